@@ -1,0 +1,47 @@
+//! What a person or a program may ask of the engine, and what it tells them.
+//!
+//! Every interface (CLI, terminal, page, bots) speaks these types, as JSON-RPC
+//! 2.0: [`Request`] is a call's `method` and `params`, [`Response`] its
+//! `result`, [`Problem`] its error, and a [`Notice`] is a notification. The JSON
+//! field names are part of the interface: they are only ever added to.
+//!
+//! **Elsewhere**: the transports are `waxwing-client`'s `rpc`; what the requests
+//! do is in the engine's other modules.
+//!
+//! **Always**: a [`Problem`] has a stable code and one sentence that says what
+//! happened, what it means and what to do; and the `Debug` of all that may hold
+//! an address, a text or recovery words says its name only.
+
+mod ids;
+mod notice;
+mod problem;
+mod request;
+mod response;
+mod sentence;
+mod timestamp;
+
+pub use ids::{ConversationId, IdMalformed, MessageId};
+pub use notice::{
+    Connection, ConnectionChanged, MessageChanged, Notice, RegistrationChanged, RegistrationStage,
+    Warning,
+};
+pub use problem::{Problem, ProblemReport, RelayMisdeed};
+pub use request::{Block, History, MarkRead, Register, Request, SendText, SetReceipts, SubmitCode};
+pub use response::{
+    Account, Channel, Contact, Conversation, ConversationEvent, Direction, Entry, EventKind, Gap,
+    Message, MessageState, Response, Sent, Status,
+};
+pub use sentence::sentence;
+pub use timestamp::{Timestamp, TimestampMalformed};
+
+/// Gives types a `Debug` that says their name and none of what they hold.
+macro_rules! closed_debug {
+    ($($name:ident),+ $(,)?) => {$(
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(concat!(stringify!($name), " { .. }"))
+            }
+        }
+    )+};
+}
+pub(crate) use closed_debug;

@@ -1,0 +1,269 @@
+//! What can go wrong, as people and programs are told.
+//!
+//! **Elsewhere**: the errors of single operations are enums beside those
+//! operations; they turn into a [`Problem`] where they reach a person. The
+//! sentences are in `sentence.rs`.
+//!
+//! **Always**: a code, once given out, keeps its meaning.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Timestamp, closed_debug, sentence};
+
+/// Something that went wrong.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Problem {
+    // ---- what was asked ----
+    /// Neither an e-mail address nor a phone number.
+    AddressMalformed {
+        /// As typed.
+        address: String,
+    },
+    /// Neither an address nor a known conversation.
+    ConversationUnknown {
+        /// As typed.
+        name: String,
+    },
+    /// No message has this id.
+    MessageUnknown,
+    /// The text is empty.
+    MessageEmpty,
+    /// The text is longer than a message can be.
+    MessageTooLarge {
+        /// Its length.
+        bytes: u64,
+        /// The longest there can be.
+        limit: u64,
+    },
+    /// The relay's URL is not one.
+    RelayUrlMalformed,
+    /// The pin is not one.
+    PinMalformed,
+    /// There is no account on this device yet.
+    NotRegistered,
+    /// There is one already.
+    AlreadyRegistered,
+    /// This account's own address.
+    RecipientIsSelf,
+    /// The contact is blocked.
+    RecipientBlocked,
+    /// As many messages wait to be sent as the outbox takes.
+    OutboxFull {
+        /// How many that is.
+        limit: u64,
+    },
+
+    // ---- registering ----
+    /// `submit_code` before `register`.
+    NoCodeAsked,
+    /// The code is not the one that was sent.
+    CodeWrong {
+        /// How many tries are left.
+        tries_left: u32,
+    },
+    /// The code was good for a while only.
+    CodeExpired,
+    /// All tries are used up.
+    CodeUsedUp,
+    /// The mail server, or the phone network, refused the code.
+    AddressUnreachable {
+        /// In display form.
+        address: String,
+    },
+
+    // ---- sending ----
+    /// No account has this address.
+    RecipientUnknown {
+        /// In display form.
+        address: String,
+    },
+    /// The recipient's mailbox takes no more until they come back.
+    RecipientFull,
+    /// What the relay says of the recipient's devices is not properly signed.
+    RecipientNotProven,
+
+    // ---- the relay ----
+    /// It cannot be reached.
+    RelayDown {
+        /// What the network said.
+        detail: String,
+    },
+    /// Its certificate is not the pinned one.
+    WrongPin,
+    /// Too many requests.
+    RateLimited {
+        /// When to try again, where the relay said so.
+        retry_after_ms: Option<u64>,
+    },
+    /// It cannot store anything now.
+    RelayUnavailable,
+    /// It speaks no version that this client knows.
+    RelayTooDifferent,
+    /// It does what no honest relay does.
+    RelayMisbehaves {
+        /// What that was.
+        what: RelayMisdeed,
+    },
+    /// It refused a request that should have been fine.
+    RelayRefused {
+        /// What it said.
+        detail: String,
+    },
+    /// Its clock and this device's are far apart.
+    ClockWrong {
+        /// The relay's clock minus this device's.
+        skew_ms: i64,
+    },
+
+    // ---- this device ----
+    /// No space is left on the disk.
+    DiskFull,
+    /// The store's file is damaged.
+    StoreCorrupted,
+    /// The store cannot be opened with this key.
+    StoreKeyWrong,
+    /// The store was written by a newer version.
+    StoreTooNew,
+    /// The home directory cannot be written.
+    HomeUnwritable {
+        /// Where it is.
+        path: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// Another process uses this home and does not answer.
+    HomeBusy,
+    /// The operating system refused to read or write.
+    StoreFailed {
+        /// What it said.
+        detail: String,
+    },
+    /// This device was restored from an old copy and is catching up.
+    SetBack,
+    /// A mistake in this program.
+    Internal {
+        /// For a report.
+        detail: String,
+    },
+}
+
+/// What a relay did that no honest one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayMisdeed {
+    /// It uses different token keys for different links, which would let it
+    /// follow a token to its user.
+    TokenKeysDiffer,
+    /// Its proof for the tokens does not hold.
+    TokenProofFalse,
+    /// A roster is not signed as it must be.
+    RosterFalse,
+    /// Somebody was put into a conversation without being entitled to.
+    MemberNotEntitled,
+    /// It sent what is no message of the protocol.
+    Malformed,
+}
+
+impl Problem {
+    /// A stable name for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::AddressMalformed { .. } => "address_malformed",
+            Self::ConversationUnknown { .. } => "conversation_unknown",
+            Self::MessageUnknown => "message_unknown",
+            Self::MessageEmpty => "message_empty",
+            Self::MessageTooLarge { .. } => "message_too_large",
+            Self::RelayUrlMalformed => "relay_url_malformed",
+            Self::PinMalformed => "pin_malformed",
+            Self::NotRegistered => "not_registered",
+            Self::AlreadyRegistered => "already_registered",
+            Self::RecipientIsSelf => "recipient_is_self",
+            Self::RecipientBlocked => "recipient_blocked",
+            Self::OutboxFull { .. } => "outbox_full",
+            Self::NoCodeAsked => "no_code_asked",
+            Self::CodeWrong { .. } => "code_wrong",
+            Self::CodeExpired => "code_expired",
+            Self::CodeUsedUp => "code_used_up",
+            Self::AddressUnreachable { .. } => "address_unreachable",
+            Self::RecipientUnknown { .. } => "recipient_unknown",
+            Self::RecipientFull => "recipient_full",
+            Self::RecipientNotProven => "recipient_not_proven",
+            Self::RelayDown { .. } => "relay_down",
+            Self::WrongPin => "wrong_pin",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::RelayUnavailable => "relay_unavailable",
+            Self::RelayTooDifferent => "relay_too_different",
+            Self::RelayMisbehaves { .. } => "relay_misbehaves",
+            Self::RelayRefused { .. } => "relay_refused",
+            Self::ClockWrong { .. } => "clock_wrong",
+            Self::DiskFull => "disk_full",
+            Self::StoreCorrupted => "store_corrupted",
+            Self::StoreKeyWrong => "store_key_wrong",
+            Self::StoreTooNew => "store_too_new",
+            Self::HomeUnwritable { .. } => "home_unwritable",
+            Self::HomeBusy => "home_busy",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::SetBack => "set_back",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// Code and sentence, as the RPC hands them out.
+    pub fn report(&self) -> ProblemReport {
+        let mut report = ProblemReport {
+            code: self.code().to_owned(),
+            sentence: sentence(self),
+            tries_left: None,
+            limit: None,
+            retry_at: None,
+        };
+        match self {
+            Self::CodeWrong { tries_left } => report.tries_left = Some(*tries_left),
+            Self::MessageTooLarge { limit, .. } | Self::OutboxFull { limit } => {
+                report.limit = Some(*limit);
+            }
+            _ => {}
+        }
+        report
+    }
+}
+
+impl core::fmt::Debug for Problem {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Problem({})", self.code())
+    }
+}
+
+impl core::fmt::Display for Problem {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&sentence(self))
+    }
+}
+
+impl core::error::Error for Problem {}
+
+/// A [`Problem`] as JSON.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProblemReport {
+    /// [`Problem::code`].
+    pub code: String,
+    /// [`sentence`](super::sentence()).
+    pub sentence: String,
+    /// With `code_wrong`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries_left: Option<u32>,
+    /// With `message_too_large` (bytes) and `outbox_full` (messages).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// With `rate_limited`, where the relay said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+closed_debug!(ProblemReport);
+
+impl From<&Problem> for ProblemReport {
+    fn from(problem: &Problem) -> Self {
+        problem.report()
+    }
+}

@@ -1,0 +1,161 @@
+//! What can be asked: the methods of the RPC and their parameters.
+//!
+//! **Always**: what asks only reads ([`Request::is_read_only`]) changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConversationId, MessageId, closed_debug};
+
+/// One call. As JSON: `{"method": "send", "params": {…}}`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+pub enum Request {
+    /// Make an account for an address on a relay. The relay sends a code; the
+    /// stages come as [`super::Notice::Registration`].
+    Register(Register),
+    /// The code that came to the address.
+    SubmitCode(SubmitCode),
+    /// The person has written the recovery words down; forget them.
+    ForgetRecoveryWords,
+    /// Write a message. Works offline: it is sent when it can be.
+    Send(SendText),
+    /// Everything in a conversation up to a message has been read.
+    MarkRead(MarkRead),
+    /// Stop hearing from a contact, or hear from them again.
+    Block(Block),
+    /// Whether to tell others that their messages arrived and were read.
+    SetReceipts(SetReceipts),
+
+    /// The messages and events of a conversation, oldest first.
+    History(History),
+    /// The people that this account knows.
+    Contacts,
+    /// The conversations, the one with the newest entry first.
+    Conversations,
+    /// This account.
+    Account,
+    /// How things are: for `doctor`.
+    Status,
+}
+
+impl Request {
+    /// The name of the method.
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Register(_) => "register",
+            Self::SubmitCode(_) => "submit_code",
+            Self::ForgetRecoveryWords => "forget_recovery_words",
+            Self::Send(_) => "send",
+            Self::MarkRead(_) => "mark_read",
+            Self::Block(_) => "block",
+            Self::SetReceipts(_) => "set_receipts",
+            Self::History(_) => "history",
+            Self::Contacts => "contacts",
+            Self::Conversations => "conversations",
+            Self::Account => "account",
+            Self::Status => "status",
+        }
+    }
+
+    /// Whether it asks without changing anything.
+    pub const fn is_read_only(&self) -> bool {
+        matches!(
+            self,
+            Self::History(_) | Self::Contacts | Self::Conversations | Self::Account | Self::Status
+        )
+    }
+}
+
+impl core::fmt::Debug for Request {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Request({})", self.method())
+    }
+}
+
+/// See [`Request::Register`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Register {
+    /// E-mail address or phone number, as typed.
+    pub address: String,
+    /// The relay's URL, `wss://host[:port]` or `https://…`.
+    pub relay: String,
+    /// The relay's SPKI pin, `sha256/…`, where it was told on another way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<String>,
+    /// The name that is shown to others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// See [`Request::SubmitCode`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubmitCode {
+    /// As typed; blanks and hyphens do not matter.
+    pub code: String,
+}
+
+/// See [`Request::Send`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SendText {
+    /// An address, or a conversation's id.
+    pub to: String,
+    /// At most `limits::TEXT_BYTES` bytes of UTF-8.
+    pub text: String,
+    /// The message that this answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+}
+
+/// See [`Request::MarkRead`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct MarkRead {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The last message that was read; without it, all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<MessageId>,
+}
+
+/// See [`Request::Block`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    /// The contact's address.
+    pub address: String,
+    /// `false` undoes it.
+    pub blocked: bool,
+}
+
+/// See [`Request::SetReceipts`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetReceipts {
+    /// Tell that a message has arrived.
+    pub delivered: bool,
+    /// Tell that a message was read.
+    pub read: bool,
+}
+
+/// See [`Request::History`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// An address, or a conversation's id.
+    pub of: String,
+    /// The newest so many; at most 1,000, which is also what its absence means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only what comes before this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<MessageId>,
+    /// Only messages that contain this text (capitals do not matter).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+}
+
+closed_debug!(
+    Register,
+    SubmitCode,
+    SendText,
+    MarkRead,
+    Block,
+    SetReceipts,
+    History
+);

@@ -1,0 +1,287 @@
+//! What is answered: results of the RPC's methods, and what they are made of.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConversationId, MessageId, ProblemReport, RegistrationStage, Timestamp, closed_debug};
+
+/// The result of a call; which one is told by the method.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Response {
+    /// Of `send`.
+    Sent(Sent),
+    /// Of `history`.
+    History {
+        /// Oldest first.
+        entries: Vec<Entry>,
+        /// Whether there are older ones.
+        more: bool,
+    },
+    /// Of `contacts`.
+    Contacts {
+        /// By address.
+        contacts: Vec<Contact>,
+    },
+    /// Of `conversations`.
+    Conversations {
+        /// The one with the newest entry first.
+        conversations: Vec<Conversation>,
+    },
+    /// Of `status`.
+    Status(Box<Status>),
+    /// Of `account`.
+    Account(Box<Account>),
+    /// Of what has nothing to tell: `{}`.
+    Done {},
+}
+
+impl core::fmt::Debug for Response {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Sent(_) => "Response(sent)",
+            Self::History { .. } => "Response(history)",
+            Self::Contacts { .. } => "Response(contacts)",
+            Self::Conversations { .. } => "Response(conversations)",
+            Self::Status(_) => "Response(status)",
+            Self::Account(_) => "Response(account)",
+            Self::Done {} => "Response(done)",
+        })
+    }
+}
+
+/// A message was taken into the outbox.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The new message.
+    pub id: MessageId,
+    /// Where it stands.
+    pub conversation: ConversationId,
+    /// How far it is.
+    pub state: MessageState,
+}
+
+/// One thing in a conversation's history.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Entry {
+    /// What somebody wrote.
+    Message(Message),
+    /// What happened to the conversation.
+    Event(ConversationEvent),
+    /// Messages that are known to be missing.
+    Gap(Gap),
+}
+
+impl core::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Message(_) => "Entry(message)",
+            Self::Event(_) => "Entry(event)",
+            Self::Gap(_) => "Entry(gap)",
+        })
+    }
+}
+
+/// A message, in or out.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// The same for everyone who has it.
+    pub id: MessageId,
+    /// Where it stands.
+    pub conversation: ConversationId,
+    /// The sender's address, in display form.
+    pub from: String,
+    /// Whether the relay's verified address list, and the signed roster, say that
+    /// this address and the sender's device belong to the same account.
+    pub from_verified: bool,
+    /// What was written.
+    pub text: String,
+    /// By the sender's clock.
+    pub sent_at: Timestamp,
+    /// How it came.
+    pub channel: Channel,
+    /// Whether this account wrote it.
+    pub direction: Direction,
+    /// How far a message of this account is; absent in those of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<MessageState>,
+    /// Why it failed, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<ProblemReport>,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// Whether this account has read it (its own are).
+    pub read: bool,
+}
+
+/// How a message travelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// End-to-end encrypted.
+    Waxwing,
+    /// The phone network's text messages.
+    Sms,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Somebody else.
+    In,
+    /// This account.
+    Out,
+}
+
+/// How far a message of this account is. It only rises, except to `failed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// In the outbox.
+    Queued,
+    /// It will not be sent: see the problem.
+    Failed,
+    /// The relay holds it, durably.
+    Accepted,
+    /// A device of the recipient has it.
+    Delivered,
+    /// The recipient has read it.
+    Read,
+}
+
+/// Something happened to a conversation that its members should see.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConversationEvent {
+    /// Where.
+    pub conversation: ConversationId,
+    /// What.
+    pub event: EventKind,
+    /// Whose doing, in display form.
+    pub address: String,
+    /// When it was noticed.
+    pub at: Timestamp,
+}
+
+/// What can happen to a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The address belongs to another account than before: its owner started
+    /// over, or somebody else has the address now.
+    IdentityReset,
+    /// Somebody uses an address that the relay says is another account's.
+    AddressNotTheirs,
+    /// This device had lost its place in the conversation and has rejoined.
+    Rejoined,
+}
+
+/// Messages of one sender that did not arrive. They have been asked for again.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Whose messages, in display form.
+    pub from: String,
+    /// How many.
+    pub missing: u64,
+    /// When it was noticed.
+    pub at: Timestamp,
+}
+
+/// Somebody that this account knows.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contact {
+    /// In display form.
+    pub address: String,
+    /// Whether a look-up says that this address is this account's.
+    pub verified: bool,
+    /// Whether they are blocked.
+    pub blocked: bool,
+    /// Hex.
+    pub account_id: String,
+    /// To compare in person.
+    pub safety_number: String,
+}
+
+/// One conversation.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// As this device knows it.
+    pub id: ConversationId,
+    /// The other person's address, in display form.
+    pub with: String,
+    /// Whether a look-up says that the address is theirs.
+    pub verified: bool,
+    /// Messages that this account has not read.
+    pub unread: u64,
+    /// The newest entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Entry>,
+}
+
+/// This account.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Account {
+    /// How far the registration is.
+    pub registration: RegistrationStage,
+    /// In display form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// Hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// The relay's URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
+    /// The relay's pin, given or first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<String>,
+    /// Until `forget_recovery_words`: to be written down and kept offline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_words: Option<String>,
+}
+
+/// How things are.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// How far the registration is.
+    pub registration: RegistrationStage,
+    /// Whether the mailbox link is logged in.
+    pub online: bool,
+    /// The relay's clock minus this device's, in milliseconds, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_ms: Option<i64>,
+    /// Messages not yet accepted by the relay.
+    pub outbox: u64,
+    /// First contacts that could be made without asking the relay for tokens.
+    pub tokens: u64,
+    /// Key packages that the relay has left for others, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_packages: Option<u64>,
+    /// Conversations that are waiting to be taken in again.
+    pub rejoining: u64,
+    /// Invitations whose senders are being looked up.
+    pub welcomes_held: u64,
+    /// Messages known to be missing.
+    pub missing: u64,
+    /// The encryption suite.
+    pub suite: String,
+    /// What is wrong now.
+    pub problems: Vec<ProblemReport>,
+}
+
+closed_debug!(
+    Sent,
+    Message,
+    ConversationEvent,
+    Gap,
+    Contact,
+    Conversation,
+    Account,
+    Status,
+);

@@ -1,0 +1,247 @@
+//! The sentences that people read when something went wrong.
+//!
+//! **Always**: what happened, what it means for them, what they can do.
+
+use super::{Problem, problem::RelayMisdeed};
+
+/// What happened, what it means, and what to do.
+pub fn sentence(problem: &Problem) -> String {
+    match problem {
+        Problem::AddressMalformed { address } => format!(
+            "\"{address}\" is neither an e-mail address nor a phone number; write it like \
+             alice@example.org or +15551234567."
+        ),
+        Problem::ConversationUnknown { name } => format!(
+            "There is no conversation with \"{name}\" on this device; `waxwing contacts` lists \
+             the ones there are."
+        ),
+        Problem::MessageUnknown => {
+            "No message with this id is on this device; `waxwing history --json` shows the ids."
+                .into()
+        }
+        Problem::MessageEmpty => "The message is empty, so nothing was sent; write a text.".into(),
+        Problem::MessageTooLarge { bytes, limit } => format!(
+            "The message has {} and the longest that can be sent has {}, so it was not sent; \
+             shorten it or send it in parts.",
+            size(*bytes),
+            size(*limit)
+        ),
+        Problem::RelayUrlMalformed => {
+            "The relay's URL is not one; it looks like wss://relay.example.org and is printed by \
+             the relay when it starts."
+                .into()
+        }
+        Problem::PinMalformed => {
+            "The pin is not one; copy it whole from what the relay printed: sha256/ and 44 \
+             characters."
+                .into()
+        }
+        Problem::NotRegistered => {
+            "There is no account on this device yet; make one with `waxwing register ADDRESS \
+             --relay URL`."
+                .into()
+        }
+        Problem::AlreadyRegistered => {
+            "This home has an account already, which stays as it is; give --home another folder \
+             to make a second one."
+                .into()
+        }
+        Problem::RecipientIsSelf => {
+            "This is your own address, so there is nobody to send to; give someone else's.".into()
+        }
+        Problem::RecipientBlocked => {
+            "You have blocked this contact, so nothing was sent; unblock them first.".into()
+        }
+        Problem::OutboxFull { limit } => format!(
+            "{limit} messages are waiting to be sent already, so this one was not taken; check \
+             the connection with `waxwing doctor`, and try again when they have left."
+        ),
+        Problem::NoCodeAsked => {
+            "No code has been asked for, so there is none to check; start with `waxwing register \
+             ADDRESS --relay URL`."
+                .into()
+        }
+        Problem::CodeWrong { tries_left } => format!(
+            "The code is not the one that was sent, so the address is not verified yet; look at \
+             the newest message and try again ({} left).",
+            match tries_left {
+                1 => "1 try is".to_owned(),
+                n => format!("{n} tries are"),
+            }
+        ),
+        Problem::CodeExpired => {
+            "The code is too old, so the address is not verified; register again to get a new one."
+                .into()
+        }
+        Problem::CodeUsedUp => {
+            "A wrong code was given too often, so this one is good for nothing any more; register \
+             again to get a new one."
+                .into()
+        }
+        Problem::AddressUnreachable { address } => format!(
+            "The code could not be delivered to {address}, so it cannot be verified; check the \
+             address, or ask the relay's operator whether its mail works."
+        ),
+        Problem::RecipientUnknown { address } => format!(
+            "Nobody has registered {address} on this relay, so the message was not sent; check \
+             the address, or invite them."
+        ),
+        Problem::RecipientFull => {
+            "The recipient's mailbox is full, so the message waits in your outbox; it is sent by \
+             itself when they have been online."
+                .into()
+        }
+        Problem::RecipientNotProven => {
+            "The relay could not prove whose devices the recipient's are, so nothing was sent to \
+             them; do not trust this relay until its operator has explained that."
+                .into()
+        }
+        Problem::RelayDown { detail } => format!(
+            "The relay cannot be reached ({detail}), so nothing is sent or received now; messages \
+             wait in the outbox and leave by themselves when it is back."
+        ),
+        Problem::WrongPin => {
+            "What answers is not the relay that was pinned: somebody may be between you and it, \
+             so nothing was sent. Check the pin with the relay's operator before you change it."
+                .into()
+        }
+        Problem::RateLimited { retry_after_ms } => format!(
+            "The relay has had too many requests and takes no more for now; {}.",
+            match retry_after_ms {
+                Some(ms) => format!("try again in {}", duration(*ms)),
+                None => "try again in a few minutes".into(),
+            }
+        ),
+        Problem::RelayUnavailable => {
+            "The relay cannot store anything now (its disk may be full), so messages wait in your \
+             outbox and are sent when it can; tell its operator if this lasts."
+                .into()
+        }
+        Problem::RelayTooDifferent => {
+            "The relay speaks another version of the protocol, so nothing can be sent; update \
+             this program, or ask the relay's operator to update it."
+                .into()
+        }
+        Problem::RelayMisbehaves { what } => format!(
+            "The relay did something that no honest relay does ({}), so it was not believed; your \
+             messages stay encrypted, but ask its operator, or use another relay.",
+            match what {
+                RelayMisdeed::TokenKeysDiffer =>
+                    "it uses a token key of its own for you, by which it could follow you",
+                RelayMisdeed::TokenProofFalse => "its tokens are not what they should be",
+                RelayMisdeed::RosterFalse => "it showed devices that their owner did not sign",
+                RelayMisdeed::MemberNotEntitled =>
+                    "a stranger was put into a conversation, and was refused",
+                RelayMisdeed::Malformed => "it sent what is no message of the protocol",
+            }
+        ),
+        Problem::RelayRefused { detail } => format!(
+            "The relay refused what this program asked ({detail}), so it was not done; update \
+             both, and report it if it happens again."
+        ),
+        Problem::ClockWrong { skew_ms } => format!(
+            "This device's clock is {} {} the relay's, so the times of messages will be wrong; \
+             set the clock.",
+            duration(skew_ms.unsigned_abs()),
+            if *skew_ms > 0 { "behind" } else { "ahead of" }
+        ),
+        Problem::DiskFull => {
+            "The disk is full, so nothing was changed; free some space and try again: nothing \
+             that was received is lost."
+                .into()
+        }
+        Problem::StoreCorrupted => {
+            "The message store on this device is damaged and was not opened, so that nothing gets \
+             worse; restore the home folder from a copy (missed messages are fetched again), and \
+             check the disk."
+                .into()
+        }
+        Problem::StoreKeyWrong => {
+            "The message store does not open with this key; give the passphrase it was made with, \
+             or the home folder's own key file."
+                .into()
+        }
+        Problem::StoreTooNew => {
+            "The message store was written by a newer version of this program, so it was left \
+             alone; update this program."
+                .into()
+        }
+        Problem::HomeUnwritable { path, detail } => format!(
+            "The home folder {path} cannot be written ({detail}), so nothing was done; change its \
+             permissions, or give another with --home."
+        ),
+        Problem::HomeBusy => {
+            "Another process uses this home folder and does not answer, so nothing was done; end \
+             it, or give another folder with --home."
+                .into()
+        }
+        Problem::StoreFailed { detail } => format!(
+            "The message store could not be read or written ({detail}), so nothing was changed; \
+             check the disk and try again."
+        ),
+        Problem::SetBack => {
+            "This device was restored from an old copy; it is rejoining its conversations and \
+             asking for what it missed, and sends when that is done: there is nothing to do."
+                .into()
+        }
+        Problem::Internal { detail } => format!(
+            "This program made a mistake ({detail}), so the request was not carried out; please \
+             report it."
+        ),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} bytes"),
+        10_240..10_485_760 => format!("{} KiB", bytes / 1_024),
+        _ => format!("{} MiB", bytes / 1_048_576),
+    }
+}
+
+fn duration(ms: u64) -> String {
+    let (amount, unit) = match ms.div_ceil(1_000) {
+        seconds @ 0..120 => (seconds, "second"),
+        seconds @ 120..7_200 => (seconds.div_ceil(60), "minute"),
+        seconds => (seconds.div_ceil(3_600), "hour"),
+    };
+    format!("{amount} {unit}{}", if amount == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_says_what_it_was_given() {
+        let too_large = Problem::MessageTooLarge {
+            bytes: 10_485_760,
+            limit: 65_536,
+        };
+        assert!(sentence(&too_large).contains("10 MiB"));
+        assert!(sentence(&too_large).contains("64 KiB"));
+        assert!(sentence(&Problem::CodeWrong { tries_left: 1 }).contains("1 try is left"));
+        assert!(sentence(&Problem::CodeWrong { tries_left: 4 }).contains("4 tries are left"));
+        assert!(
+            sentence(&Problem::RateLimited {
+                retry_after_ms: Some(90_000)
+            })
+            .contains("90 seconds")
+        );
+        assert!(
+            sentence(&Problem::ClockWrong {
+                skew_ms: -7_200_000
+            })
+            .contains("2 hours ahead")
+        );
+    }
+
+    #[test]
+    fn a_problem_as_debug_does_not_show_the_address() {
+        let problem = Problem::RecipientUnknown {
+            address: "alice@example.org".into(),
+        };
+        assert!(!format!("{problem:?}").contains("alice"));
+        assert!(!format!("{:?}", problem.report()).contains("alice"));
+    }
+}

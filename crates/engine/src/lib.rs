@@ -1,0 +1,18 @@
+//! The Waxwing client without I/O.
+//!
+//! Events go in ([`Engine::handle`]), effects come out ([`Engine::poll_effect`]);
+//! time and randomness are handed in, and all that must outlast the process is in
+//! one encrypted store. So a hostile relay, a lost message, a crash at any point
+//! and a week of silence are ordinary tests.
+//!
+//! **Elsewhere**: the network and the clock are `waxwing-client`'s; the wire
+//! messages, limits and ids are `waxwing-protocol`'s.
+//!
+//! **Always**: one event is one store transaction; effects leave after it is
+//! committed; a refused event changes nothing. No clock, thread, socket or
+//! generator of its own, so that it runs in a browser too.
+
+pub mod api;
+mod event;
+
+pub use event::{Effect, Event, LinkKind, RelayPlace};
