@@ -1,0 +1,273 @@
+//! Addresses: e-mail and phone numbers, in canonical and display form.
+//!
+//! The *canonical* form is what is looked up: an e-mail's local part in lower case and
+//! its domain in A-labels (IDNA, UTS #46 non-transitional, RFC 5891); a phone number in
+//! E.164. The *display* form is what people see: as typed, with the domain in U-labels.
+//!
+//! Local parts are ASCII (RFC 5321 dot-string): what an internationalised local part
+//! (RFC 6531) is canonically is up to the mail server that has it, so two people could
+//! claim one address. Lower case, because no mail provider of weight tells `Alice@` from
+//! `alice@`, and people type both.
+//!
+//! **Elsewhere.** Whether an address was verified: `relay::address`. Whether it imitates
+//! a contact's: `engine::trust`.
+//!
+//! **Always.** The canonical form of a canonical form is itself; two addresses are the
+//! same when their canonical forms are.
+
+use std::fmt;
+
+use crate::limits;
+
+/// An address, checked for form.
+#[derive(Clone)]
+pub struct Address {
+    canonical: String,
+    display: String,
+    kind: AddressKind,
+}
+
+/// What kind of address it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressKind {
+    /// `alice@example.org`
+    Email,
+    /// `+15551234567`
+    Phone,
+}
+
+/// Why a text is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Nothing, or more than [`limits::ADDRESS_BYTES`].
+    #[error("an address has between 1 and 320 bytes")]
+    Length,
+    /// Neither an `@` nor a leading `+`.
+    #[error(
+        "an address is an e-mail address, or a phone number that starts with + and its country code"
+    )]
+    Kind,
+    /// The part before the `@`.
+    #[error(
+        "the part before the @ may hold letters, digits and !#$%&'*+-/=?^_`{{|}}~ with single dots between, at most 64"
+    )]
+    LocalPart,
+    /// The part behind the `@`.
+    #[error("the part behind the @ is not the name of a mail domain")]
+    Domain,
+    /// Not a number that the numbering plans allow.
+    #[error("that is not a phone number that can exist")]
+    Number,
+}
+
+impl Address {
+    /// From what a person typed or another program sent.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        if text.is_empty() || text.len() > limits::ADDRESS_BYTES {
+            return Err(AddressError::Length);
+        }
+        match text.rsplit_once('@') {
+            Some((local, domain)) => Self::email(local, domain),
+            None if text.starts_with('+') => Self::phone(text),
+            None => Err(AddressError::Kind),
+        }
+    }
+
+    /// For look-ups and comparisons.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// For people.
+    pub fn display(&self) -> &str {
+        &self.display
+    }
+
+    /// E-mail or phone.
+    pub const fn kind(&self) -> AddressKind {
+        self.kind
+    }
+
+    fn email(local: &str, domain: &str) -> Result<Self, AddressError> {
+        if local.len() > 64 || !local.split('.').all(is_atom) {
+            return Err(AddressError::LocalPart);
+        }
+        let ascii = idna::domain_to_ascii_strict(domain).map_err(|_| AddressError::Domain)?;
+        let labels: Vec<&str> = ascii.split('.').collect();
+        let is_number = labels
+            .last()
+            .is_none_or(|last| last.is_empty() || last.bytes().all(|byte| byte.is_ascii_digit()));
+        if labels.len() < 2 || is_number {
+            return Err(AddressError::Domain);
+        }
+        let (unicode, valid) = idna::domain_to_unicode(&ascii);
+        if valid.is_err() {
+            return Err(AddressError::Domain);
+        }
+        Ok(Self {
+            canonical: format!("{}@{ascii}", local.to_ascii_lowercase()),
+            display: format!("{local}@{unicode}"),
+            kind: AddressKind::Email,
+        })
+    }
+
+    fn phone(text: &str) -> Result<Self, AddressError> {
+        if !text
+            .chars()
+            .all(|c| c.is_ascii_digit() || "+ -().".contains(c))
+        {
+            return Err(AddressError::Number);
+        }
+        let number = phonenumber::parse(None, text).map_err(|_| AddressError::Number)?;
+        if !phonenumber::is_valid(&number) || number.extension().is_some() {
+            return Err(AddressError::Number);
+        }
+        let canonical = number.format().mode(phonenumber::Mode::E164).to_string();
+        let display = number
+            .format()
+            .mode(phonenumber::Mode::International)
+            .to_string();
+        Ok(Self {
+            canonical,
+            display,
+            kind: AddressKind::Phone,
+        })
+    }
+}
+
+/// RFC 5321's Atom.
+fn is_atom(part: &str) -> bool {
+    !part.is_empty()
+        && part
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+}
+
+impl Eq for Address {}
+
+impl std::hash::Hash for Address {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.canonical.hash(state);
+    }
+}
+
+/// The display form.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.display)
+    }
+}
+
+/// The kind only: `Debug` ends up in logs.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({:?}, …)", self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(text: &str) -> Result<String, AddressError> {
+        Address::parse(text).map(|address| address.canonical().to_owned())
+    }
+
+    #[test]
+    fn an_email_is_the_same_however_it_is_typed() {
+        for text in [
+            "alice@example.org",
+            " Alice@Example.ORG ",
+            "ALICE@example.org",
+        ] {
+            assert_eq!(canonical(text).unwrap(), "alice@example.org");
+        }
+        for text in [
+            "jürgen@bücher.example",
+            "a@bücher.example",
+            "A@BÜCHER.example",
+            "a@xn--bcher-kva.example",
+        ] {
+            let expected = if text.starts_with('j') {
+                Err(AddressError::LocalPart)
+            } else {
+                Ok("a@xn--bcher-kva.example".to_owned())
+            };
+            assert_eq!(canonical(text), expected);
+        }
+        assert_eq!(
+            Address::parse("a@xn--bcher-kva.example").unwrap().display(),
+            "a@bücher.example"
+        );
+    }
+
+    #[test]
+    fn a_phone_number_is_the_same_however_it_is_typed() {
+        for text in ["+1 (202) 555-0123", "+12025550123", "+1.202.555.0123"] {
+            assert_eq!(canonical(text).unwrap(), "+12025550123");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("", AddressError::Length),
+            ("alice", AddressError::Kind),
+            ("2025550123", AddressError::Kind),
+            ("@example.org", AddressError::LocalPart),
+            ("a..b@example.org", AddressError::LocalPart),
+            (".a@example.org", AddressError::LocalPart),
+            ("a b@example.org", AddressError::LocalPart),
+            ("\"a b\"@example.org", AddressError::LocalPart),
+            ("a@b@example.org", AddressError::LocalPart),
+            ("a@localhost", AddressError::Domain),
+            ("a@192.0.2.1", AddressError::Domain),
+            ("a@[192.0.2.1]", AddressError::Domain),
+            ("a@-x.example", AddressError::Domain),
+            ("a@exa mple.org", AddressError::Domain),
+            ("a@example.org\r\nBcc: b@example.org", AddressError::Domain),
+            ("+1", AddressError::Number),
+            ("+99912345", AddressError::Number),
+            ("+1202555012x", AddressError::Number),
+        ] {
+            assert_eq!(canonical(text).unwrap_err(), reason, "{text:?}");
+        }
+        assert_eq!(
+            canonical(&format!("{}@example.org", "a".repeat(65))).unwrap_err(),
+            AddressError::LocalPart
+        );
+        assert_eq!(
+            canonical(&"a".repeat(321)).unwrap_err(),
+            AddressError::Length
+        );
+    }
+
+    #[test]
+    fn a_debug_line_does_not_tell_the_address() {
+        assert_eq!(
+            format!("{:?}", Address::parse("alice@example.org").unwrap()),
+            "Address(Email, …)"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_canonical_is_a_fixed_point(text in "\\PC{0,40}|[a-zA-Z0-9.+_-]{1,10}@[\\PC]{1,12}\\.[a-z]{2,4}|\\+[0-9 ()-]{3,16}") {
+            if let Ok(address) = Address::parse(&text) {
+                let again = Address::parse(address.canonical()).unwrap();
+                prop_assert_eq!(again.canonical(), address.canonical());
+                let shown = Address::parse(address.display()).unwrap();
+                prop_assert_eq!(shown.canonical(), address.canonical());
+            }
+        }
+    }
+}

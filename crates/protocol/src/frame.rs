@@ -1,0 +1,128 @@
+//! Frames to and from bytes, bounded before they are decoded.
+//!
+//! **Elsewhere.** What the fields must hold is checked where they are used.
+//!
+//! **Always.** Decoding allocates at most a small multiple of the frame: only frames
+//! whose kind needs it may be large, and those hold no long list of messages.
+
+use bytes::Bytes;
+use prost::{
+    Message as _,
+    encoding::{DecodeContext, decode_key, skip_field},
+};
+
+use crate::{
+    limits,
+    pb::{ClientFrame, RelayFrame},
+};
+
+/// Why bytes are no frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Longer than frames of this kind may be.
+    #[error("the frame has {length} bytes, more than the {limit} that its kind may have")]
+    TooLarge {
+        /// Bytes that came.
+        length: usize,
+        /// Bytes that may come.
+        limit: usize,
+    },
+    /// Not this protocol's encoding.
+    #[error("the frame is malformed: {0}")]
+    Malformed(#[from] prost::DecodeError),
+}
+
+/// Fields of `ClientFrame.body` that hold posts, welcomes or key packages.
+const LARGE_CLIENT_FIELDS: [u32; 4] = [21, 42, 44, 46];
+
+/// Decodes what a client sent.
+pub fn decode_client(bytes: Bytes) -> Result<ClientFrame, FrameError> {
+    bounded(bytes.len(), limits::FRAME_BYTES)?;
+    if bytes.len() > limits::SMALL_FRAME_BYTES && !is_large_kind(bytes.clone())? {
+        bounded(bytes.len(), limits::SMALL_FRAME_BYTES)?;
+    }
+    Ok(ClientFrame::decode(bytes)?)
+}
+
+/// Decodes what a relay sent.
+pub fn decode_relay(bytes: Bytes) -> Result<RelayFrame, FrameError> {
+    bounded(bytes.len(), limits::FRAME_BYTES)?;
+    Ok(RelayFrame::decode(bytes)?)
+}
+
+fn bounded(length: usize, limit: usize) -> Result<(), FrameError> {
+    if length > limit {
+        Err(FrameError::TooLarge { length, limit })
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether every body field in the frame is one that may be large: a decoder takes the
+/// last of several, but it decodes them all.
+fn is_large_kind(mut bytes: Bytes) -> Result<bool, prost::DecodeError> {
+    while !bytes.is_empty() {
+        let (field, wire_type) = decode_key(&mut bytes)?;
+        if field != 1 && !LARGE_CLIENT_FIELDS.contains(&field) {
+            return Ok(false);
+        }
+        skip_field(wire_type, field, &mut bytes, DecodeContext::default())?;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::{FinishRegistration, Post, SignedStatement, client_frame::Body};
+
+    fn frame(body: Body) -> Bytes {
+        ClientFrame {
+            request: 1,
+            body: Some(body),
+        }
+        .encode_to_vec()
+        .into()
+    }
+
+    #[test]
+    fn a_large_post_is_decoded() {
+        let bytes = frame(Body::Post(Post {
+            body: vec![1; 200_000].into(),
+            ..Post::default()
+        }));
+        assert!(decode_client(bytes).is_ok());
+    }
+
+    #[test]
+    fn a_frame_that_would_decode_into_far_more_memory_is_refused() {
+        let roster = vec![SignedStatement::default(); 40_000];
+        let bytes = frame(Body::FinishRegistration(FinishRegistration {
+            roster,
+            ..FinishRegistration::default()
+        }));
+        assert!(matches!(
+            decode_client(bytes.clone()),
+            Err(FrameError::TooLarge { .. })
+        ));
+        let mut hidden_behind_a_post = frame(Body::Post(Post::default())).to_vec();
+        hidden_behind_a_post.extend_from_slice(&bytes);
+        assert!(matches!(
+            decode_client(hidden_behind_a_post.into()),
+            Err(FrameError::TooLarge { .. })
+        ));
+    }
+
+    #[test]
+    fn an_oversized_frame_is_refused_before_it_is_decoded() {
+        let bytes = Bytes::from(vec![0xff; limits::FRAME_BYTES + 1]);
+        assert!(matches!(
+            decode_client(bytes.clone()),
+            Err(FrameError::TooLarge { .. })
+        ));
+        assert!(matches!(
+            decode_relay(bytes),
+            Err(FrameError::TooLarge { .. })
+        ));
+    }
+}

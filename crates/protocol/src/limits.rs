@@ -1,0 +1,86 @@
+//! Every bound that both sides must know.
+//!
+//! **Elsewhere.** Bounds that only an operator cares about (links per source,
+//! memory) are in `relay`'s configuration.
+//!
+//! **Always.** Checked before anything is allocated for what they bound.
+
+use crate::time::Span;
+
+/// Bytes of one frame, at most, in either direction.
+pub const FRAME_BYTES: usize = 1 << 20;
+/// Bytes of one frame that holds no post, welcome or key packages.
+pub const SMALL_FRAME_BYTES: usize = 64 << 10;
+/// Bytes of one post's body.
+pub const POST_BYTES: usize = 256 << 10;
+/// Bytes of sealed group information.
+pub const GROUP_INFO_BYTES: usize = 256 << 10;
+/// Mailboxes in one fan-out list.
+pub const FAN_OUT_MAILBOXES: usize = 4096;
+/// Bytes of a sealed fan-out list.
+pub const FAN_OUT_BYTES: usize = FAN_OUT_MAILBOXES * 20 + 64;
+
+/// Bytes of the text that a person can send in one message.
+pub const TEXT_BYTES: usize = 64 << 10;
+
+/// Bytes of one key package.
+pub const KEY_PACKAGE_BYTES: usize = 16 << 10;
+/// Key packages in one upload.
+pub const KEY_PACKAGES_PER_UPLOAD: usize = 50;
+/// Key packages that the relay keeps for one device.
+pub const KEY_PACKAGES_PER_DEVICE: usize = 100;
+/// Below this many the relay tells the device to publish more.
+pub const KEY_PACKAGES_LOW: usize = 20;
+
+/// Statements in a roster.
+pub const ROSTER_STATEMENTS: usize = 256;
+/// Bytes of one statement.
+pub const STATEMENT_BYTES: usize = 8 << 10;
+/// Devices of an account at one time.
+pub const DEVICES: usize = 16;
+
+/// Tokens in one request.
+pub const TOKENS_PER_REQUEST: usize = 32;
+/// Tokens that an account gets in a day.
+pub const TOKENS_PER_DAY: usize = 256;
+
+/// Posts that wait in one mailbox.
+pub const MAILBOX_POSTS: u64 = 50_000;
+/// Bytes that wait in one mailbox.
+pub const MAILBOX_BYTES: u64 = 256 << 20;
+/// A post waits this long for its device, then it is deleted.
+pub const MAILBOX_RETENTION: Span = Span::days(30);
+/// Frames that the relay sends before it waits for an acknowledgement.
+pub const DELIVERY_WINDOW_FRAMES: usize = 256;
+/// Bytes likewise.
+pub const DELIVERY_WINDOW_BYTES: usize = 2 << 20;
+
+/// Epochs before the current one in which a message may still be posted; members
+/// keep the secrets of as many.
+pub const PAST_EPOCHS: u64 = 5;
+/// Groups that one link may be authorised to post to at a time.
+pub const POSTING_GROUPS_PER_LINK: usize = 1024;
+/// A posting authorisation that is not used for this long ends.
+pub const POSTING_IDLE: Span = Span::seconds(60);
+/// For this long the relay answers a repeated post as it did the first time.
+pub const POST_ID_RETENTION: Span = Span::hours(48);
+
+/// Digits of a registration code.
+pub const CODE_DIGITS: usize = 8;
+/// Wrong codes after which a registration ends.
+pub const CODE_TRIES: u32 = 5;
+/// A code is good for this long.
+pub const CODE_LIFETIME: Span = Span::minutes(10);
+
+/// Bytes of an address as typed.
+pub const ADDRESS_BYTES: usize = 320;
+
+/// A link on which nothing comes for this long is closed.
+pub const LINK_IDLE: Span = Span::minutes(10);
+/// A client pings when it has heard nothing for this long.
+pub const PING_AFTER: Span = Span::minutes(4);
+
+/// A device rekeys after this many messages of its own in one conversation…
+pub const REKEY_MESSAGES: u64 = 50;
+/// …or when it uses a conversation whose own key is older than this.
+pub const REKEY_AGE: Span = Span::hours(24);
