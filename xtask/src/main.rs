@@ -1,0 +1,42 @@
+//! `cargo xtask …`: the chores of this repository.
+//!
+//! **Elsewhere**: what the chores do is in the library beside this file; the load
+//! generator that `bench relay` starts is `bench/`.
+//!
+//! **Always**: each command says what it is doing while it does it, and exits with
+//! something other than 0 when anything failed.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Waxwing's chores",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Everything that must hold before a change goes in.
+    Test(xtask::test::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Test(options) => xtask::test::run(&options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The tools that tests need besides cargo itself: whether they are there, and how
+//! they come.
+//!
+//! **Elsewhere**: system packages (a C compiler and the like) are `.ci/run`'s.
+//!
+//! **Always**: nothing is installed on a person's machine unasked; where CI is set,
+//! what can be installed is.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::progress::Progress;
+
+/// The cargo that picks toolchains (rustup's), rather than the one that runs us.
+pub fn rustup_cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(crate::workspace::root());
+    command
+        .args(arguments)
+        .env_remove("CARGO")
+        .env_remove("RUSTUP_TOOLCHAIN");
+    command
+}
+
+/// Whether `cargo NAME` exists.
+pub fn subcommand(name: &str) -> bool {
+    answers(rustup_cargo(&[name, "--version"]))
+}
+
+/// Whether a component of the toolchain is there; in CI it is added when it is not.
+pub fn component(name: &str, install: bool) -> bool {
+    let program = if name == "rustfmt" { "fmt" } else { name };
+    if answers(rustup_cargo(&[program, "--version"])) {
+        return true;
+    }
+    if install {
+        let mut add = Command::new("rustup");
+        add.args(["component", "add", name]);
+        return answers(add) && answers(rustup_cargo(&[program, "--version"]));
+    }
+    false
+}
+
+/// Sees to it that `cargo NAME` exists: in CI it is compiled from `package` when it is
+/// missing. The error is the sentence for people.
+pub fn install(
+    name: &str,
+    package: &str,
+    in_ci: bool,
+    progress: Progress,
+) -> std::result::Result<(), String> {
+    if subcommand(name) {
+        return Ok(());
+    }
+    if !in_ci {
+        return Err(format!(
+            "{package} is missing: `cargo install {package} --locked` brings it"
+        ));
+    }
+    let step = progress.step(&format!("installing {package}"));
+    let mut command = rustup_cargo(&["install", package, "--locked"]);
+    match step.run(&mut command, Some(super::STEP_LIMIT)) {
+        Ok(finished) if finished.success() && subcommand(name) => {
+            step.done("");
+            Ok(())
+        }
+        _ => {
+            step.failed();
+            Err(format!(
+                "`cargo install {package} --locked` did not work here"
+            ))
+        }
+    }
+}
+
+/// The version of the nightly toolchain, as (1, 97), where there is one.
+pub fn nightly() -> Option<(u32, u32)> {
+    let output = rustup_cargo(&["+nightly", "--version"])
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    version(&String::from_utf8(output.stdout).ok()?)
+}
+
+/// `cargo 1.97.0-nightly (…)` is (1, 97).
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split_whitespace().nth(1)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Whether cargo-deny has fetched advisories at some time before.
+pub fn advisories_are_cached() -> bool {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let folders = home.and_then(|home| std::fs::read_dir(home.join("advisory-dbs")).ok());
+    folders
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|folder| folder.path().join("crates").is_dir())
+}
+
+fn answers(mut command: Command) -> bool {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_toolchains_version_is_read() {
+        assert_eq!(
+            version("cargo 1.97.0-nightly (4d1f98451 2026-05-15)\n"),
+            Some((1, 97))
+        );
+        assert_eq!(version("error: toolchain 'nightly' is not installed"), None);
+    }
+}

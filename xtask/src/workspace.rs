@@ -1,0 +1,125 @@
+//! This repository on disk: where it is, and how its programs are built.
+//!
+//! **Elsewhere**: what is done with the programs is `demo` and `bench`.
+//!
+//! **Always**: paths come from where xtask was compiled and from cargo's own
+//! answers, never from the directory that happens to be current.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::progress::Progress;
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// The cargo that runs us, or the one on the path.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// How a program is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// With checks; what tests use.
+    Dev,
+    /// Optimised; what people and benches use.
+    Release,
+}
+
+/// Paths of the two programs, freshly built.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The client.
+    pub waxwing: PathBuf,
+    /// The server.
+    pub relay: PathBuf,
+}
+
+impl Programs {
+    /// Builds both.
+    pub fn build(profile: Profile, progress: &Progress) -> Result<Self> {
+        let packages = [
+            ("waxwing", "waxwing"),
+            ("waxwing-relay-server", "waxwing-relay"),
+        ];
+        let mut paths = build(
+            profile,
+            &packages,
+            "building the client and the relay",
+            progress,
+        )?
+        .into_iter();
+        match (paths.next(), paths.next()) {
+            (Some(waxwing), Some(relay)) => Ok(Self { waxwing, relay }),
+            _ => bail!("cargo did not say where it put the programs"),
+        }
+    }
+}
+
+/// Builds `packages` (package, binary) and tells where cargo put the binaries.
+pub fn build(
+    profile: Profile,
+    packages: &[(&str, &str)],
+    title: &str,
+    progress: &Progress,
+) -> Result<Vec<PathBuf>> {
+    let mut command = cargo();
+    command.args(["build", "--message-format", "json-render-diagnostics"]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    for (package, binary) in packages {
+        command.args(["--package", package, "--bin", binary]);
+    }
+    let step = progress.step(title);
+    let finished = step.run(&mut command, None)?;
+    if !finished.success() {
+        let log = finished.error_text();
+        step.failed();
+        bail!("the programs do not build:\n{log}");
+    }
+    step.done("");
+    packages
+        .iter()
+        .map(|(_, binary)| {
+            executable(&finished.standard_output, binary)
+                .with_context(|| format!("cargo did not say where it put {binary}"))
+        })
+        .collect()
+}
+
+/// The path in cargo's `compiler-artifact` message for `binary`.
+fn executable(messages: &str, binary: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message.pointer("/target/name").and_then(|n| n.as_str()) == Some(binary))
+        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_binary_is_read_from_cargos_messages() {
+        let messages = concat!(
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"waxwing\"},\"executable\":null}\n",
+            "not json\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"waxwing\"},\"executable\":\"/t/waxwing\"}\n",
+        );
+        assert_eq!(
+            executable(messages, "waxwing"),
+            Some(PathBuf::from("/t/waxwing"))
+        );
+        assert_eq!(executable(messages, "waxwing-relay"), None);
+    }
+}
