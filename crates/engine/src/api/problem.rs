@@ -90,6 +90,11 @@ pub enum Problem {
     },
     /// Its certificate is not the pinned one.
     WrongPin,
+    /// No authority vouches for its certificate, and there is no pin to compare it with.
+    RelayNotPinned {
+        /// The pin of what answered.
+        presented: String,
+    },
     /// Too many requests.
     RateLimited {
         /// When to try again, where the relay said so.
@@ -124,6 +129,8 @@ pub enum Problem {
     StoreKeyWrong,
     /// The store was written by a newer version.
     StoreTooNew,
+    /// The process that served the home ended before it answered.
+    ServerGone,
     /// The home directory cannot be written.
     HomeUnwritable {
         /// Where it is.
@@ -190,6 +197,7 @@ impl Problem {
             Self::RecipientNotProven => "recipient_not_proven",
             Self::RelayDown { .. } => "relay_down",
             Self::WrongPin => "wrong_pin",
+            Self::RelayNotPinned { .. } => "relay_not_pinned",
             Self::RateLimited { .. } => "rate_limited",
             Self::RelayUnavailable => "relay_unavailable",
             Self::RelayTooDifferent => "relay_too_different",
@@ -202,6 +210,7 @@ impl Problem {
             Self::StoreTooNew => "store_too_new",
             Self::HomeUnwritable { .. } => "home_unwritable",
             Self::HomeBusy => "home_busy",
+            Self::ServerGone => "server_gone",
             Self::StoreFailed { .. } => "store_failed",
             Self::SetBack => "set_back",
             Self::Internal { .. } => "internal",

@@ -77,7 +77,7 @@ impl core::fmt::Debug for Request {
 pub struct Register {
     /// E-mail address or phone number, as typed.
     pub address: String,
-    /// The relay's URL, `wss://host[:port]` or `https://…`.
+    /// The relay's URL, `https://host[:port]`, perhaps with `/#` and its pin.
     pub relay: String,
     /// The relay's SPKI pin, `sha256/…`, where it was told on another way.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -27,7 +27,7 @@ pub fn sentence(problem: &Problem) -> String {
             size(*limit)
         ),
         Problem::RelayUrlMalformed => {
-            "The relay's URL is not one; it looks like wss://relay.example.org and is printed by \
+            "The relay's URL is not one; it looks like https://relay.example.org and is printed by \
              the relay when it starts."
                 .into()
         }
@@ -105,6 +105,11 @@ pub fn sentence(problem: &Problem) -> String {
              so nothing was sent. Check the pin with the relay's operator before you change it."
                 .into()
         }
+        Problem::RelayNotPinned { presented } => format!(
+            "The relay made its certificate itself and no pin was given, so there is no telling \
+             whether it is the right one and nothing was sent; what answered has the pin \
+             {presented}: if the relay's operator names the same, give it with --pin."
+        ),
         Problem::RateLimited { retry_after_ms } => format!(
             "The relay has had too many requests and takes no more for now; {}.",
             match retry_after_ms {
@@ -173,6 +178,11 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::HomeBusy => {
             "Another process uses this home folder and does not answer, so nothing was done; end \
              it, or give another folder with --home."
+                .into()
+        }
+        Problem::ServerGone => {
+            "The process that was working on this home ended before it answered, so it may or may \
+             not have been done; look with `waxwing history` before you do it again."
                 .into()
         }
         Problem::StoreFailed { detail } => format!(
