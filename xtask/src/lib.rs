@@ -4,6 +4,8 @@
 //!
 //! **Always**: whatever a chore shows was measured in that run.
 
+pub mod demo;
 pub mod progress;
+pub mod relay;
 pub mod test;
 pub mod workspace;

@@ -1,0 +1,4 @@
+//! demo
+pub mod rpc;
+pub mod search;
+pub mod smtp;
