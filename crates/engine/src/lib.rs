@@ -12,7 +12,10 @@
 //! committed; a refused event changes nothing. No clock, thread, socket or
 //! generator of its own, so that it runs in a browser too.
 
+pub mod account;
 pub mod api;
 mod event;
+pub mod mls;
+pub mod store;
 
 pub use event::{Effect, Event, LinkKind, RelayPlace};

@@ -1,0 +1,2 @@
+//! This device's account.
+pub(crate) const SCHEMA: &str = "";

@@ -1,0 +1,110 @@
+//! MLS (RFC 9420) as the engine uses it: openmls on our store, our randomness and
+//! one suite, behind a few typed operations.
+//!
+//! **Elsewhere**: which leaves are believed (rosters, look-ups) is decided in
+//! `contact` and `trust`; what a group's messages carry, in `content`; when to rekey
+//! or rejoin, in `conversation`.
+//!
+//! **Always**: state changes only inside the caller's store transaction. After an
+//! error, or when the transaction is not committed, a [`Group`] in memory is ahead
+//! of the store and must be loaded again. Everything that leaves is a
+//! PrivateMessage, but for external commits. Leaves that come from others are
+//! shown to the caller before they count.
+
+mod commit;
+mod error;
+mod group;
+mod key_package;
+mod leaf;
+mod provider;
+mod storage;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::{EpochKeys, IncomingCommit, PendingCommit};
+pub use error::{MlsError, ProcessError};
+pub use group::{Group, Incoming, StagedWelcome};
+pub use key_package::{
+    KeyPackage, KeyPackageMade, KeyPackageUse, forget_key_package, forget_key_packages,
+    make_key_package,
+};
+pub use leaf::{Leaf, LeafKey, Member};
+pub use provider::{Crypto, Provider};
+pub(crate) use storage::SCHEMA;
+
+use openmls::prelude::{
+    Capabilities, Ciphersuite, CredentialType, Extension, ExtensionType, Extensions, GroupContext,
+    MlsGroupJoinConfig, ProtocolVersion, RequiredCapabilitiesExtension, SenderRatchetConfiguration,
+    UnknownExtension,
+};
+use prost::Message as _;
+use waxwing_protocol::{limits, pb};
+
+/// X-Wing (X25519 and ML-KEM-768), ChaCha20-Poly1305, SHA-256, Ed25519: 0x004D.
+pub const SUITE: Ciphersuite = Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519;
+
+/// The group context extension that holds `ConversationSecrets`: private use, RFC
+/// 9420 section 17.3.
+pub const CONVERSATION_SECRETS: u16 = 0xF0A7;
+
+/// Messages of one sender in one epoch that may come before an earlier one does.
+const OUT_OF_ORDER: u32 = 4096;
+
+/// Messages of one sender in one epoch that may be missing before the next.
+const FORWARD: u32 = 4096;
+
+fn capabilities() -> Capabilities {
+    Capabilities::new(
+        Some(&[ProtocolVersion::Mls10]),
+        Some(&[SUITE]),
+        Some(&[
+            ExtensionType::Unknown(CONVERSATION_SECRETS),
+            ExtensionType::LastResort,
+        ]),
+        None,
+        Some(&[CredentialType::Basic]),
+    )
+}
+
+fn join_config() -> MlsGroupJoinConfig {
+    MlsGroupJoinConfig::builder()
+        .use_ratchet_tree_extension(true)
+        .max_past_epochs(past_epochs())
+        .sender_ratchet_configuration(ratchet())
+        .build()
+}
+
+fn past_epochs() -> usize {
+    usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX)
+}
+
+fn ratchet() -> SenderRatchetConfiguration {
+    SenderRatchetConfiguration::new(OUT_OF_ORDER, FORWARD)
+}
+
+/// The extensions of a new group's context.
+fn group_context(rejoin_secret: &[u8; 32]) -> Result<Extensions<GroupContext>, MlsError> {
+    let secrets = pb::ConversationSecrets {
+        rejoin_secret: rejoin_secret.to_vec().into(),
+    };
+    Extensions::from_vec(vec![
+        Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
+            &[ExtensionType::Unknown(CONVERSATION_SECRETS)],
+            &[],
+            &[CredentialType::Basic],
+        )),
+        Extension::Unknown(
+            CONVERSATION_SECRETS,
+            UnknownExtension(secrets.encode_to_vec()),
+        ),
+    ])
+    .map_err(MlsError::library)
+}
+
+/// What the group context says, if it says it well.
+fn rejoin_secret(extensions: &Extensions<GroupContext>) -> Option<[u8; 32]> {
+    let UnknownExtension(bytes) = extensions.unknown(CONVERSATION_SECRETS)?;
+    let secrets = pb::ConversationSecrets::decode(bytes.as_slice()).ok()?;
+    secrets.rejoin_secret.as_ref().try_into().ok()
+}

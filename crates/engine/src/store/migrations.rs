@@ -1,0 +1,54 @@
+//! The steps that bring a store's tables from one version to the next.
+//!
+//! **Elsewhere**: what a table means stands in the module that owns it.
+//!
+//! **Always**: a step that was released is never changed: a table is altered by a
+//! new step at the end. `user_version` counts the steps that were taken.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+
+/// All steps, oldest first. Each is a batch of SQL statements.
+const STEPS: &[&[&str]] = &[&[crate::mls::SCHEMA, crate::account::SCHEMA]];
+
+/// "wxwg", so that `file` and other SQLite programs know whose file it is.
+const APPLICATION_ID: i32 = 0x7778_7767;
+
+/// Refuses what a later version wrote. Reads the file's first page, so that a wrong
+/// key shows.
+pub(super) fn refuse_newer(connection: &Connection) -> Result<(), StoreError> {
+    let found = version(connection)?;
+    let known = known();
+    if found > known {
+        Err(StoreError::Newer { found, known })
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes the steps that are missing, all in one transaction.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let taken = version(connection)?;
+    if taken == known() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in STEPS.iter().skip(taken as usize) {
+        for batch in *step {
+            transaction.execute_batch(batch)?;
+        }
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", known())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<u32, StoreError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+fn known() -> u32 {
+    u32::try_from(STEPS.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,155 @@
+//! The one file in which everything lives that must outlast the process.
+//!
+//! An SQLite database, encrypted page by page with SQLCipher. Events run in
+//! [`Store::transaction`]; [`quick_check`](Store::quick_check) is for `doctor`.
+//!
+//! **Elsewhere**: each module owns its tables and the SQL that reads and writes
+//! them; here they are only listed ([`migrations`]). Where the key is kept
+//! (keyring, passphrase) is the client's matter.
+//!
+//! **Always**: what a transaction wrote is on disk when it returns, all of it or
+//! nothing. A page that does not verify is an error, never data. Only one process
+//! has the file open. A file made by a newer version is left as it is.
+
+mod error;
+mod key;
+mod migrations;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+pub use error::StoreError;
+pub use key::StoreKey;
+pub use rusqlite::Transaction;
+
+/// How long another process may keep the file before it counts as in use.
+const BUSY_MS: u32 = 2_000;
+
+/// Pages in the write-ahead log after which it is folded into the file.
+const CHECKPOINT_PAGES: u32 = 2_000;
+
+/// Bytes at which the write-ahead log is cut back once it is folded in.
+const LOG_BYTES: u32 = 8 << 20;
+
+/// An open store.
+pub struct Store {
+    connection: Connection,
+}
+
+impl core::fmt::Debug for Store {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Store(..)")
+    }
+}
+
+impl Store {
+    /// Opens the store at `path`, or makes it, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] when the key is wrong or the file is no store;
+    /// [`StoreError::InUse`] when another process has it open;
+    /// [`StoreError::Newer`] when a later version made it; and the rest of
+    /// [`StoreError`]. The file is then as it was.
+    pub fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
+        let connection = Connection::open_with_flags(path, flags)?;
+        // The key comes before anything that reads the file.
+        connection.execute_batch(&key.pragma())?;
+        Self::prepare(connection)
+    }
+
+    /// A store that is gone with its owner; for tests and simulations.
+    pub fn open_in_memory() -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+        connection.execute_batch(&format!(
+            "PRAGMA busy_timeout = {BUSY_MS};
+             PRAGMA locking_mode = EXCLUSIVE;
+             PRAGMA secure_delete = ON;
+             PRAGMA foreign_keys = ON;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA cell_size_check = ON;
+             PRAGMA trusted_schema = OFF;"
+        ))?;
+        // The first reads: a wrong key shows here, before anything is written.
+        migrations::refuse_newer(&connection)?;
+        connection.execute_batch(&format!(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+             PRAGMA journal_size_limit = {LOG_BYTES};"
+        ))?;
+        connection.set_prepared_statement_cache_capacity(128);
+        migrations::migrate(&mut connection)?;
+        Ok(Self { connection })
+    }
+
+    /// Does `work` in one transaction: on disk when this returns `Ok`, undone when
+    /// `work` fails or the disk does.
+    ///
+    /// After an error, whatever the caller holds in memory of what `work` wrote (an
+    /// MLS group, for instance) is ahead of the store and must be read again.
+    pub fn transaction<R, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(StoreError::from)?;
+        let result = work(&transaction)?;
+        transaction.commit().map_err(StoreError::from)?;
+        Ok(result)
+    }
+
+    /// Reads every page and checks its code and the tables' structure.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with what was found first.
+    pub fn quick_check(&self) -> Result<(), StoreError> {
+        for pragma in [
+            "cipher_integrity_check",
+            "quick_check(1)",
+            "foreign_key_check",
+        ] {
+            let mut statement = self.connection.prepare(&format!("PRAGMA {pragma}"))?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                // One row "ok" from quick_check; no row at all from the others. The
+                // columns of foreign_key_check are a table's name and numbers.
+                let found: String = row.get(0)?;
+                if found != "ok" {
+                    return Err(StoreError::Damaged { found });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a consistent copy, encrypted with the same key, to `path`, which must
+    /// not exist.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_str().ok_or(StoreError::Unwritable)?;
+        self.connection.execute("VACUUM INTO ?1", [path])?;
+        Ok(())
+    }
+
+    /// Folds the write-ahead log into the file and empties it.
+    ///
+    /// Called at leisure; without it SQLite does so by itself, in the middle of
+    /// some transaction.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
