@@ -127,6 +127,11 @@ pub enum Problem {
     StoreCorrupted,
     /// The store cannot be opened with this key.
     StoreKeyWrong,
+    /// The store's key is not at hand: no passphrase, or a locked keyring.
+    StoreKeyUnavailable {
+        /// What is missing, and what to do.
+        sentence: String,
+    },
     /// The store was written by a newer version.
     StoreTooNew,
     /// The process that served the home ended before it answered.
@@ -207,6 +212,7 @@ impl Problem {
             Self::DiskFull => "disk_full",
             Self::StoreCorrupted => "store_corrupted",
             Self::StoreKeyWrong => "store_key_wrong",
+            Self::StoreKeyUnavailable { .. } => "store_key_unavailable",
             Self::StoreTooNew => "store_too_new",
             Self::HomeUnwritable { .. } => "home_unwritable",
             Self::HomeBusy => "home_busy",

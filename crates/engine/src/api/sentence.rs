@@ -166,6 +166,7 @@ pub fn sentence(problem: &Problem) -> String {
              or the home folder's own key file."
                 .into()
         }
+        Problem::StoreKeyUnavailable { sentence } => sentence.clone(),
         Problem::StoreTooNew => {
             "The message store was written by a newer version of this program, so it was left \
              alone; update this program."
