@@ -27,7 +27,7 @@ pub use key::StoreKey;
 pub use rusqlite::Transaction;
 
 /// How long another process may keep the file before it counts as in use.
-const BUSY_MS: u32 = 2_000;
+const BUSY_MS: u32 = 500;
 
 /// Pages in the write-ahead log after which it is folded into the file.
 const CHECKPOINT_PAGES: u32 = 2_000;
