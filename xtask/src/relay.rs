@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// What the relay prints when it is ready, before its URL.
 const READY: &str = "listening ";
@@ -97,7 +98,7 @@ impl Relay {
 
     /// Asks it to stop, and waits until it has.
     pub fn stop(mut self) -> Result<ExitStatus> {
-        signal("TERM", self.pid())?;
+        signal(Signal::TERM, self.pid())?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -112,9 +113,9 @@ impl Relay {
 
     /// Holds it still while its memory and files are looked at.
     pub fn frozen<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
-        signal("STOP", self.pid())?;
+        signal(Signal::STOP, self.pid())?;
         let seen = look();
-        signal("CONT", self.pid())?;
+        signal(Signal::CONT, self.pid())?;
         seen
     }
 
@@ -151,15 +152,12 @@ fn announced(out: &Path, already: u64) -> Result<Option<String>> {
         .map(|url| url.trim().to_owned()))
 }
 
-fn signal(name: &str, pid: u32) -> Result<()> {
-    let status = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("cannot send {name} to process {pid}")
-    }
+fn signal(signal: Signal, pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("no process id")?;
+    kill_process(pid, signal).with_context(|| format!("cannot send {signal:?} to the relay"))
 }
 
 #[cfg(test)]
