@@ -1,0 +1,190 @@
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+
+use super::*;
+use crate::signature::SigningSeed;
+
+const NOW: Time = Time(1_800_000_000_000);
+
+struct Person {
+    rng: ChaCha20Rng,
+    first: HybridSigningKey,
+    recovery: HybridSigningKey,
+    chain: Vec<pb::SignedStatement>,
+}
+
+fn key(rng: &mut ChaCha20Rng) -> HybridSigningKey {
+    HybridSigningKey::from_seed(&SigningSeed::generate(rng))
+}
+
+fn leaf(seed: u8) -> [u8; 32] {
+    ed25519_dalek::SigningKey::from_bytes(&[seed; 32])
+        .verifying_key()
+        .to_bytes()
+}
+
+impl Person {
+    fn new(seed: u8) -> Self {
+        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+        let (first, recovery) = (key(&mut rng), key(&mut rng));
+        let chain = vec![create_account(
+            &mut rng,
+            NOW,
+            &first,
+            leaf(1),
+            recovery.public(),
+        )];
+        Self {
+            rng,
+            first,
+            recovery,
+            chain,
+        }
+    }
+
+    fn roster(&self) -> Roster {
+        Roster::verify(&self.chain).unwrap()
+    }
+
+    fn add(
+        &mut self,
+        change: Change,
+        consent: Option<&HybridSigningKey>,
+    ) -> Result<(), RosterError> {
+        let mut roster = self.roster();
+        let signer = SigningWith::Device(&self.first);
+        let next = next_statement(&mut self.rng, NOW, &roster, signer, change, consent);
+        roster.extend(&next)?;
+        self.chain.push(next);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_new_account_has_one_device_and_its_id_is_the_hash_of_its_first_statement() {
+    let alice = Person::new(1);
+    let roster = alice.roster();
+    assert_eq!(
+        roster.account().0,
+        <[u8; 32]>::from(Sha256::digest(&alice.chain[0].statement))
+    );
+    assert_eq!(roster.devices().len(), 1);
+    assert_eq!(roster.devices()[0].id, alice.first.public().device_id());
+    assert_eq!(roster.devices()[0].leaf_key, leaf(1));
+}
+
+#[test]
+fn a_device_is_added_with_its_consent_and_revoked_again() {
+    let mut alice = Person::new(1);
+    let second = key(&mut alice.rng);
+    let change = Change::AddDevice(entry(second.public(), leaf(2)));
+    assert_eq!(
+        alice.add(change.clone(), None),
+        Err(RosterError::Unauthorised(1))
+    );
+    let stranger = key(&mut alice.rng);
+    assert_eq!(
+        alice.add(change.clone(), Some(&stranger)),
+        Err(RosterError::Unauthorised(1))
+    );
+    assert_eq!(alice.add(change.clone(), Some(&second)), Ok(()));
+    assert_eq!(
+        alice.add(change, Some(&second)),
+        Err(RosterError::Impossible(2))
+    );
+    assert_eq!(alice.roster().devices().len(), 2);
+    let id = second.public().device_id();
+    assert_eq!(alice.add(Change::RevokeDevice(id.to_bytes()), None), Ok(()));
+    assert!(alice.roster().device(id).is_none());
+    assert_eq!(
+        alice.add(Change::RevokeDevice(id.to_bytes()), None),
+        Err(RosterError::Impossible(3))
+    );
+}
+
+#[test]
+fn a_relay_cannot_add_a_device() {
+    let mut alice = Person::new(1);
+    let mallory = key(&mut alice.rng);
+    let mut roster = alice.roster();
+    let change = Change::AddDevice(entry(mallory.public(), leaf(3)));
+    for signer in [
+        SigningWith::Device(&mallory),
+        SigningWith::Recovery(&mallory),
+    ] {
+        let forged = next_statement(
+            &mut alice.rng,
+            NOW,
+            &roster,
+            signer,
+            change.clone(),
+            Some(&mallory),
+        );
+        assert_eq!(roster.extend(&forged), Err(RosterError::Unauthorised(1)));
+    }
+    assert_eq!(roster, alice.roster());
+}
+
+#[test]
+fn a_revoked_device_signs_nothing_and_the_recovery_key_outranks_devices() {
+    let mut alice = Person::new(1);
+    let second = key(&mut alice.rng);
+    alice
+        .add(
+            Change::AddDevice(entry(second.public(), leaf(2))),
+            Some(&second),
+        )
+        .unwrap();
+    let mut roster = alice.roster();
+    let revoke = Change::RevokeDevice(alice.first.public().device_id().to_bytes());
+    let signer = SigningWith::Recovery(&alice.recovery);
+    let statement = next_statement(&mut alice.rng, NOW, &roster, signer, revoke, None);
+    roster.extend(&statement).unwrap();
+    let back = Change::RevokeDevice(second.public().device_id().to_bytes());
+    let signer = SigningWith::Device(&alice.first);
+    let statement = next_statement(&mut alice.rng, NOW, &roster, signer, back, None);
+    assert_eq!(roster.extend(&statement), Err(RosterError::Unauthorised(3)));
+}
+
+#[test]
+fn a_device_replaces_its_own_leaf_key_only() {
+    let mut alice = Person::new(1);
+    alice
+        .add(Change::SetLeafKey(Bytes::copy_from_slice(&leaf(9))), None)
+        .unwrap();
+    assert_eq!(alice.roster().devices()[0].leaf_key, leaf(9));
+    let change = Change::SetLeafKey(Bytes::from_static(&[1; 31]));
+    assert_eq!(alice.add(change, None), Err(RosterError::Malformed(2)));
+}
+
+#[test]
+fn a_chain_that_is_cut_swapped_or_altered_is_refused() {
+    let mut alice = Person::new(1);
+    for seed in 2..5 {
+        alice
+            .add(
+                Change::SetLeafKey(Bytes::copy_from_slice(&leaf(seed))),
+                None,
+            )
+            .unwrap();
+    }
+    assert_eq!(Roster::verify(&[]), Err(RosterError::Empty));
+    assert!(Roster::verify(&alice.chain[1..]).is_err());
+    let mut swapped = alice.chain.clone();
+    swapped.swap(1, 2);
+    assert_eq!(Roster::verify(&swapped), Err(RosterError::NotNext(1)));
+    let mut hole = alice.chain.clone();
+    hole.remove(2);
+    assert_eq!(Roster::verify(&hole), Err(RosterError::NotNext(2)));
+    for place in 0..alice.chain.len() {
+        let mut altered = alice.chain.clone();
+        let mut bytes = altered[place].statement.to_vec();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        altered[place].statement = bytes.into();
+        assert!(Roster::verify(&altered).is_err());
+    }
+    let bob = Person::new(2);
+    let mut spliced = alice.chain.clone();
+    spliced[0] = bob.chain[0].clone();
+    assert!(Roster::verify(&spliced).is_err());
+}
