@@ -25,11 +25,20 @@ struct Arguments {
 enum Chore {
     /// Everything that must hold before a change goes in.
     Test(xtask::test::Options),
+    /// The whole system for real: two people, one relay, and its seizure.
+    Demo(xtask::demo::Options),
+    /// Measurements, as one JSON object a line on standard output.
+    Bench {
+        #[command(subcommand)]
+        of: xtask::bench::Bench,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test(options) => xtask::test::run(&options),
+        Chore::Demo(options) => xtask::demo::run(&options).map(|()| true),
+        Chore::Bench { of } => xtask::bench::run(&of).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -34,33 +34,38 @@ pub enum Profile {
     Release,
 }
 
-/// Paths of the two programs, freshly built.
+/// Paths of our programs, freshly built.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// The client.
     pub waxwing: PathBuf,
     /// The server.
     pub relay: PathBuf,
+    /// What reads the private keys out of a home, for the demo.
+    pub keys: PathBuf,
 }
 
 impl Programs {
-    /// Builds both.
-    pub fn build(profile: Profile, progress: &Progress) -> Result<Self> {
+    /// Builds them.
+    pub fn build(profile: Profile, progress: Progress) -> Result<Self> {
         let packages = [
             ("waxwing", "waxwing"),
             ("waxwing-relay-server", "waxwing-relay"),
+            ("xtask-keys", "xtask-keys"),
         ];
-        let mut paths = build(
+        let paths = build(
             profile,
             &packages,
             "building the client and the relay",
             progress,
-        )?
-        .into_iter();
-        match (paths.next(), paths.next()) {
-            (Some(waxwing), Some(relay)) => Ok(Self { waxwing, relay }),
-            _ => bail!("cargo did not say where it put the programs"),
-        }
+        )?;
+        let [waxwing, relay, keys] = <[PathBuf; 3]>::try_from(paths)
+            .map_err(|_| anyhow::anyhow!("cargo built another number of programs"))?;
+        Ok(Self {
+            waxwing,
+            relay,
+            keys,
+        })
     }
 }
 
@@ -69,7 +74,7 @@ pub fn build(
     profile: Profile,
     packages: &[(&str, &str)],
     title: &str,
-    progress: &Progress,
+    progress: Progress,
 ) -> Result<Vec<PathBuf>> {
     let mut command = cargo();
     command.args(["build", "--message-format", "json-render-diagnostics"]);

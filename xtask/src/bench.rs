@@ -1,0 +1,101 @@
+//! `cargo xtask bench`: builds for release, measures, prints one JSON object a line on
+//! standard output.
+//!
+//! **Elsewhere**: the load on a relay is `bench/`; the engine's own measurements are its
+//! example `bench`; what the figures mean is `docs/benchmarks.md`.
+//!
+//! **Always**: the relay and its load are separate processes.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::progress::Progress;
+use crate::workspace::{Profile, build, cargo, root};
+
+/// What to measure.
+#[derive(clap::Subcommand, Debug)]
+pub enum Bench {
+    /// The relay: idle links, messages online and offline, a crash.
+    Relay(Relay),
+    /// The engine: encrypt, decrypt, rekey, each with its store transaction.
+    Engine,
+}
+
+/// How to measure the relay.
+#[derive(clap::Args, Debug)]
+pub struct Relay {
+    /// Where data directories are made: should be on a real disk.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// A tenth of everything, to see that it works.
+    #[arg(long)]
+    quick: bool,
+    /// idle, online, offline, crash; all where none is named.
+    scenarios: Vec<String>,
+}
+
+/// Measures.
+pub fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Relay(options) => relay(options),
+        Bench::Engine => engine(),
+    }
+}
+
+fn relay(options: &Relay) -> Result<()> {
+    let progress = Progress::for_people();
+    let packages = [
+        ("waxwing-relay-server", "waxwing-relay"),
+        ("waxwing-bench", "waxwing-bench"),
+    ];
+    let programs = build(
+        Profile::Release,
+        &packages,
+        "building the relay and its load",
+        progress,
+    )?;
+    let [relay, load] = <[PathBuf; 2]>::try_from(programs)
+        .map_err(|_| anyhow::anyhow!("cargo built another number of programs"))?;
+    // The system's place for temporary files may be in memory, which no disk is.
+    let scratch = options
+        .scratch
+        .clone()
+        .unwrap_or_else(|| root().join("target/xtask/bench"));
+    std::fs::create_dir_all(&scratch).context("no place for the relay's data")?;
+    let mut command = Command::new(load);
+    command
+        .arg("--relay")
+        .arg(relay)
+        .arg("--scratch")
+        .arg(scratch);
+    if options.quick {
+        command.arg("--quick");
+    }
+    command.args(&options.scenarios);
+    succeed(&mut command)
+}
+
+fn engine() -> Result<()> {
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--release",
+        "--package",
+        "waxwing-engine",
+        "--example",
+        "bench",
+    ]);
+    succeed(&mut command)
+}
+
+/// Runs it with our own output.
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("the measurement failed: {status}")
+    }
+}

@@ -1,0 +1,125 @@
+//! What a newcomer is told at the end.
+//!
+//! **Elsewhere**: every figure comes from `stage` and `seizure`.
+//!
+//! **Always**: what could not be looked at is said, not left out.
+
+use std::time::Duration;
+
+use super::search::{Findings, Secret};
+use super::seizure::Seizure;
+use super::stage::{Stage, Talk};
+
+/// Prints it.
+pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure) {
+    println!("\nWho is verified, and how");
+    for (person, said) in [&stage.alice, &stage.bob].into_iter().zip(&talk.received) {
+        let vouched = if said.verified {
+            "verified"
+        } else {
+            "NOT verified"
+        };
+        println!(
+            "  {} typed the code that came to that address by mail;",
+            person.address
+        );
+        println!("    it was good for that device's key only. The other side sees: {vouched}.");
+    }
+    let [alices, bobs] = &talk.safety_numbers;
+    if alices == bobs {
+        println!("  Both see the same safety number, to be compared in person:");
+        println!("    {alices}");
+    } else {
+        println!("  Their safety numbers DIFFER: somebody is between them.");
+    }
+
+    println!("\nWhat they said");
+    for said in &talk.received {
+        println!("  {}: {}", said.from, said.text);
+    }
+
+    println!("\nHow");
+    println!("  end to end   {}", talk.suite);
+    println!("  to the relay {}", talk.link);
+    let latency = &seizure.latency;
+    println!(
+        "  latency      p50 {}, p99 {} from one client's input to the other's output ({} messages)",
+        milliseconds(latency.p50),
+        milliseconds(latency.p99),
+        latency.count
+    );
+
+    println!("\nWhat the relay had when it was seized");
+    println!(
+        "  {} texts had passed through it; {} of them were waiting there.",
+        seizure.canaries, seizure.waiting
+    );
+    println!(
+        "  Its data directory held {} bytes. Part of a stored message:",
+        seizure.stored_bytes
+    );
+    if let Some((place, hex)) = &seizure.excerpt {
+        println!("    {place}");
+        println!("    {hex}");
+    }
+    println!(
+        "\n  {:<22} {:>14} {:>9} {:>9} {:>13}",
+        "searched", "bytes", "texts", "addresses", "private keys"
+    );
+    row("data directory", &seizure.on_disk);
+    row("logs and output", &seizure.in_logs);
+    match &seizure.in_memory {
+        Ok(findings) => row("memory", findings),
+        Err(why) => println!("  memory: NOT searched: {why}"),
+    }
+    println!(
+        "  Each text and each of {} private keys was searched for in pieces,",
+        seizure.keys.len()
+    );
+    println!("  as it is, as base64 and as hexadecimal digits.");
+    match &seizure.control {
+        Ok(found) => {
+            println!("  (The same search over Bob's own memory finds {found} of the texts.)");
+        }
+        Err(why) => {
+            println!("  (Whether the search finds texts in Bob's memory: not tried, {why}.)");
+        }
+    }
+    if seizure
+        .in_memory
+        .as_ref()
+        .is_ok_and(|findings| !findings.addresses().is_empty())
+    {
+        println!("  Addresses in memory are what the two typed when they registered and looked");
+        println!("  each other up, not anything beside a message.");
+    }
+
+    println!("\nAfterwards");
+    println!(
+        "  {} of {} texts reached Bob, each once and in order.",
+        seizure.arrived, seizure.canaries
+    );
+    match seizure.erased_after {
+        Some(after) => println!(
+            "  {} stored ciphertexts were recognised on the disk; {:.0} s after the last was\n  \
+             acknowledged, none of them was in any file of the relay.",
+            seizure.ciphertexts,
+            after.as_secs_f64()
+        ),
+        None => println!("  Ciphertexts are STILL on the relay's disk."),
+    }
+}
+
+fn row(place: &str, findings: &Findings) {
+    let texts = findings.distinct(|secret| matches!(secret, Secret::Canary(_)));
+    let keys = findings.distinct(|secret| matches!(secret, Secret::Key(_)));
+    let addresses: usize = findings.addresses().values().sum();
+    println!(
+        "  {place:<22} {:>14} {texts:>9} {addresses:>9} {keys:>13}",
+        findings.bytes
+    );
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}
