@@ -56,6 +56,8 @@ pub enum Problem {
     // ---- registering ----
     /// `submit_code` before `register`.
     NoCodeAsked,
+    /// A code is awaited and none was given.
+    NoCodeGiven,
     /// The code is not the one that was sent.
     CodeWrong {
         /// How many tries are left.
@@ -193,6 +195,7 @@ impl Problem {
             Self::RecipientBlocked => "recipient_blocked",
             Self::OutboxFull { .. } => "outbox_full",
             Self::NoCodeAsked => "no_code_asked",
+            Self::NoCodeGiven => "no_code_given",
             Self::CodeWrong { .. } => "code_wrong",
             Self::CodeExpired => "code_expired",
             Self::CodeUsedUp => "code_used_up",

@@ -61,6 +61,11 @@ pub fn sentence(problem: &Problem) -> String {
              ADDRESS --relay URL`."
                 .into()
         }
+        Problem::NoCodeGiven => {
+            "No code was given, so the address is not verified yet; when it has come, run the same \
+             command again with --code."
+                .into()
+        }
         Problem::CodeWrong { tries_left } => format!(
             "The code is not the one that was sent, so the address is not verified yet; look at \
              the newest message and try again ({} left).",
