@@ -14,8 +14,21 @@
 
 pub mod account;
 pub mod api;
+mod commands;
+mod contact;
+pub mod content;
+mod conversation;
+mod engine;
 mod event;
+mod inbox;
+mod link;
 pub mod mls;
+mod outbox;
+mod queries;
+mod settings;
 pub mod store;
+mod trust;
+mod turn;
 
+pub use engine::{Config, Engine, EventRefused, store_problem};
 pub use event::{Effect, Event, LinkKind, RelayPlace};

@@ -56,7 +56,7 @@ mod tests {
             let envelope = Envelope {
                 counter,
                 body: Some(Body::Mimi(vec![7; size].into())),
-                padding: bytes::Bytes::new(),
+                ..Envelope::default()
             };
             let encoded = encode_padded(envelope.clone());
             prop_assert_eq!(padded_length(encoded.len()), encoded.len());

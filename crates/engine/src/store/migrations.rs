@@ -10,7 +10,21 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[&[crate::mls::SCHEMA, crate::account::SCHEMA]];
+const STEPS: &[&[&str]] = &[&[
+    crate::mls::SCHEMA,
+    crate::account::SCHEMA,
+    crate::settings::SCHEMA,
+    crate::link::registration::SCHEMA,
+    crate::link::tokens::SCHEMA,
+    crate::contact::SCHEMA,
+    crate::conversation::SCHEMA,
+    crate::conversation::groups::SCHEMA,
+    crate::conversation::history::SCHEMA,
+    crate::outbox::SCHEMA,
+    crate::outbox::receipts::SCHEMA,
+    crate::inbox::heard::SCHEMA,
+    crate::inbox::held::SCHEMA,
+]];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

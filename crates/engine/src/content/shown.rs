@@ -1,0 +1,106 @@
+//! What a person sees of a message.
+//!
+//! **Elsewhere**: the sentence in place of what cannot be shown: `api`.
+
+use super::{
+    Content, MessageId, Part, PartBody, Semantics,
+    status::{self, Status},
+};
+
+/// What a message comes to, for this version.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A text, plain or Markdown.
+    Text(String),
+    /// What became of messages.
+    Statuses(Vec<(MessageId, Status)>),
+    /// Something that needs a newer version: say so, and keep the content.
+    NeedsNewer,
+}
+
+impl core::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text(..)",
+            Self::Statuses(_) => "Statuses(..)",
+            Self::NeedsNewer => "NeedsNewer",
+        })
+    }
+}
+
+impl Content {
+    /// What this version shows of the message.
+    pub fn shown(&self) -> Shown {
+        // Edits and messages taken back would be wrong as messages of their own.
+        if self.replaces.is_some() {
+            return Shown::NeedsNewer;
+        }
+        shown(&self.body).unwrap_or(Shown::NeedsNewer)
+    }
+}
+
+/// The depth is that of decoded content, or of content that we made.
+fn shown(part: &Part) -> Option<Shown> {
+    if !part.disposition.shows() {
+        return None;
+    }
+    match &part.body {
+        PartBody::Single {
+            content_type,
+            content,
+        } => single(content_type, content),
+        PartBody::Multi {
+            semantics: Semantics::SingleUnit,
+            parts,
+        } => {
+            let all = parts.iter().map(shown).collect::<Option<Vec<_>>>()?;
+            joined(all.into_iter())
+        }
+        PartBody::Multi {
+            semantics: Semantics::ChooseOne,
+            parts,
+        } => parts.iter().find_map(shown),
+        PartBody::Multi {
+            semantics: Semantics::ProcessAll,
+            parts,
+        } => joined(parts.iter().filter_map(shown)),
+        PartBody::Null | PartBody::External(_) | PartBody::Unknown(_) => None,
+    }
+}
+
+fn single(content_type: &str, content: &[u8]) -> Option<Shown> {
+    let mut parameters = content_type.split(';').map(str::trim);
+    match parameters.next()?.to_ascii_lowercase().as_str() {
+        "text/plain" | "text/markdown" => {
+            let utf_8 = parameters.all(|parameter| {
+                parameter.split_once('=').is_none_or(|(name, value)| {
+                    !name.trim().eq_ignore_ascii_case("charset")
+                        || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+                        || value
+                            .trim()
+                            .trim_matches('"')
+                            .eq_ignore_ascii_case("us-ascii")
+                })
+            });
+            let text = std::str::from_utf8(content).ok().filter(|_| utf_8)?;
+            Some(Shown::Text(text.to_owned()))
+        }
+        status::CONTENT_TYPE => status::decode(content).ok().map(Shown::Statuses),
+        _ => None,
+    }
+}
+
+/// Texts one below the other; a message of texts is not one of receipts.
+fn joined(parts: impl Iterator<Item = Shown>) -> Option<Shown> {
+    let texts: Vec<String> = parts
+        .filter_map(|part| match part {
+            Shown::Text(text) => Some(text),
+            Shown::Statuses(_) | Shown::NeedsNewer => None,
+        })
+        .collect();
+    if texts.is_empty() {
+        None
+    } else {
+        Some(Shown::Text(texts.join("\n\n")))
+    }
+}

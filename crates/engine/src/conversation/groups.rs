@@ -1,0 +1,272 @@
+//! The groups of conversations: what the engine knows of them besides MLS's own state.
+//!
+//! **Elsewhere**: the states' meaning is drawn in [`super`]; the MLS state is in
+//! [`crate::mls`]'s tables.
+//!
+//! **Always**: the rejoin secret is here too, so that a group whose MLS state is gone
+//! can still be rejoined.
+
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+use waxwing_protocol::{
+    ids::{AccountId, GroupId, PostId},
+    sealing::RejoinSecret,
+    time::Time,
+};
+
+use crate::{api::ConversationId, store::StoreError};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE conversation_group (
+    group_id BLOB PRIMARY KEY,
+    conversation BLOB REFERENCES conversation (id),  -- absent while Checking
+    account_id BLOB NOT NULL,                        -- the other side
+    state INTEGER NOT NULL,
+    rejoin_secret BLOB NOT NULL,
+    next_counter INTEGER NOT NULL DEFAULT 1,         -- of this device's envelopes
+    since_rekey INTEGER NOT NULL DEFAULT 0,          -- own messages
+    rekeyed_at INTEGER NOT NULL,
+    request BLOB,            -- Creating: CreateGroup; Active: Post of the pending commit
+    commit_post BLOB,        -- of the welcome, the pending commit, or the last one made
+    commit_pending INTEGER NOT NULL DEFAULT 0,
+    waits_for_lookup INTEGER NOT NULL DEFAULT 0      -- the first held post does
+) WITHOUT ROWID;
+CREATE INDEX group_conversation ON conversation_group (conversation);
+CREATE INDEX group_busy ON conversation_group (state)
+    WHERE state != 2 OR commit_pending OR waits_for_lookup;
+";
+
+/// How a group is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum GroupState {
+    /// Made here; the relay has not confirmed it.
+    Creating = 1,
+    /// In order.
+    Active = 2,
+    /// Somebody took this device in; their leaves are being looked up.
+    Checking = 3,
+    /// This device's state is gone or behind: it has to rejoin before anything else.
+    Lost = 4,
+    /// Over; its history stays.
+    Closed = 5,
+}
+
+/// One group.
+#[derive(Clone)]
+pub(crate) struct Group {
+    pub id: GroupId,
+    pub conversation: Option<ConversationId>,
+    pub account: AccountId,
+    pub state: GroupState,
+    pub rejoin_secret: RejoinSecret,
+    pub since_rekey: u64,
+    pub rekeyed_at: Time,
+    pub request: Option<Vec<u8>>,
+    pub commit_post: Option<PostId>,
+    pub commit_pending: bool,
+    pub waits_for_lookup: bool,
+}
+
+const COLUMNS: &str = "group_id, conversation, account_id, state, rejoin_secret, since_rekey, \
+                       rekeyed_at, request, commit_post, commit_pending, waits_for_lookup";
+
+/// The group with this id.
+pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Group>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conversation_group WHERE group_id = ?1"
+    ))?;
+    Ok(statement.query_row([id.0], read).optional()?)
+}
+
+/// The group that a conversation's messages go to now: of those with the account on
+/// the other side that are not over, the one with the smallest id. Both sides choose
+/// the same once both have both.
+pub(crate) fn for_sending(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Option<Group>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state != 5
+         AND account_id = (SELECT account_id FROM conversation WHERE id = ?1)
+         ORDER BY group_id LIMIT 1"
+    ))?;
+    Ok(statement
+        .query_row([conversation.as_bytes()], read)
+        .optional()?)
+}
+
+/// All groups in a state.
+pub(crate) fn in_state(tx: &Transaction<'_>, state: GroupState) -> Result<Vec<Group>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conversation_group WHERE state = ?1"
+    ))?;
+    let rows = statement.query_map([state as u8], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The groups that have something to do without any message: all but those that are
+/// in order or over, those with a pending commit, those that wait for a look-up.
+pub(crate) fn busy(tx: &Transaction<'_>) -> Result<Vec<GroupId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT group_id FROM conversation_group
+         WHERE (state != 2 OR commit_pending OR waits_for_lookup) AND state != 5",
+    )?;
+    let rows = statement.query_map([], |row| row.get(0).map(GroupId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A group, to be kept.
+pub(crate) struct New<'a> {
+    pub id: GroupId,
+    pub conversation: Option<ConversationId>,
+    pub account: AccountId,
+    pub state: GroupState,
+    pub rejoin_secret: &'a RejoinSecret,
+    pub request: Option<Vec<u8>>,
+    pub commit_post: Option<PostId>,
+}
+
+/// Keeps a new group.
+pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &New<'_>) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO conversation_group
+         (group_id, conversation, account_id, state, rejoin_secret, rekeyed_at, request, commit_post)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        (
+            group.id.0,
+            group.conversation.map(|id| *id.as_bytes()),
+            group.account.0,
+            group.state as u8,
+            group.rejoin_secret.as_bytes(),
+            now.0.cast_signed(),
+            &group.request,
+            group.commit_post.map(|post| post.0),
+        ),
+    )?;
+    Ok(())
+}
+
+/// Replaces the request that waits for the relay's answer.
+pub(crate) fn set_request(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    request: &[u8],
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET request = ?2 WHERE group_id = ?1",
+        (id.0, request),
+    )?;
+    Ok(())
+}
+
+/// Sets the state; what a request was kept for is over.
+pub(crate) fn set_state(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    state: GroupState,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group
+         SET state = ?2, request = NULL, commit_pending = 0, waits_for_lookup = 0
+         WHERE group_id = ?1",
+        (id.0, state as u8),
+    )?;
+    Ok(())
+}
+
+/// Binds a group to its conversation.
+pub(crate) fn set_conversation(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    conversation: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET conversation = ?2 WHERE group_id = ?1",
+        (id.0, conversation.as_bytes()),
+    )?;
+    Ok(())
+}
+
+/// Takes the next counter of this device's envelopes.
+pub(crate) fn take_counter(tx: &Transaction<'_>, id: GroupId) -> Result<u64, StoreError> {
+    let next: i64 = tx
+        .prepare_cached(
+            "UPDATE conversation_group
+             SET next_counter = next_counter + 1, since_rekey = since_rekey + 1
+             WHERE group_id = ?1 RETURNING next_counter - 1",
+        )?
+        .query_row([id.0], |row| row.get(0))?;
+    Ok(next.cast_unsigned())
+}
+
+/// A commit is on its way.
+pub(crate) fn begin_commit(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    post: PostId,
+    request: &[u8],
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET request = ?2, commit_post = ?3, commit_pending = 1
+         WHERE group_id = ?1",
+        (id.0, request, post.0),
+    )?;
+    Ok(())
+}
+
+/// The pending commit was taken (`rekeyed`), or another came first.
+pub(crate) fn end_commit(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    rekeyed: Option<Time>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET request = NULL, commit_pending = 0,
+             since_rekey = CASE WHEN ?2 IS NULL THEN since_rekey ELSE 0 END,
+             rekeyed_at = coalesce(?2, rekeyed_at)
+         WHERE group_id = ?1",
+        (id.0, rekeyed.map(|time| time.0.cast_signed())),
+    )?;
+    Ok(())
+}
+
+/// Whether the first held post waits for a look-up.
+pub(crate) fn set_waits_for_lookup(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    waits: bool,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET waits_for_lookup = ?2 WHERE group_id = ?1",
+        (id.0, waits),
+    )?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
+    let state = match row.get(3)? {
+        1_u8 => GroupState::Creating,
+        2 => GroupState::Active,
+        3 => GroupState::Checking,
+        4 => GroupState::Lost,
+        _ => GroupState::Closed,
+    };
+    let rejoin_secret: Vec<u8> = row.get(4)?;
+    let rejoin_secret = RejoinSecret::from_slice(&rejoin_secret)
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(4, 0))?;
+    Ok(Group {
+        id: GroupId(row.get(0)?),
+        conversation: row
+            .get::<_, Option<[u8; 16]>>(1)?
+            .map(ConversationId::from_bytes),
+        account: AccountId(row.get(2)?),
+        state,
+        rejoin_secret,
+        since_rekey: row.get::<_, i64>(5)?.cast_unsigned(),
+        rekeyed_at: Time(row.get::<_, i64>(6)?.cast_unsigned()),
+        request: row.get(7)?,
+        commit_post: row.get::<_, Option<[u8; 16]>>(8)?.map(PostId),
+        commit_pending: row.get(9)?,
+        waits_for_lookup: row.get(10)?,
+    })
+}

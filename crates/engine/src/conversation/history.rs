@@ -1,0 +1,387 @@
+//! The history of conversations: messages, events and gaps in one order.
+//!
+//! **Elsewhere**: the shapes that people and programs see are in [`crate::api`].
+//!
+//! **Always**: a message is in a conversation once. The order is the order of
+//! arrival here, but what fills a gap stands where the gap stood.
+
+use rusqlite::{OptionalExtension as _, Row, Transaction, types::Type};
+use waxwing_protocol::{
+    ids::{AccountId, DeviceId, GroupId},
+    time::Time,
+};
+
+use crate::{
+    api::{
+        Channel, ConversationEvent, ConversationId, Direction, Entry, EventKind, Gap, Message,
+        MessageId, MessageState, ProblemReport, Timestamp,
+    },
+    store::StoreError,
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY,
+    conversation BLOB NOT NULL REFERENCES conversation (id),
+    place INTEGER NOT NULL,          -- orders; the id, but for what fills a gap
+    kind INTEGER NOT NULL,           -- 1 message, 2 event, 3 gap
+    address TEXT NOT NULL,           -- whose, in display form
+    at INTEGER NOT NULL,             -- by this device's clock
+    message BLOB,                    -- from here on: messages
+    account_id BLOB,
+    verified INTEGER,
+    outgoing INTEGER,
+    text TEXT,
+    content BLOB,                    -- MIMI content, where it holds more than text
+    reply_to BLOB,
+    sent_at INTEGER,
+    state INTEGER,
+    problem TEXT,
+    read INTEGER NOT NULL DEFAULT 1,
+    event TEXT,                      -- events
+    group_id BLOB,                   -- gaps
+    device_id BLOB,
+    missing INTEGER
+);
+CREATE UNIQUE INDEX entry_message ON entry (conversation, message) WHERE message IS NOT NULL;
+CREATE UNIQUE INDEX entry_gap ON entry (group_id, device_id) WHERE kind = 3;
+CREATE INDEX entry_place ON entry (conversation, place, id);
+CREATE INDEX entry_unread ON entry (conversation, place) WHERE NOT read;
+";
+
+/// Entries that one query gives, at most.
+pub(crate) const ENTRIES_MAX: u32 = 1_000;
+
+/// Somebody's message, to be added.
+pub(crate) struct NewMessage<'a> {
+    pub id: MessageId,
+    pub conversation: ConversationId,
+    pub account: AccountId,
+    pub address: &'a str,
+    pub verified: bool,
+    pub direction: Direction,
+    pub text: &'a str,
+    pub content: Option<&'a [u8]>,
+    pub reply_to: Option<MessageId>,
+    pub sent_at: Time,
+    /// Whose gap it fills, if it does.
+    pub fills: Option<(GroupId, DeviceId)>,
+}
+
+/// Adds a message. `false` when it is there already.
+pub(crate) fn add_message(
+    tx: &Transaction<'_>,
+    now: Time,
+    message: &NewMessage<'_>,
+) -> Result<bool, StoreError> {
+    let outgoing = message.direction == Direction::Out;
+    let place: Option<i64> = match message.fills {
+        None => None,
+        Some((group, device)) => tx
+            .prepare_cached(
+                "SELECT place FROM entry WHERE group_id = ?1 AND device_id = ?2 AND kind = 3",
+            )?
+            .query_row((group.0, device.0), |row| row.get(0))
+            .optional()?,
+    };
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO entry (conversation, place, kind, address, at, message, account_id,
+                 verified, outgoing, text, content, reply_to, sent_at, state, read)
+             VALUES (?1, coalesce(?2, (SELECT coalesce(max(id), 0) + 1 FROM entry)), 1, ?3, ?4, ?5,
+                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(rusqlite::params![
+            message.conversation.as_bytes(),
+            place,
+            message.address,
+            signed(now),
+            message.id.as_bytes(),
+            message.account.0,
+            message.verified,
+            outgoing,
+            message.text,
+            message.content,
+            message.reply_to.map(|id| *id.as_bytes()),
+            signed(message.sent_at),
+            outgoing.then_some(state_number(MessageState::Queued)),
+        ])?;
+    Ok(added > 0)
+}
+
+/// Adds an event.
+pub(crate) fn add_event(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    event: EventKind,
+    address: &str,
+) -> Result<ConversationEvent, StoreError> {
+    tx.execute(
+        "INSERT INTO entry (conversation, place, kind, address, at, event)
+         VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 2, ?2, ?3, ?4)",
+        (
+            conversation.as_bytes(),
+            address,
+            signed(now),
+            event_name(event),
+        ),
+    )?;
+    Ok(ConversationEvent {
+        conversation,
+        event,
+        address: address.to_owned(),
+        at: now.into(),
+    })
+}
+
+/// Shows that so many messages of a device are missing; none removes the gap. `false`
+/// where nothing changed.
+pub(crate) fn set_gap(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    address: &str,
+    (group, device): (GroupId, DeviceId),
+    missing: u64,
+) -> Result<bool, StoreError> {
+    let changed = if missing == 0 {
+        tx.execute(
+            "DELETE FROM entry WHERE group_id = ?1 AND device_id = ?2 AND kind = 3",
+            (group.0, device.0),
+        )?
+    } else {
+        tx.execute(
+            "INSERT INTO entry
+                 (conversation, place, kind, address, at, group_id, device_id, missing)
+             VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 3, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (group_id, device_id) WHERE kind = 3 DO UPDATE SET missing = ?6
+                 WHERE missing != ?6",
+            (
+                conversation.as_bytes(),
+                address,
+                signed(now),
+                group.0,
+                device.0,
+                missing.cast_signed(),
+            ),
+        )?
+    };
+    Ok(changed > 0)
+}
+
+/// Raises the state of an own message; `false` where it was that far already.
+pub(crate) fn raise_state(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    state: MessageState,
+) -> Result<bool, StoreError> {
+    let raised = tx
+        .prepare_cached(
+            "UPDATE entry SET state = ?3, problem = NULL
+             WHERE conversation = ?1 AND message = ?2 AND outgoing AND state < ?3",
+        )?
+        .execute((
+            conversation.as_bytes(),
+            message.as_bytes(),
+            state_number(state),
+        ))?;
+    Ok(raised > 0)
+}
+
+/// What stands in the way of an own message, or why it failed.
+pub(crate) fn set_problem(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    failed: bool,
+    problem: &ProblemReport,
+) -> Result<bool, StoreError> {
+    let problem = serde_json::to_string(problem).unwrap_or_default();
+    let state = if failed {
+        MessageState::Failed
+    } else {
+        MessageState::Queued
+    };
+    let changed = tx.execute(
+        "UPDATE entry SET state = ?3, problem = ?4
+         WHERE conversation = ?1 AND message = ?2 AND outgoing AND state = 0
+           AND (problem IS NOT ?4 OR state != ?3)",
+        (
+            conversation.as_bytes(),
+            message.as_bytes(),
+            state_number(state),
+            problem,
+        ),
+    )?;
+    Ok(changed > 0)
+}
+
+/// Marks the messages of others up to one (or all) as read and gives those that were
+/// not.
+pub(crate) fn mark_read(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    up_to: Option<MessageId>,
+) -> Result<Vec<MessageId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "UPDATE entry SET read = 1
+         WHERE conversation = ?1 AND NOT read AND place <= coalesce(
+             (SELECT place FROM entry WHERE conversation = ?1 AND message = ?2), 0x7fffffffffffffff)
+         RETURNING message",
+    )?;
+    let rows = statement.query_map(
+        (conversation.as_bytes(), up_to.map(|id| *id.as_bytes())),
+        |row| row.get(0).map(MessageId::from_bytes),
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether the conversation has this message.
+pub(crate) fn has_message(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT 1 FROM entry WHERE conversation = ?1 AND message = ?2")?;
+    Ok(statement.exists((conversation.as_bytes(), message.as_bytes()))?)
+}
+
+/// How many messages are unread.
+pub(crate) fn unread(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM entry WHERE conversation = ?1 AND NOT read")?
+        .query_row([conversation.as_bytes()], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+/// The newest entries, oldest first, and whether there are older ones.
+pub(crate) fn entries(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    limit: u32,
+    before: Option<MessageId>,
+    search: Option<&str>,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT kind, conversation, address, at, message, verified, outgoing, text, reply_to,
+                sent_at, state, problem, read, event, missing
+         FROM entry
+         WHERE conversation = ?1
+           AND (?2 IS NULL OR place < (SELECT place FROM entry WHERE conversation = ?1 AND message = ?2))
+           AND (?3 IS NULL OR (kind = 1 AND instr(lower(text), lower(?3))))
+         ORDER BY place DESC, id DESC LIMIT ?4",
+    )?;
+    let rows = statement.query_map(
+        (
+            conversation.as_bytes(),
+            before.map(|id| *id.as_bytes()),
+            search,
+            i64::from(limit) + 1,
+        ),
+        read_entry,
+    )?;
+    let mut entries = rows.collect::<Result<Vec<_>, _>>()?;
+    let more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    entries.reverse();
+    Ok((entries, more))
+}
+
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let conversation = ConversationId::from_bytes(row.get(1)?);
+    let address: String = row.get(2)?;
+    let at = time(row.get(3)?);
+    Ok(match row.get::<_, u8>(0)? {
+        1 => {
+            let outgoing: bool = row.get(6)?;
+            let problem: Option<String> = row.get(11)?;
+            Entry::Message(Message {
+                id: MessageId::from_bytes(row.get(4)?),
+                conversation,
+                from: address,
+                from_verified: row.get(5)?,
+                text: row.get(7)?,
+                sent_at: time(row.get(9)?),
+                channel: Channel::Waxwing,
+                direction: if outgoing {
+                    Direction::Out
+                } else {
+                    Direction::In
+                },
+                state: row.get::<_, Option<u8>>(10)?.map(state_of),
+                problem: problem.and_then(|json| serde_json::from_str(&json).ok()),
+                reply_to: row
+                    .get::<_, Option<[u8; 32]>>(8)?
+                    .map(MessageId::from_bytes),
+                read: row.get(12)?,
+            })
+        }
+        2 => Entry::Event(ConversationEvent {
+            conversation,
+            event: event_of(&row.get::<_, String>(13)?).ok_or_else(|| {
+                rusqlite::Error::InvalidColumnType(13, "event".into(), Type::Text)
+            })?,
+            address,
+            at,
+        }),
+        _ => Entry::Gap(Gap {
+            conversation,
+            from: address,
+            missing: row.get::<_, i64>(14)?.cast_unsigned(),
+            at,
+        }),
+    })
+}
+
+const fn state_number(state: MessageState) -> u8 {
+    match state {
+        MessageState::Queued => 0,
+        MessageState::Failed => 1,
+        MessageState::Accepted => 2,
+        MessageState::Delivered => 3,
+        MessageState::Read => 4,
+    }
+}
+
+const fn state_of(number: u8) -> MessageState {
+    match number {
+        0 => MessageState::Queued,
+        1 => MessageState::Failed,
+        2 => MessageState::Accepted,
+        3 => MessageState::Delivered,
+        _ => MessageState::Read,
+    }
+}
+
+const fn event_name(event: EventKind) -> &'static str {
+    match event {
+        EventKind::IdentityReset => "identity_reset",
+        EventKind::AddressNotTheirs => "address_not_theirs",
+        EventKind::Rejoined => "rejoined",
+    }
+}
+
+fn event_of(name: &str) -> Option<EventKind> {
+    [
+        EventKind::IdentityReset,
+        EventKind::AddressNotTheirs,
+        EventKind::Rejoined,
+    ]
+    .into_iter()
+    .find(|event| event_name(*event) == name)
+}
+
+const fn signed(time: Time) -> i64 {
+    time.0.cast_signed()
+}
+
+const fn time(ms: i64) -> Timestamp {
+    Timestamp(Time(ms.cast_unsigned()))
+}

@@ -1,0 +1,201 @@
+//! Conversations: one for each pair of people, whatever happens to its groups.
+//!
+//! A conversation begins when somebody writes to an address, or when a welcome of
+//! somebody new was found to be in order. It has one or more *groups* (MLS groups,
+//! [`groups`]): two when both sides started at once, another when a group could not
+//! be saved. Messages go to the group with the smallest id among those that are in
+//! order ([`groups::for_sending`]); all of them are read. Its *history*
+//! ([`history`]) is one list of messages, events and gaps.
+//!
+//! A group's states ([`groups::GroupState`]):
+//!
+//! ```text
+//!   Creating ──────────(relay has it)──────────▶ Active ◀──(every leaf verified)── Checking
+//!       │                                         │  ▲                                 │
+//!  (relay refuses)                     (state lost)│  │(rejoined)            (a leaf not admitted)
+//!       ▼                                         ▼  │                                 ▼
+//!    Closed ◀───────(relay knows it no more)────── Lost                              Closed
+//! ```
+//!
+//! What waits in the outbox is encrypted only when it can be sent, so that it goes to
+//! whichever group is right at that moment.
+//!
+//! **Elsewhere**: making and changing MLS groups is [`crate::mls`]; who may be in one
+//! is [`crate::trust`]; driving the states is [`start`], [`commits`] and [`rejoin`].
+//!
+//! **Always**: a conversation has at most one account on the other side at a time; a
+//! new account under its verified address is a marked event in its history.
+
+pub(crate) mod commits;
+pub(crate) mod groups;
+pub(crate) mod history;
+pub(crate) mod rejoin;
+pub(crate) mod start;
+
+use rand_core::CryptoRng;
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+use waxwing_protocol::{address::Address, ids::AccountId, time::Time};
+
+use crate::{api::ConversationId, store::StoreError};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE conversation (
+    id BLOB PRIMARY KEY,
+    address TEXT NOT NULL,          -- canonical
+    display TEXT NOT NULL,
+    account_id BLOB,                -- the other side, once it is known
+    written_to INTEGER NOT NULL,    -- whether this account has written
+    started_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX conversation_address ON conversation (address);
+CREATE INDEX conversation_account ON conversation (account_id);
+";
+
+/// One conversation.
+#[derive(Clone)]
+pub(crate) struct Conversation {
+    pub id: ConversationId,
+    pub address: String,
+    pub display: String,
+    pub account: Option<AccountId>,
+    pub written_to: bool,
+}
+
+const COLUMNS: &str = "id, address, display, account_id, written_to";
+
+/// The conversation with this id.
+pub(crate) fn find(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+) -> Result<Option<Conversation>, StoreError> {
+    one(tx, "id = ?1", id.as_bytes().as_slice())
+}
+
+/// The conversation with this account.
+pub(crate) fn with_account(
+    tx: &Transaction<'_>,
+    account: AccountId,
+) -> Result<Option<Conversation>, StoreError> {
+    one(tx, "account_id = ?1", account.0.as_slice())
+}
+
+/// The conversation that a message to this address belongs to: the one with its
+/// verified owner, or the one that waits for the owner to be known.
+pub(crate) fn with_address(
+    tx: &Transaction<'_>,
+    address: &str,
+) -> Result<Option<Conversation>, StoreError> {
+    let owned = one(
+        tx,
+        "address = ?1 AND account_id IN (SELECT account_id FROM contact WHERE address = ?1 AND verified)",
+        address,
+    )?;
+    match owned {
+        Some(conversation) => Ok(Some(conversation)),
+        None => one(tx, "address = ?1 AND account_id IS NULL", address),
+    }
+}
+
+/// Starts a conversation.
+pub(crate) fn start(
+    tx: &Transaction<'_>,
+    now: Time,
+    rng: &mut dyn CryptoRng,
+    address: &Address,
+    account: Option<AccountId>,
+) -> Result<Conversation, StoreError> {
+    let mut id = [0; 16];
+    rng.fill_bytes(&mut id);
+    let conversation = Conversation {
+        id: ConversationId::from_bytes(id),
+        address: address.canonical().to_owned(),
+        display: address.display().to_owned(),
+        account,
+        written_to: false,
+    };
+    tx.execute(
+        "INSERT INTO conversation (id, address, display, account_id, written_to, started_at)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+        (
+            id,
+            &conversation.address,
+            &conversation.display,
+            account.map(|account| account.0),
+            now.0.cast_signed(),
+        ),
+    )?;
+    Ok(conversation)
+}
+
+/// The other side is this account from now on.
+pub(crate) fn set_account(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation SET account_id = ?2 WHERE id = ?1",
+        (id.as_bytes(), account.0),
+    )?;
+    Ok(())
+}
+
+/// Two conversations turned out to be one: `from` becomes part of `into`.
+pub(crate) fn merge(
+    tx: &Transaction<'_>,
+    from: ConversationId,
+    into: ConversationId,
+) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE OR IGNORE entry SET conversation = ?2 WHERE conversation = ?1",
+        "DELETE FROM entry WHERE conversation = ?1 AND ?2 IS NOT NULL",
+        "UPDATE outgoing SET conversation = ?2 WHERE conversation = ?1",
+        "UPDATE OR IGNORE receipt_due SET conversation = ?2 WHERE conversation = ?1",
+        "DELETE FROM receipt_due WHERE conversation = ?1 AND ?2 IS NOT NULL",
+        "UPDATE conversation_group SET conversation = ?2 WHERE conversation = ?1",
+        "UPDATE conversation SET written_to = written_to
+             OR (SELECT written_to FROM conversation WHERE id = ?1) WHERE id = ?2",
+        "DELETE FROM conversation WHERE id = ?1 AND ?2 IS NOT NULL",
+    ] {
+        tx.execute(statement, (from.as_bytes(), into.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// This account has written in it.
+pub(crate) fn set_written_to(tx: &Transaction<'_>, id: ConversationId) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE conversation SET written_to = 1 WHERE id = ?1")?
+        .execute([id.as_bytes()])?;
+    Ok(())
+}
+
+/// All of them, the one with the newest entry first.
+pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Conversation>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conversation
+         ORDER BY (SELECT max(id) FROM entry WHERE conversation = conversation.id) DESC"
+    ))?;
+    let rows = statement.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn one(
+    tx: &Transaction<'_>,
+    condition: &str,
+    value: impl rusqlite::ToSql,
+) -> Result<Option<Conversation>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conversation WHERE {condition}"
+    ))?;
+    Ok(statement.query_row([value], read).optional()?)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
+    Ok(Conversation {
+        id: ConversationId::from_bytes(row.get(0)?),
+        address: row.get(1)?,
+        display: row.get(2)?,
+        account: row.get::<_, Option<[u8; 32]>>(3)?.map(AccountId),
+        written_to: row.get(4)?,
+    })
+}

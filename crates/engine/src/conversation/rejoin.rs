@@ -1,0 +1,186 @@
+//! Rejoining: a device whose state of a group is gone or behind takes itself in again.
+//!
+//! It fetches the sealed GroupInfo with the rejoin key, checks every leaf of it,
+//! makes an external commit that takes its old leaf away, and gives that, sealed, to
+//! the relay. Then it asks every other device for what it missed.
+//!
+//! **Elsewhere**: noticing the loss: [`crate::link::mailbox`] (a store that was set
+//! back) and [`crate::inbox::receive`] (messages of epochs that never began here).
+//!
+//! **Always**: nothing is sent to a group while it is lost, so that no key is used
+//! twice; what was written waits. If the relay does not take the commit, the group is
+//! rejoined from the start.
+
+use waxwing_protocol::{
+    ids::{Epoch, GroupId, PostId},
+    pb::{Error, ErrorCode, FetchGroupInfo, GroupInfoFetched, Rejoin, client_frame::Body},
+    posting::PostingAct,
+    sealing::Sealed,
+    time::Span,
+};
+
+use super::{
+    groups::{self, Group, GroupState},
+    history, start,
+};
+use crate::{
+    api::{EventKind, Notice, RelayMisdeed},
+    contact,
+    event::LinkKind,
+    inbox::receive,
+    link::Job,
+    mls::{self, MlsError},
+    trust::{self, Judgement},
+    turn::{Fault, Turn, Waiting},
+};
+
+/// A group that could not be rejoined is tried again after this long.
+const AGAIN: Span = Span::seconds(30);
+
+/// Asks for the group's information.
+pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let posting = &turn.live.links.posting;
+    let Some(exporter) = posting.ready() else {
+        return Ok(());
+    };
+    let busy =
+        posting.awaits(&Job::FetchGroupInfo(group.id)) || posting.awaits(&Job::Rejoin(group.id));
+    if busy || turn.waits(&Waiting::Group(group.id)) {
+        return Ok(());
+    }
+    let signature = group.rejoin_secret.signing_key().sign(
+        group.id,
+        PostingAct::Fetch {
+            exporter: &exporter,
+        },
+    );
+    let request = FetchGroupInfo {
+        group_id: group.id.to_bytes(),
+        signature: signature.to_vec().into(),
+    };
+    turn.ask(
+        LinkKind::Posting,
+        Job::FetchGroupInfo(group.id),
+        Body::FetchGroupInfo(request),
+    );
+    Ok(())
+}
+
+/// The group's information has come: commits to joining.
+pub(crate) fn fetched(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    fetched: &GroupInfoFetched,
+) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    if group.state != GroupState::Lost {
+        return Ok(());
+    }
+    let epoch = Epoch(fetched.epoch);
+    let sealing = group.rejoin_secret.sealing_key();
+    let Ok(info) = sealing.open(Sealed::GroupInfo, id, epoch, &fetched.sealed_group_info) else {
+        turn.warn_misdeed(RelayMisdeed::Malformed);
+        turn.wait(Waiting::Group(id), AGAIN);
+        return Ok(());
+    };
+    turn.forget(id);
+    let joined = turn.with_mls(|provider, leaf| mls::Group::rejoin(provider, leaf, id, &info))?;
+    let (mls_group, commit) = match joined {
+        Ok(joined) => joined,
+        Err(MlsError::Store(error)) => return Err(error.into()),
+        // Nothing good will come of this group.
+        Err(_) => return start::close(turn, &group),
+    };
+    let own = turn.account()?.id();
+    let between_us = start::others(&commit.members, own) == [group.account];
+    let judgement = if between_us {
+        trust::judge(turn, &commit.members, false)?
+    } else {
+        Judgement::Refused
+    };
+    match judgement {
+        Judgement::Admitted => {}
+        // Joined again when the look-ups are there; what was joined now never was.
+        Judgement::Unknown => return Ok(()),
+        Judgement::Refused => {
+            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
+            return start::close(turn, &group);
+        }
+    }
+    let body = sealing.seal(turn.rng, Sealed::ExternalCommit, id, epoch, &commit.commit);
+    let signature = group
+        .rejoin_secret
+        .signing_key()
+        .sign(id, PostingAct::Rejoin { epoch, body: &body });
+    let post = PostId(turn.random());
+    let request = Rejoin {
+        group_id: id.to_bytes(),
+        epoch: epoch.0,
+        post_id: post.to_bytes(),
+        body: body.into(),
+        next: Some(start::epoch_keys(turn, id, &group.rejoin_secret, &commit)),
+        next_fan_out_key: commit.keys.fan_out_key.to_vec().into(),
+        signature: signature.to_vec().into(),
+    };
+    turn.remember(id, mls_group);
+    turn.ask(LinkKind::Posting, Job::Rejoin(id), Body::Rejoin(request));
+    Ok(())
+}
+
+/// The relay has taken the external commit.
+pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    if group.state != GroupState::Lost {
+        return Ok(());
+    }
+    groups::set_state(turn.tx, id, GroupState::Active)?;
+    groups::end_commit(turn.tx, id, Some(turn.now))?;
+    turn.live.behind.remove(&id);
+    if let Some(conversation) = group.conversation {
+        let address = contact::of_account(turn.tx, group.account)?
+            .map(|contact| contact.display)
+            .unwrap_or_default();
+        let event = history::add_event(
+            turn.tx,
+            turn.now,
+            conversation,
+            EventKind::Rejoined,
+            &address,
+        )?;
+        turn.notify(Notice::Event(event));
+        turn.live.due_conversations.insert(conversation);
+    }
+    receive::release(turn, id)?;
+    receive::ask_for_all(turn, &group)
+}
+
+/// The relay refused a step.
+pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    if group.state != GroupState::Lost {
+        return Ok(());
+    }
+    turn.forget(id);
+    match error.code() {
+        // Another commit came first: from the start.
+        ErrorCode::EpochConflict => {
+            turn.live.due_groups.insert(id);
+            Ok(())
+        }
+        ErrorCode::GroupUnknown => start::close(turn, &group),
+        ErrorCode::Unauthorised | ErrorCode::Malformed | ErrorCode::TooLarge => {
+            turn.wait(Waiting::Group(id), AGAIN);
+            Ok(())
+        }
+        _ => {
+            turn.wait(Waiting::Group(id), start::retry_after(error));
+            Ok(())
+        }
+    }
+}

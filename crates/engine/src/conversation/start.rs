@@ -1,0 +1,422 @@
+//! Starting a conversation: the recipient's devices are claimed, checked against their
+//! roster, put into a new group, and the relay is given the group with its welcome.
+//!
+//! **Elsewhere**: taking part in what others start is [`crate::trust::welcomes`].
+//!
+//! **Always**: only devices that the recipient's roster admits, with the leaf key that
+//! it certifies, are added. `CreateGroup` is stored before it is sent, and sent again
+//! as it is until the relay answers.
+
+use prost::Message as _;
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId, PostId},
+    pb::{
+        ClaimKeyPackages, CreateGroup, EpochKeys, Error, ErrorCode, FanOut, KeyPackagesClaimed,
+        client_frame::Body,
+    },
+    posting::PostingKey,
+    roster::Roster,
+    sealing::{RejoinSecret, Sealed, SealingKey},
+    time::Span,
+};
+
+use super::{
+    Conversation,
+    groups::{self, Group, GroupState},
+    history,
+};
+use crate::{
+    api::{ConversationId, MessageChanged, MessageState, Notice, Problem, RelayMisdeed},
+    event::LinkKind,
+    link::{Job, tokens},
+    mls::{self, Member},
+    outbox, trust,
+    turn::{Fault, Turn, Waiting},
+};
+
+/// A conversation that could not be started is tried again after this long.
+const AGAIN: Span = Span::minutes(1);
+
+/// Claims the recipient's key packages.
+pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+    let job = Job::Claim(conversation.id);
+    if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Conversation(conversation.id)) {
+        return Ok(());
+    }
+    // Without a token it goes on when the next ones were issued.
+    let Some(token) = tokens::take(turn)? else {
+        return Ok(());
+    };
+    let claim = ClaimKeyPackages {
+        address: conversation.address.clone(),
+        token: Some(token),
+    };
+    turn.ask(LinkKind::Posting, job, Body::ClaimKeyPackages(claim));
+    Ok(())
+}
+
+/// The recipient's devices are known: makes the group.
+pub(crate) fn claimed(
+    turn: &mut Turn<'_>,
+    id: ConversationId,
+    claimed: KeyPackagesClaimed,
+) -> Result<(), Fault> {
+    let Some(conversation) = super::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    let Ok(address) = Address::parse(&conversation.display) else {
+        return Ok(());
+    };
+    let Some((account, packages)) = checked(turn, &address, claimed)? else {
+        turn.wait(Waiting::Conversation(id), AGAIN);
+        return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
+    };
+    if account == turn.account()?.id() {
+        return fail_waiting(turn, &conversation, &Problem::RecipientIsSelf);
+    }
+    let conversation = trust::belongs_to(turn, conversation, account)?;
+    if groups::for_sending(turn.tx, conversation.id)?.is_some() {
+        // The other side was faster; what waits goes to its group.
+        turn.live.due_conversations.insert(conversation.id);
+        return Ok(());
+    }
+    // A second token opens the group.
+    let Some(token) = tokens::take(turn)? else {
+        turn.wait(Waiting::Conversation(id), AGAIN);
+        return Ok(());
+    };
+    let group_id = GroupId(turn.random());
+    let rejoin_secret = RejoinSecret::generate(turn.rng);
+    let made = turn.with_mls(|provider, leaf| {
+        let mut group = mls::Group::create(provider, leaf, group_id, rejoin_secret.as_bytes())?;
+        let commit = group.add(provider, leaf, &packages)?;
+        group.merge_pending(provider)?;
+        Ok::<_, mls::MlsError>((group, commit))
+    })?;
+    let (group, commit) = match made {
+        Ok(made) => made,
+        Err(mls::MlsError::Store(error)) => return Err(error.into()),
+        Err(_) => {
+            turn.wait(Waiting::Conversation(id), AGAIN);
+            return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
+        }
+    };
+    let post = PostId(turn.random());
+    let request = CreateGroup {
+        group_id: group_id.to_bytes(),
+        token: Some(token),
+        epoch: commit.epoch.0,
+        keys: Some(epoch_keys(turn, group_id, &rejoin_secret, &commit)),
+        rejoin_key: copied(rejoin_secret.signing_key().public().as_bytes()),
+        fan_out_key: copied(&commit.keys.fan_out_key),
+        post_id: post.to_bytes(),
+        welcome: commit.welcome.clone().unwrap_or_default().into(),
+    };
+    groups::add(
+        turn.tx,
+        turn.now,
+        &groups::New {
+            id: group_id,
+            conversation: Some(conversation.id),
+            account,
+            state: GroupState::Creating,
+            rejoin_secret: &rejoin_secret,
+            request: Some(request.encode_to_vec()),
+            commit_post: Some(post),
+        },
+    )?;
+    turn.remember(group_id, group);
+    turn.live.due_groups.insert(group_id);
+    turn.live.due_conversations.insert(conversation.id);
+    Ok(())
+}
+
+/// Checks what was claimed: the roster's signatures, and each key package against it.
+/// Keeps the contact.
+fn checked(
+    turn: &mut Turn<'_>,
+    address: &Address,
+    claimed: KeyPackagesClaimed,
+) -> Result<Option<(AccountId, Vec<mls::KeyPackage>)>, Fault> {
+    let Ok(account) = AccountId::try_from(&claimed.account_id) else {
+        turn.warn_misdeed(RelayMisdeed::Malformed);
+        return Ok(None);
+    };
+    let Ok(roster) = Roster::verify(&claimed.roster) else {
+        turn.warn_misdeed(RelayMisdeed::RosterFalse);
+        return Ok(None);
+    };
+    if !trust::keep(turn, account, address, true, claimed.roster)? {
+        return Ok(None);
+    }
+    let mut packages = Vec::new();
+    for one in claimed
+        .key_packages
+        .iter()
+        .take(waxwing_protocol::limits::DEVICES)
+    {
+        let ids = DeviceId::try_from(&one.device_id)
+            .ok()
+            .zip(MailboxId::try_from(&one.mailbox_id).ok());
+        let package =
+            turn.with_mls(|provider, _| mls::KeyPackage::check(provider, &one.key_package))?;
+        let (Some((device, mailbox)), Ok(package)) = (ids, package) else {
+            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
+            return Ok(None);
+        };
+        let member = package.member();
+        let fits = member.account == account
+            && member.device == device
+            && member.mailbox == mailbox
+            && Address::parse(&member.address).is_ok_and(|claimed| claimed == *address)
+            && trust::admits(&roster, member);
+        if !fits {
+            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
+            return Ok(None);
+        }
+        packages.push(package);
+    }
+    Ok((!packages.is_empty()).then_some((account, packages)))
+}
+
+/// Claiming was refused.
+pub(crate) fn claim_refused(
+    turn: &mut Turn<'_>,
+    id: ConversationId,
+    error: &Error,
+) -> Result<(), Fault> {
+    let Some(conversation) = super::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    match error.code() {
+        ErrorCode::AddressUnknown => {
+            let address = conversation.display.clone();
+            fail_waiting(turn, &conversation, &Problem::RecipientUnknown { address })
+        }
+        // The token was spent already, or its key is over; there are others.
+        ErrorCode::Unauthorised => {
+            turn.live.due_conversations.insert(id);
+            Ok(())
+        }
+        _ => {
+            turn.wait(Waiting::Conversation(id), retry_after(error));
+            tell_waiting(turn, &conversation, &crate::link::problem_of(error))
+        }
+    }
+}
+
+/// Gives the relay a group that was made.
+pub(crate) fn create(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let job = Job::CreateGroup(group.id);
+    if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
+        return Ok(());
+    }
+    let request = group
+        .request
+        .as_deref()
+        .and_then(|bytes| CreateGroup::decode(bytes).ok())
+        .ok_or_else(|| Fault::Broken("a group without its request".into()))?;
+    turn.ask(LinkKind::Posting, job, Body::CreateGroup(request));
+    Ok(())
+}
+
+/// The relay has the group.
+pub(crate) fn created(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    if group.state == GroupState::Creating {
+        groups::set_state(turn.tx, id, GroupState::Active)?;
+        turn.live.due_conversations.extend(group.conversation);
+    }
+    Ok(())
+}
+
+/// The relay did not take the group.
+pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    if group.state != GroupState::Creating {
+        return Ok(());
+    }
+    match error.code() {
+        ErrorCode::Unauthorised => {
+            // The token is good for nothing; the group is, with another.
+            if let Some(token) = tokens::take(turn)?
+                && let Some(mut request) = group
+                    .request
+                    .as_deref()
+                    .and_then(|bytes| CreateGroup::decode(bytes).ok())
+            {
+                request.token = Some(token);
+                groups::set_request(turn.tx, id, &request.encode_to_vec())?;
+                turn.live.due_groups.insert(id);
+            } else {
+                turn.wait(Waiting::Group(id), AGAIN);
+            }
+            Ok(())
+        }
+        ErrorCode::GroupExists | ErrorCode::Malformed | ErrorCode::TooLarge => close(turn, &group),
+        _ => {
+            turn.wait(Waiting::Group(id), retry_after(error));
+            Ok(())
+        }
+    }
+}
+
+/// The group is over; what it did not send goes to another.
+pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    groups::set_state(turn.tx, group.id, GroupState::Closed)?;
+    outbox::release_group(turn.tx, group.id)?;
+    crate::inbox::held::forget_group(turn.tx, group.id)?;
+    turn.with_group(group.id, |group, provider, _| {
+        group.forget_past_epochs(provider)
+    })?
+    .transpose()?;
+    turn.forget(group.id);
+    turn.live.behind.remove(&group.id);
+    turn.live.links.deauthorise(group.id);
+    turn.live.due_conversations.extend(group.conversation);
+    Ok(())
+}
+
+/// What the relay is told of an epoch that begins.
+pub(crate) fn epoch_keys(
+    turn: &mut Turn<'_>,
+    group: GroupId,
+    rejoin_secret: &RejoinSecret,
+    commit: &mls::PendingCommit,
+) -> EpochKeys {
+    let mailboxes = commit.members.iter().map(|member| member.mailbox);
+    let mut distinct: Vec<MailboxId> = Vec::new();
+    for mailbox in mailboxes {
+        if !distinct.contains(&mailbox) {
+            distinct.push(mailbox);
+        }
+    }
+    let fan_out = FanOut {
+        mailboxes: distinct.into_iter().map(MailboxId::to_bytes).collect(),
+    };
+    let epoch: Epoch = commit.epoch;
+    let key = SealingKey::from_bytes(commit.keys.fan_out_key);
+    EpochKeys {
+        send_key: copied(
+            PostingKey::from_seed(&commit.keys.send_key)
+                .public()
+                .as_bytes(),
+        ),
+        sealed_fan_out: key
+            .seal(
+                turn.rng,
+                Sealed::FanOut,
+                group,
+                epoch,
+                &fan_out.encode_to_vec(),
+            )
+            .into(),
+        sealed_group_info: rejoin_secret
+            .sealing_key()
+            .seal(
+                turn.rng,
+                Sealed::GroupInfo,
+                group,
+                epoch,
+                &commit.group_info,
+            )
+            .into(),
+    }
+}
+
+/// What waits cannot be sent for now: tells why.
+pub(crate) fn tell_waiting(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    problem: &Problem,
+) -> Result<(), Fault> {
+    tell(turn, conversation, problem, false)
+}
+
+/// What is not accepted is not taken by the relay for now: tells why.
+pub(crate) fn tell_open(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    problem: &Problem,
+) -> Result<(), Fault> {
+    let report = problem.report();
+    for id in outbox::open_messages(turn.tx, conversation.id)? {
+        if history::set_problem(turn.tx, conversation.id, id, false, &report)? {
+            turn.notify(Notice::MessageState(MessageChanged {
+                id,
+                conversation: conversation.id,
+                state: MessageState::Queued,
+                problem: Some(report.clone()),
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// What waits will never be sent.
+fn fail_waiting(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    problem: &Problem,
+) -> Result<(), Fault> {
+    tell(turn, conversation, problem, true)
+}
+
+fn tell(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    problem: &Problem,
+    failed: bool,
+) -> Result<(), Fault> {
+    let report = problem.report();
+    for (row, message) in outbox::unnumbered(turn.tx, conversation.id)? {
+        if failed {
+            outbox::give_up(turn.tx, row)?;
+        }
+        let Some(id) = message else { continue };
+        if history::set_problem(turn.tx, conversation.id, id, failed, &report)? {
+            let state = if failed {
+                MessageState::Failed
+            } else {
+                MessageState::Queued
+            };
+            turn.notify(Notice::MessageState(MessageChanged {
+                id,
+                conversation: conversation.id,
+                state,
+                problem: Some(report.clone()),
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// When to try again what the relay refused for now.
+pub(crate) fn retry_after(error: &Error) -> Span {
+    if error.retry_after_ms == 0 {
+        AGAIN
+    } else {
+        Span(error.retry_after_ms).min(Span::hours(1))
+    }
+}
+
+fn copied(bytes: &[u8]) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(bytes)
+}
+
+/// For [`trust`]: who is in a group besides this account.
+pub(crate) fn others(members: &[Member], own: AccountId) -> Vec<AccountId> {
+    let mut others: Vec<AccountId> = members
+        .iter()
+        .map(|member| member.account)
+        .filter(|account| *account != own)
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    others
+}

@@ -1,0 +1,514 @@
+//! The engine: an event goes in, effects come out.
+//!
+//! [`Engine::handle`] runs one event in one transaction: it changes tables and memory,
+//! and at the end [`pump`] looks at everything that may now have something to do and
+//! asks the relay for it. What is to be done is never kept in memory alone: it follows
+//! from the tables, so that after a crash, a failed transaction or a closed link the
+//! same is asked again.
+//!
+//! **Elsewhere**: what each frame means is in [`crate::link`]; what people ask for is
+//! in [`crate::commands`].
+//!
+//! **Always**: effects leave only after the transaction was committed. A refused
+//! event, and one whose transaction failed, changed nothing.
+
+use std::collections::VecDeque;
+
+use rand_core::CryptoRng;
+use waxwing_protocol::{
+    Exporter,
+    pb::{RelayFrame, relay_frame::Body},
+    time::{Span, Time},
+};
+
+use crate::{
+    account,
+    api::{
+        Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response,
+        Warning,
+    },
+    commands,
+    conversation::{
+        commits,
+        groups::{self, GroupState},
+        rejoin, start,
+    },
+    event::{Effect, Event, LinkKind},
+    inbox::{heard, held, receive},
+    link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing},
+    mls,
+    outbox::{self, receipts},
+    settings::{self, Setting},
+    store::{Store, StoreError},
+    trust::{lookups, welcomes},
+    turn::{Fault, Live, Turn},
+};
+
+/// What an engine is like.
+#[derive(Clone, Debug, Default)]
+pub struct Config {}
+
+/// A relay's clock that is this far from ours is told of.
+const CLOCK_SKEW_MAX: u64 = 5 * 60 * 1000;
+
+/// The event was not taken; nothing has changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct EventRefused {
+    /// Why.
+    pub problem: Problem,
+}
+
+/// The client without I/O.
+pub struct Engine {
+    store: Store,
+    live: Live,
+    effects: VecDeque<Effect>,
+    timer: Option<Time>,
+    link_problem: Option<ProblemReport>,
+}
+
+impl core::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Engine(..)")
+    }
+}
+
+impl Engine {
+    /// Takes up where the store was left. What was on its way is on its way again: the
+    /// first effects open the links.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the system has no randomness to give.
+    pub fn open(
+        store: Store,
+        _config: Config,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, EventRefused> {
+        let crypto = mls::Crypto::new().map_err(|error| EventRefused {
+            problem: Problem::Internal {
+                detail: error.to_string(),
+            },
+        })?;
+        let mut engine = Self {
+            store,
+            live: Live::new(crypto),
+            effects: VecDeque::new(),
+            timer: None,
+            link_problem: None,
+        };
+        engine.run(now, rng, |turn| {
+            outbox::prune(turn.tx, turn.now)?;
+            Ok(())
+        })?;
+        Ok(engine)
+    }
+
+    /// Handles one event. The answer is the response to a command, and empty for all
+    /// others.
+    ///
+    /// # Errors
+    /// [`EventRefused`] when a command cannot be carried out, or the store failed.
+    /// Nothing has changed then.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        event: Event,
+    ) -> Result<Response, EventRefused> {
+        match event {
+            Event::LinkFailed { link, problem } => {
+                self.link_failed(link, &problem);
+                Ok(Response::Done {})
+            }
+            Event::Command(request) => {
+                let link_problem = self.link_problem.clone();
+                self.run(now, rng, |turn| {
+                    commands::carry_out(turn, request, link_problem)
+                })
+            }
+            Event::LinkOpened {
+                link,
+                exporter,
+                pin,
+            } => {
+                self.link_problem = None;
+                self.run(now, rng, |turn| {
+                    opened(turn, link, exporter, pin).map(Response::from)
+                })
+            }
+            Event::LinkClosed { link } => self.run(now, rng, |turn| {
+                closed(turn, link);
+                Ok(Response::Done {})
+            }),
+            Event::FramesReceived { link, frames } => self.run(now, rng, |turn| {
+                received(turn, link, frames).map(Response::from)
+            }),
+            Event::TimeCame => self.run(now, rng, |turn| time_came(turn).map(Response::from)),
+        }
+    }
+
+    /// What is to be done next, until there is nothing.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// The store, for copies and checks.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Ends the engine and gives its store back.
+    pub fn into_store(self) -> Store {
+        self.store
+    }
+
+    fn link_failed(&mut self, link: LinkKind, problem: &Problem) {
+        let report = problem.report();
+        if link == LinkKind::Mailbox && self.link_problem.as_ref() != Some(&report) {
+            self.link_problem = Some(report.clone());
+            self.effects
+                .push_back(Effect::Notify(Notice::Connection(ConnectionChanged {
+                    connection: Connection::Offline,
+                    problem: Some(report),
+                })));
+        }
+    }
+
+    /// Does work in a transaction, then whatever has become possible by it.
+    fn run<R>(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        work: impl FnOnce(&mut Turn<'_>) -> Result<R, Stop>,
+    ) -> Result<R, EventRefused> {
+        let live = &mut self.live;
+        let done = self.store.transaction(|tx| {
+            let mut turn = Turn {
+                tx,
+                now,
+                rng,
+                live,
+                out: Vec::new(),
+            };
+            take_up(&mut turn)?;
+            let result = work(&mut turn)?;
+            pump(&mut turn)?;
+            let timer = next_time(&turn)?;
+            Ok::<_, Stop>((result, turn.out, timer))
+        });
+        match done {
+            Ok((result, effects, timer)) => {
+                self.effects.extend(effects);
+                if timer != self.timer || timer.is_some_and(|at| at <= now) {
+                    self.timer = timer;
+                    self.effects.extend(timer.map(Effect::SetTimer));
+                }
+                Ok(result)
+            }
+            Err(Stop::Refused(problem)) => Err(EventRefused { problem }),
+            Err(Stop::Fault(fault)) => {
+                self.start_afresh();
+                Err(EventRefused {
+                    problem: problem_of(fault),
+                })
+            }
+        }
+    }
+
+    /// Memory may be ahead of the store: it is made anew from it, on new links.
+    fn start_afresh(&mut self) {
+        for (link, state) in [
+            (LinkKind::Mailbox, &self.live.links.mailbox),
+            (LinkKind::Posting, &self.live.links.posting),
+        ] {
+            if state.phase != Phase::Unwanted {
+                self.effects.push_back(Effect::CloseLink { link });
+            }
+        }
+        self.live.reset();
+        // The links are opened again with the next event, at the latest in a while.
+        self.timer = None;
+    }
+}
+
+/// Why an event's work ended early.
+pub(crate) enum Stop {
+    Refused(Problem),
+    Fault(Fault),
+}
+
+impl<E: Into<Fault>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<()> for Response {
+    fn from((): ()) -> Self {
+        Self::Done {}
+    }
+}
+
+fn problem_of(fault: Fault) -> Problem {
+    let store = match fault {
+        Fault::Store(error) | Fault::Mls(mls::MlsError::Store(error)) => error,
+        Fault::Mls(error) => {
+            return Problem::Internal {
+                detail: error.to_string(),
+            };
+        }
+        Fault::Broken(detail) => return Problem::Internal { detail },
+    };
+    store_problem(&store)
+}
+
+/// What a person is told of a failing store.
+pub fn store_problem(error: &StoreError) -> Problem {
+    match error {
+        StoreError::InUse => Problem::HomeBusy,
+        StoreError::Unreadable => Problem::StoreKeyWrong,
+        StoreError::Newer { .. } => Problem::StoreTooNew,
+        StoreError::Damaged { .. } => Problem::StoreCorrupted,
+        StoreError::DiskFull => Problem::DiskFull,
+        StoreError::Unwritable | StoreError::Disk | StoreError::Statement(_) => {
+            Problem::StoreFailed {
+                detail: error.to_string(),
+            }
+        }
+    }
+}
+
+/// Fills the memory from the store, if it is empty.
+fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.live.taken_up {
+        return Ok(());
+    }
+    turn.live.account = account::load(turn.tx)?;
+    turn.live
+        .due_conversations
+        .extend(outbox::waiting_conversations(turn.tx)?);
+    turn.live.due_groups.extend(groups::busy(turn.tx)?);
+    turn.live.due_groups.extend(held::groups(turn.tx)?);
+    turn.live.taken_up = true;
+    Ok(())
+}
+
+fn opened(
+    turn: &mut Turn<'_>,
+    link: LinkKind,
+    exporter: Exporter,
+    pin: Option<String>,
+) -> Result<(), Stop> {
+    if let Some(pin) = pin
+        && settings::relay(turn.tx)?.is_some_and(|relay| relay.pin.is_none())
+    {
+        settings::write(turn.tx, Setting::RelayPin, pin)?;
+    }
+    turn.live.links.forget(link);
+    let now = turn.now;
+    let state = turn.live.links.of(link);
+    state.opened(exporter);
+    state.used_at = now;
+    Ok(())
+}
+
+fn closed(turn: &mut Turn<'_>, link: LinkKind) {
+    turn.live.links.forget(link);
+    turn.live.links.of(link).closed();
+    match link {
+        LinkKind::Mailbox => {
+            if turn.live.told_online {
+                turn.live.told_online = false;
+                turn.notify(Notice::Connection(ConnectionChanged {
+                    connection: Connection::Offline,
+                    problem: None,
+                }));
+            }
+        }
+        // All that was on its way there is asked for again on the next.
+        LinkKind::Posting => turn.live.taken_up = false,
+    }
+}
+
+fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Result<(), Stop> {
+    let received_before = turn.live.links.received;
+    let now = turn.now;
+    turn.live.links.of(link).used_at = now;
+    for frame in frames {
+        match frame.body {
+            Some(Body::Hello(hello)) => {
+                let greeted = turn.live.links.of(link).greeted(&hello);
+                match greeted {
+                    Ok(open) => {
+                        turn.tell(link, waxwing_protocol::pb::client_frame::Body::Open(open));
+                        let skew = hello
+                            .now_ms
+                            .cast_signed()
+                            .saturating_sub(now.0.cast_signed());
+                        let known = turn.live.links.clock_skew_ms.replace(skew).is_some();
+                        if !known && skew.unsigned_abs() > CLOCK_SKEW_MAX {
+                            let problem = Problem::ClockWrong { skew_ms: skew }.report();
+                            turn.notify(Notice::Warning(Warning { problem }));
+                        }
+                    }
+                    Err(GreetingRefused::NoCommonVersion) => {
+                        let problem = Problem::RelayTooDifferent.report();
+                        turn.notify(Notice::Warning(Warning { problem }));
+                    }
+                    Err(GreetingRefused::Malformed) => turn.warn_misdeed(RelayMisdeed::Malformed),
+                }
+            }
+            Some(body) => routing::frame(turn, link, frame.request, body)?,
+            // A kind of frame that a later version has.
+            None => {}
+        }
+    }
+    if turn.live.links.received != received_before {
+        mailbox::record_received(turn)?;
+    }
+    Ok(())
+}
+
+fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
+    let now = turn.now;
+    let over: Vec<_> = turn
+        .live
+        .waits
+        .iter()
+        .filter(|(_, until)| **until <= now)
+        .map(|(waiting, _)| waiting.clone())
+        .collect();
+    for waiting in over {
+        turn.live.waits.remove(&waiting);
+        match waiting {
+            crate::turn::Waiting::Conversation(id) => {
+                turn.live.due_conversations.insert(id);
+            }
+            crate::turn::Waiting::Group(id) => {
+                turn.live.due_groups.insert(id);
+                if let Some(group) = groups::find(turn.tx, id)? {
+                    turn.live.due_conversations.extend(group.conversation);
+                }
+            }
+            crate::turn::Waiting::LookUps
+            | crate::turn::Waiting::Tokens
+            | crate::turn::Waiting::Login => {}
+        }
+    }
+    Ok(())
+}
+
+/// Does what has become possible.
+fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let Some(relay) = settings::relay(turn.tx)? else {
+        return Ok(());
+    };
+    if registration::wants_link(turn.tx)? && turn.live.links.mailbox.phase == Phase::Unwanted {
+        turn.live.links.mailbox.phase = Phase::Opening;
+        turn.out.push(Effect::OpenLink {
+            link: LinkKind::Mailbox,
+            relay: relay.clone(),
+        });
+    }
+    mailbox::pump(turn)?;
+    if turn.live.account.is_none() || !turn.live.not_set_back {
+        return Ok(());
+    }
+    commands::send_due_receipts(turn)?;
+    receive::ask(turn)?;
+    posting::check_behind(turn)?;
+    if turn.live.links.posting.ready().is_none() {
+        let wanted = !turn.live.due_conversations.is_empty()
+            || !turn.live.due_groups.is_empty()
+            || turn.live.lookups.any_wanted();
+        if wanted && turn.live.links.posting.phase == Phase::Unwanted {
+            turn.live.links.posting.phase = Phase::Opening;
+            turn.out.push(Effect::OpenLink {
+                link: LinkKind::Posting,
+                relay,
+            });
+        }
+        return Ok(());
+    }
+    // Bounded: what has something to do again is looked at with the next event.
+    for _ in 0..4 {
+        let groups = std::mem::take(&mut turn.live.due_groups);
+        let conversations = std::mem::take(&mut turn.live.due_conversations);
+        if groups.is_empty() && conversations.is_empty() {
+            break;
+        }
+        for id in groups {
+            pump_group(turn, id)?;
+        }
+        for id in conversations {
+            posting::pump(turn, id)?;
+        }
+    }
+    lookups::pump(turn);
+    let idle = turn.live.links.posting.awaited() == 0
+        && turn.now.since(turn.live.links.posting.used_at) >= posting::IDLE;
+    if idle {
+        turn.live.links.forget(LinkKind::Posting);
+        turn.live.links.posting = link::Link::default();
+        turn.out.push(Effect::CloseLink {
+            link: LinkKind::Posting,
+        });
+    }
+    Ok(())
+}
+
+fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    match group.state {
+        GroupState::Creating => start::create(turn, &group),
+        GroupState::Checking => welcomes::check(turn, &group),
+        GroupState::Lost => rejoin::fetch(turn, &group),
+        GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
+        GroupState::Active if group.commit_pending => commits::post(turn, &group),
+        GroupState::Active => {
+            // Held because a commit was missing; after a restart nobody else remembers.
+            if held::any(turn.tx, id)? && !turn.live.behind.contains_key(&id) {
+                let now = turn.now;
+                let epoch = waxwing_protocol::ids::Epoch(u64::MAX);
+                turn.live.behind.insert(id, (epoch, now));
+            }
+            Ok(())
+        }
+        GroupState::Closed => Ok(()),
+    }
+}
+
+/// When the next thing is to be done without any event.
+fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
+    let links = &turn.live.links;
+    let waits = turn.live.waits.values().copied().min();
+    let behind = turn
+        .live
+        .behind
+        .values()
+        .map(|(_, since)| since.after(posting::BEHIND_FOR))
+        .min();
+    let idle = (links.posting.phase != Phase::Unwanted)
+        .then(|| links.posting.used_at.after(posting::IDLE));
+    let ready = turn.live.account.is_some() && turn.live.not_set_back;
+    let receipts = if ready {
+        receipts::next_due(turn.tx)?
+    } else {
+        None
+    };
+    let asks = if ready {
+        heard::next_ask(turn.tx)?
+    } else {
+        None
+    };
+    let soon = turn.now.after(Span(1));
+    Ok([links.acknowledge_at, waits, behind, idle, receipts, asks]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.max(soon)))
+}

@@ -1,0 +1,367 @@
+//! Counters: what has come of each device's envelopes in each group, and what has
+//! not.
+//!
+//! **Always**: a device's row says `contiguous`: all up to there has come or was given
+//! up; what came above it is listed, at most [`ABOVE_MAX`] of it.
+
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+use waxwing_protocol::{
+    ids::{DeviceId, GroupId},
+    time::Time,
+};
+
+use super::{ASK_AGAIN, ASKS, GRACE, RANGES_PER_REQUEST};
+use crate::store::StoreError;
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE heard (
+    group_id BLOB NOT NULL,
+    device_id BLOB NOT NULL,
+    contiguous INTEGER NOT NULL,
+    highest INTEGER NOT NULL,
+    ask_at INTEGER,              -- there is a hole, and then it is asked for
+    asks INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (group_id, device_id)
+) WITHOUT ROWID;
+CREATE INDEX heard_ask ON heard (ask_at) WHERE ask_at IS NOT NULL;
+CREATE TABLE heard_above (
+    group_id BLOB NOT NULL,
+    device_id BLOB NOT NULL,
+    counter INTEGER NOT NULL,
+    PRIMARY KEY (group_id, device_id, counter)
+) WITHOUT ROWID;
+";
+
+/// Envelopes above a hole that are remembered; with more the hole is given up.
+pub(crate) const ABOVE_MAX: i64 = 4_096;
+
+/// A device's envelopes in a group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sender {
+    pub group: GroupId,
+    pub device: DeviceId,
+}
+
+/// What an envelope's counter says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It is the next, and nothing is missing.
+    InOrder,
+    /// Something before it is missing.
+    Ahead,
+    /// It was missing.
+    Filled {
+        /// How many still are.
+        missing: u64,
+    },
+    /// This number has come before.
+    Again,
+}
+
+struct State {
+    contiguous: i64,
+    highest: i64,
+    ask_at: Option<i64>,
+    asks: u32,
+}
+
+/// Notes that an envelope has come.
+pub(crate) fn note(
+    tx: &Transaction<'_>,
+    now: Time,
+    sender: Sender,
+    counter: u64,
+) -> Result<Heard, StoreError> {
+    // Numbers that SQLite cannot hold are no counters of an honest device.
+    let Ok(counter) = i64::try_from(counter) else {
+        return Ok(Heard::Again);
+    };
+    let state = state(tx, sender)?;
+    let known = state.is_some();
+    let mut state = state.unwrap_or(State {
+        contiguous: 0,
+        highest: 0,
+        ask_at: None,
+        asks: 0,
+    });
+    if counter <= state.contiguous {
+        return Ok(Heard::Again);
+    }
+    if counter == state.contiguous + 1 && state.highest == state.contiguous {
+        state.contiguous = counter;
+        state.highest = counter;
+        keep(tx, sender, &state, known)?;
+        return Ok(Heard::InOrder);
+    }
+    let new = tx
+        .prepare_cached(
+            "INSERT INTO heard_above (group_id, device_id, counter) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((sender.group.0, sender.device.0, counter))?;
+    if new == 0 {
+        return Ok(Heard::Again);
+    }
+    let ahead = counter > state.highest;
+    state.highest = state.highest.max(counter);
+    close_up(tx, sender, &mut state)?;
+    while above(tx, sender)? > ABOVE_MAX {
+        let first: i64 = tx.query_row(
+            "SELECT min(counter) FROM heard_above WHERE group_id = ?1 AND device_id = ?2",
+            (sender.group.0, sender.device.0),
+            |row| row.get(0),
+        )?;
+        state.contiguous = first - 1;
+        close_up(tx, sender, &mut state)?;
+    }
+    if state.contiguous == state.highest {
+        state.ask_at = None;
+        state.asks = 0;
+    } else if state.ask_at.is_none() && state.asks == 0 {
+        state.ask_at = Some(now.after(GRACE).0.cast_signed());
+    }
+    keep(tx, sender, &state, known)?;
+    if ahead {
+        Ok(Heard::Ahead)
+    } else {
+        Ok(Heard::Filled {
+            missing: missing(tx, sender)?,
+        })
+    }
+}
+
+/// How many of a device's envelopes are known to be missing.
+pub(crate) fn missing(tx: &Transaction<'_>, sender: Sender) -> Result<u64, StoreError> {
+    let Some(state) = state(tx, sender)? else {
+        return Ok(0);
+    };
+    Ok((state.highest - state.contiguous - above(tx, sender)?)
+        .max(0)
+        .cast_unsigned())
+}
+
+/// How many envelopes are missing in all.
+pub(crate) fn missing_in_all(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+    let count: i64 = tx.query_row(
+        "SELECT coalesce(sum(highest - contiguous), 0) - (SELECT count(*) FROM heard_above) FROM heard",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(count.max(0).cast_unsigned())
+}
+
+/// The missing ranges, both ends included, lowest first, not more than one request
+/// names.
+pub(crate) fn holes(tx: &Transaction<'_>, sender: Sender) -> Result<Vec<(u64, u64)>, StoreError> {
+    let Some(state) = state(tx, sender)? else {
+        return Ok(Vec::new());
+    };
+    let mut statement = tx.prepare_cached(
+        "SELECT counter FROM heard_above WHERE group_id = ?1 AND device_id = ?2 ORDER BY counter",
+    )?;
+    let mut rows = statement.query((sender.group.0, sender.device.0))?;
+    let mut holes = Vec::new();
+    let mut next = state.contiguous + 1;
+    while let Some(row) = rows.next()? {
+        let counter: i64 = row.get(0)?;
+        if counter > next {
+            holes.push((next.cast_unsigned(), (counter - 1).cast_unsigned()));
+            if holes.len() == RANGES_PER_REQUEST {
+                break;
+            }
+        }
+        next = counter + 1;
+    }
+    Ok(holes)
+}
+
+/// When the next hole is to be asked for.
+pub(crate) fn next_ask(tx: &Transaction<'_>) -> Result<Option<Time>, StoreError> {
+    let at: Option<i64> = tx
+        .prepare_cached("SELECT min(ask_at) FROM heard WHERE ask_at IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(at.map(|at| Time(at.cast_unsigned())))
+}
+
+/// Those whose holes are to be asked for now.
+pub(crate) fn to_ask(tx: &Transaction<'_>, now: Time) -> Result<Vec<Sender>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT group_id, device_id FROM heard WHERE ask_at <= ?1 LIMIT 256")?;
+    let rows = statement.query_map([now.0.cast_signed()], read_sender)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The holes were asked for; when they are again.
+pub(crate) fn asked(tx: &Transaction<'_>, now: Time, sender: Sender) -> Result<(), StoreError> {
+    let Some(mut state) = state(tx, sender)? else {
+        return Ok(());
+    };
+    let wait = ASK_AGAIN.0.saturating_mul(1 << (2 * state.asks.min(ASKS)));
+    state.asks += 1;
+    state.ask_at = (state.asks < ASKS).then(|| now.0.saturating_add(wait).cast_signed());
+    keep(tx, sender, &state, true)
+}
+
+/// The devices that were heard in a group, each with the counter up to which all has
+/// come.
+pub(crate) fn senders(
+    tx: &Transaction<'_>,
+    group: GroupId,
+) -> Result<Vec<(DeviceId, u64)>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT device_id, contiguous FROM heard WHERE group_id = ?1")?;
+    let rows = statement.query_map([group.0], |row| {
+        Ok((DeviceId(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Everything that was asked for may be asked for anew: the other side is there again.
+pub(crate) fn ask_now(tx: &Transaction<'_>, now: Time, group: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE heard SET ask_at = ?2, asks = 0 WHERE group_id = ?1 AND highest > contiguous",
+        (group.0, now.0.cast_signed()),
+    )?;
+    Ok(())
+}
+
+/// Moves `contiguous` up over what has come.
+fn close_up(tx: &Transaction<'_>, sender: Sender, state: &mut State) -> Result<(), StoreError> {
+    let mut remove = tx.prepare_cached(
+        "DELETE FROM heard_above WHERE group_id = ?1 AND device_id = ?2 AND counter = ?3",
+    )?;
+    while remove.execute((sender.group.0, sender.device.0, state.contiguous + 1))? > 0 {
+        state.contiguous += 1;
+    }
+    Ok(())
+}
+
+fn above(tx: &Transaction<'_>, sender: Sender) -> Result<i64, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT count(*) FROM heard_above WHERE group_id = ?1 AND device_id = ?2")?
+        .query_row((sender.group.0, sender.device.0), |row| row.get(0))?)
+}
+
+fn state(tx: &Transaction<'_>, sender: Sender) -> Result<Option<State>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT contiguous, highest, ask_at, asks FROM heard WHERE group_id = ?1 AND device_id = ?2",
+    )?;
+    Ok(statement
+        .query_row((sender.group.0, sender.device.0), |row| {
+            Ok(State {
+                contiguous: row.get(0)?,
+                highest: row.get(1)?,
+                ask_at: row.get(2)?,
+                asks: row.get(3)?,
+            })
+        })
+        .optional()?)
+}
+
+fn keep(
+    tx: &Transaction<'_>,
+    sender: Sender,
+    state: &State,
+    known: bool,
+) -> Result<(), StoreError> {
+    let statement = if known {
+        "UPDATE heard SET contiguous = ?3, highest = ?4, ask_at = ?5, asks = ?6
+         WHERE group_id = ?1 AND device_id = ?2"
+    } else {
+        "INSERT INTO heard (group_id, device_id, contiguous, highest, ask_at, asks)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+    };
+    tx.prepare_cached(statement)?.execute((
+        sender.group.0,
+        sender.device.0,
+        state.contiguous,
+        state.highest,
+        state.ask_at,
+        state.asks,
+    ))?;
+    Ok(())
+}
+
+fn read_sender(row: &Row<'_>) -> rusqlite::Result<Sender> {
+    Ok(Sender {
+        group: GroupId(row.get(0)?),
+        device: DeviceId(row.get(1)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, StoreError};
+
+    const SENDER: Sender = Sender {
+        group: GroupId([1; 16]),
+        device: DeviceId([2; 32]),
+    };
+
+    fn with_store(work: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>) {
+        Store::open_in_memory().unwrap().transaction(work).unwrap();
+    }
+
+    #[test]
+    fn envelopes_in_order_leave_no_hole() {
+        with_store(|tx| {
+            for counter in 1..=5 {
+                assert_eq!(note(tx, Time(0), SENDER, counter)?, Heard::InOrder);
+            }
+            assert_eq!(note(tx, Time(0), SENDER, 3)?, Heard::Again);
+            assert_eq!((holes(tx, SENDER)?, next_ask(tx)?), (vec![], None));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_hole_is_known_asked_for_and_filled() {
+        with_store(|tx| {
+            for counter in [1, 5, 3] {
+                note(tx, Time(0), SENDER, counter)?;
+            }
+            assert_eq!(holes(tx, SENDER)?, [(2, 2), (4, 4)]);
+            assert_eq!(next_ask(tx)?, Some(Time(GRACE.0)));
+            assert!(to_ask(tx, Time(GRACE.0 - 1))?.is_empty());
+            assert!(to_ask(tx, Time(GRACE.0))? == [SENDER]);
+            asked(tx, Time(GRACE.0), SENDER)?;
+            assert!(to_ask(tx, Time(GRACE.0))?.is_empty());
+            assert_eq!(note(tx, Time(0), SENDER, 4)?, Heard::Filled { missing: 1 });
+            assert_eq!(note(tx, Time(0), SENDER, 4)?, Heard::Again);
+            assert_eq!(note(tx, Time(0), SENDER, 2)?, Heard::Filled { missing: 0 });
+            assert_eq!((holes(tx, SENDER)?, next_ask(tx)?), (vec![], None));
+            assert_eq!(note(tx, Time(0), SENDER, 6)?, Heard::InOrder);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_hole_that_stays_is_not_asked_for_for_ever() {
+        with_store(|tx| {
+            note(tx, Time(0), SENDER, 2)?;
+            let mut asks = 0;
+            while let Some(at) = next_ask(tx)? {
+                assert!(to_ask(tx, at)? == [SENDER]);
+                asked(tx, at, SENDER)?;
+                asks += 1;
+            }
+            assert_eq!(asks, ASKS);
+            assert_eq!(missing_in_all(tx)?, 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_sender_that_skips_wildly_fills_no_table() {
+        with_store(|tx| {
+            for step in 1..=u64::try_from(ABOVE_MAX).unwrap() + 10 {
+                note(tx, Time(0), SENDER, step * 1_000)?;
+            }
+            assert!(above(tx, SENDER)? <= ABOVE_MAX);
+            assert_eq!(note(tx, Time(0), SENDER, u64::MAX)?, Heard::Again);
+            assert!(holes(tx, SENDER)?.len() <= RANGES_PER_REQUEST);
+            Ok(())
+        });
+    }
+}

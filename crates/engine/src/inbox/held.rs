@@ -1,0 +1,123 @@
+//! Posts that came and cannot be read yet: their group is being checked, waits for a
+//! look-up, or has to be rejoined; or a commit before them has not come.
+//!
+//! **Always**: a group holds at most [`PER_GROUP`] posts, all groups [`IN_ALL`], and
+//! groups that are not known at all [`STRANGERS`]. What is too much is dropped: its
+//! counter leaves a hole, and it is asked for.
+
+use rusqlite::{Row, Transaction};
+use waxwing_protocol::{
+    ids::{Epoch, GroupId, PostId},
+    pb::PostKind,
+    time::Time,
+};
+
+use crate::store::StoreError;
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE held_post (
+    id INTEGER PRIMARY KEY,
+    group_id BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    post_id BLOB NOT NULL,
+    body BLOB NOT NULL,
+    held_at INTEGER NOT NULL,
+    UNIQUE (group_id, post_id)
+);
+";
+
+const PER_GROUP: i64 = 2_000;
+const IN_ALL: i64 = 20_000;
+
+/// A post from the mailbox.
+#[derive(Clone)]
+pub(crate) struct Post {
+    pub group: GroupId,
+    pub kind: PostKind,
+    pub epoch: Epoch,
+    pub id: PostId,
+    pub body: Vec<u8>,
+}
+
+/// A held post.
+pub(crate) struct Held {
+    pub row: i64,
+    pub post: Post,
+}
+
+/// Holds a post; `false` where there is no room.
+pub(crate) fn hold(tx: &Transaction<'_>, now: Time, post: &Post) -> Result<bool, StoreError> {
+    let (in_group, in_all): (i64, i64) = tx
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM held_post WHERE group_id = ?1),
+                    (SELECT count(*) FROM held_post)",
+        )?
+        .query_row([post.group.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if in_group >= PER_GROUP || in_all >= IN_ALL {
+        return Ok(false);
+    }
+    tx.prepare_cached(
+        "INSERT INTO held_post (group_id, kind, epoch, post_id, body, held_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    )?
+    .execute((
+        post.group.0,
+        post.kind as i32,
+        post.epoch.0.cast_signed(),
+        post.id.0,
+        &post.body,
+        now.0.cast_signed(),
+    ))?;
+    Ok(true)
+}
+
+/// Whether a group holds any.
+pub(crate) fn any(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT 1 FROM held_post WHERE group_id = ?1")?
+        .exists([group.0])?)
+}
+
+/// A group's held posts, in the order they came.
+pub(crate) fn of_group(tx: &Transaction<'_>, group: GroupId) -> Result<Vec<Held>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, group_id, kind, epoch, post_id, body FROM held_post
+         WHERE group_id = ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map([group.0], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The groups that hold posts.
+pub(crate) fn groups(tx: &Transaction<'_>) -> Result<Vec<GroupId>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT DISTINCT group_id FROM held_post")?;
+    let rows = statement.query_map([], |row| row.get(0).map(GroupId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The post was read, or never will be.
+pub(crate) fn release(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM held_post WHERE id = ?1")?
+        .execute([row])?;
+    Ok(())
+}
+
+/// Forgets all that a group holds.
+pub(crate) fn forget_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM held_post WHERE group_id = ?1", [group.0])?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Held> {
+    Ok(Held {
+        row: row.get(0)?,
+        post: Post {
+            group: GroupId(row.get(1)?),
+            kind: PostKind::try_from(row.get::<_, i32>(2)?).unwrap_or_default(),
+            epoch: Epoch(row.get::<_, i64>(3)?.cast_unsigned()),
+            id: PostId(row.get(4)?),
+            body: row.get(5)?,
+        },
+    })
+}

@@ -1,0 +1,339 @@
+//! What is done with a post from the mailbox.
+//!
+//! Posts of groups in order are read at once; posts of groups that are being checked,
+//! wait for a look-up or are lost are held, and read in the order they came when the
+//! group is in order again ([`release`]).
+//!
+//! **Elsewhere**: welcomes are [`crate::trust::welcomes`]; who may commit what is
+//! [`crate::conversation::commits`].
+//!
+//! **Always**: every post may come any number of times, in any order, altered or not:
+//! a message is shown once or its counter leaves a hole, and nothing else happens.
+
+use prost::Message as _;
+use waxwing_protocol::{
+    ids::{DeviceId, GroupId},
+    pb::{CounterRange, Envelope, PostKind, ResendRequest, envelope},
+    sealing::Sealed,
+    time::Time,
+};
+
+use super::{
+    heard::{self, Sender},
+    held::{self, Post},
+};
+use crate::{
+    api::{Gap, Notice},
+    contact,
+    conversation::{
+        commits::{self, Taken},
+        groups::{self, Group, GroupState},
+        history, start,
+    },
+    inbox::messages,
+    link::posting,
+    mls::{Incoming, Member, ProcessError},
+    outbox,
+    trust::welcomes,
+    turn::{Fault, Turn},
+};
+
+/// Messages that one request has sent again, at most.
+const AGAIN_AT_ONCE: u64 = 512;
+
+/// What became of a post.
+enum Read {
+    /// It was read, or is good for nothing.
+    Done,
+    /// It is to be held: the group has to be put in order first, or a commit is missing.
+    NotYet,
+}
+
+/// A post came.
+pub(crate) fn post(turn: &mut Turn<'_>, post: Post) -> Result<(), Fault> {
+    if let Some(posted) = outbox::posted_as(turn.tx, post.id)? {
+        posting::accepted(turn, &posted)?;
+        turn.live.due_conversations.insert(posted.conversation);
+        return Ok(());
+    }
+    let Some(group) = groups::find(turn.tx, post.group)? else {
+        return if post.kind == PostKind::Welcome {
+            welcomes::welcomed(turn, &post)
+        } else {
+            Ok(())
+        };
+    };
+    match group.state {
+        GroupState::Closed => Ok(()),
+        GroupState::Checking | GroupState::Lost => hold(turn, &post),
+        GroupState::Creating | GroupState::Active => {
+            if group.waits_for_lookup {
+                return hold(turn, &post);
+            }
+            match read(turn, &group, &post)? {
+                Read::NotYet => hold(turn, &post),
+                Read::Done if post.kind == PostKind::Commit => release(turn, group.id),
+                Read::Done => Ok(()),
+            }
+        }
+    }
+}
+
+fn hold(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+    held::hold(turn.tx, turn.now, post)?;
+    Ok(())
+}
+
+/// Reads what a group holds, as far as it can be read now.
+pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    for held in held::of_group(turn.tx, id)? {
+        let Some(group) = groups::find(turn.tx, id)? else {
+            return Ok(());
+        };
+        let readable = matches!(group.state, GroupState::Active | GroupState::Creating)
+            && !group.waits_for_lookup;
+        if !readable {
+            return Ok(());
+        }
+        match read(turn, &group, &held.post)? {
+            Read::Done => held::release(turn.tx, held.row)?,
+            Read::NotYet => {}
+        }
+    }
+    Ok(())
+}
+
+/// A look-up has come for the commit that a group waits with.
+pub(crate) fn looked_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    groups::set_waits_for_lookup(turn.tx, group.id, false)?;
+    release(turn, group.id)
+}
+
+fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> {
+    match post.kind {
+        PostKind::Welcome => {
+            // The echo of the welcome that made the group.
+            if group.commit_post == Some(post.id) {
+                start::created(turn, group.id)?;
+            }
+            Ok(Read::Done)
+        }
+        PostKind::Commit if group.commit_post == Some(post.id) => {
+            commits::accepted(turn, group)?;
+            Ok(Read::Done)
+        }
+        PostKind::Commit => {
+            let sealing = group.rejoin_secret.sealing_key();
+            // External commits are sealed whole; others are PrivateMessages.
+            let opened = sealing.open(Sealed::ExternalCommit, post.group, post.epoch, &post.body);
+            process(turn, group, post, opened.as_deref().unwrap_or(&post.body))
+        }
+        PostKind::Message => process(turn, group, post, &post.body),
+        PostKind::Unspecified => Ok(Read::Done),
+    }
+}
+
+fn process(turn: &mut Turn<'_>, group: &Group, post: &Post, body: &[u8]) -> Result<Read, Fault> {
+    let incoming = turn.with_group(group.id, |group, provider, _| group.process(provider, body))?;
+    let Some(incoming) = incoming else {
+        turn.lose_group(group.id)?;
+        return Ok(Read::NotYet);
+    };
+    match incoming {
+        Ok(Incoming::Message { sender, payload }) => {
+            if let Ok(envelope) = Envelope::decode(payload.as_slice()) {
+                envelope_came(turn, group, &sender, envelope)?;
+            }
+            Ok(Read::Done)
+        }
+        Ok(Incoming::Commit(commit)) => {
+            let external = commit.external;
+            match commits::take(turn, group, *commit)? {
+                Taken::Merged => {
+                    if external {
+                        // Somebody is back who may have what is missing here.
+                        heard::ask_now(turn.tx, turn.now, group.id)?;
+                    }
+                    Ok(Read::Done)
+                }
+                Taken::WaitsForLookUp => {
+                    groups::set_waits_for_lookup(turn.tx, group.id, true)?;
+                    turn.live.due_groups.insert(group.id);
+                    Ok(Read::NotYet)
+                }
+                Taken::Refused | Taken::RemovedUs => {
+                    start::close(turn, group)?;
+                    Ok(Read::Done)
+                }
+            }
+        }
+        Err(ProcessError::FutureEpoch) => {
+            posting::heard_epoch(turn, group.id, post.epoch)?;
+            Ok(Read::NotYet)
+        }
+        // Posted by this device, and not known here: its store is an old copy, and its
+        // ratchet was used since.
+        Err(ProcessError::OwnMessage) => {
+            turn.lose_group(group.id)?;
+            Ok(Read::Done)
+        }
+        Err(ProcessError::Store(error)) => Err(error.into()),
+        // A hole stays where it was a message of the group; it is asked for.
+        Err(_) => Ok(Read::Done),
+    }
+}
+
+fn envelope_came(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    member: &Member,
+    envelope: Envelope,
+) -> Result<(), Fault> {
+    let sender = Sender {
+        group: group.id,
+        device: member.device,
+    };
+    let missing_before = heard::missing(turn.tx, sender)?;
+    heard::note(turn.tx, turn.now, sender, envelope.counter)?;
+    let missing = heard::missing(turn.tx, sender)?;
+    match envelope.body {
+        Some(envelope::Body::Mimi(content)) => {
+            let fills = missing < missing_before;
+            let sent_at = Time(envelope.sent_at_ms);
+            messages::content_came(
+                turn,
+                group,
+                member,
+                &content,
+                sent_at,
+                fills.then_some(sender),
+            )?;
+        }
+        Some(envelope::Body::ResendRequest(request)) => resend(turn, group, &request)?,
+        None => {}
+    }
+    if missing < missing_before {
+        show_gap(turn, group, sender, missing)?;
+    }
+    Ok(())
+}
+
+/// Somebody misses messages of a device; if it is this one, they are sent again.
+fn resend(turn: &mut Turn<'_>, group: &Group, request: &ResendRequest) -> Result<(), Fault> {
+    if DeviceId::try_from(&request.device_id).ok() != Some(turn.account()?.device()) {
+        return Ok(());
+    }
+    let mut left = AGAIN_AT_ONCE;
+    for range in request.missing.iter().take(super::RANGES_PER_REQUEST) {
+        let sent = outbox::send_again(turn.tx, group.id, range.from, range.to, left)?;
+        left = left.saturating_sub(sent as u64);
+        if left == 0 {
+            break;
+        }
+    }
+    turn.live.due_conversations.extend(group.conversation);
+    Ok(())
+}
+
+/// Asks for all holes that are old enough, and shows them.
+pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    for sender in heard::to_ask(turn.tx, turn.now)? {
+        heard::asked(turn.tx, turn.now, sender)?;
+        let Some(group) = groups::find(turn.tx, sender.group)? else {
+            continue;
+        };
+        if group.state != GroupState::Active {
+            continue;
+        }
+        let missing = heard::holes(turn.tx, sender)?
+            .into_iter()
+            .map(|(from, to)| CounterRange { from, to })
+            .collect();
+        request(turn, &group, sender.device, missing)?;
+        let missing = heard::missing(turn.tx, sender)?;
+        show_gap(turn, &group, sender, missing)?;
+    }
+    Ok(())
+}
+
+/// Asks every device of a group for whatever of theirs did not come: nobody here
+/// knows how much that is.
+pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let own = turn.account()?.device();
+    let heard = heard::senders(turn.tx, group.id)?;
+    let members = turn.with_group(group.id, |group, _, _| group.members())?;
+    let Some(members) = members else {
+        return Ok(());
+    };
+    for member in members?.into_iter().filter(|member| member.device != own) {
+        let (_, contiguous) = heard
+            .iter()
+            .find(|(device, _)| *device == member.device)
+            .copied()
+            .unwrap_or((member.device, 0));
+        let from = contiguous + 1;
+        request(
+            turn,
+            group,
+            member.device,
+            vec![CounterRange { from, to: u64::MAX }],
+        )?;
+    }
+    Ok(())
+}
+
+fn request(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    device: DeviceId,
+    missing: Vec<CounterRange>,
+) -> Result<(), Fault> {
+    let Some(conversation) = group.conversation else {
+        return Ok(());
+    };
+    let request = ResendRequest {
+        device_id: device.to_bytes(),
+        missing,
+    };
+    let envelope = Envelope {
+        body: Some(envelope::Body::ResendRequest(request)),
+        ..Envelope::default()
+    };
+    outbox::add(
+        turn.tx,
+        turn.now,
+        conversation,
+        None,
+        &envelope.encode_to_vec(),
+        Some(group.id),
+    )?;
+    turn.live.due_conversations.insert(conversation);
+    Ok(())
+}
+
+fn show_gap(turn: &mut Turn<'_>, group: &Group, sender: Sender, missing: u64) -> Result<(), Fault> {
+    let Some(conversation) = group.conversation else {
+        return Ok(());
+    };
+    let from = contact::of_account(turn.tx, group.account)?
+        .map(|contact| contact.display)
+        .unwrap_or_default();
+    let shown = history::set_gap(
+        turn.tx,
+        turn.now,
+        conversation,
+        &from,
+        (sender.group, sender.device),
+        missing,
+    )?;
+    if shown {
+        let at = turn.now.into();
+        turn.notify(Notice::Gap(Gap {
+            conversation,
+            from,
+            missing,
+            at,
+        }));
+    }
+    Ok(())
+}

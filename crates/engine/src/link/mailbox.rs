@@ -1,0 +1,255 @@
+//! The mailbox link: logging in, key packages, and what is acknowledged.
+//!
+//! **Elsewhere**: registering on it is [`super::registration`], tokens are
+//! [`super::tokens`]; what a delivered post holds is [`crate::inbox::receive`].
+//!
+//! **Always**: a place in the mailbox is acknowledged after the transaction that
+//! stored what was there. Nothing is sent to anybody before the relay's record of the
+//! acknowledgements was compared with ours: a device that was set back must not use
+//! its old ratchets again.
+
+use waxwing_protocol::{
+    ids::MailboxId,
+    limits,
+    pb::{Acknowledge, Deliver, LoggedIn, Login, PostKind, PublishKeyPackages, client_frame::Body},
+    time::Span,
+};
+
+use super::{Job, Phase, registration};
+use crate::{
+    account,
+    api::{
+        Connection, ConnectionChanged, Notice, Problem, RegistrationStage, RelayMisdeed, Warning,
+    },
+    conversation::groups::{self, GroupState},
+    event::LinkKind,
+    inbox::{held::Post, receive},
+    mls::{self, KeyPackageUse},
+    settings::{self, Setting},
+    turn::{Fault, Turn, Waiting},
+};
+
+/// Posts after which they are acknowledged at once.
+const ACKNOWLEDGE_POSTS: usize = limits::DELIVERY_WINDOW_FRAMES / 8;
+
+/// Fewer are acknowledged after this long.
+const ACKNOWLEDGE_AFTER: Span = Span(250);
+
+/// Key packages that a device keeps with the relay.
+const KEY_PACKAGES: usize = 50;
+
+/// Asks for what is next on the mailbox link.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let Some(registration) = registration::read(turn.tx)? else {
+        return Ok(());
+    };
+    if registration.stage != RegistrationStage::Registered {
+        return registration::pump(turn, &registration);
+    }
+    match turn.live.links.mailbox.phase {
+        Phase::Ready { .. } => log_in(turn),
+        Phase::LoggedIn => {
+            publish_key_packages(turn)?;
+            super::tokens::pump(turn)?;
+            acknowledge(turn)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Logs in, unless that is being done.
+pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let Phase::Ready {
+        exporter,
+        challenge,
+    } = turn.live.links.mailbox.phase
+    else {
+        return Ok(());
+    };
+    if turn.live.links.mailbox.awaits(&Job::Login) || turn.waits(&Waiting::Login) {
+        return Ok(());
+    }
+    let (device, signature) = account::sign_login(turn.tx, turn.rng, &exporter, &challenge)?;
+    let login = Login {
+        device_id: device.to_bytes(),
+        signature: Some(signature),
+    };
+    turn.ask(LinkKind::Mailbox, Job::Login, Body::Login(login));
+    Ok(())
+}
+
+/// The relay knows this device.
+pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(), Fault> {
+    let Ok(mailbox) = MailboxId::try_from(&logged_in.mailbox_id) else {
+        turn.warn_misdeed(RelayMisdeed::Malformed);
+        return Ok(());
+    };
+    registration::complete(turn, mailbox)?;
+    let links = &mut turn.live.links;
+    links.mailbox.phase = Phase::LoggedIn;
+    links.key_packages_left = Some(logged_in.key_packages_left);
+    links.last_resort = logged_in.last_resort;
+    links.received = logged_in.acknowledged;
+    links.acknowledged = logged_in.acknowledged;
+    let own_record = settings::read::<i64>(turn.tx, Setting::Received)?.unwrap_or(0);
+    if logged_in.acknowledged > own_record.cast_unsigned() {
+        was_set_back(turn, logged_in.acknowledged)?;
+    }
+    turn.live.not_set_back = true;
+    if !turn.live.told_online {
+        turn.live.told_online = true;
+        turn.notify(Notice::Connection(ConnectionChanged {
+            connection: Connection::Online,
+            problem: None,
+        }));
+    }
+    Ok(())
+}
+
+/// This device acknowledged more than it knows of: its store is an old copy. Its
+/// ratchets may have been used since, so that each group is rejoined before anything
+/// is sent; its key packages' private keys may be gone.
+fn was_set_back(turn: &mut Turn<'_>, acknowledged: u64) -> Result<(), Fault> {
+    for state in [GroupState::Active, GroupState::Creating] {
+        for group in groups::in_state(turn.tx, state)? {
+            turn.lose_group(group.id)?;
+        }
+    }
+    let provider_result = turn.with_mls(|provider, _| mls::forget_key_packages(provider))?;
+    provider_result?;
+    settings::write(turn.tx, Setting::ReplaceKeyPackages, true)?;
+    settings::write(turn.tx, Setting::Received, acknowledged.cast_signed())?;
+    super::tokens::forget(turn.tx)?;
+    turn.notify(Notice::Warning(Warning {
+        problem: Problem::SetBack.report(),
+    }));
+    Ok(())
+}
+
+/// Makes and publishes key packages when few are left.
+fn publish_key_packages(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let links = &turn.live.links;
+    let replace = settings::read(turn.tx, Setting::ReplaceKeyPackages)?.unwrap_or(false);
+    let Some(left) = links.key_packages_left else {
+        return Ok(());
+    };
+    let left = if replace {
+        0
+    } else {
+        usize::try_from(left).unwrap_or(usize::MAX)
+    };
+    let low = left < limits::KEY_PACKAGES_LOW;
+    let last_resort_too = !links.last_resort || replace;
+    if (!low && !last_resort_too) || links.mailbox.awaits(&Job::PublishKeyPackages) {
+        return Ok(());
+    }
+    let count = if low {
+        KEY_PACKAGES
+            .saturating_sub(left)
+            .min(limits::KEY_PACKAGES_PER_UPLOAD)
+    } else {
+        0
+    };
+    let made = turn.with_mls(|provider, leaf| {
+        let packages = (0..count)
+            .map(|_| mls::make_key_package(provider, leaf, KeyPackageUse::Once))
+            .collect::<Result<Vec<_>, _>>()?;
+        let last_resort = last_resort_too
+            .then(|| mls::make_key_package(provider, leaf, KeyPackageUse::LastResort))
+            .transpose()?;
+        Ok::<_, mls::MlsError>((packages, last_resort))
+    })?;
+    let (packages, last_resort) = made?;
+    let publish = PublishKeyPackages {
+        key_packages: packages
+            .into_iter()
+            .map(|package| package.bytes.into())
+            .collect(),
+        last_resort: last_resort
+            .map(|package| package.bytes.into())
+            .unwrap_or_default(),
+        replace,
+    };
+    turn.ask(
+        LinkKind::Mailbox,
+        Job::PublishKeyPackages,
+        Body::PublishKeyPackages(publish),
+    );
+    Ok(())
+}
+
+/// The relay has them.
+pub(crate) fn key_packages_published(turn: &mut Turn<'_>, left: u32) -> Result<(), Fault> {
+    turn.live.links.key_packages_left = Some(left);
+    turn.live.links.last_resort = true;
+    settings::write(turn.tx, Setting::ReplaceKeyPackages, false)?;
+    Ok(())
+}
+
+/// A post came.
+pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: Deliver) -> Result<(), Fault> {
+    if turn.live.links.mailbox.phase != Phase::LoggedIn {
+        return Ok(());
+    }
+    let sequence = deliver.sequence;
+    match post_of(deliver) {
+        Some(post) => receive::post(turn, post)?,
+        None => turn.warn_misdeed(RelayMisdeed::Malformed),
+    }
+    let links = &mut turn.live.links;
+    links.received = links.received.max(sequence);
+    links.unacknowledged += 1;
+    if links.acknowledge_at.is_none() {
+        links.acknowledge_at = Some(turn.now.after(ACKNOWLEDGE_AFTER));
+    }
+    Ok(())
+}
+
+/// Keeps in the store what is safely there, before the transaction ends.
+pub(crate) fn record_received(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let received = turn.live.links.received;
+    Ok(settings::write(
+        turn.tx,
+        Setting::Received,
+        received.cast_signed(),
+    )?)
+}
+
+/// Acknowledges when there is enough to acknowledge, or it is time. What came in this
+/// very transaction is stored when the frame leaves.
+fn acknowledge(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let now = turn.now;
+    let links = &mut turn.live.links;
+    let due = links.unacknowledged >= ACKNOWLEDGE_POSTS
+        || links.acknowledge_at.is_some_and(|at| at <= now);
+    if !due || links.received <= links.acknowledged {
+        if due {
+            links.unacknowledged = 0;
+            links.acknowledge_at = None;
+        }
+        return Ok(());
+    }
+    links.acknowledged = links.received;
+    links.unacknowledged = 0;
+    links.acknowledge_at = None;
+    let sequence = links.received;
+    turn.tell(
+        LinkKind::Mailbox,
+        Body::Acknowledge(Acknowledge { sequence }),
+    );
+    Ok(())
+}
+
+fn post_of(deliver: Deliver) -> Option<Post> {
+    let kind = deliver.kind();
+    if kind == PostKind::Unspecified || deliver.body.len() > limits::POST_BYTES {
+        return None;
+    }
+    Some(Post {
+        group: (&deliver.group_id).try_into().ok()?,
+        kind,
+        epoch: waxwing_protocol::ids::Epoch(deliver.epoch),
+        id: (&deliver.post_id).try_into().ok()?,
+        body: deliver.body.to_vec(),
+    })
+}

@@ -1,0 +1,291 @@
+//! What the engine says on its two links, and what it awaits.
+//!
+//! A link is wanted or not; the driver opens it and says so; the relay greets, the
+//! engine chooses a version; from then on it is ready. Each request is a [`Job`]: it
+//! is not asked again while its answer is awaited, and a link that closes forgets all
+//! of them, so that they are asked again on the next.
+//!
+//! **Elsewhere**: the jobs are in [`registration`], [`mailbox`], [`posting`] and in
+//! [`crate::conversation`] and [`crate::trust`]; TLS and reconnecting are
+//! `waxwing-client`'s.
+//!
+//! **Always**: nothing that names this device travels on the posting link.
+
+pub(crate) mod mailbox;
+pub(crate) mod posting;
+pub(crate) mod registration;
+pub(crate) mod routing;
+pub(crate) mod tokens;
+
+use std::collections::{HashMap, HashSet};
+
+use waxwing_protocol::{
+    Exporter, VERSIONS,
+    ids::{Epoch, GroupId},
+    pb::{ClientFrame, Error, ErrorCode, Hello, Open, client_frame},
+    time::{Span, Time},
+    token::PendingToken,
+};
+
+use crate::{
+    api::{ConversationId, Problem},
+    event::LinkKind,
+};
+
+/// A posting authorisation is renewed when it was not used for this long; the relay
+/// ends it a little later.
+const AUTHORISATION_KEPT: Span = Span::seconds(45);
+
+/// Groups that a link is authorised for at a time; the relay takes a few more.
+const AUTHORISED_MAX: usize = 1_000;
+
+/// Something that the relay was asked for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Job {
+    StartRegistration,
+    FinishRegistration,
+    Login,
+    PublishKeyPackages,
+    IssueTokens,
+    LookUp(LookUpBy),
+    Claim(ConversationId),
+    CreateGroup(GroupId),
+    Authorise(GroupId, Epoch),
+    Message { group: GroupId, row: i64 },
+    Commit(GroupId),
+    FetchGroupInfo(GroupId),
+    Rejoin(GroupId),
+}
+
+/// How somebody is looked up.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum LookUpBy {
+    /// Canonical form.
+    Address(String),
+    Account([u8; 32]),
+}
+
+/// How far a link is.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Phase {
+    /// Nobody wants it.
+    #[default]
+    Unwanted,
+    /// The driver is opening it.
+    Opening,
+    /// It is open; the relay's greeting is awaited.
+    Greeting { exporter: Exporter },
+    /// Requests may be made.
+    Ready {
+        exporter: Exporter,
+        challenge: [u8; 32],
+    },
+    /// Logged in (mailbox link only).
+    LoggedIn,
+}
+
+/// One link.
+#[derive(Default)]
+pub(crate) struct Link {
+    pub phase: Phase,
+    next_request: u32,
+    jobs: HashMap<u32, Job>,
+    busy: HashSet<Job>,
+    /// The relay's token key as shown on this link.
+    pub token_key: Option<[u8; 32]>,
+    /// When it was last of use.
+    pub used_at: Time,
+}
+
+/// Why a greeting is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GreetingRefused {
+    NoCommonVersion,
+    Malformed,
+}
+
+impl Link {
+    pub(crate) fn opened(&mut self, exporter: Exporter) {
+        *self = Self {
+            phase: Phase::Greeting { exporter },
+            ..Self::default()
+        };
+    }
+
+    pub(crate) fn closed(&mut self) {
+        let phase = if self.phase == Phase::Unwanted {
+            Phase::Unwanted
+        } else {
+            Phase::Opening
+        };
+        *self = Self {
+            phase,
+            ..Self::default()
+        };
+    }
+
+    /// The relay greeted: gives what to answer.
+    pub(crate) fn greeted(&mut self, hello: &Hello) -> Result<Open, GreetingRefused> {
+        let Phase::Greeting { exporter } = self.phase else {
+            return Err(GreetingRefused::Malformed);
+        };
+        let version = VERSIONS
+            .iter()
+            .copied()
+            .find(|version| hello.versions.contains(version))
+            .ok_or(GreetingRefused::NoCommonVersion)?;
+        let challenge = hello
+            .challenge
+            .as_ref()
+            .try_into()
+            .map_err(|_| GreetingRefused::Malformed)?;
+        self.token_key = Some(
+            hello
+                .token_key
+                .as_ref()
+                .try_into()
+                .map_err(|_| GreetingRefused::Malformed)?,
+        );
+        self.phase = Phase::Ready {
+            exporter,
+            challenge,
+        };
+        Ok(Open { version })
+    }
+
+    /// The exporter, when requests may be made.
+    pub(crate) const fn ready(&self) -> Option<Exporter> {
+        match self.phase {
+            Phase::Ready { exporter, .. } => Some(exporter),
+            _ => None,
+        }
+    }
+
+    /// Whether the job's answer is awaited.
+    pub(crate) fn awaits(&self, job: &Job) -> bool {
+        self.busy.contains(job)
+    }
+
+    /// How many answers are awaited.
+    pub(crate) fn awaited(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// How many of a group's messages are on their way.
+    pub(crate) fn messages_of(&self, group: GroupId) -> usize {
+        self.busy
+            .iter()
+            .filter(|job| matches!(job, Job::Message { group: of, .. } if *of == group))
+            .count()
+    }
+
+    pub(crate) fn frame(&mut self, job: Option<Job>, body: client_frame::Body) -> ClientFrame {
+        let request = match job {
+            None => 0,
+            Some(job) => {
+                self.next_request = self.next_request.checked_add(1).unwrap_or(1);
+                self.jobs.insert(self.next_request, job.clone());
+                self.busy.insert(job);
+                self.next_request
+            }
+        };
+        ClientFrame {
+            request,
+            body: Some(body),
+        }
+    }
+
+    /// An answer has come: to what?
+    pub(crate) fn answered(&mut self, request: u32) -> Option<Job> {
+        let job = self.jobs.remove(&request)?;
+        self.busy.remove(&job);
+        Some(job)
+    }
+}
+
+/// Both links, and what belongs to one connection of theirs.
+#[derive(Default)]
+pub(crate) struct Links {
+    pub mailbox: Link,
+    pub posting: Link,
+    /// Groups that the posting link may post to, in which epoch, and when that was
+    /// last used.
+    authorised: HashMap<GroupId, (Epoch, Time)>,
+    /// Blinded tokens whose issue is awaited on the mailbox link.
+    pub blinded: Vec<PendingToken>,
+    /// The highest mailbox place that came on this mailbox link, and how many posts
+    /// are not acknowledged.
+    pub received: u64,
+    pub acknowledged: u64,
+    pub unacknowledged: usize,
+    pub acknowledge_at: Option<Time>,
+    pub key_packages_left: Option<u32>,
+    pub last_resort: bool,
+    pub clock_skew_ms: Option<i64>,
+}
+
+impl Links {
+    pub(crate) const fn of(&mut self, kind: LinkKind) -> &mut Link {
+        match kind {
+            LinkKind::Mailbox => &mut self.mailbox,
+            LinkKind::Posting => &mut self.posting,
+        }
+    }
+
+    /// A link was opened or closed: what belonged to the one before is over.
+    pub(crate) fn forget(&mut self, kind: LinkKind) {
+        match kind {
+            LinkKind::Mailbox => {
+                self.blinded.clear();
+                self.received = 0;
+                self.acknowledged = 0;
+                self.unacknowledged = 0;
+                self.acknowledge_at = None;
+                self.key_packages_left = None;
+            }
+            LinkKind::Posting => self.authorised.clear(),
+        }
+    }
+
+    /// Whether the posting link may post to the group in this epoch; if so, it is
+    /// about to.
+    pub(crate) fn is_authorised(&mut self, now: Time, group: GroupId, epoch: Epoch) -> bool {
+        match self.authorised.get_mut(&group) {
+            Some((of, used_at)) if *of == epoch && now.since(*used_at) < AUTHORISATION_KEPT => {
+                *used_at = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The posting link may post.
+    pub(crate) fn authorise(&mut self, now: Time, group: GroupId, epoch: Epoch) {
+        if self.authorised.len() >= AUTHORISED_MAX {
+            self.authorised
+                .retain(|_, (_, used_at)| now.since(*used_at) < AUTHORISATION_KEPT);
+        }
+        self.authorised.insert(group, (epoch, now));
+    }
+
+    /// It may not any more.
+    pub(crate) fn deauthorise(&mut self, group: GroupId) {
+        self.authorised.remove(&group);
+    }
+}
+
+/// What a person is told of a relay's refusal that has no meaning of its own where it
+/// came.
+pub(crate) fn problem_of(error: &Error) -> Problem {
+    match error.code() {
+        ErrorCode::Unsupported => Problem::RelayTooDifferent,
+        ErrorCode::RateLimited => Problem::RateLimited {
+            retry_after_ms: (error.retry_after_ms > 0).then_some(error.retry_after_ms),
+        },
+        ErrorCode::MailboxFull => Problem::RecipientFull,
+        ErrorCode::Unavailable => Problem::RelayUnavailable,
+        code => Problem::RelayRefused {
+            detail: code.as_str_name().to_ascii_lowercase(),
+        },
+    }
+}

@@ -1,0 +1,382 @@
+//! The posting link: authorising, posting messages, and what the relay says of epochs.
+//!
+//! **Elsewhere**: commits, creating and rejoining groups are
+//! [`crate::conversation`]'s; look-ups are [`crate::trust::lookups`].
+//!
+//! **Always**: a message is encrypted in the transaction that stores its ciphertext,
+//! and sent after it. Repeating it is harmless: its post id stays.
+
+use prost::Message as _;
+use waxwing_protocol::{
+    ids::{Epoch, GroupId, PostId},
+    limits, padding,
+    pb::{
+        AuthorisePosting, Envelope, Error, ErrorCode, Post as PostRequest, PostKind, Posted,
+        client_frame::Body,
+    },
+    posting::{PostingAct, PostingKey},
+    time::Span,
+};
+
+use super::Job;
+use crate::{
+    api::{ConversationId, MessageChanged, MessageState, Notice, Problem},
+    contact,
+    conversation::{
+        self, commits,
+        groups::{self, Group, GroupState},
+        history, start,
+    },
+    event::LinkKind,
+    outbox::{self, Ciphertext, Outgoing},
+    turn::{Fault, Turn, Waiting},
+};
+
+/// Messages of one group that may be on their way at a time.
+const AT_ONCE: usize = 64;
+
+/// A device that is behind the relay's epoch for this long while its mailbox is empty
+/// has missed a commit.
+pub(crate) const BEHIND_FOR: Span = Span::seconds(30);
+
+/// A posting link that has nothing to do is closed after this long.
+pub(crate) const IDLE: Span = Span::minutes(3);
+
+/// A contact who was looked up this long ago is looked up again when written to.
+const LOOK_UP_AGAIN: Span = Span::hours(6);
+
+/// Sends what waits in a conversation.
+pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault> {
+    let Some(conversation) = conversation::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    if turn.waits(&Waiting::Conversation(id)) {
+        return Ok(());
+    }
+    let sending = groups::for_sending(turn.tx, id)?;
+    for group in outbox::waiting_groups(turn.tx, id)? {
+        if sending.as_ref().is_some_and(|sending| sending.id == group) {
+            continue;
+        }
+        if let Some(group) = groups::find(turn.tx, group)? {
+            send(turn, &group, false)?;
+        }
+    }
+    match sending {
+        Some(group) => send(turn, &group, true),
+        None if outbox::unnumbered(turn.tx, id)?.is_empty() => Ok(()),
+        None => start::claim(turn, &conversation),
+    }
+}
+
+/// Sends a group's messages: those that have their number in it and, if it is the one
+/// for sending, those that have none.
+fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault> {
+    let Some(conversation) = group
+        .conversation
+        .filter(|_| group.state == GroupState::Active)
+    else {
+        return Ok(());
+    };
+    // While a commit of ours is on its way, messages wait the moment.
+    if group.waits_for_lookup || group.commit_pending {
+        turn.live.due_groups.insert(group.id);
+        return Ok(());
+    }
+    let on_their_way = turn.live.links.posting.messages_of(group.id);
+    let room = AT_ONCE.saturating_sub(on_their_way);
+    if room == 0 {
+        return Ok(());
+    }
+    let open = outbox::open(turn.tx, conversation, group.id, 0, on_their_way + room)?;
+    let open: Vec<Outgoing> = open
+        .into_iter()
+        .filter(|one| new_ones || one.numbered.is_some())
+        .filter(|one| {
+            let job = Job::Message {
+                group: group.id,
+                row: one.row,
+            };
+            !turn.live.links.posting.awaits(&job)
+        })
+        .take(room)
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    if commits::rekey_due(turn, group) && !turn.live.behind.contains_key(&group.id) {
+        return commits::rekey(turn, group);
+    }
+    look_up_again(turn, group)?;
+    if !authorise(turn, group.id)? {
+        return Ok(());
+    }
+    for one in open {
+        post(turn, group, one)?;
+    }
+    Ok(())
+}
+
+/// Asks for the right to post, unless the link has it; `false` where it cannot be
+/// asked for.
+pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault> {
+    let Some(exporter) = turn.live.links.posting.ready() else {
+        return Ok(false);
+    };
+    let Some(epoch) = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))? else {
+        turn.lose_group(id)?;
+        return Ok(false);
+    };
+    let epoch = epoch?;
+    let now = turn.now;
+    if turn.live.links.is_authorised(now, id, epoch) {
+        return Ok(true);
+    }
+    let keys = turn.with_group(id, |group, provider, _| group.keys(provider))?;
+    let Some(keys) = keys else { return Ok(false) };
+    let keys = keys?;
+    let act = PostingAct::Authorise {
+        exporter: &exporter,
+        epoch,
+    };
+    let request = AuthorisePosting {
+        group_id: id.to_bytes(),
+        epoch: epoch.0,
+        fan_out_key: keys.fan_out_key.to_vec().into(),
+        signature: PostingKey::from_seed(&keys.send_key)
+            .sign(id, act)
+            .to_vec()
+            .into(),
+    };
+    turn.ask(
+        LinkKind::Posting,
+        Job::Authorise(id, epoch),
+        Body::AuthorisePosting(request),
+    );
+    // What is posted right behind it is judged by the relay after it.
+    turn.live.links.authorise(now, id, epoch);
+    Ok(true)
+}
+
+/// Encrypts a message, if it is not, and posts it.
+fn post(turn: &mut Turn<'_>, group: &Group, one: Outgoing) -> Result<(), Fault> {
+    let job = Job::Message {
+        group: group.id,
+        row: one.row,
+    };
+    let sealed = match one.sealed {
+        Some(sealed) => sealed,
+        None => match seal(turn, group, &one)? {
+            Some(sealed) => sealed,
+            None => return Ok(()),
+        },
+    };
+    let request = PostRequest {
+        group_id: group.id.to_bytes(),
+        epoch: sealed.epoch.0,
+        kind: PostKind::Message.into(),
+        post_id: sealed.post.to_bytes(),
+        body: sealed.bytes.into(),
+        ..PostRequest::default()
+    };
+    turn.ask(LinkKind::Posting, job, Body::Post(request));
+    Ok(())
+}
+
+fn seal(turn: &mut Turn<'_>, group: &Group, one: &Outgoing) -> Result<Option<Ciphertext>, Fault> {
+    let counter = match one.numbered {
+        Some((_, counter)) => counter,
+        None => groups::take_counter(turn.tx, group.id)?,
+    };
+    let mut envelope =
+        Envelope::decode(one.body.as_slice()).map_err(|error| Fault::Broken(error.to_string()))?;
+    envelope.counter = counter;
+    let padded = padding::encode_padded(envelope);
+    let encrypted = turn.with_group(group.id, |group, provider, leaf| {
+        let epoch = group.epoch();
+        group
+            .encrypt(provider, leaf, &padded)
+            .map(|bytes| (epoch, bytes))
+    })?;
+    let Some(encrypted) = encrypted else {
+        return Ok(None);
+    };
+    let (epoch, bytes) = encrypted?;
+    let post = one.post.unwrap_or_else(|| PostId(turn.random()));
+    let sealed = Ciphertext { post, epoch, bytes };
+    outbox::encrypted(turn.tx, one.row, group.id, counter, &sealed)?;
+    Ok(Some(sealed))
+}
+
+/// The relay has a message.
+pub(crate) fn posted(
+    turn: &mut Turn<'_>,
+    group: GroupId,
+    row: i64,
+    posted: &Posted,
+) -> Result<(), Fault> {
+    heard_epoch(turn, group, Epoch(posted.epoch))?;
+    if let Some(row) = outbox::by_row(turn.tx, row)? {
+        accepted(turn, &row)?;
+        turn.live.due_conversations.insert(row.conversation);
+    }
+    Ok(())
+}
+
+/// A message was accepted: the relay's answer says so, or its echo.
+pub(crate) fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
+    if row.accepted {
+        return Ok(());
+    }
+    outbox::accepted(turn.tx, row.row)?;
+    if let Some(id) = row.message
+        && history::raise_state(turn.tx, row.conversation, id, MessageState::Accepted)?
+    {
+        turn.notify(Notice::MessageState(MessageChanged {
+            id,
+            conversation: row.conversation,
+            state: MessageState::Accepted,
+            problem: None,
+        }));
+    }
+    Ok(())
+}
+
+/// The relay did not take a message.
+pub(crate) fn refused(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    row: i64,
+    error: &Error,
+) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    let Some(conversation) = group.conversation else {
+        return Ok(());
+    };
+    match error.code() {
+        ErrorCode::EpochConflict => {
+            // Too old an epoch: encrypted again when the newer one has come.
+            outbox::unseal(turn.tx, row)?;
+            turn.live.links.deauthorise(id);
+            heard_epoch(turn, id, Epoch(error.epoch))?;
+            if !turn.live.behind.contains_key(&id) {
+                turn.live.due_conversations.insert(conversation);
+            }
+            Ok(())
+        }
+        ErrorCode::Unauthorised => {
+            // The right to post has ended, or never was: asked for again a little
+            // later.
+            turn.live.links.deauthorise(id);
+            turn.wait(Waiting::Conversation(conversation), Span::seconds(2));
+            Ok(())
+        }
+        ErrorCode::GroupUnknown => start::close(turn, &group),
+        _ => {
+            turn.wait(
+                Waiting::Conversation(conversation),
+                start::retry_after(error),
+            );
+            if let Some(found) = conversation::find(turn.tx, conversation)? {
+                let problem = match error.code() {
+                    ErrorCode::MailboxFull => Problem::RecipientFull,
+                    _ => super::problem_of(error),
+                };
+                start::tell_open(turn, &found, &problem)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The right to post was refused.
+pub(crate) fn not_authorised(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
+    turn.live.links.deauthorise(id);
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    match error.code() {
+        ErrorCode::EpochConflict => heard_epoch(turn, id, Epoch(error.epoch)),
+        ErrorCode::GroupUnknown if group.state == GroupState::Active => start::close(turn, &group),
+        // Our keys of this epoch are not the relay's: what we have is not the group.
+        ErrorCode::Unauthorised if group.state == GroupState::Active => turn.lose_group(id),
+        _ => {
+            if let Some(conversation) = group.conversation {
+                turn.wait(
+                    Waiting::Conversation(conversation),
+                    start::retry_after(error),
+                );
+            }
+            turn.wait(Waiting::Group(id), start::retry_after(error));
+            Ok(())
+        }
+    }
+}
+
+/// The relay spoke of a group's epoch: if it is later than ours, a commit is on its
+/// way to us, or was lost.
+pub(crate) fn heard_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Result<(), Fault> {
+    let ours = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
+    let Some(ours) = ours.transpose()? else {
+        return Ok(());
+    };
+    if epoch > ours {
+        let now = turn.now;
+        let (newest, _) = turn.live.behind.entry(id).or_insert((epoch, now));
+        *newest = (*newest).max(epoch);
+    }
+    Ok(())
+}
+
+/// An epoch has begun here.
+pub(crate) fn epoch_began(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
+    if turn
+        .live
+        .behind
+        .get(&id)
+        .is_some_and(|(newest, _)| *newest <= epoch)
+    {
+        turn.live.behind.remove(&id);
+    }
+}
+
+/// Groups that have been behind for too long are lost.
+pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.live.links.mailbox.phase != super::Phase::LoggedIn {
+        return Ok(());
+    }
+    let now = turn.now;
+    let late: Vec<GroupId> = turn
+        .live
+        .behind
+        .iter()
+        .filter(|(_, (_, since))| now.since(*since) >= BEHIND_FOR)
+        .map(|(id, _)| *id)
+        .collect();
+    for id in late {
+        turn.live.behind.remove(&id);
+        if groups::find(turn.tx, id)?.is_some_and(|group| group.state == GroupState::Active) {
+            turn.lose_group(id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks a contact up again who was not for a while: somebody else may own the
+/// address by now.
+fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    if let Some(contact) = contact::of_account(turn.tx, group.account)?
+        && contact.verified
+        && turn.now.since(contact.looked_up_at) >= LOOK_UP_AGAIN
+    {
+        turn.live
+            .lookups
+            .want(super::LookUpBy::Address(contact.address));
+    }
+    Ok(())
+}
+
+/// Messages of a group that are to be encrypted fit into a post.
+const _: () = assert!(limits::POST_BYTES > 2 * limits::TEXT_BYTES);

@@ -1,0 +1,292 @@
+//! Registering: an address is verified by a code, and bound to a new account.
+//!
+//! ```text
+//!   None ─register─▶ Asking ─RegistrationStarted─▶ CodeSent ─submit_code─▶ Checking
+//!                      ▲                              ▲                       │
+//!                      │                              └────(code wrong)───────┤
+//!                      └───────(register again)◀──(code used up or expired)───┤
+//!                                                                        (Registered)
+//! ```
+//!
+//! **Elsewhere**: the account's keys and roster: [`crate::account`].
+//!
+//! **Always**: the device key is made before the code is asked for and stays the same
+//! when it is asked for again; each stage is stored, so that a crash goes on where it
+//! was. A registration whose answer was lost is noticed by logging in.
+
+use rusqlite::OptionalExtension as _;
+use waxwing_protocol::{
+    address::Address,
+    ids::{MailboxId, RegistrationId},
+    pb::{
+        Error, ErrorCode, FinishRegistration, Registered, RegistrationStarted, StartRegistration,
+        client_frame::Body,
+    },
+    time::Time,
+};
+
+use super::Job;
+use crate::{
+    account,
+    api::{Notice, Problem, RegistrationChanged, RegistrationStage, Warning},
+    conversation::start,
+    event::LinkKind,
+    store::StoreError,
+    turn::{Fault, Turn, Waiting},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE registration (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    address TEXT NOT NULL,          -- as typed
+    stage INTEGER NOT NULL,         -- 1 asking, 2 code sent, 3 checking, 4 registered
+    registration_id BLOB,
+    expires_at INTEGER,
+    code TEXT
+);
+";
+
+/// How far the registration is.
+pub(crate) struct Registration {
+    pub address: String,
+    pub stage: RegistrationStage,
+    id: Option<RegistrationId>,
+    expires_at: Option<Time>,
+    code: Option<String>,
+}
+
+/// Reads how far it is.
+pub(crate) fn read(tx: &rusqlite::Transaction<'_>) -> Result<Option<Registration>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT address, stage, registration_id, expires_at, code FROM registration",
+    )?;
+    Ok(statement
+        .query_row([], |row| {
+            Ok(Registration {
+                address: row.get(0)?,
+                stage: match row.get::<_, u8>(1)? {
+                    0 => RegistrationStage::None,
+                    1 => RegistrationStage::AskingForCode,
+                    2 => RegistrationStage::CodeSent,
+                    3 => RegistrationStage::CheckingCode,
+                    _ => RegistrationStage::Registered,
+                },
+                id: row.get::<_, Option<[u8; 16]>>(2)?.map(RegistrationId),
+                expires_at: row
+                    .get::<_, Option<i64>>(3)?
+                    .map(|at| Time(at.cast_unsigned())),
+                code: row.get(4)?,
+            })
+        })
+        .optional()?)
+}
+
+/// A person wants an account for this address.
+pub(crate) fn begin(turn: &mut Turn<'_>, address: &Address) -> Result<(), Fault> {
+    turn.tx.execute(
+        "INSERT INTO registration (id, address, stage) VALUES (1, ?1, 1)
+         ON CONFLICT DO UPDATE SET address = ?1, stage = 1, registration_id = NULL,
+             expires_at = NULL, code = NULL",
+        [address.display()],
+    )?;
+    account::begin(turn.tx, turn.rng, turn.now)?;
+    Ok(())
+}
+
+/// A person has typed the code.
+pub(crate) fn take_code(turn: &mut Turn<'_>, code: &str) -> Result<(), Fault> {
+    let code: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    turn.tx
+        .execute("UPDATE registration SET stage = 3, code = ?1", [code])?;
+    Ok(())
+}
+
+/// Asks for what is next on a ready mailbox link.
+pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(), Fault> {
+    let Some(exporter) = turn.live.links.mailbox.ready() else {
+        return Ok(());
+    };
+    match registration.stage {
+        RegistrationStage::AskingForCode => {
+            if !turn.live.links.mailbox.awaits(&Job::StartRegistration) {
+                let device = account::pending_device(turn.tx)?
+                    .ok_or_else(|| Fault::Broken("no device key".into()))?;
+                let request = StartRegistration {
+                    address: registration.address.clone(),
+                    device_id: device.to_bytes(),
+                };
+                turn.ask(
+                    LinkKind::Mailbox,
+                    Job::StartRegistration,
+                    Body::StartRegistration(request),
+                );
+            }
+        }
+        RegistrationStage::CheckingCode => {
+            let asked = turn.live.links.mailbox.awaits(&Job::FinishRegistration)
+                || turn.live.links.mailbox.awaits(&Job::Login);
+            if let (false, Some(id), Some(code)) = (asked, registration.id, &registration.code) {
+                let finish = account::finish(turn.tx, turn.rng, &exporter, id, code)?;
+                turn.ask(
+                    LinkKind::Mailbox,
+                    Job::FinishRegistration,
+                    Body::FinishRegistration(FinishRegistration {
+                        registration_id: id.to_bytes(),
+                        code: code.clone(),
+                        roster: finish.roster,
+                        signature: Some(finish.signature),
+                    }),
+                );
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The relay has sent a code.
+pub(crate) fn started(turn: &mut Turn<'_>, started: &RegistrationStarted) -> Result<(), Fault> {
+    let Ok(id) = RegistrationId::try_from(&started.registration_id) else {
+        turn.warn_misdeed(crate::api::RelayMisdeed::Malformed);
+        return Ok(());
+    };
+    let changed = turn.tx.execute(
+        "UPDATE registration SET stage = 2, registration_id = ?1, expires_at = ?2
+         WHERE stage = 1",
+        (
+            id.0,
+            started.expires_at_ms.min(i64::MAX as u64).cast_signed(),
+        ),
+    )?;
+    if changed > 0 {
+        tell(turn, None)?;
+    }
+    Ok(())
+}
+
+/// The relay has bound the address to the account.
+pub(crate) fn finished(turn: &mut Turn<'_>, registered: &Registered) -> Result<(), Fault> {
+    match MailboxId::try_from(&registered.mailbox_id) {
+        Ok(mailbox) => complete(turn, mailbox),
+        Err(_) => {
+            turn.warn_misdeed(crate::api::RelayMisdeed::Malformed);
+            Ok(())
+        }
+    }
+}
+
+/// The account exists, with this mailbox.
+pub(crate) fn complete(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fault> {
+    let Some(registration) = read(turn.tx)? else {
+        return Ok(());
+    };
+    if registration.stage == RegistrationStage::Registered {
+        return Ok(());
+    }
+    let address = Address::parse(&registration.address)
+        .map_err(|_| Fault::Broken("the address is none".into()))?;
+    turn.tx
+        .execute("UPDATE registration SET stage = 4, code = NULL", [])?;
+    account::complete(turn.tx, &address, mailbox)?;
+    turn.live.account = account::load(turn.tx)?;
+    tell(turn, None)
+}
+
+/// The relay refused a step.
+pub(crate) fn refused(turn: &mut Turn<'_>, job: &Job, error: &Error) -> Result<(), Fault> {
+    let Some(registration) = read(turn.tx)? else {
+        return Ok(());
+    };
+    let checking = *job == Job::FinishRegistration;
+    let (stage, problem) = match error.code() {
+        ErrorCode::CodeRefused if error.tries_left > 0 => (
+            2,
+            Problem::CodeWrong {
+                tries_left: error.tries_left,
+            },
+        ),
+        ErrorCode::CodeRefused => {
+            let expired = registration.expires_at.is_some_and(|at| turn.now >= at);
+            (
+                0,
+                if expired {
+                    Problem::CodeExpired
+                } else {
+                    Problem::CodeUsedUp
+                },
+            )
+        }
+        ErrorCode::AddressUnreachable => (
+            0,
+            Problem::AddressUnreachable {
+                address: registration.address.clone(),
+            },
+        ),
+        // These pass: the person tries again.
+        _ if checking => (2, super::problem_of(error)),
+        _ => (0, super::problem_of(error)),
+    };
+    turn.tx
+        .execute("UPDATE registration SET stage = ?1, code = NULL", [stage])?;
+    tell(turn, Some(&problem))
+}
+
+/// Whether the mailbox link is of use.
+pub(crate) fn wants_link(tx: &rusqlite::Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(read(tx)?.is_some_and(|registration| registration.stage != RegistrationStage::None))
+}
+
+/// The relay does not know this device. Where a refused code was to be explained by
+/// that, it is not.
+pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
+    let Some(registration) = read(turn.tx)? else {
+        return Ok(());
+    };
+    if registration.stage == RegistrationStage::CheckingCode {
+        let code = Error {
+            code: ErrorCode::CodeRefused.into(),
+            ..Error::default()
+        };
+        return refused(turn, &Job::FinishRegistration, &code);
+    }
+    turn.wait(Waiting::Login, start::retry_after(error));
+    let problem = super::problem_of(error).report();
+    turn.notify(Notice::Warning(Warning { problem }));
+    Ok(())
+}
+
+/// Whether a refused code may be one that was taken before, its answer lost: logging
+/// in tells.
+pub(crate) fn may_be_done(error: &Error) -> bool {
+    error.code() == ErrorCode::CodeRefused && error.tries_left == 0
+}
+
+/// Tells how far the registration is.
+fn tell(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
+    let Some(registration) = read(turn.tx)? else {
+        return Ok(());
+    };
+    let registered = registration.stage == RegistrationStage::Registered;
+    let changed = RegistrationChanged {
+        stage: registration.stage,
+        address: registration.address,
+        expires_at: registration
+            .expires_at
+            .filter(|_| registration.stage == RegistrationStage::CodeSent)
+            .map(Into::into),
+        recovery_words: if registered {
+            account::recovery_words(turn.tx)?
+        } else {
+            None
+        },
+        account_id: turn
+            .live
+            .account
+            .as_ref()
+            .filter(|_| registered)
+            .map(|account| account.id().to_string()),
+        problem: problem.map(Problem::report),
+    };
+    turn.notify(Notice::Registration(changed));
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Which frame goes where.
+//!
+//! **Always**: an answer that nobody awaits, an answer of another kind than the
+//! request's, and frames on the wrong link are ignored.
+
+use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
+
+use super::{Job, mailbox, posting, registration, tokens};
+use crate::{
+    api::{Notice, Warning},
+    conversation::{commits, groups, rejoin, start},
+    event::LinkKind,
+    trust::lookups,
+    turn::{Fault, Turn},
+};
+
+/// A frame came.
+pub(crate) fn frame(
+    turn: &mut Turn<'_>,
+    link: LinkKind,
+    request: u32,
+    body: Body,
+) -> Result<(), Fault> {
+    if request == 0 {
+        return match (link, body) {
+            (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, deliver),
+            (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
+                turn.live.links.key_packages_left = Some(low.key_packages_left);
+                Ok(())
+            }
+            (_, Body::Error(error)) => {
+                let problem = super::problem_of(&error).report();
+                turn.notify(Notice::Warning(Warning { problem }));
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+    }
+    let Some(job) = turn.live.links.of(link).answered(request) else {
+        return Ok(());
+    };
+    match body {
+        Body::Error(error) => refused(turn, job, &error),
+        body => answered(turn, job, body),
+    }
+}
+
+fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
+    match (job, body) {
+        (Job::StartRegistration, Body::RegistrationStarted(started)) => {
+            registration::started(turn, &started)
+        }
+        (Job::FinishRegistration, Body::Registered(registered)) => {
+            registration::finished(turn, &registered)
+        }
+        (Job::Login, Body::LoggedIn(logged_in)) => mailbox::logged_in(turn, &logged_in),
+        (Job::PublishKeyPackages, Body::KeyPackagesPublished(published)) => {
+            mailbox::key_packages_published(turn, published.key_packages_left)
+        }
+        (Job::IssueTokens, Body::TokensIssued(issued)) => {
+            tokens::issued(turn, &issued)?;
+            // Conversations that could not be started for want of tokens.
+            let waiting = crate::outbox::waiting_conversations(turn.tx)?;
+            turn.live.due_conversations.extend(waiting);
+            Ok(())
+        }
+        (Job::LookUp(by), Body::LookedUp(looked_up)) => lookups::looked_up(turn, by, looked_up),
+        (Job::Claim(conversation), Body::KeyPackagesClaimed(claimed)) => {
+            start::claimed(turn, conversation, claimed)
+        }
+        (Job::CreateGroup(group), Body::Done(_) | Body::Posted(_)) => start::created(turn, group),
+        (Job::Authorise(group, _), Body::PostingAuthorised(authorised)) => {
+            posting::heard_epoch(turn, group, waxwing_protocol::ids::Epoch(authorised.epoch))
+        }
+        (Job::Message { group, row }, Body::Posted(posted)) => {
+            posting::posted(turn, group, row, &posted)
+        }
+        (Job::Commit(group), Body::Posted(_)) => match groups::find(turn.tx, group)? {
+            Some(group) => commits::accepted(turn, &group),
+            None => Ok(()),
+        },
+        (Job::FetchGroupInfo(group), Body::GroupInfoFetched(fetched)) => {
+            rejoin::fetched(turn, group, &fetched)
+        }
+        (Job::Rejoin(group), Body::Posted(_)) => rejoin::rejoined(turn, group),
+        (job, _) => refused(
+            turn,
+            job,
+            &Error {
+                code: ErrorCode::Unspecified.into(),
+                ..Error::default()
+            },
+        ),
+    }
+}
+
+fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
+    match job {
+        Job::FinishRegistration if registration::may_be_done(error) => mailbox::log_in(turn),
+        Job::StartRegistration | Job::FinishRegistration => {
+            registration::refused(turn, &job, error)
+        }
+        Job::Login => registration::login_refused(turn, error),
+        Job::PublishKeyPackages => {
+            // Not asked again before the next login or notice.
+            turn.live.links.key_packages_left = None;
+            Ok(())
+        }
+        Job::IssueTokens => {
+            tokens::not_issued(turn, error.retry_after_ms);
+            Ok(())
+        }
+        Job::LookUp(by) => lookups::refused(turn, by, error),
+        Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
+        Job::CreateGroup(group) => start::create_refused(turn, group, error),
+        Job::Authorise(group, _) => posting::not_authorised(turn, group, error),
+        Job::Message { group, row } => posting::refused(turn, group, row, error),
+        Job::Commit(group) => commits::refused(turn, group, error),
+        Job::FetchGroupInfo(group) | Job::Rejoin(group) => rejoin::refused(turn, group, error),
+    }
+}

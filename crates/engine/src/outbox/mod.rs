@@ -1,0 +1,344 @@
+//! The outbox: what this device has to say, from the moment it was written until it
+//! cannot be asked for again.
+//!
+//! A row waits without a group; when it can be sent it takes the group's next counter
+//! and is encrypted, and ciphertext and post id are stored in the transaction that
+//! moved the ratchet on. The relay's answer (or the post's echo in the own mailbox)
+//! makes it accepted; its envelope is kept for [`KEPT`], so that a device that missed
+//! it can have it again.
+//!
+//! **Elsewhere**: sending is [`crate::link::posting`]; what the state of a message
+//! means to people is in [`crate::conversation::history`].
+//!
+//! **Always**: a row has one counter and one MIMI id for ever, however often it is
+//! encrypted; what the relay took under a post id, it does not take again.
+
+pub(crate) mod receipts;
+
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+use waxwing_protocol::{
+    ids::{Epoch, GroupId, PostId},
+    time::{Span, Time},
+};
+
+use crate::{
+    api::{ConversationId, MessageId},
+    store::StoreError,
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE outgoing (
+    id INTEGER PRIMARY KEY,
+    conversation BLOB NOT NULL,
+    message BLOB,                -- the MIMI id of what a person wrote
+    body BLOB NOT NULL,          -- Envelope without its counter
+    written_at INTEGER NOT NULL,
+    state INTEGER NOT NULL,      -- 0 waits, 1 encrypted, 2 accepted
+    group_id BLOB,
+    counter INTEGER,
+    post_id BLOB,
+    epoch INTEGER,
+    ciphertext BLOB
+);
+CREATE INDEX outgoing_open ON outgoing (conversation, id) WHERE state < 2;
+CREATE INDEX outgoing_post ON outgoing (post_id) WHERE post_id IS NOT NULL;
+CREATE INDEX outgoing_counter ON outgoing (group_id, counter) WHERE group_id IS NOT NULL;
+CREATE INDEX outgoing_written ON outgoing (written_at) WHERE state = 2;
+";
+
+/// For this long a message can be asked for again.
+pub(crate) const KEPT: Span = Span::days(30);
+
+/// Messages that may wait to be sent in all.
+pub(crate) const WAITING_MAX: u64 = 10_000;
+
+/// One thing to say.
+pub(crate) struct Outgoing {
+    pub row: i64,
+    pub body: Vec<u8>,
+    /// Where it has its counter, once it has one.
+    pub numbered: Option<(GroupId, u64)>,
+    /// Its post id, once it was encrypted for the first time: kept when it is encrypted
+    /// again, so that the relay, had it taken the first, does not take the second.
+    pub post: Option<PostId>,
+    /// What was encrypted, if it is good still.
+    pub sealed: Option<Ciphertext>,
+}
+
+/// An encrypted message.
+pub(crate) struct Ciphertext {
+    pub post: PostId,
+    pub epoch: Epoch,
+    pub bytes: Vec<u8>,
+}
+
+/// A row that a post id belongs to.
+pub(crate) struct Posted {
+    pub row: i64,
+    pub conversation: ConversationId,
+    pub message: Option<MessageId>,
+    pub accepted: bool,
+}
+
+/// Something new to say.
+pub(crate) fn add(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    message: Option<MessageId>,
+    body: &[u8],
+    group: Option<GroupId>,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO outgoing (conversation, message, body, written_at, state, group_id)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+    )?
+    .execute((
+        conversation.as_bytes(),
+        message.map(|id| *id.as_bytes()),
+        body,
+        now.0.cast_signed(),
+        group.map(|id| id.0),
+    ))?;
+    Ok(())
+}
+
+/// What is not accepted yet, in order: what belongs into `group` already, and what
+/// may go into any.
+pub(crate) fn open(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    group: GroupId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Outgoing>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, message, body, group_id, counter, post_id, epoch, ciphertext FROM outgoing
+         WHERE conversation = ?1 AND state < 2 AND id > ?3 AND (group_id IS NULL OR group_id = ?2)
+         ORDER BY id LIMIT ?4",
+    )?;
+    let rows = statement.query_map(
+        (
+            conversation.as_bytes(),
+            group.0,
+            after,
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        ),
+        read,
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The groups and conversations with something that is not accepted yet.
+pub(crate) fn waiting_conversations(
+    tx: &Transaction<'_>,
+) -> Result<Vec<ConversationId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT DISTINCT conversation FROM outgoing WHERE state < 2")?;
+    let rows = statement.query_map([], |row| row.get(0).map(ConversationId::from_bytes))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The groups of a conversation in which numbered messages are not accepted yet.
+pub(crate) fn waiting_groups(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<GroupId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT DISTINCT group_id FROM outgoing
+         WHERE conversation = ?1 AND state < 2 AND group_id IS NOT NULL",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(GroupId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many messages that people wrote are not accepted yet.
+pub(crate) fn waiting(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+/// The row got its counter and ciphertext.
+pub(crate) fn encrypted(
+    tx: &Transaction<'_>,
+    row: i64,
+    group: GroupId,
+    counter: u64,
+    ciphertext: &Ciphertext,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE outgoing SET state = 1, group_id = ?2, counter = ?3, post_id = ?4, epoch = ?5,
+             ciphertext = ?6 WHERE id = ?1",
+    )?
+    .execute((
+        row,
+        group.0,
+        counter.cast_signed(),
+        ciphertext.post.0,
+        ciphertext.epoch.0.cast_signed(),
+        &ciphertext.bytes,
+    ))?;
+    Ok(())
+}
+
+/// The row whose ciphertext was posted under this id.
+pub(crate) fn posted_as(tx: &Transaction<'_>, post: PostId) -> Result<Option<Posted>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, conversation, message, state FROM outgoing WHERE post_id = ?1",
+    )?;
+    Ok(statement.query_row([post.0], read_posted).optional()?)
+}
+
+/// The row, as [`posted_as`] gives it.
+pub(crate) fn by_row(tx: &Transaction<'_>, row: i64) -> Result<Option<Posted>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT id, conversation, message, state FROM outgoing WHERE id = ?1")?;
+    Ok(statement.query_row([row], read_posted).optional()?)
+}
+
+/// The relay took it.
+pub(crate) fn accepted(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE outgoing SET state = 2, ciphertext = NULL WHERE id = ?1")?
+        .execute([row])?;
+    Ok(())
+}
+
+/// The ciphertext is good for nothing any more (its epoch is over): it is encrypted
+/// again.
+pub(crate) fn unseal(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outgoing SET state = 0, ciphertext = NULL WHERE id = ?1 AND state = 1",
+        [row],
+    )?;
+    Ok(())
+}
+
+/// What of a group was encrypted and not accepted is encrypted again: its ratchet is
+/// another.
+pub(crate) fn unseal_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outgoing SET state = 0, ciphertext = NULL WHERE group_id = ?1 AND state = 1",
+        [group.0],
+    )?;
+    Ok(())
+}
+
+/// What a closed group did not send may go into another, under another counter.
+pub(crate) fn release_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outgoing SET state = 0, ciphertext = NULL, post_id = NULL, epoch = NULL,
+             group_id = NULL, counter = NULL
+         WHERE group_id = ?1 AND state < 2 AND message IS NOT NULL",
+        [group.0],
+    )?;
+    tx.execute(
+        "DELETE FROM outgoing WHERE group_id = ?1 AND state < 2",
+        [group.0],
+    )?;
+    Ok(())
+}
+
+/// Somebody misses these: they are sent again under the same counter. Gives how many.
+pub(crate) fn send_again(
+    tx: &Transaction<'_>,
+    group: GroupId,
+    from: u64,
+    to: u64,
+    limit: u64,
+) -> Result<usize, StoreError> {
+    Ok(tx.execute(
+        "UPDATE outgoing SET state = 0, post_id = NULL WHERE id IN (
+             SELECT id FROM outgoing WHERE group_id = ?1 AND counter BETWEEN ?2 AND ?3 AND state = 2
+             ORDER BY counter LIMIT ?4)",
+        (
+            group.0,
+            from.min(i64::MAX as u64).cast_signed(),
+            to.min(i64::MAX as u64).cast_signed(),
+            limit.cast_signed(),
+        ),
+    )?)
+}
+
+/// The message will not be sent.
+pub(crate) fn give_up(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM outgoing WHERE id = ?1 AND counter IS NULL",
+        [row],
+    )?;
+    Ok(())
+}
+
+/// What of a person's messages is not accepted in a conversation.
+pub(crate) fn open_messages(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<MessageId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT message FROM outgoing
+         WHERE conversation = ?1 AND state < 2 AND message IS NOT NULL LIMIT 256",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| {
+        row.get(0).map(MessageId::from_bytes)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What waits in a conversation without a counter, as rows.
+pub(crate) fn unnumbered(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<(i64, Option<MessageId>)>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, message FROM outgoing WHERE conversation = ?1 AND state = 0 AND counter IS NULL",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| {
+        Ok((
+            row.get(0)?,
+            row.get::<_, Option<[u8; 32]>>(1)?
+                .map(MessageId::from_bytes),
+        ))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Forgets what is too old to be asked for.
+pub(crate) fn prune(tx: &Transaction<'_>, now: Time) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM outgoing WHERE state = 2 AND written_at < ?1",
+        [now.0.saturating_sub(KEPT.0).cast_signed()],
+    )?;
+    Ok(())
+}
+
+fn read_posted(row: &Row<'_>) -> rusqlite::Result<Posted> {
+    Ok(Posted {
+        row: row.get(0)?,
+        conversation: ConversationId::from_bytes(row.get(1)?),
+        message: row
+            .get::<_, Option<[u8; 32]>>(2)?
+            .map(MessageId::from_bytes),
+        accepted: row.get::<_, u8>(3)? == 2,
+    })
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
+    let group = row.get::<_, Option<[u8; 16]>>(3)?.map(GroupId);
+    let counter = row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned);
+    let post = row.get::<_, Option<[u8; 16]>>(5)?.map(PostId);
+    let epoch = row
+        .get::<_, Option<i64>>(6)?
+        .map(|epoch| Epoch(epoch.cast_unsigned()));
+    let bytes: Option<Vec<u8>> = row.get(7)?;
+    Ok(Outgoing {
+        row: row.get(0)?,
+        body: row.get(2)?,
+        numbered: group.zip(counter),
+        post,
+        sealed: post
+            .zip(epoch)
+            .zip(bytes)
+            .map(|((post, epoch), bytes)| Ciphertext { post, epoch, bytes }),
+    })
+}

@@ -1,0 +1,84 @@
+//! Receipts that are due: gathered, so that one message reports many.
+//!
+//! **Always**: a receipt is owed for a message of a person only, never for a receipt;
+//! "read" takes the place of "delivered" while neither was sent.
+
+use rusqlite::Transaction;
+use waxwing_protocol::time::{Span, Time};
+
+use crate::{
+    api::{ConversationId, MessageId},
+    store::StoreError,
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE receipt_due (
+    conversation BLOB NOT NULL,
+    message BLOB NOT NULL,
+    read INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    PRIMARY KEY (conversation, message)
+) WITHOUT ROWID;
+";
+
+/// Receipts are gathered for this long.
+pub(crate) const GATHERED_FOR: Span = Span(1_500);
+
+/// Messages that one receipt reports, at most.
+pub(crate) const PER_MESSAGE: usize = 128;
+
+/// A receipt is owed.
+pub(crate) fn owe(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    message: MessageId,
+    read: bool,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO receipt_due (conversation, message, read, due_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET read = max(read, ?3)",
+    )?
+    .execute((
+        conversation.as_bytes(),
+        message.as_bytes(),
+        read,
+        now.after(GATHERED_FOR).0.cast_signed(),
+    ))?;
+    Ok(())
+}
+
+/// When the first receipt is to leave.
+pub(crate) fn next_due(tx: &Transaction<'_>) -> Result<Option<Time>, StoreError> {
+    let due: Option<i64> = tx
+        .prepare_cached("SELECT min(due_at) FROM receipt_due")?
+        .query_row([], |row| row.get(0))?;
+    Ok(due.map(|at| Time(at.cast_unsigned())))
+}
+
+/// Conversations with receipts that are due.
+pub(crate) fn due_conversations(
+    tx: &Transaction<'_>,
+    now: Time,
+) -> Result<Vec<ConversationId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT DISTINCT conversation FROM receipt_due WHERE due_at <= ?1")?;
+    let rows = statement.query_map([now.0.cast_signed()], |row| {
+        row.get(0).map(ConversationId::from_bytes)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes a conversation's receipts, each with whether the message was read.
+pub(crate) fn take(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<(MessageId, bool)>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "DELETE FROM receipt_due WHERE conversation = ?1 RETURNING message, read",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| {
+        Ok((MessageId::from_bytes(row.get(0)?), row.get(1)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

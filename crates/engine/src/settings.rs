@@ -1,0 +1,77 @@
+//! Single values that last: where the relay is, what was acknowledged, what the
+//! person chose.
+
+use rusqlite::{OptionalExtension as _, Transaction, types::FromSql};
+
+use crate::{event::RelayPlace, store::StoreError};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+";
+
+/// The name of a setting.
+#[derive(Clone, Copy)]
+pub(crate) enum Setting {
+    RelayUrl,
+    RelayPin,
+    /// The highest mailbox place that is safely stored.
+    Received,
+    /// Whether to tell others that their messages arrived, and were read.
+    TellDelivered,
+    TellRead,
+    /// The token key that the tokens in stock were issued under.
+    TokenKey,
+    /// All key packages that the relay has are to be replaced.
+    ReplaceKeyPackages,
+}
+
+impl Setting {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::RelayUrl => "relay_url",
+            Self::RelayPin => "relay_pin",
+            Self::Received => "received",
+            Self::TellDelivered => "tell_delivered",
+            Self::TellRead => "tell_read",
+            Self::TokenKey => "token_key",
+            Self::ReplaceKeyPackages => "replace_key_packages",
+        }
+    }
+}
+
+/// Reads a setting.
+pub(crate) fn read<T: FromSql>(
+    tx: &Transaction<'_>,
+    setting: Setting,
+) -> Result<Option<T>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT value FROM setting WHERE name = ?1")?;
+    Ok(statement
+        .query_row([setting.name()], |row| row.get(0))
+        .optional()?)
+}
+
+/// Writes a setting.
+pub(crate) fn write(
+    tx: &Transaction<'_>,
+    setting: Setting,
+    value: impl rusqlite::ToSql,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO setting (name, value) VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET value = excluded.value",
+    )?
+    .execute((setting.name(), value))?;
+    Ok(())
+}
+
+/// Where the relay is, once a person said so.
+pub(crate) fn relay(tx: &Transaction<'_>) -> Result<Option<RelayPlace>, StoreError> {
+    let Some(url) = read(tx, Setting::RelayUrl)? else {
+        return Ok(None);
+    };
+    let pin: Option<Option<String>> = read(tx, Setting::RelayPin)?;
+    Ok(Some(RelayPlace {
+        url,
+        pin: pin.flatten(),
+    }))
+}

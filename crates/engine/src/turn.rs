@@ -1,0 +1,253 @@
+//! One event's work: its transaction, its time and randomness, and the memory that
+//! lasts as long as the process does.
+//!
+//! **Elsewhere**: what is written lasts in the modules' tables; what is sent is made
+//! in [`crate::link`] and [`crate::conversation`].
+//!
+//! **Always**: everything in [`Live`] can be thrown away and is made again from the
+//! store and the links; that is what happens when a transaction fails.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rand_core::CryptoRng;
+use rusqlite::Transaction;
+use waxwing_protocol::{
+    ids::{Epoch, GroupId},
+    pb::client_frame,
+    time::{Span, Time},
+};
+
+use crate::{
+    account::Account,
+    api::{ConversationId, Notice, Problem, RelayMisdeed, Warning},
+    conversation::groups::{self, GroupState},
+    event::{Effect, LinkKind},
+    link::{Job, Links, Phase},
+    mls,
+    store::StoreError,
+    trust::lookups::LookUps,
+};
+
+/// What goes wrong inside the engine's work and is no one's answer: the transaction
+/// is undone, and the engine starts afresh from the store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Mls(#[from] mls::MlsError),
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What the process remembers, and can do without.
+pub(crate) struct Live {
+    pub crypto: mls::Crypto,
+    pub links: Links,
+    /// This account, once it is registered.
+    pub account: Option<Account>,
+    groups: HashMap<GroupId, mls::Group>,
+    /// Conversations whose outbox may have something to do.
+    pub due_conversations: BTreeSet<ConversationId>,
+    /// Groups that may have something to do besides messages.
+    pub due_groups: BTreeSet<GroupId>,
+    /// What is left alone until a time, because the relay said so.
+    pub waits: HashMap<Waiting, Time>,
+    pub lookups: LookUps,
+    /// The newest epoch that the relay spoke of, where it is later than ours, and
+    /// since when.
+    pub behind: BTreeMap<GroupId, (Epoch, Time)>,
+    /// Whether the relay's record of our acknowledgements was compared with ours: not
+    /// before may anything be sent.
+    pub not_set_back: bool,
+    /// Whether people were told that the mailbox link is logged in.
+    pub told_online: bool,
+    /// Whether what the store has to do was looked for.
+    pub taken_up: bool,
+}
+
+/// Something that waits for a time.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Waiting {
+    Conversation(ConversationId),
+    Group(GroupId),
+    LookUps,
+    Tokens,
+    Login,
+}
+
+impl Live {
+    pub(crate) fn new(crypto: mls::Crypto) -> Self {
+        Self {
+            crypto,
+            links: Links::default(),
+            account: None,
+            groups: HashMap::new(),
+            due_conversations: BTreeSet::new(),
+            due_groups: BTreeSet::new(),
+            waits: HashMap::new(),
+            lookups: LookUps::default(),
+            behind: BTreeMap::new(),
+            not_set_back: false,
+            told_online: false,
+            taken_up: false,
+        }
+    }
+
+    /// Forgets everything but what lasts as long as the process in any case.
+    pub(crate) fn reset(&mut self) {
+        self.links = Links::default();
+        self.account = None;
+        self.groups.clear();
+        self.due_conversations.clear();
+        self.due_groups.clear();
+        self.waits.clear();
+        self.lookups = LookUps::default();
+        self.behind.clear();
+        self.not_set_back = false;
+        self.taken_up = false;
+    }
+}
+
+/// One event's work.
+pub(crate) struct Turn<'a> {
+    pub tx: &'a Transaction<'a>,
+    pub now: Time,
+    pub rng: &'a mut dyn CryptoRng,
+    pub live: &'a mut Live,
+    pub out: Vec<Effect>,
+}
+
+/// Groups that are kept in memory.
+const GROUPS_IN_MEMORY: usize = 256;
+
+impl Turn<'_> {
+    /// Tells whoever listens.
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        self.out.push(Effect::Notify(notice));
+    }
+
+    /// Warns of a relay that does what no honest one does.
+    pub(crate) fn warn_misdeed(&mut self, what: RelayMisdeed) {
+        let problem = Problem::RelayMisbehaves { what }.report();
+        self.notify(Notice::Warning(Warning { problem }));
+    }
+
+    /// Asks the relay something; its answer comes back with the job.
+    pub(crate) fn ask(&mut self, kind: LinkKind, job: Job, body: client_frame::Body) {
+        let frame = self.live.links.of(kind).frame(Some(job), body);
+        self.out.push(Effect::Send { link: kind, frame });
+    }
+
+    /// Tells the relay something that has no answer.
+    pub(crate) fn tell(&mut self, kind: LinkKind, body: client_frame::Body) {
+        let frame = self.live.links.of(kind).frame(None, body);
+        self.out.push(Effect::Send { link: kind, frame });
+    }
+
+    /// A fresh array of random bytes.
+    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// This account; only called when there is one.
+    pub(crate) fn account(&self) -> Result<&Account, Fault> {
+        self.live
+            .account
+            .as_ref()
+            .ok_or_else(|| Fault::Broken("no account".into()))
+    }
+
+    /// Does something with MLS.
+    pub(crate) fn with_mls<R, E>(
+        &mut self,
+        work: impl FnOnce(&mls::Provider<'_>, &mls::Leaf) -> Result<R, E>,
+    ) -> Result<Result<R, E>, Fault> {
+        let Some(account) = &self.live.account else {
+            return Err(Fault::Broken("no account".into()));
+        };
+        let provider = mls::Provider::new(&self.live.crypto, &mut *self.rng, self.tx);
+        Ok(work(&provider, account.leaf()))
+    }
+
+    /// Does something with a group's MLS state; `None` where there is none. After an
+    /// error of `work` the state is read from the store again.
+    pub(crate) fn with_group<R, E>(
+        &mut self,
+        id: GroupId,
+        work: impl FnOnce(&mut mls::Group, &mls::Provider<'_>, &mls::Leaf) -> Result<R, E>,
+    ) -> Result<Option<Result<R, E>>, Fault> {
+        let Some(account) = &self.live.account else {
+            return Err(Fault::Broken("no account".into()));
+        };
+        let provider = mls::Provider::new(&self.live.crypto, &mut *self.rng, self.tx);
+        let mut group = match self.live.groups.remove(&id) {
+            Some(group) => group,
+            None => match mls::Group::load(&provider, id)? {
+                Some(group) => group,
+                None => return Ok(None),
+            },
+        };
+        let result = work(&mut group, &provider, account.leaf());
+        if result.is_ok() {
+            if self.live.groups.len() >= GROUPS_IN_MEMORY {
+                self.live.groups.clear();
+            }
+            self.live.groups.insert(id, group);
+        }
+        Ok(Some(result))
+    }
+
+    /// Keeps a group's MLS state in memory.
+    pub(crate) fn remember(&mut self, id: GroupId, group: mls::Group) {
+        self.live.groups.insert(id, group);
+    }
+
+    /// Forgets a group's MLS state in memory.
+    pub(crate) fn forget(&mut self, id: GroupId) {
+        self.live.groups.remove(&id);
+    }
+
+    /// Closes both links; those that are wanted are opened again, to where the relay is
+    /// now.
+    pub(crate) fn close_links(&mut self) {
+        for link in [LinkKind::Mailbox, LinkKind::Posting] {
+            if self.live.links.of(link).phase != Phase::Unwanted {
+                self.out.push(Effect::CloseLink { link });
+            }
+        }
+        self.live.links = Links::default();
+    }
+
+    /// Leaves something alone for a while.
+    pub(crate) fn wait(&mut self, what: Waiting, span: Span) {
+        self.live.waits.insert(what, self.now.after(span));
+    }
+
+    /// Whether something is to be left alone now.
+    pub(crate) fn waits(&self, what: &Waiting) -> bool {
+        self.live
+            .waits
+            .get(what)
+            .is_some_and(|until| *until > self.now)
+    }
+
+    /// This device's state of a group is gone or behind.
+    pub(crate) fn lose_group(&mut self, id: GroupId) -> Result<(), Fault> {
+        groups::set_state(self.tx, id, GroupState::Lost)?;
+        crate::outbox::unseal_group(self.tx, id)?;
+        self.forget(id);
+        self.live.behind.remove(&id);
+        self.live.links.deauthorise(id);
+        self.live.due_groups.insert(id);
+        Ok(())
+    }
+}
