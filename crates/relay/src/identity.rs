@@ -1,0 +1,241 @@
+//! Who this relay is: the key behind its TLS certificate, which clients pin, and the
+//! secrets behind its tokens and stored addresses.
+//!
+//! The certificate is made afresh at each start, over the same key: clients pin the
+//! key, so the name in the certificate may change and nothing ever expires. P-256 and
+//! not Ed25519, because browsers refuse the latter.
+//!
+//! **Elsewhere**: the TLS configuration is in [`crate::server`]; what the secrets are
+//! used for is in the relay's core.
+//!
+//! **Always**: made once, at the first start, and never changed after. Secrets are in
+//! files of mode 0600, zeroized in memory, and shown by no `Debug`.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use data_encoding::BASE64;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::data_dir::{DataDir, DataDirError, make_private_dir, write_private_file};
+
+const TLS_KEY: &str = "tls-key.pem";
+const TOKEN_SEED: &str = "token-seed";
+const ADDRESS_KEY: &str = "address-key";
+
+/// SHA-256 of a certificate's `SubjectPublicKeyInfo` (as in RFC 7469 section 2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pin(pub [u8; 32]);
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256/{}", BASE64.encode(&self.0))
+    }
+}
+
+/// A relay's identity, loaded.
+pub struct Identity {
+    tls_key: KeyPair,
+    token_seed: Zeroizing<[u8; 32]>,
+    address_key: Zeroizing<[u8; 32]>,
+}
+
+/// Why there is no identity to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The files cannot be read or written.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A file is not what was written.
+    #[error(
+        "{file} in the data directory's identity folder is damaged. Put the one from your \
+         backup in its place: with another key, clients would refuse this relay."
+    )]
+    Damaged {
+        /// Which file.
+        file: &'static str,
+    },
+    /// The system's random numbers or the cryptography failed.
+    #[error("the relay's keys cannot be made: {0}")]
+    Generation(String),
+    /// `--name` cannot stand in a certificate.
+    #[error("{name:?} is no host name that a certificate could carry")]
+    Name {
+        /// What was given.
+        name: String,
+    },
+}
+
+impl Identity {
+    /// Loads the identity, or makes it at the first start.
+    pub fn open_or_create(data: &DataDir) -> Result<Self, IdentityError> {
+        let at = data.path().join("identity");
+        if !at.is_dir() {
+            create(&at)?;
+        }
+        load(&at)
+    }
+
+    /// What clients pin.
+    pub fn pin(&self) -> Pin {
+        Pin(Sha256::digest(self.tls_key.subject_public_key_info()).into())
+    }
+
+    /// A certificate for `name` over the relay's key, and that key, for rustls.
+    pub fn certificate(
+        &self,
+        name: &str,
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), IdentityError> {
+        let unusable = |_| IdentityError::Name {
+            name: name.to_owned(),
+        };
+        let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(unusable)?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Waxwing relay");
+        let certificate = params.self_signed(&self.tls_key).map_err(unusable)?;
+        let key = PrivatePkcs8KeyDer::from(self.tls_key.serialize_der());
+        Ok((certificate.der().clone(), key.into()))
+    }
+
+    /// The seed of the token key (RFC 9497).
+    pub fn token_seed(&self) -> &[u8; 32] {
+        &self.token_seed
+    }
+
+    /// The key under which addresses are hashed before they are stored.
+    pub fn address_key(&self) -> &[u8; 32] {
+        &self.address_key
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
+    }
+}
+
+/// Writes all files to a folder beside, then renames it: half an identity never exists.
+fn create(at: &Path) -> Result<(), IdentityError> {
+    let new = at.with_extension("new");
+    match std::fs::remove_dir_all(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DataDirError::refused(&new, "removed", error).into());
+        }
+        _ => {}
+    }
+    make_private_dir(&new)?;
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .map_err(|error| IdentityError::Generation(error.to_string()))?;
+    let pem = Zeroizing::new(key.serialize_pem());
+    write_private_file(&new.join(TLS_KEY), pem.as_bytes())?;
+    for name in [TOKEN_SEED, ADDRESS_KEY] {
+        let mut secret = Zeroizing::new([0; 32]);
+        SysRng
+            .try_fill_bytes(secret.as_mut())
+            .map_err(|error| IdentityError::Generation(error.to_string()))?;
+        write_private_file(&new.join(name), secret.as_ref())?;
+    }
+    let refused = |source| DataDirError::refused(at, "created", source);
+    std::fs::rename(&new, at).map_err(refused)?;
+    if let Some(parent) = at.parent() {
+        std::fs::File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(refused)?;
+    }
+    Ok(())
+}
+
+fn load(at: &Path) -> Result<Identity, IdentityError> {
+    let pem = Zeroizing::new(read(at, TLS_KEY)?);
+    let tls_key = std::str::from_utf8(&pem)
+        .ok()
+        .and_then(|pem| KeyPair::from_pem(pem).ok())
+        .ok_or(IdentityError::Damaged { file: TLS_KEY })?;
+    Ok(Identity {
+        tls_key,
+        token_seed: load_secret(at, TOKEN_SEED)?,
+        address_key: load_secret(at, ADDRESS_KEY)?,
+    })
+}
+
+fn load_secret(at: &Path, file: &'static str) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
+    let bytes = Zeroizing::new(read(at, file)?);
+    let secret = <[u8; 32]>::try_from(bytes.as_slice());
+    secret
+        .map(Zeroizing::new)
+        .map_err(|_| IdentityError::Damaged { file })
+}
+
+fn read(at: &Path, file: &'static str) -> Result<Vec<u8>, IdentityError> {
+    let path = at.join(file);
+    std::fs::read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => IdentityError::Damaged { file },
+        _ => DataDirError::refused(&path, "read", error).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_pin_stays_and_is_the_one_of_the_certificate_whatever_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = {
+            let data = DataDir::open_or_create(dir.path()).unwrap();
+            Identity::open_or_create(&data).unwrap()
+        };
+        let data = DataDir::open_or_create(dir.path()).unwrap();
+        let again = Identity::open_or_create(&data).unwrap();
+        assert_eq!(first.pin(), again.pin());
+        assert_eq!(first.token_seed(), again.token_seed());
+        assert_eq!(first.address_key(), again.address_key());
+        let spki = again.tls_key.subject_public_key_info();
+        for name in ["localhost", "relay.example.org"] {
+            let (certificate, _) = again.certificate(name).unwrap();
+            assert!(
+                certificate.windows(spki.len()).any(|window| window == spki),
+                "the certificate carries the pinned key"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_are_readable_by_their_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open_or_create(dir.path()).unwrap();
+        let identity = Identity::open_or_create(&data).unwrap();
+        for entry in std::fs::read_dir(dir.path().join("identity")).unwrap() {
+            let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert_eq!(format!("{identity:?}"), "Identity(…)");
+    }
+
+    #[test]
+    fn a_damaged_key_is_refused_and_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open_or_create(dir.path()).unwrap();
+        Identity::open_or_create(&data).unwrap();
+        for file in [TLS_KEY, TOKEN_SEED, ADDRESS_KEY] {
+            let path = dir.path().join("identity").join(file);
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+            assert!(matches!(
+                Identity::open_or_create(&data),
+                Err(IdentityError::Damaged { .. })
+            ));
+            std::fs::write(&path, whole).unwrap();
+        }
+        Identity::open_or_create(&data).unwrap();
+    }
+}

@@ -1,0 +1,399 @@
+//! Sends registration codes to e-mail addresses.
+//!
+//! **Elsewhere**: making and checking codes is the relay's core; the wording is in
+//! [`letter`].
+//!
+//! **Always**: nobody waits for mail: [`Post::send`] queues or drops, and the person who
+//! asked gets the same answer either way. Logs say that something was not sent and why in
+//! general, never to whom; credentials of the mail server are shown by no `Debug`.
+
+mod letter;
+
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use tokio::sync::{Semaphore, mpsc};
+use zeroize::Zeroizing;
+
+use crate::data_dir::{DataDirError, make_private_dir};
+
+/// Mails that may wait.
+const QUEUE: usize = 1024;
+/// Mails that are handed to the mail server at the same time.
+const AT_ONCE: usize = 8;
+/// One attempt, from connecting to the server's answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Attempts for one mail; a code is good for ten minutes.
+const ATTEMPTS: u32 = 3;
+/// Before the second attempt; doubled before the third.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Where mail goes.
+#[derive(Clone)]
+pub enum Route {
+    /// To a mail server: `smtp://[user:password@]host[:port]` or `smtps://…`.
+    Smtp(SmtpUrl),
+    /// Each mail becomes a file in this directory, for a first run and for tests.
+    Directory(PathBuf),
+    /// Nowhere: nobody can register.
+    None,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smtp(_) => "Smtp(…)",
+            Self::Directory(_) => "Directory(…)",
+            Self::None => "None",
+        })
+    }
+}
+
+/// A mail server's URL, with credentials.
+#[derive(Clone)]
+pub struct SmtpUrl(Zeroizing<String>);
+
+impl SmtpUrl {
+    /// Checks that it can be used; connects to nothing.
+    pub fn parse(url: &str) -> Result<Self, MailError> {
+        AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| MailError::SmtpUrl)?;
+        Ok(Self(Zeroizing::new(url.to_owned())))
+    }
+}
+
+impl fmt::Debug for SmtpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SmtpUrl(…)")
+    }
+}
+
+/// Why mail cannot be set up. The sentences are for operators.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// Not a URL of a mail server. It is not repeated: it may hold a password.
+    #[error(
+        "the mail server's URL is not understood. It looks like \
+         smtp://mail.example.org:587?tls=required or smtps://user:password@mail.example.org, \
+         with %40 for an @ in the user's name"
+    )]
+    SmtpUrl,
+    /// The sender is no mailbox.
+    #[error("{from:?} cannot stand in a mail's From. It looks like: Waxwing <relay@example.org>")]
+    From {
+        /// What was given.
+        from: String,
+    },
+    /// The directory for mails cannot be made.
+    #[error(transparent)]
+    Directory(#[from] DataDirError),
+}
+
+/// A code on its way to an address.
+pub struct Letter {
+    /// The address, as it was typed.
+    pub to: String,
+    /// The code.
+    pub code: String,
+}
+
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Letter(…)")
+    }
+}
+
+/// What became of the letters so far.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Handed to the mail server, or written to the directory.
+    pub sent: AtomicU64,
+    /// Given up: refused, unreachable, or the queue was full.
+    pub failed: AtomicU64,
+}
+
+/// Takes letters, and sends them in the background.
+#[derive(Clone)]
+pub struct Post {
+    queue: mpsc::Sender<Letter>,
+    counts: Arc<Counts>,
+}
+
+/// How letters leave.
+enum Transport {
+    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Directory { path: PathBuf, next: AtomicU64 },
+    None,
+}
+
+/// Why one letter was not sent.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error("the address cannot stand in a mail")]
+    Address,
+    #[error("the mail server refused it for good")]
+    Refused,
+    #[error("the mail server did not take it ({0})")]
+    Delayed(&'static str),
+    #[error("the mail directory cannot be written: {0}")]
+    Directory(#[from] std::io::Error),
+    #[error("no mail server is set up: start with --smtp or --mail-dir")]
+    NoRoute,
+}
+
+impl Post {
+    /// Starts sending, on the current tokio runtime. `relay` is the name that people
+    /// know the relay by; `from` the sender, by default `waxwing@relay`.
+    pub fn start(route: &Route, from: Option<&str>, relay: &str) -> Result<Self, MailError> {
+        let form = letter::Form::new(from, relay)?;
+        let transport = match route {
+            Route::Smtp(url) => Transport::Smtp(
+                AsyncSmtpTransport::<Tokio1Executor>::from_url(&url.0)
+                    .map_err(|_| MailError::SmtpUrl)?
+                    .timeout(Some(PATIENCE))
+                    .build(),
+            ),
+            Route::Directory(path) => {
+                make_private_dir(path)?;
+                Transport::Directory {
+                    path: path.clone(),
+                    next: AtomicU64::new(0),
+                }
+            }
+            Route::None => Transport::None,
+        };
+        let (queue, letters) = mpsc::channel(QUEUE);
+        let counts = Arc::new(Counts::default());
+        tokio::spawn(work(letters, form, transport, Arc::clone(&counts)));
+        Ok(Self { queue, counts })
+    }
+
+    /// Queues a letter; drops it when too many wait.
+    pub fn send(&self, letter: Letter) {
+        if self.queue.try_send(letter).is_err() {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("a code was not mailed: too many mails wait for the mail server");
+        }
+    }
+
+    /// What became of the letters so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+async fn work(
+    mut letters: mpsc::Receiver<Letter>,
+    form: letter::Form,
+    transport: Transport,
+    counts: Arc<Counts>,
+) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let shared = Arc::new((form, transport));
+    while let Some(letter) = letters.recv().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let shared = Arc::clone(&shared);
+        let counts = Arc::clone(&counts);
+        tokio::spawn(async move {
+            let (form, transport) = &*shared;
+            match deliver(form, transport, &letter).await {
+                Ok(()) => counts.sent.fetch_add(1, Ordering::Relaxed),
+                Err(error) => {
+                    tracing::warn!(%error, "a code was not mailed");
+                    counts.failed.fetch_add(1, Ordering::Relaxed)
+                }
+            };
+            drop(place);
+        });
+    }
+}
+
+async fn deliver(
+    form: &letter::Form,
+    transport: &Transport,
+    letter: &Letter,
+) -> Result<(), SendError> {
+    let message = form.fill(letter).ok_or(SendError::Address)?;
+    match transport {
+        Transport::Smtp(server) => deliver_by_smtp(server, message).await,
+        Transport::Directory { path, next } => {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            Ok(write_file(path, number, &message.formatted())?)
+        }
+        Transport::None => Err(SendError::NoRoute),
+    }
+}
+
+async fn deliver_by_smtp(
+    server: &AsyncSmtpTransport<Tokio1Executor>,
+    message: Message,
+) -> Result<(), SendError> {
+    let mut pause = PAUSE;
+    let mut attempt = 1;
+    loop {
+        let result = tokio::time::timeout(PATIENCE, server.send(message.clone())).await;
+        let error = match result {
+            Ok(Ok(_)) => return Ok(()),
+            // What the server says may repeat the address: it is not passed on.
+            Ok(Err(error)) if error.is_permanent() => return Err(SendError::Refused),
+            Ok(Err(error)) if error.is_transient() => SendError::Delayed("it said: later"),
+            Ok(Err(error)) if error.is_tls() => SendError::Delayed("TLS failed"),
+            Ok(Err(error)) if error.is_timeout() => SendError::Delayed("no answer in time"),
+            Ok(Err(_)) => SendError::Delayed("it cannot be reached"),
+            Err(_) => SendError::Delayed("no answer in time"),
+        };
+        if attempt == ATTEMPTS {
+            return Err(error);
+        }
+        attempt += 1;
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+/// Whoever watches the directory never sees half a mail: it appears by renaming.
+fn write_file(directory: &Path, number: u64, mail: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let name = format!("{:013}-{}-{number:06}", now.as_millis(), std::process::id());
+    let part = directory.join(format!(".{name}.part"));
+    let mut file = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&part)?;
+    file.write_all(mail)?;
+    std::fs::rename(&part, directory.join(format!("{name}.eml")))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+    use super::*;
+
+    fn letter() -> Letter {
+        Letter {
+            to: "Alice@Example.org".to_owned(),
+            code: "12345678".to_owned(),
+        }
+    }
+
+    async fn settled(post: &Post) -> (u64, u64) {
+        loop {
+            let counts = (
+                post.counts().sent.load(Ordering::Relaxed),
+                post.counts().failed.load(Ordering::Relaxed),
+            );
+            if counts != (0, 0) {
+                return counts;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mail_appears_in_the_directory_whole_and_with_the_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let route = Route::Directory(dir.path().join("mail"));
+        let post = Post::start(&route, None, "relay.example.org").unwrap();
+        post.send(letter());
+        assert_eq!(settled(&post).await, (1, 0));
+        let files: Vec<_> = std::fs::read_dir(dir.path().join("mail"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(files.len(), 1);
+        assert_eq!(files[0].extension().unwrap(), "eml");
+        let mail = std::fs::read_to_string(&files[0]).unwrap();
+        assert!(mail.contains("12345678"), "{mail}");
+        assert!(mail.contains("To: Alice@Example.org"), "{mail}");
+    }
+
+    #[tokio::test]
+    async fn without_a_route_nothing_is_sent_and_it_is_counted() {
+        let post = Post::start(&Route::None, None, "relay").unwrap();
+        post.send(letter());
+        assert_eq!(settled(&post).await, (0, 1));
+    }
+
+    /// A mail server of a few lines: answers RCPT with `recipient`, everything else well.
+    async fn mail_server(recipient: &'static str) -> (u16, tokio::task::JoinHandle<String>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            stream.write_all(b"220 hello\r\n").await.unwrap();
+            let mut heard = String::new();
+            let mut in_data = false;
+            loop {
+                let start = heard.len();
+                if stream.read_line(&mut heard).await.unwrap() == 0 {
+                    return heard;
+                }
+                let line = &heard[start..];
+                let answer = match line.get(..4).unwrap_or_default() {
+                    _ if in_data && line != ".\r\n" => continue,
+                    _ if in_data => {
+                        in_data = false;
+                        "250 taken\r\n"
+                    }
+                    "DATA" => {
+                        in_data = true;
+                        "354 go on\r\n"
+                    }
+                    "RCPT" => recipient,
+                    "QUIT" => {
+                        stream.write_all(b"221 bye\r\n").await.unwrap();
+                        return heard;
+                    }
+                    _ => "250 ok\r\n",
+                };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        (port, task)
+    }
+
+    #[tokio::test]
+    async fn a_mail_travels_by_smtp() {
+        let (port, server) = mail_server("250 ok\r\n").await;
+        let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
+        let post = Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+        post.send(letter());
+        assert_eq!(settled(&post).await, (1, 0));
+        let heard = server.await.unwrap();
+        assert!(heard.contains("RCPT TO:<Alice@Example.org>"), "{heard}");
+        assert!(heard.contains("12345678"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_mail_that_is_refused_for_good_is_not_tried_again() {
+        let (port, server) = mail_server("550 no such user\r\n").await;
+        let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
+        let post = Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+        post.send(letter());
+        assert_eq!(settled(&post).await, (0, 1));
+        drop(post);
+        let heard = server.await.unwrap();
+        assert_eq!(heard.matches("RCPT").count(), 1);
+    }
+
+    #[test]
+    fn credentials_are_shown_by_nothing() {
+        let url = SmtpUrl::parse("smtps://user:hunter2@mail.example.org").unwrap();
+        assert!(!format!("{url:?} {:?}", Route::Smtp(url.clone())).contains("hunter2"));
+        let error = SmtpUrl::parse("http://user:hunter2@mail.example.org").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+}

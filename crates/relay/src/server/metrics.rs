@@ -1,0 +1,148 @@
+//! What Prometheus reads, on a listener of its own.
+//!
+//! **Elsewhere**: the relay's own counts are kept by its core and by the exchange.
+//!
+//! **Always**: counts only; nothing that tells one person from another. Plain HTTP: the
+//! address is meant to be local or behind the operator's own network.
+
+use std::convert::Infallible;
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::http::{page, text};
+
+/// Readers at one time.
+const READERS: usize = 16;
+/// A reader's whole connection.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Prometheus's text format 0.0.4, as it is written.
+#[derive(Default)]
+pub(super) struct Exposition(String);
+
+impl Exposition {
+    /// A number that only rises.
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.metric("counter", name, help, value);
+    }
+
+    /// A number that rises and falls.
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.metric("gauge", name, help, value);
+    }
+
+    fn metric(&mut self, kind: &str, name: &str, help: &str, value: impl Display) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.0,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
+        );
+    }
+
+    /// What the operating system says about this process.
+    pub(super) fn process(&mut self) {
+        if let Some(bytes) = resident_bytes() {
+            self.gauge(
+                "process_resident_memory_bytes",
+                "Resident memory of the process in bytes.",
+                bytes,
+            );
+        }
+        if let Ok(descriptors) = std::fs::read_dir("/proc/self/fd") {
+            self.gauge(
+                "process_open_fds",
+                "Open file descriptors.",
+                descriptors.count(),
+            );
+        }
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Answers `GET /metrics` with what `render` gives, for ever.
+pub(super) async fn serve(listener: TcpListener, render: Arc<dyn Fn() -> String + Send + Sync>) {
+    let places = Arc::new(Semaphore::new(READERS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let render = Arc::clone(&render);
+        tokio::spawn(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(
+                    TokioIo::new(stream),
+                    service_fn(|request: Request<Incoming>| {
+                        let answer = answer(&request, &*render);
+                        async move { Ok::<_, Infallible>(answer) }
+                    }),
+                );
+            let _ = tokio::time::timeout(PATIENCE, connection).await;
+            drop(place);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, render: &dyn Fn() -> String) -> Response<Full<Bytes>> {
+    match request.uri().path() {
+        "/metrics" => page("text/plain; version=0.0.4; charset=utf-8", render().into()),
+        _ => text(StatusCode::NOT_FOUND, "Metrics are at /metrics.\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_has_help_and_type() {
+        let mut exposition = Exposition::default();
+        exposition.counter("a_total", "Some.", 3);
+        exposition.gauge("b", "Others.", 4.5);
+        assert_eq!(
+            exposition.finish(),
+            "# HELP a_total Some.\n# TYPE a_total counter\na_total 3\n\
+             # HELP b Others.\n# TYPE b gauge\nb 4.5\n"
+        );
+    }
+
+    #[test]
+    fn the_process_tells_its_memory() {
+        let mut exposition = Exposition::default();
+        exposition.process();
+        let text = exposition.finish();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("process_resident_memory_bytes "))
+            .unwrap();
+        let bytes: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(bytes > 1 << 20);
+    }
+}

@@ -1,0 +1,40 @@
+//! TLS as the relay speaks it: version 1.3 only, post-quantum key exchange first, and
+//! no way to tell that two connections come from one client.
+//!
+//! **Elsewhere**: the certificate and its key are [`crate::identity`]'s.
+//!
+//! **Always**: no tickets and no session storage: a resumed session would link the
+//! posting link, which names nobody, to the mailbox link, which does.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::server::NoServerSessionStorage;
+
+use super::ServeError;
+use crate::identity::Identity;
+
+/// The configuration for every connection.
+pub(super) fn configuration(
+    identity: &Identity,
+    name: &str,
+) -> Result<Arc<ServerConfig>, ServeError> {
+    let mut provider = default_provider();
+    // X25519 alone is for other clients; ours offer the hybrid only.
+    provider.kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519];
+    let (certificate, key) = identity.certificate(name)?;
+    let mut configuration = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key)
+        })
+        .map_err(|error| ServeError::Tls(error.to_string()))?;
+    configuration.session_storage = Arc::new(NoServerSessionStorage {});
+    configuration.send_tls13_tickets = 0;
+    configuration.max_early_data_size = 0;
+    configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(configuration))
+}
