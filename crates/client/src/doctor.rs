@@ -1,0 +1,296 @@
+//! What `doctor` finds: whether each part of the client is in order, in sentences.
+//!
+//! **Elsewhere.** How it is shown is the program's.
+//!
+//! **Always.** Looking changes nothing but the probe of the home and one extra connection
+//! to the relay, which says nothing on it.
+
+use serde::{Deserialize, Serialize};
+use waxwing_engine::api::{Account, Problem, RegistrationStage, Request, Response, Status};
+
+use crate::{
+    driver::Client,
+    home::{Home, KeyKeeping},
+    link::{self, Pin, RelayUrl},
+};
+
+/// A clock that is off by more than this is worth a word.
+const SKEW_MS: u64 = 2 * 60 * 1000;
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckResult {
+    /// In order.
+    Ok,
+    /// It works, but the person should know.
+    Warning,
+    /// It does not work.
+    Failed,
+    /// It could not be looked at, because of another check.
+    Skipped,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
+    /// `clock`, `login`, `key_packages`, `outbox`, `conversations`.
+    pub check: String,
+    /// How it ended.
+    pub result: CheckResult,
+    /// What was found, as a sentence.
+    pub sentence: String,
+}
+
+/// All checks, in the order in which a person would look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorReport {
+    /// Whether no check failed.
+    pub healthy: bool,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+fn check(name: &str, result: CheckResult, sentence: impl Into<String>) -> Check {
+    Check {
+        check: name.to_owned(),
+        result,
+        sentence: sentence.into(),
+    }
+}
+
+/// Looks at everything.
+pub async fn examine(
+    client: &Client,
+    home: &Home,
+    keeping: KeyKeeping,
+) -> Result<DoctorReport, Problem> {
+    use CheckResult::{Failed, Ok as Fine, Warning};
+
+    let mut checks = vec![match home.probe() {
+        Ok(()) => check(
+            "home",
+            Fine,
+            format!("The home is {}.", home.path().display()),
+        ),
+        Err(error) => {
+            let problem = Problem::HomeUnwritable {
+                path: home.path().display().to_string(),
+                detail: crate::home::plain(&error),
+            };
+            check("home", Failed, problem.to_string())
+        }
+    }];
+    let health = client.health().await?;
+    checks.push(match health.store {
+        Ok(()) => check("store", Fine, "The message store is encrypted and whole."),
+        Err(problem) => check("store", Failed, problem.to_string()),
+    });
+    let kept = if keeping == KeyKeeping::File {
+        Warning
+    } else {
+        Fine
+    };
+    checks.push(check("store_key", kept, keeping.sentence()));
+
+    let (account, status) = account_and_status(client).await?;
+    checks.push(of_account(&account));
+    checks.extend(of_relay(&account).await);
+    checks.extend(of_status(&status, account.registration));
+
+    let healthy = checks.iter().all(|check| check.result != Failed);
+    Ok(DoctorReport { healthy, checks })
+}
+
+async fn account_and_status(client: &Client) -> Result<(Account, Status), Problem> {
+    let odd = || Problem::Internal {
+        detail: "an answer to another question".into(),
+    };
+    let Response::Account(account) = client.call(Request::Account).await? else {
+        return Err(odd());
+    };
+    let Response::Status(status) = client.call(Request::Status).await? else {
+        return Err(odd());
+    };
+    Ok((*account, *status))
+}
+
+fn of_account(account: &Account) -> Check {
+    match (account.registration, &account.address) {
+        (RegistrationStage::Registered, Some(address)) => check(
+            "account",
+            CheckResult::Ok,
+            format!("{address} is registered and verified."),
+        ),
+        (RegistrationStage::None, _) => check(
+            "account",
+            CheckResult::Failed,
+            Problem::NotRegistered.to_string(),
+        ),
+        _ => check(
+            "account",
+            CheckResult::Warning,
+            "The registration has begun but is not finished; run `waxwing register` again to \
+             give the code.",
+        ),
+    }
+}
+
+/// Opens a link of its own, so that what it says holds now.
+async fn of_relay(account: &Account) -> Vec<Check> {
+    use CheckResult::{Failed, Ok as Fine, Skipped};
+
+    let skipped = |name: &str| check(name, Skipped, "Not looked at: the relay is not reached.");
+    let Some(place) = &account.relay else {
+        return ["relay", "pin", "tls"]
+            .map(|name| check(name, Skipped, "There is no relay yet."))
+            .into();
+    };
+    let pin = account
+        .pin
+        .as_deref()
+        .and_then(|pin| pin.parse::<Pin>().ok());
+    let url = match place.parse::<RelayUrl>() {
+        Ok(url) => match pin {
+            Some(pin) => url.clone().pinned(pin).unwrap_or(url),
+            None => url,
+        },
+        Err(_) => {
+            return vec![check(
+                "relay",
+                Failed,
+                Problem::RelayUrlMalformed.to_string(),
+            )];
+        }
+    };
+    let link = match link::connect(&url).await {
+        Ok(link) => link,
+        Err(link::ConnectError::Identity(refused)) => {
+            let found = refused.to_string();
+            let sentence = format!("{} ({found}.)", Problem::from(&refused.into()));
+            let reached = format!("Something answers at {}.", url.authority());
+            return vec![
+                check("relay", Fine, reached),
+                check("pin", Failed, sentence),
+                skipped("tls"),
+            ];
+        }
+        Err(error) => {
+            let problem = Problem::from(&error).to_string();
+            return vec![
+                check("relay", Failed, problem),
+                skipped("pin"),
+                skipped("tls"),
+            ];
+        }
+    };
+    let identity = match url.pin() {
+        Some(pin) => format!("The relay has the key that was pinned, {pin}."),
+        None => "The relay's certificate is one that the web trusts.".to_owned(),
+    };
+    vec![
+        check(
+            "relay",
+            Fine,
+            format!("The relay at {} answers.", url.authority()),
+        ),
+        check("pin", Fine, identity),
+        check(
+            "tls",
+            Fine,
+            format!("TLS 1.3 with {} (post-quantum).", link.info.key_exchange),
+        ),
+    ]
+}
+
+fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
+    use CheckResult::{Failed, Ok as Fine, Skipped, Warning};
+
+    if stage != RegistrationStage::Registered {
+        return ["clock", "login", "key_packages", "outbox", "conversations"]
+            .map(|name| check(name, Skipped, "Not looked at: there is no account yet."))
+            .into();
+    }
+    let plural = |count: u64, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    };
+    let clock = match status.clock_skew_ms {
+        Some(skew_ms) if skew_ms.unsigned_abs() > SKEW_MS => check(
+            "clock",
+            Warning,
+            Problem::ClockWrong { skew_ms }.to_string(),
+        ),
+        Some(_) => check("clock", Fine, "The clock agrees with the relay's."),
+        None => check("clock", Skipped, "Not compared with the relay's yet."),
+    };
+    let login = if status.online {
+        check(
+            "login",
+            Fine,
+            "Logged in: messages arrive as they are sent.",
+        )
+    } else {
+        let why = status.problems.first().map_or_else(
+            || "Not logged in yet: messages wait at the relay until this device is.".to_owned(),
+            |problem| problem.sentence.clone(),
+        );
+        check("login", Failed, why)
+    };
+    let key_packages = match status.key_packages {
+        Some(0) => check(
+            "key_packages",
+            Warning,
+            "No key package is left at the relay: new contacts use the last-resort one until more are published.",
+        ),
+        Some(left) => check(
+            "key_packages",
+            Fine,
+            format!(
+                "{} left at the relay for new contacts.",
+                plural(left, "key package is", "key packages are")
+            ),
+        ),
+        None => check("key_packages", Skipped, "Not known before the first login."),
+    };
+    let outbox = match status.outbox {
+        0 => check("outbox", Fine, "Nothing waits to be sent."),
+        count => check(
+            "outbox",
+            Warning,
+            format!(
+                "{} to be sent.",
+                plural(count, "message waits", "messages wait")
+            ),
+        ),
+    };
+    let conversations = if status.rejoining == 0 && status.missing == 0 && status.welcomes_held == 0
+    {
+        check(
+            "conversations",
+            Fine,
+            format!("All conversations are complete (suite {}).", status.suite),
+        )
+    } else {
+        check(
+            "conversations",
+            Warning,
+            format!(
+                "{} asked for again; {} rejoined; {} looked up.",
+                plural(status.missing, "missing message is", "missing messages are"),
+                plural(
+                    status.rejoining,
+                    "conversation is being",
+                    "conversations are being"
+                ),
+                plural(
+                    status.welcomes_held,
+                    "invitation is being",
+                    "invitations are being"
+                ),
+            ),
+        )
+    };
+    vec![clock, login, key_packages, outbox, conversations]
+}

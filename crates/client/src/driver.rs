@@ -1,0 +1,529 @@
+//! Drives the engine: events from sockets, the clock and callers go in; effects become
+//! frames, links, a timer and notices.
+//!
+//! **Elsewhere.** What an event means is the engine's; opening a link again and again is
+//! [`crate::link::keep_open`].
+//!
+//! **Always.** One thread owns the engine and its store, so that a slow disk holds up no
+//! socket. Frames that the engine refused (a full disk) are never followed by later ones
+//! of the same link: the link is closed, and the relay sends them again.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rand::{rand_core::UnwrapErr, rngs::SysRng};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast, mpsc, oneshot},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use waxwing_engine::{
+    Effect, Engine, Event, LinkKind, RelayPlace,
+    api::{Notice, Problem, Request, Response, Warning},
+    store_problem,
+};
+use waxwing_protocol::{
+    pb::RelayFrame,
+    time::{Span, Time},
+};
+
+use crate::link::{LinkEvent, LinkInfo, Outbound, RelayUrl, keep_open};
+
+/// Frames of one link that go into the engine as one event, at most.
+const FRAMES_AT_ONCE: usize = 256;
+/// Events of one link that wait for the engine; then its socket is not read any more.
+const EVENTS_WAITING: usize = 512;
+/// Calls that wait for the engine.
+const CALLS_WAITING: usize = 64;
+/// Notices that a slow subscriber may be behind.
+const NOTICES_KEPT: usize = 4096;
+/// The timer is looked at again at least this often, since clocks jump and machines sleep.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// When the engine could not handle the timer, it is tried again after this.
+const TIMER_AGAIN: Span = Span::seconds(5);
+/// How long links may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// The clock that the engine is given.
+pub(crate) fn now() -> Time {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What a caller wants of the driver's thread.
+enum Call {
+    Request(Request, oneshot::Sender<Result<Response, Problem>>),
+    Health(oneshot::Sender<Health>),
+}
+
+/// How the client's machinery is, for `doctor`.
+pub struct Health {
+    /// Whether the store's pages and indexes are whole.
+    pub store: Result<(), Problem>,
+    /// The mailbox link, while it is open.
+    pub mailbox: Option<LinkInfo>,
+    /// The posting link, while it is open.
+    pub posting: Option<LinkInfo>,
+}
+
+/// The running client of one account. Cheap to clone; it ends when [`Client::close`] is
+/// called.
+#[derive(Clone)]
+pub struct Client {
+    calls: mpsc::Sender<Call>,
+    notices: broadcast::Sender<Notice>,
+    stop: Arc<Notify>,
+    stopped: Arc<tokio::sync::Mutex<Option<oneshot::Receiver<()>>>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client { .. }")
+    }
+}
+
+impl Client {
+    /// Starts driving the engine that `open` makes, on a thread of its own.
+    ///
+    /// Call it inside a tokio runtime.
+    pub async fn start(
+        open: impl FnOnce() -> Result<Engine, Problem> + Send + 'static,
+    ) -> Result<Self, Problem> {
+        let (calls, calls_in) = mpsc::channel(CALLS_WAITING);
+        let (notices, _) = broadcast::channel(NOTICES_KEPT);
+        let (opened, is_open) = oneshot::channel();
+        let (end, stopped) = oneshot::channel();
+        let stop = Arc::new(Notify::new());
+        let runtime = Handle::current();
+        let (tell, stopping) = (notices.clone(), Arc::clone(&stop));
+        thread::Builder::new()
+            .name("waxwing-engine".into())
+            .spawn(move || {
+                let engine = match open() {
+                    Ok(engine) => engine,
+                    Err(problem) => return drop(opened.send(Err(problem))),
+                };
+                // Whoever waits for this may have gone away.
+                drop(opened.send(Ok(())));
+                let mut driver = Driver::new(engine, calls_in, tell);
+                runtime.block_on(driver.run(&stopping));
+                runtime.block_on(driver.say_goodbye());
+                drop(driver);
+                let _ = end.send(());
+            })
+            .map_err(|error| Problem::Internal {
+                detail: error.to_string(),
+            })?;
+        is_open.await.map_err(|_| ended())??;
+        let stopped = Arc::new(tokio::sync::Mutex::new(Some(stopped)));
+        Ok(Self {
+            calls,
+            notices,
+            stop,
+            stopped,
+        })
+    }
+
+    /// Carries out a request.
+    pub async fn call(&self, request: Request) -> Result<Response, Problem> {
+        let request = with_pin_apart(request)?;
+        let (answer, answered) = oneshot::channel();
+        self.calls
+            .send(Call::Request(request, answer))
+            .await
+            .map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// How the machinery is.
+    pub async fn health(&self) -> Result<Health, Problem> {
+        let (answer, answered) = oneshot::channel();
+        self.calls
+            .send(Call::Health(answer))
+            .await
+            .map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())
+    }
+
+    /// The notices from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Ends the client: links say goodbye, the store is closed.
+    pub async fn close(&self) {
+        self.stop.notify_one();
+        if let Some(stopped) = self.stopped.lock().await.take() {
+            // An error means that the thread has ended already.
+            let _ = stopped.await;
+        }
+    }
+}
+
+fn ended() -> Problem {
+    Problem::ServerGone
+}
+
+/// Takes the pin out of the relay's URL, where it may stand, and checks both.
+fn with_pin_apart(request: Request) -> Result<Request, Problem> {
+    let Request::Register(mut register) = request else {
+        return Ok(request);
+    };
+    let url: RelayUrl = register.relay.parse().map_err(url_problem)?;
+    let url = match &register.pin {
+        Some(pin) => url
+            .pinned(pin.parse().map_err(|_| Problem::PinMalformed)?)
+            .map_err(url_problem)?,
+        None => url,
+    };
+    register.pin = url.pin().map(ToString::to_string);
+    register.relay = format!("https://{}", url.authority());
+    Ok(Request::Register(register))
+}
+
+fn url_problem(error: crate::link::RelayUrlMalformed) -> Problem {
+    use crate::link::RelayUrlMalformed as Malformed;
+    match error {
+        Malformed::Pin(_) | Malformed::TwoPins => Problem::PinMalformed,
+        Malformed::Scheme | Malformed::Path | Malformed::Host => Problem::RelayUrlMalformed,
+    }
+}
+
+/// A relay's place as a URL that can be connected to.
+fn url_of(place: &RelayPlace) -> Result<RelayUrl, Problem> {
+    let url: RelayUrl = place.url.parse().map_err(url_problem)?;
+    match &place.pin {
+        Some(pin) => url
+            .pinned(pin.parse().map_err(|_| Problem::PinMalformed)?)
+            .map_err(url_problem),
+        None => Ok(url),
+    }
+}
+
+/// A link that the engine wants open.
+struct Slot {
+    events: mpsc::Receiver<LinkEvent>,
+    /// Came while frames were gathered, and is no frame.
+    next: Option<LinkEvent>,
+    /// While it is open and in order.
+    open: Option<(Outbound, LinkInfo)>,
+    hurry: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+struct Driver {
+    engine: Engine,
+    calls: mpsc::Receiver<Call>,
+    notices: broadcast::Sender<Notice>,
+    mailbox: Option<Slot>,
+    posting: Option<Slot>,
+    leaving: Vec<JoinHandle<()>>,
+    timer: Option<Time>,
+}
+
+/// What the driver does next.
+enum Next {
+    Stop,
+    Call(Call),
+    Link(LinkKind, LinkEvent),
+    Timer,
+}
+
+impl Driver {
+    fn new(
+        engine: Engine,
+        calls: mpsc::Receiver<Call>,
+        notices: broadcast::Sender<Notice>,
+    ) -> Self {
+        let (mailbox, posting, leaving) = (None, None, Vec::new());
+        Self {
+            engine,
+            calls,
+            notices,
+            mailbox,
+            posting,
+            leaving,
+            timer: None,
+        }
+    }
+
+    async fn run(&mut self, stop: &Notify) {
+        self.carry_out();
+        loop {
+            match self.next(stop).await {
+                Next::Stop => return,
+                Next::Call(call) => self.call(call),
+                Next::Link(kind, event) => self.link(kind, event),
+                Next::Timer => self.time_came(),
+            }
+            self.carry_out();
+        }
+    }
+
+    async fn next(&mut self, stop: &Notify) -> Next {
+        tokio::select! {
+            () = stop.notified() => Next::Stop,
+            call = self.calls.recv() => call.map_or(Next::Stop, Next::Call),
+            event = next_of(&mut self.mailbox) => Next::Link(LinkKind::Mailbox, event),
+            event = next_of(&mut self.posting) => Next::Link(LinkKind::Posting, event),
+            () = until(self.timer) => Next::Timer,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<Response, Problem> {
+        self.engine
+            .handle(now(), &mut UnwrapErr(SysRng), event)
+            .map_err(|refused| refused.problem)
+    }
+
+    fn call(&mut self, call: Call) {
+        match call {
+            Call::Request(request, answer) => {
+                if !request.is_read_only() {
+                    self.hurry();
+                }
+                let result = self.handle(Event::Command(request));
+                // The caller may have gone away.
+                drop(answer.send(result));
+            }
+            Call::Health(answer) => {
+                let info = |slot: &Option<Slot>| {
+                    slot.as_ref()
+                        .and_then(|slot| slot.open.as_ref())
+                        .map(|(_, info)| info.clone())
+                };
+                let health = Health {
+                    store: self.engine.store().quick_check().map_err(|error| store_problem(&error)),
+                    mailbox: info(&self.mailbox),
+                    posting: info(&self.posting),
+                };
+                drop(answer.send(health));
+            }
+        }
+    }
+
+    /// Ends the waits of links that are not open: a person is waiting.
+    fn hurry(&self) {
+        for slot in [&self.mailbox, &self.posting].into_iter().flatten() {
+            if slot.open.is_none() {
+                slot.hurry.notify_one();
+            }
+        }
+    }
+
+    fn time_came(&mut self) {
+        if self.timer.is_some_and(|at| at > now()) {
+            return;
+        }
+        self.timer = None;
+        if let Err(problem) = self.handle(Event::TimeCame) {
+            self.warn(&problem);
+            self.timer = Some(now().after(TIMER_AGAIN));
+        }
+    }
+
+    fn link(&mut self, link: LinkKind, event: LinkEvent) {
+        let result = match event {
+            LinkEvent::Opened { info, outbound } => {
+                let (exporter, pin) = (info.exporter, Some(info.pin.to_string()));
+                if let Some(slot) = self.slot(link) {
+                    slot.open = Some((outbound, info));
+                }
+                self.handle(Event::LinkOpened {
+                    link,
+                    exporter,
+                    pin,
+                })
+            }
+            LinkEvent::Received(first) => {
+                let frames = match self.slot(link) {
+                    Some(slot) if slot.open.is_some() => slot.gather(first),
+                    _ => return,
+                };
+                self.handle(Event::FramesReceived { link, frames })
+            }
+            LinkEvent::Closed => {
+                if let Some(slot) = self.slot(link) {
+                    slot.open = None;
+                }
+                self.handle(Event::LinkClosed { link })
+            }
+            LinkEvent::Failed(problem) => self.handle(Event::LinkFailed { link, problem }),
+        };
+        if let Err(problem) = result {
+            // What came on this link was not taken, so nothing after it may be: without
+            // its outbound the link ends, and is opened again after a while.
+            if let Some(slot) = self.slot(link) {
+                slot.open = None;
+            }
+            self.warn(&problem);
+        }
+    }
+
+    fn warn(&self, problem: &Problem) {
+        tracing::warn!(
+            code = problem.code(),
+            "the engine could not handle an event"
+        );
+        self.tell(Notice::Warning(Warning {
+            problem: problem.report(),
+        }));
+    }
+
+    fn tell(&self, notice: Notice) {
+        // An error means that nobody listens.
+        let _ = self.notices.send(notice);
+    }
+
+    fn slot(&mut self, link: LinkKind) -> Option<&mut Slot> {
+        match link {
+            LinkKind::Mailbox => self.mailbox.as_mut(),
+            LinkKind::Posting => self.posting.as_mut(),
+        }
+    }
+
+    fn set_slot(&mut self, link: LinkKind, slot: Option<Slot>) {
+        let place = match link {
+            LinkKind::Mailbox => &mut self.mailbox,
+            LinkKind::Posting => &mut self.posting,
+        };
+        if let Some(old) = std::mem::replace(place, slot) {
+            // Dropping its ends lets the task say goodbye and finish.
+            self.leaving.push(old.task);
+        }
+        self.leaving.retain(|task| !task.is_finished());
+    }
+
+    /// Does what the engine wants done.
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::OpenLink { link, relay } => match url_of(&relay) {
+                    Ok(url) => self.set_slot(link, Some(Slot::start(url))),
+                    Err(problem) => self.warn(&problem),
+                },
+                Effect::CloseLink { link } => self.set_slot(link, None),
+                Effect::Send { link, frame } => {
+                    if let Some(slot) = self.slot(link)
+                        && let Some((outbound, _)) = &slot.open
+                        && outbound.send(&frame).is_err()
+                    {
+                        slot.open = None;
+                    }
+                }
+                Effect::SetTimer(at) => self.timer = Some(at),
+                Effect::Notify(notice) => self.tell(notice),
+            }
+        }
+    }
+
+    async fn say_goodbye(&mut self) {
+        self.calls.close();
+        self.set_slot(LinkKind::Mailbox, None);
+        self.set_slot(LinkKind::Posting, None);
+        let _ = timeout(GOODBYE, async {
+            for task in self.leaving.drain(..) {
+                let _ = task.await;
+            }
+        })
+        .await;
+    }
+}
+
+impl Slot {
+    fn start(url: RelayUrl) -> Self {
+        let (tell, events) = mpsc::channel(EVENTS_WAITING);
+        let hurry = Arc::new(Notify::new());
+        let task = tokio::spawn(keep_open(url, tell, Arc::clone(&hurry)));
+        Self {
+            events,
+            next: None,
+            open: None,
+            hurry,
+            task,
+        }
+    }
+
+    /// `first` and the frames that are there already.
+    fn gather(&mut self, first: RelayFrame) -> Vec<RelayFrame> {
+        let mut frames = vec![first];
+        while frames.len() < FRAMES_AT_ONCE {
+            match self.events.try_recv() {
+                Ok(LinkEvent::Received(frame)) => frames.push(frame),
+                Ok(other) => {
+                    self.next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        frames
+    }
+}
+
+async fn next_of(slot: &mut Option<Slot>) -> LinkEvent {
+    let Some(slot) = slot else {
+        return std::future::pending().await;
+    };
+    if let Some(event) = slot.next.take() {
+        return event;
+    }
+    match slot.events.recv().await {
+        Some(event) => event,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until the time, or for a while if that is far away.
+async fn until(timer: Option<Time>) {
+    match timer {
+        Some(at) => sleep(Duration::from_millis(at.since(now()).0).min(LONGEST_SLEEP)).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwing_engine::api::Register;
+
+    use super::*;
+
+    fn register(relay: &str, pin: Option<&str>) -> Request {
+        Request::Register(Register {
+            address: "alice@example.org".into(),
+            relay: relay.into(),
+            pin: pin.map(Into::into),
+            name: None,
+        })
+    }
+
+    const PIN: &str = "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    #[test]
+    fn the_pin_in_a_relay_url_and_the_one_beside_it_mean_the_same() {
+        let apart = with_pin_apart(register("https://localhost:1", Some(PIN))).unwrap();
+        let inside =
+            with_pin_apart(register(&format!("https://localhost:1/#{PIN}"), None)).unwrap();
+        assert!(apart == inside && apart == register("https://localhost:1", Some(PIN)));
+    }
+
+    #[test]
+    fn a_url_or_pin_that_is_none_is_told_apart() {
+        for (relay, pin, code) in [
+            ("localhost", None, "relay_url_malformed"),
+            ("https://localhost", Some("sha256/x"), "pin_malformed"),
+            ("https://localhost/#sha256/x", None, "pin_malformed"),
+        ] {
+            assert_eq!(
+                with_pin_apart(register(relay, pin)).unwrap_err().code(),
+                code
+            );
+        }
+    }
+}

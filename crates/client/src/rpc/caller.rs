@@ -1,0 +1,144 @@
+//! The calling side of a connection to another process.
+//!
+//! **Elsewhere.** What to do when that process ends: [`crate::session`].
+//!
+//! **Always.** One call at a time; notices that come meanwhile are kept, up to a bound.
+
+use std::{collections::VecDeque, io};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+use super::{
+    CLOSING, HELLO, Line, NOTICE, RpcError,
+    lines::{LineIn, Lines},
+};
+
+/// Bytes of one line from a process of the same user: a long history is one line.
+const ANSWER_BYTES: usize = 256 << 20;
+/// Notices that are kept while a call is on its way.
+const NOTICES_KEPT: usize = 4096;
+
+/// A connection on which calls are made.
+pub struct Caller<R = OwnedReadHalf, W = OwnedWriteHalf> {
+    lines: Lines<R>,
+    writer: W,
+    next_id: u64,
+    notices: VecDeque<Value>,
+    closing: bool,
+}
+
+/// The connection is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub enum CallerError {
+    /// It ended before the call was made: make it elsewhere.
+    #[error("the process ended before the call was made")]
+    NotCalled,
+    /// It ended before the answer: nobody knows.
+    #[error("the process ended before it answered")]
+    NotAnswered,
+}
+
+impl Caller {
+    /// Connects to a process that serves a home, and waits for its greeting.
+    pub async fn connect(stream: UnixStream) -> io::Result<Self> {
+        let (reader, writer) = stream.into_split();
+        Self::greeted(reader, writer).await
+    }
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Caller<R, W> {
+    async fn greeted(reader: R, writer: W) -> io::Result<Self> {
+        let mut caller = Self {
+            lines: Lines::new(reader, ANSWER_BYTES),
+            writer,
+            next_id: 0,
+            notices: VecDeque::new(),
+            closing: false,
+        };
+        let hello = caller.line().await.ok_or(io::ErrorKind::ConnectionReset)?;
+        if hello.method.as_deref() == Some(HELLO) {
+            Ok(caller)
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+
+    /// Makes a call and waits for its answer.
+    pub async fn call(
+        &mut self,
+        method: &str,
+        params: Option<Value>,
+    ) -> Result<Result<Value, RpcError>, CallerError> {
+        if self.closing {
+            return Err(CallerError::NotCalled);
+        }
+        self.next_id += 1;
+        let mut bytes = serde_json::to_vec(&Line::call(self.next_id, method, params))
+            .map_err(|_| CallerError::NotCalled)?;
+        bytes.push(b'\n');
+        self.writer
+            .write_all(&bytes)
+            .await
+            .map_err(|_| CallerError::NotAnswered)?;
+        let id = Value::from(self.next_id);
+        loop {
+            let line = self.line().await.ok_or(CallerError::NotAnswered)?;
+            match (line.id, line.method, line.params) {
+                (Some(answered), None, _) if answered == id => {
+                    return Ok(match line.error {
+                        Some(error) => Err(error),
+                        None => Ok(line.result.unwrap_or_default()),
+                    });
+                }
+                (None, Some(method), params) => self.notification(&method, params),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next notice, or `None` when the process ends. May be cancelled.
+    pub async fn notice(&mut self) -> Option<Value> {
+        loop {
+            if let Some(notice) = self.notices.pop_front() {
+                return Some(notice);
+            }
+            if self.closing {
+                return None;
+            }
+            let line = self.line().await?;
+            if let (None, Some(method)) = (line.id, line.method) {
+                self.notification(&method, line.params);
+            }
+        }
+    }
+
+    fn notification(&mut self, method: &str, params: Option<Value>) {
+        match method {
+            CLOSING => self.closing = true,
+            NOTICE => {
+                if self.notices.len() >= NOTICES_KEPT {
+                    self.notices.clear();
+                    self.notices
+                        .push_back(serde_json::json!({ "type": "missed" }));
+                }
+                self.notices.extend(params);
+            }
+            _ => {}
+        }
+    }
+
+    /// The next line that can be read; `None` at the end.
+    async fn line(&mut self) -> Option<Line> {
+        match self.lines.next().await {
+            Ok(Some(LineIn::Line(line))) => serde_json::from_slice(&line).ok(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The methods, answered by this process.
+//!
+//! **Elsewhere.** What the engine's requests mean: `engine::api`. The checks of `doctor`:
+//! [`crate::doctor`].
+//!
+//! **Always.** Each connection has a service of its own, since each subscribes for itself.
+
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+use waxwing_engine::api::{Notice, Request};
+
+use super::{Backend, METHODS, RpcError, Told, code};
+use crate::{
+    doctor,
+    driver::Client,
+    home::{Home, KeyKeeping},
+};
+
+/// Answers calls from the engine of this process.
+pub struct Service {
+    client: Client,
+    home: Home,
+    keeping: KeyKeeping,
+    closing: watch::Receiver<bool>,
+    subscription: Option<broadcast::Receiver<Notice>>,
+}
+
+impl Clone for Service {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            home: self.home.clone(),
+            keeping: self.keeping,
+            closing: self.closing.clone(),
+            subscription: None,
+        }
+    }
+}
+
+impl Service {
+    /// For a client whose process will say in `closing` that it is about to end.
+    pub fn new(
+        client: Client,
+        home: Home,
+        keeping: KeyKeeping,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            client,
+            home,
+            keeping,
+            closing,
+            subscription: None,
+        }
+    }
+
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.clone()
+    }
+
+    async fn engine(&self, method: &str, params: Option<Value>) -> Result<Value, RpcError> {
+        let response = self.client.call(request(method, params)?).await?;
+        serde_json::to_value(response).map_err(|error| invalid_params(&error))
+    }
+}
+
+impl Backend for Service {
+    async fn call(&mut self, method: &str, params: Option<Value>) -> Result<Value, RpcError> {
+        match method {
+            "subscribe" => {
+                self.subscription = Some(self.client.subscribe());
+                Ok(json!({}))
+            }
+            "unsubscribe" => {
+                self.subscription = None;
+                Ok(json!({}))
+            }
+            "version" => Ok(json!({ "version": env!("CARGO_PKG_VERSION") })),
+            "doctor" => {
+                let report = doctor::examine(&self.client, &self.home, self.keeping).await?;
+                serde_json::to_value(report).map_err(|error| invalid_params(&error))
+            }
+            method if METHODS.contains(&method) => self.engine(method, params).await,
+            _ => Err(RpcError::new(
+                code::METHOD_NOT_FOUND,
+                "There is no such method; docs/rpc.md lists those there are.",
+            )),
+        }
+    }
+
+    async fn told(&mut self) -> Told {
+        let notice = async {
+            match &mut self.subscription {
+                Some(subscription) => loop {
+                    match subscription.recv().await {
+                        Ok(notice) => {
+                            if let Ok(notice) = serde_json::to_value(notice) {
+                                return notice;
+                            }
+                        }
+                        Err(broadcast::error::RecvError::Lagged(_)) => {
+                            return json!({ "type": "missed" });
+                        }
+                        Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                    }
+                },
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            notice = notice => Told::Notice(notice),
+            _ = self.closing.wait_for(|closing| *closing) => Told::Closing,
+        }
+    }
+}
+
+/// A call as the engine's request.
+fn request(method: &str, params: Option<Value>) -> Result<Request, RpcError> {
+    let params = params.filter(|params| match params {
+        Value::Null => false,
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    });
+    let mut call = json!({ "method": method });
+    if let (Some(params), Some(fields)) = (params, call.as_object_mut()) {
+        fields.insert("params".to_owned(), params);
+    }
+    serde_json::from_value(call).map_err(|error| invalid_params(&error))
+}
+
+fn invalid_params(error: &serde_json::Error) -> RpcError {
+    RpcError::new(
+        code::INVALID_PARAMS,
+        format!("The parameters are not those of the method ({error}); see docs/rpc.md."),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_without_parameters_takes_none_null_or_an_empty_object() {
+        for params in [None, Some(Value::Null), Some(json!({})), Some(json!([]))] {
+            assert!(request("contacts", params) == Ok(Request::Contacts));
+        }
+        assert_eq!(
+            request("contacts", Some(json!({"x": 1}))).unwrap_err().code,
+            code::INVALID_PARAMS
+        );
+    }
+
+    #[test]
+    fn wrong_parameters_are_told_apart_from_a_wrong_method() {
+        let error = request("send", Some(json!({"to": 5}))).unwrap_err();
+        assert_eq!(error.code, code::INVALID_PARAMS);
+        assert!(request("send", Some(json!({"to": "a@example.org", "text": "hi"}))).is_ok());
+    }
+}

@@ -1,0 +1,82 @@
+//! `waxwing contacts`.
+
+use serde::Deserialize;
+use waxwing_client::Session;
+use waxwing_engine::api::{Contact, Conversation, Request};
+
+use super::{Done, Failure};
+use crate::{
+    output::{BOLD, FAINT, GOOD, Output, WARN, styled},
+    text::one_line,
+};
+
+#[derive(Deserialize)]
+struct Contacts {
+    contacts: Vec<Contact>,
+}
+
+#[derive(Deserialize)]
+struct Conversations {
+    conversations: Vec<Conversation>,
+}
+
+/// Lists people, how they are verified, and what is unread.
+pub async fn run(session: &mut Session, output: &Output) -> Result<Done, Failure> {
+    let Contacts { contacts } = session.ask(&Request::Contacts).await?;
+    let Conversations { conversations } = session.ask(&Request::Conversations).await?;
+    if contacts.is_empty() {
+        output.line("You know nobody yet; `waxwing send ADDRESS TEXT` makes a start.")?;
+    }
+    for contact in &contacts {
+        let conversation = conversations
+            .iter()
+            .find(|with| with.with == contact.address);
+        output.object(&json(contact, conversation))?;
+        output.line(shown(contact, conversation))?;
+    }
+    Ok(Done::Done)
+}
+
+fn json(contact: &Contact, conversation: Option<&Conversation>) -> serde_json::Value {
+    serde_json::json!({
+        "type": "contact",
+        "address": contact.address,
+        "verified": contact.verified,
+        "blocked": contact.blocked,
+        "account_id": contact.account_id,
+        "safety_number": contact.safety_number,
+        "conversation": conversation.map(|with| with.id),
+        "unread": conversation.map_or(0, |with| with.unread),
+    })
+}
+
+fn shown(contact: &Contact, conversation: Option<&Conversation>) -> String {
+    let verified = if contact.verified {
+        styled(GOOD, "✓ the relay verified this address and it is theirs")
+    } else {
+        styled(
+            WARN,
+            "not verified: the relay does not say that this address is theirs",
+        )
+    };
+    let blocked = if contact.blocked {
+        styled(WARN, "  blocked")
+    } else {
+        String::new()
+    };
+    let unread = match conversation.map_or(0, |with| with.unread) {
+        0 => String::new(),
+        count => styled(BOLD, format!("  {count} unread")),
+    };
+    format!(
+        "{}{blocked}{unread}\n  {verified}\n  {}",
+        styled(BOLD, one_line(&contact.address)),
+        styled(
+            FAINT,
+            format!(
+                "safety number {} (compare it in person)",
+                contact.safety_number
+            )
+        ),
+    )
+}

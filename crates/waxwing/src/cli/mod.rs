@@ -1,0 +1,254 @@
+//! The command line: what can be said, and who does it.
+//!
+//! **Elsewhere.** One file for each command beside this one; how things look is
+//! [`crate::output`].
+//!
+//! **Always.** A command opens the home's [`Session`], asks, and closes it again, also
+//! when it is interrupted.
+
+mod contacts;
+mod doctor;
+mod history;
+mod listen;
+mod pages;
+mod register;
+mod send;
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use waxwing_client::{
+    Session,
+    home::{self, HOME_VARIABLE},
+    rpc::{RpcError, stdio},
+};
+use waxwing_engine::api::{Problem, ProblemReport};
+
+use crate::{keys::Keys, output::Output};
+
+/// Private messaging whose server you do not have to trust.
+#[derive(Debug, Parser)]
+#[command(
+    name = "waxwing",
+    version,
+    propagate_version = true,
+    after_help = "\
+Getting started:
+  waxwing register alice@example.org --relay 'https://relay.example.org/#sha256/…'
+  waxwing send bob@example.org 'Hello Bob'
+  waxwing listen
+
+The relay prints its URL, pin included, when it starts. Each command takes --help and
+shows examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 kept in the outbox."
+)]
+pub struct Cli {
+    /// The folder with this account's keys and messages
+    #[arg(long, value_name = "DIR", env = HOME_VARIABLE, hide_env_values = true, global = true)]
+    home: Option<PathBuf>,
+
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an account for an address that is yours
+    #[command(after_help = "\
+The relay sends a code to the address; type it when you are asked, or give it as a line
+on standard input, or with --code. Then write down the recovery words: they are shown
+once.
+
+Examples:
+  waxwing register alice@example.org --relay 'https://relay.example.org/#sha256/…'
+  waxwing register alice@example.org --relay https://relay.example.org --pin sha256/…
+  waxwing register alice@example.org --relay https://relay.example.org --code 12345678
+
+The store is encrypted. Its key is kept in the system's keyring; where there is none,
+behind a passphrase that you are asked for, or that WAXWING_PASSPHRASE holds.")]
+    Register(register::Register),
+
+    /// Send a message
+    #[command(after_help = "\
+Without TEXT, the message is read from standard input. The command waits until the relay
+has accepted the message. If that takes too long (no network, say), it ends with exit
+code 3: the message is in the outbox and leaves by itself as soon as any waxwing command
+runs while the relay can be reached. Do not send it again.
+
+Examples:
+  waxwing send bob@example.org 'Are you there?'
+  echo 'The backup is done.' | waxwing send bob@example.org
+  waxwing send +15551234567 'Hello' --queue")]
+    Send(send::Send),
+
+    /// Print messages as they arrive
+    #[command(after_help = "\
+First prints what has arrived and was not read yet, then waits for more. What was printed
+counts as read.
+
+Examples:
+  waxwing listen
+  waxwing listen --count 1 --timeout 30
+  waxwing listen --json | jq -r 'select(.type == \"message\") | .text'")]
+    Listen(listen::Listen),
+
+    /// Show a conversation
+    #[command(after_help = "\
+Examples:
+  waxwing history bob@example.org
+  waxwing history bob@example.org --limit 5
+  waxwing history bob@example.org --search backup")]
+    History(history::History),
+
+    /// List the people you know and how they are verified
+    Contacts,
+
+    /// Check that everything is in order
+    #[command(after_help = "\
+Looks at the home, the store and its key, the relay, its pin and its encryption, the
+clock, the login, and what waits. Exit code 1 if something is wrong.")]
+    Doctor,
+
+    /// Speak JSON-RPC 2.0 on standard input and output, one object a line
+    #[command(after_help = "\
+Example:
+  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"contacts\"}' | waxwing rpc
+
+docs/rpc.md describes the methods and what is told after \"subscribe\".")]
+    Rpc,
+
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  waxwing completions bash > ~/.local/share/bash-completion/completions/waxwing
+  waxwing completions zsh > ~/.zfunc/_waxwing
+  waxwing completions fish > ~/.config/fish/completions/waxwing.fish")]
+    Completions(pages::Completions),
+
+    /// Print the manual page, of one command or of all
+    #[command(after_help = "\
+Examples:
+  waxwing man | man -l -
+  waxwing man send > waxwing-send.1")]
+    Man(pages::Man),
+}
+
+/// A conversation, as a person names it.
+#[derive(Debug, Args)]
+struct Whose {
+    /// An address, or the id of a conversation
+    #[arg(value_name = "ADDRESS|CONVERSATION")]
+    whose: String,
+}
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Everything was done.
+    Done,
+    /// What was asked for did not come about, and that was said.
+    NotDone,
+    /// The message is kept, to be sent later.
+    Queued,
+    /// By Ctrl-C.
+    Interrupted,
+}
+
+impl From<Done> for ExitCode {
+    fn from(done: Done) -> Self {
+        Self::from(match done {
+            Done::Done => 0,
+            Done::NotDone => 1,
+            Done::Queued => 3,
+            Done::Interrupted => 130,
+        })
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The engine, the client or the relay said so.
+    Rpc(RpcError),
+    /// Standard output or input.
+    Output(io::Error),
+}
+
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
+        Self::Rpc(error)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Rpc(problem.into())
+    }
+}
+
+impl From<ProblemReport> for Failure {
+    fn from(report: ProblemReport) -> Self {
+        Self::Rpc(report.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Does what was asked for.
+pub async fn run(cli: Cli, output: &Output) -> Result<Done, Failure> {
+    match &cli.command {
+        Command::Completions(completions) => return completions.run().map_err(Into::into),
+        Command::Man(man) => return man.run().map_err(Into::into),
+        _ => {}
+    }
+    // Read before the home is opened: nothing else should wait while a person types.
+    let message = match &cli.command {
+        Command::Send(send) => Some(send.message()?),
+        _ => None,
+    };
+    let home = cli
+        .home
+        .or_else(home::default_home)
+        .ok_or_else(|| Problem::HomeUnwritable {
+            path: "~".to_owned(),
+            detail: "no home folder is known".to_owned(),
+        })?;
+    let mut session = Session::open(&home, Box::new(Keys::default())).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let result = tokio::select! {
+        result = command(cli.command, message, &mut session, output) => result,
+        _ = tokio::signal::ctrl_c() => Ok(Done::Interrupted),
+        _ = terminate.recv() => Ok(Done::Interrupted),
+    };
+    session.close().await;
+    result
+}
+
+async fn command(
+    command: Command,
+    message: Option<String>,
+    session: &mut Session,
+    output: &Output,
+) -> Result<Done, Failure> {
+    match command {
+        Command::Register(register) => register.run(session, output).await,
+        Command::Send(send) => send.run(message.unwrap_or_default(), session, output).await,
+        Command::Listen(listen) => listen.run(session, output).await,
+        Command::History(history) => history.run(session, output).await,
+        Command::Contacts => contacts::run(session, output).await,
+        Command::Doctor => doctor::run(session, output).await,
+        Command::Rpc => {
+            stdio::run(session).await?;
+            Ok(Done::Done)
+        }
+        Command::Completions(_) | Command::Man(_) => Ok(Done::Done),
+    }
+}

@@ -1,0 +1,250 @@
+//! `waxwing register`.
+//!
+//! **Always.** The recovery words are forgotten only after they were printed. It ends
+//! when others can write to the account.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use clap::Args;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+use waxwing_client::{Session, rpc::RpcError};
+use waxwing_engine::api::{
+    self, Account, Connection, Notice, Problem, ProblemReport, RegistrationChanged,
+    RegistrationStage, Request, Status, SubmitCode,
+};
+
+use super::{Done, Failure, send::lasts};
+use crate::{
+    output::{BOLD, FAINT, GOOD, Output, WARN, styled},
+    text::{clock, one_line},
+};
+
+/// How long the relay may take for one step.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
+/// How long the first login may take before we stop waiting for it.
+const LOGIN_LIMIT: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// `waxwing register`.
+#[derive(Debug, Args)]
+pub struct Register {
+    /// Your e-mail address, or phone number like +15551234567
+    address: String,
+
+    /// The relay, as it printed it: https://host:port or https://host:port/#sha256/…
+    #[arg(long, value_name = "URL")]
+    relay: String,
+
+    /// The relay's pin, if it is not in the URL
+    #[arg(long, value_name = "sha256/…")]
+    pin: Option<String>,
+
+    /// A name to show to others
+    #[arg(long)]
+    name: Option<String>,
+
+    /// The code that came, if it has come already
+    #[arg(long)]
+    code: Option<String>,
+}
+
+impl Register {
+    /// Asks for a code, gives it, and waits until the account is there.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Done, Failure> {
+        session.subscribe().await?;
+        let account: Account = session.ask(&Request::Account).await?;
+        let asked = account.registration == RegistrationStage::CodeSent
+            && account.address.as_deref() == Some(self.address.as_str());
+        if !(asked && self.code.is_some()) {
+            self.ask_for_code(session, output).await?;
+        }
+        let registered = self.give_code(session, output).await?;
+        show_words(&registered, output)?;
+        let _: Value = session.ask(&Request::ForgetRecoveryWords).await?;
+        reachable(session).await?;
+        output.line(format!(
+            "{} {} is yours and verified. Others can write to you now.",
+            styled(GOOD, "✓"),
+            styled(BOLD, one_line(&registered.address)),
+        ))?;
+        Ok(Done::Done)
+    }
+
+    async fn ask_for_code(&self, session: &mut Session, output: &Output) -> Result<(), Failure> {
+        let request = Request::Register(api::Register {
+            address: self.address.clone(),
+            relay: self.relay.clone(),
+            pin: self.pin.clone(),
+            name: self.name.clone(),
+        });
+        let _: Value = session.ask(&request).await?;
+        let sent = stage(session, RegistrationStage::CodeSent).await?;
+        let until = sent
+            .expires_at
+            .map(|at| format!(", good until {}", clock(at)));
+        output.aside(format!(
+            "A code was sent to {}{}.",
+            styled(BOLD, one_line(&sent.address)),
+            until.unwrap_or_default(),
+        ));
+        Ok(())
+    }
+
+    /// Gives codes until one is right, or none comes, or there are no tries left.
+    async fn give_code(
+        &self,
+        session: &mut Session,
+        output: &Output,
+    ) -> Result<RegistrationChanged, Failure> {
+        let mut given = self.code.clone();
+        let mut refused: Option<RpcError> = None;
+        loop {
+            let code = match given.take() {
+                Some(code) => code,
+                // With --code there is one try, and nobody to ask for another.
+                None if self.code.is_some() => String::new(),
+                None => ask().await?.unwrap_or_default(),
+            };
+            if code.trim().is_empty() {
+                return Err(match refused {
+                    Some(error) => error.into(),
+                    None => Problem::NoCodeGiven.into(),
+                });
+            }
+            let result = match session.ask(&Request::SubmitCode(SubmitCode { code })).await {
+                Ok(Value::Object(_)) => stage(session, RegistrationStage::Registered).await,
+                Ok(_) => Err(Problem::Internal {
+                    detail: "an odd answer".into(),
+                }
+                .into()),
+                Err(error) => Err(error.into()),
+            };
+            match result {
+                Ok(registered) => return Ok(registered),
+                Err(Failure::Rpc(error)) if error.name() == "code_wrong" => {
+                    if self.code.is_none() {
+                        output.aside(styled(WARN, one_line(&error.message)));
+                    }
+                    refused = Some(error);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+/// Waits until the registration is as far as `wanted`, or failed.
+async fn stage(
+    session: &mut Session,
+    wanted: RegistrationStage,
+) -> Result<RegistrationChanged, Failure> {
+    let waiting = async {
+        loop {
+            let Ok(notice) = serde_json::from_value(session.notice().await) else {
+                continue;
+            };
+            match notice {
+                Notice::Registration(changed) => match changed.problem {
+                    Some(problem) => return Err(problem),
+                    None if changed.stage == wanted => return Ok(changed),
+                    None => {}
+                },
+                Notice::Connection(changed) if changed.connection == Connection::Offline => {
+                    match changed.problem {
+                        Some(problem) if lasts(&problem) || is_down(&problem) => {
+                            return Err(problem);
+                        }
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+    };
+    match timeout(STEP_LIMIT, waiting).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(Problem::RelayDown {
+            detail: "it does not answer".into(),
+        }
+        .into()),
+    }
+}
+
+fn is_down(problem: &ProblemReport) -> bool {
+    problem.code == "relay_down"
+}
+
+/// One line: from the terminal, or from standard input. `None` at its end.
+async fn ask() -> io::Result<Option<String>> {
+    if io::stdin().is_terminal() {
+        write!(io::stderr(), "Code: ")?;
+        io::stderr().flush()?;
+    }
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        // A code is short; nothing else is read into memory.
+        let mut input = io::Read::take(io::stdin().lock(), 1024);
+        let length = io::BufRead::read_line(&mut input, &mut line)?;
+        Ok((length > 0).then_some(line))
+    });
+    read.await.map_err(io::Error::other)?
+}
+
+/// Shows the recovery words, so that nobody takes them for anything else.
+fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<()> {
+    output.object(&serde_json::json!({
+        "type": "registered",
+        "address": registered.address,
+        "account_id": registered.account_id,
+        "recovery_words": registered.recovery_words,
+    }))?;
+    let Some(words) = &registered.recovery_words else {
+        return Ok(());
+    };
+    let words: Vec<_> = words.split_whitespace().collect();
+    let rule = "─".repeat(64);
+    output.line(format!("\n{}", styled(FAINT, &rule)))?;
+    output.line(styled(BOLD, "Recovery words"))?;
+    output.line(
+        "Write them down now and keep them offline: they are shown this once.\n\
+         Whoever has them can take over this account; without them, nobody\n\
+         can bring it back when all its devices are lost.\n",
+    )?;
+    for (row, line) in words.chunks(4).enumerate() {
+        let mut text = String::new();
+        for (column, word) in line.iter().enumerate() {
+            let number = styled(FAINT, format!("{:>2}", row * 4 + column + 1));
+            text.push_str(&format!(
+                "{number} {}  ",
+                styled(BOLD, format!("{word:<10}"))
+            ));
+        }
+        output.line(text.trim_end())?;
+    }
+    output.line(format!("{}\n", styled(FAINT, rule)))
+}
+
+/// Waits until the device is logged in and its key packages are there for others.
+async fn reachable(session: &mut Session) -> Result<(), Failure> {
+    let deadline = Instant::now() + LOGIN_LIMIT;
+    loop {
+        let status: Status = session.ask(&Request::Status).await?;
+        if status.online && status.key_packages.is_some_and(|left| left > 0) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(match status.problems.into_iter().next() {
+                Some(problem) => problem.into(),
+                None => Problem::RelayDown {
+                    detail: "the first login takes too long".into(),
+                }
+                .into(),
+            });
+        }
+        sleep(AGAIN).await;
+    }
+}

@@ -1,0 +1,221 @@
+//! `waxwing send`.
+//!
+//! **Always.** A message that was taken into the outbox is never said to have failed
+//! unless it has.
+
+use std::{
+    io::{self, IsTerminal as _, Read as _},
+    time::Duration,
+};
+
+use clap::Args;
+use tokio::time::{Instant, timeout_at};
+use waxwing_client::Session;
+use waxwing_engine::api::{
+    self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, Sent,
+};
+use waxwing_protocol::limits;
+
+use super::{Done, Failure, Whose};
+use crate::output::{Output, WARN, styled, ticks};
+
+/// `waxwing send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    #[command(flatten)]
+    whose: Whose,
+
+    /// The message; without it, standard input is read
+    text: Option<String>,
+
+    /// The id of the message that this one answers
+    #[arg(long, value_name = "ID", value_parser = message_id)]
+    reply_to: Option<MessageId>,
+
+    /// How long to wait for the relay to accept it
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        conflicts_with = "queue"
+    )]
+    wait: u64,
+
+    /// Put it into the outbox and do not wait
+    #[arg(long)]
+    queue: bool,
+}
+
+fn message_id(text: &str) -> Result<MessageId, String> {
+    text.parse()
+        .map_err(|error| format!("{error}; `waxwing history --json` shows the ids"))
+}
+
+impl Send {
+    /// The text, from the command line or from standard input.
+    pub fn message(&self) -> Result<String, Failure> {
+        if let Some(text) = &self.text {
+            return Ok(text.clone());
+        }
+        if io::stdin().is_terminal() {
+            // Only a hint.
+            let _ = io::Write::write_all(
+                &mut io::stderr(),
+                b"Type the message; Ctrl-D on an empty line sends it.\n",
+            );
+        }
+        read_message(&mut io::stdin().lock())
+    }
+
+    /// Sends it and tells how far it got.
+    pub async fn run(
+        self,
+        text: String,
+        session: &mut Session,
+        output: &Output,
+    ) -> Result<Done, Failure> {
+        session.subscribe().await?;
+        let request = Request::Send(api::SendText {
+            to: self.whose.whose,
+            text,
+            reply_to: self.reply_to,
+        });
+        let mut sent: Sent = session.ask(&request).await?;
+        let mut reason = None;
+        if !self.queue {
+            let deadline = Instant::now() + Duration::from_secs(self.wait);
+            // The time being up is one of the answers.
+            let _ = timeout_at(deadline, accepted(session, &mut sent, &mut reason)).await;
+        }
+        output.object(&serde_json::json!({
+            "type": "sent",
+            "id": sent.id,
+            "conversation": sent.conversation,
+            "state": sent.state,
+        }))?;
+        match sent.state {
+            MessageState::Failed => Err(match reason {
+                Some(report) => report.into(),
+                None => Problem::Internal {
+                    detail: "no reason was given".into(),
+                }
+                .into(),
+            }),
+            MessageState::Queued if self.queue => {
+                output.line("Queued.")?;
+                Ok(Done::Done)
+            }
+            MessageState::Queued => {
+                output.line(styled(
+                    WARN,
+                    "The message is in your outbox; it leaves by itself as soon as a waxwing \
+                     command runs while the relay can be reached. Do not send it again.",
+                ))?;
+                if let Some(reason) = reason {
+                    output.aside(reason.sentence);
+                }
+                Ok(Done::Queued)
+            }
+            state => {
+                output.line(format!("Sent {}", ticks(state)))?;
+                Ok(Done::Done)
+            }
+        }
+    }
+}
+
+/// Waits until the message is accepted or has failed, and notes what stands in its way.
+async fn accepted(session: &mut Session, sent: &mut Sent, reason: &mut Option<ProblemReport>) {
+    while sent.state == MessageState::Queued {
+        let Ok(notice) = serde_json::from_value(session.notice().await) else {
+            continue;
+        };
+        match notice {
+            Notice::MessageState(changed) if changed.id == sent.id => {
+                sent.state = changed.state;
+                if changed.problem.is_some() {
+                    *reason = changed.problem;
+                }
+            }
+            Notice::Connection(changed) if changed.connection == Connection::Offline => {
+                let lasting = changed.problem.as_ref().is_some_and(lasts);
+                *reason = changed.problem;
+                if lasting {
+                    return;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether waiting a few seconds does not help.
+pub(super) fn lasts(problem: &ProblemReport) -> bool {
+    matches!(
+        problem.code.as_str(),
+        "wrong_pin" | "relay_not_pinned" | "relay_too_different" | "relay_misbehaves"
+    )
+}
+
+/// Reads a message, but no more of it than a message may have.
+fn read_message(input: &mut impl io::Read) -> Result<String, Failure> {
+    let limit = limits::TEXT_BYTES as u64;
+    let mut bytes = Vec::new();
+    let mut length = input.take(limit + 2).read_to_end(&mut bytes)? as u64;
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+        length -= 1;
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+            length -= 1;
+        }
+    }
+    if length > limit {
+        length += io::copy(input, &mut io::sink())?;
+        return Err(Problem::MessageTooLarge {
+            bytes: length,
+            limit,
+        }
+        .into());
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the message is not text in UTF-8",
+        )
+        .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<String, Failure> {
+        read_message(&mut &*bytes)
+    }
+
+    #[test]
+    fn the_end_of_the_last_line_is_not_part_of_the_message() {
+        assert_eq!(read(b"two\nlines\n").unwrap(), "two\nlines");
+        assert_eq!(read(b"none").unwrap(), "none");
+        assert_eq!(read(b"dos\r\n").unwrap(), "dos");
+    }
+
+    #[test]
+    fn a_message_of_the_longest_length_is_read_and_a_longer_one_is_refused_with_its_length() {
+        let mut longest = vec![b'x'; limits::TEXT_BYTES];
+        longest.push(b'\n');
+        assert_eq!(read(&longest).unwrap().len(), limits::TEXT_BYTES);
+        let Err(Failure::Rpc(error)) = read(&vec![b'x'; 10 << 20]) else {
+            panic!("it was taken")
+        };
+        assert_eq!(error.name(), "message_too_large");
+        assert!(error.message.contains("10 MiB"), "{}", error.message);
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        assert!(matches!(read(b"\xff\xfe"), Err(Failure::Output(_))));
+    }
+}
