@@ -234,7 +234,10 @@ mod tests {
             ("a@[192.0.2.1]", AddressError::Domain),
             ("a@-x.example", AddressError::Domain),
             ("a@exa mple.org", AddressError::Domain),
-            ("a@example.org\r\nBcc: b@example.org", AddressError::LocalPart),
+            (
+                "a@example.org\r\nBcc: b@example.org",
+                AddressError::LocalPart,
+            ),
             ("+1", AddressError::Number),
             ("+99912345", AddressError::Number),
             ("+1202555012x", AddressError::Number),
