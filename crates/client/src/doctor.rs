@@ -74,13 +74,7 @@ pub async fn examine(
             Fine,
             format!("The home is {}.", home.path().display()),
         ),
-        Err(error) => {
-            let problem = Problem::HomeUnwritable {
-                path: home.path().display().to_string(),
-                detail: crate::home::plain(&error),
-            };
-            check("home", Failed, problem.to_string())
-        }
+        Err(error) => check("home", Failed, home.unwritable(&error).to_string()),
     }];
     let health = client.health().await?;
     checks.push(match health.store {

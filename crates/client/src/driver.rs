@@ -299,7 +299,11 @@ impl Driver {
                         .map(|(_, info)| info.clone())
                 };
                 let health = Health {
-                    store: self.engine.store().quick_check().map_err(|error| store_problem(&error)),
+                    store: self
+                        .engine
+                        .store()
+                        .quick_check()
+                        .map_err(|error| store_problem(&error)),
                     mailbox: info(&self.mailbox),
                     posting: info(&self.posting),
                 };

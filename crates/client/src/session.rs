@@ -32,7 +32,7 @@ use waxwing_engine::{
 
 use crate::{
     driver::{Client, now},
-    home::{Home, HomeLock, KeySource, open_key, plain},
+    home::{Home, HomeLock, KeySource, open_key},
     rpc::{Backend, Caller, CallerError, RpcError, Service, Told, socket},
 };
 
@@ -293,10 +293,7 @@ async fn attach(home: Home, keys: Keys) -> Result<State, Problem> {
 async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem> {
     // Bound first: who comes meanwhile waits for the greeting instead of asking again
     // and again while a person types a passphrase.
-    let server = socket::Server::bind(&home.socket()).map_err(|error| Problem::HomeUnwritable {
-        path: home.path().display().to_string(),
-        detail: plain(&error),
-    })?;
+    let server = socket::Server::bind(&home.socket()).map_err(|error| home.unwritable(&error))?;
     let (tell_keeping, keeping) = oneshot::channel();
     let place = home.clone();
     let client = Client::start(move || {
@@ -306,6 +303,7 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
         };
         // Only a cancelled caller does not listen.
         let _ = tell_keeping.send(keeping);
+        create_store_file(&place)?;
         let store = Store::open(&place.store(), &key).map_err(|error| store_problem(&error))?;
         Engine::open(store, Config::default(), now(), &mut UnwrapErr(SysRng))
             .map_err(|refused| refused.problem)
@@ -322,4 +320,16 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
         server,
         lock,
     })))
+}
+
+/// Makes the store's file, so that it is its owner's only from the first moment on.
+fn create_store_file(home: &Home) -> Result<(), Problem> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(home.store())
+        .map(drop)
+        .map_err(|error| home.unwritable(&error))
 }

@@ -153,23 +153,13 @@ pub fn open_key(
             }
             new(home, source)
         }
-        Err(error) => Err(unwritable(home, &error)),
+        Err(error) => Err(KeyError::Home(home.unwritable(&error))),
     }
 }
 
 fn damaged() -> KeyError {
     KeyError::Home(Problem::StoreFailed {
         detail: "key.json is missing or damaged".into(),
-    })
-}
-
-fn unwritable(home: &Home, error: &io::Error) -> KeyError {
-    KeyError::Home(match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::DiskFull,
-        _ => Problem::HomeUnwritable {
-            path: home.path().display().to_string(),
-            detail: plain(error),
-        },
     })
 }
 
@@ -325,7 +315,7 @@ fn keep(home: &Home, kept: &Kept) -> Result<(), KeyError> {
         fs::rename(new, home.key_file())?;
         fs::File::open(home.path())?.sync_all()
     };
-    write().map_err(|error| unwritable(home, &error))
+    write().map_err(|error| KeyError::Home(home.unwritable(&error)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 
 use waxwing_engine::api::Problem;
 
-use super::{Home, plain};
+use super::Home;
 
 /// Held by the process that drives the engine; ends when dropped.
 #[derive(Debug)]
@@ -21,10 +21,6 @@ impl HomeLock {
     /// Takes the lock, or gives `None` when another process has it.
     pub fn try_take(home: &Home) -> Result<Option<Self>, Problem> {
         use std::os::unix::fs::OpenOptionsExt as _;
-        let unwritable = |error: std::io::Error| Problem::HomeUnwritable {
-            path: home.path().display().to_string(),
-            detail: plain(&error),
-        };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -32,11 +28,11 @@ impl HomeLock {
             .truncate(false)
             .mode(0o600)
             .open(home.lock_file())
-            .map_err(unwritable)?;
+            .map_err(|error| home.unwritable(&error))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(unwritable(error)),
+            Err(TryLockError::Error(error)) => Err(home.unwritable(&error)),
         }
     }
 }

@@ -32,19 +32,14 @@ pub struct Home {
 impl Home {
     /// Makes the folder where it is not there, and finds out whether it can be written.
     pub fn open(path: &Path) -> Result<Self, Problem> {
-        let unwritable = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::DiskFull,
-            _ => Problem::HomeUnwritable {
-                path: path.display().to_string(),
-                detail: plain(&error),
-            },
-        };
         if !path.is_dir() {
-            create_private(path).map_err(unwritable)?;
+            create_private(path).map_err(|error| unwritable(path, &error))?;
         }
-        let path = path.canonicalize().map_err(unwritable)?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| unwritable(path, &error))?;
         let home = Self { path };
-        home.probe().map_err(unwritable)?;
+        home.probe().map_err(|error| home.unwritable(&error))?;
         Ok(home)
     }
 
@@ -53,6 +48,11 @@ impl Home {
         let probe = self.path.join(format!(".probe-{}", std::process::id()));
         fs::write(&probe, b"")?;
         fs::remove_file(probe)
+    }
+
+    /// What it means that something in the home could not be written.
+    pub(crate) fn unwritable(&self, error: &io::Error) -> Problem {
+        unwritable(&self.path, error)
     }
 
     /// The folder.
@@ -76,6 +76,16 @@ impl Home {
     /// Where the process that drives the engine answers.
     pub(crate) fn socket(&self) -> PathBuf {
         self.path.join("rpc.sock")
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Problem {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::DiskFull,
+        _ => Problem::HomeUnwritable {
+            path: path.display().to_string(),
+            detail: plain(error),
+        },
     }
 }
 

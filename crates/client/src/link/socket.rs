@@ -17,6 +17,8 @@ use tokio_tungstenite::{
 use waxwing_engine::api::Problem;
 use waxwing_protocol::{EXPORTER_LABEL, Exporter, limits};
 
+use crate::home::plain;
+
 use super::{
     relay::{Pin, RelayUrl},
     tls::{self, IdentityRefused},
@@ -61,7 +63,7 @@ impl std::fmt::Debug for Link {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No name, no route, nobody listening.
-    #[error("no connection to {authority}: {source}")]
+    #[error("no connection to {authority}: {}", plain(source))]
     Unreachable {
         /// Where it was tried.
         authority: String,

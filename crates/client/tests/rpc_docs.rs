@@ -1,0 +1,149 @@
+//! Holds `docs/rpc.md` to the code: every method, notice and problem is there, and its
+//! examples are what the types read and write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use waxwing_client::{
+    doctor::DoctorReport,
+    rpc::{METHODS, RpcError},
+};
+use waxwing_engine::api::{
+    Account, Contact, Conversation, Entry, Notice, Request, Sent, Status,
+};
+
+const DOCS: &str = include_str!("../../../docs/rpc.md");
+const PROBLEMS: &str = include_str!("../../engine/src/api/problem.rs");
+
+/// The JSON examples below each `###` heading, with the word in the line above.
+fn examples() -> BTreeMap<String, Vec<(String, Value)>> {
+    let mut sections: BTreeMap<String, Vec<(String, Value)>> = BTreeMap::new();
+    let (mut heading, mut label, mut json) = (String::new(), String::new(), None::<String>);
+    for line in DOCS.lines() {
+        match (&mut json, line) {
+            (Some(text), "```") => {
+                let value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{heading}: {e}"));
+                if let Some(examples) = sections.get_mut(&heading) {
+                    examples.push((label.clone(), value));
+                }
+                json = None;
+            }
+            (Some(text), line) => text.push_str(line),
+            (None, "```json") => json = Some(String::new()),
+            (None, line) if line.starts_with('#') => {
+                heading = line.trim_start_matches(['#', ' ']).replace('`', "");
+                if line.starts_with("###") {
+                    sections.entry(heading.clone()).or_default();
+                }
+            }
+            (None, line) => label = line.trim_end_matches(':').to_owned(),
+        }
+    }
+    sections
+}
+
+/// Whether the example reads as a `T` and is written the same again.
+fn is<T: DeserializeOwned + Serialize>(example: &Value) {
+    let read: T = serde_json::from_value(example.clone()).unwrap_or_else(|e| panic!("{e}: {example}"));
+    assert_eq!(&serde_json::to_value(read).unwrap(), example);
+}
+
+fn is_each<T: DeserializeOwned + Serialize>(example: &Value, field: &str) {
+    example[field].as_array().unwrap().iter().for_each(is::<T>);
+}
+
+#[test]
+fn every_method_is_documented_with_examples_that_the_types_accept() {
+    let examples = examples();
+    let documented: BTreeSet<_> =
+        examples.keys().filter(|name| !name.starts_with("Notice ")).map(String::as_str).collect();
+    assert_eq!(documented, METHODS.iter().copied().collect::<BTreeSet<_>>());
+    for method in METHODS {
+        for (label, example) in &examples[*method] {
+            match (label.as_str(), *method) {
+                ("Params", _) => is::<Request>(&json!({ "method": method, "params": example })),
+                ("Result", "send") => is::<Sent>(example),
+                ("Result", "history") => is_each::<Entry>(example, "entries"),
+                ("Result", "contacts") => is_each::<Contact>(example, "contacts"),
+                ("Result", "conversations") => is_each::<Conversation>(example, "conversations"),
+                ("Result", "account") => is::<Account>(example),
+                ("Result", "status") => is::<Status>(example),
+                ("Result", "doctor") => is::<DoctorReport>(example),
+                ("Result", "version") => {
+                    assert_eq!(example, &json!({ "version": env!("CARGO_PKG_VERSION") }));
+                }
+                ("Result", _) => assert_eq!(example, &json!({}), "{method}"),
+                (other, _) => panic!("{method}: what is {other:?}?"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_method_has_params_in_the_docs_exactly_if_it_needs_some() {
+    let examples = examples();
+    for method in METHODS {
+        let takes_none = serde_json::from_value::<Request>(json!({ "method": method })).is_ok();
+        let engine = !matches!(*method, "subscribe" | "unsubscribe" | "doctor" | "version");
+        let has = examples[*method].iter().any(|(label, _)| label == "Params");
+        assert_eq!(has, engine && !takes_none, "{method}");
+    }
+}
+
+#[test]
+fn every_notice_is_documented_with_an_example() {
+    let examples = examples();
+    let mut seen = BTreeSet::new();
+    for (heading, examples) in &examples {
+        let Some(kind) = heading.strip_prefix("Notice ") else { continue };
+        assert!(!examples.is_empty(), "{heading}");
+        for (_, example) in examples {
+            assert_eq!(example["type"], kind);
+            if kind != "missed" {
+                is::<Notice>(example);
+            }
+        }
+        seen.insert(kind);
+    }
+    let mut all = BTreeSet::from(["missed"]);
+    // Adding a notice makes this match incomplete.
+    let name = |notice: &Notice| match notice {
+        Notice::Message(_) => "message",
+        Notice::MessageState(_) => "message_state",
+        Notice::Event(_) => "event",
+        Notice::Gap(_) => "gap",
+        Notice::Registration(_) => "registration",
+        Notice::Connection(_) => "connection",
+        Notice::Warning(_) => "warning",
+    };
+    for (_, example) in examples.values().flatten() {
+        if let Ok(notice) = serde_json::from_value::<Notice>(example.clone()) {
+            all.insert(name(&notice));
+        }
+    }
+    assert_eq!(seen, all);
+    assert_eq!(seen.len(), 8);
+}
+
+#[test]
+fn every_problem_is_in_the_table_and_nothing_else_is() {
+    let code = PROBLEMS.split("fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    let mut codes: Vec<_> =
+        code.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    codes.sort_unstable();
+    assert!(codes.len() > 30);
+    let table = DOCS.split("| `error.data.code` |").nth(1).unwrap();
+    let mut documented: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    documented.sort_unstable();
+    assert_eq!(documented, codes);
+}
+
+#[test]
+fn the_error_example_is_one() {
+    let example = DOCS.split("## Errors").nth(1).unwrap().split("```json\n").nth(1).unwrap();
+    is::<RpcError>(&serde_json::from_str(example.split("```").next().unwrap()).unwrap());
+}
