@@ -86,7 +86,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
                 }
                 idle::run(&world, wanted.min(room), progress).await?
             }
-            Scenario::Online => online::run(&world, 1_000 / part, 256, progress).await?,
+            Scenario::Online => Box::pin(online::run(&world, 1_000 / part, 256, progress)).await?,
             Scenario::Offline => {
                 offline::run(&world, 200_000 / part, 1_024, 200 / part, progress).await?
             }

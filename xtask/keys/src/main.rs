@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags};
 const SHORTEST: usize = 16;
 
 /// Parts of names that only what is secret has.
-const SECRET_NAMES: [&str; 3] = ["private", "secret", "seed"];
+const SECRET_NAMES: [&str; 4] = ["private", "recovery", "secret", "seed"];
 
 type Keys = BTreeSet<(String, Vec<u8>)>;
 
