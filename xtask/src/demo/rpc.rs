@@ -9,13 +9,15 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+
+use super::stage::client;
 
 /// For an answer.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -33,10 +35,8 @@ pub struct Rpc {
 impl Rpc {
     /// Starts `waxwing rpc` for a home.
     pub fn start(program: &Path, home: &Path) -> Result<Self> {
-        let mut child = Command::new(program)
+        let mut child = client(program, home)
             .arg("rpc")
-            .arg("--home")
-            .arg(home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -238,11 +238,8 @@ impl Stage {
         })
     }
 
-    /// The client, for a person.
     fn waxwing(&self, person: &Person) -> Command {
-        let mut command = Command::new(&self.programs.waxwing);
-        command.arg("--home").arg(&person.home);
-        command
+        client(&self.programs.waxwing, &person.home)
     }
 
     /// The relay that runs.
@@ -279,6 +276,17 @@ impl Stage {
             .close()
             .context("the demo's folder cannot be removed")
     }
+}
+
+/// The client for a home. Its store's key is kept in the home: a demo has no business in
+/// the keyring of whoever tries it, and must be able to search for the key.
+pub fn client(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--home").arg(home);
+    command
+        .env("WAXWING_KEY_STORE", "file")
+        .env_remove("WAXWING_PASSPHRASE");
+    command
 }
 
 /// Everything that a command said.
