@@ -82,6 +82,18 @@ impl Identity {
         load(&at)
     }
 
+    /// Loads the identity of the relay in `data`, which may be running.
+    pub fn read(data: &Path) -> Result<Self, IdentityError> {
+        let at = data.join("identity");
+        if !at.is_dir() {
+            return Err(DataDirError::Missing {
+                path: data.to_owned(),
+            }
+            .into());
+        }
+        load(&at)
+    }
+
     /// What clients pin.
     pub fn pin(&self) -> Pin {
         Pin(Sha256::digest(self.tls_key.subject_public_key_info()).into())

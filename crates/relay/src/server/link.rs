@@ -8,7 +8,6 @@
 //! error and ends its own link only.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,8 +19,9 @@ use waxwing_protocol::frame::{FrameError, decode_client};
 use waxwing_protocol::pb::{self, ErrorCode, RelayFrame, relay_frame};
 
 use super::exchange::{Connected, now};
-use super::outgoing::{Ending, Next};
+use super::outgoing::{Ending, Next, Outgoing};
 use super::websocket::{WebSocket, WebSocketError};
+use crate::store::Store;
 
 /// For the last frames of a link.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -34,18 +34,24 @@ enum Step {
 }
 
 /// Runs a link to its end.
-pub(super) async fn run<S>(mut socket: WebSocket<S>, connected: Connected)
+pub(super) async fn run<T, S>(mut socket: WebSocket<T>, connected: Connected<S>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: Store,
 {
     let mut messages = Vec::new();
     let ending = loop {
-        let step = poll_fn(|context| poll_step(context, &mut socket, &connected, &mut messages));
+        let step =
+            poll_fn(|context| poll_step(context, &mut socket, connected.outgoing(), &mut messages));
         match step.await {
             Step::Received(result) => {
                 connected.outgoing().alive(now());
                 let refused = handle(std::mem::take(&mut messages), &connected);
-                if let Some(ending) = refused.or_else(|| result.err().map(|error| fault(&error, &connected))) {
+                if let Some(ending) = refused.or_else(|| {
+                    result
+                        .err()
+                        .map(|error| fault(&error, connected.outgoing()))
+                }) {
                     break ending;
                 }
             }
@@ -55,21 +61,20 @@ where
     };
     if let Ending::Close(code) = ending {
         // Whoever does not take the goodbye in time is simply cut off.
-        let goodbye = Box::pin(say_goodbye(&mut socket, &connected, code));
+        let goodbye = Box::pin(say_goodbye(&mut socket, connected.outgoing(), code));
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 }
 
-fn poll_step<S>(
+fn poll_step<T>(
     context: &mut Context<'_>,
-    socket: &mut WebSocket<S>,
-    connected: &Connected,
+    socket: &mut WebSocket<T>,
+    outgoing: &Outgoing,
     messages: &mut Vec<Bytes>,
 ) -> Poll<Step>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
-    let outgoing = connected.outgoing();
     loop {
         match socket.poll_send(context) {
             Poll::Ready(Ok(())) => {}
@@ -100,9 +105,9 @@ where
     }
 }
 
-fn queue<S>(socket: &mut WebSocket<S>, frame: &RelayFrame)
+fn queue<T>(socket: &mut WebSocket<T>, frame: &RelayFrame)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
     socket.queue_message(frame.encoded_len(), |out| {
         // A vector has room for everything.
@@ -111,7 +116,7 @@ where
 }
 
 /// Hands frames to the relay, all at once; gives how the link ends where one was bad.
-fn handle(messages: Vec<Bytes>, connected: &Connected) -> Option<Ending> {
+fn handle(messages: Vec<Bytes>, connected: &Connected<impl Store>) -> Option<Ending> {
     let mut frames = Vec::with_capacity(messages.len());
     let mut refused = None;
     for message in messages {
@@ -130,12 +135,14 @@ fn handle(messages: Vec<Bytes>, connected: &Connected) -> Option<Ending> {
         FrameError::TooLarge { .. } => (ErrorCode::TooLarge, CloseCode::Size),
         FrameError::Malformed(_) => (ErrorCode::Malformed, CloseCode::Invalid),
     };
-    connected.outgoing().push(error(code, "the frame cannot be read"));
+    connected
+        .outgoing()
+        .push(error(code, "the frame cannot be read"));
     Some(Ending::Close(close))
 }
 
 /// Tells the client what was wrong with what it sent.
-fn fault(fault: &WebSocketError, connected: &Connected) -> Ending {
+fn fault(fault: &WebSocketError, outgoing: &Outgoing) -> Ending {
     let Some(close) = fault.close_code() else {
         return Ending::Drop;
     };
@@ -145,7 +152,7 @@ fn fault(fault: &WebSocketError, connected: &Connected) -> Ending {
         WebSocketError::Closed | WebSocketError::Ended | WebSocketError::Io(_) => None,
     };
     if let Some(code) = code {
-        connected.outgoing().push(error(code, &fault.to_string()));
+        outgoing.push(error(code, &fault.to_string()));
     }
     Ending::Close(close)
 }
@@ -162,11 +169,10 @@ fn error(code: ErrorCode, detail: &str) -> RelayFrame {
 }
 
 /// Sends what is queued and a close frame, and waits until the client hangs up.
-async fn say_goodbye<S>(socket: &mut WebSocket<S>, connected: &Connected, code: CloseCode)
+async fn say_goodbye<T>(socket: &mut WebSocket<T>, outgoing: &Outgoing, code: CloseCode)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
-    let outgoing = Arc::clone(connected.outgoing());
     let pending = poll_fn(|context| {
         Poll::Ready(match outgoing.poll_next(context) {
             Poll::Ready(Next::Frames(frames, _)) => frames,
@@ -178,7 +184,9 @@ where
     }
     socket.queue_close(code);
     if poll_fn(|context| socket.poll_send(context)).await.is_ok()
-        && poll_fn(|context| socket.poll_shutdown(context)).await.is_ok()
+        && poll_fn(|context| socket.poll_shutdown(context))
+            .await
+            .is_ok()
     {
         poll_fn(|context| socket.poll_discard(context)).await;
     }

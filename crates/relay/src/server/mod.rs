@@ -1,11 +1,15 @@
 //! How the relay is reached: TLS, HTTP, links, metrics.
 //!
-//! **Elsewhere**: what the relay decides is in its core; where it keeps things is in
-//! the store.
+//! **Elsewhere**: what the relay decides is in [`crate::relay`]; where it keeps things is
+//! in [`crate::store`]; the command line is `waxwing-relay`'s.
 //!
-//! **Always**: everything from the network is bounded in size, number and time.
+//! **Always**: everything from the network is bounded in size, number and time. Logs say
+//! that something happened, never to whom or from where.
 
+mod exchange;
 mod http;
+mod link;
+mod listener;
 mod metrics;
 mod outgoing;
 mod sources;
@@ -13,9 +17,68 @@ mod tls;
 mod websocket;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-/// Why a relay cannot be started, or had to stop. The sentences are for operators.
+use rustls::pki_types::ServerName;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use waxwing_protocol::token::TokenIssuer;
+
+use self::exchange::{Exchange, Writers};
+use self::listener::Listener;
+use self::metrics::Exposition;
+use self::sources::Sources;
+use crate::identity::{Identity, IdentityError, Pin};
+use crate::mail::{Post, Route};
+use crate::relay::{Config, Relay, Secrets};
+use crate::store::{Store, StoreError};
+
+/// Links have this long to take what is queued and the close frame.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// Descriptors that are not connections.
+const SPARE_DESCRIPTORS: u64 = 512;
+
+/// How a relay is to be reached.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients connect; port 0 for any free one.
+    pub listen: SocketAddr,
+    /// The host name in the relay's URL and certificate; without it, the listening address.
+    pub name: Option<String>,
+    /// Where mail goes.
+    pub mail: Route,
+    /// Who mail comes from; by default `waxwing@` and the name.
+    pub mail_from: Option<String>,
+    /// Where Prometheus reads.
+    pub metrics: Option<SocketAddr>,
+    /// Connections at one time.
+    pub max_links: usize,
+    /// Connections at one time from one IPv4 address or IPv6 /64.
+    pub max_links_per_source: usize,
+    /// What the relay's core may do.
+    pub relay: Config,
+}
+
+impl Settings {
+    /// Settings that suit one host; no mail, no metrics.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            name: None,
+            mail: Route::None,
+            mail_from: None,
+            metrics: None,
+            max_links: 50_000,
+            max_links_per_source: 1000,
+            relay: Config::default(),
+        }
+    }
+}
+
+/// Why a relay cannot be started. The sentences are for operators.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// TLS cannot be set up.
@@ -23,10 +86,19 @@ pub enum ServeError {
     Tls(String),
     /// The identity.
     #[error(transparent)]
-    Identity(#[from] crate::identity::IdentityError),
+    Identity(#[from] IdentityError),
     /// Mail.
     #[error(transparent)]
     Mail(#[from] crate::mail::MailError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system's random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    /// The system's threads.
+    #[error("the system starts no thread: {0}. Check the limits on this user's processes.")]
+    Thread(String),
     /// A listener.
     #[error("cannot listen on {address}: {source}. {advice}")]
     Listen {
@@ -37,4 +109,289 @@ pub enum ServeError {
         /// What to do about it.
         advice: &'static str,
     },
+}
+
+impl ServeError {
+    fn listen(address: SocketAddr, source: io::Error) -> Self {
+        let advice = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "Another program has this port: stop it, or choose another port."
+            }
+            io::ErrorKind::PermissionDenied => {
+                "Ports below 1024 need a privilege: choose a higher one, or grant \
+                 CAP_NET_BIND_SERVICE."
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "This machine does not have that address: try 0.0.0.0 or [::]."
+            }
+            _ => "Choose another address.",
+        };
+        Self::Listen {
+            address,
+            source,
+            advice,
+        }
+    }
+}
+
+/// A relay that runs.
+pub struct Server<S: Store> {
+    exchange: Arc<Exchange<S>>,
+    writers: Writers,
+    /// Accepting, ticking and metrics: all end with the server.
+    tasks: Vec<JoinHandle<()>>,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    host: String,
+    pin: Pin,
+}
+
+impl<S: Store> Server<S> {
+    /// Starts a relay on the current tokio runtime.
+    pub async fn start(
+        settings: Settings,
+        identity: &Identity,
+        store: Arc<S>,
+    ) -> Result<Self, ServeError> {
+        let host = host(&settings)?;
+        let name = host.trim_matches(['[', ']']);
+        let tls = tls::configuration(identity, name)?;
+        let tokens = TokenIssuer::from_seed(identity.token_seed())
+            .map_err(|_| IdentityError::Damaged { file: "token-seed" })?;
+        let token_key = tokens.public_key();
+        let secrets = Secrets {
+            tokens,
+            address_key: *identity.address_key(),
+        };
+        let usage = Arc::clone(&store);
+        let relay = Relay::open(store, settings.relay.clone(), secrets)?;
+        let mail = Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
+        if matches!(settings.mail, Route::None) {
+            tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
+        }
+
+        let (listener, address) = bind(settings.listen).await?;
+        let metrics = match settings.metrics {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
+        let exchange = Exchange::new(relay, mail)?;
+        let writers = exchange.start_writers()?;
+        let max_links = within_descriptors(settings.max_links);
+        let sources = Sources::new(max_links, settings.max_links_per_source);
+        let pin = identity.pin();
+        let url = format!("https://{host}:{}", address.port());
+        let pages = http::Pages::new(&url, &pin.to_string(), &token_key);
+
+        let mut tasks = Vec::new();
+        if let Some((listener, _)) = metrics {
+            let (exchange, sources) = (Arc::clone(&exchange), sources.clone());
+            let render = Arc::new(move || render_metrics(&exchange, &sources, &*usage));
+            tasks.push(tokio::spawn(metrics::serve(listener, render)));
+        }
+        let ticked = Arc::clone(&exchange);
+        tasks.push(tokio::spawn(async move {
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                seconds.tick().await;
+                ticked.tick();
+            }
+        }));
+        let listener = Listener::new(tls, pages, sources, Arc::clone(&exchange), listener);
+        tasks.push(tokio::spawn(listener.accept_for_ever()));
+        tracing::info!(%address, "the relay is ready");
+        Ok(Self {
+            exchange,
+            writers,
+            tasks,
+            address,
+            metrics_address,
+            host,
+            pin,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its metrics are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// What clients pin.
+    pub fn pin(&self) -> Pin {
+        self.pin
+    }
+
+    /// URL and pin in one string, as `waxwing register --relay` takes it:
+    /// `https://HOST:PORT/#sha256/…`.
+    pub fn url(&self) -> String {
+        format!(
+            "https://{}:{}/#{}",
+            self.host,
+            self.address.port(),
+            self.pin
+        )
+    }
+
+    /// Stops accepting, makes what was taken durable, says goodbye to every link.
+    /// Takes a few seconds at most.
+    pub async fn shut_down(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        let links = self.exchange.links();
+        tracing::info!(links, "the relay is stopping");
+        let (exchange, writers) = (Arc::clone(&self.exchange), self.writers);
+        // What is pending is committed and answered before links are closed.
+        let _ = tokio::task::spawn_blocking(move || exchange.end_writers(writers)).await;
+        self.exchange.end_links();
+        let all_gone = async {
+            while self.exchange.links() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE, all_gone).await.is_err() {
+            tracing::warn!(links = self.exchange.links(), "links were cut off");
+        }
+        tracing::info!("the relay has stopped");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let refused = |source| ServeError::listen(address, source);
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+/// The host as it stands in URLs.
+fn host(settings: &Settings) -> Result<String, IdentityError> {
+    let Some(name) = &settings.name else {
+        return Ok(match settings.listen.ip() {
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+    };
+    match ServerName::try_from(name.as_str()) {
+        Ok(ServerName::DnsName(_)) => Ok(name.to_ascii_lowercase()),
+        Ok(ServerName::IpAddress(_)) if name.contains(':') => Ok(format!("[{name}]")),
+        Ok(ServerName::IpAddress(_)) => Ok(name.clone()),
+        _ => Err(IdentityError::Name { name: name.clone() }),
+    }
+}
+
+/// Raises the number of open files as far as it goes, and gives how many links fit.
+fn within_descriptors(max_links: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        limit = getrlimit(Resource::Nofile);
+    }
+    let Some(descriptors) = limit.current else {
+        return max_links;
+    };
+    let fit = usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(usize::MAX);
+    if fit < max_links {
+        tracing::warn!(
+            fit,
+            wanted = max_links,
+            "fewer links fit than wanted: raise the limit on open files (LimitNOFILE=)"
+        );
+    }
+    max_links.min(fit)
+}
+
+fn render_metrics<S: Store>(exchange: &Exchange<S>, sources: &Sources, store: &S) -> String {
+    let mut out = Exposition::default();
+    let counts = exchange.counts();
+    let mail = exchange.mail().counts();
+    let usage = store.usage();
+    out.gauge(
+        "waxwing_connections",
+        "Connections, links or not.",
+        sources.connections(),
+    );
+    out.gauge("waxwing_links", "Links that are open.", counts.links);
+    out.gauge(
+        "waxwing_links_logged_in",
+        "Of them, logged in.",
+        counts.logged_in,
+    );
+    out.counter("waxwing_posts_total", "Posts taken.", counts.posts);
+    out.counter(
+        "waxwing_deliveries_total",
+        "Posts handed over, each mailbox counted.",
+        counts.delivered,
+    );
+    out.counter(
+        "waxwing_acknowledgements_total",
+        "Posts that devices acknowledged.",
+        counts.acknowledged,
+    );
+    out.counter(
+        "waxwing_posts_never_written_total",
+        "Posts that every recipient had before the disk did.",
+        counts.never_written,
+    );
+    out.counter(
+        "waxwing_posts_expired_total",
+        "Posts that waited longer than they may.",
+        counts.expired,
+    );
+    out.counter(
+        "waxwing_requests_refused_total",
+        "Requests refused.",
+        counts.refused,
+    );
+    out.counter(
+        "waxwing_codes_total",
+        "Registration codes made.",
+        counts.codes,
+    );
+    out.counter(
+        "waxwing_registrations_total",
+        "Addresses registered.",
+        counts.registrations,
+    );
+    out.counter(
+        "waxwing_mails_sent_total",
+        "Mails handed to the mail server.",
+        mail.sent.load(Ordering::Relaxed),
+    );
+    out.counter(
+        "waxwing_mails_failed_total",
+        "Mails given up.",
+        mail.failed.load(Ordering::Relaxed),
+    );
+    out.counter(
+        "waxwing_batches_total",
+        "Batches written to disk.",
+        counts.batches,
+    );
+    out.counter(
+        "waxwing_batches_failed_total",
+        "Batches that could not be written.",
+        counts.failed_batches,
+    );
+    out.gauge(
+        "waxwing_store_bytes",
+        "Bytes that the store occupies.",
+        usage.bytes_on_disk,
+    );
+    out.gauge(
+        "waxwing_store_post_bytes",
+        "Bytes of posts that wait on disk.",
+        usage.live_post_bytes,
+    );
+    out.process();
+    out.finish()
 }

@@ -1,0 +1,302 @@
+//! Between the links and the relay's core: one lock, one writer, one sweep.
+//!
+//! Links call the core themselves, several frames under one lock, and carry its effects
+//! to the queues of the links concerned. A thread of its own commits what gathered
+//! meanwhile, outside the lock (group commit).
+//!
+//! **Elsewhere**: what the core decides is in [`crate::relay`]; sockets are in
+//! [`super::link`].
+//!
+//! **Always**: nothing waits for a link, and no link waits for the disk. The order of
+//! the core's effects is the order in the queues.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Condvar, Mutex};
+use rand::SeedableRng as _;
+use rand::rngs::{StdRng, SysRng};
+use tungstenite::protocol::frame::coding::CloseCode;
+use waxwing_protocol::pb::ClientFrame;
+use waxwing_protocol::time::{Span, Time};
+use waxwing_protocol::{Exporter, limits};
+
+use super::ServeError;
+use super::outgoing::{Ending, Outgoing};
+use super::sources::Place;
+use crate::mail::{Letter, Post};
+use crate::relay::{Counts, Effect, LinkId, Relay};
+use crate::store::{Store, StoreError};
+
+/// Housekeeping of the store happens this often.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// A failure that goes on is logged again after this.
+const REPEAT: Span = Span::minutes(1);
+
+/// What the links share.
+pub(super) struct Exchange<S> {
+    state: Mutex<State<S>>,
+    /// Signalled when there is something to commit, or the writer is to end.
+    commit: Condvar,
+    mail: Post,
+}
+
+struct State<S> {
+    relay: Relay<S>,
+    rng: StdRng,
+    links: HashMap<LinkId, Arc<Outgoing>>,
+    next_link: u64,
+    is_ending: bool,
+}
+
+/// A link that the relay knows; it forgets it when this is dropped.
+pub(super) struct Connected<S: Store> {
+    exchange: Arc<Exchange<S>>,
+    link: LinkId,
+    outgoing: Arc<Outgoing>,
+    /// Counted until the link is gone.
+    _place: Place,
+}
+
+/// The threads that write to the store.
+pub(super) struct Writers {
+    commit: JoinHandle<()>,
+    /// Ends the upkeep by being dropped.
+    upkeep_lasts: std::sync::mpsc::Sender<()>,
+    upkeep: JoinHandle<()>,
+}
+
+/// The time by this machine's clock.
+pub(super) fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let milliseconds = since.map_or(0, |since| since.as_millis());
+    Time(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+}
+
+impl<S: Store> Exchange<S> {
+    pub(super) fn new(relay: Relay<S>, mail: Post) -> Result<Arc<Self>, ServeError> {
+        let rng = StdRng::try_from_rng(&mut SysRng)
+            .map_err(|error| ServeError::Random(error.to_string()))?;
+        let state = State {
+            relay,
+            rng,
+            links: HashMap::new(),
+            next_link: 0,
+            is_ending: false,
+        };
+        Ok(Arc::new(Self {
+            state: Mutex::new(state),
+            commit: Condvar::new(),
+            mail,
+        }))
+    }
+
+    /// Starts committing, and housekeeping.
+    pub(super) fn start_writers(self: &Arc<Self>) -> Result<Writers, ServeError> {
+        let failed = |error: std::io::Error| ServeError::Thread(error.to_string());
+        let store = self.state.lock().relay.store();
+        let exchange = Arc::clone(self);
+        let commit_store = Arc::clone(&store);
+        let commit = std::thread::Builder::new()
+            .name("waxwing-commit".to_owned())
+            .spawn(move || exchange.commit_for_ever(&*commit_store))
+            .map_err(failed)?;
+        let (upkeep_lasts, ended) = std::sync::mpsc::channel();
+        let upkeep = std::thread::Builder::new()
+            .name("waxwing-upkeep".to_owned())
+            .spawn(move || keep_up(&*store, &ended))
+            .map_err(failed)?;
+        Ok(Writers {
+            commit,
+            upkeep_lasts,
+            upkeep,
+        })
+    }
+
+    /// Introduces a link to the relay.
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        exporter: Exporter,
+        source: IpAddr,
+        place: Place,
+    ) -> Connected<S> {
+        let now = now();
+        let outgoing = Arc::new(Outgoing::new(now));
+        let mut state = self.state.lock();
+        let link = LinkId(state.next_link);
+        state.next_link += 1;
+        state.links.insert(link, Arc::clone(&outgoing));
+        if state.is_ending {
+            outgoing.end(Ending::Close(CloseCode::Away));
+        }
+        let State { relay, rng, .. } = &mut *state;
+        relay.link_opened(now, rng, link, exporter, source);
+        self.route(&mut state);
+        drop(state);
+        Connected {
+            exchange: Arc::clone(self),
+            link,
+            outgoing,
+            _place: place,
+        }
+    }
+
+    /// To be called once a second.
+    pub(super) fn tick(&self) {
+        let now = now();
+        let mut state = self.state.lock();
+        state.relay.tick(now);
+        self.route(&mut state);
+        for outgoing in state.links.values() {
+            if now.since(outgoing.last_alive()) > limits::LINK_IDLE {
+                outgoing.end(Ending::Drop);
+            }
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.state.lock().relay.counts()
+    }
+
+    pub(super) fn mail(&self) -> &Post {
+        &self.mail
+    }
+
+    pub(super) fn links(&self) -> usize {
+        self.state.lock().links.len()
+    }
+
+    /// Lets the writer commit what is pending and end. Blocks.
+    pub(super) fn end_writers(&self, writers: Writers) {
+        self.state.lock().is_ending = true;
+        self.commit.notify_one();
+        drop(writers.upkeep_lasts);
+        // A thread that panicked has been reported by the panic hook.
+        let _ = writers.commit.join();
+        let _ = writers.upkeep.join();
+    }
+
+    /// Ends every link, now and from now on, with a close frame.
+    pub(super) fn end_links(&self) {
+        let mut state = self.state.lock();
+        state.is_ending = true;
+        for outgoing in state.links.values() {
+            outgoing.end(Ending::Close(CloseCode::Away));
+        }
+    }
+
+    fn handle(&self, link: LinkId, frames: Vec<ClientFrame>) {
+        let now = now();
+        let mut state = self.state.lock();
+        for frame in frames {
+            let State { relay, rng, .. } = &mut *state;
+            relay.handle(now, rng, link, frame);
+        }
+        self.route(&mut state);
+    }
+
+    /// Carries out what the relay decided.
+    fn route(&self, state: &mut State<S>) {
+        while let Some(effect) = state.relay.poll_effect() {
+            match effect {
+                Effect::Send { link, frame } => {
+                    if let Some(outgoing) = state.links.get(&link) {
+                        outgoing.push(frame);
+                    }
+                }
+                Effect::Close { link } => {
+                    if let Some(outgoing) = state.links.get(&link) {
+                        outgoing.end(Ending::Close(CloseCode::Policy));
+                    }
+                }
+                Effect::SendCode { address, code } => self.mail.send(Letter {
+                    to: address.display().to_owned(),
+                    code,
+                }),
+            }
+        }
+        if state.relay.wants_write() {
+            self.commit.notify_one();
+        }
+    }
+
+    fn commit_for_ever(&self, store: &S) {
+        let mut trouble = Trouble::default();
+        loop {
+            let mut state = self.state.lock();
+            let batch = loop {
+                if let Some(batch) = state.relay.take_batch() {
+                    break batch;
+                }
+                if state.is_ending {
+                    return;
+                }
+                self.commit.wait(&mut state);
+            };
+            drop(state);
+            let result = store.commit(batch.into_writes());
+            let now = now();
+            trouble.note(now, "nothing can be stored", &result);
+            let mut state = self.state.lock();
+            state.relay.batch_written(now, result);
+            self.route(&mut state);
+        }
+    }
+}
+
+impl<S: Store> Connected<S> {
+    /// What waits for this link.
+    pub(super) fn outgoing(&self) -> &Arc<Outgoing> {
+        &self.outgoing
+    }
+
+    /// Hands frames to the relay, in order.
+    pub(super) fn handle(&self, frames: Vec<ClientFrame>) {
+        self.exchange.handle(self.link, frames);
+    }
+}
+
+impl<S: Store> Drop for Connected<S> {
+    fn drop(&mut self) {
+        let mut state = self.exchange.state.lock();
+        state.links.remove(&self.link);
+        state.relay.link_closed(now(), self.link);
+        self.exchange.route(&mut state);
+    }
+}
+
+fn keep_up(store: &impl Store, ended: &std::sync::mpsc::Receiver<()>) {
+    let mut trouble = Trouble::default();
+    while ended.recv_timeout(UPKEEP) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        let now = now();
+        let result = store.maintain(now.0);
+        trouble.note(now, "the store's housekeeping failed", &result);
+    }
+}
+
+/// Says once that something fails, again each minute, and once that it works again.
+#[derive(Default)]
+struct Trouble {
+    said_at: Option<Time>,
+}
+
+impl Trouble {
+    fn note(&mut self, now: Time, what: &'static str, result: &Result<(), StoreError>) {
+        match (result, self.said_at) {
+            (Err(error), said_at) => {
+                if said_at.is_none_or(|at| now.since(at) >= REPEAT) {
+                    tracing::error!(%error, "{what}");
+                    self.said_at = Some(now);
+                }
+            }
+            (Ok(()), Some(_)) => {
+                tracing::info!("the store works again");
+                self.said_at = None;
+            }
+            (Ok(()), None) => {}
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The command line.
+//!
+//! **Elsewhere**: the configuration file has the same settings ([`crate::configuration`]).
+//!
+//! **Always**: what is said here comes before what a configuration file says.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use serde::Deserialize;
+
+/// Runs a Waxwing relay: it verifies addresses and passes on messages that it cannot read.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the relay until it is interrupted.
+    ///
+    /// The first start creates the data directory and the relay's identity. When the relay
+    /// is ready it prints `listening URL`, where URL is what people give to
+    /// `waxwing register --relay`: the address, and the fingerprint that they pin.
+    ///
+    /// SIGINT and SIGTERM stop it: what it took is made durable, links are closed, and it
+    /// exits with 0 within a few seconds. Killing it loses nothing that it acknowledged.
+    #[command(after_help = "\
+Examples:
+  Try it on this machine, with codes as files in ./mail:
+      waxwing-relay serve --data ./relay --mail-dir ./mail
+
+  For others, with a mail server:
+      waxwing-relay serve --data /var/lib/waxwing-relay --listen [::]:8443 \\
+          --name relay.example.org --config /etc/waxwing-relay.toml")]
+    Serve(Box<Serve>),
+    /// Verify a data directory: every record is read and checked.
+    ///
+    /// The relay must not be running. Nothing is changed. Exits with 1 when something is
+    /// damaged.
+    Check(Check),
+    /// Print the pin that clients check, and the URL for a name.
+    ///
+    /// Works while the relay runs, and while it does not.
+    Identity(Identity),
+    /// Print a completion script for a shell.
+    ///
+    /// For bash, for example:
+    ///     waxwing-relay completions bash > ~/.local/share/bash-completion/completions/waxwing-relay
+    #[command(verbatim_doc_comment)]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where the relay keeps its identity and messages; made when it is not there.
+    #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
+    pub(crate) data: PathBuf,
+
+    /// Settings in a TOML file: the options below, under the same names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the ready line to this file as well; it appears when the relay is ready.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) settings: Choices,
+}
+
+/// What can be set on the command line and in the file.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Choices {
+    /// Where clients connect; port 0 takes any free one [default: 127.0.0.1:8443].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// The host name that people reach the relay by [default: the listening address].
+    #[arg(long, value_name = "HOST")]
+    pub(crate) name: Option<String>,
+
+    /// The mail server for registration codes: `smtp://host`, `smtp://host?tls=required`
+    /// or `smtps://host`, with `user:password@` before the host where it asks for them.
+    /// Better in the file or the environment: a command line can be seen by others.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WAXWING_RELAY_SMTP",
+        hide_env_values = true,
+        conflicts_with = "mail_dir"
+    )]
+    pub(crate) smtp: Option<String>,
+
+    /// Write each mail as a file to this directory instead of sending it: for trying out.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mail_dir: Option<PathBuf>,
+
+    /// Who mails come from [default: Waxwing <waxwing@HOST>].
+    #[arg(long, value_name = "MAILBOX")]
+    pub(crate) mail_from: Option<String>,
+
+    /// Where Prometheus reads `/metrics`, in plain HTTP; keep it local.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+
+    /// How log lines look [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+
+    /// Connections at one time [default: 50000].
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_links: Option<usize>,
+
+    /// Connections at one time from one IPv4 address or one IPv6 /64 [default: 1000].
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_links_per_source: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The relay's data directory.
+    #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Identity {
+    /// The relay's data directory.
+    #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
+    pub(crate) data: PathBuf,
+
+    /// The host name that people reach the relay by.
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    pub(crate) name: String,
+
+    /// The port likewise.
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    pub(crate) port: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

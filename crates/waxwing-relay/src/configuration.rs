@@ -1,0 +1,156 @@
+//! The configuration file, and how it joins the command line.
+//!
+//! **Elsewhere**: the settings themselves are [`Choices`].
+//!
+//! **Always**: a setting that is not known is an error, never ignored. The file's content
+//! is not repeated in errors: it may hold a password.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use waxwing_relay::mail::{MailError, Route, SmtpUrl};
+use waxwing_relay::server::Settings;
+
+use crate::arguments::Choices;
+
+/// The port where nothing else is said.
+pub(crate) const PORT: u16 = 8443;
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigurationError {
+    #[error("{} cannot be read: {source}. Check --config.", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{}, line {line}: {message}", path.display())]
+    Parse {
+        path: PathBuf,
+        line: usize,
+        message: String,
+    },
+    #[error("smtp and mail-dir are both set: mails can go to one of them only")]
+    TwoRoutes,
+    #[error(transparent)]
+    Mail(#[from] MailError),
+}
+
+/// The command line's choices, and the file's where it makes none.
+pub(crate) fn join(
+    command_line: Choices,
+    file: Option<&Path>,
+) -> Result<Choices, ConfigurationError> {
+    let Some(path) = file else {
+        return Ok(command_line);
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigurationError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let file = parse(path, &text)?;
+    // A route on the command line replaces whichever the file has.
+    let has_route = command_line.smtp.is_some() || command_line.mail_dir.is_some();
+    let (file_smtp, file_mail_dir) = if has_route {
+        (None, None)
+    } else {
+        (file.smtp, file.mail_dir)
+    };
+    Ok(Choices {
+        listen: command_line.listen.or(file.listen),
+        name: command_line.name.or(file.name),
+        smtp: command_line.smtp.or(file_smtp),
+        mail_dir: command_line.mail_dir.or(file_mail_dir),
+        mail_from: command_line.mail_from.or(file.mail_from),
+        metrics: command_line.metrics.or(file.metrics),
+        log_format: command_line.log_format.or(file.log_format),
+        max_links: command_line.max_links.or(file.max_links),
+        max_links_per_source: command_line
+            .max_links_per_source
+            .or(file.max_links_per_source),
+    })
+}
+
+fn parse(path: &Path, text: &str) -> Result<Choices, ConfigurationError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
+        ConfigurationError::Parse {
+            path: path.to_owned(),
+            line,
+            message: error.message().to_owned(),
+        }
+    })
+}
+
+/// The choices with everything that was not chosen.
+pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+    let mut settings = Settings::new(choices.listen.unwrap_or(listen));
+    settings.mail = match (&choices.smtp, &choices.mail_dir) {
+        (Some(_), Some(_)) => return Err(ConfigurationError::TwoRoutes),
+        (Some(url), None) => Route::Smtp(SmtpUrl::parse(url)?),
+        (None, Some(directory)) => Route::Directory(directory.clone()),
+        (None, None) => Route::None,
+    };
+    settings.name.clone_from(&choices.name);
+    settings.mail_from.clone_from(&choices.mail_from);
+    settings.metrics = choices.metrics;
+    if let Some(max) = choices.max_links {
+        settings.max_links = max;
+    }
+    if let Some(max) = choices.max_links_per_source {
+        settings.max_links_per_source = max;
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_file() {
+        let file = file(
+            "listen = \"[::]:443\"\nname = \"relay.example.org\"\nlog-format = \"json\"\n\
+             smtp = \"smtps://user:password@mail.example.org\"\n",
+        );
+        let command_line = Choices {
+            name: Some("other.example.org".to_owned()),
+            mail_dir: Some("mail".into()),
+            ..Choices::default()
+        };
+        let joined = join(command_line, Some(file.path())).unwrap();
+        assert_eq!(joined.listen, Some("[::]:443".parse().unwrap()));
+        assert_eq!(joined.name.as_deref(), Some("other.example.org"));
+        let settings = settle(&joined).unwrap();
+        assert!(matches!(settings.mail, Route::Directory(_)));
+    }
+
+    #[test]
+    fn a_setting_that_is_not_known_is_named_with_its_line_and_no_content() {
+        let file = file("listen = \"[::]:443\"\nsmpt = \"smtp://user:hunter2@host\"\n");
+        let error = join(Choices::default(), Some(file.path()))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 2") && error.contains("smpt"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_mail_server_is_refused_without_repeating_it() {
+        let choices = Choices {
+            smtp: Some("smpt://user:hunter2@host".to_owned()),
+            ..Choices::default()
+        };
+        let error = settle(&choices).unwrap_err().to_string();
+        assert!(error.contains("smtps://"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,41 @@
+//! The program of the Waxwing relay.
+//!
+//! **Elsewhere**: what the relay does is in the `waxwing-relay` library; running one is
+//! described in `docs/operations.md`.
+//!
+//! **Always**: exit codes are 0 for done, 1 for failed, 2 for a wrong command line. A
+//! failure is a sentence on standard error that says what to do. Standard output has what
+//! programs read; logs go to standard error.
+
+mod arguments;
+mod check;
+mod configuration;
+mod logs;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Serve(serve) => serve::run(serve),
+        Command::Check(check) => check::run(&check),
+        Command::Identity(identity) => serve::print_identity(&identity),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "waxwing-relay", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("waxwing-relay: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

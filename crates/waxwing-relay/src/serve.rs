@@ -1,0 +1,99 @@
+//! `waxwing-relay serve` and `waxwing-relay identity`.
+//!
+//! **Elsewhere**: what it all does is the library's.
+//!
+//! **Always**: the ready line is `listening URL`, the URL with its pin, on a line of its
+//! own on standard output, and it is printed when clients can connect. Programs wait for
+//! it (and `--ready-file`, which gets the same line, appears whole).
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use waxwing_relay::data_dir::{DataDir, DataDirError};
+use waxwing_relay::identity::{Identity, IdentityError};
+use waxwing_relay::server::{ServeError, Server};
+use waxwing_relay::store::StoreError;
+use waxwing_relay::store::embedded::EmbeddedStore;
+
+use crate::arguments;
+use crate::configuration::{self, ConfigurationError};
+use crate::logs;
+
+/// Why a command failed; each is a sentence for an operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{0}.")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("the operating system refused: {0}.")]
+    System(#[from] std::io::Error),
+    #[error(
+        "{damaged} records are damaged. Restore a backup, or, where there is none, keep a \
+         copy of the directory and ask for help: the relay would refuse what it cannot read."
+    )]
+    Damaged { damaged: u64 },
+}
+
+pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
+    let choices = configuration::join(serve.settings, serve.config.as_deref())?;
+    let settings = configuration::settle(&choices)?;
+    logs::start(choices.log_format.unwrap_or_default());
+    logs::exit_on_panic();
+    let data = DataDir::open_or_create(&serve.data)?;
+    let identity = Identity::open_or_create(&data)?;
+    let store = Arc::new(EmbeddedStore::open(&data.path().join("store"))?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("waxwing-relay")
+        .build()?;
+    runtime.block_on(async {
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        let server = Server::start(settings, &identity, store).await?;
+        announce(&server.url(), serve.ready_file.as_deref())?;
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        server.shut_down().await;
+        Ok::<(), Failure>(())
+    })?;
+    // Connections that never became links are not waited for.
+    runtime.shutdown_background();
+    drop(data);
+    Ok(())
+}
+
+fn announce(url: &str, ready_file: Option<&Path>) -> std::io::Result<()> {
+    let line = format!("listening {url}\n");
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()?;
+    if let Some(path) = ready_file {
+        let new = path.with_extension("new");
+        std::fs::write(&new, &line)?;
+        std::fs::rename(&new, path)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn print_identity(arguments: &arguments::Identity) -> Result<(), Failure> {
+    let pin = Identity::read(&arguments.data)?.pin();
+    let host = match arguments.name.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => arguments.name.clone(),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "pin {pin}")?;
+    writeln!(out, "url https://{host}:{}/#{pin}", arguments.port)?;
+    Ok(())
+}
