@@ -105,7 +105,11 @@ impl Outbound {
 pub async fn keep_open(relay: RelayUrl, events: mpsc::Sender<LinkEvent>, hurry: Arc<Notify>) {
     let mut backoff = backoff::Backoff::default();
     loop {
-        match connect(&relay).await {
+        let connected = tokio::select! {
+            connected = connect(&relay) => connected,
+            () = events.closed() => return,
+        };
+        match connected {
             Ok(link) => {
                 let opened_at = Instant::now();
                 if run(link, &events).await.is_err() {

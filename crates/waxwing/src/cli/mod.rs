@@ -44,11 +44,11 @@ shows examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 kept in the outbo
 )]
 pub struct Cli {
     /// The folder with this account's keys and messages
-    #[arg(long, value_name = "DIR", env = HOME_VARIABLE, hide_env_values = true, global = true)]
+    #[arg(long, value_name = "DIR", env = HOME_VARIABLE, hide_env_values = true, global = true, help_heading = "Global options")]
     home: Option<PathBuf>,
 
     /// Print one JSON object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 
     #[command(subcommand)]

@@ -1,0 +1,157 @@
+//! Several processes on one home, and the keys of its store. No relay is needed.
+
+mod world;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+
+use serde_json::json;
+use world::Home;
+
+#[test]
+fn a_command_asks_the_process_that_has_the_home() {
+    let home = Home::new("alice@example.org");
+    let mut first = home.rpc();
+    first.call("version", json!({}));
+    let socket = home.path().join("rpc.sock");
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let ended = home.run(&["contacts", "--json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{ended:?}");
+    let mut second = home.rpc();
+    assert_eq!(second.call("contacts", json!({})), json!({"contacts": []}));
+    assert_eq!(second.end(), 0);
+    assert_eq!(first.end(), 0);
+    assert!(!socket.exists(), "the socket was left behind");
+}
+
+#[test]
+fn another_process_takes_over_when_the_first_one_ends() {
+    let home = Home::new("alice@example.org");
+    let mut first = home.rpc();
+    first.call("version", json!({}));
+    let mut second = home.rpc();
+    let mut third = home.rpc();
+    for rpc in [&mut second, &mut third] {
+        rpc.call("subscribe", json!({}));
+    }
+    assert_eq!(first.end(), 0);
+    for rpc in [&mut second, &mut third] {
+        rpc.notice(|notice| notice["type"] == "missed");
+        rpc.call("contacts", json!({}));
+    }
+    assert_eq!(second.end(), 0);
+    third.call("contacts", json!({}));
+    assert_eq!(third.end(), 0);
+}
+
+#[test]
+fn another_process_takes_over_when_the_first_one_is_killed() {
+    let home = Home::new("alice@example.org");
+    let mut first = home.rpc();
+    first.call("version", json!({}));
+    let mut second = home.rpc();
+    second.call("subscribe", json!({}));
+    first.kill();
+    second.notice(|notice| notice["type"] == "missed");
+    second.call("contacts", json!({}));
+    second.kill();
+    assert!(home.path().join("rpc.sock").exists());
+    let ended = home.run(&["contacts"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn many_commands_at_once_all_succeed() {
+    let home = Home::new("alice@example.org");
+    for _ in 0..3 {
+        let commands: Vec<_> = (0..12)
+            .map(|_| {
+                let mut command = home.command(&["contacts", "--json"]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        for command in commands {
+            let ended = world::Ended::from(command.wait_with_output().unwrap());
+            assert_eq!(ended.code, 0, "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_home_with_a_long_path_is_served_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("x".repeat(120));
+    let home = Home::new("alice@example.org");
+    let mut first = home.command(&["rpc"]);
+    first.env("WAXWING_HOME", &long);
+    let mut first = world::Rpc::start(first);
+    first.call("version", json!({}));
+    let second = home.command(&["contacts"]).env("WAXWING_HOME", &long).output().unwrap();
+    assert!(second.status.success());
+    first.call("contacts", json!({}));
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_refused() {
+    let home = Home::new("alice@example.org");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let place = file.path().join("home");
+    let ended = home.run(&["--home", place.to_str().unwrap(), "contacts"]);
+    ended.failed_with("cannot be written");
+    ended.failed_with(place.to_str().unwrap());
+}
+
+#[test]
+fn the_files_of_a_home_are_for_its_owner_only() {
+    let home = Home::new("alice@example.org");
+    let mut rpc = home.rpc();
+    rpc.call("contacts", json!({}));
+    for entry in fs::read_dir(home.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", entry.path().display());
+    }
+}
+
+#[test]
+fn a_store_opens_with_its_passphrase_only() {
+    let home = Home::with_variables(&[("WAXWING_PASSPHRASE", "correct horse")]);
+    assert_eq!(home.run(&["contacts"]).code, 0);
+    assert_eq!(home.run(&["contacts"]).code, 0);
+    let mut wrong = home.command(&["contacts"]);
+    wrong.env("WAXWING_PASSPHRASE", "wrong horse");
+    world::Ended::from(wrong.output().unwrap()).failed_with("does not open with this key");
+    let mut none = home.command(&["contacts"]);
+    none.env_remove("WAXWING_PASSPHRASE");
+    world::Ended::from(none.output().unwrap()).failed_with("WAXWING_PASSPHRASE");
+    assert_eq!(home.run(&["contacts"]).code, 0);
+}
+
+#[test]
+fn a_damaged_store_is_refused_with_advice_and_left_as_it_is() {
+    let home = Home::new("alice@example.org");
+    assert_eq!(home.run(&["contacts"]).code, 0);
+    let path = home.path().join("store.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4096].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    let ended = home.run(&["doctor"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let said = format!("{}{}", ended.out, ended.err);
+    assert!(said.contains("damaged"), "{said}");
+}
+
+#[test]
+fn bad_lines_cost_an_error_and_the_process_goes_on() {
+    let home = Home::new("alice@example.org");
+    let mut input = vec![b'x'; 2 << 20];
+    input.extend_from_slice(b"\n{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"nothing\"}\n");
+    input.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"send\",\"params\":{}}\n");
+    input.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"status\"}\n");
+    let ended = home.run_with_input(&["rpc"], &input);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let answers = ended.objects();
+    let codes: Vec<_> = answers.iter().map(|answer| answer["error"]["code"].as_i64()).collect();
+    assert_eq!(codes, [Some(-32700), Some(-32601), Some(-32602), None]);
+    assert_eq!(answers[3]["result"]["registration"], "none");
+}
