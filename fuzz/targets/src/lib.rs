@@ -1,0 +1,80 @@
+//! What each fuzz target does with its bytes.
+//!
+//! A target is a function that takes any bytes and holds a parser, or a state machine
+//! behind one, to what it promises: it does not panic, and what it accepts is what it
+//! says. cargo-fuzz drives them on nightly (`fuzz/fuzz_targets`, one line each); the
+//! tests here replay `fuzz/corpus` and seeded mutations of it on stable.
+//!
+//! **Elsewhere**: the well-formed inputs that a corpus starts from are made by
+//! [`seeds`] and written by `examples/seeds.rs`.
+//!
+//! **Always**: a run depends on its bytes only, so that whatever is found is found again.
+
+pub mod protocol;
+pub mod replay;
+pub mod seeds;
+
+/// A target.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Its name: of the fuzz program, and of the folder in `fuzz/corpus`.
+    pub name: &'static str,
+    /// What it does; panics where something does not hold.
+    pub run: fn(&[u8]),
+    /// Well-formed inputs to start from, by file name.
+    pub seeds: fn() -> Vec<(String, Vec<u8>)>,
+    /// Mutations that the ordinary test run tries.
+    pub mutations: u32,
+}
+
+impl core::fmt::Debug for Target {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// All there are.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "client_frame",
+        run: protocol::client_frame,
+        seeds: seeds::client_frames,
+        mutations: 5_000,
+    },
+    Target {
+        name: "relay_frame",
+        run: protocol::relay_frame,
+        seeds: seeds::relay_frames,
+        mutations: 5_000,
+    },
+    Target {
+        name: "address",
+        run: protocol::address,
+        seeds: seeds::addresses,
+        mutations: 5_000,
+    },
+    Target {
+        name: "roster",
+        run: protocol::roster,
+        seeds: seeds::rosters,
+        mutations: 300,
+    },
+    Target {
+        name: "sealed",
+        run: protocol::sealed,
+        seeds: seeds::sealed,
+        mutations: 5_000,
+    },
+    Target {
+        name: "token",
+        run: protocol::token,
+        seeds: seeds::tokens,
+        mutations: 1_000,
+    },
+    Target {
+        name: "envelope",
+        run: protocol::envelope,
+        seeds: seeds::envelopes,
+        mutations: 5_000,
+    },
+];

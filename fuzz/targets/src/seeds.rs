@@ -1,0 +1,162 @@
+//! Well-formed inputs, from the frozen vectors and from real encoders.
+
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "runs where the repository is, by hand and in tests"
+)]
+
+use std::{fs, path::PathBuf};
+
+use bytes::Bytes;
+use prost::Message as _;
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+use waxwing_protocol::{
+    ids::{Epoch, GroupId},
+    pb,
+    sealing::{Sealed, SealingKey},
+    token::{self, TokenIssuer},
+};
+
+/// Named inputs.
+pub type Seeds = Vec<(String, Vec<u8>)>;
+
+/// The repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The frozen files of a folder of `vectors/protocol` whose names start with `prefix`.
+pub(crate) fn vectors(folder: &str, prefix: &str) -> Seeds {
+    let folder = root().join("vectors/protocol").join(folder);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut seeds: Seeds = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let name = path.file_stem()?.to_str()?.to_owned();
+            let wanted = name.starts_with(prefix) && path.extension()? == "bin";
+            wanted.then(|| fs::read(&path).ok().map(|bytes| (name, bytes)))?
+        })
+        .collect();
+    seeds.sort();
+    assert!(!seeds.is_empty(), "there are vectors in {folder:?}");
+    seeds
+}
+
+/// For `client_frame`.
+pub fn client_frames() -> Seeds {
+    vectors("client_frames", "")
+}
+
+/// For `relay_frame`.
+pub fn relay_frames() -> Seeds {
+    vectors("relay_frames", "")
+}
+
+/// For `address`.
+pub fn addresses() -> Seeds {
+    [
+        ("email", "alice@example.org"),
+        ("blanks", " Alice.B+tag@Example.ORG\t"),
+        ("unicode", "a@bücher.example"),
+        ("punycode", "a@xn--bcher-kva.example"),
+        ("sharp_s", "a@faß.example"),
+        ("fullwidth", "a@ｅｘａｍｐｌｅ。org"),
+        ("joiner", "a@a\u{200d}b.example"),
+        ("right_to_left", "a@אב.example"),
+        ("phone", "+12025550123"),
+        ("phone_typed", "+1 (202) 555-0123"),
+        ("phone_german", "+49 30 123456"),
+        ("extension", "+1 202 555 0123 ext. 4"),
+        ("injection", "a@example.org\r\nBcc: b@example.org"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+    .into()
+}
+
+/// For `roster`: the frozen chain, its beginnings, and its parts in other orders.
+pub fn rosters() -> Seeds {
+    let whole = vectors("roster", "chain");
+    let Some(chain) = whole.first().and_then(|(_, bytes)| decode(bytes)) else { return whole };
+    // Signatures are made anew by the target, so the seeds can do without.
+    let bare = |statements: &[&pb::SignedStatement]| {
+        let roster = statements
+            .iter()
+            .map(|signed| pb::SignedStatement {
+                statement: signed.statement.clone(),
+                ..pb::SignedStatement::default()
+            })
+            .collect();
+        pb::LookedUp { roster, ..pb::LookedUp::default() }.encode_to_vec()
+    };
+    let statements: Vec<&pb::SignedStatement> = chain.roster.iter().collect();
+    let mut seeds = vec![("whole".to_owned(), chain.encode_to_vec())];
+    for length in 1..=statements.len() {
+        let first = statements.get(..length).unwrap_or_default();
+        seeds.push((format!("first_{length}"), bare(first)));
+    }
+    if let [create, add, set_leaf, set_recovery, revoke] = statements.as_slice() {
+        for (name, order) in [
+            ("revoke_at_once", vec![*create, set_recovery, revoke]),
+            ("add_twice", vec![*create, add, add]),
+            ("create_twice", vec![*create, create]),
+            ("revoked_then_added", vec![*create, add, set_recovery, revoke, add]),
+            ("leaf_of_nobody", vec![*create, set_leaf]),
+        ] {
+            seeds.push((name.to_owned(), bare(&order)));
+        }
+    }
+    seeds
+}
+
+fn decode(bytes: &[u8]) -> Option<pb::LookedUp> {
+    pb::LookedUp::decode(bytes).ok()
+}
+
+/// For `sealed`: fan-out lists, open and sealed, and a credential.
+pub fn sealed() -> Seeds {
+    let mut seeds = vectors("kept", "fan_out");
+    seeds.extend(vectors("kept", "leaf_credential"));
+    seeds.extend(vectors("kept", "conversation_secrets"));
+    let key = SealingKey::from_bytes([16; 32]);
+    for (name, bytes) in seeds.clone() {
+        let mut rng = ChaCha20Rng::from_seed([2; 32]);
+        let sealed = key.seal(&mut rng, Sealed::FanOut, GroupId([12; 16]), Epoch(1), &bytes);
+        seeds.push((format!("{name}_sealed"), sealed));
+    }
+    seeds
+}
+
+/// For `token`: one of each message that the target's keys fit.
+pub fn tokens() -> Seeds {
+    let mut seeds = Seeds::new();
+    let Ok(issuer) = TokenIssuer::from_seed(&[17; 32]) else { return seeds };
+    for (name, count) in [("two", 2), ("most", 32)] {
+        let Ok((pending, request)) = token::request(&mut ChaCha20Rng::from_seed([4; 32]), count)
+        else {
+            continue;
+        };
+        seeds.push((format!("request_{name}"), request.encode_to_vec()));
+        let mut rng = ChaCha20Rng::from_seed([5; 32]);
+        let Ok(issued) = issuer.issue(&mut rng, &request.blinded) else { continue };
+        seeds.push((format!("issued_{name}"), issued.encode_to_vec()));
+        let tokens = token::finish(&pending, &issued, &issuer.public_key()).unwrap_or_default();
+        seeds.extend(tokens.first().map(|token| (format!("token_{name}"), token.encode_to_vec())));
+    }
+    seeds
+}
+
+/// For `envelope`.
+pub fn envelopes() -> Seeds {
+    let mut seeds = vectors("kept", "envelope");
+    for (name, size) in [("short", 3), ("class_edge", 250), ("long", 1500)] {
+        let envelope = pb::Envelope {
+            counter: 1,
+            body: Some(pb::envelope::Body::Mimi(vec![b'a'; size].into())),
+            padding: Bytes::new(),
+            ..pb::Envelope::default()
+        };
+        seeds.push((name.to_owned(), envelope.encode_to_vec()));
+    }
+    seeds
+}
