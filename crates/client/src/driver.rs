@@ -31,7 +31,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use crate::link::{LinkEvent, LinkInfo, Outbound, RelayUrl, keep_open};
+use crate::link::{LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed, keep_open};
 
 /// Frames of one link that go into the engine as one event, at most.
 const FRAMES_AT_ONCE: usize = 256;
@@ -42,7 +42,7 @@ const CALLS_WAITING: usize = 64;
 /// Notices that a slow subscriber may be behind.
 const NOTICES_KEPT: usize = 4096;
 /// The timer is looked at again at least this often, since clocks jump and machines sleep.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// When the engine could not handle the timer, it is tried again after this.
 const TIMER_AGAIN: Span = Span::seconds(5);
 /// How long links may take to say goodbye.
@@ -175,11 +175,14 @@ fn with_pin_apart(request: Request) -> Result<Request, Problem> {
     let Request::Register(mut register) = request else {
         return Ok(request);
     };
-    let url: RelayUrl = register.relay.parse().map_err(url_problem)?;
+    let url: RelayUrl = register
+        .relay
+        .parse()
+        .map_err(|error| url_problem(&error))?;
     let url = match &register.pin {
         Some(pin) => url
             .pinned(pin.parse().map_err(|_| Problem::PinMalformed)?)
-            .map_err(url_problem)?,
+            .map_err(|error| url_problem(&error))?,
         None => url,
     };
     register.pin = url.pin().map(ToString::to_string);
@@ -187,8 +190,8 @@ fn with_pin_apart(request: Request) -> Result<Request, Problem> {
     Ok(Request::Register(register))
 }
 
-fn url_problem(error: crate::link::RelayUrlMalformed) -> Problem {
-    use crate::link::RelayUrlMalformed as Malformed;
+fn url_problem(error: &RelayUrlMalformed) -> Problem {
+    use RelayUrlMalformed as Malformed;
     match error {
         Malformed::Pin(_) | Malformed::TwoPins => Problem::PinMalformed,
         Malformed::Scheme | Malformed::Path | Malformed::Host => Problem::RelayUrlMalformed,
@@ -197,11 +200,11 @@ fn url_problem(error: crate::link::RelayUrlMalformed) -> Problem {
 
 /// A relay's place as a URL that can be connected to.
 fn url_of(place: &RelayPlace) -> Result<RelayUrl, Problem> {
-    let url: RelayUrl = place.url.parse().map_err(url_problem)?;
+    let url: RelayUrl = place.url.parse().map_err(|error| url_problem(&error))?;
     match &place.pin {
         Some(pin) => url
             .pinned(pin.parse().map_err(|_| Problem::PinMalformed)?)
-            .map_err(url_problem),
+            .map_err(|error| url_problem(&error)),
         None => Ok(url),
     }
 }

@@ -278,7 +278,7 @@ async fn attach(home: Home, keys: Keys) -> Result<State, Problem> {
         if let Some(lock) = HomeLock::try_take(&home)? {
             return drive(home, keys, lock).await;
         }
-        if let Ok(stream) = socket::connect(&home.socket()).await
+        if let Ok(stream) = socket::connect(&home.socket())
             && let Ok(Ok(caller)) = timeout_at(deadline, Caller::connect(stream)).await
         {
             return Ok(State::There(Box::new(caller)));

@@ -1,5 +1,13 @@
 //! Links against a small relay-like server: TLS, pins, WebSocket, opening again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};

@@ -1,6 +1,14 @@
 //! Holds `docs/rpc.md` to the code: every method, notice and problem is there, and its
 //! examples are what the types read and write.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -9,9 +17,7 @@ use waxwing_client::{
     doctor::DoctorReport,
     rpc::{METHODS, RpcError},
 };
-use waxwing_engine::api::{
-    Account, Contact, Conversation, Entry, Notice, Request, Sent, Status,
-};
+use waxwing_engine::api::{Account, Contact, Conversation, Entry, Notice, Request, Sent, Status};
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
 const PROBLEMS: &str = include_str!("../../engine/src/api/problem.rs");
@@ -37,7 +43,7 @@ fn examples() -> BTreeMap<String, Vec<(String, Value)>> {
                     sections.entry(heading.clone()).or_default();
                 }
             }
-            (None, line) => label = line.trim_end_matches(':').to_owned(),
+            (None, line) => line.trim_end_matches(':').clone_into(&mut label),
         }
     }
     sections
@@ -45,7 +51,8 @@ fn examples() -> BTreeMap<String, Vec<(String, Value)>> {
 
 /// Whether the example reads as a `T` and is written the same again.
 fn is<T: DeserializeOwned + Serialize>(example: &Value) {
-    let read: T = serde_json::from_value(example.clone()).unwrap_or_else(|e| panic!("{e}: {example}"));
+    let read: T =
+        serde_json::from_value(example.clone()).unwrap_or_else(|e| panic!("{e}: {example}"));
     assert_eq!(&serde_json::to_value(read).unwrap(), example);
 }
 
@@ -56,8 +63,11 @@ fn is_each<T: DeserializeOwned + Serialize>(example: &Value, field: &str) {
 #[test]
 fn every_method_is_documented_with_examples_that_the_types_accept() {
     let examples = examples();
-    let documented: BTreeSet<_> =
-        examples.keys().filter(|name| !name.starts_with("Notice ")).map(String::as_str).collect();
+    let documented: BTreeSet<_> = examples
+        .keys()
+        .filter(|name| !name.starts_with("Notice "))
+        .map(String::as_str)
+        .collect();
     assert_eq!(documented, METHODS.iter().copied().collect::<BTreeSet<_>>());
     for method in METHODS {
         for (label, example) in &examples[*method] {
@@ -96,7 +106,9 @@ fn every_notice_is_documented_with_an_example() {
     let examples = examples();
     let mut seen = BTreeSet::new();
     for (heading, examples) in &examples {
-        let Some(kind) = heading.strip_prefix("Notice ") else { continue };
+        let Some(kind) = heading.strip_prefix("Notice ") else {
+            continue;
+        };
         assert!(!examples.is_empty(), "{heading}");
         for (_, example) in examples {
             assert_eq!(example["type"], kind);
@@ -128,9 +140,18 @@ fn every_notice_is_documented_with_an_example() {
 
 #[test]
 fn every_problem_is_in_the_table_and_nothing_else_is() {
-    let code = PROBLEMS.split("fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
-    let mut codes: Vec<_> =
-        code.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let code = PROBLEMS
+        .split("fn code(")
+        .nth(1)
+        .unwrap()
+        .split("\n    }\n")
+        .next()
+        .unwrap();
+    let mut codes: Vec<_> = code
+        .split("=> \"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
     codes.sort_unstable();
     assert!(codes.len() > 30);
     let table = DOCS.split("| `error.data.code` |").nth(1).unwrap();
@@ -144,6 +165,12 @@ fn every_problem_is_in_the_table_and_nothing_else_is() {
 
 #[test]
 fn the_error_example_is_one() {
-    let example = DOCS.split("## Errors").nth(1).unwrap().split("```json\n").nth(1).unwrap();
+    let example = DOCS
+        .split("## Errors")
+        .nth(1)
+        .unwrap()
+        .split("```json\n")
+        .nth(1)
+        .unwrap();
     is::<RpcError>(&serde_json::from_str(example.split("```").next().unwrap()).unwrap());
 }

@@ -17,7 +17,7 @@ use waxwing_engine::api::{
 };
 
 use crate::{
-    cli::{Done, Failure},
+    cli::{Failure, Outcome},
     text::{clock, harmless, one_line},
 };
 
@@ -82,7 +82,7 @@ impl Output {
         let (code, sentence) = match failure {
             // Whoever reads the output has had enough (`| head`).
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Done::Done.into();
+                return Outcome::Done.into();
             }
             Failure::Output(error) => (
                 "output_failed",
@@ -98,7 +98,7 @@ impl Output {
         } else {
             writeln!(out, "{} {}", styled(BAD, "error:"), one_line(&sentence))
         };
-        Done::NotDone.into()
+        Outcome::Failed.into()
     }
 }
 

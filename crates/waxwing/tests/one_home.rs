@@ -1,5 +1,13 @@
 //! Several processes on one home, and the keys of its store. No relay is needed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 mod world;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
@@ -13,7 +21,10 @@ fn a_command_asks_the_process_that_has_the_home() {
     let mut first = home.rpc();
     first.call("version", json!({}));
     let socket = home.path().join("rpc.sock");
-    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let ended = home.run(&["contacts", "--json"]);
     assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{ended:?}");
     let mut second = home.rpc();
@@ -66,7 +77,11 @@ fn many_commands_at_once_all_succeed() {
         let commands: Vec<_> = (0..12)
             .map(|_| {
                 let mut command = home.command(&["contacts", "--json"]);
-                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+                command
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap()
             })
             .collect();
         for command in commands {
@@ -85,7 +100,11 @@ fn a_home_with_a_long_path_is_served_too() {
     first.env("WAXWING_HOME", &long);
     let mut first = world::Rpc::start(first);
     first.call("version", json!({}));
-    let second = home.command(&["contacts"]).env("WAXWING_HOME", &long).output().unwrap();
+    let second = home
+        .command(&["contacts"])
+        .env("WAXWING_HOME", &long)
+        .output()
+        .unwrap();
     assert!(second.status.success());
     first.call("contacts", json!({}));
 }
@@ -151,7 +170,10 @@ fn bad_lines_cost_an_error_and_the_process_goes_on() {
     let ended = home.run_with_input(&["rpc"], &input);
     assert_eq!(ended.code, 0, "{ended:?}");
     let answers = ended.objects();
-    let codes: Vec<_> = answers.iter().map(|answer| answer["error"]["code"].as_i64()).collect();
+    let codes: Vec<_> = answers
+        .iter()
+        .map(|answer| answer["error"]["code"].as_i64())
+        .collect();
     assert_eq!(codes, [Some(-32700), Some(-32601), Some(-32602), None]);
     assert_eq!(answers[3]["result"]["registration"], "none");
 }

@@ -28,7 +28,7 @@ const ARGON2_PASSES_LIMIT: u32 = 64;
 /// The name under which the keyring shows the key.
 const KEYRING_SERVICE: &str = "waxwing";
 /// A keyring that is locked asks its owner, who may take a while.
-const KEYRING_LIMIT: Duration = Duration::from_secs(60);
+const KEYRING_LIMIT: Duration = Duration::from_mins(1);
 /// Whether there is one at all must be known sooner.
 const KEYRING_PROBE_LIMIT: Duration = Duration::from_secs(5);
 

@@ -12,7 +12,7 @@ use rand::RngExt as _;
 /// The first wait, at most.
 pub const FIRST: Duration = Duration::from_millis(500);
 /// The longest wait.
-pub const LONGEST: Duration = Duration::from_secs(60);
+pub const LONGEST: Duration = Duration::from_mins(1);
 /// A link that held for this long counts as one that works: the next wait is short again.
 pub const HELD: Duration = Duration::from_secs(30);
 

@@ -117,7 +117,7 @@ async fn answer(line: LineIn, backend: &mut impl Backend) -> Option<Value> {
 async fn answer_one(call: Value, backend: &mut impl Backend) -> Option<Value> {
     let call = match Call::read(call) {
         Ok(call) => call,
-        Err((id, error)) => return serde_json::to_value(Line::answer(id, Err(error))).ok(),
+        Err(refused) => return serde_json::to_value(refused).ok(),
     };
     let result = backend.call(&call.method, call.params).await;
     serde_json::to_value(Line::answer(call.id?, result)).ok()
@@ -130,12 +130,10 @@ struct Call {
 }
 
 impl Call {
-    fn read(call: Value) -> Result<Self, (Value, RpcError)> {
+    fn read(call: Value) -> Result<Self, Box<Line>> {
         let invalid = |id: Value, why: &str| {
-            (
-                id,
-                RpcError::new(code::INVALID_REQUEST, format!("This is no request: {why}.")),
-            )
+            let error = RpcError::new(code::INVALID_REQUEST, format!("This is no request: {why}."));
+            Box::new(Line::answer(id, Err(error)))
         };
         let Value::Object(mut fields) = call else {
             return Err(invalid(Value::Null, "it is no object"));

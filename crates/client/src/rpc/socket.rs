@@ -40,7 +40,7 @@ fn with_short_path<T>(path: &Path, with: impl FnOnce(&Path) -> io::Result<T>) ->
 }
 
 /// Connects to the process that serves the socket.
-pub async fn connect(path: &Path) -> io::Result<UnixStream> {
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let stream = with_short_path(path, |short| std::os::unix::net::UnixStream::connect(short))?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use waxwing_client::Session;
 use waxwing_engine::api::{Contact, Conversation, Request};
 
-use super::{Done, Failure};
+use super::{Failure, Outcome};
 use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::one_line,
@@ -21,7 +21,7 @@ struct Conversations {
 }
 
 /// Lists people, how they are verified, and what is unread.
-pub async fn run(session: &mut Session, output: &Output) -> Result<Done, Failure> {
+pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
     let Contacts { contacts } = session.ask(&Request::Contacts).await?;
     let Conversations { conversations } = session.ask(&Request::Conversations).await?;
     if contacts.is_empty() {
@@ -34,7 +34,7 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Done, Failure
         output.object(&json(contact, conversation))?;
         output.line(shown(contact, conversation))?;
     }
-    Ok(Done::Done)
+    Ok(Outcome::Done)
 }
 
 fn json(contact: &Contact, conversation: Option<&Conversation>) -> serde_json::Value {

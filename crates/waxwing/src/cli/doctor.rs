@@ -10,7 +10,7 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{RegistrationStage, Request, Status};
 
-use super::{Done, Failure};
+use super::{Failure, Outcome};
 use crate::output::{BAD, FAINT, GOOD, Output, WARN, styled};
 
 /// How long the login may take before it counts as missing.
@@ -18,7 +18,7 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Shows every check.
-pub async fn run(session: &mut Session, output: &Output) -> Result<Done, Failure> {
+pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
     login(session).await?;
     let report = session.call("doctor", None).await?;
     let report: DoctorReport = serde_json::from_value(report).map_err(std::io::Error::from)?;
@@ -39,9 +39,9 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Done, Failure
         output.line(format!("{mark} {name} {}", check.sentence))?;
     }
     Ok(if report.healthy {
-        Done::Done
+        Outcome::Done
     } else {
-        Done::NotDone
+        Outcome::Failed
     })
 }
 

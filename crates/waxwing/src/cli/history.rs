@@ -5,7 +5,7 @@ use serde::Deserialize;
 use waxwing_client::Session;
 use waxwing_engine::api::{self, Entry, Request, Timestamp};
 
-use super::{Done, Failure, Whose};
+use super::{Failure, Outcome, Whose};
 use crate::{
     output::{self, BOLD, FAINT, Output, styled},
     text::day,
@@ -35,7 +35,7 @@ pub(super) struct Entries {
 
 impl History {
     /// Shows the conversation, oldest first.
-    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Done, Failure> {
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         let request = Request::History(api::History {
             of: self.whose.whose,
             limit: Some(self.limit),
@@ -59,7 +59,7 @@ impl History {
         if entries.is_empty() {
             output.line("Nothing is there.")?;
         }
-        Ok(Done::Done)
+        Ok(Outcome::Done)
     }
 }
 

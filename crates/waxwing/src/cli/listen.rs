@@ -15,7 +15,7 @@ use waxwing_engine::api::{
     Message, MessageId, Notice, Problem, RegistrationStage, Request,
 };
 
-use super::{Done, Failure, history::Entries};
+use super::{Failure, Outcome, history::Entries};
 use crate::{
     output::{self, FAINT, Output, WARN, styled},
     text::one_line,
@@ -43,7 +43,7 @@ struct Conversations {
 
 impl Listen {
     /// Prints messages until enough have come or the time is up.
-    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Done, Failure> {
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         session.subscribe().await?;
         let account: Account = session.ask(&Request::Account).await?;
         if account.registration != RegistrationStage::Registered {
@@ -64,9 +64,9 @@ impl Listen {
         };
         if finished.is_none() && self.count.is_some() {
             output.aside("The time is up, and fewer messages came.");
-            return Ok(Done::NotDone);
+            return Ok(Outcome::Failed);
         }
-        Ok(Done::Done)
+        Ok(Outcome::Done)
     }
 }
 

@@ -147,24 +147,24 @@ struct Whose {
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
+pub enum Outcome {
     /// Everything was done.
     Done,
     /// What was asked for did not come about, and that was said.
-    NotDone,
+    Failed,
     /// The message is kept, to be sent later.
     Queued,
     /// By Ctrl-C.
     Interrupted,
 }
 
-impl From<Done> for ExitCode {
-    fn from(done: Done) -> Self {
-        Self::from(match done {
-            Done::Done => 0,
-            Done::NotDone => 1,
-            Done::Queued => 3,
-            Done::Interrupted => 130,
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::Queued => 3,
+            Outcome::Interrupted => 130,
         })
     }
 }
@@ -203,7 +203,7 @@ impl From<io::Error> for Failure {
 }
 
 /// Does what was asked for.
-pub async fn run(cli: Cli, output: &Output) -> Result<Done, Failure> {
+pub async fn run(cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Completions(completions) => return completions.run().map_err(Into::into),
         Command::Man(man) => return man.run().map_err(Into::into),
@@ -225,8 +225,8 @@ pub async fn run(cli: Cli, output: &Output) -> Result<Done, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let result = tokio::select! {
         result = command(cli.command, message, &mut session, output) => result,
-        _ = tokio::signal::ctrl_c() => Ok(Done::Interrupted),
-        _ = terminate.recv() => Ok(Done::Interrupted),
+        _ = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
+        _ = terminate.recv() => Ok(Outcome::Interrupted),
     };
     session.close().await;
     result
@@ -237,7 +237,7 @@ async fn command(
     message: Option<String>,
     session: &mut Session,
     output: &Output,
-) -> Result<Done, Failure> {
+) -> Result<Outcome, Failure> {
     match command {
         Command::Register(register) => register.run(session, output).await,
         Command::Send(send) => send.run(message.unwrap_or_default(), session, output).await,
@@ -247,8 +247,8 @@ async fn command(
         Command::Doctor => doctor::run(session, output).await,
         Command::Rpc => {
             stdio::run(session).await?;
-            Ok(Done::Done)
+            Ok(Outcome::Done)
         }
-        Command::Completions(_) | Command::Man(_) => Ok(Done::Done),
+        Command::Completions(_) | Command::Man(_) => Ok(Outcome::Done),
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
-use super::{Cli, Done};
+use super::{Cli, Outcome};
 
 /// `waxwing completions`.
 #[derive(Debug, Args)]
@@ -17,11 +17,11 @@ pub struct Completions {
 
 impl Completions {
     /// Prints the script.
-    pub fn run(&self) -> io::Result<Done> {
+    pub fn run(&self) -> io::Result<Outcome> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "waxwing", &mut script);
         io::stdout().lock().write_all(&script)?;
-        Ok(Done::Done)
+        Ok(Outcome::Done)
     }
 }
 
@@ -34,7 +34,7 @@ pub struct Man {
 
 impl Man {
     /// Prints the page.
-    pub fn run(&self) -> io::Result<Done> {
+    pub fn run(&self) -> io::Result<Outcome> {
         let mut all = Cli::command();
         all.build();
         let mut pages = Vec::new();
@@ -60,6 +60,6 @@ impl Man {
                 .exit();
         }
         io::stdout().lock().write_all(&pages)?;
-        Ok(Done::Done)
+        Ok(Outcome::Done)
     }
 }

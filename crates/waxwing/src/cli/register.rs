@@ -17,14 +17,14 @@ use waxwing_engine::api::{
     RegistrationStage, Request, Status, SubmitCode,
 };
 
-use super::{Done, Failure, send::lasts};
+use super::{Failure, Outcome, send::lasts};
 use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, one_line},
 };
 
 /// How long the relay may take for one step.
-const STEP_LIMIT: Duration = Duration::from_secs(60);
+const STEP_LIMIT: Duration = Duration::from_mins(1);
 /// How long the first login may take before we stop waiting for it.
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(20);
@@ -54,7 +54,7 @@ pub struct Register {
 
 impl Register {
     /// Asks for a code, gives it, and waits until the account is there.
-    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Done, Failure> {
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         session.subscribe().await?;
         let account: Account = session.ask(&Request::Account).await?;
         let asked = account.registration == RegistrationStage::CodeSent
@@ -71,7 +71,7 @@ impl Register {
             styled(GOOD, "✓"),
             styled(BOLD, one_line(&registered.address)),
         ))?;
-        Ok(Done::Done)
+        Ok(Outcome::Done)
     }
 
     async fn ask_for_code(&self, session: &mut Session, output: &Output) -> Result<(), Failure> {
@@ -218,10 +218,9 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
         let mut text = String::new();
         for (column, word) in line.iter().enumerate() {
             let number = styled(FAINT, format!("{:>2}", row * 4 + column + 1));
-            text.push_str(&format!(
-                "{number} {}  ",
-                styled(BOLD, format!("{word:<10}"))
-            ));
+            text.push_str(&number);
+            text.push(' ');
+            text.push_str(&styled(BOLD, format!("{word:<12}")));
         }
         output.line(text.trim_end())?;
     }

@@ -16,7 +16,7 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::limits;
 
-use super::{Done, Failure, Whose};
+use super::{Failure, Outcome, Whose};
 use crate::output::{Output, WARN, styled, ticks};
 
 /// `waxwing send`.
@@ -73,7 +73,7 @@ impl Send {
         text: String,
         session: &mut Session,
         output: &Output,
-    ) -> Result<Done, Failure> {
+    ) -> Result<Outcome, Failure> {
         session.subscribe().await?;
         let request = Request::Send(api::SendText {
             to: self.whose.whose,
@@ -103,7 +103,7 @@ impl Send {
             }),
             MessageState::Queued if self.queue => {
                 output.line("Queued.")?;
-                Ok(Done::Done)
+                Ok(Outcome::Done)
             }
             MessageState::Queued => {
                 output.line(styled(
@@ -114,11 +114,11 @@ impl Send {
                 if let Some(reason) = reason {
                     output.aside(reason.sentence);
                 }
-                Ok(Done::Queued)
+                Ok(Outcome::Queued)
             }
             state => {
                 output.line(format!("Sent {}", ticks(state)))?;
-                Ok(Done::Done)
+                Ok(Outcome::Done)
             }
         }
     }

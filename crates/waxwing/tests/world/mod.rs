@@ -2,7 +2,7 @@
 //!
 //! **Always.** Every wait has an end and is for an event; processes end with their test.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::needless_pass_by_value)]
 
 pub mod relay;
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// For everything that should come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A home folder of one person's device.
 pub struct Home {
@@ -32,13 +32,19 @@ impl Home {
     pub fn new(address: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let variables = vec![("WAXWING_KEY_STORE".to_owned(), "file".to_owned())];
-        Self { folder, address: address.to_owned(), variables }
+        Self {
+            folder,
+            address: address.to_owned(),
+            variables,
+        }
     }
 
     pub fn with_variables(variables: &[(&str, &str)]) -> Self {
         let mut home = Self::new("alice@example.org");
-        home.variables =
-            variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        home.variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         home
     }
 
@@ -85,7 +91,10 @@ impl Home {
         let ended = self.run(&["history", with, "--limit", "1000", "--json"]);
         assert_eq!(ended.code, 0, "{ended:?}");
         let entries = ended.objects();
-        entries.iter().filter_map(|entry| entry["text"].as_str().map(str::to_owned)).collect()
+        entries
+            .iter()
+            .filter_map(|entry| entry["text"].as_str().map(str::to_owned))
+            .collect()
     }
 }
 
@@ -109,7 +118,10 @@ impl From<Output> for Ended {
 
 impl Ended {
     pub fn objects(&self) -> Vec<Value> {
-        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// That it failed, with a sentence in which `part` stands.
@@ -153,7 +165,13 @@ impl Rpc {
             .unwrap();
         let input = child.stdin.take();
         let lines = lines(child.stdout.take().unwrap());
-        Self { child, input, lines, notices: VecDeque::new(), id: 0 }
+        Self {
+            child,
+            input,
+            lines,
+            notices: VecDeque::new(),
+            id: 0,
+        }
     }
 
     fn line(&mut self, deadline: Instant) -> Option<Value> {
@@ -231,7 +249,9 @@ pub fn is_in_files(folder: &Path, text: &str) -> bool {
             is_in_files(&path, text)
         } else {
             let bytes = std::fs::read(path).unwrap_or_default();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+            bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
         }
     })
 }

@@ -39,7 +39,11 @@ fn program() -> &'static PathBuf {
 impl Relay {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut relay = Self { folder, child: None, url: String::new() };
+        let mut relay = Self {
+            folder,
+            child: None,
+            url: String::new(),
+        };
         relay.run("127.0.0.1:0");
         relay
     }
@@ -58,7 +62,9 @@ impl Relay {
         let said = lines(child.stdout.take().unwrap());
         self.child = Some(child);
         self.url = loop {
-            let line = said.recv_timeout(PATIENCE).expect("the relay did not start");
+            let line = said
+                .recv_timeout(PATIENCE)
+                .expect("the relay did not start");
             if let Some(url) = line.strip_prefix("listening ") {
                 break url.to_owned();
             }
@@ -95,7 +101,10 @@ impl Relay {
         let before = self.url.clone();
         let place = self.place();
         self.run(&place);
-        assert_eq!(self.url, before, "the relay is another one after its restart");
+        assert_eq!(
+            self.url, before,
+            "the relay is another one after its restart"
+        );
     }
 
     fn mails_to(&self, address: &str) -> Vec<String> {
@@ -106,7 +115,9 @@ impl Relay {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
         paths.sort();
         let mails = paths.iter().map(|path| fs::read_to_string(path).unwrap());
-        mails.filter(|mail| mail.contains(&format!("To: {address}"))).collect()
+        mails
+            .filter(|mail| mail.contains(&format!("To: {address}")))
+            .collect()
     }
 
     /// The code in the newest mail to an address, when there are `count` of them.
@@ -147,7 +158,11 @@ impl Relay {
             .unwrap();
         let code = self.code(&home.address, before + 1);
         // It may have ended already.
-        let _ = child.stdin.take().unwrap().write_all(answer(&code).as_bytes());
+        let _ = child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(answer(&code).as_bytes());
         child.wait_with_output().unwrap().into()
     }
 
@@ -174,7 +189,10 @@ fn code_in(mail: &str) -> String {
     let body = mail.split_once("\r\n\r\n").map_or(mail, |(_, body)| body);
     for line in body.lines() {
         let digits: String = line.chars().filter(char::is_ascii_digit).collect();
-        let plain = line.trim().chars().all(|c| c.is_ascii_digit() || c == ' ' || c == '-');
+        let plain = line
+            .trim()
+            .chars()
+            .all(|c| c.is_ascii_digit() || c == ' ' || c == '-');
         if digits.len() == 8 && plain {
             return digits;
         }

@@ -1,0 +1,443 @@
+//! Two people, their real clients and a real relay.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+mod world;
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use world::{Ended, Home, PATIENCE, Rpc, is_in_files, lines, relay::Relay};
+
+#[track_caller]
+fn send(from: &Home, to: &Home, text: &str) {
+    let ended = from.run(&["send", &to.address, text]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[track_caller]
+fn listen(home: &Home, count: usize) -> Vec<Value> {
+    let count = count.to_string();
+    let ended = home.run(&["listen", "--json", "--count", &count, "--timeout", "60"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let mut objects = ended.objects();
+    objects.retain(|object| object["type"] == "message");
+    objects
+}
+
+fn texts(messages: &[Value]) -> Vec<&str> {
+    messages
+        .iter()
+        .map(|message| message["text"].as_str().unwrap())
+        .collect()
+}
+
+/// Asks until a condition holds.
+#[track_caller]
+fn until(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not come about");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn two_people_register_and_talk_both_ways() {
+    let relay = Relay::start();
+    let alice = Home::new("alice@example.org");
+    let registered = relay.register(&alice).objects();
+    assert_eq!(registered[0]["type"], "registered");
+    assert_eq!(registered[0]["address"], "alice@example.org");
+    assert!(
+        registered[0]["recovery_words"]
+            .as_str()
+            .unwrap()
+            .split_whitespace()
+            .count()
+            >= 12
+    );
+    let bob = relay.person("bob");
+
+    send(&alice, &bob, "Hello Bob, the canary sings");
+    let first = listen(&bob, 1);
+    assert_eq!(first[0]["text"], "Hello Bob, the canary sings");
+    assert_eq!(first[0]["from"], "alice@example.org");
+    assert_eq!(first[0]["from_verified"], true);
+    assert_eq!(first[0]["channel"], "waxwing");
+
+    let answered = bob.run_with_input(&["send", &alice.address], b"Hello Alice\nsecond line\n");
+    assert_eq!(answered.code, 0, "{answered:?}");
+    assert_eq!(texts(&listen(&alice, 1)), ["Hello Alice\nsecond line"]);
+
+    for home in [&alice, &bob] {
+        let with = if home.address == alice.address {
+            &bob
+        } else {
+            &alice
+        };
+        let both = ["Hello Bob, the canary sings", "Hello Alice\nsecond line"];
+        assert_eq!(home.texts(&with.address), both);
+        let contacts = home.run(&["contacts", "--json"]).objects();
+        assert_eq!(contacts.len(), 1);
+        assert_eq!(contacts[0]["address"], with.address.as_str());
+        assert_eq!(contacts[0]["verified"], true);
+        let doctor = home.run(&["doctor", "--json"]);
+        assert_eq!(doctor.code, 0, "{doctor:?}");
+        let checks = doctor.objects();
+        let tls = checks.iter().find(|check| check["check"] == "tls").unwrap();
+        assert!(tls["sentence"].as_str().unwrap().contains("X25519MLKEM768"));
+    }
+    let numbers = [&alice, &bob].map(|home| {
+        home.run(&["contacts", "--json"]).objects()[0]["safety_number"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    });
+    assert_eq!(
+        numbers[0], numbers[1],
+        "the two see different safety numbers"
+    );
+    let words = registered[0]["recovery_words"].as_str().unwrap();
+    let account = alice.rpc().call("account", json!({}));
+    assert!(
+        account.get("recovery_words").is_none(),
+        "the recovery words were kept"
+    );
+    for text in ["the canary sings", "second line", words] {
+        assert!(!is_in_files(&relay.data(), text));
+        assert!(!is_in_files(&alice.path(), text));
+    }
+}
+
+#[test]
+fn the_human_output_shows_who_wrote_and_how_far_it_got() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    send(&alice, &bob, "steer \u{1b}[31mthis");
+    let heard = bob.run(&["listen", "--count", "1", "--timeout", "60"]);
+    assert_eq!(heard.code, 0, "{heard:?}");
+    assert!(
+        heard
+            .out
+            .contains("alice@example.org ✓: steer \u{fffd}[31mthis"),
+        "{heard:?}"
+    );
+    let mut listening = alice.rpc();
+    listening.call("subscribe", json!({}));
+    until(|| alice.run(&["history", &bob.address]).out.contains("✓✓"));
+    let shown = alice.run(&["contacts"]).out;
+    assert!(
+        shown.contains("bob@example.org") && shown.contains("verified"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_message_that_was_listened_to_is_not_shown_again() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    send(&alice, &bob, "one");
+    send(&alice, &bob, "two");
+    assert_eq!(texts(&listen(&bob, 1)), ["one"]);
+    assert_eq!(texts(&listen(&bob, 1)), ["two"]);
+    let ended = bob.run(&["listen", "--count", "1", "--timeout", "1"]);
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
+}
+
+#[test]
+fn sending_and_listening_on_one_home_at_the_same_time() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let mut listening = alice
+        .command(&["listen", "--json", "--count", "2"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let heard = lines(listening.stdout.take().unwrap());
+    for round in ["one", "two"] {
+        send(&alice, &bob, &format!("ping {round}"));
+        assert_eq!(texts(&listen(&bob, 1)), [format!("ping {round}")]);
+        send(&bob, &alice, &format!("pong {round}"));
+        loop {
+            let line: Value = serde_json::from_str(&heard.recv_timeout(PATIENCE).unwrap()).unwrap();
+            if line["type"] == "message" {
+                assert_eq!(line["text"], format!("pong {round}"));
+                break;
+            }
+        }
+    }
+    assert!(listening.wait().unwrap().success());
+}
+
+#[test]
+fn a_wrong_pin_or_none_is_refused_before_anything_is_sent() {
+    let relay = Relay::start();
+    let alice = Home::new("alice@example.org");
+    let wrong = "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let url = relay.bare_url();
+    let ended = alice.run(&["register", &alice.address, "--relay", &url, "--pin", wrong]);
+    ended.failed_with("not the relay that was pinned");
+    let ended = alice.run(&["register", &alice.address, "--relay", &url]);
+    let pin = relay.url.split('#').nth(1).unwrap();
+    ended.failed_with(pin);
+    ended.failed_with("--pin");
+    // With the right one it works, in the same home.
+    let ended = relay.register_with(&alice, &relay.url, |code| format!("{code}\n"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+/// A code that is not `code`.
+fn another(code: &str) -> String {
+    let last = code.chars().last().unwrap();
+    let other = if last == '0' { '1' } else { '0' };
+    format!("{}{other}", &code[..code.len() - 1])
+}
+
+#[test]
+fn a_wrong_code_can_be_corrected() {
+    let relay = Relay::start();
+    let alice = Home::new("alice@example.org");
+    let ended = relay.register_with(&alice, &relay.url, |code| {
+        format!("{}\n{code}\n", another(code))
+    });
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn after_five_wrong_codes_the_right_one_is_refused_too() {
+    let relay = Relay::start();
+    let alice = Home::new("alice@example.org");
+    let mut right = String::new();
+    let ended = relay.register_with(&alice, &relay.url, |code| {
+        code.clone_into(&mut right);
+        format!("{}\n", another(code)).repeat(4)
+    });
+    ended.failed_with("\"code_wrong\"");
+    ended.failed_with("1 try is left");
+    let give = |code: &str| {
+        alice.run(&[
+            "register",
+            &alice.address,
+            "--relay",
+            &relay.url,
+            "--code",
+            code,
+        ])
+    };
+    let fifth = give(&another(&right));
+    assert_eq!(fifth.code, 1, "{fifth:?}");
+    let sixth = give(&right);
+    assert_eq!(sixth.code, 1, "{sixth:?}");
+    assert!(!sixth.err.contains("panicked"), "{sixth:?}");
+    let account = alice.rpc().call("account", json!({}));
+    assert_ne!(account["registration"], "registered");
+}
+
+#[test]
+fn an_unknown_recipient_fails_with_a_sentence() {
+    let relay = Relay::start();
+    let alice = relay.person("alice");
+    let ended = alice.run(&["send", "nobody@example.org", "hello"]);
+    ended.failed_with("Nobody has registered nobody@example.org");
+    let ended = alice.run(&["send", "nobody@example.org", "hello", "--json"]);
+    let error: Value = serde_json::from_str(ended.err.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (ended.code, &error["type"], &error["code"]),
+        (1, &json!("error"), &json!("recipient_unknown"))
+    );
+}
+
+#[test]
+fn a_message_of_ten_megabytes_is_refused_and_sends_nothing() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let ended = alice.run_with_input(&["send", &bob.address], &vec![b'x'; 10 << 20]);
+    ended.failed_with("10 MiB");
+    let longest = vec![b'x'; 64 << 10];
+    let ended = alice.run_with_input(&["send", &bob.address], &longest);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(
+        listen(&bob, 1)[0]["text"].as_str().unwrap().len(),
+        longest.len()
+    );
+}
+
+#[test]
+fn what_is_sent_while_the_relay_is_down_is_queued_and_arrives_once_it_is_back() {
+    let mut relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    send(&alice, &bob, "before");
+    relay.kill();
+    let stranger = Home::new("carol@example.org");
+    stranger
+        .run(&["register", &stranger.address, "--relay", &relay.url])
+        .failed_with("cannot be reached");
+    let doctor = alice.run(&["doctor"]);
+    assert_eq!(doctor.code, 1, "{doctor:?}");
+    assert!(doctor.out.contains("cannot be reached"), "{doctor:?}");
+    for text in ["down one", "down two"] {
+        let ended = alice.run(&["send", &bob.address, text, "--wait", "1"]);
+        assert_eq!(ended.code, 3, "{ended:?}");
+        assert!(ended.out.contains("outbox"), "{ended:?}");
+        assert!(ended.err.contains("cannot be reached"), "{ended:?}");
+    }
+    let queued = alice.run(&["send", &bob.address, "down three", "--queue"]);
+    assert_eq!(queued.code, 0, "{queued:?}");
+    relay.restart();
+    send(&alice, &bob, "after");
+    let all = ["before", "down one", "down two", "down three", "after"];
+    assert_eq!(texts(&listen(&bob, all.len())), all);
+    assert_eq!(alice.texts(&bob.address), all);
+}
+
+/// Numbered texts, each of which must arrive once and in order.
+fn numbered(from: usize, to: usize) -> Vec<String> {
+    (from..to)
+        .map(|number| format!("message {number}"))
+        .collect()
+}
+
+#[test]
+fn a_relay_that_is_killed_under_load_loses_and_doubles_nothing() {
+    const ROUNDS: usize = 4;
+    const EACH: usize = 60;
+    let mut relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let (mut from, mut to) = (alice.rpc(), bob.rpc());
+    for rpc in [&mut from, &mut to] {
+        rpc.call("subscribe", json!({}));
+    }
+    let accepted =
+        |notice: &Value| notice["type"] == "message_state" && notice["state"] == "accepted";
+    for round in 0..ROUNDS {
+        for text in numbered(round * EACH, (round + 1) * EACH) {
+            from.call("send", json!({"to": bob.address, "text": text}));
+        }
+        // Somewhere in the middle of the round.
+        for _ in 0..(round * 13 + 5) {
+            from.notice(accepted);
+        }
+        relay.kill();
+        relay.restart();
+    }
+    let all = numbered(0, ROUNDS * EACH);
+    for text in &all {
+        let message = to.notice(|notice| notice["type"] == "message");
+        assert_eq!(message["text"], text.as_str());
+    }
+    until(|| from.call("status", json!({}))["outbox"] == 0);
+    assert_eq!((from.end(), to.end()), (0, 0));
+    assert_eq!(bob.texts(&alice.address), all);
+    assert_eq!(alice.texts(&bob.address), all);
+}
+
+#[test]
+fn clients_that_are_killed_under_load_lose_and_double_nothing() {
+    const ROUNDS: usize = 6;
+    const EACH: usize = 25;
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let mut to = bob.rpc();
+    to.call("subscribe", json!({}));
+    for round in 0..ROUNDS {
+        let mut from = alice.rpc();
+        from.call("subscribe", json!({}));
+        for text in numbered(round * EACH, (round + 1) * EACH) {
+            from.call("send", json!({"to": bob.address, "text": text}));
+        }
+        // Killed while they leave and arrive: each round at another point.
+        match round % 3 {
+            0 => {}
+            1 => drop(from.notice(|notice| notice["state"] == "accepted")),
+            _ => drop(to.notice(|notice| notice["type"] == "message")),
+        }
+        from.kill();
+        to.kill();
+        to = bob.rpc();
+        to.call("subscribe", json!({}));
+    }
+    let all = numbered(0, ROUNDS * EACH);
+    let mut from = alice.rpc();
+    until(|| from.call("status", json!({}))["outbox"] == 0);
+    until(|| arrived(&mut to, &alice) >= all.len());
+    assert_eq!((from.end(), to.end()), (0, 0));
+    assert_eq!(alice.texts(&bob.address), all);
+    assert_eq!(bob.texts(&alice.address), all);
+}
+
+fn arrived(rpc: &mut Rpc, from: &Home) -> usize {
+    let history = rpc
+        .try_call("history", json!({"of": from.address, "limit": 1000}))
+        .unwrap();
+    history["result"]["entries"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn both_start_at_once_and_end_up_in_one_conversation() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let (mut a, mut b) = (alice.rpc(), bob.rpc());
+    for rpc in [&mut a, &mut b] {
+        rpc.call("subscribe", json!({}));
+    }
+    a.call("send", json!({"to": bob.address, "text": "from alice"}));
+    b.call("send", json!({"to": alice.address, "text": "from bob"}));
+    a.notice(|notice| notice["text"] == "from bob");
+    b.notice(|notice| notice["text"] == "from alice");
+    a.call("send", json!({"to": bob.address, "text": "again"}));
+    b.notice(|notice| notice["text"] == "again");
+    for rpc in [&mut a, &mut b] {
+        let conversations = rpc.call("conversations", json!({}));
+        assert_eq!(conversations["conversations"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn an_interrupted_listener_ends_and_the_home_is_free_again() {
+    let relay = Relay::start();
+    let alice = relay.person("alice");
+    let mut listening = alice
+        .command(&["listen"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = lines(listening.stderr.take().unwrap());
+    assert!(said.recv_timeout(PATIENCE).unwrap().contains("Connected"));
+    let interrupted = std::process::Command::new("kill")
+        .args(["-INT", &listening.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupted.success());
+    assert_eq!(listening.wait().unwrap().code(), Some(130));
+    assert!(!alice.path().join("rpc.sock").exists());
+}
+
+#[test]
+fn a_registration_is_finished_by_a_later_command_with_the_code() {
+    let relay = Relay::start();
+    let alice = Home::new("alice@example.org");
+    let ended: Ended = alice.run(&["register", &alice.address, "--relay", &relay.url]);
+    ended.failed_with("--code");
+    let code = relay.code(&alice.address, 1);
+    let ended = alice.run(&[
+        "register",
+        &alice.address,
+        "--relay",
+        &relay.url,
+        "--code",
+        &code,
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("Recovery words"), "{ended:?}");
+}
