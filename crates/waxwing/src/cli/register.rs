@@ -25,6 +25,8 @@ use crate::{
 
 /// How long the relay may take for one step.
 const STEP_LIMIT: Duration = Duration::from_mins(1);
+/// When nothing is told for this long, we look how things are.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// How long the first login may take before we stop waiting for it.
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(20);
@@ -144,21 +146,23 @@ async fn stage(
 ) -> Result<RegistrationChanged, Failure> {
     let waiting = async {
         loop {
-            let Ok(notice) = serde_json::from_value(session.notice().await) else {
-                continue;
+            let Ok(notice) = timeout(LOOK_AFTER, session.notice()).await else {
+                // A process that has known for long that the relay is away says nothing new.
+                let status: Status = session.ask(&Request::Status).await?;
+                match status.problems.into_iter().find(hopeless) {
+                    Some(problem) => return Err(problem.into()),
+                    None => continue,
+                }
             };
-            match notice {
-                Notice::Registration(changed) => match changed.problem {
-                    Some(problem) => return Err(problem),
+            match serde_json::from_value(notice) {
+                Ok(Notice::Registration(changed)) => match changed.problem {
+                    Some(problem) => return Err(problem.into()),
                     None if changed.stage == wanted => return Ok(changed),
                     None => {}
                 },
-                Notice::Connection(changed) if changed.connection == Connection::Offline => {
-                    match changed.problem {
-                        Some(problem) if lasts(&problem) || is_down(&problem) => {
-                            return Err(problem);
-                        }
-                        _ => {}
+                Ok(Notice::Connection(changed)) if changed.connection == Connection::Offline => {
+                    if let Some(problem) = changed.problem.filter(hopeless) {
+                        return Err(problem.into());
                     }
                 }
                 _ => {}
@@ -166,7 +170,7 @@ async fn stage(
         }
     };
     match timeout(STEP_LIMIT, waiting).await {
-        Ok(result) => result.map_err(Into::into),
+        Ok(result) => result,
         Err(_) => Err(Problem::RelayDown {
             detail: "it does not answer".into(),
         }
@@ -174,8 +178,9 @@ async fn stage(
     }
 }
 
-fn is_down(problem: &ProblemReport) -> bool {
-    problem.code == "relay_down"
+/// Whether a person should be told instead of waiting.
+fn hopeless(problem: &ProblemReport) -> bool {
+    lasts(problem) || problem.code == "relay_down"
 }
 
 /// One line: from the terminal, or from standard input. `None` at its end.

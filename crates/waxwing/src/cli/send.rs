@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use waxwing_client::Session;
 use waxwing_engine::api::{
     self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, Sent,
+    Status,
 };
 use waxwing_protocol::limits;
 
@@ -86,6 +87,10 @@ impl Send {
             let deadline = Instant::now() + Duration::from_secs(self.wait);
             // The time being up is one of the answers.
             let _ = timeout_at(deadline, accepted(session, &mut sent, &mut reason)).await;
+            if sent.state == MessageState::Queued && reason.is_none() {
+                let status: Status = session.ask(&Request::Status).await?;
+                reason = status.problems.into_iter().next();
+            }
         }
         output.object(&serde_json::json!({
             "type": "sent",
