@@ -74,7 +74,12 @@ pub(crate) fn join(
 fn parse(path: &Path, text: &str) -> Result<Choices, ConfigurationError> {
     toml::from_str(text).map_err(|error| {
         let before = error.span().map_or(0, |span| span.start);
-        let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
+        let line = text
+            .bytes()
+            .take(before)
+            .filter(|byte| *byte == b'\n')
+            .count()
+            + 1;
         ConfigurationError::Parse {
             path: path.to_owned(),
             line,
@@ -139,7 +144,10 @@ mod tests {
         let error = join(Choices::default(), Some(file.path()))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("line 2") && error.contains("smpt"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("smpt"),
+            "{error}"
+        );
         assert!(!error.contains("hunter2"), "{error}");
     }
 

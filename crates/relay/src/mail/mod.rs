@@ -341,7 +341,7 @@ mod tests {
                 if stream.read_line(&mut heard).await.unwrap() == 0 {
                     return heard;
                 }
-                let line = &heard[start..];
+                let line = heard.get(start..).unwrap();
                 let answer = match line.get(..4).unwrap_or_default() {
                     _ if in_data && line != ".\r\n" => continue,
                     _ if in_data => {

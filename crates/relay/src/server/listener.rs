@@ -37,7 +37,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a request's headers.
 const HEADERS: Duration = Duration::from_secs(10);
 /// For all of a connection that is no link.
-const REQUESTS: Duration = Duration::from_secs(60);
+const REQUESTS: Duration = Duration::from_mins(1);
 /// Bytes of a request's headers.
 const HEADER_BYTES: usize = 8 << 10;
 /// Headers of a request.

@@ -25,7 +25,7 @@ use super::http::{page, text};
 /// Readers at one time.
 const READERS: usize = 16;
 /// A reader's whole connection.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Prometheus's text format 0.0.4, as it is written.
 #[derive(Default)]

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_reader_that_is_too_slow_loses_its_link_and_the_memory_is_freed() {
         let outgoing = Outgoing::default();
-        for _ in 0..QUEUE_BYTES / 100_000 + 1 {
+        for _ in 0..=QUEUE_BYTES / 100_000 {
             outgoing.push(frame(100_000));
         }
         assert_eq!(next(&outgoing), Poll::Ready(Next::End(Ending::Drop)));

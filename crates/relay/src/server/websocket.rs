@@ -485,7 +485,7 @@ mod tests {
         let announced = [0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0];
         let (_, error) = receive(&[&announced]);
         assert!(matches!(error, WebSocketError::TooLarge));
-        let mut in_parts = frame(2, false, &[0; LIMIT]);
+        let mut in_parts = frame(2, false, &vec![0; LIMIT]);
         in_parts.extend(frame(0, true, b"x"));
         let (_, error) = receive(&[&in_parts]);
         assert!(matches!(error, WebSocketError::TooLarge));
@@ -497,14 +497,14 @@ mod tests {
             let (mut client, server) = duplex(1 << 20);
             let mut socket = WebSocket::new(server, &[], LIMIT);
             client
-                .write_all(&frame(2, true, &[7; 90_000]))
+                .write_all(&frame(2, true, &vec![7; 90_000]))
                 .await
                 .unwrap();
             let mut messages = Vec::new();
             poll_fn(|context| socket.poll_receive(context, &mut messages))
                 .await
                 .unwrap();
-            socket.queue_message(90_000, |out| out.extend_from_slice(&[7; 90_000]));
+            socket.queue_message(90_000, |out| out.resize(out.len() + 90_000, 7));
             poll_fn(|context| socket.poll_send(context)).await.unwrap();
             let kept = socket.arrived.capacity() + socket.unsent.capacity();
             assert_eq!(kept, 0);

@@ -32,7 +32,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A relay of this process, with its data directory.
 pub struct TestRelay {
     pub server: Server<MemoryStore>,
-    pub store: MemoryStore,
     pub dir: tempfile::TempDir,
     pub pin: Pin,
 }
@@ -48,14 +47,12 @@ impl TestRelay {
         let identity = Identity::open_or_create(&data).unwrap();
         let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
         change(&mut settings, dir.path());
-        let store = MemoryStore::new();
-        let server = Server::start(settings, &identity, Arc::new(store.clone()))
+        let server = Server::start(settings, &identity, Arc::new(MemoryStore::new()))
             .await
             .unwrap();
         Self {
             pin: identity.pin(),
             server,
-            store,
             dir,
         }
     }
