@@ -142,3 +142,82 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Caller<R, W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf, WriteHalf};
+
+    use super::*;
+
+    type Near = Caller<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
+    async fn greeted() -> (Near, DuplexStream) {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        write(&mut far, &Line::notification(HELLO, json!({}))).await;
+        let (reader, writer) = tokio::io::split(near);
+        (Caller::greeted(reader, writer).await.unwrap(), far)
+    }
+
+    async fn write(far: &mut DuplexStream, line: &Line) {
+        let mut bytes = serde_json::to_vec(line).unwrap();
+        bytes.push(b'\n');
+        far.write_all(&bytes).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_does_not_greet_is_not_called() {
+        for line in [
+            "",
+            "{\"jsonrpc\":\"2.0\",\"method\":\"other\"}\n",
+            "not json\n",
+        ] {
+            let (near, mut far) = tokio::io::duplex(1024);
+            far.write_all(line.as_bytes()).await.unwrap();
+            drop(far);
+            let (reader, writer) = tokio::io::split(near);
+            assert!(Caller::greeted(reader, writer).await.is_err(), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn notices_that_come_before_an_answer_are_kept_in_order() {
+        let (mut caller, mut far) = greeted().await;
+        write(&mut far, &Line::notification(NOTICE, json!(1))).await;
+        write(&mut far, &Line::notification("unknown", json!(0))).await;
+        write(&mut far, &Line::notification(NOTICE, json!(2))).await;
+        write(&mut far, &Line::answer(json!(1), Ok(json!("done")))).await;
+        let result = caller.call("history", None).await.unwrap();
+        assert_eq!(result, Ok(json!("done")));
+        assert_eq!(caller.notice().await, Some(json!(1)));
+        assert_eq!(caller.notice().await, Some(json!(2)));
+    }
+
+    #[tokio::test]
+    async fn after_closing_nothing_is_called_and_what_was_on_its_way_is_answered() {
+        let (mut caller, mut far) = greeted().await;
+        write(&mut far, &Line::notification(CLOSING, json!({}))).await;
+        write(&mut far, &Line::answer(json!(1), Ok(json!("done")))).await;
+        assert_eq!(caller.call("send", None).await.unwrap(), Ok(json!("done")));
+        assert!(matches!(
+            caller.call("send", None).await,
+            Err(CallerError::NotCalled)
+        ));
+        assert_eq!(caller.notice().await, None);
+        drop(caller);
+        let mut written = String::new();
+        far.read_to_string(&mut written).await.unwrap();
+        assert_eq!(
+            written.matches("\"send\"").count(),
+            1,
+            "it was called twice"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ends_before_it_answers_leaves_it_open_what_happened() {
+        let (mut caller, far) = greeted().await;
+        let (result, ()) = tokio::join!(caller.call("send", None), async { drop(far) });
+        assert!(matches!(result, Err(CallerError::NotAnswered)));
+    }
+}
