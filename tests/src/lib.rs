@@ -1,0 +1,55 @@
+//! Engines and a relay in one simulated world.
+//!
+//! [`World`] drives any number of [`Engine`](waxwing_engine::Engine)s against a
+//! [`RelayPort`] in virtual time: every delay, cut and crash comes from one seed, so
+//! that a failing run can be run again. [`ReferenceRelay`] is the shortest relay that
+//! keeps the protocol; a test bends it through [`ReferenceRelay::bend`].
+//!
+//! **Elsewhere**: the tests themselves are in `tests/`.
+//!
+//! **Always**: frames travel encoded, in order within one link and never after it was
+//! cut; nothing reads a real clock.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness fails loudly where it stands"
+)]
+
+mod reference;
+mod world;
+
+pub use reference::{Bend, ReferenceRelay};
+pub use world::{Person, PersonId, World, WorldOptions};
+
+use rand_core::CryptoRng;
+use waxwing_protocol::{Exporter, pb, time::Time};
+
+/// A connection of one link, numbered by the world; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// What a relay does.
+#[derive(Debug)]
+pub enum RelayEffect {
+    /// Sends a frame.
+    Send(LinkId, pb::RelayFrame),
+    /// Closes a link.
+    Close(LinkId),
+    /// Mails a code to an address (canonical form).
+    Code(String, String),
+}
+
+/// A relay as the world sees it.
+pub trait RelayPort {
+    /// A link was opened.
+    fn opened(&mut self, now: Time, rng: &mut dyn CryptoRng, link: LinkId, exporter: Exporter);
+    /// A link is no more.
+    fn closed(&mut self, now: Time, link: LinkId);
+    /// A frame came.
+    fn frame(&mut self, now: Time, rng: &mut dyn CryptoRng, link: LinkId, frame: pb::ClientFrame);
+    /// What it does, until there is nothing.
+    fn poll_effect(&mut self) -> Option<RelayEffect>;
+}

@@ -1,0 +1,488 @@
+//! People, their links, and time.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
+
+use bytes::Bytes;
+use prost::Message as _;
+use rand::RngExt as _;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use waxwing_engine::{
+    Config, Effect, Engine, Event, EventRefused, LinkKind,
+    api::{
+        Entry, History, Message, MessageId, MessageState, Notice, Register, RegistrationStage,
+        Request, Response, SendText, Status, SubmitCode,
+    },
+    store::{Store, StoreKey},
+};
+use waxwing_protocol::{
+    frame,
+    time::{Span, Time},
+};
+
+use crate::{LinkId, RelayEffect, RelayPort};
+
+/// Somebody in the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PersonId(pub usize);
+
+/// What a world is like.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldOptions {
+    /// A frame takes at least this long.
+    pub delay_min: Span,
+    /// And at most this long.
+    pub delay_max: Span,
+    /// A link that closed is opened again after this long.
+    pub reconnect: Span,
+    /// Stores are files, so that they can be copied and set back.
+    pub stores_on_disk: bool,
+}
+
+impl Default for WorldOptions {
+    fn default() -> Self {
+        Self {
+            delay_min: Span(5),
+            delay_max: Span(50),
+            reconnect: Span(500),
+            stores_on_disk: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct LinkOf {
+    wanted: bool,
+    /// The connection that is open, or being opened.
+    connection: Option<LinkId>,
+}
+
+/// Somebody, with their engine and what it told them.
+pub struct Person {
+    /// Their address.
+    pub address: String,
+    /// `None` while it is not running.
+    pub engine: Option<Engine>,
+    /// Everything it told, in order.
+    pub notices: Vec<Notice>,
+    /// Whether they have a network.
+    pub online: bool,
+    resting: Option<Store>,
+    timer: Option<Time>,
+    links: [LinkOf; 2],
+}
+
+struct Connection {
+    person: PersonId,
+    kind: LinkKind,
+    open: bool,
+    last_up: Time,
+    last_down: Time,
+}
+
+enum Happening {
+    Open(LinkId),
+    Up(LinkId, Bytes),
+    Down(LinkId, Bytes),
+    Timer(PersonId, Time),
+}
+
+/// The world.
+pub struct World<R> {
+    /// The relay.
+    pub relay: R,
+    /// The time.
+    pub now: Time,
+    /// Where all chance comes from.
+    pub rng: ChaCha20Rng,
+    /// The newest code that was sent to an address.
+    pub codes: HashMap<String, String>,
+    people: Vec<Person>,
+    connections: BTreeMap<LinkId, Connection>,
+    happenings: BTreeMap<(Time, u64), Happening>,
+    happened: u64,
+    next_link: u64,
+    options: WorldOptions,
+    directory: Option<tempfile::TempDir>,
+}
+
+const fn index(kind: LinkKind) -> usize {
+    match kind {
+        LinkKind::Mailbox => 0,
+        LinkKind::Posting => 1,
+    }
+}
+
+impl<R: RelayPort> World<R> {
+    /// A world with this relay and nobody in it.
+    pub fn new(seed: u64, relay: R, options: WorldOptions) -> Self {
+        Self {
+            relay,
+            now: Time(1_795_550_400_000),
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            codes: HashMap::new(),
+            people: Vec::new(),
+            connections: BTreeMap::new(),
+            happenings: BTreeMap::new(),
+            happened: 0,
+            next_link: 0,
+            options,
+            directory: options.stores_on_disk.then(|| tempfile::tempdir().unwrap()),
+        }
+    }
+
+    /// Somebody with this address, not registered.
+    pub fn add(&mut self, address: &str) -> PersonId {
+        let id = PersonId(self.people.len());
+        let store = self.open_store(id);
+        let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
+        self.people.push(Person {
+            address: address.to_owned(),
+            engine: Some(engine),
+            notices: Vec::new(),
+            online: true,
+            resting: None,
+            timer: None,
+            links: [LinkOf::default(); 2],
+        });
+        self.drain(id);
+        id
+    }
+
+    /// Somebody with this address, registered.
+    pub fn add_registered(&mut self, address: &str) -> PersonId {
+        let id = self.add(address);
+        self.register(id);
+        id
+    }
+
+    /// Registers somebody whose code arrives.
+    pub fn register(&mut self, id: PersonId) {
+        let address = self.people[id.0].address.clone();
+        self.command(
+            id,
+            Request::Register(Register {
+                address: address.clone(),
+                relay: "wss://relay.example".into(),
+                pin: None,
+                name: None,
+            }),
+        )
+        .unwrap();
+        self.run_for(Span::seconds(5));
+        let code = self.codes.remove(&address).expect("a code was sent");
+        self.command(id, Request::SubmitCode(SubmitCode { code })).unwrap();
+        self.run_for(Span::seconds(5));
+        assert_eq!(self.status(id).registration, RegistrationStage::Registered);
+    }
+
+    /// Somebody.
+    pub fn person(&self, id: PersonId) -> &Person {
+        &self.people[id.0]
+    }
+
+    /// Everybody.
+    pub fn people(&self) -> impl Iterator<Item = PersonId> + use<R> {
+        (0..self.people.len()).map(PersonId)
+    }
+
+    /// Asks somebody's engine for something.
+    pub fn command(&mut self, id: PersonId, request: Request) -> Result<Response, EventRefused> {
+        self.event(id, Event::Command(request))
+    }
+
+    /// Somebody writes to somebody else.
+    pub fn send(&mut self, from: PersonId, to: PersonId, text: &str) -> MessageId {
+        let to = self.people[to.0].address.clone();
+        let send = SendText { to, text: text.to_owned(), reply_to: None };
+        match self.command(from, Request::Send(send)).unwrap() {
+            Response::Sent(sent) => sent.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Somebody's history with somebody else; empty where there is none.
+    pub fn history(&mut self, of: PersonId, with: PersonId) -> Vec<Entry> {
+        let history =
+            History { of: self.people[with.0].address.clone(), limit: None, before: None, search: None };
+        match self.command(of, Request::History(history)) {
+            Ok(Response::History { entries, .. }) => entries,
+            Ok(other) => panic!("{other:?}"),
+            Err(refused) if refused.problem.code() == "conversation_unknown" => Vec::new(),
+            Err(refused) => panic!("{refused}"),
+        }
+    }
+
+    /// The messages of somebody's history with somebody else.
+    pub fn messages(&mut self, of: PersonId, with: PersonId) -> Vec<Message> {
+        self.history(of, with)
+            .into_iter()
+            .filter_map(|entry| match entry {
+                Entry::Message(message) => Some(message),
+                Entry::Event(_) | Entry::Gap(_) => None,
+            })
+            .collect()
+    }
+
+    /// Their texts.
+    pub fn texts(&mut self, of: PersonId, with: PersonId) -> Vec<String> {
+        self.messages(of, with).into_iter().map(|message| message.text).collect()
+    }
+
+    /// How far an own message is.
+    pub fn state(&mut self, of: PersonId, with: PersonId, id: MessageId) -> Option<MessageState> {
+        self.messages(of, with).into_iter().find(|message| message.id == id)?.state
+    }
+
+    /// How things are with somebody.
+    pub fn status(&mut self, id: PersonId) -> Status {
+        match self.command(id, Request::Status).unwrap() {
+            Response::Status(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, span: Span) {
+        let end = self.now.after(span);
+        while let Some(((at, _), _)) = self.happenings.first_key_value() {
+            if *at > end {
+                break;
+            }
+            let ((at, _), happening) = self.happenings.pop_first().unwrap();
+            self.now = self.now.max(at);
+            self.happen(happening);
+        }
+        self.now = end;
+    }
+
+    /// Cuts all links of somebody; what was on its way is lost.
+    pub fn cut(&mut self, id: PersonId) {
+        for kind in [LinkKind::Mailbox, LinkKind::Posting] {
+            if let Some(connection) = self.people[id.0].links[index(kind)].connection {
+                self.close(connection, true);
+            }
+        }
+    }
+
+    /// Takes somebody's network away, or gives it back.
+    pub fn set_online(&mut self, id: PersonId, online: bool) {
+        self.people[id.0].online = online;
+        if online {
+            for kind in [LinkKind::Mailbox, LinkKind::Posting] {
+                let link = self.people[id.0].links[index(kind)];
+                if link.wanted && link.connection.is_none() {
+                    self.connect(id, kind);
+                }
+            }
+        } else {
+            self.cut(id);
+        }
+    }
+
+    /// Ends somebody's process at once.
+    pub fn crash(&mut self, id: PersonId) {
+        for kind in [LinkKind::Mailbox, LinkKind::Posting] {
+            if let Some(connection) = self.people[id.0].links[index(kind)].connection {
+                self.close(connection, false);
+            }
+        }
+        let on_disk = self.directory.is_some();
+        let person = &mut self.people[id.0];
+        person.links = [LinkOf::default(); 2];
+        person.timer = None;
+        if let Some(engine) = person.engine.take()
+            && !on_disk
+        {
+            person.resting = Some(engine.into_store());
+        }
+    }
+
+    /// Starts somebody's process again.
+    pub fn start(&mut self, id: PersonId) {
+        let store = match self.people[id.0].resting.take() {
+            Some(store) => store,
+            None => self.open_store(id),
+        };
+        let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
+        self.people[id.0].engine = Some(engine);
+        self.drain(id);
+    }
+
+    /// Copies the store of somebody whose process was ended.
+    pub fn copy_store(&self, id: PersonId) -> Vec<u8> {
+        assert!(self.people[id.0].engine.is_none(), "copied while it runs");
+        std::fs::read(self.path(id)).unwrap()
+    }
+
+    /// Puts an old copy in place of somebody's store.
+    pub fn restore_store(&mut self, id: PersonId, copy: &[u8]) {
+        assert!(self.people[id.0].engine.is_none(), "replaced while it runs");
+        std::fs::write(self.path(id), copy).unwrap();
+    }
+
+    fn path(&self, id: PersonId) -> PathBuf {
+        let directory = self.directory.as_ref().expect("stores are on disk");
+        directory.path().join(format!("{}.waxwing", id.0))
+    }
+
+    fn open_store(&self, id: PersonId) -> Store {
+        if self.directory.is_some() {
+            Store::open(&self.path(id), &StoreKey::from_bytes([7; 32])).unwrap()
+        } else {
+            Store::open_in_memory().unwrap()
+        }
+    }
+
+    /// Brings an event to somebody's engine.
+    pub fn event(&mut self, id: PersonId, event: Event) -> Result<Response, EventRefused> {
+        let engine = self.people[id.0].engine.as_mut().expect("it runs");
+        let result = engine.handle(self.now, &mut self.rng, event);
+        self.drain(id);
+        result
+    }
+
+    fn drain(&mut self, id: PersonId) {
+        loop {
+            let Some(engine) = self.people[id.0].engine.as_mut() else { return };
+            let Some(effect) = engine.poll_effect() else { return };
+            match effect {
+                Effect::OpenLink { link, .. } => {
+                    self.people[id.0].links[index(link)].wanted = true;
+                    if self.people[id.0].online
+                        && self.people[id.0].links[index(link)].connection.is_none()
+                    {
+                        self.connect(id, link);
+                    }
+                }
+                Effect::CloseLink { link } => {
+                    let link = &mut self.people[id.0].links[index(link)];
+                    link.wanted = false;
+                    if let Some(connection) = link.connection {
+                        self.close(connection, false);
+                    }
+                }
+                Effect::Send { link, frame } => {
+                    if let Some(connection) = self.people[id.0].links[index(link)].connection {
+                        let at = self.arrival(connection, true);
+                        self.at(at, Happening::Up(connection, frame.encode_to_vec().into()));
+                    }
+                }
+                Effect::SetTimer(at) => {
+                    self.people[id.0].timer = Some(at);
+                    self.at(at, Happening::Timer(id, at));
+                }
+                Effect::Notify(notice) => self.people[id.0].notices.push(notice),
+            }
+        }
+    }
+
+    fn at(&mut self, at: Time, happening: Happening) {
+        self.happened += 1;
+        self.happenings.insert((at.max(self.now), self.happened), happening);
+    }
+
+    fn delay(&mut self) -> Span {
+        Span(self.rng.random_range(self.options.delay_min.0..=self.options.delay_max.0))
+    }
+
+    /// When a frame that is sent now arrives: never before one that was sent earlier.
+    fn arrival(&mut self, link: LinkId, up: bool) -> Time {
+        let at = self.now.after(self.delay());
+        let connection = self.connections.get_mut(&link).unwrap();
+        let last = if up { &mut connection.last_up } else { &mut connection.last_down };
+        *last = at.max(*last);
+        *last
+    }
+
+    fn connect(&mut self, person: PersonId, kind: LinkKind) {
+        self.connect_after(person, kind, Span(0));
+    }
+
+    fn connect_after(&mut self, person: PersonId, kind: LinkKind, span: Span) {
+        self.next_link += 1;
+        let link = LinkId(self.next_link);
+        let connection =
+            Connection { person, kind, open: false, last_up: Time(0), last_down: Time(0) };
+        self.connections.insert(link, connection);
+        self.people[person.0].links[index(kind)].connection = Some(link);
+        let at = self.now.after(span).after(self.delay());
+        self.at(at, Happening::Open(link));
+    }
+
+    /// `tell` tells the person's engine, and has it opened again.
+    fn close(&mut self, link: LinkId, tell: bool) {
+        let Some(connection) = self.connections.remove(&link) else { return };
+        let id = connection.person;
+        self.people[id.0].links[index(connection.kind)].connection = None;
+        if connection.open {
+            self.relay.closed(self.now, link);
+            self.drain_relay();
+        }
+        if tell {
+            if connection.open && self.people[id.0].engine.is_some() {
+                self.event(id, Event::LinkClosed { link: connection.kind }).unwrap();
+            }
+            let again = self.people[id.0].links[index(connection.kind)];
+            if again.wanted && again.connection.is_none() && self.people[id.0].online {
+                self.connect_after(id, connection.kind, self.options.reconnect);
+            }
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Open(link) => {
+                let Some(connection) = self.connections.get_mut(&link) else { return };
+                connection.open = true;
+                let (id, kind) = (connection.person, connection.kind);
+                let mut exporter = [0; 32];
+                self.rng.fill_bytes(&mut exporter);
+                let pin = Some(format!("sha256/{}=", "A".repeat(43)));
+                self.event(id, Event::LinkOpened { link: kind, exporter, pin }).unwrap();
+                self.relay.opened(self.now, &mut self.rng, link, exporter);
+                self.drain_relay();
+            }
+            Happening::Up(link, bytes) => {
+                if self.connections.get(&link).is_some_and(|connection| connection.open) {
+                    let frame = frame::decode_client(bytes).expect("engines send valid frames");
+                    self.relay.frame(self.now, &mut self.rng, link, frame);
+                    self.drain_relay();
+                }
+            }
+            Happening::Down(link, bytes) => {
+                let Some(connection) = self.connections.get(&link) else { return };
+                let (id, link) = (connection.person, connection.kind);
+                let frame = frame::decode_relay(bytes).expect("relays send valid frames");
+                let event = Event::FramesReceived { link, frames: vec![frame] };
+                self.event(id, event).unwrap();
+            }
+            Happening::Timer(id, at) => {
+                if self.people[id.0].engine.is_some() && self.people[id.0].timer == Some(at) {
+                    self.people[id.0].timer = None;
+                    self.event(id, Event::TimeCame).unwrap();
+                }
+            }
+        }
+    }
+
+    fn drain_relay(&mut self) {
+        while let Some(effect) = self.relay.poll_effect() {
+            match effect {
+                RelayEffect::Send(link, frame) => {
+                    if self.connections.contains_key(&link) {
+                        let at = self.arrival(link, false);
+                        self.at(at, Happening::Down(link, frame.encode_to_vec().into()));
+                    }
+                }
+                RelayEffect::Close(link) => self.close(link, true),
+                RelayEffect::Code(address, code) => {
+                    self.codes.insert(address, code);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Two people and an honest relay.
+
+use waxwing_engine::api::{MarkRead, MessageState, Notice, Request};
+use waxwing_protocol::time::Span;
+use waxwing_system_tests::{PersonId, ReferenceRelay, World, WorldOptions};
+
+fn world(seed: u64) -> World<ReferenceRelay> {
+    World::new(seed, ReferenceRelay::default(), WorldOptions::default())
+}
+
+fn alice_and_bob(seed: u64) -> (World<ReferenceRelay>, PersonId, PersonId) {
+    let mut world = world(seed);
+    let alice = world.add_registered("alice@example.org");
+    let bob = world.add_registered("bob@example.org");
+    (world, alice, bob)
+}
+
+#[test]
+fn a_message_arrives_verified_and_its_sender_learns_of_it() {
+    let (mut world, alice, bob) = alice_and_bob(1);
+    let id = world.send(alice, bob, "hello bob");
+    world.run_for(Span::seconds(10));
+    let got = world.messages(bob, alice);
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].text, "hello bob");
+    assert_eq!(got[0].from, "alice@example.org");
+    assert!(got[0].from_verified);
+    assert_eq!(world.state(alice, bob, id), Some(MessageState::Delivered));
+    let told = world.person(bob).notices.iter().filter(|n| matches!(n, Notice::Message(_))).count();
+    assert_eq!(told, 1);
+    assert_eq!(world.relay.waiting(), 0);
+}
+
+#[test]
+fn a_conversation_goes_both_ways_and_reading_is_told() {
+    let (mut world, alice, bob) = alice_and_bob(2);
+    let id = world.send(alice, bob, "ping");
+    world.run_for(Span::seconds(10));
+    world.send(bob, alice, "pong");
+    world.run_for(Span::seconds(10));
+    assert_eq!(world.texts(alice, bob), ["ping", "pong"]);
+    assert_eq!(world.texts(bob, alice), ["ping", "pong"]);
+    let conversation = world.messages(bob, alice)[0].conversation;
+    world.command(bob, Request::MarkRead(MarkRead { conversation, up_to: None })).unwrap();
+    world.run_for(Span::seconds(10));
+    assert_eq!(world.state(alice, bob, id), Some(MessageState::Read));
+}
+
+#[test]
+fn a_message_written_offline_leaves_when_there_is_a_network() {
+    let (mut world, alice, bob) = alice_and_bob(3);
+    world.set_online(alice, false);
+    let id = world.send(alice, bob, "later");
+    world.run_for(Span::hours(1));
+    assert_eq!(world.state(alice, bob, id), Some(MessageState::Queued));
+    assert!(world.texts(bob, alice).is_empty());
+    world.set_online(alice, true);
+    world.run_for(Span::seconds(10));
+    assert_eq!(world.texts(bob, alice), ["later"]);
+}
+
+#[test]
+fn two_who_start_at_once_have_one_conversation() {
+    for seed in 0..8 {
+        let (mut world, alice, bob) = alice_and_bob(100 + seed);
+        for n in 0..5 {
+            world.send(alice, bob, &format!("a{n}"));
+            world.send(bob, alice, &format!("b{n}"));
+            world.run_for(Span(40));
+        }
+        world.run_for(Span::minutes(2));
+        for (of, with) in [(alice, bob), (bob, alice)] {
+            let mut texts = world.texts(of, with);
+            texts.sort();
+            assert_eq!(texts, ["a0", "a1", "a2", "a3", "a4", "b0", "b1", "b2", "b3", "b4"], "seed {seed}");
+            let mut conversations: Vec<_> =
+                world.messages(of, with).iter().map(|message| message.conversation).collect();
+            conversations.dedup();
+            assert_eq!(conversations.len(), 1);
+        }
+        let before = world.relay.posts;
+        world.send(alice, bob, "last a");
+        world.send(bob, alice, "last b");
+        world.run_for(Span::minutes(1));
+        assert_eq!(world.texts(bob, alice).len(), 12);
+        assert!(world.relay.posts - before <= 4, "receipts trigger receipts");
+    }
+}
+
+#[test]
+fn keys_are_made_anew_while_people_go_on_talking() {
+    let (mut world, alice, bob) = alice_and_bob(4);
+    for n in 0..150 {
+        world.send(alice, bob, &format!("a{n}"));
+        if n % 2 == 0 {
+            world.send(bob, alice, &format!("b{n}"));
+        }
+        world.run_for(Span(30));
+    }
+    world.run_for(Span::minutes(2));
+    let texts = world.texts(bob, alice);
+    assert_eq!(texts.len(), 225);
+    let from_alice: Vec<_> = texts.iter().filter(|text| text.starts_with('a')).cloned().collect();
+    assert_eq!(from_alice, (0..150).map(|n| format!("a{n}")).collect::<Vec<_>>());
+    assert_eq!(world.texts(alice, bob).len(), 225);
+}
+
+#[test]
+fn an_unknown_recipient_is_told_of() {
+    let mut world = world(5);
+    let alice = world.add_registered("alice@example.org");
+    let nobody = world.add("nobody@example.org");
+    let id = world.send(alice, nobody, "anybody there?");
+    world.run_for(Span::seconds(10));
+    let message = world.messages(alice, nobody).remove(0);
+    assert_eq!((message.id, message.state), (id, Some(MessageState::Failed)));
+    assert_eq!(message.problem.unwrap().code, "recipient_unknown");
+}
