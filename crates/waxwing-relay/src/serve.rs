@@ -4,7 +4,7 @@
 //!
 //! **Always**: the ready line is `listening URL`, the URL with its pin, on a line of its
 //! own on standard output, and it is printed when clients can connect. Programs wait for
-//! it (and `--ready-file`, which gets the same line, appears whole).
+//! it; `--ready-file` gets the same line before, and appears whole.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -75,14 +75,14 @@ pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
 
 fn announce(url: &str, ready_file: Option<&Path>) -> std::io::Result<()> {
     let line = format!("listening {url}\n");
-    let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes())?;
-    out.flush()?;
     if let Some(path) = ready_file {
         let new = path.with_extension("new");
         std::fs::write(&new, &line)?;
         std::fs::rename(&new, path)?;
     }
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()?;
     Ok(())
 }
 
