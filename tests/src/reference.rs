@@ -89,11 +89,17 @@ pub struct ReferenceRelay {
 }
 
 fn no(code: ErrorCode) -> pb::Error {
-    pb::Error { code: code.into(), ..pb::Error::default() }
+    pb::Error {
+        code: code.into(),
+        ..pb::Error::default()
+    }
 }
 
 fn conflict(epoch: Epoch) -> pb::Error {
-    pb::Error { epoch: epoch.0, ..no(ErrorCode::EpochConflict) }
+    pb::Error {
+        epoch: epoch.0,
+        ..no(ErrorCode::EpochConflict)
+    }
 }
 
 impl Default for ReferenceRelay {
@@ -128,7 +134,10 @@ impl ReferenceRelay {
 
     /// Everything that waits in mailboxes.
     pub fn waiting(&self) -> usize {
-        self.mailboxes.values().map(|mailbox| mailbox.entries.len()).sum()
+        self.mailboxes
+            .values()
+            .map(|mailbox| mailbox.entries.len())
+            .sum()
     }
 
     /// Puts another account behind an address: what a takeover looks like.
@@ -143,15 +152,26 @@ impl ReferenceRelay {
         id: LinkId,
         request: Request,
     ) -> Result<Option<Answer>, pb::Error> {
-        let link = self.links.get(&id).ok_or_else(|| no(ErrorCode::Malformed))?;
+        let link = self
+            .links
+            .get(&id)
+            .ok_or_else(|| no(ErrorCode::Malformed))?;
         let (exporter, challenge, device) = (link.exporter, link.challenge, link.device);
-        let anonymous = || if device.is_some() { Err(no(ErrorCode::WrongLink)) } else { Ok(()) };
+        let anonymous = || {
+            if device.is_some() {
+                Err(no(ErrorCode::WrongLink))
+            } else {
+                Ok(())
+            }
+        };
         let named = || device.ok_or_else(|| no(ErrorCode::Unauthorised));
         Ok(Some(match request {
             Request::Open(_) => return Ok(None),
             Request::Ping(_) => Answer::Pong(pb::Pong {}),
             Request::StartRegistration(start) => self.start_registration(now, rng, &start)?,
-            Request::FinishRegistration(finish) => self.finish_registration(rng, &exporter, finish)?,
+            Request::FinishRegistration(finish) => {
+                self.finish_registration(rng, &exporter, finish)?
+            }
             Request::Login(login) => self.log_in(id, &exporter, &challenge, &login)?,
             Request::PublishKeyPackages(publish) => {
                 let mailbox = self.mailboxes.get_mut(&named()?).unwrap();
@@ -188,7 +208,10 @@ impl ReferenceRelay {
                     None => None,
                 }
                 .ok_or_else(|| no(ErrorCode::AddressUnknown))?;
-                let found = self.accounts.get(&account).ok_or_else(|| no(ErrorCode::AddressUnknown))?;
+                let found = self
+                    .accounts
+                    .get(&account)
+                    .ok_or_else(|| no(ErrorCode::AddressUnknown))?;
                 Answer::LookedUp(pb::LookedUp {
                     account_id: account.to_bytes(),
                     roster: found.roster.clone(),
@@ -214,7 +237,9 @@ impl ReferenceRelay {
             Request::FetchGroupInfo(fetch) => {
                 anonymous()?;
                 let (group_id, group) = self.group(&fetch.group_id)?;
-                let act = PostingAct::Fetch { exporter: &exporter };
+                let act = PostingAct::Fetch {
+                    exporter: &exporter,
+                };
                 if !group.rejoin_key.verifies(group_id, act, &fetch.signature) {
                     return Err(no(ErrorCode::Unauthorised));
                 }
@@ -240,8 +265,12 @@ impl ReferenceRelay {
         let device = DeviceId::try_from(&start.device_id).map_err(|_| no(ErrorCode::Malformed))?;
         let id = RegistrationId::random(rng);
         let code = format!("{:08}", rng.next_u32() % 100_000_000);
-        self.effects.push_back(RelayEffect::Code(address.canonical().to_owned(), code.clone()));
-        self.registrations.insert(id, (address, device, code, limits::CODE_TRIES));
+        self.effects.push_back(RelayEffect::Code(
+            address.canonical().to_owned(),
+            code.clone(),
+        ));
+        self.registrations
+            .insert(id, (address, device, code, limits::CODE_TRIES));
         Ok(Answer::RegistrationStarted(pb::RegistrationStarted {
             registration_id: id.to_bytes(),
             expires_at_ms: now.after(limits::CODE_LIFETIME).0,
@@ -256,30 +285,42 @@ impl ReferenceRelay {
     ) -> Result<Answer, pb::Error> {
         let id = RegistrationId::try_from(&finish.registration_id)
             .map_err(|_| no(ErrorCode::Malformed))?;
-        let (address, device, code, tries) =
-            self.registrations.get_mut(&id).ok_or_else(|| no(ErrorCode::CodeRefused))?;
+        let (address, device, code, tries) = self
+            .registrations
+            .get_mut(&id)
+            .ok_or_else(|| no(ErrorCode::CodeRefused))?;
         if *code != finish.code {
             *tries -= 1;
-            let error = pb::Error { tries_left: *tries, ..no(ErrorCode::CodeRefused) };
+            let error = pb::Error {
+                tries_left: *tries,
+                ..no(ErrorCode::CodeRefused)
+            };
             if *tries == 0 {
                 self.registrations.remove(&id);
             }
             return Err(error);
         }
         let roster = Roster::verify(&finish.roster).map_err(|_| no(ErrorCode::Malformed))?;
-        let signer = roster.device(*device).ok_or_else(|| no(ErrorCode::Unauthorised))?;
+        let signer = roster
+            .device(*device)
+            .ok_or_else(|| no(ErrorCode::Unauthorised))?;
         let message =
             registration_message(exporter, id, &finish.code, roster.account(), roster.head());
         signer
             .identity
-            .verify(Purpose::Registration, &message, finish.signature.as_ref().unwrap())
+            .verify(
+                Purpose::Registration,
+                &message,
+                finish.signature.as_ref().unwrap(),
+            )
             .map_err(|_| no(ErrorCode::Unauthorised))?;
         let account = Account {
             roster: finish.roster,
             address: address.canonical().to_owned(),
             device: *device,
         };
-        self.addresses.insert(address.canonical().to_owned(), roster.account());
+        self.addresses
+            .insert(address.canonical().to_owned(), roster.account());
         let mailbox = self.mailboxes.entry(*device).or_default();
         rng.fill_bytes(&mut mailbox.id);
         self.accounts.insert(roster.account(), account);
@@ -350,7 +391,10 @@ impl ReferenceRelay {
             .ok_or_else(|| no(ErrorCode::AddressUnknown))?;
         let account = &self.accounts[&id];
         let mailbox = self.mailboxes.get_mut(&account.device).unwrap();
-        let key_package = mailbox.key_packages.pop_front().or_else(|| mailbox.last_resort.clone());
+        let key_package = mailbox
+            .key_packages
+            .pop_front()
+            .or_else(|| mailbox.last_resort.clone());
         let key_packages = key_package
             .into_iter()
             .map(|key_package| pb::ClaimedKeyPackage {
@@ -368,7 +412,10 @@ impl ReferenceRelay {
 
     fn group(&mut self, id: &Bytes) -> Result<(GroupId, &mut Group), pb::Error> {
         let id = GroupId::try_from(id).map_err(|_| no(ErrorCode::Malformed))?;
-        let group = self.groups.get_mut(&id).ok_or_else(|| no(ErrorCode::GroupUnknown))?;
+        let group = self
+            .groups
+            .get_mut(&id)
+            .ok_or_else(|| no(ErrorCode::GroupUnknown))?;
         Ok((id, group))
     }
 
@@ -376,7 +423,11 @@ impl ReferenceRelay {
         let id = GroupId::try_from(&create.group_id).map_err(|_| no(ErrorCode::Malformed))?;
         if let Some(group) = self.groups.get(&id) {
             let known = group.posts.contains_key(&create.post_id);
-            return if known { Ok(Answer::Done(pb::Done {})) } else { Err(no(ErrorCode::GroupExists)) };
+            return if known {
+                Ok(Answer::Done(pb::Done {}))
+            } else {
+                Err(no(ErrorCode::GroupExists))
+            };
         }
         self.spend(create.token.as_ref())?;
         let epoch = Epoch(create.epoch);
@@ -390,7 +441,15 @@ impl ReferenceRelay {
             sequence: 1,
         };
         self.groups.insert(id, group);
-        let welcome = post_of(now, id, 1, PostKind::Welcome, epoch, create.post_id, create.welcome);
+        let welcome = post_of(
+            now,
+            id,
+            1,
+            PostKind::Welcome,
+            epoch,
+            create.post_id,
+            create.welcome,
+        );
         self.fan_out(&fan_out, &welcome);
         Ok(Answer::Done(pb::Done {}))
     }
@@ -403,22 +462,38 @@ impl ReferenceRelay {
     ) -> Result<Answer, pb::Error> {
         let (id, group) = self.group(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
-        let keys = group.keys.get(&epoch).ok_or_else(|| conflict(group.epoch))?;
+        let keys = group
+            .keys
+            .get(&epoch)
+            .ok_or_else(|| conflict(group.epoch))?;
         let key = PostingPublicKey::from_bytes(&keys.send_key).unwrap();
-        if !key.verifies(id, PostingAct::Authorise { exporter, epoch }, &authorise.signature) {
+        if !key.verifies(
+            id,
+            PostingAct::Authorise { exporter, epoch },
+            &authorise.signature,
+        ) {
             return Err(no(ErrorCode::Unauthorised));
         }
         let fan_out = open_fan_out(id, epoch, keys, &authorise.fan_out_key)?;
         let current = group.epoch;
-        self.links.get_mut(&link).unwrap().posting.insert((id, epoch), fan_out);
-        Ok(Answer::PostingAuthorised(pb::PostingAuthorised { epoch: current.0 }))
+        self.links
+            .get_mut(&link)
+            .unwrap()
+            .posting
+            .insert((id, epoch), fan_out);
+        Ok(Answer::PostingAuthorised(pb::PostingAuthorised {
+            epoch: current.0,
+        }))
     }
 
     fn post(&mut self, now: Time, link: LinkId, post: pb::Post) -> Result<Answer, pb::Error> {
         let (id, group) = self.group(&post.group_id)?;
         let (current, epoch) = (group.epoch, Epoch(post.epoch));
         if let Some(sequence) = group.posts.get(&post.post_id) {
-            return Ok(Answer::Posted(pb::Posted { group_sequence: *sequence, epoch: current.0 }));
+            return Ok(Answer::Posted(pb::Posted {
+                group_sequence: *sequence,
+                epoch: current.0,
+            }));
         }
         let fan_out = self.links[&link]
             .posting
@@ -451,9 +526,15 @@ impl ReferenceRelay {
         let (id, group) = self.group(&rejoin.group_id)?;
         let (current, epoch) = (group.epoch, Epoch(rejoin.epoch));
         if let Some(sequence) = group.posts.get(&rejoin.post_id) {
-            return Ok(Answer::Posted(pb::Posted { group_sequence: *sequence, epoch: current.0 }));
+            return Ok(Answer::Posted(pb::Posted {
+                group_sequence: *sequence,
+                epoch: current.0,
+            }));
         }
-        let act = PostingAct::Rejoin { epoch, body: &rejoin.body };
+        let act = PostingAct::Rejoin {
+            epoch,
+            body: &rejoin.body,
+        };
         if !group.rejoin_key.verifies(id, act, &rejoin.signature) {
             return Err(no(ErrorCode::Unauthorised));
         }
@@ -463,7 +544,15 @@ impl ReferenceRelay {
         let to = self.advance(id, epoch, rejoin.next.unwrap(), &rejoin.next_fan_out_key)?;
         let posting = &mut self.links.get_mut(&link).unwrap().posting;
         posting.insert((id, Epoch(epoch.0 + 1)), to.clone());
-        Ok(self.take(now, id, PostKind::Commit, epoch, rejoin.post_id, rejoin.body, &to))
+        Ok(self.take(
+            now,
+            id,
+            PostKind::Commit,
+            epoch,
+            rejoin.post_id,
+            rejoin.body,
+            &to,
+        ))
     }
 
     fn advance(
@@ -478,7 +567,9 @@ impl ReferenceRelay {
         let group = self.groups.get_mut(&id).unwrap();
         group.epoch = began;
         group.keys.insert(began, next);
-        group.keys = group.keys.split_off(&Epoch(began.0.saturating_sub(limits::PAST_EPOCHS)));
+        group.keys = group
+            .keys
+            .split_off(&Epoch(began.0.saturating_sub(limits::PAST_EPOCHS)));
         Ok(new)
     }
 
@@ -496,7 +587,10 @@ impl ReferenceRelay {
         let group = self.groups.get_mut(&id).unwrap();
         group.sequence += 1;
         group.posts.insert(post_id.clone(), group.sequence);
-        let answer = pb::Posted { group_sequence: group.sequence, epoch: group.epoch.0 };
+        let answer = pb::Posted {
+            group_sequence: group.sequence,
+            epoch: group.epoch.0,
+        };
         let post = post_of(now, id, group.sequence, kind, epoch, post_id, body);
         self.fan_out(to, &post);
         Answer::Posted(answer)
@@ -514,15 +608,20 @@ impl ReferenceRelay {
         for device in devices {
             let mailbox = self.mailboxes.get_mut(&device).unwrap();
             mailbox.last += 1;
-            let entry = pb::Deliver { sequence: mailbox.last, ..post.clone() };
+            let entry = pb::Deliver {
+                sequence: mailbox.last,
+                ..post.clone()
+            };
             mailbox.entries.insert(mailbox.last, entry);
             self.deliver(device);
         }
     }
 
     fn deliver(&mut self, device: DeviceId) {
-        let Some((id, link)) =
-            self.links.iter_mut().find(|(_, link)| link.device == Some(device))
+        let Some((id, link)) = self
+            .links
+            .iter_mut()
+            .find(|(_, link)| link.device == Some(device))
         else {
             return;
         };
@@ -532,7 +631,10 @@ impl ReferenceRelay {
         for (sequence, entry) in mailbox.entries.range(link.delivered + 1..).take(room) {
             link.delivered = *sequence;
             let mut entry = entry.clone();
-            let bend = self.bender.as_mut().map_or(Bend::Honest, |bender| bender(&mut entry));
+            let bend = self
+                .bender
+                .as_mut()
+                .map_or(Bend::Honest, |bender| bender(&mut entry));
             let times = match bend {
                 Bend::Drop => 0,
                 Bend::Honest => 1,
@@ -540,7 +642,8 @@ impl ReferenceRelay {
             };
             for _ in 0..times {
                 let body = Some(Answer::Deliver(entry.clone()));
-                self.effects.push_back(RelayEffect::Send(*id, pb::RelayFrame { request: 0, body }));
+                self.effects
+                    .push_back(RelayEffect::Send(*id, pb::RelayFrame { request: 0, body }));
             }
         }
     }
@@ -557,7 +660,11 @@ fn open_fan_out(
         .open(Sealed::FanOut, id, epoch, &keys.sealed_fan_out)
         .map_err(|_| no(ErrorCode::Unauthorised))?;
     let fan_out = pb::FanOut::decode(opened.as_slice()).map_err(|_| no(ErrorCode::Malformed))?;
-    Ok(fan_out.mailboxes.iter().map(|mailbox| MailboxId::try_from(mailbox).unwrap()).collect())
+    Ok(fan_out
+        .mailboxes
+        .iter()
+        .map(|mailbox| MailboxId::try_from(mailbox).unwrap())
+        .collect())
 }
 
 fn post_of(
@@ -585,8 +692,13 @@ impl RelayPort for ReferenceRelay {
     fn opened(&mut self, now: Time, rng: &mut dyn CryptoRng, id: LinkId, exporter: Exporter) {
         let mut challenge = [0; 32];
         rng.fill_bytes(&mut challenge);
-        let link =
-            Link { exporter, challenge, device: None, posting: HashMap::new(), delivered: 0 };
+        let link = Link {
+            exporter,
+            challenge,
+            device: None,
+            posting: HashMap::new(),
+            delivered: 0,
+        };
         self.links.insert(id, link);
         let hello = pb::Hello {
             versions: VERSIONS.to_vec(),
@@ -594,7 +706,10 @@ impl RelayPort for ReferenceRelay {
             token_key: self.tokens.public_key().to_vec().into(),
             now_ms: now.0,
         };
-        let frame = pb::RelayFrame { request: 0, body: Some(Answer::Hello(hello)) };
+        let frame = pb::RelayFrame {
+            request: 0,
+            body: Some(Answer::Hello(hello)),
+        };
         self.effects.push_back(RelayEffect::Send(id, frame));
     }
 
@@ -613,7 +728,10 @@ impl RelayPort for ReferenceRelay {
                 Answer::Error(error)
             }
         };
-        let frame = pb::RelayFrame { request: frame.request, body: Some(answer) };
+        let frame = pb::RelayFrame {
+            request: frame.request,
+            body: Some(answer),
+        };
         self.effects.push_back(RelayEffect::Send(id, frame));
         if is_login && let Some(device) = self.links.get(&id).and_then(|link| link.device) {
             self.deliver(device);

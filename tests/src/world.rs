@@ -174,7 +174,8 @@ impl<R: RelayPort> World<R> {
         .unwrap();
         self.run_for(Span::seconds(5));
         let code = self.codes.remove(&address).expect("a code was sent");
-        self.command(id, Request::SubmitCode(SubmitCode { code })).unwrap();
+        self.command(id, Request::SubmitCode(SubmitCode { code }))
+            .unwrap();
         self.run_for(Span::seconds(5));
         assert_eq!(self.status(id).registration, RegistrationStage::Registered);
     }
@@ -197,7 +198,11 @@ impl<R: RelayPort> World<R> {
     /// Somebody writes to somebody else.
     pub fn send(&mut self, from: PersonId, to: PersonId, text: &str) -> MessageId {
         let to = self.people[to.0].address.clone();
-        let send = SendText { to, text: text.to_owned(), reply_to: None };
+        let send = SendText {
+            to,
+            text: text.to_owned(),
+            reply_to: None,
+        };
         match self.command(from, Request::Send(send)).unwrap() {
             Response::Sent(sent) => sent.id,
             other => panic!("{other:?}"),
@@ -206,8 +211,12 @@ impl<R: RelayPort> World<R> {
 
     /// Somebody's history with somebody else; empty where there is none.
     pub fn history(&mut self, of: PersonId, with: PersonId) -> Vec<Entry> {
-        let history =
-            History { of: self.people[with.0].address.clone(), limit: None, before: None, search: None };
+        let history = History {
+            of: self.people[with.0].address.clone(),
+            limit: None,
+            before: None,
+            search: None,
+        };
         match self.command(of, Request::History(history)) {
             Ok(Response::History { entries, .. }) => entries,
             Ok(other) => panic!("{other:?}"),
@@ -229,12 +238,18 @@ impl<R: RelayPort> World<R> {
 
     /// Their texts.
     pub fn texts(&mut self, of: PersonId, with: PersonId) -> Vec<String> {
-        self.messages(of, with).into_iter().map(|message| message.text).collect()
+        self.messages(of, with)
+            .into_iter()
+            .map(|message| message.text)
+            .collect()
     }
 
     /// How far an own message is.
     pub fn state(&mut self, of: PersonId, with: PersonId, id: MessageId) -> Option<MessageState> {
-        self.messages(of, with).into_iter().find(|message| message.id == id)?.state
+        self.messages(of, with)
+            .into_iter()
+            .find(|message| message.id == id)?
+            .state
     }
 
     /// How things are with somebody.
@@ -347,8 +362,12 @@ impl<R: RelayPort> World<R> {
 
     fn drain(&mut self, id: PersonId) {
         loop {
-            let Some(engine) = self.people[id.0].engine.as_mut() else { return };
-            let Some(effect) = engine.poll_effect() else { return };
+            let Some(engine) = self.people[id.0].engine.as_mut() else {
+                return;
+            };
+            let Some(effect) = engine.poll_effect() else {
+                return;
+            };
             match effect {
                 Effect::OpenLink { link, .. } => {
                     self.people[id.0].links[index(link)].wanted = true;
@@ -382,18 +401,26 @@ impl<R: RelayPort> World<R> {
 
     fn at(&mut self, at: Time, happening: Happening) {
         self.happened += 1;
-        self.happenings.insert((at.max(self.now), self.happened), happening);
+        self.happenings
+            .insert((at.max(self.now), self.happened), happening);
     }
 
     fn delay(&mut self) -> Span {
-        Span(self.rng.random_range(self.options.delay_min.0..=self.options.delay_max.0))
+        Span(
+            self.rng
+                .random_range(self.options.delay_min.0..=self.options.delay_max.0),
+        )
     }
 
     /// When a frame that is sent now arrives: never before one that was sent earlier.
     fn arrival(&mut self, link: LinkId, up: bool) -> Time {
         let at = self.now.after(self.delay());
         let connection = self.connections.get_mut(&link).unwrap();
-        let last = if up { &mut connection.last_up } else { &mut connection.last_down };
+        let last = if up {
+            &mut connection.last_up
+        } else {
+            &mut connection.last_down
+        };
         *last = at.max(*last);
         *last
     }
@@ -405,8 +432,13 @@ impl<R: RelayPort> World<R> {
     fn connect_after(&mut self, person: PersonId, kind: LinkKind, span: Span) {
         self.next_link += 1;
         let link = LinkId(self.next_link);
-        let connection =
-            Connection { person, kind, open: false, last_up: Time(0), last_down: Time(0) };
+        let connection = Connection {
+            person,
+            kind,
+            open: false,
+            last_up: Time(0),
+            last_down: Time(0),
+        };
         self.connections.insert(link, connection);
         self.people[person.0].links[index(kind)].connection = Some(link);
         let at = self.now.after(span).after(self.delay());
@@ -415,7 +447,9 @@ impl<R: RelayPort> World<R> {
 
     /// `tell` tells the person's engine, and has it opened again.
     fn close(&mut self, link: LinkId, tell: bool) {
-        let Some(connection) = self.connections.remove(&link) else { return };
+        let Some(connection) = self.connections.remove(&link) else {
+            return;
+        };
         let id = connection.person;
         self.people[id.0].links[index(connection.kind)].connection = None;
         if connection.open {
@@ -424,7 +458,13 @@ impl<R: RelayPort> World<R> {
         }
         if tell {
             if connection.open && self.people[id.0].engine.is_some() {
-                self.event(id, Event::LinkClosed { link: connection.kind }).unwrap();
+                self.event(
+                    id,
+                    Event::LinkClosed {
+                        link: connection.kind,
+                    },
+                )
+                .unwrap();
             }
             let again = self.people[id.0].links[index(connection.kind)];
             if again.wanted && again.connection.is_none() && self.people[id.0].online {
@@ -436,28 +476,47 @@ impl<R: RelayPort> World<R> {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Open(link) => {
-                let Some(connection) = self.connections.get_mut(&link) else { return };
+                let Some(connection) = self.connections.get_mut(&link) else {
+                    return;
+                };
                 connection.open = true;
                 let (id, kind) = (connection.person, connection.kind);
                 let mut exporter = [0; 32];
                 self.rng.fill_bytes(&mut exporter);
                 let pin = Some(format!("sha256/{}=", "A".repeat(43)));
-                self.event(id, Event::LinkOpened { link: kind, exporter, pin }).unwrap();
+                self.event(
+                    id,
+                    Event::LinkOpened {
+                        link: kind,
+                        exporter,
+                        pin,
+                    },
+                )
+                .unwrap();
                 self.relay.opened(self.now, &mut self.rng, link, exporter);
                 self.drain_relay();
             }
             Happening::Up(link, bytes) => {
-                if self.connections.get(&link).is_some_and(|connection| connection.open) {
+                if self
+                    .connections
+                    .get(&link)
+                    .is_some_and(|connection| connection.open)
+                {
                     let frame = frame::decode_client(bytes).expect("engines send valid frames");
                     self.relay.frame(self.now, &mut self.rng, link, frame);
                     self.drain_relay();
                 }
             }
             Happening::Down(link, bytes) => {
-                let Some(connection) = self.connections.get(&link) else { return };
+                let Some(connection) = self.connections.get(&link) else {
+                    return;
+                };
                 let (id, link) = (connection.person, connection.kind);
                 let frame = frame::decode_relay(bytes).expect("relays send valid frames");
-                let event = Event::FramesReceived { link, frames: vec![frame] };
+                let event = Event::FramesReceived {
+                    link,
+                    frames: vec![frame],
+                };
                 self.event(id, event).unwrap();
             }
             Happening::Timer(id, at) => {

@@ -26,7 +26,12 @@ fn a_message_arrives_verified_and_its_sender_learns_of_it() {
     assert_eq!(got[0].from, "alice@example.org");
     assert!(got[0].from_verified);
     assert_eq!(world.state(alice, bob, id), Some(MessageState::Delivered));
-    let told = world.person(bob).notices.iter().filter(|n| matches!(n, Notice::Message(_))).count();
+    let told = world
+        .person(bob)
+        .notices
+        .iter()
+        .filter(|n| matches!(n, Notice::Message(_)))
+        .count();
     assert_eq!(told, 1);
     assert_eq!(world.relay.waiting(), 0);
 }
@@ -41,7 +46,15 @@ fn a_conversation_goes_both_ways_and_reading_is_told() {
     assert_eq!(world.texts(alice, bob), ["ping", "pong"]);
     assert_eq!(world.texts(bob, alice), ["ping", "pong"]);
     let conversation = world.messages(bob, alice)[0].conversation;
-    world.command(bob, Request::MarkRead(MarkRead { conversation, up_to: None })).unwrap();
+    world
+        .command(
+            bob,
+            Request::MarkRead(MarkRead {
+                conversation,
+                up_to: None,
+            }),
+        )
+        .unwrap();
     world.run_for(Span::seconds(10));
     assert_eq!(world.state(alice, bob, id), Some(MessageState::Read));
 }
@@ -72,9 +85,16 @@ fn two_who_start_at_once_have_one_conversation() {
         for (of, with) in [(alice, bob), (bob, alice)] {
             let mut texts = world.texts(of, with);
             texts.sort();
-            assert_eq!(texts, ["a0", "a1", "a2", "a3", "a4", "b0", "b1", "b2", "b3", "b4"], "seed {seed}");
-            let mut conversations: Vec<_> =
-                world.messages(of, with).iter().map(|message| message.conversation).collect();
+            assert_eq!(
+                texts,
+                ["a0", "a1", "a2", "a3", "a4", "b0", "b1", "b2", "b3", "b4"],
+                "seed {seed}"
+            );
+            let mut conversations: Vec<_> = world
+                .messages(of, with)
+                .iter()
+                .map(|message| message.conversation)
+                .collect();
             conversations.dedup();
             assert_eq!(conversations.len(), 1);
         }
@@ -100,8 +120,15 @@ fn keys_are_made_anew_while_people_go_on_talking() {
     world.run_for(Span::minutes(2));
     let texts = world.texts(bob, alice);
     assert_eq!(texts.len(), 225);
-    let from_alice: Vec<_> = texts.iter().filter(|text| text.starts_with('a')).cloned().collect();
-    assert_eq!(from_alice, (0..150).map(|n| format!("a{n}")).collect::<Vec<_>>());
+    let from_alice: Vec<_> = texts
+        .iter()
+        .filter(|text| text.starts_with('a'))
+        .cloned()
+        .collect();
+    assert_eq!(
+        from_alice,
+        (0..150).map(|n| format!("a{n}")).collect::<Vec<_>>()
+    );
     assert_eq!(world.texts(alice, bob).len(), 225);
 }
 
@@ -113,6 +140,9 @@ fn an_unknown_recipient_is_told_of() {
     let id = world.send(alice, nobody, "anybody there?");
     world.run_for(Span::seconds(10));
     let message = world.messages(alice, nobody).remove(0);
-    assert_eq!((message.id, message.state), (id, Some(MessageState::Failed)));
+    assert_eq!(
+        (message.id, message.state),
+        (id, Some(MessageState::Failed))
+    );
     assert_eq!(message.problem.unwrap().code, "recipient_unknown");
 }
