@@ -51,6 +51,9 @@ pub struct Config {}
 /// A relay's clock that is this far from ours is told of.
 const CLOCK_SKEW_MAX: u64 = 5 * 60 * 1000;
 
+/// After a failed transaction the links are opened again after this long.
+const AFRESH_AFTER: Span = Span::seconds(5);
+
 /// The event was not taken; nothing has changed.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
@@ -209,7 +212,7 @@ impl Engine {
             }
             Err(Stop::Refused(problem)) => Err(EventRefused { problem }),
             Err(Stop::Fault(fault)) => {
-                self.start_afresh();
+                self.start_afresh(now);
                 Err(EventRefused {
                     problem: problem_of(fault),
                 })
@@ -218,7 +221,7 @@ impl Engine {
     }
 
     /// Memory may be ahead of the store: it is made anew from it, on new links.
-    fn start_afresh(&mut self) {
+    fn start_afresh(&mut self, now: Time) {
         for (link, state) in [
             (LinkKind::Mailbox, &self.live.links.mailbox),
             (LinkKind::Posting, &self.live.links.posting),
@@ -228,8 +231,15 @@ impl Engine {
             }
         }
         self.live.reset();
-        // The links are opened again with the next event, at the latest in a while.
-        self.timer = None;
+        if std::mem::take(&mut self.live.told_online) {
+            self.effects
+                .push_back(Effect::Notify(Notice::Connection(ConnectionChanged {
+                    connection: Connection::Offline,
+                    problem: None,
+                })));
+        }
+        self.timer = Some(now.after(AFRESH_AFTER));
+        self.effects.extend(self.timer.map(Effect::SetTimer));
     }
 }
 
@@ -308,9 +318,7 @@ fn opened(
     }
     turn.live.links.forget(link);
     let now = turn.now;
-    let state = turn.live.links.of(link);
-    state.opened(exporter);
-    state.used_at = now;
+    turn.live.links.of(link).opened(now, exporter);
     Ok(())
 }
 
@@ -318,15 +326,7 @@ fn closed(turn: &mut Turn<'_>, link: LinkKind) {
     turn.live.links.forget(link);
     turn.live.links.of(link).closed();
     match link {
-        LinkKind::Mailbox => {
-            if turn.live.told_online {
-                turn.live.told_online = false;
-                turn.notify(Notice::Connection(ConnectionChanged {
-                    connection: Connection::Offline,
-                    problem: None,
-                }));
-            }
-        }
+        LinkKind::Mailbox => turn.tell_offline(),
         // All that was on its way there is asked for again on the next.
         LinkKind::Posting => turn.live.taken_up = false,
     }
@@ -405,6 +405,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Some(relay) = settings::relay(turn.tx)? else {
         return Ok(());
     };
+    check_links(turn);
     if registration::wants_link(turn.tx)? && turn.live.links.mailbox.phase == Phase::Unwanted {
         turn.live.links.mailbox.phase = Phase::Opening;
         turn.out.push(Effect::OpenLink {
@@ -450,13 +451,28 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let idle = turn.live.links.posting.awaited() == 0
         && turn.now.since(turn.live.links.posting.used_at) >= posting::IDLE;
     if idle {
-        turn.live.links.forget(LinkKind::Posting);
-        turn.live.links.posting = link::Link::default();
-        turn.out.push(Effect::CloseLink {
-            link: LinkKind::Posting,
-        });
+        turn.close_link(LinkKind::Posting);
+        turn.live.taken_up = true;
     }
     Ok(())
+}
+
+/// Asks quiet links whether they are alive, and gives dead ones up.
+fn check_links(turn: &mut Turn<'_>) {
+    for kind in [LinkKind::Mailbox, LinkKind::Posting] {
+        let now = turn.now;
+        let link = turn.live.links.of(kind);
+        if link.dead_at().is_some_and(|at| at <= now) {
+            turn.close_link(kind);
+        } else if link.ping_at().is_some_and(|at| at <= now) {
+            let ping = waxwing_protocol::pb::Ping {};
+            turn.ask(
+                kind,
+                link::Job::Ping,
+                waxwing_protocol::pb::client_frame::Body::Ping(ping),
+            );
+        }
+    }
 }
 
 fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result<(), Fault> {
@@ -466,7 +482,10 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
     match group.state {
         GroupState::Creating => start::create(turn, &group),
         GroupState::Checking => welcomes::check(turn, &group),
-        GroupState::Lost => rejoin::fetch(turn, &group),
+        GroupState::Lost => {
+            rejoin::fetch(turn, &group);
+            Ok(())
+        }
         GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
         GroupState::Active if group.commit_pending => commits::post(turn, &group),
         GroupState::Active => {
@@ -506,8 +525,14 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         None
     };
     let soon = turn.now.after(Span(1));
+    let alive = [
+        links.mailbox.dead_at(),
+        links.mailbox.ping_at(),
+        links.posting.dead_at(),
+    ];
     Ok([links.acknowledge_at, waits, behind, idle, receipts, asks]
         .into_iter()
+        .chain(alive)
         .flatten()
         .min()
         .map(|at| at.max(soon)))

@@ -19,7 +19,7 @@ use waxwing_protocol::{
 
 use crate::{
     account::Account,
-    api::{ConversationId, Notice, Problem, RelayMisdeed, Warning},
+    api::{Connection, ConnectionChanged, ConversationId, Notice, Problem, RelayMisdeed, Warning},
     conversation::groups::{self, GroupState},
     event::{Effect, LinkKind},
     link::{Job, Links, Phase},
@@ -141,13 +141,15 @@ impl Turn<'_> {
 
     /// Asks the relay something; its answer comes back with the job.
     pub(crate) fn ask(&mut self, kind: LinkKind, job: Job, body: client_frame::Body) {
-        let frame = self.live.links.of(kind).frame(Some(job), body);
+        let now = self.now;
+        let frame = self.live.links.of(kind).frame(now, Some(job), body);
         self.out.push(Effect::Send { link: kind, frame });
     }
 
     /// Tells the relay something that has no answer.
     pub(crate) fn tell(&mut self, kind: LinkKind, body: client_frame::Body) {
-        let frame = self.live.links.of(kind).frame(None, body);
+        let now = self.now;
+        let frame = self.live.links.of(kind).frame(now, None, body);
         self.out.push(Effect::Send { link: kind, frame });
     }
 
@@ -216,15 +218,37 @@ impl Turn<'_> {
         self.live.groups.remove(&id);
     }
 
+    /// Closes a link; if it is wanted, it is opened again.
+    pub(crate) fn close_link(&mut self, link: LinkKind) {
+        self.out.push(Effect::CloseLink { link });
+        self.live.links.forget(link);
+        self.live.links.of(link).unwanted();
+        match link {
+            LinkKind::Mailbox => self.tell_offline(),
+            // All that was on its way there is asked for again on the next.
+            LinkKind::Posting => self.live.taken_up = false,
+        }
+    }
+
+    /// Tells that the mailbox link is not logged in any more, if it was.
+    pub(crate) fn tell_offline(&mut self) {
+        if self.live.told_online {
+            self.live.told_online = false;
+            self.notify(Notice::Connection(ConnectionChanged {
+                connection: Connection::Offline,
+                problem: None,
+            }));
+        }
+    }
+
     /// Closes both links; those that are wanted are opened again, to where the relay is
     /// now.
     pub(crate) fn close_links(&mut self) {
         for link in [LinkKind::Mailbox, LinkKind::Posting] {
             if self.live.links.of(link).phase != Phase::Unwanted {
-                self.out.push(Effect::CloseLink { link });
+                self.close_link(link);
             }
         }
-        self.live.links = Links::default();
     }
 
     /// Leaves something alone for a while.

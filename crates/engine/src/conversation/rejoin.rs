@@ -38,15 +38,15 @@ use crate::{
 const AGAIN: Span = Span::seconds(30);
 
 /// Asks for the group's information.
-pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) {
     let posting = &turn.live.links.posting;
     let Some(exporter) = posting.ready() else {
-        return Ok(());
+        return;
     };
     let busy =
         posting.awaits(&Job::FetchGroupInfo(group.id)) || posting.awaits(&Job::Rejoin(group.id));
     if busy || turn.waits(&Waiting::Group(group.id)) {
-        return Ok(());
+        return;
     }
     let signature = group.rejoin_secret.signing_key().sign(
         group.id,
@@ -63,7 +63,6 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         Job::FetchGroupInfo(group.id),
         Body::FetchGroupInfo(request),
     );
-    Ok(())
 }
 
 /// The group's information has come: commits to joining.

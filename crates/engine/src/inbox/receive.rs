@@ -50,7 +50,7 @@ enum Read {
 }
 
 /// A post came.
-pub(crate) fn post(turn: &mut Turn<'_>, post: Post) -> Result<(), Fault> {
+pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     if let Some(posted) = outbox::posted_as(turn.tx, post.id)? {
         posting::accepted(turn, &posted)?;
         turn.live.due_conversations.insert(posted.conversation);
@@ -58,20 +58,20 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: Post) -> Result<(), Fault> {
     }
     let Some(group) = groups::find(turn.tx, post.group)? else {
         return if post.kind == PostKind::Welcome {
-            welcomes::welcomed(turn, &post)
+            welcomes::welcomed(turn, post)
         } else {
             Ok(())
         };
     };
     match group.state {
         GroupState::Closed => Ok(()),
-        GroupState::Checking | GroupState::Lost => hold(turn, &post),
+        GroupState::Checking | GroupState::Lost => hold(turn, post),
         GroupState::Creating | GroupState::Active => {
             if group.waits_for_lookup {
-                return hold(turn, &post);
+                return hold(turn, post);
             }
-            match read(turn, &group, &post)? {
-                Read::NotYet => hold(turn, &post),
+            match read(turn, &group, post)? {
+                Read::NotYet => hold(turn, post),
                 Read::Done if post.kind == PostKind::Commit => release(turn, group.id),
                 Read::Done => Ok(()),
             }

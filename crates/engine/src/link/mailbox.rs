@@ -51,7 +51,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         Phase::LoggedIn => {
             publish_key_packages(turn)?;
             super::tokens::pump(turn)?;
-            acknowledge(turn)
+            acknowledge(turn);
+            Ok(())
         }
         _ => Ok(()),
     }
@@ -187,13 +188,13 @@ pub(crate) fn key_packages_published(turn: &mut Turn<'_>, left: u32) -> Result<(
 }
 
 /// A post came.
-pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: Deliver) -> Result<(), Fault> {
+pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fault> {
     if turn.live.links.mailbox.phase != Phase::LoggedIn {
         return Ok(());
     }
     let sequence = deliver.sequence;
     match post_of(deliver) {
-        Some(post) => receive::post(turn, post)?,
+        Some(post) => receive::post(turn, &post)?,
         None => turn.warn_misdeed(RelayMisdeed::Malformed),
     }
     let links = &mut turn.live.links;
@@ -217,7 +218,7 @@ pub(crate) fn record_received(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// Acknowledges when there is enough to acknowledge, or it is time. What came in this
 /// very transaction is stored when the frame leaves.
-fn acknowledge(turn: &mut Turn<'_>) -> Result<(), Fault> {
+fn acknowledge(turn: &mut Turn<'_>) {
     let now = turn.now;
     let links = &mut turn.live.links;
     let due = links.unacknowledged >= ACKNOWLEDGE_POSTS
@@ -227,7 +228,7 @@ fn acknowledge(turn: &mut Turn<'_>) -> Result<(), Fault> {
             links.unacknowledged = 0;
             links.acknowledge_at = None;
         }
-        return Ok(());
+        return;
     }
     links.acknowledged = links.received;
     links.unacknowledged = 0;
@@ -237,10 +238,9 @@ fn acknowledge(turn: &mut Turn<'_>) -> Result<(), Fault> {
         LinkKind::Mailbox,
         Body::Acknowledge(Acknowledge { sequence }),
     );
-    Ok(())
 }
 
-fn post_of(deliver: Deliver) -> Option<Post> {
+fn post_of(deliver: &Deliver) -> Option<Post> {
     let kind = deliver.kind();
     if kind == PostKind::Unspecified || deliver.body.len() > limits::POST_BYTES {
         return None;

@@ -22,6 +22,7 @@ use std::collections::{HashMap, HashSet};
 use waxwing_protocol::{
     Exporter, VERSIONS,
     ids::{Epoch, GroupId},
+    limits,
     pb::{ClientFrame, Error, ErrorCode, Hello, Open, client_frame},
     time::{Span, Time},
     token::PendingToken,
@@ -36,12 +37,16 @@ use crate::{
 /// ends it a little later.
 const AUTHORISATION_KEPT: Span = Span::seconds(45);
 
+/// A link on which an answer is awaited for this long while nothing comes is dead.
+const ANSWER_WITHIN: Span = Span::seconds(60);
+
 /// Groups that a link is authorised for at a time; the relay takes a few more.
 const AUTHORISED_MAX: usize = 1_000;
 
 /// Something that the relay was asked for.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Job {
+    Ping,
     StartRegistration,
     FinishRegistration,
     Login,
@@ -93,8 +98,10 @@ pub(crate) struct Link {
     busy: HashSet<Job>,
     /// The relay's token key as shown on this link.
     pub token_key: Option<[u8; 32]>,
-    /// When it was last of use.
+    /// When something last came.
     pub used_at: Time,
+    /// Since when an answer is awaited, without a pause.
+    asked_at: Time,
 }
 
 /// Why a greeting is not taken.
@@ -105,21 +112,31 @@ pub(crate) enum GreetingRefused {
 }
 
 impl Link {
-    pub(crate) fn opened(&mut self, exporter: Exporter) {
-        *self = Self {
-            phase: Phase::Greeting { exporter },
-            ..Self::default()
-        };
+    pub(crate) fn opened(&mut self, now: Time, exporter: Exporter) {
+        self.begin(Phase::Greeting { exporter });
+        self.used_at = now;
     }
 
     pub(crate) fn closed(&mut self) {
-        let phase = if self.phase == Phase::Unwanted {
+        let unwanted = self.phase == Phase::Unwanted;
+        self.begin(if unwanted {
             Phase::Unwanted
         } else {
             Phase::Opening
-        };
+        });
+    }
+
+    /// Nobody wants it any more.
+    pub(crate) fn unwanted(&mut self) {
+        self.begin(Phase::Unwanted);
+    }
+
+    /// Forgets the connection before. Requests are numbered on, so that a late answer
+    /// of that connection answers nothing on the next.
+    fn begin(&mut self, phase: Phase) {
         *self = Self {
             phase,
+            next_request: self.next_request,
             ..Self::default()
         };
     }
@@ -179,10 +196,36 @@ impl Link {
             .count()
     }
 
-    pub(crate) fn frame(&mut self, job: Option<Job>, body: client_frame::Body) -> ClientFrame {
+    /// When the link counts as dead unless something comes: an answer, or the
+    /// greeting, is awaited.
+    pub(crate) fn dead_at(&self) -> Option<Time> {
+        let awaits = match self.phase {
+            Phase::Unwanted | Phase::Opening => false,
+            Phase::Greeting { .. } => true,
+            Phase::Ready { .. } | Phase::LoggedIn => !self.jobs.is_empty(),
+        };
+        awaits.then(|| self.asked_at.max(self.used_at).after(ANSWER_WITHIN))
+    }
+
+    /// When it is to be asked whether it is alive.
+    pub(crate) fn ping_at(&self) -> Option<Time> {
+        let quiet =
+            matches!(self.phase, Phase::Ready { .. } | Phase::LoggedIn) && self.jobs.is_empty();
+        quiet.then(|| self.used_at.after(limits::PING_AFTER))
+    }
+
+    pub(crate) fn frame(
+        &mut self,
+        now: Time,
+        job: Option<Job>,
+        body: client_frame::Body,
+    ) -> ClientFrame {
         let request = match job {
             None => 0,
             Some(job) => {
+                if self.jobs.is_empty() {
+                    self.asked_at = now;
+                }
                 self.next_request = self.next_request.checked_add(1).unwrap_or(1);
                 self.jobs.insert(self.next_request, job.clone());
                 self.busy.insert(job);

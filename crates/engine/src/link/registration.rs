@@ -107,20 +107,20 @@ pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(
         return Ok(());
     };
     match registration.stage {
-        RegistrationStage::AskingForCode => {
-            if !turn.live.links.mailbox.awaits(&Job::StartRegistration) {
-                let device = account::pending_device(turn.tx)?
-                    .ok_or_else(|| Fault::Broken("no device key".into()))?;
-                let request = StartRegistration {
-                    address: registration.address.clone(),
-                    device_id: device.to_bytes(),
-                };
-                turn.ask(
-                    LinkKind::Mailbox,
-                    Job::StartRegistration,
-                    Body::StartRegistration(request),
-                );
-            }
+        RegistrationStage::AskingForCode
+            if !turn.live.links.mailbox.awaits(&Job::StartRegistration) =>
+        {
+            let device = account::pending_device(turn.tx)?
+                .ok_or_else(|| Fault::Broken("no device key".into()))?;
+            let request = StartRegistration {
+                address: registration.address.clone(),
+                device_id: device.to_bytes(),
+            };
+            turn.ask(
+                LinkKind::Mailbox,
+                Job::StartRegistration,
+                Body::StartRegistration(request),
+            );
         }
         RegistrationStage::CheckingCode => {
             let asked = turn.live.links.mailbox.awaits(&Job::FinishRegistration)
@@ -166,13 +166,11 @@ pub(crate) fn started(turn: &mut Turn<'_>, started: &RegistrationStarted) -> Res
 
 /// The relay has bound the address to the account.
 pub(crate) fn finished(turn: &mut Turn<'_>, registered: &Registered) -> Result<(), Fault> {
-    match MailboxId::try_from(&registered.mailbox_id) {
-        Ok(mailbox) => complete(turn, mailbox),
-        Err(_) => {
-            turn.warn_misdeed(crate::api::RelayMisdeed::Malformed);
-            Ok(())
-        }
-    }
+    let Ok(mailbox) = MailboxId::try_from(&registered.mailbox_id) else {
+        turn.warn_misdeed(crate::api::RelayMisdeed::Malformed);
+        return Ok(());
+    };
+    complete(turn, mailbox)
 }
 
 /// The account exists, with this mailbox.

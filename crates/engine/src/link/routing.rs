@@ -23,7 +23,7 @@ pub(crate) fn frame(
 ) -> Result<(), Fault> {
     if request == 0 {
         return match (link, body) {
-            (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, deliver),
+            (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, &deliver),
             (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
                 turn.live.links.key_packages_left = Some(low.key_packages_left);
                 Ok(())
@@ -47,6 +47,7 @@ pub(crate) fn frame(
 
 fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     match (job, body) {
+        (Job::Ping, _) => Ok(()),
         (Job::StartRegistration, Body::RegistrationStarted(started)) => {
             registration::started(turn, &started)
         }
@@ -101,6 +102,7 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             registration::refused(turn, &job, error)
         }
         Job::Login => registration::login_refused(turn, error),
+        Job::Ping => Ok(()),
         Job::PublishKeyPackages => {
             // Not asked again before the next login or notice.
             turn.live.links.key_packages_left = None;

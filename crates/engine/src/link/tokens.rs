@@ -61,22 +61,19 @@ pub(crate) fn issued(turn: &mut Turn<'_>, issued: &TokensIssued) -> Result<(), F
     let Some(key) = turn.live.links.mailbox.token_key else {
         return Ok(());
     };
-    match token::finish(&pending, issued, &key) {
-        Ok(tokens) => {
-            if settings::read::<[u8; 32]>(turn.tx, Setting::TokenKey)? != Some(key) {
-                forget(turn.tx)?;
-                settings::write(turn.tx, Setting::TokenKey, key)?;
-            }
-            for token in tokens {
-                turn.tx
-                    .prepare_cached("INSERT INTO token (input, output) VALUES (?1, ?2)")?
-                    .execute((token.input.as_ref(), token.output.as_ref()))?;
-            }
-        }
-        Err(_) => {
-            turn.wait(Waiting::Tokens, AGAIN);
-            turn.warn_misdeed(RelayMisdeed::TokenProofFalse);
-        }
+    let Ok(tokens) = token::finish(&pending, issued, &key) else {
+        turn.wait(Waiting::Tokens, AGAIN);
+        turn.warn_misdeed(RelayMisdeed::TokenProofFalse);
+        return Ok(());
+    };
+    if settings::read::<[u8; 32]>(turn.tx, Setting::TokenKey)? != Some(key) {
+        forget(turn.tx)?;
+        settings::write(turn.tx, Setting::TokenKey, key)?;
+    }
+    for token in tokens {
+        turn.tx
+            .prepare_cached("INSERT INTO token (input, output) VALUES (?1, ?2)")?
+            .execute((token.input.as_ref(), token.output.as_ref()))?;
     }
     Ok(())
 }

@@ -128,16 +128,13 @@ pub(crate) fn keep(
         Ok(Kept::Quiet) => Ok(true),
         Ok(Kept::OwnerChanged { before }) => {
             if let Some(old) = conversation::with_account(turn.tx, before)? {
-                let kept = match conversation::with_account(turn.tx, account)? {
+                let kept = if let Some(other) = conversation::with_account(turn.tx, account)? {
                     // Known before, under another address or unverified: one history.
-                    Some(other) => {
-                        conversation::merge(turn.tx, old.id, other.id)?;
-                        other.id
-                    }
-                    None => {
-                        conversation::set_account(turn.tx, old.id, account)?;
-                        old.id
-                    }
+                    conversation::merge(turn.tx, old.id, other.id)?;
+                    other.id
+                } else {
+                    conversation::set_account(turn.tx, old.id, account)?;
+                    old.id
                 };
                 let event = history::add_event(
                     turn.tx,

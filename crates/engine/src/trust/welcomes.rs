@@ -111,23 +111,22 @@ fn admit(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             .transpose()?,
         None => None,
     };
-    let conversation = match existing {
-        Some(conversation) => conversation,
-        None => {
-            let started =
-                conversation::start(turn.tx, turn.now, turn.rng, &address, Some(group.account))?;
-            if !contact.verified {
-                let event = history::add_event(
-                    turn.tx,
-                    turn.now,
-                    started.id,
-                    EventKind::AddressNotTheirs,
-                    &contact.display,
-                )?;
-                turn.notify(Notice::Event(event));
-            }
-            started
+    let conversation = if let Some(conversation) = existing {
+        conversation
+    } else {
+        let started =
+            conversation::start(turn.tx, turn.now, turn.rng, &address, Some(group.account))?;
+        if !contact.verified {
+            let event = history::add_event(
+                turn.tx,
+                turn.now,
+                started.id,
+                EventKind::AddressNotTheirs,
+                &contact.display,
+            )?;
+            turn.notify(Notice::Event(event));
         }
+        started
     };
     groups::set_conversation(turn.tx, group.id, conversation.id)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;

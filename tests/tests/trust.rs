@@ -1,0 +1,223 @@
+//! Who is who, with relays and people that are not honest.
+
+use waxwing_engine::api::{
+    Account, Entry, EventKind, MessageState, Notice, Register, RegistrationStage, Request,
+    Response, SubmitCode,
+};
+use waxwing_protocol::{ids::AccountId, time::Span};
+use waxwing_system_tests::{PersonId, ReferenceRelay, World, WorldOptions};
+
+type TestWorld = World<ReferenceRelay>;
+
+fn world(seed: u64) -> TestWorld {
+    World::new(seed, ReferenceRelay::default(), WorldOptions::default())
+}
+
+fn account(world: &mut TestWorld, id: PersonId) -> Account {
+    match world.command(id, Request::Account).unwrap() {
+        Response::Account(account) => *account,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn problems(world: &TestWorld, id: PersonId) -> Vec<String> {
+    let notices = &world.person(id).notices;
+    notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Warning(warning) => Some(&warning.problem),
+            Notice::Registration(changed) => changed.problem.as_ref(),
+            _ => None,
+        })
+        .map(|problem| problem.code.clone())
+        .collect()
+}
+
+#[test]
+fn a_relay_that_puts_another_account_behind_an_address_is_not_believed() {
+    let mut world = world(1);
+    let alice = world.add_registered("alice@example.org");
+    let bob = world.add_registered("bob@example.org");
+    let mallory = world.add_registered("mallory@example.org");
+    let hers = account(&mut world, mallory).account_id.unwrap();
+    world
+        .relay
+        .move_address("bob@example.org", AccountId::from_hex(&hers).unwrap());
+    let id = world.send(alice, bob, "for bob only");
+    world.run_for(Span::minutes(5));
+    assert_eq!(world.state(alice, bob, id), Some(MessageState::Queued));
+    assert!(world.texts(mallory, alice).is_empty());
+    assert!(problems(&world, alice).contains(&"relay_misbehaves".to_owned()));
+}
+
+#[test]
+fn a_sender_whose_address_is_anothers_is_not_shown_as_verified() {
+    let mut world = world(2);
+    let alice = world.add_registered("alice@example.org");
+    let bob = world.add_registered("bob@example.org");
+    let mallory = world.add_registered("mallory@example.org");
+    let hers = account(&mut world, mallory).account_id.unwrap();
+    // Alice's address changes hands, and Alice goes on using it.
+    world
+        .relay
+        .move_address("alice@example.org", AccountId::from_hex(&hers).unwrap());
+    world.send(alice, bob, "it is me");
+    world.run_for(Span::minutes(1));
+    let conversations = match world.command(bob, Request::Conversations).unwrap() {
+        Response::Conversations { conversations } => conversations,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(conversations.len(), 1);
+    assert!(!conversations[0].verified);
+    let Some(Entry::Message(message)) = &conversations[0].last else {
+        panic!("no message")
+    };
+    assert_eq!(
+        (message.text.as_str(), message.from_verified),
+        ("it is me", false)
+    );
+    let marked = world.person(bob).notices.iter().any(
+        |notice| matches!(notice, Notice::Event(event) if event.event == EventKind::AddressNotTheirs),
+    );
+    assert!(marked);
+}
+
+#[test]
+fn somebody_who_starts_over_is_marked_and_the_conversation_goes_on() {
+    let mut world = world(3);
+    let alice = world.add_registered("alice@example.org");
+    let bob = world.add_registered("bob@example.org");
+    world.send(alice, bob, "one");
+    world.run_for(Span::minutes(1));
+    world.crash(bob);
+    // The same address on a new device with nothing of the old one.
+    let again = world.add_registered("bob@example.org");
+    world.send(again, alice, "lost my phone");
+    world.run_for(Span::minutes(1));
+    let history = world.history(alice, again);
+    let kinds: Vec<&str> = history
+        .iter()
+        .map(|entry| match entry {
+            Entry::Message(message) => message.text.as_str(),
+            Entry::Event(event) if event.event == EventKind::IdentityReset => "(reset)",
+            _ => "?",
+        })
+        .collect();
+    assert_eq!(kinds, ["one", "(reset)", "lost my phone"]);
+    world.send(alice, again, "welcome back");
+    world.run_for(Span::minutes(1));
+    assert_eq!(world.texts(again, alice), ["lost my phone", "welcome back"]);
+}
+
+#[test]
+fn a_wrong_code_says_how_many_tries_are_left_and_the_sixth_is_too_late() {
+    let mut world = world(4);
+    let alice = world.add("alice@example.org");
+    let register = Register {
+        address: "alice@example.org".into(),
+        relay: "wss://relay.example".into(),
+        pin: None,
+        name: None,
+    };
+    world
+        .command(alice, Request::Register(register.clone()))
+        .unwrap();
+    world.run_for(Span::seconds(5));
+    let right = world.codes["alice@example.org"].clone();
+    let wrong = if right == "00000000" {
+        "00000001"
+    } else {
+        "00000000"
+    };
+    for _ in 0..5 {
+        let code = SubmitCode { code: wrong.into() };
+        world.command(alice, Request::SubmitCode(code)).unwrap();
+        world.run_for(Span::seconds(5));
+    }
+    assert_eq!(
+        problems(&world, alice),
+        [
+            "code_wrong",
+            "code_wrong",
+            "code_wrong",
+            "code_wrong",
+            "code_used_up"
+        ]
+    );
+    let refused = world
+        .command(alice, Request::SubmitCode(SubmitCode { code: right }))
+        .unwrap_err();
+    assert_eq!(refused.problem.code(), "no_code_asked");
+    // From the start, with the same device.
+    world.command(alice, Request::Register(register)).unwrap();
+    world.run_for(Span::seconds(5));
+    let code = world.codes["alice@example.org"].clone();
+    let spaced = format!(" {}-{} ", &code[..4], &code[4..]);
+    world
+        .command(alice, Request::SubmitCode(SubmitCode { code: spaced }))
+        .unwrap();
+    world.run_for(Span::seconds(5));
+    let account = account(&mut world, alice);
+    assert_eq!(account.registration, RegistrationStage::Registered);
+    assert_eq!(account.recovery_words.unwrap().split(' ').count(), 24);
+    world.command(alice, Request::ForgetRecoveryWords).unwrap();
+    assert_eq!(self::account(&mut world, alice).recovery_words, None);
+}
+
+#[test]
+fn a_registration_whose_answer_was_lost_is_found_done() {
+    for cut_after in [5, 20, 40, 60, 80, 100] {
+        let mut world = world(5);
+        let alice = world.add("alice@example.org");
+        let register = Register {
+            address: "alice@example.org".into(),
+            relay: "wss://relay.example".into(),
+            pin: None,
+            name: None,
+        };
+        world.command(alice, Request::Register(register)).unwrap();
+        world.run_for(Span::seconds(5));
+        let code = world.codes["alice@example.org"].clone();
+        world
+            .command(alice, Request::SubmitCode(SubmitCode { code }))
+            .unwrap();
+        world.run_for(Span(cut_after));
+        world.crash(alice);
+        world.start(alice);
+        world.run_for(Span::seconds(10));
+        assert_eq!(
+            account(&mut world, alice).registration,
+            RegistrationStage::Registered
+        );
+    }
+}
+
+#[test]
+fn nothing_that_is_printed_shows_who_or_what() {
+    let mut world = world(6);
+    let alice = world.add_registered("alice@example.org");
+    let bob = world.add_registered("bob@example.org");
+    world.send(alice, bob, "a secret text");
+    world.run_for(Span::minutes(1));
+    let mut printed = String::new();
+    for id in [alice, bob] {
+        let own = account(&mut world, id);
+        printed += &format!(
+            "{own:?} {:?} {:?}",
+            world.person(id).engine,
+            world.person(id).notices
+        );
+        for with in [alice, bob] {
+            printed += &format!("{:?}", world.history(id, with));
+        }
+        for secret in [own.account_id, own.device_id, own.recovery_words]
+            .into_iter()
+            .flatten()
+        {
+            assert!(!printed.contains(&secret));
+        }
+    }
+    for secret in ["alice", "bob", "secret text"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
