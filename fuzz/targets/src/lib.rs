@@ -10,6 +10,18 @@
 //!
 //! **Always**: a run depends on its bytes only, so that whatever is found is found again.
 
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a target panics where something does not hold: that is how it tells"
+)]
+
+pub mod client;
+pub mod content;
+pub mod engine;
+pub mod mls;
 pub mod protocol;
 pub mod replay;
 pub mod seeds;
@@ -76,5 +88,35 @@ pub const TARGETS: &[Target] = &[
         run: protocol::envelope,
         seeds: seeds::envelopes,
         mutations: 5_000,
+    },
+    Target {
+        name: "content",
+        run: content::content,
+        seeds: seeds::contents,
+        mutations: 5_000,
+    },
+    Target {
+        name: "relay_url",
+        run: client::relay_url,
+        seeds: seeds::relay_urls,
+        mutations: 5_000,
+    },
+    Target {
+        name: "rpc",
+        run: client::rpc,
+        seeds: seeds::rpc_lines,
+        mutations: 2_000,
+    },
+    Target {
+        name: "mls",
+        run: mls::mls,
+        seeds: mls::seeds,
+        mutations: 400,
+    },
+    Target {
+        name: "engine",
+        run: engine::engine,
+        seeds: engine::seeds,
+        mutations: 200,
     },
 ];

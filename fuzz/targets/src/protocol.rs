@@ -21,7 +21,11 @@ use waxwing_protocol::{
 pub fn client_frame(bytes: &[u8]) {
     if let Ok(frame) = frame::decode_client(Bytes::copy_from_slice(bytes)) {
         let again = frame::decode_client(frame.encode_to_vec().into());
-        assert_eq!(again.as_ref(), Ok(&frame), "a frame is another after the wire");
+        assert_eq!(
+            again.as_ref(),
+            Ok(&frame),
+            "a frame is another after the wire"
+        );
     }
 }
 
@@ -29,30 +33,44 @@ pub fn client_frame(bytes: &[u8]) {
 pub fn relay_frame(bytes: &[u8]) {
     if let Ok(frame) = frame::decode_relay(Bytes::copy_from_slice(bytes)) {
         let again = frame::decode_relay(frame.encode_to_vec().into());
-        assert_eq!(again.as_ref(), Ok(&frame), "a frame is another after the wire");
+        assert_eq!(
+            again.as_ref(),
+            Ok(&frame),
+            "a frame is another after the wire"
+        );
     }
 }
 
 /// What a person typed, or another program sent, as an address.
 pub fn address(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let Ok(address) = Address::parse(&text) else { return };
+    let Ok(address) = Address::parse(&text) else {
+        return;
+    };
     let canonical = address.canonical();
     assert!(canonical.is_ascii(), "a canonical form is ASCII");
     assert!(
-        !canonical.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()),
+        !canonical
+            .bytes()
+            .any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()),
         "nothing in an address ends a line of a letter"
     );
     for form in [canonical, address.display()] {
         let again = Address::parse(form).map(|again| again.canonical().to_owned());
-        assert_eq!(again.as_deref(), Ok(canonical), "both forms of an address are the address");
+        assert_eq!(
+            again.as_deref(),
+            Ok(canonical),
+            "both forms of an address are the address"
+        );
     }
 }
 
 /// A roster: as it came, and signed by whom it names, so that what is behind the check
 /// of the signatures is reached as well.
 pub fn roster(bytes: &[u8]) {
-    let Ok(looked_up) = pb::LookedUp::decode(bytes) else { return };
+    let Ok(looked_up) = pb::LookedUp::decode(bytes) else {
+        return;
+    };
     verify(&looked_up.roster);
     if looked_up.roster.len() <= 16 {
         verify(&signed_anew(&looked_up.roster));
@@ -79,7 +97,11 @@ fn verify(statements: &[pb::SignedStatement]) {
             return;
         }
         assert_eq!(roster.length(), before.length() + 1);
-        assert_eq!(roster.account(), before.account(), "an account stays the account");
+        assert_eq!(
+            roster.account(),
+            before.account(),
+            "an account stays the account"
+        );
         let ids: BTreeSet<_> = roster.devices().iter().map(|device| device.id).collect();
         assert_eq!(ids.len(), roster.devices().len(), "a device is there once");
         assert!(ids.len() <= limits::DEVICES);
@@ -123,7 +145,8 @@ fn sign_anew(signed: &pb::SignedStatement, roster: Option<&Roster>) -> Option<pb
             .find(|key| *id == key.signing.public().device_id().as_bytes().as_slice())?,
         Signer::RecoveryKey(_) => {
             let recovery_key = roster?.recovery_key();
-            KEYS.iter().find(|key| key.signing.public() == recovery_key)?
+            KEYS.iter()
+                .find(|key| key.signing.public() == recovery_key)?
         }
     };
     let consenting = match statement.change.as_ref()? {
@@ -135,9 +158,15 @@ fn sign_anew(signed: &pb::SignedStatement, roster: Option<&Roster>) -> Option<pb
     let statement = statement.encode_to_vec();
     let mut rng = ChaCha20Rng::from_seed([1; 32]);
     Some(pb::SignedStatement {
-        signature: Some(signer.signing.sign(&mut rng, Purpose::Statement, &statement)),
-        consent: consenting
-            .map(|key| key.signing.sign(&mut rng, Purpose::DeviceConsent, &statement)),
+        signature: Some(
+            signer
+                .signing
+                .sign(&mut rng, Purpose::Statement, &statement),
+        ),
+        consent: consenting.map(|key| {
+            key.signing
+                .sign(&mut rng, Purpose::DeviceConsent, &statement)
+        }),
         statement: statement.into(),
     })
 }
@@ -152,13 +181,26 @@ pub fn sealed(bytes: &[u8]) {
             assert_eq!(what, Sealed::FanOut, "the seeds are sealed for one purpose");
         }
     }
-    let sealed =
-        key.seal(&mut ChaCha20Rng::from_seed([1; 32]), Sealed::FanOut, group, epoch, bytes);
-    let opened = key.open(Sealed::FanOut, group, epoch, &sealed).unwrap_or_default();
+    let sealed = key.seal(
+        &mut ChaCha20Rng::from_seed([1; 32]),
+        Sealed::FanOut,
+        group,
+        epoch,
+        bytes,
+    );
+    let opened = key
+        .open(Sealed::FanOut, group, epoch, &sealed)
+        .unwrap_or_default();
     assert_eq!(opened, bytes, "what is sealed opens");
     if let Ok(fan_out) = pb::FanOut::decode(opened.as_slice()) {
         let ids: Result<Vec<_>, _> = fan_out.mailboxes.iter().map(MailboxId::try_from).collect();
-        assert_eq!(ids.is_ok(), fan_out.mailboxes.iter().all(|id| id.len() == MailboxId::LENGTH));
+        assert_eq!(
+            ids.is_ok(),
+            fan_out
+                .mailboxes
+                .iter()
+                .all(|id| id.len() == MailboxId::LENGTH)
+        );
     }
     if let Ok(credential) = pb::LeafCredential::decode(bytes) {
         assert_eq!(
@@ -179,7 +221,9 @@ static PENDING: LazyLock<Vec<PendingToken>> = LazyLock::new(|| {
 
 /// A request for tokens, an answer to one, or a token that is spent.
 pub fn token(bytes: &[u8]) {
-    let Some(issuer) = ISSUER.as_ref() else { return };
+    let Some(issuer) = ISSUER.as_ref() else {
+        return;
+    };
     if let Ok(request) = pb::IssueTokens::decode(bytes)
         && let Ok(issued) = issuer.issue(&mut ChaCha20Rng::from_seed([5; 32]), &request.blinded)
     {
@@ -189,26 +233,44 @@ pub fn token(bytes: &[u8]) {
     if let Ok(issued) = pb::TokensIssued::decode(bytes) {
         let own_key = issuer.public_key();
         if let Ok(tokens) = token::finish(&PENDING, &issued, &own_key) {
-            assert!(tokens.iter().all(|token| issuer.verifies(token)), "the proof holds");
+            assert!(
+                tokens.iter().all(|token| issuer.verifies(token)),
+                "the proof holds"
+            );
         }
         // The key of the answer itself: what a client that compared nothing would take.
         let _ = token::finish(&PENDING, &issued, &issued.token_key);
     }
     if let Ok(token) = pb::Token::decode(bytes) {
         let takes = issuer.verifies(&token);
-        assert!(!takes || token.output.len() == 64, "a token has a whole output");
+        assert!(
+            !takes || token.output.len() == 64,
+            "a token has a whole output"
+        );
     }
 }
 
 /// What an MLS message carried.
 pub fn envelope(bytes: &[u8]) {
-    let Ok(envelope) = pb::Envelope::decode(bytes) else { return };
+    let Ok(envelope) = pb::Envelope::decode(bytes) else {
+        return;
+    };
     let padded = padding::encode_padded(envelope.clone());
-    assert_eq!(padding::padded_length(padded.len()), padded.len(), "a Padmé length");
-    let again = pb::Envelope::decode(padded.as_slice());
-    let without_padding = pb::Envelope { padding: Bytes::new(), ..envelope };
     assert_eq!(
-        again.map(|again| pb::Envelope { padding: Bytes::new(), ..again }),
+        padding::padded_length(padded.len()),
+        padded.len(),
+        "a Padmé length"
+    );
+    let again = pb::Envelope::decode(padded.as_slice());
+    let without_padding = pb::Envelope {
+        padding: Bytes::new(),
+        ..envelope
+    };
+    assert_eq!(
+        again.map(|again| pb::Envelope {
+            padding: Bytes::new(),
+            ..again
+        }),
         Ok(without_padding),
         "an envelope is the same without its padding"
     );

@@ -3,13 +3,6 @@
 //! **Always**: the same corpus and seed give the same inputs; an input that fails is
 //! written out, so that it can be kept.
 
-#![allow(
-    clippy::missing_panics_doc,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "runs in tests"
-)]
-
 use std::{fs, path::PathBuf};
 
 use rand_chacha::{
@@ -30,12 +23,18 @@ pub fn corpus_folder(target: &Target) -> PathBuf {
 /// The corpus of a target, in the order of its names.
 pub fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
     let folder = corpus_folder(target);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let entries =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut inputs: Vec<_> = entries
         .map(|entry| {
             let path = entry.map(|entry| entry.path()).unwrap_or_default();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let bytes =
+                fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             (name, bytes)
         })
         .collect();
@@ -58,7 +57,11 @@ pub fn replay(target: &Target) {
 }
 
 fn run(target: &Target, name: &str, input: &[u8]) {
-    let shown = ShownWhenItFails { target, name, input };
+    let shown = ShownWhenItFails {
+        target,
+        name,
+        input,
+    };
     (target.run)(input);
     drop(shown);
 }
@@ -96,7 +99,10 @@ fn mutated(corpus: &[(String, Vec<u8>)], rng: &mut ChaCha20Rng) -> Vec<u8> {
 }
 
 fn picked<'a>(corpus: &'a [(String, Vec<u8>)], rng: &mut ChaCha20Rng) -> &'a [u8] {
-    corpus.get(below(rng, corpus.len())).map(|(_, bytes)| bytes.as_slice()).unwrap_or_default()
+    corpus
+        .get(below(rng, corpus.len()))
+        .map(|(_, bytes)| bytes.as_slice())
+        .unwrap_or_default()
 }
 
 fn mutate(input: &mut Vec<u8>, corpus: &[(String, Vec<u8>)], rng: &mut ChaCha20Rng) {
@@ -134,7 +140,10 @@ fn mutate(input: &mut Vec<u8>, corpus: &[(String, Vec<u8>)], rng: &mut ChaCha20R
             input.splice(place..place, part);
         }
         5 => {
-            let what = INTERESTING.get(below(rng, INTERESTING.len())).copied().unwrap_or_default();
+            let what = INTERESTING
+                .get(below(rng, INTERESTING.len()))
+                .copied()
+                .unwrap_or_default();
             let replaced = (at + what.len()).min(input.len());
             input.splice(at..replaced, what.iter().copied());
         }

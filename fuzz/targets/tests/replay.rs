@@ -21,7 +21,20 @@ macro_rules! replayed {
     };
 }
 
-replayed!(client_frame, relay_frame, address, roster, sealed, token, envelope);
+replayed!(
+    client_frame,
+    relay_frame,
+    address,
+    roster,
+    sealed,
+    token,
+    envelope,
+    content,
+    relay_url,
+    rpc,
+    mls,
+    engine,
+);
 
 #[test]
 fn every_target_is_replayed_and_has_a_fuzz_program() {
@@ -45,7 +58,11 @@ fn a_corpus_holds_the_well_formed_inputs_and_is_small() {
         total += corpus.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
         let names: BTreeSet<String> = corpus.into_iter().map(|(name, _)| name).collect();
         for (name, _) in (target.seeds)() {
-            assert!(names.contains(&name), "{}/{name}: run the example `seeds`", target.name);
+            assert!(
+                names.contains(&name),
+                "{}/{name}: run the example `seeds`",
+                target.name
+            );
         }
     }
     assert!(total < 1 << 20, "the corpora have {total} bytes");
