@@ -1,0 +1,178 @@
+//! A store in memory, for simulations and tests.
+//!
+//! **Elsewhere**: the store that survives the process is [`super::embedded`];
+//! both are held to one behaviour by the conformance suite.
+//!
+//! **Always**: clones share one content, so that a relay can "crash" (be
+//! dropped) and another be opened on what had been committed by then; what the
+//! relay had not committed is lost with it, as on a real disk.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{Key, KeySpace, Record, Store, StoreError, Usage, Write};
+
+/// A store in memory.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    shared: Arc<Mutex<Content>>,
+}
+
+#[derive(Default)]
+struct Content {
+    records: BTreeMap<(KeySpace, Key), Bytes>,
+    commits: u64,
+    fault: Option<Fault>,
+}
+
+/// What goes wrong from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Commits are refused as on a full disk.
+    Full,
+    /// Commits and reads fail.
+    Broken,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes commits (and reads) fail, or work again.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.shared.lock().fault = fault;
+    }
+
+    /// How many batches were committed.
+    pub fn commits(&self) -> u64 {
+        self.shared.lock().commits
+    }
+
+    /// A store of its own with the same content: the disk as it is now.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let content = self.shared.lock();
+        let copy = Content {
+            records: content.records.clone(),
+            commits: content.commits,
+            ..Content::default()
+        };
+        Self {
+            shared: Arc::new(Mutex::new(copy)),
+        }
+    }
+
+    /// Everything in it, for tests that search what a seized disk would show.
+    pub fn records(&self) -> Vec<(KeySpace, Bytes, Bytes)> {
+        let content = self.shared.lock();
+        content
+            .records
+            .iter()
+            .map(|((space, key), value)| (*space, Bytes::copy_from_slice(key), value.clone()))
+            .collect()
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let content = self.shared.lock();
+        content.readable()?;
+        Ok(content.records.get(&(space, Key::from_slice(key))).cloned())
+    }
+
+    fn scan(
+        &self,
+        space: KeySpace,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let content = self.shared.lock();
+        content.readable()?;
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let start = Bound::Included((space, Key::from_slice(from)));
+        Ok(content
+            .records
+            .range((start, Bound::Unbounded))
+            .take_while(|((at, key), _)| *at == space && to.is_none_or(|to| key.as_slice() < to))
+            .take(limit)
+            .map(|((_, key), value)| (Bytes::copy_from_slice(key), value.clone()))
+            .collect())
+    }
+
+    fn last_key(&self, space: KeySpace) -> Result<Option<Bytes>, StoreError> {
+        let content = self.shared.lock();
+        content.readable()?;
+        let from = Bound::Included((space, Key::new()));
+        let of_space = content.records.range((from, Bound::Unbounded));
+        let last = of_space.take_while(|((at, _), _)| *at == space).last();
+        Ok(last.map(|((_, key), _)| Bytes::copy_from_slice(key)))
+    }
+
+    fn count(&self, space: KeySpace) -> Result<u64, StoreError> {
+        let content = self.shared.lock();
+        content.readable()?;
+        let of_space = content.records.keys().filter(|(at, _)| *at == space);
+        Ok(of_space.count() as u64)
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mut content = self.shared.lock();
+        match content.fault {
+            Some(Fault::Full) => return Err(StoreError::Full { available: 0 }),
+            Some(Fault::Broken) => return Err(StoreError::Io("a simulated fault".into())),
+            None => {}
+        }
+        for write in writes {
+            match write.value {
+                Some(value) => content.records.insert((write.space, write.key), value),
+                None => content.records.remove(&(write.space, write.key)),
+            };
+        }
+        content.commits += 1;
+        Ok(())
+    }
+
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn maintain(&self, _now_ms: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn erase_now(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        let content = self.shared.lock();
+        let size = |((_, key), value): (&(KeySpace, Key), &Bytes)| (key.len() + value.len()) as u64;
+        Usage {
+            bytes_on_disk: content.records.iter().map(size).sum(),
+            live_post_bytes: content
+                .records
+                .iter()
+                .filter(|((space, _), _)| *space == KeySpace::Posts)
+                .map(size)
+                .sum(),
+        }
+    }
+}
+
+impl Content {
+    fn readable(&self) -> Result<(), StoreError> {
+        match self.fault {
+            Some(Fault::Broken) => Err(StoreError::Io("a simulated fault".into())),
+            Some(Fault::Full) | None => Ok(()),
+        }
+    }
+}

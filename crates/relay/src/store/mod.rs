@@ -1,0 +1,242 @@
+//! Where the relay keeps what must outlive it: a small ordered map in a few key
+//! spaces, written in atomic, durable batches.
+//!
+//! **Elsewhere**: what the values mean and how they are encoded is in
+//! [`records`]; when something is written is decided by the relay
+//! ([`crate::relay`]), which gathers a batch under its lock and lets a writer
+//! commit it without. The verification of a data directory is in [`check`].
+//!
+//! **Always**: a batch is applied whole or not at all, and when
+//! [`Store::commit`] returns, it is on disk. A value is read as it was written,
+//! or as an error: never silently wrong. What was deleted from
+//! [`KeySpace::Posts`] is gone from the medium's files [`ERASED_WITHIN_MS`] after
+//! its deletion was committed, as long as [`Store::maintain`] is called.
+
+pub mod check;
+pub mod embedded;
+pub mod memory;
+pub mod records;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// The newest data directory format that this program writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The time, in milliseconds, after which a deleted post's ciphertext is in no
+/// file of the store any more.
+pub const ERASED_WITHIN_MS: u64 = 10 * 60 * 1000;
+
+/// Every kind of record there is. Nothing is stored outside of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeySpace {
+    /// `format`: the format version.
+    Meta,
+    /// Keyed hash of a canonical address: the account that proved it.
+    Addresses,
+    /// Account id: its roster.
+    Accounts,
+    /// Device id: its account and mailbox.
+    Devices,
+    /// Registration id: a finished registration, so that a repeated request gets
+    /// the same answer.
+    Registrations,
+    /// Mailbox id: its device, what it acknowledged, how far its numbers are
+    /// reserved.
+    Mailboxes,
+    /// Mailbox id, sequence: which post waits there.
+    Entries,
+    /// Post number: the post, once for all mailboxes that hold it.
+    Posts,
+    /// Post number: how many mailboxes still hold the post, where it was written
+    /// for more than one.
+    Holders,
+    /// Day, group id, post id: the answer that the post got.
+    PostIds,
+    /// Group id: epoch, send keys, sealed fan-out lists, rejoin key.
+    Groups,
+    /// Group id: how far its sequence numbers are reserved.
+    GroupSequences,
+    /// Group id: the current epoch's sealed `GroupInfo`.
+    GroupInfos,
+    /// Device id, number: a key package to be handed out once.
+    KeyPackages,
+    /// Device id: the key package that is handed out when no other is left.
+    LastResorts,
+    /// Token key, token input: a token that was spent.
+    SpentTokens,
+    /// Account id: how many tokens it was given today.
+    TokenBudgets,
+}
+
+impl KeySpace {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Meta,
+        Self::Addresses,
+        Self::Accounts,
+        Self::Devices,
+        Self::Registrations,
+        Self::Mailboxes,
+        Self::Entries,
+        Self::Posts,
+        Self::Holders,
+        Self::PostIds,
+        Self::Groups,
+        Self::GroupSequences,
+        Self::GroupInfos,
+        Self::KeyPackages,
+        Self::LastResorts,
+        Self::SpentTokens,
+        Self::TokenBudgets,
+    ];
+
+    /// Its name on disk; never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Addresses => "addresses",
+            Self::Accounts => "accounts",
+            Self::Devices => "devices",
+            Self::Registrations => "registrations",
+            Self::Mailboxes => "mailboxes",
+            Self::Entries => "entries",
+            Self::Posts => "posts",
+            Self::Holders => "holders",
+            Self::PostIds => "post_ids",
+            Self::Groups => "groups",
+            Self::GroupSequences => "group_sequences",
+            Self::GroupInfos => "group_infos",
+            Self::KeyPackages => "key_packages",
+            Self::LastResorts => "last_resorts",
+            Self::SpentTokens => "spent_tokens",
+            Self::TokenBudgets => "token_budgets",
+        }
+    }
+}
+
+/// A key within a key space; short ones need no allocation.
+pub type Key = SmallVec<[u8; 40]>;
+
+/// A key made of the given parts, one behind the other.
+pub fn key(parts: &[&[u8]]) -> Key {
+    let mut key = Key::new();
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// The first key behind all that begin with `prefix`; `None` where there is none
+/// (an empty prefix, or one of `0xFF` only).
+pub fn behind(prefix: &[u8]) -> Option<Key> {
+    let mut key = Key::from_slice(prefix);
+    while let Some(last) = key.pop() {
+        if last < u8::MAX {
+            key.push(last + 1);
+            return Some(key);
+        }
+    }
+    None
+}
+
+/// One change of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Where.
+    pub space: KeySpace,
+    /// Under which key.
+    pub key: Key,
+    /// The new value; `None` deletes.
+    pub value: Option<Bytes>,
+}
+
+/// A record with its key, as a scan returns it.
+pub type Record = (Bytes, Bytes);
+
+/// An ordered map with atomic, durable batches.
+///
+/// Reads may run while a batch is committed, and see all of it or nothing.
+pub trait Store: Send + Sync + 'static {
+    /// Reads one value.
+    fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// Reads at most `limit` records with `from <= key < to` in the order of
+    /// their keys; without `to`, to the end of the key space.
+    fn scan(
+        &self,
+        space: KeySpace,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// The last key of a key space.
+    fn last_key(&self, space: KeySpace) -> Result<Option<Bytes>, StoreError>;
+
+    /// How many records a key space has; takes as long as reading its keys.
+    fn count(&self, space: KeySpace) -> Result<u64, StoreError>;
+
+    /// Applies all writes, in their order, or none; durable when it returns.
+    ///
+    /// After an error nothing of the batch is visible, or ever will be, in this
+    /// [`Store::generation`].
+    fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError>;
+
+    /// Changes whenever the store may show something else than what reads and
+    /// commits so far imply (it was opened again after an error, and a commit
+    /// that had failed turned out to be on disk). Whoever caches what they read
+    /// forgets it then.
+    fn generation(&self) -> u64;
+
+    /// Does a bounded piece of housekeeping: erases what was deleted a while ago.
+    /// To be called about once a second, from a thread that may block.
+    fn maintain(&self, now_ms: u64) -> Result<(), StoreError>;
+
+    /// Erases everything that was deleted, at once.
+    fn erase_now(&self) -> Result<(), StoreError>;
+
+    /// Bytes that the store occupies, and bytes that it ever wrote for posts.
+    fn usage(&self) -> Usage;
+}
+
+/// What a store occupies; all zero where it cannot tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all its files.
+    pub bytes_on_disk: u64,
+    /// Bytes of posts that are stored and not deleted.
+    pub live_post_bytes: u64,
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The medium is full, or nearly: nothing was written.
+    #[error("the data directory's disk is full ({available} bytes are left)")]
+    Full {
+        /// Bytes that are left.
+        available: u64,
+    },
+    /// Reading or writing failed; it may succeed later.
+    #[error("the store failed: {0}")]
+    Io(String),
+    /// Something that was read is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// Another program has the data directory open.
+    #[error("the data directory is in use by another process")]
+    InUse,
+    /// The data directory was written by a newer program.
+    #[error(
+        "the data directory has format {found}, this program knows up to {FORMAT_VERSION}: \
+         use the newer program that wrote it, or restore a backup"
+    )]
+    UnknownFormat {
+        /// The version that it names.
+        found: u32,
+    },
+}

@@ -1,0 +1,181 @@
+//! What the values in the store are made of.
+//!
+//! **Elsewhere**: which key space holds which is in [`super::KeySpace`].
+//!
+//! **Always**: fields are only ever added, as on the wire, so that a data
+//! directory opens with every later version. Nothing here names a sender, holds
+//! an address, or lists a group's mailboxes in the clear.
+
+use bytes::Bytes;
+use waxwing_protocol::pb;
+
+/// [`super::KeySpace::Addresses`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct AddressRecord {
+    /// The account that last proved the address.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub account_id: Bytes,
+    /// When it proved it, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub verified_at_ms: u64,
+}
+
+/// [`super::KeySpace::Accounts`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AccountRecord {
+    /// The chain of signed statements, checked when it was stored.
+    #[prost(message, repeated, tag = "1")]
+    pub roster: Vec<pb::SignedStatement>,
+}
+
+/// [`super::KeySpace::Devices`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DeviceRecord {
+    /// The account whose roster admits the device.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub account_id: Bytes,
+    /// Its mailbox.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub mailbox_id: Bytes,
+}
+
+/// [`super::KeySpace::Registrations`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RegistrationRecord {
+    /// The device that finished it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub device_id: Bytes,
+    /// The answer that it got.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub mailbox_id: Bytes,
+    /// When it may be forgotten, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub expires_at_ms: u64,
+}
+
+/// [`super::KeySpace::Mailboxes`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct MailboxRecord {
+    /// Whose it is.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub device_id: Bytes,
+    /// Sequence numbers below this one may have been given out.
+    #[prost(uint64, tag = "2")]
+    pub reserved: u64,
+    /// Everything up to here was acknowledged (at least: it is written lazily).
+    #[prost(uint64, tag = "3")]
+    pub acknowledged: u64,
+}
+
+/// [`super::KeySpace::Entries`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct EntryRecord {
+    /// Which post.
+    #[prost(uint64, tag = "1")]
+    pub post: u64,
+    /// The length of its body, in bytes.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// When the relay took it, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub received_at_ms: u64,
+    /// Whether other mailboxes hold it too, so that [`super::KeySpace::Holders`]
+    /// counts them.
+    #[prost(bool, tag = "4")]
+    pub shared: bool,
+}
+
+/// [`super::KeySpace::Posts`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PostRecord {
+    /// The group.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub group_id: Bytes,
+    /// Its place in the group's order.
+    #[prost(uint64, tag = "2")]
+    pub group_sequence: u64,
+    /// A `PostKind`.
+    #[prost(int32, tag = "3")]
+    pub kind: i32,
+    /// The epoch it was made in.
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+    /// Chosen by who posted it.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub post_id: Bytes,
+    /// When the relay took it, in milliseconds since 1970.
+    #[prost(uint64, tag = "6")]
+    pub received_at_ms: u64,
+    /// Ciphertext.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub body: Bytes,
+}
+
+/// [`super::KeySpace::Holders`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct HoldersRecord {
+    /// How many mailboxes still hold the post; never 0.
+    #[prost(uint32, tag = "1")]
+    pub mailboxes: u32,
+}
+
+/// [`super::KeySpace::PostIds`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct PostedRecord {
+    /// The answer's sequence number.
+    #[prost(uint64, tag = "1")]
+    pub group_sequence: u64,
+}
+
+/// [`super::KeySpace::Groups`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct GroupRecord {
+    /// The current epoch.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Ed25519: authorises rejoining.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub rejoin_key: Bytes,
+    /// SHA-256 of the request that created the group, to know its repetition.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub created_by: Bytes,
+    /// The current epoch and the last few before it, newest first.
+    #[prost(message, repeated, tag = "4")]
+    pub epochs: Vec<EpochRecord>,
+    /// The day (since 1970) of the last commit.
+    #[prost(uint64, tag = "5")]
+    pub changed_on_day: u64,
+}
+
+/// One epoch of a group.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EpochRecord {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Ed25519: authorises posting.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub send_key: Bytes,
+    /// The mailboxes that posts go to, sealed under a key that members have.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub sealed_fan_out: Bytes,
+}
+
+/// [`super::KeySpace::GroupSequences`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct GroupSequenceRecord {
+    /// Sequence numbers below this one may have been given out.
+    #[prost(uint64, tag = "1")]
+    pub reserved: u64,
+}
+
+/// [`super::KeySpace::TokenBudgets`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TokenBudgetRecord {
+    /// Days since 1970.
+    #[prost(uint64, tag = "1")]
+    pub day: u64,
+    /// Tokens issued on that day.
+    #[prost(uint32, tag = "2")]
+    pub issued: u32,
+}
