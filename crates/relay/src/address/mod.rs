@@ -1,0 +1,336 @@
+//! Proving addresses: one-time codes, and binding an address to an account.
+//!
+//! **Elsewhere**: sending the code is [`crate::mail`]'s; who has which address is looked
+//! up in [`crate::directory`].
+//!
+//! **Always**: nothing that is answered, and no time that it takes, tells whether an
+//! address is known. A code is good for one device, five tries and ten minutes. Pending
+//! codes are in memory only: after a restart people ask for another one.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use rand::CryptoRng;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use waxwing_protocol::{
+    address::{Address, AddressKind},
+    ids::{AccountId, DeviceId, MailboxId, RegistrationId},
+    limits, pb,
+    pb::{ErrorCode, relay_frame::Body as Answer},
+    roster::Roster,
+    signature::{Purpose, registration_message},
+    time::Time,
+};
+
+use crate::{
+    rate::Buckets,
+    relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
+    store::{
+        KeySpace, Store, key,
+        records::{AccountRecord, AddressRecord, DeviceRecord, MailboxRecord, RegistrationRecord},
+    },
+};
+
+/// Registrations that are under way.
+pub(crate) struct Registrations {
+    pending: HashMap<RegistrationId, Pending>,
+    by_address: Buckets<String>,
+    by_source: Buckets<Source>,
+    most: usize,
+}
+
+struct Pending {
+    address: Address,
+    device: DeviceId,
+    code: String,
+    tries_left: u32,
+    expires_at: Time,
+}
+
+impl Registrations {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            pending: HashMap::new(),
+            by_address: Buckets::new(config.codes_per_address, 100_000),
+            by_source: Buckets::new(config.codes_per_source, 100_000),
+            most: config.pending_registrations,
+        }
+    }
+
+    pub(crate) fn sweep(&mut self, now: Time) {
+        self.pending.retain(|_, pending| pending.expires_at > now);
+        self.by_address.sweep(now);
+        self.by_source.sweep(now);
+    }
+}
+
+impl<S: Store> Relay<S> {
+    pub(crate) fn start_registration(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        start: &pb::StartRegistration,
+    ) -> Outcome {
+        let address = Address::parse(&start.address)
+            .map_err(|error| Refused::malformed(&error.to_string()))?;
+        if address.kind() == AddressKind::Phone {
+            return Err(Refused::new(
+                ErrorCode::AddressUnreachable,
+                "this relay cannot send text messages",
+            ));
+        }
+        let device = DeviceId::try_from(&start.device_id)
+            .map_err(|error| Refused::malformed(&error.to_string()))?;
+        let source = self.link(link)?.source;
+        let registrations = &mut self.registrations;
+        registrations
+            .by_source
+            .take(now, source)
+            .map_err(Refused::rate_limited)?;
+        registrations
+            .by_address
+            .take(now, address.canonical().to_owned())
+            .map_err(Refused::rate_limited)?;
+        if registrations.pending.len() >= registrations.most {
+            return Err(Refused::rate_limited(limits::CODE_LIFETIME));
+        }
+        let id = RegistrationId::random(rng);
+        let code = code(rng);
+        let expires_at = now.after(limits::CODE_LIFETIME);
+        let pending = Pending {
+            address: address.clone(),
+            device,
+            code: code.clone(),
+            tries_left: limits::CODE_TRIES,
+            expires_at,
+        };
+        registrations.pending.insert(id, pending);
+        self.counts.codes += 1;
+        self.effects.push_back(Effect::SendCode { address, code });
+        Ok(Reply::Now(Answer::RegistrationStarted(
+            pb::RegistrationStarted {
+                registration_id: id.to_bytes(),
+                expires_at_ms: expires_at.0,
+            },
+        )))
+    }
+
+    pub(crate) fn finish_registration(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        finish: pb::FinishRegistration,
+    ) -> Outcome {
+        let id = RegistrationId::try_from(&finish.registration_id)
+            .map_err(|error| Refused::malformed(&error.to_string()))?;
+        let roster = Roster::verify(&finish.roster)
+            .map_err(|error| Refused::malformed(&error.to_string()))?;
+        if let Some(answer) = self.finished_before(id, &roster)? {
+            return Ok(answer);
+        }
+        let exporter = self.link(link)?.exporter;
+        let Some(pending) = self
+            .registrations
+            .pending
+            .get_mut(&id)
+            .filter(|pending| pending.expires_at > now)
+        else {
+            return Err(code_refused(0));
+        };
+        // Compared as hashes, so that neither content nor length shows in the time.
+        let given = Sha256::digest(finish.code.as_bytes());
+        if !bool::from(given.ct_eq(&Sha256::digest(pending.code.as_bytes()))) {
+            pending.tries_left = pending.tries_left.saturating_sub(1);
+            let left = pending.tries_left;
+            if left == 0 {
+                self.registrations.pending.remove(&id);
+            }
+            return Err(code_refused(left));
+        }
+        let device = roster
+            .device(pending.device)
+            .ok_or_else(|| Refused::unauthorised("the code was sent for another device"))?;
+        let message =
+            registration_message(&exporter, id, &finish.code, roster.account(), roster.head());
+        finish
+            .signature
+            .as_ref()
+            .and_then(|signature| {
+                device
+                    .identity
+                    .verify(Purpose::Registration, &message, signature)
+                    .ok()
+            })
+            .ok_or_else(|| Refused::unauthorised("the signature does not verify"))?;
+        let (address, device) = (pending.address.clone(), device.id);
+        self.extends_what_is_known(&roster, &finish.roster)?;
+        let mailbox = self.bind(now, rng, &address, device, &roster, finish.roster)?;
+        let expires_at_ms = now.after(limits::CODE_LIFETIME).0;
+        let record = RegistrationRecord {
+            device_id: device.to_bytes(),
+            mailbox_id: mailbox.to_bytes(),
+            expires_at_ms,
+        };
+        self.view
+            .put(KeySpace::Registrations, key(&[id.as_bytes()]), &record);
+        self.registrations.pending.remove(&id);
+        self.counts.registrations += 1;
+        Ok(Reply::Durable(Answer::Registered(pb::Registered {
+            mailbox_id: mailbox.to_bytes(),
+        })))
+    }
+
+    /// The answer to a registration that was finished, and whose answer got lost.
+    fn finished_before(
+        &self,
+        id: RegistrationId,
+        roster: &Roster,
+    ) -> Result<Option<Reply>, Refused> {
+        let record: Option<RegistrationRecord> =
+            self.view.get(KeySpace::Registrations, id.as_bytes())?;
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        let known =
+            DeviceId::try_from(&record.device_id).is_ok_and(|id| roster.device(id).is_some());
+        if !known {
+            return Err(code_refused(0));
+        }
+        // The first one may not be durable yet.
+        let answer = pb::Registered {
+            mailbox_id: record.mailbox_id,
+        };
+        Ok(Some(Reply::Durable(Answer::Registered(answer))))
+    }
+
+    /// A roster only grows: what is stored must be its beginning.
+    fn extends_what_is_known(
+        &self,
+        roster: &Roster,
+        statements: &[pb::SignedStatement],
+    ) -> Result<(), Refused> {
+        let stored: Option<AccountRecord> = self
+            .view
+            .get(KeySpace::Accounts, roster.account().as_bytes())?;
+        let stored = stored.map(|record| record.roster).unwrap_or_default();
+        let is_beginning = stored.len() <= statements.len()
+            && stored
+                .iter()
+                .zip(statements)
+                .all(|(old, new)| old.statement == new.statement);
+        if is_beginning {
+            Ok(())
+        } else {
+            Err(Refused::unauthorised(
+                "the roster does not continue the one that is known",
+            ))
+        }
+    }
+
+    fn bind(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        address: &Address,
+        device: DeviceId,
+        roster: &Roster,
+        statements: Vec<pb::SignedStatement>,
+    ) -> Result<MailboxId, Refused> {
+        let account = roster.account();
+        let known: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
+        let mailbox = known
+            .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok())
+            .unwrap_or_else(|| MailboxId::random(rng));
+        let exists = self
+            .view
+            .get_bytes(KeySpace::Mailboxes, mailbox.as_bytes())?
+            .is_some();
+        if !exists {
+            let record = MailboxRecord {
+                device_id: device.to_bytes(),
+                reserved: 1,
+                acknowledged: 0,
+            };
+            self.view
+                .put(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]), &record);
+        }
+        let at = self.address_key(address);
+        let record = AddressRecord {
+            account_id: account.to_bytes(),
+            verified_at_ms: now.0,
+        };
+        self.view.put(KeySpace::Addresses, key(&[&at]), &record);
+        let record = AccountRecord { roster: statements };
+        self.view
+            .put(KeySpace::Accounts, key(&[account.as_bytes()]), &record);
+        let record = DeviceRecord {
+            account_id: account.to_bytes(),
+            mailbox_id: mailbox.to_bytes(),
+        };
+        self.view
+            .put(KeySpace::Devices, key(&[device.as_bytes()]), &record);
+        Ok(mailbox)
+    }
+
+    /// Under what an address is stored: a hash that needs the relay's key, so that a
+    /// stolen store cannot be searched for addresses without it.
+    pub(crate) fn address_key(&self, address: &Address) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"waxwing address v1");
+        hash.update(self.secrets.address_key);
+        hash.update(address.canonical().as_bytes());
+        hash.finalize().into()
+    }
+
+    /// The account that has an address.
+    pub(crate) fn account_of(&self, address: &Address) -> Result<Option<AccountId>, Refused> {
+        let record: Option<AddressRecord> = self
+            .view
+            .get(KeySpace::Addresses, &self.address_key(address))?;
+        Ok(record.and_then(|record| AccountId::try_from(&record.account_id).ok()))
+    }
+}
+
+fn code_refused(tries_left: u32) -> Refused {
+    let mut refused = Refused::new(
+        ErrorCode::CodeRefused,
+        "the code is wrong, used up or expired",
+    );
+    refused.0.tries_left = tries_left;
+    refused
+}
+
+/// Uniform digits.
+fn code(rng: &mut dyn CryptoRng) -> String {
+    let mut code = String::with_capacity(limits::CODE_DIGITS);
+    while code.len() < limits::CODE_DIGITS {
+        let mut byte = [0];
+        rng.fill_bytes(&mut byte);
+        // 250 is the largest multiple of 10 in a byte.
+        if let [byte @ 0..250] = byte {
+            // Writing to a string cannot fail.
+            let _ = write!(code, "{}", byte % 10);
+        }
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn codes_are_digits_of_the_right_number_and_differ() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let codes: Vec<String> = (0..100).map(|_| code(&mut rng)).collect();
+        assert!(codes.iter().all(|code| {
+            code.len() == limits::CODE_DIGITS && code.bytes().all(|byte| byte.is_ascii_digit())
+        }));
+        let different: std::collections::HashSet<_> = codes.iter().collect();
+        assert_eq!(different.len(), codes.len());
+    }
+}

@@ -1,0 +1,306 @@
+//! Who is there: accounts by address, their rosters, their key packages, and tokens.
+//!
+//! **Elsewhere**: how an address comes to an account is [`crate::address`].
+//!
+//! **Always**: a key package is handed out once (but the last resort), and that is on
+//! disk before it is answered. A token is spent once, for as long as the relay has its
+//! token key.
+
+use bytes::Bytes;
+use rand::CryptoRng;
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, DeviceId},
+    limits, pb,
+    pb::{ErrorCode, look_up::By, relay_frame::Body as Answer},
+    roster::Roster,
+    time::{Span, Time},
+    token,
+};
+
+use crate::{
+    link::Stage,
+    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    store::{
+        KeySpace, Store, key,
+        records::{AccountRecord, DeviceRecord, TokenBudgetRecord},
+    },
+};
+
+impl<S: Store> Relay<S> {
+    pub(crate) fn look_up(&mut self, now: Time, link: LinkId, look_up: pb::LookUp) -> Outcome {
+        let source = self.link(link)?.source;
+        self.look_ups
+            .take(now, source)
+            .map_err(Refused::rate_limited)?;
+        let (account, address) = match look_up.by {
+            Some(By::Address(address)) => {
+                let address = parse(&address)?;
+                let account = self.account_of(&address)?.ok_or_else(unknown)?;
+                (account, address.canonical().to_owned())
+            }
+            Some(By::AccountId(id)) => {
+                let account = AccountId::try_from(&id)
+                    .map_err(|error| Refused::malformed(&error.to_string()))?;
+                (account, String::new())
+            }
+            None => return Err(Refused::malformed("an address or account id is needed")),
+        };
+        let roster = self.statements(account)?.ok_or_else(unknown)?;
+        Ok(Reply::Now(Answer::LookedUp(pb::LookedUp {
+            account_id: account.to_bytes(),
+            roster,
+            address,
+        })))
+    }
+
+    pub(crate) fn claim_key_packages(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        claim: &pb::ClaimKeyPackages,
+    ) -> Outcome {
+        let source = self.link(link)?.source;
+        self.look_ups
+            .take(now, source)
+            .map_err(Refused::rate_limited)?;
+        let address = parse(&claim.address)?;
+        let token = self.unspent(claim.token.as_ref())?;
+        let account = self.account_of(&address)?.ok_or_else(unknown)?;
+        let statements = self.statements(account)?.ok_or_else(unknown)?;
+        let roster = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
+        let mut key_packages = Vec::new();
+        let mut taken = Vec::new();
+        for device in roster.devices() {
+            let Some(record) = self
+                .view
+                .get::<DeviceRecord>(KeySpace::Devices, device.id.as_bytes())?
+            else {
+                continue;
+            };
+            let Some((key_package, at)) = self.next_key_package(device.id)? else {
+                continue;
+            };
+            taken.extend(at.map(|at| (device.id, at)));
+            key_packages.push(pb::ClaimedKeyPackage {
+                device_id: device.id.to_bytes(),
+                mailbox_id: record.mailbox_id,
+                key_package,
+            });
+        }
+        // Everything was found: only now does anything change.
+        self.spend(&token);
+        for (device, at) in taken {
+            self.view.delete(KeySpace::KeyPackages, at);
+            self.warn_when_low(device)?;
+        }
+        Ok(Reply::Durable(Answer::KeyPackagesClaimed(
+            pb::KeyPackagesClaimed {
+                account_id: account.to_bytes(),
+                roster: statements,
+                key_packages,
+            },
+        )))
+    }
+
+    pub(crate) fn publish_key_packages(
+        &mut self,
+        link: LinkId,
+        publish: pb::PublishKeyPackages,
+    ) -> Outcome {
+        let Stage::LoggedIn { device, .. } = self.link(link)?.stage else {
+            return Err(Refused::unauthorised("this needs a login"));
+        };
+        let all = publish
+            .key_packages
+            .iter()
+            .chain(std::iter::once(&publish.last_resort));
+        if publish.key_packages.len() > limits::KEY_PACKAGES_PER_UPLOAD
+            || all
+                .clone()
+                .any(|package| package.len() > limits::KEY_PACKAGE_BYTES)
+        {
+            return Err(Refused::new(
+                ErrorCode::TooLarge,
+                "too many or too large key packages",
+            ));
+        }
+        if publish.key_packages.iter().any(Bytes::is_empty) {
+            return Err(Refused::malformed("a key package is empty"));
+        }
+        let present = self.key_packages(device, limits::KEY_PACKAGES_PER_DEVICE)?;
+        let kept = if publish.replace { 0 } else { present.len() };
+        if kept + publish.key_packages.len() > limits::KEY_PACKAGES_PER_DEVICE {
+            return Err(Refused::new(
+                ErrorCode::TooLarge,
+                "the device has enough key packages",
+            ));
+        }
+        let first = present
+            .last()
+            .and_then(|at| number(at))
+            .map_or(0, |last| last + 1);
+        if publish.replace {
+            for at in present {
+                self.view.delete(KeySpace::KeyPackages, at);
+            }
+        }
+        let left = kept + publish.key_packages.len();
+        for (number, package) in (first..).zip(publish.key_packages) {
+            let at = key(&[device.as_bytes(), &number.to_be_bytes()]);
+            self.view.put_bytes(KeySpace::KeyPackages, at, package);
+        }
+        if !publish.last_resort.is_empty() {
+            let at = key(&[device.as_bytes()]);
+            self.view
+                .put_bytes(KeySpace::LastResorts, at, publish.last_resort);
+        }
+        Ok(Reply::Durable(Answer::KeyPackagesPublished(
+            pb::KeyPackagesPublished {
+                key_packages_left: count(left),
+            },
+        )))
+    }
+
+    pub(crate) fn issue_tokens(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        issue: &pb::IssueTokens,
+    ) -> Outcome {
+        let Stage::LoggedIn { account, .. } = self.link(link)?.stage else {
+            return Err(Refused::unauthorised("this needs a login"));
+        };
+        let day = now.0 / Span::days(1).0;
+        let at = key(&[account.as_bytes()]);
+        let budget: TokenBudgetRecord = self
+            .view
+            .get(KeySpace::TokenBudgets, &at)?
+            .filter(|budget: &TokenBudgetRecord| budget.day == day)
+            .unwrap_or(TokenBudgetRecord { day, issued: 0 });
+        let issued = budget.issued.saturating_add(count(issue.blinded.len()));
+        if issued > self.config.tokens_per_day {
+            let tomorrow = Time((day + 1) * Span::days(1).0);
+            return Err(Refused::rate_limited(tomorrow.since(now)));
+        }
+        let tokens = self
+            .secrets
+            .tokens
+            .issue(rng, &issue.blinded)
+            .map_err(|error| Refused::malformed(&error.to_string()))?;
+        self.view.put(
+            KeySpace::TokenBudgets,
+            at,
+            &TokenBudgetRecord { day, issued },
+        );
+        Ok(Reply::Durable(Answer::TokensIssued(tokens)))
+    }
+
+    /// The token, if this relay issued it and nobody spent it.
+    pub(crate) fn unspent(&self, token: Option<&pb::Token>) -> Result<pb::Token, Refused> {
+        let token = token
+            .filter(|token| self.secrets.tokens.verifies(token))
+            .ok_or_else(|| Refused::unauthorised("the token is not one of this relay's"))?;
+        let spent = self
+            .view
+            .get_bytes(KeySpace::SpentTokens, &self.spent_key(token))?;
+        if spent.is_some() {
+            return Err(Refused::unauthorised("the token was spent before"));
+        }
+        Ok(token.clone())
+    }
+
+    pub(crate) fn spend(&mut self, token: &pb::Token) {
+        let at = self.spent_key(token);
+        self.view.put_bytes(KeySpace::SpentTokens, at, Bytes::new());
+    }
+
+    /// What is known of an account, for a login or a look-up.
+    pub(crate) fn statements(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<Vec<pb::SignedStatement>>, Refused> {
+        let record: Option<AccountRecord> =
+            self.view.get(KeySpace::Accounts, account.as_bytes())?;
+        Ok(record.map(|record| record.roster))
+    }
+
+    /// Keys of a device's key packages, oldest first.
+    pub(crate) fn key_packages(
+        &self,
+        device: DeviceId,
+        most: usize,
+    ) -> Result<Vec<crate::store::Key>, Refused> {
+        let prefix = device.as_bytes();
+        let records = self
+            .view
+            .scan_prefix(KeySpace::KeyPackages, prefix, prefix, most)?;
+        Ok(records.into_iter().map(|(at, _)| key(&[&at])).collect())
+    }
+
+    pub(crate) fn has_last_resort(&self, device: DeviceId) -> Result<bool, Refused> {
+        Ok(self
+            .view
+            .get_bytes(KeySpace::LastResorts, device.as_bytes())?
+            .is_some())
+    }
+
+    /// The oldest key package with its key, or the last resort without one.
+    #[allow(
+        clippy::type_complexity,
+        reason = "two words for two callers' worth of type"
+    )]
+    fn next_key_package(
+        &self,
+        device: DeviceId,
+    ) -> Result<Option<(Bytes, Option<crate::store::Key>)>, Refused> {
+        let prefix = device.as_bytes();
+        let first = self
+            .view
+            .scan_prefix(KeySpace::KeyPackages, prefix, prefix, 1)?
+            .pop();
+        if let Some((at, package)) = first {
+            return Ok(Some((package, Some(key(&[&at])))));
+        }
+        let last_resort = self.view.get_bytes(KeySpace::LastResorts, prefix)?;
+        Ok(last_resort.map(|package| (package, None)))
+    }
+
+    fn warn_when_low(&mut self, device: DeviceId) -> Result<(), Refused> {
+        let left = self
+            .key_packages(device, limits::KEY_PACKAGES_LOW + 1)?
+            .len();
+        if left < limits::KEY_PACKAGES_LOW
+            && let Some(link) = self.devices.get(&device).copied()
+        {
+            let low = pb::KeyPackagesLow {
+                key_packages_left: count(left),
+            };
+            self.send(link, 0, Answer::KeyPackagesLow(low));
+        }
+        Ok(())
+    }
+
+    fn spent_key(&self, token: &pb::Token) -> crate::store::Key {
+        let token_key = self.secrets.tokens.public_key();
+        key(&[token_key.split_at(8).0, &token::spent_id(token)])
+    }
+}
+
+fn parse(address: &str) -> Result<Address, Refused> {
+    Address::parse(address).map_err(|error| Refused::malformed(&error.to_string()))
+}
+
+fn unknown() -> Refused {
+    Refused::new(ErrorCode::AddressUnknown, "nobody here has this address")
+}
+
+fn number(at: &[u8]) -> Option<u64> {
+    at.last_chunk::<8>()
+        .map(|number| u64::from_be_bytes(*number))
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

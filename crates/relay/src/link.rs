@@ -1,0 +1,52 @@
+//! What the relay knows of a link.
+//!
+//! **Elsewhere**: its socket and queue are in [`crate::server`].
+//!
+//! **Always**: a link that posts has no name, and one with a name does not post.
+
+use std::collections::HashMap;
+
+use waxwing_protocol::{
+    Exporter,
+    ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId},
+};
+
+use crate::{group::Authorised, rate::Bucket, relay::Source};
+
+/// How far a link has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It was greeted.
+    Greeted,
+    /// It chose a version; nobody knows whose it is.
+    Open,
+    /// A device logged in.
+    LoggedIn {
+        account: AccountId,
+        device: DeviceId,
+        mailbox: MailboxId,
+    },
+}
+
+pub(crate) struct Link {
+    pub(crate) exporter: Exporter,
+    pub(crate) challenge: [u8; 32],
+    pub(crate) source: Source,
+    pub(crate) stage: Stage,
+    pub(crate) requests: Bucket,
+    /// Where it may post.
+    pub(crate) posting: HashMap<(GroupId, Epoch), Authorised>,
+}
+
+impl Link {
+    pub(crate) fn new(exporter: Exporter, challenge: [u8; 32], source: Source) -> Self {
+        Self {
+            exporter,
+            challenge,
+            source,
+            stage: Stage::Greeted,
+            requests: Bucket::default(),
+            posting: HashMap::new(),
+        }
+    }
+}

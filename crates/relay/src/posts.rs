@@ -1,0 +1,353 @@
+//! Posts on their way: taken, not yet on disk.
+//!
+//! **Elsewhere**: where they go is [`crate::group`]'s, how they reach devices
+//! [`crate::mailbox`]'s.
+//!
+//! **Always**: a post's body is held once, however many mailboxes it waits in. A post
+//! that every recipient has acknowledged before a batch took it is never written.
+
+use std::{collections::HashMap, collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use prost::Message as _;
+use smallvec::SmallVec;
+use waxwing_protocol::{
+    ids::{GroupId, MailboxId, PostId},
+    pb::{self, relay_frame::Body as Answer},
+    time::Time,
+};
+
+use crate::{
+    relay::{LinkId, Relay},
+    store::{
+        KeySpace, Store, StoreError, Write, key,
+        records::{EntryRecord, HoldersRecord, PostRecord, PostedRecord},
+    },
+};
+
+/// Post ids that are remembered in memory: enough for what a client repeats at once.
+const RECENT: usize = 1 << 16;
+/// Post ids are kept on disk by day: today's, and those of so many days before.
+pub(crate) const POST_ID_DAYS: u64 = 2;
+
+/// Who was answered, and what.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) link: LinkId,
+    pub(crate) request: u32,
+}
+
+/// A post as it is delivered.
+pub(crate) struct Post {
+    pub(crate) number: u64,
+    pub(crate) group: GroupId,
+    pub(crate) group_sequence: u64,
+    pub(crate) kind: pb::PostKind,
+    pub(crate) epoch: u64,
+    pub(crate) id: PostId,
+    pub(crate) received_at: Time,
+    pub(crate) body: Bytes,
+}
+
+impl Post {
+    pub(crate) fn deliver(&self, sequence: u64) -> Answer {
+        Answer::Deliver(pb::Deliver {
+            sequence,
+            group_id: self.group.to_bytes(),
+            group_sequence: self.group_sequence,
+            kind: self.kind.into(),
+            epoch: self.epoch,
+            post_id: self.id.to_bytes(),
+            body: self.body.clone(),
+            received_at_ms: self.received_at.0,
+        })
+    }
+}
+
+type Holders = SmallVec<[(MailboxId, u64); 2]>;
+
+struct Pending {
+    post: Arc<Post>,
+    /// Mailboxes that have not acknowledged it.
+    holders: Holders,
+    /// Who waits for its answer.
+    asked: SmallVec<[Asked; 1]>,
+    answer: pb::Posted,
+    writing: bool,
+    /// Whether it may be answered before it is written.
+    shortcut: bool,
+}
+
+/// A post of a batch.
+pub(crate) struct Unwritten {
+    post: Arc<Post>,
+    holders: Holders,
+}
+
+impl Unwritten {
+    pub(crate) fn write(self, writes: &mut Vec<Write>) {
+        let post = &self.post;
+        let mut put = |space, key, value: Vec<u8>| {
+            writes.push(Write {
+                space,
+                key,
+                value: Some(value.into()),
+            });
+        };
+        let posted = PostedRecord {
+            group_sequence: post.group_sequence,
+        };
+        put(
+            KeySpace::PostIds,
+            post_id_key(post.received_at, post.group, post.id),
+            posted.encode_to_vec(),
+        );
+        if self.holders.is_empty() {
+            return;
+        }
+        let at = key(&[&post.number.to_be_bytes()]);
+        let record = PostRecord {
+            group_id: post.group.to_bytes(),
+            group_sequence: post.group_sequence,
+            kind: post.kind.into(),
+            epoch: post.epoch,
+            post_id: post.id.to_bytes(),
+            received_at_ms: post.received_at.0,
+            body: post.body.clone(),
+        };
+        put(KeySpace::Posts, at.clone(), record.encode_to_vec());
+        let shared = self.holders.len() > 1;
+        if shared {
+            let mailboxes = u32::try_from(self.holders.len()).unwrap_or(u32::MAX);
+            put(
+                KeySpace::Holders,
+                at,
+                HoldersRecord { mailboxes }.encode_to_vec(),
+            );
+        }
+        for (mailbox, sequence) in self.holders {
+            let entry = EntryRecord {
+                post: post.number,
+                size: post.body.len() as u64,
+                received_at_ms: post.received_at.0,
+                shared,
+            };
+            let at = key(&[mailbox.as_bytes(), &sequence.to_be_bytes()]);
+            put(KeySpace::Entries, at, entry.encode_to_vec());
+        }
+    }
+}
+
+pub(crate) fn post_id_key(at: Time, group: GroupId, post: PostId) -> crate::store::Key {
+    let day = at.0 / 86_400_000;
+    key(&[&day.to_be_bytes(), group.as_bytes(), post.as_bytes()])
+}
+
+/// All of them.
+pub(crate) struct Posts {
+    next: u64,
+    pending: HashMap<u64, Pending>,
+    unwritten: VecDeque<u64>,
+    writing: Vec<u64>,
+    pub(crate) bytes: usize,
+    recent: HashMap<(GroupId, PostId), (u64, pb::Posted)>,
+    recent_order: VecDeque<(GroupId, PostId)>,
+    /// Whether there are post ids on disk that are not among the recent ones.
+    forgot: bool,
+}
+
+/// What became of a post id that came again.
+pub(crate) enum Repeated {
+    /// It was answered: so again.
+    Answered(pb::Posted),
+    /// It will be answered; the one who asked again is told as well.
+    Waiting,
+}
+
+impl Posts {
+    pub(crate) fn open(store: &impl Store) -> Result<Self, StoreError> {
+        let last = store.last_key(KeySpace::Posts)?;
+        let last = last.and_then(|key| key.first_chunk::<8>().map(|n| u64::from_be_bytes(*n)));
+        Ok(Self {
+            next: last.map_or(1, |last| last.saturating_add(1)),
+            pending: HashMap::new(),
+            unwritten: VecDeque::new(),
+            writing: Vec::new(),
+            bytes: 0,
+            recent: HashMap::new(),
+            recent_order: VecDeque::new(),
+            forgot: store.last_key(KeySpace::PostIds)?.is_some(),
+        })
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        post: Arc<Post>,
+        holders: Holders,
+        asked: Option<Asked>,
+        answer: pb::Posted,
+        shortcut: bool,
+    ) {
+        let number = post.number;
+        self.bytes += post.body.len();
+        let id = (post.group, post.id);
+        if asked.is_some() && self.recent.insert(id, (number, answer)).is_none() {
+            self.recent_order.push_back(id);
+            if self.recent_order.len() > RECENT
+                && let Some(oldest) = self.recent_order.pop_front()
+            {
+                self.recent.remove(&oldest);
+                self.forgot = true;
+            }
+        }
+        let asked = asked.into_iter().collect();
+        self.unwritten.push_back(number);
+        self.pending.insert(
+            number,
+            Pending {
+                post,
+                holders,
+                asked,
+                answer,
+                writing: false,
+                shortcut,
+            },
+        );
+    }
+
+    pub(crate) fn repeated(
+        &mut self,
+        group: GroupId,
+        post: PostId,
+        asked: Asked,
+    ) -> Option<Repeated> {
+        let (number, answer) = *self.recent.get(&(group, post))?;
+        match self
+            .pending
+            .get_mut(&number)
+            .filter(|pending| !pending.asked.is_empty())
+        {
+            Some(pending) => {
+                pending.asked.push(asked);
+                Some(Repeated::Waiting)
+            }
+            None => Some(Repeated::Answered(answer)),
+        }
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    pub(crate) fn begin_batch(&mut self) -> Vec<Unwritten> {
+        let mut batch = Vec::with_capacity(self.unwritten.len());
+        for number in std::mem::take(&mut self.unwritten) {
+            if let Some(pending) = self.pending.get_mut(&number) {
+                pending.writing = true;
+                self.writing.push(number);
+                batch.push(Unwritten {
+                    post: Arc::clone(&pending.post),
+                    holders: pending.holders.clone(),
+                });
+            }
+        }
+        batch
+    }
+
+    /// Forgets every pending post; gives who waited for an answer.
+    pub(crate) fn forget(&mut self) -> Vec<(LinkId, u32)> {
+        self.unwritten.clear();
+        self.writing.clear();
+        self.bytes = 0;
+        let mut waiting = Vec::new();
+        for (_, pending) in self.pending.drain() {
+            if !pending.asked.is_empty() {
+                self.recent.remove(&(pending.post.group, pending.post.id));
+            }
+            waiting.extend(
+                pending
+                    .asked
+                    .iter()
+                    .map(|asked| (asked.link, asked.request)),
+            );
+        }
+        self.recent_order.retain(|id| self.recent.contains_key(id));
+        waiting
+    }
+}
+
+impl<S: Store> Relay<S> {
+    /// What a post id that came before was answered.
+    pub(crate) fn repeated(
+        &mut self,
+        now: Time,
+        group: GroupId,
+        post: PostId,
+        asked: Asked,
+    ) -> Result<Option<Repeated>, StoreError> {
+        if let Some(repeated) = self.posts.repeated(group, post, asked) {
+            return Ok(Some(repeated));
+        }
+        if !self.posts.forgot {
+            return Ok(None);
+        }
+        for days_ago in 0..=POST_ID_DAYS {
+            let at = Time(now.0.saturating_sub(days_ago * 86_400_000));
+            let record: Option<PostedRecord> = self
+                .view
+                .get(KeySpace::PostIds, &post_id_key(at, group, post))?;
+            if let Some(PostedRecord { group_sequence }) = record {
+                return Ok(Some(Repeated::Answered(pb::Posted {
+                    group_sequence,
+                    epoch: 0,
+                })));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A mailbox acknowledged a post that was not known to be on disk. Gives whether the
+    /// batch that is being written holds it, so that it must be deleted afterwards.
+    pub(crate) fn held_no_more(&mut self, number: u64, mailbox: MailboxId) -> bool {
+        let Some(pending) = self.posts.pending.get_mut(&number) else {
+            return false;
+        };
+        pending.holders.retain(|(holder, _)| *holder != mailbox);
+        let writing = pending.writing;
+        if pending.holders.is_empty() && pending.shortcut {
+            let answer = pending.answer;
+            let asked = std::mem::take(&mut pending.asked);
+            if !writing {
+                self.posts.bytes -= pending.post.body.len();
+                self.posts.pending.remove(&number);
+                self.counts.never_written += 1;
+            }
+            for asked in asked {
+                self.send(asked.link, asked.request, Answer::Posted(answer));
+            }
+        }
+        writing
+    }
+
+    /// The batch is on disk: answers, and hands on what waited for it.
+    pub(crate) fn posts_written(&mut self) {
+        for number in std::mem::take(&mut self.posts.writing) {
+            let Some(pending) = self.posts.pending.remove(&number) else {
+                continue;
+            };
+            self.posts.bytes -= pending.post.body.len();
+            for asked in pending.asked {
+                self.send(asked.link, asked.request, Answer::Posted(pending.answer));
+            }
+            for (mailbox, sequence) in pending.holders {
+                self.entry_written(mailbox, sequence);
+            }
+        }
+    }
+}

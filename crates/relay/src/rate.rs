@@ -1,0 +1,115 @@
+//! Token buckets: how often somebody may do something.
+//!
+//! **Elsewhere**: the rates themselves are in [`crate::relay::Config`].
+//!
+//! **Always**: bounded memory, whoever asks: when the table is full, full buckets are
+//! forgotten first, and where there is none, newcomers are refused for a while.
+
+use std::{collections::HashMap, hash::Hash};
+
+use waxwing_protocol::time::{Span, Time};
+
+/// So many at once, and one more each `every`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many at once.
+    pub burst: u32,
+    /// How long one takes to come back.
+    pub every: Span,
+}
+
+/// One bucket: the time at which it will be full again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bucket {
+    full_at: Time,
+}
+
+impl Bucket {
+    /// Takes `count`, or tells how long until that is possible.
+    pub(crate) fn take(&mut self, now: Time, rate: Rate, count: u32) -> Result<(), Span> {
+        let capacity = rate.every.0.saturating_mul(u64::from(rate.burst));
+        let cost = rate.every.0.saturating_mul(u64::from(count));
+        // A clock that was set back must not lock anyone out for longer than a full refill.
+        let missing = self.full_at.since(now).0.min(capacity);
+        let after = missing.saturating_add(cost);
+        if after > capacity {
+            return Err(Span(after - capacity));
+        }
+        self.full_at = now.after(Span(after));
+        Ok(())
+    }
+
+    pub(crate) fn is_full(&self, now: Time) -> bool {
+        self.full_at <= now
+    }
+}
+
+/// Buckets by key.
+pub(crate) struct Buckets<K> {
+    rate: Rate,
+    most: usize,
+    buckets: HashMap<K, Bucket>,
+}
+
+impl<K: Hash + Eq> Buckets<K> {
+    pub(crate) fn new(rate: Rate, most: usize) -> Self {
+        Self {
+            rate,
+            most,
+            buckets: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn take(&mut self, now: Time, key: K) -> Result<(), Span> {
+        if !self.buckets.contains_key(&key) && self.buckets.len() >= self.most {
+            self.sweep(now);
+            if self.buckets.len() >= self.most {
+                return Err(self.rate.every);
+            }
+        }
+        self.buckets.entry(key).or_default().take(now, self.rate, 1)
+    }
+
+    pub(crate) fn sweep(&mut self, now: Time) {
+        self.buckets.retain(|_, bucket| !bucket.is_full(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate {
+        burst: 3,
+        every: Span::seconds(10),
+    };
+
+    #[test]
+    fn a_burst_is_allowed_and_then_one_each_interval() {
+        let mut bucket = Bucket::default();
+        let now = Time(1_000_000);
+        for _ in 0..3 {
+            assert_eq!(bucket.take(now, RATE, 1), Ok(()));
+        }
+        assert_eq!(bucket.take(now, RATE, 1), Err(Span::seconds(10)));
+        assert_eq!(bucket.take(now.after(Span::seconds(10)), RATE, 1), Ok(()));
+        assert!(bucket.take(now.after(Span::seconds(10)), RATE, 1).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let mut bucket = Bucket::default();
+        bucket.take(Time(u64::MAX / 2), RATE, 3).unwrap();
+        assert_eq!(bucket.take(Time(0), RATE, 1), Err(Span::seconds(10)));
+    }
+
+    #[test]
+    fn a_full_table_refuses_newcomers_until_a_bucket_refills() {
+        let mut buckets = Buckets::new(RATE, 2);
+        let now = Time(0);
+        buckets.take(now, 1).unwrap();
+        buckets.take(now, 2).unwrap();
+        assert!(buckets.take(now, 3).is_err());
+        assert_eq!(buckets.take(now.after(Span::seconds(10)), 3), Ok(()));
+    }
+}

@@ -1,0 +1,607 @@
+//! The relay as a state machine: frames and time in, frames and batches out.
+//!
+//! A request is answered at once, or when the batch that holds its changes is on disk.
+//! The server calls [`Relay::handle`] under one lock, drains [`Relay::poll_effect`], and
+//! has one writer that takes a [`Batch`], commits it without the lock, and reports
+//! [`Relay::batch_written`]. While it writes, the next batch gathers.
+//!
+//! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
+//! [`crate::mailbox`] and [`crate::group`]; sockets and mail are in [`crate::server`]
+//! and [`crate::mail`].
+//!
+//! **Always**: no I/O but the store's reads, no clock, no randomness of its own. A
+//! refused request changes nothing. Answered means durable, but for posts that every
+//! recipient acknowledged before they were written. When a batch fails, whatever was not
+//! durable is forgotten and its requests are answered `UNAVAILABLE`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rand::CryptoRng;
+use waxwing_protocol::{
+    Exporter, VERSIONS,
+    address::Address,
+    ids::{DeviceId, GroupId, MailboxId},
+    limits,
+    pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
+    time::{Span, Time},
+    token::TokenIssuer,
+};
+
+use crate::{
+    address::Registrations,
+    group::{Authorised, Group},
+    link::{Link, Stage},
+    mailbox::Mailbox,
+    posts::Posts,
+    rate::{Buckets, Rate},
+    store::{Store, StoreError, Write},
+    sweep::Sweep,
+    view::View,
+};
+
+/// A link, numbered by the server; never used twice in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// Where a link comes from, as rate limits count it.
+pub type Source = IpAddr;
+
+/// What an operator may choose.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Codes that one address may be sent.
+    pub codes_per_address: Rate,
+    /// Codes that one source may ask for.
+    pub codes_per_source: Rate,
+    /// Registrations that wait for their code, in all.
+    pub pending_registrations: usize,
+    /// Requests of one link.
+    pub requests_per_link: Rate,
+    /// Look-ups and claims of one source.
+    pub look_ups_per_source: Rate,
+    /// Tokens that one account gets in a day.
+    pub tokens_per_day: u32,
+    /// Posts that wait in one mailbox.
+    pub mailbox_posts: u64,
+    /// Bytes that wait in one mailbox.
+    pub mailbox_bytes: u64,
+    /// Bytes of posts that are not on disk yet, in all.
+    pub unwritten_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            codes_per_address: Rate {
+                burst: 5,
+                every: Span::minutes(10),
+            },
+            codes_per_source: Rate {
+                burst: 30,
+                every: Span::minutes(1),
+            },
+            pending_registrations: 10_000,
+            requests_per_link: Rate {
+                burst: 20_000,
+                every: Span(1),
+            },
+            look_ups_per_source: Rate {
+                burst: 300,
+                every: Span::seconds(1),
+            },
+            tokens_per_day: u32::try_from(limits::TOKENS_PER_DAY).unwrap_or(u32::MAX),
+            mailbox_posts: limits::MAILBOX_POSTS,
+            mailbox_bytes: limits::MAILBOX_BYTES,
+            unwritten_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Secrets from the relay's identity.
+pub struct Secrets {
+    /// Issues and checks tokens.
+    pub tokens: TokenIssuer,
+    /// Keys the hash under which addresses are stored.
+    pub address_key: [u8; 32],
+}
+
+/// What the server is to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Send a frame.
+    Send {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        frame: pb::RelayFrame,
+    },
+    /// Close a link, after what was sent.
+    Close {
+        /// Which.
+        link: LinkId,
+    },
+    /// Mail (or text) a code. Whether it arrives does not change any answer.
+    SendCode {
+        /// To whom.
+        address: Address,
+        /// The digits.
+        code: String,
+    },
+}
+
+/// Counts, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Links that are open.
+    pub links: u64,
+    /// Of them, logged in.
+    pub logged_in: u64,
+    /// Posts taken since the start.
+    pub posts: u64,
+    /// Posts handed over to a device, each mailbox counted.
+    pub delivered: u64,
+    /// Posts that devices acknowledged.
+    pub acknowledged: u64,
+    /// Posts that every recipient had before the disk did.
+    pub never_written: u64,
+    /// Posts that waited longer than allowed.
+    pub expired: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Codes sent.
+    pub codes: u64,
+    /// Addresses registered.
+    pub registrations: u64,
+    /// Batches written.
+    pub batches: u64,
+    /// Batches that failed.
+    pub failed_batches: u64,
+}
+
+/// Changes that are to be committed together. [`Batch::into_writes`] needs no lock.
+pub struct Batch {
+    writes: Vec<Write>,
+    posts: Vec<crate::posts::Unwritten>,
+}
+
+impl Batch {
+    /// What to hand to [`Store::commit`].
+    pub fn into_writes(self) -> Vec<Write> {
+        let mut writes = self.writes;
+        for post in self.posts {
+            post.write(&mut writes);
+        }
+        writes
+    }
+}
+
+/// Why a request was refused.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) pb::Error);
+
+pub(crate) type Outcome = Result<Reply, Refused>;
+
+/// How a request is answered.
+pub(crate) enum Reply {
+    /// At once.
+    Now(Answer),
+    /// When what was gathered is on disk.
+    Durable(Answer),
+    /// Elsewhere, or not at all.
+    Later,
+}
+
+impl Refused {
+    pub(crate) fn new(code: ErrorCode, detail: &str) -> Self {
+        Self(pb::Error {
+            code: code.into(),
+            detail: detail.to_owned(),
+            ..pb::Error::default()
+        })
+    }
+
+    pub(crate) fn malformed(detail: &str) -> Self {
+        Self::new(ErrorCode::Malformed, detail)
+    }
+
+    pub(crate) fn unauthorised(detail: &str) -> Self {
+        Self::new(ErrorCode::Unauthorised, detail)
+    }
+
+    pub(crate) fn rate_limited(wait: Span) -> Self {
+        let mut error = Self::new(ErrorCode::RateLimited, "too many of these");
+        error.0.retry_after_ms = wait.0.max(1);
+        error
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        let mut error = Self::new(
+            ErrorCode::Unavailable,
+            "the relay cannot store anything now",
+        );
+        error.0.retry_after_ms = 1000;
+        error
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(_: StoreError) -> Self {
+        Self::unavailable()
+    }
+}
+
+/// The relay. See the module.
+pub struct Relay<S> {
+    pub(crate) config: Config,
+    pub(crate) secrets: Secrets,
+    pub(crate) view: View<S>,
+    pub(crate) links: HashMap<LinkId, Link>,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) counts: Counts,
+    pub(crate) registrations: Registrations,
+    pub(crate) look_ups: Buckets<Source>,
+    pub(crate) mailboxes: HashMap<MailboxId, Mailbox>,
+    pub(crate) groups: HashMap<GroupId, Group>,
+    pub(crate) posts: Posts,
+    /// Logged-in devices, so that a second login replaces the first.
+    pub(crate) devices: HashMap<DeviceId, LinkId>,
+    /// Answers that wait for the batch that is gathering, and the one being written.
+    gathering: Vec<(LinkId, pb::RelayFrame)>,
+    writing: Option<Vec<(LinkId, pb::RelayFrame)>>,
+    generation: u64,
+    pub(crate) reservations: Reservations,
+    pub(crate) sweep: Sweep,
+}
+
+/// Numbers that are being reserved on disk: with the batch that gathers, and with the one
+/// that is written.
+#[derive(Default)]
+pub(crate) struct Reservations {
+    gathering: Vec<Reservation>,
+    writing: Vec<Reservation>,
+}
+
+#[derive(Clone, Copy)]
+enum Reservation {
+    Mailbox(MailboxId, u64),
+    Group(GroupId, u64),
+}
+
+impl Reservations {
+    pub(crate) fn mailbox(&mut self, id: MailboxId, below: u64) {
+        self.gathering.push(Reservation::Mailbox(id, below));
+    }
+
+    pub(crate) fn group(&mut self, id: GroupId, below: u64) {
+        self.gathering.push(Reservation::Group(id, below));
+    }
+}
+
+impl<S: Store> Relay<S> {
+    /// Opens the relay on what `store` holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(store: Arc<S>, config: Config, secrets: Secrets) -> Result<Self, StoreError> {
+        let posts = Posts::open(store.as_ref())?;
+        Ok(Self {
+            registrations: Registrations::new(&config),
+            look_ups: Buckets::new(config.look_ups_per_source, 100_000),
+            generation: store.generation(),
+            view: View::new(store),
+            config,
+            secrets,
+            posts,
+            links: HashMap::new(),
+            effects: VecDeque::new(),
+            counts: Counts::default(),
+            mailboxes: HashMap::new(),
+            groups: HashMap::new(),
+            devices: HashMap::new(),
+            gathering: Vec::new(),
+            writing: None,
+            reservations: Reservations::default(),
+            sweep: Sweep::default(),
+        })
+    }
+
+    /// The store, for the writer.
+    pub fn store(&self) -> Arc<S> {
+        Arc::clone(self.view.store())
+    }
+
+    /// Counts, for metrics.
+    pub fn counts(&self) -> Counts {
+        let logged_in = self.devices.len() as u64;
+        Counts {
+            links: self.links.len() as u64,
+            logged_in,
+            ..self.counts
+        }
+    }
+
+    /// A link was opened; the relay greets.
+    pub fn link_opened(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        exporter: Exporter,
+        source: Source,
+    ) {
+        let mut challenge = [0; 32];
+        rng.fill_bytes(&mut challenge);
+        self.links
+            .insert(link, Link::new(exporter, challenge, source));
+        let hello = pb::Hello {
+            versions: VERSIONS.to_vec(),
+            challenge: Bytes::copy_from_slice(&challenge),
+            token_key: Bytes::copy_from_slice(&self.secrets.tokens.public_key()),
+            now_ms: now.0,
+        };
+        self.send(link, 0, Answer::Hello(hello));
+    }
+
+    /// A frame came.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        frame: pb::ClientFrame,
+    ) {
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
+        let request = frame.request;
+        let outcome = match state.requests.take(now, self.config.requests_per_link, 1) {
+            Err(wait) => Err(Refused::rate_limited(wait)),
+            Ok(()) => self.dispatch(now, rng, link, request, frame.body),
+        };
+        match outcome {
+            Ok(Reply::Now(answer)) => self.send(link, request, answer),
+            Ok(Reply::Durable(answer)) => {
+                self.gathering.push((
+                    link,
+                    pb::RelayFrame {
+                        request,
+                        body: Some(answer),
+                    },
+                ));
+            }
+            Ok(Reply::Later) => {}
+            Err(Refused(error)) => {
+                self.counts.refused += 1;
+                self.send(link, request, Answer::Error(error));
+            }
+        }
+    }
+
+    /// A link is gone.
+    pub fn link_closed(&mut self, _now: Time, link: LinkId) {
+        let Some(state) = self.links.remove(&link) else {
+            return;
+        };
+        for (group, _) in state.posting.keys() {
+            self.group_left(*group);
+        }
+        if let Stage::LoggedIn {
+            device, mailbox, ..
+        } = state.stage
+        {
+            // A newer link of the device may have taken its place.
+            if self.devices.get(&device) == Some(&link) {
+                self.devices.remove(&device);
+            }
+            self.mailbox_link_closed(mailbox, link);
+        }
+    }
+
+    /// Time passed: to be called about once a second.
+    pub fn tick(&mut self, now: Time) {
+        self.end_idle_postings(now);
+        self.registrations.sweep(now);
+        self.look_ups.sweep(now);
+        self.sweep_step(now);
+    }
+
+    /// What to do next.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether [`take_batch`](Self::take_batch) would give one.
+    pub fn wants_write(&self) -> bool {
+        self.writing.is_none()
+            && (self.view.has_gathered()
+                || !self.gathering.is_empty()
+                || self.posts.has_unwritten())
+    }
+
+    /// Takes all that is pending, to be committed off the lock. `None` while another batch
+    /// is being written, or when there is nothing.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        if !self.wants_write() {
+            return None;
+        }
+        let posts = self.posts.begin_batch();
+        let writes = self.view.begin();
+        self.reservations.writing = std::mem::take(&mut self.reservations.gathering);
+        self.writing = Some(std::mem::take(&mut self.gathering));
+        Some(Batch { writes, posts })
+    }
+
+    /// The batch that was taken is on disk, or is not.
+    pub fn batch_written(&mut self, _now: Time, result: Result<(), StoreError>) {
+        let Some(answers) = self.writing.take() else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.counts.batches += 1;
+                self.view.written();
+                for (link, frame) in answers {
+                    self.effects.push_back(Effect::Send { link, frame });
+                }
+                self.reservations_written();
+                self.posts_written();
+            }
+            Err(_) => {
+                self.counts.failed_batches += 1;
+                self.forget(answers);
+            }
+        }
+        let generation = self.view.store().generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.forget(Vec::new());
+        }
+    }
+
+    fn reservations_written(&mut self) {
+        for reservation in std::mem::take(&mut self.reservations.writing) {
+            match reservation {
+                Reservation::Mailbox(id, below) => self.mailbox_reserved(id, below),
+                Reservation::Group(id, below) => self.group_reserved(id, below),
+            }
+        }
+    }
+
+    /// Forgets what is not durable, and answers those who waited for it.
+    fn forget(&mut self, answers: Vec<(LinkId, pb::RelayFrame)>) {
+        self.view.failed();
+        self.reservations = Reservations::default();
+        let waiting = answers
+            .into_iter()
+            .chain(std::mem::take(&mut self.gathering));
+        let waiting: Vec<(LinkId, u32)> = waiting
+            .map(|(link, frame)| (link, frame.request))
+            .chain(self.posts.forget())
+            .collect();
+        for (link, request) in waiting {
+            self.send(link, request, Answer::Error(Refused::unavailable().0));
+        }
+        self.forget_groups();
+        self.forget_mailboxes();
+    }
+
+    pub(crate) fn send(&mut self, link: LinkId, request: u32, answer: Answer) {
+        let frame = pb::RelayFrame {
+            request,
+            body: Some(answer),
+        };
+        self.effects.push_back(Effect::Send { link, frame });
+    }
+
+    pub(crate) fn link(&self, link: LinkId) -> Result<&Link, Refused> {
+        self.links
+            .get(&link)
+            .ok_or_else(|| Refused::malformed("the link is closed"))
+    }
+
+    fn dispatch(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        request: u32,
+        body: Option<Request>,
+    ) -> Outcome {
+        let Some(body) = body else {
+            return Err(Refused::new(
+                ErrorCode::Unsupported,
+                "this request is not known here",
+            ));
+        };
+        self.admit(link, &body)?;
+        match body {
+            Request::Open(open) => self.open_link(link, &open),
+            Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
+            Request::StartRegistration(start) => self.start_registration(now, rng, link, &start),
+            Request::FinishRegistration(finish) => self.finish_registration(now, rng, link, finish),
+            Request::Login(login) => self.login(link, request, &login),
+            Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
+            Request::IssueTokens(issue) => self.issue_tokens(now, rng, link, &issue),
+            Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
+            Request::LookUp(look_up) => self.look_up(now, link, look_up),
+            Request::ClaimKeyPackages(claim) => self.claim_key_packages(now, link, &claim),
+            Request::CreateGroup(create) => self.create_group(now, link, request, create),
+            Request::AuthorisePosting(authorise) => self.authorise_posting(now, link, &authorise),
+            Request::Post(post) => self.post(now, link, request, post),
+            Request::FetchGroupInfo(fetch) => self.fetch_group_info(link, &fetch),
+            Request::Rejoin(rejoin) => self.rejoin(now, link, request, rejoin),
+        }
+    }
+
+    /// Whether this request belongs on this link now.
+    fn admit(&self, link: LinkId, body: &Request) -> Result<(), Refused> {
+        let stage = &self.link(link)?.stage;
+        let is_open = matches!(body, Request::Open(_) | Request::Ping(_));
+        let needs_login = matches!(
+            body,
+            Request::PublishKeyPackages(_) | Request::IssueTokens(_) | Request::Acknowledge(_)
+        );
+        let needs_no_login = matches!(
+            body,
+            Request::LookUp(_)
+                | Request::ClaimKeyPackages(_)
+                | Request::CreateGroup(_)
+                | Request::AuthorisePosting(_)
+                | Request::Post(_)
+                | Request::FetchGroupInfo(_)
+                | Request::Rejoin(_)
+        );
+        match stage {
+            Stage::Greeted if !is_open => Err(Refused::malformed("a link begins with Open")),
+            Stage::LoggedIn { .. } if needs_no_login => Err(Refused::new(
+                ErrorCode::WrongLink,
+                "this belongs on a link that is not logged in",
+            )),
+            Stage::Open if needs_login => Err(Refused::new(
+                ErrorCode::WrongLink,
+                "this needs a link that is logged in",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn open_link(&mut self, link: LinkId, open: &pb::Open) -> Outcome {
+        if !VERSIONS.contains(&open.version) {
+            return Err(Refused::new(
+                ErrorCode::Unsupported,
+                "this relay does not speak that version",
+            ));
+        }
+        let state = self
+            .links
+            .get_mut(&link)
+            .ok_or_else(|| Refused::malformed("the link is closed"))?;
+        if matches!(state.stage, Stage::Greeted) {
+            state.stage = Stage::Open;
+        }
+        Ok(Reply::Now(Answer::Done(pb::Done {})))
+    }
+
+    /// Ends authorisations that nobody used for a while: the lists leave the memory.
+    fn end_idle_postings(&mut self, now: Time) {
+        let mut ended = Vec::new();
+        for link in self.links.values_mut() {
+            link.posting
+                .retain(|(group, _), authorised: &mut Authorised| {
+                    let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
+                    if !keep {
+                        ended.push(*group);
+                    }
+                    keep
+                });
+        }
+        for group in ended {
+            self.group_left(group);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The store as the relay sees it: what is on disk, and on top of it what it has
+//! decided but not yet written.
+//!
+//! **Elsewhere**: writing is the caller's, off the relay's lock: [`crate::relay::Batch`].
+//!
+//! **Always**: what was written is read, whether it is on disk yet or not. When a batch
+//! fails, everything since the last durable one is forgotten, so that nothing stands on
+//! ground that is not there.
+
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::store::{Key, KeySpace, Record, Store, StoreError, Write, behind};
+
+type Layer = BTreeMap<(KeySpace, Key), Option<Bytes>>;
+
+/// The store with what is pending laid over it.
+pub(crate) struct View<S> {
+    store: Arc<S>,
+    /// Being written now.
+    writing: Layer,
+    /// Gathered for the next batch.
+    gathered: Layer,
+}
+
+impl<S: Store> View<S> {
+    pub(crate) fn new(store: Arc<S>) -> Self {
+        Self {
+            store,
+            writing: Layer::new(),
+            gathered: Layer::new(),
+        }
+    }
+
+    pub(crate) const fn store(&self) -> &Arc<S> {
+        &self.store
+    }
+
+    pub(crate) fn put(&mut self, space: KeySpace, key: Key, value: &impl Message) {
+        self.gathered
+            .insert((space, key), Some(value.encode_to_vec().into()));
+    }
+
+    pub(crate) fn put_bytes(&mut self, space: KeySpace, key: Key, value: Bytes) {
+        self.gathered.insert((space, key), Some(value));
+    }
+
+    pub(crate) fn delete(&mut self, space: KeySpace, key: Key) {
+        self.gathered.insert((space, key), None);
+    }
+
+    pub(crate) fn get_bytes(
+        &self,
+        space: KeySpace,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let at = (space, Key::from_slice(key));
+        for layer in [&self.gathered, &self.writing] {
+            if let Some(value) = layer.get(&at) {
+                return Ok(value.clone());
+            }
+        }
+        self.store.get(space, key)
+    }
+
+    pub(crate) fn get<T: Message + Default>(
+        &self,
+        space: KeySpace,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        self.get_bytes(space, key)?
+            .map(|value| decode(space, value))
+            .transpose()
+    }
+
+    /// The first `limit` records whose keys begin with `prefix` and are not below `from`.
+    pub(crate) fn scan_prefix(
+        &self,
+        space: KeySpace,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let to = behind(prefix);
+        self.scan(space, from, to.as_deref(), limit)
+    }
+
+    /// As [`Store::scan`].
+    pub(crate) fn scan(
+        &self,
+        space: KeySpace,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        // What is pending may delete records of the store, so that many more must be read.
+        let mut pending: BTreeMap<&[u8], Option<&Bytes>> = BTreeMap::new();
+        let start = Bound::Included((space, Key::from_slice(from)));
+        for layer in [&self.writing, &self.gathered] {
+            let range = layer.range((start.clone(), Bound::Unbounded));
+            let within = range.take_while(|((at, key), _)| {
+                *at == space && to.is_none_or(|to| key.as_slice() < to)
+            });
+            for ((_, key), value) in within {
+                pending.insert(key.as_slice(), value.as_ref());
+            }
+        }
+        let deleted = pending.values().filter(|value| value.is_none()).count();
+        let stored = self
+            .store
+            .scan(space, from, to, limit.saturating_add(deleted))?;
+        if pending.is_empty() {
+            return Ok(stored);
+        }
+        // Behind the last record that was read there may be more of the store; pending
+        // ones behind it must wait, or the order would have holes.
+        let end = (stored.len() == limit.saturating_add(deleted))
+            .then(|| stored.last().map(|(key, _)| key.clone()))
+            .flatten();
+        let mut merged: BTreeMap<Bytes, Bytes> = stored.into_iter().collect();
+        for (key, value) in pending {
+            if end.as_ref().is_some_and(|end| key > end.as_ref()) {
+                continue;
+            }
+            match value {
+                Some(value) => merged.insert(Bytes::copy_from_slice(key), value.clone()),
+                None => merged.remove(key),
+            };
+        }
+        Ok(merged.into_iter().take(limit).collect())
+    }
+
+    pub(crate) fn has_gathered(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    /// Begins a batch: what was gathered is being written.
+    pub(crate) fn begin(&mut self) -> Vec<Write> {
+        self.writing = std::mem::take(&mut self.gathered);
+        self.writing
+            .iter()
+            .map(|((space, key), value)| Write {
+                space: *space,
+                key: key.clone(),
+                value: value.clone(),
+            })
+            .collect()
+    }
+
+    /// The batch is on disk.
+    pub(crate) fn written(&mut self) {
+        self.writing.clear();
+    }
+
+    /// The batch is not on disk: what stood on it goes as well.
+    pub(crate) fn failed(&mut self) {
+        self.writing.clear();
+        self.gathered.clear();
+    }
+}
+
+/// Decodes a record; one that does not decode is damage, not absence.
+pub(crate) fn decode<T: Message + Default>(space: KeySpace, value: Bytes) -> Result<T, StoreError> {
+    T::decode(value)
+        .map_err(|error| StoreError::Damaged(format!("a record of {}: {error}", space.name())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{key, memory::MemoryStore};
+
+    fn keys(view: &View<MemoryStore>, limit: usize) -> Vec<u8> {
+        view.scan(KeySpace::Entries, &[], None, limit)
+            .unwrap()
+            .into_iter()
+            .map(|(key, _)| key[0])
+            .collect()
+    }
+
+    fn put(view: &mut View<MemoryStore>, at: u8) {
+        view.put_bytes(KeySpace::Entries, key(&[&[at]]), Bytes::from_static(b"x"));
+    }
+
+    #[test]
+    fn pending_records_are_seen_in_order_and_failed_ones_never_again() {
+        let store = Arc::new(MemoryStore::new());
+        let mut view = View::new(Arc::clone(&store));
+        for at in [1, 3, 5] {
+            put(&mut view, at);
+        }
+        let writes = view.begin();
+        store.commit(writes).unwrap();
+        view.written();
+        put(&mut view, 2);
+        view.delete(KeySpace::Entries, key(&[&[3]]));
+        let writes = view.begin();
+        assert_eq!(writes.len(), 2);
+        put(&mut view, 4);
+        view.delete(KeySpace::Entries, key(&[&[1]]));
+        assert_eq!(keys(&view, 10), [2, 4, 5]);
+        assert_eq!(keys(&view, 2), [2, 4]);
+        view.failed();
+        assert_eq!(keys(&view, 10), [1, 3, 5]);
+    }
+}
