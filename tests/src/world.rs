@@ -98,6 +98,8 @@ pub struct World<R> {
     pub now: Time,
     /// Where all chance comes from.
     pub rng: ChaCha20Rng,
+    /// How often an engine's timer came.
+    pub timers: u64,
     /// The newest code that was sent to an address.
     pub codes: HashMap<String, String>,
     people: Vec<Person>,
@@ -123,6 +125,7 @@ impl<R: RelayPort> World<R> {
             relay,
             now: Time(1_795_550_400_000),
             rng: ChaCha20Rng::seed_from_u64(seed),
+            timers: 0,
             codes: HashMap::new(),
             people: Vec::new(),
             connections: BTreeMap::new(),
@@ -522,6 +525,7 @@ impl<R: RelayPort> World<R> {
             Happening::Timer(id, at) => {
                 if self.people[id.0].engine.is_some() && self.people[id.0].timer == Some(at) {
                     self.people[id.0].timer = None;
+                    self.timers += 1;
                     self.event(id, Event::TimeCame).unwrap();
                 }
             }

@@ -146,3 +146,22 @@ fn an_unknown_recipient_is_told_of() {
     );
     assert_eq!(message.problem.unwrap().code, "recipient_unknown");
 }
+
+#[test]
+fn an_engine_with_nothing_to_do_sleeps() {
+    let (mut world, alice, bob) = alice_and_bob(6);
+    world.send(alice, bob, "hello");
+    world.run_for(Span::minutes(10));
+    for online in [true, false] {
+        world.set_online(alice, online);
+        world.send(alice, bob, "and again");
+        world.run_for(Span::minutes(10));
+        let before = world.timers;
+        world.run_for(Span::hours(10));
+        // A ping for each of two people every four minutes.
+        assert!(world.timers - before <= 320, "{}", world.timers - before);
+    }
+    world.set_online(alice, true);
+    world.run_for(Span::minutes(1));
+    assert_eq!(world.texts(bob, alice).len(), 3);
+}

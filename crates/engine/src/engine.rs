@@ -505,14 +505,16 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
 fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     let links = &turn.live.links;
     let waits = turn.live.waits.values().copied().min();
+    let logged_in = links.mailbox.phase == Phase::LoggedIn;
     let behind = turn
         .live
         .behind
         .values()
         .map(|(_, since)| since.after(posting::BEHIND_FOR))
+        .filter(|_| logged_in)
         .min();
-    let idle = (links.posting.phase != Phase::Unwanted)
-        .then(|| links.posting.used_at.after(posting::IDLE));
+    let at_rest = links.posting.ready().is_some() && links.posting.awaited() == 0;
+    let idle = at_rest.then(|| links.posting.used_at.after(posting::IDLE));
     let ready = turn.live.account.is_some() && turn.live.not_set_back;
     let receipts = if ready {
         receipts::next_due(turn.tx)?

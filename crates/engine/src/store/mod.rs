@@ -60,6 +60,8 @@ impl Store {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
         let connection = Connection::open_with_flags(path, flags)?;
+        // A wrong key is told by our error, not by lines on standard error.
+        connection.execute_batch("PRAGMA cipher_log_level = NONE;")?;
         // The key comes before anything that reads the file.
         connection.execute_batch(&key.pragma())?;
         Self::prepare(connection)
