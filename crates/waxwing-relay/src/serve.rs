@@ -21,6 +21,9 @@ use crate::arguments;
 use crate::configuration::{self, ConfigurationError};
 use crate::logs;
 
+/// The store's folder in the data directory.
+pub(crate) const STORE: &str = "store";
+
 /// Why a command failed; each is a sentence for an operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -50,7 +53,7 @@ pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
     logs::exit_on_panic();
     let data = DataDir::open_or_create(&serve.data)?;
     let identity = Identity::open_or_create(&data)?;
-    let store = Arc::new(EmbeddedStore::open(&data.path().join("store"))?);
+    let store = Arc::new(EmbeddedStore::open(&data.path().join(STORE))?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("waxwing-relay")
