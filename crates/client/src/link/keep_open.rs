@@ -212,8 +212,9 @@ async fn read(mut stream: SplitStream<Socket>, events: &mpsc::Sender<LinkEvent>,
             tracing::debug!("a link is closed because of a malformed frame");
             return;
         };
-        let is_pong = matches!(frame.body, Some(relay_frame::Body::Pong(_)));
-        if !is_pong && events.send(LinkEvent::Received(frame)).await.is_err() {
+        // The answer to our own ping; the engine's pings have a number.
+        let is_ours = frame.request == 0 && matches!(frame.body, Some(relay_frame::Body::Pong(_)));
+        if !is_ours && events.send(LinkEvent::Received(frame)).await.is_err() {
             // Nobody listens; what there is to write may still leave.
             std::future::pending::<()>().await;
         }
