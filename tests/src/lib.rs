@@ -2,8 +2,9 @@
 //!
 //! [`World`] drives any number of [`Engine`](waxwing_engine::Engine)s against a
 //! [`RelayPort`] in virtual time: every delay, cut and crash comes from one seed, so
-//! that a failing run can be run again. [`ReferenceRelay`] is the shortest relay that
-//! keeps the protocol; a test bends it through [`ReferenceRelay::bend`].
+//! that a failing run can be run again. [`RealRelay`] is `waxwing-relay`'s state machine
+//! on a store in memory; [`ReferenceRelay`] is the shortest relay that keeps the
+//! protocol, and a test bends it through [`ReferenceRelay::bend`].
 //!
 //! **Elsewhere**: the tests themselves are in `tests/`.
 //!
@@ -18,9 +19,11 @@
     reason = "a harness fails loudly where it stands"
 )]
 
+mod real;
 mod reference;
 mod world;
 
+pub use real::RealRelay;
 pub use reference::{Bend, ReferenceRelay};
 pub use world::{Person, PersonId, World, WorldOptions};
 
@@ -50,6 +53,18 @@ pub trait RelayPort {
     fn closed(&mut self, now: Time, link: LinkId);
     /// A frame came.
     fn frame(&mut self, now: Time, rng: &mut dyn CryptoRng, link: LinkId, frame: pb::ClientFrame);
+    /// A second has passed.
+    fn tick(&mut self, now: Time);
+    /// Posts that it took, those that were repeated not counted.
+    fn posts(&self) -> u64;
+    /// Posts that wait in mailboxes.
+    fn waiting(&self) -> usize;
     /// What it does, until there is nothing.
     fn poll_effect(&mut self) -> Option<RelayEffect>;
+    /// When it wants to be woken next, if at all.
+    fn wakes_at(&self) -> Option<Time> {
+        None
+    }
+    /// That time has come.
+    fn woken(&mut self, _now: Time) {}
 }

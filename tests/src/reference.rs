@@ -82,8 +82,7 @@ pub struct ReferenceRelay {
     groups: HashMap<GroupId, Group>,
     effects: VecDeque<RelayEffect>,
     bender: Option<Bender>,
-    /// Posts that it took, those that were repeated not counted.
-    pub posts: u64,
+    posts: u64,
     /// Requests that it refused, by kind of error.
     pub refused: BTreeMap<i32, u64>,
 }
@@ -130,14 +129,6 @@ impl ReferenceRelay {
     /// Honest again.
     pub fn straighten(&mut self) {
         self.bender = None;
-    }
-
-    /// Everything that waits in mailboxes.
-    pub fn waiting(&self) -> usize {
-        self.mailboxes
-            .values()
-            .map(|mailbox| mailbox.entries.len())
-            .sum()
     }
 
     /// Puts another account behind an address: what a takeover looks like.
@@ -736,6 +727,19 @@ impl RelayPort for ReferenceRelay {
         if is_login && let Some(device) = self.links.get(&id).and_then(|link| link.device) {
             self.deliver(device);
         }
+    }
+
+    fn tick(&mut self, _now: Time) {}
+
+    fn posts(&self) -> u64 {
+        self.posts
+    }
+
+    fn waiting(&self) -> usize {
+        self.mailboxes
+            .values()
+            .map(|mailbox| mailbox.entries.len())
+            .sum()
     }
 
     fn poll_effect(&mut self) -> Option<RelayEffect> {

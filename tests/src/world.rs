@@ -23,7 +23,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use crate::{LinkId, RelayEffect, RelayPort};
+use crate::{LinkId, RealRelay, RelayEffect, RelayPort};
 
 /// Somebody in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +88,8 @@ enum Happening {
     Up(LinkId, Bytes),
     Down(LinkId, Bytes),
     Timer(PersonId, Time),
+    Tick,
+    Relay(Time),
 }
 
 /// The world.
@@ -107,6 +109,7 @@ pub struct World<R> {
     happenings: BTreeMap<(Time, u64), Happening>,
     happened: u64,
     next_link: u64,
+    relay_wakes: Option<Time>,
     options: WorldOptions,
     directory: Option<tempfile::TempDir>,
 }
@@ -121,7 +124,7 @@ const fn index(kind: LinkKind) -> usize {
 impl<R: RelayPort> World<R> {
     /// A world with this relay and nobody in it.
     pub fn new(seed: u64, relay: R, options: WorldOptions) -> Self {
-        Self {
+        let mut world = Self {
             relay,
             now: Time(1_795_550_400_000),
             rng: ChaCha20Rng::seed_from_u64(seed),
@@ -132,8 +135,19 @@ impl<R: RelayPort> World<R> {
             happenings: BTreeMap::new(),
             happened: 0,
             next_link: 0,
+            relay_wakes: None,
             options,
             directory: options.stores_on_disk.then(|| tempfile::tempdir().unwrap()),
+        };
+        let first = world.now.after(Span::seconds(1));
+        world.at(first, Happening::Tick);
+        world
+    }
+
+    /// Cuts everybody's links.
+    pub fn cut_all(&mut self) {
+        for id in self.people() {
+            self.cut(id);
         }
     }
 
@@ -522,11 +536,24 @@ impl<R: RelayPort> World<R> {
                 };
                 self.event(id, event).unwrap();
             }
+            Happening::Tick => {
+                self.relay.tick(self.now);
+                self.drain_relay();
+                let next = self.now.after(Span::seconds(1));
+                self.at(next, Happening::Tick);
+            }
             Happening::Timer(id, at) => {
                 if self.people[id.0].engine.is_some() && self.people[id.0].timer == Some(at) {
                     self.people[id.0].timer = None;
                     self.timers += 1;
                     self.event(id, Event::TimeCame).unwrap();
+                }
+            }
+            Happening::Relay(at) => {
+                if self.relay_wakes == Some(at) {
+                    self.relay_wakes = None;
+                    self.relay.woken(self.now);
+                    self.drain_relay();
                 }
             }
         }
@@ -547,5 +574,19 @@ impl<R: RelayPort> World<R> {
                 }
             }
         }
+        if let Some(at) = self.relay.wakes_at()
+            && self.relay_wakes.is_none_or(|wakes| at < wakes)
+        {
+            self.relay_wakes = Some(at);
+            self.at(at, Happening::Relay(at));
+        }
+    }
+}
+
+impl World<RealRelay> {
+    /// Ends the relay's process at once and starts it again.
+    pub fn crash_relay(&mut self) {
+        self.relay.crash();
+        self.cut_all();
     }
 }

@@ -1,23 +1,22 @@
-//! Two people and an honest relay.
+//! Two people and an honest relay: the one that people run, and the reference.
 
 use waxwing_engine::api::{MarkRead, MessageState, Notice, Request};
 use waxwing_protocol::time::Span;
-use waxwing_system_tests::{PersonId, ReferenceRelay, World, WorldOptions};
+use waxwing_system_tests::{PersonId, RealRelay, ReferenceRelay, RelayPort, World, WorldOptions};
 
-fn world(seed: u64) -> World<ReferenceRelay> {
-    World::new(seed, ReferenceRelay::default(), WorldOptions::default())
+fn world<R: RelayPort + Default>(seed: u64) -> World<R> {
+    World::new(seed, R::default(), WorldOptions::default())
 }
 
-fn alice_and_bob(seed: u64) -> (World<ReferenceRelay>, PersonId, PersonId) {
-    let mut world = world(seed);
+fn alice_and_bob<R: RelayPort + Default>(seed: u64) -> (World<R>, PersonId, PersonId) {
+    let mut world = world::<R>(seed);
     let alice = world.add_registered("alice@example.org");
     let bob = world.add_registered("bob@example.org");
     (world, alice, bob)
 }
 
-#[test]
-fn a_message_arrives_verified_and_its_sender_learns_of_it() {
-    let (mut world, alice, bob) = alice_and_bob(1);
+fn a_message_arrives_verified_and_its_sender_learns_of_it<R: RelayPort + Default>() {
+    let (mut world, alice, bob) = alice_and_bob::<R>(1);
     let id = world.send(alice, bob, "hello bob");
     world.run_for(Span::seconds(10));
     let got = world.messages(bob, alice);
@@ -36,9 +35,8 @@ fn a_message_arrives_verified_and_its_sender_learns_of_it() {
     assert_eq!(world.relay.waiting(), 0);
 }
 
-#[test]
-fn a_conversation_goes_both_ways_and_reading_is_told() {
-    let (mut world, alice, bob) = alice_and_bob(2);
+fn a_conversation_goes_both_ways_and_reading_is_told<R: RelayPort + Default>() {
+    let (mut world, alice, bob) = alice_and_bob::<R>(2);
     let id = world.send(alice, bob, "ping");
     world.run_for(Span::seconds(10));
     world.send(bob, alice, "pong");
@@ -59,9 +57,8 @@ fn a_conversation_goes_both_ways_and_reading_is_told() {
     assert_eq!(world.state(alice, bob, id), Some(MessageState::Read));
 }
 
-#[test]
-fn a_message_written_offline_leaves_when_there_is_a_network() {
-    let (mut world, alice, bob) = alice_and_bob(3);
+fn a_message_written_offline_leaves_when_there_is_a_network<R: RelayPort + Default>() {
+    let (mut world, alice, bob) = alice_and_bob::<R>(3);
     world.set_online(alice, false);
     let id = world.send(alice, bob, "later");
     world.run_for(Span::hours(1));
@@ -72,10 +69,9 @@ fn a_message_written_offline_leaves_when_there_is_a_network() {
     assert_eq!(world.texts(bob, alice), ["later"]);
 }
 
-#[test]
-fn two_who_start_at_once_have_one_conversation() {
+fn two_who_start_at_once_have_one_conversation<R: RelayPort + Default>() {
     for seed in 0..8 {
-        let (mut world, alice, bob) = alice_and_bob(100 + seed);
+        let (mut world, alice, bob) = alice_and_bob::<R>(100 + seed);
         for n in 0..5 {
             world.send(alice, bob, &format!("a{n}"));
             world.send(bob, alice, &format!("b{n}"));
@@ -98,18 +94,20 @@ fn two_who_start_at_once_have_one_conversation() {
             conversations.dedup();
             assert_eq!(conversations.len(), 1);
         }
-        let before = world.relay.posts;
+        let before = world.relay.posts();
         world.send(alice, bob, "last a");
         world.send(bob, alice, "last b");
         world.run_for(Span::minutes(1));
         assert_eq!(world.texts(bob, alice).len(), 12);
-        assert!(world.relay.posts - before <= 4, "receipts trigger receipts");
+        assert!(
+            world.relay.posts() - before <= 4,
+            "receipts trigger receipts"
+        );
     }
 }
 
-#[test]
-fn keys_are_made_anew_while_people_go_on_talking() {
-    let (mut world, alice, bob) = alice_and_bob(4);
+fn keys_are_made_anew_while_people_go_on_talking<R: RelayPort + Default>() {
+    let (mut world, alice, bob) = alice_and_bob::<R>(4);
     for n in 0..150 {
         world.send(alice, bob, &format!("a{n}"));
         if n % 2 == 0 {
@@ -132,9 +130,8 @@ fn keys_are_made_anew_while_people_go_on_talking() {
     assert_eq!(world.texts(alice, bob).len(), 225);
 }
 
-#[test]
-fn an_unknown_recipient_is_told_of() {
-    let mut world = world(5);
+fn an_unknown_recipient_is_told_of<R: RelayPort + Default>() {
+    let mut world = world::<R>(5);
     let alice = world.add_registered("alice@example.org");
     let nobody = world.add("nobody@example.org");
     let id = world.send(alice, nobody, "anybody there?");
@@ -147,9 +144,8 @@ fn an_unknown_recipient_is_told_of() {
     assert_eq!(message.problem.unwrap().code, "recipient_unknown");
 }
 
-#[test]
-fn an_engine_with_nothing_to_do_sleeps() {
-    let (mut world, alice, bob) = alice_and_bob(6);
+fn an_engine_with_nothing_to_do_sleeps<R: RelayPort + Default>() {
+    let (mut world, alice, bob) = alice_and_bob::<R>(6);
     world.send(alice, bob, "hello");
     world.run_for(Span::minutes(10));
     for online in [true, false] {
@@ -165,3 +161,24 @@ fn an_engine_with_nothing_to_do_sleeps() {
     world.run_for(Span::minutes(1));
     assert_eq!(world.texts(bob, alice).len(), 3);
 }
+
+macro_rules! with_both_relays {
+    ($($name:ident),+ $(,)?) => {
+        mod with_the_real_relay {
+            $(#[test] fn $name() { super::$name::<super::RealRelay>(); })+
+        }
+        mod with_the_reference_relay {
+            $(#[test] fn $name() { super::$name::<super::ReferenceRelay>(); })+
+        }
+    };
+}
+
+with_both_relays!(
+    a_message_arrives_verified_and_its_sender_learns_of_it,
+    a_conversation_goes_both_ways_and_reading_is_told,
+    a_message_written_offline_leaves_when_there_is_a_network,
+    two_who_start_at_once_have_one_conversation,
+    keys_are_made_anew_while_people_go_on_talking,
+    an_unknown_recipient_is_told_of,
+    an_engine_with_nothing_to_do_sleeps,
+);

@@ -22,7 +22,7 @@ mod link;
 pub mod mail;
 pub mod mailbox;
 mod posts;
-mod rate;
+pub mod rate;
 pub mod relay;
 pub mod server;
 pub mod store;

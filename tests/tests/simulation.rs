@@ -1,0 +1,233 @@
+//! Fifty devices, a hundred thousand messages, and everything that goes wrong.
+//!
+//! **Elsewhere**: single faults, one at a time, are in `faults.rs`.
+//!
+//! **Always**: all of it comes from one seed. A failing run prints the command that runs
+//! it again. `WAXWING_SEED` chooses the seed, `WAXWING_MESSAGES` the number of messages.
+
+use std::collections::HashMap;
+
+use rand::RngExt as _;
+use waxwing_engine::api::{Entry, Notice};
+use waxwing_protocol::time::Span;
+use waxwing_system_tests::{PersonId, RealRelay, RelayPort as _, World, WorldOptions};
+
+const PEOPLE: usize = 50;
+const FRIENDS: usize = 3;
+
+#[derive(Debug, Default)]
+struct Faults {
+    cuts: u32,
+    offline: u32,
+    crashes: u32,
+    relay_crashes: u32,
+    full_disks: u32,
+    clock_jumps: u32,
+}
+
+struct Simulation {
+    world: World<RealRelay>,
+    people: Vec<PersonId>,
+    pairs: Vec<(PersonId, PersonId)>,
+    /// What each wrote to each.
+    written: HashMap<(PersonId, PersonId), Vec<String>>,
+    asleep: Vec<PersonId>,
+    faults: Faults,
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let options = WorldOptions::default();
+        let mut world = World::new(seed, RealRelay::default(), options);
+        let people: Vec<PersonId> = (0..PEOPLE)
+            .map(|n| world.add_registered(&format!("p{n}@example.org")))
+            .collect();
+        let mut pairs = Vec::new();
+        for (n, person) in people.iter().enumerate() {
+            for step in 1..=FRIENDS {
+                pairs.push((*person, people[(n + step) % PEOPLE]));
+            }
+        }
+        Self {
+            world,
+            people,
+            pairs,
+            written: HashMap::new(),
+            asleep: Vec::new(),
+            faults: Faults::default(),
+        }
+    }
+
+    fn write(&mut self, n: u64) {
+        let pair = self.world.rng.random_range(0..self.pairs.len());
+        let (mut from, mut to) = self.pairs[pair];
+        if self.world.rng.random_bool(0.5) {
+            std::mem::swap(&mut from, &mut to);
+        }
+        if self.asleep.contains(&from) {
+            return;
+        }
+        // Both start at once, some of the time.
+        if n < 200 {
+            let answer = format!("{n} at once");
+            if !self.asleep.contains(&to) {
+                self.world.send(to, from, &answer);
+                self.written.entry((to, from)).or_default().push(answer);
+            }
+        }
+        let text = format!("{n}");
+        self.world.send(from, to, &text);
+        self.written.entry((from, to)).or_default().push(text);
+    }
+
+    fn somebody(&mut self) -> PersonId {
+        self.people[self.world.rng.random_range(0..self.people.len())]
+    }
+
+    fn break_something(&mut self) {
+        let person = self.somebody();
+        let is_asleep = self.asleep.contains(&person);
+        match self.world.rng.random_range(0..100) {
+            0..40 if !is_asleep => {
+                self.faults.cuts += 1;
+                self.world.cut(person);
+            }
+            40..60 if !is_asleep => {
+                self.faults.offline += 1;
+                self.world.set_online(person, false);
+                let span = Span(self.world.rng.random_range(1..20_000));
+                self.world.run_for(span);
+                self.world.set_online(person, true);
+            }
+            60..80 => {
+                if is_asleep {
+                    self.asleep.retain(|other| *other != person);
+                    self.world.start(person);
+                } else {
+                    self.faults.crashes += 1;
+                    self.world.crash(person);
+                    self.asleep.push(person);
+                }
+            }
+            80..88 => {
+                self.faults.relay_crashes += 1;
+                self.world.crash_relay();
+            }
+            88..92 => {
+                self.faults.full_disks += 1;
+                self.world.relay.set_full(true);
+                self.world.run_for(Span::seconds(3));
+                self.world.relay.set_full(false);
+            }
+            92..95 => {
+                self.faults.clock_jumps += 1;
+                let hours = self.world.rng.random_range(1..30);
+                self.world.now = self.world.now.after(Span::hours(hours));
+            }
+            _ => {}
+        }
+    }
+
+    fn settle(&mut self) {
+        for person in std::mem::take(&mut self.asleep) {
+            self.world.start(person);
+        }
+        for _ in 0..60 {
+            self.world.run_for(Span::minutes(1));
+            if self.complaints().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// What is not as it must be.
+    fn complaints(&mut self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for (a, b) in self.pairs.clone() {
+            for (from, to) in [(a, b), (b, a)] {
+                let mut expected = self.written.get(&(from, to)).cloned().unwrap_or_default();
+                let name = self.world.person(from).address.clone();
+                let mut got = Vec::new();
+                for entry in self.world.history(to, from) {
+                    match entry {
+                        Entry::Message(message) if message.from == name => got.push(message.text),
+                        Entry::Message(_) | Entry::Event(_) => {}
+                        Entry::Gap(gap) => complaints.push(format!("{to:?} has a gap: {gap:?}")),
+                    }
+                }
+                expected.sort();
+                got.sort();
+                if expected != got {
+                    let lost: Vec<_> = expected.iter().filter(|text| !got.contains(text)).collect();
+                    complaints.push(format!(
+                        "{from:?} wrote {} to {to:?}, who has {}; lost: {lost:?}",
+                        expected.len(),
+                        got.len()
+                    ));
+                }
+            }
+        }
+        if complaints.is_empty() && self.world.relay.waiting() > 0 {
+            complaints.push(format!(
+                "{} records wait on the relay",
+                self.world.relay.waiting()
+            ));
+        }
+        complaints
+    }
+
+    /// How often a message was told to its recipient more than once.
+    fn told_twice(&self) -> usize {
+        let mut told: HashMap<(PersonId, String), usize> = HashMap::new();
+        for person in &self.people {
+            for notice in &self.world.person(*person).notices {
+                if let Notice::Message(message) = notice {
+                    *told.entry((*person, message.id.to_string())).or_default() += 1;
+                }
+            }
+        }
+        told.values().filter(|times| **times > 1).count()
+    }
+}
+
+fn simulate(seed: u64, messages: u64) {
+    let mut simulation = Simulation::new(seed);
+    let mut n = 0;
+    while n < messages {
+        let burst = simulation.world.rng.random_range(1..40);
+        for _ in 0..burst {
+            simulation.write(n);
+            n += 1;
+        }
+        let pause = Span(simulation.world.rng.random_range(1..3000));
+        simulation.world.run_for(pause);
+        if simulation.world.rng.random_bool(0.3) {
+            simulation.break_something();
+        }
+    }
+    simulation.settle();
+    let written: usize = simulation.written.values().map(Vec::len).sum();
+    eprintln!("seed {seed}: {written} messages, {:?}", simulation.faults);
+    let complaints = simulation.complaints();
+    assert!(
+        complaints.is_empty() && simulation.told_twice() == 0,
+        "{} told twice; {complaints:#?}\nto run it again: WAXWING_SEED={seed} \
+         WAXWING_MESSAGES={messages} cargo nextest run -p waxwing-system-tests --test simulation",
+        simulation.told_twice(),
+    );
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_unreadable_whatever_goes_wrong() {
+    simulate(
+        number("WAXWING_SEED", 1),
+        number("WAXWING_MESSAGES", 100_000),
+    );
+}
