@@ -52,7 +52,12 @@ impl World {
             data: folder.path().join("data"),
             logs: folder.path().join("logs"),
             listen: "127.0.0.1:0".into(),
-            arguments: vec!["--smtp".into(), mail.url()],
+            arguments: vec![
+                "--smtp".into(),
+                mail.url(),
+                "--shared-source".into(),
+                "127.0.0.1".into(),
+            ],
         };
         let relay = setup.start()?;
         let target = Target::from_url(&relay.url)?;

@@ -4,7 +4,7 @@
 //!
 //! **Always**: what is said here comes before what a configuration file says.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -123,6 +123,12 @@ pub(crate) struct Choices {
     /// Connections at one time from one IPv4 address or one IPv6 /64 [default: 1000].
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_links_per_source: Option<usize>,
+
+    /// An address that many people share, a TCP proxy or an onion service: limits per source
+    /// count each of its connections by itself. May be repeated.
+    #[arg(long = "shared-source", value_name = "ADDRESS")]
+    #[serde(default)]
+    pub(crate) shared_sources: Vec<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]

@@ -68,6 +68,7 @@ pub(crate) fn join(
         max_links_per_source: command_line
             .max_links_per_source
             .or(file.max_links_per_source),
+        shared_sources: [command_line.shared_sources, file.shared_sources].concat(),
     })
 }
 
@@ -101,6 +102,7 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     settings.name.clone_from(&choices.name);
     settings.mail_from.clone_from(&choices.mail_from);
     settings.metrics = choices.metrics;
+    settings.shared_sources.clone_from(&choices.shared_sources);
     if let Some(max) = choices.max_links {
         settings.max_links = max;
     }
@@ -124,7 +126,8 @@ mod tests {
     fn the_command_line_comes_before_the_file() {
         let file = file(
             "listen = \"[::]:443\"\nname = \"relay.example.org\"\nlog-format = \"json\"\n\
-             smtp = \"smtps://user:password@mail.example.org\"\n",
+             smtp = \"smtps://user:password@mail.example.org\"\n\
+             shared-sources = [\"192.0.2.1\"]\n",
         );
         let command_line = Choices {
             name: Some("other.example.org".to_owned()),
@@ -136,6 +139,7 @@ mod tests {
         assert_eq!(joined.name.as_deref(), Some("other.example.org"));
         let settings = settle(&joined).unwrap();
         assert!(matches!(settings.mail, Route::Directory(_)));
+        assert_eq!(settings.shared_sources.len(), 1);
     }
 
     #[test]

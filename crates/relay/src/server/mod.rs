@@ -58,6 +58,9 @@ pub struct Settings {
     pub max_links: usize,
     /// Connections at one time from one IPv4 address or IPv6 /64.
     pub max_links_per_source: usize,
+    /// Addresses that many people share (a TCP proxy, an onion service): each of their
+    /// connections counts as a source of its own.
+    pub shared_sources: Vec<IpAddr>,
     /// What the relay's core may do.
     pub relay: Config,
 }
@@ -73,6 +76,7 @@ impl Settings {
             metrics: None,
             max_links: 50_000,
             max_links_per_source: 1000,
+            shared_sources: Vec::new(),
             relay: Config::default(),
         }
     }
@@ -179,7 +183,11 @@ impl<S: Store> Server<S> {
         let exchange = Exchange::new(relay, mail)?;
         let writers = exchange.start_writers()?;
         let max_links = within_descriptors(settings.max_links);
-        let sources = Sources::new(max_links, settings.max_links_per_source);
+        let sources = Sources::new(
+            max_links,
+            settings.max_links_per_source,
+            &settings.shared_sources,
+        );
         let pin = identity.pin();
         let url = format!("https://{host}:{}", address.port());
         let pages = http::Pages::new(&url, &pin.to_string(), &token_key);

@@ -10,17 +10,24 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+/// The discard prefix (RFC 6666): no client comes from there.
+const NOBODY: u128 = 0x0100 << 112;
+
 /// Connections, counted by source.
 #[derive(Clone)]
 pub(super) struct Sources {
     counts: Arc<Mutex<Counts>>,
     max: usize,
     max_per_source: usize,
+    /// Addresses behind which there are many people.
+    shared: Arc<[IpAddr]>,
 }
 
 #[derive(Default)]
 struct Counts {
     all: usize,
+    /// Connections from shared addresses so far.
+    shared: u64,
     by_source: HashMap<IpAddr, usize>,
 }
 
@@ -31,21 +38,28 @@ pub(super) struct Place {
 }
 
 impl Sources {
-    pub(super) fn new(max: usize, max_per_source: usize) -> Self {
+    /// Each connection from one of the `shared` addresses counts as a source of its own.
+    pub(super) fn new(max: usize, max_per_source: usize, shared: &[IpAddr]) -> Self {
         Self {
             counts: Arc::default(),
             max,
             max_per_source,
+            shared: shared.iter().map(IpAddr::to_canonical).collect(),
         }
     }
 
     /// A place for a connection from `address`, while there is one.
     pub(super) fn admit(&self, address: IpAddr) -> Option<Place> {
-        let source = source(address);
         let mut counts = self.counts.lock();
         if counts.all >= self.max {
             return None;
         }
+        let source = if self.shared.contains(&address.to_canonical()) {
+            counts.shared += 1;
+            IpAddr::V6(Ipv6Addr::from_bits(NOBODY | u128::from(counts.shared)))
+        } else {
+            source(address)
+        };
         let count = counts.by_source.entry(source).or_default();
         if *count >= self.max_per_source {
             return None;
@@ -65,7 +79,8 @@ impl Sources {
 }
 
 impl Place {
-    /// Whom the connection counts for: an IPv4 address, or the /64 of an IPv6 one.
+    /// Whom the connection counts for: an IPv4 address, the /64 of an IPv6 one, or nobody
+    /// else where the address is shared.
     pub(super) fn source(&self) -> IpAddr {
         self.source
     }
@@ -101,7 +116,7 @@ mod tests {
 
     #[test]
     fn one_source_cannot_take_all_places() {
-        let sources = Sources::new(3, 2);
+        let sources = Sources::new(3, 2, &[]);
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         let b: IpAddr = "192.0.2.2".parse().unwrap();
         let first = sources.admit(a);
@@ -117,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_whole_ipv6_subnet_is_one_source_and_a_mapped_ipv4_is_ipv4() {
-        let sources = Sources::new(10, 1);
+        let sources = Sources::new(10, 1, &[]);
         let _place = sources.admit("2001:db8::1".parse().unwrap()).unwrap();
         assert!(sources.admit("2001:db8::2".parse().unwrap()).is_none());
         assert!(sources.admit("2001:db8:0:1::1".parse().unwrap()).is_some());
@@ -126,8 +141,18 @@ mod tests {
     }
 
     #[test]
+    fn connections_from_a_shared_address_are_told_apart_within_the_limit_on_all() {
+        let proxy: IpAddr = "192.0.2.1".parse().unwrap();
+        let sources = Sources::new(2, 1, &[proxy]);
+        let first = sources.admit(proxy).unwrap();
+        let second = sources.admit("::ffff:192.0.2.1".parse().unwrap()).unwrap();
+        assert_ne!(first.source(), second.source());
+        assert!(sources.admit(proxy).is_none());
+    }
+
+    #[test]
     fn nothing_is_remembered_of_a_source_that_left() {
-        let sources = Sources::new(10, 10);
+        let sources = Sources::new(10, 10, &[]);
         drop(sources.admit("192.0.2.1".parse().unwrap()));
         assert_eq!(sources.connections(), 0);
         assert!(sources.counts.lock().by_source.is_empty());
