@@ -40,7 +40,7 @@ use waxwing_system_tests::{
     LinkId, PersonId, ReferenceRelay, RelayEffect, RelayPort, World, WorldOptions,
 };
 
-use crate::seeds::Seeds;
+use crate::{script::Script, seeds::Seeds};
 
 const BOB: &str = "bob@example.org";
 const OWN_TEXT: &str = "from the person herself";
@@ -64,6 +64,18 @@ impl RelayPort for Recorded {
 
     fn frame(&mut self, now: Time, rng: &mut dyn CryptoRng, link: LinkId, frame: pb::ClientFrame) {
         self.relay.frame(now, rng, link, frame);
+    }
+
+    fn tick(&mut self, now: Time) {
+        self.relay.tick(now);
+    }
+
+    fn posts(&self) -> u64 {
+        RelayPort::posts(&self.relay)
+    }
+
+    fn waiting(&self) -> usize {
+        RelayPort::waiting(&self.relay)
     }
 
     fn poll_effect(&mut self) -> Option<RelayEffect> {
@@ -275,11 +287,11 @@ fn play(bytes: &[u8]) -> BTreeMap<String, usize> {
 fn step(play: &mut Play<'_>, scene: &Scene, script: &mut Script<'_>) -> Option<()> {
     match script.byte()? {
         b'g' => {
-            let (link, frame) = script.genuine(scene)?;
+            let (link, frame) = genuine(script, scene)?;
             play.comes(link, frame);
         }
         b'p' => {
-            let (link, frame) = script.genuine(scene)?;
+            let (link, frame) = genuine(script, scene)?;
             let mut bytes = frame.encode_to_vec();
             let length = script.byte()?;
             for change in script.take(usize::from(length)).chunks_exact(3) {
@@ -296,7 +308,7 @@ fn step(play: &mut Play<'_>, scene: &Scene, script: &mut Script<'_>) -> Option<(
             }
         }
         b'd' => {
-            let (link, mut frame) = script.genuine(scene)?;
+            let (link, mut frame) = genuine(script, scene)?;
             let length = script.byte()?;
             let body = Bytes::copy_from_slice(script.take(usize::from(length)));
             if let Some(Body::Deliver(deliver)) = &mut frame.body {
@@ -305,7 +317,7 @@ fn step(play: &mut Play<'_>, scene: &Scene, script: &mut Script<'_>) -> Option<(
             play.comes(link, frame);
         }
         b'f' => {
-            let link = script.link()?;
+            let link = link(script)?;
             let length = script.short()?;
             let bytes = Bytes::copy_from_slice(script.take(usize::from(length)));
             if let Ok(frame) = frame::decode_relay(bytes) {
@@ -313,11 +325,11 @@ fn step(play: &mut Play<'_>, scene: &Scene, script: &mut Script<'_>) -> Option<(
             }
         }
         b'o' => {
-            let link = script.link()?;
+            let link = link(script)?;
             play.opened(link);
         }
         b'c' => {
-            let link = script.link()?;
+            let link = link(script)?;
             play.event(Event::LinkClosed { link });
         }
         b't' => {
@@ -348,42 +360,20 @@ fn folder() -> tempfile::TempDir {
         .expect("a temporary folder")
 }
 
-/// What is left of the input.
-struct Script<'a>(&'a [u8]);
+fn link(script: &mut Script<'_>) -> Option<LinkKind> {
+    Some(if script.byte()? % 2 == 0 {
+        LinkKind::Mailbox
+    } else {
+        LinkKind::Posting
+    })
+}
 
-impl<'a> Script<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn short(&mut self) -> Option<u16> {
-        Some(u16::from_le_bytes([self.byte()?, self.byte()?]))
-    }
-
-    /// As many bytes, or what is left.
-    fn take(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
-        taken
-    }
-
-    fn link(&mut self) -> Option<LinkKind> {
-        Some(if self.byte()? % 2 == 0 {
-            LinkKind::Mailbox
-        } else {
-            LinkKind::Posting
-        })
-    }
-
-    fn genuine(&mut self, scene: &Scene) -> Option<(LinkKind, pb::RelayFrame)> {
-        let number = usize::from(self.byte()?);
-        scene
-            .genuine
-            .get(number.checked_rem(scene.genuine.len())?)
-            .cloned()
-    }
+fn genuine(script: &mut Script<'_>, scene: &Scene) -> Option<(LinkKind, pb::RelayFrame)> {
+    let number = usize::from(script.byte()?);
+    scene
+        .genuine
+        .get(number.checked_rem(scene.genuine.len())?)
+        .cloned()
 }
 
 /// For `engine`.

@@ -23,7 +23,9 @@ pub mod content;
 pub mod engine;
 pub mod mls;
 pub mod protocol;
+pub mod relay;
 pub mod replay;
+mod script;
 pub mod seeds;
 
 /// A target.
@@ -118,5 +120,11 @@ pub const TARGETS: &[Target] = &[
         run: engine::engine,
         seeds: engine::seeds,
         mutations: 200,
+    },
+    Target {
+        name: "relay",
+        run: relay::relay,
+        seeds: relay::seeds,
+        mutations: 1_000,
     },
 ];

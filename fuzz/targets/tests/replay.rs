@@ -34,6 +34,7 @@ replayed!(
     rpc,
     mls,
     engine,
+    relay,
 );
 
 #[test]
