@@ -70,6 +70,11 @@ struct Pending {
     post: Arc<Post>,
     /// Mailboxes that have not acknowledged it.
     holders: Holders,
+    /// Those that acknowledged it while it was being written: their entries are deleted
+    /// when it is on disk.
+    acknowledged: Holders,
+    /// How many mailboxes the batch holds it for.
+    written_for: usize,
     /// Who waits for its answer.
     asked: SmallVec<[Asked; 1]>,
     answer: pb::Posted,
@@ -213,6 +218,8 @@ impl Posts {
             Pending {
                 post,
                 holders,
+                acknowledged: Holders::new(),
+                written_for: 0,
                 asked,
                 answer,
                 writing: false,
@@ -250,6 +257,7 @@ impl Posts {
         for number in std::mem::take(&mut self.unwritten) {
             if let Some(pending) = self.pending.get_mut(&number) {
                 pending.writing = true;
+                pending.written_for = pending.holders.len();
                 self.writing.push(number);
                 batch.push(Unwritten {
                     post: Arc::clone(&pending.post),
@@ -312,18 +320,20 @@ impl<S: Store> Relay<S> {
         Ok(None)
     }
 
-    /// A mailbox acknowledged a post that was not known to be on disk. Gives whether the
-    /// batch that is being written holds it, so that it must be deleted afterwards.
-    pub(crate) fn held_no_more(&mut self, number: u64, mailbox: MailboxId) -> bool {
+    /// A mailbox acknowledged a post that was not known to be on disk.
+    pub(crate) fn held_no_more(&mut self, number: u64, mailbox: MailboxId, sequence: u64) {
         let Some(pending) = self.posts.pending.get_mut(&number) else {
-            return false;
+            return;
         };
         pending.holders.retain(|(holder, _)| *holder != mailbox);
-        let writing = pending.writing;
+        if pending.writing {
+            // How many hold it is counted on disk, and that count is not there yet.
+            pending.acknowledged.push((mailbox, sequence));
+        }
         if pending.holders.is_empty() && pending.shortcut {
             let answer = pending.answer;
             let asked = std::mem::take(&mut pending.asked);
-            if !writing {
+            if !pending.writing {
                 self.posts.bytes -= pending.post.body.len();
                 self.posts.pending.remove(&number);
                 self.counts.never_written += 1;
@@ -332,11 +342,10 @@ impl<S: Store> Relay<S> {
                 self.send(asked.link, asked.request, Answer::Posted(answer));
             }
         }
-        writing
     }
 
     /// The batch is on disk: answers, and hands on what waited for it.
-    pub(crate) fn posts_written(&mut self) {
+    pub(crate) fn posts_written(&mut self) -> Result<(), StoreError> {
         for number in std::mem::take(&mut self.posts.writing) {
             let Some(pending) = self.posts.pending.remove(&number) else {
                 continue;
@@ -345,9 +354,15 @@ impl<S: Store> Relay<S> {
             for asked in pending.asked {
                 self.send(asked.link, asked.request, Answer::Posted(pending.answer));
             }
+            let shared = pending.written_for > 1;
+            for (mailbox, sequence) in pending.acknowledged {
+                self.delete_entry(mailbox, sequence, number, shared)?;
+                self.write_mailbox(mailbox);
+            }
             for (mailbox, sequence) in pending.holders {
                 self.entry_written(mailbox, sequence);
             }
         }
+        Ok(())
     }
 }

@@ -39,7 +39,7 @@ impl Bucket {
         Ok(())
     }
 
-    pub(crate) fn is_full(&self, now: Time) -> bool {
+    pub(crate) fn is_full(self, now: Time) -> bool {
         self.full_at <= now
     }
 }
@@ -48,7 +48,7 @@ impl Bucket {
 pub(crate) struct Buckets<K> {
     rate: Rate,
     most: usize,
-    buckets: HashMap<K, Bucket>,
+    by_key: HashMap<K, Bucket>,
 }
 
 impl<K: Hash + Eq> Buckets<K> {
@@ -56,22 +56,22 @@ impl<K: Hash + Eq> Buckets<K> {
         Self {
             rate,
             most,
-            buckets: HashMap::new(),
+            by_key: HashMap::new(),
         }
     }
 
     pub(crate) fn take(&mut self, now: Time, key: K) -> Result<(), Span> {
-        if !self.buckets.contains_key(&key) && self.buckets.len() >= self.most {
+        if !self.by_key.contains_key(&key) && self.by_key.len() >= self.most {
             self.sweep(now);
-            if self.buckets.len() >= self.most {
+            if self.by_key.len() >= self.most {
                 return Err(self.rate.every);
             }
         }
-        self.buckets.entry(key).or_default().take(now, self.rate, 1)
+        self.by_key.entry(key).or_default().take(now, self.rate, 1)
     }
 
     pub(crate) fn sweep(&mut self, now: Time) {
-        self.buckets.retain(|_, bucket| !bucket.is_full(now));
+        self.by_key.retain(|_, bucket| !bucket.is_full(now));
     }
 }
 

@@ -3,7 +3,7 @@
 //! A request is answered at once, or when the batch that holds its changes is on disk.
 //! The server calls [`Relay::handle`] under one lock, drains [`Relay::poll_effect`], and
 //! has one writer that takes a [`Batch`], commits it without the lock, and reports
-//! [`Relay::batch_written`]. While it writes, the next batch gathers.
+//! [`Relay::batch_written`] or [`Relay::batch_failed`]. While it writes, the next batch gathers.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
 //! [`crate::mailbox`] and [`crate::group`]; sockets and mail are in [`crate::server`]
@@ -359,7 +359,13 @@ impl<S: Store> Relay<S> {
             return;
         };
         let request = frame.request;
-        let outcome = match state.requests.take(now, self.config.requests_per_link, 1) {
+        // An acknowledgement has no answer that could tell the device to repeat it, and
+        // there are no more of them than of posts.
+        let cost = u32::from(!matches!(frame.body, Some(Request::Acknowledge(_))));
+        let outcome = match state
+            .requests
+            .take(now, self.config.requests_per_link, cost)
+        {
             Err(wait) => Err(Refused::rate_limited(wait)),
             Ok(()) => self.dispatch(now, rng, link, request, frame.body),
         };
@@ -383,7 +389,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// A link is gone.
-    pub fn link_closed(&mut self, _now: Time, link: LinkId) {
+    pub fn link_closed(&mut self, link: LinkId) {
         let Some(state) = self.links.remove(&link) else {
             return;
         };
@@ -436,26 +442,36 @@ impl<S: Store> Relay<S> {
         Some(Batch { writes, posts })
     }
 
-    /// The batch that was taken is on disk, or is not.
-    pub fn batch_written(&mut self, _now: Time, result: Result<(), StoreError>) {
+    /// The batch that was taken is on disk.
+    pub fn batch_written(&mut self) {
         let Some(answers) = self.writing.take() else {
             return;
         };
-        match result {
-            Ok(()) => {
-                self.counts.batches += 1;
-                self.view.written();
-                for (link, frame) in answers {
-                    self.effects.push_back(Effect::Send { link, frame });
-                }
-                self.reservations_written();
-                self.posts_written();
-            }
-            Err(_) => {
-                self.counts.failed_batches += 1;
-                self.forget(answers);
-            }
+        self.counts.batches += 1;
+        self.view.written();
+        for (link, frame) in answers {
+            self.effects.push_back(Effect::Send { link, frame });
         }
+        self.reservations_written();
+        if self.posts_written().is_err() {
+            self.forget(Vec::new());
+        }
+        self.follow_generation();
+    }
+
+    /// The batch that was taken could not be written.
+    pub fn batch_failed(&mut self) {
+        let Some(answers) = self.writing.take() else {
+            return;
+        };
+        self.counts.failed_batches += 1;
+        self.forget(answers);
+        self.follow_generation();
+    }
+
+    /// A store that was opened again may show what a failed batch left: nothing that was
+    /// read before counts.
+    fn follow_generation(&mut self) {
         let generation = self.view.store().generation();
         if generation != self.generation {
             self.generation = generation;
@@ -520,7 +536,7 @@ impl<S: Store> Relay<S> {
         };
         self.admit(link, &body)?;
         match body {
-            Request::Open(open) => self.open_link(link, &open),
+            Request::Open(open) => self.open_link(link, open),
             Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
             Request::StartRegistration(start) => self.start_registration(now, rng, link, &start),
             Request::FinishRegistration(finish) => self.finish_registration(now, rng, link, finish),
@@ -570,7 +586,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    fn open_link(&mut self, link: LinkId, open: &pb::Open) -> Outcome {
+    fn open_link(&mut self, link: LinkId, open: pb::Open) -> Outcome {
         if !VERSIONS.contains(&open.version) {
             return Err(Refused::new(
                 ErrorCode::Unsupported,

@@ -125,9 +125,7 @@ impl<S: Store> Relay<S> {
     ) -> Outcome {
         let id = RegistrationId::try_from(&finish.registration_id)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
-        let roster = Roster::verify(&finish.roster)
-            .map_err(|error| Refused::malformed(&error.to_string()))?;
-        if let Some(answer) = self.finished_before(id, &roster)? {
+        if let Some(answer) = self.finished_before(id, &finish.roster)? {
             return Ok(answer);
         }
         let exporter = self.link(link)?.exporter;
@@ -149,6 +147,9 @@ impl<S: Store> Relay<S> {
             }
             return Err(code_refused(left));
         }
+        // Only now: verifying costs far more than asking.
+        let roster = Roster::verify(&finish.roster)
+            .map_err(|error| Refused::malformed(&error.to_string()))?;
         let device = roster
             .device(pending.device)
             .ok_or_else(|| Refused::unauthorised("the code was sent for another device"))?;
@@ -175,7 +176,7 @@ impl<S: Store> Relay<S> {
         };
         self.view
             .put(KeySpace::Registrations, key(&[id.as_bytes()]), &record);
-        self.registrations.pending.remove(&id);
+        // The code stays good until it expires: the disk may yet refuse this.
         self.counts.registrations += 1;
         Ok(Reply::Durable(Answer::Registered(pb::Registered {
             mailbox_id: mailbox.to_bytes(),
@@ -186,13 +187,15 @@ impl<S: Store> Relay<S> {
     fn finished_before(
         &self,
         id: RegistrationId,
-        roster: &Roster,
+        statements: &[pb::SignedStatement],
     ) -> Result<Option<Reply>, Refused> {
         let record: Option<RegistrationRecord> =
             self.view.get(KeySpace::Registrations, id.as_bytes())?;
         let Some(record) = record else {
             return Ok(None);
         };
+        let roster = Roster::verify(statements)
+            .map_err(|error| Refused::malformed(&error.to_string()))?;
         let known =
             DeviceId::try_from(&record.device_id).is_ok_and(|id| roster.device(id).is_some());
         if !known {

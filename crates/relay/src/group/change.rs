@@ -72,6 +72,7 @@ impl<S: Store> Relay<S> {
         }
         let epoch = Epoch(create.epoch);
         let next = next_epoch(id, epoch, create.keys.as_ref(), &create.fan_out_key)?;
+        self.may_authorise(link, id, epoch)?;
         self.has_room(&next.fan_out, 1, create.welcome.len())?;
         // Nothing refuses it any more.
         self.spend(&token);
@@ -131,6 +132,7 @@ impl<S: Store> Relay<S> {
         let mut both: Vec<MailboxId> = old_list.iter().chain(new_list.iter()).copied().collect();
         both.sort_unstable();
         both.dedup();
+        self.may_authorise(asked.link, id, epoch.next())?;
         self.has_room(&both, 2, commit.body.len() + commit.welcome.len())?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
@@ -187,6 +189,7 @@ impl<S: Store> Relay<S> {
             &rejoin.next_fan_out_key,
         )?;
         let list = Arc::clone(&next.fan_out);
+        self.may_authorise(link, id, epoch.next())?;
         self.has_room(&list, 1, rejoin.body.len())?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {

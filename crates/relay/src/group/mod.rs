@@ -102,7 +102,9 @@ impl<S: Store> Relay<S> {
             ));
         }
         let fan_out = fan_out(id, epoch, &known.sealed_fan_out, &authorise.fan_out_key)?;
+        self.may_authorise(link, id, epoch)?;
         self.authorise(now, link, id, epoch, fan_out)?;
+        self.reserve_group(id)?;
         Ok(Reply::Now(Answer::PostingAuthorised(
             pb::PostingAuthorised { epoch: current.0 },
         )))
@@ -230,7 +232,7 @@ impl<S: Store> Relay<S> {
     ) -> Result<(), Refused> {
         self.has_room(fan_out, 1, incoming.body.len())?;
         let (group_sequence, numbered) = self.next_group_sequence(incoming.group)?;
-        let held = incoming.held;
+        let held = incoming.held || !numbered;
         let post = Arc::new(Post {
             number: self.posts.next_number(),
             group: incoming.group,
@@ -243,7 +245,7 @@ impl<S: Store> Relay<S> {
         });
         let shared = fan_out.len() > 1;
         let mut holders = smallvec::SmallVec::new();
-        let mut shortcut = numbered && !held;
+        let mut shortcut = !held;
         for id in fan_out {
             if let Some((sequence, reserved)) = self.put_in(*id, &post, shared, held) {
                 holders.push((*id, sequence));
@@ -270,6 +272,13 @@ impl<S: Store> Relay<S> {
         let sequence = group.next;
         group.next += 1;
         let reserved = sequence < group.reserved;
+        self.reserve_group(id)?;
+        Ok((sequence, reserved))
+    }
+
+    /// Reserves the next numbers, long before the block ends, so that nobody waits.
+    fn reserve_group(&mut self, id: GroupId) -> Result<(), Refused> {
+        let group = self.group(id)?;
         if group.next + BLOCK / 2 > group.reserving {
             group.reserving = group.next + BLOCK;
             let record = GroupSequenceRecord {
@@ -279,13 +288,24 @@ impl<S: Store> Relay<S> {
                 .put(KeySpace::GroupSequences, key(&[id.as_bytes()]), &record);
             self.reservations.group(id, record.reserved);
         }
-        Ok((sequence, reserved))
+        Ok(())
     }
 
     pub(crate) fn group_reserved(&mut self, id: GroupId, below: u64) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.reserved = group.reserved.max(below);
         }
+    }
+
+    /// Whether the link may have one more permission to post.
+    fn may_authorise(&self, link: LinkId, group: GroupId, epoch: Epoch) -> Result<(), Refused> {
+        let posting = &self.link(link)?.posting;
+        if posting.len() >= limits::POSTING_GROUPS_PER_LINK
+            && !posting.contains_key(&(group, epoch))
+        {
+            return Err(Refused::rate_limited(limits::POSTING_IDLE));
+        }
+        Ok(())
     }
 
     fn authorise(
@@ -301,9 +321,6 @@ impl<S: Store> Relay<S> {
             .get_mut(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
         let new = !state.posting.contains_key(&(group, epoch));
-        if new && state.posting.len() >= limits::POSTING_GROUPS_PER_LINK {
-            return Err(Refused::rate_limited(limits::POSTING_IDLE));
-        }
         state.posting.insert(
             (group, epoch),
             Authorised {

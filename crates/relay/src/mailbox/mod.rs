@@ -69,7 +69,8 @@ struct Fresh {
     sequence: u64,
     post: Arc<Post>,
     shared: bool,
-    /// Not to be sent before it is on disk: it changes the group.
+    /// Not to be sent before it is on disk: it changes the group, or its number is not
+    /// reserved yet.
     held: bool,
 }
 
@@ -142,6 +143,7 @@ impl<S: Store> Relay<S> {
                 last_resort,
             }),
         );
+        self.reserve(mailbox);
         self.fill(mailbox);
         Ok(Reply::Later)
     }
@@ -204,10 +206,11 @@ impl<S: Store> Relay<S> {
         let mut on_disk = false;
         for sent in gone {
             self.counts.acknowledged += 1;
-            let stored = sent.sequence <= stored_to || self.held_no_more(sent.post, id);
-            if stored {
+            if sent.sequence <= stored_to {
                 on_disk = true;
                 self.delete_entry(id, sent.sequence, sent.post, sent.shared)?;
+            } else {
+                self.held_no_more(sent.post, id, sent.sequence);
             }
         }
         if on_disk {
@@ -320,22 +323,30 @@ impl<S: Store> Relay<S> {
         mailbox.next += 1;
         mailbox.posts += 1;
         mailbox.bytes += post.body.len() as u64;
+        let reserved = sequence < mailbox.reserved;
+        // A number that the device has seen must not be given out again after a crash.
+        let held = held || !reserved;
         mailbox.fresh.push_back(Fresh {
             sequence,
             post: Arc::clone(post),
             shared,
             held,
         });
-        let reserved = sequence < mailbox.reserved;
-        // Long before the block ends, so that nobody waits for the next one.
-        if mailbox.next + BLOCK / 2 > mailbox.reserving {
-            mailbox.reserving = mailbox.next + BLOCK;
-            self.write_mailbox(id);
-        }
+        self.reserve(id);
         Some((sequence, reserved))
     }
 
-    fn write_mailbox(&mut self, id: MailboxId) {
+    /// Reserves the next numbers, long before the block ends, so that nobody waits.
+    fn reserve(&mut self, id: MailboxId) {
+        if let Some(mailbox) = self.mailboxes.get_mut(&id)
+            && mailbox.next + BLOCK / 2 > mailbox.reserving
+        {
+            mailbox.reserving = mailbox.next + BLOCK;
+            self.write_mailbox(id);
+        }
+    }
+
+    pub(crate) fn write_mailbox(&mut self, id: MailboxId) {
         let Some(mailbox) = self.mailboxes.get(&id) else {
             return;
         };

@@ -238,10 +238,13 @@ impl<S: Store> Exchange<S> {
             };
             drop(state);
             let result = store.commit(batch.into_writes());
-            let now = now();
-            trouble.note(now, "nothing can be stored", &result);
+            trouble.note(now(), "nothing can be stored", &result);
             let mut state = self.state.lock();
-            state.relay.batch_written(now, result);
+            if result.is_ok() {
+                state.relay.batch_written();
+            } else {
+                state.relay.batch_failed();
+            }
             self.route(&mut state);
         }
     }
@@ -263,7 +266,7 @@ impl<S: Store> Drop for Connected<S> {
     fn drop(&mut self) {
         let mut state = self.exchange.state.lock();
         state.links.remove(&self.link);
-        state.relay.link_closed(now(), self.link);
+        state.relay.link_closed(self.link);
         self.exchange.route(&mut state);
     }
 }

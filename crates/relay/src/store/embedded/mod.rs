@@ -10,12 +10,19 @@
 //! **Always**: posts are on disk before the map names them, and a batch counts when
 //! the map's journal has it. Whether a batch counted is known after every error:
 //! each carries a number that the map keeps, and after an error the map is opened
-//! again and asked.
+//! again and asked. A map that has lost a batch which counted ([`watermark`]) is
+//! not opened.
 
 mod segments;
+mod watermark;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,15 +30,17 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Mutex, RwLock};
 
-use self::segments::{Place, Segments};
+use self::segments::{Live, Place, Segments};
+use self::watermark::Watermark;
 use super::{FORMAT_VERSION, KeySpace, Record, Store, StoreError, Usage, Write};
 
-/// Below this many free bytes nothing is written, so that what is there stays sound.
-const MIN_FREE_BYTES: u64 = 64 << 20;
+/// Below this many free bytes no posts are taken; below half of it nothing is written,
+/// so that what is there stays sound, and can be acknowledged and erased.
+const MIN_FREE_BYTES: u64 = 128 << 20;
 /// Deleted posts are overwritten after this; until then their whole segment may go.
 const ERASE_AFTER_MS: u64 = 60 * 1000;
-const CACHE_BYTES: u64 = 64 << 20;
-const MEMTABLE_BYTES: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 32 << 20;
+const MEMTABLE_BYTES: u64 = 8 << 20;
 const JOURNALS_BYTES: u64 = 512 << 20;
 
 const FORMAT_KEY: &[u8] = b"format";
@@ -45,6 +54,7 @@ pub struct EmbeddedStore {
     segments: Mutex<Segments>,
     /// Taken by whoever commits.
     commit: Mutex<Commit>,
+    watermark: Watermark,
     generation: AtomicU64,
     min_free_bytes: AtomicU64,
 }
@@ -58,8 +68,14 @@ struct Map {
 struct Commit {
     /// The number of the last batch that was tried.
     number: u64,
-    /// Whether it is unknown if that one counted.
-    is_in_doubt: bool,
+    /// Set while it is unknown whether that one counted.
+    doubt: Option<Doubt>,
+}
+
+/// What becomes dead, depending on whether a batch counted.
+struct Doubt {
+    added: Vec<Place>,
+    removed: Vec<Place>,
 }
 
 impl EmbeddedStore {
@@ -74,18 +90,20 @@ impl EmbeddedStore {
             .mode(0o700)
             .create(&posts)
             .map_err(io_failed)?;
+        let watermark = Watermark::open(&path.join("committed"))?;
         let map = Map::open(&path.join("map"))?;
         let number = map.batch_number()?;
-        let places = map.places()?;
-        let segments = Segments::open(&posts, places.into_iter())?;
+        watermark.check(number)?;
+        let segments = Segments::open(&posts, map.live()?)?;
         Ok(Self {
             path: path.to_owned(),
             map: RwLock::new(Some(map)),
             segments: Mutex::new(segments),
             commit: Mutex::new(Commit {
                 number,
-                is_in_doubt: false,
+                doubt: None,
             }),
+            watermark,
             generation: AtomicU64::new(0),
             min_free_bytes: AtomicU64::new(MIN_FREE_BYTES),
         })
@@ -101,15 +119,31 @@ impl EmbeddedStore {
         read: impl FnOnce(&Map) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match &*self.map.read() {
-            Some(map) => read(map),
+            Some(map) => unpanicked(|| read(map)),
             None => Err(StoreError::Io("the store could not be opened again".into())),
         }
     }
 
-    fn post(&self, place: &[u8]) -> Result<Bytes, StoreError> {
+    /// Reads the post under `key`, whose place was found to be `place`.
+    fn post(&self, key: &[u8], mut place: Bytes) -> Result<Option<Bytes>, StoreError> {
+        loop {
+            let error = match self.post_at(&place) {
+                Ok(post) => return Ok(Some(post)),
+                Err(error) => error,
+            };
+            // It may have been deleted, and erased, since its place was read.
+            match self.with_map(|map| map.get(KeySpace::Posts, key))? {
+                None => return Ok(None),
+                Some(same) if same == place => return Err(error),
+                Some(other) => place = other,
+            }
+        }
+    }
+
+    fn post_at(&self, place: &[u8]) -> Result<Bytes, StoreError> {
         let place = Place::decode(place).ok_or_else(segments::damaged)?;
         let file = self.segments.lock().file(place);
-        segments::read(file.ok_or_else(segments::damaged)?.as_ref(), place)
+        segments::read(&file.ok_or_else(segments::damaged)?, place)
     }
 
     /// Writes posts. Nobody who reads waits for it.
@@ -136,9 +170,17 @@ impl EmbeddedStore {
         result
     }
 
+    fn forget(&self, places: Vec<Place>) {
+        let mut segments = self.segments.lock();
+        for place in places {
+            segments.forget(place);
+        }
+    }
+
     /// Refuses what would not fit, before anything is touched.
-    fn check_space(&self) -> Result<(), StoreError> {
+    fn check_space(&self, has_posts: bool) -> Result<(), StoreError> {
         let least = self.min_free_bytes.load(Ordering::Relaxed);
+        let least = if has_posts { least } else { least / 2 };
         let space = rustix::fs::statvfs(&self.path).map_err(|error| io_failed(error.into()))?;
         let available = space.f_bavail.saturating_mul(space.f_frsize);
         if available < least {
@@ -148,27 +190,38 @@ impl EmbeddedStore {
         }
     }
 
-    /// Makes sure that the map is open and that it is known what the last batch came to.
+    /// Makes sure that it is known what the last batch came to, which its caller was
+    /// told had failed.
     fn settle(&self, commit: &mut Commit) -> Result<(), StoreError> {
-        if self.map.read().is_some() && !commit.is_in_doubt {
-            return Ok(());
+        if commit.doubt.is_some() {
+            self.resolve(commit, true)?;
         }
-        if self.reopen(commit.number)? {
-            // The relay was told that it had failed.
-            self.generation.fetch_add(1, Ordering::Relaxed);
-        }
-        commit.is_in_doubt = false;
         Ok(())
     }
 
-    /// Opens the map again; gives whether batch `number` is in it.
-    fn reopen(&self, number: u64) -> Result<bool, StoreError> {
+    /// Opens the map again and asks it whether the last batch counted. If so, and if
+    /// its caller believes otherwise, a new generation begins.
+    fn resolve(&self, commit: &mut Commit, is_a_surprise: bool) -> Result<bool, StoreError> {
+        let path = self.path.join("map");
         let mut map = self.map.write();
         // The old one must be closed before its lock can be taken again.
         *map = None;
-        let new = Map::open(&self.path.join("map"))?;
-        let counted = new.batch_number()? == number;
+        watermark::sync_again(&path)?;
+        let new = Map::open(&path)?;
+        let number = new.batch_number()?;
+        self.watermark.check(number)?;
+        let counted = number == commit.number;
+        if counted {
+            self.watermark.raise(number);
+            if is_a_surprise {
+                self.generation.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         *map = Some(new);
+        drop(map);
+        if let Some(Doubt { added, removed }) = commit.doubt.take() {
+            self.forget(if counted { removed } else { added });
+        }
         Ok(counted)
     }
 }
@@ -177,7 +230,7 @@ impl Store for EmbeddedStore {
     fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let value = self.with_map(|map| map.get(space, key))?;
         match value {
-            Some(place) if space == KeySpace::Posts => self.post(&place).map(Some),
+            Some(place) if space == KeySpace::Posts => self.post(key, place),
             value => Ok(value),
         }
     }
@@ -192,13 +245,16 @@ impl Store for EmbeddedStore {
         if to.is_some_and(|to| to <= from) {
             return Ok(Vec::new());
         }
-        let mut records = self.with_map(|map| map.scan(space, from, to, limit))?;
-        if space == KeySpace::Posts {
-            for (_, value) in &mut records {
-                *value = self.post(value)?;
-            }
+        let records = self.with_map(|map| map.scan(space, from, to, limit))?;
+        if space != KeySpace::Posts {
+            return Ok(records);
         }
-        Ok(records)
+        let mut posts = Vec::with_capacity(records.len());
+        for (key, place) in records {
+            let post = self.post(&key, place)?;
+            posts.extend(post.map(|post| (key, post)));
+        }
+        Ok(posts)
     }
 
     fn last_key(&self, space: KeySpace) -> Result<Option<Bytes>, StoreError> {
@@ -221,42 +277,36 @@ impl Store for EmbeddedStore {
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         let mut commit = self.commit.lock();
         self.settle(&mut commit)?;
-        self.check_space()?;
         let posts: Vec<Bytes> = writes
             .iter()
             .filter(|write| write.space == KeySpace::Posts)
             .filter_map(|write| write.value.clone())
             .collect();
+        self.check_space(!posts.is_empty())?;
         let added = self.append(&posts)?;
         let number = commit.number + 1;
-        let (result, removed) = {
-            let map = self.map.read();
-            let Some(map) = &*map else {
-                return Err(StoreError::Io("the store is closed".into()));
-            };
-            match map.batch(&writes, &added, number) {
-                Ok((batch, removed)) => (batch.commit().map_err(map_failed), removed),
-                Err(error) => (Err(error), Vec::new()),
+        let tried = self.with_map(|map| {
+            let (batch, removed) = map.batch(&writes, &added, number)?;
+            Ok((removed, unpanicked(|| batch.commit().map_err(map_failed))))
+        });
+        let (removed, result) = match tried {
+            Ok(tried) => tried,
+            Err(error) => {
+                self.forget(added);
+                return Err(error);
             }
         };
         commit.number = number;
-        let result = match result {
-            Ok(()) => Ok(()),
-            Err(error) => match self.reopen(number) {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(error),
-                Err(_) => {
-                    commit.is_in_doubt = true;
-                    return Err(error);
-                }
-            },
+        let Err(error) = result else {
+            self.watermark.raise(number);
+            self.forget(removed);
+            return Ok(());
         };
-        let mut segments = self.segments.lock();
-        let forgotten = if result.is_ok() { removed } else { added };
-        for place in forgotten {
-            segments.forget(place);
+        commit.doubt = Some(Doubt { added, removed });
+        match self.resolve(&mut commit, false) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(error),
         }
-        result
     }
 
     fn generation(&self) -> u64 {
@@ -264,6 +314,10 @@ impl Store for EmbeddedStore {
     }
 
     fn maintain(&self, now_ms: u64) -> Result<(), StoreError> {
+        // Whoever commits now settles it as well.
+        if let Some(mut commit) = self.commit.try_lock() {
+            self.settle(&mut commit)?;
+        }
         self.erase(now_ms, ERASE_AFTER_MS).map(|_| ())
     }
 
@@ -284,6 +338,10 @@ impl Store for EmbeddedStore {
 
 impl Map {
     fn open(path: &Path) -> Result<Self, StoreError> {
+        unpanicked(|| Self::open_in(path))
+    }
+
+    fn open_in(path: &Path) -> Result<Self, StoreError> {
         let is_new = !path.try_exists().map_err(io_failed)?
             || fs::read_dir(path).map_err(io_failed)?.next().is_none();
         DirBuilder::new()
@@ -332,7 +390,11 @@ impl Map {
             batch.insert(meta, FORMAT_KEY, format);
             return batch.commit().map_err(map_failed);
         };
-        let found = found.as_ref().try_into().map_or(0, u32::from_be_bytes);
+        let Ok(found) = found.as_ref().try_into().map(u32::from_be_bytes) else {
+            return Err(StoreError::Damaged(
+                "its format is not readable: restore a backup".into(),
+            ));
+        };
         if found == FORMAT_VERSION {
             Ok(())
         } else {
@@ -373,7 +435,8 @@ impl Map {
             .collect()
     }
 
-    /// The writes as a batch of the map, and the places of the posts that they delete.
+    /// The writes as a batch of the map, and the places of the posts that they delete
+    /// or replace.
     fn batch(
         &self,
         writes: &[Write],
@@ -384,24 +447,39 @@ impl Map {
             .database
             .batch()
             .durability(Some(PersistMode::SyncData));
-        let mut added = added.iter();
+        let mut added = added.iter().copied();
         let mut removed = Vec::new();
+        // Where the posts that this batch touches lie by now.
+        let mut touched: HashMap<&[u8], Option<Place>> = HashMap::new();
         for write in writes {
             let keyspace = self.space(write.space)?;
-            let is_post = write.space == KeySpace::Posts;
-            if is_post && write.value.is_none() {
-                let place = keyspace.get(&write.key).map_err(map_failed)?;
-                removed.extend(place.and_then(|place| Place::decode(&place)));
-            }
-            match &write.value {
-                Some(_) if is_post => {
-                    let place = added
-                        .next()
-                        .ok_or_else(|| StoreError::Io("a post has no place".into()))?;
-                    batch.insert(keyspace, write.key.as_slice(), place.encode());
+            let key = write.key.as_slice();
+            if write.space == KeySpace::Posts {
+                let place = match write.value {
+                    Some(_) => Some(
+                        added
+                            .next()
+                            .ok_or_else(|| StoreError::Io("a post has no place".into()))?,
+                    ),
+                    None => None,
+                };
+                let before = match touched.insert(key, place) {
+                    Some(before) => before,
+                    None => keyspace
+                        .get(key)
+                        .map_err(map_failed)?
+                        .and_then(|place| Place::decode(&place)),
+                };
+                removed.extend(before);
+                match place {
+                    Some(place) => batch.insert(keyspace, key, place.encode()),
+                    None => batch.remove(keyspace, key),
                 }
-                Some(value) => batch.insert(keyspace, write.key.as_slice(), value.as_ref()),
-                None => batch.remove(keyspace, write.key.as_slice()),
+            } else {
+                match &write.value {
+                    Some(value) => batch.insert(keyspace, key, value.as_ref()),
+                    None => batch.remove(keyspace, key),
+                }
             }
         }
         let meta = self.space(KeySpace::Meta)?;
@@ -417,15 +495,30 @@ impl Map {
         }))
     }
 
-    /// Where all posts lie. A place that does not decode is [`super::check`]'s to report.
-    fn places(&self) -> Result<Vec<Place>, StoreError> {
-        let mut places = Vec::new();
-        for guard in self.space(KeySpace::Posts)?.iter() {
-            let value = guard.value().map_err(map_failed)?;
-            places.extend(Place::decode(&value));
-        }
-        Ok(places)
+    /// Where posts lie. A place that does not decode is [`super::check`]'s to report.
+    fn live(&self) -> Result<Live, StoreError> {
+        unpanicked(|| {
+            let mut live = Live::default();
+            for guard in self.space(KeySpace::Posts)?.iter() {
+                let value = guard.value().map_err(map_failed)?;
+                if let Some(place) = Place::decode(&value) {
+                    live.add(place);
+                }
+            }
+            Ok(live)
+        })
     }
+}
+
+/// Damaged files can make the map's own code panic: that is damage as well.
+fn unpanicked<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(StoreError::Damaged(
+            "its files cannot be made sense of: restore a backup, or keep a copy of the \
+             directory and ask for help"
+                .into(),
+        ))
+    })
 }
 
 fn map_failed(error: fjall::Error) -> StoreError {

@@ -7,7 +7,8 @@
 //!
 //! **Elsewhere**: which post is where, and whether a batch counts, is in the map.
 //!
-//! **Always**: what [`Append::write`] wrote is on disk. A place is given out once. A post is read as it was written, or as an error.
+//! **Always**: what [`Append::write`] wrote is on disk. A place is given out once. A
+//! post is read as it was written, or as an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -75,6 +76,26 @@ impl Place {
 /// A stretch of a segment: offset and end.
 type Stretch = (u64, u64);
 
+/// The posts that the map names, by segment, told one after the other.
+#[derive(Default)]
+pub(super) struct Live(HashMap<u64, LiveSegment>);
+
+#[derive(Default)]
+struct LiveSegment {
+    posts: u64,
+    bytes: u64,
+    stretches: Vec<Stretch>,
+}
+
+impl Live {
+    pub(super) fn add(&mut self, place: Place) {
+        let segment = self.0.entry(place.segment).or_default();
+        segment.posts += 1;
+        segment.bytes += u64::from(place.length);
+        extend(&mut segment.stretches, place);
+    }
+}
+
 struct Segment {
     file: Arc<File>,
     /// Bytes that were given out.
@@ -101,19 +122,18 @@ impl Segments {
     /// lies in is dead: batches that never counted, and what was deleted before a crash.
     pub(super) fn open(
         directory: &Path,
-        places: impl Iterator<Item = Place>,
+        mut live: Live,
     ) -> Result<Self, StoreError> {
-        let mut live: HashMap<u64, Vec<Stretch>> = HashMap::new();
-        for place in places {
-            live.entry(place.segment)
-                .or_default()
-                .push((place.offset, place.end()));
-        }
         let mut segments = BTreeMap::new();
-        let mut next = live.keys().max().map_or(0, |last| last.saturating_add(1));
+        let last = live.0.keys().max();
+        let mut next = last.map_or(0, |last| last.saturating_add(1));
         for number in numbers(directory)? {
             next = next.max(number.saturating_add(1));
-            let mut stretches = live.remove(&number).unwrap_or_default();
+            let LiveSegment {
+                posts,
+                bytes,
+                mut stretches,
+            } = live.0.remove(&number).unwrap_or_default();
             let path = path(directory, number);
             if stretches.is_empty() {
                 std::fs::remove_file(&path).map_err(failed)?;
@@ -129,8 +149,8 @@ impl Segments {
             let segment = Segment {
                 file: Arc::new(file),
                 length,
-                live_posts: stretches.len() as u64,
-                live_bytes: stretches.iter().map(|(from, to)| to - from).sum(),
+                live_posts: posts,
+                live_bytes: bytes,
                 dead: between(&stretches, length),
                 dead_since_ms: None,
             };
@@ -199,11 +219,7 @@ impl Segments {
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live_posts = segment.live_posts.saturating_sub(1);
             segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(place.length));
-            match segment.dead.last_mut() {
-                // Posts are mostly deleted in the order in which they came.
-                Some((_, end)) if *end == place.offset => *end = place.end(),
-                _ => segment.dead.push((place.offset, place.end())),
-            }
+            extend(&mut segment.dead, place);
         }
     }
 
@@ -224,7 +240,8 @@ impl Segments {
             if segment.dead.is_empty() {
                 continue;
             }
-            let since = *segment.dead_since_ms.get_or_insert(now_ms);
+            let since = segment.dead_since_ms.unwrap_or(now_ms).min(now_ms);
+            segment.dead_since_ms = Some(since);
             let is_due = now_ms.saturating_sub(since) >= age_ms;
             if segment.live_posts == 0 && (is_due || self.active != Some(*number)) {
                 removed.push(*number);
@@ -405,6 +422,14 @@ fn numbers(directory: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(numbers)
 }
 
+/// Adds a post's stretch. Posts mostly come, and go, in the order in which they lie.
+fn extend(stretches: &mut Vec<Stretch>, place: Place) {
+    match stretches.last_mut() {
+        Some((_, end)) if *end == place.offset => *end = place.end(),
+        _ => stretches.push((place.offset, place.end())),
+    }
+}
+
 /// What lies between sorted stretches, up to `length`.
 fn between(stretches: &[Stretch], length: u64) -> Vec<Stretch> {
     let mut between = Vec::new();
@@ -498,7 +523,7 @@ mod tests {
     #[test]
     fn a_changed_byte_is_found() {
         let directory = tempfile::tempdir().unwrap();
-        let mut segments = Segments::open(directory.path(), std::iter::empty()).unwrap();
+        let mut segments = Segments::open(directory.path(), Live::default()).unwrap();
         let posts = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
         let places = append(&mut segments, &posts);
         let file = segments.file(places[1]).unwrap();
@@ -519,7 +544,7 @@ mod tests {
     #[test]
     fn an_erased_post_is_zeroes_and_its_neighbours_are_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let mut segments = Segments::open(directory.path(), std::iter::empty()).unwrap();
+        let mut segments = Segments::open(directory.path(), Live::default()).unwrap();
         let posts: Vec<Bytes> = (1..=3u8).map(|n| vec![n; 10_000].into()).collect();
         let places = append(&mut segments, &posts);
         segments.forget(places[1]);

@@ -1,0 +1,86 @@
+//! How far the map must have come.
+//!
+//! The map forgives a torn end of its journal, as it must after a power cut. It
+//! cannot tell that from a journal damaged in the middle, and would forget batches
+//! that had counted. So the number of the last batch is kept beside it as well,
+//! written after each without waiting for the disk: it may lag behind, by what a
+//! power cut takes, but is never ahead of what counted.
+//!
+//! **Elsewhere**: the numbers are given by [`super`]'s commit.
+//!
+//! **Always**: raised only to a batch that is durable.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{StoreError, io_failed};
+
+/// The file with the number of the last batch.
+pub(super) struct Watermark(File);
+
+impl Watermark {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600);
+        Ok(Self(options.open(path).map_err(io_failed)?))
+    }
+
+    /// Refuses a map whose last batch is `number` if later ones had counted.
+    pub(super) fn check(&self, number: u64) -> Result<(), StoreError> {
+        match self.number() {
+            Some(least) if number < least => Err(StoreError::Damaged(
+                "its latest records are lost (bad disk, or an incomplete backup?): restore a \
+                 backup, or keep a copy of the directory and ask for help"
+                    .into(),
+            )),
+            // One that is missing or cannot be read promises nothing.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Batch `number` is durable.
+    pub(super) fn raise(&self, number: u64) {
+        let number = number.to_be_bytes();
+        let hash = xxh3_64(&number).to_be_bytes();
+        // Should it fail, it lags behind.
+        let _ = self.0.write_all_at(&[number, hash].concat(), 0);
+    }
+
+    fn number(&self) -> Option<u64> {
+        let mut bytes = [0; 16];
+        self.0.read_exact_at(&mut bytes, 0).ok()?;
+        let (number, hash) = bytes.split_first_chunk::<8>()?;
+        (xxh3_64(number).to_be_bytes() == hash).then(|| u64::from_be_bytes(*number))
+    }
+}
+
+/// Writes the map's journals once more as they are read, durably: after a failed sync
+/// the system may show what is not on disk, and call it written.
+pub(super) fn sync_again(map: &Path) -> Result<(), StoreError> {
+    for entry in std::fs::read_dir(map).map_err(io_failed)? {
+        let path = entry.map_err(io_failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            rewrite(&path).map_err(io_failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn rewrite(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut piece = vec![0; 64 << 10];
+    let mut at = 0;
+    loop {
+        let read = file.read_at(&mut piece, at)?;
+        let (read, _) = piece.split_at(read);
+        if read.is_empty() {
+            return file.sync_all();
+        }
+        file.write_all_at(read, at)?;
+        at += read.len() as u64;
+    }
+}

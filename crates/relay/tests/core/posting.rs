@@ -1,0 +1,498 @@
+//! Groups: who may post, the order, the fan-out, and what is on disk when.
+
+use bytes::Bytes;
+use waxwing_protocol::{
+    ids::{Epoch, GroupId, PostId},
+    limits,
+    pb::{self, ErrorCode, PostKind, client_frame::Body as Ask, relay_frame::Body as Answer},
+    posting::PostingAct,
+    time::Span,
+};
+use waxwing_relay::relay::Config;
+use waxwing_relay::store::{KeySpace, memory::Fault};
+
+use crate::world::{Members, World, code, exporter_of, fan_out_key, message, post_id, rejoin_key};
+
+fn bodies(posts: &[pb::Deliver]) -> Vec<&[u8]> {
+    posts.iter().map(|post| post.body.as_ref()).collect()
+}
+
+fn stored(world: &World, space: KeySpace) -> usize {
+    let records = world.store.records();
+    records.iter().filter(|(at, _, _)| *at == space).count()
+}
+
+fn posted(answer: Option<Answer>) -> pb::Posted {
+    match answer {
+        Some(Answer::Posted(posted)) => posted,
+        other => panic!("not posted: {other:?}"),
+    }
+}
+
+#[test]
+fn a_live_device_has_a_post_before_the_disk_and_its_sender_is_answered_after() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let (bobs, _) = world.login(&bob);
+    let link = world.posting_link(&group);
+    let request = world.tell(link, message(&group, post_id(1), "hello"));
+    assert_eq!(bodies(&world.delivered(bobs)), [b"hello"]);
+    assert!(world.answer(link, request).is_none());
+    world.write();
+    assert_eq!(posted(world.answer(link, request)).epoch, 1);
+}
+
+#[test]
+fn a_post_that_everybody_acknowledged_is_answered_without_the_disk_and_never_written() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let links = [world.login(&alice).0, world.login(&bob).0];
+    let link = world.posting_link(&group);
+    let request = world.tell(link, message(&group, post_id(1), "hello"));
+    for at in links {
+        let post = world.delivered(at).remove(0);
+        assert!(world.answer(link, request).is_none());
+        world.acknowledge(at, post.sequence);
+    }
+    posted(world.answer(link, request));
+    world.write();
+    assert_eq!(stored(&world, KeySpace::Posts), 0);
+    assert_eq!(stored(&world, KeySpace::Entries), 0);
+}
+
+#[test]
+fn an_acknowledgement_while_the_post_is_written_takes_it_from_nobody_else() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let (alices, _) = world.login(&alice);
+    let link = world.posting_link(&group);
+    world.tell(link, message(&group, post_id(1), "hello"));
+    let batch = world.relay.take_batch().unwrap();
+    // Alice's device is faster than the disk.
+    let sequence = world.delivered(alices)[0].sequence;
+    world.acknowledge(alices, sequence);
+    waxwing_relay::store::Store::commit(&world.store, batch.into_writes()).unwrap();
+    world.relay.batch_written();
+    world.collect();
+    world.write();
+    assert_eq!(stored(&world, KeySpace::Entries), 1);
+    let (bobs, _) = world.login(&bob);
+    let posts = world.delivered(bobs);
+    assert_eq!(bodies(&posts), [b"hello"]);
+    world.acknowledge(bobs, posts[0].sequence);
+    world.write();
+    for space in [KeySpace::Entries, KeySpace::Posts, KeySpace::Holders] {
+        assert_eq!(stored(&world, space), 0, "{}", space.name());
+    }
+}
+
+#[test]
+fn what_waits_is_delivered_in_order_at_the_next_login_and_deleted_when_acknowledged() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
+    for n in 1..=3 {
+        world.ask_durably(link, message(&group, post_id(n), &format!("message {n}")));
+    }
+    world.crash();
+    for person in [&bob, &alice] {
+        let (link, _) = world.login(person);
+        let posts = world.delivered(link);
+        assert_eq!(
+            bodies(&posts),
+            [b"message 1".as_slice(), b"message 2", b"message 3"]
+        );
+        assert!(posts.is_sorted_by(|a, b| a.sequence < b.sequence));
+        assert!(posts.is_sorted_by(|a, b| a.group_sequence < b.group_sequence));
+        world.acknowledge(link, posts[2].sequence);
+        world.write();
+        let (_, logged_in) = world.login(person);
+        assert_eq!(logged_in.acknowledged, posts[2].sequence);
+    }
+    for space in [KeySpace::Entries, KeySpace::Posts, KeySpace::Holders] {
+        assert_eq!(stored(&world, space), 0, "{}", space.name());
+    }
+}
+
+#[test]
+fn a_window_that_is_full_waits_for_acknowledgements() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
+    let all = limits::DELIVERY_WINDOW_FRAMES as u64 + 50;
+    for n in 0..all {
+        world.tell(link, message(&group, post_id(n), &n.to_string()));
+    }
+    world.write();
+    let (bobs, _) = world.login(&bob);
+    let mut received = world.delivered(bobs);
+    assert_eq!(received.len(), limits::DELIVERY_WINDOW_FRAMES);
+    world.acknowledge(bobs, received[99].sequence);
+    received.extend(world.delivered(bobs));
+    let expected: Vec<String> = (0..all).map(|n| n.to_string()).collect();
+    let bodies: Vec<&[u8]> = bodies(&received);
+    assert_eq!(
+        bodies,
+        expected.iter().map(String::as_bytes).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_post_id_that_comes_again_is_answered_the_same_and_delivered_once() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
+    let first = world.tell(link, message(&group, post_id(1), "hello"));
+    let again = world.tell(link, message(&group, post_id(1), "hello"));
+    world.write();
+    let answer = posted(world.answer(link, first));
+    assert_eq!(posted(world.answer(link, again)), answer);
+    world.crash();
+    world.wait(Span::hours(24));
+    let link = world.posting_link(&group);
+    let after = world.ask_durably(link, message(&group, post_id(1), "hello"));
+    assert_eq!(posted(Some(after)), answer);
+    let (bobs, _) = world.login(&bob);
+    assert_eq!(world.delivered(bobs).len(), 1);
+}
+
+#[test]
+fn the_first_commit_of_an_epoch_wins_and_is_delivered_when_it_is_on_disk() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let carol = world.person("carol@a.example");
+    let group = world.group(&[&alice, &bob]);
+    let (bobs, _) = world.login(&bob);
+    let (carols, _) = world.login(&carol);
+    let (one, two) = (world.posting_link(&group), world.posting_link(&group));
+    let mut everybody = group.mailboxes.clone();
+    everybody.push(carol.mailbox);
+    let winner = world.commit_request(&group, post_id(1), &everybody, b"welcome, carol");
+    let loser = world.commit_request(&group, post_id(2), &group.mailboxes, b"");
+    let request = world.tell(one, winner);
+    let Some(Answer::Error(conflict)) = world.ask(two, loser) else {
+        panic!("two commits for one epoch");
+    };
+    assert_eq!(conflict.code(), ErrorCode::EpochConflict);
+    assert_eq!(conflict.epoch, 2);
+    // A message of the old epoch stays behind the commit.
+    world.tell(two, message(&group, post_id(3), "late"));
+    assert!(world.delivered(bobs).is_empty());
+    world.write();
+    assert_eq!(posted(world.answer(one, request)).epoch, 2);
+    let at_bob = world.delivered(bobs);
+    assert_eq!(
+        bodies(&at_bob),
+        [b"commit".as_slice(), b"welcome, carol", b"late"]
+    );
+    let kinds: Vec<PostKind> = at_bob.iter().map(pb::Deliver::kind).collect();
+    assert_eq!(
+        kinds,
+        [PostKind::Commit, PostKind::Welcome, PostKind::Message]
+    );
+    assert_eq!(
+        bodies(&world.delivered(carols)),
+        [b"commit".as_slice(), b"welcome, carol"]
+    );
+    // The committer's link may post to the new epoch at once.
+    let next = Members {
+        id: group.id,
+        epoch: Epoch(2),
+        mailboxes: everybody,
+    };
+    world.tell(one, message(&next, post_id(4), "new"));
+    assert_eq!(bodies(&world.delivered(carols)), [b"new"]);
+}
+
+#[test]
+fn a_commit_that_the_disk_did_not_take_never_was() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
+    world.store.set_fault(Some(Fault::Full));
+    let commit = world.commit_request(&group, post_id(1), &group.mailboxes, b"");
+    let answer = world.ask_durably(link, commit.clone());
+    assert_eq!(code(Some(answer)), ErrorCode::Unavailable);
+    world.store.set_fault(None);
+    let link = world.posting_link(&group);
+    let answer = world.ask_durably(link, commit);
+    assert_eq!(posted(Some(answer)).epoch, 2);
+    let (bobs, _) = world.login(&bob);
+    assert_eq!(bodies(&world.delivered(bobs)), [b"commit"]);
+}
+
+#[test]
+fn messages_of_the_last_epochs_are_taken_and_older_ones_are_not() {
+    let mut world = World::new();
+    let alice = world.person("alice@a.example");
+    let mut group = world.group(&[&alice]);
+    let old = world.posting_link(&group);
+    for n in 0..=limits::PAST_EPOCHS {
+        let first = Members {
+            id: group.id,
+            epoch: Epoch(1),
+            mailboxes: Vec::new(),
+        };
+        let answer = world.ask_durably(old, message(&first, post_id(100 + n), "old"));
+        posted(Some(answer));
+        let link = world.posting_link(&group);
+        let commit = world.commit_request(&group, post_id(n), &group.mailboxes, b"");
+        let answer = world.ask_durably(link, commit);
+        group.epoch = Epoch(posted(Some(answer)).epoch);
+    }
+    let first = Members {
+        id: group.id,
+        epoch: Epoch(1),
+        mailboxes: Vec::new(),
+    };
+    let answer = world.ask(old, message(&first, post_id(200), "old"));
+    assert_eq!(code(answer), ErrorCode::EpochConflict);
+    let link = world.link();
+    let authorise = world.authorise_request(link, group.id, Epoch(1));
+    let answer = world.ask(link, authorise);
+    assert_eq!(code(answer), ErrorCode::EpochConflict);
+}
+
+#[test]
+fn a_permission_to_post_is_for_one_link_and_ends_when_it_is_not_used() {
+    let mut world = World::new();
+    let alice = world.person("alice@a.example");
+    let group = world.group(&[&alice]);
+    let (link, other) = (world.link(), world.link());
+    let stolen = world.authorise_request(other, group.id, group.epoch);
+    let answer = world.ask(link, stolen);
+    assert_eq!(code(answer), ErrorCode::Unauthorised);
+    let answer = world.ask(link, message(&group, post_id(1), "hello"));
+    assert_eq!(code(answer), ErrorCode::Unauthorised);
+    let link = world.posting_link(&group);
+    for n in 0..3 {
+        world.wait(Span(limits::POSTING_IDLE.0 / 2));
+        posted(Some(
+            world.ask_durably(link, message(&group, post_id(n), "hello")),
+        ));
+    }
+    world.wait(limits::POSTING_IDLE);
+    let answer = world.ask(link, message(&group, post_id(9), "hello"));
+    assert_eq!(code(answer), ErrorCode::Unauthorised);
+}
+
+#[test]
+fn a_group_is_made_once_and_a_repetition_is_answered() {
+    let mut world = World::new();
+    let alice = world.person("alice@a.example");
+    let (token, other) = (world.token(&alice), world.token(&alice));
+    let link = world.link();
+    let id = GroupId([4; 16]);
+    let create = world.create_request(token, id, &[alice.mailbox]);
+    let answer = world.ask_durably(link, create.clone());
+    assert_eq!(world.ask_durably(link, create.clone()), answer);
+    world.crash();
+    let link = world.link();
+    assert_eq!(world.ask_durably(link, create), answer);
+    let another = world.create_request(other, id, &[alice.mailbox]);
+    let answer = world.ask_durably(link, another);
+    assert_eq!(code(Some(answer)), ErrorCode::GroupExists);
+    let (alices, _) = world.login(&alice);
+    assert_eq!(bodies(&world.delivered(alices)), [b"welcome"]);
+}
+
+#[test]
+fn a_device_that_lost_its_state_fetches_the_group_and_rejoins() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.link();
+    let exporter = exporter_of(link);
+    let fetch = |exporter: &[u8; 32]| {
+        let signature = rejoin_key().sign(group.id, PostingAct::Fetch { exporter });
+        Ask::FetchGroupInfo(pb::FetchGroupInfo {
+            group_id: group.id.to_bytes(),
+            signature: Bytes::copy_from_slice(&signature),
+        })
+    };
+    let answer = world.ask(link, fetch(&[0; 32]));
+    assert_eq!(code(answer), ErrorCode::Unauthorised);
+    let answer = world.ask_durably(link, fetch(&exporter));
+    let Answer::GroupInfoFetched(fetched) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(fetched.sealed_group_info, "group info 1");
+    let body = Bytes::from_static(b"external commit");
+    let act = PostingAct::Rejoin {
+        epoch: Epoch(1),
+        body: &body,
+    };
+    let rejoin = Ask::Rejoin(pb::Rejoin {
+        group_id: group.id.to_bytes(),
+        epoch: 1,
+        post_id: post_id(1).to_bytes(),
+        next: Some(world.keys(group.id, Epoch(2), &group.mailboxes)),
+        next_fan_out_key: Bytes::copy_from_slice(fan_out_key(Epoch(2)).as_bytes()),
+        signature: Bytes::copy_from_slice(&rejoin_key().sign(group.id, act)),
+        body: body.clone(),
+    });
+    let first = posted(Some(world.ask_durably(link, rejoin.clone())));
+    assert_eq!(first.epoch, 2);
+    assert_eq!(posted(Some(world.ask_durably(link, rejoin))), first);
+    let (bobs, _) = world.login(&bob);
+    assert_eq!(bodies(&world.delivered(bobs)), [b"external commit"]);
+}
+
+#[test]
+fn a_full_mailbox_is_an_error_to_the_sender_and_changes_nothing() {
+    let mut world = World::with(Config {
+        mailbox_posts: 3,
+        ..Config::default()
+    });
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let (alices, _) = world.login(&alice);
+    let link = world.posting_link(&group);
+    for n in 0..3 {
+        posted(Some(
+            world.ask_durably(link, message(&group, post_id(n), "hello")),
+        ));
+        let sequence = world.delivered(alices)[0].sequence;
+        world.acknowledge(alices, sequence);
+    }
+    let answer = world.ask(link, message(&group, post_id(3), "too much"));
+    assert_eq!(code(answer), ErrorCode::MailboxFull);
+    assert!(world.delivered(alices).is_empty());
+    let (bobs, _) = world.login(&bob);
+    let sequence = world.delivered(bobs)[0].sequence;
+    world.acknowledge(bobs, sequence);
+    posted(Some(
+        world.ask_durably(link, message(&group, post_id(3), "room")),
+    ));
+}
+
+#[test]
+fn what_nobody_fetches_for_thirty_days_is_deleted() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
+    world.ask_durably(link, message(&group, post_id(1), "hello"));
+    world.wait(Span::days(29));
+    world.write();
+    assert_eq!(stored(&world, KeySpace::Entries), 2);
+    world.wait(Span::days(2));
+    world.write();
+    for space in [KeySpace::Entries, KeySpace::Posts, KeySpace::Holders] {
+        assert_eq!(stored(&world, space), 0, "{}", space.name());
+    }
+    assert_eq!(stored(&world, KeySpace::PostIds), 0);
+}
+
+#[test]
+fn the_store_holds_no_list_of_a_groups_mailboxes_in_the_clear() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
+    world.ask_durably(link, message(&group, post_id(1), "hello"));
+    for (space, _, value) in world.store.records() {
+        let names = |mailbox: &[u8]| value.windows(16).any(|window| window == mailbox);
+        let both = group
+            .mailboxes
+            .iter()
+            .all(|mailbox| names(mailbox.as_bytes()));
+        assert!(!both, "a record of {} names both", space.name());
+    }
+}
+
+#[test]
+fn malformed_requests_are_refused_and_change_nothing() {
+    let mut world = World::new();
+    let alice = world.person("alice@a.example");
+    let group = world.group(&[&alice]);
+    let link = world.posting_link(&group);
+    let before = world.store.records();
+    let Ask::Post(good) = message(&group, PostId([1; 16]), "hello") else {
+        unreachable!()
+    };
+    let short = Bytes::from_static(b"short");
+    let bad = [
+        pb::Post {
+            post_id: short.clone(),
+            ..good.clone()
+        },
+        pb::Post {
+            group_id: short.clone(),
+            ..good.clone()
+        },
+        pb::Post {
+            body: Bytes::new(),
+            ..good.clone()
+        },
+        pb::Post {
+            body: vec![0; limits::POST_BYTES + 1].into(),
+            ..good.clone()
+        },
+        pb::Post {
+            kind: PostKind::Welcome.into(),
+            ..good.clone()
+        },
+        pb::Post {
+            kind: 77,
+            ..good.clone()
+        },
+        pb::Post {
+            kind: PostKind::Commit.into(),
+            ..good.clone()
+        },
+        pb::Post {
+            epoch: u64::MAX,
+            ..good.clone()
+        },
+    ];
+    for post in bad {
+        let answer = world.ask(link, Ask::Post(post));
+        assert!(matches!(answer, Some(Answer::Error(_))), "{answer:?}");
+    }
+    world.write();
+    assert_eq!(world.store.records(), before);
+}
