@@ -141,7 +141,7 @@ fn words_make_the_same_key_again_however_they_are_typed() {
         words
             .split(' ')
             .enumerate()
-            .map(|(n, word)| format!("{}. {word} ", n + 1))
+            .flat_map(|(n, word)| [(n + 1).to_string(), ". ".into(), word.into(), " ".into()])
             .collect(),
     ] {
         let again = RecoveryKey::from_words(&typed).unwrap();

@@ -125,14 +125,13 @@ fn extensions(value: Value) -> Result<Extensions, DecodeError> {
     let mut names = std::collections::BTreeSet::new();
     for (name, value) in &entries {
         match name {
-            Value::Integer(_) => {}
             Value::Text(text) if text.is_empty() => {
                 return Err(DecodeError::Field("extension's name"));
             }
             Value::Text(text) if text.len() > EXTENSION_NAME_BYTES => {
                 return Err(DecodeError::TooLarge("extension's name"));
             }
-            Value::Text(_) => {}
+            Value::Integer(_) | Value::Text(_) => {}
             _ => return Err(DecodeError::Field("extension's name")),
         }
         if encode::bytes(value).len() > EXTENSION_VALUE_BYTES {

@@ -188,12 +188,15 @@ impl Link {
         self.jobs.len()
     }
 
-    /// How many of a group's messages are on their way.
-    pub(crate) fn messages_of(&self, group: GroupId) -> usize {
+    /// How many of a group's messages are on their way, and the last row of them.
+    pub(crate) fn messages_of(&self, group: GroupId) -> (usize, i64) {
         self.busy
             .iter()
-            .filter(|job| matches!(job, Job::Message { group: of, .. } if *of == group))
-            .count()
+            .filter_map(|job| match job {
+                Job::Message { group: of, row } if *of == group => Some(*row),
+                _ => None,
+            })
+            .fold((0, 0), |(count, last), row| (count + 1, last.max(row)))
     }
 
     /// When the link counts as dead unless something comes: an answer, or the

@@ -83,12 +83,12 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault>
         turn.live.due_groups.insert(group.id);
         return Ok(());
     }
-    let on_their_way = turn.live.links.posting.messages_of(group.id);
+    let (on_their_way, last) = turn.live.links.posting.messages_of(group.id);
     let room = AT_ONCE.saturating_sub(on_their_way);
     if room == 0 {
         return Ok(());
     }
-    let open = outbox::open(turn.tx, conversation, group.id, 0, on_their_way + room)?;
+    let open = outbox::open(turn.tx, conversation, group.id, last, AT_ONCE)?;
     let open: Vec<Outgoing> = open
         .into_iter()
         .filter(|one| new_ones || one.numbered.is_some())
@@ -223,8 +223,9 @@ pub(crate) fn posted(
     Ok(())
 }
 
-/// A message was accepted: the relay's answer says so, or its echo.
-pub(crate) fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
+/// A message was accepted: the relay's answer says so. (Its echo does not: it can come
+/// before the relay's disk has the message.)
+fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
     if row.accepted {
         return Ok(());
     }
@@ -301,7 +302,10 @@ pub(crate) fn not_authorised(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
         ErrorCode::EpochConflict => heard_epoch(turn, id, Epoch(error.epoch)),
         ErrorCode::GroupUnknown if group.state == GroupState::Active => start::close(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.
-        ErrorCode::Unauthorised if group.state == GroupState::Active => turn.lose_group(id),
+        ErrorCode::Unauthorised if group.state == GroupState::Active => {
+            turn.wait(Waiting::Group(id), Span::seconds(2));
+            turn.lose_group(id)
+        }
         _ => {
             if let Some(conversation) = group.conversation {
                 turn.wait(

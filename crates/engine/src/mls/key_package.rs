@@ -14,7 +14,7 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 use waxwing_protocol::limits;
 
-use super::{Leaf, Member, MlsError, Provider, SUITE, capabilities};
+use super::{Leaf, Member, MlsError, Provider, SUITE, capabilities, storage::Storage};
 
 /// How often a key package may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub fn make_key_package(
     let reference = key_package
         .hash_ref(provider.crypto())
         .map_err(MlsError::library)?;
-    let reference = provider.store().reference(&reference)?;
+    let reference = Storage::reference(&reference)?;
     let bytes = MlsMessageOut::from(key_package)
         .to_bytes()
         .map_err(MlsError::library)?;

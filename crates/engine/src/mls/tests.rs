@@ -426,7 +426,7 @@ fn a_device_that_lost_the_group_takes_its_own_place_again() {
     assert!(commit.external);
     assert_eq!(commit.committer.leaf_key, bob.leaf.public_key());
     assert_eq!(commit.removed.len(), 1);
-    assert_eq!(commit.leaves, [commit.committer.clone()]);
+    assert_eq!(commit.leaves, std::slice::from_ref(&commit.committer));
     alice
         .with(|provider, _, group| group.as_mut().unwrap().merge(provider, *commit))
         .unwrap();

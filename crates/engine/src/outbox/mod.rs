@@ -104,7 +104,8 @@ pub(crate) fn add(
 }
 
 /// What is not accepted yet, in order: what belongs into `group` already, and what
-/// may go into any.
+/// may go into any. Of what is encrypted, only rows behind `after` (those before are on
+/// their way).
 pub(crate) fn open(
     tx: &Transaction<'_>,
     conversation: ConversationId,
@@ -114,7 +115,7 @@ pub(crate) fn open(
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, message, body, group_id, counter, post_id, epoch, ciphertext FROM outgoing
-         WHERE conversation = ?1 AND state < 2 AND id > ?3 AND (group_id IS NULL OR group_id = ?2)
+         WHERE conversation = ?1 AND state < 2 AND (state = 0 OR id > ?3) AND (group_id IS NULL OR group_id = ?2)
          ORDER BY id LIMIT ?4",
     )?;
     let rows = statement.query_map(

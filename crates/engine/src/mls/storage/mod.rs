@@ -81,7 +81,7 @@ impl<'a> Storage<'a> {
     }
 
     /// What a key package of ours can be forgotten by.
-    pub(super) fn reference(&self, hash: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn reference(hash: &impl Serialize) -> Result<Vec<u8>, StoreError> {
         let mut bytes = Vec::new();
         ciborium::into_writer(hash, &mut bytes).map_err(|_| unencodable())?;
         Ok(bytes)
