@@ -194,8 +194,8 @@ impl<S: Store> Relay<S> {
         let Some(record) = record else {
             return Ok(None);
         };
-        let roster = Roster::verify(statements)
-            .map_err(|error| Refused::malformed(&error.to_string()))?;
+        let roster =
+            Roster::verify(statements).map_err(|error| Refused::malformed(&error.to_string()))?;
         let known =
             DeviceId::try_from(&record.device_id).is_ok_and(|id| roster.device(id).is_some());
         if !known {

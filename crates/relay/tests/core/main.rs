@@ -4,6 +4,14 @@
 //!
 //! **Always**: no clock, no sleep, one seed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![allow(missing_docs)]
+
 mod accounts;
 mod posting;
 mod sequences;
