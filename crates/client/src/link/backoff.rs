@@ -14,7 +14,7 @@ pub const FIRST: Duration = Duration::from_millis(500);
 /// The longest wait.
 pub const LONGEST: Duration = Duration::from_mins(1);
 /// A link that held for this long counts as one that works: the next wait is short again.
-pub const HELD: Duration = Duration::from_secs(30);
+pub const HELD: Duration = Duration::from_secs(5);
 
 /// Counts failures in a row.
 #[derive(Debug, Default)]

@@ -21,10 +21,14 @@ pub struct Relay {
     pub url: String,
 }
 
-/// Builds the relay's program, once, and says where it is.
+/// Builds the relay's program, once, and says where it is; `WAXWING_RELAY_PROGRAM` names
+/// one that is built already.
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(program) = std::env::var_os("WAXWING_RELAY_PROGRAM") {
+            return program.into();
+        }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
             .args(["build", "--quiet", "--package", "waxwing-relay-server"])
