@@ -97,12 +97,19 @@ impl World {
 
     fn register(&mut self, who: usize) {
         let address = self.people[who].address.clone();
-        let register =
-            Register { address, relay: "wss://relay.example".into(), pin: None, name: None };
+        let register = Register {
+            address,
+            relay: "wss://relay.example".into(),
+            pin: None,
+            name: None,
+        };
         self.event(who, Event::Command(Request::Register(register)));
         self.settle(Span::seconds(2));
         let code = self.code.take().expect("a code was sent");
-        self.event(who, Event::Command(Request::SubmitCode(SubmitCode { code })));
+        self.event(
+            who,
+            Event::Command(Request::SubmitCode(SubmitCode { code })),
+        );
         self.settle(Span::seconds(2));
     }
 
@@ -121,7 +128,10 @@ impl World {
         let mut effects = Vec::new();
         let person = &mut self.people[who];
         let start = Instant::now();
-        person.engine.handle(self.now, &mut self.rng, event).unwrap();
+        person
+            .engine
+            .handle(self.now, &mut self.rng, event)
+            .unwrap();
         while let Some(effect) = person.engine.poll_effect() {
             effects.push(effect);
         }
@@ -131,7 +141,11 @@ impl World {
             commits |= self.effect(who, effect);
         }
         if self.counting
-            && let Some(kind) = if commits { Some("engine_rekey") } else { arrived }
+            && let Some(kind) = if commits {
+                Some("engine_rekey")
+            } else {
+                arrived
+            }
         {
             self.taken.entry(kind).or_default().push(taken);
         }
@@ -171,7 +185,14 @@ impl World {
                 let mut exporter = [0; 32];
                 self.rng.fill_bytes(&mut exporter);
                 let pin = Some(format!("sha256/{}=", "A".repeat(43)));
-                self.event(who, Event::LinkOpened { link, exporter, pin });
+                self.event(
+                    who,
+                    Event::LinkOpened {
+                        link,
+                        exporter,
+                        pin,
+                    },
+                );
                 self.relay.opened(self.now, &mut self.rng, id, exporter);
             }
             Effect::Send { link, frame } => {
@@ -214,14 +235,22 @@ impl World {
             match effect {
                 RelayEffect::Send(id, frame) => {
                     let (who, link) = self.owners[&id];
-                    self.event(who, Event::FramesReceived { link, frames: vec![frame] });
+                    self.event(
+                        who,
+                        Event::FramesReceived {
+                            link,
+                            frames: vec![frame],
+                        },
+                    );
                 }
                 RelayEffect::Code(_, code) => self.code = Some(code),
                 RelayEffect::Close(_) => panic!("the relay closed a link"),
             }
             return true;
         }
-        let Some((id, frame)) = self.frames.pop_front() else { return false };
+        let Some((id, frame)) = self.frames.pop_front() else {
+            return false;
+        };
         self.relay.frame(self.now, &mut self.rng, id, frame);
         true
     }
