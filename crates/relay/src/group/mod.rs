@@ -204,7 +204,9 @@ impl<S: Store> Relay<S> {
 
     /// Whether each mailbox of the list has room, and memory does.
     fn has_room(&mut self, fan_out: &[MailboxId], posts: u64, bytes: usize) -> Result<(), Refused> {
-        if self.posts.bytes.saturating_add(bytes) > self.config.unwritten_bytes {
+        if self.posts.bytes.saturating_add(bytes) > self.config.unwritten_bytes
+            || self.view.store().is_nearly_full()
+        {
             return Err(Refused::unavailable());
         }
         let (most_posts, most_bytes) = (self.config.mailbox_posts, self.config.mailbox_bytes);

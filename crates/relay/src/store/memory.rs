@@ -32,6 +32,8 @@ struct Content {
 /// What goes wrong from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// New posts are not to be taken: the disk is nearly full.
+    NearlyFull,
     /// Commits are refused as on a full disk.
     Full,
     /// Commits and reads fail.
@@ -129,7 +131,7 @@ impl Store for MemoryStore {
         match content.fault {
             Some(Fault::Full) => return Err(StoreError::Full { available: 0 }),
             Some(Fault::Broken) => return Err(StoreError::Io("a simulated fault".into())),
-            None => {}
+            Some(Fault::NearlyFull) | None => {}
         }
         for write in writes {
             match write.value {
@@ -139,6 +141,10 @@ impl Store for MemoryStore {
         }
         content.commits += 1;
         Ok(())
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.shared.lock().fault == Some(Fault::NearlyFull)
     }
 
     fn generation(&self) -> u64 {
@@ -172,7 +178,7 @@ impl Content {
     fn readable(&self) -> Result<(), StoreError> {
         match self.fault {
             Some(Fault::Broken) => Err(StoreError::Io("a simulated fault".into())),
-            Some(Fault::Full) | None => Ok(()),
+            Some(Fault::NearlyFull | Fault::Full) | None => Ok(()),
         }
     }
 }

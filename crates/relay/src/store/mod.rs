@@ -186,6 +186,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`Store::generation`].
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError>;
 
+    /// Whether new posts would be refused for want of space. Cheap: asked for each post,
+    /// so that a full disk fails no batch, which others would have a part in.
+    fn is_nearly_full(&self) -> bool;
+
     /// Changes whenever the store may show something else than what reads and
     /// commits so far imply (it was opened again after an error, and a commit
     /// that had failed turned out to be on disk). Whoever caches what they read

@@ -253,6 +253,34 @@ fn a_commit_that_the_disk_did_not_take_never_was() {
 }
 
 #[test]
+fn a_nearly_full_disk_refuses_posts_and_everything_else_goes_on() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
+    world.ask_durably(link, message(&group, post_id(1), "before"));
+    let (alices, _) = world.login(&alice);
+    world.store.set_fault(Some(Fault::NearlyFull));
+    let answer = world.ask(link, message(&group, post_id(2), "refused"));
+    assert_eq!(code(answer), ErrorCode::Unavailable);
+    let (bobs, _) = world.login(&bob);
+    for at in [alices, bobs] {
+        let posts = world.delivered(at);
+        assert_eq!(bodies(&posts), [b"before"]);
+        world.acknowledge(at, posts[0].sequence);
+    }
+    world.write();
+    assert_eq!(stored(&world, KeySpace::Posts), 0);
+    assert!(world.closed.is_empty(), "somebody else paid for it");
+    world.store.set_fault(None);
+    let answer = world.ask_durably(link, message(&group, post_id(2), "after"));
+    posted(Some(answer));
+}
+
+#[test]
 fn messages_of_the_last_epochs_are_taken_and_older_ones_are_not() {
     let mut world = World::new();
     let alice = world.person("alice@a.example");

@@ -24,7 +24,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -57,6 +57,7 @@ pub struct EmbeddedStore {
     watermark: Watermark,
     generation: AtomicU64,
     min_free_bytes: AtomicU64,
+    is_nearly_full: AtomicBool,
 }
 
 struct Map {
@@ -106,6 +107,7 @@ impl EmbeddedStore {
             watermark,
             generation: AtomicU64::new(0),
             min_free_bytes: AtomicU64::new(MIN_FREE_BYTES),
+            is_nearly_full: AtomicBool::new(false),
         })
     }
 
@@ -143,7 +145,8 @@ impl EmbeddedStore {
     fn post_at(&self, place: &[u8]) -> Result<Bytes, StoreError> {
         let place = Place::decode(place).ok_or_else(segments::damaged)?;
         let file = self.segments.lock().file(place);
-        segments::read(&file.ok_or_else(segments::damaged)?, place)
+        let file = file.ok_or_else(segments::damaged)?;
+        segments::read(&file, place)
     }
 
     /// Writes posts. Nobody who reads waits for it.
@@ -180,9 +183,11 @@ impl EmbeddedStore {
     /// Refuses what would not fit, before anything is touched.
     fn check_space(&self, has_posts: bool) -> Result<(), StoreError> {
         let least = self.min_free_bytes.load(Ordering::Relaxed);
-        let least = if has_posts { least } else { least / 2 };
         let space = rustix::fs::statvfs(&self.path).map_err(|error| io_failed(error.into()))?;
         let available = space.f_bavail.saturating_mul(space.f_frsize);
+        self.is_nearly_full
+            .store(available < least, Ordering::Relaxed);
+        let least = if has_posts { least } else { least / 2 };
         if available < least {
             Err(StoreError::Full { available })
         } else {
@@ -309,11 +314,18 @@ impl Store for EmbeddedStore {
         }
     }
 
+    fn is_nearly_full(&self) -> bool {
+        self.is_nearly_full.load(Ordering::Relaxed)
+    }
+
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
     fn maintain(&self, now_ms: u64) -> Result<(), StoreError> {
+        // Notes whether there is room: posts are taken again as soon as there is. That
+        // there is none is no failure of housekeeping.
+        let _ = self.check_space(false);
         // Whoever commits now settles it as well.
         if let Some(mut commit) = self.commit.try_lock() {
             self.settle(&mut commit)?;
@@ -523,8 +535,9 @@ fn unpanicked<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Stor
 
 fn map_failed(error: fjall::Error) -> StoreError {
     match error {
-        fjall::Error::Io(error) => io_failed(error),
-        fjall::Error::Storage(fjall::LsmError::Io(error)) => io_failed(error),
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            io_failed(error)
+        }
         fjall::Error::Locked => StoreError::InUse,
         fjall::Error::Poisoned => StoreError::Io("an earlier write failed".into()),
         error => StoreError::Damaged(format!(
@@ -533,6 +546,7 @@ fn map_failed(error: fjall::Error) -> StoreError {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn io_failed(error: std::io::Error) -> StoreError {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

@@ -111,7 +111,7 @@ struct Segment {
 /// All segments of a store.
 pub(super) struct Segments {
     directory: PathBuf,
-    segments: BTreeMap<u64, Segment>,
+    by_number: BTreeMap<u64, Segment>,
     /// The one that is appended to; made when it is needed.
     active: Option<u64>,
     next: u64,
@@ -120,10 +120,7 @@ pub(super) struct Segments {
 impl Segments {
     /// Opens what is in `directory`, given every post that the map names. What no post
     /// lies in is dead: batches that never counted, and what was deleted before a crash.
-    pub(super) fn open(
-        directory: &Path,
-        mut live: Live,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(directory: &Path, mut live: Live) -> Result<Self, StoreError> {
         let mut segments = BTreeMap::new();
         let last = live.0.keys().max();
         let mut next = last.map_or(0, |last| last.saturating_add(1));
@@ -158,7 +155,7 @@ impl Segments {
         }
         Ok(Self {
             directory: directory.to_owned(),
-            segments,
+            by_number: segments,
             active: None,
             next,
         })
@@ -171,7 +168,7 @@ impl Segments {
             return Ok(None);
         }
         let number = self.appendable()?;
-        let Some(segment) = self.segments.get_mut(&number) else {
+        let Some(segment) = self.by_number.get_mut(&number) else {
             return Err(StoreError::Io("a segment is missing".into()));
         };
         let start = segment.length;
@@ -200,7 +197,7 @@ impl Segments {
     /// What became of an append.
     pub(super) fn appended(&mut self, append: &Append, is_written: bool) {
         let number = append.places.first().map(|place| place.segment);
-        let Some(segment) = number.and_then(|number| self.segments.get_mut(&number)) else {
+        let Some(segment) = number.and_then(|number| self.by_number.get_mut(&number)) else {
             return;
         };
         if is_written {
@@ -216,7 +213,7 @@ impl Segments {
 
     /// The post is deleted: its bytes are to be erased.
     pub(super) fn forget(&mut self, place: Place) {
-        if let Some(segment) = self.segments.get_mut(&place.segment) {
+        if let Some(segment) = self.by_number.get_mut(&place.segment) {
             segment.live_posts = segment.live_posts.saturating_sub(1);
             segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(place.length));
             extend(&mut segment.dead, place);
@@ -225,7 +222,7 @@ impl Segments {
 
     /// The file that `place` is in, to be read without holding anything.
     pub(super) fn file(&self, place: Place) -> Option<Arc<File>> {
-        self.segments
+        self.by_number
             .get(&place.segment)
             .map(|segment| Arc::clone(&segment.file))
     }
@@ -236,7 +233,7 @@ impl Segments {
         let mut erasures = Vec::new();
         let (mut bytes, mut stretches) = (0, 0);
         let mut removed = Vec::new();
-        for (number, segment) in &mut self.segments {
+        for (number, segment) in &mut self.by_number {
             if segment.dead.is_empty() {
                 continue;
             }
@@ -273,7 +270,7 @@ impl Segments {
         }
         for number in removed {
             std::fs::remove_file(path(&self.directory, number)).map_err(failed)?;
-            self.segments.remove(&number);
+            self.by_number.remove(&number);
             if self.active == Some(number) {
                 self.active = None;
             }
@@ -283,14 +280,14 @@ impl Segments {
 
     /// An erasure failed: it is to be tried again.
     pub(super) fn not_erased(&mut self, erasure: Erasure) {
-        if let Some(segment) = self.segments.get_mut(&erasure.segment) {
+        if let Some(segment) = self.by_number.get_mut(&erasure.segment) {
             segment.dead.extend(erasure.dead);
         }
     }
 
     /// Bytes in files, and bytes of posts.
     pub(super) fn usage(&self) -> (u64, u64) {
-        let segments = self.segments.values();
+        let segments = self.by_number.values();
         segments.fold((0, 0), |(files, live), segment| {
             (files + segment.length, live + segment.live_bytes)
         })
@@ -299,7 +296,7 @@ impl Segments {
     /// The number of the segment to append to.
     fn appendable(&mut self) -> Result<u64, StoreError> {
         let active = self.active.filter(|number| {
-            self.segments
+            self.by_number
                 .get(number)
                 .is_some_and(|segment| segment.length < SEGMENT_BYTES)
         });
@@ -327,7 +324,7 @@ impl Segments {
             dead: Vec::new(),
             dead_since_ms: None,
         };
-        self.segments.insert(number, segment);
+        self.by_number.insert(number, segment);
         self.active = Some(number);
         Ok(number)
     }
@@ -394,6 +391,7 @@ pub(super) fn damaged() -> StoreError {
     )
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn failed(error: io::Error) -> StoreError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
