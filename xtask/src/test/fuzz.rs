@@ -23,6 +23,10 @@ use crate::workspace::root;
 /// For each target, where nothing else is asked for.
 pub const SECONDS: u64 = 60;
 
+/// Building SQLCipher, OpenSSL and OpenMLS with the sanitizer takes long; a machine that
+/// needs longer than this says so and goes without.
+const BUILD_LIMIT: Duration = Duration::from_mins(25);
+
 /// A target that has not ended this long after its time is ended.
 const GRACE: Duration = Duration::from_mins(1);
 
@@ -56,8 +60,16 @@ pub fn run(seconds: u64, in_ci: bool, progress: Progress) -> Result<Fuzzed> {
     let step = progress.step("building the fuzz targets");
     let built = step.run(
         &mut tools::rustup_cargo(&["+nightly", "fuzz", "build"]),
-        Some(super::STEP_LIMIT),
+        Some(BUILD_LIMIT),
     )?;
+    if built.out_of_time {
+        step.failed();
+        return Ok(Fuzzed::NotPossible(format!(
+            "this machine did not build the targets within {} minutes; the kept inputs were \
+             replayed by the ordinary tests",
+            BUILD_LIMIT.as_secs() / 60
+        )));
+    }
     if !built.success() {
         step.failed();
         eprintln!("{}", tail(&built.output, 60));

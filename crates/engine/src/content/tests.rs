@@ -342,7 +342,7 @@ fn nesting_and_number_of_parts_are_bounded() {
     for bomb in [
         vec![0x81; CONTENT_BYTES],
         vec![0xA1; 1000],
-        vec![0xD8, 0x20].repeat(1000),
+        [0xD8, 0x20].repeat(1000),
     ] {
         assert!(decode(&bomb).is_err());
     }
