@@ -16,6 +16,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     reason = "a harness fails loudly where it stands"
 )]
 

@@ -10,7 +10,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a measurement that fails is none"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it measures; the engine that is measured reads no clock"
 )]
 
 use std::{
