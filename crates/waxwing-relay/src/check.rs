@@ -22,7 +22,12 @@ pub(crate) fn run(arguments: &arguments::Check) -> Result<(), Failure> {
     let report = check(&store)?;
     let mut out = std::io::stdout().lock();
     for ((space, damage), count) in &report.damage {
-        writeln!(out, "{}: {count} records {damage}", space.name())?;
+        writeln!(
+            out,
+            "{}: {count} records {damage} ({})",
+            space.name(),
+            damage.advice()
+        )?;
     }
     if report.damaged() > 0 {
         return Err(Failure::Damaged {

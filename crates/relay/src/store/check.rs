@@ -7,10 +7,12 @@
 //! **Always**: nothing is changed, nothing is written to, and damage is counted, not
 //! panicked about. Findings name key spaces, never what is in them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
+use waxwing_protocol::ids::DeviceId;
+use waxwing_protocol::roster::Roster;
 
 use super::records::{
     AccountRecord, AddressRecord, DeviceRecord, EntryRecord, GroupRecord, GroupSequenceRecord,
@@ -20,6 +22,8 @@ use super::{Key, KeySpace, Store, StoreError, key};
 
 /// Records that are read at a time.
 const PAGE: usize = 1_000;
+/// Posts whose entries are counted in one pass over all entries: what memory is for.
+const POSTS_PER_PASS: usize = 1_000_000;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +56,29 @@ impl Report {
     }
 
     fn note(&mut self, space: KeySpace, damage: Damage) {
-        *self.damage.entry((space, damage)).or_default() += 1;
+        self.note_many(space, damage, 1);
+    }
+
+    fn note_many(&mut self, space: KeySpace, damage: Damage, records: u64) {
+        if records > 0 {
+            *self.damage.entry((space, damage)).or_default() += records;
+        }
+    }
+}
+
+impl Damage {
+    /// What can be done about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Unreadable => {
+                "the disk may be failing: copy the directory elsewhere, then restore a backup"
+            }
+            Self::Malformed | Self::Inconsistent => {
+                "keep a copy of the directory, restore a backup, and report it"
+            }
+            Self::Dangling => "what they name is lost: restore a backup",
+            Self::Orphaned => "they take space and harm nothing: keep a copy, and report it",
+        }
     }
 }
 
@@ -74,61 +100,74 @@ impl std::fmt::Display for Damage {
 /// When the store cannot be read at all.
 pub fn check(store: &impl Store) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    let mut holders: HashMap<u64, u32> = HashMap::new();
-    let mut numbers: HashMap<Bytes, u64> = HashMap::new();
+    let mut holders = 0;
     for space in KeySpace::ALL {
-        if matches!(space, KeySpace::Posts | KeySpace::Mailboxes) {
+        // Posts are read as their entries name them, so that one that cannot be read
+        // does not hide the others.
+        if space == KeySpace::Posts {
             continue;
         }
         each(store, space, &mut report, |report, at, value| {
-            if !is_well_formed(space, at, value) {
-                report.note(space, Damage::Malformed);
-                return Ok(());
-            }
-            if let Some(damage) = refers_wrongly(store, space, value)? {
+            holders += u64::from(space == KeySpace::Holders);
+            let damage = if is_well_formed(space, at, value) {
+                contradiction(store, space, at, value)?
+            } else {
+                Some(Damage::Malformed)
+            };
+            if let Some(damage) = damage {
                 report.note(space, damage);
-            }
-            if space == KeySpace::Entries
-                && let Ok(entry) = EntryRecord::decode(value.clone())
-                && let Some((mailbox, sequence)) = at.split_last_chunk::<8>()
-            {
-                *holders.entry(entry.post).or_default() += 1;
-                let mailbox = at.slice_ref(mailbox);
-                numbers.insert(mailbox, u64::from_be_bytes(*sequence));
             }
             Ok(())
         })?;
     }
-    check_mailboxes(store, &mut report, &numbers)?;
-    check_posts(store, &mut report, &holders)?;
+    check_numbers(store, &mut report)?;
+    check_posts(store, &mut report, holders)?;
     Ok(report)
 }
 
-/// Visits every record of a key space.
+/// Visits every record of a key space, and counts it.
 fn each(
     store: &impl Store,
     space: KeySpace,
     report: &mut Report,
     mut visit: impl FnMut(&mut Report, &Bytes, &Bytes) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    if !walk(store, space, |at, value| {
+        report.records += 1;
+        match visit(report, at, value) {
+            Err(StoreError::Damaged(_)) => {
+                report.note(space, Damage::Unreadable);
+                Ok(())
+            }
+            result => result,
+        }
+    })? {
+        report.note(space, Damage::Unreadable);
+    }
+    Ok(())
+}
+
+/// Visits every record of a key space; gives `false` if it ended at one that cannot be
+/// read.
+fn walk(
+    store: &impl Store,
+    space: KeySpace,
+    mut visit: impl FnMut(&Bytes, &Bytes) -> Result<(), StoreError>,
+) -> Result<bool, StoreError> {
     let mut from = Key::new();
     loop {
         let page = match store.scan(space, &from, None, PAGE) {
             Ok(page) => page,
-            Err(StoreError::Damaged(_)) => {
-                report.note(space, Damage::Unreadable);
-                return Ok(());
-            }
+            Err(StoreError::Damaged(_)) => return Ok(false),
             Err(error) => return Err(error),
         };
         let Some((last, _)) = page.last() else {
-            return Ok(());
+            return Ok(true);
         };
         // The key behind the last one.
         from = key(&[last, &[0]]);
         for (at, value) in &page {
-            report.records += 1;
-            visit(report, at, value)?;
+            visit(at, value)?;
         }
     }
 }
@@ -159,98 +198,327 @@ fn is_well_formed(space: KeySpace, at: &[u8], value: &Bytes) -> bool {
     }
 }
 
-/// Whether a record refers to another that is not there.
-fn refers_wrongly(
+/// What is wrong with a well-formed record, beside the others.
+fn contradiction(
     store: &impl Store,
     space: KeySpace,
+    at: &[u8],
     value: &Bytes,
 ) -> Result<Option<Damage>, StoreError> {
-    let targets: Vec<(KeySpace, Bytes)> = match space {
-        KeySpace::Addresses => AddressRecord::decode(value.clone())
-            .map(|record| vec![(KeySpace::Accounts, record.account_id)])
-            .unwrap_or_default(),
-        KeySpace::Devices => DeviceRecord::decode(value.clone())
-            .map(|record| {
-                vec![
-                    (KeySpace::Accounts, record.account_id),
-                    (KeySpace::Mailboxes, record.mailbox_id),
-                ]
-            })
-            .unwrap_or_default(),
-        _ => Vec::new(),
-    };
-    for (space, at) in targets {
-        if store.get(space, &at)?.is_none() {
-            return Ok(Some(Damage::Dangling));
+    let exists = |space, at: &[u8]| Ok::<_, StoreError>(store.get(space, at)?.is_some());
+    let (named, otherwise) = match space {
+        KeySpace::Addresses => {
+            let account = decoded::<AddressRecord>(value).account_id;
+            (exists(KeySpace::Accounts, &account)?, Damage::Dangling)
         }
-    }
-    Ok(None)
+        KeySpace::Accounts => {
+            let roster = Roster::verify(&decoded::<AccountRecord>(value).roster);
+            let is_its_own = roster.is_ok_and(|roster| roster.account().as_bytes() == at);
+            (is_its_own, Damage::Inconsistent)
+        }
+        KeySpace::Devices => return device_contradiction(store, at, &decoded(value)),
+        KeySpace::Registrations => {
+            let record: RegistrationRecord = decoded(value);
+            let is_there = exists(KeySpace::Devices, &record.device_id)?
+                && exists(KeySpace::Mailboxes, &record.mailbox_id)?;
+            (is_there, Damage::Dangling)
+        }
+        KeySpace::Mailboxes => {
+            let device = decoded::<MailboxRecord>(value).device_id;
+            (exists(KeySpace::Devices, &device)?, Damage::Dangling)
+        }
+        KeySpace::Holders => {
+            let mailboxes = decoded::<HoldersRecord>(value).mailboxes;
+            (mailboxes > 0, Damage::Inconsistent)
+        }
+        KeySpace::Groups if !is_whole(&decoded(value)) => (false, Damage::Inconsistent),
+        KeySpace::Groups => (exists(KeySpace::GroupInfos, at)?, Damage::Dangling),
+        KeySpace::GroupInfos | KeySpace::GroupSequences => {
+            (exists(KeySpace::Groups, at)?, Damage::Orphaned)
+        }
+        KeySpace::KeyPackages | KeySpace::LastResorts => {
+            let device = at.get(..32).unwrap_or(at);
+            (exists(KeySpace::Devices, device)?, Damage::Orphaned)
+        }
+        KeySpace::TokenBudgets => (exists(KeySpace::Accounts, at)?, Damage::Orphaned),
+        KeySpace::Meta
+        | KeySpace::Entries
+        | KeySpace::Posts
+        | KeySpace::PostIds
+        | KeySpace::SpentTokens => return Ok(None),
+    };
+    Ok((!named).then_some(otherwise))
 }
 
-/// No mailbox holds a number that it has not reserved.
-fn check_mailboxes(
+/// What was found to be well-formed before.
+fn decoded<T: Message + Default>(value: &Bytes) -> T {
+    T::decode(value.clone()).unwrap_or_default()
+}
+
+/// A device is in its account's roster, and its mailbox is its own.
+fn device_contradiction(
     store: &impl Store,
-    report: &mut Report,
-    last_numbers: &HashMap<Bytes, u64>,
-) -> Result<(), StoreError> {
-    let mut mailboxes = 0;
-    each(store, KeySpace::Mailboxes, report, |report, at, value| {
-        let record = MailboxRecord::decode(value.clone())
-            .ok()
-            .filter(|_| at.len() == 16);
-        let Some(record) = record else {
-            report.note(KeySpace::Mailboxes, Damage::Malformed);
+    at: &[u8],
+    record: &DeviceRecord,
+) -> Result<Option<Damage>, StoreError> {
+    let account = store.get(KeySpace::Accounts, &record.account_id)?;
+    let mailbox = store.get(KeySpace::Mailboxes, &record.mailbox_id)?;
+    let (Some(account), Some(mailbox)) = (account, mailbox) else {
+        return Ok(Some(Damage::Dangling));
+    };
+    let roster = Roster::verify(&decoded::<AccountRecord>(&account).roster);
+    let is_admitted = DeviceId::try_from(at)
+        .is_ok_and(|id| roster.is_ok_and(|roster| roster.device(id).is_some()));
+    let is_its_own = decoded::<MailboxRecord>(&mailbox).device_id == at;
+    Ok((!is_admitted || !is_its_own).then_some(Damage::Inconsistent))
+}
+
+/// A group has its keys, and its epochs from the current one downwards.
+fn is_whole(record: &GroupRecord) -> bool {
+    let epochs = &record.epochs;
+    epochs.first().map(|first| first.epoch) == Some(record.epoch)
+        && epochs.is_sorted_by(|newer, older| newer.epoch > older.epoch)
+        && epochs.iter().all(|epoch| epoch.send_key.len() == 32)
+        && record.rejoin_key.len() == 32
+}
+
+/// No mailbox holds a number that it has not reserved, and there is one for each entry.
+fn check_numbers(store: &impl Store, report: &mut Report) -> Result<(), StoreError> {
+    // Of the mailbox whose entries are being read: they are in order.
+    let mut last: Option<(Bytes, u64)> = None;
+    walk(store, KeySpace::Entries, |at, _| {
+        let Some((mailbox, sequence)) = at.split_last_chunk::<8>() else {
             return Ok(());
         };
-        let last = last_numbers.get(at).copied();
-        mailboxes += u64::from(last.is_some());
-        if last.is_some_and(|last| last >= record.reserved) {
-            report.note(KeySpace::Mailboxes, Damage::Inconsistent);
+        let now = (at.slice_ref(mailbox), u64::from_be_bytes(*sequence));
+        match last.replace(now) {
+            Some((before, number)) if before != mailbox => {
+                check_last_number(store, report, &before, number)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     })?;
-    for _ in mailboxes..last_numbers.len() as u64 {
-        report.note(KeySpace::Entries, Damage::Dangling);
+    match last {
+        Some((mailbox, number)) => check_last_number(store, report, &mailbox, number),
+        None => Ok(()),
+    }
+}
+
+fn check_last_number(
+    store: &impl Store,
+    report: &mut Report,
+    mailbox: &[u8],
+    number: u64,
+) -> Result<(), StoreError> {
+    match store.get(KeySpace::Mailboxes, mailbox) {
+        Ok(Some(value)) => {
+            // One that does not decode was noted before.
+            let record = MailboxRecord::decode(value);
+            if record.is_ok_and(|record| number >= record.reserved) {
+                report.note(KeySpace::Mailboxes, Damage::Inconsistent);
+            }
+        }
+        Ok(None) => report.note(KeySpace::Entries, Damage::Dangling),
+        // Noted before.
+        Err(StoreError::Damaged(_)) => {}
+        Err(error) => return Err(error),
     }
     Ok(())
 }
 
 /// Every post is read, and is held by as many mailboxes as it should be.
-fn check_posts(
-    store: &impl Store,
-    report: &mut Report,
-    holders: &HashMap<u64, u32>,
-) -> Result<(), StoreError> {
-    let mut found = 0;
-    for (number, entries) in holders {
-        let at = number.to_be_bytes();
-        match store.get(KeySpace::Posts, &at) {
-            Ok(Some(post)) => {
-                found += 1;
-                report.records += 1;
-                if !is_well_formed(KeySpace::Posts, &at, &post) {
-                    report.note(KeySpace::Posts, Damage::Malformed);
-                }
-            }
-            Ok(None) => report.note(KeySpace::Entries, Damage::Dangling),
-            Err(StoreError::Damaged(_)) => {
-                found += 1;
-                report.note(KeySpace::Posts, Damage::Unreadable);
-            }
-            Err(error) => return Err(error),
+fn check_posts(store: &impl Store, report: &mut Report, holders: u64) -> Result<(), StoreError> {
+    let (mut found, mut counted) = (0, 0);
+    let mut from = Some(0);
+    while let Some(least) = from {
+        let entries = count_entries(store, least)?;
+        for (number, entries) in &entries {
+            let (is_there, is_counted) = check_post(store, report, *number, *entries)?;
+            found += u64::from(is_there);
+            counted += u64::from(is_counted);
         }
-        let counted = store
-            .get(KeySpace::Holders, &at)?
-            .and_then(|value| HoldersRecord::decode(value).ok());
-        if counted.is_some_and(|counted| counted.mailboxes != *entries)
-            || (counted.is_none() && *entries > 1)
-        {
-            report.note(KeySpace::Holders, Damage::Inconsistent);
-        }
+        let is_more = entries.len() == POSTS_PER_PASS;
+        let last = entries.last_key_value().filter(|_| is_more);
+        from = last.and_then(|(last, _)| last.checked_add(1));
     }
     let posts = store.count(KeySpace::Posts)?;
-    for _ in found..posts {
-        report.note(KeySpace::Posts, Damage::Orphaned);
-    }
+    report.note_many(
+        KeySpace::Posts,
+        Damage::Orphaned,
+        posts.saturating_sub(found),
+    );
+    let orphaned = holders.saturating_sub(counted);
+    report.note_many(KeySpace::Holders, Damage::Orphaned, orphaned);
     Ok(())
+}
+
+/// How many entries name each of the first posts from `least` on.
+fn count_entries(store: &impl Store, least: u64) -> Result<BTreeMap<u64, u32>, StoreError> {
+    let mut counts = BTreeMap::new();
+    walk(store, KeySpace::Entries, |_, value| {
+        // One that does not decode was noted before.
+        if let Ok(entry) = EntryRecord::decode(value.clone())
+            && entry.post >= least
+        {
+            *counts.entry(entry.post).or_default() += 1;
+            if counts.len() > POSTS_PER_PASS {
+                counts.pop_last();
+            }
+        }
+        Ok(())
+    })?;
+    Ok(counts)
+}
+
+/// Checks one post; gives whether it is there, and whether its holders are counted.
+fn check_post(
+    store: &impl Store,
+    report: &mut Report,
+    number: u64,
+    entries: u32,
+) -> Result<(bool, bool), StoreError> {
+    let at = number.to_be_bytes();
+    let is_there = match store.get(KeySpace::Posts, &at) {
+        Ok(Some(post)) => {
+            report.records += 1;
+            if !is_well_formed(KeySpace::Posts, &at, &post) {
+                report.note(KeySpace::Posts, Damage::Malformed);
+            }
+            true
+        }
+        Ok(None) => {
+            report.note(KeySpace::Entries, Damage::Dangling);
+            false
+        }
+        Err(StoreError::Damaged(_)) => {
+            report.note(KeySpace::Posts, Damage::Unreadable);
+            true
+        }
+        Err(error) => return Err(error),
+    };
+    let holders = match store.get(KeySpace::Holders, &at) {
+        Ok(holders) => holders,
+        // Noted before.
+        Err(StoreError::Damaged(_)) => return Ok((is_there, true)),
+        Err(error) => return Err(error),
+    };
+    let counted = holders
+        .as_ref()
+        .map_or(1, |value| decoded::<HoldersRecord>(value).mailboxes);
+    if counted != entries {
+        report.note(KeySpace::Holders, Damage::Inconsistent);
+    }
+    Ok((is_there, holders.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+    use crate::store::Write;
+    use crate::store::embedded::EmbeddedStore;
+    use crate::store::memory::MemoryStore;
+
+    fn put(space: KeySpace, at: &[&[u8]], value: &impl Message) -> Write {
+        Write {
+            space,
+            key: key(at),
+            value: Some(value.encode_to_vec().into()),
+        }
+    }
+
+    /// Posts 0 to 9, which one mailbox holds.
+    fn posts() -> Vec<Write> {
+        let mut writes = Vec::new();
+        for number in 0..10u64 {
+            let entry = EntryRecord {
+                post: number,
+                ..EntryRecord::default()
+            };
+            let post = PostRecord {
+                body: vec![7; 1000].into(),
+                ..PostRecord::default()
+            };
+            let at = number.to_be_bytes();
+            writes.push(put(KeySpace::Entries, &[&[1; 16], &at], &entry));
+            writes.push(put(KeySpace::Posts, &[&at], &post));
+        }
+        writes
+    }
+
+    #[test]
+    fn a_post_that_a_disk_has_changed_is_one_finding_and_hides_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(directory.path()).unwrap();
+        store.commit(posts()).unwrap();
+        let segments = std::fs::read_dir(directory.path().join("posts")).unwrap();
+        for segment in segments {
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(segment.unwrap().path())
+                .unwrap();
+            file.write_all_at(b"x", 3_500).unwrap();
+        }
+        let report = check(&store).unwrap();
+        assert_eq!(report.damage[&(KeySpace::Posts, Damage::Unreadable)], 1);
+        // The format, the last batch, entries, and the other posts.
+        assert_eq!(report.records, 2 + 10 + 9);
+        assert_eq!(
+            report.damage.get(&(KeySpace::Posts, Damage::Orphaned)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_mailbox_beyond_its_reservation_and_one_that_is_missing_are_told() {
+        let store = MemoryStore::new();
+        let mailbox = MailboxRecord {
+            reserved: 9,
+            ..MailboxRecord::default()
+        };
+        store.commit(posts()).unwrap();
+        let report = check(&store).unwrap();
+        assert_eq!(report.damage[&(KeySpace::Entries, Damage::Dangling)], 1);
+        store
+            .commit(vec![put(KeySpace::Mailboxes, &[&[1; 16]], &mailbox)])
+            .unwrap();
+        let report = check(&store).unwrap();
+        assert_eq!(
+            report.damage[&(KeySpace::Mailboxes, Damage::Inconsistent)],
+            1
+        );
+        assert_eq!(
+            report.damage.get(&(KeySpace::Entries, Damage::Dangling)),
+            None
+        );
+    }
+
+    #[test]
+    fn an_account_that_is_not_its_rosters_is_told() {
+        let store = MemoryStore::new();
+        let account = AccountRecord::default();
+        store
+            .commit(vec![put(KeySpace::Accounts, &[&[1; 32]], &account)])
+            .unwrap();
+        let report = check(&store).unwrap();
+        assert_eq!(
+            report.damage[&(KeySpace::Accounts, Damage::Inconsistent)],
+            1
+        );
+        assert_eq!(report.damaged(), 1);
+    }
+
+    #[test]
+    fn holders_of_nothing_are_told() {
+        let store = MemoryStore::new();
+        let holders = HoldersRecord { mailboxes: 2 };
+        let at = 5u64.to_be_bytes();
+        store
+            .commit(vec![put(KeySpace::Holders, &[&at], &holders)])
+            .unwrap();
+        let report = check(&store).unwrap();
+        assert_eq!(report.damage[&(KeySpace::Holders, Damage::Orphaned)], 1);
+        assert_eq!(report.damaged(), 1);
+    }
 }
