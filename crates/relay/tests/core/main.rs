@@ -13,6 +13,7 @@
 #![allow(missing_docs)]
 
 mod accounts;
+mod checking;
 mod posting;
 mod sequences;
 mod world;

@@ -11,7 +11,9 @@ use waxwing_protocol::{
 use waxwing_relay::relay::Config;
 use waxwing_relay::store::{KeySpace, memory::Fault};
 
-use crate::world::{Members, World, code, exporter_of, fan_out_key, message, post_id, rejoin_key};
+use crate::world::{
+    Members, World, authorise_request, code, exporter_of, fan_out_key, message, post_id, rejoin_key,
+};
 
 fn bodies(posts: &[pb::Deliver]) -> Vec<&[u8]> {
     posts.iter().map(|post| post.body.as_ref()).collect()
@@ -307,7 +309,7 @@ fn messages_of_the_last_epochs_are_taken_and_older_ones_are_not() {
     let answer = world.ask(old, message(&first, post_id(200), "old"));
     assert_eq!(code(answer), ErrorCode::EpochConflict);
     let link = world.link();
-    let authorise = world.authorise_request(link, group.id, Epoch(1));
+    let authorise = authorise_request(link, group.id, Epoch(1));
     let answer = world.ask(link, authorise);
     assert_eq!(code(answer), ErrorCode::EpochConflict);
 }
@@ -318,7 +320,7 @@ fn a_permission_to_post_is_for_one_link_and_ends_when_it_is_not_used() {
     let alice = world.person("alice@a.example");
     let group = world.group(&[&alice]);
     let (link, other) = (world.link(), world.link());
-    let stolen = world.authorise_request(other, group.id, group.epoch);
+    let stolen = authorise_request(other, group.id, group.epoch);
     let answer = world.ask(link, stolen);
     assert_eq!(code(answer), ErrorCode::Unauthorised);
     let answer = world.ask(link, message(&group, post_id(1), "hello"));

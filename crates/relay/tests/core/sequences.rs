@@ -7,7 +7,7 @@ use waxwing_protocol::pb::relay_frame::Body as Answer;
 use waxwing_relay::relay::LinkId;
 use waxwing_relay::store::{KeySpace, memory::Fault};
 
-use crate::world::{Members, Person, World, message, post_id};
+use crate::world::{Members, Person, World, authorise_request, message, post_id};
 
 /// What may happen.
 #[derive(Clone, Copy, Debug)]
@@ -85,17 +85,14 @@ impl Run {
 
     fn post(&mut self, n: u64) {
         // Authorising is not what is tested: it must not force the disk.
-        let link = match self.posting {
-            Some(link) => link,
-            None => {
-                let link = self.world.link();
-                let authorise = self
-                    .world
-                    .authorise_request(link, self.group.id, self.group.epoch);
-                self.world.tell(link, authorise);
-                self.posting = Some(link);
-                link
-            }
+        let link = if let Some(link) = self.posting {
+            link
+        } else {
+            let link = self.world.link();
+            let authorise = authorise_request(link, self.group.id, self.group.epoch);
+            self.world.tell(link, authorise);
+            self.posting = Some(link);
+            link
         };
         let request = self
             .world

@@ -411,24 +411,10 @@ impl World {
         }
     }
 
-    pub(crate) fn authorise_request(&self, link: LinkId, id: GroupId, epoch: Epoch) -> Ask {
-        let exporter = exporter(link);
-        let act = PostingAct::Authorise {
-            exporter: &exporter,
-            epoch,
-        };
-        Ask::AuthorisePosting(pb::AuthorisePosting {
-            group_id: id.to_bytes(),
-            epoch: epoch.0,
-            fan_out_key: Bytes::copy_from_slice(fan_out_key(epoch).as_bytes()),
-            signature: Bytes::copy_from_slice(&send_key(epoch).sign(id, act)),
-        })
-    }
-
     /// A link that may post to the group; the disk is written.
     pub(crate) fn posting_link(&mut self, group: &Members) -> LinkId {
         let link = self.link();
-        let authorise = self.authorise_request(link, group.id, group.epoch);
+        let authorise = authorise_request(link, group.id, group.epoch);
         let answer = self.ask_durably(link, authorise);
         assert!(matches!(answer, Answer::PostingAuthorised(_)), "{answer:?}");
         link
@@ -453,6 +439,21 @@ impl World {
             welcome: Bytes::from_static(welcome),
         })
     }
+}
+
+/// What asks for the permission to post, on one link.
+pub(crate) fn authorise_request(link: LinkId, id: GroupId, epoch: Epoch) -> Ask {
+    let exporter = exporter(link);
+    let act = PostingAct::Authorise {
+        exporter: &exporter,
+        epoch,
+    };
+    Ask::AuthorisePosting(pb::AuthorisePosting {
+        group_id: id.to_bytes(),
+        epoch: epoch.0,
+        fan_out_key: Bytes::copy_from_slice(fan_out_key(epoch).as_bytes()),
+        signature: Bytes::copy_from_slice(&send_key(epoch).sign(id, act)),
+    })
 }
 
 /// A message.
