@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use tokio::task::JoinSet;
@@ -27,6 +27,9 @@ const WINDOW: usize = 64;
 
 /// How often storing and draining is repeated.
 const RUNS: usize = 3;
+
+/// For the next post to be handed over.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// For what the store still writes after its last answer.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -167,7 +170,10 @@ async fn drain(person: Person, link: Link, count: usize) -> Result<Person> {
     let mut taken = 0;
     while taken < count {
         let mut newest = 0;
-        let mut next = Some(receiver.next().await);
+        let first = tokio::time::timeout(PATIENCE, receiver.next()).await;
+        let first =
+            first.with_context(|| format!("{taken} of {count} posts came, then nothing"))?;
+        let mut next = Some(first);
         while let Some(frame) = next {
             if let Some(relay_frame::Body::Deliver(deliver)) = frame?.body {
                 newest = deliver.sequence;

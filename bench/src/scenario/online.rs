@@ -62,7 +62,7 @@ pub async fn run(
         sending: AtomicBool::new(false),
         posted: AtomicU64::new(0),
         delivered: AtomicU64::new(0),
-        latency: Mutex::new(Histogram::new(3)?),
+        latency: Mutex::new(Histogram::new_with_bounds(1, 60_000_000, 3)?),
     });
     let step = progress.step("opening the links that post");
     let mut receivers = JoinSet::new();

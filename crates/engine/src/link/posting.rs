@@ -159,17 +159,25 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
 }
 
 /// Encrypts a message, if it is not, and posts it.
-fn post(turn: &mut Turn<'_>, group: &Group, one: Outgoing) -> Result<(), Fault> {
+fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fault> {
     let job = Job::Message {
         group: group.id,
         row: one.row,
     };
-    let sealed = match one.sealed {
-        Some(sealed) => sealed,
-        None => match seal(turn, group, &one)? {
-            Some(sealed) => sealed,
-            None => return Ok(()),
-        },
+    // What was encrypted in an epoch that this link may not post in (before a rekey and a
+    // crash, say) is encrypted again: under the same post id, so that the relay takes it
+    // once.
+    let now = turn.now;
+    let kept = one
+        .sealed
+        .take()
+        .filter(|kept| turn.live.links.is_authorised(now, group.id, kept.epoch));
+    let sealed = match kept {
+        Some(kept) => Some(kept),
+        None => seal(turn, group, &one)?,
+    };
+    let Some(sealed) = sealed else {
+        return Ok(());
     };
     let request = PostRequest {
         group_id: group.id.to_bytes(),

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -285,11 +285,15 @@ impl Segments {
         }
     }
 
-    /// Bytes in files, and bytes of posts.
+    /// Bytes that the files take (what was erased takes none), and bytes of posts.
     pub(super) fn usage(&self) -> (u64, u64) {
         let segments = self.by_number.values();
         segments.fold((0, 0), |(files, live), segment| {
-            (files + segment.length, live + segment.live_bytes)
+            let taken = segment.file.metadata().map(|file| file.blocks() * 512);
+            (
+                files + taken.unwrap_or(segment.length),
+                live + segment.live_bytes,
+            )
         })
     }
 

@@ -110,6 +110,7 @@ fn what_was_deleted_is_in_no_file() {
     store.erase_now().unwrap();
     assert!(canaries(directory.path()).is_empty());
     assert_eq!(store.usage().live_post_bytes, 0);
+    assert_eq!(store.segments.lock().usage(), (0, 0));
 }
 
 #[test]
