@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
@@ -159,8 +159,13 @@ impl Needles {
                 .display()
                 .to_string();
             self.in_bytes(name.as_bytes(), &name, &mut findings);
-            let length = fs::metadata(&path)?.len();
-            self.in_range(&mut File::open(&path)?, 0, length, &name, &mut findings);
+            // A relay that goes on may remove a file while others are looked through.
+            let mut file = match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            let length = file.metadata()?.len();
+            self.in_range(&mut file, 0, length, &name, &mut findings);
         }
         Ok(findings)
     }

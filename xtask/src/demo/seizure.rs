@@ -104,26 +104,13 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     wait_until_heard(&mut bob, &stage.alice.address, first.last())?;
     step.done("");
 
-    let step = progress.step("what private keys do the clients have?");
-    let keys = private_keys(stage)?;
+    let step = progress.step("can the search find anything? In Bob's own memory");
     let mut builder = NeedlesBuilder::default();
     for (number, canary) in canaries.iter().enumerate() {
         builder.secret(&Secret::Canary(number), canary.as_bytes());
     }
-    for person in [&stage.alice, &stage.bob] {
-        builder.whole(
-            &Secret::Address(person.address.clone()),
-            person.address.as_bytes(),
-        );
-    }
-    for (name, key) in &keys {
-        builder.secret(&Secret::Key(name.clone()), key);
-    }
-    let needles = builder.build()?;
-    step.done(&format!("{} to search for", keys.len()));
-
-    let step = progress.step("can the search find anything? In Bob's own memory");
-    let control = needles
+    let control = builder
+        .build()?
         .in_memory(bob.pid())
         .map(|found| found.distinct(|secret| matches!(secret, Secret::Canary(_))))
         .map_err(|error| format!("{error:#}"));
@@ -138,7 +125,14 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
         step.say(&format!("{sent} sent"));
     })?;
     wait_until_accepted(&mut alice)?;
+    alice.stop()?;
     step.done("all acknowledged by the relay");
+
+    // Only while their programs rest can the people's own stores be opened.
+    let step = progress.step("what private keys do the clients have?");
+    let keys = private_keys(stage)?;
+    let needles = needles(stage, &canaries, &keys)?;
+    step.done(&format!("{} to search for", keys.len()));
 
     let step = progress.step("seizing the relay: disk, logs, memory");
     let pid = stage.relay()?.pid();
@@ -154,6 +148,7 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     step.done("searched");
 
     let step = progress.step("Bob comes back");
+    let alice = Rpc::start(&stage.programs.waxwing, &stage.alice.home)?;
     let mut bob = Rpc::start(&stage.programs.waxwing, &stage.bob.home)?;
     wait_until_heard(&mut bob, &stage.alice.address, rest.last())?;
     let acknowledged = Instant::now();
@@ -248,6 +243,22 @@ impl Seizure {
             bail!("{}", wrong.join("\n"))
         }
     }
+}
+
+/// Everything that must not be found.
+fn needles(stage: &Stage, canaries: &[String], keys: &[(String, Vec<u8>)]) -> Result<Needles> {
+    let mut builder = NeedlesBuilder::default();
+    for (number, canary) in canaries.iter().enumerate() {
+        builder.secret(&Secret::Canary(number), canary.as_bytes());
+    }
+    for person in [&stage.alice, &stage.bob] {
+        let address = &person.address;
+        builder.whole(&Secret::Address(address.clone()), address.as_bytes());
+    }
+    for (name, key) in keys {
+        builder.secret(&Secret::Key(name.clone()), key);
+    }
+    builder.build()
 }
 
 /// Random texts: 120 bits each, of letters and digits that a compressor cannot shorten
