@@ -1,5 +1,14 @@
 //! Cuts, crashes, lost and doubled deliveries, stores that were set back.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails loudly where it stands"
+)]
+
 use rand::RngExt as _;
 use waxwing_engine::api::{Entry, EventKind, MessageState, Notice};
 use waxwing_protocol::{pb::PostKind, time::Span};

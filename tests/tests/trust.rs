@@ -1,5 +1,15 @@
 //! Who is who, with relays and people that are not honest.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::format_push_string,
+    reason = "a test fails loudly where it stands"
+)]
+
 use waxwing_engine::api::{
     Account, Entry, EventKind, MessageState, Notice, Register, RegistrationStage, Request,
     Response, SubmitCode,

@@ -1,5 +1,14 @@
 //! Two people and an honest relay: the one that people run, and the reference.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails loudly where it stands"
+)]
+
 use waxwing_engine::api::{MarkRead, MessageState, Notice, Request};
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::{PersonId, RealRelay, ReferenceRelay, RelayPort, World, WorldOptions};
