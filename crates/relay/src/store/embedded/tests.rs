@@ -364,12 +364,13 @@ fn a_changed_byte_is_never_read_as_something_else() {
             Ok(())
         })
         .unwrap();
-    write(20);
+    write(40);
     let expected = contents(&store).unwrap();
     drop(store);
-    let (mut refused, mut unharmed) = (0, 0);
+    let mut refused = 0;
     for (index, file) in files(sound.path()).into_iter().enumerate() {
         let name = file.strip_prefix(sound.path()).unwrap();
+        let is_of_posts = name.starts_with("posts");
         let mut tenths = vec![1, 3, 5, 7, 9];
         if name.components().count() > 2 {
             // One of a key space: there are many alike.
@@ -389,17 +390,17 @@ fn a_changed_byte_is_never_read_as_something_else() {
             let read = EmbeddedStore::open(damaged.path()).and_then(|store| contents(&store));
             match read {
                 Ok(read) => {
+                    let name = name.display();
                     assert!(
                         read == expected,
-                        "{} at {at} was read as something else",
-                        name.display()
+                        "{name} at {at} was read as something else"
                     );
-                    unharmed += 1;
+                    assert!(!is_of_posts, "a post changed at {at} was not noticed");
                 }
                 Err(_) => refused += 1,
             }
         }
     }
-    // What is only there for speed may change without harm.
-    assert!(refused > unharmed, "{refused} refused, {unharmed} unharmed");
+    // What the store no longer uses may change without harm.
+    assert!(refused > 20, "{refused} refused");
 }
