@@ -116,11 +116,9 @@ pub(crate) fn accepted(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
     let epoch = merged?;
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
     posting::epoch_began(turn, group.id, epoch);
-    // The link that posted the commit may post in the new epoch.
-    if turn.live.links.posting.ready().is_some() {
-        let now = turn.now;
-        turn.live.links.authorise(now, group.id, epoch);
-    }
+    // Whether this link may post in the new epoch is not known: the relay answers a commit
+    // that is posted again after a crash as it did the first time, on another link. So it
+    // is asked for.
     turn.live.due_conversations.extend(group.conversation);
     Ok(())
 }
