@@ -38,10 +38,18 @@ fn array<const N: usize>(value: &Value) -> [u8; N] {
 #[test]
 fn what_was_frozen_is_made_the_same_today() {
     for (name, bytes) in frozen::files() {
-        assert!(
-            read(&name) == bytes,
-            "{name} is encoded differently than it was"
-        );
+        let frozen = read(&name);
+        // The order of a JSON object's names depends on how the workspace is built.
+        let same = if Path::new(&name)
+            .extension()
+            .is_some_and(|ext| ext == "json")
+        {
+            serde_json::from_slice::<Value>(&frozen).unwrap()
+                == serde_json::from_slice::<Value>(&bytes).unwrap()
+        } else {
+            frozen == bytes
+        };
+        assert!(same, "{name} is encoded differently than it was");
     }
 }
 
