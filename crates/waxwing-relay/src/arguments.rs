@@ -104,7 +104,7 @@ pub(crate) struct Choices {
     #[arg(long, value_name = "DIR")]
     pub(crate) mail_dir: Option<PathBuf>,
 
-    /// Who mails come from [default: Waxwing <waxwing@HOST>].
+    /// Who mails come from (by default `Waxwing <waxwing@HOST>`).
     #[arg(long, value_name = "MAILBOX")]
     pub(crate) mail_from: Option<String>,
 
