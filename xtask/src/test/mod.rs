@@ -134,8 +134,17 @@ impl Test {
     fn documentation(&mut self) -> Result<()> {
         let mut command = cargo();
         command
-            .args(["doc", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings");
+            .args([
+                "doc",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+            ])
+            // Private items are documented too, so links to them lead somewhere.
+            .env(
+                "RUSTDOCFLAGS",
+                "-D warnings -A rustdoc::private-intra-doc-links",
+            );
         self.step("documentation", &mut command, one)
     }
 

@@ -1,6 +1,6 @@
 //! A link: one WebSocket over TLS 1.3 to a relay, and keeping it open.
 //!
-//! [`connect`] opens one; [`keep_open`] opens it again and again.
+//! [`connect`] opens one; [`keep_open()`] opens it again and again.
 //!
 //! **Elsewhere.** What is said on a link, and whether it should be open, is the
 //! engine's; which link an event belongs to is [`crate::driver`]'s.

@@ -1,6 +1,6 @@
 //! Opening one link: TCP, TLS, WebSocket.
 //!
-//! **Elsewhere.** Trying again: [`super::keep_open`].
+//! **Elsewhere.** Trying again: [`super::keep_open()`].
 //!
 //! **Always.** A [`Link`] is a TLS 1.3 connection with the relay that was meant, whose
 //! exporter is known.

@@ -1,6 +1,6 @@
 //! What messages say: MIMI content (draft-ietf-mimi-content-08), in CBOR.
 //!
-//! [`decode`] reads what another device sent, [`Content::encode`] writes; what a
+//! [`decode()`] reads what another device sent, [`Content::encode`] writes; what a
 //! person sees of it is [`Content::shown`].
 //!
 //! **Elsewhere**: the envelope around it (counter, padding): `waxwing_protocol`.

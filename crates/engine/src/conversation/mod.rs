@@ -21,7 +21,7 @@
 //! whichever group is right at that moment.
 //!
 //! **Elsewhere**: making and changing MLS groups is [`crate::mls`]; who may be in one
-//! is [`crate::trust`]; driving the states is [`start`], [`commits`] and [`rejoin`].
+//! is [`crate::trust`]; driving the states is [`mod@start`], [`commits`] and [`rejoin`].
 //!
 //! **Always**: a conversation has at most one account on the other side at a time; a
 //! new account under its verified address is a marked event in its history.

@@ -2,7 +2,7 @@
 //! look-up, or has to be rejoined; or a commit before them has not come.
 //!
 //! **Always**: a group holds at most [`PER_GROUP`] posts, all groups [`IN_ALL`], and
-//! groups that are not known at all [`STRANGERS`]. What is too much is dropped: its
+//! groups that are not known at all (a bounded number). What is too much is dropped: its
 //! counter leaves a hole, and it is asked for.
 
 use rusqlite::{Row, Transaction};
