@@ -50,10 +50,11 @@ pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
     let choices = configuration::join(serve.settings, serve.config.as_deref())?;
     let settings = configuration::settle(&choices)?;
     logs::start(choices.log_format.unwrap_or_default());
-    logs::exit_on_panic();
     let data = DataDir::open_or_create(&serve.data)?;
     let identity = Identity::open_or_create(&data)?;
+    // The store turns a panic over a damaged file into advice; from then on none is expected.
     let store = Arc::new(EmbeddedStore::open(&data.path().join(STORE))?);
+    logs::exit_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("waxwing-relay")
