@@ -228,18 +228,39 @@ impl<R: RelayPort> World<R> {
 
     /// Somebody's history with somebody else; empty where there is none.
     pub fn history(&mut self, of: PersonId, with: PersonId) -> Vec<Entry> {
-        let history = History {
-            of: self.people[with.0].address.clone(),
-            limit: None,
-            before: None,
-            search: None,
-        };
-        match self.command(of, Request::History(history)) {
-            Ok(Response::History { entries, .. }) => entries,
-            Ok(other) => panic!("{other:?}"),
-            Err(refused) if refused.problem.code() == "conversation_unknown" => Vec::new(),
-            Err(refused) => panic!("{refused}"),
+        let address = self.people[with.0].address.clone();
+        let mut pages = Vec::new();
+        let mut before = None;
+        loop {
+            let history = History {
+                of: address.clone(),
+                limit: None,
+                before,
+                search: None,
+            };
+            let (mut page, more) = match self.command(of, Request::History(history)) {
+                Ok(Response::History { entries, more }) => (entries, more),
+                Ok(other) => panic!("{other:?}"),
+                Err(refused) if refused.problem.code() == "conversation_unknown" => break,
+                Err(refused) => panic!("{refused}"),
+            };
+            let first = page.iter().position(|entry| matches!(entry, Entry::Message(_)));
+            match first {
+                // What stands before the first message comes again, on the older page.
+                Some(first) if more => {
+                    page.drain(..first);
+                    if let Some(Entry::Message(message)) = page.first() {
+                        before = Some(message.id);
+                    }
+                    pages.push(page);
+                }
+                _ => {
+                    pages.push(page);
+                    break;
+                }
+            }
         }
+        pages.into_iter().rev().flatten().collect()
     }
 
     /// The messages of somebody's history with somebody else.
