@@ -136,6 +136,9 @@ pub async fn run(
 /// Posts `count` messages; each is on disk when its answer has come.
 async fn store(pair: Pair, link: Link, count: usize, bytes: usize, seed: u64) -> Result<Pair> {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    // People draw their keys and their welcome's id from streams 0: a message with such an
+    // id would be one that the relay has taken before.
+    rng.set_stream(1);
     let (mut sender, mut receiver) = link.split();
     let text = body(&mut rng, bytes);
     let (mut sent, mut kept) = (0, 0);
@@ -168,26 +171,28 @@ async fn store(pair: Pair, link: Link, count: usize, bytes: usize, seed: u64) ->
 async fn drain(person: Person, link: Link, count: usize) -> Result<Person> {
     let (mut sender, mut receiver) = link.split();
     let mut taken = 0;
+    let mut newest = 0;
     while taken < count {
-        let mut newest = 0;
         let first = tokio::time::timeout(PATIENCE, receiver.next()).await;
-        let first =
-            first.with_context(|| format!("{taken} of {count} posts came, then nothing"))?;
+        let first = first.with_context(|| {
+            format!("{taken} of {count} posts came, the last numbered {newest}, then nothing")
+        })?;
         let mut next = Some(first);
         while let Some(frame) = next {
             if let Some(relay_frame::Body::Deliver(deliver)) = frame?.body {
+                if newest > 0 && deliver.sequence != newest + 1 {
+                    bail!("number {} came behind {newest}", deliver.sequence);
+                }
                 newest = deliver.sequence;
                 taken += 1;
             }
             next = receiver.next_ready();
         }
-        if newest > 0 {
-            let acknowledge = pb::Acknowledge { sequence: newest };
-            sender
-                .feed(0, client_frame::Body::Acknowledge(acknowledge))
-                .await?;
-            sender.flush().await?;
-        }
+        let acknowledge = pb::Acknowledge { sequence: newest };
+        sender
+            .feed(0, client_frame::Body::Acknowledge(acknowledge))
+            .await?;
+        sender.flush().await?;
     }
     // Acknowledgements are not answered; an answer to this one comes after them.
     sender
