@@ -45,6 +45,8 @@ struct Pending {
     code: String,
     tries_left: u32,
     expires_at: Time,
+    /// Kept until it expires even so: the disk may yet refuse what it led to.
+    finished: bool,
 }
 
 impl Registrations {
@@ -55,6 +57,13 @@ impl Registrations {
             by_source: Buckets::new(config.codes_per_source, 100_000),
             most: config.pending_registrations,
         }
+    }
+
+    /// Whether as many as may be wait for their code. Only those are counted: whoever
+    /// entered theirs takes nobody's place.
+    fn is_full(&self) -> bool {
+        self.pending.len() >= self.most
+            && self.pending.values().filter(|one| !one.finished).count() >= self.most
     }
 
     pub(crate) fn sweep(&mut self, now: Time) {
@@ -92,7 +101,7 @@ impl<S: Store> Relay<S> {
             .by_address
             .take(now, address.canonical().to_owned())
             .map_err(Refused::rate_limited)?;
-        if registrations.pending.len() >= registrations.most {
+        if registrations.is_full() {
             return Err(Refused::rate_limited(limits::CODE_LIFETIME));
         }
         let id = RegistrationId::random(rng);
@@ -104,6 +113,7 @@ impl<S: Store> Relay<S> {
             code: code.clone(),
             tries_left: limits::CODE_TRIES,
             expires_at,
+            finished: false,
         };
         registrations.pending.insert(id, pending);
         self.counts.codes += 1;
@@ -176,7 +186,9 @@ impl<S: Store> Relay<S> {
         };
         self.view
             .put(KeySpace::Registrations, key(&[id.as_bytes()]), &record);
-        // The code stays good until it expires: the disk may yet refuse this.
+        if let Some(pending) = self.registrations.pending.get_mut(&id) {
+            pending.finished = true;
+        }
         self.counts.registrations += 1;
         Ok(Reply::Durable(Answer::Registered(pb::Registered {
             mailbox_id: mailbox.to_bytes(),

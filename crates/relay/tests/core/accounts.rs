@@ -7,7 +7,7 @@ use waxwing_protocol::{
     pb::{self, ErrorCode, client_frame::Body as Ask, relay_frame::Body as Answer},
     time::Span,
 };
-use waxwing_relay::store::memory::Fault;
+use waxwing_relay::{relay::Config, store::memory::Fault};
 
 use crate::world::{World, code};
 
@@ -124,6 +124,35 @@ fn codes_are_rate_limited_for_an_address() {
     assert_eq!(error.code(), ErrorCode::RateLimited);
     assert!(error.retry_after_ms > 0);
     assert_eq!(sent, world.config.codes_per_address.burst);
+}
+
+#[test]
+fn who_waits_for_a_code_is_bounded_and_who_is_registered_takes_no_place() {
+    let mut world = World::with(Config {
+        pending_registrations: 2,
+        ..Config::default()
+    });
+    for n in 0..5 {
+        world.person(&format!("registered{n}@example.org"));
+    }
+    let link = world.link();
+    for n in 0..2 {
+        let waiting = world.stranger(&format!("waiting{n}@example.org"));
+        world.start_registration(link, &waiting);
+    }
+    let one_more = world.stranger("more@example.org");
+    let start = Ask::StartRegistration(pb::StartRegistration {
+        address: one_more.address.clone(),
+        device_id: one_more.device().to_bytes(),
+    });
+    let refused = world.ask(link, start.clone());
+    assert_eq!(code(refused), ErrorCode::RateLimited);
+    world.wait(limits::CODE_LIFETIME);
+    let link = world.link();
+    assert!(matches!(
+        world.ask(link, start),
+        Some(Answer::RegistrationStarted(_))
+    ));
 }
 
 #[test]
