@@ -84,7 +84,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
                 if room < wanted {
                     eprintln!("  only {open_files} files may be open here, so {room} links");
                 }
-                idle::run(&world, wanted.min(room), progress).await?
+                idle::run(&mut world, wanted.min(room), progress).await?
             }
             Scenario::Online => Box::pin(online::run(&world, 1_000 / part, 256, progress)).await?,
             Scenario::Offline => {

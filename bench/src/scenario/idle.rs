@@ -1,37 +1,56 @@
 //! What a link costs that does nothing: ten thousand devices, logged in.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use xtask::progress::Progress;
 
 use super::World;
 use crate::report::{Line, rounded};
 
-/// Opens and logs in `connections` links and compares the relay's memory.
-pub async fn run(world: &World, connections: usize, progress: Progress) -> Result<Line> {
-    // What the relay needs once, whatever comes, is not counted to the links.
+/// Links that are opened and closed beforehand.
+const WARM: usize = 200;
+
+/// For what the relay does after the last request.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Registers `connections` people, starts the relay again (so that what it holds of
+/// registrations, in its store's buffers above all, is not counted to the links), opens
+/// and logs in a link for each, and compares the relay's memory.
+pub async fn run(world: &mut World, connections: usize, progress: Progress) -> Result<Line> {
+    let step = progress.step(&format!("registering {connections} people"));
+    let mut people = Vec::with_capacity(connections);
+    for (person, _) in world.people(connections, &step).await? {
+        people.push(person);
+    }
+    step.done("");
+    world.kill()?;
+    world.restart()?;
+
+    // What the relay needs once, whatever comes, is not counted to the links either.
     let step = progress.step("warming up");
-    let warm = world.people(200.min(connections), &step).await?;
+    let mut warm = Vec::new();
+    for person in people.iter_mut().take(WARM) {
+        warm.push(person.mailbox_link(&world.target).await?);
+    }
     drop(warm);
     step.done("");
     let process = world.process()?;
-    let settle = std::time::Duration::from_secs(2);
-    tokio::time::sleep(settle).await;
+    tokio::time::sleep(SETTLE).await;
     let before = process.resident_kib()?;
 
     let step = progress.step(&format!("opening {connections} links"));
-    let people = world.people(connections, &step).await?;
     let mut open = Vec::with_capacity(connections);
-    for (mut person, mut link) in people {
-        person.log_in(&mut link).await?;
+    for person in &mut people {
+        open.push(person.mailbox_link(&world.target).await?);
         step.say(&format!("{} of {connections} logged in", open.len()));
-        open.push(link);
     }
-    tokio::time::sleep(settle).await;
+    tokio::time::sleep(SETTLE).await;
     step.done("");
 
     let after = process.resident_kib()?;
     let cpu = process.cpu()?;
-    let watched = std::time::Duration::from_secs(5);
+    let watched = Duration::from_secs(5);
     tokio::time::sleep(watched).await;
     let idle_cpu = process.cpu()?.saturating_sub(cpu);
     let each = (after.saturating_sub(before)) as f64 / open.len() as f64;
@@ -48,6 +67,6 @@ pub async fn run(world: &World, connections: usize, progress: Progress) -> Resul
         ))
 }
 
-fn percent(part: std::time::Duration, whole: std::time::Duration) -> f64 {
+fn percent(part: Duration, whole: Duration) -> f64 {
     part.as_secs_f64() / whole.as_secs_f64() * 100.0
 }
