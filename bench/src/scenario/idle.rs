@@ -8,9 +8,6 @@ use xtask::progress::Progress;
 use super::World;
 use crate::report::{Line, rounded};
 
-/// Links that are opened and closed beforehand.
-const WARM: usize = 200;
-
 /// For what the relay does after the last request.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -27,13 +24,13 @@ pub async fn run(world: &mut World, connections: usize, progress: Progress) -> R
     world.kill()?;
     world.restart()?;
 
-    // What the relay needs once, whatever comes, is not counted to the links either.
-    let step = progress.step("warming up");
-    let mut warm = Vec::new();
-    for person in people.iter_mut().take(WARM) {
-        warm.push(person.mailbox_link(&world.target).await?);
+    // What the relay needs once, whatever comes, is not counted to the links either: the
+    // store's cache, which is bounded, is filled by everyone's having been there.
+    let step = progress.step("everyone is there once");
+    for (at, person) in people.iter_mut().enumerate() {
+        drop(person.mailbox_link(&world.target).await?);
+        step.say(&format!("{} of {connections}", at + 1));
     }
-    drop(warm);
     step.done("");
     let process = world.process()?;
     tokio::time::sleep(SETTLE).await;
