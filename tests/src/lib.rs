@@ -63,7 +63,7 @@ pub trait RelayPort {
     /// What it does, until there is nothing.
     fn poll_effect(&mut self) -> Option<RelayEffect>;
     /// When it wants to be woken next, if at all.
-    fn wakes_at(&self) -> Option<Time> {
+    fn wakes_at(&mut self) -> Option<Time> {
         None
     }
     /// That time has come.

@@ -65,7 +65,7 @@ impl RealRelay {
 
     fn begin_commit(&mut self) {
         if self.committing.is_none()
-            && let Some(batch) = self.relay.take_batch()
+            && let Some(batch) = self.relay.take_batch(self.now)
         {
             self.committing = Some((self.now.after(COMMIT), batch));
         }
@@ -104,8 +104,11 @@ impl RelayPort for RealRelay {
         effect
     }
 
-    fn wakes_at(&self) -> Option<Time> {
-        self.committing.as_ref().map(|(at, _)| *at)
+    fn wakes_at(&mut self) -> Option<Time> {
+        match &self.committing {
+            Some((at, _)) => Some(*at),
+            None => self.relay.next_write(),
+        }
     }
 
     fn woken(&mut self, now: Time) {
@@ -116,6 +119,7 @@ impl RelayPort for RealRelay {
                 Err(_) => self.relay.batch_failed(),
             }
         }
+        self.begin_commit();
     }
 
     fn tick(&mut self, now: Time) {

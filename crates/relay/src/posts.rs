@@ -3,10 +3,19 @@
 //! **Elsewhere**: where they go is [`crate::group`]'s, how they reach devices
 //! [`crate::mailbox`]'s.
 //!
+//! A post that is on its way to the links of all its recipients is left out of batches for
+//! [`MAY_WAIT`]: most are acknowledged by then, and never touch the disk. Its sender is
+//! answered no earlier for that: when all have it, or when it is written. Whatever else is
+//! taken goes into the next batch.
+//!
 //! **Always**: a post's body is held once, however many mailboxes it waits in. A post
-//! that every recipient has acknowledged before a batch took it is never written.
+//! that every recipient has acknowledged before a batch took it is never written. What
+//! waits in one mailbox is written in the order of its numbers.
 
-use std::{collections::HashMap, collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -14,7 +23,7 @@ use smallvec::SmallVec;
 use waxwing_protocol::{
     ids::{GroupId, MailboxId, PostId},
     pb::{self, relay_frame::Body as Answer},
-    time::Time,
+    time::{Span, Time},
 };
 
 use crate::{
@@ -29,6 +38,10 @@ use crate::{
 const RECENT: usize = 1 << 16;
 /// Post ids are kept on disk by day: today's, and those of so many days before.
 pub(crate) const POST_ID_DAYS: u64 = 2;
+
+/// For so long a post that is being delivered everywhere is not written. Longer than most
+/// devices take to acknowledge, and shorter than its sender would notice, if one does not.
+pub(crate) const MAY_WAIT: Span = Span(100);
 
 /// Who was answered, and what.
 #[derive(Clone, Copy)]
@@ -81,6 +94,20 @@ struct Pending {
     writing: bool,
     /// Whether it may be answered before it is written.
     shortcut: bool,
+    /// From then on it goes into the next batch.
+    write_at: Time,
+}
+
+/// What may happen to a post before it is on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum May {
+    /// Its sender may be answered when every recipient has it, and it may wait for that:
+    /// it is on its way to all of them.
+    Wait,
+    /// Its sender may be answered when every recipient has it.
+    BeAnswered,
+    /// Nothing.
+    Neither,
 }
 
 /// A post of a batch.
@@ -152,7 +179,10 @@ pub(crate) fn post_id_key(at: Time, group: GroupId, post: PostId) -> crate::stor
 pub(crate) struct Posts {
     next: u64,
     pending: HashMap<u64, Pending>,
+    /// In the order of their numbers; some may be pending no more.
     unwritten: VecDeque<u64>,
+    /// Whether one of those goes into the next batch, whenever that is.
+    urgent: bool,
     writing: Vec<u64>,
     pub(crate) bytes: usize,
     recent: HashMap<(GroupId, PostId), (u64, pb::Posted)>,
@@ -177,6 +207,7 @@ impl Posts {
             next: last.map_or(1, |last| last.saturating_add(1)),
             pending: HashMap::new(),
             unwritten: VecDeque::new(),
+            urgent: false,
             writing: Vec::new(),
             bytes: 0,
             recent: HashMap::new(),
@@ -197,7 +228,7 @@ impl Posts {
         holders: Holders,
         asked: Option<Asked>,
         answer: pb::Posted,
-        shortcut: bool,
+        may: May,
     ) {
         let number = post.number;
         self.bytes += post.body.len();
@@ -212,6 +243,13 @@ impl Posts {
             }
         }
         let asked = asked.into_iter().collect();
+        let write_at = match may {
+            May::Wait => post.received_at.after(MAY_WAIT),
+            May::BeAnswered | May::Neither => {
+                self.urgent = true;
+                post.received_at
+            }
+        };
         self.unwritten.push_back(number);
         self.pending.insert(
             number,
@@ -223,7 +261,8 @@ impl Posts {
                 asked,
                 answer,
                 writing: false,
-                shortcut,
+                shortcut: may != May::Neither,
+                write_at,
             },
         );
     }
@@ -248,13 +287,53 @@ impl Posts {
         }
     }
 
-    pub(crate) fn has_unwritten(&self) -> bool {
-        !self.unwritten.is_empty()
+    /// When the next batch with posts is due; the past, where it is at once.
+    pub(crate) fn next_write(&mut self) -> Option<Time> {
+        while let Some(number) = self.unwritten.front() {
+            match self.pending.get(number) {
+                _ if self.urgent => return Some(Time(0)),
+                Some(pending) => return Some(pending.write_at),
+                None => self.unwritten.pop_front(),
+            };
+        }
+        None
     }
 
-    pub(crate) fn begin_batch(&mut self) -> Vec<Unwritten> {
-        let mut batch = Vec::with_capacity(self.unwritten.len());
-        for number in std::mem::take(&mut self.unwritten) {
+    /// Takes what is due, and whatever has to be on disk before it.
+    pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<Unwritten> {
+        let pending = &self.pending;
+        self.unwritten.retain(|number| pending.contains_key(number));
+        let is_due = |number: &u64| {
+            pending
+                .get(number)
+                .is_some_and(|pending| pending.write_at <= now)
+        };
+        let all_due = self.unwritten.iter().take_while(|&number| is_due(number));
+        let mut taken: Vec<u64> = Vec::with_capacity(self.unwritten.len());
+        taken.extend(all_due);
+        let rest = self.unwritten.split_off(taken.len());
+        let in_front = taken.len();
+        // From the newest to the oldest: a post that may wait may not where a newer one in
+        // one of its mailboxes does not.
+        let mut mailboxes = HashSet::new();
+        let mut waiting = VecDeque::new();
+        for number in rest.into_iter().rev() {
+            let holders = pending.get(&number).map(|pending| &pending.holders);
+            let mut holders = holders.into_iter().flatten();
+            if is_due(&number) || holders.clone().any(|(id, _)| mailboxes.contains(id)) {
+                mailboxes.extend(holders.by_ref().map(|(id, _)| *id));
+                taken.push(number);
+            } else {
+                waiting.push_front(number);
+            }
+        }
+        if let Some(newer) = taken.get_mut(in_front..) {
+            newer.reverse();
+        }
+        self.unwritten = waiting;
+        self.urgent = false;
+        let mut batch = Vec::with_capacity(taken.len());
+        for number in taken {
             if let Some(pending) = self.pending.get_mut(&number) {
                 pending.writing = true;
                 pending.written_for = pending.holders.len();
@@ -271,6 +350,7 @@ impl Posts {
     /// Forgets every pending post; gives who waited for an answer.
     pub(crate) fn forget(&mut self) -> Vec<(LinkId, u32)> {
         self.unwritten.clear();
+        self.urgent = false;
         self.writing.clear();
         self.bytes = 0;
         let mut waiting = Vec::new();

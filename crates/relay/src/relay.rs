@@ -421,21 +421,25 @@ impl<S: Store> Relay<S> {
         self.effects.pop_front()
     }
 
-    /// Whether [`take_batch`](Self::take_batch) would give one.
-    pub fn wants_write(&self) -> bool {
-        self.writing.is_none()
-            && (self.view.has_gathered()
-                || !self.gathering.is_empty()
-                || self.posts.has_unwritten())
+    /// When [`take_batch`](Self::take_batch) is to be called next: the past, where it is at
+    /// once. `None` while a batch is being written, or when there is nothing.
+    pub fn next_write(&mut self) -> Option<Time> {
+        if self.writing.is_some() {
+            None
+        } else if self.view.has_gathered() || !self.gathering.is_empty() {
+            Some(Time(0))
+        } else {
+            self.posts.next_write()
+        }
     }
 
-    /// Takes all that is pending, to be committed off the lock. `None` while another batch
-    /// is being written, or when there is nothing.
-    pub fn take_batch(&mut self) -> Option<Batch> {
-        if !self.wants_write() {
+    /// Takes all that is to be written by now, to be committed off the lock. `None` while
+    /// another batch is being written, or when there is nothing.
+    pub fn take_batch(&mut self, now: Time) -> Option<Batch> {
+        if self.next_write().is_none_or(|at| at > now) {
             return None;
         }
-        let posts = self.posts.begin_batch();
+        let posts = self.posts.begin_batch(now);
         let writes = self.view.begin();
         self.reservations.writing = std::mem::take(&mut self.reservations.gathering);
         self.writing = Some(std::mem::take(&mut self.gathering));

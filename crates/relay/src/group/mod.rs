@@ -22,7 +22,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    posts::{Asked, Post, Repeated},
+    posts::{Asked, May, Post, Repeated},
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
@@ -261,10 +261,21 @@ impl<S: Store> Relay<S> {
             group_sequence,
             epoch: epoch.0,
         };
-        self.posts.add(post, holders, asked, answer, shortcut);
+        // What can go to a link goes now; whether all of it did decides how it is written.
         for id in fan_out {
             self.fill(*id);
         }
+        let on_its_way = |&(id, sequence): &(MailboxId, u64)| {
+            self.mailboxes
+                .get(&id)
+                .is_some_and(|mailbox| mailbox.was_sent(sequence))
+        };
+        let may = match shortcut {
+            true if holders.iter().all(on_its_way) => May::Wait,
+            true => May::BeAnswered,
+            false => May::Neither,
+        };
+        self.posts.add(post, holders, asked, answer, may);
         Ok(())
     }
 

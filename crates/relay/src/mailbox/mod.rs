@@ -79,6 +79,11 @@ impl Mailbox {
         self.link.is_none() && self.fresh.is_empty() && self.reserving == self.reserved
     }
 
+    /// Whether a link that is there was sent this.
+    pub(crate) fn was_sent(&self, sequence: u64) -> bool {
+        self.link.is_some() && self.sent_to >= sequence
+    }
+
     pub(crate) fn has_room(
         &self,
         posts: u64,

@@ -49,6 +49,8 @@ struct State<S> {
     rng: StdRng,
     links: HashMap<LinkId, Arc<Outgoing>>,
     next_link: u64,
+    /// When the thread that commits looks again of its own accord.
+    commits_at: Option<Time>,
     is_ending: bool,
 }
 
@@ -85,6 +87,7 @@ impl<S: Store> Exchange<S> {
             rng,
             links: HashMap::new(),
             next_link: 0,
+            commits_at: None,
             is_ending: false,
         };
         Ok(Arc::new(Self {
@@ -218,7 +221,10 @@ impl<S: Store> Exchange<S> {
                 }),
             }
         }
-        if state.relay.wants_write() {
+        if let Some(at) = state.relay.next_write()
+            && state.commits_at.is_none_or(|planned| at < planned)
+        {
+            state.commits_at = Some(at);
             self.commit.notify_one();
         }
     }
@@ -228,13 +234,26 @@ impl<S: Store> Exchange<S> {
         loop {
             let mut state = self.state.lock();
             let batch = loop {
-                if let Some(batch) = state.relay.take_batch() {
+                // At the end nothing waits any more.
+                let until = if state.is_ending {
+                    Time(u64::MAX)
+                } else {
+                    now()
+                };
+                if let Some(batch) = state.relay.take_batch(until) {
                     break batch;
                 }
                 if state.is_ending {
                     return;
                 }
-                self.commit.wait(&mut state);
+                state.commits_at = state.relay.next_write();
+                match state.commits_at {
+                    Some(at) => {
+                        let span = Duration::from_millis(at.since(until).0);
+                        let _ = self.commit.wait_for(&mut state, span);
+                    }
+                    None => self.commit.wait(&mut state),
+                }
             };
             drop(state);
             let result = store.commit(batch.into_writes());

@@ -383,6 +383,9 @@ mod tests {
             let total = pieces.iter().map(|piece| piece.len()).sum::<usize>();
             let (mut client, server) = duplex(total + 1);
             let mut socket: WebSocket<DuplexStream> = WebSocket::new(server, &[], LIMIT);
+            let mut all = Vec::new();
+            // Messages are handed over with each step, as a link does it: a step that still
+            // has some is ready without having read.
             let mut messages = Vec::new();
             for piece in pieces {
                 client.write_all(piece).await.unwrap();
@@ -392,16 +395,18 @@ mod tests {
                         Poll::Pending => Ok(()),
                     })
                 });
-                if let Err(error) = step.await {
-                    return (messages, error);
+                let step = step.await;
+                all.append(&mut messages);
+                if let Err(error) = step {
+                    return (all, error);
                 }
             }
             drop(client);
             loop {
-                if let Err(error) =
-                    poll_fn(|context| socket.poll_receive(context, &mut messages)).await
-                {
-                    return (messages, error);
+                let step = poll_fn(|context| socket.poll_receive(context, &mut messages)).await;
+                all.append(&mut messages);
+                if let Err(error) = step {
+                    return (all, error);
                 }
             }
         })

@@ -71,6 +71,85 @@ fn a_post_that_everybody_acknowledged_is_answered_without_the_disk_and_never_wri
 }
 
 #[test]
+fn what_is_on_its_way_to_everyone_waits_a_moment_and_then_is_written() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let (alices, _) = world.login(&alice);
+    let (bobs, _) = world.login(&bob);
+    world.write();
+    let link = world.posting_link(&group);
+    world.write();
+
+    // Both acknowledge in time: it never touches the disk.
+    let request = world.tell(link, message(&group, post_id(1), "fast"));
+    assert!(world.relay.take_batch(world.now).is_none());
+    for device in [alices, bobs] {
+        assert_eq!(world.answer(link, request), None);
+        let sequence = world.delivered(device)[0].sequence;
+        world.acknowledge(device, sequence);
+    }
+    assert!(matches!(
+        world.answer(link, request),
+        Some(Answer::Posted(_))
+    ));
+    assert_eq!(world.relay.next_write(), None);
+
+    // One does not: it is written, and its sender is answered then.
+    let request = world.tell(link, message(&group, post_id(2), "slow"));
+    let sequence = world.delivered(alices)[0].sequence;
+    world.acknowledge(alices, sequence);
+    let due = world.relay.next_write().unwrap();
+    assert!(due > world.now && due.since(world.now) <= Span::seconds(1));
+    assert!(world.relay.take_batch(world.now).is_none());
+    world.now = due;
+    let batch = world.relay.take_batch(world.now).unwrap();
+    waxwing_relay::store::Store::commit(&world.store, batch.into_writes()).unwrap();
+    assert_eq!(world.answer(link, request), None);
+    world.relay.batch_written();
+    world.collect();
+    assert!(matches!(
+        world.answer(link, request),
+        Some(Answer::Posted(_))
+    ));
+    assert_eq!(stored(&world, KeySpace::Entries), 1);
+}
+
+#[test]
+fn what_may_wait_does_not_where_something_newer_in_the_same_mailbox_is_written() {
+    let mut world = World::new();
+    let [alice, bob, carol, dave, erin, frank] = ["alice", "bob", "carol", "dave", "erin", "frank"]
+        .map(|name| world.person(&format!("{name}@a.example")));
+    let groups = [
+        [&bob, &dave],
+        [&alice, &bob],
+        [&erin, &frank],
+        [&alice, &carol],
+    ]
+    .map(|members| world.group(&members));
+    // Everybody is there but Carol.
+    for person in [&alice, &bob, &dave, &erin, &frank] {
+        world.login(person);
+    }
+    let links = [0, 1, 2, 3].map(|at: usize| world.posting_link(&groups[at]));
+    world.write();
+    for at in 0..4 {
+        let body = message(&groups[at], post_id(at as u64), "hello");
+        world.tell(links[at], body);
+    }
+    let batch = world.relay.take_batch(world.now).unwrap();
+    waxwing_relay::store::Store::commit(&world.store, batch.into_writes()).unwrap();
+    world.relay.batch_written();
+    // Carol's is written; before it the one that Alice has in front of it, and before that
+    // the one that Bob has. Erin's and Frank's has nothing to do with them.
+    assert_eq!(stored(&world, KeySpace::Posts), 3);
+    assert!(world.relay.next_write().unwrap() > world.now);
+}
+
+#[test]
 fn an_acknowledgement_while_the_post_is_written_takes_it_from_nobody_else() {
     let mut world = World::new();
     let (alice, bob) = (
@@ -81,7 +160,7 @@ fn an_acknowledgement_while_the_post_is_written_takes_it_from_nobody_else() {
     let (alices, _) = world.login(&alice);
     let link = world.posting_link(&group);
     world.tell(link, message(&group, post_id(1), "hello"));
-    let batch = world.relay.take_batch().unwrap();
+    let batch = world.relay.take_batch(world.now).unwrap();
     // Alice's device is faster than the disk.
     let sequence = world.delivered(alices)[0].sequence;
     world.acknowledge(alices, sequence);

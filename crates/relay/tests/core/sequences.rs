@@ -136,7 +136,7 @@ impl Run {
             }
             Event::Take => {
                 if self.batch.is_none() {
-                    self.batch = self.world.relay.take_batch();
+                    self.batch = self.world.relay.take_batch(self.world.now);
                 }
             }
             Event::Commit => {

@@ -134,14 +134,14 @@ impl World {
         }
     }
 
-    /// Writes what is pending to the disk, all of it.
+    /// Writes what is pending to the disk, all of it: what may wait as well.
     pub(crate) fn write(&mut self) {
         while self.write_once() {}
     }
 
     /// Writes one batch; gives whether there was one.
     pub(crate) fn write_once(&mut self) -> bool {
-        let Some(batch) = self.relay.take_batch() else {
+        let Some(batch) = self.relay.take_batch(Time(u64::MAX)) else {
             return false;
         };
         match self.store.commit(batch.into_writes()) {
