@@ -250,6 +250,7 @@ impl Pair {
             next: None,
             next_fan_out_key: Bytes::new(),
             welcome: Bytes::new(),
+            first_attempt: true,
         })
     }
 

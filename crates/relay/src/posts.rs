@@ -41,7 +41,7 @@ pub(crate) const POST_ID_DAYS: u64 = 2;
 
 /// For so long a post that is being delivered everywhere is not written. Longer than most
 /// devices take to acknowledge, and shorter than its sender would notice, if one does not.
-pub(crate) const MAY_WAIT: Span = Span(100);
+pub(crate) const MAY_WAIT: Span = Span(250);
 
 /// Who was answered, and what.
 #[derive(Clone, Copy)]
@@ -371,18 +371,20 @@ impl Posts {
 }
 
 impl<S: Store> Relay<S> {
-    /// What a post id that came before was answered.
+    /// What a post id that came before was answered; `on_disk` has those looked through
+    /// that are not in memory.
     pub(crate) fn repeated(
         &mut self,
         now: Time,
         group: GroupId,
         post: PostId,
         asked: Asked,
+        on_disk: bool,
     ) -> Result<Option<Repeated>, StoreError> {
         if let Some(repeated) = self.posts.repeated(group, post, asked) {
             return Ok(Some(repeated));
         }
-        if !self.posts.forgot {
+        if !on_disk || !self.posts.forgot {
             return Ok(None);
         }
         for days_ago in 0..=POST_ID_DAYS {

@@ -79,6 +79,8 @@ pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         )),
         next_fan_out_key: commit.keys.fan_out_key.to_vec().into(),
         welcome: commit.welcome.clone().unwrap_or_default().into(),
+        // The request is stored and may be sent any number of times.
+        first_attempt: false,
     };
     groups::begin_commit(turn.tx, group.id, post, &request.encode_to_vec())?;
     turn.live.due_groups.insert(group.id);

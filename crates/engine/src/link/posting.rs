@@ -172,6 +172,7 @@ fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fau
         .sealed
         .take()
         .filter(|kept| turn.live.links.is_authorised(now, group.id, kept.epoch));
+    let first_attempt = one.post.is_none();
     let sealed = match kept {
         Some(kept) => Some(kept),
         None => seal(turn, group, &one)?,
@@ -185,6 +186,7 @@ fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fau
         kind: PostKind::Message.into(),
         post_id: sealed.post.to_bytes(),
         body: sealed.bytes.into(),
+        first_attempt,
         ..PostRequest::default()
     };
     turn.ask(LinkKind::Posting, job, Body::Post(request));

@@ -210,6 +210,21 @@ pub fn client_frames(v: &Values) -> Vec<(&'static str, ClientFrame)> {
                 next: None,
                 next_fan_out_key: Bytes::new(),
                 welcome: Bytes::new(),
+                first_attempt: false,
+            }),
+        ),
+        (
+            "post_first_attempt",
+            Body::Post(pb::Post {
+                group_id: v.bytes("group_id", 16),
+                epoch: v.number("epoch"),
+                kind: pb::PostKind::Message.into(),
+                post_id: v.bytes("post_id", 16),
+                body: v.bytes("body", 300),
+                next: None,
+                next_fan_out_key: Bytes::new(),
+                welcome: Bytes::new(),
+                first_attempt: true,
             }),
         ),
         (
@@ -223,6 +238,7 @@ pub fn client_frames(v: &Values) -> Vec<(&'static str, ClientFrame)> {
                 next: Some(v.epoch_keys()),
                 next_fan_out_key: v.bytes("next_fan_out_key", 32),
                 welcome: v.bytes("welcome", 400),
+                first_attempt: false,
             }),
         ),
         (

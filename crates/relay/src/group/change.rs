@@ -53,7 +53,7 @@ impl<S: Store> Relay<S> {
             if known.created_by != created_by {
                 return Err(Refused::new(ErrorCode::GroupExists, "this group exists"));
             }
-            if let Some(answer) = self.answered_before(now, id, post, asked)? {
+            if let Some(answer) = self.answered_before(now, id, post, asked, true)? {
                 return Ok(answer);
             }
             // It was made, and its welcome was answered long ago.
@@ -173,7 +173,7 @@ impl<S: Store> Relay<S> {
                 "the signature is not by the rejoin key",
             ));
         }
-        if let Some(answer) = self.answered_before(now, id, post, asked)? {
+        if let Some(answer) = self.answered_before(now, id, post, asked, true)? {
             return Ok(answer);
         }
         if epoch != current {

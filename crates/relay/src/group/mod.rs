@@ -131,7 +131,8 @@ impl<S: Store> Relay<S> {
         };
         authorised.used_at = now;
         let fan_out = Arc::clone(&authorised.fan_out);
-        if let Some(answer) = self.answered_before(now, id, post_id, asked)? {
+        let on_disk = !post.first_attempt;
+        if let Some(answer) = self.answered_before(now, id, post_id, asked, on_disk)? {
             return Ok(answer);
         }
         match post.kind() {
@@ -191,8 +192,9 @@ impl<S: Store> Relay<S> {
         group: GroupId,
         post: PostId,
         asked: Asked,
+        on_disk: bool,
     ) -> Result<Option<Reply>, Refused> {
-        Ok(match self.repeated(now, group, post, asked)? {
+        Ok(match self.repeated(now, group, post, asked, on_disk)? {
             None => None,
             Some(Repeated::Waiting) => Some(Reply::Later),
             Some(Repeated::Answered(mut answer)) => {

@@ -437,6 +437,7 @@ impl World {
             next: Some(self.keys(group.id, next, to)),
             next_fan_out_key: Bytes::copy_from_slice(fan_out_key(next).as_bytes()),
             welcome: Bytes::from_static(welcome),
+            first_attempt: false,
         })
     }
 }
