@@ -244,7 +244,9 @@ impl<R: RelayPort> World<R> {
                 Err(refused) if refused.problem.code() == "conversation_unknown" => break,
                 Err(refused) => panic!("{refused}"),
             };
-            let first = page.iter().position(|entry| matches!(entry, Entry::Message(_)));
+            let first = page
+                .iter()
+                .position(|entry| matches!(entry, Entry::Message(_)));
             match first {
                 // What stands before the first message comes again, on the older page.
                 Some(first) if more => {
