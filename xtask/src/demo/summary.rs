@@ -73,10 +73,10 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure) {
         Err(why) => println!("  memory: NOT searched: {why}"),
     }
     println!(
-        "  Each text and each of {} private keys was searched for in pieces,",
+        "  Each text and each of {} private keys was searched for in pieces, each address",
         seizure.keys.len()
     );
-    println!("  as it is, as base64 and as hexadecimal digits.");
+    println!("  whole; as it is, as base64 and as hexadecimal digits.");
     match &seizure.control {
         Ok(found) => println!(
             "  (The same search over Bob's own memory: {} texts, {} private keys.)",
@@ -92,7 +92,7 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure) {
         .is_ok_and(|findings| !findings.addresses().is_empty())
     {
         println!("  A running relay sees an address when it is registered, mailed to or looked");
-        println!("  up, and may have it in memory after that; on the disk it keeps hashes only.");
+        println!("  up, and may have it in its memory for a while after that.");
     }
 
     println!("\nAfterwards");
