@@ -121,6 +121,13 @@ impl Default for ReferenceRelay {
 }
 
 impl ReferenceRelay {
+    /// Everything that a device has published and nobody has claimed.
+    pub fn key_packages(&self) -> impl Iterator<Item = &Bytes> {
+        self.mailboxes
+            .values()
+            .flat_map(|mailbox| mailbox.key_packages.iter().chain(&mailbox.last_resort))
+    }
+
     /// Lets a test decide what becomes of each delivery, and change it.
     pub fn bend(&mut self, bender: impl FnMut(&mut pb::Deliver) -> Bend + 'static) {
         self.bender = Some(Box::new(bender));

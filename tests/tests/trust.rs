@@ -44,7 +44,7 @@ fn problems(world: &TestWorld, id: PersonId) -> Vec<String> {
 }
 
 #[test]
-fn a_relay_that_puts_another_account_behind_an_address_is_not_believed() {
+fn what_a_relay_sends_to_another_account_is_neither_shown_there_nor_answered() {
     let mut world = world(1);
     let alice = world.add_registered("alice@example.org");
     let bob = world.add_registered("bob@example.org");
@@ -55,9 +55,37 @@ fn a_relay_that_puts_another_account_behind_an_address_is_not_believed() {
         .move_address("bob@example.org", AccountId::from_hex(&hers).unwrap());
     let id = world.send(alice, bob, "for bob only");
     world.run_for(Span::minutes(5));
-    assert_eq!(world.state(alice, bob, id), Some(MessageState::Queued));
+    // The relay has it; nobody else ever does.
+    assert_eq!(world.state(alice, bob, id), Some(MessageState::Accepted));
     assert!(world.texts(mallory, alice).is_empty());
-    assert!(problems(&world, alice).contains(&"relay_misbehaves".to_owned()));
+    assert!(world.texts(bob, alice).is_empty());
+    assert!(problems(&world, mallory).contains(&"relay_misbehaves".to_owned()));
+}
+
+#[test]
+fn key_packages_do_not_name_their_owners() {
+    let mut world = world(7);
+    let alice = world.add_registered("alice@example.org");
+    world.add_registered("bob@example.org");
+    world.run_for(Span::minutes(1));
+    let names = |packages: &[u8]| {
+        let text = String::from_utf8_lossy(packages).to_lowercase();
+        text.contains("alice") || text.contains("bob") || text.contains("example.org")
+    };
+    let packages: Vec<_> = world.relay.key_packages().cloned().collect();
+    assert!(packages.len() > 2, "they are published");
+    assert!(!packages.iter().any(|package| names(package)));
+    // And still everybody knows who writes to them.
+    world.send(alice, PersonId(1), "it is me");
+    world.run_for(Span::minutes(1));
+    let from = |entry: &Entry| match entry {
+        Entry::Message(message) => (message.from.clone(), message.from_verified),
+        other => panic!("{other:?}"),
+    };
+    let heard: Vec<_> = world.history(PersonId(1), alice).iter().map(from).collect();
+    assert_eq!(heard, [("alice@example.org".to_owned(), true)]);
+    let own: Vec<_> = world.history(alice, PersonId(1)).iter().map(from).collect();
+    assert_eq!(own, heard);
 }
 
 #[test]

@@ -20,6 +20,11 @@ pub const FAN_OUT_MAILBOXES: usize = 4096;
 /// Bytes of a sealed fan-out list.
 pub const FAN_OUT_BYTES: usize = FAN_OUT_MAILBOXES * 20 + 64;
 
+/// Accounts in one conversation.
+pub const CONVERSATION_ACCOUNTS: usize = 256;
+/// Bytes of what a conversation's members all know of it: [`crate::conversation`].
+pub const CONVERSATION_SECRETS_BYTES: usize = 128 << 10;
+
 /// Bytes of the text that a person can send in one message.
 pub const TEXT_BYTES: usize = 64 << 10;
 

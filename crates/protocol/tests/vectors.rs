@@ -18,8 +18,9 @@ use samples::frozen::{self, SEED, read, read_json, unhex};
 use serde_json::Value;
 use waxwing_protocol::{
     address::{Address, AddressError},
+    conversation::ConversationSecrets,
     frame,
-    ids::{Epoch, GroupId},
+    ids::{AccountId, Epoch, GroupId},
     padding,
     pb::{self, Envelope},
     posting::{PostingAct, PostingKey, PostingPublicKey},
@@ -72,6 +73,7 @@ fn every_file_is_known_to_a_test() {
         .into_iter()
         .map(|(name, _)| name)
         .chain(["addresses.json".into(), "padding.json".into()])
+        .chain([OLD_CREDENTIAL.into()])
         .collect();
     assert_eq!(found, known);
 }
@@ -124,6 +126,34 @@ fn body_field(mut frame: Bytes) -> u32 {
         }
         skip_field(wire_type, field, &mut frame, DecodeContext::default()).unwrap();
     }
+}
+
+/// From when a leaf named its owner's address.
+const OLD_CREDENTIAL: &str = "kept/leaf_credential.bin";
+
+#[test]
+fn a_credential_that_names_an_address_is_read_without_it() {
+    let old = pb::LeafCredential::decode(read(OLD_CREDENTIAL).as_slice()).unwrap();
+    let without = read("kept/leaf_credential_without_address.bin");
+    assert_eq!(old.encode_to_vec(), without);
+    assert!(!without.contains(&b'@'));
+}
+
+#[test]
+fn the_addresses_of_a_conversation_mean_what_they_meant() {
+    let read =
+        |name: &str| ConversationSecrets::decode(&read(&format!("kept/{name}.bin"))).unwrap();
+    let of = |name| AccountId::try_from(&SEED.bytes(name, 32)).unwrap();
+    let addresses = read("conversation_secrets_with_addresses").addresses;
+    for (name, address) in [("alice", "alice@example.org"), ("bob", "bob@example.org")] {
+        assert_eq!(addresses.of(of(name)).unwrap().display(), address);
+    }
+    let before = read("conversation_secrets");
+    assert_eq!(before.addresses.of(of("alice")), None);
+    assert_eq!(
+        before.rejoin_secret.as_bytes().as_slice(),
+        SEED.bytes("rejoin_secret", 32)
+    );
 }
 
 #[test]

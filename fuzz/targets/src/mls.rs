@@ -15,7 +15,12 @@ use waxwing_engine::{
     },
     store::Store,
 };
-use waxwing_protocol::ids::{AccountId, DeviceId, GroupId, MailboxId};
+use waxwing_protocol::{
+    address::Address,
+    conversation::{ConversationSecrets, MemberAddresses},
+    ids::{AccountId, DeviceId, GroupId, MailboxId},
+    sealing::RejoinSecret,
+};
 
 use crate::seeds::Seeds;
 
@@ -50,7 +55,6 @@ impl Device {
                 AccountId([name; 32]),
                 DeviceId([name; 32]),
                 MailboxId([name; 16]),
-                "alice@example.org",
             ),
             store: Store::open_in_memory().expect("a store in memory"),
             crypto: Crypto::new().expect("randomness"),
@@ -80,7 +84,7 @@ impl Device {
     /// Opens a group with the owner of a key package; gives the welcome.
     fn start(&mut self, id: GroupId, key_package: &[u8]) -> Vec<u8> {
         self.with(|provider, leaf| {
-            let mut group = Group::create(provider, leaf, id, &[9; 32])?;
+            let mut group = Group::create(provider, leaf, id, &secrets())?;
             let key_package = KeyPackage::check(provider, key_package)?;
             let pending = group.add(provider, leaf, &[key_package])?;
             group.merge_pending(provider)?;
@@ -98,6 +102,18 @@ impl Device {
             work(&mut group, provider, leaf)
         })
         .expect("what is known to work")
+    }
+}
+
+/// Of a group of alice and bob.
+fn secrets() -> ConversationSecrets {
+    let people = [(1, "alice@example.org"), (2, "bob@example.org")];
+    ConversationSecrets {
+        rejoin_secret: RejoinSecret::from_slice(&[9; 32]).expect("32 bytes"),
+        addresses: MemberAddresses::new(people.map(|(account, address)| {
+            let address = Address::parse(address).expect("an address");
+            (AccountId([account; 32]), address)
+        })),
     }
 }
 

@@ -7,6 +7,7 @@ use prost::Message as _;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use waxwing_protocol::{
     address::Address,
+    conversation::ConversationSecrets,
     frame,
     ids::{Epoch, GroupId, MailboxId},
     limits, padding, pb,
@@ -171,7 +172,7 @@ fn sign_anew(signed: &pb::SignedStatement, roster: Option<&Roster>) -> Option<pb
     })
 }
 
-/// Sealed bytes, and what is inside of them.
+/// Sealed bytes, and what is inside of them; what is in a leaf and in a group's context.
 pub fn sealed(bytes: &[u8]) {
     let key = SealingKey::from_bytes([16; 32]);
     let (group, epoch) = (GroupId([12; 16]), Epoch(1));
@@ -200,6 +201,14 @@ pub fn sealed(bytes: &[u8]) {
                 .mailboxes
                 .iter()
                 .all(|id| id.len() == MailboxId::LENGTH)
+        );
+    }
+    if let Ok(secrets) = ConversationSecrets::decode(bytes) {
+        let again = ConversationSecrets::decode(&secrets.encode());
+        assert_eq!(
+            again.map(|again| again.addresses),
+            Ok(secrets.addresses),
+            "what was accepted is accepted again"
         );
     }
     if let Ok(credential) = pb::LeafCredential::decode(bytes) {

@@ -122,7 +122,7 @@ fn decode(bytes: &[u8]) -> Option<pb::LookedUp> {
     pb::LookedUp::decode(bytes).ok()
 }
 
-/// For `sealed`: fan-out lists, open and sealed, and a credential.
+/// For `sealed`: fan-out lists, credentials and conversation secrets, open and sealed.
 pub fn sealed() -> Seeds {
     let mut seeds = vectors("kept", "fan_out");
     seeds.extend(vectors("kept", "leaf_credential"));

@@ -1,11 +1,13 @@
 //! Searching everything a relay has for what it must not have.
 //!
-//! **Elsewhere**: what is searched for, and when, is `seizure`.
+//! **Elsewhere**: what is searched for, and when, is `seizure`, which the demo and this
+//! crate's tests run alike.
 //!
 //! **Always**: each secret is searched for in pieces of [`WINDOW`] bytes, as it is and
 //! as base64 and hexadecimal digits, so that a copy is found even where a compressed
 //! file broke it up or an encoding changed it. Pieces are random enough that finding
-//! one by chance is out of the question.
+//! one by chance is out of the question. Addresses, which are not, are searched for whole,
+//! in all the same forms.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,8 +25,8 @@ pub const WINDOW: usize = 8;
 /// Read at once.
 const CHUNK: usize = 1 << 20;
 
-/// The longest pattern: a piece as hexadecimal digits, or an address.
-const OVERLAP: usize = 128;
+/// More than the longest pattern: an address as hexadecimal digits.
+const OVERLAP: usize = 1024;
 
 /// What a pattern belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,20 +78,29 @@ impl NeedlesBuilder {
     /// A secret, in pieces and in all its forms.
     pub fn secret(&mut self, secret: &Secret, bytes: &[u8]) {
         for piece in bytes.chunks_exact(WINDOW) {
-            self.pattern(secret, "as it is", piece.to_vec());
-            self.pattern(secret, "hexadecimal", HEXLOWER.encode(piece).into());
-            self.pattern(secret, "hexadecimal", HEXUPPER.encode(piece).into());
-            for shift in 0..3 {
-                for encoding in [&BASE64_NOPAD, &BASE64URL_NOPAD] {
-                    self.pattern(secret, "base64", base64_core(encoding, piece, shift));
-                }
-            }
+            self.forms(secret, piece);
         }
+    }
+
+    /// An address, whole and in all its forms.
+    pub fn address(&mut self, address: &str) {
+        self.forms(&Secret::Address(address.to_owned()), address.as_bytes());
     }
 
     /// Bytes that are searched for as they are, whole.
     pub fn whole(&mut self, secret: &Secret, bytes: &[u8]) {
         self.pattern(secret, "as it is", bytes.to_vec());
+    }
+
+    fn forms(&mut self, secret: &Secret, bytes: &[u8]) {
+        self.pattern(secret, "as it is", bytes.to_vec());
+        self.pattern(secret, "hexadecimal", HEXLOWER.encode(bytes).into());
+        self.pattern(secret, "hexadecimal", HEXUPPER.encode(bytes).into());
+        for shift in 0..3 {
+            for encoding in [&BASE64_NOPAD, &BASE64URL_NOPAD] {
+                self.pattern(secret, "base64", base64_core(encoding, bytes, shift));
+            }
+        }
     }
 
     fn pattern(&mut self, secret: &Secret, form: &'static str, pattern: Vec<u8>) {
@@ -244,7 +255,7 @@ impl Findings {
         counts
     }
 
-    /// The first finds that are no addresses, for a person to look into.
+    /// The first finds, for a person to look into.
     pub fn first(&self, count: usize) -> String {
         let lines = self.hits.iter().take(count);
         lines
@@ -300,14 +311,12 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "qwjz7k2m4x9vtbn5hd3rfg8p";
+    const ADDRESS: &str = "alice@demo.waxwing.example";
 
     fn needles() -> Needles {
         let mut builder = NeedlesBuilder::default();
         builder.secret(&Secret::Canary(0), TEXT.as_bytes());
-        builder.whole(
-            &Secret::Address("alice".into()),
-            b"alice@demo.waxwing.example",
-        );
+        builder.address(ADDRESS);
         builder.build().unwrap()
     }
 
@@ -318,9 +327,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_found_as_it_is_and_encoded_at_every_alignment() {
-        for before in 0..4 {
-            let plain = [vec![b'-'; before], TEXT.into(), b"--".to_vec()].concat();
+    fn a_text_and_an_address_are_found_as_they_are_and_encoded_at_every_alignment() {
+        for (before, planted) in (0..4).flat_map(|n| [(n, TEXT), (n, ADDRESS)]) {
+            let plain = [vec![b'-'; before], planted.into(), b"--".to_vec()].concat();
             for bytes in [
                 plain.clone(),
                 HEXLOWER.encode(&plain).into(),
@@ -371,7 +380,16 @@ mod tests {
 
     #[test]
     fn addresses_are_counted() {
-        let two = b"alice@demo.waxwing.example alice@demo.waxwing.example";
-        assert_eq!(found(two).addresses().get("alice"), Some(&2));
+        let two = format!("{ADDRESS} {ADDRESS}");
+        assert_eq!(found(two.as_bytes()).addresses().get(ADDRESS), Some(&2));
+        assert!(found(b"alice@demo.waxwing.exampl").hits.is_empty());
+    }
+
+    #[test]
+    fn an_address_is_found_in_a_files_name() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(format!("{ADDRESS}.json")), b"").unwrap();
+        let findings = needles().in_folder(folder.path()).unwrap();
+        assert_eq!(findings.addresses().get(ADDRESS), Some(&1));
     }
 }

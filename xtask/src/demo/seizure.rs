@@ -4,11 +4,12 @@
 //! **Elsewhere**: how the search works is `search`.
 //!
 //! **Always**: the relay is held still while it is searched: its data directory with
-//! journals and freed space, its log, its memory. The same search is run over the
-//! recipient's own memory, where it must find the texts: a search that could not find
-//! anything would prove nothing.
+//! journals and freed space, its log, its memory. The same search is run over a file that
+//! holds one of everything, and over the recipient's own memory, where it must find texts
+//! and keys: a search that could not find anything would prove nothing.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -40,11 +41,9 @@ const TIMED: usize = 200;
 /// Entries of a history that are asked for at once.
 const PAGE: usize = 1_000;
 
-/// Key packages that two clients may publish meanwhile, each naming its owner.
-const REFILL: usize = 200;
-
-/// Where the relay keeps messages.
-const POSTS: &str = "store/posts/";
+/// How often addresses may lie in the relay's memory: it was told them when the two
+/// registered and looked each other up, it mailed to them, and freed memory is not wiped.
+const IN_MEMORY: usize = 40;
 
 /// What was found.
 #[derive(Debug)]
@@ -59,16 +58,16 @@ pub struct Seizure {
     pub stored_bytes: u64,
     /// Where a stored message was seen, and its first bytes.
     pub excerpt: Option<(String, String)>,
-    /// How often an address stood in the data directory before the texts.
-    pub addresses_before: usize,
     /// In the data directory.
     pub on_disk: Findings,
     /// In what the relay wrote to its output and log.
     pub in_logs: Findings,
     /// In its memory, or why that could not be looked at.
     pub in_memory: Result<Findings, String>,
-    /// How many of the texts the same search found in the recipient's own memory.
-    pub control: Result<usize, String>,
+    /// What the same search found in a file that holds one of everything.
+    pub planted: Control,
+    /// What it found in the recipient's own memory, or why that could not be looked at.
+    pub control: Result<Control, String>,
     /// Names of the private keys that were searched for.
     pub keys: Vec<String>,
     /// Texts that arrived, each exactly once, in order.
@@ -77,6 +76,17 @@ pub struct Seizure {
     pub ciphertexts: usize,
     /// How long after the last acknowledgement all of them were gone from it.
     pub erased_after: Option<Duration>,
+}
+
+/// How many different secrets of each kind were found where they must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Canaries.
+    pub texts: usize,
+    /// Addresses.
+    pub addresses: usize,
+    /// Private keys.
+    pub keys: usize,
 }
 
 /// A distribution.
@@ -105,11 +115,6 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     let mut bob = Rpc::start(&stage.programs.waxwing, &stage.bob.home)?;
     let latency = time(&mut alice, &mut bob, &stage.bob.address, progress)?;
 
-    // Key packages name their owner, so that addresses stand in the directory. They must
-    // not become more with the messages.
-    let nothing_yet = needles(stage, &[], &[])?;
-    let addresses_before = address_count(&nothing_yet.in_folder(stage.data())?);
-
     let step = progress.step(&format!("{} canaries to Bob, who is there", first.len()));
     send(&mut alice, &stage.bob.address, first, |sent| {
         step.say(&format!("{sent} sent"));
@@ -117,20 +122,6 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     wait_until_heard(&mut bob, &stage.alice.address, first.last())?;
     step.done("");
 
-    let step = progress.step("can the search find anything? In Bob's own memory");
-    let mut builder = NeedlesBuilder::default();
-    for (number, canary) in canaries.iter().enumerate() {
-        builder.secret(&Secret::Canary(number), canary.as_bytes());
-    }
-    let control = builder
-        .build()?
-        .in_memory(bob.pid())
-        .map(|found| found.distinct(|secret| matches!(secret, Secret::Canary(_))))
-        .map_err(|error| format!("{error:#}"));
-    step.done(&match &control {
-        Ok(found) => format!("it finds {found} of the canaries"),
-        Err(why) => why.clone(),
-    });
     bob.stop()?;
 
     let step = progress.step(&format!("{} canaries to Bob, who is away", rest.len()));
@@ -144,8 +135,13 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     // Only while their programs rest can the people's own stores be opened.
     let step = progress.step("what private keys do the clients have?");
     let keys = private_keys(stage)?;
-    let needles = needles(stage, &canaries, &keys)?;
+    let people = [&stage.alice.address, &stage.bob.address].map(String::as_str);
+    let needles = needles(&people, &canaries, &keys)?;
     step.done(&format!("{} to search for", keys.len()));
+
+    let step = progress.step("can the search find anything? In a file with one of each");
+    let planted = planted(&stage.scratch()?, &needles, &people, &canaries, &keys)?;
+    step.done(&planted.to_string());
 
     let step = progress.step("seizing the relay: disk, logs, memory");
     let pid = stage.relay()?.pid();
@@ -166,6 +162,10 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     wait_until_heard(&mut bob, &stage.alice.address, rest.last())?;
     let acknowledged = Instant::now();
     let arrived = arrived(&mut bob, &stage.alice.address, &texts)?;
+    let control = needles
+        .in_memory(bob.pid())
+        .map(|found| Control::of(&found))
+        .map_err(|error| format!("{error:#}"));
     step.done(&format!(
         "{arrived} of {count} texts are there, each once and in order"
     ));
@@ -196,10 +196,10 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
         latency,
         stored_bytes,
         excerpt: ciphertexts.excerpt,
-        addresses_before,
         on_disk,
         in_logs,
         in_memory,
+        planted,
         control,
         keys: keys.into_iter().map(|(name, _)| name).collect(),
         arrived,
@@ -212,30 +212,26 @@ impl Seizure {
     /// An error when anything was found or lost.
     pub fn verdict(&self) -> Result<()> {
         let mut wrong = Vec::new();
-        let memory = self.in_memory.as_ref().ok();
-        for (place, findings) in [
-            ("data directory", Some(&self.on_disk)),
-            ("logs", Some(&self.in_logs)),
-            ("memory", memory),
-        ] {
-            let Some(findings) = findings else { continue };
-            let secrets = |secret: &Secret| matches!(secret, Secret::Canary(_) | Secret::Key(_));
-            let allowed = match place {
-                "data directory" => self.addresses_before + REFILL,
-                "logs" => 0,
-                // What the relay was told may still lie in freed memory; an address beside
-                // each message would be there as often as there are messages.
-                _ => self.waiting / 10 + 2 * REFILL,
-            };
-            if findings.distinct(secrets) > 0
-                || address_count(findings) > allowed
-                || findings.hits.iter().any(|hit| hit.place.starts_with(POSTS))
-            {
+        for (place, findings) in [("data directory", &self.on_disk), ("logs", &self.in_logs)] {
+            if !findings.hits.is_empty() {
                 wrong.push(format!(
                     "found in the relay's {place}:\n{}",
                     findings.first(10)
                 ));
             }
+        }
+        if let Ok(findings) = &self.in_memory {
+            let secrets = findings.distinct(|secret| !matches!(secret, Secret::Address(_)));
+            // An address beside each message would be there as often as there are messages.
+            if secrets > 0 || address_count(findings) > IN_MEMORY + self.waiting / 10 {
+                wrong.push(format!(
+                    "found in the relay's memory:\n{}",
+                    findings.first(10)
+                ));
+            }
+        }
+        if self.on_disk.bytes == 0 || self.in_logs.bytes == 0 {
+            wrong.push("there was nothing to search: it proves nothing".to_owned());
         }
         if self.arrived != self.canaries {
             wrong.push(format!(
@@ -243,7 +239,12 @@ impl Seizure {
                 self.arrived, self.canaries
             ));
         }
-        if self.control == Ok(0) {
+        if !self.planted.is_complete()
+            || self
+                .control
+                .as_ref()
+                .is_ok_and(|found| found.texts == 0 || found.keys == 0)
+        {
             wrong.push("the search finds nothing where it must: it proves nothing".to_owned());
         }
         if self.ciphertexts == 0 {
@@ -261,15 +262,62 @@ impl Seizure {
     }
 }
 
+impl Control {
+    fn of(findings: &Findings) -> Self {
+        Self {
+            texts: findings.distinct(|secret| matches!(secret, Secret::Canary(_))),
+            addresses: findings.distinct(|secret| matches!(secret, Secret::Address(_))),
+            keys: findings.distinct(|secret| matches!(secret, Secret::Key(_))),
+        }
+    }
+
+    /// Whether something of each kind was found.
+    pub const fn is_complete(&self) -> bool {
+        self.texts > 0 && self.addresses > 0 && self.keys > 0
+    }
+}
+
+impl fmt::Display for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            texts,
+            addresses,
+            keys,
+        } = self;
+        write!(
+            f,
+            "it finds {texts} texts, {addresses} addresses, {keys} keys"
+        )
+    }
+}
+
+/// Writes one of each kind into a file and looks for them.
+fn planted(
+    folder: &Path,
+    needles: &Needles,
+    people: &[&str],
+    canaries: &[String],
+    keys: &[(String, Vec<u8>)],
+) -> Result<Control> {
+    let canary = canaries.last().map(String::as_bytes).unwrap_or_default();
+    let address = people.last().map(|address| address.as_bytes());
+    let key = keys.last().map(|(_, key)| key.as_slice());
+    let parts = [canary, address.unwrap_or_default(), key.unwrap_or_default()];
+    let file = folder.join("planted");
+    std::fs::write(&file, parts.join(&[0; 5][..]))?;
+    let found = Control::of(&needles.in_folder(folder)?);
+    std::fs::remove_file(file)?;
+    Ok(found)
+}
+
 /// Everything that must not be found.
-fn needles(stage: &Stage, canaries: &[String], keys: &[(String, Vec<u8>)]) -> Result<Needles> {
+fn needles(people: &[&str], canaries: &[String], keys: &[(String, Vec<u8>)]) -> Result<Needles> {
     let mut builder = NeedlesBuilder::default();
     for (number, canary) in canaries.iter().enumerate() {
         builder.secret(&Secret::Canary(number), canary.as_bytes());
     }
-    for person in [&stage.alice, &stage.bob] {
-        let address = &person.address;
-        builder.whole(&Secret::Address(address.clone()), address.as_bytes());
+    for address in people {
+        builder.address(address);
     }
     for (name, key) in keys {
         builder.secret(&Secret::Key(name.clone()), key);
@@ -531,6 +579,132 @@ mod tests {
         assert!(some.iter().all(|canary| canary.len() == 24));
         let different: std::collections::HashSet<_> = some.iter().collect();
         assert_eq!(different.len(), 100);
+    }
+
+    const PEOPLE: [&str; 2] = ["alice@demo.waxwing.example", "bob@demo.waxwing.example"];
+
+    fn keys() -> Vec<(String, Vec<u8>)> {
+        vec![("seed".to_owned(), (100..132).collect())]
+    }
+
+    /// A seizure in which all is well.
+    fn clean() -> Seizure {
+        let searched = || Findings {
+            hits: Vec::new(),
+            bytes: 1000,
+        };
+        let found = Control {
+            texts: 1,
+            addresses: 1,
+            keys: 1,
+        };
+        Seizure {
+            canaries: 300,
+            waiting: 150,
+            latency: Latency {
+                p50: Duration::ZERO,
+                p99: Duration::ZERO,
+                count: 0,
+            },
+            stored_bytes: 1000,
+            excerpt: None,
+            on_disk: searched(),
+            in_logs: searched(),
+            in_memory: Ok(searched()),
+            planted: found,
+            control: Ok(found),
+            keys: vec!["seed".to_owned()],
+            arrived: 300,
+            ciphertexts: 150,
+            erased_after: Some(Duration::ZERO),
+        }
+    }
+
+    #[test]
+    fn the_file_with_one_of_each_is_found_out_and_gone_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let canaries = canaries(3).unwrap();
+        let needles = needles(&PEOPLE, &canaries, &keys()).unwrap();
+        let all = Control {
+            texts: 1,
+            addresses: 1,
+            keys: 1,
+        };
+        let found = planted(folder.path(), &needles, &PEOPLE, &canaries, &keys()).unwrap();
+        assert_eq!(found, all);
+        assert!(needles.in_folder(folder.path()).unwrap().hits.is_empty());
+        let blind = self::needles(&[], &canaries, &keys()).unwrap();
+        let found = planted(folder.path(), &blind, &PEOPLE, &canaries, &keys()).unwrap();
+        assert!(!found.is_complete());
+    }
+
+    #[test]
+    fn whatever_is_planted_anywhere_is_a_bad_verdict() {
+        clean().verdict().unwrap();
+        let canaries = canaries(3).unwrap();
+        let needles = needles(&PEOPLE, &canaries, &keys()).unwrap();
+        let key = keys().remove(0).1;
+        let leaks = [
+            (canaries[1].as_bytes(), true),
+            (HEXLOWER.encode(&key).as_bytes(), true),
+            (PEOPLE[0].as_bytes(), false),
+        ]
+        .map(|(bytes, also_in_memory)| (bytes.to_vec(), also_in_memory));
+        for (bytes, also_in_memory) in leaks {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(
+                folder.path().join("leak"),
+                [b"....", bytes.as_slice()].concat(),
+            )
+            .unwrap();
+            let found = || needles.in_folder(folder.path()).unwrap();
+            let on_disk = Seizure {
+                on_disk: found(),
+                ..clean()
+            };
+            let in_logs = Seizure {
+                in_logs: found(),
+                ..clean()
+            };
+            let in_memory = Seizure {
+                in_memory: Ok(found()),
+                ..clean()
+            };
+            assert!(on_disk.verdict().is_err());
+            assert!(in_logs.verdict().is_err());
+            assert_eq!(in_memory.verdict().is_err(), also_in_memory);
+        }
+        // An address beside every message is no trace of a registration.
+        let mut beside_each = Findings::default();
+        needles.in_bytes(PEOPLE[0].repeat(150).as_bytes(), "heap", &mut beside_each);
+        let in_memory = Seizure {
+            in_memory: Ok(beside_each),
+            ..clean()
+        };
+        assert!(in_memory.verdict().is_err());
+    }
+
+    #[test]
+    fn a_search_that_proves_nothing_is_a_bad_verdict() {
+        let nothing = Control {
+            texts: 0,
+            addresses: 0,
+            keys: 0,
+        };
+        let changes: [fn(&mut Seizure, Control); 7] = [
+            |seizure, nothing| seizure.planted = nothing,
+            |seizure, nothing| seizure.control = Ok(nothing),
+            |seizure, _| seizure.planted.keys = 0,
+            |seizure, _| seizure.on_disk.bytes = 0,
+            |seizure, _| seizure.arrived -= 1,
+            |seizure, _| seizure.ciphertexts = 0,
+            |seizure, _| seizure.erased_after = None,
+        ];
+        for change in changes {
+            let mut seizure = clean();
+            change(&mut seizure, nothing);
+            assert!(seizure.verdict().is_err());
+        }
     }
 
     #[test]

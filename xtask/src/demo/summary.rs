@@ -73,14 +73,15 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure) {
         Err(why) => println!("  memory: NOT searched: {why}"),
     }
     println!(
-        "  Each text and each of {} private keys was searched for in pieces,",
+        "  Each text and each of {} private keys was searched for in pieces, each address",
         seizure.keys.len()
     );
-    println!("  as it is, as base64 and as hexadecimal digits.");
+    println!("  whole; as it is, as base64 and as hexadecimal digits.");
     match &seizure.control {
-        Ok(found) => {
-            println!("  (The same search over Bob's own memory finds {found} of the texts.)");
-        }
+        Ok(found) => println!(
+            "  (The same search over Bob's own memory: {} texts, {} private keys.)",
+            found.texts, found.keys
+        ),
         Err(why) => {
             println!("  (Whether the search finds texts in Bob's memory: not tried, {why}.)");
         }
@@ -90,8 +91,8 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure) {
         .as_ref()
         .is_ok_and(|findings| !findings.addresses().is_empty())
     {
-        println!("  Addresses in memory are what the two typed when they registered and looked");
-        println!("  each other up, not anything beside a message.");
+        println!("  A running relay sees an address when it is registered, mailed to or looked");
+        println!("  up, and may have it in its memory for a while after that.");
     }
 
     println!("\nAfterwards");

@@ -217,7 +217,6 @@ pub fn load(tx: &Transaction<'_>) -> Result<Option<Account>, StoreError> {
         roster.account(),
         device,
         mailbox,
-        address.display(),
     );
     Ok(Some(Account {
         roster,

@@ -174,6 +174,8 @@ pub enum RelayMisdeed {
     RosterFalse,
     /// Somebody was put into a conversation without being entitled to.
     MemberNotEntitled,
+    /// It named this account as the owner of an address that is not this account's.
+    AnothersWelcome,
     /// It sent what is no message of the protocol.
     Malformed,
 }

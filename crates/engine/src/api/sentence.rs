@@ -142,6 +142,8 @@ pub fn sentence(problem: &Problem) -> String {
                 RelayMisdeed::RosterFalse => "it showed devices that their owner did not sign",
                 RelayMisdeed::MemberNotEntitled =>
                     "a stranger was put into a conversation, and was refused",
+                RelayMisdeed::AnothersWelcome =>
+                    "a conversation meant for somebody else's address came here, and was refused",
                 RelayMisdeed::Malformed => "it sent what is no message of the protocol",
             }
         ),

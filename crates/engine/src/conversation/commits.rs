@@ -26,7 +26,7 @@ use crate::{
     event::LinkKind,
     link::{Job, posting},
     mls::{self, IncomingCommit},
-    trust::{self, Judgement},
+    trust::{self, Claimed, Judgement},
     turn::{Fault, Turn, Waiting},
 };
 
@@ -185,7 +185,7 @@ pub(crate) fn take(
         turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
         return Ok(Taken::Refused);
     }
-    match trust::judge(turn, &commit.leaves, false)? {
+    match trust::judge(turn, &commit.leaves, Claimed::Known)? {
         Judgement::Admitted => {}
         Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
         Judgement::Refused => {

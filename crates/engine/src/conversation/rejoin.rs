@@ -30,7 +30,7 @@ use crate::{
     inbox::receive,
     link::Job,
     mls::{self, MlsError},
-    trust::{self, Judgement},
+    trust::{self, Claimed, Judgement},
     turn::{Fault, Turn, Waiting},
 };
 
@@ -95,7 +95,7 @@ pub(crate) fn fetched(
     let own = turn.account()?.id();
     let between_us = start::others(&commit.members, own) == [group.account];
     let judgement = if between_us {
-        trust::judge(turn, &commit.members, false)?
+        trust::judge(turn, &commit.members, Claimed::Known)?
     } else {
         Judgement::Refused
     };

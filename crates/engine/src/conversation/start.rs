@@ -10,6 +10,7 @@
 use prost::Message as _;
 use waxwing_protocol::{
     address::Address,
+    conversation::{ConversationSecrets, MemberAddresses},
     ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId, PostId},
     pb::{
         ClaimKeyPackages, CreateGroup, EpochKeys, Error, ErrorCode, FanOut, KeyPackagesClaimed,
@@ -88,8 +89,16 @@ pub(crate) fn claimed(
     };
     let group_id = GroupId(turn.random());
     let rejoin_secret = RejoinSecret::generate(turn.rng);
+    let own = turn.account()?;
+    let secrets = ConversationSecrets {
+        rejoin_secret: rejoin_secret.clone(),
+        addresses: MemberAddresses::new([
+            (own.id(), own.address().clone()),
+            (account, address.clone()),
+        ]),
+    };
     let made = turn.with_mls(|provider, leaf| {
-        let mut group = mls::Group::create(provider, leaf, group_id, rejoin_secret.as_bytes())?;
+        let mut group = mls::Group::create(provider, leaf, group_id, &secrets)?;
         let commit = group.add(provider, leaf, &packages)?;
         group.merge_pending(provider)?;
         Ok::<_, mls::MlsError>((group, commit))
@@ -169,7 +178,6 @@ fn checked(
         let fits = member.account == account
             && member.device == device
             && member.mailbox == mailbox
-            && Address::parse(&member.address).is_ok_and(|claimed| claimed == *address)
             && trust::admits(&roster, member);
         if !fits {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);

@@ -7,7 +7,7 @@
 //! device's resending it came by. A receipt changes the state of own messages only,
 //! and is never answered by a receipt.
 
-use waxwing_protocol::{address::Address, time::Time};
+use waxwing_protocol::time::Time;
 
 use super::heard::Sender;
 use crate::{
@@ -65,19 +65,18 @@ pub(crate) fn content_came(
         Shown::Text(text) => text,
         Shown::NeedsNewer => NEEDS_NEWER.to_owned(),
     };
-    let own = member.account == turn.account()?.id();
-    let contact = contact::of_account(turn.tx, member.account)?;
-    let canonical = Address::parse(&member.address).ok();
-    let verified = own
-        || contact.as_ref().is_some_and(|contact| {
-            contact.verified
-                && canonical
-                    .as_ref()
-                    .is_some_and(|address| address.canonical() == contact.address)
-        });
-    if contact.as_ref().is_some_and(|contact| contact.blocked) {
-        return Ok(());
-    }
+    let account = turn.account()?;
+    let own = member.account == account.id();
+    let (from, verified) = if own {
+        (account.address().display().to_owned(), true)
+    } else {
+        let contact = contact::of_account(turn.tx, member.account)?
+            .ok_or_else(|| Fault::Broken("a member whose roster is not kept".into()))?;
+        if contact.blocked {
+            return Ok(());
+        }
+        (contact.display, contact.verified)
+    };
     let id = id_of(member.account, encoded, &content.salt);
     let sent_at = if sent_at.0 == 0 || sent_at.0 > turn.now.0.saturating_add(AHEAD_MAX) {
         turn.now
@@ -95,7 +94,7 @@ pub(crate) fn content_came(
             id,
             conversation,
             account: member.account,
-            address: &member.address,
+            address: &from,
             verified,
             direction,
             text: &text,
@@ -111,7 +110,7 @@ pub(crate) fn content_came(
     turn.notify(Notice::Message(Message {
         id,
         conversation,
-        from: member.address.clone(),
+        from,
         from_verified: verified,
         text,
         sent_at: sent_at.into(),

@@ -9,13 +9,15 @@ use openmls::{
     framing::errors::MessageDecryptionError,
     group::{MlsGroupCreateConfig, StagedWelcome as MlsStagedWelcome, WelcomeError},
     prelude::{
-        ContentType, GroupId as MlsGroupId, LeafNodeIndex, LeafNodeParameters, Lifetime, MlsGroup,
-        MlsMessageBodyIn, MlsMessageIn, ProcessMessageError, ProcessedMessageContent,
-        ProtocolMessage, Sender, ValidationError, tls_codec::DeserializeBytes as _,
+        ContentType, Extensions, GroupContext, GroupId as MlsGroupId, LeafNodeIndex,
+        LeafNodeParameters, Lifetime, MlsGroup, MlsMessageBodyIn, MlsMessageIn,
+        ProcessMessageError, ProcessedMessageContent, ProtocolMessage, Sender, ValidationError,
+        tls_codec::DeserializeBytes as _,
     },
 };
 use openmls_traits::OpenMlsProvider as _;
 use waxwing_protocol::{
+    conversation::ConversationSecrets,
     ids::{Epoch, GroupId},
     limits,
 };
@@ -24,7 +26,7 @@ use zeroize::Zeroizing;
 use super::{
     EpochKeys, IncomingCommit, KeyPackage, Leaf, Member, MlsError, PendingCommit, ProcessError,
     Provider, SUITE, capabilities, commit::export_staged, group_context, join_config, past_epochs,
-    ratchet, rejoin_secret, storage::StorageError,
+    ratchet, secrets, storage::StorageError,
 };
 
 /// A group that this device is in.
@@ -58,12 +60,23 @@ pub type PrivateMessage = Vec<u8>;
 
 // Making and finding groups.
 impl Group {
-    /// Makes a group with this device as its only member, in epoch 0.
+    /// Makes a group with this device as its only member, in epoch 0. The secrets name
+    /// the address of every account that will be in it.
     pub fn create(
         provider: &Provider<'_>,
         leaf: &Leaf,
         id: GroupId,
-        rejoin_secret: &[u8; 32],
+        secrets: &ConversationSecrets,
+    ) -> Result<Self, MlsError> {
+        Self::create_with(provider, leaf, id, group_context(secrets)?)
+    }
+
+    /// Makes a group with these extensions of its context.
+    pub(super) fn create_with(
+        provider: &Provider<'_>,
+        leaf: &Leaf,
+        id: GroupId,
+        extensions: Extensions<GroupContext>,
     ) -> Result<Self, MlsError> {
         let config = MlsGroupCreateConfig::builder()
             .ciphersuite(SUITE)
@@ -72,7 +85,7 @@ impl Group {
             .max_past_epochs(past_epochs())
             .sender_ratchet_configuration(ratchet())
             .lifetime(Lifetime::init(0, u64::MAX))
-            .with_group_context_extensions(group_context(rejoin_secret)?)
+            .with_group_context_extensions(extensions)
             .build();
         let inner = MlsGroup::new_with_group_id(
             provider,
@@ -108,8 +121,7 @@ impl Group {
     ///
     /// `group_info` is the MLSMessage that a member left with the relay. The group in
     /// the store, if there is one, is replaced. The caller looks at
-    /// [`PendingCommit::members`] and at [`rejoin_secret`](Self::rejoin_secret), and
-    /// abandons the transaction if it does not like them; and joins again when the
+    /// [`PendingCommit::members`] and abandons the transaction if it does not like them; and joins again when the
     /// relay does not take the commit.
     pub fn rejoin(
         provider: &Provider<'_>,
@@ -154,7 +166,7 @@ impl Group {
             .finalize(provider)
             .map_err(|error| provider.failed(MlsError::library(error)))?;
         let group = Self { id, inner };
-        group.rejoin_secret()?;
+        group.secrets()?;
         let (commit, _, group_info) = bundle.into_messages();
         let pending = PendingCommit {
             commit: commit.to_bytes().map_err(MlsError::library)?,
@@ -196,13 +208,12 @@ impl Group {
             .collect()
     }
 
-    /// The secret that lets members rejoin.
+    /// What its members all know of it.
     ///
     /// # Errors
-    /// [`MlsError::Refused`] when the group context does not hold it.
-    pub fn rejoin_secret(&self) -> Result<[u8; 32], MlsError> {
-        rejoin_secret(self.inner.extensions())
-            .ok_or_else(|| MlsError::Refused("a group without conversation secrets".to_owned()))
+    /// [`MlsError::Refused`] when the group context does not hold it, or not well.
+    pub fn secrets(&self) -> Result<ConversationSecrets, MlsError> {
+        secrets(self.inner.extensions())
     }
 
     /// The keys of the current epoch.
@@ -446,8 +457,8 @@ pub struct StagedWelcome {
     pub sender: Member,
     /// The members, this device among them.
     pub members: Vec<Member>,
-    /// The secret that lets members rejoin.
-    pub rejoin_secret: Zeroizing<[u8; 32]>,
+    /// What they all know of the group; every member's account has an address in it.
+    pub secrets: ConversationSecrets,
 }
 
 impl core::fmt::Debug for StagedWelcome {
@@ -486,20 +497,24 @@ impl StagedWelcome {
         if context.group_id().as_slice() != id.as_bytes() {
             return Err(MlsError::Refused("a welcome to another group".to_owned()));
         }
-        let rejoin_secret = rejoin_secret(context.extensions())
-            .map(Zeroizing::new)
-            .ok_or_else(|| MlsError::Refused("a group without conversation secrets".to_owned()))?;
+        let secrets = secrets(context.extensions())?;
         let sender = Member::from_leaf(inner.welcome_sender().map_err(MlsError::refused)?)?;
-        let members = inner
+        let members: Vec<Member> = inner
             .members()
             .map(|member| Member::decode(&member.credential, &member.signature_key))
             .collect::<Result<_, _>>()?;
+        if members
+            .iter()
+            .any(|member| secrets.addresses.of(member.account).is_none())
+        {
+            return Err(MlsError::Refused("a member without an address".to_owned()));
+        }
         Ok(Self {
             id,
             inner,
             sender,
             members,
-            rejoin_secret,
+            secrets,
         })
     }
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::MlsError;
 
-/// Bytes of a credential, at most: the ids and an address.
+/// Bytes of a credential, at most: the ids, and the address that older versions wrote.
 const CREDENTIAL_BYTES: usize = limits::ADDRESS_BYTES + 128;
 
 /// The private half of this device's MLS leaf key (Ed25519).
@@ -74,19 +74,12 @@ impl core::fmt::Debug for Leaf {
 }
 
 impl Leaf {
-    /// The leaf of this device with this mailbox, speaking as `address` (in display
-    /// form).
-    pub fn new(
-        key: LeafKey,
-        account: AccountId,
-        device: DeviceId,
-        mailbox: MailboxId,
-        address: &str,
-    ) -> Self {
+    /// The leaf of this device with this mailbox. It does not name the address: key
+    /// packages lie on the relay in the clear.
+    pub fn new(key: LeafKey, account: AccountId, device: DeviceId, mailbox: MailboxId) -> Self {
         let credential = pb::LeafCredential {
             account_id: account.to_bytes(),
             device_id: device.to_bytes(),
-            address: address.to_owned(),
             mailbox_id: mailbox.to_bytes(),
         };
         Self {
@@ -120,8 +113,6 @@ pub struct Member {
     pub account: AccountId,
     /// Which device of that account.
     pub device: DeviceId,
-    /// The address that it claims to speak as, in display form.
-    pub address: String,
     /// Where its posts go.
     pub mailbox: MailboxId,
     /// The key that the roster must certify for the device.
@@ -152,7 +143,6 @@ impl Member {
             account: AccountId::try_from(&identity.account_id).map_err(malformed)?,
             device: DeviceId::try_from(&identity.device_id).map_err(malformed)?,
             mailbox: MailboxId::try_from(&identity.mailbox_id).map_err(malformed)?,
-            address: identity.address,
             leaf_key: leaf_key
                 .try_into()
                 .map_err(|_| MlsError::Malformed("a leaf key"))?,

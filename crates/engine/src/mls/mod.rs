@@ -38,13 +38,12 @@ use openmls::prelude::{
     MlsGroupJoinConfig, ProtocolVersion, RequiredCapabilitiesExtension, SenderRatchetConfiguration,
     UnknownExtension,
 };
-use prost::Message as _;
-use waxwing_protocol::{limits, pb};
+use waxwing_protocol::{conversation::ConversationSecrets, limits};
 
 /// X-Wing (X25519 and ML-KEM-768), ChaCha20-Poly1305, SHA-256, Ed25519: 0x004D.
 pub const SUITE: Ciphersuite = Ciphersuite::MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519;
 
-/// The group context extension that holds `ConversationSecrets`: private use, RFC
+/// The group context extension that holds [`ConversationSecrets`]: private use, RFC
 /// 9420 section 17.3.
 pub const CONVERSATION_SECRETS: u16 = 0xF0A7;
 
@@ -84,27 +83,22 @@ fn ratchet() -> SenderRatchetConfiguration {
 }
 
 /// The extensions of a new group's context.
-fn group_context(rejoin_secret: &[u8; 32]) -> Result<Extensions<GroupContext>, MlsError> {
-    let secrets = pb::ConversationSecrets {
-        rejoin_secret: rejoin_secret.to_vec().into(),
-    };
+fn group_context(secrets: &ConversationSecrets) -> Result<Extensions<GroupContext>, MlsError> {
     Extensions::from_vec(vec![
         Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
             &[ExtensionType::Unknown(CONVERSATION_SECRETS)],
             &[],
             &[CredentialType::Basic],
         )),
-        Extension::Unknown(
-            CONVERSATION_SECRETS,
-            UnknownExtension(secrets.encode_to_vec()),
-        ),
+        Extension::Unknown(CONVERSATION_SECRETS, UnknownExtension(secrets.encode())),
     ])
     .map_err(MlsError::library)
 }
 
 /// What the group context says, if it says it well.
-fn rejoin_secret(extensions: &Extensions<GroupContext>) -> Option<[u8; 32]> {
-    let UnknownExtension(bytes) = extensions.unknown(CONVERSATION_SECRETS)?;
-    let secrets = pb::ConversationSecrets::decode(bytes.as_slice()).ok()?;
-    secrets.rejoin_secret.as_ref().try_into().ok()
+fn secrets(extensions: &Extensions<GroupContext>) -> Result<ConversationSecrets, MlsError> {
+    let UnknownExtension(bytes) = extensions
+        .unknown(CONVERSATION_SECRETS)
+        .ok_or_else(|| MlsError::Refused("a group without conversation secrets".to_owned()))?;
+    ConversationSecrets::decode(bytes).map_err(MlsError::refused)
 }

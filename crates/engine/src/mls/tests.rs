@@ -1,5 +1,13 @@
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
-use waxwing_protocol::ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId};
+use waxwing_protocol::{
+    address::Address,
+    conversation::MemberAddresses,
+    ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId},
+    sealing::RejoinSecret,
+};
+
+use prost::Message as _;
+use waxwing_protocol::pb;
 
 use super::*;
 use crate::store::{Store, StoreError};
@@ -24,7 +32,6 @@ impl Device {
             AccountId([name; 32]),
             DeviceId([name; 32]),
             MailboxId([name; 16]),
-            "alice@example.org",
         );
         Self {
             store: Store::open_in_memory().unwrap(),
@@ -115,10 +122,29 @@ impl Device {
     }
 }
 
+/// Naming the addresses of these devices.
+fn secrets(names: &[u8]) -> ConversationSecrets {
+    ConversationSecrets {
+        rejoin_secret: RejoinSecret::from_slice(&SECRET).unwrap(),
+        addresses: MemberAddresses::new(names.iter().map(|name| {
+            let address = Address::parse(&format!("Person{name}@example.org")).unwrap();
+            (AccountId([*name; 32]), address)
+        })),
+    }
+}
+
 fn start(alice: &mut Device, key_package: &[u8]) -> PendingCommit {
+    start_with(alice, key_package, &secrets(&[1, 2, 3]))
+}
+
+fn start_with(
+    alice: &mut Device,
+    key_package: &[u8],
+    secrets: &ConversationSecrets,
+) -> PendingCommit {
     let pending = alice
         .with(|provider, leaf, group| {
-            let mut new = Group::create(provider, leaf, GROUP, &SECRET)?;
+            let mut new = Group::create(provider, leaf, GROUP, secrets)?;
             let key_package = KeyPackage::check(provider, key_package)?;
             let pending = new.add(provider, leaf, &[key_package])?;
             new.merge_pending(provider)?;
@@ -178,9 +204,10 @@ fn a_welcome_shows_members_and_sender_before_it_is_accepted() {
         assert_eq!(staged.sender.leaf_key, alice_key);
         assert_eq!(staged.sender.account, AccountId([1; 32]));
         assert_eq!(staged.sender.mailbox, MailboxId([1; 16]));
-        assert_eq!(staged.sender.address, "alice@example.org");
         assert_eq!(staged.members.len(), 2);
-        assert_eq!(*staged.rejoin_secret, SECRET);
+        assert_eq!(staged.secrets.rejoin_secret.as_bytes(), &SECRET);
+        let address = staged.secrets.addresses.of(staged.sender.account);
+        assert_eq!(address.unwrap().display(), "Person1@example.org");
         Ok::<_, MlsError>(())
     })
     .unwrap();
@@ -191,6 +218,79 @@ fn a_welcome_shows_members_and_sender_before_it_is_accepted() {
         bob.join(&welcome),
         Err(MlsError::KeyPackageUnknown)
     ));
+}
+
+#[test]
+fn a_welcome_without_the_address_of_every_member_is_refused() {
+    for named in [vec![], vec![1], vec![2], vec![1, 3], vec![1, 2, 3]] {
+        let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+        let key_package = bob.key_package(KeyPackageUse::Once);
+        let welcome = start_with(&mut alice, &key_package.bytes, &secrets(&named)).welcome;
+        let joined = bob.join(&welcome.unwrap());
+        if named == [1, 2, 3] {
+            joined.unwrap();
+        } else {
+            assert!(matches!(joined, Err(MlsError::Refused(_))), "{named:?}");
+        }
+    }
+}
+
+#[test]
+fn a_welcome_whose_addresses_are_not_well_formed_is_refused() {
+    let entry = |account: u8, address: &str| pb::MemberAddress {
+        account_id: vec![account; 32].into(),
+        address: address.to_owned(),
+    };
+    let (one, two) = (entry(1, "a@example.org"), entry(2, "b@example.org"));
+    let long = "a".repeat(limits::CONVERSATION_SECRETS_BYTES);
+    for (good, addresses) in [
+        (true, vec![one.clone(), two.clone()]),
+        (false, vec![one.clone(), two.clone(), one.clone()]),
+        (false, vec![one.clone(), entry(2, "nobody")]),
+        (false, vec![one.clone(), two.clone(), entry(3, &long)]),
+        (false, vec![one, two, pb::MemberAddress::default()]),
+    ] {
+        let written = pb::ConversationSecrets {
+            rejoin_secret: SECRET.to_vec().into(),
+            addresses,
+        };
+        let bytes = written.encode_to_vec();
+        assert_eq!(good, opened_with(Some(bytes)).is_ok());
+    }
+    assert!(opened_with(Some(vec![0xff; 40])).is_err());
+    assert!(opened_with(None).is_err());
+}
+
+/// What becomes of a welcome to a group whose creator wrote these bytes.
+fn opened_with(secrets: Option<Vec<u8>>) -> Result<(), MlsError> {
+    let (mut alice, mut bob) = (Device::new(1), Device::new(2));
+    let key_package = bob.key_package(KeyPackageUse::Once).bytes;
+    let extensions = secrets.map_or_else(Extensions::empty, |bytes| {
+        let extension = Extension::Unknown(CONVERSATION_SECRETS, UnknownExtension(bytes));
+        Extensions::from_vec(vec![
+            Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
+                &[ExtensionType::Unknown(CONVERSATION_SECRETS)],
+                &[],
+                &[CredentialType::Basic],
+            )),
+            extension,
+        ])
+        .unwrap()
+    });
+    let welcome = alice
+        .with(|provider, leaf, _| {
+            let mut group = Group::create_with(provider, leaf, GROUP, extensions)?;
+            let key_package = KeyPackage::check(provider, &key_package)?;
+            group.add(provider, leaf, &[key_package])
+        })
+        .unwrap()
+        .welcome
+        .unwrap();
+    let before = bob.key_package(KeyPackageUse::Once).bytes;
+    let joined = bob.join(&welcome);
+    // Whatever it was, this device can be written to.
+    start(&mut Device::new(1), &before);
+    joined
 }
 
 #[test]
@@ -413,7 +513,9 @@ fn a_device_that_lost_the_group_takes_its_own_place_again() {
     let pending = bob
         .with(|provider, leaf, group| {
             let (rejoined, pending) = Group::rejoin(provider, leaf, GROUP, &info)?;
-            assert_eq!(rejoined.rejoin_secret()?, SECRET);
+            let known = rejoined.secrets()?;
+            assert_eq!(known.rejoin_secret.as_bytes(), &SECRET);
+            assert!(known.addresses.of(AccountId([1; 32])).is_some());
             *group = Some(rejoined);
             Ok::<_, MlsError>(pending)
         })

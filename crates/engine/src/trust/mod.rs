@@ -1,7 +1,8 @@
 //! Who is who: whether a leaf belongs to the account that it claims, and an address to
 //! the account that uses it.
 //!
-//! A leaf is *admitted* when the account's signed roster has its device with its leaf
+//! A leaf names its account; by which address that account takes part, the group's
+//! creator says in the group's context. A leaf is *admitted* when the account's signed roster has its device with its leaf
 //! key. A sender is *verified* when, besides, a look-up of the address gives the same
 //! account. Look-ups are made on the posting link ([`lookups`]); welcomes wait for
 //! them ([`welcomes`]), and so do commits that bring leaves the known roster does not
@@ -16,7 +17,10 @@
 pub(crate) mod lookups;
 pub(crate) mod welcomes;
 
-use waxwing_protocol::{address::Address, ids::AccountId, pb::SignedStatement, roster::Roster};
+use waxwing_protocol::{
+    address::Address, conversation::MemberAddresses, ids::AccountId, pb::SignedStatement,
+    roster::Roster,
+};
 
 use crate::{
     api::{EventKind, Notice, RelayMisdeed},
@@ -46,16 +50,24 @@ pub(crate) fn admits(roster: &Roster, member: &Member) -> bool {
             .is_some_and(|device| device.leaf_key == member.leaf_key)
 }
 
-/// Judges leaves by the rosters that are known; `fresh` asks for look-ups of all of
-/// them, known or not. What is missing is looked up.
+/// By which address an account is looked up.
+#[derive(Clone, Copy)]
+pub(crate) enum Claimed<'a> {
+    /// The one that a welcome gives it: everybody is looked up anew, known or not.
+    InWelcome(&'a MemberAddresses),
+    /// The one that it is known by: who is known with this leaf is not looked up.
+    Known,
+}
+
+/// Judges leaves by the rosters that are known. What is missing is looked up.
 pub(crate) fn judge(
     turn: &mut Turn<'_>,
     members: &[Member],
-    fresh: bool,
+    claimed: Claimed<'_>,
 ) -> Result<Judgement, Fault> {
     let mut judgement = Judgement::Admitted;
     for member in members {
-        match judge_one(turn, member, fresh)? {
+        match judge_one(turn, member, claimed)? {
             Judgement::Admitted => {}
             Judgement::Unknown => judgement = Judgement::Unknown,
             Judgement::Refused => return Ok(Judgement::Refused),
@@ -64,7 +76,11 @@ pub(crate) fn judge(
     Ok(judgement)
 }
 
-fn judge_one(turn: &mut Turn<'_>, member: &Member, fresh: bool) -> Result<Judgement, Fault> {
+fn judge_one(
+    turn: &mut Turn<'_>,
+    member: &Member,
+    claimed: Claimed<'_>,
+) -> Result<Judgement, Fault> {
     let own = turn.account()?;
     if member.account == own.id() {
         let admitted = admits(own.roster(), member);
@@ -74,15 +90,21 @@ fn judge_one(turn: &mut Turn<'_>, member: &Member, fresh: bool) -> Result<Judgem
             Judgement::Refused
         });
     }
-    let Ok(address) = Address::parse(&member.address) else {
+    let known = contact::of_account(turn.tx, member.account)?;
+    let address = match claimed {
+        Claimed::InWelcome(addresses) => addresses.of(member.account).cloned(),
+        Claimed::Known => known
+            .as_ref()
+            .and_then(|contact| Address::parse(&contact.display).ok()),
+    };
+    let Some(address) = address else {
         return Ok(Judgement::Refused);
     };
-    let known = contact::of_account(turn.tx, member.account)?;
     let admitted = match &known {
         Some(contact) => admits(&contact.roster()?, member),
         None => false,
     };
-    if admitted && !fresh {
+    if admitted && matches!(claimed, Claimed::Known) {
         return Ok(Judgement::Admitted);
     }
     let by_address = LookUpBy::Address(address.canonical().to_owned());

@@ -6,11 +6,12 @@
 //!
 //! **Elsewhere**: what is done with the held posts is [`crate::inbox::receive`].
 //!
-//! **Always**: at most [`CHECKING_MAX`] groups are being checked.
+//! **Always**: at most [`CHECKING_MAX`] groups are being checked. A group that was meant
+//! for another address than this account's is not joined.
 
-use waxwing_protocol::{address::Address, sealing::RejoinSecret};
+use waxwing_protocol::address::Address;
 
-use super::Judgement;
+use super::{Claimed, Judgement};
 use crate::{
     api::{EventKind, Notice, RelayMisdeed},
     contact,
@@ -55,9 +56,12 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         return Ok(());
     }
     let account = *account;
-    let Some(secret) = RejoinSecret::from_slice(staged.rejoin_secret.as_slice()) else {
+    // Whoever wrote to another's address was given this account for it.
+    if staged.secrets.addresses.of(own) != Some(turn.account()?.address()) {
+        turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
         return Ok(());
-    };
+    }
+    let secret = staged.secrets.rejoin_secret.clone();
     let accepted = turn.with_mls(|provider, _| staged.accept(provider))?;
     let group = match accepted {
         Ok(group) => group,
@@ -85,11 +89,13 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
 
 /// Looks at a group that is being checked.
 pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    let members = turn.with_group(group.id, |group, _, _| group.members())?;
-    let Some(Ok(members)) = members else {
+    let known = turn.with_group(group.id, |group, _, _| {
+        Ok::<_, MlsError>((group.members()?, group.secrets()?.addresses))
+    })?;
+    let Some(Ok((members, addresses))) = known else {
         return refuse(turn, group);
     };
-    match super::judge(turn, &members, true)? {
+    match super::judge(turn, &members, Claimed::InWelcome(&addresses))? {
         Judgement::Unknown => Ok(()),
         Judgement::Refused => refuse(turn, group),
         Judgement::Admitted => admit(turn, group),

@@ -465,11 +465,10 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             statement(by_device, Change::SetLeafKey(v.bytes("new leaf", 32))).encode_to_vec(),
         ),
         (
-            "leaf_credential",
+            "leaf_credential_without_address",
             pb::LeafCredential {
                 account_id: v.bytes("account_id", 32),
                 device_id: v.bytes("device_id", 32),
-                address: format!("{}@example.org", v.text("address")),
                 mailbox_id: v.bytes("mailbox_id", 16),
             }
             .encode_to_vec(),
@@ -485,6 +484,21 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             "conversation_secrets",
             pb::ConversationSecrets {
                 rejoin_secret: v.bytes("rejoin_secret", 32),
+                addresses: Vec::new(),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "conversation_secrets_with_addresses",
+            pb::ConversationSecrets {
+                rejoin_secret: v.bytes("rejoin_secret", 32),
+                addresses: ["alice", "bob"]
+                    .into_iter()
+                    .map(|name| pb::MemberAddress {
+                        account_id: v.bytes(name, 32),
+                        address: format!("{name}@example.org"),
+                    })
+                    .collect(),
             }
             .encode_to_vec(),
         ),
