@@ -138,8 +138,8 @@ impl Play {
         self.drain();
     }
 
-    fn write(&mut self, full: bool) {
-        let Some(batch) = self.relay.take_batch() else {
+    fn write(&mut self, until: Time, full: bool) {
+        let Some(batch) = self.relay.take_batch(until) else {
             return;
         };
         self.store.set_fault(full.then_some(Fault::Full));
@@ -218,12 +218,13 @@ impl Play {
 
     fn end(mut self) {
         for _ in 0..100 {
-            if !self.relay.wants_write() {
+            if self.relay.next_write().is_none() {
                 break;
             }
-            self.write(false);
+            // What may wait is written as well.
+            self.write(Time(u64::MAX), false);
         }
-        assert!(!self.relay.wants_write(), "writing comes to an end");
+        assert!(self.relay.next_write().is_none(), "writing comes to an end");
         for state in self.links.iter().filter(|state| state.id.is_some()) {
             assert!(
                 state.answers.values().all(|times| *times == 1),
@@ -280,7 +281,10 @@ fn step(play: &mut Play, script: &mut Script<'_>) -> Option<()> {
             play.relay.tick(play.now);
             play.drain();
         }
-        b'b' => play.write(script.byte()? % 2 == 1),
+        b'b' => {
+            let full = script.byte()? % 2 == 1;
+            play.write(play.now, full);
+        }
         b'r' => play.restart(),
         _ => {}
     }
@@ -322,7 +326,7 @@ impl Dialogue {
         self.script.extend([b'b', 0]);
         let before = self.play.said.len();
         self.play.ask(usize::from(link), frame.body);
-        self.play.write(false);
+        self.play.write(Time(u64::MAX), false);
         let answers = self.play.said.get(before..).unwrap_or_default();
         let answer = answers.iter().find(|frame| frame.request != 0);
         answer
