@@ -82,9 +82,7 @@ impl<'a> Storage<'a> {
 
     /// What a key package of ours can be forgotten by.
     pub(super) fn reference(hash: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::new();
-        ciborium::into_writer(hash, &mut bytes).map_err(|_| unencodable())?;
-        Ok(bytes)
+        cbor4ii::serde::to_vec(Vec::new(), hash).map_err(|_| unencodable())
     }
 
     /// Deletes the private keys of one key package.
@@ -157,7 +155,7 @@ impl<'a> Storage<'a> {
         let Some(value) = self.noted(read)? else {
             return Ok(None);
         };
-        let decoded = ciborium::from_reader(value.as_slice()).map_err(|_| StoreError::Damaged {
+        let decoded = cbor4ii::serde::from_slice(&value).map_err(|_| StoreError::Damaged {
             found: "MLS state that does not decode".to_owned(),
         });
         self.noted(decoded).map(Some)
@@ -196,10 +194,9 @@ impl<'a> Storage<'a> {
     }
 
     fn encode(&self, value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, StorageError> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(8 * CHUNK));
-        let encoded = ciborium::into_writer(value, &mut *bytes).map_err(|_| unencodable());
-        self.noted(encoded)?;
-        Ok(bytes)
+        let room = Vec::with_capacity(16 * CHUNK);
+        let encoded = cbor4ii::serde::to_vec(room, value).map_err(|_| unencodable());
+        self.noted(encoded).map(Zeroizing::new)
     }
 
     fn encoded(&self, value: Result<Value, ciborium::value::Error>) -> Result<Value, StorageError> {
