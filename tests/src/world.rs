@@ -19,7 +19,7 @@ use waxwing_engine::{
     store::{Store, StoreKey},
 };
 use waxwing_protocol::{
-    frame,
+    frame, pb,
     time::{Span, Time},
 };
 
@@ -59,6 +59,20 @@ struct LinkOf {
     /// The connection that is open, or being opened.
     connection: Option<LinkId>,
 }
+
+/// Where a frame is on its way.
+#[derive(Clone, Debug)]
+pub enum Passing<'a> {
+    /// It left somebody's engine, whose transaction is stored.
+    Left(&'a pb::ClientFrame),
+    /// The relay has been given it.
+    Arrived(&'a pb::ClientFrame),
+    /// Somebody's engine has been given it.
+    Came(&'a pb::RelayFrame),
+}
+
+/// Looks at frames that pass.
+type Watch = Box<dyn FnMut(PersonId, Passing<'_>) -> bool>;
 
 /// Somebody, with their engine and what it told them.
 pub struct Person {
@@ -102,6 +116,8 @@ pub struct World<R> {
     pub rng: ChaCha20Rng,
     /// How often an engine's timer came.
     pub timers: u64,
+    /// What the relay refused to whom.
+    pub refusals: Vec<(PersonId, pb::ErrorCode)>,
     /// The newest code that was sent to an address.
     pub codes: HashMap<String, String>,
     people: Vec<Person>,
@@ -112,6 +128,9 @@ pub struct World<R> {
     relay_wakes: Option<Time>,
     options: WorldOptions,
     directory: Option<tempfile::TempDir>,
+    watch: Option<Watch>,
+    /// Whether the watch has seen what it looks for.
+    seen: bool,
 }
 
 const fn index(kind: LinkKind) -> usize {
@@ -129,6 +148,7 @@ impl<R: RelayPort> World<R> {
             now: Time(1_795_550_400_000),
             rng: ChaCha20Rng::seed_from_u64(seed),
             timers: 0,
+            refusals: Vec::new(),
             codes: HashMap::new(),
             people: Vec::new(),
             connections: BTreeMap::new(),
@@ -138,6 +158,8 @@ impl<R: RelayPort> World<R> {
             relay_wakes: None,
             options,
             directory: options.stores_on_disk.then(|| tempfile::tempdir().unwrap()),
+            watch: None,
+            seen: false,
         };
         let first = world.now.after(Span::seconds(1));
         world.at(first, Happening::Tick);
@@ -244,7 +266,9 @@ impl<R: RelayPort> World<R> {
                 Err(refused) if refused.problem.code() == "conversation_unknown" => break,
                 Err(refused) => panic!("{refused}"),
             };
-            let first = page.iter().position(|entry| matches!(entry, Entry::Message(_)));
+            let first = page
+                .iter()
+                .position(|entry| matches!(entry, Entry::Message(_)));
             match first {
                 // What stands before the first message comes again, on the older page.
                 Some(first) if more => {
@@ -301,15 +325,53 @@ impl<R: RelayPort> World<R> {
     /// Lets time pass.
     pub fn run_for(&mut self, span: Span) {
         let end = self.now.after(span);
-        while let Some(((at, _), _)) = self.happenings.first_key_value() {
-            if *at > end {
-                break;
-            }
-            let ((at, _), happening) = self.happenings.pop_first().unwrap();
-            self.now = self.now.max(at);
-            self.happen(happening);
-        }
+        while self.step(end) {}
         self.now = end;
+    }
+
+    /// Lets the next thing happen, if it happens by then.
+    fn step(&mut self, end: Time) -> bool {
+        let Some(next) = self
+            .happenings
+            .first_entry()
+            .filter(|next| next.key().0 <= end)
+        else {
+            return false;
+        };
+        let ((at, _), happening) = next.remove_entry();
+        self.now = self.now.max(at);
+        self.happen(happening);
+        true
+    }
+
+    /// Lets this many things happen, however long they take.
+    pub fn run_steps(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step(Time(u64::MAX));
+        }
+    }
+
+    /// Shows every frame that passes from now on to `watch`.
+    pub fn watch(&mut self, watch: impl FnMut(PersonId, Passing<'_>) -> bool + 'static) {
+        self.watch = Some(Box::new(watch));
+        self.seen = false;
+    }
+
+    /// Lets time pass until the watch says yes, and ends it. Panics when it does not
+    /// within an hour.
+    pub fn run_until_seen(&mut self) {
+        let end = self.now.after(Span::hours(1));
+        while !self.seen {
+            assert!(self.step(end), "what was to be seen did not pass");
+        }
+        self.watch = None;
+        self.seen = false;
+    }
+
+    fn passes(&mut self, id: PersonId, passing: Passing<'_>) {
+        if let Some(watch) = &mut self.watch {
+            self.seen |= watch(id, passing);
+        }
     }
 
     /// Cuts all links of somebody; what was on its way is lost.
@@ -423,6 +485,7 @@ impl<R: RelayPort> World<R> {
                     }
                 }
                 Effect::Send { link, frame } => {
+                    self.passes(id, Passing::Left(&frame));
                     if let Some(connection) = self.people[id.0].links[index(link)].connection {
                         let at = self.arrival(connection, true);
                         self.at(at, Happening::Up(connection, frame.encode_to_vec().into()));
@@ -535,12 +598,12 @@ impl<R: RelayPort> World<R> {
                 self.drain_relay();
             }
             Happening::Up(link, bytes) => {
-                if self
-                    .connections
-                    .get(&link)
-                    .is_some_and(|connection| connection.open)
+                if let Some(connection) = self.connections.get(&link)
+                    && connection.open
                 {
+                    let id = connection.person;
                     let frame = frame::decode_client(bytes).expect("engines send valid frames");
+                    self.passes(id, Passing::Arrived(&frame));
                     self.relay.frame(self.now, &mut self.rng, link, frame);
                     self.drain_relay();
                 }
@@ -551,6 +614,10 @@ impl<R: RelayPort> World<R> {
                 };
                 let (id, link) = (connection.person, connection.kind);
                 let frame = frame::decode_relay(bytes).expect("relays send valid frames");
+                self.passes(id, Passing::Came(&frame));
+                if let Some(pb::relay_frame::Body::Error(error)) = &frame.body {
+                    self.refusals.push((id, error.code()));
+                }
                 let event = Event::FramesReceived {
                     link,
                     frames: vec![frame],
