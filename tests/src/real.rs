@@ -37,6 +37,8 @@ pub struct RealRelay {
     store: MemoryStore,
     committing: Option<(Time, Batch)>,
     now: Time,
+    mail_fails: bool,
+    undeliverable: Vec<(RelayLink, u32)>,
 }
 
 impl Default for RealRelay {
@@ -47,6 +49,8 @@ impl Default for RealRelay {
             store,
             committing: None,
             now: Time(0),
+            mail_fails: false,
+            undeliverable: Vec::new(),
         }
     }
 }
@@ -61,6 +65,11 @@ impl RealRelay {
     /// The disk is full from now on, or has room again.
     pub fn set_full(&mut self, full: bool) {
         self.store.set_fault(full.then_some(Fault::Full));
+    }
+
+    /// No mail server takes a code from now on, or they do again.
+    pub fn set_mail_fails(&mut self, fails: bool) {
+        self.mail_fails = fails;
     }
 
     fn begin_commit(&mut self) {
@@ -91,10 +100,24 @@ impl RelayPort for RealRelay {
     }
 
     fn poll_effect(&mut self) -> Option<RelayEffect> {
-        let effect = self.relay.poll_effect().map(|effect| match effect {
+        let mut effect = self.relay.poll_effect();
+        while let Some(Effect::SendCode { link, request, .. }) = effect
+            && self.mail_fails
+        {
+            // The answer comes first, as it does where mail takes its time.
+            self.undeliverable.push((link, request));
+            effect = self.relay.poll_effect();
+        }
+        if effect.is_none()
+            && let Some((link, request)) = self.undeliverable.pop()
+        {
+            self.relay.code_not_sent(link, request);
+            effect = self.relay.poll_effect();
+        }
+        let effect = effect.map(|effect| match effect {
             Effect::Send { link, frame } => RelayEffect::Send(LinkId(link.0), frame),
             Effect::Close { link } => RelayEffect::Close(LinkId(link.0)),
-            Effect::SendCode { address, code } => {
+            Effect::SendCode { address, code, .. } => {
                 RelayEffect::Code(address.canonical().to_owned(), code)
             }
         });

@@ -9,7 +9,7 @@
     reason = "a test fails loudly where it stands"
 )]
 
-use waxwing_engine::api::{MarkRead, MessageState, Notice, Request};
+use waxwing_engine::api::{MarkRead, MessageState, Notice, Register, RegistrationStage, Request};
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::{PersonId, RealRelay, ReferenceRelay, RelayPort, World, WorldOptions};
 
@@ -191,3 +191,47 @@ with_both_relays!(
     an_unknown_recipient_is_told_of,
     an_engine_with_nothing_to_do_sleeps,
 );
+
+#[test]
+fn a_code_that_cannot_be_mailed_is_told_and_may_still_be_given() {
+    let mut world = world::<RealRelay>(70);
+    let alice = world.add("alice@example.org");
+    world.relay.set_mail_fails(true);
+    world
+        .command(
+            alice,
+            Request::Register(Register {
+                address: "alice@example.org".into(),
+                relay: "wss://relay.example".into(),
+                pin: None,
+                name: None,
+            }),
+        )
+        .unwrap();
+    world.run_for(Span::seconds(5));
+    let told: Vec<_> = world
+        .person(alice)
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Registration(changed) => Some((
+                changed.stage,
+                changed
+                    .problem
+                    .as_ref()
+                    .map(|problem| problem.code.as_str()),
+            )),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (RegistrationStage::CodeSent, None),
+            (RegistrationStage::CodeSent, Some("address_unreachable")),
+        ]
+    );
+    // Asked for again when mail works, it goes on as if nothing had been.
+    world.relay.set_mail_fails(false);
+    world.register(alice);
+}

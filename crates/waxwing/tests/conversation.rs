@@ -11,6 +11,7 @@
 mod world;
 
 use std::{
+    io::{BufRead as _, BufReader, Write as _},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -204,6 +205,49 @@ fn another(code: &str) -> String {
     let last = code.chars().last().unwrap();
     let other = if last == '0' { '1' } else { '0' };
     format!("{}{other}", &code[..code.len() - 1])
+}
+
+/// A mail server that knows no recipient.
+fn mail_server_that_refuses() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(b"220 hello\r\n").unwrap();
+            let reading = BufReader::new(stream.try_clone().unwrap());
+            for line in reading.lines().map_while(Result::ok) {
+                let answer = if line.starts_with("RCPT") {
+                    "550 no such user here\r\n"
+                } else {
+                    "250 ok\r\n"
+                };
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    format!("smtp://127.0.0.1:{port}")
+}
+
+#[test]
+fn a_code_that_no_mail_server_takes_is_told_to_whom_it_was_for() {
+    let relay = Relay::start_with_smtp(mail_server_that_refuses());
+    let alice = Home::new("alice@example.org");
+    // Somebody who waits at the prompt.
+    let mut child = alice
+        .command(&["register", &alice.address, "--relay", &relay.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = child.stdin.take();
+    let ended = Ended::from(child.wait_with_output().unwrap());
+    drop(input);
+    ended.failed_with("could not be delivered to alice@example.org");
+    ended.failed_with("check the address");
 }
 
 #[test]

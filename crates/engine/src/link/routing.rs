@@ -1,7 +1,8 @@
 //! Which frame goes where.
 //!
 //! **Always**: an answer that nobody awaits, an answer of another kind than the
-//! request's, and frames on the wrong link are ignored.
+//! request's, and frames on the wrong link are ignored. (One request may be answered
+//! twice: the one for a code that then cannot be mailed.)
 
 use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 
@@ -37,8 +38,16 @@ pub(crate) fn frame(
         };
     }
     let Some(job) = turn.live.links.of(link).answered(request) else {
-        return Ok(());
+        return match body {
+            Body::Error(error) if turn.live.links.of(link).asked_for_code(request) => {
+                registration::code_not_sent(turn, &error)
+            }
+            _ => Ok(()),
+        };
     };
+    if job == Job::StartRegistration {
+        turn.live.links.of(link).code_was_sent(request);
+    }
     match body {
         Body::Error(error) => refused(turn, job, &error),
         body => answered(turn, job, body),

@@ -17,6 +17,8 @@ use super::{Ended, Home, PATIENCE, lines};
 pub struct Relay {
     folder: TempDir,
     child: Option<Child>,
+    /// Instead of the directory for mails.
+    smtp: Option<String>,
     /// With its pin.
     pub url: String,
 }
@@ -42,10 +44,20 @@ fn program() -> &'static PathBuf {
 
 impl Relay {
     pub fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// One that mails through this server.
+    pub fn start_with_smtp(url: String) -> Self {
+        Self::with(Some(url))
+    }
+
+    fn with(smtp: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut relay = Self {
             folder,
             child: None,
+            smtp,
             url: String::new(),
         };
         relay.run("127.0.0.1:0");
@@ -56,8 +68,10 @@ impl Relay {
         let mut child = Command::new(program())
             .args(["serve", "--listen", listen, "--data"])
             .arg(self.data())
-            .arg("--mail-dir")
-            .arg(self.mail())
+            .args(match &self.smtp {
+                Some(url) => ["--smtp".into(), url.into()],
+                None => ["--mail-dir".into(), self.mail().into_os_string()],
+            })
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
