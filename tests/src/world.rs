@@ -116,6 +116,8 @@ pub struct World<R> {
     pub rng: ChaCha20Rng,
     /// How often an engine's timer came.
     pub timers: u64,
+    /// Events that engines could not take because their disk was full.
+    pub disk_full: Vec<PersonId>,
     /// What the relay refused to whom.
     pub refusals: Vec<(PersonId, pb::ErrorCode)>,
     /// The newest code that was sent to an address.
@@ -148,6 +150,7 @@ impl<R: RelayPort> World<R> {
             now: Time(1_795_550_400_000),
             rng: ChaCha20Rng::seed_from_u64(seed),
             timers: 0,
+            disk_full: Vec::new(),
             refusals: Vec::new(),
             codes: HashMap::new(),
             people: Vec::new(),
@@ -460,6 +463,21 @@ impl<R: RelayPort> World<R> {
         result
     }
 
+    /// Brings an event that nobody waits for. Like a real driver, this goes on when a disk
+    /// is full: the engine has its links closed, and opens them again.
+    fn tell(&mut self, id: PersonId, event: Event) {
+        if let Err(refused) = self.event(id, event) {
+            assert_eq!(refused.problem.code(), "disk_full", "{refused}");
+            self.disk_full.push(id);
+        }
+    }
+
+    /// How many pages somebody's store may grow by.
+    pub fn limit_room(&mut self, id: PersonId, pages: Option<u32>) {
+        let engine = self.people[id.0].engine.as_ref().expect("it runs");
+        engine.store().limit_room(pages).unwrap();
+    }
+
     fn drain(&mut self, id: PersonId) {
         loop {
             let Some(engine) = self.people[id.0].engine.as_mut() else {
@@ -559,13 +577,12 @@ impl<R: RelayPort> World<R> {
         }
         if tell {
             if connection.open && self.people[id.0].engine.is_some() {
-                self.event(
+                self.tell(
                     id,
                     Event::LinkClosed {
                         link: connection.kind,
                     },
-                )
-                .unwrap();
+                );
             }
             let again = self.people[id.0].links[index(connection.kind)];
             if again.wanted && again.connection.is_none() && self.people[id.0].online {
@@ -585,15 +602,14 @@ impl<R: RelayPort> World<R> {
                 let mut exporter = [0; 32];
                 self.rng.fill_bytes(&mut exporter);
                 let pin = Some(format!("sha256/{}=", "A".repeat(43)));
-                self.event(
+                self.tell(
                     id,
                     Event::LinkOpened {
                         link: kind,
                         exporter,
                         pin,
                     },
-                )
-                .unwrap();
+                );
                 self.relay.opened(self.now, &mut self.rng, link, exporter);
                 self.drain_relay();
             }
@@ -622,7 +638,7 @@ impl<R: RelayPort> World<R> {
                     link,
                     frames: vec![frame],
                 };
-                self.event(id, event).unwrap();
+                self.tell(id, event);
             }
             Happening::Tick => {
                 self.relay.tick(self.now);
@@ -634,7 +650,7 @@ impl<R: RelayPort> World<R> {
                 if self.people[id.0].engine.is_some() && self.people[id.0].timer == Some(at) {
                     self.people[id.0].timer = None;
                     self.timers += 1;
-                    self.event(id, Event::TimeCame).unwrap();
+                    self.tell(id, Event::TimeCame);
                 }
             }
             Happening::Relay(at) => {
