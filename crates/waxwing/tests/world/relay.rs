@@ -1,7 +1,7 @@
 //! The real relay as a process, its mails as files.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::Write as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -27,19 +27,22 @@ pub struct Relay {
 /// one that is built already.
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(program) = std::env::var_os("WAXWING_RELAY_PROGRAM") {
-            return program.into();
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "waxwing-relay-server"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .unwrap();
-        assert!(built.success(), "the relay does not build");
-        PathBuf::from(env!("CARGO_BIN_EXE_waxwing")).with_file_name("waxwing-relay")
+    PROGRAM.get_or_init(|| match std::env::var_os("WAXWING_RELAY_PROGRAM") {
+        Some(program) => program.into(),
+        None => built("waxwing-relay-server", "waxwing-relay"),
     })
+}
+
+/// Builds a program of this workspace.
+pub fn built(package: &str, program: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--package", package])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(built.success(), "{package} does not build");
+    PathBuf::from(env!("CARGO_BIN_EXE_waxwing")).with_file_name(program)
 }
 
 impl Relay {
@@ -74,7 +77,14 @@ impl Relay {
             })
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .env("WAXWING_LOG", "trace")
+            .stderr(
+                File::options()
+                    .create(true)
+                    .append(true)
+                    .open(self.log())
+                    .unwrap(),
+            )
             .spawn()
             .unwrap();
         let said = lines(child.stdout.take().unwrap());
@@ -91,6 +101,11 @@ impl Relay {
 
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// What it logs, at the level that logs most.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     pub fn mail(&self) -> PathBuf {
