@@ -35,6 +35,7 @@ const COMMIT: Span = Span(7);
 pub struct RealRelay {
     relay: Relay<MemoryStore>,
     store: MemoryStore,
+    config: Config,
     committing: Option<(Time, Batch)>,
     now: Time,
     mail_fails: bool,
@@ -43,23 +44,51 @@ pub struct RealRelay {
 
 impl Default for RealRelay {
     fn default() -> Self {
+        Self::with(&Config::default())
+    }
+}
+
+impl RealRelay {
+    /// One with other bounds.
+    pub fn with(config: &Config) -> Self {
+        // Everybody comes from one place here.
+        let plenty = Rate {
+            burst: 1_000_000,
+            every: Span(1),
+        };
+        let config = Config {
+            codes_per_source: plenty,
+            look_ups_per_source: plenty,
+            ..config.clone()
+        };
         let store = MemoryStore::new();
         Self {
-            relay: open(&store),
+            relay: open(&store, &config),
             store,
+            config,
             committing: None,
             now: Time(0),
             mail_fails: false,
             undeliverable: Vec::new(),
         }
     }
-}
 
-impl RealRelay {
     /// The process ends at once and is started again. Links are the world's to cut.
     pub fn crash(&mut self) {
         self.committing = None;
-        self.relay = open(&self.store);
+        self.relay = open(&self.store, &self.config);
+    }
+
+    /// A copy of its disk.
+    pub fn backup(&self) -> MemoryStore {
+        self.store.copy()
+    }
+
+    /// The process ends and is started again on a copy of its disk. Links are the world's
+    /// to cut.
+    pub fn restore(&mut self, backup: &MemoryStore) {
+        self.store = backup.copy();
+        self.crash();
     }
 
     /// The disk is full from now on, or has room again.
@@ -160,20 +189,10 @@ impl RelayPort for RealRelay {
     }
 }
 
-fn open(store: &MemoryStore) -> Relay<MemoryStore> {
-    // Everybody comes from one place here.
-    let plenty = Rate {
-        burst: 1_000_000,
-        every: Span(1),
-    };
-    let config = Config {
-        codes_per_source: plenty,
-        look_ups_per_source: plenty,
-        ..Config::default()
-    };
+fn open(store: &MemoryStore, config: &Config) -> Relay<MemoryStore> {
     let secrets = Secrets {
         tokens: TokenIssuer::from_seed(&[5; 32]).unwrap(),
         address_key: [6; 32],
     };
-    Relay::open(Arc::new(store.clone()), config, secrets).unwrap()
+    Relay::open(Arc::new(store.clone()), config.clone(), secrets).unwrap()
 }

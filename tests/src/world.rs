@@ -120,6 +120,8 @@ pub struct World<R> {
     pub disk_full: Vec<PersonId>,
     /// What the relay refused to whom.
     pub refusals: Vec<(PersonId, pb::ErrorCode)>,
+    /// Whose posting link brings answers so much later than it could.
+    pub slow_answers: HashMap<PersonId, Span>,
     /// The newest code that was sent to an address.
     pub codes: HashMap<String, String>,
     people: Vec<Person>,
@@ -152,6 +154,7 @@ impl<R: RelayPort> World<R> {
             timers: 0,
             disk_full: Vec::new(),
             refusals: Vec::new(),
+            slow_answers: HashMap::new(),
             codes: HashMap::new(),
             people: Vec::new(),
             connections: BTreeMap::new(),
@@ -533,8 +536,12 @@ impl<R: RelayPort> World<R> {
 
     /// When a frame that is sent now arrives: never before one that was sent earlier.
     fn arrival(&mut self, link: LinkId, up: bool) -> Time {
-        let at = self.now.after(self.delay());
+        let mut at = self.now.after(self.delay());
         let connection = self.connections.get_mut(&link).unwrap();
+        if !up && connection.kind == LinkKind::Posting {
+            let slow = self.slow_answers.get(&connection.person).copied();
+            at = at.after(slow.unwrap_or_default());
+        }
         let last = if up {
             &mut connection.last_up
         } else {

@@ -309,6 +309,69 @@ fn messages_that_were_cut_off_before_ones_own_rekey_arrive_once_after_it() {
     }
 }
 
+/// The answer to a commit may come after its echo and fifty messages more: it is not the
+/// answer to the commit that is due then.
+#[test]
+fn an_answer_that_comes_when_the_next_rekey_is_due_is_not_taken_for_its_answer() {
+    for seed in 0..4 {
+        let mut scene = Scene::new(70 + seed);
+        let alice = scene.alice;
+        scene.world.slow_answers.insert(alice, Span::seconds(1));
+        // One message was written before.
+        for n in 1..limits::REKEY_MESSAGES {
+            scene.write(alice, &format!("before {n:02}"));
+        }
+        scene.world.run_for(Span::seconds(5));
+        look_out(&mut scene, alice, PostKind::Commit, Where::Stored);
+        // These wait for the commit, and its echo lets them go at once.
+        for n in 0..limits::REKEY_MESSAGES + 5 {
+            scene.write(alice, &format!("behind {n:02}"));
+        }
+        scene.world.run_until_seen();
+        scene.world.run_for(Span(300));
+        scene.write(alice, "with the next rekey");
+        scene.world.slow_answers.clear();
+        scene.all_is_well(&format!("seed {seed}"));
+    }
+}
+
+/// Whoever is in an epoch that the relay has never heard of waits for nothing.
+#[test]
+fn devices_that_are_ahead_of_a_relay_that_was_set_back_rejoin_and_go_on() {
+    for seed in 0..3 {
+        let mut scene = Scene::new(75 + seed);
+        let (alice, bob) = (scene.alice, scene.bob);
+        let backup = scene.world.relay.backup();
+        scene.write_past_the_bound(alice, "n");
+        scene.write_past_the_bound(bob, "m");
+        scene.world.run_for(Span::minutes(1));
+        scene.world.relay.restore(&backup);
+        scene.world.cut_all();
+        scene.write(alice, "after it");
+        scene.write(bob, "after it too");
+        scene.world.run_for(Span::minutes(10));
+        for (from, to) in [(alice, bob), (bob, alice)] {
+            let status = scene.world.status(from);
+            assert_eq!(
+                (status.outbox, status.missing, status.rejoining),
+                (0, 0, 0),
+                "seed {seed}"
+            );
+            let name = scene.world.person(from).address.clone();
+            let messages = scene.world.messages(to, from);
+            let mut got: Vec<String> = messages
+                .into_iter()
+                .filter(|message| message.from == name)
+                .map(|message| message.text)
+                .collect();
+            let mut expected = scene.written[&from].clone();
+            got.sort();
+            expected.sort();
+            assert_eq!(got, expected, "seed {seed}");
+        }
+    }
+}
+
 /// Both make their keys anew at once: one of the commits is refused, and its maker ends
 /// at every moment around that.
 #[test]

@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    ids::{Epoch, GroupId},
+    ids::{Epoch, GroupId, PostId},
     limits,
     pb::{ClientFrame, Error, ErrorCode, Hello, Open, client_frame},
     time::{Span, Time},
@@ -56,8 +56,13 @@ pub(crate) enum Job {
     Claim(ConversationId),
     CreateGroup(GroupId),
     Authorise(GroupId, Epoch),
-    Message { group: GroupId, row: i64 },
-    Commit(GroupId),
+    Message {
+        group: GroupId,
+        row: i64,
+    },
+    /// With its post id: its echo may come first, and the next be under way when the
+    /// answer does.
+    Commit(GroupId, PostId),
     FetchGroupInfo(GroupId),
     Rejoin(GroupId),
 }

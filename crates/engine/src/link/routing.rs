@@ -85,8 +85,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         (Job::Message { group, row }, Body::Posted(posted)) => {
             posting::posted(turn, group, row, &posted)
         }
-        (Job::Commit(group), Body::Posted(_)) => match groups::find(turn.tx, group)? {
-            Some(group) => commits::accepted(turn, &group),
+        (Job::Commit(group, post), Body::Posted(_)) => match groups::find(turn.tx, group)? {
+            Some(group) => commits::accepted(turn, &group, post),
             None => Ok(()),
         },
         (Job::FetchGroupInfo(group), Body::GroupInfoFetched(fetched)) => {
@@ -124,9 +124,9 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         Job::LookUp(by) => lookups::refused(turn, by, error),
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
-        Job::Authorise(group, _) => posting::not_authorised(turn, group, error),
+        Job::Authorise(group, epoch) => posting::not_authorised(turn, group, epoch, error),
         Job::Message { group, row } => posting::refused(turn, group, row, error),
-        Job::Commit(group) => commits::refused(turn, group, error),
+        Job::Commit(group, post) => commits::refused(turn, group, post, error),
         Job::FetchGroupInfo(group) | Job::Rejoin(group) => rejoin::refused(turn, group, error),
     }
 }
