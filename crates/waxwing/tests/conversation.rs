@@ -147,6 +147,54 @@ fn the_human_output_shows_who_wrote_and_how_far_it_got() {
 }
 
 #[test]
+fn a_listener_that_ends_after_a_number_of_messages_has_told_their_sender() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let mut from = alice.rpc();
+    from.call("subscribe", json!({}));
+    let mut ids = Vec::new();
+    for text in ["one", "two", "three"] {
+        let sent = from.call("send", json!({"to": bob.address, "text": text}));
+        ids.push(sent["id"].clone());
+    }
+    // Both listeners have ended when the receipts come.
+    assert_eq!(texts(&listen(&bob, 2)), ["one", "two"]);
+    assert_eq!(texts(&listen(&bob, 1)), ["three"]);
+    // In whatever order one receipt names them.
+    while !ids.is_empty() {
+        let arrived = |notice: &Value| {
+            ["delivered", "read"]
+                .map(Value::from)
+                .contains(&notice["state"])
+        };
+        let told = from.notice(arrived);
+        ids.retain(|id| told["id"] != *id);
+    }
+    let status = bob.rpc().call("status", json!({}));
+    assert_eq!(status["receipts"], 0);
+}
+
+#[test]
+fn a_listener_does_not_wait_for_receipts_for_ever() {
+    let mut relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    send(&alice, &bob, "one");
+    // Bob's device has it and owes a receipt, and the relay is away.
+    let mut rpc = bob.rpc();
+    rpc.call("subscribe", json!({}));
+    rpc.notice(|notice| notice["text"] == "one");
+    relay.kill();
+    rpc.kill();
+    let ended = bob.run(&["listen", "--count", "1", "--timeout", "60"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("one"), "{ended:?}");
+    assert!(
+        ended.err.contains("has not taken the receipts"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_message_that_was_listened_to_is_not_shown_again() {
     let relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
