@@ -84,6 +84,8 @@ pub struct Person {
     pub notices: Vec<Notice>,
     /// Whether they have a network.
     pub online: bool,
+    /// Whether their store is a file, so that it can be copied and set back.
+    on_disk: bool,
     resting: Option<Store>,
     timer: Option<Time>,
     links: [LinkOf; 2],
@@ -131,7 +133,7 @@ pub struct World<R> {
     next_link: u64,
     relay_wakes: Option<Time>,
     options: WorldOptions,
-    directory: Option<tempfile::TempDir>,
+    directory: tempfile::TempDir,
     watch: Option<Watch>,
     /// Whether the watch has seen what it looks for.
     seen: bool,
@@ -163,7 +165,7 @@ impl<R: RelayPort> World<R> {
             next_link: 0,
             relay_wakes: None,
             options,
-            directory: options.stores_on_disk.then(|| tempfile::tempdir().unwrap()),
+            directory: tempfile::tempdir().unwrap(),
             watch: None,
             seen: false,
         };
@@ -181,14 +183,26 @@ impl<R: RelayPort> World<R> {
 
     /// Somebody with this address, not registered.
     pub fn add(&mut self, address: &str) -> PersonId {
+        self.add_with(address, self.options.stores_on_disk)
+    }
+
+    /// Somebody with this address, registered, whose store is a file.
+    pub fn add_registered_on_disk(&mut self, address: &str) -> PersonId {
+        let id = self.add_with(address, true);
+        self.register(id);
+        id
+    }
+
+    fn add_with(&mut self, address: &str, on_disk: bool) -> PersonId {
         let id = PersonId(self.people.len());
-        let store = self.open_store(id);
+        let store = self.open_store(id, on_disk);
         let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
         self.people.push(Person {
             address: address.to_owned(),
             engine: Some(engine),
             notices: Vec::new(),
             online: true,
+            on_disk,
             resting: None,
             timer: None,
             links: [LinkOf::default(); 2],
@@ -411,12 +425,11 @@ impl<R: RelayPort> World<R> {
                 self.close(connection, false);
             }
         }
-        let on_disk = self.directory.is_some();
         let person = &mut self.people[id.0];
         person.links = [LinkOf::default(); 2];
         person.timer = None;
         if let Some(engine) = person.engine.take()
-            && !on_disk
+            && !person.on_disk
         {
             person.resting = Some(engine.into_store());
         }
@@ -426,7 +439,7 @@ impl<R: RelayPort> World<R> {
     pub fn start(&mut self, id: PersonId) {
         let store = match self.people[id.0].resting.take() {
             Some(store) => store,
-            None => self.open_store(id),
+            None => self.open_store(id, self.people[id.0].on_disk),
         };
         let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
         self.people[id.0].engine = Some(engine);
@@ -439,19 +452,21 @@ impl<R: RelayPort> World<R> {
         std::fs::read(self.path(id)).unwrap()
     }
 
-    /// Puts an old copy in place of somebody's store.
+    /// Puts an old copy in place of somebody's store; what they were told since is
+    /// forgotten with it.
     pub fn restore_store(&mut self, id: PersonId, copy: &[u8]) {
         assert!(self.people[id.0].engine.is_none(), "replaced while it runs");
+        assert!(self.people[id.0].on_disk, "the store is in memory");
         std::fs::write(self.path(id), copy).unwrap();
+        self.people[id.0].notices.clear();
     }
 
     fn path(&self, id: PersonId) -> PathBuf {
-        let directory = self.directory.as_ref().expect("stores are on disk");
-        directory.path().join(format!("{}.waxwing", id.0))
+        self.directory.path().join(format!("{}.waxwing", id.0))
     }
 
-    fn open_store(&self, id: PersonId) -> Store {
-        if self.directory.is_some() {
+    fn open_store(&self, id: PersonId, on_disk: bool) -> Store {
+        if on_disk {
             Store::open(&self.path(id), &StoreKey::from_bytes([7; 32])).unwrap()
         } else {
             Store::open_in_memory().unwrap()
