@@ -20,13 +20,14 @@
     reason = "a harness fails loudly where it stands"
 )]
 
+pub mod leaks;
 mod real;
 mod reference;
 mod world;
 
 pub use real::RealRelay;
 pub use reference::{Bend, ReferenceRelay};
-pub use world::{Person, PersonId, World, WorldOptions};
+pub use world::{Passing, Person, PersonId, World, WorldOptions};
 
 use rand_core::CryptoRng;
 use waxwing_protocol::{Exporter, pb, time::Time};

@@ -35,32 +35,70 @@ const COMMIT: Span = Span(7);
 pub struct RealRelay {
     relay: Relay<MemoryStore>,
     store: MemoryStore,
+    config: Config,
     committing: Option<(Time, Batch)>,
     now: Time,
+    mail_fails: bool,
+    undeliverable: Vec<(RelayLink, u32)>,
 }
 
 impl Default for RealRelay {
     fn default() -> Self {
-        let store = MemoryStore::new();
-        Self {
-            relay: open(&store),
-            store,
-            committing: None,
-            now: Time(0),
-        }
+        Self::with(&Config::default())
     }
 }
 
 impl RealRelay {
+    /// One with other bounds.
+    pub fn with(config: &Config) -> Self {
+        // Everybody comes from one place here.
+        let plenty = Rate {
+            burst: 1_000_000,
+            every: Span(1),
+        };
+        let config = Config {
+            codes_per_source: plenty,
+            look_ups_per_source: plenty,
+            ..config.clone()
+        };
+        let store = MemoryStore::new();
+        Self {
+            relay: open(&store, &config),
+            store,
+            config,
+            committing: None,
+            now: Time(0),
+            mail_fails: false,
+            undeliverable: Vec::new(),
+        }
+    }
+
     /// The process ends at once and is started again. Links are the world's to cut.
     pub fn crash(&mut self) {
         self.committing = None;
-        self.relay = open(&self.store);
+        self.relay = open(&self.store, &self.config);
+    }
+
+    /// A copy of its disk.
+    pub fn backup(&self) -> MemoryStore {
+        self.store.copy()
+    }
+
+    /// The process ends and is started again on a copy of its disk. Links are the world's
+    /// to cut.
+    pub fn restore(&mut self, backup: &MemoryStore) {
+        self.store = backup.copy();
+        self.crash();
     }
 
     /// The disk is full from now on, or has room again.
     pub fn set_full(&mut self, full: bool) {
         self.store.set_fault(full.then_some(Fault::Full));
+    }
+
+    /// No mail server takes a code from now on, or they do again.
+    pub fn set_mail_fails(&mut self, fails: bool) {
+        self.mail_fails = fails;
     }
 
     fn begin_commit(&mut self) {
@@ -91,10 +129,24 @@ impl RelayPort for RealRelay {
     }
 
     fn poll_effect(&mut self) -> Option<RelayEffect> {
-        let effect = self.relay.poll_effect().map(|effect| match effect {
+        let mut effect = self.relay.poll_effect();
+        while let Some(Effect::SendCode { link, request, .. }) = effect
+            && self.mail_fails
+        {
+            // The answer comes first, as it does where mail takes its time.
+            self.undeliverable.push((link, request));
+            effect = self.relay.poll_effect();
+        }
+        if effect.is_none()
+            && let Some((link, request)) = self.undeliverable.pop()
+        {
+            self.relay.code_not_sent(link, request);
+            effect = self.relay.poll_effect();
+        }
+        let effect = effect.map(|effect| match effect {
             Effect::Send { link, frame } => RelayEffect::Send(LinkId(link.0), frame),
             Effect::Close { link } => RelayEffect::Close(LinkId(link.0)),
-            Effect::SendCode { address, code } => {
+            Effect::SendCode { address, code, .. } => {
                 RelayEffect::Code(address.canonical().to_owned(), code)
             }
         });
@@ -141,20 +193,10 @@ impl RelayPort for RealRelay {
     }
 }
 
-fn open(store: &MemoryStore) -> Relay<MemoryStore> {
-    // Everybody comes from one place here.
-    let plenty = Rate {
-        burst: 1_000_000,
-        every: Span(1),
-    };
-    let config = Config {
-        codes_per_source: plenty,
-        look_ups_per_source: plenty,
-        ..Config::default()
-    };
+fn open(store: &MemoryStore, config: &Config) -> Relay<MemoryStore> {
     let secrets = Secrets {
         tokens: TokenIssuer::from_seed(&[5; 32]).unwrap(),
         address_key: [6; 32],
     };
-    Relay::open(Arc::new(store.clone()), config, secrets).unwrap()
+    Relay::open(Arc::new(store.clone()), config.clone(), secrets).unwrap()
 }

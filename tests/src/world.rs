@@ -19,7 +19,7 @@ use waxwing_engine::{
     store::{Store, StoreKey},
 };
 use waxwing_protocol::{
-    frame,
+    frame, pb,
     time::{Span, Time},
 };
 
@@ -60,6 +60,20 @@ struct LinkOf {
     connection: Option<LinkId>,
 }
 
+/// Where a frame is on its way.
+#[derive(Clone, Debug)]
+pub enum Passing<'a> {
+    /// It left somebody's engine, whose transaction is stored.
+    Left(&'a pb::ClientFrame),
+    /// The relay has been given it.
+    Arrived(&'a pb::ClientFrame),
+    /// Somebody's engine has been given it.
+    Came(&'a pb::RelayFrame),
+}
+
+/// Looks at frames that pass.
+type Watch = Box<dyn FnMut(PersonId, Passing<'_>) -> bool>;
+
 /// Somebody, with their engine and what it told them.
 pub struct Person {
     /// Their address.
@@ -70,6 +84,8 @@ pub struct Person {
     pub notices: Vec<Notice>,
     /// Whether they have a network.
     pub online: bool,
+    /// Whether their store is a file, so that it can be copied and set back.
+    on_disk: bool,
     resting: Option<Store>,
     timer: Option<Time>,
     links: [LinkOf; 2],
@@ -102,6 +118,12 @@ pub struct World<R> {
     pub rng: ChaCha20Rng,
     /// How often an engine's timer came.
     pub timers: u64,
+    /// Events that engines could not take because their disk was full.
+    pub disk_full: Vec<PersonId>,
+    /// What the relay refused to whom.
+    pub refusals: Vec<(PersonId, pb::ErrorCode)>,
+    /// Whose posting link brings answers so much later than it could.
+    pub slow_answers: HashMap<PersonId, Span>,
     /// The newest code that was sent to an address.
     pub codes: HashMap<String, String>,
     people: Vec<Person>,
@@ -111,7 +133,10 @@ pub struct World<R> {
     next_link: u64,
     relay_wakes: Option<Time>,
     options: WorldOptions,
-    directory: Option<tempfile::TempDir>,
+    directory: tempfile::TempDir,
+    watch: Option<Watch>,
+    /// Whether the watch has seen what it looks for.
+    seen: bool,
 }
 
 const fn index(kind: LinkKind) -> usize {
@@ -129,6 +154,9 @@ impl<R: RelayPort> World<R> {
             now: Time(1_795_550_400_000),
             rng: ChaCha20Rng::seed_from_u64(seed),
             timers: 0,
+            disk_full: Vec::new(),
+            refusals: Vec::new(),
+            slow_answers: HashMap::new(),
             codes: HashMap::new(),
             people: Vec::new(),
             connections: BTreeMap::new(),
@@ -137,7 +165,9 @@ impl<R: RelayPort> World<R> {
             next_link: 0,
             relay_wakes: None,
             options,
-            directory: options.stores_on_disk.then(|| tempfile::tempdir().unwrap()),
+            directory: tempfile::tempdir().unwrap(),
+            watch: None,
+            seen: false,
         };
         let first = world.now.after(Span::seconds(1));
         world.at(first, Happening::Tick);
@@ -153,14 +183,26 @@ impl<R: RelayPort> World<R> {
 
     /// Somebody with this address, not registered.
     pub fn add(&mut self, address: &str) -> PersonId {
+        self.add_with(address, self.options.stores_on_disk)
+    }
+
+    /// Somebody with this address, registered, whose store is a file.
+    pub fn add_registered_on_disk(&mut self, address: &str) -> PersonId {
+        let id = self.add_with(address, true);
+        self.register(id);
+        id
+    }
+
+    fn add_with(&mut self, address: &str, on_disk: bool) -> PersonId {
         let id = PersonId(self.people.len());
-        let store = self.open_store(id);
+        let store = self.open_store(id, on_disk);
         let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
         self.people.push(Person {
             address: address.to_owned(),
             engine: Some(engine),
             notices: Vec::new(),
             online: true,
+            on_disk,
             resting: None,
             timer: None,
             links: [LinkOf::default(); 2],
@@ -303,15 +345,53 @@ impl<R: RelayPort> World<R> {
     /// Lets time pass.
     pub fn run_for(&mut self, span: Span) {
         let end = self.now.after(span);
-        while let Some(((at, _), _)) = self.happenings.first_key_value() {
-            if *at > end {
-                break;
-            }
-            let ((at, _), happening) = self.happenings.pop_first().unwrap();
-            self.now = self.now.max(at);
-            self.happen(happening);
-        }
+        while self.step(end) {}
         self.now = end;
+    }
+
+    /// Lets the next thing happen, if it happens by then.
+    fn step(&mut self, end: Time) -> bool {
+        let Some(next) = self
+            .happenings
+            .first_entry()
+            .filter(|next| next.key().0 <= end)
+        else {
+            return false;
+        };
+        let ((at, _), happening) = next.remove_entry();
+        self.now = self.now.max(at);
+        self.happen(happening);
+        true
+    }
+
+    /// Lets this many things happen, however long they take.
+    pub fn run_steps(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step(Time(u64::MAX));
+        }
+    }
+
+    /// Shows every frame that passes from now on to `watch`.
+    pub fn watch(&mut self, watch: impl FnMut(PersonId, Passing<'_>) -> bool + 'static) {
+        self.watch = Some(Box::new(watch));
+        self.seen = false;
+    }
+
+    /// Lets time pass until the watch says yes, and ends it. Panics when it does not
+    /// within an hour.
+    pub fn run_until_seen(&mut self) {
+        let end = self.now.after(Span::hours(1));
+        while !self.seen {
+            assert!(self.step(end), "what was to be seen did not pass");
+        }
+        self.watch = None;
+        self.seen = false;
+    }
+
+    fn passes(&mut self, id: PersonId, passing: Passing<'_>) {
+        if let Some(watch) = &mut self.watch {
+            self.seen |= watch(id, passing);
+        }
     }
 
     /// Cuts all links of somebody; what was on its way is lost.
@@ -345,12 +425,11 @@ impl<R: RelayPort> World<R> {
                 self.close(connection, false);
             }
         }
-        let on_disk = self.directory.is_some();
         let person = &mut self.people[id.0];
         person.links = [LinkOf::default(); 2];
         person.timer = None;
         if let Some(engine) = person.engine.take()
-            && !on_disk
+            && !person.on_disk
         {
             person.resting = Some(engine.into_store());
         }
@@ -360,7 +439,7 @@ impl<R: RelayPort> World<R> {
     pub fn start(&mut self, id: PersonId) {
         let store = match self.people[id.0].resting.take() {
             Some(store) => store,
-            None => self.open_store(id),
+            None => self.open_store(id, self.people[id.0].on_disk),
         };
         let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
         self.people[id.0].engine = Some(engine);
@@ -373,19 +452,21 @@ impl<R: RelayPort> World<R> {
         std::fs::read(self.path(id)).unwrap()
     }
 
-    /// Puts an old copy in place of somebody's store.
+    /// Puts an old copy in place of somebody's store; what they were told since is
+    /// forgotten with it.
     pub fn restore_store(&mut self, id: PersonId, copy: &[u8]) {
         assert!(self.people[id.0].engine.is_none(), "replaced while it runs");
+        assert!(self.people[id.0].on_disk, "the store is in memory");
         std::fs::write(self.path(id), copy).unwrap();
+        self.people[id.0].notices.clear();
     }
 
     fn path(&self, id: PersonId) -> PathBuf {
-        let directory = self.directory.as_ref().expect("stores are on disk");
-        directory.path().join(format!("{}.waxwing", id.0))
+        self.directory.path().join(format!("{}.waxwing", id.0))
     }
 
-    fn open_store(&self, id: PersonId) -> Store {
-        if self.directory.is_some() {
+    fn open_store(&self, id: PersonId, on_disk: bool) -> Store {
+        if on_disk {
             Store::open(&self.path(id), &StoreKey::from_bytes([7; 32])).unwrap()
         } else {
             Store::open_in_memory().unwrap()
@@ -398,6 +479,21 @@ impl<R: RelayPort> World<R> {
         let result = engine.handle(self.now, &mut self.rng, event);
         self.drain(id);
         result
+    }
+
+    /// Brings an event that nobody waits for. Like a real driver, this goes on when a disk
+    /// is full: the engine has its links closed, and opens them again.
+    fn tell(&mut self, id: PersonId, event: Event) {
+        if let Err(refused) = self.event(id, event) {
+            assert_eq!(refused.problem.code(), "disk_full", "{refused}");
+            self.disk_full.push(id);
+        }
+    }
+
+    /// How many pages somebody's store may grow by.
+    pub fn limit_room(&mut self, id: PersonId, pages: Option<u32>) {
+        let engine = self.people[id.0].engine.as_ref().expect("it runs");
+        engine.store().limit_room(pages).unwrap();
     }
 
     fn drain(&mut self, id: PersonId) {
@@ -425,6 +521,7 @@ impl<R: RelayPort> World<R> {
                     }
                 }
                 Effect::Send { link, frame } => {
+                    self.passes(id, Passing::Left(&frame));
                     if let Some(connection) = self.people[id.0].links[index(link)].connection {
                         let at = self.arrival(connection, true);
                         self.at(at, Happening::Up(connection, frame.encode_to_vec().into()));
@@ -454,8 +551,12 @@ impl<R: RelayPort> World<R> {
 
     /// When a frame that is sent now arrives: never before one that was sent earlier.
     fn arrival(&mut self, link: LinkId, up: bool) -> Time {
-        let at = self.now.after(self.delay());
+        let mut at = self.now.after(self.delay());
         let connection = self.connections.get_mut(&link).unwrap();
+        if !up && connection.kind == LinkKind::Posting {
+            let slow = self.slow_answers.get(&connection.person).copied();
+            at = at.after(slow.unwrap_or_default());
+        }
         let last = if up {
             &mut connection.last_up
         } else {
@@ -498,13 +599,12 @@ impl<R: RelayPort> World<R> {
         }
         if tell {
             if connection.open && self.people[id.0].engine.is_some() {
-                self.event(
+                self.tell(
                     id,
                     Event::LinkClosed {
                         link: connection.kind,
                     },
-                )
-                .unwrap();
+                );
             }
             let again = self.people[id.0].links[index(connection.kind)];
             if again.wanted && again.connection.is_none() && self.people[id.0].online {
@@ -524,25 +624,24 @@ impl<R: RelayPort> World<R> {
                 let mut exporter = [0; 32];
                 self.rng.fill_bytes(&mut exporter);
                 let pin = Some(format!("sha256/{}=", "A".repeat(43)));
-                self.event(
+                self.tell(
                     id,
                     Event::LinkOpened {
                         link: kind,
                         exporter,
                         pin,
                     },
-                )
-                .unwrap();
+                );
                 self.relay.opened(self.now, &mut self.rng, link, exporter);
                 self.drain_relay();
             }
             Happening::Up(link, bytes) => {
-                if self
-                    .connections
-                    .get(&link)
-                    .is_some_and(|connection| connection.open)
+                if let Some(connection) = self.connections.get(&link)
+                    && connection.open
                 {
+                    let id = connection.person;
                     let frame = frame::decode_client(bytes).expect("engines send valid frames");
+                    self.passes(id, Passing::Arrived(&frame));
                     self.relay.frame(self.now, &mut self.rng, link, frame);
                     self.drain_relay();
                 }
@@ -553,11 +652,15 @@ impl<R: RelayPort> World<R> {
                 };
                 let (id, link) = (connection.person, connection.kind);
                 let frame = frame::decode_relay(bytes).expect("relays send valid frames");
+                self.passes(id, Passing::Came(&frame));
+                if let Some(pb::relay_frame::Body::Error(error)) = &frame.body {
+                    self.refusals.push((id, error.code()));
+                }
                 let event = Event::FramesReceived {
                     link,
                     frames: vec![frame],
                 };
-                self.event(id, event).unwrap();
+                self.tell(id, event);
             }
             Happening::Tick => {
                 self.relay.tick(self.now);
@@ -569,7 +672,7 @@ impl<R: RelayPort> World<R> {
                 if self.people[id.0].engine.is_some() && self.people[id.0].timer == Some(at) {
                     self.people[id.0].timer = None;
                     self.timers += 1;
-                    self.event(id, Event::TimeCame).unwrap();
+                    self.tell(id, Event::TimeCame);
                 }
             }
             Happening::Relay(at) => {

@@ -1,5 +1,9 @@
 //! Fifty devices, a hundred thousand messages, and everything that goes wrong.
 //!
+//! What a store that was set back to an old copy (`docs/protocol.md`, "Gaps and lost
+//! state") may lose, and nothing else, may be missing: what its device had written since and
+//! the relay had not accepted.
+//!
 //! **Elsewhere**: single faults, one at a time, are in `faults.rs`.
 //!
 //! **Always**: all of it comes from one seed. A failing run prints the command that runs
@@ -17,12 +21,14 @@
 use std::collections::HashMap;
 
 use rand::RngExt as _;
-use waxwing_engine::api::{Entry, Notice};
+use waxwing_engine::api::{Entry, MessageId, MessageState, Notice};
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::{PersonId, RealRelay, RelayPort as _, World, WorldOptions};
 
 const PEOPLE: usize = 50;
 const FRIENDS: usize = 3;
+/// Of so many people, one is set back now and then; further apart than friends are.
+const SET_BACK_EVERY: usize = 10;
 
 #[derive(Debug, Default)]
 struct Faults {
@@ -32,6 +38,26 @@ struct Faults {
     relay_crashes: u32,
     full_disks: u32,
     clock_jumps: u32,
+    set_back: u32,
+}
+
+/// Something that somebody wrote.
+#[derive(Clone)]
+struct Written {
+    text: String,
+    id: MessageId,
+    /// Its device was set back to before it, and the relay had not accepted it.
+    may_be_lost: bool,
+}
+
+/// A copy of somebody's store, who will be set back to it.
+struct Copied {
+    person: PersonId,
+    store: Vec<u8>,
+    /// How many messages may be written meanwhile.
+    until: u64,
+    /// What each had written to whom when it was copied.
+    had_written: HashMap<(PersonId, PersonId), usize>,
 }
 
 struct Simulation {
@@ -39,8 +65,11 @@ struct Simulation {
     people: Vec<PersonId>,
     pairs: Vec<(PersonId, PersonId)>,
     /// What each wrote to each.
-    written: HashMap<(PersonId, PersonId), Vec<String>>,
+    written: HashMap<(PersonId, PersonId), Vec<Written>>,
     written_so_far: u64,
+    /// Of no pair are both here: what one of them has forgotten the other has.
+    may_be_set_back: Vec<PersonId>,
+    copied: Option<Copied>,
     asleep: Vec<PersonId>,
     faults: Faults,
 }
@@ -57,8 +86,16 @@ impl Simulation {
         let options = WorldOptions::default();
         let mut world = World::new(seed, RealRelay::default(), options);
         let people: Vec<PersonId> = (0..PEOPLE)
-            .map(|n| world.add_registered(&format!("p{n}@example.org")))
+            .map(|n| {
+                let address = format!("p{n}@example.org");
+                if n % SET_BACK_EVERY == 0 {
+                    world.add_registered_on_disk(&address)
+                } else {
+                    world.add_registered(&address)
+                }
+            })
             .collect();
+        let may_be_set_back = people.iter().copied().step_by(SET_BACK_EVERY).collect();
         let mut pairs = Vec::new();
         for (n, person) in people.iter().enumerate() {
             for step in 1..=FRIENDS {
@@ -71,6 +108,8 @@ impl Simulation {
             pairs,
             written: HashMap::new(),
             written_so_far: 0,
+            may_be_set_back,
+            copied: None,
             asleep: Vec::new(),
             faults: Faults::default(),
         }
@@ -89,17 +128,22 @@ impl Simulation {
         if n < 200 {
             let answer = format!("{n} at once");
             if !self.asleep.contains(&to) {
-                self.world.send(to, from, &answer);
-                self.note(to, from, answer);
+                let id = self.world.send(to, from, &answer);
+                self.note(to, from, answer, id);
             }
         }
         let text = format!("{n}");
-        self.world.send(from, to, &text);
-        self.note(from, to, text);
+        let id = self.world.send(from, to, &text);
+        self.note(from, to, text, id);
     }
 
-    fn note(&mut self, from: PersonId, to: PersonId, text: String) {
-        self.written.entry((from, to)).or_default().push(text);
+    fn note(&mut self, from: PersonId, to: PersonId, text: String, id: MessageId) {
+        let written = Written {
+            text,
+            id,
+            may_be_lost: false,
+        };
+        self.written.entry((from, to)).or_default().push(written);
         self.written_so_far += 1;
     }
 
@@ -151,6 +195,81 @@ impl Simulation {
         }
     }
 
+    /// Those whom somebody talks with.
+    fn friends(&self, of: PersonId) -> Vec<PersonId> {
+        let pairs = self.pairs.iter();
+        pairs
+            .filter_map(|(a, b)| match of {
+                of if of == *a => Some(*b),
+                of if of == *b => Some(*a),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Copies the store of somebody who knows all their friends: a conversation that began
+    /// after the copy is not known to it, and nobody promises otherwise.
+    fn copy_somebody(&mut self) {
+        let at = self.world.rng.random_range(0..self.may_be_set_back.len());
+        let person = self.may_be_set_back[at];
+        if self.copied.is_some() || self.asleep.contains(&person) {
+            return;
+        }
+        let friends = self.friends(person);
+        let heard = |simulation: &mut Self, by: PersonId, from: PersonId| {
+            let name = simulation.world.person(from).address.clone();
+            let messages = simulation.world.messages(by, from);
+            messages.iter().any(|message| message.from == name)
+        };
+        if !friends.iter().all(|friend| heard(self, person, *friend)) {
+            return;
+        }
+        self.world.crash(person);
+        let store = self.world.copy_store(person);
+        self.world.start(person);
+        let until = self.written_so_far + self.world.rng.random_range(1..300);
+        let had_written = friends
+            .iter()
+            .map(|friend| ((person, *friend), self.written_to(person, *friend)))
+            .collect();
+        self.copied = Some(Copied {
+            person,
+            store,
+            until,
+            had_written,
+        });
+    }
+
+    fn written_to(&self, from: PersonId, to: PersonId) -> usize {
+        self.written.get(&(from, to)).map_or(0, Vec::len)
+    }
+
+    /// Sets somebody back to the copy, once enough was written since.
+    fn set_back(&mut self) {
+        let due = |copied: &Copied, asleep: &[PersonId], written| {
+            copied.until <= written && !asleep.contains(&copied.person)
+        };
+        let written_so_far = self.written_so_far;
+        let Some(copied) = self
+            .copied
+            .take_if(|copied| due(copied, &self.asleep, written_so_far))
+        else {
+            return;
+        };
+        self.faults.set_back += 1;
+        for ((from, to), had) in copied.had_written {
+            for at in had..self.written_to(from, to) {
+                let id = self.written[&(from, to)][at].id;
+                let state = self.world.state(from, to, id);
+                let accepted = state >= Some(MessageState::Accepted);
+                self.written.get_mut(&(from, to)).unwrap()[at].may_be_lost = !accepted;
+            }
+        }
+        self.world.crash(copied.person);
+        self.world.restore_store(copied.person, &copied.store);
+        self.world.start(copied.person);
+    }
+
     fn settle(&mut self) {
         for person in std::mem::take(&mut self.asleep) {
             self.world.start(person);
@@ -168,7 +287,7 @@ impl Simulation {
         let mut complaints = Vec::new();
         for (a, b) in self.pairs.clone() {
             for (from, to) in [(a, b), (b, a)] {
-                let mut expected = self.written.get(&(from, to)).cloned().unwrap_or_default();
+                let written = self.written.get(&(from, to)).cloned().unwrap_or_default();
                 let name = self.world.person(from).address.clone();
                 let mut got = Vec::new();
                 for entry in self.world.history(to, from) {
@@ -178,6 +297,12 @@ impl Simulation {
                         Entry::Gap(gap) => complaints.push(format!("{to:?} has a gap: {gap:?}")),
                     }
                 }
+                // Each exactly once; what may be lost, at most once.
+                let mut expected: Vec<String> = written
+                    .into_iter()
+                    .filter(|written| !written.may_be_lost || got.contains(&written.text))
+                    .map(|written| written.text)
+                    .collect();
                 expected.sort();
                 got.sort();
                 if expected != got {
@@ -227,6 +352,10 @@ fn simulate(seed: u64, messages: u64) {
         if simulation.world.rng.random_bool(0.3) {
             simulation.break_something();
         }
+        if simulation.world.rng.random_bool(0.05) {
+            simulation.copy_somebody();
+        }
+        simulation.set_back();
     }
     simulation.settle();
     let written = simulation.written_so_far;

@@ -9,8 +9,11 @@
     reason = "a test fails loudly where it stands"
 )]
 
-use waxwing_engine::api::{MarkRead, MessageState, Notice, Request};
-use waxwing_protocol::time::Span;
+use waxwing_engine::api::{
+    MarkRead, MessageState, Notice, Register, RegistrationStage, Request, SendText, SubmitCode,
+};
+use waxwing_protocol::{limits, time::Span};
+use waxwing_relay::relay::Config;
 use waxwing_system_tests::{PersonId, RealRelay, ReferenceRelay, RelayPort, World, WorldOptions};
 
 fn world<R: RelayPort + Default>(seed: u64) -> World<R> {
@@ -191,3 +194,157 @@ with_both_relays!(
     an_unknown_recipient_is_told_of,
     an_engine_with_nothing_to_do_sleeps,
 );
+
+#[test]
+fn a_code_that_cannot_be_mailed_is_told_and_may_still_be_given() {
+    let mut world = world::<RealRelay>(70);
+    let alice = world.add("alice@example.org");
+    world.relay.set_mail_fails(true);
+    world
+        .command(
+            alice,
+            Request::Register(Register {
+                address: "alice@example.org".into(),
+                relay: "wss://relay.example".into(),
+                pin: None,
+                name: None,
+            }),
+        )
+        .unwrap();
+    world.run_for(Span::seconds(5));
+    let told: Vec<_> = world
+        .person(alice)
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Registration(changed) => Some((
+                changed.stage,
+                changed
+                    .problem
+                    .as_ref()
+                    .map(|problem| problem.code.as_str()),
+            )),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (RegistrationStage::CodeSent, None),
+            (RegistrationStage::CodeSent, Some("address_unreachable")),
+        ]
+    );
+    // Asked for again when mail works, it goes on as if nothing had been.
+    world.relay.set_mail_fails(false);
+    world.register(alice);
+}
+
+/// The sentence has what happened and what to do.
+#[track_caller]
+fn advises(problem: &waxwing_engine::api::ProblemReport, code: &str, parts: [&str; 2]) {
+    assert_eq!(problem.code, code);
+    for part in parts {
+        assert!(problem.sentence.contains(part), "{}", problem.sentence);
+    }
+}
+
+#[test]
+fn a_code_that_is_given_too_late_is_refused_with_advice() {
+    let mut world = world::<RealRelay>(71);
+    let alice = world.add("alice@example.org");
+    let register = Register {
+        address: "alice@example.org".into(),
+        relay: "wss://relay.example".into(),
+        pin: None,
+        name: None,
+    };
+    world.command(alice, Request::Register(register)).unwrap();
+    world.run_for(limits::CODE_LIFETIME);
+    world.run_for(Span::seconds(5));
+    let code = world.codes.remove("alice@example.org").unwrap();
+    world
+        .command(alice, Request::SubmitCode(SubmitCode { code }))
+        .unwrap();
+    world.run_for(Span::seconds(5));
+    let notices = &world.person(alice).notices;
+    let problem = notices.iter().rev().find_map(|notice| match notice {
+        Notice::Registration(changed) => changed.problem.as_ref(),
+        _ => None,
+    });
+    advises(
+        problem.expect("nothing was told"),
+        "code_expired",
+        ["The code is too old", "register again to get a new one"],
+    );
+    world.register(alice);
+}
+
+#[test]
+fn an_outbox_that_is_full_refuses_with_advice_and_is_emptied_when_it_can_be() {
+    let (mut world, alice, bob) = alice_and_bob::<RealRelay>(72);
+    world.send(alice, bob, "first");
+    world.run_for(Span::seconds(10));
+    world.set_online(alice, false);
+    let mut taken = 0;
+    let refused = loop {
+        let send = SendText {
+            to: "bob@example.org".into(),
+            text: format!("{taken}"),
+            reply_to: None,
+        };
+        match world.command(alice, Request::Send(send)) {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(taken, 10_000);
+    advises(
+        &refused.problem.report(),
+        "outbox_full",
+        ["10000", "was not"],
+    );
+    assert_eq!(world.status(alice).outbox, 10_000);
+    world.set_online(alice, true);
+    world.run_for(Span::minutes(5));
+    assert_eq!(world.status(alice).outbox, 0);
+    assert_eq!(world.texts(bob, alice).len(), 10_001);
+}
+
+#[test]
+fn a_recipients_full_mailbox_is_told_with_advice_and_the_message_leaves_later() {
+    let relay = RealRelay::with(&Config {
+        mailbox_posts: 8,
+        ..Config::default()
+    });
+    let mut world = World::new(73, relay, WorldOptions::default());
+    let alice = world.add_registered("alice@example.org");
+    let bob = world.add_registered("bob@example.org");
+    world.send(alice, bob, "first");
+    world.run_for(Span::seconds(10));
+    world.set_online(bob, false);
+    let mut texts = vec!["first".to_owned()];
+    for n in 0..20 {
+        let text = format!("{n:02}");
+        world.send(alice, bob, &text);
+        texts.push(text);
+    }
+    world.run_for(Span::minutes(1));
+    assert_eq!(world.status(alice).outbox, 12);
+    let notices = &world.person(alice).notices;
+    let problem = notices.iter().rev().find_map(|notice| match notice {
+        Notice::MessageState(changed) => changed.problem.as_ref(),
+        _ => None,
+    });
+    advises(
+        problem.expect("nothing was told"),
+        "recipient_full",
+        ["mailbox is full", "sent by itself"],
+    );
+    world.set_online(bob, true);
+    world.run_for(Span::minutes(10));
+    assert_eq!(world.status(alice).outbox, 0);
+    let mut got = world.texts(bob, alice);
+    got.sort();
+    texts.sort();
+    assert_eq!(got, texts);
+}

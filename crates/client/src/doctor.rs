@@ -32,7 +32,7 @@ pub enum CheckResult {
 }
 
 /// One check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
     /// `clock`, `login`, `key_packages`, `outbox`, `conversations`.
@@ -41,6 +41,13 @@ pub struct Check {
     pub result: CheckResult,
     /// What was found, as a sentence.
     pub sentence: String,
+}
+
+/// Its sentence may hold an address.
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Check({}, {:?})", self.check, self.result)
+    }
 }
 
 /// All checks, in the order in which a person would look.

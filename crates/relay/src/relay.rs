@@ -111,7 +111,7 @@ pub struct Secrets {
 }
 
 /// What the server is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Effect {
     /// Send a frame.
     Send {
@@ -125,13 +125,29 @@ pub enum Effect {
         /// Which.
         link: LinkId,
     },
-    /// Mail (or text) a code. Whether it arrives does not change any answer.
+    /// Mail a code. Whether it arrives does not change the answer; if it surely does not,
+    /// [`Relay::code_not_sent`] tells who asked.
     SendCode {
+        /// On which link it was asked for.
+        link: LinkId,
+        /// In which request.
+        request: u32,
         /// To whom.
         address: Address,
         /// The digits.
         code: String,
     },
+}
+
+/// A frame may hold ids that belong together, and a code is nobody's to read.
+impl std::fmt::Debug for Effect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Send { .. } => "Send(…)",
+            Self::Close { .. } => "Close(…)",
+            Self::SendCode { .. } => "SendCode(…)",
+        })
+    }
 }
 
 /// Counts, for metrics.
@@ -542,7 +558,9 @@ impl<S: Store> Relay<S> {
         match body {
             Request::Open(open) => self.open_link(link, open),
             Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
-            Request::StartRegistration(start) => self.start_registration(now, rng, link, &start),
+            Request::StartRegistration(start) => {
+                self.start_registration(now, rng, link, request, &start)
+            }
             Request::FinishRegistration(finish) => self.finish_registration(now, rng, link, finish),
             Request::Login(login) => self.login(link, request, &login),
             Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),

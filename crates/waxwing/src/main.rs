@@ -10,18 +10,33 @@ mod keys;
 mod output;
 mod text;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// `WAXWING_LOG` chooses the level, for instance `debug`; without it nothing is logged.
+fn start_log() {
+    let level = std::env::var("WAXWING_LOG")
+        .ok()
+        .and_then(|level| level.parse::<LevelFilter>().ok())
+        .unwrap_or(LevelFilter::OFF);
+    // Libraries log what they handle, such as frames with addresses and codes: only ours
+    // are let through, whatever is asked.
+    let ours = ["waxwing", "waxwing_client", "waxwing_engine"];
+    let filter = ours.map(|name| format!("{name}={level}")).join(",");
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(format!("off,{filter}")))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WAXWING_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    start_log();
 
     let output = output::Output::new(cli.json);
     let runtime = match tokio::runtime::Builder::new_multi_thread()

@@ -11,6 +11,7 @@
 mod world;
 
 use std::{
+    io::{BufRead as _, BufReader, Write as _},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -146,6 +147,54 @@ fn the_human_output_shows_who_wrote_and_how_far_it_got() {
 }
 
 #[test]
+fn a_listener_that_ends_after_a_number_of_messages_has_told_their_sender() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let mut from = alice.rpc();
+    from.call("subscribe", json!({}));
+    let mut ids = Vec::new();
+    for text in ["one", "two", "three"] {
+        let sent = from.call("send", json!({"to": bob.address, "text": text}));
+        ids.push(sent["id"].clone());
+    }
+    // Both listeners have ended when the receipts come.
+    assert_eq!(texts(&listen(&bob, 2)), ["one", "two"]);
+    assert_eq!(texts(&listen(&bob, 1)), ["three"]);
+    // In whatever order one receipt names them.
+    while !ids.is_empty() {
+        let arrived = |notice: &Value| {
+            ["delivered", "read"]
+                .map(Value::from)
+                .contains(&notice["state"])
+        };
+        let told = from.notice(arrived);
+        ids.retain(|id| told["id"] != *id);
+    }
+    let status = bob.rpc().call("status", json!({}));
+    assert_eq!(status["receipts"], 0);
+}
+
+#[test]
+fn a_listener_does_not_wait_for_receipts_for_ever() {
+    let mut relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    send(&alice, &bob, "one");
+    // Bob's device has it and owes a receipt, and the relay is away.
+    let mut rpc = bob.rpc();
+    rpc.call("subscribe", json!({}));
+    rpc.notice(|notice| notice["text"] == "one");
+    relay.kill();
+    rpc.kill();
+    let ended = bob.run(&["listen", "--count", "1", "--timeout", "60"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("one"), "{ended:?}");
+    assert!(
+        ended.err.contains("has not taken the receipts"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_message_that_was_listened_to_is_not_shown_again() {
     let relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
@@ -204,6 +253,49 @@ fn another(code: &str) -> String {
     let last = code.chars().last().unwrap();
     let other = if last == '0' { '1' } else { '0' };
     format!("{}{other}", &code[..code.len() - 1])
+}
+
+/// A mail server that knows no recipient.
+fn mail_server_that_refuses() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(b"220 hello\r\n").unwrap();
+            let reading = BufReader::new(stream.try_clone().unwrap());
+            for line in reading.lines().map_while(Result::ok) {
+                let answer = if line.starts_with("RCPT") {
+                    "550 no such user here\r\n"
+                } else {
+                    "250 ok\r\n"
+                };
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    format!("smtp://127.0.0.1:{port}")
+}
+
+#[test]
+fn a_code_that_no_mail_server_takes_is_told_to_whom_it_was_for() {
+    let relay = Relay::start_with_smtp(mail_server_that_refuses());
+    let alice = Home::new("alice@example.org");
+    // Somebody who waits at the prompt.
+    let mut child = alice
+        .command(&["register", &alice.address, "--relay", &relay.url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = child.stdin.take();
+    let ended = Ended::from(child.wait_with_output().unwrap());
+    drop(input);
+    ended.failed_with("could not be delivered to alice@example.org");
+    ended.failed_with("check the address");
 }
 
 #[test]

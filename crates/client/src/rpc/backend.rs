@@ -6,13 +6,22 @@ use serde_json::Value;
 use super::RpcError;
 
 /// What a backend tells of its own accord.
-#[derive(Debug)]
 pub enum Told {
     /// A notice, as JSON: `engine::api::Notice`, or `{"type":"missed"}` when some were
     /// lost: what is shown should be read again.
     Notice(Value),
     /// This process will end soon; calls are still answered for a moment.
     Closing,
+}
+
+/// A notice may hold a text, or recovery words.
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Notice(_) => "Notice(..)",
+            Self::Closing => "Closing",
+        })
+    }
 }
 
 /// Answers calls.

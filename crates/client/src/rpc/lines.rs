@@ -8,12 +8,22 @@ use std::io;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 /// A line that came.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) enum LineIn {
     /// Without its end.
     Line(Vec<u8>),
     /// Longer than the bound; it was skipped.
     TooLong,
+}
+
+/// A line may hold a code or a text.
+impl std::fmt::Debug for LineIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "Line({} bytes)", line.len()),
+            Self::TooLong => f.write_str("TooLong"),
+        }
+    }
 }
 
 /// Reads lines.

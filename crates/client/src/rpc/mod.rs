@@ -77,7 +77,7 @@ pub mod code {
 }
 
 /// The `error` of an answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RpcError {
     /// One of [`code`].
     pub code: i64,
@@ -86,6 +86,13 @@ pub struct RpcError {
     /// With [`code::PROBLEM`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<ProblemReport>,
+}
+
+/// Its sentence may hold an address.
+impl std::fmt::Debug for RpcError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RpcError({}, {})", self.code, self.name())
+    }
 }
 
 impl RpcError {
@@ -133,7 +140,7 @@ impl From<ProblemReport> for RpcError {
 }
 
 /// What travels: a call, an answer or a notification, by which fields are there.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) jsonrpc: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

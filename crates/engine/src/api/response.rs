@@ -258,6 +258,10 @@ pub struct Status {
     pub clock_skew_ms: Option<i64>,
     /// Messages not yet accepted by the relay.
     pub outbox: u64,
+    /// Receipts that are owed, and others of this device's own words to conversations, that
+    /// the relay has not accepted yet.
+    #[serde(default)]
+    pub receipts: u64,
     /// First contacts that could be made without asking the relay for tokens.
     pub tokens: u64,
     /// Key packages that the relay has left for others, where known.

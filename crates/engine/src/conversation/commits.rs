@@ -89,7 +89,10 @@ pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 
 /// Posts the pending commit.
 pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    let job = Job::Commit(group.id);
+    let Some(id) = group.commit_post else {
+        return Err(Fault::Broken("a pending commit without its post id".into()));
+    };
+    let job = Job::Commit(group.id, id);
     if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
         return Ok(());
     }
@@ -104,9 +107,11 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The relay has taken our commit.
-pub(crate) fn accepted(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    if !group.commit_pending {
+/// The relay has taken our commit of this post id.
+pub(crate) fn accepted(turn: &mut Turn<'_>, group: &Group, post: PostId) -> Result<(), Fault> {
+    // Not another one, which the relay has not been given yet: that its epoch began is not
+    // so.
+    if !is_pending(group, post) {
         return Ok(());
     }
     let merged = turn.with_group(group.id, |group, provider, _| {
@@ -125,12 +130,22 @@ pub(crate) fn accepted(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
     Ok(())
 }
 
-/// The relay did not take our commit.
-pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
+/// Whether the commit of this post id is the one that waits.
+fn is_pending(group: &Group, post: PostId) -> bool {
+    group.commit_pending && group.commit_post == Some(post)
+}
+
+/// The relay did not take our commit of this post id.
+pub(crate) fn refused(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    post: PostId,
+    error: &Error,
+) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if !group.commit_pending {
+    if !is_pending(&group, post) {
         return Ok(());
     }
     match error.code() {

@@ -119,7 +119,7 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
             Ok(Read::Done)
         }
         PostKind::Commit if group.commit_post == Some(post.id) => {
-            commits::accepted(turn, group)?;
+            commits::accepted(turn, group, post.id)?;
             Ok(Read::Done)
         }
         PostKind::Commit => {

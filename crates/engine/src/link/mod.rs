@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    ids::{Epoch, GroupId},
+    ids::{Epoch, GroupId, PostId},
     limits,
     pb::{ClientFrame, Error, ErrorCode, Hello, Open, client_frame},
     time::{Span, Time},
@@ -56,8 +56,13 @@ pub(crate) enum Job {
     Claim(ConversationId),
     CreateGroup(GroupId),
     Authorise(GroupId, Epoch),
-    Message { group: GroupId, row: i64 },
-    Commit(GroupId),
+    Message {
+        group: GroupId,
+        row: i64,
+    },
+    /// With its post id: its echo may come first, and the next be under way when the
+    /// answer does.
+    Commit(GroupId, PostId),
     FetchGroupInfo(GroupId),
     Rejoin(GroupId),
 }
@@ -100,6 +105,9 @@ pub(crate) struct Link {
     pub token_key: Option<[u8; 32]>,
     /// When something last came.
     pub used_at: Time,
+    /// The request that a code was sent for: a second answer to it says that the code
+    /// cannot arrive.
+    code_asked: Option<u32>,
     /// Since when an answer is awaited, without a pause.
     asked_at: Time,
 }
@@ -239,6 +247,16 @@ impl Link {
             request,
             body: Some(body),
         }
+    }
+
+    /// The relay has sent a code for this request.
+    pub(crate) const fn code_was_sent(&mut self, request: u32) {
+        self.code_asked = Some(request);
+    }
+
+    /// Whether the newest code was asked for by this request.
+    pub(crate) fn asked_for_code(&self, request: u32) -> bool {
+        self.code_asked == Some(request)
     }
 
     /// An answer has come: to what?

@@ -302,13 +302,25 @@ pub(crate) fn refused(
     }
 }
 
-/// The right to post was refused.
-pub(crate) fn not_authorised(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
+/// The right to post in this epoch was refused.
+pub(crate) fn not_authorised(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    epoch: Epoch,
+    error: &Error,
+) -> Result<(), Fault> {
     turn.live.links.deauthorise(id);
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
     match error.code() {
+        // An epoch that the relay does not have yet (its disk was set back, say): waiting
+        // for it would be for ever.
+        ErrorCode::EpochConflict
+            if group.state == GroupState::Active && Epoch(error.epoch) < epoch =>
+        {
+            turn.lose_group(id)
+        }
         ErrorCode::EpochConflict => heard_epoch(turn, id, Epoch(error.epoch)),
         ErrorCode::GroupUnknown if group.state == GroupState::Active => start::close(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.

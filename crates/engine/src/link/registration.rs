@@ -164,6 +164,22 @@ pub(crate) fn started(turn: &mut Turn<'_>, started: &RegistrationStarted) -> Res
     Ok(())
 }
 
+/// The relay could not mail the code after all. It may have arrived in spite of that (a
+/// mail server that does not answer), so that it can still be given.
+pub(crate) fn code_not_sent(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
+    let Some(registration) = read(turn.tx)? else {
+        return Ok(());
+    };
+    let waits_for_it = registration.stage == RegistrationStage::CodeSent;
+    if !waits_for_it || error.code() != ErrorCode::AddressUnreachable {
+        return Ok(());
+    }
+    let problem = Problem::AddressUnreachable {
+        address: registration.address,
+    };
+    tell(turn, Some(&problem))
+}
+
 /// The relay has bound the address to the account.
 pub(crate) fn finished(turn: &mut Turn<'_>, registered: &Registered) -> Result<(), Fault> {
     let Ok(mailbox) = MailboxId::try_from(&registered.mailbox_id) else {

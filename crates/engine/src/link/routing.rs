@@ -1,7 +1,8 @@
 //! Which frame goes where.
 //!
 //! **Always**: an answer that nobody awaits, an answer of another kind than the
-//! request's, and frames on the wrong link are ignored.
+//! request's, and frames on the wrong link are ignored. (One request may be answered
+//! twice: the one for a code that then cannot be mailed.)
 
 use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 
@@ -37,8 +38,16 @@ pub(crate) fn frame(
         };
     }
     let Some(job) = turn.live.links.of(link).answered(request) else {
-        return Ok(());
+        return match body {
+            Body::Error(error) if turn.live.links.of(link).asked_for_code(request) => {
+                registration::code_not_sent(turn, &error)
+            }
+            _ => Ok(()),
+        };
     };
+    if job == Job::StartRegistration {
+        turn.live.links.of(link).code_was_sent(request);
+    }
     match body {
         Body::Error(error) => refused(turn, job, &error),
         body => answered(turn, job, body),
@@ -76,8 +85,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         (Job::Message { group, row }, Body::Posted(posted)) => {
             posting::posted(turn, group, row, &posted)
         }
-        (Job::Commit(group), Body::Posted(_)) => match groups::find(turn.tx, group)? {
-            Some(group) => commits::accepted(turn, &group),
+        (Job::Commit(group, post), Body::Posted(_)) => match groups::find(turn.tx, group)? {
+            Some(group) => commits::accepted(turn, &group, post),
             None => Ok(()),
         },
         (Job::FetchGroupInfo(group), Body::GroupInfoFetched(fetched)) => {
@@ -115,9 +124,9 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         Job::LookUp(by) => lookups::refused(turn, by, error),
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
-        Job::Authorise(group, _) => posting::not_authorised(turn, group, error),
+        Job::Authorise(group, epoch) => posting::not_authorised(turn, group, epoch, error),
         Job::Message { group, row } => posting::refused(turn, group, row, error),
-        Job::Commit(group) => commits::refused(turn, group, error),
+        Job::Commit(group, post) => commits::refused(turn, group, post, error),
         Job::FetchGroupInfo(group) | Job::Rejoin(group) => rejoin::refused(turn, group, error),
     }
 }

@@ -161,6 +161,14 @@ pub(crate) fn waiting(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(count.cast_unsigned())
 }
 
+/// How much that nobody wrote (receipts, requests to send again) is not accepted yet.
+pub(crate) fn waiting_unwritten(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
 /// The row got its counter and ciphertext.
 pub(crate) fn encrypted(
     tx: &Transaction<'_>,

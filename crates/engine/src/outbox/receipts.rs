@@ -48,6 +48,14 @@ pub(crate) fn owe(
     Ok(())
 }
 
+/// How many receipts are owed and not in the outbox yet.
+pub(crate) fn owed(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM receipt_due")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
 /// When the first receipt is to leave.
 pub(crate) fn next_due(tx: &Transaction<'_>) -> Result<Option<Time>, StoreError> {
     let due: Option<i64> = tx

@@ -113,6 +113,23 @@ impl Store {
         Ok(result)
     }
 
+    /// From now on the store may grow by this many pages of 4 KiB, or without limit: past
+    /// that, the disk is full. For tests and simulations of a full disk.
+    pub fn limit_room(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        let limit = match pages {
+            None => u32::MAX - 1,
+            Some(pages) => {
+                let used: u32 = self
+                    .connection
+                    .query_row("PRAGMA page_count", [], |row| row.get(0))?;
+                used.saturating_add(pages)
+            }
+        };
+        self.connection
+            .query_row(&format!("PRAGMA max_page_count = {limit}"), [], |_| Ok(()))?;
+        Ok(())
+    }
+
     /// Reads every page and checks its code and the tables' structure.
     ///
     /// # Errors

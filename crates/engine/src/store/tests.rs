@@ -217,15 +217,7 @@ fn a_full_disk_is_named_and_loses_nothing() {
     let path = folder.path().join("store");
     let mut store = Store::open(&path, &key(1)).unwrap();
     fill(&mut store, 10);
-    // As full as this store may get is as full as the disk, to SQLite.
-    let pages: u32 = store
-        .connection
-        .query_row("PRAGMA page_count", [], |row| row.get(0))
-        .unwrap();
-    store
-        .connection
-        .pragma_update(None, "max_page_count", pages)
-        .unwrap();
+    store.limit_room(Some(0)).unwrap();
     let result: Result<(), StoreError> = store.transaction(|transaction| {
         for _ in 0..1000 {
             transaction.execute("INSERT INTO notes VALUES (?1)", ["canary".repeat(100)])?;
@@ -233,10 +225,7 @@ fn a_full_disk_is_named_and_loses_nothing() {
         Ok(())
     });
     assert!(matches!(result, Err(StoreError::DiskFull)), "{result:?}");
-    store
-        .connection
-        .pragma_update(None, "max_page_count", 1_000_000)
-        .unwrap();
+    store.limit_room(None).unwrap();
     assert_eq!(count(&mut store), 10);
     fill(&mut store, 10);
     assert_eq!(count(&mut store), 20);

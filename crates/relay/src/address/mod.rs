@@ -4,7 +4,7 @@
 //! up in [`crate::directory`].
 //!
 //! **Always**: nothing that is answered, and no time that it takes, tells whether an
-//! address is known. A code is good for one device, five tries and ten minutes. Pending
+//! address is known; that a code could not be mailed is told for both alike. A code is good for one device, five tries and ten minutes. Pending
 //! codes are in memory only: after a restart people ask for another one.
 
 use std::{collections::HashMap, fmt::Write as _};
@@ -79,6 +79,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         rng: &mut dyn CryptoRng,
         link: LinkId,
+        request: u32,
         start: &pb::StartRegistration,
     ) -> Outcome {
         let address = Address::parse(&start.address)
@@ -117,13 +118,31 @@ impl<S: Store> Relay<S> {
         };
         registrations.pending.insert(id, pending);
         self.counts.codes += 1;
-        self.effects.push_back(Effect::SendCode { address, code });
+        self.effects.push_back(Effect::SendCode {
+            link,
+            request,
+            address,
+            code,
+        });
         Ok(Reply::Now(Answer::RegistrationStarted(
             pb::RegistrationStarted {
                 registration_id: id.to_bytes(),
                 expires_at_ms: expires_at.0,
             },
         )))
+    }
+
+    /// The code that was asked for in this request was given up: the mail server refused
+    /// it, or could not be reached. Who asked is told, as a second answer. The code stays
+    /// good: a mail server that says nothing may have taken it.
+    pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
+        if self.links.contains_key(&link) {
+            let refused = Refused::new(
+                ErrorCode::AddressUnreachable,
+                "the code could not be mailed",
+            );
+            self.send(link, request, Answer::Error(refused.0));
+        }
     }
 
     pub(crate) fn finish_registration(

@@ -98,6 +98,10 @@ mod tests {
         let letter = Letter {
             to: to.to_owned(),
             code: "00112233".to_owned(),
+            asked: super::super::Asked {
+                link: crate::relay::LinkId(1),
+                request: 1,
+            },
         };
         form.fill(&letter)
             .map(|mail| String::from_utf8(mail.formatted()).unwrap())

@@ -4,7 +4,9 @@
 //! [`letter`].
 //!
 //! **Always**: nobody waits for mail: [`Post::send`] queues or drops, and the person who
-//! asked gets the same answer either way. Logs say that something was not sent and why in
+//! asked gets the same answer either way. Whoever asked for a letter that was given up
+//! comes out of [`Failures`] later, whether the relay knows the address or not: nothing
+//! here can tell the two apart. Logs say that something was not sent and why in
 //! general, never to whom; credentials of the mail server are shown by no `Debug`.
 
 mod letter;
@@ -21,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc};
 use zeroize::Zeroizing;
 
 use crate::data_dir::{DataDirError, make_private_dir};
+use crate::relay::LinkId;
 
 /// Mails that may wait.
 const QUEUE: usize = 1024;
@@ -99,7 +102,21 @@ pub struct Letter {
     pub to: String,
     /// The code.
     pub code: String,
+    /// Who asked for it.
+    pub asked: Asked,
 }
+
+/// The request that a letter was asked for by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// On which link.
+    pub link: LinkId,
+    /// The request's number there.
+    pub request: u32,
+}
+
+/// Who asked for the letters that were given up.
+pub type Failures = mpsc::Receiver<Asked>;
 
 impl fmt::Debug for Letter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,7 +137,26 @@ pub struct Counts {
 #[derive(Clone)]
 pub struct Post {
     queue: mpsc::Sender<Letter>,
+    outcome: Outcome,
+}
+
+/// Where what became of a letter is noted.
+#[derive(Clone)]
+struct Outcome {
     counts: Arc<Counts>,
+    failures: mpsc::Sender<Asked>,
+}
+
+impl Outcome {
+    fn sent(&self) {
+        self.counts.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, asked: Asked) {
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        // When too many wait, somebody is not told, and sees only that nothing comes.
+        let _ = self.failures.try_send(asked);
+    }
 }
 
 /// How letters leave.
@@ -148,7 +184,11 @@ enum SendError {
 impl Post {
     /// Starts sending, on the current tokio runtime. `relay` is the name that people
     /// know the relay by; `from` the sender, by default `waxwing@relay`.
-    pub fn start(route: &Route, from: Option<&str>, relay: &str) -> Result<Self, MailError> {
+    pub fn start(
+        route: &Route,
+        from: Option<&str>,
+        relay: &str,
+    ) -> Result<(Self, Failures), MailError> {
         let form = letter::Form::new(from, relay)?;
         let transport = match route {
             Route::Smtp(url) => Transport::Smtp(
@@ -167,22 +207,27 @@ impl Post {
             Route::None => Transport::None,
         };
         let (queue, letters) = mpsc::channel(QUEUE);
-        let counts = Arc::new(Counts::default());
-        tokio::spawn(work(letters, form, transport, Arc::clone(&counts)));
-        Ok(Self { queue, counts })
+        let (failures, failed) = mpsc::channel(QUEUE);
+        let outcome = Outcome {
+            counts: Arc::new(Counts::default()),
+            failures,
+        };
+        tokio::spawn(work(letters, form, transport, outcome.clone()));
+        Ok((Self { queue, outcome }, failed))
     }
 
     /// Queues a letter; drops it when too many wait.
     pub fn send(&self, letter: Letter) {
+        let asked = letter.asked;
         if self.queue.try_send(letter).is_err() {
-            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+            self.outcome.failed(asked);
             tracing::warn!("a code was not mailed: too many mails wait for the mail server");
         }
     }
 
     /// What became of the letters so far.
     pub fn counts(&self) -> &Counts {
-        &self.counts
+        &self.outcome.counts
     }
 }
 
@@ -190,7 +235,7 @@ async fn work(
     mut letters: mpsc::Receiver<Letter>,
     form: letter::Form,
     transport: Transport,
-    counts: Arc<Counts>,
+    outcome: Outcome,
 ) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let shared = Arc::new((form, transport));
@@ -199,16 +244,16 @@ async fn work(
             return;
         };
         let shared = Arc::clone(&shared);
-        let counts = Arc::clone(&counts);
+        let outcome = outcome.clone();
         tokio::spawn(async move {
             let (form, transport) = &*shared;
             match deliver(form, transport, &letter).await {
-                Ok(()) => counts.sent.fetch_add(1, Ordering::Relaxed),
+                Ok(()) => outcome.sent(),
                 Err(error) => {
                     tracing::warn!(%error, "a code was not mailed");
-                    counts.failed.fetch_add(1, Ordering::Relaxed)
+                    outcome.failed(letter.asked);
                 }
-            };
+            }
             drop(place);
         });
     }
@@ -281,10 +326,16 @@ mod tests {
 
     use super::*;
 
+    const ASKED: Asked = Asked {
+        link: LinkId(7),
+        request: 3,
+    };
+
     fn letter() -> Letter {
         Letter {
             to: "Alice@Example.org".to_owned(),
             code: "12345678".to_owned(),
+            asked: ASKED,
         }
     }
 
@@ -305,9 +356,13 @@ mod tests {
     async fn a_mail_appears_in_the_directory_whole_and_with_the_code() {
         let dir = tempfile::tempdir().unwrap();
         let route = Route::Directory(dir.path().join("mail"));
-        let post = Post::start(&route, None, "relay.example.org").unwrap();
+        let (post, mut failures) = Post::start(&route, None, "relay.example.org").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (1, 0));
+        assert!(
+            failures.try_recv().is_err(),
+            "told of a letter that was sent"
+        );
         let files: Vec<_> = std::fs::read_dir(dir.path().join("mail"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -321,9 +376,10 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_route_nothing_is_sent_and_it_is_counted() {
-        let post = Post::start(&Route::None, None, "relay").unwrap();
+        let (post, mut failures) = Post::start(&Route::None, None, "relay").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (0, 1));
+        assert_eq!(failures.recv().await, Some(ASKED));
     }
 
     /// A mail server of a few lines: answers RCPT with `recipient`, everything else well.
@@ -369,9 +425,14 @@ mod tests {
     async fn a_mail_travels_by_smtp() {
         let (port, server) = mail_server("250 ok\r\n").await;
         let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
-        let post = Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+        let (post, mut failures) =
+            Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (1, 0));
+        assert!(
+            failures.try_recv().is_err(),
+            "told of a letter that was sent"
+        );
         let heard = server.await.unwrap();
         assert!(heard.contains("RCPT TO:<Alice@Example.org>"), "{heard}");
         assert!(heard.contains("12345678"), "{heard}");
@@ -381,9 +442,11 @@ mod tests {
     async fn a_mail_that_is_refused_for_good_is_not_tried_again() {
         let (port, server) = mail_server("550 no such user\r\n").await;
         let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
-        let post = Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+        let (post, mut failures) =
+            Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (0, 1));
+        assert_eq!(failures.recv().await, Some(ASKED));
         drop(post);
         let heard = server.await.unwrap();
         assert_eq!(heard.matches("RCPT").count(), 1);

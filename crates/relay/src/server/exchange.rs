@@ -27,7 +27,7 @@ use waxwing_protocol::{Exporter, limits};
 use super::ServeError;
 use super::outgoing::{Ending, Outgoing};
 use super::sources::Place;
-use crate::mail::{Letter, Post};
+use crate::mail::{Asked, Letter, Post};
 use crate::relay::{Counts, Effect, LinkId, Relay};
 use crate::store::{Store, StoreError};
 
@@ -164,6 +164,13 @@ impl<S: Store> Exchange<S> {
         self.state.lock().relay.counts()
     }
 
+    /// A letter was given up.
+    pub(super) fn letter_failed(&self, asked: Asked) {
+        let mut state = self.state.lock();
+        state.relay.code_not_sent(asked.link, asked.request);
+        self.route(&mut state);
+    }
+
     pub(super) fn mail(&self) -> &Post {
         &self.mail
     }
@@ -215,9 +222,15 @@ impl<S: Store> Exchange<S> {
                         outgoing.end(Ending::Close(CloseCode::Policy));
                     }
                 }
-                Effect::SendCode { address, code } => self.mail.send(Letter {
+                Effect::SendCode {
+                    link,
+                    request,
+                    address,
+                    code,
+                } => self.mail.send(Letter {
                     to: address.display().to_owned(),
                     code,
+                    asked: Asked { link, request },
                 }),
             }
         }

@@ -169,7 +169,8 @@ impl<S: Store> Server<S> {
         };
         let usage = Arc::clone(&store);
         let relay = Relay::open(store, settings.relay.clone(), secrets)?;
-        let mail = Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
+        let (mail, mut failures) =
+            Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
         if matches!(settings.mail, Route::None) {
             tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
         }
@@ -198,6 +199,12 @@ impl<S: Store> Server<S> {
             let render = Arc::new(move || render_metrics(&exchange, &sources, &*usage));
             tasks.push(tokio::spawn(metrics::serve(listener, render)));
         }
+        let told = Arc::clone(&exchange);
+        tasks.push(tokio::spawn(async move {
+            while let Some(asked) = failures.recv().await {
+                told.letter_failed(asked);
+            }
+        }));
         let ticked = Arc::clone(&exchange);
         tasks.push(tokio::spawn(async move {
             let mut seconds = tokio::time::interval(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! TLS as the relay speaks it: version 1.3 only, post-quantum key exchange first, and
+//! TLS as the relay speaks it: version 1.3 only, post-quantum key exchange only, and
 //! no way to tell that two connections come from one client.
 //!
 //! **Elsewhere**: the certificate and its key are [`crate::identity`]'s.
@@ -21,8 +21,7 @@ pub(super) fn configuration(
     name: &str,
 ) -> Result<Arc<ServerConfig>, ServeError> {
     let mut provider = default_provider();
-    // X25519 alone is for other clients; ours offer the hybrid only.
-    provider.kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519];
+    provider.kx_groups = vec![kx_group::X25519MLKEM768];
     let (certificate, key) = identity.certificate(name)?;
     let mut configuration = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])

@@ -37,6 +37,40 @@ fn the_answer_is_the_same_whether_an_address_is_known_or_not() {
 }
 
 #[test]
+fn that_a_code_cannot_be_mailed_is_told_alike_for_known_and_unknown_addresses() {
+    let mut world = World::new();
+    world.person("alice@example.org");
+    let mut told = Vec::new();
+    for address in ["alice@example.org", "nobody@example.org"] {
+        let person = world.stranger(address);
+        let link = world.link();
+        let id = world.start_registration(link, &person);
+        let (asked_on, request) = *world.code_requests.last().unwrap();
+        assert_eq!(asked_on, link);
+        world.relay.code_not_sent(link, request);
+        world.collect();
+        let Some(Answer::Error(error)) = world.next(link) else {
+            panic!("{address}: nothing was told");
+        };
+        assert_eq!(error.code(), ErrorCode::AddressUnreachable);
+        assert!(!error.detail.contains(address));
+        told.push(error);
+        // A mail server that gave no answer may have taken it.
+        let code = world.codes[address].clone();
+        let finish = world.finish(link, &person, id, &code);
+        let answer = world.ask_durably(link, finish);
+        assert!(matches!(answer, Answer::Registered(_)), "{answer:?}");
+    }
+    assert_eq!(told[0], told[1]);
+    // Whoever is gone is told nothing.
+    let link = world.link();
+    world.relay.link_closed(link);
+    world.relay.code_not_sent(link, 1);
+    world.collect();
+    assert!(world.next(link).is_none());
+}
+
+#[test]
 fn a_code_has_five_tries_and_then_the_right_one_is_refused_too() {
     let mut world = World::new();
     let person = world.stranger("alice@example.org");

@@ -41,6 +41,8 @@ pub(crate) struct World {
     token_key: Bytes,
     pub(crate) closed: HashSet<LinkId>,
     pub(crate) codes: HashMap<String, String>,
+    /// The requests that codes were sent for.
+    pub(crate) code_requests: Vec<(LinkId, u32)>,
 }
 
 /// Somebody with one device.
@@ -99,6 +101,7 @@ impl World {
             token_key: Bytes::new(),
             closed: HashSet::new(),
             codes: HashMap::new(),
+            code_requests: Vec::new(),
         }
     }
 
@@ -127,7 +130,13 @@ impl World {
                     self.closed.insert(link);
                     self.relay.link_closed(link);
                 }
-                Effect::SendCode { address, code } => {
+                Effect::SendCode {
+                    link,
+                    request,
+                    address,
+                    code,
+                } => {
+                    self.code_requests.push((link, request));
                     self.codes.insert(address.canonical().to_owned(), code);
                 }
             }

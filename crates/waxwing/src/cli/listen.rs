@@ -1,18 +1,20 @@
 //! `waxwing listen`.
 //!
 //! **Always.** A message is printed before it counts as read: if this process is killed
-//! in between, it is printed again rather than lost.
+//! in between, it is printed again rather than lost. With `--count` it ends when the relay
+//! has the receipts for what was printed, so that the senders learn of it, or when the
+//! relay does not take them for a while.
 
 use std::{collections::HashSet, time::Duration};
 
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use waxwing_client::Session;
 use waxwing_engine::api::{
     Account, Connection, Conversation, ConversationId, Direction, Entry, History, MarkRead,
-    Message, MessageId, Notice, Problem, RegistrationStage, Request,
+    Message, MessageId, Notice, Problem, RegistrationStage, Request, Status,
 };
 
 use super::{Failure, Outcome, history::Entries};
@@ -23,11 +25,15 @@ use crate::{
 
 /// Entries of a conversation that are asked for at once.
 const PAGE: u32 = 200;
+/// How long the receipts of the last messages may take. They are gathered for a moment,
+/// so that one tells of many.
+const RECEIPTS_LIMIT: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// `waxwing listen`.
 #[derive(Debug, Args)]
 pub struct Listen {
-    /// End after so many messages
+    /// End after so many messages, when the relay has their receipts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
@@ -66,7 +72,31 @@ impl Listen {
             output.aside("The time is up, and fewer messages came.");
             return Ok(Outcome::Failed);
         }
+        if self.count.is_some()
+            && timeout(RECEIPTS_LIMIT, receipts_accepted(session))
+                .await
+                .ok()
+                .transpose()?
+                .is_none()
+        {
+            output.aside(
+                "The relay has not taken the receipts yet, so the senders do not know that \
+                 their messages arrived; they are told by the next waxwing command that \
+                 reaches the relay.",
+            );
+        }
         Ok(Outcome::Done)
+    }
+}
+
+/// Waits until the relay has every receipt.
+async fn receipts_accepted(session: &mut Session) -> Result<(), Failure> {
+    loop {
+        let status: Status = session.ask(&Request::Status).await?;
+        if status.receipts == 0 {
+            return Ok(());
+        }
+        sleep(AGAIN).await;
     }
 }
 

@@ -109,7 +109,10 @@ impl Register {
                 Some(code) => code,
                 // With --code there is one try, and nobody to ask for another.
                 None if self.code.is_some() => String::new(),
-                None => ask().await?.unwrap_or_default(),
+                None => tokio::select! {
+                    code = ask() => code?.unwrap_or_default(),
+                    problem = not_sent(session) => return Err(problem.into()),
+                },
             };
             if code.trim().is_empty() {
                 return Err(match refused {
@@ -135,6 +138,17 @@ impl Register {
                 }
                 Err(failure) => return Err(failure),
             }
+        }
+    }
+}
+
+/// Waits until it is known that the code cannot arrive.
+async fn not_sent(session: &mut Session) -> ProblemReport {
+    loop {
+        if let Ok(Notice::Registration(changed)) = serde_json::from_value(session.notice().await)
+            && let Some(problem) = changed.problem
+        {
+            return problem;
         }
     }
 }

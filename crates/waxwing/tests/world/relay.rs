@@ -1,7 +1,7 @@
 //! The real relay as a process, its mails as files.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::Write as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -17,6 +17,8 @@ use super::{Ended, Home, PATIENCE, lines};
 pub struct Relay {
     folder: TempDir,
     child: Option<Child>,
+    /// Instead of the directory for mails.
+    smtp: Option<String>,
     /// With its pin.
     pub url: String,
 }
@@ -25,27 +27,40 @@ pub struct Relay {
 /// one that is built already.
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(program) = std::env::var_os("WAXWING_RELAY_PROGRAM") {
-            return program.into();
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "waxwing-relay-server"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .unwrap();
-        assert!(built.success(), "the relay does not build");
-        PathBuf::from(env!("CARGO_BIN_EXE_waxwing")).with_file_name("waxwing-relay")
+    PROGRAM.get_or_init(|| match std::env::var_os("WAXWING_RELAY_PROGRAM") {
+        Some(program) => program.into(),
+        None => built("waxwing-relay-server", "waxwing-relay"),
     })
+}
+
+/// Builds a program of this workspace.
+pub fn built(package: &str, program: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--package", package])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(built.success(), "{package} does not build");
+    PathBuf::from(env!("CARGO_BIN_EXE_waxwing")).with_file_name(program)
 }
 
 impl Relay {
     pub fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// One that mails through this server.
+    pub fn start_with_smtp(url: String) -> Self {
+        Self::with(Some(url))
+    }
+
+    fn with(smtp: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut relay = Self {
             folder,
             child: None,
+            smtp,
             url: String::new(),
         };
         relay.run("127.0.0.1:0");
@@ -56,11 +71,20 @@ impl Relay {
         let mut child = Command::new(program())
             .args(["serve", "--listen", listen, "--data"])
             .arg(self.data())
-            .arg("--mail-dir")
-            .arg(self.mail())
+            .args(match &self.smtp {
+                Some(url) => ["--smtp".into(), url.into()],
+                None => ["--mail-dir".into(), self.mail().into_os_string()],
+            })
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .env("WAXWING_LOG", "trace")
+            .stderr(
+                File::options()
+                    .create(true)
+                    .append(true)
+                    .open(self.log())
+                    .unwrap(),
+            )
             .spawn()
             .unwrap();
         let said = lines(child.stdout.take().unwrap());
@@ -77,6 +101,11 @@ impl Relay {
 
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// What it logs, at the level that logs most.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     pub fn mail(&self) -> PathBuf {
