@@ -282,11 +282,12 @@ pub fn store_problem(error: &StoreError) -> Problem {
         StoreError::Newer { .. } => Problem::StoreTooNew,
         StoreError::Damaged { .. } => Problem::StoreCorrupted,
         StoreError::DiskFull => Problem::DiskFull,
-        StoreError::Unwritable | StoreError::Disk | StoreError::Statement(_) => {
-            Problem::StoreFailed {
-                detail: error.to_string(),
-            }
-        }
+        StoreError::Unwritable
+        | StoreError::Disk
+        | StoreError::NotEncrypting
+        | StoreError::Statement(_) => Problem::StoreFailed {
+            detail: error.to_string(),
+        },
     }
 }
 

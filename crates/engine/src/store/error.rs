@@ -34,6 +34,9 @@ pub enum StoreError {
     /// The file or its folder cannot be written to.
     #[error("the store's folder cannot be written to")]
     Unwritable,
+    /// This build's SQLite has no cipher (in a browser, so far): nothing is kept in clear.
+    #[error("this build cannot encrypt a store, and keeps none in clear")]
+    NotEncrypting,
     /// The disk failed.
     #[error("the disk failed to read or write the store")]
     Disk,

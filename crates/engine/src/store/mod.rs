@@ -20,7 +20,7 @@ mod tests;
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
 pub use error::StoreError;
 pub use key::StoreKey;
@@ -64,6 +64,11 @@ impl Store {
         connection.execute_batch("PRAGMA cipher_log_level = NONE;")?;
         // The key comes before anything that reads the file.
         connection.execute_batch(&key.pragma())?;
+        // SQLite without a cipher takes the key in silence and writes in clear.
+        let cipher = connection.query_row("PRAGMA cipher_version", [], |_| Ok(()));
+        if cipher.optional()?.is_none() {
+            return Err(StoreError::NotEncrypting);
+        }
         Self::prepare(connection)
     }
 
