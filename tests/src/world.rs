@@ -165,7 +165,7 @@ impl<R: RelayPort> World<R> {
             next_link: 0,
             relay_wakes: None,
             options,
-            directory: tempfile::tempdir().unwrap(),
+            directory: folder(),
             watch: None,
             seen: false,
         };
@@ -707,6 +707,14 @@ impl<R: RelayPort> World<R> {
             self.at(at, Happening::Relay(at));
         }
     }
+}
+
+/// A place for stores: in memory where the system has one, since no machine loses its
+/// power here, and waiting for disks is most of what they would cost.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 impl World<RealRelay> {

@@ -338,7 +338,8 @@ impl Simulation {
     }
 }
 
-fn simulate(seed: u64, messages: u64) {
+/// Runs it; gives what another run of the same seed must give too.
+fn simulate(seed: u64, messages: u64) -> String {
     let mut simulation = Simulation::new(seed);
     let mut n = 0;
     while simulation.written_so_far < messages {
@@ -367,6 +368,21 @@ fn simulate(seed: u64, messages: u64) {
          WAXWING_MESSAGES={messages} cargo nextest run -p waxwing-system-tests --test simulation",
         simulation.told_twice(),
     );
+    let told: Vec<usize> = simulation
+        .people
+        .iter()
+        .map(|person| simulation.world.person(*person).notices.len())
+        .collect();
+    format!(
+        "{written} messages, {:?}, until {:?}, notices {told:?}",
+        simulation.faults, simulation.world.now
+    )
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    let seed = number("WAXWING_SEED", 1);
+    assert_eq!(simulate(seed, 3_000), simulate(seed, 3_000));
 }
 
 #[test]

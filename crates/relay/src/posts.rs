@@ -354,7 +354,9 @@ impl Posts {
         self.writing.clear();
         self.bytes = 0;
         let mut waiting = Vec::new();
-        for (_, pending) in self.pending.drain() {
+        let mut pending: Vec<_> = self.pending.drain().collect();
+        pending.sort_unstable_by_key(|(number, _)| *number);
+        for (_, pending) in pending {
             if !pending.asked.is_empty() {
                 self.recent.remove(&(pending.post.group, pending.post.id));
             }

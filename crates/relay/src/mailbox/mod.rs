@@ -526,11 +526,15 @@ impl<S: Store> Relay<S> {
 
     /// Goes back to what is on disk. Devices that are connected come again.
     pub(crate) fn forget_mailboxes(&mut self) {
-        for (_, mailbox) in self.mailboxes.drain() {
-            if let Some(link) = mailbox.link {
-                self.effects.push_back(Effect::Close { link });
-            }
-        }
+        let connected = self
+            .mailboxes
+            .drain()
+            .filter_map(|(_, mailbox)| mailbox.link);
+        let mut links: Vec<LinkId> = connected.collect();
+        // In an order that does not change from run to run.
+        links.sort_unstable();
+        let close = links.into_iter().map(|link| Effect::Close { link });
+        self.effects.extend(close);
     }
 }
 
