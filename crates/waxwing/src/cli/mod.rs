@@ -74,10 +74,10 @@ behind a passphrase that you are asked for, or that WAXWING_PASSPHRASE holds.")]
 
     /// Send a message
     #[command(after_help = "\
-Without TEXT, the message is read from standard input. The command waits until the relay
-has accepted the message. If that takes too long (no network, say), it ends with exit
-code 3: the message is in the outbox and leaves by itself as soon as any waxwing command
-runs while the relay can be reached. Do not send it again.
+Without TEXT, or when it is -, the message is read from standard input. The command waits
+until the relay has accepted the message. If that takes too long (no network, say), it ends
+with exit code 3: the message is in the outbox and leaves by itself as soon as any waxwing
+command runs while the relay can be reached. Do not send it again.
 
 Examples:
   waxwing send bob@example.org 'Are you there?'

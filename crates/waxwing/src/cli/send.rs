@@ -26,7 +26,7 @@ pub struct Send {
     #[command(flatten)]
     whose: Whose,
 
-    /// The message; without it, standard input is read
+    /// The message; without it, or when it is -, standard input is read
     text: Option<String>,
 
     /// The id of the message that this one answers
@@ -55,8 +55,8 @@ fn message_id(text: &str) -> Result<MessageId, String> {
 impl Send {
     /// The text, from the command line or from standard input.
     pub fn message(&self) -> Result<String, Failure> {
-        if let Some(text) = &self.text {
-            return Ok(text.clone());
+        if let Some(text) = self.typed() {
+            return Ok(text.to_owned());
         }
         if io::stdin().is_terminal() {
             // Only a hint.
@@ -66,6 +66,11 @@ impl Send {
             );
         }
         read_message(&mut io::stdin().lock())
+    }
+
+    /// What stands on the command line, unless that names standard input.
+    fn typed(&self) -> Option<&str> {
+        self.text.as_deref().filter(|text| *text != "-")
     }
 
     /// Sends it and tells how far it got.
@@ -195,6 +200,25 @@ fn read_message(input: &mut impl io::Read) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dash_names_standard_input() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            send: Send,
+        }
+        let typed = |text: &[&str]| {
+            let line = ["send", "bob@example.org"].iter().chain(text);
+            let parsed = Line::try_parse_from(line).unwrap();
+            parsed.send.typed().map(str::to_owned)
+        };
+        assert_eq!(typed(&["hello"]).as_deref(), Some("hello"));
+        assert_eq!(typed(&["--", "--"]).as_deref(), Some("--"));
+        assert_eq!(typed(&["-"]), None);
+        assert_eq!(typed(&[]), None);
+    }
 
     fn read(bytes: &[u8]) -> Result<String, Failure> {
         read_message(&mut &*bytes)
