@@ -43,6 +43,12 @@ pub(crate) const POST_ID_DAYS: u64 = 2;
 /// devices take to acknowledge, and shorter than its sender would notice, if one does not.
 pub(crate) const MAY_WAIT: Span = Span(250);
 
+/// Whether what is to be written at that time is due. So is what would have to wait longer
+/// than anything may: the clock was set back.
+pub(crate) fn is_due(write_at: Time, now: Time) -> bool {
+    write_at <= now || write_at.since(now) > MAY_WAIT
+}
+
 /// Who was answered, and what.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
@@ -306,7 +312,7 @@ impl Posts {
         let is_due = |number: &u64| {
             pending
                 .get(number)
-                .is_some_and(|pending| pending.write_at <= now)
+                .is_some_and(|pending| is_due(pending.write_at, now))
         };
         let all_due = self.unwritten.iter().take_while(|&number| is_due(number));
         let mut taken: Vec<u64> = Vec::with_capacity(self.unwritten.len());

@@ -37,7 +37,7 @@ use crate::{
     group::{Authorised, Group},
     link::{Link, Stage},
     mailbox::Mailbox,
-    posts::Posts,
+    posts::{Posts, is_due},
     rate::{Buckets, Rate},
     store::{Store, StoreError, Write},
     sweep::Sweep,
@@ -452,7 +452,7 @@ impl<S: Store> Relay<S> {
     /// Takes all that is to be written by now, to be committed off the lock. `None` while
     /// another batch is being written, or when there is nothing.
     pub fn take_batch(&mut self, now: Time) -> Option<Batch> {
-        if self.next_write().is_none_or(|at| at > now) {
+        if self.next_write().is_none_or(|at| !is_due(at, now)) {
             return None;
         }
         let posts = self.posts.begin_batch(now);

@@ -6,7 +6,7 @@ use waxwing_protocol::{
     limits,
     pb::{self, ErrorCode, PostKind, client_frame::Body as Ask, relay_frame::Body as Answer},
     posting::PostingAct,
-    time::Span,
+    time::{Span, Time},
 };
 use waxwing_relay::relay::Config;
 use waxwing_relay::store::{KeySpace, memory::Fault};
@@ -116,6 +116,24 @@ fn what_is_on_its_way_to_everyone_waits_a_moment_and_then_is_written() {
         Some(Answer::Posted(_))
     ));
     assert_eq!(stored(&world, KeySpace::Entries), 1);
+}
+
+#[test]
+fn what_may_wait_is_written_at_once_when_the_clock_was_set_back() {
+    let mut world = World::new();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    world.login(&alice);
+    world.login(&bob);
+    let link = world.posting_link(&group);
+    world.write();
+    world.tell(link, message(&group, post_id(1), "hello"));
+    assert!(world.relay.take_batch(world.now).is_none());
+    world.now = Time(world.now.0 - Span::hours(1).0);
+    assert!(world.relay.take_batch(world.now).is_some());
 }
 
 #[test]
