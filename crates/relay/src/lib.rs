@@ -14,6 +14,7 @@
 //! bound.
 
 pub mod address;
+mod config;
 pub mod data_dir;
 pub mod directory;
 pub mod group;

@@ -6,6 +6,7 @@
 //! **Always**: the programs are the ones that people use, built for release; the codes
 //! travel by SMTP; nothing that is shown was written down beforehand.
 
+mod ciphertexts;
 pub mod rpc;
 pub mod search;
 pub mod seizure;

@@ -4,8 +4,9 @@
 //! up in [`crate::directory`].
 //!
 //! **Always**: nothing that is answered, and no time that it takes, tells whether an
-//! address is known; that a code could not be mailed is told for both alike. A code is good for one device, five tries and ten minutes. Pending
-//! codes are in memory only: after a restart people ask for another one.
+//! address is known; that a code could not be mailed is told for both alike. A code is good
+//! for one device, five tries and ten minutes. Pending codes are in memory only: after a
+//! restart people ask for another one.
 
 use std::{collections::HashMap, fmt::Write as _};
 

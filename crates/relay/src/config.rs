@@ -1,0 +1,59 @@
+//! What an operator may choose of how the relay treats its clients.
+//!
+//! **Elsewhere**: addresses, certificates and files are settings of [`crate::server`];
+//! what clients may rely on is in the protocol's limits.
+
+use waxwing_protocol::{limits, time::Span};
+
+use crate::rate::Rate;
+
+/// What an operator may choose.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Codes that one address may be sent.
+    pub codes_per_address: Rate,
+    /// Codes that one source may ask for.
+    pub codes_per_source: Rate,
+    /// Registrations that wait for their code, in all.
+    pub pending_registrations: usize,
+    /// Requests of one link.
+    pub requests_per_link: Rate,
+    /// Look-ups and claims of one source.
+    pub look_ups_per_source: Rate,
+    /// Tokens that one account gets in a day.
+    pub tokens_per_day: u32,
+    /// Posts that wait in one mailbox.
+    pub mailbox_posts: u64,
+    /// Bytes that wait in one mailbox.
+    pub mailbox_bytes: u64,
+    /// Bytes of posts that are not on disk yet, in all.
+    pub unwritten_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            codes_per_address: Rate {
+                burst: 5,
+                every: Span::minutes(10),
+            },
+            codes_per_source: Rate {
+                burst: 30,
+                every: Span::minutes(1),
+            },
+            pending_registrations: 10_000,
+            requests_per_link: Rate {
+                burst: 20_000,
+                every: Span(1),
+            },
+            look_ups_per_source: Rate {
+                burst: 300,
+                every: Span::seconds(1),
+            },
+            tokens_per_day: u32::try_from(limits::TOKENS_PER_DAY).unwrap_or(u32::MAX),
+            mailbox_posts: limits::MAILBOX_POSTS,
+            mailbox_bytes: limits::MAILBOX_BYTES,
+            unwritten_bytes: 64 << 20,
+        }
+    }
+}
