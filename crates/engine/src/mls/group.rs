@@ -121,8 +121,8 @@ impl Group {
     ///
     /// `group_info` is the MLSMessage that a member left with the relay. The group in
     /// the store, if there is one, is replaced. The caller looks at
-    /// [`PendingCommit::members`] and abandons the transaction if it does not like them; and joins again when the
-    /// relay does not take the commit.
+    /// [`PendingCommit::members`] and abandons the transaction if it does not like them;
+    /// and joins again when the relay does not take the commit.
     pub fn rejoin(
         provider: &Provider<'_>,
         leaf: &Leaf,

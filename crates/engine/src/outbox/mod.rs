@@ -5,8 +5,7 @@
 //! and is encrypted, and ciphertext and post id are stored in the transaction that
 //! moved the ratchet on. The relay's answer (not the post's echo, which can come before
 //! the relay's disk has it) makes it accepted; its envelope is kept for [`KEPT`], so that a
-//! device that missed
-//! it can have it again.
+//! device that missed it can have it again.
 //!
 //! **Elsewhere**: sending is [`crate::link::posting`]; what the state of a message
 //! means to people is in [`crate::conversation::history`].

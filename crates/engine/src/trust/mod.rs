@@ -2,8 +2,8 @@
 //! the account that uses it.
 //!
 //! A leaf names its account; by which address that account takes part, the group's
-//! creator says in the group's context. A leaf is *admitted* when the account's signed roster has its device with its leaf
-//! key. A sender is *verified* when, besides, a look-up of the address gives the same
+//! creator says in the group's context. A leaf is *admitted* when the account's signed
+//! roster has its device with its leaf key. A sender is *verified* when, besides, a look-up of the address gives the same
 //! account. Look-ups are made on the posting link ([`lookups`]); welcomes wait for
 //! them ([`welcomes`]), and so do commits that bring leaves the known roster does not
 //! have ([`crate::conversation::commits`]).
