@@ -39,6 +39,9 @@ fn main() -> Result<(), Error> {
     prost_build::Config::new()
         // Bodies are handed from a frame to mailboxes without a copy.
         .bytes(["."])
+        // They are much larger than the others of their kind.
+        .boxed(".waxwing.v1.RelayFrame.body.looked_up")
+        .boxed(".waxwing.v1.RelayFrame.body.history_fetched")
         // They hold an address, a code, a key, a token or a text: `src/closed.rs` gives
         // them a `Debug` that shows none.
         .skip_debug(CLOSED.map(|name| format!(".waxwing.v1.{name}")))
