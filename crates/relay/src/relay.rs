@@ -309,6 +309,7 @@ impl<S: Store> Relay<S> {
             challenge: Bytes::copy_from_slice(&challenge),
             token_key: Bytes::copy_from_slice(&self.secrets.tokens.public_key()),
             now_ms: now.0,
+            log_id: Bytes::new(),
         };
         self.send(link, 0, Answer::Hello(hello));
     }
@@ -516,13 +517,28 @@ impl<S: Store> Relay<S> {
             Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
             Request::IssueTokens(issue) => self.issue_tokens(now, rng, link, &issue),
             Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
-            Request::LookUp(look_up) => self.look_up(now, link, look_up),
+            Request::LookUp(look_up) => self.look_up(now, link, &look_up),
             Request::ClaimKeyPackages(claim) => self.claim_key_packages(now, link, &claim),
             Request::CreateGroup(create) => self.create_group(now, link, request, create),
             Request::AuthorisePosting(authorise) => self.authorise_posting(now, link, &authorise),
             Request::Post(post) => self.post(now, link, request, post),
             Request::FetchGroupInfo(fetch) => self.fetch_group_info(link, &fetch),
             Request::Rejoin(rejoin) => self.rejoin(now, link, request, rejoin),
+            Request::ChangeRoster(_)
+            | Request::FetchLogIdentity(_)
+            | Request::FetchHeads(_)
+            | Request::FetchHistory(_)
+            | Request::SetLock(_)
+            | Request::KeepAddress(_)
+            | Request::PutBackup(_)
+            | Request::FinishBackup(_)
+            | Request::FetchBackup(_)
+            | Request::JoinRendezvous(_)
+            | Request::SendRendezvous(_)
+            | Request::LeaveRendezvous(_) => Err(Refused::new(
+                ErrorCode::Unsupported,
+                "this request is not known here",
+            )),
         }
     }
 

@@ -12,7 +12,7 @@ use waxwing_protocol::{
     address::Address,
     ids::{AccountId, DeviceId},
     limits, pb,
-    pb::{ErrorCode, look_up::By, relay_frame::Body as Answer},
+    pb::{ErrorCode, relay_frame::Body as Answer},
     roster::Roster,
     time::{Span, Time},
     token,
@@ -28,30 +28,20 @@ use crate::{
 };
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn look_up(&mut self, now: Time, link: LinkId, look_up: pb::LookUp) -> Outcome {
+    pub(crate) fn look_up(&mut self, now: Time, link: LinkId, look_up: &pb::LookUp) -> Outcome {
         let source = self.link(link)?.source;
         self.look_ups
             .take(now, source)
             .map_err(Refused::rate_limited)?;
-        let (account, address) = match look_up.by {
-            Some(By::Address(address)) => {
-                let address = parse(&address)?;
-                let account = self.account_of(&address)?.ok_or_else(unknown)?;
-                (account, address.canonical().to_owned())
-            }
-            Some(By::AccountId(id)) => {
-                let account = AccountId::try_from(&id)
-                    .map_err(|error| Refused::malformed(&error.to_string()))?;
-                (account, String::new())
-            }
-            None => return Err(Refused::malformed("an address or account id is needed")),
-        };
+        let address = parse(&look_up.address)?;
+        let account = self.account_of(&address)?.ok_or_else(unknown)?;
         let roster = self.statements(account)?.ok_or_else(unknown)?;
-        Ok(Reply::Now(Answer::LookedUp(pb::LookedUp {
+        Ok(Reply::Now(Answer::LookedUp(Box::new(pb::LookedUp {
             account_id: account.to_bytes(),
             roster,
-            address,
-        })))
+            address: address.canonical().to_owned(),
+            ..pb::LookedUp::default()
+        }))))
     }
 
     pub(crate) fn claim_key_packages(
@@ -97,7 +87,6 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Durable(Answer::KeyPackagesClaimed(
             pb::KeyPackagesClaimed {
                 account_id: account.to_bytes(),
-                roster: statements,
                 key_packages,
             },
         )))
