@@ -33,8 +33,8 @@ const CLOSED: [&str; 25] = [
 
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");
-    let files =
-        ["link", "account", "group", "log", "content"].map(|name| format!("waxwing/v1/{name}.proto"));
+    let files = ["link", "account", "group", "log", "content"]
+        .map(|name| format!("waxwing/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"]).map_err(Error::other)?;
     prost_build::Config::new()
         // Bodies are handed from a frame to mailboxes without a copy.
