@@ -28,6 +28,22 @@ pub struct Config {
     pub mailbox_bytes: u64,
     /// Bytes of posts that are not on disk yet, in all.
     pub unwritten_bytes: usize,
+    /// Rendezvous under way, in all.
+    pub rendezvous: usize,
+    /// Bytes that wait at them for somebody, in all.
+    pub rendezvous_bytes: usize,
+    /// Rendezvous that one source may make.
+    pub rendezvous_per_source: Rate,
+    /// Numbers of rendezvous that one source may try.
+    pub rendezvous_tries_per_source: Rate,
+    /// Parts that an account's backup may have; of an unfinished one as many again.
+    pub backup_parts: u32,
+    /// Parts of backups that one account may put.
+    pub backup_puts_per_account: Rate,
+    /// Parts of backups that one account may fetch.
+    pub backup_fetches_per_account: Rate,
+    /// Bytes of backups that are not on disk yet, in all.
+    pub unwritten_backup_bytes: usize,
 }
 
 impl Default for Config {
@@ -54,6 +70,26 @@ impl Default for Config {
             mailbox_posts: limits::MAILBOX_POSTS,
             mailbox_bytes: limits::MAILBOX_BYTES,
             unwritten_bytes: 64 << 20,
+            rendezvous: 10_000,
+            rendezvous_bytes: 64 << 20,
+            rendezvous_per_source: Rate {
+                burst: 20,
+                every: Span::seconds(30),
+            },
+            rendezvous_tries_per_source: Rate {
+                burst: 10,
+                every: Span::minutes(1),
+            },
+            backup_parts: limits::BACKUP_PARTS,
+            backup_puts_per_account: Rate {
+                burst: 2 * limits::BACKUP_PARTS,
+                every: Span::seconds(20),
+            },
+            backup_fetches_per_account: Rate {
+                burst: 4 * limits::BACKUP_PARTS,
+                every: Span::seconds(5),
+            },
+            unwritten_backup_bytes: 32 << 20,
         }
     }
 }

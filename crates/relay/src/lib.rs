@@ -3,8 +3,8 @@
 //! What it decides is [`relay::Relay`], a state machine without sockets, clock,
 //! threads or randomness of its own: links open, frames come in, effects go out.
 //! Its parts are [`address`] (proving one), [`directory`] (accounts, devices, key
-//! packages, tokens), [`group`] (who may post, in which order) and [`mailbox`]
-//! (what waits for whom).
+//! packages, tokens), [`group`] (who may post, in which order), [`mailbox`] (what waits
+//! for whom) and [`rendezvous`] (two links that meet).
 //!
 //! **Elsewhere.** How it is reached, and the loop that drives it, is in [`server`];
 //! where it keeps things is [`store`]; what it speaks is `waxwing_protocol`.
@@ -25,6 +25,7 @@ pub mod mailbox;
 mod posts;
 pub mod rate;
 pub mod relay;
+pub mod rendezvous;
 pub mod server;
 pub mod store;
 mod sweep;

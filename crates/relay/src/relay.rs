@@ -6,7 +6,7 @@
 //! [`Relay::batch_written`] or [`Relay::batch_failed`]. While it writes, the next batch gathers.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
-//! [`crate::mailbox`] and [`crate::group`]; sockets and mail are in [`crate::server`]
+//! [`crate::mailbox`], [`crate::group`] and [`crate::rendezvous`]; sockets and mail are in [`crate::server`]
 //! and [`crate::mail`].
 //!
 //! **Always**: no I/O but the store's reads, no clock, no randomness of its own. A
@@ -40,6 +40,7 @@ use crate::{
     mailbox::Mailbox,
     posts::{Posts, is_due},
     rate::Buckets,
+    rendezvous::Rendezvouses,
     store::{Store, StoreError, Write},
     sweep::Sweep,
     view::View,
@@ -222,6 +223,7 @@ pub struct Relay<S> {
     generation: u64,
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
+    pub(crate) rendezvouses: Rendezvouses,
 }
 
 /// Numbers that are being reserved on disk: with the batch that gathers, and with the one
@@ -257,6 +259,7 @@ impl<S: Store> Relay<S> {
         let posts = Posts::open(store.as_ref())?;
         Ok(Self {
             registrations: Registrations::new(&config),
+            rendezvouses: Rendezvouses::new(&config),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
             generation: store.generation(),
             view: View::new(store),
@@ -363,6 +366,9 @@ impl<S: Store> Relay<S> {
         for (group, _) in state.posting.keys() {
             self.group_left(*group);
         }
+        if let Some(place) = state.rendezvous {
+            self.left(link, place);
+        }
         if let Stage::LoggedIn {
             device, mailbox, ..
         } = state.stage
@@ -380,6 +386,7 @@ impl<S: Store> Relay<S> {
         self.end_idle_postings(now);
         self.registrations.sweep(now);
         self.look_ups.sweep(now);
+        self.end_old_rendezvous(now);
         self.sweep_step(now);
     }
 
@@ -524,6 +531,9 @@ impl<S: Store> Relay<S> {
             Request::Post(post) => self.post(now, link, request, post),
             Request::FetchGroupInfo(fetch) => self.fetch_group_info(link, &fetch),
             Request::Rejoin(rejoin) => self.rejoin(now, link, request, rejoin),
+            Request::JoinRendezvous(join) => self.join_rendezvous(now, rng, link, request, &join),
+            Request::SendRendezvous(send) => self.send_rendezvous(link, send),
+            Request::LeaveRendezvous(_) => self.leave_rendezvous(link),
             Request::ChangeRoster(_)
             | Request::FetchLogIdentity(_)
             | Request::FetchHeads(_)
@@ -532,10 +542,7 @@ impl<S: Store> Relay<S> {
             | Request::KeepAddress(_)
             | Request::PutBackup(_)
             | Request::FinishBackup(_)
-            | Request::FetchBackup(_)
-            | Request::JoinRendezvous(_)
-            | Request::SendRendezvous(_)
-            | Request::LeaveRendezvous(_) => Err(Refused::new(
+            | Request::FetchBackup(_) => Err(Refused::new(
                 ErrorCode::Unsupported,
                 "this request is not known here",
             )),
@@ -559,6 +566,9 @@ impl<S: Store> Relay<S> {
                 | Request::Post(_)
                 | Request::FetchGroupInfo(_)
                 | Request::Rejoin(_)
+                | Request::JoinRendezvous(_)
+                | Request::SendRendezvous(_)
+                | Request::LeaveRendezvous(_)
         );
         match stage {
             Stage::Greeted if !is_open => Err(Refused::malformed("a link begins with Open")),

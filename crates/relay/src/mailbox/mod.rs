@@ -112,6 +112,12 @@ impl<S: Store> Relay<S> {
                 "a link that posts cannot log in",
             ));
         }
+        if state.rendezvous.is_some() {
+            return Err(Refused::new(
+                pb::ErrorCode::WrongLink,
+                "a link that is at a rendezvous cannot log in",
+            ));
+        }
         let (account, mailbox) = self.authenticate(link, login)?;
         let device = DeviceId::try_from(&login.device_id).map_err(|_| wrong_login())?;
         let key_packages_left = self

@@ -15,5 +15,6 @@
 mod accounts;
 mod checking;
 mod posting;
+mod rendezvous;
 mod sequences;
 mod world;
