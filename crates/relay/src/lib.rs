@@ -4,7 +4,8 @@
 //! threads or randomness of its own: links open, frames come in, effects go out.
 //! Its parts are [`address`] (proving one), [`directory`] (accounts, devices, key
 //! packages, tokens), [`group`] (who may post, in which order), [`mailbox`] (what waits
-//! for whom) and [`rendezvous`] (two links that meet).
+//! for whom), [`rendezvous`] (two links that meet) and [`backup`] (what an account keeps
+//! here).
 //!
 //! **Elsewhere.** How it is reached, and the loop that drives it, is in [`server`];
 //! where it keeps things is [`store`]; what it speaks is `waxwing_protocol`.
@@ -14,6 +15,7 @@
 //! bound.
 
 pub mod address;
+pub mod backup;
 mod config;
 pub mod data_dir;
 pub mod directory;

@@ -6,7 +6,7 @@
 //! [`Relay::batch_written`] or [`Relay::batch_failed`]. While it writes, the next batch gathers.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
-//! [`crate::mailbox`], [`crate::group`] and [`crate::rendezvous`]; sockets and mail are in [`crate::server`]
+//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`]; sockets and mail are in [`crate::server`]
 //! and [`crate::mail`].
 //!
 //! **Always**: no I/O but the store's reads, no clock, no randomness of its own. A
@@ -35,6 +35,7 @@ use waxwing_protocol::{
 pub use crate::config::Config;
 use crate::{
     address::Registrations,
+    backup::Backups,
     group::{Authorised, Group},
     link::{Link, Stage},
     mailbox::Mailbox,
@@ -224,6 +225,7 @@ pub struct Relay<S> {
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
     pub(crate) rendezvouses: Rendezvouses,
+    pub(crate) backups: Backups,
 }
 
 /// Numbers that are being reserved on disk: with the batch that gathers, and with the one
@@ -260,6 +262,7 @@ impl<S: Store> Relay<S> {
         Ok(Self {
             registrations: Registrations::new(&config),
             rendezvouses: Rendezvouses::new(&config),
+            backups: Backups::new(&config),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
             generation: store.generation(),
             view: View::new(store),
@@ -534,15 +537,15 @@ impl<S: Store> Relay<S> {
             Request::JoinRendezvous(join) => self.join_rendezvous(now, rng, link, request, &join),
             Request::SendRendezvous(send) => self.send_rendezvous(link, send),
             Request::LeaveRendezvous(_) => self.leave_rendezvous(link),
+            Request::PutBackup(put) => self.put_backup(now, link, put),
+            Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
+            Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch),
             Request::ChangeRoster(_)
             | Request::FetchLogIdentity(_)
             | Request::FetchHeads(_)
             | Request::FetchHistory(_)
             | Request::SetLock(_)
-            | Request::KeepAddress(_)
-            | Request::PutBackup(_)
-            | Request::FinishBackup(_)
-            | Request::FetchBackup(_) => Err(Refused::new(
+            | Request::KeepAddress(_) => Err(Refused::new(
                 ErrorCode::Unsupported,
                 "this request is not known here",
             )),
@@ -555,7 +558,13 @@ impl<S: Store> Relay<S> {
         let is_open = matches!(body, Request::Open(_) | Request::Ping(_));
         let needs_login = matches!(
             body,
-            Request::PublishKeyPackages(_) | Request::IssueTokens(_) | Request::Acknowledge(_)
+            Request::PublishKeyPackages(_)
+                | Request::IssueTokens(_)
+                | Request::Acknowledge(_)
+                | Request::KeepAddress(_)
+                | Request::PutBackup(_)
+                | Request::FinishBackup(_)
+                | Request::FetchBackup(_)
         );
         let needs_no_login = matches!(
             body,

@@ -295,9 +295,13 @@ impl<S: Store> Relay<S> {
         let record = AddressRecord {
             account_id: account.to_bytes(),
             verified_at_ms: now.0,
+            ..AddressRecord::default()
         };
         self.view.put(KeySpace::Addresses, key(&[&at]), &record);
-        let record = AccountRecord { roster: statements };
+        let record = AccountRecord {
+            roster: statements,
+            addresses: Vec::new(),
+        };
         self.view
             .put(KeySpace::Accounts, key(&[account.as_bytes()]), &record);
         let record = DeviceRecord {

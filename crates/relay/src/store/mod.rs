@@ -70,11 +70,20 @@ pub enum KeySpace {
     SpentTokens,
     /// Account id: how many tokens it was given today.
     TokenBudgets,
+    /// Account id, backup id, index: a part of a backup.
+    Backups,
+    /// Account id: its finished backup.
+    BackupPointers,
+    /// Account id: the backup that is being put, and which parts of it are there.
+    BackupUploads,
+    /// Keyed hash of what an address looks like: the keyed hash of the address that
+    /// looked so first.
+    Skeletons,
 }
 
 impl KeySpace {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Meta,
         Self::Addresses,
         Self::Accounts,
@@ -92,6 +101,10 @@ impl KeySpace {
         Self::LastResorts,
         Self::SpentTokens,
         Self::TokenBudgets,
+        Self::Backups,
+        Self::BackupPointers,
+        Self::BackupUploads,
+        Self::Skeletons,
     ];
 
     /// Its name on disk; never changes.
@@ -114,6 +127,10 @@ impl KeySpace {
             Self::LastResorts => "last_resorts",
             Self::SpentTokens => "spent_tokens",
             Self::TokenBudgets => "token_budgets",
+            Self::Backups => "backups",
+            Self::BackupPointers => "backup_pointers",
+            Self::BackupUploads => "backup_uploads",
+            Self::Skeletons => "skeletons",
         }
     }
 }

@@ -18,6 +18,15 @@ pub struct AddressRecord {
     /// When it proved it, in milliseconds since 1970.
     #[prost(uint64, tag = "2")]
     pub verified_at_ms: u64,
+    /// Whether another account waits for it, when it has proved it.
+    #[prost(bool, tag = "5")]
+    pub locked: bool,
+    /// Since when another account asks for it, in milliseconds since 1970; 0 for none.
+    #[prost(uint64, tag = "6")]
+    pub contested_since_ms: u64,
+    /// Which account that is.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub contested_by: Bytes,
 }
 
 /// [`super::KeySpace::Accounts`].
@@ -26,6 +35,9 @@ pub struct AccountRecord {
     /// The chain of signed statements, checked when it was stored.
     #[prost(message, repeated, tag = "1")]
     pub roster: Vec<pb::SignedStatement>,
+    /// Under which keys [`super::KeySpace::Addresses`] has its addresses.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub addresses: Vec<Bytes>,
 }
 
 /// [`super::KeySpace::Devices`].
@@ -178,4 +190,33 @@ pub struct TokenBudgetRecord {
     /// Tokens issued on that day.
     #[prost(uint32, tag = "2")]
     pub issued: u32,
+}
+
+/// [`super::KeySpace::BackupPointers`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BackupRecord {
+    /// Chosen by the device that made it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub backup_id: Bytes,
+    /// How many parts it has, from 0 on.
+    #[prost(uint32, tag = "2")]
+    pub parts: u32,
+    /// When it was finished, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub made_at_ms: u64,
+}
+
+/// [`super::KeySpace::BackupUploads`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BackupUploadRecord {
+    /// Chosen by the device that makes it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub backup_id: Bytes,
+    /// A bit for each part that is there; the first part is the lowest bit of the first
+    /// byte.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub present: Bytes,
+    /// When a part was put last, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub touched_at_ms: u64,
 }

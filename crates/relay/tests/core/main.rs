@@ -13,6 +13,7 @@
 #![allow(missing_docs)]
 
 mod accounts;
+mod backups;
 mod checking;
 mod posting;
 mod rendezvous;

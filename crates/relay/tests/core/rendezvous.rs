@@ -30,17 +30,14 @@ fn say(body: &[u8]) -> Ask {
     })
 }
 
-fn message(body: &[u8]) -> Option<Answer> {
-    Some(Answer::RendezvousMessage(pb::RendezvousMessage {
+fn message(body: &[u8]) -> Answer {
+    Answer::RendezvousMessage(pb::RendezvousMessage {
         body: Bytes::copy_from_slice(body),
-    }))
+    })
 }
 
-fn joined(number: u32, met: bool) -> Option<Answer> {
-    Some(Answer::RendezvousJoined(pb::RendezvousJoined {
-        number,
-        met,
-    }))
+fn joined(number: u32, met: bool) -> Answer {
+    Answer::RendezvousJoined(pb::RendezvousJoined { number, met })
 }
 
 const DONE: Option<Answer> = Some(Answer::Done(pb::Done {}));
@@ -65,13 +62,13 @@ fn two_links_meet_at_a_number_and_what_was_said_before_waits_for_the_second() {
     assert_eq!(world.ask(first, say(b"two")), DONE);
     let second = world.link();
     world.tell(second, join(At::Number(number)));
-    assert_eq!(world.next(second), joined(0, true));
-    assert_eq!(world.next(second), message(b"one"));
-    assert_eq!(world.next(second), message(b"two"));
+    assert_eq!(world.next(second), Some(joined(0, true)));
+    assert_eq!(world.next(second), Some(message(b"one")));
+    assert_eq!(world.next(second), Some(message(b"two")));
     assert_eq!(world.ask(second, say(b"three")), DONE);
-    assert_eq!(world.next(first), message(b"three"));
+    assert_eq!(world.next(first), Some(message(b"three")));
     assert_eq!(world.ask(first, say(b"four")), DONE);
-    assert_eq!(world.next(second), message(b"four"));
+    assert_eq!(world.next(second), Some(message(b"four")));
     assert_eq!(
         world.ask(second, Ask::LeaveRendezvous(pb::LeaveRendezvous {})),
         DONE
@@ -91,7 +88,7 @@ fn a_number_is_good_for_one_try_and_the_first_sees_who_guessed_it_leave() {
     let guesser = world.link();
     assert_eq!(
         world.ask(guesser, join(At::Number(number))),
-        joined(0, true)
+        Some(joined(0, true))
     );
     let meant = world.link();
     assert_eq!(
@@ -121,7 +118,10 @@ fn nobody_meets_themselves_and_who_waits_alone_takes_the_number_along() {
     );
     // A refused try changed nothing.
     let second = world.link();
-    assert_eq!(world.ask(second, join(At::Number(number))), joined(0, true));
+    assert_eq!(
+        world.ask(second, join(At::Number(number))),
+        Some(joined(0, true))
+    );
     let (first, number) = waiting(&mut world);
     world.relay.link_closed(first);
     assert_eq!(
@@ -145,9 +145,9 @@ fn numbers_come_in_no_order() {
 fn two_at_most_meet_at_an_id_and_a_lost_link_comes_again() {
     let mut world = World::new();
     let (first, second, third) = (world.link(), world.link(), world.link());
-    assert_eq!(world.ask(first, agreed(1)), joined(0, false));
-    assert_eq!(world.ask(second, agreed(1)), joined(0, true));
-    assert_eq!(world.ask(second, agreed(1)), joined(0, true));
+    assert_eq!(world.ask(first, agreed(1)), Some(joined(0, false)));
+    assert_eq!(world.ask(second, agreed(1)), Some(joined(0, true)));
+    assert_eq!(world.ask(second, agreed(1)), Some(joined(0, true)));
     assert_eq!(
         code(world.ask(third, agreed(1))),
         ErrorCode::RendezvousUnknown
@@ -158,10 +158,10 @@ fn two_at_most_meet_at_an_id_and_a_lost_link_comes_again() {
     assert_eq!(world.ask(second, say(b"are you there?")), DONE);
     let again = world.link();
     world.tell(again, agreed(1));
-    assert_eq!(world.next(again), joined(0, true));
-    assert_eq!(world.next(again), message(b"are you there?"));
+    assert_eq!(world.next(again), Some(joined(0, true)));
+    assert_eq!(world.next(again), Some(message(b"are you there?")));
     assert_eq!(world.ask(again, say(b"yes")), DONE);
-    assert_eq!(world.next(second), message(b"yes"));
+    assert_eq!(world.next(second), Some(message(b"yes")));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn what_waits_goes_with_the_last_who_leaves() {
     world.ask(first, say(b"nobody will read this"));
     world.relay.link_closed(first);
     let second = world.link();
-    assert_eq!(world.ask(second, agreed(1)), joined(0, false));
+    assert_eq!(world.ask(second, agreed(1)), Some(joined(0, false)));
     assert_eq!(world.next(second), None);
 }
 
@@ -182,7 +182,7 @@ fn a_link_is_in_one_rendezvous_at_most() {
     let (first, second) = (world.link(), world.link());
     world.ask(first, agreed(1));
     world.ask(second, agreed(1));
-    assert_eq!(world.ask(second, agreed(2)), joined(0, false));
+    assert_eq!(world.ask(second, agreed(2)), Some(joined(0, false)));
     assert_eq!(world.next(first), LEFT);
     // One that cannot be joined is no reason to leave.
     assert_eq!(
@@ -190,7 +190,7 @@ fn a_link_is_in_one_rendezvous_at_most() {
         ErrorCode::RendezvousUnknown
     );
     let third = world.link();
-    assert_eq!(world.ask(third, agreed(2)), joined(0, true));
+    assert_eq!(world.ask(third, agreed(2)), Some(joined(0, true)));
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn numbers_cannot_be_tried_one_after_the_other_and_rendezvous_are_not_for_hoardi
         code(world.ask(links[0], join(At::Number(3)))),
         ErrorCode::RendezvousUnknown
     );
-    assert_eq!(world.ask(links[1], agreed(9)), joined(0, false));
+    assert_eq!(world.ask(links[1], agreed(9)), Some(joined(0, false)));
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn rendezvous_are_bounded_in_number() {
     let third = world.link();
     assert_eq!(code(world.ask(third, agreed(1))), ErrorCode::RateLimited);
     world.relay.link_closed(second);
-    assert_eq!(world.ask(third, agreed(1)), joined(0, false));
+    assert_eq!(world.ask(third, agreed(1)), Some(joined(0, false)));
 }
 
 #[test]
