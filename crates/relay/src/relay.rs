@@ -34,7 +34,7 @@ use waxwing_protocol::{
 
 pub use crate::config::Config;
 use crate::{
-    address::Registrations,
+    address::{Registrations, lock::Contests},
     backup::Backups,
     group::{Authorised, Group},
     link::{Link, Stage},
@@ -226,6 +226,7 @@ pub struct Relay<S> {
     pub(crate) sweep: Sweep,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
+    pub(crate) contests: Contests,
 }
 
 /// Numbers that are being reserved on disk: with the batch that gathers, and with the one
@@ -263,6 +264,7 @@ impl<S: Store> Relay<S> {
             registrations: Registrations::new(&config),
             rendezvouses: Rendezvouses::new(&config),
             backups: Backups::new(&config),
+            contests: Contests::default(),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
             generation: store.generation(),
             view: View::new(store),
@@ -523,7 +525,11 @@ impl<S: Store> Relay<S> {
                 self.start_registration(now, rng, link, request, &start)
             }
             Request::FinishRegistration(finish) => self.finish_registration(now, rng, link, finish),
-            Request::Login(login) => self.login(link, request, &login),
+            Request::Login(login) => {
+                let outcome = self.login(link, request, &login)?;
+                self.tell_link_of_contests(link);
+                Ok(outcome)
+            }
             Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
             Request::IssueTokens(issue) => self.issue_tokens(now, rng, link, &issue),
             Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
@@ -537,6 +543,7 @@ impl<S: Store> Relay<S> {
             Request::JoinRendezvous(join) => self.join_rendezvous(now, rng, link, request, &join),
             Request::SendRendezvous(send) => self.send_rendezvous(link, send),
             Request::LeaveRendezvous(_) => self.leave_rendezvous(link),
+            Request::KeepAddress(_) => self.keep_address(link),
             Request::PutBackup(put) => self.put_backup(now, link, put),
             Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
             Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch),
@@ -544,8 +551,7 @@ impl<S: Store> Relay<S> {
             | Request::FetchLogIdentity(_)
             | Request::FetchHeads(_)
             | Request::FetchHistory(_)
-            | Request::SetLock(_)
-            | Request::KeepAddress(_) => Err(Refused::new(
+            | Request::SetLock(_) => Err(Refused::new(
                 ErrorCode::Unsupported,
                 "this request is not known here",
             )),

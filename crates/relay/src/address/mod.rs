@@ -1,12 +1,15 @@
 //! Proving addresses: one-time codes, and binding an address to an account.
 //!
 //! **Elsewhere**: sending the code is [`crate::mail`]'s; who has which address is looked
-//! up in [`crate::directory`].
+//! up in [`crate::directory`]. Locked addresses are `lock`'s, look-alikes `imitation`'s.
 //!
-//! **Always**: nothing that is answered, and no time that it takes, tells whether an
-//! address is known; that a code could not be mailed is told for both alike. A code is good
+//! **Always**: until the right code is entered, nothing that is answered, and no time that
+//! it takes, tells whether an address is known; that a code could not be mailed is told for both alike. A code is good
 //! for one device, five tries and ten minutes. Pending codes are in memory only: after a
 //! restart people ask for another one.
+
+mod imitation;
+pub(crate) mod lock;
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -65,6 +68,11 @@ impl Registrations {
     fn is_full(&self) -> bool {
         self.pending.len() >= self.most
             && self.pending.values().filter(|one| !one.finished).count() >= self.most
+    }
+
+    /// Whoever repeats it needs another code.
+    fn use_up(&mut self, id: RegistrationId) {
+        self.pending.remove(&id);
     }
 
     pub(crate) fn sweep(&mut self, now: Time) {
@@ -197,6 +205,10 @@ impl<S: Store> Relay<S> {
             .ok_or_else(|| Refused::unauthorised("the signature does not verify"))?;
         let (address, device) = (pending.address.clone(), device.id);
         self.extends_what_is_known(&roster, &finish.roster)?;
+        self.refuse_imitation(&address)?;
+        if let Some(locked) = self.contest(now, id, &address, roster.account())? {
+            return Ok(locked);
+        }
         let mailbox = self.bind(now, rng, &address, device, &roster, finish.roster)?;
         let expires_at_ms = now.after(limits::CODE_LIFETIME).0;
         let record = RegistrationRecord {
@@ -292,18 +304,32 @@ impl<S: Store> Relay<S> {
                 .put(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]), &record);
         }
         let at = self.address_key(address);
+        let before: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
         let record = AddressRecord {
             account_id: account.to_bytes(),
             verified_at_ms: now.0,
+            // A lock is its account's. A contest ends, whoever has won it.
+            locked: before
+                .as_ref()
+                .is_some_and(|before| before.locked && before.account_id == account.to_bytes()),
             ..AddressRecord::default()
         };
         self.view.put(KeySpace::Addresses, key(&[&at]), &record);
+        let stored: Option<AccountRecord> =
+            self.view.get(KeySpace::Accounts, account.as_bytes())?;
         let record = AccountRecord {
             roster: statements,
-            addresses: Vec::new(),
+            addresses: stored.map(|record| record.addresses).unwrap_or_default(),
         };
         self.view
             .put(KeySpace::Accounts, key(&[account.as_bytes()]), &record);
+        if let Some(before) = before.and_then(|one| AccountId::try_from(&one.account_id).ok())
+            && before != account
+        {
+            self.unlist_address(before, &at)?;
+        }
+        self.list_address(account, &at)?;
+        self.note_looks(address)?;
         let record = DeviceRecord {
             account_id: account.to_bytes(),
             mailbox_id: mailbox.to_bytes(),

@@ -15,6 +15,7 @@
 mod accounts;
 mod backups;
 mod checking;
+mod locks;
 mod posting;
 mod rendezvous;
 mod sequences;

@@ -1,0 +1,75 @@
+//! Addresses that people take for another: the second of them is not registered.
+//!
+//! What an address looks like is its skeleton (UTS #39); whoever looked so first has the
+//! looks. Addresses that were registered before the relay knew of skeletons get theirs
+//! when they are registered again.
+//!
+//! **Elsewhere**: the skeleton is the protocol's, and pointing out a contact whose address
+//! imitates another, which other relays may have registered, is the client's.
+//!
+//! **Always**: only who entered the right code, and so has the address, is told that a
+//! similar one is registered here. That is one thing that the relay tells of who is
+//! registered: whoever owns a domain can register what its addresses look like, and
+//! learns of each whether somebody has the look-alike. A skeleton is stored as a hash under the
+//! relay's key, as addresses are.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use waxwing_protocol::{address::Address, pb::ErrorCode};
+
+use crate::{
+    relay::{Refused, Relay},
+    store::{KeySpace, Store, key},
+};
+
+impl<S: Store> Relay<S> {
+    /// Refuses an address that is not registered and looks like one that is.
+    pub(crate) fn refuse_imitation(&self, address: &Address) -> Result<(), Refused> {
+        let at = self.address_key(address);
+        if self.is_registered(&at)? {
+            return Ok(());
+        }
+        match self.first_that_looks_like(address)? {
+            Some(first) if first != at.as_slice() => Err(Refused::new(
+                ErrorCode::AddressConfusable,
+                "the address can be mistaken for one that is registered",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes what a registered address looks like, if it is the first.
+    pub(crate) fn note_looks(&mut self, address: &Address) -> Result<(), Refused> {
+        if self.first_that_looks_like(address)?.is_none()
+            && let Some(looks) = self.looks_key(address)
+        {
+            let at = Bytes::copy_from_slice(&self.address_key(address));
+            self.view.put_bytes(KeySpace::Skeletons, key(&[&looks]), at);
+        }
+        Ok(())
+    }
+
+    /// The key of the registered address that had these looks first.
+    fn first_that_looks_like(&self, address: &Address) -> Result<Option<Bytes>, Refused> {
+        let Some(looks) = self.looks_key(address) else {
+            return Ok(None);
+        };
+        match self.view.get_bytes(KeySpace::Skeletons, &looks)? {
+            Some(first) if self.is_registered(&first)? => Ok(Some(first)),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_registered(&self, at: &[u8]) -> Result<bool, Refused> {
+        Ok(self.view.get_bytes(KeySpace::Addresses, at)?.is_some())
+    }
+
+    fn looks_key(&self, address: &Address) -> Option<[u8; 32]> {
+        let skeleton = address.skeleton()?;
+        let mut hash = Sha256::new();
+        hash.update(b"waxwing skeleton v1");
+        hash.update(self.secrets.address_key);
+        hash.update(skeleton.as_bytes());
+        Some(hash.finalize().into())
+    }
+}
