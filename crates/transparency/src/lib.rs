@@ -9,7 +9,7 @@
 //!
 //! **Elsewhere**: publishing the log is the relay's `directory`; what a client does with a
 //! proof that holds or does not is the engine's `trust`; the auditor's own check, that one
-//! log epoch only adds to the one before, needs akd itself and is in the `waxwing` program.
+//! log epoch only adds to the one before, needs akd itself and is `waxwing_auditor`'s.
 //!
 //! **Always**: no clock, no network, nothing stored. What comes from outside is bounded
 //! before it is looked at, and no input can make anything here panic.
