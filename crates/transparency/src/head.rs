@@ -231,10 +231,7 @@ pub(crate) fn step(at: u64, to: u64) -> u64 {
 }
 
 fn digest(bytes: &Bytes) -> Result<[u8; 32], HeadError> {
-    bytes
-        .as_ref()
-        .try_into()
-        .map_err(|_| HeadError::Malformed)
+    bytes.as_ref().try_into().map_err(|_| HeadError::Malformed)
 }
 
 fn link(bytes: &Bytes) -> Result<Option<HeadHash>, HeadError> {
@@ -252,9 +249,10 @@ mod tests {
     fn landmarks_are_those_of_a_stack_with_jump_pointers() {
         // Myers' rule, as he states it.
         let mut jump = vec![0_u64, 1];
+        let at = |number: u64| usize::try_from(number).unwrap();
         for parent in 1..4096_u64 {
-            let near = jump[parent as usize];
-            let far = jump[near as usize];
+            let near = jump[at(parent)];
+            let far = jump[at(near)];
             let next = if parent > 1 && parent - near == near - far {
                 far
             } else {

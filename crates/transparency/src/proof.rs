@@ -137,14 +137,9 @@ pub fn look_up(
     if proof.version == 0 || proof.epoch > head.epoch {
         return Err(ProofError::Malformed);
     }
-    let result = lookup_verify::<Configuration>(
-        log.vrf_key(),
-        head.root,
-        head.epoch,
-        label(address),
-        proof,
-    )
-    .map_err(|_| ProofError::Invalid)?;
+    let result =
+        lookup_verify::<Configuration>(log.vrf_key(), head.root, head.epoch, label(address), proof)
+            .map_err(|_| ProofError::Invalid)?;
     version(&result)
 }
 

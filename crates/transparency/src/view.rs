@@ -78,8 +78,7 @@ impl View {
         view: &pb::LogView,
         now: Time,
     ) -> Result<Self, ViewError> {
-        if view.links.len() > limits::HEAD_LINKS || view.cosignatures.len() > limits::COSIGNATURES
-        {
+        if view.links.len() > limits::HEAD_LINKS || view.cosignatures.len() > limits::COSIGNATURES {
             return Err(ViewError::Malformed);
         }
         let signed = view.head.as_ref().ok_or(ViewError::Malformed)?;
@@ -172,7 +171,11 @@ impl Links {
             let next = step(at.number, number);
             let is_landmark = next != at.number.saturating_sub(1)
                 || crate::head::landmark(at.number) == Some(next);
-            let hash = if is_landmark { at.landmark } else { at.previous };
+            let hash = if is_landmark {
+                at.landmark
+            } else {
+                at.previous
+            };
             let hash = hash.ok_or(ViewError::Unlinked)?;
             if next == number {
                 return Ok(hash);

@@ -191,6 +191,12 @@ fn membership(proof: Option<&pb::MembershipProof>) -> Option<MembershipProof> {
     if proof.siblings.len() > limits::LOG_PATH {
         return None;
     }
+    // akd leaves the topmost node's label out of what it checks: there is one that it has.
+    if let Some(top) = proof.siblings.first()
+        && label(top.label.as_ref()) != Some(NodeLabel::root())
+    {
+        return None;
+    }
     Some(MembershipProof {
         label: label(proof.label.as_ref())?,
         hash_val: value(&proof.value)?,
