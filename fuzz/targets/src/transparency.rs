@@ -7,7 +7,12 @@
 //! **Always**: the log here is the same in each run. What is believed about it is true.
 
 #[path = "../../../crates/transparency/tests/support/mod.rs"]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 mod support;
 
 use std::sync::LazyLock;
@@ -87,7 +92,13 @@ async fn known() -> Known {
         ("evidence_two_logs", said(4, &two_logs)),
         ("audit", said(5, &audit)),
         ("cosignature", said(6, &cosignature)),
-        ("head", said(7, &pb::Head::decode(newest.encoded().clone()).unwrap_or_default())),
+        (
+            "head",
+            said(
+                7,
+                &pb::Head::decode(newest.encoded().clone()).unwrap_or_default(),
+            ),
+        ),
         ("entry", [&[8], entry(2).encode().as_slice()].concat()),
     ];
     let numbers = 1..=log.heads.len() as u64;
