@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 15] = [
+const CLOSED: [&str; 25] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -19,16 +19,29 @@ const CLOSED: [&str; 15] = [
     "ConversationSecrets",
     "MemberAddress",
     "Envelope",
+    "ChangeRoster",
+    "FetchHistory",
+    "HistoryFetched",
+    "SetLock",
+    "PutBackup",
+    "BackupFetched",
+    "SendRendezvous",
+    "RendezvousMessage",
+    "LookUpProof",
+    "UpdateProof",
 ];
 
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");
-    let files =
-        ["link", "account", "group", "content"].map(|name| format!("waxwing/v1/{name}.proto"));
+    let files = ["link", "account", "group", "log", "content"]
+        .map(|name| format!("waxwing/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"]).map_err(Error::other)?;
     prost_build::Config::new()
         // Bodies are handed from a frame to mailboxes without a copy.
         .bytes(["."])
+        // They are much larger than the others of their kind.
+        .boxed(".waxwing.v1.RelayFrame.body.looked_up")
+        .boxed(".waxwing.v1.RelayFrame.body.history_fetched")
         // They hold an address, a code, a key, a token or a text: `src/closed.rs` gives
         // them a `Debug` that shows none.
         .skip_debug(CLOSED.map(|name| format!(".waxwing.v1.{name}")))

@@ -9,8 +9,10 @@
 //! claim one address. Lower case, because no mail provider of weight tells `Alice@` from
 //! `alice@`, and people type both.
 //!
-//! **Elsewhere.** Whether an address was verified: `relay::address`. Whether it imitates
-//! a contact's: `engine::trust`.
+//! **Elsewhere.** What an address looks like to people, so that one can tell whether it
+//! imitates another, is [`Address::skeleton`]'s (`address/confusable.rs`). Whether an
+//! address was verified: `relay::address`. Whether it imitates a contact's:
+//! `engine::trust`.
 //!
 //! **Always.** The canonical form of a canonical form is itself; two addresses are the
 //! same when their canonical forms are.
@@ -18,6 +20,10 @@
 use std::fmt;
 
 use crate::limits;
+
+mod confusable;
+
+pub use confusable::Skeleton;
 
 /// An address, checked for form.
 #[derive(Clone)]

@@ -89,3 +89,38 @@ pub const PING_AFTER: Span = Span::minutes(4);
 pub const REKEY_MESSAGES: u64 = 50;
 /// …or when it uses a conversation whose own key is older than this.
 pub const REKEY_AGE: Span = Span::hours(24);
+
+/// A head of the key log is signed again after this long without a change.
+pub const HEAD_REFRESH: Span = Span::minutes(10);
+/// A proof against a head that is older than this is refused: the relay may hide what
+/// came since.
+pub const HEAD_MAX_AGE: Span = Span::hours(1);
+/// A head that is this far in the future is refused.
+pub const HEAD_MAX_AHEAD: Span = Span::minutes(10);
+/// Log epochs are at least this far apart.
+pub const EPOCH_SPACING: Span = Span::seconds(1);
+/// Bytes of one encoded head.
+pub const HEAD_BYTES: usize = 512;
+/// Heads that come with a proof to tie its head to earlier ones.
+pub const HEAD_LINKS: usize = 1024;
+/// Heads that one request may name.
+pub const HEADS_PER_REQUEST: usize = 16;
+/// Co-signatures that come with a head.
+pub const COSIGNATURES: usize = 16;
+/// Nodes on the way from a root of the log to a leaf, at most: bits of a label.
+pub const LOG_PATH: usize = 256;
+/// Versions in one history proof.
+pub const HISTORY_VERSIONS: usize = 1024;
+
+/// Whoever proves a locked address without the recovery key gets it after this long.
+pub const LOCK_WAIT: Span = Span::days(7);
+
+/// A rendezvous is over after this long.
+pub const RENDEZVOUS_LIFETIME: Span = Span::minutes(30);
+/// Bytes of one message at a rendezvous.
+pub const RENDEZVOUS_BYTES: usize = 256 << 10;
+
+/// Bytes of one part of a backup.
+pub const BACKUP_PART_BYTES: usize = 256 << 10;
+/// Parts of one backup.
+pub const BACKUP_PARTS: u32 = 1024;

@@ -43,6 +43,10 @@ pub enum Purpose {
     Registration,
     /// Logging a device in; see [`login_message`].
     Login,
+    /// A head of the key log, by the relay's head key.
+    Head,
+    /// An auditor's word for a head.
+    CoSignature,
 }
 
 impl Purpose {
@@ -52,6 +56,8 @@ impl Purpose {
             Self::DeviceConsent => b"waxwing device consent v1",
             Self::Registration => b"waxwing registration v1",
             Self::Login => b"waxwing login v1",
+            Self::Head => b"waxwing head v1",
+            Self::CoSignature => b"waxwing cosignature v1",
         }
     }
 }

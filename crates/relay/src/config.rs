@@ -20,6 +20,8 @@ pub struct Config {
     pub requests_per_link: Rate,
     /// Look-ups and claims of one source.
     pub look_ups_per_source: Rate,
+    /// Changes of its roster or locks that one account may make.
+    pub changes_per_account: Rate,
     /// Tokens that one account gets in a day.
     pub tokens_per_day: u32,
     /// Posts that wait in one mailbox.
@@ -28,6 +30,22 @@ pub struct Config {
     pub mailbox_bytes: u64,
     /// Bytes of posts that are not on disk yet, in all.
     pub unwritten_bytes: usize,
+    /// Rendezvous under way, in all.
+    pub rendezvous: usize,
+    /// Bytes that wait at them for somebody, in all.
+    pub rendezvous_bytes: usize,
+    /// Rendezvous that one source may make.
+    pub rendezvous_per_source: Rate,
+    /// Numbers of rendezvous that one source may try.
+    pub rendezvous_tries_per_source: Rate,
+    /// Parts that an account's backup may have; of an unfinished one as many again.
+    pub backup_parts: u32,
+    /// Parts of backups that one account may put.
+    pub backup_puts_per_account: Rate,
+    /// Parts of backups that one account may fetch.
+    pub backup_fetches_per_account: Rate,
+    /// Bytes of backups that are not on disk yet, in all.
+    pub unwritten_backup_bytes: usize,
 }
 
 impl Default for Config {
@@ -50,10 +68,34 @@ impl Default for Config {
                 burst: 300,
                 every: Span::seconds(1),
             },
+            changes_per_account: Rate {
+                burst: 30,
+                every: Span::minutes(1),
+            },
             tokens_per_day: u32::try_from(limits::TOKENS_PER_DAY).unwrap_or(u32::MAX),
             mailbox_posts: limits::MAILBOX_POSTS,
             mailbox_bytes: limits::MAILBOX_BYTES,
             unwritten_bytes: 64 << 20,
+            rendezvous: 10_000,
+            rendezvous_bytes: 64 << 20,
+            rendezvous_per_source: Rate {
+                burst: 20,
+                every: Span::seconds(30),
+            },
+            rendezvous_tries_per_source: Rate {
+                burst: 10,
+                every: Span::minutes(1),
+            },
+            backup_parts: limits::BACKUP_PARTS,
+            backup_puts_per_account: Rate {
+                burst: 2 * limits::BACKUP_PARTS,
+                every: Span::seconds(20),
+            },
+            backup_fetches_per_account: Rate {
+                burst: 4 * limits::BACKUP_PARTS,
+                every: Span::seconds(5),
+            },
+            unwritten_backup_bytes: 32 << 20,
         }
     }
 }

@@ -3,8 +3,9 @@
 //! What it decides is [`relay::Relay`], a state machine without sockets, clock,
 //! threads or randomness of its own: links open, frames come in, effects go out.
 //! Its parts are [`address`] (proving one), [`directory`] (accounts, devices, key
-//! packages, tokens), [`group`] (who may post, in which order) and [`mailbox`]
-//! (what waits for whom).
+//! packages, tokens), [`group`] (who may post, in which order), [`mailbox`] (what waits
+//! for whom), [`rendezvous`] (two links that meet) and [`backup`] (what an account keeps
+//! here).
 //!
 //! **Elsewhere.** How it is reached, and the loop that drives it, is in [`server`];
 //! where it keeps things is [`store`]; what it speaks is `waxwing_protocol`.
@@ -14,6 +15,7 @@
 //! bound.
 
 pub mod address;
+pub mod backup;
 mod config;
 pub mod data_dir;
 pub mod directory;
@@ -25,6 +27,7 @@ pub mod mailbox;
 mod posts;
 pub mod rate;
 pub mod relay;
+pub mod rendezvous;
 pub mod server;
 pub mod store;
 mod sweep;

@@ -11,7 +11,7 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId},
 };
 
-use crate::{group::Authorised, rate::Bucket, relay::Source};
+use crate::{group::Authorised, rate::Bucket, relay::Source, rendezvous::Place};
 
 /// How far a link has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) requests: Bucket,
     /// Where it may post.
     pub(crate) posting: HashMap<(GroupId, Epoch), Authorised>,
+    /// Where it meets another.
+    pub(crate) rendezvous: Option<Place>,
 }
 
 impl Link {
@@ -47,6 +49,7 @@ impl Link {
             stage: Stage::Greeted,
             requests: Bucket::default(),
             posting: HashMap::new(),
+            rendezvous: None,
         }
     }
 }

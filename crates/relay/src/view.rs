@@ -23,6 +23,9 @@ pub(crate) struct View<S> {
     writing: Layer,
     /// Gathered for the next batch.
     gathered: Layer,
+    /// Bytes of what is put as bytes: the large part of both.
+    writing_bytes: usize,
+    gathered_bytes: usize,
 }
 
 impl<S: Store> View<S> {
@@ -31,6 +34,8 @@ impl<S: Store> View<S> {
             store,
             writing: Layer::new(),
             gathered: Layer::new(),
+            writing_bytes: 0,
+            gathered_bytes: 0,
         }
     }
 
@@ -44,7 +49,14 @@ impl<S: Store> View<S> {
     }
 
     pub(crate) fn put_bytes(&mut self, space: KeySpace, key: Key, value: Bytes) {
+        self.gathered_bytes = self.gathered_bytes.saturating_add(value.len());
         self.gathered.insert((space, key), Some(value));
+    }
+
+    /// Bytes that were put as bytes and are not on disk yet; too many where one was
+    /// replaced.
+    pub(crate) const fn pending_bytes(&self) -> usize {
+        self.writing_bytes.saturating_add(self.gathered_bytes)
     }
 
     pub(crate) fn delete(&mut self, space: KeySpace, key: Key) {
@@ -139,6 +151,7 @@ impl<S: Store> View<S> {
     /// Begins a batch: what was gathered is being written.
     pub(crate) fn begin(&mut self) -> Vec<Write> {
         self.writing = std::mem::take(&mut self.gathered);
+        self.writing_bytes = std::mem::take(&mut self.gathered_bytes);
         self.writing
             .iter()
             .map(|((space, key), value)| Write {
@@ -152,12 +165,15 @@ impl<S: Store> View<S> {
     /// The batch is on disk.
     pub(crate) fn written(&mut self) {
         self.writing.clear();
+        self.writing_bytes = 0;
     }
 
     /// The batch is not on disk: what stood on it goes as well.
     pub(crate) fn failed(&mut self) {
         self.writing.clear();
         self.gathered.clear();
+        self.writing_bytes = 0;
+        self.gathered_bytes = 0;
     }
 }
 

@@ -37,7 +37,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 use waxwing_system_tests::{
-    LinkId, PersonId, ReferenceRelay, RelayEffect, RelayPort, World, WorldOptions,
+    LinkId, PersonId, RealRelay, RelayEffect, RelayPort, World, WorldOptions,
 };
 
 use crate::{script::Script, seeds::Seeds};
@@ -49,7 +49,7 @@ const STEPS: usize = 64;
 
 /// A relay whose words are written down.
 struct Recorded {
-    relay: ReferenceRelay,
+    relay: RealRelay,
     said: Vec<(LinkId, pb::RelayFrame)>,
 }
 
@@ -85,6 +85,14 @@ impl RelayPort for Recorded {
         }
         effect
     }
+
+    fn wakes_at(&mut self) -> Option<Time> {
+        self.relay.wakes_at()
+    }
+
+    fn woken(&mut self, now: Time) {
+        self.relay.woken(now);
+    }
 }
 
 /// Where each play begins.
@@ -98,7 +106,7 @@ struct Scene {
 
 static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let relay = Recorded {
-        relay: ReferenceRelay::default(),
+        relay: RealRelay::default(),
         said: Vec::new(),
     };
     let options = WorldOptions {

@@ -27,6 +27,7 @@ pub mod relay;
 pub mod replay;
 mod script;
 pub mod seeds;
+pub mod transparency;
 
 /// A target.
 #[derive(Clone, Copy)]
@@ -125,6 +126,12 @@ pub const TARGETS: &[Target] = &[
         name: "relay",
         run: relay::relay,
         seeds: relay::seeds,
+        mutations: 1_000,
+    },
+    Target {
+        name: "transparency",
+        run: transparency::transparency,
+        seeds: transparency::seeds,
         mutations: 1_000,
     },
 ];

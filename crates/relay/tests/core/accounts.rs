@@ -218,7 +218,8 @@ fn requests_on_the_wrong_kind_of_link_are_refused() {
     let person = world.person("alice@example.org");
     let (logged_in, _) = world.login(&person);
     let look_up = Ask::LookUp(pb::LookUp {
-        by: Some(pb::look_up::By::Address(person.address.clone())),
+        address: person.address.clone(),
+        known_head: 0,
     });
     let answer = world.ask(logged_in, look_up.clone());
     assert_eq!(code(answer), ErrorCode::WrongLink);
@@ -258,6 +259,7 @@ fn a_key_package_is_handed_out_once_and_the_last_resort_always() {
         let claim = Ask::ClaimKeyPackages(pb::ClaimKeyPackages {
             address: alice.address.clone(),
             token: Some(token),
+            device_ids: Vec::new(),
         });
         let request = world.tell(anonymous, claim);
         assert!(
@@ -286,6 +288,7 @@ fn a_token_is_spent_once_even_across_a_crash() {
     let claim = Ask::ClaimKeyPackages(pb::ClaimKeyPackages {
         address: alice.address.clone(),
         token: Some(token.clone()),
+        device_ids: Vec::new(),
     });
     let link = world.link();
     let answer = world.ask_durably(link, claim.clone());

@@ -13,7 +13,12 @@
 #![allow(missing_docs)]
 
 mod accounts;
+mod backups;
 mod checking;
+mod key_log;
+mod locks;
+mod log;
 mod posting;
+mod rendezvous;
 mod sequences;
 mod world;

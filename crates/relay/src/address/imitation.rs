@@ -1,0 +1,83 @@
+//! Addresses that people take for another: the second of them is not registered.
+//!
+//! What an address looks like is its skeleton (UTS #39); whoever looked so first has the
+//! looks. Addresses that were registered before the relay knew of skeletons get theirs
+//! when they are registered again.
+//!
+//! **Elsewhere**: the skeleton is the protocol's, and pointing out a contact whose address
+//! imitates another, which other relays may have registered, is the client's.
+//!
+//! **Always**: only who entered the right code, and so has the address, is told that a
+//! similar one is registered here. That is one thing that the relay tells of who is
+//! registered: whoever owns a domain can register what its addresses look like, and
+//! learns of each whether somebody has the look-alike. A skeleton is stored as a hash under the
+//! relay's key, as addresses are.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use waxwing_protocol::{address::Address, pb::ErrorCode};
+
+use crate::{
+    relay::{Refused, Relay},
+    store::{KeySpace, Store, Write, key},
+};
+
+impl<S: Store> Relay<S> {
+    /// Refuses an address that is not registered and looks like one that is.
+    pub(crate) fn refuse_imitation(&self, address: &Address) -> Result<(), Refused> {
+        let at = self.address_key(address);
+        if self.is_registered(&at)? {
+            return Ok(());
+        }
+        if self.publications.imitates_one(address) {
+            return Err(Refused::new(
+                ErrorCode::AddressConfusable,
+                "the address can be mistaken for one that is registered",
+            ));
+        }
+        match self.first_that_looks_like(address)? {
+            Some(first) if first != at.as_slice() => Err(Refused::new(
+                ErrorCode::AddressConfusable,
+                "the address can be mistaken for one that is registered",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What notes the looks of an address that is about to be registered, if it is the
+    /// first that looks so.
+    pub(crate) fn looks_write(&self, address: &Address) -> Result<Option<Write>, Refused> {
+        if self.first_that_looks_like(address)?.is_some() {
+            return Ok(None);
+        }
+        Ok(self.looks_key(address).map(|looks| Write {
+            space: KeySpace::Skeletons,
+            key: key(&[&looks]),
+            value: Some(Bytes::copy_from_slice(&self.address_key(address))),
+        }))
+    }
+
+    /// The key of the registered address that had these looks first.
+    fn first_that_looks_like(&self, address: &Address) -> Result<Option<Bytes>, Refused> {
+        let Some(looks) = self.looks_key(address) else {
+            return Ok(None);
+        };
+        match self.view.get_bytes(KeySpace::Skeletons, &looks)? {
+            Some(first) if self.is_registered(&first)? => Ok(Some(first)),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_registered(&self, at: &[u8]) -> Result<bool, Refused> {
+        Ok(self.view.get_bytes(KeySpace::Addresses, at)?.is_some())
+    }
+
+    fn looks_key(&self, address: &Address) -> Option<[u8; 32]> {
+        let skeleton = address.skeleton()?;
+        let mut hash = Sha256::new();
+        hash.update(b"waxwing skeleton v1");
+        hash.update(self.secrets.address_key);
+        hash.update(skeleton.as_bytes());
+        Some(hash.finalize().into())
+    }
+}

@@ -1,0 +1,226 @@
+//! Locked addresses: another account gets one only after a long wait with notice.
+//!
+//! Whoever proves a locked address for another account than its own begins a *contest*,
+//! and is told how long it lasts. While it lasts, every device of the account that has
+//! the address is told: at once, at each login, and daily. One word from any of them
+//! ends it. If none comes, whoever contested it registers it with a new code.
+//!
+//! **Elsewhere**: setting a lock is [`crate::directory`]'s. A registration with the
+//! account's own roster, which the recovery key may have extended, needs no wait.
+//!
+//! **Always**: a contest is on disk before it is answered, and survives restarts; when
+//! its owner was told last does not, and follows from its beginning. A notice may come
+//! for a contest that the disk refused a moment later: it is one too many, never one too
+//! few. A contest has one contender; another one waits from the beginning.
+
+use std::collections::BTreeMap;
+
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, RegistrationId},
+    limits, pb,
+    pb::{ErrorCode, relay_frame::Body as Answer},
+    time::{Span, Time},
+};
+
+use crate::{
+    link::Stage,
+    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    store::{
+        Key, KeySpace, Store, StoreError, Write, key,
+        records::{AddressRecord, ContestRecord},
+    },
+    view::decode,
+};
+
+/// How often the owner is told.
+const NOTICE: Span = Span::days(1);
+/// Contests that are looked at in one step.
+const STEP: usize = 512;
+
+/// When whose owner is told next.
+pub(crate) struct Contests {
+    /// By the contest's key in the store. An entry may outlive its contest until it is due.
+    due: BTreeMap<Key, Time>,
+    /// How far the search for those that were there at the start has come.
+    from: Option<Key>,
+}
+
+impl Default for Contests {
+    fn default() -> Self {
+        Self {
+            due: BTreeMap::new(),
+            from: Some(Key::new()),
+        }
+    }
+}
+
+impl ContestRecord {
+    fn since(&self) -> Time {
+        Time(self.since_ms)
+    }
+
+    fn notice(&self) -> pb::AddressContested {
+        pb::AddressContested {
+            since_ms: self.since_ms,
+            until_ms: self.since().after(limits::LOCK_WAIT).0,
+        }
+    }
+}
+
+impl<S: Store> Relay<S> {
+    /// What somebody is told who proved an address that is another account's and locked;
+    /// `None` where the address may be registered now.
+    pub(crate) fn contest(
+        &mut self,
+        now: Time,
+        registration: RegistrationId,
+        address: &Address,
+        account: AccountId,
+    ) -> Result<Option<Reply>, Refused> {
+        let at = self.address_key(address);
+        let Some(record) = self.view.get::<AddressRecord>(KeySpace::Addresses, &at)? else {
+            return Ok(None);
+        };
+        if !record.locked || record.account_id == account.as_bytes().as_slice() {
+            return Ok(None);
+        }
+        let owner = AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
+        let place = key(&[owner.as_bytes(), &at]);
+        let contest: Option<ContestRecord> = self.view.get(KeySpace::Contests, &place)?;
+        let contest = contest.filter(|contest| contest.by == account.as_bytes().as_slice());
+        let left = contest.as_ref().map_or(limits::LOCK_WAIT, |contest| {
+            let left = contest.since().after(limits::LOCK_WAIT).since(now);
+            // A clock that was set back makes nobody wait longer than they would anew.
+            left.min(limits::LOCK_WAIT)
+        });
+        if left == Span(0) {
+            return Ok(None);
+        }
+        if contest.is_none() {
+            let contest = ContestRecord {
+                since_ms: now.0,
+                by: account.to_bytes(),
+            };
+            self.view.put(KeySpace::Contests, place.clone(), &contest);
+            self.contests.due.insert(place, next_notice(now, now));
+            self.tell_account_of_contest(owner, &contest);
+        }
+        // Whoever waits asks for another code when the time has come.
+        self.registrations.use_up(registration);
+        self.counts.refused += 1;
+        let mut refused = Refused::new(
+            ErrorCode::AddressLocked,
+            "the address is another account's, and locked",
+        );
+        refused.0.retry_after_ms = left.0;
+        Ok(Some(Reply::Durable(Answer::Error(refused.0))))
+    }
+
+    /// What ends a contest for an address that is registered now, whoever has won it.
+    pub(crate) fn contest_ends(&self, address: &Address) -> Result<Option<Write>, Refused> {
+        let at = self.address_key(address);
+        let record: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
+        Ok(record.map(|record| Write {
+            space: KeySpace::Contests,
+            key: key(&[&record.account_id, &at]),
+            value: None,
+        }))
+    }
+
+    pub(crate) fn keep_address(&mut self, link: LinkId) -> Outcome {
+        let account = self.account_logged_in(link)?;
+        for (place, _) in self.contests_of(account)? {
+            self.view.delete(KeySpace::Contests, place);
+        }
+        Ok(Reply::Durable(Answer::Done(pb::Done {})))
+    }
+
+    /// Tells a link that has just logged in.
+    pub(crate) fn tell_link_of_contests(&mut self, link: LinkId) {
+        let Some(account) = self.account_on(link) else {
+            return;
+        };
+        // A store that cannot be read is met again by the next request.
+        for (_, contest) in self.contests_of(account).unwrap_or_default() {
+            self.send(link, 0, Answer::AddressContested(contest.notice()));
+        }
+    }
+
+    /// Tells the owners whose day it is.
+    pub(crate) fn tell_of_contests(&mut self, now: Time) -> Result<(), StoreError> {
+        self.find_contests(now)?;
+        let due: Vec<Key> = self
+            .contests
+            .due
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(place, _)| place.clone())
+            .collect();
+        for place in due {
+            let contest: Option<ContestRecord> = self.view.get(KeySpace::Contests, &place)?;
+            let owner = place.first_chunk::<32>().map(|owner| AccountId(*owner));
+            match contest.zip(owner) {
+                Some((contest, owner)) => {
+                    let next = next_notice(contest.since(), now);
+                    self.contests.due.insert(place, next);
+                    self.tell_account_of_contest(owner, &contest);
+                }
+                None => {
+                    self.contests.due.remove(&place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After a start: finds the contests that are on disk, a few at a time.
+    fn find_contests(&mut self, now: Time) -> Result<(), StoreError> {
+        let Some(from) = self.contests.from.clone() else {
+            return Ok(());
+        };
+        let records = self.view.scan(KeySpace::Contests, &from, None, STEP)?;
+        self.contests.from = records
+            .last()
+            .filter(|_| records.len() == STEP)
+            .map(|(last, _)| key(&[last, &[0]]));
+        for (place, value) in records {
+            let contest: ContestRecord = decode(KeySpace::Contests, value)?;
+            let next = next_notice(contest.since(), now);
+            self.contests.due.entry(key(&[&place])).or_insert(next);
+        }
+        Ok(())
+    }
+
+    fn contests_of(&self, owner: AccountId) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
+        let prefix = owner.as_bytes();
+        let records = self
+            .view
+            .scan_prefix(KeySpace::Contests, prefix, prefix, STEP)?;
+        records
+            .into_iter()
+            .map(|(place, value)| Ok((key(&[&place]), decode(KeySpace::Contests, value)?)))
+            .collect()
+    }
+
+    fn tell_account_of_contest(&mut self, owner: AccountId, contest: &ContestRecord) {
+        let mut links: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, state)| {
+                matches!(state.stage, Stage::LoggedIn { account, .. } if account == owner)
+            })
+            .map(|(link, _)| *link)
+            .collect();
+        links.sort_unstable();
+        for link in links {
+            self.send(link, 0, Answer::AddressContested(contest.notice()));
+        }
+    }
+}
+
+/// The next whole number of days after the beginning.
+fn next_notice(since: Time, now: Time) -> Time {
+    let days = now.since(since).0 / NOTICE.0 + 1;
+    since.after(Span(NOTICE.0.saturating_mul(days)))
+}

@@ -1,0 +1,269 @@
+//! Backups: what an account keeps on the relay, in parts, which only it can read.
+//!
+//! A device puts a new backup part by part and finishes it; the one before is gone in
+//! the same moment. Any device of the account fetches it.
+//!
+//! **Elsewhere**: what is in a backup and how it is sealed is the engine's.
+//!
+//! **Always**: an account has one finished backup at most, and one that is being put.
+//! A finished backup is whole, and none of its parts changes. The pointer and the parts
+//! of the backup that it replaces change in one batch: after a crash there is the one or
+//! the other. Parts are never read to be deleted: what is there is known by its record.
+
+use bytes::Bytes;
+use waxwing_protocol::{
+    ids::AccountId,
+    limits, pb,
+    pb::{ErrorCode, relay_frame::Body as Answer},
+    time::{Span, Time},
+};
+
+use crate::{
+    rate::Buckets,
+    relay::{Config, LinkId, Outcome, Refused, Relay, Reply},
+    store::{
+        Key, KeySpace, Store, StoreError, key,
+        records::{BackupRecord, BackupUploadRecord},
+    },
+    view::decode,
+};
+
+/// Bytes of a backup's id.
+const ID_BYTES: usize = 16;
+/// A backup that nothing was put into for this long is not finished any more.
+const UNFINISHED_FOR: Span = Span::days(1);
+/// Uploads that are looked at in one step of the sweep; each has up to
+/// [`limits::BACKUP_PARTS`] parts.
+const STEP: usize = 8;
+
+/// How often accounts may.
+pub(crate) struct Backups {
+    puts: Buckets<AccountId>,
+    fetches: Buckets<AccountId>,
+    /// How far the sweep has come.
+    from: Key,
+}
+
+impl Backups {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            puts: Buckets::new(config.backup_puts_per_account, 100_000),
+            fetches: Buckets::new(config.backup_fetches_per_account, 100_000),
+            from: Key::new(),
+        }
+    }
+}
+
+impl BackupUploadRecord {
+    fn has(&self, index: u32) -> bool {
+        let (byte, bit) = place(index);
+        self.present.get(byte).is_some_and(|byte| byte & bit != 0)
+    }
+
+    fn add(&mut self, index: u32) {
+        let (byte, bit) = place(index);
+        let mut present = self.present.to_vec();
+        if present.len() <= byte {
+            present.resize(byte + 1, 0);
+        }
+        if let Some(byte) = present.get_mut(byte) {
+            *byte |= bit;
+        }
+        self.present = present.into();
+    }
+
+    /// Which parts are there.
+    fn parts(&self) -> impl Iterator<Item = u32> {
+        (0..limits::BACKUP_PARTS).filter(|index| self.has(*index))
+    }
+}
+
+fn place(index: u32) -> (usize, u8) {
+    (index as usize / 8, 1 << (index % 8))
+}
+
+impl<S: Store> Relay<S> {
+    pub(crate) fn put_backup(&mut self, now: Time, link: LinkId, put: pb::PutBackup) -> Outcome {
+        let account = self.account_logged_in(link)?;
+        let id = backup_id(put.backup_id)?;
+        if put.part.is_empty() {
+            return Err(Refused::malformed("a part of a backup is empty"));
+        }
+        if put.part.len() > limits::BACKUP_PART_BYTES || put.index >= self.most_parts() {
+            return Err(Refused::new(
+                ErrorCode::TooLarge,
+                "the backup, or a part of it, is too large",
+            ));
+        }
+        if self.view.store().is_nearly_full() {
+            return Err(Refused::unavailable());
+        }
+        if self.view.pending_bytes().saturating_add(put.part.len())
+            > self.config.unwritten_backup_bytes
+        {
+            return Err(Refused::rate_limited(Span::seconds(1)));
+        }
+        if self.backup(account)?.is_some_and(|one| one.backup_id == id) {
+            return Err(Refused::malformed("this backup is finished"));
+        }
+        let before: Option<BackupUploadRecord> =
+            self.view.get(KeySpace::BackupUploads, account.as_bytes())?;
+        self.backups
+            .puts
+            .take(now, account)
+            .map_err(Refused::rate_limited)?;
+        let mut upload = match before {
+            Some(before) if before.backup_id == id => before,
+            other => {
+                if let Some(other) = other {
+                    self.drop_parts(account, &other.backup_id, other.parts());
+                }
+                BackupUploadRecord {
+                    backup_id: id.clone(),
+                    ..BackupUploadRecord::default()
+                }
+            }
+        };
+        upload.add(put.index);
+        upload.touched_at_ms = now.0;
+        self.view.put_bytes(
+            KeySpace::Backups,
+            part_key(account, &id, put.index),
+            put.part,
+        );
+        self.view
+            .put(KeySpace::BackupUploads, key(&[account.as_bytes()]), &upload);
+        Ok(Reply::Durable(Answer::Done(pb::Done {})))
+    }
+
+    pub(crate) fn finish_backup(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        finish: &pb::FinishBackup,
+    ) -> Outcome {
+        let account = self.account_logged_in(link)?;
+        let id = backup_id(finish.backup_id.clone())?;
+        let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
+        let before = self.backup(account)?;
+        if let Some(before) = &before
+            && before.backup_id == id
+        {
+            // The answer got lost.
+            return if before.parts == finish.parts {
+                done
+            } else {
+                Err(Refused::malformed("this backup is finished"))
+            };
+        }
+        let upload: BackupUploadRecord = self
+            .view
+            .get(KeySpace::BackupUploads, account.as_bytes())?
+            .filter(|upload: &BackupUploadRecord| upload.backup_id == id)
+            .ok_or_else(unknown)?;
+        if finish.parts == 0 || !upload.parts().eq(0..finish.parts) {
+            return Err(unknown());
+        }
+        if let Some(before) = before {
+            self.drop_parts(account, &before.backup_id, 0..before.parts);
+        }
+        let record = BackupRecord {
+            backup_id: id,
+            parts: finish.parts,
+            made_at_ms: now.0,
+        };
+        let at = key(&[account.as_bytes()]);
+        self.view.put(KeySpace::BackupPointers, at.clone(), &record);
+        self.view.delete(KeySpace::BackupUploads, at);
+        done
+    }
+
+    pub(crate) fn fetch_backup(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        fetch: pb::FetchBackup,
+    ) -> Outcome {
+        let account = self.account_logged_in(link)?;
+        self.backups
+            .fetches
+            .take(now, account)
+            .map_err(Refused::rate_limited)?;
+        let backup = self.backup(account)?.ok_or_else(unknown)?;
+        if fetch.index >= backup.parts {
+            return Err(unknown());
+        }
+        let at = part_key(account, &backup.backup_id, fetch.index);
+        // A part that is gone from a finished backup is damage, which `check` tells.
+        let part = self
+            .view
+            .get_bytes(KeySpace::Backups, &at)?
+            .ok_or_else(Refused::unavailable)?;
+        Ok(Reply::Now(Answer::BackupFetched(pb::BackupFetched {
+            backup_id: backup.backup_id,
+            parts: backup.parts,
+            made_at_ms: backup.made_at_ms,
+            part,
+        })))
+    }
+
+    /// Drops a few of the backups that nobody goes on putting.
+    pub(crate) fn sweep_backups(&mut self, now: Time) -> Result<(), StoreError> {
+        self.backups.puts.sweep(now);
+        self.backups.fetches.sweep(now);
+        let from = std::mem::take(&mut self.backups.from);
+        let records = self.view.scan(KeySpace::BackupUploads, &from, None, STEP)?;
+        if records.len() == STEP
+            && let Some((last, _)) = records.last()
+        {
+            self.backups.from = key(&[last, &[0]]);
+        }
+        for (at, value) in records {
+            let upload: BackupUploadRecord = decode(KeySpace::BackupUploads, value)?;
+            let Ok(account) = AccountId::try_from(&at) else {
+                continue;
+            };
+            if now.since(Time(upload.touched_at_ms)) >= UNFINISHED_FOR {
+                self.drop_parts(account, &upload.backup_id, upload.parts());
+                self.view.delete(KeySpace::BackupUploads, key(&[&at]));
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_parts(&mut self, account: AccountId, id: &[u8], parts: impl Iterator<Item = u32>) {
+        for index in parts {
+            self.view
+                .delete(KeySpace::Backups, part_key(account, id, index));
+        }
+    }
+
+    fn backup(&self, account: AccountId) -> Result<Option<BackupRecord>, Refused> {
+        Ok(self
+            .view
+            .get(KeySpace::BackupPointers, account.as_bytes())?)
+    }
+
+    fn most_parts(&self) -> u32 {
+        self.config.backup_parts.min(limits::BACKUP_PARTS)
+    }
+}
+
+fn part_key(account: AccountId, id: &[u8], index: u32) -> Key {
+    key(&[account.as_bytes(), id, &index.to_be_bytes()])
+}
+
+fn backup_id(id: Bytes) -> Result<Bytes, Refused> {
+    if id.len() == ID_BYTES {
+        Ok(id)
+    } else {
+        Err(Refused::malformed("a backup id has 16 bytes"))
+    }
+}
+
+fn unknown() -> Refused {
+    Refused::new(
+        ErrorCode::BackupUnknown,
+        "there is no such backup, or not all of it",
+    )
+}

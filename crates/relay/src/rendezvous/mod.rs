@@ -1,0 +1,373 @@
+//! Rendezvous: two links meet and hand each other bytes that only they can read.
+//!
+//! Two devices that know nothing of each other's mailbox meet here: one shows a number
+//! (or both know an id), the other joins, and what one sends goes to the other.
+//!
+//! **Elsewhere**: what they say to each other, and that it is safe whoever listens, is
+//! the engine's `account`.
+//!
+//! **Always**: in memory only, and bounded: in number, in bytes that wait, in time. A link
+//! is in one rendezvous at most, and has no name. A number leads one link to it, once: a
+//! second try is refused, so that whoever guesses one takes the place of the one who was
+//! meant, who is refused and tells. A rendezvous with nobody left in it is over.
+//!
+//! What remains possible: whoever has many network addresses can try many numbers, and
+//! disturbs, one guess in 900,000 for each rendezvous that waits, a linking that has to be
+//! started anew. They learn nothing by it: the two compare what they agreed on.
+
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
+
+use bytes::Bytes;
+use rand::CryptoRng;
+use waxwing_protocol::{
+    limits, pb,
+    pb::{ErrorCode, join_rendezvous::At, relay_frame::Body as Answer},
+    time::{Span, Time},
+};
+
+use crate::{
+    rate::Buckets,
+    relay::{Config, LinkId, Outcome, Refused, Relay, Reply, Source},
+    store::Store,
+};
+
+/// Messages that wait for one who is not there.
+const WAITING: usize = 8;
+/// Their bytes.
+const WAITING_BYTES: usize = 512 << 10;
+/// Numbers have six digits, the first of them not 0.
+const NUMBERS: std::ops::Range<u32> = 100_000..1_000_000;
+/// Numbers that are drawn before the relay gives up; of 900,000, few are taken.
+const DRAWS: usize = 64;
+
+/// Where two meet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// Made for a number; numbered by the relay.
+    Numbered(u64),
+    /// At an id that both knew.
+    Agreed([u8; 16]),
+}
+
+/// All that are under way.
+pub(crate) struct Rendezvouses {
+    by_place: HashMap<Place, Rendezvous>,
+    /// Numbers that lead somewhere.
+    by_number: HashMap<u32, Place>,
+    next: u64,
+    /// Bytes that wait, in all.
+    waiting_bytes: usize,
+    made: Buckets<Source>,
+    tried: Buckets<Source>,
+    most: usize,
+    most_bytes: usize,
+}
+
+struct Rendezvous {
+    made_at: Time,
+    /// Until somebody used it.
+    number: Option<u32>,
+    sides: [Side; 2],
+}
+
+#[derive(Default)]
+struct Side {
+    link: Option<LinkId>,
+    /// What the other said while nobody was here.
+    waiting: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Rendezvous {
+    fn new(made_at: Time, number: Option<u32>) -> Self {
+        Self {
+            made_at,
+            number,
+            sides: Default::default(),
+        }
+    }
+
+    /// The side where nobody is.
+    fn free(&mut self) -> Option<&mut Side> {
+        self.sides.iter_mut().find(|side| side.link.is_none())
+    }
+
+    /// The side that is not this link's.
+    fn other(&mut self, link: LinkId) -> Option<&mut Side> {
+        let [first, second] = &mut self.sides;
+        if first.link == Some(link) {
+            Some(second)
+        } else if second.link == Some(link) {
+            Some(first)
+        } else {
+            None
+        }
+    }
+
+    fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.sides.iter().filter_map(|side| side.link)
+    }
+}
+
+impl Rendezvouses {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            by_place: HashMap::new(),
+            by_number: HashMap::new(),
+            next: 0,
+            waiting_bytes: 0,
+            made: Buckets::new(config.rendezvous_per_source, 100_000),
+            tried: Buckets::new(config.rendezvous_tries_per_source, 100_000),
+            most: config.rendezvous,
+            most_bytes: config.rendezvous_bytes,
+        }
+    }
+
+    /// Whether one more may be made by this source.
+    fn may_make(&mut self, now: Time, source: Source) -> Result<(), Refused> {
+        if self.by_place.len() >= self.most {
+            return Err(Refused::rate_limited(Span::minutes(1)));
+        }
+        self.made.take(now, source).map_err(Refused::rate_limited)
+    }
+
+    /// A number that leads nowhere yet, of which nobody can tell the next.
+    fn draw(&self, rng: &mut dyn CryptoRng) -> Option<u32> {
+        for _ in 0..DRAWS {
+            let mut bytes = [0; 4];
+            rng.fill_bytes(&mut bytes);
+            // Of 20 bits; those above the range are drawn again.
+            let number = NUMBERS.start + (u32::from_be_bytes(bytes) & 0x000f_ffff);
+            if NUMBERS.contains(&number) && !self.by_number.contains_key(&number) {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// Takes a rendezvous away; gives who was there.
+    fn end(&mut self, place: Place) -> Vec<LinkId> {
+        let Some(ended) = self.by_place.remove(&place) else {
+            return Vec::new();
+        };
+        if let Some(number) = ended.number {
+            self.by_number.remove(&number);
+        }
+        let bytes: usize = ended.sides.iter().map(|side| side.bytes).sum();
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        ended.links().collect()
+    }
+}
+
+impl<S: Store> Relay<S> {
+    pub(crate) fn join_rendezvous(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        request: u32,
+        join: &pb::JoinRendezvous,
+    ) -> Outcome {
+        let state = self.link(link)?;
+        let (source, before) = (state.source, state.rendezvous);
+        let all = &mut self.rendezvouses;
+        let (place, number) = match join.at {
+            Some(At::NewNumber(true)) => {
+                all.may_make(now, source)?;
+                let number = all
+                    .draw(rng)
+                    .ok_or_else(|| Refused::rate_limited(Span::minutes(1)))?;
+                let place = Place::Numbered(all.next);
+                all.next = all.next.saturating_add(1);
+                all.by_number.insert(number, place);
+                all.by_place
+                    .insert(place, Rendezvous::new(now, Some(number)));
+                (place, number)
+            }
+            Some(At::Number(number)) => {
+                all.tried.take(now, source).map_err(Refused::rate_limited)?;
+                let place = all
+                    .by_number
+                    .get(&number)
+                    .copied()
+                    // Nobody meets themselves.
+                    .filter(|place| Some(*place) != before)
+                    .ok_or_else(unknown)?;
+                all.by_number.remove(&number);
+                if let Some(found) = all.by_place.get_mut(&place) {
+                    found.number = None;
+                }
+                (place, 0)
+            }
+            Some(At::RendezvousId(ref id)) => {
+                let id = id
+                    .as_ref()
+                    .try_into()
+                    .map_err(|_| Refused::malformed("a rendezvous id has 16 bytes"))?;
+                let place = Place::Agreed(id);
+                if before == Some(place) {
+                    let met = self.has_met(place);
+                    return Ok(Reply::Now(joined(0, met)));
+                }
+                if let Some(found) = all.by_place.get_mut(&place) {
+                    found.free().ok_or_else(unknown)?;
+                } else {
+                    all.may_make(now, source)?;
+                    all.by_place.insert(place, Rendezvous::new(now, None));
+                }
+                (place, 0)
+            }
+            Some(At::NewNumber(false)) | None => {
+                return Err(Refused::malformed("a place to meet is needed"));
+            }
+        };
+        self.leave(link);
+        let waited = self.enter(link, place);
+        let met = self.has_met(place);
+        // The answer first: only then does the link know where it is.
+        self.send(link, request, joined(number, met));
+        for body in waited {
+            let message = pb::RendezvousMessage { body };
+            self.send(link, 0, Answer::RendezvousMessage(message));
+        }
+        Ok(Reply::Later)
+    }
+
+    pub(crate) fn send_rendezvous(&mut self, link: LinkId, send: pb::SendRendezvous) -> Outcome {
+        if send.body.len() > limits::RENDEZVOUS_BYTES {
+            return Err(Refused::new(
+                ErrorCode::TooLarge,
+                "the message is too large for a rendezvous",
+            ));
+        }
+        let place = self.link(link)?.rendezvous.ok_or_else(unknown)?;
+        let all = &mut self.rendezvouses;
+        let other = all
+            .by_place
+            .get_mut(&place)
+            .and_then(|found| found.other(link))
+            .ok_or_else(unknown)?;
+        if let Some(other) = other.link {
+            let message = pb::RendezvousMessage { body: send.body };
+            self.send(other, 0, Answer::RendezvousMessage(message));
+            return Ok(done());
+        }
+        let bytes = send.body.len();
+        if other.waiting.len() >= WAITING || other.bytes.saturating_add(bytes) > WAITING_BYTES {
+            return Err(Refused::new(
+                ErrorCode::TooLarge,
+                "too much waits for the other already",
+            ));
+        }
+        if all.waiting_bytes.saturating_add(bytes) > all.most_bytes {
+            return Err(Refused::rate_limited(Span::minutes(1)));
+        }
+        other.bytes += bytes;
+        other.waiting.push_back(send.body);
+        all.waiting_bytes += bytes;
+        Ok(done())
+    }
+
+    pub(crate) fn leave_rendezvous(&mut self, link: LinkId) -> Outcome {
+        self.link(link)?;
+        self.leave(link);
+        Ok(done())
+    }
+
+    /// The link is no longer where it was, if it was anywhere; the other is told.
+    pub(crate) fn leave(&mut self, link: LinkId) {
+        let place = self
+            .links
+            .get_mut(&link)
+            .and_then(|state| state.rendezvous.take());
+        if let Some(place) = place {
+            self.left(link, place);
+        }
+    }
+
+    /// `link`, which may be closed, is no longer at `place`.
+    pub(crate) fn left(&mut self, link: LinkId, place: Place) {
+        let all = &mut self.rendezvouses;
+        let Entry::Occupied(mut found) = all.by_place.entry(place) else {
+            return;
+        };
+        for side in &mut found.get_mut().sides {
+            if side.link == Some(link) {
+                side.link = None;
+            }
+        }
+        let other = found.get().links().next();
+        let is_over = match place {
+            // Its number is used up, so that nobody can come again; or nobody came.
+            Place::Numbered(_) => true,
+            Place::Agreed(_) => other.is_none(),
+        };
+        if is_over {
+            all.end(place);
+        }
+        if let Some(other) = other {
+            if is_over && let Some(state) = self.links.get_mut(&other) {
+                state.rendezvous = None;
+            }
+            self.send(other, 0, Answer::RendezvousLeft(pb::RendezvousLeft {}));
+        }
+    }
+
+    /// Ends what lasted long enough.
+    pub(crate) fn end_old_rendezvous(&mut self, now: Time) {
+        self.rendezvouses.made.sweep(now);
+        self.rendezvouses.tried.sweep(now);
+        let old: Vec<Place> = self
+            .rendezvouses
+            .by_place
+            .iter()
+            .filter(|(_, one)| now.since(one.made_at) >= limits::RENDEZVOUS_LIFETIME)
+            .map(|(place, _)| *place)
+            .collect();
+        for place in old {
+            for link in self.rendezvouses.end(place) {
+                if let Some(state) = self.links.get_mut(&link) {
+                    state.rendezvous = None;
+                }
+                self.send(link, 0, Answer::RendezvousLeft(pb::RendezvousLeft {}));
+            }
+        }
+    }
+
+    /// Takes the free side; gives what waited there.
+    fn enter(&mut self, link: LinkId, place: Place) -> VecDeque<Bytes> {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.rendezvous = Some(place);
+        }
+        let all = &mut self.rendezvouses;
+        let Some(side) = all.by_place.get_mut(&place).and_then(Rendezvous::free) else {
+            return VecDeque::new();
+        };
+        side.link = Some(link);
+        all.waiting_bytes = all.waiting_bytes.saturating_sub(side.bytes);
+        side.bytes = 0;
+        std::mem::take(&mut side.waiting)
+    }
+
+    fn has_met(&self, place: Place) -> bool {
+        self.rendezvouses
+            .by_place
+            .get(&place)
+            .is_some_and(|found| found.links().count() == 2)
+    }
+}
+
+fn joined(number: u32, met: bool) -> Answer {
+    Answer::RendezvousJoined(pb::RendezvousJoined { number, met })
+}
+
+fn done() -> Reply {
+    Reply::Now(Answer::Done(pb::Done {}))
+}
+
+fn unknown() -> Refused {
+    Refused::new(
+        ErrorCode::RendezvousUnknown,
+        "nobody waits there, or two are there already",
+    )
+}

@@ -1,0 +1,310 @@
+//! Locked addresses, and addresses that look like another.
+
+use prost::Message as _;
+use waxwing_protocol::{
+    limits,
+    pb::{self, ErrorCode, client_frame::Body as Ask, relay_frame::Body as Answer},
+    time::Span,
+};
+use waxwing_relay::{
+    relay::LinkId,
+    store::{KeySpace, Store as _, Write, check::check, records::AddressRecord},
+};
+
+use crate::world::{Person, World, code};
+
+const ADDRESS: &str = "alice@example.org";
+const KEEP: Ask = Ask::KeepAddress(pb::KeepAddress {});
+
+/// Somebody whose address is locked.
+fn locked(world: &mut World) -> Person {
+    let alice = world.person(ADDRESS);
+    set_lock(world, &alice);
+    alice
+}
+
+fn set_lock(world: &World, person: &Person) {
+    for (space, at, value) in world.store.records() {
+        if space != KeySpace::Addresses {
+            continue;
+        }
+        let mut record = AddressRecord::decode(value).unwrap();
+        if record.account_id == person.account.to_bytes() {
+            record.locked = true;
+            let write = Write {
+                space,
+                key: at.as_ref().into(),
+                value: Some(record.encode_to_vec().into()),
+            };
+            world.store.commit(vec![write]).unwrap();
+        }
+    }
+}
+
+/// Registers with a new code, and gives the answer.
+fn register(world: &mut World, person: &Person) -> Answer {
+    let link = world.link();
+    let id = world.start_registration(link, person);
+    let right = world.codes[&person.address].clone();
+    let finish = world.finish(link, person, id, &right);
+    let answer = world.ask_durably(link, finish);
+    world.relay.link_closed(link);
+    answer
+}
+
+/// How long somebody is told to wait.
+fn wait_of(answer: Answer) -> Span {
+    match answer {
+        Answer::Error(error) if error.code() == ErrorCode::AddressLocked => {
+            Span(error.retry_after_ms)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn notices(world: &mut World, link: LinkId) -> Vec<pb::AddressContested> {
+    std::iter::from_fn(|| world.next(link))
+        .filter_map(|answer| match answer {
+            Answer::AddressContested(contested) => Some(contested),
+            _ => None,
+        })
+        .collect()
+}
+
+fn is_registered(answer: &Answer) -> bool {
+    matches!(answer, Answer::Registered(_))
+}
+
+#[test]
+fn a_locked_address_is_anothers_after_the_wait_and_not_before() {
+    let mut world = World::new();
+    locked(&mut world);
+    let mallory = world.stranger(ADDRESS);
+    assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
+    world.wait(Span::days(6));
+    assert_eq!(wait_of(register(&mut world, &mallory)), Span::days(1));
+    world.wait(Span(Span::days(1).0 - 1));
+    assert_eq!(wait_of(register(&mut world, &mallory)), Span(1));
+    world.wait(Span(1));
+    let answer = register(&mut world, &mallory);
+    assert!(is_registered(&answer), "{answer:?}");
+    assert_eq!(check(&world.store).unwrap().damaged(), 0);
+}
+
+#[test]
+fn who_lost_a_contested_address_has_no_say_in_it_and_no_lock() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let mallory = world.stranger(ADDRESS);
+    register(&mut world, &mallory);
+    world.wait(limits::LOCK_WAIT);
+    assert!(is_registered(&register(&mut world, &mallory)));
+    // The lock was Alice's; the address is taken back as any is.
+    let (link, _) = world.login(&alice);
+    assert_eq!(notices(&mut world, link), []);
+    assert!(is_registered(&register(&mut world, &alice)));
+}
+
+#[test]
+fn the_owner_is_told_at_once_at_login_and_daily() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let bob = world.person("bob@example.org");
+    let (alices, _) = world.login(&alice);
+    let (bobs, _) = world.login(&bob);
+    let since = world.now;
+    let mallory = world.stranger(ADDRESS);
+    register(&mut world, &mallory);
+    let contest = pb::AddressContested {
+        since_ms: since.0,
+        until_ms: since.after(limits::LOCK_WAIT).0,
+    };
+    assert_eq!(notices(&mut world, alices), [contest]);
+    // Asking again is no news.
+    register(&mut world, &mallory);
+    assert_eq!(notices(&mut world, alices), []);
+    for _ in 0..7 {
+        world.wait(Span::hours(23));
+        assert_eq!(notices(&mut world, alices), []);
+        world.wait(Span::hours(1));
+        assert_eq!(notices(&mut world, alices), [contest]);
+    }
+    assert_eq!(notices(&mut world, bobs), []);
+    let link = world.link();
+    let login = world.login_request(link, link, &alice);
+    world.tell(link, login);
+    assert!(matches!(world.next(link), Some(Answer::LoggedIn(_))));
+    assert_eq!(notices(&mut world, link), [contest]);
+}
+
+#[test]
+fn an_objection_ends_the_contest_and_the_next_one_begins_anew() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let mallory = world.stranger(ADDRESS);
+    register(&mut world, &mallory);
+    world.wait(Span::days(6));
+    let (link, _) = world.login(&alice);
+    assert_eq!(notices(&mut world, link).len(), 1);
+    assert_eq!(world.ask_durably(link, KEEP), Answer::Done(pb::Done {}));
+    world.wait(Span::days(2));
+    assert_eq!(notices(&mut world, link), []);
+    assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
+    assert_eq!(notices(&mut world, link).len(), 1);
+}
+
+#[test]
+fn a_contest_survives_a_restart_and_so_do_its_notices() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let mallory = world.stranger(ADDRESS);
+    register(&mut world, &mallory);
+    world.wait(Span::hours(60));
+    world.crash();
+    let (link, _) = world.login(&alice);
+    assert_eq!(notices(&mut world, link).len(), 1);
+    world.wait(Span::hours(11));
+    assert_eq!(notices(&mut world, link), []);
+    world.wait(Span::hours(1));
+    assert_eq!(notices(&mut world, link).len(), 1);
+    world.wait(Span::days(4));
+    let answer = register(&mut world, &mallory);
+    assert!(is_registered(&answer), "{answer:?}");
+}
+
+#[test]
+fn an_objection_survives_a_restart() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let mallory = world.stranger(ADDRESS);
+    register(&mut world, &mallory);
+    let (link, _) = world.login(&alice);
+    world.ask_durably(link, KEEP);
+    world.crash();
+    world.wait(limits::LOCK_WAIT);
+    assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
+}
+
+#[test]
+fn a_second_contender_waits_from_the_beginning() {
+    let mut world = World::new();
+    locked(&mut world);
+    let (mallory, trudy) = (world.stranger(ADDRESS), world.stranger(ADDRESS));
+    register(&mut world, &mallory);
+    world.wait(Span::days(5));
+    assert_eq!(wait_of(register(&mut world, &trudy)), limits::LOCK_WAIT);
+    world.wait(Span::days(5));
+    // And the first one has lost their place.
+    assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
+}
+
+#[test]
+fn the_accounts_own_registration_needs_no_wait_keeps_the_lock_and_ends_the_contest() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let mallory = world.stranger(ADDRESS);
+    register(&mut world, &mallory);
+    world.wait(Span::days(6));
+    assert!(is_registered(&register(&mut world, &alice)));
+    world.wait(Span::days(2));
+    assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
+}
+
+#[test]
+fn a_wrong_code_begins_no_contest_and_a_right_one_is_used_up() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let (alices, _) = world.login(&alice);
+    let mallory = world.stranger(ADDRESS);
+    let link = world.link();
+    let id = world.start_registration(link, &mallory);
+    let right = world.codes[ADDRESS].clone();
+    let wrong = world.finish(link, &mallory, id, "0");
+    assert_eq!(
+        code(Some(world.ask_durably(link, wrong))),
+        ErrorCode::CodeRefused
+    );
+    assert_eq!(notices(&mut world, alices), []);
+    let finish = world.finish(link, &mallory, id, &right);
+    let request = world.tell(link, finish.clone());
+    assert!(
+        world.answer(link, request).is_none(),
+        "answered before it was durable"
+    );
+    world.write();
+    assert_eq!(code(world.answer(link, request)), ErrorCode::AddressLocked);
+    assert_eq!(
+        code(Some(world.ask_durably(link, finish))),
+        ErrorCode::CodeRefused
+    );
+}
+
+#[test]
+fn an_address_that_is_not_locked_is_registered_anew_at_once() {
+    let mut world = World::new();
+    world.person(ADDRESS);
+    let again = world.stranger(ADDRESS);
+    assert!(is_registered(&register(&mut world, &again)));
+}
+
+#[test]
+fn keeping_an_address_that_nobody_contests_changes_nothing() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let (link, _) = world.login(&alice);
+    let before = world.store.records();
+    assert_eq!(world.ask_durably(link, KEEP), Answer::Done(pb::Done {}));
+    assert_eq!(world.store.records(), before);
+    let anonymous = world.link();
+    assert_eq!(code(world.ask(anonymous, KEEP)), ErrorCode::WrongLink);
+}
+
+#[test]
+fn an_address_that_looks_like_a_registered_one_is_refused() {
+    let mut world = World::new();
+    for address in [
+        "billing@paypal.example",
+        "morgan@example.org",
+        "anna@xn--80ak6aa92e.example",
+    ] {
+        world.person(address);
+    }
+    for address in [
+        "billing@paypa1.example",
+        "Bi11ing@PAYPAL.example",
+        "rnorgan@example.org",
+        // The domain above is apple in Cyrillic letters.
+        "anna@apple.example",
+    ] {
+        let mut imitation = world.stranger(address);
+        imitation.address = waxwing_protocol::address::Address::parse(address)
+            .unwrap()
+            .canonical()
+            .to_owned();
+        let answer = register(&mut world, &imitation);
+        assert_eq!(
+            code(Some(answer)),
+            ErrorCode::AddressConfusable,
+            "{address}"
+        );
+    }
+    // What was refused left no trace, and what looks different is registered.
+    world.person("billing@paypal2.example");
+    let again = world.stranger("morgan@example.org");
+    assert!(is_registered(&register(&mut world, &again)));
+    assert_eq!(check(&world.store).unwrap().damaged(), 0);
+}
+
+#[test]
+fn that_a_similar_address_is_registered_is_told_only_with_the_right_code() {
+    let mut world = World::new();
+    world.person("anna11@example.org");
+    let imitation = world.stranger("annall@example.org");
+    let link = world.link();
+    let id = world.start_registration(link, &imitation);
+    let wrong = world.finish(link, &imitation, id, "0");
+    assert_eq!(
+        code(Some(world.ask_durably(link, wrong))),
+        ErrorCode::CodeRefused
+    );
+}
