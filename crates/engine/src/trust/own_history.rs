@@ -7,7 +7,7 @@
 //! continues ours, every statement signed: so a device learns of others, and of its own
 //! removal.
 //!
-//! **Elsewhere**: making statements is [`crate::devices`]; other people's entries are
+//! **Elsewhere**: what a statement may say is `waxwing_protocol::roster`; other people's entries are
 //! [`super::lookups`].
 //!
 //! **Always**: the roster only grows by statements that its chain admits, and that the log
