@@ -3,8 +3,8 @@
 //! [`World`] drives any number of [`Engine`](waxwing_engine::Engine)s against a
 //! [`RelayPort`] in virtual time: every delay, cut and crash comes from one seed, so
 //! that a failing run can be run again. [`RealRelay`] is `waxwing-relay`'s state machine
-//! on a store in memory; [`ReferenceRelay`] is the shortest relay that keeps the
-//! protocol, and a test bends it through [`ReferenceRelay::bend`].
+//! on a store in memory; [`HostileRelay`] is the same relay with a test's say in everything
+//! that passes.
 //!
 //! **Elsewhere**: the tests themselves are in `tests/`.
 //!
@@ -20,16 +20,17 @@
     reason = "a harness fails loudly where it stands"
 )]
 
+mod hostile;
 pub mod leaks;
 mod real;
-mod reference;
 mod world;
 
-pub use real::RealRelay;
-pub use reference::{Bend, ReferenceRelay};
+pub use hostile::{Bend, Fate, HostileRelay};
+pub use real::{BEGINS, RealRelay, log_keys, pin};
 pub use world::{Passing, Person, PersonId, World, WorldOptions};
 
 use rand_core::CryptoRng;
+use waxwing_engine::LinkKind;
 use waxwing_protocol::{Exporter, pb, time::Time};
 
 /// A connection of one link, numbered by the world; never used twice.
@@ -49,6 +50,8 @@ pub enum RelayEffect {
 
 /// A relay as the world sees it.
 pub trait RelayPort {
+    /// Whose link is about to be opened: what a relay cannot know, but guess.
+    fn opened_by(&mut self, _link: LinkId, _person: PersonId, _kind: LinkKind) {}
     /// A link was opened.
     fn opened(&mut self, now: Time, rng: &mut dyn CryptoRng, link: LinkId, exporter: Exporter);
     /// A link is no more.

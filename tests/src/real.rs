@@ -11,13 +11,21 @@ use std::{
     sync::Arc,
 };
 
-use rand_core::CryptoRng;
+use bytes::Bytes;
+use p256::{ecdsa::signature::Signer as _, pkcs8::EncodePublicKey as _};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{CryptoRng, SeedableRng as _};
 use waxwing_protocol::{
-    Exporter, pb,
+    Exporter,
+    address::Address,
+    pb,
+    roster::Roster,
+    signature::SigningSeed,
     time::{Span, Time},
     token::TokenIssuer,
 };
 use waxwing_relay::{
+    directory::log::{KeyLog, LogKeys, Publication},
     rate::Rate,
     relay::{Batch, Config, Effect, LinkId as RelayLink, Relay, Secrets},
     store::{
@@ -26,7 +34,12 @@ use waxwing_relay::{
     },
 };
 
+use waxwing_transparency::proof::Entry;
+
 use crate::{LinkId, RelayEffect, RelayPort};
+
+/// When its world begins.
+pub const BEGINS: Time = Time(1_795_550_400_000);
 
 /// A commit takes this long.
 const COMMIT: Span = Span(7);
@@ -37,6 +50,9 @@ pub struct RealRelay {
     store: MemoryStore,
     config: Config,
     committing: Option<(Time, Batch)>,
+    log: KeyLog<MemoryStore>,
+    publishing: Option<(Time, Publication)>,
+    rng: ChaCha20Rng,
     now: Time,
     mail_fails: bool,
     undeliverable: Vec<(RelayLink, u32)>,
@@ -62,12 +78,17 @@ impl RealRelay {
             ..config.clone()
         };
         let store = MemoryStore::new();
+        let mut rng = ChaCha20Rng::seed_from_u64(7);
+        let (relay, log) = open(&store, &config, BEGINS, &mut rng);
         Self {
-            relay: open(&store, &config),
+            relay,
+            log,
             store,
             config,
             committing: None,
-            now: Time(0),
+            publishing: None,
+            rng,
+            now: BEGINS,
             mail_fails: false,
             undeliverable: Vec::new(),
         }
@@ -76,7 +97,49 @@ impl RealRelay {
     /// The process ends at once and is started again. Links are the world's to cut.
     pub fn crash(&mut self) {
         self.committing = None;
-        self.relay = open(&self.store, &self.config);
+        self.publishing = None;
+        (self.relay, self.log) = open(&self.store, &self.config, self.now, &mut self.rng);
+    }
+
+    /// Everything that devices have published and nobody has claimed.
+    pub fn key_packages(&self) -> Vec<Bytes> {
+        let spaces = [KeySpace::KeyPackages, KeySpace::LastResorts];
+        let records = self.store.records();
+        records
+            .into_iter()
+            .filter(|(space, ..)| spaces.contains(space))
+            .map(|(_, _, value)| value)
+            .collect()
+    }
+
+    /// Writes into the log that an address is the account's which has another address:
+    /// what only a relay that lies does.
+    pub fn bind_in_log(&mut self, address: &str, like: &str) {
+        let [address, like] = [address, like].map(|text| Address::parse(text).unwrap());
+        let found = self.log.look_up(&like, 0).unwrap();
+        let roster = Roster::verify(&found.roster).unwrap();
+        let entry = Entry::new(&roster, pb::Verification::EmailCode, self.now);
+        let publication = Publication {
+            changes: vec![(address, entry)],
+            writes: Vec::new(),
+        };
+        self.log
+            .publish(self.now, &mut self.rng, publication)
+            .unwrap();
+    }
+
+    /// A copy of its key log, signed with the same keys, that goes its own way; and
+    /// randomness for it.
+    pub fn fork_log(&mut self) -> (KeyLog<MemoryStore>, ChaCha20Rng) {
+        let mut rng = ChaCha20Rng::seed_from_u64(77);
+        let store = Arc::new(self.store.copy());
+        let log = KeyLog::open(store, log_keys(), Vec::new(), self.now, &mut rng).unwrap();
+        (log, rng)
+    }
+
+    /// Its key log.
+    pub const fn log(&self) -> &KeyLog<MemoryStore> {
+        &self.log
     }
 
     /// A copy of its disk.
@@ -106,6 +169,11 @@ impl RealRelay {
             && let Some(batch) = self.relay.take_batch(self.now)
         {
             self.committing = Some((self.now.after(COMMIT), batch));
+        }
+        if self.publishing.is_none()
+            && let Some(publication) = self.relay.take_publication(self.now)
+        {
+            self.publishing = Some((self.now.after(COMMIT), publication));
         }
     }
 }
@@ -146,6 +214,17 @@ impl RelayPort for RealRelay {
         let effect = effect.map(|effect| match effect {
             Effect::Send { link, frame } => RelayEffect::Send(LinkId(link.0), frame),
             Effect::Close { link } => RelayEffect::Close(LinkId(link.0)),
+            Effect::Prove {
+                link,
+                request,
+                question,
+            } => RelayEffect::Send(
+                LinkId(link.0),
+                pb::RelayFrame {
+                    request,
+                    body: Some(self.log.answer(&question)),
+                },
+            ),
             Effect::SendCode { address, code, .. } => {
                 RelayEffect::Code(address.canonical().to_owned(), code)
             }
@@ -157,10 +236,15 @@ impl RelayPort for RealRelay {
     }
 
     fn wakes_at(&mut self) -> Option<Time> {
-        match &self.committing {
+        let commit = match &self.committing {
             Some((at, _)) => Some(*at),
             None => self.relay.next_write(),
-        }
+        };
+        let publish = match &self.publishing {
+            Some((at, _)) => Some(*at),
+            None => self.relay.next_publication(self.now),
+        };
+        [commit, publish].into_iter().flatten().min()
     }
 
     fn woken(&mut self, now: Time) {
@@ -171,12 +255,20 @@ impl RelayPort for RealRelay {
                 Err(_) => self.relay.batch_failed(),
             }
         }
+        if let Some((_, publication)) = self.publishing.take_if(|(at, _)| *at <= now) {
+            match self.log.publish(now, &mut self.rng, publication) {
+                Ok(_) => self.relay.publication_written(),
+                Err(_) => self.relay.publication_failed(),
+            }
+        }
         self.begin_commit();
     }
 
     fn tick(&mut self, now: Time) {
         self.now = now;
         self.relay.tick(now);
+        // A full disk takes none; then it is tried again.
+        let _ = self.log.refresh(now, &mut self.rng);
     }
 
     fn posts(&self) -> u64 {
@@ -193,10 +285,48 @@ impl RelayPort for RealRelay {
     }
 }
 
-fn open(store: &MemoryStore, config: &Config) -> Relay<MemoryStore> {
+fn open(
+    store: &MemoryStore,
+    config: &Config,
+    now: Time,
+    rng: &mut ChaCha20Rng,
+) -> (Relay<MemoryStore>, KeyLog<MemoryStore>) {
     let secrets = Secrets {
         tokens: TokenIssuer::from_seed(&[5; 32]).unwrap(),
         address_key: [6; 32],
     };
-    Relay::open(Arc::new(store.clone()), config.clone(), secrets).unwrap()
+    let log = KeyLog::open(Arc::new(store.clone()), log_keys(), Vec::new(), now, rng).unwrap();
+    let relay = Relay::open(
+        Arc::new(store.clone()),
+        config.clone(),
+        secrets,
+        log.identity().clone(),
+    )
+    .unwrap();
+    (relay, log)
+}
+
+/// The keys of every simulated relay's log.
+pub fn log_keys() -> LogKeys {
+    let tls = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+    let spki = p256::PublicKey::from(tls.verifying_key())
+        .to_public_key_der()
+        .unwrap();
+    LogKeys::new(
+        &[8; 32],
+        &SigningSeed::from_bytes(&[9; 64]),
+        &[6; 32],
+        spki.as_bytes(),
+        |message| {
+            let signature: p256::ecdsa::Signature = tls.sign(message);
+            Ok::<_, std::convert::Infallible>(signature.to_der().as_bytes().to_vec())
+        },
+    )
+    .unwrap()
+}
+
+/// What clients pin of every simulated relay: `sha256/…`.
+pub fn pin() -> String {
+    let pin = data_encoding::BASE64.encode(log_keys().identity().relay_pin());
+    format!("sha256/{pin}")
 }

@@ -151,7 +151,7 @@ impl<R: RelayPort> World<R> {
     pub fn new(seed: u64, relay: R, options: WorldOptions) -> Self {
         let mut world = Self {
             relay,
-            now: Time(1_795_550_400_000),
+            now: crate::BEGINS,
             rng: ChaCha20Rng::seed_from_u64(seed),
             timers: 0,
             disk_full: Vec::new(),
@@ -226,7 +226,7 @@ impl<R: RelayPort> World<R> {
             Request::Register(Register {
                 address: address.clone(),
                 relay: "wss://relay.example".into(),
-                pin: None,
+                pin: Some(crate::pin()),
                 name: None,
             }),
         )
@@ -623,7 +623,7 @@ impl<R: RelayPort> World<R> {
                 let (id, kind) = (connection.person, connection.kind);
                 let mut exporter = [0; 32];
                 self.rng.fill_bytes(&mut exporter);
-                let pin = Some(format!("sha256/{}=", "A".repeat(43)));
+                let pin = Some(crate::pin());
                 self.tell(
                     id,
                     Event::LinkOpened {
@@ -632,6 +632,7 @@ impl<R: RelayPort> World<R> {
                         pin,
                     },
                 );
+                self.relay.opened_by(link, id, kind);
                 self.relay.opened(self.now, &mut self.rng, link, exporter);
                 self.drain_relay();
             }

@@ -12,14 +12,14 @@
 use rand::RngExt as _;
 use waxwing_engine::api::{Entry, EventKind, MessageState, Notice};
 use waxwing_protocol::{pb::PostKind, time::Span};
-use waxwing_system_tests::{Bend, PersonId, ReferenceRelay, World, WorldOptions};
+use waxwing_system_tests::{Bend, HostileRelay, PersonId, World, WorldOptions};
 
-fn alice_and_bob(seed: u64, on_disk: bool) -> (World<ReferenceRelay>, PersonId, PersonId) {
+fn alice_and_bob(seed: u64, on_disk: bool) -> (World<HostileRelay>, PersonId, PersonId) {
     let options = WorldOptions {
         stores_on_disk: on_disk,
         ..WorldOptions::default()
     };
-    let mut world = World::new(seed, ReferenceRelay::default(), options);
+    let mut world = World::new(seed, HostileRelay::default(), options);
     let alice = world.add_registered("alice@example.org");
     let bob = world.add_registered("bob@example.org");
     (world, alice, bob)
@@ -108,7 +108,7 @@ fn a_message_that_the_relay_dropped_shows_as_a_gap_and_is_asked_for() {
     assert_eq!(world.texts(bob, alice), ["one", "three"]);
     world.run_for(Span::minutes(2));
     assert_eq!(sorted(world.texts(bob, alice)), ["one", "three", "two"]);
-    let gaps = |world: &World<ReferenceRelay>| {
+    let gaps = |world: &World<HostileRelay>| {
         let notices = &world.person(bob).notices;
         notices
             .iter()

@@ -149,10 +149,10 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
     );
     printed.add(
         "pb::LookedUp",
-        &relay_frame::Body::LookedUp(pb::LookedUp {
+        &relay_frame::Body::LookedUp(Box::new(pb::LookedUp {
             address: ADDRESS.into(),
             ..pb::LookedUp::default()
-        }),
+        })),
     );
     let bodies = [
         client_frame::Body::StartRegistration(pb::StartRegistration {
@@ -164,7 +164,8 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
             ..pb::FinishRegistration::default()
         }),
         client_frame::Body::LookUp(pb::LookUp {
-            by: Some(pb::look_up::By::Address(ADDRESS.into())),
+            address: ADDRESS.into(),
+            ..pb::LookUp::default()
         }),
         client_frame::Body::ClaimKeyPackages(pb::ClaimKeyPackages {
             address: ADDRESS.into(),

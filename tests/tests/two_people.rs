@@ -1,4 +1,4 @@
-//! Two people and an honest relay: the one that people run, and the reference.
+//! Two people and an honest relay.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,21 +14,22 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::{limits, time::Span};
 use waxwing_relay::relay::Config;
-use waxwing_system_tests::{PersonId, RealRelay, ReferenceRelay, RelayPort, World, WorldOptions};
+use waxwing_system_tests::{PersonId, RealRelay, RelayPort, World, WorldOptions};
 
-fn world<R: RelayPort + Default>(seed: u64) -> World<R> {
-    World::new(seed, R::default(), WorldOptions::default())
+fn world(seed: u64) -> World<RealRelay> {
+    World::new(seed, RealRelay::default(), WorldOptions::default())
 }
 
-fn alice_and_bob<R: RelayPort + Default>(seed: u64) -> (World<R>, PersonId, PersonId) {
-    let mut world = world::<R>(seed);
+fn alice_and_bob(seed: u64) -> (World<RealRelay>, PersonId, PersonId) {
+    let mut world = world(seed);
     let alice = world.add_registered("alice@example.org");
     let bob = world.add_registered("bob@example.org");
     (world, alice, bob)
 }
 
-fn a_message_arrives_verified_and_its_sender_learns_of_it<R: RelayPort + Default>() {
-    let (mut world, alice, bob) = alice_and_bob::<R>(1);
+#[test]
+fn a_message_arrives_verified_and_its_sender_learns_of_it() {
+    let (mut world, alice, bob) = alice_and_bob(1);
     let id = world.send(alice, bob, "hello bob");
     world.run_for(Span::seconds(10));
     let got = world.messages(bob, alice);
@@ -47,8 +48,9 @@ fn a_message_arrives_verified_and_its_sender_learns_of_it<R: RelayPort + Default
     assert_eq!(world.relay.waiting(), 0);
 }
 
-fn a_conversation_goes_both_ways_and_reading_is_told<R: RelayPort + Default>() {
-    let (mut world, alice, bob) = alice_and_bob::<R>(2);
+#[test]
+fn a_conversation_goes_both_ways_and_reading_is_told() {
+    let (mut world, alice, bob) = alice_and_bob(2);
     let id = world.send(alice, bob, "ping");
     world.run_for(Span::seconds(10));
     world.send(bob, alice, "pong");
@@ -69,8 +71,9 @@ fn a_conversation_goes_both_ways_and_reading_is_told<R: RelayPort + Default>() {
     assert_eq!(world.state(alice, bob, id), Some(MessageState::Read));
 }
 
-fn a_message_written_offline_leaves_when_there_is_a_network<R: RelayPort + Default>() {
-    let (mut world, alice, bob) = alice_and_bob::<R>(3);
+#[test]
+fn a_message_written_offline_leaves_when_there_is_a_network() {
+    let (mut world, alice, bob) = alice_and_bob(3);
     world.set_online(alice, false);
     let id = world.send(alice, bob, "later");
     world.run_for(Span::hours(1));
@@ -81,9 +84,10 @@ fn a_message_written_offline_leaves_when_there_is_a_network<R: RelayPort + Defau
     assert_eq!(world.texts(bob, alice), ["later"]);
 }
 
-fn two_who_start_at_once_have_one_conversation<R: RelayPort + Default>() {
+#[test]
+fn two_who_start_at_once_have_one_conversation() {
     for seed in 0..8 {
-        let (mut world, alice, bob) = alice_and_bob::<R>(100 + seed);
+        let (mut world, alice, bob) = alice_and_bob(100 + seed);
         for n in 0..5 {
             world.send(alice, bob, &format!("a{n}"));
             world.send(bob, alice, &format!("b{n}"));
@@ -118,8 +122,9 @@ fn two_who_start_at_once_have_one_conversation<R: RelayPort + Default>() {
     }
 }
 
-fn keys_are_made_anew_while_people_go_on_talking<R: RelayPort + Default>() {
-    let (mut world, alice, bob) = alice_and_bob::<R>(4);
+#[test]
+fn keys_are_made_anew_while_people_go_on_talking() {
+    let (mut world, alice, bob) = alice_and_bob(4);
     for n in 0..150 {
         world.send(alice, bob, &format!("a{n}"));
         if n % 2 == 0 {
@@ -142,8 +147,9 @@ fn keys_are_made_anew_while_people_go_on_talking<R: RelayPort + Default>() {
     assert_eq!(world.texts(alice, bob).len(), 225);
 }
 
-fn an_unknown_recipient_is_told_of<R: RelayPort + Default>() {
-    let mut world = world::<R>(5);
+#[test]
+fn an_unknown_recipient_is_told_of() {
+    let mut world = world(5);
     let alice = world.add_registered("alice@example.org");
     let nobody = world.add("nobody@example.org");
     let id = world.send(alice, nobody, "anybody there?");
@@ -156,8 +162,9 @@ fn an_unknown_recipient_is_told_of<R: RelayPort + Default>() {
     assert_eq!(message.problem.unwrap().code, "recipient_unknown");
 }
 
-fn an_engine_with_nothing_to_do_sleeps<R: RelayPort + Default>() {
-    let (mut world, alice, bob) = alice_and_bob::<R>(6);
+#[test]
+fn an_engine_with_nothing_to_do_sleeps() {
+    let (mut world, alice, bob) = alice_and_bob(6);
     world.send(alice, bob, "hello");
     world.run_for(Span::minutes(10));
     for online in [true, false] {
@@ -174,30 +181,9 @@ fn an_engine_with_nothing_to_do_sleeps<R: RelayPort + Default>() {
     assert_eq!(world.texts(bob, alice).len(), 3);
 }
 
-macro_rules! with_both_relays {
-    ($($name:ident),+ $(,)?) => {
-        mod with_the_real_relay {
-            $(#[test] fn $name() { super::$name::<super::RealRelay>(); })+
-        }
-        mod with_the_reference_relay {
-            $(#[test] fn $name() { super::$name::<super::ReferenceRelay>(); })+
-        }
-    };
-}
-
-with_both_relays!(
-    a_message_arrives_verified_and_its_sender_learns_of_it,
-    a_conversation_goes_both_ways_and_reading_is_told,
-    a_message_written_offline_leaves_when_there_is_a_network,
-    two_who_start_at_once_have_one_conversation,
-    keys_are_made_anew_while_people_go_on_talking,
-    an_unknown_recipient_is_told_of,
-    an_engine_with_nothing_to_do_sleeps,
-);
-
 #[test]
 fn a_code_that_cannot_be_mailed_is_told_and_may_still_be_given() {
-    let mut world = world::<RealRelay>(70);
+    let mut world = world(70);
     let alice = world.add("alice@example.org");
     world.relay.set_mail_fails(true);
     world
@@ -250,7 +236,7 @@ fn advises(problem: &waxwing_engine::api::ProblemReport, code: &str, parts: [&st
 
 #[test]
 fn a_code_that_is_given_too_late_is_refused_with_advice() {
-    let mut world = world::<RealRelay>(71);
+    let mut world = world(71);
     let alice = world.add("alice@example.org");
     let register = Register {
         address: "alice@example.org".into(),
@@ -281,7 +267,7 @@ fn a_code_that_is_given_too_late_is_refused_with_advice() {
 
 #[test]
 fn an_outbox_that_is_full_refuses_with_advice_and_is_emptied_when_it_can_be() {
-    let (mut world, alice, bob) = alice_and_bob::<RealRelay>(72);
+    let (mut world, alice, bob) = alice_and_bob(72);
     world.send(alice, bob, "first");
     world.run_for(Span::seconds(10));
     world.set_online(alice, false);

@@ -35,7 +35,7 @@ pub enum CheckResult {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
-    /// `clock`, `login`, `key_packages`, `outbox`, `conversations`.
+    /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
     pub check: String,
     /// How it ended.
     pub result: CheckResult,
@@ -209,9 +209,16 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
     use CheckResult::{Failed, Ok as Fine, Skipped, Warning};
 
     if stage != RegistrationStage::Registered {
-        return ["clock", "login", "key_packages", "outbox", "conversations"]
-            .map(|name| check(name, Skipped, "Not looked at: there is no account yet."))
-            .into();
+        return [
+            "clock",
+            "login",
+            "key_log",
+            "key_packages",
+            "outbox",
+            "conversations",
+        ]
+        .map(|name| check(name, Skipped, "Not looked at: there is no account yet."))
+        .into();
     }
     let plural = |count: u64, one: &str, many: &str| match count {
         1 => format!("1 {one}"),
@@ -293,5 +300,33 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
             ),
         )
     };
-    vec![clock, login, key_packages, outbox, conversations]
+    vec![
+        clock,
+        login,
+        key_log(status),
+        key_packages,
+        outbox,
+        conversations,
+    ]
+}
+
+fn key_log(status: &Status) -> Check {
+    if let Some(alarm) = status.alarms.first() {
+        return check("key_log", CheckResult::Failed, alarm.sentence.clone());
+    }
+    match &status.log {
+        Some(log) if log.head > 0 => check(
+            "key_log",
+            CheckResult::Ok,
+            format!(
+                "The relay's key log is followed up to head {}, and proves what was looked up.",
+                log.head
+            ),
+        ),
+        _ => check(
+            "key_log",
+            CheckResult::Skipped,
+            "Nothing was looked up in the relay's key log yet.",
+        ),
+    }
 }

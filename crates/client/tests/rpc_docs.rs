@@ -17,7 +17,10 @@ use waxwing_client::{
     doctor::DoctorReport,
     rpc::{METHODS, RpcError},
 };
-use waxwing_engine::api::{Account, Contact, Conversation, Entry, Notice, Request, Sent, Status};
+use waxwing_engine::api::{
+    Account, Auditor, Contact, Conversation, Entry, Evidence, Notice, Request, SafetyNumber, Sent,
+    Status,
+};
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
 const PROBLEMS: &str = include_str!("../../engine/src/api/problem.rs");
@@ -78,6 +81,9 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
                 ("Result", "contacts") => is_each::<Contact>(example, "contacts"),
                 ("Result", "conversations") => is_each::<Conversation>(example, "conversations"),
                 ("Result", "account") => is::<Account>(example),
+                ("Result", "verify" | "safety_number") => is::<SafetyNumber>(example),
+                ("Result", "auditors") => is_each::<Auditor>(example, "auditors"),
+                ("Result", "evidence") => is_each::<Evidence>(example, "evidence"),
                 ("Result", "status") => is::<Status>(example),
                 ("Result", "doctor") => is::<DoctorReport>(example),
                 ("Result", "version") => {

@@ -38,7 +38,7 @@ use waxwing_protocol::{
     pb::{self, PostKind, client_frame, relay_frame},
     time::{Span, Time},
 };
-use waxwing_system_tests::{LinkId, ReferenceRelay, RelayEffect, RelayPort as _};
+use waxwing_system_tests::{LinkId, RealRelay, RelayEffect, RelayPort as _};
 
 /// Messages in each direction.
 const MESSAGES: usize = 2_000;
@@ -57,7 +57,7 @@ struct Person {
 }
 
 struct World {
-    relay: ReferenceRelay,
+    relay: RealRelay,
     people: Vec<Person>,
     owners: BTreeMap<LinkId, (usize, LinkKind)>,
     frames: VecDeque<(LinkId, pb::ClientFrame)>,
@@ -88,7 +88,7 @@ impl World {
             })
             .collect();
         Self {
-            relay: ReferenceRelay::default(),
+            relay: RealRelay::default(),
             people,
             owners: BTreeMap::new(),
             frames: VecDeque::new(),
@@ -189,7 +189,7 @@ impl World {
                 self.people[who].links[index(link)] = Some(id);
                 let mut exporter = [0; 32];
                 self.rng.fill_bytes(&mut exporter);
-                let pin = Some(format!("sha256/{}=", "A".repeat(43)));
+                let pin = Some(waxwing_system_tests::pin());
                 self.event(
                     who,
                     Event::LinkOpened {
@@ -251,6 +251,14 @@ impl World {
                 RelayEffect::Code(_, code) => self.code = Some(code),
                 RelayEffect::Close(_) => panic!("the relay closed a link"),
             }
+            return true;
+        }
+        // What is being written is written at once.
+        if let Some(at) = self.relay.wakes_at()
+            && at <= self.now.after(Span::seconds(1))
+        {
+            self.now = self.now.max(at);
+            self.relay.woken(self.now);
             return true;
         }
         let Some((id, frame)) = self.frames.pop_front() else {

@@ -11,6 +11,7 @@ use waxwing_protocol::{
     limits,
     pb::{Envelope, envelope},
 };
+use waxwing_transparency::cosignature::AuditorId;
 
 use crate::{
     account,
@@ -30,6 +31,7 @@ use crate::{
     outbox::{self, receipts},
     queries,
     settings::{self, Setting},
+    trust::{alarm, auditors, confusables, safety_number},
     turn::{Fault, Turn},
 };
 
@@ -62,12 +64,91 @@ pub(crate) fn carry_out(
             settings::write(turn.tx, Setting::TellRead, set.read)?;
             Ok(Response::Done {})
         }
+        Request::Verify(verify) => self::verify(turn, &verify),
+        Request::SetAuditors(set) => set_auditors(turn, &set),
+        Request::DismissAlarms => {
+            alarm::dismiss(turn.tx)?;
+            Ok(Response::Done {})
+        }
+        Request::SafetyNumber(of) => queries::safety_number(turn, &of.of),
+        Request::Auditors => queries::auditors(turn),
+        Request::Evidence => queries::evidence(turn),
         Request::History(history) => queries::history(turn.tx, &history),
         Request::Contacts => queries::contacts(turn),
         Request::Conversations => queries::conversations(turn.tx),
         Request::Account => queries::account(turn),
         Request::Status => queries::status(turn, link_problem),
     }
+}
+
+/// The person says what they make of a contact's safety number.
+fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
+    let Some(own) = &turn.live.account else {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    };
+    let own = own.id();
+    let unknown = || {
+        Stop::Refused(Problem::ConversationUnknown {
+            name: verify.of.clone(),
+        })
+    };
+    let (account, conversation) = match target(turn.tx, &verify.of)? {
+        Target::Conversation(conversation) => (
+            conversation.account.ok_or_else(unknown)?,
+            Some(conversation),
+        ),
+        Target::Address(address) => (
+            contact::owner_of(turn.tx, address.canonical())?
+                .ok_or_else(unknown)?
+                .account,
+            None,
+        ),
+    };
+    let contact = contact::of_account(turn.tx, account)?.ok_or_else(unknown)?;
+    if let (api::Decision::Accept, Some(scanned)) = (verify.decision, &verify.scanned) {
+        match safety_number::matches(own, account, scanned) {
+            Some(true) => {}
+            Some(false) => {
+                return Err(Stop::Refused(Problem::SafetyNumberDiffers {
+                    address: contact.display,
+                }));
+            }
+            None => return Err(Stop::Refused(Problem::SafetyNumberMalformed)),
+        }
+    }
+    let accepted = verify.decision == api::Decision::Accept;
+    contact::set_compared(turn.tx, account, accepted)?;
+    if let Some(conversation) = conversation {
+        let stopped = verify.decision == api::Decision::Reject;
+        conversation::set_stopped(turn.tx, conversation.id, stopped)?;
+        turn.live.due_conversations.insert(conversation.id);
+        if accepted && !contact.compared {
+            let event = history::add_event(
+                turn.tx,
+                turn.now,
+                conversation.id,
+                api::EventKind::Verified,
+                &contact.display,
+            )?;
+            turn.notify(api::Notice::Event(event));
+        }
+    }
+    queries::safety_number(turn, &verify.of)
+}
+
+fn set_auditors(turn: &mut Turn<'_>, set: &api::SetAuditors) -> Result<Response, Stop> {
+    let malformed = || Stop::Refused(Problem::AuditorsMalformed);
+    let named: Vec<(AuditorId, String)> = set
+        .auditors
+        .iter()
+        .map(|one| AuditorId::parse(&one.id).map(|id| (id, one.name.clone())))
+        .collect::<Option<_>>()
+        .ok_or_else(malformed)?;
+    if named.len() > auditors::NAMED_MAX || set.required as usize > named.len() {
+        return Err(malformed());
+    }
+    auditors::set(turn.tx, &named, set.required)?;
+    Ok(Response::Done {})
 }
 
 fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, Stop> {
@@ -146,6 +227,11 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         Target::Address(address) if *address == own_address => {
             return Err(Stop::Refused(Problem::RecipientIsSelf));
         }
+        Target::Conversation(conversation) if conversation.stopped => {
+            return Err(Stop::Refused(Problem::ContactChanged {
+                address: conversation.display.clone(),
+            }));
+        }
         Target::Conversation(conversation) => {
             if let Some(account) = conversation.account
                 && contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.blocked)
@@ -165,7 +251,9 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     let conversation = match target {
         Target::Conversation(conversation) => conversation,
         Target::Address(address) => {
-            conversation::start(turn.tx, turn.now, turn.rng, &address, None)?
+            let started = conversation::start(turn.tx, turn.now, turn.rng, &address, None)?;
+            confusables::point_out(turn, started.id, &address)?;
+            started
         }
     };
     let salt = turn.random();
@@ -185,6 +273,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             content: None,
             reply_to: send.reply_to,
             sent_at: turn.now,
+            state: MessageState::Queued,
             fills: None,
         },
     )?;

@@ -31,7 +31,7 @@ use crate::{
     conversation::{
         commits,
         groups::{self, GroupState},
-        rejoin, start,
+        membership, rejoin, start,
     },
     event::{Effect, Event, LinkKind},
     inbox::{heard, held, receive},
@@ -40,7 +40,7 @@ use crate::{
     outbox::{self, receipts},
     settings::{self, Setting},
     store::{Store, StoreError},
-    trust::{lookups, welcomes},
+    trust::{gossip, log, lookups, own_history, welcomes},
     turn::{Fault, Live, Turn},
 };
 
@@ -297,6 +297,8 @@ fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     turn.live.account = account::load(turn.tx)?;
+    turn.live.log = log::load(turn.tx)?;
+    turn.live.heads.waiting = gossip::any_waiting(turn.tx)?;
     turn.live
         .due_conversations
         .extend(outbox::waiting_conversations(turn.tx)?);
@@ -344,6 +346,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
                 match greeted {
                     Ok(open) => {
                         turn.tell(link, waxwing_protocol::pb::client_frame::Body::Open(open));
+                        log::greeted(turn, link, &hello.log_id);
                         let skew = hello
                             .now_ms
                             .cast_signed()
@@ -387,6 +390,9 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             crate::turn::Waiting::Conversation(id) => {
                 turn.live.due_conversations.insert(id);
             }
+            crate::turn::Waiting::Membership(id) => {
+                turn.live.due_groups.insert(id);
+            }
             crate::turn::Waiting::Group(id) => {
                 turn.live.due_groups.insert(id);
                 if let Some(group) = groups::find(turn.tx, id)? {
@@ -394,6 +400,9 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 }
             }
             crate::turn::Waiting::LookUps
+            | crate::turn::Waiting::Auditors
+            | crate::turn::Waiting::OwnHistory
+            | crate::turn::Waiting::Heads
             | crate::turn::Waiting::Tokens
             | crate::turn::Waiting::Login => {}
         }
@@ -418,13 +427,15 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.account.is_none() || !turn.live.not_set_back {
         return Ok(());
     }
+    own_history::pump(turn)?;
     commands::send_due_receipts(turn)?;
     receive::ask(turn)?;
     posting::check_behind(turn)?;
     if turn.live.links.posting.ready().is_none() {
         let wanted = !turn.live.due_conversations.is_empty()
             || !turn.live.due_groups.is_empty()
-            || turn.live.lookups.any_wanted();
+            || turn.live.lookups.any_wanted()
+            || turn.live.heads.waiting;
         if wanted && turn.live.links.posting.phase == Phase::Unwanted {
             turn.live.links.posting.phase = Phase::Opening;
             turn.out.push(Effect::OpenLink {
@@ -449,6 +460,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         }
     }
     lookups::pump(turn);
+    gossip::pump(turn)?;
     let idle = turn.live.links.posting.awaited() == 0
         && turn.now.since(turn.live.links.posting.used_at) >= posting::IDLE;
     if idle {
@@ -490,6 +502,9 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
         GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
         GroupState::Active if group.commit_pending => commits::post(turn, &group),
         GroupState::Active => {
+            if group.membership_due {
+                membership::pump(turn, &group)?;
+            }
             // Held because a commit was missing; after a restart nobody else remembers.
             if held::any(turn.tx, id)? && !turn.live.behind.contains_key(&id) {
                 let now = turn.now;
@@ -527,13 +542,23 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     } else {
         None
     };
+    let own_history = own_history::next_due(turn);
     let soon = turn.now.after(Span(1));
     let alive = [
         links.mailbox.dead_at(),
         links.mailbox.ping_at(),
         links.posting.dead_at(),
     ];
-    Ok([links.acknowledge_at, waits, behind, idle, receipts, asks]
+    let due = [
+        links.acknowledge_at,
+        waits,
+        behind,
+        idle,
+        receipts,
+        asks,
+        own_history,
+    ];
+    Ok(due
         .into_iter()
         .chain(alive)
         .flatten()

@@ -1,9 +1,5 @@
 //! What is asked without changing anything.
 
-use rusqlite::Transaction;
-use sha2::{Digest as _, Sha256};
-use waxwing_protocol::ids::AccountId;
-
 use crate::{
     account,
     api::{self, Account, Contact, Problem, ProblemReport, RegistrationStage, Response, Status},
@@ -18,8 +14,10 @@ use crate::{
     inbox::heard,
     link::{Phase, registration, tokens},
     outbox, settings,
+    trust::{alarm, auditors, log, safety_number},
     turn::Turn,
 };
+use rusqlite::Transaction;
 
 /// The suite of all groups, as people read it.
 const SUITE: &str = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519 (0x004D)";
@@ -54,8 +52,11 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
             address: contact.display,
             verified: contact.verified,
             blocked: contact.blocked,
+            compared: contact.compared,
             account_id: contact.account.to_string(),
-            safety_number: own.map_or_else(String::new, |own| safety_number(own, contact.account)),
+            safety_number: own.map_or_else(String::new, |own| {
+                safety_number::digits(own, contact.account)
+            }),
         })
         .collect();
     Ok(Response::Contacts { contacts })
@@ -124,49 +125,61 @@ pub(crate) fn status(
         welcomes_held: in_state(GroupState::Checking)?,
         missing: heard::missing_in_all(turn.tx)?,
         suite: SUITE.to_owned(),
+        log: turn.live.log.as_ref().map(|log| api::LogStatus {
+            id: log.identity.id().to_string(),
+            head: log.number(),
+            made_at: log
+                .newest
+                .as_ref()
+                .map(|newest| newest.head().made_at.into()),
+        }),
+        alarms: alarm::all(turn.tx)?,
         problems: link_problem.into_iter().collect(),
     })))
 }
 
-/// What two people compare: the same for both, and another when one starts over. 60
-/// digits in groups of five.
-fn safety_number(one: AccountId, other: AccountId) -> String {
-    let (first, second) = if one < other {
-        (one, other)
-    } else {
-        (other, one)
+/// The safety number with somebody, and what was made of it.
+pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Stop> {
+    let Some(own) = &turn.live.account else {
+        return Err(Stop::Refused(Problem::NotRegistered));
     };
-    let hash = Sha256::new()
-        .chain_update(b"waxwing safety number v1")
-        .chain_update(first.as_bytes())
-        .chain_update(second.as_bytes())
-        .finalize();
-    // 12 groups need 12 numbers: two bytes and more of each hash of a counter.
-    let groups: Vec<String> = (0_u8..12)
-        .map(|group| {
-            let block = Sha256::new()
-                .chain_update(hash)
-                .chain_update([group])
-                .finalize();
-            let number = block
-                .iter()
-                .take(8)
-                .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-            format!("{:05}", number % 100_000)
+    let unknown = || {
+        Stop::Refused(Problem::ConversationUnknown {
+            name: name.to_owned(),
         })
-        .collect();
-    groups.join(" ")
+    };
+    let (contact, stopped) = match commands::target(turn.tx, name)? {
+        Target::Conversation(conversation) => {
+            let account = conversation.account.ok_or_else(unknown)?;
+            (contact::of_account(turn.tx, account)?, conversation.stopped)
+        }
+        Target::Address(address) => (contact::owner_of(turn.tx, address.canonical())?, false),
+    };
+    let contact = contact.ok_or_else(unknown)?;
+    Ok(Response::SafetyNumber(Box::new(api::SafetyNumber {
+        safety_number: safety_number::digits(own.id(), contact.account),
+        qr_text: safety_number::qr_text(own.id(), contact.account),
+        address: contact.display,
+        account_id: contact.account.to_string(),
+        compared: contact.compared,
+        stopped,
+    })))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The auditors that the person names.
+pub(crate) fn auditors(turn: &Turn<'_>) -> Result<Response, Stop> {
+    let (auditors, required) = auditors::all(turn.tx)?;
+    Ok(Response::Auditors { auditors, required })
+}
 
-    #[test]
-    fn a_safety_number_is_the_same_for_both_and_another_for_others() {
-        let [a, b, c] = [1, 2, 3].map(|n| AccountId([n; 32]));
-        assert_eq!(safety_number(a, b), safety_number(b, a));
-        assert_ne!(safety_number(a, b), safety_number(a, c));
-        assert_eq!(safety_number(a, b).len(), 71);
-    }
+/// What proves that the relay lied.
+pub(crate) fn evidence(turn: &Turn<'_>) -> Result<Response, Stop> {
+    let evidence = log::evidence(turn.tx)?
+        .into_iter()
+        .map(|(found_at, file)| api::Evidence {
+            found_at: found_at.into(),
+            file: data_encoding::BASE64.encode(&file),
+        })
+        .collect();
+    Ok(Response::Evidence { evidence })
 }

@@ -23,6 +23,8 @@ pub(crate) enum Setting {
     TokenKey,
     /// All key packages that the relay has are to be replaced.
     ReplaceKeyPackages,
+    /// How many of the named auditors must have co-signed a head.
+    AuditorsRequired,
 }
 
 impl Setting {
@@ -35,6 +37,7 @@ impl Setting {
             Self::TellRead => "tell_read",
             Self::TokenKey => "token_key",
             Self::ReplaceKeyPackages => "replace_key_packages",
+            Self::AuditorsRequired => "auditors_required",
         }
     }
 }

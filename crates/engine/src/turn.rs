@@ -25,7 +25,7 @@ use crate::{
     link::{Job, Links, Phase},
     mls,
     store::StoreError,
-    trust::lookups::LookUps,
+    trust::{gossip, log::Known, lookups::LookUps, own_history},
 };
 
 /// What goes wrong inside the engine's work and is no one's answer: the transaction
@@ -60,6 +60,16 @@ pub(crate) struct Live {
     /// What is left alone until a time, because the relay said so.
     pub waits: HashMap<Waiting, Time>,
     pub lookups: LookUps,
+    /// Since when a group lacks devices, where others are to add them first.
+    pub lacking: HashMap<GroupId, Time>,
+    /// What is known of the relay's key log.
+    pub log: Option<Known>,
+    /// Answers in a row that were older than what is known of the log.
+    pub overtaken: u32,
+    /// Whether the own entries in the log were checked on this login.
+    pub own_history: own_history::Check,
+    /// Heads of the log that others were shown.
+    pub heads: gossip::Heads,
     /// The newest epoch that the relay spoke of, where it is later than ours, and
     /// since when.
     pub behind: BTreeMap<GroupId, (Epoch, Time)>,
@@ -77,7 +87,14 @@ pub(crate) struct Live {
 pub(crate) enum Waiting {
     Conversation(ConversationId),
     Group(GroupId),
+    /// The group's devices, to be added or taken out.
+    Membership(GroupId),
     LookUps,
+    /// Auditors who are to co-sign a head.
+    Auditors,
+    OwnHistory,
+    /// Heads of others, to be compared.
+    Heads,
     Tokens,
     Login,
 }
@@ -93,6 +110,11 @@ impl Live {
             due_groups: BTreeSet::new(),
             waits: HashMap::new(),
             lookups: LookUps::default(),
+            lacking: HashMap::new(),
+            log: None,
+            overtaken: 0,
+            own_history: own_history::Check::Due,
+            heads: gossip::Heads::default(),
             behind: BTreeMap::new(),
             not_set_back: false,
             told_online: false,
@@ -109,6 +131,11 @@ impl Live {
         self.due_groups.clear();
         self.waits.clear();
         self.lookups = LookUps::default();
+        self.lacking.clear();
+        self.log = None;
+        self.overtaken = 0;
+        self.own_history = own_history::Check::Due;
+        self.heads = gossip::Heads::default();
         self.behind.clear();
         self.not_set_back = false;
         self.taken_up = false;

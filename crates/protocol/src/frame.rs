@@ -32,8 +32,9 @@ pub enum FrameError {
     Malformed(#[from] prost::DecodeError),
 }
 
-/// Fields of `ClientFrame.body` that hold posts, welcomes or key packages.
-const LARGE_CLIENT_FIELDS: [u32; 4] = [21, 42, 44, 46];
+/// Fields of `ClientFrame.body` that hold posts, welcomes, key packages, parts of backups
+/// or what is said at a rendezvous.
+const LARGE_CLIENT_FIELDS: [u32; 6] = [21, 27, 42, 44, 46, 48];
 
 /// Decodes what a client sent.
 pub fn decode_client(bytes: Bytes) -> Result<ClientFrame, FrameError> {

@@ -244,7 +244,8 @@ fn a_frame_may_be_exactly_as_large_as_its_kind_allows() {
         let frame = ClientFrame {
             request: 0,
             body: Some(pb::client_frame::Body::LookUp(pb::LookUp {
-                by: Some(pb::look_up::By::Address("a".repeat(bytes))),
+                address: "a".repeat(bytes),
+                known_head: 0,
             })),
         };
         Bytes::from(frame.encode_to_vec())

@@ -36,9 +36,18 @@ fn array<const N: usize>(value: &Value) -> [u8; N] {
         .expect("the length that is asked for")
 }
 
+/// Frames with a field that is not written any more: they are only read.
+const OUTGROWN: [&str; 2] = [
+    "client_frames/look_up_account.bin",
+    "relay_frames/key_packages_claimed.bin",
+];
+
 #[test]
 fn what_was_frozen_is_made_the_same_today() {
     for (name, bytes) in frozen::files() {
+        if OUTGROWN.contains(&name.as_str()) {
+            continue;
+        }
         let frozen = read(&name);
         // The order of a JSON object's names depends on how the workspace is built.
         let same = if Path::new(&name)
@@ -90,7 +99,7 @@ fn every_kind_of_client_frame_decodes_as_what_it_was() {
         );
         kinds.insert(body_field(bytes));
     }
-    let all: Vec<u32> = [2..=3, 10..=11, 20..=23, 40..=46]
+    let all: Vec<u32> = [2..=3, 10..=14, 20..=29, 40..=49]
         .into_iter()
         .flatten()
         .collect();
@@ -109,7 +118,7 @@ fn every_kind_of_relay_frame_decodes_as_what_it_was() {
         );
         kinds.insert(body_field(bytes));
     }
-    let all: Vec<u32> = [2..=5, 10..=11, 20..=24, 40..=44]
+    let all: Vec<u32> = [2..=5, 10..=14, 20..=28, 40..=47]
         .into_iter()
         .flatten()
         .collect();

@@ -20,6 +20,8 @@ pub struct Config {
     pub requests_per_link: Rate,
     /// Look-ups and claims of one source.
     pub look_ups_per_source: Rate,
+    /// Changes of its roster or locks that one account may make.
+    pub changes_per_account: Rate,
     /// Tokens that one account gets in a day.
     pub tokens_per_day: u32,
     /// Posts that wait in one mailbox.
@@ -65,6 +67,10 @@ impl Default for Config {
             look_ups_per_source: Rate {
                 burst: 300,
                 every: Span::seconds(1),
+            },
+            changes_per_account: Rate {
+                burst: 30,
+                every: Span::minutes(1),
             },
             tokens_per_day: u32::try_from(limits::TOKENS_PER_DAY).unwrap_or(u32::MAX),
             mailbox_posts: limits::MAILBOX_POSTS,

@@ -1,5 +1,5 @@
-//! Who this relay is: the key behind its TLS certificate, which clients pin, and the
-//! secrets behind its tokens and stored addresses.
+//! Who this relay is: the key behind its TLS certificate, which clients pin, the keys of
+//! its key log, and the secrets behind its tokens and stored addresses.
 //!
 //! The certificate is made afresh at each start, over the same key: clients pin the
 //! key, so the name in the certificate may change and nothing ever expires. P-256 and
@@ -18,16 +18,22 @@ use std::path::Path;
 use data_encoding::BASE64;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
-use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use rcgen::{
+    CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SigningKey as _,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
+use waxwing_protocol::signature::SigningSeed;
 use zeroize::Zeroizing;
 
 use crate::data_dir::{DataDir, DataDirError, make_private_dir, write_private_file};
+use crate::directory::log::LogKeys;
 
 const TLS_KEY: &str = "tls-key.pem";
 const TOKEN_SEED: &str = "token-seed";
 const ADDRESS_KEY: &str = "address-key";
+const LOG_VRF_KEY: &str = "log-vrf-key";
+const LOG_HEAD_KEY: &str = "log-head-key";
 
 /// SHA-256 of a certificate's `SubjectPublicKeyInfo` (as in RFC 7469 section 2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +50,12 @@ pub struct Identity {
     tls_key: KeyPair,
     token_seed: Zeroizing<[u8; 32]>,
     address_key: Zeroizing<[u8; 32]>,
+    log: Option<LogSecrets>,
+}
+
+struct LogSecrets {
+    vrf_key: Zeroizing<[u8; 32]>,
+    head_key: Zeroizing<[u8; 64]>,
 }
 
 /// Why there is no identity to be had.
@@ -61,6 +73,13 @@ pub enum IdentityError {
         /// Which file.
         file: &'static str,
     },
+    /// There is a key log, and its keys are missing.
+    #[error(
+        "log-vrf-key or log-head-key is missing from the data directory's identity folder, \
+         and the relay has a key log. Put back both from your backup: with other keys, \
+         clients would take this relay for one that rewrites its log."
+    )]
+    LogKeysMissing,
     /// The system's random numbers or the cryptography failed.
     #[error("the relay's keys cannot be made: {0}")]
     Generation(String),
@@ -92,6 +111,36 @@ impl Identity {
             .into());
         }
         load(&at)
+    }
+
+    /// Makes the key log's keys where an earlier version of this program made the identity,
+    /// without them. Only while there is no log yet: it would not be the same with others.
+    pub fn add_log_keys(
+        &mut self,
+        data: &DataDir,
+        log_is_empty: bool,
+    ) -> Result<(), IdentityError> {
+        if self.log.is_some() {
+            return Ok(());
+        }
+        if !log_is_empty {
+            return Err(IdentityError::LogKeysMissing);
+        }
+        let at = data.path().join("identity");
+        create_log_keys(&at)?;
+        self.log = load_log_keys(&at)?;
+        Ok(())
+    }
+
+    /// What the key log needs to know; its identity is signed with the TLS key.
+    pub fn log_keys(&self) -> Result<LogKeys, IdentityError> {
+        let log = self.log.as_ref().ok_or(IdentityError::LogKeysMissing)?;
+        let spki = self.tls_key.subject_public_key_info();
+        let seed = SigningSeed::from_bytes(&log.head_key);
+        LogKeys::new(&log.vrf_key, &seed, &self.address_key, &spki, |message| {
+            self.tls_key.sign(message)
+        })
+        .map_err(|error| IdentityError::Generation(error.to_string()))
     }
 
     /// What clients pin.
@@ -148,12 +197,9 @@ fn create(at: &Path) -> Result<(), IdentityError> {
     let pem = Zeroizing::new(key.serialize_pem());
     write_private_file(&new.join(TLS_KEY), pem.as_bytes())?;
     for name in [TOKEN_SEED, ADDRESS_KEY] {
-        let mut secret = Zeroizing::new([0; 32]);
-        SysRng
-            .try_fill_bytes(secret.as_mut())
-            .map_err(|error| IdentityError::Generation(error.to_string()))?;
-        write_private_file(&new.join(name), secret.as_ref())?;
+        create_secret::<32>(&new.join(name))?;
     }
+    create_log_keys(&new)?;
     let refused = |source| DataDirError::refused(at, "created", source);
     std::fs::rename(&new, at).map_err(refused)?;
     if let Some(parent) = at.parent() {
@@ -162,6 +208,31 @@ fn create(at: &Path) -> Result<(), IdentityError> {
             .map_err(refused)?;
     }
     Ok(())
+}
+
+fn create_log_keys(at: &Path) -> Result<(), IdentityError> {
+    create_secret::<32>(&at.join(LOG_VRF_KEY))?;
+    create_secret::<64>(&at.join(LOG_HEAD_KEY))
+}
+
+fn create_secret<const N: usize>(at: &Path) -> Result<(), IdentityError> {
+    let mut secret = Zeroizing::new([0; N]);
+    SysRng
+        .try_fill_bytes(secret.as_mut())
+        .map_err(|error| IdentityError::Generation(error.to_string()))?;
+    Ok(write_private_file(at, secret.as_ref())?)
+}
+
+/// `None` where one of them is not there: the first was made, and the second was not, or
+/// neither was.
+fn load_log_keys(at: &Path) -> Result<Option<LogSecrets>, IdentityError> {
+    if !at.join(LOG_VRF_KEY).exists() || !at.join(LOG_HEAD_KEY).exists() {
+        return Ok(None);
+    }
+    Ok(Some(LogSecrets {
+        vrf_key: load_secret(at, LOG_VRF_KEY)?,
+        head_key: load_secret(at, LOG_HEAD_KEY)?,
+    }))
 }
 
 fn load(at: &Path) -> Result<Identity, IdentityError> {
@@ -174,12 +245,16 @@ fn load(at: &Path) -> Result<Identity, IdentityError> {
         tls_key,
         token_seed: load_secret(at, TOKEN_SEED)?,
         address_key: load_secret(at, ADDRESS_KEY)?,
+        log: load_log_keys(at)?,
     })
 }
 
-fn load_secret(at: &Path, file: &'static str) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
+fn load_secret<const N: usize>(
+    at: &Path,
+    file: &'static str,
+) -> Result<Zeroizing<[u8; N]>, IdentityError> {
     let bytes = Zeroizing::new(read(at, file)?);
-    let secret = <[u8; 32]>::try_from(bytes.as_slice());
+    let secret = <[u8; N]>::try_from(bytes.as_slice());
     secret
         .map(Zeroizing::new)
         .map_err(|_| IdentityError::Damaged { file })
@@ -238,7 +313,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open_or_create(dir.path()).unwrap();
         Identity::open_or_create(&data).unwrap();
-        for file in [TLS_KEY, TOKEN_SEED, ADDRESS_KEY] {
+        for file in [TLS_KEY, TOKEN_SEED, ADDRESS_KEY, LOG_VRF_KEY, LOG_HEAD_KEY] {
             let path = dir.path().join("identity").join(file);
             let whole = std::fs::read(&path).unwrap();
             std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
@@ -249,5 +324,39 @@ mod tests {
             std::fs::write(&path, whole).unwrap();
         }
         Identity::open_or_create(&data).unwrap();
+    }
+
+    #[test]
+    fn the_tls_key_signs_the_log_s_identity_which_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open_or_create(dir.path()).unwrap();
+        let first = Identity::open_or_create(&data).unwrap();
+        let keys = first.log_keys().unwrap();
+        assert_eq!(*keys.identity().relay_pin(), first.pin().0);
+        let again = Identity::open_or_create(&data).unwrap().log_keys().unwrap();
+        assert_eq!(keys.identity().id(), again.identity().id());
+        assert_eq!(format!("{keys:?}"), "LogKeys(…)");
+    }
+
+    #[test]
+    fn an_identity_of_an_earlier_version_gets_log_keys_once_and_only_without_a_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open_or_create(dir.path()).unwrap();
+        Identity::open_or_create(&data).unwrap();
+        let head_key = dir.path().join("identity").join(LOG_HEAD_KEY);
+        std::fs::remove_file(&head_key).unwrap();
+        let mut identity = Identity::open_or_create(&data).unwrap();
+        let error = identity.log_keys().unwrap_err().to_string();
+        assert!(error.contains("backup"), "{error}");
+        assert!(matches!(
+            identity.add_log_keys(&data, false),
+            Err(IdentityError::LogKeysMissing)
+        ));
+        assert!(!head_key.exists());
+        identity.add_log_keys(&data, true).unwrap();
+        let id = identity.log_keys().unwrap().identity().id();
+        let mut again = Identity::open_or_create(&data).unwrap();
+        again.add_log_keys(&data, false).unwrap();
+        assert_eq!(again.log_keys().unwrap().identity().id(), id);
     }
 }

@@ -4,6 +4,7 @@
 //! The server calls [`Relay::handle`] under one lock, drains [`Relay::poll_effect`], and
 //! has one writer that takes a [`Batch`], commits it without the lock, and reports
 //! [`Relay::batch_written`] or [`Relay::batch_failed`]. While it writes, the next batch gathers.
+//! What the key log is to have is taken with [`Relay::take_publication`] in the same way.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
 //! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`]; sockets and mail are in [`crate::server`]
@@ -15,7 +16,7 @@
 //! durable is forgotten and its requests are answered `UNAVAILABLE`.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
 };
@@ -25,21 +26,23 @@ use rand::CryptoRng;
 use waxwing_protocol::{
     Exporter, VERSIONS,
     address::Address,
-    ids::{DeviceId, GroupId, MailboxId},
+    ids::{AccountId, DeviceId, GroupId, MailboxId},
     limits,
     pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
     time::{Span, Time},
     token::TokenIssuer,
 };
+use waxwing_transparency::identity::LogIdentity;
 
 pub use crate::config::Config;
 use crate::{
     address::{Registrations, lock::Contests},
     backup::Backups,
+    directory::{log::Question, publications::Publications},
     group::{Authorised, Group},
     link::{Link, Stage},
     mailbox::Mailbox,
-    posts::{Posts, is_due},
+    posts::{Asked, Posts, is_due},
     rate::Buckets,
     rendezvous::Rendezvouses,
     store::{Store, StoreError, Write},
@@ -77,6 +80,16 @@ pub enum Effect {
         /// Which.
         link: LinkId,
     },
+    /// Ask the key log, off the lock ([`KeyLog::answer`](crate::directory::log::KeyLog::answer)),
+    /// and send its answer.
+    Prove {
+        /// On which link.
+        link: LinkId,
+        /// In which request.
+        request: u32,
+        /// What.
+        question: Question,
+    },
     /// Mail a code. Whether it arrives does not change the answer; if it surely does not,
     /// [`Relay::code_not_sent`] tells who asked.
     SendCode {
@@ -97,6 +110,7 @@ impl std::fmt::Debug for Effect {
         f.write_str(match self {
             Self::Send { .. } => "Send(…)",
             Self::Close { .. } => "Close(…)",
+            Self::Prove { .. } => "Prove(…)",
             Self::SendCode { .. } => "SendCode(…)",
         })
     }
@@ -125,6 +139,10 @@ pub struct Counts {
     pub codes: u64,
     /// Addresses registered.
     pub registrations: u64,
+    /// Changes that came into the key log.
+    pub changes: u64,
+    /// Publications that failed.
+    pub failed_publications: u64,
     /// Batches written.
     pub batches: u64,
     /// Batches that failed.
@@ -213,6 +231,12 @@ pub struct Relay<S> {
     pub(crate) counts: Counts,
     pub(crate) registrations: Registrations,
     pub(crate) look_ups: Buckets<Source>,
+    /// What accounts ask the log to take.
+    pub(crate) changes: Buckets<AccountId>,
+    pub(crate) publications: Publications,
+    pub(crate) log: LogIdentity,
+    /// Mailboxes of devices that were revoked, whose records are yet to be deleted.
+    pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
     pub(crate) mailboxes: HashMap<MailboxId, Mailbox>,
     pub(crate) groups: HashMap<GroupId, Group>,
     pub(crate) posts: Posts,
@@ -254,18 +278,27 @@ impl Reservations {
 }
 
 impl<S: Store> Relay<S> {
-    /// Opens the relay on what `store` holds.
+    /// Opens the relay on what `store` holds; `log` is the key log on the same store.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open(store: Arc<S>, config: Config, secrets: Secrets) -> Result<Self, StoreError> {
+    pub fn open(
+        store: Arc<S>,
+        config: Config,
+        secrets: Secrets,
+        log: LogIdentity,
+    ) -> Result<Self, StoreError> {
         let posts = Posts::open(store.as_ref())?;
-        Ok(Self {
+        let mut relay = Self {
             registrations: Registrations::new(&config),
             rendezvouses: Rendezvouses::new(&config),
             backups: Backups::new(&config),
             contests: Contests::default(),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
+            changes: Buckets::new(config.changes_per_account, 100_000),
+            publications: Publications::default(),
+            log,
+            revoked: BTreeMap::new(),
             generation: store.generation(),
             view: View::new(store),
             config,
@@ -281,7 +314,9 @@ impl<S: Store> Relay<S> {
             writing: None,
             reservations: Reservations::default(),
             sweep: Sweep::default(),
-        })
+        };
+        relay.read_revoked()?;
+        Ok(relay)
     }
 
     /// The store, for the writer.
@@ -317,7 +352,7 @@ impl<S: Store> Relay<S> {
             challenge: Bytes::copy_from_slice(&challenge),
             token_key: Bytes::copy_from_slice(&self.secrets.tokens.public_key()),
             now_ms: now.0,
-            log_id: Bytes::new(),
+            log_id: Bytes::copy_from_slice(&self.log.id().0),
         };
         self.send(link, 0, Answer::Hello(hello));
     }
@@ -391,6 +426,7 @@ impl<S: Store> Relay<S> {
         self.end_idle_postings(now);
         self.registrations.sweep(now);
         self.look_ups.sweep(now);
+        self.changes.sweep(now);
         self.end_old_rendezvous(now);
         self.sweep_step(now);
     }
@@ -454,7 +490,7 @@ impl<S: Store> Relay<S> {
 
     /// A store that was opened again may show what a failed batch left: nothing that was
     /// read before counts.
-    fn follow_generation(&mut self) {
+    pub(crate) fn follow_generation(&mut self) {
         let generation = self.view.store().generation();
         if generation != self.generation {
             self.generation = generation;
@@ -487,6 +523,8 @@ impl<S: Store> Relay<S> {
         }
         self.forget_groups();
         self.forget_mailboxes();
+        // Where the store cannot be read, what was known of the revoked stays.
+        let _ = self.read_revoked();
     }
 
     pub(crate) fn send(&mut self, link: LinkId, request: u32, answer: Answer) {
@@ -501,6 +539,20 @@ impl<S: Store> Relay<S> {
         self.links
             .get(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))
+    }
+
+    /// Whose link it is, if it is logged in.
+    pub(crate) fn account_on(&self, link: LinkId) -> Option<AccountId> {
+        match self.links.get(&link)?.stage {
+            Stage::LoggedIn { account, .. } => Some(account),
+            Stage::Greeted | Stage::Open => None,
+        }
+    }
+
+    /// Whose link it is; it must be logged in.
+    pub(crate) fn account_logged_in(&self, link: LinkId) -> Result<AccountId, Refused> {
+        self.account_on(link)
+            .ok_or_else(|| Refused::unauthorised("this needs a login"))
     }
 
     fn dispatch(
@@ -524,7 +576,20 @@ impl<S: Store> Relay<S> {
             Request::StartRegistration(start) => {
                 self.start_registration(now, rng, link, request, &start)
             }
-            Request::FinishRegistration(finish) => self.finish_registration(now, rng, link, finish),
+            Request::FinishRegistration(finish) => {
+                self.finish_registration(now, rng, Asked { link, request }, finish)
+            }
+            Request::ChangeRoster(change) => {
+                self.change_roster(now, rng, Asked { link, request }, change)
+            }
+            Request::SetLock(set) => self.set_lock(now, Asked { link, request }, &set),
+            Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
+                pb::LogIdentityFetched {
+                    identity: Some(self.log.wire().clone()),
+                },
+            ))),
+            Request::FetchHeads(fetch) => self.fetch_heads(now, link, request, fetch),
+            Request::FetchHistory(fetch) => self.fetch_history(now, link, request, &fetch),
             Request::Login(login) => {
                 let outcome = self.login(link, request, &login)?;
                 self.tell_link_of_contests(link);
@@ -533,7 +598,7 @@ impl<S: Store> Relay<S> {
             Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
             Request::IssueTokens(issue) => self.issue_tokens(now, rng, link, &issue),
             Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
-            Request::LookUp(look_up) => self.look_up(now, link, &look_up),
+            Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
             Request::ClaimKeyPackages(claim) => self.claim_key_packages(now, link, &claim),
             Request::CreateGroup(create) => self.create_group(now, link, request, create),
             Request::AuthorisePosting(authorise) => self.authorise_posting(now, link, &authorise),
@@ -547,14 +612,6 @@ impl<S: Store> Relay<S> {
             Request::PutBackup(put) => self.put_backup(now, link, put),
             Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
             Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch),
-            Request::ChangeRoster(_)
-            | Request::FetchLogIdentity(_)
-            | Request::FetchHeads(_)
-            | Request::FetchHistory(_)
-            | Request::SetLock(_) => Err(Refused::new(
-                ErrorCode::Unsupported,
-                "this request is not known here",
-            )),
         }
     }
 
@@ -567,6 +624,8 @@ impl<S: Store> Relay<S> {
             Request::PublishKeyPackages(_)
                 | Request::IssueTokens(_)
                 | Request::Acknowledge(_)
+                | Request::FetchHistory(_)
+                | Request::SetLock(_)
                 | Request::KeepAddress(_)
                 | Request::PutBackup(_)
                 | Request::FinishBackup(_)

@@ -34,6 +34,7 @@ impl<S: Store> Relay<S> {
         let _ = self.expire_entries(now);
         let _ = self.expire_post_ids(now);
         let _ = self.expire_registrations(now);
+        let _ = self.delete_revoked();
         let _ = self.sweep_backups(now);
         let _ = self.tell_of_contests(now);
         if self.mailboxes.len() > IN_MEMORY {

@@ -354,3 +354,118 @@ async fn a_code_travels_by_mail_and_the_answer_does_not_wait_for_it() {
         .find(|line| line.len() == limits::CODE_DIGITS && line.bytes().all(|b| b.is_ascii_digit()));
     assert!(code.is_some(), "{mail}");
 }
+
+/// The body of an answer, and its head.
+async fn fetch(relay: &TestRelay, request: &str, body: &[u8]) -> (String, Vec<u8>) {
+    let mut stream = connect(relay.address(), config(&[&TLS13])).await.unwrap();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let at = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let body = answer.split_off(at.unwrap() + 4);
+    (String::from_utf8(answer).unwrap().to_lowercase(), body)
+}
+
+#[tokio::test]
+async fn the_log_can_be_audited_over_https() {
+    use prost::Message as _;
+    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+    use waxwing_protocol::signature::{HybridSigningKey, SigningSeed};
+    use waxwing_transparency::cosignature::{AuditorId, CoSigned};
+    use waxwing_transparency::head::Head;
+    use waxwing_transparency::identity::LogIdentity;
+    use waxwing_transparency::view::View;
+
+    let auditor = HybridSigningKey::from_seed(&SigningSeed::from_bytes(&[3; 64]));
+    let stranger = HybridSigningKey::from_seed(&SigningSeed::from_bytes(&[4; 64]));
+    let id = AuditorId::of(auditor.public());
+    let relay = TestRelay::start_with(|settings, _| settings.auditors.push(id)).await;
+
+    let (head, body) = fetch(&relay, "GET /log/v1/identity", b"").await;
+    assert!(
+        head.contains("cache-control: public, max-age=300"),
+        "{head}"
+    );
+    let identity = pb::LogIdentity::decode(body.as_slice()).unwrap();
+    let log = LogIdentity::check(&identity).unwrap();
+    assert_eq!(*log.relay_pin(), relay.pin.0);
+    let mut link = relay.raw_link().await;
+    let Some(pb::relay_frame::Body::Hello(hello)) = link.next().await else {
+        panic!("no greeting");
+    };
+    assert_eq!(hello.log_id, log.id().0.as_slice());
+
+    let (head, body) = fetch(&relay, "GET /log/v1/head?known=1&known=7", b"").await;
+    assert!(head.contains("cache-control: no-cache"), "{head}");
+    let view = pb::LogView::decode(body.as_slice()).unwrap();
+    let now = waxwing_protocol::time::Time(hello.now_ms);
+    let view = View::check(&log, None, &view, now).unwrap();
+    let newest = view.newest().head().clone();
+    assert_eq!((newest.number, newest.epoch), (1, 0));
+
+    let (head, body) = fetch(&relay, "GET /log/v1/heads?from=1&to=1", b"").await;
+    assert!(head.contains("immutable"), "{head}");
+    let mut body = bytes::Bytes::from(body);
+    let length = prost::decode_length_delimiter(&mut body).unwrap();
+    assert_eq!(body.len(), length);
+    let first = Head::decode(body).unwrap();
+    assert_eq!(first, newest);
+    let (head, _) = fetch(&relay, "GET /log/v1/heads?from=1&to=9", b"").await;
+    assert!(head.contains("no-cache"), "more may come: {head}");
+
+    for (request, status, says) in [
+        ("GET /log/v1/heads?from=2&to=9", 404, "no such head"),
+        ("GET /log/v1/heads?from=9&to=2", 400, "first and the last"),
+        ("GET /log/v1/head?known=x", 400, "by its number"),
+        ("GET /log/v1/audit/1", 404, "no such head or epoch"),
+        ("GET /log/v1/audit/one", 400, "is a number"),
+        ("GET /log/v1/nothing", 404, "nothing here"),
+        ("POST /log/v1/head", 405, "only get"),
+        ("GET /log/v1/cosignatures", 405, "only post"),
+        ("POST /log/v1/cosignatures", 403, "does not verify"),
+    ] {
+        let (head, body) = fetch(&relay, request, b"").await;
+        let body = String::from_utf8(body).unwrap().to_lowercase();
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+        assert!(body.contains(says) && body.ends_with('\n'), "{body}");
+    }
+
+    let mut rng = ChaCha20Rng::from_seed([1; 32]);
+    let post = "POST /log/v1/cosignatures";
+    let too_long = vec![0; 100_000];
+    let (head, _) = fetch(&relay, post, &too_long).await;
+    assert!(head.starts_with("http/1.1 413"), "{head}");
+    let unknown = CoSigned::sign(&mut rng, &stranger, &newest, now).encode_to_vec();
+    let (head, body) = fetch(&relay, post, &unknown).await;
+    assert!(head.starts_with("http/1.1 403"), "{head}");
+    assert!(String::from_utf8(body).unwrap().contains("operator"));
+    let known = CoSigned::sign(&mut rng, &auditor, &newest, now).encode_to_vec();
+    let (head, _) = fetch(&relay, post, &known).await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let (_, body) = fetch(&relay, "GET /log/v1/head", b"").await;
+    let view = pb::LogView::decode(body.as_slice()).unwrap();
+    let view = View::check(&log, None, &view, now).unwrap();
+    assert_eq!(view.cosigned()[0].auditor, id);
+}
+
+#[tokio::test]
+async fn what_is_asked_of_the_log_is_answered_on_the_link() {
+    let relay = TestRelay::start().await;
+    let mut link = relay.link().await;
+    let answer = link
+        .ask(Request::LookUp(pb::LookUp {
+            address: "nobody@example.org".to_owned(),
+            known_head: 0,
+        }))
+        .await;
+    assert_eq!(errors(&[answer]), [ErrorCode::AddressUnknown]);
+    let answer = link
+        .ask(Request::FetchHeads(pb::FetchHeads { known: vec![1] }))
+        .await;
+    assert!(matches!(answer, pb::relay_frame::Body::HeadsFetched(_)));
+}

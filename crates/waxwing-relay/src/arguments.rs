@@ -38,7 +38,8 @@ Examples:
       waxwing-relay serve --data /var/lib/waxwing-relay --listen [::]:8443 \\
           --name relay.example.org --config /etc/waxwing-relay.toml")]
     Serve(Box<Serve>),
-    /// Verify a data directory: every record is read and checked.
+    /// Verify a data directory: every record is read and checked, and the key log is
+    /// verified from its first head to its newest.
     ///
     /// The relay must not be running. Nothing is changed. Exits with 1 when something is
     /// damaged.
@@ -129,6 +130,12 @@ pub(crate) struct Choices {
     #[arg(long = "shared-source", value_name = "ADDRESS")]
     #[serde(default)]
     pub(crate) shared_sources: Vec<IpAddr>,
+
+    /// An auditor whose co-signatures of the key log this relay publishes, by the id that
+    /// `waxwing audit` shows: `waxwing-auditor-…`. May be repeated.
+    #[arg(long = "auditor", value_name = "ID")]
+    #[serde(default)]
+    pub(crate) auditors: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]

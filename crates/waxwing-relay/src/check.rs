@@ -1,13 +1,15 @@
 //! `waxwing-relay check`.
 //!
-//! **Elsewhere**: what is checked is the library's `store::check`.
+//! **Elsewhere**: what is checked is the library's `store::check`, and the key log's own.
 //!
 //! **Always**: nothing is changed, and the report names kinds of records, never what is
 //! in them.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use waxwing_relay::data_dir::DataDir;
+use waxwing_relay::directory::log::KeyLog;
 use waxwing_relay::identity::Identity;
 use waxwing_relay::store::check::check;
 use waxwing_relay::store::embedded::EmbeddedStore;
@@ -17,9 +19,9 @@ use crate::serve::{Failure, STORE};
 
 pub(crate) fn run(arguments: &arguments::Check) -> Result<(), Failure> {
     let data = DataDir::open(&arguments.data)?;
-    Identity::open_or_create(&data)?;
-    let store = EmbeddedStore::open(&data.path().join(STORE))?;
-    let report = check(&store)?;
+    let identity = Identity::open_or_create(&data)?;
+    let store = Arc::new(EmbeddedStore::open(&data.path().join(STORE))?);
+    let report = check(&*store)?;
     let mut out = std::io::stdout().lock();
     for ((space, damage), count) in &report.damage {
         writeln!(
@@ -34,9 +36,14 @@ pub(crate) fn run(arguments: &arguments::Check) -> Result<(), Failure> {
             damaged: report.damaged(),
         });
     }
+    let heads = if KeyLog::is_empty(&*store)? {
+        0
+    } else {
+        KeyLog::read(Arc::clone(&store), identity.log_keys()?)?.verify()?
+    };
     writeln!(
         out,
-        "The identity and {} records are as they should be.",
+        "The identity, {} records and the key log's {heads} heads are as they should be.",
         report.records
     )?;
     Ok(())

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use waxwing_relay::mail::{MailError, Route, SmtpUrl};
 use waxwing_relay::server::Settings;
+use waxwing_transparency::cosignature::AuditorId;
 
 use crate::arguments::Choices;
 
@@ -32,6 +33,11 @@ pub(crate) enum ConfigurationError {
     },
     #[error("smtp and mail-dir are both set: mails can go to one of them only")]
     TwoRoutes,
+    #[error(
+        "{text:?} is no auditor's id: it is waxwing-auditor- and 64 hexadecimal digits, as \
+         `waxwing audit` shows it"
+    )]
+    Auditor { text: String },
     #[error(transparent)]
     Mail(#[from] MailError),
 }
@@ -69,6 +75,7 @@ pub(crate) fn join(
             .max_links_per_source
             .or(file.max_links_per_source),
         shared_sources: [command_line.shared_sources, file.shared_sources].concat(),
+        auditors: [command_line.auditors, file.auditors].concat(),
     })
 }
 
@@ -103,6 +110,10 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     settings.mail_from.clone_from(&choices.mail_from);
     settings.metrics = choices.metrics;
     settings.shared_sources.clone_from(&choices.shared_sources);
+    let auditors = choices.auditors.iter().map(|text| {
+        AuditorId::parse(text).ok_or_else(|| ConfigurationError::Auditor { text: text.clone() })
+    });
+    settings.auditors = auditors.collect::<Result<_, _>>()?;
     if let Some(max) = choices.max_links {
         settings.max_links = max;
     }
@@ -153,6 +164,25 @@ mod tests {
             "{error}"
         );
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn auditors_are_those_of_the_command_line_and_of_the_file() {
+        let [one, other] = ["11", "22"].map(|two| format!("waxwing-auditor-{}", two.repeat(32)));
+        let file = file(&format!("auditors = [{one:?}]\n"));
+        let command_line = Choices {
+            auditors: vec![other.clone()],
+            ..Choices::default()
+        };
+        let settings = settle(&join(command_line, Some(file.path())).unwrap()).unwrap();
+        let ids: Vec<String> = settings.auditors.iter().map(ToString::to_string).collect();
+        assert_eq!(ids, [other, one]);
+        let choices = Choices {
+            auditors: vec!["somebody".to_owned()],
+            ..Choices::default()
+        };
+        let error = settle(&choices).unwrap_err().to_string();
+        assert!(error.contains("waxwing-auditor-"), "{error}");
     }
 
     #[test]

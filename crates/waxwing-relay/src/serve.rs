@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use waxwing_relay::data_dir::{DataDir, DataDirError};
+use waxwing_relay::directory::log::{KeyLog, LogError};
 use waxwing_relay::identity::{Identity, IdentityError};
 use waxwing_relay::server::{ServeError, Server};
 use waxwing_relay::store::StoreError;
@@ -36,6 +37,8 @@ pub(crate) enum Failure {
     #[error("{0}.")]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("the operating system refused: {0}.")]
     System(#[from] std::io::Error),
@@ -51,9 +54,10 @@ pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
     let settings = configuration::settle(&choices)?;
     logs::start(choices.log_format.unwrap_or_default());
     let data = DataDir::open_or_create(&serve.data)?;
-    let identity = Identity::open_or_create(&data)?;
+    let mut identity = Identity::open_or_create(&data)?;
     // The store turns a panic over a damaged file into advice; from then on none is expected.
     let store = Arc::new(EmbeddedStore::open(&data.path().join(STORE))?);
+    identity.add_log_keys(&data, KeyLog::is_empty(&*store)?)?;
     logs::exit_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -211,9 +211,8 @@ async fn a_busy_relay_logs_nothing_about_anybody() {
     });
     assert_eq!(errors(&[link.ask(finish).await]).len(), 1);
     let look_up = Request::LookUp(pb::LookUp {
-        by: Some(pb::look_up::By::Address(
-            "bob.secret@example.org".to_owned(),
-        )),
+        address: "bob.secret@example.org".to_owned(),
+        known_head: 0,
     });
     assert_eq!(errors(&[link.ask(look_up).await]).len(), 1);
     link.send_raw(Message::Binary(vec![0xff; 1000].into()))

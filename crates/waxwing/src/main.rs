@@ -8,6 +8,7 @@
 mod cli;
 mod keys;
 mod output;
+mod qr;
 mod text;
 
 use std::io::IsTerminal as _;

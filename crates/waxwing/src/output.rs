@@ -159,12 +159,21 @@ pub fn event(event: &ConversationEvent) -> String {
             "Somebody writes as {address}, which the relay says is not theirs. Do not believe \
              that it is {address}."
         ),
+        EventKind::Verified => {
+            format!("You have verified {address} in person: the safety number was the same.")
+        }
+        EventKind::LooksLikeAnother => format!(
+            "The address of this conversation can be mistaken for {address}, which you know. \
+             Look twice before you believe that it is the same person."
+        ),
         EventKind::Rejoined => "This device had lost its place here and has rejoined.".to_owned(),
     };
-    let style = if event.event == EventKind::Rejoined {
-        FAINT
-    } else {
-        WARN
+    let style = match event.event {
+        EventKind::Rejoined => FAINT,
+        EventKind::Verified => GOOD,
+        EventKind::IdentityReset | EventKind::AddressNotTheirs | EventKind::LooksLikeAnother => {
+            WARN
+        }
     };
     format!(
         "{}  {}",

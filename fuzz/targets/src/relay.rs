@@ -37,6 +37,7 @@ use waxwing_protocol::{
     token::{self, TokenIssuer},
 };
 use waxwing_relay::{
+    directory::log::KeyLog,
     relay::{Config, Effect, LinkId, Relay, Secrets},
     store::{
         Store as _,
@@ -61,6 +62,7 @@ struct LinkState {
 /// A play, and what was said in it.
 struct Play {
     relay: Relay<MemoryStore>,
+    log: KeyLog<MemoryStore>,
     store: Arc<MemoryStore>,
     rng: ChaCha20Rng,
     now: Time,
@@ -74,11 +76,15 @@ struct Play {
 impl Play {
     fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let now = Time(1_800_000_000_000);
+        let (relay, log) = open(&store, now, &mut rng);
         let mut play = Self {
-            relay: open(&store),
+            relay,
+            log,
             store,
-            rng: ChaCha20Rng::from_seed([1; 32]),
-            now: Time(1_800_000_000_000),
+            rng,
+            now,
             links: Default::default(),
             opened: 0,
             asked: 0,
@@ -139,6 +145,17 @@ impl Play {
     }
 
     fn write(&mut self, until: Time, full: bool) {
+        if let Some(publication) = self.relay.take_publication(until) {
+            self.store.set_fault(full.then_some(Fault::Full));
+            let published = self.log.publish(self.now, &mut self.rng, publication);
+            self.store.set_fault(None);
+            if published.is_ok() {
+                self.relay.publication_written();
+            } else {
+                self.relay.publication_failed();
+            }
+            self.drain();
+        }
         let Some(batch) = self.relay.take_batch(until) else {
             return;
         };
@@ -155,7 +172,7 @@ impl Play {
     }
 
     fn restart(&mut self) {
-        self.relay = open(&self.store);
+        (self.relay, self.log) = open(&self.store, self.now, &mut self.rng);
         for link in 0..LINKS {
             if let Some(state) = self.links.get_mut(link) {
                 state.id = None;
@@ -175,6 +192,14 @@ impl Play {
                         state.id = None;
                         self.relay.link_closed(link);
                     }
+                }
+                Some(Effect::Prove {
+                    link,
+                    request,
+                    question,
+                }) => {
+                    let body = Some(self.log.answer(&question));
+                    self.heard(link, pb::RelayFrame { request, body });
                 }
                 Some(Effect::SendCode { code, .. }) => self.code = code,
             }
@@ -218,7 +243,8 @@ impl Play {
 
     fn end(mut self) {
         for _ in 0..100 {
-            if self.relay.next_write().is_none() {
+            let publishes = self.relay.next_publication(Time(u64::MAX));
+            if self.relay.next_write().is_none() && publishes.is_none() {
                 break;
             }
             // What may wait is written as well.
@@ -231,13 +257,22 @@ impl Play {
                 "all requests are answered"
             );
         }
-        drop(open(&self.store));
+        drop(open(&self.store, self.now, &mut self.rng));
     }
 }
 
-fn open(store: &Arc<MemoryStore>) -> Relay<MemoryStore> {
-    Relay::open(Arc::clone(store), Config::default(), secrets())
-        .expect("a relay opens on what a relay wrote")
+fn open(
+    store: &Arc<MemoryStore>,
+    now: Time,
+    rng: &mut ChaCha20Rng,
+) -> (Relay<MemoryStore>, KeyLog<MemoryStore>) {
+    let keys = waxwing_system_tests::log_keys();
+    let log = KeyLog::open(Arc::clone(store), keys, Vec::new(), now, rng)
+        .expect("a log opens on what a log wrote");
+    let identity = log.identity().clone();
+    let relay = Relay::open(Arc::clone(store), Config::default(), secrets(), identity)
+        .expect("a relay opens on what a relay wrote");
+    (relay, log)
 }
 
 fn secrets() -> Secrets {
@@ -432,11 +467,15 @@ pub fn seeds() -> Seeds {
     seeds.push(("logged_in".into(), dialogue.script.clone()));
 
     let address = "alice@example.org".to_owned();
-    let by = Some(pb::look_up::By::Address(address.clone()));
-    dialogue.ask(1, Ask::LookUp(pb::LookUp { by }));
+    let look_up = pb::LookUp {
+        address: address.clone(),
+        known_head: 0,
+    };
+    dialogue.ask(1, Ask::LookUp(look_up));
     let claim = pb::ClaimKeyPackages {
         address,
         token: tokens.next(),
+        device_ids: Vec::new(),
     };
     let claimed = dialogue.ask(1, Ask::ClaimKeyPackages(claim));
     assert!(

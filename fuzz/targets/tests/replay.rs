@@ -35,6 +35,7 @@ replayed!(
     mls,
     engine,
     relay,
+    transparency,
 );
 
 #[test]

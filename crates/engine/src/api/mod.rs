@@ -26,10 +26,14 @@ pub use notice::{
     Warning,
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
-pub use request::{Block, History, MarkRead, Register, Request, SendText, SetReceipts, SubmitCode};
+pub use request::{
+    Block, Decision, History, MarkRead, NamedAuditor, Of, Register, Request, SendText, SetAuditors,
+    SetReceipts, SubmitCode, Verify,
+};
 pub use response::{
-    Account, Channel, Contact, Conversation, ConversationEvent, Direction, Entry, EventKind, Gap,
-    Message, MessageState, Response, Sent, Status,
+    Account, Alarm, Auditor, Channel, Contact, Conversation, ConversationEvent, Direction, Entry,
+    EventKind, Evidence, Gap, LogStatus, Message, MessageState, Response, SafetyNumber, Sent,
+    Status,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

@@ -83,6 +83,45 @@ pub enum Problem {
     RecipientFull,
     /// What the relay says of the recipient's devices is not properly signed.
     RecipientNotProven,
+    /// Somebody who had been verified in person has another account now.
+    ContactChanged {
+        /// In display form.
+        address: String,
+    },
+    /// The safety number that was scanned or typed is another.
+    SafetyNumberDiffers {
+        /// In display form.
+        address: String,
+    },
+    /// What was scanned or typed is no safety number.
+    SafetyNumberMalformed,
+    /// Too few of the required auditors have co-signed what the relay shows.
+    AuditorsMissing {
+        /// How many have.
+        present: u32,
+        /// How many must have.
+        required: u32,
+    },
+    /// An auditor's id is none, there are too many, or more are required than named.
+    AuditorsMalformed,
+
+    // ---- this account ----
+    /// Another device of this account was added.
+    DeviceAdded {
+        /// The start of its id.
+        device: String,
+    },
+    /// Another device of this account was removed.
+    DeviceRemoved {
+        /// The start of its id.
+        device: String,
+    },
+    /// This device was removed from the account.
+    DeviceRevoked,
+    /// The account has another recovery key.
+    RecoveryKeyChanged,
+    /// The address is another account's now.
+    AddressTaken,
 
     // ---- the relay ----
     /// It cannot be reached.
@@ -115,6 +154,21 @@ pub enum Problem {
     RelayRefused {
         /// What it said.
         detail: String,
+    },
+    /// Its key log stands still.
+    LogStale {
+        /// How old the newest head is.
+        age_ms: u64,
+    },
+    /// Its key log is from the future.
+    LogAhead {
+        /// How far.
+        ahead_ms: u64,
+    },
+    /// A contact's device says that the relay shows it another key log.
+    ContactSeesAnotherLog {
+        /// In display form.
+        address: String,
     },
     /// Its clock and this device's are far apart.
     ClockWrong {
@@ -174,6 +228,24 @@ pub enum RelayMisdeed {
     RosterFalse,
     /// Somebody was put into a conversation without being entitled to.
     MemberNotEntitled,
+    /// A roster is shorter than it was, or another.
+    RosterRolledBack,
+    /// Its key log does not prove what it says.
+    LogFalse,
+    /// It shows an older key log than before.
+    LogRolledBack,
+    /// It has rewritten its key log.
+    LogRewritten,
+    /// It has another key log than before.
+    LogReplaced,
+    /// It shows different key logs to different people.
+    LogSplit,
+    /// It hides a part of its key log that somebody else was shown.
+    LogHidden,
+    /// Its key log has an entry for this account that this account did not make.
+    OwnEntryFalse,
+    /// Its key log has no entry for this account.
+    OwnEntryMissing,
     /// It named this account as the owner of an address that is not this account's.
     AnothersWelcome,
     /// It sent what is no message of the protocol.
@@ -205,6 +277,19 @@ impl Problem {
             Self::RecipientUnknown { .. } => "recipient_unknown",
             Self::RecipientFull => "recipient_full",
             Self::RecipientNotProven => "recipient_not_proven",
+            Self::ContactChanged { .. } => "contact_changed",
+            Self::SafetyNumberDiffers { .. } => "safety_number_differs",
+            Self::SafetyNumberMalformed => "safety_number_malformed",
+            Self::AuditorsMissing { .. } => "auditors_missing",
+            Self::AuditorsMalformed => "auditors_malformed",
+            Self::DeviceAdded { .. } => "device_added",
+            Self::DeviceRemoved { .. } => "device_removed",
+            Self::DeviceRevoked => "device_revoked",
+            Self::RecoveryKeyChanged => "recovery_key_changed",
+            Self::AddressTaken => "address_taken",
+            Self::LogStale { .. } => "log_stale",
+            Self::LogAhead { .. } => "log_ahead",
+            Self::ContactSeesAnotherLog { .. } => "contact_sees_another_log",
             Self::RelayDown { .. } => "relay_down",
             Self::WrongPin => "wrong_pin",
             Self::RelayNotPinned { .. } => "relay_not_pinned",

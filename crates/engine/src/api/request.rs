@@ -26,6 +26,20 @@ pub enum Request {
     /// Whether to tell others that their messages arrived and were read.
     SetReceipts(SetReceipts),
 
+    /// What the person makes of a contact's safety number.
+    Verify(Verify),
+    /// Name auditors, and how many of them must have co-signed what the relay shows
+    /// before a key is used.
+    SetAuditors(SetAuditors),
+    /// The person has seen the alarms of `status`.
+    DismissAlarms,
+
+    /// The safety number with a contact.
+    SafetyNumber(Of),
+    /// The auditors that are named.
+    Auditors,
+    /// What proves that the relay lied, as files that anybody can check.
+    Evidence,
     /// The messages and events of a conversation, oldest first.
     History(History),
     /// The people that this account knows.
@@ -49,6 +63,12 @@ impl Request {
             Self::MarkRead(_) => "mark_read",
             Self::Block(_) => "block",
             Self::SetReceipts(_) => "set_receipts",
+            Self::Verify(_) => "verify",
+            Self::SetAuditors(_) => "set_auditors",
+            Self::DismissAlarms => "dismiss_alarms",
+            Self::SafetyNumber(_) => "safety_number",
+            Self::Auditors => "auditors",
+            Self::Evidence => "evidence",
             Self::History(_) => "history",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
@@ -61,7 +81,14 @@ impl Request {
     pub const fn is_read_only(&self) -> bool {
         matches!(
             self,
-            Self::History(_) | Self::Contacts | Self::Conversations | Self::Account | Self::Status
+            Self::History(_)
+                | Self::SafetyNumber(_)
+                | Self::Auditors
+                | Self::Evidence
+                | Self::Contacts
+                | Self::Conversations
+                | Self::Account
+                | Self::Status
         )
     }
 }
@@ -134,6 +161,56 @@ pub struct SetReceipts {
     pub read: bool,
 }
 
+/// See [`Request::Verify`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verify {
+    /// The contact's address, or the conversation's id.
+    pub of: String,
+    /// What the person says.
+    pub decision: Decision,
+    /// With `accept`: what was scanned or typed on the other's device. It is compared
+    /// here; without it, the person has compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanned: Option<String>,
+}
+
+/// What a person says of a safety number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It is the same: they are verified, and what waits is sent.
+    Accept,
+    /// It was not compared, but what waits is to be sent.
+    Continue,
+    /// It is another: they are not verified, and nothing is sent.
+    Reject,
+}
+
+/// See [`Request::SetAuditors`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetAuditors {
+    /// All that are to be named from now on.
+    pub auditors: Vec<NamedAuditor>,
+    /// How many of them must have co-signed; 0 to require none.
+    pub required: u32,
+}
+
+/// An auditor, as the person names them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedAuditor {
+    /// `waxwing-auditor-…`, as the auditor publishes it.
+    pub id: String,
+    /// What the person calls them.
+    pub name: String,
+}
+
+/// Somebody, or a conversation.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Of {
+    /// An address, or a conversation's id.
+    pub of: String,
+}
+
 /// See [`Request::History`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct History {
@@ -157,5 +234,9 @@ closed_debug!(
     MarkRead,
     Block,
     SetReceipts,
+    Verify,
+    SetAuditors,
+    NamedAuditor,
+    Of,
     History
 );

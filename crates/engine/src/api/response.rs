@@ -31,6 +31,20 @@ pub enum Response {
     Status(Box<Status>),
     /// Of `account`.
     Account(Box<Account>),
+    /// Of `safety_number` and `verify`.
+    SafetyNumber(Box<SafetyNumber>),
+    /// Of `auditors`.
+    Auditors {
+        /// By name.
+        auditors: Vec<Auditor>,
+        /// How many must have co-signed.
+        required: u32,
+    },
+    /// Of `evidence`.
+    Evidence {
+        /// The oldest first.
+        evidence: Vec<Evidence>,
+    },
     /// Of what has nothing to tell: `{}`.
     Done {},
 }
@@ -44,6 +58,9 @@ impl core::fmt::Debug for Response {
             Self::Conversations { .. } => "Response(conversations)",
             Self::Status(_) => "Response(status)",
             Self::Account(_) => "Response(account)",
+            Self::SafetyNumber(_) => "Response(safety_number)",
+            Self::Auditors { .. } => "Response(auditors)",
+            Self::Evidence { .. } => "Response(evidence)",
             Self::Done {} => "Response(done)",
         })
     }
@@ -171,8 +188,13 @@ pub enum EventKind {
     /// The address belongs to another account than before: its owner started
     /// over, or somebody else has the address now.
     IdentityReset,
-    /// Somebody uses an address that the relay says is another account's.
+    /// Somebody uses an address that the relay says is another account's. (Of earlier
+    /// versions: now they are refused.)
     AddressNotTheirs,
+    /// Their safety number was compared in person, and was the same.
+    Verified,
+    /// The address can be mistaken for another contact's, or one's own.
+    LooksLikeAnother,
     /// This device had lost its place in the conversation and has rejoined.
     Rejoined,
 }
@@ -199,10 +221,78 @@ pub struct Contact {
     pub verified: bool,
     /// Whether they are blocked.
     pub blocked: bool,
+    /// Whether the safety number was compared in person, and was the same.
+    #[serde(default)]
+    pub compared: bool,
     /// Hex.
     pub account_id: String,
     /// To compare in person.
     pub safety_number: String,
+}
+
+/// What two people compare to be sure of each other.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SafetyNumber {
+    /// The contact's address, in display form.
+    pub address: String,
+    /// Their account's id; hex.
+    pub account_id: String,
+    /// 60 digits in groups of five; the same on all devices of both.
+    pub safety_number: String,
+    /// The same for a QR code.
+    pub qr_text: String,
+    /// Whether it was compared in person, and was the same.
+    pub compared: bool,
+    /// Whether nothing is sent to them until the person decides.
+    pub stopped: bool,
+}
+
+/// An auditor that the person named.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Auditor {
+    /// `waxwing-auditor-…`.
+    pub id: String,
+    /// What the person calls them.
+    pub name: String,
+    /// The number of the newest head that they are known to have co-signed; 0 for none.
+    pub head: u64,
+    /// When they did, by their clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// What proves to anybody that the relay lied.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When it was found.
+    pub found_at: Timestamp,
+    /// The file for `waxwing audit verify`, in base64.
+    pub file: String,
+}
+
+/// What the person must know even if nobody was looking when it happened.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// A stable name for programs.
+    pub code: String,
+    /// What happened, what it means, what to do.
+    pub sentence: String,
+    /// When it was raised.
+    pub first_at: Timestamp,
+    /// When it was last raised.
+    pub last_at: Timestamp,
+}
+
+/// The relay's key log, as this device follows it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Hex.
+    pub id: String,
+    /// The number of the newest head that was seen; 0 for none.
+    pub head: u64,
+    /// When the relay made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Timestamp>,
 }
 
 /// One conversation.
@@ -275,6 +365,12 @@ pub struct Status {
     pub missing: u64,
     /// The encryption suite.
     pub suite: String,
+    /// The relay's key log, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogStatus>,
+    /// What the person must know, until they dismiss it.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
     /// What is wrong now.
     pub problems: Vec<ProblemReport>,
 }
@@ -286,6 +382,11 @@ closed_debug!(
     Gap,
     Contact,
     Conversation,
+    SafetyNumber,
+    Auditor,
+    Evidence,
+    Alarm,
+    LogStatus,
     Account,
     Status,
 );

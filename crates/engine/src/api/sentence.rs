@@ -101,6 +101,73 @@ pub fn sentence(problem: &Problem) -> String {
              them; do not trust this relay until its operator has explained that."
                 .into()
         }
+        Problem::ContactChanged { address } => format!(
+            "{address}, whom you had verified in person, has other keys now: they started over, \
+             or somebody else has their address. Nothing is sent until you decide; compare the \
+             safety number with them again (`waxwing verify {address}`), then --accept, \
+             --continue without comparing, or --reject."
+        ),
+        Problem::SafetyNumberDiffers { address } => format!(
+            "This is not the safety number that you have with {address}: somebody may be between \
+             you, so they are not marked as verified. Make sure that both of you look at the \
+             number for each other, and do not write anything that matters until it is the same."
+        ),
+        Problem::SafetyNumberMalformed => {
+            "This is no safety number, so nothing was compared; scan the QR code of `waxwing \
+             verify` on the other's device, or type its 60 digits."
+                .into()
+        }
+        Problem::AuditorsMissing { present, required } => format!(
+            "Of the auditors that you named, {present} have co-signed what the relay shows, and \
+             you require {required}; what you wrote waits until they have. If this lasts, ask \
+             them or the relay's operator, or change what you require with `waxwing audit require`."
+        ),
+        Problem::AuditorsMalformed => {
+            "These auditors cannot be required, so nothing was changed; an auditor's id is printed \
+             by `waxwing audit id` and begins with waxwing-auditor-, and at most 16 can be named."
+                .into()
+        }
+        Problem::DeviceAdded { device } => format!(
+            "A device ({device}…) was added to your account. If that was not you, remove it with \
+             `waxwing devices revoke {device}`: whoever has it reads what you are sent."
+        ),
+        Problem::DeviceRemoved { device } => format!(
+            "A device ({device}…) was removed from your account. If that was not you, look at \
+             `waxwing devices` and remove those that you do not know."
+        ),
+        Problem::DeviceRevoked => {
+            "This device was removed from its account by another of its devices or the recovery \
+             key, so it gets nothing any more; link it again from another device if that was a \
+             mistake."
+                .into()
+        }
+        Problem::RecoveryKeyChanged => {
+            "Your account has another recovery key than before. If that was not you, remove the \
+             devices that you do not know with `waxwing devices revoke`."
+                .into()
+        }
+        Problem::AddressTaken => {
+            "Your address belongs to another account now: somebody who can read your mail \
+             registered it anew, or you did. New contacts reach that account; contacts who \
+             verified you are warned. Register again to have it back."
+                .into()
+        }
+        Problem::LogStale { age_ms } => format!(
+            "The relay's newest proof about its key log is {} old, so it may be hiding what came \
+             since, and nobody new is written to; set this device's clock if it is wrong, or ask \
+             the relay's operator.",
+            duration(*age_ms)
+        ),
+        Problem::LogAhead { ahead_ms } => format!(
+            "The relay's key log is {} in the future, so it is not believed; set this device's \
+             clock if it is wrong, or ask the relay's operator.",
+            duration(*ahead_ms)
+        ),
+        Problem::ContactSeesAnotherLog { address } => format!(
+            "{address}'s device says that the relay shows it another key log than yours. One of \
+             you is being lied to: compare the safety number in person (`waxwing verify \
+             {address}`), and ask the relay's operator."
+        ),
         Problem::RelayDown { detail } => format!(
             "The relay cannot be reached ({detail}), so nothing is sent or received now; messages \
              wait in the outbox and leave by themselves when it is back."
@@ -142,6 +209,22 @@ pub fn sentence(problem: &Problem) -> String {
                 RelayMisdeed::RosterFalse => "it showed devices that their owner did not sign",
                 RelayMisdeed::MemberNotEntitled =>
                     "a stranger was put into a conversation, and was refused",
+                RelayMisdeed::RosterRolledBack =>
+                    "it showed fewer or other devices than it had shown before",
+                RelayMisdeed::LogFalse => "its key log does not prove what it says",
+                RelayMisdeed::LogRolledBack => "it shows an older key log than before",
+                RelayMisdeed::LogRewritten =>
+                    "it has rewritten its key log; `waxwing audit evidence` has the proof",
+                RelayMisdeed::LogReplaced =>
+                    "it has another key log than before; `waxwing audit evidence` has the proof",
+                RelayMisdeed::LogSplit =>
+                    "it shows different key logs to you and to somebody you talk to; `waxwing \
+                     audit evidence` has the proof",
+                RelayMisdeed::LogHidden =>
+                    "it hides a part of its key log that somebody you talk to was shown",
+                RelayMisdeed::OwnEntryFalse =>
+                    "its key log has an entry for your account that none of your devices made",
+                RelayMisdeed::OwnEntryMissing => "its key log has lost your account",
                 RelayMisdeed::AnothersWelcome =>
                     "a conversation meant for somebody else's address came here, and was refused",
                 RelayMisdeed::Malformed => "it sent what is no message of the protocol",

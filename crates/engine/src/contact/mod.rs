@@ -23,12 +23,17 @@ CREATE TABLE contact (
     account_id BLOB PRIMARY KEY,
     address TEXT NOT NULL,           -- canonical
     display TEXT NOT NULL,
-    verified INTEGER NOT NULL,       -- a look-up of the address gave this account
+    verified INTEGER NOT NULL,       -- the log says that the address is this account's
     blocked INTEGER NOT NULL DEFAULT 0,
     roster BLOB NOT NULL,            -- LookedUp with the statements
     looked_up_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX contact_address ON contact (address);
+";
+
+/// Whether the safety number was compared in person, and was the same.
+pub(crate) const COMPARED: &str = "
+ALTER TABLE contact ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Somebody that this account knows.
@@ -40,6 +45,8 @@ pub(crate) struct Contact {
     pub verified: bool,
     pub blocked: bool,
     pub looked_up_at: Time,
+    /// The safety number was compared in person.
+    pub compared: bool,
     statements: Vec<u8>,
 }
 
@@ -73,7 +80,7 @@ pub(crate) fn of_account(
     account: AccountId,
 ) -> Result<Option<Contact>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT account_id, address, display, verified, blocked, roster, looked_up_at
+        "SELECT account_id, address, display, verified, blocked, roster, looked_up_at, compared
          FROM contact WHERE account_id = ?1",
     )?;
     Ok(statement.query_row([account.0], read).optional()?)
@@ -82,7 +89,7 @@ pub(crate) fn of_account(
 /// The verified owner of an address (canonical form).
 pub(crate) fn owner_of(tx: &Transaction<'_>, address: &str) -> Result<Option<Contact>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT account_id, address, display, verified, blocked, roster, looked_up_at
+        "SELECT account_id, address, display, verified, blocked, roster, looked_up_at, compared
          FROM contact WHERE address = ?1 AND verified",
     )?;
     Ok(statement.query_row([address], read).optional()?)
@@ -91,7 +98,7 @@ pub(crate) fn owner_of(tx: &Transaction<'_>, address: &str) -> Result<Option<Con
 /// All contacts, by address.
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Contact>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT account_id, address, display, verified, blocked, roster, looked_up_at
+        "SELECT account_id, address, display, verified, blocked, roster, looked_up_at, compared
          FROM contact ORDER BY address, verified DESC",
     )?;
     let rows = statement.query_map([], read)?;
@@ -101,47 +108,48 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Contact>, StoreError> {
 /// What keeping a look-up changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// Nothing that anybody should see.
+    /// Nothing.
     Quiet,
+    /// The account has added or revoked devices.
+    Grown,
     /// The address was another account's before.
-    OwnerChanged { before: AccountId },
+    OwnerChanged {
+        /// Whose.
+        before: AccountId,
+        /// Whether that one had been verified in person.
+        compared: bool,
+    },
 }
 
-/// Checks a roster that the relay gave and keeps it.
-///
-/// `by_address` says that it was looked up by this address, so that the account is
-/// the address's verified owner; otherwise the account merely claims the address.
+/// Keeps a roster that the log vouches for, as the one of the address's owner.
 pub(crate) fn keep(
     tx: &Transaction<'_>,
     now: Time,
     account: AccountId,
     address: &Address,
-    by_address: bool,
     statements: Vec<SignedStatement>,
 ) -> Result<Kept, NotBelieved> {
     let roster = Roster::verify(&statements)?;
     if roster.account() != account {
         return Err(NotBelieved::AnotherAccount);
     }
-    let known = of_account(tx, account)?;
-    if let Some(known) = &known {
+    if let Some(known) = of_account(tx, account)? {
         let before = self::statements(&known.statements).unwrap_or_default();
-        let shorter = before.len().min(statements.len());
-        if before
-            .iter()
-            .take(shorter)
-            .ne(statements.iter().take(shorter))
-        {
+        // Signatures may differ: a second valid one of a statement is the same statement.
+        let continues = before.len() <= statements.len()
+            && before
+                .iter()
+                .zip(&statements)
+                .all(|(old, new)| old.statement == new.statement);
+        if !continues {
             return Err(NotBelieved::Rewritten);
         }
-        if statements.len() < before.len() {
-            // An old copy: nothing new in it, and what is known counts.
-            return Ok(Kept::Quiet);
-        }
     }
-    let mut kept = Kept::Quiet;
-    if by_address
-        && let Some(owner) = owner_of(tx, address.canonical())?
+    let mut kept = match of_account(tx, account)? {
+        Some(known) if known.roster()?.length() < roster.length() => Kept::Grown,
+        _ => Kept::Quiet,
+    };
+    if let Some(owner) = owner_of(tx, address.canonical())?
         && owner.account != account
     {
         tx.execute(
@@ -151,6 +159,7 @@ pub(crate) fn keep(
         .map_err(StoreError::from)?;
         kept = Kept::OwnerChanged {
             before: owner.account,
+            compared: owner.compared,
         };
     }
     let bytes = LookedUp {
@@ -158,30 +167,34 @@ pub(crate) fn keep(
         ..LookedUp::default()
     }
     .encode_to_vec();
-    if by_address || known.is_none() {
-        tx.execute(
-            "INSERT INTO contact (account_id, address, display, verified, roster, looked_up_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (account_id) DO UPDATE SET address = ?2, display = ?3, verified = ?4,
-                 roster = ?5, looked_up_at = ?6",
-            (
-                account.0,
-                address.canonical(),
-                address.display(),
-                by_address,
-                bytes,
-                signed(now),
-            ),
-        )
-        .map_err(StoreError::from)?;
-    } else {
-        tx.execute(
-            "UPDATE contact SET roster = ?2, looked_up_at = ?3 WHERE account_id = ?1",
-            (account.0, bytes, signed(now)),
-        )
-        .map_err(StoreError::from)?;
-    }
+    tx.execute(
+        "INSERT INTO contact (account_id, address, display, verified, roster, looked_up_at)
+         VALUES (?1, ?2, ?3, 1, ?4, ?5)
+         ON CONFLICT (account_id) DO UPDATE SET address = ?2, display = ?3, verified = 1,
+             roster = ?4, looked_up_at = ?5",
+        (
+            account.0,
+            address.canonical(),
+            address.display(),
+            bytes,
+            signed(now),
+        ),
+    )
+    .map_err(StoreError::from)?;
     Ok(kept)
+}
+
+/// The safety number was compared in person: it was the same, or not.
+pub(crate) fn set_compared(
+    tx: &Transaction<'_>,
+    account: AccountId,
+    compared: bool,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE contact SET compared = ?2 WHERE account_id = ?1",
+        (account.0, compared),
+    )?;
+    Ok(())
 }
 
 /// Stops hearing from everyone who has this address, or hears from them again.
@@ -206,6 +219,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Contact> {
         blocked: row.get(4)?,
         statements: row.get(5)?,
         looked_up_at: Time(row.get::<_, i64>(6)?.cast_unsigned()),
+        compared: row.get(7)?,
     })
 }
 

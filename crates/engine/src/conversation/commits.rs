@@ -26,7 +26,7 @@ use crate::{
     event::LinkKind,
     link::{Job, posting},
     mls::{self, IncomingCommit},
-    trust::{self, Claimed, Judgement},
+    trust::{self, Claimed, Judgement, own_history},
     turn::{Fault, Turn, Waiting},
 };
 
@@ -48,17 +48,35 @@ pub(crate) fn rekey_due(turn: &Turn<'_>, group: &Group) -> bool {
         || turn.now.since(group.rekeyed_at) >= limits::REKEY_AGE
 }
 
+/// Whether a commit of this device can be made now: none is on its way, and it is not
+/// behind.
+pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
+    !group.commit_pending
+        && !turn.live.behind.contains_key(&group.id)
+        && !turn.waits(&Waiting::Group(group.id))
+}
+
 /// Makes this device's key in the group anew, unless it is behind.
 pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    if group.commit_pending
-        || turn.live.behind.contains_key(&group.id)
-        || turn.waits(&Waiting::Group(group.id))
-    {
+    change(turn, group, &[], &[])
+}
+
+/// Adds devices and takes others out, named by their leaf keys, unless this one is behind;
+/// with it this device's key is made anew.
+pub(crate) fn change(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    added: &[mls::KeyPackage],
+    gone: &[[u8; 32]],
+) -> Result<(), Fault> {
+    if !may_commit(turn, group) {
         return Ok(());
     }
     let made = turn.with_group(group.id, |group, provider, leaf| {
         let epoch = group.epoch();
-        group.rekey(provider, leaf).map(|commit| (epoch, commit))
+        group
+            .change(provider, leaf, added, gone)
+            .map(|commit| (epoch, commit))
     })?;
     let Some(made) = made else {
         return turn.lose_group(group.id);
@@ -188,6 +206,8 @@ pub(crate) fn take(
     commit: IncomingCommit,
 ) -> Result<Taken, Fault> {
     if commit.removes_us {
+        // By this account's own doing, which the log then tells; or by nobody's right.
+        own_history::want(turn);
         return Ok(Taken::RemovedUs);
     }
     // Two people's conversation stays between them.
@@ -200,7 +220,12 @@ pub(crate) fn take(
         turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
         return Ok(Taken::Refused);
     }
-    match trust::judge(turn, &commit.leaves, Claimed::Known)? {
+    let arrives = trust::judge(turn, &commit.leaves, Claimed::Known)?;
+    let judgement = match arrives {
+        Judgement::Admitted => trust::judge_removal(turn, &commit.committer, &commit.removed)?,
+        other => other,
+    };
+    match judgement {
         Judgement::Admitted => {}
         Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
         Judgement::Refused => {

@@ -35,6 +35,20 @@ CREATE INDEX group_busy ON conversation_group (state)
     WHERE state != 2 OR commit_pending OR waits_for_lookup;
 ";
 
+/// The newest head of the key log that a group was told of.
+pub(crate) const TOLD_HEAD: &str = "
+ALTER TABLE conversation_group ADD COLUMN told_head INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversation_group ADD COLUMN told_head_at INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Whether the group may lack devices that it should have, or have some that it should not.
+pub(crate) const MEMBERSHIP_DUE: &str = "
+ALTER TABLE conversation_group ADD COLUMN membership_due INTEGER NOT NULL DEFAULT 0;
+DROP INDEX group_busy;
+CREATE INDEX group_busy ON conversation_group (state)
+    WHERE state != 2 OR commit_pending OR waits_for_lookup OR membership_due;
+";
+
 /// How a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -65,10 +79,13 @@ pub(crate) struct Group {
     pub commit_post: Option<PostId>,
     pub commit_pending: bool,
     pub waits_for_lookup: bool,
+    /// Whether its devices are to be looked at.
+    pub membership_due: bool,
 }
 
 const COLUMNS: &str = "group_id, conversation, account_id, state, rejoin_secret, since_rekey, \
-                       rekeyed_at, request, commit_post, commit_pending, waits_for_lookup";
+                       rekeyed_at, request, commit_post, commit_pending, waits_for_lookup, \
+                       membership_due";
 
 /// The group with this id.
 pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Group>, StoreError> {
@@ -105,14 +122,64 @@ pub(crate) fn in_state(tx: &Transaction<'_>, state: GroupState) -> Result<Vec<Gr
 }
 
 /// The groups that have something to do without any message: all but those that are
-/// in order or over, those with a pending commit, those that wait for a look-up.
+/// in order or over, those with a pending commit, those that wait for a look-up, those
+/// whose devices are to be looked at.
 pub(crate) fn busy(tx: &Transaction<'_>) -> Result<Vec<GroupId>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT group_id FROM conversation_group
-         WHERE (state != 2 OR commit_pending OR waits_for_lookup) AND state != 5",
+         WHERE (state != 2 OR commit_pending OR waits_for_lookup OR membership_due) AND state != 5",
     )?;
     let rows = statement.query_map([], |row| row.get(0).map(GroupId))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// An account's devices have changed (`None`: this one's): the groups with it are to be
+/// looked at. Gives them.
+pub(crate) fn membership_due(
+    tx: &Transaction<'_>,
+    account: Option<AccountId>,
+) -> Result<Vec<GroupId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "UPDATE conversation_group SET membership_due = 1
+         WHERE state != 5 AND (?1 IS NULL OR account_id = ?1) RETURNING group_id",
+    )?;
+    let rows = statement.query_map([account.map(|account| account.0)], |row| {
+        row.get(0).map(GroupId)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The group has the devices that it should have.
+pub(crate) fn membership_done(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET membership_due = 0 WHERE group_id = ?1",
+        [id.0],
+    )?;
+    Ok(())
+}
+
+/// The number of the newest head of the key log that the group was told of, and when.
+pub(crate) fn told_head(tx: &Transaction<'_>, id: GroupId) -> Result<(u64, Time), StoreError> {
+    let (number, at): (i64, i64) = tx
+        .prepare_cached(
+            "SELECT told_head, told_head_at FROM conversation_group WHERE group_id = ?1",
+        )?
+        .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((number.cast_unsigned(), Time(at.cast_unsigned())))
+}
+
+/// The group is told of a head.
+pub(crate) fn set_told_head(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    number: u64,
+    now: Time,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET told_head = ?2, told_head_at = ?3 WHERE group_id = ?1",
+        (id.0, number.cast_signed(), now.0.cast_signed()),
+    )?;
+    Ok(())
 }
 
 /// A group, to be kept.
@@ -268,5 +335,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
         commit_post: row.get::<_, Option<[u8; 16]>>(8)?.map(PostId),
         commit_pending: row.get(9)?,
         waits_for_lookup: row.get(10)?,
+        membership_due: row.get(11)?,
     })
 }

@@ -64,6 +64,8 @@ pub(crate) struct NewMessage<'a> {
     pub content: Option<&'a [u8]>,
     pub reply_to: Option<MessageId>,
     pub sent_at: Time,
+    /// How far it is, where this account wrote it.
+    pub state: MessageState,
     /// Whose gap it fills, if it does.
     pub fills: Option<(GroupId, DeviceId)>,
 }
@@ -105,7 +107,7 @@ pub(crate) fn add_message(
             message.content,
             message.reply_to.map(|id| *id.as_bytes()),
             signed(message.sent_at),
-            outgoing.then_some(state_number(MessageState::Queued)),
+            outgoing.then_some(state_number(message.state)),
         ])?;
     Ok(added > 0)
 }
@@ -365,6 +367,8 @@ const fn event_name(event: EventKind) -> &'static str {
         EventKind::IdentityReset => "identity_reset",
         EventKind::AddressNotTheirs => "address_not_theirs",
         EventKind::Rejoined => "rejoined",
+        EventKind::Verified => "verified",
+        EventKind::LooksLikeAnother => "looks_like_another",
     }
 }
 
@@ -373,6 +377,8 @@ fn event_of(name: &str) -> Option<EventKind> {
         EventKind::IdentityReset,
         EventKind::AddressNotTheirs,
         EventKind::Rejoined,
+        EventKind::Verified,
+        EventKind::LooksLikeAnother,
     ]
     .into_iter()
     .find(|event| event_name(*event) == name)

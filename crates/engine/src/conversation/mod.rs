@@ -29,6 +29,7 @@
 pub(crate) mod commits;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod membership;
 pub(crate) mod rejoin;
 pub(crate) mod start;
 
@@ -51,6 +52,11 @@ CREATE INDEX conversation_address ON conversation (address);
 CREATE INDEX conversation_account ON conversation (account_id);
 ";
 
+/// Whether the person has to decide before anything is sent.
+pub(crate) const STOPPED: &str = "
+ALTER TABLE conversation ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+";
+
 /// One conversation.
 #[derive(Clone)]
 pub(crate) struct Conversation {
@@ -59,9 +65,12 @@ pub(crate) struct Conversation {
     pub display: String,
     pub account: Option<AccountId>,
     pub written_to: bool,
+    /// The contact had been verified in person and has other keys now: nothing is sent
+    /// until the person decides.
+    pub stopped: bool,
 }
 
-const COLUMNS: &str = "id, address, display, account_id, written_to";
+const COLUMNS: &str = "id, address, display, account_id, written_to, stopped";
 
 /// The conversation with this id.
 pub(crate) fn find(
@@ -112,6 +121,7 @@ pub(crate) fn start(
         display: address.display().to_owned(),
         account,
         written_to: false,
+        stopped: false,
     };
     tx.execute(
         "INSERT INTO conversation (id, address, display, account_id, written_to, started_at)
@@ -140,6 +150,19 @@ pub(crate) fn set_account(
     Ok(())
 }
 
+/// Nothing is sent until the person decides, or again after they have.
+pub(crate) fn set_stopped(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+    stopped: bool,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation SET stopped = ?2 WHERE id = ?1",
+        (id.as_bytes(), stopped),
+    )?;
+    Ok(())
+}
+
 /// Two conversations turned out to be one: `from` becomes part of `into`.
 pub(crate) fn merge(
     tx: &Transaction<'_>,
@@ -154,7 +177,8 @@ pub(crate) fn merge(
         "DELETE FROM receipt_due WHERE conversation = ?1 AND ?2 IS NOT NULL",
         "UPDATE conversation_group SET conversation = ?2 WHERE conversation = ?1",
         "UPDATE conversation SET written_to = written_to
-             OR (SELECT written_to FROM conversation WHERE id = ?1) WHERE id = ?2",
+             OR (SELECT written_to FROM conversation WHERE id = ?1),
+             stopped = stopped OR (SELECT stopped FROM conversation WHERE id = ?1) WHERE id = ?2",
         "DELETE FROM conversation WHERE id = ?1 AND ?2 IS NOT NULL",
     ] {
         tx.execute(statement, (from.as_bytes(), into.as_bytes()))?;
@@ -197,5 +221,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         display: row.get(2)?,
         account: row.get::<_, Option<[u8; 32]>>(3)?.map(AccountId),
         written_to: row.get(4)?,
+        stopped: row.get(5)?,
     })
 }

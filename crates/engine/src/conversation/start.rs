@@ -1,5 +1,5 @@
-//! Starting a conversation: the recipient's devices are claimed, checked against their
-//! roster, put into a new group, and the relay is given the group with its welcome.
+//! Starting a conversation: the recipient is looked up, their devices' key packages are
+//! claimed, checked against the roster that the key log vouches for, put into a new group, and the relay is given the group with its welcome.
 //!
 //! **Elsewhere**: taking part in what others start is [`crate::trust::welcomes`].
 //!
@@ -17,7 +17,6 @@ use waxwing_protocol::{
         client_frame::Body,
     },
     posting::PostingKey,
-    roster::Roster,
     sealing::{RejoinSecret, Sealed, SealingKey},
     time::Span,
 };
@@ -29,21 +28,39 @@ use super::{
 };
 use crate::{
     api::{ConversationId, MessageChanged, MessageState, Notice, Problem, RelayMisdeed},
+    contact,
     event::LinkKind,
     link::{Job, tokens},
     mls::{self, Member},
-    outbox, trust,
+    outbox,
+    trust::{self, lookups::Outcome},
     turn::{Fault, Turn, Waiting},
 };
 
 /// A conversation that could not be started is tried again after this long.
 const AGAIN: Span = Span::minutes(1);
 
-/// Claims the recipient's key packages.
+/// Looks the recipient up, and claims their devices' key packages.
 pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
     let job = Job::Claim(conversation.id);
     if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Conversation(conversation.id)) {
         return Ok(());
+    }
+    let now = turn.now;
+    match turn.live.lookups.outcome(&conversation.address, now) {
+        None => {
+            turn.live.lookups.want(&conversation.address);
+            return Ok(());
+        }
+        Some(Outcome::Nobody) => {
+            turn.live.lookups.forget(&conversation.address);
+            let address = conversation.display.clone();
+            return fail_waiting(turn, conversation, &Problem::RecipientUnknown { address });
+        }
+        Some(Outcome::Account(account)) if account == turn.account()?.id() => {
+            return fail_waiting(turn, conversation, &Problem::RecipientIsSelf);
+        }
+        Some(Outcome::Account(_)) => {}
     }
     // Without a token it goes on when the next ones were issued.
     let Some(token) = tokens::take(turn)? else {
@@ -52,6 +69,7 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
     let claim = ClaimKeyPackages {
         address: conversation.address.clone(),
         token: Some(token),
+        device_ids: Vec::new(),
     };
     turn.ask(LinkKind::Posting, job, Body::ClaimKeyPackages(claim));
     Ok(())
@@ -61,7 +79,7 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
 pub(crate) fn claimed(
     turn: &mut Turn<'_>,
     id: ConversationId,
-    claimed: KeyPackagesClaimed,
+    claimed: &KeyPackagesClaimed,
 ) -> Result<(), Fault> {
     let Some(conversation) = super::find(turn.tx, id)? else {
         return Ok(());
@@ -70,12 +88,10 @@ pub(crate) fn claimed(
         return Ok(());
     };
     let Some((account, packages)) = checked(turn, &address, claimed)? else {
+        turn.live.lookups.forget(&conversation.address);
         turn.wait(Waiting::Conversation(id), AGAIN);
         return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
     };
-    if account == turn.account()?.id() {
-        return fail_waiting(turn, &conversation, &Problem::RecipientIsSelf);
-    }
     let conversation = trust::belongs_to(turn, conversation, account)?;
     if groups::for_sending(turn.tx, conversation.id)?.is_some() {
         // The other side was faster; what waits goes to its group.
@@ -141,22 +157,20 @@ pub(crate) fn claimed(
     Ok(())
 }
 
-/// Checks what was claimed: the roster's signatures, and each key package against it.
-/// Keeps the contact.
+/// Checks what was claimed: each key package against the roster that the log vouches for.
 fn checked(
     turn: &mut Turn<'_>,
     address: &Address,
-    claimed: KeyPackagesClaimed,
+    claimed: &KeyPackagesClaimed,
 ) -> Result<Option<(AccountId, Vec<mls::KeyPackage>)>, Fault> {
-    let Ok(account) = AccountId::try_from(&claimed.account_id) else {
+    let owner = contact::owner_of(turn.tx, address.canonical())?;
+    let (Ok(account), Some(owner)) = (AccountId::try_from(&claimed.account_id), owner) else {
         turn.warn_misdeed(RelayMisdeed::Malformed);
         return Ok(None);
     };
-    let Ok(roster) = Roster::verify(&claimed.roster) else {
-        turn.warn_misdeed(RelayMisdeed::RosterFalse);
-        return Ok(None);
-    };
-    if !trust::keep(turn, account, address, true, claimed.roster)? {
+    let roster = owner.roster()?;
+    if account != owner.account {
+        turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
         return Ok(None);
     }
     let mut packages = Vec::new();

@@ -35,6 +35,9 @@ CREATE TABLE heard_above (
 /// Envelopes above a hole that are remembered; with more the hole is given up.
 pub(crate) const ABOVE_MAX: i64 = 4_096;
 
+/// `contiguous` of a device whose numbers are not known yet.
+const ANYWHERE: i64 = -1;
+
 /// A device's envelopes in a group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Sender {
@@ -84,6 +87,12 @@ pub(crate) fn note(
         ask_at: None,
         asks: 0,
     });
+    if state.contiguous == ANYWHERE {
+        state.contiguous = counter;
+        state.highest = counter;
+        keep(tx, sender, &state, known)?;
+        return Ok(Heard::InOrder);
+    }
     if counter <= state.contiguous {
         return Ok(Heard::Again);
     }
@@ -128,6 +137,17 @@ pub(crate) fn note(
             missing: missing(tx, sender)?,
         })
     }
+}
+
+/// This device was taken into a group in which another has spoken before: where its
+/// numbers stand, its first envelope tells.
+pub(crate) fn begins_anywhere(tx: &Transaction<'_>, sender: Sender) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO heard (group_id, device_id, contiguous, highest) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT DO NOTHING",
+        (sender.group.0, sender.device.0, ANYWHERE),
+    )?;
+    Ok(())
 }
 
 /// How many of a device's envelopes are known to be missing.
@@ -211,7 +231,10 @@ pub(crate) fn senders(
     let mut statement =
         tx.prepare_cached("SELECT device_id, contiguous FROM heard WHERE group_id = ?1")?;
     let rows = statement.query_map([group.0], |row| {
-        Ok((DeviceId(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()))
+        Ok((
+            DeviceId(row.get(0)?),
+            row.get::<_, i64>(1)?.max(0).cast_unsigned(),
+        ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

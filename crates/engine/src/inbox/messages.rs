@@ -101,10 +101,12 @@ pub(crate) fn content_came(
             content: Some(encoded),
             reply_to,
             sent_at,
+            // By another device of this account: the relay handed it on.
+            state: MessageState::Accepted,
             fills: fills.map(|sender| (sender.group, sender.device)),
         },
     )?;
-    if !added || own {
+    if !added {
         return Ok(());
     }
     turn.notify(Notice::Message(Message {
@@ -116,11 +118,14 @@ pub(crate) fn content_came(
         sent_at: sent_at.into(),
         channel: Channel::Waxwing,
         direction,
-        state: None,
+        state: own.then_some(MessageState::Accepted),
         problem: None,
         reply_to,
-        read: false,
+        read: own,
     }));
+    if own {
+        return Ok(());
+    }
     let tells = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
     if tells && may_tell(turn, conversation, verified)? {
         receipts::owe(turn.tx, turn.now, conversation, id, false)?;

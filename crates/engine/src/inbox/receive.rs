@@ -34,7 +34,7 @@ use crate::{
     link::posting,
     mls::{Incoming, Member, ProcessError},
     outbox,
-    trust::welcomes,
+    trust::{gossip, welcomes},
     turn::{Fault, Turn},
 };
 
@@ -193,6 +193,11 @@ fn envelope_came(
         group: group.id,
         device: member.device,
     };
+    if let Some(head) = &envelope.head
+        && member.account != turn.account()?.id()
+    {
+        gossip::heard(turn, member.account, head)?;
+    }
     let missing_before = heard::missing(turn.tx, sender)?;
     heard::note(turn.tx, turn.now, sender, envelope.counter)?;
     let missing = heard::missing(turn.tx, sender)?;

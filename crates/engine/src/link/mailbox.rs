@@ -26,6 +26,7 @@ use crate::{
     inbox::{held::Post, receive},
     mls::{self, KeyPackageUse},
     settings::{self, Setting},
+    trust::own_history,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -97,6 +98,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
         was_set_back(turn, logged_in.acknowledged)?;
     }
     turn.live.not_set_back = true;
+    own_history::want(turn);
     if !turn.live.told_online {
         turn.live.told_online = true;
         turn.notify(Notice::Connection(ConnectionChanged {

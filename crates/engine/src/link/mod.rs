@@ -52,8 +52,14 @@ pub(crate) enum Job {
     Login,
     PublishKeyPackages,
     IssueTokens,
-    LookUp(LookUpBy),
+    /// Canonical form.
+    LookUp(String),
+    FetchLogIdentity,
+    FetchHistory,
+    FetchHeads,
     Claim(ConversationId),
+    /// Key packages of devices that a group lacks.
+    ClaimDevices(GroupId),
     CreateGroup(GroupId),
     Authorise(GroupId, Epoch),
     Message {
@@ -65,14 +71,6 @@ pub(crate) enum Job {
     Commit(GroupId, PostId),
     FetchGroupInfo(GroupId),
     Rejoin(GroupId),
-}
-
-/// How somebody is looked up.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum LookUpBy {
-    /// Canonical form.
-    Address(String),
-    Account([u8; 32]),
 }
 
 /// How far a link is.

@@ -29,6 +29,7 @@ use crate::{
     },
     event::LinkKind,
     outbox::{self, Ciphertext, Outgoing},
+    trust::gossip,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -50,7 +51,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
     let Some(conversation) = conversation::find(turn.tx, id)? else {
         return Ok(());
     };
-    if turn.waits(&Waiting::Conversation(id)) {
+    // Somebody who had been verified in person has other keys: the person decides.
+    if conversation.stopped || turn.waits(&Waiting::Conversation(id)) {
         return Ok(());
     }
     let sending = groups::for_sending(turn.tx, id)?;
@@ -201,6 +203,7 @@ fn seal(turn: &mut Turn<'_>, group: &Group, one: &Outgoing) -> Result<Option<Cip
     let mut envelope =
         Envelope::decode(one.body.as_slice()).map_err(|error| Fault::Broken(error.to_string()))?;
     envelope.counter = counter;
+    gossip::attach(turn, group, &mut envelope)?;
     let padded = padding::encode_padded(envelope);
     let encrypted = turn.with_group(group.id, |group, provider, leaf| {
         let epoch = group.epoch();
@@ -397,9 +400,7 @@ fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         && contact.verified
         && turn.now.since(contact.looked_up_at) >= LOOK_UP_AGAIN
     {
-        turn.live
-            .lookups
-            .want(super::LookUpBy::Address(contact.address));
+        turn.live.lookups.want(&contact.address);
     }
     Ok(())
 }

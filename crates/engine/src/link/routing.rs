@@ -9,9 +9,9 @@ use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 use super::{Job, mailbox, posting, registration, tokens};
 use crate::{
     api::{Notice, Warning},
-    conversation::{commits, groups, rejoin, start},
+    conversation::{commits, groups, membership, rejoin, start},
     event::LinkKind,
-    trust::lookups,
+    trust::{log, lookups, own_history},
     turn::{Fault, Turn},
 };
 
@@ -27,6 +27,10 @@ pub(crate) fn frame(
             (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, &deliver),
             (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
                 turn.live.links.key_packages_left = Some(low.key_packages_left);
+                Ok(())
+            }
+            (LinkKind::Mailbox, Body::AccountChanged(_)) => {
+                own_history::want(turn);
                 Ok(())
             }
             (_, Body::Error(error)) => {
@@ -74,9 +78,19 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
             turn.live.due_conversations.extend(waiting);
             Ok(())
         }
-        (Job::LookUp(by), Body::LookedUp(looked_up)) => lookups::looked_up(turn, by, looked_up),
+        (Job::LookUp(address), Body::LookedUp(looked_up)) => {
+            lookups::looked_up(turn, &address, *looked_up)
+        }
+        (Job::FetchLogIdentity, Body::LogIdentityFetched(fetched)) => {
+            log::identity_came(turn, &fetched)
+        }
+        (Job::FetchHistory, Body::HistoryFetched(fetched)) => own_history::came(turn, &fetched),
+        (Job::FetchHeads, Body::HeadsFetched(fetched)) => lookups::heads_came(turn, &fetched),
         (Job::Claim(conversation), Body::KeyPackagesClaimed(claimed)) => {
-            start::claimed(turn, conversation, claimed)
+            start::claimed(turn, conversation, &claimed)
+        }
+        (Job::ClaimDevices(group), Body::KeyPackagesClaimed(claimed)) => {
+            membership::claimed(turn, group, &claimed)
         }
         (Job::CreateGroup(group), Body::Done(_) | Body::Posted(_)) => start::created(turn, group),
         (Job::Authorise(group, _), Body::PostingAuthorised(authorised)) => {
@@ -121,8 +135,21 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             tokens::not_issued(turn, error.retry_after_ms);
             Ok(())
         }
-        Job::LookUp(by) => lookups::refused(turn, by, error),
+        Job::LookUp(address) => lookups::refused(turn, &address, error),
+        Job::FetchHistory => {
+            own_history::refused(turn, error);
+            Ok(())
+        }
+        Job::FetchLogIdentity | Job::FetchHeads => {
+            turn.wait(crate::turn::Waiting::Auditors, start::retry_after(error));
+            turn.wait(crate::turn::Waiting::Heads, start::retry_after(error));
+            Ok(())
+        }
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
+        Job::ClaimDevices(group) => {
+            membership::claim_refused(turn, group, error);
+            Ok(())
+        }
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
         Job::Authorise(group, epoch) => posting::not_authorised(turn, group, epoch, error),
         Job::Message { group, row } => posting::refused(turn, group, row, error),

@@ -343,7 +343,19 @@ impl Group {
         leaf: &Leaf,
         key_packages: &[KeyPackage],
     ) -> Result<PendingCommit, MlsError> {
-        self.commit(provider, leaf, key_packages)
+        self.commit(provider, leaf, key_packages, &[])
+    }
+
+    /// Adds devices and takes others out, which are named by their leaf keys; with it this
+    /// device's key is made anew.
+    pub fn change(
+        &mut self,
+        provider: &Provider<'_>,
+        leaf: &Leaf,
+        key_packages: &[KeyPackage],
+        gone: &[[u8; 32]],
+    ) -> Result<PendingCommit, MlsError> {
+        self.commit(provider, leaf, key_packages, gone)
     }
 
     /// Makes this device's key anew.
@@ -352,7 +364,7 @@ impl Group {
         provider: &Provider<'_>,
         leaf: &Leaf,
     ) -> Result<PendingCommit, MlsError> {
-        self.commit(provider, leaf, &[])
+        self.commit(provider, leaf, &[], &[])
     }
 
     /// Whether a commit of ours waits for the relay.
@@ -399,6 +411,7 @@ impl Group {
         provider: &Provider<'_>,
         leaf: &Leaf,
         key_packages: &[KeyPackage],
+        gone: &[[u8; 32]],
     ) -> Result<PendingCommit, MlsError> {
         if !self.inner.is_active() {
             return Err(MlsError::NotMember);
@@ -406,7 +419,14 @@ impl Group {
         if self.has_pending_commit() {
             return Err(MlsError::CommitPending);
         }
+        let removals: Vec<LeafNodeIndex> = self
+            .inner
+            .members()
+            .filter(|member| gone.iter().any(|key| member.signature_key == key))
+            .map(|member| member.index)
+            .collect();
         let mut members = self.members()?;
+        members.retain(|member| !gone.contains(&member.leaf_key));
         members.extend(
             key_packages
                 .iter()
@@ -417,6 +437,7 @@ impl Group {
             .commit_builder()
             .force_self_update(true)
             .consume_proposal_store(false)
+            .propose_removals(removals)
             .propose_adds(key_packages.iter().map(KeyPackage::inner))
             .load_psks(provider.storage())
             .map_err(|error| provider.failed(MlsError::library(error)))?

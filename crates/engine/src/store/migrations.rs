@@ -10,7 +10,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[&[
+const STEPS: &[&[&str]] = &[FIRST, TRUST];
+
+/// The store of the first version.
+const FIRST: &[&str] = &[
     crate::mls::SCHEMA,
     crate::account::SCHEMA,
     crate::settings::SCHEMA,
@@ -24,7 +27,19 @@ const STEPS: &[&[&str]] = &[&[
     crate::outbox::receipts::SCHEMA,
     crate::inbox::heard::SCHEMA,
     crate::inbox::held::SCHEMA,
-]];
+];
+
+/// The key log, and what people decide about each other.
+const TRUST: &[&str] = &[
+    crate::trust::log::SCHEMA,
+    crate::trust::alarm::SCHEMA,
+    crate::trust::auditors::SCHEMA,
+    crate::trust::gossip::SCHEMA,
+    crate::contact::COMPARED,
+    crate::conversation::STOPPED,
+    crate::conversation::groups::TOLD_HEAD,
+    crate::conversation::groups::MEMBERSHIP_DUE,
+];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

@@ -1,21 +1,37 @@
-//! Look-ups: asking the relay who is behind an address or an account.
+//! Look-ups: asking the relay who is behind an address, and having it prove the answer.
 //!
-//! **Always**: what is wanted is asked once, and its outcome is remembered until those
-//! who wanted it were judged; it is in memory only, so that it is always fresh.
+//! An answer counts when the log proves it: the newest entry of the address, in the log of
+//! a head that continues what was known, vouches for exactly the roster that came along;
+//! and when as many auditors as the person requires have co-signed that head. What is not
+//! proved is nobody's answer: it is asked again, and whoever waits is told why.
+//!
+//! **Always**: what is wanted is asked once, and its outcome is good for a moment only; it
+//! is in memory, so that it is always fresh. That an address is unknown cannot be proved,
+//! and is the relay's word.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use waxwing_protocol::{
     address::Address,
     ids::AccountId,
-    pb::{Error, ErrorCode, LookUp, LookedUp, client_frame::Body, look_up::By},
+    pb::{
+        Error, ErrorCode, FetchHeads, HeadsFetched, LookUp, LookedUp, SignedStatement,
+        client_frame::Body,
+    },
+    roster::Roster,
+    time::{Span, Time},
 };
+use waxwing_transparency::proof;
 
+use super::{
+    auditors, gossip,
+    log::{self, Unproven},
+};
 use crate::{
-    api::RelayMisdeed,
-    conversation::start::retry_after,
+    api::{Problem, RelayMisdeed},
+    conversation::{self, start},
     event::LinkKind,
-    link::{Job, LookUpBy},
+    link::Job,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -25,125 +41,259 @@ const WANTED_MAX: usize = 256;
 /// Look-ups that may be on their way at a time.
 const AT_ONCE: usize = 16;
 
+/// An outcome is good for this long.
+const FRESH_FOR: Span = Span::minutes(1);
+
+/// What could not be proved is asked again after this long.
+const AGAIN: Span = Span::seconds(20);
+
+/// Auditors are asked for again after this long…
+const AUDITORS_AGAIN: Span = Span::seconds(2);
+
+/// …and missed after this long.
+const AUDITORS_MISSED: Span = Span::seconds(30);
+
 /// What a look-up gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// This account, with a roster that holds.
+    /// This account; the log proves it.
     Account(AccountId),
-    /// Nobody, or somebody whose roster does not hold.
+    /// Nobody, says the relay.
     Nobody,
 }
 
-/// Look-ups that are wanted, and what those gave that were made.
+/// A look-up that is proved, and waits for auditors.
+struct Proved {
+    account: AccountId,
+    roster: Vec<SignedStatement>,
+    /// The head that it is proved against.
+    head: u64,
+    since: Time,
+}
+
+/// Look-ups that are wanted, and what those gave that were made; by canonical address.
 #[derive(Default)]
 pub(crate) struct LookUps {
-    /// With the address that an account claims, where it is looked up by account.
-    wanted: BTreeMap<LookUpBy, Option<Address>>,
-    done: HashMap<LookUpBy, Outcome>,
+    wanted: BTreeSet<String>,
+    done: HashMap<String, (Outcome, Time)>,
+    proved: HashMap<String, Proved>,
 }
 
 impl LookUps {
-    /// What it gave, if it was made.
-    pub(crate) fn outcome(&self, by: &LookUpBy) -> Option<&Outcome> {
-        self.done.get(by)
+    /// What it gave, if it was made a moment ago.
+    pub(crate) fn outcome(&self, address: &str, now: Time) -> Option<Outcome> {
+        self.done
+            .get(address)
+            .filter(|(_, at)| now.since(*at) < FRESH_FOR)
+            .map(|(outcome, _)| *outcome)
     }
 
     /// It is to be made.
-    pub(crate) fn want(&mut self, by: LookUpBy) {
-        if self.wanted.len() < WANTED_MAX {
-            self.wanted.entry(by).or_default();
-        }
-    }
-
-    /// It is to be made by account, which claims this address.
-    pub(crate) fn want_as(&mut self, by: LookUpBy, address: Address) {
-        if self.wanted.len() < WANTED_MAX {
-            self.wanted.insert(by, Some(address));
+    pub(crate) fn want(&mut self, address: &str) {
+        if self.wanted.len() < WANTED_MAX && !self.wanted.contains(address) {
+            self.wanted.insert(address.to_owned());
         }
     }
 
     /// Whether any is to be made.
     pub(crate) fn any_wanted(&self) -> bool {
-        !self.wanted.is_empty()
+        !self.wanted.is_empty() || !self.proved.is_empty()
     }
 
     /// Those who wanted them were judged: the next ask anew.
     pub(crate) fn forget_outcomes(&mut self) {
         self.done.clear();
     }
+
+    /// Whoever asks next asks anew.
+    pub(crate) fn forget(&mut self, address: &str) {
+        self.done.remove(address);
+    }
 }
 
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
+    // Without the log's identity no answer could be checked.
+    if turn.live.log.is_none() {
+        return;
+    }
+    ask_for_auditors(turn);
     if turn.waits(&Waiting::LookUps) {
         return;
     }
     let links = &turn.live.links;
-    let next: Vec<LookUpBy> = turn
+    let next: Vec<String> = turn
         .live
         .lookups
         .wanted
-        .keys()
-        .filter(|by| !links.posting.awaits(&Job::LookUp((*by).clone())))
+        .iter()
+        .filter(|address| !turn.live.lookups.proved.contains_key(*address))
+        .filter(|address| !links.posting.awaits(&Job::LookUp((*address).clone())))
         .take(AT_ONCE.saturating_sub(links.posting.awaited()))
         .cloned()
         .collect();
-    for by in next {
+    for address in next {
         let request = LookUp {
-            by: Some(match &by {
-                LookUpBy::Address(address) => By::Address(address.clone()),
-                LookUpBy::Account(account) => By::AccountId(account.to_vec().into()),
-            }),
+            address: address.clone(),
+            known_head: log::known_head(turn),
         };
-        turn.ask(LinkKind::Posting, Job::LookUp(by), Body::LookUp(request));
+        turn.ask(
+            LinkKind::Posting,
+            Job::LookUp(address),
+            Body::LookUp(request),
+        );
     }
 }
 
 /// The relay answered.
-pub(crate) fn looked_up(turn: &mut Turn<'_>, by: LookUpBy, answer: LookedUp) -> Result<(), Fault> {
-    let Some(claimed) = turn.live.lookups.wanted.remove(&by) else {
+pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) -> Result<(), Fault> {
+    if !turn.live.lookups.wanted.contains(address) {
         return Ok(());
-    };
-    let account = AccountId::try_from(&answer.account_id).ok();
-    let address = match &by {
-        LookUpBy::Address(address) => Address::parse(address).ok(),
-        LookUpBy::Account(id) => claimed.filter(|_| account == Some(AccountId(*id))),
-    };
-    let (Some(account), Some(address)) = (account, address) else {
-        turn.warn_misdeed(RelayMisdeed::Malformed);
-        return finished(turn, by, Outcome::Nobody);
-    };
-    let by_address = matches!(by, LookUpBy::Address(_));
-    let holds = super::keep(turn, account, &address, by_address, answer.roster)?;
-    finished(
-        turn,
-        by,
-        if holds {
-            Outcome::Account(account)
-        } else {
-            Outcome::Nobody
-        },
-    )
-}
-
-/// The relay refused.
-pub(crate) fn refused(turn: &mut Turn<'_>, by: LookUpBy, error: &Error) -> Result<(), Fault> {
-    match error.code() {
-        ErrorCode::RateLimited | ErrorCode::Unavailable => {
-            turn.wait(Waiting::LookUps, retry_after(error));
-            Ok(())
+    }
+    match proved(turn, address, answer)? {
+        Ok(proved) => {
+            turn.live.lookups.proved.insert(address.to_owned(), proved);
+            covered(turn)
         }
-        _ => {
-            turn.live.lookups.wanted.remove(&by);
-            finished(turn, by, Outcome::Nobody)
+        Err(Unproven::AskAgain) => Ok(()),
+        Err(Unproven::Problem(problem)) => {
+            turn.wait(Waiting::LookUps, AGAIN);
+            tell(turn, address, &problem)
         }
     }
 }
 
-fn finished(turn: &mut Turn<'_>, by: LookUpBy, outcome: Outcome) -> Result<(), Fault> {
-    turn.live.lookups.done.insert(by, outcome);
+/// The newest head has come, for look-ups that wait for auditors and for heads of others.
+pub(crate) fn heads_came(turn: &mut Turn<'_>, answer: &HeadsFetched) -> Result<(), Fault> {
+    if let (Ok(view), Some(log)) = (log::follow(turn, answer.log.as_ref())?, &answer.log) {
+        gossip::compare(turn, &view, log)?;
+        covered(turn)?;
+    }
+    Ok(())
+}
+
+/// The relay refused.
+pub(crate) fn refused(turn: &mut Turn<'_>, address: &str, error: &Error) -> Result<(), Fault> {
+    match error.code() {
+        ErrorCode::AddressUnknown | ErrorCode::Malformed => {
+            finished(turn, address, Outcome::Nobody)
+        }
+        _ => {
+            turn.wait(Waiting::LookUps, start::retry_after(error));
+            tell(turn, address, &crate::link::problem_of(error))
+        }
+    }
+}
+
+/// Checks an answer.
+fn proved(
+    turn: &mut Turn<'_>,
+    address: &str,
+    answer: LookedUp,
+) -> Result<Result<Proved, Unproven>, Fault> {
+    let view = match log::follow(turn, answer.log.as_ref())? {
+        Ok(view) => view,
+        Err(unproven) => return Ok(Err(unproven)),
+    };
+    let (Some(known), Ok(parsed)) = (&turn.live.log, Address::parse(address)) else {
+        return log::misdeed(turn, RelayMisdeed::Malformed);
+    };
+    let head = view.newest().head();
+    let entry = answer
+        .proof
+        .as_ref()
+        .and_then(|proof| proof::look_up(&known.identity, head, &parsed, proof).ok())
+        .map(|version| version.entry);
+    let Some(entry) = entry else {
+        return log::misdeed(turn, RelayMisdeed::LogFalse);
+    };
+    let vouched = Roster::verify(&answer.roster).is_ok_and(|roster| entry.vouches_for(&roster));
+    if !vouched {
+        return log::misdeed(turn, RelayMisdeed::RosterFalse);
+    }
+    Ok(Ok(Proved {
+        account: entry.account,
+        roster: answer.roster,
+        head: head.number,
+        since: turn.now,
+    }))
+}
+
+/// Takes those proved look-ups that enough auditors vouch for.
+fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    for (address, proved) in std::mem::take(&mut turn.live.lookups.proved) {
+        let cover = auditors::cover(turn.tx, proved.head)?;
+        if cover.is_enough() {
+            taken(turn, &address, proved)?;
+            continue;
+        }
+        if turn.now.since(proved.since) >= AUDITORS_MISSED {
+            let problem = Problem::AuditorsMissing {
+                present: cover.present,
+                required: cover.required,
+            };
+            tell(turn, &address, &problem)?;
+        }
+        turn.live.lookups.proved.insert(address, proved);
+    }
+    if !turn.live.lookups.proved.is_empty() {
+        turn.wait(Waiting::Auditors, AUDITORS_AGAIN);
+    }
+    Ok(())
+}
+
+fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault> {
+    let Ok(parsed) = Address::parse(address) else {
+        return Ok(());
+    };
+    if super::keep(turn, proved.account, &parsed, proved.roster)? {
+        finished(turn, address, Outcome::Account(proved.account))
+    } else {
+        turn.wait(Waiting::LookUps, AGAIN);
+        let problem = Problem::RelayMisbehaves {
+            what: RelayMisdeed::RosterRolledBack,
+        };
+        tell(turn, address, &problem)
+    }
+}
+
+fn ask_for_auditors(turn: &mut Turn<'_>) {
+    let waits = turn.waits(&Waiting::Auditors);
+    if turn.live.lookups.proved.is_empty()
+        || waits
+        || turn.live.links.posting.awaits(&Job::FetchHeads)
+    {
+        return;
+    }
+    let mut known = vec![log::known_head(turn)];
+    known.retain(|number| *number > 0);
+    turn.ask(
+        LinkKind::Posting,
+        Job::FetchHeads,
+        Body::FetchHeads(FetchHeads { known }),
+    );
+}
+
+/// Tells whoever waits for the address why there is no answer.
+fn tell(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fault> {
+    if let Some(conversation) = conversation::with_address(turn.tx, address)? {
+        start::tell_waiting(turn, &conversation, problem)?;
+    }
+    Ok(())
+}
+
+fn finished(turn: &mut Turn<'_>, address: &str, outcome: Outcome) -> Result<(), Fault> {
+    turn.live.lookups.wanted.remove(address);
+    let now = turn.now;
+    turn.live
+        .lookups
+        .done
+        .insert(address.to_owned(), (outcome, now));
     // Whoever waits for look-ups looks again.
-    let waiting = crate::conversation::groups::busy(turn.tx)?;
+    let waiting = conversation::groups::busy(turn.tx)?;
     turn.live.due_groups.extend(waiting);
+    if let Some(conversation) = conversation::with_address(turn.tx, address)? {
+        turn.live.due_conversations.insert(conversation.id);
+    }
     Ok(())
 }

@@ -2,34 +2,47 @@
 //! the account that uses it.
 //!
 //! A leaf names its account; by which address that account takes part, the group's
-//! creator says in the group's context. A leaf is *admitted* when the account's signed
-//! roster has its device with its leaf key. A sender is *verified* when, besides, a look-up of the address gives the same
-//! account. Look-ups are made on the posting link ([`lookups`]); welcomes wait for
-//! them ([`welcomes`]), and so do commits that bring leaves the known roster does not
-//! have ([`crate::conversation::commits`]).
+//! creator says in the group's context. A leaf is *admitted* when the key log binds that
+//! address to the account, and the account's signed roster, which the log vouches for, has
+//! the leaf's device with its key. Look-ups are made and proved on the posting link
+//! ([`lookups`]), against the log as this device follows it ([`log`]); welcomes wait for
+//! them ([`welcomes`]), and so do commits that bring leaves the known roster does not have
+//! ([`crate::conversation::commits`]). What the log says of this very account is checked
+//! in [`own_history`]; heads are compared with other people's in [`gossip`]; the person may
+//! require [`auditors`]; what they must know is kept as an [`alarm`].
 //!
-//! **Elsewhere**: checking a roster's chain is `waxwing_protocol::roster`; keeping it
-//! is [`crate::contact`].
+//! **Elsewhere**: checking a roster's chain is `waxwing_protocol::roster`; proofs are
+//! `waxwing_transparency`; keeping contacts is [`crate::contact`].
 //!
 //! **Always**: no leaf counts that was not admitted; the relay's word alone admits
 //! nobody.
 
+pub(crate) mod alarm;
+pub(crate) mod auditors;
+pub(crate) mod confusables;
+pub(crate) mod gossip;
+pub(crate) mod log;
 pub(crate) mod lookups;
+pub(crate) mod own_history;
+pub(crate) mod safety_number;
 pub(crate) mod welcomes;
 
 use waxwing_protocol::{
     address::Address, conversation::MemberAddresses, ids::AccountId, pb::SignedStatement,
-    roster::Roster,
+    roster::Roster, time::Span,
 };
 
 use crate::{
-    api::{EventKind, Notice, RelayMisdeed},
+    api::{EventKind, Notice, Problem, RelayMisdeed},
     contact::{self, Kept, NotBelieved},
     conversation::{self, Conversation, history},
-    link::LookUpBy,
+    link::Job,
     mls::Member,
     turn::{Fault, Turn},
 };
+
+/// The own roster, once compared with the log, is good for this long when a leaf is judged.
+const OWN_ROSTER_FRESH: Span = Span::seconds(10);
 
 /// What is known of some leaves.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,12 +96,11 @@ fn judge_one(
 ) -> Result<Judgement, Fault> {
     let own = turn.account()?;
     if member.account == own.id() {
-        let admitted = admits(own.roster(), member);
-        return Ok(if admitted {
-            Judgement::Admitted
-        } else {
-            Judgement::Refused
-        });
+        if admits(own.roster(), member) {
+            return Ok(Judgement::Admitted);
+        }
+        // A device that another one has admitted, perhaps: the log knows.
+        return Ok(own_roster_judgement(turn));
     }
     let known = contact::of_account(turn.tx, member.account)?;
     let address = match claimed {
@@ -107,51 +119,91 @@ fn judge_one(
     if admitted && matches!(claimed, Claimed::Known) {
         return Ok(Judgement::Admitted);
     }
-    let by_address = LookUpBy::Address(address.canonical().to_owned());
-    match turn.live.lookups.outcome(&by_address) {
+    let now = turn.now;
+    match turn.live.lookups.outcome(address.canonical(), now) {
         None => {
-            turn.live.lookups.want(by_address);
-            return Ok(Judgement::Unknown);
-        }
-        Some(lookups::Outcome::Account(account)) if *account == member.account => {
-            return Ok(if admitted {
-                Judgement::Admitted
-            } else {
-                Judgement::Refused
-            });
-        }
-        Some(_) => {}
-    }
-    // The address is another's, or nobody's: the leaf may be the account's all the same.
-    let by_account = LookUpBy::Account(member.account.0);
-    match turn.live.lookups.outcome(&by_account) {
-        None => {
-            turn.live.lookups.want_as(by_account, address);
+            turn.live.lookups.want(address.canonical());
             Ok(Judgement::Unknown)
         }
-        Some(_) => Ok(if admitted {
-            Judgement::Admitted
-        } else {
-            Judgement::Refused
-        }),
+        Some(lookups::Outcome::Account(account)) if account == member.account && admitted => {
+            Ok(Judgement::Admitted)
+        }
+        // The address is another's or nobody's, or the owner's roster has no such device.
+        Some(_) => Ok(Judgement::Refused),
     }
 }
 
-/// Keeps what the relay said of somebody, if it holds; `false` if it does not. A new
-/// owner of an address is marked in the conversation with the old one.
+/// Judges whether leaves may be taken out by this device: those of its own account always,
+/// those of others when their account's fresh roster does not admit them any more.
+pub(crate) fn judge_removal(
+    turn: &mut Turn<'_>,
+    committer: &Member,
+    removed: &[Member],
+) -> Result<Judgement, Fault> {
+    for member in removed {
+        if member.account == committer.account {
+            continue;
+        }
+        if member.account == turn.account()?.id() {
+            if admits(turn.account()?.roster(), member) {
+                return Ok(own_roster_judgement(turn));
+            }
+            continue;
+        }
+        let Some(contact) = contact::of_account(turn.tx, member.account)? else {
+            return Ok(Judgement::Refused);
+        };
+        if !admits(&contact.roster()?, member) {
+            continue;
+        }
+        // Revoked a moment ago, perhaps.
+        let now = turn.now;
+        if turn.live.lookups.outcome(&contact.address, now).is_some() {
+            return Ok(Judgement::Refused);
+        }
+        turn.live.lookups.want(&contact.address);
+        return Ok(Judgement::Unknown);
+    }
+    Ok(Judgement::Admitted)
+}
+
+/// A leaf of this account is not as the own roster has it: the log may know better.
+fn own_roster_judgement(turn: &mut Turn<'_>) -> Judgement {
+    match turn.live.own_history {
+        own_history::Check::Done(at) if turn.now.since(at) < OWN_ROSTER_FRESH => {
+            if turn.live.links.mailbox.awaits(&Job::FetchHistory) {
+                Judgement::Unknown
+            } else {
+                Judgement::Refused
+            }
+        }
+        own_history::Check::Done(_) | own_history::Check::Due => {
+            own_history::want(turn);
+            Judgement::Unknown
+        }
+    }
+}
+
+/// Keeps what the log says of an address's owner; `false` if it contradicts what was known.
+/// A new owner is marked in the conversation with the old one; where the old one had been
+/// verified in person, nothing more is sent until the person decides.
 pub(crate) fn keep(
     turn: &mut Turn<'_>,
     account: AccountId,
     address: &Address,
-    by_address: bool,
     statements: Vec<SignedStatement>,
 ) -> Result<bool, Fault> {
-    match contact::keep(turn.tx, turn.now, account, address, by_address, statements) {
+    match contact::keep(turn.tx, turn.now, account, address, statements) {
         Ok(Kept::Quiet) => Ok(true),
-        Ok(Kept::OwnerChanged { before }) => {
+        Ok(Kept::Grown) => {
+            let due = conversation::groups::membership_due(turn.tx, Some(account))?;
+            turn.live.due_groups.extend(due);
+            Ok(true)
+        }
+        Ok(Kept::OwnerChanged { before, compared }) => {
             if let Some(old) = conversation::with_account(turn.tx, before)? {
                 let kept = if let Some(other) = conversation::with_account(turn.tx, account)? {
-                    // Known before, under another address or unverified: one history.
+                    // Known before, under another address: one history.
                     conversation::merge(turn.tx, old.id, other.id)?;
                     other.id
                 } else {
@@ -166,13 +218,30 @@ pub(crate) fn keep(
                     address.display(),
                 )?;
                 turn.notify(Notice::Event(event));
+                if compared {
+                    conversation::set_stopped(turn.tx, kept, true)?;
+                    let found = conversation::find(turn.tx, kept)?;
+                    if let Some(found) = found {
+                        let problem = Problem::ContactChanged {
+                            address: address.display().to_owned(),
+                        };
+                        conversation::start::tell_waiting(turn, &found, &problem)?;
+                        alarm::raise(turn, &problem)?;
+                    }
+                }
                 turn.live.due_conversations.insert(kept);
             }
             Ok(true)
         }
         Err(NotBelieved::Store(error)) => Err(error.into()),
-        Err(_) => {
-            turn.warn_misdeed(RelayMisdeed::RosterFalse);
+        Err(NotBelieved::Rewritten) => {
+            let what = RelayMisdeed::RosterRolledBack;
+            alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
+            Ok(false)
+        }
+        Err(NotBelieved::Roster(_) | NotBelieved::AnotherAccount) => {
+            let what = RelayMisdeed::RosterFalse;
+            alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
             Ok(false)
         }
     }

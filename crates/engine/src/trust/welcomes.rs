@@ -13,14 +13,18 @@ use waxwing_protocol::address::Address;
 
 use super::{Claimed, Judgement};
 use crate::{
-    api::{EventKind, Notice, RelayMisdeed},
+    api::RelayMisdeed,
     contact,
     conversation::{
         self,
         groups::{self, Group, GroupState},
-        history, start,
+        start,
     },
-    inbox::{held::Post, receive},
+    inbox::{
+        heard::{self, Sender},
+        held::Post,
+        receive,
+    },
     mls::{MlsError, StagedWelcome},
     turn::{Fault, Turn},
 };
@@ -52,15 +56,17 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     let [account] = others.as_slice() else {
         return Ok(());
     };
-    if !has_us || staged.sender.account != *account {
+    let account = *account;
+    // By the other side, or by another device of this account.
+    if !has_us || (staged.sender.account != account && staged.sender.account != own) {
         return Ok(());
     }
-    let account = *account;
     // Whoever wrote to another's address was given this account for it.
     if staged.secrets.addresses.of(own) != Some(turn.account()?.address()) {
         turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
         return Ok(());
     }
+    let members = staged.members.clone();
     let secret = staged.secrets.rejoin_secret.clone();
     let accepted = turn.with_mls(|provider, _| staged.accept(provider))?;
     let group = match accepted {
@@ -81,6 +87,16 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
             commit_post: None,
         },
     )?;
+    // A group that is older than its first commit has been spoken in.
+    if group.epoch().0 > 1 {
+        for member in &members {
+            let sender = Sender {
+                group: post.group,
+                device: member.device,
+            };
+            heard::begins_anywhere(turn.tx, sender)?;
+        }
+    }
     turn.remember(post.group, group);
     turn.live.lookups.forget_outcomes();
     turn.live.due_groups.insert(post.group);
@@ -111,27 +127,17 @@ fn admit(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     };
     let existing = match conversation::with_account(turn.tx, group.account)? {
         Some(conversation) => Some(conversation),
-        // One that waits for the address's owner to be known is theirs, if they are it.
-        None if contact.verified => conversation::with_address(turn.tx, &contact.address)?
+        // One that waits for the address's owner to be known is theirs.
+        None => conversation::with_address(turn.tx, &contact.address)?
             .map(|waiting| super::belongs_to(turn, waiting, group.account))
             .transpose()?,
-        None => None,
     };
     let conversation = if let Some(conversation) = existing {
         conversation
     } else {
         let started =
             conversation::start(turn.tx, turn.now, turn.rng, &address, Some(group.account))?;
-        if !contact.verified {
-            let event = history::add_event(
-                turn.tx,
-                turn.now,
-                started.id,
-                EventKind::AddressNotTheirs,
-                &contact.display,
-            )?;
-            turn.notify(Notice::Event(event));
-        }
+        super::confusables::point_out(turn, started.id, &address)?;
         started
     };
     groups::set_conversation(turn.tx, group.id, conversation.id)?;

@@ -155,6 +155,7 @@ fn roster_chain() -> (pb::LookedUp, Value) {
         account_id: roster.account().to_bytes(),
         roster: chain,
         address: "alice@example.org".into(),
+        ..pb::LookedUp::default()
     };
     (looked_up, told)
 }

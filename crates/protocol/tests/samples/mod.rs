@@ -17,12 +17,13 @@
 )]
 
 pub mod frozen;
+mod log;
 
 use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::pb::{
-    self, ClientFrame, RelayFrame, client_frame, look_up, relay_frame,
+    self, ClientFrame, RelayFrame, client_frame, relay_frame,
     statement::{Change, Signer},
 };
 
@@ -161,20 +162,18 @@ pub fn client_frames(v: &Values) -> Vec<(&'static str, ClientFrame)> {
         (
             "look_up_address",
             Body::LookUp(pb::LookUp {
-                by: Some(look_up::By::Address(v.text("address"))),
+                address: v.text("address"),
+                known_head: 0,
             }),
         ),
-        (
-            "look_up_account",
-            Body::LookUp(pb::LookUp {
-                by: Some(look_up::By::AccountId(v.bytes("account_id", 32))),
-            }),
-        ),
+        // Of the first version: the account id is not read any more.
+        ("look_up_account", Body::LookUp(pb::LookUp::default())),
         (
             "claim_key_packages",
             Body::ClaimKeyPackages(pb::ClaimKeyPackages {
                 address: v.text("address"),
                 token: Some(v.token()),
+                device_ids: Vec::new(),
             }),
         ),
         (
@@ -261,6 +260,8 @@ pub fn client_frames(v: &Values) -> Vec<(&'static str, ClientFrame)> {
             }),
         ),
     ]
+    .into_iter()
+    .chain(log::asks(v))
     .map(|(name, body)| {
         (
             name,
@@ -270,7 +271,7 @@ pub fn client_frames(v: &Values) -> Vec<(&'static str, ClientFrame)> {
             },
         )
     })
-    .into()
+    .collect()
 }
 
 /// One relay frame of each kind, by name.
@@ -284,6 +285,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
                 challenge: v.bytes("challenge", 32),
                 token_key: v.bytes("token_key", 32),
                 now_ms: v.number("now"),
+                log_id: Bytes::new(),
             }),
         ),
         ("pong", Body::Pong(pb::Pong {})),
@@ -355,17 +357,18 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
         ),
         (
             "looked_up",
-            Body::LookedUp(pb::LookedUp {
+            Body::LookedUp(Box::new(pb::LookedUp {
                 account_id: v.bytes("account_id", 32),
                 roster: vec![v.statement("first")],
                 address: v.text("address"),
-            }),
+                ..pb::LookedUp::default()
+            })),
         ),
         (
             "key_packages_claimed",
             Body::KeyPackagesClaimed(pb::KeyPackagesClaimed {
                 account_id: v.bytes("account_id", 32),
-                roster: vec![v.statement("first")],
+                // The roster of the first version is not read any more.
                 key_packages: vec![pb::ClaimedKeyPackage {
                     device_id: v.bytes("device_id", 32),
                     mailbox_id: v.bytes("mailbox_id", 16),
@@ -394,6 +397,8 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
             }),
         ),
     ]
+    .into_iter()
+    .chain(log::answers(v))
     .map(|(name, body)| {
         (
             name,
@@ -403,7 +408,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
             },
         )
     })
-    .into()
+    .collect()
 }
 
 /// What is signed or sealed, and so kept for ever: one of each, encoded, by name.
@@ -425,6 +430,7 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
         counter: v.number("counter"),
         body: Some(body),
         sent_at_ms: v.number("sent_at"),
+        head: None,
         padding: vec![0; 50].into(),
     };
     vec![

@@ -19,7 +19,7 @@ use waxwing_protocol::{address::Address, pb::ErrorCode};
 
 use crate::{
     relay::{Refused, Relay},
-    store::{KeySpace, Store, key},
+    store::{KeySpace, Store, Write, key},
 };
 
 impl<S: Store> Relay<S> {
@@ -28,6 +28,12 @@ impl<S: Store> Relay<S> {
         let at = self.address_key(address);
         if self.is_registered(&at)? {
             return Ok(());
+        }
+        if self.publications.imitates_one(address) {
+            return Err(Refused::new(
+                ErrorCode::AddressConfusable,
+                "the address can be mistaken for one that is registered",
+            ));
         }
         match self.first_that_looks_like(address)? {
             Some(first) if first != at.as_slice() => Err(Refused::new(
@@ -38,15 +44,17 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Notes what a registered address looks like, if it is the first.
-    pub(crate) fn note_looks(&mut self, address: &Address) -> Result<(), Refused> {
-        if self.first_that_looks_like(address)?.is_none()
-            && let Some(looks) = self.looks_key(address)
-        {
-            let at = Bytes::copy_from_slice(&self.address_key(address));
-            self.view.put_bytes(KeySpace::Skeletons, key(&[&looks]), at);
+    /// What notes the looks of an address that is about to be registered, if it is the
+    /// first that looks so.
+    pub(crate) fn looks_write(&self, address: &Address) -> Result<Option<Write>, Refused> {
+        if self.first_that_looks_like(address)?.is_some() {
+            return Ok(None);
         }
-        Ok(())
+        Ok(self.looks_key(address).map(|looks| Write {
+            space: KeySpace::Skeletons,
+            key: key(&[&looks]),
+            value: Some(Bytes::copy_from_slice(&self.address_key(address))),
+        }))
     }
 
     /// The key of the registered address that had these looks first.

@@ -13,9 +13,8 @@
 //! for a contest that the disk refused a moment later: it is one too many, never one too
 //! few. A contest has one contender; another one waits from the beginning.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use waxwing_protocol::{
     address::Address,
     ids::{AccountId, RegistrationId},
@@ -28,21 +27,21 @@ use crate::{
     link::Stage,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
-        Key, KeySpace, Store, StoreError, key,
-        records::{AccountRecord, AddressRecord},
+        Key, KeySpace, Store, StoreError, Write, key,
+        records::{AddressRecord, ContestRecord},
     },
     view::decode,
 };
 
 /// How often the owner is told.
 const NOTICE: Span = Span::days(1);
-/// Addresses that are looked at in one step, after a start.
+/// Contests that are looked at in one step.
 const STEP: usize = 512;
 
 /// When whose owner is told next.
 pub(crate) struct Contests {
-    /// By the key of the address. An entry may outlive its contest until it is due.
-    due: HashMap<[u8; 32], Time>,
+    /// By the contest's key in the store. An entry may outlive its contest until it is due.
+    due: BTreeMap<Key, Time>,
     /// How far the search for those that were there at the start has come.
     from: Option<Key>,
 }
@@ -50,23 +49,22 @@ pub(crate) struct Contests {
 impl Default for Contests {
     fn default() -> Self {
         Self {
-            due: HashMap::new(),
+            due: BTreeMap::new(),
             from: Some(Key::new()),
         }
     }
 }
 
-impl AddressRecord {
-    fn contested_since(&self) -> Option<Time> {
-        (self.contested_since_ms > 0).then_some(Time(self.contested_since_ms))
+impl ContestRecord {
+    fn since(&self) -> Time {
+        Time(self.since_ms)
     }
 
-    fn contest(&self) -> Option<pb::AddressContested> {
-        let since = self.contested_since()?;
-        Some(pb::AddressContested {
-            since_ms: since.0,
-            until_ms: since.after(limits::LOCK_WAIT).0,
-        })
+    fn notice(&self) -> pb::AddressContested {
+        pb::AddressContested {
+            since_ms: self.since_ms,
+            until_ms: self.since().after(limits::LOCK_WAIT).0,
+        }
     }
 }
 
@@ -81,32 +79,32 @@ impl<S: Store> Relay<S> {
         account: AccountId,
     ) -> Result<Option<Reply>, Refused> {
         let at = self.address_key(address);
-        let Some(mut record) = self.view.get::<AddressRecord>(KeySpace::Addresses, &at)? else {
+        let Some(record) = self.view.get::<AddressRecord>(KeySpace::Addresses, &at)? else {
             return Ok(None);
         };
         if !record.locked || record.account_id == account.as_bytes().as_slice() {
             return Ok(None);
         }
-        let since = record
-            .contested_since()
-            .filter(|_| record.contested_by == account.as_bytes().as_slice());
-        let left = since.map_or(limits::LOCK_WAIT, |since| {
-            let left = since.after(limits::LOCK_WAIT).since(now);
+        let owner = AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
+        let place = key(&[owner.as_bytes(), &at]);
+        let contest: Option<ContestRecord> = self.view.get(KeySpace::Contests, &place)?;
+        let contest = contest.filter(|contest| contest.by == account.as_bytes().as_slice());
+        let left = contest.as_ref().map_or(limits::LOCK_WAIT, |contest| {
+            let left = contest.since().after(limits::LOCK_WAIT).since(now);
             // A clock that was set back makes nobody wait longer than they would anew.
             left.min(limits::LOCK_WAIT)
         });
         if left == Span(0) {
             return Ok(None);
         }
-        if since.is_none() {
-            let owner =
-                AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
-            self.list_address(owner, &at)?;
-            record.contested_since_ms = now.0.max(1);
-            record.contested_by = account.to_bytes();
-            self.view.put(KeySpace::Addresses, key(&[&at]), &record);
-            self.contests.due.insert(at, next_notice(now, now));
-            self.tell_account_of_contest(owner, &record);
+        if contest.is_none() {
+            let contest = ContestRecord {
+                since_ms: now.0,
+                by: account.to_bytes(),
+            };
+            self.view.put(KeySpace::Contests, place.clone(), &contest);
+            self.contests.due.insert(place, next_notice(now, now));
+            self.tell_account_of_contest(owner, &contest);
         }
         // Whoever waits asks for another code when the time has come.
         self.registrations.use_up(registration);
@@ -119,131 +117,94 @@ impl<S: Store> Relay<S> {
         Ok(Some(Reply::Durable(Answer::Error(refused.0))))
     }
 
+    /// What ends a contest for an address that is registered now, whoever has won it.
+    pub(crate) fn contest_ends(&self, address: &Address) -> Result<Option<Write>, Refused> {
+        let at = self.address_key(address);
+        let record: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
+        Ok(record.map(|record| Write {
+            space: KeySpace::Contests,
+            key: key(&[&record.account_id, &at]),
+            value: None,
+        }))
+    }
+
     pub(crate) fn keep_address(&mut self, link: LinkId) -> Outcome {
-        let account = self.account_on(link)?;
-        for (at, mut record) in self.contested_addresses(account)? {
-            record.contested_since_ms = 0;
-            record.contested_by = Bytes::new();
-            self.view.put(KeySpace::Addresses, key(&[&at]), &record);
+        let account = self.account_logged_in(link)?;
+        for (place, _) in self.contests_of(account)? {
+            self.view.delete(KeySpace::Contests, place);
         }
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
     /// Tells a link that has just logged in.
     pub(crate) fn tell_link_of_contests(&mut self, link: LinkId) {
+        let Some(account) = self.account_on(link) else {
+            return;
+        };
         // A store that cannot be read is met again by the next request.
-        let contested = self
-            .account_on(link)
-            .and_then(|account| self.contested_addresses(account));
-        for (_, record) in contested.unwrap_or_default() {
-            if let Some(contest) = record.contest() {
-                self.send(link, 0, Answer::AddressContested(contest));
-            }
+        for (_, contest) in self.contests_of(account).unwrap_or_default() {
+            self.send(link, 0, Answer::AddressContested(contest.notice()));
         }
     }
 
     /// Tells the owners whose day it is.
     pub(crate) fn tell_of_contests(&mut self, now: Time) -> Result<(), StoreError> {
         self.find_contests(now)?;
-        let due: Vec<[u8; 32]> = self
+        let due: Vec<Key> = self
             .contests
             .due
             .iter()
             .filter(|(_, at)| **at <= now)
-            .map(|(at, _)| *at)
+            .map(|(place, _)| place.clone())
             .collect();
-        for at in due {
-            let record: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
-            let contested = record.and_then(|record| {
-                let owner = AccountId::try_from(&record.account_id).ok()?;
-                Some((record.contested_since()?, owner, record))
-            });
-            match contested {
-                Some((since, owner, record)) => {
-                    self.contests.due.insert(at, next_notice(since, now));
-                    self.tell_account_of_contest(owner, &record);
+        for place in due {
+            let contest: Option<ContestRecord> = self.view.get(KeySpace::Contests, &place)?;
+            let owner = place.first_chunk::<32>().map(|owner| AccountId(*owner));
+            match contest.zip(owner) {
+                Some((contest, owner)) => {
+                    let next = next_notice(contest.since(), now);
+                    self.contests.due.insert(place, next);
+                    self.tell_account_of_contest(owner, &contest);
                 }
                 None => {
-                    self.contests.due.remove(&at);
+                    self.contests.due.remove(&place);
                 }
             }
         }
         Ok(())
     }
 
-    /// Adds an address to those that an account knows for its own, if it is missing.
-    pub(crate) fn list_address(&mut self, owner: AccountId, at: &[u8; 32]) -> Result<(), Refused> {
-        let account: Option<AccountRecord> = self.view.get(KeySpace::Accounts, owner.as_bytes())?;
-        if let Some(mut account) = account
-            && !account.addresses.iter().any(|one| one == at.as_slice())
-        {
-            account.addresses.push(Bytes::copy_from_slice(at));
-            self.view
-                .put(KeySpace::Accounts, key(&[owner.as_bytes()]), &account);
-        }
-        Ok(())
-    }
-
-    /// Takes an address from those that an account knows for its own.
-    pub(crate) fn unlist_address(
-        &mut self,
-        owner: AccountId,
-        at: &[u8; 32],
-    ) -> Result<(), Refused> {
-        let account: Option<AccountRecord> = self.view.get(KeySpace::Accounts, owner.as_bytes())?;
-        if let Some(mut account) = account {
-            account.addresses.retain(|one| one != at.as_slice());
-            self.view
-                .put(KeySpace::Accounts, key(&[owner.as_bytes()]), &account);
-        }
-        Ok(())
-    }
-
-    /// After a start: finds the contests that are on disk, a few addresses at a time.
+    /// After a start: finds the contests that are on disk, a few at a time.
     fn find_contests(&mut self, now: Time) -> Result<(), StoreError> {
         let Some(from) = self.contests.from.clone() else {
             return Ok(());
         };
-        let records = self.view.scan(KeySpace::Addresses, &from, None, STEP)?;
+        let records = self.view.scan(KeySpace::Contests, &from, None, STEP)?;
         self.contests.from = records
             .last()
             .filter(|_| records.len() == STEP)
             .map(|(last, _)| key(&[last, &[0]]));
-        for (at, value) in records {
-            let record: AddressRecord = decode(KeySpace::Addresses, value)?;
-            if let Some(since) = record.contested_since()
-                && let Ok(at) = at.as_ref().try_into()
-            {
-                let next = next_notice(since, now);
-                self.contests.due.entry(at).or_insert(next);
-            }
+        for (place, value) in records {
+            let contest: ContestRecord = decode(KeySpace::Contests, value)?;
+            let next = next_notice(contest.since(), now);
+            self.contests.due.entry(key(&[&place])).or_insert(next);
         }
         Ok(())
     }
 
-    fn contested_addresses(
-        &self,
-        owner: AccountId,
-    ) -> Result<Vec<(Bytes, AddressRecord)>, Refused> {
-        let account: Option<AccountRecord> = self.view.get(KeySpace::Accounts, owner.as_bytes())?;
-        let mut contested = Vec::new();
-        for at in account.map(|record| record.addresses).unwrap_or_default() {
-            let record: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
-            if let Some(record) = record
-                && record.account_id == owner.as_bytes().as_slice()
-                && record.contested_since().is_some()
-            {
-                contested.push((at, record));
-            }
-        }
-        Ok(contested)
+    fn contests_of(&self, owner: AccountId) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
+        let prefix = owner.as_bytes();
+        let records = self
+            .view
+            .scan_prefix(KeySpace::Contests, prefix, prefix, STEP)?;
+        records
+            .into_iter()
+            .map(|(place, value)| Ok((key(&[&place]), decode(KeySpace::Contests, value)?)))
+            .collect()
     }
 
-    fn tell_account_of_contest(&mut self, owner: AccountId, record: &AddressRecord) {
-        let Some(contest) = record.contest() else {
-            return;
-        };
-        let links: Vec<LinkId> = self
+    fn tell_account_of_contest(&mut self, owner: AccountId, contest: &ContestRecord) {
+        let mut links: Vec<LinkId> = self
             .links
             .iter()
             .filter(|(_, state)| {
@@ -251,8 +212,9 @@ impl<S: Store> Relay<S> {
             })
             .map(|(link, _)| *link)
             .collect();
+        links.sort_unstable();
         for link in links {
-            self.send(link, 0, Answer::AddressContested(contest));
+            self.send(link, 0, Answer::AddressContested(contest.notice()));
         }
     }
 }

@@ -4,9 +4,9 @@
 //! up in [`crate::directory`]. Locked addresses are `lock`'s, look-alikes `imitation`'s.
 //!
 //! **Always**: until the right code is entered, nothing that is answered, and no time that
-//! it takes, tells whether an address is known; that a code could not be mailed is told for both alike. A code is good
-//! for one device, five tries and ten minutes. Pending codes are in memory only: after a
-//! restart people ask for another one.
+//! it takes, tells whether an address is known; that a code could not be mailed is told for
+//! both alike. A code is good for one device, five tries and ten minutes. Pending codes are
+//! in memory only: after a restart people ask for another one.
 
 mod imitation;
 pub(crate) mod lock;
@@ -15,23 +15,30 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use rand::CryptoRng;
 use sha2::{Digest as _, Sha256};
+use smallvec::smallvec;
 use subtle::ConstantTimeEq as _;
 use waxwing_protocol::{
     address::{Address, AddressKind},
-    ids::{AccountId, DeviceId, MailboxId, RegistrationId},
+    ids::{AccountId, DeviceId, RegistrationId},
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
     roster::Roster,
     signature::{Purpose, registration_message},
     time::Time,
 };
+use waxwing_transparency::proof::Entry;
 
 use crate::{
+    directory::{
+        changes::{account_write, conflict, put},
+        publications::{Cause, Change},
+    },
+    posts::Asked,
     rate::Buckets,
     relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
     store::{
-        KeySpace, Store, key,
-        records::{AccountRecord, AddressRecord, DeviceRecord, MailboxRecord, RegistrationRecord},
+        KeySpace, Store,
+        records::{AccountRecord, AddressRecord, RegistrationRecord},
     },
 };
 
@@ -158,7 +165,7 @@ impl<S: Store> Relay<S> {
         &mut self,
         now: Time,
         rng: &mut dyn CryptoRng,
-        link: LinkId,
+        asked: Asked,
         finish: pb::FinishRegistration,
     ) -> Outcome {
         let id = RegistrationId::try_from(&finish.registration_id)
@@ -166,7 +173,7 @@ impl<S: Store> Relay<S> {
         if let Some(answer) = self.finished_before(id, &finish.roster)? {
             return Ok(answer);
         }
-        let exporter = self.link(link)?.exporter;
+        let exporter = self.link(asked.link)?.exporter;
         let Some(pending) = self
             .registrations
             .pending
@@ -204,27 +211,60 @@ impl<S: Store> Relay<S> {
             })
             .ok_or_else(|| Refused::unauthorised("the signature does not verify"))?;
         let (address, device) = (pending.address.clone(), device.id);
-        self.extends_what_is_known(&roster, &finish.roster)?;
+        let account = roster.account();
+        let cause = Cause::Registered(id.to_bytes());
+        if self.asked_again(account, &address, &cause, asked) {
+            return Ok(Reply::Later);
+        }
+        if self.publications.changes_account(account) {
+            return Err(conflict());
+        }
         self.refuse_imitation(&address)?;
-        if let Some(locked) = self.contest(now, id, &address, roster.account())? {
+        if let Some(locked) = self.contest(now, id, &address, account)? {
             return Ok(locked);
         }
-        let mailbox = self.bind(now, rng, &address, device, &roster, finish.roster)?;
-        let expires_at_ms = now.after(limits::CODE_LIFETIME).0;
+        let before = self.extends_what_is_known(&roster, &finish.roster)?;
+        let mut done = self.roster_writes(rng, before.as_ref(), &roster, Some(device))?;
+        let mailbox = done
+            .mailboxes
+            .get(&device)
+            .ok_or_else(Refused::unavailable)?;
         let record = RegistrationRecord {
             device_id: device.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
-            expires_at_ms,
+            expires_at_ms: now.after(limits::CODE_LIFETIME).0,
         };
-        self.view
-            .put(KeySpace::Registrations, key(&[id.as_bytes()]), &record);
+        let answer = pb::Registered {
+            mailbox_id: mailbox.to_bytes(),
+        };
+        done.writes
+            .push(put(KeySpace::Registrations, id.as_bytes(), &record));
+        done.writes.push(account_write(&roster, finish.roster));
+        done.writes.extend(self.looks_write(&address)?);
+        done.writes.extend(self.contest_ends(&address)?);
+        // A lock is the account's: another one starts without.
+        let known: Option<AddressRecord> = self
+            .view
+            .get(KeySpace::Addresses, &self.address_key(&address))?;
+        let own = known.filter(|record| record.account_id == account.to_bytes());
+        let entry = Entry {
+            locked: own.is_some_and(|record| record.locked),
+            ..Entry::new(&roster, pb::Verification::EmailCode, now)
+        };
+        let reply = self.publish(Change {
+            address,
+            entry,
+            writes: done.writes,
+            revoked: done.revoked,
+            cause,
+            asked: smallvec![asked],
+            answer: Answer::Registered(answer),
+            former: None,
+        })?;
         if let Some(pending) = self.registrations.pending.get_mut(&id) {
             pending.finished = true;
         }
-        self.counts.registrations += 1;
-        Ok(Reply::Durable(Answer::Registered(pb::Registered {
-            mailbox_id: mailbox.to_bytes(),
-        })))
+        Ok(reply)
     }
 
     /// The answer to a registration that was finished, and whose answer got lost.
@@ -245,19 +285,18 @@ impl<S: Store> Relay<S> {
         if !known {
             return Err(code_refused(0));
         }
-        // The first one may not be durable yet.
         let answer = pb::Registered {
             mailbox_id: record.mailbox_id,
         };
-        Ok(Some(Reply::Durable(Answer::Registered(answer))))
+        Ok(Some(Reply::Now(Answer::Registered(answer))))
     }
 
-    /// A roster only grows: what is stored must be its beginning.
+    /// A roster only grows: what is stored, which is given, must be its beginning.
     fn extends_what_is_known(
         &self,
         roster: &Roster,
         statements: &[pb::SignedStatement],
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Roster>, Refused> {
         let stored: Option<AccountRecord> = self
             .view
             .get(KeySpace::Accounts, roster.account().as_bytes())?;
@@ -267,76 +306,16 @@ impl<S: Store> Relay<S> {
                 .iter()
                 .zip(statements)
                 .all(|(old, new)| old.statement == new.statement);
-        if is_beginning {
-            Ok(())
-        } else {
-            Err(Refused::unauthorised(
+        if !is_beginning {
+            return Err(Refused::unauthorised(
                 "the roster does not continue the one that is known",
-            ))
+            ));
         }
-    }
-
-    fn bind(
-        &mut self,
-        now: Time,
-        rng: &mut dyn CryptoRng,
-        address: &Address,
-        device: DeviceId,
-        roster: &Roster,
-        statements: Vec<pb::SignedStatement>,
-    ) -> Result<MailboxId, Refused> {
-        let account = roster.account();
-        let known: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
-        let mailbox = known
-            .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok())
-            .unwrap_or_else(|| MailboxId::random(rng));
-        let exists = self
-            .view
-            .get_bytes(KeySpace::Mailboxes, mailbox.as_bytes())?
-            .is_some();
-        if !exists {
-            let record = MailboxRecord {
-                device_id: device.to_bytes(),
-                reserved: 1,
-                acknowledged: 0,
-            };
-            self.view
-                .put(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]), &record);
+        if stored.is_empty() {
+            return Ok(None);
         }
-        let at = self.address_key(address);
-        let before: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
-        let record = AddressRecord {
-            account_id: account.to_bytes(),
-            verified_at_ms: now.0,
-            // A lock is its account's. A contest ends, whoever has won it.
-            locked: before
-                .as_ref()
-                .is_some_and(|before| before.locked && before.account_id == account.to_bytes()),
-            ..AddressRecord::default()
-        };
-        self.view.put(KeySpace::Addresses, key(&[&at]), &record);
-        let stored: Option<AccountRecord> =
-            self.view.get(KeySpace::Accounts, account.as_bytes())?;
-        let record = AccountRecord {
-            roster: statements,
-            addresses: stored.map(|record| record.addresses).unwrap_or_default(),
-        };
-        self.view
-            .put(KeySpace::Accounts, key(&[account.as_bytes()]), &record);
-        if let Some(before) = before.and_then(|one| AccountId::try_from(&one.account_id).ok())
-            && before != account
-        {
-            self.unlist_address(before, &at)?;
-        }
-        self.list_address(account, &at)?;
-        self.note_looks(address)?;
-        let record = DeviceRecord {
-            account_id: account.to_bytes(),
-            mailbox_id: mailbox.to_bytes(),
-        };
-        self.view
-            .put(KeySpace::Devices, key(&[device.as_bytes()]), &record);
-        Ok(mailbox)
+        let before = Roster::verify(&stored).map_err(|_| Refused::unavailable())?;
+        Ok(Some(before))
     }
 
     /// Under what an address is stored: a hash that needs the relay's key, so that a

@@ -19,7 +19,6 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    link::Stage,
     rate::Buckets,
     relay::{Config, LinkId, Outcome, Refused, Relay, Reply},
     store::{
@@ -85,7 +84,7 @@ fn place(index: u32) -> (usize, u8) {
 
 impl<S: Store> Relay<S> {
     pub(crate) fn put_backup(&mut self, now: Time, link: LinkId, put: pb::PutBackup) -> Outcome {
-        let account = self.account_on(link)?;
+        let account = self.account_logged_in(link)?;
         let id = backup_id(put.backup_id)?;
         if put.part.is_empty() {
             return Err(Refused::malformed("a part of a backup is empty"));
@@ -143,7 +142,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         finish: &pb::FinishBackup,
     ) -> Outcome {
-        let account = self.account_on(link)?;
+        let account = self.account_logged_in(link)?;
         let id = backup_id(finish.backup_id.clone())?;
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
         let before = self.backup(account)?;
@@ -185,7 +184,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         fetch: pb::FetchBackup,
     ) -> Outcome {
-        let account = self.account_on(link)?;
+        let account = self.account_logged_in(link)?;
         self.backups
             .fetches
             .take(now, account)
@@ -247,14 +246,6 @@ impl<S: Store> Relay<S> {
 
     fn most_parts(&self) -> u32 {
         self.config.backup_parts.min(limits::BACKUP_PARTS)
-    }
-
-    /// Who is logged in on a link.
-    pub(crate) fn account_on(&self, link: LinkId) -> Result<AccountId, Refused> {
-        match self.link(link)?.stage {
-            Stage::LoggedIn { account, .. } => Ok(account),
-            Stage::Greeted | Stage::Open => Err(Refused::unauthorised("this needs a login")),
-        }
     }
 }
 

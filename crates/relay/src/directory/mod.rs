@@ -1,10 +1,15 @@
 //! Who is there: accounts by address, their rosters, their key packages, and tokens.
 //!
-//! **Elsewhere**: how an address comes to an account is [`crate::address`].
+//! **Elsewhere**: how an address comes to an account is [`crate::address`]; how an
+//! account's devices change is [`changes`]; what proves all of it is [`log`].
 //!
 //! **Always**: a key package is handed out once (but the last resort), and that is on
 //! disk before it is answered. A token is spent once, for as long as the relay has its
 //! token key.
+
+pub(crate) mod changes;
+pub mod log;
+pub(crate) mod publications;
 
 use bytes::Bytes;
 use rand::CryptoRng;
@@ -13,35 +18,97 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId},
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
-    roster::Roster,
+    roster::{Device, Roster},
     time::{Span, Time},
     token,
 };
 
+use self::log::Question;
 use crate::{
     link::Stage,
-    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
-        records::{AccountRecord, DeviceRecord, TokenBudgetRecord},
+        records::{AccountRecord, AddressRecord, DeviceRecord, TokenBudgetRecord},
     },
 };
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn look_up(&mut self, now: Time, link: LinkId, look_up: &pb::LookUp) -> Outcome {
+    pub(crate) fn look_up(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        request: u32,
+        look_up: &pb::LookUp,
+    ) -> Outcome {
+        self.take_look_up(now, link)?;
+        let address = parse(&look_up.address)?;
+        let question = Question::LookUp {
+            address,
+            known_head: look_up.known_head,
+        };
+        Ok(self.prove(link, request, question))
+    }
+
+    pub(crate) fn fetch_heads(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        request: u32,
+        fetch: pb::FetchHeads,
+    ) -> Outcome {
+        if fetch.known.len() > limits::HEADS_PER_REQUEST {
+            return Err(Refused::new(ErrorCode::TooLarge, "too many heads"));
+        }
+        self.take_look_up(now, link)?;
+        let question = Question::Heads { known: fetch.known };
+        Ok(self.prove(link, request, question))
+    }
+
+    /// For whoever has the address, and for those who had it before: they may see what
+    /// became of it.
+    pub(crate) fn fetch_history(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        request: u32,
+        fetch: &pb::FetchHistory,
+    ) -> Outcome {
+        let account = self.account_logged_in(link)?;
+        self.take_look_up(now, link)?;
+        let address = parse(&fetch.address)?;
+        let record: AddressRecord = self
+            .view
+            .get(KeySpace::Addresses, &self.address_key(&address))?
+            .ok_or_else(unknown)?;
+        let account_id = account.to_bytes();
+        let was_theirs = record.former_accounts.contains(&account_id);
+        if record.account_id != account_id && !was_theirs {
+            return Err(Refused::unauthorised("the address is another account's"));
+        }
+        let question = Question::History {
+            address,
+            account,
+            known_head: fetch.known_head,
+            most_recent: fetch.most_recent,
+        };
+        Ok(self.prove(link, request, question))
+    }
+
+    fn prove(&mut self, link: LinkId, request: u32, question: Question) -> Reply {
+        self.effects.push_back(Effect::Prove {
+            link,
+            request,
+            question,
+        });
+        Reply::Later
+    }
+
+    pub(crate) fn take_look_up(&mut self, now: Time, link: LinkId) -> Result<(), Refused> {
         let source = self.link(link)?.source;
         self.look_ups
             .take(now, source)
-            .map_err(Refused::rate_limited)?;
-        let address = parse(&look_up.address)?;
-        let account = self.account_of(&address)?.ok_or_else(unknown)?;
-        let roster = self.statements(account)?.ok_or_else(unknown)?;
-        Ok(Reply::Now(Answer::LookedUp(Box::new(pb::LookedUp {
-            account_id: account.to_bytes(),
-            roster,
-            address: address.canonical().to_owned(),
-            ..pb::LookedUp::default()
-        }))))
+            .map_err(Refused::rate_limited)
     }
 
     pub(crate) fn claim_key_packages(
@@ -50,21 +117,26 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         claim: &pb::ClaimKeyPackages,
     ) -> Outcome {
-        let source = self.link(link)?.source;
-        self.look_ups
-            .take(now, source)
-            .map_err(Refused::rate_limited)?;
+        self.take_look_up(now, link)?;
         let address = parse(&claim.address)?;
+        if claim.device_ids.len() > limits::DEVICES {
+            return Err(Refused::new(ErrorCode::TooLarge, "too many devices"));
+        }
         let token = self.unspent(claim.token.as_ref())?;
         let account = self.account_of(&address)?.ok_or_else(unknown)?;
         let statements = self.statements(account)?.ok_or_else(unknown)?;
         let roster = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
         let mut key_packages = Vec::new();
         let mut taken = Vec::new();
-        for device in roster.devices() {
+        let is_asked_for = |device: &Device| {
+            let mut ids = claim.device_ids.iter();
+            claim.device_ids.is_empty() || ids.any(|id| *id == device.id.as_bytes().as_slice())
+        };
+        for device in roster.devices().iter().filter(|one| is_asked_for(one)) {
             let Some(record) = self
                 .view
                 .get::<DeviceRecord>(KeySpace::Devices, device.id.as_bytes())?
+                .filter(|record| record.account_id == account.to_bytes())
             else {
                 continue;
             };
@@ -277,11 +349,11 @@ impl<S: Store> Relay<S> {
     }
 }
 
-fn parse(address: &str) -> Result<Address, Refused> {
+pub(crate) fn parse(address: &str) -> Result<Address, Refused> {
     Address::parse(address).map_err(|error| Refused::malformed(&error.to_string()))
 }
 
-fn unknown() -> Refused {
+pub(crate) fn unknown() -> Refused {
     Refused::new(ErrorCode::AddressUnknown, "nobody here has this address")
 }
 

@@ -268,6 +268,9 @@ impl<S: Store> Relay<S> {
 
     /// The mailbox, from memory or the store.
     pub(crate) fn mailbox(&mut self, id: MailboxId) -> Result<Option<&mut Mailbox>, StoreError> {
+        if self.revoked.contains_key(&id) {
+            return Ok(None);
+        }
         if !self.mailboxes.contains_key(&id) {
             let Some(mailbox) = self.load_mailbox(id)? else {
                 return Ok(None);
@@ -520,6 +523,17 @@ impl<S: Store> Relay<S> {
     pub(crate) fn mailbox_reserved(&mut self, id: MailboxId, below: u64) {
         if let Some(mailbox) = self.mailboxes.get_mut(&id) {
             mailbox.reserved = mailbox.reserved.max(below);
+        }
+    }
+
+    /// A mailbox's device was revoked: what is in memory for it is let go, as if it had
+    /// been acknowledged.
+    pub(crate) fn drop_mailbox(&mut self, id: MailboxId) {
+        let Some(mailbox) = self.mailboxes.remove(&id) else {
+            return;
+        };
+        for fresh in mailbox.fresh {
+            self.held_no_more(fresh.post.number, id, fresh.sequence);
         }
     }
 

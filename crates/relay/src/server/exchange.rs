@@ -5,7 +5,7 @@
 //! meanwhile, outside the lock (group commit).
 //!
 //! **Elsewhere**: what the core decides is in [`crate::relay`]; sockets are in
-//! [`super::link`].
+//! [`super::link`], the threads of the key log in [`super::log`].
 //!
 //! **Always**: nothing waits for a link, and no link waits for the disk. The order of
 //! the core's effects is the order in the queues.
@@ -20,16 +20,18 @@ use parking_lot::{Condvar, Mutex};
 use rand::SeedableRng as _;
 use rand::rngs::{StdRng, SysRng};
 use tungstenite::protocol::frame::coding::CloseCode;
-use waxwing_protocol::pb::ClientFrame;
+use waxwing_protocol::pb::{ClientFrame, RelayFrame, relay_frame::Body as Answer};
 use waxwing_protocol::time::{Span, Time};
 use waxwing_protocol::{Exporter, limits};
 
 use super::ServeError;
+use super::log::{LogThreads, Questions};
 use super::outgoing::{Ending, Outgoing};
 use super::sources::Place;
+use crate::directory::log::KeyLog;
 use crate::mail::{Asked, Letter, Post};
 use crate::relay::{Counts, Effect, LinkId, Relay};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Housekeeping of the store happens this often.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -38,20 +40,25 @@ const REPEAT: Span = Span::minutes(1);
 
 /// What the links share.
 pub(super) struct Exchange<S> {
-    state: Mutex<State<S>>,
+    pub(super) state: Mutex<State<S>>,
     /// Signalled when there is something to commit, or the writer is to end.
     commit: Condvar,
+    /// Signalled when there is something to publish, or the publisher is to end.
+    pub(super) publish: Condvar,
+    pub(super) questions: Questions,
     mail: Post,
 }
 
-struct State<S> {
-    relay: Relay<S>,
-    rng: StdRng,
-    links: HashMap<LinkId, Arc<Outgoing>>,
+pub(super) struct State<S> {
+    pub(super) relay: Relay<S>,
+    pub(super) rng: StdRng,
+    pub(super) links: HashMap<LinkId, Arc<Outgoing>>,
     next_link: u64,
     /// When the thread that commits looks again of its own accord.
     commits_at: Option<Time>,
-    is_ending: bool,
+    /// When the thread that publishes does.
+    pub(super) publishes_at: Option<Time>,
+    pub(super) is_ending: bool,
 }
 
 /// A link that the relay knows; it forgets it when this is dropped.
@@ -63,9 +70,10 @@ pub(super) struct Connected<S: Store> {
     _place: Place,
 }
 
-/// The threads that write to the store.
+/// The threads that write to the store, and those that answer from the key log.
 pub(super) struct Writers {
     commit: JoinHandle<()>,
+    log: LogThreads,
     /// Ends the upkeep by being dropped.
     upkeep_lasts: std::sync::mpsc::Sender<()>,
     upkeep: JoinHandle<()>,
@@ -88,17 +96,23 @@ impl<S: Store> Exchange<S> {
             links: HashMap::new(),
             next_link: 0,
             commits_at: None,
+            publishes_at: None,
             is_ending: false,
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
             commit: Condvar::new(),
+            publish: Condvar::new(),
+            questions: Questions::default(),
             mail,
         }))
     }
 
-    /// Starts committing, and housekeeping.
-    pub(super) fn start_writers(self: &Arc<Self>) -> Result<Writers, ServeError> {
+    /// Starts committing, publishing and housekeeping.
+    pub(super) fn start_writers(
+        self: &Arc<Self>,
+        log: &Arc<KeyLog<S>>,
+    ) -> Result<Writers, ServeError> {
         let failed = |error: std::io::Error| ServeError::Thread(error.to_string());
         let store = self.state.lock().relay.store();
         let exchange = Arc::clone(self);
@@ -112,8 +126,10 @@ impl<S: Store> Exchange<S> {
             .name("waxwing-upkeep".to_owned())
             .spawn(move || keep_up(&*store, &ended))
             .map_err(failed)?;
+        let log = self.start_log(log).map_err(failed)?;
         Ok(Writers {
             commit,
+            log,
             upkeep_lasts,
             upkeep,
         })
@@ -179,10 +195,13 @@ impl<S: Store> Exchange<S> {
         self.state.lock().links.len()
     }
 
-    /// Lets the writer commit what is pending and end. Blocks.
+    /// Lets the writers commit what is pending and end. Blocks.
     pub(super) fn end_writers(&self, writers: Writers) {
         self.state.lock().is_ending = true;
         self.commit.notify_one();
+        self.publish.notify_one();
+        self.questions.end();
+        writers.log.join();
         drop(writers.upkeep_lasts);
         // A thread that panicked has been reported by the panic hook.
         let _ = writers.commit.join();
@@ -209,7 +228,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Carries out what the relay decided.
-    fn route(&self, state: &mut State<S>) {
+    pub(super) fn route(&self, state: &mut State<S>) {
         while let Some(effect) = state.relay.poll_effect() {
             match effect {
                 Effect::Send { link, frame } => {
@@ -220,6 +239,21 @@ impl<S: Store> Exchange<S> {
                 Effect::Close { link } => {
                     if let Some(outgoing) = state.links.get(&link) {
                         outgoing.end(Ending::Close(CloseCode::Policy));
+                    }
+                }
+                Effect::Prove {
+                    link,
+                    request,
+                    question,
+                } => {
+                    let asked = Asked { link, request };
+                    if let Err(refused) = self.questions.ask(asked, question)
+                        && let Some(outgoing) = state.links.get(&link)
+                    {
+                        outgoing.push(RelayFrame {
+                            request,
+                            body: Some(Answer::Error(refused)),
+                        });
                     }
                 }
                 Effect::SendCode {
@@ -239,6 +273,12 @@ impl<S: Store> Exchange<S> {
         {
             state.commits_at = Some(at);
             self.commit.notify_one();
+        }
+        if let Some(at) = state.relay.next_publication(now())
+            && state.publishes_at.is_none_or(|planned| at < planned)
+        {
+            state.publishes_at = Some(at);
+            self.publish.notify_one();
         }
     }
 
@@ -314,12 +354,17 @@ fn keep_up(store: &impl Store, ended: &std::sync::mpsc::Receiver<()>) {
 
 /// Says once that something fails, again each minute, and once that it works again.
 #[derive(Default)]
-struct Trouble {
+pub(super) struct Trouble {
     said_at: Option<Time>,
 }
 
 impl Trouble {
-    fn note(&mut self, now: Time, what: &'static str, result: &Result<(), StoreError>) {
+    pub(super) fn note<E: std::fmt::Display>(
+        &mut self,
+        now: Time,
+        what: &'static str,
+        result: &Result<(), E>,
+    ) {
         match (result, self.said_at) {
             (Err(error), said_at) => {
                 if said_at.is_none_or(|at| now.since(at) >= REPEAT) {

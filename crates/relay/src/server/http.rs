@@ -1,9 +1,9 @@
 //! The few HTTP requests that the relay answers, and the one that becomes a link.
 //!
 //! **Elsewhere**: what happens on the link is [`super::link`]'s; metrics have a listener
-//! of their own ([`super::metrics`]).
+//! of their own ([`super::metrics`]); what auditors ask is answered in [`super::auditing`].
 //!
-//! **Always**: no request has a body that is read, and no answer depends on who asks.
+//! **Always**: no request here has a body that is read, and no answer depends on who asks.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -142,7 +142,7 @@ pub(super) fn page(content_type: &str, body: Bytes) -> Response<Full<Bytes>> {
     response
 }
 
-fn set(response: &mut Response<Full<Bytes>>, name: HeaderName, value: &str) {
+pub(super) fn set(response: &mut Response<Full<Bytes>>, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use waxwing_protocol::{EXPORTER_LABEL, limits};
 
+use super::auditing::Auditing;
 use super::exchange::Exchange;
 use super::http::Pages;
 use super::link;
@@ -46,15 +47,16 @@ const HEADER_COUNT: usize = 64;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes connections.
-pub(super) struct Listener<S> {
+pub(super) struct Listener<S: Store> {
     listener: TcpListener,
     reception: Arc<Reception<S>>,
 }
 
 /// What every connection needs on its way to being a link.
-struct Reception<S> {
+struct Reception<S: Store> {
     tls: TlsAcceptor,
     pages: Pages,
+    auditing: Auditing<S>,
     sources: Sources,
     exchange: Arc<Exchange<S>>,
 }
@@ -63,6 +65,7 @@ impl<S: Store> Listener<S> {
     pub(super) fn new(
         tls: Arc<ServerConfig>,
         pages: Pages,
+        auditing: Auditing<S>,
         sources: Sources,
         exchange: Arc<Exchange<S>>,
         listener: TcpListener,
@@ -72,6 +75,7 @@ impl<S: Store> Listener<S> {
             reception: Arc::new(Reception {
                 tls: tls.into(),
                 pages,
+                auditing,
                 sources,
                 exchange,
             }),
@@ -106,7 +110,7 @@ async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, plac
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else {
         return;
     };
-    let requests = Box::pin(answer_requests(&reception.pages, stream));
+    let requests = Box::pin(answer_requests(&reception, stream));
     let Ok(Ok(Some((stream, arrived)))) = tokio::time::timeout(REQUESTS, requests).await else {
         return;
     };
@@ -123,15 +127,19 @@ async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, plac
 
 /// Answers requests until one becomes a link; gives its stream, and what arrived behind
 /// the request.
-async fn answer_requests(
-    pages: &Pages,
+async fn answer_requests<S: Store>(
+    reception: &Reception<S>,
     stream: TlsStream<TcpStream>,
 ) -> io::Result<Option<(TlsStream<TcpStream>, Bytes)>> {
     let is_link = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = pages.answer(&request);
+    let is_link = &is_link;
+    let service = service_fn(async |request: Request<Incoming>| {
+        if Auditing::<S>::is_for(&request) {
+            return Ok::<_, Infallible>(reception.auditing.answer(request).await);
+        }
+        let answer = reception.pages.answer(&request);
         is_link.fetch_or(answer.is_link, Ordering::Relaxed);
-        async move { Ok::<_, Infallible>(answer.response) }
+        Ok(answer.response)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

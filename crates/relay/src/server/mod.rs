@@ -6,10 +6,12 @@
 //! **Always**: everything from the network is bounded in size, number and time. Logs say
 //! that something happened, never to whom or from where.
 
+mod auditing;
 mod exchange;
 mod http;
 mod link;
 mod listener;
+mod log;
 mod metrics;
 mod outgoing;
 mod sources;
@@ -22,15 +24,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rand::SeedableRng as _;
+use rand::rngs::{StdRng, SysRng};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use waxwing_protocol::token::TokenIssuer;
+use waxwing_transparency::cosignature::AuditorId;
 
+use self::auditing::Auditing;
 use self::exchange::{Exchange, Writers};
 use self::listener::Listener;
 use self::metrics::Exposition;
 use self::sources::Sources;
+use crate::directory::log::{KeyLog, LogError};
 use crate::identity::{Identity, IdentityError, Pin};
 use crate::mail::{Post, Route};
 use crate::relay::{Config, Relay, Secrets};
@@ -61,6 +68,8 @@ pub struct Settings {
     /// Addresses that many people share (a TCP proxy, an onion service): each of their
     /// connections counts as a source of its own.
     pub shared_sources: Vec<IpAddr>,
+    /// Auditors whose co-signatures of the key log are published.
+    pub auditors: Vec<AuditorId>,
     /// What the relay's core may do.
     pub relay: Config,
 }
@@ -77,6 +86,7 @@ impl Settings {
             max_links: 50_000,
             max_links_per_source: 1000,
             shared_sources: Vec::new(),
+            auditors: Vec::new(),
             relay: Config::default(),
         }
     }
@@ -97,6 +107,9 @@ pub enum ServeError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key log.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The system's random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
@@ -168,7 +181,18 @@ impl<S: Store> Server<S> {
             address_key: *identity.address_key(),
         };
         let usage = Arc::clone(&store);
-        let relay = Relay::open(store, settings.relay.clone(), secrets)?;
+        let mut rng = StdRng::try_from_rng(&mut SysRng)
+            .map_err(|error| ServeError::Random(error.to_string()))?;
+        let log = KeyLog::open(
+            Arc::clone(&store),
+            identity.log_keys()?,
+            settings.auditors.clone(),
+            exchange::now(),
+            &mut rng,
+        )?;
+        let log = Arc::new(log);
+        let known = log.identity().clone();
+        let relay = Relay::open(store, settings.relay.clone(), secrets, known)?;
         let (mail, mut failures) =
             Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
         if matches!(settings.mail, Route::None) {
@@ -182,7 +206,7 @@ impl<S: Store> Server<S> {
         };
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
         let exchange = Exchange::new(relay, mail)?;
-        let writers = exchange.start_writers()?;
+        let writers = exchange.start_writers(&log)?;
         let max_links = within_descriptors(settings.max_links);
         let sources = Sources::new(
             max_links,
@@ -196,7 +220,8 @@ impl<S: Store> Server<S> {
         let mut tasks = Vec::new();
         if let Some((listener, _)) = metrics {
             let (exchange, sources) = (Arc::clone(&exchange), sources.clone());
-            let render = Arc::new(move || render_metrics(&exchange, &sources, &*usage));
+            let log = Arc::clone(&log);
+            let render = Arc::new(move || render_metrics(&exchange, &sources, &*usage, &log));
             tasks.push(tokio::spawn(metrics::serve(listener, render)));
         }
         let told = Arc::clone(&exchange);
@@ -214,7 +239,14 @@ impl<S: Store> Server<S> {
                 ticked.tick();
             }
         }));
-        let listener = Listener::new(tls, pages, sources, Arc::clone(&exchange), listener);
+        let listener = Listener::new(
+            tls,
+            pages,
+            Auditing::new(log),
+            sources,
+            Arc::clone(&exchange),
+            listener,
+        );
         tasks.push(tokio::spawn(listener.accept_for_ever()));
         tracing::info!(%address, "the relay is ready");
         Ok(Self {
@@ -325,9 +357,15 @@ fn within_descriptors(max_links: usize) -> usize {
     max_links.min(fit)
 }
 
-fn render_metrics<S: Store>(exchange: &Exchange<S>, sources: &Sources, store: &S) -> String {
+fn render_metrics<S: Store>(
+    exchange: &Exchange<S>,
+    sources: &Sources,
+    store: &S,
+    log: &KeyLog<S>,
+) -> String {
     let mut out = Exposition::default();
     let counts = exchange.counts();
+    let log = log.counts();
     let mail = exchange.mail().counts();
     let usage = store.usage();
     out.gauge(
@@ -396,6 +434,32 @@ fn render_metrics<S: Store>(exchange: &Exchange<S>, sources: &Sources, store: &S
         "waxwing_batches_failed_total",
         "Batches that could not be written.",
         counts.failed_batches,
+    );
+    out.gauge("waxwing_log_epoch", "The key log's epoch.", log.epoch);
+    out.gauge(
+        "waxwing_log_heads",
+        "Heads that the key log has.",
+        log.heads,
+    );
+    out.counter(
+        "waxwing_log_changes_total",
+        "Changes that came into the key log.",
+        log.changes,
+    );
+    out.counter(
+        "waxwing_log_publications_total",
+        "Publications of the key log.",
+        log.publications,
+    );
+    out.counter(
+        "waxwing_log_publications_failed_total",
+        "Publications that could not be written.",
+        counts.failed_publications,
+    );
+    out.counter(
+        "waxwing_log_publish_microseconds_total",
+        "Microseconds that publications took.",
+        log.publish_us,
     );
     out.gauge(
         "waxwing_store_bytes",

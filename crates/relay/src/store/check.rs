@@ -13,14 +13,17 @@ use bytes::Bytes;
 use prost::Message;
 use waxwing_protocol::ids::DeviceId;
 use waxwing_protocol::limits;
+use waxwing_protocol::pb;
 use waxwing_protocol::roster::Roster;
+use waxwing_transparency::head::Head;
 
 use super::records::{
-    AccountRecord, AddressRecord, BackupRecord, BackupUploadRecord, DeviceRecord, EntryRecord,
-    GroupRecord, GroupSequenceRecord, HoldersRecord, MailboxRecord, PostRecord, PostedRecord,
-    RegistrationRecord, TokenBudgetRecord,
+    AccountRecord, AddressRecord, BackupRecord, BackupUploadRecord, ContestRecord, DeviceRecord,
+    EntryRecord, GroupRecord, GroupSequenceRecord, HoldersRecord, LogStateRecord, MailboxRecord,
+    PostRecord, PostedRecord, RegistrationRecord, RevokedRecord, TokenBudgetRecord,
 };
 use super::{Key, KeySpace, Store, StoreError, key};
+use crate::directory::log::codec;
 
 /// Records that are read at a time.
 const PAGE: usize = 1_000;
@@ -197,10 +200,22 @@ fn is_well_formed(space: KeySpace, at: &[u8], value: &Bytes) -> bool {
         KeySpace::LastResorts => at.len() == 32 && !value.is_empty(),
         KeySpace::SpentTokens => at.len() == 24,
         KeySpace::TokenBudgets => at.len() == 32 && is::<TokenBudgetRecord>(value),
+        KeySpace::Revoked => at.len() == 32 && is::<RevokedRecord>(value),
+        KeySpace::LogNodes => codec::is_node(at, value),
+        KeySpace::LogValues => codec::is_value(at, value),
+        KeySpace::LogState if at == codec::STATE => is::<LogStateRecord>(value),
+        KeySpace::LogState => is::<pb::SignedHead>(value),
+        KeySpace::LogHeads => {
+            let number = Head::decode(value.clone()).map(|head| head.number.to_be_bytes());
+            number.is_ok_and(|number| number == at)
+        }
+        KeySpace::LogAudits => at.len() == 8 && is::<pb::AuditProof>(value),
+        KeySpace::CoSignatures => at.len() == 32 && is::<pb::CoSignature>(value),
         KeySpace::Backups => at.len() == 52 && !value.is_empty(),
         KeySpace::BackupPointers => at.len() == 32 && is::<BackupRecord>(value),
         KeySpace::BackupUploads => at.len() == 32 && is::<BackupUploadRecord>(value),
         KeySpace::Skeletons => at.len() == 32 && value.len() == 32,
+        KeySpace::Contests => at.len() == 64 && is::<ContestRecord>(value),
     }
 }
 
@@ -246,17 +261,28 @@ fn contradiction(
             let device = at.get(..32).unwrap_or(at);
             (exists(KeySpace::Devices, device)?, Damage::Orphaned)
         }
+        KeySpace::Revoked => (exists(KeySpace::Devices, at)?, Damage::Orphaned),
         KeySpace::TokenBudgets | KeySpace::BackupUploads => {
             (exists(KeySpace::Accounts, at)?, Damage::Orphaned)
         }
         KeySpace::Backups => (is_of_a_backup(store, at)?, Damage::Orphaned),
         KeySpace::BackupPointers => (has_all_parts(store, at, &decoded(value))?, Damage::Dangling),
         KeySpace::Skeletons => (exists(KeySpace::Addresses, value)?, Damage::Dangling),
+        KeySpace::Contests => {
+            let address = at.get(32..).unwrap_or_default();
+            (exists(KeySpace::Addresses, address)?, Damage::Orphaned)
+        }
         KeySpace::Meta
         | KeySpace::Entries
         | KeySpace::Posts
         | KeySpace::PostIds
-        | KeySpace::SpentTokens => return Ok(None),
+        | KeySpace::SpentTokens
+        | KeySpace::LogNodes
+        | KeySpace::LogValues
+        | KeySpace::LogState
+        | KeySpace::LogHeads
+        | KeySpace::LogAudits
+        | KeySpace::CoSignatures => return Ok(None),
     };
     Ok((!named).then_some(otherwise))
 }
@@ -280,8 +306,10 @@ fn device_contradiction(
     let roster = Roster::verify(&decoded::<AccountRecord>(&account).roster);
     let is_admitted = DeviceId::try_from(at)
         .is_ok_and(|id| roster.is_ok_and(|roster| roster.device(id).is_some()));
+    // A device that was revoked is deleted a little later.
+    let is_known = is_admitted || store.get(KeySpace::Revoked, at)?.is_some();
     let is_its_own = decoded::<MailboxRecord>(&mailbox).device_id == at;
-    Ok((!is_admitted || !is_its_own).then_some(Damage::Inconsistent))
+    Ok((!is_known || !is_its_own).then_some(Damage::Inconsistent))
 }
 
 /// A part belongs to the account's backup, or to the one that is being put.

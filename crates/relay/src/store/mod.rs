@@ -70,6 +70,21 @@ pub enum KeySpace {
     SpentTokens,
     /// Account id: how many tokens it was given today.
     TokenBudgets,
+    /// Device id: it was revoked, and its records are yet to be deleted.
+    Revoked,
+    /// Label of a node of the key log: the node.
+    LogNodes,
+    /// Keyed hash of a canonical address, log epoch (newest first): the value that the
+    /// key log was given then.
+    LogValues,
+    /// `state`: how far the key log is.
+    LogState,
+    /// Number: a signed head of the key log.
+    LogHeads,
+    /// Log epoch: the proof that it only adds to the one before.
+    LogAudits,
+    /// Auditor id: the newest head that the auditor co-signed.
+    CoSignatures,
     /// Account id, backup id, index: a part of a backup.
     Backups,
     /// Account id: its finished backup.
@@ -79,11 +94,14 @@ pub enum KeySpace {
     /// Keyed hash of what an address looks like: the keyed hash of the address that
     /// looked so first.
     Skeletons,
+    /// Account id, keyed hash of a canonical address: somebody else has proved that
+    /// address, which is the account's and locked, and waits for it.
+    Contests,
 }
 
 impl KeySpace {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 29] = [
         Self::Meta,
         Self::Addresses,
         Self::Accounts,
@@ -101,10 +119,18 @@ impl KeySpace {
         Self::LastResorts,
         Self::SpentTokens,
         Self::TokenBudgets,
+        Self::Revoked,
+        Self::LogNodes,
+        Self::LogValues,
+        Self::LogState,
+        Self::LogHeads,
+        Self::LogAudits,
+        Self::CoSignatures,
         Self::Backups,
         Self::BackupPointers,
         Self::BackupUploads,
         Self::Skeletons,
+        Self::Contests,
     ];
 
     /// Its name on disk; never changes.
@@ -127,10 +153,18 @@ impl KeySpace {
             Self::LastResorts => "last_resorts",
             Self::SpentTokens => "spent_tokens",
             Self::TokenBudgets => "token_budgets",
+            Self::Revoked => "revoked",
+            Self::LogNodes => "log_nodes",
+            Self::LogValues => "log_values",
+            Self::LogState => "log_state",
+            Self::LogHeads => "log_heads",
+            Self::LogAudits => "log_audits",
+            Self::CoSignatures => "co_signatures",
             Self::Backups => "backups",
             Self::BackupPointers => "backup_pointers",
             Self::BackupUploads => "backup_uploads",
             Self::Skeletons => "skeletons",
+            Self::Contests => "contests",
         }
     }
 }

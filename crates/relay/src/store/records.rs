@@ -18,15 +18,19 @@ pub struct AddressRecord {
     /// When it proved it, in milliseconds since 1970.
     #[prost(uint64, tag = "2")]
     pub verified_at_ms: u64,
-    /// Whether another account waits for it, when it has proved it.
-    #[prost(bool, tag = "5")]
+    /// How: a `Verification`.
+    #[prost(enumeration = "pb::Verification", tag = "3")]
+    pub verified_by: i32,
+    /// Whether registering it anew needs the recovery key, or a long wait.
+    #[prost(bool, tag = "4")]
     pub locked: bool,
-    /// Since when another account asks for it, in milliseconds since 1970; 0 for none.
-    #[prost(uint64, tag = "6")]
-    pub contested_since_ms: u64,
-    /// Which account that is.
-    #[prost(bytes = "bytes", tag = "7")]
-    pub contested_by: Bytes,
+    /// Statements of the roster that the key log's entry vouches for.
+    #[prost(uint64, tag = "5")]
+    pub roster_length: u64,
+    /// Accounts that had the address before, the last few: they may follow what became
+    /// of it.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub former_accounts: Vec<Bytes>,
 }
 
 /// [`super::KeySpace::Accounts`].
@@ -35,9 +39,6 @@ pub struct AccountRecord {
     /// The chain of signed statements, checked when it was stored.
     #[prost(message, repeated, tag = "1")]
     pub roster: Vec<pb::SignedStatement>,
-    /// Under which keys [`super::KeySpace::Addresses`] has its addresses.
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub addresses: Vec<Bytes>,
 }
 
 /// [`super::KeySpace::Devices`].
@@ -192,6 +193,79 @@ pub struct TokenBudgetRecord {
     pub issued: u32,
 }
 
+/// [`super::KeySpace::Revoked`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RevokedRecord {
+    /// The mailbox that goes with the device.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub mailbox_id: Bytes,
+}
+
+/// [`super::KeySpace::LogNodes`]: akd's node, as it is and as it was before its last
+/// change.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LogNodeRecord {
+    /// As it is.
+    #[prost(message, optional, tag = "1")]
+    pub latest: Option<LogNodeState>,
+    /// As it was.
+    #[prost(message, optional, tag = "2")]
+    pub previous: Option<LogNodeState>,
+}
+
+/// A node of the key log at a log epoch. Labels are their length in bits (two bytes, big
+/// endian) and their value without the zeros at its end.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LogNodeState {
+    /// The log epoch in which it changed.
+    #[prost(uint64, tag = "1")]
+    pub changed_in: u64,
+    /// The earliest log epoch in which something under it changed last.
+    #[prost(uint64, tag = "2")]
+    pub least_in: u64,
+    /// Label of the node above it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub parent: Bytes,
+    /// 1 leaf, 2 root, 3 between.
+    #[prost(uint32, tag = "4")]
+    pub kind: u32,
+    /// Label of the left child; empty for none.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub left: Bytes,
+    /// Label of the right child; empty for none.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub right: Bytes,
+    /// Its hash, or the commitment of a leaf: 32 bytes.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub value: Bytes,
+}
+
+/// [`super::KeySpace::LogValues`]. The address itself is not kept: whoever reads this
+/// asked for it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LogValueRecord {
+    /// An encoded `LogEntry`.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub value: Bytes,
+    /// From 1.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// The node's label, 32 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub label: Bytes,
+}
+
+/// [`super::KeySpace::LogState`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct LogStateRecord {
+    /// The newest log epoch.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Nodes, in all.
+    #[prost(uint64, tag = "2")]
+    pub nodes: u64,
+}
+
 /// [`super::KeySpace::BackupPointers`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct BackupRecord {
@@ -219,4 +293,15 @@ pub struct BackupUploadRecord {
     /// When a part was put last, in milliseconds since 1970.
     #[prost(uint64, tag = "3")]
     pub touched_at_ms: u64,
+}
+
+/// [`super::KeySpace::Contests`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ContestRecord {
+    /// Since when, in milliseconds since 1970.
+    #[prost(uint64, tag = "1")]
+    pub since_ms: u64,
+    /// Which account waits.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub by: Bytes,
 }

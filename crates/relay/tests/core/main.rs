@@ -15,7 +15,9 @@
 mod accounts;
 mod backups;
 mod checking;
+mod key_log;
 mod locks;
+mod log;
 mod posting;
 mod rendezvous;
 mod sequences;

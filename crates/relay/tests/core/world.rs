@@ -24,6 +24,7 @@ use waxwing_protocol::{
     time::{Span, Time},
     token::{self, TokenIssuer},
 };
+use waxwing_relay::directory::log::{KeyLog, LogKeys};
 use waxwing_relay::relay::{Config, Effect, LinkId, Relay, Secrets};
 use waxwing_relay::store::{Store, memory::MemoryStore};
 
@@ -31,6 +32,7 @@ use waxwing_relay::store::{Store, memory::MemoryStore};
 pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) relay: Relay<MemoryStore>,
+    pub(crate) log: KeyLog<MemoryStore>,
     pub(crate) rng: ChaCha20Rng,
     pub(crate) now: Time,
     pub(crate) config: Config,
@@ -74,6 +76,24 @@ fn secrets() -> Secrets {
     }
 }
 
+/// The keys of the relay's log.
+pub(crate) fn log_keys() -> LogKeys {
+    LogKeys::simulated(&[7; 32], &secrets().address_key).unwrap()
+}
+
+fn open(
+    store: &MemoryStore,
+    config: &Config,
+    now: Time,
+    rng: &mut ChaCha20Rng,
+) -> (Relay<MemoryStore>, KeyLog<MemoryStore>) {
+    let store = Arc::new(store.clone());
+    let log = KeyLog::open(Arc::clone(&store), log_keys(), Vec::new(), now, rng).unwrap();
+    let identity = log.identity().clone();
+    let relay = Relay::open(store, config.clone(), secrets(), identity).unwrap();
+    (relay, log)
+}
+
 fn exporter(link: LinkId) -> [u8; 32] {
     let mut exporter = [7; 32];
     exporter[..8].copy_from_slice(&link.0.to_be_bytes());
@@ -87,12 +107,15 @@ impl World {
 
     pub(crate) fn with(config: Config) -> Self {
         let store = MemoryStore::new();
-        let relay = Relay::open(Arc::new(store.clone()), config.clone(), secrets()).unwrap();
+        let now = Time(1_800_000_000_000);
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let (relay, log) = open(&store, &config, now, &mut rng);
         Self {
             store,
             relay,
-            rng: ChaCha20Rng::from_seed([3; 32]),
-            now: Time(1_800_000_000_000),
+            log,
+            rng,
+            now,
             config,
             next_link: 0,
             next_request: 0,
@@ -107,8 +130,7 @@ impl World {
 
     /// The relay is killed and started again: what was not written is gone.
     pub(crate) fn crash(&mut self) {
-        let store = Arc::new(self.store.clone());
-        self.relay = Relay::open(store, self.config.clone(), secrets()).unwrap();
+        (self.relay, self.log) = open(&self.store, &self.config, self.now, &mut self.rng);
         self.inbox.clear();
         self.closed.clear();
     }
@@ -123,6 +145,17 @@ impl World {
     pub(crate) fn collect(&mut self) {
         while let Some(effect) = self.relay.poll_effect() {
             match effect {
+                Effect::Prove {
+                    link,
+                    request,
+                    question,
+                } => {
+                    let frame = RelayFrame {
+                        request,
+                        body: Some(self.log.answer(&question)),
+                    };
+                    self.inbox.entry(link).or_default().push_back(frame);
+                }
                 Effect::Send { link, frame } => {
                     self.inbox.entry(link).or_default().push_back(frame);
                 }
@@ -143,9 +176,26 @@ impl World {
         }
     }
 
-    /// Writes what is pending to the disk, all of it: what may wait as well.
+    /// Writes what is pending to the disk, all of it: what may wait, and what the log is
+    /// to have.
     pub(crate) fn write(&mut self) {
-        while self.write_once() {}
+        while self.write_once() || self.publish_once() {}
+    }
+
+    /// Publishes one log epoch; gives whether there was one. Time passes until it is due.
+    pub(crate) fn publish_once(&mut self) -> bool {
+        if let Some(at) = self.relay.next_publication(self.now) {
+            self.now = self.now.max(at);
+        }
+        let Some(publication) = self.relay.take_publication(self.now) else {
+            return false;
+        };
+        match self.log.publish(self.now, &mut self.rng, publication) {
+            Ok(_) => self.relay.publication_written(),
+            Err(_) => self.relay.publication_failed(),
+        }
+        self.collect();
+        true
     }
 
     /// Writes one batch; gives whether there was one.

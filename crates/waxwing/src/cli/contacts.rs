@@ -42,6 +42,7 @@ fn json(contact: &Contact, conversation: Option<&Conversation>) -> serde_json::V
         "type": "contact",
         "address": contact.address,
         "verified": contact.verified,
+        "compared": contact.compared,
         "blocked": contact.blocked,
         "account_id": contact.account_id,
         "safety_number": contact.safety_number,
@@ -51,12 +52,14 @@ fn json(contact: &Contact, conversation: Option<&Conversation>) -> serde_json::V
 }
 
 fn shown(contact: &Contact, conversation: Option<&Conversation>) -> String {
-    let verified = if contact.verified {
-        styled(GOOD, "✓ the relay verified this address and it is theirs")
+    let verified = if contact.compared {
+        styled(GOOD, "✓✓ you verified them in person")
+    } else if contact.verified {
+        styled(GOOD, "✓ the key log says that this address is theirs")
     } else {
         styled(
             WARN,
-            "not verified: the relay does not say that this address is theirs",
+            "not verified: the key log does not say that this address is theirs",
         )
     };
     let blocked = if contact.blocked {
@@ -74,7 +77,7 @@ fn shown(contact: &Contact, conversation: Option<&Conversation>) -> String {
         styled(
             FAINT,
             format!(
-                "safety number {} (compare it in person)",
+                "safety number {} (compare it in person: waxwing verify)",
                 contact.safety_number
             )
         ),

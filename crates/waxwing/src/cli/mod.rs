@@ -6,6 +6,8 @@
 //! **Always.** A command opens the home's [`Session`], asks, and closes it again, also
 //! when it is interrupted.
 
+mod alarms;
+mod auditors;
 mod contacts;
 mod doctor;
 mod history;
@@ -13,6 +15,7 @@ mod listen;
 mod pages;
 mod register;
 mod send;
+mod verify;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -107,6 +110,44 @@ Examples:
     /// List the people you know and how they are verified
     Contacts,
 
+    /// Make sure, in person, that somebody is who you think
+    #[command(after_help = "\
+Shows the safety number that you have with somebody: 60 digits and a QR code, the same on
+all devices of both of you for as long as neither starts over. Compare it with what their
+device shows. When somebody whom you have verified has other keys, nothing is sent to them
+until you decide.
+
+Examples:
+  waxwing verify bob@example.org
+  waxwing verify bob@example.org --accept
+  waxwing verify bob@example.org --accept --scanned 'waxwing:safety/1/…'
+  waxwing verify bob@example.org --continue")]
+    Verify(verify::Verify),
+
+    /// Watch over a relay's key log, or say whose watching you rely on
+    #[command(
+        subcommand,
+        after_help = "\
+A relay binds addresses to keys in a log that it can only add to. Auditors make sure that
+it does, and co-sign what they have checked.
+
+Examples:
+  waxwing audit require 1 Eva=waxwing-auditor-…
+  waxwing audit evidence --out evidence"
+    )]
+    Audit(Audit),
+
+    /// Show what you must know about your account and your relay
+    #[command(after_help = "\
+Alarms are raised when something happened that should not: a device that was added, an
+entry in the relay's key log that your devices did not make, a relay that was caught at a
+lie. Every command shows them at its end until you dismiss them.
+
+Examples:
+  waxwing alarms
+  waxwing alarms --dismiss")]
+    Alarms(alarms::Alarms),
+
     /// Check that everything is in order
     #[command(after_help = "\
 Looks at the home, the store and its key, the relay, its pin and its encryption, the
@@ -135,6 +176,16 @@ Examples:
   waxwing man | man -l -
   waxwing man send > waxwing-send.1")]
     Man(pages::Man),
+}
+
+#[derive(Debug, Subcommand)]
+enum Audit {
+    /// Say which auditors must have co-signed what the relay shows
+    Require(auditors::Require),
+    /// List the auditors that you named, and what they have co-signed
+    Auditors,
+    /// Write the proofs that the relay lied, for anybody to check
+    Evidence(auditors::Evidence),
 }
 
 /// A conversation, as a person names it.
@@ -223,11 +274,15 @@ pub async fn run(cli: Cli, output: &Output) -> Result<Outcome, Failure> {
         })?;
     let mut session = Session::open(&home, Box::new(Keys::default())).await?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let reminds = !matches!(cli.command, Command::Rpc | Command::Alarms(_));
     let result = tokio::select! {
         result = command(cli.command, message, &mut session, output) => result,
         _ = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
         _ = terminate.recv() => Ok(Outcome::Interrupted),
     };
+    if reminds && result.is_ok() {
+        alarms::remind(&mut session, output).await;
+    }
     session.close().await;
     result
 }
@@ -244,6 +299,11 @@ async fn command(
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
         Command::Contacts => contacts::run(session, output).await,
+        Command::Verify(verify) => verify.run(session, output).await,
+        Command::Audit(Audit::Require(require)) => require.run(session, output).await,
+        Command::Audit(Audit::Auditors) => auditors::list(session, output).await,
+        Command::Audit(Audit::Evidence(evidence)) => evidence.run(session, output).await,
+        Command::Alarms(alarms) => alarms.run(session, output).await,
         Command::Doctor => doctor::run(session, output).await,
         Command::Rpc => {
             stdio::run(session).await?;

@@ -1,0 +1,73 @@
+//! Alarms: what a person must know even if nobody was looking when it happened.
+//!
+//! A warning is told once to whoever listens; an alarm is kept, and stands in the status
+//! (and so in every interface) until the person dismisses it.
+//!
+//! **Always**: the same alarm is kept once, however often it is raised.
+
+use rusqlite::Transaction;
+use waxwing_protocol::time::Time;
+
+use crate::{
+    api::{Alarm, Notice, Problem, Warning},
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE alarm (
+    code TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (code, sentence)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Alarms that are kept, at most.
+const KEPT_MAX: i64 = 64;
+
+/// Raises an alarm.
+pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
+    let report = problem.report();
+    let added = turn.tx.execute(
+        "INSERT INTO alarm (code, sentence, first_at, last_at)
+         SELECT ?1, ?2, ?3, ?3 WHERE (SELECT count(*) FROM alarm) < ?4
+         ON CONFLICT DO NOTHING",
+        (
+            &report.code,
+            &report.sentence,
+            turn.now.0.cast_signed(),
+            KEPT_MAX,
+        ),
+    )?;
+    turn.tx.execute(
+        "UPDATE alarm SET last_at = ?3 WHERE code = ?1 AND sentence = ?2",
+        (&report.code, &report.sentence, turn.now.0.cast_signed()),
+    )?;
+    if added > 0 {
+        turn.notify(Notice::Warning(Warning { problem: report }));
+    }
+    Ok(())
+}
+
+/// All that were not dismissed, the oldest first.
+pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Alarm>, StoreError> {
+    let mut statement =
+        tx.prepare("SELECT code, sentence, first_at, last_at FROM alarm ORDER BY first_at")?;
+    let rows = statement.query_map([], |row| {
+        Ok(Alarm {
+            code: row.get(0)?,
+            sentence: row.get(1)?,
+            first_at: Time(row.get::<_, i64>(2)?.cast_unsigned()).into(),
+            last_at: Time(row.get::<_, i64>(3)?.cast_unsigned()).into(),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The person has seen them.
+pub(crate) fn dismiss(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM alarm", [])?;
+    Ok(())
+}

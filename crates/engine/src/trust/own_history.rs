@@ -1,0 +1,249 @@
+//! One's own entries in the log: whether every one of them was made by this account.
+//!
+//! At each login, whenever the relay says that something changed, and at least daily, the
+//! whole history of the own address is fetched and proved. Each entry of this account must
+//! name a place of its own roster chain; an entry of another account after ours means that
+//! somebody has the address now. The roster that the log vouches for is ours when it
+//! continues ours, every statement signed: so a device learns of others, and of its own
+//! removal.
+//!
+//! **Elsewhere**: what a statement may say is `waxwing_protocol::roster`; other people's entries are
+//! [`super::lookups`].
+//!
+//! **Always**: the roster only grows by statements that its chain admits, and that the log
+//! has. What this account did not do is an alarm, on every device.
+
+use sha2::{Digest as _, Sha256};
+use waxwing_protocol::{
+    ids::{AccountId, DeviceId},
+    pb::{Error, FetchHistory, HistoryFetched, SignedStatement, client_frame::Body},
+    roster::Roster,
+    time::{Span, Time},
+};
+use waxwing_transparency::proof::{self, Entry, Version};
+
+use super::{
+    alarm,
+    log::{self, Unproven},
+};
+use crate::{
+    account,
+    api::{Notice, Problem, RelayMisdeed, Warning},
+    conversation::start,
+    event::LinkKind,
+    link::{Job, Phase},
+    turn::{Fault, Turn, Waiting},
+};
+
+/// It is checked again after this long on one link.
+const AGAIN: Span = Span::hours(24);
+
+/// What could not be checked is tried again after this long.
+const RETRY: Span = Span::seconds(30);
+
+/// Whether the history is checked, on this login.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// It has to be.
+    #[default]
+    Due,
+    /// It was.
+    Done(Time),
+}
+
+/// Something changed, says the relay or a group.
+pub(crate) fn want(turn: &mut Turn<'_>) {
+    turn.live.own_history = Check::Due;
+}
+
+/// When it is due again.
+pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
+    match turn.live.own_history {
+        Check::Done(at) if turn.live.links.mailbox.phase == Phase::LoggedIn => {
+            Some(at.after(AGAIN))
+        }
+        _ => None,
+    }
+}
+
+/// Asks for the history when it is due.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let due = match turn.live.own_history {
+        Check::Due => true,
+        Check::Done(at) => turn.now.since(at) >= AGAIN,
+    };
+    let ready = turn.live.links.mailbox.phase == Phase::LoggedIn && turn.live.log.is_some();
+    if !due
+        || !ready
+        || turn.live.links.mailbox.awaits(&Job::FetchHistory)
+        || turn.waits(&Waiting::OwnHistory)
+    {
+        return Ok(());
+    }
+    // What changes from here on is asked for again.
+    turn.live.own_history = Check::Done(turn.now);
+    let fetch = FetchHistory {
+        address: turn.account()?.address().canonical().to_owned(),
+        known_head: log::known_head(turn),
+        most_recent: 0,
+    };
+    turn.ask(
+        LinkKind::Mailbox,
+        Job::FetchHistory,
+        Body::FetchHistory(fetch),
+    );
+    Ok(())
+}
+
+/// The relay refused.
+pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
+    turn.live.own_history = Check::Due;
+    turn.wait(Waiting::OwnHistory, start::retry_after(error));
+}
+
+/// The history has come.
+pub(crate) fn came(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<(), Fault> {
+    let unproven = match checked(turn, fetched)? {
+        Ok(()) => return Ok(()),
+        Err(unproven) => unproven,
+    };
+    turn.live.own_history = Check::Due;
+    match unproven {
+        Unproven::AskAgain => {}
+        Unproven::Problem(problem) => {
+            turn.wait(Waiting::OwnHistory, RETRY);
+            turn.notify(Notice::Warning(Warning {
+                problem: problem.report(),
+            }));
+        }
+    }
+    Ok(())
+}
+
+fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), Unproven>, Fault> {
+    let view = match log::follow(turn, fetched.log.as_ref())? {
+        Ok(view) => view,
+        Err(unproven) => return Ok(Err(unproven)),
+    };
+    let own = turn.account()?.id();
+    let address = turn.account()?.address().clone();
+    let Some(known) = &turn.live.log else {
+        return log::misdeed(turn, RelayMisdeed::LogFalse);
+    };
+    let versions = fetched.proof.as_ref().and_then(|proof| {
+        proof::history(&known.identity, view.newest().head(), &address, 0, proof).ok()
+    });
+    let Some(versions) = versions else {
+        return log::misdeed(turn, RelayMisdeed::LogFalse);
+    };
+    if let Err(what) = grow(turn, own, &fetched.roster)? {
+        return log::misdeed(turn, what);
+    }
+    let statements = account::statements(turn.tx)?;
+    if let Some(problem) = judged(own, &statements, &versions) {
+        alarm::raise(turn, &problem)?;
+    }
+    // Groups may have waited for the roster.
+    turn.live
+        .due_groups
+        .extend(crate::conversation::groups::busy(turn.tx)?);
+    Ok(Ok(()))
+}
+
+/// What the history says that this account did not do; newest first.
+fn judged(own: AccountId, statements: &[SignedStatement], versions: &[Version]) -> Option<Problem> {
+    let Some(first_own) = versions
+        .iter()
+        .rposition(|version| version.entry.account == own)
+    else {
+        // It was registered, and there is no trace of it.
+        return Some(Problem::RelayMisbehaves {
+            what: RelayMisdeed::OwnEntryMissing,
+        });
+    };
+    for version in versions.iter().take(first_own + 1) {
+        if version.entry.account != own {
+            return Some(Problem::AddressTaken);
+        }
+        if !names_a_place(&version.entry, statements) {
+            return Some(Problem::RelayMisbehaves {
+                what: RelayMisdeed::OwnEntryFalse,
+            });
+        }
+    }
+    let newest = versions.first()?;
+    (newest.entry.roster_length != statements.len() as u64).then_some(Problem::RelayMisbehaves {
+        what: RelayMisdeed::RosterRolledBack,
+    })
+}
+
+fn names_a_place(entry: &Entry, statements: &[SignedStatement]) -> bool {
+    entry
+        .roster_length
+        .checked_sub(1)
+        .and_then(|place| usize::try_from(place).ok())
+        .and_then(|place| statements.get(place))
+        .is_some_and(|last| Sha256::digest(&last.statement).as_slice() == entry.roster_head)
+}
+
+/// Takes the statements that continue the own roster.
+fn grow(
+    turn: &mut Turn<'_>,
+    own: AccountId,
+    statements: &[SignedStatement],
+) -> Result<Result<(), RelayMisdeed>, Fault> {
+    let Ok(served) = Roster::verify(statements) else {
+        return Ok(Err(RelayMisdeed::RosterFalse));
+    };
+    let before = turn.account()?.roster().clone();
+    if served.account() != own {
+        return Ok(Err(RelayMisdeed::RosterFalse));
+    }
+    if served.length() < before.length() {
+        return Ok(Err(RelayMisdeed::RosterRolledBack));
+    }
+    if !account::extend(turn.tx, statements)? {
+        return Ok(Err(RelayMisdeed::RosterFalse));
+    }
+    if served.length() > before.length() {
+        turn.live.account = account::load(turn.tx)?;
+        told(turn, &before, &served)?;
+        let due = crate::conversation::groups::membership_due(turn.tx, None)?;
+        turn.live.due_groups.extend(due);
+    }
+    Ok(Ok(()))
+}
+
+/// Tells of devices that came and went by another's doing.
+fn told(turn: &mut Turn<'_>, before: &Roster, after: &Roster) -> Result<(), Fault> {
+    let ids = |roster: &Roster| -> Vec<DeviceId> {
+        roster.devices().iter().map(|device| device.id).collect()
+    };
+    let (old, new) = (ids(before), ids(after));
+    for device in new.iter().filter(|id| !old.contains(id)) {
+        let device = short(*device);
+        alarm::raise(turn, &Problem::DeviceAdded { device })?;
+    }
+    let this = turn.account()?.device();
+    for device in old.iter().filter(|id| !new.contains(id)) {
+        let problem = if *device == this {
+            Problem::DeviceRevoked
+        } else {
+            Problem::DeviceRemoved {
+                device: short(*device),
+            }
+        };
+        alarm::raise(turn, &problem)?;
+    }
+    if before.recovery_key() != after.recovery_key() {
+        alarm::raise(turn, &Problem::RecoveryKeyChanged)?;
+    }
+    Ok(())
+}
+
+/// The start of a device's id, as people see it.
+pub(crate) fn short(device: DeviceId) -> String {
+    let mut text = device.to_string();
+    text.truncate(8);
+    text
+}

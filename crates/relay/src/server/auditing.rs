@@ -1,0 +1,235 @@
+//! The key log over HTTPS, for auditors and whoever else wants to see it.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /log/v1/identity` | a `LogIdentity` |
+//! | `GET /log/v1/head?known=N&known=M` | a `LogView` that ties the newest head to those |
+//! | `GET /log/v1/heads?from=A&to=B` | `Head`s, each after its length; 1024 at most |
+//! | `GET /log/v1/audit/EPOCH` | an `AuditProof` |
+//! | `POST /log/v1/cosignatures` | takes a `CoSignature` |
+//!
+//! **Elsewhere**: the other requests are answered in [`super::http`]; the log is
+//! [`crate::directory::log`].
+//!
+//! **Always**: no answer depends on who asks. What never changes may be kept for ever; an
+//! error is a sentence. No more of these are worked on at one time than [`AT_ONCE`].
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use prost::Message as _;
+use tokio::sync::Semaphore;
+use waxwing_protocol::{limits, pb};
+
+use super::http::{page, set, text};
+use crate::directory::log::{CoSignatureRefused, KeyLog, LogError};
+use crate::store::Store;
+
+/// What all of it is under.
+const PREFIX: &str = "/log/v1/";
+/// Requests that are worked on at one time.
+const AT_ONCE: usize = 4;
+/// Bytes of a co-signature: its key and its signature have 1,984 and 3,373.
+const COSIGNATURE_BYTES: usize = 16 << 10;
+const PROTOBUF: &str = "application/x-protobuf";
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+const FOR_A_WHILE: &str = "public, max-age=300";
+const ASK_AGAIN: &str = "no-cache";
+
+/// Answers from the log.
+pub(super) struct Auditing<S: Store> {
+    log: Arc<KeyLog<S>>,
+    places: Arc<Semaphore>,
+}
+
+/// What is asked for, understood.
+enum Asked {
+    Identity,
+    Head(Vec<u64>),
+    Heads(u64, u64),
+    Audit(u64),
+    Keep(pb::CoSignature),
+}
+
+type Answer = Response<Full<Bytes>>;
+type Refusal = Box<Answer>;
+
+impl<S: Store> Auditing<S> {
+    pub(super) fn new(log: Arc<KeyLog<S>>) -> Self {
+        Self {
+            log,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Whether a request is one of these.
+    pub(super) fn is_for(request: &Request<Incoming>) -> bool {
+        request.uri().path().starts_with(PREFIX)
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let asked = match understand(request).await {
+            Ok(asked) => asked,
+            Err(refused) => return *refused,
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let mut response = text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The relay is busy with others who read its key log. Try again in a second.\n",
+            );
+            set(&mut response, RETRY_AFTER, "1");
+            return response;
+        };
+        let log = Arc::clone(&self.log);
+        let answered = tokio::task::spawn_blocking(move || {
+            let answer = answer(&log, asked);
+            drop(place);
+            answer
+        });
+        answered
+            .await
+            .unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "The relay failed.\n"))
+    }
+}
+
+async fn understand(request: Request<Incoming>) -> Result<Asked, Refusal> {
+    let is_get = request.method() == Method::GET || request.method() == Method::HEAD;
+    let path = request
+        .uri()
+        .path()
+        .strip_prefix(PREFIX)
+        .unwrap_or_default();
+    if path == "cosignatures" {
+        if request.method() != Method::POST {
+            return Err(not_allowed("POST", "Only POST works here.\n"));
+        }
+        return cosignature(request.into_body()).await.map(Asked::Keep);
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let asked = match path.split_once('/') {
+        None if path == "identity" => Asked::Identity,
+        None if path == "head" => Asked::Head(numbers(query, "known")?),
+        None if path == "heads" => {
+            let (from, to) = (numbers(query, "from")?, numbers(query, "to")?);
+            match (from.as_slice(), to.as_slice()) {
+                ([from], [to]) if *from > 0 && from <= to => Asked::Heads(*from, *to),
+                _ => {
+                    return Err(bad(
+                        "Name the first and the last head: ?from=1&to=100, counted from 1.\n",
+                    ));
+                }
+            }
+        }
+        Some(("audit", epoch)) => match epoch.parse() {
+            Ok(epoch) => Asked::Audit(epoch),
+            Err(_) => return Err(bad("A log epoch is a number.\n")),
+        },
+        _ => return Err(text(StatusCode::NOT_FOUND, "There is nothing here.\n").into()),
+    };
+    if is_get {
+        Ok(asked)
+    } else {
+        Err(not_allowed("GET, HEAD", "Only GET works here.\n"))
+    }
+}
+
+/// The values of a name in a query.
+fn numbers(query: &str, name: &str) -> Result<Vec<u64>, Refusal> {
+    let named = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(key, _)| *key == name);
+    let numbers: Result<Vec<u64>, _> = named.map(|(_, value)| value.parse()).collect();
+    match numbers {
+        Ok(numbers) if numbers.len() <= limits::HEADS_PER_REQUEST => Ok(numbers),
+        Ok(_) => Err(bad("Too many heads are named.\n")),
+        Err(_) => Err(bad("A head is named by its number.\n")),
+    }
+}
+
+async fn cosignature(body: Incoming) -> Result<pb::CoSignature, Refusal> {
+    let body = Limited::new(body, COSIGNATURE_BYTES).collect().await;
+    let body = body.map_err(|_| -> Refusal {
+        text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "This is too long for a co-signature, or it broke off.\n",
+        )
+        .into()
+    })?;
+    pb::CoSignature::decode(body.to_bytes()).map_err(|_| bad("This is no co-signature.\n"))
+}
+
+fn answer<S: Store>(log: &KeyLog<S>, asked: Asked) -> Answer {
+    let answer = match asked {
+        Asked::Identity => Ok(message(log.identity().wire(), FOR_A_WHILE)),
+        Asked::Head(known) => log.view(&known).map(|view| message(&view, ASK_AGAIN)),
+        Asked::Heads(from, to) => heads(log, from, to),
+        Asked::Audit(epoch) => log.audit(epoch).map(|proof| kept(proof, FOR_EVER)),
+        Asked::Keep(cosignature) => return keep(log, &cosignature),
+    };
+    answer.unwrap_or_else(|error| match error {
+        LogError::NoSuch => text(
+            StatusCode::NOT_FOUND,
+            "The key log has no such head or epoch yet.\n",
+        ),
+        _ => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The key log cannot be read now. Try again later.\n",
+        ),
+    })
+}
+
+/// As many as there are and one answer holds.
+fn heads<S: Store>(log: &KeyLog<S>, from: u64, to: u64) -> Result<Answer, LogError> {
+    let most = from.saturating_add(limits::HEAD_LINKS as u64 - 1);
+    let last = to.min(most).min(log.newest().number);
+    let heads = log.heads_between(from, last)?;
+    let mut body = BytesMut::new();
+    for head in heads {
+        prost::encode_length_delimiter(head.len(), &mut body).map_err(|_| LogError::Failed)?;
+        body.extend_from_slice(&head);
+    }
+    let caching = if last == to { FOR_EVER } else { ASK_AGAIN };
+    Ok(kept(body.freeze(), caching))
+}
+
+fn keep<S: Store>(log: &KeyLog<S>, cosignature: &pb::CoSignature) -> Answer {
+    let Err(refused) = log.add_cosignature(cosignature) else {
+        return text(StatusCode::OK, "The co-signature is kept.\n");
+    };
+    let status = match &refused {
+        CoSignatureRefused::Invalid
+        | CoSignatureRefused::UnknownAuditor
+        | CoSignatureRefused::UnknownHead => StatusCode::FORBIDDEN,
+        CoSignatureRefused::Older => StatusCode::CONFLICT,
+        CoSignatureRefused::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = page("text/plain; charset=utf-8", format!("{refused}\n").into());
+    *response.status_mut() = status;
+    response
+}
+
+fn message(message: &impl prost::Message, caching: &str) -> Answer {
+    kept(message.encode_to_vec().into(), caching)
+}
+
+fn kept(body: Bytes, caching: &str) -> Answer {
+    let mut response = page(PROTOBUF, body);
+    set(&mut response, CACHE_CONTROL, caching);
+    response
+}
+
+fn bad(sentence: &'static str) -> Refusal {
+    text(StatusCode::BAD_REQUEST, sentence).into()
+}
+
+fn not_allowed(allowed: &str, sentence: &'static str) -> Refusal {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, sentence);
+    set(&mut response, ALLOW, allowed);
+    response.into()
+}

@@ -1,0 +1,177 @@
+//! The threads of the key log: one publishes, a few make proofs.
+//!
+//! **Elsewhere**: what is published, and who may ask what, is decided by the core; what
+//! auditors ask over HTTP is answered in [`super::auditing`].
+//!
+//! **Always**: neither holds the core's lock while it works. Questions that wait are
+//! bounded: who asks one too many is told to come again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use waxwing_protocol::pb::{self, ErrorCode, RelayFrame};
+use waxwing_protocol::time::Time;
+
+use super::exchange::{Exchange, Trouble, now};
+use crate::directory::log::{KeyLog, Question};
+use crate::mail::Asked;
+use crate::store::Store;
+
+/// Threads that make proofs.
+const PROVERS: usize = 2;
+/// Questions that may wait.
+const WAITING: usize = 512;
+/// The publisher looks at least so often whether the head is due to be refreshed.
+const REFRESH_CHECK: Duration = Duration::from_secs(30);
+
+/// Questions that wait for a proof.
+#[derive(Default)]
+pub(super) struct Questions {
+    waiting: Mutex<Waiting>,
+    /// Signalled when there is one, or the threads are to end.
+    some: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    questions: VecDeque<(Asked, Question)>,
+    is_ending: bool,
+}
+
+/// All of them.
+pub(super) struct LogThreads(Vec<JoinHandle<()>>);
+
+impl LogThreads {
+    /// Waits until all have ended.
+    pub(super) fn join(self) {
+        for thread in self.0 {
+            // One that panicked has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Questions {
+    /// Lets a question wait; gives the error where there are too many.
+    pub(super) fn ask(&self, asked: Asked, question: Question) -> Result<(), pb::Error> {
+        let mut waiting = self.waiting.lock();
+        if waiting.questions.len() >= WAITING || waiting.is_ending {
+            return Err(pb::Error {
+                code: ErrorCode::RateLimited.into(),
+                detail: "too many ask at once".to_owned(),
+                retry_after_ms: 1000,
+                ..pb::Error::default()
+            });
+        }
+        waiting.questions.push_back((asked, question));
+        drop(waiting);
+        self.some.notify_one();
+        Ok(())
+    }
+
+    /// No more questions are taken; those that wait are answered.
+    pub(super) fn end(&self) {
+        self.waiting.lock().is_ending = true;
+        self.some.notify_all();
+    }
+
+    /// The next one; `None` at the end.
+    fn next(&self) -> Option<(Asked, Question)> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if let Some(next) = waiting.questions.pop_front() {
+                return Some(next);
+            }
+            if waiting.is_ending {
+                return None;
+            }
+            self.some.wait(&mut waiting);
+        }
+    }
+}
+
+impl<S: Store> Exchange<S> {
+    /// Starts publishing and proving.
+    pub(super) fn start_log(self: &Arc<Self>, log: &Arc<KeyLog<S>>) -> io::Result<LogThreads> {
+        let mut threads = Vec::new();
+        let (exchange, published) = (Arc::clone(self), Arc::clone(log));
+        let publisher = std::thread::Builder::new().name("waxwing-log".to_owned());
+        threads.push(publisher.spawn(move || exchange.publish_for_ever(&published))?);
+        for _ in 0..PROVERS {
+            let (exchange, log) = (Arc::clone(self), Arc::clone(log));
+            let prover = std::thread::Builder::new().name("waxwing-prove".to_owned());
+            threads.push(prover.spawn(move || exchange.prove_for_ever(&log))?);
+        }
+        Ok(LogThreads(threads))
+    }
+
+    fn prove_for_ever(&self, log: &KeyLog<S>) {
+        while let Some((asked, question)) = self.questions.next() {
+            let frame = RelayFrame {
+                request: asked.request,
+                body: Some(log.answer(&question)),
+            };
+            let outgoing = self.state.lock().links.get(&asked.link).cloned();
+            // Whoever is gone asked in vain.
+            if let Some(outgoing) = outgoing {
+                outgoing.push(frame);
+            }
+        }
+    }
+
+    fn publish_for_ever(&self, log: &KeyLog<S>) {
+        let mut trouble = Trouble::default();
+        loop {
+            let mut state = self.state.lock();
+            let (publication, mut rng) = loop {
+                // At the end nothing waits any more.
+                let until = if state.is_ending {
+                    Time(u64::MAX)
+                } else {
+                    now()
+                };
+                let publication = state.relay.take_publication(until);
+                let is_stale = log.refresh_at() <= now();
+                if publication.is_some() || (is_stale && !state.is_ending) {
+                    break (publication, StdRng::from_rng(&mut state.rng));
+                }
+                if state.is_ending {
+                    return;
+                }
+                state.publishes_at = state.relay.next_publication(until);
+                let span = state.publishes_at.map_or(REFRESH_CHECK, |at| {
+                    Duration::from_millis(at.since(until).0).min(REFRESH_CHECK)
+                });
+                let _ = self.publish.wait_for(&mut state, span);
+            };
+            drop(state);
+            let Some(publication) = publication else {
+                let result = log.refresh(now(), &mut rng);
+                trouble.note(now(), "the key log's head cannot be refreshed", &result);
+                if result.is_err() {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+                continue;
+            };
+            let changes = publication.changes.len() as u64;
+            let began = Instant::now();
+            let result = log.publish(now(), &mut rng, publication).map(|_| ());
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            trouble.note(now(), "nothing can be published", &result);
+            let mut state = self.state.lock();
+            if result.is_ok() {
+                log.publication_took(changes, took);
+                state.relay.publication_written();
+            } else {
+                state.relay.publication_failed();
+            }
+            self.route(&mut state);
+        }
+    }
+}

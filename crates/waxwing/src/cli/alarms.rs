@@ -1,0 +1,70 @@
+//! `waxwing alarms`, and what every command says of alarms at its end.
+
+use clap::Args;
+use serde_json::Value;
+use waxwing_client::Session;
+use waxwing_engine::api::{Request, Status};
+
+use super::{Failure, Outcome};
+use crate::{
+    output::{BAD, Output, styled},
+    text::{day, one_line},
+};
+
+/// `waxwing alarms`.
+#[derive(Debug, Args)]
+pub struct Alarms {
+    /// You have seen them: do not show them again
+    #[arg(long)]
+    dismiss: bool,
+}
+
+impl Alarms {
+    /// Lists what has to be known, and forgets it when asked to.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let status: Status = session.ask(&Request::Status).await?;
+        if status.alarms.is_empty() {
+            output.line("There is no alarm.")?;
+        }
+        for alarm in &status.alarms {
+            output.object(&serde_json::json!({
+                "type": "alarm",
+                "code": alarm.code,
+                "sentence": alarm.sentence,
+                "first_at": alarm.first_at,
+                "last_at": alarm.last_at,
+            }))?;
+            output.line(format!(
+                "{} {}: {}",
+                styled(BAD, "!"),
+                day(alarm.first_at),
+                one_line(&alarm.sentence)
+            ))?;
+        }
+        if self.dismiss {
+            let _: Value = session.ask(&Request::DismissAlarms).await?;
+            if !status.alarms.is_empty() {
+                output.aside("They are not shown again.");
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Says after any command what the person must know. A command that failed for another
+/// reason has said enough.
+pub async fn remind(session: &mut Session, output: &Output) {
+    let Ok(status) = session.ask::<Status>(&Request::Status).await else {
+        return;
+    };
+    for alarm in &status.alarms {
+        output.aside(format!(
+            "{} {}",
+            styled(BAD, "alarm:"),
+            one_line(&alarm.sentence)
+        ));
+    }
+    if !status.alarms.is_empty() {
+        output.aside("(`waxwing alarms --dismiss` when you have seen to it.)");
+    }
+}

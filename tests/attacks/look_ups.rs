@@ -1,0 +1,199 @@
+//! Lies about who is behind an address.
+
+use waxwing_engine::api::{Decision, EventKind, MessageState, Request, SendText};
+use waxwing_protocol::{pb::relay_frame::Body as Answer, time::Span};
+use waxwing_system_tests::Fate;
+
+use super::scene::{
+    account, alarms, alice_and_bob, events, is_alarmed, problem_of, safety_number, verify,
+    warnings, with_mallory,
+};
+
+#[test]
+fn a_key_that_is_swapped_at_look_up_is_refused_before_the_first_send() {
+    let (mut scene, alice, bob, mallory) = with_mallory(1);
+    // The relay knows Mallory's roster, with a proof for her own address.
+    scene.send(alice, mallory, "to have her look-up seen");
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let keeps = std::rc::Rc::clone(&seen);
+    scene.relay.answers(move |_, frame| {
+        if let Some(Answer::LookedUp(looked_up)) = &frame.body {
+            *keeps.borrow_mut() = Some(looked_up.clone());
+        }
+        Fate::Pass
+    });
+    scene.run_for(Span::seconds(20));
+    let hers = seen.borrow().clone().expect("she was looked up");
+    scene.relay.answers(move |_, frame| {
+        if let Some(Answer::LookedUp(looked_up)) = &mut frame.body {
+            looked_up.account_id = hers.account_id.clone();
+            looked_up.roster = hers.roster.clone();
+        }
+        Fate::Pass
+    });
+    let posts = scene.relay.real().log().counts().epoch;
+    let id = scene.send(alice, bob, "for bob only");
+    scene.run_for(Span::minutes(5));
+    assert_eq!(scene.state(alice, bob, id), Some(MessageState::Queued));
+    assert_eq!(problem_of(&mut scene, alice, bob, id), "relay_misbehaves");
+    assert!(is_alarmed(&mut scene, alice, "relay_misbehaves", "devices"));
+    assert!(
+        scene
+            .texts(mallory, alice)
+            .iter()
+            .all(|text| text != "for bob only")
+    );
+    assert_eq!(scene.relay.real().log().counts().epoch, posts);
+    // An honest answer is believed.
+    scene.relay.straighten();
+    scene.run_for(Span::minutes(5));
+    assert_eq!(scene.texts(bob, alice), ["for bob only"]);
+}
+
+#[test]
+fn a_proof_for_another_address_is_refused() {
+    let (mut scene, alice, bob, mallory) = with_mallory(2);
+    scene.send(alice, mallory, "hello");
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let keeps = std::rc::Rc::clone(&seen);
+    scene.relay.answers(move |_, frame| {
+        if let Some(Answer::LookedUp(looked_up)) = &frame.body {
+            *keeps.borrow_mut() = Some(looked_up.clone());
+        }
+        Fate::Pass
+    });
+    scene.run_for(Span::seconds(20));
+    let hers = seen.borrow().clone().unwrap();
+    scene.relay.answers(move |_, frame| {
+        if let Some(Answer::LookedUp(looked_up)) = &mut frame.body {
+            *looked_up = hers.clone();
+        }
+        Fate::Pass
+    });
+    let id = scene.send(alice, bob, "for bob only");
+    scene.run_for(Span::minutes(5));
+    assert_eq!(scene.state(alice, bob, id), Some(MessageState::Queued));
+    assert!(is_alarmed(
+        &mut scene,
+        alice,
+        "relay_misbehaves",
+        "does not prove"
+    ));
+    assert_eq!(scene.texts(mallory, alice), ["hello"]);
+}
+
+#[test]
+fn an_address_that_is_registered_anew_is_an_alarm_for_its_owner_and_marked_for_contacts() {
+    let (mut scene, alice, bob) = alice_and_bob(3);
+    scene.send(alice, bob, "one");
+    scene.run_for(Span::minutes(1));
+    // Whoever reads Bob's mail registers his address.
+    let thief = scene.add_registered("bob@example.org");
+    scene.run_for(Span::minutes(1));
+    assert!(is_alarmed(
+        &mut scene,
+        bob,
+        "address_taken",
+        "another account"
+    ));
+    assert!(alarms(&mut scene, thief).is_empty());
+    // Alice writes on the next day.
+    scene.run_for(Span::hours(24));
+    scene.send(alice, bob, "two");
+    scene.run_for(Span::minutes(1));
+    scene.send(alice, bob, "three");
+    scene.run_for(Span::minutes(1));
+    assert_eq!(events(&mut scene, alice, bob), [EventKind::IdentityReset]);
+    assert_eq!(scene.texts(thief, alice).last().unwrap(), "three");
+    assert!(!scene.texts(thief, alice).contains(&"one".to_owned()));
+}
+
+#[test]
+fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_decides() {
+    let (mut scene, alice, bob) = alice_and_bob(4);
+    scene.send(alice, bob, "one");
+    scene.run_for(Span::minutes(1));
+    let number = safety_number(&mut scene, alice, bob);
+    assert_eq!(number, {
+        let mut theirs = safety_number(&mut scene, bob, alice);
+        theirs.address.clone_from(&number.address);
+        theirs.account_id.clone_from(&number.account_id);
+        theirs
+    });
+    let compared = verify(
+        &mut scene,
+        alice,
+        bob,
+        Decision::Accept,
+        Some(number.qr_text.clone()),
+    )
+    .unwrap();
+    assert!(compared.compared && !compared.stopped);
+    let thief = scene.add_registered("bob@example.org");
+    scene.run_for(Span::hours(24));
+    // What Alice wrote before she knows goes to the Bob whom she verified.
+    scene.send(alice, bob, "two");
+    scene.run_for(Span::minutes(1));
+    scene.send(thief, alice, "it is me, bob");
+    scene.run_for(Span::minutes(1));
+    let refused = scene
+        .command(
+            alice,
+            Request::Send(SendText {
+                to: "bob@example.org".into(),
+                text: "three".into(),
+                reply_to: None,
+            }),
+        )
+        .unwrap_err();
+    assert_eq!(refused.problem.code(), "contact_changed");
+    assert!(is_alarmed(
+        &mut scene,
+        alice,
+        "contact_changed",
+        "verified in person"
+    ));
+    assert_eq!(scene.texts(thief, alice), ["it is me, bob"]);
+    // Comparing with the thief's number does not help the thief.
+    let theirs = safety_number(&mut scene, thief, alice);
+    let differs = verify(
+        &mut scene,
+        alice,
+        bob,
+        Decision::Accept,
+        Some(number.qr_text.clone()),
+    );
+    assert_eq!(differs.unwrap_err().problem.code(), "safety_number_differs");
+    let accepted = verify(
+        &mut scene,
+        alice,
+        bob,
+        Decision::Accept,
+        Some(theirs.qr_text),
+    )
+    .unwrap();
+    assert!(accepted.compared && !accepted.stopped);
+    scene.send(alice, bob, "four");
+    scene.run_for(Span::minutes(1));
+    assert_eq!(scene.texts(thief, alice), ["it is me, bob", "four"]);
+}
+
+#[test]
+fn a_relay_that_says_an_address_is_unknown_is_believed_and_nothing_is_sent() {
+    let (mut scene, alice, bob) = alice_and_bob(5);
+    scene.relay.answers(|_, frame| {
+        if matches!(frame.body, Some(Answer::LookedUp(_))) {
+            frame.body = Some(Answer::Error(waxwing_protocol::pb::Error {
+                code: waxwing_protocol::pb::ErrorCode::AddressUnknown.into(),
+                ..Default::default()
+            }));
+        }
+        Fate::Pass
+    });
+    let id = scene.send(alice, bob, "hello");
+    scene.run_for(Span::minutes(1));
+    assert_eq!(scene.state(alice, bob, id), Some(MessageState::Failed));
+    assert_eq!(problem_of(&mut scene, alice, bob, id), "recipient_unknown");
+    assert!(warnings(&scene, alice).is_empty());
+    assert!(account(&mut scene, alice).address.is_some());
+}
