@@ -28,7 +28,7 @@ use waxwing_protocol::{
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
-    follower::{Follower, Saved},
+    follower::{Follower, Lie, Saved},
     round::Keep,
 };
 
@@ -73,6 +73,7 @@ pub struct Folder {
 #[derive(Debug)]
 pub struct LogFolder {
     path: PathBuf,
+    evidence: Option<PathBuf>,
     _lock: File,
 }
 
@@ -130,7 +131,11 @@ impl Folder {
             .map_err(|error| io_error(&lock, error))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| FolderError::InUse { path: path.clone() })?;
-        Ok(LogFolder { path, _lock: file })
+        Ok(LogFolder {
+            path,
+            evidence: None,
+            _lock: file,
+        })
     }
 }
 
@@ -147,6 +152,11 @@ impl LogFolder {
     /// Where [`saved`](Self::saved) is, to be named where it is damaged.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The evidence file that was written last.
+    pub fn evidence(&self) -> Option<&Path> {
+        self.evidence.as_deref()
     }
 
     /// Writes an evidence file; gives where.
@@ -166,6 +176,13 @@ impl LogFolder {
 
 impl Keep for LogFolder {
     type Error = FolderError;
+
+    fn keep_lie(&mut self, lie: &Lie) -> Result<(), FolderError> {
+        if let Some(evidence) = lie.evidence() {
+            self.evidence = Some(self.write_evidence(evidence)?);
+        }
+        Ok(())
+    }
 
     fn keep(&mut self, follower: &Follower) -> Result<(), FolderError> {
         write(&self.path.join(LOG), &follower.saved().encode_to_vec())

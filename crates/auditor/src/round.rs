@@ -10,7 +10,7 @@ use rand_core::CryptoRng;
 use waxwing_protocol::{limits, pb, signature::HybridSigningKey, time::Time};
 use waxwing_transparency::cosignature::CoSigned;
 
-use crate::follower::{Follower, MOST_HEADS, Refusal, Step, Trouble, delimited};
+use crate::follower::{Follower, Lie, MOST_HEADS, Refusal, Step, Trouble, delimited};
 
 /// Where the relay has its log.
 pub const IDENTITY_PATH: &str = "/log/v1/identity";
@@ -45,6 +45,10 @@ pub trait Ask {
 pub trait Keep {
     /// What goes wrong with it.
     type Error;
+
+    /// Keeps what a relay did, and what proves it. Called before what is known is kept:
+    /// after that, the lie is not met again.
+    fn keep_lie(&mut self, lie: &Lie) -> Result<(), Self::Error>;
 
     /// Keeps what is known of the log.
     fn keep(&mut self, follower: &Follower) -> Result<(), Self::Error>;
@@ -153,8 +157,10 @@ pub async fn round<A: Ask, K: Keep>(
         };
         // Each identity, and each few hundred epochs: a long way is not gone twice.
         unkept += 1;
-        let is_lie = matches!(taken, Err(Refusal::Lie(_)));
-        if is_lie || unkept >= 256 || step == Step::Identity {
+        if let Err(Refusal::Lie(lie)) = &taken {
+            keep.keep_lie(lie).map_err(RoundError::Keep)?;
+        }
+        if matches!(taken, Err(Refusal::Lie(_))) || unkept >= 256 || step == Step::Identity {
             keep.keep(follower).map_err(RoundError::Keep)?;
             unkept = 0;
         }

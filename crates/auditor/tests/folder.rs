@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use waxwing_auditor::{
     folder::{Folder, FolderError, publish},
-    follower::Follower,
+    follower::{Follower, Lie},
     round::Keep as _,
 };
 use waxwing_protocol::pb;
@@ -58,11 +58,20 @@ fn what_was_kept_is_read_again_and_one_auditor_at_a_time_has_it() {
 #[test]
 fn evidence_is_never_overwritten() {
     let home = tempfile::tempdir().unwrap();
-    let log = Folder::open(home.path()).unwrap().log("relay", 1).unwrap();
+    let mut log = Folder::open(home.path()).unwrap().log("relay", 1).unwrap();
     let first = log.write_evidence(&pb::Evidence::default()).unwrap();
     let second = log.write_evidence(&pb::Evidence::default()).unwrap();
     assert_ne!(first, second);
     assert!(first.exists() && second.exists());
+    assert_eq!(log.evidence(), None);
+    let lie = Lie::Rewritten {
+        number: 1,
+        evidence: Box::default(),
+    };
+    log.keep_lie(&lie).unwrap();
+    assert!(log.evidence().unwrap().exists());
+    log.keep_lie(&Lie::HeadUnsigned).unwrap();
+    assert_ne!(log.evidence(), Some(second.as_path()));
 }
 
 #[test]

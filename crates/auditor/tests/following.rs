@@ -100,10 +100,15 @@ impl Ask for Relay {
 
 /// Keeps in memory.
 #[derive(Default)]
-struct Kept(RefCell<Option<Saved>>);
+struct Kept(RefCell<Option<Saved>>, Vec<Lie>);
 
 impl Keep for Kept {
     type Error = Infallible;
+
+    fn keep_lie(&mut self, lie: &Lie) -> Result<(), Infallible> {
+        self.1.push(lie.clone());
+        Ok(())
+    }
 
     fn keep(&mut self, follower: &Follower) -> Result<(), Infallible> {
         *self.0.borrow_mut() = Some(follower.saved());
@@ -161,6 +166,7 @@ impl Auditor {
             Err(RoundError::Refused(Refusal::Lie(lie))) => lie,
             other => panic!("{other:?}"),
         };
+        assert_eq!(self.kept.1, std::slice::from_ref(&lie));
         for _ in 0..2 {
             let again = self.round(relay).await.unwrap();
             assert_eq!(again, Round::Stopped(lie.to_string()));

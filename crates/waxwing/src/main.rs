@@ -1,7 +1,7 @@
 //! The Waxwing client: commands, and JSON-RPC for programs.
 //!
 //! **Elsewhere.** What the commands ask for is done by `waxwing-engine`, driven by
-//! `waxwing-client`.
+//! `waxwing-client`; what an auditor checks, by `waxwing-auditor`.
 //!
 //! **Always.** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 kept in the outbox.
 

@@ -89,6 +89,7 @@ impl Output {
                 format!("Input or output failed ({error}), so this may not be all; try again."),
             ),
             Failure::Rpc(error) => (error.name(), error.message.clone()),
+            Failure::Said { code, sentence } => (*code, sentence.clone()),
         };
         let mut out = anstream::stderr();
         // Nobody is left to be told that telling failed.

@@ -2,6 +2,8 @@
 //!
 //! [`connect`] opens one; [`keep_open()`] opens it again and again.
 //!
+//! Beside it, [`http`] asks a relay for what it tells anybody.
+//!
 //! **Elsewhere.** What is said on a link, and whether it should be open, is the
 //! engine's; which link an event belongs to is [`crate::driver`]'s.
 //!
@@ -10,6 +12,7 @@
 //! that links open and close.
 
 pub mod backoff;
+pub mod http;
 mod keep_open;
 mod relay;
 mod socket;

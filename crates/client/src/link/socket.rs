@@ -106,13 +106,28 @@ impl From<&ConnectError> for Problem {
 /// Opens a link.
 pub async fn connect(relay: &RelayUrl) -> Result<Link, ConnectError> {
     let authority = relay.authority();
-    let silent = |_| ConnectError::Silent {
-        authority: relay.authority(),
-    };
+    let tls = connect_tls(relay).await?;
+    let info = info(&tls)?;
 
+    let bounds = WebSocketConfig::default()
+        .max_message_size(Some(limits::FRAME_BYTES))
+        .max_frame_size(Some(limits::FRAME_BYTES))
+        .read_buffer_size(16 << 10)
+        .write_buffer_size(0);
+    let url = format!("wss://{authority}{PATH}");
+    let (socket, _response) = timeout(STEP_LIMIT, client_async_with_config(url, tls, Some(bounds)))
+        .await
+        .map_err(|_| silent(relay))?
+        .map_err(|error| upgrade_failed(authority, error))?;
+    Ok(Link { info, socket })
+}
+
+/// Opens a TLS connection with the relay that was meant.
+pub(super) async fn connect_tls(relay: &RelayUrl) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let authority = relay.authority();
     let tcp = timeout(STEP_LIMIT, TcpStream::connect((relay.host(), relay.port())))
         .await
-        .map_err(silent)?
+        .map_err(|_| silent(relay))?
         .map_err(|source| ConnectError::Unreachable {
             authority: authority.clone(),
             source,
@@ -124,26 +139,19 @@ pub async fn connect(relay: &RelayUrl) -> Result<Link, ConnectError> {
     let name = relay
         .server_name()
         .ok_or_else(|| ConnectError::Tls("no host name".into()))?;
-    let tls = timeout(
+    timeout(
         STEP_LIMIT,
         TlsConnector::from(Arc::new(config)).connect(name, tcp),
     )
     .await
-    .map_err(silent)?
-    .map_err(|error| handshake_failed(&authority, error))?;
-    let info = info(&tls)?;
+    .map_err(|_| silent(relay))?
+    .map_err(|error| handshake_failed(&authority, error))
+}
 
-    let bounds = WebSocketConfig::default()
-        .max_message_size(Some(limits::FRAME_BYTES))
-        .max_frame_size(Some(limits::FRAME_BYTES))
-        .read_buffer_size(16 << 10)
-        .write_buffer_size(0);
-    let url = format!("wss://{authority}{PATH}");
-    let (socket, _response) = timeout(STEP_LIMIT, client_async_with_config(url, tls, Some(bounds)))
-        .await
-        .map_err(silent)?
-        .map_err(|error| upgrade_failed(authority, error))?;
-    Ok(Link { info, socket })
+fn silent(relay: &RelayUrl) -> ConnectError {
+    ConnectError::Silent {
+        authority: relay.authority(),
+    }
 }
 
 fn handshake_failed(authority: &str, error: io::Error) -> ConnectError {

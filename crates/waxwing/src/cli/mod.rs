@@ -7,6 +7,7 @@
 //! when it is interrupted.
 
 mod alarms;
+mod audit;
 mod auditors;
 mod contacts;
 mod doctor;
@@ -132,6 +133,8 @@ A relay binds addresses to keys in a log that it can only add to. Auditors make 
 it does, and co-sign what they have checked.
 
 Examples:
+  waxwing audit follow 'https://relay.example.org/#sha256/…'
+  waxwing audit verify evidence-1.waxwing
   waxwing audit require 1 Eva=waxwing-auditor-…
   waxwing audit evidence --out evidence"
     )]
@@ -180,6 +183,29 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Audit {
+    /// Check that a relay's key log only ever grows, and co-sign what was checked
+    #[command(after_help = "\
+Needs no account. Each entry into the log is followed from the first one on; nothing of
+what is in it can be read. The relay publishes the co-signatures of the auditors that its
+operator has named. Ends with exit code 1 if the relay lied, and co-signs nothing for it
+any more; if two things that it signed contradict each other, there is a file that proves
+it.
+
+Examples:
+  waxwing audit follow 'https://relay.example.org/#sha256/…'
+  waxwing audit follow https://relay.example.org --pin sha256/… --once
+  waxwing audit follow https://relay.example.org --publish /srv/www/cosignatures")]
+    Follow(audit::Follow),
+    /// Print the id by which relays and clients name this auditor
+    Id(audit::Id),
+    /// Check a proof that a relay lied
+    #[command(after_help = "\
+Needs no account and no network. Exit code 0 if the file proves that the relay with the
+printed pin lied, 1 if it does not.
+
+Example:
+  waxwing audit verify evidence-1.waxwing")]
+    Verify(audit::Verify),
     /// Say which auditors must have co-signed what the relay shows
     Require(auditors::Require),
     /// List the auditors that you named, and what they have co-signed
@@ -227,6 +253,13 @@ pub enum Failure {
     Rpc(RpcError),
     /// Standard output or input.
     Output(io::Error),
+    /// Of a command that needs no engine: what happened, as a sentence.
+    Said {
+        /// For programs.
+        code: &'static str,
+        /// For people.
+        sentence: String,
+    },
 }
 
 impl From<RpcError> for Failure {
@@ -254,12 +287,18 @@ impl From<io::Error> for Failure {
 }
 
 /// Does what was asked for.
-pub async fn run(cli: Cli, output: &Output) -> Result<Outcome, Failure> {
-    match &cli.command {
+pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
+    // What needs no account opens no home.
+    cli.command = match cli.command {
         Command::Completions(completions) => return completions.run().map_err(Into::into),
         Command::Man(man) => return man.run().map_err(Into::into),
-        _ => {}
-    }
+        Command::Audit(Audit::Verify(verify)) => return verify.run(output),
+        Command::Audit(Audit::Id(id)) => return id.run(cli.home.as_deref(), output),
+        Command::Audit(Audit::Follow(follow)) => {
+            return interruptible(Box::pin(follow.run(cli.home.as_deref(), output))).await;
+        }
+        other => other,
+    };
     // Read before the home is opened: nothing else should wait while a person types.
     let message = match &cli.command {
         Command::Send(send) => Some(send.message()?),
@@ -273,18 +312,26 @@ pub async fn run(cli: Cli, output: &Output) -> Result<Outcome, Failure> {
             detail: "no home folder is known".to_owned(),
         })?;
     let mut session = Session::open(&home, Box::new(Keys::default())).await?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let reminds = !matches!(cli.command, Command::Rpc | Command::Alarms(_));
-    let result = tokio::select! {
-        result = command(cli.command, message, &mut session, output) => result,
-        _ = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
-        _ = terminate.recv() => Ok(Outcome::Interrupted),
-    };
+    let command = command(cli.command, message, &mut session, output);
+    let result = interruptible(Box::pin(command)).await;
     if reminds && result.is_ok() {
         alarms::remind(&mut session, output).await;
     }
     session.close().await;
     result
+}
+
+/// Runs a command until it ends, or somebody ends it.
+async fn interruptible(
+    command: impl Future<Output = Result<Outcome, Failure>>,
+) -> Result<Outcome, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = command => result,
+        _ = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
+        _ = terminate.recv() => Ok(Outcome::Interrupted),
+    }
 }
 
 async fn command(
@@ -309,6 +356,9 @@ async fn command(
             stdio::run(session).await?;
             Ok(Outcome::Done)
         }
-        Command::Completions(_) | Command::Man(_) => Ok(Outcome::Done),
+        // These were done before.
+        Command::Audit(Audit::Follow(_) | Audit::Id(_) | Audit::Verify(_))
+        | Command::Completions(_)
+        | Command::Man(_) => Ok(Outcome::Done),
     }
 }
