@@ -1,29 +1,39 @@
 //! Lies about who is behind an address.
 
+use std::{cell::RefCell, rc::Rc};
+
 use waxwing_engine::api::{Decision, EventKind, MessageState, Request, SendText};
-use waxwing_protocol::{pb::relay_frame::Body as Answer, time::Span};
-use waxwing_system_tests::Fate;
+use waxwing_protocol::{
+    pb::{LookedUp, relay_frame::Body as Answer},
+    time::Span,
+};
+use waxwing_system_tests::{Fate, RelayPort as _};
 
 use super::scene::{
-    account, alarms, alice_and_bob, events, is_alarmed, problem_of, safety_number, verify,
+    Scene, account, alarms, alice_and_bob, events, is_alarmed, problem_of, safety_number, verify,
     warnings, with_mallory,
 };
+
+/// What the relay answers to the look-up that is made next.
+fn next_look_up(scene: &mut Scene) -> LookedUp {
+    let seen = Rc::new(RefCell::new(None));
+    let keeps = Rc::clone(&seen);
+    scene.relay.answers(move |_, frame| {
+        if let Some(Answer::LookedUp(looked_up)) = &frame.body {
+            *keeps.borrow_mut() = Some((**looked_up).clone());
+        }
+        Fate::Pass
+    });
+    scene.run_for(Span::seconds(20));
+    seen.take().expect("somebody was looked up")
+}
 
 #[test]
 fn a_key_that_is_swapped_at_look_up_is_refused_before_the_first_send() {
     let (mut scene, alice, bob, mallory) = with_mallory(1);
     // The relay knows Mallory's roster, with a proof for her own address.
     scene.send(alice, mallory, "to have her look-up seen");
-    let seen = std::rc::Rc::new(std::cell::RefCell::new(None));
-    let keeps = std::rc::Rc::clone(&seen);
-    scene.relay.answers(move |_, frame| {
-        if let Some(Answer::LookedUp(looked_up)) = &frame.body {
-            *keeps.borrow_mut() = Some(looked_up.clone());
-        }
-        Fate::Pass
-    });
-    scene.run_for(Span::seconds(20));
-    let hers = seen.borrow().clone().expect("she was looked up");
+    let hers = next_look_up(&mut scene);
     scene.relay.answers(move |_, frame| {
         if let Some(Answer::LookedUp(looked_up)) = &mut frame.body {
             looked_up.account_id = hers.account_id.clone();
@@ -31,7 +41,7 @@ fn a_key_that_is_swapped_at_look_up_is_refused_before_the_first_send() {
         }
         Fate::Pass
     });
-    let posts = scene.relay.real().log().counts().epoch;
+    let posts = scene.relay.posts();
     let id = scene.send(alice, bob, "for bob only");
     scene.run_for(Span::minutes(5));
     assert_eq!(scene.state(alice, bob, id), Some(MessageState::Queued));
@@ -43,7 +53,7 @@ fn a_key_that_is_swapped_at_look_up_is_refused_before_the_first_send() {
             .iter()
             .all(|text| text != "for bob only")
     );
-    assert_eq!(scene.relay.real().log().counts().epoch, posts);
+    assert_eq!(scene.relay.posts(), posts, "nothing was sent to anybody");
     // An honest answer is believed.
     scene.relay.straighten();
     scene.run_for(Span::minutes(5));
@@ -54,19 +64,10 @@ fn a_key_that_is_swapped_at_look_up_is_refused_before_the_first_send() {
 fn a_proof_for_another_address_is_refused() {
     let (mut scene, alice, bob, mallory) = with_mallory(2);
     scene.send(alice, mallory, "hello");
-    let seen = std::rc::Rc::new(std::cell::RefCell::new(None));
-    let keeps = std::rc::Rc::clone(&seen);
-    scene.relay.answers(move |_, frame| {
-        if let Some(Answer::LookedUp(looked_up)) = &frame.body {
-            *keeps.borrow_mut() = Some(looked_up.clone());
-        }
-        Fate::Pass
-    });
-    scene.run_for(Span::seconds(20));
-    let hers = seen.borrow().clone().unwrap();
+    let hers = next_look_up(&mut scene);
     scene.relay.answers(move |_, frame| {
         if let Some(Answer::LookedUp(looked_up)) = &mut frame.body {
-            *looked_up = hers.clone();
+            **looked_up = hers.clone();
         }
         Fate::Pass
     });

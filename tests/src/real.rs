@@ -55,6 +55,7 @@ pub struct RealRelay {
     rng: ChaCha20Rng,
     now: Time,
     mail_fails: bool,
+    log_stands_still: bool,
     undeliverable: Vec<(RelayLink, u32)>,
 }
 
@@ -90,6 +91,7 @@ impl RealRelay {
             rng,
             now: BEGINS,
             mail_fails: false,
+            log_stands_still: false,
             undeliverable: Vec::new(),
         }
     }
@@ -162,6 +164,11 @@ impl RealRelay {
     /// No mail server takes a code from now on, or they do again.
     pub fn set_mail_fails(&mut self, fails: bool) {
         self.mail_fails = fails;
+    }
+
+    /// Its log's head is not signed anew any more, or is again.
+    pub fn set_log_stands_still(&mut self, stands_still: bool) {
+        self.log_stands_still = stands_still;
     }
 
     fn begin_commit(&mut self) {
@@ -267,8 +274,10 @@ impl RelayPort for RealRelay {
     fn tick(&mut self, now: Time) {
         self.now = now;
         self.relay.tick(now);
-        // A full disk takes none; then it is tried again.
-        let _ = self.log.refresh(now, &mut self.rng);
+        if !self.log_stands_still {
+            // A full disk takes none; then it is tried again.
+            let _ = self.log.refresh(now, &mut self.rng);
+        }
     }
 
     fn posts(&self) -> u64 {

@@ -5,8 +5,8 @@
 //! a device that the chain admits at that point, or by the recovery key. A device that
 //! is added signs too.
 //!
-//! **Elsewhere.** Which of two rosters is the true one for an address: the relay's
-//! word now, the key log's proof later (`transparency`). Making an account: `engine::account`.
+//! **Elsewhere.** Which of two rosters is the true one for an address: the key
+//! log proves it (`transparency`). Making an account: `engine::account`.
 //!
 //! **Always.** A [`Roster`] was checked from its first statement on. A statement that does
 //! not fit changes nothing.

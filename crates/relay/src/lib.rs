@@ -19,6 +19,7 @@ pub mod backup;
 mod config;
 pub mod data_dir;
 pub mod directory;
+mod dispatch;
 pub mod group;
 pub mod identity;
 mod link;

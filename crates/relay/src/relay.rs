@@ -7,8 +7,9 @@
 //! What the key log is to have is taken with [`Relay::take_publication`] in the same way.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
-//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`]; sockets and mail are in [`crate::server`]
-//! and [`crate::mail`].
+//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`], and
+//! which is which in [`crate::dispatch`]; sockets and mail are in [`crate::server`] and
+//! [`crate::mail`].
 //!
 //! **Always**: no I/O but the store's reads, no clock, no randomness of its own. A
 //! refused request changes nothing. Answered means durable, but for posts that every
@@ -42,7 +43,7 @@ use crate::{
     group::{Authorised, Group},
     link::{Link, Stage},
     mailbox::Mailbox,
-    posts::{Asked, Posts, is_due},
+    posts::{Posts, is_due},
     rate::Buckets,
     rendezvous::Rendezvouses,
     store::{Store, StoreError, Write},
@@ -553,126 +554,6 @@ impl<S: Store> Relay<S> {
     pub(crate) fn account_logged_in(&self, link: LinkId) -> Result<AccountId, Refused> {
         self.account_on(link)
             .ok_or_else(|| Refused::unauthorised("this needs a login"))
-    }
-
-    fn dispatch(
-        &mut self,
-        now: Time,
-        rng: &mut dyn CryptoRng,
-        link: LinkId,
-        request: u32,
-        body: Option<Request>,
-    ) -> Outcome {
-        let Some(body) = body else {
-            return Err(Refused::new(
-                ErrorCode::Unsupported,
-                "this request is not known here",
-            ));
-        };
-        self.admit(link, &body)?;
-        match body {
-            Request::Open(open) => self.open_link(link, open),
-            Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
-            Request::StartRegistration(start) => {
-                self.start_registration(now, rng, link, request, &start)
-            }
-            Request::FinishRegistration(finish) => {
-                self.finish_registration(now, rng, Asked { link, request }, finish)
-            }
-            Request::ChangeRoster(change) => {
-                self.change_roster(now, rng, Asked { link, request }, change)
-            }
-            Request::SetLock(set) => self.set_lock(now, Asked { link, request }, &set),
-            Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
-                pb::LogIdentityFetched {
-                    identity: Some(self.log.wire().clone()),
-                },
-            ))),
-            Request::FetchHeads(fetch) => self.fetch_heads(now, link, request, fetch),
-            Request::FetchHistory(fetch) => self.fetch_history(now, link, request, &fetch),
-            Request::Login(login) => {
-                let outcome = self.login(link, request, &login)?;
-                self.tell_link_of_contests(link);
-                Ok(outcome)
-            }
-            Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
-            Request::IssueTokens(issue) => self.issue_tokens(now, rng, link, &issue),
-            Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
-            Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
-            Request::ClaimKeyPackages(claim) => self.claim_key_packages(now, link, &claim),
-            Request::CreateGroup(create) => self.create_group(now, link, request, create),
-            Request::AuthorisePosting(authorise) => self.authorise_posting(now, link, &authorise),
-            Request::Post(post) => self.post(now, link, request, post),
-            Request::FetchGroupInfo(fetch) => self.fetch_group_info(link, &fetch),
-            Request::Rejoin(rejoin) => self.rejoin(now, link, request, rejoin),
-            Request::JoinRendezvous(join) => self.join_rendezvous(now, rng, link, request, &join),
-            Request::SendRendezvous(send) => self.send_rendezvous(link, send),
-            Request::LeaveRendezvous(_) => self.leave_rendezvous(link),
-            Request::KeepAddress(_) => self.keep_address(link),
-            Request::PutBackup(put) => self.put_backup(now, link, put),
-            Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
-            Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch),
-        }
-    }
-
-    /// Whether this request belongs on this link now.
-    fn admit(&self, link: LinkId, body: &Request) -> Result<(), Refused> {
-        let stage = &self.link(link)?.stage;
-        let is_open = matches!(body, Request::Open(_) | Request::Ping(_));
-        let needs_login = matches!(
-            body,
-            Request::PublishKeyPackages(_)
-                | Request::IssueTokens(_)
-                | Request::Acknowledge(_)
-                | Request::FetchHistory(_)
-                | Request::SetLock(_)
-                | Request::KeepAddress(_)
-                | Request::PutBackup(_)
-                | Request::FinishBackup(_)
-                | Request::FetchBackup(_)
-        );
-        let needs_no_login = matches!(
-            body,
-            Request::LookUp(_)
-                | Request::ClaimKeyPackages(_)
-                | Request::CreateGroup(_)
-                | Request::AuthorisePosting(_)
-                | Request::Post(_)
-                | Request::FetchGroupInfo(_)
-                | Request::Rejoin(_)
-                | Request::JoinRendezvous(_)
-                | Request::SendRendezvous(_)
-                | Request::LeaveRendezvous(_)
-        );
-        match stage {
-            Stage::Greeted if !is_open => Err(Refused::malformed("a link begins with Open")),
-            Stage::LoggedIn { .. } if needs_no_login => Err(Refused::new(
-                ErrorCode::WrongLink,
-                "this belongs on a link that is not logged in",
-            )),
-            Stage::Open if needs_login => Err(Refused::new(
-                ErrorCode::WrongLink,
-                "this needs a link that is logged in",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn open_link(&mut self, link: LinkId, open: pb::Open) -> Outcome {
-        if !VERSIONS.contains(&open.version) {
-            return Err(Refused::new(
-                ErrorCode::Unsupported,
-                "this relay does not speak that version",
-            ));
-        }
-        let state = self
-            .links
-            .get_mut(&link)
-            .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        if matches!(state.stage, Stage::Greeted) {
-            state.stage = Stage::Open;
-        }
-        Ok(Reply::Now(Answer::Done(pb::Done {})))
     }
 
     /// Ends authorisations that nobody used for a while: the lists leave the memory.

@@ -128,28 +128,30 @@ pub fn sentence(problem: &Problem) -> String {
                 .into()
         }
         Problem::DeviceAdded { device } => format!(
-            "A device ({device}…) was added to your account. If that was not you, remove it with \
-             `waxwing devices revoke {device}`: whoever has it reads what you are sent."
+            "A device ({device}…) was added to your account. If that was not you, whoever has it \
+             reads what you are sent from now on: tell your contacts on another way, and do \
+             not write what matters until it is gone."
         ),
         Problem::DeviceRemoved { device } => format!(
-            "A device ({device}…) was removed from your account. If that was not you, look at \
-             `waxwing devices` and remove those that you do not know."
+            "A device ({device}…) was removed from your account. If that was not you, somebody has \
+             another of your devices, or your recovery words: tell your contacts on another \
+             way."
         ),
         Problem::DeviceRevoked => {
             "This device was removed from its account by another of its devices or the recovery \
-             key, so it gets nothing any more; link it again from another device if that was a \
-             mistake."
+             key, so it gets nothing any more; what it has stays readable here."
                 .into()
         }
         Problem::RecoveryKeyChanged => {
-            "Your account has another recovery key than before. If that was not you, remove the \
-             devices that you do not know with `waxwing devices revoke`."
+            "Your account has another recovery key than before. If that was not you, somebody has \
+             one of your devices, or your recovery words: tell your contacts on another way."
                 .into()
         }
         Problem::AddressTaken => {
             "Your address belongs to another account now: somebody who can read your mail \
              registered it anew, or you did. New contacts reach that account; contacts who \
-             verified you are warned. Register again to have it back."
+             verified you are warned. Secure your mail first, then register the address anew with \
+             another --home."
                 .into()
         }
         Problem::LogStale { age_ms } => format!(

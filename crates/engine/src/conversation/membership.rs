@@ -4,8 +4,8 @@
 //! When an account's roster has grown, its groups are looked at: devices that no roster
 //! admits any more are taken out at once, with a rekey, so that they read nothing sent
 //! after; devices that a group lacks are claimed and added. Everybody in the group could do
-//! it, so they take turns: this account's devices look after their own, the one with the
-//! smallest id first, and after the other side's only when those have not for a while.
+//! add one, so they take turns: this account's devices look after their own, the one with
+//! the smallest id first, and after the other side's only when those have not for a while.
 //!
 //! **Elsewhere**: rosters come by [`crate::trust::lookups`] and
 //! [`crate::trust::own_history`]; what others do is judged in [`super::commits`].
@@ -82,10 +82,11 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     } else {
         turn_of_own
     };
-    let waited = turn.now.since(since);
-    if waited >= turn_of_own && !difference.gone.is_empty() {
+    // At once, by whoever comes first: nothing is sent to the group until they are out.
+    if !difference.gone.is_empty() {
         return commits::change(turn, group, &[], &difference.gone);
     }
+    let waited = turn.now.since(since);
     if waited >= turn_of_own && !difference.own.is_empty() {
         let address = turn.account()?.address().canonical().to_owned();
         return claim(turn, group, address, &difference.own);
@@ -96,7 +97,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         };
         return claim(turn, group, contact.address, &difference.theirs);
     }
-    let next = if difference.gone.is_empty() && difference.own.is_empty() {
+    let next = if difference.own.is_empty() {
         turn_of_theirs
     } else {
         turn_of_own
@@ -106,6 +107,16 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         Span(next.0.saturating_sub(waited.0).max(1)),
     );
     Ok(())
+}
+
+/// Whether a device is in the group that no roster admits any more: nothing may be sent to
+/// it.
+pub(crate) fn has_strangers(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    if !group.membership_due {
+        return Ok(false);
+    }
+    let difference = difference(turn, group)?;
+    Ok(difference.is_some_and(|difference| !difference.gone.is_empty()))
 }
 
 /// The devices' key packages have come: adds them.

@@ -1,5 +1,6 @@
 //! Starting a conversation: the recipient is looked up, their devices' key packages are
-//! claimed, checked against the roster that the key log vouches for, put into a new group, and the relay is given the group with its welcome.
+//! claimed, checked against the roster that the key log vouches for, put into a new group,
+//! and the relay is given the group with its welcome.
 //!
 //! **Elsewhere**: taking part in what others start is [`crate::trust::welcomes`].
 //!

@@ -25,7 +25,7 @@ use crate::{
     conversation::{
         self, commits,
         groups::{self, Group, GroupState},
-        history, start,
+        history, membership, start,
     },
     event::LinkKind,
     outbox::{self, Ciphertext, Outgoing},
@@ -82,6 +82,10 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault>
     };
     // While a commit of ours is on its way, messages wait the moment.
     if group.waits_for_lookup || group.commit_pending {
+        turn.live.due_groups.insert(group.id);
+        return Ok(());
+    }
+    if membership::has_strangers(turn, group)? {
         turn.live.due_groups.insert(group.id);
         return Ok(());
     }

@@ -3,10 +3,11 @@
 //! A warning is told once to whoever listens; an alarm is kept, and stands in the status
 //! (and so in every interface) until the person dismisses it.
 //!
-//! **Always**: the same alarm is kept once, however often it is raised.
+//! **Always**: the same alarm is kept once, however often it is raised. What was dismissed
+//! stays so while its cause goes on, and stands again when it comes back after a while.
 
 use rusqlite::Transaction;
-use waxwing_protocol::time::Time;
+use waxwing_protocol::time::{Span, Time};
 
 use crate::{
     api::{Alarm, Notice, Problem, Warning},
@@ -20,6 +21,7 @@ CREATE TABLE alarm (
     sentence TEXT NOT NULL,
     first_at INTEGER NOT NULL,
     last_at INTEGER NOT NULL,
+    dismissed INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (code, sentence)
 ) STRICT, WITHOUT ROWID;
 ";
@@ -27,25 +29,29 @@ CREATE TABLE alarm (
 /// Alarms that are kept, at most.
 const KEPT_MAX: i64 = 64;
 
+/// A cause that was quiet for this long is a new one.
+const QUIET: Span = Span::days(7);
+
 /// Raises an alarm.
 pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     let report = problem.report();
+    let now = turn.now.0.cast_signed();
     let added = turn.tx.execute(
         "INSERT INTO alarm (code, sentence, first_at, last_at)
          SELECT ?1, ?2, ?3, ?3 WHERE (SELECT count(*) FROM alarm) < ?4
          ON CONFLICT DO NOTHING",
-        (
-            &report.code,
-            &report.sentence,
-            turn.now.0.cast_signed(),
-            KEPT_MAX,
-        ),
+        (&report.code, &report.sentence, now, KEPT_MAX),
+    )?;
+    let back = turn.tx.execute(
+        "UPDATE alarm SET dismissed = 0
+         WHERE code = ?1 AND sentence = ?2 AND dismissed AND ?3 - last_at >= ?4",
+        (&report.code, &report.sentence, now, QUIET.0.cast_signed()),
     )?;
     turn.tx.execute(
         "UPDATE alarm SET last_at = ?3 WHERE code = ?1 AND sentence = ?2",
-        (&report.code, &report.sentence, turn.now.0.cast_signed()),
+        (&report.code, &report.sentence, now),
     )?;
-    if added > 0 {
+    if added + back > 0 {
         turn.notify(Notice::Warning(Warning { problem: report }));
     }
     Ok(())
@@ -53,8 +59,10 @@ pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault>
 
 /// All that were not dismissed, the oldest first.
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Alarm>, StoreError> {
-    let mut statement =
-        tx.prepare("SELECT code, sentence, first_at, last_at FROM alarm ORDER BY first_at")?;
+    let mut statement = tx.prepare(
+        "SELECT code, sentence, first_at, last_at FROM alarm
+             WHERE NOT dismissed ORDER BY first_at",
+    )?;
     let rows = statement.query_map([], |row| {
         Ok(Alarm {
             code: row.get(0)?,
@@ -68,6 +76,6 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Alarm>, StoreError> {
 
 /// The person has seen them.
 pub(crate) fn dismiss(tx: &Transaction<'_>) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM alarm", [])?;
+    tx.execute("UPDATE alarm SET dismissed = 1", [])?;
     Ok(())
 }

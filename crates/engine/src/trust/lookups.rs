@@ -165,11 +165,13 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) ->
 
 /// The newest head has come, for look-ups that wait for auditors and for heads of others.
 pub(crate) fn heads_came(turn: &mut Turn<'_>, answer: &HeadsFetched) -> Result<(), Fault> {
-    if let (Ok(view), Some(log)) = (log::follow(turn, answer.log.as_ref())?, &answer.log) {
-        gossip::compare(turn, &view, log)?;
-        covered(turn)?;
-    }
-    Ok(())
+    let (Ok(view), Some(log)) = (log::follow(turn, answer.log.as_ref())?, &answer.log) else {
+        turn.wait(Waiting::Auditors, AGAIN);
+        turn.wait(Waiting::Heads, AGAIN);
+        return Ok(());
+    };
+    gossip::compare(turn, &view, log)?;
+    covered(turn)
 }
 
 /// The relay refused.

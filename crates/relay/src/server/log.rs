@@ -30,6 +30,9 @@ const WAITING: usize = 512;
 /// The publisher looks at least so often whether the head is due to be refreshed.
 const REFRESH_CHECK: Duration = Duration::from_secs(30);
 
+/// A head that could not be signed is tried again after this long.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Questions that wait for a proof.
 #[derive(Default)]
 pub(super) struct Questions {
@@ -128,6 +131,9 @@ impl<S: Store> Exchange<S> {
     fn publish_for_ever(&self, log: &KeyLog<S>) {
         let mut trouble = Trouble::default();
         loop {
+            // Only this thread signs heads; looked at before the core's lock is taken, since
+            // a co-signature may be on its way to the disk.
+            let refresh_at = log.refresh_at();
             let mut state = self.state.lock();
             let (publication, mut rng) = loop {
                 // At the end nothing waits any more.
@@ -137,7 +143,7 @@ impl<S: Store> Exchange<S> {
                     now()
                 };
                 let publication = state.relay.take_publication(until);
-                let is_stale = log.refresh_at() <= now();
+                let is_stale = refresh_at <= now();
                 if publication.is_some() || (is_stale && !state.is_ending) {
                     break (publication, StdRng::from_rng(&mut state.rng));
                 }
@@ -155,7 +161,8 @@ impl<S: Store> Exchange<S> {
                 let result = log.refresh(now(), &mut rng);
                 trouble.note(now(), "the key log's head cannot be refreshed", &result);
                 if result.is_err() {
-                    std::thread::sleep(Duration::from_secs(1));
+                    let mut state = self.state.lock();
+                    let _ = self.publish.wait_for(&mut state, AGAIN);
                 }
                 continue;
             };
