@@ -98,6 +98,16 @@ fn an_address_that_is_registered_anew_is_an_alarm_for_its_owner_and_marked_for_c
         "another account"
     ));
     assert!(alarms(&mut scene, thief).is_empty());
+    // Once dismissed it stays so, though every login finds the same again.
+    scene.command(bob, Request::DismissAlarms).unwrap();
+    for _ in 0..3 {
+        scene.run_for(Span::hours(20));
+        scene.cut(bob);
+        scene.run_for(Span::minutes(1));
+        assert!(alarms(&mut scene, bob).is_empty());
+    }
+    let told = |code: &&String| *code == "address_taken";
+    assert_eq!(warnings(&scene, bob).iter().filter(told).count(), 1);
     // Alice writes on the next day.
     scene.run_for(Span::hours(24));
     scene.send(alice, bob, "two");

@@ -20,3 +20,30 @@
 mod log;
 mod look_ups;
 mod scene;
+
+use std::{collections::BTreeSet, fs};
+
+#[test]
+fn the_threat_model_lists_every_attack_and_no_other() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut tried = BTreeSet::new();
+    for entry in fs::read_dir(format!("{root}/attacks")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name == "main.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
+        let tests = text.split("#[test]\nfn ").skip(1);
+        tried.extend(tests.map(|rest| rest.split('(').next().unwrap().to_owned()));
+    }
+    let document = fs::read_to_string(format!("{root}/../docs/threat-model.md")).unwrap();
+    let (_, table) = document.split_once("## Attacks that are tried").unwrap();
+    let listed: BTreeSet<String> = table
+        .lines()
+        .take_while(|line| !line.starts_with("## "))
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert!(tried.len() >= 8);
+    assert_eq!(listed, tried);
+}
