@@ -165,6 +165,8 @@ fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_
         "verified in person"
     ));
     assert_eq!(scene.texts(thief, alice), ["it is me, bob"]);
+    // No receipt waits to leave either.
+    assert_eq!(scene.status(alice).receipts, 0);
     // Comparing with the thief's number does not help the thief.
     let theirs = safety_number(&mut scene, thief, alice);
     let differs = verify(
@@ -184,6 +186,8 @@ fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_
     )
     .unwrap();
     assert!(accepted.compared && !accepted.stopped);
+    // Decided: nothing more to warn of.
+    assert!(alarms(&mut scene, alice).is_empty());
     scene.send(alice, bob, "four");
     scene.run_for(Span::minutes(1));
     assert_eq!(scene.texts(thief, alice), ["it is me, bob", "four"]);

@@ -118,6 +118,10 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
     }
     let accepted = verify.decision == api::Decision::Accept;
     contact::set_compared(turn.tx, account, accepted)?;
+    let changed = Problem::ContactChanged {
+        address: contact.display.clone(),
+    };
+    alarm::settled(turn.tx, &changed)?;
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
         conversation::set_stopped(turn.tx, conversation.id, stopped)?;

@@ -161,10 +161,14 @@ pub(crate) fn waiting(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(count.cast_unsigned())
 }
 
-/// How much that nobody wrote (receipts, requests to send again) is not accepted yet.
+/// How much that nobody wrote (receipts, requests to send again) is not accepted yet, but
+/// where the person has to decide first.
 pub(crate) fn waiting_unwritten(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     let count: i64 = tx
-        .prepare_cached("SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NULL")?
+        .prepare_cached(
+            "SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NULL
+             AND conversation NOT IN (SELECT id FROM conversation WHERE stopped)",
+        )?
         .query_row([], |row| row.get(0))?;
     Ok(count.cast_unsigned())
 }

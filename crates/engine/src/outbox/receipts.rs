@@ -48,10 +48,14 @@ pub(crate) fn owe(
     Ok(())
 }
 
-/// How many receipts are owed and not in the outbox yet.
+/// How many receipts are owed and not in the outbox yet, but where the person has to decide
+/// first.
 pub(crate) fn owed(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     let count: i64 = tx
-        .prepare_cached("SELECT count(*) FROM receipt_due")?
+        .prepare_cached(
+            "SELECT count(*) FROM receipt_due
+             WHERE conversation NOT IN (SELECT id FROM conversation WHERE stopped)",
+        )?
         .query_row([], |row| row.get(0))?;
     Ok(count.cast_unsigned())
 }

@@ -57,6 +57,16 @@ pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault>
     Ok(())
 }
 
+/// What an alarm asked for was done.
+pub(crate) fn settled(tx: &Transaction<'_>, problem: &Problem) -> Result<(), StoreError> {
+    let report = problem.report();
+    tx.execute(
+        "DELETE FROM alarm WHERE code = ?1 AND sentence = ?2",
+        (&report.code, &report.sentence),
+    )?;
+    Ok(())
+}
+
 /// All that were not dismissed, the oldest first.
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Alarm>, StoreError> {
     let mut statement = tx.prepare(
