@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 25] = [
+const CLOSED: [&str; 50] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -29,12 +29,39 @@ const CLOSED: [&str; 25] = [
     "RendezvousMessage",
     "LookUpProof",
     "UpdateProof",
+    "PairingMessage",
+    "PairingHello",
+    "PairingReply",
+    "PairingConfirm",
+    "PairingWords",
+    "DeviceOffer",
+    "DeviceProposal",
+    "DeviceConsent",
+    "TransferWords",
+    "TransferPull",
+    "Admission",
+    "TransferChunk",
+    "ArchiveChunk",
+    "ArchiveCursor",
+    "ArchiveRecord",
+    "BackupOrigin",
+    "ArchivedSettings",
+    "ArchivedDevice",
+    "ArchivedContact",
+    "ArchivedStatements",
+    "ArchivedConversation",
+    "ArchivedGroup",
+    "ArchivedEntry",
+    "ArchivedMessage",
+    "ArchivedGap",
 ];
 
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["link", "account", "group", "log", "content"]
-        .map(|name| format!("waxwing/v1/{name}.proto"));
+    let files = [
+        "link", "account", "group", "log", "content", "pairing", "archive",
+    ]
+    .map(|name| format!("waxwing/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"]).map_err(Error::other)?;
     prost_build::Config::new()
         // Bodies are handed from a frame to mailboxes without a copy.

@@ -75,7 +75,9 @@ fn is_large_kind(mut bytes: Bytes) -> Result<bool, prost::DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::{FinishRegistration, Post, SignedStatement, client_frame::Body};
+    use crate::pb::{
+        FinishRegistration, Post, PutBackup, SendRendezvous, SignedStatement, client_frame::Body,
+    };
 
     fn frame(body: Body) -> Bytes {
         ClientFrame {
@@ -93,6 +95,19 @@ mod tests {
             ..Post::default()
         }));
         assert!(decode_client(bytes).is_ok());
+    }
+
+    #[test]
+    fn a_whole_part_of_a_backup_and_a_whole_message_at_a_rendezvous_are_decoded() {
+        let part = frame(Body::PutBackup(PutBackup {
+            part: vec![1; limits::BACKUP_PART_BYTES].into(),
+            ..PutBackup::default()
+        }));
+        let message = frame(Body::SendRendezvous(SendRendezvous {
+            body: vec![1; limits::RENDEZVOUS_BYTES].into(),
+        }));
+        assert!(decode_client(part).is_ok());
+        assert!(decode_client(message).is_ok());
     }
 
     #[test]

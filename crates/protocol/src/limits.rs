@@ -120,6 +120,9 @@ pub const RENDEZVOUS_LIFETIME: Span = Span::minutes(30);
 /// Bytes of one message at a rendezvous.
 pub const RENDEZVOUS_BYTES: usize = 256 << 10;
 
+/// Bytes of the name that a person gives a device.
+pub const DEVICE_NAME_BYTES: usize = 64;
+
 /// Bytes of one part of a backup.
 pub const BACKUP_PART_BYTES: usize = 256 << 10;
 /// Parts of one backup.

@@ -306,15 +306,102 @@ pub fn next_statement(
         SigningWith::Device(key) => (key, Signer::DeviceId(key.public().device_id().to_bytes())),
         SigningWith::Recovery(key) => (key, Signer::RecoveryKey(true)),
     };
-    let statement = pb::Statement {
+    sign(rng, &next(now, roster, named, change), key, consent)
+}
+
+fn next(now: Time, roster: &Roster, signer: Signer, change: Change) -> pb::Statement {
+    pb::Statement {
         version: VERSION,
         previous: Bytes::copy_from_slice(&roster.head),
         position: roster.length,
         made_at_ms: now.0,
-        signer: Some(named),
+        signer: Some(signer),
         change: Some(change),
-    };
-    sign(rng, &statement, key, consent)
+    }
+}
+
+/// A statement that is not signed yet: what a device agrees to before the other signs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proposal(Bytes);
+
+impl std::fmt::Debug for Proposal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proposal(…)")
+    }
+}
+
+impl Proposal {
+    /// The statement after `roster` by which its device `signer` admits `device`.
+    pub fn add_device(
+        now: Time,
+        roster: &Roster,
+        signer: DeviceId,
+        device: pb::DeviceEntry,
+    ) -> Self {
+        let statement = next(
+            now,
+            roster,
+            Signer::DeviceId(signer.to_bytes()),
+            Change::AddDevice(device),
+        );
+        Self(statement.encode_to_vec().into())
+    }
+
+    /// Checks that `statement` is what comes after `roster` and that all it does is to
+    /// admit a device; gives that device, too. Signed it is not.
+    pub fn check(roster: &Roster, statement: Bytes) -> Result<(Self, Device), RosterError> {
+        let place = roster.length;
+        let signed = pb::SignedStatement {
+            statement,
+            ..pb::SignedStatement::default()
+        };
+        let decoded = decode(&signed, place)?;
+        if decoded.previous != roster.head.as_slice() || decoded.position != place {
+            return Err(RosterError::NotNext(place));
+        }
+        roster.signer(decoded.signer.as_ref(), place)?;
+        let Some(Change::AddDevice(entry)) = &decoded.change else {
+            return Err(RosterError::Impossible(place));
+        };
+        let device = device(Some(entry), place)?;
+        if roster.device(device.id).is_some() {
+            return Err(RosterError::Impossible(place));
+        }
+        // Nothing stands in it that is not understood here.
+        if decoded.encode_to_vec() != signed.statement {
+            return Err(RosterError::Malformed(place));
+        }
+        Ok((Self(signed.statement), device))
+    }
+
+    /// The encoded statement.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The agreement of the device that it admits.
+    pub fn consent(
+        &self,
+        rng: &mut (impl CryptoRng + ?Sized),
+        device: &HybridSigningKey,
+    ) -> pb::HybridSignature {
+        device.sign(rng, Purpose::DeviceConsent, &self.0)
+    }
+
+    /// Signs it.
+    pub fn sign(
+        self,
+        rng: &mut (impl CryptoRng + ?Sized),
+        key: &HybridSigningKey,
+        consent: pb::HybridSignature,
+    ) -> pb::SignedStatement {
+        let signature = key.sign(rng, Purpose::Statement, &self.0);
+        pb::SignedStatement {
+            statement: self.0,
+            signature: Some(signature),
+            consent: Some(consent),
+        }
+    }
 }
 
 /// A device's entry for [`Change::AddDevice`].

@@ -47,6 +47,8 @@ pub enum Purpose {
     Head,
     /// An auditor's word for a head.
     CoSignature,
+    /// A backup's header, by the device that makes the backup.
+    Backup,
 }
 
 impl Purpose {
@@ -58,6 +60,7 @@ impl Purpose {
             Self::Login => b"waxwing login v1",
             Self::Head => b"waxwing head v1",
             Self::CoSignature => b"waxwing cosignature v1",
+            Self::Backup => b"waxwing backup v1",
         }
     }
 }

@@ -188,3 +188,70 @@ fn a_chain_that_is_cut_swapped_or_altered_is_refused() {
     spliced[0] = bob.chain[0].clone();
     assert!(Roster::verify(&spliced).is_err());
 }
+
+#[test]
+fn a_device_is_added_in_two_steps_with_both_signatures() {
+    let mut alice = Person::new(1);
+    let new = key(&mut alice.rng);
+    let roster = alice.roster();
+    let entry = entry(new.public(), leaf(2));
+    let made = Proposal::add_device(NOW, &roster, alice.first.public().device_id(), entry);
+    let (checked, device) = Proposal::check(&roster, made.bytes().clone()).unwrap();
+    assert_eq!(device.id, new.public().device_id());
+    assert_eq!(device.leaf_key, leaf(2));
+    let consent = checked.consent(&mut alice.rng, &new);
+    let signed = made.sign(&mut alice.rng, &alice.first, consent);
+    let mut roster = alice.roster();
+    roster.extend(&signed).unwrap();
+    assert!(roster.device(new.public().device_id()).is_some());
+}
+
+#[test]
+fn a_proposal_that_does_anything_else_is_not_agreed_to() {
+    let mut alice = Person::new(1);
+    let mut mallory = Person::new(2);
+    let new = key(&mut alice.rng);
+    let entry = entry(new.public(), leaf(2));
+    let roster = alice.roster();
+    let signer = alice.first.public().device_id();
+    let good = Proposal::add_device(NOW, &roster, signer, entry.clone());
+    let decoded = pb::Statement::decode(good.bytes().clone()).unwrap();
+    let refused = |statement: Vec<u8>| Proposal::check(&roster, statement.into()).is_err();
+
+    // Another account's roster, and a place that is not the next.
+    assert!(Proposal::check(&mallory.roster(), good.bytes().clone()).is_err());
+    let late = pb::Statement {
+        position: 2,
+        ..decoded.clone()
+    };
+    assert!(refused(late.encode_to_vec()));
+    // A signer that the chain does not admit.
+    let stranger = mallory.first.public().device_id();
+    let by_stranger = Proposal::add_device(NOW, &roster, stranger, entry.clone());
+    assert!(refused(by_stranger.bytes().to_vec()));
+    // Another change.
+    let revokes = pb::Statement {
+        change: Some(Change::RevokeDevice(signer.to_bytes())),
+        ..decoded.clone()
+    };
+    assert!(refused(revokes.encode_to_vec()));
+    // A version, and a field, that are not known here.
+    let newer = pb::Statement {
+        version: 2,
+        ..decoded
+    };
+    assert!(refused(newer.encode_to_vec()));
+    let mut more = good.bytes().to_vec();
+    more.extend_from_slice(&[0xf8, 0x07, 0x01]);
+    assert!(refused(more));
+    let mut cut = good.bytes().to_vec();
+    cut.pop();
+    assert!(refused(cut));
+    // A device that is there already.
+    let again = super::entry(alice.first.public(), leaf(1));
+    let again = Proposal::add_device(NOW, &roster, signer, again);
+    assert!(refused(again.bytes().to_vec()));
+    mallory
+        .add(Change::RevokeDevice(stranger.to_bytes()), None)
+        .unwrap();
+}
