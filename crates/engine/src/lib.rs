@@ -18,6 +18,8 @@ mod commands;
 mod contact;
 pub mod content;
 mod conversation;
+#[allow(dead_code)]
+mod devices;
 mod engine;
 mod event;
 mod inbox;

@@ -10,6 +10,7 @@
 //! relay heard of them stays true. The recovery key's private half is here only until
 //! the person has written its words down.
 
+mod joining;
 mod recovery;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use waxwing_protocol::{
 };
 use zeroize::Zeroizing;
 
+pub use joining::{NotExtended, adopt, begin_device, device_added, extend, own_entry, own_identity};
 pub use recovery::{RecoveryKey, RecoveryWordsError};
 
 use crate::{

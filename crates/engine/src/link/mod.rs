@@ -71,6 +71,21 @@ pub(crate) enum Job {
     Commit(GroupId, PostId),
     FetchGroupInfo(GroupId),
     Rejoin(GroupId),
+    /// By its row in the store.
+    ChangeRoster(i64),
+    JoinRendezvous(Meets),
+    /// With a number, since several may be on their way.
+    SendRendezvous(Meets, u64),
+    PutBackup(u32),
+    FinishBackup,
+    FetchBackup(u32),
+}
+
+/// What two devices meet for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Meets {
+    Pairing,
+    Transfer,
 }
 
 /// How far a link is.
@@ -101,6 +116,8 @@ pub(crate) struct Link {
     busy: HashSet<Job>,
     /// The relay's token key as shown on this link.
     pub token_key: Option<[u8; 32]>,
+    /// The id of the relay's key log as shown on this link.
+    pub log_id: Option<[u8; 32]>,
     /// When something last came.
     pub used_at: Time,
     /// The request that a code was sent for: a second answer to it says that the code
@@ -169,6 +186,7 @@ impl Link {
                 .try_into()
                 .map_err(|_| GreetingRefused::Malformed)?,
         );
+        self.log_id = hello.log_id.as_ref().try_into().ok();
         self.phase = Phase::Ready {
             exporter,
             challenge,

@@ -93,6 +93,27 @@ pub(crate) fn begin(turn: &mut Turn<'_>, address: &Address) -> Result<(), Fault>
     Ok(())
 }
 
+/// This device joined an account that has this address.
+pub(crate) fn joined(
+    tx: &rusqlite::Transaction<'_>,
+    address: &Address,
+    mailbox: MailboxId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO registration (id, address, stage) VALUES (1, ?1, 4)
+         ON CONFLICT DO UPDATE SET address = ?1, stage = 4, registration_id = NULL,
+             expires_at = NULL, code = NULL",
+        [address.display()],
+    )?;
+    account::complete(tx, address, mailbox)
+}
+
+/// Forgets a registration that was not finished.
+pub(crate) fn abandon(tx: &rusqlite::Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM registration WHERE stage != 4", [])?;
+    Ok(())
+}
+
 /// A person has typed the code.
 pub(crate) fn take_code(turn: &mut Turn<'_>, code: &str) -> Result<(), Fault> {
     let code: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
