@@ -25,6 +25,7 @@ use crate::{
         self, Conversation,
         history::{self, NewMessage},
     },
+    devices::{backup, changes, names, pairing, recovery},
     engine::Stop,
     inbox::messages,
     link::registration,
@@ -73,10 +74,25 @@ pub(crate) fn carry_out(
         Request::SafetyNumber(of) => queries::safety_number(turn, &of.of),
         Request::Auditors => queries::auditors(turn),
         Request::Evidence => queries::evidence(turn),
+        Request::LinkDevice(link) => pairing::link(turn, &link),
+        Request::ApproveDevice(approve) => pairing::approve(turn, &approve),
+        Request::ConfirmDevice(confirm) => pairing::confirm(turn, confirm.accept),
+        Request::StopLinking => {
+            pairing::stop(turn);
+            Ok(Response::Done {})
+        }
+        Request::RevokeDevice(revoke) => revoke_device(turn, &revoke),
+        Request::Recover(recover) => recovery::begin(turn, &recover),
+        Request::FeedBackup(feed) => recovery::feed(turn, &feed),
+        Request::Backup => backup::want(turn),
+        Request::ReadBackup(read) => backup::read(turn, read),
         Request::History(history) => queries::history(turn.tx, &history),
         Request::Contacts => queries::contacts(turn),
         Request::Conversations => queries::conversations(turn.tx),
         Request::Account => queries::account(turn),
+        Request::Devices => Ok(Response::Devices {
+            devices: names::list(turn)?,
+        }),
         Request::Status => queries::status(turn, link_problem),
     }
 }
@@ -161,7 +177,14 @@ fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, S
     if stage == Some(RegistrationStage::Registered) {
         return Err(Stop::Refused(Problem::AlreadyRegistered));
     }
-    let url = register.relay.trim();
+    set_relay(turn, &register.relay, register.pin.as_deref())?;
+    registration::begin(turn, &address)?;
+    Ok(Response::Done {})
+}
+
+/// The relay is there from now on.
+pub(crate) fn set_relay(turn: &mut Turn<'_>, url: &str, pin: Option<&str>) -> Result<(), Stop> {
+    let url = url.trim();
     let is_url = ["wss://", "https://", "waxwing://"].iter().any(|scheme| {
         url.strip_prefix(scheme)
             .is_some_and(|rest| !rest.is_empty())
@@ -169,19 +192,35 @@ fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, S
     if !is_url {
         return Err(Stop::Refused(Problem::RelayUrlMalformed));
     }
-    if register.pin.as_ref().is_some_and(|pin| !is_pin(pin)) {
+    if pin.is_some_and(|pin| !is_pin(pin)) {
         return Err(Stop::Refused(Problem::PinMalformed));
     }
     let before = settings::relay(turn.tx)?;
     settings::write(turn.tx, Setting::RelayUrl, url)?;
-    settings::write(turn.tx, Setting::RelayPin, &register.pin)?;
-    registration::begin(turn, &address)?;
+    settings::write(turn.tx, Setting::RelayPin, pin)?;
     let after = settings::relay(turn.tx)?;
     if before.is_some() && before != after {
         // Another relay, or another pin: the link to the old one is of no use.
         turn.close_links();
     }
-    Ok(Response::Done {})
+    Ok(())
+}
+
+fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Response, Stop> {
+    let Some(own) = &turn.live.account else {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    };
+    let this = own.device();
+    match names::meant(turn, &revoke.device) {
+        None => Err(Stop::Refused(Problem::DeviceUnknown {
+            device: revoke.device.trim().to_owned(),
+        })),
+        Some(device) if device == this => Err(Stop::Refused(Problem::DeviceIsThis)),
+        Some(device) => {
+            changes::want_revocation(turn.tx, device)?;
+            Ok(Response::Done {})
+        }
+    }
 }
 
 /// `sha256/` and the base64 of 32 bytes.
@@ -389,7 +428,7 @@ pub(crate) fn target(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
     })
 }
 
-fn parse(address: &str) -> Result<Address, Stop> {
+pub(crate) fn parse(address: &str) -> Result<Address, Stop> {
     Address::parse(address).map_err(|_| {
         Stop::Refused(Problem::AddressMalformed {
             address: address.trim().to_owned(),

@@ -33,6 +33,7 @@ use crate::{
         groups::{self, GroupState},
         membership, rejoin, start,
     },
+    devices,
     event::{Effect, Event, LinkKind},
     inbox::{heard, held, receive},
     link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing},
@@ -328,6 +329,7 @@ fn opened(
 fn closed(turn: &mut Turn<'_>, link: LinkKind) {
     turn.live.links.forget(link);
     turn.live.links.of(link).closed();
+    devices::link_lost(&mut turn.live.devices, link);
     match link {
         LinkKind::Mailbox => turn.tell_offline(),
         // All that was on its way there is asked for again on the next.
@@ -404,7 +406,10 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             | crate::turn::Waiting::OwnHistory
             | crate::turn::Waiting::Heads
             | crate::turn::Waiting::Tokens
-            | crate::turn::Waiting::Login => {}
+            | crate::turn::Waiting::Login
+            | crate::turn::Waiting::RosterChange
+            | crate::turn::Waiting::Meeting
+            | crate::turn::Waiting::Backup => {}
         }
     }
     Ok(())
@@ -416,7 +421,8 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     check_links(turn);
-    if registration::wants_link(turn.tx)? && turn.live.links.mailbox.phase == Phase::Unwanted {
+    let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
+    if wants_mailbox && turn.live.links.mailbox.phase == Phase::Unwanted {
         turn.live.links.mailbox.phase = Phase::Opening;
         turn.out.push(Effect::OpenLink {
             link: LinkKind::Mailbox,
@@ -424,6 +430,15 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         });
     }
     mailbox::pump(turn)?;
+    devices::pump(turn)?;
+    let wants_posting = devices::wants_posting(turn)?;
+    if wants_posting && turn.live.links.posting.phase == Phase::Unwanted {
+        turn.live.links.posting.phase = Phase::Opening;
+        turn.out.push(Effect::OpenLink {
+            link: LinkKind::Posting,
+            relay: relay.clone(),
+        });
+    }
     if turn.live.account.is_none() || !turn.live.not_set_back {
         return Ok(());
     }
@@ -461,7 +476,8 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     lookups::pump(turn);
     gossip::pump(turn)?;
-    let idle = turn.live.links.posting.awaited() == 0
+    let idle = !wants_posting
+        && turn.live.links.posting.awaited() == 0
         && turn.now.since(turn.live.links.posting.used_at) >= posting::IDLE;
     if idle {
         turn.close_link(LinkKind::Posting);
@@ -530,7 +546,10 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         .filter(|_| logged_in)
         .min();
     let at_rest = links.posting.ready().is_some() && links.posting.awaited() == 0;
-    let idle = at_rest.then(|| links.posting.used_at.after(posting::IDLE));
+    let kept_open = devices::wants_posting(turn)?;
+    let idle = (at_rest && !kept_open).then(|| links.posting.used_at.after(posting::IDLE));
+    let posting_ping = links.posting.ping_at().filter(|_| kept_open);
+    let devices = devices::next_time(turn)?;
     let ready = turn.live.account.is_some() && turn.live.not_set_back;
     let receipts = if ready {
         receipts::next_due(turn.tx)?
@@ -548,6 +567,8 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         links.mailbox.dead_at(),
         links.mailbox.ping_at(),
         links.posting.dead_at(),
+        posting_ping,
+        devices,
     ];
     let due = [
         links.acknowledge_at,

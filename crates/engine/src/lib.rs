@@ -18,7 +18,6 @@ mod commands;
 mod contact;
 pub mod content;
 mod conversation;
-#[allow(dead_code)]
 mod devices;
 mod engine;
 mod event;

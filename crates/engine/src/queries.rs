@@ -90,7 +90,10 @@ pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, Stop> {
     let (stage, address) = registration.map_or((RegistrationStage::None, None), |registration| {
         (registration.stage, Some(registration.address))
     });
-    let registered = stage == RegistrationStage::Registered;
+    let recovery = match stage {
+        RegistrationStage::Registered => account::recovery_key(turn.tx)?,
+        _ => None,
+    };
     Ok(Response::Account(Box::new(Account {
         registration: stage,
         address,
@@ -98,11 +101,8 @@ pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, Stop> {
         device_id: own.map(|own| own.device().to_string()),
         relay: relay.as_ref().map(|relay| relay.url.clone()),
         pin: relay.and_then(|relay| relay.pin),
-        recovery_words: if registered {
-            account::recovery_words(turn.tx)?
-        } else {
-            None
-        },
+        recovery_words: recovery.as_ref().map(account::RecoveryKey::words),
+        recovery_qr: recovery.as_ref().map(account::RecoveryKey::qr_text),
     })))
 }
 

@@ -25,6 +25,9 @@ pub(crate) enum Setting {
     ReplaceKeyPackages,
     /// How many of the named auditors must have co-signed a head.
     AuditorsRequired,
+    /// When a backup is to be made next, and the newest entry that the last one has.
+    BackupDueAt,
+    BackupNewest,
 }
 
 impl Setting {
@@ -38,6 +41,8 @@ impl Setting {
             Self::TokenKey => "token_key",
             Self::ReplaceKeyPackages => "replace_key_packages",
             Self::AuditorsRequired => "auditors_required",
+            Self::BackupDueAt => "backup_due_at",
+            Self::BackupNewest => "backup_newest",
         }
     }
 }

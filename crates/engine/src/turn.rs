@@ -21,6 +21,7 @@ use crate::{
     account::Account,
     api::{Connection, ConnectionChanged, ConversationId, Notice, Problem, RelayMisdeed, Warning},
     conversation::groups::{self, GroupState},
+    devices,
     event::{Effect, LinkKind},
     link::{Job, Links, Phase},
     mls,
@@ -80,6 +81,7 @@ pub(crate) struct Live {
     pub told_online: bool,
     /// Whether what the store has to do was looked for.
     pub taken_up: bool,
+    pub devices: devices::Live,
 }
 
 /// Something that waits for a time.
@@ -97,6 +99,9 @@ pub(crate) enum Waiting {
     Heads,
     Tokens,
     Login,
+    RosterChange,
+    Meeting,
+    Backup,
 }
 
 impl Live {
@@ -119,6 +124,7 @@ impl Live {
             not_set_back: false,
             told_online: false,
             taken_up: false,
+            devices: devices::Live::default(),
         }
     }
 
@@ -139,6 +145,7 @@ impl Live {
         self.behind.clear();
         self.not_set_back = false;
         self.taken_up = false;
+        self.devices = devices::Live::default();
     }
 }
 
@@ -250,6 +257,7 @@ impl Turn<'_> {
         self.out.push(Effect::CloseLink { link });
         self.live.links.forget(link);
         self.live.links.of(link).unwanted();
+        devices::link_lost(&mut self.live.devices, link);
         match link {
             LinkKind::Mailbox => self.tell_offline(),
             // All that was on its way there is asked for again on the next.

@@ -76,10 +76,7 @@ pub fn own_identity(tx: &Transaction<'_>) -> Result<HybridSigningKey, StoreError
 }
 
 /// Takes over the roster of the account that this device joins.
-pub fn adopt(
-    tx: &Transaction<'_>,
-    roster: &[pb::SignedStatement],
-) -> Result<Roster, NotExtended> {
+pub fn adopt(tx: &Transaction<'_>, roster: &[pb::SignedStatement]) -> Result<Roster, NotExtended> {
     let verified = Roster::verify(roster)?;
     tx.execute("DELETE FROM roster", [])
         .map_err(StoreError::from)?;
@@ -91,10 +88,7 @@ pub fn adopt(
 
 /// Adds to this account's roster what comes after it. Statements that it has already
 /// may be among them. Gives how many were new.
-pub fn extend(
-    tx: &Transaction<'_>,
-    more: &[pb::SignedStatement],
-) -> Result<u64, NotExtended> {
+pub fn extend(tx: &Transaction<'_>, more: &[pb::SignedStatement]) -> Result<u64, NotExtended> {
     let known = statements(tx)?;
     let mut roster = Roster::verify(&known)?;
     let before = roster.length();

@@ -30,10 +30,13 @@ use waxwing_protocol::{
 };
 use zeroize::Zeroizing;
 
-pub use joining::{NotExtended, adopt, begin_device, device_added, extend, own_entry, own_identity};
+pub use joining::{
+    NotExtended, adopt, begin_device, device_added, extend, own_entry, own_identity,
+};
 pub use recovery::{RecoveryKey, RecoveryWordsError};
 
 use crate::{
+    devices::backup,
     mls::{Leaf, LeafKey},
     store::StoreError,
 };
@@ -121,7 +124,11 @@ impl core::fmt::Debug for Finish {
 /// there are none yet.
 pub fn begin(tx: &Transaction<'_>, rng: &mut dyn CryptoRng, now: Time) -> Result<(), StoreError> {
     if pending_device(tx)?.is_some() {
-        return Ok(());
+        if !statements(tx)?.is_empty() {
+            return Ok(());
+        }
+        // Keys for joining an account, which was given up.
+        tx.execute("DELETE FROM account WHERE address IS NULL", [])?;
     }
     let seed = SigningSeed::generate(rng);
     let identity = HybridSigningKey::from_seed(&seed);
@@ -146,7 +153,7 @@ pub fn begin(tx: &Transaction<'_>, rng: &mut dyn CryptoRng, now: Time) -> Result
         "INSERT INTO roster (position, statement) VALUES (0, ?1)",
         [first.encode_to_vec()],
     )?;
-    Ok(())
+    backup::key::keep(tx, &backup::key::public_of(&recovery))
 }
 
 /// The device that [`begin`] made keys for, registered or not.
@@ -276,6 +283,11 @@ pub fn extend(tx: &Transaction<'_>, whole: &[pb::SignedStatement]) -> Result<boo
 
 /// The recovery key's words, until they are forgotten.
 pub fn recovery_words(tx: &Transaction<'_>) -> Result<Option<String>, StoreError> {
+    Ok(recovery_key(tx)?.map(|key| key.words()))
+}
+
+/// The recovery key, until its words are forgotten.
+pub fn recovery_key(tx: &Transaction<'_>) -> Result<Option<RecoveryKey>, StoreError> {
     let entropy: Option<Zeroizing<Vec<u8>>> = tx
         .query_row(
             "SELECT recovery FROM account WHERE recovery IS NOT NULL",
@@ -290,7 +302,7 @@ pub fn recovery_words(tx: &Transaction<'_>) -> Result<Option<String>, StoreError
         .as_slice()
         .try_into()
         .map_err(|_| damaged("a recovery key that is none"))?;
-    Ok(Some(RecoveryKey::from_entropy(entropy).words()))
+    Ok(Some(RecoveryKey::from_entropy(entropy)))
 }
 
 /// The person has written the words down: deletes the key's private half.

@@ -13,6 +13,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const LABEL: &[u8] = b"waxwing recovery key v1";
 
+const QR_PREFIX: &str = "waxwing:recovery/1/";
+
 /// What outranks all devices of an account.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RecoveryKey([u8; 32]);
@@ -45,8 +47,11 @@ impl RecoveryKey {
         Self(*entropy)
     }
 
-    /// The key with these words, whatever their case and what is between them.
+    /// The key with these words, whatever their case and what is between them; or with
+    /// the text of its QR code.
     pub fn from_words(text: &str) -> Result<Self, RecoveryWordsError> {
+        let text = text.trim();
+        let text = text.strip_prefix(QR_PREFIX).unwrap_or(text);
         // More than 24 longest words; nobody types that.
         let words = Zeroizing::new(
             text.split(|c: char| !c.is_ascii_alphabetic())
@@ -82,6 +87,12 @@ impl RecoveryKey {
             .unwrap_or_default()
     }
 
+    /// Its words as a QR code holds them.
+    pub fn qr_text(&self) -> String {
+        let words = Zeroizing::new(self.words());
+        [QR_PREFIX, &Zeroizing::new(words.replace(' ', "-"))].concat()
+    }
+
     /// The key itself.
     pub fn signing_key(&self) -> HybridSigningKey {
         let mut seed = Zeroizing::new([0; 64]);
@@ -91,7 +102,7 @@ impl RecoveryKey {
         HybridSigningKey::from_seed(&SigningSeed::from_bytes(&seed))
     }
 
-    pub(super) const fn entropy(&self) -> &[u8; 32] {
+    pub(crate) const fn entropy(&self) -> &[u8; 32] {
         &self.0
     }
 }

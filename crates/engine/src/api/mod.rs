@@ -12,6 +12,7 @@
 //! happened, what it means and what to do; and the `Debug` of all that may hold
 //! an address, a text or recovery words says its name only.
 
+mod devices;
 mod ids;
 mod notice;
 mod problem;
@@ -20,6 +21,11 @@ mod response;
 mod sentence;
 mod timestamp;
 
+pub use devices::{
+    ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
+    LinkDevice, PairingChanged, PairingStage, ReadBackup, Recover, RecoveryChanged, RecoveryStage,
+    RevokeDevice, TransferOf, TransferProgress,
+};
 pub use ids::{ConversationId, IdMalformed, MessageId};
 pub use notice::{
     Connection, ConnectionChanged, MessageChanged, Notice, RegistrationChanged, RegistrationStage,

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConversationEvent, ConversationId, Gap, Message, MessageId, MessageState, ProblemReport,
-    Timestamp, closed_debug,
+    BackupChanged, ConversationEvent, ConversationId, DevicesChanged, Gap, Message, MessageId,
+    MessageState, PairingChanged, ProblemReport, RecoveryChanged, Timestamp, TransferProgress,
+    closed_debug,
 };
 
 /// Something happened. As JSON, an object whose `type` says what.
@@ -24,6 +25,16 @@ pub enum Notice {
     Registration(RegistrationChanged),
     /// The relay is reached, or is not.
     Connection(ConnectionChanged),
+    /// Linking a device got further, or failed.
+    Pairing(PairingChanged),
+    /// The account's devices have changed, or could not be.
+    Devices(DevicesChanged),
+    /// More of something long is there.
+    Transfer(TransferProgress),
+    /// A backup was made, or could not be.
+    Backup(BackupChanged),
+    /// A recovery got further, or failed.
+    Recovery(RecoveryChanged),
     /// Something is wrong that the person should know.
     Warning(Warning),
 }
@@ -37,6 +48,11 @@ impl core::fmt::Debug for Notice {
             Self::Gap(_) => "Notice(gap)",
             Self::Registration(_) => "Notice(registration)",
             Self::Connection(_) => "Notice(connection)",
+            Self::Pairing(_) => "Notice(pairing)",
+            Self::Devices(_) => "Notice(devices)",
+            Self::Transfer(_) => "Notice(transfer)",
+            Self::Backup(_) => "Notice(backup)",
+            Self::Recovery(_) => "Notice(recovery)",
             Self::Warning(_) => "Notice(warning)",
         })
     }
@@ -85,6 +101,9 @@ pub struct RegistrationChanged {
     /// With `registered`: to be written down and kept offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_words: Option<String>,
+    /// The same as a QR code holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_qr: Option<String>,
     /// With `registered`: hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,

@@ -176,6 +176,71 @@ pub enum Problem {
         skew_ms: i64,
     },
 
+    // ---- several devices, backups ----
+    /// The name of the device is empty, or longer than 64 bytes.
+    DeviceNameMalformed,
+    /// No device of the account has this id, or several have.
+    DeviceUnknown {
+        /// As typed.
+        device: String,
+    },
+    /// A device does not revoke itself.
+    DeviceIsThis,
+    /// The account has as many devices as it can have.
+    DevicesTooMany {
+        /// How many there can be.
+        limit: u64,
+    },
+    /// The text is no code of a new device.
+    PairingCodeMalformed,
+    /// A character of the code is wrong.
+    PairingCodeMistyped,
+    /// The new device waits on another relay than the account's.
+    PairingOtherRelay,
+    /// Nobody waits with this code any more.
+    PairingCodeDead,
+    /// The two devices did not agree on keys.
+    PairingNotAgreed,
+    /// The two devices lost each other.
+    PairingBroken,
+    /// The other device's person said no.
+    PairingRefused,
+    /// No device asks to be admitted.
+    PairingNotAsked,
+    /// Another device is being linked.
+    PairingBusy,
+    /// The rest of the history did not come.
+    TransferEnded,
+    /// The relay did not take a change of the list of devices.
+    RosterNotChanged {
+        /// What the relay said.
+        detail: String,
+    },
+    /// The words are no recovery key.
+    RecoveryWordsMalformed {
+        /// What is wrong with them.
+        detail: String,
+    },
+    /// The words are another account's recovery key, or an old one.
+    RecoveryWordsOthers,
+    /// The relay knows nobody with this address.
+    RecoveryAddressUnknown {
+        /// As typed.
+        address: String,
+    },
+    /// No recovery waits for a backup file.
+    RecoveryNotBegun,
+    /// There is no backup.
+    BackupNone,
+    /// The backup does not open, or is not whole.
+    BackupDamaged,
+    /// The backup is another account's, or by a device that is not in this one.
+    BackupNotOurs,
+    /// This account was made before there were backups.
+    BackupKeyMissing,
+    /// The backup is larger than the relay takes.
+    BackupTooLarge,
+
     // ---- this device ----
     /// No space is left on the disk.
     DiskFull,
@@ -299,6 +364,30 @@ impl Problem {
             Self::RelayMisbehaves { .. } => "relay_misbehaves",
             Self::RelayRefused { .. } => "relay_refused",
             Self::ClockWrong { .. } => "clock_wrong",
+            Self::DeviceNameMalformed => "device_name_malformed",
+            Self::DeviceUnknown { .. } => "device_unknown",
+            Self::DeviceIsThis => "device_is_this",
+            Self::DevicesTooMany { .. } => "devices_too_many",
+            Self::PairingCodeMalformed => "pairing_code_malformed",
+            Self::PairingCodeMistyped => "pairing_code_mistyped",
+            Self::PairingOtherRelay => "pairing_other_relay",
+            Self::PairingCodeDead => "pairing_code_dead",
+            Self::PairingNotAgreed => "pairing_not_agreed",
+            Self::PairingBroken => "pairing_broken",
+            Self::PairingRefused => "pairing_refused",
+            Self::PairingNotAsked => "pairing_not_asked",
+            Self::PairingBusy => "pairing_busy",
+            Self::TransferEnded => "transfer_ended",
+            Self::RosterNotChanged { .. } => "roster_not_changed",
+            Self::RecoveryWordsMalformed { .. } => "recovery_words_malformed",
+            Self::RecoveryWordsOthers => "recovery_words_others",
+            Self::RecoveryAddressUnknown { .. } => "recovery_address_unknown",
+            Self::RecoveryNotBegun => "recovery_not_begun",
+            Self::BackupNone => "backup_none",
+            Self::BackupDamaged => "backup_damaged",
+            Self::BackupNotOurs => "backup_not_ours",
+            Self::BackupKeyMissing => "backup_key_missing",
+            Self::BackupTooLarge => "backup_too_large",
             Self::DiskFull => "disk_full",
             Self::StoreCorrupted => "store_corrupted",
             Self::StoreKeyWrong => "store_key_wrong",
@@ -324,7 +413,9 @@ impl Problem {
         };
         match self {
             Self::CodeWrong { tries_left } => report.tries_left = Some(*tries_left),
-            Self::MessageTooLarge { limit, .. } | Self::OutboxFull { limit } => {
+            Self::MessageTooLarge { limit, .. }
+            | Self::OutboxFull { limit }
+            | Self::DevicesTooMany { limit } => {
                 report.limit = Some(*limit);
             }
             _ => {}
@@ -357,7 +448,8 @@ pub struct ProblemReport {
     /// With `code_wrong`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tries_left: Option<u32>,
-    /// With `message_too_large` (bytes) and `outbox_full` (messages).
+    /// With `message_too_large` (bytes), `outbox_full` (messages) and `devices_too_many`
+    /// (devices).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// With `rate_limited`, where the relay said so.

@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, MessageId, closed_debug};
+use super::{
+    ApproveDevice, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MessageId, ReadBackup,
+    Recover, RevokeDevice, closed_debug,
+};
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,28 @@ pub enum Request {
     Auditors,
     /// What proves that the relay lied, as files that anybody can check.
     Evidence,
+    /// Make this a device of an account that another device has. The stages, with the
+    /// code to type there, come as [`super::Notice::Pairing`].
+    LinkDevice(LinkDevice),
+    /// Admit the device that shows a code. The stages come as
+    /// [`super::Notice::Pairing`].
+    ApproveDevice(ApproveDevice),
+    /// The person has seen which device asks.
+    ConfirmDevice(ConfirmDevice),
+    /// Give up linking a device, on either one.
+    StopLinking,
+    /// Take a device's rights away. The new list comes as [`super::Notice::Devices`].
+    RevokeDevice(RevokeDevice),
+    /// Make this a device of an account whose recovery key the person has. The stages
+    /// come as [`super::Notice::Recovery`].
+    Recover(Recover),
+    /// The next part of the backup file that [`Request::Recover`] was told of.
+    FeedBackup(FeedBackup),
+    /// Give the relay a new backup now. The outcome comes as [`super::Notice::Backup`].
+    Backup,
+    /// A part of a new backup, for a file.
+    ReadBackup(ReadBackup),
+
     /// The messages and events of a conversation, oldest first.
     History(History),
     /// The people that this account knows.
@@ -48,6 +73,8 @@ pub enum Request {
     Conversations,
     /// This account.
     Account,
+    /// Its devices.
+    Devices,
     /// How things are: for `doctor`.
     Status,
 }
@@ -69,10 +96,20 @@ impl Request {
             Self::SafetyNumber(_) => "safety_number",
             Self::Auditors => "auditors",
             Self::Evidence => "evidence",
+            Self::LinkDevice(_) => "link_device",
+            Self::ApproveDevice(_) => "approve_device",
+            Self::ConfirmDevice(_) => "confirm_device",
+            Self::StopLinking => "stop_linking",
+            Self::RevokeDevice(_) => "revoke_device",
+            Self::Recover(_) => "recover",
+            Self::FeedBackup(_) => "feed_backup",
+            Self::Backup => "backup",
+            Self::ReadBackup(_) => "read_backup",
             Self::History(_) => "history",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
             Self::Account => "account",
+            Self::Devices => "devices",
             Self::Status => "status",
         }
     }
@@ -88,6 +125,7 @@ impl Request {
                 | Self::Contacts
                 | Self::Conversations
                 | Self::Account
+                | Self::Devices
                 | Self::Status
         )
     }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, MessageId, ProblemReport, RegistrationStage, Timestamp, closed_debug};
+use super::{
+    BackupPart, ConversationId, Device, MessageId, ProblemReport, RegistrationStage, Timestamp,
+    closed_debug,
+};
 
 /// The result of a call; which one is told by the method.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,13 @@ pub enum Response {
         /// The one with the newest entry first.
         conversations: Vec<Conversation>,
     },
+    /// Of `devices`.
+    Devices {
+        /// In the order in which they were admitted.
+        devices: Vec<Device>,
+    },
+    /// Of `read_backup`.
+    BackupPart(BackupPart),
     /// Of `status`.
     Status(Box<Status>),
     /// Of `account`.
@@ -56,6 +66,8 @@ impl core::fmt::Debug for Response {
             Self::History { .. } => "Response(history)",
             Self::Contacts { .. } => "Response(contacts)",
             Self::Conversations { .. } => "Response(conversations)",
+            Self::Devices { .. } => "Response(devices)",
+            Self::BackupPart(_) => "Response(backup_part)",
             Self::Status(_) => "Response(status)",
             Self::Account(_) => "Response(account)",
             Self::SafetyNumber(_) => "Response(safety_number)",
@@ -334,6 +346,9 @@ pub struct Account {
     /// Until `forget_recovery_words`: to be written down and kept offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_words: Option<String>,
+    /// The same as a QR code holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_qr: Option<String>,
 }
 
 /// How things are.

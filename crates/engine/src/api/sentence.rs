@@ -242,6 +242,127 @@ pub fn sentence(problem: &Problem) -> String {
             duration(skew_ms.unsigned_abs()),
             if *skew_ms > 0 { "behind" } else { "ahead of" }
         ),
+        Problem::DeviceNameMalformed => {
+            "The device needs a name that you will know it by, of 1 to 64 bytes and without \
+             line breaks, so nothing was done; give one like \"Kitchen tablet\"."
+                .into()
+        }
+        Problem::DeviceUnknown { device } => format!(
+            "No single device of this account has the id \"{device}\"; `waxwing devices` \
+             lists them, and its first eight digits are enough."
+        ),
+        Problem::DeviceIsThis => {
+            "This device cannot revoke itself, so that an account is never without any; do \
+             it from another of your devices."
+                .into()
+        }
+        Problem::DevicesTooMany { limit } => format!(
+            "This account has {limit} devices, as many as it can have, so no other was \
+             admitted; revoke one with `waxwing devices revoke ID` first."
+        ),
+        Problem::PairingCodeMalformed => {
+            "That is not a code for linking a device; type it as the new device shows it, \
+             like 4821-7K3MQ-9TXP9, or scan its QR code."
+                .into()
+        }
+        Problem::PairingCodeMistyped => {
+            "A character of the code is wrong, so it was not tried and still works; compare \
+             it with what the new device shows."
+                .into()
+        }
+        Problem::PairingOtherRelay => {
+            "The new device waits on another relay than the one that this account is on, so \
+             they cannot meet; start again there with this account's relay, which `waxwing \
+             doctor` shows."
+                .into()
+        }
+        Problem::PairingCodeDead => {
+            "Nobody waits with this code: it was used, or is more than half an hour old, or \
+             the relay has started again; make a new one with `waxwing devices link` on the \
+             new device."
+                .into()
+        }
+        Problem::PairingNotAgreed => {
+            "The code was not the same on both devices, or somebody tried to get in \
+             between, so nothing was said and this code is dead; make a new one, and if \
+             this happens again, do not trust the relay."
+                .into()
+        }
+        Problem::PairingBroken => {
+            "The two devices lost each other before the new one was admitted, so nothing \
+             has changed and the code is dead; check that both are online and start again \
+             with a new code."
+                .into()
+        }
+        Problem::PairingRefused => {
+            "The other device did not admit this one, so nothing has changed; start again \
+             if that was a mistake."
+                .into()
+        }
+        Problem::PairingNotAsked => {
+            "No device asks to be admitted now, so there is nothing to confirm; give the \
+             code that the new device shows with `waxwing devices approve CODE` first."
+                .into()
+        }
+        Problem::PairingBusy => {
+            "Another device is being linked just now, so this was not begun; wait for it, \
+             or stop it first."
+                .into()
+        }
+        Problem::TransferEnded => {
+            "The other device did not hand over the rest of the history, so older messages \
+             are missing here; what is written from now on arrives, and linking this device \
+             again brings the rest."
+                .into()
+        }
+        Problem::RosterNotChanged { detail } => format!(
+            "The relay did not take the change of your list of devices ({detail}), so it is \
+             as it was; try again, and ask its operator if this lasts."
+        ),
+        Problem::RecoveryWordsMalformed { detail } => format!(
+            "These are not the words of a recovery key: {detail}; compare them with what \
+             you wrote down."
+        ),
+        Problem::RecoveryWordsOthers => {
+            "These words are a recovery key, but not the one of this account, so nothing \
+             was changed; check the address, and whether you made newer words since."
+                .into()
+        }
+        Problem::RecoveryAddressUnknown { address } => format!(
+            "Nobody has registered {address} on this relay, so there is nothing to recover; \
+             check the address and the relay."
+        ),
+        Problem::RecoveryNotBegun => {
+            "No recovery waits for a backup file now, so it was not read; start with \
+             `waxwing recover ADDRESS --from FILE`."
+                .into()
+        }
+        Problem::BackupNone => {
+            "There is no backup of this account on the relay, so older messages are gone \
+             from here; your contacts can still write to you, and what is written from now \
+             on arrives."
+                .into()
+        }
+        Problem::BackupDamaged => {
+            "The backup does not open with this key or is not whole, so what could not be \
+             checked was left out; try another copy if you have one."
+                .into()
+        }
+        Problem::BackupNotOurs => {
+            "The backup was made by a device that this account does not have, so it was not \
+             used; if you have another copy, use that."
+                .into()
+        }
+        Problem::BackupKeyMissing => {
+            "This account has no key for backups yet, because it was made before there were \
+             any, so none was made; recover it once with its words to have one."
+                .into()
+        }
+        Problem::BackupTooLarge => {
+            "The backup is larger than the relay takes, so the one before was kept there; \
+             write it to a file with `waxwing backup --file FILE`."
+                .into()
+        }
         Problem::DiskFull => {
             "The disk is full, so nothing was changed; free some space and try again: nothing \
              that was received is lost."

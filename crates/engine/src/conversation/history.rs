@@ -362,6 +362,11 @@ const fn state_of(number: u8) -> MessageState {
     }
 }
 
+/// Whether an event has this name.
+pub(crate) fn is_event(name: &str) -> bool {
+    event_of(name).is_some()
+}
+
 const fn event_name(event: EventKind) -> &'static str {
     match event {
         EventKind::IdentityReset => "identity_reset",

@@ -1,1 +1,182 @@
+//! Several devices of one account: admitting and revoking them, and what makes one of
+//! them know what the others know.
+//!
+//! - [`pairing`]: a new device and an old one agree on keys by a code, and the old one's
+//!   person admits it.
+//! - [`changes`]: statements of the roster, on their way to the relay.
+//! - [`transfer`]: the archive, handed from one device to the other.
+//! - [`archive`]: what is in it, chunk by chunk.
+//! - [`backup`]: the archive, sealed for the recovery key, at the relay or in a file.
+//! - [`recovery`]: a device that admits itself with the recovery key.
+//! - [`names`]: what devices are called.
+//!
+//! **Elsewhere**: what a roster may say is `waxwing_protocol::roster`; what a change of
+//! devices does to conversations is `conversation`'s; that the key log has the same
+//! roster as this device is checked in `trust`.
+//!
+//! **Always**: what is to be done follows from the tables, but for a pairing that has
+//! not led to a statement yet and a backup that is being made: those end with the
+//! process.
+
+pub(crate) mod archive;
+pub(crate) mod backup;
+pub(crate) mod changes;
+pub(crate) mod meeting;
+pub(crate) mod names;
 pub(crate) mod pairing;
+pub(crate) mod recovery;
+pub(crate) mod transfer;
+
+use waxwing_protocol::{
+    pb::{Error, ErrorCode, RendezvousJoined},
+    time::{Span, Time},
+};
+
+use crate::{
+    event::LinkKind,
+    link::Meets,
+    turn::{Fault, Turn},
+};
+
+/// What devices keep in memory.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub pairing: Option<pairing::Pairing>,
+    pub transfer: transfer::Live,
+    pub backup: backup::Live,
+    pub recovery: recovery::Live,
+    /// The relay knows statements of the own roster that this device does not: they are
+    /// to be asked for. Set here, cleared by whoever brings them.
+    pub roster_outdated: bool,
+    /// Whether there is something that the last backup does not have.
+    pub changed_since_backup: bool,
+}
+
+/// Whether the mailbox link is of use although there is no account yet.
+pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
+    let pairs = turn
+        .live
+        .devices
+        .pairing
+        .as_ref()
+        .is_some_and(|pairing| pairing.link() == LinkKind::Mailbox);
+    Ok(pairs || recovery::wants_mailbox(turn.tx)?)
+}
+
+/// Whether the posting link is of use to devices.
+pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
+    let pairs = turn
+        .live
+        .devices
+        .pairing
+        .as_ref()
+        .is_some_and(|pairing| pairing.link() == LinkKind::Posting);
+    Ok(pairs || transfer::under_way(turn.tx)? || recovery::wants_posting(turn.tx)?)
+}
+
+/// Does what has become possible.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    pairing::pump(turn)?;
+    changes::pump(turn)?;
+    transfer::pump(turn)?;
+    recovery::pump(turn)?;
+    backup::pump(turn)
+}
+
+/// When the next thing is to be done without any event.
+pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
+    let pairing = turn.live.devices.pairing.as_ref();
+    let times = [
+        pairing.map(pairing::Pairing::until),
+        transfer::next_time(turn)?,
+        backup::next_time(turn)?,
+    ];
+    Ok(times.into_iter().flatten().min())
+}
+
+/// A link is no more.
+pub(crate) fn link_lost(live: &mut Live, link: LinkKind) {
+    if let Some(pairing) = &mut live.pairing
+        && pairing.link() == link
+    {
+        pairing.lost();
+    }
+    match link {
+        LinkKind::Posting => transfer::lost(&mut live.transfer),
+        LinkKind::Mailbox => backup::lost(&mut live.backup),
+    }
+}
+
+/// A rendezvous was joined.
+pub(crate) fn joined(
+    turn: &mut Turn<'_>,
+    meets: Meets,
+    joined: &RendezvousJoined,
+) -> Result<(), Fault> {
+    match meets {
+        Meets::Pairing => pairing::joined(turn, joined),
+        Meets::Transfer => {
+            if let Some(meeting) = transfer::meeting(&mut turn.live.devices.transfer) {
+                meeting.joined();
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The relay has taken what was said.
+pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
+    let devices = &mut turn.live.devices;
+    let meeting = match meets {
+        Meets::Pairing => devices.pairing.as_mut().map(pairing::Pairing::meeting),
+        Meets::Transfer => transfer::meeting(&mut devices.transfer),
+    };
+    if let Some(meeting) = meeting {
+        meeting.sent();
+    }
+}
+
+/// The relay refused to let this device join, or to hand something on.
+pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) {
+    match meets {
+        Meets::Pairing => pairing::refused(turn, error),
+        Meets::Transfer => {
+            let again = match error.code() {
+                ErrorCode::RateLimited | ErrorCode::Unavailable => {
+                    crate::conversation::start::retry_after(error)
+                }
+                _ => Span::seconds(5),
+            };
+            transfer::lost(&mut turn.live.devices.transfer);
+            turn.wait(crate::turn::Waiting::Meeting, again);
+        }
+    }
+}
+
+/// Something was said at the rendezvous of a link.
+pub(crate) fn heard(turn: &mut Turn<'_>, link: LinkKind, body: &[u8]) -> Result<(), Fault> {
+    if pairs_on(turn, link) {
+        pairing::heard(turn, body)
+    } else if link == LinkKind::Posting {
+        transfer::heard(turn, body)
+    } else {
+        Ok(())
+    }
+}
+
+/// The other one left the rendezvous of a link.
+pub(crate) fn left(turn: &mut Turn<'_>, link: LinkKind) {
+    if pairs_on(turn, link) {
+        pairing::left(turn);
+    } else if link == LinkKind::Posting {
+        transfer::left(turn);
+    }
+}
+
+fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
+    turn.live
+        .devices
+        .pairing
+        .as_ref()
+        .is_some_and(|pairing| pairing.link() == link)
+}

@@ -302,6 +302,11 @@ fn tell(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
         return Ok(());
     };
     let registered = registration.stage == RegistrationStage::Registered;
+    let recovery = if registered {
+        account::recovery_key(turn.tx)?
+    } else {
+        None
+    };
     let changed = RegistrationChanged {
         stage: registration.stage,
         address: registration.address,
@@ -309,11 +314,8 @@ fn tell(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
             .expires_at
             .filter(|_| registration.stage == RegistrationStage::CodeSent)
             .map(Into::into),
-        recovery_words: if registered {
-            account::recovery_words(turn.tx)?
-        } else {
-            None
-        },
+        recovery_words: recovery.as_ref().map(account::RecoveryKey::words),
+        recovery_qr: recovery.as_ref().map(account::RecoveryKey::qr_text),
         account_id: turn
             .live
             .account

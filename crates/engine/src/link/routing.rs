@@ -10,6 +10,7 @@ use super::{Job, mailbox, posting, registration, tokens};
 use crate::{
     api::{Notice, Warning},
     conversation::{commits, groups, membership, rejoin, start},
+    devices::{self, backup, changes, recovery},
     event::LinkKind,
     trust::{log, lookups, own_history},
     turn::{Fault, Turn},
@@ -31,6 +32,11 @@ pub(crate) fn frame(
             }
             (LinkKind::Mailbox, Body::AccountChanged(_)) => {
                 own_history::want(turn);
+                Ok(())
+            }
+            (link, Body::RendezvousMessage(message)) => devices::heard(turn, link, &message.body),
+            (link, Body::RendezvousLeft(_)) => {
+                devices::left(turn, link);
                 Ok(())
             }
             (_, Body::Error(error)) => {
@@ -107,6 +113,21 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
             rejoin::fetched(turn, group, &fetched)
         }
         (Job::Rejoin(group), Body::Posted(_)) => rejoin::rejoined(turn, group),
+        (Job::ChangeRoster(id), Body::RosterChanged(changed)) => {
+            changes::changed(turn, id, &changed)
+        }
+        (Job::JoinRendezvous(meets), Body::RendezvousJoined(joined)) => {
+            devices::joined(turn, meets, &joined)
+        }
+        (Job::SendRendezvous(meets, _), Body::Done(_)) => {
+            devices::said(turn, meets);
+            Ok(())
+        }
+        (Job::PutBackup(index), Body::Done(_)) => backup::put(turn, index),
+        (Job::FinishBackup, Body::Done(_)) => backup::finished(turn),
+        (Job::FetchBackup(index), Body::BackupFetched(fetched)) => {
+            recovery::fetched(turn, index, &fetched)
+        }
         (job, _) => refused(
             turn,
             job,
@@ -155,5 +176,12 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         Job::Message { group, row } => posting::refused(turn, group, row, error),
         Job::Commit(group, post) => commits::refused(turn, group, post, error),
         Job::FetchGroupInfo(group) | Job::Rejoin(group) => rejoin::refused(turn, group, error),
+        Job::ChangeRoster(id) => changes::refused(turn, id, error),
+        Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
+            devices::meeting_refused(turn, meets, error);
+            Ok(())
+        }
+        Job::PutBackup(_) | Job::FinishBackup => backup::refused(turn, error),
+        Job::FetchBackup(_) => recovery::fetch_refused(turn, error),
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -39,6 +39,16 @@ const TRUST: &[&str] = &[
     crate::conversation::STOPPED,
     crate::conversation::groups::TOLD_HEAD,
     crate::conversation::groups::MEMBERSHIP_DUE,
+];
+
+/// Devices of an account that come and go, and what is kept for the day all are lost.
+const DEVICES: &[&str] = &[
+    crate::devices::names::SCHEMA,
+    crate::devices::changes::SCHEMA,
+    crate::devices::transfer::SCHEMA,
+    crate::devices::archive::SCHEMA,
+    crate::devices::backup::key::SCHEMA,
+    crate::devices::recovery::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -1,0 +1,265 @@
+//! Making the archive, chunk by chunk.
+//!
+//! **Always**: what came after the archive was begun is not in it; what is behind the
+//! cursor never comes again.
+
+use prost::Message as _;
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+use waxwing_protocol::pb::{
+    ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedConversation, ArchivedDevice,
+    ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedMessage, ArchivedSettings,
+    archive_record::Record, archived_entry::Kind,
+};
+
+use super::{CHUNK_BYTES, RECORD_BYTES, Section, VERSION, contacts};
+use crate::{
+    devices::{backup, names},
+    settings::{self, Setting},
+    store::StoreError,
+};
+
+/// The chunk at a cursor; the first without one.
+pub(crate) fn export(
+    tx: &Transaction<'_>,
+    cursor: Option<ArchiveCursor>,
+) -> Result<ArchiveChunk, StoreError> {
+    let mut at = match cursor {
+        Some(cursor) => cursor,
+        None => begin(tx)?,
+    };
+    let mut chunk = ArchiveChunk {
+        version: VERSION,
+        total: at.total,
+        ..ArchiveChunk::default()
+    };
+    let mut bytes = 0;
+    loop {
+        let Some(section) = Section::of(at.section) else {
+            chunk.done = at.total;
+            return Ok(chunk);
+        };
+        let Some((record, after)) = next(tx, section, &at)? else {
+            at = ArchiveCursor {
+                section: at.section + 1,
+                id: bytes::Bytes::new(),
+                row: 0,
+                ..at
+            };
+            continue;
+        };
+        let record = fitted(ArchiveRecord {
+            record: Some(record),
+        });
+        bytes += record.encoded_len();
+        if bytes > CHUNK_BYTES && !chunk.records.is_empty() {
+            chunk.done = at.done;
+            chunk.next = Some(at);
+            return Ok(chunk);
+        }
+        chunk.records.push(record);
+        at = after;
+    }
+}
+
+/// A record that is larger than a message at a rendezvous can be goes without the part
+/// of a message that is not its text.
+fn fitted(mut record: ArchiveRecord) -> ArchiveRecord {
+    if record.encoded_len() > RECORD_BYTES
+        && let Some(Record::Entry(entry)) = &mut record.record
+        && let Some(Kind::Message(message)) = &mut entry.kind
+    {
+        message.content = None;
+    }
+    record
+}
+
+fn begin(tx: &Transaction<'_>) -> Result<ArchiveCursor, StoreError> {
+    let count = |query: &str| -> Result<u64, StoreError> {
+        let count: i64 = tx.query_row(query, [], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    };
+    let last_row = tx.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
+        row.get(0)
+    })?;
+    let total = 1
+        + count("SELECT count(*) FROM device_name")?
+        + contacts::count(tx)?
+        + count("SELECT count(*) FROM conversation")?
+        + count(&format!(
+            "SELECT count(*) FROM conversation_group WHERE {GROUPS}"
+        ))?
+        + count("SELECT count(*) FROM entry")?;
+    Ok(ArchiveCursor {
+        last_row,
+        total,
+        ..ArchiveCursor::default()
+    })
+}
+
+/// The record behind the cursor, and the cursor behind that.
+fn next(
+    tx: &Transaction<'_>,
+    section: Section,
+    at: &ArchiveCursor,
+) -> Result<Option<(Record, ArchiveCursor)>, StoreError> {
+    let behind = |id: &[u8], row: i64| ArchiveCursor {
+        id: id.to_vec().into(),
+        row,
+        done: at.done + 1,
+        ..at.clone()
+    };
+    Ok(match section {
+        Section::Settings if at.row == 0 => Some((settings(tx)?, behind(&[], 1))),
+        Section::Settings => None,
+        Section::Devices => names::all(tx)?
+            .into_iter()
+            .find(|(device, _)| device.as_bytes().as_slice() > at.id.as_ref())
+            .map(|(device, name)| {
+                let record = ArchivedDevice {
+                    device_id: device.to_bytes(),
+                    name,
+                };
+                (Record::Device(record), behind(device.as_bytes(), 0))
+            }),
+        Section::Contacts => next_contact(tx, at)?,
+        Section::Conversations => tx
+            .prepare_cached(
+                "SELECT id, display, account_id, written_to, started_at FROM conversation
+                 WHERE id > ?1 ORDER BY id LIMIT 1",
+            )?
+            .query_row([at.id.as_ref()], conversation)
+            .optional()?
+            .map(|record| {
+                let after = behind(&record.id, 0);
+                (Record::Conversation(record), after)
+            }),
+        Section::Groups => tx
+            .prepare_cached(&format!(
+                "SELECT group_id, conversation, account_id, rejoin_secret
+                 FROM conversation_group WHERE group_id > ?1 AND {GROUPS}
+                 ORDER BY group_id LIMIT 1"
+            ))?
+            .query_row([at.id.as_ref()], group)
+            .optional()?
+            .map(|record| {
+                let after = behind(&record.group_id, 0);
+                (Record::Group(record), after)
+            }),
+        Section::Entries => tx
+            .prepare_cached(
+                "SELECT id, conversation, place, address, at, kind, message, account_id,
+                     verified, outgoing, text, content, reply_to, sent_at, state, problem,
+                     read, event, group_id, device_id, missing
+                 FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
+            )?
+            .query_row([at.row, at.last_row], entry)
+            .optional()?
+            .map(|(row, record)| (Record::Entry(record), behind(&[], row))),
+    })
+}
+
+/// A contact, or more of the roster of the one at the cursor (`row` statements of it are
+/// behind).
+fn next_contact(
+    tx: &Transaction<'_>,
+    at: &ArchiveCursor,
+) -> Result<Option<(Record, ArchiveCursor)>, StoreError> {
+    if at.row > 0 {
+        if let Some(contact) = contacts::at(tx, &at.id)? {
+            let (record, more) = contact.more(usize::try_from(at.row).unwrap_or(usize::MAX));
+            let after = ArchiveCursor {
+                row: more.map_or(0, row),
+                ..at.clone()
+            };
+            return Ok(Some((Record::Statements(record), after)));
+        }
+    }
+    let Some(contact) = contacts::after(tx, &at.id)? else {
+        return Ok(None);
+    };
+    let (record, more) = contact.record();
+    let after = ArchiveCursor {
+        id: contact.account.to_vec().into(),
+        row: more.map_or(0, row),
+        done: at.done + 1,
+        ..at.clone()
+    };
+    Ok(Some((Record::Contact(record), after)))
+}
+
+fn row(position: usize) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}
+
+fn settings(tx: &Transaction<'_>) -> Result<Record, StoreError> {
+    let read = |setting| Ok::<_, StoreError>(settings::read(tx, setting)?.unwrap_or(true));
+    Ok(Record::Settings(ArchivedSettings {
+        tell_delivered: read(Setting::TellDelivered)?,
+        tell_read: read(Setting::TellRead)?,
+        backup_key: backup::key::public(tx)?.unwrap_or_default().into(),
+    }))
+}
+
+/// Groups that can be rejoined: those of a conversation that are not over.
+const GROUPS: &str = "conversation IS NOT NULL AND state != 5";
+
+fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
+    Ok(ArchivedConversation {
+        id: blob(row, 0)?,
+        address: row.get(1)?,
+        account_id: blob(row, 2)?,
+        written_to: row.get(3)?,
+        started_at_ms: row.get::<_, i64>(4)?.cast_unsigned(),
+    })
+}
+
+fn group(row: &Row<'_>) -> rusqlite::Result<ArchivedGroup> {
+    Ok(ArchivedGroup {
+        group_id: blob(row, 0)?,
+        conversation: blob(row, 1)?,
+        account_id: blob(row, 2)?,
+        rejoin_secret: blob(row, 3)?,
+    })
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
+    let kind = match row.get::<_, u8>(5)? {
+        1 => Kind::Message(ArchivedMessage {
+            id: blob(row, 6)?,
+            account_id: blob(row, 7)?,
+            verified: row.get::<_, Option<bool>>(8)?.unwrap_or(false),
+            outgoing: row.get::<_, Option<bool>>(9)?.unwrap_or(false),
+            text: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+            content: row.get::<_, Option<Vec<u8>>>(11)?.map(Into::into),
+            reply_to: blob(row, 12)?,
+            sent_at_ms: row.get::<_, Option<i64>>(13)?.unwrap_or(0).cast_unsigned(),
+            state: row
+                .get::<_, Option<u8>>(14)?
+                .map_or(0, |state| u32::from(state) + 1),
+            problem: row.get::<_, Option<String>>(15)?.unwrap_or_default(),
+            read: row.get(16)?,
+        }),
+        2 => Kind::Event(row.get::<_, Option<String>>(17)?.unwrap_or_default()),
+        _ => Kind::Gap(ArchivedGap {
+            group_id: blob(row, 18)?,
+            device_id: blob(row, 19)?,
+            missing: row.get::<_, Option<i64>>(20)?.unwrap_or(0).cast_unsigned(),
+        }),
+    };
+    let entry = ArchivedEntry {
+        conversation: blob(row, 1)?,
+        place: row.get(2)?,
+        address: row.get(3)?,
+        at_ms: row.get::<_, i64>(4)?.cast_unsigned(),
+        kind: Some(kind),
+    };
+    Ok((row.get(0)?, entry))
+}
+
+/// Empty where there is none.
+fn blob(row: &Row<'_>, column: usize) -> rusqlite::Result<bytes::Bytes> {
+    Ok(row
+        .get::<_, Option<Vec<u8>>>(column)?
+        .unwrap_or_default()
+        .into())
+}

@@ -1,0 +1,302 @@
+//! Taking an archive in, chunk by chunk.
+//!
+//! **Always**: what the archive says is checked for form and, where it is signed, for
+//! its signatures; what is known here already stays.
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, DeviceId, GroupId},
+    limits,
+    pb::{
+        ArchiveChunk, ArchivedConversation, ArchivedEntry, ArchivedGap, ArchivedGroup,
+        ArchivedMessage, ArchivedSettings, archive_record::Record, archived_entry::Kind,
+    },
+    sealing::RejoinSecret,
+    time::Time,
+};
+
+use super::{VERSION, contacts};
+use crate::{
+    api::{ConversationId, MessageId},
+    conversation::{
+        self,
+        groups::{self, GroupState},
+    },
+    devices::{backup, names},
+    settings::{self, Setting},
+    store::StoreError,
+};
+
+/// What is taken in stands before everything that came to this device itself.
+const BEFORE: i64 = 1 << 40;
+
+/// Why a chunk is not taken in. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotImported {
+    /// Made by a newer Waxwing.
+    #[error("the archive has a version that is not known here")]
+    Version,
+    /// A record is not what it should be.
+    #[error("the archive holds what does not hold together")]
+    Malformed,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for NotImported {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Takes a chunk in.
+pub(crate) fn import(
+    tx: &Transaction<'_>,
+    now: Time,
+    chunk: ArchiveChunk,
+) -> Result<(), NotImported> {
+    if chunk.version != VERSION {
+        return Err(NotImported::Version);
+    }
+    let last = chunk.next.is_none();
+    for record in chunk.records {
+        match record.record {
+            Some(Record::Settings(kept)) => settings(tx, &kept)?,
+            Some(Record::Device(device)) => {
+                let id =
+                    DeviceId::try_from(&device.device_id).map_err(|_| NotImported::Malformed)?;
+                let name = names::checked(&device.name).ok_or(NotImported::Malformed)?;
+                if names::of(tx, id)?.is_none() {
+                    names::set(tx, id, name)?;
+                }
+            }
+            Some(Record::Contact(contact)) => contacts::import(tx, contact)?,
+            Some(Record::Statements(more)) => contacts::import_more(tx, more)?,
+            Some(Record::Conversation(kept)) => conversation(tx, &kept)?,
+            Some(Record::Group(kept)) => group(tx, now, &kept)?,
+            Some(Record::Entry(kept)) => entry(tx, &kept)?,
+            // Looked at by whoever opened the backup; or of a later version.
+            Some(Record::Origin(_)) | None => {}
+        }
+    }
+    if last {
+        tx.execute("DELETE FROM archive_conversation", [])?;
+    }
+    Ok(())
+}
+
+fn settings(tx: &Transaction<'_>, kept: &ArchivedSettings) -> Result<(), NotImported> {
+    for (setting, value) in [
+        (Setting::TellDelivered, kept.tell_delivered),
+        (Setting::TellRead, kept.tell_read),
+    ] {
+        if settings::read::<bool>(tx, setting)?.is_none() {
+            settings::write(tx, setting, value)?;
+        }
+    }
+    if !kept.backup_key.is_empty() && backup::key::public(tx)?.is_none() {
+        let key = backup::key::checked(&kept.backup_key).ok_or(NotImported::Malformed)?;
+        backup::key::keep(tx, &key)?;
+    }
+    Ok(())
+}
+
+fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(), NotImported> {
+    let source = ConversationId::try_from(kept.id.as_ref()).map_err(|_| NotImported::Malformed)?;
+    let address = Address::parse(&kept.address).map_err(|_| NotImported::Malformed)?;
+    let account = optional(&kept.account_id, |bytes| AccountId::try_from(bytes).ok())?;
+    let here = match account {
+        Some(account) => conversation::with_account(tx, account)?,
+        None => conversation::with_address(tx, address.canonical())?,
+    };
+    let local = match here {
+        Some(here) => here.id,
+        None => {
+            tx.prepare_cached(
+                "INSERT INTO conversation
+                     (id, address, display, account_id, written_to, started_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                source.as_bytes(),
+                address.canonical(),
+                address.display(),
+                account.map(|account| account.0),
+                kept.written_to,
+                signed(kept.started_at_ms),
+            ])?;
+            source
+        }
+    };
+    if kept.written_to {
+        conversation::set_written_to(tx, local)?;
+    }
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO archive_conversation (source, local) VALUES (?1, ?2)",
+    )?
+    .execute((source.as_bytes(), local.as_bytes()))?;
+    Ok(())
+}
+
+/// A group is known, and lost: this device takes itself in by the rejoin secret, unless
+/// another of the account's devices does it first.
+fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), NotImported> {
+    let id = GroupId::try_from(&kept.group_id).map_err(|_| NotImported::Malformed)?;
+    let account = AccountId::try_from(&kept.account_id).map_err(|_| NotImported::Malformed)?;
+    let rejoin_secret =
+        RejoinSecret::from_slice(&kept.rejoin_secret).ok_or(NotImported::Malformed)?;
+    let conversation = local(tx, &kept.conversation)?;
+    if groups::find(tx, id)?.is_some() {
+        return Ok(());
+    }
+    groups::add(
+        tx,
+        now,
+        &groups::New {
+            id,
+            conversation: Some(conversation),
+            account,
+            state: GroupState::Lost,
+            rejoin_secret: &rejoin_secret,
+            request: None,
+            commit_post: None,
+        },
+    )?;
+    Ok(())
+}
+
+fn entry(tx: &Transaction<'_>, kept: &ArchivedEntry) -> Result<(), NotImported> {
+    let conversation = local(tx, &kept.conversation)?;
+    if kept.address.len() > limits::ADDRESS_BYTES {
+        return Err(NotImported::Malformed);
+    }
+    match &kept.kind {
+        Some(Kind::Message(message)) => self::message(tx, conversation, kept, message),
+        Some(Kind::Event(event)) => self::event(tx, conversation, kept, event),
+        Some(Kind::Gap(gap)) => self::gap(tx, conversation, kept, gap),
+        None => Ok(()),
+    }
+}
+
+fn message(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    kept: &ArchivedEntry,
+    message: &ArchivedMessage,
+) -> Result<(), NotImported> {
+    let id = MessageId::try_from(message.id.as_ref()).map_err(|_| NotImported::Malformed)?;
+    let account = AccountId::try_from(&message.account_id).map_err(|_| NotImported::Malformed)?;
+    let reply_to = optional(&message.reply_to, |bytes| MessageId::try_from(bytes).ok())?;
+    // The states that history.rs has, and none for the messages of others.
+    let state = match (message.outgoing, message.state) {
+        (true, 1..=5) => Some(message.state - 1),
+        (false, 0) => None,
+        _ => return Err(NotImported::Malformed),
+    };
+    tx.prepare_cached(
+        "INSERT INTO entry (conversation, place, kind, address, at, message, account_id,
+             verified, outgoing, text, content, reply_to, sent_at, state, problem, read)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+         ON CONFLICT (conversation, message) WHERE message IS NOT NULL DO UPDATE SET
+             read = read OR excluded.read, state = max(state, excluded.state)",
+    )?
+    .execute(params![
+        conversation.as_bytes(),
+        place(kept),
+        kept.address,
+        signed(kept.at_ms),
+        id.as_bytes(),
+        account.0,
+        message.verified,
+        message.outgoing,
+        message.text,
+        message.content.as_deref(),
+        reply_to.map(|id| *id.as_bytes()),
+        signed(message.sent_at_ms),
+        state,
+        (!message.problem.is_empty()).then_some(&message.problem),
+        message.read,
+    ])?;
+    Ok(())
+}
+
+fn event(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    kept: &ArchivedEntry,
+    event: &str,
+) -> Result<(), NotImported> {
+    if !crate::conversation::history::is_event(event) {
+        // Of a later version: it could not be shown.
+        return Ok(());
+    }
+    tx.prepare_cached(
+        "INSERT INTO entry (conversation, place, kind, address, at, event)
+         SELECT ?1, ?2, 2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM entry
+             WHERE conversation = ?1 AND kind = 2 AND address = ?3 AND at = ?4 AND event = ?5)",
+    )?
+    .execute(params![
+        conversation.as_bytes(),
+        place(kept),
+        kept.address,
+        signed(kept.at_ms),
+        event
+    ])?;
+    Ok(())
+}
+
+fn gap(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    kept: &ArchivedEntry,
+    gap: &ArchivedGap,
+) -> Result<(), NotImported> {
+    let group = GroupId::try_from(&gap.group_id).map_err(|_| NotImported::Malformed)?;
+    let device = DeviceId::try_from(&gap.device_id).map_err(|_| NotImported::Malformed)?;
+    tx.prepare_cached(
+        "INSERT INTO entry
+             (conversation, place, kind, address, at, group_id, device_id, missing)
+         VALUES (?1, ?2, 3, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        conversation.as_bytes(),
+        place(kept),
+        kept.address,
+        signed(kept.at_ms),
+        group.0,
+        device.0,
+        signed(gap.missing)
+    ])?;
+    Ok(())
+}
+
+/// Where the entries of a conversation of the archive go.
+fn local(tx: &Transaction<'_>, source: &[u8]) -> Result<ConversationId, NotImported> {
+    tx.prepare_cached("SELECT local FROM archive_conversation WHERE source = ?1")?
+        .query_row([source], |row| row.get(0).map(ConversationId::from_bytes))
+        .optional()?
+        .ok_or(NotImported::Malformed)
+}
+
+const fn place(kept: &ArchivedEntry) -> i64 {
+    kept.place.saturating_sub(BEFORE)
+}
+
+fn optional<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, NotImported> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    read(bytes).map(Some).ok_or(NotImported::Malformed)
+}
+
+const fn signed(number: u64) -> i64 {
+    if number > i64::MAX as u64 {
+        i64::MAX
+    } else {
+        number.cast_signed()
+    }
+}

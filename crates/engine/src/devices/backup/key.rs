@@ -1,0 +1,84 @@
+//! The key that backups are made for: an X-Wing key pair (X25519 and ML-KEM-768) that
+//! follows from the recovery key.
+//!
+//! Every device has the public half: it is derived where the recovery key is made, and
+//! handed on when a device is linked. The private half exists while the words are typed.
+//!
+//! A device trusts the public half that it has, because it derived it itself, or was
+//! given it by the device that admitted it (which could have kept everything else from
+//! it, too), or derived it from the words. It is in no roster and nobody else is told it:
+//! for others it is of no use, and without it a relay cannot make a backup.
+//!
+//! **Elsewhere**: sealing: [`super::seal`].
+//!
+//! **Always**: the private half is wiped, and never stored.
+
+use hkdf::Hkdf;
+use rusqlite::{OptionalExtension as _, Transaction};
+use sha2::Sha256;
+use x_wing::{
+    DecapsulationKeyRejectNonContrib, Decapsulator as _, EncapsulationKey, KeyExport as _,
+};
+use zeroize::Zeroizing;
+
+use crate::{account::RecoveryKey, devices::pairing::agreement, store::StoreError};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE backup_key (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    public BLOB NOT NULL
+);
+";
+
+const LABEL: &[u8] = b"waxwing backup key v1";
+
+/// The private half.
+pub(crate) fn private(recovery: &RecoveryKey) -> DecapsulationKeyRejectNonContrib {
+    let mut seed = Zeroizing::new([0; 32]);
+    // 32 bytes are fewer than HKDF can give (RFC 5869 section 2.3).
+    let expanded = Hkdf::<Sha256>::new(None, recovery.entropy()).expand(LABEL, seed.as_mut());
+    debug_assert!(expanded.is_ok());
+    DecapsulationKeyRejectNonContrib::from(*seed)
+}
+
+/// The public half, as it is kept.
+pub(crate) fn public_of(recovery: &RecoveryKey) -> Vec<u8> {
+    private(recovery).encapsulation_key().to_bytes().to_vec()
+}
+
+/// A public half from elsewhere, if it is one.
+pub(crate) fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
+    agreement::kem_key(bytes).is_ok().then(|| bytes.to_vec())
+}
+
+/// Keeps the public half.
+pub(crate) fn keep(tx: &Transaction<'_>, public: &[u8]) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO backup_key (id, public) VALUES (1, ?1)
+         ON CONFLICT DO UPDATE SET public = excluded.public",
+        [public],
+    )?;
+    Ok(())
+}
+
+/// The public half, as it was kept.
+pub(crate) fn public(tx: &Transaction<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT public FROM backup_key")?
+        .query_row([], |row| row.get(0))
+        .optional()?)
+}
+
+/// The public half, ready for use.
+pub(crate) fn encapsulation_key(
+    tx: &Transaction<'_>,
+) -> Result<Option<EncapsulationKey>, StoreError> {
+    let Some(bytes) = public(tx)? else {
+        return Ok(None);
+    };
+    agreement::kem_key(&bytes)
+        .map(Some)
+        .map_err(|_| StoreError::Damaged {
+            found: "a key for backups that is none".into(),
+        })
+}

@@ -1,0 +1,534 @@
+//! Recovery: a device that admits itself with the recovery key, and gets back what the
+//! backup has.
+//!
+//! ```text
+//!   LookingUp ─(roster; the words' key is its recovery key)─▶ Admitting
+//!             ─(the log has the statement)─▶ Restoring ─(all is there)─▶ over
+//! ```
+//!
+//! The words are in memory until the account's roster is there: then the recovery key
+//! signs what admits this device, with this device's agreement, and where that was asked
+//! for, what revokes all others; and is wiped. From the first step on the key that opens
+//! backups ([`super::backup::key`]) is kept in the store until the recovery is over, so
+//! that it goes on after a restart: it opens backups and signs nothing.
+//!
+//! **Elsewhere**: the look-up and its proof: `trust`. The statements' way to the relay:
+//! [`super::changes`]. The backup's form: [`super::backup::seal`].
+//!
+//! **Always**: the words are never stored. A backup from the relay is taken in only if a
+//! device made it that the account had when it was looked up; one from a file, which a
+//! person chose, if the account ever had that device.
+
+use data_encoding::BASE64;
+use prost::Message as _;
+use rusqlite::{OptionalExtension as _, Transaction};
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, DeviceId, MailboxId},
+    limits,
+    pb::{
+        BackupFetched, Error, ErrorCode, FetchBackup, LookedUp, SignedStatement,
+        client_frame::Body, statement::Change,
+    },
+    roster::{self, Roster, SigningWith},
+};
+use x_wing::{DecapsulationKeyRejectNonContrib, KeyExport as _};
+use zeroize::Zeroizing;
+
+use super::{
+    archive, backup,
+    backup::seal::Opener,
+    changes, names,
+    pairing::{refuse_registered, stop},
+};
+use crate::{
+    account::{self, NotExtended, RecoveryKey},
+    api::{
+        self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf,
+        TransferProgress,
+    },
+    commands,
+    conversation::{groups, start::retry_after},
+    engine::Stop,
+    event::LinkKind,
+    link::{Job, LookUpBy, Phase, registration},
+    store::StoreError,
+    trust::lookups,
+    turn::{Fault, Turn, Waiting},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE recovery (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    stage INTEGER NOT NULL,          -- 1 looking up, 2 admitting, 3 restoring
+    address TEXT NOT NULL,           -- as typed
+    from_file INTEGER NOT NULL,
+    revoke_others INTEGER NOT NULL,
+    backup_seed BLOB NOT NULL,
+    roster_length INTEGER            -- when it was looked up
+);
+";
+
+/// What is in memory.
+#[derive(Default)]
+pub(crate) struct Live {
+    /// Until the statements are signed.
+    key: Option<RecoveryKey>,
+    opener: Option<Opening>,
+}
+
+/// A backup that is being opened.
+struct Opening {
+    opener: Opener,
+    /// The next part from the relay.
+    part: u32,
+    parts: u32,
+    begun: bool,
+}
+
+struct Recovery {
+    stage: u8,
+    address: String,
+    from_file: bool,
+    revoke_others: bool,
+    backup_seed: Zeroizing<Vec<u8>>,
+    roster_length: usize,
+}
+
+const LOOKING_UP: u8 = 1;
+const ADMITTING: u8 = 2;
+const RESTORING: u8 = 3;
+
+/// A person has lost their devices and has the words.
+pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Response, Stop> {
+    let name = names::checked(&asked.name).ok_or(Stop::Refused(Problem::DeviceNameMalformed))?;
+    let address = commands::parse(&asked.address)?;
+    let key = RecoveryKey::from_words(&asked.words).map_err(|error| {
+        Stop::Refused(Problem::RecoveryWordsMalformed {
+            detail: error.to_string(),
+        })
+    })?;
+    refuse_registered(turn)?;
+    commands::set_relay(turn, &asked.relay, asked.pin.as_deref())?;
+    registration::abandon(turn.tx)?;
+    stop(turn);
+    turn.tx.execute("DELETE FROM roster_change", [])?;
+    turn.tx.execute("DELETE FROM admission", [])?;
+    turn.tx.execute("DELETE FROM roster", [])?;
+    turn.tx.execute("DELETE FROM account", [])?;
+    account::begin_device(turn.tx, turn.rng)?;
+    let device =
+        account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
+    names::set(turn.tx, device, name)?;
+    let seed = Zeroizing::new(backup::key::private(&key).to_bytes().0);
+    turn.tx.execute(
+        "INSERT OR REPLACE INTO recovery
+             (id, stage, address, from_file, revoke_others, backup_seed)
+         VALUES (1, 1, ?1, ?2, ?3, ?4)",
+        (
+            address.display(),
+            asked.from_file,
+            asked.revoke_others,
+            seed.as_slice(),
+        ),
+    )?;
+    backup::key::keep(turn.tx, &backup::key::public_of(&key))?;
+    turn.live.devices.recovery = Live {
+        key: Some(key),
+        opener: None,
+    };
+    turn.live.lookups.forget_outcomes();
+    tell(turn, RecoveryStage::LookingUp, None);
+    Ok(Response::Done {})
+}
+
+/// The next bytes of the backup file.
+pub(crate) fn feed(turn: &mut Turn<'_>, asked: &api::FeedBackup) -> Result<Response, Stop> {
+    let refused = Stop::Refused(Problem::RecoveryNotBegun);
+    let Some(recovery) = read(turn.tx)? else {
+        return Err(refused);
+    };
+    if recovery.stage != RESTORING || !recovery.from_file {
+        return Err(refused);
+    }
+    if asked.part.len() > (limits::BACKUP_PART_BYTES * 2).div_ceil(3) * 4 + 4 {
+        return Err(Stop::Refused(Problem::BackupDamaged));
+    }
+    let part = BASE64
+        .decode(asked.part.as_bytes())
+        .map_err(|_| Stop::Refused(Problem::BackupDamaged))?;
+    opening(turn, &recovery)?;
+    if let Err(problem) = take_in(turn, &recovery, &part, asked.last)? {
+        over(turn, Some(&problem))?;
+        return Ok(Response::Done {});
+    }
+    if asked.last {
+        over(turn, None)?;
+    }
+    Ok(Response::Done {})
+}
+
+/// Whether one is under way.
+pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(read(tx)?.is_some())
+}
+
+/// Whether the mailbox link is of use although there is no account yet.
+pub(crate) fn wants_mailbox(tx: &Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(read(tx)?.is_some_and(|recovery| recovery.stage == ADMITTING))
+}
+
+/// Whether the posting link is of use although there is no account yet.
+pub(crate) fn wants_posting(tx: &Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(read(tx)?.is_some_and(|recovery| recovery.stage == LOOKING_UP))
+}
+
+/// The address of the account that is being recovered.
+pub(crate) fn address(tx: &Transaction<'_>) -> Result<Option<String>, StoreError> {
+    Ok(read(tx)?.map(|recovery| recovery.address))
+}
+
+/// Does what has become possible.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let Some(recovery) = read(turn.tx)? else {
+        return Ok(());
+    };
+    match recovery.stage {
+        LOOKING_UP => look_up(turn, &recovery),
+        RESTORING if !recovery.from_file => fetch(turn, &recovery),
+        _ => Ok(()),
+    }
+}
+
+// ---- whose account it is ----
+
+fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
+    if turn.live.devices.recovery.key.is_none() {
+        // The words went with the process before.
+        return failed(turn, &Problem::PairingBroken);
+    }
+    let Ok(address) = Address::parse(&recovery.address) else {
+        return Err(Fault::Broken("the address is none".into()));
+    };
+    let by = LookUpBy::Address(address.canonical().to_owned());
+    match turn.live.lookups.outcome(&by).copied() {
+        None => {
+            turn.live.lookups.want(by);
+            if turn.live.links.posting.ready().is_some() {
+                lookups::pump(turn);
+            }
+            Ok(())
+        }
+        Some(lookups::Outcome::Account(account)) => {
+            turn.live.lookups.forget_outcomes();
+            looked_up(turn, recovery, account)
+        }
+        Some(_) => {
+            turn.live.lookups.forget_outcomes();
+            let address = recovery.address.clone();
+            failed(turn, &Problem::RecoveryAddressUnknown { address })
+        }
+    }
+}
+
+/// The account's roster is there: the recovery key signs what is to be signed.
+fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Result<(), Fault> {
+    let Some(key) = turn.live.devices.recovery.key.take() else {
+        return Ok(());
+    };
+    let statements = take_contact(turn.tx, account)?;
+    let signing = key.signing_key();
+    let known = match account::adopt(turn.tx, &statements) {
+        Ok(roster) => roster,
+        Err(NotExtended::Store(error)) => return Err(error.into()),
+        Err(_) => {
+            let address = recovery.address.clone();
+            return failed(turn, &Problem::RecoveryAddressUnknown { address });
+        }
+    };
+    if known.recovery_key() != signing.public() {
+        return failed(turn, &Problem::RecoveryWordsOthers);
+    }
+    let identity = account::own_identity(turn.tx)?;
+    let entry = account::own_entry(turn.tx)?;
+    let others: Vec<DeviceId> = known.devices().iter().map(|device| device.id).collect();
+    let full = others.len() >= limits::DEVICES;
+    if full && !recovery.revoke_others {
+        return failed(
+            turn,
+            &Problem::DevicesTooMany {
+                limit: limits::DEVICES as u64,
+            },
+        );
+    }
+    let add = Change::AddDevice(entry);
+    let revoke = others
+        .into_iter()
+        .filter(|_| recovery.revoke_others)
+        .map(|device| Change::RevokeDevice(device.to_bytes()));
+    // This device first, unless there is no room for it.
+    let mut changes: Vec<Change> = revoke.collect();
+    let place = usize::from(full).min(changes.len());
+    changes.insert(place, add);
+    let mut grown = known.clone();
+    for change in changes {
+        let consent = matches!(change, Change::AddDevice(_)).then_some(&identity);
+        let statement = roster::next_statement(
+            turn.rng,
+            turn.now,
+            &grown,
+            SigningWith::Recovery(&signing),
+            change,
+            consent,
+        );
+        grown
+            .extend(&statement)
+            .map_err(|error| Fault::Broken(error.to_string()))?;
+        changes::add(turn.tx, &statement)?;
+    }
+    turn.tx.execute(
+        "UPDATE recovery SET stage = 2, roster_length = ?1",
+        [known.length().cast_signed()],
+    )?;
+    tell(turn, RecoveryStage::Admitting, None);
+    Ok(())
+}
+
+/// The roster that the look-up brought; the account is no contact of its own.
+fn take_contact(
+    tx: &Transaction<'_>,
+    account: AccountId,
+) -> Result<Vec<SignedStatement>, StoreError> {
+    let kept: Option<Vec<u8>> = tx
+        .query_row(
+            "SELECT roster FROM contact WHERE account_id = ?1",
+            [account.0],
+            |row| row.get(0),
+        )
+        .optional()?;
+    tx.execute("DELETE FROM contact WHERE account_id = ?1", [account.0])?;
+    let kept = kept.and_then(|bytes| LookedUp::decode(bytes.as_slice()).ok());
+    Ok(kept.map(|kept| kept.roster).unwrap_or_default())
+}
+
+/// The relay's log has the statement that admits this device.
+pub(crate) fn admitted(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fault> {
+    let Some(recovery) = read(turn.tx)? else {
+        return Ok(());
+    };
+    if recovery.stage != ADMITTING {
+        return Ok(());
+    }
+    let address = Address::parse(&recovery.address)
+        .map_err(|_| Fault::Broken("the address is none".into()))?;
+    registration::joined(turn.tx, &address, mailbox)?;
+    turn.tx.execute("UPDATE recovery SET stage = 3", [])?;
+    tell(turn, RecoveryStage::Restoring, None);
+    Ok(())
+}
+
+/// The relay does not admit this device.
+pub(crate) fn not_admitted(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
+    if read(turn.tx)?.is_some_and(|recovery| recovery.stage == ADMITTING) {
+        return failed(turn, problem);
+    }
+    Ok(())
+}
+
+/// Another statement came before the one that admits this device: the words are needed
+/// again.
+pub(crate) fn outdated(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let detail = "another device changed the list at the same moment".into();
+    not_admitted(turn, &Problem::RosterNotChanged { detail })
+}
+
+// ---- what the backup has ----
+
+fn fetch(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
+    if turn.live.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Backup) {
+        return Ok(());
+    }
+    let index = opening(turn, recovery)?.part;
+    let job = Job::FetchBackup(index);
+    if !turn.live.links.mailbox.awaits(&job) {
+        turn.ask(
+            LinkKind::Mailbox,
+            job,
+            Body::FetchBackup(FetchBackup { index }),
+        );
+    }
+    Ok(())
+}
+
+/// The relay gave a part.
+pub(crate) fn fetched(
+    turn: &mut Turn<'_>,
+    index: u32,
+    fetched: &BackupFetched,
+) -> Result<(), Fault> {
+    let Some(recovery) = read(turn.tx)? else {
+        return Ok(());
+    };
+    let opening = opening(turn, &recovery)?;
+    let parts = fetched.parts.min(limits::BACKUP_PARTS);
+    if recovery.stage != RESTORING || recovery.from_file || index != opening.part {
+        return Ok(());
+    }
+    if index >= parts || (index > 0 && parts != opening.parts) {
+        // Another took its place in the meantime: from the start.
+        turn.live.devices.recovery.opener = None;
+        turn.wait(Waiting::Backup, waxwing_protocol::time::Span::seconds(1));
+        return Ok(());
+    }
+    opening.parts = parts;
+    opening.part = index + 1;
+    let last = index + 1 == parts;
+    if let Err(problem) = take_in(turn, &recovery, &fetched.part, last)? {
+        return over(turn, Some(&problem));
+    }
+    turn.notify(Notice::Transfer(TransferProgress {
+        what: TransferOf::Restore,
+        done: u64::from(index) + 1,
+        total: u64::from(parts),
+    }));
+    if last {
+        return over(turn, None);
+    }
+    Ok(())
+}
+
+/// The relay gave none.
+pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
+    match error.code() {
+        ErrorCode::RateLimited | ErrorCode::Unavailable => {
+            turn.wait(Waiting::Backup, retry_after(error));
+            Ok(())
+        }
+        ErrorCode::BackupUnknown | ErrorCode::Unsupported => over(turn, Some(&Problem::BackupNone)),
+        _ => over(turn, Some(&crate::link::problem_of(error))),
+    }
+}
+
+fn opening<'a>(turn: &'a mut Turn<'_>, recovery: &Recovery) -> Result<&'a mut Opening, Fault> {
+    let opener = &mut turn.live.devices.recovery.opener;
+    if opener.is_none() {
+        let seed: [u8; 32] = recovery
+            .backup_seed
+            .as_slice()
+            .try_into()
+            .map_err(|_| Fault::Broken("a backup's key that is none".into()))?;
+        let seed = Zeroizing::new(seed);
+        *opener = Some(Opening {
+            opener: Opener::new(DecapsulationKeyRejectNonContrib::from(*seed)),
+            part: 0,
+            parts: 0,
+            begun: false,
+        });
+    }
+    opener
+        .as_mut()
+        .ok_or_else(|| Fault::Broken("no backup is being opened".into()))
+}
+
+/// Opens and stores what comes next; what was before stays in any case.
+fn take_in(
+    turn: &mut Turn<'_>,
+    recovery: &Recovery,
+    part: &[u8],
+    last: bool,
+) -> Result<Result<(), Problem>, Fault> {
+    let Some(opening) = &mut turn.live.devices.recovery.opener else {
+        return Ok(Err(Problem::BackupDamaged));
+    };
+    let Ok(chunks) = opening.opener.feed(part, last) else {
+        return Ok(Err(Problem::BackupDamaged));
+    };
+    for chunk in chunks {
+        if !std::mem::replace(&mut opening.begun, true) {
+            let Some(hash) = opening.opener.header_hash() else {
+                return Ok(Err(Problem::BackupDamaged));
+            };
+            if !made_by_us(turn.tx, recovery, &chunk, hash)? {
+                return Ok(Err(Problem::BackupNotOurs));
+            }
+        }
+        match archive::import(turn.tx, turn.now, chunk) {
+            Ok(()) => {}
+            Err(archive::NotImported::Store(error)) => return Err(error.into()),
+            Err(_) => return Ok(Err(Problem::BackupDamaged)),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether a device of the account made the backup.
+fn made_by_us(
+    tx: &Transaction<'_>,
+    recovery: &Recovery,
+    chunk: &waxwing_protocol::pb::ArchiveChunk,
+    header_hash: &[u8; 32],
+) -> Result<bool, Fault> {
+    let statements = account::statements(tx)?;
+    let looked_up = recovery.roster_length.min(statements.len());
+    let first = if recovery.from_file { 1 } else { looked_up };
+    for length in (first..=looked_up).rev() {
+        let Some(part) = statements.get(..length) else {
+            continue;
+        };
+        let then = Roster::verify(part)
+            .map_err(|_| Fault::Broken("a roster that does not verify".into()))?;
+        if backup::is_by(chunk, header_hash, &then) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+// ---- the end ----
+
+/// This device is one of the account's; what of the backup could be had is there.
+fn over(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
+    turn.tx.execute("DELETE FROM recovery", [])?;
+    turn.tx.execute("DELETE FROM archive_conversation", [])?;
+    turn.live.devices.recovery = Live::default();
+    turn.live.due_groups.extend(groups::busy(turn.tx)?);
+    tell(turn, RecoveryStage::Done, problem);
+    Ok(())
+}
+
+/// Nothing has changed.
+fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
+    turn.tx.execute("DELETE FROM recovery", [])?;
+    turn.tx.execute("DELETE FROM roster", [])?;
+    turn.tx.execute("DELETE FROM roster_change", [])?;
+    turn.live.devices.recovery = Live::default();
+    tell(turn, RecoveryStage::Failed, Some(problem));
+    Ok(())
+}
+
+fn tell(turn: &mut Turn<'_>, stage: RecoveryStage, problem: Option<&Problem>) {
+    turn.notify(Notice::Recovery(RecoveryChanged {
+        stage,
+        problem: problem.map(Problem::report),
+    }));
+}
+
+fn read(tx: &Transaction<'_>) -> Result<Option<Recovery>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT stage, address, from_file, revoke_others, backup_seed, roster_length
+         FROM recovery",
+    )?;
+    Ok(statement
+        .query_row([], |row| {
+            Ok(Recovery {
+                stage: row.get(0)?,
+                address: row.get(1)?,
+                from_file: row.get(2)?,
+                revoke_others: row.get(3)?,
+                backup_seed: row.get(4).map(Zeroizing::new)?,
+                roster_length: usize::try_from(row.get::<_, Option<i64>>(5)?.unwrap_or(0))
+                    .unwrap_or(0),
+            })
+        })
+        .optional()?)
+}

@@ -1,0 +1,741 @@
+//! Admitting a device, and handing the archive over to it.
+//!
+//! When a new device has agreed to the statement that would admit it, both know a
+//! rendezvous' id and a key, and keep them in a table: from then on either may be
+//! restarted, or lose its link, and they find each other again.
+//!
+//! ```text
+//!   new                                                    old
+//!   pull the admission      ─────────▶         (the relay's log has the statement)
+//!                           ◀─────────         admission: statement, mailbox, backup key
+//!   log in; pull chunk n    ─────────▶
+//!                           ◀─────────         chunks n, n+1, …
+//!   done                    ─────────▶         (both wipe the key)
+//! ```
+//!
+//! Each message is sealed with XChaCha20-Poly1305 under the key, with a random nonce and
+//! the direction as associated data: a device that was restarted remembers no counter.
+//! A chunk has its number and the cursor for the next inside, and the last has no cursor;
+//! so a relay that repeats, swaps or leaves out chunks brings nothing but waiting.
+//!
+//! **Elsewhere**: what is in the chunks: [`super::archive`]. The statement's way to the
+//! relay: [`super::changes`].
+//!
+//! **Always**: what a chunk brought is stored in one transaction with its number, so that
+//! after a restart the next one is asked for. The key is deleted when all is there, or
+//! nothing has come for [`KEPT`].
+
+use bytes::Bytes;
+use chacha20poly1305::{
+    KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, Payload},
+};
+use prost::Message as _;
+use rand_core::CryptoRng;
+use rusqlite::{OptionalExtension as _, Transaction};
+use waxwing_protocol::{
+    address::Address,
+    ids::{DeviceId, MailboxId},
+    pb::{
+        Admission, ArchiveCursor, DeviceConsent, DeviceProposal, PairingRefused, SignedStatement,
+        TransferChunk, TransferDone, TransferPull, TransferWords, join_rendezvous::At,
+        transfer_words::Body as Words,
+    },
+    roster::Proposal,
+    time::{Span, Time},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    archive, backup, changes,
+    meeting::Meeting,
+    names,
+    pairing::{
+        self,
+        session::{pad, unpad},
+    },
+};
+use crate::{
+    account,
+    api::{Notice, Problem, TransferOf, TransferProgress},
+    conversation::groups,
+    event::LinkKind,
+    link::{Meets, registration},
+    store::StoreError,
+    turn::{Fault, Turn, Waiting},
+};
+
+/// `admission` has one row while a device is being admitted or handed the archive.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE admission (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    stage INTEGER NOT NULL,
+    device BLOB NOT NULL,            -- the new one
+    rendezvous BLOB NOT NULL,
+    key BLOB NOT NULL,
+    entry BLOB,                      -- old: DeviceEntry, to propose it again
+    statement BLOB,                  -- old: SignedStatement, once it is in the roster
+    mailbox BLOB,                    -- old: of the new one
+    proposal BLOB,                   -- new: what it agreed to
+    next_chunk INTEGER NOT NULL DEFAULT 0,
+    cursor BLOB,                     -- new: ArchiveCursor of the next chunk
+    heard_at INTEGER NOT NULL
+);
+";
+
+/// A transfer of which nothing was heard for this long is over.
+pub(crate) const KEPT: Span = Span::hours(12);
+
+/// A new device that has waited for the admission for this long was not admitted.
+const ADMISSION_WITHIN: Span = Span::minutes(15);
+
+/// Chunks that one pull brings.
+const CHUNKS_PER_PULL: u64 = 4;
+
+/// What was asked for and did not come is asked for again after this long.
+const AGAIN: Span = Span::seconds(30);
+
+const TO_OLD: &[u8] = b"waxwing transfer v1 to old";
+const TO_NEW: &[u8] = b"waxwing transfer v1 to new";
+
+const NONCE_BYTES: usize = 24;
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Stage {
+    /// New: has agreed, and waits for the admission.
+    Agreed = 1,
+    /// New: admitted; the archive is coming.
+    Pulling = 2,
+    /// Old: the statement is on its way to the relay.
+    Changing = 3,
+    /// Old: another statement came first; a new one is to be proposed.
+    Outdated = 4,
+    /// Old: a new statement was proposed.
+    Proposed = 5,
+    /// Old: admitted; the archive is handed over.
+    Serving = 6,
+}
+
+struct Admitting {
+    stage: Stage,
+    device: DeviceId,
+    rendezvous: [u8; 16],
+    key: TransferKey,
+    entry: Option<Vec<u8>>,
+    statement: Option<Vec<u8>>,
+    mailbox: Option<Vec<u8>>,
+    proposal: Option<Vec<u8>>,
+    next_chunk: u64,
+    cursor: Option<Vec<u8>>,
+    heard_at: Time,
+}
+
+/// What is in memory while two devices meet.
+#[derive(Default)]
+pub(crate) struct Live {
+    meeting: Option<Meeting>,
+    /// New: when what was pulled is pulled again, and up to which chunk it was.
+    pull_again_at: Option<Time>,
+    pulled_up_to: u64,
+    /// New: everything is there; gone when the old one was told.
+    leaving: bool,
+    /// Old: a proposal that took an older one's place.
+    proposal: Option<Proposal>,
+}
+
+/// Seals what two devices say.
+pub(crate) struct TransferKey(Zeroizing<[u8; 32]>);
+
+impl core::fmt::Debug for TransferKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("TransferKey(..)")
+    }
+}
+
+impl TransferKey {
+    pub(crate) fn generate(rng: &mut dyn CryptoRng) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        rng.fill_bytes(key.as_mut());
+        Self(key)
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn seal(&self, rng: &mut dyn CryptoRng, direction: &[u8], words: &TransferWords) -> Bytes {
+        let padded = pad(words.encode_to_vec());
+        let mut nonce = [0; NONCE_BYTES];
+        rng.fill_bytes(&mut nonce);
+        let payload = Payload {
+            msg: &padded,
+            aad: direction,
+        };
+        let mut sealed = nonce.to_vec();
+        // Fails for messages of more than 2^38 bytes only; an empty seal opens for nobody.
+        if let Ok(ciphertext) =
+            XChaCha20Poly1305::new(&(*self.0).into()).encrypt(&XNonce::from(nonce), payload)
+        {
+            sealed.extend_from_slice(&ciphertext);
+        }
+        sealed.into()
+    }
+
+    fn open(&self, direction: &[u8], sealed: &[u8]) -> Option<Words> {
+        let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+        let payload = Payload {
+            msg: ciphertext,
+            aad: direction,
+        };
+        let padded = XChaCha20Poly1305::new(&(*self.0).into())
+            .decrypt(&XNonce::from(*nonce), payload)
+            .map(Zeroizing::new)
+            .ok()?;
+        TransferWords::decode(unpad(&padded)?).ok()?.body
+    }
+}
+
+/// The new device has agreed to a proposal.
+pub(crate) fn agreed(
+    turn: &mut Turn<'_>,
+    device: DeviceId,
+    proposal: &DeviceProposal,
+) -> Result<(), Fault> {
+    turn.tx.execute(
+        "INSERT OR REPLACE INTO admission
+             (id, stage, device, rendezvous, key, proposal, heard_at)
+         VALUES (1, 1, ?1, ?2, ?3, ?4, ?5)",
+        (
+            device.0,
+            proposal.transfer_id.as_ref(),
+            proposal.transfer_key.as_ref(),
+            proposal.encode_to_vec(),
+            turn.now.0.cast_signed(),
+        ),
+    )?;
+    turn.live.devices.transfer = Live::default();
+    Ok(())
+}
+
+/// The old device's statement is about to leave.
+pub(crate) fn changing(
+    turn: &mut Turn<'_>,
+    device: DeviceId,
+    rendezvous: &[u8; 16],
+    key: &TransferKey,
+    entry: &waxwing_protocol::pb::DeviceEntry,
+) -> Result<(), Fault> {
+    turn.tx.execute(
+        "INSERT OR REPLACE INTO admission (id, stage, device, rendezvous, key, entry, heard_at)
+         VALUES (1, 3, ?1, ?2, ?3, ?4, ?5)",
+        (
+            device.0,
+            rendezvous,
+            key.as_bytes(),
+            entry.encode_to_vec(),
+            turn.now.0.cast_signed(),
+        ),
+    )?;
+    turn.live.devices.transfer = Live::default();
+    Ok(())
+}
+
+/// The relay's log has the statement that admits the device.
+pub(crate) fn admitted(
+    turn: &mut Turn<'_>,
+    device: DeviceId,
+    statement: &SignedStatement,
+    mailbox: MailboxId,
+) -> Result<(), Fault> {
+    let changed = turn.tx.execute(
+        "UPDATE admission SET stage = 6, statement = ?2, mailbox = ?3, heard_at = ?4
+         WHERE device = ?1 AND stage IN (3, 4, 5)",
+        (
+            device.0,
+            statement.encode_to_vec(),
+            mailbox.0,
+            turn.now.0.cast_signed(),
+        ),
+    )?;
+    if changed > 0 {
+        let name = names::of(turn.tx, device)?;
+        pairing::tell_admitted(turn, device, name);
+        say_admission(turn)?;
+    }
+    Ok(())
+}
+
+/// The relay does not admit the device.
+pub(crate) fn not_admitted(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
+    let Some(admitting) = read(turn.tx)? else {
+        return Ok(());
+    };
+    if !matches!(
+        admitting.stage,
+        Stage::Changing | Stage::Outdated | Stage::Proposed
+    ) {
+        return Ok(());
+    }
+    let refused = admitting
+        .key
+        .seal(turn.rng, TO_NEW, &words(Words::Refused(PairingRefused {})));
+    if let Some(meeting) = &mut turn.live.devices.transfer.meeting {
+        meeting.say([refused]);
+    }
+    end(turn)?;
+    pairing::tell_failed(turn, problem);
+    Ok(())
+}
+
+/// Another statement came before the one that admits the device: a new one is proposed.
+pub(crate) fn propose_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    turn.tx
+        .execute("UPDATE admission SET stage = 4 WHERE stage IN (3, 5)", [])?;
+    Ok(())
+}
+
+/// Whether two devices have something to say to each other.
+pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM admission)")?
+        .query_row([], |row| row.get(0))?)
+}
+
+/// When something is to be done without any event.
+pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
+    let Some(admitting) = read(turn.tx)? else {
+        return Ok(None);
+    };
+    let over = over_at(&admitting);
+    let again = turn.live.devices.transfer.pull_again_at;
+    Ok(again.map_or(Some(over), |again| Some(again.min(over))))
+}
+
+fn over_at(admitting: &Admitting) -> Time {
+    admitting.heard_at.after(match admitting.stage {
+        Stage::Agreed => ADMISSION_WITHIN,
+        _ => KEPT,
+    })
+}
+
+/// Meets the other device and says what is to be said.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let Some(admitting) = read(turn.tx)? else {
+        if let Some(meeting) = turn.live.devices.transfer.meeting.take() {
+            meeting.leave(turn);
+        }
+        return Ok(());
+    };
+    if over_at(&admitting) <= turn.now {
+        return expired(turn, &admitting);
+    }
+    if turn.waits(&Waiting::Meeting) {
+        return Ok(());
+    }
+    // One rendezvous at a time on a link.
+    let pairing_there = turn
+        .live
+        .devices
+        .pairing
+        .as_ref()
+        .is_some_and(|pairing| pairing.link() == LinkKind::Posting);
+    if pairing_there {
+        return Ok(());
+    }
+    if turn.live.devices.transfer.meeting.is_none() {
+        let at = At::RendezvousId(Bytes::copy_from_slice(&admitting.rendezvous));
+        turn.live.devices.transfer.meeting = Some(Meeting::new(LinkKind::Posting, at));
+    }
+    match admitting.stage {
+        Stage::Agreed | Stage::Pulling => pull(turn, &admitting),
+        Stage::Outdated => propose(turn, &admitting)?,
+        // Its proposal went with the process before.
+        Stage::Proposed if turn.live.devices.transfer.proposal.is_none() => {
+            propose(turn, &admitting)?;
+        }
+        Stage::Changing | Stage::Proposed | Stage::Serving => {}
+    }
+    if let Some(mut meeting) = turn.live.devices.transfer.meeting.take() {
+        meeting.pump(turn, Meets::Transfer);
+        let gone = turn.live.devices.transfer.leaving && meeting.is_joined() && meeting.all_said();
+        if gone {
+            meeting.leave(turn);
+            finish(turn)?;
+        } else {
+            turn.live.devices.transfer.meeting = Some(meeting);
+        }
+    }
+    Ok(())
+}
+
+/// Something was said at the rendezvous. What does not open was not said by the other
+/// device.
+pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
+    let Some(admitting) = read(turn.tx)? else {
+        return Ok(());
+    };
+    let new = matches!(admitting.stage, Stage::Agreed | Stage::Pulling);
+    let direction = if new { TO_NEW } else { TO_OLD };
+    let Some(words) = admitting.key.open(direction, body) else {
+        return Ok(());
+    };
+    turn.tx.execute(
+        "UPDATE admission SET heard_at = ?1",
+        [turn.now.0.cast_signed()],
+    )?;
+    match (admitting.stage, words) {
+        (Stage::Agreed, Words::Admission(admission)) => join(turn, &admitting, admission),
+        (Stage::Agreed, Words::Proposal(proposal)) => agree_again(turn, &admitting, &proposal),
+        (Stage::Pulling, Words::Chunk(chunk)) => take_in(turn, &admitting, chunk),
+        (Stage::Agreed, Words::Refused(_)) => {
+            end(turn)?;
+            pairing::tell_failed(turn, &Problem::PairingRefused);
+            Ok(())
+        }
+        (Stage::Pulling, Words::Refused(_)) => expired(turn, &admitting),
+        (Stage::Serving, Words::Pull(pull)) if pull.admission => say_admission(turn),
+        (Stage::Serving, Words::Pull(pull)) => hand_over(turn, &admitting, &pull),
+        (Stage::Serving, Words::Done(_)) => {
+            pairing::tell_done(turn, Some(admitting.device));
+            end(turn)
+        }
+        (
+            Stage::Proposed,
+            Words::Consent(DeviceConsent {
+                signature: Some(signature),
+            }),
+        ) => {
+            let Some(proposal) = turn.live.devices.transfer.proposal.take() else {
+                return Ok(());
+            };
+            let identity = account::own_identity(turn.tx)?;
+            let signed = proposal.sign(turn.rng, &identity, signature);
+            let mut roster = turn.account()?.roster().clone();
+            if roster.extend(&signed).is_ok() {
+                changes::add(turn.tx, &signed)?;
+                set_stage(turn.tx, Stage::Changing)?;
+            } else {
+                set_stage(turn.tx, Stage::Outdated)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The other device is gone for now: what was on its way is asked for again.
+pub(crate) fn left(turn: &mut Turn<'_>) {
+    turn.live.devices.transfer.pull_again_at = Some(turn.now);
+}
+
+/// The link, or the rendezvous, is no more.
+pub(crate) fn lost(live: &mut Live) {
+    if let Some(meeting) = &mut live.meeting {
+        meeting.lost();
+    }
+    live.pull_again_at = None;
+    live.pulled_up_to = 0;
+}
+
+/// What the relay says of the meeting.
+pub(crate) fn meeting(live: &mut Live) -> Option<&mut Meeting> {
+    live.meeting.as_mut()
+}
+
+// ---- the new device ----
+
+fn pull(turn: &mut Turn<'_>, admitting: &Admitting) {
+    let now = turn.now;
+    let transfer = &mut turn.live.devices.transfer;
+    let waits = transfer.pull_again_at.is_some_and(|at| at > now);
+    let ahead = admitting.stage == Stage::Agreed || admitting.next_chunk < transfer.pulled_up_to;
+    if transfer.leaving || (waits && ahead) {
+        return;
+    }
+    transfer.pull_again_at = Some(now.after(AGAIN));
+    transfer.pulled_up_to = admitting.next_chunk + CHUNKS_PER_PULL;
+    let pull = TransferPull {
+        admission: admitting.stage == Stage::Agreed,
+        index: admitting.next_chunk,
+        cursor: admitting
+            .cursor
+            .as_deref()
+            .and_then(|cursor| ArchiveCursor::decode(cursor).ok()),
+    };
+    say(turn, admitting, TO_OLD, Words::Pull(pull));
+}
+
+/// This device was admitted: it becomes one of the account's.
+fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Result<(), Fault> {
+    let proposal = kept_proposal(admitting)?;
+    let (Some(statement), Ok(mailbox)) = (
+        admission.statement,
+        MailboxId::try_from(&admission.mailbox_id),
+    ) else {
+        return Ok(());
+    };
+    // The very statement that it agreed to, signed by the device that made it.
+    if statement.statement != proposal.statement {
+        return Ok(());
+    }
+    let address = Address::parse(&proposal.address)
+        .map_err(|_| Fault::Broken("the address is none".into()))?;
+    let mut roster = proposal.roster;
+    roster.push(statement);
+    match account::adopt(turn.tx, &roster) {
+        Ok(_) => {}
+        Err(account::NotExtended::Store(error)) => return Err(error.into()),
+        Err(_) => return Ok(()),
+    }
+    registration::joined(turn.tx, &address, mailbox)?;
+    if let Some(key) = backup::key::checked(&admission.backup_key) {
+        backup::key::keep(turn.tx, &key)?;
+    }
+    turn.tx.execute(
+        "UPDATE admission SET stage = 2, proposal = NULL, next_chunk = 0",
+        [],
+    )?;
+    turn.live.devices.transfer.pull_again_at = None;
+    turn.live.devices.transfer.pulled_up_to = 0;
+    pairing::tell_joined(turn, admitting.device, &address);
+    changes::own_roster_changed(turn)
+}
+
+/// Checks a proposal that took another's place, and agrees to it.
+fn agree_again(
+    turn: &mut Turn<'_>,
+    admitting: &Admitting,
+    proposal: &DeviceProposal,
+) -> Result<(), Fault> {
+    let before = kept_proposal(admitting)?;
+    let same_account = match (before.roster.first(), proposal.roster.first()) {
+        (Some(one), Some(other)) => one.statement == other.statement,
+        _ => false,
+    };
+    let same_address = before.address == proposal.address;
+    if !same_account || !same_address {
+        return Ok(());
+    }
+    let Some(statement) = pairing::checked(turn, proposal)? else {
+        return Ok(());
+    };
+    let kept = DeviceProposal {
+        transfer_id: before.transfer_id,
+        transfer_key: before.transfer_key,
+        ..proposal.clone()
+    };
+    turn.tx
+        .execute("UPDATE admission SET proposal = ?1", [kept.encode_to_vec()])?;
+    let identity = account::own_identity(turn.tx)?;
+    let signature = statement.consent(turn.rng, &identity);
+    let consent = DeviceConsent {
+        signature: Some(signature),
+    };
+    say(turn, admitting, TO_OLD, Words::Consent(consent));
+    Ok(())
+}
+
+fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> Result<(), Fault> {
+    let Some(contents) = chunk.chunk else {
+        return Ok(());
+    };
+    // One that came before, or that is too early.
+    if chunk.index != admitting.next_chunk || turn.live.devices.transfer.leaving {
+        return Ok(());
+    }
+    let (next, done, total) = (contents.next.clone(), contents.done, contents.total);
+    match archive::import(turn.tx, turn.now, contents) {
+        Ok(()) => {}
+        Err(archive::NotImported::Store(error)) => return Err(error.into()),
+        // The other device's mistake, or a later version: the rest is of no use.
+        Err(_) => {
+            return Err(Fault::Broken(
+                "the other device's history is damaged".into(),
+            ));
+        }
+    }
+    turn.tx.execute(
+        "UPDATE admission SET next_chunk = ?1, cursor = ?2",
+        (
+            (admitting.next_chunk + 1).cast_signed(),
+            next.as_ref().map(ArchiveCursor::encode_to_vec),
+        ),
+    )?;
+    tell_progress(turn, done, total);
+    if next.is_none() {
+        turn.live.devices.transfer.leaving = true;
+        say(turn, admitting, TO_OLD, Words::Done(TransferDone {}));
+    }
+    Ok(())
+}
+
+/// Everything is there and the old device knows.
+fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    pairing::tell_done(turn, None);
+    end(turn)?;
+    turn.live.due_groups.extend(groups::busy(turn.tx)?);
+    Ok(())
+}
+
+fn kept_proposal(admitting: &Admitting) -> Result<DeviceProposal, Fault> {
+    admitting
+        .proposal
+        .as_deref()
+        .and_then(|bytes| DeviceProposal::decode(bytes).ok())
+        .ok_or_else(|| Fault::Broken("an admission without its proposal".into()))
+}
+
+// ---- the old device ----
+
+fn say_admission(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let Some(admitting) = read(turn.tx)? else {
+        return Ok(());
+    };
+    let statement = admitting
+        .statement
+        .as_deref()
+        .and_then(|bytes| SignedStatement::decode(bytes).ok());
+    let admission = Admission {
+        statement,
+        mailbox_id: admitting.mailbox.clone().unwrap_or_default().into(),
+        backup_key: backup::key::public(turn.tx)?.unwrap_or_default().into(),
+    };
+    say(turn, &admitting, TO_NEW, Words::Admission(admission));
+    Ok(())
+}
+
+/// Proposes a statement in the place of one that came too late.
+fn propose(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
+    let entry = admitting
+        .entry
+        .as_deref()
+        .and_then(|bytes| waxwing_protocol::pb::DeviceEntry::decode(bytes).ok())
+        .ok_or_else(|| Fault::Broken("an admission without its device".into()))?;
+    let own = turn.account()?;
+    let statement = Proposal::add_device(turn.now, own.roster(), own.device(), entry);
+    if Proposal::check(own.roster(), statement.bytes().clone()).is_err() {
+        // There already, or there is no room for it any more.
+        return not_admitted(
+            turn,
+            &Problem::RosterNotChanged {
+                detail: "the list of devices has changed".into(),
+            },
+        );
+    }
+    let proposal = DeviceProposal {
+        roster: account::statements(turn.tx)?,
+        address: own.address().display().to_owned(),
+        statement: statement.bytes().clone(),
+        ..DeviceProposal::default()
+    };
+    turn.live.devices.transfer.proposal = Some(statement);
+    set_stage(turn.tx, Stage::Proposed)?;
+    say(turn, admitting, TO_NEW, Words::Proposal(proposal));
+    Ok(())
+}
+
+fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) -> Result<(), Fault> {
+    let mut cursor = pull.cursor.clone();
+    for index in (pull.index..).take(usize::try_from(CHUNKS_PER_PULL).unwrap_or(1)) {
+        let chunk = archive::export(turn.tx, cursor)?;
+        cursor = chunk.next.clone();
+        let (done, total) = (chunk.done, chunk.total);
+        let chunk = TransferChunk {
+            index,
+            chunk: Some(chunk),
+        };
+        say(turn, admitting, TO_NEW, Words::Chunk(chunk));
+        tell_progress(turn, done, total);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+// ---- both ----
+
+fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
+    let problem = match admitting.stage {
+        Stage::Agreed => Problem::PairingBroken,
+        _ => Problem::TransferEnded,
+    };
+    end(turn)?;
+    turn.tx.execute("DELETE FROM archive_conversation", [])?;
+    pairing::tell_failed(turn, &problem);
+    turn.live.due_groups.extend(groups::busy(turn.tx)?);
+    Ok(())
+}
+
+fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    turn.tx.execute("DELETE FROM admission", [])?;
+    let live = std::mem::take(&mut turn.live.devices.transfer);
+    if let Some(meeting) = live.meeting {
+        meeting.leave(turn);
+    }
+    Ok(())
+}
+
+fn say(turn: &mut Turn<'_>, admitting: &Admitting, direction: &[u8], body: Words) {
+    let sealed = admitting.key.seal(turn.rng, direction, &words(body));
+    if let Some(meeting) = &mut turn.live.devices.transfer.meeting {
+        meeting.say([sealed]);
+    }
+}
+
+const fn words(body: Words) -> TransferWords {
+    TransferWords { body: Some(body) }
+}
+
+fn tell_progress(turn: &mut Turn<'_>, done: u64, total: u64) {
+    turn.notify(Notice::Transfer(TransferProgress {
+        what: TransferOf::History,
+        done: done.min(total),
+        total,
+    }));
+}
+
+fn set_stage(tx: &Transaction<'_>, stage: Stage) -> Result<(), StoreError> {
+    tx.execute("UPDATE admission SET stage = ?1", [stage as u8])?;
+    Ok(())
+}
+
+fn read(tx: &Transaction<'_>) -> Result<Option<Admitting>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT stage, device, rendezvous, key, entry, statement, mailbox, proposal, next_chunk,
+             cursor, heard_at
+         FROM admission",
+    )?;
+    Ok(statement
+        .query_row([], |row| {
+            let key: Zeroizing<Vec<u8>> = Zeroizing::new(row.get(3)?);
+            Ok(Admitting {
+                stage: match row.get::<_, u8>(0)? {
+                    1 => Stage::Agreed,
+                    2 => Stage::Pulling,
+                    3 => Stage::Changing,
+                    4 => Stage::Outdated,
+                    5 => Stage::Proposed,
+                    _ => Stage::Serving,
+                },
+                device: DeviceId(row.get(1)?),
+                rendezvous: row.get(2)?,
+                key: TransferKey::from_slice(&key)
+                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, 0))?,
+                entry: row.get(4)?,
+                statement: row.get(5)?,
+                mailbox: row.get(6)?,
+                proposal: row.get(7)?,
+                next_chunk: row.get::<_, i64>(8)?.cast_unsigned(),
+                cursor: row.get(9)?,
+                heard_at: Time(row.get::<_, i64>(10)?.cast_unsigned()),
+            })
+        })
+        .optional()?)
+}
