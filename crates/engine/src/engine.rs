@@ -34,7 +34,7 @@ use crate::{
         membership, rejoin, start,
     },
     devices,
-    event::{Effect, Event, LinkKind},
+    event::{Effect, Event, LinkKind, RelayPlace},
     inbox::{heard, held, receive},
     link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing},
     mls,
@@ -422,23 +422,13 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     check_links(turn);
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
-    if wants_mailbox && turn.live.links.mailbox.phase == Phase::Unwanted {
-        turn.live.links.mailbox.phase = Phase::Opening;
-        turn.out.push(Effect::OpenLink {
-            link: LinkKind::Mailbox,
-            relay: relay.clone(),
-        });
-    }
+    want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     mailbox::pump(turn)?;
     devices::pump(turn)?;
+    let wants_mailbox = devices::wants_mailbox(turn)?;
+    want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     let wants_posting = devices::wants_posting(turn)?;
-    if wants_posting && turn.live.links.posting.phase == Phase::Unwanted {
-        turn.live.links.posting.phase = Phase::Opening;
-        turn.out.push(Effect::OpenLink {
-            link: LinkKind::Posting,
-            relay: relay.clone(),
-        });
-    }
+    want(turn, wants_posting, LinkKind::Posting, &relay);
     if turn.live.account.is_none() || !turn.live.not_set_back {
         return Ok(());
     }
@@ -451,13 +441,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             || !turn.live.due_groups.is_empty()
             || turn.live.lookups.any_wanted()
             || turn.live.heads.waiting;
-        if wanted && turn.live.links.posting.phase == Phase::Unwanted {
-            turn.live.links.posting.phase = Phase::Opening;
-            turn.out.push(Effect::OpenLink {
-                link: LinkKind::Posting,
-                relay,
-            });
-        }
+        want(turn, wanted, LinkKind::Posting, &relay);
         return Ok(());
     }
     // Bounded: what has something to do again is looked at with the next event.
@@ -484,6 +468,17 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.live.taken_up = true;
     }
     Ok(())
+}
+
+/// Has a link opened that is of use and is not there.
+fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
+    if wanted && turn.live.links.of(link).phase == Phase::Unwanted {
+        turn.live.links.of(link).phase = Phase::Opening;
+        turn.out.push(Effect::OpenLink {
+            link,
+            relay: relay.clone(),
+        });
+    }
 }
 
 /// Asks quiet links whether they are alive, and gives dead ones up.

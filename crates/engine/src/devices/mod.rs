@@ -180,3 +180,6 @@ fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
         .as_ref()
         .is_some_and(|pairing| pairing.link() == link)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@
 //!                           ◀─────────         admission: statement, mailbox, backup key
 //!   log in; pull chunk n    ─────────▶
 //!                           ◀─────────         chunks n, n+1, …
-//!   done                    ─────────▶         (both wipe the key)
+//!   done                    ─────────▶
+//!                           ◀─────────         done (both wipe the key)
 //! ```
 //!
 //! Each message is sealed with XChaCha20-Poly1305 under the key, with a random nonce and
@@ -89,6 +90,9 @@ pub(crate) const KEPT: Span = Span::hours(12);
 /// A new device that has waited for the admission for this long was not admitted.
 const ADMISSION_WITHIN: Span = Span::minutes(15);
 
+/// A new device that has everything goes away after this long, told or not.
+const LEAVING_FOR: Span = Span::minutes(3);
+
 /// Chunks that one pull brings.
 const CHUNKS_PER_PULL: u64 = 4;
 
@@ -116,6 +120,8 @@ enum Stage {
     Proposed = 5,
     /// Old: admitted; the archive is handed over.
     Serving = 6,
+    /// New: everything is there, and the old one is told.
+    Leaving = 7,
 }
 
 struct Admitting {
@@ -139,8 +145,6 @@ pub(crate) struct Live {
     /// New: when what was pulled is pulled again, and up to which chunk it was.
     pull_again_at: Option<Time>,
     pulled_up_to: u64,
-    /// New: everything is there; gone when the old one was told.
-    leaving: bool,
     /// Old: a proposal that took an older one's place.
     proposal: Option<Proposal>,
 }
@@ -320,6 +324,7 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 fn over_at(admitting: &Admitting) -> Time {
     admitting.heard_at.after(match admitting.stage {
         Stage::Agreed => ADMISSION_WITHIN,
+        Stage::Leaving => LEAVING_FOR,
         _ => KEPT,
     })
 }
@@ -353,7 +358,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.live.devices.transfer.meeting = Some(Meeting::new(LinkKind::Posting, at));
     }
     match admitting.stage {
-        Stage::Agreed | Stage::Pulling => pull(turn, &admitting),
+        Stage::Agreed | Stage::Pulling | Stage::Leaving => pull(turn, &admitting),
         Stage::Outdated => propose(turn, &admitting)?,
         // Its proposal went with the process before.
         Stage::Proposed if turn.live.devices.transfer.proposal.is_none() => {
@@ -363,13 +368,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     if let Some(mut meeting) = turn.live.devices.transfer.meeting.take() {
         meeting.pump(turn, Meets::Transfer);
-        let gone = turn.live.devices.transfer.leaving && meeting.is_joined() && meeting.all_said();
-        if gone {
-            meeting.leave(turn);
-            finish(turn)?;
-        } else {
-            turn.live.devices.transfer.meeting = Some(meeting);
-        }
+        turn.live.devices.transfer.meeting = Some(meeting);
     }
     Ok(())
 }
@@ -380,7 +379,10 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     let Some(admitting) = read(turn.tx)? else {
         return Ok(());
     };
-    let new = matches!(admitting.stage, Stage::Agreed | Stage::Pulling);
+    let new = matches!(
+        admitting.stage,
+        Stage::Agreed | Stage::Pulling | Stage::Leaving
+    );
     let direction = if new { TO_NEW } else { TO_OLD };
     let Some(words) = admitting.key.open(direction, body) else {
         return Ok(());
@@ -402,9 +404,11 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
         (Stage::Serving, Words::Pull(pull)) if pull.admission => say_admission(turn),
         (Stage::Serving, Words::Pull(pull)) => hand_over(turn, &admitting, &pull),
         (Stage::Serving, Words::Done(_)) => {
+            say(turn, &admitting, TO_NEW, Words::Done(TransferDone {}));
             pairing::tell_done(turn, Some(admitting.device));
             end(turn)
         }
+        (Stage::Leaving, Words::Done(_)) => finish(turn),
         (
             Stage::Proposed,
             Words::Consent(DeviceConsent {
@@ -454,12 +458,15 @@ fn pull(turn: &mut Turn<'_>, admitting: &Admitting) {
     let now = turn.now;
     let transfer = &mut turn.live.devices.transfer;
     let waits = transfer.pull_again_at.is_some_and(|at| at > now);
-    let ahead = admitting.stage == Stage::Agreed || admitting.next_chunk < transfer.pulled_up_to;
-    if transfer.leaving || (waits && ahead) {
+    let ahead = admitting.stage != Stage::Pulling || admitting.next_chunk < transfer.pulled_up_to;
+    if waits && ahead {
         return;
     }
     transfer.pull_again_at = Some(now.after(AGAIN));
     transfer.pulled_up_to = admitting.next_chunk + CHUNKS_PER_PULL;
+    if admitting.stage == Stage::Leaving {
+        return say(turn, admitting, TO_OLD, Words::Done(TransferDone {}));
+    }
     let pull = TransferPull {
         admission: admitting.stage == Stage::Agreed,
         index: admitting.next_chunk,
@@ -546,7 +553,7 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
         return Ok(());
     };
     // One that came before, or that is too early.
-    if chunk.index != admitting.next_chunk || turn.live.devices.transfer.leaving {
+    if chunk.index != admitting.next_chunk {
         return Ok(());
     }
     let (next, done, total) = (contents.next.clone(), contents.done, contents.total);
@@ -569,13 +576,13 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
     )?;
     tell_progress(turn, done, total);
     if next.is_none() {
-        turn.live.devices.transfer.leaving = true;
-        say(turn, admitting, TO_OLD, Words::Done(TransferDone {}));
+        set_stage(turn.tx, Stage::Leaving)?;
+        turn.live.devices.transfer.pull_again_at = None;
     }
     Ok(())
 }
 
-/// Everything is there and the old device knows.
+/// Everything is there, and the old device knows, or was told often enough.
 fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     pairing::tell_done(turn, None);
     end(turn)?;
@@ -662,6 +669,9 @@ fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) ->
 // ---- both ----
 
 fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
+    if admitting.stage == Stage::Leaving {
+        return finish(turn);
+    }
     let problem = match admitting.stage {
         Stage::Agreed => Problem::PairingBroken,
         _ => Problem::TransferEnded,
@@ -676,7 +686,8 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
 fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM admission", [])?;
     let live = std::mem::take(&mut turn.live.devices.transfer);
-    if let Some(meeting) = live.meeting {
+    if let Some(mut meeting) = live.meeting {
+        meeting.pump(turn, Meets::Transfer);
         meeting.leave(turn);
     }
     Ok(())
@@ -722,7 +733,8 @@ fn read(tx: &Transaction<'_>) -> Result<Option<Admitting>, StoreError> {
                     3 => Stage::Changing,
                     4 => Stage::Outdated,
                     5 => Stage::Proposed,
-                    _ => Stage::Serving,
+                    6 => Stage::Serving,
+                    _ => Stage::Leaving,
                 },
                 device: DeviceId(row.get(1)?),
                 rendezvous: row.get(2)?,
