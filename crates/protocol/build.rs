@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 50] = [
+const CLOSED: [&str; 51] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -51,6 +51,7 @@ const CLOSED: [&str; 50] = [
     "ArchivedStatements",
     "ArchivedConversation",
     "ArchivedGroup",
+    "ArchivedHeard",
     "ArchivedEntry",
     "ArchivedMessage",
     "ArchivedGap",

@@ -380,12 +380,16 @@ impl<R: RelayPort> World<R> {
     /// Lets time pass until the watch says yes, and ends it. Panics when it does not
     /// within an hour.
     pub fn run_until_seen(&mut self) {
-        let end = self.now.after(Span::hours(1));
-        while !self.seen {
-            assert!(self.step(end), "what was to be seen did not pass");
-        }
+        let seen = self.run_until_seen_within(Span::hours(1));
+        assert!(seen, "what was to be seen did not pass");
+    }
+
+    /// Lets time pass until the watch says yes, or for this long, and ends it.
+    pub fn run_until_seen_within(&mut self, span: Span) -> bool {
+        let end = self.now.after(span);
+        while !self.seen && self.step(end) {}
         self.watch = None;
-        self.seen = false;
+        std::mem::take(&mut self.seen)
     }
 
     fn passes(&mut self, id: PersonId, passing: Passing<'_>) {

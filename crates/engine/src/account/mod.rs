@@ -260,27 +260,6 @@ pub fn statements(tx: &Transaction<'_>) -> Result<Vec<pb::SignedStatement>, Stor
     .collect()
 }
 
-/// Takes a roster that continues ours, whole; `false` where it does not.
-pub fn extend(tx: &Transaction<'_>, whole: &[pb::SignedStatement]) -> Result<bool, StoreError> {
-    let ours = statements(tx)?;
-    let continues = ours.len() <= whole.len()
-        && ours
-            .iter()
-            .zip(whole)
-            .all(|(ours, theirs)| ours.statement == theirs.statement)
-        && Roster::verify(whole).is_ok();
-    if !continues {
-        return Ok(false);
-    }
-    for (position, statement) in (0_i64..).zip(whole).skip(ours.len()) {
-        tx.execute(
-            "INSERT INTO roster (position, statement) VALUES (?1, ?2)",
-            params![position, statement.encode_to_vec()],
-        )?;
-    }
-    Ok(true)
-}
-
 /// The recovery key's words, until they are forgotten.
 pub fn recovery_words(tx: &Transaction<'_>) -> Result<Option<String>, StoreError> {
     Ok(recovery_key(tx)?.map(|key| key.words()))

@@ -49,6 +49,11 @@ CREATE INDEX group_busy ON conversation_group (state)
     WHERE state != 2 OR commit_pending OR waits_for_lookup OR membership_due;
 ";
 
+/// Whether the group came with another device's archive, and this one was never in it.
+pub(crate) const INHERITED: &str = "
+ALTER TABLE conversation_group ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0;
+";
+
 /// How a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -211,6 +216,25 @@ pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &New<'_>) -> Result<()
         ),
     )?;
     Ok(())
+}
+
+/// The group came with an archive; this device was never in it.
+pub(crate) fn set_inherited(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET inherited = 1 WHERE group_id = ?1",
+        [id.0],
+    )?;
+    Ok(())
+}
+
+/// This device is in the group. Gives whether it is for the first time, in one that came
+/// with an archive.
+pub(crate) fn take_inherited(tx: &Transaction<'_>, id: GroupId) -> Result<bool, StoreError> {
+    let inherited = tx.execute(
+        "UPDATE conversation_group SET inherited = 0 WHERE group_id = ?1 AND inherited",
+        [id.0],
+    )?;
+    Ok(inherited > 0)
 }
 
 /// Replaces the request that waits for the relay's answer.

@@ -139,7 +139,12 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     groups::set_state(turn.tx, id, GroupState::Active)?;
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     turn.live.behind.remove(&id);
+    // Whoever is there for the first time has nothing to say about it.
+    let first = groups::take_inherited(turn.tx, id)?;
     if let Some(conversation) = group.conversation {
+        turn.live.due_conversations.insert(conversation);
+    }
+    if let Some(conversation) = group.conversation.filter(|_| !first) {
         let address = contact::of_account(turn.tx, group.account)?
             .map(|contact| contact.display)
             .unwrap_or_default();
@@ -151,7 +156,6 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             &address,
         )?;
         turn.notify(Notice::Event(event));
-        turn.live.due_conversations.insert(conversation);
     }
     receive::release(turn, id)?;
     receive::ask_for_all(turn, &group)

@@ -6,8 +6,8 @@
 //! (`ROSTER_CONFLICT`), the own roster is out of date: it is asked for, and when it has
 //! grown, the statement is made again if it still makes sense.
 //!
-//! **Elsewhere**: asking for the own roster is the check of the own history (`trust`),
-//! which calls [`roster_grew`]; what a statement may say is `waxwing_protocol::roster`.
+//! **Elsewhere**: asking for the own roster is [`crate::trust::own_history`], which calls
+//! [`roster_grew`]; what a statement may say is `waxwing_protocol::roster`.
 //!
 //! **Always**: one statement is on its way at a time, since each names the one before.
 //! The own roster grows only by statements that the relay's log has.
@@ -28,10 +28,11 @@ use super::{names, recovery, transfer};
 use crate::{
     account::{self, NotExtended},
     api::{Problem, RelayMisdeed},
-    conversation::start::retry_after,
+    conversation::{groups, start::retry_after},
     event::LinkKind,
     link::{Job, Phase},
     store::StoreError,
+    trust::own_history,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -70,6 +71,11 @@ pub(crate) fn any(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM roster_change)")?
         .query_row([], |row| row.get(0))?)
+}
+
+/// The devices that statements on their way to the relay admit.
+pub(crate) fn devices_admitted(tx: &Transaction<'_>) -> Result<Vec<DeviceId>, StoreError> {
+    Ok(all(tx)?.iter().filter_map(account::device_added).collect())
 }
 
 /// Sends what is next.
@@ -129,7 +135,7 @@ pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> 
         Err(NotExtended::Store(error)) => return Err(error.into()),
         // The relay says that it took what does not follow: others were before.
         Err(_) => {
-            turn.live.devices.roster_outdated = true;
+            own_history::want(turn);
             turn.wait(Waiting::RosterChange, AGAIN);
             return Ok(());
         }
@@ -150,7 +156,7 @@ pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> 
 pub(crate) fn refused(turn: &mut Turn<'_>, id: i64, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RosterConflict => {
-            turn.live.devices.roster_outdated = true;
+            own_history::want(turn);
             turn.wait(Waiting::RosterChange, AGAIN);
             roster_grew(turn)
         }
@@ -177,7 +183,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: i64, error: &Error) -> Result<(),
 }
 
 /// The own roster, in the store, has grown by statements that the log has: what waits to
-/// be sent is looked at again. (Hook for the check of the own history.)
+/// be sent is looked at again.
 pub(crate) fn roster_grew(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let known = account::statements(turn.tx)?;
     let Some((_, statement)) = first(turn.tx)? else {
@@ -194,7 +200,6 @@ pub(crate) fn roster_grew(turn: &mut Turn<'_>) -> Result<(), Fault> {
         }
         Some(_) => {}
     }
-    turn.live.devices.roster_outdated = false;
     turn.live.waits.remove(&Waiting::RosterChange);
     // All that wait are chained to the first.
     for statement in all(turn.tx)? {
@@ -223,6 +228,8 @@ pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     turn.live.devices.changed_since_backup = true;
+    let due = groups::membership_due(turn.tx, None)?;
+    turn.live.due_groups.extend(due);
     names::tell(turn, None)
 }
 

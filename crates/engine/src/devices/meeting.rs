@@ -68,10 +68,6 @@ impl Meeting {
         self.waiting.is_empty() && self.on_their_way == 0
     }
 
-    pub(crate) fn is_joined(&self) -> bool {
-        self.state == State::Joined
-    }
-
     pub(crate) fn joined(&mut self) {
         self.state = State::Joined;
     }

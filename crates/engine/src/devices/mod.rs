@@ -45,9 +45,6 @@ pub(crate) struct Live {
     pub transfer: transfer::Live,
     pub backup: backup::Live,
     pub recovery: recovery::Live,
-    /// The relay knows statements of the own roster that this device does not: they are
-    /// to be asked for. Set here, cleared by whoever brings them.
-    pub roster_outdated: bool,
     /// Whether there is something that the last backup does not have.
     pub changed_since_backup: bool,
 }
@@ -181,5 +178,3 @@ fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
         .is_some_and(|pairing| pairing.link() == link)
 }
 
-#[cfg(test)]
-mod tests;

@@ -39,7 +39,7 @@ use super::{
     archive, backup,
     backup::seal::Opener,
     changes, names,
-    pairing::{refuse_registered, stop},
+    pairing::{make_room, refuse_registered},
 };
 use crate::{
     account::{self, NotExtended, RecoveryKey},
@@ -51,7 +51,7 @@ use crate::{
     conversation::{groups, start::retry_after},
     engine::Stop,
     event::LinkKind,
-    link::{Job, LookUpBy, Phase, registration},
+    link::{Job, Phase, registration},
     store::StoreError,
     trust::lookups,
     turn::{Fault, Turn, Waiting},
@@ -111,7 +111,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
     refuse_registered(turn)?;
     commands::set_relay(turn, &asked.relay, asked.pin.as_deref())?;
     registration::abandon(turn.tx)?;
-    stop(turn);
+    make_room(turn);
     turn.tx.execute("DELETE FROM roster_change", [])?;
     turn.tx.execute("DELETE FROM admission", [])?;
     turn.tx.execute("DELETE FROM roster", [])?;
@@ -210,10 +210,9 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
     let Ok(address) = Address::parse(&recovery.address) else {
         return Err(Fault::Broken("the address is none".into()));
     };
-    let by = LookUpBy::Address(address.canonical().to_owned());
-    match turn.live.lookups.outcome(&by).copied() {
+    match turn.live.lookups.outcome(address.canonical(), turn.now) {
         None => {
-            turn.live.lookups.want(by);
+            turn.live.lookups.want(address.canonical());
             if turn.live.links.posting.ready().is_some() {
                 lookups::pump(turn);
             }
@@ -223,7 +222,7 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
             turn.live.lookups.forget_outcomes();
             looked_up(turn, recovery, account)
         }
-        Some(_) => {
+        Some(lookups::Outcome::Nobody) => {
             turn.live.lookups.forget_outcomes();
             let address = recovery.address.clone();
             failed(turn, &Problem::RecoveryAddressUnknown { address })

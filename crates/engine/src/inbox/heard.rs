@@ -142,10 +142,25 @@ pub(crate) fn note(
 /// This device was taken into a group in which another has spoken before: where its
 /// numbers stand, its first envelope tells.
 pub(crate) fn begins_anywhere(tx: &Transaction<'_>, sender: Sender) -> Result<(), StoreError> {
+    begins(tx, sender, ANYWHERE)
+}
+
+/// Another device of this account has heard everything of a device up to this number, and
+/// handed it over.
+pub(crate) fn begins_behind(
+    tx: &Transaction<'_>,
+    sender: Sender,
+    counter: u64,
+) -> Result<(), StoreError> {
+    // Numbers that SQLite cannot hold are no counters of an honest device.
+    begins(tx, sender, i64::try_from(counter).unwrap_or(ANYWHERE))
+}
+
+fn begins(tx: &Transaction<'_>, sender: Sender, contiguous: i64) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO heard (group_id, device_id, contiguous, highest) VALUES (?1, ?2, ?3, ?3)
          ON CONFLICT DO NOTHING",
-        (sender.group.0, sender.device.0, ANYWHERE),
+        (sender.group.0, sender.device.0, contiguous),
     )?;
     Ok(())
 }

@@ -49,6 +49,7 @@ const DEVICES: &[&str] = &[
     crate::devices::archive::SCHEMA,
     crate::devices::backup::key::SCHEMA,
     crate::devices::recovery::SCHEMA,
+    crate::conversation::groups::INHERITED,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -27,9 +27,10 @@ use super::{
     log::{self, Unproven},
 };
 use crate::{
-    account,
+    account::{self, NotExtended},
     api::{Notice, Problem, RelayMisdeed, Warning},
     conversation::start,
+    devices::changes,
     event::LinkKind,
     link::{Job, Phase},
     turn::{Fault, Turn, Waiting},
@@ -202,25 +203,34 @@ fn grow(
     if served.length() < before.length() {
         return Ok(Err(RelayMisdeed::RosterRolledBack));
     }
-    if !account::extend(turn.tx, statements)? {
-        return Ok(Err(RelayMisdeed::RosterFalse));
+    let asked_for = changes::devices_admitted(turn.tx)?;
+    match account::extend(turn.tx, statements) {
+        Ok(0) => return Ok(Ok(())),
+        Ok(_) => {}
+        Err(NotExtended::Store(error)) => return Err(error.into()),
+        Err(NotExtended::Roster(_) | NotExtended::Rewritten) => {
+            return Ok(Err(RelayMisdeed::RosterFalse));
+        }
     }
-    if served.length() > before.length() {
-        turn.live.account = account::load(turn.tx)?;
-        told(turn, &before, &served)?;
-        let due = crate::conversation::groups::membership_due(turn.tx, None)?;
-        turn.live.due_groups.extend(due);
-    }
+    told(turn, &before, &served, &asked_for)?;
+    changes::roster_grew(turn)?;
+    changes::own_roster_changed(turn)?;
     Ok(Ok(()))
 }
 
 /// Tells of devices that came and went by another's doing.
-fn told(turn: &mut Turn<'_>, before: &Roster, after: &Roster) -> Result<(), Fault> {
+fn told(
+    turn: &mut Turn<'_>,
+    before: &Roster,
+    after: &Roster,
+    asked_for: &[DeviceId],
+) -> Result<(), Fault> {
     let ids = |roster: &Roster| -> Vec<DeviceId> {
         roster.devices().iter().map(|device| device.id).collect()
     };
     let (old, new) = (ids(before), ids(after));
-    for device in new.iter().filter(|id| !old.contains(id)) {
+    let added = new.iter().filter(|id| !old.contains(id));
+    for device in added.filter(|id| !asked_for.contains(id)) {
         let device = short(*device);
         alarm::raise(turn, &Problem::DeviceAdded { device })?;
     }

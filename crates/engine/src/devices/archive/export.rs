@@ -1,19 +1,24 @@
 //! Making the archive, chunk by chunk.
 //!
-//! **Always**: what came after the archive was begun is not in it; what is behind the
-//! cursor never comes again.
+//! **Always**: what came after its last section was begun is not in the archive; what is
+//! behind the cursor never comes again.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
-use waxwing_protocol::pb::{
-    ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedConversation, ArchivedDevice,
-    ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedMessage, ArchivedSettings,
-    archive_record::Record, archived_entry::Kind,
+use waxwing_protocol::{
+    ids::GroupId,
+    pb::{
+        ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedConversation, ArchivedDevice,
+        ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedHeard, ArchivedMessage,
+        ArchivedSettings, archive_record::Record, archived_entry::Kind,
+    },
 };
 
 use super::{CHUNK_BYTES, RECORD_BYTES, Section, VERSION, contacts};
 use crate::{
+    account,
     devices::{backup, names},
+    inbox::heard,
     settings::{self, Setting},
     store::StoreError,
 };
@@ -45,6 +50,10 @@ pub(crate) fn export(
                 row: 0,
                 ..at
             };
+            if Section::of(at.section) == Some(Section::Entries) {
+                // Not before: what the groups were said to have heard is among them.
+                at.last_row = last_entry(tx)?;
+            }
             continue;
         };
         let record = fitted(ArchiveRecord {
@@ -78,9 +87,6 @@ fn begin(tx: &Transaction<'_>) -> Result<ArchiveCursor, StoreError> {
         let count: i64 = tx.query_row(query, [], |row| row.get(0))?;
         Ok(count.cast_unsigned())
     };
-    let last_row = tx.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| {
-        row.get(0)
-    })?;
     let total = 1
         + count("SELECT count(*) FROM device_name")?
         + contacts::count(tx)?
@@ -90,10 +96,14 @@ fn begin(tx: &Transaction<'_>) -> Result<ArchiveCursor, StoreError> {
         ))?
         + count("SELECT count(*) FROM entry")?;
     Ok(ArchiveCursor {
-        last_row,
         total,
         ..ArchiveCursor::default()
     })
+}
+
+fn last_entry(tx: &Transaction<'_>) -> Result<i64, StoreError> {
+    let newest = "SELECT coalesce(max(id), 0) FROM entry";
+    Ok(tx.query_row(newest, [], |row| row.get(0))?)
 }
 
 /// The record behind the cursor, and the cursor behind that.
@@ -135,16 +145,18 @@ fn next(
             }),
         Section::Groups => tx
             .prepare_cached(&format!(
-                "SELECT group_id, conversation, account_id, rejoin_secret
+                "SELECT group_id, conversation, account_id, rejoin_secret, next_counter
                  FROM conversation_group WHERE group_id > ?1 AND {GROUPS}
                  ORDER BY group_id LIMIT 1"
             ))?
             .query_row([at.id.as_ref()], group)
             .optional()?
-            .map(|record| {
+            .map(|(mut record, said)| {
+                record.heard = archived_heard(tx, &record, said)?;
                 let after = behind(&record.group_id, 0);
-                (Record::Group(record), after)
-            }),
+                Ok::<_, StoreError>((Record::Group(record), after))
+            })
+            .transpose()?,
         Section::Entries => tx
             .prepare_cached(
                 "SELECT id, conversation, place, address, at, kind, message, account_id,
@@ -213,13 +225,36 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
     })
 }
 
-fn group(row: &Row<'_>) -> rusqlite::Result<ArchivedGroup> {
-    Ok(ArchivedGroup {
+/// A group, with how much of it this device has said, but not what it has heard.
+fn group(row: &Row<'_>) -> rusqlite::Result<(ArchivedGroup, u64)> {
+    let group = ArchivedGroup {
         group_id: blob(row, 0)?,
         conversation: blob(row, 1)?,
         account_id: blob(row, 2)?,
         rejoin_secret: blob(row, 3)?,
-    })
+        heard: Vec::new(),
+    };
+    let next_counter: i64 = row.get(4)?;
+    Ok((group, (next_counter - 1).max(0).cast_unsigned()))
+}
+
+/// What this device has heard of a group, and said itself: as far as nothing is missing,
+/// so that whoever gets the archive asks for the rest.
+fn archived_heard(
+    tx: &Transaction<'_>,
+    group: &ArchivedGroup,
+    said: u64,
+) -> Result<Vec<ArchivedHeard>, StoreError> {
+    let mut all = Vec::new();
+    if let Ok(id) = GroupId::try_from(&group.group_id) {
+        all = heard::senders(tx, id)?;
+    }
+    all.extend(account::load(tx)?.map(|own| (own.device(), said)));
+    let archived = all.into_iter().map(|(device, up_to)| ArchivedHeard {
+        device_id: device.to_bytes(),
+        up_to,
+    });
+    Ok(archived.collect())
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {

@@ -24,6 +24,7 @@ use crate::{
         groups::{self, GroupState},
     },
     devices::{backup, names},
+    inbox::heard::{self, Sender},
     settings::{self, Setting},
     store::StoreError,
 };
@@ -146,7 +147,9 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
     let account = AccountId::try_from(&kept.account_id).map_err(|_| NotImported::Malformed)?;
     let rejoin_secret =
         RejoinSecret::from_slice(&kept.rejoin_secret).ok_or(NotImported::Malformed)?;
-    let conversation = local(tx, &kept.conversation)?;
+    let Some(conversation) = local(tx, &kept.conversation)? else {
+        return Ok(());
+    };
     if groups::find(tx, id)?.is_some() {
         return Ok(());
     }
@@ -163,11 +166,18 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
             commit_post: None,
         },
     )?;
+    groups::set_inherited(tx, id)?;
+    for heard in kept.heard.iter().take(limits::DEVICES * 2) {
+        let device = DeviceId::try_from(&heard.device_id).map_err(|_| NotImported::Malformed)?;
+        heard::begins_behind(tx, Sender { group: id, device }, heard.up_to)?;
+    }
     Ok(())
 }
 
 fn entry(tx: &Transaction<'_>, kept: &ArchivedEntry) -> Result<(), NotImported> {
-    let conversation = local(tx, &kept.conversation)?;
+    let Some(conversation) = local(tx, &kept.conversation)? else {
+        return Ok(());
+    };
     if kept.address.len() > limits::ADDRESS_BYTES {
         return Err(NotImported::Malformed);
     }
@@ -271,12 +281,13 @@ fn gap(
     Ok(())
 }
 
-/// Where the entries of a conversation of the archive go.
-fn local(tx: &Transaction<'_>, source: &[u8]) -> Result<ConversationId, NotImported> {
-    tx.prepare_cached("SELECT local FROM archive_conversation WHERE source = ?1")?
+/// Where the entries of a conversation of the archive go; `None` for one that began after
+/// the archive had told of the conversations there were.
+fn local(tx: &Transaction<'_>, source: &[u8]) -> Result<Option<ConversationId>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT local FROM archive_conversation WHERE source = ?1")?
         .query_row([source], |row| row.get(0).map(ConversationId::from_bytes))
-        .optional()?
-        .ok_or(NotImported::Malformed)
+        .optional()?)
 }
 
 const fn place(kept: &ArchivedEntry) -> i64 {

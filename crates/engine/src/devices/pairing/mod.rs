@@ -78,14 +78,14 @@ pub(crate) struct Pairing {
 enum Side {
     New(New),
     Old(Old),
+    /// It has said its last word; gone when the relay has that.
+    Leaving,
 }
 
 enum New {
     /// The relay gives a number.
     Meeting,
     Step(NewStep),
-    /// It has agreed; gone when the relay has that.
-    Leaving,
 }
 
 enum Old {
@@ -146,7 +146,7 @@ pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Respo
     let device =
         account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
     names::set(turn.tx, device, name)?;
-    stop(turn);
+    make_room(turn);
     turn.live.devices.pairing = Some(Pairing::new(
         LinkKind::Mailbox,
         At::NewNumber(true),
@@ -194,7 +194,7 @@ pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result
     if transfer::under_way(turn.tx)? || changes::any(turn.tx)? {
         return Err(Stop::Refused(Problem::PairingBusy));
     }
-    stop(turn);
+    make_room(turn);
     fresh_posting_link(turn);
     turn.live.devices.pairing = Some(Pairing::new(
         LinkKind::Posting,
@@ -247,10 +247,19 @@ pub(crate) fn stop(turn: &mut Turn<'_>) {
     }
 }
 
+/// Ends the attempt there is, heard or not, since something else begins.
+pub(crate) fn make_room(turn: &mut Turn<'_>) {
+    stop(turn);
+    if let Some(leaving) = turn.live.devices.pairing.take() {
+        leave(turn, leaving);
+    }
+}
+
 fn say_no(turn: &mut Turn<'_>, mut pairing: Pairing, mut session: Session) {
     pairing.meeting.say(steps::refuse(&mut session));
     pairing.meeting.pump(turn, Meets::Pairing);
-    leave(turn, pairing);
+    pairing.side = Some(Side::Leaving);
+    turn.live.devices.pairing = Some(pairing);
 }
 
 // ---- what happens ----
@@ -262,14 +271,14 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     if pairing.broken || pairing.until() <= turn.now {
         // One that has said all it had to say goes on by the transfer.
-        if !matches!(pairing.side, Some(Side::New(New::Leaving))) {
+        if !matches!(pairing.side, Some(Side::Leaving)) {
             tell_failed(turn, &Problem::PairingBroken);
         }
         leave(turn, pairing);
         return Ok(());
     }
     pairing.meeting.pump(turn, Meets::Pairing);
-    if matches!(pairing.side, Some(Side::New(New::Leaving))) && pairing.meeting.all_said() {
+    if matches!(pairing.side, Some(Side::Leaving)) && pairing.meeting.all_said() {
         leave(turn, pairing);
         return Ok(());
     }
@@ -329,7 +338,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
         ErrorCode::RendezvousUnknown => Problem::PairingCodeDead,
         _ => crate::link::problem_of(error),
     };
-    let leaving = matches!(pairing.side, Some(Side::New(New::Leaving)));
+    let leaving = matches!(pairing.side, Some(Side::Leaving));
     leave(turn, pairing);
     if !leaving {
         tell_failed(turn, &problem);
@@ -374,7 +383,7 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
             }
         }
         // What comes when it is over is not heard any more.
-        side @ Some(Side::New(New::Leaving)) => {
+        side @ Some(Side::Leaving) => {
             pairing.side = side;
             None
         }
@@ -440,7 +449,7 @@ fn new_heard(
                 Ok(next) => {
                     transfer::agreed(turn, device, &proposal)?;
                     pairing.meeting.say(next);
-                    pairing.side = Some(Side::New(New::Leaving));
+                    pairing.side = Some(Side::Leaving);
                     let mut changed = changed(PairingStage::Admitting);
                     changed.address = Some(proposal.address.clone());
                     changed.device = Some(names::short(device));
