@@ -42,6 +42,9 @@ pub(crate) fn carry_out(
     request: Request,
     link_problem: Option<ProblemReport>,
 ) -> Result<Response, Stop> {
+    if turn.live.is_revoked() && request.needs_admission() {
+        return Err(Stop::Refused(Problem::DeviceRevoked));
+    }
     match request {
         Request::Register(register) => self::register(turn, &register),
         Request::SubmitCode(submit) => submit_code(turn, &submit.code),

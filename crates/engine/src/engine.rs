@@ -421,13 +421,17 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     check_links(turn);
+    if turn.live.is_revoked() {
+        turn.close_links();
+        return Ok(());
+    }
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
     want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     mailbox::pump(turn)?;
     devices::pump(turn)?;
     let wants_mailbox = devices::wants_mailbox(turn)?;
     want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
-    let wants_posting = devices::wants_posting(turn)?;
+    let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
     want(turn, wants_posting, LinkKind::Posting, &relay);
     if turn.live.account.is_none() || !turn.live.not_set_back {
         return Ok(());

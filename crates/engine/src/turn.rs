@@ -105,6 +105,11 @@ pub(crate) enum Waiting {
 }
 
 impl Live {
+    /// Whether this is a device that its account does not have any more.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.account.as_ref().is_some_and(|own| !own.is_admitted())
+    }
+
     pub(crate) fn new(crypto: mls::Crypto) -> Self {
         Self {
             crypto,

@@ -90,6 +90,11 @@ impl Account {
         self.device
     }
 
+    /// Whether the account's roster has this device; not so when it was revoked.
+    pub fn is_admitted(&self) -> bool {
+        self.roster.device(self.device).is_some()
+    }
+
     /// This device's mailbox.
     pub const fn mailbox(&self) -> MailboxId {
         self.mailbox

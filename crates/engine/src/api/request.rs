@@ -114,6 +114,18 @@ impl Request {
         }
     }
 
+    /// Whether only a device of the account can carry it out.
+    pub(crate) const fn needs_admission(&self) -> bool {
+        matches!(
+            self,
+            Self::Send(_)
+                | Self::ApproveDevice(_)
+                | Self::ConfirmDevice(_)
+                | Self::RevokeDevice(_)
+                | Self::Backup
+        )
+    }
+
     /// Whether it asks without changing anything.
     pub const fn is_read_only(&self) -> bool {
         matches!(

@@ -154,6 +154,15 @@ pub(crate) fn membership_due(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The group's devices are to be looked at.
+pub(crate) fn set_membership_due(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET membership_due = 1 WHERE group_id = ?1",
+        [id.0],
+    )?;
+    Ok(())
+}
+
 /// The group has the devices that it should have.
 pub(crate) fn membership_done(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
     tx.execute(

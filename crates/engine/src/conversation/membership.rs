@@ -42,6 +42,9 @@ const NEXT_DEVICE: Span = Span::seconds(20);
 /// The other side adds its own devices within this time, or it is done for them.
 const THEIR_TURN: Span = Span::seconds(60);
 
+/// In a new group nothing is said before this account's other devices are in, for so long.
+const OWN_FIRST: Span = Span::seconds(10);
+
 /// Devices that have no key packages yet are asked for again after this long.
 const AGAIN: Span = Span::seconds(5);
 
@@ -55,6 +58,8 @@ struct Difference {
     theirs: Vec<DeviceId>,
     /// Whether the other side has a device in it that may stay.
     has_them: bool,
+    /// Whether nobody but its founders was ever in it.
+    is_new: bool,
     /// This device's place among those of its account in the group.
     rank: u64,
 }
@@ -109,14 +114,22 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a device is in the group that no roster admits any more: nothing may be sent to
-/// it.
-pub(crate) fn has_strangers(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+/// Whether what is to be sent waits: a device is in the group that no roster admits any
+/// more, or nothing was said in it yet and this account's other devices are about to come
+/// in, so that they have it all.
+pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
     if !group.membership_due {
         return Ok(false);
     }
-    let difference = difference(turn, group)?;
-    Ok(difference.is_some_and(|difference| !difference.gone.is_empty()))
+    let Some(difference) = difference(turn, group)? else {
+        return Ok(false);
+    };
+    if !difference.gone.is_empty() {
+        return Ok(true);
+    }
+    let now = turn.now;
+    let since = *turn.live.lacking.entry(group.id).or_insert(now);
+    Ok(!difference.own.is_empty() && difference.is_new && now.since(since) < OWN_FIRST)
 }
 
 /// The devices' key packages have come: adds them.
@@ -202,8 +215,10 @@ fn claim(
 }
 
 fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, Fault> {
-    let members = turn.with_group(group.id, |group, _, _| group.members())?;
-    let Some(Ok(members)) = members else {
+    let known = turn.with_group(group.id, |group, _, _| {
+        group.members().map(|members| (members, group.epoch()))
+    })?;
+    let Some(Ok((members, epoch))) = known else {
         return Ok(None);
     };
     let Some(contact) = contact::of_account(turn.tx, group.account)? else {
@@ -213,7 +228,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
     let own = turn.account()?;
     let roster = own.roster();
     // A device that was removed itself has nothing to say.
-    if roster.device(own.device()).is_none() {
+    if !own.is_admitted() {
         return Ok(None);
     }
     let admitted =
@@ -240,6 +255,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
         own: lacking(roster),
         theirs: lacking(&theirs),
         has_them: members.iter().any(|member| trust::admits(&theirs, member)),
+        is_new: epoch.0 <= 1,
         rank: rank as u64,
     }))
 }

@@ -251,6 +251,9 @@ pub(crate) fn created(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     };
     if group.state == GroupState::Creating {
         groups::set_state(turn.tx, id, GroupState::Active)?;
+        // This account's other devices are to come in.
+        groups::set_membership_due(turn.tx, id)?;
+        turn.live.due_groups.insert(id);
         turn.live.due_conversations.extend(group.conversation);
     }
     Ok(())

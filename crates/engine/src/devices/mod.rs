@@ -177,4 +177,3 @@ fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
         .as_ref()
         .is_some_and(|pairing| pairing.link() == link)
 }
-

@@ -85,7 +85,7 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault>
         turn.live.due_groups.insert(group.id);
         return Ok(());
     }
-    if membership::has_strangers(turn, group)? {
+    if membership::holds_back(turn, group)? {
         turn.live.due_groups.insert(group.id);
         return Ok(());
     }

@@ -32,6 +32,7 @@ use crate::{
     conversation::start,
     event::LinkKind,
     store::StoreError,
+    trust::own_history,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -285,6 +286,7 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
         return refused(turn, &Job::FinishRegistration, &code);
     }
     turn.wait(Waiting::Login, start::retry_after(error));
+    own_history::login_refused(turn);
     let problem = super::problem_of(error).report();
     turn.notify(Notice::Warning(Warning { problem }));
     Ok(())

@@ -24,8 +24,9 @@ use waxwing_protocol::{
 use waxwing_transparency::proof;
 
 use super::{
-    auditors, gossip,
+    alarm, auditors, gossip,
     log::{self, Unproven},
+    own_history,
 };
 use crate::{
     api::{Problem, RelayMisdeed},
@@ -248,6 +249,14 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     let Ok(parsed) = Address::parse(address) else {
         return Ok(());
     };
+    let own = turn.live.account.as_ref();
+    if own.is_some_and(|own| own.id() == proved.account) {
+        own_history::looked_up(turn, &proved.roster)?;
+        return finished(turn, address, Outcome::Account(proved.account));
+    }
+    if own.is_some_and(|own| own.address().canonical() == address) {
+        alarm::raise(turn, &Problem::AddressTaken)?;
+    }
     if super::keep(turn, proved.account, &parsed, proved.roster)? {
         finished(turn, address, Outcome::Account(proved.account))
     } else {

@@ -177,7 +177,7 @@ fn own_roster_judgement(turn: &mut Turn<'_>) -> Judgement {
                 Judgement::Refused
             }
         }
-        own_history::Check::Done(_) | own_history::Check::Due => {
+        _ => {
             own_history::want(turn);
             Judgement::Unknown
         }

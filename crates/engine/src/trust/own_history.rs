@@ -25,6 +25,7 @@ use waxwing_transparency::proof::{self, Entry, Version};
 use super::{
     alarm,
     log::{self, Unproven},
+    lookups,
 };
 use crate::{
     account::{self, NotExtended},
@@ -50,6 +51,8 @@ pub(crate) enum Check {
     Due,
     /// It was.
     Done(Time),
+    /// The relay does not let this device log in: anybody may look up why.
+    LoginRefused,
 }
 
 /// Something changed, says the relay or a group.
@@ -70,7 +73,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 /// Asks for the history when it is due.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let due = match turn.live.own_history {
-        Check::Due => true,
+        Check::Due | Check::LoginRefused => true,
         Check::Done(at) => turn.now.since(at) >= AGAIN,
     };
     let ready = turn.live.links.mailbox.phase == Phase::LoggedIn && turn.live.log.is_some();
@@ -93,6 +96,42 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         Job::FetchHistory,
         Body::FetchHistory(fetch),
     );
+    Ok(())
+}
+
+/// The relay does not let this device in.
+pub(crate) fn login_refused(turn: &mut Turn<'_>) {
+    turn.live.own_history = Check::LoginRefused;
+}
+
+/// Looks up why the relay does not let this device in. Gives whether the posting link is of
+/// use for that.
+pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
+    if turn.live.own_history != Check::LoginRefused || turn.live.account.is_none() {
+        return Ok(false);
+    }
+    let address = turn.account()?.address().canonical().to_owned();
+    match turn.live.lookups.outcome(&address, turn.now) {
+        Some(_) => {
+            turn.live.own_history = Check::Due;
+            Ok(false)
+        }
+        None => {
+            turn.live.lookups.want(&address);
+            if turn.live.links.posting.ready().is_some() {
+                lookups::pump(turn);
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// The own address was looked up, and is this account's, with this roster.
+pub(crate) fn looked_up(turn: &mut Turn<'_>, statements: &[SignedStatement]) -> Result<(), Fault> {
+    let own = turn.account()?.id();
+    if let Err(what) = grow(turn, own, statements)? {
+        alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
+    }
     Ok(())
 }
 

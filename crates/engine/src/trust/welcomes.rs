@@ -142,6 +142,8 @@ fn admit(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     };
     groups::set_conversation(turn.tx, group.id, conversation.id)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    groups::set_membership_due(turn.tx, group.id)?;
+    turn.live.due_groups.insert(group.id);
     turn.live.lookups.forget_outcomes();
     turn.live.due_conversations.insert(conversation.id);
     receive::release(turn, group.id)
