@@ -14,6 +14,7 @@
 
 mod conversations;
 mod linking;
+mod locking;
 mod recovery;
 mod revoking;
 mod scene;

@@ -16,7 +16,8 @@ pub type Scene = World<RealRelay>;
 /// The address of whoever has several devices.
 pub const ALICE: &str = "alice@example.org";
 
-const RELAY: &str = "wss://relay.example";
+/// Where everybody is.
+pub const RELAY: &str = "wss://relay.example";
 
 /// Alice's first device, and Bob.
 pub fn alice_and_bob(seed: u64) -> (Scene, PersonId, PersonId) {

@@ -266,6 +266,7 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
         address: ADDRESS.into(),
         expires_at: None,
         recovery_words: Some(words.clone()),
+        recovery_qr: None,
         account_id: None,
         problem: None,
     });

@@ -407,6 +407,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             | crate::turn::Waiting::Heads
             | crate::turn::Waiting::Tokens
             | crate::turn::Waiting::Login
+            | crate::turn::Waiting::Lock
             | crate::turn::Waiting::RosterChange
             | crate::turn::Waiting::Meeting
             | crate::turn::Waiting::Backup => {}

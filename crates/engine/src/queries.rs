@@ -10,6 +10,7 @@ use crate::{
         groups::{self, GroupState},
         history,
     },
+    devices::lock,
     engine::Stop,
     inbox::heard,
     link::{Phase, registration, tokens},
@@ -124,6 +125,7 @@ pub(crate) fn status(
         rejoining: in_state(GroupState::Lost)?,
         welcomes_held: in_state(GroupState::Checking)?,
         missing: heard::missing_in_all(turn.tx)?,
+        locked: lock::is_locked(turn)?,
         suite: SUITE.to_owned(),
         log: turn.live.log.as_ref().map(|log| api::LogStatus {
             id: log.identity.id().to_string(),

@@ -28,6 +28,11 @@ pub(crate) enum Setting {
     /// When a backup is to be made next, and the newest entry that the last one has.
     BackupDueAt,
     BackupNewest,
+    /// Whether the own address is locked, what the person wants it to be, and that whoever
+    /// contests it is not to get it.
+    Locked,
+    LockWanted,
+    KeepAddress,
 }
 
 impl Setting {
@@ -43,6 +48,9 @@ impl Setting {
             Self::AuditorsRequired => "auditors_required",
             Self::BackupDueAt => "backup_due_at",
             Self::BackupNewest => "backup_newest",
+            Self::Locked => "locked",
+            Self::LockWanted => "lock_wanted",
+            Self::KeepAddress => "keep_address",
         }
     }
 }
@@ -69,6 +77,12 @@ pub(crate) fn write(
          ON CONFLICT DO UPDATE SET value = excluded.value",
     )?
     .execute((setting.name(), value))?;
+    Ok(())
+}
+
+/// Deletes a setting.
+pub(crate) fn forget(tx: &Transaction<'_>, setting: Setting) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM setting WHERE name = ?1", [setting.name()])?;
     Ok(())
 }
 

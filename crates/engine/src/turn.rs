@@ -99,6 +99,8 @@ pub(crate) enum Waiting {
     Heads,
     Tokens,
     Login,
+    /// Locking the own address.
+    Lock,
     RosterChange,
     Meeting,
     Backup,

@@ -65,6 +65,23 @@ pub struct Recover {
     pub revoke_others: bool,
 }
 
+/// See [`super::Request::SetLock`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetLock {
+    /// Whether the address is to be locked.
+    pub locked: bool,
+}
+
+/// See [`super::Notice::Lock`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct LockChanged {
+    /// Whether the address is locked.
+    pub locked: bool,
+    /// Why it was not changed, where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<ProblemReport>,
+}
+
 /// See [`super::Request::ReadBackup`].
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReadBackup {
@@ -252,4 +269,5 @@ closed_debug!(
     DevicesChanged,
     BackupChanged,
     RecoveryChanged,
+    LockChanged,
 );

@@ -23,8 +23,8 @@ mod timestamp;
 
 pub use devices::{
     ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
-    LinkDevice, PairingChanged, PairingStage, ReadBackup, Recover, RecoveryChanged, RecoveryStage,
-    RevokeDevice, TransferOf, TransferProgress,
+    LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover, RecoveryChanged,
+    RecoveryStage, RevokeDevice, SetLock, TransferOf, TransferProgress,
 };
 pub use ids::{ConversationId, IdMalformed, MessageId};
 pub use notice::{

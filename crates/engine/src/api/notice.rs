@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackupChanged, ConversationEvent, ConversationId, DevicesChanged, Gap, Message, MessageId,
-    MessageState, PairingChanged, ProblemReport, RecoveryChanged, Timestamp, TransferProgress,
-    closed_debug,
+    BackupChanged, ConversationEvent, ConversationId, DevicesChanged, Gap, LockChanged, Message,
+    MessageId, MessageState, PairingChanged, ProblemReport, RecoveryChanged, Timestamp,
+    TransferProgress, closed_debug,
 };
 
 /// Something happened. As JSON, an object whose `type` says what.
@@ -35,6 +35,8 @@ pub enum Notice {
     Backup(BackupChanged),
     /// A recovery got further, or failed.
     Recovery(RecoveryChanged),
+    /// The registration lock was set or taken away, or could not be.
+    Lock(LockChanged),
     /// Something is wrong that the person should know.
     Warning(Warning),
 }
@@ -53,6 +55,7 @@ impl core::fmt::Debug for Notice {
             Self::Transfer(_) => "Notice(transfer)",
             Self::Backup(_) => "Notice(backup)",
             Self::Recovery(_) => "Notice(recovery)",
+            Self::Lock(_) => "Notice(lock)",
             Self::Warning(_) => "Notice(warning)",
         })
     }

@@ -122,6 +122,27 @@ pub enum Problem {
     RecoveryKeyChanged,
     /// The address is another account's now.
     AddressTaken,
+    /// Somebody else proved the locked address, and gets it then unless a device objects.
+    AddressContested {
+        /// When it is theirs.
+        until: Timestamp,
+    },
+    /// The registration lock is not as this device knew it.
+    LockChanged {
+        /// Whether the address is locked now.
+        locked: bool,
+    },
+    /// The address is another account's, and locked.
+    AddressLocked {
+        /// For how long it may not be registered without the recovery key, in
+        /// milliseconds, where known.
+        wait_ms: Option<u64>,
+    },
+    /// The address can be mistaken for one that is registered.
+    AddressConfusable {
+        /// As typed.
+        address: String,
+    },
 
     // ---- the relay ----
     /// It cannot be reached.
@@ -352,6 +373,10 @@ impl Problem {
             Self::DeviceRevoked => "device_revoked",
             Self::RecoveryKeyChanged => "recovery_key_changed",
             Self::AddressTaken => "address_taken",
+            Self::AddressContested { .. } => "address_contested",
+            Self::LockChanged { .. } => "lock_changed",
+            Self::AddressLocked { .. } => "address_locked",
+            Self::AddressConfusable { .. } => "address_confusable",
             Self::LogStale { .. } => "log_stale",
             Self::LogAhead { .. } => "log_ahead",
             Self::ContactSeesAnotherLog { .. } => "contact_sees_another_log",

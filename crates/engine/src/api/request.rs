@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ApproveDevice, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MessageId, ReadBackup,
-    Recover, RevokeDevice, closed_debug,
+    Recover, RevokeDevice, SetLock, closed_debug,
 };
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
@@ -64,6 +64,11 @@ pub enum Request {
     Backup,
     /// A part of a new backup, for a file.
     ReadBackup(ReadBackup),
+    /// Lock the own address, so that nobody else registers it anew at once, or unlock it.
+    /// The outcome comes as [`super::Notice::Lock`].
+    SetLock(SetLock),
+    /// Whoever contests the own address is not to get it.
+    KeepAddress,
 
     /// The messages and events of a conversation, oldest first.
     History(History),
@@ -105,6 +110,8 @@ impl Request {
             Self::FeedBackup(_) => "feed_backup",
             Self::Backup => "backup",
             Self::ReadBackup(_) => "read_backup",
+            Self::SetLock(_) => "set_lock",
+            Self::KeepAddress => "keep_address",
             Self::History(_) => "history",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
@@ -123,6 +130,8 @@ impl Request {
                 | Self::ConfirmDevice(_)
                 | Self::RevokeDevice(_)
                 | Self::Backup
+                | Self::SetLock(_)
+                | Self::KeepAddress
         )
     }
 

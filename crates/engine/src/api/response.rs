@@ -378,6 +378,9 @@ pub struct Status {
     pub welcomes_held: u64,
     /// Messages known to be missing.
     pub missing: u64,
+    /// Whether the own address is locked: nobody else registers it anew at once.
+    #[serde(default)]
+    pub locked: bool,
     /// The encryption suite.
     pub suite: String,
     /// The relay's key log, once it is known.

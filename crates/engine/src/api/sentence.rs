@@ -129,8 +129,8 @@ pub fn sentence(problem: &Problem) -> String {
         }
         Problem::DeviceAdded { device } => format!(
             "A device ({device}…) was added to your account. If that was not you, whoever has it \
-             reads what you are sent from now on: tell your contacts on another way, and do \
-             not write what matters until it is gone."
+             reads what you are sent from now on: take it out with `waxwing devices revoke \
+             {device}`, and tell your contacts."
         ),
         Problem::DeviceRemoved { device } => format!(
             "A device ({device}…) was removed from your account. If that was not you, somebody has \
@@ -241,6 +241,35 @@ pub fn sentence(problem: &Problem) -> String {
              set the clock.",
             duration(skew_ms.unsigned_abs()),
             if *skew_ms > 0 { "behind" } else { "ahead of" }
+        ),
+        Problem::AddressContested { until } => format!(
+            "Somebody else has proved that they read what is sent to your address, and asks \
+             for it; they get it at {until} unless you object. If it is not you, with all your \
+             devices lost, say `waxwing lock keep` now, and change the password of your \
+             mailbox."
+        ),
+        Problem::LockChanged { locked: true } => {
+            "Your address is locked now, by another of your devices; if none of you did that, \
+             the relay lies: tell its operator."
+                .into()
+        }
+        Problem::LockChanged { locked: false } => {
+            "Your address is not locked any more. If that was none of your devices, the relay \
+             did it: whoever reads your mail could register it anew. `waxwing lock on` locks it \
+             again."
+                .into()
+        }
+        Problem::AddressLocked { wait_ms } => {
+            let wait = wait_ms.map_or_else(|| "up to 7 days".into(), duration);
+            format!(
+                "This address is locked, so that only its recovery key opens it at once: \
+                 `waxwing recover` takes its words. Without them, its devices are told that \
+                 somebody asks; if none of them objects within {wait}, register again then."
+            )
+        }
+        Problem::AddressConfusable { address } => format!(
+            "{address} can be mistaken for an address that is registered already, so it was \
+             not taken; use one that looks different."
         ),
         Problem::DeviceNameMalformed => {
             "The device needs a name that you will know it by, of 1 to 64 bytes and without \
@@ -427,7 +456,8 @@ fn duration(ms: u64) -> String {
     let (amount, unit) = match ms.div_ceil(1_000) {
         seconds @ 0..120 => (seconds, "second"),
         seconds @ 120..7_200 => (seconds.div_ceil(60), "minute"),
-        seconds => (seconds.div_ceil(3_600), "hour"),
+        seconds @ 7_200..172_800 => (seconds.div_ceil(3_600), "hour"),
+        seconds => (seconds.div_ceil(86_400), "day"),
     };
     format!("{amount} {unit}{}", if amount == 1 { "" } else { "s" })
 }

@@ -8,6 +8,7 @@
 //! - [`archive`]: what is in it, chunk by chunk.
 //! - [`backup`]: the archive, sealed for the recovery key, at the relay or in a file.
 //! - [`recovery`]: a device that admits itself with the recovery key.
+//! - [`lock`]: who may register the address anew.
 //! - [`names`]: what devices are called.
 //!
 //! **Elsewhere**: what a roster may say is `waxwing_protocol::roster`; what a change of
@@ -21,6 +22,7 @@
 pub(crate) mod archive;
 pub(crate) mod backup;
 pub(crate) mod changes;
+pub(crate) mod lock;
 pub(crate) mod meeting;
 pub(crate) mod names;
 pub(crate) mod pairing;
@@ -77,6 +79,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     changes::pump(turn)?;
     transfer::pump(turn)?;
     recovery::pump(turn)?;
+    lock::pump(turn)?;
     backup::pump(turn)
 }
 

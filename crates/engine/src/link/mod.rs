@@ -50,6 +50,8 @@ pub(crate) enum Job {
     StartRegistration,
     FinishRegistration,
     Login,
+    SetLock(bool),
+    KeepAddress,
     PublishKeyPackages,
     IssueTokens,
     /// Canonical form.

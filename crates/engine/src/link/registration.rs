@@ -258,6 +258,18 @@ pub(crate) fn refused(turn: &mut Turn<'_>, job: &Job, error: &Error) -> Result<(
                 address: registration.address.clone(),
             },
         ),
+        ErrorCode::AddressLocked => (
+            0,
+            Problem::AddressLocked {
+                wait_ms: (error.retry_after_ms > 0).then_some(error.retry_after_ms),
+            },
+        ),
+        ErrorCode::AddressConfusable => (
+            0,
+            Problem::AddressConfusable {
+                address: registration.address.clone(),
+            },
+        ),
         // These pass: the person tries again.
         _ if checking => (2, super::problem_of(error)),
         _ => (0, super::problem_of(error)),

@@ -10,7 +10,7 @@ use super::{Job, mailbox, posting, registration, tokens};
 use crate::{
     api::{Notice, Warning},
     conversation::{commits, groups, membership, rejoin, start},
-    devices::{self, backup, changes, recovery},
+    devices::{self, backup, changes, lock, recovery},
     event::LinkKind,
     trust::{log, lookups, own_history},
     turn::{Fault, Turn},
@@ -34,6 +34,7 @@ pub(crate) fn frame(
                 own_history::want(turn);
                 Ok(())
             }
+            (LinkKind::Mailbox, Body::AddressContested(contest)) => lock::contested(turn, &contest),
             (link, Body::RendezvousMessage(message)) => devices::heard(turn, link, &message.body),
             (link, Body::RendezvousLeft(_)) => {
                 devices::left(turn, link);
@@ -123,6 +124,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
             devices::said(turn, meets);
             Ok(())
         }
+        (Job::SetLock(locked), Body::Done(_)) => lock::done(turn, locked),
+        (Job::KeepAddress, Body::Done(_)) => lock::kept(turn),
         (Job::PutBackup(index), Body::Done(_)) => backup::put(turn, index),
         (Job::FinishBackup, Body::Done(_)) => backup::finished(turn),
         (Job::FetchBackup(index), Body::BackupFetched(fetched)) => {
@@ -146,6 +149,11 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             registration::refused(turn, &job, error)
         }
         Job::Login => registration::login_refused(turn, error),
+        Job::SetLock(locked) => lock::refused(turn, locked, error),
+        Job::KeepAddress => {
+            lock::not_kept(turn, error);
+            Ok(())
+        }
         Job::Ping => Ok(()),
         Job::PublishKeyPackages => {
             // Not asked again before the next login or notice.

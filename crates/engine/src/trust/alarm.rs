@@ -67,6 +67,12 @@ pub(crate) fn settled(tx: &Transaction<'_>, problem: &Problem) -> Result<(), Sto
     Ok(())
 }
 
+/// What all alarms of this code asked for was done.
+pub(crate) fn settled_all(tx: &Transaction<'_>, code: &str) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM alarm WHERE code = ?1", [code])?;
+    Ok(())
+}
+
 /// All that were not dismissed, the oldest first.
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Alarm>, StoreError> {
     let mut statement = tx.prepare(

@@ -31,7 +31,7 @@ use crate::{
     account::{self, NotExtended},
     api::{Notice, Problem, RelayMisdeed, Warning},
     conversation::start,
-    devices::changes,
+    devices::{changes, lock},
     event::LinkKind,
     link::{Job, Phase},
     turn::{Fault, Turn, Waiting},
@@ -182,6 +182,12 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
     let statements = account::statements(turn.tx)?;
     if let Some(problem) = judged(own, &statements, &versions) {
         alarm::raise(turn, &problem)?;
+    }
+    if let Some(newest) = versions
+        .first()
+        .filter(|newest| newest.entry.account == own)
+    {
+        lock::seen_in_log(turn, newest.entry.locked)?;
     }
     // Groups may have waited for the roster.
     turn.live

@@ -1,0 +1,141 @@
+//! The registration lock: whether somebody else may register this account's address anew
+//! at once, or only with the recovery key, or after a week in which its devices are told.
+//!
+//! What a person wants is kept until the relay's log has it. Whoever proves a locked address
+//! for another account waits; meanwhile each device is told, as an alarm, and one word from
+//! any of them ([`Request::KeepAddress`](crate::api::Request::KeepAddress)) ends it. No device
+//! says that word of its own accord: whoever has a stolen one would never be overruled.
+//!
+//! **Elsewhere**: the relay's side is `waxwing_relay`'s `address/lock.rs`.
+//!
+//! **Always**: the lock counts as set when the own history in the log shows it, or the relay
+//! has answered; that it has changed without this device is an alarm.
+
+use waxwing_protocol::{
+    pb::{AddressContested, Error, ErrorCode, KeepAddress, SetLock, client_frame::Body},
+    time::Time,
+};
+
+use crate::{
+    api::{LockChanged, Notice, Problem, Response},
+    conversation::start::retry_after,
+    engine::Stop,
+    event::LinkKind,
+    link::{self, Job, Phase},
+    settings::{self, Setting},
+    store::StoreError,
+    trust::alarm,
+    turn::{Fault, Turn, Waiting},
+};
+
+/// The address is to be locked, or not.
+pub(crate) fn want(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> {
+    if turn.live.account.is_none() {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    }
+    settings::write(turn.tx, Setting::LockWanted, locked)?;
+    Ok(Response::Done {})
+}
+
+/// Whoever contests the address is not to get it.
+pub(crate) fn want_to_keep(turn: &mut Turn<'_>) -> Result<Response, Stop> {
+    if turn.live.account.is_none() {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    }
+    settings::write(turn.tx, Setting::KeepAddress, true)?;
+    Ok(Response::Done {})
+}
+
+/// Whether the address is locked, as far as is known here.
+pub(crate) fn is_locked(turn: &Turn<'_>) -> Result<bool, StoreError> {
+    Ok(settings::read(turn.tx, Setting::Locked)?.unwrap_or(false))
+}
+
+/// Asks for what is wanted.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.live.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Lock) {
+        return Ok(());
+    }
+    let wanted: Option<bool> = settings::read(turn.tx, Setting::LockWanted)?;
+    if let Some(locked) = wanted
+        && !turn.live.links.mailbox.awaits(&Job::SetLock(locked))
+    {
+        let set = SetLock {
+            address: turn.account()?.address().display().to_owned(),
+            locked,
+        };
+        turn.ask(LinkKind::Mailbox, Job::SetLock(locked), Body::SetLock(set));
+    }
+    let keep: Option<bool> = settings::read(turn.tx, Setting::KeepAddress)?;
+    if keep.is_some() && !turn.live.links.mailbox.awaits(&Job::KeepAddress) {
+        let keep = Body::KeepAddress(KeepAddress {});
+        turn.ask(LinkKind::Mailbox, Job::KeepAddress, keep);
+    }
+    Ok(())
+}
+
+/// The relay's log has it.
+pub(crate) fn done(turn: &mut Turn<'_>, locked: bool) -> Result<(), Fault> {
+    settings::write(turn.tx, Setting::Locked, locked)?;
+    if settings::read(turn.tx, Setting::LockWanted)? == Some(locked) {
+        settings::forget(turn.tx, Setting::LockWanted)?;
+    }
+    tell(turn, locked, None);
+    Ok(())
+}
+
+/// The relay did not take it.
+pub(crate) fn refused(turn: &mut Turn<'_>, locked: bool, error: &Error) -> Result<(), Fault> {
+    turn.wait(Waiting::Lock, retry_after(error));
+    let passes = matches!(
+        error.code(),
+        ErrorCode::Unavailable | ErrorCode::RateLimited
+    );
+    if !passes && settings::read(turn.tx, Setting::LockWanted)? == Some(locked) {
+        settings::forget(turn.tx, Setting::LockWanted)?;
+    }
+    let now = is_locked(turn)?;
+    tell(turn, now, Some(&link::problem_of(error)));
+    Ok(())
+}
+
+/// The contest is over.
+pub(crate) fn kept(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    settings::forget(turn.tx, Setting::KeepAddress)?;
+    Ok(alarm::settled_all(turn.tx, CONTESTED)?)
+}
+
+/// The relay did not take our word.
+pub(crate) fn not_kept(turn: &mut Turn<'_>, error: &Error) {
+    turn.wait(Waiting::Lock, retry_after(error));
+}
+
+const CONTESTED: &str = "address_contested";
+
+/// Somebody proved the address and asks for it.
+pub(crate) fn contested(turn: &mut Turn<'_>, contest: &AddressContested) -> Result<(), Fault> {
+    let until = Time(contest.until_ms).into();
+    alarm::raise(turn, &Problem::AddressContested { until })
+}
+
+/// What the newest entry of the own history says.
+pub(crate) fn seen_in_log(turn: &mut Turn<'_>, locked: bool) -> Result<(), Fault> {
+    let known = is_locked(turn)?;
+    if known == locked {
+        return Ok(());
+    }
+    settings::write(turn.tx, Setting::Locked, locked)?;
+    // By this device, whose answer may come later; or by another.
+    if settings::read(turn.tx, Setting::LockWanted)? != Some(locked) {
+        alarm::raise(turn, &Problem::LockChanged { locked })?;
+    }
+    tell(turn, locked, None);
+    Ok(())
+}
+
+fn tell(turn: &mut Turn<'_>, locked: bool, problem: Option<&Problem>) {
+    turn.notify(Notice::Lock(LockChanged {
+        locked,
+        problem: problem.map(Problem::report),
+    }));
+}
