@@ -26,6 +26,7 @@ fn register(scene: &mut Scene, id: PersonId) -> RegistrationChanged {
         relay: RELAY.into(),
         pin: Some(waxwing_system_tests::pin()),
         name: None,
+        device: None,
     };
     scene.command(id, Request::Register(register)).unwrap();
     scene.run_for(Span::seconds(5));

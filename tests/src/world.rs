@@ -228,6 +228,7 @@ impl<R: RelayPort> World<R> {
                 relay: "wss://relay.example".into(),
                 pin: Some(crate::pin()),
                 name: None,
+                device: None,
             }),
         )
         .unwrap();

@@ -21,8 +21,8 @@ use waxwing_engine::{
     Effect as EngineEffect, Event, LinkKind, RelayPlace,
     account::RecoveryKey,
     api::{
-        History, Notice, Problem, Register, RegistrationChanged, RegistrationStage, Request,
-        SendText, SubmitCode,
+        ApproveDevice, History, LinkDevice, Notice, PairingChanged, PairingStage, Problem, Recover,
+        Register, RegistrationChanged, RegistrationStage, Request, SendText, SubmitCode,
     },
     mls::{EpochKeys, LeafKey},
     store::{Store, StoreKey},
@@ -233,6 +233,22 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
             relay: "https://relay.example".into(),
             pin: None,
             name: Some(ADDRESS.into()),
+            device: Some(TEXT.into()),
+        }),
+        Request::LinkDevice(LinkDevice {
+            relay: "https://relay.example".into(),
+            pin: None,
+            name: TEXT.into(),
+        }),
+        Request::ApproveDevice(ApproveDevice { code: CODE.into() }),
+        Request::Recover(Recover {
+            address: ADDRESS.into(),
+            relay: "https://relay.example".into(),
+            pin: None,
+            words: words.clone(),
+            name: TEXT.into(),
+            from_file: false,
+            revoke_others: false,
         }),
         Request::SubmitCode(SubmitCode { code: CODE.into() }),
         Request::Send(SendText {
@@ -266,12 +282,24 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
         address: ADDRESS.into(),
         expires_at: None,
         recovery_words: Some(words.clone()),
-        recovery_qr: None,
+        recovery_qr: Some(recovery.qr_text()),
         account_id: None,
         problem: None,
     });
     printed.add("Notice", &registered);
     printed.add("Effect", &EngineEffect::Notify(registered));
+
+    let linking = Notice::Pairing(PairingChanged {
+        stage: PairingStage::Code,
+        code: Some(CODE.into()),
+        qr: Some(CODE.into()),
+        device: None,
+        name: Some(TEXT.into()),
+        address: Some(ADDRESS.into()),
+        problem: None,
+    });
+    printed.add("Notice", &linking);
+    printed.add("Effect", &EngineEffect::Notify(linking));
 
     // relay
     let url = format!("smtps://{ADDRESS}:{CODE}@mail.example.org").replacen('@', "%40", 1);

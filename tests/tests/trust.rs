@@ -155,6 +155,7 @@ fn a_wrong_code_says_how_many_tries_are_left_and_the_sixth_is_too_late() {
         relay: "wss://relay.example".into(),
         pin: None,
         name: None,
+        device: None,
     };
     world
         .command(alice, Request::Register(register.clone()))
@@ -211,6 +212,7 @@ fn a_registration_whose_answer_was_lost_is_found_done() {
             relay: "wss://relay.example".into(),
             pin: None,
             name: None,
+            device: None,
         };
         world.command(alice, Request::Register(register)).unwrap();
         world.run_for(Span::seconds(5));

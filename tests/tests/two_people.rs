@@ -194,6 +194,7 @@ fn a_code_that_cannot_be_mailed_is_told_and_may_still_be_given() {
                 relay: "wss://relay.example".into(),
                 pin: None,
                 name: None,
+                device: None,
             }),
         )
         .unwrap();
@@ -243,6 +244,7 @@ fn a_code_that_is_given_too_late_is_refused_with_advice() {
         relay: "wss://relay.example".into(),
         pin: None,
         name: None,
+        device: None,
     };
     world.command(alice, Request::Register(register)).unwrap();
     world.run_for(limits::CODE_LIFETIME);

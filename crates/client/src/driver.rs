@@ -507,6 +507,7 @@ mod tests {
             relay: relay.into(),
             pin: pin.map(Into::into),
             name: None,
+            device: None,
         })
     }
 

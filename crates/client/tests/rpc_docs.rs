@@ -18,8 +18,8 @@ use waxwing_client::{
     rpc::{METHODS, RpcError},
 };
 use waxwing_engine::api::{
-    Account, Auditor, Contact, Conversation, Entry, Evidence, Notice, Request, SafetyNumber, Sent,
-    Status,
+    Account, Auditor, BackupPart, Contact, Conversation, Device, Entry, Evidence, Notice, Request,
+    SafetyNumber, Sent, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -84,6 +84,8 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
                 ("Result", "verify" | "safety_number") => is::<SafetyNumber>(example),
                 ("Result", "auditors") => is_each::<Auditor>(example, "auditors"),
                 ("Result", "evidence") => is_each::<Evidence>(example, "evidence"),
+                ("Result", "devices") => is_each::<Device>(example, "devices"),
+                ("Result", "read_backup") => is::<BackupPart>(example),
                 ("Result", "status") => is::<Status>(example),
                 ("Result", "doctor") => is::<DoctorReport>(example),
                 ("Result", "version") => {
@@ -133,6 +135,12 @@ fn every_notice_is_documented_with_an_example() {
         Notice::Gap(_) => "gap",
         Notice::Registration(_) => "registration",
         Notice::Connection(_) => "connection",
+        Notice::Pairing(_) => "pairing",
+        Notice::Devices(_) => "devices",
+        Notice::Transfer(_) => "transfer",
+        Notice::Backup(_) => "backup",
+        Notice::Recovery(_) => "recovery",
+        Notice::Lock(_) => "lock",
         Notice::Warning(_) => "warning",
     };
     for (_, example) in examples.values().flatten() {
@@ -141,7 +149,7 @@ fn every_notice_is_documented_with_an_example() {
         }
     }
     assert_eq!(seen, all);
-    assert_eq!(seen.len(), 8);
+    assert_eq!(seen.len(), 14);
 }
 
 #[test]

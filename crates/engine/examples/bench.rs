@@ -107,6 +107,7 @@ impl World {
             relay: "wss://relay.example".into(),
             pin: None,
             name: None,
+            device: None,
         };
         self.event(who, Event::Command(Request::Register(register)));
         self.settle(Span::seconds(2));

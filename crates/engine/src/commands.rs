@@ -182,8 +182,16 @@ fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, S
     if stage == Some(RegistrationStage::Registered) {
         return Err(Stop::Refused(Problem::AlreadyRegistered));
     }
+    let device = register.device.as_deref().map(|name| {
+        let malformed = || Stop::Refused(Problem::DeviceNameMalformed);
+        names::checked(name).ok_or_else(malformed)
+    });
+    let device = device.transpose()?;
     set_relay(turn, &register.relay, register.pin.as_deref())?;
     registration::begin(turn, &address)?;
+    if let (Some(name), Some(id)) = (device, account::pending_device(turn.tx)?) {
+        names::set(turn.tx, id, name)?;
+    }
     Ok(Response::Done {})
 }
 

@@ -10,7 +10,7 @@ use crate::{
         groups::{self, GroupState},
         history,
     },
-    devices::lock,
+    devices::{lock, recovery, transfer},
     engine::Stop,
     inbox::heard,
     link::{Phase, registration, tokens},
@@ -125,6 +125,9 @@ pub(crate) fn status(
         rejoining: in_state(GroupState::Lost)?,
         welcomes_held: in_state(GroupState::Checking)?,
         missing: heard::missing_in_all(turn.tx)?,
+        changing_members: groups::members_due(turn.tx)?,
+        keeping_address: lock::keeps(turn)?,
+        transferring: transfer::under_way(turn.tx)? || recovery::under_way(turn.tx)?,
         locked: lock::is_locked(turn)?,
         suite: SUITE.to_owned(),
         log: turn.live.log.as_ref().map(|log| api::LogStatus {

@@ -8,6 +8,7 @@
 mod cli;
 mod keys;
 mod output;
+mod prompt;
 mod qr;
 mod text;
 

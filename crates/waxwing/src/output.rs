@@ -48,6 +48,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether it is for programs.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a line for people; nothing with `--json`.
     pub fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
         if self.json {

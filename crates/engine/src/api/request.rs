@@ -171,6 +171,10 @@ pub struct Register {
     /// The name that is shown to others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What this device is called in the account's list of devices: 1 to 64 bytes. Only
+    /// the account's own devices learn it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// See [`Request::SubmitCode`].

@@ -378,6 +378,15 @@ pub struct Status {
     pub welcomes_held: u64,
     /// Messages known to be missing.
     pub missing: u64,
+    /// Conversations whose devices are being changed.
+    #[serde(default)]
+    pub changing_members: u64,
+    /// Whether the relay is being told that the contested address stays this account's.
+    #[serde(default)]
+    pub keeping_address: bool,
+    /// Whether history is on its way: to or from another device, or from a backup.
+    #[serde(default)]
+    pub transferring: bool,
     /// Whether the own address is locked: nobody else registers it anew at once.
     #[serde(default)]
     pub locked: bool,

@@ -163,6 +163,17 @@ pub(crate) fn set_membership_due(tx: &Transaction<'_>, id: GroupId) -> Result<()
     Ok(())
 }
 
+/// How many groups' devices are to be looked at.
+pub(crate) fn members_due(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached(
+            "SELECT count(*) FROM conversation_group
+             WHERE (commit_pending OR membership_due) AND state = 2",
+        )?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
 /// The group has the devices that it should have.
 pub(crate) fn membership_done(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
     tx.execute(

@@ -51,6 +51,11 @@ pub(crate) fn is_locked(turn: &Turn<'_>) -> Result<bool, StoreError> {
     Ok(settings::read(turn.tx, Setting::Locked)?.unwrap_or(false))
 }
 
+/// Whether the relay is to be told that the address stays this account's.
+pub(crate) fn keeps(turn: &Turn<'_>) -> Result<bool, StoreError> {
+    Ok(settings::read(turn.tx, Setting::KeepAddress)?.unwrap_or(false))
+}
+
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Lock) {

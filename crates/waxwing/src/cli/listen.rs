@@ -218,7 +218,15 @@ impl Listening<'_> {
                 self.output
                     .aside(styled(WARN, one_line(&warning.problem.sentence)));
             }
-            Notice::Message(_) | Notice::MessageState(_) | Notice::Registration(_) => {}
+            Notice::Message(_)
+            | Notice::MessageState(_)
+            | Notice::Registration(_)
+            | Notice::Pairing(_)
+            | Notice::Devices(_)
+            | Notice::Transfer(_)
+            | Notice::Backup(_)
+            | Notice::Recovery(_)
+            | Notice::Lock(_) => {}
         }
         Ok(())
     }

@@ -9,11 +9,16 @@
 mod alarms;
 mod audit;
 mod auditors;
+mod backup;
 mod contacts;
+mod devices;
 mod doctor;
 mod history;
 mod listen;
+mod lock;
 mod pages;
+mod progress;
+mod recover;
 mod register;
 mod send;
 mod verify;
@@ -125,6 +130,54 @@ Examples:
   waxwing verify bob@example.org --continue")]
     Verify(verify::Verify),
 
+    /// List your devices, link new ones, take lost ones out
+    #[command(after_help = "\
+Each device has keys of its own, and your contacts' devices accept only those that one of
+yours, or your recovery key, has admitted. When one comes or goes, the others say so.
+
+Examples:
+  waxwing devices
+  waxwing devices link --relay 'https://relay.example.org/#sha256/…'
+  waxwing devices approve 4821-7K3MQ-9TXPC
+  waxwing devices revoke 'a1b2 c3d4'")]
+    Devices(devices::Devices),
+
+    /// Make a backup that only your recovery words open
+    #[command(after_help = "\
+A backup is made by itself once a day when there is something new, and kept on the relay,
+which cannot read it. With --file it is written where you say.
+
+Examples:
+  waxwing backup
+  waxwing backup --file waxwing-backup-2026-11")]
+    Backup(backup::Backup),
+
+    /// Bring an account back when all its devices are lost
+    #[command(after_help = "\
+Needs the recovery words that `waxwing register` showed: type them when you are asked, or
+give them as a line on standard input. This device is admitted to the account, and gets
+contacts and history from the last backup. Your contacts see nothing alarming: the account
+is the same.
+
+Examples:
+  waxwing recover alice@example.org --relay 'https://relay.example.org/#sha256/…'
+  waxwing recover alice@example.org --relay … --revoke-others
+  waxwing recover alice@example.org --relay … --from waxwing-backup-2026-11")]
+    Recover(recover::Recover),
+
+    /// Lock your address against being registered anew by others
+    #[command(after_help = "\
+Without a lock, whoever reads the mail or messages that are sent to your address can
+register it anew, as another account; your contacts and you would see that. With one, it
+takes your recovery words, or a week in which your devices are told each day and none of
+them objects.
+
+Examples:
+  waxwing lock
+  waxwing lock on
+  waxwing lock keep")]
+    Lock(lock::Lock),
+
     /// Watch over a relay's key log, or say whose watching you rely on
     #[command(
         subcommand,
@@ -212,6 +265,18 @@ Example:
     Auditors,
     /// Write the proofs that the relay lied, for anybody to check
     Evidence(auditors::Evidence),
+}
+
+/// What this device is called where nobody says otherwise: its name on the network.
+fn device_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    let short = name.split('.').next().unwrap_or_default();
+    if short.is_empty() {
+        "Waxwing".to_owned()
+    } else {
+        short.chars().take(64).collect()
+    }
 }
 
 /// A conversation, as a person names it.
@@ -351,6 +416,10 @@ async fn command(
         Command::Audit(Audit::Auditors) => auditors::list(session, output).await,
         Command::Audit(Audit::Evidence(evidence)) => evidence.run(session, output).await,
         Command::Alarms(alarms) => alarms.run(session, output).await,
+        Command::Devices(devices) => devices.run(session, output).await,
+        Command::Backup(backup) => backup.run(session, output).await,
+        Command::Recover(recover) => recover.run(session, output).await,
+        Command::Lock(lock) => lock.run(session, output).await,
         Command::Doctor => doctor::run(session, output).await,
         Command::Rpc => {
             stdio::run(session).await?;

@@ -3,10 +3,7 @@
 //! **Always.** The recovery words are forgotten only after they were printed. It ends
 //! when others can write to the account.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
@@ -20,6 +17,7 @@ use waxwing_engine::api::{
 use super::{Failure, Outcome, send::lasts};
 use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
+    prompt, qr,
     text::{clock, one_line},
 };
 
@@ -48,6 +46,10 @@ pub struct Register {
     /// A name to show to others
     #[arg(long)]
     name: Option<String>,
+
+    /// What this device is called in your list of devices
+    #[arg(long, default_value_t = super::device_name())]
+    device: String,
 
     /// The code that came, if it has come already
     #[arg(long)]
@@ -82,6 +84,7 @@ impl Register {
             relay: self.relay.clone(),
             pin: self.pin.clone(),
             name: self.name.clone(),
+            device: Some(self.device.clone()),
         });
         let _: Value = session.ask(&request).await?;
         let sent = stage(session, RegistrationStage::CodeSent).await?;
@@ -110,7 +113,7 @@ impl Register {
                 // With --code there is one try, and nobody to ask for another.
                 None if self.code.is_some() => String::new(),
                 None => tokio::select! {
-                    code = ask() => code?.unwrap_or_default(),
+                    code = prompt::ask("Code:") => code?.unwrap_or_default().to_string(),
                     problem = not_sent(session) => return Err(problem.into()),
                 },
             };
@@ -197,22 +200,6 @@ fn hopeless(problem: &ProblemReport) -> bool {
     lasts(problem) || problem.code == "relay_down"
 }
 
-/// One line: from the terminal, or from standard input. `None` at its end.
-async fn ask() -> io::Result<Option<String>> {
-    if io::stdin().is_terminal() {
-        write!(io::stderr(), "Code: ")?;
-        io::stderr().flush()?;
-    }
-    let read = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        // A code is short; nothing else is read into memory.
-        let mut input = io::Read::take(io::stdin().lock(), 1024);
-        let length = io::BufRead::read_line(&mut input, &mut line)?;
-        Ok((length > 0).then_some(line))
-    });
-    read.await.map_err(io::Error::other)?
-}
-
 /// Shows the recovery words, so that nobody takes them for anything else.
 fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<()> {
     output.object(&serde_json::json!({
@@ -220,6 +207,7 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
         "address": registered.address,
         "account_id": registered.account_id,
         "recovery_words": registered.recovery_words,
+        "recovery_qr": registered.recovery_qr,
     }))?;
     let Some(words) = &registered.recovery_words else {
         return Ok(());
@@ -242,6 +230,12 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
             text.push_str(&styled(BOLD, format!("{word:<12}")));
         }
         output.line(text.trim_end())?;
+    }
+    if let Some(text) = &registered.recovery_qr {
+        output.line("\nThe same, for a phone's camera:\n")?;
+        for line in qr::lines(text).unwrap_or_default() {
+            output.line(format!("  {line}"))?;
+        }
     }
     output.line(format!("{}\n", styled(FAINT, rule)))
 }

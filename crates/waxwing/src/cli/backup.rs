@@ -1,0 +1,107 @@
+//! `waxwing backup`.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use data_encoding::BASE64;
+use serde_json::Value;
+use tokio::time::timeout;
+use waxwing_client::Session;
+use waxwing_engine::api::{BackupPart, Notice, Problem, ReadBackup, Request};
+
+use super::{Failure, Outcome, progress::Bar};
+use crate::output::{GOOD, Output, styled};
+
+/// When nothing is heard of a backup for this long, the relay does not answer.
+const QUIET_LIMIT: Duration = Duration::from_mins(1);
+
+/// `waxwing backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Write it to this file, and not to the relay
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Backup {
+    /// Makes a backup now.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        match self.file {
+            Some(file) => to_file(&file, session, output).await,
+            None => to_relay(session, output).await,
+        }
+    }
+}
+
+async fn to_relay(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+    session.subscribe().await?;
+    let _: Value = session.ask(&Request::Backup).await?;
+    let mut bar = Bar::new(output, "Backup");
+    loop {
+        let Ok(notice) = timeout(QUIET_LIMIT, session.notice()).await else {
+            bar.end();
+            return Err(Problem::RelayDown {
+                detail: "it does not take the backup".into(),
+            }
+            .into());
+        };
+        match serde_json::from_value(notice) {
+            Ok(Notice::Transfer(progress)) => bar.show(progress.done, progress.total),
+            Ok(Notice::Backup(changed)) => {
+                bar.end();
+                if let Some(problem) = changed.problem {
+                    return Err(problem.into());
+                }
+                output.object(&Notice::Backup(changed))?;
+                output.line(format!(
+                    "{} The relay has a backup that only your recovery key opens.",
+                    styled(GOOD, "✓")
+                ))?;
+                return Ok(Outcome::Done);
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn to_file(path: &Path, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+    // Under its name only when it is whole.
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&part)?;
+    for index in 0.. {
+        let read = Request::ReadBackup(ReadBackup { index });
+        let BackupPart { part, more } = session.ask(&read).await?;
+        let bytes = BASE64
+            .decode(part.as_bytes())
+            .map_err(std::io::Error::other)?;
+        file.write_all(&bytes)?;
+        if !more {
+            break;
+        }
+    }
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    let bytes = file.metadata()?.len();
+    output.object(&serde_json::json!({
+        "type": "backup_file",
+        "file": path.display().to_string(),
+        "bytes": bytes,
+    }))?;
+    output.line(format!(
+        "{} {} has everything up to now ({bytes} bytes), for your recovery key alone.",
+        styled(GOOD, "✓"),
+        path.display(),
+    ))?;
+    Ok(Outcome::Done)
+}

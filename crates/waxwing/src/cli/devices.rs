@@ -1,0 +1,319 @@
+//! `waxwing devices`: the devices of this account, and those that come and go.
+//!
+//! **Elsewhere.** What two devices say to each other is `engine::devices::pairing`'s.
+//!
+//! **Always.** Nobody is admitted whom the person has not seen; `--yes` says that they have
+//! seen it elsewhere. What is under way when a command is interrupted goes on with the next.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::timeout;
+use waxwing_client::Session;
+use waxwing_engine::api::{
+    Account, ApproveDevice, ConfirmDevice, Device, LinkDevice, Notice, PairingChanged,
+    PairingStage, Problem, RegistrationStage, Request, RevokeDevice, Status,
+};
+
+use super::{Failure, Outcome, progress};
+use crate::{
+    output::{BOLD, FAINT, GOOD, Output, WARN, styled},
+    prompt, qr,
+    text::{local, one_line},
+};
+
+/// How long the relay may take to change the list of devices.
+const CHANGE_LIMIT: Duration = Duration::from_mins(2);
+
+/// `waxwing devices`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Devices {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make this a device of an account that you have on another one
+    #[command(after_help = "\
+Shows a QR code and a short code; give either to `waxwing devices approve` on a device
+that has the account. A code is good for half an hour and for one guess. Then this device
+is given the contacts and the history, from the other one and encrypted for this one
+alone. If that is interrupted, it goes on when both run a waxwing command again.
+
+Examples:
+  waxwing devices link --relay 'https://relay.example.org/#sha256/…'
+  waxwing devices link --relay https://relay.example.org --pin sha256/… --name 'Kitchen tablet'")]
+    Link(Link),
+    /// Admit the device that shows a code
+    #[command(after_help = "\
+Shows which device asks, and admits it when you say so: from then on it reads and writes
+as you. Stays until it has the history.
+
+Examples:
+  waxwing devices approve 4821-7K3MQ-9TXPC
+  waxwing devices approve 'waxwing:link/1/…'
+  waxwing devices approve 4821-7K3MQ-9TXPC --yes")]
+    Approve(Approve),
+    /// Take a device out: it reads nothing that is sent from then on
+    #[command(after_help = "\
+ID is a device's id as `waxwing devices` shows it; its first eight digits are enough. What
+the device has already stays on it.
+
+Example:
+  waxwing devices revoke 'a1b2 c3d4 e5f6 0718'")]
+    Revoke(Revoke),
+}
+
+/// `waxwing devices link`.
+#[derive(Debug, Args)]
+struct Link {
+    /// The relay that the account is on: https://host:port or https://host:port/#sha256/…
+    #[arg(long, value_name = "URL")]
+    relay: String,
+
+    /// The relay's pin, if it is not in the URL
+    #[arg(long, value_name = "sha256/…")]
+    pin: Option<String>,
+
+    /// What this device is called in your list of devices
+    #[arg(long, default_value_t = super::device_name())]
+    name: String,
+}
+
+/// `waxwing devices approve`.
+#[derive(Debug, Args)]
+struct Approve {
+    /// The code that the new device shows, or the text of its QR code
+    code: String,
+
+    /// Admit it without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// `waxwing devices revoke`.
+#[derive(Debug, Args)]
+struct Revoke {
+    /// The device
+    #[arg(value_name = "ID")]
+    device: String,
+}
+
+#[derive(Deserialize)]
+struct List {
+    devices: Vec<Device>,
+}
+
+impl Devices {
+    /// Lists the devices, or changes the list.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        match self.action {
+            None => list(session, output).await,
+            Some(Action::Link(link)) => link.run(session, output).await,
+            Some(Action::Approve(approve)) => approve.run(session, output).await,
+            Some(Action::Revoke(revoke)) => revoke.run(session, output).await,
+        }
+    }
+}
+
+async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+    let account: Account = session.ask(&Request::Account).await?;
+    if account.registration != RegistrationStage::Registered {
+        return Err(Problem::NotRegistered.into());
+    }
+    let List { devices } = session.ask(&Request::Devices).await?;
+    for device in &devices {
+        output.object(device)?;
+        output.line(shown(device))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn shown(device: &Device) -> String {
+    let name = device.name.as_deref().unwrap_or("(no name)");
+    let by = match device.added_by.as_deref() {
+        None => "the first".to_owned(),
+        Some("recovery_key") => "by the recovery key".to_owned(),
+        Some(id) => format!("by {}…", id.get(..8).unwrap_or(id)),
+    };
+    let this = if device.this { "  ← this one" } else { "" };
+    format!(
+        "{}  {}  {}{}",
+        styled(BOLD, &device.short),
+        one_line(name),
+        styled(FAINT, format!("{}, {by}", local(device.added_at).date())),
+        styled(GOOD, this),
+    )
+}
+
+impl Link {
+    async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        session.subscribe().await?;
+        let status: Status = session.ask(&Request::Status).await?;
+        // Interrupted before, with the rest still to come.
+        if !status.transferring {
+            let link = LinkDevice {
+                relay: self.relay,
+                pin: self.pin,
+                name: self.name,
+            };
+            let _: Value = session.ask(&Request::LinkDevice(link)).await?;
+        }
+        follow(session, output, |_| Ok(None)).await
+    }
+}
+
+impl Approve {
+    async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        session.subscribe().await?;
+        let approve = ApproveDevice { code: self.code };
+        let _: Value = session.ask(&Request::ApproveDevice(approve)).await?;
+        let yes = self.yes;
+        follow(session, output, move |asked| {
+            output.line(format!(
+                "A device asks to become one of yours:\n\n    {}   {}\n\n\
+                 The new device must show the same number. Once admitted, it reads and writes \
+                 as you.",
+                styled(BOLD, asked.device.as_deref().unwrap_or_default()),
+                one_line(asked.name.as_deref().unwrap_or("(no name)")),
+            ))?;
+            Ok(Some(yes))
+        })
+        .await
+    }
+}
+
+/// Shows how far linking is, until it is over. `on_confirm` shows which device asks, and
+/// gives whether it is admitted without a question.
+async fn follow(
+    session: &mut Session,
+    output: &Output,
+    on_confirm: impl Fn(&PairingChanged) -> Result<Option<bool>, Failure>,
+) -> Result<Outcome, Failure> {
+    let mut bar = progress::Bar::new(output, "History");
+    loop {
+        let Ok(notice) = serde_json::from_value::<Notice>(session.notice().await) else {
+            continue;
+        };
+        match &notice {
+            Notice::Pairing(_) | Notice::Transfer(_) => output.object(&notice)?,
+            _ => continue,
+        }
+        let changed = match notice {
+            Notice::Transfer(progress) => {
+                bar.show(progress.done, progress.total);
+                continue;
+            }
+            Notice::Pairing(changed) => changed,
+            _ => continue,
+        };
+        match changed.stage {
+            PairingStage::Meeting => {}
+            PairingStage::Code => show_code(&changed, output)?,
+            PairingStage::Agreed => output.aside(format!(
+                "The other device asks whether to admit this one; it must show {}.",
+                styled(BOLD, changed.device.as_deref().unwrap_or_default()),
+            )),
+            PairingStage::Confirm => {
+                let Some(yes) = on_confirm(&changed)? else {
+                    continue;
+                };
+                let accept = yes || prompt::agrees("Admit it?").await?;
+                let confirm = Request::ConfirmDevice(ConfirmDevice { accept });
+                let _: Value = session.ask(&confirm).await?;
+            }
+            PairingStage::Admitting => output.aside(styled(FAINT, "Admitting the device…")),
+            PairingStage::Admitted => output.line(match &changed.address {
+                Some(address) => format!(
+                    "{} This is a device of {} now.",
+                    styled(GOOD, "✓"),
+                    styled(BOLD, one_line(address))
+                ),
+                None => format!("{} It is one of your devices now.", styled(GOOD, "✓")),
+            })?,
+            PairingStage::Done => {
+                bar.end();
+                output.line(format!("{} The history is there.", styled(GOOD, "✓")))?;
+                return Ok(Outcome::Done);
+            }
+            PairingStage::Refused => {
+                output.line(styled(WARN, "Nobody was admitted."))?;
+                return Ok(Outcome::Failed);
+            }
+            PairingStage::Failed => {
+                bar.end();
+                return Err(match changed.problem {
+                    Some(problem) => problem.into(),
+                    None => Problem::PairingBroken.into(),
+                });
+            }
+        }
+    }
+}
+
+fn show_code(changed: &PairingChanged, output: &Output) -> Result<(), Failure> {
+    if let Some(text) = &changed.qr {
+        for line in qr::lines(text).unwrap_or_default() {
+            output.line(format!("  {line}"))?;
+        }
+        output.line(styled(FAINT, format!("  {text}\n")))?;
+    }
+    let code = changed.code.as_deref().unwrap_or_default();
+    output.line(format!(
+        "On a device that has the account, scan this or say:\n\n  waxwing devices approve {}\n",
+        styled(BOLD, code)
+    ))?;
+    Ok(())
+}
+
+impl Revoke {
+    async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        session.subscribe().await?;
+        let List { devices: before } = session.ask(&Request::Devices).await?;
+        let revoke = RevokeDevice {
+            device: self.device,
+        };
+        let _: Value = session.ask(&Request::RevokeDevice(revoke)).await?;
+        let changing = async {
+            loop {
+                let notice = serde_json::from_value(session.notice().await);
+                let Ok(Notice::Devices(changed)) = notice else {
+                    continue;
+                };
+                if let Some(problem) = changed.problem {
+                    return Err(Failure::from(problem));
+                }
+                if changed.devices.len() < before.len() {
+                    return Ok(changed);
+                }
+            }
+        };
+        let Ok(changed) = timeout(CHANGE_LIMIT, changing).await else {
+            return Err(Problem::RelayDown {
+                detail: "it did not change the list in time; that is tried again by the next \
+                         waxwing command"
+                    .into(),
+            }
+            .into());
+        };
+        let changed = changed?;
+        let gone = before
+            .iter()
+            .find(|one| changed.devices.iter().all(|left| left.id != one.id));
+        output.object(&Notice::Devices(changed.clone()))?;
+        output.line(format!(
+            "{} {} is out: it reads nothing that is sent from now on.",
+            styled(GOOD, "✓"),
+            gone.map_or_else(
+                || "The device".to_owned(),
+                |gone| styled(BOLD, one_line(gone.name.as_deref().unwrap_or(&gone.short))),
+            ),
+        ))?;
+        progress::groups_rekeyed(session).await?;
+        Ok(Outcome::Done)
+    }
+}

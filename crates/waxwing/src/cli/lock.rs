@@ -1,0 +1,107 @@
+//! `waxwing lock`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+use waxwing_client::Session;
+use waxwing_engine::api::{Account, Notice, Problem, RegistrationStage, Request, SetLock, Status};
+
+use super::{Failure, Outcome};
+use crate::output::{GOOD, Output, WARN, styled};
+
+/// How long the relay may take.
+const LIMIT: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// `waxwing lock`.
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// What to do; without it, the lock is shown
+    #[arg(value_enum)]
+    action: Option<Action>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Action {
+    /// Lock the address
+    On,
+    /// Unlock it
+    Off,
+    /// Whoever asks for the address now is not to get it
+    Keep,
+}
+
+impl Lock {
+    /// Shows the lock, or changes it.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let account: Account = session.ask(&Request::Account).await?;
+        if account.registration != RegistrationStage::Registered {
+            return Err(Problem::NotRegistered.into());
+        }
+        match self.action {
+            None => {}
+            Some(Action::Keep) => keep(session).await?,
+            Some(action) => set(session, action == Action::On).await?,
+        }
+        let status: Status = session.ask(&Request::Status).await?;
+        output.object(&serde_json::json!({ "type": "lock", "locked": status.locked }))?;
+        output.line(if self.action == Some(Action::Keep) {
+            styled(GOOD, "✓ The address stays yours.")
+        } else if status.locked {
+            styled(
+                GOOD,
+                "✓ Your address is locked: only your recovery key, or a week without a word from \
+                 your devices, lets it be registered anew.",
+            )
+        } else {
+            styled(
+                WARN,
+                "Your address is not locked: whoever reads what is sent to it can register it \
+                 anew. Your contacts would see that, and you too.",
+            )
+        })?;
+        Ok(Outcome::Done)
+    }
+}
+
+async fn set(session: &mut Session, locked: bool) -> Result<(), Failure> {
+    session.subscribe().await?;
+    let _: Value = session.ask(&Request::SetLock(SetLock { locked })).await?;
+    let changing = async {
+        loop {
+            if let Ok(Notice::Lock(changed)) = serde_json::from_value(session.notice().await) {
+                return changed;
+            }
+        }
+    };
+    match timeout(LIMIT, changing).await {
+        Ok(changed) => changed
+            .problem
+            .map_or(Ok(()), |problem| Err(problem.into())),
+        Err(_) => Err(no_answer()),
+    }
+}
+
+async fn keep(session: &mut Session) -> Result<(), Failure> {
+    let _: Value = session.ask(&Request::KeepAddress).await?;
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let status: Status = session.ask(&Request::Status).await?;
+        if !status.keeping_address {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(no_answer());
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+fn no_answer() -> Failure {
+    Problem::RelayDown {
+        detail: "it does not answer; it is asked again by the next waxwing command".into(),
+    }
+    .into()
+}

@@ -1,0 +1,74 @@
+//! What takes a while: bars, and waiting for what the engine does by itself.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+use waxwing_client::Session;
+use waxwing_engine::api::{Request, Status};
+
+use super::Failure;
+use crate::output::Output;
+
+/// Cells of a bar.
+const WIDTH: u64 = 30;
+
+/// A bar on standard error, where that is a terminal.
+pub struct Bar {
+    what: &'static str,
+    shown: bool,
+    visible: bool,
+}
+
+impl Bar {
+    /// Nothing is shown yet.
+    pub fn new(output: &Output, what: &'static str) -> Self {
+        Self {
+            what,
+            shown: false,
+            visible: !output.is_json() && io::stderr().is_terminal(),
+        }
+    }
+
+    /// So much is done, of so much.
+    pub fn show(&mut self, done: u64, total: u64) {
+        if !self.visible {
+            return;
+        }
+        self.shown = true;
+        let full = (done.min(total) * WIDTH)
+            .checked_div(total)
+            .unwrap_or(WIDTH);
+        let bar: String = (0..WIDTH)
+            .map(|cell| if cell < full { '█' } else { '·' })
+            .collect();
+        let _ = write!(io::stderr(), "\r{} {bar} {done}/{total} ", self.what);
+        let _ = io::stderr().flush();
+    }
+
+    /// What comes next stands on a line of its own.
+    pub fn end(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}
+
+/// How long the conversations may take to take a device out.
+const REKEY_LIMIT: Duration = Duration::from_secs(20);
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Waits until every conversation has the devices that it should have. It goes on by itself
+/// if that takes longer.
+pub async fn groups_rekeyed(session: &mut Session) -> Result<(), Failure> {
+    let deadline = Instant::now() + REKEY_LIMIT;
+    loop {
+        let status: Status = session.ask(&Request::Status).await?;
+        if status.changing_members == 0 || Instant::now() > deadline {
+            return Ok(());
+        }
+        sleep(AGAIN).await;
+    }
+}

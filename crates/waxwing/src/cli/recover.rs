@@ -1,0 +1,139 @@
+//! `waxwing recover`.
+//!
+//! **Always.** The words come from standard input: nothing that is secret stands in the
+//! list of processes or the shell's history.
+
+use std::{fs::File, io::Read as _, path::PathBuf};
+
+use clap::Args;
+use data_encoding::BASE64;
+use serde_json::Value;
+use waxwing_client::Session;
+use waxwing_engine::api::{
+    self, FeedBackup, Notice, Problem, RecoveryChanged, RecoveryStage, Request,
+};
+
+use super::{Failure, Outcome, progress::Bar};
+use crate::{
+    output::{BOLD, GOOD, Output, WARN, styled},
+    prompt,
+    text::one_line,
+};
+
+/// Bytes of a backup file that are given to the engine at once.
+const PIECE: usize = 256 << 10;
+
+/// `waxwing recover`.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The address of the account
+    address: String,
+
+    /// The relay that it is on: https://host:port or https://host:port/#sha256/…
+    #[arg(long, value_name = "URL")]
+    relay: String,
+
+    /// The relay's pin, if it is not in the URL
+    #[arg(long, value_name = "sha256/…")]
+    pin: Option<String>,
+
+    /// What this device is called in your list of devices
+    #[arg(long, default_value_t = super::device_name())]
+    name: String,
+
+    /// Take contacts and history from this backup, and not from the relay's
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+
+    /// Take all other devices out as well: they are lost, or somebody else has them
+    #[arg(long)]
+    revoke_others: bool,
+}
+
+impl Recover {
+    /// Admits this device with the recovery key, and brings back what the backup has.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let mut file = self.from.as_ref().map(File::open).transpose()?;
+        output.aside("The 24 recovery words, or the text of their QR code:");
+        let words = prompt::ask(">").await?.unwrap_or_default();
+        session.subscribe().await?;
+        let asked = api::Recover {
+            address: self.address.clone(),
+            relay: self.relay,
+            pin: self.pin,
+            words: words.trim().to_owned(),
+            name: self.name,
+            from_file: file.is_some(),
+            revoke_others: self.revoke_others,
+        };
+        let _: Value = session.ask(&Request::Recover(asked)).await?;
+        let mut bar = Bar::new(output, "Backup");
+        let done = loop {
+            let notice = match serde_json::from_value(session.notice().await) {
+                Ok(notice @ (Notice::Recovery(_) | Notice::Transfer(_))) => notice,
+                _ => continue,
+            };
+            output.object(&notice)?;
+            match notice {
+                Notice::Transfer(progress) => bar.show(progress.done, progress.total),
+                Notice::Recovery(changed) => match changed.stage {
+                    RecoveryStage::LookingUp | RecoveryStage::Admitting => {}
+                    RecoveryStage::Restoring => {
+                        output.line(format!(
+                            "{} This is a device of {} now.",
+                            styled(GOOD, "✓"),
+                            styled(BOLD, one_line(&self.address))
+                        ))?;
+                        if let Some(file) = file.take() {
+                            feed(session, file, &mut bar).await?;
+                        }
+                    }
+                    RecoveryStage::Done => break changed,
+                    RecoveryStage::Failed => {
+                        bar.end();
+                        return Err(match changed.problem {
+                            Some(problem) => problem.into(),
+                            None => Problem::RecoveryNotBegun.into(),
+                        });
+                    }
+                },
+                _ => {}
+            }
+        };
+        bar.end();
+        tell(&done, output)
+    }
+}
+
+fn tell(done: &RecoveryChanged, output: &Output) -> Result<Outcome, Failure> {
+    match &done.problem {
+        None => output.line(format!(
+            "{} Your contacts and your history are back.",
+            styled(GOOD, "✓")
+        ))?,
+        Some(problem) => output.line(styled(WARN, one_line(&problem.sentence)))?,
+    }
+    Ok(Outcome::Done)
+}
+
+async fn feed(session: &mut Session, mut file: File, bar: &mut Bar) -> Result<(), Failure> {
+    let total = file.metadata()?.len();
+    let mut done = 0;
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        std::io::Read::by_ref(&mut file)
+            .take(PIECE as u64)
+            .read_to_end(&mut piece)?;
+        done += piece.len() as u64;
+        let last = piece.is_empty() || done >= total;
+        let feed = FeedBackup {
+            part: BASE64.encode(&piece),
+            last,
+        };
+        let _: Value = session.ask(&Request::FeedBackup(feed)).await?;
+        bar.show(done, total);
+        if last {
+            return Ok(());
+        }
+    }
+}
