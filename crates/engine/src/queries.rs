@@ -126,7 +126,6 @@ pub(crate) fn status(
         welcomes_held: in_state(GroupState::Checking)?,
         missing: heard::missing_in_all(turn.tx)?,
         changing_members: groups::members_due(turn.tx)?,
-        keeping_address: lock::keeps(turn)?,
         transferring: transfer::under_way(turn.tx)? || recovery::under_way(turn.tx)?,
         locked: lock::is_locked(turn)?,
         suite: SUITE.to_owned(),

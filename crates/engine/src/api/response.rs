@@ -381,9 +381,6 @@ pub struct Status {
     /// Conversations whose devices are being changed.
     #[serde(default)]
     pub changing_members: u64,
-    /// Whether the relay is being told that the contested address stays this account's.
-    #[serde(default)]
-    pub keeping_address: bool,
     /// Whether history is on its way: to or from another device, or from a backup.
     #[serde(default)]
     pub transferring: bool,

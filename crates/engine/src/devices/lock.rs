@@ -51,11 +51,6 @@ pub(crate) fn is_locked(turn: &Turn<'_>) -> Result<bool, StoreError> {
     Ok(settings::read(turn.tx, Setting::Locked)?.unwrap_or(false))
 }
 
-/// Whether the relay is to be told that the address stays this account's.
-pub(crate) fn keeps(turn: &Turn<'_>) -> Result<bool, StoreError> {
-    Ok(settings::read(turn.tx, Setting::KeepAddress)?.unwrap_or(false))
-}
-
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Lock) {
@@ -107,7 +102,10 @@ pub(crate) fn refused(turn: &mut Turn<'_>, locked: bool, error: &Error) -> Resul
 /// The contest is over.
 pub(crate) fn kept(turn: &mut Turn<'_>) -> Result<(), Fault> {
     settings::forget(turn.tx, Setting::KeepAddress)?;
-    Ok(alarm::settled_all(turn.tx, CONTESTED)?)
+    alarm::settled_all(turn.tx, CONTESTED)?;
+    let locked = is_locked(turn)?;
+    tell(turn, locked, None);
+    Ok(())
 }
 
 /// The relay did not take our word.

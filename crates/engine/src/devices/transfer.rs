@@ -650,8 +650,8 @@ fn propose(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
 fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) -> Result<(), Fault> {
     let mut cursor = pull.cursor.clone();
     for index in (pull.index..).take(usize::try_from(CHUNKS_PER_PULL).unwrap_or(1)) {
-        let chunk = archive::export(turn.tx, cursor)?;
-        cursor = chunk.next.clone();
+        let chunk = archive::export(turn.tx, cursor.take())?;
+        cursor.clone_from(&chunk.next);
         let (done, total) = (chunk.done, chunk.total);
         let chunk = TransferChunk {
             index,

@@ -118,7 +118,7 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
             changes::changed(turn, id, &changed)
         }
         (Job::JoinRendezvous(meets), Body::RendezvousJoined(joined)) => {
-            devices::joined(turn, meets, &joined)
+            devices::joined(turn, meets, joined)
         }
         (Job::SendRendezvous(meets, _), Body::Done(_)) => {
             devices::said(turn, meets);

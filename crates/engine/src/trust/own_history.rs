@@ -111,19 +111,15 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
         return Ok(false);
     }
     let address = turn.account()?.address().canonical().to_owned();
-    match turn.live.lookups.outcome(&address, turn.now) {
-        Some(_) => {
-            turn.live.own_history = Check::Due;
-            Ok(false)
-        }
-        None => {
-            turn.live.lookups.want(&address);
-            if turn.live.links.posting.ready().is_some() {
-                lookups::pump(turn);
-            }
-            Ok(true)
-        }
+    if turn.live.lookups.outcome(&address, turn.now).is_some() {
+        turn.live.own_history = Check::Due;
+        return Ok(false);
     }
+    turn.live.lookups.want(&address);
+    if turn.live.links.posting.ready().is_some() {
+        lookups::pump(turn);
+    }
+    Ok(true)
 }
 
 /// The own address was looked up, and is this account's, with this roster.

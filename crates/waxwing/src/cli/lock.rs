@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use waxwing_client::Session;
 use waxwing_engine::api::{Account, Notice, Problem, RegistrationStage, Request, SetLock, Status};
 
@@ -13,7 +13,6 @@ use crate::output::{GOOD, Output, WARN, styled};
 
 /// How long the relay may take.
 const LIMIT: Duration = Duration::from_mins(1);
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// `waxwing lock`.
 #[derive(Debug, Args)]
@@ -42,8 +41,11 @@ impl Lock {
         }
         match self.action {
             None => {}
-            Some(Action::Keep) => keep(session).await?,
-            Some(action) => set(session, action == Action::On).await?,
+            Some(Action::Keep) => change(session, &Request::KeepAddress).await?,
+            Some(action) => {
+                let locked = action == Action::On;
+                change(session, &Request::SetLock(SetLock { locked })).await?;
+            }
         }
         let status: Status = session.ask(&Request::Status).await?;
         output.object(&serde_json::json!({ "type": "lock", "locked": status.locked }))?;
@@ -66,9 +68,9 @@ impl Lock {
     }
 }
 
-async fn set(session: &mut Session, locked: bool) -> Result<(), Failure> {
+async fn change(session: &mut Session, request: &Request) -> Result<(), Failure> {
     session.subscribe().await?;
-    let _: Value = session.ask(&Request::SetLock(SetLock { locked })).await?;
+    let _: Value = session.ask(request).await?;
     let changing = async {
         loop {
             if let Ok(Notice::Lock(changed)) = serde_json::from_value(session.notice().await) {
@@ -80,28 +82,9 @@ async fn set(session: &mut Session, locked: bool) -> Result<(), Failure> {
         Ok(changed) => changed
             .problem
             .map_or(Ok(()), |problem| Err(problem.into())),
-        Err(_) => Err(no_answer()),
-    }
-}
-
-async fn keep(session: &mut Session) -> Result<(), Failure> {
-    let _: Value = session.ask(&Request::KeepAddress).await?;
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let status: Status = session.ask(&Request::Status).await?;
-        if !status.keeping_address {
-            return Ok(());
+        Err(_) => Err(Problem::RelayDown {
+            detail: "it does not answer; it is asked again by the next waxwing command".into(),
         }
-        if Instant::now() > deadline {
-            return Err(no_answer());
-        }
-        sleep(AGAIN).await;
+        .into()),
     }
-}
-
-fn no_answer() -> Failure {
-    Problem::RelayDown {
-        detail: "it does not answer; it is asked again by the next waxwing command".into(),
-    }
-    .into()
 }

@@ -69,9 +69,10 @@ impl Recover {
         let _: Value = session.ask(&Request::Recover(asked)).await?;
         let mut bar = Bar::new(output, "Backup");
         let done = loop {
-            let notice = match serde_json::from_value(session.notice().await) {
-                Ok(notice @ (Notice::Recovery(_) | Notice::Transfer(_))) => notice,
-                _ => continue,
+            let Ok(notice @ (Notice::Recovery(_) | Notice::Transfer(_))) =
+                serde_json::from_value(session.notice().await)
+            else {
+                continue;
             };
             output.object(&notice)?;
             match notice {

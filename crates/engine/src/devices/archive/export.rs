@@ -176,15 +176,15 @@ fn next_contact(
     tx: &Transaction<'_>,
     at: &ArchiveCursor,
 ) -> Result<Option<(Record, ArchiveCursor)>, StoreError> {
-    if at.row > 0 {
-        if let Some(contact) = contacts::at(tx, &at.id)? {
-            let (record, more) = contact.more(usize::try_from(at.row).unwrap_or(usize::MAX));
-            let after = ArchiveCursor {
-                row: more.map_or(0, row),
-                ..at.clone()
-            };
-            return Ok(Some((Record::Statements(record), after)));
-        }
+    if at.row > 0
+        && let Some(contact) = contacts::at(tx, &at.id)?
+    {
+        let (record, more) = contact.more(usize::try_from(at.row).unwrap_or(usize::MAX));
+        let after = ArchiveCursor {
+            row: more.map_or(0, row),
+            ..at.clone()
+        };
+        return Ok(Some((Record::Statements(record), after)));
     }
     let Some(contact) = contacts::after(tx, &at.id)? else {
         return Ok(None);

@@ -111,24 +111,23 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
         Some(account) => conversation::with_account(tx, account)?,
         None => conversation::with_address(tx, address.canonical())?,
     };
-    let local = match here {
-        Some(here) => here.id,
-        None => {
-            tx.prepare_cached(
-                "INSERT INTO conversation
+    let local = if let Some(here) = here {
+        here.id
+    } else {
+        tx.prepare_cached(
+            "INSERT INTO conversation
                      (id, address, display, account_id, written_to, started_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![
-                source.as_bytes(),
-                address.canonical(),
-                address.display(),
-                account.map(|account| account.0),
-                kept.written_to,
-                signed(kept.started_at_ms),
-            ])?;
-            source
-        }
+        )?
+        .execute(params![
+            source.as_bytes(),
+            address.canonical(),
+            address.display(),
+            account.map(|account| account.0),
+            kept.written_to,
+            signed(kept.started_at_ms),
+        ])?;
+        source
     };
     if kept.written_to {
         conversation::set_written_to(tx, local)?;

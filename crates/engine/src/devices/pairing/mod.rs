@@ -75,6 +75,10 @@ pub(crate) struct Pairing {
     broken: bool,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one of them, now and then"
+)]
 enum Side {
     New(New),
     Old(Old),
@@ -265,9 +269,9 @@ fn say_no(turn: &mut Turn<'_>, mut pairing: Pairing, mut session: Session) {
 // ---- what happens ----
 
 /// Joins, says what is to be said, and ends what is over.
-pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn pump(turn: &mut Turn<'_>) {
     let Some(mut pairing) = turn.live.devices.pairing.take() else {
-        return Ok(());
+        return;
     };
     if pairing.broken || pairing.until() <= turn.now {
         // One that has said all it had to say goes on by the transfer.
@@ -275,19 +279,18 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             tell_failed(turn, &Problem::PairingBroken);
         }
         leave(turn, pairing);
-        return Ok(());
+        return;
     }
     pairing.meeting.pump(turn, Meets::Pairing);
     if matches!(pairing.side, Some(Side::Leaving)) && pairing.meeting.all_said() {
         leave(turn, pairing);
-        return Ok(());
+        return;
     }
     turn.live.devices.pairing = Some(pairing);
-    Ok(())
 }
 
 /// The relay has the rendezvous.
-pub(crate) fn joined(turn: &mut Turn<'_>, joined: &RendezvousJoined) -> Result<(), Fault> {
+pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<(), Fault> {
     let Some(mut pairing) = turn.live.devices.pairing.take() else {
         return Ok(());
     };
@@ -544,18 +547,15 @@ fn propose(
         transfer_id: rendezvous.to_vec().into(),
         transfer_key: key.as_bytes().to_vec().into(),
     };
-    match steps::propose(session, proposal, statement) {
-        Ok((step, next)) => {
-            pairing.meeting.say(next);
-            pairing.side = Some(Side::Old(Old::Proposed(step, asked, rendezvous, key)));
-            turn.live.devices.pairing = Some(pairing);
-            tell(turn, PairingStage::Admitting);
-        }
-        Err(_) => {
-            leave(turn, pairing);
-            tell_failed(turn, &Problem::PairingBroken);
-        }
-    }
+    let Ok((step, next)) = steps::propose(session, proposal, statement) else {
+        leave(turn, pairing);
+        tell_failed(turn, &Problem::PairingBroken);
+        return Ok(());
+    };
+    pairing.meeting.say(next);
+    pairing.side = Some(Side::Old(Old::Proposed(step, asked, rendezvous, key)));
+    turn.live.devices.pairing = Some(pairing);
+    tell(turn, PairingStage::Admitting);
     Ok(())
 }
 
