@@ -28,7 +28,7 @@ use super::{
     history,
 };
 use crate::{
-    api::{ConversationId, MessageChanged, MessageState, Notice, Problem, RelayMisdeed},
+    api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
     contact,
     event::LinkKind,
     link::{Job, tokens},
@@ -361,7 +361,12 @@ pub(crate) fn tell_waiting(
     conversation: &Conversation,
     problem: &Problem,
 ) -> Result<(), Fault> {
-    tell(turn, conversation, problem, false)
+    for (_, message) in outbox::unnumbered(turn.tx, conversation.id)? {
+        if let Some(id) = message {
+            tell(turn, conversation.id, id, MessageState::Queued, problem)?;
+        }
+    }
+    Ok(())
 }
 
 /// What is not accepted is not taken by the relay for now: tells why.
@@ -370,16 +375,8 @@ pub(crate) fn tell_open(
     conversation: &Conversation,
     problem: &Problem,
 ) -> Result<(), Fault> {
-    let report = problem.report();
     for id in outbox::open_messages(turn.tx, conversation.id)? {
-        if history::set_problem(turn.tx, conversation.id, id, false, &report)? {
-            turn.notify(Notice::MessageState(MessageChanged {
-                id,
-                conversation: conversation.id,
-                state: MessageState::Queued,
-                problem: Some(report.clone()),
-            }));
-        }
+        tell(turn, conversation.id, id, MessageState::Queued, problem)?;
     }
     Ok(())
 }
@@ -390,34 +387,48 @@ fn fail_waiting(
     conversation: &Conversation,
     problem: &Problem,
 ) -> Result<(), Fault> {
-    tell(turn, conversation, problem, true)
+    for (row, message) in outbox::unnumbered(turn.tx, conversation.id)? {
+        outbox::give_up(turn.tx, row)?;
+        if let Some(id) = message {
+            tell(turn, conversation.id, id, MessageState::Failed, problem)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing that waits anywhere will be sent by this device.
+pub(crate) fn fail_all(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
+    for conversation in outbox::waiting_conversations(turn.tx)? {
+        loop {
+            let some = outbox::open_messages(turn.tx, conversation)?;
+            if some.is_empty() {
+                break;
+            }
+            for id in some {
+                outbox::give_up_message(turn.tx, id)?;
+                tell(turn, conversation, id, MessageState::Failed, problem)?;
+            }
+        }
+    }
+    Ok(outbox::give_up_all(turn.tx)?)
 }
 
 fn tell(
     turn: &mut Turn<'_>,
-    conversation: &Conversation,
+    conversation: ConversationId,
+    id: MessageId,
+    state: MessageState,
     problem: &Problem,
-    failed: bool,
 ) -> Result<(), Fault> {
     let report = problem.report();
-    for (row, message) in outbox::unnumbered(turn.tx, conversation.id)? {
-        if failed {
-            outbox::give_up(turn.tx, row)?;
-        }
-        let Some(id) = message else { continue };
-        if history::set_problem(turn.tx, conversation.id, id, failed, &report)? {
-            let state = if failed {
-                MessageState::Failed
-            } else {
-                MessageState::Queued
-            };
-            turn.notify(Notice::MessageState(MessageChanged {
-                id,
-                conversation: conversation.id,
-                state,
-                problem: Some(report.clone()),
-            }));
-        }
+    let failed = state == MessageState::Failed;
+    if history::set_problem(turn.tx, conversation, id, failed, &report)? {
+        turn.notify(Notice::MessageState(MessageChanged {
+            id,
+            conversation,
+            state,
+            problem: Some(report),
+        }));
     }
     Ok(())
 }

@@ -283,6 +283,18 @@ pub(crate) fn give_up(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// The message will not be sent, or not again.
+pub(crate) fn give_up_message(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM outgoing WHERE message = ?1", [id.as_bytes()])?;
+    Ok(())
+}
+
+/// Nothing that waits will be sent.
+pub(crate) fn give_up_all(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM outgoing WHERE state < 2", [])?;
+    Ok(())
+}
+
 /// What of a person's messages is not accepted in a conversation.
 pub(crate) fn open_messages(
     tx: &Transaction<'_>,

@@ -256,6 +256,9 @@ fn grow(
     told(turn, &before, &served, &asked_for)?;
     changes::roster_grew(turn)?;
     changes::own_roster_changed(turn)?;
+    if turn.live.is_revoked() {
+        start::fail_all(turn, &Problem::DeviceRevoked)?;
+    }
     Ok(Ok(()))
 }
 

@@ -79,9 +79,10 @@ struct Link {
     #[arg(long, value_name = "sha256/…")]
     pin: Option<String>,
 
-    /// What this device is called in your list of devices
-    #[arg(long, default_value_t = super::device_name())]
-    name: String,
+    /// What this device is called in your list of devices; its name on the network if not
+    /// given
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// `waxwing devices approve`.
@@ -159,7 +160,7 @@ impl Link {
             let link = LinkDevice {
                 relay: self.relay,
                 pin: self.pin,
-                name: self.name,
+                name: self.name.unwrap_or_else(super::device_name),
             };
             let _: Value = session.ask(&Request::LinkDevice(link)).await?;
         }
@@ -238,6 +239,7 @@ async fn follow(
             PairingStage::Done => {
                 bar.end();
                 output.line(format!("{} The history is there.", styled(GOOD, "✓")))?;
+                progress::conversations_settled(session).await?;
                 return Ok(Outcome::Done);
             }
             PairingStage::Refused => {
@@ -313,7 +315,7 @@ impl Revoke {
                 |gone| styled(BOLD, one_line(gone.name.as_deref().unwrap_or(&gone.short))),
             ),
         ))?;
-        progress::groups_rekeyed(session).await?;
+        progress::conversations_settled(session).await?;
         Ok(Outcome::Done)
     }
 }

@@ -56,17 +56,20 @@ impl Bar {
     }
 }
 
-/// How long the conversations may take to take a device out.
-const REKEY_LIMIT: Duration = Duration::from_secs(20);
+/// How long the conversations may take to have the devices that they should.
+const SETTLING_LIMIT: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Waits until every conversation has the devices that it should have. It goes on by itself
-/// if that takes longer.
-pub async fn groups_rekeyed(session: &mut Session) -> Result<(), Failure> {
-    let deadline = Instant::now() + REKEY_LIMIT;
+/// Waits until this device is in every conversation, and every conversation has the devices
+/// that it should have. What takes longer goes on by itself.
+pub async fn conversations_settled(session: &mut Session) -> Result<(), Failure> {
+    let deadline = Instant::now() + SETTLING_LIMIT;
     loop {
         let status: Status = session.ask(&Request::Status).await?;
-        if status.changing_members == 0 || Instant::now() > deadline {
+        let settled = status.rejoining == 0
+            && status.changing_members == 0
+            && status.key_packages.is_some_and(|left| left > 0);
+        if settled || Instant::now() > deadline {
             return Ok(());
         }
         sleep(AGAIN).await;

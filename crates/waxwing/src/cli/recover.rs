@@ -13,7 +13,10 @@ use waxwing_engine::api::{
     self, FeedBackup, Notice, Problem, RecoveryChanged, RecoveryStage, Request,
 };
 
-use super::{Failure, Outcome, progress::Bar};
+use super::{
+    Failure, Outcome,
+    progress::{Bar, conversations_settled},
+};
 use crate::{
     output::{BOLD, GOOD, Output, WARN, styled},
     prompt,
@@ -37,9 +40,10 @@ pub struct Recover {
     #[arg(long, value_name = "sha256/…")]
     pin: Option<String>,
 
-    /// What this device is called in your list of devices
-    #[arg(long, default_value_t = super::device_name())]
-    name: String,
+    /// What this device is called in your list of devices; its name on the network if not
+    /// given
+    #[arg(long)]
+    name: Option<String>,
 
     /// Take contacts and history from this backup, and not from the relay's
     #[arg(long, value_name = "FILE")]
@@ -62,7 +66,7 @@ impl Recover {
             relay: self.relay,
             pin: self.pin,
             words: words.trim().to_owned(),
-            name: self.name,
+            name: self.name.unwrap_or_else(super::device_name),
             from_file: file.is_some(),
             revoke_others: self.revoke_others,
         };
@@ -102,6 +106,7 @@ impl Recover {
             }
         };
         bar.end();
+        conversations_settled(session).await?;
         tell(&done, output)
     }
 }

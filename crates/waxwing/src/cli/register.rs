@@ -47,9 +47,10 @@ pub struct Register {
     #[arg(long)]
     name: Option<String>,
 
-    /// What this device is called in your list of devices
-    #[arg(long, default_value_t = super::device_name())]
-    device: String,
+    /// What this device is called in your list of devices; its name on the network if not
+    /// given
+    #[arg(long)]
+    device: Option<String>,
 
     /// The code that came, if it has come already
     #[arg(long)]
@@ -84,7 +85,7 @@ impl Register {
             relay: self.relay.clone(),
             pin: self.pin.clone(),
             name: self.name.clone(),
-            device: Some(self.device.clone()),
+            device: Some(self.device.clone().unwrap_or_else(super::device_name)),
         });
         let _: Value = session.ask(&request).await?;
         let sent = stage(session, RegistrationStage::CodeSent).await?;

@@ -396,7 +396,15 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
         turn.live.devices.pairing = Some(pairing);
         return Ok(());
     };
-    leave(turn, pairing);
+    if matches!(ended, PairingEnded::NotAgreed(_)) {
+        // The other one does not know it yet, perhaps, and would take it for a lost link.
+        pairing.meeting.say([steps::not_agreed()]);
+        pairing.meeting.pump(turn, Meets::Pairing);
+        pairing.side = Some(Side::Leaving);
+        turn.live.devices.pairing = Some(pairing);
+    } else {
+        leave(turn, pairing);
+    }
     tell_failed(
         turn,
         &match ended {

@@ -19,8 +19,8 @@ use rand_core::CryptoRng;
 use waxwing_protocol::{
     limits,
     pb::{
-        DeviceConsent, DeviceEntry, DeviceOffer, DeviceProposal, PairingMessage, PairingRefused,
-        PairingWords, pairing_message::Body, pairing_words::Body as Words,
+        DeviceConsent, DeviceEntry, DeviceOffer, DeviceProposal, PairingConfirm, PairingMessage,
+        PairingRefused, PairingWords, pairing_message::Body, pairing_words::Body as Words,
     },
     roster::Proposal,
 };
@@ -201,6 +201,11 @@ pub(crate) fn consent(
         signature: Some(signature),
     };
     seal(session, Words::Consent(consent))
+}
+
+/// The keys differ, says either side: a confirmation that is none.
+pub(crate) fn not_agreed() -> Bytes {
+    encode(Body::Confirm(PairingConfirm::default()))
 }
 
 /// Either side says no.
