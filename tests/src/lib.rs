@@ -20,6 +20,7 @@
     reason = "a harness fails loudly where it stands"
 )]
 
+pub mod devices;
 mod hostile;
 pub mod leaks;
 mod real;
