@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 51] = [
+const CLOSED: [&str; 52] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -46,6 +46,7 @@ const CLOSED: [&str; 51] = [
     "ArchiveRecord",
     "BackupOrigin",
     "ArchivedSettings",
+    "ArchivedAuditor",
     "ArchivedDevice",
     "ArchivedContact",
     "ArchivedStatements",

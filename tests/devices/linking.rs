@@ -1,6 +1,9 @@
 //! A new device is linked, whatever comes in between; or nobody is.
 
-use waxwing_engine::api::{EventKind, Notice, PairingStage};
+use waxwing_engine::api::{
+    Decision, EventKind, NamedAuditor, Notice, Of, PairingStage, Request, Response, SetAuditors,
+    SetLock, Verify,
+};
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::PersonId;
 
@@ -178,4 +181,43 @@ fn linking_survives_a_kill_of_the_old_device_at_any_frame() {
 fn linking_survives_cut_links_at_any_frame() {
     survives(0, Disturbance::Cut);
     survives(1, Disturbance::Cut);
+}
+
+#[test]
+fn what_a_person_decided_counts_on_a_new_device_too() {
+    let (mut scene, old, bob) = alice_and_bob(6);
+    converse(&mut scene, old, bob, 3);
+    let verify = Request::Verify(Verify {
+        of: "bob@example.org".into(),
+        decision: Decision::Accept,
+        scanned: None,
+    });
+    scene.command(old, verify).unwrap();
+    let auditor =
+        "waxwing-auditor-5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f";
+    let name = Request::SetAuditors(SetAuditors {
+        auditors: vec![NamedAuditor {
+            id: auditor.into(),
+            name: "Eva".into(),
+        }],
+        required: 0,
+    });
+    scene.command(old, name).unwrap();
+    let lock = Request::SetLock(SetLock { locked: true });
+    scene.command(old, lock).unwrap();
+    scene.run_for(Span::minutes(1));
+    let new = scene::linked(&mut scene, old);
+    for id in [old, new] {
+        let of = "bob@example.org".into();
+        match scene.command(id, Request::SafetyNumber(Of { of })).unwrap() {
+            Response::SafetyNumber(number) => assert!(number.compared),
+            _ => panic!("a safety number"),
+        }
+        match scene.command(id, Request::Auditors).unwrap() {
+            Response::Auditors { auditors, .. } => assert_eq!(auditors[0].name, "Eva"),
+            _ => panic!("auditors"),
+        }
+        let status = scene.status(id);
+        assert!(status.locked && status.alarms.is_empty());
+    }
 }

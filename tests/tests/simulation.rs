@@ -342,9 +342,39 @@ impl Simulation {
     fn debug(&mut self) {
         for id in self.people.clone() {
             let status = self.world.status(id);
-            let refusals: Vec<_> = self.world.refusals.iter().filter(|(p, _)| *p == id).map(|(_, c)| *c).collect();
-            eprintln!("{id:?} online {} outbox {} receipts {} rejoining {} held {} missing {} members {} log {:?} refusals {} last {:?}", status.online, status.outbox, status.receipts, status.rejoining, status.welcomes_held, status.missing, status.changing_members, status.log.map(|l| (l.head, l.made_at)), refusals.len(), refusals.iter().rev().take(5).collect::<Vec<_>>());
-            if status.missing > 0 { for n in self.world.person(id).notices.iter().rev().take(400) { if let Notice::Warning(w) = n { eprintln!("   warning {}", w.problem.code); } if let Notice::Gap(g) = n { eprintln!("   gap {} {}", g.from, g.missing); } if let Notice::Event(e) = n { eprintln!("   event {:?}", e.event); } } }
+            let refusals: Vec<_> = self
+                .world
+                .refusals
+                .iter()
+                .filter(|(p, _)| *p == id)
+                .map(|(_, c)| *c)
+                .collect();
+            eprintln!(
+                "{id:?} online {} outbox {} receipts {} rejoining {} held {} missing {} members {} log {:?} refusals {} last {:?}",
+                status.online,
+                status.outbox,
+                status.receipts,
+                status.rejoining,
+                status.welcomes_held,
+                status.missing,
+                status.changing_members,
+                status.log.map(|l| (l.head, l.made_at)),
+                refusals.len(),
+                refusals.iter().rev().take(5).collect::<Vec<_>>()
+            );
+            if status.missing > 0 {
+                for n in self.world.person(id).notices.iter().rev().take(400) {
+                    if let Notice::Warning(w) = n {
+                        eprintln!("   warning {}", w.problem.code);
+                    }
+                    if let Notice::Gap(g) = n {
+                        eprintln!("   gap {} {}", g.from, g.missing);
+                    }
+                    if let Notice::Event(e) = n {
+                        eprintln!("   event {:?}", e.event);
+                    }
+                }
+            }
         }
         eprintln!("now {:?}", self.world.now);
     }
@@ -374,7 +404,9 @@ fn simulate(seed: u64, messages: u64) -> String {
     let written = simulation.written_so_far;
     eprintln!("seed {seed}: {written} messages, {:?}", simulation.faults);
     let complaints = simulation.complaints();
-    if !complaints.is_empty() { simulation.debug(); }
+    if !complaints.is_empty() {
+        simulation.debug();
+    }
     assert!(
         complaints.is_empty() && simulation.told_twice() == 0,
         "{} told twice; {complaints:#?}\nto run it again: WAXWING_SEED={seed} \

@@ -123,13 +123,15 @@ pub(crate) fn contested(turn: &mut Turn<'_>, contest: &AddressContested) -> Resu
 
 /// What the newest entry of the own history says.
 pub(crate) fn seen_in_log(turn: &mut Turn<'_>, locked: bool) -> Result<(), Fault> {
-    let known = is_locked(turn)?;
-    if known == locked {
+    let known: Option<bool> = settings::read(turn.tx, Setting::Locked)?;
+    if known == Some(locked) {
         return Ok(());
     }
     settings::write(turn.tx, Setting::Locked, locked)?;
-    // By this device, whose answer may come later; or by another.
-    if settings::read(turn.tx, Setting::LockWanted)? != Some(locked) {
+    // By this device, whose answer may come later; or by another. A new device has nothing
+    // to compare it with.
+    let wanted: Option<bool> = settings::read(turn.tx, Setting::LockWanted)?;
+    if known.is_some() && wanted != Some(locked) {
         alarm::raise(turn, &Problem::LockChanged { locked })?;
     }
     tell(turn, locked, None);

@@ -62,6 +62,15 @@ pub(crate) fn set(
     settings::write(tx, Setting::AuditorsRequired, required)
 }
 
+/// The named auditors with their names, and how many are required.
+pub(crate) fn named(tx: &Transaction<'_>) -> Result<(Vec<(AuditorId, String)>, u32), StoreError> {
+    let mut statement = tx.prepare("SELECT id, name FROM auditor ORDER BY name")?;
+    let rows = statement.query_map([], |row| Ok((AuditorId(row.get(0)?), row.get(1)?)))?;
+    let named = rows.collect::<Result<_, _>>()?;
+    let required = settings::read(tx, Setting::AuditorsRequired)?.unwrap_or(0);
+    Ok((named, required))
+}
+
 /// A view of the log has come, with what auditors say of it.
 pub(crate) fn heard(turn: &mut Turn<'_>, view: &View) -> Result<(), Fault> {
     for signed in view.cosigned() {

@@ -26,6 +26,7 @@ pub(super) struct Kept {
     blocked: bool,
     looked_up_at: u64,
     roster: Vec<SignedStatement>,
+    compared: bool,
 }
 
 /// The contact after this one; all ids are longer than the empty one.
@@ -54,7 +55,7 @@ impl Kept {
             blocked: self.blocked,
             looked_up_at_ms: self.looked_up_at,
             roster,
-            compared: false,
+            compared: self.compared,
         };
         (record, more)
     }
@@ -97,9 +98,12 @@ pub(super) fn import(tx: &Transaction<'_>, contact: ArchivedContact) -> Result<(
         return Err(NotImported::Malformed);
     }
     if let Some(known) = at(tx, account.as_bytes())? {
-        tx.prepare_cached("UPDATE contact SET blocked = blocked OR ?2 WHERE account_id = ?1")
-            .and_then(|mut update| update.execute((account.0, contact.blocked)))
-            .map_err(StoreError::from)?;
+        tx.prepare_cached(
+            "UPDATE contact SET blocked = blocked OR ?2, compared = compared OR ?3
+             WHERE account_id = ?1",
+        )
+        .and_then(|mut update| update.execute((account.0, contact.blocked, contact.compared)))
+        .map_err(StoreError::from)?;
         return longer(tx, &known, contact.roster);
     }
     // An address has one verified owner; the one that is known here was looked up later.
@@ -109,8 +113,8 @@ pub(super) fn import(tx: &Transaction<'_>, contact: ArchivedContact) -> Result<(
         .map_err(StoreError::from)?;
     tx.prepare_cached(
         "INSERT INTO contact
-             (account_id, address, display, verified, blocked, roster, looked_up_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             (account_id, address, display, verified, blocked, roster, looked_up_at, compared)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )
     .and_then(|mut insert| {
         insert.execute((
@@ -121,6 +125,7 @@ pub(super) fn import(tx: &Transaction<'_>, contact: ArchivedContact) -> Result<(
             contact.blocked,
             encoded(contact.roster),
             contact.looked_up_at_ms.min(i64::MAX as u64).cast_signed(),
+            contact.compared,
         ))
     })
     .map_err(StoreError::from)?;
@@ -179,7 +184,7 @@ fn encoded(roster: Vec<SignedStatement>) -> Vec<u8> {
 
 fn one(tx: &Transaction<'_>, condition: &str, id: &[u8]) -> Result<Option<Kept>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
-        "SELECT account_id, display, verified, blocked, looked_up_at, roster
+        "SELECT account_id, display, verified, blocked, looked_up_at, roster, compared
          FROM contact WHERE {condition}"
     ))?;
     Ok(statement.query_row([id], read).optional()?)
@@ -196,5 +201,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Kept> {
         roster: LookedUp::decode(roster.as_slice())
             .map(|kept| kept.roster)
             .unwrap_or_default(),
+        compared: row.get(6)?,
     })
 }

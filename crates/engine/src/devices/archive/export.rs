@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
     ids::GroupId,
     pb::{
-        ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedConversation, ArchivedDevice,
-        ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedHeard, ArchivedMessage,
+        ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedAuditor, ArchivedConversation,
+        ArchivedDevice, ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedHeard, ArchivedMessage,
         ArchivedSettings, archive_record::Record, archived_entry::Kind,
     },
 };
@@ -21,6 +21,7 @@ use crate::{
     inbox::heard,
     settings::{self, Setting},
     store::StoreError,
+    trust::auditors,
 };
 
 /// The chunk at a cursor; the first without one.
@@ -134,7 +135,7 @@ fn next(
         Section::Contacts => next_contact(tx, at)?,
         Section::Conversations => tx
             .prepare_cached(
-                "SELECT id, display, account_id, written_to, started_at FROM conversation
+                "SELECT id, display, account_id, written_to, started_at, stopped FROM conversation
                  WHERE id > ?1 ORDER BY id LIMIT 1",
             )?
             .query_row([at.id.as_ref()], conversation)
@@ -205,7 +206,15 @@ fn row(position: usize) -> i64 {
 
 fn settings(tx: &Transaction<'_>) -> Result<Record, StoreError> {
     let read = |setting| Ok::<_, StoreError>(settings::read(tx, setting)?.unwrap_or(true));
+    let (auditors, auditors_required) = auditors::named(tx)?;
+    let auditors = auditors.into_iter().map(|(id, name)| ArchivedAuditor {
+        id: id.0.to_vec().into(),
+        name,
+    });
     Ok(Record::Settings(ArchivedSettings {
+        auditors: auditors.collect(),
+        auditors_required,
+        locked: settings::read(tx, Setting::Locked)?.unwrap_or(false),
         tell_delivered: read(Setting::TellDelivered)?,
         tell_read: read(Setting::TellRead)?,
         backup_key: backup::key::public(tx)?.unwrap_or_default().into(),
@@ -222,6 +231,7 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
         account_id: blob(row, 2)?,
         written_to: row.get(3)?,
         started_at_ms: row.get::<_, i64>(4)?.cast_unsigned(),
+        stopped: row.get(5)?,
     })
 }
 

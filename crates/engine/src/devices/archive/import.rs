@@ -16,6 +16,8 @@ use waxwing_protocol::{
     time::Time,
 };
 
+use waxwing_transparency::cosignature::AuditorId;
+
 use super::{VERSION, contacts};
 use crate::{
     api::{ConversationId, MessageId},
@@ -27,6 +29,7 @@ use crate::{
     inbox::heard::{self, Sender},
     settings::{self, Setting},
     store::StoreError,
+    trust::auditors,
 };
 
 /// What is taken in stands before everything that came to this device itself.
@@ -96,6 +99,26 @@ fn settings(tx: &Transaction<'_>, kept: &ArchivedSettings) -> Result<(), NotImpo
             settings::write(tx, setting, value)?;
         }
     }
+    if settings::read::<u32>(tx, Setting::AuditorsRequired)?.is_none() && !kept.auditors.is_empty()
+    {
+        let named: Option<Vec<_>> = kept
+            .auditors
+            .iter()
+            .take(auditors::NAMED_MAX)
+            .map(|auditor| {
+                let id = <[u8; 32]>::try_from(auditor.id.as_ref()).ok()?;
+                Some((AuditorId(id), auditor.name.clone()))
+            })
+            .collect();
+        let named = named.ok_or(NotImported::Malformed)?;
+        let required = kept
+            .auditors_required
+            .min(named.len().try_into().unwrap_or(0));
+        auditors::set(tx, &named, required)?;
+    }
+    if settings::read::<bool>(tx, Setting::Locked)?.is_none() {
+        settings::write(tx, Setting::Locked, kept.locked)?;
+    }
     if !kept.backup_key.is_empty() && backup::key::public(tx)?.is_none() {
         let key = backup::key::checked(&kept.backup_key).ok_or(NotImported::Malformed)?;
         backup::key::keep(tx, &key)?;
@@ -129,6 +152,9 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
         ])?;
         source
     };
+    if kept.stopped {
+        conversation::set_stopped(tx, local, true)?;
+    }
     if kept.written_to {
         conversation::set_written_to(tx, local)?;
     }
