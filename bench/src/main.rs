@@ -11,8 +11,6 @@
 
 mod link;
 mod person;
-mod process;
-mod report;
 mod scenario;
 
 use std::path::PathBuf;
@@ -62,7 +60,7 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let progress = Progress::for_people();
-    let open_files = process::raise_open_files()?;
+    let open_files = waxwing_bench::process::raise_open_files()?;
     let part = if arguments.quick { 10 } else { 1 };
     let all = [
         Scenario::Idle,

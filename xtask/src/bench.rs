@@ -21,6 +21,22 @@ pub enum Bench {
     Relay(Relay),
     /// The engine: encrypt, decrypt, rekey, each with its store transaction.
     Engine,
+    /// The key log: publishing, look-ups, proofs, audits, memory.
+    Log(Log),
+}
+
+/// How to measure the key log.
+#[derive(clap::Args, Debug)]
+pub struct Log {
+    /// Where data directories are made: should be on a real disk.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// How many accounts it has; can be given several times.
+    #[arg(long, value_name = "N", default_values_t = [100_000, 1_000_000])]
+    accounts: Vec<u64>,
+    /// Ten thousand accounts, to see that it works.
+    #[arg(long, conflicts_with = "accounts")]
+    quick: bool,
 }
 
 /// How to measure the relay.
@@ -41,6 +57,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Relay(options) => relay(options),
         Bench::Engine => engine(),
+        Bench::Log(options) => log(options),
     }
 }
 
@@ -58,12 +75,7 @@ fn relay(options: &Relay) -> Result<()> {
     )?;
     let [relay, load] = <[PathBuf; 2]>::try_from(programs)
         .map_err(|_| anyhow::anyhow!("cargo built another number of programs"))?;
-    // The system's place for temporary files may be in memory, which no disk is.
-    let scratch = options
-        .scratch
-        .clone()
-        .unwrap_or_else(|| root().join("target/xtask/bench"));
-    std::fs::create_dir_all(&scratch).context("no place for the relay's data")?;
+    let scratch = scratch(options.scratch.as_ref())?;
     let mut command = Command::new(load);
     command
         .arg("--relay")
@@ -75,6 +87,41 @@ fn relay(options: &Relay) -> Result<()> {
     }
     command.args(&options.scenarios);
     succeed(&mut command)
+}
+
+fn log(options: &Log) -> Result<()> {
+    let packages = [("waxwing-bench", "waxwing-bench-log")];
+    let programs = build(
+        Profile::Release,
+        &packages,
+        "building the measurement",
+        Progress::for_people(),
+    )?;
+    let program = programs.first().context("cargo built nothing")?;
+    let mut command = Command::new(program);
+    command
+        .arg("--scratch")
+        .arg(scratch(options.scratch.as_ref())?);
+    let quick = [10_000];
+    let sizes = if options.quick {
+        &quick[..]
+    } else {
+        &options.accounts
+    };
+    for size in sizes {
+        command.arg("--accounts").arg(size.to_string());
+    }
+    succeed(&mut command)
+}
+
+/// Where data directories are made: the system's place for temporary files may be in
+/// memory, which no disk is.
+fn scratch(named: Option<&PathBuf>) -> Result<PathBuf> {
+    let scratch = named
+        .cloned()
+        .unwrap_or_else(|| root().join("target/xtask/bench"));
+    std::fs::create_dir_all(&scratch).context("no place for the relay's data")?;
+    Ok(scratch)
 }
 
 fn engine() -> Result<()> {

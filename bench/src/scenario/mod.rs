@@ -23,7 +23,7 @@ use xtask::relay::{Relay, Setup};
 
 use crate::link::{Link, Target};
 use crate::person::{Pair, Person};
-use crate::process::Process;
+use waxwing_bench::process::Process;
 
 /// Things done at once while a scenario is set up.
 const AT_ONCE: usize = 32;
