@@ -17,6 +17,7 @@
     reason = "a test fails loudly where it stands"
 )]
 
+mod delivery;
 mod devices;
 mod log;
 mod look_ups;

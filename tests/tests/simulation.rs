@@ -18,11 +18,11 @@
     reason = "a test fails loudly where it stands"
 )]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rand::RngExt as _;
 use waxwing_engine::api::{Entry, MessageId, MessageState, Notice};
-use waxwing_protocol::time::Span;
+use waxwing_protocol::time::{Span, Time};
 use waxwing_system_tests::{PersonId, RealRelay, RelayPort as _, World, WorldOptions};
 
 const PEOPLE: usize = 50;
@@ -70,7 +70,7 @@ struct Simulation {
     /// Of no pair are both here: what one of them has forgotten the other has.
     may_be_set_back: Vec<PersonId>,
     copied: Option<Copied>,
-    asleep: Vec<PersonId>,
+    asleep: BTreeMap<PersonId, Time>,
     faults: Faults,
 }
 
@@ -110,7 +110,7 @@ impl Simulation {
             written_so_far: 0,
             may_be_set_back,
             copied: None,
-            asleep: Vec::new(),
+            asleep: BTreeMap::new(),
             faults: Faults::default(),
         }
     }
@@ -121,13 +121,13 @@ impl Simulation {
         if self.world.rng.random_bool(0.5) {
             std::mem::swap(&mut from, &mut to);
         }
-        if self.asleep.contains(&from) {
+        if self.asleep.contains_key(&from) {
             return;
         }
         // Both start at once, some of the time.
         if n < 200 {
             let answer = format!("{n} at once");
-            if !self.asleep.contains(&to) {
+            if !self.asleep.contains_key(&to) {
                 let id = self.world.send(to, from, &answer);
                 self.note(to, from, answer, id);
             }
@@ -151,9 +151,28 @@ impl Simulation {
         self.people[self.world.rng.random_range(0..self.people.len())]
     }
 
+    fn wake(&mut self, person: PersonId) {
+        if self.asleep.remove(&person).is_some() {
+            self.world.start(person);
+        }
+    }
+
+    /// Nobody is away for as long as the relay keeps what waits, and senders what they sent:
+    /// 30 days.
+    fn wake_who_sleeps_too_long(&mut self) {
+        let now = self.world.now;
+        let long = self.asleep.iter();
+        let long = long.filter(|(_, since)| now.since(**since) > Span::days(25));
+        let long: Vec<PersonId> = long.map(|(person, _)| *person).collect();
+        for person in long {
+            self.wake(person);
+            self.world.run_for(Span::minutes(1));
+        }
+    }
+
     fn break_something(&mut self) {
         let person = self.somebody();
-        let is_asleep = self.asleep.contains(&person);
+        let is_asleep = self.asleep.contains_key(&person);
         match self.world.rng.random_range(0..100) {
             0..40 if !is_asleep => {
                 self.faults.cuts += 1;
@@ -168,12 +187,11 @@ impl Simulation {
             }
             60..80 => {
                 if is_asleep {
-                    self.asleep.retain(|other| *other != person);
-                    self.world.start(person);
+                    self.wake(person);
                 } else {
                     self.faults.crashes += 1;
                     self.world.crash(person);
-                    self.asleep.push(person);
+                    self.asleep.insert(person, self.world.now);
                 }
             }
             80..88 => {
@@ -189,6 +207,7 @@ impl Simulation {
             92..95 => {
                 self.faults.clock_jumps += 1;
                 let hours = self.world.rng.random_range(1..30);
+                self.wake_who_sleeps_too_long();
                 self.world.now = self.world.now.after(Span::hours(hours));
             }
             _ => {}
@@ -212,7 +231,7 @@ impl Simulation {
     fn copy_somebody(&mut self) {
         let at = self.world.rng.random_range(0..self.may_be_set_back.len());
         let person = self.may_be_set_back[at];
-        if self.copied.is_some() || self.asleep.contains(&person) {
+        if self.copied.is_some() || self.asleep.contains_key(&person) {
             return;
         }
         let friends = self.friends(person);
@@ -246,8 +265,8 @@ impl Simulation {
 
     /// Sets somebody back to the copy, once enough was written since.
     fn set_back(&mut self) {
-        let due = |copied: &Copied, asleep: &[PersonId], written| {
-            copied.until <= written && !asleep.contains(&copied.person)
+        let due = |copied: &Copied, asleep: &BTreeMap<PersonId, Time>, written| {
+            copied.until <= written && !asleep.contains_key(&copied.person)
         };
         let written_so_far = self.written_so_far;
         let Some(copied) = self
@@ -271,7 +290,7 @@ impl Simulation {
     }
 
     fn settle(&mut self) {
-        for person in std::mem::take(&mut self.asleep) {
+        for person in std::mem::take(&mut self.asleep).into_keys() {
             self.world.start(person);
         }
         for _ in 0..60 {
@@ -338,48 +357,6 @@ impl Simulation {
     }
 }
 
-impl Simulation {
-    fn debug(&mut self) {
-        for id in self.people.clone() {
-            let status = self.world.status(id);
-            let refusals: Vec<_> = self
-                .world
-                .refusals
-                .iter()
-                .filter(|(p, _)| *p == id)
-                .map(|(_, c)| *c)
-                .collect();
-            eprintln!(
-                "{id:?} online {} outbox {} receipts {} rejoining {} held {} missing {} members {} log {:?} refusals {} last {:?}",
-                status.online,
-                status.outbox,
-                status.receipts,
-                status.rejoining,
-                status.welcomes_held,
-                status.missing,
-                status.changing_members,
-                status.log.map(|l| (l.head, l.made_at)),
-                refusals.len(),
-                refusals.iter().rev().take(5).collect::<Vec<_>>()
-            );
-            if status.missing > 0 {
-                for n in self.world.person(id).notices.iter().rev().take(400) {
-                    if let Notice::Warning(w) = n {
-                        eprintln!("   warning {}", w.problem.code);
-                    }
-                    if let Notice::Gap(g) = n {
-                        eprintln!("   gap {} {}", g.from, g.missing);
-                    }
-                    if let Notice::Event(e) = n {
-                        eprintln!("   event {:?}", e.event);
-                    }
-                }
-            }
-        }
-        eprintln!("now {:?}", self.world.now);
-    }
-}
-
 /// Runs it; gives what another run of the same seed must give too.
 fn simulate(seed: u64, messages: u64) -> String {
     let mut simulation = Simulation::new(seed);
@@ -404,9 +381,6 @@ fn simulate(seed: u64, messages: u64) -> String {
     let written = simulation.written_so_far;
     eprintln!("seed {seed}: {written} messages, {:?}", simulation.faults);
     let complaints = simulation.complaints();
-    if !complaints.is_empty() {
-        simulation.debug();
-    }
     assert!(
         complaints.is_empty() && simulation.told_twice() == 0,
         "{} told twice; {complaints:#?}\nto run it again: WAXWING_SEED={seed} \

@@ -578,6 +578,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         receipts,
         asks,
         own_history,
+        link::key_packages::next_due(turn),
     ];
     Ok(due
         .into_iter()

@@ -276,7 +276,8 @@ pub(crate) fn entries(
                 sent_at, state, problem, read, event, missing
          FROM entry
          WHERE conversation = ?1
-           AND (?2 IS NULL OR place < (SELECT place FROM entry WHERE conversation = ?1 AND message = ?2))
+           AND (?2 IS NULL OR (place, id)
+                < (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2))
            AND (?3 IS NULL OR (kind = 1 AND instr(lower(text), lower(?3))))
          ORDER BY place DESC, id DESC LIMIT ?4",
     )?;

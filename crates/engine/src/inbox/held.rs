@@ -27,7 +27,8 @@ CREATE TABLE held_post (
 );
 ";
 
-const PER_GROUP: i64 = 2_000;
+/// Two thousand messages, and the commits between them.
+const PER_GROUP: i64 = 2_500;
 const IN_ALL: i64 = 20_000;
 
 /// A post from the mailbox.
@@ -79,13 +80,14 @@ pub(crate) fn any(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreErr
         .exists([group.0])?)
 }
 
-/// A group's held posts, in the order they came.
+/// A group's held posts, in the order in which they can be read: by epoch, and in each the
+/// commit that ends it last.
 pub(crate) fn of_group(tx: &Transaction<'_>, group: GroupId) -> Result<Vec<Held>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, group_id, kind, epoch, post_id, body FROM held_post
-         WHERE group_id = ?1 ORDER BY id",
+         WHERE group_id = ?1 ORDER BY epoch, kind = ?2, id",
     )?;
-    let rows = statement.query_map([group.0], read)?;
+    let rows = statement.query_map((group.0, PostKind::Commit as i32), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -1,7 +1,7 @@
-//! The mailbox link: logging in, key packages, and what is acknowledged.
+//! The mailbox link: logging in, and what is acknowledged.
 //!
 //! **Elsewhere**: registering on it is [`super::registration`], tokens are
-//! [`super::tokens`]; what a delivered post holds is [`crate::inbox::receive`].
+//! [`super::tokens`], key packages [`super::key_packages`]; what a delivered post holds is [`crate::inbox::receive`].
 //!
 //! **Always**: a place in the mailbox is acknowledged after the transaction that
 //! stored what was there. Nothing is sent to anybody before the relay's record of the
@@ -11,11 +11,11 @@
 use waxwing_protocol::{
     ids::MailboxId,
     limits,
-    pb::{Acknowledge, Deliver, LoggedIn, Login, PostKind, PublishKeyPackages, client_frame::Body},
+    pb::{Acknowledge, Deliver, LoggedIn, Login, PostKind, client_frame::Body},
     time::Span,
 };
 
-use super::{Job, Phase, registration};
+use super::{Job, Phase, key_packages, registration};
 use crate::{
     account,
     api::{
@@ -24,7 +24,6 @@ use crate::{
     conversation::groups::{self, GroupState},
     event::LinkKind,
     inbox::{held::Post, receive},
-    mls::{self, KeyPackageUse},
     settings::{self, Setting},
     trust::own_history,
     turn::{Fault, Turn, Waiting},
@@ -35,9 +34,6 @@ const ACKNOWLEDGE_POSTS: usize = limits::DELIVERY_WINDOW_FRAMES / 8;
 
 /// Fewer are acknowledged after this long.
 const ACKNOWLEDGE_AFTER: Span = Span(250);
-
-/// Key packages that a device keeps with the relay.
-const KEY_PACKAGES: usize = 50;
 
 /// Asks for what is next on the mailbox link.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
@@ -50,7 +46,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     match turn.live.links.mailbox.phase {
         Phase::Ready { .. } => log_in(turn),
         Phase::LoggedIn => {
-            publish_key_packages(turn)?;
+            key_packages::publish(turn)?;
             super::tokens::pump(turn)?;
             acknowledge(turn);
             Ok(())
@@ -90,7 +86,6 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
     let links = &mut turn.live.links;
     links.mailbox.phase = Phase::LoggedIn;
     links.key_packages_left = Some(logged_in.key_packages_left);
-    links.last_resort = logged_in.last_resort;
     links.received = logged_in.acknowledged;
     links.acknowledged = logged_in.acknowledged;
     let own_record = settings::read::<i64>(turn.tx, Setting::Received)?.unwrap_or(0);
@@ -98,6 +93,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
         was_set_back(turn, logged_in.acknowledged)?;
     }
     turn.live.not_set_back = true;
+    key_packages::logged_in(turn, logged_in.last_resort)?;
     own_history::want(turn);
     if !turn.live.told_online {
         turn.live.told_online = true;
@@ -118,74 +114,12 @@ fn was_set_back(turn: &mut Turn<'_>, acknowledged: u64) -> Result<(), Fault> {
             turn.lose_group(group.id)?;
         }
     }
-    let provider_result = turn.with_mls(|provider, _| mls::forget_key_packages(provider))?;
-    provider_result?;
-    settings::write(turn.tx, Setting::ReplaceKeyPackages, true)?;
+    key_packages::replace_all(turn)?;
     settings::write(turn.tx, Setting::Received, acknowledged.cast_signed())?;
     super::tokens::forget(turn.tx)?;
     turn.notify(Notice::Warning(Warning {
         problem: Problem::SetBack.report(),
     }));
-    Ok(())
-}
-
-/// Makes and publishes key packages when few are left.
-fn publish_key_packages(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let links = &turn.live.links;
-    let replace = settings::read(turn.tx, Setting::ReplaceKeyPackages)?.unwrap_or(false);
-    let Some(left) = links.key_packages_left else {
-        return Ok(());
-    };
-    let left = if replace {
-        0
-    } else {
-        usize::try_from(left).unwrap_or(usize::MAX)
-    };
-    let low = left < limits::KEY_PACKAGES_LOW;
-    let last_resort_too = !links.last_resort || replace;
-    if (!low && !last_resort_too) || links.mailbox.awaits(&Job::PublishKeyPackages) {
-        return Ok(());
-    }
-    let count = if low {
-        KEY_PACKAGES
-            .saturating_sub(left)
-            .min(limits::KEY_PACKAGES_PER_UPLOAD)
-    } else {
-        0
-    };
-    let made = turn.with_mls(|provider, leaf| {
-        let packages = (0..count)
-            .map(|_| mls::make_key_package(provider, leaf, KeyPackageUse::Once))
-            .collect::<Result<Vec<_>, _>>()?;
-        let last_resort = last_resort_too
-            .then(|| mls::make_key_package(provider, leaf, KeyPackageUse::LastResort))
-            .transpose()?;
-        Ok::<_, mls::MlsError>((packages, last_resort))
-    })?;
-    let (packages, last_resort) = made?;
-    let publish = PublishKeyPackages {
-        key_packages: packages
-            .into_iter()
-            .map(|package| package.bytes.into())
-            .collect(),
-        last_resort: last_resort
-            .map(|package| package.bytes.into())
-            .unwrap_or_default(),
-        replace,
-    };
-    turn.ask(
-        LinkKind::Mailbox,
-        Job::PublishKeyPackages,
-        Body::PublishKeyPackages(publish),
-    );
-    Ok(())
-}
-
-/// The relay has them.
-pub(crate) fn key_packages_published(turn: &mut Turn<'_>, left: u32) -> Result<(), Fault> {
-    turn.live.links.key_packages_left = Some(left);
-    turn.live.links.last_resort = true;
-    settings::write(turn.tx, Setting::ReplaceKeyPackages, false)?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 //!
 //! **Always**: nothing that names this device travels on the posting link.
 
+pub(crate) mod key_packages;
 pub(crate) mod mailbox;
 pub(crate) mod posting;
 pub(crate) mod registration;
@@ -302,7 +303,8 @@ pub(crate) struct Links {
     pub unacknowledged: usize,
     pub acknowledge_at: Option<Time>,
     pub key_packages_left: Option<u32>,
-    pub last_resort: bool,
+    /// When the last resort was made that the relay has; `None` where it has none.
+    pub last_resort: Option<Time>,
     pub clock_skew_ms: Option<i64>,
 }
 

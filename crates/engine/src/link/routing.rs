@@ -6,7 +6,7 @@
 
 use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 
-use super::{Job, mailbox, posting, registration, tokens};
+use super::{Job, key_packages, mailbox, posting, registration, tokens};
 use crate::{
     api::{Notice, Warning},
     conversation::{commits, groups, membership, rejoin, start},
@@ -76,7 +76,7 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         }
         (Job::Login, Body::LoggedIn(logged_in)) => mailbox::logged_in(turn, &logged_in),
         (Job::PublishKeyPackages, Body::KeyPackagesPublished(published)) => {
-            mailbox::key_packages_published(turn, published.key_packages_left)
+            key_packages::published(turn, published.key_packages_left)
         }
         (Job::IssueTokens, Body::TokensIssued(issued)) => {
             tokens::issued(turn, &issued)?;

@@ -1,11 +1,11 @@
 //! Key packages (RFC 9420 section 10): ours, to be published, and those of others,
 //! to be added.
 //!
-//! **Elsewhere**: how many are published and when: `account` and the relay.
+//! **Elsewhere**: how many are published and when: `link::key_packages`.
 //!
 //! **Always**: a key package names no end of its life. A wrong clock on either side
 //! must not keep people from writing to each other; instead the relay hands each out
-//! once, and a device replaces its last resort with each upload.
+//! once, and a device replaces its last resort each day.
 
 use openmls::prelude::{
     KeyPackage as MlsKeyPackage, KeyPackageIn, Lifetime, MlsMessageBodyIn, MlsMessageIn,

@@ -50,6 +50,7 @@ const DEVICES: &[&str] = &[
     crate::devices::backup::key::SCHEMA,
     crate::devices::recovery::SCHEMA,
     crate::conversation::groups::INHERITED,
+    crate::link::key_packages::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
