@@ -19,8 +19,10 @@
 
 mod delivery;
 mod devices;
+mod keys;
 mod log;
 mod look_ups;
+mod people;
 mod scene;
 
 use std::{collections::BTreeSet, fs};

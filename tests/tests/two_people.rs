@@ -37,6 +37,10 @@ fn a_message_arrives_verified_and_its_sender_learns_of_it() {
     assert_eq!(got[0].text, "hello bob");
     assert_eq!(got[0].from, "alice@example.org");
     assert!(got[0].from_verified);
+    // Alice is a stranger to Bob until he answers: then she learns of it.
+    assert_eq!(world.state(alice, bob, id), Some(MessageState::Accepted));
+    world.send(bob, alice, "hello alice");
+    world.run_for(Span::seconds(10));
     assert_eq!(world.state(alice, bob, id), Some(MessageState::Delivered));
     let told = world
         .person(bob)

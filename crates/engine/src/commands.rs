@@ -334,9 +334,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         },
     )?;
     queue(turn, conversation.id, Some(id), encoded)?;
-    if !conversation.written_to {
-        conversation::set_written_to(turn.tx, conversation.id)?;
-    }
+    messages::written_to(turn, &conversation)?;
     Ok(Response::Sent(Sent {
         id,
         conversation: conversation.id,
@@ -379,14 +377,8 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
         return Err(Stop::Refused(Problem::MessageUnknown));
     }
     let read = history::mark_read(turn.tx, mark.conversation, mark.up_to)?;
-    let verified = match found.account {
-        Some(account) => {
-            contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.verified)
-        }
-        None => false,
-    };
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
-    if tells && messages::may_tell(turn, mark.conversation, verified)? {
+    if tells && messages::may_tell(turn, &found)? {
         for id in read {
             receipts::owe(turn.tx, turn.now, mark.conversation, id, true)?;
         }

@@ -263,6 +263,22 @@ pub(crate) fn unread(
     Ok(count.cast_unsigned())
 }
 
+/// The newest messages from the other side, and whether each was read; as many as one page.
+pub(crate) fn received(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<(MessageId, bool)>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT message, read FROM entry
+         WHERE conversation = ?1 AND kind = 1 AND NOT outgoing
+         ORDER BY place DESC, id DESC LIMIT ?2",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), ENTRIES_MAX), |row| {
+        Ok((MessageId::from_bytes(row.get(0)?), row.get(1)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The newest entries, oldest first, and whether there are older ones.
 pub(crate) fn entries(
     tx: &Transaction<'_>,

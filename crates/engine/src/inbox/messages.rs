@@ -15,7 +15,7 @@ use crate::{
     contact,
     content::{self, Shown, status::Status},
     conversation::{
-        self,
+        self, Conversation,
         groups::Group,
         history::{self, NewMessage},
     },
@@ -123,26 +123,53 @@ pub(crate) fn content_came(
         reply_to,
         read: own,
     }));
-    if own {
+    let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
+    };
+    if own {
+        return written_to(turn, &found);
     }
     let tells = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
-    if tells && may_tell(turn, conversation, verified)? {
+    if tells && may_tell(turn, &found)? {
         receipts::owe(turn.tx, turn.now, conversation, id, false)?;
     }
     Ok(())
 }
 
-/// Whether this conversation's other side is told what became of its messages: not
-/// before it is known who they are, or this account has written to them.
-pub(crate) fn may_tell(
-    turn: &Turn<'_>,
-    conversation: crate::api::ConversationId,
-    verified: bool,
-) -> Result<bool, Fault> {
-    Ok(verified
-        || conversation::find(turn.tx, conversation)?
-            .is_some_and(|conversation| conversation.written_to))
+/// Whether this conversation's other side is told what became of its messages: not before
+/// this account has written to them, or has verified them in person. Strangers learn
+/// nothing.
+pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
+    if conversation.written_to {
+        return Ok(true);
+    }
+    Ok(match conversation.account {
+        Some(account) => {
+            contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.compared)
+        }
+        None => false,
+    })
+}
+
+/// This account has written to the other side: no stranger any more. What they wrote before
+/// is told of now.
+pub(crate) fn written_to(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+    if conversation.written_to {
+        return Ok(());
+    }
+    let told = may_tell(turn, conversation)?;
+    conversation::set_written_to(turn.tx, conversation.id)?;
+    if told {
+        return Ok(());
+    }
+    let delivered = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
+    let read = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
+    for (id, was_read) in history::received(turn.tx, conversation.id)? {
+        if (was_read && read) || delivered {
+            receipts::owe(turn.tx, turn.now, conversation.id, id, was_read && read)?;
+        }
+    }
+    Ok(())
 }
 
 fn statuses_came(
