@@ -1,13 +1,20 @@
 //! Lies about the key log itself.
 
+use prost::Message as _;
 use waxwing_engine::api::{Request, Response};
-use waxwing_protocol::{pb::relay_frame::Body as Answer, time::Span};
+use waxwing_protocol::{
+    pb::{Evidence, LookedUp, relay_frame::Body as Answer},
+    time::Span,
+};
 use waxwing_system_tests::Fate;
 use waxwing_transparency::evidence::{self, Misdeed};
 
 use super::scene::{Scene, alice_and_bob, is_alarmed, problem_of};
-use waxwing_engine::api::MessageState;
-use waxwing_system_tests::PersonId;
+use waxwing_engine::api::{MessageId, MessageState};
+use waxwing_system_tests::{
+    PersonId,
+    devices::{devices, linked, revoke},
+};
 
 fn evidence_of(scene: &mut Scene, id: PersonId) -> Vec<Vec<u8>> {
     match scene.command(id, Request::Evidence).unwrap() {
@@ -106,4 +113,100 @@ fn a_forged_head_is_refused() {
     scene.relay.straighten();
     scene.run_for(Span::minutes(2));
     assert_eq!(scene.texts(bob, alice), ["one"]);
+}
+
+/// Alice, who followed one log, is shown another in which nothing of what she saw happened.
+/// Gives the message that she wrote then, too.
+fn shown_a_rewritten_log(seed: u64) -> (Scene, PersonId, PersonId, MessageId) {
+    let (mut scene, alice, bob) = alice_and_bob(seed);
+    let (rewritten, mut rng) = scene.relay.real().fork_log();
+    let carol = scene.add_registered("carol@example.org");
+    scene.send(alice, carol, "one");
+    scene.run_for(Span::minutes(30));
+    for _ in 0..6 {
+        scene.run_for(Span::minutes(11));
+        rewritten.refresh(scene.now, &mut rng).unwrap();
+    }
+    scene.relay.fork(alice, rewritten);
+    let id = scene.send(alice, bob, "under which log?");
+    scene.run_for(Span::minutes(2));
+    (scene, alice, bob, id)
+}
+
+#[test]
+fn a_log_that_is_rewritten_is_refused_by_whoever_saw_it_before() {
+    let (mut scene, alice, bob, id) = shown_a_rewritten_log(15);
+    assert_eq!(scene.state(alice, bob, id), Some(MessageState::Queued));
+    assert_eq!(problem_of(&mut scene, alice, bob, id), "relay_misbehaves");
+    assert!(is_alarmed(&mut scene, alice, "relay_misbehaves", ""));
+    let files = evidence_of(&mut scene, alice);
+    assert!(!files.is_empty());
+    for file in files {
+        assert!(evidence::check(&file).is_ok());
+    }
+}
+
+#[test]
+fn evidence_that_was_forged_convicts_nobody() {
+    let (mut scene, alice, ..) = shown_a_rewritten_log(14);
+    let genuine = evidence_of(&mut scene, alice).remove(0);
+    let proven = evidence::check(&genuine).unwrap();
+    // One bit is another, anywhere; or the end is missing.
+    for at in (0..genuine.len()).step_by(7) {
+        let mut forged = genuine.clone();
+        forged[at] ^= 1 << (at % 8);
+        // What is not needed for the proof may be anything; it proves the same then.
+        if let Ok(still) = evidence::check(&forged) {
+            assert!(still == proven, "byte {at}");
+        }
+        assert!(evidence::check(&genuine[..at]).is_err(), "{at} bytes");
+    }
+    // Twice the same head contradicts nothing.
+    let mut same = Evidence::decode(genuine.as_slice()).unwrap();
+    same.second = same.first.clone();
+    assert!(evidence::check(&same.encode_to_vec()).is_err());
+}
+
+#[test]
+fn a_roster_that_is_rolled_back_to_bring_a_revoked_device_back_is_refused() {
+    let (mut scene, alice, bob) = alice_and_bob(16);
+    let carol = scene.add_registered("carol@example.org");
+    let tablet = linked(&mut scene, alice);
+    // What the relay says of Alice while she has two devices.
+    let kept = std::rc::Rc::new(std::cell::RefCell::new(None::<Box<LookedUp>>));
+    let keeping = kept.clone();
+    scene.relay.answers(move |person, frame| {
+        if let Some(Answer::LookedUp(found)) = &frame.body
+            && person == bob
+        {
+            *keeping.borrow_mut() = Some(found.clone());
+        }
+        Fate::Pass
+    });
+    scene.send(bob, alice, "to both");
+    scene.run_for(Span::minutes(1));
+    let old = kept.borrow().clone().unwrap();
+    let listed = devices(&mut scene, alice);
+    revoke(&mut scene, alice, &listed[1].id).unwrap();
+    scene.run_for(Span::hours(2));
+    // Carol, who has seen a newer head at her daily check, is told the old story.
+    scene.cut(carol);
+    scene.run_for(Span::seconds(30));
+    scene.relay.answers(move |person, frame| {
+        if let Some(Answer::LookedUp(found)) = &mut frame.body
+            && person == carol
+        {
+            *found = old.clone();
+        }
+        Fate::Pass
+    });
+    let id = scene.send(carol, alice, "to the devices that she has");
+    scene.run_for(Span::minutes(2));
+    assert_eq!(scene.state(carol, alice, id), Some(MessageState::Queued));
+    assert!(!problem_of(&mut scene, carol, alice, id).is_empty());
+    assert!(scene.texts(tablet, carol).is_empty());
+    scene.relay.straighten();
+    scene.run_for(Span::minutes(2));
+    assert_eq!(scene.texts(alice, carol), ["to the devices that she has"]);
+    assert!(scene.texts(tablet, carol).is_empty());
 }

@@ -19,6 +19,7 @@
 
 mod delivery;
 mod devices;
+mod groups;
 mod keys;
 mod log;
 mod look_ups;
