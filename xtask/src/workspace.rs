@@ -43,6 +43,8 @@ pub struct Programs {
     pub relay: PathBuf,
     /// What reads the private keys out of a home, for the demo.
     pub keys: PathBuf,
+    /// What does to a relay's disk what a lying operator would, for the demo.
+    pub swap: PathBuf,
 }
 
 impl Programs {
@@ -52,6 +54,7 @@ impl Programs {
             ("waxwing", "waxwing"),
             ("waxwing-relay-server", "waxwing-relay"),
             ("xtask-keys", "xtask-keys"),
+            ("xtask-swap", "xtask-swap"),
         ];
         let paths = build(
             profile,
@@ -59,12 +62,13 @@ impl Programs {
             "building the client and the relay",
             progress,
         )?;
-        let [waxwing, relay, keys] = <[PathBuf; 3]>::try_from(paths)
+        let [waxwing, relay, keys, swap] = <[PathBuf; 4]>::try_from(paths)
             .map_err(|_| anyhow::anyhow!("cargo built another number of programs"))?;
         Ok(Self {
             waxwing,
             relay,
             keys,
+            swap,
         })
     }
 }

@@ -120,10 +120,17 @@ fn two_people_register_and_talk_both_ways() {
     }
 }
 
+/// Bob has written to Alice: she is no stranger to him, and is told what becomes of hers.
+fn acquainted(alice: &Home, bob: &Home) {
+    send(bob, alice, "hello");
+    assert_eq!(texts(&listen(alice, 1)), ["hello"]);
+}
+
 #[test]
 fn the_human_output_shows_who_wrote_and_how_far_it_got() {
     let relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    acquainted(&alice, &bob);
     send(&alice, &bob, "steer \u{1b}[31mthis");
     let heard = bob.run(&["listen", "--count", "1", "--timeout", "60"]);
     assert_eq!(heard.code, 0, "{heard:?}");
@@ -150,6 +157,7 @@ fn the_human_output_shows_who_wrote_and_how_far_it_got() {
 fn a_listener_that_ends_after_a_number_of_messages_has_told_their_sender() {
     let relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    acquainted(&alice, &bob);
     let mut from = alice.rpc();
     from.call("subscribe", json!({}));
     let mut ids = Vec::new();
@@ -178,6 +186,7 @@ fn a_listener_that_ends_after_a_number_of_messages_has_told_their_sender() {
 fn a_listener_does_not_wait_for_receipts_for_ever() {
     let mut relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    acquainted(&alice, &bob);
     send(&alice, &bob, "one");
     // Bob's device has it and owes a receipt, and the relay is away.
     let mut rpc = bob.rpc();

@@ -1,11 +1,14 @@
-//! `cargo xtask demo`: the whole system for real, and then the seizure of its relay.
+//! `cargo xtask demo`: the whole system for real, then the seizure of its relay, then an
+//! operator who lies.
 //!
 //! **Elsewhere**: the people and their relay are in `stage`; the ten thousand canaries
-//! and the search for them in `seizure`; what is printed at the end in `summary`.
+//! and the search for them in `seizure`; the swapped key in `attack`; what is printed at the
+//! end in `summary`.
 //!
 //! **Always**: the programs are the ones that people use, built for release; the codes
 //! travel by SMTP; nothing that is shown was written down beforehand.
 
+mod attack;
 mod ciphertexts;
 pub mod rpc;
 pub mod search;
@@ -40,7 +43,8 @@ pub fn run(options: &Options) -> Result<()> {
     let mut stage = stage::Stage::set(&programs, progress)?;
     let talk = stage.talk(progress)?;
     let seizure = seizure::seize(&mut stage, options.canaries, progress)?;
-    summary::print(&stage, &talk, &seizure);
+    let attack = attack::attack(&mut stage, progress)?;
+    summary::print(&stage, &talk, &seizure, &attack);
     seizure.verdict()?;
     if options.keep {
         keep(&stage);

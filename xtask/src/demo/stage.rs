@@ -123,7 +123,7 @@ impl Stage {
     }
 
     /// Registers a person with the code that comes to their inbox.
-    fn register(&self, person: &Person) -> Result<String> {
+    pub fn register(&self, person: &Person) -> Result<String> {
         let mut child = self
             .waxwing(person)
             .args(["register", &person.address, "--relay", &self.url])
@@ -255,6 +255,97 @@ impl Stage {
     /// Where the relay's output is kept.
     pub fn logs(&self) -> &Path {
         &self.setup.logs
+    }
+
+    /// Somebody new, with a home of their own.
+    pub fn somebody(&self, name: &str) -> Person {
+        Person {
+            address: format!("{name}@demo.waxwing.example"),
+            home: self.folder().join(name),
+        }
+    }
+
+    /// Where everything is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A person's account id.
+    pub fn account(&self, person: &Person) -> Result<String> {
+        let mut rpc = Rpc::start(&self.programs.waxwing, &person.home)?;
+        let account = rpc.call("account", &Value::Null)?;
+        rpc.stop()?;
+        Ok(text(&account, "account_id").to_owned())
+    }
+
+    /// Does something while the relay does not run; then it runs again, where it was.
+    pub fn while_stopped(&mut self, work: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let relay = self.relay.take().context("the relay does not run")?;
+        let status = relay.stop()?;
+        if !status.success() {
+            bail!("the relay did not stop well: {status}");
+        }
+        work(self)?;
+        let address = self.url.trim_start_matches("https://");
+        let address = address.split(['/', '#']).next().unwrap_or_default();
+        self.setup.listen = address.to_owned();
+        self.relay = Some(self.setup.start()?);
+        Ok(())
+    }
+
+    /// Has an auditor of their own follow the key log once. Gives what it says.
+    pub fn audit(&self) -> Result<String> {
+        let output = client(&self.programs.waxwing, &self.folder().join("auditor"))
+            .args(["audit", "follow", &self.url, "--once"])
+            .stdin(Stdio::null())
+            .output()?;
+        if !output.status.success() {
+            bail!("the auditor is not content:\n{}", said(&output));
+        }
+        let said = said(&output);
+        let last = said.lines().last().unwrap_or_default();
+        Ok(last.trim().to_owned())
+    }
+
+    /// Lets somebody write, which must be refused. Gives the reason that they are told.
+    pub fn refused(&self, from: &Person, to: &Person, words: &str) -> Result<String> {
+        let output = self
+            .waxwing(from)
+            .args(["send", &to.address, words])
+            .stdin(Stdio::null())
+            .output()?;
+        if output.status.success() {
+            bail!("it was sent");
+        }
+        let history = self
+            .waxwing(from)
+            .args(["history", &to.address, "--json"])
+            .output()?;
+        let entries = json_lines(&history);
+        let reason = entries
+            .iter()
+            .find_map(|entry| entry.pointer("/problem/sentence")?.as_str())
+            .with_context(|| format!("no reason is given:\n{}", said(&output)))?;
+        Ok(reason.to_owned())
+    }
+
+    /// The newest of somebody's alarms.
+    pub fn alarm(&self, person: &Person) -> Result<String> {
+        let output = self.waxwing(person).args(["alarms", "--json"]).output()?;
+        let alarms = json_lines(&output);
+        let alarm = alarms.last().context("there is no alarm")?;
+        Ok(text(alarm, "sentence").to_owned())
+    }
+
+    /// Whether anything has come for somebody.
+    pub fn has_heard(&self, person: &Person) -> Result<bool> {
+        let output = self
+            .waxwing(person)
+            .args(["listen", "--json", "--count", "1", "--timeout", "3"])
+            .stdin(Stdio::null())
+            .output()?;
+        let lines = json_lines(&output);
+        Ok(lines.iter().any(|line| text(line, "type") == "message"))
     }
 
     /// A folder for copies.

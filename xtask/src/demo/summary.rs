@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use super::attack::Attack;
 use super::search::{Findings, Secret};
 use super::seizure::Seizure;
 use super::stage::{Stage, Talk};
 
 /// Prints it.
-pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure) {
+pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure, attack: &Attack) {
     println!("\nWho is verified, and how");
     for (person, said) in [&stage.alice, &stage.bob].into_iter().zip(&talk.received) {
         let vouched = if said.verified {
@@ -109,6 +110,23 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure) {
         ),
         None => println!("  Ciphertexts are STILL on the relay's disk."),
     }
+    print_attack(attack);
+}
+
+fn print_attack(attack: &Attack) {
+    println!("\nAnd when its operator lies");
+    println!(
+        "  An auditor, of whom anybody can be one: {}",
+        attack.audited
+    );
+    println!(
+        "  Then the operator, who has every key of the relay, swapped the keys of\n  {} for \
+         those of {}.\n  Alice wrote, and was told:",
+        attack.victim, attack.attacker
+    );
+    println!("    {}", attack.reason);
+    println!("    {}", attack.alarm);
+    println!("  Nothing left her device: neither of the two got anything.");
 }
 
 fn row(place: &str, findings: &Findings) {
