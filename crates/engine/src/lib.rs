@@ -25,6 +25,7 @@ mod inbox;
 mod link;
 pub mod mls;
 mod outbox;
+pub mod parsers;
 mod queries;
 mod settings;
 pub mod store;

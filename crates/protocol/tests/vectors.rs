@@ -189,6 +189,32 @@ fn what_is_kept_signed_or_sealed_decodes() {
 }
 
 #[test]
+fn what_devices_say_and_hand_over_decodes() {
+    for (name, expected) in samples::devices::messages(&SEED) {
+        let bytes = Bytes::from(read(&format!("devices/{name}.bin")));
+        let again = match name.split('_').next().unwrap() {
+            "pairing" if name.starts_with("pairing_words") => {
+                pb::PairingWords::decode(bytes.clone())
+                    .unwrap()
+                    .encode_to_vec()
+            }
+            "pairing" => pb::PairingMessage::decode(bytes.clone())
+                .unwrap()
+                .encode_to_vec(),
+            "transfer" => pb::TransferWords::decode(bytes.clone())
+                .unwrap()
+                .encode_to_vec(),
+            "archive" => pb::ArchiveChunk::decode(bytes.clone())
+                .unwrap()
+                .encode_to_vec(),
+            other => panic!("a message of an unknown kind: {other}"),
+        };
+        assert_eq!(bytes, expected, "{name}");
+        assert_eq!(again, expected, "{name}");
+    }
+}
+
+#[test]
 fn a_chain_with_every_kind_of_change_verifies_and_ends_where_it_did() {
     let looked_up = pb::LookedUp::decode(read("roster/chain.bin").as_slice()).unwrap();
     let told = read_json("roster/chain.json");

@@ -20,6 +20,7 @@
 
 pub mod client;
 pub mod content;
+pub mod devices;
 pub mod engine;
 pub mod mls;
 pub mod protocol;
@@ -109,6 +110,12 @@ pub const TARGETS: &[Target] = &[
         run: client::rpc,
         seeds: seeds::rpc_lines,
         mutations: 2_000,
+    },
+    Target {
+        name: "devices",
+        run: devices::devices,
+        seeds: devices::seeds,
+        mutations: 500,
     },
     Target {
         name: "mls",

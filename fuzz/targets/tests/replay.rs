@@ -30,6 +30,7 @@ replayed!(
     token,
     envelope,
     content,
+    devices,
     relay_url,
     rpc,
     mls,

@@ -22,7 +22,7 @@ use waxwing_protocol::{
     token::{self, TokenIssuer},
 };
 
-use super::{Values, client_frames, kept_messages, relay_frames};
+use super::{Values, client_frames, devices, kept_messages, relay_frames};
 
 /// The seed of the frozen messages.
 pub const SEED: Values = Values(0);
@@ -64,6 +64,9 @@ pub fn files() -> Vec<(String, Vec<u8>)> {
     }
     for (name, bytes) in kept_messages(&SEED) {
         files.push((format!("kept/{name}.bin"), bytes));
+    }
+    for (name, bytes) in devices::messages(&SEED) {
+        files.push((format!("devices/{name}.bin"), bytes));
     }
     let (chain, told) = roster_chain();
     files.push(("roster/chain.bin".into(), chain.encode_to_vec()));

@@ -16,6 +16,7 @@
     reason = "for tests, each of which uses a part of it"
 )]
 
+pub mod devices;
 pub mod frozen;
 mod log;
 
