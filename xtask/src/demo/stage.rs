@@ -296,15 +296,18 @@ impl Stage {
     /// Has an auditor of their own follow the key log once. Gives what it says.
     pub fn audit(&self) -> Result<String> {
         let output = client(&self.programs.waxwing, &self.folder().join("auditor"))
-            .args(["audit", "follow", &self.url, "--once"])
+            .args(["audit", "follow", &self.url, "--once", "--json"])
             .stdin(Stdio::null())
             .output()?;
         if !output.status.success() {
             bail!("the auditor is not content:\n{}", said(&output));
         }
-        let said = said(&output);
-        let last = said.lines().last().unwrap_or_default();
-        Ok(last.trim().to_owned())
+        let signed = json_lines(&output)
+            .into_iter()
+            .find(|line| text(line, "type") == "co_signed")
+            .with_context(|| format!("the auditor co-signed nothing:\n{}", said(&output)))?;
+        let head = signed.get("head").and_then(Value::as_u64).unwrap_or(0);
+        Ok(format!("co-signed head {head}: the log only grew"))
     }
 
     /// Lets somebody write, which must be refused. Gives the reason that they are told.
