@@ -116,16 +116,21 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure, attack: &Attack) {
 fn print_attack(attack: &Attack) {
     println!("\nAnd when its operator lies");
     println!(
-        "  An auditor, of whom anybody can be one: {}",
+        "  An auditor (anybody can be one: `waxwing audit follow`) {}.",
         attack.audited
     );
+    println!("  Then the operator, who has the disk and every key of the relay, swapped the");
+    println!("  keys of {}", attack.victim);
     println!(
-        "  Then the operator, who has every key of the relay, swapped the keys of\n  {} for \
-         those of {}.\n  Alice wrote, and was told:",
-        attack.victim, attack.attacker
+        "  for those of {}. Alice wrote, and was told:",
+        attack.attacker
     );
     println!("    {}", attack.reason);
-    println!("    {}", attack.alarm);
+    if attack.alarm == attack.reason {
+        println!("  The same stands in her alarms until she has seen to it.");
+    } else {
+        println!("    {}", attack.alarm);
+    }
     println!("  Nothing left her device: neither of the two got anything.");
 }
 
