@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use waxwing_engine::api::{
     Direction, Entry, EventKind, FeedBackup, MessageState, Notice, ReadBackup, Recover,
-    RecoveryStage, Request, Response,
+    RecoveryStage, Request, Response, SetLock,
 };
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::PersonId;
@@ -222,4 +222,18 @@ fn a_backup_is_made_once_a_day_when_there_is_something_new() {
     scene.send(bob, alice, "news");
     scene.run_for(Span::hours(26));
     assert_eq!(saved(&scene), 2);
+}
+
+#[test]
+fn a_lock_that_is_newer_than_the_backup_is_no_surprise() {
+    let (mut scene, lost, _) = alice_and_bob(7);
+    let (words, _) = words(&mut scene, lost);
+    back_up(&mut scene, lost);
+    let lock = SetLock { locked: true };
+    scene.command(lost, Request::SetLock(lock)).unwrap();
+    scene.run_for(Span::minutes(1));
+    let new = scene.add(ALICE);
+    recover(&mut scene, new, recovering(&words));
+    let status = scene.status(new);
+    assert!(status.locked && status.alarms.is_empty());
 }

@@ -46,6 +46,9 @@ pub(crate) const IDLE: Span = Span::minutes(3);
 /// A contact who was looked up this long ago is looked up again when written to.
 const LOOK_UP_AGAIN: Span = Span::hours(6);
 
+/// One whom the person has verified, after this long.
+const LOOK_UP_VERIFIED_AGAIN: Span = Span::minutes(10);
+
 /// Sends what waits in a conversation.
 pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault> {
     let Some(conversation) = conversation::find(turn.tx, id)? else {
@@ -402,11 +405,20 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
 fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if let Some(contact) = contact::of_account(turn.tx, group.account)?
         && contact.verified
-        && turn.now.since(contact.looked_up_at) >= LOOK_UP_AGAIN
+        && turn.now.since(contact.looked_up_at) >= look_up_after(&contact)
     {
         turn.live.lookups.want(&contact.address);
     }
     Ok(())
+}
+
+/// Whom the person has verified is to be who they were: sooner than others.
+const fn look_up_after(contact: &contact::Contact) -> Span {
+    if contact.compared {
+        LOOK_UP_VERIFIED_AGAIN
+    } else {
+        LOOK_UP_AGAIN
+    }
 }
 
 /// Messages of a group that are to be encrypted fit into a post.

@@ -298,7 +298,11 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
         return refused(turn, &Job::FinishRegistration, &code);
     }
     turn.wait(Waiting::Login, start::retry_after(error));
-    own_history::login_refused(turn);
+    if error.code() == ErrorCode::Unauthorised {
+        // The log says whether this device is one no more.
+        own_history::login_refused(turn);
+        return Ok(());
+    }
     let problem = super::problem_of(error).report();
     turn.notify(Notice::Warning(Warning { problem }));
     Ok(())

@@ -113,6 +113,9 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
     let address = turn.account()?.address().canonical().to_owned();
     if turn.live.lookups.outcome(&address, turn.now).is_some() {
         turn.live.own_history = Check::Due;
+        let detail = "this device's login, though the log has it".into();
+        let problem = Problem::RelayRefused { detail }.report();
+        turn.notify(Notice::Warning(Warning { problem }));
         return Ok(false);
     }
     turn.live.lookups.want(&address);

@@ -60,7 +60,6 @@ impl Values {
                     name: self.text("auditor"),
                 }],
                 auditors_required: 1,
-                locked: true,
             }),
             Record::Device(pb::ArchivedDevice {
                 device_id: self.bytes("device_id", 32),

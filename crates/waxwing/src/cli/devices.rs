@@ -213,6 +213,8 @@ async fn follow(
             _ => continue,
         };
         match changed.stage {
+            // On the old device: which one asks comes next.
+            PairingStage::Agreed if changed.device.is_none() => {}
             PairingStage::Meeting => {}
             PairingStage::Code => show_code(&changed, output)?,
             PairingStage::Agreed => output.aside(format!(

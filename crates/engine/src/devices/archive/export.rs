@@ -214,7 +214,6 @@ fn settings(tx: &Transaction<'_>) -> Result<Record, StoreError> {
     Ok(Record::Settings(ArchivedSettings {
         auditors: auditors.collect(),
         auditors_required,
-        locked: settings::read(tx, Setting::Locked)?.unwrap_or(false),
         tell_delivered: read(Setting::TellDelivered)?,
         tell_read: read(Setting::TellRead)?,
         backup_key: backup::key::public(tx)?.unwrap_or_default().into(),

@@ -116,9 +116,6 @@ fn settings(tx: &Transaction<'_>, kept: &ArchivedSettings) -> Result<(), NotImpo
             .min(named.len().try_into().unwrap_or(0));
         auditors::set(tx, &named, required)?;
     }
-    if settings::read::<bool>(tx, Setting::Locked)?.is_none() {
-        settings::write(tx, Setting::Locked, kept.locked)?;
-    }
     if !kept.backup_key.is_empty() && backup::key::public(tx)?.is_none() {
         let key = backup::key::checked(&kept.backup_key).ok_or(NotImported::Malformed)?;
         backup::key::keep(tx, &key)?;
