@@ -13,7 +13,7 @@ mod world;
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use serde_json::json;
-use world::Home;
+use world::{Home, relay::Relay};
 
 #[test]
 fn a_command_asks_the_process_that_has_the_home() {
@@ -143,6 +143,41 @@ fn a_store_opens_with_its_passphrase_only() {
     none.env_remove("WAXWING_PASSPHRASE");
     world::Ended::from(none.output().unwrap()).failed_with("WAXWING_PASSPHRASE");
     assert_eq!(home.run(&["contacts"]).code, 0);
+}
+
+#[test]
+fn a_profile_folder_that_was_copied_opens_with_its_passphrase_only() {
+    let relay = Relay::start();
+    let alice = Home::with_variables(&[("WAXWING_PASSPHRASE", "correct horse")]);
+    relay.register(&alice);
+    let bob = relay.person("bob");
+    let text = "the canary sings in a folder";
+    assert_eq!(alice.run(&["send", &bob.address, text]).code, 0);
+    // Whoever has the folder has every file of it.
+    let thief = Home::with_variables(&[("WAXWING_PASSPHRASE", "wrong horse")]);
+    fs::create_dir_all(thief.path()).unwrap();
+    for entry in fs::read_dir(alice.path()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            let bytes = fs::read(entry.path()).unwrap();
+            for secret in [text, "alice@example.org", &bob.address] {
+                let found = bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes());
+                assert!(!found, "{secret} in {}", entry.path().display());
+            }
+            fs::write(thief.path().join(entry.file_name()), bytes).unwrap();
+        }
+    }
+    for command in [
+        &["history", "bob@example.org"][..],
+        &["contacts"],
+        &["devices"],
+    ] {
+        let ended = thief.run(command);
+        ended.failed_with("does not open with this key");
+        assert!(!ended.out.contains("canary") && !ended.err.contains("bob"));
+    }
 }
 
 #[test]
