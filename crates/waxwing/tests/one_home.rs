@@ -169,15 +169,9 @@ fn a_profile_folder_that_was_copied_opens_with_its_passphrase_only() {
             fs::write(thief.path().join(entry.file_name()), bytes).unwrap();
         }
     }
-    for command in [
-        &["history", "bob@example.org"][..],
-        &["contacts"],
-        &["devices"],
-    ] {
-        let ended = thief.run(command);
-        ended.failed_with("does not open with this key");
-        assert!(!ended.out.contains("canary") && !ended.err.contains("bob"));
-    }
+    let ended = thief.run(&["history", &bob.address]);
+    ended.failed_with("does not open with this key");
+    assert!(!ended.out.contains("canary") && !ended.err.contains("bob"));
 }
 
 #[test]
