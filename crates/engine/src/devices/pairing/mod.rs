@@ -26,6 +26,7 @@ pub(crate) mod agreement;
 pub(crate) mod code;
 pub(crate) mod session;
 pub(crate) mod steps;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -42,11 +43,13 @@ use waxwing_protocol::{
     time::Time,
 };
 
+pub(super) use self::told::{tell_admitted, tell_done, tell_failed, tell_joined};
 use self::{
     agreement::Place,
     code::{PairingCode, PairingSecret},
     session::Session,
     steps::{NewHeard, NewStep, OldHeard, OldStep, PairingEnded},
+    told::{changed, tell, tell_code},
 };
 use super::{
     changes,
@@ -56,7 +59,7 @@ use super::{
 };
 use crate::{
     account,
-    api::{self, Notice, PairingChanged, PairingStage, Problem, RegistrationStage, Response},
+    api::{self, Notice, PairingStage, Problem, RegistrationStage, Response},
     commands,
     engine::Stop,
     event::LinkKind,
@@ -605,62 +608,4 @@ fn fresh_posting_link(turn: &mut Turn<'_>) {
     if turn.live.links.posting.phase != crate::link::Phase::Unwanted {
         turn.close_link(LinkKind::Posting);
     }
-}
-
-// ---- what people are told ----
-
-const fn changed(stage: PairingStage) -> PairingChanged {
-    PairingChanged {
-        stage,
-        code: None,
-        qr: None,
-        device: None,
-        name: None,
-        address: None,
-        problem: None,
-    }
-}
-
-fn tell(turn: &mut Turn<'_>, stage: PairingStage) {
-    turn.notify(Notice::Pairing(changed(stage)));
-}
-
-fn tell_code(turn: &mut Turn<'_>, code: &PairingCode) -> Result<(), Fault> {
-    let device = account::pending_device(turn.tx)?;
-    let mut changed = changed(PairingStage::Code);
-    changed.code = Some(code.text());
-    changed.qr = settings::relay(turn.tx)?.map(|relay| code.qr_text(&relay));
-    changed.device = device.map(names::short);
-    turn.notify(Notice::Pairing(changed));
-    Ok(())
-}
-
-/// The old device: the relay has admitted the new one.
-pub(super) fn tell_admitted(turn: &mut Turn<'_>, device: DeviceId, name: Option<String>) {
-    let mut changed = changed(PairingStage::Admitted);
-    changed.device = Some(names::short(device));
-    changed.name = name;
-    turn.notify(Notice::Pairing(changed));
-}
-
-/// The new device: it is one of the account's.
-pub(super) fn tell_joined(turn: &mut Turn<'_>, device: DeviceId, address: &Address) {
-    let mut changed = changed(PairingStage::Admitted);
-    changed.device = Some(names::short(device));
-    changed.address = Some(address.display().to_owned());
-    turn.notify(Notice::Pairing(changed));
-}
-
-/// Everything is handed over.
-pub(super) fn tell_done(turn: &mut Turn<'_>, device: Option<DeviceId>) {
-    let mut changed = changed(PairingStage::Done);
-    changed.device = device.map(names::short);
-    turn.notify(Notice::Pairing(changed));
-}
-
-/// It ended early.
-pub(super) fn tell_failed(turn: &mut Turn<'_>, problem: &Problem) {
-    let mut changed = changed(PairingStage::Failed);
-    changed.problem = Some(problem.report());
-    turn.notify(Notice::Pairing(changed));
 }

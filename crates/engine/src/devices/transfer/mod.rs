@@ -19,6 +19,8 @@
 //! A chunk has its number and the cursor for the next inside, and the last has no cursor;
 //! so a relay that repeats, swaps or leaves out chunks brings nothing but waiting.
 //!
+//! The sealing is [`key`]'s, the table [`rows`]'.
+//!
 //! **Elsewhere**: what is in the chunks: [`super::archive`]. The statement's way to the
 //! relay: [`super::changes`].
 //!
@@ -26,14 +28,12 @@
 //! after a restart the next one is asked for. The key is deleted when all is there, or
 //! nothing has come for [`KEPT`].
 
+mod key;
+mod rows;
+
 use bytes::Bytes;
-use chacha20poly1305::{
-    KeyInit as _, XChaCha20Poly1305, XNonce,
-    aead::{Aead as _, Payload},
-};
 use prost::Message as _;
-use rand_core::CryptoRng;
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::Transaction;
 use waxwing_protocol::{
     address::Address,
     ids::{DeviceId, MailboxId},
@@ -45,17 +45,13 @@ use waxwing_protocol::{
     roster::Proposal,
     time::{Span, Time},
 };
-use zeroize::Zeroizing;
 
-use super::{
-    archive, backup, changes,
-    meeting::Meeting,
-    names,
-    pairing::{
-        self,
-        session::{pad, unpad},
-    },
+pub(crate) use self::{key::TransferKey, rows::SCHEMA};
+use self::{
+    key::{TO_NEW, TO_OLD},
+    rows::{Admitting, Stage, read, set_stage},
 };
+use super::{archive, backup, changes, meeting::Meeting, names, pairing};
 use crate::{
     account,
     api::{Notice, Problem, TransferOf, TransferProgress},
@@ -65,24 +61,6 @@ use crate::{
     store::StoreError,
     turn::{Fault, Turn, Waiting},
 };
-
-/// `admission` has one row while a device is being admitted or handed the archive.
-pub(crate) const SCHEMA: &str = "
-CREATE TABLE admission (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    stage INTEGER NOT NULL,
-    device BLOB NOT NULL,            -- the new one
-    rendezvous BLOB NOT NULL,
-    key BLOB NOT NULL,
-    entry BLOB,                      -- old: DeviceEntry, to propose it again
-    statement BLOB,                  -- old: SignedStatement, once it is in the roster
-    mailbox BLOB,                    -- old: of the new one
-    proposal BLOB,                   -- new: what it agreed to
-    next_chunk INTEGER NOT NULL DEFAULT 0,
-    cursor BLOB,                     -- new: ArchiveCursor of the next chunk
-    heard_at INTEGER NOT NULL
-);
-";
 
 /// A transfer of which nothing was heard for this long is over.
 pub(crate) const KEPT: Span = Span::hours(12);
@@ -99,45 +77,6 @@ const CHUNKS_PER_PULL: u64 = 4;
 /// What was asked for and did not come is asked for again after this long.
 const AGAIN: Span = Span::seconds(30);
 
-const TO_OLD: &[u8] = b"waxwing transfer v1 to old";
-const TO_NEW: &[u8] = b"waxwing transfer v1 to new";
-
-const NONCE_BYTES: usize = 24;
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Stage {
-    /// New: has agreed, and waits for the admission.
-    Agreed = 1,
-    /// New: admitted; the archive is coming.
-    Pulling = 2,
-    /// Old: the statement is on its way to the relay.
-    Changing = 3,
-    /// Old: another statement came first; a new one is to be proposed.
-    Outdated = 4,
-    /// Old: a new statement was proposed.
-    Proposed = 5,
-    /// Old: admitted; the archive is handed over.
-    Serving = 6,
-    /// New: everything is there, and the old one is told.
-    Leaving = 7,
-}
-
-struct Admitting {
-    stage: Stage,
-    device: DeviceId,
-    rendezvous: [u8; 16],
-    key: TransferKey,
-    entry: Option<Vec<u8>>,
-    statement: Option<Vec<u8>>,
-    mailbox: Option<Vec<u8>>,
-    proposal: Option<Vec<u8>>,
-    next_chunk: u64,
-    cursor: Option<Vec<u8>>,
-    heard_at: Time,
-}
-
 /// What is in memory while two devices meet.
 #[derive(Default)]
 pub(crate) struct Live {
@@ -147,62 +86,6 @@ pub(crate) struct Live {
     pulled_up_to: u64,
     /// Old: a proposal that took an older one's place.
     proposal: Option<Proposal>,
-}
-
-/// Seals what two devices say.
-pub(crate) struct TransferKey(Zeroizing<[u8; 32]>);
-
-impl core::fmt::Debug for TransferKey {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("TransferKey(..)")
-    }
-}
-
-impl TransferKey {
-    pub(crate) fn generate(rng: &mut dyn CryptoRng) -> Self {
-        let mut key = Zeroizing::new([0; 32]);
-        rng.fill_bytes(key.as_mut());
-        Self(key)
-    }
-
-    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
-        Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    fn seal(&self, rng: &mut dyn CryptoRng, direction: &[u8], words: &TransferWords) -> Bytes {
-        let padded = pad(words.encode_to_vec());
-        let mut nonce = [0; NONCE_BYTES];
-        rng.fill_bytes(&mut nonce);
-        let payload = Payload {
-            msg: &padded,
-            aad: direction,
-        };
-        let mut sealed = nonce.to_vec();
-        // Fails for messages of more than 2^38 bytes only; an empty seal opens for nobody.
-        if let Ok(ciphertext) =
-            XChaCha20Poly1305::new(&(*self.0).into()).encrypt(&XNonce::from(nonce), payload)
-        {
-            sealed.extend_from_slice(&ciphertext);
-        }
-        sealed.into()
-    }
-
-    fn open(&self, direction: &[u8], sealed: &[u8]) -> Option<Words> {
-        let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-        let payload = Payload {
-            msg: ciphertext,
-            aad: direction,
-        };
-        let padded = XChaCha20Poly1305::new(&(*self.0).into())
-            .decrypt(&XNonce::from(*nonce), payload)
-            .map(Zeroizing::new)
-            .ok()?;
-        TransferWords::decode(unpad(&padded)?).ok()?.body
-    }
 }
 
 /// The new device has agreed to a proposal.
@@ -710,44 +593,4 @@ fn tell_progress(turn: &mut Turn<'_>, done: u64, total: u64) {
         done: done.min(total),
         total,
     }));
-}
-
-fn set_stage(tx: &Transaction<'_>, stage: Stage) -> Result<(), StoreError> {
-    tx.execute("UPDATE admission SET stage = ?1", [stage as u8])?;
-    Ok(())
-}
-
-fn read(tx: &Transaction<'_>) -> Result<Option<Admitting>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT stage, device, rendezvous, key, entry, statement, mailbox, proposal, next_chunk,
-             cursor, heard_at
-         FROM admission",
-    )?;
-    Ok(statement
-        .query_row([], |row| {
-            let key: Zeroizing<Vec<u8>> = Zeroizing::new(row.get(3)?);
-            Ok(Admitting {
-                stage: match row.get::<_, u8>(0)? {
-                    1 => Stage::Agreed,
-                    2 => Stage::Pulling,
-                    3 => Stage::Changing,
-                    4 => Stage::Outdated,
-                    5 => Stage::Proposed,
-                    6 => Stage::Serving,
-                    _ => Stage::Leaving,
-                },
-                device: DeviceId(row.get(1)?),
-                rendezvous: row.get(2)?,
-                key: TransferKey::from_slice(&key)
-                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, 0))?,
-                entry: row.get(4)?,
-                statement: row.get(5)?,
-                mailbox: row.get(6)?,
-                proposal: row.get(7)?,
-                next_chunk: row.get::<_, i64>(8)?.cast_unsigned(),
-                cursor: row.get(9)?,
-                heard_at: Time(row.get::<_, i64>(10)?.cast_unsigned()),
-            })
-        })
-        .optional()?)
 }
