@@ -27,7 +27,7 @@ mod real;
 mod world;
 
 pub use hostile::{Bend, Fate, HostileRelay};
-pub use real::{BEGINS, RealRelay, log_keys, pin};
+pub use real::{BEGINS, RealRelay, auditor_id, log_keys, pin};
 pub use world::{Passing, Person, PersonId, World, WorldOptions};
 
 use rand_core::CryptoRng;

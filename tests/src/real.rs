@@ -20,7 +20,7 @@ use waxwing_protocol::{
     address::Address,
     pb,
     roster::Roster,
-    signature::SigningSeed,
+    signature::{HybridSigningKey, SigningSeed},
     time::{Span, Time},
     token::TokenIssuer,
 };
@@ -34,7 +34,10 @@ use waxwing_relay::{
     },
 };
 
-use waxwing_transparency::proof::Entry;
+use waxwing_transparency::{
+    cosignature::{AuditorId, CoSigned},
+    proof::Entry,
+};
 
 use crate::{LinkId, RelayEffect, RelayPort};
 
@@ -135,8 +138,15 @@ impl RealRelay {
     pub fn fork_log(&mut self) -> (KeyLog<MemoryStore>, ChaCha20Rng) {
         let mut rng = ChaCha20Rng::seed_from_u64(77);
         let store = Arc::new(self.store.copy());
-        let log = KeyLog::open(store, log_keys(), Vec::new(), self.now, &mut rng).unwrap();
+        let log = KeyLog::open(store, log_keys(), vec![auditor_id()], self.now, &mut rng).unwrap();
         (log, rng)
+    }
+
+    /// The auditor whom its operator named looks at its log, and co-signs its newest head.
+    pub fn co_sign(&mut self) {
+        let newest = self.log.newest();
+        let signed = CoSigned::sign(&mut self.rng, &auditor(), &newest, self.now);
+        self.log.add_cosignature(&signed).unwrap();
     }
 
     /// Its key log.
@@ -304,7 +314,14 @@ fn open(
         tokens: TokenIssuer::from_seed(&[5; 32]).unwrap(),
         address_key: [6; 32],
     };
-    let log = KeyLog::open(Arc::new(store.clone()), log_keys(), Vec::new(), now, rng).unwrap();
+    let log = KeyLog::open(
+        Arc::new(store.clone()),
+        log_keys(),
+        vec![auditor_id()],
+        now,
+        rng,
+    )
+    .unwrap();
     let relay = Relay::open(
         Arc::new(store.clone()),
         config.clone(),
@@ -338,4 +355,13 @@ pub fn log_keys() -> LogKeys {
 pub fn pin() -> String {
     let pin = data_encoding::BASE64.encode(log_keys().identity().relay_pin());
     format!("sha256/{pin}")
+}
+
+fn auditor() -> HybridSigningKey {
+    HybridSigningKey::from_seed(&SigningSeed::from_bytes(&[3; 64]))
+}
+
+/// The auditor whose co-signatures every relay of these worlds publishes.
+pub fn auditor_id() -> AuditorId {
+    AuditorId::of(auditor().public())
 }

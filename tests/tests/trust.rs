@@ -11,11 +11,11 @@
 )]
 
 use waxwing_engine::api::{
-    Account, Entry, EventKind, MessageState, Notice, Register, RegistrationStage, Request,
-    Response, SubmitCode,
+    Account, Entry, EventKind, MessageState, NamedAuditor, Notice, Register, RegistrationStage,
+    Request, Response, SetAuditors, SubmitCode,
 };
 use waxwing_protocol::{pb::client_frame::Body as Request_, time::Span};
-use waxwing_system_tests::{Fate, HostileRelay, PersonId, World, WorldOptions};
+use waxwing_system_tests::{Fate, HostileRelay, PersonId, World, WorldOptions, auditor_id};
 
 type TestWorld = World<HostileRelay>;
 
@@ -258,5 +258,35 @@ fn nothing_that_is_printed_shows_who_or_what() {
     }
     for secret in ["alice", "bob", "secret text"] {
         assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
+#[test]
+fn somebody_who_requires_an_auditor_writes_under_heads_that_it_co_signed_only() {
+    let mut world = world(9);
+    let alice = world.add_registered("alice@example.org");
+    let bob = world.add_registered("bob@example.org");
+    let require = Request::SetAuditors(SetAuditors {
+        auditors: vec![NamedAuditor {
+            id: auditor_id().to_string(),
+            name: "Eva".into(),
+        }],
+        required: 1,
+    });
+    world.command(alice, require).unwrap();
+    let id = world.send(alice, bob, "watched");
+    world.run_for(Span::minutes(1));
+    assert_eq!(world.state(alice, bob, id), Some(MessageState::Queued));
+    let waiting = world.messages(alice, bob).remove(0).problem.unwrap();
+    assert_eq!(waiting.code, "auditors_missing");
+    world.relay.real().co_sign();
+    world.run_for(Span::minutes(1));
+    assert_eq!(world.texts(bob, alice), ["watched"]);
+    match world.command(alice, Request::Auditors).unwrap() {
+        Response::Auditors { auditors, required } => {
+            assert_eq!((auditors[0].name.as_str(), required), ("Eva", 1));
+            assert!(auditors[0].head > 0);
+        }
+        other => panic!("{other:?}"),
     }
 }
