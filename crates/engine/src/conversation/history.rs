@@ -230,8 +230,8 @@ pub(crate) fn mark_read(
 ) -> Result<Vec<MessageId>, StoreError> {
     let mut statement = tx.prepare_cached(
         "UPDATE entry SET read = 1
-         WHERE conversation = ?1 AND NOT read AND place <= coalesce(
-             (SELECT place FROM entry WHERE conversation = ?1 AND message = ?2), 0x7fffffffffffffff)
+         WHERE conversation = ?1 AND NOT read AND (?2 IS NULL OR (place, id) <=
+             (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2))
          RETURNING message",
     )?;
     let rows = statement.query_map(
