@@ -24,6 +24,7 @@ mod keys;
 mod log;
 mod look_ups;
 mod people;
+mod refusals;
 mod scene;
 
 use std::{collections::BTreeSet, fs};

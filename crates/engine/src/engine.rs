@@ -529,7 +529,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
             }
             Ok(())
         }
-        GroupState::Closed => Ok(()),
+        GroupState::Closed | GroupState::Denied => Ok(()),
     }
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn refused(
             turn.wait(Waiting::Group(id), start::retry_after(error));
             Ok(())
         }
-        ErrorCode::GroupUnknown => start::close(turn, &group),
+        ErrorCode::GroupUnknown => start::deny(turn, &group),
         ErrorCode::Malformed | ErrorCode::TooLarge => {
             drop_pending(turn, &group)?;
             turn.wait(Waiting::Group(id), start::retry_after(error));

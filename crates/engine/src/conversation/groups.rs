@@ -68,6 +68,9 @@ pub(crate) enum GroupState {
     Lost = 4,
     /// Over; its history stays.
     Closed = 5,
+    /// The relay says that it has no such group. That may be a lie: nothing is sent to it,
+    /// but what comes from it is read, and opens it again.
+    Denied = 6,
 }
 
 /// One group.
@@ -101,16 +104,18 @@ pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Group>, S
 }
 
 /// The group that a conversation's messages go to now: of those with the account on
-/// the other side that are not over, the one with the smallest id. Both sides choose
-/// the same once both have both.
+/// the other side that are not over, the one with the smallest id in which somebody was
+/// heard (nobody is in a group whose welcome was lost), or else the one with the smallest
+/// id. Both sides choose the same once both have both.
 pub(crate) fn for_sending(
     tx: &Transaction<'_>,
     conversation: ConversationId,
 ) -> Result<Option<Group>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state != 5
+        "SELECT {COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state < 5
          AND account_id = (SELECT account_id FROM conversation WHERE id = ?1)
-         ORDER BY group_id LIMIT 1"
+         ORDER BY NOT EXISTS (SELECT 1 FROM heard WHERE heard.group_id = g.group_id), group_id
+         LIMIT 1"
     ))?;
     Ok(statement
         .query_row([conversation.as_bytes()], read)
@@ -132,7 +137,7 @@ pub(crate) fn in_state(tx: &Transaction<'_>, state: GroupState) -> Result<Vec<Gr
 pub(crate) fn busy(tx: &Transaction<'_>) -> Result<Vec<GroupId>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT group_id FROM conversation_group
-         WHERE (state != 2 OR commit_pending OR waits_for_lookup OR membership_due) AND state != 5",
+         WHERE (state != 2 OR commit_pending OR waits_for_lookup OR membership_due) AND state < 5",
     )?;
     let rows = statement.query_map([], |row| row.get(0).map(GroupId))?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -360,6 +365,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
         2 => GroupState::Active,
         3 => GroupState::Checking,
         4 => GroupState::Lost,
+        6 => GroupState::Denied,
         _ => GroupState::Closed,
     };
     let rejoin_secret: Vec<u8> = row.get(4)?;

@@ -80,9 +80,9 @@ pub(crate) fn fetched(
     let epoch = Epoch(fetched.epoch);
     let sealing = group.rejoin_secret.sealing_key();
     let Ok(info) = sealing.open(Sealed::GroupInfo, id, epoch, &fetched.sealed_group_info) else {
+        // As good as none: it is not waited for.
         turn.warn_misdeed(RelayMisdeed::Malformed);
-        turn.wait(Waiting::Group(id), AGAIN);
-        return Ok(());
+        return start::deny(turn, &group);
     };
     turn.forget(id);
     let joined = turn.with_mls(|provider, leaf| mls::Group::rejoin(provider, leaf, id, &info))?;
@@ -176,7 +176,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
             turn.live.due_groups.insert(id);
             Ok(())
         }
-        ErrorCode::GroupUnknown => start::close(turn, &group),
+        ErrorCode::GroupUnknown => start::deny(turn, &group),
         ErrorCode::Unauthorised | ErrorCode::Malformed | ErrorCode::TooLarge => {
             turn.wait(Waiting::Group(id), AGAIN);
             Ok(())

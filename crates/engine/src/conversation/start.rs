@@ -217,11 +217,8 @@ pub(crate) fn claim_refused(
             let address = conversation.display.clone();
             fail_waiting(turn, &conversation, &Problem::RecipientUnknown { address })
         }
-        // The token was spent already, or its key is over; there are others.
-        ErrorCode::Unauthorised => {
-            turn.live.due_conversations.insert(id);
-            Ok(())
-        }
+        // Also when the token was spent already, or its key is over: the next one is not
+        // given away at once to a relay that refuses them all.
         _ => {
             turn.wait(Waiting::Conversation(id), retry_after(error));
             tell_waiting(turn, &conversation, &crate::link::problem_of(error))
@@ -268,9 +265,11 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
         return Ok(());
     }
     match error.code() {
-        ErrorCode::Unauthorised => {
+        ErrorCode::GroupExists | ErrorCode::Malformed | ErrorCode::TooLarge => close(turn, &group),
+        code => {
             // The token is good for nothing; the group is, with another.
-            if let Some(token) = tokens::take(turn)?
+            if code == ErrorCode::Unauthorised
+                && let Some(token) = tokens::take(turn)?
                 && let Some(mut request) = group
                     .request
                     .as_deref()
@@ -278,30 +277,48 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
             {
                 request.token = Some(token);
                 groups::set_request(turn.tx, id, &request.encode_to_vec())?;
-                turn.live.due_groups.insert(id);
-            } else {
-                turn.wait(Waiting::Group(id), AGAIN);
             }
-            Ok(())
-        }
-        ErrorCode::GroupExists | ErrorCode::Malformed | ErrorCode::TooLarge => close(turn, &group),
-        _ => {
             turn.wait(Waiting::Group(id), retry_after(error));
-            Ok(())
+            let conversation = match group.conversation {
+                Some(id) => super::find(turn.tx, id)?,
+                None => None,
+            };
+            conversation.map_or(Ok(()), |conversation| {
+                tell_open(turn, &conversation, &crate::link::problem_of(error))
+            })
         }
     }
 }
 
 /// The group is over; what it did not send goes to another.
 pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    groups::set_state(turn.tx, group.id, GroupState::Closed)?;
-    outbox::release_group(turn.tx, group.id)?;
+    end(turn, group, GroupState::Closed)?;
     crate::inbox::held::forget_group(turn.tx, group.id)?;
     turn.with_group(group.id, |group, provider, _| {
         group.forget_past_epochs(provider)
     })?
     .transpose()?;
     turn.forget(group.id);
+    Ok(())
+}
+
+/// The relay says that it has no such group; what was not sent to it goes to another.
+pub(crate) fn deny(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    end(turn, group, GroupState::Denied)
+}
+
+/// Something came from a group that the relay has denied.
+pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    groups::set_membership_due(turn.tx, group.id)?;
+    turn.live.due_groups.insert(group.id);
+    turn.live.due_conversations.extend(group.conversation);
+    Ok(())
+}
+
+fn end(turn: &mut Turn<'_>, group: &Group, state: GroupState) -> Result<(), Fault> {
+    groups::set_state(turn.tx, group.id, state)?;
+    outbox::release_group(turn.tx, group.id)?;
     turn.live.behind.remove(&group.id);
     turn.live.links.deauthorise(group.id);
     turn.live.due_conversations.extend(group.conversation);

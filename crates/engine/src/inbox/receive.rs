@@ -66,6 +66,14 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     match group.state {
         GroupState::Closed => Ok(()),
         GroupState::Checking | GroupState::Lost => hold(turn, post),
+        GroupState::Denied => match read(turn, &group, post)? {
+            Read::Done => Ok(()),
+            // It has gone on without this device.
+            Read::NotYet => {
+                hold(turn, post)?;
+                turn.lose_group(group.id)
+            }
+        },
         GroupState::Creating | GroupState::Active => {
             if group.waits_for_lookup {
                 return hold(turn, post);
@@ -134,11 +142,21 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
 }
 
 fn process(turn: &mut Turn<'_>, group: &Group, post: &Post, body: &[u8]) -> Result<Read, Fault> {
-    let incoming = turn.with_group(group.id, |group, provider, _| group.process(provider, body))?;
+    // A group that was not touched stays in memory: a replay costs no reading of the store.
+    let incoming = turn.with_group(group.id, |group, provider, _| {
+        match group.process(provider, body) {
+            Err(error) if error.is_seen_from_outside() => Ok(Err(error)),
+            other => other.map(Ok),
+        }
+    })?;
     let Some(incoming) = incoming else {
         turn.lose_group(group.id)?;
         return Ok(Read::NotYet);
     };
+    let incoming = incoming.and_then(|read| read);
+    if group.state == GroupState::Denied && incoming.is_ok() {
+        start::is_there_after_all(turn, group)?;
+    }
     match incoming {
         Ok(Incoming::Message { sender, payload }) => {
             if let Ok(envelope) = Envelope::decode(payload.as_slice()) {

@@ -109,7 +109,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
 /// ratchets may have been used since, so that each group is rejoined before anything
 /// is sent; its key packages' private keys may be gone.
 fn was_set_back(turn: &mut Turn<'_>, acknowledged: u64) -> Result<(), Fault> {
-    for state in [GroupState::Active, GroupState::Creating] {
+    for state in [GroupState::Active, GroupState::Creating, GroupState::Denied] {
         for group in groups::in_state(turn.tx, state)? {
             turn.lose_group(group.id)?;
         }

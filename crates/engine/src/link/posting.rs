@@ -264,12 +264,7 @@ fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
 }
 
 /// The relay did not take a message.
-pub(crate) fn refused(
-    turn: &mut Turn<'_>,
-    id: GroupId,
-    row: i64,
-    error: &Error,
-) -> Result<(), Fault> {
+pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
@@ -278,12 +273,12 @@ pub(crate) fn refused(
     };
     match error.code() {
         ErrorCode::EpochConflict => {
-            // Too old an epoch: encrypted again when the newer one has come.
-            outbox::unseal(turn.tx, row)?;
+            // Too old an epoch: encrypted again when the newer one has come. A relay that
+            // knows of none is given the same bytes again: no key is used up for its word.
             turn.live.links.deauthorise(id);
             heard_epoch(turn, id, Epoch(error.epoch))?;
             if !turn.live.behind.contains_key(&id) {
-                turn.live.due_conversations.insert(conversation);
+                turn.wait(Waiting::Conversation(conversation), Span::seconds(2));
             }
             Ok(())
         }
@@ -294,7 +289,7 @@ pub(crate) fn refused(
             turn.wait(Waiting::Conversation(conversation), Span::seconds(2));
             Ok(())
         }
-        ErrorCode::GroupUnknown => start::close(turn, &group),
+        ErrorCode::GroupUnknown => start::deny(turn, &group),
         _ => {
             turn.wait(
                 Waiting::Conversation(conversation),
@@ -332,7 +327,7 @@ pub(crate) fn not_authorised(
             turn.lose_group(id)
         }
         ErrorCode::EpochConflict => heard_epoch(turn, id, Epoch(error.epoch)),
-        ErrorCode::GroupUnknown if group.state == GroupState::Active => start::close(turn, &group),
+        ErrorCode::GroupUnknown if group.state == GroupState::Active => start::deny(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.
         ErrorCode::Unauthorised if group.state == GroupState::Active => {
             turn.wait(Waiting::Group(id), Span::seconds(2));

@@ -181,7 +181,7 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         }
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
         Job::Authorise(group, epoch) => posting::not_authorised(turn, group, epoch, error),
-        Job::Message { group, row } => posting::refused(turn, group, row, error),
+        Job::Message { group, .. } => posting::refused(turn, group, error),
         Job::Commit(group, post) => commits::refused(turn, group, post, error),
         Job::FetchGroupInfo(group) | Job::Rejoin(group) => rejoin::refused(turn, group, error),
         Job::ChangeRoster(id) => changes::refused(turn, id, error),

@@ -82,3 +82,14 @@ pub enum ProcessError {
     #[error("MLS failed: {0}")]
     Library(String),
 }
+
+impl ProcessError {
+    /// Whether the message was refused before any secret was derived for it, so that the
+    /// group in memory is as the store has it.
+    pub const fn is_seen_from_outside(&self) -> bool {
+        matches!(
+            self,
+            Self::AlreadyProcessed | Self::FutureEpoch | Self::TooOld
+        )
+    }
+}

@@ -218,16 +218,6 @@ pub(crate) fn accepted(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// The ciphertext is good for nothing any more (its epoch is over): it is encrypted
-/// again.
-pub(crate) fn unseal(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE outgoing SET state = 0, ciphertext = NULL WHERE id = ?1 AND state = 1",
-        [row],
-    )?;
-    Ok(())
-}
-
 /// What of a group was encrypted and not accepted is encrypted again: its ratchet is
 /// another.
 pub(crate) fn unseal_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
