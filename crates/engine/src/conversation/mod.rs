@@ -57,6 +57,23 @@ pub(crate) const STOPPED: &str = "
 ALTER TABLE conversation ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// What kind of conversation it is: see [`Kind`].
+pub(crate) const KINDS: &str = "
+ALTER TABLE conversation ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Who takes part in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// This account and one other.
+    Direct = 0,
+    /// Any number of accounts; its id is the same for all of them.
+    Group = 1,
+    /// This account's devices.
+    Notes = 2,
+}
+
 /// One conversation.
 #[derive(Clone)]
 pub(crate) struct Conversation {
@@ -68,9 +85,10 @@ pub(crate) struct Conversation {
     /// The contact had been verified in person and has other keys now: nothing is sent
     /// until the person decides.
     pub stopped: bool,
+    pub kind: Kind,
 }
 
-const COLUMNS: &str = "id, address, display, account_id, written_to, stopped";
+const COLUMNS: &str = "id, address, display, account_id, written_to, stopped, kind";
 
 /// The conversation with this id.
 pub(crate) fn find(
@@ -122,6 +140,7 @@ pub(crate) fn start(
         account,
         written_to: false,
         stopped: false,
+        kind: Kind::Direct,
     };
     tx.execute(
         "INSERT INTO conversation (id, address, display, account_id, written_to, started_at)
@@ -222,5 +241,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         account: row.get::<_, Option<[u8; 32]>>(3)?.map(AccountId),
         written_to: row.get(4)?,
         stopped: row.get(5)?,
+        kind: match row.get::<_, u8>(6)? {
+            1 => Kind::Group,
+            2 => Kind::Notes,
+            _ => Kind::Direct,
+        },
     })
 }

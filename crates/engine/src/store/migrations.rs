@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -52,6 +52,9 @@ const DEVICES: &[&str] = &[
     crate::conversation::groups::INHERITED,
     crate::link::key_packages::SCHEMA,
 ];
+
+/// What people do with each other: groups, and all that is more than text.
+const CONVERSATIONS: &[&str] = &[crate::conversation::KINDS];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;
