@@ -209,6 +209,7 @@ impl Pair {
                 send_key: Bytes::copy_from_slice(pair.send_key().public().as_bytes()),
                 sealed_fan_out: sealed_fan_out.into(),
                 sealed_group_info: body(rng, GROUP_INFO_BYTES),
+                rejoin_key: bytes::Bytes::new(),
             }),
             rejoin_key: Bytes::copy_from_slice(rejoin.signing_key().public().as_bytes()),
             fan_out_key: Bytes::copy_from_slice(pair.fan_out_key.as_bytes()),

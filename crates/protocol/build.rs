@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 52] = [
+const CLOSED: [&str; 56] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -18,6 +18,8 @@ const CLOSED: [&str; 52] = [
     "FanOut",
     "ConversationSecrets",
     "MemberAddress",
+    "ConversationState",
+    "Invitation",
     "Envelope",
     "ChangeRoster",
     "FetchHistory",
@@ -51,6 +53,8 @@ const CLOSED: [&str; 52] = [
     "ArchivedContact",
     "ArchivedStatements",
     "ArchivedConversation",
+    "ArchivedMany",
+    "ArchivedMember",
     "ArchivedGroup",
     "ArchivedHeard",
     "ArchivedEntry",

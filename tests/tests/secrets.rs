@@ -145,6 +145,7 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
                 account_id: mailbox.clone(),
                 address: ADDRESS.into(),
             }],
+            state: None,
         },
     );
     printed.add(

@@ -24,6 +24,7 @@ use crate::{
     conversation::{
         self, Conversation,
         history::{self, NewMessage},
+        manage,
     },
     devices::{backup, changes, lock, names, pairing, recovery},
     engine::Stop,
@@ -53,6 +54,9 @@ pub(crate) fn carry_out(
             Ok(Response::Done {})
         }
         Request::Send(send) => self::send(turn, &send),
+        Request::CreateGroup(create) => manage::create(turn, &create),
+        Request::ChangeGroup(change) => manage::change(turn, &change),
+        Request::LeaveGroup(of) => manage::leave(turn, &of),
         Request::MarkRead(mark) => mark_read(turn, &mark),
         Request::Block(block) => {
             let address = parse(&block.address)?;
@@ -94,6 +98,7 @@ pub(crate) fn carry_out(
         Request::History(history) => queries::history(turn.tx, &history),
         Request::Contacts => queries::contacts(turn),
         Request::Conversations => queries::conversations(turn.tx),
+        Request::Group(of) => queries::group(turn, &of.of),
         Request::Account => queries::account(turn),
         Request::Devices => Ok(Response::Devices {
             devices: names::list(turn)?,
@@ -283,6 +288,9 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         Target::Address(address) if *address == own_address => {
             return Err(Stop::Refused(Problem::RecipientIsSelf));
         }
+        Target::Conversation(conversation) if conversation.gone => {
+            return Err(Stop::Refused(Problem::GroupNotMember));
+        }
         Target::Conversation(conversation) if conversation.stopped => {
             return Err(Stop::Refused(Problem::ContactChanged {
                 address: conversation.display.clone(),
@@ -426,7 +434,20 @@ pub(crate) fn target(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
             })),
         };
     }
-    let address = parse(name)?;
+    let address = match parse(name) {
+        Ok(address) => address,
+        // The name of a group, if it is one's only.
+        Err(malformed) => {
+            let mut named = conversation::named(tx, name.trim())?;
+            return match (named.pop(), named.is_empty()) {
+                (Some(found), true) => Ok(Target::Conversation(found)),
+                (Some(found), false) => Err(Stop::Refused(Problem::GroupNameAmbiguous {
+                    name: found.display,
+                })),
+                (None, _) => Err(malformed),
+            };
+        }
+    };
     Ok(match conversation::with_address(tx, address.canonical())? {
         Some(conversation) => Target::Conversation(conversation),
         None => Target::Address(address),

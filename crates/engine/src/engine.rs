@@ -31,7 +31,7 @@ use crate::{
     conversation::{
         commits,
         groups::{self, GroupState},
-        membership, rejoin, start,
+        manage, membership, rejoin, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -401,6 +401,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                     turn.live.due_conversations.extend(group.conversation);
                 }
             }
+            crate::turn::Waiting::Anew(id) => manage::make_anew(turn, id)?,
             crate::turn::Waiting::LookUps
             | crate::turn::Waiting::Auditors
             | crate::turn::Waiting::OwnHistory
@@ -522,7 +523,10 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
                 membership::pump(turn, &group)?;
             }
             // Held because a commit was missing; after a restart nobody else remembers.
-            if held::any(turn.tx, id)? && !turn.live.behind.contains_key(&id) {
+            if held::any(turn.tx, id)? && turn.live.behind.contains_key(&id) {
+                return receive::release(turn, id);
+            }
+            if held::any(turn.tx, id)? {
                 let now = turn.now;
                 let epoch = waxwing_protocol::ids::Epoch(u64::MAX);
                 turn.live.behind.insert(id, (epoch, now));

@@ -6,9 +6,9 @@ use crate::{
     commands::{self, Target},
     contact,
     conversation::{
-        self,
+        self, Kind,
         groups::{self, GroupState},
-        history,
+        history, manage, members, wishes,
     },
     devices::{lock, recovery, transfer},
     engine::Stop,
@@ -75,6 +75,11 @@ pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
         let (mut last, _) = history::entries(tx, found.id, 1, None, None)?;
         conversations.push(api::Conversation {
             id: found.id,
+            kind: match found.kind {
+                Kind::Direct => api::ConversationKind::Direct,
+                Kind::Group => api::ConversationKind::Group,
+                Kind::Notes => api::ConversationKind::Notes,
+            },
             with: found.display,
             verified,
             unread: history::unread(tx, found.id)?,
@@ -82,6 +87,47 @@ pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
         });
     }
     Ok(Response::Conversations { conversations })
+}
+
+/// A group of many.
+pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
+    let found = manage::group_meant(turn, name)?;
+    let own = turn.live.account.as_ref().map(crate::account::Account::id);
+    let state = match manage::standing(turn, &found) {
+        Ok((state, _)) => Some(state),
+        Err(Stop::Refused(_)) => None,
+        Err(fault) => return Err(fault),
+    };
+    let mut list = Vec::new();
+    for member in members::all(turn.tx, found.id)? {
+        let contact = contact::of_account(turn.tx, member.account)?;
+        let is_own = own == Some(member.account);
+        list.push(api::GroupMember {
+            address: member.address,
+            account_id: member.account.to_string(),
+            admin: member.admin,
+            own: is_own,
+            verified: is_own || contact.as_ref().is_some_and(|contact| contact.verified),
+            compared: contact.is_some_and(|contact| contact.compared),
+        });
+    }
+    let wishes = wishes::of(turn.tx, found.id)?;
+    let coming = wishes.iter().filter_map(|kept| match &kept.wish {
+        wishes::Wish::Bring(address) => Some(address.display().to_owned()),
+        _ => None,
+    });
+    let picture = state.as_ref().filter(|state| !state.picture.is_empty());
+    Ok(Response::Group(Box::new(api::Group {
+        conversation: found.id,
+        picture: picture.map(|state| data_encoding::BASE64.encode(&state.picture)),
+        everybody_adds: state.as_ref().is_some_and(|state| state.everybody_adds),
+        expires_after_s: state.map_or(0, |state| state.expires_after_s),
+        name: found.display,
+        members: list,
+        gone: found.gone,
+        coming: coming.collect(),
+        changing: !wishes.is_empty(),
+    })))
 }
 
 pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, Stop> {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rand_core::CryptoRng;
 use rusqlite::Transaction;
 use waxwing_protocol::{
-    ids::{Epoch, GroupId},
+    ids::{AccountId, Epoch, GroupId},
     pb::client_frame,
     time::{Span, Time},
 };
@@ -61,6 +61,10 @@ pub(crate) struct Live {
     /// What is left alone until a time, because the relay said so.
     pub waits: HashMap<Waiting, Time>,
     pub lookups: LookUps,
+    /// The group whose commit waits for a look-up, until that is stored.
+    pub waits_for_lookup: Option<GroupId>,
+    /// Key packages that were claimed for a group, until they are added.
+    pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
     /// Since when a group lacks devices, where others are to add them first.
     pub lacking: HashMap<GroupId, Time>,
     /// What is known of the relay's key log.
@@ -91,6 +95,8 @@ pub(crate) enum Waiting {
     Group(GroupId),
     /// The group's devices, to be added or taken out.
     Membership(GroupId),
+    /// The conversation's next group, to be made.
+    Anew(ConversationId),
     LookUps,
     /// Auditors who are to co-sign a head.
     Auditors,
@@ -122,6 +128,8 @@ impl Live {
             due_groups: BTreeSet::new(),
             waits: HashMap::new(),
             lookups: LookUps::default(),
+            waits_for_lookup: None,
+            claimed: BTreeMap::new(),
             lacking: HashMap::new(),
             log: None,
             overtaken: 0,
@@ -144,6 +152,8 @@ impl Live {
         self.due_groups.clear();
         self.waits.clear();
         self.lookups = LookUps::default();
+        self.waits_for_lookup = None;
+        self.claimed.clear();
         self.lacking.clear();
         self.log = None;
         self.overtaken = 0;

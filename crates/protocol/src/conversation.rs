@@ -1,5 +1,6 @@
-//! What a conversation's members all know of it: the rejoin secret, and by which address
-//! each account takes part.
+//! What a conversation's members all know of it: the rejoin secret, by which address
+//! each account takes part, and in a group what it is called and who may change it
+//! ([`ConversationState`]).
 //!
 //! The creator writes it into the GroupContext of the MLS group. Whoever is taken in
 //! reads it in the welcome, whoever rejoins in the sealed group information; the relay
@@ -12,6 +13,10 @@
 //! **Always.** No account has two addresses, and every address parses. The size is
 //! checked before anything is decoded.
 
+mod state;
+
+pub use state::{ConversationState, ConversationStateError, Invitation};
+
 use std::{collections::BTreeMap, fmt};
 
 use prost::Message as _;
@@ -23,8 +28,10 @@ use crate::{address::Address, ids::AccountId, limits, pb, sealing::RejoinSecret}
 pub struct ConversationSecrets {
     /// Lets members rejoin.
     pub rejoin_secret: RejoinSecret,
-    /// Who takes part as whom. Claims of the creator: to be looked up.
+    /// Who takes part as whom. Claims of whoever brought them in: to be looked up.
     pub addresses: MemberAddresses,
+    /// In group conversations.
+    pub state: Option<ConversationState>,
 }
 
 /// The address that each account of a conversation takes part by.
@@ -55,6 +62,9 @@ pub enum ConversationSecretsError {
     /// One account, two entries.
     #[error("an account of the conversation has two addresses")]
     Twice,
+    /// What a group is, is not said well.
+    #[error(transparent)]
+    State(#[from] ConversationStateError),
 }
 
 impl ConversationSecrets {
@@ -74,6 +84,11 @@ impl ConversationSecrets {
             rejoin_secret: RejoinSecret::from_slice(&decoded.rejoin_secret)
                 .ok_or(Error::RejoinSecret)?,
             addresses: MemberAddresses::check(&decoded.addresses)?,
+            state: decoded
+                .state
+                .as_ref()
+                .map(ConversationState::check)
+                .transpose()?,
         })
     }
 
@@ -82,6 +97,7 @@ impl ConversationSecrets {
         pb::ConversationSecrets {
             rejoin_secret: self.rejoin_secret.as_bytes().to_vec().into(),
             addresses: self.addresses.to_wire(),
+            state: self.state.as_ref().map(ConversationState::to_wire),
         }
         .encode_to_vec()
     }
@@ -96,6 +112,31 @@ impl MemberAddresses {
     /// The address that the account takes part by.
     pub fn of(&self, account: AccountId) -> Option<&Address> {
         self.0.get(&account)
+    }
+
+    /// How many accounts there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each account with its address.
+    pub fn iter(&self) -> impl Iterator<Item = (AccountId, &Address)> {
+        self.0.iter().map(|(account, address)| (*account, address))
+    }
+
+    /// The account takes part by this address from now on.
+    pub fn insert(&mut self, account: AccountId, address: Address) {
+        self.0.insert(account, address);
+    }
+
+    /// The account takes part no more.
+    pub fn remove(&mut self, account: AccountId) {
+        self.0.remove(&account);
     }
 
     fn check(entries: &[pb::MemberAddress]) -> Result<Self, ConversationSecretsError> {
@@ -157,6 +198,7 @@ mod tests {
         let message = pb::ConversationSecrets {
             rejoin_secret: rejoin_secret.to_vec().into(),
             addresses,
+            state: None,
         };
         ConversationSecrets::decode(&message.encode_to_vec())
     }
@@ -234,6 +276,7 @@ mod tests {
         let secrets = ConversationSecrets {
             rejoin_secret: RejoinSecret::from_slice(&[7; 32]).unwrap(),
             addresses,
+            state: None,
         };
         let again = ConversationSecrets::decode(&secrets.encode()).unwrap();
         assert_eq!(again.addresses, secrets.addresses);
@@ -251,7 +294,7 @@ mod tests {
                     .map(|(account, address)| (AccountId(*account), Address::parse(address).unwrap())),
             );
             let rejoin_secret = RejoinSecret::from_slice(&secret).unwrap();
-            let secrets = ConversationSecrets { rejoin_secret, addresses };
+            let secrets = ConversationSecrets { rejoin_secret, addresses, state: None };
             let again = ConversationSecrets::decode(&secrets.encode()).unwrap();
             prop_assert_eq!(again.rejoin_secret.as_bytes(), &secret);
             prop_assert_eq!(&again.addresses, &secrets.addresses);
@@ -280,7 +323,7 @@ mod tests {
                 (AccountId([2; 32]), Address::parse("bob@example.org").unwrap()),
             ]);
             let rejoin_secret = RejoinSecret::from_slice(&[7; 32]).unwrap();
-            let mut bytes = ConversationSecrets { rejoin_secret, addresses }.encode();
+            let mut bytes = ConversationSecrets { rejoin_secret, addresses, state: None }.encode();
             let at = at.index(bytes.len());
             bytes[at] ^= xor;
             if let Ok(secrets) = ConversationSecrets::decode(&bytes) {

@@ -21,9 +21,15 @@ pub const FAN_OUT_MAILBOXES: usize = 4096;
 pub const FAN_OUT_BYTES: usize = FAN_OUT_MAILBOXES * 20 + 64;
 
 /// Accounts in one conversation.
-pub const CONVERSATION_ACCOUNTS: usize = 256;
+pub const CONVERSATION_ACCOUNTS: usize = 1_000;
 /// Bytes of what a conversation's members all know of it: [`crate::conversation`].
-pub const CONVERSATION_SECRETS_BYTES: usize = 128 << 10;
+pub const CONVERSATION_SECRETS_BYTES: usize = 512 << 10;
+/// Bytes of the name of a group.
+pub const GROUP_NAME_BYTES: usize = 256;
+/// Bytes of the picture of a group or of a person.
+pub const PICTURE_BYTES: usize = 24 << 10;
+/// Invitations to one group that are open at a time.
+pub const INVITATIONS: usize = 16;
 
 /// Bytes of the text that a person can send in one message.
 pub const TEXT_BYTES: usize = 64 << 10;

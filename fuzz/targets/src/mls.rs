@@ -114,6 +114,7 @@ fn secrets() -> ConversationSecrets {
             let address = Address::parse(address).expect("an address");
             (AccountId([account; 32]), address)
         })),
+        state: None,
     }
 }
 

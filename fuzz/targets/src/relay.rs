@@ -498,6 +498,7 @@ pub fn seeds() -> Seeds {
             send_key: Bytes::copy_from_slice(send_key.public().as_bytes()),
             sealed_fan_out: sealed.into(),
             sealed_group_info: vec![6; 60].into(),
+            rejoin_key: Bytes::new(),
         }
     };
     let opens = Bytes::copy_from_slice(fan_out_key.as_bytes());

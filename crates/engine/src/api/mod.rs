@@ -33,13 +33,13 @@ pub use notice::{
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use request::{
-    Block, Decision, History, MarkRead, NamedAuditor, Of, Register, Request, SendText, SetAuditors,
-    SetReceipts, SubmitCode, Verify,
+    Block, ChangeGroup, CreateGroup, Decision, History, MarkRead, NamedAuditor, Of, Register,
+    Request, SendText, SetAuditors, SetReceipts, SubmitCode, Verify,
 };
 pub use response::{
-    Account, Alarm, Auditor, Channel, Contact, Conversation, ConversationEvent, Direction, Entry,
-    EventKind, Evidence, Gap, LogStatus, Message, MessageState, Response, SafetyNumber, Sent,
-    Status,
+    Account, Alarm, Auditor, Channel, Contact, Conversation, ConversationEvent, ConversationKind,
+    Direction, Entry, EventKind, Evidence, Gap, Group, GroupCreated, GroupMember, LogStatus,
+    Message, MessageState, Response, SafetyNumber, Sent, Status,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

@@ -53,6 +53,43 @@ pub enum Problem {
         limit: u64,
     },
 
+    // ---- groups ----
+    /// No group on this device has this id or name.
+    GroupUnknown {
+        /// As typed.
+        name: String,
+    },
+    /// Several groups have this name.
+    GroupNameAmbiguous {
+        /// As typed.
+        name: String,
+    },
+    /// Only admins may do this.
+    GroupNotAdmin,
+    /// This account is no member of the group.
+    GroupNotMember,
+    /// The last admin stays one.
+    GroupNeedsAdmin,
+    /// Empty, too long, or with control characters.
+    GroupNameInvalid,
+    /// As many members as a group may have.
+    GroupFull {
+        /// How many that is.
+        limit: u64,
+    },
+    /// No member has this address.
+    MemberUnknown {
+        /// In display form.
+        address: String,
+    },
+    /// This account's own address.
+    MemberIsSelf,
+    /// Not base64, or too large.
+    PictureInvalid {
+        /// Bytes that it may have.
+        limit: u64,
+    },
+
     // ---- registering ----
     /// `submit_code` before `register`.
     NoCodeAsked,
@@ -352,6 +389,16 @@ impl Problem {
             Self::NotRegistered => "not_registered",
             Self::AlreadyRegistered => "already_registered",
             Self::RecipientIsSelf => "recipient_is_self",
+            Self::GroupUnknown { .. } => "group_unknown",
+            Self::GroupNameAmbiguous { .. } => "group_name_ambiguous",
+            Self::GroupNotAdmin => "group_not_admin",
+            Self::GroupNotMember => "group_not_member",
+            Self::GroupNeedsAdmin => "group_needs_admin",
+            Self::GroupNameInvalid => "group_name_invalid",
+            Self::GroupFull { .. } => "group_full",
+            Self::MemberUnknown { .. } => "member_unknown",
+            Self::MemberIsSelf => "member_is_self",
+            Self::PictureInvalid { .. } => "picture_invalid",
             Self::RecipientBlocked => "recipient_blocked",
             Self::OutboxFull { .. } => "outbox_full",
             Self::NoCodeAsked => "no_code_asked",

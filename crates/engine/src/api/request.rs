@@ -22,6 +22,13 @@ pub enum Request {
     ForgetRecoveryWords,
     /// Write a message. Works offline: it is sent when it can be.
     Send(SendText),
+    /// Make a group. Its members are brought in when the relay is reached; what happens
+    /// comes as [`super::Notice::Event`].
+    CreateGroup(CreateGroup),
+    /// Change a group: its members, admins, name, picture.
+    ChangeGroup(ChangeGroup),
+    /// Leave a group.
+    LeaveGroup(Of),
     /// Everything in a conversation up to a message has been read.
     MarkRead(MarkRead),
     /// Stop hearing from a contact, or hear from them again.
@@ -76,6 +83,8 @@ pub enum Request {
     Contacts,
     /// The conversations, the one with the newest entry first.
     Conversations,
+    /// A group: its members, and what it is.
+    Group(Of),
     /// This account.
     Account,
     /// Its devices.
@@ -92,6 +101,9 @@ impl Request {
             Self::SubmitCode(_) => "submit_code",
             Self::ForgetRecoveryWords => "forget_recovery_words",
             Self::Send(_) => "send",
+            Self::CreateGroup(_) => "create_group",
+            Self::ChangeGroup(_) => "change_group",
+            Self::LeaveGroup(_) => "leave_group",
             Self::MarkRead(_) => "mark_read",
             Self::Block(_) => "block",
             Self::SetReceipts(_) => "set_receipts",
@@ -115,6 +127,7 @@ impl Request {
             Self::History(_) => "history",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
+            Self::Group(_) => "group",
             Self::Account => "account",
             Self::Devices => "devices",
             Self::Status => "status",
@@ -126,6 +139,9 @@ impl Request {
         matches!(
             self,
             Self::Send(_)
+                | Self::CreateGroup(_)
+                | Self::ChangeGroup(_)
+                | Self::LeaveGroup(_)
                 | Self::ApproveDevice(_)
                 | Self::ConfirmDevice(_)
                 | Self::RevokeDevice(_)
@@ -145,6 +161,7 @@ impl Request {
                 | Self::Evidence
                 | Self::Contacts
                 | Self::Conversations
+                | Self::Group(_)
                 | Self::Account
                 | Self::Devices
                 | Self::Status
@@ -187,13 +204,54 @@ pub struct SubmitCode {
 /// See [`Request::Send`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SendText {
-    /// An address, or a conversation's id.
+    /// An address, a conversation's id, or the name of a group that no other has.
     pub to: String,
     /// At most `limits::TEXT_BYTES` bytes of UTF-8.
     pub text: String,
     /// The message that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+}
+
+/// See [`Request::CreateGroup`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct CreateGroup {
+    /// 1 to 256 bytes.
+    pub name: String,
+    /// Addresses, as typed: at most 999.
+    #[serde(default)]
+    pub members: Vec<String>,
+}
+
+/// See [`Request::ChangeGroup`]. Only what is there is changed.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChangeGroup {
+    /// The group's id, or its name.
+    pub group: String,
+    /// Addresses of those who are to come in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<String>,
+    /// Addresses of members who are to go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Addresses of members who are to be admins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promote: Vec<String>,
+    /// Addresses of admins who are to be none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demote: Vec<String>,
+    /// The new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The new picture: base64 of a PNG, JPEG or WebP of at most 24 KiB; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
+    /// Whether members who are no admins may bring others in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub everybody_adds: Option<bool>,
+    /// Messages are deleted so many seconds after they were read; 0 for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_after_s: Option<u32>,
 }
 
 /// See [`Request::MarkRead`].
@@ -270,7 +328,7 @@ pub struct NamedAuditor {
 /// Somebody, or a conversation.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Of {
-    /// An address, or a conversation's id.
+    /// An address, a conversation's id, or the name of a group that no other has.
     pub of: String,
 }
 
@@ -294,6 +352,8 @@ closed_debug!(
     Register,
     SubmitCode,
     SendText,
+    CreateGroup,
+    ChangeGroup,
     MarkRead,
     Block,
     SetReceipts,

@@ -30,6 +30,10 @@ pub enum Response {
         /// The one with the newest entry first.
         conversations: Vec<Conversation>,
     },
+    /// Of `create_group`.
+    GroupCreated(GroupCreated),
+    /// Of `group`.
+    Group(Box<Group>),
     /// Of `devices`.
     Devices {
         /// In the order in which they were admitted.
@@ -66,6 +70,8 @@ impl core::fmt::Debug for Response {
             Self::History { .. } => "Response(history)",
             Self::Contacts { .. } => "Response(contacts)",
             Self::Conversations { .. } => "Response(conversations)",
+            Self::GroupCreated(_) => "Response(group_created)",
+            Self::Group(_) => "Response(group)",
             Self::Devices { .. } => "Response(devices)",
             Self::BackupPart(_) => "Response(backup_part)",
             Self::Status(_) => "Response(status)",
@@ -187,8 +193,15 @@ pub struct ConversationEvent {
     pub conversation: ConversationId,
     /// What.
     pub event: EventKind,
-    /// Whose doing, in display form.
+    /// Whom it concerns, in display form.
     pub address: String,
+    /// Whose doing it was, where it is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// With `renamed`: the name; with `timer_changed`: seconds, 0 for none; with
+    /// `adding_changed`: `everybody` or `admins`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// When it was noticed.
     pub at: Timestamp,
 }
@@ -209,6 +222,29 @@ pub enum EventKind {
     LooksLikeAnother,
     /// This device had lost its place in the conversation and has rejoined.
     Rejoined,
+    /// They are a member of the group now.
+    MemberAdded,
+    /// They were taken out.
+    MemberRemoved,
+    /// They have left.
+    MemberLeft,
+    /// They are an admin now.
+    AdminAdded,
+    /// They are no admin any more.
+    AdminRemoved,
+    /// The group has another name.
+    Renamed,
+    /// It has another picture, or none.
+    PictureChanged,
+    /// Messages disappear after another time, or do not.
+    TimerChanged,
+    /// Who may bring others in has changed.
+    AddingChanged,
+    /// They could not be brought in: no account has this address.
+    NotAdded,
+    /// Somebody had broken the group's rules, or the relay had lost it: an admin's device
+    /// has made it anew.
+    MadeAnew,
 }
 
 /// Messages of one sender that did not arrive. They have been asked for again.
@@ -307,12 +343,74 @@ pub struct LogStatus {
     pub made_at: Option<Timestamp>,
 }
 
+/// A group was made.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupCreated {
+    /// Its id, the same for all members.
+    pub conversation: ConversationId,
+}
+
+/// A group of many.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its id, the same for all members.
+    pub conversation: ConversationId,
+    /// What it is called.
+    pub name: String,
+    /// Base64 of an image, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
+    /// By address.
+    pub members: Vec<GroupMember>,
+    /// Whether members who are no admins may bring others in.
+    pub everybody_adds: bool,
+    /// Messages are deleted so many seconds after they were read; 0 for never.
+    pub expires_after_s: u32,
+    /// Whether this account has left, or was taken out.
+    pub gone: bool,
+    /// Addresses of those who are being brought in.
+    pub coming: Vec<String>,
+    /// Whether changes of this device wait for the relay.
+    pub changing: bool,
+}
+
+/// A member of a group.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupMember {
+    /// In display form.
+    pub address: String,
+    /// Hex.
+    pub account_id: String,
+    /// Whether they may change the group.
+    pub admin: bool,
+    /// Whether it is this account.
+    pub own: bool,
+    /// Whether a look-up says that this address is this account's.
+    pub verified: bool,
+    /// Whether the safety number was compared in person, and was the same.
+    pub compared: bool,
+}
+
+/// Who takes part in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationKind {
+    /// Two people.
+    Direct,
+    /// A group of many.
+    Group,
+    /// This account's devices.
+    Notes,
+}
+
 /// One conversation.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// As this device knows it.
+    /// As this device knows it; of a group, as all know it.
     pub id: ConversationId,
-    /// The other person's address, in display form.
+    /// Who takes part.
+    pub kind: ConversationKind,
+    /// The other person's address, in display form; of a group, its name.
     pub with: String,
     /// Whether a look-up says that the address is theirs.
     pub verified: bool,
@@ -406,6 +504,9 @@ closed_debug!(
     Gap,
     Contact,
     Conversation,
+    GroupCreated,
+    Group,
+    GroupMember,
     SafetyNumber,
     Auditor,
     Evidence,

@@ -49,6 +49,43 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::RecipientIsSelf => {
             "This is your own address, so there is nobody to send to; give someone else's.".into()
         }
+        Problem::GroupUnknown { name } => format!(
+            "There is no group \"{name}\" on this device; `waxwing group` lists the ones there are."
+        ),
+        Problem::GroupNameAmbiguous { name } => format!(
+            "Several groups are called \"{name}\"; give the id of the one you mean, which \
+             `waxwing group` shows."
+        ),
+        Problem::GroupNotAdmin => {
+            "Only the group's admins may do this, and you are none; ask one of them.".into()
+        }
+        Problem::GroupNotMember => {
+            "You are no member of this group any more, so nothing can be sent to it or changed; \
+             what was said before is still in its history."
+                .into()
+        }
+        Problem::GroupNeedsAdmin => {
+            "A group needs an admin, and this is the last one; make somebody else an admin first."
+                .into()
+        }
+        Problem::GroupNameInvalid => {
+            "A group's name has 1 to 256 bytes and no control characters; give another.".into()
+        }
+        Problem::GroupFull { limit } => format!(
+            "A group has at most {limit} members, so nobody was added; take somebody out first."
+        ),
+        Problem::MemberUnknown { address } => {
+            format!("{address} is no member of this group; `waxwing group show` lists them.")
+        }
+        Problem::MemberIsSelf => {
+            "This is your own address: you are in the group already, and `waxwing group leave` \
+             takes you out."
+                .into()
+        }
+        Problem::PictureInvalid { limit } => format!(
+            "The picture is not an image of at most {}; make it smaller.",
+            size(*limit)
+        ),
         Problem::RecipientBlocked => {
             "You have blocked this contact, so nothing was sent; unblock them first.".into()
         }

@@ -10,15 +10,21 @@
 //! **Always**: a commit of another device is merged only when every leaf that it
 //! brings is admitted by a roster.
 
+use std::collections::BTreeSet;
+
 use prost::Message as _;
 use waxwing_protocol::{
-    ids::{GroupId, PostId},
+    conversation::ConversationSecrets,
+    ids::{AccountId, GroupId, PostId},
     limits,
     pb::{Error, ErrorCode, Post as PostRequest, PostKind, client_frame::Body},
+    time::Span,
 };
 
 use super::{
     groups::{self, Group},
+    members,
+    roles::{self, Broken, Change},
     start,
 };
 use crate::{
@@ -30,16 +36,28 @@ use crate::{
     turn::{Fault, Turn, Waiting},
 };
 
+/// That somebody leaves comes so long after the commit that takes them out, at most;
+/// shorter than [`posting::BEHIND_FOR`].
+const LEAVE_WITHIN: Span = Span::seconds(15);
+
 /// What became of another's commit.
 pub(crate) enum Taken {
     /// Its epoch has begun.
     Merged,
     /// A leaf of it has to be looked up first; nothing has changed.
     WaitsForLookUp,
-    /// It was refused; the group cannot be followed any more.
-    Refused,
+    /// Something has to come first; nothing has changed.
+    NotYet,
+    /// It was refused; the group cannot be followed any more. With whose doing it was,
+    /// where it breaks a rule.
+    Refused(Option<AccountId>),
     /// It takes this device out.
-    RemovedUs,
+    RemovedUs {
+        /// Whose doing.
+        by: AccountId,
+        /// Whether the whole account is taken out, with every right.
+        account: bool,
+    },
 }
 
 /// Whether the group's own key has been used for long enough.
@@ -58,16 +76,18 @@ pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
 
 /// Makes this device's key in the group anew, unless it is behind.
 pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    change(turn, group, &[], &[])
+    change(turn, group, &[], &[], None)
 }
 
 /// Adds devices and takes others out, named by their leaf keys, unless this one is behind;
-/// with it this device's key is made anew.
+/// `secrets` are what all members know from then on, where that changes. With it this
+/// device's key is made anew.
 pub(crate) fn change(
     turn: &mut Turn<'_>,
     group: &Group,
     added: &[mls::KeyPackage],
     gone: &[[u8; 32]],
+    secrets: Option<&ConversationSecrets>,
 ) -> Result<(), Fault> {
     if !may_commit(turn, group) {
         return Ok(());
@@ -75,7 +95,7 @@ pub(crate) fn change(
     let made = turn.with_group(group.id, |group, provider, leaf| {
         let epoch = group.epoch();
         group
-            .change(provider, leaf, added, gone)
+            .change(provider, leaf, added, gone, secrets)
             .map(|commit| (epoch, commit))
     })?;
     let Some(made) = made else {
@@ -83,19 +103,20 @@ pub(crate) fn change(
     };
     let (epoch, commit) = made?;
     let post = PostId(turn.random());
+    let rejoin_secret = secrets.map_or(&group.rejoin_secret, |secrets| &secrets.rejoin_secret);
+    let mut next = start::epoch_keys(turn, group.id, rejoin_secret, &commit.next);
+    if rejoin_secret.as_bytes() != group.rejoin_secret.as_bytes() {
+        let key = rejoin_secret.signing_key().public();
+        next.rejoin_key = bytes::Bytes::copy_from_slice(key.as_bytes());
+    }
     let request = PostRequest {
         group_id: group.id.to_bytes(),
         epoch: epoch.0,
         kind: PostKind::Commit.into(),
         post_id: post.to_bytes(),
         body: commit.commit.clone().into(),
-        next: Some(start::epoch_keys(
-            turn,
-            group.id,
-            &group.rejoin_secret,
-            &commit,
-        )),
-        next_fan_out_key: commit.keys.fan_out_key.to_vec().into(),
+        next: Some(next),
+        next_fan_out_key: commit.next.keys.fan_out_key.to_vec().into(),
         welcome: commit.welcome.clone().unwrap_or_default().into(),
         // The request is stored and may be sent any number of times.
         first_attempt: false,
@@ -133,14 +154,18 @@ pub(crate) fn accepted(turn: &mut Turn<'_>, group: &Group, post: PostId) -> Resu
         return Ok(());
     }
     let merged = turn.with_group(group.id, |group, provider, _| {
-        group.merge_pending(provider).map(|()| group.epoch())
+        let before = group.secrets()?;
+        group.merge_pending(provider)?;
+        Ok::<_, mls::MlsError>((group.epoch(), before, group.secrets()?))
     })?;
     let Some(merged) = merged else {
         return turn.lose_group(group.id);
     };
-    let epoch = merged?;
+    let (epoch, before, after) = merged?;
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
     posting::epoch_began(turn, group.id, epoch);
+    let own = turn.account()?.id();
+    follow(turn, group, &before, &after, Some(own))?;
     // Whether this link may post in the new epoch is not known: the relay answers a commit
     // that is posted again after a crash as it did the first time, on another link. So it
     // is asked for.
@@ -206,23 +231,65 @@ pub(crate) fn take(
     commit: IncomingCommit,
 ) -> Result<Taken, Fault> {
     if commit.removes_us {
-        // By this account's own doing, which the log then tells; or by nobody's right.
+        // By this account's own doing, which the log then tells; by an admin's; or by
+        // nobody's right.
         own_history::want(turn);
-        return Ok(Taken::RemovedUs);
+        let own = turn.account()?.id();
+        let account = match (&commit.secrets, group.account) {
+            (Some(after), None) => after.addresses.of(own).is_none(),
+            _ => false,
+        };
+        let by = commit.committer.account;
+        return Ok(Taken::RemovedUs { by, account });
     }
-    // Two people's conversation stays between them.
-    let own = turn.account()?.id();
-    let stays = commit
-        .leaves
-        .iter()
-        .all(|leaf| leaf.account == own || leaf.account == group.account);
-    if !stays {
-        turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-        return Ok(Taken::Refused);
+    let before = turn.with_group(group.id, |group, _, _| group.secrets())?;
+    let Some(Ok(before)) = before else {
+        return Ok(Taken::Refused(None));
+    };
+    let leaving = match group.conversation {
+        Some(conversation) => members::leaving(turn.tx, conversation)?,
+        None => BTreeSet::new(),
+    };
+    let added: Vec<AccountId> = commit.leaves.iter().map(|leaf| leaf.account).collect();
+    let allowed = roles::check(&Change {
+        before: &before,
+        after: commit.secrets.as_ref(),
+        committer: commit.committer.account,
+        removes: !commit.removed.is_empty(),
+        added: &added,
+        leaving: &leaving,
+    });
+    match allowed {
+        Ok(()) => {}
+        // That they leave may be on its way.
+        Err(Broken::TakeOut) if !is_late(turn, group.id) => {
+            posting::heard_epoch(turn, group.id, commit.epoch)?;
+            turn.wait(Waiting::Group(group.id), LEAVE_WITHIN);
+            return Ok(Taken::NotYet);
+        }
+        Err(_) => {
+            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
+            return Ok(Taken::Refused(Some(commit.committer.account)));
+        }
     }
-    let arrives = trust::judge(turn, &commit.leaves, Claimed::Known)?;
+    let after = commit.secrets.clone().unwrap_or_else(|| before.clone());
+    let claimed = match group.account {
+        Some(_) => Claimed::Known,
+        None => Claimed::InGroup(&after.addresses),
+    };
+    let arrives = trust::judge(turn, &commit.leaves, claimed)?;
     let judgement = match arrives {
-        Judgement::Admitted => trust::judge_removal(turn, &commit.committer, &commit.removed)?,
+        Judgement::Admitted => {
+            // Whoever is no member any more has no say in which devices go.
+            let stays = |member: &&mls::Member| after.addresses.of(member.account).is_some();
+            let is_group = group.account.is_none();
+            let removed = commit.removed.iter();
+            let removed: Vec<mls::Member> = removed
+                .filter(|member| !is_group || stays(member))
+                .cloned()
+                .collect();
+            trust::judge_removal(turn, &commit.committer, &removed)?
+        }
         other => other,
     };
     match judgement {
@@ -230,9 +297,10 @@ pub(crate) fn take(
         Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
         Judgement::Refused => {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-            return Ok(Taken::Refused);
+            return Ok(Taken::Refused(Some(commit.committer.account)));
         }
     }
+    let by = commit.committer.account;
     if group.commit_pending {
         groups::end_commit(turn.tx, group.id, None)?;
     }
@@ -240,14 +308,42 @@ pub(crate) fn take(
         group.merge(provider, commit).map(|()| group.epoch())
     })?;
     let Some(merged) = merged else {
-        return Ok(Taken::Refused);
+        return Ok(Taken::Refused(None));
     };
     let epoch = match merged {
         Ok(epoch) => epoch,
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
-        Err(_) => return Ok(Taken::Refused),
+        Err(_) => return Ok(Taken::Refused(None)),
     };
     posting::epoch_began(turn, group.id, epoch);
+    follow(turn, group, &before, &after, Some(by))?;
     turn.live.due_conversations.extend(group.conversation);
     Ok(Taken::Merged)
+}
+
+/// What all members know of the group may be another from now on.
+fn follow(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    before: &ConversationSecrets,
+    after: &ConversationSecrets,
+    by: Option<AccountId>,
+) -> Result<(), Fault> {
+    if before.rejoin_secret.as_bytes() != after.rejoin_secret.as_bytes() {
+        groups::set_rejoin_secret(turn.tx, group.id, &after.rejoin_secret)?;
+    }
+    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
+        members::follow(turn, conversation, before.state.as_ref(), after, by)?;
+    }
+    // What is still wanted is made from what the group is now.
+    if group.membership_due {
+        turn.live.due_groups.insert(group.id);
+    }
+    Ok(())
+}
+
+/// Whether this device has waited long enough for what explains a commit.
+fn is_late(turn: &Turn<'_>, group: GroupId) -> bool {
+    let since = turn.live.behind.get(&group).map(|(_, since)| *since);
+    since.is_some_and(|since| turn.now.since(since) >= LEAVE_WITHIN)
 }

@@ -54,6 +54,11 @@ pub(crate) const INHERITED: &str = "
 ALTER TABLE conversation_group ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// Which group of a conversation of many it is; such a group has an empty `account_id`.
+pub(crate) const GENERATION: &str = "
+ALTER TABLE conversation_group ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+";
+
 /// How a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -78,7 +83,8 @@ pub(crate) enum GroupState {
 pub(crate) struct Group {
     pub id: GroupId,
     pub conversation: Option<ConversationId>,
-    pub account: AccountId,
+    /// The other side of two people's conversation; none in one of many.
+    pub account: Option<AccountId>,
     pub state: GroupState,
     pub rejoin_secret: RejoinSecret,
     pub since_rekey: u64,
@@ -113,13 +119,24 @@ pub(crate) fn for_sending(
 ) -> Result<Option<Group>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state < 5
-         AND account_id = (SELECT account_id FROM conversation WHERE id = ?1)
-         ORDER BY NOT EXISTS (SELECT 1 FROM heard WHERE heard.group_id = g.group_id), group_id
+         AND account_id = coalesce((SELECT account_id FROM conversation WHERE id = ?1), x'')
+         ORDER BY generation DESC, NOT EXISTS (SELECT 1 FROM heard WHERE heard.group_id = g.group_id), group_id
          LIMIT 1"
     ))?;
     Ok(statement
         .query_row([conversation.as_bytes()], read)
         .optional()?)
+}
+
+/// The newest generation of a conversation of many; 0 where there is no group of it.
+pub(crate) fn generation(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<u64, StoreError> {
+    let newest: Option<i64> = tx
+        .prepare_cached("SELECT max(generation) FROM conversation_group WHERE conversation = ?1")?
+        .query_row([conversation.as_bytes()], |row| row.get(0))?;
+    Ok(newest.unwrap_or(0).cast_unsigned())
 }
 
 /// All groups in a state.
@@ -149,9 +166,17 @@ pub(crate) fn membership_due(
     tx: &Transaction<'_>,
     account: Option<AccountId>,
 ) -> Result<Vec<GroupId>, StoreError> {
+    if let Some(account) = account {
+        tx.execute(
+            "UPDATE member SET due = 1 WHERE account_id = ?1",
+            [account.0],
+        )?;
+    }
     let mut statement = tx.prepare_cached(
         "UPDATE conversation_group SET membership_due = 1
-         WHERE state != 5 AND (?1 IS NULL OR account_id = ?1) RETURNING group_id",
+         WHERE state != 5 AND (?1 IS NULL OR account_id = ?1 OR (account_id = x'' AND
+             conversation IN (SELECT conversation FROM member WHERE account_id = ?1)))
+         RETURNING group_id",
     )?;
     let rows = statement.query_map([account.map(|account| account.0)], |row| {
         row.get(0).map(GroupId)
@@ -216,7 +241,10 @@ pub(crate) fn set_told_head(
 pub(crate) struct New<'a> {
     pub id: GroupId,
     pub conversation: Option<ConversationId>,
-    pub account: AccountId,
+    /// The other side of two people's conversation; none in one of many.
+    pub account: Option<AccountId>,
+    /// Which group of its conversation it is, where there are many members.
+    pub generation: u64,
     pub state: GroupState,
     pub rejoin_secret: &'a RejoinSecret,
     pub request: Option<Vec<u8>>,
@@ -227,20 +255,57 @@ pub(crate) struct New<'a> {
 pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &New<'_>) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO conversation_group
-         (group_id, conversation, account_id, state, rejoin_secret, rekeyed_at, request, commit_post)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         (group_id, conversation, account_id, state, rejoin_secret, rekeyed_at, request,
+             commit_post, generation)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         (
             group.id.0,
             group.conversation.map(|id| *id.as_bytes()),
-            group.account.0,
+            account_bytes(group.account),
             group.state as u8,
             group.rejoin_secret.as_bytes(),
             now.0.cast_signed(),
             &group.request,
             group.commit_post.map(|post| post.0),
+            group.generation.cast_signed(),
         ),
     )?;
     Ok(())
+}
+
+/// Nothing is known of the group any more, nor of what was heard in it. Gives the next
+/// counter of this device's envelopes.
+pub(crate) fn forget(tx: &Transaction<'_>, id: GroupId) -> Result<i64, StoreError> {
+    let counter = tx
+        .query_row(
+            "SELECT next_counter FROM conversation_group WHERE group_id = ?1",
+            [id.0],
+            |row| row.get(0),
+        )
+        .optional()?
+        .unwrap_or(1);
+    for statement in [
+        "DELETE FROM heard WHERE group_id = ?1",
+        "DELETE FROM heard_above WHERE group_id = ?1",
+        "DELETE FROM held_post WHERE group_id = ?1",
+        "DELETE FROM conversation_group WHERE group_id = ?1",
+    ] {
+        tx.execute(statement, [id.0])?;
+    }
+    Ok(counter)
+}
+
+/// This device's envelopes are counted from here on; `false` where there is no such group.
+pub(crate) fn count_on(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    counter: i64,
+) -> Result<bool, StoreError> {
+    let there = tx.execute(
+        "UPDATE conversation_group SET next_counter = ?2 WHERE group_id = ?1",
+        (id.0, counter),
+    )?;
+    Ok(there > 0)
 }
 
 /// The group came with an archive; this device was never in it.
@@ -346,6 +411,19 @@ pub(crate) fn end_commit(
     Ok(())
 }
 
+/// The secret that the group is rejoined with is another from now on.
+pub(crate) fn set_rejoin_secret(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    secret: &RejoinSecret,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET rejoin_secret = ?2 WHERE group_id = ?1",
+        (id.0, secret.as_bytes()),
+    )?;
+    Ok(())
+}
+
 /// Whether the first held post waits for a look-up.
 pub(crate) fn set_waits_for_lookup(
     tx: &Transaction<'_>,
@@ -357,6 +435,11 @@ pub(crate) fn set_waits_for_lookup(
         (id.0, waits),
     )?;
     Ok(())
+}
+
+/// As the table has it.
+fn account_bytes(account: Option<AccountId>) -> Vec<u8> {
+    account.map_or_else(Vec::new, |account| account.0.to_vec())
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
@@ -376,7 +459,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
         conversation: row
             .get::<_, Option<[u8; 16]>>(1)?
             .map(ConversationId::from_bytes),
-        account: AccountId(row.get(2)?),
+        account: AccountId::try_from(row.get::<_, Vec<u8>>(2)?.as_slice()).ok(),
         state,
         rejoin_secret,
         since_rekey: row.get::<_, i64>(5)?.cast_unsigned(),

@@ -49,6 +49,12 @@ CREATE INDEX entry_place ON entry (conversation, place, id);
 CREATE INDEX entry_unread ON entry (conversation, place) WHERE NOT read;
 ";
 
+/// What more there is to say of an event.
+pub(crate) const DETAILS: &str = "
+ALTER TABLE entry ADD COLUMN by_address TEXT;
+ALTER TABLE entry ADD COLUMN detail TEXT;
+";
+
 /// Entries that one query gives, at most.
 pub(crate) const ENTRIES_MAX: u32 = 1_000;
 
@@ -112,7 +118,47 @@ pub(crate) fn add_message(
     Ok(added > 0)
 }
 
+/// An event, to be added.
+pub(crate) struct NewEvent<'a> {
+    pub conversation: ConversationId,
+    pub event: EventKind,
+    /// Whom it concerns.
+    pub address: &'a str,
+    /// Whose doing, where it is another's.
+    pub by: Option<&'a str>,
+    /// A new name, a number of seconds.
+    pub detail: Option<&'a str>,
+}
+
 /// Adds an event.
+pub(crate) fn record(
+    tx: &Transaction<'_>,
+    now: Time,
+    new: &NewEvent<'_>,
+) -> Result<ConversationEvent, StoreError> {
+    tx.execute(
+        "INSERT INTO entry (conversation, place, kind, address, at, event, by_address, detail)
+         VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 2, ?2, ?3, ?4, ?5, ?6)",
+        (
+            new.conversation.as_bytes(),
+            new.address,
+            signed(now),
+            event_name(new.event),
+            new.by,
+            new.detail,
+        ),
+    )?;
+    Ok(ConversationEvent {
+        conversation: new.conversation,
+        event: new.event,
+        address: new.address.to_owned(),
+        by: new.by.map(str::to_owned),
+        detail: new.detail.map(str::to_owned),
+        at: now.into(),
+    })
+}
+
+/// Adds an event of which there is no more to say than whom it concerns.
 pub(crate) fn add_event(
     tx: &Transaction<'_>,
     now: Time,
@@ -120,22 +166,14 @@ pub(crate) fn add_event(
     event: EventKind,
     address: &str,
 ) -> Result<ConversationEvent, StoreError> {
-    tx.execute(
-        "INSERT INTO entry (conversation, place, kind, address, at, event)
-         VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 2, ?2, ?3, ?4)",
-        (
-            conversation.as_bytes(),
-            address,
-            signed(now),
-            event_name(event),
-        ),
-    )?;
-    Ok(ConversationEvent {
+    let new = NewEvent {
         conversation,
         event,
-        address: address.to_owned(),
-        at: now.into(),
-    })
+        address,
+        by: None,
+        detail: None,
+    };
+    record(tx, now, &new)
 }
 
 /// Shows that so many messages of a device are missing; none removes the gap. `false`
@@ -289,7 +327,7 @@ pub(crate) fn entries(
 ) -> Result<(Vec<Entry>, bool), StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT kind, conversation, address, at, message, verified, outgoing, text, reply_to,
-                sent_at, state, problem, read, event, missing
+                sent_at, state, problem, read, event, missing, by_address, detail
          FROM entry
          WHERE conversation = ?1
            AND (?2 IS NULL OR (place, id)
@@ -348,6 +386,8 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 rusqlite::Error::InvalidColumnType(13, "event".into(), Type::Text)
             })?,
             address,
+            by: row.get(15)?,
+            detail: row.get(16)?,
             at,
         }),
         _ => Entry::Gap(Gap {
@@ -391,6 +431,17 @@ const fn event_name(event: EventKind) -> &'static str {
         EventKind::Rejoined => "rejoined",
         EventKind::Verified => "verified",
         EventKind::LooksLikeAnother => "looks_like_another",
+        EventKind::MemberAdded => "member_added",
+        EventKind::MemberRemoved => "member_removed",
+        EventKind::MemberLeft => "member_left",
+        EventKind::AdminAdded => "admin_added",
+        EventKind::AdminRemoved => "admin_removed",
+        EventKind::Renamed => "renamed",
+        EventKind::PictureChanged => "picture_changed",
+        EventKind::TimerChanged => "timer_changed",
+        EventKind::AddingChanged => "adding_changed",
+        EventKind::NotAdded => "not_added",
+        EventKind::MadeAnew => "made_anew",
     }
 }
 
@@ -401,6 +452,17 @@ fn event_of(name: &str) -> Option<EventKind> {
         EventKind::Rejoined,
         EventKind::Verified,
         EventKind::LooksLikeAnother,
+        EventKind::MemberAdded,
+        EventKind::MemberRemoved,
+        EventKind::MemberLeft,
+        EventKind::AdminAdded,
+        EventKind::AdminRemoved,
+        EventKind::Renamed,
+        EventKind::PictureChanged,
+        EventKind::TimerChanged,
+        EventKind::AddingChanged,
+        EventKind::NotAdded,
+        EventKind::MadeAnew,
     ]
     .into_iter()
     .find(|event| event_name(*event) == name)

@@ -1,122 +1,297 @@
-//! Membership: that a conversation's groups hold the devices of both accounts, and no
-//! others.
+//! Membership: that a conversation's groups hold the devices of its accounts, and no
+//! others; and that a group of many is as the person wishes it.
 //!
 //! When an account's roster has grown, its groups are looked at: devices that no roster
 //! admits any more are taken out at once, with a rekey, so that they read nothing sent
-//! after; devices that a group lacks are claimed and added. Everybody in the group could do
+//! after; devices that a group lacks are claimed and added. Everybody in the group could
 //! add one, so they take turns: this account's devices look after their own, the one with
-//! the smallest id first, and after the other side's only when those have not for a while.
+//! the smallest id first, and after others' only when those have not for a while. Likewise
+//! with whoever has said that they leave: admins' devices come first.
 //!
 //! **Elsewhere**: rosters come by [`crate::trust::lookups`] and
-//! [`crate::trust::own_history`]; what others do is judged in [`super::commits`].
+//! [`crate::trust::own_history`]; what others do is judged in [`super::commits`]; wishes
+//! are [`super::wishes`].
 //!
 //! **Always**: only devices are added that the roster which the log vouches for admits, with
 //! the leaf key that it certifies.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use waxwing_protocol::{
     address::Address,
-    ids::{DeviceId, GroupId},
-    pb::{ClaimKeyPackages, Error, KeyPackagesClaimed, client_frame::Body},
+    conversation::ConversationSecrets,
+    ids::{AccountId, DeviceId, Epoch, GroupId},
+    limits,
+    pb::{ClaimKeyPackages, Error, ErrorCode, KeyPackagesClaimed, client_frame::Body},
     roster::Roster,
+    sealing::RejoinSecret,
     time::Span,
 };
 
 use super::{
     commits,
-    groups::{self, Group, GroupState},
-    start,
+    groups::{self, Group},
+    manage, members, start,
+    wishes::{self, Wish},
 };
 use crate::{
-    api::RelayMisdeed,
+    api::{ConversationId, RelayMisdeed},
     contact,
     event::LinkKind,
     link::{Job, tokens},
     mls::{self, Member},
-    trust,
+    outbox,
+    trust::{self, lookups::Outcome},
     turn::{Fault, Turn, Waiting},
 };
 
 /// The next device of an account does what the one before it has not done, after this long.
 const NEXT_DEVICE: Span = Span::seconds(20);
 
+/// The devices that take turns; the rest take the last turn.
+const TURNS: u64 = 6;
+
 /// The other side adds its own devices within this time, or it is done for them.
 const THEIR_TURN: Span = Span::seconds(60);
 
-/// In a new group nothing is said before this account's other devices are in, for so long.
-const OWN_FIRST: Span = Span::seconds(10);
+/// In a new group nothing is said before those who are to hear it are in, for so long.
+const FIRST: Span = Span::seconds(10);
 
 /// Devices that have no key packages yet are asked for again after this long.
 const AGAIN: Span = Span::seconds(5);
 
-/// What a group lacks, and what it has too much.
-struct Difference {
-    /// Leaf keys that no roster admits.
-    gone: Vec<[u8; 32]>,
-    /// Devices of this account.
-    own: Vec<DeviceId>,
-    /// Devices of the other side.
-    theirs: Vec<DeviceId>,
-    /// Whether the other side has a device in it that may stay.
-    has_them: bool,
-    /// Whether nobody but its founders was ever in it.
-    is_new: bool,
-    /// This device's place among those of its account in the group.
-    rank: u64,
+/// Claims that may be on their way for one group at a time.
+const CLAIMS: usize = 8;
+
+/// Devices that one commit adds, at most.
+const ADDED_AT_ONCE: usize = 48;
+
+/// So many devices more or less at once commit to the same: each waits up to so long.
+const STAGGER_EACH: u64 = 100;
+
+/// A group as it is.
+struct Standing {
+    members: Vec<Member>,
+    epoch: Epoch,
+    secrets: ConversationSecrets,
 }
 
-/// Makes a group's members what the rosters say.
+/// Devices of one account that a group lacks.
+struct Lacking {
+    account: AccountId,
+    /// Canonical form.
+    address: String,
+    /// None: all that there are.
+    devices: Vec<DeviceId>,
+    /// When it is this device's turn to add them, counted from when it was seen.
+    turn: Span,
+}
+
+/// What a group lacks, and what it has too much.
+struct Difference {
+    standing: Standing,
+    /// Leaf keys that are to go at once.
+    gone: Vec<[u8; 32]>,
+    /// Those who leave, and when it is this device's turn to take them out.
+    leaving: Option<(BTreeSet<AccountId>, Span)>,
+    lacking: Vec<Lacking>,
+    /// Accounts that are members with these.
+    brought: Vec<(AccountId, Address)>,
+    /// Whether somebody is to be brought in who is not known yet.
+    waits_for_look_up: bool,
+    /// What all are to know then, but for those who come and go.
+    wanted: ConversationSecrets,
+}
+
+impl Difference {
+    fn is_none(&self) -> bool {
+        self.gone.is_empty()
+            && self.leaving.is_none()
+            && self.lacking.is_empty()
+            && self.brought.is_empty()
+            && !self.waits_for_look_up
+            && !differ(&self.wanted, &self.standing.secrets)
+    }
+}
+
+fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
+    one.state != other.state
+        || one.addresses != other.addresses
+        || one.rejoin_secret.as_bytes() != other.rejoin_secret.as_bytes()
+}
+
+/// Makes a group's members what the rosters, and the person, say.
 pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    if !commits::may_commit(turn, group)
-        || turn.waits(&Waiting::Membership(group.id))
-        || turn.live.links.posting.awaits(&Job::ClaimDevices(group.id))
-    {
+    if !commits::may_commit(turn, group) || turn.waits(&Waiting::Membership(group.id)) {
         return Ok(());
     }
     let Some(difference) = difference(turn, group)? else {
         return Ok(());
     };
-    if difference.gone.is_empty() && difference.own.is_empty() && difference.theirs.is_empty() {
+    if difference.is_none() {
         turn.live.lacking.remove(&group.id);
+        if let Some(conversation) = group.conversation {
+            members::looked_at(turn.tx, conversation)?;
+            manage::leave_if_wished(turn, group, conversation)?;
+        }
         return Ok(groups::membership_done(turn.tx, group.id)?);
     }
     let now = turn.now;
+    let first_seen = !turn.live.lacking.contains_key(&group.id);
     let since = *turn.live.lacking.entry(group.id).or_insert(now);
-    let turn_of_own = Span(NEXT_DEVICE.0.saturating_mul(difference.rank));
-    let turn_of_theirs = if difference.has_them {
-        Span(turn_of_own.0.saturating_add(THEIR_TURN.0))
-    } else {
-        turn_of_own
-    };
+    let waited = turn.now.since(since);
     // At once, by whoever comes first: nothing is sent to the group until they are out.
     if !difference.gone.is_empty() {
-        return commits::change(turn, group, &[], &difference.gone);
-    }
-    let waited = turn.now.since(since);
-    if waited >= turn_of_own && !difference.own.is_empty() {
-        let address = turn.account()?.address().canonical().to_owned();
-        return claim(turn, group, address, &difference.own);
-    }
-    if waited >= turn_of_theirs && !difference.theirs.is_empty() {
-        let Some(contact) = contact::of_account(turn.tx, group.account)? else {
+        if first_seen && stagger(turn, group, &difference)? {
             return Ok(());
-        };
-        return claim(turn, group, contact.address, &difference.theirs);
+        }
+        return commit(turn, group, difference);
     }
-    let next = if difference.own.is_empty() {
-        turn_of_theirs
-    } else {
-        turn_of_own
-    };
-    turn.wait(
-        Waiting::Membership(group.id),
-        Span(next.0.saturating_sub(waited.0).max(1)),
-    );
+    let due = |span: Span| waited >= span;
+    let ready: usize = claims_of(turn, group.id)
+        .map(|(_, packages)| packages.len())
+        .sum();
+    if ready < ADDED_AT_ONCE && claim_what_is_due(turn, group, &difference, waited)? {
+        return Ok(());
+    }
+    let leaves_now = difference.leaving.as_ref().is_some_and(|(_, at)| due(*at));
+    let changes = differ(&difference.wanted, &difference.standing.secrets);
+    if ready > 0 || leaves_now || changes {
+        let mut difference = difference;
+        if !leaves_now {
+            difference.leaving = None;
+        }
+        return commit(turn, group, difference);
+    }
+    let next = difference
+        .lacking
+        .iter()
+        .map(|lacking| lacking.turn)
+        .chain(difference.leaving.as_ref().map(|(_, at)| *at))
+        .filter(|span| !due(*span))
+        .min();
+    if let Some(next) = next {
+        let left = Span(next.0.saturating_sub(waited.0).max(1));
+        turn.wait(Waiting::Membership(group.id), left);
+    }
     Ok(())
 }
 
+/// The key packages that were claimed for a group and are not added yet.
+fn claims_of<'a>(
+    turn: &'a Turn<'_>,
+    group: GroupId,
+) -> impl Iterator<Item = (AccountId, &'a Vec<mls::KeyPackage>)> {
+    turn.live
+        .claimed
+        .range((group, AccountId([0; 32]))..=(group, AccountId([255; 32])))
+        .map(|((_, account), packages)| (*account, packages))
+}
+
+/// Claims the key packages of devices whose turn it is. Gives whether any are on their way.
+fn claim_what_is_due(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    difference: &Difference,
+    waited: Span,
+) -> Result<bool, Fault> {
+    let mut on_their_way = 0;
+    let mut wanted = Vec::new();
+    for lacking in &difference.lacking {
+        let job = Job::ClaimDevices(group.id, lacking.account);
+        if turn.live.links.posting.awaits(&job) {
+            on_their_way += 1;
+        } else if waited >= lacking.turn
+            && !turn.live.claimed.contains_key(&(group.id, lacking.account))
+        {
+            wanted.push(lacking);
+        }
+    }
+    for lacking in wanted {
+        if on_their_way >= CLAIMS || !claim(turn, group, lacking)? {
+            break;
+        }
+        on_their_way += 1;
+    }
+    Ok(on_their_way > 0)
+}
+
+/// Where many could do the same at once, each waits for a while of its own, unless it has
+/// something to say. Gives whether it waits.
+fn stagger(turn: &mut Turn<'_>, group: &Group, difference: &Difference) -> Result<bool, Fault> {
+    let devices = difference.standing.members.len() as u64;
+    let Some(conversation) = group.conversation.filter(|_| devices > 4) else {
+        return Ok(false);
+    };
+    if !outbox::unnumbered(turn.tx, conversation)?.is_empty() {
+        return Ok(false);
+    }
+    let span = Span(1 + turn.rng.next_u64() % (devices * STAGGER_EACH));
+    turn.wait(Waiting::Membership(group.id), span);
+    Ok(true)
+}
+
+/// Commits to what is to be changed, with the devices that were claimed.
+fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<(), Fault> {
+    let Difference {
+        standing,
+        mut gone,
+        leaving,
+        brought,
+        mut wanted,
+        ..
+    } = difference;
+    for account in leaving.into_iter().flat_map(|(accounts, _)| accounts) {
+        let theirs = standing.members.iter();
+        let theirs = theirs.filter(|member| member.account == account);
+        gone.extend(theirs.map(|member| member.leaf_key));
+        take_out(&mut wanted, account);
+    }
+    let accounts: Vec<AccountId> = claims_of(turn, group.id)
+        .map(|(account, _)| account)
+        .collect();
+    let mut packages = Vec::new();
+    for account in accounts {
+        let Some(claimed) = turn.live.claimed.remove(&(group.id, account)) else {
+            continue;
+        };
+        let lacks = |package: &mls::KeyPackage| {
+            let device = package.member().device;
+            !standing
+                .members
+                .iter()
+                .any(|member| member.device == device)
+        };
+        let claimed: Vec<mls::KeyPackage> = claimed.into_iter().filter(lacks).collect();
+        if claimed.is_empty() {
+            continue;
+        }
+        if !packages.is_empty() && packages.len() + claimed.len() > ADDED_AT_ONCE {
+            // With the next.
+            turn.live.claimed.insert((group.id, account), claimed);
+            continue;
+        }
+        if let Some((account, address)) = brought.iter().find(|(of, _)| *of == account) {
+            wanted.addresses.insert(*account, address.clone());
+        }
+        if wanted.addresses.of(account).is_some() || group.account.is_some() {
+            packages.extend(claimed);
+        }
+    }
+    // Whoever is no member any more knows the secret that the group is rejoined with.
+    let somebody_goes = |(account, _): (AccountId, _)| wanted.addresses.of(account).is_none();
+    if standing.secrets.addresses.iter().any(somebody_goes) {
+        wanted.rejoin_secret = RejoinSecret::generate(turn.rng);
+    }
+    let secrets = differ(&wanted, &standing.secrets).then_some(&wanted);
+    if packages.is_empty() && gone.is_empty() && secrets.is_none() {
+        return Ok(());
+    }
+    commits::change(turn, group, &packages, &gone, secrets)
+}
+
 /// Whether what is to be sent waits: a device is in the group that no roster admits any
-/// more, or nothing was said in it yet and this account's other devices are about to come
-/// in, so that they have it all.
+/// more, or somebody is about to come in who is to hear it.
 pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
     if !group.membership_due {
         return Ok(false);
@@ -129,35 +304,26 @@ pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fau
     }
     let now = turn.now;
     let since = *turn.live.lacking.entry(group.id).or_insert(now);
-    Ok(!difference.own.is_empty() && difference.is_new && now.since(since) < OWN_FIRST)
+    let own = turn.account()?.id();
+    let is_new = difference.standing.epoch.0 <= 1;
+    let own_lack = is_new && difference.lacking.iter().any(|one| one.account == own);
+    let brings = !difference.brought.is_empty() || difference.waits_for_look_up;
+    Ok((own_lack || brings) && now.since(since) < FIRST)
 }
 
-/// The devices' key packages have come: adds them.
+/// An account's key packages have come: they are added with the next commit.
 pub(crate) fn claimed(
     turn: &mut Turn<'_>,
     id: GroupId,
+    account: AccountId,
     claimed: &KeyPackagesClaimed,
 ) -> Result<(), Fault> {
-    let Some(group) = groups::find(turn.tx, id)? else {
+    turn.live.due_groups.insert(id);
+    let Some(roster) = roster_of(turn, account)? else {
         return Ok(());
-    };
-    if group.state != GroupState::Active || !commits::may_commit(turn, &group) {
-        return Ok(());
-    }
-    let Some(difference) = difference(turn, &group)? else {
-        return Ok(());
-    };
-    let own = turn.account()?.roster().clone();
-    let theirs = match contact::of_account(turn.tx, group.account)? {
-        Some(contact) => contact.roster()?,
-        None => return Ok(()),
     };
     let mut packages = Vec::new();
-    for one in claimed
-        .key_packages
-        .iter()
-        .take(waxwing_protocol::limits::DEVICES)
-    {
+    for one in claimed.key_packages.iter().take(limits::DEVICES) {
         let package =
             turn.with_mls(|provider, _| mls::KeyPackage::check(provider, &one.key_package))?;
         let Ok(package) = package else {
@@ -165,97 +331,333 @@ pub(crate) fn claimed(
             continue;
         };
         let member = package.member();
-        let lacking =
-            difference.own.contains(&member.device) || difference.theirs.contains(&member.device);
         let fits = member.device.as_bytes().as_slice() == one.device_id
             && member.mailbox.as_bytes().as_slice() == one.mailbox_id;
-        let admitted = trust::admits(&own, member) || trust::admits(&theirs, member);
-        if lacking && fits && admitted {
+        if fits && trust::admits(&roster, member) {
             packages.push(package);
-        } else if lacking {
+        } else {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
         }
     }
     if packages.is_empty() {
         turn.wait(Waiting::Membership(id), AGAIN);
-        return Ok(());
+    } else {
+        turn.live.claimed.insert((id, account), packages);
     }
-    commits::change(turn, &group, &packages, &difference.gone)
-}
-
-/// The relay gave none.
-pub(crate) fn claim_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) {
-    turn.wait(Waiting::Membership(id), start::retry_after(error));
-}
-
-fn claim(
-    turn: &mut Turn<'_>,
-    group: &Group,
-    address: String,
-    devices: &[DeviceId],
-) -> Result<(), Fault> {
-    if Address::parse(&address).is_err() || turn.live.links.posting.ready().is_none() {
-        return Ok(());
-    }
-    let Some(token) = tokens::take(turn)? else {
-        turn.wait(Waiting::Membership(group.id), AGAIN);
-        return Ok(());
-    };
-    let claim = ClaimKeyPackages {
-        address,
-        token: Some(token),
-        device_ids: devices.iter().map(|device| device.to_bytes()).collect(),
-    };
-    turn.ask(
-        LinkKind::Posting,
-        Job::ClaimDevices(group.id),
-        Body::ClaimKeyPackages(claim),
-    );
     Ok(())
 }
 
-fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, Fault> {
-    let known = turn.with_group(group.id, |group, _, _| {
-        group.members().map(|members| (members, group.epoch()))
-    })?;
-    let Some(Ok((members, epoch))) = known else {
-        return Ok(None);
+/// The relay gave none.
+pub(crate) fn claim_refused(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    account: AccountId,
+    error: &Error,
+) -> Result<(), Fault> {
+    // Looked up a moment ago, and gone: whoever was to be brought in is not.
+    if error.code() == ErrorCode::AddressUnknown
+        && let Some(group) = groups::find(turn.tx, id)?
+        && let Some(conversation) = group.conversation
+        && let Some(contact) = contact::of_account(turn.tx, account)?
+    {
+        for kept in wishes::of(turn.tx, conversation)? {
+            if matches!(&kept.wish, Wish::Bring(address) if address.canonical() == contact.address)
+            {
+                manage::not_brought(turn, conversation, &kept)?;
+            }
+        }
+    }
+    turn.wait(Waiting::Membership(id), start::retry_after(error));
+    Ok(())
+}
+
+/// Asks for an account's key packages; `false` where that cannot be done now.
+fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, Fault> {
+    let unknown = Address::parse(&lacking.address).is_err();
+    if unknown || turn.live.links.posting.ready().is_none() {
+        return Ok(false);
+    }
+    let Some(token) = tokens::take(turn)? else {
+        turn.wait(Waiting::Membership(group.id), AGAIN);
+        return Ok(false);
     };
-    let Some(contact) = contact::of_account(turn.tx, group.account)? else {
-        return Ok(None);
+    let claim = ClaimKeyPackages {
+        address: lacking.address.clone(),
+        token: Some(token),
+        device_ids: lacking.devices.iter().map(|id| id.to_bytes()).collect(),
     };
-    let theirs = contact.roster()?;
+    turn.ask(
+        LinkKind::Posting,
+        Job::ClaimDevices(group.id, lacking.account),
+        Body::ClaimKeyPackages(claim),
+    );
+    Ok(true)
+}
+
+fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Roster>, Fault> {
     let own = turn.account()?;
-    let roster = own.roster();
+    if own.id() == account {
+        return Ok(Some(own.roster().clone()));
+    }
+    Ok(contact::of_account(turn.tx, account)?
+        .map(|contact| contact.roster())
+        .transpose()?)
+}
+
+fn standing(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Standing>, Fault> {
+    let known = turn.with_group(group.id, |group, _, _| {
+        Ok::<_, mls::MlsError>(Standing {
+            members: group.members()?,
+            epoch: group.epoch(),
+            secrets: group.secrets()?,
+        })
+    })?;
+    Ok(known.and_then(Result::ok))
+}
+
+fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, Fault> {
+    let Some(standing) = standing(turn, group)? else {
+        return Ok(None);
+    };
+    let own = turn.account()?;
     // A device that was removed itself has nothing to say.
     if !own.is_admitted() {
         return Ok(None);
     }
-    let admitted =
-        |member: &Member| trust::admits(roster, member) || trust::admits(&theirs, member);
-    let lacking = |roster: &Roster| -> Vec<DeviceId> {
-        roster
+    let (own_id, own_device) = (own.id(), own.device());
+    let mut difference = Difference {
+        gone: Vec::new(),
+        leaving: None,
+        lacking: Vec::new(),
+        brought: Vec::new(),
+        waits_for_look_up: false,
+        wanted: standing.secrets.clone(),
+        standing,
+    };
+    let accounts = match (group.account, group.conversation) {
+        (Some(account), _) => vec![own_id, account],
+        (None, Some(conversation)) => {
+            wanted(turn, conversation, &mut difference)?;
+            let mut accounts = members::due(turn.tx, conversation)?;
+            accounts.push(own_id);
+            accounts
+        }
+        (None, None) => return Ok(None),
+    };
+    let members = &difference.standing.members;
+    let rank_among = |is_meant: &dyn Fn(&Member) -> bool| -> u64 {
+        let before = members.iter().filter(|member| member.device < own_device);
+        (before.filter(|member| is_meant(member)).count() as u64).min(TURNS)
+    };
+    let own_rank = rank_among(&|member| member.account == own_id);
+    let mut looked_at = BTreeSet::new();
+    for account in accounts {
+        if !looked_at.insert(account) {
+            continue;
+        }
+        let Some(roster) = roster_of(turn, account)? else {
+            // The other side of two is not known yet: nothing can be said.
+            if group.account.is_some() {
+                return Ok(None);
+            }
+            continue;
+        };
+        let theirs: Vec<&Member> = members
+            .iter()
+            .filter(|member| member.account == account)
+            .collect();
+        let (stay, go): (Vec<&Member>, Vec<&Member>) = theirs
+            .into_iter()
+            .partition(|member| trust::admits(&roster, member));
+        difference
+            .gone
+            .extend(go.iter().map(|member| member.leaf_key));
+        if difference.wanted.addresses.of(account).is_none() && group.account.is_none() {
+            continue;
+        }
+        let devices: Vec<DeviceId> = roster
             .devices()
             .iter()
             .map(|device| device.id)
-            .filter(|id| !members.iter().any(|member| member.device == *id))
-            .collect()
-    };
-    let rank = members
-        .iter()
-        .filter(|member| member.account == own.id() && admitted(member))
-        .filter(|member| member.device < own.device())
-        .count();
-    Ok(Some(Difference {
-        gone: members
+            .filter(|id| !stay.iter().any(|member| member.device == *id))
+            .collect();
+        if devices.is_empty() {
+            continue;
+        }
+        let address = if account == own_id {
+            turn.account()?.address().canonical().to_owned()
+        } else {
+            match contact::of_account(turn.tx, account)? {
+                Some(contact) => contact.address,
+                None => continue,
+            }
+        };
+        let turn_of = if account == own_id {
+            Span(NEXT_DEVICE.0.saturating_mul(own_rank))
+        } else {
+            let rank = rank_among(&|member| member.account != account);
+            let rank = if group.account.is_some() {
+                own_rank
+            } else {
+                rank
+            };
+            let after = if stay.is_empty() { 0 } else { THEIR_TURN.0 };
+            Span(NEXT_DEVICE.0.saturating_mul(rank).saturating_add(after))
+        };
+        difference.lacking.push(Lacking {
+            account,
+            address,
+            devices,
+            turn: turn_of,
+        });
+    }
+    if group.account.is_some() {
+        let known: BTreeSet<AccountId> = looked_at;
+        let strangers = members
             .iter()
-            .filter(|member| !admitted(member))
-            .map(|member| member.leaf_key)
-            .collect(),
-        own: lacking(roster),
-        theirs: lacking(&theirs),
-        has_them: members.iter().any(|member| trust::admits(&theirs, member)),
-        is_new: epoch.0 <= 1,
-        rank: rank as u64,
-    }))
+            .filter(|member| !known.contains(&member.account));
+        difference
+            .gone
+            .extend(strangers.map(|member| member.leaf_key));
+    }
+    Ok(Some(difference))
+}
+
+/// What the person, and those who leave, want of a group of many.
+fn wanted(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    difference: &mut Difference,
+) -> Result<(), Fault> {
+    let own = turn.account()?;
+    let (own_id, own_device) = (own.id(), own.device());
+    let state = &difference.standing.secrets.state;
+    let is_admin = state.as_ref().is_some_and(|state| state.is_admin(own_id));
+    let may_bring = is_admin || state.as_ref().is_some_and(|state| state.everybody_adds);
+    let mut out: BTreeSet<AccountId> = BTreeSet::new();
+    for kept in wishes::of(turn.tx, conversation)? {
+        let mut known = BTreeMap::new();
+        if let Wish::Bring(address) = &kept.wish
+            && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
+        {
+            known.insert(address.canonical().to_owned(), contact.account);
+        }
+        if let Wish::Bring(address) = &kept.wish
+            && turn.account()?.address().canonical() == address.canonical()
+        {
+            known.insert(address.canonical().to_owned(), own_id);
+        }
+        let account_of = |address: &Address| known.get(address.canonical()).copied();
+        let allowed = match kept.wish {
+            Wish::Bring(_) => may_bring,
+            _ => is_admin,
+        };
+        if kept
+            .wish
+            .is_fulfilled(&difference.standing.secrets, account_of)
+            || !allowed
+        {
+            wishes::forget(turn.tx, kept.row)?;
+            continue;
+        }
+        match &kept.wish {
+            // Not yet, or no more.
+            Wish::Admin(account, true)
+                if difference.standing.secrets.addresses.of(*account).is_none() =>
+            {
+                if turn.now.since(kept.since) > Span::days(1) {
+                    wishes::forget(turn.tx, kept.row)?;
+                }
+            }
+            Wish::Bring(address) => bring(turn, conversation, difference, &kept, address)?,
+            Wish::TakeOut(account) => _ = out.insert(*account),
+            describe => {
+                if let Some(state) = &mut difference.wanted.state {
+                    describe.apply(state);
+                }
+            }
+        }
+    }
+    let leaving = members::leaving(turn.tx, conversation)?;
+    let leaving: BTreeSet<AccountId> = leaving
+        .into_iter()
+        .filter(|account| *account != own_id && !out.contains(account))
+        .filter(|account| difference.standing.secrets.addresses.of(*account).is_some())
+        .collect();
+    if !leaving.is_empty() {
+        let members = &difference.standing.members;
+        let state = &difference.standing.secrets.state;
+        let is_admins = |member: &Member| {
+            let admin = state
+                .as_ref()
+                .is_some_and(|state| state.is_admin(member.account));
+            admin && !leaving.contains(&member.account)
+        };
+        let before = members
+            .iter()
+            .filter(|member| member.device < own_device && is_admins(member))
+            .count() as u64;
+        let admins = members.iter().filter(|member| is_admins(member)).count() as u64;
+        let rank = if is_admin {
+            before
+        } else {
+            // Devices of others come after all admins'.
+            let stays = |member: &&Member| !leaving.contains(&member.account);
+            let others = members.iter().filter(stays);
+            let others = others.filter(|member| !is_admins(member) && member.device < own_device);
+            admins.max(2) + others.count() as u64
+        };
+        let at = Span(NEXT_DEVICE.0.saturating_mul(rank.min(2 * TURNS)));
+        difference.leaving = Some((leaving, at));
+    }
+    let theirs = difference.standing.members.iter();
+    let theirs = theirs.filter(|member| out.contains(&member.account));
+    difference.gone.extend(theirs.map(|member| member.leaf_key));
+    for account in out {
+        take_out(&mut difference.wanted, account);
+    }
+    Ok(())
+}
+
+fn take_out(wanted: &mut ConversationSecrets, account: AccountId) {
+    wanted.addresses.remove(account);
+    if let Some(state) = &mut wanted.state {
+        state.admins.remove(&account);
+    }
+}
+
+/// Somebody is to be a member: looks them up, and says which devices are lacking.
+fn bring(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    difference: &mut Difference,
+    kept: &wishes::Kept,
+    address: &Address,
+) -> Result<(), Fault> {
+    let now = turn.now;
+    let account = match turn.live.lookups.outcome(address.canonical(), now) {
+        Some(Outcome::Nobody) => return manage::not_brought(turn, conversation, kept),
+        Some(Outcome::Account(account)) => account,
+        None => match contact::owner_of(turn.tx, address.canonical())? {
+            // Looked up not long ago.
+            Some(known) if now.since(known.looked_up_at) < trust::GOOD_FOR => known.account,
+            _ => {
+                turn.live.lookups.want(address.canonical());
+                difference.waits_for_look_up = true;
+                return Ok(());
+            }
+        },
+    };
+    let members = difference.wanted.addresses.len() + difference.brought.len();
+    if members >= limits::CONVERSATION_ACCOUNTS {
+        return manage::not_brought(turn, conversation, kept);
+    }
+    difference.brought.push((account, address.clone()));
+    difference.lacking.push(Lacking {
+        account,
+        address: address.canonical().to_owned(),
+        devices: Vec::new(),
+        turn: Span(0),
+    });
+    Ok(())
 }

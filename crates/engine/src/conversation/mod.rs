@@ -1,4 +1,5 @@
-//! Conversations: one for each pair of people, whatever happens to its groups.
+//! Conversations: one for each pair of people, and one for each group that they make,
+//! whatever happens to the MLS groups that hold it.
 //!
 //! A conversation begins when somebody writes to an address, or when a welcome of
 //! somebody new was found to be in order. It has one or more *groups* (MLS groups,
@@ -29,9 +30,13 @@
 pub(crate) mod commits;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod manage;
+pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod rejoin;
+pub(crate) mod roles;
 pub(crate) mod start;
+pub(crate) mod wishes;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
@@ -60,6 +65,7 @@ ALTER TABLE conversation ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 /// What kind of conversation it is: see [`Kind`].
 pub(crate) const KINDS: &str = "
 ALTER TABLE conversation ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversation ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;  -- left, or taken out
 ";
 
 /// Who takes part in a conversation.
@@ -86,9 +92,11 @@ pub(crate) struct Conversation {
     /// until the person decides.
     pub stopped: bool,
     pub kind: Kind,
+    /// This account has left it, or was taken out.
+    pub gone: bool,
 }
 
-const COLUMNS: &str = "id, address, display, account_id, written_to, stopped, kind";
+const COLUMNS: &str = "id, address, display, account_id, written_to, stopped, kind, gone";
 
 /// The conversation with this id.
 pub(crate) fn find(
@@ -119,7 +127,11 @@ pub(crate) fn with_address(
     )?;
     match owned {
         Some(conversation) => Ok(Some(conversation)),
-        None => one(tx, "address = ?1 AND account_id IS NULL", address),
+        None => one(
+            tx,
+            "address = ?1 AND account_id IS NULL AND kind = 0",
+            address,
+        ),
     }
 }
 
@@ -141,6 +153,7 @@ pub(crate) fn start(
         written_to: false,
         stopped: false,
         kind: Kind::Direct,
+        gone: false,
     };
     tx.execute(
         "INSERT INTO conversation (id, address, display, account_id, written_to, started_at)
@@ -154,6 +167,59 @@ pub(crate) fn start(
         ),
     )?;
     Ok(conversation)
+}
+
+/// Starts a conversation of many, or takes it up again.
+pub(crate) fn start_group(
+    tx: &Transaction<'_>,
+    now: Time,
+    id: ConversationId,
+    name: &str,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO conversation (id, address, display, written_to, started_at, kind)
+         VALUES (?1, '', ?2, 0, ?3, 1) ON CONFLICT DO UPDATE SET gone = 0",
+        (id.as_bytes(), name, now.0.cast_signed()),
+    )?;
+    Ok(())
+}
+
+/// The conversation of many is called so; `false` where it was.
+pub(crate) fn rename(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let changed = tx.execute(
+        "UPDATE conversation SET display = ?2 WHERE id = ?1 AND display != ?2",
+        (id.as_bytes(), name),
+    )?;
+    Ok(changed > 0)
+}
+
+/// This account takes no part in it any more, or does again.
+pub(crate) fn set_gone(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+    gone: bool,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation SET gone = ?2 WHERE id = ?1",
+        (id.as_bytes(), gone),
+    )?;
+    Ok(())
+}
+
+/// The conversations of many that are called so, whatever the capitals.
+pub(crate) fn named(tx: &Transaction<'_>, name: &str) -> Result<Vec<Conversation>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conversation WHERE kind = 1"
+    ))?;
+    let rows = statement.query_map([], read)?;
+    let mut found = rows.collect::<Result<Vec<_>, _>>()?;
+    let name = name.to_lowercase();
+    found.retain(|conversation| conversation.display.to_lowercase() == name);
+    Ok(found)
 }
 
 /// The other side is this account from now on.
@@ -246,5 +312,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
             2 => Kind::Notes,
             _ => Kind::Direct,
         },
+        gone: row.get(7)?,
     })
 }

@@ -21,7 +21,7 @@ use waxwing_protocol::{
 
 use super::{
     groups::{self, Group, GroupState},
-    history, start,
+    history, manage, members, start,
 };
 use crate::{
     api::{EventKind, Notice, RelayMisdeed},
@@ -93,11 +93,28 @@ pub(crate) fn fetched(
         Err(_) => return start::close(turn, &group),
     };
     let own = turn.account()?.id();
-    let between_us = start::others(&commit.members, own) == [group.account];
-    let judgement = if between_us {
-        trust::judge(turn, &commit.members, Claimed::Known)?
-    } else {
-        Judgement::Refused
+    let secrets = mls_group.secrets();
+    let judgement = match (group.account, secrets) {
+        (Some(account), Ok(_)) if start::others(&commit.next.members, own) == [account] => {
+            trust::judge(turn, &commit.next.members, Claimed::Known)?
+        }
+        (None, Ok(secrets)) => {
+            // Taken out while this device was away: there is no place for it any more.
+            if secrets.addresses.of(own).is_none() {
+                start::close(turn, &group)?;
+                return manage::removed(turn, &group, own, true);
+            }
+            let is_it = secrets.state.as_ref().is_some_and(|state| {
+                group.conversation.map(|id| *id.as_bytes()) == Some(state.conversation_id)
+            });
+            if is_it {
+                let claimed = Claimed::InGroup(&secrets.addresses);
+                trust::judge(turn, &commit.next.members, claimed)?
+            } else {
+                Judgement::Refused
+            }
+        }
+        _ => Judgement::Refused,
     };
     match judgement {
         Judgement::Admitted => {}
@@ -119,8 +136,13 @@ pub(crate) fn fetched(
         epoch: epoch.0,
         post_id: post.to_bytes(),
         body: body.into(),
-        next: Some(start::epoch_keys(turn, id, &group.rejoin_secret, &commit)),
-        next_fan_out_key: commit.keys.fan_out_key.to_vec().into(),
+        next: Some(start::epoch_keys(
+            turn,
+            id,
+            &group.rejoin_secret,
+            &commit.next,
+        )),
+        next_fan_out_key: commit.next.keys.fan_out_key.to_vec().into(),
         signature: signature.to_vec().into(),
     };
     turn.remember(id, mls_group);
@@ -139,15 +161,26 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     groups::set_state(turn.tx, id, GroupState::Active)?;
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     turn.live.behind.remove(&id);
+    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
+        let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
+        if let Some(secrets) = secrets.transpose()? {
+            members::follow(turn, conversation, None, &secrets, None)?;
+        }
+    }
     // Whoever is there for the first time has nothing to say about it.
     let first = groups::take_inherited(turn.tx, id)?;
     if let Some(conversation) = group.conversation {
         turn.live.due_conversations.insert(conversation);
     }
     if let Some(conversation) = group.conversation.filter(|_| !first) {
-        let address = contact::of_account(turn.tx, group.account)?
-            .map(|contact| contact.display)
-            .unwrap_or_default();
+        let contact = match group.account {
+            Some(account) => contact::of_account(turn.tx, account)?,
+            None => None,
+        };
+        let address = match contact {
+            Some(contact) => contact.display,
+            None => turn.account()?.address().display().to_owned(),
+        };
         let event = history::add_event(
             turn.tx,
             turn.now,

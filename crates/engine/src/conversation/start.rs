@@ -25,7 +25,7 @@ use waxwing_protocol::{
 use super::{
     Conversation,
     groups::{self, Group, GroupState},
-    history,
+    history, manage,
 };
 use crate::{
     api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
@@ -113,6 +113,7 @@ pub(crate) fn claimed(
             (own.id(), own.address().clone()),
             (account, address.clone()),
         ]),
+        state: None,
     };
     let made = turn.with_mls(|provider, leaf| {
         let mut group = mls::Group::create(provider, leaf, group_id, &secrets)?;
@@ -132,10 +133,10 @@ pub(crate) fn claimed(
     let request = CreateGroup {
         group_id: group_id.to_bytes(),
         token: Some(token),
-        epoch: commit.epoch.0,
-        keys: Some(epoch_keys(turn, group_id, &rejoin_secret, &commit)),
+        epoch: commit.next.epoch.0,
+        keys: Some(epoch_keys(turn, group_id, &rejoin_secret, &commit.next)),
         rejoin_key: copied(rejoin_secret.signing_key().public().as_bytes()),
-        fan_out_key: copied(&commit.keys.fan_out_key),
+        fan_out_key: copied(&commit.next.keys.fan_out_key),
         post_id: post.to_bytes(),
         welcome: commit.welcome.clone().unwrap_or_default().into(),
     };
@@ -145,7 +146,8 @@ pub(crate) fn claimed(
         &groups::New {
             id: group_id,
             conversation: Some(conversation.id),
-            account,
+            account: Some(account),
+            generation: 0,
             state: GroupState::Creating,
             rejoin_secret: &rejoin_secret,
             request: Some(request.encode_to_vec()),
@@ -232,11 +234,20 @@ pub(crate) fn create(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
         return Ok(());
     }
-    let request = group
+    let mut request = group
         .request
         .as_deref()
         .and_then(|bytes| CreateGroup::decode(bytes).ok())
         .ok_or_else(|| Fault::Broken("a group without its request".into()))?;
+    // A group of many is made before there is a token for it.
+    if request.token.is_none() {
+        let Some(token) = tokens::take(turn)? else {
+            turn.wait(Waiting::Group(group.id), AGAIN);
+            return Ok(());
+        };
+        request.token = Some(token);
+        groups::set_request(turn.tx, group.id, &request.encode_to_vec())?;
+    }
     turn.ask(LinkKind::Posting, job, Body::CreateGroup(request));
     Ok(())
 }
@@ -304,7 +315,8 @@ pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 
 /// The relay says that it has no such group; what was not sent to it goes to another.
 pub(crate) fn deny(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    end(turn, group, GroupState::Denied)
+    end(turn, group, GroupState::Denied)?;
+    manage::denied(turn, group)
 }
 
 /// Something came from a group that the relay has denied.
@@ -330,23 +342,20 @@ pub(crate) fn epoch_keys(
     turn: &mut Turn<'_>,
     group: GroupId,
     rejoin_secret: &RejoinSecret,
-    commit: &mls::PendingCommit,
+    next: &mls::NewEpoch,
 ) -> EpochKeys {
-    let mailboxes = commit.members.iter().map(|member| member.mailbox);
-    let mut distinct: Vec<MailboxId> = Vec::new();
-    for mailbox in mailboxes {
-        if !distinct.contains(&mailbox) {
-            distinct.push(mailbox);
-        }
-    }
+    let mailboxes = next.members.iter().map(|member| member.mailbox);
+    let mut distinct: Vec<MailboxId> = mailboxes.collect();
+    distinct.sort_unstable();
+    distinct.dedup();
     let fan_out = FanOut {
         mailboxes: distinct.into_iter().map(MailboxId::to_bytes).collect(),
     };
-    let epoch: Epoch = commit.epoch;
-    let key = SealingKey::from_bytes(commit.keys.fan_out_key);
+    let epoch: Epoch = next.epoch;
+    let key = SealingKey::from_bytes(next.keys.fan_out_key);
     EpochKeys {
         send_key: copied(
-            PostingKey::from_seed(&commit.keys.send_key)
+            PostingKey::from_seed(&next.keys.send_key)
                 .public()
                 .as_bytes(),
         ),
@@ -361,14 +370,9 @@ pub(crate) fn epoch_keys(
             .into(),
         sealed_group_info: rejoin_secret
             .sealing_key()
-            .seal(
-                turn.rng,
-                Sealed::GroupInfo,
-                group,
-                epoch,
-                &commit.group_info,
-            )
+            .seal(turn.rng, Sealed::GroupInfo, group, epoch, &next.group_info)
             .into(),
+        rejoin_key: bytes::Bytes::new(),
     }
 }
 
@@ -399,7 +403,7 @@ pub(crate) fn tell_open(
 }
 
 /// What waits will never be sent.
-fn fail_waiting(
+pub(crate) fn fail_waiting(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
     problem: &Problem,

@@ -28,7 +28,7 @@ use crate::{
     conversation::{
         commits::{self, Taken},
         groups::{self, Group, GroupState},
-        history, start,
+        history, manage, start,
     },
     inbox::messages,
     link::posting,
@@ -47,6 +47,8 @@ enum Read {
     Done,
     /// It is to be held: the group has to be put in order first, or a commit is missing.
     NotYet,
+    /// It is to be held, and to be read again as if it never had been.
+    Undo,
 }
 
 /// A post came.
@@ -64,12 +66,15 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         };
     };
     match group.state {
+        GroupState::Closed if post.kind == PostKind::Welcome => {
+            welcomes::welcomed_again(turn, &group, post)
+        }
         GroupState::Closed => Ok(()),
         GroupState::Checking | GroupState::Lost => hold(turn, post),
         GroupState::Denied => match read(turn, &group, post)? {
             Read::Done => Ok(()),
             // It has gone on without this device.
-            Read::NotYet => {
+            Read::NotYet | Read::Undo => {
                 hold(turn, post)?;
                 turn.lose_group(group.id)
             }
@@ -79,7 +84,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
                 return hold(turn, post);
             }
             match read(turn, &group, post)? {
-                Read::NotYet => hold(turn, post),
+                Read::NotYet | Read::Undo => hold(turn, post),
                 Read::Done if post.kind == PostKind::Commit => release(turn, group.id),
                 Read::Done => Ok(()),
             }
@@ -105,7 +110,7 @@ pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         }
         match read(turn, &group, &held.post)? {
             Read::Done => held::release(turn.tx, held.row)?,
-            Read::NotYet => {}
+            Read::NotYet | Read::Undo => {}
         }
     }
     Ok(())
@@ -141,7 +146,34 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
     }
 }
 
+/// What has to wait leaves no trace: reading a commit uses its key up, and it is to be read
+/// again.
 fn process(turn: &mut Turn<'_>, group: &Group, post: &Post, body: &[u8]) -> Result<Read, Fault> {
+    if post.kind != PostKind::Commit {
+        return process_for_good(turn, group, post, body);
+    }
+    turn.tx.execute_batch("SAVEPOINT commit_came")?;
+    let read = process_for_good(turn, group, post, body)?;
+    if matches!(read, Read::Undo) {
+        turn.tx.execute_batch("ROLLBACK TO commit_came")?;
+        turn.forget(group.id);
+    }
+    turn.tx.execute_batch("RELEASE commit_came")?;
+    if turn.live.waits_for_lookup.take() == Some(group.id) {
+        groups::set_waits_for_lookup(turn.tx, group.id, true)?;
+    }
+    Ok(match read {
+        Read::Done => Read::Done,
+        Read::NotYet | Read::Undo => Read::NotYet,
+    })
+}
+
+fn process_for_good(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    post: &Post,
+    body: &[u8],
+) -> Result<Read, Fault> {
     // A group that was not touched stays in memory: a replay costs no reading of the store.
     let incoming = turn.with_group(group.id, |group, provider, _| {
         match group.process(provider, body) {
@@ -175,12 +207,19 @@ fn process(turn: &mut Turn<'_>, group: &Group, post: &Post, body: &[u8]) -> Resu
                     Ok(Read::Done)
                 }
                 Taken::WaitsForLookUp => {
-                    groups::set_waits_for_lookup(turn.tx, group.id, true)?;
+                    turn.live.waits_for_lookup = Some(group.id);
                     turn.live.due_groups.insert(group.id);
-                    Ok(Read::NotYet)
+                    Ok(Read::Undo)
                 }
-                Taken::Refused | Taken::RemovedUs => {
+                Taken::NotYet => Ok(Read::Undo),
+                Taken::Refused(by) => {
                     start::close(turn, group)?;
+                    manage::broken(turn, group, by)?;
+                    Ok(Read::Done)
+                }
+                Taken::RemovedUs { by, account } => {
+                    start::close(turn, group)?;
+                    manage::removed(turn, group, by, account)?;
                     Ok(Read::Done)
                 }
             }
@@ -233,6 +272,7 @@ fn envelope_came(
             )?;
         }
         Some(envelope::Body::ResendRequest(request)) => resend(turn, group, &request)?,
+        Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
         None => {}
     }
     if missing < missing_before {
@@ -334,13 +374,28 @@ fn request(
     Ok(())
 }
 
+/// The address of a device's owner, in display form.
+fn whose(turn: &mut Turn<'_>, group: &Group, sender: Sender) -> Result<String, Fault> {
+    let account = match group.account {
+        Some(account) => Some(account),
+        None => turn
+            .with_group(group.id, |group, _, _| group.members())?
+            .transpose()?
+            .and_then(|members| members.into_iter().find(|one| one.device == sender.device))
+            .map(|member| member.account),
+    };
+    let contact = match account {
+        Some(account) => contact::of_account(turn.tx, account)?,
+        None => None,
+    };
+    Ok(contact.map(|contact| contact.display).unwrap_or_default())
+}
+
 fn show_gap(turn: &mut Turn<'_>, group: &Group, sender: Sender, missing: u64) -> Result<(), Fault> {
     let Some(conversation) = group.conversation else {
         return Ok(());
     };
-    let from = contact::of_account(turn.tx, group.account)?
-        .map(|contact| contact.display)
-        .unwrap_or_default();
+    let from = whose(turn, group, sender)?;
     let shown = history::set_gap(
         turn.tx,
         turn.now,

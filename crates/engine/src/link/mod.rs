@@ -22,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    ids::{Epoch, GroupId, PostId},
+    ids::{AccountId, Epoch, GroupId, PostId},
     limits,
     pb::{ClientFrame, Error, ErrorCode, Hello, Open, client_frame},
     time::{Span, Time},
@@ -61,8 +61,8 @@ pub(crate) enum Job {
     FetchHistory,
     FetchHeads,
     Claim(ConversationId),
-    /// Key packages of devices that a group lacks.
-    ClaimDevices(GroupId),
+    /// Key packages of an account's devices that a group lacks.
+    ClaimDevices(GroupId, AccountId),
     CreateGroup(GroupId),
     Authorise(GroupId, Epoch),
     Message {

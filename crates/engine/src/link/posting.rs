@@ -70,6 +70,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
     match sending {
         Some(group) => send(turn, &group, true),
         None if outbox::unnumbered(turn.tx, id)?.is_empty() => Ok(()),
+        // It waits until there is a group again.
+        None if conversation.kind != conversation::Kind::Direct => Ok(()),
         None => start::claim(turn, &conversation),
     }
 }
@@ -398,7 +400,9 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Looks a contact up again who was not for a while: somebody else may own the
 /// address by now.
 fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    if let Some(contact) = contact::of_account(turn.tx, group.account)?
+    // In a group of many their own devices see to what their rosters have.
+    if let Some(account) = group.account
+        && let Some(contact) = contact::of_account(turn.tx, account)?
         && contact.verified
         && turn.now.since(contact.looked_up_at) >= look_up_after(&contact)
     {

@@ -96,8 +96,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         (Job::Claim(conversation), Body::KeyPackagesClaimed(claimed)) => {
             start::claimed(turn, conversation, &claimed)
         }
-        (Job::ClaimDevices(group), Body::KeyPackagesClaimed(claimed)) => {
-            membership::claimed(turn, group, &claimed)
+        (Job::ClaimDevices(group, account), Body::KeyPackagesClaimed(claimed)) => {
+            membership::claimed(turn, group, account, &claimed)
         }
         (Job::CreateGroup(group), Body::Done(_) | Body::Posted(_)) => start::created(turn, group),
         (Job::Authorise(group, _), Body::PostingAuthorised(authorised)) => {
@@ -175,10 +175,7 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             Ok(())
         }
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
-        Job::ClaimDevices(group) => {
-            membership::claim_refused(turn, group, error);
-            Ok(())
-        }
+        Job::ClaimDevices(group, account) => membership::claim_refused(turn, group, account, error),
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
         Job::Authorise(group, epoch) => posting::not_authorised(turn, group, epoch, error),
         Job::Message { group, .. } => posting::refused(turn, group, error),

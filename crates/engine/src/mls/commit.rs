@@ -1,9 +1,12 @@
 //! Commits: ours, until the relay has taken them, and those of others, until they
 //! have been looked at.
 
-use openmls::prelude::{Proposal, Sender, StagedCommit};
+use openmls::prelude::{Extensions, GroupContext, Proposal, Sender, StagedCommit};
 use openmls_traits::OpenMlsProvider as _;
-use waxwing_protocol::ids::{Epoch, GroupId};
+use waxwing_protocol::{
+    conversation::ConversationSecrets,
+    ids::{Epoch, GroupId},
+};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{Member, MlsError, ProcessError, Provider};
@@ -52,19 +55,31 @@ pub struct PendingCommit {
     pub commit: Vec<u8>,
     /// The welcome for those who are added, an MLSMessage.
     pub welcome: Option<Vec<u8>>,
-    /// GroupInfo of the epoch that begins, with the ratchet tree, an MLSMessage.
-    pub group_info: Vec<u8>,
-    /// The epoch that begins.
+    /// The epoch that begins with it.
+    pub next: NewEpoch,
+}
+
+/// An epoch that begins, for the relay to be told of.
+pub struct NewEpoch {
+    /// Its number.
     pub epoch: Epoch,
     /// Its keys.
     pub keys: EpochKeys,
     /// Its members.
     pub members: Vec<Member>,
+    /// Its GroupInfo with the ratchet tree, an MLSMessage.
+    pub group_info: Vec<u8>,
+}
+
+impl core::fmt::Debug for NewEpoch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "NewEpoch({})", self.epoch)
+    }
 }
 
 impl core::fmt::Debug for PendingCommit {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "PendingCommit({})", self.epoch)
+        write!(f, "PendingCommit({})", self.next.epoch)
     }
 }
 
@@ -83,6 +98,8 @@ pub struct IncomingCommit {
     pub removed: Vec<Member>,
     /// Whether this device is among `removed`.
     pub removes_us: bool,
+    /// What all members know of the group from then on, where that changes.
+    pub secrets: Option<ConversationSecrets>,
 }
 
 impl core::fmt::Debug for IncomingCommit {
@@ -101,6 +118,7 @@ impl IncomingCommit {
     ) -> Result<Self, ProcessError> {
         let mut leaves = Vec::new();
         let mut removed = Vec::new();
+        let mut secrets = None;
         for queued in staged.queued_proposals() {
             match queued.proposal() {
                 Proposal::Add(add) => leaves.push(
@@ -112,6 +130,9 @@ impl IncomingCommit {
                 ),
                 Proposal::Remove(remove) => {
                     removed.push(member_at(remove.removed()).ok_or(ProcessError::Unauthentic)?);
+                }
+                Proposal::GroupContextExtensions(proposal) => {
+                    secrets = Some(only_secrets(proposal.extensions())?);
                 }
                 Proposal::ExternalInit(_) => {}
                 _ => return Err(ProcessError::Forbidden),
@@ -125,12 +146,12 @@ impl IncomingCommit {
         let external = matches!(sender, Sender::NewMemberCommit);
         let committer = if external { path.clone() } else { committer };
         let committer = committer.ok_or(ProcessError::Unauthentic)?;
-        // A device that lost the group may take its own old leaf away, no other.
-        if external
-            && removed
+        // A device that lost the group may take its own old leaf away, and do nothing else.
+        let is_more = secrets.is_some()
+            || removed
                 .iter()
-                .any(|gone| gone.leaf_key != committer.leaf_key)
-        {
+                .any(|gone| gone.leaf_key != committer.leaf_key);
+        if external && is_more {
             return Err(ProcessError::Forbidden);
         }
         leaves.extend(path);
@@ -142,12 +163,28 @@ impl IncomingCommit {
             external,
             leaves,
             removed,
+            secrets,
         })
     }
 
     /// The keys of the epoch that begins.
     pub fn keys(&self, provider: &Provider<'_>, group: GroupId) -> Result<EpochKeys, MlsError> {
         export_staged(&self.staged, provider, group)
+    }
+}
+
+/// What is proposed in place of the group's context, if it changes nothing but what the
+/// members know.
+fn only_secrets(
+    extensions: &Extensions<GroupContext>,
+) -> Result<ConversationSecrets, ProcessError> {
+    let secrets = super::secrets(extensions).map_err(|_| ProcessError::Forbidden)?;
+    let ours = super::group_context(&secrets).map_err(|_| ProcessError::Forbidden)?;
+    // Compared as they are, so that nothing else hides in them.
+    if &ours == extensions {
+        Ok(secrets)
+    } else {
+        Err(ProcessError::Forbidden)
     }
 }
 

@@ -24,9 +24,9 @@ use waxwing_protocol::{
 use zeroize::Zeroizing;
 
 use super::{
-    EpochKeys, IncomingCommit, KeyPackage, Leaf, Member, MlsError, PendingCommit, ProcessError,
-    Provider, SUITE, capabilities, commit::export_staged, group_context, join_config, past_epochs,
-    ratchet, secrets, storage::StorageError,
+    EpochKeys, IncomingCommit, KeyPackage, Leaf, Member, MlsError, NewEpoch, PendingCommit,
+    ProcessError, Provider, SUITE, capabilities, commit::export_staged, group_context, join_config,
+    past_epochs, ratchet, secrets, storage::StorageError,
 };
 
 /// A group that this device is in.
@@ -171,13 +171,15 @@ impl Group {
         let pending = PendingCommit {
             commit: commit.to_bytes().map_err(MlsError::library)?,
             welcome: None,
-            group_info: group_info
-                .ok_or_else(|| MlsError::Library("no group information was made".to_owned()))?
-                .to_bytes()
-                .map_err(MlsError::library)?,
-            epoch: group.epoch(),
-            keys: group.keys(provider)?,
-            members: group.members()?,
+            next: NewEpoch {
+                epoch: group.epoch(),
+                keys: group.keys(provider)?,
+                members: group.members()?,
+                group_info: group_info
+                    .ok_or_else(|| MlsError::Library("no group information was made".to_owned()))?
+                    .to_bytes()
+                    .map_err(MlsError::library)?,
+            },
         };
         Ok((group, pending))
     }
@@ -222,6 +224,16 @@ impl Group {
             self.inner
                 .export_secret(provider.crypto(), label, context, length)
                 .map_err(MlsError::library)
+        })
+    }
+
+    /// The current epoch, for a relay that does not know the group.
+    pub fn standing(&self, provider: &Provider<'_>, leaf: &Leaf) -> Result<NewEpoch, MlsError> {
+        Ok(NewEpoch {
+            epoch: self.epoch(),
+            keys: self.keys(provider)?,
+            members: self.members()?,
+            group_info: self.group_info(provider, leaf)?,
         })
     }
 
@@ -343,19 +355,7 @@ impl Group {
         leaf: &Leaf,
         key_packages: &[KeyPackage],
     ) -> Result<PendingCommit, MlsError> {
-        self.commit(provider, leaf, key_packages, &[])
-    }
-
-    /// Adds devices and takes others out, which are named by their leaf keys; with it this
-    /// device's key is made anew.
-    pub fn change(
-        &mut self,
-        provider: &Provider<'_>,
-        leaf: &Leaf,
-        key_packages: &[KeyPackage],
-        gone: &[[u8; 32]],
-    ) -> Result<PendingCommit, MlsError> {
-        self.commit(provider, leaf, key_packages, gone)
+        self.change(provider, leaf, key_packages, &[], None)
     }
 
     /// Makes this device's key anew.
@@ -364,7 +364,7 @@ impl Group {
         provider: &Provider<'_>,
         leaf: &Leaf,
     ) -> Result<PendingCommit, MlsError> {
-        self.commit(provider, leaf, &[], &[])
+        self.change(provider, leaf, &[], &[], None)
     }
 
     /// Whether a commit of ours waits for the relay.
@@ -406,12 +406,16 @@ impl Group {
             .map_err(|error| provider.failed(MlsError::library(error)))
     }
 
-    fn commit(
+    /// Adds devices and takes others out, which are named by their leaf keys; `secrets` are
+    /// what all members know from then on, where that changes. With it this device's key
+    /// is made anew.
+    pub fn change(
         &mut self,
         provider: &Provider<'_>,
         leaf: &Leaf,
         key_packages: &[KeyPackage],
         gone: &[[u8; 32]],
+        secrets: Option<&ConversationSecrets>,
     ) -> Result<PendingCommit, MlsError> {
         if !self.inner.is_active() {
             return Err(MlsError::NotMember);
@@ -432,13 +436,19 @@ impl Group {
                 .iter()
                 .map(|key_package| key_package.member().clone()),
         );
-        let bundle = self
+        let mut builder = self
             .inner
             .commit_builder()
             .force_self_update(true)
             .consume_proposal_store(false)
             .propose_removals(removals)
-            .propose_adds(key_packages.iter().map(KeyPackage::inner))
+            .propose_adds(key_packages.iter().map(KeyPackage::inner));
+        if let Some(secrets) = secrets {
+            builder = builder
+                .propose_group_context_extensions(group_context(secrets)?)
+                .map_err(MlsError::library)?;
+        }
+        let bundle = builder
             .load_psks(provider.storage())
             .map_err(|error| provider.failed(MlsError::library(error)))?
             .create_group_info(true)
@@ -458,13 +468,15 @@ impl Group {
                 .map(|welcome| welcome.to_bytes())
                 .transpose()
                 .map_err(MlsError::library)?,
-            group_info: group_info
-                .ok_or_else(|| MlsError::Library("no group information was made".to_owned()))?
-                .to_bytes()
-                .map_err(MlsError::library)?,
-            epoch: Epoch(staged.epoch().as_u64()),
-            keys: export_staged(staged, provider, self.id)?,
-            members,
+            next: NewEpoch {
+                epoch: Epoch(staged.epoch().as_u64()),
+                keys: export_staged(staged, provider, self.id)?,
+                members,
+                group_info: group_info
+                    .ok_or_else(|| MlsError::Library("no group information was made".to_owned()))?
+                    .to_bytes()
+                    .map_err(MlsError::library)?,
+            },
         })
     }
 }

@@ -22,7 +22,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub use commit::{EpochKeys, IncomingCommit, PendingCommit};
+pub use commit::{EpochKeys, IncomingCommit, NewEpoch, PendingCommit};
 pub use error::{MlsError, ProcessError};
 pub use group::{Group, Incoming, StagedWelcome};
 pub use key_package::{

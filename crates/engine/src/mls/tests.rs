@@ -130,6 +130,7 @@ fn secrets(names: &[u8]) -> ConversationSecrets {
             let address = Address::parse(&format!("Person{name}@example.org")).unwrap();
             (AccountId([*name; 32]), address)
         })),
+        state: None,
     }
 }
 
@@ -152,7 +153,7 @@ fn start_with(
             Ok::<_, MlsError>(pending)
         })
         .unwrap();
-    assert_eq!(pending.epoch, Epoch(1));
+    assert_eq!(pending.next.epoch, Epoch(1));
     pending
 }
 
@@ -183,12 +184,12 @@ fn two_devices_read_each_other_across_restarts_and_rekeys() {
         let pending = one.rekey();
         one.merge_pending();
         two.merge(&pending.commit);
-        assert_eq!(one.epoch(), pending.epoch);
-        assert_eq!(two.epoch(), pending.epoch);
+        assert_eq!(one.epoch(), pending.next.epoch);
+        assert_eq!(two.epoch(), pending.next.epoch);
         assert_eq!(one.keys().send_key, two.keys().send_key);
-        assert_eq!(one.keys().send_key, pending.keys.send_key);
-        assert_eq!(two.keys().fan_out_key, pending.keys.fan_out_key);
-        assert_ne!(pending.keys.fan_out_key, pending.keys.send_key);
+        assert_eq!(one.keys().send_key, pending.next.keys.send_key);
+        assert_eq!(two.keys().fan_out_key, pending.next.keys.fan_out_key);
+        assert_ne!(pending.next.keys.fan_out_key, pending.next.keys.send_key);
     }
 }
 
@@ -253,6 +254,7 @@ fn a_welcome_whose_addresses_are_not_well_formed_is_refused() {
         let written = pb::ConversationSecrets {
             rejoin_secret: SECRET.to_vec().into(),
             addresses,
+            state: None,
         };
         let bytes = written.encode_to_vec();
         assert_eq!(good, opened_with(Some(bytes)).is_ok());
@@ -520,8 +522,8 @@ fn a_device_that_lost_the_group_takes_its_own_place_again() {
             Ok::<_, MlsError>(pending)
         })
         .unwrap();
-    assert_eq!(pending.members.len(), 2);
-    assert_eq!(pending.epoch, Epoch(2));
+    assert_eq!(pending.next.members.len(), 2);
+    assert_eq!(pending.next.epoch, Epoch(2));
     let Incoming::Commit(commit) = alice.process(&pending.commit).unwrap() else {
         panic!()
     };
@@ -532,7 +534,7 @@ fn a_device_that_lost_the_group_takes_its_own_place_again() {
     alice
         .with(|provider, _, group| group.as_mut().unwrap().merge(provider, *commit))
         .unwrap();
-    assert_eq!(alice.keys().send_key, pending.keys.send_key);
+    assert_eq!(alice.keys().send_key, pending.next.keys.send_key);
     let message = alice.send(b"welcome back");
     bob.reload();
     assert_eq!(bob.read(&message).unwrap(), b"welcome back");
@@ -542,7 +544,8 @@ fn a_device_that_lost_the_group_takes_its_own_place_again() {
     // What the relay keeps for the next one lets the next one in.
     let again = alice
         .with(|provider, leaf, _| {
-            Group::rejoin(provider, leaf, GROUP, &pending.group_info).map(|(_, pending)| pending)
+            Group::rejoin(provider, leaf, GROUP, &pending.next.group_info)
+                .map(|(_, pending)| pending)
         })
         .unwrap();
     bob.merge(&again.commit);
@@ -568,7 +571,7 @@ fn group_information_of_an_old_epoch_gives_a_commit_that_is_not_taken() {
     ));
     // With what came with the commit it works, though no message told of it.
     bob.with(|provider, leaf, group| {
-        let (rejoined, again) = Group::rejoin(provider, leaf, GROUP, &pending.group_info)?;
+        let (rejoined, again) = Group::rejoin(provider, leaf, GROUP, &pending.next.group_info)?;
         *group = Some(rejoined);
         Ok::<_, MlsError>(again)
     })

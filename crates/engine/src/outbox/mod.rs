@@ -46,8 +46,9 @@ CREATE INDEX outgoing_counter ON outgoing (group_id, counter) WHERE group_id IS 
 CREATE INDEX outgoing_written ON outgoing (written_at) WHERE state = 2;
 ";
 
-/// For this long a message can be asked for again.
-pub(crate) const KEPT: Span = Span::days(30);
+/// For this long a message can be asked for again: it may wait 30 days at the relay, be lost
+/// with a store that is set back, and the request for it may wait as long.
+pub(crate) const KEPT: Span = Span::days(90);
 
 /// Messages that may wait to be sent in all.
 pub(crate) const WAITING_MAX: u64 = 10_000;

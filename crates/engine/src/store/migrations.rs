@@ -54,7 +54,13 @@ const DEVICES: &[&str] = &[
 ];
 
 /// What people do with each other: groups, and all that is more than text.
-const CONVERSATIONS: &[&str] = &[crate::conversation::KINDS];
+const CONVERSATIONS: &[&str] = &[
+    crate::conversation::KINDS,
+    crate::conversation::groups::GENERATION,
+    crate::conversation::members::SCHEMA,
+    crate::conversation::wishes::SCHEMA,
+    crate::conversation::history::DETAILS,
+];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

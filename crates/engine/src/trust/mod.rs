@@ -68,9 +68,15 @@ pub(crate) fn admits(roster: &Roster, member: &Member) -> bool {
 pub(crate) enum Claimed<'a> {
     /// The one that a welcome gives it: everybody is looked up anew, known or not.
     InWelcome(&'a MemberAddresses),
+    /// The one that a group of many gives it: who is known by it with this leaf, and was
+    /// looked up not long ago, is not looked up.
+    InGroup(&'a MemberAddresses),
     /// The one that it is known by: who is known with this leaf is not looked up.
     Known,
 }
+
+/// A look-up of a group's member is good for this long.
+pub(crate) const GOOD_FOR: Span = Span::hours(6);
 
 /// Judges leaves by the rosters that are known. What is missing is looked up.
 pub(crate) fn judge(
@@ -104,7 +110,9 @@ fn judge_one(
     }
     let known = contact::of_account(turn.tx, member.account)?;
     let address = match claimed {
-        Claimed::InWelcome(addresses) => addresses.of(member.account).cloned(),
+        Claimed::InWelcome(addresses) | Claimed::InGroup(addresses) => {
+            addresses.of(member.account).cloned()
+        }
         Claimed::Known => known
             .as_ref()
             .and_then(|contact| Address::parse(&contact.display).ok()),
@@ -116,10 +124,19 @@ fn judge_one(
         Some(contact) => admits(&contact.roster()?, member),
         None => false,
     };
-    if admitted && matches!(claimed, Claimed::Known) {
+    let now = turn.now;
+    let suffices = match claimed {
+        Claimed::InWelcome(_) => false,
+        Claimed::Known => true,
+        Claimed::InGroup(_) => known.as_ref().is_some_and(|contact| {
+            contact.verified
+                && contact.address == address.canonical()
+                && now.since(contact.looked_up_at) < GOOD_FOR
+        }),
+    };
+    if admitted && suffices {
         return Ok(Judgement::Admitted);
     }
-    let now = turn.now;
     match turn.live.lookups.outcome(address.canonical(), now) {
         None => {
             turn.live.lookups.want(address.canonical());

@@ -9,23 +9,23 @@
 //! **Always**: at most [`CHECKING_MAX`] groups are being checked. A group that was meant
 //! for another address than this account's is not joined.
 
-use waxwing_protocol::address::Address;
+use waxwing_protocol::{address::Address, conversation::ConversationState, ids::AccountId};
 
 use super::{Claimed, Judgement};
 use crate::{
-    api::RelayMisdeed,
+    api::{ConversationId, RelayMisdeed},
     contact,
     conversation::{
         self,
         groups::{self, Group, GroupState},
-        start,
+        manage, members, start,
     },
     inbox::{
         heard::{self, Sender},
         held::Post,
         receive,
     },
-    mls::{MlsError, StagedWelcome},
+    mls::{Group as MlsGroup, MlsError, StagedWelcome},
     turn::{Fault, Turn},
 };
 
@@ -47,18 +47,29 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         Err(_) => return Ok(()),
     };
     let own = turn.account()?.id();
-    let others = start::others(&staged.members, own);
     let has_us = staged
         .members
         .iter()
         .any(|member| member.leaf_key == own_key);
-    // Conversations are between two people.
-    let [account] = others.as_slice() else {
-        return Ok(());
+    let sender = staged.sender.account;
+    let (account, generation) = if let Some(state) = &staged.secrets.state {
+        let may = state.is_admin(sender) || state.everybody_adds || sender == own;
+        if !may || !is_wanted(turn, sender, state)? {
+            return Ok(());
+        }
+        (None, state.generation)
+    } else {
+        let others = start::others(&staged.members, own);
+        // Between two people; by the other side, or by another device of this account.
+        let [account] = others.as_slice() else {
+            return Ok(());
+        };
+        if sender != *account && sender != own {
+            return Ok(());
+        }
+        (Some(*account), 0)
     };
-    let account = *account;
-    // By the other side, or by another device of this account.
-    if !has_us || (staged.sender.account != account && staged.sender.account != own) {
+    if !has_us {
         return Ok(());
     }
     // Whoever wrote to another's address was given this account for it.
@@ -81,14 +92,16 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
             id: post.group,
             conversation: None,
             account,
+            generation,
             state: GroupState::Checking,
             rejoin_secret: &secret,
             request: None,
             commit_post: None,
         },
     )?;
-    // A group that is older than its first commit has been spoken in.
-    if group.epoch().0 > 1 {
+    // A group that is older than its first commit, or began with its maker alone, has been
+    // spoken in.
+    if group.epoch().0 > 1 || account.is_none() {
         for member in &members {
             let sender = Sender {
                 group: post.group,
@@ -103,40 +116,96 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Somebody takes this device into a group that it was taken out of.
+pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
+    let gone = match group.conversation.filter(|_| group.account.is_none()) {
+        Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.gone),
+        None => false,
+    };
+    if !gone {
+        return Ok(());
+    }
+    // Nothing of the old one is of use; if the welcome is not either, all stays as it was.
+    turn.tx.execute_batch("SAVEPOINT welcomed_again")?;
+    turn.forget(group.id);
+    turn.with_mls(|provider, _| {
+        MlsGroup::load(provider, group.id)?.map_or(Ok(()), |old| old.delete(provider))
+    })??;
+    let counter = groups::forget(turn.tx, group.id)?;
+    welcomed(turn, post)?;
+    // Others know this device's numbers.
+    if !groups::count_on(turn.tx, group.id, counter)? {
+        turn.tx.execute_batch("ROLLBACK TO welcomed_again")?;
+        turn.forget(group.id);
+    }
+    turn.tx.execute_batch("RELEASE welcomed_again")?;
+    Ok(())
+}
+
 /// Looks at a group that is being checked.
 pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let known = turn.with_group(group.id, |group, _, _| {
-        Ok::<_, MlsError>((group.members()?, group.secrets()?.addresses))
+        Ok::<_, MlsError>((group.members()?, group.secrets()?))
     })?;
-    let Some(Ok((members, addresses))) = known else {
+    let Some(Ok((members, secrets))) = known else {
         return refuse(turn, group);
     };
-    match super::judge(turn, &members, Claimed::InWelcome(&addresses))? {
+    let claimed = match group.account {
+        Some(_) => Claimed::InWelcome(&secrets.addresses),
+        None => Claimed::InGroup(&secrets.addresses),
+    };
+    match super::judge(turn, &members, claimed)? {
         Judgement::Unknown => Ok(()),
         Judgement::Refused => refuse(turn, group),
-        Judgement::Admitted => admit(turn, group),
+        Judgement::Admitted => match group.account {
+            Some(account) => admit(turn, group, account),
+            None => manage::taken_in(turn, group, &secrets),
+        },
     }
 }
 
-fn admit(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    let Some(contact) = contact::of_account(turn.tx, group.account)? else {
+/// Whether a group of many is one to be in: of somebody who is not blocked, and of a
+/// conversation that is not there yet, was left, or is made anew by an admin of it.
+fn is_wanted(turn: &Turn<'_>, sender: AccountId, state: &ConversationState) -> Result<bool, Fault> {
+    if contact::of_account(turn.tx, sender)?.is_some_and(|contact| contact.blocked) {
+        return Ok(false);
+    }
+    let id = ConversationId::from_bytes(state.conversation_id);
+    let Some(known) = conversation::find(turn.tx, id)? else {
+        return Ok(true);
+    };
+    if known.kind != conversation::Kind::Group {
+        return Ok(false);
+    }
+    if known.gone {
+        return Ok(true);
+    }
+    let newer = groups::generation(turn.tx, id)? < state.generation;
+    let own = turn.account()?.id();
+    let admin = members::all(turn.tx, id)?
+        .iter()
+        .any(|member| member.account == sender && member.admin);
+    Ok(sender == own || (newer && admin) || groups::for_sending(turn.tx, id)?.is_none())
+}
+
+fn admit(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), Fault> {
+    let Some(contact) = contact::of_account(turn.tx, account)? else {
         return refuse(turn, group);
     };
     let Ok(address) = Address::parse(&contact.display) else {
         return refuse(turn, group);
     };
-    let existing = match conversation::with_account(turn.tx, group.account)? {
+    let existing = match conversation::with_account(turn.tx, account)? {
         Some(conversation) => Some(conversation),
         // One that waits for the address's owner to be known is theirs.
         None => conversation::with_address(turn.tx, &contact.address)?
-            .map(|waiting| super::belongs_to(turn, waiting, group.account))
+            .map(|waiting| super::belongs_to(turn, waiting, account))
             .transpose()?,
     };
     let conversation = if let Some(conversation) = existing {
         conversation
     } else {
-        let started =
-            conversation::start(turn.tx, turn.now, turn.rng, &address, Some(group.account))?;
+        let started = conversation::start(turn.tx, turn.now, turn.rng, &address, Some(account))?;
         super::confusables::point_out(turn, started.id, &address)?;
         started
     };

@@ -102,6 +102,7 @@ impl Values {
             send_key: self.bytes("send_key", 32),
             sealed_fan_out: self.bytes("sealed_fan_out", 76),
             sealed_group_info: self.bytes("sealed_group_info", 300),
+            rejoin_key: bytes::Bytes::new(),
         }
     }
 }
@@ -492,6 +493,7 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             pb::ConversationSecrets {
                 rejoin_secret: v.bytes("rejoin_secret", 32),
                 addresses: Vec::new(),
+                state: None,
             }
             .encode_to_vec(),
         ),
@@ -506,6 +508,7 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
                         address: format!("{name}@example.org"),
                     })
                     .collect(),
+                state: None,
             }
             .encode_to_vec(),
         ),

@@ -34,6 +34,8 @@ struct NextEpoch {
     record: EpochRecord,
     fan_out: Arc<[MailboxId]>,
     group_info: Bytes,
+    /// Where the rejoin key is renewed.
+    rejoin_key: Option<Bytes>,
 }
 
 impl<S: Store> Relay<S> {
@@ -56,7 +58,7 @@ impl<S: Store> Relay<S> {
             if let Some(answer) = self.answered_before(now, id, post, asked, true)? {
                 return Ok(answer);
             }
-            // It was made, and its welcome was answered long ago.
+            // It was made, and its welcome, if it had one, was answered long ago.
             let answer = pb::Posted {
                 group_sequence: 1,
                 epoch: known.epoch,
@@ -67,13 +69,15 @@ impl<S: Store> Relay<S> {
         if PostingPublicKey::from_bytes(&create.rejoin_key).is_none() {
             return Err(Refused::malformed("the rejoin key is malformed"));
         }
-        if create.welcome.is_empty() || create.welcome.len() > limits::POST_BYTES {
+        if create.welcome.len() > limits::POST_BYTES {
             return Err(too_large());
         }
         let epoch = Epoch(create.epoch);
         let next = next_epoch(id, epoch, create.keys.as_ref(), &create.fan_out_key)?;
         self.may_authorise(link, id, epoch)?;
-        self.has_room(&next.fan_out, 1, create.welcome.len())?;
+        if !create.welcome.is_empty() {
+            self.has_room(&next.fan_out, 1, create.welcome.len())?;
+        }
         // Nothing refuses it any more.
         self.spend(&token);
         let record = GroupRecord {
@@ -93,6 +97,14 @@ impl<S: Store> Relay<S> {
         self.groups.insert(id, group);
         let fan_out = Arc::clone(&next.fan_out);
         self.begin_epoch(now, link, id, next)?;
+        if create.welcome.is_empty() {
+            // Nobody is told: its maker is alone in it.
+            let answer = pb::Posted {
+                group_sequence: 0,
+                epoch: epoch.0,
+            };
+            return Ok(Reply::Durable(Answer::Posted(answer)));
+        }
         let welcome = welcome(id, epoch, post, create.welcome);
         self.take(now, welcome, &fan_out, Some(asked), epoch)?;
         Ok(Reply::Later)
@@ -219,6 +231,9 @@ impl<S: Store> Relay<S> {
         group.record.epochs.insert(0, next.record);
         group.record.epochs.truncate(kept.saturating_add(1));
         group.record.changed_on_day = now.0 / Span::days(1).0;
+        if let Some(key) = next.rejoin_key {
+            group.record.rejoin_key = key;
+        }
         let record = group.record.clone();
         self.view
             .put(KeySpace::Groups, key(&[id.as_bytes()]), &record);
@@ -241,6 +256,10 @@ fn next_epoch(
     if keys.sealed_group_info.len() > limits::GROUP_INFO_BYTES {
         return Err(too_large());
     }
+    let renewed = !keys.rejoin_key.is_empty();
+    if renewed && PostingPublicKey::from_bytes(&keys.rejoin_key).is_none() {
+        return Err(Refused::malformed("the renewed rejoin key is malformed"));
+    }
     Ok(NextEpoch {
         epoch,
         fan_out: fan_out(group, epoch, &keys.sealed_fan_out, fan_out_key)?,
@@ -250,6 +269,7 @@ fn next_epoch(
             sealed_fan_out: keys.sealed_fan_out.clone(),
         },
         group_info: keys.sealed_group_info.clone(),
+        rejoin_key: renewed.then(|| keys.rejoin_key.clone()),
     })
 }
 

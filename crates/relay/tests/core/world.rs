@@ -423,6 +423,7 @@ impl World {
             send_key: Bytes::copy_from_slice(send_key(epoch).public().as_bytes()),
             sealed_fan_out: sealed.into(),
             sealed_group_info: format!("group info {epoch}").into(),
+            rejoin_key: Bytes::new(),
         }
     }
 

@@ -9,14 +9,17 @@ use waxwing_protocol::{
     ids::GroupId,
     pb::{
         ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedAuditor, ArchivedConversation,
-        ArchivedDevice, ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedHeard, ArchivedMessage,
-        ArchivedSettings, archive_record::Record, archived_entry::Kind,
+        ArchivedDevice, ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedHeard, ArchivedMany,
+        ArchivedMember, ArchivedMessage, ArchivedSettings, archive_record::Record,
+        archived_entry::Kind,
     },
 };
 
 use super::{CHUNK_BYTES, RECORD_BYTES, Section, VERSION, contacts};
 use crate::{
     account,
+    api::ConversationId,
+    conversation::{self, members},
     devices::{backup, names},
     inbox::heard,
     settings::{self, Setting},
@@ -135,18 +138,20 @@ fn next(
         Section::Contacts => next_contact(tx, at)?,
         Section::Conversations => tx
             .prepare_cached(
-                "SELECT id, display, account_id, written_to, started_at, stopped FROM conversation
-                 WHERE id > ?1 ORDER BY id LIMIT 1",
+                "SELECT id, display, account_id, written_to, started_at, stopped, kind, gone
+                 FROM conversation WHERE id > ?1 ORDER BY id LIMIT 1",
             )?
             .query_row([at.id.as_ref()], conversation)
             .optional()?
-            .map(|record| {
+            .map(|mut record| {
+                archived_members(tx, &mut record)?;
                 let after = behind(&record.id, 0);
-                (Record::Conversation(record), after)
-            }),
+                Ok::<_, StoreError>((Record::Conversation(record), after))
+            })
+            .transpose()?,
         Section::Groups => tx
             .prepare_cached(&format!(
-                "SELECT group_id, conversation, account_id, rejoin_secret, next_counter
+                "SELECT group_id, conversation, account_id, rejoin_secret, next_counter, generation
                  FROM conversation_group WHERE group_id > ?1 AND {GROUPS}
                  ORDER BY group_id LIMIT 1"
             ))?
@@ -162,7 +167,7 @@ fn next(
             .prepare_cached(
                 "SELECT id, conversation, place, address, at, kind, message, account_id,
                      verified, outgoing, text, content, reply_to, sent_at, state, problem,
-                     read, event, group_id, device_id, missing
+                     read, event, group_id, device_id, missing, by_address, detail
                  FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
             )?
             .query_row([at.row, at.last_row], entry)
@@ -224,14 +229,45 @@ fn settings(tx: &Transaction<'_>) -> Result<Record, StoreError> {
 const GROUPS: &str = "conversation IS NOT NULL AND state != 5";
 
 fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
+    let name: String = row.get(1)?;
+    let is_many = row.get::<_, u8>(6)? == conversation::Kind::Group as u8;
+    let (address, many) = if is_many {
+        let many = ArchivedMany {
+            name,
+            gone: row.get(7)?,
+            members: Vec::new(),
+        };
+        (String::new(), Some(many))
+    } else {
+        (name, None)
+    };
     Ok(ArchivedConversation {
         id: blob(row, 0)?,
-        address: row.get(1)?,
+        address,
         account_id: blob(row, 2)?,
         written_to: row.get(3)?,
         started_at_ms: row.get::<_, i64>(4)?.cast_unsigned(),
         stopped: row.get(5)?,
+        many,
     })
+}
+
+fn archived_members(
+    tx: &Transaction<'_>,
+    record: &mut ArchivedConversation,
+) -> Result<(), StoreError> {
+    if let Some(many) = &mut record.many
+        && let Ok(id) = ConversationId::try_from(record.id.as_ref())
+    {
+        let members = members::all(tx, id)?.into_iter();
+        let members = members.map(|member| ArchivedMember {
+            account_id: member.account.to_bytes(),
+            address: member.address,
+            admin: member.admin,
+        });
+        many.members = members.collect();
+    }
+    Ok(())
 }
 
 /// A group, with how much of it this device has said, but not what it has heard.
@@ -242,6 +278,7 @@ fn group(row: &Row<'_>) -> rusqlite::Result<(ArchivedGroup, u64)> {
         account_id: blob(row, 2)?,
         rejoin_secret: blob(row, 3)?,
         heard: Vec::new(),
+        generation: row.get::<_, i64>(5)?.cast_unsigned(),
     };
     let next_counter: i64 = row.get(4)?;
     Ok((group, (next_counter - 1).max(0).cast_unsigned()))
@@ -296,6 +333,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
         address: row.get(3)?,
         at_ms: row.get::<_, i64>(4)?.cast_unsigned(),
         kind: Some(kind),
+        by: row.get::<_, Option<String>>(21)?.unwrap_or_default(),
+        detail: row.get::<_, Option<String>>(22)?.unwrap_or_default(),
     };
     Ok((row.get(0)?, entry))
 }

@@ -10,7 +10,8 @@ use waxwing_protocol::{
     limits,
     pb::{
         ArchiveChunk, ArchivedConversation, ArchivedEntry, ArchivedGap, ArchivedGroup,
-        ArchivedMessage, ArchivedSettings, archive_record::Record, archived_entry::Kind,
+        ArchivedMany, ArchivedMessage, ArchivedSettings, archive_record::Record,
+        archived_entry::Kind,
     },
     sealing::RejoinSecret,
     time::Time,
@@ -24,6 +25,7 @@ use crate::{
     conversation::{
         self,
         groups::{self, GroupState},
+        members,
     },
     devices::{backup, names},
     inbox::heard::{self, Sender},
@@ -125,6 +127,9 @@ fn settings(tx: &Transaction<'_>, kept: &ArchivedSettings) -> Result<(), NotImpo
 
 fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(), NotImported> {
     let source = ConversationId::try_from(kept.id.as_ref()).map_err(|_| NotImported::Malformed)?;
+    if let Some(many) = &kept.many {
+        return self::many(tx, source, kept, many);
+    }
     let address = Address::parse(&kept.address).map_err(|_| NotImported::Malformed)?;
     let account = optional(&kept.account_id, |bytes| AccountId::try_from(bytes).ok())?;
     let here = match account {
@@ -155,6 +160,15 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
     if kept.written_to {
         conversation::set_written_to(tx, local)?;
     }
+    goes_to(tx, source, local)
+}
+
+/// Entries of that conversation of the archive go to this one.
+fn goes_to(
+    tx: &Transaction<'_>,
+    source: ConversationId,
+    local: ConversationId,
+) -> Result<(), NotImported> {
     tx.prepare_cached(
         "INSERT OR REPLACE INTO archive_conversation (source, local) VALUES (?1, ?2)",
     )?
@@ -162,11 +176,40 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
     Ok(())
 }
 
+/// A group of many: what is known here already is newer.
+fn many(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+    kept: &ArchivedConversation,
+    many: &ArchivedMany,
+) -> Result<(), NotImported> {
+    if many.name.is_empty()
+        || many.name.len() > limits::GROUP_NAME_BYTES
+        || many.members.len() > limits::CONVERSATION_ACCOUNTS
+    {
+        return Err(NotImported::Malformed);
+    }
+    if conversation::find(tx, id)?.is_none() {
+        conversation::start_group(tx, Time(kept.started_at_ms), id, &many.name)?;
+        conversation::set_gone(tx, id, many.gone)?;
+        for member in &many.members {
+            let account =
+                AccountId::try_from(&member.account_id).map_err(|_| NotImported::Malformed)?;
+            let address = Address::parse(&member.address).map_err(|_| NotImported::Malformed)?;
+            members::keep(tx, id, account, address.display(), member.admin)?;
+        }
+    }
+    if kept.written_to {
+        conversation::set_written_to(tx, id)?;
+    }
+    goes_to(tx, id, id)
+}
+
 /// A group is known, and lost: this device takes itself in by the rejoin secret, unless
 /// another of the account's devices does it first.
 fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), NotImported> {
     let id = GroupId::try_from(&kept.group_id).map_err(|_| NotImported::Malformed)?;
-    let account = AccountId::try_from(&kept.account_id).map_err(|_| NotImported::Malformed)?;
+    let account = optional(&kept.account_id, |bytes| AccountId::try_from(bytes).ok())?;
     let rejoin_secret =
         RejoinSecret::from_slice(&kept.rejoin_secret).ok_or(NotImported::Malformed)?;
     let Some(conversation) = local(tx, &kept.conversation)? else {
@@ -182,6 +225,7 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
             id,
             conversation: Some(conversation),
             account,
+            generation: kept.generation,
             state: GroupState::Lost,
             rejoin_secret: &rejoin_secret,
             request: None,
@@ -189,7 +233,7 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
         },
     )?;
     groups::set_inherited(tx, id)?;
-    for heard in kept.heard.iter().take(limits::DEVICES * 2) {
+    for heard in kept.heard.iter().take(limits::FAN_OUT_MAILBOXES) {
         let device = DeviceId::try_from(&heard.device_id).map_err(|_| NotImported::Malformed)?;
         heard::begins_behind(tx, Sender { group: id, device }, heard.up_to)?;
     }
@@ -264,8 +308,8 @@ fn event(
         return Ok(());
     }
     tx.prepare_cached(
-        "INSERT INTO entry (conversation, place, kind, address, at, event)
-         SELECT ?1, ?2, 2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM entry
+        "INSERT INTO entry (conversation, place, kind, address, at, event, by_address, detail)
+         SELECT ?1, ?2, 2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM entry
              WHERE conversation = ?1 AND kind = 2 AND address = ?3 AND at = ?4 AND event = ?5)",
     )?
     .execute(params![
@@ -273,7 +317,9 @@ fn event(
         place(kept),
         kept.address,
         signed(kept.at_ms),
-        event
+        event,
+        (!kept.by.is_empty()).then_some(&kept.by),
+        (!kept.detail.is_empty()).then_some(&kept.detail),
     ])?;
     Ok(())
 }

@@ -1,0 +1,222 @@
+//! The members of group conversations, as the store has them for lists and look-ups.
+//!
+//! Who is in a group, what it is called and who may change it stands in the MLS group; this
+//! follows it, commit by commit, and tells what has changed as events in the history.
+//!
+//! **Elsewhere**: what a commit may change is [`super::roles`]'s to say; which devices an
+//! account has in the group, [`super::membership`]'s.
+//!
+//! **Always**: nothing here lets anybody in. What differs from the MLS group is wrong here.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Transaction;
+use waxwing_protocol::{
+    conversation::{ConversationSecrets, ConversationState},
+    ids::AccountId,
+};
+
+use super::history::{self, NewEvent};
+use crate::{
+    api::{ConversationId, EventKind, Notice},
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE member (
+    conversation BLOB NOT NULL REFERENCES conversation (id),
+    account_id BLOB NOT NULL,
+    address TEXT NOT NULL,              -- display form
+    admin INTEGER NOT NULL,
+    leaving INTEGER NOT NULL DEFAULT 0, -- has said so
+    due INTEGER NOT NULL DEFAULT 0,     -- its devices are to be looked at
+    PRIMARY KEY (conversation, account_id)
+) WITHOUT ROWID;
+CREATE INDEX member_account ON member (account_id);
+";
+
+/// A member.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub account: AccountId,
+    /// In display form.
+    pub address: String,
+    pub admin: bool,
+}
+
+/// All of them, by address.
+pub(crate) fn all(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<Member>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT account_id, address, admin FROM member WHERE conversation = ?1 ORDER BY address",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| {
+        Ok(Member {
+            account: AccountId(row.get(0)?),
+            address: row.get(1)?,
+            admin: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The account is a member, with this address.
+pub(crate) fn keep(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    account: AccountId,
+    address: &str,
+    admin: bool,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO member (conversation, account_id, address, admin) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET address = ?3, admin = ?4 WHERE address != ?3 OR admin != ?4",
+    )?
+    .execute((conversation.as_bytes(), account.0, address, admin))?;
+    Ok(())
+}
+
+/// The accounts that have said that they leave.
+pub(crate) fn leaving(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<BTreeSet<AccountId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT account_id FROM member WHERE conversation = ?1 AND leaving")?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(AccountId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The account has said that it leaves.
+pub(crate) fn set_leaving(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE member SET leaving = 1 WHERE conversation = ?1 AND account_id = ?2",
+        (conversation.as_bytes(), account.0),
+    )?;
+    Ok(())
+}
+
+/// The accounts whose devices are to be looked at.
+pub(crate) fn due(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT account_id FROM member WHERE conversation = ?1 AND due")?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(AccountId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Those have been looked at.
+pub(crate) fn looked_at(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE member SET due = 0 WHERE conversation = ?1 AND due",
+        [conversation.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// The group is as `after` says from now on, by this account's doing where one is known;
+/// `before` is what it was, where that is known. Tells what has changed.
+pub(crate) fn follow(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    before: Option<&ConversationState>,
+    after: &ConversationSecrets,
+    by: Option<AccountId>,
+) -> Result<(), Fault> {
+    let Some(state) = &after.state else {
+        return Ok(());
+    };
+    let known = all(turn.tx, conversation)?;
+    let is_new = known.is_empty();
+    let name_of = |account: AccountId| {
+        let address = after.addresses.of(account);
+        let known = known.iter().find(|member| member.account == account);
+        address
+            .map(|address| address.display().to_owned())
+            .or_else(|| known.map(|member| member.address.clone()))
+    };
+    let by_name = by.and_then(name_of);
+    let own = turn.account()?.id();
+    let mut events: Vec<(EventKind, String, Option<String>)> = Vec::new();
+    for (account, address) in after.addresses.iter() {
+        let admin = state.is_admin(account);
+        keep(turn.tx, conversation, account, address.display(), admin)?;
+        let address = address.display().to_owned();
+        match known.iter().find(|member| member.account == account) {
+            None if !is_new || account == own => {
+                events.push((EventKind::MemberAdded, address, None));
+            }
+            Some(member) if member.admin != admin => {
+                let event = if admin {
+                    EventKind::AdminAdded
+                } else {
+                    EventKind::AdminRemoved
+                };
+                events.push((event, address, None));
+            }
+            _ => {}
+        }
+    }
+    let leaving = leaving(turn.tx, conversation)?;
+    for member in &known {
+        if after.addresses.of(member.account).is_none() {
+            turn.tx.execute(
+                "DELETE FROM member WHERE conversation = ?1 AND account_id = ?2",
+                (conversation.as_bytes(), member.account.0),
+            )?;
+            let event = if leaving.contains(&member.account) {
+                EventKind::MemberLeft
+            } else {
+                EventKind::MemberRemoved
+            };
+            events.push((event, member.address.clone(), None));
+        }
+    }
+    if super::rename(turn.tx, conversation, &state.name)? && !is_new {
+        let who = by_name.clone().unwrap_or_default();
+        events.push((EventKind::Renamed, who, Some(state.name.clone())));
+    }
+    if let Some(before) = before {
+        let who = || by_name.clone().unwrap_or_default();
+        if before.picture != state.picture {
+            events.push((EventKind::PictureChanged, who(), None));
+        }
+        if before.expires_after_s != state.expires_after_s {
+            let seconds = state.expires_after_s.to_string();
+            events.push((EventKind::TimerChanged, who(), Some(seconds)));
+        }
+        if before.everybody_adds != state.everybody_adds {
+            let who_adds = if state.everybody_adds {
+                "everybody"
+            } else {
+                "admins"
+            };
+            events.push((EventKind::AddingChanged, who(), Some(who_adds.to_owned())));
+        }
+    }
+    for (event, address, detail) in events {
+        let by = by_name.as_deref().filter(|by| *by != address);
+        let new = NewEvent {
+            conversation,
+            event,
+            address: &address,
+            by,
+            detail: detail.as_deref(),
+        };
+        let event = history::record(turn.tx, turn.now, &new)?;
+        turn.notify(Notice::Event(event));
+    }
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! Roles: who may change what of a conversation.
+//!
+//! Every member's device judges a commit by what all members knew before it, and by whose
+//! leaf made it. So a change that breaks a rule is refused by all, whoever asks for it: a
+//! member who is no admin, or a relay.
+//!
+//! **Elsewhere**: whether the leaves that come and go are their accounts' devices is
+//! [`crate::trust`]'s; what a commit is made of, [`crate::mls`]'s.
+//!
+//! **Always**: a group has an admin who is a member. An account that stays keeps the
+//! address that it takes part by.
+
+use std::collections::BTreeSet;
+
+use waxwing_protocol::{
+    conversation::{ConversationSecrets, ConversationState},
+    ids::AccountId,
+    limits,
+};
+
+/// What a commit does, as far as roles go.
+pub(crate) struct Change<'a> {
+    /// What all members knew before it.
+    pub before: &'a ConversationSecrets,
+    /// What they know after it, where that is something else.
+    pub after: Option<&'a ConversationSecrets>,
+    /// Whose device made it.
+    pub committer: AccountId,
+    /// Whether it takes any leaf out.
+    pub removes: bool,
+    /// Accounts of the leaves that it adds.
+    pub added: &'a [AccountId],
+    /// Accounts that have said that they leave.
+    pub leaving: &'a BTreeSet<AccountId>,
+}
+
+/// The rule that a change breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("its maker is no member")]
+    NoMember,
+    #[error("a leaf of somebody who is no member")]
+    Leaf,
+    #[error("two people's conversation stays between them")]
+    NotAGroup,
+    #[error("another conversation")]
+    AnotherConversation,
+    #[error("too many accounts")]
+    TooMany,
+    #[error("an account's address was changed")]
+    Address,
+    #[error("only admins bring others in")]
+    Bring,
+    #[error("only admins take others out")]
+    TakeOut,
+    #[error("only admins change what the group is")]
+    Describe,
+    #[error("an admin who is no member")]
+    Admin,
+    #[error("the rejoin secret is renewed when somebody goes, and then only")]
+    RejoinSecret,
+}
+
+/// Whether the change may be.
+pub(crate) fn check(change: &Change<'_>) -> Result<(), Broken> {
+    let before = change.before;
+    let after = change.after.unwrap_or(before);
+    let is_member =
+        |secrets: &ConversationSecrets, account| secrets.addresses.of(account).is_some();
+    if !is_member(before, change.committer) {
+        return Err(Broken::NoMember);
+    }
+    if change
+        .added
+        .iter()
+        .any(|account| !is_member(after, *account))
+    {
+        return Err(Broken::Leaf);
+    }
+    let Some(new) = change.after else {
+        return Ok(());
+    };
+    let renews = new.rejoin_secret.as_bytes() != before.rejoin_secret.as_bytes();
+    if renews && !change.removes {
+        return Err(Broken::RejoinSecret);
+    }
+    match (&before.state, &new.state) {
+        (None, None) if before.addresses == new.addresses => Ok(()),
+        (Some(was), Some(is)) => group(change, new, was, is),
+        _ => Err(Broken::NotAGroup),
+    }
+}
+
+fn group(
+    change: &Change<'_>,
+    after: &ConversationSecrets,
+    was: &ConversationState,
+    is: &ConversationState,
+) -> Result<(), Broken> {
+    if was.conversation_id != is.conversation_id || was.generation != is.generation {
+        return Err(Broken::AnotherConversation);
+    }
+    if after.addresses.len() > limits::CONVERSATION_ACCOUNTS {
+        return Err(Broken::TooMany);
+    }
+    let before = &change.before.addresses;
+    let admin = was.is_admin(change.committer);
+    for (account, address) in after.addresses.iter() {
+        match before.of(account) {
+            Some(known) if known == address => {}
+            Some(_) => return Err(Broken::Address),
+            None if admin || was.everybody_adds => {}
+            None => return Err(Broken::Bring),
+        }
+    }
+    let goes = |account: &AccountId| after.addresses.of(*account).is_none();
+    for (account, _) in before.iter().filter(|(account, _)| goes(account)) {
+        if !admin && !change.leaving.contains(&account) {
+            return Err(Broken::TakeOut);
+        }
+    }
+    if is
+        .admins
+        .iter()
+        .any(|admin| after.addresses.of(*admin).is_none())
+    {
+        return Err(Broken::Admin);
+    }
+    if admin {
+        return Ok(());
+    }
+    // Whoever leaves is no admin any more; nothing else changes by others' hands.
+    let mut left = was.clone();
+    left.admins.retain(|account| !goes(account));
+    if left == *is {
+        Ok(())
+    } else {
+        Err(Broken::Describe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwing_protocol::{
+        address::Address, conversation::MemberAddresses, sealing::RejoinSecret,
+    };
+
+    use super::*;
+
+    const ADMIN: AccountId = AccountId([1; 32]);
+    const MEMBER: AccountId = AccountId([2; 32]);
+    const OTHER: AccountId = AccountId([3; 32]);
+    const STRANGER: AccountId = AccountId([9; 32]);
+
+    fn secrets(accounts: &[AccountId]) -> ConversationSecrets {
+        let address =
+            |account: AccountId| Address::parse(&format!("p{}@example.org", account.0[0])).unwrap();
+        ConversationSecrets {
+            rejoin_secret: RejoinSecret::from_slice(&[7; 32]).unwrap(),
+            addresses: MemberAddresses::new(accounts.iter().map(|one| (*one, address(*one)))),
+            state: Some(ConversationState {
+                conversation_id: [5; 16],
+                generation: 1,
+                name: "Family".into(),
+                picture: bytes::Bytes::new(),
+                admins: [ADMIN].into(),
+                everybody_adds: false,
+                expires_after_s: 0,
+                invitations: Vec::new(),
+            }),
+        }
+    }
+
+    fn family() -> ConversationSecrets {
+        secrets(&[ADMIN, MEMBER, OTHER])
+    }
+
+    struct Case {
+        before: ConversationSecrets,
+        after: Option<ConversationSecrets>,
+        added: Vec<AccountId>,
+        leaving: BTreeSet<AccountId>,
+        removes: bool,
+    }
+
+    fn case(after: impl FnOnce(&mut ConversationSecrets)) -> Case {
+        let mut new = family();
+        after(&mut new);
+        Case {
+            before: family(),
+            after: Some(new),
+            added: Vec::new(),
+            leaving: BTreeSet::new(),
+            removes: true,
+        }
+    }
+
+    impl Case {
+        fn by(&self, committer: AccountId) -> Result<(), Broken> {
+            check(&Change {
+                before: &self.before,
+                after: self.after.as_ref(),
+                committer,
+                removes: self.removes,
+                added: &self.added,
+                leaving: &self.leaving,
+            })
+        }
+    }
+
+    fn state(secrets: &mut ConversationSecrets) -> &mut ConversationState {
+        secrets.state.as_mut().unwrap()
+    }
+
+    #[test]
+    fn members_rekey_and_nobody_else() {
+        let rekey = Case {
+            after: None,
+            ..case(|_| {})
+        };
+        assert_eq!(rekey.by(MEMBER), Ok(()));
+        assert_eq!(rekey.by(STRANGER), Err(Broken::NoMember));
+    }
+
+    #[test]
+    fn a_leaf_is_a_members() {
+        let mut add = Case {
+            after: None,
+            ..case(|_| {})
+        };
+        add.added = vec![OTHER];
+        assert_eq!(add.by(MEMBER), Ok(()));
+        add.added = vec![STRANGER];
+        assert_eq!(add.by(ADMIN), Err(Broken::Leaf));
+    }
+
+    #[test]
+    fn admins_bring_in_take_out_and_describe_and_members_do_not() {
+        let bring = case(|new| {
+            let address = Address::parse("p9@example.org").unwrap();
+            new.addresses.insert(STRANGER, address);
+        });
+        assert_eq!(
+            (bring.by(ADMIN), bring.by(MEMBER)),
+            (Ok(()), Err(Broken::Bring))
+        );
+        let out = case(|new| new.addresses.remove(OTHER));
+        assert_eq!(
+            (out.by(ADMIN), out.by(MEMBER)),
+            (Ok(()), Err(Broken::TakeOut))
+        );
+        let changes: [fn(&mut ConversationState); 5] = [
+            |state| state.name = "Work".into(),
+            |state| state.picture = vec![1].into(),
+            |state| state.everybody_adds = true,
+            |state| state.expires_after_s = 60,
+            |state| _ = state.admins.insert(MEMBER),
+        ];
+        for change in changes {
+            let describe = case(|new| change(state(new)));
+            let by = (describe.by(ADMIN), describe.by(MEMBER));
+            assert_eq!(by, (Ok(()), Err(Broken::Describe)));
+        }
+    }
+
+    #[test]
+    fn where_everybody_adds_members_bring_in_and_do_no_more() {
+        let mut bring = case(|new| {
+            let address = Address::parse("p9@example.org").unwrap();
+            new.addresses.insert(STRANGER, address);
+            state(new).everybody_adds = true;
+        });
+        state(&mut bring.before).everybody_adds = true;
+        assert_eq!(bring.by(MEMBER), Ok(()));
+        state(bring.after.as_mut().unwrap()).admins.insert(MEMBER);
+        assert_eq!(bring.by(MEMBER), Err(Broken::Describe));
+    }
+
+    #[test]
+    fn anybody_takes_out_whoever_leaves_with_what_they_were() {
+        let mut out = case(|new| new.addresses.remove(OTHER));
+        state(&mut out.before).admins.insert(OTHER);
+        out.leaving = [OTHER].into();
+        assert_eq!(out.by(MEMBER), Ok(()));
+        out.leaving = BTreeSet::new();
+        assert_eq!(out.by(MEMBER), Err(Broken::TakeOut));
+        out.leaving = [OTHER].into();
+        state(out.after.as_mut().unwrap()).name = "Mine".into();
+        assert_eq!(out.by(MEMBER), Err(Broken::Describe));
+    }
+
+    #[test]
+    fn admins_are_members() {
+        let stranger = case(|new| state(new).admins = [STRANGER].into());
+        assert_eq!(stranger.by(ADMIN), Err(Broken::Admin));
+        let gone = case(|new| new.addresses.remove(ADMIN));
+        assert_eq!(gone.by(ADMIN), Err(Broken::Admin));
+    }
+
+    #[test]
+    fn a_group_stays_itself() {
+        let other = case(|new| state(new).conversation_id = [6; 16]);
+        assert_eq!(other.by(ADMIN), Err(Broken::AnotherConversation));
+        let older = case(|new| state(new).generation = 2);
+        assert_eq!(older.by(ADMIN), Err(Broken::AnotherConversation));
+        let renamed = case(|new| {
+            new.addresses
+                .insert(OTHER, Address::parse("mallory@example.org").unwrap());
+        });
+        assert_eq!(renamed.by(ADMIN), Err(Broken::Address));
+        let none = case(|new| new.state = None);
+        assert_eq!(none.by(ADMIN), Err(Broken::NotAGroup));
+    }
+
+    #[test]
+    fn two_peoples_conversation_stays_between_them() {
+        let mut two = case(|_| {});
+        two.before = secrets(&[ADMIN, MEMBER]);
+        two.before.state = None;
+        let mut same = two.before.clone();
+        same.rejoin_secret = RejoinSecret::from_slice(&[8; 32]).unwrap();
+        two.after = Some(same.clone());
+        assert_eq!(two.by(MEMBER), Ok(()));
+        two.removes = false;
+        assert_eq!(two.by(MEMBER), Err(Broken::RejoinSecret));
+        let address = Address::parse("p3@example.org").unwrap();
+        same.addresses.insert(OTHER, address);
+        two.removes = true;
+        two.after = Some(same);
+        assert_eq!(two.by(MEMBER), Err(Broken::NotAGroup));
+        two.after = Some(secrets(&[ADMIN, MEMBER]));
+        assert_eq!(two.by(ADMIN), Err(Broken::NotAGroup));
+    }
+}

@@ -1,0 +1,322 @@
+//! Wishes: what a person wants of a group, until the group is so.
+//!
+//! A commit may come too late: another's is first, and the group is another then. So what
+//! is kept is what the person wants (bring her in, call it so), and each commit is made
+//! from what is still wanted of the group as it is.
+//!
+//! **Elsewhere**: making the commits is [`super::membership`]'s; whether a wish is
+//! allowed is said by [`super::roles`] to everybody, and by the commands beforehand.
+//!
+//! **Always**: a wish that is fulfilled, by whoever, is gone.
+
+use rusqlite::Transaction;
+use waxwing_protocol::{
+    address::Address,
+    conversation::{ConversationSecrets, ConversationState, Invitation},
+    ids::AccountId,
+    time::Time,
+};
+
+use crate::{api::ConversationId, store::StoreError};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE wish (
+    id INTEGER PRIMARY KEY,
+    conversation BLOB NOT NULL REFERENCES conversation (id),
+    kind INTEGER NOT NULL,
+    account_id BLOB,
+    text TEXT,
+    number INTEGER,
+    bytes BLOB,
+    wished_at INTEGER NOT NULL
+);
+CREATE INDEX wish_conversation ON wish (conversation);
+";
+
+/// What is wanted.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Wish {
+    /// Whoever has this address is a member.
+    Bring(Address),
+    /// This account is none.
+    TakeOut(AccountId),
+    /// It is called so.
+    Name(String),
+    /// It has this picture, or none.
+    Picture(Vec<u8>),
+    /// This account is an admin, or is none.
+    Admin(AccountId, bool),
+    /// Everybody brings others in, or admins only.
+    EverybodyAdds(bool),
+    /// Messages are deleted so many seconds after they were read.
+    ExpiresAfter(u32),
+    /// This invitation is open.
+    Invite(Invitation),
+    /// The invitation with this hash is not.
+    Revoke([u8; 32]),
+}
+
+/// A wish that is kept.
+pub(crate) struct Kept {
+    pub row: i64,
+    pub wish: Wish,
+    pub since: Time,
+}
+
+impl Wish {
+    /// Whether the group is so. Who has an address is told by `account_of`.
+    pub(crate) fn is_fulfilled(
+        &self,
+        secrets: &ConversationSecrets,
+        account_of: impl FnOnce(&Address) -> Option<AccountId>,
+    ) -> bool {
+        let Some(state) = &secrets.state else {
+            return true;
+        };
+        match self {
+            Self::Bring(address) => {
+                account_of(address).is_some_and(|account| secrets.addresses.of(account).is_some())
+            }
+            Self::TakeOut(account) => secrets.addresses.of(*account).is_none(),
+            _ => {
+                let mut wanted = state.clone();
+                self.apply(&mut wanted);
+                wanted == *state
+            }
+        }
+    }
+
+    /// Makes a group's state as it is wanted.
+    pub(crate) fn apply(&self, state: &mut ConversationState) {
+        match self {
+            Self::Bring(_) | Self::TakeOut(_) => {}
+            Self::Name(name) => state.name.clone_from(name),
+            Self::Picture(picture) => state.picture = picture.clone().into(),
+            Self::Admin(account, true) => {
+                state.admins.insert(*account);
+            }
+            // Somebody has to be one.
+            Self::Admin(account, false) if state.admins.len() > 1 => {
+                state.admins.remove(account);
+            }
+            Self::Admin(_, false) => {}
+            Self::EverybodyAdds(everybody) => state.everybody_adds = *everybody,
+            Self::ExpiresAfter(seconds) => state.expires_after_s = *seconds,
+            Self::Invite(invitation) => {
+                let hash = invitation.secret_hash;
+                let known = state.invitations.iter().any(|one| one.secret_hash == hash);
+                if !known && state.invitations.len() < waxwing_protocol::limits::INVITATIONS {
+                    state.invitations.push(invitation.clone());
+                }
+            }
+            Self::Revoke(hash) => state
+                .invitations
+                .retain(|invitation| invitation.secret_hash != *hash),
+        }
+    }
+
+    /// As a row: kind, account, text, number, bytes.
+    fn to_row(&self) -> Row {
+        let nothing = Row::default();
+        match self {
+            Self::Bring(address) => Row {
+                kind: 1,
+                text: Some(address.display().to_owned()),
+                ..nothing
+            },
+            Self::TakeOut(account) => Row {
+                kind: 2,
+                account: Some(account.0),
+                ..nothing
+            },
+            Self::Name(name) => Row {
+                kind: 3,
+                text: Some(name.clone()),
+                ..nothing
+            },
+            Self::Picture(picture) => Row {
+                kind: 4,
+                bytes: Some(picture.clone()),
+                ..nothing
+            },
+            Self::Admin(account, admin) => Row {
+                kind: 5,
+                account: Some(account.0),
+                number: Some((*admin).into()),
+                ..nothing
+            },
+            Self::EverybodyAdds(everybody) => Row {
+                kind: 6,
+                number: Some((*everybody).into()),
+                ..nothing
+            },
+            Self::ExpiresAfter(seconds) => Row {
+                kind: 7,
+                number: Some((*seconds).into()),
+                ..nothing
+            },
+            Self::Invite(invitation) => Row {
+                kind: if invitation.needs_approval { 9 } else { 8 },
+                number: invitation.expires_at.map(|at| at.0.cast_signed()),
+                bytes: Some(invitation.secret_hash.to_vec()),
+                ..nothing
+            },
+            Self::Revoke(hash) => Row {
+                kind: 10,
+                bytes: Some(hash.to_vec()),
+                ..nothing
+            },
+        }
+    }
+
+    fn of_row(row: Row) -> Option<Self> {
+        let hash = |bytes: Option<Vec<u8>>| <[u8; 32]>::try_from(bytes?).ok();
+        Some(match row.kind {
+            1 => Self::Bring(Address::parse(&row.text?).ok()?),
+            2 => Self::TakeOut(AccountId(row.account?)),
+            3 => Self::Name(row.text?),
+            4 => Self::Picture(row.bytes?),
+            5 => Self::Admin(AccountId(row.account?), row.number? != 0),
+            6 => Self::EverybodyAdds(row.number? != 0),
+            7 => Self::ExpiresAfter(u32::try_from(row.number?).ok()?),
+            8 | 9 => Self::Invite(Invitation {
+                secret_hash: hash(row.bytes)?,
+                needs_approval: row.kind == 9,
+                expires_at: row.number.map(|at| Time(at.cast_unsigned())),
+            }),
+            10 => Self::Revoke(hash(row.bytes)?),
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Row {
+    kind: u8,
+    account: Option<[u8; 32]>,
+    text: Option<String>,
+    number: Option<i64>,
+    bytes: Option<Vec<u8>>,
+}
+
+/// Keeps a wish.
+pub(crate) fn add(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    wish: &Wish,
+) -> Result<(), StoreError> {
+    let row = wish.to_row();
+    tx.execute(
+        "INSERT INTO wish (conversation, kind, account_id, text, number, bytes, wished_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (
+            conversation.as_bytes(),
+            row.kind,
+            row.account,
+            row.text,
+            row.number,
+            row.bytes,
+            now.0.cast_signed(),
+        ),
+    )?;
+    Ok(())
+}
+
+/// What is wanted of a group, oldest first.
+pub(crate) fn of(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<Kept>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, kind, account_id, text, number, bytes, wished_at FROM wish
+         WHERE conversation = ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| {
+        let wish = Wish::of_row(Row {
+            kind: row.get(1)?,
+            account: row.get(2)?,
+            text: row.get(3)?,
+            number: row.get(4)?,
+            bytes: row.get(5)?,
+        });
+        let since = Time(row.get::<_, i64>(6)?.cast_unsigned());
+        Ok((row.get::<_, i64>(0)?, wish, since))
+    })?;
+    let mut kept = Vec::new();
+    for row in rows {
+        // What a later version wished is not for this one.
+        if let (row, Some(wish), since) = row? {
+            kept.push(Kept { row, wish, since });
+        }
+    }
+    Ok(kept)
+}
+
+/// It is fulfilled, or cannot be.
+pub(crate) fn forget(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM wish WHERE id = ?1", [row])?;
+    Ok(())
+}
+
+/// Nothing is wanted of the group any more.
+pub(crate) fn forget_all(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM wish WHERE conversation = ?1",
+        [conversation.as_bytes()],
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, StoreError};
+
+    #[test]
+    fn what_is_wanted_is_kept_as_it_is() {
+        let account = AccountId([1; 32]);
+        let wishes = [
+            Wish::Bring(Address::parse("Eva@example.org").unwrap()),
+            Wish::TakeOut(account),
+            Wish::Name("Family".into()),
+            Wish::Picture(vec![1, 2]),
+            Wish::Admin(account, true),
+            Wish::Admin(account, false),
+            Wish::EverybodyAdds(true),
+            Wish::ExpiresAfter(u32::MAX),
+            Wish::Invite(Invitation {
+                secret_hash: [3; 32],
+                needs_approval: true,
+                expires_at: None,
+            }),
+            Wish::Invite(Invitation {
+                secret_hash: [4; 32],
+                needs_approval: false,
+                expires_at: Some(Time(5)),
+            }),
+            Wish::Revoke([6; 32]),
+        ];
+        let mut store = Store::open_in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                let conversation = ConversationId::from_bytes([7; 16]);
+                for wish in &wishes {
+                    add(tx, Time(8), conversation, wish)?;
+                }
+                let kept: Vec<Wish> = of(tx, conversation)?
+                    .into_iter()
+                    .map(|kept| kept.wish)
+                    .collect();
+                assert!(kept == wishes);
+                forget_all(tx, conversation)?;
+                assert!(of(tx, conversation)?.is_empty());
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
+    }
+}
