@@ -18,8 +18,8 @@ use waxwing_client::{
     rpc::{METHODS, RpcError},
 };
 use waxwing_engine::api::{
-    Account, Auditor, BackupPart, Contact, Conversation, Device, Entry, Evidence, Notice, Request,
-    SafetyNumber, Sent, Status,
+    Account, Auditor, BackupPart, Contact, Conversation, Device, Entry, Evidence, Group,
+    GroupCreated, Notice, Request, SafetyNumber, Sent, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -77,6 +77,8 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
             match (label.as_str(), *method) {
                 ("Params", _) => is::<Request>(&json!({ "method": method, "params": example })),
                 ("Result", "send") => is::<Sent>(example),
+                ("Result", "create_group") => is::<GroupCreated>(example),
+                ("Result", "group") => is::<Group>(example),
                 ("Result", "history") => is_each::<Entry>(example, "entries"),
                 ("Result", "contacts") => is_each::<Contact>(example, "contacts"),
                 ("Result", "conversations") => is_each::<Conversation>(example, "conversations"),

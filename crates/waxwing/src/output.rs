@@ -110,7 +110,13 @@ impl Output {
 
 /// A message as `listen` and `history` show it.
 pub fn message(message: &Message) -> String {
-    let time = styled(FAINT, clock(message.sent_at));
+    let time = match &message.group {
+        Some(group) => {
+            let group = styled(FAINT, format!("[{}]", one_line(group)));
+            format!("{}  {group}", styled(FAINT, clock(message.sent_at)))
+        }
+        None => styled(FAINT, clock(message.sent_at)),
+    };
     let who = match message.direction {
         Direction::Out => styled(FAINT, "you"),
         Direction::In if message.from_verified => {
@@ -156,6 +162,11 @@ pub fn ticks(state: MessageState) -> String {
 /// What happened to a conversation, as a sentence.
 pub fn event(event: &ConversationEvent) -> String {
     let address = one_line(&event.address);
+    let by = match &event.by {
+        Some(by) => format!(", by {}", one_line(by)),
+        None => String::new(),
+    };
+    let detail = one_line(event.detail.as_deref().unwrap_or_default());
     let sentence = match event.event {
         EventKind::IdentityReset => format!(
             "{address} has a new account: either they started over, or somebody else has the \
@@ -173,9 +184,43 @@ pub fn event(event: &ConversationEvent) -> String {
              Look twice before you believe that it is the same person."
         ),
         EventKind::Rejoined => "This device had lost its place here and has rejoined.".to_owned(),
+        EventKind::MemberAdded => format!("{address} is a member now{by}."),
+        EventKind::MemberRemoved => format!("{address} was taken out{by}."),
+        EventKind::MemberLeft => format!("{address} has left."),
+        EventKind::AdminAdded => format!("{address} is an admin now{by}."),
+        EventKind::AdminRemoved => format!("{address} is no admin any more{by}."),
+        EventKind::Renamed => format!("The group is called \"{detail}\" now, by {address}."),
+        EventKind::PictureChanged => format!("{address} has changed the group's picture."),
+        EventKind::TimerChanged if detail == "0" => {
+            format!("{address} has switched disappearing messages off.")
+        }
+        EventKind::TimerChanged => format!(
+            "{address} has set messages to disappear {} after they are read.",
+            duration(&detail)
+        ),
+        EventKind::AddingChanged => format!("{address} lets {detail} bring others in now."),
+        EventKind::NotAdded => format!(
+            "{address} could not be brought in: nobody on the relay has this address, or the \
+             group is full."
+        ),
+        EventKind::MadeAnew => {
+            "The group had to be made anew, because somebody broke its rules or the relay had \
+             lost it."
+                .to_owned()
+        }
     };
     let style = match event.event {
-        EventKind::Rejoined => FAINT,
+        EventKind::Rejoined
+        | EventKind::MemberAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberLeft
+        | EventKind::AdminAdded
+        | EventKind::AdminRemoved
+        | EventKind::Renamed
+        | EventKind::PictureChanged
+        | EventKind::TimerChanged
+        | EventKind::AddingChanged => FAINT,
+        EventKind::NotAdded | EventKind::MadeAnew => WARN,
         EventKind::Verified => GOOD,
         EventKind::IdentityReset | EventKind::AddressNotTheirs | EventKind::LooksLikeAnother => {
             WARN
@@ -186,6 +231,27 @@ pub fn event(event: &ConversationEvent) -> String {
         styled(FAINT, clock(event.at)),
         styled(style, format!("— {sentence}"))
     )
+}
+
+/// A number of seconds, in words.
+pub fn duration(seconds: &str) -> String {
+    let Ok(seconds) = seconds.parse::<u64>() else {
+        return format!("{seconds} seconds");
+    };
+    let units = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let (length, unit) = units
+        .into_iter()
+        .find(|(length, _)| seconds > 0 && seconds % length == 0)
+        .unwrap_or((1, "second"));
+    match seconds / length {
+        1 => format!("1 {unit}"),
+        count => format!("{count} {unit}s"),
+    }
 }
 
 /// Missing messages, as a sentence.

@@ -487,6 +487,8 @@ impl Problem {
             Self::CodeWrong { tries_left } => report.tries_left = Some(*tries_left),
             Self::MessageTooLarge { limit, .. }
             | Self::OutboxFull { limit }
+            | Self::GroupFull { limit }
+            | Self::PictureInvalid { limit }
             | Self::DevicesTooMany { limit } => {
                 report.limit = Some(*limit);
             }

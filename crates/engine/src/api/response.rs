@@ -124,6 +124,9 @@ pub struct Message {
     pub id: MessageId,
     /// Where it stands.
     pub conversation: ConversationId,
+    /// What the group is called, where it stands in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The sender's address, in display form.
     pub from: String,
     /// Whether the relay's verified address list, and the signed roster, say that

@@ -327,7 +327,8 @@ pub(crate) fn entries(
 ) -> Result<(Vec<Entry>, bool), StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT kind, conversation, address, at, message, verified, outgoing, text, reply_to,
-                sent_at, state, problem, read, event, missing, by_address, detail
+                sent_at, state, problem, read, event, missing, by_address, detail,
+                (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1)
          FROM entry
          WHERE conversation = ?1
            AND (?2 IS NULL OR (place, id)
@@ -362,6 +363,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             Entry::Message(Message {
                 id: MessageId::from_bytes(row.get(4)?),
                 conversation,
+                group: row.get(17)?,
                 from: address,
                 from_verified: row.get(5)?,
                 text: row.get(7)?,

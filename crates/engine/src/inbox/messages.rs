@@ -109,9 +109,13 @@ pub(crate) fn content_came(
     if !added {
         return Ok(());
     }
+    let Some(found) = conversation::find(turn.tx, conversation)? else {
+        return Ok(());
+    };
     turn.notify(Notice::Message(Message {
         id,
         conversation,
+        group: (found.kind == conversation::Kind::Group).then(|| found.display.clone()),
         from,
         from_verified: verified,
         text,
@@ -123,9 +127,6 @@ pub(crate) fn content_came(
         reply_to,
         read: own,
     }));
-    let Some(found) = conversation::find(turn.tx, conversation)? else {
-        return Ok(());
-    };
     if own {
         return written_to(turn, &found);
     }

@@ -86,6 +86,7 @@ impl Values {
                 written_to: true,
                 started_at_ms: self.number("started_at_ms"),
                 stopped: true,
+                many: None,
             }),
             Record::Group(pb::ArchivedGroup {
                 group_id: self.bytes("group_id", 16),
@@ -96,6 +97,7 @@ impl Values {
                     device_id: self.bytes("heard", 32),
                     up_to: self.number("up_to"),
                 }],
+                generation: 0,
             }),
             self.entry(Kind::Message(pb::ArchivedMessage {
                 id: self.bytes("message", 32),
@@ -136,6 +138,8 @@ impl Values {
             address: self.text("contact"),
             at_ms: self.number("at_ms"),
             kind: Some(kind),
+            by: String::new(),
+            detail: String::new(),
         })
     }
 }

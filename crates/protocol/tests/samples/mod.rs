@@ -513,6 +513,35 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             .encode_to_vec(),
         ),
         (
+            "conversation_secrets_of_many",
+            pb::ConversationSecrets {
+                rejoin_secret: v.bytes("rejoin_secret", 32),
+                addresses: vec![pb::MemberAddress {
+                    account_id: v.bytes("alice", 32),
+                    address: "alice@example.org".into(),
+                }],
+                state: Some(pb::ConversationState {
+                    conversation_id: v.bytes("conversation", 16),
+                    generation: 2,
+                    name: "Family".into(),
+                    picture: v.bytes("picture", 40),
+                    admins: vec![v.bytes("alice", 32)],
+                    everybody_adds: true,
+                    expires_after_s: 604_800,
+                    invitations: vec![pb::Invitation {
+                        secret_hash: v.bytes("secret_hash", 32),
+                        needs_approval: true,
+                        expires_at_ms: 1_800_000_000_000,
+                    }],
+                }),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "envelope_leaving",
+            envelope(pb::envelope::Body::Leaving(pb::Leaving {})).encode_to_vec(),
+        ),
+        (
             "envelope_content",
             envelope(pb::envelope::Body::Mimi(v.bytes("mimi", 90))).encode_to_vec(),
         ),

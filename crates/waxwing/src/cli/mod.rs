@@ -13,6 +13,7 @@ mod backup;
 mod contacts;
 mod devices;
 mod doctor;
+mod group;
 mod history;
 mod listen;
 mod lock;
@@ -115,6 +116,18 @@ Examples:
 
     /// List the people you know and how they are verified
     Contacts,
+
+    /// Make groups, change them, leave them
+    #[command(after_help = "\
+Who is in a group is said by the group itself, which the relay cannot read; every member's
+device refuses changes by others than its admins. Without a subcommand, lists your groups.
+Write to a group as you do to a person: waxwing send Family 'Dinner is ready'
+
+Examples:
+  waxwing group create Family bob@example.org carol@example.org
+  waxwing group
+  waxwing group show Family")]
+    Group(group::Group),
 
     /// Make sure, in person, that somebody is who you think
     #[command(after_help = "\
@@ -282,8 +295,8 @@ fn device_name() -> String {
 /// A conversation, as a person names it.
 #[derive(Debug, Args)]
 struct Whose {
-    /// An address, or the id of a conversation
-    #[arg(value_name = "ADDRESS|CONVERSATION")]
+    /// An address, the name of a group, or the id of a conversation
+    #[arg(value_name = "ADDRESS|GROUP|CONVERSATION")]
     whose: String,
 }
 
@@ -411,6 +424,7 @@ async fn command(
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
         Command::Contacts => contacts::run(session, output).await,
+        Command::Group(group) => group.run(session, output).await,
         Command::Verify(verify) => verify.run(session, output).await,
         Command::Audit(Audit::Require(require)) => require.run(session, output).await,
         Command::Audit(Audit::Auditors) => auditors::list(session, output).await,

@@ -54,6 +54,7 @@ fn message(conversation: u8, id: u8, text: &str) -> Record {
             sent_at_ms: 7,
             ..ArchivedMessage::default()
         })),
+        ..ArchivedEntry::default()
     })
 }
 

@@ -1,0 +1,303 @@
+//! `waxwing group`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::Value;
+use waxwing_client::Session;
+use waxwing_engine::api::{
+    ChangeGroup, Conversation, ConversationKind, CreateGroup, Group as Shown, GroupCreated, Of,
+    Problem, Request,
+};
+use waxwing_protocol::limits;
+
+use super::{Failure, Outcome};
+use crate::{
+    output::{BOLD, FAINT, GOOD, Output, WARN, styled},
+    text::one_line,
+};
+
+/// `waxwing group`.
+#[derive(Debug, Args)]
+pub struct Group {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Make a group
+    #[command(after_help = "\
+Whoever makes a group is its admin. Who has no account yet is not brought in, and you are
+told.
+
+Example:
+  waxwing group create Family bob@example.org carol@example.org")]
+    Create {
+        /// What it is to be called
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Who is to be in it
+        #[arg(value_name = "ADDRESS")]
+        members: Vec<String>,
+    },
+    /// List the groups
+    List,
+    /// Show a group: its members, and what they may
+    Show(Which),
+    /// Bring others in
+    #[command(after_help = "\
+They see what is said from then on, and nothing of what was said before. Only admins may,
+unless the group lets everybody (waxwing group settings).
+
+Example:
+  waxwing group add Family dora@example.org")]
+    Add(Members),
+    /// Take members out
+    #[command(after_help = "\
+They get nothing that is said from then on, and keep what they have.
+
+Example:
+  waxwing group remove Family carol@example.org")]
+    Remove(Members),
+    /// Make members admins
+    Promote(Members),
+    /// Make admins plain members
+    Demote(Members),
+    /// Give a group another name
+    Rename {
+        #[command(flatten)]
+        which: Which,
+        /// What it is to be called
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Change what a group is like
+    #[command(after_help = "\
+Examples:
+  waxwing group settings Family --everybody-adds yes
+  waxwing group settings Family --picture family.jpg")]
+    Settings {
+        #[command(flatten)]
+        which: Which,
+        /// Whether members who are no admins may bring others in
+        #[arg(long, value_name = "yes|no", value_parser = yes_or_no)]
+        everybody_adds: Option<bool>,
+        /// A PNG, JPEG or WebP of at most 24 KiB
+        #[arg(long, value_name = "FILE")]
+        picture: Option<PathBuf>,
+        /// Take the picture away
+        #[arg(long, conflicts_with = "picture")]
+        no_picture: bool,
+    },
+    /// Leave a group
+    #[command(after_help = "\
+The others are told. You keep what was said; you get nothing more. If you are the last
+admin, the role goes to somebody else first.")]
+    Leave(Which),
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// The group's name, or its id
+    #[arg(value_name = "GROUP")]
+    group: String,
+}
+
+#[derive(Debug, Args)]
+struct Members {
+    #[command(flatten)]
+    which: Which,
+    /// Addresses
+    #[arg(value_name = "ADDRESS", required = true)]
+    members: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Conversations {
+    conversations: Vec<Conversation>,
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("say yes or no".to_owned()),
+    }
+}
+
+impl Group {
+    /// Makes, shows or changes groups.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let nothing = ChangeGroup::default;
+        let change = match self.what.unwrap_or(What::List) {
+            What::Create { name, members } => return create(session, output, name, members).await,
+            What::List => return list(session, output).await,
+            What::Show(which) => return show(session, output, which.group).await,
+            What::Leave(which) => {
+                let of = which.group;
+                let _: Value = session.ask(&Request::LeaveGroup(Of { of })).await?;
+                output.object(&serde_json::json!({ "type": "leaving" }))?;
+                output.line("You leave the group; the others are told.")?;
+                return Ok(Outcome::Done);
+            }
+            What::Add(Members { which, members }) => ChangeGroup {
+                group: which.group,
+                add: members,
+                ..nothing()
+            },
+            What::Remove(Members { which, members }) => ChangeGroup {
+                group: which.group,
+                remove: members,
+                ..nothing()
+            },
+            What::Promote(Members { which, members }) => ChangeGroup {
+                group: which.group,
+                promote: members,
+                ..nothing()
+            },
+            What::Demote(Members { which, members }) => ChangeGroup {
+                group: which.group,
+                demote: members,
+                ..nothing()
+            },
+            What::Rename { which, name } => ChangeGroup {
+                group: which.group,
+                name: Some(name),
+                ..nothing()
+            },
+            What::Settings {
+                which,
+                everybody_adds,
+                picture,
+                no_picture,
+            } => ChangeGroup {
+                group: which.group,
+                everybody_adds,
+                picture: match picture {
+                    Some(path) => Some(read_picture(&path)?),
+                    None => no_picture.then(String::new),
+                },
+                ..nothing()
+            },
+        };
+        let _: Value = session.ask(&Request::ChangeGroup(change)).await?;
+        output.object(&serde_json::json!({ "type": "changing" }))?;
+        output.line(
+            "The group is changed as soon as the relay is reached; waxwing listen tells of it.",
+        )?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Base64 of a picture that is small enough.
+fn read_picture(path: &std::path::Path) -> Result<String, Failure> {
+    let bytes = std::fs::read(path)?;
+    let kinds: [&[u8]; 3] = [b"\x89PNG", b"\xff\xd8\xff", b"RIFF"];
+    let is_image = kinds.iter().any(|kind| bytes.starts_with(kind));
+    if is_image && bytes.len() <= limits::PICTURE_BYTES {
+        Ok(data_encoding::BASE64.encode(&bytes))
+    } else {
+        let limit = limits::PICTURE_BYTES as u64;
+        Err(Problem::PictureInvalid { limit }.into())
+    }
+}
+
+async fn create(
+    session: &mut Session,
+    output: &Output,
+    name: String,
+    members: Vec<String>,
+) -> Result<Outcome, Failure> {
+    let request = Request::CreateGroup(CreateGroup { name, members });
+    let GroupCreated { conversation } = session.ask(&request).await?;
+    output.object(&serde_json::json!({
+        "type": "group_created",
+        "conversation": conversation,
+    }))?;
+    output.line(format!(
+        "The group is made, and its members are being brought in.\n  {}",
+        styled(FAINT, format!("its id is {conversation}"))
+    ))?;
+    Ok(Outcome::Done)
+}
+
+async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+    let Conversations { conversations } = session.ask(&Request::Conversations).await?;
+    let groups: Vec<Conversation> = conversations
+        .into_iter()
+        .filter(|conversation| conversation.kind == ConversationKind::Group)
+        .collect();
+    if groups.is_empty() {
+        output.line("You are in no group; `waxwing group create NAME ADDRESS…` makes one.")?;
+    }
+    for group in groups {
+        let of = group.id.to_string();
+        let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
+        output.object(&json(&shown))?;
+        let unread = match group.unread {
+            0 => String::new(),
+            count => styled(BOLD, format!("  {count} unread")),
+        };
+        let gone = if shown.gone {
+            styled(WARN, "  you are no member any more")
+        } else {
+            format!("  {} members", shown.members.len())
+        };
+        output.line(format!(
+            "{}{gone}{unread}\n  {}",
+            styled(BOLD, one_line(&shown.name)),
+            styled(FAINT, shown.conversation)
+        ))?;
+    }
+    Ok(Outcome::Done)
+}
+
+async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outcome, Failure> {
+    let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
+    output.object(&json(&shown))?;
+    output.line(format!(
+        "{}\n  {}",
+        styled(BOLD, one_line(&shown.name)),
+        styled(FAINT, shown.conversation)
+    ))?;
+    if shown.gone {
+        output.line(styled(WARN, "  You are no member any more."))?;
+    }
+    for member in &shown.members {
+        let who = if member.own {
+            format!("{} (you)", one_line(&member.address))
+        } else {
+            one_line(&member.address)
+        };
+        let verified = match (member.own, member.compared, member.verified) {
+            (true, _, _) => String::new(),
+            (_, true, _) => styled(GOOD, " ✓✓"),
+            (_, _, true) => styled(GOOD, " ✓"),
+            _ => styled(WARN, " (not verified)"),
+        };
+        let admin = if member.admin {
+            styled(FAINT, "  admin")
+        } else {
+            String::new()
+        };
+        output.line(format!("  {who}{verified}{admin}"))?;
+    }
+    for address in &shown.coming {
+        let address = one_line(address);
+        output.line(styled(FAINT, format!("  {address} is being brought in")))?;
+    }
+    if shown.everybody_adds {
+        output.line(styled(FAINT, "  Every member may bring others in."))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn json(shown: &Shown) -> Value {
+    let mut object = serde_json::to_value(shown).unwrap_or_default();
+    if let Value::Object(fields) = &mut object {
+        fields.insert("type".into(), "group".into());
+    }
+    object
+}
