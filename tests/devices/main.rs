@@ -15,6 +15,7 @@
 mod conversations;
 mod linking;
 mod locking;
+mod notes;
 mod recovery;
 mod revoking;
 mod scene;

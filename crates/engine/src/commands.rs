@@ -24,7 +24,7 @@ use crate::{
     conversation::{
         self, Conversation,
         history::{self, NewMessage},
-        manage,
+        manage, notes,
     },
     devices::{backup, changes, lock, names, pairing, recovery},
     engine::Stop,
@@ -285,9 +285,6 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     }
     let target = target(turn.tx, &send.to)?;
     match &target {
-        Target::Address(address) if *address == own_address => {
-            return Err(Stop::Refused(Problem::RecipientIsSelf));
-        }
         Target::Conversation(conversation) if conversation.gone => {
             return Err(Stop::Refused(Problem::GroupNotMember));
         }
@@ -314,6 +311,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     };
     let conversation = match target {
         Target::Conversation(conversation) => conversation,
+        Target::Address(address) if address == own_address => notes::conversation(turn)?,
         Target::Address(address) => {
             let started = conversation::start(turn.tx, turn.now, turn.rng, &address, None)?;
             confusables::point_out(turn, started.id, &address)?;

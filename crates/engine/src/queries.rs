@@ -71,7 +71,7 @@ pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
                 contact::of_account(tx, account)?.is_some_and(|contact| contact.verified)
             }
             None => false,
-        };
+        } || found.kind == Kind::Notes;
         let (mut last, _) = history::entries(tx, found.id, 1, None, None)?;
         conversations.push(api::Conversation {
             id: found.id,

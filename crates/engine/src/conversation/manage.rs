@@ -73,28 +73,37 @@ pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<R
         expires_after_s: 0,
         invitations: Vec::new(),
     };
-    found(turn, state)?;
+    let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
+    found(turn, id, addresses, Some(state))?;
     for address in wanted {
         wishes::add(turn.tx, turn.now, id, &Wish::Bring(address))?;
     }
     Ok(Response::GroupCreated(GroupCreated { conversation: id }))
 }
 
-/// Makes an MLS group with this device alone in it.
-fn found(turn: &mut Turn<'_>, state: ConversationState) -> Result<(), Fault> {
-    let conversation = ConversationId::from_bytes(state.conversation_id);
+/// Makes an MLS group with this device alone in it: of many where there is a state, of this
+/// account's devices where there is none.
+pub(crate) fn found(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    addresses: MemberAddresses,
+    state: Option<ConversationState>,
+) -> Result<(), Fault> {
+    let generation = state.as_ref().map_or(0, |state| state.generation);
     // The first bears the conversation's id, so that no other has it.
-    let id = match state.generation {
-        1 => GroupId(state.conversation_id),
+    let id = match generation {
+        1 => GroupId(*conversation.as_bytes()),
         _ => GroupId(turn.random()),
     };
-    let generation = state.generation;
+    let account = match state {
+        Some(_) => None,
+        None => Some(turn.account()?.id()),
+    };
     let rejoin_secret = RejoinSecret::generate(turn.rng);
-    let own = turn.account()?;
     let secrets = ConversationSecrets {
         rejoin_secret: rejoin_secret.clone(),
-        addresses: MemberAddresses::new([(own.id(), own.address().clone())]),
-        state: Some(state),
+        addresses,
+        state,
     };
     let made = turn.with_mls(|provider, leaf| {
         let group = mls::Group::create(provider, leaf, id, &secrets)?;
@@ -119,7 +128,7 @@ fn found(turn: &mut Turn<'_>, state: ConversationState) -> Result<(), Fault> {
         &groups::New {
             id,
             conversation: Some(conversation),
-            account: None,
+            account,
             generation,
             state: GroupState::Creating,
             rejoin_secret: &rejoin_secret,
@@ -475,7 +484,8 @@ pub(crate) fn make_anew(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
         [id.as_bytes()],
     )?;
     wishes::forget_all(turn.tx, id)?;
-    found(turn, state)?;
+    let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
+    found(turn, id, addresses, Some(state))?;
     let name = conversation.display;
     let event = history::add_event(turn.tx, turn.now, id, EventKind::MadeAnew, &name)?;
     turn.notify(Notice::Event(event));

@@ -33,6 +33,7 @@ pub(crate) mod history;
 pub(crate) mod manage;
 pub(crate) mod members;
 pub(crate) mod membership;
+pub(crate) mod notes;
 pub(crate) mod rejoin;
 pub(crate) mod roles;
 pub(crate) mod start;
@@ -129,7 +130,7 @@ pub(crate) fn with_address(
         Some(conversation) => Ok(Some(conversation)),
         None => one(
             tx,
-            "address = ?1 AND account_id IS NULL AND kind = 0",
+            "address = ?1 AND (account_id IS NULL AND kind = 0 OR kind = 2)",
             address,
         ),
     }

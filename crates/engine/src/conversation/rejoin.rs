@@ -12,7 +12,7 @@
 //! rejoined from the start.
 
 use waxwing_protocol::{
-    ids::{Epoch, GroupId, PostId},
+    ids::{AccountId, Epoch, GroupId, PostId},
     pb::{Error, ErrorCode, FetchGroupInfo, GroupInfoFetched, Rejoin, client_frame::Body},
     posting::PostingAct,
     sealing::Sealed,
@@ -95,7 +95,7 @@ pub(crate) fn fetched(
     let own = turn.account()?.id();
     let secrets = mls_group.secrets();
     let judgement = match (group.account, secrets) {
-        (Some(account), Ok(_)) if start::others(&commit.next.members, own) == [account] => {
+        (Some(account), Ok(_)) if is_between(&commit.next.members, own, account) => {
             trust::judge(turn, &commit.next.members, Claimed::Known)?
         }
         (None, Ok(secrets)) => {
@@ -148,6 +148,16 @@ pub(crate) fn fetched(
     turn.remember(id, mls_group);
     turn.ask(LinkKind::Posting, Job::Rejoin(id), Body::Rejoin(request));
     Ok(())
+}
+
+/// Whether nobody is in it but these two, or this account alone in its notes.
+fn is_between(members: &[mls::Member], own: AccountId, other: AccountId) -> bool {
+    let others = start::others(members, own);
+    if other == own {
+        others.is_empty()
+    } else {
+        others == [other]
+    }
 }
 
 /// The relay has taken the external commit.

@@ -23,9 +23,9 @@ use crate::{
     api::{ConversationId, MessageChanged, MessageState, Notice, Problem},
     contact,
     conversation::{
-        self, commits,
+        self, Kind, commits,
         groups::{self, Group, GroupState},
-        history, membership, start,
+        history, membership, notes, start,
     },
     event::LinkKind,
     outbox::{self, Ciphertext, Outgoing},
@@ -70,9 +70,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
     match sending {
         Some(group) => send(turn, &group, true),
         None if outbox::unnumbered(turn.tx, id)?.is_empty() => Ok(()),
-        // It waits until there is a group again.
-        None if conversation.kind != conversation::Kind::Direct => Ok(()),
-        None => start::claim(turn, &conversation),
+        None => match conversation.kind {
+            Kind::Direct => start::claim(turn, &conversation),
+            Kind::Notes => notes::pump(turn, &conversation),
+            // It waits until there is a group again.
+            Kind::Group => Ok(()),
+        },
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     conversation::{
         self,
         groups::{self, Group, GroupState},
-        manage, members, start,
+        manage, members, notes, start,
     },
     inbox::{
         heard::{self, Sender},
@@ -60,14 +60,17 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         (None, state.generation)
     } else {
         let others = start::others(&staged.members, own);
-        // Between two people; by the other side, or by another device of this account.
-        let [account] = others.as_slice() else {
-            return Ok(());
+        let account = match others.as_slice() {
+            // This account's notes.
+            [] => own,
+            [account] => *account,
+            _ => return Ok(()),
         };
-        if sender != *account && sender != own {
+        // By the other side, or by another device of this account.
+        if sender != account && sender != own {
             return Ok(());
         }
-        (Some(*account), 0)
+        (Some(account), 0)
     };
     if !has_us {
         return Ok(());
@@ -189,6 +192,10 @@ fn is_wanted(turn: &Turn<'_>, sender: AccountId, state: &ConversationState) -> R
 }
 
 fn admit(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), Fault> {
+    if account == turn.account()?.id() {
+        let notes = notes::conversation(turn)?;
+        return admit_to(turn, group, notes.id);
+    }
     let Some(contact) = contact::of_account(turn.tx, account)? else {
         return refuse(turn, group);
     };
@@ -209,12 +216,16 @@ fn admit(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), F
         super::confusables::point_out(turn, started.id, &address)?;
         started
     };
-    groups::set_conversation(turn.tx, group.id, conversation.id)?;
+    admit_to(turn, group, conversation.id)
+}
+
+fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) -> Result<(), Fault> {
+    groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     turn.live.due_groups.insert(group.id);
     turn.live.lookups.forget_outcomes();
-    turn.live.due_conversations.insert(conversation.id);
+    turn.live.due_conversations.insert(conversation);
     receive::release(turn, group.id)
 }
 

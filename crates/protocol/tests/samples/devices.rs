@@ -87,6 +87,7 @@ impl Values {
                 started_at_ms: self.number("started_at_ms"),
                 stopped: true,
                 many: None,
+                notes: false,
             }),
             Record::Group(pb::ArchivedGroup {
                 group_id: self.bytes("group_id", 16),

@@ -230,7 +230,8 @@ const GROUPS: &str = "conversation IS NOT NULL AND state != 5";
 
 fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
     let name: String = row.get(1)?;
-    let is_many = row.get::<_, u8>(6)? == conversation::Kind::Group as u8;
+    let kind: u8 = row.get(6)?;
+    let is_many = kind == conversation::Kind::Group as u8;
     let (address, many) = if is_many {
         let many = ArchivedMany {
             name,
@@ -249,6 +250,7 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
         started_at_ms: row.get::<_, i64>(4)?.cast_unsigned(),
         stopped: row.get(5)?,
         many,
+        notes: kind == conversation::Kind::Notes as u8,
     })
 }
 

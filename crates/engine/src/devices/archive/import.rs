@@ -133,6 +133,7 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
     let address = Address::parse(&kept.address).map_err(|_| NotImported::Malformed)?;
     let account = optional(&kept.account_id, |bytes| AccountId::try_from(bytes).ok())?;
     let here = match account {
+        _ if kept.notes => conversation::notes::find(tx)?,
         Some(account) => conversation::with_account(tx, account)?,
         None => conversation::with_address(tx, address.canonical())?,
     };
@@ -141,8 +142,8 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
     } else {
         tx.prepare_cached(
             "INSERT INTO conversation
-                     (id, address, display, account_id, written_to, started_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                     (id, address, display, account_id, written_to, started_at, kind)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             source.as_bytes(),
@@ -151,6 +152,11 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
             account.map(|account| account.0),
             kept.written_to,
             signed(kept.started_at_ms),
+            if kept.notes {
+                conversation::Kind::Notes as u8
+            } else {
+                conversation::Kind::Direct as u8
+            },
         ])?;
         source
     };

@@ -1,0 +1,69 @@
+//! Notes: the conversation that an account has with itself.
+//!
+//! It holds what a person writes to their own address, and what their devices tell each
+//! other. While there is one device, nothing of it leaves; with the second it gets an MLS
+//! group like every other conversation, so that the relay knows of it what it knows of
+//! others: a group with some mailboxes.
+//!
+//! **Elsewhere**: adding and taking out devices is [`super::membership`]'s.
+//!
+//! **Always**: nobody but this account's devices is in it.
+
+use rusqlite::Transaction;
+use waxwing_protocol::conversation::MemberAddresses;
+
+use super::{Conversation, Kind, history, manage};
+use crate::{
+    api::{MessageChanged, MessageState, Notice},
+    outbox,
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+/// The conversation, if there is one.
+pub(crate) fn find(tx: &Transaction<'_>) -> Result<Option<Conversation>, StoreError> {
+    super::one(tx, "kind = ?1", Kind::Notes as u8)
+}
+
+/// The conversation.
+pub(crate) fn conversation(turn: &mut Turn<'_>) -> Result<Conversation, Fault> {
+    if let Some(found) = find(turn.tx)? {
+        return Ok(found);
+    }
+    let own = turn.account()?;
+    let (address, account) = (own.address().clone(), own.id());
+    let started = super::start(turn.tx, turn.now, turn.rng, &address, Some(account))?;
+    turn.tx.execute(
+        "UPDATE conversation SET kind = ?2, written_to = 1 WHERE id = ?1",
+        (started.id.as_bytes(), Kind::Notes as u8),
+    )?;
+    Ok(Conversation {
+        kind: Kind::Notes,
+        written_to: true,
+        ..started
+    })
+}
+
+/// Something waits, and there is no group: makes one, if there is another device.
+pub(crate) fn pump(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+    let own = turn.account()?;
+    if own.roster().devices().len() > 1 {
+        let addresses = MemberAddresses::new([(own.id(), own.address().clone())]);
+        return manage::found(turn, conversation.id, addresses, None);
+    }
+    // All there are have it.
+    for (row, message) in outbox::unnumbered(turn.tx, conversation.id)? {
+        outbox::give_up(turn.tx, row)?;
+        let Some(id) = message else { continue };
+        let state = MessageState::Read;
+        if history::raise_state(turn.tx, conversation.id, id, state)? {
+            turn.notify(Notice::MessageState(MessageChanged {
+                id,
+                conversation: conversation.id,
+                state,
+                problem: None,
+            }));
+        }
+    }
+    Ok(())
+}
