@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 56] = [
+const CLOSED: [&str; 57] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -60,6 +60,7 @@ const CLOSED: [&str; 56] = [
     "ArchivedEntry",
     "ArchivedMessage",
     "ArchivedGap",
+    "ArchivedAmendment",
 ];
 
 fn main() -> Result<(), Error> {

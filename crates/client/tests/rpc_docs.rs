@@ -19,7 +19,7 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{
     Account, Auditor, BackupPart, Contact, Conversation, Device, Entry, Evidence, Group,
-    GroupCreated, Notice, Request, SafetyNumber, Sent, Status,
+    GroupCreated, Message, MessageInfo, Notice, Request, SafetyNumber, Sent, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -76,7 +76,9 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
         for (label, example) in &examples[*method] {
             match (label.as_str(), *method) {
                 ("Params", _) => is::<Request>(&json!({ "method": method, "params": example })),
-                ("Result", "send") => is::<Sent>(example),
+                ("Result", "send" | "react" | "edit" | "take_back") => is::<Sent>(example),
+                ("Result", "message_info") => is::<MessageInfo>(example),
+                ("Result", "find_message") => is::<Message>(example),
                 ("Result", "create_group") => is::<GroupCreated>(example),
                 ("Result", "group") => is::<Group>(example),
                 ("Result", "history") => is_each::<Entry>(example, "entries"),
@@ -133,6 +135,8 @@ fn every_notice_is_documented_with_an_example() {
     let name = |notice: &Notice| match notice {
         Notice::Message(_) => "message",
         Notice::MessageState(_) => "message_state",
+        Notice::MessageChanged(_) => "message_changed",
+        Notice::MessageDeleted(_) => "message_deleted",
         Notice::Event(_) => "event",
         Notice::Gap(_) => "gap",
         Notice::Registration(_) => "registration",
@@ -151,7 +155,7 @@ fn every_notice_is_documented_with_an_example() {
         }
     }
     assert_eq!(seen, all);
-    assert_eq!(seen.len(), 14);
+    assert_eq!(seen.len(), 16);
 }
 
 #[test]

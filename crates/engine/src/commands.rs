@@ -20,7 +20,7 @@ use crate::{
         RegistrationStage, Request, Response, Sent,
     },
     contact,
-    content::{self, Content, status::Status},
+    content::{self, Content, Expiration, status::Status},
     conversation::{
         self, Conversation,
         history::{self, NewMessage},
@@ -30,6 +30,7 @@ use crate::{
     engine::Stop,
     inbox::messages,
     link::registration,
+    message::{self, expiry},
     outbox::{self, receipts},
     queries,
     settings::{self, Setting},
@@ -54,6 +55,12 @@ pub(crate) fn carry_out(
             Ok(Response::Done {})
         }
         Request::Send(send) => self::send(turn, &send),
+        Request::React(react) => message::commands::react(turn, &react),
+        Request::Edit(edit) => message::commands::edit(turn, &edit),
+        Request::TakeBack(of) => message::commands::take_back(turn, &of),
+        Request::SetTimer(set) => message::commands::set_timer(turn, &set),
+        Request::MessageInfo(of) => message::info::info(turn, of.message),
+        Request::FindMessage(find) => message::commands::with_prefix(turn, &find.prefix),
         Request::CreateGroup(create) => manage::create(turn, &create),
         Request::ChangeGroup(change) => manage::change(turn, &change),
         Request::LeaveGroup(of) => manage::leave(turn, &of),
@@ -319,7 +326,10 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         }
     };
     let salt = turn.random();
-    let encoded = Content::text(salt, &send.text, in_reply_to).encode();
+    let mut said = Content::text(salt, &send.text, in_reply_to);
+    let timer = expiry::timer(turn.tx, conversation.id)?;
+    said.expires = (timer > 0).then_some(Expiration::AfterReading(timer));
+    let encoded = said.encode();
     let id = messages::id_of(account, &encoded, &salt);
     history::add_message(
         turn.tx,
@@ -336,6 +346,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             reply_to: send.reply_to,
             sent_at: turn.now,
             state: MessageState::Queued,
+            expires_after: (timer > 0).then_some(timer),
             fills: None,
         },
     )?;
@@ -349,7 +360,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
 }
 
 /// Puts content into the outbox.
-fn queue(
+pub(crate) fn queue(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     message: Option<MessageId>,
@@ -383,6 +394,7 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
         return Err(Stop::Refused(Problem::MessageUnknown));
     }
     let read = history::mark_read(turn.tx, mark.conversation, mark.up_to)?;
+    expiry::start(turn.tx, turn.now, mark.conversation, &read)?;
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
     if tells && messages::may_tell(turn, &found)? {
         for id in read {

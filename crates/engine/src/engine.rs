@@ -37,6 +37,7 @@ use crate::{
     event::{Effect, Event, LinkKind, RelayPlace},
     inbox::{heard, held, receive},
     link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing},
+    message::expiry,
     mls,
     outbox::{self, receipts},
     settings::{self, Setting},
@@ -423,6 +424,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     check_links(turn);
+    expiry::pump(turn)?;
     if turn.live.is_revoked() {
         turn.close_links();
         return Ok(());
@@ -583,6 +585,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         asks,
         own_history,
         link::key_packages::next_due(turn),
+        expiry::next_due(turn.tx)?,
     ];
     Ok(due
         .into_iter()

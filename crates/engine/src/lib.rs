@@ -23,6 +23,7 @@ mod engine;
 mod event;
 mod inbox;
 mod link;
+mod message;
 pub mod mls;
 mod outbox;
 pub mod parsers;

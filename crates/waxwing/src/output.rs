@@ -13,7 +13,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use waxwing_engine::api::{
-    ConversationEvent, Direction, Entry, EventKind, Gap, Message, MessageState,
+    ConversationEvent, Direction, Entry, EventKind, Gap, Message, MessageState, Reaction,
 };
 
 use crate::{
@@ -108,14 +108,14 @@ impl Output {
     }
 }
 
-/// A message as `listen` and `history` show it.
-pub fn message(message: &Message) -> String {
+/// A message as `listen` and `history` show it; with the group's name, where it is in one.
+pub fn message(message: &Message, with_group: bool) -> String {
     let time = match &message.group {
-        Some(group) => {
+        Some(group) if with_group => {
             let group = styled(FAINT, format!("[{}]", one_line(group)));
             format!("{}  {group}", styled(FAINT, clock(message.sent_at)))
         }
-        None => styled(FAINT, clock(message.sent_at)),
+        _ => styled(FAINT, clock(message.sent_at)),
     };
     let who = match message.direction {
         Direction::Out => styled(FAINT, "you"),
@@ -135,17 +135,73 @@ pub fn message(message: &Message) -> String {
         }
     };
     // Further lines stand below the first.
-    let text = harmless(&message.text).replace('\n', "\n       ");
-    let ticks = message
-        .state
-        .map(ticks)
-        .map(|ticks| format!("  {ticks}"))
-        .unwrap_or_default();
+    let text = if message.taken_back {
+        styled(FAINT, "(taken back)")
+    } else {
+        harmless(&message.text).replace('\n', "\n       ")
+    };
+    let mut beside = String::new();
+    if message.edited_at.is_some() {
+        beside.push_str("  (edited)");
+    }
+    if let Some(seconds) = message.expires_after_s {
+        beside = format!(
+            "{beside}  (disappears {} after reading)",
+            duration(&seconds.to_string())
+        );
+    }
+    let beside = styled(FAINT, beside);
+    let ticks = match (message.state, message.receipts) {
+        (Some(MessageState::Accepted | MessageState::Delivered), Some(came)) => {
+            let some = format!(
+                "  ✓ {} of {} have it, {} read",
+                came.delivered, came.of, came.read
+            );
+            styled(FAINT, some)
+        }
+        (Some(state), _) => format!("  {}", ticks(state)),
+        (None, _) => String::new(),
+    };
+    let reactions = match message.reactions.as_slice() {
+        [] => String::new(),
+        reactions => format!("\n       {}", self::reactions(reactions)),
+    };
     let problem = match &message.problem {
         Some(problem) => format!("\n       {}", styled(WARN, one_line(&problem.sentence))),
         None => String::new(),
     };
-    format!("{time}  {who}: {text}{ticks}{problem}")
+    format!("{time}  {who}: {text}{beside}{ticks}{reactions}{problem}")
+}
+
+/// Each emoji with who reacted with it.
+fn reactions(reactions: &[Reaction]) -> String {
+    let each = reactions.iter().map(|reaction| {
+        let by: Vec<String> = reaction.by.iter().map(|who| one_line(who)).collect();
+        format!("{} {}", one_line(&reaction.emoji), by.join(", "))
+    });
+    styled(FAINT, each.collect::<Vec<_>>().join("  "))
+}
+
+/// That a message is another than it was, in a line.
+pub fn changed(message: &Message) -> String {
+    let start: String = one_line(&message.text).chars().take(40).collect();
+    let time = clock(message.sent_at);
+    if message.taken_back {
+        let who = match message.direction {
+            Direction::Out => "you".to_owned(),
+            Direction::In => one_line(&message.from),
+        };
+        return format!("— {who} took back the message of {time}");
+    }
+    let edited = if message.edited_at.is_some() {
+        " (edited)"
+    } else {
+        ""
+    };
+    match message.reactions.as_slice() {
+        [] => format!("— {time} \"{start}\"{edited}"),
+        all => format!("— {time} \"{start}\"{edited}: {}", reactions(all)),
+    }
 }
 
 /// How far a message is.
@@ -272,7 +328,7 @@ pub fn gap(gap: &Gap) -> String {
 /// An entry of a conversation.
 pub fn entry(entry: &Entry) -> String {
     match entry {
-        Entry::Message(inner) => message(inner),
+        Entry::Message(inner) => message(inner, false),
         Entry::Event(inner) => event(inner),
         Entry::Gap(inner) => gap(inner),
     }

@@ -28,18 +28,20 @@ pub use devices::{
 };
 pub use ids::{ConversationId, IdMalformed, MessageId};
 pub use notice::{
-    Connection, ConnectionChanged, MessageChanged, Notice, RegistrationChanged, RegistrationStage,
-    Warning,
+    Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, RegistrationChanged,
+    RegistrationStage, Warning,
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use request::{
-    Block, ChangeGroup, CreateGroup, Decision, History, MarkRead, NamedAuditor, Of, Register,
-    Request, SendText, SetAuditors, SetReceipts, SubmitCode, Verify,
+    Block, ChangeGroup, CreateGroup, Decision, Edit, FindMessage, History, MarkRead, MessageOf,
+    NamedAuditor, Of, React, Register, Request, SendText, SetAuditors, SetReceipts, SetTimer,
+    SubmitCode, Verify,
 };
 pub use response::{
     Account, Alarm, Auditor, Channel, Contact, Conversation, ConversationEvent, ConversationKind,
     Direction, Entry, EventKind, Evidence, Gap, Group, GroupCreated, GroupMember, LogStatus,
-    Message, MessageState, Response, SafetyNumber, Sent, Status,
+    Message, MessageInfo, MessageState, Reaction, Receipt, ReceiptCount, Response, SafetyNumber,
+    Sent, Status, Version,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

@@ -17,6 +17,10 @@ pub enum Notice {
     Message(Message),
     /// A message of this account got further, or failed.
     MessageState(MessageChanged),
+    /// A message is another: edited, reacted to, taken back.
+    MessageChanged(Message),
+    /// A message has disappeared, because its time was over.
+    MessageDeleted(MessageDeleted),
     /// Something happened to a conversation.
     Event(ConversationEvent),
     /// A conversation's missing messages changed: `missing` is 0 when all came.
@@ -46,6 +50,8 @@ impl core::fmt::Debug for Notice {
         f.write_str(match self {
             Self::Message(_) => "Notice(message)",
             Self::MessageState(_) => "Notice(message_state)",
+            Self::MessageChanged(_) => "Notice(message_changed)",
+            Self::MessageDeleted(_) => "Notice(message_deleted)",
             Self::Event(_) => "Notice(event)",
             Self::Gap(_) => "Notice(gap)",
             Self::Registration(_) => "Notice(registration)",
@@ -73,6 +79,15 @@ pub struct MessageChanged {
     /// With `failed`, and with `queued` where something stands in its way: what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
+}
+
+/// See [`Notice::MessageDeleted`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessageDeleted {
+    /// The message.
+    pub id: MessageId,
+    /// Where it stood.
+    pub conversation: ConversationId,
 }
 
 /// How far a registration is.
@@ -144,6 +159,7 @@ pub struct Warning {
 
 closed_debug!(
     MessageChanged,
+    MessageDeleted,
     RegistrationChanged,
     ConnectionChanged,
     Warning

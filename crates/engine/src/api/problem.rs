@@ -26,6 +26,14 @@ pub enum Problem {
     },
     /// No message has this id.
     MessageUnknown,
+    /// Several messages have ids that begin so.
+    MessageAmbiguous,
+    /// Only its sender can do this.
+    MessageNotOwn,
+    /// It was taken back.
+    MessageTakenBack,
+    /// Empty, too long, or with blanks.
+    ReactionInvalid,
     /// The text is empty.
     MessageEmpty,
     /// The text is longer than a message can be.
@@ -382,6 +390,10 @@ impl Problem {
             Self::AddressMalformed { .. } => "address_malformed",
             Self::ConversationUnknown { .. } => "conversation_unknown",
             Self::MessageUnknown => "message_unknown",
+            Self::MessageAmbiguous => "message_ambiguous",
+            Self::MessageNotOwn => "message_not_own",
+            Self::MessageTakenBack => "message_taken_back",
+            Self::ReactionInvalid => "reaction_invalid",
             Self::MessageEmpty => "message_empty",
             Self::MessageTooLarge { .. } => "message_too_large",
             Self::RelayUrlMalformed => "relay_url_malformed",

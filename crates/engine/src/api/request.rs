@@ -22,6 +22,16 @@ pub enum Request {
     ForgetRecoveryWords,
     /// Write a message. Works offline: it is sent when it can be.
     Send(SendText),
+    /// React to a message, or take the reaction back.
+    React(React),
+    /// Say something else in place of an own message. Its members' devices show that it was
+    /// edited, and what it said before.
+    Edit(Edit),
+    /// Take an own message back. Other people's devices that have it are asked to forget it;
+    /// nobody can make them.
+    TakeBack(MessageOf),
+    /// From now on, messages of a conversation disappear some time after they are read.
+    SetTimer(SetTimer),
     /// Make a group. Its members are brought in when the relay is reached; what happens
     /// comes as [`super::Notice::Event`].
     CreateGroup(CreateGroup),
@@ -83,6 +93,10 @@ pub enum Request {
     Contacts,
     /// The conversations, the one with the newest entry first.
     Conversations,
+    /// Who has a message, who reacted to it, and what it said before.
+    MessageInfo(MessageOf),
+    /// The message whose id begins so.
+    FindMessage(FindMessage),
     /// A group: its members, and what it is.
     Group(Of),
     /// This account.
@@ -101,6 +115,12 @@ impl Request {
             Self::SubmitCode(_) => "submit_code",
             Self::ForgetRecoveryWords => "forget_recovery_words",
             Self::Send(_) => "send",
+            Self::React(_) => "react",
+            Self::Edit(_) => "edit",
+            Self::TakeBack(_) => "take_back",
+            Self::SetTimer(_) => "set_timer",
+            Self::MessageInfo(_) => "message_info",
+            Self::FindMessage(_) => "find_message",
             Self::CreateGroup(_) => "create_group",
             Self::ChangeGroup(_) => "change_group",
             Self::LeaveGroup(_) => "leave_group",
@@ -139,6 +159,10 @@ impl Request {
         matches!(
             self,
             Self::Send(_)
+                | Self::React(_)
+                | Self::Edit(_)
+                | Self::TakeBack(_)
+                | Self::SetTimer(_)
                 | Self::CreateGroup(_)
                 | Self::ChangeGroup(_)
                 | Self::LeaveGroup(_)
@@ -161,6 +185,8 @@ impl Request {
                 | Self::Evidence
                 | Self::Contacts
                 | Self::Conversations
+                | Self::MessageInfo(_)
+                | Self::FindMessage(_)
                 | Self::Group(_)
                 | Self::Account
                 | Self::Devices
@@ -211,6 +237,50 @@ pub struct SendText {
     /// The message that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+}
+
+/// See [`Request::React`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct React {
+    /// The message.
+    pub message: MessageId,
+    /// An emoji: at most 64 bytes without blanks. It takes the place of the one before;
+    /// without one, that is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emoji: Option<String>,
+}
+
+/// See [`Request::Edit`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edit {
+    /// A message of this account.
+    pub message: MessageId,
+    /// What it is to say.
+    pub text: String,
+}
+
+/// A message.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessageOf {
+    /// Its id.
+    pub message: MessageId,
+}
+
+/// See [`Request::FindMessage`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindMessage {
+    /// Six hexadecimal digits at least; those after the first two, which all ids share, are
+    /// enough.
+    pub prefix: String,
+}
+
+/// See [`Request::SetTimer`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetTimer {
+    /// An address, a conversation's id, or the name of a group that no other has.
+    pub of: String,
+    /// After being read; 0 for never.
+    pub seconds: u32,
 }
 
 /// See [`Request::CreateGroup`].
@@ -352,6 +422,11 @@ closed_debug!(
     Register,
     SubmitCode,
     SendText,
+    React,
+    Edit,
+    MessageOf,
+    FindMessage,
+    SetTimer,
     CreateGroup,
     ChangeGroup,
     MarkRead,

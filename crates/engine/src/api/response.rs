@@ -30,6 +30,10 @@ pub enum Response {
         /// The one with the newest entry first.
         conversations: Vec<Conversation>,
     },
+    /// Of `find_message`.
+    Message(Box<Message>),
+    /// Of `message_info`.
+    MessageInfo(Box<MessageInfo>),
     /// Of `create_group`.
     GroupCreated(GroupCreated),
     /// Of `group`.
@@ -70,6 +74,8 @@ impl core::fmt::Debug for Response {
             Self::History { .. } => "Response(history)",
             Self::Contacts { .. } => "Response(contacts)",
             Self::Conversations { .. } => "Response(conversations)",
+            Self::Message(_) => "Response(message)",
+            Self::MessageInfo(_) => "Response(message_info)",
             Self::GroupCreated(_) => "Response(group_created)",
             Self::Group(_) => "Response(group)",
             Self::Devices { .. } => "Response(devices)",
@@ -151,6 +157,84 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// Whether this account has read it (its own are).
     pub read: bool,
+    /// Each emoji with those who reacted with it, most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<Reaction>,
+    /// When it was last edited, by the sender's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// Whether its sender has taken it back: its text is empty then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub taken_back: bool,
+    /// So many seconds after it was read it disappears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_after_s: Option<u32>,
+    /// When it disappears from this device, once its time runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// In a group: how many of those who were to get this account's message have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<ReceiptCount>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// An emoji, and who reacted with it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// What they reacted with.
+    pub emoji: String,
+    /// Their addresses, in display form.
+    pub by: Vec<String>,
+    /// Whether this account is among them.
+    pub own: bool,
+}
+
+/// How many members have a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptCount {
+    /// A device of so many has it.
+    pub delivered: u64,
+    /// So many have read it.
+    pub read: u64,
+    /// So many are to get it.
+    pub of: u64,
+}
+
+/// A closer look at a message.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessageInfo {
+    /// The message.
+    pub message: Message,
+    /// Of an own message: each member who is to get it.
+    pub receipts: Vec<Receipt>,
+    /// What it has said, the first version first; empty when it was taken back.
+    pub versions: Vec<Version>,
+}
+
+/// What became of a message at one member.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// In display form.
+    pub address: String,
+    /// When this device learned that one of theirs has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_at: Option<Timestamp>,
+    /// When this device learned that they have read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
+}
+
+/// What a message said at a time.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// What it said.
+    pub text: String,
+    /// From when on, by the sender's clock.
+    pub at: Timestamp,
 }
 
 /// How a message travelled.
@@ -507,6 +591,10 @@ closed_debug!(
     Gap,
     Contact,
     Conversation,
+    Reaction,
+    MessageInfo,
+    Receipt,
+    Version,
     GroupCreated,
     Group,
     GroupMember,

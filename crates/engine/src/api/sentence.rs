@@ -19,6 +19,20 @@ pub fn sentence(problem: &Problem) -> String {
             "No message with this id is on this device; `waxwing history --json` shows the ids."
                 .into()
         }
+        Problem::MessageAmbiguous => {
+            "Several messages have ids that begin so; give more of it. `waxwing history --ids` \
+             shows the ids."
+                .into()
+        }
+        Problem::MessageNotOwn => {
+            "Somebody else wrote this message, so only they can change it or take it back.".into()
+        }
+        Problem::MessageTakenBack => {
+            "This message was taken back, so there is nothing left to change.".into()
+        }
+        Problem::ReactionInvalid => {
+            "A reaction is an emoji, or a few letters without blanks; give another.".into()
+        }
         Problem::MessageEmpty => "The message is empty, so nothing was sent; write a text.".into(),
         Problem::MessageTooLarge { bytes, limit } => format!(
             "The message has {} and the longest that can be sent has {}, so it was not sent; \

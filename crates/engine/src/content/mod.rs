@@ -188,6 +188,38 @@ impl Content {
         }
     }
 
+    /// A reaction to a message, or none any more.
+    pub fn reaction(salt: [u8; 16], to: MessageId, emoji: Option<&str>) -> Self {
+        let text = emoji.unwrap_or_default();
+        let mut content = Self::single(salt, Disposition::REACTION, TEXT_PLAIN, text.into());
+        content.in_reply_to = Some(to);
+        if emoji.is_none() {
+            content.body.body = PartBody::Null;
+        }
+        content
+    }
+
+    /// A text in place of what a message said, with what that answered.
+    pub fn edit(
+        salt: [u8; 16],
+        replaces: MessageId,
+        text: &str,
+        in_reply_to: Option<MessageId>,
+    ) -> Self {
+        Self {
+            replaces: Some(replaces),
+            ..Self::text(salt, text, in_reply_to)
+        }
+    }
+
+    /// Nothing in place of what a message said.
+    pub fn taken_back(salt: [u8; 16], replaces: MessageId) -> Self {
+        let mut content = Self::single(salt, Disposition::RENDER, TEXT_PLAIN, Vec::new());
+        content.body.body = PartBody::Null;
+        content.replaces = Some(replaces);
+        content
+    }
+
     /// A message of one part.
     fn single(
         salt: [u8; 16],

@@ -3,7 +3,7 @@
 //! **Elsewhere**: the sentence in place of what cannot be shown: `api`.
 
 use super::{
-    Content, MessageId, Part, PartBody, Semantics,
+    Content, Disposition, MessageId, Part, PartBody, Semantics,
     status::{self, Status},
 };
 
@@ -12,6 +12,12 @@ use super::{
 pub enum Shown {
     /// A text, plain or Markdown.
     Text(String),
+    /// A reaction to a message; without an emoji, it is taken back.
+    Reaction(MessageId, Option<String>),
+    /// What a message says from now on.
+    Edit(MessageId, String),
+    /// A message is taken back.
+    TakenBack(MessageId),
     /// What became of messages.
     Statuses(Vec<(MessageId, Status)>),
     /// Something that needs a newer version: say so, and keep the content.
@@ -22,6 +28,9 @@ impl core::fmt::Debug for Shown {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Text(_) => "Text(..)",
+            Self::Reaction(..) => "Reaction(..)",
+            Self::Edit(..) => "Edit(..)",
+            Self::TakenBack(_) => "TakenBack(..)",
             Self::Statuses(_) => "Statuses(..)",
             Self::NeedsNewer => "NeedsNewer",
         })
@@ -32,10 +41,32 @@ impl Content {
     /// What this version shows of the message.
     pub fn shown(&self) -> Shown {
         // Edits and messages taken back would be wrong as messages of their own.
-        if self.replaces.is_some() {
-            return Shown::NeedsNewer;
+        if let Some(of) = self.replaces {
+            return match (&self.body.body, shown(&self.body)) {
+                (PartBody::Null, _) => Shown::TakenBack(of),
+                (_, Some(Shown::Text(text))) => Shown::Edit(of, text),
+                _ => Shown::NeedsNewer,
+            };
+        }
+        if self.body.disposition == Disposition::REACTION {
+            return self.reacts().unwrap_or(Shown::NeedsNewer);
         }
         shown(&self.body).unwrap_or(Shown::NeedsNewer)
+    }
+
+    fn reacts(&self) -> Option<Shown> {
+        let to = self.in_reply_to?;
+        match &self.body.body {
+            PartBody::Null => Some(Shown::Reaction(to, None)),
+            PartBody::Single {
+                content_type,
+                content,
+            } => match single(content_type, content)? {
+                Shown::Text(emoji) => Some(Shown::Reaction(to, Some(emoji))),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 
@@ -95,7 +126,7 @@ fn joined(parts: impl Iterator<Item = Shown>) -> Option<Shown> {
     let texts: Vec<String> = parts
         .filter_map(|part| match part {
             Shown::Text(text) => Some(text),
-            Shown::Statuses(_) | Shown::NeedsNewer => None,
+            _ => None,
         })
         .collect();
     if texts.is_empty() {

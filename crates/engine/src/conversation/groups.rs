@@ -198,7 +198,7 @@ pub(crate) fn members_due(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     let count: i64 = tx
         .prepare_cached(
             "SELECT count(*) FROM conversation_group
-             WHERE (commit_pending OR membership_due) AND state = 2",
+             WHERE (commit_pending OR membership_due) AND state <= 2",
         )?
         .query_row([], |row| row.get(0))?;
     Ok(count.cast_unsigned())

@@ -14,8 +14,10 @@ use waxwing_protocol::{
 use crate::{
     api::{
         Channel, ConversationEvent, ConversationId, Direction, Entry, EventKind, Gap, Message,
-        MessageId, MessageState, ProblemReport, Timestamp,
+        MessageId, MessageState, ProblemReport, Reaction, ReceiptCount, Timestamp,
     },
+    conversation::members,
+    message::{amendments, receipts},
     store::StoreError,
 };
 
@@ -72,6 +74,8 @@ pub(crate) struct NewMessage<'a> {
     pub sent_at: Time,
     /// How far it is, where this account wrote it.
     pub state: MessageState,
+    /// So many seconds after it was read it disappears.
+    pub expires_after: Option<u32>,
     /// Whose gap it fills, if it does.
     pub fills: Option<(GroupId, DeviceId)>,
 }
@@ -95,9 +99,9 @@ pub(crate) fn add_message(
     let added = tx
         .prepare_cached(
             "INSERT INTO entry (conversation, place, kind, address, at, message, account_id,
-                 verified, outgoing, text, content, reply_to, sent_at, state, read)
+                 verified, outgoing, text, content, reply_to, sent_at, state, read, expires_after)
              VALUES (?1, coalesce(?2, (SELECT coalesce(max(id), 0) + 1 FROM entry)), 1, ?3, ?4, ?5,
-                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8)
+                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8, ?14)
              ON CONFLICT DO NOTHING",
         )?
         .execute(rusqlite::params![
@@ -114,6 +118,7 @@ pub(crate) fn add_message(
             message.reply_to.map(|id| *id.as_bytes()),
             signed(message.sent_at),
             outgoing.then_some(state_number(message.state)),
+            message.expires_after,
         ])?;
     Ok(added > 0)
 }
@@ -290,6 +295,18 @@ pub(crate) fn has_message(
     Ok(statement.exists((conversation.as_bytes(), message.as_bytes()))?)
 }
 
+/// Whether this account wrote the message.
+pub(crate) fn is_own(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT 1 FROM entry WHERE conversation = ?1 AND message = ?2 AND outgoing",
+    )?;
+    Ok(statement.exists((conversation.as_bytes(), message.as_bytes()))?)
+}
+
 /// How many messages are unread.
 pub(crate) fn unread(
     tx: &Transaction<'_>,
@@ -300,6 +317,11 @@ pub(crate) fn unread(
         .query_row([conversation.as_bytes()], |row| row.get(0))?;
     Ok(count.cast_unsigned())
 }
+
+/// Ids of all messages, wherever they stand.
+pub(crate) const MESSAGE_IDS: &str = "
+CREATE INDEX entry_message_id ON entry (message) WHERE message IS NOT NULL;
+";
 
 /// The newest messages from the other side, and whether each was read; as many as one page.
 pub(crate) fn received(
@@ -325,17 +347,14 @@ pub(crate) fn entries(
     before: Option<MessageId>,
     search: Option<&str>,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT kind, conversation, address, at, message, verified, outgoing, text, reply_to,
-                sent_at, state, problem, read, event, missing, by_address, detail,
-                (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1)
-         FROM entry
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM entry
          WHERE conversation = ?1
            AND (?2 IS NULL OR (place, id)
                 < (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2))
            AND (?3 IS NULL OR (kind = 1 AND instr(lower(text), lower(?3))))
          ORDER BY place DESC, id DESC LIMIT ?4",
-    )?;
+    ))?;
     let rows = statement.query_map(
         (
             conversation.as_bytes(),
@@ -345,14 +364,132 @@ pub(crate) fn entries(
         ),
         read_entry,
     )?;
-    let mut entries = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut entries = Vec::new();
+    for row in rows {
+        entries.push(complete(tx, row?)?);
+    }
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     entries.reverse();
     Ok((entries, more))
 }
 
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+/// What [`read_entry`] reads.
+const COLUMNS: &str = "kind, conversation, address, at, message, verified, outgoing, text, \
+    reply_to, sent_at, state, problem, read, event, missing, by_address, detail, \
+    (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1), amended, \
+    edited_at, taken_back_at, expires_after, expires_at";
+
+/// One message, as it is now.
+pub(crate) fn message(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<Option<Message>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND message = ?2"
+    ))?;
+    let found = statement
+        .query_row((conversation.as_bytes(), id.as_bytes()), read_entry)
+        .optional()?;
+    Ok(match found {
+        Some(found) => match complete(tx, found)? {
+            Entry::Message(message) => Some(message),
+            Entry::Event(_) | Entry::Gap(_) => None,
+        },
+        None => None,
+    })
+}
+
+/// Where a message stands.
+pub(crate) fn conversation_of(
+    tx: &Transaction<'_>,
+    id: MessageId,
+) -> Result<Option<ConversationId>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT conversation FROM entry WHERE message = ?1 LIMIT 1")?
+        .query_row([id.as_bytes()], |row| {
+            row.get(0).map(ConversationId::from_bytes)
+        })
+        .optional()?)
+}
+
+/// The messages whose ids begin so, or do after the byte that all ids share: two at most.
+pub(crate) fn with_prefix(
+    tx: &Transaction<'_>,
+    prefix: &str,
+) -> Result<Vec<MessageId>, StoreError> {
+    let digits = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digits || prefix.len() < 6 || prefix.len() > 64 {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for prefix in [
+        prefix.to_uppercase(),
+        format!("01{}", prefix.to_uppercase()),
+    ] {
+        let mut low = prefix.clone();
+        let mut high = prefix;
+        low.extend(std::iter::repeat_n('0', 64_usize.saturating_sub(low.len())));
+        high.extend(std::iter::repeat_n(
+            'F',
+            64_usize.saturating_sub(high.len()),
+        ));
+        let bytes = |digits: &str| data_encoding::HEXUPPER.decode(digits.as_bytes());
+        let (Ok(low), Ok(high)) = (bytes(&low), bytes(&high)) else {
+            continue;
+        };
+        let mut statement = tx.prepare_cached(
+            "SELECT DISTINCT message FROM entry WHERE message BETWEEN ?1 AND ?2 LIMIT 2",
+        )?;
+        let rows = statement.query_map((low, high), |row| row.get(0).map(MessageId::from_bytes))?;
+        for id in rows {
+            let id = id?;
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// With reactions and receipts.
+fn complete(
+    tx: &Transaction<'_>,
+    (mut entry, amended): (Entry, bool),
+) -> Result<Entry, StoreError> {
+    let Entry::Message(message) = &mut entry else {
+        return Ok(entry);
+    };
+    if amended && !message.taken_back {
+        for (emoji, who) in amendments::reactions(tx, message.conversation, message.id)? {
+            message.reactions.push(Reaction {
+                emoji,
+                own: who.iter().any(|one| one.own),
+                by: who.into_iter().map(|one| one.address).collect(),
+            });
+        }
+    }
+    if message.group.is_some() && message.direction == Direction::Out {
+        let of = members::count(tx, message.conversation)?.saturating_sub(1);
+        if of > 0 && of < receipts::ACCOUNTS_MAX {
+            let (delivered, read) = receipts::count(tx, message.conversation, message.id)?;
+            message.receipts = Some(ReceiptCount {
+                delivered,
+                read,
+                of,
+            });
+        }
+    }
+    Ok(entry)
+}
+
+/// An entry without what others have said of it, and whether they have.
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<(Entry, bool)> {
+    Ok((read_row(row)?, row.get(18)?))
+}
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let conversation = ConversationId::from_bytes(row.get(1)?);
     let address: String = row.get(2)?;
     let at = time(row.get(3)?);
@@ -380,6 +517,12 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
                     .get::<_, Option<[u8; 32]>>(8)?
                     .map(MessageId::from_bytes),
                 read: row.get(12)?,
+                reactions: Vec::new(),
+                edited_at: row.get::<_, Option<i64>>(19)?.map(time),
+                taken_back: row.get::<_, Option<i64>>(20)?.is_some(),
+                expires_after_s: row.get(21)?,
+                expires_at: row.get::<_, Option<i64>>(22)?.map(time),
+                receipts: None,
             })
         }
         2 => Entry::Event(ConversationEvent {

@@ -19,6 +19,7 @@ use waxwing_protocol::{
 use super::history::{self, NewEvent};
 use crate::{
     api::{ConversationId, EventKind, Notice},
+    message::expiry,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -77,6 +78,14 @@ pub(crate) fn keep(
     )?
     .execute((conversation.as_bytes(), account.0, address, admin))?;
     Ok(())
+}
+
+/// How many there are.
+pub(crate) fn count(tx: &Transaction<'_>, conversation: ConversationId) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM member WHERE conversation = ?1")?
+        .query_row([conversation.as_bytes()], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
 }
 
 /// The accounts that have said that they leave.
@@ -184,6 +193,7 @@ pub(crate) fn follow(
             events.push((event, member.address.clone(), None));
         }
     }
+    expiry::follow_state(turn.tx, conversation, state.expires_after_s)?;
     if super::rename(turn.tx, conversation, &state.name)? && !is_new {
         let who = by_name.clone().unwrap_or_default();
         events.push((EventKind::Renamed, who, Some(state.name.clone())));

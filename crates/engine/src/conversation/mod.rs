@@ -258,6 +258,10 @@ pub(crate) fn merge(
     for statement in [
         "UPDATE OR IGNORE entry SET conversation = ?2 WHERE conversation = ?1",
         "DELETE FROM entry WHERE conversation = ?1 AND ?2 IS NOT NULL",
+        "UPDATE OR IGNORE amendment SET conversation = ?2 WHERE conversation = ?1",
+        "DELETE FROM amendment WHERE conversation = ?1 AND ?2 IS NOT NULL",
+        "UPDATE OR IGNORE receipt SET conversation = ?2 WHERE conversation = ?1",
+        "DELETE FROM receipt WHERE conversation = ?1 AND ?2 IS NOT NULL",
         "UPDATE outgoing SET conversation = ?2 WHERE conversation = ?1",
         "UPDATE OR IGNORE receipt_due SET conversation = ?2 WHERE conversation = ?1",
         "DELETE FROM receipt_due WHERE conversation = ?1 AND ?2 IS NOT NULL",

@@ -7,17 +7,23 @@
 //! device's resending it came by. A receipt changes the state of own messages only,
 //! and is never answered by a receipt.
 
-use waxwing_protocol::time::Time;
+use waxwing_protocol::{limits, time::Time};
 
 use super::heard::Sender;
 use crate::{
-    api::{Channel, Direction, Message, MessageChanged, MessageId, MessageState, Notice},
+    api::{Direction, MessageChanged, MessageId, MessageState, Notice},
     contact,
-    content::{self, Shown, status::Status},
+    content::{self, Expiration, Shown, status::Status},
     conversation::{
-        self, Conversation,
+        self, Conversation, Kind,
         groups::Group,
         history::{self, NewMessage},
+        members,
+    },
+    message::{
+        self,
+        amendments::{self, Amendment, Amends},
+        expiry,
     },
     mls::Member,
     outbox::receipts,
@@ -60,10 +66,17 @@ pub(crate) fn content_came(
     let Ok(content) = content::decode(encoded) else {
         return Ok(());
     };
-    let text = match content.shown() {
+    let (amends, text) = match content.shown() {
         Shown::Statuses(statuses) => return statuses_came(turn, group, member, &statuses),
-        Shown::Text(text) => text,
-        Shown::NeedsNewer => NEEDS_NEWER.to_owned(),
+        Shown::Text(text) => (None, text),
+        Shown::NeedsNewer => (None, NEEDS_NEWER.to_owned()),
+        Shown::Reaction(_, Some(emoji)) if !message::commands::is_reaction(&emoji) => {
+            return Ok(());
+        }
+        Shown::Reaction(to, emoji) => (Some((to, Amends::Reaction(emoji))), String::new()),
+        Shown::Edit(_, text) if text.len() > limits::TEXT_BYTES => return Ok(()),
+        Shown::Edit(of, text) => (Some((of, Amends::Edit(text))), String::new()),
+        Shown::TakenBack(of) => (Some((of, Amends::TakenBack)), String::new()),
     };
     let account = turn.account()?;
     let own = member.account == account.id();
@@ -78,6 +91,31 @@ pub(crate) fn content_came(
         (contact.display, contact.verified)
     };
     let id = id_of(member.account, encoded, &content.salt);
+    if let Some((target, amends)) = amends {
+        let target = MessageId::from_bytes(*target.as_bytes());
+        let changed = amendments::add(
+            turn.tx,
+            &Amendment {
+                conversation,
+                id,
+                target,
+                account: member.account,
+                address: &from,
+                own,
+                // Not by this device's clock: all are to order them alike.
+                sent_at,
+                amends,
+            },
+        )?;
+        if changed {
+            message::commands::tell_changed(turn, conversation, target)?;
+        }
+        return Ok(());
+    }
+    let expires_after = match content.expires {
+        Some(Expiration::AfterReading(seconds)) => Some(seconds),
+        Some(Expiration::At(_)) | None => None,
+    };
     let sent_at = if sent_at.0 == 0 || sent_at.0 > turn.now.0.saturating_add(AHEAD_MAX) {
         turn.now
     } else {
@@ -103,30 +141,23 @@ pub(crate) fn content_came(
             sent_at,
             // By another device of this account: the relay handed it on.
             state: MessageState::Accepted,
+            expires_after,
             fills: fills.map(|sender| (sender.group, sender.device)),
         },
     )?;
     if !added {
         return Ok(());
     }
+    amendments::apply(turn.tx, conversation, id)?;
+    if own {
+        expiry::start(turn.tx, turn.now, conversation, &[id])?;
+    }
     let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
     };
-    turn.notify(Notice::Message(Message {
-        id,
-        conversation,
-        group: (found.kind == conversation::Kind::Group).then(|| found.display.clone()),
-        from,
-        from_verified: verified,
-        text,
-        sent_at: sent_at.into(),
-        channel: Channel::Waxwing,
-        direction,
-        state: own.then_some(MessageState::Accepted),
-        problem: None,
-        reply_to,
-        read: own,
-    }));
+    if let Some(message) = history::message(turn.tx, conversation, id)? {
+        turn.notify(Notice::Message(message));
+    }
     if own {
         return written_to(turn, &found);
     }
@@ -141,6 +172,10 @@ pub(crate) fn content_came(
 /// this account has written to them, or has verified them in person. Strangers learn
 /// nothing.
 pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
+    if conversation.kind == Kind::Group {
+        let few = members::count(turn.tx, conversation.id)? <= message::receipts::ACCOUNTS_MAX;
+        return Ok(few && conversation.written_to);
+    }
     if conversation.written_to {
         return Ok(true);
     }
@@ -160,7 +195,11 @@ pub(crate) fn written_to(turn: &mut Turn<'_>, conversation: &Conversation) -> Re
     }
     let told = may_tell(turn, conversation)?;
     conversation::set_written_to(turn.tx, conversation.id)?;
-    if told {
+    let now_known = Conversation {
+        written_to: true,
+        ..conversation.clone()
+    };
+    if told || !may_tell(turn, &now_known)? {
         return Ok(());
     }
     let delivered = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
@@ -171,6 +210,31 @@ pub(crate) fn written_to(turn: &mut Turn<'_>, conversation: &Conversation) -> Re
         }
     }
     Ok(())
+}
+
+/// The other side of two has set the timer, or another device of this account.
+pub(crate) fn timer_came(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    member: &Member,
+    seconds: u32,
+    set_at: Time,
+) -> Result<(), Fault> {
+    let Some(conversation) = group.conversation.filter(|_| group.account.is_some()) else {
+        return Ok(());
+    };
+    let account = turn.account()?;
+    let by = if member.account == account.id() {
+        account.address().display().to_owned()
+    } else {
+        match contact::of_account(turn.tx, member.account)? {
+            Some(contact) if !contact.blocked => contact.display,
+            _ => return Ok(()),
+        }
+    };
+    // By a clock that is far ahead it would count for ever.
+    let set_at = Time(set_at.0.min(turn.now.0.saturating_add(AHEAD_MAX)));
+    expiry::set_timer(turn, conversation, seconds, set_at, &by)
 }
 
 fn statuses_came(
@@ -186,13 +250,25 @@ fn statuses_came(
     if member.account == turn.account()?.id() {
         return Ok(());
     }
+    let of = match group.account {
+        Some(_) => 1,
+        None => members::count(turn.tx, conversation)?.saturating_sub(1),
+    };
     for (id, status) in statuses {
-        let state = match status {
-            Status::Delivered => MessageState::Delivered,
-            Status::Read => MessageState::Read,
+        let read = match status {
+            Status::Delivered => false,
+            Status::Read => true,
             _ => continue,
         };
         let id = MessageId::from_bytes(*id.as_bytes());
+        if !history::is_own(turn.tx, conversation, id)? {
+            continue;
+        }
+        let place = (conversation, id);
+        let state = message::receipts::note(turn.tx, turn.now, place, member.account, read, of)?;
+        if group.account.is_none() {
+            message::commands::tell_changed(turn, conversation, id)?;
+        }
         if history::raise_state(turn.tx, conversation, id, state)? {
             turn.notify(Notice::MessageState(MessageChanged {
                 id,

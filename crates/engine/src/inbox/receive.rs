@@ -272,6 +272,9 @@ fn envelope_came(
             )?;
         }
         Some(envelope::Body::ResendRequest(request)) => resend(turn, group, &request)?,
+        Some(envelope::Body::SetTimer(set)) => {
+            messages::timer_came(turn, group, member, set.seconds, Time(envelope.sent_at_ms))?;
+        }
         Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
         None => {}
     }

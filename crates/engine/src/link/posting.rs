@@ -28,6 +28,7 @@ use crate::{
         history, membership, notes, start,
     },
     event::LinkKind,
+    message::expiry,
     outbox::{self, Ciphertext, Outgoing},
     trust::gossip,
     turn::{Fault, Turn, Waiting},
@@ -255,6 +256,9 @@ fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
         return Ok(());
     }
     outbox::accepted(turn.tx, row.row)?;
+    if let Some(id) = row.message {
+        expiry::start(turn.tx, turn.now, row.conversation, &[id])?;
+    }
     if let Some(id) = row.message
         && history::raise_state(turn.tx, row.conversation, id, MessageState::Accepted)?
     {

@@ -280,6 +280,19 @@ pub(crate) fn give_up_message(tx: &Transaction<'_>, id: MessageId) -> Result<(),
     Ok(())
 }
 
+/// What was said in a message is not kept any more: what never left does not leave; what
+/// has a number goes again without a word, if it is asked for.
+pub(crate) fn forget_content(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM outgoing WHERE message = ?1 AND counter IS NULL")?
+        .execute([id.as_bytes()])?;
+    tx.prepare_cached(
+        "UPDATE outgoing SET body = x'', ciphertext = NULL, state = state & 2
+         WHERE message = ?1",
+    )?
+    .execute([id.as_bytes()])?;
+    Ok(())
+}
+
 /// Nothing that waits will be sent.
 pub(crate) fn give_up_all(tx: &Transaction<'_>) -> Result<(), StoreError> {
     tx.execute("DELETE FROM outgoing WHERE state < 2", [])?;

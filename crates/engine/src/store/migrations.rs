@@ -60,6 +60,10 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::members::SCHEMA,
     crate::conversation::wishes::SCHEMA,
     crate::conversation::history::DETAILS,
+    crate::conversation::history::MESSAGE_IDS,
+    crate::message::amendments::SCHEMA,
+    crate::message::receipts::SCHEMA,
+    crate::message::expiry::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

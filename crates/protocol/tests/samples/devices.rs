@@ -88,6 +88,8 @@ impl Values {
                 stopped: true,
                 many: None,
                 notes: false,
+                timer_s: 0,
+                timer_at_ms: 0,
             }),
             Record::Group(pb::ArchivedGroup {
                 group_id: self.bytes("group_id", 16),
@@ -112,6 +114,8 @@ impl Values {
                 state: 3,
                 problem: self.text("problem"),
                 read: true,
+                expires_after_s: 0,
+                expires_at_ms: 0,
             })),
             self.entry(Kind::Event("identity_reset".into())),
             self.entry(Kind::Gap(pb::ArchivedGap {

@@ -12,7 +12,7 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::limits;
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, settle::settled};
 use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::one_line,
@@ -140,7 +140,7 @@ impl Group {
                 let _: Value = session.ask(&Request::LeaveGroup(Of { of })).await?;
                 output.object(&serde_json::json!({ "type": "leaving" }))?;
                 output.line("You leave the group; the others are told.")?;
-                return Ok(Outcome::Done);
+                return settled(session, output).await;
             }
             What::Add(Members { which, members }) => ChangeGroup {
                 group: which.group,
@@ -184,10 +184,11 @@ impl Group {
         };
         let _: Value = session.ask(&Request::ChangeGroup(change)).await?;
         output.object(&serde_json::json!({ "type": "changing" }))?;
-        output.line(
-            "The group is changed as soon as the relay is reached; waxwing listen tells of it.",
-        )?;
-        Ok(Outcome::Done)
+        let outcome = settled(session, output).await?;
+        if outcome == Outcome::Done {
+            output.line("Done.")?;
+        }
+        Ok(outcome)
     }
 }
 
@@ -217,10 +218,10 @@ async fn create(
         "conversation": conversation,
     }))?;
     output.line(format!(
-        "The group is made, and its members are being brought in.\n  {}",
+        "The group is made.\n  {}",
         styled(FAINT, format!("its id is {conversation}"))
     ))?;
-    Ok(Outcome::Done)
+    settled(session, output).await
 }
 
 async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Deserialize;
 use waxwing_client::Session;
-use waxwing_engine::api::{self, Entry, Request, Timestamp};
+use waxwing_engine::api::{self, Entry, MessageId, Request, Timestamp};
 
 use super::{Failure, Outcome, Whose};
 use crate::{
@@ -24,6 +24,10 @@ pub struct History {
     /// Only messages that contain this text (capitals do not matter)
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+
+    /// Show each message's id, for react, edit, unsend, info and --reply-to
+    #[arg(long)]
+    ids: bool,
 }
 
 /// The result of `history`.
@@ -54,13 +58,24 @@ impl History {
                 output.line(styled(BOLD, &day))?;
                 last_day = day;
             }
-            output.line(output::entry(entry))?;
+            match entry {
+                Entry::Message(message) if self.ids => {
+                    let id = styled(FAINT, short(message.id));
+                    output.line(format!("{id}  {}", output::message(message, false)))?;
+                }
+                _ => output.line(output::entry(entry))?,
+            }
         }
         if entries.is_empty() {
             output.line("Nothing is there.")?;
         }
         Ok(Outcome::Done)
     }
+}
+
+/// The start of an id, without the byte that all share.
+fn short(id: MessageId) -> String {
+    id.to_string().chars().skip(2).take(8).collect()
 }
 
 fn moment(entry: &Entry) -> Timestamp {

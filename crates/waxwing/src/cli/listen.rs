@@ -173,7 +173,7 @@ impl Listening<'_> {
             return Ok(());
         }
         let (conversation, id) = (message.conversation, message.id);
-        self.output.line(output::message(&message))?;
+        self.output.line(output::message(&message, true))?;
         self.output.object(&Notice::Message(message))?;
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(1);
@@ -218,7 +218,11 @@ impl Listening<'_> {
                 self.output
                     .aside(styled(WARN, one_line(&warning.problem.sentence)));
             }
+            Notice::MessageChanged(message) => {
+                self.output.line(styled(FAINT, output::changed(&message)))?;
+            }
             Notice::Message(_)
+            | Notice::MessageDeleted(_)
             | Notice::MessageState(_)
             | Notice::Registration(_)
             | Notice::Pairing(_)

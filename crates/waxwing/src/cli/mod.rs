@@ -17,11 +17,13 @@ mod group;
 mod history;
 mod listen;
 mod lock;
+mod messages;
 mod pages;
 mod progress;
 mod recover;
 mod register;
 mod send;
+mod settle;
 mod verify;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -113,6 +115,48 @@ Examples:
   waxwing history bob@example.org --limit 5
   waxwing history bob@example.org --search backup")]
     History(history::History),
+
+    /// React to a message
+    #[command(after_help = "\
+You have one reaction to a message: another takes its place.
+
+Examples:
+  waxwing react 4f2a6c1e 👍
+  waxwing react 4f2a6c1e --remove")]
+    React(messages::React),
+
+    /// Say something else in place of a message of yours
+    #[command(after_help = "\
+The others see that it was edited, and can see what it said before (waxwing info).
+
+Example:
+  waxwing edit 4f2a6c1e 'At eight, not at seven'")]
+    Edit(messages::Edit),
+
+    /// Take a message of yours back
+    #[command(after_help = "\
+It is deleted here, and the others' devices are asked to delete it; theirs do so when they
+are reached. Nobody can make somebody forget what they have read: they may have copied it,
+and a device that is not honest keeps it.
+
+Example:
+  waxwing unsend 4f2a6c1e")]
+    Unsend(messages::Which),
+
+    /// Have the messages of a conversation disappear after they are read
+    #[command(after_help = "\
+Counts for what is written from then on, by both sides; in a group its admins set it. On
+each device a message goes that long after it was read there, and its sender's copy that
+long after it was sent. It goes from the disk too. Whoever wants to keep a message can: this
+is against forgetting, not against betrayal.
+
+Examples:
+  waxwing disappear bob@example.org 1d
+  waxwing disappear Family off")]
+    Disappear(messages::Disappear),
+
+    /// Show who has a message, and what it said before
+    Info(messages::Which),
 
     /// List the people you know and how they are verified
     Contacts,
@@ -423,6 +467,11 @@ async fn command(
         Command::Send(send) => send.run(message.unwrap_or_default(), session, output).await,
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
+        Command::React(react) => react.run(session, output).await,
+        Command::Edit(edit) => edit.run(session, output).await,
+        Command::Unsend(which) => which.unsend(session, output).await,
+        Command::Disappear(disappear) => disappear.run(session, output).await,
+        Command::Info(which) => which.info(session, output).await,
         Command::Contacts => contacts::run(session, output).await,
         Command::Group(group) => group.run(session, output).await,
         Command::Verify(verify) => verify.run(session, output).await,

@@ -8,10 +8,10 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
     ids::GroupId,
     pb::{
-        ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedAuditor, ArchivedConversation,
-        ArchivedDevice, ArchivedEntry, ArchivedGap, ArchivedGroup, ArchivedHeard, ArchivedMany,
-        ArchivedMember, ArchivedMessage, ArchivedSettings, archive_record::Record,
-        archived_entry::Kind,
+        ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedAmendment, ArchivedAuditor,
+        ArchivedConversation, ArchivedDevice, ArchivedEntry, ArchivedGap, ArchivedGroup,
+        ArchivedHeard, ArchivedMany, ArchivedMember, ArchivedMessage, ArchivedSettings,
+        archive_record::Record, archived_amendment, archived_entry::Kind,
     },
 };
 
@@ -98,7 +98,8 @@ fn begin(tx: &Transaction<'_>) -> Result<ArchiveCursor, StoreError> {
         + count(&format!(
             "SELECT count(*) FROM conversation_group WHERE {GROUPS}"
         ))?
-        + count("SELECT count(*) FROM entry")?;
+        + count("SELECT count(*) FROM entry")?
+        + count("SELECT count(*) FROM amendment")?;
     Ok(ArchiveCursor {
         total,
         ..ArchiveCursor::default()
@@ -138,7 +139,8 @@ fn next(
         Section::Contacts => next_contact(tx, at)?,
         Section::Conversations => tx
             .prepare_cached(
-                "SELECT id, display, account_id, written_to, started_at, stopped, kind, gone
+                "SELECT id, display, account_id, written_to, started_at, stopped, kind, gone,
+                     timer, timer_at
                  FROM conversation WHERE id > ?1 ORDER BY id LIMIT 1",
             )?
             .query_row([at.id.as_ref()], conversation)
@@ -166,13 +168,28 @@ fn next(
         Section::Entries => tx
             .prepare_cached(
                 "SELECT id, conversation, place, address, at, kind, message, account_id,
-                     verified, outgoing, text, content, reply_to, sent_at, state, problem,
-                     read, event, group_id, device_id, missing, by_address, detail
+                     verified, outgoing, coalesce(first_text, text), content, reply_to, sent_at,
+                     state, problem, read, event, group_id, device_id, missing, by_address,
+                     detail, expires_after, expires_at
                  FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
             )?
             .query_row([at.row, at.last_row], entry)
             .optional()?
             .map(|(row, record)| (Record::Entry(record), behind(&[], row))),
+        Section::Amendments => {
+            let (conversation, id) = at.id.split_at_checked(16).unwrap_or_default();
+            tx.prepare_cached(
+                "SELECT conversation, id, target, account_id, address, own, sent_at, kind, text
+                 FROM amendment WHERE (conversation, id) > (?1, ?2)
+                 ORDER BY conversation, id LIMIT 1",
+            )?
+            .query_row((conversation, id), amendment)
+            .optional()?
+            .map(|record| {
+                let after = behind(&[&record.conversation[..], &record.id[..]].concat(), 0);
+                (Record::Amendment(record), after)
+            })
+        }
     })
 }
 
@@ -251,6 +268,8 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
         stopped: row.get(5)?,
         many,
         notes: kind == conversation::Kind::Notes as u8,
+        timer_s: row.get(8)?,
+        timer_at_ms: row.get::<_, i64>(9)?.cast_unsigned(),
     })
 }
 
@@ -321,6 +340,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
                 .map_or(0, |state| u32::from(state) + 1),
             problem: row.get::<_, Option<String>>(15)?.unwrap_or_default(),
             read: row.get(16)?,
+            expires_after_s: row.get::<_, Option<u32>>(23)?.unwrap_or(0),
+            expires_at_ms: row.get::<_, Option<i64>>(24)?.unwrap_or(0).cast_unsigned(),
         }),
         2 => Kind::Event(row.get::<_, Option<String>>(17)?.unwrap_or_default()),
         _ => Kind::Gap(ArchivedGap {
@@ -339,6 +360,25 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
         detail: row.get::<_, Option<String>>(22)?.unwrap_or_default(),
     };
     Ok((row.get(0)?, entry))
+}
+
+fn amendment(row: &Row<'_>) -> rusqlite::Result<ArchivedAmendment> {
+    let text: Option<String> = row.get(8)?;
+    let text = text.unwrap_or_default();
+    Ok(ArchivedAmendment {
+        conversation: blob(row, 0)?,
+        id: blob(row, 1)?,
+        target: blob(row, 2)?,
+        account_id: blob(row, 3)?,
+        address: row.get(4)?,
+        own: row.get(5)?,
+        sent_at_ms: row.get::<_, i64>(6)?.cast_unsigned(),
+        amends: Some(match row.get::<_, u8>(7)? {
+            1 => archived_amendment::Amends::Reaction(text),
+            2 => archived_amendment::Amends::Edit(text),
+            _ => archived_amendment::Amends::TakenBack(true),
+        }),
+    })
 }
 
 /// Empty where there is none.

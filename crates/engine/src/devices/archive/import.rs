@@ -9,9 +9,9 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId},
     limits,
     pb::{
-        ArchiveChunk, ArchivedConversation, ArchivedEntry, ArchivedGap, ArchivedGroup,
-        ArchivedMany, ArchivedMessage, ArchivedSettings, archive_record::Record,
-        archived_entry::Kind,
+        ArchiveChunk, ArchivedAmendment, ArchivedConversation, ArchivedEntry, ArchivedGap,
+        ArchivedGroup, ArchivedMany, ArchivedMessage, ArchivedSettings, archive_record::Record,
+        archived_amendment, archived_entry::Kind,
     },
     sealing::RejoinSecret,
     time::Time,
@@ -29,6 +29,7 @@ use crate::{
     },
     devices::{backup, names},
     inbox::heard::{self, Sender},
+    message::amendments::{self, Amendment, Amends},
     settings::{self, Setting},
     store::StoreError,
     trust::auditors,
@@ -82,6 +83,7 @@ pub(crate) fn import(
             Some(Record::Conversation(kept)) => conversation(tx, &kept)?,
             Some(Record::Group(kept)) => group(tx, now, &kept)?,
             Some(Record::Entry(kept)) => entry(tx, &kept)?,
+            Some(Record::Amendment(kept)) => amendment(tx, &kept)?,
             // Looked at by whoever opened the backup; or of a later version.
             Some(Record::Origin(_)) | None => {}
         }
@@ -166,6 +168,10 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
     if kept.written_to {
         conversation::set_written_to(tx, local)?;
     }
+    tx.execute(
+        "UPDATE conversation SET timer = ?2, timer_at = ?3 WHERE id = ?1 AND timer_at < ?3",
+        params![local.as_bytes(), kept.timer_s, signed(kept.timer_at_ms)],
+    )?;
     goes_to(tx, source, local)
 }
 
@@ -278,8 +284,9 @@ fn message(
     };
     tx.prepare_cached(
         "INSERT INTO entry (conversation, place, kind, address, at, message, account_id,
-             verified, outgoing, text, content, reply_to, sent_at, state, problem, read)
-         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             verified, outgoing, text, content, reply_to, sent_at, state, problem, read,
+             expires_after, expires_at)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (conversation, message) WHERE message IS NOT NULL DO UPDATE SET
              read = read OR excluded.read, state = max(state, excluded.state)",
     )?
@@ -299,7 +306,44 @@ fn message(
         state,
         (!message.problem.is_empty()).then_some(&message.problem),
         message.read,
+        (message.expires_after_s > 0).then_some(message.expires_after_s),
+        (message.expires_at_ms > 0).then_some(signed(message.expires_at_ms)),
     ])?;
+    amendments::apply(tx, conversation, id)?;
+    Ok(())
+}
+
+/// What was said of a message.
+fn amendment(tx: &Transaction<'_>, kept: &ArchivedAmendment) -> Result<(), NotImported> {
+    let Some(conversation) = local(tx, &kept.conversation)? else {
+        return Ok(());
+    };
+    let message = |bytes: &[u8]| MessageId::try_from(bytes).map_err(|_| NotImported::Malformed);
+    let amends = match &kept.amends {
+        Some(archived_amendment::Amends::Reaction(emoji)) => {
+            Amends::Reaction((!emoji.is_empty()).then(|| emoji.clone()))
+        }
+        Some(archived_amendment::Amends::Edit(text)) => Amends::Edit(text.clone()),
+        Some(archived_amendment::Amends::TakenBack(_)) => Amends::TakenBack,
+        // Of a later version.
+        None => return Ok(()),
+    };
+    if kept.address.len() > limits::ADDRESS_BYTES {
+        return Err(NotImported::Malformed);
+    }
+    amendments::add(
+        tx,
+        &Amendment {
+            conversation,
+            id: message(&kept.id)?,
+            target: message(&kept.target)?,
+            account: AccountId::try_from(&kept.account_id).map_err(|_| NotImported::Malformed)?,
+            address: &kept.address,
+            own: kept.own,
+            sent_at: Time(kept.sent_at_ms.min(i64::MAX as u64)),
+            amends,
+        },
+    )?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It goes to a new device ([`super::transfer`]) and into backups ([`super::backup`]): a
 //! stream of chunks of about 64 KiB, in an order in which each can be stored when it
-//! comes (settings, names of devices, contacts, conversations, groups, entries). A chunk
+//! comes (settings, names of devices, contacts, conversations, groups, entries, what was said of them). A chunk
 //! carries the cursor for the next, so that who exports remembers nothing between two,
 //! and who imports goes on after a restart where it was.
 //!
@@ -54,6 +54,7 @@ enum Section {
     Conversations = 3,
     Groups = 4,
     Entries = 5,
+    Amendments = 6,
 }
 
 impl Section {
@@ -65,6 +66,7 @@ impl Section {
             3 => Self::Conversations,
             4 => Self::Groups,
             5 => Self::Entries,
+            6 => Self::Amendments,
             _ => return None,
         })
     }

@@ -1,0 +1,509 @@
+//! Amendments: reactions, edits, and taking messages back.
+//!
+//! Each is a message of its own that names another. All are kept, by their ids, and what a
+//! message shows follows from them: of two by the same account, the one that was sent later
+//! counts, and of the same time the one with the greater id. One that comes before its
+//! message waits for it here.
+//!
+//! **Always**: an edit counts by the message's own account only, and so does taking it
+//! back, which wins over all others and leaves nothing of the text.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension as _, Transaction};
+use waxwing_protocol::{ids::AccountId, time::Time};
+
+use crate::{
+    api::{ConversationId, MessageId},
+    outbox,
+    store::StoreError,
+};
+
+/// `first_text` is what an edited message said at first.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE amendment (
+    conversation BLOB NOT NULL,
+    id BLOB NOT NULL,
+    target BLOB NOT NULL,
+    kind INTEGER NOT NULL,       -- 1 reaction, 2 edit, 3 taken back
+    account_id BLOB NOT NULL,
+    address TEXT NOT NULL,       -- display form
+    own INTEGER NOT NULL,        -- by this account
+    sent_at INTEGER NOT NULL,    -- as the sender's device says
+    text TEXT,                   -- the emoji; the new text
+    PRIMARY KEY (conversation, id)
+) WITHOUT ROWID;
+CREATE INDEX amendment_target ON amendment (conversation, target, kind);
+ALTER TABLE entry ADD COLUMN amended INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE entry ADD COLUMN first_text TEXT;
+ALTER TABLE entry ADD COLUMN edited_at INTEGER;
+ALTER TABLE entry ADD COLUMN taken_back_at INTEGER;
+";
+
+/// Amendments in one conversation whose messages are not here, at most.
+const WAITING_MAX: i64 = 4_096;
+
+/// Amendments of one account to one message, at most; of more, the newest count.
+const PER_ACCOUNT: i64 = 64;
+
+/// What an amendment does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Amends {
+    /// Reacts with an emoji, or with none any more.
+    Reaction(Option<String>),
+    /// Says something else.
+    Edit(String),
+    /// Takes it back.
+    TakenBack,
+}
+
+impl Amends {
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Reaction(_) => REACTION,
+            Self::Edit(_) => EDIT,
+            Self::TakenBack => TAKEN_BACK,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Reaction(emoji) => emoji.as_deref(),
+            Self::Edit(text) => Some(text),
+            Self::TakenBack => None,
+        }
+    }
+}
+
+const REACTION: u8 = 1;
+const EDIT: u8 = 2;
+const TAKEN_BACK: u8 = 3;
+
+/// Something that was said of a message.
+pub(crate) struct Amendment<'a> {
+    pub conversation: ConversationId,
+    pub id: MessageId,
+    pub target: MessageId,
+    pub account: AccountId,
+    /// In display form.
+    pub address: &'a str,
+    /// Whether it is this account's.
+    pub own: bool,
+    pub sent_at: Time,
+    pub amends: Amends,
+}
+
+/// Keeps an amendment, and lets its message be as it says. Gives whether the message is here
+/// and has changed.
+pub(crate) fn add(tx: &Transaction<'_>, amendment: &Amendment<'_>) -> Result<bool, StoreError> {
+    let conversation = amendment.conversation.as_bytes();
+    let target = amendment.target.as_bytes();
+    let here = is_here(tx, amendment.conversation, amendment.target)?;
+    if !here && waiting(tx, amendment.conversation)? >= WAITING_MAX {
+        return Ok(false);
+    }
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO amendment
+                 (conversation, id, target, kind, account_id, address, sent_at, text, own)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            conversation,
+            amendment.id.as_bytes(),
+            target,
+            amendment.amends.kind(),
+            amendment.account.0,
+            amendment.address,
+            signed(amendment.sent_at),
+            amendment.amends.text(),
+            amendment.own,
+        ))?;
+    if added == 0 {
+        return Ok(false);
+    }
+    // Which of too many go does not depend on the order in which they came.
+    tx.prepare_cached(
+        "DELETE FROM amendment WHERE conversation = ?1 AND id IN (
+             SELECT id FROM amendment
+             WHERE conversation = ?1 AND target = ?2 AND kind = ?3 AND account_id = ?4
+             ORDER BY sent_at DESC, id DESC LIMIT -1 OFFSET ?5)",
+    )?
+    .execute((
+        conversation,
+        target,
+        amendment.amends.kind(),
+        amendment.account.0,
+        PER_ACCOUNT,
+    ))?;
+    if here {
+        apply(tx, amendment.conversation, amendment.target)?;
+    }
+    Ok(here)
+}
+
+/// A message has come: it is as the amendments say that came before it. Gives whether there
+/// were any.
+pub(crate) fn apply(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    let key = (conversation.as_bytes(), message.as_bytes());
+    let any: i64 = tx
+        .prepare_cached("SELECT count(*) FROM amendment WHERE conversation = ?1 AND target = ?2")?
+        .query_row(key, |row| row.get(0))?;
+    if any == 0 {
+        return Ok(false);
+    }
+    let taken_back: Option<i64> = tx
+        .prepare_cached(
+            "SELECT min(a.sent_at) FROM amendment a JOIN entry e
+                 ON e.conversation = a.conversation AND e.message = a.target
+                 AND e.account_id = a.account_id
+             WHERE a.conversation = ?1 AND a.target = ?2 AND a.kind = 3",
+        )?
+        .query_row(key, |row| row.get(0))?;
+    if let Some(at) = taken_back {
+        tx.prepare_cached(
+            "UPDATE entry SET amended = 1, text = '', first_text = NULL, content = NULL,
+                 edited_at = NULL, problem = NULL, taken_back_at = ?3
+             WHERE conversation = ?1 AND message = ?2",
+        )?
+        .execute((key.0, key.1, at))?;
+        erase_copies(tx, conversation, message)?;
+        tx.prepare_cached(
+            "DELETE FROM amendment WHERE conversation = ?1 AND target = ?2 AND kind != 3",
+        )?
+        .execute(key)?;
+        return Ok(true);
+    }
+    tx.prepare_cached(
+        "UPDATE entry SET amended = 1 WHERE conversation = ?1 AND message = ?2 AND NOT amended",
+    )?
+    .execute(key)?;
+    let edit: Option<(String, i64)> = tx
+        .prepare_cached(
+            "SELECT a.text, a.sent_at FROM amendment a JOIN entry e
+                 ON e.conversation = a.conversation AND e.message = a.target
+                 AND e.account_id = a.account_id
+             WHERE a.conversation = ?1 AND a.target = ?2 AND a.kind = 2
+             ORDER BY a.sent_at DESC, a.id DESC LIMIT 1",
+        )?
+        .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((text, at)) = edit {
+        tx.prepare_cached(
+            "UPDATE entry SET first_text = coalesce(first_text, text), text = ?3, edited_at = ?4
+             WHERE conversation = ?1 AND message = ?2",
+        )?
+        .execute((key.0, key.1, text, at))?;
+    }
+    Ok(true)
+}
+
+/// Who reacted with what: each emoji with those who did, most first.
+pub(crate) fn reactions(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Vec<(String, Vec<Reacted>)>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT account_id, address, text, own FROM amendment
+         WHERE conversation = ?1 AND target = ?2 AND kind = 1 ORDER BY sent_at, id",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
+        let reacted = Reacted {
+            account: AccountId(row.get(0)?),
+            address: row.get(1)?,
+            own: row.get(3)?,
+        };
+        Ok((reacted, row.get::<_, Option<String>>(2)?))
+    })?;
+    let mut latest: BTreeMap<[u8; 32], (Reacted, Option<String>)> = BTreeMap::new();
+    for row in rows {
+        let (reacted, emoji) = row?;
+        latest.insert(reacted.account.0, (reacted, emoji));
+    }
+    let mut by_emoji: BTreeMap<String, Vec<Reacted>> = BTreeMap::new();
+    for (reacted, emoji) in latest.into_values() {
+        if let Some(emoji) = emoji {
+            by_emoji.entry(emoji).or_default().push(reacted);
+        }
+    }
+    let mut reactions: Vec<_> = by_emoji.into_iter().collect();
+    reactions.sort_by_key(|(_, who)| std::cmp::Reverse(who.len()));
+    Ok(reactions)
+}
+
+/// Somebody who reacted.
+pub(crate) struct Reacted {
+    account: AccountId,
+    pub address: String,
+    pub own: bool,
+}
+
+/// What a message has said: each version with when it was written, the first first.
+pub(crate) fn versions(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Vec<(String, Time)>, StoreError> {
+    let key = (conversation.as_bytes(), message.as_bytes());
+    let first: Option<(String, i64)> = tx
+        .prepare_cached(
+            "SELECT coalesce(first_text, text), sent_at FROM entry
+             WHERE conversation = ?1 AND message = ?2 AND taken_back_at IS NULL",
+        )?
+        .query_row(key, |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let mut versions: Vec<(String, i64)> = first.into_iter().collect();
+    let mut statement = tx.prepare_cached(
+        "SELECT a.text, a.sent_at FROM amendment a JOIN entry e
+             ON e.conversation = a.conversation AND e.message = a.target
+             AND e.account_id = a.account_id
+         WHERE a.conversation = ?1 AND a.target = ?2 AND a.kind = 2
+         ORDER BY a.sent_at, a.id",
+    )?;
+    let rows = statement.query_map(key, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for row in rows {
+        versions.push(row?);
+    }
+    let time = |at: i64| Time(at.cast_unsigned());
+    Ok(versions
+        .into_iter()
+        .map(|(text, at)| (text, time(at)))
+        .collect())
+}
+
+/// The copies of edits that are kept for sending them again say nothing any more.
+fn erase_copies(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id FROM amendment WHERE conversation = ?1 AND target = ?2 AND kind = 2",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
+        row.get(0).map(MessageId::from_bytes)
+    })?;
+    for id in rows {
+        outbox::forget_content(tx, id?)?;
+    }
+    outbox::forget_content(tx, message)
+}
+
+/// Nothing is left of what was said of a message.
+pub(crate) fn forget(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), StoreError> {
+    erase_copies(tx, conversation, message)?;
+    tx.prepare_cached("DELETE FROM amendment WHERE conversation = ?1 AND target = ?2")?
+        .execute((conversation.as_bytes(), message.as_bytes()))?;
+    Ok(())
+}
+
+fn is_here(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    crate::conversation::history::has_message(tx, conversation, message)
+}
+
+/// How many wait for their messages.
+fn waiting(tx: &Transaction<'_>, conversation: ConversationId) -> Result<i64, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT count(*) FROM amendment a WHERE conversation = ?1 AND NOT EXISTS (
+                 SELECT 1 FROM entry e WHERE e.conversation = ?1 AND e.message = a.target)",
+        )?
+        .query_row([conversation.as_bytes()], |row| row.get(0))?)
+}
+
+const fn signed(time: Time) -> i64 {
+    time.0.cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        api::{Direction, MessageState},
+        conversation::history::{self, NewMessage},
+        store::{Store, StoreError},
+    };
+
+    const ALICE: AccountId = AccountId([1; 32]);
+    const BOB: AccountId = AccountId([2; 32]);
+    const HERE: ConversationId = ConversationId::from_bytes([3; 16]);
+    const MESSAGE: MessageId = MessageId::from_bytes([4; 32]);
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Alice's message comes.
+        Message,
+        /// By whom, when, its id, and what.
+        Amendment(AccountId, u64, u8, Amends),
+    }
+
+    fn take(tx: &Transaction<'_>, step: &Step) -> Result<(), StoreError> {
+        match step {
+            Step::Message => {
+                history::add_message(
+                    tx,
+                    Time(1),
+                    &NewMessage {
+                        id: MESSAGE,
+                        conversation: HERE,
+                        account: ALICE,
+                        address: "alice@example.org",
+                        verified: true,
+                        direction: Direction::In,
+                        text: "first",
+                        content: None,
+                        reply_to: None,
+                        sent_at: Time(1),
+                        state: MessageState::Accepted,
+                        expires_after: None,
+                        fills: None,
+                    },
+                )?;
+                apply(tx, HERE, MESSAGE)?;
+            }
+            Step::Amendment(account, sent_at, id, amends) => {
+                add(
+                    tx,
+                    &Amendment {
+                        conversation: HERE,
+                        id: MessageId::from_bytes([*id; 32]),
+                        target: MESSAGE,
+                        account: *account,
+                        address: if *account == ALICE { "alice" } else { "bob" },
+                        own: *account == BOB,
+                        sent_at: Time(*sent_at),
+                        amends: amends.clone(),
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the message is after these steps, and what of the texts is in the store.
+    fn outcome(steps: &[Step]) -> (String, Vec<String>) {
+        let mut store = Store::open_in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                for step in steps {
+                    take(tx, step)?;
+                }
+                let message = history::message(tx, HERE, MESSAGE)?.unwrap();
+                let reactions: Vec<String> = message
+                    .reactions
+                    .iter()
+                    .map(|one| format!("{} {:?} {}", one.emoji, one.by, one.own))
+                    .collect();
+                let versions = versions(tx, HERE, MESSAGE)?;
+                let versions: Vec<String> = versions.into_iter().map(|(text, _)| text).collect();
+                let shown = format!(
+                    "{:?} {:?} {} {reactions:?} {versions:?}",
+                    message.text, message.edited_at, message.taken_back
+                );
+                let mut statement = tx.prepare(
+                    "SELECT text FROM amendment WHERE text IS NOT NULL UNION ALL
+                     SELECT text FROM entry UNION ALL SELECT coalesce(first_text, '') FROM entry",
+                )?;
+                let rows = statement.query_map([], |row| row.get(0))?;
+                let texts = rows.collect::<Result<Vec<String>, _>>()?;
+                // Undone: nothing refers to the conversation.
+                tx.execute("DELETE FROM entry", [])?;
+                Ok::<_, StoreError>((shown, texts))
+            })
+            .unwrap()
+    }
+
+    fn edit(at: u64, id: u8, text: &str) -> Step {
+        Step::Amendment(ALICE, at, id, Amends::Edit(text.into()))
+    }
+
+    #[test]
+    fn the_latest_edit_is_shown_and_the_earlier_ones_are_kept() {
+        let (shown, _) = outcome(&[Step::Message, edit(3, 11, "third"), edit(2, 12, "second")]);
+        assert!(shown.starts_with("\"third\""), "{shown}");
+        assert!(
+            shown.ends_with("[\"first\", \"second\", \"third\"]"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn nobody_edits_or_takes_back_what_another_wrote() {
+        let by_bob = |amends| Step::Amendment(BOB, 9, 21, amends);
+        let (plain, _) = outcome(&[Step::Message]);
+        for amends in [Amends::Edit("Bob's".into()), Amends::TakenBack] {
+            for steps in [
+                [Step::Message, by_bob(amends.clone())],
+                [by_bob(amends.clone()), Step::Message],
+            ] {
+                assert_eq!(outcome(&steps).0, plain);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_taken_back() {
+        let back = Step::Amendment(ALICE, 2, 31, Amends::TakenBack);
+        let (shown, texts) = outcome(&[edit(3, 32, "later"), Step::Message, back]);
+        assert!(shown.contains("true [] []"), "{shown}");
+        assert!(texts.iter().all(String::is_empty), "{texts:?}");
+    }
+
+    #[test]
+    fn a_person_has_one_reaction_and_may_have_none() {
+        let react = |at, id, emoji: Option<&str>| {
+            Step::Amendment(BOB, at, id, Amends::Reaction(emoji.map(Into::into)))
+        };
+        let both = [react(5, 41, Some("👍")), react(6, 42, Some("🎉"))];
+        let (shown, _) = outcome(&[Step::Message, both[1].clone(), both[0].clone()]);
+        assert!(shown.contains("🎉 [\\\"bob\\\"] true"), "{shown}");
+        assert!(!shown.contains('👍'), "{shown}");
+        let (shown, _) = outcome(&[react(7, 43, None), Step::Message, both[1].clone()]);
+        assert!(!shown.contains('🎉'), "{shown}");
+    }
+
+    fn any_step() -> impl Strategy<Value = (bool, u64, Amends)> {
+        let amends = prop_oneof![
+            4 => prop_oneof![Just(None), "[a-c]".prop_map(Some)].prop_map(Amends::Reaction),
+            4 => "[a-z]{1,4}".prop_map(Amends::Edit),
+            1 => Just(Amends::TakenBack),
+        ];
+        (any::<bool>(), 1..6_u64, amends)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_order_in_which_things_come_does_not_matter(
+            steps in prop::collection::vec(any_step(), 0..9),
+            shuffled in Just((0..10_usize).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let mut all = vec![Step::Message];
+            all.extend(steps.into_iter().enumerate().map(|(at, (alice, sent_at, amends))| {
+                let account = if alice { ALICE } else { BOB };
+                Step::Amendment(account, sent_at, 50 + at as u8, amends)
+            }));
+            let other: Vec<Step> = shuffled
+                .iter()
+                .filter_map(|at| all.get(*at).cloned())
+                .collect();
+            prop_assert_eq!(outcome(&all).0, outcome(&other).0);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What people do with messages: react, edit, take back, set the timer, look closer.
+//!
+//! **Elsewhere**: writing a message is [`crate::commands`]'s.
+//!
+//! **Always**: a command is checked whole before it changes anything.
+
+use prost::Message as _;
+use rusqlite::Transaction;
+use waxwing_protocol::{
+    limits,
+    pb::{Envelope, SetTimer, envelope},
+};
+
+use super::{
+    amendments::{self, Amendment, Amends},
+    expiry,
+};
+use crate::{
+    api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
+    commands::{self, Target},
+    content::{self, Content},
+    conversation::{self, Conversation, Kind, history, manage, wishes::Wish},
+    engine::Stop,
+    inbox::messages,
+    outbox,
+    turn::{Fault, Turn},
+};
+
+/// Bytes of a reaction, at most: an emoji with all its modifiers.
+const REACTION_BYTES: usize = 64;
+
+/// Reacts to a message, or takes the reaction back.
+pub(crate) fn react(turn: &mut Turn<'_>, react: &api::React) -> Result<Response, Stop> {
+    let (conversation, _) = message_meant(turn, react.message)?;
+    let emoji = match react.emoji.as_deref().map(str::trim) {
+        None | Some("") => None,
+        Some(emoji) if is_reaction(emoji) => Some(emoji.to_owned()),
+        Some(_) => return Err(Stop::Refused(Problem::ReactionInvalid)),
+    };
+    let target = mimi(react.message)?;
+    let content = Content::reaction(turn.random(), target, emoji.as_deref());
+    amend(
+        turn,
+        &conversation,
+        react.message,
+        &content,
+        Amends::Reaction(emoji),
+    )
+}
+
+/// Says something else in place of an own message.
+pub(crate) fn edit(turn: &mut Turn<'_>, edit: &api::Edit) -> Result<Response, Stop> {
+    let (conversation, message) = own_message_meant(turn, edit.message)?;
+    if edit.text.trim().is_empty() {
+        return Err(Stop::Refused(Problem::MessageEmpty));
+    }
+    if edit.text.len() > limits::TEXT_BYTES {
+        return Err(Stop::Refused(Problem::MessageTooLarge {
+            bytes: edit.text.len() as u64,
+            limit: limits::TEXT_BYTES as u64,
+        }));
+    }
+    if message.taken_back {
+        return Err(Stop::Refused(Problem::MessageTakenBack));
+    }
+    let target = mimi(edit.message)?;
+    let answers = message.reply_to.map(mimi).transpose()?;
+    let content = Content::edit(turn.random(), target, &edit.text, answers);
+    let amends = Amends::Edit(edit.text.clone());
+    amend(turn, &conversation, edit.message, &content, amends)
+}
+
+/// Takes an own message back.
+pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Response, Stop> {
+    let (conversation, message) = own_message_meant(turn, of.message)?;
+    if message.taken_back {
+        return Err(Stop::Refused(Problem::MessageTakenBack));
+    }
+    outbox::forget_content(turn.tx, of.message)?;
+    let content = Content::taken_back(turn.random(), mimi(of.message)?);
+    amend(turn, &conversation, of.message, &content, Amends::TakenBack)
+}
+
+/// Sets a conversation's timer.
+pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Response, Stop> {
+    if turn.live.account.is_none() {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    }
+    let Target::Conversation(found) = commands::target(turn.tx, &set.of)? else {
+        let name = set.of.clone();
+        return Err(Stop::Refused(Problem::ConversationUnknown { name }));
+    };
+    if found.kind == Kind::Group {
+        let (state, _) = manage::standing(turn, &found)?;
+        if !state.is_admin(turn.account()?.id()) {
+            return Err(Stop::Refused(Problem::GroupNotAdmin));
+        }
+        manage::want(turn, &found, &Wish::ExpiresAfter(set.seconds))?;
+        return Ok(Response::Done {});
+    }
+    let own = turn.account()?.address().display().to_owned();
+    let now = turn.now;
+    expiry::set_timer(turn, found.id, set.seconds, now, &own)?;
+    let envelope = Envelope {
+        sent_at_ms: now.0,
+        body: Some(envelope::Body::SetTimer(SetTimer {
+            seconds: set.seconds,
+        })),
+        ..Envelope::default()
+    };
+    // As something that a person said: it goes into the next group, if this one ends.
+    let id = MessageId::from_bytes(turn.random());
+    let bytes = envelope.encode_to_vec();
+    outbox::add(turn.tx, now, found.id, Some(id), &bytes, None)?;
+    turn.live.due_conversations.insert(found.id);
+    Ok(Response::Done {})
+}
+
+/// Sends an amendment, and makes it here.
+fn amend(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    target: MessageId,
+    content: &Content,
+    amends: Amends,
+) -> Result<Response, Stop> {
+    if conversation.gone {
+        return Err(Stop::Refused(Problem::GroupNotMember));
+    }
+    if conversation.stopped {
+        return Err(Stop::Refused(Problem::ContactChanged {
+            address: conversation.display.clone(),
+        }));
+    }
+    let own = turn.account()?;
+    let (account, address) = (own.id(), own.address().display().to_owned());
+    let encoded = content.encode();
+    let id = messages::id_of(account, &encoded, &content.salt);
+    let amendment = Amendment {
+        conversation: conversation.id,
+        id,
+        target,
+        account,
+        address: &address,
+        own: true,
+        sent_at: turn.now,
+        amends,
+    };
+    amendments::add(turn.tx, &amendment)?;
+    commands::queue(turn, conversation.id, Some(id), encoded)?;
+    tell_changed(turn, conversation.id, target)?;
+    Ok(Response::Sent(Sent {
+        id,
+        conversation: conversation.id,
+        state: MessageState::Queued,
+    }))
+}
+
+/// Tells whoever listens what a message is now.
+pub(crate) fn tell_changed(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<(), Fault> {
+    if let Some(message) = history::message(turn.tx, conversation, id)? {
+        turn.notify(Notice::MessageChanged(message));
+    }
+    Ok(())
+}
+
+/// The message that is meant, with its conversation.
+pub(crate) fn message_meant(
+    turn: &Turn<'_>,
+    id: MessageId,
+) -> Result<(Conversation, api::Message), Stop> {
+    if turn.live.account.is_none() {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    }
+    find(turn.tx, id)?.ok_or(Stop::Refused(Problem::MessageUnknown))
+}
+
+fn own_message_meant(turn: &Turn<'_>, id: MessageId) -> Result<(Conversation, api::Message), Stop> {
+    let (conversation, message) = message_meant(turn, id)?;
+    if message.direction == api::Direction::Out {
+        Ok((conversation, message))
+    } else {
+        Err(Stop::Refused(Problem::MessageNotOwn))
+    }
+}
+
+fn find(
+    tx: &Transaction<'_>,
+    id: MessageId,
+) -> Result<Option<(Conversation, api::Message)>, Fault> {
+    let Some(conversation) = history::conversation_of(tx, id)? else {
+        return Ok(None);
+    };
+    let message = history::message(tx, conversation, id)?;
+    Ok(conversation::find(tx, conversation)?.zip(message))
+}
+
+/// The messages whose ids begin so: two at most.
+pub(crate) fn with_prefix(turn: &Turn<'_>, prefix: &str) -> Result<Response, Stop> {
+    let found = history::with_prefix(turn.tx, prefix.trim())?;
+    match found.as_slice() {
+        [] => Err(Stop::Refused(Problem::MessageUnknown)),
+        [id] => {
+            let (_, message) = message_meant(turn, *id)?;
+            Ok(Response::Message(Box::new(message)))
+        }
+        _ => Err(Stop::Refused(Problem::MessageAmbiguous)),
+    }
+}
+
+fn mimi(id: MessageId) -> Result<content::MessageId, Stop> {
+    content::MessageId::from_bytes(id.as_bytes()).ok_or(Stop::Refused(Problem::MessageUnknown))
+}
+
+/// Something short, without blanks and controls: what it is, is for fonts to know.
+pub(crate) fn is_reaction(emoji: &str) -> bool {
+    !emoji.is_empty()
+        && emoji.len() <= REACTION_BYTES
+        && !emoji.chars().any(|c| c.is_whitespace() || c.is_control())
+}

@@ -1,0 +1,144 @@
+//! Disappearing messages: a conversation's timer, and deleting what is over.
+//!
+//! A message says for how long it stays once it was read (`expires`, which its sender takes
+//! from the conversation's timer). Here it goes that long after this account has read it;
+//! an own message, that long after the relay took it.
+//!
+//! In two people's conversation either sets the timer; of two settings the later counts. In a
+//! group it stands in the group's state, which admins change.
+//!
+//! **Always**: what is over is deleted from the disk in one transaction, with what was said
+//! of it and the copy kept for sending it again (`secure_delete` overwrites). What others'
+//! devices do is theirs.
+
+use rusqlite::{OptionalExtension as _, Transaction};
+use waxwing_protocol::time::Time;
+
+use super::{amendments, receipts};
+use crate::{
+    api::{ConversationId, MessageDeleted, MessageId, Notice},
+    conversation::history::{self, NewEvent},
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+ALTER TABLE conversation ADD COLUMN timer INTEGER NOT NULL DEFAULT 0;     -- seconds
+ALTER TABLE conversation ADD COLUMN timer_at INTEGER NOT NULL DEFAULT 0;  -- when it was set
+ALTER TABLE entry ADD COLUMN expires_after INTEGER;                       -- seconds
+ALTER TABLE entry ADD COLUMN expires_at INTEGER;
+CREATE INDEX entry_expires ON entry (expires_at) WHERE expires_at IS NOT NULL;
+";
+
+/// Messages that are deleted in one transaction, at most.
+const AT_ONCE: u32 = 256;
+
+/// The conversation's timer in seconds; 0 for none.
+pub(crate) fn timer(tx: &Transaction<'_>, id: ConversationId) -> Result<u32, StoreError> {
+    let timer: Option<u32> = tx
+        .prepare_cached("SELECT timer FROM conversation WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(timer.unwrap_or(0))
+}
+
+/// The timer was set at this time by somebody; an earlier setting than the one that is known
+/// does not count.
+pub(crate) fn set_timer(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    seconds: u32,
+    set_at: Time,
+    by: &str,
+) -> Result<(), Fault> {
+    let before = timer(turn.tx, conversation)?;
+    let set = turn.tx.execute(
+        "UPDATE conversation SET timer = ?2, timer_at = ?3
+         WHERE id = ?1 AND (timer_at, timer) < (?3, ?2)",
+        (conversation.as_bytes(), seconds, set_at.0.cast_signed()),
+    )?;
+    if set > 0 && before != seconds {
+        let detail = seconds.to_string();
+        let new = NewEvent {
+            conversation,
+            event: crate::api::EventKind::TimerChanged,
+            address: by,
+            by: None,
+            detail: Some(&detail),
+        };
+        let event = history::record(turn.tx, turn.now, &new)?;
+        turn.notify(Notice::Event(event));
+    }
+    Ok(())
+}
+
+/// A group's timer is what its state says.
+pub(crate) fn follow_state(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    seconds: u32,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation SET timer = ?2 WHERE id = ?1 AND timer != ?2",
+        (conversation.as_bytes(), seconds),
+    )?;
+    Ok(())
+}
+
+/// These messages of others were read, or this own one was taken by the relay: their time
+/// runs.
+pub(crate) fn start(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    messages: &[MessageId],
+) -> Result<(), StoreError> {
+    let mut statement = tx.prepare_cached(
+        "UPDATE entry SET expires_at = ?3 + expires_after * 1000
+         WHERE conversation = ?1 AND message = ?2 AND expires_after IS NOT NULL
+           AND expires_at IS NULL",
+    )?;
+    for message in messages {
+        statement.execute((
+            conversation.as_bytes(),
+            message.as_bytes(),
+            now.0.cast_signed(),
+        ))?;
+    }
+    Ok(())
+}
+
+/// When the next is over.
+pub(crate) fn next_due(tx: &Transaction<'_>) -> Result<Option<Time>, StoreError> {
+    let at: Option<i64> = tx
+        .prepare_cached("SELECT min(expires_at) FROM entry WHERE expires_at IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(at.map(|at| Time(at.cast_unsigned())))
+}
+
+/// Deletes what is over.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let over: Vec<(i64, ConversationId, MessageId)> = {
+        let mut statement = turn.tx.prepare_cached(
+            "SELECT id, conversation, message FROM entry
+             WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+        )?;
+        let rows = statement.query_map((turn.now.0.cast_signed(), AT_ONCE), |row| {
+            Ok((
+                row.get(0)?,
+                ConversationId::from_bytes(row.get(1)?),
+                MessageId::from_bytes(row.get(2)?),
+            ))
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (row, conversation, id) in over {
+        turn.tx
+            .prepare_cached("DELETE FROM entry WHERE id = ?1")?
+            .execute([row])?;
+        amendments::forget(turn.tx, conversation, id)?;
+        receipts::forget(turn.tx, conversation, id)?;
+        turn.notify(Notice::MessageDeleted(MessageDeleted { conversation, id }));
+    }
+    Ok(())
+}

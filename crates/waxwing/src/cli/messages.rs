@@ -1,0 +1,183 @@
+//! What is done with messages: `waxwing react`, `edit`, `unsend`, `disappear`, `info`.
+
+use clap::Args;
+use serde_json::Value;
+use waxwing_client::Session;
+use waxwing_engine::api::{
+    Edit as EditMessage, FindMessage, Message, MessageInfo, MessageOf, React as ReactTo, Request,
+    SetTimer,
+};
+
+use super::{Failure, Outcome, Whose, settle::settled};
+use crate::{
+    output::{self, BOLD, FAINT, GOOD, Output, styled},
+    text::{clock, day, one_line},
+};
+
+/// A message, as a person names it.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The message's id, or its start: waxwing history --ids shows them
+    #[arg(value_name = "MESSAGE")]
+    message: String,
+}
+
+/// `waxwing react`.
+#[derive(Debug, Args)]
+pub struct React {
+    #[command(flatten)]
+    which: Which,
+    /// What to react with
+    #[arg(value_name = "EMOJI", required_unless_present = "remove")]
+    emoji: Option<String>,
+    /// Take the reaction back
+    #[arg(long, conflicts_with = "emoji")]
+    remove: bool,
+}
+
+/// `waxwing edit`.
+#[derive(Debug, Args)]
+pub struct Edit {
+    #[command(flatten)]
+    which: Which,
+    /// What it is to say
+    #[arg(value_name = "TEXT")]
+    text: String,
+}
+
+/// `waxwing disappear`.
+#[derive(Debug, Args)]
+pub struct Disappear {
+    #[command(flatten)]
+    whose: Whose,
+    /// How long messages stay once they are read: 30s, 5m, 8h, 1d, 4w; or off
+    #[arg(value_name = "TIME", value_parser = seconds)]
+    after: u32,
+}
+
+/// A length of time, as people write it.
+fn seconds(text: &str) -> Result<u32, String> {
+    const HINT: &str = "write a number and s, m, h, d or w, like 1d; or off";
+    if text == "off" {
+        return Ok(0);
+    }
+    let (number, unit) = text
+        .char_indices()
+        .next_back()
+        .map(|(at, _)| text.split_at(at))
+        .ok_or(HINT)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(HINT.into()),
+    };
+    let number: u32 = number.parse().map_err(|_| HINT)?;
+    let seconds = number.checked_mul(unit).filter(|seconds| *seconds > 0);
+    Ok(seconds.ok_or(HINT)?)
+}
+
+impl Which {
+    /// The message that is meant.
+    async fn find(self, session: &mut Session) -> Result<Message, Failure> {
+        let prefix = self.message;
+        let request = Request::FindMessage(FindMessage { prefix });
+        Ok(session.ask(&request).await?)
+    }
+
+    /// Takes an own message back.
+    pub async fn unsend(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let message = self.find(session).await?.id;
+        let request = Request::TakeBack(MessageOf { message });
+        let outcome = done(session, output, &request, "taken_back").await?;
+        output.line(
+            "It is gone here, and the others' devices are asked to forget it. Whoever has read \
+             it, or copied it, still may.",
+        )?;
+        Ok(outcome)
+    }
+
+    /// Shows everything that is known of a message.
+    pub async fn info(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let message = self.find(session).await?.id;
+        let request = Request::MessageInfo(MessageOf { message });
+        let info: MessageInfo = session.ask(&request).await?;
+        output.object(&info)?;
+        output.line(styled(BOLD, day(info.message.sent_at)))?;
+        output.line(output::message(&info.message, true))?;
+        output.line(styled(FAINT, format!("  {}", info.message.id)))?;
+        for version in info.versions.iter().filter(|_| info.versions.len() > 1) {
+            output.line(format!(
+                "  {}  said: {}",
+                styled(FAINT, clock(version.at)),
+                one_line(&version.text)
+            ))?;
+        }
+        for receipt in &info.receipts {
+            let state = match (receipt.delivered_at, receipt.read_at) {
+                (_, Some(at)) => styled(GOOD, format!("read, {}", clock(at))),
+                (Some(at), None) => styled(FAINT, format!("has it, {}", clock(at))),
+                (None, None) => styled(FAINT, "nothing known yet"),
+            };
+            output.line(format!("  {}: {state}", one_line(&receipt.address)))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl React {
+    /// Reacts, or takes the reaction back.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let message = self.which.find(session).await?.id;
+        let emoji = self.emoji.filter(|_| !self.remove);
+        let request = Request::React(ReactTo { message, emoji });
+        done(session, output, &request, "reacted").await
+    }
+}
+
+impl Edit {
+    /// Says something else in place of an own message.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let message = self.which.find(session).await?.id;
+        let text = self.text;
+        let request = Request::Edit(EditMessage { message, text });
+        done(session, output, &request, "edited").await
+    }
+}
+
+impl Disappear {
+    /// Sets a conversation's timer.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let request = Request::SetTimer(SetTimer {
+            of: self.whose.whose,
+            seconds: self.after,
+        });
+        let outcome = done(session, output, &request, "timer_set").await?;
+        output.line(match self.after {
+            0 => "Messages stay from now on.".to_owned(),
+            seconds => format!(
+                "From now on, messages disappear {} after they are read, also from the disk. \
+                 Somebody who wants to keep one can.",
+                output::duration(&seconds.to_string())
+            ),
+        })?;
+        Ok(outcome)
+    }
+}
+
+async fn done(
+    session: &mut Session,
+    output: &Output,
+    request: &Request,
+    kind: &str,
+) -> Result<Outcome, Failure> {
+    let result: Value = session.ask(request).await?;
+    let mut object = serde_json::json!({ "type": kind });
+    if let (Some(object), Value::Object(result)) = (object.as_object_mut(), result) {
+        object.extend(result);
+    }
+    output.object(&object)?;
+    settled(session, output).await
+}

@@ -1,0 +1,38 @@
+//! Waiting until the relay has what a command asked for, since a process that ends at once
+//! would leave it to the next one.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use waxwing_client::Session;
+use waxwing_engine::api::{Request, Status};
+
+use super::{Failure, Outcome};
+use crate::output::Output;
+
+/// For so long it is waited.
+const LIMIT: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Waits until nothing is on its way to the relay; says so if that takes too long.
+pub async fn settled(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+    let waited = timeout(LIMIT, async {
+        loop {
+            let status: Status = session.ask(&Request::Status).await?;
+            if status.outbox == 0 && status.changing_members == 0 {
+                return Ok::<_, Failure>(());
+            }
+            sleep(AGAIN).await;
+        }
+    });
+    match waited.await {
+        Ok(settled) => settled.map(|()| Outcome::Done),
+        Err(_) => {
+            output.aside(
+                "The relay has not got it yet; it is done by itself as soon as a waxwing \
+                 command runs while the relay can be reached.",
+            );
+            Ok(Outcome::Queued)
+        }
+    }
+}
