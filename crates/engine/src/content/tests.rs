@@ -120,13 +120,14 @@ fn parts_that_are_one_are_shown_whole_or_not() {
 
 #[test]
 fn what_this_version_does_not_know_is_said_to_need_a_newer_one() {
+    // To nothing.
     let reaction = Part {
         disposition: Disposition::REACTION,
         ..single("text/plain", b"!")
     };
     let edit = Content {
         replaces: Some(id(1)),
-        ..Content::text(SALT, "better", None)
+        ..with(single("application/vnd.example", b"x"))
     };
     for content in [
         with(single("application/vnd.example", b"x")),
@@ -149,6 +150,26 @@ fn what_this_version_does_not_know_is_said_to_need_a_newer_one() {
         ..single("TEXT/plain", b"hi")
     };
     assert_eq!(with(part).shown(), Shown::Text("hi".into()));
+}
+
+#[test]
+fn what_is_said_of_a_message_names_it() {
+    let of = id(1);
+    for (content, shown) in [
+        (
+            Content::reaction(SALT, of, Some("👍")),
+            Shown::Reaction(of, Some("👍".into())),
+        ),
+        (Content::reaction(SALT, of, None), Shown::Reaction(of, None)),
+        (
+            Content::edit(SALT, of, "better", Some(id(2))),
+            Shown::Edit(of, "better".into()),
+        ),
+        (Content::taken_back(SALT, of), Shown::TakenBack(of)),
+    ] {
+        assert_eq!(content.shown(), shown);
+        assert_eq!(decode(&content.encode()).unwrap(), content);
+    }
 }
 
 #[test]
