@@ -123,6 +123,7 @@ pub fn entries<R: RelayPort>(
         limit: None,
         before: None,
         search: None,
+        ..Default::default()
     };
     match world.command(who, Request::History(history)) {
         Ok(Response::History { entries, .. }) => entries,

@@ -262,6 +262,7 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
             limit: None,
             before: None,
             search: Some(TEXT.into()),
+            ..Default::default()
         }),
     ];
     for request in requests {

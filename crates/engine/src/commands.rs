@@ -103,6 +103,7 @@ pub(crate) fn carry_out(
         Request::SetLock(set) => lock::want(turn, set.locked),
         Request::KeepAddress => lock::want_to_keep(turn),
         Request::History(history) => queries::history(turn.tx, &history),
+        Request::Search(search) => queries::search(turn.tx, &search),
         Request::Contacts => queries::contacts(turn),
         Request::Conversations => queries::conversations(turn.tx),
         Request::Group(of) => queries::group(turn, &of.of),

@@ -8,7 +8,10 @@ use crate::{
     conversation::{
         self, Kind,
         groups::{self, GroupState},
-        history, manage, members, wishes,
+        history, manage, members,
+        pages::{self, Part},
+        search::{self, Wanted},
+        wishes,
     },
     devices::{lock, recovery, transfer},
     engine::Stop,
@@ -31,18 +34,67 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
             return Err(Stop::Refused(Problem::ConversationUnknown { name }));
         }
     };
-    if let Some(before) = asked.before
-        && !history::has_message(tx, found.id, before)?
+    let limit = asked.limit.unwrap_or(history::ENTRIES_MAX);
+    let limit = limit.min(history::ENTRIES_MAX);
+    if let Some(text) = &asked.search {
+        let wanted = Wanted {
+            text,
+            conversation: Some(found.id),
+            ..Wanted::default()
+        };
+        let (mut messages, next) = search::search(tx, &wanted, limit)?;
+        messages.reverse();
+        return Ok(Response::History {
+            entries: messages.into_iter().map(api::Entry::Message).collect(),
+            more: next.is_some(),
+            newer: false,
+        });
+    }
+    let part = match (asked.before, asked.after, asked.around) {
+        (Some(id), _, _) => Part::Before(id),
+        (_, Some(id), _) => Part::After(id),
+        (_, _, Some(id)) => Part::Around(id),
+        (None, None, None) => Part::Newest,
+    };
+    if let Part::Before(id) | Part::After(id) | Part::Around(id) = part
+        && !history::has_message(tx, found.id, id)?
     {
         return Err(Stop::Refused(Problem::MessageUnknown));
     }
-    let limit = asked
-        .limit
-        .unwrap_or(history::ENTRIES_MAX)
-        .min(history::ENTRIES_MAX);
-    let (entries, more) =
-        history::entries(tx, found.id, limit, asked.before, asked.search.as_deref())?;
-    Ok(Response::History { entries, more })
+    let page = pages::page(tx, found.id, part, limit)?;
+    Ok(Response::History {
+        entries: page.entries,
+        more: page.older,
+        newer: page.newer,
+    })
+}
+
+/// Messages with some words.
+pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Response, Stop> {
+    let conversation = match &asked.of {
+        None => None,
+        Some(of) => match commands::target(tx, of)? {
+            Target::Conversation(conversation) => Some(conversation.id),
+            Target::Address(address) => {
+                let name = address.display().to_owned();
+                return Err(Stop::Refused(Problem::ConversationUnknown { name }));
+            }
+        },
+    };
+    let from = asked.from.as_deref().map(commands::parse).transpose()?;
+    let wanted = Wanted {
+        text: &asked.text,
+        conversation,
+        from: from
+            .as_ref()
+            .map(waxwing_protocol::address::Address::canonical),
+        since: asked.since.map(|at| at.0),
+        until: asked.until.map(|at| at.0),
+        before: asked.next,
+    };
+    let limit = asked.limit.unwrap_or(100).min(history::ENTRIES_MAX);
+    let (found, next) = search::search(tx, &wanted, limit)?;
+    Ok(Response::Found { found, next })
 }
 
 pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
@@ -72,7 +124,7 @@ pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
             }
             None => false,
         } || found.kind == Kind::Notes;
-        let (mut last, _) = history::entries(tx, found.id, 1, None, None)?;
+        let last = pages::page(tx, found.id, Part::Newest, 1)?.entries.pop();
         conversations.push(api::Conversation {
             id: found.id,
             kind: match found.kind {
@@ -83,7 +135,7 @@ pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
             with: found.display,
             verified,
             unread: history::unread(tx, found.id)?,
-            last: last.pop(),
+            last,
         });
     }
     Ok(Response::Conversations { conversations })

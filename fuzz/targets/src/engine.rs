@@ -238,6 +238,7 @@ impl Play<'_> {
             limit: None,
             before: None,
             search: None,
+            ..Default::default()
         };
         let Some(Response::History { entries, .. }) =
             self.event(Event::Command(Request::History(history)))

@@ -73,6 +73,7 @@ pub const METHODS: &[&str] = &[
     "set_lock",
     "keep_address",
     "history",
+    "search",
     "contacts",
     "conversations",
     "account",

@@ -34,8 +34,8 @@ pub use notice::{
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use request::{
     Block, ChangeGroup, CreateGroup, Decision, Edit, FindMessage, History, MarkRead, MessageOf,
-    NamedAuditor, Of, React, Register, Request, SendText, SetAuditors, SetReceipts, SetTimer,
-    SubmitCode, Verify,
+    NamedAuditor, Of, React, Register, Request, Search, SendText, SetAuditors, SetReceipts,
+    SetTimer, SubmitCode, Verify,
 };
 pub use response::{
     Account, Alarm, Auditor, Channel, Contact, Conversation, ConversationEvent, ConversationKind,

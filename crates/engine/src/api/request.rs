@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ApproveDevice, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MessageId, ReadBackup,
-    Recover, RevokeDevice, SetLock, closed_debug,
+    Recover, RevokeDevice, SetLock, Timestamp, closed_debug,
 };
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
@@ -89,6 +89,8 @@ pub enum Request {
 
     /// The messages and events of a conversation, oldest first.
     History(History),
+    /// Messages with some words, wherever they were said; the newest first.
+    Search(Search),
     /// The people that this account knows.
     Contacts,
     /// The conversations, the one with the newest entry first.
@@ -145,6 +147,7 @@ impl Request {
             Self::SetLock(_) => "set_lock",
             Self::KeepAddress => "keep_address",
             Self::History(_) => "history",
+            Self::Search(_) => "search",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
             Self::Group(_) => "group",
@@ -183,6 +186,7 @@ impl Request {
                 | Self::SafetyNumber(_)
                 | Self::Auditors
                 | Self::Evidence
+                | Self::Search(_)
                 | Self::Contacts
                 | Self::Conversations
                 | Self::MessageInfo(_)
@@ -402,8 +406,8 @@ pub struct Of {
     pub of: String,
 }
 
-/// See [`Request::History`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// See [`Request::History`]. Of `before`, `after`, `around` and `search` one at most.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// An address, or a conversation's id.
     pub of: String,
@@ -413,12 +417,46 @@ pub struct History {
     /// Only what comes before this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<MessageId>,
-    /// Only messages that contain this text (capitals do not matter).
+    /// Only what comes after this message: the oldest so many of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<MessageId>,
+    /// This message, with what comes before it and after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<MessageId>,
+    /// Only messages with these words: as in `search`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
 }
 
+/// See [`Request::Search`].
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// Words, all of which the message has; capitals and accents do not matter, and the last
+    /// may be the beginning of one. Empty for all messages.
+    #[serde(default)]
+    pub text: String,
+    /// Only in this conversation: an address, an id, or the name of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// Only what this address wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Only what was written then or later, by the sender's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only what was written before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// So many; at most 1,000, and 100 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// The `next` of the answer before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+}
+
 closed_debug!(
+    Search,
     Register,
     SubmitCode,
     SendText,

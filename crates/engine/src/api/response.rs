@@ -19,6 +19,17 @@ pub enum Response {
         entries: Vec<Entry>,
         /// Whether there are older ones.
         more: bool,
+        /// Whether there are newer ones.
+        #[serde(default)]
+        newer: bool,
+    },
+    /// Of `search`.
+    Found {
+        /// Newest first.
+        found: Vec<Message>,
+        /// To go on with, where there may be more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<i64>,
     },
     /// Of `contacts`.
     Contacts {
@@ -72,6 +83,7 @@ impl core::fmt::Debug for Response {
         f.write_str(match self {
             Self::Sent(_) => "Response(sent)",
             Self::History { .. } => "Response(history)",
+            Self::Found { .. } => "Response(found)",
             Self::Contacts { .. } => "Response(contacts)",
             Self::Conversations { .. } => "Response(conversations)",
             Self::Message(_) => "Response(message)",

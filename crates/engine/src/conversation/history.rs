@@ -1,11 +1,12 @@
 //! The history of conversations: messages, events and gaps in one order.
 //!
-//! **Elsewhere**: the shapes that people and programs see are in [`crate::api`].
+//! **Elsewhere**: reading it is [`super::pages`]'s, finding things in it [`super::search`]'s;
+//! the shapes that people and programs see are in [`crate::api`].
 //!
 //! **Always**: a message is in a conversation once. The order is the order of
 //! arrival here, but what fills a gap stands where the gap stood.
 
-use rusqlite::{OptionalExtension as _, Row, Transaction, types::Type};
+use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId},
     time::Time,
@@ -13,11 +14,9 @@ use waxwing_protocol::{
 
 use crate::{
     api::{
-        Channel, ConversationEvent, ConversationId, Direction, Entry, EventKind, Gap, Message,
-        MessageId, MessageState, ProblemReport, Reaction, ReceiptCount, Timestamp,
+        ConversationEvent, ConversationId, Direction, EventKind, MessageId, MessageState,
+        ProblemReport, Timestamp,
     },
-    conversation::members,
-    message::{amendments, receipts},
     store::StoreError,
 };
 
@@ -339,211 +338,6 @@ pub(crate) fn received(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The newest entries, oldest first, and whether there are older ones.
-pub(crate) fn entries(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    limit: u32,
-    before: Option<MessageId>,
-    search: Option<&str>,
-) -> Result<(Vec<Entry>, bool), StoreError> {
-    let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM entry
-         WHERE conversation = ?1
-           AND (?2 IS NULL OR (place, id)
-                < (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2))
-           AND (?3 IS NULL OR (kind = 1 AND instr(lower(text), lower(?3))))
-         ORDER BY place DESC, id DESC LIMIT ?4",
-    ))?;
-    let rows = statement.query_map(
-        (
-            conversation.as_bytes(),
-            before.map(|id| *id.as_bytes()),
-            search,
-            i64::from(limit) + 1,
-        ),
-        read_entry,
-    )?;
-    let mut entries = Vec::new();
-    for row in rows {
-        entries.push(complete(tx, row?)?);
-    }
-    let more = entries.len() > limit as usize;
-    entries.truncate(limit as usize);
-    entries.reverse();
-    Ok((entries, more))
-}
-
-/// What [`read_entry`] reads.
-const COLUMNS: &str = "kind, conversation, address, at, message, verified, outgoing, text, \
-    reply_to, sent_at, state, problem, read, event, missing, by_address, detail, \
-    (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1), amended, \
-    edited_at, taken_back_at, expires_after, expires_at";
-
-/// One message, as it is now.
-pub(crate) fn message(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    id: MessageId,
-) -> Result<Option<Message>, StoreError> {
-    let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND message = ?2"
-    ))?;
-    let found = statement
-        .query_row((conversation.as_bytes(), id.as_bytes()), read_entry)
-        .optional()?;
-    Ok(match found {
-        Some(found) => match complete(tx, found)? {
-            Entry::Message(message) => Some(message),
-            Entry::Event(_) | Entry::Gap(_) => None,
-        },
-        None => None,
-    })
-}
-
-/// Where a message stands.
-pub(crate) fn conversation_of(
-    tx: &Transaction<'_>,
-    id: MessageId,
-) -> Result<Option<ConversationId>, StoreError> {
-    Ok(tx
-        .prepare_cached("SELECT conversation FROM entry WHERE message = ?1 LIMIT 1")?
-        .query_row([id.as_bytes()], |row| {
-            row.get(0).map(ConversationId::from_bytes)
-        })
-        .optional()?)
-}
-
-/// The messages whose ids begin so, or do after the byte that all ids share: two at most.
-pub(crate) fn with_prefix(
-    tx: &Transaction<'_>,
-    prefix: &str,
-) -> Result<Vec<MessageId>, StoreError> {
-    let digits = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !digits || prefix.len() < 6 || prefix.len() > 64 {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for prefix in [
-        prefix.to_uppercase(),
-        format!("01{}", prefix.to_uppercase()),
-    ] {
-        let mut low = prefix.clone();
-        let mut high = prefix;
-        low.extend(std::iter::repeat_n('0', 64_usize.saturating_sub(low.len())));
-        high.extend(std::iter::repeat_n(
-            'F',
-            64_usize.saturating_sub(high.len()),
-        ));
-        let bytes = |digits: &str| data_encoding::HEXUPPER.decode(digits.as_bytes());
-        let (Ok(low), Ok(high)) = (bytes(&low), bytes(&high)) else {
-            continue;
-        };
-        let mut statement = tx.prepare_cached(
-            "SELECT DISTINCT message FROM entry WHERE message BETWEEN ?1 AND ?2 LIMIT 2",
-        )?;
-        let rows = statement.query_map((low, high), |row| row.get(0).map(MessageId::from_bytes))?;
-        for id in rows {
-            let id = id?;
-            if !found.contains(&id) {
-                found.push(id);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// With reactions and receipts.
-fn complete(
-    tx: &Transaction<'_>,
-    (mut entry, amended): (Entry, bool),
-) -> Result<Entry, StoreError> {
-    let Entry::Message(message) = &mut entry else {
-        return Ok(entry);
-    };
-    if amended && !message.taken_back {
-        for (emoji, who) in amendments::reactions(tx, message.conversation, message.id)? {
-            message.reactions.push(Reaction {
-                emoji,
-                own: who.iter().any(|one| one.own),
-                by: who.into_iter().map(|one| one.address).collect(),
-            });
-        }
-    }
-    if message.group.is_some() && message.direction == Direction::Out {
-        let of = members::count(tx, message.conversation)?.saturating_sub(1);
-        if of > 0 && of < receipts::ACCOUNTS_MAX {
-            let (delivered, read) = receipts::count(tx, message.conversation, message.id)?;
-            message.receipts = Some(ReceiptCount {
-                delivered,
-                read,
-                of,
-            });
-        }
-    }
-    Ok(entry)
-}
-
-/// An entry without what others have said of it, and whether they have.
-fn read_entry(row: &Row<'_>) -> rusqlite::Result<(Entry, bool)> {
-    Ok((read_row(row)?, row.get(18)?))
-}
-
-fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let conversation = ConversationId::from_bytes(row.get(1)?);
-    let address: String = row.get(2)?;
-    let at = time(row.get(3)?);
-    Ok(match row.get::<_, u8>(0)? {
-        1 => {
-            let outgoing: bool = row.get(6)?;
-            let problem: Option<String> = row.get(11)?;
-            Entry::Message(Message {
-                id: MessageId::from_bytes(row.get(4)?),
-                conversation,
-                group: row.get(17)?,
-                from: address,
-                from_verified: row.get(5)?,
-                text: row.get(7)?,
-                sent_at: time(row.get(9)?),
-                channel: Channel::Waxwing,
-                direction: if outgoing {
-                    Direction::Out
-                } else {
-                    Direction::In
-                },
-                state: row.get::<_, Option<u8>>(10)?.map(state_of),
-                problem: problem.and_then(|json| serde_json::from_str(&json).ok()),
-                reply_to: row
-                    .get::<_, Option<[u8; 32]>>(8)?
-                    .map(MessageId::from_bytes),
-                read: row.get(12)?,
-                reactions: Vec::new(),
-                edited_at: row.get::<_, Option<i64>>(19)?.map(time),
-                taken_back: row.get::<_, Option<i64>>(20)?.is_some(),
-                expires_after_s: row.get(21)?,
-                expires_at: row.get::<_, Option<i64>>(22)?.map(time),
-                receipts: None,
-            })
-        }
-        2 => Entry::Event(ConversationEvent {
-            conversation,
-            event: event_of(&row.get::<_, String>(13)?).ok_or_else(|| {
-                rusqlite::Error::InvalidColumnType(13, "event".into(), Type::Text)
-            })?,
-            address,
-            by: row.get(15)?,
-            detail: row.get(16)?,
-            at,
-        }),
-        _ => Entry::Gap(Gap {
-            conversation,
-            from: address,
-            missing: row.get::<_, i64>(14)?.cast_unsigned(),
-            at,
-        }),
-    })
-}
-
 const fn state_number(state: MessageState) -> u8 {
     match state {
         MessageState::Queued => 0,
@@ -554,7 +348,7 @@ const fn state_number(state: MessageState) -> u8 {
     }
 }
 
-const fn state_of(number: u8) -> MessageState {
+pub(super) const fn state_of(number: u8) -> MessageState {
     match number {
         0 => MessageState::Queued,
         1 => MessageState::Failed,
@@ -590,7 +384,7 @@ const fn event_name(event: EventKind) -> &'static str {
     }
 }
 
-fn event_of(name: &str) -> Option<EventKind> {
+pub(super) fn event_of(name: &str) -> Option<EventKind> {
     [
         EventKind::IdentityReset,
         EventKind::AddressNotTheirs,
@@ -613,10 +407,10 @@ fn event_of(name: &str) -> Option<EventKind> {
     .find(|event| event_name(*event) == name)
 }
 
-const fn signed(time: Time) -> i64 {
+pub(super) const fn signed(time: Time) -> i64 {
     time.0.cast_signed()
 }
 
-const fn time(ms: i64) -> Timestamp {
+pub(super) const fn time(ms: i64) -> Timestamp {
     Timestamp(Time(ms.cast_unsigned()))
 }

@@ -34,8 +34,10 @@ pub(crate) mod manage;
 pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod notes;
+pub(crate) mod pages;
 pub(crate) mod rejoin;
 pub(crate) mod roles;
+pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod wishes;
 

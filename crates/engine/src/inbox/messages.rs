@@ -18,7 +18,7 @@ use crate::{
         self, Conversation, Kind,
         groups::Group,
         history::{self, NewMessage},
-        members,
+        members, pages,
     },
     message::{
         self,
@@ -155,7 +155,7 @@ pub(crate) fn content_came(
     let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
     };
-    if let Some(message) = history::message(turn.tx, conversation, id)? {
+    if let Some(message) = pages::message(turn.tx, conversation, id)? {
         turn.notify(Notice::Message(message));
     }
     if own {

@@ -335,7 +335,10 @@ mod tests {
     use super::*;
     use crate::{
         api::{Direction, MessageState},
-        conversation::history::{self, NewMessage},
+        conversation::{
+            history::{self, NewMessage},
+            pages,
+        },
         store::{Store, StoreError},
     };
 
@@ -404,7 +407,7 @@ mod tests {
                 for step in steps {
                     take(tx, step)?;
                 }
-                let message = history::message(tx, HERE, MESSAGE)?.unwrap();
+                let message = pages::message(tx, HERE, MESSAGE)?.unwrap();
                 let reactions: Vec<String> = message
                     .reactions
                     .iter()

@@ -19,7 +19,7 @@ use crate::{
     api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
     commands::{self, Target},
     content::{self, Content},
-    conversation::{self, Conversation, Kind, history, manage, wishes::Wish},
+    conversation::{self, Conversation, Kind, manage, pages, wishes::Wish},
     engine::Stop,
     inbox::messages,
     outbox,
@@ -162,7 +162,7 @@ pub(crate) fn tell_changed(
     conversation: ConversationId,
     id: MessageId,
 ) -> Result<(), Fault> {
-    if let Some(message) = history::message(turn.tx, conversation, id)? {
+    if let Some(message) = pages::message(turn.tx, conversation, id)? {
         turn.notify(Notice::MessageChanged(message));
     }
     Ok(())
@@ -192,16 +192,16 @@ fn find(
     tx: &Transaction<'_>,
     id: MessageId,
 ) -> Result<Option<(Conversation, api::Message)>, Fault> {
-    let Some(conversation) = history::conversation_of(tx, id)? else {
+    let Some(conversation) = pages::conversation_of(tx, id)? else {
         return Ok(None);
     };
-    let message = history::message(tx, conversation, id)?;
+    let message = pages::message(tx, conversation, id)?;
     Ok(conversation::find(tx, conversation)?.zip(message))
 }
 
 /// The messages whose ids begin so: two at most.
 pub(crate) fn with_prefix(turn: &Turn<'_>, prefix: &str) -> Result<Response, Stop> {
-    let found = history::with_prefix(turn.tx, prefix.trim())?;
+    let found = pages::with_prefix(turn.tx, prefix.trim())?;
     match found.as_slice() {
         [] => Err(Stop::Refused(Problem::MessageUnknown)),
         [id] => {

@@ -64,6 +64,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::message::amendments::SCHEMA,
     crate::message::receipts::SCHEMA,
     crate::message::expiry::SCHEMA,
+    crate::conversation::search::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -45,6 +45,7 @@ impl History {
             limit: Some(self.limit),
             before: None,
             search: self.search,
+            ..Default::default()
         });
         let Entries { entries, more } = session.ask(&request).await?;
         if more {

@@ -148,6 +148,7 @@ impl Listening<'_> {
                 limit: Some(PAGE),
                 before,
                 search: None,
+                ..Default::default()
             });
             let Entries { entries, more } = self.session.ask(&request).await?;
             let messages = entries.into_iter().filter_map(|entry| match entry {

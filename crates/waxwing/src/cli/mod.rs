@@ -22,6 +22,7 @@ mod pages;
 mod progress;
 mod recover;
 mod register;
+mod search;
 mod send;
 mod settle;
 mod verify;
@@ -115,6 +116,17 @@ Examples:
   waxwing history bob@example.org --limit 5
   waxwing history bob@example.org --search backup")]
     History(history::History),
+
+    /// Find messages
+    #[command(after_help = "\
+Words are found whatever their capitals and accents. The search happens on this device, in
+its own index; nobody else learns of it.
+
+Examples:
+  waxwing search backup
+  waxwing search 'train tick' --in Family
+  waxwing search --from bob@example.org --since 2026-11-01 --until 2026-11-07")]
+    Search(search::Search),
 
     /// React to a message
     #[command(after_help = "\
@@ -467,6 +479,7 @@ async fn command(
         Command::Send(send) => send.run(message.unwrap_or_default(), session, output).await,
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
+        Command::Search(search) => search.run(session, output).await,
         Command::React(react) => react.run(session, output).await,
         Command::Edit(edit) => edit.run(session, output).await,
         Command::Unsend(which) => which.unsend(session, output).await,

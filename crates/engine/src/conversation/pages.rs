@@ -1,0 +1,320 @@
+//! Reading a history: in pages, both ways; one message; the messages that an id's start means.
+//!
+//! **Elsewhere**: what is in it is [`super::history`]'s; finding words, [`super::search`]'s.
+//!
+//! **Always**: nothing reads more than a page, however long a history is.
+
+use rusqlite::{OptionalExtension as _, Row, ToSql, Transaction, types::Type};
+
+use super::{
+    history::{event_of, state_of, time},
+    members,
+};
+use crate::{
+    api::{
+        Channel, ConversationEvent, ConversationId, Direction, Entry, Gap, Message, MessageId,
+        Reaction, ReceiptCount,
+    },
+    message::{amendments, receipts},
+    store::StoreError,
+};
+
+/// Which entries are meant.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    /// The newest.
+    Newest,
+    /// Those before a message.
+    Before(MessageId),
+    /// Those after a message.
+    After(MessageId),
+    /// A message, with half of those before it and half of those after it.
+    Around(MessageId),
+}
+
+/// Some entries of a conversation.
+pub(crate) struct Page {
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+    /// Whether there are older ones.
+    pub older: bool,
+    /// Whether there are newer ones.
+    pub newer: bool,
+}
+
+/// A page of a conversation.
+pub(crate) fn page(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    part: Part,
+    limit: u32,
+) -> Result<Page, StoreError> {
+    match part {
+        Part::Newest => {
+            let (entries, older) = before(tx, conversation, None, limit)?;
+            Ok(Page {
+                entries,
+                older,
+                newer: false,
+            })
+        }
+        Part::Before(id) => {
+            let (entries, older) = before(tx, conversation, Some((id, false)), limit)?;
+            Ok(Page {
+                entries,
+                older,
+                newer: true,
+            })
+        }
+        Part::After(id) => {
+            let (entries, newer) = after(tx, conversation, id, limit)?;
+            Ok(Page {
+                entries,
+                older: true,
+                newer,
+            })
+        }
+        Part::Around(id) => {
+            let half = limit / 2;
+            let up_to = limit.saturating_sub(half).max(1);
+            let (mut entries, older) = before(tx, conversation, Some((id, true)), up_to)?;
+            let (more, newer) = after(tx, conversation, id, half)?;
+            entries.extend(more);
+            Ok(Page {
+                entries,
+                older,
+                newer,
+            })
+        }
+    }
+}
+
+/// The newest entries, or those before a message (with it, where that is said); oldest
+/// first, and whether there are older ones.
+fn before(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    before: Option<(MessageId, bool)>,
+    limit: u32,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let condition = match before {
+        None => "?2 IS NULL",
+        Some((_, false)) => {
+            "(place, id) < (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2)"
+        }
+        Some((_, true)) => {
+            "(place, id) <= (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2)"
+        }
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND {condition}
+         ORDER BY place DESC, id DESC LIMIT ?3"
+    );
+    let id = before.map(|(id, _)| *id.as_bytes());
+    let (mut entries, more) = some(tx, &sql, (conversation.as_bytes(), id), limit)?;
+    entries.reverse();
+    Ok((entries, more))
+}
+
+/// The entries after a message, oldest first, and whether there are newer ones.
+fn after(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    after: MessageId,
+    limit: u32,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id)
+             > (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2)
+         ORDER BY place, id LIMIT ?3"
+    );
+    some(tx, &sql, (conversation.as_bytes(), after.as_bytes()), limit)
+}
+
+/// As many entries as are wanted, and whether there are more.
+fn some(
+    tx: &Transaction<'_>,
+    sql: &str,
+    (conversation, id): (impl ToSql, impl ToSql),
+    limit: u32,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map((conversation, id, i64::from(limit) + 1), read_entry)?;
+    let mut entries = Vec::new();
+    for row in rows {
+        entries.push(complete(tx, row?)?);
+    }
+    let more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    Ok((entries, more))
+}
+
+/// What [`read_entry`] reads.
+pub(super) const COLUMNS: &str = "kind, conversation, address, at, message, verified, outgoing, entry.text, \
+    reply_to, sent_at, state, problem, read, event, missing, by_address, detail, \
+    (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1), amended, \
+    edited_at, taken_back_at, expires_after, expires_at";
+
+/// One message, as it is now.
+pub(crate) fn message(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<Option<Message>, StoreError> {
+    let mut statement = tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND message = ?2"
+    ))?;
+    let found = statement
+        .query_row((conversation.as_bytes(), id.as_bytes()), read_entry)
+        .optional()?;
+    Ok(match found {
+        Some(found) => match complete(tx, found)? {
+            Entry::Message(message) => Some(message),
+            Entry::Event(_) | Entry::Gap(_) => None,
+        },
+        None => None,
+    })
+}
+
+/// Where a message stands.
+pub(crate) fn conversation_of(
+    tx: &Transaction<'_>,
+    id: MessageId,
+) -> Result<Option<ConversationId>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT conversation FROM entry WHERE message = ?1 LIMIT 1")?
+        .query_row([id.as_bytes()], |row| {
+            row.get(0).map(ConversationId::from_bytes)
+        })
+        .optional()?)
+}
+
+/// The messages whose ids begin so, or do after the byte that all ids share: two at most.
+pub(crate) fn with_prefix(
+    tx: &Transaction<'_>,
+    prefix: &str,
+) -> Result<Vec<MessageId>, StoreError> {
+    let digits = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digits || prefix.len() < 6 || prefix.len() > 64 {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for prefix in [
+        prefix.to_uppercase(),
+        format!("01{}", prefix.to_uppercase()),
+    ] {
+        let mut low = prefix.clone();
+        let mut high = prefix;
+        low.extend(std::iter::repeat_n('0', 64_usize.saturating_sub(low.len())));
+        high.extend(std::iter::repeat_n(
+            'F',
+            64_usize.saturating_sub(high.len()),
+        ));
+        let bytes = |digits: &str| data_encoding::HEXUPPER.decode(digits.as_bytes());
+        let (Ok(low), Ok(high)) = (bytes(&low), bytes(&high)) else {
+            continue;
+        };
+        let mut statement = tx.prepare_cached(
+            "SELECT DISTINCT message FROM entry WHERE message BETWEEN ?1 AND ?2 LIMIT 2",
+        )?;
+        let rows = statement.query_map((low, high), |row| row.get(0).map(MessageId::from_bytes))?;
+        for id in rows {
+            let id = id?;
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// With reactions and receipts.
+pub(super) fn complete(
+    tx: &Transaction<'_>,
+    (mut entry, amended): (Entry, bool),
+) -> Result<Entry, StoreError> {
+    let Entry::Message(message) = &mut entry else {
+        return Ok(entry);
+    };
+    if amended && !message.taken_back {
+        for (emoji, who) in amendments::reactions(tx, message.conversation, message.id)? {
+            message.reactions.push(Reaction {
+                emoji,
+                own: who.iter().any(|one| one.own),
+                by: who.into_iter().map(|one| one.address).collect(),
+            });
+        }
+    }
+    if message.group.is_some() && message.direction == Direction::Out {
+        let of = members::count(tx, message.conversation)?.saturating_sub(1);
+        if of > 0 && of < receipts::ACCOUNTS_MAX {
+            let (delivered, read) = receipts::count(tx, message.conversation, message.id)?;
+            message.receipts = Some(ReceiptCount {
+                delivered,
+                read,
+                of,
+            });
+        }
+    }
+    Ok(entry)
+}
+
+/// An entry without what others have said of it, and whether they have.
+pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(Entry, bool)> {
+    Ok((read_row(row)?, row.get(18)?))
+}
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let conversation = ConversationId::from_bytes(row.get(1)?);
+    let address: String = row.get(2)?;
+    let at = time(row.get(3)?);
+    Ok(match row.get::<_, u8>(0)? {
+        1 => {
+            let outgoing: bool = row.get(6)?;
+            let problem: Option<String> = row.get(11)?;
+            Entry::Message(Message {
+                id: MessageId::from_bytes(row.get(4)?),
+                conversation,
+                group: row.get(17)?,
+                from: address,
+                from_verified: row.get(5)?,
+                text: row.get(7)?,
+                sent_at: time(row.get(9)?),
+                channel: Channel::Waxwing,
+                direction: if outgoing {
+                    Direction::Out
+                } else {
+                    Direction::In
+                },
+                state: row.get::<_, Option<u8>>(10)?.map(state_of),
+                problem: problem.and_then(|json| serde_json::from_str(&json).ok()),
+                reply_to: row
+                    .get::<_, Option<[u8; 32]>>(8)?
+                    .map(MessageId::from_bytes),
+                read: row.get(12)?,
+                reactions: Vec::new(),
+                edited_at: row.get::<_, Option<i64>>(19)?.map(time),
+                taken_back: row.get::<_, Option<i64>>(20)?.is_some(),
+                expires_after_s: row.get(21)?,
+                expires_at: row.get::<_, Option<i64>>(22)?.map(time),
+                receipts: None,
+            })
+        }
+        2 => Entry::Event(ConversationEvent {
+            conversation,
+            event: event_of(&row.get::<_, String>(13)?).ok_or_else(|| {
+                rusqlite::Error::InvalidColumnType(13, "event".into(), Type::Text)
+            })?,
+            address,
+            by: row.get(15)?,
+            detail: row.get(16)?,
+            at,
+        }),
+        _ => Entry::Gap(Gap {
+            conversation,
+            from: address,
+            missing: row.get::<_, i64>(14)?.cast_unsigned(),
+            at,
+        }),
+    })
+}
