@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 57] = [
+const CLOSED: [&str; 59] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -60,6 +60,8 @@ const CLOSED: [&str; 57] = [
     "ArchivedEntry",
     "ArchivedMessage",
     "ArchivedGap",
+    "Register",
+    "Registers",
     "ArchivedAmendment",
 ];
 

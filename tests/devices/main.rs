@@ -19,3 +19,4 @@ mod notes;
 mod recovery;
 mod revoking;
 mod scene;
+mod settings;

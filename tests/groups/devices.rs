@@ -6,7 +6,9 @@ use waxwing_system_tests::{
     devices::{devices as list, linked, revoke},
 };
 
-use crate::scene::{create, members, people, say, texts};
+use waxwing_engine::api::ChangeGroup;
+
+use crate::scene::{addresses, change, create, members, people, say, texts};
 
 #[test]
 fn a_device_that_comes_later_is_in_the_group() {
@@ -93,4 +95,42 @@ fn a_device_whose_store_is_set_back_is_in_the_group_again_and_misses_nothing() {
     let mut heard = texts(&mut scene, bob, group);
     heard.sort();
     assert!(heard.contains(&"three".to_owned()), "{heard:?}");
+}
+
+#[test]
+fn a_device_that_has_an_old_rejoin_secret_is_taken_in_by_another_member() {
+    let mut scene = World::new(35, RealRelay::default(), WorldOptions::default());
+    let alice = scene.add_registered("alice@example.org");
+    let bob = scene.add_registered_on_disk("bob@example.org");
+    let carol = scene.add_registered("carol@example.org");
+    let group = create(&mut scene, alice, "Family", &[bob, carol]);
+    scene.run_for(Span::minutes(1));
+    say(&mut scene, bob, group, "one").unwrap();
+    scene.run_for(Span::minutes(1));
+    scene.crash(bob);
+    let copy = scene.copy_store(bob);
+    scene.start(bob);
+    // With Carol the secret goes that Bob's old copy has.
+    let out = ChangeGroup {
+        remove: addresses(&scene, &[carol]),
+        ..ChangeGroup::default()
+    };
+    change(&mut scene, alice, group, out).unwrap();
+    scene.run_for(Span::minutes(1));
+    say(&mut scene, alice, group, "two").unwrap();
+    scene.run_for(Span::minutes(1));
+    scene.crash(bob);
+    scene.restore_store(bob, &copy);
+    scene.start(bob);
+    scene.run_for(Span::minutes(10));
+    say(&mut scene, alice, group, "three").unwrap();
+    say(&mut scene, bob, group, "four").unwrap();
+    scene.run_for(Span::minutes(2));
+    for person in [alice, bob] {
+        let mut heard = texts(&mut scene, person, group);
+        heard.sort();
+        assert_eq!(heard, ["four", "one", "three", "two"]);
+        assert_eq!(members(&mut scene, person, group), ["alice*", "bob"]);
+    }
+    assert_eq!(scene.status(bob).missing, 0);
 }

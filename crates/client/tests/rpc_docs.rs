@@ -82,7 +82,7 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
                 ("Result", "create_group") => is::<GroupCreated>(example),
                 ("Result", "group") => is::<Group>(example),
                 ("Result", "history") => is_each::<Entry>(example, "entries"),
-                ("Result", "search") => is_each::<Message>(example, "found"),
+                ("Result", "search" | "starred") => is_each::<Message>(example, "found"),
                 ("Result", "contacts") => is_each::<Contact>(example, "contacts"),
                 ("Result", "conversations") => is_each::<Conversation>(example, "conversations"),
                 ("Result", "account") => is::<Account>(example),
@@ -138,6 +138,7 @@ fn every_notice_is_documented_with_an_example() {
         Notice::MessageState(_) => "message_state",
         Notice::MessageChanged(_) => "message_changed",
         Notice::MessageDeleted(_) => "message_deleted",
+        Notice::Synced(_) => "synced",
         Notice::Event(_) => "event",
         Notice::Gap(_) => "gap",
         Notice::Registration(_) => "registration",
@@ -156,7 +157,7 @@ fn every_notice_is_documented_with_an_example() {
         }
     }
     assert_eq!(seen, all);
-    assert_eq!(seen.len(), 16);
+    assert_eq!(seen.len(), 17);
 }
 
 #[test]

@@ -33,6 +33,7 @@ use crate::{
     message::{self, expiry},
     outbox::{self, receipts},
     queries,
+    registers::{self, About},
     settings::{self, Setting},
     trust::{alarm, auditors, confusables, safety_number},
     turn::{Fault, Turn},
@@ -72,11 +73,19 @@ pub(crate) fn carry_out(
                     name: block.address,
                 }));
             }
+            if turn.live.account.is_some() {
+                registers::commands::blocked(turn, address.canonical(), block.blocked)?;
+            }
             Ok(Response::Done {})
         }
         Request::SetReceipts(set) => {
             settings::write(turn.tx, Setting::TellDelivered, set.delivered)?;
             settings::write(turn.tx, Setting::TellRead, set.read)?;
+            if turn.live.account.is_some() {
+                let word = |on: bool| if on { b"on".as_slice() } else { b"off" };
+                registers::set(turn, About::Receipts, b"delivered", word(set.delivered))?;
+                registers::set(turn, About::Receipts, b"read", word(set.read))?;
+            }
             Ok(Response::Done {})
         }
         Request::Verify(verify) => self::verify(turn, &verify),
@@ -103,9 +112,12 @@ pub(crate) fn carry_out(
         Request::SetLock(set) => lock::want(turn, set.locked),
         Request::KeepAddress => lock::want_to_keep(turn),
         Request::History(history) => queries::history(turn.tx, &history),
+        Request::KeepConversation(keep) => registers::commands::keep(turn, &keep),
+        Request::Star(star) => registers::commands::star(turn, &star),
+        Request::Starred => registers::commands::list_starred(turn),
         Request::Search(search) => queries::search(turn.tx, &search),
         Request::Contacts => queries::contacts(turn),
-        Request::Conversations => queries::conversations(turn.tx),
+        Request::Conversations => queries::conversations(turn.tx, turn.now),
         Request::Group(of) => queries::group(turn, &of.of),
         Request::Account => queries::account(turn),
         Request::Devices => Ok(Response::Devices {
@@ -152,6 +164,8 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
     }
     let accepted = verify.decision == api::Decision::Accept;
     contact::set_compared(turn.tx, account, accepted)?;
+    let value: &[u8] = if accepted { b"1" } else { &[] };
+    registers::set(turn, About::Compared, &account.0, value)?;
     let changed = Problem::ContactChanged {
         address: contact.display.clone(),
     };
@@ -396,6 +410,13 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
     }
     let read = history::mark_read(turn.tx, mark.conversation, mark.up_to)?;
     expiry::start(turn.tx, turn.now, mark.conversation, &read)?;
+    if !read.is_empty() {
+        let last = match mark.up_to {
+            Some(id) => Some(id),
+            None => history::newest_of_others(turn.tx, mark.conversation)?,
+        };
+        registers::commands::read_up_to(turn, &found, last)?;
+    }
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
     if tells && messages::may_tell(turn, &found)? {
         for id in read {

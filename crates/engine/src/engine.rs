@@ -29,7 +29,7 @@ use crate::{
     },
     commands,
     conversation::{
-        commits,
+        again, commits,
         groups::{self, GroupState},
         manage, membership, rejoin, start,
     },
@@ -40,6 +40,7 @@ use crate::{
     message::expiry,
     mls,
     outbox::{self, receipts},
+    registers,
     settings::{self, Setting},
     store::{Store, StoreError},
     trust::{gossip, log, lookups, own_history, welcomes},
@@ -403,6 +404,9 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 }
             }
             crate::turn::Waiting::Anew(id) => manage::make_anew(turn, id)?,
+            crate::turn::Waiting::Again if turn.live.account.is_some() => {
+                again::ask_own_devices(turn)?;
+            }
             crate::turn::Waiting::LookUps
             | crate::turn::Waiting::Auditors
             | crate::turn::Waiting::OwnHistory
@@ -412,6 +416,8 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             | crate::turn::Waiting::Lock
             | crate::turn::Waiting::RosterChange
             | crate::turn::Waiting::Meeting
+            | crate::turn::Waiting::Registers
+            | crate::turn::Waiting::Again
             | crate::turn::Waiting::Backup => {}
         }
     }
@@ -442,6 +448,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     own_history::pump(turn)?;
     commands::send_due_receipts(turn)?;
+    registers::sync::pump(turn)?;
     receive::ask(turn)?;
     posting::check_behind(turn)?;
     if turn.live.links.posting.ready().is_none() {

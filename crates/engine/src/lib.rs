@@ -28,6 +28,7 @@ pub mod mls;
 mod outbox;
 pub mod parsers;
 mod queries;
+mod registers;
 mod settings;
 pub mod store;
 mod trust;

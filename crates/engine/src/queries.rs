@@ -17,11 +17,14 @@ use crate::{
     engine::Stop,
     inbox::heard,
     link::{Phase, registration, tokens},
-    outbox, settings,
+    outbox,
+    registers::{self, About},
+    settings,
     trust::{alarm, auditors, log, safety_number},
     turn::Turn,
 };
 use rusqlite::Transaction;
+use waxwing_protocol::time::Time;
 
 /// The suite of all groups, as people read it.
 const SUITE: &str = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519 (0x004D)";
@@ -99,9 +102,13 @@ pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Respon
 
 pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
     let own = turn.live.account.as_ref().map(crate::account::Account::id);
-    let contacts = contact::all(turn.tx)?
-        .into_iter()
-        .map(|contact| Contact {
+    let mut contacts = Vec::new();
+    for contact in contact::all(turn.tx)? {
+        let nickname = registers::value(turn.tx, About::Nickname, &contact.account.0)?;
+        contacts.push(Contact {
+            nickname: String::from_utf8(nickname)
+                .ok()
+                .filter(|name| !name.is_empty()),
             address: contact.display,
             verified: contact.verified,
             blocked: contact.blocked,
@@ -110,12 +117,12 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
             safety_number: own.map_or_else(String::new, |own| {
                 safety_number::digits(own, contact.account)
             }),
-        })
-        .collect();
+        });
+    }
     Ok(Response::Contacts { contacts })
 }
 
-pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
+pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response, Stop> {
     let mut conversations = Vec::new();
     for found in conversation::all(tx)? {
         let verified = match found.account {
@@ -125,7 +132,15 @@ pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
             None => false,
         } || found.kind == Kind::Notes;
         let last = pages::page(tx, found.id, Part::Newest, 1)?.entries.pop();
+        let kept = registers::commands::kept(tx, &found)?;
+        let unread = history::unread(tx, found.id)?;
+        let muted = kept.muted_until > now.0;
         conversations.push(api::Conversation {
+            pinned: kept.pinned,
+            archived: kept.archived && (unread == 0 || muted),
+            muted_until: muted.then(|| Time(kept.muted_until).into()),
+            draft: kept.draft,
+            nickname: kept.nickname,
             id: found.id,
             kind: match found.kind {
                 Kind::Direct => api::ConversationKind::Direct,
@@ -134,10 +149,12 @@ pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Response, Stop> {
             },
             with: found.display,
             verified,
-            unread: history::unread(tx, found.id)?,
+            unread,
             last,
         });
     }
+    // Pinned first; the order of all stays.
+    conversations.sort_by_key(|one| !one.pinned);
     Ok(Response::Conversations { conversations })
 }
 

@@ -110,6 +110,10 @@ pub(crate) enum Waiting {
     RosterChange,
     Meeting,
     Backup,
+    /// Groups that are not known, to be asked for.
+    Again,
+    /// Settings, to be told to other devices.
+    Registers,
 }
 
 impl Live {

@@ -29,13 +29,13 @@ pub use devices::{
 pub use ids::{ConversationId, IdMalformed, MessageId};
 pub use notice::{
     Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, RegistrationChanged,
-    RegistrationStage, Warning,
+    RegistrationStage, Synced, Warning,
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use request::{
-    Block, ChangeGroup, CreateGroup, Decision, Edit, FindMessage, History, MarkRead, MessageOf,
-    NamedAuditor, Of, React, Register, Request, Search, SendText, SetAuditors, SetReceipts,
-    SetTimer, SubmitCode, Verify,
+    Block, ChangeGroup, CreateGroup, Decision, Edit, FindMessage, History, KeepConversation,
+    MarkRead, MessageOf, NamedAuditor, Of, React, Register, Request, Search, SendText, SetAuditors,
+    SetReceipts, SetTimer, Star, SubmitCode, Verify,
 };
 pub use response::{
     Account, Alarm, Auditor, Channel, Contact, Conversation, ConversationEvent, ConversationKind,

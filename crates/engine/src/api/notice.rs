@@ -21,6 +21,8 @@ pub enum Notice {
     MessageChanged(Message),
     /// A message has disappeared, because its time was over.
     MessageDeleted(MessageDeleted),
+    /// Another device of this account has set something.
+    Synced(Synced),
     /// Something happened to a conversation.
     Event(ConversationEvent),
     /// A conversation's missing messages changed: `missing` is 0 when all came.
@@ -52,6 +54,7 @@ impl core::fmt::Debug for Notice {
             Self::MessageState(_) => "Notice(message_state)",
             Self::MessageChanged(_) => "Notice(message_changed)",
             Self::MessageDeleted(_) => "Notice(message_deleted)",
+            Self::Synced(_) => "Notice(synced)",
             Self::Event(_) => "Notice(event)",
             Self::Gap(_) => "Notice(gap)",
             Self::Registration(_) => "Notice(registration)",
@@ -88,6 +91,14 @@ pub struct MessageDeleted {
     pub id: MessageId,
     /// Where it stood.
     pub conversation: ConversationId,
+}
+
+/// See [`Notice::Synced`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Synced {
+    /// Of which conversation, where it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
 }
 
 /// How far a registration is.
@@ -160,6 +171,7 @@ pub struct Warning {
 closed_debug!(
     MessageChanged,
     MessageDeleted,
+    Synced,
     RegistrationChanged,
     ConnectionChanged,
     Warning

@@ -89,6 +89,13 @@ pub enum Request {
 
     /// The messages and events of a conversation, oldest first.
     History(History),
+    /// Pin a conversation, put it away, mute it, keep a draft, call somebody by another name:
+    /// on all devices of the account.
+    KeepConversation(KeepConversation),
+    /// Star a message, or do not any more.
+    Star(Star),
+    /// The starred messages, the latest first.
+    Starred,
     /// Messages with some words, wherever they were said; the newest first.
     Search(Search),
     /// The people that this account knows.
@@ -147,6 +154,9 @@ impl Request {
             Self::SetLock(_) => "set_lock",
             Self::KeepAddress => "keep_address",
             Self::History(_) => "history",
+            Self::KeepConversation(_) => "keep_conversation",
+            Self::Star(_) => "star",
+            Self::Starred => "starred",
             Self::Search(_) => "search",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
@@ -187,6 +197,7 @@ impl Request {
                 | Self::Auditors
                 | Self::Evidence
                 | Self::Search(_)
+                | Self::Starred
                 | Self::Contacts
                 | Self::Conversations
                 | Self::MessageInfo(_)
@@ -428,6 +439,41 @@ pub struct History {
     pub search: Option<String>,
 }
 
+/// See [`Request::KeepConversation`]. Only what is there is changed.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeepConversation {
+    /// An address, a conversation's id, or the name of a group that no other has.
+    pub of: String,
+    /// Whether it stands at the top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<bool>,
+    /// Whether it is put away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+    /// Whether it is muted: for ever, unless `muted_until` says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<bool>,
+    /// Until when it is muted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Timestamp>,
+    /// A text that was begun, at most 8 KiB; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<String>,
+    /// What the contact is called here, at most 128 bytes; empty for nothing. Nobody else
+    /// learns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nickname: Option<String>,
+}
+
+/// See [`Request::Star`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Star {
+    /// The message.
+    pub message: MessageId,
+    /// Whether it is starred from now on.
+    pub starred: bool,
+}
+
 /// See [`Request::Search`].
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Search {
@@ -456,6 +502,8 @@ pub struct Search {
 }
 
 closed_debug!(
+    KeepConversation,
+    Star,
     Search,
     Register,
     SubmitCode,

@@ -23,7 +23,7 @@ pub enum Response {
         #[serde(default)]
         newer: bool,
     },
-    /// Of `search`.
+    /// Of `search` and `starred`.
     Found {
         /// Newest first.
         found: Vec<Message>,
@@ -187,6 +187,9 @@ pub struct Message {
     /// In a group: how many of those who were to get this account's message have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipts: Option<ReceiptCount>,
+    /// Whether this account has starred it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub starred: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
@@ -366,6 +369,9 @@ pub struct Contact {
     pub address: String,
     /// Whether a look-up says that this address is this account's.
     pub verified: bool,
+    /// What the person calls them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nickname: Option<String>,
     /// Whether they are blocked.
     pub blocked: bool,
     /// Whether the safety number was compared in person, and was the same.
@@ -515,6 +521,21 @@ pub struct Conversation {
     pub verified: bool,
     /// Messages that this account has not read.
     pub unread: u64,
+    /// Whether it stands at the top.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pinned: bool,
+    /// Whether it is put away. It comes back when somebody writes, unless it is muted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub archived: bool,
+    /// Until when nothing is to ring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Timestamp>,
+    /// A text that was begun, on any device of the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<String>,
+    /// What the person calls them; the address is who they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nickname: Option<String>,
     /// The newest entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Entry>,

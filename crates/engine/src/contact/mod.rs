@@ -197,6 +197,19 @@ pub(crate) fn set_compared(
     Ok(())
 }
 
+/// This account stops hearing from a contact, or hears from them again.
+pub(crate) fn set_blocked(
+    tx: &Transaction<'_>,
+    account: AccountId,
+    blocked: bool,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE contact SET blocked = ?2 WHERE account_id = ?1",
+        (account.0, blocked),
+    )?;
+    Ok(())
+}
+
 /// Stops hearing from everyone who has this address, or hears from them again.
 /// Gives how many that are.
 pub(crate) fn block(

@@ -22,6 +22,7 @@ use waxwing_protocol::{
 };
 
 use super::{
+    again,
     groups::{self, Group},
     members,
     roles::{self, Broken, Change},
@@ -282,10 +283,11 @@ pub(crate) fn take(
         Judgement::Admitted => {
             // Whoever is no member any more has no say in which devices go.
             let stays = |member: &&mls::Member| after.addresses.of(member.account).is_some();
+            let again = |member: &&mls::Member| again::comes_again(member, &commit.leaves);
             let is_group = group.account.is_none();
             let removed = commit.removed.iter();
             let removed: Vec<mls::Member> = removed
-                .filter(|member| !is_group || stays(member))
+                .filter(|member| (!is_group || stays(member)) && !again(member))
                 .cloned()
                 .collect();
             trust::judge_removal(turn, &commit.committer, &removed)?

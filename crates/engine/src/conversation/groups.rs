@@ -273,9 +273,13 @@ pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &New<'_>) -> Result<()
     Ok(())
 }
 
-/// Nothing is known of the group any more, nor of what was heard in it. Gives the next
-/// counter of this device's envelopes.
-pub(crate) fn forget(tx: &Transaction<'_>, id: GroupId) -> Result<i64, StoreError> {
+/// Nothing is known of the group any more, nor (unless that is kept) of what was heard in it.
+/// Gives the next counter of this device's envelopes.
+pub(crate) fn forget(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    keeps_heard: bool,
+) -> Result<i64, StoreError> {
     let counter = tx
         .query_row(
             "SELECT next_counter FROM conversation_group WHERE group_id = ?1",
@@ -284,9 +288,11 @@ pub(crate) fn forget(tx: &Transaction<'_>, id: GroupId) -> Result<i64, StoreErro
         )
         .optional()?
         .unwrap_or(1);
+    if !keeps_heard {
+        tx.execute("DELETE FROM heard WHERE group_id = ?1", [id.0])?;
+        tx.execute("DELETE FROM heard_above WHERE group_id = ?1", [id.0])?;
+    }
     for statement in [
-        "DELETE FROM heard WHERE group_id = ?1",
-        "DELETE FROM heard_above WHERE group_id = ?1",
         "DELETE FROM held_post WHERE group_id = ?1",
         "DELETE FROM conversation_group WHERE group_id = ?1",
     ] {

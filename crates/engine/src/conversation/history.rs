@@ -306,6 +306,22 @@ pub(crate) fn is_own(
     Ok(statement.exists((conversation.as_bytes(), message.as_bytes()))?)
 }
 
+/// The newest message of others.
+pub(crate) fn newest_of_others(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Option<MessageId>, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT message FROM entry WHERE conversation = ?1 AND kind = 1 AND NOT outgoing
+             ORDER BY place DESC, id DESC LIMIT 1",
+        )?
+        .query_row([conversation.as_bytes()], |row| {
+            row.get(0).map(MessageId::from_bytes)
+        })
+        .optional()?)
+}
+
 /// How many messages are unread.
 pub(crate) fn unread(
     tx: &Transaction<'_>,

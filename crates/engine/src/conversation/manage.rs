@@ -36,6 +36,7 @@ use crate::{
     engine::Stop,
     inbox::receive,
     mls, outbox,
+    trust::welcomes,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -374,6 +375,7 @@ pub(crate) fn taken_in(
     }
     turn.live.due_groups.insert(group.id);
     turn.live.due_conversations.insert(conversation);
+    welcomes::catch_up(turn, group)?;
     receive::release(turn, group.id)
 }
 

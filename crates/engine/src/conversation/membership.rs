@@ -29,7 +29,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    commits,
+    again, commits,
     groups::{self, Group},
     manage, members, start,
     wishes::{self, Wish},
@@ -255,12 +255,11 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         let Some(claimed) = turn.live.claimed.remove(&(group.id, account)) else {
             continue;
         };
+        let asking = again::of(turn.tx, group.id)?;
         let lacks = |package: &mls::KeyPackage| {
             let device = package.member().device;
-            !standing
-                .members
-                .iter()
-                .any(|member| member.device == device)
+            let is_it = |member: &Member| member.device == device;
+            !standing.members.iter().any(is_it) || asking.contains(&device)
         };
         let claimed: Vec<mls::KeyPackage> = claimed.into_iter().filter(lacks).collect();
         if claimed.is_empty() {
@@ -276,6 +275,22 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         }
         if wanted.addresses.of(account).is_some() || group.account.is_some() {
             packages.extend(claimed);
+        }
+    }
+    // Whoever has lost the group comes in again in the place of their old leaf.
+    for device in again::of(turn.tx, group.id)? {
+        let comes = packages
+            .iter()
+            .any(|package: &mls::KeyPackage| package.member().device == device);
+        let old = standing
+            .members
+            .iter()
+            .find(|member| member.device == device);
+        if comes {
+            gone.extend(old.map(|member| member.leaf_key));
+        }
+        if comes || old.is_none() {
+            again::done(turn.tx, group.id, device)?;
         }
     }
     // Whoever is no member any more knows the secret that the group is rejoined with.
@@ -440,10 +455,15 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             wanted(turn, conversation, &mut difference)?;
             let mut accounts = members::due(turn.tx, conversation)?;
             accounts.push(own_id);
+            let asking = again::of(turn.tx, group.id)?;
+            let members = difference.standing.members.iter();
+            let asking = members.filter(|member| asking.contains(&member.device));
+            accounts.extend(asking.map(|member| member.account));
             accounts
         }
         (None, None) => return Ok(None),
     };
+    let asking = again::of(turn.tx, group.id)?;
     let members = &difference.standing.members;
     let rank_among = |is_meant: &dyn Fn(&Member) -> bool| -> u64 {
         let before = members.iter().filter(|member| member.device < own_device);
@@ -468,6 +488,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             .collect();
         let (stay, go): (Vec<&Member>, Vec<&Member>) = theirs
             .into_iter()
+            .filter(|member| !asking.contains(&member.device))
             .partition(|member| trust::admits(&roster, member));
         difference
             .gone

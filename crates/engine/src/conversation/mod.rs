@@ -27,6 +27,7 @@
 //! **Always**: a conversation has at most one account on the other side at a time; a
 //! new account under its verified address is a marked event in its history.
 
+pub(crate) mod again;
 pub(crate) mod commits;
 pub(crate) mod groups;
 pub(crate) mod history;

@@ -16,6 +16,7 @@ use crate::{
         Reaction, ReceiptCount,
     },
     message::{amendments, receipts},
+    registers::{self, About},
     store::StoreError,
 };
 
@@ -236,6 +237,7 @@ pub(super) fn complete(
     let Entry::Message(message) = &mut entry else {
         return Ok(entry);
     };
+    message.starred = registers::is_set(tx, About::Starred, message.id.as_bytes())?;
     if amended && !message.taken_back {
         for (emoji, who) in amendments::reactions(tx, message.conversation, message.id)? {
             message.reactions.push(Reaction {
@@ -298,6 +300,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 expires_after_s: row.get(21)?,
                 expires_at: row.get::<_, Option<i64>>(22)?.map(time),
                 receipts: None,
+                starred: false,
             })
         }
         2 => Entry::Event(ConversationEvent {

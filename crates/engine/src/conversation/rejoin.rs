@@ -20,6 +20,7 @@ use waxwing_protocol::{
 };
 
 use super::{
+    again,
     groups::{self, Group, GroupState},
     history, manage, members, start,
 };
@@ -30,6 +31,7 @@ use crate::{
     inbox::receive,
     link::Job,
     mls::{self, MlsError},
+    registers::sync,
     trust::{self, Claimed, Judgement},
     turn::{Fault, Turn, Waiting},
 };
@@ -201,6 +203,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         turn.notify(Notice::Event(event));
     }
     receive::release(turn, id)?;
+    sync::ask(turn, &group)?;
     receive::ask_for_all(turn, &group)
 }
 
@@ -220,7 +223,9 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
             Ok(())
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),
-        ErrorCode::Unauthorised | ErrorCode::Malformed | ErrorCode::TooLarge => {
+        // The group's rejoin secret is another than this device knows.
+        ErrorCode::Unauthorised => again::ask_for(turn, &group),
+        ErrorCode::Malformed | ErrorCode::TooLarge => {
             turn.wait(Waiting::Group(id), AGAIN);
             Ok(())
         }

@@ -27,6 +27,7 @@ use crate::{
     },
     mls::Member,
     outbox::receipts,
+    registers::apply,
     settings::{self, Setting},
     turn::{Fault, Turn},
 };
@@ -155,6 +156,9 @@ pub(crate) fn content_came(
     let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
     };
+    if !own {
+        apply::message_came(turn, &found, id)?;
+    }
     if let Some(message) = pages::message(turn.tx, conversation, id)? {
         turn.notify(Notice::Message(message));
     }

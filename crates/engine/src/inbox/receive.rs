@@ -26,6 +26,7 @@ use crate::{
     api::{Gap, Notice},
     contact,
     conversation::{
+        again,
         commits::{self, Taken},
         groups::{self, Group, GroupState},
         history, manage, start,
@@ -34,6 +35,7 @@ use crate::{
     link::posting,
     mls::{Incoming, Member, ProcessError},
     outbox,
+    registers::sync,
     trust::{gossip, welcomes},
     turn::{Fault, Turn},
 };
@@ -62,11 +64,11 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         return if post.kind == PostKind::Welcome {
             welcomes::welcomed(turn, post)
         } else {
-            Ok(())
+            again::unknown(turn, post.group)
         };
     };
     match group.state {
-        GroupState::Closed if post.kind == PostKind::Welcome => {
+        GroupState::Closed | GroupState::Lost if post.kind == PostKind::Welcome => {
             welcomes::welcomed_again(turn, &group, post)
         }
         GroupState::Closed => Ok(()),
@@ -275,6 +277,9 @@ fn envelope_came(
         Some(envelope::Body::SetTimer(set)) => {
             messages::timer_came(turn, group, member, set.seconds, Time(envelope.sent_at_ms))?;
         }
+        Some(envelope::Body::Registers(registers)) => sync::came(turn, group, &registers)?,
+        Some(envelope::Body::RegistersWanted(_)) => sync::wanted(turn, group)?,
+        Some(envelope::Body::TakeMeIn(request)) => again::asked(turn, group, member, &request)?,
         Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
         None => {}
     }

@@ -65,6 +65,8 @@ const CONVERSATIONS: &[&str] = &[
     crate::message::receipts::SCHEMA,
     crate::message::expiry::SCHEMA,
     crate::conversation::search::SCHEMA,
+    crate::registers::SCHEMA,
+    crate::conversation::again::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

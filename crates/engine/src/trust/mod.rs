@@ -38,6 +38,7 @@ use crate::{
     conversation::{self, Conversation, history},
     link::Job,
     mls::Member,
+    registers::apply,
     turn::{Fault, Turn},
 };
 
@@ -210,7 +211,12 @@ pub(crate) fn keep(
     address: &Address,
     statements: Vec<SignedStatement>,
 ) -> Result<bool, Fault> {
-    match contact::keep(turn.tx, turn.now, account, address, statements) {
+    let is_new = contact::of_account(turn.tx, account)?.is_none();
+    let kept = contact::keep(turn.tx, turn.now, account, address, statements);
+    if is_new && kept.is_ok() {
+        apply::contact_came(turn, account)?;
+    }
+    match kept {
         Ok(Kept::Quiet) => Ok(true),
         Ok(Kept::Grown) => {
             let due = conversation::groups::membership_due(turn.tx, Some(account))?;

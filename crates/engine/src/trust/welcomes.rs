@@ -16,7 +16,7 @@ use crate::{
     api::{ConversationId, RelayMisdeed},
     contact,
     conversation::{
-        self,
+        self, again,
         groups::{self, Group, GroupState},
         manage, members, notes, start,
     },
@@ -26,6 +26,7 @@ use crate::{
         receive,
     },
     mls::{Group as MlsGroup, MlsError, StagedWelcome},
+    registers::sync,
     turn::{Fault, Turn},
 };
 
@@ -104,7 +105,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     )?;
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
-    if group.epoch().0 > 1 || account.is_none() {
+    if (group.epoch().0 > 1 || account.is_none()) && !again::was_asked(turn.tx, post.group)? {
         for member in &members {
             let sender = Sender {
                 group: post.group,
@@ -119,13 +120,14 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Somebody takes this device into a group that it was taken out of.
+/// Somebody takes this device into a group that it was taken out of, or had lost.
 pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
+    let lost = group.state == GroupState::Lost;
     let gone = match group.conversation.filter(|_| group.account.is_none()) {
         Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.gone),
         None => false,
     };
-    if !gone {
+    if !gone && !lost {
         return Ok(());
     }
     // Nothing of the old one is of use; if the welcome is not either, all stays as it was.
@@ -134,7 +136,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     turn.with_mls(|provider, _| {
         MlsGroup::load(provider, group.id)?.map_or(Ok(()), |old| old.delete(provider))
     })??;
-    let counter = groups::forget(turn.tx, group.id)?;
+    let counter = groups::forget(turn.tx, group.id, lost)?;
     welcomed(turn, post)?;
     // Others know this device's numbers.
     if !groups::count_on(turn.tx, group.id, counter)? {
@@ -226,7 +228,21 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
     turn.live.due_groups.insert(group.id);
     turn.live.lookups.forget_outcomes();
     turn.live.due_conversations.insert(conversation);
+    catch_up(turn, group)?;
     receive::release(turn, group.id)
+}
+
+/// A device that has asked to be taken in wants to hear what was said before.
+pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    if !again::was_asked(turn.tx, group.id)? {
+        return Ok(());
+    }
+    again::is_in(turn.tx, group.id)?;
+    let Some(group) = groups::find(turn.tx, group.id)? else {
+        return Ok(());
+    };
+    sync::ask(turn, &group)?;
+    receive::ask_for_all(turn, &group)
 }
 
 fn refuse(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {

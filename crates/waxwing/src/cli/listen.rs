@@ -224,6 +224,7 @@ impl Listening<'_> {
             }
             Notice::Message(_)
             | Notice::MessageDeleted(_)
+            | Notice::Synced(_)
             | Notice::MessageState(_)
             | Notice::Registration(_)
             | Notice::Pairing(_)

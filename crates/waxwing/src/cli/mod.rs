@@ -15,6 +15,7 @@ mod devices;
 mod doctor;
 mod group;
 mod history;
+mod keep;
 mod listen;
 mod lock;
 mod messages;
@@ -172,6 +173,36 @@ Examples:
 
     /// List the people you know and how they are verified
     Contacts,
+
+    /// List your conversations
+    #[command(after_help = "\
+Pinned ones first, then the one with the newest message. What is pinned, muted, put away,
+starred or begun to be written is so on all your devices.")]
+    Conversations,
+
+    /// Keep a conversation at the top
+    Pin(keep::Switch),
+
+    /// Put a conversation away until somebody writes in it
+    Archive(keep::Switch),
+
+    /// Have a conversation's messages come without alert
+    Mute(keep::Mute),
+
+    /// Call somebody by a name of your own
+    #[command(after_help = "\
+Nobody else learns of it. Their address is always shown with it, since that is what is
+verified.
+
+Example:
+  waxwing nickname bob@example.org 'Uncle Bob'")]
+    Nickname(keep::Nickname),
+
+    /// Mark a message, to find it again
+    Star(keep::Star),
+
+    /// List the messages that you starred
+    Starred,
 
     /// Make groups, change them, leave them
     #[command(after_help = "\
@@ -486,6 +517,13 @@ async fn command(
         Command::Disappear(disappear) => disappear.run(session, output).await,
         Command::Info(which) => which.info(session, output).await,
         Command::Contacts => contacts::run(session, output).await,
+        Command::Conversations => keep::conversations(session, output).await,
+        Command::Pin(pin) => pin.pin(session, output).await,
+        Command::Archive(archive) => archive.archive(session, output).await,
+        Command::Mute(mute) => mute.run(session, output).await,
+        Command::Nickname(nickname) => nickname.run(session, output).await,
+        Command::Star(star) => star.run(session, output).await,
+        Command::Starred => keep::starred(session, output).await,
         Command::Group(group) => group.run(session, output).await,
         Command::Verify(verify) => verify.run(session, output).await,
         Command::Audit(Audit::Require(require)) => require.run(session, output).await,

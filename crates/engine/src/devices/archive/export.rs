@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
     ids::GroupId,
     pb::{
-        ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedAmendment, ArchivedAuditor,
+        self, ArchiveChunk, ArchiveCursor, ArchiveRecord, ArchivedAmendment, ArchivedAuditor,
         ArchivedConversation, ArchivedDevice, ArchivedEntry, ArchivedGap, ArchivedGroup,
         ArchivedHeard, ArchivedMany, ArchivedMember, ArchivedMessage, ArchivedSettings,
         archive_record::Record, archived_amendment, archived_entry::Kind,
@@ -22,6 +22,7 @@ use crate::{
     conversation::{self, members},
     devices::{backup, names},
     inbox::heard,
+    registers,
     settings::{self, Setting},
     store::StoreError,
     trust::auditors,
@@ -99,7 +100,8 @@ fn begin(tx: &Transaction<'_>) -> Result<ArchiveCursor, StoreError> {
             "SELECT count(*) FROM conversation_group WHERE {GROUPS}"
         ))?
         + count("SELECT count(*) FROM entry")?
-        + count("SELECT count(*) FROM amendment")?;
+        + count("SELECT count(*) FROM amendment")?
+        + count("SELECT count(*) FROM register")?;
     Ok(ArchiveCursor {
         total,
         ..ArchiveCursor::default()
@@ -176,6 +178,21 @@ fn next(
             .query_row([at.row, at.last_row], entry)
             .optional()?
             .map(|(row, record)| (Record::Entry(record), behind(&[], row))),
+        Section::Registers => {
+            // The kind is in `row`, the key in `id`.
+            let kind = u32::try_from(at.row).unwrap_or(u32::MAX);
+            registers::after(tx, (kind, &at.id), 1)?.pop().map(|one| {
+                let after = behind(&one.key, i64::from(one.kind));
+                let record = pb::Register {
+                    kind: one.kind,
+                    key: one.key.into(),
+                    value: one.value.into(),
+                    changed_at_ms: one.changed_at.0,
+                    device_id: one.device.to_bytes(),
+                };
+                (Record::Register(record), after)
+            })
+        }
         Section::Amendments => {
             let (conversation, id) = at.id.split_at_checked(16).unwrap_or_default();
             tx.prepare_cached(

@@ -9,7 +9,7 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId},
     limits,
     pb::{
-        ArchiveChunk, ArchivedAmendment, ArchivedConversation, ArchivedEntry, ArchivedGap,
+        self, ArchiveChunk, ArchivedAmendment, ArchivedConversation, ArchivedEntry, ArchivedGap,
         ArchivedGroup, ArchivedMany, ArchivedMessage, ArchivedSettings, archive_record::Record,
         archived_amendment, archived_entry::Kind,
     },
@@ -30,6 +30,7 @@ use crate::{
     devices::{backup, names},
     inbox::heard::{self, Sender},
     message::amendments::{self, Amendment, Amends},
+    registers::{self, Register},
     settings::{self, Setting},
     store::StoreError,
     trust::auditors,
@@ -84,6 +85,7 @@ pub(crate) fn import(
             Some(Record::Group(kept)) => group(tx, now, &kept)?,
             Some(Record::Entry(kept)) => entry(tx, &kept)?,
             Some(Record::Amendment(kept)) => amendment(tx, &kept)?,
+            Some(Record::Register(kept)) => register(tx, &kept)?,
             // Looked at by whoever opened the backup; or of a later version.
             Some(Record::Origin(_)) | None => {}
         }
@@ -310,6 +312,22 @@ fn message(
         (message.expires_at_ms > 0).then_some(signed(message.expires_at_ms)),
     ])?;
     amendments::apply(tx, conversation, id)?;
+    Ok(())
+}
+
+/// Something that was set. Blocks, marks and what was read came with contacts and messages.
+fn register(tx: &Transaction<'_>, kept: &pb::Register) -> Result<(), NotImported> {
+    if kept.key.len() > registers::KEY_BYTES || kept.value.len() > registers::VALUE_BYTES {
+        return Err(NotImported::Malformed);
+    }
+    let register = Register {
+        kind: kept.kind,
+        key: kept.key.to_vec(),
+        value: kept.value.to_vec(),
+        changed_at: Time(kept.changed_at_ms.min(i64::MAX as u64)),
+        device: DeviceId::try_from(&kept.device_id).map_err(|_| NotImported::Malformed)?,
+    };
+    registers::keep(tx, &register, false)?;
     Ok(())
 }
 

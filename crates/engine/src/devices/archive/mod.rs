@@ -55,6 +55,7 @@ enum Section {
     Groups = 4,
     Entries = 5,
     Amendments = 6,
+    Registers = 7,
 }
 
 impl Section {
@@ -67,6 +68,7 @@ impl Section {
             4 => Self::Groups,
             5 => Self::Entries,
             6 => Self::Amendments,
+            7 => Self::Registers,
             _ => return None,
         })
     }

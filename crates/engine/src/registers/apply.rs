@@ -1,0 +1,101 @@
+//! What another device's setting does here, where more than the register itself has it.
+//!
+//! **Always**: nothing that was set is sent on from here, and nobody else is told of it:
+//! the device on which the person did it has.
+
+use waxwing_protocol::ids::AccountId;
+
+use super::{About, Register, conversation_of, is_set, key_of, value};
+use crate::{
+    api::{MessageId, Notice, Synced},
+    contact,
+    conversation::{Conversation, history},
+    message::expiry,
+    settings::{self, Setting},
+    turn::{Fault, Turn},
+};
+
+/// A setting of another device is later than the one that was known.
+pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Fault> {
+    let Some(about) = About::of(register.kind) else {
+        return Ok(());
+    };
+    let yes = !register.value.is_empty();
+    let account = || AccountId::try_from(register.key.as_slice()).ok();
+    match about {
+        About::Read => {
+            if let Some(conversation) = conversation_of(turn.tx, &register.key)? {
+                read_up_to(turn, &conversation, &register.value)?;
+            }
+        }
+        About::Blocked => {
+            if let Some(account) = account() {
+                contact::set_blocked(turn.tx, account, yes)?;
+            }
+        }
+        About::Compared => {
+            if let Some(account) = account() {
+                contact::set_compared(turn.tx, account, yes)?;
+            }
+        }
+        About::Receipts => {
+            let setting = match register.key.as_slice() {
+                b"delivered" => Setting::TellDelivered,
+                b"read" => Setting::TellRead,
+                _ => return Ok(()),
+            };
+            settings::write(turn.tx, setting, register.value != b"off")?;
+        }
+        About::Nickname
+        | About::Muted
+        | About::Pinned
+        | About::Archived
+        | About::Draft
+        | About::Starred => {}
+    }
+    let conversation = conversation_of(turn.tx, &register.key)?.map(|found| found.id);
+    turn.notify(Notice::Synced(Synced { conversation }));
+    Ok(())
+}
+
+/// A message has come: perhaps it was read on another device already.
+pub(crate) fn message_came(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    id: MessageId,
+) -> Result<(), Fault> {
+    let Some(key) = key_of(conversation) else {
+        return Ok(());
+    };
+    let read = value(turn.tx, About::Read, &key)?;
+    if read == id.as_bytes() {
+        read_up_to(turn, conversation, &read)?;
+    }
+    Ok(())
+}
+
+fn read_up_to(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    message: &[u8],
+) -> Result<(), Fault> {
+    let Ok(id) = MessageId::try_from(message) else {
+        return Ok(());
+    };
+    if history::has_message(turn.tx, conversation.id, id)? {
+        let read = history::mark_read(turn.tx, conversation.id, Some(id))?;
+        expiry::start(turn.tx, turn.now, conversation.id, &read)?;
+    }
+    Ok(())
+}
+
+/// A contact has become known: what was set for them holds.
+pub(crate) fn contact_came(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
+    if is_set(turn.tx, About::Blocked, &account.0)? {
+        contact::set_blocked(turn.tx, account, true)?;
+    }
+    if is_set(turn.tx, About::Compared, &account.0)? {
+        contact::set_compared(turn.tx, account, true)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! What people set: pins, mutes, what is put away, drafts, stars, nicknames.
+
+use super::{About, is_set, key_of, set, starred, value};
+use crate::{
+    api::{self, Problem, Response},
+    commands::{self, Target},
+    contact,
+    conversation::{Conversation, history, pages},
+    engine::Stop,
+    message,
+    turn::{Fault, Turn},
+};
+
+/// Bytes of a draft that other devices get; a longer one stays here.
+const DRAFT_BYTES: usize = 8 << 10;
+/// Bytes of a nickname.
+const NICKNAME_BYTES: usize = 128;
+/// Nobody mutes for longer.
+const FOR_EVER: u64 = i64::MAX as u64;
+
+/// How this account keeps a conversation.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub pinned: bool,
+    pub archived: bool,
+    /// In milliseconds since 1970; 0 where it is not.
+    pub muted_until: u64,
+    pub draft: Option<String>,
+    pub nickname: Option<String>,
+}
+
+/// How this account keeps a conversation.
+pub(crate) fn kept(
+    tx: &rusqlite::Transaction<'_>,
+    conversation: &Conversation,
+) -> Result<Kept, Fault> {
+    let Some(key) = key_of(conversation) else {
+        return Ok(Kept::default());
+    };
+    let muted = value(tx, About::Muted, &key)?;
+    let text = |bytes: Vec<u8>| {
+        String::from_utf8(bytes)
+            .ok()
+            .filter(|text| !text.is_empty())
+    };
+    let nickname = match conversation.account {
+        Some(account) => text(value(tx, About::Nickname, &account.0)?),
+        None => None,
+    };
+    Ok(Kept {
+        pinned: is_set(tx, About::Pinned, &key)?,
+        archived: is_set(tx, About::Archived, &key)?,
+        muted_until: <[u8; 8]>::try_from(muted.as_slice()).map_or(0, u64::from_be_bytes),
+        draft: text(value(tx, About::Draft, &key)?),
+        nickname,
+    })
+}
+
+/// Changes how this account keeps a conversation.
+pub(crate) fn keep(turn: &mut Turn<'_>, keep: &api::KeepConversation) -> Result<Response, Stop> {
+    if turn.live.account.is_none() {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    }
+    let unknown = || {
+        let name = keep.of.clone();
+        Stop::Refused(Problem::ConversationUnknown { name })
+    };
+    let Target::Conversation(found) = commands::target(turn.tx, &keep.of)? else {
+        return Err(unknown());
+    };
+    let key = key_of(&found).ok_or_else(unknown)?;
+    let yes = |yes: bool| if yes { b"1".to_vec() } else { Vec::new() };
+    if let Some(draft) = &keep.draft
+        && draft.len() > DRAFT_BYTES
+    {
+        return Err(Stop::Refused(Problem::MessageTooLarge {
+            bytes: draft.len() as u64,
+            limit: DRAFT_BYTES as u64,
+        }));
+    }
+    if let Some(pinned) = keep.pinned {
+        set(turn, About::Pinned, &key, &yes(pinned))?;
+    }
+    if let Some(archived) = keep.archived {
+        set(turn, About::Archived, &key, &yes(archived))?;
+    }
+    match (keep.muted, keep.muted_until) {
+        (Some(false), _) => set(turn, About::Muted, &key, &[])?,
+        (_, Some(until)) => set(turn, About::Muted, &key, &until.0.0.to_be_bytes())?,
+        (Some(true), None) => set(turn, About::Muted, &key, &FOR_EVER.to_be_bytes())?,
+        (None, None) => {}
+    }
+    if let Some(draft) = &keep.draft {
+        set(turn, About::Draft, &key, draft.as_bytes())?;
+    }
+    if let Some(nickname) = &keep.nickname {
+        let nickname = nickname.trim();
+        let well = nickname.len() <= NICKNAME_BYTES && !nickname.chars().any(char::is_control);
+        let account = found.account.filter(|_| well).ok_or_else(unknown)?;
+        set(turn, About::Nickname, &account.0, nickname.as_bytes())?;
+    }
+    Ok(Response::Done {})
+}
+
+/// Stars a message, or does not any more.
+pub(crate) fn star(turn: &mut Turn<'_>, star: &api::Star) -> Result<Response, Stop> {
+    let (conversation, _) = message::commands::message_meant(turn, star.message)?;
+    let value: &[u8] = if star.starred { b"1" } else { &[] };
+    set(turn, About::Starred, star.message.as_bytes(), value)?;
+    message::commands::tell_changed(turn, conversation.id, star.message)?;
+    Ok(Response::Done {})
+}
+
+/// The starred messages, the latest first.
+pub(crate) fn list_starred(turn: &Turn<'_>) -> Result<Response, Stop> {
+    let mut found = Vec::new();
+    for id in starred(turn.tx, history::ENTRIES_MAX)? {
+        if let Some(conversation) = pages::conversation_of(turn.tx, id)?
+            && let Some(message) = pages::message(turn.tx, conversation, id)?
+        {
+            found.push(message);
+        }
+    }
+    Ok(Response::Found { found, next: None })
+}
+
+/// Everything up to a message was read on this device: the others are told.
+pub(crate) fn read_up_to(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    last: Option<api::MessageId>,
+) -> Result<(), Fault> {
+    if let (Some(key), Some(last)) = (key_of(conversation), last) {
+        set(turn, About::Read, &key, last.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Contacts with an address are blocked, or are not any more: the others are told.
+pub(crate) fn blocked(turn: &mut Turn<'_>, address: &str, blocked: bool) -> Result<(), Fault> {
+    for contact in contact::all(turn.tx)? {
+        if contact.address == address {
+            let value: &[u8] = if blocked { b"1" } else { &[] };
+            set(turn, About::Blocked, &contact.account.0, value)?;
+        }
+    }
+    Ok(())
+}

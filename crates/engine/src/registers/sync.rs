@@ -1,0 +1,170 @@
+//! Telling this account's other devices of settings, and hearing theirs.
+//!
+//! **Always**: settings are gathered for [`GATHERED_FOR`], and one message has as many as
+//! fit; what a device of a later version says of things that are not known here is kept and
+//! handed on.
+
+use prost::Message as _;
+use waxwing_protocol::{
+    ids::DeviceId,
+    pb::{self, Envelope, Registers, RegistersWanted, envelope},
+    time::{Span, Time},
+};
+
+use super::{KEY_BYTES, Register, VALUE_BYTES, after, apply, keep, read};
+use crate::{
+    conversation::{
+        Kind,
+        groups::{self, Group},
+        notes,
+    },
+    outbox,
+    turn::{Fault, Turn, Waiting},
+};
+
+/// Settings are gathered for so long.
+const GATHERED_FOR: Span = Span::seconds(2);
+
+/// Bytes of settings in one message.
+const MESSAGE_BYTES: usize = 48 << 10;
+
+/// A setting's time may be ahead of this device's clock by so much.
+const AHEAD_MAX: Span = Span::hours(24);
+
+/// Something is to be told.
+pub(crate) fn is_due(turn: &mut Turn<'_>) {
+    if !turn.live.waits.contains_key(&Waiting::Registers) {
+        turn.wait(Waiting::Registers, GATHERED_FOR);
+    }
+}
+
+/// Tells what was gathered.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.waits(&Waiting::Registers) {
+        return Ok(());
+    }
+    let untold: Vec<Register> = {
+        let mut statement = turn.tx.prepare_cached(
+            "SELECT kind, key, value, changed_at, device_id FROM register WHERE untold LIMIT 512",
+        )?;
+        let rows = statement.query_map([], read)?;
+        rows.collect::<Result<_, _>>()?
+    };
+    if untold.is_empty() {
+        return Ok(());
+    }
+    if turn.account()?.roster().devices().len() > 1 {
+        say(turn, &untold)?;
+    }
+    let mut told = turn
+        .tx
+        .prepare_cached("UPDATE register SET untold = 0 WHERE kind = ?1 AND key = ?2")?;
+    for one in &untold {
+        told.execute((one.kind, &one.key))?;
+    }
+    drop(told);
+    if untold.len() == 512 {
+        is_due(turn);
+    }
+    Ok(())
+}
+
+/// Says these in the notes.
+fn say(turn: &mut Turn<'_>, registers: &[Register]) -> Result<(), Fault> {
+    let mut part = Registers::default();
+    let mut bytes = 0;
+    for one in registers {
+        let wire = pb::Register {
+            kind: one.kind,
+            key: one.key.clone().into(),
+            value: one.value.clone().into(),
+            changed_at_ms: one.changed_at.0,
+            device_id: one.device.to_bytes(),
+        };
+        let length = wire.encoded_len();
+        if bytes + length > MESSAGE_BYTES && bytes > 0 {
+            queue(turn, envelope::Body::Registers(std::mem::take(&mut part)))?;
+            bytes = 0;
+        }
+        bytes += length;
+        part.registers.push(wire);
+    }
+    if part.registers.is_empty() {
+        return Ok(());
+    }
+    queue(turn, envelope::Body::Registers(part))
+}
+
+fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
+    let notes = notes::conversation(turn)?;
+    let envelope = Envelope {
+        sent_at_ms: turn.now.0,
+        body: Some(body),
+        ..Envelope::default()
+    };
+    let bytes = envelope.encode_to_vec();
+    outbox::add(turn.tx, turn.now, notes.id, None, &bytes, None)?;
+    turn.live.due_conversations.insert(notes.id);
+    Ok(())
+}
+
+/// Another device of this account has set these.
+pub(crate) fn came(turn: &mut Turn<'_>, group: &Group, registers: &Registers) -> Result<(), Fault> {
+    if !is_notes(turn, group)? {
+        return Ok(());
+    }
+    let newest = turn.now.after(AHEAD_MAX);
+    for wire in &registers.registers {
+        let Ok(device) = DeviceId::try_from(&wire.device_id) else {
+            continue;
+        };
+        if wire.key.len() > KEY_BYTES || wire.value.len() > VALUE_BYTES {
+            continue;
+        }
+        let register = Register {
+            kind: wire.kind,
+            key: wire.key.to_vec(),
+            value: wire.value.to_vec(),
+            changed_at: Time(wire.changed_at_ms.min(newest.0)),
+            device,
+        };
+        if keep(turn.tx, &register, false)? {
+            apply::apply(turn, &register)?;
+        }
+    }
+    Ok(())
+}
+
+/// This device does not know what the others have set: asks for all of it.
+pub(crate) fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    if is_notes(turn, group)? {
+        queue(turn, envelope::Body::RegistersWanted(RegistersWanted {}))?;
+    }
+    Ok(())
+}
+
+/// Another device asks for all.
+pub(crate) fn wanted(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    if !is_notes(turn, group)? {
+        return Ok(());
+    }
+    let mut at: (u32, Vec<u8>) = (0, Vec::new());
+    loop {
+        let some = after(turn.tx, (at.0, &at.1), 512)?;
+        let Some(last) = some.last() else {
+            return Ok(());
+        };
+        at = (last.kind, last.key.clone());
+        say(turn, &some)?;
+    }
+}
+
+/// Whether the group is one of this account's notes.
+fn is_notes(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let Some(conversation) = group.conversation else {
+        return Ok(false);
+    };
+    let found = crate::conversation::find(turn.tx, conversation)?;
+    let is_there = groups::find(turn.tx, group.id)?.is_some();
+    Ok(is_there && found.is_some_and(|found| found.kind == Kind::Notes))
+}
