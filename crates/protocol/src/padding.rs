@@ -15,12 +15,21 @@ pub const SMALLEST: usize = 256;
 
 /// The Padmé length for `length` bytes, at least [`SMALLEST`].
 pub fn padded_length(length: usize) -> usize {
-    let length = length.max(SMALLEST);
+    usize::try_from(padded_size(length as u64)).unwrap_or(usize::MAX)
+}
+
+/// The same for files, which may be longer than memory.
+pub const fn padded_size(size: u64) -> u64 {
+    let size = if size < SMALLEST as u64 {
+        SMALLEST as u64
+    } else {
+        size
+    };
     // Both logarithms are of numbers of at least 1.
-    let exponent = length.ilog2();
+    let exponent = size.ilog2();
     let kept_bits = exponent.ilog2() + 1;
-    let mask = (1_usize << (exponent - kept_bits)) - 1;
-    length.saturating_add(mask) & !mask
+    let mask = (1_u64 << (exponent - kept_bits)) - 1;
+    size.saturating_add(mask) & !mask
 }
 
 /// Encodes `envelope` so that the result has a Padmé length.
