@@ -69,11 +69,23 @@ mod tests {
             };
             let encoded = encode_padded(envelope.clone());
             prop_assert_eq!(padded_length(encoded.len()), encoded.len());
-            prop_assert!(encoded.len() <= SMALLEST.max((size + 32) * 9 / 8 + 32));
+            // A gap of one byte cannot be filled: then it is the class after.
+            let smallest = padded_length(SMALLEST + 1);
+            prop_assert!(encoded.len() <= smallest.max((size + 32) * 9 / 8 + 32));
             let decoded = Envelope::decode(encoded.as_slice()).unwrap();
             prop_assert_eq!(decoded.body, envelope.body);
             prop_assert!(decoded.padding.iter().all(|byte| *byte == 0));
         }
+    }
+
+    #[test]
+    fn a_gap_that_cannot_be_filled_makes_it_one_class_longer() {
+        let envelope = Envelope {
+            counter: 1 << 63,
+            body: Some(Body::Mimi(vec![7; 113].into())),
+            ..Envelope::default()
+        };
+        assert_eq!(encode_padded(envelope).len(), padded_length(SMALLEST + 1));
     }
 
     #[test]
