@@ -11,6 +11,7 @@
 //! are bounded before they are decoded, and nothing here panics on them.
 
 pub mod address;
+pub mod blob;
 mod closed;
 pub mod conversation;
 pub mod frame;

@@ -133,3 +133,9 @@ pub const DEVICE_NAME_BYTES: usize = 64;
 pub const BACKUP_PART_BYTES: usize = 256 << 10;
 /// Parts of one backup.
 pub const BACKUP_PARTS: u32 = 1024;
+
+/// Bytes of one attached file.
+pub const ATTACHMENT_BYTES: u64 = 4 << 30;
+/// Bytes of one blob: a file that is padded and sealed ([`crate::blob`]). The longest file's
+/// length is a Padmé length, so that there is nothing but tags to add.
+pub const BLOB_BYTES: u64 = ATTACHMENT_BYTES + (ATTACHMENT_BYTES >> 16) * 16;
