@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 59] = [
+const CLOSED: [&str; 62] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -60,6 +60,9 @@ const CLOSED: [&str; 59] = [
     "ArchivedEntry",
     "ArchivedMessage",
     "ArchivedGap",
+    "OpenBlob",
+    "PutBlobPart",
+    "BlobPartFetched",
     "Register",
     "Registers",
     "ArchivedAmendment",
@@ -68,7 +71,7 @@ const CLOSED: [&str; 59] = [
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");
     let files = [
-        "link", "account", "group", "log", "content", "pairing", "archive",
+        "link", "account", "group", "log", "content", "pairing", "archive", "blob",
     ]
     .map(|name| format!("waxwing/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"]).map_err(Error::other)?;

@@ -32,9 +32,9 @@ pub enum FrameError {
     Malformed(#[from] prost::DecodeError),
 }
 
-/// Fields of `ClientFrame.body` that hold posts, welcomes, key packages, parts of backups
-/// or what is said at a rendezvous.
-const LARGE_CLIENT_FIELDS: [u32; 6] = [21, 27, 42, 44, 46, 48];
+/// Fields of `ClientFrame.body` that hold posts, welcomes, key packages, parts of backups and
+/// blobs, or what is said at a rendezvous.
+const LARGE_CLIENT_FIELDS: [u32; 7] = [21, 27, 42, 44, 46, 48, 51];
 
 /// Decodes what a client sent.
 pub fn decode_client(bytes: Bytes) -> Result<ClientFrame, FrameError> {

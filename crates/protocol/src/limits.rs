@@ -139,3 +139,11 @@ pub const ATTACHMENT_BYTES: u64 = 4 << 30;
 /// Bytes of one blob: a file that is padded and sealed ([`crate::blob`]). The longest file's
 /// length is a Padmé length, so that there is nothing but tags to add.
 pub const BLOB_BYTES: u64 = ATTACHMENT_BYTES + (ATTACHMENT_BYTES >> 16) * 16;
+/// Bytes of one part of a blob on its way; the last may be shorter.
+pub const BLOB_PART_BYTES: usize = 256 << 10;
+/// A token opens so many bytes of a blob.
+pub const BLOB_BYTES_PER_TOKEN: u64 = 256 << 20;
+/// Readers of one blob.
+pub const BLOB_READERS: u32 = 4096;
+/// A blob is deleted after this long.
+pub const BLOB_RETENTION: Span = Span::days(30);

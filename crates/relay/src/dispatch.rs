@@ -78,6 +78,12 @@ impl<S: Store> Relay<S> {
             Request::PutBackup(put) => self.put_backup(now, link, put),
             Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
             Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch),
+            Request::OpenBlob(open) => self.open_blob(now, &open),
+            Request::PutBlobPart(put) => self.put_blob_part(now, put),
+            Request::FetchBlobState(fetch) => self.fetch_blob_state(now, &fetch),
+            Request::FetchBlobPart(fetch) => self.fetch_blob_part(now, &fetch),
+            Request::BlobRead(read) => self.blob_read(now, &read),
+            Request::DeleteBlob(delete) => self.delete_blob(now, &delete),
         }
     }
 
@@ -109,6 +115,12 @@ impl<S: Store> Relay<S> {
                 | Request::JoinRendezvous(_)
                 | Request::SendRendezvous(_)
                 | Request::LeaveRendezvous(_)
+                | Request::OpenBlob(_)
+                | Request::PutBlobPart(_)
+                | Request::FetchBlobState(_)
+                | Request::FetchBlobPart(_)
+                | Request::BlobRead(_)
+                | Request::DeleteBlob(_)
         );
         match stage {
             Stage::Greeted if !is_open => Err(Refused::malformed("a link begins with Open")),

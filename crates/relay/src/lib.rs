@@ -16,6 +16,7 @@
 
 pub mod address;
 pub mod backup;
+mod blob;
 mod config;
 pub mod data_dir;
 pub mod directory;

@@ -39,6 +39,7 @@ pub use crate::config::Config;
 use crate::{
     address::{Registrations, lock::Contests},
     backup::Backups,
+    blob::Blobs,
     directory::{log::Question, publications::Publications},
     group::{Authorised, Group},
     link::{Link, Stage},
@@ -251,6 +252,7 @@ pub struct Relay<S> {
     pub(crate) sweep: Sweep,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
+    pub(crate) blobs: Blobs,
     pub(crate) contests: Contests,
 }
 
@@ -294,6 +296,7 @@ impl<S: Store> Relay<S> {
             registrations: Registrations::new(&config),
             rendezvouses: Rendezvouses::new(&config),
             backups: Backups::new(&config),
+            blobs: Blobs::default(),
             contests: Contests::default(),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
             changes: Buckets::new(config.changes_per_account, 100_000),

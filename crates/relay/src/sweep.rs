@@ -36,6 +36,7 @@ impl<S: Store> Relay<S> {
         let _ = self.expire_registrations(now);
         let _ = self.delete_revoked();
         let _ = self.sweep_backups(now);
+        let _ = self.sweep_blobs(now);
         let _ = self.tell_of_contests(now);
         if self.mailboxes.len() > IN_MEMORY {
             self.mailboxes.retain(|_, mailbox| !mailbox.is_idle());

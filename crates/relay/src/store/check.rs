@@ -18,9 +18,9 @@ use waxwing_protocol::roster::Roster;
 use waxwing_transparency::head::Head;
 
 use super::records::{
-    AccountRecord, AddressRecord, BackupRecord, BackupUploadRecord, ContestRecord, DeviceRecord,
-    EntryRecord, GroupRecord, GroupSequenceRecord, HoldersRecord, LogStateRecord, MailboxRecord,
-    PostRecord, PostedRecord, RegistrationRecord, RevokedRecord, TokenBudgetRecord,
+    AccountRecord, AddressRecord, BackupRecord, BackupUploadRecord, BlobRecord, ContestRecord,
+    DeviceRecord, EntryRecord, GroupRecord, GroupSequenceRecord, HoldersRecord, LogStateRecord,
+    MailboxRecord, PostRecord, PostedRecord, RegistrationRecord, RevokedRecord, TokenBudgetRecord,
 };
 use super::{Key, KeySpace, Store, StoreError, key};
 use crate::directory::log::codec;
@@ -212,6 +212,8 @@ fn is_well_formed(space: KeySpace, at: &[u8], value: &Bytes) -> bool {
         KeySpace::LogAudits => at.len() == 8 && is::<pb::AuditProof>(value),
         KeySpace::CoSignatures => at.len() == 32 && is::<pb::CoSignature>(value),
         KeySpace::Backups => at.len() == 52 && !value.is_empty(),
+        KeySpace::Blobs => at.len() == 32 && is::<BlobRecord>(value),
+        KeySpace::BlobParts => at.len() == 36 && !value.is_empty(),
         KeySpace::BackupPointers => at.len() == 32 && is::<BackupRecord>(value),
         KeySpace::BackupUploads => at.len() == 32 && is::<BackupUploadRecord>(value),
         KeySpace::Skeletons => at.len() == 32 && value.len() == 32,
@@ -266,6 +268,8 @@ fn contradiction(
             (exists(KeySpace::Accounts, at)?, Damage::Orphaned)
         }
         KeySpace::Backups => (is_of_a_backup(store, at)?, Damage::Orphaned),
+        KeySpace::BlobParts => (is_of_a_blob(store, at)?, Damage::Orphaned),
+        KeySpace::Blobs => (has_its_parts(store, at, &decoded(value))?, Damage::Dangling),
         KeySpace::BackupPointers => (has_all_parts(store, at, &decoded(value))?, Damage::Dangling),
         KeySpace::Skeletons => (exists(KeySpace::Addresses, value)?, Damage::Dangling),
         KeySpace::Contests => {
@@ -323,6 +327,28 @@ fn is_of_a_backup(store: &impl Store, at: &[u8]) -> Result<bool, StoreError> {
                 part.starts_with(&decoded::<BackupUploadRecord>(&value).backup_id)
             }),
     )
+}
+
+/// A part belongs to a blob that has got so far.
+fn is_of_a_blob(store: &impl Store, at: &[u8]) -> Result<bool, StoreError> {
+    let (id, index) = at.split_at_checked(32).unwrap_or_default();
+    let index = <[u8; 4]>::try_from(index).map_or(u32::MAX, u32::from_be_bytes);
+    let blob = store.get(KeySpace::Blobs, id)?;
+    Ok(blob.is_some_and(|value| index < decoded::<BlobRecord>(&value).parts))
+}
+
+fn has_its_parts(store: &impl Store, id: &[u8], blob: &BlobRecord) -> Result<bool, StoreError> {
+    let most = limits::BLOB_BYTES.div_ceil(limits::BLOB_PART_BYTES as u64);
+    if u64::from(blob.parts) > most {
+        return Ok(false);
+    }
+    for index in 0..blob.parts {
+        let at = key(&[id, &index.to_be_bytes()]);
+        if store.get(KeySpace::BlobParts, &at)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn has_all_parts(

@@ -91,6 +91,10 @@ pub enum KeySpace {
     BackupPointers,
     /// Account id: the backup that is being put, and which parts of it are there.
     BackupUploads,
+    /// Blob id: its size, how much of it is there, who has it.
+    Blobs,
+    /// Blob id, index: a part of a blob.
+    BlobParts,
     /// Keyed hash of what an address looks like: the keyed hash of the address that
     /// looked so first.
     Skeletons,
@@ -101,7 +105,7 @@ pub enum KeySpace {
 
 impl KeySpace {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Meta,
         Self::Addresses,
         Self::Accounts,
@@ -126,6 +130,8 @@ impl KeySpace {
         Self::LogHeads,
         Self::LogAudits,
         Self::CoSignatures,
+        Self::Blobs,
+        Self::BlobParts,
         Self::Backups,
         Self::BackupPointers,
         Self::BackupUploads,
@@ -160,6 +166,8 @@ impl KeySpace {
             Self::LogHeads => "log_heads",
             Self::LogAudits => "log_audits",
             Self::CoSignatures => "co_signatures",
+            Self::Blobs => "blobs",
+            Self::BlobParts => "blob_parts",
             Self::Backups => "backups",
             Self::BackupPointers => "backup_pointers",
             Self::BackupUploads => "backup_uploads",

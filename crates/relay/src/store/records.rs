@@ -305,3 +305,29 @@ pub struct ContestRecord {
     #[prost(bytes = "bytes", tag = "2")]
     pub by: Bytes,
 }
+
+/// [`super::KeySpace::Blobs`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BlobRecord {
+    /// In all parts.
+    #[prost(uint64, tag = "1")]
+    pub bytes: u64,
+    /// Parts that are there, from the first on without a hole.
+    #[prost(uint32, tag = "2")]
+    pub parts: u32,
+    /// How many are to have it before it is deleted.
+    #[prost(uint32, tag = "3")]
+    pub readers: u32,
+    /// Who has it: 16 bytes each.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub read_by: Bytes,
+    /// Whoever shows what this is the SHA-256 of may delete it.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub delete_hash: Bytes,
+    /// When it was opened, in milliseconds since 1970.
+    #[prost(uint64, tag = "6")]
+    pub opened_at_ms: u64,
+    /// It is being deleted.
+    #[prost(bool, tag = "7")]
+    pub over: bool,
+}

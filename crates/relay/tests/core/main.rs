@@ -14,6 +14,7 @@
 
 mod accounts;
 mod backups;
+mod blobs;
 mod checking;
 mod key_log;
 mod locks;
