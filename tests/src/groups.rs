@@ -70,6 +70,7 @@ pub fn say<R: RelayPort>(
         to: group.to_string(),
         text: text.into(),
         reply_to: None,
+        attachments: Vec::new(),
     };
     world
         .command(who, Request::Send(send))

@@ -21,6 +21,7 @@
 )]
 
 pub mod devices;
+pub mod files;
 pub mod groups;
 mod hostile;
 pub mod leaks;

@@ -166,6 +166,15 @@ impl RealRelay {
         self.crash();
     }
 
+    /// How many blobs are there.
+    pub fn blobs(&self) -> usize {
+        let records = self.store.records();
+        let blobs = records
+            .iter()
+            .filter(|(space, ..)| *space == KeySpace::Blobs);
+        blobs.count()
+    }
+
     /// The disk is full from now on, or has room again.
     pub fn set_full(&mut self, full: bool) {
         self.store.set_fault(full.then_some(Fault::Full));

@@ -11,10 +11,10 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use waxwing_engine::{
-    Config, Effect, Engine, Event, EventRefused, LinkKind,
+    BlobDone, Config, Effect, Engine, Event, EventRefused, LinkKind,
     api::{
-        Entry, History, Message, MessageId, MessageState, Notice, Register, RegistrationStage,
-        Request, Response, SendText, Status, SubmitCode,
+        AttachmentOf, Entry, History, Message, MessageId, MessageState, Notice, Register,
+        RegistrationStage, Request, Response, SealedFile, SendText, Status, SubmitCode,
     },
     store::{Store, StoreKey},
 };
@@ -23,7 +23,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use crate::{LinkId, RealRelay, RelayEffect, RelayPort};
+use crate::{LinkId, RealRelay, RelayEffect, RelayPort, files::Files};
 
 /// Somebody in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +86,8 @@ pub struct Person {
     pub online: bool,
     /// Whether their store is a file, so that it can be copied and set back.
     on_disk: bool,
+    /// Their home's `blobs/`.
+    pub blobs: Files,
     resting: Option<Store>,
     timer: Option<Time>,
     links: [LinkOf; 2],
@@ -104,6 +106,7 @@ enum Happening {
     Up(LinkId, Bytes),
     Down(LinkId, Bytes),
     Timer(PersonId, Time),
+    Blob(PersonId, BlobDone),
     Tick,
     Relay(Time),
 }
@@ -203,6 +206,7 @@ impl<R: RelayPort> World<R> {
             notices: Vec::new(),
             online: true,
             on_disk,
+            blobs: Files::default(),
             resting: None,
             timer: None,
             links: [LinkOf::default(); 2],
@@ -245,6 +249,20 @@ impl<R: RelayPort> World<R> {
         &self.people[id.0]
     }
 
+    /// Seals a file into somebody's `blobs/`.
+    pub fn seal(&mut self, id: PersonId, name: &str, content: &[u8]) -> SealedFile {
+        self.people[id.0].blobs.seal(&mut self.rng, name, content)
+    }
+
+    /// Opens what somebody has of a file.
+    pub fn open_file(&mut self, id: PersonId, message: MessageId, number: u32) -> Option<Vec<u8>> {
+        let of = AttachmentOf { message, number };
+        match self.command(id, Request::Attachment(of)) {
+            Ok(Response::OpenAttachment(open)) => self.people[id.0].blobs.open(&open),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Everybody.
     pub fn people(&self) -> impl Iterator<Item = PersonId> + use<R> {
         (0..self.people.len()).map(PersonId)
@@ -262,6 +280,7 @@ impl<R: RelayPort> World<R> {
             to,
             text: text.to_owned(),
             reply_to: None,
+            attachments: Vec::new(),
         };
         match self.command(from, Request::Send(send)).unwrap() {
             Response::Sent(sent) => sent.id,
@@ -537,6 +556,12 @@ impl<R: RelayPort> World<R> {
                     self.people[id.0].timer = Some(at);
                     self.at(at, Happening::Timer(id, at));
                 }
+                Effect::Blob(work) => {
+                    if let Some(done) = self.people[id.0].blobs.carry_out(work) {
+                        let at = self.now.after(Span(1));
+                        self.at(at, Happening::Blob(id, done));
+                    }
+                }
                 Effect::Notify(notice) => self.people[id.0].notices.push(notice),
             }
         }
@@ -674,6 +699,11 @@ impl<R: RelayPort> World<R> {
                 self.drain_relay();
                 let next = self.now.after(Span::seconds(1));
                 self.at(next, Happening::Tick);
+            }
+            Happening::Blob(id, done) => {
+                if self.people[id.0].engine.is_some() {
+                    self.tell(id, Event::Blob(done));
+                }
             }
             Happening::Timer(id, at) => {
                 if self.people[id.0].engine.is_some() && self.people[id.0].timer == Some(at) {

@@ -45,6 +45,7 @@ fn write(world: &mut World<RealRelay>, from: PersonId, to: PersonId, text: &str)
         to: world.person(to).address.clone(),
         text: text.to_owned(),
         reply_to: None,
+        attachments: Vec::new(),
     };
     match world.command(from, Request::Send(send)) {
         Ok(_) => true,

@@ -256,6 +256,7 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
             to: ADDRESS.into(),
             text: TEXT.into(),
             reply_to: None,
+            attachments: Vec::new(),
         }),
         Request::History(History {
             of: ADDRESS.into(),

@@ -19,7 +19,7 @@ use crate::{
         self, ConversationId, Direction, MessageId, MessageState, Problem, ProblemReport,
         RegistrationStage, Request, Response, Sent,
     },
-    contact,
+    attachment, contact,
     content::{self, Content, Expiration, status::Status},
     conversation::{
         self, Conversation,
@@ -112,6 +112,8 @@ pub(crate) fn carry_out(
         Request::SetLock(set) => lock::want(turn, set.locked),
         Request::KeepAddress => lock::want_to_keep(turn),
         Request::History(history) => queries::history(turn.tx, &history),
+        Request::FetchAttachment(of) => attachment::commands::fetch(turn, &of),
+        Request::Attachment(of) => attachment::commands::open(turn, &of),
         Request::KeepConversation(keep) => registers::commands::keep(turn, &keep),
         Request::Star(star) => registers::commands::star(turn, &star),
         Request::Starred => registers::commands::list_starred(turn),
@@ -297,7 +299,8 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             limit: limits::TEXT_BYTES as u64,
         }));
     }
-    if send.text.trim().is_empty() {
+    let files = sealed_files(&send.attachments)?;
+    if send.text.trim().is_empty() && files.is_empty() {
         return Err(Stop::Refused(Problem::MessageEmpty));
     }
     if outbox::waiting(turn.tx)? >= outbox::WAITING_MAX {
@@ -341,7 +344,12 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         }
     };
     let salt = turn.random();
-    let mut said = Content::text(salt, &send.text, in_reply_to);
+    let mut said = if files.is_empty() {
+        Content::text(salt, &send.text, in_reply_to)
+    } else {
+        let externals = files.iter().map(attachment::File::external).collect();
+        Content::with_files(salt, send.text.trim(), in_reply_to, externals)
+    };
     let timer = expiry::timer(turn.tx, conversation.id)?;
     said.expires = (timer > 0).then_some(Expiration::AfterReading(timer));
     let encoded = said.encode();
@@ -357,7 +365,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             verified: true,
             direction: Direction::Out,
             text: &send.text,
-            content: None,
+            content: (!files.is_empty()).then_some(&encoded),
             reply_to: send.reply_to,
             sent_at: turn.now,
             state: MessageState::Queued,
@@ -366,12 +374,45 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         },
     )?;
     queue(turn, conversation.id, Some(id), encoded)?;
+    if !files.is_empty() {
+        attachment::keep(turn.tx, conversation.id, id, &files, true)?;
+        outbox::wait_for_files(turn.tx, id)?;
+    }
     messages::written_to(turn, &conversation)?;
     Ok(Response::Sent(Sent {
         id,
         conversation: conversation.id,
         state: MessageState::Queued,
     }))
+}
+
+/// The files that a message brings, if all are well-formed.
+fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<attachment::File>, Stop> {
+    let invalid = || Stop::Refused(Problem::AttachmentInvalid);
+    if sealed.len() > attachment::FILES {
+        return Err(invalid());
+    }
+    let hex = |text: &str| {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
+        <[u8; 32]>::try_from(bytes).ok()
+    };
+    let mut files = Vec::new();
+    for one in sealed {
+        let key = data_encoding::BASE64.decode(one.key.as_bytes()).ok();
+        let file = attachment::File {
+            blob: hex(&one.blob).ok_or_else(invalid)?,
+            key: key
+                .and_then(|key| key.try_into().ok())
+                .ok_or_else(invalid)?,
+            hash: hex(&one.sha256).ok_or_else(invalid)?,
+            size: one.size,
+            media_type: one.media_type.clone(),
+            name: one.name.clone(),
+        };
+        // As others will read it.
+        files.push(attachment::File::of(&file.external()).ok_or_else(invalid)?);
+    }
+    Ok(files)
 }
 
 /// Puts content into the outbox.

@@ -27,6 +27,7 @@ use crate::{
         Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response,
         Warning,
     },
+    attachment::transfer,
     commands,
     conversation::{
         again, commits,
@@ -150,6 +151,11 @@ impl Engine {
             }),
             Event::FramesReceived { link, frames } => self.run(now, rng, |turn| {
                 received(turn, link, frames).map(Response::from)
+            }),
+            Event::Blob(done) => self.run(now, rng, |turn| {
+                transfer::done(turn, done)
+                    .map_err(Stop::from)
+                    .map(Response::from)
             }),
             Event::TimeCame => self.run(now, rng, |turn| time_came(turn).map(Response::from)),
         }
@@ -329,6 +335,7 @@ fn opened(
 }
 
 fn closed(turn: &mut Turn<'_>, link: LinkKind) {
+    turn.live.opened.clear();
     turn.live.links.forget(link);
     turn.live.links.of(link).closed();
     devices::link_lost(&mut turn.live.devices, link);
@@ -417,6 +424,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             | crate::turn::Waiting::RosterChange
             | crate::turn::Waiting::Meeting
             | crate::turn::Waiting::Registers
+            | crate::turn::Waiting::Blob(_)
             | crate::turn::Waiting::Again
             | crate::turn::Waiting::Backup => {}
         }
@@ -455,7 +463,8 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         let wanted = !turn.live.due_conversations.is_empty()
             || !turn.live.due_groups.is_empty()
             || turn.live.lookups.any_wanted()
-            || turn.live.heads.waiting;
+            || turn.live.heads.waiting
+            || transfer::any(turn)?;
         want(turn, wanted, LinkKind::Posting, &relay);
         return Ok(());
     }
@@ -473,6 +482,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             posting::pump(turn, id)?;
         }
     }
+    transfer::pump(turn)?;
     lookups::pump(turn);
     gossip::pump(turn)?;
     let idle = !wants_posting

@@ -75,9 +75,105 @@ pub enum Event {
     },
     /// A person or program asks for something.
     Command(Request),
+    /// Something was done with a file of the home's `blobs/`.
+    Blob(BlobDone),
     /// The time of the last [`Effect::SetTimer`] has come. Early or needless ones
     /// do no harm.
     TimeCame,
+}
+
+/// What is to be done with a file of the home's `blobs/`, named by the blob's id.
+pub enum BlobWork {
+    /// Read a part of it; answered with [`BlobDone::Read`].
+    Read {
+        /// The blob's id.
+        blob: [u8; 32],
+        /// Which part.
+        part: u32,
+        /// Where it begins.
+        offset: u64,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Write a part of it, safely; answered with [`BlobDone::Written`].
+    Write {
+        /// The blob's id.
+        blob: [u8; 32],
+        /// Which part.
+        part: u32,
+        /// Where it begins.
+        offset: u64,
+        /// What.
+        bytes: bytes::Bytes,
+    },
+    /// Check that it has this hash and that all of it opens; answered with
+    /// [`BlobDone::Checked`].
+    Check {
+        /// The blob's id.
+        blob: [u8; 32],
+        /// Opens it.
+        key: zeroize::Zeroizing<[u8; 32]>,
+        /// Of the file.
+        size: u64,
+        /// SHA-256 of the sealed bytes.
+        hash: [u8; 32],
+    },
+    /// Delete it, if it is there. Not answered.
+    Delete {
+        /// The blob's id.
+        blob: [u8; 32],
+    },
+}
+
+impl BlobWork {
+    /// The blob, where an answer is awaited.
+    pub(crate) const fn waits_for(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Read { blob, .. } | Self::Write { blob, .. } | Self::Check { blob, .. } => {
+                Some(*blob)
+            }
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
+/// What was done with a file of the home's `blobs/`.
+pub enum BlobDone {
+    /// See [`BlobWork::Read`].
+    Read {
+        /// The blob's id.
+        blob: [u8; 32],
+        /// Which part.
+        part: u32,
+        /// What it holds; `None` where the file is not there, or too short.
+        bytes: Option<bytes::Bytes>,
+    },
+    /// See [`BlobWork::Write`].
+    Written {
+        /// The blob's id.
+        blob: [u8; 32],
+        /// Which part.
+        part: u32,
+        /// Whether it is on the disk.
+        ok: bool,
+    },
+    /// See [`BlobWork::Check`].
+    Checked {
+        /// The blob's id.
+        blob: [u8; 32],
+        /// Whether it is what the sender sealed.
+        whole: bool,
+    },
+}
+
+impl BlobDone {
+    pub(crate) const fn blob(&self) -> [u8; 32] {
+        match self {
+            Self::Read { blob, .. } | Self::Written { blob, .. } | Self::Checked { blob, .. } => {
+                *blob
+            }
+        }
+    }
 }
 
 /// Something is to be done.
@@ -104,6 +200,8 @@ pub enum Effect {
     },
     /// Bring [`Event::TimeCame`] at this time. It replaces the timer before.
     SetTimer(Time),
+    /// Do something with a file of the home's `blobs/`.
+    Blob(BlobWork),
     /// Tell whoever listens.
     Notify(Notice),
 }
@@ -118,6 +216,7 @@ impl core::fmt::Debug for Event {
                 write!(f, "FramesReceived({link:?}, {})", frames.len())
             }
             Self::Command(request) => write!(f, "Command({request:?})"),
+            Self::Blob(_) => f.write_str("Blob(..)"),
             Self::TimeCame => f.write_str("TimeCame"),
         }
     }
@@ -130,6 +229,7 @@ impl core::fmt::Debug for Effect {
             Self::CloseLink { link } => write!(f, "CloseLink({link:?})"),
             Self::Send { link, .. } => write!(f, "Send({link:?})"),
             Self::SetTimer(_) => f.write_str("SetTimer"),
+            Self::Blob(_) => f.write_str("Blob(..)"),
             Self::Notify(notice) => write!(f, "Notify({notice:?})"),
         }
     }

@@ -14,6 +14,7 @@
 
 pub mod account;
 pub mod api;
+mod attachment;
 mod commands;
 mod contact;
 pub mod content;
@@ -35,4 +36,4 @@ mod trust;
 mod turn;
 
 pub use engine::{Config, Engine, EventRefused, store_problem};
-pub use event::{Effect, Event, LinkKind, RelayPlace};
+pub use event::{BlobDone, BlobWork, Effect, Event, LinkKind, RelayPlace};

@@ -7,7 +7,7 @@
 //! **Always**: everything in [`Live`] can be thrown away and is made again from the
 //! store and the links; that is what happens when a transaction fails.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rand_core::CryptoRng;
 use rusqlite::Transaction;
@@ -63,6 +63,10 @@ pub(crate) struct Live {
     pub lookups: LookUps,
     /// The group whose commit waits for a look-up, until that is stored.
     pub waits_for_lookup: Option<GroupId>,
+    /// Blobs whose files the driver is busy with.
+    pub files: HashSet<[u8; 32]>,
+    /// Blobs of which the relay said how much it has, on this link.
+    pub opened: HashSet<[u8; 32]>,
     /// Key packages that were claimed for a group, until they are added.
     pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
     /// Since when a group lacks devices, where others are to add them first.
@@ -110,6 +114,8 @@ pub(crate) enum Waiting {
     RosterChange,
     Meeting,
     Backup,
+    /// A blob, to be brought.
+    Blob([u8; 32]),
     /// Groups that are not known, to be asked for.
     Again,
     /// Settings, to be told to other devices.
@@ -133,6 +139,8 @@ impl Live {
             waits: HashMap::new(),
             lookups: LookUps::default(),
             waits_for_lookup: None,
+            files: HashSet::new(),
+            opened: HashSet::new(),
             claimed: BTreeMap::new(),
             lacking: HashMap::new(),
             log: None,
@@ -157,6 +165,8 @@ impl Live {
         self.waits.clear();
         self.lookups = LookUps::default();
         self.waits_for_lookup = None;
+        self.files.clear();
+        self.opened.clear();
         self.claimed.clear();
         self.lacking.clear();
         self.log = None;
@@ -276,6 +286,7 @@ impl Turn<'_> {
     /// Closes a link; if it is wanted, it is opened again.
     pub(crate) fn close_link(&mut self, link: LinkKind) {
         self.out.push(Effect::CloseLink { link });
+        self.live.opened.clear();
         self.live.links.forget(link);
         self.live.links.of(link).unwanted();
         devices::link_lost(&mut self.live.devices, link);

@@ -351,6 +351,7 @@ fn step(play: &mut Play<'_>, scene: &Scene, script: &mut Script<'_>) -> Option<(
                 to,
                 text,
                 reply_to: None,
+                attachments: Vec::new(),
             })));
             play.written += 1;
         }

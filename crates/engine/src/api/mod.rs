@@ -33,15 +33,15 @@ pub use notice::{
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use request::{
-    Block, ChangeGroup, CreateGroup, Decision, Edit, FindMessage, History, KeepConversation,
-    MarkRead, MessageOf, NamedAuditor, Of, React, Register, Request, Search, SendText, SetAuditors,
-    SetReceipts, SetTimer, Star, SubmitCode, Verify,
+    AttachmentOf, Block, ChangeGroup, CreateGroup, Decision, Edit, FindMessage, History,
+    KeepConversation, MarkRead, MessageOf, NamedAuditor, Of, React, Register, Request, SealedFile,
+    Search, SendText, SetAuditors, SetReceipts, SetTimer, Star, SubmitCode, Verify,
 };
 pub use response::{
-    Account, Alarm, Auditor, Channel, Contact, Conversation, ConversationEvent, ConversationKind,
-    Direction, Entry, EventKind, Evidence, Gap, Group, GroupCreated, GroupMember, LogStatus,
-    Message, MessageInfo, MessageState, Reaction, Receipt, ReceiptCount, Response, SafetyNumber,
-    Sent, Status, Version,
+    Account, Alarm, Attachment, AttachmentState, Auditor, Channel, Contact, Conversation,
+    ConversationEvent, ConversationKind, Direction, Entry, EventKind, Evidence, Gap, Group,
+    GroupCreated, GroupMember, LogStatus, Message, MessageInfo, MessageState, OpenAttachment,
+    Reaction, Receipt, ReceiptCount, Response, SafetyNumber, Sent, Status, Version,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

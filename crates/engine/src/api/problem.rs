@@ -34,6 +34,10 @@ pub enum Problem {
     MessageTakenBack,
     /// Empty, too long, or with blanks.
     ReactionInvalid,
+    /// It is none, there are too many, or one is too large.
+    AttachmentInvalid,
+    /// The message has no such attachment.
+    AttachmentUnknown,
     /// The text is empty.
     MessageEmpty,
     /// The text is longer than a message can be.
@@ -394,6 +398,8 @@ impl Problem {
             Self::MessageNotOwn => "message_not_own",
             Self::MessageTakenBack => "message_taken_back",
             Self::ReactionInvalid => "reaction_invalid",
+            Self::AttachmentInvalid => "attachment_invalid",
+            Self::AttachmentUnknown => "attachment_unknown",
             Self::MessageEmpty => "message_empty",
             Self::MessageTooLarge { .. } => "message_too_large",
             Self::RelayUrlMalformed => "relay_url_malformed",

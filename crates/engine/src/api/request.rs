@@ -41,6 +41,8 @@ pub enum Request {
     LeaveGroup(Of),
     /// Everything in a conversation up to a message has been read.
     MarkRead(MarkRead),
+    /// Fetch an attachment that was offered.
+    FetchAttachment(AttachmentOf),
     /// Stop hearing from a contact, or hear from them again.
     Block(Block),
     /// Whether to tell others that their messages arrived and were read.
@@ -96,6 +98,8 @@ pub enum Request {
     Star(Star),
     /// The starred messages, the latest first.
     Starred,
+    /// What opens an attachment that is here.
+    Attachment(AttachmentOf),
     /// Messages with some words, wherever they were said; the newest first.
     Search(Search),
     /// The people that this account knows.
@@ -134,6 +138,7 @@ impl Request {
             Self::ChangeGroup(_) => "change_group",
             Self::LeaveGroup(_) => "leave_group",
             Self::MarkRead(_) => "mark_read",
+            Self::FetchAttachment(_) => "fetch_attachment",
             Self::Block(_) => "block",
             Self::SetReceipts(_) => "set_receipts",
             Self::Verify(_) => "verify",
@@ -157,6 +162,7 @@ impl Request {
             Self::KeepConversation(_) => "keep_conversation",
             Self::Star(_) => "star",
             Self::Starred => "starred",
+            Self::Attachment(_) => "attachment",
             Self::Search(_) => "search",
             Self::Contacts => "contacts",
             Self::Conversations => "conversations",
@@ -198,6 +204,7 @@ impl Request {
                 | Self::Evidence
                 | Self::Search(_)
                 | Self::Starred
+                | Self::Attachment(_)
                 | Self::Contacts
                 | Self::Conversations
                 | Self::MessageInfo(_)
@@ -252,6 +259,26 @@ pub struct SendText {
     /// The message that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+    /// Files that lie sealed in the home's `blobs/`: 32 at most. The text may be empty then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<SealedFile>,
+}
+
+/// A file that was sealed into the home's `blobs/`, under its id.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SealedFile {
+    /// 32 bytes, hex.
+    pub blob: String,
+    /// 32 bytes, base64.
+    pub key: String,
+    /// SHA-256 of the sealed bytes, hex.
+    pub sha256: String,
+    /// Bytes of the file.
+    pub size: u64,
+    /// What it is called; others see it.
+    pub name: String,
+    /// What it is: a media type.
+    pub media_type: String,
 }
 
 /// See [`Request::React`].
@@ -279,6 +306,16 @@ pub struct Edit {
 pub struct MessageOf {
     /// Its id.
     pub message: MessageId,
+}
+
+/// An attachment of a message.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttachmentOf {
+    /// The message.
+    pub message: MessageId,
+    /// Its place among the message's, from 0.
+    #[serde(default)]
+    pub number: u32,
 }
 
 /// See [`Request::FindMessage`].
@@ -502,6 +539,8 @@ pub struct Search {
 }
 
 closed_debug!(
+    SealedFile,
+    AttachmentOf,
     KeepConversation,
     Star,
     Search,

@@ -43,6 +43,8 @@ pub enum Response {
     },
     /// Of `find_message`.
     Message(Box<Message>),
+    /// Of `attachment`.
+    OpenAttachment(Box<OpenAttachment>),
     /// Of `message_info`.
     MessageInfo(Box<MessageInfo>),
     /// Of `create_group`.
@@ -87,6 +89,7 @@ impl core::fmt::Debug for Response {
             Self::Contacts { .. } => "Response(contacts)",
             Self::Conversations { .. } => "Response(conversations)",
             Self::Message(_) => "Response(message)",
+            Self::OpenAttachment(_) => "Response(open_attachment)",
             Self::MessageInfo(_) => "Response(message_info)",
             Self::GroupCreated(_) => "Response(group_created)",
             Self::Group(_) => "Response(group)",
@@ -190,6 +193,61 @@ pub struct Message {
     /// Whether this account has starred it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub starred: bool,
+    /// What it brings along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that a message brings along.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its place among the message's, from 0.
+    pub number: u32,
+    /// What the sender calls it. It is theirs: nothing is to be done with it unlooked at.
+    pub name: String,
+    /// What the sender says that it is.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// How far it is.
+    pub state: AttachmentState,
+    /// Of the way there, or here.
+    pub percent: u64,
+}
+
+/// How far an attachment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachmentState {
+    /// At the relay, to be fetched.
+    Offered,
+    /// On its way from here to the relay: the message leaves after it.
+    Sending,
+    /// On its way here.
+    Fetching,
+    /// On this device.
+    Here,
+    /// Not to be had any more.
+    Gone,
+}
+
+/// What opens an attachment.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenAttachment {
+    /// The file in the home's `blobs/`: 32 bytes, hex.
+    pub blob: String,
+    /// 32 bytes, base64.
+    pub key: String,
+    /// What the sender calls it.
+    pub name: String,
+    /// What the sender says that it is.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// How far it is.
+    pub state: AttachmentState,
+    /// Of the way there, or here.
+    pub percent: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
@@ -624,6 +682,8 @@ closed_debug!(
     Gap,
     Contact,
     Conversation,
+    Attachment,
+    OpenAttachment,
     Reaction,
     MessageInfo,
     Receipt,

@@ -33,6 +33,12 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::ReactionInvalid => {
             "A reaction is an emoji, or a few letters without blanks; give another.".into()
         }
+        Problem::AttachmentInvalid => {
+            "The files cannot be sent: a message has at most 32, and each at most 4 GiB.".into()
+        }
+        Problem::AttachmentUnknown => {
+            "The message has no such attachment; `waxwing info` shows what it has.".into()
+        }
         Problem::MessageEmpty => "The message is empty, so nothing was sent; write a text.".into(),
         Problem::MessageTooLarge { bytes, limit } => format!(
             "The message has {} and the longest that can be sent has {}, so it was not sent; \

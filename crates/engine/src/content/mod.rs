@@ -188,6 +188,41 @@ impl Content {
         }
     }
 
+    /// A text with files, or files alone.
+    pub fn with_files(
+        salt: [u8; 16],
+        text: &str,
+        in_reply_to: Option<MessageId>,
+        files: Vec<External>,
+    ) -> Self {
+        let mut content = Self::text(salt, text, in_reply_to);
+        let attached = |file| Part {
+            disposition: Disposition::ATTACHMENT,
+            language: String::new(),
+            body: PartBody::External(Box::new(file)),
+        };
+        let mut parts: Vec<Part> = files.into_iter().map(attached).collect();
+        if !text.is_empty() {
+            parts.insert(0, content.body.clone());
+        }
+        content.body = match (parts.pop(), parts.is_empty()) {
+            (Some(only), true) => only,
+            (Some(last), false) => {
+                parts.push(last);
+                Part {
+                    disposition: Disposition::RENDER,
+                    language: String::new(),
+                    body: PartBody::Multi {
+                        semantics: Semantics::ProcessAll,
+                        parts,
+                    },
+                }
+            }
+            (None, _) => content.body,
+        };
+        content
+    }
+
     /// A reaction to a message, or none any more.
     pub fn reaction(salt: [u8; 16], to: MessageId, emoji: Option<&str>) -> Self {
         let text = emoji.unwrap_or_default();

@@ -72,6 +72,12 @@ impl Content {
 
 /// The depth is that of decoded content, or of content that we made.
 fn shown(part: &Part) -> Option<Shown> {
+    // A file is shown beside the text.
+    if let PartBody::External(external) = &part.body
+        && crate::attachment::File::of(external).is_some()
+    {
+        return Some(Shown::Text(String::new()));
+    }
     if !part.disposition.shows() {
         return None;
     }
@@ -130,8 +136,8 @@ fn joined(parts: impl Iterator<Item = Shown>) -> Option<Shown> {
         })
         .collect();
     if texts.is_empty() {
-        None
-    } else {
-        Some(Shown::Text(texts.join("\n\n")))
+        return None;
     }
+    let texts: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+    Some(Shown::Text(texts.join("\n\n")))
 }

@@ -15,6 +15,7 @@ use crate::{
         Channel, ConversationEvent, ConversationId, Direction, Entry, Gap, Message, MessageId,
         Reaction, ReceiptCount,
     },
+    attachment,
     message::{amendments, receipts},
     registers::{self, About},
     store::StoreError,
@@ -237,6 +238,7 @@ pub(super) fn complete(
     let Entry::Message(message) = &mut entry else {
         return Ok(entry);
     };
+    message.attachments = attachment::of(tx, message.conversation, message.id)?;
     message.starred = registers::is_set(tx, About::Starred, message.id.as_bytes())?;
     if amended && !message.taken_back {
         for (emoji, who) in amendments::reactions(tx, message.conversation, message.id)? {
@@ -301,6 +303,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 expires_at: row.get::<_, Option<i64>>(22)?.map(time),
                 receipts: None,
                 starred: false,
+                attachments: Vec::new(),
             })
         }
         2 => Entry::Event(ConversationEvent {

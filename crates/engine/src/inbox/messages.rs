@@ -12,7 +12,7 @@ use waxwing_protocol::{limits, time::Time};
 use super::heard::Sender;
 use crate::{
     api::{Direction, MessageChanged, MessageId, MessageState, Notice},
-    contact,
+    attachment, contact,
     content::{self, Expiration, Shown, status::Status},
     conversation::{
         self, Conversation, Kind,
@@ -109,6 +109,10 @@ pub(crate) fn content_came(
             },
         )?;
         if changed {
+            let shown = pages::message(turn.tx, conversation, target)?;
+            if shown.is_some_and(|message| message.taken_back) {
+                attachment::forget(turn, conversation, target)?;
+            }
             message::commands::tell_changed(turn, conversation, target)?;
         }
         return Ok(());
@@ -156,6 +160,8 @@ pub(crate) fn content_came(
     let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
     };
+    let trusted = own || may_tell(turn, &found)?;
+    attachment::came(turn, conversation, id, &content, trusted)?;
     if !own {
         apply::message_came(turn, &found, id)?;
     }

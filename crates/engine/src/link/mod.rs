@@ -79,6 +79,11 @@ pub(crate) enum Job {
     JoinRendezvous(Meets),
     /// With a number, since several may be on their way.
     SendRendezvous(Meets, u64),
+    OpenBlob([u8; 32]),
+    /// Putting or fetching the next part.
+    BlobPart([u8; 32]),
+    /// Saying that it is here, or is not needed.
+    BlobRead([u8; 32]),
     PutBackup(u32),
     FinishBackup,
     FetchBackup(u32),

@@ -9,6 +9,7 @@ use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 use super::{Job, key_packages, mailbox, posting, registration, tokens};
 use crate::{
     api::{Notice, Warning},
+    attachment::transfer,
     conversation::{commits, groups, membership, rejoin, start},
     devices::{self, backup, changes, lock, recovery},
     event::LinkKind,
@@ -126,6 +127,13 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         }
         (Job::SetLock(locked), Body::Done(_)) => lock::done(turn, locked),
         (Job::KeepAddress, Body::Done(_)) => lock::kept(turn),
+        (Job::OpenBlob(blob) | Job::BlobPart(blob), Body::BlobStored(stored)) => {
+            transfer::stored(turn, blob, &stored)
+        }
+        (Job::BlobPart(blob), Body::BlobPartFetched(fetched)) => {
+            transfer::fetched(turn, blob, fetched)
+        }
+        (Job::BlobRead(_), Body::Done(_)) => Ok(()),
         (Job::PutBackup(index), Body::Done(_)) => backup::put(turn, index),
         (Job::FinishBackup, Body::Done(_)) => backup::finished(turn),
         (Job::FetchBackup(index), Body::BackupFetched(fetched)) => {
@@ -186,6 +194,8 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             devices::meeting_refused(turn, meets, error);
             Ok(())
         }
+        Job::OpenBlob(blob) | Job::BlobPart(blob) => transfer::refused(turn, blob, error),
+        Job::BlobRead(_) => Ok(()),
         Job::PutBackup(_) | Job::FinishBackup => backup::refused(turn, error),
         Job::FetchBackup(_) => recovery::fetch_refused(turn, error),
     }

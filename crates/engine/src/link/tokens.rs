@@ -89,6 +89,21 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
     turn.wait(Waiting::Tokens, span);
 }
 
+/// Takes so many tokens, or none.
+pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec<Token>>, Fault> {
+    if usize::try_from(count(turn.tx)?).unwrap_or(0) < wanted {
+        return Ok(None);
+    }
+    let mut tokens = Vec::with_capacity(wanted);
+    for _ in 0..wanted {
+        let Some(token) = take(turn)? else {
+            return Ok(None);
+        };
+        tokens.push(token);
+    }
+    Ok(Some(tokens))
+}
+
 /// Takes a token out of the stock, to be spent on the posting link; `None` where
 /// there is none that can be spent there.
 pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
+    attachment,
     commands::{self, Target},
     content::{self, Content},
     conversation::{self, Conversation, Kind, manage, pages, wishes::Wish},
@@ -77,6 +78,7 @@ pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Resp
         return Err(Stop::Refused(Problem::MessageTakenBack));
     }
     outbox::forget_content(turn.tx, of.message)?;
+    attachment::forget(turn, conversation.id, of.message)?;
     let content = Content::taken_back(turn.random(), mimi(of.message)?);
     amend(turn, &conversation, of.message, &content, Amends::TakenBack)
 }

@@ -17,6 +17,7 @@ use waxwing_protocol::time::Time;
 use super::{amendments, receipts};
 use crate::{
     api::{ConversationId, MessageDeleted, MessageId, Notice},
+    attachment,
     conversation::history::{self, NewEvent},
     store::StoreError,
     turn::{Fault, Turn},
@@ -136,6 +137,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.tx
             .prepare_cached("DELETE FROM entry WHERE id = ?1")?
             .execute([row])?;
+        attachment::forget(turn, conversation, id)?;
         amendments::forget(turn.tx, conversation, id)?;
         receipts::forget(turn.tx, conversation, id)?;
         turn.notify(Notice::MessageDeleted(MessageDeleted { conversation, id }));

@@ -116,7 +116,8 @@ pub(crate) fn open(
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, message, body, group_id, counter, post_id, epoch, ciphertext FROM outgoing
-         WHERE conversation = ?1 AND state < 2 AND (state = 0 OR id > ?3) AND (group_id IS NULL OR group_id = ?2)
+         WHERE conversation = ?1 AND state < 2 AND NOT waits AND (state = 0 OR id > ?3)
+           AND (group_id IS NULL OR group_id = ?2)
          ORDER BY id LIMIT ?4",
     )?;
     let rows = statement.query_map(
@@ -277,6 +278,15 @@ pub(crate) fn give_up(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> 
 /// The message will not be sent, or not again.
 pub(crate) fn give_up_message(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM outgoing WHERE message = ?1", [id.as_bytes()])?;
+    Ok(())
+}
+
+/// The message leaves when its files are at the relay.
+pub(crate) fn wait_for_files(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outgoing SET waits = 1 WHERE message = ?1",
+        [id.as_bytes()],
+    )?;
     Ok(())
 }
 

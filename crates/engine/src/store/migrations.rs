@@ -67,6 +67,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::search::SCHEMA,
     crate::registers::SCHEMA,
     crate::conversation::again::SCHEMA,
+    crate::attachment::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -85,6 +85,7 @@ impl Send {
             to: self.whose.whose,
             text,
             reply_to: self.reply_to,
+            attachments: Vec::new(),
         });
         let mut sent: Sent = session.ask(&request).await?;
         let mut reason = None;

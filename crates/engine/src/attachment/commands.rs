@@ -1,0 +1,39 @@
+//! What people ask of attachments.
+
+use super::{find, of, transfer};
+use crate::{
+    api::{self, OpenAttachment, Problem, Response},
+    engine::Stop,
+    message,
+    turn::Turn,
+};
+
+/// Fetches an attachment that was offered.
+pub(crate) fn fetch(turn: &mut Turn<'_>, asked: &api::AttachmentOf) -> Result<Response, Stop> {
+    let (conversation, _) = message::commands::message_meant(turn, asked.message)?;
+    let file = find(turn.tx, conversation.id, asked.message, asked.number)?
+        .ok_or(Stop::Refused(Problem::AttachmentUnknown))?;
+    transfer::want(turn, file.blob)?;
+    Ok(Response::Done {})
+}
+
+/// What opens an attachment.
+pub(crate) fn open(turn: &Turn<'_>, asked: &api::AttachmentOf) -> Result<Response, Stop> {
+    let (conversation, _) = message::commands::message_meant(turn, asked.message)?;
+    let unknown = || Stop::Refused(Problem::AttachmentUnknown);
+    let file = find(turn.tx, conversation.id, asked.message, asked.number)?.ok_or_else(unknown)?;
+    let shown = of(turn.tx, conversation.id, asked.message)?;
+    let shown = shown
+        .into_iter()
+        .find(|one| one.number == asked.number)
+        .ok_or_else(unknown)?;
+    Ok(Response::OpenAttachment(Box::new(OpenAttachment {
+        blob: data_encoding::HEXLOWER.encode(&file.blob),
+        key: data_encoding::BASE64.encode(&file.key),
+        name: file.name.clone(),
+        media_type: file.media_type.clone(),
+        size: file.size,
+        state: shown.state,
+        percent: shown.percent,
+    })))
+}

@@ -1,0 +1,334 @@
+//! Attachments: files that messages bring along.
+//!
+//! A file is sealed before the engine hears of it, and lies sealed in the home's `blobs/`
+//! under a random id, at whoever sends it and at whoever fetched it. Its key, size and hash
+//! are in the message; the relay has the sealed bytes, part by part, until everybody has
+//! them. [`transfer`] brings them there and here.
+//!
+//! **Elsewhere**: sealing and opening is `waxwing_protocol::blob`; reading and writing
+//! files is the driver's ([`crate::event::BlobWork`]).
+//!
+//! **Always**: a message leaves when its files are at the relay. A file that was fetched
+//! counts only when its hash, and each chunk's tag, is what the message says.
+
+pub(crate) mod commands;
+pub(crate) mod transfer;
+
+use rusqlite::{OptionalExtension as _, Transaction};
+use waxwing_protocol::blob::Shape;
+
+use crate::{
+    api::{self, AttachmentState, ConversationId, MessageId},
+    content::{Content, External, PartBody},
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE attachment (
+    conversation BLOB NOT NULL,
+    message BLOB NOT NULL,
+    number INTEGER NOT NULL,        -- its place in the message
+    blob_id BLOB NOT NULL,
+    media_type TEXT NOT NULL,
+    name TEXT NOT NULL,             -- as the sender called it
+    size INTEGER NOT NULL,          -- of the file
+    key BLOB NOT NULL,
+    hash BLOB NOT NULL,             -- SHA-256 of the sealed bytes
+    PRIMARY KEY (conversation, message, number)
+) WITHOUT ROWID;
+CREATE INDEX attachment_blob ON attachment (blob_id);
+CREATE TABLE blob (
+    id BLOB PRIMARY KEY,
+    outgoing INTEGER NOT NULL,      -- put by this device
+    state INTEGER NOT NULL,         -- 0 offered, 1 under way, 2 whole, 3 gone
+    bytes INTEGER NOT NULL,         -- sealed
+    parts INTEGER NOT NULL,         -- that are there: at the relay, or here
+    readers INTEGER NOT NULL DEFAULT 0,
+    secret BLOB                     -- deletes it at the relay
+) WITHOUT ROWID;
+CREATE INDEX blob_under_way ON blob (id) WHERE state = 1;
+ALTER TABLE outgoing ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;  -- for files
+";
+
+/// Files of one message, at most.
+pub(crate) const FILES: usize = 32;
+
+/// Files up to this size are fetched by themselves, from people who were written to.
+const FETCHED_BY_ITSELF: u64 = 16 << 20;
+
+/// Bytes of a file's name and media type that are kept.
+const NAME_BYTES: usize = 255;
+
+/// A file of a message.
+pub(crate) struct File {
+    pub blob: [u8; 32],
+    pub key: [u8; 32],
+    pub hash: [u8; 32],
+    pub size: u64,
+    pub media_type: String,
+    pub name: String,
+}
+
+impl File {
+    /// As it stands in a message.
+    pub(crate) fn external(&self) -> External {
+        External {
+            content_type: self.media_type.clone(),
+            url: format!("{URL}{}", data_encoding::HEXLOWER.encode(&self.blob)),
+            expires: 0,
+            size: self.size,
+            encryption: 0,
+            key: self.key.to_vec(),
+            nonce: Vec::new(),
+            aad: Vec::new(),
+            hash: SHA_256,
+            content_hash: self.hash.to_vec(),
+            description: String::new(),
+            filename: self.name.clone(),
+        }
+    }
+
+    /// Of a part that is one of ours, and well-formed.
+    pub(crate) fn of(external: &External) -> Option<Self> {
+        let id = external.url.strip_prefix(URL)?;
+        let id = data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?;
+        Shape::of(external.size).ok()?;
+        if external.hash != SHA_256 {
+            return None;
+        }
+        Some(Self {
+            blob: id.try_into().ok()?,
+            key: external.key.as_slice().try_into().ok()?,
+            hash: external.content_hash.as_slice().try_into().ok()?,
+            size: external.size,
+            media_type: cut(&external.content_type),
+            name: cut(&external.filename),
+        })
+    }
+
+    /// Bytes of all sealed chunks.
+    fn sealed_bytes(&self) -> u64 {
+        Shape::of(self.size).map_or(0, Shape::sealed_bytes)
+    }
+}
+
+const URL: &str = "waxwing:blob/";
+/// In IANA's registry of named information hash algorithms.
+const SHA_256: u8 = 1;
+
+fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(NAME_BYTES.min(text.len()));
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// The files of a message.
+pub(crate) fn files(content: &Content) -> Vec<File> {
+    let mut found = Vec::new();
+    let mut left = vec![&content.body];
+    while let Some(part) = left.pop() {
+        match &part.body {
+            PartBody::External(external) => found.extend(File::of(external)),
+            PartBody::Multi { parts, .. } => left.extend(parts.iter().rev()),
+            _ => {}
+        }
+    }
+    found.truncate(FILES);
+    found
+}
+
+/// Keeps the files of a message; those of others are offered.
+pub(crate) fn keep(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    files: &[File],
+    outgoing: bool,
+) -> Result<(), StoreError> {
+    for (number, file) in files.iter().enumerate() {
+        tx.prepare_cached(
+            "INSERT INTO attachment
+                 (conversation, message, number, blob_id, media_type, name, size, key, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            conversation.as_bytes(),
+            message.as_bytes(),
+            i64::try_from(number).unwrap_or(i64::MAX),
+            file.blob,
+            &file.media_type,
+            &file.name,
+            signed(file.size),
+            file.key,
+            file.hash,
+        ))?;
+        tx.prepare_cached(
+            "INSERT INTO blob (id, outgoing, state, bytes, parts) VALUES (?1, ?2, ?3, ?4, 0)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            file.blob,
+            outgoing,
+            u8::from(outgoing),
+            signed(file.sealed_bytes()),
+        ))?;
+    }
+    Ok(())
+}
+
+/// A message of somebody has come, with what it brings: small files of people whom this
+/// account has written to are fetched at once.
+pub(crate) fn came(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    content: &Content,
+    trusted: bool,
+) -> Result<(), Fault> {
+    let files = files(content);
+    keep(turn.tx, conversation, message, &files, false)?;
+    for file in files {
+        if trusted && file.size <= FETCHED_BY_ITSELF {
+            transfer::want(turn, file.blob)?;
+        }
+    }
+    Ok(())
+}
+
+/// A message's attachments, as people see them.
+pub(crate) fn of(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Vec<api::Attachment>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT number, media_type, name, size, state, bytes, parts, outgoing
+         FROM attachment a JOIN blob b ON b.id = a.blob_id
+         WHERE conversation = ?1 AND message = ?2 ORDER BY number",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
+        let bytes = row.get::<_, i64>(5)?.cast_unsigned();
+        let parts: u32 = row.get(6)?;
+        let size = row.get::<_, i64>(3)?.cast_unsigned();
+        let state = match row.get::<_, u8>(4)? {
+            0 => AttachmentState::Offered,
+            1 if row.get(7)? => AttachmentState::Sending,
+            1 => AttachmentState::Fetching,
+            2 => AttachmentState::Here,
+            _ => AttachmentState::Gone,
+        };
+        let of = transfer::parts_of(bytes).max(1);
+        Ok(api::Attachment {
+            number: row.get(0)?,
+            media_type: row.get(1)?,
+            name: row.get(2)?,
+            size,
+            state,
+            percent: (u64::from(parts) * 100 / u64::from(of)).min(100),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One attachment, to be opened.
+pub(crate) fn find(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    number: u32,
+) -> Result<Option<File>, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT blob_id, key, hash, size, media_type, name FROM attachment
+             WHERE conversation = ?1 AND message = ?2 AND number = ?3",
+        )?
+        .query_row(
+            (conversation.as_bytes(), message.as_bytes(), number),
+            read_file,
+        )
+        .optional()?)
+}
+
+fn of_blob(tx: &Transaction<'_>, blob: [u8; 32]) -> Result<Option<File>, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT blob_id, key, hash, size, media_type, name FROM attachment
+             WHERE blob_id = ?1 LIMIT 1",
+        )?
+        .query_row([blob], read_file)
+        .optional()?)
+}
+
+fn read_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<File> {
+    Ok(File {
+        blob: row.get(0)?,
+        key: row.get(1)?,
+        hash: row.get(2)?,
+        size: row.get::<_, i64>(3)?.cast_unsigned(),
+        media_type: row.get(4)?,
+        name: row.get(5)?,
+    })
+}
+
+/// Nothing is left of a message's files: here, and, if this device put them, at the relay.
+pub(crate) fn forget(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), Fault> {
+    let blobs: Vec<[u8; 32]> = {
+        let mut statement = turn.tx.prepare_cached(
+            "DELETE FROM attachment WHERE conversation = ?1 AND message = ?2 RETURNING blob_id",
+        )?;
+        let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
+            row.get(0)
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for blob in blobs {
+        if of_blob(turn.tx, blob)?.is_none() {
+            transfer::forget(turn, blob)?;
+        }
+    }
+    Ok(())
+}
+
+/// When a message's files are all there, it may leave.
+fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
+    let messages: Vec<(ConversationId, MessageId)> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
+        let rows = statement.query_map([blob], |row| {
+            Ok((
+                ConversationId::from_bytes(row.get(0)?),
+                MessageId::from_bytes(row.get(1)?),
+            ))
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (conversation, message) in messages {
+        let all = of(turn.tx, conversation, message)?;
+        if all.iter().all(|one| one.state == AttachmentState::Here) {
+            turn.tx.execute(
+                "UPDATE outgoing SET waits = 0 WHERE message = ?1",
+                [message.as_bytes()],
+            )?;
+            turn.live.due_conversations.insert(conversation);
+        }
+        tell(turn, conversation, message)?;
+    }
+    Ok(())
+}
+
+fn tell(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), Fault> {
+    crate::message::commands::tell_changed(turn, conversation, message)
+}
+
+const fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}

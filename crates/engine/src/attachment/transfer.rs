@@ -1,0 +1,491 @@
+//! Bringing blobs to the relay, and from it, part by part.
+//!
+//! Parts are read from, and written to, the home's `blobs/` by the driver, a few at a time;
+//! what is there is counted in the store, so that after a restart it goes on at the next
+//! part. Whoever puts asks the relay how far it has got.
+//!
+//! **Always**: the next part of a blob is asked for when the one before is safe: put, when
+//! the relay has it on disk; fetched, when it is in the file.
+
+use sha2::{Digest as _, Sha256};
+use waxwing_protocol::{
+    limits,
+    pb::{
+        BlobPartFetched, BlobRead, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart,
+        OpenBlob, PutBlobPart, client_frame::Body,
+    },
+    time::Span,
+};
+
+use super::{of_blob, release, tell};
+use crate::{
+    api::{ConversationId, MessageId},
+    conversation::{
+        self, Kind,
+        groups::{self, GroupState},
+    },
+    event::{BlobDone, BlobWork, Effect, LinkKind},
+    link::{Job, tokens},
+    turn::{Fault, Turn, Waiting},
+};
+
+/// What did not work is tried again after this long.
+const AGAIN: Span = Span::seconds(10);
+
+/// Blobs that are brought at a time.
+const AT_ONCE: usize = 4;
+
+type BlobId = [u8; 32];
+
+/// Parts of a blob of so many bytes.
+pub(crate) fn parts_of(bytes: u64) -> u32 {
+    let parts = bytes.div_ceil(limits::BLOB_PART_BYTES as u64);
+    u32::try_from(parts).unwrap_or(u32::MAX)
+}
+
+struct Blob {
+    id: BlobId,
+    outgoing: bool,
+    bytes: u64,
+    parts: u32,
+    readers: u32,
+    secret: Option<[u8; 32]>,
+}
+
+impl Blob {
+    fn of(&self) -> u32 {
+        parts_of(self.bytes)
+    }
+
+    /// Where a part begins, and how long it is.
+    fn part(&self, index: u32) -> (u64, usize) {
+        let part = limits::BLOB_PART_BYTES as u64;
+        let begins = u64::from(index).saturating_mul(part);
+        let length = self.bytes.saturating_sub(begins).min(part);
+        (begins, usize::try_from(length).unwrap_or(0))
+    }
+}
+
+fn under_way(turn: &Turn<'_>) -> Result<Vec<Blob>, Fault> {
+    let mut statement = turn.tx.prepare_cached(
+        "SELECT id, outgoing, bytes, parts, readers, secret FROM blob WHERE state = 1 LIMIT ?1",
+    )?;
+    let rows = statement.query_map([AT_ONCE as i64], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn find(turn: &Turn<'_>, id: BlobId) -> Result<Option<Blob>, Fault> {
+    let mut statement = turn.tx.prepare_cached(
+        "SELECT id, outgoing, bytes, parts, readers, secret FROM blob
+         WHERE id = ?1 AND state = 1",
+    )?;
+    let mut rows = statement.query_map([id], read)?;
+    Ok(rows.next().transpose()?)
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Blob> {
+    Ok(Blob {
+        id: row.get(0)?,
+        outgoing: row.get(1)?,
+        bytes: row.get::<_, i64>(2)?.cast_unsigned(),
+        parts: row.get(3)?,
+        readers: row.get(4)?,
+        secret: row.get(5)?,
+    })
+}
+
+fn set_parts(turn: &Turn<'_>, id: BlobId, parts: u32) -> Result<(), Fault> {
+    turn.tx
+        .prepare_cached("UPDATE blob SET parts = ?2 WHERE id = ?1")?
+        .execute((id, parts))?;
+    Ok(())
+}
+
+fn set_state(turn: &Turn<'_>, id: BlobId, state: u8) -> Result<(), Fault> {
+    turn.tx
+        .execute("UPDATE blob SET state = ?2 WHERE id = ?1", (id, state))?;
+    Ok(())
+}
+
+/// It is to be fetched, unless it is here or on its way.
+pub(crate) fn want(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    turn.tx.execute(
+        "UPDATE blob SET state = 1, parts = 0 WHERE id = ?1 AND NOT outgoing AND state IN (0, 3)",
+        [id],
+    )?;
+    Ok(())
+}
+
+/// Whether anything is to be brought.
+pub(crate) fn any(turn: &Turn<'_>) -> Result<bool, Fault> {
+    Ok(turn
+        .tx
+        .prepare_cached("SELECT 1 FROM blob WHERE state = 1")?
+        .exists([])?)
+}
+
+/// Brings what is to be brought.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.live.links.posting.ready().is_none() {
+        return Ok(());
+    }
+    for blob in under_way(turn)? {
+        let jobs = [Job::OpenBlob(blob.id), Job::BlobPart(blob.id)];
+        let busy = jobs.iter().any(|job| turn.live.links.posting.awaits(job));
+        if busy || turn.live.files.contains(&blob.id) || turn.waits(&Waiting::Blob(blob.id)) {
+            continue;
+        }
+        if blob.outgoing {
+            put(turn, &blob)?;
+        } else {
+            fetch(turn, &blob)?;
+        }
+    }
+    Ok(())
+}
+
+fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
+    // What the relay has of it is asked for on each link anew.
+    if !turn.live.opened.contains(&blob.id) {
+        return open(turn, blob);
+    }
+    let (offset, length) = blob.part(blob.parts);
+    work(
+        turn,
+        BlobWork::Read {
+            blob: blob.id,
+            part: blob.parts,
+            offset,
+            length,
+        },
+    );
+    Ok(())
+}
+
+fn work(turn: &mut Turn<'_>, work: BlobWork) {
+    if let Some(blob) = work.waits_for() {
+        turn.live.files.insert(blob);
+    }
+    turn.out.push(Effect::Blob(work));
+}
+
+fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
+    let (readers, secret) = match blob.secret {
+        Some(secret) => (blob.readers, secret),
+        None => {
+            let Some(readers) = readers(turn, blob.id)? else {
+                turn.wait(Waiting::Blob(blob.id), Span::seconds(1));
+                return Ok(());
+            };
+            // Nobody but this device is to have it.
+            if readers == 0 {
+                set_state(turn, blob.id, 2)?;
+                return release(turn, blob.id);
+            }
+            let secret: [u8; 32] = turn.random();
+            (readers, secret)
+        }
+    };
+    let needed = blob.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
+    let tokens = if blob.secret.is_none() {
+        match tokens::take_many(turn, usize::try_from(needed).unwrap_or(usize::MAX))? {
+            Some(tokens) => tokens,
+            None => {
+                turn.wait(Waiting::Blob(blob.id), AGAIN);
+                return Ok(());
+            }
+        }
+    } else {
+        // The relay has it, or has spent them: it is asked what it has.
+        Vec::new()
+    };
+    turn.tx.execute(
+        "UPDATE blob SET readers = ?2, secret = ?3 WHERE id = ?1",
+        (blob.id, readers, secret),
+    )?;
+    let request = OpenBlob {
+        blob_id: blob.id.to_vec().into(),
+        bytes: blob.bytes,
+        readers,
+        delete_hash: Sha256::digest(secret).to_vec().into(),
+        tokens,
+    };
+    turn.ask(
+        LinkKind::Posting,
+        Job::OpenBlob(blob.id),
+        Body::OpenBlob(request),
+    );
+    Ok(())
+}
+
+/// How many devices are to have a blob besides this one; `None` while that is not known.
+fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<u32>, Fault> {
+    let conversations: Vec<ConversationId> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("SELECT DISTINCT conversation FROM attachment WHERE blob_id = ?1")?;
+        let rows = statement.query_map([id], |row| row.get(0).map(ConversationId::from_bytes))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    let mut all = 0_u32;
+    for conversation in conversations {
+        let Some(found) = conversation::find(turn.tx, conversation)? else {
+            continue;
+        };
+        let group = groups::for_sending(turn.tx, conversation)?;
+        let Some(group) = group.filter(|group| group.state == GroupState::Active) else {
+            let alone = turn.account()?.roster().devices().len() < 2;
+            if found.kind == Kind::Notes && alone {
+                continue;
+            }
+            turn.live.due_conversations.insert(conversation);
+            return Ok(None);
+        };
+        let members = turn.with_group(group.id, |group, _, _| group.members())?;
+        let members = members.transpose()?.map_or(1, |members| members.len());
+        let others = u32::try_from(members.saturating_sub(1)).unwrap_or(u32::MAX);
+        all = all.saturating_add(others.max(1));
+    }
+    Ok(Some(all.min(limits::BLOB_READERS)))
+}
+
+/// The relay has so much of a blob.
+pub(crate) fn stored(turn: &mut Turn<'_>, id: BlobId, stored: &BlobStored) -> Result<(), Fault> {
+    let Some(blob) = find(turn, id)? else {
+        return Ok(());
+    };
+    if stored.of != blob.of() {
+        return gone(turn, id);
+    }
+    turn.live.opened.insert(id);
+    set_parts(turn, id, stored.parts.min(blob.of()))?;
+    if stored.parts >= blob.of() {
+        set_state(turn, id, 2)?;
+        turn.live.opened.remove(&id);
+        return release(turn, id);
+    }
+    tell_some(turn, id, stored.parts)
+}
+
+fn fetch(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
+    if blob.parts >= blob.of() {
+        return check(turn, blob.id);
+    }
+    let request = FetchBlobPart {
+        blob_id: blob.id.to_vec().into(),
+        index: blob.parts,
+    };
+    turn.ask(
+        LinkKind::Posting,
+        Job::BlobPart(blob.id),
+        Body::FetchBlobPart(request),
+    );
+    Ok(())
+}
+
+/// A part has come from the relay.
+pub(crate) fn fetched(
+    turn: &mut Turn<'_>,
+    id: BlobId,
+    fetched: BlobPartFetched,
+) -> Result<(), Fault> {
+    let Some(blob) = find(turn, id)? else {
+        return Ok(());
+    };
+    let (offset, length) = blob.part(blob.parts);
+    if fetched.part.len() != length || fetched.of != blob.of() {
+        return gone(turn, id);
+    }
+    work(
+        turn,
+        BlobWork::Write {
+            blob: id,
+            part: blob.parts,
+            offset,
+            bytes: fetched.part,
+        },
+    );
+    Ok(())
+}
+
+fn check(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    let Some(file) = of_blob(turn.tx, id)? else {
+        return gone(turn, id);
+    };
+    work(
+        turn,
+        BlobWork::Check {
+            blob: id,
+            key: file.key.into(),
+            size: file.size,
+            hash: file.hash,
+        },
+    );
+    Ok(())
+}
+
+/// The relay refused.
+pub(crate) fn refused(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<(), Fault> {
+    turn.live.opened.remove(&id);
+    match error.code() {
+        ErrorCode::BlobUnknown => {
+            let Some(blob) = find(turn, id)? else {
+                return Ok(());
+            };
+            if blob.outgoing {
+                // It was opened, and is not there any more: from the start.
+                restart(turn, id)
+            } else {
+                gone(turn, id)
+            }
+        }
+        // The tokens were not good: others, with the same blob.
+        ErrorCode::Unauthorised => restart(turn, id),
+        ErrorCode::Malformed | ErrorCode::TooLarge => gone(turn, id),
+        _ => {
+            let span = crate::conversation::start::retry_after(error);
+            turn.wait(Waiting::Blob(id), span);
+            Ok(())
+        }
+    }
+}
+
+fn restart(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    turn.wait(Waiting::Blob(id), AGAIN);
+    turn.tx.execute(
+        "UPDATE blob SET parts = 0, secret = NULL WHERE id = ?1 AND state = 1",
+        [id],
+    )?;
+    Ok(())
+}
+
+/// It cannot be brought.
+fn gone(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    set_state(turn, id, 3)?;
+    turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
+    release(turn, id)
+}
+
+/// The driver has done something with a file.
+pub(crate) fn done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
+    turn.live.files.remove(&done.blob());
+    match done {
+        BlobDone::Read { blob, part, bytes } => {
+            let Some(found) = find(turn, blob)?.filter(|found| found.parts == part) else {
+                return Ok(());
+            };
+            let (_, length) = found.part(part);
+            let Some(bytes) = bytes.filter(|bytes| bytes.len() == length) else {
+                return gone(turn, blob);
+            };
+            if turn.live.links.posting.ready().is_none() {
+                return Ok(());
+            }
+            let request = PutBlobPart {
+                blob_id: blob.to_vec().into(),
+                index: part,
+                part: bytes,
+            };
+            turn.ask(
+                LinkKind::Posting,
+                Job::BlobPart(blob),
+                Body::PutBlobPart(request),
+            );
+            Ok(())
+        }
+        BlobDone::Written { blob, part, ok } => {
+            let Some(found) = find(turn, blob)?.filter(|found| found.parts == part) else {
+                return Ok(());
+            };
+            if !ok {
+                turn.wait(Waiting::Blob(blob), AGAIN);
+                return Ok(());
+            }
+            set_parts(turn, blob, part.saturating_add(1))?;
+            if part.saturating_add(1) < found.of() {
+                tell_some(turn, blob, part)?;
+            }
+            Ok(())
+        }
+        BlobDone::Checked { blob, whole } => {
+            if find(turn, blob)?.is_none() {
+                return Ok(());
+            }
+            if !whole {
+                return gone(turn, blob);
+            }
+            set_state(turn, blob, 2)?;
+            say_read(turn, blob)?;
+            release(turn, blob)
+        }
+    }
+}
+
+/// The relay may forget it, as far as this device goes.
+fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    if turn.live.links.posting.ready().is_none() {
+        return Ok(());
+    }
+    // Others cannot tell from it which device it is.
+    let device = turn.account()?.device();
+    let mut hash = Sha256::new();
+    hash.update(b"waxwing blob reader v1");
+    hash.update(id);
+    hash.update(device.as_bytes());
+    let hash = hash.finalize();
+    let read = BlobRead {
+        blob_id: id.to_vec().into(),
+        reader: hash.iter().take(16).copied().collect::<Vec<u8>>().into(),
+    };
+    turn.ask(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
+    Ok(())
+}
+
+/// Nobody here needs it any more.
+pub(crate) fn forget(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    let secret: Option<Option<[u8; 32]>> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("DELETE FROM blob WHERE id = ?1 RETURNING secret")?;
+        let mut rows = statement.query_map([id], |row| row.get(0))?;
+        rows.next().transpose()?
+    };
+    turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
+    if let Some(Some(secret)) = secret
+        && turn.live.links.posting.ready().is_some()
+    {
+        let delete = DeleteBlob {
+            blob_id: id.to_vec().into(),
+            secret: secret.to_vec().into(),
+        };
+        turn.ask(
+            LinkKind::Posting,
+            Job::BlobRead(id),
+            Body::DeleteBlob(delete),
+        );
+    }
+    Ok(())
+}
+
+/// Tells of progress now and then.
+fn tell_some(turn: &mut Turn<'_>, id: BlobId, parts: u32) -> Result<(), Fault> {
+    if parts % 16 != 0 {
+        return Ok(());
+    }
+    let messages: Vec<(ConversationId, MessageId)> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
+        let rows = statement.query_map([id], |row| {
+            Ok((
+                ConversationId::from_bytes(row.get(0)?),
+                MessageId::from_bytes(row.get(1)?),
+            ))
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (conversation, message) in messages {
+        tell(turn, conversation, message)?;
+    }
+    Ok(())
+}
