@@ -138,7 +138,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             .execute([row])?;
         amendments::forget(turn.tx, conversation, id)?;
         receipts::forget(turn.tx, conversation, id)?;
-        turn.notify(Notice::MessageDeleted(MessageDeleted { conversation, id }));
+        turn.notify(Notice::MessageDeleted(MessageDeleted { id, conversation }));
     }
     Ok(())
 }
