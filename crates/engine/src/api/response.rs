@@ -119,6 +119,10 @@ pub struct Sent {
 /// One thing in a conversation's history.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all entries are messages, and they come in pages"
+)]
 pub enum Entry {
     /// What somebody wrote.
     Message(Message),
@@ -140,6 +144,10 @@ impl core::fmt::Debug for Entry {
 
 /// A message, in or out.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and a field of the JSON"
+)]
 pub struct Message {
     /// The same for everyone who has it.
     pub id: MessageId,
@@ -539,6 +547,10 @@ pub struct Group {
 
 /// A member of a group.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and a field of the JSON"
+)]
 pub struct GroupMember {
     /// In display form.
     pub address: String,
@@ -568,6 +580,10 @@ pub enum ConversationKind {
 
 /// One conversation.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and a field of the JSON"
+)]
 pub struct Conversation {
     /// As this device knows it; of a group, as all know it.
     pub id: ConversationId,

@@ -57,7 +57,7 @@ const AGAIN: Span = Span::minutes(5);
 const UNKNOWN_MAX: i64 = 256;
 
 /// Groups in one request.
-const AT_ONCE: usize = 64;
+const AT_ONCE: u32 = 64;
 
 /// A post came of a group that this device does not know.
 pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
@@ -98,9 +98,8 @@ pub(crate) fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
             "SELECT group_id FROM unknown_group WHERE seen_at <= ?1 AND NOT asked
                AND group_id NOT IN (SELECT group_id FROM conversation_group) LIMIT ?2",
         )?;
-        let rows = statement.query_map((late.cast_signed(), AT_ONCE as i64), |row| {
-            row.get(0).map(GroupId)
-        })?;
+        let rows =
+            statement.query_map((late.cast_signed(), AT_ONCE), |row| row.get(0).map(GroupId))?;
         rows.collect::<Result<_, _>>()?
     };
     if groups.is_empty() || turn.account()?.roster().devices().len() < 2 {
@@ -180,7 +179,7 @@ pub(crate) fn asked(
     if conversation.is_none_or(|found| found.kind == Kind::Group) {
         return Ok(());
     }
-    for id in request.group_ids.iter().take(AT_ONCE) {
+    for id in request.group_ids.iter().take(AT_ONCE as usize) {
         let Ok(id) = GroupId::try_from(id) else {
             continue;
         };

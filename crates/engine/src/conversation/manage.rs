@@ -231,17 +231,14 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
     // Somebody else has to be an admin first.
     if state.is_admin(own) && state.admins.len() == 1 {
         let next = addresses.iter().map(|(account, _)| account);
-        match next.filter(|account| *account != own).min() {
-            Some(next) => want(turn, &conversation, &Wish::Admin(next, true))?,
-            None => {
-                let group = groups::for_sending(turn.tx, conversation.id)?;
-                if let Some(group) = group {
-                    start::close(turn, &group)?;
-                }
-                end(turn, conversation.id, EventKind::MemberLeft, None)?;
-                return Ok(Response::Done {});
+        let Some(next) = next.filter(|account| *account != own).min() else {
+            if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
+                start::close(turn, &group)?;
             }
-        }
+            end(turn, conversation.id, EventKind::MemberLeft, None)?;
+            return Ok(Response::Done {});
+        };
+        want(turn, &conversation, &Wish::Admin(next, true))?;
     }
     if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
         groups::set_membership_due(turn.tx, group.id)?;

@@ -196,7 +196,7 @@ mod tests {
                 id: MessageId::from_bytes([number; 32]),
                 conversation,
                 account: AccountId([3; 32]),
-                address: if number % 2 == 0 {
+                address: if number.is_multiple_of(2) {
                     "even@example.org"
                 } else {
                     "Odd@example.org"

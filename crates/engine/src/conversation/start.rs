@@ -214,18 +214,14 @@ pub(crate) fn claim_refused(
     let Some(conversation) = super::find(turn.tx, id)? else {
         return Ok(());
     };
-    match error.code() {
-        ErrorCode::AddressUnknown => {
-            let address = conversation.display.clone();
-            fail_waiting(turn, &conversation, &Problem::RecipientUnknown { address })
-        }
-        // Also when the token was spent already, or its key is over: the next one is not
-        // given away at once to a relay that refuses them all.
-        _ => {
-            turn.wait(Waiting::Conversation(id), retry_after(error));
-            tell_waiting(turn, &conversation, &crate::link::problem_of(error))
-        }
+    if error.code() == ErrorCode::AddressUnknown {
+        let address = conversation.display.clone();
+        return fail_waiting(turn, &conversation, &Problem::RecipientUnknown { address });
     }
+    // Also when the token was spent already, or its key is over: the next one is not given
+    // away at once to a relay that refuses them all.
+    turn.wait(Waiting::Conversation(id), retry_after(error));
+    tell_waiting(turn, &conversation, &crate::link::problem_of(error))
 }
 
 /// Gives the relay a group that was made.

@@ -89,17 +89,17 @@ impl Wish {
     /// Makes a group's state as it is wanted.
     pub(crate) fn apply(&self, state: &mut ConversationState) {
         match self {
+            // No part of the state; and somebody has to be an admin.
             Self::Bring(_) | Self::TakeOut(_) => {}
+            Self::Admin(_, false) if state.admins.len() < 2 => {}
             Self::Name(name) => state.name.clone_from(name),
             Self::Picture(picture) => state.picture = picture.clone().into(),
             Self::Admin(account, true) => {
                 state.admins.insert(*account);
             }
-            // Somebody has to be one.
-            Self::Admin(account, false) if state.admins.len() > 1 => {
+            Self::Admin(account, false) => {
                 state.admins.remove(account);
             }
-            Self::Admin(_, false) => {}
             Self::EverybodyAdds(everybody) => state.everybody_adds = *everybody,
             Self::ExpiresAfter(seconds) => state.expires_after_s = *seconds,
             Self::Invite(invitation) => {

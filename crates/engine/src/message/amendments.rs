@@ -500,7 +500,7 @@ mod tests {
             let mut all = vec![Step::Message];
             all.extend(steps.into_iter().enumerate().map(|(at, (alice, sent_at, amends))| {
                 let account = if alice { ALICE } else { BOB };
-                Step::Amendment(account, sent_at, 50 + at as u8, amends)
+                Step::Amendment(account, sent_at, 50 + u8::try_from(at).unwrap(), amends)
             }));
             let other: Vec<Step> = shuffled
                 .iter()

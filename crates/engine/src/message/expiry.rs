@@ -140,7 +140,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         attachment::forget(turn, conversation, id)?;
         amendments::forget(turn.tx, conversation, id)?;
         receipts::forget(turn.tx, conversation, id)?;
-        turn.notify(Notice::MessageDeleted(MessageDeleted { conversation, id }));
+        turn.notify(Notice::MessageDeleted(MessageDeleted { id, conversation }));
     }
     Ok(())
 }
