@@ -503,8 +503,8 @@ impl Simulation {
 }
 
 fn simulate(seed: u64) {
-    let people = number("WAXWING_PEOPLE", 12) as usize;
-    let devices = number("WAXWING_DEVICES", 20) as usize;
+    let people = usize::try_from(number("WAXWING_PEOPLE", 12)).unwrap();
+    let devices = usize::try_from(number("WAXWING_DEVICES", 20)).unwrap();
     let steps = number("WAXWING_STEPS", 250);
     let mut simulation = Simulation::new(seed, people, devices);
     for size in [2, 3, 5, people / 2, people] {
