@@ -22,7 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use waxwing_engine::{
-    Effect, Engine, Event, LinkKind, RelayPlace,
+    BlobDone, Effect, Engine, Event, LinkKind, RelayPlace,
     api::{Notice, Problem, Request, Response, Warning},
     store_problem,
 };
@@ -31,7 +31,10 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use crate::link::{LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed, keep_open};
+use crate::{
+    blobs::Blobs,
+    link::{LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed, keep_open},
+};
 
 /// Frames of one link that go into the engine as one event, at most.
 const FRAMES_AT_ONCE: usize = 256;
@@ -92,7 +95,9 @@ impl Client {
     /// Starts driving the engine that `open` makes, on a thread of its own.
     ///
     /// Call it inside a tokio runtime.
+    /// Files lie sealed in `blobs`.
     pub async fn start(
+        blobs: Blobs,
         open: impl FnOnce() -> Result<Engine, Problem> + Send + 'static,
     ) -> Result<Self, Problem> {
         let (calls, calls_in) = mpsc::channel(CALLS_WAITING);
@@ -111,7 +116,7 @@ impl Client {
                 };
                 // Whoever waits for this may have gone away.
                 drop(opened.send(Ok(())));
-                let mut driver = Driver::new(engine, calls_in, tell);
+                let mut driver = Driver::new(engine, calls_in, tell, blobs);
                 runtime.block_on(driver.run(&stopping));
                 runtime.block_on(driver.say_goodbye());
                 drop(driver);
@@ -228,6 +233,10 @@ struct Driver {
     posting: Option<Slot>,
     leaving: Vec<JoinHandle<()>>,
     timer: Option<Time>,
+    blobs: Blobs,
+    /// What was done with files, by threads that may block.
+    files: mpsc::UnboundedReceiver<BlobDone>,
+    files_done: mpsc::UnboundedSender<BlobDone>,
 }
 
 /// What the driver does next.
@@ -235,6 +244,7 @@ enum Next {
     Stop,
     Call(Call),
     Link(LinkKind, LinkEvent),
+    File(BlobDone),
     Timer,
 }
 
@@ -243,7 +253,10 @@ impl Driver {
         engine: Engine,
         calls: mpsc::Receiver<Call>,
         notices: broadcast::Sender<Notice>,
+        blobs: Blobs,
     ) -> Self {
+        // As many as the engine has work done at a time, which it bounds.
+        let (files_done, files) = mpsc::unbounded_channel();
         let (mailbox, posting, leaving) = (None, None, Vec::new());
         Self {
             engine,
@@ -253,6 +266,9 @@ impl Driver {
             posting,
             leaving,
             timer: None,
+            blobs,
+            files,
+            files_done,
         }
     }
 
@@ -263,6 +279,11 @@ impl Driver {
                 Next::Stop => return,
                 Next::Call(call) => self.call(call),
                 Next::Link(kind, event) => self.link(kind, event),
+                Next::File(done) => {
+                    if let Err(problem) = self.handle(Event::Blob(done)) {
+                        self.warn(&problem);
+                    }
+                }
                 Next::Timer => self.time_came(),
             }
             self.carry_out();
@@ -275,6 +296,7 @@ impl Driver {
             call = self.calls.recv() => call.map_or(Next::Stop, Next::Call),
             event = next_of(&mut self.mailbox) => Next::Link(LinkKind::Mailbox, event),
             event = next_of(&mut self.posting) => Next::Link(LinkKind::Posting, event),
+            Some(done) = self.files.recv() => Next::File(done),
             () = until(self.timer) => Next::Timer,
         }
     }
@@ -425,6 +447,15 @@ impl Driver {
                     }
                 }
                 Effect::SetTimer(at) => self.timer = Some(at),
+                Effect::Blob(work) => {
+                    let (blobs, done) = (self.blobs.clone(), self.files_done.clone());
+                    tokio::task::spawn_blocking(move || {
+                        if let Some(result) = blobs.carry_out(work) {
+                            // The driver may have ended.
+                            let _ = done.send(result);
+                        }
+                    });
+                }
                 Effect::Notify(notice) => self.tell(notice),
             }
         }

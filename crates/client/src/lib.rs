@@ -5,6 +5,7 @@
 //!
 //! **Always.** One process at a time drives the engine of a home; everyone else asks it.
 
+pub mod blobs;
 pub mod doctor;
 mod driver;
 pub mod home;

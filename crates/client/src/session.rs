@@ -31,6 +31,7 @@ use waxwing_engine::{
 };
 
 use crate::{
+    blobs::Blobs,
     driver::{Client, now},
     home::{Home, HomeLock, KeySource, open_key},
     rpc::{Backend, Caller, CallerError, RpcError, Service, Told, socket},
@@ -80,6 +81,11 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
+    /// Where attached files lie, sealed.
+    pub fn blobs(&self) -> Blobs {
+        Blobs::of(self.home.path())
+    }
+
     /// Opens the home at `path`: connects to the process that serves it, or becomes it.
     pub async fn open(path: &Path, keys: Box<dyn KeySource>) -> Result<Self, Problem> {
         let home = Home::open(path)?;
@@ -296,7 +302,7 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
     let server = socket::Server::bind(&home.socket()).map_err(|error| home.unwritable(&error))?;
     let (tell_keeping, keeping) = oneshot::channel();
     let place = home.clone();
-    let client = Client::start(move || {
+    let client = Client::start(Blobs::of(home.path()), move || {
         let (key, keeping) = {
             let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
             open_key(&place, keys.as_mut())?

@@ -19,7 +19,8 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{
     Account, Auditor, BackupPart, Contact, Conversation, Device, Entry, Evidence, Group,
-    GroupCreated, Message, MessageInfo, Notice, Request, SafetyNumber, Sent, Status,
+    GroupCreated, Message, MessageInfo, Notice, OpenAttachment, Request, SafetyNumber, Sent,
+    Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -77,6 +78,7 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
             match (label.as_str(), *method) {
                 ("Params", _) => is::<Request>(&json!({ "method": method, "params": example })),
                 ("Result", "send" | "react" | "edit" | "take_back") => is::<Sent>(example),
+                ("Result", "attachment") => is::<OpenAttachment>(example),
                 ("Result", "message_info") => is::<MessageInfo>(example),
                 ("Result", "find_message") => is::<Message>(example),
                 ("Result", "create_group") => is::<GroupCreated>(example),

@@ -124,6 +124,7 @@ impl World {
             to: self.people[1 - from].address.clone(),
             text: format!("{number:0>TEXT_BYTES$}"),
             reply_to: None,
+            attachments: Vec::new(),
         };
         self.event(from, Event::Command(Request::Send(send)));
     }
@@ -211,7 +212,7 @@ impl World {
             }
             Effect::SetTimer(at) => self.people[who].timer = Some(at),
             Effect::CloseLink { .. } => panic!("a link was closed"),
-            Effect::OpenLink { .. } | Effect::Notify(_) => {}
+            Effect::OpenLink { .. } | Effect::Notify(_) | Effect::Blob(_) => {}
         }
         commits
     }

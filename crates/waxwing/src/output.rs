@@ -13,7 +13,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use waxwing_engine::api::{
-    ConversationEvent, Direction, Entry, EventKind, Gap, Message, MessageState, Reaction,
+    Attachment, AttachmentState, ConversationEvent, Direction, Entry, EventKind, Gap, Message,
+    MessageState, Reaction,
 };
 
 use crate::{
@@ -170,7 +171,32 @@ pub fn message(message: &Message, with_group: bool) -> String {
         Some(problem) => format!("\n       {}", styled(WARN, one_line(&problem.sentence))),
         None => String::new(),
     };
-    format!("{time}  {who}: {text}{beside}{ticks}{reactions}{problem}")
+    let files: String = message.attachments.iter().map(attachment).collect();
+    format!("{time}  {who}: {text}{beside}{ticks}{files}{reactions}{problem}")
+}
+
+/// A file, in a line of its own.
+fn attachment(file: &Attachment) -> String {
+    let state = match file.state {
+        AttachmentState::Offered => "not fetched: waxwing save does it".to_owned(),
+        AttachmentState::Sending => format!("{} % sent", file.percent),
+        AttachmentState::Fetching => format!("{} % fetched", file.percent),
+        AttachmentState::Here => "here".to_owned(),
+        AttachmentState::Gone => "not to be had any more".to_owned(),
+    };
+    let name = one_line(&file.name);
+    let line = format!("{name} ({}, {state})", size(file.size));
+    format!("\n       {}", styled(FAINT, format!("📎 {line}")))
+}
+
+/// A number of bytes, for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} bytes"),
+        1_024..1_048_576 => format!("{} KiB", bytes >> 10),
+        1_048_576..1_073_741_824 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
 }
 
 /// Each emoji with who reacted with it.

@@ -52,6 +52,8 @@ pub const METHODS: &[&str] = &[
     "leave_group",
     "group",
     "mark_read",
+    "fetch_attachment",
+    "attachment",
     "block",
     "set_receipts",
     "verify",

@@ -23,6 +23,7 @@ mod pages;
 mod progress;
 mod recover;
 mod register;
+mod save;
 mod search;
 mod send;
 mod settle;
@@ -96,6 +97,7 @@ command runs while the relay can be reached. Do not send it again.
 Examples:
   waxwing send bob@example.org 'Are you there?'
   echo 'The backup is done.' | waxwing send bob@example.org
+  waxwing send bob@example.org 'From the holiday' --attach beach.jpg --attach film.mp4
   waxwing send +15551234567 'Hello' --queue")]
     Send(send::Send),
 
@@ -117,6 +119,16 @@ Examples:
   waxwing history bob@example.org --limit 5
   waxwing history bob@example.org --search backup")]
     History(history::History),
+
+    /// Save the files that a message brings
+    #[command(after_help = "\
+What is not on this device yet is fetched. Nothing that is there is overwritten; what the
+sender calls a file is only a name: it is saved where you say, and not opened.
+
+Examples:
+  waxwing save 4f2a6c1e
+  waxwing save 4f2a6c1e --number 0 --to holiday.jpg")]
+    Save(save::Save),
 
     /// Find messages
     #[command(after_help = "\
@@ -510,6 +522,7 @@ async fn command(
         Command::Send(send) => send.run(message.unwrap_or_default(), session, output).await,
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
+        Command::Save(save) => save.run(session, output).await,
         Command::Search(search) => search.run(session, output).await,
         Command::React(react) => react.run(session, output).await,
         Command::Edit(edit) => edit.run(session, output).await,

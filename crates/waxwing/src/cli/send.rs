@@ -5,20 +5,24 @@
 
 use std::{
     io::{self, IsTerminal as _, Read as _},
+    path::PathBuf,
     time::Duration,
 };
 
 use clap::Args;
 use tokio::time::{Instant, timeout_at};
-use waxwing_client::Session;
+use waxwing_client::{Session, blobs::file::FileError};
 use waxwing_engine::api::{
-    self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, Sent,
-    Status,
+    self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, SealedFile,
+    Sent, Status,
 };
 use waxwing_protocol::limits;
 
-use super::{Failure, Outcome, Whose};
+use super::{Failure, Outcome, Whose, progress::Bar};
 use crate::output::{Output, WARN, styled, ticks};
+
+/// Files may take long; it is waited for them for so long.
+const FILES_WAIT: Duration = Duration::from_hours(24);
 
 /// `waxwing send`.
 #[derive(Debug, Args)]
@@ -28,6 +32,10 @@ pub struct Send {
 
     /// The message; without it, or when it is -, standard input is read
     text: Option<String>,
+
+    /// A file to send along; may be given several times
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
 
     /// The id of the message that this one answers
     #[arg(long, value_name = "ID", value_parser = message_id)]
@@ -58,6 +66,10 @@ impl Send {
         if let Some(text) = self.typed() {
             return Ok(text.to_owned());
         }
+        // Files may go without a word.
+        if self.text.is_none() && !self.attach.is_empty() {
+            return Ok(String::new());
+        }
         if io::stdin().is_terminal() {
             // Only a hint.
             let _ = io::Write::write_all(
@@ -81,18 +93,28 @@ impl Send {
         output: &Output,
     ) -> Result<Outcome, Failure> {
         session.subscribe().await?;
+        let attachments = seal(self.attach, session, output).await?;
+        let with_files = !attachments.is_empty();
         let request = Request::Send(api::SendText {
             to: self.whose.whose,
             text,
             reply_to: self.reply_to,
-            attachments: Vec::new(),
+            attachments,
         });
         let mut sent: Sent = session.ask(&request).await?;
         let mut reason = None;
         if !self.queue {
-            let deadline = Instant::now() + Duration::from_secs(self.wait);
+            let wait = if with_files {
+                FILES_WAIT
+            } else {
+                Duration::from_secs(self.wait)
+            };
+            let deadline = Instant::now() + wait;
+            let mut bar = Bar::new(output, "Sending");
+            let accepted = accepted(session, &mut sent, &mut reason, &mut bar);
             // The time being up is one of the answers.
-            let _ = timeout_at(deadline, accepted(session, &mut sent, &mut reason)).await;
+            let _ = timeout_at(deadline, accepted).await;
+            bar.end();
             if sent.state == MessageState::Queued && reason.is_none() {
                 let status: Status = session.ask(&Request::Status).await?;
                 reason = status.problems.into_iter().next();
@@ -135,8 +157,43 @@ impl Send {
     }
 }
 
+/// Seals files into the home, where they wait until the relay has them.
+async fn seal(
+    paths: Vec<PathBuf>,
+    session: &Session,
+    output: &Output,
+) -> Result<Vec<SealedFile>, Failure> {
+    let mut sealed = Vec::new();
+    for path in paths {
+        let blobs = session.blobs();
+        let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let mut bar = Bar::new(output, "Sealing");
+        let sealing = tokio::task::spawn_blocking(move || {
+            let file = blobs.seal(&path, |done| bar.show(done >> 10, size >> 10));
+            bar.end();
+            file
+        });
+        let file = sealing.await.map_err(io::Error::other)?;
+        sealed.push(file.map_err(file_failure)?);
+    }
+    Ok(sealed)
+}
+
+/// Why a file cannot be sent or saved.
+pub(super) fn file_failure(error: FileError) -> Failure {
+    Failure::Said {
+        code: "file_failed",
+        sentence: format!("{error}."),
+    }
+}
+
 /// Waits until the message is accepted or has failed, and notes what stands in its way.
-async fn accepted(session: &mut Session, sent: &mut Sent, reason: &mut Option<ProblemReport>) {
+async fn accepted(
+    session: &mut Session,
+    sent: &mut Sent,
+    reason: &mut Option<ProblemReport>,
+    bar: &mut Bar,
+) {
     while sent.state == MessageState::Queued {
         let Ok(notice) = serde_json::from_value(session.notice().await) else {
             continue;
@@ -147,6 +204,10 @@ async fn accepted(session: &mut Session, sent: &mut Sent, reason: &mut Option<Pr
                 if changed.problem.is_some() {
                     *reason = changed.problem;
                 }
+            }
+            Notice::MessageChanged(message) if message.id == sent.id => {
+                let percent = message.attachments.iter().map(|one| one.percent).sum();
+                bar.show(percent, 100 * message.attachments.len() as u64);
             }
             Notice::Connection(changed) if changed.connection == Connection::Offline => {
                 let lasting = changed.problem.as_ref().is_some_and(lasts);

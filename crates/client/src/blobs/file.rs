@@ -1,0 +1,350 @@
+//! Files on their way into `blobs/` and out of it.
+//!
+//! **Always.** A file that cannot be sealed whole leaves nothing behind; one that does not
+//! open whole is not written. Nothing that is there is overwritten. What the sender calls a
+//! file is only ever the last part of a path.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rand::{
+    rand_core::{Rng as _, UnwrapErr},
+    rngs::SysRng,
+};
+use sha2::{Digest as _, Sha256};
+use waxwing_engine::api::{OpenAttachment, SealedFile};
+use waxwing_protocol::blob::{
+    BlobError, BlobKey, CHUNK_BYTES, Opener, SEALED_CHUNK_BYTES, Sealer, Shape,
+};
+
+use super::Blobs;
+
+/// Why a file cannot be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Reading or writing failed.
+    #[error("\"{path}\": {error}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is no file, or has changed, or is not what the sender sealed.
+    #[error("\"{path}\": {error}")]
+    Blob {
+        /// Which file.
+        path: String,
+        /// Why.
+        error: BlobError,
+    },
+    /// Something is there already.
+    #[error("\"{path}\" is there already; give another name with --to")]
+    Exists {
+        /// Where.
+        path: String,
+    },
+    /// It is a folder, or a device.
+    #[error("\"{path}\" is not a file, so it cannot be sent")]
+    NoFile {
+        /// Which.
+        path: String,
+    },
+    /// What came is not well-formed.
+    #[error("the attachment is damaged")]
+    Damaged,
+}
+
+impl Blobs {
+    /// Seals a file, to be sent. Tells how many bytes are done.
+    pub fn seal(
+        &self,
+        path: &Path,
+        mut progress: impl FnMut(u64),
+    ) -> Result<SealedFile, FileError> {
+        let io = |error| FileError::Io {
+            path: path.display().to_string(),
+            error,
+        };
+        let mut file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            let path = path.display().to_string();
+            return Err(FileError::NoFile { path });
+        }
+        let blob_error = |error| FileError::Blob {
+            path: path.display().to_string(),
+            error,
+        };
+        let shape = Shape::of(metadata.len()).map_err(blob_error)?;
+        let mut rng = UnwrapErr(SysRng);
+        let mut id = [0; 32];
+        rng.fill_bytes(&mut id);
+        self.make().map_err(io)?;
+        let place = self.path(&id);
+        let sealed = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&place)
+            .map_err(io)?;
+        let mut sealing = || -> Result<(Sealer, [u8; 32]), FileError> {
+            let mut out = BufWriter::new(&sealed);
+            let mut sealer = Sealer::new(&mut rng, shape);
+            let mut digest = Sha256::new();
+            let mut chunk = vec![0; CHUNK_BYTES];
+            let mut done = 0;
+            while let Some(wants) = sealer.wants() {
+                let changed = || blob_error(BlobError::WrongLength);
+                let plain = chunk.get_mut(..wants).ok_or_else(changed)?;
+                file.read_exact(plain).map_err(io)?;
+                let sealed = sealer.seal(plain).map_err(blob_error)?;
+                digest.update(&sealed);
+                out.write_all(&sealed).map_err(io)?;
+                done += wants as u64;
+                progress(done);
+            }
+            out.flush().map_err(io)?;
+            drop(out);
+            sealed.sync_all().map_err(io)?;
+            // One byte more: it has grown meanwhile, and what was read is no whole file.
+            if file.read(&mut [0]).map_err(io)? > 0 {
+                return Err(blob_error(BlobError::WrongLength));
+            }
+            Ok((sealer, digest.finalize().into()))
+        };
+        let (sealer, hash) = sealing().inspect_err(|_| {
+            // Nobody will ask for it.
+            let _ = fs::remove_file(&place);
+        })?;
+        let name = path
+            .file_name()
+            .map(|name| harmless(&name.to_string_lossy()))
+            .unwrap_or_default();
+        Ok(SealedFile {
+            blob: data_encoding::HEXLOWER.encode(&id),
+            key: data_encoding::BASE64.encode(sealer.key().as_bytes()),
+            sha256: data_encoding::HEXLOWER.encode(&hash),
+            size: shape.size(),
+            media_type: media_type(&name).to_owned(),
+            name,
+        })
+    }
+
+    /// Opens a file that is here, and writes it to a place where nothing is yet: into a
+    /// folder under the name that the sender gave it, or to a path.
+    pub fn open(&self, attachment: &OpenAttachment, to: &Path) -> Result<PathBuf, FileError> {
+        let target = if to.is_dir() {
+            to.join(harmless(&attachment.name))
+        } else {
+            to.to_owned()
+        };
+        let io = |error| FileError::Io {
+            path: target.display().to_string(),
+            error,
+        };
+        if target.exists() {
+            let path = target.display().to_string();
+            return Err(FileError::Exists { path });
+        }
+        let id = data_encoding::HEXLOWER.decode(attachment.blob.as_bytes());
+        let id: [u8; 32] = id
+            .ok()
+            .and_then(|id| id.try_into().ok())
+            .ok_or(FileError::Damaged)?;
+        let key = data_encoding::BASE64.decode(attachment.key.as_bytes());
+        let key: [u8; 32] = key
+            .ok()
+            .and_then(|key| key.try_into().ok())
+            .ok_or(FileError::Damaged)?;
+        let key = BlobKey::from_bytes(key);
+        let shape = Shape::of(attachment.size).map_err(|_| FileError::Damaged)?;
+        let folder = target.parent().filter(|path| !path.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new("."));
+        // Beside the place, so that it gets there in one step, whole or not at all.
+        let mut temporary = tempfile::Builder::new()
+            .prefix(".waxwing-")
+            .tempfile_in(folder)
+            .map_err(io)?;
+        let mut sealed = File::open(self.path(&id)).map_err(io)?;
+        let opener = Opener::new(&key, shape);
+        let mut chunk = vec![0; SEALED_CHUNK_BYTES];
+        for index in 0..shape.chunks() {
+            let (start, length) = shape.sealed_chunk(index).ok_or(FileError::Damaged)?;
+            let bytes = chunk.get_mut(..length).ok_or(FileError::Damaged)?;
+            sealed.seek(SeekFrom::Start(start)).map_err(io)?;
+            sealed.read_exact(bytes).map_err(io)?;
+            let plain = opener.open(index, bytes).map_err(|_| FileError::Damaged)?;
+            temporary.write_all(&plain).map_err(io)?;
+        }
+        temporary.as_file().sync_all().map_err(io)?;
+        match temporary.persist_noclobber(&target) {
+            Ok(_) => Ok(target),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                let path = target.display().to_string();
+                Err(FileError::Exists { path })
+            }
+            Err(error) => Err(io(error.error)),
+        }
+    }
+}
+
+/// A name that is one name, on any system, and looks like what it is.
+pub fn harmless(name: &str) -> String {
+    let forbidden = |c: char| {
+        c.is_control()
+            || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    let name: String = name
+        .chars()
+        .map(|c| if forbidden(c) { '_' } else { c })
+        .collect();
+    let name = name
+        .trim()
+        .trim_start_matches('.')
+        .trim_end_matches(['.', ' ']);
+    let end = name.floor_char_boundary(200.min(name.len()));
+    let name = name.get(..end).unwrap_or_default();
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_uppercase();
+    let reserved = ["CON", "PRN", "AUX", "NUL"];
+    let is_port =
+        |stem: &str| (stem.starts_with("COM") || stem.starts_with("LPT")) && stem.len() == 4;
+    if name.is_empty() {
+        "file".to_owned()
+    } else if reserved.contains(&stem.as_str()) || is_port(&stem) {
+        format!("_{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// What a name says that a file is.
+fn media_type(name: &str) -> &'static str {
+    let extension = name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("png") => "image/png",
+        Some("gif") => "image/gif",
+        Some("webp") => "image/webp",
+        Some("pdf") => "application/pdf",
+        Some("txt") => "text/plain",
+        Some("md") => "text/markdown",
+        Some("html") => "text/html",
+        Some("mp4") => "video/mp4",
+        Some("webm") => "video/webm",
+        Some("mp3") => "audio/mpeg",
+        Some("ogg" | "oga" | "opus") => "audio/ogg",
+        Some("zip") => "application/zip",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwing_engine::api::AttachmentState;
+
+    use super::*;
+
+    fn here(file: &SealedFile) -> OpenAttachment {
+        OpenAttachment {
+            blob: file.blob.clone(),
+            key: file.key.clone(),
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            size: file.size,
+            state: AttachmentState::Here,
+            percent: 100,
+        }
+    }
+
+    #[test]
+    fn a_file_is_sealed_and_opened_again_and_lies_nowhere_in_the_clear() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::of(home.path());
+        let content: Vec<u8> = b"A holiday. ".repeat(20_000);
+        let path = home.path().join("holiday.jpg");
+        fs::write(&path, &content).unwrap();
+        let mut told = 0;
+        let sealed = blobs.seal(&path, |done| told = done).unwrap();
+        assert_eq!(told, content.len() as u64);
+        assert_eq!(
+            (sealed.name.as_str(), sealed.media_type.as_str()),
+            ("holiday.jpg", "image/jpeg")
+        );
+        let stored = fs::read(blobs.folder.join(&sealed.blob)).unwrap();
+        assert!(!stored.windows(10).any(|window| window == b"A holiday."));
+        let there = tempfile::tempdir().unwrap();
+        let saved = blobs.open(&here(&sealed), there.path()).unwrap();
+        assert_eq!(saved, there.path().join("holiday.jpg"));
+        assert!(fs::read(&saved).unwrap() == content);
+        // Nothing that is there is overwritten.
+        let again = blobs.open(&here(&sealed), there.path());
+        assert!(matches!(again, Err(FileError::Exists { .. })));
+        let other = blobs
+            .open(&here(&sealed), &there.path().join("other"))
+            .unwrap();
+        assert!(fs::read(other).unwrap() == content);
+    }
+
+    #[test]
+    fn what_was_changed_is_not_written() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::of(home.path());
+        let path = home.path().join("file");
+        fs::write(&path, vec![7; 200_000]).unwrap();
+        let sealed = blobs.seal(&path, |_| {}).unwrap();
+        let stored = blobs.folder.join(&sealed.blob);
+        let mut bytes = fs::read(&stored).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&stored, bytes).unwrap();
+        let there = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            blobs.open(&here(&sealed), there.path()),
+            Err(FileError::Damaged)
+        ));
+        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_name_from_others_is_one_name() {
+        for (name, shown) in [
+            ("../../etc/passwd", "_.._etc_passwd"),
+            (".bashrc", "bashrc"),
+            ("", "file"),
+            ("...", "file"),
+            ("a/b\\c:d", "a_b_c_d"),
+            ("photo\u{202e}gpj.exe", "photo_gpj.exe"),
+            ("nul.txt", "_nul.txt"),
+            ("line\nbreak\0", "line_break_"),
+            ("Zürich 👋.png", "Zürich 👋.png"),
+        ] {
+            assert_eq!(harmless(name), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_sealed() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::of(home.path());
+        assert!(matches!(
+            blobs.seal(home.path(), |_| {}),
+            Err(FileError::NoFile { .. })
+        ));
+        assert!(matches!(
+            blobs.seal(&home.path().join("nothing"), |_| {}),
+            Err(FileError::Io { .. })
+        ));
+    }
+}

@@ -1,0 +1,111 @@
+//! `waxwing save`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde_json::Value;
+use tokio::time::sleep;
+use waxwing_client::Session;
+use waxwing_engine::api::{
+    AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Request,
+};
+
+use super::{Failure, Outcome, progress::Bar, send::file_failure};
+use crate::{output::Output, text::one_line};
+
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// `waxwing save`.
+#[derive(Debug, Args)]
+pub struct Save {
+    /// The message's id, or its start: waxwing history --ids shows them
+    #[arg(value_name = "MESSAGE")]
+    message: String,
+
+    /// Which of its files, from 0; without it, all
+    #[arg(long, value_name = "N")]
+    number: Option<u32>,
+
+    /// Where to: a folder, or the name of a new file
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    to: PathBuf,
+}
+
+impl Save {
+    /// Fetches what is not here, and writes it.
+    pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let find = Request::FindMessage(FindMessage {
+            prefix: self.message,
+        });
+        let message: Message = session.ask(&find).await?;
+        let numbers: Vec<u32> = match self.number {
+            Some(number) => vec![number],
+            None => message.attachments.iter().map(|one| one.number).collect(),
+        };
+        if numbers.is_empty() {
+            output.line("The message has no attachments.")?;
+            return Ok(Outcome::Failed);
+        }
+        for number in numbers {
+            let of = AttachmentOf {
+                message: message.id,
+                number,
+            };
+            let Some(open) = here(session, output, of).await? else {
+                return Err(Failure::Said {
+                    code: "attachment_gone",
+                    sentence: "The file is not to be had any more: its sender took it back, its \
+                               time at the relay was over, or it is not what the sender sealed. \
+                               Ask them to send it again."
+                        .into(),
+                });
+            };
+            let (blobs, to) = (session.blobs(), self.to.clone());
+            let saving = tokio::task::spawn_blocking(move || blobs.open(&open, &to));
+            let path = saving.await.map_err(std::io::Error::other)?;
+            let path = path.map_err(file_failure)?;
+            output.object(&serde_json::json!({
+                "type": "saved",
+                "id": message.id,
+                "number": number,
+                "path": path,
+            }))?;
+            output.line(format!("Saved {}", one_line(&path.display().to_string())))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Waits until a file is here; `None` where it is not to be had.
+async fn here(
+    session: &mut Session,
+    output: &Output,
+    of: AttachmentOf,
+) -> Result<Option<OpenAttachment>, Failure> {
+    let mut bar = Bar::new(output, "Fetching");
+    let mut asked = false;
+    loop {
+        let request = Request::Attachment(of.clone());
+        let open: OpenAttachment = session.ask(&request).await?;
+        match open.state {
+            AttachmentState::Here | AttachmentState::Sending => {
+                bar.end();
+                return Ok(Some(open));
+            }
+            AttachmentState::Gone if asked => {
+                bar.end();
+                return Ok(None);
+            }
+            AttachmentState::Offered | AttachmentState::Gone => {
+                let request = Request::FetchAttachment(of.clone());
+                let _: Value = session.ask(&request).await?;
+                asked = true;
+            }
+            AttachmentState::Fetching => {
+                asked = true;
+                bar.show(open.percent, 100);
+            }
+        }
+        sleep(AGAIN).await;
+    }
+}
