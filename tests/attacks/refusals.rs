@@ -11,11 +11,11 @@ use waxwing_system_tests::{Fate, PersonId};
 
 use crate::scene::{Scene, alice_and_bob, problem_of};
 
-fn refusal(code: ErrorCode) -> Option<Answer> {
-    Some(Answer::Error(Error {
+fn refusal(code: ErrorCode) -> Answer {
+    Answer::Error(Error {
         code: code.into(),
         ..Error::default()
-    }))
+    })
 }
 
 /// Alice and Bob, who have written to each other.
@@ -45,7 +45,7 @@ fn a_relay_that_refuses_every_token_is_not_given_them_all() {
     scene.relay.answers(move |_, frame| {
         if matches!(frame.body, Some(Answer::KeyPackagesClaimed(_))) {
             *counts.borrow_mut() += 1;
-            frame.body = refusal(ErrorCode::Unauthorised);
+            frame.body = Some(refusal(ErrorCode::Unauthorised));
         }
         Fate::Pass
     });
@@ -75,7 +75,7 @@ fn a_post_that_is_refused_for_its_epoch_again_and_again_uses_up_no_keys() {
     });
     scene.relay.answers(move |whose, frame| {
         if matches!(frame.body, Some(Answer::Posted(_))) && whose == alice {
-            frame.body = refusal(ErrorCode::EpochConflict);
+            frame.body = Some(refusal(ErrorCode::EpochConflict));
         }
         Fate::Pass
     });
@@ -104,7 +104,7 @@ fn a_group_that_the_relay_denies_once_is_still_read() {
         scene.relay.answers(move |whose, frame| {
             let asks = matches!(frame.body, Some(Answer::PostingAuthorised(_)));
             if asks && whose == alice && !denies.replace(true) {
-                frame.body = refusal(ErrorCode::GroupUnknown);
+                frame.body = Some(refusal(ErrorCode::GroupUnknown));
             }
             Fate::Pass
         });
@@ -146,7 +146,7 @@ fn group_information_that_is_spoilt_stops_no_conversation() {
             // Alice is told once to come in again, and never can.
             Some(Answer::PostingAuthorised(_)) if whose == alice && !told => {
                 told = true;
-                frame.body = refusal(ErrorCode::Unauthorised);
+                frame.body = Some(refusal(ErrorCode::Unauthorised));
             }
             Some(Answer::GroupInfoFetched(fetched)) => {
                 let mut bytes = fetched.sealed_group_info.to_vec();

@@ -109,6 +109,8 @@ impl Files {
                 });
                 Some(BlobDone::Checked { blob, whole })
             }
+            // These files were not just sealed, and no clock is here: nothing to do.
+            BlobWork::Keep { .. } => None,
             BlobWork::Delete { blob } => {
                 self.files.remove(&blob);
                 None

@@ -27,7 +27,7 @@ use crate::{
         Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response,
         Warning,
     },
-    attachment::transfer,
+    attachment::{self, transfer},
     commands,
     conversation::{
         again, commits,
@@ -107,6 +107,7 @@ impl Engine {
         };
         engine.run(now, rng, |turn| {
             outbox::prune(turn.tx, turn.now)?;
+            attachment::sweep(turn)?;
             Ok(())
         })?;
         Ok(engine)

@@ -123,6 +123,11 @@ pub enum BlobWork {
         /// The blob's id.
         blob: [u8; 32],
     },
+    /// Delete all others, but for those that may just have been sealed. Not answered.
+    Keep {
+        /// The blobs' ids.
+        blobs: Vec<[u8; 32]>,
+    },
 }
 
 impl BlobWork {
@@ -132,7 +137,7 @@ impl BlobWork {
             Self::Read { blob, .. } | Self::Write { blob, .. } | Self::Check { blob, .. } => {
                 Some(*blob)
             }
-            Self::Delete { .. } => None,
+            Self::Delete { .. } | Self::Keep { .. } => None,
         }
     }
 }

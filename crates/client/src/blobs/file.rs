@@ -135,22 +135,33 @@ impl Blobs {
         })
     }
 
-    /// Opens a file that is here, and writes it to a place where nothing is yet: into a
-    /// folder under the name that the sender gave it, or to a path.
-    pub fn open(&self, attachment: &OpenAttachment, to: &Path) -> Result<PathBuf, FileError> {
-        let target = if to.is_dir() {
-            to.join(harmless(&attachment.name))
+    /// Where a file goes, which its sender calls `name`: into a folder under that name, or
+    /// to a path. Nothing may be there.
+    pub fn target(name: &str, to: &Path) -> Result<PathBuf, FileError> {
+        let folder = to.is_dir() || to.to_string_lossy().ends_with('/');
+        let target = if folder {
+            fs::create_dir_all(to).map_err(|error| FileError::Io {
+                path: to.display().to_string(),
+                error,
+            })?;
+            to.join(harmless(name))
         } else {
             to.to_owned()
-        };
-        let io = |error| FileError::Io {
-            path: target.display().to_string(),
-            error,
         };
         if target.exists() {
             let path = target.display().to_string();
             return Err(FileError::Exists { path });
         }
+        Ok(target)
+    }
+
+    /// Opens a file that is here, and writes it to a [`Self::target`].
+    pub fn open(&self, attachment: &OpenAttachment, to: &Path) -> Result<PathBuf, FileError> {
+        let target = Self::target(&attachment.name, to)?;
+        let io = |error| FileError::Io {
+            path: target.display().to_string(),
+            error,
+        };
         let id = data_encoding::HEXLOWER.decode(attachment.blob.as_bytes());
         let id: [u8; 32] = id
             .ok()

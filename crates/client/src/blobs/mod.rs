@@ -10,15 +10,20 @@
 pub mod file;
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest as _, Sha256};
 use waxwing_engine::{BlobDone, BlobWork};
 use waxwing_protocol::blob::{BlobKey, Opener, SEALED_CHUNK_BYTES, Shape};
+
+/// A file that no message has is kept for so long.
+const UNKNOWN_KEPT: Duration = Duration::from_hours(24);
 
 /// The folder. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -82,7 +87,26 @@ impl Blobs {
                 let _ = fs::remove_file(self.path(&blob));
                 None
             }
+            BlobWork::Keep { blobs } => {
+                // It is done again when the home is opened next.
+                let _ = self.keep(&blobs, SystemTime::now());
+                None
+            }
         }
+    }
+
+    /// Deletes what nobody knows, and is older than a day: a younger one may have been
+    /// sealed a moment ago, for a message that comes yet.
+    fn keep(&self, blobs: &[[u8; 32]], now: SystemTime) -> io::Result<()> {
+        let known: HashSet<PathBuf> = blobs.iter().map(|blob| self.path(blob)).collect();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let age = now.duration_since(entry.metadata()?.modified()?);
+            if !known.contains(&entry.path()) && age.is_ok_and(|age| age > UNKNOWN_KEPT) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn read(&self, blob: &[u8; 32], offset: u64, length: usize) -> io::Result<Vec<u8>> {
@@ -140,5 +164,25 @@ impl Blobs {
             }
         }
         Ok(digest.finalize().as_slice() == hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_message_has_goes_after_a_day() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::of(home.path());
+        for blob in [[1; 32], [2; 32]] {
+            blobs.write(&blob, 0, b"sealed").unwrap();
+        }
+        let there = || [1, 2].map(|blob: u8| blobs.path(&[blob; 32]).exists());
+        let now = SystemTime::now();
+        blobs.keep(&[[2; 32]], now).unwrap();
+        assert_eq!(there(), [true, true]);
+        blobs.keep(&[[2; 32]], now + 2 * UNKNOWN_KEPT).unwrap();
+        assert_eq!(there(), [false, true]);
     }
 }

@@ -38,6 +38,8 @@ pub enum Problem {
     AttachmentInvalid,
     /// The message has no such attachment.
     AttachmentUnknown,
+    /// A sealed file is not there any more, or the relay does not take it.
+    AttachmentLost,
     /// The text is empty.
     MessageEmpty,
     /// The text is longer than a message can be.
@@ -400,6 +402,7 @@ impl Problem {
             Self::ReactionInvalid => "reaction_invalid",
             Self::AttachmentInvalid => "attachment_invalid",
             Self::AttachmentUnknown => "attachment_unknown",
+            Self::AttachmentLost => "attachment_lost",
             Self::MessageEmpty => "message_empty",
             Self::MessageTooLarge { .. } => "message_too_large",
             Self::RelayUrlMalformed => "relay_url_malformed",

@@ -39,6 +39,11 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::AttachmentUnknown => {
             "The message has no such attachment; `waxwing info` shows what it has.".into()
         }
+        Problem::AttachmentLost => {
+            "A file of this message could not be brought to the relay, so the message was not \
+             sent; send it again."
+                .into()
+        }
         Problem::MessageEmpty => "The message is empty, so nothing was sent; write a text.".into(),
         Problem::MessageTooLarge { bytes, limit } => format!(
             "The message has {} and the longest that can be sent has {}, so it was not sent; \

@@ -18,8 +18,10 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::blob::Shape;
 
 use crate::{
-    api::{self, AttachmentState, ConversationId, MessageId},
+    api::{self, AttachmentState, ConversationId, MessageId, Problem},
     content::{Content, External, PartBody},
+    conversation,
+    event::{BlobWork, Effect},
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -249,6 +251,17 @@ pub(crate) fn find(
         .optional()?)
 }
 
+/// What a crash left in the home's `blobs/`, and nothing here knows, goes.
+pub(crate) fn sweep(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let blobs = {
+        let mut statement = turn.tx.prepare("SELECT id FROM blob")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    turn.out.push(Effect::Blob(BlobWork::Keep { blobs }));
+    Ok(())
+}
+
 fn of_blob(tx: &Transaction<'_>, blob: [u8; 32]) -> Result<Option<File>, StoreError> {
     Ok(tx
         .prepare_cached(
@@ -309,6 +322,15 @@ fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
     };
     for (conversation, message) in messages {
         let all = of(turn.tx, conversation, message)?;
+        if all.iter().any(|one| one.state == AttachmentState::Gone) {
+            // It would wait for ever. What has left is not touched.
+            conversation::start::fail_message(
+                turn,
+                conversation,
+                message,
+                &Problem::AttachmentLost,
+            )?;
+        }
         if all.iter().all(|one| one.state == AttachmentState::Here) {
             turn.tx.execute(
                 "UPDATE outgoing SET waits = 0 WHERE message = ?1",

@@ -33,7 +33,7 @@ use crate::{
 const AGAIN: Span = Span::seconds(10);
 
 /// Blobs that are brought at a time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: u32 = 4;
 
 type BlobId = [u8; 32];
 
@@ -70,7 +70,7 @@ fn under_way(turn: &Turn<'_>) -> Result<Vec<Blob>, Fault> {
     let mut statement = turn.tx.prepare_cached(
         "SELECT id, outgoing, bytes, parts, readers, secret FROM blob WHERE state = 1 LIMIT ?1",
     )?;
-    let rows = statement.query_map([AT_ONCE as i64], read)?;
+    let rows = statement.query_map([AT_ONCE], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -170,31 +170,29 @@ fn work(turn: &mut Turn<'_>, work: BlobWork) {
 }
 
 fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
-    let (readers, secret) = match blob.secret {
-        Some(secret) => (blob.readers, secret),
-        None => {
-            let Some(readers) = readers(turn, blob.id)? else {
-                turn.wait(Waiting::Blob(blob.id), Span::seconds(1));
-                return Ok(());
-            };
-            // Nobody but this device is to have it.
-            if readers == 0 {
-                set_state(turn, blob.id, 2)?;
-                return release(turn, blob.id);
-            }
-            let secret: [u8; 32] = turn.random();
-            (readers, secret)
+    let (readers, secret) = if let Some(secret) = blob.secret {
+        (blob.readers, secret)
+    } else {
+        let Some(readers) = readers(turn, blob.id)? else {
+            turn.wait(Waiting::Blob(blob.id), Span::seconds(1));
+            return Ok(());
+        };
+        // Nobody but this device is to have it.
+        if readers == 0 {
+            set_state(turn, blob.id, 2)?;
+            return release(turn, blob.id);
         }
+        let secret: [u8; 32] = turn.random();
+        (readers, secret)
     };
     let needed = blob.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
     let tokens = if blob.secret.is_none() {
-        match tokens::take_many(turn, usize::try_from(needed).unwrap_or(usize::MAX))? {
-            Some(tokens) => tokens,
-            None => {
-                turn.wait(Waiting::Blob(blob.id), AGAIN);
-                return Ok(());
-            }
-        }
+        let count = usize::try_from(needed).unwrap_or(usize::MAX);
+        let Some(tokens) = tokens::take_many(turn, count)? else {
+            turn.wait(Waiting::Blob(blob.id), AGAIN);
+            return Ok(());
+        };
+        tokens
     } else {
         // The relay has it, or has spent them: it is asked what it has.
         Vec::new()
@@ -250,7 +248,7 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<u32>, Fault> {
 }
 
 /// The relay has so much of a blob.
-pub(crate) fn stored(turn: &mut Turn<'_>, id: BlobId, stored: &BlobStored) -> Result<(), Fault> {
+pub(crate) fn stored(turn: &mut Turn<'_>, id: BlobId, stored: BlobStored) -> Result<(), Fault> {
     let Some(blob) = find(turn, id)? else {
         return Ok(());
     };
@@ -469,7 +467,7 @@ pub(crate) fn forget(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 
 /// Tells of progress now and then.
 fn tell_some(turn: &mut Turn<'_>, id: BlobId, parts: u32) -> Result<(), Fault> {
-    if parts % 16 != 0 {
+    if !parts.is_multiple_of(16) {
         return Ok(());
     }
     let messages: Vec<(ConversationId, MessageId)> = {

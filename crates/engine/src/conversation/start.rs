@@ -413,6 +413,19 @@ pub(crate) fn fail_waiting(
     Ok(())
 }
 
+/// A message that waits will never be sent.
+pub(crate) fn fail_message(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+    problem: &Problem,
+) -> Result<(), Fault> {
+    if outbox::give_up_waiting(turn.tx, id)? {
+        tell(turn, conversation, id, MessageState::Failed, problem)?;
+    }
+    Ok(())
+}
+
 /// Nothing that waits anywhere will be sent by this device.
 pub(crate) fn fail_all(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     for conversation in outbox::waiting_conversations(turn.tx)? {

@@ -281,6 +281,15 @@ pub(crate) fn give_up_message(tx: &Transaction<'_>, id: MessageId) -> Result<(),
     Ok(())
 }
 
+/// Gives up a message that waits for its files; whether one did.
+pub(crate) fn give_up_waiting(tx: &Transaction<'_>, id: MessageId) -> Result<bool, StoreError> {
+    let given_up = tx.execute(
+        "DELETE FROM outgoing WHERE message = ?1 AND waits = 1 AND counter IS NULL",
+        [id.as_bytes()],
+    )?;
+    Ok(given_up > 0)
+}
+
 /// The message leaves when its files are at the relay.
 pub(crate) fn wait_for_files(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
     tx.execute(

@@ -74,7 +74,10 @@ fn two_parts(readers: u32) -> (World, LinkId) {
     let bytes = PART as u64 + 5;
     let open = open(1, bytes, readers, vec![tokens.pop().unwrap()]);
     assert_eq!(world.ask_durably(link, open), stored(0, 2));
-    assert_eq!(world.ask_durably(link, put(1, 0, &[7; PART])), stored(1, 2));
+    assert_eq!(
+        world.ask_durably(link, put(1, 0, &vec![7; PART])),
+        stored(1, 2)
+    );
     assert_eq!(world.ask_durably(link, put(1, 1, b"short")), stored(2, 2));
     (world, link)
 }
@@ -104,15 +107,24 @@ fn whoever_puts_goes_on_where_it_stopped() {
     let opening = open(1, 2 * PART as u64, 1, vec![token]);
     assert_eq!(world.ask_durably(link, opening.clone()), stored(0, 2));
     // Not the next: nothing happens but the answer.
-    assert_eq!(world.ask_durably(link, put(1, 1, &[1; PART])), stored(0, 2));
-    assert_eq!(world.ask_durably(link, put(1, 0, &[1; PART])), stored(1, 2));
+    assert_eq!(
+        world.ask_durably(link, put(1, 1, &vec![1; PART])),
+        stored(0, 2)
+    );
+    assert_eq!(
+        world.ask_durably(link, put(1, 0, &vec![1; PART])),
+        stored(1, 2)
+    );
     world.crash();
     let link = world.link();
     let state = Ask::FetchBlobState(pb::FetchBlobState { blob_id: id(1) });
     assert_eq!(world.ask_durably(link, state), stored(1, 2));
     // The opening again, and a part that is there: the same answer, and no other token.
     assert_eq!(world.ask_durably(link, opening), stored(1, 2));
-    assert_eq!(world.ask_durably(link, put(1, 0, &[2; PART])), stored(1, 2));
+    assert_eq!(
+        world.ask_durably(link, put(1, 0, &vec![2; PART])),
+        stored(1, 2)
+    );
     let Some(Answer::BlobPartFetched(part)) = world.ask(link, fetch(1, 0)) else {
         panic!("no part");
     };

@@ -5,12 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use serde_json::Value;
 use tokio::time::sleep;
-use waxwing_client::Session;
+use waxwing_client::{
+    Session,
+    blobs::{Blobs, file::FileError},
+};
 use waxwing_engine::api::{
     AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Request,
 };
 
-use super::{Failure, Outcome, progress::Bar, send::file_failure};
+use super::{Failure, Outcome, progress::Bar};
 use crate::{output::Output, text::one_line};
 
 const AGAIN: Duration = Duration::from_millis(100);
@@ -46,6 +49,16 @@ impl Save {
             output.line("The message has no attachments.")?;
             return Ok(Outcome::Failed);
         }
+        if numbers.len() > 1 && self.to.is_file() {
+            let path = self.to.display().to_string();
+            return Err(FileError::Exists { path }.into());
+        }
+        // Before anything is fetched: it may be large.
+        for file in &message.attachments {
+            if numbers.contains(&file.number) {
+                Blobs::target(&file.name, &self.to)?;
+            }
+        }
         for number in numbers {
             let of = AttachmentOf {
                 message: message.id,
@@ -63,7 +76,7 @@ impl Save {
             let (blobs, to) = (session.blobs(), self.to.clone());
             let saving = tokio::task::spawn_blocking(move || blobs.open(&open, &to));
             let path = saving.await.map_err(std::io::Error::other)?;
-            let path = path.map_err(file_failure)?;
+            let path = path?;
             output.object(&serde_json::json!({
                 "type": "saved",
                 "id": message.id,

@@ -174,16 +174,17 @@ async fn seal(
             file
         });
         let file = sealing.await.map_err(io::Error::other)?;
-        sealed.push(file.map_err(file_failure)?);
+        sealed.push(file?);
     }
     Ok(sealed)
 }
 
-/// Why a file cannot be sent or saved.
-pub(super) fn file_failure(error: FileError) -> Failure {
-    Failure::Said {
-        code: "file_failed",
-        sentence: format!("{error}."),
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::Said {
+            code: "file_failed",
+            sentence: format!("{error}."),
+        }
     }
 }
 

@@ -25,14 +25,12 @@ pub async fn settled(session: &mut Session, output: &Output) -> Result<Outcome, 
             sleep(AGAIN).await;
         }
     });
-    match waited.await {
-        Ok(settled) => settled.map(|()| Outcome::Done),
-        Err(_) => {
-            output.aside(
-                "The relay has not got it yet; it is done by itself as soon as a waxwing \
-                 command runs while the relay can be reached.",
-            );
-            Ok(Outcome::Queued)
-        }
+    if let Ok(settled) = waited.await {
+        return settled.map(|()| Outcome::Done);
     }
+    output.aside(
+        "The relay has not got it yet; it is done by itself as soon as a waxwing command runs \
+         while the relay can be reached.",
+    );
+    Ok(Outcome::Queued)
 }

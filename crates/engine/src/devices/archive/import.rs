@@ -22,6 +22,7 @@ use waxwing_transparency::cosignature::AuditorId;
 use super::{VERSION, contacts};
 use crate::{
     api::{ConversationId, MessageId},
+    attachment, content,
     conversation::{
         self,
         groups::{self, GroupState},
@@ -311,6 +312,10 @@ fn message(
         (message.expires_after_s > 0).then_some(message.expires_after_s),
         (message.expires_at_ms > 0).then_some(signed(message.expires_at_ms)),
     ])?;
+    if let Some(content) = message.content.as_deref().map(content::decode) {
+        let files = content.map(|content| attachment::files(&content));
+        attachment::keep(tx, conversation, id, &files.unwrap_or_default(), false)?;
+    }
     amendments::apply(tx, conversation, id)?;
     Ok(())
 }
