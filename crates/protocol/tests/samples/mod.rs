@@ -16,6 +16,7 @@
     reason = "for tests, each of which uses a part of it"
 )]
 
+mod blobs;
 pub mod devices;
 pub mod frozen;
 mod log;
@@ -264,6 +265,7 @@ pub fn client_frames(v: &Values) -> Vec<(&'static str, ClientFrame)> {
     ]
     .into_iter()
     .chain(log::asks(v))
+    .chain(blobs::asks(v))
     .map(|(name, body)| {
         (
             name,
@@ -401,6 +403,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
     ]
     .into_iter()
     .chain(log::answers(v))
+    .chain(blobs::answers(v))
     .map(|(name, body)| {
         (
             name,
