@@ -153,8 +153,7 @@ fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_
             Request::Send(SendText {
                 to: "bob@example.org".into(),
                 text: "three".into(),
-                reply_to: None,
-                attachments: Vec::new(),
+                ..SendText::default()
             }),
         )
         .unwrap_err();

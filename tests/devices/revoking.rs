@@ -27,8 +27,7 @@ fn a_revoked_device_reads_nothing_more_and_says_nothing_that_counts() {
     let still_here = SendText {
         to: "bob@example.org".into(),
         text: "I am still here".into(),
-        reply_to: None,
-        attachments: Vec::new(),
+        ..SendText::default()
     };
     let refused = scene.command(first, Request::Send(still_here));
     assert_eq!(refused.unwrap_err().problem.code(), "device_revoked");

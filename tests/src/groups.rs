@@ -69,8 +69,7 @@ pub fn say<R: RelayPort>(
     let send = SendText {
         to: group.to_string(),
         text: text.into(),
-        reply_to: None,
-        attachments: Vec::new(),
+        ..SendText::default()
     };
     world
         .command(who, Request::Send(send))

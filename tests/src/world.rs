@@ -279,8 +279,7 @@ impl<R: RelayPort> World<R> {
         let send = SendText {
             to,
             text: text.to_owned(),
-            reply_to: None,
-            attachments: Vec::new(),
+            ..SendText::default()
         };
         match self.command(from, Request::Send(send)).unwrap() {
             Response::Sent(sent) => sent.id,

@@ -49,8 +49,8 @@ fn send(
     let send = SendText {
         to: to.into(),
         text: text.into(),
-        reply_to: None,
         attachments,
+        ..SendText::default()
     };
     match scene.command(from, Request::Send(send)).unwrap() {
         Response::Sent(sent) => sent.id,
@@ -201,8 +201,7 @@ fn a_group_gets_one_blob_for_all() {
         let text = SendText {
             to: group.to_string(),
             text: "hi".into(),
-            reply_to: None,
-            attachments: Vec::new(),
+            ..SendText::default()
         };
         scene.command(person, Request::Send(text)).unwrap();
     }

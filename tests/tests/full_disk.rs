@@ -44,8 +44,7 @@ fn write(world: &mut World<RealRelay>, from: PersonId, to: PersonId, text: &str)
     let send = SendText {
         to: world.person(to).address.clone(),
         text: text.to_owned(),
-        reply_to: None,
-        attachments: Vec::new(),
+        ..SendText::default()
     };
     match world.command(from, Request::Send(send)) {
         Ok(_) => true,

@@ -255,8 +255,7 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
         Request::Send(SendText {
             to: ADDRESS.into(),
             text: TEXT.into(),
-            reply_to: None,
-            attachments: Vec::new(),
+            ..SendText::default()
         }),
         Request::History(History {
             of: ADDRESS.into(),

@@ -282,8 +282,7 @@ fn an_outbox_that_is_full_refuses_with_advice_and_is_emptied_when_it_can_be() {
         let send = SendText {
             to: "bob@example.org".into(),
             text: format!("{taken}"),
-            reply_to: None,
-            attachments: Vec::new(),
+            ..SendText::default()
         };
         match world.command(alice, Request::Send(send)) {
             Ok(_) => taken += 1,

@@ -84,7 +84,7 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
                 ("Result", "create_group") => is::<GroupCreated>(example),
                 ("Result", "group") => is::<Group>(example),
                 ("Result", "history") => is_each::<Entry>(example, "entries"),
-                ("Result", "search" | "starred") => is_each::<Message>(example, "found"),
+                ("Result", "search" | "starred" | "thread") => is_each::<Message>(example, "found"),
                 ("Result", "contacts") => is_each::<Contact>(example, "contacts"),
                 ("Result", "conversations") => is_each::<Conversation>(example, "conversations"),
                 ("Result", "account") => is::<Account>(example),

@@ -123,8 +123,7 @@ impl World {
         let send = SendText {
             to: self.people[1 - from].address.clone(),
             text: format!("{number:0>TEXT_BYTES$}"),
-            reply_to: None,
-            attachments: Vec::new(),
+            ..SendText::default()
         };
         self.event(from, Event::Command(Request::Send(send)));
     }

@@ -24,7 +24,7 @@ use crate::{
     conversation::{
         self, Conversation,
         history::{self, NewMessage},
-        manage, notes,
+        manage, notes, requests,
     },
     devices::{backup, changes, lock, names, pairing, recovery},
     engine::Stop,
@@ -78,6 +78,9 @@ pub(crate) fn carry_out(
             }
             Ok(Response::Done {})
         }
+        Request::AcceptRequest(of) => requests::accept(turn, &of),
+        Request::DeclineRequest(decline) => requests::decline(turn, &decline),
+        Request::Thread(of) => message::commands::thread(turn, &of),
         Request::SetReceipts(set) => {
             settings::write(turn.tx, Setting::TellDelivered, set.delivered)?;
             settings::write(turn.tx, Setting::TellRead, set.read)?;
@@ -350,6 +353,9 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         let externals = files.iter().map(attachment::File::external).collect();
         Content::with_files(salt, send.text.trim(), in_reply_to, externals)
     };
+    if send.markdown {
+        said = said.in_markdown();
+    }
     let timer = expiry::timer(turn.tx, conversation.id)?;
     said.expires = (timer > 0).then_some(Expiration::AfterReading(timer));
     let encoded = said.encode();
@@ -365,7 +371,8 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             verified: true,
             direction: Direction::Out,
             text: &send.text,
-            content: (!files.is_empty()).then_some(&encoded),
+            markdown: send.markdown,
+            content: (send.markdown || !files.is_empty()).then_some(&encoded),
             reply_to: send.reply_to,
             sent_at: turn.now,
             state: MessageState::Queued,

@@ -10,6 +10,7 @@ use crate::{
         groups::{self, GroupState},
         history, manage, members,
         pages::{self, Part},
+        requests,
         search::{self, Wanted},
         wishes,
     },
@@ -131,11 +132,20 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
             }
             None => false,
         } || found.kind == Kind::Notes;
-        let last = pages::page(tx, found.id, Part::Newest, 1)?.entries.pop();
+        let mut last = pages::page(tx, found.id, Part::Newest, 1)?.entries.pop();
+        if last.is_none() && !found.written_to {
+            // It was declined.
+            continue;
+        }
+        let request = requests::is_request(tx, &found)?;
+        if request {
+            last = None;
+        }
         let kept = registers::commands::kept(tx, &found)?;
         let unread = history::unread(tx, found.id)?;
         let muted = kept.muted_until > now.0;
         conversations.push(api::Conversation {
+            request,
             pinned: kept.pinned,
             archived: kept.archived && (unread == 0 || muted),
             muted_until: muted.then(|| Time(kept.muted_until).into()),

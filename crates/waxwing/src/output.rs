@@ -139,9 +139,12 @@ pub fn message(message: &Message, with_group: bool) -> String {
     let text = if message.taken_back {
         styled(FAINT, "(taken back)")
     } else {
-        harmless(&message.text).replace('\n', "\n       ")
+        text(message).replace('\n', "\n       ")
     };
     let mut beside = String::new();
+    if message.request {
+        beside.push_str("  (a stranger: waxwing accept, or waxwing decline)");
+    }
     if message.edited_at.is_some() {
         beside.push_str("  (edited)");
     }
@@ -173,6 +176,40 @@ pub fn message(message: &Message, with_group: bool) -> String {
     };
     let files: String = message.attachments.iter().map(attachment).collect();
     format!("{time}  {who}: {text}{beside}{ticks}{files}{reactions}{problem}")
+}
+
+/// What a message says, formatted where its sender formatted it.
+fn text(message: &Message) -> String {
+    if message.formatted.is_empty() {
+        return harmless(&message.text);
+    }
+    let mut shown = String::new();
+    for span in &message.formatted {
+        let mut style = Style::new();
+        if span.strong {
+            style = style.bold();
+        }
+        if span.emphasis {
+            style = style.italic();
+        }
+        if span.struck {
+            style = style.strikethrough();
+        }
+        if span.code {
+            style = style.fg_color(Some(AnsiColor::Cyan.into()));
+        }
+        if span.quoted {
+            style = style.dimmed();
+        }
+        shown.push_str(&styled(style, harmless(&span.text)));
+        // Where it leads is not hidden behind what it is called.
+        if let Some(link) = &span.link
+            && *link != span.text
+        {
+            shown.push_str(&styled(FAINT, format!(" <{}>", one_line(link))));
+        }
+    }
+    shown
 }
 
 /// A file, in a line of its own.
@@ -285,6 +322,9 @@ pub fn event(event: &ConversationEvent) -> String {
             "{address} could not be brought in: nobody on the relay has this address, or the \
              group is full."
         ),
+        EventKind::HeldBack => "More was written here than is kept of a stranger; the rest is not \
+                                here. Accept or answer to hear all from now on."
+            .to_owned(),
         EventKind::MadeAnew => {
             "The group had to be made anew, because somebody broke its rules or the relay had \
              lost it."
@@ -302,7 +342,7 @@ pub fn event(event: &ConversationEvent) -> String {
         | EventKind::PictureChanged
         | EventKind::TimerChanged
         | EventKind::AddingChanged => FAINT,
-        EventKind::NotAdded | EventKind::MadeAnew => WARN,
+        EventKind::NotAdded | EventKind::MadeAnew | EventKind::HeldBack => WARN,
         EventKind::Verified => GOOD,
         EventKind::IdentityReset | EventKind::AddressNotTheirs | EventKind::LooksLikeAnother => {
             WARN

@@ -350,8 +350,7 @@ fn step(play: &mut Play<'_>, scene: &Scene, script: &mut Script<'_>) -> Option<(
             play.event(Event::Command(Request::Send(SendText {
                 to,
                 text,
-                reply_to: None,
-                attachments: Vec::new(),
+                ..SendText::default()
             })));
             play.written += 1;
         }

@@ -33,7 +33,7 @@ pub use notice::{
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use request::{
-    AttachmentOf, Block, ChangeGroup, CreateGroup, Decision, Edit, FindMessage, History,
+    AttachmentOf, Block, ChangeGroup, CreateGroup, Decision, Decline, Edit, FindMessage, History,
     KeepConversation, MarkRead, MessageOf, NamedAuditor, Of, React, Register, Request, SealedFile,
     Search, SendText, SetAuditors, SetReceipts, SetTimer, Star, SubmitCode, Verify,
 };
@@ -41,7 +41,7 @@ pub use response::{
     Account, Alarm, Attachment, AttachmentState, Auditor, Channel, Contact, Conversation,
     ConversationEvent, ConversationKind, Direction, Entry, EventKind, Evidence, Gap, Group,
     GroupCreated, GroupMember, LogStatus, Message, MessageInfo, MessageState, OpenAttachment,
-    Reaction, Receipt, ReceiptCount, Response, SafetyNumber, Sent, Status, Version,
+    Reaction, Receipt, ReceiptCount, Response, SafetyNumber, Sent, Span, Status, Version,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

@@ -38,6 +38,8 @@ pub enum Problem {
     AttachmentInvalid,
     /// The message has no such attachment.
     AttachmentUnknown,
+    /// The conversation is none that could be accepted or declined.
+    NotARequest,
     /// A sealed file is not there any more, or the relay does not take it.
     AttachmentLost,
     /// The text is empty.
@@ -402,6 +404,7 @@ impl Problem {
             Self::ReactionInvalid => "reaction_invalid",
             Self::AttachmentInvalid => "attachment_invalid",
             Self::AttachmentUnknown => "attachment_unknown",
+            Self::NotARequest => "not_a_request",
             Self::AttachmentLost => "attachment_lost",
             Self::MessageEmpty => "message_empty",
             Self::MessageTooLarge { .. } => "message_too_large",

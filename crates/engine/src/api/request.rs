@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ApproveDevice, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MessageId, ReadBackup,
-    Recover, RevokeDevice, SetLock, Timestamp, closed_debug,
+    Recover, RevokeDevice, SetLock, Timestamp, closed_debug, response::is_false,
 };
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
@@ -47,6 +47,11 @@ pub enum Request {
     Block(Block),
     /// Whether to tell others that their messages arrived and were read.
     SetReceipts(SetReceipts),
+
+    /// Hear of a stranger as of anybody.
+    AcceptRequest(Of),
+    /// Delete what a stranger wrote.
+    DeclineRequest(Decline),
 
     /// What the person makes of a contact's safety number.
     Verify(Verify),
@@ -106,6 +111,8 @@ pub enum Request {
     Contacts,
     /// The conversations, the one with the newest entry first.
     Conversations,
+    /// The thread in which a message stands, the oldest first.
+    Thread(MessageOf),
     /// Who has a message, who reacted to it, and what it said before.
     MessageInfo(MessageOf),
     /// The message whose id begins so.
@@ -140,6 +147,9 @@ impl Request {
             Self::MarkRead(_) => "mark_read",
             Self::FetchAttachment(_) => "fetch_attachment",
             Self::Block(_) => "block",
+            Self::AcceptRequest(_) => "accept_request",
+            Self::DeclineRequest(_) => "decline_request",
+            Self::Thread(_) => "thread",
             Self::SetReceipts(_) => "set_receipts",
             Self::Verify(_) => "verify",
             Self::SetAuditors(_) => "set_auditors",
@@ -185,6 +195,8 @@ impl Request {
                 | Self::CreateGroup(_)
                 | Self::ChangeGroup(_)
                 | Self::LeaveGroup(_)
+                | Self::AcceptRequest(_)
+                | Self::DeclineRequest(_)
                 | Self::ApproveDevice(_)
                 | Self::ConfirmDevice(_)
                 | Self::RevokeDevice(_)
@@ -208,6 +220,7 @@ impl Request {
                 | Self::Contacts
                 | Self::Conversations
                 | Self::MessageInfo(_)
+                | Self::Thread(_)
                 | Self::FindMessage(_)
                 | Self::Group(_)
                 | Self::Account
@@ -250,7 +263,7 @@ pub struct SubmitCode {
 }
 
 /// See [`Request::Send`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SendText {
     /// An address, a conversation's id, or the name of a group that no other has.
     pub to: String,
@@ -259,6 +272,9 @@ pub struct SendText {
     /// The message that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+    /// Whether the text is Markdown: others see it formatted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub markdown: bool,
     /// Files that lie sealed in the home's `blobs/`: 32 at most. The text may be empty then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<SealedFile>,
@@ -384,6 +400,16 @@ pub struct MarkRead {
     /// The last message that was read; without it, all there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_to: Option<MessageId>,
+}
+
+/// See [`Request::DeclineRequest`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decline {
+    /// An address, a conversation's id, or the name of a group that no other has.
+    pub of: String,
+    /// Whether to hear from them no more.
+    #[serde(default)]
+    pub block: bool,
 }
 
 /// See [`Request::Block`].
@@ -555,6 +581,7 @@ closed_debug!(
     CreateGroup,
     ChangeGroup,
     MarkRead,
+    Decline,
     Block,
     SetReceipts,
     Verify,

@@ -23,9 +23,9 @@ pub enum Response {
         #[serde(default)]
         newer: bool,
     },
-    /// Of `search` and `starred`.
+    /// Of `search`, `starred` and `thread`.
     Found {
-        /// Newest first.
+        /// Newest first; of a thread, oldest first.
         found: Vec<Message>,
         /// To go on with, where there may be more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,6 +163,12 @@ pub struct Message {
     pub from_verified: bool,
     /// What was written.
     pub text: String,
+    /// What it looks like, where it is Markdown: all of it, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formatted: Vec<Span>,
+    /// The addresses that it mentions (`@bob@example.org`), canonical.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<String>,
     /// By the sender's clock.
     pub sent_at: Timestamp,
     /// How it came.
@@ -204,6 +210,52 @@ pub struct Message {
     /// What it brings along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// In notices: whether it is of a stranger, whom the person has yet to accept.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub request: bool,
+}
+
+/// A piece of formatted text.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is independent of the others"
+)]
+pub struct Span {
+    /// The characters.
+    pub text: String,
+    /// Bold.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub strong: bool,
+    /// Italic.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub emphasis: bool,
+    /// Struck out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub struck: bool,
+    /// Somebody else's words.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub quoted: bool,
+    /// In letters of one width.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub code: bool,
+    /// Where it leads; to be shown to whoever follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+impl Span {
+    /// Whether only the characters are others.
+    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+        let text = String::new();
+        Self {
+            text: text.clone(),
+            ..self.clone()
+        } == Self {
+            text,
+            ..other.clone()
+        }
+    }
 }
 
 /// A file that a message brings along.
@@ -259,7 +311,7 @@ pub struct OpenAttachment {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
-const fn is_false(value: &bool) -> bool {
+pub(super) const fn is_false(value: &bool) -> bool {
     !*value
 }
 
@@ -413,6 +465,8 @@ pub enum EventKind {
     /// Somebody had broken the group's rules, or the relay had lost it: an admin's device
     /// has made it anew.
     MadeAnew,
+    /// A stranger has written more than is kept of one; the rest is not here.
+    HeldBack,
 }
 
 /// Messages of one sender that did not arrive. They have been asked for again.
@@ -595,6 +649,9 @@ pub struct Conversation {
     pub verified: bool,
     /// Messages that this account has not read.
     pub unread: u64,
+    /// Whether it is a stranger's, whom the person has yet to accept.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub request: bool,
     /// Whether it stands at the top.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pinned: bool,
@@ -610,7 +667,7 @@ pub struct Conversation {
     /// What the person calls them; the address is who they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
-    /// The newest entry.
+    /// The newest entry; none of a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Entry>,
 }
@@ -701,6 +758,7 @@ closed_debug!(
     Attachment,
     OpenAttachment,
     Reaction,
+    Span,
     MessageInfo,
     Receipt,
     Version,

@@ -39,6 +39,11 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::AttachmentUnknown => {
             "The message has no such attachment; `waxwing info` shows what it has.".into()
         }
+        Problem::NotARequest => {
+            "This is no request: you know each other already. `waxwing requests` lists those who \
+             wait for your answer."
+                .into()
+        }
         Problem::AttachmentLost => {
             "A file of this message could not be brought to the relay, so the message was not \
              sent; send it again."

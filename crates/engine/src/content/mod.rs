@@ -12,6 +12,7 @@
 
 mod decode;
 mod encode;
+pub(crate) mod formatting;
 mod message_id;
 mod shown;
 pub mod status;
@@ -40,6 +41,8 @@ pub const EXTENSION_VALUE_BYTES: usize = 4095;
 
 /// `text/plain` as we write it.
 const TEXT_PLAIN: &str = "text/plain;charset=utf-8";
+/// Formatted text as we write it (RFC 7763, 7764).
+const TEXT_MARKDOWN: &str = "text/markdown;charset=utf-8;variant=GFM";
 
 /// A message (the draft's `mimiContent`).
 #[derive(Clone, PartialEq)]
@@ -186,6 +189,42 @@ impl Content {
             in_reply_to,
             ..Self::single(salt, Disposition::RENDER, TEXT_PLAIN, text.into())
         }
+    }
+
+    /// The text is Markdown.
+    #[must_use]
+    pub fn in_markdown(mut self) -> Self {
+        fn mark(part: &mut Part) {
+            match &mut part.body {
+                PartBody::Single { content_type, .. } if content_type == TEXT_PLAIN => {
+                    TEXT_MARKDOWN.clone_into(content_type);
+                }
+                PartBody::Multi { parts, .. } => parts.iter_mut().for_each(mark),
+                _ => {}
+            }
+        }
+        mark(&mut self.body);
+        self
+    }
+
+    /// Whether all text that is shown of it is Markdown.
+    pub fn is_markdown(&self) -> bool {
+        let mut left = vec![&self.body];
+        let mut any = false;
+        while let Some(part) = left.pop() {
+            match &part.body {
+                PartBody::Single { content_type, .. } if part.disposition.shows() => {
+                    let name = content_type.split(';').next().unwrap_or_default().trim();
+                    if !name.eq_ignore_ascii_case("text/markdown") {
+                        return false;
+                    }
+                    any = true;
+                }
+                PartBody::Multi { parts, .. } => left.extend(parts),
+                _ => {}
+            }
+        }
+        any
     }
 
     /// A text with files, or files alone.

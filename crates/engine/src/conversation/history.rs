@@ -56,6 +56,11 @@ ALTER TABLE entry ADD COLUMN by_address TEXT;
 ALTER TABLE entry ADD COLUMN detail TEXT;
 ";
 
+/// Whether the text is Markdown.
+pub(crate) const FORMATS: &str = "
+ALTER TABLE entry ADD COLUMN markdown INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Entries that one query gives, at most.
 pub(crate) const ENTRIES_MAX: u32 = 1_000;
 
@@ -68,6 +73,8 @@ pub(crate) struct NewMessage<'a> {
     pub verified: bool,
     pub direction: Direction,
     pub text: &'a str,
+    /// Whether the text is Markdown.
+    pub markdown: bool,
     pub content: Option<&'a [u8]>,
     pub reply_to: Option<MessageId>,
     pub sent_at: Time,
@@ -98,9 +105,10 @@ pub(crate) fn add_message(
     let added = tx
         .prepare_cached(
             "INSERT INTO entry (conversation, place, kind, address, at, message, account_id,
-                 verified, outgoing, text, content, reply_to, sent_at, state, read, expires_after)
+                 verified, outgoing, text, content, reply_to, sent_at, state, read, expires_after,
+                 markdown)
              VALUES (?1, coalesce(?2, (SELECT coalesce(max(id), 0) + 1 FROM entry)), 1, ?3, ?4, ?5,
-                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8, ?14)
+                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8, ?14, ?15)
              ON CONFLICT DO NOTHING",
         )?
         .execute(rusqlite::params![
@@ -118,8 +126,33 @@ pub(crate) fn add_message(
             signed(message.sent_at),
             outgoing.then_some(state_number(message.state)),
             message.expires_after,
+            message.markdown,
         ])?;
     Ok(added > 0)
+}
+
+/// Whether the text of a message is Markdown.
+pub(crate) fn is_markdown(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<bool, StoreError> {
+    let found: Option<bool> = tx
+        .prepare_cached("SELECT markdown FROM entry WHERE conversation = ?1 AND message = ?2")?
+        .query_row((conversation.as_bytes(), id.as_bytes()), |row| row.get(0))
+        .optional()?;
+    Ok(found.unwrap_or(false))
+}
+
+/// The text of a message is Markdown.
+pub(crate) fn set_markdown(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE entry SET markdown = 1 WHERE conversation = ?1 AND message = ?2")?
+        .execute((conversation.as_bytes(), id.as_bytes()))?;
+    Ok(())
 }
 
 /// An event, to be added.
@@ -397,6 +430,7 @@ const fn event_name(event: EventKind) -> &'static str {
         EventKind::AddingChanged => "adding_changed",
         EventKind::NotAdded => "not_added",
         EventKind::MadeAnew => "made_anew",
+        EventKind::HeldBack => "held_back",
     }
 }
 
@@ -418,6 +452,7 @@ pub(super) fn event_of(name: &str) -> Option<EventKind> {
         EventKind::AddingChanged,
         EventKind::NotAdded,
         EventKind::MadeAnew,
+        EventKind::HeldBack,
     ]
     .into_iter()
     .find(|event| event_name(*event) == name)

@@ -37,9 +37,11 @@ pub(crate) mod membership;
 pub(crate) mod notes;
 pub(crate) mod pages;
 pub(crate) mod rejoin;
+pub(crate) mod requests;
 pub(crate) mod roles;
 pub(crate) mod search;
 pub(crate) mod start;
+pub(crate) mod threads;
 pub(crate) mod wishes;
 
 use rand_core::CryptoRng;

@@ -16,6 +16,7 @@ use crate::{
         Reaction, ReceiptCount,
     },
     attachment,
+    content::formatting,
     message::{amendments, receipts},
     registers::{self, About},
     store::StoreError,
@@ -155,7 +156,7 @@ fn some(
 pub(super) const COLUMNS: &str = "kind, conversation, address, at, message, verified, outgoing, entry.text, \
     reply_to, sent_at, state, problem, read, event, missing, by_address, detail, \
     (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1), amended, \
-    edited_at, taken_back_at, expires_after, expires_at";
+    edited_at, taken_back_at, expires_after, expires_at, markdown";
 
 /// One message, as it is now.
 pub(crate) fn message(
@@ -276,13 +277,20 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
         1 => {
             let outgoing: bool = row.get(6)?;
             let problem: Option<String> = row.get(11)?;
+            let text: String = row.get(7)?;
             Entry::Message(Message {
                 id: MessageId::from_bytes(row.get(4)?),
                 conversation,
                 group: row.get(17)?,
                 from: address,
                 from_verified: row.get(5)?,
-                text: row.get(7)?,
+                mentions: formatting::mentions(&text),
+                formatted: if row.get(23)? {
+                    formatting::spans(&text)
+                } else {
+                    Vec::new()
+                },
+                text,
                 sent_at: time(row.get(9)?),
                 channel: Channel::Waxwing,
                 direction: if outgoing {
@@ -304,6 +312,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 receipts: None,
                 starred: false,
                 attachments: Vec::new(),
+                request: false,
             })
         }
         2 => Entry::Event(ConversationEvent {

@@ -204,6 +204,7 @@ mod tests {
                 verified: true,
                 direction: Direction::In,
                 text,
+                markdown: false,
                 content: None,
                 reply_to: None,
                 sent_at: Time(u64::from(number) * 1_000),

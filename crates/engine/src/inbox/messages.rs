@@ -18,7 +18,7 @@ use crate::{
         self, Conversation, Kind,
         groups::Group,
         history::{self, NewMessage},
-        members, pages,
+        members, pages, requests,
     },
     message::{
         self,
@@ -130,6 +130,12 @@ pub(crate) fn content_came(
     let reply_to = content
         .in_reply_to
         .map(|id| MessageId::from_bytes(*id.as_bytes()));
+    let Some(found) = conversation::find(turn.tx, conversation)? else {
+        return Ok(());
+    };
+    if !own && requests::is_request(turn.tx, &found)? && requests::is_full(turn, &found, &from)? {
+        return Ok(());
+    }
     let added = history::add_message(
         turn.tx,
         turn.now,
@@ -141,6 +147,7 @@ pub(crate) fn content_came(
             verified,
             direction,
             text: &text,
+            markdown: content.is_markdown(),
             content: Some(encoded),
             reply_to,
             sent_at,
@@ -157,15 +164,14 @@ pub(crate) fn content_came(
     if own {
         expiry::start(turn.tx, turn.now, conversation, &[id])?;
     }
-    let Some(found) = conversation::find(turn.tx, conversation)? else {
-        return Ok(());
-    };
     let trusted = own || may_tell(turn, &found)?;
     attachment::came(turn, conversation, id, &content, trusted)?;
     if !own {
+        apply::conversation_came(turn, &found)?;
         apply::message_came(turn, &found, id)?;
     }
-    if let Some(message) = pages::message(turn.tx, conversation, id)? {
+    if let Some(mut message) = pages::message(turn.tx, conversation, id)? {
+        message.request = !own && requests::is_request(turn.tx, &found)?;
         turn.notify(Notice::Message(message));
     }
     if own {

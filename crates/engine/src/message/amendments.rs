@@ -369,6 +369,7 @@ mod tests {
                         verified: true,
                         direction: Direction::In,
                         text: "first",
+                        markdown: false,
                         content: None,
                         reply_to: None,
                         sent_at: Time(1),

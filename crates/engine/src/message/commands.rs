@@ -20,7 +20,7 @@ use crate::{
     attachment,
     commands::{self, Target},
     content::{self, Content},
-    conversation::{self, Conversation, Kind, manage, pages, wishes::Wish},
+    conversation::{self, Conversation, Kind, history, manage, pages, threads, wishes::Wish},
     engine::Stop,
     inbox::messages,
     outbox,
@@ -66,9 +66,19 @@ pub(crate) fn edit(turn: &mut Turn<'_>, edit: &api::Edit) -> Result<Response, St
     }
     let target = mimi(edit.message)?;
     let answers = message.reply_to.map(mimi).transpose()?;
-    let content = Content::edit(turn.random(), target, &edit.text, answers);
+    let mut content = Content::edit(turn.random(), target, &edit.text, answers);
+    if history::is_markdown(turn.tx, conversation.id, edit.message)? {
+        content = content.in_markdown();
+    }
     let amends = Amends::Edit(edit.text.clone());
     amend(turn, &conversation, edit.message, &content, amends)
+}
+
+/// The thread in which a message stands.
+pub(crate) fn thread(turn: &Turn<'_>, of: &api::MessageOf) -> Result<Response, Stop> {
+    let (conversation, _) = message_meant(turn, of.message)?;
+    let found = threads::thread(turn.tx, conversation.id, of.message)?;
+    Ok(Response::Found { found, next: None })
 }
 
 /// Takes an own message back.

@@ -9,7 +9,7 @@ use super::{About, Register, conversation_of, is_set, key_of, value};
 use crate::{
     api::{MessageId, Notice, Synced},
     contact,
-    conversation::{Conversation, history},
+    conversation::{Conversation, history, requests},
     message::expiry,
     settings::{self, Setting},
     turn::{Fault, Turn},
@@ -46,6 +46,16 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Faul
             };
             settings::write(turn.tx, setting, register.value != b"off")?;
         }
+        About::Accepted => {
+            if yes && let Some(conversation) = conversation_of(turn.tx, &register.key)? {
+                requests::accepted(turn, &conversation)?;
+            }
+        }
+        About::Declined => {
+            if let Some(conversation) = conversation_of(turn.tx, &register.key)? {
+                requests::declined(turn, &conversation, &register.value)?;
+            }
+        }
         About::Nickname
         | About::Muted
         | About::Pinned
@@ -55,6 +65,20 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Faul
     }
     let conversation = conversation_of(turn.tx, &register.key)?.map(|found| found.id);
     turn.notify(Notice::Synced(Synced { conversation }));
+    Ok(())
+}
+
+/// A conversation has begun: perhaps it was accepted on another device already.
+pub(crate) fn conversation_came(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+) -> Result<(), Fault> {
+    let Some(key) = key_of(conversation).filter(|_| !conversation.written_to) else {
+        return Ok(());
+    };
+    if is_set(turn.tx, About::Accepted, &key)? {
+        requests::accepted(turn, conversation)?;
+    }
     Ok(())
 }
 

@@ -77,10 +77,14 @@ pub(crate) enum About {
     Starred = 9,
     /// Whether others are told that messages arrived, and were read.
     Receipts = 10,
+    /// A request was accepted.
+    Accepted = 11,
+    /// When a request was declined, in milliseconds since 1970.
+    Declined = 12,
 }
 
 impl About {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Read,
         Self::Blocked,
         Self::Compared,
@@ -91,6 +95,8 @@ impl About {
         Self::Draft,
         Self::Starred,
         Self::Receipts,
+        Self::Accepted,
+        Self::Declined,
     ];
 
     /// `None` for one that a later version has: it is kept and passed on.

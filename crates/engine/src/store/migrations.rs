@@ -68,6 +68,8 @@ const CONVERSATIONS: &[&str] = &[
     crate::registers::SCHEMA,
     crate::conversation::again::SCHEMA,
     crate::attachment::SCHEMA,
+    crate::conversation::history::FORMATS,
+    crate::conversation::threads::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

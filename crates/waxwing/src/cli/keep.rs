@@ -204,6 +204,9 @@ fn shown(one: &Conversation) -> String {
         _ => String::new(),
     };
     let mut marks = Vec::new();
+    if one.request {
+        marks.push("a stranger: waxwing requests".to_owned());
+    }
     if one.pinned {
         marks.push("pinned".to_owned());
     }

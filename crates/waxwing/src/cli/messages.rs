@@ -1,6 +1,7 @@
 //! What is done with messages: `waxwing react`, `edit`, `unsend`, `disappear`, `info`.
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 use waxwing_client::Session;
 use waxwing_engine::api::{
@@ -13,6 +14,11 @@ use crate::{
     output::{self, BOLD, FAINT, GOOD, Output, styled},
     text::{clock, day, one_line},
 };
+
+#[derive(Deserialize)]
+struct Found {
+    found: Vec<Message>,
+}
 
 /// A message, as a person names it.
 #[derive(Debug, Args)]
@@ -97,6 +103,24 @@ impl Which {
              it, or copied it, still may.",
         )?;
         Ok(outcome)
+    }
+
+    /// Shows the thread in which a message stands.
+    pub async fn thread(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+        let message = self.find(session).await?.id;
+        let request = Request::Thread(MessageOf { message });
+        let Found { found } = session.ask(&request).await?;
+        let mut last_day = String::new();
+        for message in &found {
+            output.object(message)?;
+            let day = day(message.sent_at);
+            if day != last_day {
+                output.line(styled(BOLD, &day))?;
+                last_day = day;
+            }
+            output.line(output::message(message, true))?;
+        }
+        Ok(Outcome::Done)
     }
 
     /// Shows everything that is known of a message.

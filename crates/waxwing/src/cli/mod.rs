@@ -23,6 +23,7 @@ mod pages;
 mod progress;
 mod recover;
 mod register;
+mod requests;
 mod save;
 mod search;
 mod send;
@@ -98,6 +99,8 @@ Examples:
   waxwing send bob@example.org 'Are you there?'
   echo 'The backup is done.' | waxwing send bob@example.org
   waxwing send bob@example.org 'From the holiday' --attach beach.jpg --attach film.mp4
+  waxwing send Family '**Dinner** at 7, @bob@example.org' --markdown
+  waxwing send bob@example.org --location 52.5163,13.3777
   waxwing send +15551234567 'Hello' --queue")]
     Send(send::Send),
 
@@ -129,6 +132,9 @@ Examples:
   waxwing save 4f2a6c1e
   waxwing save 4f2a6c1e --number 0 --to holiday.jpg")]
     Save(save::Save),
+
+    /// Show a message, what it answers, and what answers it
+    Thread(messages::Which),
 
     /// Find messages
     #[command(after_help = "\
@@ -191,6 +197,19 @@ Examples:
 Pinned ones first, then the one with the newest message. What is pinned, muted, put away,
 starred or begun to be written is so on all your devices.")]
     Conversations,
+
+    /// List strangers who wait for your answer
+    #[command(after_help = "\
+Somebody whom you have never written to learns nothing of you: neither that a message
+arrived nor that you read it. Their messages are marked, and their files are not fetched,
+until you accept, or answer. `waxwing history ADDRESS` shows what they wrote.")]
+    Requests,
+
+    /// Accept a stranger: from now on they are as anybody
+    Accept(requests::Accept),
+
+    /// Delete what a stranger wrote; of a group, leave it
+    Decline(requests::Decline),
 
     /// Keep a conversation at the top
     Pin(keep::Switch),
@@ -523,6 +542,10 @@ async fn command(
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
         Command::Save(save) => save.run(session, output).await,
+        Command::Requests => requests::list(session, output).await,
+        Command::Accept(accept) => accept.run(session, output).await,
+        Command::Decline(decline) => decline.run(session, output).await,
+        Command::Thread(which) => which.thread(session, output).await,
         Command::Search(search) => search.run(session, output).await,
         Command::React(react) => react.run(session, output).await,
         Command::Edit(edit) => edit.run(session, output).await,

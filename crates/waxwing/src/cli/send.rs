@@ -16,7 +16,7 @@ use waxwing_engine::api::{
     self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, SealedFile,
     Sent, Status,
 };
-use waxwing_protocol::limits;
+use waxwing_protocol::{address::Address, limits};
 
 use super::{Failure, Outcome, Whose, progress::Bar};
 use crate::output::{Output, WARN, styled, ticks};
@@ -36,6 +36,18 @@ pub struct Send {
     /// A file to send along; may be given several times
     #[arg(long, value_name = "FILE")]
     attach: Vec<PathBuf>,
+
+    /// Send a place: its latitude and longitude
+    #[arg(long, value_name = "LAT,LON", value_parser = place, allow_hyphen_values = true)]
+    location: Option<String>,
+
+    /// Send somebody's address, as a card
+    #[arg(long, value_name = "ADDRESS", value_parser = card)]
+    card: Option<String>,
+
+    /// The text is Markdown: **strong**, *soft*, ~~gone~~, `code`, > said, - lists, [links](https://…)
+    #[arg(long)]
+    markdown: bool,
 
     /// The id of the message that this one answers
     #[arg(long, value_name = "ID", value_parser = message_id)]
@@ -61,13 +73,19 @@ fn message_id(text: &str) -> Result<MessageId, String> {
 }
 
 impl Send {
+    /// What stands below the text.
+    fn extras(&self) -> Vec<&str> {
+        let extras = [&self.location, &self.card];
+        extras.into_iter().flatten().map(String::as_str).collect()
+    }
+
     /// The text, from the command line or from standard input.
     pub fn message(&self) -> Result<String, Failure> {
         if let Some(text) = self.typed() {
             return Ok(text.to_owned());
         }
-        // Files may go without a word.
-        if self.text.is_none() && !self.attach.is_empty() {
+        // Files, places and cards may go without a word.
+        if self.text.is_none() && (!self.attach.is_empty() || !self.extras().is_empty()) {
             return Ok(String::new());
         }
         if io::stdin().is_terminal() {
@@ -93,12 +111,20 @@ impl Send {
         output: &Output,
     ) -> Result<Outcome, Failure> {
         session.subscribe().await?;
+        let mut text = text;
+        for extra in self.extras() {
+            if !text.trim().is_empty() {
+                text.push('\n');
+            }
+            text.push_str(extra);
+        }
         let attachments = seal(self.attach, session, output).await?;
         let with_files = !attachments.is_empty();
         let request = Request::Send(api::SendText {
             to: self.whose.whose,
             text,
             reply_to: self.reply_to,
+            markdown: self.markdown,
             attachments,
         });
         let mut sent: Sent = session.ask(&request).await?;
@@ -155,6 +181,25 @@ impl Send {
             }
         }
     }
+}
+
+/// A place, as a `geo:` URI (RFC 5870).
+fn place(text: &str) -> Result<String, String> {
+    let hint = || "write latitude and longitude in degrees, as 52.5163,13.3777".to_owned();
+    let (latitude, longitude) = text.split_once(',').ok_or_else(hint)?;
+    let degrees = |text: &str, most: f64| {
+        let number: f64 = text.trim().parse().map_err(|_| hint())?;
+        let fits = number.is_finite() && number.abs() <= most;
+        fits.then_some(number).ok_or_else(hint)
+    };
+    let (latitude, longitude) = (degrees(latitude, 90.0)?, degrees(longitude, 180.0)?);
+    Ok(format!("geo:{latitude},{longitude}"))
+}
+
+/// Somebody's address, as a URI that a program can offer to write to.
+fn card(text: &str) -> Result<String, String> {
+    let address = Address::parse(text).map_err(|error| error.to_string())?;
+    Ok(format!("waxwing:contact/{}", address.canonical()))
 }
 
 /// Seals files into the home, where they wait until the relay has them.

@@ -26,7 +26,7 @@ use crate::{
     conversation::{
         self,
         groups::{self, GroupState},
-        members,
+        history, members,
     },
     devices::{backup, names},
     inbox::heard::{self, Sender},
@@ -312,9 +312,11 @@ fn message(
         (message.expires_after_s > 0).then_some(message.expires_after_s),
         (message.expires_at_ms > 0).then_some(signed(message.expires_at_ms)),
     ])?;
-    if let Some(content) = message.content.as_deref().map(content::decode) {
-        let files = content.map(|content| attachment::files(&content));
-        attachment::keep(tx, conversation, id, &files.unwrap_or_default(), false)?;
+    if let Some(Ok(content)) = message.content.as_deref().map(content::decode) {
+        attachment::keep(tx, conversation, id, &attachment::files(&content), false)?;
+        if content.is_markdown() {
+            history::set_markdown(tx, conversation, id)?;
+        }
     }
     amendments::apply(tx, conversation, id)?;
     Ok(())
