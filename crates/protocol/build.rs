@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 62] = [
+const CLOSED: [&str; 64] = [
     "StartRegistration",
     "FinishRegistration",
     "LookUp",
@@ -20,6 +20,8 @@ const CLOSED: [&str; 62] = [
     "MemberAddress",
     "ConversationState",
     "Invitation",
+    "AskToJoin",
+    "Profile",
     "Envelope",
     "ChangeRoster",
     "FetchHistory",

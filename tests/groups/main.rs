@@ -14,5 +14,6 @@
 
 mod changing;
 mod devices;
+mod inviting;
 mod making;
 mod scene;

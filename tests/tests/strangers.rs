@@ -12,8 +12,8 @@
 use waxwing_engine::{
     EventRefused,
     api::{
-        Conversation, Decline, Edit, EventKind, Message, MessageId, MessageOf, MessageState,
-        Notice, Of, Request, Response, SendText,
+        AskProfile, Conversation, Decline, Edit, EventKind, Message, MessageId, MessageOf,
+        MessageState, Notice, Of, Request, Response, SendText, SetProfile,
     },
 };
 use waxwing_protocol::time::Span;
@@ -262,4 +262,62 @@ fn formatted_text_is_formatted_for_all_and_stays_so_when_it_is_edited() {
     // A device that comes later has it as well.
     let laptop = linked(&mut scene, bob);
     assert!(shown(&mut scene, laptop, alice, id).formatted[0].emphasis);
+}
+
+fn profile(scene: &mut Scene, who: PersonId, of: Option<&str>) -> (String, String) {
+    let of = of.map(str::to_owned);
+    match scene.command(who, Request::Profile(AskProfile { of })) {
+        Ok(Response::Profile(profile)) => (profile.profile_name, profile.picture),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_profile_goes_to_those_who_were_written_to_and_to_nobody_else() {
+    let (mut scene, alice, bob) = alice_and_bob(1609);
+    let carol = scene.add_registered("carol@example.org");
+    let laptop = linked(&mut scene, bob);
+    scene.send(alice, bob, "hello");
+    scene.send(carol, alice, "hello, stranger");
+    scene.run_for(Span::minutes(1));
+    let set = |name: &str| SetProfile {
+        name: Some(name.into()),
+        picture: Some("iVBORw0KGgo=".into()),
+    };
+    scene
+        .command(alice, Request::SetProfile(set("Alice \u{202e}B.")))
+        .unwrap();
+    scene.run_for(Span::minutes(1));
+    let seen = ("Alice B.".to_owned(), "iVBORw0KGgo=".to_owned());
+    for device in [bob, laptop] {
+        assert_eq!(profile(&mut scene, device, Some("alice@example.org")), seen);
+        let named: Vec<_> = conversations(&mut scene, device)
+            .into_iter()
+            .filter(|one| one.with == "alice@example.org")
+            .map(|one| one.name)
+            .collect();
+        // Not while they are a stranger.
+        assert_eq!(named, [None]);
+    }
+    let nothing = (String::new(), String::new());
+    assert_eq!(
+        profile(&mut scene, carol, Some("alice@example.org")),
+        nothing
+    );
+    // Carol is answered, and is told then.
+    scene.send(alice, carol, "yes?");
+    scene.send(bob, alice, "who are you?");
+    scene.run_for(Span::minutes(1));
+    assert_eq!(profile(&mut scene, carol, Some("alice@example.org")), seen);
+    let listed = conversations(&mut scene, laptop);
+    let alices = listed.iter().find(|one| one.with == "alice@example.org");
+    assert_eq!(alices.unwrap().name.as_deref(), Some("Alice B."));
+    // Both have it on a device that comes later.
+    let phone = linked(&mut scene, alice);
+    assert_eq!(profile(&mut scene, phone, None), seen);
+    let tablet = linked(&mut scene, bob);
+    assert_eq!(profile(&mut scene, tablet, Some("alice@example.org")), seen);
+    let long = "x".repeat(200);
+    let refused = scene.command(alice, Request::SetProfile(set(&long)));
+    assert_eq!(refused.unwrap_err().problem.code(), "profile_name_invalid");
 }

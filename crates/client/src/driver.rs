@@ -52,7 +52,7 @@ const TIMER_AGAIN: Span = Span::seconds(5);
 const GOODBYE: Duration = Duration::from_secs(3);
 
 /// The clock that the engine is given.
-pub(crate) fn now() -> Time {
+pub fn now() -> Time {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

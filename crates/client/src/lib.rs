@@ -13,5 +13,5 @@ pub mod link;
 pub mod rpc;
 mod session;
 
-pub use driver::{Client, Health};
+pub use driver::{Client, Health, now};
 pub use session::Session;

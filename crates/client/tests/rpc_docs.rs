@@ -19,8 +19,8 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{
     Account, Auditor, BackupPart, Contact, Conversation, Device, Entry, Evidence, Group,
-    GroupCreated, Message, MessageInfo, Notice, OpenAttachment, Request, SafetyNumber, Sent,
-    Status,
+    GroupCreated, Invited, Message, MessageInfo, Notice, OpenAttachment, Profile, Request,
+    SafetyNumber, Sent, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -81,7 +81,9 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
                 ("Result", "attachment") => is::<OpenAttachment>(example),
                 ("Result", "message_info") => is::<MessageInfo>(example),
                 ("Result", "find_message") => is::<Message>(example),
-                ("Result", "create_group") => is::<GroupCreated>(example),
+                ("Result", "create_group" | "join") => is::<GroupCreated>(example),
+                ("Result", "invite") => is::<Invited>(example),
+                ("Result", "profile") => is::<Profile>(example),
                 ("Result", "group") => is::<Group>(example),
                 ("Result", "history") => is_each::<Entry>(example, "entries"),
                 ("Result", "search" | "starred" | "thread") => is_each::<Message>(example, "found"),

@@ -19,12 +19,13 @@ use crate::{
         self, ConversationId, Direction, MessageId, MessageState, Problem, ProblemReport,
         RegistrationStage, Request, Response, Sent,
     },
-    attachment, contact,
+    attachment,
+    contact::{self, profile},
     content::{self, Content, Expiration, status::Status},
     conversation::{
         self, Conversation,
         history::{self, NewMessage},
-        manage, notes, requests,
+        invitations, manage, notes, requests,
     },
     devices::{backup, changes, lock, names, pairing, recovery},
     engine::Stop,
@@ -65,6 +66,12 @@ pub(crate) fn carry_out(
         Request::CreateGroup(create) => manage::create(turn, &create),
         Request::ChangeGroup(change) => manage::change(turn, &change),
         Request::LeaveGroup(of) => manage::leave(turn, &of),
+        Request::Invite(invite) => invitations::invite(turn, &invite),
+        Request::RevokeInvitation(revoke) => invitations::revoke(turn, &revoke),
+        Request::Join(join) => invitations::join(turn, &join),
+        Request::DecideJoin(decide) => invitations::decide(turn, &decide),
+        Request::SetProfile(set) => profile::set(turn, &set),
+        Request::Profile(asked) => profile::show(turn, &asked),
         Request::MarkRead(mark) => mark_read(turn, &mark),
         Request::Block(block) => {
             let address = parse(&block.address)?;
@@ -385,7 +392,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         attachment::keep(turn.tx, conversation.id, id, &files, true)?;
         outbox::wait_for_files(turn.tx, id)?;
     }
-    messages::written_to(turn, &conversation)?;
+    messages::written_to(turn, &conversation, true)?;
     Ok(Response::Sent(Sent {
         id,
         conversation: conversation.id,

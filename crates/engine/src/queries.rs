@@ -4,11 +4,11 @@ use crate::{
     account,
     api::{self, Account, Contact, Problem, ProblemReport, RegistrationStage, Response, Status},
     commands::{self, Target},
-    contact,
+    contact::{self, profile},
     conversation::{
         self, Kind,
         groups::{self, GroupState},
-        history, manage, members,
+        history, invitations, manage, members,
         pages::{self, Part},
         requests,
         search::{self, Wanted},
@@ -107,6 +107,7 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
     for contact in contact::all(turn.tx)? {
         let nickname = registers::value(turn.tx, About::Nickname, &contact.account.0)?;
         contacts.push(Contact {
+            name: profile::name_of(turn.tx, contact.account)?,
             nickname: String::from_utf8(nickname)
                 .ok()
                 .filter(|name| !name.is_empty()),
@@ -145,6 +146,10 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
         let unread = history::unread(tx, found.id)?;
         let muted = kept.muted_until > now.0;
         conversations.push(api::Conversation {
+            name: match found.account {
+                Some(account) if !request => profile::name_of(tx, account)?,
+                _ => None,
+            },
             request,
             pinned: kept.pinned,
             archived: kept.archived && (unread == 0 || muted),
@@ -196,7 +201,12 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
         _ => None,
     });
     let picture = state.as_ref().filter(|state| !state.picture.is_empty());
+    let open = state.as_ref().map_or(&[][..], |state| &state.invitations);
+    let open = invitations::list(turn, found.id, open)?;
+    let asking = invitations::waiting(turn.tx, found.id)?;
     Ok(Response::Group(Box::new(api::Group {
+        invitations: open,
+        asking,
         conversation: found.id,
         picture: picture.map(|state| data_encoding::BASE64.encode(&state.picture)),
         everybody_adds: state.as_ref().is_some_and(|state| state.everybody_adds),

@@ -45,6 +45,8 @@ closed!(
     pb::PutBlobPart,
     pb::BlobPartFetched,
     pb::Envelope,
+    pb::AskToJoin,
+    pb::Profile,
     pb::envelope::Body,
     pb::ChangeRoster,
     pb::FetchHistory,

@@ -30,6 +30,8 @@ pub const GROUP_NAME_BYTES: usize = 256;
 pub const PICTURE_BYTES: usize = 24 << 10;
 /// Invitations to one group that are open at a time.
 pub const INVITATIONS: usize = 16;
+/// Bytes of the name in a profile.
+pub const PROFILE_NAME_BYTES: usize = 128;
 
 /// Bytes of the text that a person can send in one message.
 pub const TEXT_BYTES: usize = 64 << 10;

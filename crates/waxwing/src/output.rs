@@ -322,6 +322,17 @@ pub fn event(event: &ConversationEvent) -> String {
             "{address} could not be brought in: nobody on the relay has this address, or the \
              group is full."
         ),
+        EventKind::AsksToJoin => {
+            format!(
+                "{address} has a link and asks to be taken in: waxwing group accept, or decline."
+            )
+        }
+        EventKind::NotTakenIn if detail == "declined" => {
+            format!("{address} did not take you into the group.")
+        }
+        EventKind::NotTakenIn => {
+            format!("The link of {address} opens nothing any more; ask them for another.")
+        }
         EventKind::HeldBack => "More was written here than is kept of a stranger; the rest is not \
                                 here. Accept or answer to hear all from now on."
             .to_owned(),
@@ -342,7 +353,11 @@ pub fn event(event: &ConversationEvent) -> String {
         | EventKind::PictureChanged
         | EventKind::TimerChanged
         | EventKind::AddingChanged => FAINT,
-        EventKind::NotAdded | EventKind::MadeAnew | EventKind::HeldBack => WARN,
+        EventKind::NotAdded
+        | EventKind::MadeAnew
+        | EventKind::HeldBack
+        | EventKind::AsksToJoin
+        | EventKind::NotTakenIn => WARN,
         EventKind::Verified => GOOD,
         EventKind::IdentityReset | EventKind::AddressNotTheirs | EventKind::LooksLikeAnother => {
             WARN

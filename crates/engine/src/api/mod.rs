@@ -33,15 +33,17 @@ pub use notice::{
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use request::{
-    AttachmentOf, Block, ChangeGroup, CreateGroup, Decision, Decline, Edit, FindMessage, History,
-    KeepConversation, MarkRead, MessageOf, NamedAuditor, Of, React, Register, Request, SealedFile,
-    Search, SendText, SetAuditors, SetReceipts, SetTimer, Star, SubmitCode, Verify,
+    AskProfile, AttachmentOf, Block, ChangeGroup, CreateGroup, DecideJoin, Decision, Decline, Edit,
+    FindMessage, History, Invite, Join, KeepConversation, MarkRead, MessageOf, NamedAuditor, Of,
+    React, Register, Request, RevokeInvitation, SealedFile, Search, SendText, SetAuditors,
+    SetProfile, SetReceipts, SetTimer, Star, SubmitCode, Verify,
 };
 pub use response::{
     Account, Alarm, Attachment, AttachmentState, Auditor, Channel, Contact, Conversation,
     ConversationEvent, ConversationKind, Direction, Entry, EventKind, Evidence, Gap, Group,
-    GroupCreated, GroupMember, LogStatus, Message, MessageInfo, MessageState, OpenAttachment,
-    Reaction, Receipt, ReceiptCount, Response, SafetyNumber, Sent, Span, Status, Version,
+    GroupCreated, GroupInvitation, GroupMember, Invited, LogStatus, Message, MessageInfo,
+    MessageState, OpenAttachment, Profile, Reaction, Receipt, ReceiptCount, Response, SafetyNumber,
+    Sent, Span, Status, Version,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

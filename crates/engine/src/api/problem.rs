@@ -38,6 +38,19 @@ pub enum Problem {
     AttachmentInvalid,
     /// The message has no such attachment.
     AttachmentUnknown,
+    /// The text is no invitation's link.
+    InvitationMalformed,
+    /// The group is at another relay.
+    InvitationElsewhere,
+    /// The group has no such invitation.
+    InvitationUnknown,
+    /// The group has as many as it can.
+    InvitationsTooMany {
+        /// How many that is.
+        limit: u64,
+    },
+    /// The name is too long.
+    ProfileNameInvalid,
     /// The conversation is none that could be accepted or declined.
     NotARequest,
     /// A sealed file is not there any more, or the relay does not take it.
@@ -404,6 +417,11 @@ impl Problem {
             Self::ReactionInvalid => "reaction_invalid",
             Self::AttachmentInvalid => "attachment_invalid",
             Self::AttachmentUnknown => "attachment_unknown",
+            Self::InvitationMalformed => "invitation_malformed",
+            Self::InvitationElsewhere => "invitation_elsewhere",
+            Self::InvitationUnknown => "invitation_unknown",
+            Self::InvitationsTooMany { .. } => "invitations_too_many",
+            Self::ProfileNameInvalid => "profile_name_invalid",
             Self::NotARequest => "not_a_request",
             Self::AttachmentLost => "attachment_lost",
             Self::MessageEmpty => "message_empty",

@@ -39,6 +39,16 @@ pub enum Request {
     ChangeGroup(ChangeGroup),
     /// Leave a group.
     LeaveGroup(Of),
+    /// Make a link by which others can ask to be taken into a group.
+    Invite(Invite),
+    /// Take such a link back.
+    RevokeInvitation(RevokeInvitation),
+    /// Ask to be taken into the group of a link.
+    Join(Join),
+    /// Take in somebody who asked, or not.
+    DecideJoin(DecideJoin),
+    /// What contacts see of this account.
+    SetProfile(SetProfile),
     /// Everything in a conversation up to a message has been read.
     MarkRead(MarkRead),
     /// Fetch an attachment that was offered.
@@ -111,6 +121,8 @@ pub enum Request {
     Contacts,
     /// The conversations, the one with the newest entry first.
     Conversations,
+    /// A name and a picture: this account's, or those that a contact has given itself.
+    Profile(AskProfile),
     /// The thread in which a message stands, the oldest first.
     Thread(MessageOf),
     /// Who has a message, who reacted to it, and what it said before.
@@ -144,6 +156,12 @@ impl Request {
             Self::CreateGroup(_) => "create_group",
             Self::ChangeGroup(_) => "change_group",
             Self::LeaveGroup(_) => "leave_group",
+            Self::Invite(_) => "invite",
+            Self::RevokeInvitation(_) => "revoke_invitation",
+            Self::Join(_) => "join",
+            Self::DecideJoin(_) => "decide_join",
+            Self::SetProfile(_) => "set_profile",
+            Self::Profile(_) => "profile",
             Self::MarkRead(_) => "mark_read",
             Self::FetchAttachment(_) => "fetch_attachment",
             Self::Block(_) => "block",
@@ -195,6 +213,11 @@ impl Request {
                 | Self::CreateGroup(_)
                 | Self::ChangeGroup(_)
                 | Self::LeaveGroup(_)
+                | Self::Invite(_)
+                | Self::RevokeInvitation(_)
+                | Self::Join(_)
+                | Self::DecideJoin(_)
+                | Self::SetProfile(_)
                 | Self::AcceptRequest(_)
                 | Self::DeclineRequest(_)
                 | Self::ApproveDevice(_)
@@ -221,6 +244,7 @@ impl Request {
                 | Self::Conversations
                 | Self::MessageInfo(_)
                 | Self::Thread(_)
+                | Self::Profile(_)
                 | Self::FindMessage(_)
                 | Self::Group(_)
                 | Self::Account
@@ -402,6 +426,65 @@ pub struct MarkRead {
     pub up_to: Option<MessageId>,
 }
 
+/// See [`Request::Invite`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The group's id, or its name.
+    pub group: String,
+    /// Whether an admin decides about each who asks.
+    #[serde(default)]
+    pub needs_approval: bool,
+    /// When the link is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// See [`Request::RevokeInvitation`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeInvitation {
+    /// The group's id, or its name.
+    pub group: String,
+    /// The invitation's id: 8 hex digits.
+    pub invitation: String,
+}
+
+/// See [`Request::Join`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// `waxwing:invite/1/…`
+    pub link: String,
+}
+
+/// See [`Request::DecideJoin`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecideJoin {
+    /// The group's id, or its name.
+    pub group: String,
+    /// Who asks.
+    pub address: String,
+    /// Whether they are taken in.
+    pub accept: bool,
+}
+
+/// See [`Request::SetProfile`]. What is not named stays as it is.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetProfile {
+    /// At most 128 bytes; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Base64 of a PNG, JPEG or WebP of at most 24 KiB; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
+}
+
+/// See [`Request::Profile`].
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskProfile {
+    /// An address or a conversation's id; this account's own without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
 /// See [`Request::DeclineRequest`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decline {
@@ -581,6 +664,12 @@ closed_debug!(
     CreateGroup,
     ChangeGroup,
     MarkRead,
+    Invite,
+    RevokeInvitation,
+    Join,
+    DecideJoin,
+    SetProfile,
+    AskProfile,
     Decline,
     Block,
     SetReceipts,

@@ -31,6 +31,10 @@ pub enum Response {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<i64>,
     },
+    /// Of `invite`.
+    Invited(Invited),
+    /// Of `profile`.
+    Profile(Profile),
     /// Of `contacts`.
     Contacts {
         /// By address.
@@ -85,6 +89,8 @@ impl core::fmt::Debug for Response {
         f.write_str(match self {
             Self::Sent(_) => "Response(sent)",
             Self::History { .. } => "Response(history)",
+            Self::Invited(_) => "Response(invited)",
+            Self::Profile(_) => "Response(profile)",
             Self::Found { .. } => "Response(found)",
             Self::Contacts { .. } => "Response(contacts)",
             Self::Conversations { .. } => "Response(conversations)",
@@ -213,6 +219,39 @@ pub struct Message {
     /// In notices: whether it is of a stranger, whom the person has yet to accept.
     #[serde(default, skip_serializing_if = "is_false")]
     pub request: bool,
+}
+
+/// A link by which others can ask to be taken into a group.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    /// What the invitation is called: 8 hex digits.
+    pub id: String,
+    /// To be given to whoever is to come.
+    pub link: String,
+}
+
+/// An open invitation.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupInvitation {
+    /// What it is called: 8 hex digits.
+    pub id: String,
+    /// Whether an admin decides about each who asks.
+    pub needs_approval: bool,
+    /// When it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The link, where this device made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// What an account calls itself, and looks like.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Empty where there is none. Everybody may call themselves as they like.
+    pub profile_name: String,
+    /// Base64 of an image; empty where there is none.
+    pub picture: String,
 }
 
 /// A piece of formatted text.
@@ -467,6 +506,10 @@ pub enum EventKind {
     MadeAnew,
     /// A stranger has written more than is kept of one; the rest is not here.
     HeldBack,
+    /// They have a link, and ask to be taken in: an admin decides.
+    AsksToJoin,
+    /// This account is not taken into the group of a link: `declined`, or `over`.
+    NotTakenIn,
 }
 
 /// Messages of one sender that did not arrive. They have been asked for again.
@@ -489,6 +532,9 @@ pub struct Contact {
     pub address: String,
     /// Whether a look-up says that this address is this account's.
     pub verified: bool,
+    /// What they call themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What the person calls them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
@@ -595,6 +641,12 @@ pub struct Group {
     pub gone: bool,
     /// Addresses of those who are being brought in.
     pub coming: Vec<String>,
+    /// Open invitations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invitations: Vec<GroupInvitation>,
+    /// Addresses of those who wait for this account's decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asking: Vec<String>,
     /// Whether changes of this device wait for the relay.
     pub changing: bool,
 }
@@ -664,6 +716,9 @@ pub struct Conversation {
     /// A text that was begun, on any device of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<String>,
+    /// What they call themselves; everybody may as they like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What the person calls them; the address is who they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
@@ -759,6 +814,9 @@ closed_debug!(
     OpenAttachment,
     Reaction,
     Span,
+    Invited,
+    GroupInvitation,
+    Profile,
     MessageInfo,
     Receipt,
     Version,

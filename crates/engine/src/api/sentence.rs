@@ -39,6 +39,26 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::AttachmentUnknown => {
             "The message has no such attachment; `waxwing info` shows what it has.".into()
         }
+        Problem::InvitationMalformed => {
+            "This is no invitation; a link begins with waxwing:invite/1/, and all of it is needed."
+                .into()
+        }
+        Problem::InvitationElsewhere => {
+            "This group is at another relay than your account; its members have to be at the \
+             same one."
+                .into()
+        }
+        Problem::InvitationUnknown => {
+            "The group has no such invitation; `waxwing group show` lists those that are open."
+                .into()
+        }
+        Problem::InvitationsTooMany { limit } => format!(
+            "A group has at most {limit} open invitations; take one back with `waxwing group \
+             revoke` first."
+        ),
+        Problem::ProfileNameInvalid => {
+            "The name is too long: at most 128 bytes. Give a shorter one.".into()
+        }
         Problem::NotARequest => {
             "This is no request: you know each other already. `waxwing requests` lists those who \
              wait for your answer."

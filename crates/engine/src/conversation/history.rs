@@ -431,6 +431,8 @@ const fn event_name(event: EventKind) -> &'static str {
         EventKind::NotAdded => "not_added",
         EventKind::MadeAnew => "made_anew",
         EventKind::HeldBack => "held_back",
+        EventKind::AsksToJoin => "asks_to_join",
+        EventKind::NotTakenIn => "not_taken_in",
     }
 }
 
@@ -453,6 +455,8 @@ pub(super) fn event_of(name: &str) -> Option<EventKind> {
         EventKind::NotAdded,
         EventKind::MadeAnew,
         EventKind::HeldBack,
+        EventKind::AsksToJoin,
+        EventKind::NotTakenIn,
     ]
     .into_iter()
     .find(|event| event_name(*event) == name)

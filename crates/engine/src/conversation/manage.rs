@@ -574,7 +574,7 @@ fn checked_name(name: &str) -> Result<String, Stop> {
 }
 
 /// Base64 of an image that is small enough; empty for none.
-fn checked_picture(picture: &str) -> Result<Vec<u8>, Stop> {
+pub(crate) fn checked_picture(picture: &str) -> Result<Vec<u8>, Stop> {
     data_encoding::BASE64
         .decode(picture.as_bytes())
         .ok()

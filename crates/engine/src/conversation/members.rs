@@ -16,7 +16,10 @@ use waxwing_protocol::{
     ids::AccountId,
 };
 
-use super::history::{self, NewEvent};
+use super::{
+    history::{self, NewEvent},
+    invitations,
+};
 use crate::{
     api::{ConversationId, EventKind, Notice},
     message::expiry,
@@ -216,6 +219,7 @@ pub(crate) fn follow(
             events.push((EventKind::AddingChanged, who(), Some(who_adds.to_owned())));
         }
     }
+    invitations::follow(turn.tx, conversation)?;
     for (event, address, detail) in events {
         let by = by_name.as_deref().filter(|by| *by != address);
         let new = NewEvent {

@@ -95,7 +95,7 @@ pub(crate) fn is_full(
 pub(crate) fn accept(turn: &mut Turn<'_>, of: &api::Of) -> Result<Response, Stop> {
     let (found, key) = meant(turn, &of.of)?;
     registers::set(turn, About::Accepted, &key, b"1")?;
-    messages::written_to(turn, &found)?;
+    messages::written_to(turn, &found, true)?;
     Ok(Response::Done {})
 }
 
@@ -140,7 +140,7 @@ fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), Stop> {
 
 /// It was accepted on another device of this account.
 pub(crate) fn accepted(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
-    messages::written_to(turn, conversation)
+    messages::written_to(turn, conversation, false)
 }
 
 /// It was declined on another device of this account, at this time.

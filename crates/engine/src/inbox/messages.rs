@@ -12,7 +12,8 @@ use waxwing_protocol::{limits, time::Time};
 use super::heard::Sender;
 use crate::{
     api::{Direction, MessageChanged, MessageId, MessageState, Notice},
-    attachment, contact,
+    attachment,
+    contact::{self, profile},
     content::{self, Expiration, Shown, status::Status},
     conversation::{
         self, Conversation, Kind,
@@ -175,7 +176,7 @@ pub(crate) fn content_came(
         turn.notify(Notice::Message(message));
     }
     if own {
-        return written_to(turn, &found);
+        return written_to(turn, &found, false);
     }
     let tells = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
     if tells && may_tell(turn, &found)? {
@@ -205,12 +206,19 @@ pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<b
 
 /// This account has written to the other side: no stranger any more. What they wrote before
 /// is told of now.
-pub(crate) fn written_to(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+pub(crate) fn written_to(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    by_this_device: bool,
+) -> Result<(), Fault> {
     if conversation.written_to {
         return Ok(());
     }
     let told = may_tell(turn, conversation)?;
     conversation::set_written_to(turn.tx, conversation.id)?;
+    if by_this_device {
+        profile::introduce(turn, conversation)?;
+    }
     let now_known = Conversation {
         written_to: true,
         ..conversation.clone()

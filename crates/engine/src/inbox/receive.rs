@@ -24,12 +24,12 @@ use super::{
 };
 use crate::{
     api::{Gap, Notice},
-    contact,
+    contact::{self, profile},
     conversation::{
         again,
         commits::{self, Taken},
         groups::{self, Group, GroupState},
-        history, manage, start,
+        history, invitations, manage, start,
     },
     inbox::messages,
     link::posting,
@@ -280,6 +280,13 @@ fn envelope_came(
         Some(envelope::Body::Registers(registers)) => sync::came(turn, group, &registers)?,
         Some(envelope::Body::RegistersWanted(_)) => sync::wanted(turn, group)?,
         Some(envelope::Body::TakeMeIn(request)) => again::asked(turn, group, member, &request)?,
+        Some(envelope::Body::AskToJoin(ask)) => invitations::asked(turn, group, member, &ask)?,
+        Some(envelope::Body::JoinAnswer(said)) => {
+            invitations::answered(turn, group, member, &said)?;
+        }
+        Some(envelope::Body::Profile(said)) => {
+            profile::came(turn, group, member, said, Time(envelope.sent_at_ms))?;
+        }
         Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
         None => {}
     }

@@ -56,7 +56,9 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Faul
                 requests::declined(turn, &conversation, &register.value)?;
             }
         }
-        About::Nickname
+        About::Profile
+        | About::TheirProfile
+        | About::Nickname
         | About::Muted
         | About::Pinned
         | About::Archived

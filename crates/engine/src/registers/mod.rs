@@ -48,7 +48,7 @@ CREATE INDEX register_starred ON register (changed_at) WHERE kind = 9 AND value 
 
 /// Bytes of a key, and of a value, at most.
 pub(crate) const KEY_BYTES: usize = 256;
-pub(crate) const VALUE_BYTES: usize = 16 << 10;
+pub(crate) const VALUE_BYTES: usize = 28 << 10;
 
 /// Settings that are kept, at most.
 const KEPT_MAX: i64 = 200_000;
@@ -81,10 +81,14 @@ pub(crate) enum About {
     Accepted = 11,
     /// When a request was declined, in milliseconds since 1970.
     Declined = 12,
+    /// The account's own name and picture.
+    Profile = 13,
+    /// What a contact is called by themselves. Each device hears it itself.
+    TheirProfile = 14,
 }
 
 impl About {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Read,
         Self::Blocked,
         Self::Compared,
@@ -97,6 +101,8 @@ impl About {
         Self::Receipts,
         Self::Accepted,
         Self::Declined,
+        Self::Profile,
+        Self::TheirProfile,
     ];
 
     /// `None` for one that a later version has: it is kept and passed on.

@@ -70,6 +70,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::attachment::SCHEMA,
     crate::conversation::history::FORMATS,
     crate::conversation::threads::SCHEMA,
+    crate::conversation::invitations::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -545,6 +545,30 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             envelope(pb::envelope::Body::Leaving(pb::Leaving {})).encode_to_vec(),
         ),
         (
+            "envelope_ask_to_join",
+            envelope(pb::envelope::Body::AskToJoin(pb::AskToJoin {
+                conversation_id: v.bytes("conversation_id", 16),
+                secret: v.bytes("secret", 32),
+            }))
+            .encode_to_vec(),
+        ),
+        (
+            "envelope_join_answer",
+            envelope(pb::envelope::Body::JoinAnswer(pb::JoinAnswer {
+                conversation_id: v.bytes("conversation_id", 16),
+                answer: pb::join_answer::Answer::Over.into(),
+            }))
+            .encode_to_vec(),
+        ),
+        (
+            "envelope_profile",
+            envelope(pb::envelope::Body::Profile(pb::Profile {
+                name: v.text("name"),
+                picture: v.bytes("picture", 40),
+            }))
+            .encode_to_vec(),
+        ),
+        (
             "envelope_content",
             envelope(pb::envelope::Body::Mimi(v.bytes("mimi", 90))).encode_to_vec(),
         ),

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
-use waxwing_client::Session;
+use waxwing_client::{Session, now};
 use waxwing_engine::api::{
-    ChangeGroup, Conversation, ConversationKind, CreateGroup, Group as Shown, GroupCreated, Of,
-    Problem, Request,
+    ChangeGroup, Conversation, ConversationKind, CreateGroup, DecideJoin, Group as Shown,
+    GroupCreated, Invite, Invited, Join, Of, Problem, Request, RevokeInvitation,
 };
-use waxwing_protocol::limits;
+use waxwing_protocol::{limits, time::Span};
 
 use super::{Failure, Outcome, settle::settled};
 use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
-    text::one_line,
+    text::{clock, day, one_line},
 };
 
 /// `waxwing group`.
@@ -91,6 +91,47 @@ Examples:
         #[arg(long, conflicts_with = "picture")]
         no_picture: bool,
     },
+    /// Make a link by which others can ask to be taken in
+    #[command(after_help = "\
+Whoever has the link asks your devices, which take them in, or with --approve ask you first.
+The relay has no part in it. Give it to those whom you want: who has it can come.
+
+Examples:
+  waxwing group invite Family
+  waxwing group invite Family --approve --days 7")]
+    Invite {
+        #[command(flatten)]
+        which: Which,
+        /// Decide about each who asks
+        #[arg(long)]
+        approve: bool,
+        /// For how long the link opens
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3650))]
+        days: Option<u64>,
+    },
+    /// Take a link back
+    Revoke {
+        #[command(flatten)]
+        which: Which,
+        /// Which: waxwing group show lists them
+        #[arg(value_name = "INVITATION")]
+        invitation: String,
+    },
+    /// Ask to be taken into the group of a link
+    #[command(after_help = "\
+Its maker learns your address, and their devices let you in when one of them is there.
+
+Example:
+  waxwing group join 'waxwing:invite/1/…'")]
+    Join {
+        /// The link, all of it
+        #[arg(value_name = "LINK")]
+        link: String,
+    },
+    /// Take in somebody who asked
+    Accept(Asker),
+    /// Do not take in somebody who asked
+    Decline(Asker),
     /// Leave a group
     #[command(after_help = "\
 The others are told. You keep what was said; you get nothing more. If you are the last
@@ -103,6 +144,15 @@ struct Which {
     /// The group's name, or its id
     #[arg(value_name = "GROUP")]
     group: String,
+}
+
+#[derive(Debug, Args)]
+struct Asker {
+    #[command(flatten)]
+    which: Which,
+    /// Who asked: waxwing group show lists them
+    #[arg(value_name = "ADDRESS")]
+    address: String,
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +192,29 @@ impl Group {
                 output.line("You leave the group; the others are told.")?;
                 return settled(session, output).await;
             }
+            What::Invite {
+                which,
+                approve,
+                days,
+            } => return invite(session, output, which.group, approve, days).await,
+            What::Revoke { which, invitation } => {
+                let request = Request::RevokeInvitation(RevokeInvitation {
+                    group: which.group,
+                    invitation,
+                });
+                return done(session, output, &request, "revoked").await;
+            }
+            What::Join { link } => {
+                let request = Request::Join(Join { link });
+                let outcome = done(session, output, &request, "joining").await?;
+                output.line(
+                    "You have asked. The group appears as soon as a device of whoever made the \
+                     link is there, and lets you in.",
+                )?;
+                return Ok(outcome);
+            }
+            What::Accept(asker) => return decide(session, output, asker, true).await,
+            What::Decline(asker) => return decide(session, output, asker, false).await,
             What::Add(Members { which, members }) => ChangeGroup {
                 group: which.group,
                 add: members,
@@ -193,7 +266,7 @@ impl Group {
 }
 
 /// Base64 of a picture that is small enough.
-fn read_picture(path: &std::path::Path) -> Result<String, Failure> {
+pub(super) fn read_picture(path: &std::path::Path) -> Result<String, Failure> {
     let bytes = std::fs::read(path)?;
     let kinds: [&[u8]; 3] = [b"\x89PNG", b"\xff\xd8\xff", b"RIFF"];
     let is_image = kinds.iter().any(|kind| bytes.starts_with(kind));
@@ -203,6 +276,54 @@ fn read_picture(path: &std::path::Path) -> Result<String, Failure> {
         let limit = limits::PICTURE_BYTES as u64;
         Err(Problem::PictureInvalid { limit }.into())
     }
+}
+
+async fn done(
+    session: &mut Session,
+    output: &Output,
+    request: &Request,
+    kind: &str,
+) -> Result<Outcome, Failure> {
+    let _: Value = session.ask(request).await?;
+    output.object(&serde_json::json!({ "type": kind }))?;
+    settled(session, output).await
+}
+
+async fn decide(
+    session: &mut Session,
+    output: &Output,
+    asker: Asker,
+    accept: bool,
+) -> Result<Outcome, Failure> {
+    let request = Request::DecideJoin(DecideJoin {
+        group: asker.which.group,
+        address: asker.address,
+        accept,
+    });
+    let kind = if accept { "accepted" } else { "declined" };
+    done(session, output, &request, kind).await
+}
+
+async fn invite(
+    session: &mut Session,
+    output: &Output,
+    group: String,
+    needs_approval: bool,
+    days: Option<u64>,
+) -> Result<Outcome, Failure> {
+    let expires_at = days.map(|days| now().after(Span::days(days)).into());
+    let request = Request::Invite(Invite {
+        group,
+        needs_approval,
+        expires_at,
+    });
+    let Invited { id, link } = session.ask(&request).await?;
+    output.object(&serde_json::json!({ "type": "invited", "id": id, "link": link }))?;
+    output.line(link)?;
+    output.aside(format!(
+        "It is called {id}; `waxwing group revoke` takes it back."
+    ));
+    settled(session, output).await
 }
 
 async fn create(
@@ -284,6 +405,29 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
             String::new()
         };
         output.line(format!("  {who}{verified}{admin}"))?;
+    }
+    for address in &shown.asking {
+        let address = one_line(address);
+        output.line(format!(
+            "  {address} {}",
+            styled(
+                WARN,
+                "asks to be taken in: waxwing group accept, or decline"
+            )
+        ))?;
+    }
+    for invitation in &shown.invitations {
+        let mut line = format!("  Invitation {}", invitation.id);
+        if invitation.needs_approval {
+            line.push_str(", you decide");
+        }
+        if let Some(at) = invitation.expires_at {
+            line = format!("{line}, until {} {}", day(at), clock(at));
+        }
+        if let Some(link) = &invitation.link {
+            line = format!("{line}\n    {}", one_line(link));
+        }
+        output.line(styled(FAINT, line))?;
     }
     for address in &shown.coming {
         let address = one_line(address);

@@ -196,6 +196,10 @@ fn shown(one: &Conversation) -> String {
     let name = match (&one.nickname, one.kind) {
         (Some(nickname), _) => format!("{} ({with})", styled(BOLD, one_line(nickname))),
         (None, ConversationKind::Notes) => styled(BOLD, "Notes to yourself"),
+        (None, _) if one.name.is_some() => {
+            let name = one_line(one.name.as_deref().unwrap_or_default());
+            format!("{with} {}", styled(FAINT, format!("\"{name}\"")))
+        }
         (None, _) => styled(BOLD, with),
     };
     let verified = match (one.kind, one.verified) {

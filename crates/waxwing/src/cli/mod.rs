@@ -20,6 +20,7 @@ mod listen;
 mod lock;
 mod messages;
 mod pages;
+mod profile;
 mod progress;
 mod recover;
 mod register;
@@ -228,6 +229,16 @@ verified.
 Example:
   waxwing nickname bob@example.org 'Uncle Bob'")]
     Nickname(keep::Nickname),
+
+    /// Say what your contacts see you called, or see what they call themselves
+    #[command(after_help = "\
+A name and a picture go, end-to-end encrypted, to those whom you have written to, and to
+nobody else. Everybody may call themselves as they like: the address is what is verified.
+
+Examples:
+  waxwing profile --name 'Alice B.' --picture me.jpg
+  waxwing profile bob@example.org")]
+    Profile(profile::Profile),
 
     /// Mark a message, to find it again
     Star(keep::Star),
@@ -542,6 +553,7 @@ async fn command(
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
         Command::Save(save) => save.run(session, output).await,
+        Command::Profile(profile) => profile.run(session, output).await,
         Command::Requests => requests::list(session, output).await,
         Command::Accept(accept) => accept.run(session, output).await,
         Command::Decline(decline) => decline.run(session, output).await,

@@ -1,0 +1,171 @@
+//! Profiles: a name and a picture that an account's contacts see.
+//!
+//! They are sent inside conversations of two, to those whom the account has written to;
+//! the relay sees messages. What others call themselves is kept as a register, so that it
+//! comes to new devices with all the others.
+//!
+//! **Elsewhere**: what the person calls somebody (a nickname, which comes first): registers.
+//!
+//! **Always**: a name is shown beside the verified address, never instead of it: everybody may
+//! call themselves as they like.
+
+use prost::Message as _;
+use rusqlite::Transaction;
+use waxwing_protocol::{
+    ids::AccountId,
+    limits,
+    pb::{Envelope, Profile, envelope},
+    time::Time,
+};
+
+use crate::{
+    api::{self, ConversationId, Notice, Problem, Response, Synced},
+    commands::{self, Target},
+    conversation::{self, Conversation, Kind, groups::Group, manage},
+    engine::Stop,
+    mls::Member,
+    outbox,
+    registers::{self, About, Register},
+    turn::{Fault, Turn},
+};
+
+/// The key of the account's own profile.
+const OWN: &[u8] = b"own";
+
+/// Sets the own profile, and sends it to all who are to have it.
+pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response, Stop> {
+    if turn.live.account.is_none() {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    }
+    let mut profile = read(turn.tx, About::Profile, OWN)?;
+    if let Some(name) = &set.name {
+        profile.name = harmless(name).ok_or(Stop::Refused(Problem::ProfileNameInvalid))?;
+    }
+    if let Some(picture) = &set.picture {
+        profile.picture = manage::checked_picture(picture)?.into();
+    }
+    registers::set(turn, About::Profile, OWN, &profile.encode_to_vec())?;
+    for found in conversation::all(turn.tx)? {
+        if found.kind == Kind::Direct && found.written_to {
+            say(turn, found.id, profile.clone())?;
+        }
+    }
+    Ok(Response::Done {})
+}
+
+/// Somebody was written to for the first time: they get the profile, if there is one.
+pub(crate) fn introduce(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+    if conversation.kind != Kind::Direct {
+        return Ok(());
+    }
+    let profile = read(turn.tx, About::Profile, OWN)?;
+    if profile == Profile::default() {
+        return Ok(());
+    }
+    say(turn, conversation.id, profile)
+}
+
+fn say(turn: &mut Turn<'_>, conversation: ConversationId, profile: Profile) -> Result<(), Fault> {
+    let envelope = Envelope {
+        sent_at_ms: turn.now.0,
+        body: Some(envelope::Body::Profile(profile)),
+        ..Envelope::default()
+    };
+    let bytes = envelope.encode_to_vec();
+    outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
+    turn.live.due_conversations.insert(conversation);
+    Ok(())
+}
+
+/// Somebody says what they are called.
+pub(crate) fn came(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    member: &Member,
+    profile: Profile,
+    sent_at: Time,
+) -> Result<(), Fault> {
+    // Of two people's conversation only; the own one comes to the own devices otherwise.
+    if group.account != Some(member.account) || member.account == turn.account()?.id() {
+        return Ok(());
+    }
+    let name = harmless(&profile.name);
+    let (Some(name), true) = (name, profile.picture.len() <= limits::PICTURE_BYTES) else {
+        return Ok(());
+    };
+    let picture = profile.picture;
+    let register = Register {
+        kind: About::TheirProfile as u32,
+        key: member.account.0.to_vec(),
+        value: Profile { name, picture }.encode_to_vec(),
+        changed_at: Time(sent_at.0.min(turn.now.0)),
+        device: member.device,
+    };
+    if registers::keep(turn.tx, &register, false)? {
+        turn.notify(Notice::Synced(Synced {
+            conversation: group.conversation,
+        }));
+    }
+    Ok(())
+}
+
+/// What a contact calls themselves.
+pub(crate) fn name_of(
+    tx: &Transaction<'_>,
+    account: AccountId,
+) -> Result<Option<String>, crate::store::StoreError> {
+    let profile = read(tx, About::TheirProfile, &account.0)?;
+    Ok((!profile.name.is_empty()).then_some(profile.name))
+}
+
+fn read(
+    tx: &Transaction<'_>,
+    about: About,
+    key: &[u8],
+) -> Result<Profile, crate::store::StoreError> {
+    let value = registers::value(tx, about, key)?;
+    Ok(Profile::decode(value.as_slice()).unwrap_or_default())
+}
+
+/// The own profile, or that of somebody.
+pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response, Stop> {
+    let profile = match &asked.of {
+        None => read(turn.tx, About::Profile, OWN)?,
+        Some(of) => {
+            let found = match commands::target(turn.tx, of)? {
+                Target::Conversation(found) => found.account,
+                Target::Address(_) => None,
+            };
+            let name = of.clone();
+            let account = found.ok_or(Stop::Refused(Problem::ConversationUnknown { name }))?;
+            read(turn.tx, About::TheirProfile, &account.0)?
+        }
+    };
+    Ok(Response::Profile(api::Profile {
+        profile_name: profile.name,
+        picture: data_encoding::BASE64.encode(&profile.picture),
+    }))
+}
+
+/// A name without what is not seen, or turns what stands beside it around; `None` where it
+/// is too long.
+fn harmless(name: &str) -> Option<String> {
+    let seen = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let name: String = name.chars().filter(seen).collect();
+    let name = name.trim();
+    (name.len() <= limits::PROFILE_NAME_BYTES).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_nothing_that_is_not_seen() {
+        assert_eq!(harmless(" Bob\u{202e}\n ").unwrap(), "Bob");
+        assert_eq!(harmless(&"x".repeat(129)), None);
+    }
+}

@@ -1,0 +1,523 @@
+//! Invitations: links by which somebody asks to be taken into a group.
+//!
+//! An admin's link names the group, the admin's address and a secret, whose hash stands in
+//! the group's state. Whoever has the link asks the admin's devices, in the conversation of
+//! the two; they compare the secret with the state and wish the other in, or keep the
+//! question for the admin to decide. The relay has no part in it and learns nothing of it.
+//!
+//! **Elsewhere**: bringing in is [`super::membership`]'s; that only admins change the state's
+//! invitations, [`super::roles`].
+//!
+//! **Always**: who asks is the account on the other side of the conversation, whose leaf was
+//! verified; a link says nothing about that. A link that was revoked, or whose time is over,
+//! opens nothing, whichever device is asked.
+
+use prost::Message as _;
+use rusqlite::{OptionalExtension as _, Transaction};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use waxwing_protocol::{
+    address::Address,
+    conversation::Invitation,
+    ids::AccountId,
+    limits,
+    pb::{AskToJoin, Envelope, JoinAnswer, envelope, join_answer},
+};
+
+use super::{
+    Conversation, Kind,
+    groups::{self, Group, GroupState},
+    history::{self, NewEvent},
+    manage, members,
+    wishes::Wish,
+};
+use crate::{
+    api::{self, ConversationId, EventKind, Notice, Problem, Response},
+    contact,
+    engine::Stop,
+    inbox::messages,
+    mls::Member,
+    outbox, settings,
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE invitation (               -- links that this device made
+    secret_hash BLOB PRIMARY KEY,
+    conversation BLOB NOT NULL,
+    secret BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE asking (                   -- who waits for this account's decision
+    conversation BLOB NOT NULL,
+    account_id BLOB NOT NULL,
+    address TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    PRIMARY KEY (conversation, account_id)
+) WITHOUT ROWID;
+CREATE TABLE joining (                  -- what this account asked for
+    conversation BLOB PRIMARY KEY,
+    direct BLOB NOT NULL,
+    asked_at INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// Who waits at one group, at most.
+const ASKING_MAX: i64 = 256;
+
+/// How a link begins.
+const SCHEME: &str = "waxwing:invite/1/";
+
+/// What a link holds.
+struct Link {
+    conversation: ConversationId,
+    secret: [u8; 32],
+    admin: Address,
+    relay: String,
+}
+
+impl Link {
+    fn text(&self) -> String {
+        let group = [self.conversation.as_bytes().as_slice(), &self.secret].concat();
+        format!(
+            "{SCHEME}{}/{}#{}",
+            data_encoding::BASE64URL_NOPAD.encode(&group),
+            self.admin.canonical(),
+            self.relay,
+        )
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let rest = text.trim().strip_prefix(SCHEME)?;
+        let (rest, relay) = rest.split_once('#')?;
+        let (group, admin) = rest.split_once('/')?;
+        let group = data_encoding::BASE64URL_NOPAD
+            .decode(group.as_bytes())
+            .ok()?;
+        let (conversation, secret) = group.split_at_checked(16)?;
+        Some(Self {
+            conversation: ConversationId::from_bytes(conversation.try_into().ok()?),
+            secret: secret.try_into().ok()?,
+            admin: Address::parse(admin).ok()?,
+            relay: relay.to_owned(),
+        })
+    }
+}
+
+fn hash(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+/// Makes a link.
+pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Response, Stop> {
+    let found = manage::group_meant(turn, &invite.group)?;
+    let (state, _) = manage::standing(turn, &found)?;
+    if !state.is_admin(turn.account()?.id()) {
+        return Err(Stop::Refused(Problem::GroupNotAdmin));
+    }
+    if state.invitations.len() >= limits::INVITATIONS {
+        let limit = limits::INVITATIONS as u64;
+        return Err(Stop::Refused(Problem::InvitationsTooMany { limit }));
+    }
+    let secret: [u8; 32] = turn.random();
+    let secret_hash = hash(&secret);
+    let invitation = Invitation {
+        secret_hash,
+        needs_approval: invite.needs_approval,
+        expires_at: invite.expires_at.map(|at| at.0),
+    };
+    turn.tx.execute(
+        "INSERT INTO invitation (secret_hash, conversation, secret) VALUES (?1, ?2, ?3)",
+        (secret_hash, found.id.as_bytes(), secret),
+    )?;
+    manage::want(turn, &found, &Wish::Invite(invitation))?;
+    Ok(Response::Invited(api::Invited {
+        id: id_of(&secret_hash),
+        link: link(turn, found.id, secret)?,
+    }))
+}
+
+fn link(turn: &Turn<'_>, conversation: ConversationId, secret: [u8; 32]) -> Result<String, Fault> {
+    let relay = settings::relay(turn.tx)?;
+    let relay = relay.map_or_else(String::new, |relay| match relay.pin {
+        Some(pin) if !relay.url.contains('#') => {
+            format!("{}/#{pin}", relay.url.trim_end_matches('/'))
+        }
+        _ => relay.url,
+    });
+    let link = Link {
+        conversation,
+        secret,
+        admin: turn.account()?.address().clone(),
+        relay,
+    };
+    Ok(link.text())
+}
+
+/// What an invitation is called: the start of its hash.
+fn id_of(secret_hash: &[u8; 32]) -> String {
+    let (start, _) = secret_hash.split_at(4);
+    data_encoding::HEXLOWER.encode(start)
+}
+
+/// Takes a link back.
+pub(crate) fn revoke(
+    turn: &mut Turn<'_>,
+    revoke: &api::RevokeInvitation,
+) -> Result<Response, Stop> {
+    let found = manage::group_meant(turn, &revoke.group)?;
+    let (state, _) = manage::standing(turn, &found)?;
+    if !state.is_admin(turn.account()?.id()) {
+        return Err(Stop::Refused(Problem::GroupNotAdmin));
+    }
+    let meant = |invitation: &&Invitation| id_of(&invitation.secret_hash) == revoke.invitation;
+    let invitation = state.invitations.iter().find(meant);
+    let hash = invitation
+        .ok_or(Stop::Refused(Problem::InvitationUnknown))?
+        .secret_hash;
+    turn.tx
+        .execute("DELETE FROM invitation WHERE secret_hash = ?1", [hash])?;
+    manage::want(turn, &found, &Wish::Revoke(hash))?;
+    Ok(Response::Done {})
+}
+
+/// The open invitations of a group; the links of those that this device made.
+pub(crate) fn list(
+    turn: &Turn<'_>,
+    conversation: ConversationId,
+    invitations: &[Invitation],
+) -> Result<Vec<api::GroupInvitation>, Fault> {
+    let mut list = Vec::new();
+    for invitation in invitations {
+        let secret: Option<[u8; 32]> = turn
+            .tx
+            .prepare_cached("SELECT secret FROM invitation WHERE secret_hash = ?1")?
+            .query_row([invitation.secret_hash], |row| row.get(0))
+            .optional()?;
+        list.push(api::GroupInvitation {
+            id: id_of(&invitation.secret_hash),
+            needs_approval: invitation.needs_approval,
+            expires_at: invitation.expires_at.map(Into::into),
+            link: match secret {
+                Some(secret) => Some(link(turn, conversation, secret)?),
+                None => None,
+            },
+        });
+    }
+    Ok(list)
+}
+
+/// The addresses of those who wait for this account's decision.
+pub(crate) fn waiting(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<String>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT address FROM asking WHERE conversation = ?1 ORDER BY asked_at")?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Asks to be taken in.
+pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, Stop> {
+    if turn.live.account.is_none() {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    }
+    let link = Link::read(&join.link).ok_or(Stop::Refused(Problem::InvitationMalformed))?;
+    if let Some(own) = settings::relay(turn.tx)?
+        && let (Some(pin), Some((_, there))) = (own.pin, link.relay.split_once('#'))
+        && pin != there
+    {
+        return Err(Stop::Refused(Problem::InvitationElsewhere));
+    }
+    if link.admin.canonical() == turn.account()?.address().canonical() {
+        return Err(Stop::Refused(Problem::RecipientIsSelf));
+    }
+    if let Some(found) = super::find(turn.tx, link.conversation)?
+        && !found.gone
+    {
+        return Ok(Response::GroupCreated(api::GroupCreated {
+            conversation: found.id,
+        }));
+    }
+    let direct = match super::with_address(turn.tx, link.admin.canonical())? {
+        Some(direct) => direct,
+        None => super::start(turn.tx, turn.now, turn.rng, &link.admin, None)?,
+    };
+    turn.tx.execute(
+        "INSERT INTO joining (conversation, direct, asked_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET direct = ?2, asked_at = ?3",
+        (
+            link.conversation.as_bytes(),
+            direct.id.as_bytes(),
+            turn.now.0.cast_signed(),
+        ),
+    )?;
+    say(
+        turn,
+        direct.id,
+        envelope::Body::AskToJoin(AskToJoin {
+            conversation_id: link.conversation.as_bytes().to_vec().into(),
+            secret: link.secret.to_vec().into(),
+        }),
+    )?;
+    messages::written_to(turn, &direct, true)?;
+    Ok(Response::GroupCreated(api::GroupCreated {
+        conversation: link.conversation,
+    }))
+}
+
+fn say(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    body: envelope::Body,
+) -> Result<(), Fault> {
+    let envelope = Envelope {
+        sent_at_ms: turn.now.0,
+        body: Some(body),
+        ..Envelope::default()
+    };
+    let bytes = envelope.encode_to_vec();
+    outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
+    turn.live.due_conversations.insert(conversation);
+    Ok(())
+}
+
+fn answer(
+    turn: &mut Turn<'_>,
+    direct: ConversationId,
+    conversation: ConversationId,
+    answer: join_answer::Answer,
+) -> Result<(), Fault> {
+    say(
+        turn,
+        direct,
+        envelope::Body::JoinAnswer(JoinAnswer {
+            conversation_id: conversation.as_bytes().to_vec().into(),
+            answer: answer.into(),
+        }),
+    )
+}
+
+/// The other side of a conversation of two, and that conversation.
+fn direct_of(turn: &Turn<'_>, channel: &Group) -> Result<Option<(Conversation, AccountId)>, Fault> {
+    let Some(id) = channel.conversation else {
+        return Ok(None);
+    };
+    let found = super::find(turn.tx, id)?.filter(|found| found.kind == Kind::Direct);
+    Ok(found.and_then(|found| found.account.map(|account| (found, account))))
+}
+
+/// Somebody asks to be taken in.
+pub(crate) fn asked(
+    turn: &mut Turn<'_>,
+    channel: &Group,
+    member: &Member,
+    ask: &AskToJoin,
+) -> Result<(), Fault> {
+    let Some((direct, account)) = direct_of(turn, channel)? else {
+        return Ok(());
+    };
+    // Asked by another device of this account.
+    if member.account != account {
+        return Ok(());
+    }
+    let Some(contact) = contact::of_account(turn.tx, account)?.filter(|one| !one.blocked) else {
+        return Ok(());
+    };
+    let Ok(id) = <[u8; 16]>::try_from(ask.conversation_id.as_ref()) else {
+        return Ok(());
+    };
+    let id = ConversationId::from_bytes(id);
+    let Some((found, invitation)) = opened(turn, id, &ask.secret)? else {
+        return answer(turn, direct.id, id, join_answer::Answer::Over);
+    };
+    let already = members::all(turn.tx, id)?;
+    if already.iter().any(|member| member.account == account) {
+        return Ok(());
+    }
+    if !invitation.needs_approval {
+        let Ok(address) = Address::parse(&contact.display) else {
+            return Ok(());
+        };
+        return manage::want(turn, &found, &Wish::Bring(address));
+    }
+    let added = turn.tx.execute(
+        "INSERT INTO asking (conversation, account_id, address, asked_at) SELECT ?1, ?2, ?3, ?4
+         WHERE (SELECT count(*) FROM asking WHERE conversation = ?1) < ?5
+         ON CONFLICT DO NOTHING",
+        (
+            id.as_bytes(),
+            account.0,
+            &contact.display,
+            turn.now.0.cast_signed(),
+            ASKING_MAX,
+        ),
+    )?;
+    if added > 0 {
+        let (now, event) = (turn.now, EventKind::AsksToJoin);
+        let event = history::add_event(turn.tx, now, id, event, &contact.display)?;
+        turn.notify(Notice::Event(event));
+    }
+    Ok(())
+}
+
+/// The group and invitation that a secret opens now.
+fn opened(
+    turn: &mut Turn<'_>,
+    id: ConversationId,
+    secret: &[u8],
+) -> Result<Option<(Conversation, Invitation)>, Fault> {
+    let Some(found) = super::find(turn.tx, id)? else {
+        return Ok(None);
+    };
+    if found.kind != Kind::Group || found.gone {
+        return Ok(None);
+    }
+    let group = groups::for_sending(turn.tx, id)?;
+    if group.is_none_or(|group| group.state != GroupState::Active) {
+        return Ok(None);
+    }
+    let state = match manage::standing(turn, &found) {
+        Ok((state, _)) => state,
+        Err(Stop::Refused(_)) => return Ok(None),
+        Err(Stop::Fault(fault)) => return Err(fault),
+    };
+    if !state.is_admin(turn.account()?.id()) {
+        return Ok(None);
+    }
+    let hash = hash(secret);
+    let now = turn.now;
+    let open = state.invitations.into_iter().find(|invitation| {
+        bool::from(invitation.secret_hash.ct_eq(&hash))
+            && invitation.expires_at.is_none_or(|at| at > now)
+    });
+    Ok(open.map(|invitation| (found, invitation)))
+}
+
+/// The person decides about somebody who asked.
+pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Response, Stop> {
+    let found = manage::group_meant(turn, &decide.group)?;
+    let (state, _) = manage::standing(turn, &found)?;
+    if !state.is_admin(turn.account()?.id()) {
+        return Err(Stop::Refused(Problem::GroupNotAdmin));
+    }
+    let address = crate::commands::parse(&decide.address)?;
+    let account: Option<AccountId> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("SELECT account_id, address FROM asking WHERE conversation = ?1")?;
+        let rows = statement.query_map([found.id.as_bytes()], |row| {
+            Ok((AccountId(row.get(0)?), row.get::<_, String>(1)?))
+        })?;
+        let rows: Vec<(AccountId, String)> = rows.collect::<Result<_, _>>()?;
+        let same = |display: &str| {
+            Address::parse(display).is_ok_and(|one| one.canonical() == address.canonical())
+        };
+        rows.into_iter()
+            .find(|(_, display)| same(display))
+            .map(|(account, _)| account)
+    };
+    let account = account.ok_or_else(|| {
+        let address = address.display().to_owned();
+        Stop::Refused(Problem::MemberUnknown { address })
+    })?;
+    forget(turn.tx, found.id, account)?;
+    if decide.accept {
+        manage::want(turn, &found, &Wish::Bring(address))?;
+    }
+    if let Some(direct) = super::with_account(turn.tx, account)? {
+        let word = if decide.accept {
+            join_answer::Answer::Accepted
+        } else {
+            join_answer::Answer::Declined
+        };
+        answer(turn, direct.id, found.id, word)?;
+    }
+    Ok(Response::Done {})
+}
+
+fn forget(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM asking WHERE conversation = ?1 AND account_id = ?2",
+        (conversation.as_bytes(), account.0),
+    )?;
+    Ok(())
+}
+
+/// An answer to somebody who asked: to this account, or by another device of it.
+pub(crate) fn answered(
+    turn: &mut Turn<'_>,
+    channel: &Group,
+    member: &Member,
+    said: &JoinAnswer,
+) -> Result<(), Fault> {
+    let Some((direct, account)) = direct_of(turn, channel)? else {
+        return Ok(());
+    };
+    let Ok(id) = <[u8; 16]>::try_from(said.conversation_id.as_ref()) else {
+        return Ok(());
+    };
+    let id = ConversationId::from_bytes(id);
+    if member.account != account {
+        return Ok(forget(turn.tx, id, account)?);
+    }
+    let asked = turn.tx.execute(
+        "DELETE FROM joining WHERE conversation = ?1 AND direct = ?2",
+        (id.as_bytes(), direct.id.as_bytes()),
+    )?;
+    let word = match said.answer() {
+        _ if asked == 0 => return Ok(()),
+        join_answer::Answer::Declined => "declined",
+        join_answer::Answer::Over => "over",
+        // What comes of it is a group.
+        join_answer::Answer::Accepted | join_answer::Answer::Unspecified => return Ok(()),
+    };
+    let new = NewEvent {
+        conversation: direct.id,
+        event: EventKind::NotTakenIn,
+        address: &direct.display,
+        by: None,
+        detail: Some(word),
+    };
+    let event = history::record(turn.tx, turn.now, &new)?;
+    turn.notify(Notice::Event(event));
+    Ok(())
+}
+
+/// Whoever is in the group waits no more, nor does this account.
+pub(crate) fn follow(tx: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "DELETE FROM asking WHERE conversation = ?1 AND account_id IN
+             (SELECT account_id FROM member WHERE conversation = ?1)",
+    )?
+    .execute([conversation.as_bytes()])?;
+    tx.prepare_cached("DELETE FROM joining WHERE conversation = ?1")?
+        .execute([conversation.as_bytes()])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_read_as_it_was_written() {
+        let link = Link {
+            conversation: ConversationId::from_bytes([1; 16]),
+            secret: [2; 32],
+            admin: Address::parse("Alice@example.org").unwrap(),
+            relay: "https://relay.example.org/#sha256/abc".into(),
+        };
+        let text = link.text();
+        let read = Link::read(&text).unwrap();
+        assert_eq!(read.text(), text);
+        for end in 0..SCHEME.len() + 66 {
+            assert!(Link::read(&text[..end]).is_none(), "{end}");
+        }
+    }
+}
