@@ -3,7 +3,9 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 64] = [
+const CLOSED: [&str; 66] = [
+    "Signal",
+    "Signalled",
     "StartRegistration",
     "FinishRegistration",
     "LookUp",

@@ -86,6 +86,7 @@ fn two_thousand_messages_in_reversed_order_all_show_once() {
     let (mut scene, alice, bob) = alice_and_bob(302);
     scene.send(alice, bob, "first");
     scene.run_for(Span::seconds(10));
+    scene.accept(bob, alice);
     // What Alice posts is kept in its order, and none of it delivered to Bob.
     let posts = Rc::new(RefCell::new(Vec::new()));
     let keeping = posts.clone();

@@ -141,6 +141,7 @@ fn whoever_is_blocked_or_verified_on_one_device_is_on_the_other() {
     let receipts = SetReceipts {
         delivered: false,
         read: false,
+        typing: None,
     };
     scene
         .command(first, Request::SetReceipts(receipts))

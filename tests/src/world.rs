@@ -13,7 +13,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use waxwing_engine::{
     BlobDone, Config, Effect, Engine, Event, EventRefused, LinkKind,
     api::{
-        AttachmentOf, Entry, History, Message, MessageId, MessageState, Notice, Register,
+        AttachmentOf, Entry, History, Message, MessageId, MessageState, Notice, Of, Register,
         RegistrationStage, Request, Response, SealedFile, SendText, Status, SubmitCode,
     },
     store::{Store, StoreKey},
@@ -285,6 +285,17 @@ impl<R: RelayPort> World<R> {
             Response::Sent(sent) => sent.id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A person accepts what a stranger writes.
+    ///
+    /// # Panics
+    ///
+    /// If it was refused.
+    pub fn accept(&mut self, id: PersonId, stranger: PersonId) {
+        let of = self.person(stranger).address.clone();
+        self.command(id, Request::AcceptRequest(Of { of }))
+            .expect("accepted");
     }
 
     /// Somebody's history with somebody else; empty where there is none.

@@ -13,7 +13,7 @@ use waxwing_engine::{
     EventRefused,
     api::{
         AskProfile, Conversation, Decline, Edit, EventKind, Message, MessageId, MessageOf,
-        MessageState, Notice, Of, Request, Response, SendText, SetProfile,
+        MessageState, Notice, Of, Request, Response, SendText, SetProfile, SetReceipts, SetTyping,
     },
 };
 use waxwing_protocol::time::Span;
@@ -320,4 +320,83 @@ fn a_profile_goes_to_those_who_were_written_to_and_to_nobody_else() {
     let long = "x".repeat(200);
     let refused = scene.command(alice, Request::SetProfile(set(&long)));
     assert_eq!(refused.unwrap_err().problem.code(), "profile_name_invalid");
+}
+
+fn typing(scene: &mut Scene, who: PersonId, of: &str, typing: bool) {
+    let of = of.to_owned();
+    scene
+        .command(who, Request::SetTyping(SetTyping { of, typing }))
+        .unwrap();
+}
+
+fn seen_typing(scene: &Scene, who: PersonId) -> Vec<(String, bool)> {
+    let notices = scene.person(who).notices.iter();
+    let seen = notices.filter_map(|notice| match notice {
+        Notice::Typing(typing) => Some((typing.address.clone(), typing.typing)),
+        _ => None,
+    });
+    seen.collect()
+}
+
+#[test]
+fn who_is_there_sees_that_somebody_writes_and_a_stranger_does_not() {
+    let (mut scene, alice, bob) = alice_and_bob(1610);
+    scene.send(alice, bob, "hello");
+    scene.run_for(Span::seconds(10));
+    // Bob has not answered: Alice is told nothing, and what she tells is not shown.
+    typing(&mut scene, bob, "alice@example.org", true);
+    typing(&mut scene, alice, "bob@example.org", true);
+    scene.run_for(Span::seconds(10));
+    assert!(seen_typing(&scene, alice).is_empty());
+    assert!(seen_typing(&scene, bob).is_empty());
+    scene.send(bob, alice, "hello yourself");
+    scene.run_for(Span::minutes(10));
+    let posts = scene.relay.posts();
+    typing(&mut scene, bob, "alice@example.org", true);
+    scene.run_for(Span::seconds(1));
+    // The same again is not told again; that it ended is.
+    typing(&mut scene, bob, "alice@example.org", true);
+    scene.run_for(Span::seconds(1));
+    typing(&mut scene, bob, "alice@example.org", false);
+    scene.run_for(Span::seconds(1));
+    let bobs = |typing| ("bob@example.org".to_owned(), typing);
+    assert_eq!(seen_typing(&scene, alice), [bobs(true), bobs(false)]);
+    // Whoever is not there does not hear of it later, and the relay has kept nothing.
+    scene.set_online(alice, false);
+    typing(&mut scene, bob, "alice@example.org", true);
+    scene.run_for(Span::seconds(10));
+    scene.set_online(alice, true);
+    scene.run_for(Span::minutes(1));
+    assert_eq!(seen_typing(&scene, alice).len(), 2);
+    assert_eq!(scene.relay.posts(), posts);
+    // Nor does anybody whom the person does not want told.
+    let nobody = SetReceipts {
+        delivered: true,
+        read: true,
+        typing: Some(false),
+    };
+    scene.command(bob, Request::SetReceipts(nobody)).unwrap();
+    typing(&mut scene, bob, "alice@example.org", true);
+    scene.run_for(Span::seconds(10));
+    assert_eq!(seen_typing(&scene, alice).len(), 2);
+}
+
+#[test]
+fn in_a_group_it_is_seen_who_writes() {
+    let (mut scene, alice, bob) = alice_and_bob(1611);
+    let carol = scene.add_registered("carol@example.org");
+    let group = create(&mut scene, alice, "Family", &[bob, carol]);
+    scene.run_for(Span::minutes(1));
+    say(&mut scene, bob, group, "here").unwrap();
+    say(&mut scene, carol, group, "here too").unwrap();
+    scene.run_for(Span::minutes(1));
+    typing(&mut scene, bob, &group.to_string(), true);
+    scene.run_for(Span::seconds(1));
+    for person in [alice, carol] {
+        assert_eq!(
+            seen_typing(&scene, person),
+            [("bob@example.org".to_owned(), true)]
+        );
+    }
+    assert!(seen_typing(&scene, bob).is_empty());
 }

@@ -276,6 +276,7 @@ fn an_outbox_that_is_full_refuses_with_advice_and_is_emptied_when_it_can_be() {
     let (mut world, alice, bob) = alice_and_bob(72);
     world.send(alice, bob, "first");
     world.run_for(Span::seconds(10));
+    world.accept(bob, alice);
     world.set_online(alice, false);
     let mut taken = 0;
     let refused = loop {

@@ -7,7 +7,9 @@
 
 pub mod blobs;
 pub mod doctor;
+
 mod driver;
+pub mod export;
 pub mod home;
 pub mod link;
 pub mod rpc;

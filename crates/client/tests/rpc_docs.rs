@@ -18,9 +18,9 @@ use waxwing_client::{
     rpc::{METHODS, RpcError},
 };
 use waxwing_engine::api::{
-    Account, Auditor, BackupPart, Contact, Conversation, Device, Entry, Evidence, Group,
-    GroupCreated, Invited, Message, MessageInfo, Notice, OpenAttachment, Profile, Request,
-    SafetyNumber, Sent, Status,
+    Account, Auditor, BackupPart, CheckedReport, Contact, Conversation, Device, Entry, Evidence,
+    Group, GroupCreated, Imported, Invited, Message, MessageInfo, Notice, OpenAttachment, Profile,
+    Report, Request, SafetyNumber, Sent, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -84,6 +84,9 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
                 ("Result", "create_group" | "join") => is::<GroupCreated>(example),
                 ("Result", "invite") => is::<Invited>(example),
                 ("Result", "profile") => is::<Profile>(example),
+                ("Result", "report") => is::<Report>(example),
+                ("Result", "check_report") => is::<CheckedReport>(example),
+                ("Result", "import_entries") => is::<Imported>(example),
                 ("Result", "group") => is::<Group>(example),
                 ("Result", "history") => is_each::<Entry>(example, "entries"),
                 ("Result", "search" | "starred" | "thread") => is_each::<Message>(example, "found"),
@@ -143,6 +146,7 @@ fn every_notice_is_documented_with_an_example() {
         Notice::MessageChanged(_) => "message_changed",
         Notice::MessageDeleted(_) => "message_deleted",
         Notice::Synced(_) => "synced",
+        Notice::Typing(_) => "typing",
         Notice::Event(_) => "event",
         Notice::Gap(_) => "gap",
         Notice::Registration(_) => "registration",
@@ -161,7 +165,7 @@ fn every_notice_is_documented_with_an_example() {
         }
     }
     assert_eq!(seen, all);
-    assert_eq!(seen.len(), 17);
+    assert_eq!(seen.len(), 18);
 }
 
 #[test]

@@ -25,13 +25,13 @@ use crate::{
     conversation::{
         self, Conversation,
         history::{self, NewMessage},
-        invitations, manage, notes, requests,
+        imports, invitations, manage, notes, requests,
     },
     devices::{backup, changes, lock, names, pairing, recovery},
     engine::Stop,
     inbox::messages,
     link::registration,
-    message::{self, expiry},
+    message::{self, expiry, report, typing},
     outbox::{self, receipts},
     queries,
     registers::{self, About},
@@ -85,16 +85,26 @@ pub(crate) fn carry_out(
             }
             Ok(Response::Done {})
         }
+        Request::ImportEntries(asked) => imports::import(turn, &asked),
+        Request::Report(asked) => report::report(turn, &asked),
+        Request::CheckReport(asked) => report::check(turn.tx, &asked.report),
+        Request::SetTyping(set) => typing::set(turn, &set),
         Request::AcceptRequest(of) => requests::accept(turn, &of),
         Request::DeclineRequest(decline) => requests::decline(turn, &decline),
         Request::Thread(of) => message::commands::thread(turn, &of),
         Request::SetReceipts(set) => {
             settings::write(turn.tx, Setting::TellDelivered, set.delivered)?;
             settings::write(turn.tx, Setting::TellRead, set.read)?;
+            if let Some(typing) = set.typing {
+                settings::write(turn.tx, Setting::TellTyping, typing)?;
+            }
             if turn.live.account.is_some() {
                 let word = |on: bool| if on { b"on".as_slice() } else { b"off" };
                 registers::set(turn, About::Receipts, b"delivered", word(set.delivered))?;
                 registers::set(turn, About::Receipts, b"read", word(set.read))?;
+                if let Some(typing) = set.typing {
+                    registers::set(turn, About::Receipts, b"typing", word(typing))?;
+                }
             }
             Ok(Response::Done {})
         }
@@ -380,6 +390,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             text: &send.text,
             markdown: send.markdown,
             content: (send.markdown || !files.is_empty()).then_some(&encoded),
+            proof: None,
             reply_to: send.reply_to,
             sent_at: turn.now,
             state: MessageState::Queued,
@@ -401,7 +412,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
 }
 
 /// The files that a message brings, if all are well-formed.
-fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<attachment::File>, Stop> {
+pub(crate) fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<attachment::File>, Stop> {
     let invalid = || Stop::Refused(Problem::AttachmentInvalid);
     if sealed.len() > attachment::FILES {
         return Err(invalid());

@@ -38,7 +38,7 @@ use crate::{
     event::{Effect, Event, LinkKind, RelayPlace},
     inbox::{heard, held, receive},
     link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing},
-    message::expiry,
+    message::{expiry, typing},
     mls,
     outbox::{self, receipts},
     registers,
@@ -462,6 +462,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     posting::check_behind(turn)?;
     if turn.live.links.posting.ready().is_none() {
         let wanted = !turn.live.due_conversations.is_empty()
+            || !turn.live.signals.due.is_empty()
             || !turn.live.due_groups.is_empty()
             || turn.live.lookups.any_wanted()
             || turn.live.heads.waiting
@@ -483,6 +484,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             posting::pump(turn, id)?;
         }
     }
+    typing::pump(turn)?;
     transfer::pump(turn)?;
     lookups::pump(turn);
     gossip::pump(turn)?;

@@ -52,6 +52,16 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
             entries: messages.into_iter().map(api::Entry::Message).collect(),
             more: next.is_some(),
             newer: false,
+            next: None,
+        });
+    }
+    if let Some(from) = &asked.from {
+        let (entries, end) = pages::forward(tx, found.id, place(from), limit)?;
+        return Ok(Response::History {
+            entries,
+            more: place(from).is_some(),
+            newer: end.is_some(),
+            next: end.map(|(place, row)| format!("{place}.{row}")),
         });
     }
     let part = match (asked.before, asked.after, asked.around) {
@@ -70,7 +80,14 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
         entries: page.entries,
         more: page.older,
         newer: page.newer,
+        next: None,
     })
+}
+
+/// Where a page ended; the oldest, where it is not one.
+fn place(text: &str) -> Option<(i64, i64)> {
+    let (place, row) = text.split_once('.')?;
+    Some((place.parse().ok()?, row.parse().ok()?))
 }
 
 /// Messages with some words.

@@ -19,6 +19,8 @@ pub(crate) enum Setting {
     /// Whether to tell others that their messages arrived, and were read.
     TellDelivered,
     TellRead,
+    /// Whether to tell others that the person writes.
+    TellTyping,
     /// The token key that the tokens in stock were issued under.
     TokenKey,
     /// All key packages that the relay has are to be replaced.
@@ -43,6 +45,7 @@ impl Setting {
             Self::Received => "received",
             Self::TellDelivered => "tell_delivered",
             Self::TellRead => "tell_read",
+            Self::TellTyping => "tell_typing",
             Self::TokenKey => "token_key",
             Self::ReplaceKeyPackages => "replace_key_packages",
             Self::AuditorsRequired => "auditors_required",

@@ -24,6 +24,7 @@ use crate::{
     devices,
     event::{Effect, LinkKind},
     link::{Job, Links, Phase},
+    message::typing,
     mls,
     store::StoreError,
     trust::{gossip, log::Known, lookups::LookUps, own_history},
@@ -67,6 +68,8 @@ pub(crate) struct Live {
     pub files: HashSet<[u8; 32]>,
     /// Blobs of which the relay said how much it has, on this link.
     pub opened: HashSet<[u8; 32]>,
+    /// Who is told that the person writes, and was.
+    pub signals: typing::Signals,
     /// Key packages that were claimed for a group, until they are added.
     pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
     /// Since when a group lacks devices, where others are to add them first.
@@ -141,6 +144,7 @@ impl Live {
             waits_for_lookup: None,
             files: HashSet::new(),
             opened: HashSet::new(),
+            signals: typing::Signals::default(),
             claimed: BTreeMap::new(),
             lacking: HashMap::new(),
             log: None,

@@ -41,6 +41,8 @@ closed!(
     pb::Invitation,
     pb::Register,
     pb::Registers,
+    pb::Signal,
+    pb::Signalled,
     pb::OpenBlob,
     pb::PutBlobPart,
     pb::BlobPartFetched,

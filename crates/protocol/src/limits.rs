@@ -30,6 +30,12 @@ pub const GROUP_NAME_BYTES: usize = 256;
 pub const PICTURE_BYTES: usize = 24 << 10;
 /// Invitations to one group that are open at a time.
 pub const INVITATIONS: usize = 16;
+/// Bytes of a signal.
+pub const SIGNAL_BYTES: usize = 256;
+/// A link's signals are handed on so far apart.
+pub const SIGNALS_APART: Span = Span(500);
+/// Mailboxes that a signal is handed on to, at most: in larger groups it is not worth it.
+pub const SIGNAL_MAILBOXES: usize = 256;
 /// Bytes of the name in a profile.
 pub const PROFILE_NAME_BYTES: usize = 128;
 

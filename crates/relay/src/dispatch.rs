@@ -84,6 +84,7 @@ impl<S: Store> Relay<S> {
             Request::FetchBlobPart(fetch) => self.fetch_blob_part(now, &fetch),
             Request::BlobRead(read) => self.blob_read(now, &read),
             Request::DeleteBlob(delete) => self.delete_blob(now, &delete),
+            Request::Signal(signal) => self.signal(now, link, signal),
         }
     }
 
@@ -121,6 +122,7 @@ impl<S: Store> Relay<S> {
                 | Request::FetchBlobPart(_)
                 | Request::BlobRead(_)
                 | Request::DeleteBlob(_)
+                | Request::Signal(_)
         );
         match stage {
             Stage::Greeted if !is_open => Err(Refused::malformed("a link begins with Open")),

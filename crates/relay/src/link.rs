@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use waxwing_protocol::{
     Exporter,
     ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId},
+    time::Time,
 };
 
 use crate::{group::Authorised, rate::Bucket, relay::Source, rendezvous::Place};
@@ -38,6 +39,8 @@ pub(crate) struct Link {
     pub(crate) posting: HashMap<(GroupId, Epoch), Authorised>,
     /// Where it meets another.
     pub(crate) rendezvous: Option<Place>,
+    /// When it signalled last.
+    pub(crate) signalled_at: Option<Time>,
 }
 
 impl Link {
@@ -50,6 +53,7 @@ impl Link {
             requests: Bucket::default(),
             posting: HashMap::new(),
             rendezvous: None,
+            signalled_at: None,
         }
     }
 }

@@ -145,6 +145,9 @@ pub fn message(message: &Message, with_group: bool) -> String {
     if message.request {
         beside.push_str("  (a stranger: waxwing accept, or waxwing decline)");
     }
+    if message.imported {
+        beside.push_str("  (from a file: nobody vouches for it)");
+    }
     if message.edited_at.is_some() {
         beside.push_str("  (edited)");
     }
@@ -279,14 +282,14 @@ pub fn ticks(state: MessageState) -> String {
 }
 
 /// What happened to a conversation, as a sentence.
-pub fn event(event: &ConversationEvent) -> String {
+pub fn event_sentence(event: &ConversationEvent) -> String {
     let address = one_line(&event.address);
     let by = match &event.by {
         Some(by) => format!(", by {}", one_line(by)),
         None => String::new(),
     };
     let detail = one_line(event.detail.as_deref().unwrap_or_default());
-    let sentence = match event.event {
+    match event.event {
         EventKind::IdentityReset => format!(
             "{address} has a new account: either they started over, or somebody else has the \
              address now. Compare safety numbers before you trust it."
@@ -341,7 +344,11 @@ pub fn event(event: &ConversationEvent) -> String {
              lost it."
                 .to_owned()
         }
-    };
+    }
+}
+
+/// What happened to a conversation, as a line.
+pub fn event(event: &ConversationEvent) -> String {
     let style = match event.event {
         EventKind::Rejoined
         | EventKind::MemberAdded
@@ -366,7 +373,7 @@ pub fn event(event: &ConversationEvent) -> String {
     format!(
         "{}  {}",
         styled(FAINT, clock(event.at)),
-        styled(style, format!("— {sentence}"))
+        styled(style, format!("— {}", event_sentence(event)))
     )
 }
 

@@ -16,6 +16,7 @@ mod devices;
 mod ids;
 mod notice;
 mod problem;
+mod report;
 mod request;
 mod response;
 mod sentence;
@@ -29,19 +30,23 @@ pub use devices::{
 pub use ids::{ConversationId, IdMalformed, MessageId};
 pub use notice::{
     Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, RegistrationChanged,
-    RegistrationStage, Synced, Warning,
+    RegistrationStage, Synced, Typing, Warning,
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
+pub use report::{
+    CheckReport, CheckedReport, MakeReport, Report, ReportedFile, ReportedMessage, ReportedPerson,
+    Said,
+};
 pub use request::{
     AskProfile, AttachmentOf, Block, ChangeGroup, CreateGroup, DecideJoin, Decision, Decline, Edit,
-    FindMessage, History, Invite, Join, KeepConversation, MarkRead, MessageOf, NamedAuditor, Of,
-    React, Register, Request, RevokeInvitation, SealedFile, Search, SendText, SetAuditors,
-    SetProfile, SetReceipts, SetTimer, Star, SubmitCode, Verify,
+    FindMessage, History, ImportEntries, ImportedMessage, Invite, Join, KeepConversation, MarkRead,
+    MessageOf, NamedAuditor, Of, React, Register, Request, RevokeInvitation, SealedFile, Search,
+    SendText, SetAuditors, SetProfile, SetReceipts, SetTimer, SetTyping, Star, SubmitCode, Verify,
 };
 pub use response::{
     Account, Alarm, Attachment, AttachmentState, Auditor, Channel, Contact, Conversation,
     ConversationEvent, ConversationKind, Direction, Entry, EventKind, Evidence, Gap, Group,
-    GroupCreated, GroupInvitation, GroupMember, Invited, LogStatus, Message, MessageInfo,
+    GroupCreated, GroupInvitation, GroupMember, Imported, Invited, LogStatus, Message, MessageInfo,
     MessageState, OpenAttachment, Profile, Reaction, Receipt, ReceiptCount, Response, SafetyNumber,
     Sent, Span, Status, Version,
 };

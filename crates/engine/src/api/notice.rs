@@ -23,6 +23,8 @@ pub enum Notice {
     MessageDeleted(MessageDeleted),
     /// Another device of this account has set something.
     Synced(Synced),
+    /// Somebody writes, or has stopped. It holds for ten seconds.
+    Typing(Typing),
     /// Something happened to a conversation.
     Event(ConversationEvent),
     /// A conversation's missing messages changed: `missing` is 0 when all came.
@@ -55,6 +57,7 @@ impl core::fmt::Debug for Notice {
             Self::MessageChanged(_) => "Notice(message_changed)",
             Self::MessageDeleted(_) => "Notice(message_deleted)",
             Self::Synced(_) => "Notice(synced)",
+            Self::Typing(_) => "Notice(typing)",
             Self::Event(_) => "Notice(event)",
             Self::Gap(_) => "Notice(gap)",
             Self::Registration(_) => "Notice(registration)",
@@ -68,6 +71,17 @@ impl core::fmt::Debug for Notice {
             Self::Warning(_) => "Notice(warning)",
         })
     }
+}
+
+/// See [`Notice::Typing`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typing {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Who, in display form.
+    pub address: String,
+    /// `false` when they have stopped.
+    pub typing: bool,
 }
 
 /// See [`Notice::MessageState`].
@@ -169,6 +183,7 @@ pub struct Warning {
 }
 
 closed_debug!(
+    Typing,
     MessageChanged,
     MessageDeleted,
     Synced,

@@ -32,6 +32,18 @@ pub enum Problem {
     MessageNotOwn,
     /// It was taken back.
     MessageTakenBack,
+    /// This device does not have what shows that its sender wrote it.
+    MessageNotProven,
+    /// It is no report, or something in it is not as it says.
+    ReportInvalid {
+        /// What.
+        reason: String,
+    },
+    /// What is to be imported cannot have been exported.
+    ImportInvalid {
+        /// What.
+        reason: String,
+    },
     /// Empty, too long, or with blanks.
     ReactionInvalid,
     /// It is none, there are too many, or one is too large.
@@ -414,6 +426,9 @@ impl Problem {
             Self::MessageAmbiguous => "message_ambiguous",
             Self::MessageNotOwn => "message_not_own",
             Self::MessageTakenBack => "message_taken_back",
+            Self::MessageNotProven => "message_not_proven",
+            Self::ImportInvalid { .. } => "import_invalid",
+            Self::ReportInvalid { .. } => "report_invalid",
             Self::ReactionInvalid => "reaction_invalid",
             Self::AttachmentInvalid => "attachment_invalid",
             Self::AttachmentUnknown => "attachment_unknown",

@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApproveDevice, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MessageId, ReadBackup,
-    Recover, RevokeDevice, SetLock, Timestamp, closed_debug, response::is_false,
+    ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MakeReport,
+    Message, MessageId, ReadBackup, Recover, RevokeDevice, SetLock, Timestamp, closed_debug,
+    response::is_false,
 };
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
@@ -58,6 +59,14 @@ pub enum Request {
     /// Whether to tell others that their messages arrived and were read.
     SetReceipts(SetReceipts),
 
+    /// Brings messages in from a file; nothing is sent.
+    ImportEntries(Box<ImportEntries>),
+    /// Discloses messages of others, so that whoever gets them can check who wrote them.
+    Report(MakeReport),
+    /// Checks a report, whoever made it.
+    CheckReport(Box<CheckReport>),
+    /// The person writes, or has stopped: whoever is there is told.
+    SetTyping(SetTyping),
     /// Hear of a stranger as of anybody.
     AcceptRequest(Of),
     /// Delete what a stranger wrote.
@@ -165,6 +174,10 @@ impl Request {
             Self::MarkRead(_) => "mark_read",
             Self::FetchAttachment(_) => "fetch_attachment",
             Self::Block(_) => "block",
+            Self::ImportEntries(_) => "import_entries",
+            Self::Report(_) => "report",
+            Self::CheckReport(_) => "check_report",
+            Self::SetTyping(_) => "set_typing",
             Self::AcceptRequest(_) => "accept_request",
             Self::DeclineRequest(_) => "decline_request",
             Self::Thread(_) => "thread",
@@ -213,6 +226,7 @@ impl Request {
                 | Self::CreateGroup(_)
                 | Self::ChangeGroup(_)
                 | Self::LeaveGroup(_)
+                | Self::SetTyping(_)
                 | Self::Invite(_)
                 | Self::RevokeInvitation(_)
                 | Self::Join(_)
@@ -234,6 +248,8 @@ impl Request {
         matches!(
             self,
             Self::History(_)
+                | Self::Report(_)
+                | Self::CheckReport(_)
                 | Self::SafetyNumber(_)
                 | Self::Auditors
                 | Self::Evidence
@@ -426,6 +442,34 @@ pub struct MarkRead {
     pub up_to: Option<MessageId>,
 }
 
+/// See [`Request::SetTyping`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetTyping {
+    /// An address, a conversation's id, or the name of a group that no other has.
+    pub of: String,
+    /// `false` when they have stopped.
+    pub typing: bool,
+}
+
+/// See [`Request::ImportEntries`].
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportEntries {
+    /// Where to: an address, a conversation's id, or the name of a group that no other has.
+    pub into: String,
+    /// The oldest first, at most 1,000.
+    pub messages: Vec<ImportedMessage>,
+}
+
+/// A message of a file.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportedMessage {
+    /// As `history` gives it. Its reactions, receipts and attachments do not count.
+    pub message: Message,
+    /// What it brings along, sealed into the home.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SealedFile>,
+}
+
 /// See [`Request::Invite`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invite {
@@ -511,6 +555,9 @@ pub struct SetReceipts {
     pub delivered: bool,
     /// Tell that a message was read.
     pub read: bool,
+    /// Tell that a message is being written; as it is without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typing: Option<bool>,
 }
 
 /// See [`Request::Verify`].
@@ -580,6 +627,9 @@ pub struct History {
     /// This message, with what comes before it and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub around: Option<MessageId>,
+    /// From the oldest on (`""`), or on from where a result's `next` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Only messages with these words: as in `search`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
@@ -664,6 +714,9 @@ closed_debug!(
     CreateGroup,
     ChangeGroup,
     MarkRead,
+    SetTyping,
+    ImportEntries,
+    ImportedMessage,
     Invite,
     RevokeInvitation,
     Join,

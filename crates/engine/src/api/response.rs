@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BackupPart, ConversationId, Device, MessageId, ProblemReport, RegistrationStage, Timestamp,
-    closed_debug,
+    BackupPart, CheckedReport, ConversationId, Device, MessageId, ProblemReport, RegistrationStage,
+    Report, Timestamp, closed_debug,
 };
 
 /// The result of a call; which one is told by the method.
@@ -22,6 +22,9 @@ pub enum Response {
         /// Whether there are newer ones.
         #[serde(default)]
         newer: bool,
+        /// Asked `from` somewhere: where to go on, if there are newer ones.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
     },
     /// Of `search`, `starred` and `thread`.
     Found {
@@ -35,6 +38,12 @@ pub enum Response {
     Invited(Invited),
     /// Of `profile`.
     Profile(Profile),
+    /// Of `import_entries`.
+    Imported(Imported),
+    /// Of `report`.
+    Report(Box<Report>),
+    /// Of `check_report`.
+    ReportChecked(Box<CheckedReport>),
     /// Of `contacts`.
     Contacts {
         /// By address.
@@ -91,6 +100,9 @@ impl core::fmt::Debug for Response {
             Self::History { .. } => "Response(history)",
             Self::Invited(_) => "Response(invited)",
             Self::Profile(_) => "Response(profile)",
+            Self::Imported(_) => "Response(imported)",
+            Self::Report(_) => "Response(report)",
+            Self::ReportChecked(_) => "Response(report_checked)",
             Self::Found { .. } => "Response(found)",
             Self::Contacts { .. } => "Response(contacts)",
             Self::Conversations { .. } => "Response(conversations)",
@@ -216,9 +228,21 @@ pub struct Message {
     /// What it brings along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Whether it was brought in from a file: nobody vouches for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub imported: bool,
     /// In notices: whether it is of a stranger, whom the person has yet to accept.
     #[serde(default, skip_serializing_if = "is_false")]
     pub request: bool,
+}
+
+/// What became of messages that were brought in.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// They were not here.
+    pub added: u64,
+    /// They were.
+    pub known: u64,
 }
 
 /// A link by which others can ask to be taken into a group.

@@ -30,6 +30,17 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::MessageTakenBack => {
             "This message was taken back, so there is nothing left to change.".into()
         }
+        Problem::MessageNotProven => {
+            "Only messages of others can be reported, and only those that this account received \
+             itself; name another."
+                .into()
+        }
+        Problem::ImportInvalid { reason } => {
+            format!("This cannot be imported: {reason}. Only what `waxwing export` wrote can be.")
+        }
+        Problem::ReportInvalid { reason } => {
+            format!("This report proves nothing: {reason}. Ask whoever made it for another.")
+        }
         Problem::ReactionInvalid => {
             "A reaction is an emoji, or a few letters without blanks; give another.".into()
         }

@@ -178,6 +178,21 @@ pub(crate) fn keep(
     Ok(())
 }
 
+/// Keeps the files of a message that was imported: they are here already.
+pub(crate) fn keep_here(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    files: &[File],
+) -> Result<(), StoreError> {
+    keep(tx, conversation, message, files, false)?;
+    for file in files {
+        tx.prepare_cached("UPDATE blob SET state = 2 WHERE id = ?1 AND state = 0")?
+            .execute([file.blob])?;
+    }
+    Ok(())
+}
+
 /// A message of somebody has come, with what it brings: small files of people whom this
 /// account has written to are fetched at once.
 pub(crate) fn came(

@@ -66,6 +66,11 @@ pub(crate) enum NotBelieved {
 }
 
 impl Contact {
+    /// The statements of the roster, if they are kept well.
+    pub(crate) fn statements(&self) -> Option<Vec<SignedStatement>> {
+        statements(&self.statements)
+    }
+
     /// The checked roster.
     pub(crate) fn roster(&self) -> Result<Roster, StoreError> {
         statements(&self.statements)

@@ -17,6 +17,7 @@ use crate::{
         ConversationEvent, ConversationId, Direction, EventKind, MessageId, MessageState,
         ProblemReport, Timestamp,
     },
+    message::proof::Proof,
     store::StoreError,
 };
 
@@ -76,6 +77,8 @@ pub(crate) struct NewMessage<'a> {
     /// Whether the text is Markdown.
     pub markdown: bool,
     pub content: Option<&'a [u8]>,
+    /// That its sender said it, where that is another account.
+    pub proof: Option<&'a Proof>,
     pub reply_to: Option<MessageId>,
     pub sent_at: Time,
     /// How far it is, where this account wrote it.
@@ -106,9 +109,9 @@ pub(crate) fn add_message(
         .prepare_cached(
             "INSERT INTO entry (conversation, place, kind, address, at, message, account_id,
                  verified, outgoing, text, content, reply_to, sent_at, state, read, expires_after,
-                 markdown)
+                 markdown, proof)
              VALUES (?1, coalesce(?2, (SELECT coalesce(max(id), 0) + 1 FROM entry)), 1, ?3, ?4, ?5,
-                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8, ?14, ?15)
+                 ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?8, ?14, ?15, ?16)
              ON CONFLICT DO NOTHING",
         )?
         .execute(rusqlite::params![
@@ -127,6 +130,7 @@ pub(crate) fn add_message(
             outgoing.then_some(state_number(message.state)),
             message.expires_after,
             message.markdown,
+            message.proof.map(Proof::to_bytes),
         ])?;
     Ok(added > 0)
 }
@@ -386,6 +390,9 @@ pub(crate) fn received(
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+/// The relay has it.
+pub(super) const ACCEPTED: u8 = state_number(MessageState::Accepted);
 
 const fn state_number(state: MessageState) -> u8 {
     match state {

@@ -31,6 +31,7 @@ pub(crate) mod again;
 pub(crate) mod commits;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod imports;
 pub(crate) mod invitations;
 pub(crate) mod manage;
 pub(crate) mod members;

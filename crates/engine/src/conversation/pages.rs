@@ -134,6 +134,41 @@ fn after(
     some(tx, &sql, (conversation.as_bytes(), after.as_bytes()), limit)
 }
 
+/// Entries from the oldest on, or from where the last such page ended; and where this one does,
+/// if there are more. Unlike the other pages it needs no message to go on from.
+pub(crate) fn forward(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    behind: Option<(i64, i64)>,
+    limit: u32,
+) -> Result<(Vec<Entry>, Option<(i64, i64)>), StoreError> {
+    let (place, id) = behind.unwrap_or((i64::MIN, i64::MIN));
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) > ({place}, ?2)
+         ORDER BY place, id LIMIT ?3"
+    );
+    let (entries, more) = some(tx, &sql, (conversation.as_bytes(), id), limit)?;
+    if !more {
+        return Ok((entries, None));
+    }
+    let end = tx
+        .prepare_cached(
+            "SELECT place, id FROM entry WHERE conversation = ?1 AND (place, id) > (?2, ?3)
+             ORDER BY place, id LIMIT 1 OFFSET ?4",
+        )?
+        .query_row(
+            (
+                conversation.as_bytes(),
+                place,
+                id,
+                i64::from(limit).saturating_sub(1),
+            ),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    Ok((entries, end))
+}
+
 /// As many entries as are wanted, and whether there are more.
 fn some(
     tx: &Transaction<'_>,
@@ -156,7 +191,7 @@ fn some(
 pub(super) const COLUMNS: &str = "kind, conversation, address, at, message, verified, outgoing, entry.text, \
     reply_to, sent_at, state, problem, read, event, missing, by_address, detail, \
     (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1), amended, \
-    edited_at, taken_back_at, expires_after, expires_at, markdown";
+    edited_at, taken_back_at, expires_after, expires_at, markdown, imported";
 
 /// One message, as it is now.
 pub(crate) fn message(
@@ -313,6 +348,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 starred: false,
                 attachments: Vec::new(),
                 request: false,
+                imported: row.get(24)?,
             })
         }
         2 => Entry::Event(ConversationEvent {

@@ -92,7 +92,7 @@ pub(crate) fn search(
         None => newest(tx)?.min(before).saturating_sub(LOOKED_THROUGH),
     };
     let sql = format!(
-        "SELECT {COLUMNS}, entry.id FROM {source} AND entry.kind = 1
+        "SELECT {COLUMNS}, entry.id AS number FROM {source} AND entry.kind = 1
            AND entry.taken_back_at IS NULL AND entry.id > ?3
            AND (?4 IS NULL OR entry.conversation = ?4)
            AND (?5 IS NULL OR lower(entry.address) = lower(?5))
@@ -124,16 +124,13 @@ pub(crate) fn search(
         if found.len() >= limit as usize {
             return Ok((found, last));
         }
-        last = Some(row.get(COLUMN_OF_ROW)?);
+        last = Some(row.get("number")?);
         if let Entry::Message(message) = complete(tx, (entry, amended))? {
             found.push(message);
         }
     }
     Ok((found, None))
 }
-
-/// Behind those of [`COLUMNS`].
-const COLUMN_OF_ROW: usize = 23;
 
 fn newest(tx: &Transaction<'_>) -> Result<i64, StoreError> {
     Ok(
@@ -206,6 +203,7 @@ mod tests {
                 text,
                 markdown: false,
                 content: None,
+                proof: None,
                 reply_to: None,
                 sent_at: Time(u64::from(number) * 1_000),
                 state: MessageState::Accepted,

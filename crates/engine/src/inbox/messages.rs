@@ -19,12 +19,13 @@ use crate::{
         self, Conversation, Kind,
         groups::Group,
         history::{self, NewMessage},
-        members, pages, requests,
+        imports, members, pages, requests,
     },
     message::{
         self,
         amendments::{self, Amendment, Amends},
         expiry,
+        proof::Proof,
     },
     mls::Member,
     outbox::receipts,
@@ -38,7 +39,7 @@ use crate::{
 const ROOM: &str = "waxwing:conversation";
 
 /// What is shown of content that this version cannot show.
-const NEEDS_NEWER: &str = "[This message needs a newer version of Waxwing to be shown.]";
+pub(crate) const NEEDS_NEWER: &str = "[This message needs a newer version of Waxwing to be shown.]";
 
 /// A sender's clock may be ahead of ours by this much; beyond, our time is shown.
 const AHEAD_MAX: u64 = 5 * 60 * 1000;
@@ -59,7 +60,7 @@ pub(crate) fn content_came(
     group: &Group,
     member: &Member,
     encoded: &[u8],
-    sent_at: Time,
+    proof: &Proof,
     fills: Option<Sender>,
 ) -> Result<(), Fault> {
     let Some(conversation) = group.conversation else {
@@ -105,7 +106,8 @@ pub(crate) fn content_came(
                 address: &from,
                 own,
                 // Not by this device's clock: all are to order them alike.
-                sent_at,
+                sent_at: proof.sent_at,
+                signed: (!own).then_some((proof, encoded)),
                 amends,
             },
         )?;
@@ -122,6 +124,7 @@ pub(crate) fn content_came(
         Some(Expiration::AfterReading(seconds)) => Some(seconds),
         Some(Expiration::At(_)) | None => None,
     };
+    let sent_at = proof.sent_at;
     let sent_at = if sent_at.0 == 0 || sent_at.0 > turn.now.0.saturating_add(AHEAD_MAX) {
         turn.now
     } else {
@@ -137,6 +140,7 @@ pub(crate) fn content_came(
     if !own && requests::is_request(turn.tx, &found)? && requests::is_full(turn, &found, &from)? {
         return Ok(());
     }
+    imports::superseded(turn, conversation, id)?;
     let added = history::add_message(
         turn.tx,
         turn.now,
@@ -150,6 +154,7 @@ pub(crate) fn content_came(
             text: &text,
             markdown: content.is_markdown(),
             content: Some(encoded),
+            proof: (!own).then_some(proof),
             reply_to,
             sent_at,
             // By another device of this account: the relay handed it on.

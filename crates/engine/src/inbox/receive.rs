@@ -33,6 +33,7 @@ use crate::{
     },
     inbox::messages,
     link::posting,
+    message::proof::Proof,
     mls::{Incoming, Member, ProcessError},
     outbox,
     registers::sync,
@@ -264,14 +265,11 @@ fn envelope_came(
         Some(envelope::Body::Mimi(content)) => {
             let fills = missing < missing_before;
             let sent_at = Time(envelope.sent_at_ms);
-            messages::content_came(
-                turn,
-                group,
-                member,
-                &content,
-                sent_at,
-                fills.then_some(sender),
-            )?;
+            let proof = Proof::of(member, group.id, sent_at, &content, &envelope.signature);
+            if let Some(proof) = proof {
+                let fills = fills.then_some(sender);
+                messages::content_came(turn, group, member, &content, &proof, fills)?;
+            }
         }
         Some(envelope::Body::ResendRequest(request)) => resend(turn, group, &request)?,
         Some(envelope::Body::SetTimer(set)) => {

@@ -79,6 +79,8 @@ pub(crate) enum Job {
     JoinRendezvous(Meets),
     /// With a number, since several may be on their way.
     SendRendezvous(Meets, u64),
+    /// What is told in passing: nothing comes of it.
+    Signal,
     OpenBlob([u8; 32]),
     /// Putting or fetching the next part.
     BlobPart([u8; 32]),

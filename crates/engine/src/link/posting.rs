@@ -28,7 +28,7 @@ use crate::{
         history, membership, notes, start,
     },
     event::LinkKind,
-    message::expiry,
+    message::{expiry, proof},
     outbox::{self, Ciphertext, Outgoing},
     trust::gossip,
     turn::{Fault, Turn, Waiting},
@@ -217,9 +217,11 @@ fn seal(turn: &mut Turn<'_>, group: &Group, one: &Outgoing) -> Result<Option<Cip
         Envelope::decode(one.body.as_slice()).map_err(|error| Fault::Broken(error.to_string()))?;
     envelope.counter = counter;
     gossip::attach(turn, group, &mut envelope)?;
-    let padded = padding::encode_padded(envelope);
-    let encrypted = turn.with_group(group.id, |group, provider, leaf| {
+    let id = group.id;
+    let encrypted = turn.with_group(id, |group, provider, leaf| {
         let epoch = group.epoch();
+        proof::sign(leaf, id, &mut envelope);
+        let padded = padding::encode_padded(envelope);
         group
             .encrypt(provider, leaf, &padded)
             .map(|bytes| (epoch, bytes))

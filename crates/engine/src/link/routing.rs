@@ -13,6 +13,7 @@ use crate::{
     conversation::{commits, groups, membership, rejoin, start},
     devices::{self, backup, changes, lock, recovery},
     event::LinkKind,
+    message::typing,
     trust::{log, lookups, own_history},
     turn::{Fault, Turn},
 };
@@ -35,6 +36,7 @@ pub(crate) fn frame(
                 own_history::want(turn);
                 Ok(())
             }
+            (LinkKind::Mailbox, Body::Signalled(signal)) => typing::came(turn, &signal),
             (LinkKind::Mailbox, Body::AddressContested(contest)) => lock::contested(turn, &contest),
             (link, Body::RendezvousMessage(message)) => devices::heard(turn, link, &message.body),
             (link, Body::RendezvousLeft(_)) => {
@@ -68,7 +70,7 @@ pub(crate) fn frame(
 
 fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     match (job, body) {
-        (Job::Ping, _) | (Job::BlobRead(_), Body::Done(_)) => Ok(()),
+        (Job::Ping | Job::Signal, _) | (Job::BlobRead(_), Body::Done(_)) => Ok(()),
         (Job::StartRegistration, Body::RegistrationStarted(started)) => {
             registration::started(turn, &started)
         }
@@ -162,7 +164,7 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             Ok(())
         }
         // The relay deletes a blob by itself, later.
-        Job::Ping | Job::BlobRead(_) => Ok(()),
+        Job::Ping | Job::BlobRead(_) | Job::Signal => Ok(()),
         Job::PublishKeyPackages => {
             // Not asked again before the next login or notice.
             turn.live.links.key_packages_left = None;

@@ -15,6 +15,7 @@ use waxwing_protocol::{ids::AccountId, time::Time};
 
 use crate::{
     api::{ConversationId, MessageId},
+    message::proof::Proof,
     outbox,
     store::StoreError,
 };
@@ -91,6 +92,8 @@ pub(crate) struct Amendment<'a> {
     pub own: bool,
     pub sent_at: Time,
     pub amends: Amends,
+    /// That its sender said it, where that is another account, and the content.
+    pub signed: Option<(&'a Proof, &'a [u8])>,
 }
 
 /// Keeps an amendment, and lets its message be as it says. Gives whether the message is here
@@ -102,11 +105,15 @@ pub(crate) fn add(tx: &Transaction<'_>, amendment: &Amendment<'_>) -> Result<boo
     if !here && waiting(tx, amendment.conversation)? >= WAITING_MAX {
         return Ok(false);
     }
+    // Only edits are reported.
+    let is_edit = matches!(amendment.amends, Amends::Edit(_));
+    let edit = amendment.signed.filter(|_| is_edit);
     let added = tx
         .prepare_cached(
             "INSERT INTO amendment
-                 (conversation, id, target, kind, account_id, address, sent_at, text, own)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+                 (conversation, id, target, kind, account_id, address, sent_at, text, own,
+                  proof, content)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
         )?
         .execute((
             conversation,
@@ -118,6 +125,8 @@ pub(crate) fn add(tx: &Transaction<'_>, amendment: &Amendment<'_>) -> Result<boo
             signed(amendment.sent_at),
             amendment.amends.text(),
             amendment.own,
+            edit.map(|(proof, _)| proof.to_bytes()),
+            edit.map(|(_, content)| content),
         ))?;
     if added == 0 {
         return Ok(false);
@@ -167,7 +176,7 @@ pub(crate) fn apply(
     if let Some(at) = taken_back {
         tx.prepare_cached(
             "UPDATE entry SET amended = 1, text = '', first_text = NULL, content = NULL,
-                 edited_at = NULL, problem = NULL, taken_back_at = ?3
+                 proof = NULL, edited_at = NULL, problem = NULL, taken_back_at = ?3
              WHERE conversation = ?1 AND message = ?2",
         )?
         .execute((key.0, key.1, at))?;
@@ -371,6 +380,7 @@ mod tests {
                         text: "first",
                         markdown: false,
                         content: None,
+                        proof: None,
                         reply_to: None,
                         sent_at: Time(1),
                         state: MessageState::Accepted,
@@ -392,6 +402,7 @@ mod tests {
                         own: *account == BOB,
                         sent_at: Time(*sent_at),
                         amends: amends.clone(),
+                        signed: None,
                     },
                 )?;
             }

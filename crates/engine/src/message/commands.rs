@@ -157,6 +157,7 @@ fn amend(
         own: true,
         sent_at: turn.now,
         amends,
+        signed: None,
     };
     amendments::add(turn.tx, &amendment)?;
     commands::queue(turn, conversation.id, Some(id), encoded)?;

@@ -13,6 +13,7 @@ use super::{Member, MlsError, ProcessError, Provider};
 
 const SEND_KEY: &str = "waxwing send key";
 const FAN_OUT_KEY: &str = "waxwing fan-out key";
+const SIGNAL_KEY: &str = "waxwing signal key";
 
 /// What an epoch's members use towards the relay (group.proto).
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -21,6 +22,8 @@ pub struct EpochKeys {
     pub send_key: [u8; 32],
     /// Seals the fan-out list.
     pub fan_out_key: [u8; 32],
+    /// Seals what is told in passing.
+    pub signal_key: [u8; 32],
 }
 
 impl core::fmt::Debug for EpochKeys {
@@ -45,6 +48,7 @@ impl EpochKeys {
         Ok(Self {
             send_key: key(SEND_KEY)?,
             fan_out_key: key(FAN_OUT_KEY)?,
+            signal_key: key(SIGNAL_KEY)?,
         })
     }
 }

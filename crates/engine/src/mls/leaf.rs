@@ -93,6 +93,11 @@ impl Leaf {
         self.key.public()
     }
 
+    /// Signs what is not MLS's (Ed25519): it is to begin with a label of its own.
+    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.0.sign(bytes).to_bytes()
+    }
+
     pub(super) const fn key(&self) -> &LeafKey {
         &self.key
     }

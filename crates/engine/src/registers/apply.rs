@@ -42,6 +42,7 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Faul
             let setting = match register.key.as_slice() {
                 b"delivered" => Setting::TellDelivered,
                 b"read" => Setting::TellRead,
+                b"typing" => Setting::TellTyping,
                 _ => return Ok(()),
             };
             settings::write(turn.tx, setting, register.value != b"off")?;

@@ -71,6 +71,8 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::history::FORMATS,
     crate::conversation::threads::SCHEMA,
     crate::conversation::invitations::SCHEMA,
+    crate::message::proof::SCHEMA,
+    crate::conversation::imports::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -1,4 +1,4 @@
-//! Files that are put to the relay and fetched.
+//! Files that are put to the relay and fetched; signals.
 
 use waxwing_protocol::pb::{self, client_frame::Body as Ask, relay_frame::Body as Answer};
 
@@ -52,6 +52,14 @@ pub fn asks(v: &Values) -> Vec<(&'static str, Ask)> {
                 secret: v.bytes("secret", 32),
             }),
         ),
+        (
+            "signal",
+            Ask::Signal(pb::Signal {
+                group_id: v.bytes("group_id", 16),
+                epoch: v.number("epoch"),
+                body: v.bytes("signal", 81),
+            }),
+        ),
     ]
 }
 
@@ -69,6 +77,14 @@ pub fn answers(v: &Values) -> Vec<(&'static str, Answer)> {
             Answer::BlobPartFetched(pb::BlobPartFetched {
                 part: v.bytes("part", 300),
                 of: v.small("of"),
+            }),
+        ),
+        (
+            "signalled",
+            Answer::Signalled(pb::Signalled {
+                group_id: v.bytes("group_id", 16),
+                epoch: v.number("epoch"),
+                body: v.bytes("signal", 81),
             }),
         ),
     ]

@@ -1,5 +1,6 @@
 //! Samples of what two devices say to each other, and of the archive that one hands over.
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::{Values, pb};
@@ -116,6 +117,8 @@ impl Values {
                 read: true,
                 expires_after_s: 0,
                 expires_at_ms: 0,
+                proof: Bytes::new(),
+                imported: false,
             })),
             self.entry(Kind::Event("identity_reset".into())),
             self.entry(Kind::Gap(pb::ArchivedGap {

@@ -436,6 +436,7 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
         body: Some(body),
         sent_at_ms: v.number("sent_at"),
         head: None,
+        signature: Bytes::new(),
         padding: vec![0; 50].into(),
     };
     vec![
@@ -571,6 +572,14 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
         (
             "envelope_content",
             envelope(pb::envelope::Body::Mimi(v.bytes("mimi", 90))).encode_to_vec(),
+        ),
+        (
+            "envelope_content_signed",
+            pb::Envelope {
+                signature: v.bytes("signature", 64),
+                ..envelope(pb::envelope::Body::Mimi(v.bytes("mimi", 90)))
+            }
+            .encode_to_vec(),
         ),
         (
             "envelope_resend_request",

@@ -8,6 +8,7 @@
 //! authorisations of links, which end when they are not used.
 
 mod change;
+mod signal;
 
 use std::sync::Arc;
 

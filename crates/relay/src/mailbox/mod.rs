@@ -37,7 +37,7 @@ const READ: usize = 128;
 /// A mailbox in memory.
 pub(crate) struct Mailbox {
     device: DeviceId,
-    link: Option<LinkId>,
+    pub(crate) link: Option<LinkId>,
     /// The next number to give out.
     next: u64,
     /// Below this, numbers are reserved on disk; and will be, once what is gathered is.

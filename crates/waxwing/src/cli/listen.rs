@@ -222,7 +222,13 @@ impl Listening<'_> {
             Notice::MessageChanged(message) => {
                 self.output.line(styled(FAINT, output::changed(&message)))?;
             }
+            Notice::Typing(typing) if typing.typing => {
+                let address = one_line(&typing.address);
+                self.output
+                    .aside(styled(FAINT, format!("{address} is writing …")));
+            }
             Notice::Message(_)
+            | Notice::Typing(_)
             | Notice::MessageDeleted(_)
             | Notice::Synced(_)
             | Notice::MessageState(_)

@@ -13,6 +13,7 @@ mod backup;
 mod contacts;
 mod devices;
 mod doctor;
+mod export;
 mod group;
 mod history;
 mod keep;
@@ -24,6 +25,7 @@ mod profile;
 mod progress;
 mod recover;
 mod register;
+mod report;
 mod requests;
 mod save;
 mod search;
@@ -211,6 +213,41 @@ until you accept, or answer. `waxwing history ADDRESS` shows what they wrote.")]
 
     /// Delete what a stranger wrote; of a group, leave it
     Decline(requests::Decline),
+
+    /// Write a conversation into a folder: a page to read, JSON, and the files
+    #[command(after_help = "\
+The page (conversation.html) needs no network and runs nothing; conversation.json is for
+programs, and for `waxwing import`. Everything lies there in the clear.
+
+Examples:
+  waxwing export bob@example.org --to bob
+  waxwing export Family --to family --without-files")]
+    Export(export::Export),
+
+    /// Bring messages in from an export
+    #[command(after_help = "\
+What is here already stays as it is, so that importing twice is importing once. Nothing is
+sent to anybody. Anybody can write such a file: what comes from one is shown as that.
+
+Examples:
+  waxwing import bob/conversation.json
+  waxwing import old/conversation.json --into Family")]
+    Import(export::Import),
+
+    /// Disclose messages of others, so that whoever gets them can check who wrote them
+    #[command(after_help = "\
+Writes the messages that you name, and no others, with the signatures of the devices that
+sent them: whoever gets the file needs to trust neither you nor the relay to believe it.
+Nothing is sent to anybody.
+
+Examples:
+  waxwing report 4f2a6c1e --to threat.json
+  waxwing report 4f2a6c1e 91b0 --note 'He keeps writing this' --to threats.json
+  waxwing check-report threat.json")]
+    Report(report::Report),
+
+    /// See what a report proves
+    CheckReport(report::Check),
 
     /// Keep a conversation at the top
     Pin(keep::Switch),
@@ -566,6 +603,10 @@ async fn command(
         Command::Info(which) => which.info(session, output).await,
         Command::Contacts => contacts::run(session, output).await,
         Command::Conversations => keep::conversations(session, output).await,
+        Command::Export(export) => export.run(session, output).await,
+        Command::Import(import) => import.run(session, output).await,
+        Command::Report(report) => report.run(session, output).await,
+        Command::CheckReport(check) => check.run(session, output).await,
         Command::Pin(pin) => pin.pin(session, output).await,
         Command::Archive(archive) => archive.archive(session, output).await,
         Command::Mute(mute) => mute.run(session, output).await,

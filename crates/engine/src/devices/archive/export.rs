@@ -83,6 +83,7 @@ fn fitted(mut record: ArchiveRecord) -> ArchiveRecord {
         && let Some(Kind::Message(message)) = &mut entry.kind
     {
         message.content = None;
+        message.proof.clear();
     }
     record
 }
@@ -172,7 +173,8 @@ fn next(
                 "SELECT id, conversation, place, address, at, kind, message, account_id,
                      verified, outgoing, coalesce(first_text, text), content, reply_to, sent_at,
                      state, problem, read, event, group_id, device_id, missing, by_address,
-                     detail, expires_after, expires_at
+                     detail, expires_after, expires_at, proof,
+                     imported
                  FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
             )?
             .query_row([at.row, at.last_row], entry)
@@ -359,6 +361,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
             read: row.get(16)?,
             expires_after_s: row.get::<_, Option<u32>>(23)?.unwrap_or(0),
             expires_at_ms: row.get::<_, Option<i64>>(24)?.unwrap_or(0).cast_unsigned(),
+            proof: blob(row, 25)?,
+            imported: row.get(26)?,
         }),
         2 => Kind::Event(row.get::<_, Option<String>>(17)?.unwrap_or_default()),
         _ => Kind::Gap(ArchivedGap {

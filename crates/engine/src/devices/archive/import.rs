@@ -277,7 +277,10 @@ fn message(
     message: &ArchivedMessage,
 ) -> Result<(), NotImported> {
     let id = MessageId::try_from(message.id.as_ref()).map_err(|_| NotImported::Malformed)?;
-    let account = AccountId::try_from(&message.account_id).map_err(|_| NotImported::Malformed)?;
+    let account = match optional(&message.account_id, |bytes| AccountId::try_from(bytes).ok())? {
+        None if !message.imported => return Err(NotImported::Malformed),
+        account => account,
+    };
     let reply_to = optional(&message.reply_to, |bytes| MessageId::try_from(bytes).ok())?;
     // The states that history.rs has, and none for the messages of others.
     let state = match (message.outgoing, message.state) {
@@ -288,8 +291,9 @@ fn message(
     tx.prepare_cached(
         "INSERT INTO entry (conversation, place, kind, address, at, message, account_id,
              verified, outgoing, text, content, reply_to, sent_at, state, problem, read,
-             expires_after, expires_at)
-         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             expires_after, expires_at, proof, imported)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+             ?18, ?19)
          ON CONFLICT (conversation, message) WHERE message IS NOT NULL DO UPDATE SET
              read = read OR excluded.read, state = max(state, excluded.state)",
     )?
@@ -299,7 +303,7 @@ fn message(
         kept.address,
         signed(kept.at_ms),
         id.as_bytes(),
-        account.0,
+        account.map(|id| id.0),
         message.verified,
         message.outgoing,
         message.text,
@@ -311,6 +315,8 @@ fn message(
         message.read,
         (message.expires_after_s > 0).then_some(message.expires_after_s),
         (message.expires_at_ms > 0).then_some(signed(message.expires_at_ms)),
+        (!message.proof.is_empty()).then_some(message.proof.as_ref()),
+        message.imported,
     ])?;
     if let Some(Ok(content)) = message.content.as_deref().map(content::decode) {
         attachment::keep(tx, conversation, id, &attachment::files(&content), false)?;
@@ -367,6 +373,7 @@ fn amendment(tx: &Transaction<'_>, kept: &ArchivedAmendment) -> Result<(), NotIm
             own: kept.own,
             sent_at: Time(kept.sent_at_ms.min(i64::MAX as u64)),
             amends,
+            signed: None,
         },
     )?;
     Ok(())

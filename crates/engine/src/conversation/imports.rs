@@ -1,0 +1,142 @@
+//! Messages that are brought in from a file, such as an export of another account's.
+//!
+//! They are shown as what they are: words of a file, which anybody can write. None is verified,
+//! proves anything, or counts as unread. A message that is here is left as it is; one that
+//! comes by itself later takes the place of the imported one.
+//!
+//! **Elsewhere**: writing and reading the files: the client.
+//!
+//! **Always**: nothing of an import is sent to anybody, and doing it twice is doing it once.
+
+use rusqlite::Transaction;
+use waxwing_protocol::{address::Address, limits, time::Time};
+
+use super::{
+    Conversation,
+    history::{self, ENTRIES_MAX},
+    notes,
+};
+use crate::{
+    api::{self, Direction, Imported, Message, Problem, Response},
+    attachment,
+    commands::{self, Target},
+    engine::Stop,
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+/// Whether a message was brought in from a file.
+pub(crate) const SCHEMA: &str = "
+ALTER TABLE entry ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX entry_imported ON entry (conversation, message) WHERE imported;
+";
+
+/// Brings messages in, the oldest first.
+pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<Response, Stop> {
+    let Some(account) = turn.live.account.as_ref() else {
+        return Err(Stop::Refused(Problem::NotRegistered));
+    };
+    if asked.messages.len() > ENTRIES_MAX as usize {
+        return Err(invalid("there are too many messages at once"));
+    }
+    let own = account.address().clone();
+    for imported in &asked.messages {
+        check(&imported.message)?;
+    }
+    let into = match commands::target(turn.tx, &asked.into)? {
+        Target::Conversation(conversation) => conversation,
+        Target::Address(address) if address == own => notes::conversation(turn)?,
+        Target::Address(address) => super::start(turn.tx, turn.now, turn.rng, &address, None)?,
+    };
+    let mut done = Imported { added: 0, known: 0 };
+    for imported in &asked.messages {
+        let files = commands::sealed_files(&imported.files)?;
+        if add(turn.tx, turn.now, &into, &imported.message)? {
+            attachment::keep_here(turn.tx, into.id, imported.message.id, &files)?;
+            done.added += 1;
+        } else {
+            done.known += 1;
+        }
+    }
+    Ok(Response::Imported(done))
+}
+
+fn invalid(reason: &str) -> Stop {
+    Stop::Refused(Problem::ImportInvalid {
+        reason: reason.to_owned(),
+    })
+}
+
+fn check(message: &Message) -> Result<(), Stop> {
+    if message.text.len() > limits::TEXT_BYTES {
+        return Err(invalid("a message is too long"));
+    }
+    if Address::parse(&message.from).is_err() {
+        return Err(invalid("a sender is no address"));
+    }
+    if crate::content::MessageId::from_bytes(message.id.as_bytes()).is_none() {
+        return Err(invalid("an id is not that of a message"));
+    }
+    Ok(())
+}
+
+/// Adds a message before all that are younger. `false` when it is there.
+fn add(
+    tx: &Transaction<'_>,
+    now: Time,
+    into: &Conversation,
+    message: &Message,
+) -> Result<bool, StoreError> {
+    let sent_at = message.sent_at.0.min(now);
+    let time = |time: Time| time.0.min(i64::MAX as u64).cast_signed();
+    let outgoing = message.direction == Direction::Out;
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO entry (conversation, place, kind, address, at, message, verified,
+                 outgoing, text, reply_to, sent_at, state, read, markdown, imported,
+                 edited_at, taken_back_at)
+             VALUES (?1, coalesce(
+                     (SELECT place FROM entry WHERE conversation = ?1 AND sent_at <= ?2
+                      ORDER BY place DESC LIMIT 1),
+                     (SELECT min(place) - 1 FROM entry WHERE conversation = ?1),
+                     (SELECT coalesce(max(id), 0) + 1 FROM entry)),
+                 1, ?3, ?2, ?4, 0, ?5, ?6, ?7, ?2, ?8, 1, ?9, 1, ?10, ?11)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            into.id.as_bytes(),
+            time(sent_at),
+            &message.from,
+            message.id.as_bytes(),
+            outgoing,
+            if message.taken_back {
+                ""
+            } else {
+                &message.text
+            },
+            message.reply_to.map(|id| *id.as_bytes()),
+            outgoing.then_some(history::ACCEPTED),
+            !message.formatted.is_empty(),
+            message.edited_at.map(|at| time(at.0)),
+            message.taken_back.then_some(time(sent_at)),
+        ))?;
+    Ok(added > 0)
+}
+
+/// A message has come by itself: what a file says of it does not count any more.
+pub(crate) fn superseded(
+    turn: &mut Turn<'_>,
+    conversation: api::ConversationId,
+    id: api::MessageId,
+) -> Result<(), Fault> {
+    let gone = turn
+        .tx
+        .prepare_cached(
+            "DELETE FROM entry WHERE conversation = ?1 AND message = ?2 AND imported = 1",
+        )?
+        .execute((conversation.as_bytes(), id.as_bytes()))?;
+    if gone > 0 {
+        attachment::forget(turn, conversation, id)?;
+    }
+    Ok(())
+}

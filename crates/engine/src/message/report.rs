@@ -1,0 +1,339 @@
+//! Reports: what others said, disclosed by choice, so that whoever gets it can check it.
+//!
+//! A report holds the chosen messages as they were signed ([`super::proof`]) and the rosters
+//! that admit the signing devices. Whoever checks one learns that a device of this account
+//! said this at that time (by its own clock), and needs to trust neither who reports nor the
+//! relay. That the account is an address's is what the key log says.
+//!
+//! It is not said, and cannot be, what was left out: a report may quote one line of many.
+//!
+//! **Always**: nothing is disclosed but the messages that were named and their edits.
+
+use std::collections::BTreeSet;
+
+use data_encoding::BASE64;
+use prost::Message as _;
+use rusqlite::Transaction;
+use waxwing_protocol::{
+    ids::{AccountId, DeviceId, GroupId},
+    limits,
+    pb::SignedStatement,
+    roster::Roster,
+};
+
+use super::proof::Proof;
+use crate::{
+    api::{
+        self, CheckedReport, ConversationId, MessageId, Problem, Report, ReportedFile,
+        ReportedMessage, ReportedPerson, Response, Said,
+    },
+    attachment,
+    contact::{self, Contact},
+    content::{self, Shown},
+    conversation::pages,
+    engine::Stop,
+    inbox::messages,
+    store::StoreError,
+    turn::Turn,
+};
+
+const FORMAT: &str = "waxwing-report";
+const VERSION: u32 = 1;
+/// Messages of one report, at most, edits counted.
+const MESSAGES: usize = 1_000;
+/// Bytes of what the person says about it, at most.
+const NOTE_BYTES: usize = 4_096;
+
+/// Makes a report.
+pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Response, Stop> {
+    if asked.messages.is_empty() || asked.messages.len() > MESSAGES {
+        return Err(invalid("it is about no message, or about too many"));
+    }
+    if asked.note.len() > NOTE_BYTES {
+        return Err(invalid("the note is too long"));
+    }
+    let mut report = Report {
+        format: FORMAT.into(),
+        version: VERSION,
+        made_at: turn.now.into(),
+        note: asked.note.clone(),
+        people: Vec::new(),
+        messages: Vec::new(),
+    };
+    for id in &asked.messages {
+        for (account, proof, content) in proven(turn.tx, *id)? {
+            add_person(turn.tx, &mut report.people, account)?;
+            report.messages.push(ReportedMessage {
+                account: account.to_string(),
+                device: proof.device.to_string(),
+                group: proof.group.to_string(),
+                sent_at_ms: proof.sent_at.0,
+                content: BASE64.encode(&content),
+                signature: BASE64.encode(&proof.signature),
+            });
+        }
+    }
+    Ok(Response::Report(Box::new(report)))
+}
+
+/// Somebody's message as it was signed.
+type Proven = (AccountId, Proof, Vec<u8>);
+
+/// A message and its edits, the oldest first.
+fn proven(tx: &Transaction<'_>, id: MessageId) -> Result<Vec<Proven>, Stop> {
+    let Some(conversation) = pages::conversation_of(tx, id)? else {
+        return Err(Stop::Refused(Problem::MessageUnknown));
+    };
+    let key = (conversation.as_bytes(), id.as_bytes());
+    type Row = (
+        Option<[u8; 32]>,
+        Option<bool>,
+        bool,
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+    );
+    let (account, own, taken_back, proof, content): Row = tx
+        .prepare_cached(
+            "SELECT account_id, outgoing, taken_back_at IS NOT NULL, proof, content FROM entry
+             WHERE conversation = ?1 AND message = ?2",
+        )
+        .and_then(|mut statement| {
+            statement.query_row(key, |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                ))
+            })
+        })
+        .map_err(StoreError::from)?;
+    if taken_back {
+        return Err(Stop::Refused(Problem::MessageTakenBack));
+    }
+    let proof = proof.as_deref().and_then(Proof::from_bytes);
+    let (Some(account), Some(proof), Some(content), Some(false)) = (account, proof, content, own)
+    else {
+        return Err(Stop::Refused(Problem::MessageNotProven));
+    };
+    let account = AccountId(account);
+    let mut all = vec![(account, proof, content)];
+    all.extend(edits(tx, conversation, id, account)?);
+    Ok(all)
+}
+
+fn edits(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+    account: AccountId,
+) -> Result<Vec<Proven>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT proof, content FROM amendment
+         WHERE conversation = ?1 AND target = ?2 AND account_id = ?3 AND kind = 2
+         ORDER BY sent_at, id",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), id.as_bytes(), account.0), |row| {
+        Ok((
+            row.get::<_, Option<Vec<u8>>>(0)?,
+            row.get::<_, Option<Vec<u8>>>(1)?,
+        ))
+    })?;
+    let mut edits = Vec::new();
+    for row in rows {
+        let (proof, content) = row?;
+        let proof = proof.as_deref().and_then(Proof::from_bytes);
+        edits.extend(
+            proof
+                .zip(content)
+                .map(|(proof, said)| (account, proof, said)),
+        );
+    }
+    Ok(edits)
+}
+
+fn add_person(
+    tx: &Transaction<'_>,
+    people: &mut Vec<ReportedPerson>,
+    account: AccountId,
+) -> Result<(), Stop> {
+    let name = account.to_string();
+    if people.iter().any(|person| person.account == name) {
+        return Ok(());
+    }
+    let Some(contact) = contact::of_account(tx, account)? else {
+        return Err(Stop::Refused(Problem::MessageNotProven));
+    };
+    let statements = contact.statements().unwrap_or_default();
+    people.push(ReportedPerson {
+        account: name,
+        address: contact.display,
+        verified: contact.verified,
+        roster: statements
+            .iter()
+            .map(|statement| BASE64.encode(&statement.encode_to_vec()))
+            .collect(),
+    });
+    Ok(())
+}
+
+/// Checks a report, whoever made it.
+pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, Stop> {
+    if report.format != FORMAT || report.version != VERSION {
+        return Err(invalid("it has a format that this version does not know"));
+    }
+    if report.messages.is_empty() || report.messages.len() > MESSAGES {
+        return Err(invalid("it holds no message, or too many"));
+    }
+    if report.note.len() > NOTE_BYTES {
+        return Err(invalid("its note is too long"));
+    }
+    let mut said = Vec::new();
+    let mut people: Vec<Person<'_>> = Vec::new();
+    for message in &report.messages {
+        let known = people
+            .iter()
+            .position(|person| person.said.account == message.account);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let person = report.people.iter();
+                let mut person = person.filter(|person| person.account == message.account);
+                let Some(found) = person.next() else {
+                    return Err(invalid("the roster of who wrote a message is missing"));
+                };
+                people.push(Person::read(tx, found)?);
+                people.len() - 1
+            }
+        };
+        if let Some(person) = people.get(place) {
+            said.push(person.said(message)?);
+        }
+    }
+    Ok(Response::ReportChecked(Box::new(CheckedReport {
+        made_at: report.made_at,
+        note: report.note.clone(),
+        said,
+    })))
+}
+
+fn invalid(reason: &str) -> Stop {
+    Stop::Refused(Problem::ReportInvalid {
+        reason: reason.to_owned(),
+    })
+}
+
+/// Somebody of a report, with a roster that was checked.
+struct Person<'a> {
+    said: &'a ReportedPerson,
+    account: AccountId,
+    keys: Keys,
+    /// Whether this device, too, knows the address as theirs; without, it knows nothing.
+    known: Option<bool>,
+}
+
+impl<'a> Person<'a> {
+    fn read(tx: &Transaction<'_>, said: &'a ReportedPerson) -> Result<Self, Stop> {
+        let broken = || invalid("a roster in it is not one");
+        if said.roster.len() > limits::ROSTER_STATEMENTS {
+            return Err(broken());
+        }
+        let mut statements = Vec::new();
+        for statement in &said.roster {
+            let bytes = BASE64.decode(statement.as_bytes()).map_err(|_| broken())?;
+            statements.push(SignedStatement::decode(bytes.as_slice()).map_err(|_| broken())?);
+        }
+        let (roster, keys) = walk(&statements).ok_or_else(broken)?;
+        if roster.account().to_string() != said.account {
+            return Err(invalid("a roster in it is another account's"));
+        }
+        let account = roster.account();
+        let known = match contact::of_account(tx, account)? {
+            Some(Contact {
+                verified, display, ..
+            }) if display == said.address => verified.then_some(true),
+            _ => {
+                let canonical = crate::commands::parse(&said.address).ok();
+                let owner = canonical.map(|address| contact::owner_of(tx, address.canonical()));
+                owner.transpose()?.flatten().map(|_| false)
+            }
+        };
+        Ok(Self {
+            said,
+            account,
+            keys,
+            known,
+        })
+    }
+
+    fn said(&self, message: &ReportedMessage) -> Result<Said, Stop> {
+        let malformed = || invalid("a message in it is malformed");
+        let id = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+        let group = id(&message.group).and_then(|bytes| bytes.try_into().ok());
+        let device = id(&message.device).and_then(|bytes| bytes.try_into().ok());
+        let signature = BASE64.decode(message.signature.as_bytes()).ok();
+        let signature = signature.and_then(|bytes| bytes.try_into().ok());
+        let (Some(group), Some(device), Some(signature)) = (group, device, signature) else {
+            return Err(malformed());
+        };
+        let content = BASE64
+            .decode(message.content.as_bytes())
+            .map_err(|_| malformed())?;
+        let proof = Proof {
+            group: GroupId(group),
+            device: DeviceId(device),
+            sent_at: waxwing_protocol::time::Time(message.sent_at_ms),
+            signature,
+        };
+        let mut keys = self.keys.iter().filter(|(id, _)| *id == proof.device);
+        // Signed before it is read.
+        if !keys.any(|(_, key)| proof.is_by(key, &content)) {
+            return Err(invalid(
+                "a message in it was not written by who is said to have written it",
+            ));
+        }
+        let read = content::decode(&content).map_err(|_| malformed())?;
+        let (replaces, text) = match read.shown() {
+            Shown::Text(text) => (None, text),
+            Shown::Edit(of, text) => (Some(MessageId::from_bytes(*of.as_bytes())), text),
+            _ => (None, messages::NEEDS_NEWER.to_owned()),
+        };
+        let files = attachment::files(&read).into_iter();
+        Ok(Said {
+            id: messages::id_of(self.account, &content, &read.salt),
+            address: self.said.address.clone(),
+            account_id: self.said.account.clone(),
+            address_known: self.known,
+            sent_at: proof.sent_at.into(),
+            text,
+            replaces,
+            files: files
+                .map(|file| ReportedFile {
+                    name: file.name,
+                    bytes: file.size,
+                })
+                .collect(),
+        })
+    }
+}
+
+/// Every leaf key that a chain has given a device at any time.
+type Keys = BTreeSet<(DeviceId, [u8; 32])>;
+
+/// Checks a chain, statement by statement.
+fn walk(statements: &[SignedStatement]) -> Option<(Roster, Keys)> {
+    let (first, rest) = statements.split_first()?;
+    let mut roster = Roster::verify(std::slice::from_ref(first)).ok()?;
+    let mut keys = Keys::new();
+    let mut note = |roster: &Roster| {
+        let devices = roster.devices().iter();
+        keys.extend(devices.map(|device| (device.id, device.leaf_key)));
+    };
+    note(&roster);
+    for statement in rest {
+        roster.extend(statement).ok()?;
+        note(&roster);
+    }
+    Some((roster, keys))
+}
