@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 use rand::RngExt as _;
 use waxwing_engine::{
     Event, LinkKind,
-    api::{Entry, MessageState},
+    api::{Entry, MessageState, Request, SetReceipts},
 };
 use waxwing_protocol::{
     pb::{
@@ -86,6 +86,13 @@ fn two_thousand_messages_in_reversed_order_all_show_once() {
     let (mut scene, alice, bob) = alice_and_bob(302);
     scene.send(alice, bob, "first");
     scene.run_for(Span::seconds(10));
+    // He says nothing: whoever posts learns that he is behind.
+    let quiet = SetReceipts {
+        delivered: false,
+        read: false,
+        typing: None,
+    };
+    scene.command(bob, Request::SetReceipts(quiet)).unwrap();
     scene.accept(bob, alice);
     // What Alice posts is kept in its order, and none of it delivered to Bob.
     let posts = Rc::new(RefCell::new(Vec::new()));

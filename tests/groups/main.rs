@@ -15,5 +15,6 @@
 mod changing;
 mod devices;
 mod inviting;
+mod large;
 mod making;
 mod scene;

@@ -166,11 +166,6 @@ impl RealRelay {
         self.crash();
     }
 
-    /// Posts that were taken, since the process began.
-    pub fn posts(&self) -> u64 {
-        self.relay.counts().posts
-    }
-
     /// How many blobs are there.
     pub fn blobs(&self) -> usize {
         let records = self.store.records();

@@ -40,6 +40,8 @@ pub struct WorldOptions {
     pub reconnect: Span,
     /// Stores are files, so that they can be copied and set back.
     pub stores_on_disk: bool,
+    /// What the engines are like.
+    pub engine: Config,
 }
 
 impl Default for WorldOptions {
@@ -49,6 +51,7 @@ impl Default for WorldOptions {
             delay_max: Span(50),
             reconnect: Span(500),
             stores_on_disk: false,
+            engine: Config::default(),
         }
     }
 }
@@ -199,7 +202,7 @@ impl<R: RelayPort> World<R> {
     fn add_with(&mut self, address: &str, on_disk: bool) -> PersonId {
         let id = PersonId(self.people.len());
         let store = self.open_store(id, on_disk);
-        let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
+        let engine = Engine::open(store, &self.options.engine, self.now, &mut self.rng).unwrap();
         self.people.push(Person {
             address: address.to_owned(),
             engine: Some(engine),
@@ -476,7 +479,7 @@ impl<R: RelayPort> World<R> {
             Some(store) => store,
             None => self.open_store(id, self.people[id.0].on_disk),
         };
-        let engine = Engine::open(store, Config::default(), self.now, &mut self.rng).unwrap();
+        let engine = Engine::open(store, &self.options.engine, self.now, &mut self.rng).unwrap();
         self.people[id.0].engine = Some(engine);
         self.drain(id);
     }

@@ -18,7 +18,7 @@ use waxwing_engine::{
 };
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::{
-    PersonId, RealRelay, World, WorldOptions,
+    PersonId, RealRelay, RelayPort as _, World, WorldOptions,
     devices::linked,
     groups::{create, messages, say},
 };

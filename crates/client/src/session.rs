@@ -311,7 +311,7 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
         let _ = tell_keeping.send(keeping);
         create_store_file(&place)?;
         let store = Store::open(&place.store(), &key).map_err(|error| store_problem(&error))?;
-        Engine::open(store, Config::default(), now(), &mut UnwrapErr(SysRng))
+        Engine::open(store, &Config::default(), now(), &mut UnwrapErr(SysRng))
             .map_err(|refused| refused.problem)
     })
     .await?;

@@ -81,7 +81,7 @@ impl World {
             .zip(["alice@example.org", "bob@example.org"])
             .map(|(store, address)| Person {
                 address: address.to_owned(),
-                engine: Engine::open(store, Config::default(), now, &mut rng).unwrap(),
+                engine: Engine::open(store, &Config::default(), now, &mut rng).unwrap(),
                 links: [None; 2],
                 timer: None,
                 posted: HashSet::new(),

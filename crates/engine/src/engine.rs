@@ -32,7 +32,7 @@ use crate::{
     conversation::{
         again, commits,
         groups::{self, GroupState},
-        manage, membership, rejoin, start,
+        manage, membership, parcels, rejoin, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -49,8 +49,19 @@ use crate::{
 };
 
 /// What an engine is like.
-#[derive(Clone, Debug, Default)]
-pub struct Config {}
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Larger commits, welcomes and group information go as blobs (bytes).
+    pub inline_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            inline_bytes: parcels::INLINE_BYTES,
+        }
+    }
+}
 
 /// A relay's clock that is this far from ours is told of.
 const CLOCK_SKEW_MAX: u64 = 5 * 60 * 1000;
@@ -89,7 +100,7 @@ impl Engine {
     /// When the store cannot be read, or the system has no randomness to give.
     pub fn open(
         store: Store,
-        _config: Config,
+        config: &Config,
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, EventRefused> {
@@ -100,7 +111,7 @@ impl Engine {
         })?;
         let mut engine = Self {
             store,
-            live: Live::new(crypto),
+            live: Live::new(crypto, config.inline_bytes),
             effects: VecDeque::new(),
             timer: None,
             link_problem: None,
@@ -466,7 +477,8 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             || !turn.live.due_groups.is_empty()
             || turn.live.lookups.any_wanted()
             || turn.live.heads.waiting
-            || transfer::any(turn)?;
+            || transfer::any(turn)?
+            || parcels::any(turn)?;
         want(turn, wanted, LinkKind::Posting, &relay);
         return Ok(());
     }
@@ -485,6 +497,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         }
     }
     typing::pump(turn)?;
+    parcels::pump(turn)?;
     transfer::pump(turn)?;
     lookups::pump(turn);
     gossip::pump(turn)?;
@@ -534,10 +547,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
     match group.state {
         GroupState::Creating => start::create(turn, &group),
         GroupState::Checking => welcomes::check(turn, &group),
-        GroupState::Lost => {
-            rejoin::fetch(turn, &group);
-            Ok(())
-        }
+        GroupState::Lost => rejoin::fetch(turn, &group),
         GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
         GroupState::Active if group.commit_pending => commits::post(turn, &group),
         GroupState::Active => {

@@ -68,6 +68,10 @@ pub(crate) struct Live {
     pub files: HashSet<[u8; 32]>,
     /// Blobs of which the relay said how much it has, on this link.
     pub opened: HashSet<[u8; 32]>,
+    /// Larger commits, welcomes and group information go as blobs (bytes).
+    pub inline_bytes: usize,
+    /// Group information that was asked for and was not there.
+    pub gone_parcels: HashSet<[u8; 32]>,
     /// Who is told that the person writes, and was.
     pub signals: typing::Signals,
     /// Key packages that were claimed for a group, until they are added.
@@ -131,7 +135,7 @@ impl Live {
         self.account.as_ref().is_some_and(|own| !own.is_admitted())
     }
 
-    pub(crate) fn new(crypto: mls::Crypto) -> Self {
+    pub(crate) fn new(crypto: mls::Crypto, inline_bytes: usize) -> Self {
         Self {
             crypto,
             links: Links::default(),
@@ -144,6 +148,8 @@ impl Live {
             waits_for_lookup: None,
             files: HashSet::new(),
             opened: HashSet::new(),
+            inline_bytes,
+            gone_parcels: HashSet::new(),
             signals: typing::Signals::default(),
             claimed: BTreeMap::new(),
             lacking: HashMap::new(),

@@ -151,6 +151,9 @@ pub const BLOB_BYTES: u64 = ATTACHMENT_BYTES + (ATTACHMENT_BYTES >> 16) * 16;
 pub const BLOB_PART_BYTES: usize = 256 << 10;
 /// A token opens so many bytes of a blob.
 pub const BLOB_BYTES_PER_TOKEN: u64 = 256 << 20;
+/// Bytes of a commit, a welcome or group information that goes as a blob: of a thousand
+/// devices, some 3 MiB.
+pub const PARCEL_BYTES: u64 = 16 << 20;
 /// Readers of one blob.
 pub const BLOB_READERS: u32 = 4096;
 /// A blob is deleted after this long.

@@ -556,3 +556,87 @@ fn a_registration_is_finished_by_a_later_command_with_the_code() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("Recovery words"), "{ended:?}");
 }
+
+#[test]
+fn what_was_exported_can_be_read_and_imported_and_a_report_checked() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("dot <img>.png");
+    let dot = b"\x89PNG\r\n\x1a\nnot much of a picture";
+    std::fs::write(&picture, dot).unwrap();
+    send(&alice, &bob, "<script>alert(1)</script> & more");
+    let sent = alice.run(&[
+        "send",
+        &bob.address,
+        "a dot",
+        "--attach",
+        picture.to_str().unwrap(),
+    ]);
+    assert_eq!(sent.code, 0, "{sent:?}");
+    assert_eq!(listen(&bob, 2).len(), 2);
+    send(&bob, &alice, "thanks");
+    let id = bob.run(&["history", &alice.address, "--json"]).objects()[0]["id"].clone();
+    let id = id.as_str().unwrap();
+
+    let out = folder.path().join("out");
+    let to = out.to_str().unwrap();
+    let exported = alice.run(&["export", &bob.address, "--to", to, "--json"]);
+    assert_eq!(exported.code, 0, "{exported:?}");
+    assert_eq!(exported.objects()[0]["entries"], 3);
+    assert_eq!(exported.objects()[0]["files"], 1);
+    let page = std::fs::read_to_string(out.join("conversation.html")).unwrap();
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; more"));
+    assert!(page.contains("default-src 'none'"));
+    assert!(page.contains("src=\"data:image/png;base64,"));
+    assert!(!page.contains("<script"));
+    assert_eq!(
+        std::fs::read(out.join("files/000001-dot _img_.png")).unwrap(),
+        dot
+    );
+    // Nothing is overwritten.
+    alice
+        .run(&["export", &bob.address, "--to", to])
+        .failed_with("another place");
+
+    // Into an account that has none of it, twice.
+    let carol = relay.person("carol");
+    let file = out.join("conversation.json");
+    let file = file.to_str().unwrap();
+    for (added, known) in [(3, 0), (0, 3)] {
+        let imported = carol.run(&["import", file, "--json"]);
+        assert_eq!(imported.code, 0, "{imported:?}");
+        assert_eq!(imported.objects()[0]["added"], added);
+        assert_eq!(imported.objects()[0]["known"], known);
+    }
+    let there = carol.run(&["history", &bob.address, "--json"]).objects();
+    assert_eq!(there.len(), 3);
+    assert!(
+        there
+            .iter()
+            .all(|one| one["imported"] == true && one["from_verified"] == false)
+    );
+    assert_eq!(there[2]["text"], "thanks");
+    let dot_id = there[1]["id"].as_str().unwrap();
+    let saved = folder.path().join("saved.png");
+    let ended = carol.run(&["save", dot_id, "--to", saved.to_str().unwrap()]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(std::fs::read(&saved).unwrap(), dot);
+    // And where all of it is already, nothing changes.
+    let again = alice.run(&["import", file, "--json"]);
+    assert_eq!(again.objects()[0]["added"], 0, "{again:?}");
+
+    let report = folder.path().join("report.json");
+    let report = report.to_str().unwrap();
+    let written = bob.run(&["report", id, "--note", "markup", "--to", report]);
+    assert_eq!(written.code, 0, "{written:?}");
+    let checked = carol.run(&["check-report", report, "--json"]).objects();
+    assert_eq!(checked[0]["said"][0]["address"], alice.address.as_str());
+    let text = std::fs::read_to_string(report).unwrap();
+    let bent = text.replace("\"sent_at_ms\": 1", "\"sent_at_ms\": 2");
+    assert_ne!(text, bent);
+    std::fs::write(report, bent).unwrap();
+    carol
+        .run(&["check-report", report])
+        .failed_with("proves nothing");
+}

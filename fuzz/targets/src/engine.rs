@@ -178,7 +178,7 @@ impl Play<'_> {
         self.engine = None;
         let store = Store::open(self.path, &StoreKey::from_bytes([7; 32]));
         let store = store.expect("no play damages the store");
-        let engine = Engine::open(store, Config::default(), self.now, &mut self.rng);
+        let engine = Engine::open(store, &Config::default(), self.now, &mut self.rng);
         self.engine = Some(engine.expect("an engine takes up where it was"));
         self.drain();
     }

@@ -25,6 +25,7 @@ use super::{
     again,
     groups::{self, Group},
     members,
+    parcels::{self, Readers},
     roles::{self, Broken, Change},
     start,
 };
@@ -61,10 +62,22 @@ pub(crate) enum Taken {
     },
 }
 
+/// Up to so many accounts each device rekeys as often as in a conversation of two; in larger
+/// groups the rarer, so that the group as a whole is rekeyed as often.
+const REKEYS_AS_TWO: u64 = 32;
+
 /// Whether the group's own key has been used for long enough.
-pub(crate) fn rekey_due(turn: &Turn<'_>, group: &Group) -> bool {
-    group.since_rekey >= limits::REKEY_MESSAGES
-        || turn.now.since(group.rekeyed_at) >= limits::REKEY_AGE
+pub(crate) fn rekey_due(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let (messages, age) = (group.since_rekey, turn.now.since(group.rekeyed_at));
+    if messages < limits::REKEY_MESSAGES && age < limits::REKEY_AGE {
+        return Ok(false);
+    }
+    let accounts = match group.conversation.filter(|_| group.account.is_none()) {
+        Some(conversation) => members::count(turn.tx, conversation)?,
+        None => 2,
+    };
+    let rarer = accounts.div_ceil(REKEYS_AS_TWO).max(1);
+    Ok(messages >= limits::REKEY_MESSAGES * rarer || age.0 >= limits::REKEY_AGE.0 * rarer)
 }
 
 /// Whether a commit of this device can be made now: none is on its way, and it is not
@@ -110,15 +123,23 @@ pub(crate) fn change(
         let key = rejoin_secret.signing_key().public();
         next.rejoin_key = bytes::Bytes::copy_from_slice(key.as_bytes());
     }
+    // Whoever is taken out is told as well.
+    let told = commit.next.members.len() + gone.len();
+    let others = told.saturating_sub(added.len() + 1);
+    let body = parcels::pack(turn, group.id, commit.commit, Readers::Devices(others))?;
+    let welcome = commit.welcome.unwrap_or_default();
+    let welcome = parcels::pack(turn, group.id, welcome, Readers::Devices(added.len()))?;
+    let info = next.sealed_group_info.into();
+    next.sealed_group_info = parcels::pack(turn, group.id, info, Readers::Anybody)?.into();
     let request = PostRequest {
         group_id: group.id.to_bytes(),
         epoch: epoch.0,
         kind: PostKind::Commit.into(),
         post_id: post.to_bytes(),
-        body: commit.commit.clone().into(),
+        body: body.into(),
         next: Some(next),
         next_fan_out_key: commit.next.keys.fan_out_key.to_vec().into(),
-        welcome: commit.welcome.clone().unwrap_or_default().into(),
+        welcome: welcome.into(),
         // The request is stored and may be sent any number of times.
         first_attempt: false,
     };
@@ -141,7 +162,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         .as_deref()
         .and_then(|bytes| PostRequest::decode(bytes).ok())
         .ok_or_else(|| Fault::Broken("a pending commit without its request".into()))?;
-    if posting::authorise(turn, group.id)? {
+    if parcels::are_there(turn, group.id)? && posting::authorise(turn, group.id)? {
         turn.ask(LinkKind::Posting, job, Body::Post(request));
     }
     Ok(())
@@ -164,6 +185,7 @@ pub(crate) fn accepted(turn: &mut Turn<'_>, group: &Group, post: PostId) -> Resu
     };
     let (epoch, before, after) = merged?;
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
+    parcels::commit_taken(turn, group.id)?;
     posting::epoch_began(turn, group.id, epoch);
     let own = turn.account()?.id();
     follow(turn, group, &before, &after, Some(own))?;
@@ -317,6 +339,7 @@ pub(crate) fn take(
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
         Err(_) => return Ok(Taken::Refused(None)),
     };
+    parcels::epoch_began(turn, group.id)?;
     posting::epoch_began(turn, group.id, epoch);
     follow(turn, group, &before, &after, Some(by))?;
     turn.live.due_conversations.extend(group.conversation);

@@ -64,7 +64,7 @@ const AGAIN: Span = Span::seconds(5);
 const CLAIMS: usize = 8;
 
 /// Devices that one commit adds, at most.
-const ADDED_AT_ONCE: usize = 48;
+const ADDED_AT_ONCE: usize = 250;
 
 /// So many devices more or less at once commit to the same: each waits up to so long.
 const STAGGER_EACH: u64 = 100;

@@ -38,6 +38,7 @@ pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod notes;
 pub(crate) mod pages;
+pub(crate) mod parcels;
 pub(crate) mod rejoin;
 pub(crate) mod requests;
 pub(crate) mod roles;

@@ -11,6 +11,7 @@
 //! twice; what was written waits. If the relay does not take the commit, the group is
 //! rejoined from the start.
 
+use prost::Message as _;
 use waxwing_protocol::{
     ids::{AccountId, Epoch, GroupId, PostId},
     pb::{Error, ErrorCode, FetchGroupInfo, GroupInfoFetched, Rejoin, client_frame::Body},
@@ -22,7 +23,9 @@ use waxwing_protocol::{
 use super::{
     again,
     groups::{self, Group, GroupState},
-    history, manage, members, start,
+    history, manage, members,
+    parcels::{self, Opened, Readers},
+    start,
 };
 use crate::{
     api::{EventKind, Notice, RelayMisdeed},
@@ -40,15 +43,19 @@ use crate::{
 const AGAIN: Span = Span::seconds(30);
 
 /// Asks for the group's information.
-pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) {
+pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let posting = &turn.live.links.posting;
     let Some(exporter) = posting.ready() else {
-        return;
+        return Ok(());
     };
     let busy =
         posting.awaits(&Job::FetchGroupInfo(group.id)) || posting.awaits(&Job::Rejoin(group.id));
     if busy || turn.waits(&Waiting::Group(group.id)) {
-        return;
+        return Ok(());
+    }
+    // Made already, and waiting for its parcels.
+    if group.commit_pending {
+        return post(turn, group);
     }
     let signature = group.rejoin_secret.signing_key().sign(
         group.id,
@@ -65,6 +72,22 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) {
         Job::FetchGroupInfo(group.id),
         Body::FetchGroupInfo(request),
     );
+    Ok(())
+}
+
+/// Gives the relay the external commit that was made.
+fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let request = group.request.as_deref();
+    let Some(request) = request.and_then(|bytes| Rejoin::decode(bytes).ok()) else {
+        return Err(Fault::Broken(
+            "an external commit without its request".into(),
+        ));
+    };
+    if parcels::are_there(turn, group.id)? {
+        let job = Job::Rejoin(group.id);
+        turn.ask(LinkKind::Posting, job, Body::Rejoin(request));
+    }
+    Ok(())
 }
 
 /// The group's information has come: commits to joining.
@@ -81,7 +104,16 @@ pub(crate) fn fetched(
     }
     let epoch = Epoch(fetched.epoch);
     let sealing = group.rejoin_secret.sealing_key();
-    let Ok(info) = sealing.open(Sealed::GroupInfo, id, epoch, &fetched.sealed_group_info) else {
+    let sealed = match parcels::open_info(turn, id, &fetched.sealed_group_info)? {
+        Opened::Here(None) => fetched.sealed_group_info.to_vec(),
+        Opened::Here(Some(bytes)) => bytes,
+        Opened::Coming => return Ok(()),
+        Opened::Gone => {
+            turn.wait(Waiting::Group(id), AGAIN);
+            return Ok(());
+        }
+    };
+    let Ok(info) = sealing.open(Sealed::GroupInfo, id, epoch, &sealed) else {
         // As good as none: it is not waited for.
         turn.warn_misdeed(RelayMisdeed::Malformed);
         return start::deny(turn, &group);
@@ -128,27 +160,28 @@ pub(crate) fn fetched(
         }
     }
     let body = sealing.seal(turn.rng, Sealed::ExternalCommit, id, epoch, &commit.commit);
+    let post = PostId(turn.random());
+    let others = commit.next.members.len().saturating_sub(1);
+    let mut next = start::epoch_keys(turn, id, &group.rejoin_secret, &commit.next);
+    let info = next.sealed_group_info.into();
+    next.sealed_group_info = parcels::pack(turn, id, info, Readers::Anybody)?.into();
+    let body = parcels::pack(turn, id, body, Readers::Devices(others))?;
     let signature = group
         .rejoin_secret
         .signing_key()
         .sign(id, PostingAct::Rejoin { epoch, body: &body });
-    let post = PostId(turn.random());
     let request = Rejoin {
         group_id: id.to_bytes(),
         epoch: epoch.0,
         post_id: post.to_bytes(),
         body: body.into(),
-        next: Some(start::epoch_keys(
-            turn,
-            id,
-            &group.rejoin_secret,
-            &commit.next,
-        )),
+        next: Some(next),
         next_fan_out_key: commit.next.keys.fan_out_key.to_vec().into(),
         signature: signature.to_vec().into(),
     };
     turn.remember(id, mls_group);
-    turn.ask(LinkKind::Posting, Job::Rejoin(id), Body::Rejoin(request));
+    groups::begin_commit(turn.tx, id, post, &request.encode_to_vec())?;
+    turn.live.due_groups.insert(id);
     Ok(())
 }
 
@@ -172,6 +205,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     groups::set_state(turn.tx, id, GroupState::Active)?;
     groups::end_commit(turn.tx, id, Some(turn.now))?;
+    parcels::commit_taken(turn, id)?;
     turn.live.behind.remove(&id);
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
@@ -216,6 +250,8 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
         return Ok(());
     }
     turn.forget(id);
+    // What was made is of no use: from the start.
+    groups::set_state(turn.tx, id, GroupState::Lost)?;
     match error.code() {
         // Another commit came first: from the start.
         ErrorCode::EpochConflict => {

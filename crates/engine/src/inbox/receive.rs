@@ -29,7 +29,9 @@ use crate::{
         again,
         commits::{self, Taken},
         groups::{self, Group, GroupState},
-        history, invitations, manage, start,
+        history, invitations, manage,
+        parcels::{self, Opened},
+        start,
     },
     inbox::messages,
     link::posting,
@@ -61,7 +63,21 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     if outbox::posted_as(turn.tx, post.id)?.is_some() {
         return Ok(());
     }
+    let whole = match parcels::open_post(turn, post)? {
+        Opened::Here(None) => None,
+        Opened::Here(Some(body)) => Some(Post {
+            body,
+            ..post.clone()
+        }),
+        // It is read when it is here.
+        Opened::Coming | Opened::Gone => return Ok(()),
+    };
+    let post = whole.as_ref().unwrap_or(post);
     let Some(group) = groups::find(turn.tx, post.group)? else {
+        // Its welcome is on its way.
+        if post.kind != PostKind::Welcome && parcels::is_coming(turn, post.group)? {
+            return hold(turn, post);
+        }
         return if post.kind == PostKind::Welcome {
             welcomes::welcomed(turn, post)
         } else {

@@ -86,6 +86,10 @@ pub(crate) enum Job {
     BlobPart([u8; 32]),
     /// Saying that it is here, or is not needed.
     BlobRead([u8; 32]),
+    /// Making room for a parcel.
+    OpenParcel([u8; 32]),
+    /// Putting or fetching the next part of one.
+    ParcelPart([u8; 32]),
     PutBackup(u32),
     FinishBackup,
     FetchBackup(u32),

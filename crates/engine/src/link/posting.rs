@@ -119,7 +119,7 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault>
     if open.is_empty() {
         return Ok(());
     }
-    if commits::rekey_due(turn, group) && !turn.live.behind.contains_key(&group.id) {
+    if commits::rekey_due(turn, group)? && !turn.live.behind.contains_key(&group.id) {
         return commits::rekey(turn, group);
     }
     look_up_again(turn, group)?;

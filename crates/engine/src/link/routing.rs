@@ -10,7 +10,7 @@ use super::{Job, key_packages, mailbox, posting, registration, tokens};
 use crate::{
     api::{Notice, Warning},
     attachment::transfer,
-    conversation::{commits, groups, membership, rejoin, start},
+    conversation::{commits, groups, membership, parcels, rejoin, start},
     devices::{self, backup, changes, lock, recovery},
     event::LinkKind,
     message::typing,
@@ -135,6 +135,12 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         (Job::BlobPart(blob), Body::BlobPartFetched(fetched)) => {
             transfer::fetched(turn, blob, fetched)
         }
+        (Job::OpenParcel(id) | Job::ParcelPart(id), Body::BlobStored(stored)) => {
+            parcels::stored(turn, id, stored)
+        }
+        (Job::ParcelPart(id), Body::BlobPartFetched(fetched)) => {
+            parcels::fetched(turn, id, &fetched)
+        }
         (Job::PutBackup(index), Body::Done(_)) => backup::put(turn, index),
         (Job::FinishBackup, Body::Done(_)) => backup::finished(turn),
         (Job::FetchBackup(index), Body::BackupFetched(fetched)) => {
@@ -197,6 +203,7 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             Ok(())
         }
         Job::OpenBlob(blob) | Job::BlobPart(blob) => transfer::refused(turn, blob, error),
+        Job::OpenParcel(id) | Job::ParcelPart(id) => parcels::refused(turn, id, error),
         Job::PutBackup(_) | Job::FinishBackup => backup::refused(turn, error),
         Job::FetchBackup(_) => recovery::fetch_refused(turn, error),
     }

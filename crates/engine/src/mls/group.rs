@@ -129,7 +129,7 @@ impl Group {
         id: GroupId,
         group_info: &[u8],
     ) -> Result<(Self, PendingCommit), MlsError> {
-        if group_info.len() > limits::GROUP_INFO_BYTES {
+        if group_info.len() as u64 > limits::PARCEL_BYTES {
             return Err(MlsError::Malformed("group information that is too large"));
         }
         let message = MlsMessageIn::tls_deserialize_exact_bytes(group_info)
@@ -275,7 +275,7 @@ impl Group {
         provider: &Provider<'_>,
         message: &[u8],
     ) -> Result<Incoming, ProcessError> {
-        if message.len() > limits::POST_BYTES {
+        if message.len() as u64 > limits::PARCEL_BYTES {
             return Err(ProcessError::Malformed);
         }
         let message = MlsMessageIn::tls_deserialize_exact_bytes(message)
@@ -503,7 +503,7 @@ impl core::fmt::Debug for StagedWelcome {
 impl StagedWelcome {
     /// Opens a welcome, an MLSMessage, to the group with this id.
     pub fn open(provider: &Provider<'_>, id: GroupId, welcome: &[u8]) -> Result<Self, MlsError> {
-        if welcome.len() > limits::POST_BYTES {
+        if welcome.len() as u64 > limits::PARCEL_BYTES {
             return Err(MlsError::Malformed("a welcome that is too large"));
         }
         let message = MlsMessageIn::tls_deserialize_exact_bytes(welcome)

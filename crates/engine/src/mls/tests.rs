@@ -616,7 +616,7 @@ fn what_is_no_message_is_malformed() {
     longer.push(0);
     assert!(matches!(bob.process(&longer), Err(ProcessError::Malformed)));
     assert!(matches!(
-        bob.process(&vec![0; limits::POST_BYTES + 1]),
+        bob.process(&vec![0; usize::try_from(limits::PARCEL_BYTES).unwrap() + 1]),
         Err(ProcessError::Malformed)
     ));
     let key_package = bob.key_package(KeyPackageUse::Once);

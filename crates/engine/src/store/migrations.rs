@@ -73,6 +73,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::invitations::SCHEMA,
     crate::message::proof::SCHEMA,
     crate::conversation::imports::SCHEMA,
+    crate::conversation::parcels::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

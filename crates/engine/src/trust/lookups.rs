@@ -42,6 +42,9 @@ const WANTED_MAX: usize = 256;
 /// Look-ups that may be on their way at a time.
 const AT_ONCE: usize = 16;
 
+/// Leaves that are looked into at a time.
+const DOUBTS_MAX: usize = 4_096;
+
 /// An outcome is good for this long.
 const FRESH_FOR: Span = Span::minutes(1);
 
@@ -77,6 +80,8 @@ struct Proved {
 pub(crate) struct LookUps {
     wanted: BTreeSet<String>,
     done: HashMap<String, (Outcome, Time)>,
+    /// Leaves that were not as was known, and since when they are looked into.
+    doubts: HashMap<[u8; 32], Time>,
     proved: HashMap<String, Proved>,
 }
 
@@ -87,6 +92,24 @@ impl LookUps {
             .get(address)
             .filter(|(_, at)| now.since(*at) < FRESH_FOR)
             .map(|(outcome, _)| *outcome)
+    }
+
+    /// Whether what was looked up at a time says something against a leaf: only if that was
+    /// after the doubt arose. Before, a device may not have been admitted yet that is now.
+    pub(crate) fn settles(&mut self, leaf_key: [u8; 32], looked_up_at: Time, now: Time) -> bool {
+        if self.doubts.len() >= DOUBTS_MAX {
+            self.doubts.clear();
+        }
+        let settled = *self.doubts.entry(leaf_key).or_insert(now) < looked_up_at;
+        if settled {
+            self.doubts.remove(&leaf_key);
+        }
+        settled
+    }
+
+    /// When what is known of an address was looked up.
+    pub(crate) fn made_at(&self, address: &str) -> Option<Time> {
+        self.done.get(address).map(|(_, at)| *at)
     }
 
     /// It is to be made.

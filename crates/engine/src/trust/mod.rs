@@ -28,8 +28,12 @@ pub(crate) mod safety_number;
 pub(crate) mod welcomes;
 
 use waxwing_protocol::{
-    address::Address, conversation::MemberAddresses, ids::AccountId, pb::SignedStatement,
-    roster::Roster, time::Span,
+    address::Address,
+    conversation::MemberAddresses,
+    ids::AccountId,
+    pb::SignedStatement,
+    roster::Roster,
+    time::{Span, Time},
 };
 
 use crate::{
@@ -107,7 +111,7 @@ fn judge_one(
             return Ok(Judgement::Admitted);
         }
         // A device that another one has admitted, perhaps: the log knows.
-        return Ok(own_roster_judgement(turn));
+        return Ok(own_roster_judgement(turn, member));
     }
     let known = contact::of_account(turn.tx, member.account)?;
     let address = match claimed {
@@ -147,8 +151,21 @@ fn judge_one(
             Ok(Judgement::Admitted)
         }
         // The address is another's or nobody's, or the owner's roster has no such device.
-        Some(_) => Ok(Judgement::Refused),
+        Some(_) => Ok(doubted(turn, member, address.canonical())),
     }
+}
+
+/// What was looked up speaks against a leaf: if it was not, it is looked up again.
+fn doubted(turn: &mut Turn<'_>, member: &Member, address: &str) -> Judgement {
+    let now = turn.now;
+    let lookups = &mut turn.live.lookups;
+    let made_at = lookups.made_at(address).unwrap_or(Time(0));
+    if lookups.settles(member.leaf_key, made_at, now) {
+        return Judgement::Refused;
+    }
+    lookups.forget(address);
+    lookups.want(address);
+    Judgement::Unknown
 }
 
 /// Judges whether leaves may be taken out by this device: those of its own account always,
@@ -164,7 +181,7 @@ pub(crate) fn judge_removal(
         }
         if member.account == turn.account()?.id() {
             if admits(turn.account()?.roster(), member) {
-                return Ok(own_roster_judgement(turn));
+                return Ok(own_roster_judgement(turn, member));
             }
             continue;
         }
@@ -177,7 +194,7 @@ pub(crate) fn judge_removal(
         // Revoked a moment ago, perhaps.
         let now = turn.now;
         if turn.live.lookups.outcome(&contact.address, now).is_some() {
-            return Ok(Judgement::Refused);
+            return Ok(doubted(turn, member, &contact.address));
         }
         turn.live.lookups.want(&contact.address);
         return Ok(Judgement::Unknown);
@@ -186,13 +203,17 @@ pub(crate) fn judge_removal(
 }
 
 /// A leaf of this account is not as the own roster has it: the log may know better.
-fn own_roster_judgement(turn: &mut Turn<'_>) -> Judgement {
+fn own_roster_judgement(turn: &mut Turn<'_>, member: &Member) -> Judgement {
+    let now = turn.now;
     match turn.live.own_history {
-        own_history::Check::Done(at) if turn.now.since(at) < OWN_ROSTER_FRESH => {
+        own_history::Check::Done(at) if now.since(at) < OWN_ROSTER_FRESH => {
             if turn.live.links.mailbox.awaits(&Job::FetchHistory) {
                 Judgement::Unknown
-            } else {
+            } else if turn.live.lookups.settles(member.leaf_key, at, now) {
                 Judgement::Refused
+            } else {
+                own_history::want(turn);
+                Judgement::Unknown
             }
         }
         _ => {

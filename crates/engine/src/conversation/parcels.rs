@@ -1,0 +1,594 @@
+//! Parcels: commits, welcomes and group information that are too large for a frame.
+//!
+//! In a large group a commit has a ciphertext for each member whose branch of the tree is
+//! empty yet, and whoever joins needs the tree. Such bytes are put to the relay as a blob, and
+//! the post says where they are ([`pb::Parcel`]). They are ciphertext already, so nothing is
+//! sealed again. A commit is posted when its parcels are at the relay; a post whose parcel is
+//! not here yet is kept, and read when it is, as if it came then.
+//!
+//! **Elsewhere**: attached files, which lie outside the store: [`crate::attachment`].
+//!
+//! **Always**: nothing of a parcel is looked at before its hash is right. What is on its way
+//! is bounded, and what cannot be had is as a post that never came: the group is rejoined.
+
+use prost::Message as _;
+use rusqlite::{OptionalExtension as _, Row, ToSql};
+use sha2::{Digest as _, Sha256};
+use waxwing_protocol::{
+    ids::{Epoch, GroupId, PostId},
+    limits,
+    pb::{
+        BlobPartFetched, BlobRead, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart,
+        OpenBlob, Parcel, PostKind, PutBlobPart, client_frame::Body,
+    },
+    time::Span,
+};
+
+use super::{groups, start};
+use crate::{
+    event::LinkKind,
+    inbox::{held::Post, receive},
+    link::{Job, tokens},
+    turn::{Fault, Turn, Waiting},
+};
+
+/// `parts` are at the relay, or here. A parcel that came has the post that brought it, but
+/// for group information.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE parcel (
+    id BLOB PRIMARY KEY,
+    group_id BLOB NOT NULL,
+    way INTEGER NOT NULL,       -- 0 coming, 1 going, 2 group information that is there
+    is_info INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    parts INTEGER NOT NULL DEFAULT 0,
+    readers INTEGER NOT NULL DEFAULT 0,
+    secret BLOB,
+    post_id BLOB,
+    kind INTEGER,
+    epoch INTEGER
+);
+CREATE INDEX parcel_group ON parcel (group_id);
+CREATE TABLE parcel_part (
+    parcel BLOB NOT NULL,
+    part INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (parcel, part)
+);
+";
+
+/// Up to here bytes go as they are.
+pub(crate) const INLINE_BYTES: usize = 192 << 10;
+
+/// No MLS message begins so (RFC 9420 section 6: they begin with a version), nor, but by a
+/// chance of one in 2^128, do sealed bytes.
+const MARK: [u8; 16] = *b"\xffwaxwing parcel\xff";
+
+/// What did not work is tried again after this long.
+const AGAIN: Span = Span::seconds(10);
+
+/// Parcels that may be on their way here.
+const COMING_MAX: i64 = 64;
+
+type Id = [u8; 32];
+
+/// One that is on its way.
+struct OnItsWay {
+    id: Id,
+    group: GroupId,
+    outgoing: bool,
+    is_info: bool,
+    bytes: u64,
+    hash: [u8; 32],
+    parts: u32,
+    readers: u32,
+    secret: Option<[u8; 32]>,
+}
+
+impl OnItsWay {
+    fn of(&self) -> u32 {
+        let parts = self.bytes.div_ceil(limits::BLOB_PART_BYTES as u64);
+        u32::try_from(parts).unwrap_or(u32::MAX)
+    }
+}
+
+const COLUMNS: &str = "id, group_id, way, is_info, bytes, hash, parts, readers, secret";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<OnItsWay> {
+    Ok(OnItsWay {
+        id: row.get(0)?,
+        group: GroupId(row.get(1)?),
+        outgoing: row.get::<_, u8>(2)? > 0,
+        is_info: row.get(3)?,
+        bytes: row.get::<_, i64>(4)?.cast_unsigned(),
+        hash: row.get(5)?,
+        parts: row.get(6)?,
+        readers: row.get(7)?,
+        secret: row.get(8)?,
+    })
+}
+
+fn find(turn: &Turn<'_>, id: Id) -> Result<Option<OnItsWay>, Fault> {
+    let sql = format!("SELECT {COLUMNS} FROM parcel WHERE id = ?1");
+    let mut statement = turn.tx.prepare_cached(&sql)?;
+    Ok(statement.query_row([id], read).optional()?)
+}
+
+/// Who is to have a parcel.
+#[derive(Clone, Copy)]
+pub(crate) enum Readers {
+    /// So many devices, once.
+    Devices(usize),
+    /// Whoever loses the group, until the next epoch.
+    Anybody,
+}
+
+/// What goes to the relay in place of these bytes: the bytes themselves, or where they will
+/// be.
+pub(crate) fn pack(
+    turn: &mut Turn<'_>,
+    group: GroupId,
+    bytes: Vec<u8>,
+    readers: Readers,
+) -> Result<Vec<u8>, Fault> {
+    if bytes.len() <= turn.live.inline_bytes {
+        return Ok(bytes);
+    }
+    let id: Id = turn.random();
+    let hash: [u8; 32] = Sha256::digest(&bytes).into();
+    let (readers, is_info) = match readers {
+        Readers::Devices(count) => (u32::try_from(count).unwrap_or(u32::MAX), false),
+        Readers::Anybody => (limits::BLOB_READERS, true),
+    };
+    let readers = readers.clamp(1, limits::BLOB_READERS);
+    turn.tx.execute(
+        "INSERT INTO parcel (id, group_id, way, is_info, bytes, hash, readers)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6)",
+        (
+            id,
+            group.0,
+            is_info,
+            signed(bytes.len() as u64),
+            hash,
+            readers,
+        ),
+    )?;
+    for (part, body) in bytes.chunks(limits::BLOB_PART_BYTES).enumerate() {
+        keep_part(turn, id, part as u64, body)?;
+    }
+    let parcel = Parcel {
+        blob_id: id.to_vec().into(),
+        bytes: bytes.len() as u64,
+        sha256: hash.to_vec().into(),
+    };
+    Ok([MARK.as_slice(), &parcel.encode_to_vec()].concat())
+}
+
+fn keep_part(turn: &Turn<'_>, id: Id, part: u64, body: &[u8]) -> Result<(), Fault> {
+    turn.tx
+        .prepare_cached(
+            "INSERT OR REPLACE INTO parcel_part (parcel, part, body) VALUES (?1, ?2, ?3)",
+        )?
+        .execute((id, signed(part), body))?;
+    Ok(())
+}
+
+fn parcel_in(body: &[u8]) -> Option<(Id, u64, [u8; 32])> {
+    let parcel = Parcel::decode(body.strip_prefix(&MARK)?).ok()?;
+    let fits = parcel.bytes > 0 && parcel.bytes <= limits::PARCEL_BYTES;
+    let id = parcel.blob_id.as_ref().try_into().ok()?;
+    let hash = parcel.sha256.as_ref().try_into().ok()?;
+    fits.then_some((id, parcel.bytes, hash))
+}
+
+/// Whether all that a group's commit needs is at the relay.
+pub(crate) fn are_there(turn: &Turn<'_>, group: GroupId) -> Result<bool, Fault> {
+    let mut statement = turn.tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM parcel WHERE group_id = ?1 AND way = 1"
+    ))?;
+    let rows = statement.query_map([group.0], read)?;
+    for row in rows {
+        let row = row?;
+        if row.parts < row.of() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The relay has taken a group's commit: what was put for it stays there. The group
+/// information until the next epoch.
+pub(crate) fn commit_taken(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+    epoch_began(turn, group)?;
+    turn.tx.execute(
+        "DELETE FROM parcel_part
+         WHERE parcel IN (SELECT id FROM parcel WHERE group_id = ?1 AND way = 1)",
+        [group.0],
+    )?;
+    turn.tx.execute(
+        "DELETE FROM parcel WHERE group_id = ?1 AND way = 1 AND NOT is_info",
+        [group.0],
+    )?;
+    turn.tx.execute(
+        "UPDATE parcel SET way = 2 WHERE group_id = ?1 AND way = 1",
+        [group.0],
+    )?;
+    Ok(())
+}
+
+/// Group information of this device's that was there is of no use any more.
+pub(crate) fn epoch_began(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+    take_back(turn, "group_id = ?1 AND way = 2", &[&group.0])
+}
+
+/// What was put for commits that are not made any more goes.
+fn sweep(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let orphans = "way = 1 AND group_id NOT IN
+         (SELECT group_id FROM conversation_group WHERE request IS NOT NULL)";
+    take_back(turn, orphans, &[])
+}
+
+fn take_back(
+    turn: &mut Turn<'_>,
+    which: &'static str,
+    parameters: &[&dyn ToSql],
+) -> Result<(), Fault> {
+    let gone: Vec<(Id, Option<[u8; 32]>)> = {
+        let sql = format!("DELETE FROM parcel WHERE {which} RETURNING id, secret");
+        let mut statement = turn.tx.prepare_cached(&sql)?;
+        let rows = statement.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (id, secret) in gone {
+        turn.live.opened.remove(&id);
+        turn.tx
+            .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
+        // Otherwise the relay deletes it by itself, later.
+        let reached = turn.live.links.posting.ready().is_some();
+        if let Some(secret) = secret.filter(|_| reached) {
+            let delete = DeleteBlob {
+                blob_id: id.to_vec().into(),
+                secret: secret.to_vec().into(),
+            };
+            let delete = Body::DeleteBlob(delete);
+            turn.ask(LinkKind::Posting, Job::BlobRead(id), delete);
+        }
+    }
+    Ok(())
+}
+
+/// Where bytes are that came from the relay.
+pub(crate) enum Opened {
+    /// Here: what was in a parcel, or `None` where they came as they are.
+    Here(Option<Vec<u8>>),
+    /// On their way.
+    Coming,
+    /// Not to be had.
+    Gone,
+}
+
+/// A post came: what is in a parcel is fetched first.
+pub(crate) fn open_post(turn: &mut Turn<'_>, post: &Post) -> Result<Opened, Fault> {
+    let may_be = matches!(post.kind, PostKind::Commit | PostKind::Welcome);
+    if !may_be || !post.body.starts_with(&MARK) {
+        return Ok(Opened::Here(None));
+    }
+    let own = groups::find(turn.tx, post.group)?;
+    if own.is_some_and(|group| group.commit_post == Some(post.id)) {
+        // The echo of our own: nobody looks into it.
+        return Ok(Opened::Here(None));
+    }
+    open(turn, post.group, &post.body, Some(post))
+}
+
+/// Group information came.
+pub(crate) fn open_info(turn: &mut Turn<'_>, group: GroupId, body: &[u8]) -> Result<Opened, Fault> {
+    if body.starts_with(&MARK) {
+        open(turn, group, body, None)
+    } else {
+        Ok(Opened::Here(None))
+    }
+}
+
+fn open(
+    turn: &mut Turn<'_>,
+    group: GroupId,
+    body: &[u8],
+    post: Option<&Post>,
+) -> Result<Opened, Fault> {
+    let Some((id, bytes, hash)) = parcel_in(body) else {
+        return Ok(Opened::Gone);
+    };
+    if let Some(row) = find(turn, id)? {
+        if row.outgoing || row.hash != hash || row.group != group || row.parts < row.of() {
+            return Ok(Opened::Coming);
+        }
+        let whole = whole(turn, &row)?;
+        forget(turn, id)?;
+        return Ok(whole.map_or(Opened::Gone, |bytes| Opened::Here(Some(bytes))));
+    }
+    if post.is_none() {
+        // Of an epoch that is over.
+        turn.tx.execute(
+            "DELETE FROM parcel_part WHERE parcel IN
+                 (SELECT id FROM parcel WHERE group_id = ?1 AND way = 0 AND is_info)",
+            [group.0],
+        )?;
+        turn.tx.execute(
+            "DELETE FROM parcel WHERE group_id = ?1 AND way = 0 AND is_info",
+            [group.0],
+        )?;
+    }
+    let coming: i64 = turn
+        .tx
+        .prepare_cached("SELECT count(*) FROM parcel WHERE way = 0")?
+        .query_row([], |row| row.get(0))?;
+    if coming >= COMING_MAX {
+        return Ok(Opened::Gone);
+    }
+    turn.tx.execute(
+        "INSERT INTO parcel (id, group_id, way, is_info, bytes, hash, post_id, kind, epoch)
+         VALUES (?1, ?2, 0, ?5 IS NULL, ?3, ?4, ?5, ?6, ?7)",
+        (
+            id,
+            group.0,
+            signed(bytes),
+            hash,
+            post.map(|post| post.id.0),
+            post.map(|post| post.kind as i32),
+            post.map(|post| post.epoch.0.cast_signed()),
+        ),
+    )?;
+    Ok(Opened::Coming)
+}
+
+/// All parts together, if they are what was said.
+fn whole(turn: &Turn<'_>, row: &OnItsWay) -> Result<Option<Vec<u8>>, Fault> {
+    let mut statement = turn
+        .tx
+        .prepare_cached("SELECT body FROM parcel_part WHERE parcel = ?1 ORDER BY part")?;
+    let rows = statement.query_map([row.id], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut bytes = Vec::new();
+    for part in rows {
+        bytes.extend(part?);
+    }
+    let right = bytes.len() as u64 == row.bytes && Sha256::digest(&bytes).as_slice() == row.hash;
+    Ok(right.then_some(bytes))
+}
+
+fn forget(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
+    turn.tx
+        .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
+    turn.tx.execute("DELETE FROM parcel WHERE id = ?1", [id])?;
+    turn.live.opened.remove(&id);
+    Ok(())
+}
+
+/// Whether a post of a group waits for its parcel.
+pub(crate) fn is_coming(turn: &Turn<'_>, group: GroupId) -> Result<bool, Fault> {
+    Ok(turn
+        .tx
+        .prepare_cached("SELECT 1 FROM parcel WHERE group_id = ?1 AND way = 0 AND NOT is_info")?
+        .exists([group.0])?)
+}
+
+fn under_way(turn: &Turn<'_>) -> Result<Vec<OnItsWay>, Fault> {
+    let mut statement = turn.tx.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM parcel
+         WHERE way < 2 AND parts * {part} < bytes LIMIT 8",
+        part = limits::BLOB_PART_BYTES,
+    ))?;
+    let rows = statement.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether anything is to be brought.
+pub(crate) fn any(turn: &Turn<'_>) -> Result<bool, Fault> {
+    Ok(!under_way(turn)?.is_empty())
+}
+
+/// Brings what is to be brought.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    sweep(turn)?;
+    for row in under_way(turn)? {
+        let jobs = [Job::OpenParcel(row.id), Job::ParcelPart(row.id)];
+        let busy = jobs.iter().any(|job| turn.live.links.posting.awaits(job));
+        if busy || turn.waits(&Waiting::Blob(row.id)) {
+            continue;
+        }
+        if !row.outgoing {
+            let request = FetchBlobPart {
+                blob_id: row.id.to_vec().into(),
+                index: row.parts,
+            };
+            let request = Body::FetchBlobPart(request);
+            turn.ask(LinkKind::Posting, Job::ParcelPart(row.id), request);
+        } else if turn.live.opened.contains(&row.id) {
+            put(turn, &row)?;
+        } else {
+            begin(turn, &row)?;
+        }
+    }
+    Ok(())
+}
+
+fn put(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
+    let body: Vec<u8> = turn
+        .tx
+        .prepare_cached("SELECT body FROM parcel_part WHERE parcel = ?1 AND part = ?2")?
+        .query_row((row.id, row.parts), |row| row.get(0))?;
+    let request = PutBlobPart {
+        blob_id: row.id.to_vec().into(),
+        index: row.parts,
+        part: body.into(),
+    };
+    let request = Body::PutBlobPart(request);
+    turn.ask(LinkKind::Posting, Job::ParcelPart(row.id), request);
+    Ok(())
+}
+
+/// Makes room at the relay, or asks how much it has.
+fn begin(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
+    let (secret, tokens) = if let Some(secret) = row.secret {
+        (secret, Vec::new())
+    } else {
+        let Some(token) = tokens::take(turn)? else {
+            turn.wait(Waiting::Blob(row.id), AGAIN);
+            return Ok(());
+        };
+        (turn.random(), vec![token])
+    };
+    turn.tx.execute(
+        "UPDATE parcel SET secret = ?2 WHERE id = ?1",
+        (row.id, secret),
+    )?;
+    let request = OpenBlob {
+        blob_id: row.id.to_vec().into(),
+        bytes: row.bytes,
+        readers: row.readers,
+        delete_hash: Sha256::digest(secret).to_vec().into(),
+        tokens,
+    };
+    let request = Body::OpenBlob(request);
+    turn.ask(LinkKind::Posting, Job::OpenParcel(row.id), request);
+    Ok(())
+}
+
+/// The relay has so much of a parcel.
+pub(crate) fn stored(turn: &mut Turn<'_>, id: Id, stored: BlobStored) -> Result<(), Fault> {
+    let Some(row) = find(turn, id)?.filter(|row| row.outgoing) else {
+        return Ok(());
+    };
+    turn.live.opened.insert(id);
+    let parts = stored.parts.min(row.of());
+    turn.tx
+        .execute("UPDATE parcel SET parts = ?2 WHERE id = ?1", (id, parts))?;
+    if parts >= row.of() {
+        turn.live.due_groups.insert(row.group);
+        if let Some(group) = groups::find(turn.tx, row.group)? {
+            turn.live.due_conversations.extend(group.conversation);
+        }
+    }
+    Ok(())
+}
+
+/// A part has come from the relay.
+pub(crate) fn fetched(turn: &mut Turn<'_>, id: Id, part: &BlobPartFetched) -> Result<(), Fault> {
+    let Some(row) = find(turn, id)?.filter(|row| !row.outgoing) else {
+        return Ok(());
+    };
+    let begins = u64::from(row.parts) * limits::BLOB_PART_BYTES as u64;
+    let length = row.bytes.saturating_sub(begins);
+    if part.part.len() as u64 != length.min(limits::BLOB_PART_BYTES as u64) {
+        return gone(turn, &row);
+    }
+    keep_part(turn, id, u64::from(row.parts), &part.part)?;
+    turn.tx
+        .execute("UPDATE parcel SET parts = parts + 1 WHERE id = ?1", [id])?;
+    if row.parts.saturating_add(1) < row.of() {
+        return Ok(());
+    }
+    complete(turn, &row)
+}
+
+/// All of it is here: it is read as if it came now.
+fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
+    say_read(turn, row.id)?;
+    type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>);
+    let (post, kind, epoch): Brought = turn
+        .tx
+        .prepare_cached("SELECT post_id, kind, epoch FROM parcel WHERE id = ?1")?
+        .query_row([row.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let Some(post) = post else {
+        // It is asked for again, and then found here.
+        turn.live.due_groups.insert(row.group);
+        return Ok(());
+    };
+    let Some(body) = whole(turn, row)? else {
+        return gone(turn, row);
+    };
+    forget(turn, row.id)?;
+    let post = Post {
+        group: row.group,
+        kind: PostKind::try_from(kind.unwrap_or(0)).unwrap_or_default(),
+        epoch: Epoch(epoch.unwrap_or(0).cast_unsigned()),
+        id: PostId(post),
+        body,
+    };
+    receive::post(turn, &post)?;
+    receive::release(turn, row.group)
+}
+
+/// The relay may forget it, as far as this device goes.
+fn say_read(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
+    let device = turn.account()?.device();
+    let mut hash = Sha256::new();
+    hash.update(b"waxwing blob reader v1");
+    hash.update(id);
+    hash.update(device.as_bytes());
+    let reader: Vec<u8> = hash.finalize().iter().take(16).copied().collect();
+    let read = BlobRead {
+        blob_id: id.to_vec().into(),
+        reader: reader.into(),
+    };
+    turn.ask(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
+    Ok(())
+}
+
+/// It is not to be had: as if the post had not come, but for what it says of the group.
+fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
+    forget(turn, row.id)?;
+    if row.outgoing {
+        return Ok(());
+    }
+    match groups::find(turn.tx, row.group)? {
+        Some(group) if row.is_info => {
+            if group.state != groups::GroupState::Lost {
+                return Ok(());
+            }
+            // A new epoch may have begun meanwhile, with other information.
+            if turn.live.gone_parcels.insert(row.id) {
+                turn.wait(Waiting::Group(row.group), AGAIN);
+                return Ok(());
+            }
+            super::again::ask_for(turn, &group)
+        }
+        Some(_) => turn.lose_group(row.group),
+        None => super::again::unknown(turn, row.group),
+    }
+}
+
+/// The relay refused.
+pub(crate) fn refused(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), Fault> {
+    turn.live.opened.remove(&id);
+    let Some(row) = find(turn, id)? else {
+        return Ok(());
+    };
+    match error.code() {
+        ErrorCode::BlobUnknown | ErrorCode::Malformed | ErrorCode::TooLarge if !row.outgoing => {
+            gone(turn, &row)
+        }
+        // It is not there any more, or its token was no good: from the start.
+        ErrorCode::BlobUnknown | ErrorCode::Unauthorised => {
+            turn.wait(Waiting::Blob(id), AGAIN);
+            turn.tx.execute(
+                "UPDATE parcel SET parts = 0, secret = NULL WHERE id = ?1 AND way = 1",
+                [id],
+            )?;
+            Ok(())
+        }
+        _ => {
+            turn.wait(Waiting::Blob(id), start::retry_after(error));
+            Ok(())
+        }
+    }
+}
+
+const fn signed(number: u64) -> i64 {
+    if number > i64::MAX as u64 {
+        i64::MAX
+    } else {
+        number.cast_signed()
+    }
+}
