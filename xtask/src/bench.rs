@@ -21,6 +21,8 @@ pub enum Bench {
     Relay(Relay),
     /// The engine: encrypt, decrypt, rekey, each with its store transaction.
     Engine,
+    /// Conversations: groups of all sizes, an attached file, a long history.
+    Conversation(Conversation),
     /// The key log: publishing, look-ups, proofs, audits, memory.
     Log(Log),
 }
@@ -36,6 +38,17 @@ pub struct Log {
     accounts: Vec<u64>,
     /// Ten thousand accounts, to see that it works.
     #[arg(long, conflicts_with = "accounts")]
+    quick: bool,
+}
+
+/// How to measure conversations.
+#[derive(clap::Args, Debug)]
+pub struct Conversation {
+    /// Where stores and files are made: should be on a real disk.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// A tenth of everything, to see that it works.
+    #[arg(long)]
     quick: bool,
 }
 
@@ -57,6 +70,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Relay(options) => relay(options),
         Bench::Engine => engine(),
+        Bench::Conversation(options) => conversation(options),
         Bench::Log(options) => log(options),
     }
 }
@@ -86,6 +100,25 @@ fn relay(options: &Relay) -> Result<()> {
         command.arg("--quick");
     }
     command.args(&options.scenarios);
+    succeed(&mut command)
+}
+
+fn conversation(options: &Conversation) -> Result<()> {
+    let packages = [("waxwing-bench", "waxwing-bench-conversation")];
+    let programs = build(
+        Profile::Release,
+        &packages,
+        "building the measurement",
+        Progress::for_people(),
+    )?;
+    let program = programs.first().context("cargo built nothing")?;
+    let mut command = Command::new(program);
+    command
+        .arg("--scratch")
+        .arg(scratch(options.scratch.as_ref())?);
+    if options.quick {
+        command.arg("--quick");
+    }
     succeed(&mut command)
 }
 
