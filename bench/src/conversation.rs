@@ -104,7 +104,7 @@ fn leaf(number: usize, rng: &mut ChaCha20Rng) -> Leaf {
         *place = byte;
     }
     let mut mailbox = [0; 16];
-    mailbox.copy_from_slice(&name[..16]);
+    mailbox.copy_from_slice(name.split_at(16).0);
     let key = LeafKey::generate(rng);
     Leaf::new(key, AccountId(name), DeviceId(name), MailboxId(mailbox))
 }
@@ -285,14 +285,12 @@ fn group(scratch: &Path, size: usize) -> Result<()> {
                 "add" => alice.commit(&mut rng, &[package], &[], Some(&more))?,
                 _ => {
                     // Somebody who was there, or came a moment ago.
-                    let gone = match last.take() {
-                        Some(gone) => gone,
-                        None => {
-                            let (commit, _) =
-                                alice.commit(&mut rng, &[package], &[], Some(&more))?;
-                            bob.follow(&mut rng, &commit.commit)?;
-                            newcomer.leaf.public_key()
-                        }
+                    let gone = if let Some(gone) = last.take() {
+                        gone
+                    } else {
+                        let (commit, _) = alice.commit(&mut rng, &[package], &[], Some(&more))?;
+                        bob.follow(&mut rng, &commit.commit)?;
+                        newcomer.leaf.public_key()
                     };
                     alice.commit(&mut rng, &[], &[gone], None)?
                 }
@@ -334,7 +332,7 @@ fn attachment(scratch: &Path, mib: usize) -> Result<()> {
     let mut file = File::create(&path)?;
     let mut chunk = vec![0; 1 << 20];
     for (place, byte) in chunk.iter_mut().enumerate() {
-        *byte = (place % 251) as u8;
+        *byte = u8::try_from(place % 251)?;
     }
     for _ in 0..mib {
         file.write_all(&chunk)?;
@@ -412,9 +410,8 @@ fn history(count: u64) -> Result<()> {
         };
         let messages = (0..1_000).map(|_| {
             number += 1;
-            let text: Vec<&str> = (0..12)
-                .map(|place| words[((number * 31 + place * 7) % 12) as usize])
-                .collect();
+            let begin = usize::try_from(number % 12).unwrap_or(0);
+            let text: Vec<&str> = words.into_iter().cycle().skip(begin).take(12).collect();
             let mut text = text.join(" ");
             if number.is_multiple_of(100_000) {
                 text.push_str(" aardvark");

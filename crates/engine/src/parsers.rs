@@ -54,6 +54,18 @@ pub fn archive_chunk(bytes: &[u8]) -> bool {
     imported.is_ok()
 }
 
+/// Checks a report without knowing anybody; `false` where it proves nothing.
+pub fn report(report: &crate::api::Report) -> bool {
+    let Ok(mut store) = Store::open_in_memory() else {
+        return false;
+    };
+    let checked = store.transaction(|tx| {
+        let checked = crate::message::report::check(tx, report);
+        Ok::<_, crate::store::StoreError>(checked.is_ok())
+    });
+    checked.unwrap_or(false)
+}
+
 /// Opens a backup that was sealed to the key of this seed, in pieces of so many bytes. Gives
 /// how many chunks were in it.
 pub fn backup(seed: [u8; 32], bytes: &[u8], piece: usize) -> Option<usize> {

@@ -85,7 +85,7 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
 }
 
 /// Where a page ended; the oldest, where it is not one.
-fn place(text: &str) -> Option<(i64, i64)> {
+fn place(text: &str) -> Option<pages::Place> {
     let (place, row) = text.split_once('.')?;
     Some((place.parse().ok()?, row.parse().ok()?))
 }

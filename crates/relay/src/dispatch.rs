@@ -84,7 +84,7 @@ impl<S: Store> Relay<S> {
             Request::FetchBlobPart(fetch) => self.fetch_blob_part(now, &fetch),
             Request::BlobRead(read) => self.blob_read(now, &read),
             Request::DeleteBlob(delete) => self.delete_blob(now, &delete),
-            Request::Signal(signal) => self.signal(now, link, signal),
+            Request::Signal(signal) => self.signal(now, link, &signal),
         }
     }
 

@@ -576,6 +576,7 @@ fn what_was_exported_can_be_read_and_imported_and_a_report_checked() {
     assert_eq!(sent.code, 0, "{sent:?}");
     assert_eq!(listen(&bob, 2).len(), 2);
     send(&bob, &alice, "thanks");
+    assert_eq!(texts(&listen(&alice, 1)), ["thanks"]);
     let id = bob.run(&["history", &alice.address, "--json"]).objects()[0]["id"].clone();
     let id = id.as_str().unwrap();
 

@@ -8,7 +8,7 @@ use waxwing_client::{
     link::{Pin, RelayUrl},
     rpc::{self, Backend, Handover, LINE_BYTES, RpcError, Told, code},
 };
-use waxwing_engine::api::{Problem, Request};
+use waxwing_engine::api::{Problem, Report, Request};
 
 /// A relay's URL, or a pin.
 pub fn relay_url(bytes: &[u8]) {
@@ -33,6 +33,18 @@ pub fn relay_url(bytes: &[u8]) {
     if let Ok(pin) = text.parse::<Pin>() {
         let again = pin.to_string().parse();
         assert_eq!(again, Ok(pin), "a pin prints as what it was parsed from");
+    }
+}
+
+/// A file that a person brings in: an export, or a report.
+pub fn files(bytes: &[u8]) {
+    // Whatever it holds, it is read or refused.
+    let _ = waxwing_client::export::import::examine(bytes);
+    if let Ok(report) = serde_json::from_slice::<Report>(bytes) {
+        assert!(
+            !waxwing_engine::parsers::report(&report),
+            "nobody but its sender's device makes a signature"
+        );
     }
 }
 

@@ -112,6 +112,12 @@ pub const TARGETS: &[Target] = &[
         mutations: 2_000,
     },
     Target {
+        name: "files",
+        run: client::files,
+        seeds: seeds::files,
+        mutations: 2_000,
+    },
+    Target {
         name: "devices",
         run: devices::devices,
         seeds: devices::seeds,

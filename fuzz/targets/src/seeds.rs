@@ -290,6 +290,21 @@ pub fn relay_urls() -> Seeds {
     .into()
 }
 
+/// For `files`: an export and a report, as docs/export.md and docs/rpc.md show them.
+pub fn files() -> Seeds {
+    let report = RPC_DOCS.lines().find(|line| line.starts_with(REPORT));
+    let export = EXPORT_DOCS.split("```json").nth(1);
+    let export = export.and_then(|rest| rest.split("```").next());
+    [("report", report), ("export", export)]
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), text?.trim().as_bytes().to_vec())))
+        .collect()
+}
+
+const RPC_DOCS: &str = include_str!("../../../docs/rpc.md");
+const EXPORT_DOCS: &str = include_str!("../../../docs/export.md");
+const REPORT: &str = "{\"format\": \"waxwing-report\"";
+
 /// For `rpc`.
 pub fn rpc_lines() -> Seeds {
     [

@@ -134,14 +134,17 @@ fn after(
     some(tx, &sql, (conversation.as_bytes(), after.as_bytes()), limit)
 }
 
+/// Where an entry stands: its place, and its row.
+pub(crate) type Place = (i64, i64);
+
 /// Entries from the oldest on, or from where the last such page ended; and where this one does,
 /// if there are more. Unlike the other pages it needs no message to go on from.
 pub(crate) fn forward(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-    behind: Option<(i64, i64)>,
+    behind: Option<Place>,
     limit: u32,
-) -> Result<(Vec<Entry>, Option<(i64, i64)>), StoreError> {
+) -> Result<(Vec<Entry>, Option<Place>), StoreError> {
     let (place, id) = behind.unwrap_or((i64::MIN, i64::MIN));
     let sql = format!(
         "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) > ({place}, ?2)

@@ -492,10 +492,12 @@ pub(crate) fn fetched(turn: &mut Turn<'_>, id: Id, part: &BlobPartFetched) -> Re
     complete(turn, &row)
 }
 
+/// The post that brought a parcel: id, kind, epoch; none for group information.
+type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>);
+
 /// All of it is here: it is read as if it came now.
 fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     say_read(turn, row.id)?;
-    type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>);
     let (post, kind, epoch): Brought = turn
         .tx
         .prepare_cached("SELECT post_id, kind, epoch FROM parcel WHERE id = ?1")?

@@ -79,19 +79,21 @@ pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Res
 /// Somebody's message as it was signed.
 type Proven = (AccountId, Proof, Vec<u8>);
 
+/// Whose a message is, whether it is own, whether it was taken back, its proof, its content.
+type Row = (
+    Option<[u8; 32]>,
+    Option<bool>,
+    bool,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+);
+
 /// A message and its edits, the oldest first.
 fn proven(tx: &Transaction<'_>, id: MessageId) -> Result<Vec<Proven>, Stop> {
     let Some(conversation) = pages::conversation_of(tx, id)? else {
         return Err(Stop::Refused(Problem::MessageUnknown));
     };
     let key = (conversation.as_bytes(), id.as_bytes());
-    type Row = (
-        Option<[u8; 32]>,
-        Option<bool>,
-        bool,
-        Option<Vec<u8>>,
-        Option<Vec<u8>>,
-    );
     let (account, own, taken_back, proof, content): Row = tx
         .prepare_cached(
             "SELECT account_id, outgoing, taken_back_at IS NOT NULL, proof, content FROM entry
@@ -195,17 +197,16 @@ pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, S
         let known = people
             .iter()
             .position(|person| person.said.account == message.account);
-        let place = match known {
-            Some(place) => place,
-            None => {
-                let person = report.people.iter();
-                let mut person = person.filter(|person| person.account == message.account);
-                let Some(found) = person.next() else {
-                    return Err(invalid("the roster of who wrote a message is missing"));
-                };
-                people.push(Person::read(tx, found)?);
-                people.len() - 1
-            }
+        let place = if let Some(place) = known {
+            place
+        } else {
+            let mut found = report.people.iter();
+            let found = found.find(|person| person.account == message.account);
+            let Some(found) = found else {
+                return Err(invalid("the roster of who wrote a message is missing"));
+            };
+            people.push(Person::read(tx, found)?);
+            people.len() - 1
         };
         if let Some(person) = people.get(place) {
             said.push(person.said(message)?);

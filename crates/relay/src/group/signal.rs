@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn signal(&mut self, now: Time, link: LinkId, signal: pb::Signal) -> Outcome {
+    pub(crate) fn signal(&mut self, now: Time, link: LinkId, signal: &pb::Signal) -> Outcome {
         let id = group_id(&signal.group_id)?;
         let epoch = Epoch(signal.epoch);
         if signal.body.is_empty() || signal.body.len() > limits::SIGNAL_BYTES {
