@@ -33,6 +33,7 @@ impl Files {
         let mut id = [0; 32];
         rng.fill_bytes(&mut id);
         let file = SealedFile {
+            preview: None,
             blob: data_encoding::HEXLOWER.encode(&id),
             key: data_encoding::BASE64.encode(sealer.key().as_bytes()),
             sha256: data_encoding::HEXLOWER.encode(&Sha256::digest(&sealed)),

@@ -10,7 +10,7 @@
 )]
 
 use waxwing_engine::api::{
-    AttachmentOf, AttachmentState, MessageId, MessageOf, MessageState, Request, Response,
+    AttachmentOf, AttachmentState, MessageId, MessageOf, MessageState, Preview, Request, Response,
     SealedFile, SendText,
 };
 use waxwing_protocol::time::Span;
@@ -216,4 +216,54 @@ fn a_group_gets_one_blob_for_all() {
         assert_eq!(states, [AttachmentState::Here]);
     }
     assert_eq!(scene.relay.blobs(), 0);
+}
+
+#[test]
+fn what_a_file_looks_like_is_seen_before_it_is_fetched() {
+    let (mut scene, alice, bob) = alice_and_bob(9);
+    let preview = Preview {
+        width: 640,
+        height: 480,
+        blurhash: "LEHV6nWB2yk8pyo0adR*.7kCMdnj".into(),
+        thumbnail: "/9j/4AA=".into(),
+        duration_ms: 2_000,
+        waveform: vec![1, 255],
+    };
+    let files: Vec<SealedFile> = [true, false, true]
+        .map(|has| SealedFile {
+            preview: has.then(|| preview.clone()),
+            ..scene.seal(alice, "a.jpg", b"a")
+        })
+        .into();
+    let id = send(&mut scene, alice, "bob@example.org", "look", files);
+    scene.run_for(Span::minutes(1));
+    for (who, with) in [(alice, bob), (bob, alice)] {
+        let all = scene.messages(who, with);
+        let message = all.into_iter().find(|message| message.id == id).unwrap();
+        let previews: Vec<_> = message
+            .attachments
+            .into_iter()
+            .map(|one| one.preview)
+            .collect();
+        assert_eq!(
+            previews,
+            [Some(preview.clone()), None, Some(preview.clone())]
+        );
+        assert_eq!(message.text, "look");
+    }
+    // What is no picture is not sent as one.
+    let bent = SealedFile {
+        preview: Some(Preview {
+            thumbnail: "PHN2Zz4=".into(),
+            ..preview
+        }),
+        ..scene.seal(alice, "a.jpg", b"a")
+    };
+    let send = SendText {
+        to: "bob@example.org".into(),
+        attachments: vec![bent],
+        ..SendText::default()
+    };
+    let refused = scene.command(alice, Request::Send(send)).unwrap_err();
+    assert_eq!(refused.problem.code(), "attachment_invalid");
 }

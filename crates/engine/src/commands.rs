@@ -367,8 +367,8 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     let mut said = if files.is_empty() {
         Content::text(salt, &send.text, in_reply_to)
     } else {
-        let externals = files.iter().map(attachment::File::external).collect();
-        Content::with_files(salt, send.text.trim(), in_reply_to, externals)
+        let parts = attachment::parts(&files);
+        Content::with_files(salt, send.text.trim(), in_reply_to, parts)
     };
     if send.markdown {
         said = said.in_markdown();
@@ -433,9 +433,14 @@ pub(crate) fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<attachment:
             size: one.size,
             media_type: one.media_type.clone(),
             name: one.name.clone(),
+            preview: Vec::new(),
         };
         // As others will read it.
-        files.push(attachment::File::of(&file.external()).ok_or_else(invalid)?);
+        let mut file = attachment::File::of(&file.external()).ok_or_else(invalid)?;
+        if let Some(preview) = &one.preview {
+            file.preview = attachment::preview::made(preview).ok_or_else(invalid)?;
+        }
+        files.push(file);
     }
     Ok(files)
 }

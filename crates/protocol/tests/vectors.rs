@@ -180,6 +180,8 @@ fn what_is_kept_signed_or_sealed_decodes() {
             "conversation" => pb::ConversationSecrets::decode(bytes.clone())
                 .unwrap()
                 .encode_to_vec(),
+            "parcel" => pb::Parcel::decode(bytes.clone()).unwrap().encode_to_vec(),
+            "preview" => pb::Preview::decode(bytes.clone()).unwrap().encode_to_vec(),
             "envelope" => Envelope::decode(bytes.clone()).unwrap().encode_to_vec(),
             other => panic!("a message of an unknown kind: {other}"),
         };

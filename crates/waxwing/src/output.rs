@@ -14,7 +14,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use waxwing_engine::api::{
     Attachment, AttachmentState, ConversationEvent, Direction, Entry, EventKind, Gap, Message,
-    MessageState, Reaction,
+    MessageState, Preview, Reaction,
 };
 
 use crate::{
@@ -225,8 +225,32 @@ fn attachment(file: &Attachment) -> String {
         AttachmentState::Gone => "not to be had any more".to_owned(),
     };
     let name = one_line(&file.name);
-    let line = format!("{name} ({}, {state})", size(file.size));
+    let what = file.preview.as_ref().map_or_else(String::new, preview);
+    let line = format!("{name} ({what}{}, {state})", size(file.size));
     format!("\n       {}", styled(FAINT, format!("📎 {line}")))
+}
+
+/// What its sender says that a file is like.
+fn preview(preview: &Preview) -> String {
+    let seconds = preview.duration_ms.div_ceil(1_000);
+    if seconds > 0 {
+        format!("{}:{:02} {}, ", seconds / 60, seconds % 60, bars(preview))
+    } else if preview.width > 0 {
+        format!("{}×{}, ", preview.width, preview.height)
+    } else {
+        String::new()
+    }
+}
+
+/// How loud a recording is, from its beginning to its end.
+fn bars(preview: &Preview) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let step = preview.waveform.len().div_ceil(16).max(1);
+    let levels = preview.waveform.chunks(step).filter_map(|some| {
+        let level = some.iter().copied().max().unwrap_or(0);
+        BARS.get(usize::from(level / 32))
+    });
+    levels.collect()
 }
 
 /// A number of bytes, for people.

@@ -131,6 +131,7 @@ impl Blobs {
             sha256: data_encoding::HEXLOWER.encode(&hash),
             size: shape.size(),
             media_type: media_type(&name).to_owned(),
+            preview: super::preview::of(path, media_type(&name)),
             name,
         })
     }

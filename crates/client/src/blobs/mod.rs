@@ -2,12 +2,13 @@
 //!
 //! **Elsewhere.** When a part is read or written is the engine's to say; sealing is
 //! `waxwing_protocol::blob`. Sealing a file that is to be sent, and opening one that is
-//! here, is [`file`].
+//! here, is [`mod@file`].
 //!
 //! **Always.** Nothing lies there in the clear. What was answered for is on the disk. A file
 //! of any size needs the memory of a part.
 
 pub mod file;
+mod preview;
 
 use std::{
     collections::HashSet,

@@ -126,6 +126,7 @@ async fn seal(
             sealed.push(SealedFile {
                 name: attachment.name.clone(),
                 media_type: attachment.media_type.clone(),
+                preview: attachment.preview.clone(),
                 ..file
             });
         }

@@ -47,8 +47,8 @@ pub use response::{
     Account, Alarm, Attachment, AttachmentState, Auditor, Channel, Contact, Conversation,
     ConversationEvent, ConversationKind, Direction, Entry, EventKind, Evidence, Gap, Group,
     GroupCreated, GroupInvitation, GroupMember, Imported, Invited, LogStatus, Message, MessageInfo,
-    MessageState, OpenAttachment, Profile, Reaction, Receipt, ReceiptCount, Response, SafetyNumber,
-    Sent, Span, Status, Version,
+    MessageState, OpenAttachment, Preview, Profile, Reaction, Receipt, ReceiptCount, Response,
+    SafetyNumber, Sent, Span, Status, Version,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

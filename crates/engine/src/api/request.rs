@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MakeReport,
-    Message, MessageId, ReadBackup, Recover, RevokeDevice, SetLock, Timestamp, closed_debug,
-    response::is_false,
+    Message, MessageId, Preview, ReadBackup, Recover, RevokeDevice, SetLock, Timestamp,
+    closed_debug, response::is_false,
 };
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
@@ -335,6 +335,9 @@ pub struct SealedFile {
     pub name: String,
     /// What it is: a media type.
     pub media_type: String,
+    /// What it looks or sounds like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
 }
 
 /// See [`Request::React`].

@@ -336,6 +336,42 @@ pub struct Attachment {
     pub state: AttachmentState,
     /// Of the way there, or here.
     pub percent: u64,
+    /// What its sender says that it looks or sounds like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
+}
+
+/// What a file looks or sounds like, before it is here: its sender's word.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// In pixels; 0 where it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub width: u32,
+    /// In pixels; 0 where it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub height: u32,
+    /// <https://blurha.sh>, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blurhash: String,
+    /// A JPEG in base64, or empty. To be decoded with care.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub thumbnail: String,
+    /// How long it plays; 0 where it does not.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub duration_ms: u64,
+    /// Levels from 0 to 255, at equal distances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waveform: Vec<u8>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+const fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How far an attachment is.
@@ -835,6 +871,7 @@ closed_debug!(
     Contact,
     Conversation,
     Attachment,
+    Preview,
     OpenAttachment,
     Reaction,
     Span,

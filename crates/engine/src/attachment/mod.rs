@@ -12,6 +12,7 @@
 //! counts only when its hash, and each chunk's tag, is what the message says.
 
 pub(crate) mod commands;
+pub(crate) mod preview;
 pub(crate) mod transfer;
 
 use rusqlite::{OptionalExtension as _, Transaction};
@@ -19,7 +20,7 @@ use waxwing_protocol::blob::Shape;
 
 use crate::{
     api::{self, AttachmentState, ConversationId, MessageId, Problem},
-    content::{Content, External, PartBody},
+    content::{Content, External, Part, PartBody},
     conversation,
     event::{BlobWork, Effect},
     store::StoreError,
@@ -37,6 +38,7 @@ CREATE TABLE attachment (
     size INTEGER NOT NULL,          -- of the file
     key BLOB NOT NULL,
     hash BLOB NOT NULL,             -- SHA-256 of the sealed bytes
+    preview BLOB,                   -- Preview
     PRIMARY KEY (conversation, message, number)
 ) WITHOUT ROWID;
 CREATE INDEX attachment_blob ON attachment (blob_id);
@@ -70,6 +72,8 @@ pub(crate) struct File {
     pub size: u64,
     pub media_type: String,
     pub name: String,
+    /// [`preview`], or empty.
+    pub preview: Vec<u8>,
 }
 
 impl File {
@@ -106,6 +110,7 @@ impl File {
             size: external.size,
             media_type: cut(&external.content_type),
             name: cut(&external.filename),
+            preview: Vec::new(),
         })
     }
 
@@ -126,17 +131,32 @@ fn cut(text: &str) -> String {
 
 /// The files of a message.
 pub(crate) fn files(content: &Content) -> Vec<File> {
-    let mut found = Vec::new();
+    let mut found: Vec<File> = Vec::new();
     let mut left = vec![&content.body];
     while let Some(part) = left.pop() {
         match &part.body {
             PartBody::External(external) => found.extend(File::of(external)),
             PartBody::Multi { parts, .. } => left.extend(parts.iter().rev()),
-            _ => {}
+            // It stands behind its file.
+            _ => {
+                if let (Some(file), Some(preview)) = (found.last_mut(), preview::of(part)) {
+                    file.preview = preview;
+                }
+            }
         }
     }
     found.truncate(FILES);
     found
+}
+
+/// The files of a message, as they stand in it.
+pub(crate) fn parts(files: &[File]) -> Vec<(External, Option<Part>)> {
+    let mut previews: Vec<Vec<u8>> = files.iter().map(|file| file.preview.clone()).collect();
+    preview::fit(&mut previews);
+    let parts = previews
+        .iter()
+        .map(|preview| (!preview.is_empty()).then(|| preview::part(preview)));
+    files.iter().map(File::external).zip(parts).collect()
 }
 
 /// Keeps the files of a message; those of others are offered.
@@ -150,8 +170,9 @@ pub(crate) fn keep(
     for (number, file) in files.iter().enumerate() {
         tx.prepare_cached(
             "INSERT INTO attachment
-                 (conversation, message, number, blob_id, media_type, name, size, key, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+                 (conversation, message, number, blob_id, media_type, name, size, key, hash,
+                  preview)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
         )?
         .execute((
             conversation.as_bytes(),
@@ -163,6 +184,7 @@ pub(crate) fn keep(
             signed(file.size),
             file.key,
             file.hash,
+            (!file.preview.is_empty()).then_some(&file.preview),
         ))?;
         tx.prepare_cached(
             "INSERT INTO blob (id, outgoing, state, bytes, parts) VALUES (?1, ?2, ?3, ?4, 0)
@@ -219,7 +241,7 @@ pub(crate) fn of(
     message: MessageId,
 ) -> Result<Vec<api::Attachment>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT number, media_type, name, size, state, bytes, parts, outgoing
+        "SELECT number, media_type, name, size, state, bytes, parts, outgoing, preview
          FROM attachment a JOIN blob b ON b.id = a.blob_id
          WHERE conversation = ?1 AND message = ?2 ORDER BY number",
     )?;
@@ -242,6 +264,9 @@ pub(crate) fn of(
             size,
             state,
             percent: (u64::from(parts) * 100 / u64::from(of)).min(100),
+            preview: row
+                .get::<_, Option<Vec<u8>>>(8)?
+                .and_then(|bytes| preview::shown(&bytes)),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -295,6 +320,7 @@ fn read_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<File> {
         size: row.get::<_, i64>(3)?.cast_unsigned(),
         media_type: row.get(4)?,
         name: row.get(5)?,
+        preview: Vec::new(),
     })
 }
 

@@ -115,6 +115,9 @@ impl Disposition {
     /// To be fetched when asked for.
     pub const ATTACHMENT: Self = Self(6);
 
+    /// What something else looks like.
+    pub const PREVIEW: Self = Self(8);
+
     /// Whether it is to be shown: numbers that are not known are treated so.
     const fn shows(self) -> bool {
         matches!(self.0, 0 | 1 | 4 | 9..)
@@ -227,12 +230,12 @@ impl Content {
         any
     }
 
-    /// A text with files, or files alone.
+    /// A text with files, or files alone; each with a part that shows what it is, or none.
     pub fn with_files(
         salt: [u8; 16],
         text: &str,
         in_reply_to: Option<MessageId>,
-        files: Vec<External>,
+        files: Vec<(External, Option<Part>)>,
     ) -> Self {
         let mut content = Self::text(salt, text, in_reply_to);
         let attached = |file| Part {
@@ -240,7 +243,11 @@ impl Content {
             language: String::new(),
             body: PartBody::External(Box::new(file)),
         };
-        let mut parts: Vec<Part> = files.into_iter().map(attached).collect();
+        let mut parts = Vec::new();
+        for (file, preview) in files {
+            parts.push(attached(file));
+            parts.extend(preview);
+        }
         if !text.is_empty() {
             parts.insert(0, content.body.clone());
         }

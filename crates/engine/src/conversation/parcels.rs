@@ -2,7 +2,7 @@
 //!
 //! In a large group a commit has a ciphertext for each member whose branch of the tree is
 //! empty yet, and whoever joins needs the tree. Such bytes are put to the relay as a blob, and
-//! the post says where they are ([`pb::Parcel`]). They are ciphertext already, so nothing is
+//! the post says where they are ([`Parcel`]). They are ciphertext already, so nothing is
 //! sealed again. A commit is posted when its parcels are at the relay; a post whose parcel is
 //! not here yet is kept, and read when it is, as if it came then.
 //!

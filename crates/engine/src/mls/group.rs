@@ -121,7 +121,7 @@ impl Group {
     ///
     /// `group_info` is the MLSMessage that a member left with the relay. The group in
     /// the store, if there is one, is replaced. The caller looks at
-    /// [`PendingCommit::members`] and abandons the transaction if it does not like them;
+    /// [`NewEpoch::members`](super::NewEpoch::members) and abandons the transaction if it does not like them;
     /// and joins again when the relay does not take the commit.
     pub fn rejoin(
         provider: &Provider<'_>,

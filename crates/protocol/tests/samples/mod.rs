@@ -542,6 +542,27 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             .encode_to_vec(),
         ),
         (
+            "parcel",
+            pb::Parcel {
+                blob_id: v.bytes("blob_id", 32),
+                bytes: 2_621_440,
+                sha256: v.bytes("sha256", 32),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "preview",
+            pb::Preview {
+                width: 640,
+                height: 480,
+                blurhash: v.text("blurhash"),
+                thumbnail: v.bytes("thumbnail", 40),
+                duration_ms: v.number("duration_ms"),
+                waveform: v.bytes("waveform", 64),
+            }
+            .encode_to_vec(),
+        ),
+        (
             "envelope_leaving",
             envelope(pb::envelope::Body::Leaving(pb::Leaving {})).encode_to_vec(),
         ),
