@@ -98,26 +98,31 @@ const TEXT_BYTES: usize = 256;
 /// How often each step is measured.
 const TIMES: usize = 9;
 
-fn leaf(number: usize, rng: &mut ChaCha20Rng) -> Leaf {
+/// An id that is a number.
+fn name(number: usize) -> [u8; 32] {
     let mut name = [0; 32];
     for (place, byte) in name.iter_mut().zip((number as u64 + 1).to_be_bytes()) {
         *place = byte;
     }
+    name
+}
+
+fn leaf(account: usize, device: usize, rng: &mut ChaCha20Rng) -> Leaf {
     let mut mailbox = [0; 16];
-    mailbox.copy_from_slice(name.split_at(16).0);
-    let key = LeafKey::generate(rng);
-    Leaf::new(key, AccountId(name), DeviceId(name), MailboxId(mailbox))
+    mailbox.copy_from_slice(name(device).split_at(16).0);
+    Leaf::new(
+        LeafKey::generate(rng),
+        AccountId(name(account)),
+        DeviceId(name(device)),
+        MailboxId(mailbox),
+    )
 }
 
 fn secrets(members: usize) -> ConversationSecrets {
     let mut rng = ChaCha20Rng::seed_from_u64(2);
     let addresses = (0..members).map(|number| {
         let address = Address::parse(&format!("person{number}@example.org"));
-        let mut name = [0; 32];
-        for (place, byte) in name.iter_mut().zip((number as u64 + 1).to_be_bytes()) {
-            *place = byte;
-        }
-        (AccountId(name), address.unwrap())
+        (AccountId(name(number)), address.unwrap())
     });
     ConversationSecrets {
         rejoin_secret: RejoinSecret::generate(&mut rng),
@@ -128,6 +133,11 @@ fn secrets(members: usize) -> ConversationSecrets {
 
 impl Device {
     fn new(path: Option<&Path>, number: usize, rng: &mut ChaCha20Rng) -> Result<Self> {
+        let leaf = leaf(number, number, rng);
+        Self::with_leaf(path, number, leaf)
+    }
+
+    fn with_leaf(path: Option<&Path>, number: usize, leaf: Leaf) -> Result<Self> {
         let store = match path {
             Some(folder) => Store::open(
                 &folder.join(format!("{number}.waxwing")),
@@ -138,7 +148,7 @@ impl Device {
         Ok(Self {
             store,
             crypto: Crypto::new()?,
-            leaf: leaf(number, rng),
+            leaf,
             group: None,
         })
     }
@@ -277,9 +287,11 @@ fn group(scratch: &Path, size: usize) -> Result<()> {
         let (mut makes, mut follows, mut joins) = (Vec::new(), Vec::new(), Vec::new());
         let mut bytes = [0; 2];
         for time in 0..TIMES {
-            let mut newcomer = Device::new(None, size + time, &mut rng)?;
+            // Another device of somebody, since there are no more people than may be.
+            let another = leaf(time % size, size + time, &mut rng);
+            let mut newcomer = Device::with_leaf(None, size + time, another)?;
             let package = newcomer.key_package(&mut rng)?;
-            let more = secrets(size + TIMES);
+            let more = secrets(size);
             let (commit, ms) = match what {
                 "rekey" => alice.commit(&mut rng, &[], &[], None)?,
                 "add" => alice.commit(&mut rng, &[package], &[], Some(&more))?,

@@ -93,3 +93,38 @@ fn the_bot_in_shell_answers_whom_it_was_told_of() {
     assert_eq!(carols.end(), 0);
     assert_eq!(carol.texts(&bot.address), ["uptime"]);
 }
+
+#[test]
+fn a_program_attaches_and_saves_files_by_their_paths() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("list.txt");
+    std::fs::write(&file, "milk").unwrap();
+    let (mut from, mut to) = (alice.rpc(), bob.rpc());
+    to.call("subscribe", json!({}));
+    let sealed = from.call("seal_file", json!({"path": file}));
+    let send = json!({"to": bob.address, "text": "", "attachments": [sealed]});
+    let sent = from.call("send", send);
+    let got = to.notice(|notice| notice["type"] == "message");
+    assert_eq!(got["id"], sent["id"]);
+    let of = json!({"message": got["id"], "number": 0});
+    // Of a stranger nothing is fetched unasked.
+    let mut save = of.clone();
+    save["to"] = json!(folder.path().join("saved/"));
+    let refused = to.try_call("save_attachment", save.clone()).unwrap();
+    assert_eq!(refused["error"]["data"]["code"], "attachment_not_here");
+    to.call("fetch_attachment", of);
+    let changed = |notice: &serde_json::Value| {
+        notice["type"] == "message_changed" && notice["attachments"][0]["state"] == "here"
+    };
+    to.notice(changed);
+    let saved = to.call("save_attachment", save);
+    let path = saved["path"].as_str().unwrap();
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "milk");
+    let relative = from
+        .try_call("seal_file", json!({"path": "list.txt"}))
+        .unwrap();
+    assert_eq!(relative["error"]["data"]["code"], "file_unusable");
+    assert_eq!((from.end(), to.end()), (0, 0));
+}

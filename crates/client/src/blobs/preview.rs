@@ -134,7 +134,8 @@ mod tests {
         let path = folder.path().join("a.png");
         let mut picture = RgbImage::new(640, 320);
         for (x, y, pixel) in picture.enumerate_pixels_mut() {
-            pixel.0 = [(x % 256) as u8, (y % 256) as u8, 128];
+            let byte = |at: u32| u8::try_from(at % 256).unwrap();
+            pixel.0 = [byte(x), byte(y), 128];
         }
         picture.save_with_format(&path, ImageFormat::Png).unwrap();
         let preview = of(&path, "image/png").unwrap();

@@ -96,6 +96,8 @@ pub const METHODS: &[&str] = &[
     "conversations",
     "account",
     "status",
+    "seal_file",
+    "save_attachment",
     "subscribe",
     "unsubscribe",
     "doctor",

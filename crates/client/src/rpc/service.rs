@@ -5,12 +5,16 @@
 //!
 //! **Always.** Each connection has a service of its own, since each subscribes for itself.
 
+use std::{io, path::PathBuf};
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
-use waxwing_engine::api::{Notice, Request};
+use waxwing_engine::api::{AttachmentOf, AttachmentState, Notice, Problem, Request, Response};
 
 use super::{Backend, METHODS, RpcError, Told, code};
 use crate::{
+    blobs::{Blobs, file::FileError},
     doctor,
     driver::Client,
     home::{Home, KeyKeeping},
@@ -64,6 +68,73 @@ impl Service {
     }
 }
 
+/// Parameters of `seal_file`.
+#[derive(Deserialize)]
+struct SealFile {
+    path: PathBuf,
+}
+
+/// Parameters of `save_attachment`.
+#[derive(Deserialize)]
+struct SaveAttachment {
+    #[serde(flatten)]
+    of: AttachmentOf,
+    to: PathBuf,
+}
+
+// Files of the person's, for programs that have no library for sealing.
+impl Service {
+    async fn seal(&self, file: SealFile) -> Result<Value, RpcError> {
+        let blobs = Blobs::of(self.home.path());
+        let sealed = blocking(move || blobs.seal(&absolute(file.path)?, |_| {})).await?;
+        serde_json::to_value(sealed).map_err(|error| invalid_params(&error))
+    }
+
+    async fn save(&self, save: SaveAttachment) -> Result<Value, RpcError> {
+        let request = Request::Attachment(save.of);
+        let response = self.client.call(request).await?;
+        let Response::OpenAttachment(open) = response else {
+            return Err(Problem::AttachmentUnknown.into());
+        };
+        let here = matches!(open.state, AttachmentState::Here | AttachmentState::Sending);
+        if !here {
+            return Err(Problem::AttachmentNotHere.into());
+        }
+        let blobs = Blobs::of(self.home.path());
+        let path = blocking(move || blobs.open(&open, &absolute(save.to)?)).await?;
+        Ok(json!({ "path": path }))
+    }
+}
+
+/// This process may run in another folder than whoever asks.
+fn absolute(path: PathBuf) -> Result<PathBuf, FileError> {
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(FileError::Io {
+            path: path.display().to_string(),
+            error: io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "give the whole path, from / on",
+            ),
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, RpcError> {
+    let unusable = |detail: String| RpcError::from(Problem::FileUnusable { detail });
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| unusable(error.to_string())),
+        Err(error) => Err(unusable(error.to_string())),
+    }
+}
+
+fn parameters<T: serde::de::DeserializeOwned>(params: Option<Value>) -> Result<T, RpcError> {
+    serde_json::from_value(params.unwrap_or_default()).map_err(|error| invalid_params(&error))
+}
+
 impl Backend for Service {
     async fn call(&mut self, method: &str, params: Option<Value>) -> Result<Value, RpcError> {
         match method {
@@ -80,6 +151,8 @@ impl Backend for Service {
                 let report = doctor::examine(&self.client, &self.home, self.keeping).await?;
                 serde_json::to_value(report).map_err(|error| invalid_params(&error))
             }
+            "seal_file" => self.seal(parameters(params)?).await,
+            "save_attachment" => self.save(parameters(params)?).await,
             method if METHODS.contains(&method) => self.engine(method, params).await,
             _ => Err(RpcError::new(
                 code::METHOD_NOT_FOUND,

@@ -50,6 +50,13 @@ pub enum Problem {
     AttachmentInvalid,
     /// The message has no such attachment.
     AttachmentUnknown,
+    /// The attachment is not on this device yet.
+    AttachmentNotHere,
+    /// A file cannot be read or written.
+    FileUnusable {
+        /// Which, and why: a sentence.
+        detail: String,
+    },
     /// The text is no invitation's link.
     InvitationMalformed,
     /// The group is at another relay.
@@ -432,6 +439,8 @@ impl Problem {
             Self::ReactionInvalid => "reaction_invalid",
             Self::AttachmentInvalid => "attachment_invalid",
             Self::AttachmentUnknown => "attachment_unknown",
+            Self::AttachmentNotHere => "attachment_not_here",
+            Self::FileUnusable { .. } => "file_unusable",
             Self::InvitationMalformed => "invitation_malformed",
             Self::InvitationElsewhere => "invitation_elsewhere",
             Self::InvitationUnknown => "invitation_unknown",

@@ -44,6 +44,10 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::ReactionInvalid => {
             "A reaction is an emoji, or a few letters without blanks; give another.".into()
         }
+        Problem::AttachmentNotHere => {
+            "This file is not on this device yet; fetch_attachment brings it.".into()
+        }
+        Problem::FileUnusable { detail } => detail.clone(),
         Problem::AttachmentInvalid => {
             "The files cannot be sent: a message has at most 32, and each at most 4 GiB.".into()
         }

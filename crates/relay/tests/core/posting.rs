@@ -623,3 +623,50 @@ fn malformed_requests_are_refused_and_change_nothing() {
     world.write();
     assert_eq!(world.store.records(), before);
 }
+
+#[test]
+fn a_signal_goes_to_who_is_there_and_leaves_nothing_behind() {
+    let mut world = World::new();
+    let (alice, bob, carol) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+        world.person("carol@a.example"),
+    );
+    let group = world.group(&[&alice, &bob, &carol]);
+    let (bobs, _) = world.login(&bob);
+    world.write();
+    world.delivered(bobs);
+    let before = world.store.records();
+    let signal = |body: &[u8]| {
+        Ask::Signal(pb::Signal {
+            group_id: group.id.to_bytes(),
+            epoch: group.epoch.0,
+            body: Bytes::copy_from_slice(body),
+        })
+    };
+    // Whoever may not post there may not tell either.
+    let stranger = world.link();
+    let answer = world.ask(stranger, signal(b"psst"));
+    assert_eq!(code(answer), ErrorCode::Unauthorised);
+    let link = world.posting_link(&group);
+    for body in [b"".as_slice(), &[0; limits::SIGNAL_BYTES + 1]] {
+        let answer = world.ask(link, signal(body));
+        assert_eq!(code(answer), ErrorCode::TooLarge);
+    }
+    world.signalled(bobs);
+    for _ in 0..5 {
+        let answer = world.ask(link, signal(b"typing"));
+        assert_eq!(answer, Some(Answer::Done(pb::Done {})));
+    }
+    // Too many at once are not handed on.
+    assert_eq!(world.signalled(bobs), [Bytes::from_static(b"typing")]);
+    world.wait(limits::SIGNALS_APART);
+    world.ask(link, signal(b"again"));
+    assert_eq!(world.signalled(bobs), [Bytes::from_static(b"again")]);
+    // Carol, who was away, gets nothing; nothing was written.
+    let (carols, _) = world.login(&carol);
+    assert!(world.delivered(carols).len() <= 1);
+    assert!(world.signalled(carols).is_empty());
+    world.write();
+    assert_eq!(world.store.records().len(), before.len());
+}

@@ -283,6 +283,16 @@ impl World {
             .collect()
     }
 
+    /// What came in passing.
+    pub(crate) fn signalled(&mut self, link: LinkId) -> Vec<Bytes> {
+        let inbox = std::mem::take(self.inbox.entry(link).or_default());
+        let bodies = inbox.into_iter().filter_map(|frame| match frame.body {
+            Some(Answer::Signalled(signal)) => Some(signal.body),
+            _ => None,
+        });
+        bodies.collect()
+    }
+
     pub(crate) fn acknowledge(&mut self, link: LinkId, sequence: u64) {
         self.tell(link, Ask::Acknowledge(pb::Acknowledge { sequence }));
     }
