@@ -56,6 +56,8 @@ struct Arguments {
     /// A tenth of everything, to see that it works.
     #[arg(long)]
     quick: bool,
+    /// attachment, groups, history; all where none is named.
+    scenarios: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -71,17 +73,25 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let scratch = tempfile::tempdir_in(&arguments.scratch).context("no place for the stores")?;
+    let wanted = |name: &str| {
+        arguments.scenarios.is_empty() || arguments.scenarios.iter().any(|one| one == name)
+    };
     // First, so that what the rest takes in memory is not counted.
-    attachment(scratch.path(), if arguments.quick { 64 } else { 1_024 })?;
+    if wanted("attachment") {
+        attachment(scratch.path(), if arguments.quick { 64 } else { 1_024 })?;
+    }
     let sizes: &[usize] = if arguments.quick {
         &[2, 32, 100]
     } else {
         &[2, 32, 256, 1_000]
     };
-    for size in sizes {
+    for size in sizes.iter().filter(|_| wanted("groups")) {
         group(scratch.path(), *size)?;
     }
-    history(if arguments.quick { 100_000 } else { 1_000_000 })
+    if wanted("history") {
+        history(if arguments.quick { 100_000 } else { 1_000_000 })?;
+    }
+    Ok(())
 }
 
 /// One device: its store, its leaf, and its group as it is held in memory.

@@ -50,6 +50,8 @@ pub struct Conversation {
     /// A tenth of everything, to see that it works.
     #[arg(long)]
     quick: bool,
+    /// attachment, groups, history; all where none is named.
+    scenarios: Vec<String>,
 }
 
 /// How to measure the relay.
@@ -119,6 +121,7 @@ fn conversation(options: &Conversation) -> Result<()> {
     if options.quick {
         command.arg("--quick");
     }
+    command.args(&options.scenarios);
     succeed(&mut command)
 }
 

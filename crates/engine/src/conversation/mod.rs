@@ -295,7 +295,8 @@ pub(crate) fn set_written_to(tx: &Transaction<'_>, id: ConversationId) -> Result
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Conversation>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation
-         ORDER BY (SELECT max(id) FROM entry WHERE conversation = conversation.id) DESC"
+         ORDER BY (SELECT place FROM entry WHERE conversation = conversation.id
+                   ORDER BY place DESC LIMIT 1) DESC"
     ))?;
     let rows = statement.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -4,7 +4,7 @@
 //!
 //! **Always**: nothing reads more than a page, however long a history is.
 
-use rusqlite::{OptionalExtension as _, Row, ToSql, Transaction, types::Type};
+use rusqlite::{OptionalExtension as _, Row, Transaction, types::Type};
 
 use super::{
     history::{event_of, state_of, time},
@@ -100,23 +100,37 @@ fn before(
     before: Option<(MessageId, bool)>,
     limit: u32,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
-    let condition = match before {
-        None => "?2 IS NULL",
-        Some((_, false)) => {
-            "(place, id) < (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2)"
-        }
-        Some((_, true)) => {
-            "(place, id) <= (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2)"
+    // Looked up first: the index finds what stands before a known place only.
+    let (place, id, condition) = match before {
+        None => (i64::MAX, i64::MAX, "<="),
+        Some((message, included)) => {
+            let Some((place, id)) = place_of(tx, conversation, message)? else {
+                return Ok((Vec::new(), false));
+            };
+            (place, id, if included { "<=" } else { "<" })
         }
     };
     let sql = format!(
-        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND {condition}
-         ORDER BY place DESC, id DESC LIMIT ?3"
+        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) {condition} (?2, ?3)
+         ORDER BY place DESC, id DESC LIMIT ?4"
     );
-    let id = before.map(|(id, _)| *id.as_bytes());
-    let (mut entries, more) = some(tx, &sql, (conversation.as_bytes(), id), limit)?;
+    let (mut entries, more) = some(tx, &sql, (conversation, (place, id)), limit)?;
     entries.reverse();
     Ok((entries, more))
+}
+
+/// Where a message stands.
+fn place_of(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<Place>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2")?
+        .query_row((conversation.as_bytes(), message.as_bytes()), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?)
 }
 
 /// The entries after a message, oldest first, and whether there are newer ones.
@@ -126,12 +140,23 @@ fn after(
     after: MessageId,
     limit: u32,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
+    match place_of(tx, conversation, after)? {
+        Some(place) => behind(tx, conversation, place, limit),
+        None => Ok((Vec::new(), false)),
+    }
+}
+
+fn behind(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    place: Place,
+    limit: u32,
+) -> Result<(Vec<Entry>, bool), StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id)
-             > (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2)
-         ORDER BY place, id LIMIT ?3"
+        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) > (?2, ?3)
+         ORDER BY place, id LIMIT ?4"
     );
-    some(tx, &sql, (conversation.as_bytes(), after.as_bytes()), limit)
+    some(tx, &sql, (conversation, place), limit)
 }
 
 /// Where an entry stands: its place, and its row.
@@ -142,15 +167,11 @@ pub(crate) type Place = (i64, i64);
 pub(crate) fn forward(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-    behind: Option<Place>,
+    from: Option<Place>,
     limit: u32,
 ) -> Result<(Vec<Entry>, Option<Place>), StoreError> {
-    let (place, id) = behind.unwrap_or((i64::MIN, i64::MIN));
-    let sql = format!(
-        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) > ({place}, ?2)
-         ORDER BY place, id LIMIT ?3"
-    );
-    let (entries, more) = some(tx, &sql, (conversation.as_bytes(), id), limit)?;
+    let from = from.unwrap_or((i64::MIN, i64::MIN));
+    let (entries, more) = behind(tx, conversation, from, limit)?;
     if !more {
         return Ok((entries, None));
     }
@@ -162,8 +183,8 @@ pub(crate) fn forward(
         .query_row(
             (
                 conversation.as_bytes(),
-                place,
-                id,
+                from.0,
+                from.1,
                 i64::from(limit).saturating_sub(1),
             ),
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -176,11 +197,14 @@ pub(crate) fn forward(
 fn some(
     tx: &Transaction<'_>,
     sql: &str,
-    (conversation, id): (impl ToSql, impl ToSql),
+    (conversation, (place, id)): (ConversationId, Place),
     limit: u32,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
     let mut statement = tx.prepare_cached(sql)?;
-    let rows = statement.query_map((conversation, id, i64::from(limit) + 1), read_entry)?;
+    let rows = statement.query_map(
+        (conversation.as_bytes(), place, id, i64::from(limit) + 1),
+        read_entry,
+    )?;
     let mut entries = Vec::new();
     for row in rows {
         entries.push(complete(tx, row?)?);
