@@ -543,6 +543,7 @@ fn imported(number: u64, at: u64, with: u64, text: String) -> ImportedMessage {
         attachments: Vec::new(),
         imported: true,
         request: false,
+        quiet: false,
     };
     ImportedMessage {
         message,

@@ -23,6 +23,7 @@ use crate::{
     conversation::groups::{self, GroupState},
     devices,
     event::{Effect, LinkKind},
+    inbox::floods::Floods,
     link::{Job, Links, Phase},
     message::typing,
     mls,
@@ -72,6 +73,8 @@ pub(crate) struct Live {
     pub inline_bytes: usize,
     /// Group information that was asked for and was not there.
     pub gone_parcels: HashSet<[u8; 32]>,
+    /// How much each account has written lately.
+    pub floods: Floods,
     /// Who is told that the person writes, and was.
     pub signals: typing::Signals,
     /// Key packages that were claimed for a group, until they are added.
@@ -150,6 +153,7 @@ impl Live {
             opened: HashSet::new(),
             inline_bytes,
             gone_parcels: HashSet::new(),
+            floods: Floods::default(),
             signals: typing::Signals::default(),
             claimed: BTreeMap::new(),
             lacking: HashMap::new(),

@@ -32,6 +32,7 @@ replayed!(
     content,
     relay_url,
     rpc,
+    files,
     devices,
     mls,
     engine,

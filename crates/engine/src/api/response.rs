@@ -234,6 +234,10 @@ pub struct Message {
     /// In notices: whether it is of a stranger, whom the person has yet to accept.
     #[serde(default, skip_serializing_if = "is_false")]
     pub request: bool,
+    /// In notices: whether it is one of too many of the same person at once: nothing is to
+    /// ring for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub quiet: bool,
 }
 
 /// What became of messages that were brought in.

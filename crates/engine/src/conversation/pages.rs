@@ -375,6 +375,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 starred: false,
                 attachments: Vec::new(),
                 request: false,
+                quiet: false,
                 imported: row.get(24)?,
             })
         }

@@ -170,7 +170,8 @@ pub(crate) fn content_came(
     if own {
         expiry::start(turn.tx, turn.now, conversation, &[id])?;
     }
-    let trusted = own || may_tell(turn, &found)?;
+    let quiet = !own && turn.live.floods.is_one(member.account, turn.now);
+    let trusted = own || (may_tell(turn, &found)? && !quiet);
     attachment::came(turn, conversation, id, &content, trusted)?;
     if !own {
         apply::conversation_came(turn, &found)?;
@@ -178,6 +179,7 @@ pub(crate) fn content_came(
     }
     if let Some(mut message) = pages::message(turn.tx, conversation, id)? {
         message.request = !own && requests::is_request(turn.tx, &found)?;
+        message.quiet = quiet;
         turn.notify(Notice::Message(message));
     }
     if own {

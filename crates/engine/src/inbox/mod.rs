@@ -12,6 +12,7 @@
 //!
 //! **Always**: tables are bounded, whatever the relay or a member sends.
 
+pub(crate) mod floods;
 pub(crate) mod heard;
 pub(crate) mod held;
 pub(crate) mod messages;

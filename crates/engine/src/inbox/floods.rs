@@ -1,0 +1,55 @@
+//! Floods: one person writes more at once than anybody reads.
+//!
+//! Nothing of it is lost, but nothing rings for it, and no file of it is fetched unasked. What a
+//! stranger writes is bounded besides: [`crate::conversation::requests`].
+
+use std::collections::HashMap;
+
+use waxwing_protocol::{
+    ids::AccountId,
+    time::{Span, Time},
+};
+
+/// More messages of one account than these within [`WITHIN`] are a flood.
+const MESSAGES: u32 = 60;
+const WITHIN: Span = Span::minutes(1);
+
+/// Accounts that are counted at a time.
+const COUNTED_MAX: usize = 4_096;
+
+/// How much each account has written lately, as it came here.
+#[derive(Default)]
+pub(crate) struct Floods(HashMap<AccountId, (Time, u32)>);
+
+impl Floods {
+    /// Counts a message; whether it is one of too many.
+    pub(crate) fn is_one(&mut self, account: AccountId, now: Time) -> bool {
+        if self.0.len() >= COUNTED_MAX {
+            self.0.retain(|_, (since, _)| now.since(*since) < WITHIN);
+        }
+        let (since, count) = self.0.entry(account).or_insert((now, 0));
+        if now.since(*since) >= WITHIN {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count > MESSAGES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_one_persons_and_is_over_after_a_minute() {
+        let mut floods = Floods::default();
+        let (one, other) = (AccountId([1; 32]), AccountId([2; 32]));
+        let begins = Time(1_000_000);
+        for _ in 0..MESSAGES {
+            assert!(!floods.is_one(one, begins));
+        }
+        assert!(floods.is_one(one, begins.after(Span::seconds(59))));
+        assert!(!floods.is_one(other, begins));
+        assert!(!floods.is_one(one, begins.after(WITHIN)));
+    }
+}
