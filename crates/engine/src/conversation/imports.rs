@@ -8,7 +8,7 @@
 //!
 //! **Always**: nothing of an import is sent to anybody, and doing it twice is doing it once.
 
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{address::Address, limits, time::Time};
 
 use super::{
@@ -95,11 +95,7 @@ fn add(
             "INSERT INTO entry (conversation, place, kind, address, at, message, verified,
                  outgoing, text, reply_to, sent_at, state, read, markdown, imported,
                  edited_at, taken_back_at)
-             VALUES (?1, coalesce(
-                     (SELECT place FROM entry WHERE conversation = ?1 AND sent_at <= ?2
-                      ORDER BY place DESC LIMIT 1),
-                     (SELECT min(place) - 1 FROM entry WHERE conversation = ?1),
-                     (SELECT coalesce(max(id), 0) + 1 FROM entry)),
+             VALUES (?1, coalesce(?12, (SELECT coalesce(max(id), 0) + 1 FROM entry)),
                  1, ?3, ?2, ?4, 0, ?5, ?6, ?7, ?2, ?8, 1, ?9, 1, ?10, ?11)
              ON CONFLICT DO NOTHING",
         )?
@@ -119,8 +115,38 @@ fn add(
             !message.formatted.is_empty(),
             message.edited_at.map(|at| time(at.0)),
             message.taken_back.then_some(time(sent_at)),
+            place(tx, into.id, time(sent_at))?,
         ))?;
     Ok(added > 0)
+}
+
+/// Where a message stands that was sent at a time: behind the last that was sent before, or
+/// before all; `None` for the end.
+fn place(
+    tx: &Transaction<'_>,
+    conversation: api::ConversationId,
+    sent_at: i64,
+) -> Result<Option<i64>, StoreError> {
+    let (first, last): (Option<i64>, Option<i64>) = tx
+        .prepare_cached(
+            "SELECT (SELECT min(place) FROM entry WHERE conversation = ?1),
+                    (SELECT max(place) FROM entry WHERE conversation = ?1)",
+        )?
+        .query_row([conversation.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let before: Option<i64> = tx
+        .prepare_cached(
+            "SELECT place FROM entry WHERE conversation = ?1 AND sent_at <= ?2
+             ORDER BY place DESC LIMIT 1",
+        )?
+        .query_row((conversation.as_bytes(), sent_at), |row| row.get(0))
+        .optional()?;
+    Ok(match before {
+        None => first.map(|first| first.saturating_sub(1)),
+        place if place == last => None,
+        place => place,
+    })
 }
 
 /// A message has come by itself: what a file says of it does not count any more.
