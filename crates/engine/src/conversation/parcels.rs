@@ -24,7 +24,10 @@ use waxwing_protocol::{
     time::Span,
 };
 
-use super::{groups, start};
+use super::{
+    groups::{self, GroupState},
+    start,
+};
 use crate::{
     event::LinkKind,
     inbox::{held::Post, receive},
@@ -68,8 +71,12 @@ const MARK: [u8; 16] = *b"\xffwaxwing parcel\xff";
 /// What did not work is tried again after this long.
 const AGAIN: Span = Span::seconds(10);
 
-/// Parcels that may be on their way here.
-const COMING_MAX: i64 = 64;
+/// Parcels that may be waited for. Only [`AT_ONCE`] of them are fetched at a time, so that the
+/// rest takes a row each: a device that was away for long has many in its mailbox.
+const COMING_MAX: i64 = 4_096;
+
+/// Parcels that are brought at a time, the oldest first.
+const AT_ONCE: u32 = 8;
 
 type Id = [u8; 32];
 
@@ -274,10 +281,17 @@ pub(crate) fn open_post(turn: &mut Turn<'_>, post: &Post) -> Result<Opened, Faul
     if !may_be || !post.body.starts_with(&MARK) {
         return Ok(Opened::Here(None));
     }
-    let own = groups::find(turn.tx, post.group)?;
-    if own.is_some_and(|group| group.commit_post == Some(post.id)) {
-        // The echo of our own: nobody looks into it.
-        return Ok(Opened::Here(None));
+    if let Some(group) = groups::find(turn.tx, post.group)? {
+        // Welcomes go to whoever is there already, too: only who is not looks into them.
+        let is_out = matches!(group.state, GroupState::Closed | GroupState::Lost);
+        let is_for_us = match post.kind {
+            PostKind::Welcome => is_out,
+            _ => group.state != GroupState::Closed,
+        };
+        // Nor does anybody look into the echo of their own.
+        if !is_for_us || group.commit_post == Some(post.id) {
+            return Ok(Opened::Here(None));
+        }
     }
     open(turn, post.group, &post.body, Some(post))
 }
@@ -376,7 +390,7 @@ pub(crate) fn is_coming(turn: &Turn<'_>, group: GroupId) -> Result<bool, Fault> 
 fn under_way(turn: &Turn<'_>) -> Result<Vec<OnItsWay>, Fault> {
     let mut statement = turn.tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM parcel
-         WHERE way < 2 AND parts * {part} < bytes LIMIT 8",
+         WHERE way < 2 AND parts * {part} < bytes ORDER BY rowid LIMIT {AT_ONCE}",
         part = limits::BLOB_PART_BYTES,
     ))?;
     let rows = statement.query_map([], read)?;
@@ -546,7 +560,7 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     }
     match groups::find(turn.tx, row.group)? {
         Some(group) if row.is_info => {
-            if group.state != groups::GroupState::Lost {
+            if group.state != GroupState::Lost {
                 return Ok(());
             }
             // A new epoch may have begun meanwhile, with other information.
@@ -556,6 +570,7 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
             }
             super::again::ask_for(turn, &group)
         }
+        Some(group) if matches!(group.state, GroupState::Closed) => Ok(()),
         Some(_) => turn.lose_group(row.group),
         None => super::again::unknown(turn, row.group),
     }
