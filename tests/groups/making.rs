@@ -1,10 +1,12 @@
 //! Making a group, and talking in it.
 
-use waxwing_engine::api::{EventKind, MessageState};
+use waxwing_engine::api::{ChangeGroup, EventKind, MessageState};
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::RelayPort as _;
 
-use crate::scene::{create, events, members, messages, people, say, show, texts};
+use crate::scene::{
+    addresses, change, create, events, members, messages, people, say, show, texts,
+};
 
 #[test]
 fn what_one_says_in_a_group_all_hear() {
@@ -91,19 +93,40 @@ fn a_group_made_offline_is_there_for_all_when_there_is_a_network() {
     }
 }
 
+/// `WAXWING_MEMBERS` says how many by hand: 40 is quick.
 #[test]
-fn a_group_of_forty_talks() {
+fn a_group_of_many_talks() {
+    let said = std::env::var("WAXWING_MEMBERS").ok();
+    let size: usize = said.map_or(40, |said| said.parse().unwrap());
     let (mut scene, [alice]) = people(5);
-    let others: Vec<_> = (0..39)
+    let others: Vec<_> = (1..size)
         .map(|number| scene.add_registered(&format!("p{number}@example.org")))
         .collect();
-    let group = create(&mut scene, alice, "Forty", &others);
+    let group = create(&mut scene, alice, "Many", &others);
     scene.run_for(Span::minutes(3));
-    assert_eq!(members(&mut scene, alice, group).len(), 40);
+    assert_eq!(members(&mut scene, alice, group).len(), size);
     say(&mut scene, others[7], group, "Can you all hear me?").unwrap();
     scene.run_for(Span::minutes(1));
     for person in &others {
         assert_eq!(texts(&mut scene, *person, group), ["Can you all hear me?"]);
-        assert_eq!(members(&mut scene, *person, group).len(), 40);
+        assert_eq!(members(&mut scene, *person, group).len(), size);
     }
+    // Somebody goes, and another one comes.
+    let (gone, stays) = (others[3], others[9]);
+    let newcomer = scene.add_registered("new@example.org");
+    let swap = ChangeGroup {
+        remove: addresses(&scene, &[gone]),
+        add: addresses(&scene, &[newcomer]),
+        ..ChangeGroup::default()
+    };
+    change(&mut scene, alice, group, swap).unwrap();
+    scene.run_for(Span::minutes(3));
+    say(&mut scene, stays, group, "And now?").unwrap();
+    scene.run_for(Span::minutes(1));
+    for person in others.iter().filter(|one| **one != gone) {
+        assert_eq!(members(&mut scene, *person, group).len(), size);
+        assert_eq!(texts(&mut scene, *person, group).len(), 2);
+    }
+    assert_eq!(texts(&mut scene, newcomer, group), ["And now?"]);
+    assert_eq!(texts(&mut scene, gone, group), ["Can you all hear me?"]);
 }

@@ -207,6 +207,8 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::commit_taken(turn, id)?;
     turn.live.behind.remove(&id);
+    // What it lacked when it was lost, it may lack still.
+    turn.live.due_groups.insert(id);
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
         if let Some(secrets) = secrets.transpose()? {
