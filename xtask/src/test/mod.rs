@@ -22,6 +22,9 @@ use crate::workspace::{cargo, root};
 /// No step may take longer.
 const STEP_LIMIT: Duration = Duration::from_mins(45);
 
+/// Tells the tests that need not build the programs that they start.
+const PROGRAMS_ARE_BUILT: &str = "WAXWING_PROGRAMS_ARE_BUILT";
+
 /// Fetching what only the network has may take this long before it is given up.
 const FETCH_LIMIT: Duration = Duration::from_secs(90);
 
@@ -44,6 +47,7 @@ pub fn run(options: &Options) -> Result<bool> {
     eprintln!("cargo xtask test\n");
     test.formatting()?;
     test.lints()?;
+    test.building()?;
     test.tests()?;
     test.documentation()?;
     test.dependencies()?;
@@ -105,17 +109,26 @@ impl Test {
         self.step(title, &mut command, one)
     }
 
+    /// Everything at once, with the features of all together: what the tests start is there then.
+    fn building(&mut self) -> Result<()> {
+        let mut command = cargo();
+        command.args(["build", "--workspace", "--all-targets"]);
+        self.step("building", &mut command, one)
+    }
+
     fn tests(&mut self) -> Result<()> {
         if tools::subcommand("nextest") {
             let mut command = cargo();
-            command.args([
-                "nextest",
-                "run",
-                "--workspace",
-                "--no-fail-fast",
-                "--color",
-                "never",
-            ]);
+            command
+                .args([
+                    "nextest",
+                    "run",
+                    "--workspace",
+                    "--no-fail-fast",
+                    "--color",
+                    "never",
+                ])
+                .env(PROGRAMS_ARE_BUILT, "1");
             self.step("tests", &mut command, count::nextest)?;
             self.step(
                 "examples in the documentation",
@@ -312,7 +325,8 @@ fn cargo_test(arguments: &[&str]) -> Command {
     let mut command = cargo();
     command
         .args(["test", "--workspace", "--no-fail-fast"])
-        .args(arguments);
+        .args(arguments)
+        .env(PROGRAMS_ARE_BUILT, "1");
     command
 }
 

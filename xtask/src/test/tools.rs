@@ -73,6 +73,13 @@ pub fn install(
     }
 }
 
+/// Whether the system's own OpenSSL can be built against.
+pub fn has_openssl() -> bool {
+    let mut ask = Command::new("pkg-config");
+    ask.args(["--exists", "openssl"]);
+    answers(ask)
+}
+
 /// The version of the nightly toolchain, as (1, 97), where there is one.
 pub fn nightly() -> Option<(u32, u32)> {
     let output = rustup_cargo(&["+nightly", "--version"])
