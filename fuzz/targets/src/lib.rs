@@ -28,6 +28,7 @@ pub mod relay;
 pub mod replay;
 mod script;
 pub mod seeds;
+pub mod sms;
 pub mod transparency;
 
 /// A target.
@@ -146,5 +147,17 @@ pub const TARGETS: &[Target] = &[
         run: transparency::transparency,
         seeds: transparency::seeds,
         mutations: 1_000,
+    },
+    Target {
+        name: "sms",
+        run: sms::sms,
+        seeds: sms::units,
+        mutations: 20_000,
+    },
+    Target {
+        name: "sms_text",
+        run: sms::sms_text,
+        seeds: sms::texts,
+        mutations: 5_000,
     },
 ];

@@ -38,6 +38,8 @@ replayed!(
     engine,
     relay,
     transparency,
+    sms,
+    sms_text,
 );
 
 #[test]

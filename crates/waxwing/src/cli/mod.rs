@@ -31,6 +31,7 @@ mod save;
 mod search;
 mod send;
 mod settle;
+mod sms;
 mod verify;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -383,6 +384,14 @@ Examples:
   waxwing alarms --dismiss")]
     Alarms(alarms::Alarms),
 
+    /// See what a text message of the phone network is, and what in it is a trick
+    #[command(
+        subcommand,
+        after_help = "\
+A text message (SMS) proves nothing: anybody can write any sender into one."
+    )]
+    Sms(sms::Sms),
+
     /// Check that everything is in order
     #[command(after_help = "\
 Looks at the home, the store and its key, the relay, its pin and its encryption, the
@@ -536,6 +545,7 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     cli.command = match cli.command {
         Command::Completions(completions) => return completions.run().map_err(Into::into),
         Command::Man(man) => return man.run().map_err(Into::into),
+        Command::Sms(sms) => return sms.run(output),
         Command::Audit(Audit::Verify(verify)) => return verify.run(output),
         Command::Audit(Audit::Id(id)) => return id.run(cli.home.as_deref(), output),
         Command::Audit(Audit::Follow(follow)) => {
@@ -630,6 +640,7 @@ async fn command(
         }
         // These were done before.
         Command::Audit(Audit::Follow(_) | Audit::Id(_) | Audit::Verify(_))
+        | Command::Sms(_)
         | Command::Completions(_)
         | Command::Man(_) => Ok(Outcome::Done),
     }
