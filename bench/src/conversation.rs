@@ -518,6 +518,7 @@ fn id(number: u64) -> MessageId {
 
 fn imported(number: u64, at: u64, with: u64, text: String) -> ImportedMessage {
     let message = Message {
+        link_preview: None,
         id: id(number),
         conversation: waxwing_engine::api::ConversationId::from_bytes([0; 16]),
         group: None,

@@ -13,8 +13,8 @@
 use waxwing_engine::{
     EventRefused,
     api::{
-        Edit, MarkRead, Message, MessageId, MessageInfo, MessageOf, MessageState, Notice, React,
-        Request, Response, SetTimer,
+        Edit, LinkPreview, MarkRead, Message, MessageId, MessageInfo, MessageOf, MessageState,
+        Notice, React, Request, Response, SendText, SetTimer,
     },
 };
 use waxwing_protocol::time::Span;
@@ -283,4 +283,48 @@ fn a_new_device_has_the_amendments_too() {
     assert_eq!(info(&mut scene, tablet, id).versions.len(), 2);
     assert!(shown(&mut scene, tablet, bob, gone).taken_back);
     assert_eq!(scene.relay.waiting(), 0);
+}
+
+#[test]
+fn a_link_is_shown_with_what_its_sender_saw_for_as_long_as_it_stands_in_the_text() {
+    let (mut world, alice, bob) = alice_and_bob(17);
+    let link = "https://example.org/waxwings";
+    let preview = LinkPreview {
+        url: link.to_owned(),
+        title: "Waxwings".to_owned(),
+        description: "They eat berries.".to_owned(),
+        thumbnail: String::new(),
+    };
+    let to = world.person(bob).address.clone();
+    let send = |text: &str| {
+        Request::Send(SendText {
+            to: to.clone(),
+            text: text.to_owned(),
+            link_preview: Some(preview.clone()),
+            ..SendText::default()
+        })
+    };
+    // Of another link than one in the text it would be a lie.
+    let refused = world.command(alice, send("See https://example.org/waxwings2"));
+    assert_eq!(refused.unwrap_err().problem.code(), "link_preview_invalid");
+    let text = format!("See {link}!");
+    let Response::Sent(sent) = world.command(alice, send(&text)).unwrap() else {
+        panic!("not sent");
+    };
+    world.run_for(Span::seconds(10));
+    for (of, with) in [(alice, bob), (bob, alice)] {
+        let message = world.messages(of, with).pop().unwrap();
+        assert_eq!(message.text, text);
+        assert!(message.link_preview.as_ref() == Some(&preview));
+    }
+    let edit = Edit {
+        message: sent.id,
+        text: "Never mind".to_owned(),
+    };
+    world.command(alice, Request::Edit(edit)).unwrap();
+    world.run_for(Span::seconds(10));
+    for (of, with) in [(alice, bob), (bob, alice)] {
+        let message = world.messages(of, with).pop().unwrap();
+        assert!(message.link_preview.is_none());
+    }
 }

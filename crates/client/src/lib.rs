@@ -12,6 +12,7 @@ mod driver;
 pub mod export;
 pub mod home;
 pub mod link;
+pub mod link_preview;
 pub mod rpc;
 mod session;
 

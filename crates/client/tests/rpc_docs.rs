@@ -19,8 +19,8 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{
     Account, Auditor, BackupPart, CheckedReport, Contact, Conversation, Device, Entry, Evidence,
-    Group, GroupCreated, Imported, Invited, Message, MessageInfo, Notice, OpenAttachment, Profile,
-    Report, Request, SafetyNumber, SealedFile, Sent, Status,
+    Group, GroupCreated, Imported, Invited, LinkPreview, Message, MessageInfo, Notice,
+    OpenAttachment, Profile, Report, Request, SafetyNumber, SealedFile, Sent, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -77,7 +77,8 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
         for (label, example) in &examples[*method] {
             match (label.as_str(), *method) {
                 // Of this process, not of the engine.
-                ("Params", "seal_file" | "save_attachment") => {}
+                ("Params", "preview_link" | "seal_file" | "save_attachment") => {}
+                ("Result", "preview_link") => is::<LinkPreview>(example),
                 ("Result", "seal_file") => is::<SealedFile>(example),
                 ("Result", "save_attachment") => assert!(example["path"].is_string()),
                 ("Params", _) => is::<Request>(&json!({ "method": method, "params": example })),

@@ -31,7 +31,7 @@ use crate::{
     engine::Stop,
     inbox::messages,
     link::registration,
-    message::{self, expiry, report, typing},
+    message::{self, expiry, link_preview, report, typing},
     outbox::{self, receipts},
     queries,
     registers::{self, About},
@@ -323,6 +323,13 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     if send.text.trim().is_empty() && files.is_empty() {
         return Err(Stop::Refused(Problem::MessageEmpty));
     }
+    let preview = match &send.link_preview {
+        None => None,
+        Some(preview) => Some(
+            link_preview::made(preview, &send.text)
+                .ok_or(Stop::Refused(Problem::LinkPreviewInvalid))?,
+        ),
+    };
     if outbox::waiting(turn.tx)? >= outbox::WAITING_MAX {
         return Err(Stop::Refused(Problem::OutboxFull {
             limit: outbox::WAITING_MAX,
@@ -370,6 +377,9 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         let parts = attachment::parts(&files);
         Content::with_files(salt, send.text.trim(), in_reply_to, parts)
     };
+    if let Some(preview) = &preview {
+        said = said.with_part(link_preview::part(preview));
+    }
     if send.markdown {
         said = said.in_markdown();
     }
@@ -389,7 +399,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             direction: Direction::Out,
             text: &send.text,
             markdown: send.markdown,
-            content: (send.markdown || !files.is_empty()).then_some(&encoded),
+            content: (send.markdown || preview.is_some() || !files.is_empty()).then_some(&encoded),
             proof: None,
             reply_to: send.reply_to,
             sent_at: turn.now,
@@ -399,6 +409,9 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         },
     )?;
     queue(turn, conversation.id, Some(id), encoded)?;
+    if let Some(preview) = &preview {
+        link_preview::keep(turn.tx, conversation.id, id, preview)?;
+    }
     if !files.is_empty() {
         attachment::keep(turn.tx, conversation.id, id, &files, true)?;
         outbox::wait_for_files(turn.tx, id)?;

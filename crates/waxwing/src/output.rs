@@ -13,8 +13,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use waxwing_engine::api::{
-    Attachment, AttachmentState, ConversationEvent, Direction, Entry, EventKind, Gap, Message,
-    MessageState, Preview, Reaction,
+    Attachment, AttachmentState, ConversationEvent, Direction, Entry, EventKind, Gap, LinkPreview,
+    Message, MessageState, Preview, Reaction,
 };
 
 use crate::{
@@ -178,7 +178,18 @@ pub fn message(message: &Message, with_group: bool) -> String {
         None => String::new(),
     };
     let files: String = message.attachments.iter().map(attachment).collect();
-    format!("{time}  {who}: {text}{beside}{ticks}{files}{reactions}{problem}")
+    let link = message.link_preview.as_ref();
+    let link = link.map_or_else(String::new, link_preview);
+    format!("{time}  {who}: {text}{beside}{ticks}{link}{files}{reactions}{problem}")
+}
+
+/// What its sender says that a link leads to, in a line or two of its own.
+fn link_preview(preview: &LinkPreview) -> String {
+    let mut lines = format!("\n       ┃ {}", one_line(&preview.title));
+    if !preview.description.is_empty() {
+        lines = format!("{lines}\n       ┃ {}", one_line(&preview.description));
+    }
+    styled(FAINT, lines)
 }
 
 /// What a message says, formatted where its sender formatted it.

@@ -8,7 +8,7 @@
 //! of any size needs the memory of a part.
 
 pub mod file;
-mod preview;
+pub(crate) mod preview;
 
 use std::{
     collections::HashSet,

@@ -9,7 +9,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Cursor, Read as _},
+    io::{BufRead, BufReader, Cursor, Read as _, Seek},
     path::Path,
 };
 
@@ -37,7 +37,7 @@ const SAMPLES_PER_MS: u64 = 48;
 /// What can be shown of a file, if anything can.
 pub(super) fn of(path: &Path, media_type: &str) -> Option<Preview> {
     if media_type.starts_with("image/") {
-        picture(path)
+        picture(ImageReader::open(path).ok()?)
     } else if media_type == "audio/ogg" || media_type == "audio/opus" {
         recording(path)
     } else {
@@ -45,8 +45,13 @@ pub(super) fn of(path: &Path, media_type: &str) -> Option<Preview> {
     }
 }
 
-fn picture(path: &Path) -> Option<Preview> {
-    let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+/// A small picture of the picture in these bytes: a JPEG in base64.
+pub(crate) fn thumbnail(bytes: &[u8]) -> Option<String> {
+    picture(ImageReader::new(Cursor::new(bytes))).map(|preview| preview.thumbnail)
+}
+
+fn picture<R: BufRead + Seek>(reader: ImageReader<R>) -> Option<Preview> {
+    let mut reader = reader.with_guessed_format().ok()?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(SIDE);
     limits.max_image_height = Some(SIDE);

@@ -124,6 +124,14 @@ fn message(message: &Message, saved: &[Saved]) -> String {
     } else if !message.text.is_empty() {
         let _ = writeln!(html, "<p dir=\"auto\">{}</p>", escape(&message.text));
     }
+    if let Some(link) = &message.link_preview {
+        let _ = writeln!(
+            html,
+            "<blockquote><bdi>{}</bdi><br>{}</blockquote>",
+            escape(&link.title),
+            escape(&link.description)
+        );
+    }
     for attachment in &message.attachments {
         let file = saved.iter().find(|file| file.number == attachment.number);
         html.push_str(&self::attachment(attachment, file));

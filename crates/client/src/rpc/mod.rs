@@ -96,6 +96,7 @@ pub const METHODS: &[&str] = &[
     "conversations",
     "account",
     "status",
+    "preview_link",
     "seal_file",
     "save_attachment",
     "subscribe",

@@ -18,6 +18,7 @@ use crate::{
     doctor,
     driver::Client,
     home::{Home, KeyKeeping},
+    link_preview::Fetcher,
 };
 
 /// Answers calls from the engine of this process.
@@ -80,6 +81,20 @@ struct SaveAttachment {
     #[serde(flatten)]
     of: AttachmentOf,
     to: PathBuf,
+}
+
+/// Parameters of `preview_link`.
+#[derive(Deserialize)]
+struct PreviewLink {
+    url: String,
+}
+
+async fn preview(link: PreviewLink) -> Result<Value, RpcError> {
+    let none = |reason: String| RpcError::from(Problem::NoLinkPreview { reason });
+    let fetcher = Fetcher::new().map_err(|error| none(error.to_string()))?;
+    let found = fetcher.preview(&link.url).await;
+    let preview = found.map_err(|error| none(error.to_string()))?;
+    serde_json::to_value(preview).map_err(|error| invalid_params(&error))
 }
 
 // Files of the person's, for programs that have no library for sealing.
@@ -151,6 +166,7 @@ impl Backend for Service {
                 let report = doctor::examine(&self.client, &self.home, self.keeping).await?;
                 serde_json::to_value(report).map_err(|error| invalid_params(&error))
             }
+            "preview_link" => preview(parameters(params)?).await,
             "seal_file" => self.seal(parameters(params)?).await,
             "save_attachment" => self.save(parameters(params)?).await,
             method if METHODS.contains(&method) => self.engine(method, params).await,

@@ -46,9 +46,9 @@ pub use request::{
 pub use response::{
     Account, Alarm, Attachment, AttachmentState, Auditor, Channel, Contact, Conversation,
     ConversationEvent, ConversationKind, Direction, Entry, EventKind, Evidence, Gap, Group,
-    GroupCreated, GroupInvitation, GroupMember, Imported, Invited, LogStatus, Message, MessageInfo,
-    MessageState, OpenAttachment, Preview, Profile, Reaction, Receipt, ReceiptCount, Response,
-    SafetyNumber, Sent, Span, Status, Version,
+    GroupCreated, GroupInvitation, GroupMember, Imported, Invited, LinkPreview, LogStatus, Message,
+    MessageInfo, MessageState, OpenAttachment, Preview, Profile, Reaction, Receipt, ReceiptCount,
+    Response, SafetyNumber, Sent, Span, Status, Version,
 };
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};

@@ -48,6 +48,13 @@ pub enum Problem {
     ReactionInvalid,
     /// It is none, there are too many, or one is too large.
     AttachmentInvalid,
+    /// It is too much, or not of a link that stands in the text.
+    LinkPreviewInvalid,
+    /// A link leads to nothing that can be shown.
+    NoLinkPreview {
+        /// Why.
+        reason: String,
+    },
     /// The message has no such attachment.
     AttachmentUnknown,
     /// The attachment is not on this device yet.
@@ -438,6 +445,8 @@ impl Problem {
             Self::ReportInvalid { .. } => "report_invalid",
             Self::ReactionInvalid => "reaction_invalid",
             Self::AttachmentInvalid => "attachment_invalid",
+            Self::LinkPreviewInvalid => "link_preview_invalid",
+            Self::NoLinkPreview { .. } => "no_link_preview",
             Self::AttachmentUnknown => "attachment_unknown",
             Self::AttachmentNotHere => "attachment_not_here",
             Self::FileUnusable { .. } => "file_unusable",

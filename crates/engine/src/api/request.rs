@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, MakeReport,
-    Message, MessageId, Preview, ReadBackup, Recover, RevokeDevice, SetLock, Timestamp,
+    ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, LinkPreview,
+    MakeReport, Message, MessageId, Preview, ReadBackup, Recover, RevokeDevice, SetLock, Timestamp,
     closed_debug, response::is_false,
 };
 
@@ -318,6 +318,9 @@ pub struct SendText {
     /// Files that lie sealed in the home's `blobs/`: 32 at most. The text may be empty then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<SealedFile>,
+    /// What a link in the text leads to, as this device saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_preview: Option<LinkPreview>,
 }
 
 /// A file that was sealed into the home's `blobs/`, under its id.

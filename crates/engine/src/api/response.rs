@@ -228,6 +228,9 @@ pub struct Message {
     /// What it brings along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// What a link in the text leads to: the sender's word for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_preview: Option<LinkPreview>,
     /// Whether it was brought in from a file: nobody vouches for it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub imported: bool,
@@ -366,6 +369,21 @@ pub struct Preview {
     /// Levels from 0 to 255, at equal distances.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waveform: Vec<u8>,
+}
+
+/// What a link leads to, as the device of whoever sent it saw it: their word.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkPreview {
+    /// The link, as it stands in the text.
+    pub url: String,
+    /// Of the page; 300 characters at most.
+    pub title: String,
+    /// What the page says of itself, or empty; 600 characters at most.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// A JPEG in base64, or empty. To be decoded with care.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub thumbnail: String,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
@@ -875,6 +893,7 @@ closed_debug!(
     Contact,
     Conversation,
     Attachment,
+    LinkPreview,
     Preview,
     OpenAttachment,
     Reaction,

@@ -51,6 +51,14 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::AttachmentInvalid => {
             "The files cannot be sent: a message has at most 32, and each at most 4 GiB.".into()
         }
+        Problem::NoLinkPreview { reason } => {
+            format!("There is no preview of this link: {reason}. It can be sent without one.")
+        }
+        Problem::LinkPreviewInvalid => {
+            "The preview cannot be sent: it must be of a link that stands in the text, with a \
+             title or description, and 16 KiB at most."
+                .into()
+        }
         Problem::AttachmentUnknown => {
             "The message has no such attachment; `waxwing info` shows what it has.".into()
         }
@@ -185,6 +193,10 @@ pub fn sentence(problem: &Problem) -> String {
              again to get a new one."
                 .into()
         }
+        Problem::AddressUnreachable { address } if address.starts_with('+') => format!(
+            "The code could not be texted to {address}, so it cannot be verified; check the \
+             number, or ask the relay's operator whether it sends text messages there."
+        ),
         Problem::AddressUnreachable { address } => format!(
             "The code could not be delivered to {address}, so it cannot be verified; check the \
              address, or ask the relay's operator whether its mail works."

@@ -23,6 +23,7 @@ use crate::{
     content::{Content, External, Part, PartBody},
     conversation,
     event::{BlobWork, Effect},
+    message::link_preview,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -224,6 +225,9 @@ pub(crate) fn came(
     content: &Content,
     trusted: bool,
 ) -> Result<(), Fault> {
+    if let Some(preview) = link_preview::of(content) {
+        link_preview::keep(turn.tx, conversation, message, &preview)?;
+    }
     let files = files(content);
     keep(turn.tx, conversation, message, &files, false)?;
     for file in files {
@@ -324,12 +328,13 @@ fn read_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<File> {
     })
 }
 
-/// Nothing is left of a message's files: here, and, if this device put them, at the relay.
+/// Nothing is left of what a message brought: here, and, if this device put it, at the relay.
 pub(crate) fn forget(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     message: MessageId,
 ) -> Result<(), Fault> {
+    link_preview::forget(turn.tx, conversation, message)?;
     let blobs: Vec<[u8; 32]> = {
         let mut statement = turn.tx.prepare_cached(
             "DELETE FROM attachment WHERE conversation = ?1 AND message = ?2 RETURNING blob_id",

@@ -269,6 +269,28 @@ impl Content {
         content
     }
 
+    /// With a part behind what it says.
+    #[must_use]
+    pub fn with_part(mut self, part: Part) -> Self {
+        if let PartBody::Multi {
+            semantics: Semantics::ProcessAll,
+            parts,
+        } = &mut self.body.body
+        {
+            parts.push(part);
+            return self;
+        }
+        self.body = Part {
+            disposition: Disposition::RENDER,
+            language: String::new(),
+            body: PartBody::Multi {
+                semantics: Semantics::ProcessAll,
+                parts: vec![self.body, part],
+            },
+        };
+        self
+    }
+
     /// A reaction to a message, or none any more.
     pub fn reaction(salt: [u8; 16], to: MessageId, emoji: Option<&str>) -> Self {
         let text = emoji.unwrap_or_default();

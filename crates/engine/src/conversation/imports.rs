@@ -21,6 +21,7 @@ use crate::{
     attachment,
     commands::{self, Target},
     engine::Stop,
+    message::link_preview,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -53,6 +54,11 @@ pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<
         let files = commands::sealed_files(&imported.files)?;
         if add(turn.tx, turn.now, &into, &imported.message)? {
             attachment::keep_here(turn.tx, into.id, imported.message.id, &files)?;
+            let message = &imported.message;
+            let preview = message.link_preview.as_ref();
+            if let Some(preview) = preview.and_then(|one| link_preview::made(one, &message.text)) {
+                link_preview::keep(turn.tx, into.id, message.id, &preview)?;
+            }
             done.added += 1;
         } else {
             done.known += 1;

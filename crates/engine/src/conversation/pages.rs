@@ -17,7 +17,7 @@ use crate::{
     },
     attachment,
     content::formatting,
-    message::{amendments, receipts},
+    message::{amendments, link_preview, receipts},
     registers::{self, About},
     store::StoreError,
 };
@@ -302,6 +302,10 @@ pub(super) fn complete(
         return Ok(entry);
     };
     message.attachments = attachment::of(tx, message.conversation, message.id)?;
+    if !message.taken_back {
+        let place = (message.conversation, message.id);
+        message.link_preview = link_preview::shown(tx, place.0, place.1, &message.text)?;
+    }
     message.starred = registers::is_set(tx, About::Starred, message.id.as_bytes())?;
     if amended && !message.taken_back {
         for (emoji, who) in amendments::reactions(tx, message.conversation, message.id)? {
@@ -376,6 +380,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 attachments: Vec::new(),
                 request: false,
                 quiet: false,
+                link_preview: None,
                 imported: row.get(24)?,
             })
         }

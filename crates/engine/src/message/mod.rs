@@ -12,6 +12,7 @@ pub(crate) mod amendments;
 pub(crate) mod commands;
 pub(crate) mod expiry;
 pub(crate) mod info;
+pub(crate) mod link_preview;
 pub(crate) mod proof;
 pub(crate) mod receipts;
 pub(crate) mod report;

@@ -74,6 +74,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::message::proof::SCHEMA,
     crate::conversation::imports::SCHEMA,
     crate::conversation::parcels::SCHEMA,
+    crate::message::link_preview::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -104,6 +104,7 @@ Examples:
   echo 'The backup is done.' | waxwing send bob@example.org
   waxwing send bob@example.org 'From the holiday' --attach beach.jpg --attach film.mp4
   waxwing send Family '**Dinner** at 7, @bob@example.org' --markdown
+  waxwing send bob@example.org 'Read https://example.org/waxwings' --preview
   waxwing send bob@example.org --location 52.5163,13.3777
   waxwing send +15551234567 'Hello' --queue")]
     Send(send::Send),

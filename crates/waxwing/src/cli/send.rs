@@ -11,7 +11,11 @@ use std::{
 
 use clap::Args;
 use tokio::time::{Instant, timeout_at};
-use waxwing_client::{Session, blobs::file::FileError};
+use waxwing_client::{
+    Session,
+    blobs::file::FileError,
+    link_preview::{Fetcher, first_link},
+};
 use waxwing_engine::api::{
     self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, SealedFile,
     Sent, Status,
@@ -19,7 +23,10 @@ use waxwing_engine::api::{
 use waxwing_protocol::{address::Address, limits};
 
 use super::{Failure, Outcome, Whose, progress::Bar};
-use crate::output::{Output, WARN, styled, ticks};
+use crate::{
+    output::{Output, WARN, styled, ticks},
+    text::one_line,
+};
 
 /// Files may take long; it is waited for them for so long.
 const FILES_WAIT: Duration = Duration::from_hours(24);
@@ -48,6 +55,11 @@ pub struct Send {
     /// The text is Markdown: **strong**, *soft*, ~~gone~~, `code`, > said, - lists, [links](https://…)
     #[arg(long)]
     markdown: bool,
+
+    /// Show with the message what its first link leads to: your device asks that place for it,
+    /// and theirs do not
+    #[arg(long)]
+    preview: bool,
 
     /// The id of the message that this one answers
     #[arg(long, value_name = "ID", value_parser = message_id)]
@@ -118,6 +130,11 @@ impl Send {
             }
             text.push_str(extra);
         }
+        let link_preview = if self.preview {
+            preview_of(&text, output).await
+        } else {
+            None
+        };
         let attachments = seal(self.attach, session, output).await?;
         let with_files = !attachments.is_empty();
         let request = Request::Send(api::SendText {
@@ -126,6 +143,7 @@ impl Send {
             reply_to: self.reply_to,
             markdown: self.markdown,
             attachments,
+            link_preview,
         });
         let mut sent: Sent = session.ask(&request).await?;
         let mut reason = None;
@@ -200,6 +218,24 @@ fn place(text: &str) -> Result<String, String> {
 fn card(text: &str) -> Result<String, String> {
     let address = Address::parse(text).map_err(|error| error.to_string())?;
     Ok(format!("waxwing:contact/{}", address.canonical()))
+}
+
+/// What the first link of a text leads to. Where that is nothing, the message goes without.
+async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
+    let found = match (first_link(text), Fetcher::new()) {
+        (None, _) => {
+            output.aside("There is no link in it that begins with https://, so it has no preview.");
+            return None;
+        }
+        (Some(_), Err(error)) => Err(error.to_string()),
+        (Some(link), Ok(fetcher)) => {
+            let found = fetcher.preview(link).await;
+            found.map_err(|error| error.to_string())
+        }
+    };
+    found
+        .map_err(|why| output.aside(format!("It goes without a preview: {}.", one_line(&why))))
+        .ok()
 }
 
 /// Seals files into the home, where they wait until the relay has them.

@@ -30,7 +30,10 @@ use crate::{
     },
     devices::{backup, names},
     inbox::heard::{self, Sender},
-    message::amendments::{self, Amendment, Amends},
+    message::{
+        amendments::{self, Amendment, Amends},
+        link_preview,
+    },
     registers::{self, Register},
     settings::{self, Setting},
     store::StoreError,
@@ -320,6 +323,9 @@ fn message(
     ])?;
     if let Some(Ok(content)) = message.content.as_deref().map(content::decode) {
         attachment::keep(tx, conversation, id, &attachment::files(&content), false)?;
+        if let Some(preview) = link_preview::of(&content) {
+            link_preview::keep(tx, conversation, id, &preview)?;
+        }
         if content.is_markdown() {
             history::set_markdown(tx, conversation, id)?;
         }
