@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: builds for release, measures, prints one JSON object a line on
 //! standard output.
 //!
-//! **Elsewhere**: the load on a relay is `bench/`; the engine's own measurements are its
-//! example `bench`; what the figures mean is `docs/benchmarks.md`.
+//! **Elsewhere**: the load on a relay is `bench/`; what the engine and the reader of text messages
+//! measure of themselves are their examples `bench`; what the figures mean is `docs/benchmarks.md`.
 //!
 //! **Always**: the relay and its load are separate processes.
 
@@ -23,6 +23,8 @@ pub enum Bench {
     Engine,
     /// Conversations: groups of all sizes, an attached file, a long history.
     Conversation(Conversation),
+    /// Text messages: reading them, looking for tricks in them.
+    Sms,
     /// The key log: publishing, look-ups, proofs, audits, memory.
     Log(Log),
 }
@@ -71,7 +73,8 @@ pub struct Relay {
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Relay(options) => relay(options),
-        Bench::Engine => engine(),
+        Bench::Engine => example("waxwing-engine", "bench"),
+        Bench::Sms => example("waxwing-sms", "bench_sms"),
         Bench::Conversation(options) => conversation(options),
         Bench::Log(options) => log(options),
     }
@@ -160,16 +163,10 @@ fn scratch(named: Option<&PathBuf>) -> Result<PathBuf> {
     Ok(scratch)
 }
 
-fn engine() -> Result<()> {
+/// A crate's own measurements are an example of it.
+fn example(package: &str, name: &str) -> Result<()> {
     let mut command = cargo();
-    command.args([
-        "run",
-        "--release",
-        "--package",
-        "waxwing-engine",
-        "--example",
-        "bench",
-    ]);
+    command.args(["run", "--release", "--package", package, "--example", name]);
     succeed(&mut command)
 }
 

@@ -5,7 +5,7 @@
 
 use waxwing_protocol::{limits, time::Span};
 
-use crate::rate::Rate;
+use crate::{rate::Rate, sms::limits::TextLimits};
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Config {
     pub codes_per_address: Rate,
     /// Codes that one source may ask for.
     pub codes_per_source: Rate,
+    /// Codes that may be texted, where they can be: none without it.
+    pub texts: Option<TextLimits>,
     /// Registrations that wait for their code, in all.
     pub pending_registrations: usize,
     /// Requests of one link.
@@ -59,6 +61,7 @@ impl Default for Config {
                 burst: 30,
                 every: Span::minutes(1),
             },
+            texts: None,
             pending_registrations: 10_000,
             requests_per_link: Rate {
                 burst: 20_000,

@@ -31,6 +31,7 @@ pub mod rate;
 pub mod relay;
 pub mod rendezvous;
 pub mod server;
+pub mod sms;
 pub mod store;
 mod sweep;
 mod view;

@@ -4,6 +4,7 @@
 //!
 //! **Always**: what is said here comes before what a configuration file says.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -109,6 +110,31 @@ pub(crate) struct Choices {
     #[arg(long, value_name = "MAILBOX")]
     pub(crate) mail_from: Option<String>,
 
+    /// The SMSC for codes to phone numbers: `smpp://user:password@host:2775`, or `smpps://…` for
+    /// TLS. Better in the file or the environment: a command line can be seen by others.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WAXWING_RELAY_SMSC",
+        hide_env_values = true,
+        conflicts_with = "sms_dir"
+    )]
+    pub(crate) smsc: Option<String>,
+
+    /// Write each text to a phone as a file to this directory instead: for trying out.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sms_dir: Option<PathBuf>,
+
+    /// Who texts come from: a number such as +15551234567, a short number, or a name of eleven
+    /// letters at most [default: Waxwing].
+    #[arg(long, value_name = "SENDER")]
+    pub(crate) sms_from: Option<String>,
+
+    /// How much is texted: in the file only.
+    #[arg(skip)]
+    #[serde(default)]
+    pub(crate) sms: Texts,
+
     /// Where Prometheus reads `/metrics`, in plain HTTP; keep it local.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -136,6 +162,22 @@ pub(crate) struct Choices {
     #[arg(long = "auditor", value_name = "ID")]
     #[serde(default)]
     pub(crate) auditors: Vec<String>,
+}
+
+/// The table `[sms]` of the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Texts {
+    /// Texts that the SMSC may be given before it has answered.
+    pub(crate) window: Option<usize>,
+    /// Texts in a second.
+    pub(crate) per_second: Option<u32>,
+    /// Texts in a day, to all numbers together.
+    pub(crate) per_day: Option<u32>,
+    /// Texts in a day, to the numbers of one country or prefix.
+    pub(crate) per_prefix_per_day: Option<u32>,
+    /// Prefixes that have a number of their own: `"+44" = 500`; 0 for none at all.
+    pub(crate) prefixes: BTreeMap<String, u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]

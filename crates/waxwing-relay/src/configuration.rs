@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use waxwing_relay::mail::{MailError, Route, SmtpUrl};
 use waxwing_relay::server::Settings;
+use waxwing_relay::sms::{self, Smsc, SmscUrl, SmscUrlError, limits::TextLimits};
 use waxwing_transparency::cosignature::AuditorId;
 
-use crate::arguments::Choices;
+use crate::arguments::{Choices, Texts};
 
 /// The port where nothing else is said.
 pub(crate) const PORT: u16 = 8443;
@@ -33,6 +34,12 @@ pub(crate) enum ConfigurationError {
     },
     #[error("smtp and mail-dir are both set: mails can go to one of them only")]
     TwoRoutes,
+    #[error("smsc and sms-dir are both set: texts can go to one of them only")]
+    TwoTextRoutes,
+    #[error("{prefix:?} is no prefix of phone numbers: it is a plus sign and digits, as +358")]
+    Prefix { prefix: String },
+    #[error(transparent)]
+    Smsc(#[from] SmscUrlError),
     #[error(
         "{text:?} is no auditor's id: it is waxwing-auditor- and 64 hexadecimal digits, as \
          `waxwing audit` shows it"
@@ -62,7 +69,17 @@ pub(crate) fn join(
     } else {
         (file.smtp, file.mail_dir)
     };
+    let has_sms_route = command_line.smsc.is_some() || command_line.sms_dir.is_some();
+    let (file_smsc, file_sms_dir) = if has_sms_route {
+        (None, None)
+    } else {
+        (file.smsc, file.sms_dir)
+    };
     Ok(Choices {
+        smsc: command_line.smsc.or(file_smsc),
+        sms_dir: command_line.sms_dir.or(file_sms_dir),
+        sms_from: command_line.sms_from.or(file.sms_from),
+        sms: file.sms,
         listen: command_line.listen.or(file.listen),
         name: command_line.name.or(file.name),
         smtp: command_line.smtp.or(file_smtp),
@@ -108,6 +125,10 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     };
     settings.name.clone_from(&choices.name);
     settings.mail_from.clone_from(&choices.mail_from);
+    settings.texts = texts(choices)?;
+    if !matches!(settings.texts, sms::Route::None) {
+        settings.relay.texts = Some(text_limits(&choices.sms)?);
+    }
     settings.metrics = choices.metrics;
     settings.shared_sources.clone_from(&choices.shared_sources);
     let auditors = choices.auditors.iter().map(|text| {
@@ -121,6 +142,43 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
         settings.max_links_per_source = max;
     }
     Ok(settings)
+}
+
+/// Who texts come from where nothing else is said.
+const SMS_FROM: &str = "Waxwing";
+
+fn texts(choices: &Choices) -> Result<sms::Route, ConfigurationError> {
+    Ok(match (&choices.smsc, &choices.sms_dir) {
+        (Some(_), Some(_)) => return Err(ConfigurationError::TwoTextRoutes),
+        (Some(url), None) => {
+            let from = choices.sms_from.as_deref().unwrap_or(SMS_FROM);
+            let mut smsc = Smsc::new(SmscUrl::parse(url)?, from);
+            smsc.window = choices.sms.window.unwrap_or(smsc.window).max(1);
+            smsc.per_second = choices.sms.per_second.unwrap_or(smsc.per_second).max(1);
+            sms::Route::Smsc(Box::new(smsc))
+        }
+        (None, Some(directory)) => sms::Route::Directory(directory.clone()),
+        (None, None) => sms::Route::None,
+    })
+}
+
+fn text_limits(texts: &Texts) -> Result<TextLimits, ConfigurationError> {
+    let is_prefix = |prefix: &str| {
+        prefix.strip_prefix('+').is_some_and(|digits| {
+            !digits.is_empty() && digits.bytes().all(|one| one.is_ascii_digit())
+        })
+    };
+    if let Some(prefix) = texts.prefixes.keys().find(|prefix| !is_prefix(prefix)) {
+        return Err(ConfigurationError::Prefix {
+            prefix: prefix.clone(),
+        });
+    }
+    let usual = TextLimits::default();
+    Ok(TextLimits {
+        per_day: texts.per_day.unwrap_or(usual.per_day),
+        per_prefix_per_day: texts.per_prefix_per_day.unwrap_or(usual.per_prefix_per_day),
+        prefixes: texts.prefixes.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -194,5 +252,36 @@ mod tests {
         let error = settle(&choices).unwrap_err().to_string();
         assert!(error.contains("smtps://"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn how_much_is_texted_stands_in_the_file() {
+        let file = file(
+            "smsc = \"smpp://user:hunter2@smsc.example.org\"\nsms-from = \"+15551234567\"\n\
+             [sms]\nper-day = 50\nprefixes = { \"+44\" = 5, \"+882\" = 0 }\n",
+        );
+        let joined = join(Choices::default(), Some(file.path())).unwrap();
+        let settings = settle(&joined).unwrap();
+        let sms::Route::Smsc(smsc) = &settings.texts else {
+            panic!("{:?}", settings.texts);
+        };
+        assert_eq!((smsc.from.as_str(), smsc.window), ("+15551234567", 10));
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let limits = settings.relay.texts.unwrap();
+        assert_eq!((limits.per_day, limits.prefixes["+44"]), (50, 5));
+        // Without a way to send them there are none.
+        assert!(settle(&Choices::default()).unwrap().relay.texts.is_none());
+        let wrong = Choices {
+            sms_dir: Some("texts".into()),
+            sms: Texts {
+                prefixes: [("44".to_owned(), 1)].into(),
+                ..Texts::default()
+            },
+            ..Choices::default()
+        };
+        assert!(matches!(
+            settle(&wrong),
+            Err(ConfigurationError::Prefix { .. })
+        ));
     }
 }

@@ -17,13 +17,10 @@ use anyhow::{Context, Result};
 
 use self::count::Count;
 use crate::progress::{Finished, Progress, tail};
-use crate::workspace::{cargo, root};
+use crate::workspace::{PROGRAMS_ARE_BUILT, cargo, root};
 
 /// No step may take longer.
 const STEP_LIMIT: Duration = Duration::from_mins(45);
-
-/// Tells the tests that need not build the programs that they start.
-const PROGRAMS_ARE_BUILT: &str = "WAXWING_PROGRAMS_ARE_BUILT";
 
 /// Fetching what only the network has may take this long before it is given up.
 const FETCH_LIMIT: Duration = Duration::from_secs(90);
@@ -48,6 +45,7 @@ pub fn run(options: &Options) -> Result<bool> {
     test.formatting()?;
     test.lints()?;
     test.building()?;
+    test.peers()?;
     test.tests()?;
     test.documentation()?;
     test.dependencies()?;
@@ -114,6 +112,23 @@ impl Test {
         let mut command = cargo();
         command.args(["build", "--workspace", "--all-targets"]);
         self.step("building", &mut command, one)
+    }
+
+    /// The SMSC that the tests speak with, which we did not write.
+    fn peers(&mut self) -> Result<()> {
+        let title = "packages of the SMSC for the tests";
+        if !tools::npm() {
+            self.skip(
+                title,
+                "npm is missing, so tests with an SMSC that is not ours do not run: Node.js brings it",
+            );
+            return Ok(());
+        }
+        let mut command = Command::new("npm");
+        command
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(root().join("tests/smsc"));
+        self.step(title, &mut command, one)
     }
 
     fn tests(&mut self) -> Result<()> {

@@ -73,6 +73,13 @@ pub fn install(
     }
 }
 
+/// Whether Node.js and its packages can be used.
+pub fn npm() -> bool {
+    let mut ask = Command::new("npm");
+    ask.arg("--version");
+    answers(ask)
+}
+
 /// Whether the system's own OpenSSL can be built against.
 pub fn has_openssl() -> bool {
     let mut ask = Command::new("pkg-config");

@@ -1,6 +1,6 @@
 //! Proving addresses: one-time codes, and binding an address to an account.
 //!
-//! **Elsewhere**: sending the code is [`crate::mail`]'s; who has which address is looked
+//! **Elsewhere**: sending the code is [`crate::mail`]'s and [`crate::sms`]'s; who has which address is looked
 //! up in [`crate::directory`]. Locked addresses are `lock`'s, look-alikes `imitation`'s.
 //!
 //! **Always**: until the right code is entered, nothing that is answered, and no time that
@@ -36,6 +36,7 @@ use crate::{
     posts::Asked,
     rate::Buckets,
     relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
+    sms::limits::{NoText, Spending},
     store::{
         KeySpace, Store,
         records::{AccountRecord, AddressRecord, RegistrationRecord},
@@ -47,6 +48,7 @@ pub(crate) struct Registrations {
     pending: HashMap<RegistrationId, Pending>,
     by_address: Buckets<String>,
     by_source: Buckets<Source>,
+    texts: Option<Spending>,
     most: usize,
 }
 
@@ -66,7 +68,21 @@ impl Registrations {
             pending: HashMap::new(),
             by_address: Buckets::new(config.codes_per_address, 100_000),
             by_source: Buckets::new(config.codes_per_source, 100_000),
+            texts: config.texts.clone().map(Spending::new),
             most: config.pending_registrations,
+        }
+    }
+
+    /// A code is texted, if one may be.
+    fn spend_text(&mut self, now: Time, number: &str) -> Result<(), Refused> {
+        let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
+        let Some(spending) = &mut self.texts else {
+            return Err(nowhere("this relay cannot send text messages"));
+        };
+        match spending.take(now, number) {
+            Ok(()) => Ok(()),
+            Err(NoText::Never) => Err(nowhere("this relay sends no text messages there")),
+            Err(NoText::Later(span)) => Err(Refused::rate_limited(span)),
         }
     }
 
@@ -100,12 +116,6 @@ impl<S: Store> Relay<S> {
     ) -> Outcome {
         let address = Address::parse(&start.address)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
-        if address.kind() == AddressKind::Phone {
-            return Err(Refused::new(
-                ErrorCode::AddressUnreachable,
-                "this relay cannot send text messages",
-            ));
-        }
         let device = DeviceId::try_from(&start.device_id)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
         let source = self.link(link)?.source;
@@ -120,6 +130,10 @@ impl<S: Store> Relay<S> {
             .map_err(Refused::rate_limited)?;
         if registrations.is_full() {
             return Err(Refused::rate_limited(limits::CODE_LIFETIME));
+        }
+        // Last: what is refused for another reason costs nothing.
+        if address.kind() == AddressKind::Phone {
+            registrations.spend_text(now, address.canonical())?;
         }
         let id = RegistrationId::random(rng);
         let code = code(rng);
@@ -148,15 +162,12 @@ impl<S: Store> Relay<S> {
         )))
     }
 
-    /// The code that was asked for in this request was given up: the mail server refused
-    /// it, or could not be reached. Who asked is told, as a second answer. The code stays
-    /// good: a mail server that says nothing may have taken it.
+    /// The code that was asked for in this request was given up: the mail server or the SMSC
+    /// refused it, or could not be reached. Who asked is told, as a second answer. The code stays
+    /// good: a server that says nothing may have taken it.
     pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
         if self.links.contains_key(&link) {
-            let refused = Refused::new(
-                ErrorCode::AddressUnreachable,
-                "the code could not be mailed",
-            );
+            let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");
             self.send(link, request, Answer::Error(refused.0));
         }
     }

@@ -22,7 +22,11 @@ use rand::rngs::{StdRng, SysRng};
 use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::pb::{ClientFrame, RelayFrame, relay_frame::Body as Answer};
 use waxwing_protocol::time::{Span, Time};
-use waxwing_protocol::{Exporter, limits};
+use waxwing_protocol::{
+    Exporter,
+    address::{Address, AddressKind},
+    limits,
+};
 
 use super::ServeError;
 use super::log::{LogThreads, Questions};
@@ -31,6 +35,7 @@ use super::sources::Place;
 use crate::directory::log::KeyLog;
 use crate::mail::{Asked, Letter, Post};
 use crate::relay::{Counts, Effect, LinkId, Relay};
+use crate::sms::Gateway;
 use crate::store::Store;
 
 /// Housekeeping of the store happens this often.
@@ -47,6 +52,9 @@ pub(super) struct Exchange<S> {
     pub(super) publish: Condvar,
     pub(super) questions: Questions,
     mail: Post,
+    texts: Gateway,
+    /// What people know the relay by.
+    name: String,
 }
 
 pub(super) struct State<S> {
@@ -87,7 +95,12 @@ pub(super) fn now() -> Time {
 }
 
 impl<S: Store> Exchange<S> {
-    pub(super) fn new(relay: Relay<S>, mail: Post) -> Result<Arc<Self>, ServeError> {
+    pub(super) fn new(
+        relay: Relay<S>,
+        mail: Post,
+        texts: Gateway,
+        name: &str,
+    ) -> Result<Arc<Self>, ServeError> {
         let rng = StdRng::try_from_rng(&mut SysRng)
             .map_err(|error| ServeError::Random(error.to_string()))?;
         let state = State {
@@ -105,6 +118,8 @@ impl<S: Store> Exchange<S> {
             publish: Condvar::new(),
             questions: Questions::default(),
             mail,
+            texts,
+            name: name.to_owned(),
         }))
     }
 
@@ -180,8 +195,8 @@ impl<S: Store> Exchange<S> {
         self.state.lock().relay.counts()
     }
 
-    /// A letter was given up.
-    pub(super) fn letter_failed(&self, asked: Asked) {
+    /// A letter or a text was given up.
+    pub(super) fn code_failed(&self, asked: Asked) {
         let mut state = self.state.lock();
         state.relay.code_not_sent(asked.link, asked.request);
         self.route(&mut state);
@@ -189,6 +204,10 @@ impl<S: Store> Exchange<S> {
 
     pub(super) fn mail(&self) -> &Post {
         &self.mail
+    }
+
+    pub(super) fn texts(&self) -> &Gateway {
+        &self.texts
     }
 
     pub(super) fn links(&self) -> usize {
@@ -261,11 +280,7 @@ impl<S: Store> Exchange<S> {
                     request,
                     address,
                     code,
-                } => self.mail.send(Letter {
-                    to: address.display().to_owned(),
-                    code,
-                    asked: Asked { link, request },
-                }),
+                } => self.send_code(&address, code, Asked { link, request }),
             }
         }
         if let Some(at) = state.relay.next_write()
@@ -279,6 +294,21 @@ impl<S: Store> Exchange<S> {
         {
             state.publishes_at = Some(at);
             self.publish.notify_one();
+        }
+    }
+
+    /// By mail, or as a text.
+    fn send_code(&self, address: &Address, code: String, asked: Asked) {
+        match address.kind() {
+            AddressKind::Email => self.mail.send(Letter {
+                to: address.display().to_owned(),
+                code,
+                asked,
+            }),
+            AddressKind::Phone => {
+                self.texts
+                    .send_code(&self.name, address.canonical(), &code, asked);
+            }
         }
     }
 

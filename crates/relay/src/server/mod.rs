@@ -41,6 +41,7 @@ use crate::directory::log::{KeyLog, LogError};
 use crate::identity::{Identity, IdentityError, Pin};
 use crate::mail::{Post, Route};
 use crate::relay::{Config, Relay, Secrets};
+use crate::sms::{self, Gateway};
 use crate::store::{Store, StoreError};
 
 /// Links have this long to take what is queued and the close frame.
@@ -59,6 +60,8 @@ pub struct Settings {
     pub mail: Route,
     /// Who mail comes from; by default `waxwing@` and the name.
     pub mail_from: Option<String>,
+    /// Where texts go.
+    pub texts: sms::Route,
     /// Where Prometheus reads.
     pub metrics: Option<SocketAddr>,
     /// Connections at one time.
@@ -82,6 +85,7 @@ impl Settings {
             name: None,
             mail: Route::None,
             mail_from: None,
+            texts: sms::Route::None,
             metrics: None,
             max_links: 50_000,
             max_links_per_source: 1000,
@@ -104,6 +108,9 @@ pub enum ServeError {
     /// Mail.
     #[error(transparent)]
     Mail(#[from] crate::mail::MailError),
+    /// Texts.
+    #[error(transparent)]
+    Texts(#[from] sms::SmsError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -195,8 +202,15 @@ impl<S: Store> Server<S> {
         let relay = Relay::open(store, settings.relay.clone(), secrets, known)?;
         let (mail, mut failures) =
             Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
-        if matches!(settings.mail, Route::None) {
-            tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
+        let (texts, mut failed_texts) = Gateway::start(&settings.texts)?;
+        match (&settings.mail, &settings.texts) {
+            (Route::None, sms::Route::None) => {
+                tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
+            }
+            (Route::None, _) => {
+                tracing::warn!("only phone numbers can register: --smtp or --mail-dir is missing");
+            }
+            _ => {}
         }
 
         let (listener, address) = bind(settings.listen).await?;
@@ -205,7 +219,7 @@ impl<S: Store> Server<S> {
             None => None,
         };
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
-        let exchange = Exchange::new(relay, mail)?;
+        let exchange = Exchange::new(relay, mail, texts, name)?;
         let writers = exchange.start_writers(&log)?;
         let max_links = within_descriptors(settings.max_links);
         let sources = Sources::new(
@@ -226,8 +240,13 @@ impl<S: Store> Server<S> {
         }
         let told = Arc::clone(&exchange);
         tasks.push(tokio::spawn(async move {
-            while let Some(asked) = failures.recv().await {
-                told.letter_failed(asked);
+            loop {
+                let asked = tokio::select! {
+                    Some(asked) = failures.recv() => asked,
+                    Some(asked) = failed_texts.recv() => asked,
+                    else => return,
+                };
+                told.code_failed(asked);
             }
         }));
         let ticked = Arc::clone(&exchange);
@@ -367,6 +386,7 @@ fn render_metrics<S: Store>(
     let counts = exchange.counts();
     let log = log.counts();
     let mail = exchange.mail().counts();
+    let texts = exchange.texts().counts();
     let usage = store.usage();
     out.gauge(
         "waxwing_connections",
@@ -424,6 +444,42 @@ fn render_metrics<S: Store>(
         "waxwing_mails_failed_total",
         "Mails given up.",
         mail.failed.load(Ordering::Relaxed),
+    );
+    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    out.counter(
+        "waxwing_texts_sent_total",
+        "Texts that the SMSC has taken.",
+        of(&texts.sent),
+    );
+    out.counter(
+        "waxwing_texts_failed_total",
+        "Texts given up.",
+        of(&texts.failed),
+    );
+    out.counter(
+        "waxwing_texts_delivered_total",
+        "Texts that phones have, as the SMSC says.",
+        of(&texts.delivered),
+    );
+    out.counter(
+        "waxwing_texts_undelivered_total",
+        "Texts that phones do not get, as the SMSC says.",
+        of(&texts.undelivered),
+    );
+    out.counter(
+        "waxwing_texts_throttled_total",
+        "How often the SMSC asked for less.",
+        of(&texts.throttled),
+    );
+    out.counter(
+        "waxwing_texts_inbound_refused_total",
+        "Texts from phones, which are not taken yet.",
+        of(&texts.inbound_refused),
+    );
+    out.gauge(
+        "waxwing_smsc_connected",
+        "Whether there is a session with the SMSC.",
+        u64::from(texts.connected.load(Ordering::Relaxed)),
     );
     out.counter(
         "waxwing_batches_total",

@@ -19,6 +19,7 @@ pub struct Relay {
     child: Option<Child>,
     /// Instead of the directory for mails.
     smtp: Option<String>,
+    smsc: Option<String>,
     /// With its pin.
     pub url: String,
 }
@@ -50,20 +51,26 @@ pub fn built(package: &str, program: &str) -> PathBuf {
 
 impl Relay {
     pub fn start() -> Self {
-        Self::with(None)
+        Self::with(None, None)
     }
 
     /// One that mails through this server.
     pub fn start_with_smtp(url: String) -> Self {
-        Self::with(Some(url))
+        Self::with(Some(url), None)
     }
 
-    fn with(smtp: Option<String>) -> Self {
+    /// One that texts through this SMSC.
+    pub fn start_with_smsc(url: String) -> Self {
+        Self::with(None, Some(url))
+    }
+
+    fn with(smtp: Option<String>, smsc: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut relay = Self {
             folder,
             child: None,
             smtp,
+            smsc,
             url: String::new(),
         };
         relay.run("127.0.0.1:0");
@@ -81,6 +88,11 @@ impl Relay {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .env("WAXWING_LOG", "trace")
+            .envs(
+                self.smsc
+                    .iter()
+                    .map(|url| ("WAXWING_RELAY_SMSC", url.as_str())),
+            )
             .stderr(
                 File::options()
                     .create(true)

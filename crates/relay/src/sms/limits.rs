@@ -1,0 +1,166 @@
+//! How much may be spent on texts: against "SMS pumping", where somebody asks for codes to
+//! numbers that earn them money.
+//!
+//! **Elsewhere**: how often one address or one source may ask is counted with mails
+//! ([`crate::address`]).
+//!
+//! **Always**: there is a limit for all numbers together, and one for each country or longer
+//! prefix. Where a prefix has none of its own, that of the country counts; where it is 0, no
+//! text goes there. Counts begin anew when the relay starts.
+
+use std::collections::{BTreeMap, HashMap};
+
+use waxwing_protocol::time::{Span, Time};
+
+use crate::rate::{Bucket, Rate};
+
+/// A country's code has one digit to three.
+const COUNTRY_DIGITS: usize = 3;
+
+/// How many texts may go where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextLimits {
+    /// In a day, to all numbers together.
+    pub per_day: u32,
+    /// In a day, to the numbers of one prefix that has no limit of its own.
+    pub per_prefix_per_day: u32,
+    /// Prefixes with limits of their own: `+358` and how many in a day.
+    pub prefixes: BTreeMap<String, u32>,
+}
+
+impl Default for TextLimits {
+    fn default() -> Self {
+        Self {
+            per_day: 1_000,
+            per_prefix_per_day: 100,
+            prefixes: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why a text does not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoText {
+    /// None goes there at all.
+    Never,
+    /// Not before so long.
+    Later(Span),
+}
+
+/// What was spent.
+pub(crate) struct Spending {
+    limits: TextLimits,
+    all: Bucket,
+    by_prefix: HashMap<String, Bucket>,
+}
+
+/// So many in a day, spread over it.
+fn rate(per_day: u32) -> Rate {
+    Rate {
+        burst: per_day,
+        every: Span(Span::days(1).0 / u64::from(per_day.max(1))),
+    }
+}
+
+impl Spending {
+    pub(crate) fn new(limits: TextLimits) -> Self {
+        Self {
+            limits,
+            all: Bucket::default(),
+            by_prefix: HashMap::new(),
+        }
+    }
+
+    /// Takes one to this number (E.164 with the plus sign).
+    pub(crate) fn take(&mut self, now: Time, number: &str) -> Result<(), NoText> {
+        let (prefix, limit) = self.limit_of(number);
+        if limit == 0 || self.limits.per_day == 0 {
+            return Err(NoText::Never);
+        }
+        // Bounded: there are as many prefixes as there are of three digits, and those named.
+        let spent = self.by_prefix.entry(prefix).or_default();
+        let mut after = *spent;
+        after.take(now, rate(limit), 1).map_err(NoText::Later)?;
+        self.all
+            .take(now, rate(self.limits.per_day), 1)
+            .map_err(NoText::Later)?;
+        *spent = after;
+        Ok(())
+    }
+
+    /// The longest prefix that is named, or the number's beginning: as long as a country's code
+    /// can be. A country with a shorter one has several of them.
+    fn limit_of(&self, number: &str) -> (String, u32) {
+        let named = self
+            .limits
+            .prefixes
+            .iter()
+            .filter(|(prefix, _)| number.starts_with(prefix.as_str()))
+            .max_by_key(|(prefix, _)| prefix.len());
+        match named {
+            Some((prefix, limit)) => (prefix.clone(), *limit),
+            None => (
+                number.chars().take(1 + COUNTRY_DIGITS).collect(),
+                self.limits.per_prefix_per_day,
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spending() -> Spending {
+        Spending::new(TextLimits {
+            per_day: 10,
+            per_prefix_per_day: 4,
+            prefixes: [("+44", 2), ("+447911", 3), ("+882", 0)]
+                .map(|(prefix, limit)| (prefix.to_owned(), limit))
+                .into(),
+        })
+    }
+
+    fn many(spending: &mut Spending, now: Time, number: &str) -> usize {
+        (0..20)
+            .take_while(|_| spending.take(now, number).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn each_prefix_has_its_own_limit_and_all_have_one() {
+        let mut spending = spending();
+        let now = Time(0);
+        assert_eq!(many(&mut spending, now, "+442071234567"), 2);
+        assert_eq!(many(&mut spending, now, "+447911123456"), 3);
+        assert_eq!(spending.take(now, "+8821234567"), Err(NoText::Never));
+        assert_eq!(many(&mut spending, now, "+358401234567"), 4);
+        // Nine are gone: one is left for everybody.
+        assert_eq!(many(&mut spending, now, "+33123456789"), 1);
+        assert!(matches!(
+            spending.take(now, "+33123456789"),
+            Err(NoText::Later(_))
+        ));
+    }
+
+    #[test]
+    fn a_day_later_there_is_as_much_again_and_not_more() {
+        let mut spending = spending();
+        assert_eq!(many(&mut spending, Time(0), "+358401234567"), 4);
+        let half = Time(Span::days(1).0 / 2);
+        assert_eq!(many(&mut spending, half, "+358401234567"), 2);
+        let later = Time(Span::days(9).0);
+        assert_eq!(many(&mut spending, later, "+358401234567"), 4);
+    }
+
+    #[test]
+    fn what_is_refused_costs_nothing() {
+        let mut spending = spending();
+        let now = Time(0);
+        assert_eq!(many(&mut spending, now, "+358401234567"), 4);
+        for _ in 0..50 {
+            let _ = spending.take(now, "+358401234567");
+        }
+        assert_eq!(many(&mut spending, now, "+46701234567"), 4);
+    }
+}
