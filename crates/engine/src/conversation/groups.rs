@@ -139,6 +139,20 @@ pub(crate) fn generation(
     Ok(newest.unwrap_or(0).cast_unsigned())
 }
 
+/// The newest group of a conversation of many, however it is.
+pub(crate) fn newest(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Option<GroupId>, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT group_id FROM conversation_group WHERE conversation = ?1
+             ORDER BY generation DESC, group_id LIMIT 1",
+        )?
+        .query_row([conversation.as_bytes()], |row| row.get(0).map(GroupId))
+        .optional()?)
+}
+
 /// All groups in a state.
 pub(crate) fn in_state(tx: &Transaction<'_>, state: GroupState) -> Result<Vec<Group>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(

@@ -468,14 +468,19 @@ pub(crate) fn make_anew(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     {
         return Ok(());
     }
+    // As it was when it was last in order. Links are not: whoever broke it knows them.
+    let before = last_state(turn, id)?;
     let state = ConversationState {
         conversation_id: *id.as_bytes(),
         generation: groups::generation(turn.tx, id)?.saturating_add(1),
         name: conversation.display.clone(),
-        picture: bytes::Bytes::new(),
+        picture: before
+            .as_ref()
+            .map(|state| state.picture.clone())
+            .unwrap_or_default(),
         admins: [own].into(),
-        everybody_adds: false,
-        expires_after_s: 0,
+        everybody_adds: before.as_ref().is_some_and(|state| state.everybody_adds),
+        expires_after_s: before.as_ref().map_or(0, |state| state.expires_after_s),
         invitations: Vec::new(),
     };
     turn.tx.execute(
@@ -501,6 +506,17 @@ pub(crate) fn make_anew(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// What the last group of a conversation was, as far as this device followed it.
+fn last_state(turn: &mut Turn<'_>, id: ConversationId) -> Result<Option<ConversationState>, Fault> {
+    let Some(group) = groups::newest(turn.tx, id)? else {
+        return Ok(None);
+    };
+    let secrets = turn.with_group(group, |group, _, _| group.secrets())?;
+    Ok(secrets
+        .and_then(Result::ok)
+        .and_then(|secrets| secrets.state))
 }
 
 /// Somebody cannot be brought in: no account has the address, or there is no room.
