@@ -12,8 +12,11 @@
 //! happened, what it means and what to do; and the `Debug` of all that may hold
 //! an address, a text or recovery words says its name only.
 
+mod contact;
 mod devices;
+mod group;
 mod ids;
+mod message;
 mod notice;
 mod problem;
 mod report;
@@ -22,12 +25,22 @@ mod response;
 mod sentence;
 mod timestamp;
 
+pub use contact::{
+    Alarm, Auditor, Contact, Conversation, ConversationKind, Evidence, LogStatus, Profile,
+    SafetyNumber,
+};
 pub use devices::{
     ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
     LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover, RecoveryChanged,
     RecoveryStage, RevokeDevice, SetLock, TransferOf, TransferProgress,
 };
+pub use group::{Group, GroupCreated, GroupInvitation, GroupMember, Invited};
 pub use ids::{ConversationId, IdMalformed, MessageId};
+pub use message::{
+    Attachment, AttachmentState, Channel, ConversationEvent, Direction, Entry, EventKind, Gap,
+    LinkPreview, Message, MessageInfo, MessageState, OpenAttachment, Preview, Reaction, Receipt,
+    ReceiptCount, Span, Version,
+};
 pub use notice::{
     Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, RegistrationChanged,
     RegistrationStage, Synced, Typing, Warning,
@@ -43,13 +56,7 @@ pub use request::{
     MessageOf, NamedAuditor, Of, React, Register, Request, RevokeInvitation, SealedFile, Search,
     SendText, SetAuditors, SetProfile, SetReceipts, SetTimer, SetTyping, Star, SubmitCode, Verify,
 };
-pub use response::{
-    Account, Alarm, Attachment, AttachmentState, Auditor, Channel, Contact, Conversation,
-    ConversationEvent, ConversationKind, Direction, Entry, EventKind, Evidence, Gap, Group,
-    GroupCreated, GroupInvitation, GroupMember, Imported, Invited, LinkPreview, LogStatus, Message,
-    MessageInfo, MessageState, OpenAttachment, Preview, Profile, Reaction, Receipt, ReceiptCount,
-    Response, SafetyNumber, Sent, Span, Status, Version,
-};
+pub use response::{Account, Imported, Response, Sent, Status};
 pub use sentence::sentence;
 pub use timestamp::{Timestamp, TimestampMalformed};
 

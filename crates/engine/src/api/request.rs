@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, LinkPreview,
     MakeReport, Message, MessageId, Preview, ReadBackup, Recover, RevokeDevice, SetLock, Timestamp,
-    closed_debug, response::is_false,
+    closed_debug, message::is_false,
 };
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
