@@ -109,18 +109,7 @@ fn relay(options: &Relay) -> Result<()> {
 }
 
 fn conversation(options: &Conversation) -> Result<()> {
-    let packages = [("waxwing-bench", "waxwing-bench-conversation")];
-    let programs = build(
-        Profile::Release,
-        &packages,
-        "building the measurement",
-        Progress::for_people(),
-    )?;
-    let program = programs.first().context("cargo built nothing")?;
-    let mut command = Command::new(program);
-    command
-        .arg("--scratch")
-        .arg(scratch(options.scratch.as_ref())?);
+    let mut command = measurement("waxwing-bench-conversation", options.scratch.as_ref())?;
     if options.quick {
         command.arg("--quick");
     }
@@ -129,18 +118,7 @@ fn conversation(options: &Conversation) -> Result<()> {
 }
 
 fn log(options: &Log) -> Result<()> {
-    let packages = [("waxwing-bench", "waxwing-bench-log")];
-    let programs = build(
-        Profile::Release,
-        &packages,
-        "building the measurement",
-        Progress::for_people(),
-    )?;
-    let program = programs.first().context("cargo built nothing")?;
-    let mut command = Command::new(program);
-    command
-        .arg("--scratch")
-        .arg(scratch(options.scratch.as_ref())?);
+    let mut command = measurement("waxwing-bench-log", options.scratch.as_ref())?;
     let quick = [10_000];
     let sizes = if options.quick {
         &quick[..]
@@ -151,6 +129,20 @@ fn log(options: &Log) -> Result<()> {
         command.arg("--accounts").arg(size.to_string());
     }
     succeed(&mut command)
+}
+
+/// A program of `bench/` that measures by itself, built, and told where to make its data.
+fn measurement(binary: &str, named: Option<&PathBuf>) -> Result<Command> {
+    let programs = build(
+        Profile::Release,
+        &[("waxwing-bench", binary)],
+        "building the measurement",
+        Progress::for_people(),
+    )?;
+    let program = programs.first().context("cargo built nothing")?;
+    let mut command = Command::new(program);
+    command.arg("--scratch").arg(scratch(named)?);
+    Ok(command)
 }
 
 /// Where data directories are made: the system's place for temporary files may be in

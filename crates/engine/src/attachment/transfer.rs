@@ -420,7 +420,7 @@ pub(crate) fn done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
 }
 
 /// The relay may forget it, as far as this device goes.
-fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+pub(crate) fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     if turn.live.links.posting.ready().is_none() {
         return Ok(());
     }

@@ -18,8 +18,8 @@ use waxwing_protocol::{
     ids::{Epoch, GroupId, PostId},
     limits,
     pb::{
-        BlobPartFetched, BlobRead, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart,
-        OpenBlob, Parcel, PostKind, PutBlobPart, client_frame::Body,
+        BlobPartFetched, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart, OpenBlob, Parcel,
+        PostKind, PutBlobPart, client_frame::Body,
     },
     time::Span,
 };
@@ -29,6 +29,7 @@ use super::{
     start,
 };
 use crate::{
+    attachment::transfer,
     event::LinkKind,
     inbox::{held::Post, receive},
     link::{Job, tokens},
@@ -511,7 +512,7 @@ type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>);
 
 /// All of it is here: it is read as if it came now.
 fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
-    say_read(turn, row.id)?;
+    transfer::say_read(turn, row.id)?;
     let (post, kind, epoch): Brought = turn
         .tx
         .prepare_cached("SELECT post_id, kind, epoch FROM parcel WHERE id = ?1")?
@@ -534,22 +535,6 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     };
     receive::post(turn, &post)?;
     receive::release(turn, row.group)
-}
-
-/// The relay may forget it, as far as this device goes.
-fn say_read(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
-    let device = turn.account()?.device();
-    let mut hash = Sha256::new();
-    hash.update(b"waxwing blob reader v1");
-    hash.update(id);
-    hash.update(device.as_bytes());
-    let reader: Vec<u8> = hash.finalize().iter().take(16).copied().collect();
-    let read = BlobRead {
-        blob_id: id.to_vec().into(),
-        reader: reader.into(),
-    };
-    turn.ask(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
-    Ok(())
 }
 
 /// It is not to be had: as if the post had not come, but for what it says of the group.
