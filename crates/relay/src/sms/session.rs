@@ -20,7 +20,7 @@ use rusmpp::types::{COctetString, OctetString};
 use rusmpp::values::{
     DataCoding, EsmClass, InterfaceVersion, MessageState, Npi, RegisteredDelivery, Ton,
 };
-use rusmpp::{Command, CommandStatus, Pdu};
+use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -341,19 +341,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.send(CommandStatus::EsmeRok, sequence, bind).await?;
         loop {
             let command = self.receive().await?;
-            match command.pdu() {
-                _ if command.sequence_number() != sequence => {}
-                Some(Pdu::BindTransceiverResp(_)) | None => {
-                    return match command.status() {
-                        CommandStatus::EsmeRok => Ok(()),
-                        status => Err(Ended::Refused(status.into())),
-                    };
-                }
-                Some(_) => {
-                    if command.status() != CommandStatus::EsmeRok {
-                        return Err(Ended::Refused(command.status().into()));
-                    }
-                }
+            let is_answer = matches!(
+                command.id(),
+                CommandId::BindTransceiverResp | CommandId::GenericNack
+            );
+            if is_answer && command.sequence_number() == sequence {
+                return match command.status() {
+                    CommandStatus::EsmeRok => Ok(()),
+                    status => Err(Ended::Refused(status.into())),
+                };
             }
         }
     }
@@ -430,7 +426,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.heard_at = Instant::now();
         self.asked_at = None;
         let (sequence, status) = (command.sequence_number(), command.status());
-        if let Some((segment, _)) = self.unanswered.remove(&sequence) {
+        // The SMSC numbers what it asks as it likes: only an answer is one.
+        let is_answer = matches!(
+            command.id(),
+            CommandId::SubmitSmResp | CommandId::GenericNack
+        );
+        if is_answer && let Some((segment, _)) = self.unanswered.remove(&sequence) {
             let id = match command.pdu() {
                 Some(Pdu::SubmitSmResp(answer)) => answer.message_id().to_string(),
                 _ => String::new(),

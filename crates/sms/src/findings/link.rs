@@ -6,9 +6,11 @@
 //!
 //! **Always**: no link is opened, and no name is looked up.
 
+use std::collections::BTreeSet;
+
 use url::{Host, Url};
 
-use super::look::{alike, one_letter_off, reads_as};
+use super::look::{looks, one_letter_off, reads_as};
 use super::{Finding, Known, Severity, What};
 use crate::header::{Element, Header};
 
@@ -61,8 +63,10 @@ const SHORTENERS: [&str; 40] = [
 ];
 
 pub(super) fn look(text: &str, header: &Header, known: &Known, found: &mut Vec<Finding>) {
+    let mut domains = None;
     for url in words(text).filter_map(link).take(LINKS_MAX) {
-        look_at(&url, known, found);
+        let domains = domains.get_or_insert_with(|| KnownDomain::all(known));
+        look_at(&url, domains, found);
         // What stands before an @ is shown first, and means nothing.
         if !url.username().is_empty() {
             shows_other(url.username(), &url, found);
@@ -95,7 +99,7 @@ fn shows_other(shown: &str, url: &Url, found: &mut Vec<Finding>) {
     }
 }
 
-fn look_at(url: &Url, known: &Known, found: &mut Vec<Finding>) {
+fn look_at(url: &Url, known: &[KnownDomain<'_>], found: &mut Vec<Finding>) {
     match url.host() {
         None => {}
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => {
@@ -106,7 +110,7 @@ fn look_at(url: &Url, known: &Known, found: &mut Vec<Finding>) {
     }
 }
 
-fn look_at_name(host: &str, known: &Known, found: &mut Vec<Finding>) {
+fn look_at_name(host: &str, known: &[KnownDomain<'_>], found: &mut Vec<Finding>) {
     let (shows_as, _) = idna::domain_to_unicode(host);
     if let Some(reads_as) = reads_as(&shows_as) {
         push(
@@ -138,40 +142,69 @@ fn look_at_name(host: &str, known: &Known, found: &mut Vec<Finding>) {
             },
         );
     }
-    let domains = known.contacts.iter().flat_map(|contact| &contact.domains);
-    if let Some(domain) = domains
-        .into_iter()
-        .find(|domain| imitates(host, &shows_as, domain))
-    {
+    if let Some(domain) = imitated(host, &shows_as, known) {
         push(
             found,
             Severity::Danger,
             What::LinkImitates {
                 host: shows_as,
-                domain: domain.clone(),
+                domain: domain.to_owned(),
             },
         );
     }
 }
 
-/// Whether a name is made to be taken for a known domain: it looks the same, is one letter off,
-/// or has the domain's own name somewhere in it.
-fn imitates(host: &str, shows_as: &str, domain: &str) -> bool {
-    let (own, other) = (registrable(shows_as), registrable(domain));
-    if registrable(host) == other {
-        return false;
+/// A domain of somebody whom the reader knows, with what it looks like: that is worked out once
+/// for all links of a message.
+struct KnownDomain<'a> {
+    domain: &'a str,
+    /// What was registered.
+    own: &'a str,
+    /// Its first label.
+    name: String,
+    own_looks: BTreeSet<String>,
+    name_looks: BTreeSet<String>,
+}
+
+impl<'a> KnownDomain<'a> {
+    fn all(known: &'a Known) -> Vec<Self> {
+        let domains = known.contacts.iter().flat_map(|one| &one.domains);
+        domains
+            .filter_map(|domain| {
+                let (own, name) = (registrable(domain), main_label(domain)?);
+                Some(Self {
+                    domain,
+                    own,
+                    own_looks: looks(own),
+                    name_looks: looks(&name),
+                    name,
+                })
+            })
+            .collect()
     }
-    let Some(name) = main_label(domain) else {
-        return false;
-    };
-    let Some(label) = main_label(shows_as) else {
-        return false;
-    };
-    let mut pieces = shows_as.split(['.', '-']);
-    alike(own, other)
-        || alike(&label, &name)
-        || name.len() >= 5 && one_letter_off(&label, &name)
-        || name.len() >= 4 && pieces.any(|piece| alike(piece, &name))
+}
+
+/// The known domain that a name is made to be taken for: it looks the same, is one letter off,
+/// or has the domain's own name somewhere in it.
+fn imitated<'a>(host: &str, shows_as: &str, known: &[KnownDomain<'a>]) -> Option<&'a str> {
+    if known.is_empty() {
+        return None;
+    }
+    let label = main_label(shows_as)?;
+    let (registered, own) = (registrable(host), looks(registrable(shows_as)));
+    let label_looks = looks(&label);
+    let pieces: Vec<BTreeSet<String>> = shows_as.split(['.', '-']).map(looks).collect();
+    let alike = |one: &BTreeSet<String>, other| !one.is_disjoint(other);
+    let found = known
+        .iter()
+        .filter(|one| one.own != registered)
+        .find(|one| {
+            alike(&own, &one.own_looks)
+                || alike(&label_looks, &one.name_looks)
+                || one.name.len() >= 5 && one_letter_off(&label, &one.name)
+                || one.name.len() >= 4 && pieces.iter().any(|piece| alike(piece, &one.name_looks))
+        });
+    found.map(|one| one.domain)
 }
 
 /// The part of a name that somebody registered; the whole where the list does not say.

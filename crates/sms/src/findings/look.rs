@@ -26,11 +26,6 @@ pub(super) fn looks(word: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether somebody may take one for the other.
-pub(super) fn alike(one: &str, other: &str) -> bool {
-    !looks(one).is_disjoint(&looks(other))
-}
-
 /// What a word with foreign characters reads as: the same in ASCII. None where it is ASCII, or is
 /// of another script through and through and looks like no ASCII.
 pub(super) fn reads_as(word: &str) -> Option<String> {
@@ -80,6 +75,10 @@ pub(super) fn one_letter_off(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn alike(one: &str, other: &str) -> bool {
+        !looks(one).is_disjoint(&looks(other))
+    }
 
     #[test]
     fn what_looks_alike_is_alike() {

@@ -4,7 +4,7 @@
 //!
 //! **Always**: that a sender is one whom the reader knows is never said: it may be forged.
 
-use super::look::{alike, reads_as};
+use super::look::{looks, reads_as};
 use super::{Contact, Finding, Known, Severity, What};
 use crate::address::{Address, TypeOfNumber};
 use crate::tpdu::Deliver;
@@ -40,7 +40,10 @@ fn look_at_name(sender: &str, known: &Known, found: &mut Vec<Finding>) {
             sender: sender.to_owned(),
         },
     ));
-    if let Some(contact) = known.contacts.iter().find(|one| imitates(sender, one)) {
+    let as_seen = looks(sender);
+    let alike = |other: &str| !as_seen.is_disjoint(&looks(other));
+    let imitated = known.contacts.iter().find(|one| imitates(&alike, one));
+    if let Some(contact) = imitated {
         found.push(Finding::new(
             Severity::Danger,
             What::ImitatesContact {
@@ -49,10 +52,8 @@ fn look_at_name(sender: &str, known: &Known, found: &mut Vec<Finding>) {
             },
         ));
     }
-    let code = known.short_codes.iter();
-    let code = code
-        .clone()
-        .find(|code| alike(sender, &code.digits) || alike(sender, &code.owner));
+    let mut codes = known.short_codes.iter();
+    let code = codes.find(|code| alike(&code.digits) || alike(&code.owner));
     if let Some(code) = code {
         found.push(Finding::new(
             Severity::Danger,
@@ -129,16 +130,16 @@ fn look_at_number(originator: &Address, known: &Known, found: &mut Vec<Finding>)
 }
 
 /// By the name, by a number, or by the name of a domain.
-fn imitates(sender: &str, contact: &Contact) -> bool {
+fn imitates(alike: &impl Fn(&str) -> bool, contact: &Contact) -> bool {
     let labels = contact
         .domains
         .iter()
         .filter_map(|domain| super::link::main_label(domain));
-    alike(sender, &contact.name)
-        || contact.numbers.iter().any(|number| alike(sender, number))
+    alike(&contact.name)
+        || contact.numbers.iter().any(|number| alike(number))
         || labels
             .filter(|label| label.len() > 3)
-            .any(|label| alike(sender, &label))
+            .any(|label| alike(&label))
 }
 
 fn looks_like_number(sender: &str) -> bool {

@@ -352,6 +352,24 @@ async fn a_text_from_a_phone_is_refused_and_not_lost_in_silence() {
     assert_eq!(side.counts.inbound_refused.load(Ordering::Relaxed), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_smsc_asks_is_no_answer_whatever_its_number() {
+    let mut side = Side::new(|_| {});
+    side.say("hello");
+    let (mut center, _session) = side.open();
+    center.bound().await;
+    let (submission, _) = center.submission().await;
+    let sequence = submission.sequence_number();
+    let ask = Command::new(CommandStatus::EsmeRok, sequence, Pdu::EnquireLink);
+    center.framed.send(ask).await.unwrap();
+    let answer = center.receive().await;
+    assert_eq!(answer.id(), CommandId::EnquireLinkResp);
+    assert_eq!(side.sent(), 0);
+    center.take(&submission, "1").await;
+    center.receipt("").await;
+    assert_eq!(side.sent(), 1);
+}
+
 #[test]
 fn who_texts_come_from_is_a_number_or_a_name() {
     let kind = |from: &str| {
