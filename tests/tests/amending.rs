@@ -300,7 +300,7 @@ fn a_link_is_shown_with_what_its_sender_saw_for_as_long_as_it_stands_in_the_text
         Request::Send(SendText {
             to: to.clone(),
             text: text.to_owned(),
-            link_preview: Some(preview.clone()),
+            link_preview: Some(Box::new(preview.clone())),
             ..SendText::default()
         })
     };

@@ -320,7 +320,7 @@ pub struct SendText {
     pub attachments: Vec<SealedFile>,
     /// What a link in the text leads to, as this device saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link_preview: Option<LinkPreview>,
+    pub link_preview: Option<Box<LinkPreview>>,
 }
 
 /// A file that was sealed into the home's `blobs/`, under its id.

@@ -33,9 +33,9 @@ use crate::mail::Asked;
 const QUEUE: usize = 1024;
 /// Before the SMSC is tried again; doubled each time, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// A session that held so long is followed by a quick attempt again.
-const HELD: Duration = Duration::from_secs(60);
+const HELD: Duration = Duration::from_mins(1);
 
 /// Where texts go.
 #[derive(Clone)]

@@ -97,7 +97,7 @@ struct Sending {
 
 impl Connector {
     pub(super) fn new(smsc: &Smsc) -> Result<Self, SmsError> {
-        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -115,9 +115,8 @@ impl Connector {
     pub(super) async fn run(&self, work: &mut Work) -> Ended {
         let url = &self.smsc.url;
         let place = (url.host.as_str(), url.port);
-        let socket = match timeout(BIND_LIMIT, TcpStream::connect(place)).await {
-            Ok(Ok(socket)) => socket,
-            _ => return Ended::Unreachable,
+        let Ok(Ok(socket)) = timeout(BIND_LIMIT, TcpStream::connect(place)).await else {
+            return Ended::Unreachable;
         };
         // Small frames that wait for their answers.
         let _ = socket.set_nodelay(true);

@@ -131,7 +131,7 @@ impl Send {
             text.push_str(extra);
         }
         let link_preview = if self.preview {
-            preview_of(&text, output).await
+            preview_of(&text, output).await.map(Box::new)
         } else {
             None
         };
