@@ -1,7 +1,8 @@
 //! The units that phones and service centres exchange (TS 23.040 section 9.2.2): messages to a
 //! phone, messages from one, and reports of what became of those.
 //!
-//! **Elsewhere**: what a message brings is [`UserData`]; how SMPP says the same is [`crate::smpp`].
+//! **Elsewhere**: what a message brings is [`UserData`]; SMPP, which says the same in its own way, is the
+//! relay's `sms`.
 //!
 //! **Always**: no octets can make this panic, and nothing is read beyond what is there. What is
 //! read is written again as it was, but for what no reader may rely on: reserved bits, filling,
