@@ -58,7 +58,8 @@ pub fn install(
         ));
     }
     let step = progress.step(&format!("installing {package}"));
-    let mut command = rustup_cargo(&["install", package, "--locked"]);
+    // Quickly built: these tools run for seconds.
+    let mut command = rustup_cargo(&["install", package, "--locked", "--debug"]);
     match step.run(&mut command, Some(super::STEP_LIMIT)) {
         Ok(finished) if finished.success() && subcommand(name) => {
             step.done("");
