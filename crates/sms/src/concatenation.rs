@@ -127,7 +127,18 @@ pub struct Key {
     pub reference: Reference,
 }
 
-/// The parts of a message that have come.
+impl Key {
+    /// Of this part; none where it is no part.
+    pub fn of(deliver: &Deliver) -> Option<Self> {
+        let part = deliver.user_data.header.part()?;
+        Some(Self {
+            originator: deliver.originator.clone(),
+            reference: part.reference,
+        })
+    }
+}
+
+/// The parts of a message that have come: those of one [`Key`].
 #[derive(Clone, Debug)]
 pub struct Assembly {
     parts: Vec<Deliver>,
@@ -303,6 +314,18 @@ mod tests {
         assert_eq!(assembly.missing(), []);
         assert_eq!(assembly.disagreements(), []);
         assert_eq!(text(&assembly), long);
+    }
+
+    #[test]
+    fn parts_of_other_messages_have_other_keys() {
+        let parts = parts(&"a".repeat(400));
+        let key = Key::of(&parts[0]);
+        assert!(key.is_some() && parts.iter().all(|part| Key::of(part) == key));
+        let mut other = parts[1].clone();
+        other.originator = Address::international("46708251358");
+        assert!(Key::of(&other) != key);
+        other.user_data.header = Header::default();
+        assert!(Key::of(&other).is_none());
     }
 
     #[test]

@@ -14,9 +14,6 @@ use waxwing_protocol::time::{Span, Time};
 
 use crate::rate::{Bucket, Rate};
 
-/// A country's code has one digit to three.
-const COUNTRY_DIGITS: usize = 3;
-
 /// How many texts may go where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextLimits {
@@ -77,7 +74,7 @@ impl Spending {
         if limit == 0 || self.limits.per_day == 0 {
             return Err(NoText::Never);
         }
-        // Bounded: there are as many prefixes as there are of three digits, and those named.
+        // Bounded: there are as many prefixes as countries, and those named.
         let spent = self.by_prefix.entry(prefix).or_default();
         let mut after = *spent;
         after.take(now, rate(limit), 1).map_err(NoText::Later)?;
@@ -88,8 +85,7 @@ impl Spending {
         Ok(())
     }
 
-    /// The longest prefix that is named, or the number's beginning: as long as a country's code
-    /// can be. A country with a shorter one has several of them.
+    /// The longest prefix that is named, or the country's code. What has none is of one country.
     fn limit_of(&self, number: &str) -> (String, u32) {
         let named = self
             .limits
@@ -97,13 +93,12 @@ impl Spending {
             .iter()
             .filter(|(prefix, _)| number.starts_with(prefix.as_str()))
             .max_by_key(|(prefix, _)| prefix.len());
-        match named {
-            Some((prefix, limit)) => (prefix.clone(), *limit),
-            None => (
-                number.chars().take(1 + COUNTRY_DIGITS).collect(),
-                self.limits.per_prefix_per_day,
-            ),
+        if let Some((prefix, limit)) = named {
+            return (prefix.clone(), *limit);
         }
+        let parsed = phonenumber::parse(None, number).ok();
+        let code = parsed.map_or(0, |number| number.country().code());
+        (format!("+{code}"), self.limits.per_prefix_per_day)
     }
 }
 
@@ -151,6 +146,14 @@ mod tests {
         assert_eq!(many(&mut spending, half, "+358401234567"), 2);
         let later = Time(Span::days(9).0);
         assert_eq!(many(&mut spending, later, "+358401234567"), 4);
+    }
+
+    #[test]
+    fn a_country_has_one_limit_whatever_its_numbers_begin_with() {
+        let mut spending = spending();
+        let now = Time(0);
+        assert_eq!(many(&mut spending, now, "+12025550123"), 4);
+        assert_eq!(many(&mut spending, now, "+14155550123"), 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use waxwing_sms::{
     Body, Deliver, Direction, Outcome as Fate, StatusReport, Submit, Timestamp, Tpdu,
-    concatenation::Assembly,
+    concatenation::{Assembly, Key},
     findings::{self, Contact, Finding, Known, Message, Severity},
     pdu::{self, Pdu, Reading},
     tpdu::Validity,
@@ -133,11 +133,14 @@ impl Inspect {
             })?;
             units.push(unit);
         }
-        let parts = units.len() > 1
-            && units.iter().all(|unit| {
-                matches!(&unit.tpdu, Tpdu::Deliver(one) if one.user_data.header.part().is_some())
-            });
-        if parts {
+        // Parts of several messages are shown one by one.
+        let key = |unit: &Pdu| match &unit.tpdu {
+            Tpdu::Deliver(deliver) => Key::of(deliver),
+            _ => None,
+        };
+        let first = units.first().and_then(key);
+        let are_one = first.is_some() && units.iter().all(|unit| key(unit) == first);
+        if units.len() > 1 && are_one {
             return show_joined(units, &known, output);
         }
         for unit in units {
