@@ -113,6 +113,9 @@ impl Simulation {
             let human = &mut humans[n % people];
             let new = linked(&mut world, human.devices[0]);
             human.devices.push(new);
+            if (n + 1) % 20 == 0 {
+                eprintln!("seed {seed}: {} devices linked", n + 1);
+            }
         }
         Self {
             world,
@@ -166,6 +169,10 @@ impl Simulation {
             .collect();
         let name = format!("group {}", self.groups.len());
         let id = create(&mut self.world, device, &name, &others);
+        let all: Vec<PersonId> = members
+            .iter()
+            .flat_map(|member| self.humans[*member].devices.clone())
+            .collect();
         self.groups.push(Group {
             id,
             members: members.into_iter().collect(),
@@ -174,8 +181,17 @@ impl Simulation {
             said: Vec::new(),
             link: None,
         });
-        // All are in it before the rest goes wrong.
-        self.world.run_for(Span::minutes(3));
+        // All are in it before the rest goes wrong: who comes later lacks what was said before.
+        let mut outside = all;
+        for _ in 0..20 {
+            self.world.run_for(Span::minutes(3));
+            outside.retain(|device| show(&mut self.world, *device, id).is_none());
+            if outside.is_empty() {
+                return;
+            }
+            eprintln!("{} devices are not in it after 3 minutes", outside.len());
+        }
+        panic!("these devices did not come into {name}: {outside:?}");
     }
 
     fn speak(&mut self, group: usize) {
@@ -475,6 +491,11 @@ impl Simulation {
         for _ in 0..40 {
             self.world.run_for(Span::minutes(1));
             complaints = self.disagreements();
+            eprintln!(
+                "coming to rest: {} complaints, {} posts",
+                complaints.len(),
+                self.world.relay.waiting()
+            );
             if complaints.is_empty() && self.world.relay.waiting() == 0 {
                 return complaints;
             }
@@ -677,6 +698,7 @@ fn simulate(seed: u64) {
     let mut simulation = Simulation::new(seed, people, devices);
     for size in [2, 3, 5, people / 2, people] {
         simulation.make_group(size);
+        eprintln!("seed {seed}: a group of {size} is there");
     }
     for step in 0..steps {
         let group = simulation.below(simulation.groups.len());
@@ -693,6 +715,9 @@ fn simulate(seed: u64) {
         // Now and then all come to rest, so that what was said before is certain.
         if step % 125 == 124 {
             check(&mut simulation, seed);
+        }
+        if step % 25 == 24 {
+            eprintln!("seed {seed}: step {}, {:?}", step + 1, simulation.done);
         }
     }
     check(&mut simulation, seed);

@@ -71,12 +71,13 @@ impl Contact {
         statements(&self.statements)
     }
 
-    /// The checked roster.
+    /// The roster. Its signatures were checked before it was kept, and every page of the
+    /// store is authenticated.
     pub(crate) fn roster(&self) -> Result<Roster, StoreError> {
         statements(&self.statements)
-            .and_then(|statements| Roster::verify(&statements).ok())
+            .and_then(|statements| Roster::of_verified(&statements).ok())
             .ok_or_else(|| StoreError::Damaged {
-                found: "a roster does not verify".into(),
+                found: "a roster is none".into(),
             })
     }
 }
