@@ -3,7 +3,7 @@
 use std::io::Error;
 
 /// Messages whose content is shown by no `Debug`.
-const CLOSED: [&str; 66] = [
+const CLOSED: [&str; 71] = [
     "Signal",
     "Signalled",
     "StartRegistration",
@@ -70,12 +70,17 @@ const CLOSED: [&str; 66] = [
     "Register",
     "Registers",
     "ArchivedAmendment",
+    "SendSms",
+    "SealedForDevice",
+    "SmsRecord",
+    "SmsCame",
+    "SmsTaken",
 ];
 
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");
     let files = [
-        "link", "account", "group", "log", "content", "pairing", "archive", "blob",
+        "link", "account", "group", "log", "content", "pairing", "archive", "blob", "sms",
     ]
     .map(|name| format!("waxwing/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"]).map_err(Error::other)?;

@@ -2,7 +2,8 @@
 // output, a JSON object a line, what happened. `smsc.js SYSTEM_ID PASSWORD [PORT]`.
 //
 // What is written to its standard input, a JSON object a line, it does: {"throttle": N} refuses the
-// next N submissions with ESME_RTHROTTLED, {"drop": true} closes all connections.
+// next N submissions with ESME_RTHROTTLED, {"drop": true} closes all connections, {"deliver": {…}}
+// sends a deliver_sm whose short_message is {"udh": "hex", "text": "…"}.
 import readline from "node:readline";
 import smpp from "smpp";
 
@@ -66,6 +67,20 @@ const server = smpp.createServer((session) => {
 readline.createInterface({ input: process.stdin }).on("line", (line) => {
   const command = JSON.parse(line);
   throttle = command.throttle ?? throttle;
+  if (command.deliver) {
+    const { udh, text, ...pdu } = command.deliver;
+    const header = udh ? { udh: Buffer.from(udh, "hex") } : {};
+    for (const session of sessions) {
+      session.deliver_sm({
+        dest_addr_ton: 1,
+        dest_addr_npi: 1,
+        source_addr_npi: 1,
+        esm_class: udh ? smpp.ESM_CLASS.UDH_INDICATOR : 0,
+        ...pdu,
+        short_message: { ...header, message: text },
+      });
+    }
+  }
   if (command.drop) {
     for (const session of sessions) {
       session.close();

@@ -49,6 +49,8 @@ pub enum RelayEffect {
     Close(LinkId),
     /// Mails a code to an address (canonical form).
     Code(String, String),
+    /// Nothing that anybody in the world sees.
+    Nothing,
 }
 
 /// A relay as the world sees it.

@@ -28,6 +28,7 @@ use waxwing_relay::{
     directory::log::{KeyLog, LogKeys, Publication},
     rate::Rate,
     relay::{Batch, Config, Effect, LinkId as RelayLink, Relay, Secrets},
+    sms::accounts::{Report, Submission, Verdict},
     store::{
         KeySpace, Store as _,
         memory::{Fault, MemoryStore},
@@ -60,6 +61,10 @@ pub struct RealRelay {
     mail_fails: bool,
     log_stands_still: bool,
     undeliverable: Vec<(RelayLink, u32)>,
+    /// Texts that the service centre was given.
+    pub submissions: Vec<Submission>,
+    /// What the service centre was told of texts that came.
+    pub verdicts: Vec<(u64, Verdict)>,
 }
 
 impl Default for RealRelay {
@@ -96,7 +101,14 @@ impl RealRelay {
             mail_fails: false,
             log_stands_still: false,
             undeliverable: Vec::new(),
+            submissions: Vec::new(),
+            verdicts: Vec::new(),
         }
+    }
+
+    /// The SMS gateway tells something.
+    pub fn sms(&mut self, report: Report) {
+        self.relay.sms_report(self.now, &mut self.rng, report);
     }
 
     /// The process ends at once and is started again. Links are the world's to cut.
@@ -253,6 +265,14 @@ impl RelayPort for RealRelay {
             ),
             Effect::SendCode { address, code, .. } => {
                 RelayEffect::Code(address.canonical().to_owned(), code)
+            }
+            Effect::SendSms(submission) => {
+                self.submissions.push(*submission);
+                RelayEffect::Nothing
+            }
+            Effect::AnswerSms { ticket, verdict } => {
+                self.verdicts.push((ticket, verdict));
+                RelayEffect::Nothing
             }
         });
         if effect.is_none() {

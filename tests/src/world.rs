@@ -745,6 +745,7 @@ impl<R: RelayPort> World<R> {
                     }
                 }
                 RelayEffect::Close(link) => self.close(link, true),
+                RelayEffect::Nothing => {}
                 RelayEffect::Code(address, code) => {
                     self.codes.insert(address, code);
                 }

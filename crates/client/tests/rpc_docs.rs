@@ -20,7 +20,7 @@ use waxwing_client::{
 use waxwing_engine::api::{
     Account, Auditor, BackupPart, CheckedReport, Contact, Conversation, Device, Entry, Evidence,
     Group, GroupCreated, Imported, Invited, LinkPreview, Message, MessageInfo, Notice,
-    OpenAttachment, Profile, Report, Request, SafetyNumber, SealedFile, Sent, Status,
+    OpenAttachment, Profile, Report, Request, SafetyNumber, SealedFile, Sent, SmsQuote, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
@@ -82,7 +82,10 @@ fn every_method_is_documented_with_examples_that_the_types_accept() {
                 ("Result", "seal_file") => is::<SealedFile>(example),
                 ("Result", "save_attachment") => assert!(example["path"].is_string()),
                 ("Params", _) => is::<Request>(&json!({ "method": method, "params": example })),
-                ("Result", "send" | "react" | "edit" | "take_back") => is::<Sent>(example),
+                ("Result", "send" | "send_sms" | "react" | "edit" | "take_back") => {
+                    is::<Sent>(example);
+                }
+                ("Result", "quote_sms") => is::<SmsQuote>(example),
                 ("Result", "attachment") => is::<OpenAttachment>(example),
                 ("Result", "message_info") => is::<MessageInfo>(example),
                 ("Result", "find_message") => is::<Message>(example),

@@ -251,6 +251,7 @@ impl World {
                 }
                 RelayEffect::Code(_, code) => self.code = Some(code),
                 RelayEffect::Close(_) => panic!("the relay closed a link"),
+                RelayEffect::Nothing => {}
             }
             return true;
         }

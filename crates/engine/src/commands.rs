@@ -23,7 +23,7 @@ use crate::{
     contact::{self, profile},
     content::{self, Content, Expiration, status::Status},
     conversation::{
-        self, Conversation,
+        self, Conversation, Kind,
         history::{self, NewMessage},
         imports, invitations, manage, notes, requests,
     },
@@ -36,6 +36,7 @@ use crate::{
     queries,
     registers::{self, About},
     settings::{self, Setting},
+    sms,
     trust::{alarm, auditors, confusables, safety_number},
     turn::{Fault, Turn},
 };
@@ -57,6 +58,8 @@ pub(crate) fn carry_out(
             Ok(Response::Done {})
         }
         Request::Send(send) => self::send(turn, &send),
+        Request::QuoteSms(quote) => sms::send::quote(turn, &quote),
+        Request::SendSms(send) => sms::send::send(turn, &send),
         Request::React(react) => message::commands::react(turn, &react),
         Request::Edit(edit) => message::commands::edit(turn, &edit),
         Request::TakeBack(of) => message::commands::take_back(turn, &of),
@@ -337,6 +340,9 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     }
     let target = target(turn.tx, &send.to)?;
     match &target {
+        Target::Conversation(conversation) if conversation.kind == Kind::Sms => {
+            return Err(Stop::Refused(Problem::SmsConversation));
+        }
         Target::Conversation(conversation) if conversation.gone => {
             return Err(Stop::Refused(Problem::GroupNotMember));
         }
@@ -547,6 +553,15 @@ pub(crate) fn target(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
             Some(conversation) => Ok(Target::Conversation(conversation)),
             None => Err(Stop::Refused(Problem::ConversationUnknown {
                 name: name.trim().to_owned(),
+            })),
+        };
+    }
+    if name.trim().starts_with("sms:") {
+        let name = name.trim();
+        return match sms::find(tx, &sms::meant(name))? {
+            Some(conversation) => Ok(Target::Conversation(conversation)),
+            None => Err(Stop::Refused(Problem::ConversationUnknown {
+                name: name.to_owned(),
             })),
         };
     }

@@ -438,6 +438,8 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             | crate::turn::Waiting::Registers
             | crate::turn::Waiting::Blob(_)
             | crate::turn::Waiting::Again
+            | crate::turn::Waiting::Sms
+            | crate::turn::Waiting::SmsParts
             | crate::turn::Waiting::Backup => {}
         }
     }
@@ -471,6 +473,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     registers::sync::pump(turn)?;
     receive::ask(turn)?;
     posting::check_behind(turn)?;
+    lookups::look_again(turn)?;
     if turn.live.links.posting.ready().is_none() {
         let wanted = !turn.live.due_conversations.is_empty()
             || !turn.live.signals.due.is_empty()

@@ -31,6 +31,7 @@ pub mod parsers;
 mod queries;
 mod registers;
 mod settings;
+mod sms;
 pub mod store;
 mod trust;
 mod turn;

@@ -35,6 +35,9 @@ pub(crate) enum Setting {
     Locked,
     LockWanted,
     KeepAddress,
+    /// What the relay asks for texts to phones, and whether the person was told what those are.
+    SmsTerms,
+    SmsUnderstood,
 }
 
 impl Setting {
@@ -54,6 +57,8 @@ impl Setting {
             Self::Locked => "locked",
             Self::LockWanted => "lock_wanted",
             Self::KeepAddress => "keep_address",
+            Self::SmsTerms => "sms_terms",
+            Self::SmsUnderstood => "sms_understood",
         }
     }
 }

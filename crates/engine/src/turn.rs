@@ -100,6 +100,7 @@ pub(crate) struct Live {
     /// Whether what the store has to do was looked for.
     pub taken_up: bool,
     pub devices: devices::Live,
+    pub sms: crate::sms::Live,
 }
 
 /// Something that waits for a time.
@@ -130,6 +131,10 @@ pub(crate) enum Waiting {
     Again,
     /// Settings, to be told to other devices.
     Registers,
+    /// Texts to phones.
+    Sms,
+    /// Parts of texts, until all are here.
+    SmsParts,
 }
 
 impl Live {
@@ -166,6 +171,7 @@ impl Live {
             told_online: false,
             taken_up: false,
             devices: devices::Live::default(),
+            sms: crate::sms::Live::default(),
         }
     }
 
@@ -191,6 +197,7 @@ impl Live {
         self.not_set_back = false;
         self.taken_up = false;
         self.devices = devices::Live::default();
+        self.sms = crate::sms::Live::default();
     }
 }
 

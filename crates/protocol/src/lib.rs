@@ -22,6 +22,7 @@ pub mod posting;
 pub mod roster;
 pub mod sealing;
 pub mod signature;
+pub mod sms;
 pub mod time;
 pub mod token;
 

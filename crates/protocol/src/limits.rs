@@ -158,3 +158,14 @@ pub const PARCEL_BYTES: u64 = 16 << 20;
 pub const BLOB_READERS: u32 = 4096;
 /// A blob is deleted after this long.
 pub const BLOB_RETENTION: Span = Span::days(30);
+
+/// Bytes of a text to a phone.
+pub const SMS_TEXT_BYTES: usize = 4 << 10;
+/// Segments that one text may take.
+pub const SMS_SEGMENTS: u32 = 10;
+/// Bytes of an SMS-DELIVER (3GPP TS 23.040): far fewer fit into one.
+pub const SMS_TPDU_BYTES: usize = 512;
+/// Prices that a relay tells.
+pub const SMS_PRICES: usize = 256;
+/// Bytes of one of them.
+pub const SMS_PRICE_BYTES: usize = 32;

@@ -14,8 +14,14 @@ pub struct Config {
     pub codes_per_address: Rate,
     /// Codes that one source may ask for.
     pub codes_per_source: Rate,
-    /// Codes that may be texted, where they can be: none without it.
+    /// What may be texted, where anything can be: codes, and texts of accounts.
     pub texts: Option<TextLimits>,
+    /// Whether accounts may write to phones, and hear from them.
+    pub texts_of_accounts: bool,
+    /// Segments that one account may write.
+    pub texts_per_account: Rate,
+    /// Segments that one account may get.
+    pub inbound_texts_per_account: Rate,
     /// Registrations that wait for their code, in all.
     pub pending_registrations: usize,
     /// Requests of one link.
@@ -62,6 +68,15 @@ impl Default for Config {
                 every: Span::minutes(1),
             },
             texts: None,
+            texts_of_accounts: false,
+            texts_per_account: Rate {
+                burst: 50,
+                every: Span::minutes(30),
+            },
+            inbound_texts_per_account: Rate {
+                burst: 500,
+                every: Span::minutes(1),
+            },
             pending_registrations: 10_000,
             requests_per_link: Rate {
                 burst: 20_000,

@@ -78,6 +78,8 @@ impl<S: Store> Relay<S> {
             Request::PutBackup(put) => self.put_backup(now, link, put),
             Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
             Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch),
+            Request::SetSmsKey(set) => self.set_sms_key(link, &set),
+            Request::SendSms(send) => self.send_sms(now, rng, link, send),
             Request::OpenBlob(open) => self.open_blob(now, &open),
             Request::PutBlobPart(put) => self.put_blob_part(now, put),
             Request::FetchBlobState(fetch) => self.fetch_blob_state(now, &fetch),
@@ -103,6 +105,8 @@ impl<S: Store> Relay<S> {
                 | Request::PutBackup(_)
                 | Request::FinishBackup(_)
                 | Request::FetchBackup(_)
+                | Request::SetSmsKey(_)
+                | Request::SendSms(_)
         );
         let needs_no_login = matches!(
             body,

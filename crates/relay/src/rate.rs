@@ -39,6 +39,16 @@ impl Bucket {
         Ok(())
     }
 
+    /// When it will be full again: all there is to keep of it.
+    pub(crate) const fn full_at(self) -> Time {
+        self.full_at
+    }
+
+    /// As it was kept.
+    pub(crate) const fn full_again_at(full_at: Time) -> Self {
+        Self { full_at }
+    }
+
     pub(crate) fn is_full(self, now: Time) -> bool {
         self.full_at <= now
     }
@@ -61,13 +71,20 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 
     pub(crate) fn take(&mut self, now: Time, key: K) -> Result<(), Span> {
+        self.take_many(now, key, 1)
+    }
+
+    pub(crate) fn take_many(&mut self, now: Time, key: K, count: u32) -> Result<(), Span> {
         if !self.by_key.contains_key(&key) && self.by_key.len() >= self.most {
             self.sweep(now);
             if self.by_key.len() >= self.most {
                 return Err(self.rate.every);
             }
         }
-        self.by_key.entry(key).or_default().take(now, self.rate, 1)
+        self.by_key
+            .entry(key)
+            .or_default()
+            .take(now, self.rate, count)
     }
 
     pub(crate) fn sweep(&mut self, now: Time) {

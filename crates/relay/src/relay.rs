@@ -47,6 +47,10 @@ use crate::{
     posts::{Posts, is_due},
     rate::Buckets,
     rendezvous::Rendezvouses,
+    sms::{
+        accounts::{Submission, Texts, Verdict},
+        limits::Spending,
+    },
     store::{Store, StoreError, Write},
     sweep::Sweep,
     view::View,
@@ -58,6 +62,11 @@ pub struct LinkId(pub u64);
 
 /// Where a link comes from, as rate limits count it.
 pub type Source = IpAddr;
+
+impl LinkId {
+    /// Nobody's link: what waits for the disk on it is the SMS gateway's.
+    pub(crate) const GATEWAY: Self = Self(u64::MAX);
+}
 
 /// Secrets from the relay's identity.
 pub struct Secrets {
@@ -104,6 +113,15 @@ pub enum Effect {
         /// The digits.
         code: String,
     },
+    /// Hand a text to the service centre: its id is on disk.
+    SendSms(Box<Submission>),
+    /// Tell the service centre what became of a text that came.
+    AnswerSms {
+        /// Which.
+        ticket: u64,
+        /// What.
+        verdict: Verdict,
+    },
 }
 
 /// A frame may hold ids that belong together, and a code is nobody's to read.
@@ -114,6 +132,8 @@ impl std::fmt::Debug for Effect {
             Self::Close { .. } => "Close(…)",
             Self::Prove { .. } => "Prove(…)",
             Self::SendCode { .. } => "SendCode(…)",
+            Self::SendSms(_) => "SendSms(…)",
+            Self::AnswerSms { .. } => "AnswerSms(…)",
         })
     }
 }
@@ -254,6 +274,9 @@ pub struct Relay<S> {
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
     pub(crate) contests: Contests,
+    /// What was spent on texts; none where nothing can be texted.
+    pub(crate) spending: Option<Spending>,
+    pub(crate) texts: Texts,
 }
 
 /// Numbers that are being reserved on disk: with the batch that gathers, and with the one
@@ -298,6 +321,8 @@ impl<S: Store> Relay<S> {
             backups: Backups::new(&config),
             blobs: Blobs::default(),
             contests: Contests::default(),
+            spending: config.texts.clone().map(Spending::new),
+            texts: Texts::new(&config),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
             changes: Buckets::new(config.changes_per_account, 100_000),
             publications: Publications::default(),
@@ -320,6 +345,7 @@ impl<S: Store> Relay<S> {
             sweep: Sweep::default(),
         };
         relay.read_revoked()?;
+        relay.read_spending()?;
         Ok(relay)
     }
 
@@ -431,6 +457,7 @@ impl<S: Store> Relay<S> {
         self.registrations.sweep(now);
         self.look_ups.sweep(now);
         self.changes.sweep(now);
+        self.texts.sweep(now);
         self.end_old_rendezvous(now);
         self.sweep_step(now);
     }
@@ -473,7 +500,11 @@ impl<S: Store> Relay<S> {
         self.counts.batches += 1;
         self.view.written();
         for (link, frame) in answers {
-            self.effects.push_back(Effect::Send { link, frame });
+            if link == LinkId::GATEWAY {
+                self.gateway_durable(frame.request, true);
+            } else {
+                self.effects.push_back(Effect::Send { link, frame });
+            }
         }
         self.reservations_written();
         if self.posts_written().is_err() {
@@ -523,12 +554,23 @@ impl<S: Store> Relay<S> {
             .chain(self.posts.forget())
             .collect();
         for (link, request) in waiting {
-            self.send(link, request, Answer::Error(Refused::unavailable().0));
+            if link == LinkId::GATEWAY {
+                self.gateway_durable(request, false);
+            } else {
+                self.send(link, request, Answer::Error(Refused::unavailable().0));
+            }
         }
         self.forget_groups();
         self.forget_mailboxes();
         // Where the store cannot be read, what was known of the revoked stays.
         let _ = self.read_revoked();
+    }
+
+    /// Somebody waits until what was gathered by now is on disk.
+    pub(crate) fn when_durable(&mut self, link: LinkId, request: u32) {
+        let body = Some(Answer::Done(pb::Done {}));
+        self.gathering
+            .push((link, pb::RelayFrame { request, body }));
     }
 
     pub(crate) fn send(&mut self, link: LinkId, request: u32, answer: Answer) {

@@ -26,6 +26,8 @@ const IN_MEMORY: usize = 4096;
 pub(crate) struct Sweep {
     entries_from: Key,
     registrations_from: Key,
+    pub(crate) sms_from: Key,
+    pub(crate) sms_receipts_from: Key,
 }
 
 impl<S: Store> Relay<S> {
@@ -38,6 +40,7 @@ impl<S: Store> Relay<S> {
         let _ = self.sweep_backups(now);
         let _ = self.sweep_blobs(now);
         let _ = self.tell_of_contests(now);
+        let _ = self.sweep_sms(now);
         if self.mailboxes.len() > IN_MEMORY {
             self.mailboxes.retain(|_, mailbox| !mailbox.is_idle());
         }

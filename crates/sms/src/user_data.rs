@@ -128,6 +128,27 @@ impl UserData {
         Ok(Self { header, body })
     }
 
+    /// From octets of which each septet has one of its own, as SMPP brings them. There may be
+    /// more than one message of the air interface carries.
+    ///
+    /// # Errors
+    /// Where the header is longer than what is there.
+    pub fn of_octets(data: &[u8], coding: DataCoding, has_header: bool) -> Result<Self, TpduError> {
+        if coding.coding() != Coding::Septets || coding.compressed() {
+            return Self::of(data, data.len(), coding, has_header);
+        }
+        // The header is in octets in any case: what is behind it is read by its tables.
+        let as_octets = Self::of(data, data.len(), DataCoding::OCTETS, has_header)?;
+        let Body::Octets(septets) = as_octets.body else {
+            return Ok(as_octets);
+        };
+        let text = as_octets.header.alphabet().decode(septets.into_iter());
+        Ok(Self {
+            header: as_octets.header,
+            body: Body::Text(text),
+        })
+    }
+
     /// Writes TP-UDL and TP-UD.
     ///
     /// # Errors

@@ -178,6 +178,13 @@ pub(crate) struct Texts {
     pub(crate) per_prefix_per_day: Option<u32>,
     /// Prefixes that have a number of their own: `"+44" = 500`; 0 for none at all.
     pub(crate) prefixes: BTreeMap<String, u32>,
+    /// Whether people may write to phones and hear from them; yes, where nothing is said.
+    pub(crate) conversations: Option<bool>,
+    /// Texts in a day that one account may write.
+    pub(crate) per_account_per_day: Option<u32>,
+    /// What a text costs, as people are told before they send: `"+358" = "0.07 EUR"`; `"+"` for
+    /// all others.
+    pub(crate) prices: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]

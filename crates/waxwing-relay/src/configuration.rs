@@ -8,9 +8,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use waxwing_protocol::limits::SMS_PRICE_BYTES;
 use waxwing_relay::mail::{MailError, Route, SmtpUrl};
 use waxwing_relay::server::Settings;
-use waxwing_relay::sms::{self, Smsc, SmscUrl, SmscUrlError, limits::TextLimits};
+use waxwing_relay::sms::{
+    self, Smsc, SmscUrl, SmscUrlError,
+    limits::{self, TextLimits},
+};
 use waxwing_transparency::cosignature::AuditorId;
 
 use crate::arguments::{Choices, Texts};
@@ -38,6 +42,11 @@ pub(crate) enum ConfigurationError {
     TwoTextRoutes,
     #[error("{prefix:?} is no prefix of phone numbers: it is a plus sign and digits, as +358")]
     Prefix { prefix: String },
+    #[error(
+        "the price for {prefix:?} is not understood: it is a plus sign, with or without digits, \
+         and what a text costs there in 32 letters at most, as \"+358\" = \"0.07 EUR\""
+    )]
+    Price { prefix: String },
     #[error(transparent)]
     Smsc(#[from] SmscUrlError),
     #[error(
@@ -128,6 +137,10 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     settings.texts = texts(choices)?;
     if !matches!(settings.texts, sms::Route::None) {
         settings.relay.texts = Some(text_limits(&choices.sms)?);
+        settings.relay.texts_of_accounts = choices.sms.conversations.unwrap_or(true);
+        if let Some(most) = choices.sms.per_account_per_day {
+            settings.relay.texts_per_account = limits::a_day(most);
+        }
     }
     settings.metrics = choices.metrics;
     settings.shared_sources.clone_from(&choices.shared_sources);
@@ -173,11 +186,20 @@ fn text_limits(texts: &Texts) -> Result<TextLimits, ConfigurationError> {
             prefix: prefix.clone(),
         });
     }
+    let fits = |(prefix, price): (&String, &String)| {
+        (prefix == "+" || is_prefix(prefix)) && price.len() <= SMS_PRICE_BYTES
+    };
+    if let Some((prefix, _)) = texts.prices.iter().find(|one| !fits(*one)) {
+        return Err(ConfigurationError::Price {
+            prefix: prefix.clone(),
+        });
+    }
     let usual = TextLimits::default();
     Ok(TextLimits {
         per_day: texts.per_day.unwrap_or(usual.per_day),
         per_prefix_per_day: texts.per_prefix_per_day.unwrap_or(usual.per_prefix_per_day),
         prefixes: texts.prefixes.clone(),
+        prices: texts.prices.clone(),
     })
 }
 

@@ -13,8 +13,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use waxwing_engine::api::{
-    Attachment, AttachmentState, ConversationEvent, Direction, Entry, EventKind, Gap, LinkPreview,
-    Message, MessageState, Preview, Reaction,
+    Attachment, AttachmentState, Channel, ConversationEvent, Direction, Entry, EventKind, Gap,
+    LinkPreview, Message, MessageState, Preview, Reaction, SmsSeverity,
 };
 
 use crate::{
@@ -118,8 +118,15 @@ pub fn message(message: &Message, with_group: bool) -> String {
         }
         _ => styled(FAINT, clock(message.sent_at)),
     };
+    let is_sms = message.channel == Channel::Sms;
     let who = match message.direction {
+        Direction::Out if is_sms => styled(FAINT, "you, by SMS"),
         Direction::Out => styled(FAINT, "you"),
+        Direction::In if is_sms => format!(
+            "{} {}",
+            styled(BOLD, one_line(&message.from)),
+            styled(WARN, "(SMS, not verified)")
+        ),
         Direction::In if message.from_verified => {
             format!(
                 "{} {}",
@@ -180,7 +187,40 @@ pub fn message(message: &Message, with_group: bool) -> String {
     let files: String = message.attachments.iter().map(attachment).collect();
     let link = message.link_preview.as_ref();
     let link = link.map_or_else(String::new, link_preview);
-    format!("{time}  {who}: {text}{beside}{ticks}{link}{files}{reactions}{problem}")
+    let tricks = tricks(message);
+    format!("{time}  {who}: {text}{beside}{ticks}{link}{files}{reactions}{problem}{tricks}")
+}
+
+/// What a text message asks for, and what in it is a trick; each in a line of its own.
+fn tricks(message: &Message) -> String {
+    let mut lines = String::new();
+    if let Some(reply_to) = &message.asks_reply_to {
+        lines = format!(
+            "\n       {}",
+            styled(
+                WARN,
+                format!("wants answers to go to {}", one_line(reply_to))
+            )
+        );
+    }
+    for found in &message.findings {
+        let (style, word) = severity(found.severity);
+        lines = format!(
+            "{lines}\n       {}  {}",
+            styled(style, word),
+            one_line(&found.sentence)
+        );
+    }
+    lines
+}
+
+/// How much a finding matters: as it looks, and in a word.
+pub const fn severity(severity: SmsSeverity) -> (Style, &'static str) {
+    match severity {
+        SmsSeverity::Danger => (BAD, "DANGER "),
+        SmsSeverity::Caution => (WARN, "CAUTION"),
+        SmsSeverity::Note => (FAINT, "NOTE   "),
+    }
 }
 
 /// What its sender says that a link leads to, in a line or two of its own.
@@ -365,6 +405,9 @@ pub fn event_sentence(event: &ConversationEvent) -> String {
                 "{address} has a link and asks to be taken in: waxwing group accept, or decline."
             )
         }
+        EventKind::OnWaxwing => {
+            format!("{address} is on Waxwing now: `waxwing send {address}` is encrypted and free.")
+        }
         EventKind::NotTakenIn if detail == "declined" => {
             format!("{address} did not take you into the group.")
         }
@@ -399,7 +442,8 @@ pub fn event(event: &ConversationEvent) -> String {
         | EventKind::MadeAnew
         | EventKind::HeldBack
         | EventKind::AsksToJoin
-        | EventKind::NotTakenIn => WARN,
+        | EventKind::NotTakenIn
+        | EventKind::OnWaxwing => WARN,
         EventKind::Verified => GOOD,
         EventKind::IdentityReset | EventKind::AddressNotTheirs | EventKind::LooksLikeAnother => {
             WARN

@@ -172,6 +172,144 @@ fn a_phone_number_is_verified_and_is_an_address_like_another() {
     }
 }
 
+/// Waits until a device has told the relay what texts for it are sealed to: the SMSC's text is
+/// taken then.
+fn delivered(smsc: &mut Smsc, home: &Home, text: &Value) {
+    for _ in 0..20 {
+        smsc.told(&json!({ "deliver": text }));
+        // Receipts are answered as well; of those nothing is told with another status.
+        if smsc.says("deliver_answered")["status"] == 0 {
+            return;
+        }
+        home.run(&["doctor"]);
+    }
+    panic!("the relay does not take it");
+}
+
+#[test]
+fn a_text_shows_who_sent_it_and_not_who_it_wants_to_be() {
+    let Some(mut smsc) = Smsc::start() else {
+        return;
+    };
+    let relay = Relay::start_with_smsc(smsc.url(PASSWORD));
+    smsc.says("bound");
+    let alice = Home::new(NUMBER);
+    register(&alice, &relay, &smsc);
+    // That of the code's receipt.
+    smsc.says("deliver_answered");
+    // The attack of 2012: answers are asked to go to +46708251358.
+    let spoof = json!({
+        "source_addr": "46700000001", "source_addr_ton": 1,
+        "destination_addr": "358401234567",
+        "udh": "0a22080b916407281553f8", "text": "Send me the code, please",
+    });
+    delivered(&mut smsc, &alice, &spoof);
+    let heard = alice.run(&["listen", "--count", "1", "--timeout", "60", "--json"]);
+    let message = first_message(&heard);
+    assert_eq!(message["from"], "+46700000001");
+    assert_eq!(message["channel"], "sms");
+    assert_eq!(message["from_verified"], false);
+    assert_eq!(message["asks_reply_to"], "+46708251358");
+    assert_eq!(message["text"], "Send me the code, please");
+    assert_eq!(message["findings"][0]["kind"], "replies_elsewhere");
+    assert_eq!(message["findings"][0]["severity"], "danger");
+    let shown = alice.run(&["history", "sms:+46700000001"]);
+    for words in ["+46700000001 (SMS, not verified)", "DANGER", "+46708251358"] {
+        assert!(shown.out.contains(words), "{words}: {shown:?}");
+    }
+    // Nothing of it is on the relay's disk or in its log, once it is with her.
+    let log = fs::read_to_string(relay.log()).unwrap();
+    for secret in ["46700000001", "46708251358", "Send me"] {
+        assert!(!log.contains(secret), "{secret}");
+    }
+
+    // In parts, the last first, and from a name with a link that only looks like a bank's.
+    for (number, text) in [(2, "the second half"), (1, "The first half and ")] {
+        let part = json!({
+            "source_addr": "46708251358", "source_addr_ton": 1,
+            "destination_addr": "358401234567",
+            "udh": format!("0500032a02{number:02x}"), "text": text,
+        });
+        delivered(&mut smsc, &alice, &part);
+    }
+    let bank = json!({
+        "source_addr": "N0RDBANK", "source_addr_ton": 5,
+        "destination_addr": "358401234567",
+        "text": "Your account is locked: https://xn--nrdbank-90a.com/login",
+    });
+    delivered(&mut smsc, &alice, &bank);
+    let heard = alice.run(&["listen", "--count", "2", "--timeout", "60", "--json"]);
+    let objects = heard.objects();
+    let texts: Vec<&Value> = objects
+        .iter()
+        .filter(|one| one["type"] == "message")
+        .collect();
+    assert_eq!(texts[0]["text"], "The first half and the second half");
+    let kinds: Vec<&str> = texts[1]["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|finding| finding["kind"].as_str())
+        .collect();
+    for kind in ["cannot_be_answered", "link_punycode"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    let unanswered = alice.run(&["sms", "send", "sms:N0RDBANK", "hello", "--yes"]);
+    assert_eq!(unanswered.code, 1, "{unanswered:?}");
+}
+
+#[test]
+fn a_text_to_a_phone_is_paid_for_knowingly_and_followed_to_the_phone() {
+    let Some(smsc) = Smsc::start() else { return };
+    let relay = Relay::start_with_smsc(smsc.url(PASSWORD));
+    smsc.says("bound");
+    let alice = Home::new(NUMBER);
+    register(&alice, &relay, &smsc);
+    let phone = "+46 70 825 13 58";
+    let text = "Näkemiin 😀 and some more, so that it takes more than one of them: seventy";
+    let refused = alice.run(&["sms", "send", phone, text]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("not encrypted"), "{refused:?}");
+    let cost = alice.run(&["sms", "send", phone, text, "--cost"]);
+    assert!(cost.out.contains("2 text messages"), "{cost:?}");
+    let sent = alice.run(&["sms", "send", phone, text, "--yes", "--json"]);
+    assert_eq!(sent.code, 0, "{sent:?}");
+    let parts = [smsc.says("submitted"), smsc.says("submitted")];
+    for part in &parts {
+        assert_eq!(part["from"], "358401234567");
+        assert_eq!(part["from_kind"], 1);
+        assert_eq!(part["to"], "46708251358");
+        assert_eq!(part["coding"], 8);
+    }
+    // The receipts of both, through the relay to her.
+    let history = || {
+        alice
+            .run(&["history", "sms:+46708251358", "--json"])
+            .objects()
+    };
+    let mut state = Value::Null;
+    for _ in 0..20 {
+        alice.run(&["listen", "--timeout", "2"]);
+        let objects = history();
+        let found = objects.iter().find(|one| one["type"] == "message");
+        state = found.unwrap()["state"].clone();
+        if state == "delivered" {
+            break;
+        }
+    }
+    assert_eq!(state, "delivered");
+
+    // Once the number is on Waxwing, nothing goes by SMS.
+    let bob = Home::new("+46708251358");
+    register(&bob, &relay, &smsc);
+    let here = alice.run(&["sms", "send", phone, "hello", "--yes"]);
+    assert_eq!(here.code, 1, "{here:?}");
+    assert!(here.err.contains("is on Waxwing now"), "{here:?}");
+    let objects = history();
+    let event = objects.iter().find(|one| one["event"] == "on_waxwing");
+    assert!(event.is_some(), "{objects:?}");
+}
+
 #[test]
 fn an_smsc_that_asks_for_less_or_goes_away_gets_the_code_in_the_end() {
     let Some(mut smsc) = Smsc::start() else {

@@ -202,6 +202,7 @@ impl Play {
                     self.heard(link, pb::RelayFrame { request, body });
                 }
                 Some(Effect::SendCode { code, .. }) => self.code = code,
+                Some(Effect::SendSms(_) | Effect::AnswerSms { .. }) => {}
             }
         }
         panic!("effects do not end");

@@ -3,7 +3,7 @@
 //!
 //! **Elsewhere**: the people and their relay are in `stage`; the ten thousand canaries
 //! and the search for them in `seizure`; the swapped key in `attack`; what is printed at the
-//! end in `summary`.
+//! end in `summary`; text messages in `sms`.
 //!
 //! **Always**: the programs are the ones that people use, built for release; the codes
 //! travel by SMTP; nothing that is shown was written down beforehand.
@@ -13,6 +13,8 @@ mod ciphertexts;
 pub mod rpc;
 pub mod search;
 pub mod seizure;
+mod sms;
+mod smsc;
 pub mod smtp;
 pub mod stage;
 pub mod summary;
@@ -33,11 +35,18 @@ pub struct Options {
     /// How many canary texts pass through the relay.
     #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
     canaries: usize,
+    /// Instead: text messages, a spoof of 2012 among them, and how they are shown.
+    #[arg(long, conflicts_with_all = ["keep", "canaries"])]
+    sms: bool,
 }
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<()> {
     let progress = Progress::for_people();
+    if options.sms {
+        eprintln!("Waxwing demo: text messages, and what they prove\n");
+        return sms::run(&Programs::build(Profile::Release, progress)?, progress);
+    }
     eprintln!("Waxwing demo: two people, one relay, and what is left when it is seized\n");
     let programs = Programs::build(Profile::Release, progress)?;
     let mut stage = stage::Stage::set(&programs, progress)?;

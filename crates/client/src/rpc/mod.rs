@@ -41,6 +41,8 @@ pub const METHODS: &[&str] = &[
     "submit_code",
     "forget_recovery_words",
     "send",
+    "quote_sms",
+    "send_sms",
     "react",
     "edit",
     "take_back",

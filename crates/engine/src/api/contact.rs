@@ -116,6 +116,8 @@ pub enum ConversationKind {
     Group,
     /// This account's devices.
     Notes,
+    /// A phone, by text messages: not encrypted, and nothing about it is verified.
+    Sms,
 }
 
 /// One conversation.

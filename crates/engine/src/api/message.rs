@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, MessageId, ProblemReport, Timestamp, closed_debug};
+use super::{ConversationId, MessageId, ProblemReport, SmsFinding, Timestamp, closed_debug};
 
 /// One thing in a conversation's history.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -108,6 +108,16 @@ pub struct Message {
     /// Whether it was brought in from a file: nobody vouches for it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub imported: bool,
+    /// Of a text message: in how many segments it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<u32>,
+    /// Of a text message: where it asks replies to go, instead of to its sender. Nothing goes
+    /// there by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_reply_to: Option<String>,
+    /// Of a text message: what in it is a trick, or may be one; the worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<SmsFinding>,
     /// In notices: whether it is of a stranger, whom the person has yet to accept.
     #[serde(default, skip_serializing_if = "is_false")]
     pub request: bool,
@@ -424,6 +434,8 @@ pub enum EventKind {
     AsksToJoin,
     /// This account is not taken into the group of a link: `declined`, or `over`.
     NotTakenIn,
+    /// A conversation with a phone: its number is on Waxwing now.
+    OnWaxwing,
 }
 
 /// Messages of one sender that did not arrive. They have been asked for again.

@@ -23,6 +23,7 @@ mod report;
 mod request;
 mod response;
 mod sentence;
+mod sms;
 mod timestamp;
 
 pub use contact::{
@@ -58,6 +59,7 @@ pub use request::{
 };
 pub use response::{Account, Imported, Response, Sent, Status};
 pub use sentence::sentence;
+pub use sms::{QuoteSms, SendSms, SmsEncoding, SmsFinding, SmsQuote, SmsSeverity};
 pub use timestamp::{Timestamp, TimestampMalformed};
 
 /// Gives types a `Debug` that says their name and none of what they hold.

@@ -102,6 +102,41 @@ pub enum Problem {
     RecipientIsSelf,
     /// The contact is blocked.
     RecipientBlocked,
+    /// Text messages need a phone number as the account's address.
+    SmsNeedsOwnNumber,
+    /// A text message goes to a phone number.
+    SmsNeedsNumber,
+    /// The sender of a text message is a name: no reply reaches it.
+    SmsCannotBeAnswered {
+        /// The name.
+        sender: String,
+    },
+    /// The relay takes no texts to phones.
+    SmsNotOffered,
+    /// The person has not been told what a text message is.
+    SmsNotUnderstood,
+    /// It would take too many segments.
+    SmsTooLong {
+        /// How many.
+        segments: u32,
+        /// How many it may take.
+        limit: u32,
+    },
+    /// The number is on Waxwing.
+    SmsRecipientHere {
+        /// The number.
+        address: String,
+    },
+    /// The relay sends no texts to that number.
+    SmsNotSentThere,
+    /// The phone network did not take it.
+    SmsNotTaken,
+    /// The phone network says that it does not arrive.
+    SmsNotDelivered,
+    /// Nobody knows whether it was sent.
+    SmsUncertain,
+    /// This cannot be done with text messages.
+    SmsConversation,
     /// As many messages wait to be sent as the outbox takes.
     OutboxFull {
         /// How many that is.
@@ -475,6 +510,18 @@ impl Problem {
             Self::MemberIsSelf => "member_is_self",
             Self::PictureInvalid { .. } => "picture_invalid",
             Self::RecipientBlocked => "recipient_blocked",
+            Self::SmsNeedsOwnNumber => "sms_needs_own_number",
+            Self::SmsNeedsNumber => "sms_needs_number",
+            Self::SmsCannotBeAnswered { .. } => "sms_cannot_be_answered",
+            Self::SmsNotOffered => "sms_not_offered",
+            Self::SmsNotUnderstood => "sms_not_understood",
+            Self::SmsTooLong { .. } => "sms_too_long",
+            Self::SmsRecipientHere { .. } => "sms_recipient_here",
+            Self::SmsNotSentThere => "sms_not_sent_there",
+            Self::SmsNotTaken => "sms_not_taken",
+            Self::SmsNotDelivered => "sms_not_delivered",
+            Self::SmsUncertain => "sms_uncertain",
+            Self::SmsConversation => "sms_conversation",
             Self::OutboxFull { .. } => "outbox_full",
             Self::NoCodeAsked => "no_code_asked",
             Self::NoCodeGiven => "no_code_given",

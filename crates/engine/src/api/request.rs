@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, LinkPreview,
-    MakeReport, Message, MessageId, Preview, ReadBackup, Recover, RevokeDevice, SetLock, Timestamp,
-    closed_debug, message::is_false,
+    MakeReport, Message, MessageId, Preview, QuoteSms, ReadBackup, Recover, RevokeDevice, SendSms,
+    SetLock, Timestamp, closed_debug, message::is_false,
 };
 
 /// One call. As JSON: `{"method": "send", "params": {…}}`.
@@ -23,6 +23,10 @@ pub enum Request {
     ForgetRecoveryWords,
     /// Write a message. Works offline: it is sent when it can be.
     Send(SendText),
+    /// What a text message to a phone would cost.
+    QuoteSms(QuoteSms),
+    /// Write to a phone that is not on Waxwing: not encrypted, and paid.
+    SendSms(SendSms),
     /// React to a message, or take the reaction back.
     React(React),
     /// Say something else in place of an own message. Its members' devices show that it was
@@ -156,6 +160,8 @@ impl Request {
             Self::SubmitCode(_) => "submit_code",
             Self::ForgetRecoveryWords => "forget_recovery_words",
             Self::Send(_) => "send",
+            Self::QuoteSms(_) => "quote_sms",
+            Self::SendSms(_) => "send_sms",
             Self::React(_) => "react",
             Self::Edit(_) => "edit",
             Self::TakeBack(_) => "take_back",
@@ -219,6 +225,7 @@ impl Request {
         matches!(
             self,
             Self::Send(_)
+                | Self::SendSms(_)
                 | Self::React(_)
                 | Self::Edit(_)
                 | Self::TakeBack(_)
@@ -248,6 +255,7 @@ impl Request {
         matches!(
             self,
             Self::History(_)
+                | Self::QuoteSms(_)
                 | Self::Report(_)
                 | Self::CheckReport(_)
                 | Self::SafetyNumber(_)

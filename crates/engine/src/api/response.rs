@@ -10,7 +10,7 @@ use super::{
     Alarm, Auditor, BackupPart, CheckedReport, Contact, Conversation, ConversationId, Device,
     Entry, Evidence, Group, GroupCreated, Invited, LogStatus, Message, MessageId, MessageInfo,
     MessageState, OpenAttachment, ProblemReport, Profile, RegistrationStage, Report, SafetyNumber,
-    closed_debug,
+    SmsQuote, closed_debug,
 };
 
 /// The result of a call; which one is told by the method.
@@ -19,6 +19,8 @@ use super::{
 pub enum Response {
     /// Of `send`.
     Sent(Sent),
+    /// Of `quote_sms`.
+    SmsQuote(SmsQuote),
     /// Of `history`.
     History {
         /// Oldest first.
@@ -103,6 +105,7 @@ impl core::fmt::Debug for Response {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Sent(_) => "Response(sent)",
+            Self::SmsQuote(_) => "Response(sms_quote)",
             Self::History { .. } => "Response(history)",
             Self::Invited(_) => "Response(invited)",
             Self::Profile(_) => "Response(profile)",

@@ -162,6 +162,69 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::RecipientBlocked => {
             "You have blocked this contact, so nothing was sent; unblock them first.".into()
         }
+        Problem::SmsNeedsOwnNumber => {
+            "Only an account whose address is a phone number can write text messages: they are \
+             from that number. Register it with `waxwing register NUMBER`."
+                .into()
+        }
+        Problem::SmsNeedsNumber => {
+            "A text message goes to a phone number with its country's code, such as +358401234567; \
+             to anybody else write with `waxwing send`."
+                .into()
+        }
+        Problem::SmsCannotBeAnswered { sender } => format!(
+            "{sender} is no phone number, so no text message can reach it; whoever wrote under \
+             that name cannot be answered."
+        ),
+        Problem::SmsNotOffered => {
+            "This relay takes no text messages to phones, so nothing was sent; ask its operator."
+                .into()
+        }
+        Problem::SmsNotUnderstood => {
+            "A text message is not encrypted: the relay, the phone networks and whoever taps them \
+             read it, anybody can forge its sender, and it costs money. If you want that, say so \
+             once with --yes."
+                .into()
+        }
+        Problem::SmsTooLong { segments, limit } => {
+            if *segments == u32::MAX {
+                format!("The text is far too long for {limit} text messages; write less.")
+            } else {
+                format!(
+                    "The text would take {segments} text messages, and {limit} were allowed; \
+                     write less."
+                )
+            }
+        }
+        Problem::SmsRecipientHere { address } => format!(
+            "{address} is on Waxwing now, so no text message was sent: `waxwing send {address}` \
+             is encrypted and free. (--even-so sends a text message all the same.)"
+        ),
+        Problem::SmsNotSentThere => {
+            "This relay sends no text messages to that number, so nothing was sent; ask its \
+             operator."
+                .into()
+        }
+        Problem::SmsNotTaken => {
+            "The phone network did not take the text message, so nothing was sent; check the \
+             number, and try again later."
+                .into()
+        }
+        Problem::SmsNotDelivered => {
+            "The phone network says that the phone does not get the text message: it is off for \
+             long, or the number is nobody's."
+                .into()
+        }
+        Problem::SmsUncertain => {
+            "The relay was stopped while it handed the text message over, so nobody knows whether \
+             all of it was sent; ask them, or send it again."
+                .into()
+        }
+        Problem::SmsConversation => {
+            "This is a conversation by text messages, which have no such thing; `waxwing sms send` \
+             writes in it."
+                .into()
+        }
         Problem::OutboxFull { limit } => format!(
             "{limit} messages are waiting to be sent already, so this one was not taken; check \
              the connection with `waxwing doctor`, and try again when they have left."

@@ -300,6 +300,27 @@ pub(crate) fn set_problem(
     Ok(changed > 0)
 }
 
+/// An own message failed after all, however far it seemed to be.
+pub(crate) fn fail(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    problem: &ProblemReport,
+) -> Result<(), StoreError> {
+    let problem = serde_json::to_string(problem).unwrap_or_default();
+    tx.execute(
+        "UPDATE entry SET state = ?3, problem = ?4
+         WHERE conversation = ?1 AND message = ?2 AND outgoing",
+        (
+            conversation.as_bytes(),
+            message.as_bytes(),
+            state_number(MessageState::Failed),
+            problem,
+        ),
+    )?;
+    Ok(())
+}
+
 /// Marks the messages of others up to one (or all) as read and gives those that were
 /// not.
 pub(crate) fn mark_read(
@@ -440,6 +461,7 @@ const fn event_name(event: EventKind) -> &'static str {
         EventKind::HeldBack => "held_back",
         EventKind::AsksToJoin => "asks_to_join",
         EventKind::NotTakenIn => "not_taken_in",
+        EventKind::OnWaxwing => "on_waxwing",
     }
 }
 
@@ -464,6 +486,7 @@ pub(super) fn event_of(name: &str) -> Option<EventKind> {
         EventKind::HeldBack,
         EventKind::AsksToJoin,
         EventKind::NotTakenIn,
+        EventKind::OnWaxwing,
     ]
     .into_iter()
     .find(|event| event_name(*event) == name)

@@ -87,6 +87,8 @@ pub(crate) enum Kind {
     Group = 1,
     /// This account's devices.
     Notes = 2,
+    /// A phone that has nothing else, under `sms:` and its number: [`crate::sms`].
+    Sms = 3,
 }
 
 /// One conversation.
@@ -189,6 +191,30 @@ pub(crate) fn start_group(
         "INSERT INTO conversation (id, address, display, written_to, started_at, kind)
          VALUES (?1, '', ?2, 0, ?3, 1) ON CONFLICT DO UPDATE SET gone = 0",
         (id.as_bytes(), name, now.0.cast_signed()),
+    )?;
+    Ok(())
+}
+
+/// The conversation of this kind that is called so.
+pub(crate) fn one_of_kind(
+    tx: &Transaction<'_>,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<Conversation>, StoreError> {
+    one(tx, &format!("address = ?1 AND kind = {}", kind as u8), name)
+}
+
+/// Starts a conversation with a phone.
+pub(crate) fn start_sms(
+    tx: &Transaction<'_>,
+    now: Time,
+    id: ConversationId,
+    name: &str,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO conversation (id, address, display, written_to, started_at, kind)
+         VALUES (?1, ?2, ?2, 0, ?3, ?4) ON CONFLICT DO NOTHING",
+        (id.as_bytes(), name, now.0.cast_signed(), Kind::Sms as u8),
     )?;
     Ok(())
 }
@@ -324,6 +350,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         kind: match row.get::<_, u8>(6)? {
             1 => Kind::Group,
             2 => Kind::Notes,
+            3 => Kind::Sms,
             _ => Kind::Direct,
         },
         gone: row.get(7)?,

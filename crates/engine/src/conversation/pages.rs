@@ -19,6 +19,7 @@ use crate::{
     content::formatting,
     message::{amendments, link_preview, receipts},
     registers::{self, About},
+    sms,
     store::StoreError,
 };
 
@@ -218,7 +219,8 @@ fn some(
 pub(super) const COLUMNS: &str = "kind, conversation, address, at, message, verified, outgoing, entry.text, \
     reply_to, sent_at, state, problem, read, event, missing, by_address, detail, \
     (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1), amended, \
-    edited_at, taken_back_at, expires_after, expires_at, markdown, imported";
+    edited_at, taken_back_at, expires_after, expires_at, markdown, imported, \
+    EXISTS (SELECT 1 FROM conversation WHERE id = entry.conversation AND kind = 3)";
 
 /// One message, as it is now.
 pub(crate) fn message(
@@ -301,6 +303,9 @@ pub(super) fn complete(
     let Entry::Message(message) = &mut entry else {
         return Ok(entry);
     };
+    if message.channel == Channel::Sms {
+        sms::complete(tx, message)?;
+    }
     message.attachments = attachment::of(tx, message.conversation, message.id)?;
     if !message.taken_back {
         let place = (message.conversation, message.id);
@@ -358,7 +363,11 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 },
                 text,
                 sent_at: time(row.get(9)?),
-                channel: Channel::Waxwing,
+                channel: if row.get(25)? {
+                    Channel::Sms
+                } else {
+                    Channel::Waxwing
+                },
                 direction: if outgoing {
                     Direction::Out
                 } else {
@@ -378,6 +387,9 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 receipts: None,
                 starred: false,
                 attachments: Vec::new(),
+                segments: None,
+                asks_reply_to: None,
+                findings: Vec::new(),
                 request: false,
                 quiet: false,
                 link_preview: None,

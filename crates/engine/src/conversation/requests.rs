@@ -40,7 +40,7 @@ pub(crate) fn is_request(
         return Ok(false);
     }
     match conversation.kind {
-        Kind::Notes => Ok(false),
+        Kind::Notes | Kind::Sms => Ok(false),
         Kind::Direct => match conversation.account {
             None => Ok(false),
             Some(account) => {

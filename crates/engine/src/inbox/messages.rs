@@ -196,6 +196,10 @@ pub(crate) fn content_came(
 /// this account has written to them, or has verified them in person. Strangers learn
 /// nothing.
 pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
+    // A phone is told nothing.
+    if conversation.kind == Kind::Sms {
+        return Ok(false);
+    }
     if conversation.kind == Kind::Group {
         let few = members::count(turn.tx, conversation.id)? <= message::receipts::ACCOUNTS_MAX;
         return Ok(few && conversation.written_to);

@@ -39,6 +39,7 @@ use crate::{
     mls::{Incoming, Member, ProcessError},
     outbox,
     registers::sync,
+    sms,
     trust::{gossip, welcomes},
     turn::{Fault, Turn},
 };
@@ -58,6 +59,10 @@ enum Read {
 
 /// A post came.
 pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+    // Of no group.
+    if post.kind == PostKind::Sms {
+        return sms::receive::post(turn, post);
+    }
     // The echo of a message of ours. It does not say that the message is safe: it may come
     // before the relay's disk has it. The answer does.
     if outbox::posted_as(turn.tx, post.id)?.is_some() {
@@ -161,7 +166,7 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
             process(turn, group, post, opened.as_deref().unwrap_or(&post.body))
         }
         PostKind::Message => process(turn, group, post, &post.body),
-        PostKind::Unspecified => Ok(Read::Done),
+        PostKind::Sms | PostKind::Unspecified => Ok(Read::Done),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     event::LinkKind,
     inbox::{held::Post, receive},
     settings::{self, Setting},
+    sms,
     trust::own_history,
     turn::{Fault, Turn, Waiting},
 };
@@ -49,7 +50,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             key_packages::publish(turn)?;
             super::tokens::pump(turn)?;
             acknowledge(turn);
-            Ok(())
+            sms::pump(turn)
         }
         _ => Ok(()),
     }
@@ -93,6 +94,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
         was_set_back(turn, logged_in.acknowledged)?;
     }
     turn.live.not_set_back = true;
+    sms::logged_in(turn)?;
     key_packages::logged_in(turn, logged_in.last_resort)?;
     own_history::want(turn);
     if !turn.live.told_online {

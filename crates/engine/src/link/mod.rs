@@ -57,6 +57,9 @@ pub(crate) enum Job {
     IssueTokens,
     /// Canonical form.
     LookUp(String),
+    SetSmsKey,
+    /// Of a row of the texts that wait.
+    SendSms(i64),
     FetchLogIdentity,
     FetchHistory,
     FetchHeads,
@@ -219,6 +222,11 @@ impl Link {
     /// Whether the job's answer is awaited.
     pub(crate) fn awaits(&self, job: &Job) -> bool {
         self.busy.contains(job)
+    }
+
+    /// Whether any look-up is on its way.
+    pub(crate) fn awaits_look_ups(&self) -> bool {
+        self.busy.iter().any(|job| matches!(job, Job::LookUp(_)))
     }
 
     /// How many answers are awaited.

@@ -75,7 +75,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
             Kind::Direct => start::claim(turn, &conversation),
             Kind::Notes => notes::pump(turn, &conversation),
             // It waits until there is a group again.
-            Kind::Group => Ok(()),
+            Kind::Group | Kind::Sms => Ok(()),
         },
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     devices::{self, backup, changes, lock, recovery},
     event::LinkKind,
     message::typing,
+    sms,
     trust::{log, lookups, own_history},
     turn::{Fault, Turn},
 };
@@ -141,6 +142,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         (Job::ParcelPart(id), Body::BlobPartFetched(fetched)) => {
             parcels::fetched(turn, id, &fetched)
         }
+        (Job::SetSmsKey, Body::SmsTerms(terms)) => sms::send::terms_came(turn, &terms),
+        (Job::SendSms(row), Body::Done(_)) => sms::send::handed(turn, row),
         (Job::PutBackup(index), Body::Done(_)) => backup::put(turn, index),
         (Job::FinishBackup, Body::Done(_)) => backup::finished(turn),
         (Job::FetchBackup(index), Body::BackupFetched(fetched)) => {
@@ -204,6 +207,8 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         }
         Job::OpenBlob(blob) | Job::BlobPart(blob) => transfer::refused(turn, blob, error),
         Job::OpenParcel(id) | Job::ParcelPart(id) => parcels::refused(turn, id, error),
+        Job::SetSmsKey => sms::send::key_refused(turn, error),
+        Job::SendSms(row) => sms::send::refused(turn, row, error),
         Job::PutBackup(_) | Job::FinishBackup => backup::refused(turn, error),
         Job::FetchBackup(_) => recovery::fetch_refused(turn, error),
     }

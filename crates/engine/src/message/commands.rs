@@ -84,6 +84,7 @@ pub(crate) fn thread(turn: &Turn<'_>, of: &api::MessageOf) -> Result<Response, S
 /// Takes an own message back.
 pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Response, Stop> {
     let (conversation, message) = own_message_meant(turn, of.message)?;
+    refuse_sms(&conversation)?;
     if message.taken_back {
         return Err(Stop::Refused(Problem::MessageTakenBack));
     }
@@ -102,6 +103,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
         let name = set.of.clone();
         return Err(Stop::Refused(Problem::ConversationUnknown { name }));
     };
+    refuse_sms(&found)?;
     if found.kind == Kind::Group {
         let (state, _) = manage::standing(turn, &found)?;
         if !state.is_admin(turn.account()?.id()) {
@@ -128,6 +130,15 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     Ok(Response::Done {})
 }
 
+/// Nothing of this is known to phones.
+fn refuse_sms(conversation: &Conversation) -> Result<(), Stop> {
+    if conversation.kind == Kind::Sms {
+        Err(Stop::Refused(Problem::SmsConversation))
+    } else {
+        Ok(())
+    }
+}
+
 /// Sends an amendment, and makes it here.
 fn amend(
     turn: &mut Turn<'_>,
@@ -136,6 +147,7 @@ fn amend(
     content: &Content,
     amends: Amends,
 ) -> Result<Response, Stop> {
+    refuse_sms(conversation)?;
     if conversation.gone {
         return Err(Stop::Refused(Problem::GroupNotMember));
     }

@@ -129,6 +129,7 @@ pub(crate) fn key_of(conversation: &Conversation) -> Option<Vec<u8>> {
         (Kind::Notes, _) => Some(b"n".to_vec()),
         (Kind::Direct, Some(account)) => Some([b"d", account.0.as_slice()].concat()),
         (Kind::Direct, None) => None,
+        (Kind::Sms, _) => Some([b"s", conversation.address.as_bytes()].concat()),
     }
 }
 
@@ -143,6 +144,10 @@ pub(crate) fn conversation_of(
             Err(_) => Ok(None),
         },
         Some((b'n', [])) => conversation::notes::find(tx),
+        Some((b's', name)) => match std::str::from_utf8(name) {
+            Ok(name) => crate::sms::find(tx, name),
+            Err(_) => Ok(None),
+        },
         Some((b'd', account)) => match AccountId::try_from(account) {
             Ok(account) => conversation::with_account(tx, account),
             Err(_) => Ok(None),

@@ -75,6 +75,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::imports::SCHEMA,
     crate::conversation::parcels::SCHEMA,
     crate::message::link_preview::SCHEMA,
+    crate::sms::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

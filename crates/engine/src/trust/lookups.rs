@@ -33,6 +33,7 @@ use crate::{
     conversation::{self, start},
     event::LinkKind,
     link::Job,
+    sms,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -83,6 +84,8 @@ pub(crate) struct LookUps {
     /// Leaves that were not as was known, and since when they are looked into.
     doubts: HashMap<[u8; 32], Time>,
     proved: HashMap<String, Proved>,
+    /// Something was found that groups have not looked at.
+    news: bool,
 }
 
 impl LookUps {
@@ -133,6 +136,17 @@ impl LookUps {
     pub(crate) fn forget(&mut self, address: &str) {
         self.done.remove(address);
     }
+}
+
+/// Groups that wait for look-ups look again, once all that are on their way have come:
+/// a group of many would else judge all its members with each answer.
+pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.live.lookups.news && !turn.live.links.posting.awaits_look_ups() {
+        turn.live.lookups.news = false;
+        let waiting = conversation::groups::busy(turn.tx)?;
+        turn.live.due_groups.extend(waiting);
+    }
+    Ok(())
 }
 
 /// Asks for what is wanted.
@@ -323,9 +337,10 @@ fn finished(turn: &mut Turn<'_>, address: &str, outcome: Outcome) -> Result<(), 
         .lookups
         .done
         .insert(address.to_owned(), (outcome, now));
-    // Whoever waits for look-ups looks again.
-    let waiting = conversation::groups::busy(turn.tx)?;
-    turn.live.due_groups.extend(waiting);
+    turn.live.lookups.news = true;
+    if matches!(outcome, Outcome::Account(_)) {
+        sms::receive::number_is_here(turn, address)?;
+    }
     if let Some(conversation) = conversation::with_address(turn.tx, address)? {
         turn.live.due_conversations.insert(conversation.id);
     }

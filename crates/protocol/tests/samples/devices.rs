@@ -91,6 +91,7 @@ impl Values {
                 notes: false,
                 timer_s: 0,
                 timer_at_ms: 0,
+                sms: false,
             }),
             Record::Group(pb::ArchivedGroup {
                 group_id: self.bytes("group_id", 16),
@@ -119,6 +120,7 @@ impl Values {
                 expires_at_ms: 0,
                 proof: Bytes::new(),
                 imported: false,
+                sms_details: String::new(),
             })),
             self.entry(Kind::Event("identity_reset".into())),
             self.entry(Kind::Gap(pb::ArchivedGap {

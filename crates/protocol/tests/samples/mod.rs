@@ -20,6 +20,7 @@ mod blobs;
 pub mod devices;
 pub mod frozen;
 mod log;
+mod sms;
 
 use bytes::Bytes;
 use prost::Message;
@@ -266,6 +267,7 @@ pub fn client_frames(v: &Values) -> Vec<(&'static str, ClientFrame)> {
     .into_iter()
     .chain(log::asks(v))
     .chain(blobs::asks(v))
+    .chain(sms::asks(v))
     .map(|(name, body)| {
         (
             name,
@@ -404,6 +406,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
     .into_iter()
     .chain(log::answers(v))
     .chain(blobs::answers(v))
+    .chain(sms::answers(v))
     .map(|(name, body)| {
         (
             name,

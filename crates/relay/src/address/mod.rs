@@ -36,7 +36,7 @@ use crate::{
     posts::Asked,
     rate::Buckets,
     relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
-    sms::limits::{NoText, Spending},
+    sms::limits::NoText,
     store::{
         KeySpace, Store,
         records::{AccountRecord, AddressRecord, RegistrationRecord},
@@ -48,7 +48,6 @@ pub(crate) struct Registrations {
     pending: HashMap<RegistrationId, Pending>,
     by_address: Buckets<String>,
     by_source: Buckets<Source>,
-    texts: Option<Spending>,
     most: usize,
 }
 
@@ -68,21 +67,7 @@ impl Registrations {
             pending: HashMap::new(),
             by_address: Buckets::new(config.codes_per_address, 100_000),
             by_source: Buckets::new(config.codes_per_source, 100_000),
-            texts: config.texts.clone().map(Spending::new),
             most: config.pending_registrations,
-        }
-    }
-
-    /// A code is texted, if one may be.
-    fn spend_text(&mut self, now: Time, number: &str) -> Result<(), Refused> {
-        let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
-        let Some(spending) = &mut self.texts else {
-            return Err(nowhere("this relay cannot send text messages"));
-        };
-        match spending.take(now, number) {
-            Ok(()) => Ok(()),
-            Err(NoText::Never) => Err(nowhere("this relay sends no text messages there")),
-            Err(NoText::Later(span)) => Err(Refused::rate_limited(span)),
         }
     }
 
@@ -106,6 +91,22 @@ impl Registrations {
 }
 
 impl<S: Store> Relay<S> {
+    /// A code is texted, if one may be.
+    fn spend_on_code(&mut self, now: Time, number: &str) -> Result<(), Refused> {
+        let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
+        let Some(spending) = &mut self.spending else {
+            return Err(nowhere("this relay cannot send text messages"));
+        };
+        match spending.take(now, number, 1) {
+            Ok(()) => {
+                self.keep_spending();
+                Ok(())
+            }
+            Err(NoText::Never) => Err(nowhere("this relay sends no text messages there")),
+            Err(NoText::Later(span)) => Err(Refused::rate_limited(span)),
+        }
+    }
+
     pub(crate) fn start_registration(
         &mut self,
         now: Time,
@@ -133,8 +134,9 @@ impl<S: Store> Relay<S> {
         }
         // Last: what is refused for another reason costs nothing.
         if address.kind() == AddressKind::Phone {
-            registrations.spend_text(now, address.canonical())?;
+            self.spend_on_code(now, address.canonical())?;
         }
+        let registrations = &mut self.registrations;
         let id = RegistrationId::random(rng);
         let code = code(rng);
         let expires_at = now.after(limits::CODE_LIFETIME);

@@ -171,7 +171,11 @@ impl<S: Store> Relay<S> {
     }
 
     /// The record of an address, which must be this account's.
-    fn own_address(&self, account: AccountId, address: &Address) -> Result<AddressRecord, Refused> {
+    pub(crate) fn own_address(
+        &self,
+        account: AccountId,
+        address: &Address,
+    ) -> Result<AddressRecord, Refused> {
         let record: AddressRecord = self
             .view
             .get(KeySpace::Addresses, &self.address_key(address))?
@@ -294,9 +298,11 @@ impl<S: Store> Relay<S> {
             };
             writes.push(put(KeySpace::Mailboxes, mailbox.as_bytes(), &record));
         }
+        let before: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
         let record = DeviceRecord {
             account_id: account.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
+            sms_key: before.map(|before| before.sms_key).unwrap_or_default(),
         };
         writes.push(put(KeySpace::Devices, device.as_bytes(), &record));
         Ok(mailbox)

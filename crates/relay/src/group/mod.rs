@@ -8,6 +8,7 @@
 //! authorisations of links, which end when they are not used.
 
 mod change;
+pub(crate) mod deposit;
 mod signal;
 
 use std::sync::Arc;
@@ -22,8 +23,9 @@ use waxwing_protocol::{
     time::Time,
 };
 
+use self::deposit::Deposit;
 use crate::{
-    posts::{Asked, May, Post, Repeated},
+    posts::{Asked, Repeated},
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
@@ -157,7 +159,7 @@ impl<S: Store> Relay<S> {
                 Ok(Reply::Later)
             }
             PostKind::Commit => self.commit(now, asked, id, epoch, post_id, post, &fan_out),
-            PostKind::Welcome | PostKind::Unspecified => Err(Refused::malformed(
+            PostKind::Welcome | PostKind::Sms | PostKind::Unspecified => Err(Refused::malformed(
                 "a welcome comes with its group or its commit",
             )),
         }
@@ -205,27 +207,6 @@ impl<S: Store> Relay<S> {
         })
     }
 
-    /// Whether each mailbox of the list has room, and memory does.
-    fn has_room(&mut self, fan_out: &[MailboxId], posts: u64, bytes: usize) -> Result<(), Refused> {
-        if self.posts.bytes.saturating_add(bytes) > self.config.unwritten_bytes
-            || self.view.store().is_nearly_full()
-        {
-            return Err(Refused::unavailable());
-        }
-        let (most_posts, most_bytes) = (self.config.mailbox_posts, self.config.mailbox_bytes);
-        for id in fan_out {
-            if let Some(mailbox) = self.mailbox(*id)?
-                && !mailbox.has_room(posts, bytes as u64, most_posts, most_bytes)
-            {
-                return Err(Refused::new(
-                    ErrorCode::MailboxFull,
-                    "a recipient's mailbox is full",
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// Numbers a post and puts it into the mailboxes of the list.
     fn take(
         &mut self,
@@ -238,47 +219,19 @@ impl<S: Store> Relay<S> {
         self.has_room(fan_out, 1, incoming.body.len())?;
         let (group_sequence, numbered) = self.next_group_sequence(incoming.group)?;
         let held = incoming.held || !numbered;
-        let post = Arc::new(Post {
-            number: self.posts.next_number(),
-            group: incoming.group,
-            group_sequence,
-            kind: incoming.kind,
-            epoch: incoming.epoch.0,
-            id: incoming.id,
-            received_at: now,
-            body: incoming.body,
-        });
-        let shared = fan_out.len() > 1;
-        let mut holders = smallvec::SmallVec::new();
-        let mut shortcut = !held;
-        for id in fan_out {
-            if let Some((sequence, reserved)) = self.put_in(*id, &post, shared, held) {
-                holders.push((*id, sequence));
-                shortcut &= reserved;
-            }
-        }
-        // A list of mailboxes that are all gone has nobody to acknowledge.
-        shortcut &= !holders.is_empty();
-        self.counts.posts += 1;
         let answer = pb::Posted {
             group_sequence,
             epoch: epoch.0,
         };
-        // What can go to a link goes now; whether all of it did decides how it is written.
-        for id in fan_out {
-            self.fill(*id);
-        }
-        let on_its_way = |&(id, sequence): &(MailboxId, u64)| {
-            self.mailboxes
-                .get(&id)
-                .is_some_and(|mailbox| mailbox.was_sent(sequence))
+        let deposit = Deposit {
+            group: incoming.group,
+            group_sequence,
+            epoch: incoming.epoch.0,
+            kind: incoming.kind,
+            id: incoming.id,
+            body: incoming.body,
         };
-        let may = match shortcut {
-            true if holders.iter().all(on_its_way) => May::Wait,
-            true => May::BeAnswered,
-            false => May::Neither,
-        };
-        self.posts.add(post, holders, asked, answer, may);
+        self.put(now, deposit, fan_out, held, (asked, answer));
         Ok(())
     }
 

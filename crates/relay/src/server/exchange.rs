@@ -35,7 +35,7 @@ use super::sources::Place;
 use crate::directory::log::KeyLog;
 use crate::mail::{Asked, Letter, Post};
 use crate::relay::{Counts, Effect, LinkId, Relay};
-use crate::sms::Gateway;
+use crate::sms::{Gateway, accounts::Report};
 use crate::store::Store;
 
 /// Housekeeping of the store happens this often.
@@ -202,6 +202,15 @@ impl<S: Store> Exchange<S> {
         self.route(&mut state);
     }
 
+    /// The SMS gateway tells something.
+    pub(super) fn sms_report(&self, report: Report) {
+        let now = now();
+        let mut state = self.state.lock();
+        let State { relay, rng, .. } = &mut *state;
+        relay.sms_report(now, rng, report);
+        self.route(&mut state);
+    }
+
     pub(super) fn mail(&self) -> &Post {
         &self.mail
     }
@@ -281,6 +290,8 @@ impl<S: Store> Exchange<S> {
                     address,
                     code,
                 } => self.send_code(&address, code, Asked { link, request }),
+                Effect::SendSms(submission) => self.texts.send_text(*submission),
+                Effect::AnswerSms { ticket, verdict } => self.texts.answer(ticket, verdict),
             }
         }
         if let Some(at) = state.relay.next_write()

@@ -202,7 +202,7 @@ impl<S: Store> Server<S> {
         let relay = Relay::open(store, settings.relay.clone(), secrets, known)?;
         let (mail, mut failures) =
             Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
-        let (texts, mut failed_texts) = Gateway::start(&settings.texts)?;
+        let (texts, mut told) = Gateway::start(&settings.texts)?;
         match (&settings.mail, &settings.texts) {
             (Route::None, sms::Route::None) => {
                 tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
@@ -238,15 +238,15 @@ impl<S: Store> Server<S> {
             let render = Arc::new(move || render_metrics(&exchange, &sources, &*usage, &log));
             tasks.push(tokio::spawn(metrics::serve(listener, render)));
         }
-        let told = Arc::clone(&exchange);
+        let listening = Arc::clone(&exchange);
         tasks.push(tokio::spawn(async move {
             loop {
-                let asked = tokio::select! {
-                    Some(asked) = failures.recv() => asked,
-                    Some(asked) = failed_texts.recv() => asked,
+                tokio::select! {
+                    Some(asked) = failures.recv() => listening.code_failed(asked),
+                    Some(asked) = told.failed_codes.recv() => listening.code_failed(asked),
+                    Some(report) = told.reports.recv() => listening.sms_report(report),
                     else => return,
-                };
-                told.code_failed(asked);
+                }
             }
         }));
         let ticked = Arc::clone(&exchange);
@@ -472,8 +472,13 @@ fn render_metrics<S: Store>(
         of(&texts.throttled),
     );
     out.counter(
+        "waxwing_texts_inbound_total",
+        "Texts from phones that were taken.",
+        of(&texts.inbound),
+    );
+    out.counter(
         "waxwing_texts_inbound_refused_total",
-        "Texts from phones, which are not taken yet.",
+        "Texts from phones that nobody here takes, or not now.",
         of(&texts.inbound_refused),
     );
     out.gauge(

@@ -6,13 +6,23 @@
 //!
 //! **Always**: there is a limit for all numbers together, and one for each country or longer
 //! prefix. Where a prefix has none of its own, that of the country counts; where it is 0, no
-//! text goes there. Counts begin anew when the relay starts.
+//! text goes there. What was spent is on the relay's disk, by prefix.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use waxwing_protocol::time::{Span, Time};
 
-use crate::rate::{Bucket, Rate};
+use crate::{
+    rate::{Bucket, Rate},
+    relay::Relay,
+    store::{KeySpace, Store, StoreError, key, records::SmsSpendingRecord},
+    view::decode,
+};
+
+/// All numbers together: every one begins so.
+const ALL: &str = "+";
+/// More than there are countries, and prefixes that anybody names.
+const PREFIXES: usize = 4_096;
 
 /// How many texts may go where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +33,9 @@ pub struct TextLimits {
     pub per_prefix_per_day: u32,
     /// Prefixes with limits of their own: `+358` and how many in a day.
     pub prefixes: BTreeMap<String, u32>,
+    /// What a segment to the numbers of a prefix costs, as people are told before they send:
+    /// `+358` and `0.07 EUR`; `+` is for all others.
+    pub prices: BTreeMap<String, String>,
 }
 
 impl Default for TextLimits {
@@ -31,6 +44,7 @@ impl Default for TextLimits {
             per_day: 1_000,
             per_prefix_per_day: 100,
             prefixes: BTreeMap::new(),
+            prices: BTreeMap::new(),
         }
     }
 }
@@ -49,10 +63,12 @@ pub(crate) struct Spending {
     limits: TextLimits,
     all: Bucket,
     by_prefix: HashMap<String, Bucket>,
+    /// What has changed since it was kept last.
+    changed: BTreeSet<String>,
 }
 
 /// So many in a day, spread over it.
-fn rate(per_day: u32) -> Rate {
+pub fn a_day(per_day: u32) -> Rate {
     Rate {
         burst: per_day,
         every: Span(Span::days(1).0 / u64::from(per_day.max(1))),
@@ -65,23 +81,52 @@ impl Spending {
             limits,
             all: Bucket::default(),
             by_prefix: HashMap::new(),
+            changed: BTreeSet::new(),
         }
     }
 
-    /// Takes one to this number (E.164 with the plus sign).
-    pub(crate) fn take(&mut self, now: Time, number: &str) -> Result<(), NoText> {
+    /// What was kept of a prefix.
+    fn restore(&mut self, prefix: String, full_at: Time) {
+        let bucket = Bucket::full_again_at(full_at);
+        if prefix == ALL {
+            self.all = bucket;
+        } else {
+            self.by_prefix.insert(prefix, bucket);
+        }
+    }
+
+    /// What is to be kept.
+    fn changed(&mut self) -> Vec<(String, Time)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let bucket = |prefix: &str| match prefix {
+            ALL => self.all,
+            prefix => self.by_prefix.get(prefix).copied().unwrap_or_default(),
+        };
+        changed
+            .map(|prefix| {
+                let full_at = bucket(&prefix).full_at();
+                (prefix, full_at)
+            })
+            .collect()
+    }
+
+    /// Takes so many to this number (E.164 with the plus sign).
+    pub(crate) fn take(&mut self, now: Time, number: &str, count: u32) -> Result<(), NoText> {
         let (prefix, limit) = self.limit_of(number);
         if limit == 0 || self.limits.per_day == 0 {
             return Err(NoText::Never);
         }
         // Bounded: there are as many prefixes as countries, and those named.
-        let spent = self.by_prefix.entry(prefix).or_default();
+        let spent = self.by_prefix.entry(prefix.clone()).or_default();
         let mut after = *spent;
-        after.take(now, rate(limit), 1).map_err(NoText::Later)?;
+        after
+            .take(now, a_day(limit), count)
+            .map_err(NoText::Later)?;
         self.all
-            .take(now, rate(self.limits.per_day), 1)
+            .take(now, a_day(self.limits.per_day), count)
             .map_err(NoText::Later)?;
         *spent = after;
+        self.changed.extend([prefix, ALL.to_owned()]);
         Ok(())
     }
 
@@ -102,6 +147,36 @@ impl Spending {
     }
 }
 
+impl<S: Store> Relay<S> {
+    /// Writes down what was spent, with the next batch.
+    pub(crate) fn keep_spending(&mut self) {
+        let Some(spending) = &mut self.spending else {
+            return;
+        };
+        for (prefix, full_at) in spending.changed() {
+            let record = SmsSpendingRecord {
+                full_at_ms: full_at.0,
+            };
+            self.view
+                .put(KeySpace::SmsSpending, key(&[prefix.as_bytes()]), &record);
+        }
+    }
+
+    /// Takes up what was spent before.
+    pub(crate) fn read_spending(&mut self) -> Result<(), StoreError> {
+        let Some(spending) = &mut self.spending else {
+            return Ok(());
+        };
+        let records = self.view.scan(KeySpace::SmsSpending, &[], None, PREFIXES)?;
+        for (prefix, value) in records {
+            let record: SmsSpendingRecord = decode(KeySpace::SmsSpending, value)?;
+            let prefix = String::from_utf8_lossy(&prefix).into_owned();
+            spending.restore(prefix, Time(record.full_at_ms));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,12 +188,13 @@ mod tests {
             prefixes: [("+44", 2), ("+447911", 3), ("+882", 0)]
                 .map(|(prefix, limit)| (prefix.to_owned(), limit))
                 .into(),
+            prices: BTreeMap::new(),
         })
     }
 
     fn many(spending: &mut Spending, now: Time, number: &str) -> usize {
         (0..20)
-            .take_while(|_| spending.take(now, number).is_ok())
+            .take_while(|_| spending.take(now, number, 1).is_ok())
             .count()
     }
 
@@ -128,12 +204,12 @@ mod tests {
         let now = Time(0);
         assert_eq!(many(&mut spending, now, "+442071234567"), 2);
         assert_eq!(many(&mut spending, now, "+447911123456"), 3);
-        assert_eq!(spending.take(now, "+8821234567"), Err(NoText::Never));
+        assert_eq!(spending.take(now, "+8821234567", 1), Err(NoText::Never));
         assert_eq!(many(&mut spending, now, "+358401234567"), 4);
         // Nine are gone: one is left for everybody.
         assert_eq!(many(&mut spending, now, "+33123456789"), 1);
         assert!(matches!(
-            spending.take(now, "+33123456789"),
+            spending.take(now, "+33123456789", 1),
             Err(NoText::Later(_))
         ));
     }
@@ -157,12 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_spent_outlives_the_relay() {
+        let mut before = spending();
+        let now = Time(0);
+        assert_eq!(many(&mut before, now, "+358401234567"), 4);
+        let mut after = spending();
+        for (prefix, full_at) in before.changed() {
+            after.restore(prefix, full_at);
+        }
+        assert_eq!(many(&mut after, now, "+358401234567"), 0);
+        assert_eq!(many(&mut after, now, "+33123456789"), 4);
+        assert_eq!(many(&mut after, now, "+46701234567"), 2, "of all ten");
+        assert_eq!(before.changed(), []);
+    }
+
+    #[test]
     fn what_is_refused_costs_nothing() {
         let mut spending = spending();
         let now = Time(0);
         assert_eq!(many(&mut spending, now, "+358401234567"), 4);
         for _ in 0..50 {
-            let _ = spending.take(now, "+358401234567");
+            let _ = spending.take(now, "+358401234567", 1);
         }
         assert_eq!(many(&mut spending, now, "+46701234567"), 4);
     }

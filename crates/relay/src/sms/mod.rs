@@ -1,14 +1,17 @@
-//! Sends registration codes to phone numbers, through an SMSC.
+//! Texts, through an SMSC: registration codes to phone numbers, and what people and phones write
+//! to each other.
 //!
-//! **Elsewhere**: making and checking codes is the relay's core; what a text message is made of
-//! is `waxwing_sms`'s; one connection with the SMSC is [`session`], how much may be spent
-//! [`limits`].
+//! **Elsewhere**: making and checking codes is the relay's core; what the core does with people's
+//! texts is [`accounts`]; what a text message is made of is `waxwing_sms`'s; one connection with
+//! the SMSC is [`session`], how much may be spent [`limits`].
 //!
 //! **Always**: nobody waits for the phone network: [`Gateway::send`] queues or drops, and the
 //! person who asked gets the same answer either way. Whoever asked for a text that was given up
 //! comes out of the failures later. Logs say that something was not sent and why in general,
 //! never to whom; credentials are shown by no `Debug` and by no log.
 
+pub mod accounts;
+mod inbound;
 pub mod limits;
 mod session;
 mod url;
@@ -24,7 +27,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use waxwing_protocol::limits as protocol_limits;
+use waxwing_sms::concatenation;
 
+use self::accounts::{Report, SmsId, Submission, Verdict};
 pub use self::url::{SmscUrl, SmscUrlError};
 use crate::data_dir::{DataDirError, make_private_dir};
 use crate::mail::Asked;
@@ -34,6 +39,8 @@ const QUEUE: usize = 1024;
 /// Before the SMSC is tried again; doubled each time, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_mins(1);
+/// People's texts are given up after this: nobody wants yesterday's.
+const WORTH_SENDING: Duration = Duration::from_mins(30);
 /// A session that held so long is followed by a quick attempt again.
 const HELD: Duration = Duration::from_mins(1);
 
@@ -92,8 +99,22 @@ pub struct Text {
     pub text: String,
     /// After this it is of no use.
     pub until: Instant,
-    /// Who asked for it.
-    pub asked: Asked,
+    /// Why it is sent.
+    pub origin: Origin,
+}
+
+/// Why a text is sent.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// It has a code, which was asked for so.
+    Code(Asked),
+    /// Somebody writes it; it is from their number (E.164, with the plus sign).
+    Account {
+        /// Which text it is.
+        id: SmsId,
+        /// Their number.
+        from: String,
+    },
 }
 
 impl fmt::Debug for Text {
@@ -115,7 +136,9 @@ pub struct Counts {
     pub undelivered: AtomicU64,
     /// How often the SMSC asked for less.
     pub throttled: AtomicU64,
-    /// Texts from phones, which are not taken yet.
+    /// Texts from phones that were taken.
+    pub inbound: AtomicU64,
+    /// Texts from phones that nobody here takes, or not now.
     pub inbound_refused: AtomicU64,
     /// Whether there is a session.
     pub connected: AtomicBool,
@@ -126,17 +149,44 @@ pub struct Counts {
 struct Outcome {
     counts: Arc<Counts>,
     failures: mpsc::Sender<Asked>,
+    reports: Reports,
 }
+
+/// Where what becomes of people's texts is told. It is taken at once: there are never more than
+/// what the SMSC has answered in a moment.
+type Reports = mpsc::UnboundedSender<Report>;
 
 impl Outcome {
     fn sent(&self) {
         self.counts.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn failed(&self, asked: Asked) {
+    /// The SMSC has a segment, and calls it so.
+    fn taken(&self, origin: &Origin, segment: &str) {
+        if let Origin::Account { id, .. } = origin {
+            self.report(Report::Taken(*id, segment.to_owned()));
+        }
+    }
+
+    fn failed(&self, origin: &Origin) {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
-        // When too many wait, somebody is not told, and sees only that nothing comes.
-        let _ = self.failures.try_send(asked);
+        match origin {
+            // When too many wait, somebody is not told, and sees only that nothing comes.
+            Origin::Code(asked) => {
+                let _ = self.failures.try_send(*asked);
+            }
+            Origin::Account { id, .. } => self.report(Report::Refused(*id)),
+        }
+    }
+
+    fn connected(&self, connected: bool) {
+        self.counts.connected.store(connected, Ordering::Relaxed);
+        self.report(Report::Connected(connected));
+    }
+
+    /// Nobody listens any more when the relay stops.
+    fn report(&self, report: Report) {
+        let _ = self.reports.send(report);
     }
 }
 
@@ -164,20 +214,32 @@ pub enum SmsError {
 #[derive(Clone)]
 pub struct Gateway {
     queue: mpsc::Sender<Text>,
+    verdicts: mpsc::UnboundedSender<(u64, Verdict)>,
     outcome: Outcome,
 }
 
+/// What comes out of a gateway.
+pub struct Told {
+    /// Codes that were given up.
+    pub failed_codes: mpsc::Receiver<Asked>,
+    /// What there is to tell of people's texts.
+    pub reports: mpsc::UnboundedReceiver<Report>,
+}
+
 impl Gateway {
-    /// Starts sending, on the current tokio runtime; what is given up comes out of the second.
+    /// Starts sending, on the current tokio runtime.
     ///
     /// # Errors
     /// Where what is set up cannot be.
-    pub fn start(route: &Route) -> Result<(Self, mpsc::Receiver<Asked>), SmsError> {
+    pub fn start(route: &Route) -> Result<(Self, Told), SmsError> {
         let (queue, texts) = mpsc::channel(QUEUE);
-        let (failures, failed) = mpsc::channel(QUEUE);
+        let (failures, failed_codes) = mpsc::channel(QUEUE);
+        let (reports, reported) = mpsc::unbounded_channel();
+        let (verdicts, said) = mpsc::unbounded_channel();
         let outcome = Outcome {
             counts: Arc::new(Counts::default()),
             failures,
+            reports,
         };
         match route {
             Route::Smsc(smsc) => {
@@ -185,19 +247,31 @@ impl Gateway {
                 let work = Work {
                     queue: texts,
                     ready: VecDeque::new(),
+                    verdicts: said,
+                    tickets: 0,
                     outcome: outcome.clone(),
                 };
                 tokio::spawn(keep_connected(connector, work));
             }
             Route::Directory(path) => {
                 make_private_dir(path)?;
+                outcome.connected(true);
                 tokio::spawn(write_files(path.clone(), texts, outcome.clone()));
             }
             Route::None => {
                 tokio::spawn(refuse(texts, outcome.clone()));
             }
         }
-        Ok((Self { queue, outcome }, failed))
+        let gateway = Self {
+            queue,
+            verdicts,
+            outcome,
+        };
+        let told = Told {
+            failed_codes,
+            reports: reported,
+        };
+        Ok((gateway, told))
     }
 
     /// Queues a text with a code; drops it when too many wait.
@@ -207,16 +281,35 @@ impl Gateway {
             to: to.to_owned(),
             text: code_text(relay, code),
             until: Instant::now() + lifetime,
-            asked,
+            origin: Origin::Code(asked),
+        });
+    }
+
+    /// Queues what somebody writes to a phone.
+    pub fn send_text(&self, submission: Submission) {
+        self.send(Text {
+            to: submission.to,
+            text: submission.text,
+            until: Instant::now() + WORTH_SENDING,
+            origin: Origin::Account {
+                id: submission.id,
+                from: submission.from,
+            },
         });
     }
 
     fn send(&self, text: Text) {
-        let asked = text.asked;
+        let origin = text.origin.clone();
         if self.queue.try_send(text).is_err() {
-            self.outcome.failed(asked);
-            tracing::warn!("a code was not texted: too many texts wait for the SMSC");
+            self.outcome.failed(&origin);
+            tracing::warn!("a text was not sent: too many wait for the SMSC");
         }
+    }
+
+    /// What became of a text from a phone.
+    pub fn answer(&self, ticket: u64, verdict: Verdict) {
+        // A session that is over has nobody to tell.
+        let _ = self.verdicts.send((ticket, verdict));
     }
 
     /// What became of the texts so far.
@@ -239,17 +332,20 @@ struct Work {
     queue: mpsc::Receiver<Text>,
     /// Messages that were not answered in a session that broke, and those behind them.
     ready: VecDeque<session::Segment>,
+    /// What the core says of texts that came.
+    verdicts: mpsc::UnboundedReceiver<(u64, Verdict)>,
+    /// Texts that came, over all sessions.
+    tickets: u64,
     outcome: Outcome,
 }
 
 /// One session after the other, for ever.
 async fn keep_connected(connector: session::Connector, mut work: Work) {
-    let counts = Arc::clone(&work.outcome.counts);
     let mut pause = PAUSE;
     loop {
         let began = Instant::now();
         let ended = connector.run(&mut work).await;
-        counts.connected.store(false, Ordering::Relaxed);
+        work.outcome.connected(false);
         if matches!(ended, session::Ended::NothingToCome) {
             return;
         }
@@ -265,7 +361,7 @@ async fn keep_connected(connector: session::Connector, mut work: Work) {
 async fn refuse(mut texts: mpsc::Receiver<Text>, outcome: Outcome) {
     while let Some(text) = texts.recv().await {
         tracing::warn!("a code was not texted: no SMSC is set up");
-        outcome.failed(text.asked);
+        outcome.failed(&text.origin);
     }
 }
 
@@ -274,10 +370,16 @@ async fn write_files(directory: PathBuf, mut texts: mpsc::Receiver<Text>, outcom
     while let Some(text) = texts.recv().await {
         number += 1;
         match write_file(&directory, number, &text) {
-            Ok(()) => outcome.sent(),
+            Ok(()) => {
+                outcome.sent();
+                let segments = concatenation::cost(&text.text).map_or(0, |cost| cost.segments);
+                for segment in 0..segments {
+                    outcome.taken(&text.origin, &format!("{number}/{segment}"));
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "a text was not written");
-                outcome.failed(text.asked);
+                outcome.failed(&text.origin);
             }
         }
     }
@@ -297,6 +399,9 @@ fn write_file(directory: &Path, number: u64, text: &Text) -> std::io::Result<()>
         .write(true)
         .mode(0o600)
         .open(&part)?;
+    if let Origin::Account { from, .. } = &text.origin {
+        writeln!(file, "From: {from}")?;
+    }
     write!(file, "To: {}\n\n{}\n", text.to, text.text)?;
     std::fs::rename(&part, directory.join(format!("{name}.sms")))
 }
@@ -324,7 +429,7 @@ mod tests {
     async fn a_text_becomes_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts");
-        let (gateway, mut failures) = Gateway::start(&Route::Directory(path.clone())).unwrap();
+        let (gateway, mut told) = Gateway::start(&Route::Directory(path.clone())).unwrap();
         gateway.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
         while gateway.counts().sent.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
@@ -335,13 +440,13 @@ mod tests {
             text.starts_with("To: +358401234567\n\n00112233 is"),
             "{text}"
         );
-        assert!(failures.try_recv().is_err());
+        assert!(told.failed_codes.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn without_an_smsc_whoever_asked_is_told() {
-        let (gateway, mut failures) = Gateway::start(&Route::None).unwrap();
+        let (gateway, mut told) = Gateway::start(&Route::None).unwrap();
         gateway.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
-        assert_eq!(failures.recv().await, Some(ASKED));
+        assert_eq!(told.failed_codes.recv().await, Some(ASKED));
     }
 }

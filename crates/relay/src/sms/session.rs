@@ -30,7 +30,8 @@ use tokio_rustls::TlsConnector;
 use tokio_util::codec::Framed;
 use waxwing_sms::{UserData, concatenation};
 
-use super::{Outcome, SmsError, Smsc, Text, Work};
+use super::accounts::{Report, Verdict};
+use super::{Origin, Outcome, SmsError, Smsc, Text, Work, inbound};
 
 /// Connecting and binding take so long together, at most.
 const BIND_LIMIT: Duration = Duration::from_secs(20);
@@ -42,8 +43,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const THROTTLED: Duration = Duration::from_secs(2);
 /// A message may be put off so often before it is given up.
 const TRIES: u32 = 20;
-/// Texts whose receipts are waited for.
+/// Codes whose receipts are waited for.
 const RECEIPTS: usize = 4_096;
+/// Texts from phones that the core may have before it has answered.
+const INBOUND: usize = 256;
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,13 +147,14 @@ impl Connector {
             sequence: 1,
             unanswered: HashMap::new(),
             receipts: VecDeque::new(),
+            inbound: HashMap::new(),
             heard_at: Instant::now(),
             asked_at: None,
             not_before: Instant::now(),
         };
         let ended = match timeout(BIND_LIMIT, session.bind()).await {
             Ok(Ok(())) => {
-                work.outcome.counts.connected.store(true, Ordering::Relaxed);
+                work.outcome.connected(true);
                 tracing::info!("there is a session with the SMSC");
                 session.work(work).await
             }
@@ -197,18 +201,40 @@ fn c_string<const MIN: usize, const MAX: usize>(text: &str) -> Option<COctetStri
     COctetString::from_vec([text.as_bytes(), &[0]].concat()).ok()
 }
 
+/// What there is to do besides listening.
+enum Next {
+    /// The core has said what becomes of a text that came.
+    Verdict(u64, Verdict),
+    /// A message is to be submitted.
+    Segment(Box<Segment>),
+    /// The relay stops.
+    Nothing,
+}
+
 impl Work {
-    /// The next message, which may be of a text that comes now.
-    async fn next(&mut self) -> Option<Segment> {
+    /// The next thing to do: a message only where one may be submitted.
+    async fn next(&mut self, may_submit: bool) -> Next {
         loop {
-            if let Some(segment) = self.ready.pop_front() {
+            if let Ok((ticket, verdict)) = self.verdicts.try_recv() {
+                return Next::Verdict(ticket, verdict);
+            }
+            if may_submit && let Some(segment) = self.ready.pop_front() {
                 if segment.is_of_use(&self.outcome) {
-                    return Some(segment);
+                    return Next::Segment(Box::new(segment));
                 }
                 continue;
             }
-            let text = self.queue.recv().await?;
-            self.split(text);
+            tokio::select! {
+                biased;
+                said = self.verdicts.recv() => return match said {
+                    Some((ticket, verdict)) => Next::Verdict(ticket, verdict),
+                    None => Next::Nothing,
+                },
+                text = self.queue.recv(), if may_submit => match text {
+                    Some(text) => self.split(text),
+                    None => return Next::Nothing,
+                },
+            }
         }
     }
 
@@ -216,7 +242,7 @@ impl Work {
         // Texts to phones share no state: a reference only has to differ from the last ones.
         let reference = rand::random::<u16>();
         let Ok((coding, parts)) = concatenation::split(&text.text, reference) else {
-            self.outcome.failed(text.asked);
+            self.outcome.failed(&text.origin);
             return;
         };
         let sending = Arc::new(Sending {
@@ -253,18 +279,24 @@ impl Segment {
     /// Once for all messages of a text.
     fn give_up(&self, outcome: &Outcome) {
         if !self.text.given_up.swap(true, Ordering::Relaxed) {
-            outcome.failed(self.text.text.asked);
+            outcome.failed(&self.text.text.origin);
         }
     }
 
-    fn taken(&self, outcome: &Outcome) {
+    fn taken(&self, outcome: &Outcome, id: &str) {
+        outcome.taken(&self.text.text.origin, id);
         if self.text.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             outcome.sent();
         }
     }
 
-    /// What is submitted for it.
-    fn submission(&self, source: &Source) -> Option<SubmitSm> {
+    /// What is submitted for it; codes come from this source.
+    fn submission(&self, codes: &Source) -> Option<SubmitSm> {
+        let own = match &self.text.text.origin {
+            Origin::Code(_) => None,
+            Origin::Account { from, .. } => Some(source(from).ok()?),
+        };
+        let source = own.as_ref().unwrap_or(codes);
         let to = &self.text.text.to;
         let digits = to.strip_prefix('+').unwrap_or(to);
         let (short_message, has_header) = self.short_message()?;
@@ -321,6 +353,8 @@ struct Session<'a, S> {
     unanswered: HashMap<u32, (Segment, Instant)>,
     /// What the SMSC calls the texts that it has taken, the oldest first.
     receipts: VecDeque<(String, Arc<Sending>)>,
+    /// Texts from phones that the core has, with the numbers under which they are answered.
+    inbound: HashMap<u64, u32>,
     heard_at: Instant,
     /// When it was asked whether it is there, and has not answered yet.
     asked_at: Option<Instant>,
@@ -376,9 +410,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     Some(Ok(command)) => self.came(command, work).await,
                     _ => Err(Ended::Broken),
                 },
-                segment = work.next(), if may_submit => match segment {
-                    Some(segment) => self.submit(segment, work).await,
-                    None => Err(Ended::NothingToCome),
+                next = work.next(may_submit) => match next {
+                    Next::Verdict(ticket, verdict) => self.answer(ticket, verdict, work).await,
+                    Next::Segment(segment) => self.submit(*segment, work).await,
+                    Next::Nothing => Err(Ended::NothingToCome),
                 },
                 () = sleep_until(wakes_at) => Ok(()),
             };
@@ -444,8 +479,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     .await
             }
             Some(Pdu::DeliverSm(deliver)) => {
-                let status = self.delivered(deliver, work);
-                self.send(status, sequence, DeliverSmResp::default()).await
+                match self.delivered(deliver, sequence, work) {
+                    Some(status) => self.send(status, sequence, DeliverSmResp::default()).await,
+                    // It is answered when it is on the relay's disk.
+                    None => Ok(()),
+                }
             }
             Some(Pdu::Unbind) => {
                 self.send(CommandStatus::EsmeRok, sequence, Pdu::UnbindResp)
@@ -461,11 +499,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     fn answered(&mut self, segment: Segment, status: CommandStatus, id: String, work: &mut Work) {
         match status {
             CommandStatus::EsmeRok => {
-                if self.receipts.len() >= RECEIPTS {
-                    self.receipts.pop_front();
+                segment.taken(&work.outcome, &id);
+                // The core keeps those of people's texts.
+                if matches!(segment.text.text.origin, Origin::Code(_)) {
+                    if self.receipts.len() >= RECEIPTS {
+                        self.receipts.pop_front();
+                    }
+                    self.receipts.push_back((id, Arc::clone(&segment.text)));
                 }
-                self.receipts.push_back((id, Arc::clone(&segment.text)));
-                segment.taken(&work.outcome);
             }
             CommandStatus::EsmeRthrottled | CommandStatus::EsmeRmsgqful => {
                 let counts = &work.outcome.counts;
@@ -481,15 +522,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    /// A receipt is noted; a text from a phone is not taken yet, and its sender's network is told
-    /// so (section 5.1.3: `ESME_RX_P_APPN`).
-    fn delivered(&mut self, deliver: &DeliverSm, work: &mut Work) -> CommandStatus {
+    /// A receipt is noted; a text from a phone is handed to the core, and answered later: none is
+    /// given then.
+    fn delivered(
+        &mut self,
+        deliver: &DeliverSm,
+        sequence: u32,
+        work: &mut Work,
+    ) -> Option<CommandStatus> {
         // Bits 2 to 5 of 1 or more: a receipt or an acknowledgement (section 5.2.12).
         let is_receipt = u8::from(deliver.esm_class) & 0b0011_1100 != 0;
         if !is_receipt {
-            let counts = &work.outcome.counts;
-            counts.inbound_refused.fetch_add(1, Ordering::Relaxed);
-            return CommandStatus::EsmeRxPAppn;
+            return self.hand_over(deliver, sequence, work);
         }
         if let Some((id, fate)) = receipt(deliver) {
             let known = self.receipts.iter().position(|(known, _)| *known == id);
@@ -499,14 +543,67 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     Fate::Delivered => counts.delivered.fetch_add(1, Ordering::Relaxed),
                     Fate::Lost => {
                         if !text.given_up.swap(true, Ordering::Relaxed) {
-                            work.outcome.failed(text.text.asked);
+                            work.outcome.failed(&text.text.origin);
                         }
                         counts.undelivered.fetch_add(1, Ordering::Relaxed)
                     }
                 };
+            } else {
+                work.outcome.report(Report::Became {
+                    segment: id,
+                    delivered: fate == Fate::Delivered,
+                });
             }
         }
-        CommandStatus::EsmeRok
+        Some(CommandStatus::EsmeRok)
+    }
+
+    fn hand_over(
+        &mut self,
+        deliver: &DeliverSm,
+        sequence: u32,
+        work: &mut Work,
+    ) -> Option<CommandStatus> {
+        let counts = &work.outcome.counts;
+        let refuse = |status| {
+            counts.inbound_refused.fetch_add(1, Ordering::Relaxed);
+            Some(status)
+        };
+        if self.inbound.len() >= INBOUND {
+            return refuse(status_of(Verdict::Later));
+        }
+        let Some(inbound) = inbound::read(deliver, unix_seconds()) else {
+            return refuse(status_of(Verdict::Nobody));
+        };
+        work.tickets += 1;
+        self.inbound.insert(work.tickets, sequence);
+        work.outcome.report(Report::Came {
+            ticket: work.tickets,
+            to: inbound.to,
+            tpdus: inbound.tpdus,
+        });
+        None
+    }
+
+    /// The core has it, or does not want it.
+    async fn answer(
+        &mut self,
+        ticket: u64,
+        verdict: Verdict,
+        work: &mut Work,
+    ) -> Result<(), Ended> {
+        // Of a session before this one: the SMSC sends it again.
+        let Some(sequence) = self.inbound.remove(&ticket) else {
+            return Ok(());
+        };
+        let counts = &work.outcome.counts;
+        let count = match verdict {
+            Verdict::Taken => &counts.inbound,
+            Verdict::Nobody | Verdict::Later => &counts.inbound_refused,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.send(status_of(verdict), sequence, DeliverSmResp::default())
+            .await
     }
 
     async fn receive(&mut self) -> Result<Command, Ended> {
@@ -541,6 +638,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         };
         sequence
     }
+}
+
+/// What an SMSC is told (section 5.1.3): that it is done, never will be, or is to be tried again.
+const fn status_of(verdict: Verdict) -> CommandStatus {
+    match verdict {
+        Verdict::Taken => CommandStatus::EsmeRok,
+        Verdict::Nobody => CommandStatus::EsmeRxPAppn,
+        Verdict::Later => CommandStatus::EsmeRxTAppn,
+    }
+}
+
+/// The service centre's time of a text that comes now.
+fn unix_seconds() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 /// What a receipt says, as far as it is the end.

@@ -20,7 +20,8 @@ use waxwing_transparency::head::Head;
 use super::records::{
     AccountRecord, AddressRecord, BackupRecord, BackupUploadRecord, BlobRecord, ContestRecord,
     DeviceRecord, EntryRecord, GroupRecord, GroupSequenceRecord, HoldersRecord, LogStateRecord,
-    MailboxRecord, PostRecord, PostedRecord, RegistrationRecord, RevokedRecord, TokenBudgetRecord,
+    MailboxRecord, PostRecord, PostedRecord, RegistrationRecord, RevokedRecord, SmsReceiptRecord,
+    SmsSpendingRecord, SmsSubmissionRecord, TokenBudgetRecord,
 };
 use super::{Key, KeySpace, Store, StoreError, key};
 use crate::directory::log::codec;
@@ -218,6 +219,9 @@ fn is_well_formed(space: KeySpace, at: &[u8], value: &Bytes) -> bool {
         KeySpace::BackupUploads => at.len() == 32 && is::<BackupUploadRecord>(value),
         KeySpace::Skeletons => at.len() == 32 && value.len() == 32,
         KeySpace::Contests => at.len() == 64 && is::<ContestRecord>(value),
+        KeySpace::SmsSubmissions => at.len() == 48 && is::<SmsSubmissionRecord>(value),
+        KeySpace::SmsReceipts => at.len() == 32 && is::<SmsReceiptRecord>(value),
+        KeySpace::SmsSpending => is::<SmsSpendingRecord>(value),
     }
 }
 
@@ -276,7 +280,13 @@ fn contradiction(
             let address = at.get(32..).unwrap_or_default();
             (exists(KeySpace::Addresses, address)?, Damage::Orphaned)
         }
+        KeySpace::SmsSubmissions => {
+            let account = at.get(..32).unwrap_or_default();
+            (exists(KeySpace::Accounts, account)?, Damage::Orphaned)
+        }
         KeySpace::Meta
+        | KeySpace::SmsReceipts
+        | KeySpace::SmsSpending
         | KeySpace::Entries
         | KeySpace::Posts
         | KeySpace::PostIds

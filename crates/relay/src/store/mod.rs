@@ -101,11 +101,17 @@ pub enum KeySpace {
     /// Account id, keyed hash of a canonical address: somebody else has proved that
     /// address, which is the account's and locked, and waits for it.
     Contests,
+    /// Account id, SMS id: how far a text to a phone is.
+    SmsSubmissions,
+    /// SHA-256 of what the service centre calls a segment: of which text it is.
+    SmsReceipts,
+    /// Beginning of numbers, `+` for all: what was spent on texts there.
+    SmsSpending,
 }
 
 impl KeySpace {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::Meta,
         Self::Addresses,
         Self::Accounts,
@@ -137,6 +143,9 @@ impl KeySpace {
         Self::BackupUploads,
         Self::Skeletons,
         Self::Contests,
+        Self::SmsSubmissions,
+        Self::SmsReceipts,
+        Self::SmsSpending,
     ];
 
     /// Its name on disk; never changes.
@@ -173,6 +182,9 @@ impl KeySpace {
             Self::BackupUploads => "backup_uploads",
             Self::Skeletons => "skeletons",
             Self::Contests => "contests",
+            Self::SmsSubmissions => "sms-submissions",
+            Self::SmsReceipts => "sms-receipts",
+            Self::SmsSpending => "sms-spending",
         }
     }
 }

@@ -50,6 +50,9 @@ pub struct DeviceRecord {
     /// Its mailbox.
     #[prost(bytes = "bytes", tag = "2")]
     pub mailbox_id: Bytes,
+    /// What texts for it are sealed to; empty where it takes none.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub sms_key: Bytes,
 }
 
 /// [`super::KeySpace::Registrations`].
@@ -330,4 +333,46 @@ pub struct BlobRecord {
     /// It is being deleted.
     #[prost(bool, tag = "7")]
     pub over: bool,
+}
+
+/// [`super::KeySpace::SmsSubmissions`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SmsSubmissionRecord {
+    /// How many segments it has.
+    #[prost(uint32, tag = "1")]
+    pub segments: u32,
+    /// How many of them the service centre has.
+    #[prost(uint32, tag = "2")]
+    pub taken: u32,
+    /// How many of them the phone has.
+    #[prost(uint32, tag = "3")]
+    pub delivered: u32,
+    /// What has become of it: a `Fate`.
+    #[prost(enumeration = "pb::sms_fate::Fate", tag = "4")]
+    pub fate: i32,
+    /// When it was taken, in milliseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub made_at_ms: u64,
+}
+
+/// [`super::KeySpace::SmsReceipts`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SmsReceiptRecord {
+    /// Whose text it is.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub account_id: Bytes,
+    /// Which.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub sms_id: Bytes,
+    /// When the service centre took it, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub made_at_ms: u64,
+}
+
+/// [`super::KeySpace::SmsSpending`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SmsSpendingRecord {
+    /// When as much may be spent there again as at first, in milliseconds since 1970.
+    #[prost(uint64, tag = "1")]
+    pub full_at_ms: u64,
 }

@@ -22,4 +22,5 @@ mod log;
 mod posting;
 mod rendezvous;
 mod sequences;
+mod texts;
 mod world;

@@ -26,6 +26,7 @@ use waxwing_protocol::{
 };
 use waxwing_relay::directory::log::{KeyLog, LogKeys};
 use waxwing_relay::relay::{Config, Effect, LinkId, Relay, Secrets};
+use waxwing_relay::sms::accounts::{Submission, Verdict};
 use waxwing_relay::store::{Store, memory::MemoryStore};
 
 /// Everything.
@@ -45,6 +46,9 @@ pub(crate) struct World {
     pub(crate) codes: HashMap<String, String>,
     /// The requests that codes were sent for.
     pub(crate) code_requests: Vec<(LinkId, u32)>,
+    /// Texts that the service centre was given, and what it was told of others.
+    pub(crate) submissions: Vec<Submission>,
+    pub(crate) verdicts: Vec<(u64, Verdict)>,
 }
 
 /// Somebody with one device.
@@ -125,6 +129,8 @@ impl World {
             closed: HashSet::new(),
             codes: HashMap::new(),
             code_requests: Vec::new(),
+            submissions: Vec::new(),
+            verdicts: Vec::new(),
         }
     }
 
@@ -172,6 +178,8 @@ impl World {
                     self.code_requests.push((link, request));
                     self.codes.insert(address.canonical().to_owned(), code);
                 }
+                Effect::SendSms(submission) => self.submissions.push(*submission),
+                Effect::AnswerSms { ticket, verdict } => self.verdicts.push((ticket, verdict)),
             }
         }
     }

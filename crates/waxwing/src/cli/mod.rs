@@ -385,7 +385,7 @@ Examples:
   waxwing alarms --dismiss")]
     Alarms(alarms::Alarms),
 
-    /// See what a text message of the phone network is, and what in it is a trick
+    /// Write text messages to phones, and see what in one is a trick
     #[command(
         subcommand,
         after_help = "\
@@ -546,7 +546,10 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     cli.command = match cli.command {
         Command::Completions(completions) => return completions.run().map_err(Into::into),
         Command::Man(man) => return man.run().map_err(Into::into),
-        Command::Sms(sms) => return sms.run(output),
+        Command::Sms(sms) => match sms.without_home(output) {
+            Ok(done) => return done,
+            Err(sms) => Command::Sms(sms),
+        },
         Command::Audit(Audit::Verify(verify)) => return verify.run(output),
         Command::Audit(Audit::Id(id)) => return id.run(cli.home.as_deref(), output),
         Command::Audit(Audit::Follow(follow)) => {
@@ -557,6 +560,7 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     // Read before the home is opened: nothing else should wait while a person types.
     let message = match &cli.command {
         Command::Send(send) => Some(send.message()?),
+        Command::Sms(sms) => sms.message()?,
         _ => None,
     };
     let home = cli
@@ -598,6 +602,7 @@ async fn command(
     match command {
         Command::Register(register) => register.run(session, output).await,
         Command::Send(send) => send.run(message.unwrap_or_default(), session, output).await,
+        Command::Sms(sms) => sms.run(message.unwrap_or_default(), session, output).await,
         Command::Listen(listen) => listen.run(session, output).await,
         Command::History(history) => history.run(session, output).await,
         Command::Save(save) => save.run(session, output).await,
@@ -641,7 +646,6 @@ async fn command(
         }
         // These were done before.
         Command::Audit(Audit::Follow(_) | Audit::Id(_) | Audit::Verify(_))
-        | Command::Sms(_)
         | Command::Completions(_)
         | Command::Man(_) => Ok(Outcome::Done),
     }

@@ -100,14 +100,7 @@ impl Send {
         if self.text.is_none() && (!self.attach.is_empty() || !self.extras().is_empty()) {
             return Ok(String::new());
         }
-        if io::stdin().is_terminal() {
-            // Only a hint.
-            let _ = io::Write::write_all(
-                &mut io::stderr(),
-                b"Type the message; Ctrl-D on an empty line sends it.\n",
-            );
-        }
-        read_message(&mut io::stdin().lock())
+        typed_or_read(None)
     }
 
     /// What stands on the command line, unless that names standard input.
@@ -145,60 +138,85 @@ impl Send {
             attachments,
             link_preview,
         });
-        let mut sent: Sent = session.ask(&request).await?;
-        let mut reason = None;
-        if !self.queue {
-            let wait = if with_files {
-                FILES_WAIT
-            } else {
-                Duration::from_secs(self.wait)
-            };
-            let deadline = Instant::now() + wait;
-            let mut bar = Bar::new(output, "Sending");
-            let accepted = accepted(session, &mut sent, &mut reason, &mut bar);
-            // The time being up is one of the answers.
-            let _ = timeout_at(deadline, accepted).await;
-            bar.end();
-            if sent.state == MessageState::Queued && reason.is_none() {
-                let status: Status = session.ask(&Request::Status).await?;
-                reason = status.problems.into_iter().next();
-            }
-        }
-        output.object(&serde_json::json!({
-            "type": "sent",
-            "id": sent.id,
-            "conversation": sent.conversation,
-            "state": sent.state,
-        }))?;
-        match sent.state {
-            MessageState::Failed => Err(match reason {
-                Some(report) => report.into(),
-                None => Problem::Internal {
-                    detail: "no reason was given".into(),
-                }
-                .into(),
-            }),
-            MessageState::Queued if self.queue => {
-                output.line("Queued.")?;
-                Ok(Outcome::Done)
-            }
-            MessageState::Queued => {
-                output.line(styled(
-                    WARN,
-                    "The message is in your outbox; it leaves by itself as soon as a waxwing \
-                     command runs while the relay can be reached. Do not send it again.",
-                ))?;
-                if let Some(reason) = reason {
-                    output.aside(reason.sentence);
-                }
-                Ok(Outcome::Queued)
-            }
-            state => {
-                output.line(format!("Sent {}", ticks(state)))?;
-                Ok(Outcome::Done)
-            }
+        let sent: Sent = session.ask(&request).await?;
+        let wait = if with_files {
+            FILES_WAIT
+        } else {
+            Duration::from_secs(self.wait)
+        };
+        see_through(session, output, sent, (!self.queue).then_some(wait)).await
+    }
+}
+
+/// Waits for so long until a message has left, and tells how far it got.
+pub(super) async fn see_through(
+    session: &mut Session,
+    output: &Output,
+    mut sent: Sent,
+    wait: Option<Duration>,
+) -> Result<Outcome, Failure> {
+    let mut reason = None;
+    if let Some(wait) = wait {
+        let deadline = Instant::now() + wait;
+        let mut bar = Bar::new(output, "Sending");
+        let accepted = accepted(session, &mut sent, &mut reason, &mut bar);
+        // The time being up is one of the answers.
+        let _ = timeout_at(deadline, accepted).await;
+        bar.end();
+        if sent.state == MessageState::Queued && reason.is_none() {
+            let status: Status = session.ask(&Request::Status).await?;
+            reason = status.problems.into_iter().next();
         }
     }
+    output.object(&serde_json::json!({
+        "type": "sent",
+        "id": sent.id,
+        "conversation": sent.conversation,
+        "state": sent.state,
+    }))?;
+    match sent.state {
+        MessageState::Failed => Err(match reason {
+            Some(report) => report.into(),
+            None => Problem::Internal {
+                detail: "no reason was given".into(),
+            }
+            .into(),
+        }),
+        MessageState::Queued if wait.is_none() => {
+            output.line("Queued.")?;
+            Ok(Outcome::Done)
+        }
+        MessageState::Queued => {
+            output.line(styled(
+                WARN,
+                "The message is in your outbox; it leaves by itself as soon as a waxwing \
+                 command runs while the relay can be reached. Do not send it again.",
+            ))?;
+            if let Some(reason) = reason {
+                output.aside(reason.sentence);
+            }
+            Ok(Outcome::Queued)
+        }
+        state => {
+            output.line(format!("Sent {}", ticks(state)))?;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// A text from the command line, or else from standard input.
+pub(super) fn typed_or_read(typed: Option<&str>) -> Result<String, Failure> {
+    if let Some(text) = typed.filter(|text| *text != "-") {
+        return Ok(text.to_owned());
+    }
+    if io::stdin().is_terminal() {
+        // Only a hint.
+        let _ = io::Write::write_all(
+            &mut io::stderr(),
+            b"Type the message; Ctrl-D on an empty line sends it.\n",
+        );
+    }
+    read_message(&mut io::stdin().lock())
 }
 
 /// A place, as a `geo:` URI (RFC 5870).

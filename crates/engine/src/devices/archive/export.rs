@@ -174,7 +174,9 @@ fn next(
                      verified, outgoing, coalesce(first_text, text), content, reply_to, sent_at,
                      state, problem, read, event, group_id, device_id, missing, by_address,
                      detail, expires_after, expires_at, proof,
-                     imported
+                     imported,
+                     (SELECT details FROM sms_message WHERE conversation = entry.conversation
+                          AND message = entry.message)
                  FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
             )?
             .query_row([at.row, at.last_row], entry)
@@ -289,6 +291,7 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<ArchivedConversation> {
         notes: kind == conversation::Kind::Notes as u8,
         timer_s: row.get(8)?,
         timer_at_ms: row.get::<_, i64>(9)?.cast_unsigned(),
+        sms: kind == conversation::Kind::Sms as u8,
     })
 }
 
@@ -363,6 +366,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
             expires_at_ms: row.get::<_, Option<i64>>(24)?.unwrap_or(0).cast_unsigned(),
             proof: blob(row, 25)?,
             imported: row.get(26)?,
+            sms_details: row.get::<_, Option<String>>(27)?.unwrap_or_default(),
         }),
         2 => Kind::Event(row.get::<_, Option<String>>(17)?.unwrap_or_default()),
         _ => Kind::Gap(ArchivedGap {

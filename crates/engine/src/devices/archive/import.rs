@@ -36,6 +36,7 @@ use crate::{
     },
     registers::{self, Register},
     settings::{self, Setting},
+    sms,
     store::StoreError,
     trust::auditors,
 };
@@ -138,6 +139,9 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
     if let Some(many) = &kept.many {
         return self::many(tx, source, kept, many);
     }
+    if kept.sms {
+        return self::with_phone(tx, source, kept);
+    }
     let address = Address::parse(&kept.address).map_err(|_| NotImported::Malformed)?;
     let account = optional(&kept.account_id, |bytes| AccountId::try_from(bytes).ok())?;
     let here = match account {
@@ -192,6 +196,28 @@ fn goes_to(
     )?
     .execute((source.as_bytes(), local.as_bytes()))?;
     Ok(())
+}
+
+/// A conversation by text messages, which is known by its name.
+fn with_phone(
+    tx: &Transaction<'_>,
+    source: ConversationId,
+    kept: &ArchivedConversation,
+) -> Result<(), NotImported> {
+    if !kept.address.starts_with("sms:") || kept.address.len() > 64 {
+        return Err(NotImported::Malformed);
+    }
+    let local = match sms::find(tx, &kept.address)? {
+        Some(found) => found.id,
+        None => {
+            conversation::start_sms(tx, Time(kept.started_at_ms), source, &kept.address)?;
+            source
+        }
+    };
+    if kept.written_to {
+        conversation::set_written_to(tx, local)?;
+    }
+    goes_to(tx, source, local)
 }
 
 /// A group of many: what is known here already is newer.
@@ -281,7 +307,9 @@ fn message(
 ) -> Result<(), NotImported> {
     let id = MessageId::try_from(message.id.as_ref()).map_err(|_| NotImported::Malformed)?;
     let account = match optional(&message.account_id, |bytes| AccountId::try_from(bytes).ok())? {
-        None if !message.imported => return Err(NotImported::Malformed),
+        None if !message.imported && message.sms_details.is_empty() => {
+            return Err(NotImported::Malformed);
+        }
         account => account,
     };
     let reply_to = optional(&message.reply_to, |bytes| MessageId::try_from(bytes).ok())?;
@@ -329,6 +357,11 @@ fn message(
         if content.is_markdown() {
             history::set_markdown(tx, conversation, id)?;
         }
+    }
+    if !message.sms_details.is_empty() {
+        let details =
+            serde_json::from_str(&message.sms_details).map_err(|_| NotImported::Malformed)?;
+        sms::keep_details(tx, (conversation, id), &details)?;
     }
     amendments::apply(tx, conversation, id)?;
     Ok(())

@@ -74,6 +74,8 @@ impl Center {
 struct Side {
     texts: mpsc::Sender<Text>,
     failures: mpsc::Receiver<Asked>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    verdicts: mpsc::UnboundedSender<(u64, Verdict)>,
     counts: Arc<Counts>,
     connector: Arc<Connector>,
     work: Option<Work>,
@@ -87,9 +89,12 @@ impl Side {
         let (texts, queue) = mpsc::channel(100);
         let (sender, failures) = mpsc::channel(100);
         let counts = Arc::new(Counts::default());
+        let (reports, reported) = mpsc::unbounded_channel();
+        let (verdicts, said) = mpsc::unbounded_channel();
         let outcome = Outcome {
             counts: Arc::clone(&counts),
             failures: sender,
+            reports,
         };
         Self {
             texts,
@@ -99,8 +104,12 @@ impl Side {
             work: Some(Work {
                 queue,
                 ready: VecDeque::new(),
+                verdicts: said,
+                tickets: 0,
                 outcome,
             }),
+            reports: reported,
+            verdicts,
         }
     }
 
@@ -121,10 +130,10 @@ impl Side {
             to: "+358401234567".to_owned(),
             text: text.to_owned(),
             until: Instant::now() + Duration::from_mins(10),
-            asked: Asked {
+            origin: Origin::Code(Asked {
                 link: LinkId(1),
                 request: u32::try_from(text.len()).unwrap(),
-            },
+            }),
         };
         self.texts.try_send(text).unwrap();
     }
@@ -338,16 +347,49 @@ async fn both_sides_are_asked_whether_they_are_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_from_a_phone_is_refused_and_not_lost_in_silence() {
+async fn a_text_from_a_phone_is_answered_when_the_relay_has_it_for_good() {
     let mut side = Side::new(|_| {});
     let (mut center, _session) = side.open();
     center.bound().await;
-    let deliver = DeliverSm::builder()
+    assert!(matches!(
+        side.reports.recv().await,
+        Some(Report::Connected(true))
+    ));
+    for (verdict, status) in [
+        (Verdict::Taken, CommandStatus::EsmeRok),
+        (Verdict::Later, CommandStatus::EsmeRxTAppn),
+        (Verdict::Nobody, CommandStatus::EsmeRxPAppn),
+    ] {
+        let command = Command::new(CommandStatus::EsmeRok, 78, from_a_phone("358401234567"));
+        center.framed.send(command).await.unwrap();
+        let Some(Report::Came { ticket, to, tpdus }) = side.reports.recv().await else {
+            panic!("nothing came");
+        };
+        assert_eq!((to.as_str(), tpdus.len()), ("+358401234567", 1));
+        side.verdicts.send((ticket, verdict)).unwrap();
+        let answer = center.receive().await;
+        assert_eq!((answer.sequence_number(), answer.status()), (78, status));
+    }
+    assert_eq!(side.counts.inbound.load(Ordering::Relaxed), 1);
+    assert_eq!(side.counts.inbound_refused.load(Ordering::Relaxed), 2);
+}
+
+fn from_a_phone(to: &str) -> DeliverSm {
+    DeliverSm::builder()
         .esm_class(EsmClass::from(0))
         .source_addr(c_string("46708251358").unwrap())
+        .dest_addr_ton(Ton::International)
+        .destination_addr(c_string(to).unwrap())
         .short_message(OctetString::from_slice(b"hello").unwrap())
-        .build();
-    let answer = center.deliver(deliver).await;
+        .build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_to_what_is_no_number_is_refused_at_once() {
+    let mut side = Side::new(|_| {});
+    let (mut center, _session) = side.open();
+    center.bound().await;
+    let answer = center.deliver(from_a_phone("waxwing")).await;
     assert_eq!(answer.status(), CommandStatus::EsmeRxPAppn);
     assert_eq!(side.counts.inbound_refused.load(Ordering::Relaxed), 1);
 }

@@ -1,13 +1,10 @@
-//! `waxwing sms`: what a text message of the phone network is made of, and what in it is a trick.
+//! `waxwing sms inspect`: what a text message is made of, and what in it is a trick.
 //!
 //! **Elsewhere.** Reading messages and finding things in them is `waxwing_sms`'s.
-//!
-//! **Always.** Who a message says that it is from is shown, never who it asks to be taken for;
-//! and that nobody has verified it stands beside it.
 
 use std::io::Read as _;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde::Serialize;
 use waxwing_sms::{
     Body, Deliver, Direction, Outcome as Fate, StatusReport, Submit, Timestamp, Tpdu,
@@ -17,30 +14,14 @@ use waxwing_sms::{
     tpdu::Validity,
 };
 
-use super::{Failure, Outcome};
 use crate::{
+    cli::{Failure, Outcome},
     output::{BAD, BOLD, FAINT, Output, WARN, styled},
     text::{harmless, one_line},
 };
 
 /// Digits that are read from standard input, at most.
 const DIGITS_MAX: u64 = 1 << 20;
-
-/// `waxwing sms`.
-#[derive(Debug, Subcommand)]
-pub enum Sms {
-    /// Decode a text message and say what in it is a trick
-    #[command(after_help = "\
-HEX is what modems, phones' logs and tools show: the unit of 3GPP TS 23.040 (a PDU), with or
-without the service centre's number in front. Several are the parts of one long message. Needs
-no account and no network.
-
-Examples:
-  waxwing sms inspect 07916407970970F6400B916407281553F80000211171021410400A2208...
-  waxwing sms inspect --known Nordbank=nordbank.example 0791...
-  waxwing sms inspect - < part1-and-part2.txt")]
-    Inspect(Inspect),
-}
 
 /// `waxwing sms inspect`.
 #[derive(Debug, Args)]
@@ -103,17 +84,8 @@ struct Told {
     sentence: String,
 }
 
-impl Sms {
-    /// Does it; no home is needed.
-    pub fn run(self, output: &Output) -> Result<Outcome, Failure> {
-        match self {
-            Self::Inspect(inspect) => inspect.run(output),
-        }
-    }
-}
-
 impl Inspect {
-    fn run(self, output: &Output) -> Result<Outcome, Failure> {
+    pub fn run(self, output: &Output) -> Result<Outcome, Failure> {
         let reading = Reading {
             direction: self.direction.as_deref().map(|way| match way {
                 "from-phone" => Direction::FromPhone,

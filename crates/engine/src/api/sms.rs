@@ -1,0 +1,98 @@
+//! Text messages of the phone network.
+//!
+//! **Elsewhere**: the texts themselves are in `message`, with `channel` `sms`.
+//!
+//! **Always**: nothing about a text message is verified.
+
+use serde::{Deserialize, Serialize};
+
+use super::{closed_debug, message::is_false};
+
+/// Something about a text message that whoever reads it should know.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SmsFinding {
+    /// How much it matters.
+    pub severity: SmsSeverity,
+    /// What it is: `replies_elsewhere`, `imitates_contact`, `link_punycode`, …
+    pub kind: String,
+    /// What it means, for people.
+    pub sentence: String,
+    /// What more there is to say of it, by its kind.
+    #[serde(flatten)]
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmsSeverity {
+    /// Worth knowing.
+    Note,
+    /// Often a trick.
+    Caution,
+    /// A trick, or what only tricks do.
+    Danger,
+}
+
+/// See [`super::Request::QuoteSms`].
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct QuoteSms {
+    /// A phone number, or the name or id of a conversation with one.
+    pub to: String,
+    /// What is to be sent.
+    pub text: String,
+}
+
+/// See [`super::Request::SendSms`].
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SendSms {
+    /// A phone number, or the name or id of a conversation with one.
+    pub to: String,
+    /// What is to be sent.
+    pub text: String,
+    /// The person knows that a text message is not encrypted and proves nothing. Needed once.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub understood: bool,
+    /// Not in more segments than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<u32>,
+    /// As a text message though the number is on Waxwing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub even_so: bool,
+}
+
+/// What a text message would cost.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SmsQuote {
+    /// The number, in E.164.
+    pub to: String,
+    /// So many messages are paid.
+    pub segments: u32,
+    /// How it is written.
+    pub encoding: SmsEncoding,
+    /// So many more characters fit into the last of them.
+    pub characters_left: u32,
+    /// What one of them costs, where the relay's operator says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
+    /// What all of them cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<String>,
+    /// Whether the relay takes texts to phones at all, where it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<bool>,
+    /// Whether the person has been told what a text message is.
+    pub understood: bool,
+}
+
+/// How a text message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmsEncoding {
+    /// The phone network's own alphabet: 160 characters in a message.
+    Gsm7,
+    /// UTF-16, for everything else: 70.
+    Utf16,
+}
+
+closed_debug!(SmsFinding, QuoteSms, SendSms, SmsQuote);

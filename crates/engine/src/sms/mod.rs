@@ -1,0 +1,261 @@
+//! Conversations with phones that have nothing else: the fallback, shown as what it is.
+//!
+//! A text message proves nothing. Whoever it says that it is from is shown, and never counts as
+//! verified; what in it is a trick is told beside it ([`findings`]). Such a conversation is of a
+//! kind of its own ([`Kind::Sms`]), under the name `sms:` and the number or the sender's name:
+//! nothing that is end-to-end encrypted is ever in it, and nothing of it anywhere else.
+//!
+//! The relay seals whatever it learns of this account's texts to each of its devices
+//! (`waxwing_protocol::sms`); so all of them hear of what came ([`receive`]), of what another
+//! of them wrote, and of what became of it ([`send`]).
+//!
+//! **Elsewhere**: what a text is made of: `waxwing_sms`.
+//!
+//! **Always**: nothing goes to a phone before the person was told once what that means, and
+//! agreed to the segments.
+
+pub(crate) mod parts;
+pub(crate) mod receive;
+pub(crate) mod send;
+
+use rusqlite::{OptionalExtension as _, Transaction};
+use sha2::{Digest as _, Sha256};
+use waxwing_protocol::{
+    address::{Address, AddressKind},
+    ids::AccountId,
+    pb::SetSmsKey,
+    pb::client_frame::Body,
+    sms::SmsOpeningKey,
+    time::Time,
+};
+
+use crate::{
+    api::{ConversationId, Message, MessageId, SmsFinding},
+    conversation::{Conversation, Kind},
+    event::LinkKind,
+    link::{Job, Phase},
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE sms_key (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    seed BLOB NOT NULL
+);
+CREATE TABLE sms_message (
+    conversation BLOB NOT NULL,
+    message BLOB NOT NULL,
+    details TEXT NOT NULL,          -- Details as JSON
+    PRIMARY KEY (conversation, message)
+) WITHOUT ROWID;
+CREATE TABLE sms_outgoing (
+    id INTEGER PRIMARY KEY,
+    sms_id BLOB NOT NULL UNIQUE,
+    conversation BLOB NOT NULL,
+    number TEXT NOT NULL,
+    text TEXT NOT NULL,
+    segments INTEGER NOT NULL,
+    even_so INTEGER NOT NULL,       -- though the number is on Waxwing
+    handed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE sms_part (
+    id INTEGER PRIMARY KEY,
+    conversation BLOB NOT NULL,
+    reference BLOB NOT NULL,
+    message BLOB NOT NULL,
+    tpdu BLOB NOT NULL UNIQUE,
+    came_at INTEGER NOT NULL,
+    shown INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX sms_part_reference ON sms_part (conversation, reference);
+";
+
+/// What there is to tell of a text besides what it says.
+#[derive(Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Details {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_reply_to: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<SmsFinding>,
+}
+
+/// What the process remembers of texts.
+#[derive(Default)]
+pub(crate) struct Live {
+    /// The relay has this device's key, since this login.
+    told: bool,
+}
+
+/// This device has logged in: what may have been lost with the last link is done again.
+pub(crate) fn logged_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    turn.live.sms.told = false;
+    turn.tx.execute("UPDATE sms_outgoing SET handed = 0", [])?;
+    Ok(())
+}
+
+/// Does what is due on the mailbox link.
+pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.account()?.address().kind() != AddressKind::Phone {
+        return Ok(());
+    }
+    parts::pump(turn)?;
+    if turn.live.links.mailbox.phase != Phase::LoggedIn {
+        return Ok(());
+    }
+    if !turn.live.sms.told && !turn.live.links.mailbox.awaits(&Job::SetSmsKey) {
+        let key = key(turn)?.public();
+        let body = Body::SetSmsKey(SetSmsKey { key });
+        turn.ask(LinkKind::Mailbox, Job::SetSmsKey, body);
+    }
+    send::pump(turn)
+}
+
+/// What opens texts for this device.
+fn key(turn: &mut Turn<'_>) -> Result<SmsOpeningKey, Fault> {
+    let kept: Option<[u8; 32]> = turn
+        .tx
+        .query_row("SELECT seed FROM sms_key", [], |row| row.get(0))
+        .optional()?;
+    if let Some(seed) = kept {
+        return Ok(SmsOpeningKey::from_bytes(seed));
+    }
+    let key = SmsOpeningKey::generate(turn.rng);
+    turn.tx.execute(
+        "INSERT INTO sms_key (id, seed) VALUES (1, ?1)",
+        [key.as_bytes()],
+    )?;
+    Ok(key)
+}
+
+/// What a conversation with a number or a name is called.
+pub(crate) fn name_of(value: &str, is_number: bool) -> String {
+    let looks_like_number = value.bytes().all(|one| one.is_ascii_digit() || one == b'+');
+    if is_number || !looks_like_number {
+        format!("sms:{value}")
+    } else {
+        // A name that looks like a number is not that number.
+        format!("sms:\"{value}\"")
+    }
+}
+
+/// The name of a conversation as it is kept, however a number in it is written.
+pub(crate) fn meant(name: &str) -> String {
+    let value = name.strip_prefix("sms:").unwrap_or(name).trim();
+    match Address::parse(value) {
+        Ok(address) if address.kind() == AddressKind::Phone => name_of(address.canonical(), true),
+        _ => format!("sms:{value}"),
+    }
+}
+
+/// The conversation that is called so.
+pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Option<Conversation>, StoreError> {
+    crate::conversation::one_of_kind(tx, Kind::Sms, name)
+}
+
+/// The conversation that is called so; a new one, if there is none.
+fn conversation(turn: &mut Turn<'_>, name: &str) -> Result<Conversation, Fault> {
+    if let Some(found) = find(turn.tx, name)? {
+        return Ok(found);
+    }
+    let id = ConversationId::from_bytes(turn.random());
+    crate::conversation::start_sms(turn.tx, turn.now, id, name)?;
+    find(turn.tx, name)?.ok_or_else(|| Fault::Broken("a conversation that was begun".into()))
+}
+
+/// The id of what another device of the account has written, or this one: the same on all.
+fn outgoing_id(account: AccountId, sms_id: &[u8]) -> MessageId {
+    hashed(&[b"waxwing sms out v1", &account.0, sms_id])
+}
+
+/// The id of what a phone has written: the same on all devices, which get the same post.
+fn incoming_id(post: &[u8]) -> MessageId {
+    hashed(&[b"waxwing sms in v1", post])
+}
+
+/// In the form of all message ids (draft-ietf-mimi-content section 3.3): SHA-256's number, and
+/// 31 bytes of it.
+fn hashed(pieces: &[&[u8]]) -> MessageId {
+    let mut hash = Sha256::new();
+    for piece in pieces {
+        hash.update(piece);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    let mut id = [1; 32];
+    for (to, from) in id.iter_mut().skip(1).zip(hash) {
+        *to = from;
+    }
+    MessageId::from_bytes(id)
+}
+
+/// Keeps what there is to tell of a text.
+pub(crate) fn keep_details(
+    tx: &Transaction<'_>,
+    (conversation, message): (ConversationId, MessageId),
+    details: &Details,
+) -> Result<(), StoreError> {
+    let json = serde_json::to_string(details).unwrap_or_default();
+    tx.prepare_cached(
+        "INSERT INTO sms_message (conversation, message, details) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET details = ?3",
+    )?
+    .execute((conversation.as_bytes(), message.as_bytes(), json))?;
+    Ok(())
+}
+
+/// Shows what there is to tell of a text.
+pub(crate) fn complete(tx: &Transaction<'_>, message: &mut Message) -> Result<(), StoreError> {
+    let json: Option<String> = tx
+        .prepare_cached("SELECT details FROM sms_message WHERE conversation = ?1 AND message = ?2")?
+        .query_row(
+            (message.conversation.as_bytes(), message.id.as_bytes()),
+            |row| row.get(0),
+        )
+        .optional()?;
+    let details: Details = json
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default();
+    message.segments = details.segments;
+    message.asks_reply_to = details.asks_reply_to;
+    message.findings = details.findings;
+    Ok(())
+}
+
+/// A text, to be added to a conversation.
+struct NewText<'a> {
+    id: MessageId,
+    from: &'a str,
+    outgoing: bool,
+    text: &'a str,
+    sent_at: Time,
+    details: &'a Details,
+}
+
+/// Adds a text. `false` when it is there already.
+fn add(turn: &Turn<'_>, conversation: ConversationId, new: &NewText<'_>) -> Result<bool, Fault> {
+    let added = turn
+        .tx
+        .prepare_cached(
+            "INSERT INTO entry (conversation, place, kind, address, at, message, verified,
+                 outgoing, text, sent_at, state, read)
+             VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 1, ?2, ?3, ?4, 0, ?5, ?6,
+                 ?7, ?8, ?5)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            conversation.as_bytes(),
+            new.from,
+            turn.now.0.cast_signed(),
+            new.id.as_bytes(),
+            new.outgoing,
+            new.text,
+            new.sent_at.0.cast_signed(),
+            new.outgoing.then_some(0_u8),
+        ))?;
+    if added > 0 {
+        keep_details(turn.tx, (conversation, new.id), new.details)?;
+    }
+    Ok(added > 0)
+}

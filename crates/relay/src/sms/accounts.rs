@@ -1,0 +1,611 @@
+//! Texts of accounts: what their people write to phones, and what phones write to them.
+//!
+//! A device says what texts for it are sealed to ([`pb::SetSmsKey`]). Whatever becomes known of a
+//! text of the account is sealed to each of its devices at once and put into their mailboxes: a
+//! text that came, one that a device wrote, and what became of it.
+//!
+//! A text to a phone is handed over **once**. Its id is on disk before the service centre gets
+//! any of it; the text itself never is, so that a relay that stops in between cannot go on: the
+//! device that wrote it keeps it, sends it again, and is told that nobody knows
+//! ([`pb::sms_fate::Fate::Uncertain`]) if some of it may be out. Only people can decide then.
+//!
+//! **Elsewhere**: the connection to the service centre is [`super::Gateway`]'s, sealing
+//! `waxwing_protocol::sms`'s, how much may be spent [`super::limits`].
+//!
+//! **Always**: no text and no number of a phone is written to the disk. A service centre is told
+//! that a text was taken when it is on disk, sealed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use prost::Message as _;
+use rand::CryptoRng;
+use sha2::{Digest as _, Sha256};
+use waxwing_protocol::{
+    address::{Address, AddressKind},
+    ids::{AccountId, DeviceId, GroupId, MailboxId, PostId},
+    limits, pb,
+    pb::{ErrorCode, PostKind, relay_frame::Body as Answer, sms_fate::Fate, sms_record::Record},
+    roster::Roster,
+    sms,
+    time::{Span, Time},
+};
+use waxwing_sms::concatenation;
+
+use super::limits::NoText;
+use crate::{
+    group::deposit,
+    link::Stage,
+    rate::Buckets,
+    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
+    store::{
+        Key, KeySpace, Store, StoreError, key,
+        records::{DeviceRecord, SmsReceiptRecord, SmsSubmissionRecord},
+    },
+};
+
+/// What became of a text is waited for so long.
+const KEPT: Span = Span::days(7);
+/// Records that are looked at in one step of the sweep.
+const STEP: usize = 256;
+
+/// Which text of which account.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SmsId {
+    account: AccountId,
+    id: [u8; 16],
+}
+
+impl std::fmt::Debug for SmsId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SmsId(…)")
+    }
+}
+
+/// A text that is to be handed to the service centre.
+#[derive(Clone)]
+pub struct Submission {
+    /// Which.
+    pub id: SmsId,
+    /// Whose number it is from: E.164, with the plus sign.
+    pub from: String,
+    /// To whom: the same.
+    pub to: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// What the gateway tells of texts of accounts.
+pub enum Report {
+    /// The service centre has taken a segment, and calls it so.
+    Taken(SmsId, String),
+    /// The service centre refused it, or it was too late.
+    Refused(SmsId),
+    /// What the service centre says of a segment that it has called so.
+    Became {
+        /// What it called it.
+        segment: String,
+        /// Whether the phone has it, or does not get it.
+        delivered: bool,
+    },
+    /// Whether there is a session with the service centre.
+    Connected(bool),
+    /// A phone has written.
+    Came {
+        /// What the gateway calls it until it is answered.
+        ticket: u64,
+        /// To whom: E.164, with the plus sign.
+        to: String,
+        /// SMS-DELIVER, one or more.
+        tpdus: Vec<Vec<u8>>,
+    },
+}
+
+/// What a service centre is told of a text that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on disk, sealed.
+    Taken,
+    /// Nobody here has the number, or nobody who takes texts.
+    Nobody,
+    /// Not now.
+    Later,
+}
+
+/// What waits for the disk, by the number under which it does.
+#[derive(Clone)]
+enum Waiting {
+    Submit(Box<Submission>),
+    Came(u64),
+}
+
+/// Texts of accounts, in memory.
+pub(crate) struct Texts {
+    /// Texts that one account may write, and get.
+    outbound: Buckets<AccountId>,
+    inbound: Buckets<AccountId>,
+    /// Being handed over, and how many segments each has.
+    handing: HashMap<SmsId, u32>,
+    waiting: HashMap<u32, Waiting>,
+    next: u32,
+    /// Whether the service centre is there.
+    connected: bool,
+}
+
+impl Texts {
+    pub(crate) fn new(config: &crate::config::Config) -> Self {
+        Self {
+            outbound: Buckets::new(config.texts_per_account, 100_000),
+            inbound: Buckets::new(config.inbound_texts_per_account, 100_000),
+            handing: HashMap::new(),
+            waiting: HashMap::new(),
+            next: 0,
+            connected: false,
+        }
+    }
+
+    pub(crate) fn sweep(&mut self, now: Time) {
+        self.outbound.sweep(now);
+        self.inbound.sweep(now);
+    }
+
+    fn wait(&mut self, what: Waiting) -> u32 {
+        self.next = self.next.wrapping_add(1);
+        self.waiting.insert(self.next, what);
+        self.next
+    }
+}
+
+impl<S: Store> Relay<S> {
+    pub(crate) fn set_sms_key(&mut self, link: LinkId, set: &pb::SetSmsKey) -> Outcome {
+        let Stage::LoggedIn { device, .. } = self.link(link)?.stage else {
+            return Err(Refused::unauthorised("this needs a login"));
+        };
+        sms::check_key(&set.key).map_err(|error| Refused::malformed(&error.to_string()))?;
+        let at = key(&[device.as_bytes()]);
+        let record: DeviceRecord = self
+            .view
+            .get(KeySpace::Devices, &at)?
+            .ok_or_else(Refused::unavailable)?;
+        let answer = Answer::SmsTerms(self.terms());
+        if record.sms_key == set.key {
+            return Ok(Reply::Now(answer));
+        }
+        let record = DeviceRecord {
+            sms_key: set.key.clone(),
+            ..record
+        };
+        self.view.put(KeySpace::Devices, at, &record);
+        Ok(Reply::Durable(answer))
+    }
+
+    fn terms(&self) -> pb::SmsTerms {
+        let prices = self.config.texts.iter().flat_map(|texts| &texts.prices);
+        pb::SmsTerms {
+            offered: self.spending.is_some() && self.config.texts_of_accounts,
+            prices: prices
+                .take(limits::SMS_PRICES)
+                .map(|(prefix, price)| pb::SmsPrice {
+                    prefix: prefix.clone(),
+                    price: price.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Somebody writes to a phone.
+    pub(crate) fn send_sms(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        send: pb::SendSms,
+    ) -> Outcome {
+        let account = self.account_logged_in(link)?;
+        let id = SmsId {
+            account,
+            id: send
+                .sms_id
+                .as_ref()
+                .try_into()
+                .map_err(|_| Refused::malformed("an SMS has an id of 16 bytes"))?,
+        };
+        let from = phone(&send.from)?;
+        let to = phone(&send.to)?;
+        self.own_address(account, &from)?;
+        if let Some(record) = self.submission(id)? {
+            return self.submitted_before(now, rng, id, record);
+        }
+        let segments = segments(&send)?;
+        if !self.config.texts_of_accounts {
+            return Err(nowhere("this relay sends no texts of its people"));
+        }
+        let Some(spending) = &mut self.spending else {
+            return Err(nowhere("this relay cannot send text messages"));
+        };
+        if !self.texts.connected || self.view.store().is_nearly_full() {
+            return Err(Refused::unavailable());
+        }
+        self.texts
+            .outbound
+            .take_many(now, account, segments)
+            .map_err(Refused::rate_limited)?;
+        match spending.take(now, to.canonical(), segments) {
+            Ok(()) => {}
+            Err(NoText::Never) => return Err(nowhere("this relay sends no text messages there")),
+            Err(NoText::Later(span)) => return Err(Refused::rate_limited(span)),
+        }
+        self.keep_spending();
+        let record = SmsSubmissionRecord {
+            segments,
+            taken: 0,
+            delivered: 0,
+            fate: Fate::Unspecified.into(),
+            made_at_ms: now.0,
+        };
+        self.put_submission(id, &record);
+        self.tell(
+            now,
+            rng,
+            account,
+            Record::Taken(pb::SmsTaken {
+                sms_id: send.sms_id,
+                to: to.canonical().to_owned(),
+                text: send.text.clone(),
+                segments,
+                at_ms: now.0,
+            }),
+        )?;
+        self.texts.handing.insert(id, segments);
+        let waits = self.texts.wait(Waiting::Submit(Box::new(Submission {
+            id,
+            from: from.canonical().to_owned(),
+            to: to.canonical().to_owned(),
+            text: send.text,
+        })));
+        self.when_durable(LinkId::GATEWAY, waits);
+        Ok(Reply::Durable(Answer::Done(pb::Done {})))
+    }
+
+    /// It is known. If this relay was stopped while it was being handed over, nobody knows how
+    /// far that was.
+    fn submitted_before(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        id: SmsId,
+        record: SmsSubmissionRecord,
+    ) -> Outcome {
+        let is_over = record.fate() != Fate::Unspecified;
+        if !is_over && !self.texts.handing.contains_key(&id) {
+            self.conclude(now, rng, id, record, Fate::Uncertain)?;
+            return Ok(Reply::Durable(Answer::Done(pb::Done {})));
+        }
+        Ok(Reply::Now(Answer::Done(pb::Done {})))
+    }
+
+    /// The gateway tells something.
+    pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: Report) {
+        let ticket = match &report {
+            Report::Came { ticket, .. } => Some(*ticket),
+            _ => None,
+        };
+        let done = match report {
+            Report::Taken(id, segment) => self.segment_taken(now, rng, id, &segment),
+            Report::Refused(id) => self.refused(now, rng, id),
+            Report::Became { segment, delivered } => self.became(now, rng, &segment, delivered),
+            Report::Connected(connected) => {
+                self.texts.connected = connected;
+                Ok(())
+            }
+            Report::Came { ticket, to, tpdus } => self.came(now, rng, ticket, &to, tpdus),
+        };
+        // Whoever waits is told; what was to be noted only is lost with the disk that failed.
+        if let (Err(Refused(error)), Some(ticket)) = (done, ticket) {
+            let verdict = match error.code() {
+                ErrorCode::AddressUnknown | ErrorCode::Malformed => Verdict::Nobody,
+                _ => Verdict::Later,
+            };
+            self.effects
+                .push_back(Effect::AnswerSms { ticket, verdict });
+        }
+    }
+
+    fn segment_taken(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        id: SmsId,
+        segment: &str,
+    ) -> Result<(), Refused> {
+        let receipt = SmsReceiptRecord {
+            account_id: id.account.to_bytes(),
+            sms_id: bytes::Bytes::copy_from_slice(&id.id),
+            made_at_ms: now.0,
+        };
+        self.view
+            .put(KeySpace::SmsReceipts, receipt_key(segment), &receipt);
+        let Some(mut record) = self.submission(id)? else {
+            return Ok(());
+        };
+        record.taken += 1;
+        if record.taken < record.segments {
+            self.put_submission(id, &record);
+            return Ok(());
+        }
+        self.texts.handing.remove(&id);
+        self.conclude(now, rng, id, record, Fate::Accepted)
+    }
+
+    fn refused(&mut self, now: Time, rng: &mut dyn CryptoRng, id: SmsId) -> Result<(), Refused> {
+        self.texts.handing.remove(&id);
+        match self.submission(id)? {
+            // Some of it is out: a text that nobody would wish to have sent twice.
+            Some(record) if record.taken > 0 => {
+                self.conclude(now, rng, id, record, Fate::Uncertain)
+            }
+            Some(record) => self.conclude(now, rng, id, record, Fate::Refused),
+            None => Ok(()),
+        }
+    }
+
+    fn became(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        segment: &str,
+        delivered: bool,
+    ) -> Result<(), Refused> {
+        let at = receipt_key(segment);
+        let Some(receipt): Option<SmsReceiptRecord> = self.view.get(KeySpace::SmsReceipts, &at)?
+        else {
+            return Ok(());
+        };
+        self.view.delete(KeySpace::SmsReceipts, at);
+        let (Ok(account), Ok(id)) = (
+            AccountId::try_from(&receipt.account_id),
+            receipt.sms_id.as_ref().try_into(),
+        ) else {
+            return Ok(());
+        };
+        let id = SmsId { account, id };
+        let Some(mut record) = self.submission(id)? else {
+            return Ok(());
+        };
+        if !delivered {
+            return self.conclude(now, rng, id, record, Fate::Undelivered);
+        }
+        record.delivered += 1;
+        if record.delivered < record.segments || record.fate() == Fate::Undelivered {
+            self.put_submission(id, &record);
+            return Ok(());
+        }
+        self.conclude(now, rng, id, record, Fate::Delivered)
+    }
+
+    /// It has become this: the account's devices are told, once.
+    fn conclude(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        id: SmsId,
+        record: SmsSubmissionRecord,
+        fate: Fate,
+    ) -> Result<(), Refused> {
+        let told = record.fate() == fate;
+        let record = SmsSubmissionRecord {
+            fate: fate.into(),
+            ..record
+        };
+        self.put_submission(id, &record);
+        if told {
+            return Ok(());
+        }
+        let fate = pb::SmsFate {
+            sms_id: bytes::Bytes::copy_from_slice(&id.id),
+            fate: fate.into(),
+        };
+        self.tell(now, rng, id.account, Record::Fate(fate))
+            .map(|_| ())
+    }
+
+    /// A phone has written to somebody here, or to nobody.
+    fn came(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        ticket: u64,
+        to: &str,
+        tpdus: Vec<Vec<u8>>,
+    ) -> Result<(), Refused> {
+        let to = phone(to)?;
+        let account = self.account_of(&to)?.ok_or_else(nobody)?;
+        let count = u32::try_from(tpdus.len()).unwrap_or(u32::MAX);
+        self.texts
+            .inbound
+            .take_many(now, account, count)
+            .map_err(Refused::rate_limited)?;
+        let mut devices = 0;
+        for tpdu in tpdus {
+            let came = pb::SmsCame {
+                to: to.canonical().to_owned(),
+                tpdu: tpdu.into(),
+            };
+            devices = self.tell(now, rng, account, Record::Came(came))?;
+        }
+        if devices == 0 {
+            return Err(nobody());
+        }
+        let waits = self.texts.wait(Waiting::Came(ticket));
+        self.when_durable(LinkId::GATEWAY, waits);
+        Ok(())
+    }
+
+    /// What waited for the disk is on it, or never will be.
+    pub(crate) fn gateway_durable(&mut self, waits: u32, durable: bool) {
+        match self.texts.waiting.remove(&waits) {
+            Some(Waiting::Submit(submission)) if durable => {
+                self.effects.push_back(Effect::SendSms(submission));
+            }
+            // Its device is answered that nothing was stored, and asks again.
+            Some(Waiting::Submit(submission)) => {
+                self.texts.handing.remove(&submission.id);
+            }
+            Some(Waiting::Came(ticket)) => {
+                let verdict = if durable {
+                    Verdict::Taken
+                } else {
+                    Verdict::Later
+                };
+                self.effects
+                    .push_back(Effect::AnswerSms { ticket, verdict });
+            }
+            None => {}
+        }
+    }
+
+    /// Seals a record to the account's devices and puts it into their mailboxes; gives how
+    /// many those are.
+    fn tell(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        account: AccountId,
+        record: Record,
+    ) -> Result<usize, Refused> {
+        let devices = self.sms_devices(account)?;
+        if devices.is_empty() {
+            return Ok(0);
+        }
+        let record = pb::SmsRecord {
+            record: Some(record),
+        };
+        let keys = devices.iter().map(|one| (one.device, one.key.as_ref()));
+        let body = sms::seal(rng, &record, keys).encode_to_vec();
+        let mut id = [0; 16];
+        rng.fill_bytes(&mut id);
+        let mailboxes: Arc<[MailboxId]> = devices.iter().map(|one| one.mailbox).collect();
+        let incoming = deposit::Deposit {
+            group: GroupId([0; 16]),
+            group_sequence: 0,
+            epoch: 0,
+            kind: PostKind::Sms,
+            id: PostId(id),
+            body: body.into(),
+        };
+        self.deposit(now, incoming, &mailboxes)?;
+        Ok(devices.len())
+    }
+
+    /// The account's devices that have said what is sealed to them.
+    fn sms_devices(&self, account: AccountId) -> Result<Vec<SmsDevice>, Refused> {
+        let Some(statements) = self.statements(account)? else {
+            return Ok(Vec::new());
+        };
+        // Checked when it was stored.
+        let roster = Roster::of_verified(&statements).map_err(|_| Refused::unavailable())?;
+        let mut devices = Vec::new();
+        for device in roster.devices() {
+            let record: Option<DeviceRecord> =
+                self.view.get(KeySpace::Devices, device.id.as_bytes())?;
+            let Some(record) = record.filter(|record| !record.sms_key.is_empty()) else {
+                continue;
+            };
+            let mailbox =
+                MailboxId::try_from(&record.mailbox_id).map_err(|_| Refused::unavailable())?;
+            devices.push(SmsDevice {
+                device: device.id,
+                mailbox,
+                key: record.sms_key,
+            });
+        }
+        Ok(devices)
+    }
+
+    fn submission(&self, id: SmsId) -> Result<Option<SmsSubmissionRecord>, StoreError> {
+        self.view.get(KeySpace::SmsSubmissions, &submission_key(id))
+    }
+
+    fn put_submission(&mut self, id: SmsId, record: &SmsSubmissionRecord) {
+        self.view
+            .put(KeySpace::SmsSubmissions, submission_key(id), record);
+    }
+
+    /// Forgets what nobody waits for any more.
+    pub(crate) fn sweep_sms(&mut self, now: Time) -> Result<(), StoreError> {
+        let is_over = |made_at_ms: u64| now.since(Time(made_at_ms)) >= KEPT;
+        let from = std::mem::take(&mut self.sweep.sms_from);
+        let records = self
+            .view
+            .scan(KeySpace::SmsSubmissions, &from, None, STEP)?;
+        self.sweep.sms_from = behind_all(&records);
+        for (at, value) in records {
+            let record: SmsSubmissionRecord = crate::view::decode(KeySpace::SmsSubmissions, value)?;
+            if is_over(record.made_at_ms) {
+                self.view.delete(KeySpace::SmsSubmissions, key(&[&at]));
+            }
+        }
+        let from = std::mem::take(&mut self.sweep.sms_receipts_from);
+        let records = self.view.scan(KeySpace::SmsReceipts, &from, None, STEP)?;
+        self.sweep.sms_receipts_from = behind_all(&records);
+        for (at, value) in records {
+            let record: SmsReceiptRecord = crate::view::decode(KeySpace::SmsReceipts, value)?;
+            if is_over(record.made_at_ms) {
+                self.view.delete(KeySpace::SmsReceipts, key(&[&at]));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct SmsDevice {
+    device: DeviceId,
+    mailbox: MailboxId,
+    key: bytes::Bytes,
+}
+
+/// Where the next step goes on: at the beginning, after the last.
+fn behind_all(records: &[(bytes::Bytes, bytes::Bytes)]) -> Key {
+    match records.last() {
+        Some((last, _)) if records.len() == STEP => key(&[last, &[0]]),
+        _ => Key::new(),
+    }
+}
+
+fn phone(text: &str) -> Result<Address, Refused> {
+    let address = Address::parse(text).map_err(|error| Refused::malformed(&error.to_string()))?;
+    match address.kind() {
+        AddressKind::Phone => Ok(address),
+        AddressKind::Email => Err(Refused::malformed("an SMS goes between phone numbers")),
+    }
+}
+
+/// In how many segments it goes, if that is not too many.
+fn segments(send: &pb::SendSms) -> Result<u32, Refused> {
+    let too_long = || Refused::new(ErrorCode::SmsTooLong, "the text takes too many segments");
+    if send.text.is_empty() || send.text.len() > limits::SMS_TEXT_BYTES {
+        return Err(too_long());
+    }
+    let cost = concatenation::cost(&send.text).map_err(|_| too_long())?;
+    let segments = u32::try_from(cost.segments).map_err(|_| too_long())?;
+    if segments > limits::SMS_SEGMENTS || segments > send.segments {
+        return Err(too_long());
+    }
+    Ok(segments)
+}
+
+fn nowhere(detail: &str) -> Refused {
+    Refused::new(ErrorCode::SmsRefused, detail)
+}
+
+fn nobody() -> Refused {
+    Refused::new(ErrorCode::AddressUnknown, "nobody here takes texts there")
+}
+
+fn submission_key(id: SmsId) -> Key {
+    key(&[id.account.as_bytes(), &id.id])
+}
+
+/// What a service centre calls a segment may be of any length.
+fn receipt_key(segment: &str) -> Key {
+    key(&[Sha256::digest(segment.as_bytes()).as_slice()])
+}

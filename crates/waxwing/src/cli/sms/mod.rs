@@ -1,0 +1,78 @@
+//! `waxwing sms`: text messages of the phone network, the fallback that shows what it is.
+//!
+//! **Elsewhere.** What is in them is read by `waxwing_sms`; conversations by text message are the
+//! engine's, and are shown by `waxwing history` and `waxwing listen` like all others.
+//!
+//! **Always.** Who a message says that it is from is shown, never who it asks to be taken for;
+//! and that nobody has verified it stands beside it.
+
+mod inspect;
+mod write;
+
+use clap::Subcommand;
+use waxwing_client::Session;
+
+use super::{Failure, Outcome};
+use crate::output::Output;
+
+/// `waxwing sms`.
+#[derive(Debug, Subcommand)]
+pub enum Sms {
+    /// Write to a phone that is not on Waxwing
+    #[command(after_help = "\
+A text message is not encrypted: the relay, the phone networks and whoever taps them read it,
+anybody can forge its sender, and it costs money. What it costs is shown before it goes. If the
+number has come to Waxwing meanwhile, nothing goes, and you are told.
+
+Needs an account whose address is a phone number. `waxwing history sms:NUMBER` shows what was
+written, and what is a trick in what came.
+
+Examples:
+  waxwing sms send +358401234567 'On my way'
+  waxwing sms send +358401234567 --cost 'Grüße aus Łódź'
+  echo 'On my way' | waxwing sms send +358401234567 --yes")]
+    Send(write::Send),
+
+    /// Decode a text message and say what in it is a trick
+    #[command(after_help = "\
+HEX is what modems, phones' logs and tools show: the unit of 3GPP TS 23.040 (a PDU), with or
+without the service centre's number in front. Several are the parts of one long message. Needs
+no account and no network.
+
+Examples:
+  waxwing sms inspect 07916407970970F6400B916407281553F80000211171021410400A2208...
+  waxwing sms inspect --known Nordbank=nordbank.example 0791...
+  waxwing sms inspect - < part1-and-part2.txt")]
+    Inspect(inspect::Inspect),
+}
+
+impl Sms {
+    /// Does what needs no home; gives back what does.
+    pub fn without_home(self, output: &Output) -> Result<Result<Outcome, Failure>, Self> {
+        match self {
+            Self::Inspect(inspect) => Ok(inspect.run(output)),
+            needs_home @ Self::Send(_) => Err(needs_home),
+        }
+    }
+
+    /// The text that is to be sent; read before anything else, as a person types it.
+    pub fn message(&self) -> Result<Option<String>, Failure> {
+        match self {
+            Self::Send(send) => send.message().map(Some),
+            Self::Inspect(_) => Ok(None),
+        }
+    }
+
+    /// Does it.
+    pub async fn run(
+        self,
+        message: String,
+        session: &mut Session,
+        output: &Output,
+    ) -> Result<Outcome, Failure> {
+        match self {
+            Self::Send(send) => send.run(message, session, output).await,
+            Self::Inspect(inspect) => inspect.run(output),
+        }
+    }
+}

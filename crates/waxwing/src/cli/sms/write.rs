@@ -1,0 +1,137 @@
+//! `waxwing sms send`.
+//!
+//! **Always.** What a text costs is shown before it goes, and that it is not encrypted is agreed
+//! to once.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use clap::Args;
+use waxwing_client::Session;
+use waxwing_engine::api::{Problem, QuoteSms, Request, SendSms, Sent, SmsEncoding, SmsQuote};
+
+use crate::{
+    cli::{Failure, Outcome, send},
+    output::{Output, WARN, styled},
+    text::one_line,
+};
+
+/// `waxwing sms send`.
+#[derive(Debug, Args)]
+pub struct Send {
+    /// A phone number with its country's code, or a conversation such as sms:+358401234567
+    #[arg(value_name = "NUMBER")]
+    to: String,
+
+    /// The text; without it, or when it is -, standard input is read
+    text: Option<String>,
+
+    /// Send it without asking; that it is not encrypted is understood
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Show what it would cost and send nothing
+    #[arg(long, conflicts_with = "yes")]
+    cost: bool,
+
+    /// In so many messages at most
+    #[arg(long, value_name = "MESSAGES")]
+    segments: Option<u32>,
+
+    /// As a text message, though the number is on Waxwing
+    #[arg(long)]
+    even_so: bool,
+
+    /// How long to wait for the phone network to take it
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    wait: u64,
+}
+
+impl Send {
+    /// The text, from the command line or from standard input.
+    pub fn message(&self) -> Result<String, Failure> {
+        send::typed_or_read(self.text.as_deref())
+    }
+
+    pub async fn run(
+        self,
+        text: String,
+        session: &mut Session,
+        output: &Output,
+    ) -> Result<Outcome, Failure> {
+        session.subscribe().await?;
+        let asked = QuoteSms {
+            to: self.to.clone(),
+            text: text.clone(),
+        };
+        let quote: SmsQuote = session.ask(&Request::QuoteSms(asked)).await?;
+        show(&quote, output)?;
+        if self.cost {
+            output.object(&serde_json::json!({ "type": "sms_quote", "quote": quote }))?;
+            return Ok(Outcome::Done);
+        }
+        let may_ask = io::stdin().is_terminal() && self.text.is_some() && !output.is_json();
+        let agreed = if self.yes {
+            true
+        } else if may_ask {
+            if !agrees(&quote)? {
+                return Ok(Outcome::Failed);
+            }
+            true
+        } else {
+            // Where nobody can be asked, having agreed once is enough.
+            quote.understood
+        };
+        let request = Request::SendSms(SendSms {
+            to: self.to,
+            text,
+            understood: agreed,
+            segments: self.segments,
+            even_so: self.even_so,
+        });
+        let sent: Sent = session.ask(&request).await?;
+        let wait = Duration::from_secs(self.wait);
+        send::see_through(session, output, sent, Some(wait)).await
+    }
+}
+
+/// What it costs.
+fn show(quote: &SmsQuote, output: &Output) -> Result<(), Failure> {
+    let messages = match quote.segments {
+        1 => "1 text message".to_owned(),
+        more => format!("{more} text messages"),
+    };
+    let price = match (&quote.total, &quote.price) {
+        (Some(total), _) => one_line(total),
+        (None, Some(price)) => format!("{} each", one_line(price)),
+        (None, None) => "at a price that the relay does not say".to_owned(),
+    };
+    let room = match quote.encoding {
+        SmsEncoding::Gsm7 => String::new(),
+        SmsEncoding::Utf16 => {
+            " (it has characters that leave room for 70 in each, not 160)".to_owned()
+        }
+    };
+    output.line(format!(
+        "To {}: {messages}, {price}; {} more characters fit{room}.",
+        one_line(&quote.to),
+        quote.characters_left
+    ))?;
+    Ok(())
+}
+
+/// Whether the person wants it so.
+fn agrees(quote: &SmsQuote) -> Result<bool, Failure> {
+    let mut out = anstream::stderr();
+    if !quote.understood {
+        let warning = Problem::SmsNotUnderstood.report().sentence;
+        writeln!(out, "{}", styled(WARN, warning))?;
+    }
+    write!(out, "Send it? [y/N] ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
