@@ -25,14 +25,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::RngExt as _;
 use waxwing_engine::api::{
-    AttachmentOf, ChangeGroup, ConversationId, Edit, Invite, Join, KeepConversation, MessageId,
-    MessageOf, Notice, React, Request, Response, SendText, SetProfile, SetTyping,
+    AttachmentOf, ChangeGroup, ConversationId, Edit, Entry, Invite, Join, KeepConversation,
+    MessageId, MessageOf, Notice, React, Request, Response, SendText, SetProfile, SetTyping,
 };
-use waxwing_protocol::time::Span;
+use waxwing_protocol::time::{Span, Time};
 use waxwing_system_tests::{
     PersonId, RealRelay, RelayPort as _, World, WorldOptions,
     devices::linked,
-    groups::{addresses, change, create, leave, messages, show},
+    groups::{addresses, change, create, entries, leave, messages, show},
 };
 
 /// Somebody with their devices.
@@ -44,6 +44,7 @@ struct Human {
 struct Said {
     id: MessageId,
     by: usize,
+    at: Time,
     /// Who was a member for certain when it was said, and had been for a while.
     to: BTreeSet<usize>,
     taken_back: bool,
@@ -233,6 +234,7 @@ impl Simulation {
                 group.said.push(Said {
                     id: message,
                     by,
+                    at: self.world.now,
                     to,
                     taken_back: false,
                     file,
@@ -572,6 +574,7 @@ impl Simulation {
                     let has = messages(&mut self.world, device, id);
                     let ids: Vec<MessageId> = has.iter().map(|message| message.id).collect();
                     let distinct: BTreeSet<MessageId> = ids.iter().copied().collect();
+                    let mut lacks = false;
                     if distinct.len() != ids.len() {
                         complaints.push(format!("group {at}: {human}/{device:?} has one twice"));
                     }
@@ -580,11 +583,16 @@ impl Simulation {
                             // Taken back before it left: it never did.
                             if !said.taken_back {
                                 complaints.push(format!(
-                                    "group {at}: {human}/{device:?} lacks what {} said",
-                                    said.by
+                                    "group {at}: {human}/{device:?} lacks what {} said at {}",
+                                    said.by, said.at.0
                                 ));
+                                lacks = true;
                             }
                         }
+                    }
+                    if lacks {
+                        complaints
+                            .push(format!("it tells {:?}", told(&mut self.world, device, id)));
                     }
                     if self.groups[at].was_out.contains(&human) {
                         continue;
@@ -689,6 +697,21 @@ impl Simulation {
         }
         told.values().filter(|times| **times > 1).count()
     }
+}
+
+/// What a device tells of a group besides messages, and when it noticed.
+fn told(world: &mut World<RealRelay>, device: PersonId, group: ConversationId) -> Vec<String> {
+    entries(world, device, group)
+        .into_iter()
+        .filter_map(|entry| match entry {
+            Entry::Event(event) => Some(format!(
+                "{:?} {} {}",
+                event.event, event.address, event.at.0.0
+            )),
+            Entry::Gap(gap) => Some(format!("{} of {} missing", gap.missing, gap.from)),
+            Entry::Message(_) => None,
+        })
+        .collect()
 }
 
 fn simulate(seed: u64) {

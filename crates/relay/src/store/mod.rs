@@ -182,9 +182,9 @@ impl KeySpace {
             Self::BackupUploads => "backup_uploads",
             Self::Skeletons => "skeletons",
             Self::Contests => "contests",
-            Self::SmsSubmissions => "sms-submissions",
-            Self::SmsReceipts => "sms-receipts",
-            Self::SmsSpending => "sms-spending",
+            Self::SmsSubmissions => "sms_submissions",
+            Self::SmsReceipts => "sms_receipts",
+            Self::SmsSpending => "sms_spending",
         }
     }
 }
