@@ -1,20 +1,26 @@
 // An SMSC on loopback, of node-smpp: it takes what it is given, sends receipts, and says on standard
-// output, a JSON object a line, what happened. `smsc.js SYSTEM_ID PASSWORD [PORT]`.
+// output, a JSON object a line, what happened. `smsc.js SYSTEM_ID PASSWORD [KEY CERTIFICATE]`: with
+// the two files (PEM) it speaks TLS.
 //
 // What is written to its standard input, a JSON object a line, it does: {"throttle": N} refuses the
 // next N submissions with ESME_RTHROTTLED, {"drop": true} closes all connections, {"deliver": {…}}
 // sends a deliver_sm whose short_message is {"udh": "hex", "text": "…"}.
+import fs from "node:fs";
 import readline from "node:readline";
 import smpp from "smpp";
 
-const [systemId, password, port = "0"] = process.argv.slice(2);
+const [systemId, password, key, certificate] = process.argv.slice(2);
 const sessions = new Set();
 let throttle = 0;
 let number = 0;
 
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 
-const server = smpp.createServer((session) => {
+const secrets = key && {
+  key: fs.readFileSync(key),
+  cert: fs.readFileSync(certificate),
+};
+const server = smpp.createServer(secrets ?? {}, (session) => {
   sessions.add(session);
   session.on("close", () => sessions.delete(session));
   session.on("error", () => {});
@@ -89,6 +95,6 @@ readline.createInterface({ input: process.stdin }).on("line", (line) => {
 });
 process.stdin.on("end", () => process.exit(0));
 
-server.listen(Number(port), "127.0.0.1", () =>
+server.listen(0, "127.0.0.1", () =>
   say({ type: "listening", port: server.address().port }),
 );

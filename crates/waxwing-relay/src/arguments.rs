@@ -172,6 +172,10 @@ pub(crate) struct Texts {
     pub(crate) window: Option<usize>,
     /// Texts in a second.
     pub(crate) per_second: Option<u32>,
+    /// Which SMPP is spoken: `"3.4"` or `"5.0"`.
+    pub(crate) smpp: Option<String>,
+    /// A file with the certificates that may have issued the SMSC's.
+    pub(crate) authorities: Option<PathBuf>,
     /// Texts in a day, to all numbers together.
     pub(crate) per_day: Option<u32>,
     /// Texts in a day, to the numbers of one country or prefix.

@@ -12,7 +12,7 @@ use waxwing_protocol::limits::SMS_PRICE_BYTES;
 use waxwing_relay::mail::{MailError, Route, SmtpUrl};
 use waxwing_relay::server::Settings;
 use waxwing_relay::sms::{
-    self, Smsc, SmscUrl, SmscUrlError,
+    self, Smsc, SmscUrl, SmscUrlError, Version,
     limits::{self, TextLimits},
 };
 use waxwing_transparency::cosignature::AuditorId;
@@ -47,6 +47,8 @@ pub(crate) enum ConfigurationError {
          and what a text costs there in 32 letters at most, as \"+358\" = \"0.07 EUR\""
     )]
     Price { prefix: String },
+    #[error("SMPP {version:?} is not spoken here: smpp is \"3.4\" or \"5.0\"")]
+    Smpp { version: String },
     #[error(transparent)]
     Smsc(#[from] SmscUrlError),
     #[error(
@@ -167,6 +169,16 @@ fn texts(choices: &Choices) -> Result<sms::Route, ConfigurationError> {
             let from = choices.sms_from.as_deref().unwrap_or(SMS_FROM);
             let mut smsc = Smsc::new(SmscUrl::parse(url)?, from);
             smsc.window = choices.sms.window.unwrap_or(smsc.window).max(1);
+            smsc.version = match choices.sms.smpp.as_deref() {
+                None | Some("3.4") => Version::V3_4,
+                Some("5.0") => Version::V5_0,
+                Some(other) => {
+                    return Err(ConfigurationError::Smpp {
+                        version: other.to_owned(),
+                    });
+                }
+            };
+            smsc.authorities.clone_from(&choices.sms.authorities);
             smsc.per_second = choices.sms.per_second.unwrap_or(smsc.per_second).max(1);
             sms::Route::Smsc(Box::new(smsc))
         }

@@ -39,6 +39,11 @@ struct Smsc {
 impl Smsc {
     /// None where there is no Node.js.
     fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// One that speaks TLS, with this key and certificate.
+    fn start_with(secrets: &[&Path]) -> Option<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/smsc");
         let missing = |what: &str| {
             assert!(std::env::var_os("CI").is_none(), "{what}");
@@ -51,6 +56,7 @@ impl Smsc {
         let child = Command::new("node")
             .arg(folder.join("smsc.js"))
             .args(["waxwing", PASSWORD])
+            .args(secrets)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -308,6 +314,33 @@ fn a_text_to_a_phone_is_paid_for_knowingly_and_followed_to_the_phone() {
     let objects = history();
     let event = objects.iter().find(|one| one["event"] == "on_waxwing");
     assert!(event.is_some(), "{objects:?}");
+}
+
+#[test]
+fn over_tls_an_smsc_is_trusted_by_whoever_issued_its_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (key, certificate) = (folder.path().join("key"), folder.path().join("certificate"));
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    let Some(smsc) = Smsc::start_with(&[&key, &certificate]) else {
+        return;
+    };
+    let url = smsc.url(PASSWORD).replace("smpp://", "smpps://");
+    let config = folder.path().join("relay.toml");
+    let trusted = format!("[sms]\nsmpp = \"5.0\"\nauthorities = {certificate:?}\n");
+    fs::write(&config, trusted).unwrap();
+    let relay = Relay::start_with_smsc_and(url.clone(), config);
+    assert_eq!(smsc.says("bound")["version"], 0x50);
+    register(&Home::new(NUMBER), &relay, &smsc);
+    drop(relay);
+    // Nobody of the web's authorities has issued it.
+    let relay = Relay::start_with_smsc(url);
+    let refused =
+        Home::new("+358401234569").run(&["register", "+358401234569", "--relay", &relay.url]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let log = fs::read_to_string(relay.log()).unwrap();
+    assert!(log.contains("TLS with it failed"), "{log}");
 }
 
 #[test]

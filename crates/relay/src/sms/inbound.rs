@@ -15,7 +15,7 @@ use waxwing_sms::{
 };
 
 /// A text for a number of the relay's people.
-pub(super) struct Inbound {
+pub struct Inbound {
     /// E.164, with the plus sign.
     pub to: String,
     /// SMS-DELIVER; several where it came as one that is longer than the air carries.
@@ -23,7 +23,7 @@ pub(super) struct Inbound {
 }
 
 /// Reads one; none where it cannot be for anybody here, or is nothing that a phone would get.
-pub(super) fn read(deliver: &DeliverSm, unix_seconds: i64) -> Option<Inbound> {
+pub fn read(deliver: &DeliverSm, unix_seconds: i64) -> Option<Inbound> {
     let to = number(deliver)?;
     let payload = deliver.tlvs().iter().find_map(|tlv| match tlv.value() {
         Some(TlvValue::MessagePayload(payload)) => Some(payload.value.as_ref()),

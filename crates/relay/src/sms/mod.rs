@@ -11,7 +11,7 @@
 //! never to whom; credentials are shown by no `Debug` and by no log.
 
 pub mod accounts;
-mod inbound;
+pub mod inbound;
 pub mod limits;
 mod session;
 mod url;
@@ -77,6 +77,21 @@ pub struct Smsc {
     pub window: usize,
     /// Submissions in a second, at most.
     pub per_second: u32,
+    /// Which SMPP.
+    pub version: Version,
+    /// A file with the certificates (PEM) that may have issued the SMSC's; without it, the
+    /// authorities of the web.
+    pub authorities: Option<PathBuf>,
+}
+
+/// Which SMPP is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// 3.4, which every SMSC understands.
+    #[default]
+    V3_4,
+    /// 5.0: the SMSC also says how busy it is.
+    V5_0,
 }
 
 impl Smsc {
@@ -87,6 +102,8 @@ impl Smsc {
             from: from.to_owned(),
             window: 10,
             per_second: 10,
+            version: Version::default(),
+            authorities: None,
         }
     }
 }
@@ -196,6 +213,17 @@ pub enum SmsError {
     /// TLS cannot be set up.
     #[error("TLS for the SMSC cannot be set up: {0}")]
     Tls(String),
+    /// The SMSC's authorities cannot be read.
+    #[error(
+        "{} has no certificates that can be used: {reason}. It is a file in PEM with those that \
+         may have issued the SMSC's certificate", path.display()
+    )]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The sender cannot be one.
     #[error(
         "{from:?} cannot be who texts come from. It is a number such as +15551234567, a short \

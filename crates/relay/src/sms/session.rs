@@ -1,4 +1,4 @@
-//! One session with an SMSC: SMPP 3.4, bound as a transceiver.
+//! One session with an SMSC: SMPP 3.4 or 5.0, bound as a transceiver.
 //!
 //! **Elsewhere**: sessions follow one another in the module above; the frames are rusmpp's, what
 //! a message is made of is `waxwing_sms`'s.
@@ -8,20 +8,22 @@
 //! it may come twice, and is never lost. What an SMSC says is not logged: it may name a number.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use rusmpp::pdus::{BindTransceiver, DeliverSm, DeliverSmResp, SubmitSm};
+use rusmpp::pdus::{BindTransceiver, DeliverSm, DeliverSmResp, SubmitSm, SubmitSmResp};
 use rusmpp::tlvs::TlvValue;
 use rusmpp::tokio_codec::CommandCodec;
 use rusmpp::types::{COctetString, OctetString};
 use rusmpp::values::{
-    DataCoding, EsmClass, InterfaceVersion, MessageState, Npi, RegisteredDelivery, Ton,
+    CongestionState, DataCoding, EsmClass, InterfaceVersion, MessageState, Npi, RegisteredDelivery,
+    Ton,
 };
 use rusmpp::{Command, CommandId, CommandStatus, Pdu};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -31,7 +33,7 @@ use tokio_util::codec::Framed;
 use waxwing_sms::{UserData, concatenation};
 
 use super::accounts::{Report, Verdict};
-use super::{Origin, Outcome, SmsError, Smsc, Text, Work, inbound};
+use super::{Origin, Outcome, SmsError, Smsc, Text, Version, Work, inbound};
 
 /// Connecting and binding take so long together, at most.
 const BIND_LIMIT: Duration = Duration::from_secs(20);
@@ -100,7 +102,10 @@ struct Sending {
 
 impl Connector {
     pub(super) fn new(smsc: &Smsc) -> Result<Self, SmsError> {
-        let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+        let roots = match &smsc.authorities {
+            Some(path) => authorities(path)?,
+            None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+        };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -173,6 +178,27 @@ impl Connector {
         }
         ended
     }
+}
+
+/// The certificates of a file.
+fn authorities(path: &Path) -> Result<RootCertStore, SmsError> {
+    let wrong = |reason: String| SmsError::Authorities {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("there is none in it".to_owned()));
+    }
+    Ok(roots)
 }
 
 /// As SMPP writes who a text is from.
@@ -368,7 +394,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let bind = BindTransceiver::builder()
             .system_id(c_string(&url.system_id).ok_or(Ended::Broken)?)
             .password(c_string(&url.password).ok_or(Ended::Broken)?)
-            .interface_version(InterfaceVersion::Smpp3_4)
+            .interface_version(match self.connector.smsc.version {
+                Version::V3_4 => InterfaceVersion::Smpp3_4,
+                Version::V5_0 => InterfaceVersion::Smpp5_0,
+            })
             .build();
         let sequence = self.next_sequence();
         self.send(CommandStatus::EsmeRok, sequence, bind).await?;
@@ -467,7 +496,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         );
         if is_answer && let Some((segment, _)) = self.unanswered.remove(&sequence) {
             let id = match command.pdu() {
-                Some(Pdu::SubmitSmResp(answer)) => answer.message_id().to_string(),
+                Some(Pdu::SubmitSmResp(answer)) => {
+                    self.heed(answer);
+                    answer.message_id().to_string()
+                }
                 _ => String::new(),
             };
             self.answered(segment, status, id, work);
@@ -492,6 +524,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             }
             // Answers to nothing, and what is not for us.
             _ => Ok(()),
+        }
+    }
+
+    /// How busy the SMSC is, where it says so (SMPP 5.0 section 4.8.4.18): close to as much as it
+    /// can, or over that, it gets less.
+    fn heed(&mut self, answer: &SubmitSmResp) {
+        let pause = answer.tlvs().iter().find_map(|tlv| match tlv.value() {
+            Some(TlvValue::CongestionState(CongestionState::Congested)) => Some(THROTTLED),
+            Some(TlvValue::CongestionState(CongestionState::NearingCongestion(_))) => {
+                Some(THROTTLED / 4)
+            }
+            _ => None,
+        });
+        if let Some(pause) = pause {
+            self.not_before = self.not_before.max(Instant::now() + pause);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The real relay as a process, its mails as files.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::Write as _,
     path::PathBuf,
@@ -20,6 +21,7 @@ pub struct Relay {
     /// Instead of the directory for mails.
     smtp: Option<String>,
     smsc: Option<String>,
+    config: Option<PathBuf>,
     /// With its pin.
     pub url: String,
 }
@@ -51,26 +53,32 @@ pub fn built(package: &str, program: &str) -> PathBuf {
 
 impl Relay {
     pub fn start() -> Self {
-        Self::with(None, None)
+        Self::with(None, None, None)
     }
 
     /// One that mails through this server.
     pub fn start_with_smtp(url: String) -> Self {
-        Self::with(Some(url), None)
+        Self::with(Some(url), None, None)
     }
 
     /// One that texts through this SMSC.
     pub fn start_with_smsc(url: String) -> Self {
-        Self::with(None, Some(url))
+        Self::with(None, Some(url), None)
     }
 
-    fn with(smtp: Option<String>, smsc: Option<String>) -> Self {
+    /// The same, with a configuration file.
+    pub fn start_with_smsc_and(url: String, config: PathBuf) -> Self {
+        Self::with(None, Some(url), Some(config))
+    }
+
+    fn with(smtp: Option<String>, smsc: Option<String>, config: Option<PathBuf>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut relay = Self {
             folder,
             child: None,
             smtp,
             smsc,
+            config,
             url: String::new(),
         };
         relay.run("127.0.0.1:0");
@@ -85,6 +93,11 @@ impl Relay {
                 Some(url) => ["--smtp".into(), url.into()],
                 None => ["--mail-dir".into(), self.mail().into_os_string()],
             })
+            .args(
+                self.config
+                    .iter()
+                    .flat_map(|path| [OsStr::new("--config"), path.as_os_str()]),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .env("WAXWING_LOG", "trace")

@@ -245,6 +245,29 @@ async fn an_smsc_that_asks_for_less_gets_less_and_all_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_smsc_that_says_that_it_is_busy_is_left_alone_for_a_while() {
+    let mut side = Side::new(|smsc| smsc.version = Version::V5_0);
+    side.say("one");
+    side.say("two");
+    let (mut center, _session) = side.open();
+    center.bound().await;
+    let (command, _) = center.submission().await;
+    let asked = Instant::now();
+    let sequence = command.sequence_number().to_be_bytes();
+    // submit_sm_resp with message_id "1" and congestion_state 100.
+    let mut answer = vec![0, 0, 0, 23, 0x80, 0, 0, 4, 0, 0, 0, 0];
+    answer.extend(sequence);
+    answer.extend(*b"1\0");
+    answer.extend([0x04, 0x28, 0, 1, 100]);
+    let socket = center.framed.get_mut();
+    tokio::io::AsyncWriteExt::write_all(socket, &answer)
+        .await
+        .unwrap();
+    center.submission().await;
+    assert!(asked.elapsed() >= THROTTLED);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_not_answered_when_a_session_breaks_is_submitted_in_the_next() {
     let mut side = Side::new(|_| {});
     for text in ["one", "three", "four"] {
