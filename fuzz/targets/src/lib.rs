@@ -160,4 +160,10 @@ pub const TARGETS: &[Target] = &[
         seeds: sms::texts,
         mutations: 5_000,
     },
+    Target {
+        name: "sms_inbound",
+        run: sms::sms_inbound,
+        seeds: sms::frames,
+        mutations: 20_000,
+    },
 ];

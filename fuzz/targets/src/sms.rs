@@ -11,6 +11,11 @@ use waxwing_sms::{
     pdu::{self, Reading},
 };
 
+use bytes::BytesMut;
+use rusmpp::{Pdu, tokio_codec::CommandCodec};
+use tokio_util::codec::Decoder as _;
+use waxwing_relay::sms::inbound;
+
 use crate::seeds::Seeds;
 
 /// Octets as they may come from a service centre or a modem: several units, one behind the
@@ -99,6 +104,26 @@ pub fn sms_text(bytes: &[u8]) {
     assert_eq!(body, Some(Body::Text(text.to_owned())), "it is whole again");
 }
 
+/// Frames as they may come from an SMSC: each text in them is what a phone would have got.
+pub fn sms_inbound(bytes: &[u8]) {
+    let mut codec = CommandCodec::new();
+    let mut rest = BytesMut::from(bytes);
+    while let Ok(Some(command)) = codec.decode(&mut rest) {
+        let Some(Pdu::DeliverSm(deliver)) = command.pdu() else {
+            continue;
+        };
+        let Some(inbound) = inbound::read(deliver, 1_700_000_000) else {
+            continue;
+        };
+        assert!(inbound.to.starts_with('+'), "it is for a number");
+        assert!(!inbound.tpdus.is_empty(), "it says something");
+        for tpdu in &inbound.tpdus {
+            let unit = Tpdu::decode(Direction::ToPhone, tpdu);
+            assert!(matches!(unit, Ok(Tpdu::Deliver(_))), "a phone can read it");
+        }
+    }
+}
+
 /// Each finding has a sentence.
 fn look(message: &Message<'_>) {
     let known = Known {
@@ -163,6 +188,42 @@ fn written(address: &Address) -> Vec<u8> {
     unit.get(1..unit.len().saturating_sub(10))
         .map(<[u8]>::to_vec)
         .unwrap_or_default()
+}
+
+/// An SMSC's frames to start from.
+pub fn frames() -> Seeds {
+    let frame = |header: &[u8], coding: u8, text: &[u8]| {
+        let class = if header.is_empty() { 0 } else { 0x40 };
+        let length = u8::try_from(header.len() + text.len()).unwrap_or_default();
+        let body = [
+            b"\0\x01\x0146708251358\0\x01\x01358401234567\0",
+            &[class, 0, 0, 0, 0, 0, 0, coding, 0, length][..],
+            header,
+            text,
+        ]
+        .concat();
+        let whole = u32::try_from(body.len() + 16).unwrap_or_default();
+        [
+            &whole.to_be_bytes()[..],
+            &[0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 7],
+            &body,
+        ]
+        .concat()
+    };
+    [
+        ("plain", frame(&[], 0, b"hello")),
+        ("emoji", frame(&[], 8, b"\xd8\x3d\xde\x00")),
+        (
+            "reply_address",
+            frame(b"\x0a\x22\x08\x0b\x91\x64\x07\x28\x15\x53\xf8", 0, b"hi"),
+        ),
+        ("part", frame(b"\x05\x00\x03\x07\x02\x01", 0, b"one")),
+        ("latin", frame(&[], 3, b"\xe4\xf6")),
+        ("long", frame(&[], 0, &[b'a'; 200])),
+    ]
+    .into_iter()
+    .map(|(name, bytes)| (name.to_owned(), bytes))
+    .collect()
 }
 
 /// Texts to start from.

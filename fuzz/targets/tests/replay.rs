@@ -40,6 +40,7 @@ replayed!(
     transparency,
     sms,
     sms_text,
+    sms_inbound,
 );
 
 #[test]

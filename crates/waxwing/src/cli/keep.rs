@@ -205,6 +205,7 @@ fn shown(one: &Conversation) -> String {
     let verified = match (one.kind, one.verified) {
         (ConversationKind::Direct, true) => styled(GOOD, " ✓"),
         (ConversationKind::Direct, false) => styled(WARN, " (not verified)"),
+        (ConversationKind::Sms, _) => styled(WARN, " (SMS, not verified, not encrypted)"),
         _ => String::new(),
     };
     let mut marks = Vec::new();
