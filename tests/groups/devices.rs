@@ -134,3 +134,31 @@ fn a_device_that_has_an_old_rejoin_secret_is_taken_in_by_another_member() {
     }
     assert_eq!(scene.status(bob).missing, 0);
 }
+
+#[test]
+fn whoever_is_taken_in_again_hears_what_was_said_by_those_who_had_not_spoken_before() {
+    let mut scene = World::new(36, RealRelay::default(), WorldOptions::default());
+    let alice = scene.add_registered("alice@example.org");
+    let bob = scene.add_registered_on_disk("bob@example.org");
+    let [carol, dora] =
+        ["carol", "dora"].map(|name| scene.add_registered(&format!("{name}@example.org")));
+    let group = create(&mut scene, alice, "Family", &[bob, carol, dora]);
+    scene.run_for(Span::minutes(1));
+    scene.crash(bob);
+    let copy = scene.copy_store(bob);
+    scene.start(bob);
+    // The rejoin secret of the copy goes with Carol.
+    let out = ChangeGroup {
+        remove: addresses(&scene, &[carol]),
+        ..ChangeGroup::default()
+    };
+    change(&mut scene, alice, group, out).unwrap();
+    scene.run_for(Span::minutes(1));
+    say(&mut scene, dora, group, "only once").unwrap();
+    scene.run_for(Span::minutes(1));
+    scene.crash(bob);
+    scene.restore_store(bob, &copy);
+    scene.start(bob);
+    scene.run_for(Span::minutes(20));
+    assert_eq!(texts(&mut scene, bob, group), ["only once"]);
+}

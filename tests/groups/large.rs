@@ -3,7 +3,7 @@
 
 use waxwing_engine::Config;
 use waxwing_protocol::time::Span;
-use waxwing_system_tests::{RealRelay, World, WorldOptions, devices::linked_as};
+use waxwing_system_tests::{Passing, RealRelay, World, WorldOptions, devices::linked_as};
 
 use crate::scene::*;
 
@@ -106,4 +106,32 @@ fn removing(address: &str) -> waxwing_engine::api::ChangeGroup {
         remove: vec![address.into()],
         ..Default::default()
     }
+}
+
+#[test]
+fn whoever_is_away_when_somebody_with_many_devices_comes_finds_the_commit() {
+    let mut scene = everything_is_too_large(902);
+    let [alice, bob, carol, dora] = ["alice", "bob", "carol", "dora"]
+        .map(|name| scene.add_registered(&format!("{name}@example.org")));
+    for _ in 0..2 {
+        linked_as(&mut scene, dora, "dora@example.org");
+    }
+    let group = create(&mut scene, alice, "Family", &[bob, carol]);
+    scene.run_for(Span::minutes(3));
+    scene.set_online(bob, false);
+    change(&mut scene, alice, group, adding(&scene_address("dora"))).unwrap();
+    scene.run_for(Span::minutes(3));
+    // Dora's devices have not taken what was left for Bob's.
+    scene.watch(move |who, passing| {
+        use waxwing_protocol::pb::client_frame::Body;
+        let asks = matches!(
+            passing,
+            Passing::Left(frame) if matches!(frame.body, Some(Body::FetchGroupInfo(_)))
+        );
+        assert!(who != bob || !asks, "Bob's device lost its place");
+        false
+    });
+    scene.set_online(bob, true);
+    scene.run_for(Span::minutes(3));
+    assert_eq!(show(&mut scene, bob, group).unwrap().members.len(), 4);
 }

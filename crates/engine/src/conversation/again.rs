@@ -119,6 +119,13 @@ pub(crate) fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// more: asks somebody who is in it.
 pub(crate) fn ask_for(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     turn.wait(Waiting::Group(group.id), AGAIN);
+    // When it is in, it asks for what was said meanwhile: nothing else tells of those who had
+    // not spoken before.
+    turn.tx.execute(
+        "INSERT INTO unknown_group (group_id, seen_at, asked) VALUES (?1, ?2, 1)
+         ON CONFLICT DO UPDATE SET asked = 1",
+        (group.id.0, turn.now.0.cast_signed()),
+    )?;
     if turn.account()?.roster().devices().len() > 1 {
         let notes = notes::conversation(turn)?.id;
         return say(turn, notes, &[group.id]);

@@ -293,6 +293,10 @@ pub(crate) fn open_post(turn: &mut Turn<'_>, post: &Post) -> Result<Opened, Faul
         if !is_for_us || group.commit_post == Some(post.id) {
             return Ok(Opened::Here(None));
         }
+    } else if post.kind == PostKind::Commit && !is_coming(turn, post.group)? {
+        // The commit that takes this device in: it gets the welcome behind it. Whoever
+        // looked into it would take the place of somebody for whom it is, and who is away.
+        return Ok(Opened::Here(None));
     }
     open(turn, post.group, &post.body, Some(post))
 }

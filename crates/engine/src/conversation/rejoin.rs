@@ -238,6 +238,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         )?;
         turn.notify(Notice::Event(event));
     }
+    again::is_in(turn.tx, id)?;
     receive::release(turn, id)?;
     sync::ask(turn, &group)?;
     receive::ask_for_all(turn, &group)

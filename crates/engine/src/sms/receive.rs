@@ -139,10 +139,14 @@ pub(super) fn show(
         details: &details,
     };
     if !add(turn, conversation.id, &new)? {
-        turn.tx.execute(
-            "UPDATE entry SET text = ?3 WHERE conversation = ?1 AND message = ?2",
+        let changed = turn.tx.execute(
+            "UPDATE entry SET text = ?3 WHERE conversation = ?1 AND message = ?2 AND text != ?3",
             (conversation.id.as_bytes(), id.as_bytes(), &text),
         )?;
+        // Nothing, where the same post has come again.
+        if changed == 0 {
+            return Ok(());
+        }
         super::keep_details(turn.tx, (conversation.id, id), &details)?;
         return crate::message::commands::tell_changed(turn, conversation.id, id);
     }
