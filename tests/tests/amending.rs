@@ -315,7 +315,7 @@ fn a_link_is_shown_with_what_its_sender_saw_for_as_long_as_it_stands_in_the_text
     for (of, with) in [(alice, bob), (bob, alice)] {
         let message = world.messages(of, with).pop().unwrap();
         assert_eq!(message.text, text);
-        assert!(message.link_preview.as_ref() == Some(&preview));
+        assert!(message.link_preview.as_deref() == Some(&preview));
     }
     let edit = Edit {
         message: sent.id,

@@ -26,8 +26,8 @@ const IN_MEMORY: usize = 4096;
 pub(crate) struct Sweep {
     entries_from: Key,
     registrations_from: Key,
-    pub(crate) sms_from: Key,
-    pub(crate) sms_receipts_from: Key,
+    pub(crate) sms: Key,
+    pub(crate) sms_receipts: Key,
 }
 
 impl<S: Store> Relay<S> {

@@ -186,7 +186,7 @@ pub fn message(message: &Message, with_group: bool) -> String {
     };
     let files: String = message.attachments.iter().map(attachment).collect();
     let link = message.link_preview.as_ref();
-    let link = link.map_or_else(String::new, link_preview);
+    let link = link.map_or_else(String::new, |link| link_preview(link));
     let tricks = tricks(message);
     format!("{time}  {who}: {text}{beside}{ticks}{link}{files}{reactions}{problem}{tricks}")
 }

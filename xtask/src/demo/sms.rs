@@ -188,9 +188,12 @@ impl Alice<'_> {
 
     /// Prints a command and what it prints.
     fn shows(&self, arguments: &[&str]) -> Result<()> {
-        let quoted = arguments.iter().map(|one| match one.contains(' ') {
-            true => format!("'{one}'"),
-            false => (*one).to_owned(),
+        let quoted = arguments.iter().map(|one| {
+            if one.contains(' ') {
+                format!("'{one}'")
+            } else {
+                (*one).to_owned()
+            }
         });
         let line = quoted.collect::<Vec<_>>().join(" ");
         println!("$ waxwing {line}");

@@ -104,7 +104,7 @@ pub struct Message {
     pub attachments: Vec<Attachment>,
     /// What a link in the text leads to: the sender's word for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link_preview: Option<LinkPreview>,
+    pub link_preview: Option<Box<LinkPreview>>,
     /// Whether it was brought in from a file: nobody vouches for it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub imported: bool,

@@ -309,7 +309,8 @@ pub(super) fn complete(
     message.attachments = attachment::of(tx, message.conversation, message.id)?;
     if !message.taken_back {
         let place = (message.conversation, message.id);
-        message.link_preview = link_preview::shown(tx, place.0, place.1, &message.text)?;
+        let preview = link_preview::shown(tx, place.0, place.1, &message.text)?;
+        message.link_preview = preview.map(Box::new);
     }
     message.starred = registers::is_set(tx, About::Starred, message.id.as_bytes())?;
     if amended && !message.taken_back {

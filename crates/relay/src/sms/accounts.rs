@@ -533,20 +533,20 @@ impl<S: Store> Relay<S> {
     /// Forgets what nobody waits for any more.
     pub(crate) fn sweep_sms(&mut self, now: Time) -> Result<(), StoreError> {
         let is_over = |made_at_ms: u64| now.since(Time(made_at_ms)) >= KEPT;
-        let from = std::mem::take(&mut self.sweep.sms_from);
+        let from = std::mem::take(&mut self.sweep.sms);
         let records = self
             .view
             .scan(KeySpace::SmsSubmissions, &from, None, STEP)?;
-        self.sweep.sms_from = behind_all(&records);
+        self.sweep.sms = behind_all(&records);
         for (at, value) in records {
             let record: SmsSubmissionRecord = crate::view::decode(KeySpace::SmsSubmissions, value)?;
             if is_over(record.made_at_ms) {
                 self.view.delete(KeySpace::SmsSubmissions, key(&[&at]));
             }
         }
-        let from = std::mem::take(&mut self.sweep.sms_receipts_from);
+        let from = std::mem::take(&mut self.sweep.sms_receipts);
         let records = self.view.scan(KeySpace::SmsReceipts, &from, None, STEP)?;
-        self.sweep.sms_receipts_from = behind_all(&records);
+        self.sweep.sms_receipts = behind_all(&records);
         for (at, value) in records {
             let record: SmsReceiptRecord = crate::view::decode(KeySpace::SmsReceipts, value)?;
             if is_over(record.made_at_ms) {

@@ -207,12 +207,11 @@ fn with_phone(
     if !kept.address.starts_with("sms:") || kept.address.len() > 64 {
         return Err(NotImported::Malformed);
     }
-    let local = match sms::find(tx, &kept.address)? {
-        Some(found) => found.id,
-        None => {
-            conversation::start_sms(tx, Time(kept.started_at_ms), source, &kept.address)?;
-            source
-        }
+    let local = if let Some(found) = sms::find(tx, &kept.address)? {
+        found.id
+    } else {
+        conversation::start_sms(tx, Time(kept.started_at_ms), source, &kept.address)?;
+        source
     };
     if kept.written_to {
         conversation::set_written_to(tx, local)?;
