@@ -135,3 +135,33 @@ fn whoever_is_away_when_somebody_with_many_devices_comes_finds_the_commit() {
     scene.run_for(Span::minutes(3));
     assert_eq!(show(&mut scene, bob, group).unwrap().members.len(), 4);
 }
+
+#[test]
+fn a_group_of_more_people_than_may_be_written_to_in_a_day_grows_over_days() {
+    let options = WorldOptions {
+        engine: Config { inline_bytes: 512 },
+        ..WorldOptions::default()
+    };
+    let relay = RealRelay::with(&waxwing_relay::relay::Config {
+        tokens_per_day: 24,
+        ..waxwing_relay::relay::Config::default()
+    });
+    let mut scene = World::new(903, relay, options);
+    let alice = scene.add_registered("alice@example.org");
+    let others: Vec<_> = (0..30)
+        .map(|number| scene.add_registered(&format!("p{number}@example.org")))
+        .collect();
+    let group = create(&mut scene, alice, "Many", &others);
+    scene.run_for(Span::minutes(5));
+    let first = members(&mut scene, alice, group).len();
+    assert!((15..25).contains(&first), "{first} on the first day");
+    say(&mut scene, alice, group, "Good morning").unwrap();
+    scene.run_for(Span::minutes(1));
+    let mut heard = 0;
+    for other in &others {
+        heard += texts(&mut scene, *other, group).len();
+    }
+    assert_eq!(heard, first - 1);
+    scene.run_for(Span::hours(25));
+    assert_eq!(members(&mut scene, alice, group).len(), 31);
+}

@@ -63,6 +63,10 @@ const AGAIN: Span = Span::seconds(5);
 /// Claims that may be on their way for one group at a time.
 const CLAIMS: usize = 8;
 
+/// Tokens that are left when those who are to come are claimed: the commit that brings them in,
+/// its welcome and the group's information may each be a parcel, which costs one.
+const KEPT_FOR_PARCELS: u64 = 4;
+
 /// Devices that one commit adds, at most.
 const ADDED_AT_ONCE: usize = 250;
 
@@ -392,7 +396,9 @@ fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, 
     if unknown || turn.live.links.posting.ready().is_none() {
         return Ok(false);
     }
-    let Some(token) = tokens::take(turn)? else {
+    let left = tokens::count(turn.tx)? > KEPT_FOR_PARCELS;
+    let token = if left { tokens::take(turn)? } else { None };
+    let Some(token) = token else {
         turn.wait(Waiting::Membership(group.id), AGAIN);
         return Ok(false);
     };
