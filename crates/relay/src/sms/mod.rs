@@ -13,6 +13,8 @@
 pub mod accounts;
 pub mod inbound;
 pub mod limits;
+mod queue;
+mod receipt;
 mod session;
 mod url;
 
@@ -359,7 +361,7 @@ fn code_text(relay: &str, code: &str) -> String {
 struct Work {
     queue: mpsc::Receiver<Text>,
     /// Messages that were not answered in a session that broke, and those behind them.
-    ready: VecDeque<session::Segment>,
+    ready: VecDeque<queue::Segment>,
     /// What the core says of texts that came.
     verdicts: mpsc::UnboundedReceiver<(u64, Verdict)>,
     /// Texts that came, over all sessions.

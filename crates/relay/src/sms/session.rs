@@ -1,7 +1,7 @@
 //! One session with an SMSC: SMPP 3.4 or 5.0, bound as a transceiver.
 //!
-//! **Elsewhere**: sessions follow one another in the module above; the frames are rusmpp's, what
-//! a message is made of is `waxwing_sms`'s.
+//! **Elsewhere**: sessions follow one another in the module above; what is submitted is [`queue`](super::queue)'s,
+//! what receipts say [`receipt`](super::receipt)'s; the frames are rusmpp's.
 //!
 //! **Always**: no more submissions are unanswered than the window allows, and no more are made in a
 //! second than may be. What was not answered when a session ends is submitted in the next one:
@@ -10,18 +10,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use rusmpp::pdus::{BindTransceiver, DeliverSm, DeliverSmResp, SubmitSm, SubmitSmResp};
+use rusmpp::pdus::{BindTransceiver, DeliverSm, DeliverSmResp, SubmitSmResp};
 use rusmpp::tlvs::TlvValue;
 use rusmpp::tokio_codec::CommandCodec;
-use rusmpp::types::{COctetString, OctetString};
-use rusmpp::values::{
-    CongestionState, DataCoding, EsmClass, InterfaceVersion, MessageState, Npi, RegisteredDelivery,
-    Ton,
-};
+use rusmpp::values::{CongestionState, InterfaceVersion};
 use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
@@ -30,10 +26,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::codec::Framed;
-use waxwing_sms::{UserData, concatenation};
 
 use super::accounts::{Report, Verdict};
-use super::{Origin, Outcome, SmsError, Smsc, Text, Version, Work, inbound};
+use super::queue::{Next, Segment, Sending, Source, c_string, source};
+use super::receipt::{Fate, receipt};
+use super::{Origin, SmsError, Smsc, Version, Work, inbound};
 
 /// Connecting and binding take so long together, at most.
 const BIND_LIMIT: Duration = Duration::from_secs(20);
@@ -43,8 +40,6 @@ const QUIET: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Nothing is submitted for so long when the SMSC asks for less.
 const THROTTLED: Duration = Duration::from_secs(2);
-/// A message may be put off so often before it is given up.
-const TRIES: u32 = 20;
 /// Codes whose receipts are waited for.
 const RECEIPTS: usize = 4_096;
 /// Texts from phones that the core may have before it has answered.
@@ -74,30 +69,6 @@ pub(super) struct Connector {
     smsc: Smsc,
     source: Source,
     tls: Arc<ClientConfig>,
-}
-
-/// Who texts come from, as SMPP writes it.
-#[derive(Clone)]
-struct Source {
-    kind: Ton,
-    plan: Npi,
-    address: COctetString<1, 21>,
-}
-
-/// One message of a text.
-pub(super) struct Segment {
-    text: Arc<Sending>,
-    coding: DataCoding,
-    user_data: UserData,
-    coding_octet: waxwing_sms::DataCoding,
-    tries: u32,
-}
-
-/// A text, over all its messages.
-struct Sending {
-    text: Text,
-    left: AtomicUsize,
-    given_up: AtomicBool,
 }
 
 impl Connector {
@@ -199,176 +170,6 @@ fn authorities(path: &Path) -> Result<RootCertStore, SmsError> {
         return Err(wrong("there is none in it".to_owned()));
     }
     Ok(roots)
-}
-
-/// As SMPP writes who a text is from.
-fn source(from: &str) -> Result<Source, SmsError> {
-    let wrong = || SmsError::From {
-        from: from.to_owned(),
-    };
-    let digits = from.strip_prefix('+').unwrap_or(from);
-    let all_digits = !digits.is_empty() && digits.bytes().all(|one| one.is_ascii_digit());
-    let (kind, plan, address) = match (all_digits, from.starts_with('+')) {
-        (true, true) if digits.len() <= 15 => (Ton::International, Npi::Isdn, digits),
-        (true, false) if digits.len() <= 15 => (Ton::NetworkSpecific, Npi::Unknown, digits),
-        (false, false) if from.len() <= 11 && from.is_ascii() && !from.trim().is_empty() => {
-            (Ton::Alphanumeric, Npi::Unknown, from)
-        }
-        _ => return Err(wrong()),
-    };
-    Ok(Source {
-        kind,
-        plan,
-        address: c_string(address).ok_or_else(wrong)?,
-    })
-}
-
-fn c_string<const MIN: usize, const MAX: usize>(text: &str) -> Option<COctetString<MIN, MAX>> {
-    COctetString::from_vec([text.as_bytes(), &[0]].concat()).ok()
-}
-
-/// What there is to do besides listening.
-enum Next {
-    /// The core has said what becomes of a text that came.
-    Verdict(u64, Verdict),
-    /// A message is to be submitted.
-    Segment(Box<Segment>),
-    /// The relay stops.
-    Nothing,
-}
-
-impl Work {
-    /// The next thing to do: a message only where one may be submitted.
-    async fn next(&mut self, may_submit: bool) -> Next {
-        loop {
-            if let Ok((ticket, verdict)) = self.verdicts.try_recv() {
-                return Next::Verdict(ticket, verdict);
-            }
-            if may_submit && let Some(segment) = self.ready.pop_front() {
-                if segment.is_of_use(&self.outcome) {
-                    return Next::Segment(Box::new(segment));
-                }
-                continue;
-            }
-            tokio::select! {
-                biased;
-                said = self.verdicts.recv() => return match said {
-                    Some((ticket, verdict)) => Next::Verdict(ticket, verdict),
-                    None => Next::Nothing,
-                },
-                text = self.queue.recv(), if may_submit => match text {
-                    Some(text) => self.split(text),
-                    None => return Next::Nothing,
-                },
-            }
-        }
-    }
-
-    fn split(&mut self, text: Text) {
-        // Texts to phones share no state: a reference only has to differ from the last ones.
-        let reference = rand::random::<u16>();
-        let Ok((coding, parts)) = concatenation::split(&text.text, reference) else {
-            self.outcome.failed(&text.origin);
-            return;
-        };
-        let sending = Arc::new(Sending {
-            text,
-            left: AtomicUsize::new(parts.len()),
-            given_up: AtomicBool::new(false),
-        });
-        self.ready
-            .extend(parts.into_iter().map(|user_data| Segment {
-                text: Arc::clone(&sending),
-                coding: DataCoding::from(coding.0),
-                user_data,
-                coding_octet: coding,
-                tries: 0,
-            }));
-    }
-
-    fn put_back(&mut self, segment: Segment) {
-        if segment.is_of_use(&self.outcome) {
-            self.ready.push_front(segment);
-        }
-    }
-}
-
-impl Segment {
-    /// Whether it is to be sent still; what is too late is given up.
-    fn is_of_use(&self, outcome: &Outcome) -> bool {
-        if Instant::now() >= self.text.text.until || self.tries >= TRIES {
-            self.give_up(outcome);
-        }
-        !self.text.given_up.load(Ordering::Relaxed)
-    }
-
-    /// Once for all messages of a text.
-    fn give_up(&self, outcome: &Outcome) {
-        if !self.text.given_up.swap(true, Ordering::Relaxed) {
-            outcome.failed(&self.text.text.origin);
-        }
-    }
-
-    fn taken(&self, outcome: &Outcome, id: &str) {
-        outcome.taken(&self.text.text.origin, id);
-        if self.text.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            outcome.sent();
-        }
-    }
-
-    /// What is submitted for it; codes come from this source.
-    fn submission(&self, codes: &Source) -> Option<SubmitSm> {
-        let own = match &self.text.text.origin {
-            Origin::Code(_) => None,
-            Origin::Account { from, .. } => Some(source(from).ok()?),
-        };
-        let source = own.as_ref().unwrap_or(codes);
-        let to = &self.text.text.to;
-        let digits = to.strip_prefix('+').unwrap_or(to);
-        let (short_message, has_header) = self.short_message()?;
-        Some(
-            SubmitSm::builder()
-                .source_addr_ton(source.kind)
-                .source_addr_npi(source.plan)
-                .source_addr(source.address.clone())
-                .dest_addr_ton(Ton::International)
-                .dest_addr_npi(Npi::Isdn)
-                .destination_addr(c_string(digits)?)
-                // Default mode; 0x40 says that there is a header (section 5.2.12).
-                .esm_class(EsmClass::from(if has_header { 0x40 } else { 0 }))
-                // A receipt in any case (section 5.2.17).
-                .registered_delivery(RegisteredDelivery::from(1))
-                .data_coding(self.coding)
-                .short_message(OctetString::from_vec(short_message).ok()?)
-                .build(),
-        )
-    }
-
-    /// The header, and behind it septets with an octet each, as SMSCs expect them; they pack
-    /// them themselves.
-    fn short_message(&self) -> Option<(Vec<u8>, bool)> {
-        let (_, packed) = self.user_data.packed(self.coding_octet).ok()?;
-        let has_header = !self.user_data.header.is_empty();
-        if self.coding_octet != waxwing_sms::DataCoding::SEPTETS {
-            return Some((packed, has_header));
-        }
-        let waxwing_sms::Body::Text(text) = &self.user_data.body else {
-            return None;
-        };
-        let header = if has_header {
-            let length = usize::from(*packed.first()?);
-            packed.get(..=length)?.to_vec()
-        } else {
-            Vec::new()
-        };
-        let mut septets = header;
-        for character in text.chars() {
-            waxwing_sms::alphabet::Alphabet::DEFAULT
-                .encode(character)?
-                .append_to(&mut septets);
-        }
-        Some((septets, has_header))
-    }
 }
 
 /// A session that is open.
@@ -702,47 +503,6 @@ fn unix_seconds() -> i64 {
     now.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
-}
-
-/// What a receipt says, as far as it is the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Delivered,
-    Lost,
-}
-
-/// Of which text a receipt is, and what it says: by its parameters, or by its text, which is the
-/// same everywhere by custom (appendix B).
-fn receipt(deliver: &DeliverSm) -> Option<(String, Fate)> {
-    let (mut id, mut fate) = (None, None);
-    for tlv in deliver.tlvs() {
-        match tlv.value() {
-            Some(TlvValue::ReceiptedMessageId(named)) => id = Some(named.to_string()),
-            Some(TlvValue::MessageState(state)) => {
-                fate = match state {
-                    MessageState::Delivered => Some(Fate::Delivered),
-                    MessageState::Expired
-                    | MessageState::Deleted
-                    | MessageState::Undeliverable
-                    | MessageState::Rejected => Some(Fate::Lost),
-                    _ => None,
-                };
-            }
-            _ => {}
-        }
-    }
-    let text = String::from_utf8_lossy(deliver.short_message().as_ref()).into_owned();
-    let word = |name: &str| {
-        let (_, behind) = text.split_once(name)?;
-        behind.split_whitespace().next().map(str::to_owned)
-    };
-    let id = id.or_else(|| word("id:"))?;
-    let fate = fate.or_else(|| match word("stat:")?.as_str() {
-        "DELIVRD" => Some(Fate::Delivered),
-        "EXPIRED" | "DELETED" | "UNDELIV" | "REJECTD" => Some(Fate::Lost),
-        _ => None,
-    })?;
-    Some((id, fate))
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use rusmpp::pdus::SubmitSm;
+use rusmpp::types::OctetString;
+use rusmpp::values::{DataCoding, EsmClass, MessageState, Ton};
+
 use super::*;
 use crate::mail::Asked;
 use crate::relay::LinkId;
-use crate::sms::{Counts, SmscUrl};
+use crate::sms::{Counts, Outcome, SmscUrl, Text};
 
 /// The other side: an SMSC of a few lines.
 struct Center {
