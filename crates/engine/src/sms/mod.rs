@@ -1,7 +1,7 @@
 //! Conversations with phones that have nothing else: the fallback, shown as what it is.
 //!
 //! A text message proves nothing. Whoever it says that it is from is shown, and never counts as
-//! verified; what in it is a trick is told beside it ([`findings`]). Such a conversation is of a
+//! verified; what in it is a trick is told beside it. Such a conversation is of a
 //! kind of its own ([`Kind::Sms`]), under the name `sms:` and the number or the sender's name:
 //! nothing that is end-to-end encrypted is ever in it, and nothing of it anywhere else.
 //!
