@@ -303,6 +303,13 @@ pub(crate) fn refused(turn: &mut Turn<'_>, row: i64, error: &Error) -> Result<()
             turn.wait(Waiting::Sms, start::retry_after(error));
             waits(turn, row, &problem_of(error))
         }
+        ErrorCode::SmsTooLong => {
+            let problem = Problem::SmsTooLong {
+                segments: u32::MAX,
+                limit: limits::SMS_SEGMENTS,
+            };
+            give_up(turn, row, &problem)
+        }
         ErrorCode::SmsRefused => give_up(turn, row, &Problem::SmsNotSentThere),
         ErrorCode::AddressUnknown | ErrorCode::Unauthorised => {
             give_up(turn, row, &Problem::SmsNeedsOwnNumber)
