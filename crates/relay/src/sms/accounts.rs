@@ -55,6 +55,17 @@ pub struct SmsId {
     id: [u8; 16],
 }
 
+#[cfg(test)]
+impl SmsId {
+    /// Any.
+    pub(super) const fn of_a_test() -> Self {
+        Self {
+            account: AccountId([1; 32]),
+            id: [2; 16],
+        }
+    }
+}
+
 impl std::fmt::Debug for SmsId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SmsId(…)")
@@ -80,6 +91,8 @@ pub enum Report {
     Taken(SmsId, String),
     /// The service centre refused it, or it was too late.
     Refused(SmsId),
+    /// The session broke before the service centre had answered: it may have some of it.
+    Unanswered(SmsId),
     /// What the service centre says of a segment that it has called so.
     Became {
         /// What it called it.
@@ -242,7 +255,7 @@ impl<S: Store> Relay<S> {
             fate: Fate::Unspecified.into(),
             made_at_ms: now.0,
         };
-        self.put_submission(id, &record);
+        // What is refused here is as if it never had come.
         self.tell(
             now,
             rng,
@@ -255,6 +268,7 @@ impl<S: Store> Relay<S> {
                 at_ms: now.0,
             }),
         )?;
+        self.put_submission(id, &record);
         self.texts.handing.insert(id, segments);
         let waits = self.texts.wait(Waiting::Submit(Box::new(Submission {
             id,
@@ -275,12 +289,16 @@ impl<S: Store> Relay<S> {
         id: SmsId,
         record: SmsSubmissionRecord,
     ) -> Outcome {
-        let is_over = record.fate() != Fate::Unspecified;
-        if !is_over && !self.texts.handing.contains_key(&id) {
+        let fate = record.fate();
+        if fate != Fate::Unspecified {
+            // Its device has not heard: a mailbox may have been full.
+            self.tell_fate(now, rng, id, fate)?;
+        } else if self.texts.handing.contains_key(&id) {
+            return Ok(Reply::Now(Answer::Done(pb::Done {})));
+        } else {
             self.conclude(now, rng, id, record, Fate::Uncertain)?;
-            return Ok(Reply::Durable(Answer::Done(pb::Done {})));
         }
-        Ok(Reply::Now(Answer::Done(pb::Done {})))
+        Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
     /// The gateway tells something.
@@ -292,6 +310,7 @@ impl<S: Store> Relay<S> {
         let done = match report {
             Report::Taken(id, segment) => self.segment_taken(now, rng, id, &segment),
             Report::Refused(id) => self.refused(now, rng, id),
+            Report::Unanswered(id) => self.unanswered(now, rng, id),
             Report::Became { segment, delivered } => self.became(now, rng, &segment, delivered),
             Report::Connected(connected) => {
                 self.texts.connected = connected;
@@ -348,6 +367,14 @@ impl<S: Store> Relay<S> {
         }
     }
 
+    fn unanswered(&mut self, now: Time, rng: &mut dyn CryptoRng, id: SmsId) -> Result<(), Refused> {
+        self.texts.handing.remove(&id);
+        match self.submission(id)? {
+            Some(record) => self.conclude(now, rng, id, record, Fate::Uncertain),
+            None => Ok(()),
+        }
+    }
+
     fn became(
         &mut self,
         now: Time,
@@ -400,6 +427,16 @@ impl<S: Store> Relay<S> {
         if told {
             return Ok(());
         }
+        self.tell_fate(now, rng, id, fate)
+    }
+
+    fn tell_fate(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        id: SmsId,
+        fate: Fate,
+    ) -> Result<(), Refused> {
         let fate = pb::SmsFate {
             sms_id: bytes::Bytes::copy_from_slice(&id.id),
             fate: fate.into(),

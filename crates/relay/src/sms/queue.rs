@@ -14,7 +14,7 @@ use rusmpp::values::{DataCoding, EsmClass, Npi, RegisteredDelivery, Ton};
 use tokio::time::Instant;
 use waxwing_sms::{UserData, concatenation};
 
-use super::accounts::Verdict;
+use super::accounts::{Report, Verdict};
 use super::{Origin, Outcome, SmsError, Text, Work};
 
 /// A message may be put off so often before it is given up.
@@ -151,6 +151,18 @@ impl Segment {
     pub(super) fn give_up(&self, outcome: &Outcome) {
         if !self.text.given_up.swap(true, Ordering::Relaxed) {
             outcome.failed(&self.text.text.origin);
+        }
+    }
+
+    /// The session broke before it was answered. A code goes again: it may come twice, and is
+    /// never lost. What people write does not.
+    pub(super) fn unanswered(self, work: &mut Work) {
+        let Origin::Account { id, .. } = self.text.text.origin else {
+            return work.put_back(self);
+        };
+        if !self.text.given_up.swap(true, Ordering::Relaxed) {
+            work.outcome.counts.failed.fetch_add(1, Ordering::Relaxed);
+            work.outcome.report(Report::Unanswered(id));
         }
     }
 

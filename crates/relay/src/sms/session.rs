@@ -4,8 +4,8 @@
 //! what receipts say [`receipt`](super::receipt)'s; the frames are rusmpp's.
 //!
 //! **Always**: no more submissions are unanswered than the window allows, and no more are made in a
-//! second than may be. What was not answered when a session ends is submitted in the next one:
-//! it may come twice, and is never lost. What an SMSC says is not logged: it may name a number.
+//! second than may be. A code that was not answered when a session ends is submitted in the
+//! next one: it may come twice, and is never lost. What people write never goes twice. What an SMSC says is not logged: it may name a number.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -145,7 +145,7 @@ impl Connector {
             .collect();
         back.sort_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
         for (_, segment) in back {
-            work.put_back(segment);
+            segment.unanswered(work);
         }
         ended
     }

@@ -412,6 +412,34 @@ fn from_a_phone(to: &str) -> DeliverSm {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_somebody_writes_is_not_submitted_again_when_a_session_breaks() {
+    let mut side = Side::new(|_| {});
+    let id = crate::sms::SmsId::of_a_test();
+    let text = Text {
+        to: "+46708251358".to_owned(),
+        text: "hello".to_owned(),
+        until: Instant::now() + Duration::from_mins(10),
+        origin: Origin::Account {
+            id,
+            from: "+358401234567".to_owned(),
+        },
+    };
+    side.texts.try_send(text).unwrap();
+    let (mut center, session) = side.open();
+    center.bound().await;
+    let (_, submission) = center.submission().await;
+    assert_eq!(submission.source_addr.to_string(), "358401234567");
+    drop(center);
+    let (_, work) = session.await.unwrap();
+    assert!(matches!(
+        side.reports.recv().await,
+        Some(Report::Connected(true))
+    ));
+    assert!(matches!(side.reports.recv().await, Some(Report::Unanswered(one)) if one == id));
+    assert!(work.ready.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_text_to_what_is_no_number_is_refused_at_once() {
     let mut side = Side::new(|_| {});
     let (mut center, _session) = side.open();
