@@ -239,8 +239,16 @@ impl Dishonest {
     }
 
     /// The secret by which a group is rejoined, as its context has it now.
+    ///
+    /// # Panics
+    /// If it has spoilt it.
     pub fn rejoin_secret(&mut self, group: GroupId) -> RejoinSecret {
-        RejoinSecret::from_slice(&self.secrets(group).rejoin_secret).unwrap()
+        self.unspoilt_secret(group).expect("a rejoin secret")
+    }
+
+    /// The same, where it has not spoilt it.
+    pub fn unspoilt_secret(&mut self, group: GroupId) -> Option<RejoinSecret> {
+        RejoinSecret::from_slice(&self.secrets(group).rejoin_secret)
     }
 
     /// What all members of a group know of it.
@@ -287,7 +295,8 @@ impl Dishonest {
     /// Makes a commit and posts it. Where the relay takes it, its epoch begins here too.
     ///
     /// # Errors
-    /// What the relay answers when it does not take it.
+    /// What the relay answers when it does not take it; [`ErrorCode::Unspecified`] where MLS
+    /// has no such commit.
     pub fn commit<R: RelayPort>(
         &mut self,
         world: &mut World<R>,
@@ -309,7 +318,7 @@ impl Dishonest {
         } = &commit;
         let (fan_out, info, welcome, body) =
             (fan_out.clone(), info.clone(), welcome.clone(), body.clone());
-        let made = self.make(id, commit);
+        let made = self.make(id, commit)?;
         let mut keys = self.epoch_keys(
             id,
             made.next,
@@ -340,7 +349,7 @@ impl Dishonest {
         taken
     }
 
-    fn make(&mut self, id: GroupId, commit: Commit) -> Made {
+    fn make(&mut self, id: GroupId, commit: Commit) -> Result<Made, ErrorCode> {
         self.with_group(id, |group, provider, leaf| {
             let removals: Vec<LeafNodeIndex> = members(group)
                 .filter(|(_, leaf)| {
@@ -378,7 +387,7 @@ impl Dishonest {
             if let Some(extensions) = extensions {
                 builder = builder
                     .propose_group_context_extensions(extensions)
-                    .unwrap();
+                    .map_err(|_| ErrorCode::Unspecified)?;
             }
             let bundle = builder
                 .load_psks(provider.storage())
@@ -386,7 +395,7 @@ impl Dishonest {
                 .create_group_info(true)
                 .use_ratchet_tree_extension(true)
                 .build(provider.rand(), provider.crypto(), leaf, |_| true)
-                .unwrap()
+                .map_err(|_| ErrorCode::Unspecified)?
                 .stage_commit(provider)
                 .unwrap();
             let (commit, welcome, info) = bundle.into_messages();
@@ -396,7 +405,7 @@ impl Dishonest {
                     .export_secret(provider.crypto(), label, context, 32)
                     .unwrap()
             });
-            Made {
+            Ok(Made {
                 epoch,
                 commit: commit.to_bytes().unwrap(),
                 welcome: welcome
@@ -407,7 +416,7 @@ impl Dishonest {
                 next: Epoch(staged.epoch().as_u64()),
                 keys,
                 mailboxes,
-            }
+            })
         })
     }
 
@@ -437,11 +446,13 @@ impl Dishonest {
             envelope.signature = self.leaf_key().sign(&signed).unwrap().into();
         }
         let padded = padding::encode_padded(envelope);
-        let (epoch, body) = self.with_group(id, |group, provider, leaf| {
-            let epoch = Epoch(group.epoch().as_u64());
-            let message = group.create_message(provider, leaf, &padded).unwrap();
-            (epoch, message.to_bytes().unwrap())
-        });
+        let (epoch, body) = self
+            .with_group(id, |group, provider, leaf| {
+                let epoch = Epoch(group.epoch().as_u64());
+                let message = group.create_message(provider, leaf, &padded).ok()?;
+                Some((epoch, message.to_bytes().unwrap()))
+            })
+            .ok_or(ErrorCode::Unspecified)?;
         let post = pb::Post {
             group_id: id.to_bytes(),
             epoch: epoch.0,
@@ -465,14 +476,21 @@ impl Dishonest {
     ) -> Result<(), ErrorCode> {
         let link = self.posting(world);
         let exporter = world.exporter(link);
-        let (epoch, keys) = self.with_group(id, |group, provider, _| {
+        let known = self.with_group(id, |group, provider, _| {
+            if !group.is_active() {
+                return None;
+            }
             let keys = Keys::of(id, |label, context| {
                 group
                     .export_secret(provider.crypto(), label, context, 32)
                     .unwrap()
             });
-            (Epoch(group.epoch().as_u64()), keys)
+            Some((Epoch(group.epoch().as_u64()), keys))
         });
+        // Taken out.
+        let Some((epoch, keys)) = known else {
+            return Err(ErrorCode::Unspecified);
+        };
         let act = PostingAct::Authorise {
             exporter: &exporter,
             epoch,
@@ -519,6 +537,10 @@ impl Dishonest {
             .open(Sealed::GroupInfo, id, epoch, &fetched.sealed_group_info)
             .map_err(|_| None)?;
         // What there was of it is put aside, and put back where the relay takes nothing.
+        self.in_store(|tx| {
+            tx.execute_batch("CREATE TEMP TABLE aside AS SELECT * FROM mls")
+                .unwrap();
+        });
         let made = self.joins_outside(id, &info, &claims);
         let body = secret.sealing_key().seal(
             &mut self.rng,
@@ -545,7 +567,15 @@ impl Dishonest {
             next: Some(keys),
             next_fan_out_key: copied(&made.keys.fan_out),
         };
-        taken(world.ask_relay(link, Ask::Rejoin(rejoin))).map_err(Some)
+        let taken = taken(world.ask_relay(link, Ask::Rejoin(rejoin))).map_err(Some);
+        self.in_store(|tx| {
+            if taken.is_err() {
+                tx.execute_batch("DELETE FROM mls; INSERT INTO mls SELECT * FROM aside")
+                    .unwrap();
+            }
+            tx.execute_batch("DROP TABLE aside").unwrap();
+        });
+        taken
     }
 
     fn joins_outside(&mut self, id: GroupId, info: &[u8], claims: &pb::LeafCredential) -> Made {
@@ -596,7 +626,8 @@ impl Dishonest {
     /// token of those that its honest program had.
     ///
     /// # Errors
-    /// What the relay answers when it does not take it.
+    /// What the relay answers when it does not take it; [`ErrorCode::Unspecified`] where MLS
+    /// has no such group.
     pub fn found<R: RelayPort>(
         &mut self,
         world: &mut World<R>,
@@ -623,7 +654,7 @@ impl Dishonest {
                 MlsGroupId::from_slice(id.as_bytes()),
                 credential_with_key(leaf, own),
             )
-            .unwrap();
+            .map_err(|_| ErrorCode::Unspecified)?;
             let packages: Vec<KeyPackage> = members
                 .iter()
                 .map(|member| key_package(provider, &member.key_package))
@@ -637,7 +668,7 @@ impl Dishonest {
                 .create_group_info(true)
                 .use_ratchet_tree_extension(true)
                 .build(provider.rand(), provider.crypto(), leaf, |_| true)
-                .unwrap()
+                .map_err(|_| ErrorCode::Unspecified)?
                 .stage_commit(provider)
                 .unwrap();
             let (commit, welcome, info) = bundle.into_messages();
@@ -647,7 +678,7 @@ impl Dishonest {
                     .export_secret(provider.crypto(), label, context, 32)
                     .unwrap()
             });
-            Made {
+            Ok(Made {
                 epoch: Epoch(0),
                 commit: commit.to_bytes().unwrap(),
                 welcome: welcome
@@ -658,8 +689,8 @@ impl Dishonest {
                 next: Epoch(group.epoch().as_u64()),
                 keys,
                 mailboxes: mailboxes(&group),
-            }
-        });
+            })
+        })?;
         let secret = RejoinSecret::from_slice(&secrets.rejoin_secret)
             .unwrap_or_else(|| RejoinSecret::generate(&mut self.rng));
         let keys = self.epoch_keys(
@@ -672,7 +703,7 @@ impl Dishonest {
         );
         let create = pb::CreateGroup {
             group_id: id.to_bytes(),
-            token: Some(self.token()),
+            token: self.token(),
             epoch: made.next.0,
             keys: Some(keys),
             rejoin_key: copied(secret.signing_key().public().as_bytes()),
@@ -684,7 +715,7 @@ impl Dishonest {
         taken(world.ask_relay(link, Ask::CreateGroup(create)))
     }
 
-    /// The key packages of an address's devices. It costs a token.
+    /// The key packages of an address's devices. It costs a token; without one there are none.
     pub fn claim<R: RelayPort>(
         &mut self,
         world: &mut World<R>,
@@ -692,13 +723,13 @@ impl Dishonest {
     ) -> Vec<pb::ClaimedKeyPackage> {
         let claim = pb::ClaimKeyPackages {
             address: address.to_owned(),
-            token: Some(self.token()),
+            token: self.token(),
             device_ids: Vec::new(),
         };
         let link = self.posting(world);
         match world.ask_relay(link, Ask::ClaimKeyPackages(claim)) {
             Some(Answer::KeyPackagesClaimed(claimed)) => claimed.key_packages,
-            other => panic!("{other:?}"),
+            _ => Vec::new(),
         }
     }
 
@@ -763,8 +794,10 @@ impl Dishonest {
             return;
         };
         let epoch = Epoch(post.epoch);
-        let secret = self.has_group(id).then(|| self.rejoin_secret(id));
-        let Some(secret) = secret else { return };
+        let secret = self.has_group(id).then(|| self.unspoilt_secret(id));
+        let Some(secret) = secret.flatten() else {
+            return;
+        };
         let body = secret
             .sealing_key()
             .open(Sealed::ExternalCommit, id, epoch, &post.body)
@@ -836,7 +869,7 @@ impl Dishonest {
         })
     }
 
-    fn token(&mut self) -> pb::Token {
+    fn token(&mut self) -> Option<pb::Token> {
         self.in_store(|tx| {
             let query = "DELETE FROM token WHERE input = (SELECT min(input) FROM token)
                          RETURNING input, output";
@@ -846,7 +879,7 @@ impl Dishonest {
                     output: row.get::<_, Vec<u8>>(1)?.into(),
                 })
             })
-            .expect("a token is left")
+            .ok()
         })
     }
 
@@ -981,6 +1014,21 @@ fn mailboxes(group: &MlsGroup) -> Vec<MailboxId> {
     mailboxes.sort_unstable();
     mailboxes.dedup();
     mailboxes
+}
+
+/// What the leaf of a key package (MLSMessage) claims.
+pub fn credential_in(package: &[u8]) -> pb::LeafCredential {
+    let crypto = Crypto::new().unwrap();
+    let mut store = Store::open_in_memory().unwrap();
+    store
+        .transaction(|tx| {
+            let mut rng = ChaCha20Rng::seed_from_u64(0);
+            let provider = Provider::new(&crypto, &mut rng, tx);
+            let package = key_package(&provider, package);
+            let claims = package.leaf_node().credential().serialized_content();
+            Ok::<_, waxwing_engine::store::StoreError>(credential(claims))
+        })
+        .unwrap()
 }
 
 fn key_package(provider: &Provider<'_>, bytes: &[u8]) -> KeyPackage {

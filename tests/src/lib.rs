@@ -30,7 +30,7 @@ mod raw;
 mod real;
 mod world;
 
-pub use dishonest::{Commit, Dishonest, External, Founding, context};
+pub use dishonest::{Commit, Dishonest, External, Founding, context, credential_in};
 pub use hostile::{Bend, Fate, HostileRelay};
 pub use real::{BEGINS, RealRelay, auditor_id, log_keys, pin};
 pub use world::{Passing, Person, PersonId, World, WorldOptions};

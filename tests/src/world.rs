@@ -196,6 +196,11 @@ impl<R: RelayPort> World<R> {
         self.add_with(address, self.options.stores_on_disk)
     }
 
+    /// Somebody with this address, not registered, whose store is a file.
+    pub fn add_on_disk(&mut self, address: &str) -> PersonId {
+        self.add_with(address, true)
+    }
+
     /// Somebody with this address, registered, whose store is a file.
     pub fn add_registered_on_disk(&mut self, address: &str) -> PersonId {
         let id = self.add_with(address, true);
