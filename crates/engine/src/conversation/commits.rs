@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 use waxwing_protocol::{
     conversation::ConversationSecrets,
-    ids::{AccountId, GroupId, PostId},
+    ids::{AccountId, DeviceId, GroupId, PostId},
     limits,
     pb::{Error, ErrorCode, Post as PostRequest, PostKind, client_frame::Body},
     time::Span,
@@ -32,6 +32,7 @@ use super::{
 use crate::{
     api::RelayMisdeed,
     event::LinkKind,
+    inbox::heard::{self, Sender},
     link::{Job, posting},
     mls::{self, IncomingCommit},
     trust::{self, Claimed, Judgement, own_history},
@@ -325,6 +326,12 @@ pub(crate) fn take(
         }
     }
     let by = commit.committer.account;
+    let left: Vec<DeviceId> = commit
+        .removed
+        .iter()
+        .filter(|member| !again::comes_again(member, &commit.leaves))
+        .map(|member| member.device)
+        .collect();
     if group.commit_pending {
         groups::end_commit(turn.tx, group.id, None)?;
     }
@@ -341,6 +348,10 @@ pub(crate) fn take(
     };
     parcels::epoch_began(turn, group.id)?;
     posting::epoch_began(turn, group.id, epoch);
+    for device in left {
+        let group = group.id;
+        heard::give_up(turn.tx, Sender { group, device })?;
+    }
     follow(turn, group, &before, &after, Some(by))?;
     turn.live.due_conversations.extend(group.conversation);
     Ok(Taken::Merged)

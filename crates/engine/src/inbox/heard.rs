@@ -2,7 +2,8 @@
 //! not.
 //!
 //! **Always**: a device's row says `contiguous`: all up to there has come or was given
-//! up; what came above it is listed, at most [`ABOVE_MAX`] of it.
+//! up; what came above it is listed, at most [`ABOVE_MAX`] of it. Members choose their own
+//! counters, so no counter is believed that would show a gap of more than [`LEAP_MAX`].
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
@@ -34,6 +35,13 @@ CREATE TABLE heard_above (
 
 /// Envelopes above a hole that are remembered; with more the hole is given up.
 pub(crate) const ABOVE_MAX: i64 = 4_096;
+
+/// A device that leaps ahead by more has lost more than anybody can send again: it is counted
+/// from there on, and no gap is shown.
+const LEAP_MAX: i64 = 100_000;
+
+/// No honest device ever counts so far.
+const COUNTER_MAX: u64 = 1 << 48;
 
 /// `contiguous` of a device whose numbers are not known yet.
 const ANYWHERE: i64 = -1;
@@ -75,10 +83,10 @@ pub(crate) fn note(
     sender: Sender,
     counter: u64,
 ) -> Result<Heard, StoreError> {
-    // Numbers that SQLite cannot hold are no counters of an honest device.
-    let Ok(counter) = i64::try_from(counter) else {
+    if counter > COUNTER_MAX {
         return Ok(Heard::Again);
-    };
+    }
+    let counter = counter.cast_signed();
     let state = state(tx, sender)?;
     let known = state.is_some();
     let mut state = state.unwrap_or(State {
@@ -96,7 +104,13 @@ pub(crate) fn note(
     if counter <= state.contiguous {
         return Ok(Heard::Again);
     }
-    if counter == state.contiguous + 1 && state.highest == state.contiguous {
+    let leaps = counter - state.contiguous > LEAP_MAX;
+    if leaps {
+        give_up(tx, sender)?;
+        state.ask_at = None;
+        state.asks = 0;
+    }
+    if leaps || (counter == state.contiguous + 1 && state.highest == state.contiguous) {
         state.contiguous = counter;
         state.highest = counter;
         keep(tx, sender, &state, known)?;
@@ -152,8 +166,13 @@ pub(crate) fn begins_behind(
     sender: Sender,
     counter: u64,
 ) -> Result<(), StoreError> {
-    // Numbers that SQLite cannot hold are no counters of an honest device.
-    begins(tx, sender, i64::try_from(counter).unwrap_or(ANYWHERE))
+    let is_honest = counter <= COUNTER_MAX;
+    let counter = if is_honest {
+        counter.cast_signed()
+    } else {
+        ANYWHERE
+    };
+    begins(tx, sender, counter)
 }
 
 fn begins(tx: &Transaction<'_>, sender: Sender, contiguous: i64) -> Result<(), StoreError> {
@@ -162,6 +181,19 @@ fn begins(tx: &Transaction<'_>, sender: Sender, contiguous: i64) -> Result<(), S
          ON CONFLICT DO NOTHING",
         (sender.group.0, sender.device.0, contiguous),
     )?;
+    Ok(())
+}
+
+/// What is missing of a device's envelopes is not asked for any more: it is out of the group.
+pub(crate) fn give_up(tx: &Transaction<'_>, sender: Sender) -> Result<(), StoreError> {
+    let key = (sender.group.0, sender.device.0);
+    tx.prepare_cached("DELETE FROM heard_above WHERE group_id = ?1 AND device_id = ?2")?
+        .execute(key)?;
+    tx.prepare_cached(
+        "UPDATE heard SET contiguous = highest, ask_at = NULL, asks = 0
+         WHERE group_id = ?1 AND device_id = ?2 AND highest > contiguous",
+    )?
+    .execute(key)?;
     Ok(())
 }
 
@@ -370,6 +402,43 @@ mod tests {
             assert_eq!(note(tx, Time(0), SENDER, 2)?, Heard::Filled { missing: 0 });
             assert_eq!((holes(tx, SENDER)?, next_ask(tx)?), (vec![], None));
             assert_eq!(note(tx, Time(0), SENDER, 6)?, Heard::InOrder);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_made_up_counter_shows_no_gap_and_breaks_nothing() {
+        for anywhere in [false, true] {
+            with_store(|tx| {
+                if anywhere {
+                    begins_anywhere(tx, SENDER)?;
+                }
+                let leap = LEAP_MAX.cast_unsigned() + 10;
+                for counter in [
+                    1,
+                    3,
+                    leap,
+                    COUNTER_MAX,
+                    u64::MAX,
+                    i64::MAX.cast_unsigned(),
+                    0,
+                ] {
+                    note(tx, Time(0), SENDER, counter)?;
+                }
+                assert_eq!((missing_in_all(tx)?, next_ask(tx)?), (0, None));
+                assert_eq!(note(tx, Time(0), SENDER, COUNTER_MAX)?, Heard::Again);
+                Ok(())
+            });
+        }
+    }
+
+    #[test]
+    fn what_a_removed_device_withheld_is_not_waited_for() {
+        with_store(|tx| {
+            note(tx, Time(0), SENDER, 7)?;
+            give_up(tx, SENDER)?;
+            assert_eq!((missing_in_all(tx)?, next_ask(tx)?), (0, None));
+            assert!(holes(tx, SENDER)?.is_empty());
             Ok(())
         });
     }
