@@ -78,8 +78,8 @@ const CONVERSATIONS: &[&str] = &[
     crate::sms::SCHEMA,
 ];
 
-/// What ends, and when: drafts that were given up.
-const ENDS: &[&str] = &[crate::outbox::DRAFTS];
+/// What ends, and when: transfers to devices that are revoked, and drafts that were given up.
+const ENDS: &[&str] = &[crate::devices::transfer::BOUNDS, crate::outbox::DRAFTS];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;
