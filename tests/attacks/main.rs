@@ -17,6 +17,7 @@
     reason = "a test fails loudly where it stands"
 )]
 
+mod archive;
 mod delivery;
 mod devices;
 mod groups;

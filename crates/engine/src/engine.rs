@@ -225,6 +225,8 @@ impl Engine {
         match done {
             Ok((result, effects, timer)) => {
                 self.effects.extend(effects);
+                let tidy = self.store.tidy_log(now);
+                let timer = [timer, tidy].into_iter().flatten().min();
                 if timer != self.timer || timer.is_some_and(|at| at <= now) {
                     self.timer = timer;
                     self.effects.extend(timer.map(Effect::SetTimer));

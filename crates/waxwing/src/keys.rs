@@ -1,4 +1,4 @@
-//! How the command line answers for the store's key: environment, then terminal.
+//! How the command line answers for the store's key: options, environment, then terminal.
 //!
 //! **Elsewhere.** What the answers mean: `waxwing_client::home`.
 //!
@@ -6,27 +6,44 @@
 
 use std::io::{self, IsTerminal as _};
 
+use clap::ValueEnum;
 use waxwing_client::home::{KeyKeeping, KeySource};
 use zeroize::Zeroizing;
 
 /// Holds the passphrase.
 const PASSPHRASE: &str = "WAXWING_PASSPHRASE";
-/// How a new home's key is kept: `keyring`, `passphrase` or `file`.
-const KEY_STORE: &str = "WAXWING_KEY_STORE";
+/// How a new home's key is kept.
+pub const KEY_STORE: &str = "WAXWING_KEY_STORE";
 
-/// Asks the environment and the terminal.
-#[derive(Default)]
+/// What a person may ask for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum KeyStore {
+    // No doc comments: they would be shown in the help of every command.
+    Keyring,
+    Passphrase,
+    File,
+}
+
+/// Asks the command line, the environment and the terminal.
 pub struct Keys {
+    asked: Option<KeyStore>,
     typed: Option<Zeroizing<String>>,
+}
+
+impl Keys {
+    /// With what was asked for on the command line or in the environment.
+    pub const fn new(asked: Option<KeyStore>) -> Self {
+        Self { asked, typed: None }
+    }
 }
 
 impl KeySource for Keys {
     fn preference(&self) -> Option<KeyKeeping> {
-        match std::env::var(KEY_STORE).as_deref() {
-            Ok("keyring") => Some(KeyKeeping::Keyring),
-            Ok("passphrase") => Some(KeyKeeping::Passphrase),
-            Ok("file") => Some(KeyKeeping::File),
-            _ => given().map(|_| KeyKeeping::Passphrase),
+        match self.asked {
+            Some(KeyStore::Keyring) => Some(KeyKeeping::Keyring),
+            Some(KeyStore::Passphrase) => Some(KeyKeeping::Passphrase),
+            Some(KeyStore::File) => Some(KeyKeeping::File),
+            None => given().map(|_| KeyKeeping::Passphrase),
         }
     }
 
@@ -58,8 +75,7 @@ fn choose() -> io::Result<Zeroizing<String>> {
     writeln!(
         terminal,
         "This system has no keyring. Choose a passphrase that protects the messages on this\n\
-         device; you will need it for each command. Enter nothing to do without: then\n\
-         whoever copies the home folder can read everything."
+         device; you will need it for each command. Enter nothing to stop here."
     )?;
     loop {
         let first = ask("New passphrase: ")?;

@@ -19,7 +19,7 @@ use waxwing_engine::api::{
 
 use crate::{
     cli::{Failure, Outcome},
-    text::{clock, harmless, one_line},
+    text::{clock, harmless, harmless_json, one_line},
 };
 
 /// For what is secondary.
@@ -70,8 +70,8 @@ impl Output {
             return Ok(());
         }
         let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, object)?;
-        out.write_all(b"\n")?;
+        let object = harmless_json(&serde_json::to_string(object)?);
+        writeln!(out, "{object}")?;
         out.flush()
     }
 
@@ -101,7 +101,7 @@ impl Output {
         // Nobody is left to be told that telling failed.
         let _ = if self.json {
             let object = serde_json::json!({ "type": "error", "code": code, "message": sentence });
-            writeln!(out, "{object}")
+            writeln!(out, "{}", harmless_json(&object.to_string()))
         } else {
             writeln!(out, "{} {}", styled(BAD, "error:"), one_line(&sentence))
         };
@@ -325,7 +325,8 @@ fn reactions(reactions: &[Reaction]) -> String {
 
 /// That a message is another than it was, in a line.
 pub fn changed(message: &Message) -> String {
-    let start: String = one_line(&message.text).chars().take(40).collect();
+    let start: String = message.text.chars().take(40).collect();
+    let start = one_line(&start);
     let time = clock(message.sent_at);
     if message.taken_back {
         let who = match message.direction {

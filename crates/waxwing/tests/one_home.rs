@@ -132,6 +132,44 @@ fn the_files_of_a_home_are_for_its_owner_only() {
 }
 
 #[test]
+fn a_home_that_others_could_read_is_tightened_by_any_command() {
+    let home = Home::new("alice@example.org");
+    assert_eq!(home.run(&["contacts"]).code, 0);
+    let loosen = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    loosen(&home.path(), 0o755);
+    for entry in fs::read_dir(home.path()).unwrap() {
+        loosen(&entry.unwrap().path(), 0o644);
+    }
+    assert_eq!(home.run(&["contacts"]).code, 0);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&home.path()), 0o700);
+    for entry in fs::read_dir(home.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn the_key_is_put_into_a_file_only_when_that_is_asked_for() {
+    // No keyring, no terminal, and nobody who says where the key is to go.
+    let home = Home::with_variables(&[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/dev/null")]);
+    let ended = home.run(&["contacts"]);
+    ended.failed_with("--key-store file");
+    ended.failed_with("WAXWING_PASSPHRASE");
+    for name in ["key.json", "store.db"] {
+        assert!(!home.path().join(name).exists(), "{name}");
+    }
+    assert_eq!(home.run(&["contacts", "--key-store", "fil"]).code, 2);
+    assert_eq!(home.run(&["contacts", "--key-store", "file"]).code, 0);
+    // It is there now, and opens; the doctor says what that means.
+    assert_eq!(home.run(&["contacts"]).code, 0);
+    let said = home.run(&["doctor"]).out;
+    assert!(said.contains("lies in a file beside the store"), "{said}");
+}
+
+#[test]
 fn a_store_opens_with_its_passphrase_only() {
     let home = Home::with_variables(&[("WAXWING_PASSPHRASE", "correct horse")]);
     assert_eq!(home.run(&["contacts"]).code, 0);

@@ -3,13 +3,16 @@
 //! **Elsewhere.** What becomes of an imported message: the engine.
 //!
 //! **Always.** The file is anybody's: nothing in it is believed, no path in it leads out of its
-//! folder, and a file of any size needs the memory of one batch.
+//! folder, and a file of any size needs the memory of one batch: an entry has at most
+//! [`ENTRY_BYTES`], what stands before the entries as many, and a file [`FILE_BYTES`].
 
 use std::{
+    cell::Cell,
     fmt,
     fs::{self, File},
-    io::{BufReader, Read},
+    io::{self, BufReader, Read},
     path::{Component, Path, PathBuf},
+    rc::Rc,
 };
 
 use serde::{
@@ -26,6 +29,22 @@ use crate::{Session, blobs::Blobs};
 /// Messages that the engine is given at once.
 const BATCH: usize = 200;
 
+/// Bytes of them, as they stand in the file.
+const BATCH_BYTES: u64 = 256 << 10;
+
+/// Messages that were read and not yet looked at.
+const READ_AHEAD: usize = 8;
+
+/// Bytes of one entry, at most: a message with its edits, reactions and previews has some
+/// hundred KiB.
+const ENTRY_BYTES: u64 = 1 << 20;
+
+/// Bytes of a whole file, at most.
+const FILE_BYTES: u64 = 16 << 30;
+
+/// Files of one message that are looked for; no message has more.
+const FILES_PER_MESSAGE: usize = 32;
+
 /// What is read of the file before its entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -36,7 +55,7 @@ pub struct Origin {
 /// What the file gives, piece by piece.
 enum Piece {
     Origin(Origin),
-    Message(Box<Message>, Vec<(u32, PathBuf)>),
+    Message(Box<Message>, Vec<(u32, PathBuf)>, u64),
 }
 
 /// Brings the messages of an exported file in. Without `into`, into the conversation that the
@@ -47,7 +66,7 @@ pub async fn import(
     into: Option<&str>,
     mut progress: impl FnMut(u64),
 ) -> Result<Imported, ExportError> {
-    let (sender, mut pieces) = mpsc::channel(BATCH);
+    let (sender, mut pieces) = mpsc::channel(READ_AHEAD);
     let path = file.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
         let opened = File::open(&path).map_err(ExportError::io(&path))?;
@@ -63,12 +82,14 @@ pub async fn import(
     let mut into = into.map(str::to_owned);
     let mut done = Imported { added: 0, known: 0 };
     let mut batch = Vec::new();
+    let mut bytes = 0;
     while let Some(piece) = pieces.recv().await {
         match piece {
             Piece::Origin(origin) => {
                 into.get_or_insert(origin.with);
             }
-            Piece::Message(message, files) => {
+            Piece::Message(message, files, length) => {
+                bytes += length;
                 let files = seal(session.blobs(), &folder, &message, files).await;
                 batch.push(ImportedMessage {
                     message: *message,
@@ -76,7 +97,8 @@ pub async fn import(
                 });
             }
         }
-        if batch.len() >= BATCH {
+        if batch.len() >= BATCH || bytes >= BATCH_BYTES {
+            bytes = 0;
             hand_over(session, into.as_deref(), &mut batch, &mut done).await?;
             progress(done.added + done.known);
         }
@@ -152,11 +174,91 @@ fn inside(folder: &Path, path: &Path) -> Option<PathBuf> {
 
 /// Reads a file, and gives what is in it until that is not wanted any more.
 fn read(reader: impl Read, mut take: impl FnMut(Piece) -> bool) -> Result<(), String> {
-    let mut json = serde_json::Deserializer::from_reader(reader);
-    let read = json
-        .deserialize_map(Object { take: &mut take })
-        .and_then(|()| json.end());
-    read.map_err(|error| error.to_string())
+    let allowance = Rc::new(Allowance::default());
+    allowance.begin_part();
+    let mut json = serde_json::Deserializer::from_reader(Bounded {
+        reader,
+        allowance: Rc::clone(&allowance),
+    });
+    let object = Object {
+        take: &mut take,
+        allowance: &allowance,
+    };
+    let read = json.deserialize_map(object).and_then(|()| json.end());
+    read.map_err(|error| match allowance.used_up() {
+        Some(what) => what,
+        None => error.to_string(),
+    })
+}
+
+/// How much may be read until the next entry, and in all.
+#[derive(Default)]
+struct Allowance {
+    /// Bytes that were read.
+    read: Cell<u64>,
+    /// Of these, before this entry.
+    before: Cell<u64>,
+    /// Entries that were begun.
+    entries: Cell<u64>,
+    /// Why nothing more is read.
+    used_up: Cell<Option<UsedUp>>,
+}
+
+#[derive(Clone, Copy)]
+enum UsedUp {
+    Entry,
+    File,
+}
+
+impl Allowance {
+    /// The next entry begins, or what stands around them.
+    fn begin_part(&self) {
+        self.before.set(self.read.get());
+    }
+
+    /// Bytes of this entry.
+    fn of_part(&self) -> u64 {
+        self.read.get() - self.before.get()
+    }
+
+    fn used_up(&self) -> Option<String> {
+        Some(match (self.used_up.get()?, self.entries.get()) {
+            (UsedUp::File, _) => format!("it has more than {} GiB", FILE_BYTES >> 30),
+            (UsedUp::Entry, 0) => format!(
+                "what stands before its entries has more than {} MiB",
+                ENTRY_BYTES >> 20
+            ),
+            (UsedUp::Entry, entry) => {
+                format!("its entry {entry} has more than {} MiB", ENTRY_BYTES >> 20)
+            }
+        })
+    }
+}
+
+/// Reads as much as is allowed.
+struct Bounded<R> {
+    reader: R,
+    allowance: Rc<Allowance>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let used_up = if self.allowance.of_part() >= ENTRY_BYTES {
+            Some(UsedUp::Entry)
+        } else if self.allowance.read.get() >= FILE_BYTES {
+            Some(UsedUp::File)
+        } else {
+            None
+        };
+        if used_up.is_some() {
+            self.allowance.used_up.set(used_up);
+            return Err(io::Error::other("too large"));
+        }
+        let count = self.reader.read(buffer)?;
+        let read = &self.allowance.read;
+        read.set(read.get().saturating_add(count as u64));
+        Ok(count)
+    }
 }
 
 /// Reads a file and keeps nothing of it: what it comes to, in messages. For fuzzing.
@@ -175,6 +277,7 @@ pub fn examine(bytes: &[u8]) -> Result<u64, String> {
 
 struct Object<'a, T> {
     take: &'a mut T,
+    allowance: &'a Allowance,
 }
 
 impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Object<'_, T> {
@@ -197,7 +300,9 @@ impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Object<'_, T> {
                 "entries" if format && version => {
                     map.next_value_seed(Entries {
                         take: &mut *self.take,
+                        allowance: self.allowance,
                     })?;
+                    self.allowance.begin_part();
                 }
                 "entries" => return Err(A::Error::custom("its format is not known here")),
                 _ => {
@@ -215,6 +320,7 @@ impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Object<'_, T> {
 
 struct Entries<'a, T> {
     take: &'a mut T,
+    allowance: &'a Allowance,
 }
 
 impl<'de, T: FnMut(Piece) -> bool> DeserializeSeed<'de> for Entries<'_, T> {
@@ -233,18 +339,24 @@ impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Entries<'_, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(entry) = seq.next_element::<Value>()? {
+        loop {
+            self.allowance.begin_part();
+            let entries = &self.allowance.entries;
+            entries.set(entries.get() + 1);
+            let Some(entry) = seq.next_element::<Value>()? else {
+                return Ok(());
+            };
             // Events and gaps were of the other account's.
             if entry.get("type").is_some_and(|kind| kind != "message") {
                 continue;
             }
             let files = files(&entry);
             let message = serde_json::from_value(entry).map_err(A::Error::custom)?;
-            if !(self.take)(Piece::Message(Box::new(message), files)) {
+            let length = self.allowance.of_part();
+            if !(self.take)(Piece::Message(Box::new(message), files, length)) {
                 return Err(A::Error::custom("it was not read to its end"));
             }
         }
-        Ok(())
     }
 }
 
@@ -259,6 +371,7 @@ fn files(entry: &Value) -> Vec<(u32, PathBuf)> {
         .into_iter()
         .flatten()
         .filter_map(place)
+        .take(FILES_PER_MESSAGE)
         .collect()
 }
 
@@ -286,6 +399,59 @@ mod tests {
             "[".repeat(10_000),
         ] {
             assert!(examine(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    /// A file that goes on for ever, as far as it is read.
+    struct Endless {
+        begins: &'static str,
+        goes_on: u8,
+        read: u64,
+    }
+
+    impl Read for &mut Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = if self.begins.is_empty() {
+                buffer.fill(self.goes_on);
+                buffer.len()
+            } else {
+                let count = self.begins.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&self.begins.as_bytes()[..count]);
+                self.begins = &self.begins[count..];
+                count
+            };
+            self.read += count as u64;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn an_entry_without_end_is_refused_by_its_number() {
+        let head = r#"{"format":"waxwing-conversation","version":1,"with":"bob@example.org","#;
+        assert!(head.contains(FORMAT), "{FORMAT}");
+        let event = r#"{"type":"event"}"#;
+        let cases = [
+            (
+                format!(r#"{head}"entries":[{event},{event},{{"type":"event","x":""#),
+                b'x',
+                "entry 3",
+            ),
+            (format!(r#"{head}"entries":["#), b'[', ""),
+            (format!(r#"{head}"entries":[{event},"#), b' ', "entry 2"),
+            (r#"{"format":""#.to_owned(), b'x', "before its entries"),
+            (r#"{"other":""#.to_owned(), b'x', "before its entries"),
+            (String::new(), b' ', "before its entries"),
+        ];
+        for (begins, goes_on, named) in cases {
+            let begins: &'static str = begins.leak();
+            let mut endless = Endless {
+                begins,
+                goes_on,
+                read: 0,
+            };
+            let error = read(&mut endless, |_| true).unwrap_err();
+            assert!(error.contains(named), "{begins}: {error}");
+            assert!(endless.read < 2 * ENTRY_BYTES, "{begins}: {}", endless.read);
         }
     }
 

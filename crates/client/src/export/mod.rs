@@ -13,7 +13,7 @@ pub mod import;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -149,7 +149,7 @@ pub async fn export(
     mut progress: impl FnMut(u64),
 ) -> Result<Exported, ExportError> {
     let head = head(session, &export.of, export.now).await?;
-    fs::create_dir_all(to).map_err(ExportError::io(to))?;
+    make_folder(to).map_err(ExportError::io(to))?;
     let mut json = NewFile::create(to.join("conversation.json"))?;
     let mut page = NewFile::create(to.join("conversation.html"))?;
     let files = export.with_files.then(|| to.join("files"));
@@ -209,6 +209,14 @@ async fn head(session: &mut Session, of: &str, now: Timestamp) -> Result<Head, E
     })
 }
 
+/// Makes a folder that is its owner's only, unless it is there.
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
 /// An entry as in `history`, with where its files lie.
 fn line(entry: &Entry, saved: &[Saved]) -> Value {
     let mut value = serde_json::to_value(entry).unwrap_or_default();
@@ -255,7 +263,7 @@ async fn save(
             number: attachment.number,
         });
         let open: OpenAttachment = session.ask(&request).await?;
-        fs::create_dir_all(folder).map_err(ExportError::io(folder))?;
+        make_folder(folder).map_err(ExportError::io(folder))?;
         let name = format!("{:06}-{}", done.files + 1, inert(&attachment.name));
         let at = folder.join(&name);
         let (blobs, to) = (session.blobs(), at.clone());

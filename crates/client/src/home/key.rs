@@ -5,9 +5,16 @@
 //! passphrase is the program's.
 //!
 //! **Always.** How a key is kept is decided once, when the home is new, and written to
-//! `key.json`; a key is never replaced. Passphrases go through Argon2id (RFC 9106).
+//! `key.json`; a key is never replaced. A key lies in a file only where somebody asked for
+//! that. Passphrases go through Argon2id (RFC 9106).
 
-use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, sync::mpsc, time::Duration};
+use std::{
+    fs, io,
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    sync::mpsc,
+    time::Duration,
+};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use data_encoding::HEXLOWER;
@@ -25,6 +32,8 @@ const ARGON2_PASSES: u32 = 3;
 /// What a file may ask for at most, so that a changed file cannot stop the machine.
 const ARGON2_MEMORY_KIB_LIMIT: u32 = 1 << 20;
 const ARGON2_PASSES_LIMIT: u32 = 64;
+/// `key.json` is shorter than this.
+const FILE_BYTES: usize = 4096;
 /// The name under which the keyring shows the key.
 const KEYRING_SERVICE: &str = "waxwing";
 /// A keyring that is locked asks its owner, who may take a while.
@@ -59,7 +68,8 @@ impl KeyKeeping {
             Self::File => {
                 "The store's key lies in a file beside the store (key.json, readable by you \
                  only): whoever copies the whole home folder, or a backup of it, can read \
-                 everything. Set WAXWING_PASSPHRASE before `waxwing register` to protect it."
+                 everything. To protect it, link this device again with another --home and \
+                 `--key-store passphrase` (or `keyring`)."
             }
         }
     }
@@ -68,7 +78,8 @@ impl KeyKeeping {
 /// How the program learns what it needs.
 pub trait KeySource: Send {
     /// How a new home's key shall be kept; `None` leaves it to [`open_key`]: the keyring
-    /// if there is one, else a passphrase if there is one, else a file.
+    /// if there is one, else a passphrase if somebody gives one. Never a file, unless this
+    /// says so.
     fn preference(&self) -> Option<KeyKeeping>;
 
     /// The passphrase. `new`: to choose one, for a home that has none yet; `None`, or an
@@ -88,6 +99,15 @@ pub enum KeyError {
          set WAXWING_PASSPHRASE, or run this on a terminal to be asked."
     )]
     NoPassphrase,
+    /// A new home, and nothing that could keep its key from whoever copies it.
+    #[error(
+        "There is no place for the key of the message store: this system has no keyring that \
+         works ({0}), and no passphrase was given. So nothing was made. Set WAXWING_PASSPHRASE or \
+         run this on a terminal to choose a passphrase; or, where nobody else can read or copy the \
+         home folder, have the key kept in a file in it with --key-store file \
+         (WAXWING_KEY_STORE=file)."
+    )]
+    NowhereToKeep(String),
     /// Asking for it failed.
     #[error("The passphrase could not be read ({0}), so nothing was done; try again.")]
     Terminal(String),
@@ -141,7 +161,7 @@ pub fn open_key(
     home: &Home,
     source: &mut dyn KeySource,
 ) -> Result<(StoreKey, KeyKeeping), KeyError> {
-    match fs::read(home.key_file()) {
+    match read_bounded(home) {
         Ok(bytes) => {
             let kept = serde_json::from_slice(&Zeroizing::new(bytes)).map_err(|_| damaged())?;
             existing(&kept, source)
@@ -155,6 +175,15 @@ pub fn open_key(
         }
         Err(error) => Err(KeyError::Home(home.unwritable(&error))),
     }
+}
+
+/// Reads `key.json`, or as much of it as it could be long.
+fn read_bounded(home: &Home) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(FILE_BYTES);
+    fs::File::open(home.key_file())?
+        .take(FILE_BYTES as u64)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn damaged() -> KeyError {
@@ -193,34 +222,45 @@ fn existing(kept: &Kept, source: &mut dyn KeySource) -> Result<(StoreKey, KeyKee
 }
 
 fn new(home: &Home, source: &mut dyn KeySource) -> Result<(StoreKey, KeyKeeping), KeyError> {
-    let preference = source.preference();
-    if matches!(preference, None | Some(KeyKeeping::Keyring)) {
-        match new_in_keyring(home)? {
-            Ok(key) => return Ok((key, KeyKeeping::Keyring)),
-            Err(why) if preference.is_some() => return Err(KeyError::Keyring(why)),
-            Err(_) => {}
+    match source.preference() {
+        Some(KeyKeeping::File) => new_in_file(home),
+        Some(KeyKeeping::Keyring) => match new_in_keyring(home)? {
+            Ok(key) => Ok((key, KeyKeeping::Keyring)),
+            Err(why) => Err(KeyError::Keyring(why)),
+        },
+        Some(KeyKeeping::Passphrase) => {
+            new_from_passphrase(home, source)?.ok_or(KeyError::NoPassphrase)
         }
+        None => match new_in_keyring(home)? {
+            Ok(key) => Ok((key, KeyKeeping::Keyring)),
+            Err(why) => new_from_passphrase(home, source)?.ok_or(KeyError::NowhereToKeep(why)),
+        },
     }
-    if matches!(preference, None | Some(KeyKeeping::Passphrase)) {
-        let passphrase = source
-            .passphrase(true)
-            .map_err(|error| KeyError::Terminal(plain(&error)))?
-            .filter(|passphrase| !passphrase.is_empty());
-        match passphrase {
-            Some(passphrase) => {
-                let argon2id = Stretching {
-                    salt: HEXLOWER.encode(&random::<16>()?),
-                    memory_kib: ARGON2_MEMORY_KIB,
-                    passes: ARGON2_PASSES,
-                };
-                let key = argon2id.key(&passphrase).ok_or_else(damaged)?;
-                keep(home, &Kept::Passphrase { argon2id })?;
-                return Ok((key, KeyKeeping::Passphrase));
-            }
-            None if preference.is_some() => return Err(KeyError::NoPassphrase),
-            None => {}
-        }
-    }
+}
+
+/// `None` where no passphrase is given.
+fn new_from_passphrase(
+    home: &Home,
+    source: &mut dyn KeySource,
+) -> Result<Option<(StoreKey, KeyKeeping)>, KeyError> {
+    let passphrase = source
+        .passphrase(true)
+        .map_err(|error| KeyError::Terminal(plain(&error)))?
+        .filter(|passphrase| !passphrase.is_empty());
+    let Some(passphrase) = passphrase else {
+        return Ok(None);
+    };
+    let argon2id = Stretching {
+        salt: HEXLOWER.encode(&random::<16>()?),
+        memory_kib: ARGON2_MEMORY_KIB,
+        passes: ARGON2_PASSES,
+    };
+    let key = argon2id.key(&passphrase).ok_or_else(damaged)?;
+    keep(home, &Kept::Passphrase { argon2id })?;
+    Ok(Some((key, KeyKeeping::Passphrase)))
+}
+
+fn new_in_file(home: &Home) -> Result<(StoreKey, KeyKeeping), KeyError> {
     let bytes = Zeroizing::new(random::<{ StoreKey::LENGTH }>()?);
     keep(
         home,
@@ -304,10 +344,14 @@ fn keep(home: &Home, kept: &Kept) -> Result<(), KeyError> {
     let text = serde_json::to_vec(kept).map_err(|_| damaged())?;
     let write = || -> io::Result<()> {
         let new = home.key_file().with_extension("new");
+        // Never into a file that is there, which others may be able to read.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = fs::OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&new)?;
         file.write_all(&Zeroizing::new(text))?;
@@ -354,6 +398,47 @@ mod tests {
             home.key_file().metadata().unwrap().permissions().mode() & 0o777,
             0o600
         );
+    }
+
+    /// A machine without a keyring: none of the test machines has one that answers.
+    #[test]
+    fn no_key_is_put_into_a_file_unless_asked_for() {
+        for typed in [None, Some("")] {
+            let (_folder, home) = home();
+            match open_key(&home, &mut Given(None, typed)) {
+                Err(error @ KeyError::NowhereToKeep(_)) => {
+                    let sentence = error.to_string();
+                    for way in [
+                        "WAXWING_PASSPHRASE",
+                        "--key-store file",
+                        "WAXWING_KEY_STORE=file",
+                    ] {
+                        assert!(sentence.contains(way), "{sentence}");
+                    }
+                }
+                // Where there is a keyring after all, the key is in it.
+                Ok((_, keeping)) => assert_eq!(keeping, KeyKeeping::Keyring),
+                Err(other) => panic!("{other}"),
+            }
+            let kept = fs::read_to_string(home.key_file()).unwrap_or_default();
+            assert!(!kept.contains("file"), "{kept}");
+        }
+        // A home whose key lies in a file already still opens.
+        let (_folder, home) = home();
+        open_key(&home, &mut Given(Some(KeyKeeping::File), None)).unwrap();
+        let (_, keeping) = open_key(&home, &mut Given(None, None)).unwrap();
+        assert_eq!(keeping, KeyKeeping::File);
+    }
+
+    #[test]
+    fn a_key_is_not_written_into_a_file_that_others_may_read() {
+        let (_folder, home) = home();
+        let planted = home.key_file().with_extension("new");
+        fs::write(&planted, b"").unwrap();
+        fs::set_permissions(&planted, fs::Permissions::from_mode(0o666)).unwrap();
+        open_key(&home, &mut Given(Some(KeyKeeping::File), None)).unwrap();
+        let mode = home.key_file().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

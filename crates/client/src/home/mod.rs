@@ -6,7 +6,9 @@
 //! **Elsewhere.** What is in the store is the engine's; what is said on the socket is
 //! [`crate::rpc`].
 //!
-//! **Always.** Only its owner can look into it: 0700 for the folder, 0600 for files.
+//! **Always.** Only its owner can look into it: 0700 for the folder, 0600 for files. A home
+//! that is looser is tightened when it is opened; one that is, or has files, of somebody else's
+//! is refused.
 
 mod key;
 mod lock;
@@ -23,6 +25,18 @@ use waxwing_engine::api::Problem;
 /// The environment variable that names the home.
 pub const HOME_VARIABLE: &str = "WAXWING_HOME";
 
+/// What lies in a home. The files in `blobs` are as private as that folder.
+const FILES: [&str; 8] = [
+    "key.json",
+    "key.new",
+    "store.db",
+    "store.db-wal",
+    "store.db-shm",
+    "lock",
+    "rpc.sock",
+    "blobs",
+];
+
 /// A home folder that exists and can be written.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -30,7 +44,10 @@ pub struct Home {
 }
 
 impl Home {
-    /// Makes the folder where it is not there, and finds out whether it can be written.
+    /// Makes the folder where it is not there, makes it its owner's only, and finds out whether
+    /// it can be written.
+    ///
+    /// The path may be a symbolic link: the folder that it leads to is the home.
     pub fn open(path: &Path) -> Result<Self, Problem> {
         if !path.is_dir() {
             create_private(path).map_err(|error| unwritable(path, &error))?;
@@ -39,15 +56,66 @@ impl Home {
             .canonicalize()
             .map_err(|error| unwritable(path, &error))?;
         let home = Self { path };
+        home.make_private()?;
         home.probe().map_err(|error| home.unwritable(&error))?;
         Ok(home)
     }
 
     /// Writes a file and removes it again.
     pub fn probe(&self) -> io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt as _;
         let probe = self.path.join(format!(".probe-{}", std::process::id()));
-        fs::write(&probe, b"")?;
+        // One that was left behind; nothing is written through what is there.
+        match fs::remove_file(&probe) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&probe)?;
         fs::remove_file(probe)
+    }
+
+    /// Takes the rights of others away: from the folder first, so that nothing changes in it
+    /// any more, and then from each file that is used.
+    fn make_private(&self) -> Result<(), Problem> {
+        self.make_one_private(&self.path)?;
+        for name in FILES {
+            self.make_one_private(&self.path.join(name))?;
+        }
+        Ok(())
+    }
+
+    fn make_one_private(&self, path: &Path) -> Result<(), Problem> {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let loose = |detail: String| Problem::HomeNotPrivate {
+            path: path.display().to_string(),
+            detail,
+        };
+        let this = rustix::process::geteuid().as_raw();
+        // The link itself, and then what it leads to.
+        for looked in [fs::symlink_metadata(path), fs::metadata(path)] {
+            let metadata = match looked {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(self.unwritable(&error)),
+            };
+            if metadata.uid() != this {
+                return Err(loose("it belongs to another user".into()));
+            }
+            if metadata.is_symlink() {
+                continue;
+            }
+            let (is_folder, mode) = (metadata.is_dir(), metadata.permissions().mode() & 0o777);
+            let wanted = if is_folder { 0o700 } else { 0o600 };
+            if mode & 0o077 != 0 || is_folder && mode != wanted {
+                fs::set_permissions(path, fs::Permissions::from_mode(wanted))
+                    .map_err(|error| loose(plain(&error)))?;
+            }
+        }
+        Ok(())
     }
 
     /// What it means that something in the home could not be written.
@@ -142,6 +210,83 @@ mod tests {
         let mode = home.path().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         assert_eq!(home.path().read_dir().unwrap().count(), 0);
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    fn loosen(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_home_that_others_could_read_is_tightened() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real");
+        fs::create_dir_all(real.join("blobs")).unwrap();
+        for name in FILES.iter().filter(|name| **name != "blobs") {
+            fs::write(real.join(name), b"x").unwrap();
+            loosen(&real.join(name), 0o644);
+        }
+        loosen(&real.join("blobs"), 0o755);
+        // Also where the home is reached by a link.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        for (path, loose) in [
+            (&real, 0o755),
+            (&link, 0o777),
+            (&real, 0o710),
+            (&real, 0o500),
+        ] {
+            loosen(&real, loose);
+            Home::open(path).unwrap();
+            assert_eq!(mode(&real), 0o700, "{loose:o}");
+        }
+        assert_eq!(mode(&real.join("blobs")), 0o700);
+        for name in FILES.iter().filter(|name| **name != "blobs") {
+            assert_eq!(mode(&real.join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_home_or_a_file_of_somebody_elses_is_refused() {
+        // The root folder is root's; root itself may give a file away.
+        let is_root = rustix::process::geteuid().is_root();
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        if !is_root {
+            assert!(matches!(
+                Home::open(Path::new("/")),
+                Err(Problem::HomeNotPrivate { .. })
+            ));
+            return;
+        }
+        let give_away = |path: &Path| std::os::unix::fs::lchown(path, Some(4711), None).unwrap();
+        for name in FILES {
+            fs::create_dir_all(&home).unwrap();
+            fs::write(home.join(name), b"x").unwrap();
+            give_away(&home.join(name));
+            assert!(matches!(
+                Home::open(&home),
+                Err(Problem::HomeNotPrivate { .. })
+            ));
+            fs::remove_file(home.join(name)).unwrap();
+            // Somebody else's link to a file of ours.
+            std::os::unix::fs::symlink("/etc/hostname", home.join(name)).unwrap();
+            give_away(&home.join(name));
+            assert!(matches!(
+                Home::open(&home),
+                Err(Problem::HomeNotPrivate { .. })
+            ));
+            fs::remove_file(home.join(name)).unwrap();
+        }
+        Home::open(&home).unwrap();
+        give_away(&home);
+        assert!(matches!(
+            Home::open(&home),
+            Err(Problem::HomeNotPrivate { .. })
+        ));
     }
 
     #[test]

@@ -405,6 +405,13 @@ pub enum Problem {
     StoreTooNew,
     /// The process that served the home ended before it answered.
     ServerGone,
+    /// Others have, or could have got, at what is in the home folder.
+    HomeNotPrivate {
+        /// The folder, or the file in it.
+        path: String,
+        /// Why.
+        detail: String,
+    },
     /// The home directory cannot be written.
     HomeUnwritable {
         /// Where it is.
@@ -587,6 +594,7 @@ impl Problem {
             Self::StoreKeyWrong => "store_key_wrong",
             Self::StoreKeyUnavailable { .. } => "store_key_unavailable",
             Self::StoreTooNew => "store_too_new",
+            Self::HomeNotPrivate { .. } => "home_not_private",
             Self::HomeUnwritable { .. } => "home_unwritable",
             Self::HomeBusy => "home_busy",
             Self::ServerGone => "server_gone",

@@ -591,6 +591,10 @@ pub fn sentence(problem: &Problem) -> String {
              alone; update this program."
                 .into()
         }
+        Problem::HomeNotPrivate { path, detail } => format!(
+            "Others could read or change what is kept in {path} ({detail}), so nothing was opened; \
+             make the home folder and its files your own, or give another with --home."
+        ),
         Problem::HomeUnwritable { path, detail } => format!(
             "The home folder {path} cannot be written ({detail}), so nothing was done; change its \
              permissions, or give another with --home."

@@ -24,6 +24,7 @@ use crate::{
     conversation,
     event::{BlobWork, Effect},
     message::link_preview,
+    sms,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -335,6 +336,7 @@ pub(crate) fn forget(
     message: MessageId,
 ) -> Result<(), Fault> {
     link_preview::forget(turn.tx, conversation, message)?;
+    sms::forget(turn.tx, conversation, message)?;
     let blobs: Vec<[u8; 32]> = {
         let mut statement = turn.tx.prepare_cached(
             "DELETE FROM attachment WHERE conversation = ?1 AND message = ?2 RETURNING blob_id",

@@ -40,6 +40,7 @@ use super::{
     backup::seal::Opener,
     changes, names,
     pairing::{make_room, refuse_registered},
+    transfer,
 };
 use crate::{
     account::{self, NotExtended, RecoveryKey},
@@ -113,7 +114,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
     registration::abandon(turn.tx)?;
     make_room(turn);
     turn.tx.execute("DELETE FROM roster_change", [])?;
-    turn.tx.execute("DELETE FROM admission", [])?;
+    transfer::abandon(turn.tx)?;
     turn.tx.execute("DELETE FROM roster", [])?;
     turn.tx.execute("DELETE FROM account", [])?;
     account::begin_device(turn.tx, turn.rng)?;

@@ -175,6 +175,33 @@ pub(crate) fn begins_behind(
     begins(tx, sender, counter)
 }
 
+/// Like [`begins_behind`], where this device may have heard later envelopes already, since it
+/// was taken into the group before it was handed the rest: what came in between is a hole.
+pub(crate) fn begins_no_later(
+    tx: &Transaction<'_>,
+    now: Time,
+    sender: Sender,
+    counter: u64,
+) -> Result<(), StoreError> {
+    begins_behind(tx, sender, counter)?;
+    let Ok(counter) = i64::try_from(counter) else {
+        return Ok(());
+    };
+    tx.execute(
+        "UPDATE heard SET contiguous = ?3, highest = max(highest, ?3), asks = 0,
+             ask_at = CASE WHEN highest > ?3 THEN ?4 END
+         WHERE group_id = ?1 AND device_id = ?2 AND (contiguous = ?5 OR contiguous > ?3)",
+        (
+            sender.group.0,
+            sender.device.0,
+            counter,
+            now.0.cast_signed(),
+            ANYWHERE,
+        ),
+    )?;
+    Ok(())
+}
+
 fn begins(tx: &Transaction<'_>, sender: Sender, contiguous: i64) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO heard (group_id, device_id, contiguous, highest) VALUES (?1, ?2, ?3, ?3)

@@ -46,6 +46,12 @@ CREATE INDEX outgoing_counter ON outgoing (group_id, counter) WHERE group_id IS 
 CREATE INDEX outgoing_written ON outgoing (written_at) WHERE state = 2;
 ";
 
+/// Which draft a row tells other devices of.
+pub(crate) const DRAFTS: &str = "
+ALTER TABLE outgoing ADD COLUMN draft BLOB;
+CREATE INDEX outgoing_draft ON outgoing (draft) WHERE draft IS NOT NULL;
+";
+
 /// For this long a message can be asked for again: it may wait 30 days at the relay, be lost
 /// with a store that is set back, and the request for it may wait as long.
 pub(crate) const KEPT: Span = Span::days(90);
@@ -101,6 +107,29 @@ pub(crate) fn add(
         now.0.cast_signed(),
         group.map(|id| id.0),
     ))?;
+    Ok(())
+}
+
+/// Tells other devices of a draft. What they were told of it before is not kept any more: the
+/// text that a person gave up, or sent, does not stay here for them to ask for.
+pub(crate) fn add_draft(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    draft: &[u8],
+    body: &[u8],
+) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM outgoing WHERE draft = ?1 AND counter IS NULL")?
+        .execute([draft])?;
+    tx.prepare_cached(
+        "UPDATE outgoing SET body = x'', ciphertext = NULL, state = state & 2 WHERE draft = ?1",
+    )?
+    .execute([draft])?;
+    tx.prepare_cached(
+        "INSERT INTO outgoing (conversation, body, written_at, state, draft)
+         VALUES (?1, ?2, ?3, 0, ?4)",
+    )?
+    .execute((conversation.as_bytes(), body, now.0.cast_signed(), draft))?;
     Ok(())
 }
 

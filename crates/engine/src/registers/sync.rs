@@ -11,7 +11,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{KEY_BYTES, Register, VALUE_BYTES, after, apply, keep, read};
+use super::{About, KEY_BYTES, Register, VALUE_BYTES, after, apply, keep, read};
 use crate::{
     conversation::{
         Kind,
@@ -81,6 +81,10 @@ fn say(turn: &mut Turn<'_>, registers: &[Register]) -> Result<(), Fault> {
             changed_at_ms: one.changed_at.0,
             device_id: one.device.to_bytes(),
         };
+        if one.kind == About::Draft as u32 {
+            say_draft(turn, &one.key, wire)?;
+            continue;
+        }
         let length = wire.encoded_len();
         if bytes + length > MESSAGE_BYTES && bytes > 0 {
             queue(turn, envelope::Body::Registers(std::mem::take(&mut part)))?;
@@ -95,14 +99,32 @@ fn say(turn: &mut Turn<'_>, registers: &[Register]) -> Result<(), Fault> {
     queue(turn, envelope::Body::Registers(part))
 }
 
-fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
+/// A draft goes in a message of its own, whose copy here goes when the draft does.
+fn say_draft(turn: &mut Turn<'_>, key: &[u8], draft: pb::Register) -> Result<(), Fault> {
     let notes = notes::conversation(turn)?;
+    let bytes = envelope(
+        turn.now,
+        envelope::Body::Registers(Registers {
+            registers: vec![draft],
+        }),
+    );
+    outbox::add_draft(turn.tx, turn.now, notes.id, key, &bytes)?;
+    turn.live.due_conversations.insert(notes.id);
+    Ok(())
+}
+
+fn envelope(now: Time, body: envelope::Body) -> Vec<u8> {
     let envelope = Envelope {
-        sent_at_ms: turn.now.0,
+        sent_at_ms: now.0,
         body: Some(body),
         ..Envelope::default()
     };
-    let bytes = envelope.encode_to_vec();
+    envelope.encode_to_vec()
+}
+
+fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
+    let notes = notes::conversation(turn)?;
+    let bytes = envelope(turn.now, body);
     outbox::add(turn.tx, turn.now, notes.id, None, &bytes, None)?;
     turn.live.due_conversations.insert(notes.id);
     Ok(())

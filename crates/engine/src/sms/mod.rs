@@ -205,6 +205,22 @@ pub(crate) fn keep_details(
     Ok(())
 }
 
+/// Nothing is left of a text: neither what was told of it nor the parts it came in.
+pub(crate) fn forget(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), StoreError> {
+    for statement in [
+        "DELETE FROM sms_message WHERE conversation = ?1 AND message = ?2",
+        "DELETE FROM sms_part WHERE conversation = ?1 AND message = ?2",
+    ] {
+        tx.prepare_cached(statement)?
+            .execute((conversation.as_bytes(), message.as_bytes()))?;
+    }
+    Ok(())
+}
+
 /// Shows what there is to tell of a text.
 pub(crate) fn complete(tx: &Transaction<'_>, message: &mut Message) -> Result<(), StoreError> {
     let json: Option<String> = tx

@@ -8,13 +8,16 @@
 //! (keyring, passphrase) is the client's matter.
 //!
 //! **Always**: what a transaction wrote is on disk when it returns, all of it or
-//! nothing. A page that does not verify is an error, never data. Only one process
+//! nothing. What one deleted is overwritten in the file, and out of the write-ahead log within
+//! five seconds ([`LOG_KEPT`]) or when the store is opened again. A page that does not verify is an error, never data. Only one process
 //! has the file open. A file made by a newer version is left as it is.
 
 mod error;
 mod key;
 mod migrations;
 
+#[cfg(test)]
+mod gone;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,8 @@ use std::path::Path;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, config::DbConfig,
 };
+
+use waxwing_protocol::time::{Span, Time};
 
 pub use error::StoreError;
 pub use key::StoreKey;
@@ -34,12 +39,22 @@ const BUSY_MS: u32 = 500;
 /// Pages in the write-ahead log after which it is folded into the file.
 const CHECKPOINT_PAGES: u32 = 2_000;
 
+/// What was overwritten or deleted stays in the write-ahead log for this long, at most: then
+/// the log is folded into the file and emptied. The cost is that of one checkpoint in this time.
+const LOG_KEPT: Span = Span::seconds(5);
+
 /// Bytes at which the write-ahead log is cut back once it is folded in.
 const LOG_BYTES: u32 = 8 << 20;
 
 /// An open store.
 pub struct Store {
     connection: Connection,
+    /// Whether there is a write-ahead log.
+    logged: bool,
+    /// How many rows had been changed when the log was last known to be empty.
+    changes_emptied: i64,
+    /// Since when the log holds something.
+    log_since: Option<Time>,
 }
 
 impl core::fmt::Debug for Store {
@@ -71,15 +86,15 @@ impl Store {
         if cipher.optional()?.is_none() {
             return Err(StoreError::NotEncrypting);
         }
-        Self::prepare(connection)
+        Self::prepare(connection, true)
     }
 
     /// A store that is gone with its owner; for tests and simulations.
     pub fn open_in_memory() -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory()?)
+        Self::prepare(Connection::open_in_memory()?, false)
     }
 
-    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+    fn prepare(mut connection: Connection, logged: bool) -> Result<Self, StoreError> {
         connection.execute_batch(&format!(
             "PRAGMA busy_timeout = {BUSY_MS};
              PRAGMA locking_mode = EXCLUSIVE;
@@ -102,7 +117,17 @@ impl Store {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(256);
         migrations::migrate(&mut connection)?;
-        Ok(Self { connection })
+        let mut store = Self {
+            connection,
+            logged,
+            changes_emptied: 0,
+            log_since: None,
+        };
+        if logged {
+            // A process that was killed has left its log.
+            store.empty_log()?;
+        }
+        Ok(store)
     }
 
     /// Does `work` in one transaction: on disk when this returns `Ok`, undone when
@@ -180,5 +205,46 @@ impl Store {
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
+    }
+
+    /// Empties the write-ahead log when it has held something for [`LOG_KEPT`]; to be called
+    /// after each transaction. Gives when it is to be called again at the latest.
+    ///
+    /// The log has pages as they were before something was deleted from them, and what is
+    /// deleted is to be gone: messages that disappear, keys of epochs that are over, words that
+    /// were written down. A disk that fails is tried again after the same time.
+    pub(crate) fn tidy_log(&mut self, now: Time) -> Option<Time> {
+        if !self.logged {
+            return None;
+        }
+        let changes = self.changes().ok()?;
+        if changes != self.changes_emptied && self.log_since.is_none() {
+            self.log_since = Some(now);
+        }
+        let since = self.log_since?;
+        // A clock that was set back does not put it off.
+        if now >= since && now < since.after(LOG_KEPT) {
+            return Some(since.after(LOG_KEPT));
+        }
+        if self.empty_log().is_ok() {
+            return None;
+        }
+        self.log_since = Some(now);
+        Some(now.after(LOG_KEPT))
+    }
+
+    fn empty_log(&mut self) -> Result<(), StoreError> {
+        self.checkpoint()?;
+        self.changes_emptied = self.changes()?;
+        self.log_since = None;
+        Ok(())
+    }
+
+    /// Rows that were changed since the store was opened.
+    fn changes(&self) -> Result<i64, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT total_changes()")?
+            .query_row([], |row| row.get(0))?)
     }
 }

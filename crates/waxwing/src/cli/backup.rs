@@ -3,6 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -78,6 +79,7 @@ async fn to_file(path: &Path, session: &mut Session, output: &Output) -> Result<
         .write(true)
         .create(true)
         .truncate(true)
+        .mode(0o600)
         .open(&part)?;
     for index in 0.. {
         let read = Request::ReadBackup(ReadBackup { index });

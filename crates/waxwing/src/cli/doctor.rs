@@ -11,7 +11,10 @@ use waxwing_client::{
 use waxwing_engine::api::{RegistrationStage, Request, Status};
 
 use super::{Failure, Outcome};
-use crate::output::{BAD, FAINT, GOOD, Output, WARN, styled};
+use crate::{
+    output::{BAD, FAINT, GOOD, Output, WARN, styled},
+    text::one_line,
+};
 
 /// How long the login may take before it counts as missing.
 const LOGIN_LIMIT: Duration = Duration::from_secs(5);
@@ -36,7 +39,7 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Fail
             CheckResult::Skipped => styled(FAINT, "-"),
         };
         let name = styled(FAINT, format!("{:<13}", check.check.replace('_', " ")));
-        output.line(format!("{mark} {name} {}", check.sentence))?;
+        output.line(format!("{mark} {name} {}", one_line(&check.sentence)))?;
     }
     Ok(if report.healthy {
         Outcome::Done

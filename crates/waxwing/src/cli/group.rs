@@ -1,6 +1,6 @@
 //! `waxwing group`.
 
-use std::path::PathBuf;
+use std::{io::Read as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -267,7 +267,10 @@ impl Group {
 
 /// Base64 of a picture that is small enough.
 pub(super) fn read_picture(path: &std::path::Path) -> Result<String, Failure> {
-    let bytes = std::fs::read(path)?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(limits::PICTURE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
     let kinds: [&[u8]; 3] = [b"\x89PNG", b"\xff\xd8\xff", b"RIFF"];
     let is_image = kinds.iter().any(|kind| bytes.starts_with(kind));
     if is_image && bytes.len() <= limits::PICTURE_BYTES {

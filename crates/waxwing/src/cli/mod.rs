@@ -45,7 +45,10 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{Problem, ProblemReport};
 
-use crate::{keys::Keys, output::Output};
+use crate::{
+    keys::{KEY_STORE, KeyStore, Keys},
+    output::Output,
+};
 
 /// Private messaging whose server you do not have to trust.
 #[derive(Debug, Parser)]
@@ -66,6 +69,10 @@ pub struct Cli {
     /// The folder with this account's keys and messages
     #[arg(long, value_name = "DIR", env = HOME_VARIABLE, hide_env_values = true, global = true, help_heading = "Global options")]
     home: Option<PathBuf>,
+
+    /// Where a new home keeps the key of its store
+    #[arg(long, value_name = "WHERE", env = KEY_STORE, hide_env_values = true, global = true, help_heading = "Global options", value_enum)]
+    key_store: Option<KeyStore>,
 
     /// Print one JSON object a line
     #[arg(long, global = true, help_heading = "Global options")]
@@ -89,7 +96,9 @@ Examples:
   waxwing register alice@example.org --relay https://relay.example.org --code 12345678
 
 The store is encrypted. Its key is kept in the system's keyring; where there is none,
-behind a passphrase that you are asked for, or that WAXWING_PASSPHRASE holds.")]
+behind a passphrase that you are asked for, or that WAXWING_PASSPHRASE holds. With
+`--key-store file` it lies in a file in the home folder: only for machines where nobody
+else can read or copy that folder, such as a bot's.")]
     Register(register::Register),
 
     /// Send a message
@@ -570,7 +579,7 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
             path: "~".to_owned(),
             detail: "no home folder is known".to_owned(),
         })?;
-    let mut session = Session::open(&home, Box::new(Keys::default())).await?;
+    let mut session = Session::open(&home, Box::new(Keys::new(cli.key_store))).await?;
     let reminds = !matches!(cli.command, Command::Rpc | Command::Alarms(_));
     let command = command(cli.command, message, &mut session, output);
     let result = interruptible(Box::pin(command)).await;

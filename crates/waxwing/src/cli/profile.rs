@@ -1,6 +1,6 @@
 //! `waxwing profile`.
 
-use std::path::PathBuf;
+use std::{os::unix::fs::OpenOptionsExt as _, path::PathBuf};
 
 use clap::Args;
 use serde_json::Value;
@@ -66,7 +66,11 @@ impl Profile {
         if let Some(path) = self.save_picture {
             let bytes = data_encoding::BASE64.decode(shown.picture.as_bytes());
             let bytes = bytes.map_err(std::io::Error::other)?;
-            let mut file = std::fs::File::create_new(&path)?;
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
             std::io::Write::write_all(&mut file, &bytes)?;
         }
         Ok(Outcome::Done)

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
 };
 
@@ -60,6 +61,7 @@ impl Report {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&self.to)
             .map_err(|error| unusable(&path, &error))?;
         let mut json = serde_json::to_vec_pretty(&report).map_err(std::io::Error::other)?;

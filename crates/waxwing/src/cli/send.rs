@@ -193,7 +193,7 @@ pub(super) async fn see_through(
                  command runs while the relay can be reached. Do not send it again.",
             ))?;
             if let Some(reason) = reason {
-                output.aside(reason.sentence);
+                output.aside(one_line(&reason.sentence));
             }
             Ok(Outcome::Queued)
         }

@@ -29,9 +29,21 @@ pub(super) struct Kept {
     compared: bool,
 }
 
-/// The contact after this one; all ids are longer than the empty one.
-pub(super) fn after(tx: &Transaction<'_>, id: &[u8]) -> Result<Option<Kept>, StoreError> {
-    one(tx, "account_id > ?1 ORDER BY account_id LIMIT 1", id)
+/// The contact after this one; all ids are longer than the empty one. With `early`, only one
+/// that was there when the transfer began.
+pub(super) fn after(
+    tx: &Transaction<'_>,
+    id: &[u8],
+    early: bool,
+) -> Result<Option<Kept>, StoreError> {
+    let which = if early {
+        "account_id > ?1 AND NOT EXISTS (
+             SELECT 1 FROM said_later WHERE section = 2 AND key = account_id)
+         ORDER BY account_id LIMIT 1"
+    } else {
+        "account_id > ?1 ORDER BY account_id LIMIT 1"
+    };
+    one(tx, which, id)
 }
 
 /// This contact.

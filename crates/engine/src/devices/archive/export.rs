@@ -1,7 +1,8 @@
 //! Making the archive, chunk by chunk.
 //!
-//! **Always**: what came after its last section was begun is not in the archive; what is
-//! behind the cursor never comes again.
+//! **Always**: what came after its last section was begun is not in the archive, and nothing
+//! that came after a transfer began is in that transfer ([`Reach`]); what is behind the cursor
+//! never comes again.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
@@ -20,7 +21,7 @@ use crate::{
     account,
     api::ConversationId,
     conversation::{self, members},
-    devices::{backup, names},
+    devices::{backup, names, transfer},
     inbox::heard,
     registers,
     settings::{self, Setting},
@@ -28,10 +29,30 @@ use crate::{
     trust::auditors,
 };
 
+/// How much goes into an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Whatever is here when its section is begun.
+    Everything,
+    /// What was here when a transfer began: nothing that `said_later` lists, and no entry after
+    /// this one.
+    UpTo {
+        /// The row of the last entry.
+        last_entry: i64,
+    },
+}
+
+impl Reach {
+    const fn is_everything(self) -> bool {
+        matches!(self, Self::Everything)
+    }
+}
+
 /// The chunk at a cursor; the first without one.
 pub(crate) fn export(
     tx: &Transaction<'_>,
     cursor: Option<ArchiveCursor>,
+    reach: Reach,
 ) -> Result<ArchiveChunk, StoreError> {
     let mut at = match cursor {
         Some(cursor) => cursor,
@@ -48,7 +69,7 @@ pub(crate) fn export(
             chunk.done = at.total;
             return Ok(chunk);
         };
-        let Some((record, after)) = next(tx, section, &at)? else {
+        let Some((record, after)) = next(tx, section, &at, reach)? else {
             at = ArchiveCursor {
                 section: at.section + 1,
                 id: bytes::Bytes::new(),
@@ -57,7 +78,10 @@ pub(crate) fn export(
             };
             if Section::of(at.section) == Some(Section::Entries) {
                 // Not before: what the groups were said to have heard is among them.
-                at.last_row = last_entry(tx)?;
+                at.last_row = match reach {
+                    Reach::Everything => last_entry(tx)?,
+                    Reach::UpTo { last_entry } => last_entry,
+                };
             }
             continue;
         };
@@ -119,7 +143,9 @@ fn next(
     tx: &Transaction<'_>,
     section: Section,
     at: &ArchiveCursor,
+    reach: Reach,
 ) -> Result<Option<(Record, ArchiveCursor)>, StoreError> {
+    let all = reach.is_everything();
     let behind = |id: &[u8], row: i64| ArchiveCursor {
         id: id.to_vec().into(),
         row,
@@ -139,14 +165,16 @@ fn next(
                 };
                 (Record::Device(record), behind(device.as_bytes(), 0))
             }),
-        Section::Contacts => next_contact(tx, at)?,
+        Section::Contacts => next_contact(tx, at, all)?,
         Section::Conversations => tx
             .prepare_cached(
                 "SELECT id, display, account_id, written_to, started_at, stopped, kind, gone,
                      timer, timer_at
-                 FROM conversation WHERE id > ?1 ORDER BY id LIMIT 1",
+                 FROM conversation WHERE id > ?1 AND (?2 OR NOT EXISTS (
+                     SELECT 1 FROM said_later WHERE section = 3 AND key = id))
+                 ORDER BY id LIMIT 1",
             )?
-            .query_row([at.id.as_ref()], conversation)
+            .query_row((at.id.as_ref(), all), conversation)
             .optional()?
             .map(|mut record| {
                 archived_members(tx, &mut record)?;
@@ -157,13 +185,14 @@ fn next(
         Section::Groups => tx
             .prepare_cached(&format!(
                 "SELECT group_id, conversation, account_id, rejoin_secret, next_counter, generation
-                 FROM conversation_group WHERE group_id > ?1 AND {GROUPS}
+                 FROM conversation_group WHERE group_id > ?1 AND {GROUPS} AND (?2 OR NOT EXISTS (
+                     SELECT 1 FROM said_later WHERE section = 4 AND key = group_id))
                  ORDER BY group_id LIMIT 1"
             ))?
-            .query_row([at.id.as_ref()], group)
+            .query_row((at.id.as_ref(), all), group)
             .optional()?
             .map(|(mut record, said)| {
-                record.heard = archived_heard(tx, &record, said)?;
+                record.heard = archived_heard(tx, &record, said, reach)?;
                 let after = behind(&record.group_id, 0);
                 Ok::<_, StoreError>((Record::Group(record), after))
             })
@@ -185,7 +214,7 @@ fn next(
         Section::Registers => {
             // The kind is in `row`, the key in `id`.
             let kind = u32::try_from(at.row).unwrap_or(u32::MAX);
-            registers::after(tx, (kind, &at.id), 1)?.pop().map(|one| {
+            next_register(tx, (kind, &at.id), all)?.map(|one| {
                 let after = behind(&one.key, i64::from(one.kind));
                 let record = pb::Register {
                     kind: one.kind,
@@ -201,10 +230,12 @@ fn next(
             let (conversation, id) = at.id.split_at_checked(16).unwrap_or_default();
             tx.prepare_cached(
                 "SELECT conversation, id, target, account_id, address, own, sent_at, kind, text
-                 FROM amendment WHERE (conversation, id) > (?1, ?2)
+                 FROM amendment WHERE (conversation, id) > (?1, ?2) AND (?3 OR NOT EXISTS (
+                     SELECT 1 FROM said_later
+                     WHERE section = 6 AND key = conversation AND part = id))
                  ORDER BY conversation, id LIMIT 1",
             )?
-            .query_row((conversation, id), amendment)
+            .query_row((conversation, id, all), amendment)
             .optional()?
             .map(|record| {
                 let after = behind(&[&record.conversation[..], &record.id[..]].concat(), 0);
@@ -219,6 +250,7 @@ fn next(
 fn next_contact(
     tx: &Transaction<'_>,
     at: &ArchiveCursor,
+    all: bool,
 ) -> Result<Option<(Record, ArchiveCursor)>, StoreError> {
     if at.row > 0
         && let Some(contact) = contacts::at(tx, &at.id)?
@@ -230,7 +262,7 @@ fn next_contact(
         };
         return Ok(Some((Record::Statements(record), after)));
     }
-    let Some(contact) = contacts::after(tx, &at.id)? else {
+    let Some(contact) = contacts::after(tx, &at.id, !all)? else {
         return Ok(None);
     };
     let (record, more) = contact.record();
@@ -241,6 +273,28 @@ fn next_contact(
         ..at.clone()
     };
     Ok(Some((Record::Contact(record), after)))
+}
+
+/// The setting after this one.
+fn next_register(
+    tx: &Transaction<'_>,
+    (kind, key): (u32, &[u8]),
+    all: bool,
+) -> Result<Option<registers::Register>, StoreError> {
+    let mut at = (kind, key.to_vec());
+    while let Some(next) = registers::after(tx, (at.0, &at.1), 1)?.pop() {
+        let is_later = !all
+            && tx
+                .prepare_cached(
+                    "SELECT 1 FROM said_later WHERE section = 7 AND key = ?1 AND part = ?2",
+                )?
+                .exists((next.kind, &next.key))?;
+        if !is_later {
+            return Ok(Some(next));
+        }
+        at = (next.kind, next.key);
+    }
+    Ok(None)
 }
 
 fn row(position: usize) -> i64 {
@@ -333,12 +387,18 @@ fn archived_heard(
     tx: &Transaction<'_>,
     group: &ArchivedGroup,
     said: u64,
+    reach: Reach,
 ) -> Result<Vec<ArchivedHeard>, StoreError> {
+    let id = GroupId::try_from(&group.group_id).ok();
     let mut all = Vec::new();
-    if let Ok(id) = GroupId::try_from(&group.group_id) {
-        all = heard::senders(tx, id)?;
+    match (id, reach) {
+        (Some(id), Reach::Everything) => {
+            all = heard::senders(tx, id)?;
+            all.extend(account::load(tx)?.map(|own| (own.device(), said)));
+        }
+        (Some(id), Reach::UpTo { .. }) => all = transfer::had_heard(tx, id)?,
+        (None, _) => {}
     }
-    all.extend(account::load(tx)?.map(|own| (own.device(), said)));
     let archived = all.into_iter().map(|(device, up_to)| ArchivedHeard {
         device_id: device.to_bytes(),
         up_to,

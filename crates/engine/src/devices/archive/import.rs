@@ -259,6 +259,11 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
         return Ok(());
     };
     if groups::find(tx, id)?.is_some() {
+        for heard in kept.heard.iter().take(limits::FAN_OUT_MAILBOXES) {
+            let device =
+                DeviceId::try_from(&heard.device_id).map_err(|_| NotImported::Malformed)?;
+            heard::begins_no_later(tx, now, Sender { group: id, device }, heard.up_to)?;
+        }
         return Ok(());
     }
     groups::add(

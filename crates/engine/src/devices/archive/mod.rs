@@ -23,7 +23,7 @@ mod import;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use export::export;
+pub(crate) use export::{Reach, export};
 pub(crate) use import::{NotImported, import};
 
 /// `archive_conversation` says where the entries of another device's conversations go;

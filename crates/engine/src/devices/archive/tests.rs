@@ -11,7 +11,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{NotImported, VERSION, export, import};
+use super::{NotImported, Reach, VERSION, export, import};
 use crate::{
     settings::{self, Setting},
     store::{Store, StoreError},
@@ -79,7 +79,7 @@ fn what_comes_twice_is_there_once_and_what_was_handed_over_can_be_handed_on() {
         import(tx, NOW, whole.clone()).unwrap();
         import(tx, NOW, whole).unwrap();
         assert_eq!(texts(tx), ["one", "two"]);
-        export(tx, None).unwrap()
+        export(tx, None, Reach::Everything).unwrap()
     });
     assert!(first.next.is_none());
     with_store(|tx| {

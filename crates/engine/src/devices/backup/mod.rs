@@ -326,7 +326,7 @@ impl Making {
                     self.sealer.end();
                     break;
                 }
-                (_, cursor) => archive::export(tx, cursor.clone())?,
+                (_, cursor) => archive::export(tx, cursor.clone(), archive::Reach::Everything)?,
             };
             if let Some(origin) = self.origin.take() {
                 let record = ArchiveRecord {

@@ -25,8 +25,10 @@
 //! relay: [`super::changes`].
 //!
 //! **Always**: what a chunk brought is stored in one transaction with its number, so that
-//! after a restart the next one is asked for. The key is deleted when all is there, or
-//! nothing has come for [`KEPT`].
+//! after a restart the next one is asked for. What goes over is fixed when the device is
+//! admitted: nothing that is said later does. The key is deleted, and nothing more is given or
+//! taken, when all is there, when nothing has come for [`KEPT`], when [`WITHIN`] is over
+//! however much has come, and as soon as the account no longer has one of the two devices.
 
 mod key;
 mod rows;
@@ -39,14 +41,17 @@ use waxwing_protocol::{
     ids::{DeviceId, MailboxId},
     pb::{
         Admission, ArchiveCursor, DeviceConsent, DeviceProposal, PairingRefused, SignedStatement,
-        TransferChunk, TransferDone, TransferPull, TransferWords, join_rendezvous::At,
-        transfer_words::Body as Words,
+        Statement, TransferChunk, TransferDone, TransferPull, TransferWords, join_rendezvous::At,
+        statement::Signer, transfer_words::Body as Words,
     },
     roster::Proposal,
     time::{Span, Time},
 };
 
-pub(crate) use self::{key::TransferKey, rows::SCHEMA};
+pub(crate) use self::{
+    key::TransferKey,
+    rows::{BOUNDS, SCHEMA, had_heard},
+};
 use self::{
     key::{TO_NEW, TO_OLD},
     rows::{Admitting, Stage, read, set_stage},
@@ -55,8 +60,9 @@ use super::{archive, backup, changes, meeting::Meeting, names, pairing};
 use crate::{
     account,
     api::{Notice, Problem, TransferOf, TransferProgress},
-    conversation::groups,
+    conversation::groups::{self, GroupState},
     event::LinkKind,
+    inbox::receive,
     link::{Meets, registration},
     store::StoreError,
     turn::{Fault, Turn, Waiting},
@@ -64,6 +70,12 @@ use crate::{
 
 /// A transfer of which nothing was heard for this long is over.
 pub(crate) const KEPT: Span = Span::hours(12);
+
+/// A transfer that takes longer than this from the admission on is over, whatever is missing.
+pub(crate) const WITHIN: Span = Span::hours(24);
+
+/// Requests that bring a new device no further, at most; then the transfer is over.
+const REPEATS: u32 = 512;
 
 /// A new device that has waited for the admission for this long was not admitted.
 const ADMISSION_WITHIN: Span = Span::minutes(15);
@@ -96,8 +108,8 @@ pub(crate) fn agreed(
 ) -> Result<(), Fault> {
     turn.tx.execute(
         "INSERT OR REPLACE INTO admission
-             (id, stage, device, rendezvous, key, proposal, heard_at)
-         VALUES (1, 1, ?1, ?2, ?3, ?4, ?5)",
+             (id, stage, device, rendezvous, key, proposal, heard_at, begun_at)
+         VALUES (1, 1, ?1, ?2, ?3, ?4, ?5, ?5)",
         (
             device.0,
             proposal.transfer_id.as_ref(),
@@ -119,8 +131,9 @@ pub(crate) fn changing(
     entry: &waxwing_protocol::pb::DeviceEntry,
 ) -> Result<(), Fault> {
     turn.tx.execute(
-        "INSERT OR REPLACE INTO admission (id, stage, device, rendezvous, key, entry, heard_at)
-         VALUES (1, 3, ?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO admission
+             (id, stage, device, rendezvous, key, entry, heard_at, begun_at)
+         VALUES (1, 3, ?1, ?2, ?3, ?4, ?5, ?5)",
         (
             device.0,
             rendezvous,
@@ -141,7 +154,7 @@ pub(crate) fn admitted(
     mailbox: MailboxId,
 ) -> Result<(), Fault> {
     let changed = turn.tx.execute(
-        "UPDATE admission SET stage = 6, statement = ?2, mailbox = ?3, heard_at = ?4
+        "UPDATE admission SET stage = 6, statement = ?2, mailbox = ?3, heard_at = ?4, begun_at = ?4
          WHERE device = ?1 AND stage IN (3, 4, 5)",
         (
             device.0,
@@ -151,6 +164,10 @@ pub(crate) fn admitted(
         ),
     )?;
     if changed > 0 {
+        let this = account::load(turn.tx)?
+            .ok_or_else(|| Fault::Broken("no account".into()))?
+            .device();
+        rows::fix_bounds(turn.tx, this)?;
         let name = names::of(turn.tx, device)?;
         pairing::tell_admitted(turn, device, name);
         say_admission(turn)?;
@@ -196,6 +213,10 @@ pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
 
 /// When something is to be done without any event.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
+    // A revoked device does nothing any more, whatever is left in its store.
+    if turn.live.is_revoked() {
+        return Ok(None);
+    }
     let Some(admitting) = read(turn.tx)? else {
         return Ok(None);
     };
@@ -205,24 +226,56 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 }
 
 fn over_at(admitting: &Admitting) -> Time {
-    admitting.heard_at.after(match admitting.stage {
+    let silent = admitting.heard_at.after(match admitting.stage {
         Stage::Agreed => ADMISSION_WITHIN,
         Stage::Leaving => LEAVING_FOR,
         _ => KEPT,
-    })
+    });
+    silent.min(admitting.begun_at.after(WITHIN))
+}
+
+/// The transfer, unless it is over: then it is ended here and now. To be asked before anything
+/// is given or taken, and whenever the roster has changed.
+fn in_force(turn: &mut Turn<'_>) -> Result<Option<Admitting>, Fault> {
+    let Some(admitting) = read(turn.tx)? else {
+        return Ok(None);
+    };
+    if over_at(&admitting) <= turn.now || !both_admitted(turn, &admitting) {
+        expired(turn, &admitting)?;
+        return Ok(None);
+    }
+    Ok(Some(admitting))
+}
+
+/// Whether the account, as far as is known here, has the device that gives and the one that
+/// takes.
+fn both_admitted(turn: &Turn<'_>, admitting: &Admitting) -> bool {
+    let Some(own) = &turn.live.account else {
+        return admitting.stage == Stage::Agreed;
+    };
+    let other = match admitting.stage {
+        // Not admitted yet: whether it will be is not this module's to say.
+        Stage::Agreed => return true,
+        Stage::Changing | Stage::Outdated | Stage::Proposed => None,
+        Stage::Serving => Some(admitting.device),
+        Stage::Pulling | Stage::Leaving => admitting.giver,
+    };
+    own.is_admitted() && other.is_none_or(|device| own.roster().device(device).is_some())
+}
+
+/// The own roster has changed: a transfer with a device that it no longer has is over.
+pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    in_force(turn).map(drop)
 }
 
 /// Meets the other device and says what is to be said.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(admitting) = read(turn.tx)? else {
+    let Some(admitting) = in_force(turn)? else {
         if let Some(meeting) = turn.live.devices.transfer.meeting.take() {
             meeting.leave(turn);
         }
         return Ok(());
     };
-    if over_at(&admitting) <= turn.now {
-        return expired(turn, &admitting);
-    }
     if turn.waits(&Waiting::Meeting) {
         return Ok(());
     }
@@ -259,7 +312,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Something was said at the rendezvous. What does not open was not said by the other
 /// device.
 pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
-    let Some(admitting) = read(turn.tx)? else {
+    let Some(admitting) = in_force(turn)? else {
         return Ok(());
     };
     let new = matches!(
@@ -284,7 +337,12 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
             Ok(())
         }
         (Stage::Pulling, Words::Refused(_)) => expired(turn, &admitting),
-        (Stage::Serving, Words::Pull(pull)) if pull.admission => say_admission(turn),
+        (Stage::Serving, Words::Pull(pull)) if pull.admission => {
+            if rows::count_repeat(turn.tx)? > REPEATS {
+                return expired(turn, &admitting);
+            }
+            say_admission(turn)
+        }
         (Stage::Serving, Words::Pull(pull)) => hand_over(turn, &admitting, &pull),
         (Stage::Serving, Words::Done(_)) => {
             say(turn, &admitting, TO_NEW, Words::Done(TransferDone {}));
@@ -376,6 +434,7 @@ fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Res
     }
     let address = Address::parse(&proposal.address)
         .map_err(|_| Fault::Broken("the address is none".into()))?;
+    let giver = signer(&statement);
     let mut roster = proposal.roster;
     roster.push(statement);
     match account::adopt(turn.tx, &roster) {
@@ -388,13 +447,26 @@ fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Res
         backup::key::keep(turn.tx, &key)?;
     }
     turn.tx.execute(
-        "UPDATE admission SET stage = 2, proposal = NULL, next_chunk = 0",
-        [],
+        "UPDATE admission SET stage = 2, proposal = NULL, next_chunk = 0, begun_at = ?1,
+             giver = ?2",
+        (
+            turn.now.0.cast_signed(),
+            giver.as_ref().map(|device| device.0),
+        ),
     )?;
     turn.live.devices.transfer.pull_again_at = None;
     turn.live.devices.transfer.pulled_up_to = 0;
     pairing::tell_joined(turn, admitting.device, &address);
     changes::own_roster_changed(turn)
+}
+
+/// The device that signed a statement.
+fn signer(signed: &SignedStatement) -> Option<DeviceId> {
+    let statement = Statement::decode(signed.statement.clone()).ok()?;
+    match statement.signer? {
+        Signer::DeviceId(device) => DeviceId::try_from(&device).ok(),
+        _ => None,
+    }
 }
 
 /// Checks a proposal that took another's place, and agrees to it.
@@ -440,14 +512,14 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
         return Ok(());
     }
     let (next, done, total) = (contents.next.clone(), contents.done, contents.total);
+    turn.tx.execute_batch("SAVEPOINT chunk")?;
     match archive::import(turn.tx, turn.now, contents) {
-        Ok(()) => {}
+        Ok(()) => turn.tx.execute_batch("RELEASE chunk")?,
         Err(archive::NotImported::Store(error)) => return Err(error.into()),
-        // The other device's mistake, or a later version: the rest is of no use.
+        // The other device's mistake, or a later version: asking again would bring the same.
         Err(_) => {
-            return Err(Fault::Broken(
-                "the other device's history is damaged".into(),
-            ));
+            turn.tx.execute_batch("ROLLBACK TO chunk; RELEASE chunk")?;
+            return expired(turn, admitting);
         }
     }
     turn.tx.execute(
@@ -469,6 +541,11 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
 fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     pairing::tell_done(turn, None);
     end(turn)?;
+    // What was said since the transfer began is not in it. Where this device has to rejoin, it
+    // asks for that then.
+    for group in groups::in_state(turn.tx, GroupState::Active)? {
+        receive::ask_for_all(turn, &group)?;
+    }
     turn.live.due_groups.extend(groups::busy(turn.tx)?);
     Ok(())
 }
@@ -530,11 +607,29 @@ fn propose(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Gives the chunks that were asked for, if the place is one that the new device was given.
 fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) -> Result<(), Fault> {
+    let asked = pull.cursor.as_ref().map(ArchiveCursor::encode_to_vec);
+    let first = i64::try_from(pull.index).unwrap_or(i64::MAX);
+    let is_known = rows::is_place(turn.tx, first, asked.as_deref().unwrap_or_default())?;
+    let is_news = is_known && rows::has_before(turn.tx, first)?;
+    if !is_news && rows::count_repeat(turn.tx)? > REPEATS {
+        return expired(turn, admitting);
+    }
+    if !is_known {
+        return Ok(());
+    }
     let mut cursor = pull.cursor.clone();
     for index in (pull.index..).take(usize::try_from(CHUNKS_PER_PULL).unwrap_or(1)) {
-        let chunk = archive::export(turn.tx, cursor.take())?;
+        let upto = archive::Reach::UpTo {
+            last_entry: admitting.last_entry,
+        };
+        let chunk = archive::export(turn.tx, cursor.take(), upto)?;
         cursor.clone_from(&chunk.next);
+        if let Some(next) = &cursor {
+            let number = i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1);
+            rows::give_place(turn.tx, number, &next.encode_to_vec())?;
+        }
         let (done, total) = (chunk.done, chunk.total);
         let chunk = TransferChunk {
             index,
@@ -559,6 +654,10 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
         Stage::Agreed => Problem::PairingBroken,
         _ => Problem::TransferEnded,
     };
+    if admitting.stage == Stage::Serving {
+        // It need not go on asking until its own time is over.
+        say(turn, admitting, TO_NEW, Words::Refused(PairingRefused {}));
+    }
     end(turn)?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
     pairing::tell_failed(turn, &problem);
@@ -566,8 +665,14 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Forgets a transfer without a word, since this device begins another life.
+pub(crate) fn abandon(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM admission", [])?;
+    rows::forget_bounds(tx)
+}
+
 fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    turn.tx.execute("DELETE FROM admission", [])?;
+    abandon(turn.tx)?;
     let live = std::mem::take(&mut turn.live.devices.transfer);
     if let Some(mut meeting) = live.meeting {
         meeting.pump(turn, Meets::Transfer);

@@ -4,7 +4,7 @@
 //! to once.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
     time::Duration,
 };
 
@@ -17,6 +17,9 @@ use crate::{
     output::{Output, WARN, styled},
     text::one_line,
 };
+
+/// Longer than every answer.
+const ANSWER_BYTES: u64 = 64;
 
 /// `waxwing sms send`.
 #[derive(Debug, Args)]
@@ -132,6 +135,9 @@ fn agrees(quote: &SmsQuote) -> Result<bool, Failure> {
     write!(out, "Send it? [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
+    io::stdin()
+        .lock()
+        .take(ANSWER_BYTES)
+        .read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
