@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, ALARMS];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -76,6 +76,14 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::parcels::SCHEMA,
     crate::message::link_preview::SCHEMA,
     crate::sms::SCHEMA,
+];
+
+/// Alarms that nobody can silence: about proofs that do not come, and with room for each kind.
+const ALARMS: &[&str] = &[
+    crate::trust::alarm::SUBJECTS,
+    crate::trust::gossip::SENDERS,
+    crate::trust::chain::SCHEMA,
+    crate::trust::overdue::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
