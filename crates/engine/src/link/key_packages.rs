@@ -76,7 +76,12 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, last_resort: bool) -> Result<(), Fa
 /// When a new last resort is due.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
     let made_at = turn.live.links.last_resort?;
-    (turn.live.links.mailbox.phase == Phase::LoggedIn).then(|| made_at.after(LAST_RESORT_FOR))
+    let mailbox = &turn.live.links.mailbox;
+    // Otherwise it is due, and cannot be made before something else happens.
+    let may_publish = mailbox.phase == Phase::LoggedIn
+        && !mailbox.awaits(&Job::PublishKeyPackages)
+        && !turn.waits(&Waiting::KeyPackages);
+    may_publish.then(|| made_at.after(LAST_RESORT_FOR))
 }
 
 /// Makes and publishes key packages when few are left, or the last resort is old.
