@@ -27,6 +27,7 @@ mod look_ups;
 mod people;
 mod refusals;
 mod scene;
+mod silence;
 
 use std::{collections::BTreeSet, fs};
 

@@ -132,6 +132,8 @@ pub struct World<R> {
     pub refusals: Vec<(PersonId, pb::ErrorCode)>,
     /// Whose posting link brings answers so much later than it could.
     pub slow_answers: HashMap<PersonId, Span>,
+    /// Whose clock is wrong, by so many milliseconds.
+    pub clock_errors: HashMap<PersonId, i64>,
     /// The newest code that was sent to an address.
     pub codes: HashMap<String, String>,
     people: Vec<Person>,
@@ -166,6 +168,7 @@ impl<R: RelayPort> World<R> {
             disk_full: Vec::new(),
             refusals: Vec::new(),
             slow_answers: HashMap::new(),
+            clock_errors: HashMap::new(),
             codes: HashMap::new(),
             people: Vec::new(),
             connections: BTreeMap::new(),
@@ -511,7 +514,8 @@ impl<R: RelayPort> World<R> {
             Some(store) => store,
             None => self.open_store(id, self.people[id.0].on_disk),
         };
-        let engine = Engine::open(store, &self.options.engine, self.now, &mut self.rng).unwrap();
+        let now = self.clock_of(id);
+        let engine = Engine::open(store, &self.options.engine, now, &mut self.rng).unwrap();
         self.people[id.0].engine = Some(engine);
         self.drain(id);
     }
@@ -573,8 +577,9 @@ impl<R: RelayPort> World<R> {
 
     /// Brings an event to somebody's engine.
     pub fn event(&mut self, id: PersonId, event: Event) -> Result<Response, EventRefused> {
+        let now = self.clock_of(id);
         let engine = self.people[id.0].engine.as_mut().expect("it runs");
-        let result = engine.handle(self.now, &mut self.rng, event);
+        let result = engine.handle(now, &mut self.rng, event);
         self.drain(id);
         result
     }
@@ -626,6 +631,7 @@ impl<R: RelayPort> World<R> {
                     }
                 }
                 Effect::SetTimer(at) => {
+                    let at = self.now.after(at.since(self.clock_of(id)));
                     self.people[id.0].timer = Some(at);
                     self.at(at, Happening::Timer(id, at));
                 }
@@ -638,6 +644,12 @@ impl<R: RelayPort> World<R> {
                 Effect::Notify(notice) => self.people[id.0].notices.push(notice),
             }
         }
+    }
+
+    /// What time it is by somebody's clock.
+    fn clock_of(&self, id: PersonId) -> Time {
+        let error = self.clock_errors.get(&id).copied().unwrap_or(0);
+        Time(self.now.0.saturating_add_signed(error))
     }
 
     fn at(&mut self, at: Time, happening: Happening) {

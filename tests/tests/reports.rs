@@ -141,3 +141,53 @@ fn a_report_holds_when_the_device_is_gone_and_from_ones_new_device_too() {
     let checked = check(&mut scene, second, &made).unwrap();
     assert_eq!(checked.said[0].address_known, Some(true));
 }
+
+#[test]
+fn a_report_says_that_the_key_was_revoked_since() {
+    let (mut scene, alice, bob) = alice_and_bob(1703);
+    let carol = scene.add_registered("carol@example.org");
+    let tablet = linked_as(&mut scene, bob, "bob@example.org");
+    let by_tablet = scene.send(tablet, alice, "said on a tablet");
+    let by_phone = scene.send(bob, alice, "said on a phone");
+    scene.run_for(Span::seconds(10));
+    let before = report(&mut scene, alice, &[by_tablet, by_phone]).unwrap();
+    let own = devices(&mut scene, tablet);
+    let id = own.into_iter().find(|one| one.this).unwrap().id;
+    let revoked_at = scene.now;
+    revoke(&mut scene, bob, &id).unwrap();
+    scene.run_for(Span::hours(7));
+    scene.send(alice, bob, "are you there?");
+    scene.run_for(Span::minutes(5));
+    // In the file, for whoever reads it.
+    let made = report(&mut scene, alice, &[by_tablet, by_phone]).unwrap();
+    let said_at = made.messages[0].key_revoked_at_ms.unwrap();
+    assert!(said_at >= revoked_at.0 && said_at <= scene.now.0);
+    assert_eq!(made.messages[1].key_revoked_at_ms, None);
+    // For somebody who knows neither, from the roster in it, whatever the file says.
+    let mut silent = made.clone();
+    silent.messages[0].key_revoked_at_ms = None;
+    for report in [&made, &silent] {
+        let checked = check(&mut scene, carol, report).unwrap();
+        let revoked: Vec<_> = checked
+            .said
+            .iter()
+            .map(|said| said.key_revoked_at)
+            .collect();
+        assert!(revoked[0].is_some());
+        assert_eq!(revoked[1], None);
+    }
+    // A report with the roster of before does not say so; whoever knows better does.
+    assert_eq!(before.messages[0].key_revoked_at_ms, None);
+    let checked = check(&mut scene, carol, &before).unwrap();
+    assert_eq!(checked.said[0].key_revoked_at, None);
+    for knows in [alice, bob] {
+        let checked = check(&mut scene, knows, &before).unwrap();
+        assert!(checked.said[0].key_revoked_at.is_some());
+        assert_eq!(checked.said[1].key_revoked_at, None);
+    }
+    // Nobody's word makes a good key a revoked one.
+    let mut slander = made;
+    slander.messages[1].key_revoked_at_ms = Some(1);
+    let checked = check(&mut scene, carol, &slander).unwrap();
+    assert_eq!(checked.said[1].key_revoked_at, None);
+}

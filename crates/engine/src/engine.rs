@@ -23,10 +23,7 @@ use waxwing_protocol::{
 
 use crate::{
     account,
-    api::{
-        Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response,
-        Warning,
-    },
+    api::{Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response},
     attachment::{self, transfer},
     commands,
     conversation::{
@@ -44,8 +41,8 @@ use crate::{
     registers,
     settings::{self, Setting},
     store::{Store, StoreError},
-    trust::{gossip, log, lookups, own_history, welcomes},
-    turn::{Fault, Live, Turn},
+    trust::{gossip, log, lookups, overdue, own_history, welcomes},
+    turn::{Fault, Live, Turn, Waiting},
 };
 
 /// What an engine is like.
@@ -66,7 +63,10 @@ impl Default for Config {
 /// A relay's clock that is this far from ours is told of.
 const CLOCK_SKEW_MAX: u64 = 5 * 60 * 1000;
 
-/// After a failed transaction the links are opened again after this long.
+/// A clock that went back by more than this was set.
+const SET_BACK: Span = Span::minutes(1);
+
+/// After a failed transaction, or when the clock was set back, the links are opened again after this long.
 const AFRESH_AFTER: Span = Span::seconds(5);
 
 /// The event was not taken; nothing has changed.
@@ -84,6 +84,8 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     timer: Option<Time>,
     link_problem: Option<ProblemReport>,
+    /// The time of the newest event.
+    now: Time,
 }
 
 impl core::fmt::Debug for Engine {
@@ -115,6 +117,7 @@ impl Engine {
             effects: VecDeque::new(),
             timer: None,
             link_problem: None,
+            now,
         };
         engine.run(now, rng, |turn| {
             outbox::prune(turn.tx, turn.now)?;
@@ -136,6 +139,15 @@ impl Engine {
         rng: &mut dyn CryptoRng,
         event: Event,
     ) -> Result<Response, EventRefused> {
+        let was_set_back = now.after(SET_BACK) < self.now;
+        self.now = now;
+        if was_set_back {
+            // Every pause and time-out in memory is of the clock before.
+            self.start_afresh(now);
+            if !matches!(event, Event::Command(_) | Event::LinkFailed { .. }) {
+                return Ok(Response::Done {});
+            }
+        }
         match event {
             Event::LinkFailed { link, problem } => {
                 self.link_failed(link, &problem);
@@ -219,6 +231,7 @@ impl Engine {
             take_up(&mut turn)?;
             let result = work(&mut turn)?;
             pump(&mut turn)?;
+            overdue::tick(&mut turn)?;
             let timer = next_time(&turn)?;
             Ok::<_, Stop>((result, turn.out, timer))
         });
@@ -243,7 +256,8 @@ impl Engine {
         }
     }
 
-    /// Memory may be ahead of the store: it is made anew from it, on new links.
+    /// Memory may be ahead of the store, or of the clock: it is read from the store again, on
+    /// new links.
     fn start_afresh(&mut self, now: Time) {
         for (link, state) in [
             (LinkKind::Mailbox, &self.live.links.mailbox),
@@ -378,13 +392,11 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
                             .saturating_sub(now.0.cast_signed());
                         let known = turn.live.links.clock_skew_ms.replace(skew).is_some();
                         if !known && skew.unsigned_abs() > CLOCK_SKEW_MAX {
-                            let problem = Problem::ClockWrong { skew_ms: skew }.report();
-                            turn.notify(Notice::Warning(Warning { problem }));
+                            turn.warn(&Problem::ClockWrong { skew_ms: skew });
                         }
                     }
                     Err(GreetingRefused::NoCommonVersion) => {
-                        let problem = Problem::RelayTooDifferent.report();
-                        turn.notify(Notice::Warning(Warning { problem }));
+                        turn.warn(&Problem::RelayTooDifferent);
                     }
                     Err(GreetingRefused::Malformed) => turn.warn_misdeed(RelayMisdeed::Malformed),
                 }
@@ -412,37 +424,39 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
     for waiting in over {
         turn.live.waits.remove(&waiting);
         match waiting {
-            crate::turn::Waiting::Conversation(id) => {
+            Waiting::Conversation(id) => {
                 turn.live.due_conversations.insert(id);
             }
-            crate::turn::Waiting::Membership(id) => {
+            Waiting::Membership(id) => {
                 turn.live.due_groups.insert(id);
             }
-            crate::turn::Waiting::Group(id) => {
+            Waiting::Group(id) => {
                 turn.live.due_groups.insert(id);
                 if let Some(group) = groups::find(turn.tx, id)? {
                     turn.live.due_conversations.extend(group.conversation);
                 }
             }
-            crate::turn::Waiting::Anew(id) => manage::make_anew(turn, id)?,
-            crate::turn::Waiting::Again if turn.live.account.is_some() => {
+            Waiting::Anew(id) => manage::make_anew(turn, id)?,
+            Waiting::Again if turn.live.account.is_some() => {
                 again::ask_own_devices(turn)?;
             }
-            crate::turn::Waiting::LookUps
-            | crate::turn::Waiting::Auditors
-            | crate::turn::Waiting::OwnHistory
-            | crate::turn::Waiting::Heads
-            | crate::turn::Waiting::Tokens
-            | crate::turn::Waiting::Login
-            | crate::turn::Waiting::Lock
-            | crate::turn::Waiting::RosterChange
-            | crate::turn::Waiting::Meeting
-            | crate::turn::Waiting::Registers
-            | crate::turn::Waiting::Blob(_)
-            | crate::turn::Waiting::Again
-            | crate::turn::Waiting::Sms
-            | crate::turn::Waiting::SmsParts
-            | crate::turn::Waiting::Backup => {}
+            Waiting::LookUps
+            | Waiting::LogIdentity
+            | Waiting::KeyPackages
+            | Waiting::Auditors
+            | Waiting::OwnHistory
+            | Waiting::Heads
+            | Waiting::Tokens
+            | Waiting::Login
+            | Waiting::Lock
+            | Waiting::RosterChange
+            | Waiting::Meeting
+            | Waiting::Registers
+            | Waiting::Blob(_)
+            | Waiting::Again
+            | Waiting::Sms
+            | Waiting::SmsParts
+            | Waiting::Backup => {}
         }
     }
     Ok(())
@@ -453,7 +467,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Some(relay) = settings::relay(turn.tx)? else {
         return Ok(());
     };
-    check_links(turn);
+    check_links(turn)?;
     expiry::pump(turn)?;
     if turn.live.is_revoked() {
         turn.close_links();
@@ -467,6 +481,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
     want(turn, wants_posting, LinkKind::Posting, &relay);
+    log::pump(turn);
     if turn.live.account.is_none() || !turn.live.not_set_back {
         return Ok(());
     }
@@ -481,7 +496,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             || !turn.live.signals.due.is_empty()
             || !turn.live.due_groups.is_empty()
             || turn.live.lookups.any_wanted()
-            || turn.live.heads.waiting
+            || (turn.live.heads.waiting && !turn.waits(&Waiting::Heads))
             || transfer::any(turn)?
             || parcels::any(turn)?;
         want(turn, wanted, LinkKind::Posting, &relay);
@@ -527,14 +542,17 @@ fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
     }
 }
 
-/// Asks quiet links whether they are alive, and gives dead ones up.
-fn check_links(turn: &mut Turn<'_>) {
+/// Asks quiet links whether they are alive, gives dead ones up, and what is not answered.
+fn check_links(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for kind in [LinkKind::Mailbox, LinkKind::Posting] {
         let now = turn.now;
         let link = turn.live.links.of(kind);
         if link.dead_at().is_some_and(|at| at <= now) {
             turn.close_link(kind);
-        } else if link.ping_at().is_some_and(|at| at <= now) {
+            continue;
+        }
+        let (given_up, unsure) = link.give_up(now);
+        if unsure || link.ping_at().is_some_and(|at| at <= now) {
             let ping = waxwing_protocol::pb::Ping {};
             turn.ask(
                 kind,
@@ -542,7 +560,11 @@ fn check_links(turn: &mut Turn<'_>) {
                 waxwing_protocol::pb::client_frame::Body::Ping(ping),
             );
         }
+        for job in given_up {
+            routing::unanswered(turn, kind, job)?;
+        }
     }
+    Ok(())
 }
 
 fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result<(), Fault> {
@@ -608,6 +630,8 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         links.mailbox.dead_at(),
         links.mailbox.ping_at(),
         links.posting.dead_at(),
+        links.mailbox.gives_up_at(),
+        links.posting.gives_up_at(),
         posting_ping,
         devices,
     ];

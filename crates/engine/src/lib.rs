@@ -15,6 +15,7 @@
 pub mod account;
 pub mod api;
 mod attachment;
+mod clock;
 mod commands;
 mod contact;
 pub mod content;

@@ -20,6 +20,7 @@ use waxwing_protocol::{
 use crate::{
     account::Account,
     api::{Connection, ConnectionChanged, ConversationId, Notice, Problem, RelayMisdeed, Warning},
+    clock::Passed as _,
     conversation::groups::{self, GroupState},
     devices,
     event::{Effect, LinkKind},
@@ -28,7 +29,7 @@ use crate::{
     message::typing,
     mls,
     store::StoreError,
-    trust::{gossip, log::Known, lookups::LookUps, own_history},
+    trust::{alarm, gossip, log::Known, lookups::LookUps, own_history},
 };
 
 /// What goes wrong inside the engine's work and is no one's answer: the transaction
@@ -87,6 +88,10 @@ pub(crate) struct Live {
     pub overtaken: u32,
     /// Whether the own entries in the log were checked on this login.
     pub own_history: own_history::Check,
+    /// The step of the clock in which this device's use was last counted.
+    pub counted_step: Option<i64>,
+    /// What people were warned of lately, and when: nothing is said over and over.
+    warned: HashMap<(&'static str, String), Time>,
     /// Heads of the log that others were shown.
     pub heads: gossip::Heads,
     /// The newest epoch that the relay spoke of, where it is later than ours, and
@@ -113,6 +118,9 @@ pub(crate) enum Waiting {
     /// The conversation's next group, to be made.
     Anew(ConversationId),
     LookUps,
+    /// The identity of the relay's key log.
+    LogIdentity,
+    KeyPackages,
     /// Auditors who are to co-sign a head.
     Auditors,
     OwnHistory,
@@ -165,6 +173,8 @@ impl Live {
             log: None,
             overtaken: 0,
             own_history: own_history::Check::Due,
+            counted_step: None,
+            warned: HashMap::new(),
             heads: gossip::Heads::default(),
             behind: BTreeMap::new(),
             not_set_back: false,
@@ -192,6 +202,8 @@ impl Live {
         self.log = None;
         self.overtaken = 0;
         self.own_history = own_history::Check::Due;
+        self.counted_step = None;
+        self.warned.clear();
         self.heads = gossip::Heads::default();
         self.behind.clear();
         self.not_set_back = false;
@@ -210,6 +222,12 @@ pub(crate) struct Turn<'a> {
     pub out: Vec<Effect>,
 }
 
+/// The same warning is given again after this long.
+const WARNED_AGAIN: Span = Span::minutes(30);
+
+/// Different warnings within that time, at most.
+const WARNED_MAX: usize = 128;
+
 /// Groups that are kept in memory.
 const GROUPS_IN_MEMORY: usize = 256;
 
@@ -219,16 +237,38 @@ impl Turn<'_> {
         self.out.push(Effect::Notify(notice));
     }
 
+    /// Warns whoever listens, unless they were warned of the same a moment ago: a relay or
+    /// somebody else may bring it about with every frame.
+    pub(crate) fn warn(&mut self, problem: &Problem) {
+        let now = self.now;
+        let warned = &mut self.live.warned;
+        warned.retain(|_, at| !now.is_past(*at, WARNED_AGAIN));
+        let key = (problem.code(), alarm::subject(problem));
+        if warned.len() >= WARNED_MAX || warned.contains_key(&key) {
+            return;
+        }
+        self.show(problem);
+    }
+
+    /// Warns whoever listens.
+    pub(crate) fn show(&mut self, problem: &Problem) {
+        let key = (problem.code(), alarm::subject(problem));
+        self.live.warned.insert(key, self.now);
+        let problem = problem.report();
+        self.notify(Notice::Warning(Warning { problem }));
+    }
+
     /// Warns of a relay that does what no honest one does.
     pub(crate) fn warn_misdeed(&mut self, what: RelayMisdeed) {
-        let problem = Problem::RelayMisbehaves { what }.report();
-        self.notify(Notice::Warning(Warning { problem }));
+        self.warn(&Problem::RelayMisbehaves { what });
     }
 
     /// Asks the relay something; its answer comes back with the job.
     pub(crate) fn ask(&mut self, kind: LinkKind, job: Job, body: client_frame::Body) {
         let now = self.now;
-        let frame = self.live.links.of(kind).frame(now, Some(job), body);
+        let within = self.live.links.patience(&job);
+        let asked = Some((job, within));
+        let frame = self.live.links.of(kind).frame(now, asked, body);
         self.out.push(Effect::Send { link: kind, frame });
     }
 

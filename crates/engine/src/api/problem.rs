@@ -289,7 +289,7 @@ pub enum Problem {
         /// When to try again, where the relay said so.
         retry_after_ms: Option<u64>,
     },
-    /// It cannot store anything now.
+    /// It cannot store anything now, or does not answer.
     RelayUnavailable,
     /// It speaks no version that this client knows.
     RelayTooDifferent,
@@ -317,6 +317,25 @@ pub enum Problem {
     ContactSeesAnotherLog {
         /// In display form.
         address: String,
+    },
+    /// The relay has not proved what its key log says of this account for more than 24 hours
+    /// of use.
+    OwnHistoryNotProved,
+    /// The relay has not proved which keys some people have for more than 24 hours of use, in
+    /// which they were written to.
+    ContactsNotProved {
+        /// Some of them, in display form.
+        addresses: Vec<String>,
+        /// How many more there are.
+        others: u64,
+    },
+    /// The key log could not be compared with what some people see for more than 24 hours of
+    /// use.
+    HeadsNotCompared {
+        /// Some of them, in display form.
+        addresses: Vec<String>,
+        /// How many more there are.
+        others: u64,
     },
     /// Its clock and this device's are far apart.
     ClockWrong {
@@ -556,6 +575,9 @@ impl Problem {
             Self::LogStale { .. } => "log_stale",
             Self::LogAhead { .. } => "log_ahead",
             Self::ContactSeesAnotherLog { .. } => "contact_sees_another_log",
+            Self::OwnHistoryNotProved => "own_history_not_proved",
+            Self::ContactsNotProved { .. } => "contacts_not_proved",
+            Self::HeadsNotCompared { .. } => "heads_not_compared",
             Self::RelayDown { .. } => "relay_down",
             Self::WrongPin => "wrong_pin",
             Self::RelayNotPinned { .. } => "relay_not_pinned",

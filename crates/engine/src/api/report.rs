@@ -69,6 +69,11 @@ pub struct ReportedMessage {
     pub content: String,
     /// Ed25519, in base64 (content.proto, `Envelope.signature`).
     pub signature: String,
+    /// When the account took the key back that signed this, in milliseconds since 1970 by the
+    /// clock of the device that did: as far as who reports knows, and for readers without
+    /// the means to check the roster, which says so, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_revoked_at_ms: Option<u64>,
 }
 
 /// A report in which every signature is good.
@@ -97,6 +102,12 @@ pub struct Said {
     pub address_known: Option<bool>,
     /// When, by the sender's clock.
     pub sent_at: Timestamp,
+    /// When the account took back the key that signed this, by the clock of the device that
+    /// did: it revoked the device, or gave it another key. Whoever has that key since then
+    /// can have written this, and given it any time. Nothing where neither the report nor
+    /// this device knows of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_revoked_at: Option<Timestamp>,
     /// The words.
     pub text: String,
     /// It was an edit of this message.

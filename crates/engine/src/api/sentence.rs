@@ -347,6 +347,28 @@ pub fn sentence(problem: &Problem) -> String {
              you is being lied to: compare the safety number in person (`waxwing verify \
              {address}`), and ask the relay's operator."
         ),
+        Problem::OwnHistoryNotProved => {
+            "For more than 24 hours of use the relay has not proved what its key log says of \
+             your account, so somebody could have added a device to it, or taken your address, \
+             and this device would not see it. Ask the relay's operator why; until then, compare \
+             safety numbers before you write what matters (`waxwing verify ADDRESS`)."
+                .into()
+        }
+        Problem::ContactsNotProved { addresses, others } => format!(
+            "For more than 24 hours of use the relay has not proved that the keys of {} are \
+             still theirs, so a device that they removed, or a new owner of an address, may not show \
+             here. Compare safety numbers in person (`waxwing verify ADDRESS`), and ask the \
+             relay's operator why.",
+            people(addresses, *others)
+        ),
+        Problem::HeadsNotCompared { addresses, others } => format!(
+            "For more than 24 hours of use this device could not compare the key log that it is \
+             shown with the one of {}, so the relay may be showing you different keys for each \
+             other. Compare safety numbers in person (`waxwing verify ADDRESS`), and ask the \
+             relay's operator why; a program of theirs that is old or altered can be the reason, \
+             too.",
+            people(addresses, *others)
+        ),
         Problem::RelayDown { detail } => format!(
             "The relay cannot be reached ({detail}), so nothing is sent or received now; messages \
              wait in the outbox and leave by themselves when it is back."
@@ -369,8 +391,9 @@ pub fn sentence(problem: &Problem) -> String {
             }
         ),
         Problem::RelayUnavailable => {
-            "The relay cannot store anything now (its disk may be full), so messages wait in your \
-             outbox and are sent when it can; tell its operator if this lasts."
+            "The relay does not answer, or cannot store anything now (its disk may be full), so \
+             messages wait in your outbox and are sent when it can; tell its operator if this \
+             lasts."
                 .into()
         }
         Problem::RelayTooDifferent => {
@@ -641,6 +664,23 @@ fn duration(ms: u64) -> String {
         seconds => (seconds.div_ceil(86_400), "day"),
     };
     format!("{amount} {unit}{}", if amount == 1 { "" } else { "s" })
+}
+
+/// Some people by name, and how many more.
+fn people(addresses: &[String], others: u64) -> String {
+    let mut all = addresses.to_vec();
+    match others {
+        0 => {}
+        1 if all.is_empty() => all.push("somebody you talk to".into()),
+        1 => all.push("1 other".into()),
+        n if all.is_empty() => all.push(format!("{n} people you talk to")),
+        n => all.push(format!("{n} others")),
+    }
+    match all.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => "the people you talk to".into(),
+    }
 }
 
 #[cfg(test)]

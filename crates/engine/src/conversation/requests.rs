@@ -60,11 +60,34 @@ pub(crate) fn is_request(
 }
 
 /// Whether this account has written to another, or compared safety numbers with it.
-fn is_known(tx: &Transaction<'_>, account: AccountId) -> Result<bool, StoreError> {
+pub(crate) fn is_known(tx: &Transaction<'_>, account: AccountId) -> Result<bool, StoreError> {
     if super::with_account(tx, account)?.is_some_and(|direct| direct.written_to) {
         return Ok(true);
     }
     Ok(contact::of_account(tx, account)?.is_some_and(|contact| contact.compared))
+}
+
+/// Whether an account that writes in a conversation is no stranger: it is known, or the
+/// conversation is a group that this person has accepted. A blocked one counts as a stranger.
+pub(crate) fn is_acquainted(
+    tx: &Transaction<'_>,
+    conversation: Option<ConversationId>,
+    account: AccountId,
+) -> Result<bool, StoreError> {
+    if contact::of_account(tx, account)?.is_some_and(|contact| contact.blocked) {
+        return Ok(false);
+    }
+    if is_known(tx, account)? {
+        return Ok(true);
+    }
+    let found = match conversation {
+        Some(conversation) => super::find(tx, conversation)?,
+        None => None,
+    };
+    match found {
+        Some(found) if found.kind == Kind::Group && !found.gone => Ok(!is_request(tx, &found)?),
+        _ => Ok(false),
+    }
 }
 
 /// Whether a further message of a request is not kept. It is said once.

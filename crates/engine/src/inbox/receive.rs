@@ -274,10 +274,13 @@ fn envelope_came(
         group: group.id,
         device: member.device,
     };
-    if let Some(head) = &envelope.head
-        && member.account != turn.account()?.id()
-    {
-        gossip::heard(turn, member.account, head)?;
+    if member.account != turn.account()?.id() {
+        gossip::heard(
+            turn,
+            group.conversation,
+            member.account,
+            envelope.head.as_ref(),
+        )?;
     }
     let missing_before = heard::missing(turn.tx, sender)?;
     heard::note(turn.tx, turn.now, sender, envelope.counter)?;

@@ -10,17 +10,18 @@
 
 use waxwing_protocol::{
     limits,
-    pb::{PublishKeyPackages, client_frame::Body},
+    pb::{Error, PublishKeyPackages, client_frame::Body},
     time::{Span, Time},
 };
 
 use super::Job;
 use crate::{
+    conversation::start,
     event::LinkKind,
     link::Phase,
     mls::{self, KeyPackageUse},
     settings::{self, Setting},
-    turn::{Fault, Turn},
+    turn::{Fault, Turn, Waiting},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -33,12 +34,21 @@ const KEPT: usize = 50;
 /// A last resort is replaced after this long, so that none serves for more than a day.
 const LAST_RESORT_FOR: Span = Span::hours(20);
 
+/// What the relay did not take is tried again after this long.
+const REFUSED: Span = Span::minutes(30);
+
 /// The private key of a last resort is kept for this long: a welcome may have waited in the
 /// mailbox for as long as posts do, since the last moment at which it was handed out.
 const LAST_RESORT_KEY_KEPT: Span = Span::days(32);
 
 /// This device has logged in; whether the relay has a last resort of it.
 pub(crate) fn logged_in(turn: &mut Turn<'_>, last_resort: bool) -> Result<(), Fault> {
+    // Made under a clock that has been set back since: as if it were made now, or it would
+    // serve until the clock gets there.
+    turn.tx.execute(
+        "UPDATE last_resort SET made_at = ?1 WHERE made_at > ?1",
+        [turn.now.0.cast_signed()],
+    )?;
     let newest: Option<i64> =
         turn.tx
             .query_row("SELECT max(made_at) FROM last_resort", [], |row| row.get(0))?;
@@ -66,7 +76,12 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, last_resort: bool) -> Result<(), Fa
 /// When a new last resort is due.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
     let made_at = turn.live.links.last_resort?;
-    (turn.live.links.mailbox.phase == Phase::LoggedIn).then(|| made_at.after(LAST_RESORT_FOR))
+    let mailbox = &turn.live.links.mailbox;
+    // Otherwise it is due, and cannot be made before something else happens.
+    let may_publish = mailbox.phase == Phase::LoggedIn
+        && !mailbox.awaits(&Job::PublishKeyPackages)
+        && !turn.waits(&Waiting::KeyPackages);
+    may_publish.then(|| made_at.after(LAST_RESORT_FOR))
 }
 
 /// Makes and publishes key packages when few are left, or the last resort is old.
@@ -86,7 +101,10 @@ pub(crate) fn publish(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .last_resort
         .is_some_and(|made_at| turn.now.since(made_at) < LAST_RESORT_FOR);
     let last_resort_too = replace || !fresh;
-    if (!low && !last_resort_too) || links.mailbox.awaits(&Job::PublishKeyPackages) {
+    if (!low && !last_resort_too)
+        || links.mailbox.awaits(&Job::PublishKeyPackages)
+        || turn.waits(&Waiting::KeyPackages)
+    {
         return Ok(());
     }
     let count = if low {
@@ -134,6 +152,17 @@ pub(crate) fn published(turn: &mut Turn<'_>, left: u32) -> Result<(), Fault> {
     turn.live.links.key_packages_left = Some(left);
     settings::write(turn.tx, Setting::ReplaceKeyPackages, false)?;
     logged_in(turn, true)
+}
+
+/// The relay did not take them: others are made later. How many it has is not forgotten,
+/// since nobody else would ask for new ones.
+pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
+    let pause = if error.retry_after_ms == 0 {
+        REFUSED
+    } else {
+        start::retry_after(error)
+    };
+    turn.wait(Waiting::KeyPackages, pause);
 }
 
 /// Private keys may be gone: all that the relay has are replaced.

@@ -2,8 +2,9 @@
 //!
 //! A link is wanted or not; the driver opens it and says so; the relay greets, the
 //! engine chooses a version; from then on it is ready. Each request is a [`Job`]: it
-//! is not asked again while its answer is awaited, and a link that closes forgets all
-//! of them, so that they are asked again on the next.
+//! is not asked again while its answer is awaited. A link that closes forgets all of
+//! them, so that they are asked again on the next; and each has its own time-out, so that a
+//! relay that answers everything else cannot leave one open for ever.
 //!
 //! **Elsewhere**: the jobs are in [`registration`], [`mailbox`], [`posting`] and in
 //! [`crate::conversation`] and [`crate::trust`]; TLS and reconnecting are
@@ -18,7 +19,10 @@ pub(crate) mod registration;
 pub(crate) mod routing;
 pub(crate) mod tokens;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    mem::{Discriminant, discriminant},
+};
 
 use waxwing_protocol::{
     Exporter, VERSIONS,
@@ -40,6 +44,22 @@ const AUTHORISATION_KEPT: Span = Span::seconds(45);
 
 /// A link on which an answer is awaited for this long while nothing comes is dead.
 const ANSWER_WITHIN: Span = Span::seconds(60);
+
+/// A request is given up when it is not answered for this long, while the link lives.
+const PATIENCE: Span = Span::seconds(30);
+
+/// One with much to carry, or for which the relay asks somebody else, after this long.
+const LONG_PATIENCE: Span = Span::minutes(3);
+
+/// The first pause before what was given up is asked again. It doubles each time, as the
+/// time-out does, since a slow network looks the same from here…
+const PAUSE: Span = Span::seconds(5);
+
+/// …to this.
+const PAUSE_MAX: Span = Span::minutes(10);
+
+/// How often the time-out doubles.
+const DOUBLINGS: u32 = 3;
 
 /// Groups that a link is authorised for at a time; the relay takes a few more.
 const AUTHORISED_MAX: usize = 1_000;
@@ -98,6 +118,46 @@ pub(crate) enum Job {
     FetchBackup(u32),
 }
 
+impl Job {
+    /// How long its answer may take when nothing is wrong.
+    const fn patience(&self) -> Span {
+        match self {
+            Self::StartRegistration
+            | Self::JoinRendezvous(_)
+            | Self::SendRendezvous(..)
+            | Self::SetSmsKey
+            | Self::SendSms(_)
+            | Self::CreateGroup(_)
+            | Self::Commit(..)
+            | Self::FetchGroupInfo(_)
+            | Self::Rejoin(_)
+            | Self::OpenBlob(_)
+            | Self::BlobPart(_)
+            | Self::OpenParcel(_)
+            | Self::ParcelPart(_)
+            | Self::PutBackup(_)
+            | Self::FinishBackup
+            | Self::FetchBackup(_) => LONG_PATIENCE,
+            _ => PATIENCE,
+        }
+    }
+}
+
+/// A request whose answer is awaited.
+struct Asked {
+    job: Job,
+    at: Time,
+    /// How long the answer may take.
+    within: Span,
+}
+
+impl Asked {
+    /// When it is given up.
+    const fn until(&self) -> Time {
+        self.at.after(self.within)
+    }
+}
+
 /// What two devices meet for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Meets {
@@ -129,7 +189,7 @@ pub(crate) enum Phase {
 pub(crate) struct Link {
     pub phase: Phase,
     next_request: u32,
-    jobs: HashMap<u32, Job>,
+    jobs: HashMap<u32, Asked>,
     busy: HashSet<Job>,
     /// The relay's token key as shown on this link.
     pub token_key: Option<[u8; 32]>,
@@ -263,20 +323,57 @@ impl Link {
         quiet.then(|| self.used_at.after(limits::PING_AFTER))
     }
 
+    /// When the next request is given up. One after which nothing came at all says that the
+    /// link is dead, rather than that the relay does not answer: the relay is asked whether
+    /// it is there.
+    pub(crate) fn gives_up_at(&self) -> Option<Time> {
+        let pinged = self.busy.contains(&Job::Ping);
+        self.jobs
+            .values()
+            .filter(|asked| asked.at < self.used_at || !pinged)
+            .map(Asked::until)
+            .min()
+    }
+
+    /// Gives up what was not answered in time; `true` where the relay is to be asked first
+    /// whether it is there.
+    pub(crate) fn give_up(&mut self, now: Time) -> (Vec<Job>, bool) {
+        let overdue = |asked: &Asked| asked.until() <= now;
+        let used_at = self.used_at;
+        let mut given_up: Vec<(u32, Job)> = self
+            .jobs
+            .iter()
+            .filter(|(_, asked)| overdue(asked) && asked.at < used_at)
+            .map(|(request, asked)| (*request, asked.job.clone()))
+            .collect();
+        given_up.sort_unstable_by_key(|(request, _)| *request);
+        for (request, job) in &given_up {
+            self.jobs.remove(request);
+            self.busy.remove(job);
+        }
+        let unsure = self.jobs.values().any(overdue) && !self.busy.contains(&Job::Ping);
+        (given_up.into_iter().map(|(_, job)| job).collect(), unsure)
+    }
+
     pub(crate) fn frame(
         &mut self,
         now: Time,
-        job: Option<Job>,
+        job: Option<(Job, Span)>,
         body: client_frame::Body,
     ) -> ClientFrame {
         let request = match job {
             None => 0,
-            Some(job) => {
+            Some((job, within)) => {
                 if self.jobs.is_empty() {
                     self.asked_at = now;
                 }
                 self.next_request = self.next_request.checked_add(1).unwrap_or(1);
-                self.jobs.insert(self.next_request, job.clone());
+                let asked = Asked {
+                    job: job.clone(),
+                    at: now,
+                    within,
+                };
+                self.jobs.insert(self.next_request, asked);
                 self.busy.insert(job);
                 self.next_request
             }
@@ -298,10 +395,10 @@ impl Link {
     }
 
     /// An answer has come: to what?
-    pub(crate) fn answered(&mut self, request: u32) -> Option<Job> {
-        let job = self.jobs.remove(&request)?;
-        self.busy.remove(&job);
-        Some(job)
+    fn answered(&mut self, request: u32) -> Option<Job> {
+        let asked = self.jobs.remove(&request)?;
+        self.busy.remove(&asked.job);
+        Some(asked.job)
     }
 }
 
@@ -325,6 +422,8 @@ pub(crate) struct Links {
     /// When the last resort was made that the relay has; `None` where it has none.
     pub last_resort: Option<Time>,
     pub clock_skew_ms: Option<i64>,
+    /// How often in a row requests of a kind were not answered.
+    unanswered: HashMap<Discriminant<Job>, u32>,
 }
 
 impl Links {
@@ -333,6 +432,27 @@ impl Links {
             LinkKind::Mailbox => &mut self.mailbox,
             LinkKind::Posting => &mut self.posting,
         }
+    }
+
+    /// An answer has come: to what?
+    pub(crate) fn answered(&mut self, kind: LinkKind, request: u32) -> Option<Job> {
+        let job = self.of(kind).answered(request)?;
+        self.unanswered.remove(&discriminant(&job));
+        Some(job)
+    }
+
+    /// How long the answer to a request may take: longer, where the last ones did not come.
+    pub(crate) fn patience(&self, job: &Job) -> Span {
+        let before = self.unanswered.get(&discriminant(job)).copied();
+        Span(job.patience().0 << before.unwrap_or(0).min(DOUBLINGS))
+    }
+
+    /// A request was not answered: gives how long to wait before it is made again.
+    pub(crate) fn pause(&mut self, job: &Job) -> Span {
+        let times = self.unanswered.entry(discriminant(job)).or_insert(0);
+        let pause = Span(PAUSE.0 << (*times).min(16)).min(PAUSE_MAX);
+        *times = times.saturating_add(1);
+        pause
     }
 
     /// A link was opened or closed: what belonged to the one before is over.

@@ -21,6 +21,7 @@ use waxwing_protocol::{
 use super::Job;
 use crate::{
     api::{ConversationId, MessageChanged, MessageState, Notice, Problem},
+    clock::Passed as _,
     contact,
     conversation::{
         self, Kind, commits,
@@ -30,7 +31,7 @@ use crate::{
     event::LinkKind,
     message::{expiry, proof},
     outbox::{self, Ciphertext, Outgoing},
-    trust::gossip,
+    trust::{gossip, overdue},
     turn::{Fault, Turn, Waiting},
 };
 
@@ -413,9 +414,12 @@ fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if let Some(account) = group.account
         && let Some(contact) = contact::of_account(turn.tx, account)?
         && contact.verified
-        && turn.now.since(contact.looked_up_at) >= look_up_after(&contact)
+        && turn
+            .now
+            .is_past(contact.looked_up_at, look_up_after(&contact))
     {
         turn.live.lookups.want(&contact.address);
+        overdue::look_up_due(turn, account)?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ use waxwing_protocol::{
 use super::Job;
 use crate::{
     account,
-    api::{Notice, Problem, RegistrationChanged, RegistrationStage, Warning},
+    api::{Notice, Problem, RegistrationChanged, RegistrationStage},
     conversation::start,
     event::LinkKind,
     store::StoreError,
@@ -303,8 +303,7 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
         own_history::login_refused(turn);
         return Ok(());
     }
-    let problem = super::problem_of(error).report();
-    turn.notify(Notice::Warning(Warning { problem }));
+    turn.warn(&super::problem_of(error));
     Ok(())
 }
 

@@ -2,13 +2,13 @@
 //!
 //! **Always**: an answer that nobody awaits, an answer of another kind than the
 //! request's, and frames on the wrong link are ignored. (One request may be answered
-//! twice: the one for a code that then cannot be mailed.)
+//! twice: the one for a code that then cannot be mailed.) What is not answered in time is
+//! as good as refused.
 
 use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 
 use super::{Job, key_packages, mailbox, posting, registration, tokens};
 use crate::{
-    api::{Notice, Warning},
     attachment::transfer,
     conversation::{commits, groups, membership, parcels, rejoin, start},
     devices::{self, backup, changes, lock, recovery},
@@ -16,7 +16,7 @@ use crate::{
     message::typing,
     sms,
     trust::{log, lookups, own_history},
-    turn::{Fault, Turn},
+    turn::{Fault, Turn, Waiting},
 };
 
 /// A frame came.
@@ -45,14 +45,13 @@ pub(crate) fn frame(
                 Ok(())
             }
             (_, Body::Error(error)) => {
-                let problem = super::problem_of(&error).report();
-                turn.notify(Notice::Warning(Warning { problem }));
+                turn.warn(&super::problem_of(&error));
                 Ok(())
             }
             _ => Ok(()),
         };
     }
-    let Some(job) = turn.live.links.of(link).answered(request) else {
+    let Some(job) = turn.live.links.answered(link, request) else {
         return match body {
             Body::Error(error) if turn.live.links.of(link).asked_for_code(request) => {
                 registration::code_not_sent(turn, &error)
@@ -160,6 +159,36 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     }
 }
 
+/// The relay is there, and has not answered for too long. What was asked is given up, and
+/// asked again after a pause, which grows: whoever waits for it would else wait for ever.
+pub(crate) fn unanswered(turn: &mut Turn<'_>, link: LinkKind, job: Job) -> Result<(), Fault> {
+    let pause = turn.live.links.pause(&job);
+    match job {
+        // What was begun is looked at again on the next link.
+        Job::StartRegistration | Job::FinishRegistration => {
+            turn.close_link(link);
+            Ok(())
+        }
+        // Nothing says that it was not done. What was made is offered again as it is.
+        Job::Login => {
+            turn.wait(Waiting::Login, pause);
+            Ok(())
+        }
+        Job::FetchGroupInfo(group) | Job::Rejoin(group) => {
+            turn.wait(Waiting::Group(group), pause);
+            Ok(())
+        }
+        job => {
+            let error = Error {
+                code: ErrorCode::Unavailable.into(),
+                retry_after_ms: pause.0,
+                ..Error::default()
+            };
+            refused(turn, job, &error)
+        }
+    }
+}
+
 fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
     match job {
         Job::FinishRegistration if registration::may_be_done(error) => mailbox::log_in(turn),
@@ -175,8 +204,7 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         // The relay deletes a blob by itself, later.
         Job::Ping | Job::BlobRead(_) | Job::Signal => Ok(()),
         Job::PublishKeyPackages => {
-            // Not asked again before the next login or notice.
-            turn.live.links.key_packages_left = None;
+            key_packages::refused(turn, error);
             Ok(())
         }
         Job::IssueTokens => {
@@ -188,11 +216,11 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
             own_history::refused(turn, error);
             Ok(())
         }
-        Job::FetchLogIdentity | Job::FetchHeads => {
-            turn.wait(crate::turn::Waiting::Auditors, start::retry_after(error));
-            turn.wait(crate::turn::Waiting::Heads, start::retry_after(error));
+        Job::FetchLogIdentity => {
+            log::identity_refused(turn, error);
             Ok(())
         }
+        Job::FetchHeads => lookups::heads_refused(turn, error),
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
         Job::ClaimDevices(group, account) => membership::claim_refused(turn, group, account, error),
         Job::CreateGroup(group) => start::create_refused(turn, group, error),

@@ -35,6 +35,9 @@ const LOW: usize = 10;
 /// When the relay gave none, it is asked again after this long.
 const AGAIN: Span = Span::minutes(10);
 
+/// However long the relay wants it to wait, it is asked again after this long.
+const AGAIN_MAX: Span = Span::hours(1);
+
 /// Asks for tokens when few are left.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let stock = usize::try_from(count(turn.tx)?).unwrap_or(usize::MAX);
@@ -84,7 +87,7 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
     let span = if retry_after_ms == 0 {
         AGAIN
     } else {
-        Span(retry_after_ms)
+        Span(retry_after_ms).min(AGAIN_MAX)
     };
     turn.wait(Waiting::Tokens, span);
 }

@@ -3,13 +3,15 @@
 //! A report holds the chosen messages as they were signed ([`super::proof`]) and the rosters
 //! that admit the signing devices. Whoever checks one learns that a device of this account
 //! said this at that time (by its own clock), and needs to trust neither who reports nor the
-//! relay. That the account is an address's is what the key log says.
+//! relay. That the account is an address's is what the key log says. Where the account has
+//! taken the signing key back since (a device that was lost or stolen, say), the report and
+//! the check say so: whoever has the device may have written it since, and dated it back.
 //!
 //! It is not said, and cannot be, what was left out: a report may quote one line of many.
 //!
 //! **Always**: nothing is disclosed but the messages that were named and their edits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use data_encoding::BASE64;
 use prost::Message as _;
@@ -17,12 +19,14 @@ use rusqlite::Transaction;
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId},
     limits,
-    pb::SignedStatement,
+    pb::{SignedStatement, Statement},
     roster::Roster,
+    time::Time,
 };
 
 use super::proof::Proof;
 use crate::{
+    account,
     api::{
         self, CheckedReport, ConversationId, MessageId, Problem, Report, ReportedFile,
         ReportedMessage, ReportedPerson, Response, Said,
@@ -60,9 +64,16 @@ pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Res
         people: Vec::new(),
         messages: Vec::new(),
     };
+    let mut keys = BTreeMap::new();
     for id in &asked.messages {
         for (account, proof, content) in proven(turn.tx, *id)? {
             add_person(turn.tx, &mut report.people, account)?;
+            let keys = match keys.entry(account) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(room) => room.insert(known_keys(turn.tx, account)?),
+            };
+            let signed_with = keys.as_ref().and_then(|keys| keys.of(&proof, &content));
+            let revoked = signed_with.and_then(|key| key.revoked_at);
             report.messages.push(ReportedMessage {
                 account: account.to_string(),
                 device: proof.device.to_string(),
@@ -70,6 +81,7 @@ pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Res
                 sent_at_ms: proof.sent_at.0,
                 content: BASE64.encode(&content),
                 signature: BASE64.encode(&proof.signature),
+                key_revoked_at_ms: revoked.map(|at| at.0),
             });
         }
     }
@@ -230,6 +242,9 @@ struct Person<'a> {
     said: &'a ReportedPerson,
     account: AccountId,
     keys: Keys,
+    /// The keys as this device knows them, where it knows the account: the report may hold
+    /// an older roster, so as to hide what was revoked.
+    known_keys: Option<Keys>,
     /// Whether this device, too, knows the address as theirs; without, it knows nothing.
     known: Option<bool>,
 }
@@ -250,6 +265,7 @@ impl<'a> Person<'a> {
             return Err(invalid("a roster in it is another account's"));
         }
         let account = roster.account();
+        let known_keys = known_keys(tx, account)?;
         let known = match contact::of_account(tx, account)? {
             Some(Contact {
                 verified, display, ..
@@ -264,6 +280,7 @@ impl<'a> Person<'a> {
             said,
             account,
             keys,
+            known_keys,
             known,
         })
     }
@@ -284,16 +301,18 @@ impl<'a> Person<'a> {
         let proof = Proof {
             group: GroupId(group),
             device: DeviceId(device),
-            sent_at: waxwing_protocol::time::Time(message.sent_at_ms),
+            sent_at: Time(message.sent_at_ms),
             signature,
         };
-        let mut keys = self.keys.iter().filter(|(id, _)| *id == proof.device);
         // Signed before it is read.
-        if !keys.any(|(_, key)| proof.is_by(key, &content)) {
+        let Some(key) = self.keys.of(&proof, &content) else {
             return Err(invalid(
                 "a message in it was not written by who is said to have written it",
             ));
-        }
+        };
+        let known = self.known_keys.as_ref();
+        let known = known.and_then(|keys| keys.of(&proof, &content));
+        let key_revoked_at = key.revoked_at.or(known.and_then(|key| key.revoked_at));
         let read = content::decode(&content).map_err(|_| malformed())?;
         let (replaces, text) = match read.shown() {
             Shown::Text(text) => (None, text),
@@ -307,6 +326,7 @@ impl<'a> Person<'a> {
             account_id: self.said.account.clone(),
             address_known: self.known,
             sent_at: proof.sent_at.into(),
+            key_revoked_at: key_revoked_at.map(Into::into),
             text,
             replaces,
             files: files
@@ -320,21 +340,80 @@ impl<'a> Person<'a> {
 }
 
 /// Every leaf key that a chain has given a device at any time.
-type Keys = BTreeSet<(DeviceId, [u8; 32])>;
+#[derive(Default)]
+struct Keys(Vec<Key>);
+
+/// A leaf key of a device.
+#[derive(Clone, Copy)]
+struct Key {
+    device: DeviceId,
+    leaf_key: [u8; 32],
+    /// When the account took it back, by the clock of the device that did.
+    revoked_at: Option<Time>,
+}
+
+impl Keys {
+    /// The key that signed a message.
+    fn of(&self, proof: &Proof, content: &[u8]) -> Option<Key> {
+        let keys = self.0.iter().filter(|key| key.device == proof.device);
+        let mut good = keys.filter(|key| proof.is_by(&key.leaf_key, content));
+        good.next().copied()
+    }
+
+    /// The chain has come to this, by a statement that was made then.
+    fn follow(&mut self, roster: &Roster, made_at: Time) {
+        for key in &mut self.0 {
+            let is_there = roster
+                .device(key.device)
+                .is_some_and(|device| device.leaf_key == key.leaf_key);
+            key.revoked_at = if is_there {
+                None
+            } else {
+                key.revoked_at.or(Some(made_at))
+            };
+        }
+        for device in roster.devices() {
+            let is_known = self
+                .0
+                .iter()
+                .any(|key| key.device == device.id && key.leaf_key == device.leaf_key);
+            if !is_known {
+                self.0.push(Key {
+                    device: device.id,
+                    leaf_key: device.leaf_key,
+                    revoked_at: None,
+                });
+            }
+        }
+    }
+}
+
+/// The keys of an account as this device knows them: a contact's, or its own.
+fn known_keys(tx: &Transaction<'_>, account: AccountId) -> Result<Option<Keys>, StoreError> {
+    if let Some(contact) = contact::of_account(tx, account)? {
+        let statements = contact.statements().unwrap_or_default();
+        return Ok(walk(&statements).map(|(_, keys)| keys));
+    }
+    let own = walk(&account::statements(tx)?);
+    Ok(own
+        .filter(|(own, _)| own.account() == account)
+        .map(|(_, keys)| keys))
+}
 
 /// Checks a chain, statement by statement.
 fn walk(statements: &[SignedStatement]) -> Option<(Roster, Keys)> {
     let (first, rest) = statements.split_first()?;
     let mut roster = Roster::verify(std::slice::from_ref(first)).ok()?;
-    let mut keys = Keys::new();
-    let mut note = |roster: &Roster| {
-        let devices = roster.devices().iter();
-        keys.extend(devices.map(|device| (device.id, device.leaf_key)));
-    };
-    note(&roster);
+    let mut keys = Keys::default();
+    keys.follow(&roster, made_at(first)?);
     for statement in rest {
         roster.extend(statement).ok()?;
-        note(&roster);
+        keys.follow(&roster, made_at(statement)?);
     }
     Some((roster, keys))
+}
+
+fn made_at(signed: &SignedStatement) -> Option<Time> {
+    let statement = Statement::decode(signed.statement.clone()).ok()?;
+    Some(Time(statement.made_at_ms))
 }

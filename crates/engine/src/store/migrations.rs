@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, ENDS];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, ENDS, ALARMS];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -80,6 +80,14 @@ const CONVERSATIONS: &[&str] = &[
 
 /// What ends, and when: transfers to devices that are revoked, and drafts that were given up.
 const ENDS: &[&str] = &[crate::devices::transfer::BOUNDS, crate::outbox::DRAFTS];
+
+/// Alarms that nobody can silence: about proofs that do not come, and with room for each kind.
+const ALARMS: &[&str] = &[
+    crate::trust::alarm::SUBJECTS,
+    crate::trust::gossip::SENDERS,
+    crate::trust::chain::SCHEMA,
+    crate::trust::overdue::SCHEMA,
+];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

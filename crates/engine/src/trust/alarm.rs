@@ -3,14 +3,23 @@
 //! A warning is told once to whoever listens; an alarm is kept, and stands in the status
 //! (and so in every interface) until the person dismisses it.
 //!
-//! **Always**: the same alarm is kept once, however often it is raised. What was dismissed
-//! stays so while its cause goes on, and stands again when it comes back after a while.
+//! Each kind of alarm has its own room ([`KEPT_PER_KIND`]): a flood of one kind makes room
+//! among its own, first at the expense of those that were dismissed, and never pushes out an
+//! alarm of another kind. How many kinds there are is fixed, and so is the size of the table.
+//!
+//! **Elsewhere**: alarms about proofs that do not come: [`super::overdue`].
+//!
+//! **Always**: the same alarm is kept once, however often it is raised, and whatever numbers
+//! or names its sentence holds. A new alarm is always shown. What was dismissed stays so
+//! while its cause goes on, and stands again when it comes back after a while, or says
+//! something new. Nothing that a stranger sends raises one.
 
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::time::{Span, Time};
 
 use crate::{
-    api::{Alarm, Notice, Problem, Warning},
+    api::{Alarm, Problem},
+    clock::Passed as _,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -26,43 +35,131 @@ CREATE TABLE alarm (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Alarms that are kept, at most.
-const KEPT_MAX: i64 = 64;
+/// Alarms are known by what they are about, not by their words.
+pub(crate) const SUBJECTS: &str = "
+CREATE TABLE alarm_about (
+    code TEXT NOT NULL,
+    subject TEXT NOT NULL,              -- which of its kind: see `subject`
+    sentence TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    shown_at INTEGER NOT NULL,          -- when somebody was last notified of it
+    dismissed INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (code, subject)
+) STRICT, WITHOUT ROWID;
+INSERT INTO alarm_about (code, subject, sentence, first_at, last_at, shown_at, dismissed)
+    SELECT code, sentence, sentence, first_at, last_at, last_at, dismissed FROM alarm;
+DROP TABLE alarm;
+ALTER TABLE alarm_about RENAME TO alarm;
+";
+
+/// Alarms of one kind that are kept, at most: more than a relay has ways to misbehave, and
+/// than an account has devices.
+const KEPT_PER_KIND: i64 = 32;
 
 /// A cause that was quiet for this long is a new one.
 const QUIET: Span = Span::days(7);
 
+/// An alarm that says something new is shown again, but not more often than this.
+const SHOWN_AGAIN: Span = Span::hours(24);
+
+/// An alarm that is there already.
+struct Kept {
+    sentence: String,
+    last_at: Time,
+    shown_at: Time,
+    dismissed: bool,
+}
+
 /// Raises an alarm.
 pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     let report = problem.report();
-    let now = turn.now.0.cast_signed();
-    let added = turn.tx.execute(
-        "INSERT INTO alarm (code, sentence, first_at, last_at)
-         SELECT ?1, ?2, ?3, ?3 WHERE (SELECT count(*) FROM alarm) < ?4
-         ON CONFLICT DO NOTHING",
-        (&report.code, &report.sentence, now, KEPT_MAX),
-    )?;
-    let back = turn.tx.execute(
-        "UPDATE alarm SET dismissed = 0
-         WHERE code = ?1 AND sentence = ?2 AND dismissed AND ?3 - last_at >= ?4",
-        (&report.code, &report.sentence, now, QUIET.0.cast_signed()),
-    )?;
+    let subject = subject(problem);
+    // Alarms of earlier versions were known by their sentence.
     turn.tx.execute(
-        "UPDATE alarm SET last_at = ?3 WHERE code = ?1 AND sentence = ?2",
-        (&report.code, &report.sentence, now),
+        "UPDATE OR IGNORE alarm SET subject = ?2 WHERE code = ?1 AND subject = ?3",
+        (&report.code, &subject, &report.sentence),
     )?;
-    if added + back > 0 {
-        turn.notify(Notice::Warning(Warning { problem: report }));
+    let kept = find(turn.tx, &report.code, &subject)?;
+    let shows = match &kept {
+        None => {
+            make_room(turn.tx, &report.code)?;
+            true
+        }
+        Some(kept) => {
+            let says_more =
+                kept.sentence != report.sentence && turn.now.is_past(kept.shown_at, SHOWN_AGAIN);
+            says_more || (kept.dismissed && turn.now.is_past(kept.last_at, QUIET))
+        }
+    };
+    turn.tx.execute(
+        "INSERT INTO alarm (code, subject, sentence, first_at, last_at, shown_at)
+         VALUES (?1, ?2, ?3, ?4, ?4, ?4)
+         ON CONFLICT DO UPDATE SET sentence = ?3, last_at = ?4,
+             shown_at = iif(?5, ?4, shown_at), dismissed = iif(?5, 0, dismissed)",
+        (
+            &report.code,
+            &subject,
+            &report.sentence,
+            turn.now.0.cast_signed(),
+            shows,
+        ),
+    )?;
+    if shows {
+        turn.show(problem);
     }
     Ok(())
+}
+
+fn find(tx: &Transaction<'_>, code: &str, subject: &str) -> Result<Option<Kept>, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT sentence, last_at, shown_at, dismissed FROM alarm
+             WHERE code = ?1 AND subject = ?2",
+        )?
+        .query_row((code, subject), |row| {
+            Ok(Kept {
+                sentence: row.get(0)?,
+                last_at: Time(row.get::<_, i64>(1)?.cast_unsigned()),
+                shown_at: Time(row.get::<_, i64>(2)?.cast_unsigned()),
+                dismissed: row.get(3)?,
+            })
+        })
+        .optional()?)
+}
+
+/// Makes room for another alarm of this kind.
+fn make_room(tx: &Transaction<'_>, code: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM alarm WHERE code = ?1 AND subject IN
+             (SELECT subject FROM alarm WHERE code = ?1
+              ORDER BY dismissed, last_at DESC, subject LIMIT -1 OFFSET ?2)",
+        (code, KEPT_PER_KIND - 1),
+    )?;
+    Ok(())
+}
+
+/// Which one of its kind an alarm is: two alarms of one kind and subject are the same,
+/// although their sentences may hold other numbers or names. It does not hold what a relay
+/// or another person can make up.
+pub(crate) fn subject(problem: &Problem) -> String {
+    match problem {
+        Problem::DeviceAdded { device } | Problem::DeviceRemoved { device } => device.clone(),
+        Problem::ContactChanged { address } | Problem::ContactSeesAnotherLog { address } => {
+            address.clone()
+        }
+        Problem::LockChanged { locked } => locked.to_string(),
+        Problem::RelayMisbehaves { what } => format!("{what:?}"),
+        _ => String::new(),
+    }
 }
 
 /// What an alarm asked for was done.
 pub(crate) fn settled(tx: &Transaction<'_>, problem: &Problem) -> Result<(), StoreError> {
     let report = problem.report();
     tx.execute(
-        "DELETE FROM alarm WHERE code = ?1 AND sentence = ?2",
-        (&report.code, &report.sentence),
+        "DELETE FROM alarm WHERE code = ?1 AND subject IN (?2, ?3)",
+        (&report.code, &subject(problem), &report.sentence),
     )?;
     Ok(())
 }

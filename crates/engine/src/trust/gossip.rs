@@ -1,15 +1,18 @@
 //! Comparing the log with others: heads travel inside the encrypted messages.
 //!
 //! Now and then a message carries the newest head that its sender knows. Whoever receives
-//! it looks whether that head is on the chain that the relay shows *here*, if need be by
-//! asking, on the link that is not logged in, for the way from the newest head to that
-//! one. A relay that shows two people two logs is caught by their next message to each
-//! other; both signed heads and the way are kept as evidence.
+//! it looks whether that head is on the chain that the relay shows *here*: in what is kept
+//! of that chain ([`super::chain`]), or else by asking, on the link that is not logged in,
+//! for the way from the newest head to that one. A relay that shows two people two logs is
+//! caught by their next message to each other; both signed heads and the way are kept as
+//! evidence.
 //!
-//! **Elsewhere**: the chain of what is seen here: [`super::log`].
+//! **Elsewhere**: the log as it is followed here: [`super::log`]; heads that are never
+//! compared: [`super::overdue`].
 //!
 //! **Always**: a head that the log's key did not sign raises no alarm against the relay: a
-//! malicious contact can say anything.
+//! malicious contact can say anything. Strangers' heads are compared with what is kept
+//! here, and the relay is not asked about them.
 
 use std::collections::HashSet;
 
@@ -26,11 +29,19 @@ use waxwing_transparency::{
     view::View,
 };
 
-use super::{alarm, log};
+use super::{
+    alarm,
+    chain::{self, Place},
+    log, overdue,
+};
 use crate::{
-    api::{Problem, RelayMisdeed},
+    api::{ConversationId, Problem, RelayMisdeed},
+    clock::Passed as _,
     contact,
-    conversation::groups::{self, Group},
+    conversation::{
+        groups::{self, Group},
+        requests,
+    },
     event::LinkKind,
     link::Job,
     store::StoreError,
@@ -47,11 +58,39 @@ CREATE TABLE heard_head (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Heads that wait to be compared are known by whose they are.
+pub(crate) const SENDERS: &str = "
+CREATE TABLE heard_from (
+    account_id BLOB NOT NULL,        -- empty: heard by an earlier version
+    number INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    head BLOB NOT NULL,              -- SignedHead
+    heard_at INTEGER NOT NULL,
+    since INTEGER NOT NULL,          -- the same in steps of use: see `overdue`
+    tries INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (account_id, number, hash)
+) STRICT, WITHOUT ROWID;
+INSERT INTO heard_from (account_id, number, hash, head, heard_at, since)
+    SELECT x'', number, hash, head, heard_at, 0 FROM heard_head;
+DROP TABLE heard_head;
+ALTER TABLE heard_from RENAME TO heard_head;
+";
+
 /// A group is told of a newer head after this long.
 const TELL_AGAIN: Span = Span::hours(1);
 
+/// And of the newest one after this long, newer or not: so that everybody in it can tell
+/// that they are shown the same log.
+const TELL_ANYWAY: Span = Span::hours(12);
+
 /// Heads of others that wait to be compared, at most.
 const WAITING_MAX: i64 = 64;
+
+/// Heads of one account that wait, at most: the oldest, and the newest.
+const WAITING_PER_SENDER: i64 = 2;
+
+/// Heads that this process remembers to be on the chain.
+const COMPARED_MAX: usize = 256;
 
 /// A relay that does not show a head which somebody else was shown hides it, after this
 /// long.
@@ -77,57 +116,140 @@ pub(crate) fn attach(
     };
     let number = newest.head().number;
     let (told, told_at) = groups::told_head(turn.tx, group.id)?;
-    if number > told && (told == 0 || turn.now.since(told_at) >= TELL_AGAIN) {
+    let is_due = told == 0
+        || (number > told && turn.now.is_past(told_at, TELL_AGAIN))
+        || turn.now.is_past(told_at, TELL_ANYWAY);
+    if is_due {
         envelope.head = Some(newest.wire().clone());
         groups::set_told_head(turn.tx, group.id, number, turn.now)?;
     }
     Ok(())
 }
 
-/// Somebody's message carried a head.
+/// Somebody's message came, with or without a head.
 pub(crate) fn heard(
     turn: &mut Turn<'_>,
+    conversation: Option<ConversationId>,
+    from: AccountId,
+    wire: Option<&pb::SignedHead>,
+) -> Result<(), Fault> {
+    let heard = match wire {
+        Some(wire) => head_came(turn, conversation, from, wire)?,
+        None => Comparison::Impossible,
+    };
+    match heard {
+        Comparison::Made => overdue::compared(turn, from),
+        Comparison::Waits => Ok(()),
+        Comparison::Impossible => overdue::not_compared(turn, conversation, from),
+    }
+}
+
+/// What becomes of a head that came.
+enum Comparison {
+    /// It was compared with the chain seen here.
+    Made,
+    /// The relay has to be asked for the way to it.
+    Waits,
+    /// It cannot be compared.
+    Impossible,
+}
+
+fn head_came(
+    turn: &mut Turn<'_>,
+    conversation: Option<ConversationId>,
     from: AccountId,
     wire: &pb::SignedHead,
-) -> Result<(), Fault> {
-    let Some(known) = &turn.live.log else {
-        return Ok(());
+) -> Result<Comparison, Fault> {
+    let Some(known) = turn.live.log.clone() else {
+        return Ok(Comparison::Impossible);
     };
     let theirs = match SignedHead::check(&known.identity, wire) {
         Ok(theirs) => theirs,
-        // Another log of this relay, or a lie of theirs: that only the two people can tell.
         Err(HeadError::WrongLog) => {
-            let address = contact::of_account(turn.tx, from)?
-                .map(|contact| contact.display)
-                .unwrap_or_default();
-            return alarm::raise(turn, &Problem::ContactSeesAnotherLog { address });
+            sees_another_log(turn, from)?;
+            return Ok(Comparison::Impossible);
         }
-        Err(HeadError::Malformed | HeadError::Unsigned) => return Ok(()),
+        Err(HeadError::Malformed | HeadError::Unsigned) => return Ok(Comparison::Impossible),
     };
-    let head = theirs.head();
-    let hash = head.hash();
-    if known
-        .newest
-        .as_ref()
-        .is_some_and(|newest| newest.head().hash() == hash)
-        || turn.live.heads.compared.contains(&hash)
-    {
-        return Ok(());
+    if turn.live.heads.compared.contains(&theirs.head().hash()) {
+        return Ok(Comparison::Made);
     }
+    match chain::place(turn.tx, &known, &theirs)? {
+        Place::OnIt => Ok(Comparison::Made),
+        Place::BesideIt(evidence) => {
+            log::keep_evidence(turn, &evidence)?;
+            let what = RelayMisdeed::LogSplit;
+            alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
+            Ok(Comparison::Made)
+        }
+        Place::Unknown if !requests::is_acquainted(turn.tx, conversation, from)? => {
+            Ok(Comparison::Impossible)
+        }
+        Place::Unknown => wait_for(turn, from, &theirs),
+    }
+}
+
+/// Another log of this relay, or a lie of theirs: only the two people can tell. Somebody
+/// whom this person does not know is not worth an alarm.
+fn sees_another_log(turn: &mut Turn<'_>, from: AccountId) -> Result<(), Fault> {
+    let contact =
+        contact::of_account(turn.tx, from)?.filter(|contact| contact.verified && !contact.blocked);
+    match contact {
+        Some(contact) if requests::is_known(turn.tx, from)? => {
+            let address = contact.display;
+            alarm::raise(turn, &Problem::ContactSeesAnotherLog { address })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps a head until the relay has shown the way to it. Nobody can take the room of
+/// others: of those who have several waiting, the newest goes.
+fn wait_for(
+    turn: &mut Turn<'_>,
+    from: AccountId,
+    theirs: &SignedHead,
+) -> Result<Comparison, Fault> {
+    let head = theirs.head();
     turn.tx.execute(
-        "INSERT INTO heard_head (number, hash, head, heard_at)
-         SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM heard_head) < ?5
+        "DELETE FROM heard_head WHERE account_id = ?1 AND (number, hash) IN
+             (SELECT number, hash FROM heard_head WHERE account_id = ?1
+              ORDER BY heard_at, number LIMIT -1 OFFSET ?2)",
+        (from.0, WAITING_PER_SENDER - 1),
+    )?;
+    turn.tx.execute(
+        "DELETE FROM heard_head WHERE (SELECT count(*) FROM heard_head) >= ?1
+             AND (account_id, number, hash) IN
+             (SELECT account_id, number, hash FROM heard_head AS one WHERE
+                  (SELECT count(*) FROM heard_head WHERE account_id = one.account_id) > 1
+              ORDER BY heard_at DESC LIMIT 1)",
+        [WAITING_MAX],
+    )?;
+    let since = overdue::used(turn.tx)?;
+    turn.tx.execute(
+        "INSERT INTO heard_head (account_id, number, hash, head, heard_at, since)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE (SELECT count(*) FROM heard_head) < ?7
          ON CONFLICT DO NOTHING",
         (
+            from.0,
             head.number.cast_signed(),
-            hash.0,
-            wire.encode_to_vec(),
+            head.hash().0,
+            theirs.wire().encode_to_vec(),
             turn.now.0.cast_signed(),
+            since,
             WAITING_MAX,
         ),
     )?;
-    turn.live.heads.waiting = true;
-    Ok(())
+    let waits = turn
+        .tx
+        .prepare_cached("SELECT 1 FROM heard_head WHERE account_id = ?1")?
+        .exists([from.0])?;
+    turn.live.heads.waiting |= waits;
+    Ok(if waits {
+        Comparison::Waits
+    } else {
+        Comparison::Impossible
+    })
 }
 
 /// Asks for the way to the heads that wait.
@@ -142,6 +264,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let mut known = vec![log::known_head(turn)];
     known.extend(waiting(turn.tx)?.iter().map(|one| one.number));
     known.retain(|number| *number > 0);
+    known.sort_unstable();
     known.dedup();
     known.truncate(limits::HEADS_PER_REQUEST);
     turn.ask(
@@ -156,30 +279,63 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) -> Result<(), Fault> {
     let newest = view.newest().head().number;
     for one in waiting(turn.tx)? {
-        match view.hash_at(one.number) {
-            Some(hash) if hash.0 == one.hash => {
-                if turn.live.heads.compared.len() >= 256 {
-                    turn.live.heads.compared.clear();
+        let place = view.hash_at(one.number);
+        let is_hidden = one.number > newest;
+        let is_answered = match place {
+            Some(hash) => {
+                if hash.0 == one.hash {
+                    is_on_chain(turn, hash, &one.head)?;
+                } else {
+                    contradicted(turn, &one, view, answer)?;
                 }
-                turn.live.heads.compared.insert(hash);
+                if let Some(from) = one.from {
+                    overdue::compared(turn, from)?;
+                }
+                true
             }
-            Some(_) => contradicted(turn, &one, view, answer)?,
-            None if one.number > newest && turn.now.since(one.at) < HIDDEN_AFTER => continue,
-            None if one.number > newest => {
+            None if is_hidden && turn.now.is_past(one.at, HIDDEN_AFTER) => {
                 let what = RelayMisdeed::LogHidden;
                 alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
+                true
             }
-            // The next answer may have the way to it.
-            None => continue,
-        }
+            // The next answer may have the way to it. Others are asked for first.
+            None => false,
+        };
+        let key = (
+            one.from.map(|from| from.0.to_vec()).unwrap_or_default(),
+            one.number.cast_signed(),
+            one.hash,
+        );
         turn.tx.execute(
-            "DELETE FROM heard_head WHERE number = ?1 AND hash = ?2",
-            (one.number.cast_signed(), one.hash),
+            if is_answered {
+                "DELETE FROM heard_head WHERE account_id = ?1 AND number = ?2 AND hash = ?3"
+            } else {
+                "UPDATE heard_head SET tries = tries + 1
+                 WHERE account_id = ?1 AND number = ?2 AND hash = ?3"
+            },
+            key,
         )?;
     }
     turn.live.heads.waiting = any_waiting(turn.tx)?;
     if turn.live.heads.waiting {
         turn.wait(crate::turn::Waiting::Heads, Span::minutes(1));
+    }
+    Ok(())
+}
+
+/// Somebody's head is one of the chain that is shown here: the next time nobody is asked.
+fn is_on_chain(turn: &mut Turn<'_>, hash: HeadHash, head: &[u8]) -> Result<(), Fault> {
+    if turn.live.heads.compared.len() >= COMPARED_MAX {
+        turn.live.heads.compared.clear();
+    }
+    turn.live.heads.compared.insert(hash);
+    let head = pb::SignedHead::decode(head).ok();
+    let known = turn.live.log.as_ref();
+    if let Some(head) = head
+        .zip(known)
+        .and_then(|(head, known)| SignedHead::check(&known.identity, &head).ok())
+    {
+        chain::keep(turn.tx, &head)?;
     }
     Ok(())
 }
@@ -217,6 +373,8 @@ fn contradicted(
 }
 
 struct Heard {
+    /// Whose message brought it; `None` for what an earlier version heard.
+    from: Option<AccountId>,
     number: u64,
     hash: [u8; 32],
     head: Vec<u8>,
@@ -225,14 +383,17 @@ struct Heard {
 
 fn waiting(tx: &Transaction<'_>) -> Result<Vec<Heard>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT number, hash, head, heard_at FROM heard_head ORDER BY number LIMIT 15",
+        "SELECT account_id, number, hash, head, heard_at FROM heard_head
+         ORDER BY tries, number LIMIT 15",
     )?;
     let rows = statement.query_map([], |row| {
+        let from: Vec<u8> = row.get(0)?;
         Ok(Heard {
-            number: row.get::<_, i64>(0)?.cast_unsigned(),
-            hash: row.get(1)?,
-            head: row.get(2)?,
-            at: Time(row.get::<_, i64>(3)?.cast_unsigned()),
+            from: <[u8; 32]>::try_from(from).ok().map(AccountId),
+            number: row.get::<_, i64>(1)?.cast_unsigned(),
+            hash: row.get(2)?,
+            head: row.get(3)?,
+            at: Time(row.get::<_, i64>(4)?.cast_unsigned()),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

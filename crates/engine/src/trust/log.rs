@@ -16,7 +16,7 @@ use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
     pb::{self, client_frame::Body},
-    time::Time,
+    time::{Span, Time},
 };
 use waxwing_transparency::{
     head::SignedHead,
@@ -26,11 +26,12 @@ use waxwing_transparency::{
 
 use crate::{
     api::{Problem, RelayMisdeed},
+    conversation::start,
     event::LinkKind,
-    link::Job,
+    link::{Job, Phase},
     settings,
     store::StoreError,
-    turn::{Fault, Turn},
+    turn::{Fault, Turn, Waiting},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -48,6 +49,12 @@ CREATE TABLE evidence (
 
 /// Evidence that is kept, at most.
 const EVIDENCE_MAX: i64 = 16;
+
+/// An identity that is not believed is asked for again after this long.
+const IDENTITY_AGAIN: Span = Span::minutes(1);
+
+/// One that the relay refuses, after this long at the latest.
+const IDENTITY_AGAIN_MAX: Span = Span::minutes(10);
 
 /// Answers in a row that may be older than what is known, before that is no accident:
 /// answers on two links overtake each other now and then.
@@ -119,6 +126,29 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
     }
 }
 
+/// Asks again for the identity of the log, as long as it is not known: without it nothing can
+/// be proved.
+pub(crate) fn pump(turn: &mut Turn<'_>) {
+    if turn.live.log.is_some() || turn.waits(&Waiting::LogIdentity) {
+        return;
+    }
+    for link in [LinkKind::Mailbox, LinkKind::Posting] {
+        let asked = turn.live.links.of(link);
+        let is_ready = matches!(asked.phase, Phase::Ready { .. } | Phase::LoggedIn);
+        if is_ready && !asked.awaits(&Job::FetchLogIdentity) {
+            let fetch = pb::FetchLogIdentity {};
+            turn.ask(link, Job::FetchLogIdentity, Body::FetchLogIdentity(fetch));
+            return;
+        }
+    }
+}
+
+/// The relay did not give the identity of its log.
+pub(crate) fn identity_refused(turn: &mut Turn<'_>, error: &pb::Error) {
+    let pause = start::retry_after(error).min(IDENTITY_AGAIN_MAX);
+    turn.wait(Waiting::LogIdentity, pause);
+}
+
 /// The relay gave a log identity.
 pub(crate) fn identity_came(
     turn: &mut Turn<'_>,
@@ -132,10 +162,12 @@ pub(crate) fn identity_came(
         .and_then(|relay| relay.pin)
         .and_then(|pin| pin_bytes(&pin));
     let (Some(identity), Some(pinned)) = (checked, pinned) else {
+        turn.wait(Waiting::LogIdentity, IDENTITY_AGAIN);
         turn.warn_misdeed(RelayMisdeed::LogFalse);
         return Ok(());
     };
     if *identity.relay_pin() != pinned {
+        turn.wait(Waiting::LogIdentity, IDENTITY_AGAIN);
         turn.warn_misdeed(RelayMisdeed::LogFalse);
         return Ok(());
     }
@@ -251,6 +283,7 @@ fn move_on(turn: &mut Turn<'_>, known: Known, newest: &SignedHead) -> Result<(),
         "UPDATE key_log SET newest = ?1",
         [newest.wire().encode_to_vec()],
     )?;
+    super::chain::keep(turn.tx, newest)?;
     turn.live.log = Some(Known {
         newest: Some(newest.clone()),
         ..known

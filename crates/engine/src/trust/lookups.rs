@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     api::{Problem, RelayMisdeed},
+    clock::Passed as _,
     conversation::{self, start},
     event::LinkKind,
     link::Job,
@@ -57,6 +58,9 @@ const AUDITORS_AGAIN: Span = Span::seconds(2);
 
 /// …and missed after this long.
 const AUDITORS_MISSED: Span = Span::seconds(30);
+
+/// What the relay refused is asked again after this long at the latest, whatever it asks for.
+const REFUSED_MAX: Span = Span::minutes(10);
 
 /// What a look-up gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +97,7 @@ impl LookUps {
     pub(crate) fn outcome(&self, address: &str, now: Time) -> Option<Outcome> {
         self.done
             .get(address)
-            .filter(|(_, at)| now.since(*at) < FRESH_FOR)
+            .filter(|(_, at)| !now.is_past(*at, FRESH_FOR))
             .map(|(outcome, _)| *outcome)
     }
 
@@ -219,10 +223,20 @@ pub(crate) fn refused(turn: &mut Turn<'_>, address: &str, error: &Error) -> Resu
             finished(turn, address, Outcome::Nobody)
         }
         _ => {
-            turn.wait(Waiting::LookUps, start::retry_after(error));
+            let pause = start::retry_after(error).min(REFUSED_MAX);
+            turn.wait(Waiting::LookUps, pause);
             tell(turn, address, &crate::link::problem_of(error))
         }
     }
+}
+
+/// The relay did not show the newest head. Look-ups that wait for auditors say so.
+pub(crate) fn heads_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
+    covered(turn)?;
+    let pause = start::retry_after(error).min(REFUSED_MAX);
+    turn.wait(Waiting::Auditors, pause);
+    turn.wait(Waiting::Heads, pause);
+    Ok(())
 }
 
 /// Checks an answer.

@@ -8,8 +8,9 @@
 //! ([`lookups`]), against the log as this device follows it ([`log`]); welcomes wait for
 //! them ([`welcomes`]), and so do commits that bring leaves the known roster does not have
 //! ([`crate::conversation::commits`]). What the log says of this very account is checked
-//! in [`own_history`]; heads are compared with other people's in [`gossip`]; the person may
-//! require [`auditors`]; what they must know is kept as an [`alarm`].
+//! in [`own_history`]; heads are compared with other people's in [`gossip`]; what was not
+//! proved or compared for too long is [`overdue`]; the person may require [`auditors`]; what
+//! they must know is kept as an [`alarm`].
 //!
 //! **Elsewhere**: checking a roster's chain is `waxwing_protocol::roster`; proofs are
 //! `waxwing_transparency`; keeping contacts is [`crate::contact`].
@@ -19,12 +20,16 @@
 
 pub(crate) mod alarm;
 pub(crate) mod auditors;
+pub(crate) mod chain;
 pub(crate) mod confusables;
 pub(crate) mod gossip;
 pub(crate) mod log;
 pub(crate) mod lookups;
+pub(crate) mod overdue;
 pub(crate) mod own_history;
 pub(crate) mod safety_number;
+#[cfg(test)]
+mod tests;
 pub(crate) mod welcomes;
 
 use waxwing_protocol::{
@@ -38,6 +43,7 @@ use waxwing_protocol::{
 
 use crate::{
     api::{EventKind, Notice, Problem, RelayMisdeed},
+    clock::Passed as _,
     contact::{self, Kept, NotBelieved},
     conversation::{self, Conversation, history},
     link::Job,
@@ -136,7 +142,7 @@ fn judge_one(
         Claimed::InGroup(_) => known.as_ref().is_some_and(|contact| {
             contact.verified
                 && contact.address == address.canonical()
-                && now.since(contact.looked_up_at) < GOOD_FOR
+                && !now.is_past(contact.looked_up_at, GOOD_FOR)
         }),
     };
     if admitted && suffices {
@@ -206,7 +212,7 @@ pub(crate) fn judge_removal(
 fn own_roster_judgement(turn: &mut Turn<'_>, member: &Member) -> Judgement {
     let now = turn.now;
     match turn.live.own_history {
-        own_history::Check::Done(at) if now.since(at) < OWN_ROSTER_FRESH => {
+        own_history::Check::Done(at) if !now.is_past(at, OWN_ROSTER_FRESH) => {
             if turn.live.links.mailbox.awaits(&Job::FetchHistory) {
                 Judgement::Unknown
             } else if turn.live.lookups.settles(member.leaf_key, at, now) {
@@ -234,6 +240,9 @@ pub(crate) fn keep(
 ) -> Result<bool, Fault> {
     let is_new = contact::of_account(turn.tx, account)?.is_none();
     let kept = contact::keep(turn.tx, turn.now, account, address, statements);
+    if kept.is_ok() {
+        overdue::looked_up(turn, account)?;
+    }
     if is_new && kept.is_ok() {
         apply::contact_came(turn, account)?;
     }

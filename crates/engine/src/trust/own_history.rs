@@ -1,7 +1,7 @@
 //! One's own entries in the log: whether every one of them was made by this account.
 //!
-//! At each login, whenever the relay says that something changed, and at least daily, the
-//! whole history of the own address is fetched and proved. Each entry of this account must
+//! At each login, whenever the relay says that something changed, and at least every twelve
+//! hours, the whole history of the own address is fetched and proved. Each entry of this account must
 //! name a place of its own roster chain; an entry of another account after ours means that
 //! somebody has the address now. The roster that the log vouches for is ours when it
 //! continues ours, every statement signed: so a device learns of others, and of its own
@@ -25,11 +25,12 @@ use waxwing_transparency::proof::{self, Entry, Version};
 use super::{
     alarm,
     log::{self, Unproven},
-    lookups,
+    lookups, overdue,
 };
 use crate::{
     account::{self, NotExtended},
-    api::{Notice, Problem, RelayMisdeed, Warning},
+    api::{Problem, RelayMisdeed},
+    clock::Passed as _,
     conversation::start,
     devices::{changes, lock},
     event::LinkKind,
@@ -38,10 +39,13 @@ use crate::{
 };
 
 /// It is checked again after this long on one link.
-const AGAIN: Span = Span::hours(24);
+const AGAIN: Span = Span::hours(12);
 
 /// What could not be checked is tried again after this long.
 const RETRY: Span = Span::seconds(30);
+
+/// And at the latest after this long, whatever the relay asks for.
+const RETRY_MAX: Span = Span::minutes(10);
 
 /// Whether the history is checked, on this login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +78,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let due = match turn.live.own_history {
         Check::Due | Check::LoginRefused => true,
-        Check::Done(at) => turn.now.since(at) >= AGAIN,
+        Check::Done(at) => turn.now.is_past(at, AGAIN),
     };
     let ready = turn.live.links.mailbox.phase == Phase::LoggedIn && turn.live.log.is_some();
     if !due
@@ -114,8 +118,7 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
     if turn.live.lookups.outcome(&address, turn.now).is_some() {
         turn.live.own_history = Check::Due;
         let detail = "this device's login, though the log has it".into();
-        let problem = Problem::RelayRefused { detail }.report();
-        turn.notify(Notice::Warning(Warning { problem }));
+        turn.warn(&Problem::RelayRefused { detail });
         return Ok(false);
     }
     turn.live.lookups.want(&address);
@@ -137,7 +140,8 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, statements: &[SignedStatement]) -> 
 /// The relay refused.
 pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
     turn.live.own_history = Check::Due;
-    turn.wait(Waiting::OwnHistory, start::retry_after(error));
+    let pause = start::retry_after(error).min(RETRY_MAX);
+    turn.wait(Waiting::OwnHistory, pause);
 }
 
 /// The history has come.
@@ -151,9 +155,7 @@ pub(crate) fn came(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<(), 
         Unproven::AskAgain => {}
         Unproven::Problem(problem) => {
             turn.wait(Waiting::OwnHistory, RETRY);
-            turn.notify(Notice::Warning(Warning {
-                problem: problem.report(),
-            }));
+            turn.warn(&problem);
         }
     }
     Ok(())
@@ -182,6 +184,7 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
     if let Some(problem) = judged(own, &statements, &versions) {
         alarm::raise(turn, &problem)?;
     }
+    overdue::history_proved(turn)?;
     if let Some(newest) = versions
         .first()
         .filter(|newest| newest.entry.account == own)

@@ -108,6 +108,17 @@ impl Check {
                 styled(BOLD, one_line(&said.address)),
                 one_line(&said.text),
             ))?;
+            if let Some(revoked) = said.key_revoked_at {
+                output.line(styled(
+                    WARN,
+                    format!(
+                        "    The account took back the key that signed this on {} {}: whoever had \
+                         the device by then may have written it, whatever time it names.",
+                        day(revoked),
+                        clock(revoked)
+                    ),
+                ))?;
+            }
             for file in &said.files {
                 output.line(format!(
                     "    {} ({} bytes)",
@@ -138,8 +149,8 @@ impl Check {
                     ),
                 ))?,
                 None => output.line(format!(
-                    "That {address} is this account's ({id}) is what the report says: this \
-                     device knows neither."
+                    "That {address} is this account's ({id}) is what the report says, and so is \
+                     which of its devices were removed since: this device knows neither."
                 ))?,
             }
         }
