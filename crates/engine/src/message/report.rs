@@ -9,7 +9,7 @@
 //!
 //! **Always**: nothing is disclosed but the messages that were named and their edits.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use prost::Message as _;
@@ -287,13 +287,14 @@ impl<'a> Person<'a> {
             sent_at: waxwing_protocol::time::Time(message.sent_at_ms),
             signature,
         };
-        let mut keys = self.keys.iter().filter(|(id, _)| *id == proof.device);
         // Signed before it is read.
-        if !keys.any(|(_, key)| proof.is_by(key, &content)) {
+        let mut keys = self.keys.iter().filter(|((id, _), _)| *id == proof.device);
+        let signed = keys.find(|((_, key), _)| proof.is_by(key, &content));
+        let Some((_, is_own)) = signed else {
             return Err(invalid(
                 "a message in it was not written by who is said to have written it",
             ));
-        }
+        };
         let read = content::decode(&content).map_err(|_| malformed())?;
         let (replaces, text) = match read.shown() {
             Shown::Text(text) => (None, text),
@@ -306,6 +307,7 @@ impl<'a> Person<'a> {
             address: self.said.address.clone(),
             account_id: self.said.account.clone(),
             address_known: self.known,
+            key_unproven: !is_own,
             sent_at: proof.sent_at.into(),
             text,
             replaces,
@@ -319,8 +321,9 @@ impl<'a> Person<'a> {
     }
 }
 
-/// Every leaf key that a chain has given a device at any time.
-type Keys = BTreeSet<(DeviceId, [u8; 32])>;
+/// Every leaf key that a chain has given a device at any time, and whether its owner has said
+/// that it is that device's: an account can name another's key as its own.
+type Keys = BTreeMap<(DeviceId, [u8; 32]), bool>;
 
 /// Checks a chain, statement by statement.
 fn walk(statements: &[SignedStatement]) -> Option<(Roster, Keys)> {
@@ -329,7 +332,10 @@ fn walk(statements: &[SignedStatement]) -> Option<(Roster, Keys)> {
     let mut keys = Keys::new();
     let mut note = |roster: &Roster| {
         let devices = roster.devices().iter();
-        keys.extend(devices.map(|device| (device.id, device.leaf_key)));
+        for device in devices {
+            let key = (device.id, device.leaf_key);
+            *keys.entry(key).or_default() |= device.leaf_key_proven;
+        }
     };
     note(&roster);
     for statement in rest {
