@@ -325,6 +325,9 @@ fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .extend(outbox::waiting_conversations(turn.tx)?);
     turn.live.due_groups.extend(groups::busy(turn.tx)?);
     turn.live.due_groups.extend(held::groups(turn.tx)?);
+    if turn.live.account.is_some() {
+        again::take_up(turn)?;
+    }
     turn.live.taken_up = true;
     Ok(())
 }
@@ -423,8 +426,9 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 }
             }
             crate::turn::Waiting::Anew(id) => manage::make_anew(turn, id)?,
+            crate::turn::Waiting::Told(id) => receive::tell_that_it_waits(turn, id)?,
             crate::turn::Waiting::Again if turn.live.account.is_some() => {
-                again::ask_own_devices(turn)?;
+                again::ask_what_is_due(turn)?;
             }
             crate::turn::Waiting::LookUps
             | crate::turn::Waiting::Auditors
