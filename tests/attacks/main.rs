@@ -25,6 +25,7 @@ mod log;
 mod look_ups;
 mod people;
 mod refusals;
+mod revoked;
 mod scene;
 
 use std::{collections::BTreeSet, fs};
