@@ -26,6 +26,7 @@ mod log;
 mod look_ups;
 mod people;
 mod refusals;
+mod revoked;
 mod scene;
 mod silence;
 

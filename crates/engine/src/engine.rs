@@ -341,6 +341,9 @@ fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .extend(outbox::waiting_conversations(turn.tx)?);
     turn.live.due_groups.extend(groups::busy(turn.tx)?);
     turn.live.due_groups.extend(held::groups(turn.tx)?);
+    if turn.live.account.is_some() {
+        again::take_up(turn)?;
+    }
     turn.live.taken_up = true;
     Ok(())
 }
@@ -437,8 +440,9 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 }
             }
             Waiting::Anew(id) => manage::make_anew(turn, id)?,
+            Waiting::Told(id) => receive::tell_that_it_waits(turn, id)?,
             Waiting::Again if turn.live.account.is_some() => {
-                again::ask_own_devices(turn)?;
+                again::ask_what_is_due(turn)?;
             }
             Waiting::LookUps
             | Waiting::LogIdentity

@@ -135,8 +135,10 @@ pub(crate) enum Waiting {
     Backup,
     /// A blob, to be brought.
     Blob([u8; 32]),
-    /// Groups that are not known, to be asked for.
+    /// Groups that are not known or were lost, to be asked for.
     Again,
+    /// Look-ups that a group waits for: then the person is told.
+    Told(GroupId),
     /// Settings, to be told to other devices.
     Registers,
     /// Texts to phones.

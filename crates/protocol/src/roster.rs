@@ -12,6 +12,7 @@
 //! not fit changes nothing.
 
 use bytes::Bytes;
+use ed25519_dalek::{Signature, VerifyingKey};
 use prost::Message as _;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
@@ -25,6 +26,9 @@ use crate::{
 };
 
 const VERSION: u32 = 1;
+
+/// No structure of MLS that a leaf key signs begins so, nor a message's proof.
+const LEAF_KEY_LABEL: &[u8] = b"waxwing leaf key v1\0";
 
 /// Why a chain of statements is no roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +65,9 @@ pub struct Device {
     pub identity: HybridPublicKey,
     /// Its MLS leaf signature key (Ed25519): a leaf is the device's only with this key.
     pub leaf_key: [u8; 32],
+    /// Whether whoever has the leaf key has said that it is this device's. Without, the
+    /// account alone says so: it could be another's.
+    pub leaf_key_proven: bool,
 }
 
 impl std::fmt::Debug for Device {
@@ -74,6 +81,8 @@ impl std::fmt::Debug for Device {
 pub struct Roster {
     account: AccountId,
     devices: Vec<Device>,
+    /// Keys of devices that were revoked, and keys that a device has replaced.
+    former: Vec<(DeviceId, [u8; 32])>,
     recovery_key: HybridPublicKey,
     length: u64,
     head: [u8; 32],
@@ -187,6 +196,15 @@ impl Roster {
         self.devices.iter().find(|device| device.id == id)
     }
 
+    /// Whether the chain admitted this device with this leaf key at some time, and does not
+    /// any more.
+    pub fn admitted_once(&self, id: DeviceId, leaf_key: &[u8; 32]) -> bool {
+        let is_now = self
+            .device(id)
+            .is_some_and(|device| device.leaf_key == *leaf_key);
+        !is_now && self.former.contains(&(id, *leaf_key))
+    }
+
     /// The recovery key in force.
     pub const fn recovery_key(&self) -> &HybridPublicKey {
         &self.recovery_key
@@ -213,7 +231,7 @@ impl Roster {
         if create.nonce.len() != 32 {
             return Err(RosterError::Malformed(0));
         }
-        let device = device(create.device.as_ref(), 0)?;
+        let device = device(create.device.as_ref(), signatures, 0)?;
         let recovery_key = public_key(create.recovery_key.as_ref(), 0)?;
         if !matches!(&statement.signer, Some(Signer::DeviceId(id)) if *id == device.id.as_bytes().as_slice())
         {
@@ -230,6 +248,7 @@ impl Roster {
         Ok(Self {
             account: AccountId(head),
             devices: vec![device],
+            former: Vec::new(),
             recovery_key,
             length: 1,
             head,
@@ -260,7 +279,7 @@ impl Roster {
         match change {
             Change::CreateAccount(_) => return Err(RosterError::Impossible(place)),
             Change::AddDevice(entry) => {
-                let device = device(Some(entry), place)?;
+                let device = device(Some(entry), signatures, place)?;
                 if self.device(device.id).is_some() {
                     return Err(RosterError::Impossible(place));
                 }
@@ -283,6 +302,10 @@ impl Roster {
                 if next.devices.len() == self.devices.len() {
                     return Err(RosterError::Impossible(place));
                 }
+                let gone = |device: &&Device| *id == device.id.as_bytes().as_slice();
+                let gone = self.devices.iter().filter(gone);
+                next.former
+                    .extend(gone.map(|device| (device.id, device.leaf_key)));
             }
             Change::SetRecoveryKey(key) => next.recovery_key = public_key(Some(key), place)?,
             Change::SetLeafKey(key) => {
@@ -290,23 +313,39 @@ impl Roster {
                     return Err(RosterError::Impossible(place));
                 };
                 let key = leaf_key(key, place)?;
-                next.devices
+                let device = next
+                    .devices
                     .iter_mut()
                     .find(|device| *id == device.id.as_bytes().as_slice())
-                    .ok_or(RosterError::Impossible(place))?
-                    .leaf_key = key;
+                    .ok_or(RosterError::Impossible(place))?;
+                device.leaf_key_proven = false;
+                let before = std::mem::replace(&mut device.leaf_key, key);
+                next.former.push((device.id, before));
             }
         }
         Ok(next)
     }
 }
 
-/// Makes the first statement of a new account.
+/// Makes the first statement of a new account, without a proof that the leaf key is the
+/// device's own.
 pub fn create_account(
     rng: &mut (impl CryptoRng + ?Sized),
     now: Time,
     device: &HybridSigningKey,
     leaf_key: [u8; 32],
+    recovery_key: &HybridPublicKey,
+) -> pb::SignedStatement {
+    let entry = entry(device.public(), leaf_key);
+    create_account_with(rng, now, device, entry, recovery_key)
+}
+
+/// Makes the first statement of a new account whose first device has this entry.
+pub fn create_account_with(
+    rng: &mut (impl CryptoRng + ?Sized),
+    now: Time,
+    device: &HybridSigningKey,
+    entry: pb::DeviceEntry,
     recovery_key: &HybridPublicKey,
 ) -> pb::SignedStatement {
     let mut nonce = [0; 32];
@@ -318,7 +357,7 @@ pub fn create_account(
         made_at_ms: now.0,
         signer: Some(Signer::DeviceId(device.public().device_id().to_bytes())),
         change: Some(Change::CreateAccount(pb::CreateAccount {
-            device: Some(entry(device.public(), leaf_key)),
+            device: Some(entry),
             recovery_key: Some(recovery_key.to_wire()),
             nonce: Bytes::copy_from_slice(&nonce),
         })),
@@ -396,7 +435,7 @@ impl Proposal {
         let Some(Change::AddDevice(entry)) = &decoded.change else {
             return Err(RosterError::Impossible(place));
         };
-        let device = device(Some(entry), place)?;
+        let device = device(Some(entry), Signatures::Verify, place)?;
         if roster.device(device.id).is_some() {
             return Err(RosterError::Impossible(place));
         }
@@ -437,11 +476,12 @@ impl Proposal {
     }
 }
 
-/// A device's entry for [`Change::AddDevice`].
+/// A device's entry for [`Change::AddDevice`], without a proof that the leaf key is its own.
 pub fn entry(identity: &HybridPublicKey, leaf_key: [u8; 32]) -> pb::DeviceEntry {
     pb::DeviceEntry {
         identity: Some(identity.to_wire()),
         leaf_key: Bytes::copy_from_slice(&leaf_key),
+        leaf_key_proof: Bytes::new(),
     }
 }
 
@@ -493,14 +533,35 @@ impl Signatures {
     }
 }
 
-fn device(entry: Option<&pb::DeviceEntry>, place: u64) -> Result<Device, RosterError> {
+fn device(
+    entry: Option<&pb::DeviceEntry>,
+    signatures: Signatures,
+    place: u64,
+) -> Result<Device, RosterError> {
     let entry = entry.ok_or(RosterError::Malformed(place))?;
     let identity = public_key(entry.identity.as_ref(), place)?;
+    let id = identity.device_id();
+    let leaf_key = leaf_key(&entry.leaf_key, place)?;
+    // There was none once; a false one never is.
+    let leaf_key_proven = !entry.leaf_key_proof.is_empty();
+    if leaf_key_proven && matches!(signatures, Signatures::Verify) {
+        let signature = Signature::from_slice(&entry.leaf_key_proof)
+            .map_err(|_| RosterError::Malformed(place))?;
+        VerifyingKey::from_bytes(&leaf_key)
+            .and_then(|key| key.verify_strict(&leaf_key_claim(id), &signature))
+            .map_err(|_| RosterError::Unauthorised(place))?;
+    }
     Ok(Device {
-        id: identity.device_id(),
-        leaf_key: leaf_key(&entry.leaf_key, place)?,
+        id,
         identity,
+        leaf_key,
+        leaf_key_proven,
     })
+}
+
+/// What a leaf key signs to say that it is this device's ([`pb::DeviceEntry`]).
+pub fn leaf_key_claim(device: DeviceId) -> Vec<u8> {
+    [LEAF_KEY_LABEL, device.as_bytes()].concat()
 }
 
 fn public_key(
@@ -516,8 +577,7 @@ fn leaf_key(key: &Bytes, place: u64) -> Result<[u8; 32], RosterError> {
         .as_ref()
         .try_into()
         .map_err(|_| RosterError::Malformed(place))?;
-    let point =
-        ed25519_dalek::VerifyingKey::from_bytes(&key).map_err(|_| RosterError::Malformed(place))?;
+    let point = VerifyingKey::from_bytes(&key).map_err(|_| RosterError::Malformed(place))?;
     if point.is_weak() {
         Err(RosterError::Malformed(place))
     } else {

@@ -15,7 +15,7 @@ use rusqlite::{Transaction, params};
 use waxwing_protocol::{
     ids::DeviceId,
     pb,
-    roster::{Roster, RosterError, entry},
+    roster::{Roster, RosterError},
     signature::{HybridSigningKey, SigningSeed},
 };
 use zeroize::Zeroizing;
@@ -67,7 +67,7 @@ pub fn own_entry(tx: &Transaction<'_>) -> Result<pb::DeviceEntry, StoreError> {
         })?;
     let leaf_seed = leaf_seed.as_slice().try_into().map_err(|_| no_keys())?;
     let leaf = LeafKey::from_seed(leaf_seed);
-    Ok(entry(identity.public(), leaf.public()))
+    Ok(leaf.entry(identity.public()))
 }
 
 /// The key that this device signs with.

@@ -139,11 +139,11 @@ pub fn begin(tx: &Transaction<'_>, rng: &mut dyn CryptoRng, now: Time) -> Result
     let identity = HybridSigningKey::from_seed(&seed);
     let leaf = LeafKey::generate(rng);
     let recovery = RecoveryKey::generate(rng);
-    let first = roster::create_account(
+    let first = roster::create_account_with(
         rng,
         now,
         &identity,
-        leaf.public(),
+        leaf.entry(identity.public()),
         recovery.signing_key().public(),
     );
     tx.execute(

@@ -158,6 +158,17 @@ pub enum Problem {
     GroupNotAdmin,
     /// This account is no member of the group.
     GroupNotMember,
+    /// This device has lost its place in the group, and nobody has brought it back.
+    GroupLost {
+        /// What the group is called.
+        name: String,
+    },
+    /// Somebody's devices have changed in a conversation, and the relay does not prove whose
+    /// they are.
+    GroupWaits {
+        /// What the conversation is called.
+        name: String,
+    },
     /// The last admin stays one.
     GroupNeedsAdmin,
     /// Empty, too long, or with control characters.
@@ -529,6 +540,8 @@ impl Problem {
             Self::GroupNameAmbiguous { .. } => "group_name_ambiguous",
             Self::GroupNotAdmin => "group_not_admin",
             Self::GroupNotMember => "group_not_member",
+            Self::GroupLost { .. } => "group_lost",
+            Self::GroupWaits { .. } => "group_waits",
             Self::GroupNeedsAdmin => "group_needs_admin",
             Self::GroupNameInvalid => "group_name_invalid",
             Self::GroupFull { .. } => "group_full",

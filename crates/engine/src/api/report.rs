@@ -100,6 +100,10 @@ pub struct Said {
     /// nothing where it knows neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_known: Option<bool>,
+    /// Whether the account only claims the key that signed this, as devices that were added
+    /// before there was a proof do: it could be another account's key, and so another's words.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key_unproven: bool,
     /// When, by the sender's clock.
     pub sent_at: Timestamp,
     /// When the account took back the key that signed this, by the clock of the device that

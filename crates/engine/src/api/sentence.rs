@@ -137,6 +137,14 @@ pub fn sentence(problem: &Problem) -> String {
              what was said before is still in its history."
                 .into()
         }
+        Problem::GroupLost { name } => format!(
+            "This device cannot read \"{name}\" any more, and no device of the group has added \
+             it again. Ask one of the group's admins to remove you and add you again."
+        ),
+        Problem::GroupWaits { name } => format!(
+            "A device joined \"{name}\", and the relay does not prove whose device it is. New \
+             messages there wait until it does; other conversations go on."
+        ),
         Problem::GroupNeedsAdmin => {
             "A group needs an admin, and this is the last one; make somebody else an admin first."
                 .into()

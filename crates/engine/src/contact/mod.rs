@@ -129,10 +129,11 @@ pub(crate) enum Kept {
     },
 }
 
-/// Keeps a roster that the log vouches for, as the one of the address's owner.
+/// Keeps a roster that the log vouches for, as the one of the address's owner. It was asked
+/// for at this time: what the account did later is not in it, perhaps.
 pub(crate) fn keep(
     tx: &Transaction<'_>,
-    now: Time,
+    asked_at: Time,
     account: AccountId,
     address: &Address,
     statements: Vec<SignedStatement>,
@@ -185,7 +186,7 @@ pub(crate) fn keep(
             address.canonical(),
             address.display(),
             bytes,
-            signed(now),
+            signed(asked_at),
         ),
     )
     .map_err(StoreError::from)?;

@@ -1,34 +1,43 @@
 //! Being taken in again: a device that has no way back into a group by itself asks another.
 //!
-//! It happens where a welcome was lost (posts come of a group that is not known), and where
-//! the group's rejoin secret was renewed while the device had lost the group. It asks the
-//! account's other devices in the notes, or, without any, an admin or the other side in
-//! their conversation. Whoever is asked takes the device's old leaf out and brings it in with a
-//! new key package, in one commit, which everybody judges like every other.
+//! It happens where a welcome was lost (posts come of a group that is not known), where the
+//! group's rejoin secret was renewed while the device had lost the group (every commit that
+//! removes a leaf renews it), where somebody removed this device and did not bring it in
+//! again, and where this device alone took a commit for a broken rule. It asks the account's
+//! other devices in the notes, and an admin or the other side in their conversation, in turn,
+//! ever more rarely and not for ever. Whoever is asked takes the device's old leaf out and
+//! brings it in with a new key package, in one commit, which everybody judges like every other.
+//!
+//! A conversation of two, or the notes, does not wait for that: its group is closed, and what
+//! is said next, the request first of all, makes another. Where no admin can be asked, because
+//! this account is the one that there is, its device makes the group anew.
 //!
 //! **Elsewhere**: the way back by itself is [`super::rejoin`]; making the commit is
 //! [`super::membership`]'s.
 //!
 //! **Always**: only a device that is in the group already, and that its account's roster
-//! admits, is taken in again.
+//! admits, is taken in again; in a group of many only by an admin or by its own account. One
+//! group is asked for [`ASKS_MAX`] times at most.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
-    ids::{DeviceId, GroupId},
+    address::Address,
+    conversation::{ConversationSecrets, ConversationState},
+    ids::{AccountId, DeviceId, GroupId},
     pb::{Envelope, TakeMeIn, envelope},
-    time::Span,
+    time::{Span, Time},
 };
 
 use super::{
     Kind,
     groups::{self, Group, GroupState},
-    members, notes,
+    leaves, manage, members, notes, start,
 };
 use crate::{
-    api::ConversationId,
+    api::{ConversationId, Notice, Problem, Warning},
     contact,
-    mls::Member,
+    mls::{Member, MlsError},
     outbox,
     store::StoreError,
     turn::{Fault, Turn, Waiting},
@@ -47,11 +56,36 @@ CREATE TABLE again (
 ) WITHOUT ROWID;
 ";
 
+/// How often a group was asked for, and when it is asked for again.
+pub(crate) const ASKS: &str = "
+ALTER TABLE unknown_group ADD COLUMN asks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE unknown_group ADD COLUMN due_at INTEGER;
+-- What the group was before a welcome to it came.
+ALTER TABLE unknown_group ADD COLUMN conversation BLOB;
+ALTER TABLE unknown_group ADD COLUMN account_id BLOB;
+ALTER TABLE unknown_group ADD COLUMN generation INTEGER;
+ALTER TABLE unknown_group ADD COLUMN rejoin_secret BLOB;
+";
+
 /// A group's welcome may come so long after its first post.
 const WELCOME_WITHIN: Span = Span::seconds(60);
 
-/// Whoever was asked in vain is asked again after this long.
+/// Whoever was asked in vain is asked again after this long, then after twice as long, and
+/// so on.
 const AGAIN: Span = Span::minutes(5);
+
+/// A group is asked for so often: for about a day.
+const ASKS_MAX: u32 = 9;
+
+/// An admin who has asked so often in vain makes the group anew.
+const ASKS_OF_ADMIN: u32 = 4;
+
+/// A group that could not be followed may be made anew by an admin within this time; if not,
+/// it is asked for.
+const MADE_ANEW_WITHIN: Span = Span::minutes(10);
+
+/// After all requests were in vain, the relay is asked again this often.
+const GIVEN_UP: Span = Span::hours(24);
 
 /// Groups that are not known and are remembered.
 const UNKNOWN_MAX: i64 = 256;
@@ -91,7 +125,7 @@ pub(crate) fn is_in(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreErr
 }
 
 /// Asks the account's other devices about groups whose welcomes have not come.
-pub(crate) fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
+fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let late = turn.now.0.saturating_sub(WELCOME_WITHIN.0);
     let groups: Vec<GroupId> = {
         let mut statement = turn.tx.prepare_cached(
@@ -118,44 +152,261 @@ pub(crate) fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// This device has lost a group, and the secret that it has of it is not the group's any
 /// more: asks somebody who is in it.
 pub(crate) fn ask_for(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    turn.wait(Waiting::Group(group.id), AGAIN);
-    // When it is in, it asks for what was said meanwhile: nothing else tells of those who had
-    // not spoken before.
+    note(turn, group.id, turn.now)?;
+    let own = turn.account()?;
+    let others = own.roster().devices().len() > 1;
+    let in_vain = turn
+        .tx
+        .prepare_cached("SELECT 1 FROM unknown_group WHERE group_id = ?1 AND asks > 0")?
+        .exists([group.id.0])?;
+    if let Some(account) = group.account
+        && (!others || in_vain || account == own.id())
+    {
+        // Nothing waits for it any more: the next thing that is said makes another group.
+        start::close(turn, group)?;
+    }
+    ask(turn, group)
+}
+
+/// Somebody has taken this device out of a group, though its account is a member: perhaps to
+/// bring it in again, with a welcome that is on its way.
+pub(crate) fn removed(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    note(turn, group.id, turn.now)?;
+    turn.lose_group(group.id)?;
+    turn.wait(Waiting::Group(group.id), WELCOME_WITHIN);
+    Ok(())
+}
+
+/// A group was closed because it could not be followed. If that was not so for others, they
+/// can bring this device back.
+pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let due = turn.now.after(MADE_ANEW_WITHIN);
+    note(turn, group.id, due)?;
+    wake(turn, due);
+    Ok(())
+}
+
+/// A welcome to a group has come that this device had lost: what it knows of the group is
+/// kept, in case the welcome is worth nothing.
+pub(crate) fn keep(turn: &Turn<'_>, group: &Group) -> Result<(), Fault> {
     turn.tx.execute(
-        "INSERT INTO unknown_group (group_id, seen_at, asked) VALUES (?1, ?2, 1)
-         ON CONFLICT DO UPDATE SET asked = 1",
+        "INSERT INTO unknown_group
+             (group_id, seen_at, conversation, account_id, generation, rejoin_secret)
+         SELECT group_id, ?2, conversation, account_id, generation, rejoin_secret
+         FROM conversation_group WHERE group_id = ?1
+         ON CONFLICT DO UPDATE SET conversation = excluded.conversation,
+             account_id = excluded.account_id, generation = excluded.generation,
+             rejoin_secret = excluded.rejoin_secret",
         (group.id.0, turn.now.0.cast_signed()),
     )?;
-    if turn.account()?.roster().devices().len() > 1 {
-        let notes = notes::conversation(turn)?.id;
-        return say(turn, notes, &[group.id]);
+    Ok(())
+}
+
+/// That welcome was worth nothing: the group is lost as it was before.
+pub(crate) fn put_back(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let put_back = turn.tx.execute(
+        "UPDATE conversation_group SET conversation = kept.conversation,
+             account_id = kept.account_id, generation = kept.generation,
+             rejoin_secret = kept.rejoin_secret, state = ?2
+         FROM (SELECT * FROM unknown_group WHERE group_id = ?1) AS kept
+         WHERE conversation_group.group_id = ?1 AND kept.rejoin_secret IS NOT NULL",
+        (group.id.0, GroupState::Lost as u8),
+    )?;
+    if put_back > 0 {
+        turn.wait(Waiting::Group(group.id), WELCOME_WITHIN);
     }
+    Ok(())
+}
+
+/// Notes that a group is to be asked for from this time on. When this device is in it, it
+/// asks for what was said meanwhile: nothing else tells of those who had not spoken before.
+fn note(turn: &Turn<'_>, group: GroupId, due: Time) -> Result<(), Fault> {
+    turn.tx.execute(
+        "INSERT INTO unknown_group (group_id, seen_at, asked, due_at) VALUES (?1, ?2, 1, ?3)
+         ON CONFLICT DO UPDATE SET asked = 1, due_at = coalesce(due_at, ?3)",
+        (group.0, turn.now.0.cast_signed(), due.0.cast_signed()),
+    )?;
+    Ok(())
+}
+
+/// Wakes this device up at a time to ask.
+fn wake(turn: &mut Turn<'_>, at: Time) {
+    let next = turn.live.waits.entry(Waiting::Again).or_insert(at);
+    *next = (*next).min(at);
+}
+
+/// Asks for the groups that are due.
+pub(crate) fn ask_what_is_due(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    ask_own_devices(turn)?;
+    let due: Vec<GroupId> = {
+        let mut statement = turn.tx.prepare_cached(
+            "SELECT u.group_id FROM unknown_group AS u JOIN conversation_group AS g
+                 ON g.group_id = u.group_id
+             WHERE u.asked AND u.due_at <= ?1 AND g.state IN (4, 5) LIMIT ?2",
+        )?;
+        let rows = statement.query_map((turn.now.0.cast_signed(), AT_ONCE), |row| {
+            row.get(0).map(GroupId)
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for id in due {
+        let Some(group) = groups::find(turn.tx, id)? else {
+            continue;
+        };
+        if is_replaced(turn, &group)? {
+            is_in(turn.tx, id)?;
+        } else if group.state == GroupState::Lost {
+            // First it tries by itself.
+            turn.live.due_groups.insert(id);
+        } else {
+            ask(turn, &group)?;
+        }
+    }
+    take_up(turn)
+}
+
+/// Wakes this device up when the next group is to be asked for.
+pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let next: Option<i64> = turn
+        .tx
+        .prepare_cached(
+            "SELECT min(u.due_at) FROM unknown_group AS u JOIN conversation_group AS g
+                 ON g.group_id = u.group_id WHERE u.asked AND g.state = 5",
+        )?
+        .query_row([], |row| row.get(0))?;
+    if let Some(next) = next {
+        let soonest = turn.now.after(Span::seconds(1));
+        wake(turn, Time(next.cast_unsigned()).max(soonest));
+    }
+    Ok(())
+}
+
+/// Whether a conversation of many goes on in another group, or not at all.
+fn is_replaced(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
+        return Ok(false);
+    };
+    let gone = super::find(turn.tx, conversation)?.is_none_or(|found| found.gone);
+    let other = groups::for_sending(turn.tx, conversation)?;
+    Ok(gone || other.is_some_and(|other| other.id != group.id))
+}
+
+/// Whom to ask.
+#[derive(Clone, Copy)]
+enum Whom {
+    OwnDevices,
+    Account(AccountId),
+}
+
+/// Asks the next of those who can bring this device in.
+fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let (asks, due): (u32, Option<i64>) = turn
+        .tx
+        .prepare_cached("SELECT asks, due_at FROM unknown_group WHERE group_id = ?1")?
+        .query_row([group.id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let due = Time(due.unwrap_or(0).cast_unsigned());
+    if due > turn.now {
+        turn.wait(Waiting::Group(group.id), due.since(turn.now));
+        return Ok(());
+    }
+    if asks >= ASKS_MAX {
+        turn.wait(Waiting::Group(group.id), GIVEN_UP);
+        turn.tx.execute(
+            "UPDATE unknown_group SET due_at = NULL WHERE group_id = ?1",
+            [group.id.0],
+        )?;
+        return say_given_up(turn, group);
+    }
+    let span = Span(AGAIN.0 << asks.min(ASKS_MAX));
+    let next = turn.now.after(span);
+    turn.tx.execute(
+        "UPDATE unknown_group SET asks = asks + 1, due_at = ?2 WHERE group_id = ?1",
+        (group.id.0, next.0.cast_signed()),
+    )?;
+    turn.wait(Waiting::Group(group.id), span);
+    wake(turn, next);
+    let (whom, is_admin) = candidates(turn, group)?;
+    let place = (asks as usize).checked_rem(whom.len());
+    match place.and_then(|place| whom.get(place)) {
+        _ if is_admin && (whom.is_empty() || asks >= ASKS_OF_ADMIN) => {
+            if group.state != GroupState::Closed {
+                start::close(turn, group)?;
+            }
+            manage::broken(turn, group, None)
+        }
+        Some(Whom::OwnDevices) => {
+            let notes = notes::conversation(turn)?.id;
+            say(turn, notes, &[group.id])
+        }
+        Some(Whom::Account(account)) => match direct_with(turn, *account)? {
+            Some(direct) => say(turn, direct, &[group.id]),
+            None => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
+/// Those who can bring this device into a group, and whether its account is an admin of it.
+fn candidates(turn: &mut Turn<'_>, group: &Group) -> Result<(Vec<Whom>, bool), Fault> {
     let own = turn.account()?.id();
+    let mut whom = Vec::new();
+    if turn.account()?.roster().devices().len() > 1 {
+        whom.push(Whom::OwnDevices);
+    }
+    if let Some(account) = group.account {
+        whom.extend((account != own).then_some(Whom::Account(account)));
+        return Ok((whom, false));
+    }
+    let Some(conversation) = group.conversation else {
+        return Ok((whom, false));
+    };
+    let mut admins: Vec<AccountId> = members::all(turn.tx, conversation)?
+        .into_iter()
+        .filter(|member| member.admin)
+        .map(|member| member.account)
+        .collect();
+    let is_admin = admins.contains(&own);
+    admins.retain(|account| *account != own);
+    // Not all devices ask the same one first.
+    let first = turn.account()?.device().0.first().copied().unwrap_or(0);
+    if let Some(first) = usize::from(first).checked_rem(admins.len()) {
+        admins.rotate_left(first);
+    }
+    whom.extend(admins.into_iter().map(Whom::Account));
+    Ok((whom, is_admin))
+}
+
+/// The conversation with an account that is known.
+fn direct_with(turn: &mut Turn<'_>, account: AccountId) -> Result<Option<ConversationId>, Fault> {
+    if let Some(direct) = super::with_account(turn.tx, account)? {
+        return Ok(Some(direct.id));
+    }
+    let Some(contact) = contact::of_account(turn.tx, account)? else {
+        return Ok(None);
+    };
+    let Ok(address) = Address::parse(&contact.display) else {
+        return Ok(None);
+    };
+    let started = super::start(turn.tx, turn.now, turn.rng, &address, Some(account))?;
+    Ok(Some(started.id))
+}
+
+/// Nobody has brought this device back into a group of many: the person is told.
+fn say_given_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
-    let mut others = members::all(turn.tx, conversation)?;
-    others.retain(|member| member.account != own);
-    if others.iter().any(|member| member.admin) {
-        others.retain(|member| member.admin);
-    }
-    let pick = usize::from(turn.random::<1>()[0]);
-    let Some(member) = others.get(pick.checked_rem(others.len()).unwrap_or(0)) else {
+    let Some(found) = super::find(turn.tx, conversation)? else {
         return Ok(());
     };
-    let Some(contact) = contact::of_account(turn.tx, member.account)? else {
-        return Ok(());
+    let problem = Problem::GroupLost {
+        name: found.display.clone(),
     };
-    let direct = match super::with_account(turn.tx, contact.account)? {
-        Some(direct) => direct.id,
-        None => match waxwing_protocol::address::Address::parse(&contact.display) {
-            Ok(address) => {
-                super::start(turn.tx, turn.now, turn.rng, &address, Some(contact.account))?.id
-            }
-            Err(_) => return Ok(()),
-        },
-    };
-    say(turn, direct, &[group.id])
+    start::tell_waiting(turn, &found, &problem)?;
+    turn.notify(Notice::Warning(Warning {
+        problem: problem.report(),
+    }));
+    Ok(())
 }
 
 fn say(turn: &mut Turn<'_>, conversation: ConversationId, groups: &[GroupId]) -> Result<(), Fault> {
@@ -196,14 +447,23 @@ pub(crate) fn asked(
         if group.state != GroupState::Active {
             continue;
         }
-        let members = turn.with_group(id, |group, _, _| group.members())?;
-        let is_in = members.transpose()?.is_some_and(|members| {
-            let same = |member: &Member| {
-                member.device == device.device && member.account == device.account
-            };
-            members.iter().any(same)
-        });
-        if !is_in {
+        let own = turn.account()?.id();
+        let known = turn.with_group(id, |group, _, _| {
+            Ok::<_, MlsError>((group.members()?, group.secrets()?))
+        })?;
+        let Some((members, secrets)) = known.transpose()? else {
+            continue;
+        };
+        let same =
+            |member: &Member| member.device == device.device && member.account == device.account;
+        if !members.iter().any(same) {
+            // One of their devices that this one does not know, perhaps.
+            if group.account.is_some() || secrets.addresses.of(device.account).is_some() {
+                look_at(turn, &group, device)?;
+            }
+            continue;
+        }
+        if !may_bring_back(&secrets, own, device.account) {
             continue;
         }
         turn.tx.execute(
@@ -214,6 +474,27 @@ pub(crate) fn asked(
         turn.live.due_groups.insert(id);
     }
     Ok(())
+}
+
+/// A member's device is not in the group: if its account has it, it is added.
+fn look_at(turn: &mut Turn<'_>, group: &Group, device: &Member) -> Result<(), Fault> {
+    leaves::look_into(turn, std::slice::from_ref(device))?;
+    if let Some(conversation) = group.conversation {
+        members::set_due(turn.tx, conversation, device.account)?;
+    }
+    groups::set_membership_due(turn.tx, group.id)?;
+    turn.live.due_groups.insert(group.id);
+    Ok(())
+}
+
+/// Whether this account's devices may take a device of that account out and bring it in again.
+pub(crate) fn may_bring_back(
+    secrets: &ConversationSecrets,
+    own: AccountId,
+    account: AccountId,
+) -> bool {
+    let is_admin = |state: &ConversationState| state.is_admin(own);
+    account == own || secrets.state.as_ref().is_none_or(is_admin)
 }
 
 /// The devices that are to be taken into a group again.

@@ -7,8 +7,9 @@
 //!
 //! **Elsewhere**: commits of devices that lost the group: [`super::rejoin`].
 //!
-//! **Always**: a commit of another device is merged only when every leaf that it
-//! brings is admitted by a roster.
+//! **Always**: a commit of another device is merged only when every leaf that it brings is
+//! admitted by a roster that was looked up since the commit came. A device that it removes
+//! without a right to is no more out than anybody else: the group is broken for all.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +19,13 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId, PostId},
     limits,
     pb::{Error, ErrorCode, Post as PostRequest, PostKind, client_frame::Body},
-    time::Span,
+    time::{Span, Time},
 };
 
 use super::{
     again,
     groups::{self, Group},
-    members,
+    leaves, members,
     parcels::{self, Readers},
     roles::{self, Broken, Change},
     start,
@@ -51,14 +52,14 @@ pub(crate) enum Taken {
     WaitsForLookUp,
     /// Something has to come first; nothing has changed.
     NotYet,
-    /// It was refused; the group cannot be followed any more. With whose doing it was,
-    /// where it breaks a rule.
-    Refused(Option<AccountId>),
-    /// It takes this device out.
+    /// It was refused; the group cannot be followed any more. With the device that made it,
+    /// where it breaks a rule and that device is known.
+    Refused(Option<mls::Member>),
+    /// It takes this device out, with every right.
     RemovedUs {
-        /// Whose doing.
-        by: AccountId,
-        /// Whether the whole account is taken out, with every right.
+        /// The device that made it.
+        by: mls::Member,
+        /// Whether the whole account is taken out.
         account: bool,
     },
 }
@@ -169,27 +170,33 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The relay has taken our commit of this post id.
-pub(crate) fn accepted(turn: &mut Turn<'_>, group: &Group, post: PostId) -> Result<(), Fault> {
+/// The relay has taken our commit of this post id, and gave it this number in the group.
+pub(crate) fn accepted(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    post: PostId,
+    sequence: u64,
+) -> Result<(), Fault> {
     // Not another one, which the relay has not been given yet: that its epoch began is not
     // so.
     if !is_pending(group, post) {
         return Ok(());
     }
     let merged = turn.with_group(group.id, |group, provider, _| {
-        let before = group.secrets()?;
+        let (before, members) = (group.secrets()?, group.members()?);
         group.merge_pending(provider)?;
-        Ok::<_, mls::MlsError>((group.epoch(), before, group.secrets()?))
+        Ok::<_, mls::MlsError>((group.epoch(), before, members, group.secrets()?))
     })?;
     let Some(merged) = merged else {
         return turn.lose_group(group.id);
     };
-    let (epoch, before, after) = merged?;
+    let (epoch, before, members, after) = merged?;
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
     parcels::commit_taken(turn, group.id)?;
     posting::epoch_began(turn, group.id, epoch);
     let own = turn.account()?.id();
     follow(turn, group, &before, &after, Some(own))?;
+    leaves::follow(turn, group, &members, sequence)?;
     // Whether this link may post in the new epoch is not known: the relay answers a commit
     // that is posted again after a crash as it did the first time, on another link. So it
     // is asked for.
@@ -248,42 +255,24 @@ fn drop_pending(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Looks at another's commit and merges it.
+/// Looks at another's commit, which came at this time and has this number in the group, and
+/// merges it.
 pub(crate) fn take(
     turn: &mut Turn<'_>,
     group: &Group,
     commit: IncomingCommit,
+    (came_at, sequence): (Time, u64),
 ) -> Result<Taken, Fault> {
-    if commit.removes_us {
-        // By this account's own doing, which the log then tells; by an admin's; or by
-        // nobody's right.
-        own_history::want(turn);
-        let own = turn.account()?.id();
-        let account = match (&commit.secrets, group.account) {
-            (Some(after), None) => after.addresses.of(own).is_none(),
-            _ => false,
-        };
-        let by = commit.committer.account;
-        return Ok(Taken::RemovedUs { by, account });
-    }
-    let before = turn.with_group(group.id, |group, _, _| group.secrets())?;
-    let Some(Ok(before)) = before else {
+    let before = turn.with_group(group.id, |group, _, _| {
+        Ok::<_, mls::MlsError>((group.secrets()?, group.members()?))
+    })?;
+    let Some(Ok((before, members))) = before else {
         return Ok(Taken::Refused(None));
     };
-    let leaving = match group.conversation {
-        Some(conversation) => members::leaving(turn.tx, conversation)?,
-        None => BTreeSet::new(),
-    };
-    let added: Vec<AccountId> = commit.leaves.iter().map(|leaf| leaf.account).collect();
-    let allowed = roles::check(&Change {
-        before: &before,
-        after: commit.secrets.as_ref(),
-        committer: commit.committer.account,
-        removes: !commit.removed.is_empty(),
-        added: &added,
-        leaving: &leaving,
-    });
-    match allowed {
+    let by = commit.committer.clone();
+    // Who joins by an external commit is known only when that leaf was judged.
+    let mut culprit = (!commit.external).then(|| by.clone());
+    match allowed(turn, group, &commit, &before)? {
         Ok(()) => {}
         // That they leave may be on its way.
         Err(Broken::TakeOut) if !is_late(turn, group.id) => {
@@ -291,41 +280,31 @@ pub(crate) fn take(
             turn.wait(Waiting::Group(group.id), LEAVE_WITHIN);
             return Ok(Taken::NotYet);
         }
-        Err(_) => {
-            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-            return Ok(Taken::Refused(Some(commit.committer.account)));
-        }
+        Err(_) => return Ok(refuse(turn, culprit)),
+    }
+    if !leaves::fit(&members, &commit) || does_too_much(turn, group, &commit)? {
+        return Ok(refuse(turn, culprit));
     }
     let after = commit.secrets.clone().unwrap_or_else(|| before.clone());
-    let claimed = match group.account {
-        Some(_) => Claimed::Known,
-        None => Claimed::InGroup(&after.addresses),
-    };
-    let arrives = trust::judge(turn, &commit.leaves, claimed)?;
-    let judgement = match arrives {
-        Judgement::Admitted => {
-            // Whoever is no member any more has no say in which devices go.
-            let stays = |member: &&mls::Member| after.addresses.of(member.account).is_some();
-            let again = |member: &&mls::Member| again::comes_again(member, &commit.leaves);
-            let is_group = group.account.is_none();
-            let removed = commit.removed.iter();
-            let removed: Vec<mls::Member> = removed
-                .filter(|member| (!is_group || stays(member)) && !again(member))
-                .cloned()
-                .collect();
-            trust::judge_removal(turn, &commit.committer, &removed)?
-        }
-        other => other,
-    };
-    match judgement {
-        Judgement::Admitted => {}
-        Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
-        Judgement::Refused => {
-            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-            return Ok(Taken::Refused(Some(commit.committer.account)));
+    if !commit.removes_us {
+        match judge_leaves(turn, group, &commit, &after, came_at)? {
+            Judgement::Admitted => culprit = Some(by.clone()),
+            Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
+            Judgement::Refused => return Ok(refuse(turn, culprit)),
         }
     }
-    let by = commit.committer.account;
+    match judge_removals(turn, group, &commit, (&before, &after), came_at)? {
+        Judgement::Admitted => {}
+        Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
+        Judgement::Refused => return Ok(refuse(turn, culprit)),
+    }
+    if commit.removes_us {
+        // By this account's own doing, perhaps, which the log then tells.
+        own_history::want(turn);
+        let own = turn.account()?.id();
+        let account = group.account.is_none() && after.addresses.of(own).is_none();
+        return Ok(Taken::RemovedUs { by, account });
+    }
     let left: Vec<DeviceId> = commit
         .removed
         .iter()
@@ -335,6 +314,8 @@ pub(crate) fn take(
     if group.commit_pending {
         groups::end_commit(turn.tx, group.id, None)?;
     }
+    let removed = commit.removed.clone();
+    let came: Vec<DeviceId> = commit.leaves.iter().map(|leaf| leaf.device).collect();
     let merged = turn.with_group(group.id, |group, provider, _| {
         group.merge(provider, commit).map(|()| group.epoch())
     })?;
@@ -352,9 +333,121 @@ pub(crate) fn take(
         let group = group.id;
         heard::give_up(turn.tx, Sender { group, device })?;
     }
-    follow(turn, group, &before, &after, Some(by))?;
+    follow(turn, group, &before, &after, Some(by.account))?;
+    leaves::follow(turn, group, &members, sequence)?;
+    for device in came {
+        again::done(turn.tx, group.id, device)?;
+    }
+    let others = removed
+        .into_iter()
+        .filter(|gone| group.account.is_some() || after.addresses.of(gone.account).is_some());
+    leaves::look_into(turn, &others.collect::<Vec<_>>())?;
     turn.live.due_conversations.extend(group.conversation);
     Ok(Taken::Merged)
+}
+
+/// A commit breaks a rule.
+fn refuse(turn: &mut Turn<'_>, culprit: Option<mls::Member>) -> Taken {
+    turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
+    Taken::Refused(culprit)
+}
+
+/// What the roles say.
+fn allowed(
+    turn: &Turn<'_>,
+    group: &Group,
+    commit: &IncomingCommit,
+    before: &ConversationSecrets,
+) -> Result<Result<(), Broken>, Fault> {
+    let leaving = match group.conversation {
+        Some(conversation) => members::leaving(turn.tx, conversation)?,
+        None => BTreeSet::new(),
+    };
+    let by = &commit.committer;
+    let is_by = |gone: &mls::Member| (gone.account, gone.device) == (by.account, by.device);
+    let leaves = commit.leaves.iter().chain(&commit.changed);
+    let added: Vec<AccountId> = leaves.map(|leaf| leaf.account).collect();
+    Ok(roles::check(&Change {
+        before,
+        after: commit.secrets.as_ref(),
+        committer: by.account,
+        removes: !commit.removed.is_empty(),
+        external: commit.external,
+        removes_others: !commit.removed.iter().all(is_by),
+        added: &added,
+        leaving: &leaving,
+    }))
+}
+
+/// Whether the committer is a device that had been revoked when it came into the group, and
+/// does more than to make its own key anew.
+fn does_too_much(turn: &Turn<'_>, group: &Group, commit: &IncomingCommit) -> Result<bool, Fault> {
+    let changes_nothing =
+        commit.leaves.is_empty() && commit.removed.is_empty() && commit.secrets.is_none();
+    if commit.external || changes_nothing {
+        return Ok(false);
+    }
+    Ok(leaves::came_revoked(
+        turn.tx,
+        group.id,
+        commit.committer.device,
+    )?)
+}
+
+fn judge_leaves(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    commit: &IncomingCommit,
+    after: &ConversationSecrets,
+    came_at: Time,
+) -> Result<Judgement, Fault> {
+    let claimed = match group.account {
+        Some(_) => Claimed::Known,
+        None => Claimed::InGroup(&after.addresses),
+    };
+    let new: Vec<mls::Member> = commit
+        .leaves
+        .iter()
+        .chain(&commit.changed)
+        .cloned()
+        .collect();
+    // Between two, whoever names another mailbox than before harms nobody else.
+    if group.account.is_some() {
+        for leaf in &new {
+            if leaves::has_another_mailbox(turn.tx, leaf)? {
+                return Ok(Judgement::Refused);
+            }
+        }
+    }
+    trust::judge(turn, &new, claimed, came_at)
+}
+
+fn judge_removals(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    commit: &IncomingCommit,
+    (before, after): (&ConversationSecrets, &ConversationSecrets),
+    came_at: Time,
+) -> Result<Judgement, Fault> {
+    let by = &commit.committer;
+    let is_group = group.account.is_none();
+    let is_admin = before
+        .state
+        .as_ref()
+        .is_some_and(|state| state.is_admin(by.account));
+    // Whoever is no member any more has no say in which devices go; and whoever may bring a
+    // device back takes its old leaf out with the same commit.
+    let goes = |member: &mls::Member| is_group && after.addresses.of(member.account).is_none();
+    let comes_back = |member: &mls::Member| {
+        (is_admin || !is_group) && again::comes_again(member, &commit.leaves)
+    };
+    let removed: Vec<mls::Member> = commit
+        .removed
+        .iter()
+        .filter(|member| !goes(member) && !comes_back(member))
+        .cloned()
+        .collect();
+    trust::judge_removal(turn, by, &removed, came_at)
 }
 
 /// What all members know of the group may be another from now on.

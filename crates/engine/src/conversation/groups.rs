@@ -8,7 +8,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
-    ids::{AccountId, GroupId, PostId},
+    ids::{AccountId, DeviceId, GroupId, PostId},
     sealing::RejoinSecret,
     time::Time,
 };
@@ -57,6 +57,11 @@ ALTER TABLE conversation_group ADD COLUMN inherited INTEGER NOT NULL DEFAULT 0;
 /// Which group of a conversation of many it is; such a group has an empty `account_id`.
 pub(crate) const GENERATION: &str = "
 ALTER TABLE conversation_group ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+";
+
+/// The device whose welcome brought this one in.
+pub(crate) const WELCOMED_BY: &str = "
+ALTER TABLE conversation_group ADD COLUMN welcomed_by BLOB;
 ";
 
 /// How a group is.
@@ -307,6 +312,7 @@ pub(crate) fn forget(
         tx.execute("DELETE FROM heard_above WHERE group_id = ?1", [id.0])?;
     }
     for statement in [
+        "DELETE FROM former_leaf WHERE group_id = ?1",
         "DELETE FROM held_post WHERE group_id = ?1",
         "DELETE FROM conversation_group WHERE group_id = ?1",
     ] {
@@ -326,6 +332,31 @@ pub(crate) fn count_on(
         (id.0, counter),
     )?;
     Ok(there > 0)
+}
+
+/// This device was brought into the group by a welcome of this one.
+pub(crate) fn set_welcomed_by(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    device: DeviceId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET welcomed_by = ?2 WHERE group_id = ?1",
+        (id.0, device.0),
+    )?;
+    Ok(())
+}
+
+/// The device whose welcome brought this one into the group, where that was kept.
+pub(crate) fn welcomed_by(
+    tx: &Transaction<'_>,
+    id: GroupId,
+) -> Result<Option<DeviceId>, StoreError> {
+    let device: Option<Option<[u8; 32]>> = tx
+        .prepare_cached("SELECT welcomed_by FROM conversation_group WHERE group_id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    Ok(device.flatten().map(DeviceId))
 }
 
 /// The group came with an archive; this device was never in it.

@@ -23,10 +23,10 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Conversation, Kind,
+    Conversation, Kind, again,
     groups::{self, Group, GroupState},
     history::{self, NewEvent},
-    members, start,
+    leaves, members, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -372,6 +372,7 @@ pub(crate) fn taken_in(
     }
     turn.live.due_groups.insert(group.id);
     turn.live.due_conversations.insert(conversation);
+    leaves::joined(turn, group.id)?;
     welcomes::catch_up(turn, group)?;
     receive::release(turn, group.id)
 }
@@ -381,15 +382,17 @@ pub(crate) fn taken_in(
 pub(crate) fn broken(
     turn: &mut Turn<'_>,
     group: &Group,
-    by: Option<AccountId>,
+    by: Option<&mls::Member>,
 ) -> Result<(), Fault> {
+    // Perhaps it is in order for others, and they can bring this device back.
+    again::broken(turn, group)?;
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
     if let Some(by) = by {
         turn.tx.execute(
             "UPDATE member SET leaving = 2 WHERE conversation = ?1 AND account_id = ?2",
-            (conversation.as_bytes(), by.0),
+            (conversation.as_bytes(), by.account.0),
         )?;
     }
     let span = turn_at_making_anew(turn, conversation)?;

@@ -126,6 +126,17 @@ pub(crate) fn due(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// This account's devices are to be looked at.
+pub(crate) fn set_due(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE member SET due = 1 WHERE conversation = ?1 AND account_id = ?2")?
+        .execute((conversation.as_bytes(), account.0))?;
+    Ok(())
+}
+
 /// Those have been looked at.
 pub(crate) fn looked_at(
     tx: &Transaction<'_>,

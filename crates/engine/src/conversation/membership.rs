@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use waxwing_protocol::{
     address::Address,
     conversation::ConversationSecrets,
-    ids::{AccountId, DeviceId, Epoch, GroupId},
+    ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId},
     limits,
     pb::{ClaimKeyPackages, Error, ErrorCode, KeyPackagesClaimed, client_frame::Body},
     roster::Roster,
@@ -31,11 +31,12 @@ use waxwing_protocol::{
 use super::{
     again, commits,
     groups::{self, Group},
-    manage, members, start,
+    leaves, manage, members, start,
     wishes::{self, Wish},
 };
 use crate::{
     api::{ConversationId, RelayMisdeed},
+    clock::Passed as _,
     contact,
     event::LinkKind,
     link::{Job, tokens},
@@ -255,17 +256,24 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         .map(|(account, _)| account)
         .collect();
     let mut packages = Vec::new();
+    let of = |member: &Member| (member.mailbox, member.device);
+    let mut mailboxes: BTreeMap<MailboxId, DeviceId> = standing.members.iter().map(of).collect();
     for account in accounts {
         let Some(claimed) = turn.live.claimed.remove(&(group.id, account)) else {
             continue;
         };
-        let asking = again::of(turn.tx, group.id)?;
-        let lacks = |package: &mls::KeyPackage| {
-            let device = package.member().device;
-            let is_it = |member: &Member| member.device == device;
-            !standing.members.iter().any(is_it) || asking.contains(&device)
-        };
-        let claimed: Vec<mls::KeyPackage> = claimed.into_iter().filter(lacks).collect();
+        let asking = asking(turn, group, &standing)?;
+        let mut claimed = claimed;
+        claimed.retain(|package| {
+            let new = package.member();
+            let is_it = |member: &Member| member.device == new.device;
+            let lacks = !standing.members.iter().any(is_it) || asking.contains(&new.device);
+            // No two devices have one mailbox: nobody takes a commit that says so.
+            lacks
+                && mailboxes
+                    .insert(new.mailbox, new.device)
+                    .is_none_or(|of| of == new.device)
+        });
         if claimed.is_empty() {
             continue;
         }
@@ -282,7 +290,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         }
     }
     // Whoever has lost the group comes in again in the place of their old leaf.
-    for device in again::of(turn.tx, group.id)? {
+    for device in asking(turn, group, &standing)? {
         let comes = packages
             .iter()
             .any(|package: &mls::KeyPackage| package.member().device == device);
@@ -297,9 +305,8 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             again::done(turn.tx, group.id, device)?;
         }
     }
-    // Whoever is no member any more knows the secret that the group is rejoined with.
-    let somebody_goes = |(account, _): (AccountId, _)| wanted.addresses.of(account).is_none();
-    if standing.secrets.addresses.iter().any(somebody_goes) {
+    // Whoever goes knows the secret that the group is rejoined with.
+    if !gone.is_empty() {
         wanted.rejoin_secret = RejoinSecret::generate(turn.rng);
     }
     let secrets = differ(&wanted, &standing.secrets).then_some(&wanted);
@@ -352,7 +359,8 @@ pub(crate) fn claimed(
         let member = package.member();
         let fits = member.device.as_bytes().as_slice() == one.device_id
             && member.mailbox.as_bytes().as_slice() == one.mailbox_id;
-        if fits && trust::admits(&roster, member) {
+        let moved = leaves::has_another_mailbox(turn.tx, member)?;
+        if fits && !moved && trust::admits(&roster, member) {
             packages.push(package);
         } else {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
@@ -461,7 +469,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             wanted(turn, conversation, &mut difference)?;
             let mut accounts = members::due(turn.tx, conversation)?;
             accounts.push(own_id);
-            let asking = again::of(turn.tx, group.id)?;
+            let asking = asking(turn, group, &difference.standing)?;
             let members = difference.standing.members.iter();
             let asking = members.filter(|member| asking.contains(&member.device));
             accounts.extend(asking.map(|member| member.account));
@@ -469,7 +477,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
         }
         (None, None) => return Ok(None),
     };
-    let asking = again::of(turn.tx, group.id)?;
+    let asking = asking(turn, group, &difference.standing)?;
     let members = &difference.standing.members;
     let rank_among = |is_meant: &dyn Fn(&Member) -> bool| -> u64 {
         let before = members.iter().filter(|member| member.device < own_device);
@@ -548,6 +556,24 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             .extend(strangers.map(|member| member.leaf_key));
     }
     Ok(Some(difference))
+}
+
+/// The devices that have asked to be brought in again, and that this one may bring in; the
+/// others are forgotten.
+fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<DeviceId>, Fault> {
+    let own = turn.account()?.id();
+    let mut asking = Vec::new();
+    for device in again::of(turn.tx, group.id)? {
+        let account = standing.members.iter().find(|one| one.device == device);
+        let may =
+            account.is_some_and(|one| again::may_bring_back(&standing.secrets, own, one.account));
+        if may {
+            asking.push(device);
+        } else {
+            again::done(turn.tx, group.id, device)?;
+        }
+    }
+    Ok(asking)
 }
 
 /// What the person, and those who leave, want of a group of many.
@@ -667,7 +693,7 @@ fn bring(
         Some(Outcome::Account(account)) => account,
         None => match contact::owner_of(turn.tx, address.canonical())? {
             // Looked up not long ago.
-            Some(known) if now.since(known.looked_up_at) < trust::GOOD_FOR => known.account,
+            Some(known) if !now.is_past(known.looked_up_at, trust::GOOD_FOR) => known.account,
             _ => {
                 turn.live.lookups.want(address.canonical());
                 difference.waits_for_look_up = true;

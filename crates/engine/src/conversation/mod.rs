@@ -33,6 +33,7 @@ pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod imports;
 pub(crate) mod invitations;
+pub(crate) mod leaves;
 pub(crate) mod manage;
 pub(crate) mod members;
 pub(crate) mod membership;

@@ -62,6 +62,11 @@ CREATE TABLE parcel_part (
 );
 ";
 
+/// The number that the relay gave the post which brought a parcel.
+pub(crate) const SEQUENCE: &str = "
+ALTER TABLE parcel ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Up to here bytes go as they are.
 pub(crate) const INLINE_BYTES: usize = 192 << 10;
 
@@ -347,8 +352,8 @@ fn open(
         return Ok(Opened::Gone);
     }
     turn.tx.execute(
-        "INSERT INTO parcel (id, group_id, way, is_info, bytes, hash, post_id, kind, epoch)
-         VALUES (?1, ?2, 0, ?5 IS NULL, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO parcel (id, group_id, way, is_info, bytes, hash, post_id, kind, epoch, sequence)
+         VALUES (?1, ?2, 0, ?5 IS NULL, ?3, ?4, ?5, ?6, ?7, ?8)",
         (
             id,
             group.0,
@@ -357,6 +362,7 @@ fn open(
             post.map(|post| post.id.0),
             post.map(|post| post.kind as i32),
             post.map(|post| post.epoch.0.cast_signed()),
+            signed(post.map_or(0, |post| post.sequence)),
         ),
     )?;
     Ok(Opened::Coming)
@@ -511,16 +517,18 @@ pub(crate) fn fetched(turn: &mut Turn<'_>, id: Id, part: &BlobPartFetched) -> Re
     complete(turn, &row)
 }
 
-/// The post that brought a parcel: id, kind, epoch; none for group information.
-type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>);
+/// The post that brought a parcel: id, kind, epoch, number; none for group information.
+type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>, i64);
 
 /// All of it is here: it is read as if it came now.
 fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     transfer::say_read(turn, row.id)?;
-    let (post, kind, epoch): Brought = turn
+    let (post, kind, epoch, sequence): Brought = turn
         .tx
-        .prepare_cached("SELECT post_id, kind, epoch FROM parcel WHERE id = ?1")?
-        .query_row([row.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        .prepare_cached("SELECT post_id, kind, epoch, sequence FROM parcel WHERE id = ?1")?
+        .query_row([row.id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
     let Some(post) = post else {
         // It is asked for again, and then found here.
         turn.live.due_groups.insert(row.group);
@@ -535,6 +543,8 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         kind: PostKind::try_from(kind.unwrap_or(0)).unwrap_or_default(),
         epoch: Epoch(epoch.unwrap_or(0).cast_unsigned()),
         id: PostId(post),
+        sequence: sequence.cast_unsigned(),
+        came_at: turn.now,
         body,
     };
     receive::post(turn, &post)?;

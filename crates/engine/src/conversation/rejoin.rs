@@ -23,7 +23,7 @@ use waxwing_protocol::{
 use super::{
     again,
     groups::{self, Group, GroupState},
-    history, manage, members,
+    history, leaves, manage, members,
     parcels::{self, Opened, Readers},
     start,
 };
@@ -130,7 +130,7 @@ pub(crate) fn fetched(
     let secrets = mls_group.secrets();
     let judgement = match (group.account, secrets) {
         (Some(account), Ok(_)) if is_between(&commit.next.members, own, account) => {
-            trust::judge(turn, &commit.next.members, Claimed::Known)?
+            judge(turn, id, &commit.next.members, Claimed::Known)?
         }
         (None, Ok(secrets)) => {
             // Taken out while this device was away: there is no place for it any more.
@@ -143,7 +143,7 @@ pub(crate) fn fetched(
             });
             if is_it {
                 let claimed = Claimed::InGroup(&secrets.addresses);
-                trust::judge(turn, &commit.next.members, claimed)?
+                judge(turn, id, &commit.next.members, claimed)?
             } else {
                 Judgement::Refused
             }
@@ -185,6 +185,30 @@ pub(crate) fn fetched(
     Ok(())
 }
 
+/// Judges the leaves of the group by what was looked up since each was first seen: the group
+/// may be fetched again until all look-ups are there.
+fn judge(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    members: &[mls::Member],
+    claimed: Claimed<'_>,
+) -> Result<Judgement, Fault> {
+    if !leaves::are_distinct(members) {
+        return Ok(Judgement::Refused);
+    }
+    let mut judgement = Judgement::Admitted;
+    for member in members {
+        let now = turn.now;
+        let since = turn.live.lookups.first_seen(id, member, now);
+        match trust::judge_one(turn, member, claimed, since)? {
+            Judgement::Admitted => {}
+            Judgement::Unknown => judgement = Judgement::Unknown,
+            Judgement::Refused => return Ok(Judgement::Refused),
+        }
+    }
+    Ok(judgement)
+}
+
 /// Whether nobody is in it but these two, or this account alone in its notes.
 fn is_between(members: &[mls::Member], own: AccountId, other: AccountId) -> bool {
     let others = start::others(members, own);
@@ -207,6 +231,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::commit_taken(turn, id)?;
     turn.live.behind.remove(&id);
+    turn.live.lookups.forget_seen(id);
     // What it lacked when it was lost, it may lack still.
     turn.live.due_groups.insert(id);
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
@@ -215,6 +240,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             members::follow(turn, conversation, None, &secrets, None)?;
         }
     }
+    leaves::joined(turn, id)?;
     // Whoever is there for the first time has nothing to say about it.
     let first = groups::take_inherited(turn.tx, id)?;
     if let Some(conversation) = group.conversation {

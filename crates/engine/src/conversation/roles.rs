@@ -28,6 +28,11 @@ pub(crate) struct Change<'a> {
     pub committer: AccountId,
     /// Whether it takes any leaf out.
     pub removes: bool,
+    /// Whether it is external: a device that had lost the group takes its own old leaf out,
+    /// and comes in again.
+    pub external: bool,
+    /// Whether it takes out a leaf of another device than its committer's.
+    pub removes_others: bool,
     /// Accounts of the leaves that it adds.
     pub added: &'a [AccountId],
     /// Accounts that have said that they leave.
@@ -57,8 +62,10 @@ pub(crate) enum Broken {
     Describe,
     #[error("an admin who is no member")]
     Admin,
-    #[error("the rejoin secret is renewed when somebody goes, and then only")]
+    #[error("the rejoin secret is renewed when a leaf goes, and then only")]
     RejoinSecret,
+    #[error("an external commit changes nothing but its own device's leaf")]
+    External,
 }
 
 /// Whether the change may be.
@@ -77,13 +84,21 @@ pub(crate) fn check(change: &Change<'_>) -> Result<(), Broken> {
     {
         return Err(Broken::Leaf);
     }
+    // Nothing of it can be kept from the device that comes in by it: it has no new secret.
+    if change.external {
+        return if change.after.is_none() && !change.removes_others {
+            Ok(())
+        } else {
+            Err(Broken::External)
+        };
+    }
+    let renews = after.rejoin_secret.as_bytes() != before.rejoin_secret.as_bytes();
+    if renews != change.removes {
+        return Err(Broken::RejoinSecret);
+    }
     let Some(new) = change.after else {
         return Ok(());
     };
-    let renews = new.rejoin_secret.as_bytes() != before.rejoin_secret.as_bytes();
-    if renews && !change.removes {
-        return Err(Broken::RejoinSecret);
-    }
     match (&before.state, &new.state) {
         (None, None) if before.addresses == new.addresses => Ok(()),
         (Some(was), Some(is)) => group(change, new, was, is),
@@ -181,6 +196,8 @@ mod tests {
         added: Vec<AccountId>,
         leaving: BTreeSet<AccountId>,
         removes: bool,
+        external: bool,
+        removes_others: bool,
     }
 
     fn case(after: impl FnOnce(&mut ConversationSecrets)) -> Case {
@@ -191,7 +208,20 @@ mod tests {
             after: Some(new),
             added: Vec::new(),
             leaving: BTreeSet::new(),
+            removes: false,
+            external: false,
+            removes_others: false,
+        }
+    }
+
+    /// One that removes leaves, and so renews the secret.
+    fn removing(after: impl FnOnce(&mut ConversationSecrets)) -> Case {
+        Case {
             removes: true,
+            ..case(|new| {
+                new.rejoin_secret = RejoinSecret::from_slice(&[8; 32]).unwrap();
+                after(new);
+            })
         }
     }
 
@@ -202,6 +232,8 @@ mod tests {
                 after: self.after.as_ref(),
                 committer,
                 removes: self.removes,
+                external: self.external,
+                removes_others: self.removes_others,
                 added: &self.added,
                 leaving: &self.leaving,
             })
@@ -244,7 +276,7 @@ mod tests {
             (bring.by(ADMIN), bring.by(MEMBER)),
             (Ok(()), Err(Broken::Bring))
         );
-        let out = case(|new| new.addresses.remove(OTHER));
+        let out = removing(|new| new.addresses.remove(OTHER));
         assert_eq!(
             (out.by(ADMIN), out.by(MEMBER)),
             (Ok(()), Err(Broken::TakeOut))
@@ -278,7 +310,7 @@ mod tests {
 
     #[test]
     fn anybody_takes_out_whoever_leaves_with_what_they_were() {
-        let mut out = case(|new| new.addresses.remove(OTHER));
+        let mut out = removing(|new| new.addresses.remove(OTHER));
         state(&mut out.before).admins.insert(OTHER);
         out.leaving = [OTHER].into();
         assert_eq!(out.by(MEMBER), Ok(()));
@@ -293,7 +325,7 @@ mod tests {
     fn admins_are_members() {
         let stranger = case(|new| state(new).admins = [STRANGER].into());
         assert_eq!(stranger.by(ADMIN), Err(Broken::Admin));
-        let gone = case(|new| new.addresses.remove(ADMIN));
+        let gone = removing(|new| new.addresses.remove(ADMIN));
         assert_eq!(gone.by(ADMIN), Err(Broken::Admin));
     }
 
@@ -320,6 +352,7 @@ mod tests {
         let mut same = two.before.clone();
         same.rejoin_secret = RejoinSecret::from_slice(&[8; 32]).unwrap();
         two.after = Some(same.clone());
+        two.removes = true;
         assert_eq!(two.by(MEMBER), Ok(()));
         two.removes = false;
         assert_eq!(two.by(MEMBER), Err(Broken::RejoinSecret));
@@ -328,7 +361,42 @@ mod tests {
         two.removes = true;
         two.after = Some(same);
         assert_eq!(two.by(MEMBER), Err(Broken::NotAGroup));
+        two.removes = false;
         two.after = Some(secrets(&[ADMIN, MEMBER]));
         assert_eq!(two.by(ADMIN), Err(Broken::NotAGroup));
+    }
+
+    #[test]
+    fn every_removed_leaf_renews_the_secret() {
+        let device = removing(|_| {});
+        assert_eq!(device.by(MEMBER), Ok(()));
+        let unchanged = Case {
+            removes: true,
+            ..case(|_| {})
+        };
+        assert_eq!(unchanged.by(ADMIN), Err(Broken::RejoinSecret));
+        let unsaid = Case {
+            removes: true,
+            after: None,
+            ..case(|_| {})
+        };
+        assert_eq!(unsaid.by(ADMIN), Err(Broken::RejoinSecret));
+        let for_nothing = Case {
+            removes: false,
+            ..removing(|_| {})
+        };
+        assert_eq!(for_nothing.by(ADMIN), Err(Broken::RejoinSecret));
+        // An external commit cannot; it takes nobody else out, and changes nothing.
+        let external = |removes_others, after| Case {
+            external: true,
+            removes: true,
+            removes_others,
+            after,
+            ..case(|_| {})
+        };
+        assert_eq!(external(false, None).by(MEMBER), Ok(()));
+        assert_eq!(external(true, None).by(ADMIN), Err(Broken::External));
+        let renewed = removing(|_| {}).after;
+        assert_eq!(external(false, renewed).by(ADMIN), Err(Broken::External));
     }
 }

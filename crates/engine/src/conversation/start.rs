@@ -25,7 +25,7 @@ use waxwing_protocol::{
 use super::{
     Conversation,
     groups::{self, Group, GroupState},
-    history, manage,
+    history, leaves, manage,
 };
 use crate::{
     api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
@@ -195,6 +195,7 @@ fn checked(
         let fits = member.account == account
             && member.device == device
             && member.mailbox == mailbox
+            && !leaves::has_another_mailbox(turn.tx, member)?
             && trust::admits(&roster, member);
         if !fits {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);

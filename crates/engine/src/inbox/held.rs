@@ -27,6 +27,11 @@ CREATE TABLE held_post (
 );
 ";
 
+/// The number that the relay gave a post in its group.
+pub(crate) const SEQUENCE: &str = "
+ALTER TABLE held_post ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Two thousand messages, and the commits between them.
 const PER_GROUP: i64 = 2_500;
 const IN_ALL: i64 = 20_000;
@@ -38,6 +43,10 @@ pub(crate) struct Post {
     pub kind: PostKind,
     pub epoch: Epoch,
     pub id: PostId,
+    /// Its number among the group's posts, as the relay says; 0 where that was not kept.
+    pub sequence: u64,
+    /// When it came here.
+    pub came_at: Time,
     pub body: Vec<u8>,
 }
 
@@ -48,7 +57,7 @@ pub(crate) struct Held {
 }
 
 /// Holds a post; `false` where there is no room.
-pub(crate) fn hold(tx: &Transaction<'_>, now: Time, post: &Post) -> Result<bool, StoreError> {
+pub(crate) fn hold(tx: &Transaction<'_>, post: &Post) -> Result<bool, StoreError> {
     let (in_group, in_all): (i64, i64) = tx
         .prepare_cached(
             "SELECT (SELECT count(*) FROM held_post WHERE group_id = ?1),
@@ -59,8 +68,8 @@ pub(crate) fn hold(tx: &Transaction<'_>, now: Time, post: &Post) -> Result<bool,
         return Ok(false);
     }
     tx.prepare_cached(
-        "INSERT INTO held_post (group_id, kind, epoch, post_id, body, held_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+        "INSERT INTO held_post (group_id, kind, epoch, post_id, body, held_at, sequence)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
     )?
     .execute((
         post.group.0,
@@ -68,7 +77,8 @@ pub(crate) fn hold(tx: &Transaction<'_>, now: Time, post: &Post) -> Result<bool,
         post.epoch.0.cast_signed(),
         post.id.0,
         &post.body,
-        now.0.cast_signed(),
+        post.came_at.0.cast_signed(),
+        i64::try_from(post.sequence).unwrap_or(i64::MAX),
     ))?;
     Ok(true)
 }
@@ -84,7 +94,7 @@ pub(crate) fn any(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreErr
 /// commit that ends it last.
 pub(crate) fn of_group(tx: &Transaction<'_>, group: GroupId) -> Result<Vec<Held>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT id, group_id, kind, epoch, post_id, body FROM held_post
+        "SELECT id, group_id, kind, epoch, post_id, body, sequence, held_at FROM held_post
          WHERE group_id = ?1 ORDER BY epoch, kind = ?2, id",
     )?;
     let rows = statement.query_map((group.0, PostKind::Commit as i32), read)?;
@@ -120,6 +130,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Held> {
             epoch: Epoch(row.get::<_, i64>(3)?.cast_unsigned()),
             id: PostId(row.get(4)?),
             body: row.get(5)?,
+            sequence: row.get::<_, i64>(6)?.cast_unsigned(),
+            came_at: Time(row.get::<_, i64>(7)?.cast_unsigned()),
         },
     })
 }

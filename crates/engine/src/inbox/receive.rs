@@ -15,7 +15,7 @@ use waxwing_protocol::{
     ids::{DeviceId, GroupId},
     pb::{CounterRange, Envelope, PostKind, ResendRequest, envelope},
     sealing::Sealed,
-    time::Time,
+    time::{Span, Time},
 };
 
 use super::{
@@ -23,13 +23,13 @@ use super::{
     held::{self, Post},
 };
 use crate::{
-    api::{Gap, Notice},
+    api::{Gap, Notice, Problem, Warning},
     contact::{self, profile},
     conversation::{
-        again,
+        self, again,
         commits::{self, Taken},
         groups::{self, Group, GroupState},
-        history, invitations, manage,
+        history, invitations, leaves, manage,
         parcels::{self, Opened},
         start,
     },
@@ -41,11 +41,17 @@ use crate::{
     registers::sync,
     sms,
     trust::{gossip, welcomes},
-    turn::{Fault, Turn},
+    turn::{Fault, Turn, Waiting},
 };
 
 /// Messages that one request has sent again, at most.
 const AGAIN_AT_ONCE: u64 = 512;
+
+/// A group that waits for a look-up for so long says so.
+const TOLD_AFTER: Span = Span::minutes(1);
+
+/// And says so again after this long.
+const TOLD_AGAIN: Span = Span::hours(6);
 
 /// What became of a post.
 enum Read {
@@ -117,7 +123,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
 }
 
 fn hold(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
-    held::hold(turn.tx, turn.now, post)?;
+    held::hold(turn.tx, post)?;
     Ok(())
 }
 
@@ -146,6 +152,30 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault>
     release(turn, group.id)
 }
 
+/// A group may still wait for a look-up, which the relay refuses or does not answer: the
+/// person is told. It goes on whenever the look-up comes.
+pub(crate) fn tell_that_it_waits(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)?.filter(|group| group.waits_for_lookup) else {
+        return Ok(());
+    };
+    let conversation = match group.conversation {
+        Some(conversation) => conversation::find(turn.tx, conversation)?,
+        None => None,
+    };
+    let Some(conversation) = conversation else {
+        return Ok(());
+    };
+    turn.wait(Waiting::Told(id), TOLD_AGAIN);
+    let problem = Problem::GroupWaits {
+        name: conversation.display.clone(),
+    };
+    start::tell_open(turn, &conversation, &problem)?;
+    turn.notify(Notice::Warning(Warning {
+        problem: problem.report(),
+    }));
+    Ok(())
+}
+
 fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> {
     match post.kind {
         PostKind::Welcome => {
@@ -156,28 +186,33 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
             Ok(Read::Done)
         }
         PostKind::Commit if group.commit_post == Some(post.id) => {
-            commits::accepted(turn, group, post.id)?;
+            commits::accepted(turn, group, post.id, post.sequence)?;
             Ok(Read::Done)
         }
         PostKind::Commit => {
             let sealing = group.rejoin_secret.sealing_key();
             // External commits are sealed whole; others are PrivateMessages.
             let opened = sealing.open(Sealed::ExternalCommit, post.group, post.epoch, &post.body);
-            process(turn, group, post, opened.as_deref().unwrap_or(&post.body))
+            let sealed = opened.is_ok();
+            let body = opened.as_deref().unwrap_or(&post.body);
+            process(turn, group, post, body, sealed)
         }
-        PostKind::Message => process(turn, group, post, &post.body),
+        PostKind::Message => process_for_good(turn, group, post, &post.body, false),
         PostKind::Sms | PostKind::Unspecified => Ok(Read::Done),
     }
 }
 
 /// What has to wait leaves no trace: reading a commit uses its key up, and it is to be read
 /// again.
-fn process(turn: &mut Turn<'_>, group: &Group, post: &Post, body: &[u8]) -> Result<Read, Fault> {
-    if post.kind != PostKind::Commit {
-        return process_for_good(turn, group, post, body);
-    }
+fn process(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    post: &Post,
+    body: &[u8],
+    sealed: bool,
+) -> Result<Read, Fault> {
     turn.tx.execute_batch("SAVEPOINT commit_came")?;
-    let read = process_for_good(turn, group, post, body)?;
+    let read = process_for_good(turn, group, post, body, sealed)?;
     if matches!(read, Read::Undo) {
         turn.tx.execute_batch("ROLLBACK TO commit_came")?;
         turn.forget(group.id);
@@ -197,6 +232,7 @@ fn process_for_good(
     group: &Group,
     post: &Post,
     body: &[u8],
+    sealed: bool,
 ) -> Result<Read, Fault> {
     // A group that was not touched stays in memory: a replay costs no reading of the store.
     let incoming = turn.with_group(group.id, |group, provider, _| {
@@ -215,14 +251,24 @@ fn process_for_good(
     }
     match incoming {
         Ok(Incoming::Message { sender, payload }) => {
-            if let Ok(envelope) = Envelope::decode(payload.as_slice()) {
-                envelope_came(turn, group, &sender, envelope)?;
+            says(turn, group, post, &sender, &payload)?;
+            Ok(Read::Done)
+        }
+        Ok(Incoming::MessageOfFormer {
+            account,
+            device,
+            payload,
+        }) => {
+            if let Some(sender) = leaves::former(turn.tx, group.id, account, device)? {
+                says(turn, group, post, &sender, &payload)?;
             }
             Ok(Read::Done)
         }
+        // Sealed under the rejoin secret of the epoch: whoever does not know it is not back.
+        Ok(Incoming::Commit(commit)) if commit.external && !sealed => Ok(Read::Done),
         Ok(Incoming::Commit(commit)) => {
             let external = commit.external;
-            match commits::take(turn, group, *commit)? {
+            match commits::take(turn, group, *commit, (post.came_at, post.sequence))? {
                 Taken::Merged => {
                     if external {
                         // Somebody is back who may have what is missing here.
@@ -232,18 +278,25 @@ fn process_for_good(
                 }
                 Taken::WaitsForLookUp => {
                     turn.live.waits_for_lookup = Some(group.id);
-                    turn.live.due_groups.insert(group.id);
+                    let told = Waiting::Told(group.id);
+                    if !turn.live.waits.contains_key(&told) {
+                        turn.wait(told, TOLD_AFTER);
+                    }
                     Ok(Read::Undo)
                 }
                 Taken::NotYet => Ok(Read::Undo),
                 Taken::Refused(by) => {
                     start::close(turn, group)?;
-                    manage::broken(turn, group, by)?;
+                    manage::broken(turn, group, by.as_ref())?;
                     Ok(Read::Done)
                 }
-                Taken::RemovedUs { by, account } => {
+                Taken::RemovedUs { by, account: true } => {
                     start::close(turn, group)?;
-                    manage::removed(turn, group, by, account)?;
+                    manage::removed(turn, group, by.account, true)?;
+                    Ok(Read::Done)
+                }
+                Taken::RemovedUs { account: false, .. } => {
+                    again::removed(turn, group)?;
                     Ok(Read::Done)
                 }
             }
@@ -261,6 +314,23 @@ fn process_for_good(
         Err(ProcessError::Store(error)) => Err(error.into()),
         // A hole stays where it was a message of the group; it is asked for.
         Err(_) => Ok(Read::Done),
+    }
+}
+
+/// A device says something, if it had a right to when it was posted.
+fn says(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    post: &Post,
+    sender: &Member,
+    payload: &[u8],
+) -> Result<(), Fault> {
+    if !leaves::counts(turn.tx, group.id, sender.device, post.sequence)? {
+        return Ok(());
+    }
+    match Envelope::decode(payload) {
+        Ok(envelope) => envelope_came(turn, group, sender, envelope),
+        Err(_) => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use waxwing_protocol::{
     ids::MailboxId,
     limits,
     pb::{Acknowledge, Deliver, LoggedIn, Login, PostKind, client_frame::Body},
-    time::Span,
+    time::{Span, Time},
 };
 
 use super::{Job, Phase, key_packages, registration};
@@ -131,7 +131,7 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
         return Ok(());
     }
     let sequence = deliver.sequence;
-    match post_of(deliver) {
+    match post_of(deliver, turn.now) {
         Some(post) => receive::post(turn, &post)?,
         None => turn.warn_misdeed(RelayMisdeed::Malformed),
     }
@@ -178,7 +178,7 @@ fn acknowledge(turn: &mut Turn<'_>) {
     );
 }
 
-fn post_of(deliver: &Deliver) -> Option<Post> {
+fn post_of(deliver: &Deliver, came_at: Time) -> Option<Post> {
     let kind = deliver.kind();
     if kind == PostKind::Unspecified || deliver.body.len() > limits::POST_BYTES {
         return None;
@@ -188,6 +188,8 @@ fn post_of(deliver: &Deliver) -> Option<Post> {
         kind,
         epoch: waxwing_protocol::ids::Epoch(deliver.epoch),
         id: (&deliver.post_id).try_into().ok()?,
+        sequence: deliver.group_sequence,
+        came_at,
         body: deliver.body.to_vec(),
     })
 }

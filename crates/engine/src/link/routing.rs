@@ -109,8 +109,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         (Job::Message { group, row }, Body::Posted(posted)) => {
             posting::posted(turn, group, row, &posted)
         }
-        (Job::Commit(group, post), Body::Posted(_)) => match groups::find(turn.tx, group)? {
-            Some(group) => commits::accepted(turn, &group, post),
+        (Job::Commit(group, post), Body::Posted(posted)) => match groups::find(turn.tx, group)? {
+            Some(group) => commits::accepted(turn, &group, post, posted.group_sequence),
             None => Ok(()),
         },
         (Job::FetchGroupInfo(group), Body::GroupInfoFetched(fetched)) => {

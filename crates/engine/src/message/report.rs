@@ -325,6 +325,7 @@ impl<'a> Person<'a> {
             address: self.said.address.clone(),
             account_id: self.said.account.clone(),
             address_known: self.known,
+            key_unproven: !key.proven,
             sent_at: proof.sent_at.into(),
             key_revoked_at: key_revoked_at.map(Into::into),
             text,
@@ -348,6 +349,9 @@ struct Keys(Vec<Key>);
 struct Key {
     device: DeviceId,
     leaf_key: [u8; 32],
+    /// Whether its owner has said that it is that device's: an account can name another's key
+    /// as its own.
+    proven: bool,
     /// When the account took it back, by the clock of the device that did.
     revoked_at: Option<Time>,
 }
@@ -373,16 +377,16 @@ impl Keys {
             };
         }
         for device in roster.devices() {
-            let is_known = self
-                .0
-                .iter()
-                .any(|key| key.device == device.id && key.leaf_key == device.leaf_key);
-            if !is_known {
-                self.0.push(Key {
+            let is_it =
+                |key: &&mut Key| key.device == device.id && key.leaf_key == device.leaf_key;
+            match self.0.iter_mut().find(is_it) {
+                Some(key) => key.proven |= device.leaf_key_proven,
+                None => self.0.push(Key {
                     device: device.id,
                     leaf_key: device.leaf_key,
+                    proven: device.leaf_key_proven,
                     revoked_at: None,
-                });
+                }),
             }
         }
     }

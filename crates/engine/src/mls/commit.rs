@@ -96,8 +96,10 @@ pub struct IncomingCommit {
     pub epoch: Epoch,
     /// Whether it is external: its committer had lost the group.
     pub external: bool,
-    /// Leaves that are new or have changed: each must be looked at before merging.
+    /// Leaves that are new: each must be looked at before merging.
     pub leaves: Vec<Member>,
+    /// The committer's own leaf, where it names anything else than before: the same.
+    pub changed: Option<Member>,
     /// Leaves that go.
     pub removed: Vec<Member>,
     /// Whether this device is among `removed`.
@@ -150,15 +152,10 @@ impl IncomingCommit {
         let external = matches!(sender, Sender::NewMemberCommit);
         let committer = if external { path.clone() } else { committer };
         let committer = committer.ok_or(ProcessError::Unauthentic)?;
-        // A device that lost the group may take its own old leaf away, and do nothing else.
-        let is_more = secrets.is_some()
-            || removed
-                .iter()
-                .any(|gone| gone.leaf_key != committer.leaf_key);
-        if external && is_more {
-            return Err(ProcessError::Forbidden);
+        let mut changed = path.filter(|path| external || *path != committer);
+        if external {
+            leaves.extend(changed.take());
         }
-        leaves.extend(path);
         Ok(Self {
             epoch: Epoch(staged.epoch().as_u64()),
             removes_us: staged.self_removed(),
@@ -166,6 +163,7 @@ impl IncomingCommit {
             committer,
             external,
             leaves,
+            changed,
             removed,
             secrets,
         })

@@ -9,7 +9,7 @@ use openmls::{
     framing::errors::MessageDecryptionError,
     group::{MlsGroupCreateConfig, StagedWelcome as MlsStagedWelcome, WelcomeError},
     prelude::{
-        ContentType, Extensions, GroupContext, GroupId as MlsGroupId, LeafNodeIndex,
+        ContentType, Credential, Extensions, GroupContext, GroupId as MlsGroupId, LeafNodeIndex,
         LeafNodeParameters, Lifetime, MlsGroup, MlsMessageBodyIn, MlsMessageIn,
         ProcessMessageError, ProcessedMessageContent, ProtocolMessage, Sender, ValidationError,
         tls_codec::DeserializeBytes as _,
@@ -18,7 +18,7 @@ use openmls::{
 use openmls_traits::OpenMlsProvider as _;
 use waxwing_protocol::{
     conversation::ConversationSecrets,
-    ids::{Epoch, GroupId},
+    ids::{AccountId, DeviceId, Epoch, GroupId},
     limits,
 };
 use zeroize::Zeroizing;
@@ -48,6 +48,15 @@ pub enum Incoming {
     Message {
         /// The device that sent it.
         sender: Member,
+        /// What it says, padding and all.
+        payload: Zeroizing<Vec<u8>>,
+    },
+    /// An application message of a past epoch, by a device whose leaf is gone since.
+    MessageOfFormer {
+        /// The account that the leaf named.
+        account: AccountId,
+        /// The device that it named.
+        device: DeviceId,
         /// What it says, padding and all.
         payload: Zeroizing<Vec<u8>>,
     },
@@ -291,11 +300,11 @@ impl Group {
             .process_message(provider, message)
             .map_err(|error| provider.failed_processing(classify(error)))?;
         let sender = processed.sender().clone();
+        let credential = processed.credential().clone();
         match processed.into_content() {
             ProcessedMessageContent::ApplicationMessage(content) => {
                 let payload = Zeroizing::new(content.into_bytes());
-                let sender = self.sender(&sender).ok_or(ProcessError::Unauthentic)?;
-                Ok(Incoming::Message { sender, payload })
+                self.message(&sender, &credential, payload)
             }
             ProcessedMessageContent::StagedCommitMessage(staged) => {
                 let committer = self.sender(&sender);
@@ -331,6 +340,37 @@ impl Group {
             ContentType::Proposal => Err(ProcessError::Forbidden),
             _ => Ok(()),
         }
+    }
+
+    /// Whose an application message is. Its sender's place in the tree is that of its own
+    /// epoch: in a later one somebody else may have that place. So what counts is the
+    /// credential, which belongs to the leaf whose signature was verified.
+    fn message(
+        &self,
+        sender: &Sender,
+        credential: &Credential,
+        payload: Zeroizing<Vec<u8>>,
+    ) -> Result<Incoming, ProcessError> {
+        // Any key will do: only the names are asked for.
+        let named = Member::decode(credential, &[0; 32]).map_err(|_| ProcessError::Unauthentic)?;
+        let is_it =
+            |member: &Member| (member.account, member.device) == (named.account, named.device);
+        let sender = match self.sender(sender).filter(is_it) {
+            Some(sender) => Some(sender),
+            None => self
+                .members()
+                .map_err(|_| ProcessError::Unauthentic)?
+                .into_iter()
+                .find(is_it),
+        };
+        Ok(match sender {
+            Some(sender) => Incoming::Message { sender, payload },
+            None => Incoming::MessageOfFormer {
+                account: named.account,
+                device: named.device,
+                payload,
+            },
+        })
     }
 
     fn sender(&self, sender: &Sender) -> Option<Member> {

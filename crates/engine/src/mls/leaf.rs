@@ -9,7 +9,8 @@ use prost::Message as _;
 use rand_core::CryptoRng;
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, MailboxId},
-    limits, pb,
+    limits, pb, roster,
+    signature::HybridPublicKey,
 };
 use zeroize::Zeroizing;
 
@@ -37,6 +38,15 @@ impl LeafKey {
     /// What it can be made from again.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.0.to_bytes())
+    }
+
+    /// This device, as a roster lists it, with the proof that the key is its own.
+    pub fn entry(&self, identity: &HybridPublicKey) -> pb::DeviceEntry {
+        let claim = roster::leaf_key_claim(identity.device_id());
+        pb::DeviceEntry {
+            leaf_key_proof: self.0.sign(&claim).to_bytes().to_vec().into(),
+            ..roster::entry(identity, self.public())
+        }
     }
 
     /// The public half, which the roster certifies.

@@ -83,6 +83,7 @@ impl Device {
     fn read(&mut self, message: &[u8]) -> Result<Vec<u8>, ProcessError> {
         match self.process(message)? {
             Incoming::Message { payload, .. } => Ok(payload.to_vec()),
+            Incoming::MessageOfFormer { .. } => panic!("a former member's"),
             Incoming::Commit(_) => panic!("a commit"),
         }
     }
@@ -426,6 +427,34 @@ fn messages_of_the_last_epochs_are_read_and_of_older_ones_are_too_old() {
             assert_eq!(read.unwrap(), [u8::try_from(round).unwrap()]);
         }
     }
+}
+
+#[test]
+fn what_a_former_member_said_is_not_taken_for_their_successors() {
+    let (mut alice, mut bob) = pair();
+    let mut carol = Device::new(3);
+    let late = bob.send(b"late");
+    let gone = bob.leaf.public_key();
+    let package = carol.key_package(KeyPackageUse::Once);
+    alice
+        .with(|provider, leaf, group| {
+            let package = KeyPackage::check(provider, &package.bytes)?;
+            let group = group.as_mut().unwrap();
+            group.change(provider, leaf, &[package], &[gone], None)?;
+            // Carol has Bob's place in the tree.
+            group.merge_pending(provider)
+        })
+        .unwrap();
+    let Incoming::MessageOfFormer {
+        account,
+        device,
+        payload,
+    } = alice.process(&late).unwrap()
+    else {
+        panic!("somebody else's")
+    };
+    assert!(account == AccountId([2; 32]) && device == DeviceId([2; 32]));
+    assert_eq!(payload.as_slice(), b"late");
 }
 
 #[test]

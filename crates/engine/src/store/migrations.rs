@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, ENDS, ALARMS];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, ENDS, ALARMS, LEAVES];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -87,6 +87,15 @@ const ALARMS: &[&str] = &[
     crate::trust::gossip::SENDERS,
     crate::trust::chain::SCHEMA,
     crate::trust::overdue::SCHEMA,
+];
+
+/// What is remembered of groups' leaves, and of ways back into groups.
+const LEAVES: &[&str] = &[
+    crate::conversation::leaves::SCHEMA,
+    crate::conversation::again::ASKS,
+    crate::conversation::groups::WELCOMED_BY,
+    crate::conversation::parcels::SEQUENCE,
+    crate::inbox::held::SEQUENCE,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

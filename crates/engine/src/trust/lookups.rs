@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use waxwing_protocol::{
     address::Address,
-    ids::AccountId,
+    ids::{AccountId, DeviceId, GroupId},
     pb::{
         Error, ErrorCode, FetchHeads, HeadsFetched, LookUp, LookedUp, SignedStatement,
         client_frame::Body,
@@ -34,6 +34,7 @@ use crate::{
     conversation::{self, start},
     event::LinkKind,
     link::Job,
+    mls::Member,
     sms,
     turn::{Fault, Turn, Waiting},
 };
@@ -43,9 +44,6 @@ const WANTED_MAX: usize = 256;
 
 /// Look-ups that may be on their way at a time.
 const AT_ONCE: usize = 16;
-
-/// Leaves that are looked into at a time.
-const DOUBTS_MAX: usize = 4_096;
 
 /// An outcome is good for this long.
 const FRESH_FOR: Span = Span::minutes(1);
@@ -62,6 +60,9 @@ const AUDITORS_MISSED: Span = Span::seconds(30);
 /// What the relay refused is asked again after this long at the latest, whatever it asks for.
 const REFUSED_MAX: Span = Span::minutes(10);
 
+/// Groups look again at what has come after this long, though more is on its way.
+const ALL_WITHIN: Span = Span::seconds(15);
+
 /// What a look-up gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -69,6 +70,13 @@ pub(crate) enum Outcome {
     Account(AccountId),
     /// Nobody, says the relay.
     Nobody,
+}
+
+/// A look-up that was made.
+struct Done {
+    outcome: Outcome,
+    asked_at: Time,
+    at: Time,
 }
 
 /// A look-up that is proved, and waits for auditors.
@@ -84,12 +92,14 @@ struct Proved {
 #[derive(Default)]
 pub(crate) struct LookUps {
     wanted: BTreeSet<String>,
-    done: HashMap<String, (Outcome, Time)>,
-    /// Leaves that were not as was known, and since when they are looked into.
-    doubts: HashMap<[u8; 32], Time>,
+    done: HashMap<String, Done>,
+    /// When those were asked that are on their way.
+    asked: HashMap<String, Time>,
+    /// When the leaves of groups that are being rejoined were first seen.
+    seen: HashMap<GroupId, HashMap<(DeviceId, [u8; 32]), Time>>,
     proved: HashMap<String, Proved>,
-    /// Something was found that groups have not looked at.
-    news: bool,
+    /// Since when there is something that groups have not looked at.
+    news: Option<Time>,
 }
 
 impl LookUps {
@@ -97,26 +107,31 @@ impl LookUps {
     pub(crate) fn outcome(&self, address: &str, now: Time) -> Option<Outcome> {
         self.done
             .get(address)
-            .filter(|(_, at)| !now.is_past(*at, FRESH_FOR))
-            .map(|(outcome, _)| *outcome)
+            .filter(|done| !now.is_past(done.at, FRESH_FOR))
+            .map(|done| done.outcome)
     }
 
-    /// Whether what was looked up at a time says something against a leaf: only if that was
-    /// after the doubt arose. Before, a device may not have been admitted yet that is now.
-    pub(crate) fn settles(&mut self, leaf_key: [u8; 32], looked_up_at: Time, now: Time) -> bool {
-        if self.doubts.len() >= DOUBTS_MAX {
-            self.doubts.clear();
-        }
-        let settled = *self.doubts.entry(leaf_key).or_insert(now) < looked_up_at;
-        if settled {
-            self.doubts.remove(&leaf_key);
-        }
-        settled
+    /// What it gave, if it was asked since this time, and not long ago.
+    pub(crate) fn outcome_since(&self, address: &str, since: Time, now: Time) -> Option<Outcome> {
+        let done = self.done.get(address)?;
+        let fresh = !now.is_past(done.at, FRESH_FOR) && done.asked_at >= since;
+        fresh.then_some(done.outcome)
     }
 
-    /// When what is known of an address was looked up.
-    pub(crate) fn made_at(&self, address: &str) -> Option<Time> {
-        self.done.get(address).map(|(_, at)| *at)
+    /// When a leaf of a group that is being rejoined was first seen: look-ups that were
+    /// asked since tell of it.
+    pub(crate) fn first_seen(&mut self, group: GroupId, member: &Member, now: Time) -> Time {
+        let seen = self.seen.entry(group).or_default();
+        *seen.entry((member.device, member.leaf_key)).or_insert(now)
+    }
+
+    /// The group was rejoined, or is over.
+    pub(crate) fn forget_seen(&mut self, group: GroupId) {
+        self.seen.remove(&group);
+    }
+
+    fn asked_at(&self, address: &str) -> Time {
+        self.asked.get(address).copied().unwrap_or_default()
     }
 
     /// It is to be made.
@@ -145,8 +160,13 @@ impl LookUps {
 /// Groups that wait for look-ups look again, once all that are on their way have come:
 /// a group of many would else judge all its members with each answer.
 pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.live.lookups.news && !turn.live.links.posting.awaits_look_ups() {
-        turn.live.lookups.news = false;
+    let Some(since) = turn.live.lookups.news else {
+        return Ok(());
+    };
+    // One that is not answered holds nobody else up.
+    let late = turn.now.since(since) >= ALL_WITHIN;
+    if late || !turn.live.links.posting.awaits_look_ups() {
+        turn.live.lookups.news = None;
         let waiting = conversation::groups::busy(turn.tx)?;
         turn.live.due_groups.extend(waiting);
     }
@@ -175,6 +195,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
         .cloned()
         .collect();
     for address in next {
+        let now = turn.now;
+        turn.live.lookups.asked.insert(address.clone(), now);
         let request = LookUp {
             address: address.clone(),
             known_head: log::known_head(turn),
@@ -308,7 +330,8 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     if own.is_some_and(|own| own.address().canonical() == address) {
         alarm::raise(turn, &Problem::AddressTaken)?;
     }
-    if super::keep(turn, proved.account, &parsed, proved.roster)? {
+    let asked_at = turn.live.lookups.asked_at(address);
+    if super::keep(turn, proved.account, &parsed, proved.roster, asked_at)? {
         finished(turn, address, Outcome::Account(proved.account))
     } else {
         turn.wait(Waiting::LookUps, AGAIN);
@@ -346,12 +369,15 @@ fn tell(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fau
 
 fn finished(turn: &mut Turn<'_>, address: &str, outcome: Outcome) -> Result<(), Fault> {
     turn.live.lookups.wanted.remove(address);
+    let done = Done {
+        outcome,
+        asked_at: turn.live.lookups.asked_at(address),
+        at: turn.now,
+    };
+    turn.live.lookups.asked.remove(address);
+    turn.live.lookups.done.insert(address.to_owned(), done);
     let now = turn.now;
-    turn.live
-        .lookups
-        .done
-        .insert(address.to_owned(), (outcome, now));
-    turn.live.lookups.news = true;
+    turn.live.lookups.news.get_or_insert(now);
     if matches!(outcome, Outcome::Account(_)) {
         sms::receive::number_is_here(turn, address)?;
     }

@@ -12,6 +12,14 @@
 //! proved or compared for too long is [`overdue`]; the person may require [`auditors`]; what
 //! they must know is kept as an [`alarm`].
 //!
+//! A roster names each device's leaf key, and anybody can name somebody else's in their own
+//! roster. In a group that brings them nothing: a leaf is signed by its key over its own
+//! credential (RFC 9420 section 7.2), which names account and device, and a leaf counts for
+//! the account only that it names and that names it. Outside of groups there is no leaf to
+//! look at: there a message is shown with the roster alone ([`crate::message::report`]). So a
+//! device's entry in the roster has a signature by the leaf key over the device's id; where
+//! an older version left it out, a report says that the key is only claimed.
+//!
 //! **Elsewhere**: checking a roster's chain is `waxwing_protocol::roster`; proofs are
 //! `waxwing_transparency`; keeping contacts is [`crate::contact`].
 //!
@@ -41,28 +49,24 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
+use self::lookups::Outcome;
 use crate::{
     api::{EventKind, Notice, Problem, RelayMisdeed},
-    clock::Passed as _,
-    contact::{self, Kept, NotBelieved},
+    contact::{self, Contact, Kept, NotBelieved},
     conversation::{self, Conversation, history},
-    link::Job,
     mls::Member,
     registers::apply,
     turn::{Fault, Turn},
 };
 
-/// The own roster, once compared with the log, is good for this long when a leaf is judged.
-const OWN_ROSTER_FRESH: Span = Span::seconds(10);
-
 /// What is known of some leaves.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// Every one is admitted.
+    /// Every one is, or was, admitted by its account.
     Admitted,
-    /// These look-ups are needed first.
+    /// Look-ups are needed first.
     Unknown,
-    /// One of them is not admitted by a fresh roster.
+    /// One of them never was admitted, says a roster that was looked up since.
     Refused,
 }
 
@@ -77,27 +81,48 @@ pub(crate) fn admits(roster: &Roster, member: &Member) -> bool {
 /// By which address an account is looked up.
 #[derive(Clone, Copy)]
 pub(crate) enum Claimed<'a> {
-    /// The one that a welcome gives it: everybody is looked up anew, known or not.
-    InWelcome(&'a MemberAddresses),
-    /// The one that a group of many gives it: who is known by it with this leaf, and was
-    /// looked up not long ago, is not looked up.
+    /// The one that the group gives it.
     InGroup(&'a MemberAddresses),
-    /// The one that it is known by: who is known with this leaf is not looked up.
+    /// The one that it is known by.
     Known,
 }
 
-/// A look-up of a group's member is good for this long.
-pub(crate) const GOOD_FOR: Span = Span::hours(6);
+/// Somebody who is to be brought into a group was looked up this long ago, at most.
+pub(crate) const GOOD_FOR: Span = Span::minutes(10);
 
-/// Judges leaves by the rosters that are known. What is missing is looked up.
+/// Whether the roster has the leaf's device with its key, or had it.
+fn vouches(roster: &Roster, member: &Member) -> bool {
+    admits(roster, member)
+        || (roster.account() == member.account
+            && roster.admitted_once(member.device, &member.leaf_key))
+}
+
+/// Whether the account's roster, as it is known here, admits the leaf now.
+pub(crate) fn is_admitted_now(turn: &Turn<'_>, member: &Member) -> Result<bool, Fault> {
+    let own = turn.account()?;
+    if member.account == own.id() {
+        return Ok(admits(own.roster(), member));
+    }
+    Ok(match contact::of_account(turn.tx, member.account)? {
+        Some(contact) => admits(&contact.roster()?, member),
+        None => false,
+    })
+}
+
+/// Judges new leaves by what was looked up since this time, when they came here. What is
+/// missing is looked up.
+///
+/// A leaf that its account has revoked since is admitted too: whoever made it may not have
+/// known, and whoever reads of both later cannot tell ([`crate::conversation::leaves`]).
 pub(crate) fn judge(
     turn: &mut Turn<'_>,
     members: &[Member],
     claimed: Claimed<'_>,
+    since: Time,
 ) -> Result<Judgement, Fault> {
     let mut judgement = Judgement::Admitted;
     for member in members {
-        match judge_one(turn, member, claimed)? {
+        match judge_one(turn, member, claimed, since)? {
             Judgement::Admitted => {}
             Judgement::Unknown => judgement = Judgement::Unknown,
             Judgement::Refused => return Ok(Judgement::Refused),
@@ -106,24 +131,28 @@ pub(crate) fn judge(
     Ok(judgement)
 }
 
-fn judge_one(
+/// Judges one of them.
+pub(crate) fn judge_one(
     turn: &mut Turn<'_>,
     member: &Member,
     claimed: Claimed<'_>,
+    since: Time,
 ) -> Result<Judgement, Fault> {
     let own = turn.account()?;
     if member.account == own.id() {
-        if admits(own.roster(), member) {
+        let is_this = member.device == own.device() && member.leaf_key == own.leaf().public_key();
+        if is_this {
             return Ok(Judgement::Admitted);
         }
-        // A device that another one has admitted, perhaps: the log knows.
-        return Ok(own_roster_judgement(turn, member));
+        if !own_history::is_checked_since(turn, since) {
+            own_history::want_since(turn, since);
+            return Ok(Judgement::Unknown);
+        }
+        return Ok(Judgement::of(vouches(turn.account()?.roster(), member)));
     }
     let known = contact::of_account(turn.tx, member.account)?;
     let address = match claimed {
-        Claimed::InWelcome(addresses) | Claimed::InGroup(addresses) => {
-            addresses.of(member.account).cloned()
-        }
+        Claimed::InGroup(addresses) => addresses.of(member.account).cloned(),
         Claimed::Known => known
             .as_ref()
             .and_then(|contact| Address::parse(&contact.display).ok()),
@@ -131,105 +160,104 @@ fn judge_one(
     let Some(address) = address else {
         return Ok(Judgement::Refused);
     };
-    let admitted = match &known {
-        Some(contact) => admits(&contact.roster()?, member),
-        None => false,
-    };
-    let now = turn.now;
-    let suffices = match claimed {
-        Claimed::InWelcome(_) => false,
-        Claimed::Known => true,
-        Claimed::InGroup(_) => known.as_ref().is_some_and(|contact| {
-            contact.verified
-                && contact.address == address.canonical()
-                && !now.is_past(contact.looked_up_at, GOOD_FOR)
-        }),
-    };
-    if admitted && suffices {
-        return Ok(Judgement::Admitted);
-    }
-    match turn.live.lookups.outcome(address.canonical(), now) {
+    match asked_since(turn, known.as_ref(), address.canonical(), since) {
+        Some(Outcome::Account(account)) if account == member.account => {
+            let vouched = match &known {
+                Some(contact) => vouches(&contact.roster()?, member),
+                None => false,
+            };
+            Ok(Judgement::of(vouched))
+        }
+        // The address is another's or nobody's.
+        Some(_) => Ok(Judgement::Refused),
         None => {
             turn.live.lookups.want(address.canonical());
             Ok(Judgement::Unknown)
         }
-        Some(lookups::Outcome::Account(account)) if account == member.account && admitted => {
-            Ok(Judgement::Admitted)
-        }
-        // The address is another's or nobody's, or the owner's roster has no such device.
-        Some(_) => Ok(doubted(turn, member, address.canonical())),
     }
 }
 
-/// What was looked up speaks against a leaf: if it was not, it is looked up again.
-fn doubted(turn: &mut Turn<'_>, member: &Member, address: &str) -> Judgement {
-    let now = turn.now;
-    let lookups = &mut turn.live.lookups;
-    let made_at = lookups.made_at(address).unwrap_or(Time(0));
-    if lookups.settles(member.leaf_key, made_at, now) {
-        return Judgement::Refused;
+/// Who has an address, if that was asked since this time.
+fn asked_since(
+    turn: &Turn<'_>,
+    known: Option<&Contact>,
+    address: &str,
+    since: Time,
+) -> Option<Outcome> {
+    // A look-up that seems to be of the future was made before the clock was set back.
+    let is_fresh = |contact: &&Contact| {
+        contact.verified
+            && contact.address == address
+            && (since..=turn.now).contains(&contact.looked_up_at)
+    };
+    match known.filter(is_fresh) {
+        Some(contact) => Some(Outcome::Account(contact.account)),
+        None => turn.live.lookups.outcome_since(address, since, turn.now),
     }
-    lookups.forget(address);
-    lookups.want(address);
-    Judgement::Unknown
 }
 
 /// Judges whether leaves may be taken out by this device: those of its own account always,
-/// those of others when their account's fresh roster does not admit them any more.
+/// those of others when their account's roster does not admit them any more; what was looked
+/// up since this time counts.
 pub(crate) fn judge_removal(
     turn: &mut Turn<'_>,
     committer: &Member,
     removed: &[Member],
+    since: Time,
 ) -> Result<Judgement, Fault> {
     for member in removed {
-        if member.account == committer.account {
+        if member.account == committer.account || is_known_to_be_gone(turn, member)? {
             continue;
         }
         if member.account == turn.account()?.id() {
-            if admits(turn.account()?.roster(), member) {
-                return Ok(own_roster_judgement(turn, member));
+            if own_history::is_checked_since(turn, since) {
+                return Ok(Judgement::Refused);
             }
-            continue;
+            own_history::want_since(turn, since);
+            return Ok(Judgement::Unknown);
         }
         let Some(contact) = contact::of_account(turn.tx, member.account)? else {
             return Ok(Judgement::Refused);
         };
-        if !admits(&contact.roster()?, member) {
-            continue;
-        }
         // Revoked a moment ago, perhaps.
-        let now = turn.now;
-        if turn.live.lookups.outcome(&contact.address, now).is_some() {
-            return Ok(doubted(turn, member, &contact.address));
+        match asked_since(turn, Some(&contact), &contact.address, since) {
+            Some(Outcome::Account(account)) if account == member.account => {
+                return Ok(Judgement::Refused);
+            }
+            // Whoever has lost the address cannot be asked.
+            Some(_) => {}
+            None => {
+                turn.live.lookups.want(&contact.address);
+                return Ok(Judgement::Unknown);
+            }
         }
-        turn.live.lookups.want(&contact.address);
-        return Ok(Judgement::Unknown);
     }
     Ok(Judgement::Admitted)
 }
 
-/// A leaf of this account is not as the own roster has it: the log may know better.
-fn own_roster_judgement(turn: &mut Turn<'_>, member: &Member) -> Judgement {
-    let now = turn.now;
-    match turn.live.own_history {
-        own_history::Check::Done(at) if !now.is_past(at, OWN_ROSTER_FRESH) => {
-            if turn.live.links.mailbox.awaits(&Job::FetchHistory) {
-                Judgement::Unknown
-            } else if turn.live.lookups.settles(member.leaf_key, at, now) {
-                Judgement::Refused
-            } else {
-                own_history::want(turn);
-                Judgement::Unknown
-            }
-        }
-        _ => {
-            own_history::want(turn);
-            Judgement::Unknown
+/// Whether the account is known and its roster does not admit the leaf.
+fn is_known_to_be_gone(turn: &Turn<'_>, member: &Member) -> Result<bool, Fault> {
+    let own = turn.account()?;
+    if member.account == own.id() {
+        return Ok(!admits(own.roster(), member));
+    }
+    Ok(match contact::of_account(turn.tx, member.account)? {
+        Some(contact) => !admits(&contact.roster()?, member),
+        None => false,
+    })
+}
+
+impl Judgement {
+    fn of(vouched: bool) -> Self {
+        if vouched {
+            Self::Admitted
+        } else {
+            Self::Refused
         }
     }
 }
 
-/// Keeps what the log says of an address's owner; `false` if it contradicts what was known.
+/// Keeps what the log says of an address's owner, which was asked at this time; `false` if it contradicts what was known.
 /// A new owner is marked in the conversation with the old one; where the old one had been
 /// verified in person, nothing more is sent until the person decides.
 pub(crate) fn keep(
@@ -237,9 +265,10 @@ pub(crate) fn keep(
     account: AccountId,
     address: &Address,
     statements: Vec<SignedStatement>,
+    asked_at: Time,
 ) -> Result<bool, Fault> {
     let is_new = contact::of_account(turn.tx, account)?.is_none();
-    let kept = contact::keep(turn.tx, turn.now, account, address, statements);
+    let kept = contact::keep(turn.tx, asked_at, account, address, statements);
     if kept.is_ok() {
         overdue::looked_up(turn, account)?;
     }

@@ -64,6 +64,19 @@ pub(crate) fn want(turn: &mut Turn<'_>) {
     turn.live.own_history = Check::Due;
 }
 
+/// Whether it was asked for since this time, and has come.
+pub(crate) fn is_checked_since(turn: &Turn<'_>, since: Time) -> bool {
+    let asked = matches!(turn.live.own_history, Check::Done(at) if at >= since);
+    asked && !turn.live.links.mailbox.awaits(&Job::FetchHistory)
+}
+
+/// Whether it has changed since this time is to be known.
+pub(crate) fn want_since(turn: &mut Turn<'_>, since: Time) {
+    if matches!(turn.live.own_history, Check::Done(at) if at < since) {
+        want(turn);
+    }
+}
+
 /// When it is due again.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
     match turn.live.own_history {

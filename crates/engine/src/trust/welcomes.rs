@@ -18,7 +18,7 @@ use crate::{
     conversation::{
         self, again,
         groups::{self, Group, GroupState},
-        manage, members, notes, start,
+        leaves, manage, members, notes, start,
     },
     inbox::{
         heard::{self, Sender},
@@ -81,7 +81,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
         return Ok(());
     }
-    let members = staged.members.clone();
+    let (members, by) = (staged.members.clone(), staged.sender.device);
     let secret = staged.secrets.rejoin_secret.clone();
     let accepted = turn.with_mls(|provider, _| staged.accept(provider))?;
     let group = match accepted {
@@ -103,6 +103,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
             commit_post: None,
         },
     )?;
+    groups::set_welcomed_by(turn.tx, post.group, by)?;
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
     if (group.epoch().0 > 1 || account.is_none()) && !again::was_asked(turn.tx, post.group)? {
@@ -127,7 +128,9 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
         Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.gone),
         None => false,
     };
-    if !gone && !lost {
+    // Closed, and another was asked to bring this device back.
+    let asked = again::was_asked(turn.tx, group.id)?;
+    if !gone && !lost && !asked {
         return Ok(());
     }
     // Nothing of the old one is of use; if the welcome is not either, all stays as it was.
@@ -136,7 +139,10 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     turn.with_mls(|provider, _| {
         MlsGroup::load(provider, group.id)?.map_or(Ok(()), |old| old.delete(provider))
     })??;
-    let counter = groups::forget(turn.tx, group.id, lost)?;
+    if lost || asked {
+        again::keep(turn, group)?;
+    }
+    let counter = groups::forget(turn.tx, group.id, lost || asked)?;
     welcomed(turn, post)?;
     // Others know this device's numbers.
     if !groups::count_on(turn.tx, group.id, counter)? {
@@ -155,18 +161,34 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(Ok((members, secrets))) = known else {
         return refuse(turn, group);
     };
-    let claimed = match group.account {
-        Some(_) => Claimed::InWelcome(&secrets.addresses),
-        None => Claimed::InGroup(&secrets.addresses),
-    };
-    match super::judge(turn, &members, claimed)? {
-        Judgement::Unknown => Ok(()),
-        Judgement::Refused => refuse(turn, group),
-        Judgement::Admitted => match group.account {
-            Some(account) => admit(turn, group, account),
-            None => manage::taken_in(turn, group, &secrets),
-        },
+    if !leaves::are_distinct(&members) {
+        return refuse(turn, group);
     }
+    // The group was rekeyed last when its welcome came here.
+    let came_at = group.rekeyed_at;
+    match super::judge(
+        turn,
+        &members,
+        Claimed::InGroup(&secrets.addresses),
+        came_at,
+    )? {
+        Judgement::Unknown => return Ok(()),
+        Judgement::Refused => return refuse(turn, group),
+        Judgement::Admitted => {}
+    }
+    // A device that its account has revoked brings nobody into anything.
+    let by = groups::welcomed_by(turn.tx, group.id)?;
+    let by = members.iter().find(|member| Some(member.device) == by);
+    if let Some(by) = by
+        && !super::is_admitted_now(turn, by)?
+    {
+        return refuse(turn, group);
+    }
+    match group.account {
+        Some(account) => admit(turn, group, account)?,
+        None => manage::taken_in(turn, group, &secrets)?,
+    }
+    Ok(())
 }
 
 /// Whether a group of many is one to be in: of somebody who is not blocked, and of a
@@ -228,6 +250,7 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
     turn.live.due_groups.insert(group.id);
     turn.live.lookups.forget_outcomes();
     turn.live.due_conversations.insert(conversation);
+    leaves::joined(turn, group.id)?;
     catch_up(turn, group)?;
     receive::release(turn, group.id)
 }
@@ -235,7 +258,7 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
 /// A device that has asked to be taken in wants to hear what was said before.
 pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if !again::was_asked(turn.tx, group.id)? {
-        return Ok(());
+        return Ok(again::is_in(turn.tx, group.id)?);
     }
     again::is_in(turn.tx, group.id)?;
     let Some(group) = groups::find(turn.tx, group.id)? else {
@@ -248,5 +271,6 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
 fn refuse(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     turn.live.lookups.forget_outcomes();
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-    start::close(turn, group)
+    start::close(turn, group)?;
+    again::put_back(turn, group)
 }

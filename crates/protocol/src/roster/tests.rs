@@ -255,3 +255,56 @@ fn a_proposal_that_does_anything_else_is_not_agreed_to() {
         .add(Change::RevokeDevice(stranger.to_bytes()), None)
         .unwrap();
 }
+
+/// A device's entry in which this leaf key says that it is that device's.
+fn proven(identity: &HybridPublicKey, named: u8, by: u8, claimed_for: DeviceId) -> pb::DeviceEntry {
+    use ed25519_dalek::Signer as _;
+    let signer = ed25519_dalek::SigningKey::from_bytes(&[by; 32]);
+    let claim = leaf_key_claim(claimed_for);
+    pb::DeviceEntry {
+        leaf_key_proof: signer.sign(&claim).to_bytes().to_vec().into(),
+        ..entry(identity, leaf(named))
+    }
+}
+
+#[test]
+fn a_leaf_key_that_is_proven_is_the_devices_own() {
+    let mut alice = Person::new(1);
+    let second = key(&mut alice.rng);
+    let (id, first) = (
+        second.public().device_id(),
+        alice.first.public().device_id(),
+    );
+    let admitted = |entry: pb::DeviceEntry| {
+        let mut alice = Person::new(1);
+        alice.add(Change::AddDevice(entry), Some(&second))?;
+        Ok::<_, RosterError>(alice.roster().device(id).unwrap().leaf_key_proven)
+    };
+    let public = second.public();
+    assert_eq!(admitted(entry(public, leaf(2))), Ok(false));
+    assert_eq!(admitted(proven(public, 2, 2, id)), Ok(true));
+    // By another key, or for another device.
+    let refused = Err(RosterError::Unauthorised(1));
+    assert_eq!(admitted(proven(public, 2, 3, id)), refused);
+    assert_eq!(admitted(proven(public, 2, 2, first)), refused);
+    let mut cut = proven(public, 2, 2, id);
+    cut.leaf_key_proof.truncate(63);
+    assert_eq!(admitted(cut), Err(RosterError::Malformed(1)));
+}
+
+#[test]
+fn a_roster_remembers_keys_that_it_admitted_once() {
+    let mut alice = Person::new(1);
+    let second = key(&mut alice.rng);
+    let id = second.public().device_id();
+    let add = Change::AddDevice(entry(second.public(), leaf(2)));
+    alice.add(add, Some(&second)).unwrap();
+    assert!(!alice.roster().admitted_once(id, &leaf(2)));
+    alice
+        .add(Change::RevokeDevice(id.to_bytes()), None)
+        .unwrap();
+    let roster = alice.roster();
+    assert!(roster.admitted_once(id, &leaf(2)));
+    assert!(!roster.admitted_once(id, &leaf(3)));
+    assert!(!roster.admitted_once(alice.first.public().device_id(), &leaf(2)));
+}

@@ -14,6 +14,7 @@ impl Values {
         pb::DeviceEntry {
             identity: Some(self.public_key("identity")),
             leaf_key: self.bytes("leaf", 32),
+            leaf_key_proof: Bytes::new(),
         }
     }
 

@@ -433,6 +433,7 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
     let entry = || pb::DeviceEntry {
         identity: Some(v.public_key("identity")),
         leaf_key: v.bytes("leaf_key", 32),
+        leaf_key_proof: Bytes::new(),
     };
     let envelope = |body| pb::Envelope {
         counter: v.number("counter"),

@@ -131,6 +131,13 @@ impl Check {
             GOOD,
             "Every message in it was signed by a device of the account that is named.",
         ))?;
+        if checked.said.iter().any(|said| said.key_unproven) {
+            output.line(styled(
+                WARN,
+                "But an account named a key as its own without showing that it has it: another \
+                 account could have written those messages.",
+            ))?;
+        }
         let mut accounts: Vec<_> = checked.said.iter().collect();
         accounts.sort_by(|a, b| a.account_id.cmp(&b.account_id));
         accounts.dedup_by(|a, b| a.account_id == b.account_id);
