@@ -102,8 +102,8 @@ pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> 
              WHERE (SELECT count(*) FROM unknown_group) < ?3 ON CONFLICT DO NOTHING",
         )?
         .execute((group.0, turn.now.0.cast_signed(), UNKNOWN_MAX))?;
-    if noted > 0 && !turn.live.waits.contains_key(&Waiting::Again) {
-        turn.wait(Waiting::Again, WELCOME_WITHIN);
+    if noted > 0 {
+        wake(turn, turn.now.after(WELCOME_WITHIN));
     }
     Ok(())
 }

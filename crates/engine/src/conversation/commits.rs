@@ -290,13 +290,15 @@ pub(crate) fn take(
         match judge_leaves(turn, group, &commit, &after, came_at)? {
             Judgement::Admitted => culprit = Some(by.clone()),
             Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
+            // Whoever made it may have known better than the relay says now.
+            Judgement::Denied => return Ok(refuse(turn, None)),
             Judgement::Refused => return Ok(refuse(turn, culprit)),
         }
     }
     match judge_removals(turn, group, &commit, (&before, &after), came_at)? {
         Judgement::Admitted => {}
         Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
-        Judgement::Refused => return Ok(refuse(turn, culprit)),
+        Judgement::Refused | Judgement::Denied => return Ok(refuse(turn, culprit)),
     }
     if commit.removes_us {
         // By this account's own doing, perhaps, which the log then tells.
@@ -382,8 +384,10 @@ fn allowed(
 /// Whether the committer is a device that had been revoked when it came into the group, and
 /// does more than to make its own key anew.
 fn does_too_much(turn: &Turn<'_>, group: &Group, commit: &IncomingCommit) -> Result<bool, Fault> {
-    let changes_nothing =
-        commit.leaves.is_empty() && commit.removed.is_empty() && commit.secrets.is_none();
+    let changes_nothing = commit.leaves.is_empty()
+        && commit.changed.is_none()
+        && commit.removed.is_empty()
+        && commit.secrets.is_none();
     if commit.external || changes_nothing {
         return Ok(false);
     }

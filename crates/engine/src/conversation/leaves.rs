@@ -169,6 +169,9 @@ pub(crate) fn follow(
     let Some((after, epoch)) = known.transpose()? else {
         return Ok(());
     };
+    if before == after {
+        return Ok(());
+    }
     let epoch = epoch.0.cast_signed();
     let by_device = |members: &[Member]| -> BTreeMap<DeviceId, Member> {
         let of = members.iter().map(|one| (one.device, one.clone()));

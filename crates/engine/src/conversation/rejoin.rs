@@ -154,9 +154,11 @@ pub(crate) fn fetched(
         Judgement::Admitted => {}
         // Joined again when the look-ups are there; what was joined now never was.
         Judgement::Unknown => return Ok(()),
-        Judgement::Refused => {
+        // In order for others, perhaps: they can bring this device back.
+        Judgement::Refused | Judgement::Denied => {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-            return start::close(turn, &group);
+            start::close(turn, &group)?;
+            return manage::broken(turn, &group, None);
         }
     }
     let body = sealing.seal(turn.rng, Sealed::ExternalCommit, id, epoch, &commit.commit);
@@ -203,7 +205,7 @@ fn judge(
         match trust::judge_one(turn, member, claimed, since)? {
             Judgement::Admitted => {}
             Judgement::Unknown => judgement = Judgement::Unknown,
-            Judgement::Refused => return Ok(Judgement::Refused),
+            refused => return Ok(refused),
         }
     }
     Ok(judgement)

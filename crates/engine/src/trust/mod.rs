@@ -68,6 +68,8 @@ pub(crate) enum Judgement {
     Unknown,
     /// One of them never was admitted, says a roster that was looked up since.
     Refused,
+    /// The relay says that nobody has the address of one of them. That cannot be proved.
+    Denied,
 }
 
 /// Whether the roster has the leaf's device with its key.
@@ -125,7 +127,7 @@ pub(crate) fn judge(
         match judge_one(turn, member, claimed, since)? {
             Judgement::Admitted => {}
             Judgement::Unknown => judgement = Judgement::Unknown,
-            Judgement::Refused => return Ok(Judgement::Refused),
+            refused => return Ok(refused),
         }
     }
     Ok(judgement)
@@ -168,8 +170,8 @@ pub(crate) fn judge_one(
             };
             Ok(Judgement::of(vouched))
         }
-        // The address is another's or nobody's.
-        Some(_) => Ok(Judgement::Refused),
+        Some(Outcome::Account(_)) => Ok(Judgement::Refused),
+        Some(Outcome::Nobody) => Ok(Judgement::Denied),
         None => {
             turn.live.lookups.want(address.canonical());
             Ok(Judgement::Unknown)

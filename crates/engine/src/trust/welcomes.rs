@@ -173,7 +173,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         came_at,
     )? {
         Judgement::Unknown => return Ok(()),
-        Judgement::Refused => return refuse(turn, group),
+        Judgement::Refused | Judgement::Denied => return refuse(turn, group),
         Judgement::Admitted => {}
     }
     // A device that its account has revoked brings nobody into anything.
