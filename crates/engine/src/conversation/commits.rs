@@ -42,6 +42,9 @@ use crate::{
 /// shorter than [`posting::BEHIND_FOR`].
 const LEAVE_WITHIN: Span = Span::seconds(15);
 
+/// A commit that could not be made is tried again after this long.
+const NOT_MADE_FOR: Span = Span::minutes(10);
+
 /// What became of another's commit.
 pub(crate) enum Taken {
     /// Its epoch has begun.
@@ -115,7 +118,15 @@ pub(crate) fn change(
     let Some(made) = made else {
         return turn.lose_group(group.id);
     };
-    let (epoch, commit) = made?;
+    let (epoch, commit) = match made {
+        Ok(made) => made,
+        Err(mls::MlsError::Store(error)) => return Err(error.into()),
+        // It would be refused by everybody, or by MLS: the group stays as it is.
+        Err(_) => {
+            turn.wait(Waiting::Group(group.id), NOT_MADE_FOR);
+            return Ok(());
+        }
+    };
     let post = PostId(turn.random());
     let rejoin_secret = secrets.map_or(&group.rejoin_secret, |secrets| &secrets.rejoin_secret);
     let mut next = start::epoch_keys(turn, group.id, rejoin_secret, &commit.next);
@@ -265,8 +276,10 @@ pub(crate) fn take(
         let by = commit.committer.account;
         return Ok(Taken::RemovedUs { by, account });
     }
-    let before = turn.with_group(group.id, |group, _, _| group.secrets())?;
-    let Some(Ok(before)) = before else {
+    let before = turn.with_group(group.id, |group, _, _| {
+        Ok::<_, mls::MlsError>((group.secrets()?, kept_by(group, &commit)?))
+    })?;
+    let Some(Ok((before, kept))) = before else {
         return Ok(Taken::Refused(None));
     };
     let leaving = match group.conversation {
@@ -280,6 +293,7 @@ pub(crate) fn take(
         committer: commit.committer.account,
         removes: !commit.removed.is_empty(),
         added: &added,
+        kept: &kept,
         leaving: &leaving,
     });
     match allowed {
@@ -346,6 +360,23 @@ pub(crate) fn take(
     Ok(Taken::Merged)
 }
 
+/// The accounts of the leaves that a commit keeps, in the order of the tree: of use only
+/// where it changes what the members know.
+fn kept_by(group: &mls::Group, commit: &IncomingCommit) -> Result<Vec<AccountId>, mls::MlsError> {
+    if commit.secrets.is_none() {
+        return Ok(Vec::new());
+    }
+    let goes = |member: &mls::Member| {
+        let mut removed = commit.removed.iter();
+        removed.any(|gone| gone.leaf_key == member.leaf_key)
+    };
+    let members = group.members()?.into_iter();
+    Ok(members
+        .filter(|member| !goes(member))
+        .map(|member| member.account)
+        .collect())
+}
+
 /// What all members know of the group may be another from now on.
 fn follow(
     turn: &mut Turn<'_>,
@@ -360,8 +391,17 @@ fn follow(
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         members::follow(turn, conversation, before.state.as_ref(), after, by)?;
     }
-    // What is still wanted is made from what the group is now.
-    if group.membership_due {
+    // What is still wanted is made from what the group is now; and whoever leaves may be
+    // alone in it.
+    let own = turn.account()?.id();
+    let leaves = match group.conversation {
+        Some(conversation) => members::leaving(turn.tx, conversation)?.contains(&own),
+        None => false,
+    };
+    if leaves {
+        groups::set_membership_due(turn.tx, group.id)?;
+    }
+    if group.membership_due || leaves {
         turn.live.due_groups.insert(group.id);
     }
     Ok(())

@@ -26,7 +26,7 @@ use super::{
     Conversation, Kind,
     groups::{self, Group, GroupState},
     history::{self, NewEvent},
-    members, start,
+    members, roles, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -185,11 +185,17 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         wanted.push(Wish::Admin(member(address)?, true));
     }
     for address in &change.demote {
-        let account = member(address)?;
-        if state.admins.len() == 1 && state.is_admin(account) {
-            return Err(Stop::Refused(Problem::GroupNeedsAdmin));
-        }
-        wanted.push(Wish::Admin(account, false));
+        wanted.push(Wish::Admin(member(address)?, false));
+    }
+    let goes = |admin: &AccountId| {
+        let (gone, demoted) = (Wish::TakeOut(*admin), Wish::Admin(*admin, false));
+        wanted.contains(&gone) || wanted.contains(&demoted)
+    };
+    let promotes = wanted
+        .iter()
+        .any(|wish| matches!(wish, Wish::Admin(account, true) if !goes(account)));
+    if is_admin && !promotes && state.admins.iter().all(goes) {
+        return Err(Stop::Refused(Problem::GroupNeedsAdmin));
     }
     if let Some(name) = &change.name {
         wanted.push(Wish::Name(checked_name(name)?));
@@ -227,36 +233,58 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
     let conversation = group_meant(turn, &leave.of)?;
     let (state, addresses) = standing(turn, &conversation)?;
     let own = turn.account()?.id();
+    let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
+        return Err(Stop::Refused(Problem::GroupNotMember));
+    };
     members::set_leaving(turn.tx, conversation.id, own)?;
-    // Somebody else has to be an admin first.
+    let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
+    let leaves = leaves.transpose().map_err(Fault::from)?.unwrap_or_default();
+    if leaves.len() < 2 {
+        start::close(turn, &group)?;
+        end(turn, conversation.id, EventKind::MemberLeft, None)?;
+        return Ok(Response::Done {});
+    }
+    // The role goes on before this account does, so that the group has somebody with it at
+    // once. Where that comes too late, whoever takes this account out names the same one.
     if state.is_admin(own) && state.admins.len() == 1 {
-        let next = addresses.iter().map(|(account, _)| account);
-        let Some(next) = next.filter(|account| *account != own).min() else {
-            if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
-                start::close(turn, &group)?;
-            }
-            end(turn, conversation.id, EventKind::MemberLeft, None)?;
-            return Ok(Response::Done {});
-        };
-        want(turn, &conversation, &Wish::Admin(next, true))?;
+        let leaving = members::leaving(turn.tx, conversation.id)?;
+        let stay = leaves.iter().map(|member| member.account);
+        let stay: Vec<AccountId> = stay.filter(|one| !leaving.contains(one)).collect();
+        if let Some(next) = roles::successor(&stay, &addresses) {
+            want(turn, &conversation, &Wish::Admin(next, true))?;
+        }
     }
-    if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
-        groups::set_membership_due(turn.tx, group.id)?;
-        turn.live.due_groups.insert(group.id);
-    }
+    groups::set_membership_due(turn.tx, group.id)?;
+    turn.live.due_groups.insert(group.id);
     Ok(Response::Done {})
 }
 
-/// Says that this account leaves, once nothing is wanted of the group before.
+/// Says that this account leaves, once nothing is wanted of the group before; and ends the
+/// conversation when it has said so and nobody is there who could take it out. Gives whether
+/// nothing is left to be done.
 pub(crate) fn leave_if_wished(
     turn: &mut Turn<'_>,
     group: &Group,
     conversation: ConversationId,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let own = turn.account()?.id();
     let wished = group.account.is_none() && members::leaving(turn.tx, conversation)?.contains(&own);
-    if !wished || super::find(turn.tx, conversation)?.is_none_or(|found| found.gone) {
-        return Ok(());
+    let Some(found) = super::find(turn.tx, conversation)?.filter(|_| wished) else {
+        return Ok(true);
+    };
+    if found.gone {
+        let members = turn.with_group(group.id, |group, _, _| group.members())?;
+        let members = members.transpose()?.unwrap_or_default();
+        if members.iter().any(|member| member.account != own) {
+            return Ok(true);
+        }
+        // This account's other devices hear of it first.
+        if !outbox::open(turn.tx, conversation, group.id, 0, 1)?.is_empty() {
+            return Ok(false);
+        }
+        start::close(turn, group)?;
+        end(turn, conversation, EventKind::MemberLeft, None)?;
+        return Ok(true);
     }
     let envelope = Envelope {
         body: Some(envelope::Body::Leaving(Leaving {})),
@@ -273,7 +301,9 @@ pub(crate) fn leave_if_wished(
     )?;
     super::set_gone(turn.tx, conversation, true)?;
     turn.live.due_conversations.insert(conversation);
-    Ok(())
+    let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
+    let leaves = leaves.transpose()?.unwrap_or_default();
+    Ok(leaves.iter().any(|member| member.account != own))
 }
 
 /// A member has said that they leave.

@@ -31,7 +31,7 @@ use waxwing_protocol::{
 use super::{
     again, commits,
     groups::{self, Group},
-    manage, members, start,
+    manage, members, roles, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -136,7 +136,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         turn.live.lacking.remove(&group.id);
         if let Some(conversation) = group.conversation {
             members::looked_at(turn.tx, conversation)?;
-            manage::leave_if_wished(turn, group, conversation)?;
+            if !manage::leave_if_wished(turn, group, conversation)? {
+                turn.wait(Waiting::Membership(group.id), AGAIN);
+                return Ok(());
+            }
         }
         return Ok(groups::membership_done(turn.tx, group.id)?);
     }
@@ -297,6 +300,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             again::done(turn.tx, group.id, device)?;
         }
     }
+    keep_an_admin(turn, &standing, &gone, &mut wanted)?;
     // Whoever is no member any more knows the secret that the group is rejoined with.
     let somebody_goes = |(account, _): (AccountId, _)| wanted.addresses.of(account).is_none();
     if standing.secrets.addresses.iter().any(somebody_goes) {
@@ -307,6 +311,34 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         return Ok(());
     }
     commits::change(turn, group, &packages, &gone, secrets)
+}
+
+/// Where all admins are to go, the group gets another with the same commit, who is the same
+/// for whoever makes it.
+fn keep_an_admin(
+    turn: &Turn<'_>,
+    standing: &Standing,
+    gone: &[[u8; 32]],
+    wanted: &mut ConversationSecrets,
+) -> Result<(), Fault> {
+    let (Some(was), Some(is)) = (&standing.secrets.state, &mut wanted.state) else {
+        return Ok(());
+    };
+    let own = turn.account()?.id();
+    if was.is_admin(own) {
+        // Of several wishes that leave none, one is not fulfilled.
+        if is.admins.is_empty() {
+            is.admins.insert(own);
+        }
+        return Ok(());
+    }
+    let members = standing.members.iter();
+    let kept: Vec<AccountId> = members
+        .filter(|member| !gone.contains(&member.leaf_key))
+        .map(|member| member.account)
+        .collect();
+    is.admins = roles::admins_after(&was.admins, &kept, &wanted.addresses);
+    Ok(())
 }
 
 /// Whether what is to be sent waits: a device is in the group that no roster admits any
@@ -605,9 +637,10 @@ fn wanted(
             }
         }
     }
-    let leaving = members::leaving(turn.tx, conversation)?;
-    let leaving: BTreeSet<AccountId> = leaving
-        .into_iter()
+    let all_leaving = members::leaving(turn.tx, conversation)?;
+    let leaving: BTreeSet<AccountId> = all_leaving
+        .iter()
+        .copied()
         .filter(|account| *account != own_id && !out.contains(account))
         .filter(|account| difference.standing.secrets.addresses.of(*account).is_some())
         .collect();
@@ -618,17 +651,17 @@ fn wanted(
             let admin = state
                 .as_ref()
                 .is_some_and(|state| state.is_admin(member.account));
-            admin && !leaving.contains(&member.account)
+            admin && !all_leaving.contains(&member.account)
         };
         let before = members
             .iter()
             .filter(|member| member.device < own_device && is_admins(member))
             .count() as u64;
         let admins = members.iter().filter(|member| is_admins(member)).count() as u64;
-        let rank = if is_admin {
+        let rank = if is_admin && !all_leaving.contains(&own_id) {
             before
         } else {
-            // Devices of others come after all admins'.
+            // Devices of others come after all admins', and those who leave last.
             let stays = |member: &&Member| !leaving.contains(&member.account);
             let others = members.iter().filter(stays);
             let others = others.filter(|member| !is_admins(member) && member.device < own_device);
