@@ -30,9 +30,9 @@ use crate::{
     attachment::{self, transfer},
     commands,
     conversation::{
-        again, commits,
+        again, commits, generations,
         groups::{self, GroupState},
-        manage, membership, parcels, rejoin, start,
+        membership, parcels, rejoin, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -325,6 +325,7 @@ fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .extend(outbox::waiting_conversations(turn.tx)?);
     turn.live.due_groups.extend(groups::busy(turn.tx)?);
     turn.live.due_groups.extend(held::groups(turn.tx)?);
+    generations::take_up(turn)?;
     turn.live.taken_up = true;
     Ok(())
 }
@@ -422,7 +423,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                     turn.live.due_conversations.extend(group.conversation);
                 }
             }
-            crate::turn::Waiting::Anew(id) => manage::make_anew(turn, id)?,
+            crate::turn::Waiting::Anew(id) => generations::make_next(turn, id)?,
             crate::turn::Waiting::Again if turn.live.account.is_some() => {
                 again::ask_own_devices(turn)?;
             }

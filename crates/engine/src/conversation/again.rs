@@ -50,7 +50,8 @@ CREATE TABLE again (
 /// A group's welcome may come so long after its first post.
 const WELCOME_WITHIN: Span = Span::seconds(60);
 
-/// Whoever was asked in vain is asked again after this long.
+/// Whoever was asked in vain is asked again after this long; twice as long each time after, up
+/// to a day.
 const AGAIN: Span = Span::minutes(5);
 
 /// Groups that are not known and are remembered.
@@ -78,7 +79,7 @@ pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> 
 /// said before, too.
 pub(crate) fn was_asked(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
     let asked: Option<bool> = tx
-        .prepare_cached("SELECT asked FROM unknown_group WHERE group_id = ?1")?
+        .prepare_cached("SELECT asked > 0 FROM unknown_group WHERE group_id = ?1")?
         .query_row([group.0], |row| row.get(0))
         .optional()?;
     Ok(asked.unwrap_or(false))
@@ -118,14 +119,20 @@ pub(crate) fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// This device has lost a group, and the secret that it has of it is not the group's any
 /// more: asks somebody who is in it.
 pub(crate) fn ask_for(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    turn.wait(Waiting::Group(group.id), AGAIN);
     // When it is in, it asks for what was said meanwhile: nothing else tells of those who had
     // not spoken before.
     turn.tx.execute(
         "INSERT INTO unknown_group (group_id, seen_at, asked) VALUES (?1, ?2, 1)
-         ON CONFLICT DO UPDATE SET asked = 1",
+         ON CONFLICT DO UPDATE SET asked = min(asked + 1, 9)",
         (group.id.0, turn.now.0.cast_signed()),
     )?;
+    let asked: u32 = turn
+        .tx
+        .prepare_cached("SELECT asked FROM unknown_group WHERE group_id = ?1")?
+        .query_row([group.id.0], |row| row.get(0))?;
+    let times = 1_u64 << asked.saturating_sub(1).min(8);
+    let span = Span(AGAIN.0.saturating_mul(times));
+    turn.wait(Waiting::Group(group.id), span);
     if turn.account()?.roster().devices().len() > 1 {
         let notes = notes::conversation(turn)?.id;
         return say(turn, notes, &[group.id]);

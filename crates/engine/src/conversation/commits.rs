@@ -15,15 +15,15 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 use waxwing_protocol::{
     conversation::ConversationSecrets,
-    ids::{AccountId, GroupId, PostId},
+    ids::{AccountId, Epoch, GroupId, PostId},
     limits,
     pb::{Error, ErrorCode, Post as PostRequest, PostKind, client_frame::Body},
     time::Span,
 };
 
 use super::{
-    again,
-    groups::{self, Group},
+    again, generations,
+    groups::{self, Group, GroupState},
     members,
     parcels::{self, Readers},
     roles::{self, Broken, Change},
@@ -55,7 +55,10 @@ pub(crate) enum Taken {
     NotYet,
     /// It was refused; the group cannot be followed any more. With whose doing it was,
     /// where it breaks a rule.
-    Refused(Option<AccountId>),
+    Refused(Option<Box<mls::Member>>),
+    /// It was refused, and anybody may have made it: it is to be found out whether the relay
+    /// took it.
+    Doubtful,
     /// It takes this device out.
     RemovedUs {
         /// Whose doing.
@@ -228,7 +231,7 @@ pub(crate) fn refused(
     match error.code() {
         ErrorCode::EpochConflict => {
             drop_pending(turn, &group)?;
-            posting::heard_epoch(turn, id, waxwing_protocol::ids::Epoch(error.epoch))?;
+            posting::heard_epoch(turn, id, Epoch(error.epoch))?;
             turn.live.due_conversations.extend(group.conversation);
             Ok(())
         }
@@ -304,10 +307,7 @@ pub(crate) fn take(
             turn.wait(Waiting::Group(group.id), LEAVE_WITHIN);
             return Ok(Taken::NotYet);
         }
-        Err(_) => {
-            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-            return Ok(Taken::Refused(Some(commit.committer.account)));
-        }
+        Err(_) => return Ok(refuse(turn, &commit)),
     }
     let after = commit.secrets.clone().unwrap_or_else(|| before.clone());
     let claimed = match group.account {
@@ -333,10 +333,7 @@ pub(crate) fn take(
     match judgement {
         Judgement::Admitted => {}
         Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
-        Judgement::Refused => {
-            turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-            return Ok(Taken::Refused(Some(commit.committer.account)));
-        }
+        Judgement::Refused => return Ok(refuse(turn, &commit)),
     }
     let by = commit.committer.account;
     if group.commit_pending {
@@ -358,6 +355,46 @@ pub(crate) fn take(
     follow(turn, group, &before, &after, Some(by))?;
     turn.live.due_conversations.extend(group.conversation);
     Ok(Taken::Merged)
+}
+
+/// A commit breaks a rule. Whoever makes an external one names themselves: nobody is to blame
+/// for it.
+fn refuse(turn: &mut Turn<'_>, commit: &IncomingCommit) -> Taken {
+    turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
+    if commit.external {
+        Taken::Doubtful
+    } else {
+        Taken::Refused(Some(Box::new(commit.committer.clone())))
+    }
+}
+
+/// A commit came that this device cannot read, or that breaks a rule by nobody knows whose
+/// doing. Whether the relay took it shows when the group's information is fetched: see
+/// [`super::rejoin`].
+pub(crate) fn doubtful(turn: &mut Turn<'_>, group: &Group, epoch: Epoch) -> Result<(), Fault> {
+    let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
+    // An epoch that is over had its commit.
+    if group.state != GroupState::Active || ours.transpose()? != Some(epoch) {
+        return Ok(());
+    }
+    turn.lose_group(group.id)?;
+    Ok(groups::set_suspect(turn.tx, group.id, Some(epoch))?)
+}
+
+/// The relay has not taken the commit that could not be read: the group is as it was. `false`
+/// where this device has it no more.
+pub(crate) fn unharmed(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let cleared = turn.with_group(group.id, |group, provider, _| group.clear_pending(provider))?;
+    match cleared {
+        Some(Ok(())) => {}
+        Some(Err(mls::MlsError::Store(error))) => return Err(error.into()),
+        Some(Err(_)) | None => return Ok(false),
+    }
+    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    groups::set_suspect(turn.tx, group.id, None)?;
+    turn.live.due_groups.insert(group.id);
+    turn.live.due_conversations.extend(group.conversation);
+    Ok(true)
 }
 
 /// The accounts of the leaves that a commit keeps, in the order of the tree: of use only
@@ -389,7 +426,10 @@ fn follow(
         groups::set_rejoin_secret(turn.tx, group.id, &after.rejoin_secret)?;
     }
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
-        members::follow(turn, conversation, before.state.as_ref(), after, by)?;
+        generations::compare(turn, conversation, group.id, after)?;
+        if generations::is_current(turn.tx, conversation, group.id)? {
+            members::follow(turn, conversation, before.state.as_ref(), after, by)?;
+        }
     }
     // What is still wanted is made from what the group is now; and whoever leaves may be
     // alone in it.

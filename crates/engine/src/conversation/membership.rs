@@ -29,7 +29,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    again, commits,
+    again, commits, generations,
     groups::{self, Group},
     manage, members, roles, start,
     wishes::{self, Wish},
@@ -128,6 +128,12 @@ fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
 pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if !commits::may_commit(turn, group) || turn.waits(&Waiting::Membership(group.id)) {
         return Ok(());
+    }
+    // Another group holds the conversation now; nothing changes in this one.
+    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())
+        && !generations::is_current(turn.tx, conversation, group.id)?
+    {
+        return Ok(groups::membership_done(turn.tx, group.id)?);
     }
     let Some(difference) = difference(turn, group)? else {
         return Ok(());
@@ -373,6 +379,10 @@ pub(crate) fn claimed(
     let Some(roster) = roster_of(turn, account)? else {
         return Ok(());
     };
+    let blamed = match groups::find(turn.tx, id)?.and_then(|group| group.conversation) {
+        Some(conversation) => generations::blamed_devices(turn.tx, conversation)?,
+        None => BTreeSet::new(),
+    };
     let mut packages = Vec::new();
     for one in claimed.key_packages.iter().take(limits::DEVICES) {
         let package =
@@ -385,7 +395,9 @@ pub(crate) fn claimed(
         let fits = member.device.as_bytes().as_slice() == one.device_id
             && member.mailbox.as_bytes().as_slice() == one.mailbox_id;
         if fits && trust::admits(&roster, member) {
-            packages.push(package);
+            if !blamed.contains(&member.device) {
+                packages.push(package);
+            }
         } else {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
         }
@@ -447,7 +459,7 @@ fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, 
     Ok(true)
 }
 
-fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Roster>, Fault> {
+pub(super) fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Roster>, Fault> {
     let own = turn.account()?;
     if own.id() == account {
         return Ok(Some(own.roster().clone()));
@@ -502,6 +514,10 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
         (None, None) => return Ok(None),
     };
     let asking = again::of(turn.tx, group.id)?;
+    let blamed = match group.conversation {
+        Some(conversation) => generations::blamed_devices(turn.tx, conversation)?,
+        None => BTreeSet::new(),
+    };
     let members = &difference.standing.members;
     let rank_among = |is_meant: &dyn Fn(&Member) -> bool| -> u64 {
         let before = members.iter().filter(|member| member.device < own_device);
@@ -539,6 +555,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             .iter()
             .map(|device| device.id)
             .filter(|id| !stay.iter().any(|member| member.device == *id))
+            .filter(|id| !blamed.contains(id))
             .collect();
         if devices.is_empty() {
             continue;
@@ -712,11 +729,22 @@ fn bring(
     if members >= limits::CONVERSATION_ACCOUNTS {
         return manage::not_brought(turn, conversation, kept);
     }
+    let blamed = generations::blamed_devices(turn.tx, conversation)?;
+    let mut devices = Vec::new();
+    if let Some(roster) = roster_of(turn, account)?
+        && roster.devices().iter().any(|one| blamed.contains(&one.id))
+    {
+        let theirs = roster.devices().iter().map(|device| device.id);
+        devices.extend(theirs.filter(|device| !blamed.contains(device)));
+        if devices.is_empty() {
+            return manage::not_brought(turn, conversation, kept);
+        }
+    }
     difference.brought.push((account, address.clone()));
     difference.lacking.push(Lacking {
         account,
         address: address.canonical().to_owned(),
-        devices: Vec::new(),
+        devices,
         turn: Span(0),
     });
     Ok(())

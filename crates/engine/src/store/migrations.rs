@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, DISHONEST_MEMBERS];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -77,6 +77,9 @@ const CONVERSATIONS: &[&str] = &[
     crate::message::link_preview::SCHEMA,
     crate::sms::SCHEMA,
 ];
+
+/// What members did that they may not, and what becomes of their groups.
+const DISHONEST_MEMBERS: &[&str] = &[crate::conversation::generations::SCHEMA];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;
