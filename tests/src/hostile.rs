@@ -127,8 +127,9 @@ impl HostileRelay {
     }
 
     fn answer(&mut self, link: LinkId, mut frame: pb::RelayFrame) {
+        // A link without an engine: the relay has nothing to say about it.
         let Some((person, _)) = self.links.get(&link).copied() else {
-            return;
+            return self.ready.push_back(RelayEffect::Send(link, frame));
         };
         let mut times = 1;
         if let (Some(bender), Some(Answer::Deliver(deliver))) = (&mut self.bender, &mut frame.body)

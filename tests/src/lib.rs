@@ -4,7 +4,7 @@
 //! [`RelayPort`] in virtual time: every delay, cut and crash comes from one seed, so
 //! that a failing run can be run again. [`RealRelay`] is `waxwing-relay`'s state machine
 //! on a store in memory; [`HostileRelay`] is the same relay with a test's say in everything
-//! that passes.
+//! that passes; [`Dishonest`] is a client that does what its test says.
 //!
 //! **Elsewhere**: the tests themselves are in `tests/`.
 //!
@@ -21,13 +21,16 @@
 )]
 
 pub mod devices;
+mod dishonest;
 pub mod files;
 pub mod groups;
 mod hostile;
 pub mod leaks;
+mod raw;
 mod real;
 mod world;
 
+pub use dishonest::{Commit, Dishonest, External, Founding, context};
 pub use hostile::{Bend, Fate, HostileRelay};
 pub use real::{BEGINS, RealRelay, auditor_id, log_keys, pin};
 pub use world::{Passing, Person, PersonId, World, WorldOptions};

@@ -19,11 +19,13 @@ use waxwing_engine::{
     store::{Store, StoreKey},
 };
 use waxwing_protocol::{
-    frame, pb,
+    frame,
+    ids::{AccountId, DeviceId},
+    pb,
     time::{Span, Time},
 };
 
-use crate::{LinkId, RealRelay, RelayEffect, RelayPort, files::Files};
+use crate::{LinkId, RealRelay, RelayEffect, RelayPort, files::Files, raw::RawLink};
 
 /// Somebody in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,7 +138,8 @@ pub struct World<R> {
     connections: BTreeMap<LinkId, Connection>,
     happenings: BTreeMap<(Time, u64), Happening>,
     happened: u64,
-    next_link: u64,
+    pub(crate) next_link: u64,
+    pub(crate) raw: BTreeMap<LinkId, RawLink>,
     relay_wakes: Option<Time>,
     options: WorldOptions,
     directory: tempfile::TempDir,
@@ -169,6 +172,7 @@ impl<R: RelayPort> World<R> {
             happenings: BTreeMap::new(),
             happened: 0,
             next_link: 0,
+            raw: BTreeMap::new(),
             relay_wakes: None,
             options,
             directory: folder(),
@@ -250,6 +254,29 @@ impl<R: RelayPort> World<R> {
     /// Somebody.
     pub fn person(&self, id: PersonId) -> &Person {
         &self.people[id.0]
+    }
+
+    /// Somebody's account.
+    pub fn account_of(&mut self, id: PersonId) -> AccountId {
+        let (account, _) = self.ids_of(id);
+        AccountId(account)
+    }
+
+    /// The device that somebody uses.
+    pub fn device_of(&mut self, id: PersonId) -> DeviceId {
+        let (_, device) = self.ids_of(id);
+        DeviceId(device)
+    }
+
+    fn ids_of(&mut self, id: PersonId) -> ([u8; 32], [u8; 32]) {
+        let Response::Account(account) = self.command(id, Request::Account).unwrap() else {
+            panic!("no account")
+        };
+        let decode = |hex: Option<String>| {
+            let bytes = data_encoding::HEXLOWER.decode(hex.unwrap().as_bytes());
+            bytes.unwrap().try_into().unwrap()
+        };
+        (decode(account.account_id), decode(account.device_id))
     }
 
     /// Seals a file into somebody's `blobs/`.
@@ -384,7 +411,7 @@ impl<R: RelayPort> World<R> {
     }
 
     /// Lets the next thing happen, if it happens by then.
-    fn step(&mut self, end: Time) -> bool {
+    pub(crate) fn step(&mut self, end: Time) -> bool {
         let Some(next) = self
             .happenings
             .first_entry()
@@ -482,6 +509,34 @@ impl<R: RelayPort> World<R> {
         let engine = Engine::open(store, &self.options.engine, self.now, &mut self.rng).unwrap();
         self.people[id.0].engine = Some(engine);
         self.drain(id);
+    }
+
+    /// The store of somebody whose process was ended, if it is in memory.
+    pub(crate) fn take_store(&mut self, id: PersonId) -> Store {
+        assert!(self.people[id.0].engine.is_none(), "taken while it runs");
+        let resting = self.people[id.0].resting.take();
+        resting.unwrap_or_else(|| self.open_store(id, self.people[id.0].on_disk))
+    }
+
+    /// Gives a store back that was taken.
+    pub(crate) fn give_store(&mut self, id: PersonId, store: Store) {
+        if !self.people[id.0].on_disk {
+            self.people[id.0].resting = Some(store);
+        }
+    }
+
+    /// A copy of somebody's store, as a thief has it; their process ends and starts again.
+    pub(crate) fn stolen_store(&mut self, id: PersonId) -> Store {
+        self.crash(id);
+        let copy = self.copy_store(id);
+        self.start(id);
+        self.next_link += 1;
+        let path = self
+            .directory
+            .path()
+            .join(format!("stolen-{}.waxwing", self.next_link));
+        std::fs::write(&path, copy).unwrap();
+        Store::open(&path, &StoreKey::from_bytes([7; 32])).unwrap()
     }
 
     /// Copies the store of somebody whose process was ended.
@@ -735,16 +790,21 @@ impl<R: RelayPort> World<R> {
         }
     }
 
-    fn drain_relay(&mut self) {
+    pub(crate) fn drain_relay(&mut self) {
         while let Some(effect) = self.relay.poll_effect() {
             match effect {
                 RelayEffect::Send(link, frame) => {
-                    if self.connections.contains_key(&link) {
+                    if let Some(raw) = self.raw.get_mut(&link) {
+                        raw.hear(frame);
+                    } else if self.connections.contains_key(&link) {
                         let at = self.arrival(link, false);
                         self.at(at, Happening::Down(link, frame.encode_to_vec().into()));
                     }
                 }
-                RelayEffect::Close(link) => self.close(link, true),
+                RelayEffect::Close(link) => match self.raw.get_mut(&link) {
+                    Some(raw) => raw.close(),
+                    None => self.close(link, true),
+                },
                 RelayEffect::Nothing => {}
                 RelayEffect::Code(address, code) => {
                     self.codes.insert(address, code);
