@@ -23,6 +23,7 @@ mod groups;
 mod keys;
 mod log;
 mod look_ups;
+mod members;
 mod people;
 mod refusals;
 mod scene;
