@@ -246,11 +246,10 @@ pub(crate) fn judge(
         return Ok(Claim::Bad);
     }
     let newest = groups::generation(turn.tx, id)?;
-    if state.generation < newest || state.generation > newest.saturating_add(JUMP) {
-        // Where nothing is known of its groups, any is the first.
-        if newest > 0 {
-            return Ok(Claim::Bad);
-        }
+    let next = newest..=newest.saturating_add(JUMP);
+    // Where nothing is known of its groups, any is the first.
+    if newest > 0 && !next.contains(&state.generation) {
+        return Ok(Claim::Bad);
     }
     if account == turn.account()?.id() {
         return Ok(Claim::Good);
@@ -511,7 +510,7 @@ fn own_turn(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Option<
     let own_devices = turn.account()?.roster().devices();
     let device = turn.account()?.device();
     let place = own_devices.iter().filter(|one| one.id < device).count();
-    let steps = (rank.saturating_add(place)).min(20) as u64;
+    let steps = rank.saturating_add(place).min(20) as u64;
     let is_admin = members::all(turn.tx, conversation)?
         .iter()
         .any(|member| member.account == own && member.admin);
