@@ -24,6 +24,7 @@ mod groups;
 mod keys;
 mod log;
 mod look_ups;
+mod members;
 mod people;
 mod refusals;
 mod revoked;

@@ -16,5 +16,6 @@ mod changing;
 mod devices;
 mod inviting;
 mod large;
+mod leaving;
 mod making;
 mod scene;

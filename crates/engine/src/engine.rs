@@ -27,9 +27,9 @@ use crate::{
     attachment::{self, transfer},
     commands,
     conversation::{
-        again, commits,
+        again, commits, generations,
         groups::{self, GroupState},
-        manage, membership, parcels, rejoin, start,
+        membership, parcels, rejoin, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -344,6 +344,7 @@ fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.account.is_some() {
         again::take_up(turn)?;
     }
+    generations::take_up(turn)?;
     turn.live.taken_up = true;
     Ok(())
 }
@@ -439,7 +440,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                     turn.live.due_conversations.extend(group.conversation);
                 }
             }
-            Waiting::Anew(id) => manage::make_anew(turn, id)?,
+            Waiting::Anew(id) => generations::make_next(turn, id)?,
             Waiting::Told(id) => receive::tell_that_it_waits(turn, id)?,
             Waiting::Again if turn.live.account.is_some() => {
                 again::ask_what_is_due(turn)?;

@@ -397,6 +397,7 @@ impl Turn<'_> {
     /// This device's state of a group is gone or behind.
     pub(crate) fn lose_group(&mut self, id: GroupId) -> Result<(), Fault> {
         groups::set_state(self.tx, id, GroupState::Lost)?;
+        groups::set_suspect(self.tx, id, None)?;
         crate::outbox::unseal_group(self.tx, id)?;
         self.forget(id);
         self.live.behind.remove(&id);

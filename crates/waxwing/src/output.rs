@@ -423,6 +423,15 @@ pub fn event_sentence(event: &ConversationEvent) -> String {
              lost it."
                 .to_owned()
         }
+        EventKind::RulesBroken => format!(
+            "A device of {address} broke the group's rules. An admin's device sets the group up \
+             again without that device."
+        ),
+        EventKind::Disturbed => {
+            "Somebody in this group, or the relay, made a change that no device can read. The \
+             group is set up again with everybody in it; each time it happens, that takes longer."
+                .to_owned()
+        }
     }
 }
 
@@ -441,6 +450,8 @@ pub fn event(event: &ConversationEvent) -> String {
         | EventKind::AddingChanged => FAINT,
         EventKind::NotAdded
         | EventKind::MadeAnew
+        | EventKind::RulesBroken
+        | EventKind::Disturbed
         | EventKind::HeldBack
         | EventKind::AsksToJoin
         | EventKind::NotTakenIn

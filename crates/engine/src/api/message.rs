@@ -428,6 +428,11 @@ pub enum EventKind {
     /// Somebody had broken the group's rules, or the relay had lost it: an admin's device
     /// has made it anew.
     MadeAnew,
+    /// A device of theirs has broken the group's rules: the group is made anew without it.
+    RulesBroken,
+    /// Somebody who is not known has made a change of the group that nobody can read: it is
+    /// made anew with everybody.
+    Disturbed,
     /// A stranger has written more than is kept of one; the rest is not here.
     HeldBack,
     /// They have a link, and ask to be taken in: an admin decides.

@@ -30,9 +30,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Kind,
+    Kind, generations,
     groups::{self, Group, GroupState},
-    leaves, manage, members, notes, start,
+    leaves, members, notes, start,
 };
 use crate::{
     api::{ConversationId, Notice, Problem, Warning},
@@ -112,7 +112,7 @@ pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> 
 /// said before, too.
 pub(crate) fn was_asked(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
     let asked: Option<bool> = tx
-        .prepare_cached("SELECT asked FROM unknown_group WHERE group_id = ?1")?
+        .prepare_cached("SELECT asked > 0 FROM unknown_group WHERE group_id = ?1")?
         .query_row([group.0], |row| row.get(0))
         .optional()?;
     Ok(asked.unwrap_or(false))
@@ -332,7 +332,7 @@ fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             if group.state != GroupState::Closed {
                 start::close(turn, group)?;
             }
-            manage::broken(turn, group, None)
+            generations::broken(turn, group, None)
         }
         Some(Whom::OwnDevices) => {
             let notes = notes::conversation(turn)?.id;

@@ -16,15 +16,15 @@ use std::collections::BTreeSet;
 use prost::Message as _;
 use waxwing_protocol::{
     conversation::ConversationSecrets,
-    ids::{AccountId, DeviceId, GroupId, PostId},
+    ids::{AccountId, DeviceId, Epoch, GroupId, PostId},
     limits,
     pb::{Error, ErrorCode, Post as PostRequest, PostKind, client_frame::Body},
     time::{Span, Time},
 };
 
 use super::{
-    again,
-    groups::{self, Group},
+    again, generations,
+    groups::{self, Group, GroupState},
     leaves, members,
     parcels::{self, Readers},
     roles::{self, Broken, Change},
@@ -44,6 +44,9 @@ use crate::{
 /// shorter than [`posting::BEHIND_FOR`].
 const LEAVE_WITHIN: Span = Span::seconds(15);
 
+/// A commit that could not be made is tried again after this long.
+const NOT_MADE_FOR: Span = Span::minutes(10);
+
 /// What became of another's commit.
 pub(crate) enum Taken {
     /// Its epoch has begun.
@@ -52,9 +55,11 @@ pub(crate) enum Taken {
     WaitsForLookUp,
     /// Something has to come first; nothing has changed.
     NotYet,
-    /// It was refused; the group cannot be followed any more. With the device that made it,
-    /// where it breaks a rule and that device is known.
-    Refused(Option<mls::Member>),
+    /// It was refused; the group cannot be followed any more. With the device that made it.
+    Refused(Box<mls::Member>),
+    /// It was refused, and anybody may have made it: it is to be found out whether the relay
+    /// took it.
+    Doubtful,
     /// It takes this device out, with every right.
     RemovedUs {
         /// The device that made it.
@@ -117,7 +122,15 @@ pub(crate) fn change(
     let Some(made) = made else {
         return turn.lose_group(group.id);
     };
-    let (epoch, commit) = made?;
+    let (epoch, commit) = match made {
+        Ok(made) => made,
+        Err(mls::MlsError::Store(error)) => return Err(error.into()),
+        // It would be refused by everybody, or by MLS: the group stays as it is.
+        Err(_) => {
+            turn.wait(Waiting::Group(group.id), NOT_MADE_FOR);
+            return Ok(());
+        }
+    };
     let post = PostId(turn.random());
     let rejoin_secret = secrets.map_or(&group.rejoin_secret, |secrets| &secrets.rejoin_secret);
     let mut next = start::epoch_keys(turn, group.id, rejoin_secret, &commit.next);
@@ -225,7 +238,7 @@ pub(crate) fn refused(
     match error.code() {
         ErrorCode::EpochConflict => {
             drop_pending(turn, &group)?;
-            posting::heard_epoch(turn, id, waxwing_protocol::ids::Epoch(error.epoch))?;
+            posting::heard_epoch(turn, id, Epoch(error.epoch))?;
             turn.live.due_conversations.extend(group.conversation);
             Ok(())
         }
@@ -267,12 +280,12 @@ pub(crate) fn take(
         Ok::<_, mls::MlsError>((group.secrets()?, group.members()?))
     })?;
     let Some(Ok((before, members))) = before else {
-        return Ok(Taken::Refused(None));
+        return Ok(Taken::Doubtful);
     };
     let by = commit.committer.clone();
     // Who joins by an external commit is known only when that leaf was judged.
     let mut culprit = (!commit.external).then(|| by.clone());
-    match allowed(turn, group, &commit, &before)? {
+    match allowed(turn, group, &commit, &before, &members)? {
         Ok(()) => {}
         // That they leave may be on its way.
         Err(Broken::TakeOut) if !is_late(turn, group.id) => {
@@ -322,12 +335,12 @@ pub(crate) fn take(
         group.merge(provider, commit).map(|()| group.epoch())
     })?;
     let Some(merged) = merged else {
-        return Ok(Taken::Refused(None));
+        return Ok(Taken::Doubtful);
     };
     let epoch = match merged {
         Ok(epoch) => epoch,
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
-        Err(_) => return Ok(Taken::Refused(None)),
+        Err(_) => return Ok(Taken::Doubtful),
     };
     parcels::epoch_began(turn, group.id)?;
     posting::epoch_began(turn, group.id, epoch);
@@ -348,10 +361,11 @@ pub(crate) fn take(
     Ok(Taken::Merged)
 }
 
-/// A commit breaks a rule.
+/// A commit breaks a rule. Whoever makes an external one names themselves, so that nobody is to
+/// blame for one whose leaf was not proved.
 fn refuse(turn: &mut Turn<'_>, culprit: Option<mls::Member>) -> Taken {
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-    Taken::Refused(culprit)
+    culprit.map_or(Taken::Doubtful, |culprit| Taken::Refused(Box::new(culprit)))
 }
 
 /// What the roles say.
@@ -360,6 +374,7 @@ fn allowed(
     group: &Group,
     commit: &IncomingCommit,
     before: &ConversationSecrets,
+    members: &[mls::Member],
 ) -> Result<Result<(), Broken>, Fault> {
     let leaving = match group.conversation {
         Some(conversation) => members::leaving(turn.tx, conversation)?,
@@ -377,6 +392,7 @@ fn allowed(
         external: commit.external,
         removes_others: !commit.removed.iter().all(is_by),
         added: &added,
+        kept: &kept_by(members, commit),
         leaving: &leaving,
     }))
 }
@@ -454,6 +470,45 @@ fn judge_removals(
     trust::judge_removal(turn, by, &removed, came_at)
 }
 
+/// A commit came that this device cannot read, or that breaks a rule by nobody knows whose
+/// doing. Whether the relay took it shows when the group's information is fetched: see
+/// [`super::rejoin`].
+pub(crate) fn doubtful(turn: &mut Turn<'_>, group: &Group, epoch: Epoch) -> Result<(), Fault> {
+    let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
+    // An epoch that is over had its commit.
+    if group.state != GroupState::Active || ours.transpose()? != Some(epoch) {
+        return Ok(());
+    }
+    turn.lose_group(group.id)?;
+    Ok(groups::set_suspect(turn.tx, group.id, Some(epoch))?)
+}
+
+/// The relay has not taken the commit that could not be read: the group is as it was. `false`
+/// where this device has it no more.
+pub(crate) fn unharmed(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let cleared = turn.with_group(group.id, |group, provider, _| group.clear_pending(provider))?;
+    match cleared {
+        Some(Ok(())) => {}
+        Some(Err(mls::MlsError::Store(error))) => return Err(error.into()),
+        Some(Err(_)) | None => return Ok(false),
+    }
+    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    groups::set_suspect(turn.tx, group.id, None)?;
+    turn.live.due_groups.insert(group.id);
+    turn.live.due_conversations.extend(group.conversation);
+    Ok(true)
+}
+
+/// The accounts of the leaves that a commit keeps, in the order of the tree.
+fn kept_by(members: &[mls::Member], commit: &IncomingCommit) -> Vec<AccountId> {
+    let goes = |member: &&mls::Member| {
+        let mut removed = commit.removed.iter();
+        removed.any(|gone| gone.leaf_key == member.leaf_key)
+    };
+    let kept = members.iter().filter(|member| !goes(member));
+    kept.map(|member| member.account).collect()
+}
+
 /// What all members know of the group may be another from now on.
 fn follow(
     turn: &mut Turn<'_>,
@@ -466,10 +521,22 @@ fn follow(
         groups::set_rejoin_secret(turn.tx, group.id, &after.rejoin_secret)?;
     }
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
-        members::follow(turn, conversation, before.state.as_ref(), after, by)?;
+        generations::compare(turn, conversation, group.id, after)?;
+        if generations::is_current(turn.tx, conversation, group.id)? {
+            members::follow(turn, conversation, before.state.as_ref(), after, by)?;
+        }
     }
-    // What is still wanted is made from what the group is now.
-    if group.membership_due {
+    // What is still wanted is made from what the group is now; and whoever leaves may be
+    // alone in it.
+    let own = turn.account()?.id();
+    let leaves = match group.conversation {
+        Some(conversation) => members::leaving(turn.tx, conversation)?.contains(&own),
+        None => false,
+    };
+    if leaves {
+        groups::set_membership_due(turn.tx, group.id)?;
+    }
+    if group.membership_due || leaves {
         turn.live.due_groups.insert(group.id);
     }
     Ok(())

@@ -8,7 +8,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
-    ids::{AccountId, DeviceId, GroupId, PostId},
+    ids::{AccountId, DeviceId, Epoch, GroupId, PostId},
     sealing::RejoinSecret,
     time::Time,
 };
@@ -59,11 +59,6 @@ pub(crate) const GENERATION: &str = "
 ALTER TABLE conversation_group ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// The device whose welcome brought this one in.
-pub(crate) const WELCOMED_BY: &str = "
-ALTER TABLE conversation_group ADD COLUMN welcomed_by BLOB;
-";
-
 /// How a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -100,11 +95,15 @@ pub(crate) struct Group {
     pub waits_for_lookup: bool,
     /// Whether its devices are to be looked at.
     pub membership_due: bool,
+    /// The epoch whose commit could not be read, where the group was lost for that.
+    pub suspect_epoch: Option<Epoch>,
+    /// How often it went on past such a commit.
+    pub spoilt: u32,
 }
 
 const COLUMNS: &str = "group_id, conversation, account_id, state, rejoin_secret, since_rekey, \
                        rekeyed_at, request, commit_post, commit_pending, waits_for_lookup, \
-                       membership_due";
+                       membership_due, suspect_epoch, spoilt";
 
 /// The group with this id.
 pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Group>, StoreError> {
@@ -156,6 +155,104 @@ pub(crate) fn newest(
         )?
         .query_row([conversation.as_bytes()], |row| row.get(0).map(GroupId))
         .optional()?)
+}
+
+/// The groups of a conversation of many that are older than this one and not over.
+pub(crate) fn older(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    than: GroupId,
+) -> Result<Vec<GroupId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT group_id FROM conversation_group WHERE conversation = ?1 AND state != 5
+           AND generation < (SELECT generation FROM conversation_group WHERE group_id = ?2)",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), than.0), |row| {
+        row.get(0).map(GroupId)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The groups of a conversation of many that are newer than this one, not over, and were made
+/// by others: with who made them.
+pub(crate) fn newer(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    than: GroupId,
+) -> Result<Vec<(GroupId, AccountId)>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT group_id, made_by FROM conversation_group
+         WHERE conversation = ?1 AND state < 5 AND made_by IS NOT NULL
+           AND generation > (SELECT generation FROM conversation_group WHERE group_id = ?2)",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), than.0), |row| {
+        Ok((GroupId(row.get(0)?), AccountId(row.get(1)?)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whose welcome a group came with.
+#[derive(Clone, Copy)]
+pub(crate) struct Welcomer {
+    pub account: AccountId,
+    pub device: DeviceId,
+    /// Whether this device had been in the group before.
+    pub again: bool,
+}
+
+/// Keeps whose welcome the group came with.
+pub(crate) fn set_welcomer(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    by: Welcomer,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET made_by = ?2, made_by_device = ?3, came_again = ?4
+         WHERE group_id = ?1",
+        (id.0, by.account.0, by.device.0, by.again),
+    )?;
+    Ok(())
+}
+
+/// Whose welcome the group came with; `None` for a group of this device's, or an earlier
+/// version's.
+pub(crate) fn welcomer(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Welcomer>, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT made_by, made_by_device, came_again FROM conversation_group
+             WHERE group_id = ?1 AND made_by IS NOT NULL",
+        )?
+        .query_row([id.0], |row| {
+            Ok(Welcomer {
+                account: AccountId(row.get(0)?),
+                device: DeviceId(row.get(1)?),
+                again: row.get(2)?,
+            })
+        })
+        .optional()?)
+}
+
+/// The group was lost at a commit of this epoch that could not be read; `None` where it was
+/// lost for another reason, or is not any more.
+pub(crate) fn set_suspect(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    epoch: Option<Epoch>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET suspect_epoch = ?2 WHERE group_id = ?1",
+        (id.0, epoch.map(|epoch| epoch.0.cast_signed())),
+    )?;
+    Ok(())
+}
+
+/// The group goes on past a commit that could not be read.
+pub(crate) fn count_spoilt(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET spoilt = spoilt + 1 WHERE group_id = ?1",
+        [id.0],
+    )?;
+    Ok(())
 }
 
 /// All groups in a state.
@@ -334,31 +431,6 @@ pub(crate) fn count_on(
     Ok(there > 0)
 }
 
-/// This device was brought into the group by a welcome of this one.
-pub(crate) fn set_welcomed_by(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    device: DeviceId,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation_group SET welcomed_by = ?2 WHERE group_id = ?1",
-        (id.0, device.0),
-    )?;
-    Ok(())
-}
-
-/// The device whose welcome brought this one into the group, where that was kept.
-pub(crate) fn welcomed_by(
-    tx: &Transaction<'_>,
-    id: GroupId,
-) -> Result<Option<DeviceId>, StoreError> {
-    let device: Option<Option<[u8; 32]>> = tx
-        .prepare_cached("SELECT welcomed_by FROM conversation_group WHERE group_id = ?1")?
-        .query_row([id.0], |row| row.get(0))
-        .optional()?;
-    Ok(device.flatten().map(DeviceId))
-}
-
 /// The group came with an archive; this device was never in it.
 pub(crate) fn set_inherited(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
     tx.execute(
@@ -520,5 +592,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
         commit_pending: row.get(9)?,
         waits_for_lookup: row.get(10)?,
         membership_due: row.get(11)?,
+        suspect_epoch: row
+            .get::<_, Option<i64>>(12)?
+            .map(|epoch| Epoch(epoch.cast_unsigned())),
+        spoilt: row.get(13)?,
     })
 }

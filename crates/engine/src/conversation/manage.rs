@@ -19,14 +19,13 @@ use waxwing_protocol::{
     limits,
     pb::{CreateGroup, Envelope, Leaving, envelope},
     sealing::RejoinSecret,
-    time::Span,
 };
 
 use super::{
-    Conversation, Kind, again,
+    Conversation, Kind, generations,
     groups::{self, Group, GroupState},
     history::{self, NewEvent},
-    leaves, members, start,
+    leaves, members, roles, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -37,14 +36,8 @@ use crate::{
     inbox::receive,
     mls, outbox,
     trust::welcomes,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Turn},
 };
-
-/// The devices of admins take turns at making a group anew, so far apart.
-const NEXT_ADMIN: Span = Span::seconds(30);
-
-/// A relay that says that it has no such group may be wrong for a while.
-const DENIED_FOR: Span = Span::minutes(2);
 
 /// Makes a group.
 pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<Response, Stop> {
@@ -185,11 +178,17 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         wanted.push(Wish::Admin(member(address)?, true));
     }
     for address in &change.demote {
-        let account = member(address)?;
-        if state.admins.len() == 1 && state.is_admin(account) {
-            return Err(Stop::Refused(Problem::GroupNeedsAdmin));
-        }
-        wanted.push(Wish::Admin(account, false));
+        wanted.push(Wish::Admin(member(address)?, false));
+    }
+    let goes = |admin: &AccountId| {
+        let (gone, demoted) = (Wish::TakeOut(*admin), Wish::Admin(*admin, false));
+        wanted.contains(&gone) || wanted.contains(&demoted)
+    };
+    let promotes = wanted
+        .iter()
+        .any(|wish| matches!(wish, Wish::Admin(account, true) if !goes(account)));
+    if is_admin && !promotes && state.admins.iter().all(goes) {
+        return Err(Stop::Refused(Problem::GroupNeedsAdmin));
     }
     if let Some(name) = &change.name {
         wanted.push(Wish::Name(checked_name(name)?));
@@ -203,6 +202,11 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
     for wish in wanted {
+        if let Wish::Bring(address) = &wish
+            && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
+        {
+            generations::forgive(turn.tx, conversation.id, contact.account)?;
+        }
         self::want(turn, &conversation, &wish)?;
     }
     Ok(Response::Done {})
@@ -227,36 +231,58 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
     let conversation = group_meant(turn, &leave.of)?;
     let (state, addresses) = standing(turn, &conversation)?;
     let own = turn.account()?.id();
+    let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
+        return Err(Stop::Refused(Problem::GroupNotMember));
+    };
     members::set_leaving(turn.tx, conversation.id, own)?;
-    // Somebody else has to be an admin first.
+    let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
+    let leaves = leaves.transpose().map_err(Fault::from)?.unwrap_or_default();
+    if leaves.len() < 2 {
+        start::close(turn, &group)?;
+        end(turn, conversation.id, EventKind::MemberLeft, None)?;
+        return Ok(Response::Done {});
+    }
+    // The role goes on before this account does, so that the group has somebody with it at
+    // once. Where that comes too late, whoever takes this account out names the same one.
     if state.is_admin(own) && state.admins.len() == 1 {
-        let next = addresses.iter().map(|(account, _)| account);
-        let Some(next) = next.filter(|account| *account != own).min() else {
-            if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
-                start::close(turn, &group)?;
-            }
-            end(turn, conversation.id, EventKind::MemberLeft, None)?;
-            return Ok(Response::Done {});
-        };
-        want(turn, &conversation, &Wish::Admin(next, true))?;
+        let leaving = members::leaving(turn.tx, conversation.id)?;
+        let stay = leaves.iter().map(|member| member.account);
+        let stay: Vec<AccountId> = stay.filter(|one| !leaving.contains(one)).collect();
+        if let Some(next) = roles::successor(&stay, &addresses) {
+            want(turn, &conversation, &Wish::Admin(next, true))?;
+        }
     }
-    if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
-        groups::set_membership_due(turn.tx, group.id)?;
-        turn.live.due_groups.insert(group.id);
-    }
+    groups::set_membership_due(turn.tx, group.id)?;
+    turn.live.due_groups.insert(group.id);
     Ok(Response::Done {})
 }
 
-/// Says that this account leaves, once nothing is wanted of the group before.
+/// Says that this account leaves, once nothing is wanted of the group before; and ends the
+/// conversation when it has said so and nobody is there who could take it out. Gives whether
+/// nothing is left to be done.
 pub(crate) fn leave_if_wished(
     turn: &mut Turn<'_>,
     group: &Group,
     conversation: ConversationId,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let own = turn.account()?.id();
     let wished = group.account.is_none() && members::leaving(turn.tx, conversation)?.contains(&own);
-    if !wished || super::find(turn.tx, conversation)?.is_none_or(|found| found.gone) {
-        return Ok(());
+    let Some(found) = super::find(turn.tx, conversation)?.filter(|_| wished) else {
+        return Ok(true);
+    };
+    if found.gone {
+        let members = turn.with_group(group.id, |group, _, _| group.members())?;
+        let members = members.transpose()?.unwrap_or_default();
+        if members.iter().any(|member| member.account != own) {
+            return Ok(true);
+        }
+        // This account's other devices hear of it first.
+        if !outbox::open(turn.tx, conversation, group.id, 0, 1)?.is_empty() {
+            return Ok(false);
+        }
+        start::close(turn, group)?;
+        end(turn, conversation, EventKind::MemberLeft, None)?;
+        return Ok(true);
     }
     let envelope = Envelope {
         body: Some(envelope::Body::Leaving(Leaving {})),
@@ -273,7 +299,9 @@ pub(crate) fn leave_if_wished(
     )?;
     super::set_gone(turn.tx, conversation, true)?;
     turn.live.due_conversations.insert(conversation);
-    Ok(())
+    let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
+    let leaves = leaves.transpose()?.unwrap_or_default();
+    Ok(leaves.iter().any(|member| member.account != own))
 }
 
 /// A member has said that they leave.
@@ -363,7 +391,10 @@ pub(crate) fn taken_in(
     groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
-    members::follow(turn, conversation, None, secrets, None)?;
+    if generations::is_current(turn.tx, conversation, group.id)? {
+        members::follow(turn, conversation, None, secrets, None)?;
+    }
+    generations::began(turn, conversation, group.id)?;
     if anew {
         let name = state.name.clone();
         let event =
@@ -375,151 +406,6 @@ pub(crate) fn taken_in(
     leaves::joined(turn, group.id)?;
     welcomes::catch_up(turn, group)?;
     receive::release(turn, group.id)
-}
-
-/// A group cannot be followed any more, because of somebody, where that is known: an
-/// admin's device is to make it anew.
-pub(crate) fn broken(
-    turn: &mut Turn<'_>,
-    group: &Group,
-    by: Option<&mls::Member>,
-) -> Result<(), Fault> {
-    // Perhaps it is in order for others, and they can bring this device back.
-    again::broken(turn, group)?;
-    let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
-        return Ok(());
-    };
-    if let Some(by) = by {
-        turn.tx.execute(
-            "UPDATE member SET leaving = 2 WHERE conversation = ?1 AND account_id = ?2",
-            (conversation.as_bytes(), by.account.0),
-        )?;
-    }
-    let span = turn_at_making_anew(turn, conversation)?;
-    if let Some(span) = span {
-        turn.wait(Waiting::Anew(conversation), span);
-    }
-    Ok(())
-}
-
-/// The relay says that it has no such group.
-pub(crate) fn denied(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
-        return Ok(());
-    };
-    if let Some(span) = turn_at_making_anew(turn, conversation)? {
-        let span = Span(span.0.saturating_add(DENIED_FOR.0));
-        turn.wait(Waiting::Anew(conversation), span);
-    }
-    Ok(())
-}
-
-/// When it is this device's turn; never, where its account is no admin.
-fn turn_at_making_anew(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-) -> Result<Option<Span>, Fault> {
-    let own = turn.account()?.id();
-    let members = members::all(turn.tx, conversation)?;
-    let admins = members.iter().filter(|member| member.admin);
-    let Some(rank) = admins
-        .map(|member| member.account)
-        .filter(|account| *account <= own)
-        .max_by_key(|account| *account == own)
-        .filter(|account| *account == own)
-        .map(|_| {
-            members
-                .iter()
-                .filter(|one| one.admin && one.account < own)
-                .count() as u64
-        })
-    else {
-        return Ok(None);
-    };
-    // Devices of one account do not make it at once either.
-    let own_devices = turn.account()?.roster().devices();
-    let device = turn.account()?.device();
-    let place = own_devices.iter().filter(|one| one.id < device).count() as u64;
-    let jitter = turn.rng.next_u64() % 5_000;
-    let step = NEXT_ADMIN
-        .0
-        .saturating_mul(rank.saturating_add(place).min(20));
-    Ok(Some(Span(step.saturating_add(jitter))))
-}
-
-/// It is this device's turn to make a conversation's group anew, if nobody has.
-pub(crate) fn make_anew(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault> {
-    let Some(conversation) = super::find(turn.tx, id)? else {
-        return Ok(());
-    };
-    if conversation.gone || groups::for_sending(turn.tx, id)?.is_some() {
-        return Ok(());
-    }
-    let own = turn.account()?.id();
-    let members = members::all(turn.tx, id)?;
-    let broke: Vec<AccountId> = {
-        let mut statement = turn
-            .tx
-            .prepare("SELECT account_id FROM member WHERE conversation = ?1 AND leaving > 0")?;
-        let rows = statement.query_map([id.as_bytes()], |row| row.get(0).map(AccountId))?;
-        rows.collect::<Result<_, _>>()?
-    };
-    let stays = |member: &&members::Member| !broke.contains(&member.account);
-    if !members
-        .iter()
-        .any(|member| member.account == own && member.admin)
-    {
-        return Ok(());
-    }
-    // As it was when it was last in order. Links are not: whoever broke it knows them.
-    let before = last_state(turn, id)?;
-    let state = ConversationState {
-        conversation_id: *id.as_bytes(),
-        generation: groups::generation(turn.tx, id)?.saturating_add(1),
-        name: conversation.display.clone(),
-        picture: before
-            .as_ref()
-            .map(|state| state.picture.clone())
-            .unwrap_or_default(),
-        admins: [own].into(),
-        everybody_adds: before.as_ref().is_some_and(|state| state.everybody_adds),
-        expires_after_s: before.as_ref().map_or(0, |state| state.expires_after_s),
-        invitations: Vec::new(),
-    };
-    turn.tx.execute(
-        "DELETE FROM member WHERE conversation = ?1",
-        [id.as_bytes()],
-    )?;
-    wishes::forget_all(turn.tx, id)?;
-    let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
-    found(turn, id, addresses, Some(state))?;
-    let name = conversation.display;
-    let event = history::add_event(turn.tx, turn.now, id, EventKind::MadeAnew, &name)?;
-    turn.notify(Notice::Event(event));
-    for member in members.iter().filter(stays) {
-        if member.account == own {
-            continue;
-        }
-        if let Ok(address) = Address::parse(&member.address) {
-            wishes::add(turn.tx, turn.now, id, &Wish::Bring(address))?;
-        }
-        if member.admin {
-            let wish = Wish::Admin(member.account, true);
-            wishes::add(turn.tx, turn.now, id, &wish)?;
-        }
-    }
-    Ok(())
-}
-
-/// What the last group of a conversation was, as far as this device followed it.
-fn last_state(turn: &mut Turn<'_>, id: ConversationId) -> Result<Option<ConversationState>, Fault> {
-    let Some(group) = groups::newest(turn.tx, id)? else {
-        return Ok(None);
-    };
-    let secrets = turn.with_group(group, |group, _, _| group.secrets())?;
-    Ok(secrets
-        .and_then(Result::ok)
-        .and_then(|secrets| secrets.state))
 }
 
 /// Somebody cannot be brought in: no account has the address, or there is no room.

@@ -29,9 +29,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    again, commits,
+    again, commits, generations,
     groups::{self, Group},
-    leaves, manage, members, start,
+    leaves, manage, members, roles, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -130,6 +130,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if !commits::may_commit(turn, group) || turn.waits(&Waiting::Membership(group.id)) {
         return Ok(());
     }
+    // Another group holds the conversation now; nothing changes in this one.
+    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())
+        && !generations::is_current(turn.tx, conversation, group.id)?
+    {
+        return Ok(groups::membership_done(turn.tx, group.id)?);
+    }
     let Some(difference) = difference(turn, group)? else {
         return Ok(());
     };
@@ -137,7 +143,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         turn.live.lacking.remove(&group.id);
         if let Some(conversation) = group.conversation {
             members::looked_at(turn.tx, conversation)?;
-            manage::leave_if_wished(turn, group, conversation)?;
+            if !manage::leave_if_wished(turn, group, conversation)? {
+                turn.wait(Waiting::Membership(group.id), AGAIN);
+                return Ok(());
+            }
         }
         return Ok(groups::membership_done(turn.tx, group.id)?);
     }
@@ -305,6 +314,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             again::done(turn.tx, group.id, device)?;
         }
     }
+    keep_an_admin(turn, &standing, &gone, &mut wanted)?;
     // Whoever goes knows the secret that the group is rejoined with.
     if !gone.is_empty() {
         wanted.rejoin_secret = RejoinSecret::generate(turn.rng);
@@ -314,6 +324,34 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         return Ok(());
     }
     commits::change(turn, group, &packages, &gone, secrets)
+}
+
+/// Where all admins are to go, the group gets another with the same commit, who is the same
+/// for whoever makes it.
+fn keep_an_admin(
+    turn: &Turn<'_>,
+    standing: &Standing,
+    gone: &[[u8; 32]],
+    wanted: &mut ConversationSecrets,
+) -> Result<(), Fault> {
+    let (Some(was), Some(is)) = (&standing.secrets.state, &mut wanted.state) else {
+        return Ok(());
+    };
+    let own = turn.account()?.id();
+    if was.is_admin(own) {
+        // Of several wishes that leave none, one is not fulfilled.
+        if is.admins.is_empty() {
+            is.admins.insert(own);
+        }
+        return Ok(());
+    }
+    let members = standing.members.iter();
+    let kept: Vec<AccountId> = members
+        .filter(|member| !gone.contains(&member.leaf_key))
+        .map(|member| member.account)
+        .collect();
+    is.admins = roles::admins_after(&was.admins, &kept, &wanted.addresses);
+    Ok(())
 }
 
 /// Whether what is to be sent waits: a device is in the group that no roster admits any
@@ -348,6 +386,10 @@ pub(crate) fn claimed(
     let Some(roster) = roster_of(turn, account)? else {
         return Ok(());
     };
+    let blamed = match groups::find(turn.tx, id)?.and_then(|group| group.conversation) {
+        Some(conversation) => generations::blamed_devices(turn.tx, conversation)?,
+        None => BTreeSet::new(),
+    };
     let mut packages = Vec::new();
     for one in claimed.key_packages.iter().take(limits::DEVICES) {
         let package =
@@ -361,7 +403,9 @@ pub(crate) fn claimed(
             && member.mailbox.as_bytes().as_slice() == one.mailbox_id;
         let moved = leaves::has_another_mailbox(turn.tx, member)?;
         if fits && !moved && trust::admits(&roster, member) {
-            packages.push(package);
+            if !blamed.contains(&member.device) {
+                packages.push(package);
+            }
         } else {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
         }
@@ -423,7 +467,7 @@ fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, 
     Ok(true)
 }
 
-fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Roster>, Fault> {
+pub(super) fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Roster>, Fault> {
     let own = turn.account()?;
     if own.id() == account {
         return Ok(Some(own.roster().clone()));
@@ -478,6 +522,10 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
         (None, None) => return Ok(None),
     };
     let asking = asking(turn, group, &difference.standing)?;
+    let blamed = match group.conversation {
+        Some(conversation) => generations::blamed_devices(turn.tx, conversation)?,
+        None => BTreeSet::new(),
+    };
     let members = &difference.standing.members;
     let rank_among = |is_meant: &dyn Fn(&Member) -> bool| -> u64 {
         let before = members.iter().filter(|member| member.device < own_device);
@@ -515,6 +563,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             .iter()
             .map(|device| device.id)
             .filter(|id| !stay.iter().any(|member| member.device == *id))
+            .filter(|id| !blamed.contains(id))
             .collect();
         if devices.is_empty() {
             continue;
@@ -631,9 +680,10 @@ fn wanted(
             }
         }
     }
-    let leaving = members::leaving(turn.tx, conversation)?;
-    let leaving: BTreeSet<AccountId> = leaving
-        .into_iter()
+    let all_leaving = members::leaving(turn.tx, conversation)?;
+    let leaving: BTreeSet<AccountId> = all_leaving
+        .iter()
+        .copied()
         .filter(|account| *account != own_id && !out.contains(account))
         .filter(|account| difference.standing.secrets.addresses.of(*account).is_some())
         .collect();
@@ -644,17 +694,17 @@ fn wanted(
             let admin = state
                 .as_ref()
                 .is_some_and(|state| state.is_admin(member.account));
-            admin && !leaving.contains(&member.account)
+            admin && !all_leaving.contains(&member.account)
         };
         let before = members
             .iter()
             .filter(|member| member.device < own_device && is_admins(member))
             .count() as u64;
         let admins = members.iter().filter(|member| is_admins(member)).count() as u64;
-        let rank = if is_admin {
+        let rank = if is_admin && !all_leaving.contains(&own_id) {
             before
         } else {
-            // Devices of others come after all admins'.
+            // Devices of others come after all admins', and those who leave last.
             let stays = |member: &&Member| !leaving.contains(&member.account);
             let others = members.iter().filter(stays);
             let others = others.filter(|member| !is_admins(member) && member.device < own_device);
@@ -705,11 +755,22 @@ fn bring(
     if members >= limits::CONVERSATION_ACCOUNTS {
         return manage::not_brought(turn, conversation, kept);
     }
+    let blamed = generations::blamed_devices(turn.tx, conversation)?;
+    let mut devices = Vec::new();
+    if let Some(roster) = roster_of(turn, account)?
+        && roster.devices().iter().any(|one| blamed.contains(&one.id))
+    {
+        let theirs = roster.devices().iter().map(|device| device.id);
+        devices.extend(theirs.filter(|device| !blamed.contains(device)));
+        if devices.is_empty() {
+            return manage::not_brought(turn, conversation, kept);
+        }
+    }
     difference.brought.push((account, address.clone()));
     difference.lacking.push(Lacking {
         account,
         address: address.canonical().to_owned(),
-        devices: Vec::new(),
+        devices,
         turn: Span(0),
     });
     Ok(())

@@ -29,6 +29,7 @@
 
 pub(crate) mod again;
 pub(crate) mod commits;
+pub(crate) mod generations;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod imports;

@@ -21,7 +21,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    again,
+    again, commits, generations,
     groups::{self, Group, GroupState},
     history, leaves, manage, members,
     parcels::{self, Opened, Readers},
@@ -38,6 +38,10 @@ use crate::{
     trust::{self, Claimed, Judgement},
     turn::{Fault, Turn, Waiting},
 };
+
+/// Commits that could not be read past which one group goes on. Whoever makes more of them
+/// breaks it.
+const SPOILT_MAX: u32 = 3;
 
 /// A group that could not be rejoined is tried again after this long.
 const AGAIN: Span = Span::seconds(30);
@@ -103,6 +107,14 @@ pub(crate) fn fetched(
         return Ok(());
     }
     let epoch = Epoch(fetched.epoch);
+    // The commit that could not be read was never taken.
+    if group.suspect_epoch == Some(epoch) && commits::unharmed(turn, &group)? {
+        return receive::release(turn, id);
+    }
+    let is_suspect = group.suspect_epoch.is_some();
+    if is_suspect && group.spoilt >= SPOILT_MAX {
+        return no_way_back(turn, &group);
+    }
     let sealing = group.rejoin_secret.sealing_key();
     let sealed = match parcels::open_info(turn, id, &fetched.sealed_group_info)? {
         Opened::Here(None) => fetched.sealed_group_info.to_vec(),
@@ -114,17 +126,32 @@ pub(crate) fn fetched(
         }
     };
     let Ok(info) = sealing.open(Sealed::GroupInfo, id, epoch, &sealed) else {
+        if is_suspect {
+            return no_way_back(turn, &group);
+        }
         // As good as none: it is not waited for.
         turn.warn_misdeed(RelayMisdeed::Malformed);
         return start::deny(turn, &group);
     };
+    // Who changed what cannot be seen from the group's information: past a commit that could
+    // not be read this device goes only where nothing has changed.
+    let before = if is_suspect {
+        turn.with_group(id, |group, _, _| group.secrets())?
+    } else {
+        None
+    };
+    let before = before.and_then(Result::ok);
     turn.forget(id);
+    turn.tx.execute_batch("SAVEPOINT rejoin")?;
     let joined = turn.with_mls(|provider, leaf| mls::Group::rejoin(provider, leaf, id, &info))?;
     let (mls_group, commit) = match joined {
         Ok(joined) => joined,
         Err(MlsError::Store(error)) => return Err(error.into()),
         // Nothing good will come of this group.
-        Err(_) => return start::close(turn, &group),
+        Err(_) => {
+            undo(turn, id)?;
+            return no_way_back(turn, &group);
+        }
     };
     let own = turn.account()?.id();
     let secrets = mls_group.secrets();
@@ -134,13 +161,21 @@ pub(crate) fn fetched(
         }
         (None, Ok(secrets)) => {
             // Taken out while this device was away: there is no place for it any more.
-            if secrets.addresses.of(own).is_none() {
+            if secrets.addresses.of(own).is_none() && !is_suspect {
+                undo(turn, id)?;
                 start::close(turn, &group)?;
                 return manage::removed(turn, &group, own, true);
             }
             let is_it = secrets.state.as_ref().is_some_and(|state| {
                 group.conversation.map(|id| *id.as_bytes()) == Some(state.conversation_id)
             });
+            let changed = before.is_some_and(|before| {
+                before.state != secrets.state || before.addresses != secrets.addresses
+            });
+            if changed {
+                undo(turn, id)?;
+                return no_way_back(turn, &group);
+            }
             if is_it {
                 let claimed = Claimed::InGroup(&secrets.addresses);
                 judge(turn, id, &commit.next.members, claimed)?
@@ -151,14 +186,13 @@ pub(crate) fn fetched(
         _ => Judgement::Refused,
     };
     match judgement {
-        Judgement::Admitted => {}
+        Judgement::Admitted => turn.tx.execute_batch("RELEASE rejoin")?,
         // Joined again when the look-ups are there; what was joined now never was.
-        Judgement::Unknown => return Ok(()),
-        // In order for others, perhaps: they can bring this device back.
+        Judgement::Unknown => return undo(turn, id),
         Judgement::Refused | Judgement::Denied => {
             turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-            start::close(turn, &group)?;
-            return manage::broken(turn, &group, None);
+            undo(turn, id)?;
+            return no_way_back(turn, &group);
         }
     }
     let body = sealing.seal(turn.rng, Sealed::ExternalCommit, id, epoch, &commit.commit);
@@ -211,6 +245,30 @@ fn judge(
     Ok(judgement)
 }
 
+/// What was joined never was.
+fn undo(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    turn.tx
+        .execute_batch("ROLLBACK TO rejoin; RELEASE rejoin")?;
+    turn.forget(id);
+    Ok(())
+}
+
+/// What the relay has of the group is not a group that this device can be in. Where this
+/// account may make the conversation's next group, it does; others ask to be added again,
+/// because for them the relay alone may have spoilt it.
+fn no_way_back(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
+        start::close(turn, group)?;
+        return generations::broken(turn, group, None);
+    };
+    if generations::is_heir(turn, conversation)? {
+        start::close(turn, group)?;
+        return generations::broken(turn, group, None);
+    }
+    generations::spoilt(turn, conversation, group.id)?;
+    again::ask_for(turn, group)
+}
+
 /// Whether nobody is in it but these two, or this account alone in its notes.
 fn is_between(members: &[mls::Member], own: AccountId, other: AccountId) -> bool {
     let others = start::others(members, own);
@@ -230,6 +288,10 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         return Ok(());
     }
     groups::set_state(turn.tx, id, GroupState::Active)?;
+    if group.suspect_epoch.is_some() {
+        groups::set_suspect(turn.tx, id, None)?;
+        groups::count_spoilt(turn.tx, id)?;
+    }
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::commit_taken(turn, id)?;
     turn.live.behind.remove(&id);
@@ -238,7 +300,9 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     turn.live.due_groups.insert(id);
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
-        if let Some(secrets) = secrets.transpose()? {
+        if let Some(secrets) = secrets.transpose()?
+            && generations::is_current(turn.tx, conversation, id)?
+        {
             members::follow(turn, conversation, None, &secrets, None)?;
         }
     }

@@ -7,13 +7,14 @@
 //! **Elsewhere**: whether the leaves that come and go are their accounts' devices is
 //! [`crate::trust`]'s; what a commit is made of, [`crate::mls`]'s.
 //!
-//! **Always**: a group has an admin who is a member. An account that stays keeps the
-//! address that it takes part by.
+//! **Always**: a group has an admin who is a member: where the last ones go, their
+//! [`successor`] becomes one with the same commit. An account that stays keeps the address
+//! that it takes part by.
 
 use std::collections::BTreeSet;
 
 use waxwing_protocol::{
-    conversation::{ConversationSecrets, ConversationState},
+    conversation::{ConversationSecrets, ConversationState, MemberAddresses},
     ids::AccountId,
     limits,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Change<'a> {
     pub removes_others: bool,
     /// Accounts of the leaves that it adds.
     pub added: &'a [AccountId],
+    /// Accounts of the leaves that it keeps, in the order of the tree before it.
+    pub kept: &'a [AccountId],
     /// Accounts that have said that they leave.
     pub leaving: &'a BTreeSet<AccountId>,
 }
@@ -77,9 +80,12 @@ pub(crate) fn check(change: &Change<'_>) -> Result<(), Broken> {
     if !is_member(before, change.committer) {
         return Err(Broken::NoMember);
     }
+    // A leaf that stays when its account goes would still read everything.
+    let stays = change.kept.iter().filter(|_| before.state.is_some());
     if change
         .added
         .iter()
+        .chain(stays)
         .any(|account| !is_member(after, *account))
     {
         return Err(Broken::Leaf);
@@ -144,14 +150,41 @@ fn group(
     if admin {
         return Ok(());
     }
-    // Whoever leaves is no admin any more; nothing else changes by others' hands.
+    // A member who is not an admin changes nothing else: those who leave lose the role, and
+    // the last of them has a successor.
     let mut left = was.clone();
-    left.admins.retain(|account| !goes(account));
+    left.admins = admins_after(&was.admins, change.kept, &after.addresses);
     if left == *is {
         Ok(())
     } else {
         Err(Broken::Describe)
     }
+}
+
+/// The admins of a group once accounts have gone from it: those who stay, and a
+/// [`successor`] where an admin goes and no admin with a device in the group is left.
+///
+/// Every member computes this from the commit alone. `kept` are the accounts of the leaves
+/// that the commit keeps, in the order of the tree before it; `after` are the members then.
+pub(crate) fn admins_after(
+    was: &BTreeSet<AccountId>,
+    kept: &[AccountId],
+    after: &MemberAddresses,
+) -> BTreeSet<AccountId> {
+    let is_member = |account: &AccountId| after.of(*account).is_some();
+    let mut admins: BTreeSet<AccountId> = was.iter().copied().filter(is_member).collect();
+    let goes = admins.len() < was.len();
+    if goes && !kept.iter().any(|account| admins.contains(account)) {
+        admins.extend(successor(kept, after));
+    }
+    admins
+}
+
+/// Who becomes admin where no admin is left: the account of the first leaf that stays.
+pub(crate) fn successor(kept: &[AccountId], after: &MemberAddresses) -> Option<AccountId> {
+    kept.iter()
+        .copied()
+        .find(|account| after.of(*account).is_some())
 }
 
 #[cfg(test)]
@@ -194,6 +227,7 @@ mod tests {
         before: ConversationSecrets,
         after: Option<ConversationSecrets>,
         added: Vec<AccountId>,
+        kept: Vec<AccountId>,
         leaving: BTreeSet<AccountId>,
         removes: bool,
         external: bool,
@@ -203,10 +237,13 @@ mod tests {
     fn case(after: impl FnOnce(&mut ConversationSecrets)) -> Case {
         let mut new = family();
         after(&mut new);
+        let stays = |account: &AccountId| new.addresses.of(*account).is_some();
+        let kept = [ADMIN, MEMBER, OTHER].into_iter().filter(stays).collect();
         Case {
             before: family(),
             after: Some(new),
             added: Vec::new(),
+            kept,
             leaving: BTreeSet::new(),
             removes: false,
             external: false,
@@ -235,6 +272,7 @@ mod tests {
                 external: self.external,
                 removes_others: self.removes_others,
                 added: &self.added,
+                kept: &self.kept,
                 leaving: &self.leaving,
             })
         }
@@ -321,6 +359,73 @@ mod tests {
         assert_eq!(out.by(MEMBER), Err(Broken::Describe));
     }
 
+    /// What a member makes of the admins when these go.
+    fn left_by(gone: &[AccountId], kept: &[AccountId], admins: &[AccountId]) -> Case {
+        let mut out = case(|new| {
+            for account in gone {
+                new.addresses.remove(*account);
+            }
+            state(new).admins = admins.iter().copied().collect();
+        });
+        out.kept = kept.to_vec();
+        out.leaving = gone.iter().copied().collect();
+        out
+    }
+
+    #[test]
+    fn the_last_admin_who_goes_has_the_first_leaf_as_successor() {
+        for (kept, successor, another) in [
+            ([MEMBER, OTHER], MEMBER, OTHER),
+            ([OTHER, MEMBER], OTHER, MEMBER),
+        ] {
+            let right = left_by(&[ADMIN], &kept, &[successor]);
+            assert_eq!((right.by(MEMBER), right.by(OTHER)), (Ok(()), Ok(())));
+            for admins in [&[another][..], &[MEMBER, OTHER][..]] {
+                let wrong = left_by(&[ADMIN], &kept, admins);
+                assert_eq!(wrong.by(MEMBER), Err(Broken::Describe));
+            }
+        }
+    }
+
+    #[test]
+    fn two_admins_who_go_at_once_have_one_successor() {
+        let mut out = left_by(&[ADMIN, MEMBER], &[OTHER], &[OTHER]);
+        state(&mut out.before).admins.insert(MEMBER);
+        assert_eq!(out.by(OTHER), Ok(()));
+    }
+
+    #[test]
+    fn nobody_becomes_admin_while_another_admin_stays() {
+        let mut out = left_by(&[ADMIN], &[MEMBER, OTHER], &[OTHER]);
+        state(&mut out.before).admins.insert(OTHER);
+        assert_eq!(out.by(MEMBER), Ok(()));
+        state(out.after.as_mut().unwrap()).admins.insert(MEMBER);
+        assert_eq!(out.by(MEMBER), Err(Broken::Describe));
+        // Nor when somebody goes who was not one.
+        let mut out = left_by(&[OTHER], &[ADMIN, MEMBER], &[ADMIN, MEMBER]);
+        assert_eq!(out.by(MEMBER), Err(Broken::Describe));
+        state(out.after.as_mut().unwrap()).admins.remove(&MEMBER);
+        assert_eq!(out.by(MEMBER), Ok(()));
+    }
+
+    #[test]
+    fn an_admin_without_a_device_in_the_group_is_not_enough() {
+        // OTHER has an address and no leaf: MEMBER becomes admin beside them.
+        let mut out = left_by(&[ADMIN], &[MEMBER], &[MEMBER, OTHER]);
+        state(&mut out.before).admins.insert(OTHER);
+        assert_eq!(out.by(MEMBER), Ok(()));
+        state(out.after.as_mut().unwrap()).admins.remove(&MEMBER);
+        assert_eq!(out.by(MEMBER), Err(Broken::Describe));
+    }
+
+    #[test]
+    fn a_leaf_does_not_outlive_its_account() {
+        let mut out = left_by(&[OTHER], &[ADMIN, MEMBER, OTHER], &[ADMIN]);
+        assert_eq!(out.by(ADMIN), Err(Broken::Leaf));
+        out.kept.pop();
+        assert_eq!(out.by(ADMIN), Ok(()));
+    }
+
     #[test]
     fn admins_are_members() {
         let stranger = case(|new| state(new).admins = [STRANGER].into());
@@ -349,6 +454,7 @@ mod tests {
         let mut two = case(|_| {});
         two.before = secrets(&[ADMIN, MEMBER]);
         two.before.state = None;
+        two.kept = vec![ADMIN, MEMBER];
         let mut same = two.before.clone();
         same.rejoin_secret = RejoinSecret::from_slice(&[8; 32]).unwrap();
         two.after = Some(same.clone());

@@ -23,9 +23,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Conversation,
+    Conversation, generations,
     groups::{self, Group, GroupState},
-    history, leaves, manage,
+    history, leaves,
 };
 use crate::{
     api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
@@ -313,7 +313,7 @@ pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 /// The relay says that it has no such group; what was not sent to it goes to another.
 pub(crate) fn deny(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     end(turn, group, GroupState::Denied)?;
-    manage::denied(turn, group)
+    generations::denied(turn, group)
 }
 
 /// Something came from a group that the relay has denied.

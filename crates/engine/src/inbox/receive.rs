@@ -28,6 +28,7 @@ use crate::{
     conversation::{
         self, again,
         commits::{self, Taken},
+        generations,
         groups::{self, Group, GroupState},
         history, invitations, leaves, manage,
         parcels::{self, Opened},
@@ -61,6 +62,9 @@ enum Read {
     NotYet,
     /// It is to be held, and to be read again as if it never had been.
     Undo,
+    /// A commit that nobody may have made, or that this device cannot read: it leaves no
+    /// trace, and the group is compared with the relay's.
+    Doubtful,
 }
 
 /// A post came.
@@ -104,7 +108,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         GroupState::Denied => match read(turn, &group, post)? {
             Read::Done => Ok(()),
             // It has gone on without this device.
-            Read::NotYet | Read::Undo => {
+            Read::NotYet | Read::Undo | Read::Doubtful => {
                 hold(turn, post)?;
                 turn.lose_group(group.id)
             }
@@ -114,7 +118,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
                 return hold(turn, post);
             }
             match read(turn, &group, post)? {
-                Read::NotYet | Read::Undo => hold(turn, post),
+                Read::NotYet | Read::Undo | Read::Doubtful => hold(turn, post),
                 Read::Done if post.kind == PostKind::Commit => release(turn, group.id),
                 Read::Done => Ok(()),
             }
@@ -140,7 +144,7 @@ pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         }
         match read(turn, &group, &held.post)? {
             Read::Done => held::release(turn.tx, held.row)?,
-            Read::NotYet | Read::Undo => {}
+            Read::NotYet | Read::Undo | Read::Doubtful => {}
         }
     }
     Ok(())
@@ -213,7 +217,7 @@ fn process(
 ) -> Result<Read, Fault> {
     turn.tx.execute_batch("SAVEPOINT commit_came")?;
     let read = process_for_good(turn, group, post, body, sealed)?;
-    if matches!(read, Read::Undo) {
+    if matches!(read, Read::Undo | Read::Doubtful) {
         turn.tx.execute_batch("ROLLBACK TO commit_came")?;
         turn.forget(group.id);
     }
@@ -224,6 +228,10 @@ fn process(
     Ok(match read {
         Read::Done => Read::Done,
         Read::NotYet | Read::Undo => Read::NotYet,
+        Read::Doubtful => {
+            commits::doubtful(turn, group, post.epoch)?;
+            Read::Done
+        }
     })
 }
 
@@ -236,7 +244,7 @@ fn process_for_good(
 ) -> Result<Read, Fault> {
     // A group that was not touched stays in memory: a replay costs no reading of the store.
     let incoming = turn.with_group(group.id, |group, provider, _| {
-        match group.process(provider, body) {
+        match group.process_post(provider, body, post.kind == PostKind::Commit) {
             Err(error) if error.is_seen_from_outside() => Ok(Err(error)),
             other => other.map(Ok),
         }
@@ -287,9 +295,10 @@ fn process_for_good(
                 Taken::NotYet => Ok(Read::Undo),
                 Taken::Refused(by) => {
                     start::close(turn, group)?;
-                    manage::broken(turn, group, by.as_ref())?;
+                    generations::broken(turn, group, Some(&by))?;
                     Ok(Read::Done)
                 }
+                Taken::Doubtful => Ok(Read::Doubtful),
                 Taken::RemovedUs { by, account: true } => {
                     start::close(turn, group)?;
                     manage::removed(turn, group, by.account, true)?;
@@ -312,6 +321,14 @@ fn process_for_good(
             Ok(Read::Done)
         }
         Err(ProcessError::Store(error)) => Err(error.into()),
+        Err(ProcessError::BreaksRules(by)) => {
+            start::close(turn, group)?;
+            generations::broken(turn, group, Some(&by))?;
+            Ok(Read::Done)
+        }
+        // The commit of an epoch that is over here; or this device is not in the group.
+        Err(ProcessError::AlreadyProcessed | ProcessError::NotMember) => Ok(Read::Done),
+        Err(_) if post.kind == PostKind::Commit => unreadable(turn, group, post),
         // A hole stays where it was a message of the group; it is asked for.
         Err(_) => Ok(Read::Done),
     }
@@ -332,6 +349,17 @@ fn says(
         Ok(envelope) => envelope_came(turn, group, sender, envelope),
         Err(_) => Ok(()),
     }
+}
+
+/// A commit that is no good. One of a later epoch waits until that has begun, because it says
+/// that it ended.
+fn unreadable(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> {
+    let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
+    if ours.transpose()?.is_some_and(|ours| post.epoch > ours) {
+        posting::heard_epoch(turn, group.id, post.epoch)?;
+        return Ok(Read::Undo);
+    }
+    Ok(Read::Doubtful)
 }
 
 fn envelope_came(

@@ -377,8 +377,7 @@ impl Keys {
             };
         }
         for device in roster.devices() {
-            let is_it =
-                |key: &&mut Key| key.device == device.id && key.leaf_key == device.leaf_key;
+            let is_it = |key: &&mut Key| key.device == device.id && key.leaf_key == device.leaf_key;
             match self.0.iter_mut().find(is_it) {
                 Some(key) => key.proven |= device.leaf_key_proven,
                 None => self.0.push(Key {

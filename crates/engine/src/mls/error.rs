@@ -1,5 +1,6 @@
 //! What can go wrong with MLS.
 
+use super::Member;
 use crate::store::StoreError;
 
 /// Why something of our own could not be made.
@@ -72,6 +73,9 @@ pub enum ProcessError {
     /// change of the group context, an external commit that removes another device.
     #[error("the message does what members may not do")]
     Forbidden,
+    /// A member's device made a commit that members may not make: it says so itself.
+    #[error("a member's commit does what members may not do")]
+    BreaksRules(Box<Member>),
     /// We are not a member any more.
     #[error("this device is no longer a member of the group")]
     NotMember,

@@ -278,11 +278,31 @@ impl Group {
             })
     }
 
+    /// Processes what was posted to the group as a commit, or as a message: nothing else than
+    /// it was posted as.
+    pub fn process_post(
+        &mut self,
+        provider: &Provider<'_>,
+        message: &[u8],
+        is_commit: bool,
+    ) -> Result<Incoming, ProcessError> {
+        self.process_as(provider, message, Some(is_commit))
+    }
+
     /// Takes in what was posted to the group: an application message or a commit.
     pub fn process(
         &mut self,
         provider: &Provider<'_>,
         message: &[u8],
+    ) -> Result<Incoming, ProcessError> {
+        self.process_as(provider, message, None)
+    }
+
+    fn process_as(
+        &mut self,
+        provider: &Provider<'_>,
+        message: &[u8],
+        is_commit: Option<bool>,
     ) -> Result<Incoming, ProcessError> {
         if message.len() as u64 > limits::PARCEL_BYTES {
             return Err(ProcessError::Malformed);
@@ -295,6 +315,11 @@ impl Group {
             _ => return Err(ProcessError::Malformed),
         };
         self.admissible(&message)?;
+        // The relay puts commits in order, and nothing else.
+        let commits = message.content_type() == ContentType::Commit;
+        if is_commit.is_some_and(|is_commit| is_commit != commits) {
+            return Err(ProcessError::Forbidden);
+        }
         let processed = self
             .inner
             .process_message(provider, message)
@@ -308,8 +333,15 @@ impl Group {
             }
             ProcessedMessageContent::StagedCommitMessage(staged) => {
                 let committer = self.sender(&sender);
+                let by = committer.clone();
                 IncomingCommit::inspect(staged, &sender, committer, |index| self.member_at(index))
                     .map(|commit| Incoming::Commit(Box::new(commit)))
+                    .map_err(|error| match (error, by) {
+                        (ProcessError::Forbidden, Some(by)) => {
+                            ProcessError::BreaksRules(Box::new(by))
+                        }
+                        (error, _) => error,
+                    })
             }
             ProcessedMessageContent::OwnPrivateMessage
             | ProcessedMessageContent::OwnPendingCommit => Err(ProcessError::OwnMessage),

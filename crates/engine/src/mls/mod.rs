@@ -82,15 +82,18 @@ fn ratchet() -> SenderRatchetConfiguration {
     SenderRatchetConfiguration::new(OUT_OF_ORDER, FORWARD)
 }
 
-/// The extensions of a new group's context.
+/// The extensions of a new group's context: never with secrets that members would refuse to
+/// read.
 fn group_context(secrets: &ConversationSecrets) -> Result<Extensions<GroupContext>, MlsError> {
+    let encoded = secrets.encode();
+    ConversationSecrets::decode(&encoded).map_err(MlsError::refused)?;
     Extensions::from_vec(vec![
         Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
             &[ExtensionType::Unknown(CONVERSATION_SECRETS)],
             &[],
             &[CredentialType::Basic],
         )),
-        Extension::Unknown(CONVERSATION_SECRETS, UnknownExtension(secrets.encode())),
+        Extension::Unknown(CONVERSATION_SECRETS, UnknownExtension(encoded)),
     ])
     .map_err(MlsError::library)
 }

@@ -10,7 +10,16 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, ENDS, ALARMS, LEAVES];
+const STEPS: &[&[&str]] = &[
+    FIRST,
+    TRUST,
+    DEVICES,
+    CONVERSATIONS,
+    ENDS,
+    ALARMS,
+    LEAVES,
+    DISHONEST_MEMBERS,
+];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -93,10 +102,12 @@ const ALARMS: &[&str] = &[
 const LEAVES: &[&str] = &[
     crate::conversation::leaves::SCHEMA,
     crate::conversation::again::ASKS,
-    crate::conversation::groups::WELCOMED_BY,
     crate::conversation::parcels::SEQUENCE,
     crate::inbox::held::SEQUENCE,
 ];
+
+/// What members did that they may not, and what becomes of their groups.
+const DISHONEST_MEMBERS: &[&str] = &[crate::conversation::generations::SCHEMA];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

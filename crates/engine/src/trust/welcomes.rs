@@ -9,7 +9,9 @@
 //! **Always**: at most [`CHECKING_MAX`] groups are being checked. A group that was meant
 //! for another address than this account's is not joined.
 
-use waxwing_protocol::{address::Address, conversation::ConversationState, ids::AccountId};
+use waxwing_protocol::{
+    address::Address, conversation::ConversationSecrets, ids::AccountId, time::Span,
+};
 
 use super::{Claimed, Judgement};
 use crate::{
@@ -17,8 +19,9 @@ use crate::{
     contact,
     conversation::{
         self, again,
-        groups::{self, Group, GroupState},
-        leaves, manage, members, notes, start,
+        generations::{self, Claim},
+        groups::{self, Group, GroupState, Welcomer},
+        leaves, manage, notes, start,
     },
     inbox::{
         heard::{self, Sender},
@@ -27,13 +30,27 @@ use crate::{
     },
     mls::{Group as MlsGroup, MlsError, StagedWelcome},
     registers::sync,
-    turn::{Fault, Turn},
+    turn::{Fault, Turn, Waiting},
 };
 
 const CHECKING_MAX: usize = 64;
 
+/// Groups being checked, beyond which those whose makers may not have made them are refused.
+const WAITING_MAX: usize = 16;
+
+/// A group whose maker may not have made it is refused after this long.
+const WAITS_FOR: Span = Span::minutes(10);
+
+/// Until then it is looked at again this often.
+const LOOK_AGAIN: Span = Span::seconds(10);
+
 /// Somebody takes this device into a group.
 pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+    join(turn, post, false)
+}
+
+/// Joins the group of a welcome; `again` where this device was in it before.
+fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
     if groups::in_state(turn.tx, GroupState::Checking)?.len() >= CHECKING_MAX {
         return Ok(());
     }
@@ -53,9 +70,21 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         .iter()
         .any(|member| member.leaf_key == own_key);
     let sender = staged.sender.account;
+    let welcomer = Welcomer {
+        account: sender,
+        device: staged.sender.device,
+        again,
+    };
     let (account, generation) = if let Some(state) = &staged.secrets.state {
         let may = state.is_admin(sender) || state.everybody_adds || sender == own;
-        if !may || !is_wanted(turn, sender, state)? {
+        let claim = generations::judge(turn, welcomer, post.group, state)?;
+        let waits = groups::in_state(turn.tx, GroupState::Checking)?.len();
+        let is_wanted = match claim {
+            Claim::Good => true,
+            Claim::NotYet => waits < WAITING_MAX,
+            Claim::Bad => false,
+        };
+        if !may || !is_wanted {
             return Ok(());
         }
         (None, state.generation)
@@ -81,7 +110,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
         return Ok(());
     }
-    let (members, by) = (staged.members.clone(), staged.sender.device);
+    let members = staged.members.clone();
     let secret = staged.secrets.rejoin_secret.clone();
     let accepted = turn.with_mls(|provider, _| staged.accept(provider))?;
     let group = match accepted {
@@ -103,7 +132,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
             commit_post: None,
         },
     )?;
-    groups::set_welcomed_by(turn.tx, post.group, by)?;
+    groups::set_welcomer(turn.tx, post.group, welcomer)?;
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
     if (group.epoch().0 > 1 || account.is_none()) && !again::was_asked(turn.tx, post.group)? {
@@ -143,7 +172,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
         again::keep(turn, group)?;
     }
     let counter = groups::forget(turn.tx, group.id, lost || asked)?;
-    welcomed(turn, post)?;
+    join(turn, post, true)?;
     // Others know this device's numbers.
     if !groups::count_on(turn.tx, group.id, counter)? {
         turn.tx.execute_batch("ROLLBACK TO welcomed_again")?;
@@ -177,7 +206,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         Judgement::Admitted => {}
     }
     // A device that its account has revoked brings nobody into anything.
-    let by = groups::welcomed_by(turn.tx, group.id)?;
+    let by = groups::welcomer(turn.tx, group.id)?.map(|by| by.device);
     let by = members.iter().find(|member| Some(member.device) == by);
     if let Some(by) = by
         && !super::is_admitted_now(turn, by)?
@@ -186,33 +215,35 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     }
     match group.account {
         Some(account) => admit(turn, group, account)?,
-        None => manage::taken_in(turn, group, &secrets)?,
+        None => take_over(turn, group, &secrets)?,
     }
     Ok(())
 }
 
-/// Whether a group of many is one to be in: of somebody who is not blocked, and of a
-/// conversation that is not there yet, was left, or is made anew by an admin of it.
-fn is_wanted(turn: &Turn<'_>, sender: AccountId, state: &ConversationState) -> Result<bool, Fault> {
-    if contact::of_account(turn.tx, sender)?.is_some_and(|contact| contact.blocked) {
-        return Ok(false);
-    }
-    let id = ConversationId::from_bytes(state.conversation_id);
-    let Some(known) = conversation::find(turn.tx, id)? else {
-        return Ok(true);
+/// Every leaf of a group of many is admitted: it holds its conversation, if its maker still may
+/// have made it.
+fn take_over(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    secrets: &ConversationSecrets,
+) -> Result<(), Fault> {
+    let welcomer = groups::welcomer(turn.tx, group.id)?;
+    let (Some(state), Some(welcomer)) = (&secrets.state, welcomer) else {
+        return manage::taken_in(turn, group, secrets);
     };
-    if known.kind != conversation::Kind::Group {
-        return Ok(false);
+    match generations::judge(turn, welcomer, group.id, state)? {
+        Claim::Good => manage::taken_in(turn, group, secrets),
+        // What makes it good (that the group before it was broken, and by whom) may be waiting
+        // for a look-up here.
+        Claim::NotYet if turn.now.since(group.rekeyed_at) < WAITS_FOR => {
+            turn.wait(Waiting::Group(group.id), LOOK_AGAIN);
+            Ok(())
+        }
+        Claim::NotYet | Claim::Bad => {
+            turn.live.lookups.forget_outcomes();
+            start::close(turn, group)
+        }
     }
-    if known.gone {
-        return Ok(true);
-    }
-    let newer = groups::generation(turn.tx, id)? < state.generation;
-    let own = turn.account()?.id();
-    let admin = members::all(turn.tx, id)?
-        .iter()
-        .any(|member| member.account == sender && member.admin);
-    Ok(sender == own || (newer && admin) || groups::for_sending(turn.tx, id)?.is_none())
 }
 
 fn admit(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), Fault> {
