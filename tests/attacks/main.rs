@@ -26,6 +26,7 @@ mod look_ups;
 mod people;
 mod refusals;
 mod scene;
+mod strangers;
 
 use std::{collections::BTreeSet, fs};
 

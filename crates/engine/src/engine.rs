@@ -32,7 +32,7 @@ use crate::{
     conversation::{
         again, commits,
         groups::{self, GroupState},
-        manage, membership, parcels, rejoin, start,
+        manage, membership, parcels, rejoin, requests, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -550,6 +550,8 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
     match group.state {
         GroupState::Creating => start::create(turn, &group),
         GroupState::Checking => welcomes::check(turn, &group),
+        // Rejoining is seen by everybody in the group.
+        GroupState::Lost if requests::is_silent_group(turn, &group)? => Ok(()),
         GroupState::Lost => rejoin::fetch(turn, &group),
         GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
         GroupState::Active if group.commit_pending => commits::post(turn, &group),

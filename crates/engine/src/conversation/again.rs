@@ -53,6 +53,12 @@ const WELCOME_WITHIN: Span = Span::seconds(60);
 /// Whoever was asked in vain is asked again after this long.
 const AGAIN: Span = Span::minutes(5);
 
+/// A device that was taken in again is not, for so long; shorter than [`AGAIN`].
+const NOT_AGAIN: Span = Span::minutes(4);
+
+/// Devices of which that is remembered.
+const REMEMBERED_MAX: usize = 4_096;
+
 /// Groups that are not known and are remembered.
 const UNKNOWN_MAX: i64 = 256;
 
@@ -64,10 +70,19 @@ pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> 
     let noted = turn
         .tx
         .prepare_cached(
-            "INSERT INTO unknown_group (group_id, seen_at) SELECT ?1, ?2
-             WHERE (SELECT count(*) FROM unknown_group) < ?3 ON CONFLICT DO NOTHING",
+            "INSERT INTO unknown_group (group_id, seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?
-        .execute((group.0, turn.now.0.cast_signed(), UNKNOWN_MAX))?;
+        .execute((group.0, turn.now.0.cast_signed()))?;
+    // Anybody can make groups up: the oldest make room, and are noted again with their next
+    // post. What this device has lost itself stays.
+    turn.tx
+        .prepare_cached(
+            "DELETE FROM unknown_group WHERE group_id IN (
+                 SELECT group_id FROM unknown_group
+                 WHERE group_id NOT IN (SELECT group_id FROM conversation_group)
+                 ORDER BY seen_at DESC, group_id LIMIT -1 OFFSET ?1)",
+        )?
+        .execute([UNKNOWN_MAX])?;
     if noted > 0 && !turn.live.waits.contains_key(&Waiting::Again) {
         turn.wait(Waiting::Again, WELCOME_WITHIN);
     }
@@ -134,8 +149,13 @@ pub(crate) fn ask_for(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
-    let mut others = members::all(turn.tx, conversation)?;
-    others.retain(|member| member.account != own);
+    let mut others = Vec::new();
+    for member in members::all(turn.tx, conversation)? {
+        let contact = contact::of_account(turn.tx, member.account)?;
+        if member.account != own && contact.is_some_and(|contact| !contact.blocked) {
+            others.push(member);
+        }
+    }
     if others.iter().any(|member| member.admin) {
         others.retain(|member| member.admin);
     }
@@ -167,7 +187,8 @@ fn say(turn: &mut Turn<'_>, conversation: ConversationId, groups: &[GroupId]) ->
         ..Envelope::default()
     };
     let bytes = envelope.encode_to_vec();
-    outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
+    // For a conversation that the person takes part in, of somebody whom they may not know.
+    outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
     turn.live.due_conversations.insert(conversation);
     Ok(())
 }
@@ -203,7 +224,7 @@ pub(crate) fn asked(
             };
             members.iter().any(same)
         });
-        if !is_in {
+        if !is_in || !may_again(turn, id, device.device) {
             continue;
         }
         turn.tx.execute(
@@ -214,6 +235,23 @@ pub(crate) fn asked(
         turn.live.due_groups.insert(id);
     }
     Ok(())
+}
+
+/// Whether a device is to be taken in again now: each time costs a token and an epoch.
+fn may_again(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
+    let now = turn.now;
+    let taken = &mut turn.live.taken_again;
+    if taken.len() >= REMEMBERED_MAX {
+        taken.retain(|_, at| now.since(*at) < NOT_AGAIN);
+    }
+    let recently = taken
+        .get(&(group, device))
+        .is_some_and(|at| now.since(*at) < NOT_AGAIN);
+    if recently || taken.len() >= REMEMBERED_MAX {
+        return false;
+    }
+    taken.insert((group, device), now);
+    true
 }
 
 /// The devices that are to be taken into a group again.

@@ -24,7 +24,7 @@ use waxwing_protocol::{
 use super::{
     again,
     groups::{self, Group},
-    members,
+    joined, members,
     parcels::{self, Readers},
     roles::{self, Broken, Change},
     start,
@@ -357,8 +357,9 @@ fn follow(
     if before.rejoin_secret.as_bytes() != after.rejoin_secret.as_bytes() {
         groups::set_rejoin_secret(turn.tx, group.id, &after.rejoin_secret)?;
     }
-    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
-        members::follow(turn, conversation, before.state.as_ref(), after, by)?;
+    joined::follow(turn, group)?;
+    if group.account.is_none() {
+        members::follow(turn, group.id, before.state.as_ref(), after, by)?;
     }
     // What is still wanted is made from what the group is now.
     if group.membership_due {

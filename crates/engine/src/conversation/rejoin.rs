@@ -23,7 +23,7 @@ use waxwing_protocol::{
 use super::{
     again,
     groups::{self, Group, GroupState},
-    history, manage, members,
+    history, joined, manage, members,
     parcels::{self, Opened, Readers},
     start,
 };
@@ -209,10 +209,11 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     turn.live.behind.remove(&id);
     // What it lacked when it was lost, it may lack still.
     turn.live.due_groups.insert(id);
-    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
+    joined::follow(turn, &group)?;
+    if group.account.is_none() {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
         if let Some(secrets) = secrets.transpose()? {
-            members::follow(turn, conversation, None, &secrets, None)?;
+            members::follow(turn, id, None, &secrets, None)?;
         }
     }
     // Whoever is there for the first time has nothing to say about it.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, STRANGERS];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -76,6 +76,15 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::parcels::SCHEMA,
     crate::message::link_preview::SCHEMA,
     crate::sms::SCHEMA,
+];
+
+/// What strangers and newcomers must not have.
+const STRANGERS: &[&str] = &[
+    crate::outbox::RESENDING,
+    crate::conversation::joined::SCHEMA,
+    crate::inbox::resending::SCHEMA,
+    crate::conversation::groups::WELCOMED_BY,
+    crate::conversation::parcels::UNKNOWN,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

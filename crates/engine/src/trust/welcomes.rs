@@ -6,8 +6,9 @@
 //!
 //! **Elsewhere**: what is done with the held posts is [`crate::inbox::receive`].
 //!
-//! **Always**: at most [`CHECKING_MAX`] groups are being checked. A group that was meant
-//! for another address than this account's is not joined.
+//! **Always**: a bounded number of groups is being checked; those of strangers take no room
+//! from those of people whom this account knows. A group that was meant for another address
+//! than this account's is not joined.
 
 use waxwing_protocol::{address::Address, conversation::ConversationState, ids::AccountId};
 
@@ -18,25 +19,86 @@ use crate::{
     conversation::{
         self, again,
         groups::{self, Group, GroupState},
-        manage, members, notes, start,
+        joined, manage, members, notes, requests, start,
     },
     inbox::{
         heard::{self, Sender},
-        held::Post,
+        held::{self, Post},
         receive,
     },
-    mls::{Group as MlsGroup, MlsError, StagedWelcome},
+    mls::{Group as MlsGroup, Member, MlsError, StagedWelcome},
     registers::sync,
     turn::{Fault, Turn},
 };
 
-const CHECKING_MAX: usize = 64;
+/// Groups of strangers that are being checked at a time. More of them wait, at most
+/// [`WAITING_MAX`].
+const CHECKING_MAX: u64 = 32;
+
+/// Groups of people whom this account knows that are being checked at a time.
+const CHECKING_KNOWN_MAX: u64 = 512;
+
+/// Welcomes of strangers that wait for room.
+const WAITING_MAX: usize = 256;
+
+/// Members of a group that are looked up at a time: a group of strangers does not keep others'
+/// look-ups waiting for long.
+const JUDGED_AT_ONCE: usize = 64;
+
+/// Whether there was room for a welcome.
+#[derive(PartialEq, Eq)]
+enum Room {
+    There,
+    Wanted,
+}
 
 /// Somebody takes this device into a group.
 pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
-    if groups::in_state(turn.tx, GroupState::Checking)?.len() >= CHECKING_MAX {
+    if groups::checking(turn.tx, false)? >= CHECKING_KNOWN_MAX {
         return Ok(());
     }
+    // To see who sent it uses its key package up.
+    turn.tx.execute_batch("SAVEPOINT welcome_opened")?;
+    let room = open(turn, post)?;
+    if room == Room::Wanted {
+        turn.tx.execute_batch("ROLLBACK TO welcome_opened")?;
+    }
+    turn.tx.execute_batch("RELEASE welcome_opened")?;
+    if room == Room::Wanted && held::welcomes(turn.tx)?.len() < WAITING_MAX {
+        held::hold(turn.tx, turn.now, post)?;
+    }
+    Ok(())
+}
+
+/// There may be room for a welcome that waits.
+fn make_room(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    // One makes room; those that come to nothing at once take none.
+    for row in held::welcomes(turn.tx)?.into_iter().take(8) {
+        if groups::checking(turn.tx, true)? >= CHECKING_MAX {
+            break;
+        }
+        if let Some(post) = held::take(turn.tx, row)? {
+            welcomed(turn, &post)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a welcome's sender is this account, or somebody whom it knows, by a device that is
+/// known.
+fn is_known(turn: &Turn<'_>, sender: &Member) -> Result<bool, Fault> {
+    let own = turn.account()?;
+    if own.id() == sender.account {
+        return Ok(super::admits(own.roster(), sender));
+    }
+    let Some(contact) = contact::of_account(turn.tx, sender.account)? else {
+        return Ok(false);
+    };
+    let known = requests::is_known(turn.tx, sender.account)?;
+    Ok(known && !contact.blocked && super::admits(&contact.roster()?, sender))
+}
+
+fn open(turn: &mut Turn<'_>, post: &Post) -> Result<Room, Fault> {
     let opened = turn.with_mls(|provider, leaf| {
         let own_key = leaf.public_key();
         StagedWelcome::open(provider, post.group, &post.body).map(|staged| (staged, own_key))
@@ -45,8 +107,12 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         Ok(opened) => opened,
         Err(MlsError::Store(error)) => return Err(error.into()),
         // Not for a key package that is here, or not a welcome at all.
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(Room::There),
     };
+    let stranger = !is_known(turn, &staged.sender)?;
+    if stranger && groups::checking(turn.tx, true)? >= CHECKING_MAX {
+        return Ok(Room::Wanted);
+    }
     let own = turn.account()?.id();
     let has_us = staged
         .members
@@ -56,7 +122,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     let (account, generation) = if let Some(state) = &staged.secrets.state {
         let may = state.is_admin(sender) || state.everybody_adds || sender == own;
         if !may || !is_wanted(turn, sender, state)? {
-            return Ok(());
+            return Ok(Room::There);
         }
         (None, state.generation)
     } else {
@@ -65,21 +131,21 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
             // This account's notes.
             [] => own,
             [account] => *account,
-            _ => return Ok(()),
+            _ => return Ok(Room::There),
         };
         // By the other side, or by another device of this account.
         if sender != account && sender != own {
-            return Ok(());
+            return Ok(Room::There);
         }
         (Some(account), 0)
     };
     if !has_us {
-        return Ok(());
+        return Ok(Room::There);
     }
     // Whoever wrote to another's address was given this account for it.
     if staged.secrets.addresses.of(own) != Some(turn.account()?.address()) {
         turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
-        return Ok(());
+        return Ok(Room::There);
     }
     let members = staged.members.clone();
     let secret = staged.secrets.rejoin_secret.clone();
@@ -87,7 +153,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     let group = match accepted {
         Ok(group) => group,
         Err(MlsError::Store(error)) => return Err(error.into()),
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(Room::There),
     };
     groups::add(
         turn.tx,
@@ -103,6 +169,15 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
             commit_post: None,
         },
     )?;
+    let by = if sender == own {
+        groups::OURSELVES
+    } else {
+        sender
+    };
+    groups::set_welcomed_by(turn.tx, post.group, by)?;
+    if stranger {
+        groups::set_by_stranger(turn.tx, post.group)?;
+    }
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
     if (group.epoch().0 > 1 || account.is_none()) && !again::was_asked(turn.tx, post.group)? {
@@ -117,7 +192,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     turn.remember(post.group, group);
     turn.live.lookups.forget_outcomes();
     turn.live.due_groups.insert(post.group);
-    Ok(())
+    Ok(Room::There)
 }
 
 /// Somebody takes this device into a group that it was taken out of, or had lost.
@@ -159,14 +234,30 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         Some(_) => Claimed::InWelcome(&secrets.addresses),
         None => Claimed::InGroup(&secrets.addresses),
     };
-    match super::judge(turn, &members, claimed)? {
-        Judgement::Unknown => Ok(()),
-        Judgement::Refused => refuse(turn, group),
-        Judgement::Admitted => match group.account {
-            Some(account) => admit(turn, group, account),
-            None => manage::taken_in(turn, group, &secrets),
-        },
+    // In parts: what was looked up for one of many stays good while the next are.
+    let mut judgement = Judgement::Admitted;
+    for some in members.chunks(JUDGED_AT_ONCE) {
+        judgement = super::judge(turn, some, claimed)?;
+        if judgement != Judgement::Admitted {
+            break;
+        }
     }
+    match judgement {
+        Judgement::Unknown => return Ok(()),
+        Judgement::Refused => refuse(turn, group),
+        Judgement::Admitted => match (group.account, &secrets.state) {
+            (Some(account), _) => admit(turn, group, account),
+            (None, Some(state)) => {
+                let conversation = ConversationId::from_bytes(state.conversation_id);
+                requests::welcomed(turn, group, conversation)?;
+                joined::begin(turn, group.id)?;
+                manage::taken_in(turn, group, &secrets)
+            }
+            (None, None) => refuse(turn, group),
+        },
+    }?;
+    requests::say_read(turn, group.id)?;
+    make_room(turn)
 }
 
 /// Whether a group of many is one to be in: of somebody who is not blocked, and of a
