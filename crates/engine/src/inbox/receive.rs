@@ -296,11 +296,10 @@ fn envelope_came(
                 messages::content_came(turn, group, member, &content, &proof, fills)?;
             }
         }
+        // Whom the person has not accepted learns nothing, not even that this is here.
+        Some(envelope::Body::ResendRequest(_)) if requests::is_silent_group(turn, group)? => {}
         Some(envelope::Body::ResendRequest(request)) => {
-            // Whom the person has not accepted learns nothing, not even that this is here.
-            if !requests::is_silent_group(turn, group)? {
-                resending::asked(turn, group, member, &request)?;
-            }
+            resending::asked(turn, group, member, &request)?;
         }
         Some(envelope::Body::Resent(said)) => {
             if let Some(again) = resending::came(turn, group, member, &said)? {

@@ -117,7 +117,7 @@ pub(crate) fn asked(
         left = left.saturating_sub(sent as u64);
         if !request.key.is_empty() {
             for one in outbox::missed(turn.tx, group.id, range, since, left)? {
-                let said = copy(turn, group, member, &request.key, one)?;
+                let said = copy(turn, group, member, &request.key, &one)?;
                 left = left.saturating_sub(1);
                 if let Some(said) = said {
                     say(turn, group, conversation, said)?;
@@ -188,7 +188,7 @@ fn copy(
     group: &Group,
     to: &Member,
     key: &[u8],
-    missed: Missed,
+    missed: &Missed,
 ) -> Result<Option<Resent>, Fault> {
     let mut envelope = Envelope::decode(missed.body.as_slice())
         .map_err(|error| Fault::Broken(error.to_string()))?;
