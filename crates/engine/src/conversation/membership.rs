@@ -130,7 +130,11 @@ fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
 /// Makes a group's members what the rosters, and the person, say.
 pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if requests::is_silent_group(turn, group)? {
-        // A commit would show that this device is there. Done when the person accepts.
+        // A commit would show that this device is there. Done when the person accepts; only
+        // devices that they have revoked go at once.
+        if take_out_revoked(turn, group)? {
+            return Ok(());
+        }
         groups::membership_done(turn.tx, group.id)?;
         if let Some(conversation) = group.conversation {
             manage::leave_if_wished(turn, group, conversation)?;
@@ -195,6 +199,31 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         turn.wait(Waiting::Membership(group.id), left);
     }
     Ok(())
+}
+
+/// Takes devices out that this account has revoked, and does nothing else. Gives whether there
+/// are any.
+fn take_out_revoked(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let Some(mut difference) = difference(turn, group)? else {
+        return Ok(false);
+    };
+    let own = turn.account()?.id();
+    let members = difference.standing.members.iter();
+    let own: Vec<[u8; 32]> = members
+        .filter(|member| member.account == own)
+        .map(|member| member.leaf_key)
+        .collect();
+    difference.gone.retain(|leaf| own.contains(leaf));
+    if difference.gone.is_empty() {
+        return Ok(false);
+    }
+    if commits::may_commit(turn, group) {
+        difference.leaving = None;
+        difference.brought = Vec::new();
+        difference.wanted = difference.standing.secrets.clone();
+        commit(turn, group, difference)?;
+    }
+    Ok(true)
 }
 
 /// The key packages that were claimed for a group and are not added yet.
