@@ -195,6 +195,8 @@ fn messages_that_the_relay_drops_are_never_delivered_and_show_as_a_gap() {
         assert_eq!(gap, Some((1, "alice@example.org".into())));
     }
     scene.set_online(alice, true);
+    // She is a stranger to him: his device asks for it once he has accepted her.
+    scene.accept(bob, alice);
     scene.run_for(Span::hours(3));
     let mut texts = scene.texts(bob, alice);
     texts.sort();

@@ -154,6 +154,7 @@ fn a_revoked_device_that_the_relay_goes_on_serving_reads_nothing() {
     let (mut scene, first, bob) = alice_and_bob(206);
     scene.send(bob, first, "before");
     scene.run_for(Span::minutes(1));
+    scene.accept(first, bob);
     let second = linked(&mut scene, first);
     let listed = devices(&mut scene, second);
     // The relay tells the first nothing, and hands it all that comes for the second.

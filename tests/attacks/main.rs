@@ -30,6 +30,7 @@ mod refusals;
 mod revoked;
 mod scene;
 mod silence;
+mod strangers;
 
 use std::{collections::BTreeSet, fs};
 

@@ -13,8 +13,9 @@ use rand_core::{Rng as _, SeedableRng as _};
 use waxwing_engine::{
     BlobDone, Config, Effect, Engine, Event, EventRefused, LinkKind,
     api::{
-        AttachmentOf, Entry, History, Message, MessageId, MessageState, Notice, Of, Register,
-        RegistrationStage, Request, Response, SealedFile, SendText, Status, SubmitCode,
+        AttachmentOf, ConversationId, Entry, EventKind, History, Message, MessageId, MessageState,
+        Notice, Of, Register, RegistrationStage, Request, Response, SealedFile, SendText, Status,
+        SubmitCode,
     },
     store::{Store, StoreKey},
 };
@@ -42,6 +43,9 @@ pub struct WorldOptions {
     pub reconnect: Span,
     /// Stores are files, so that they can be copied and set back.
     pub stores_on_disk: bool,
+    /// Whether people accept every group that somebody takes them into, as soon as their
+    /// device shows it.
+    pub accepts_groups: bool,
     /// What the engines are like.
     pub engine: Config,
 }
@@ -53,6 +57,7 @@ impl Default for WorldOptions {
             delay_max: Span(50),
             reconnect: Span(500),
             stores_on_disk: false,
+            accepts_groups: true,
             engine: Config::default(),
         }
     }
@@ -144,6 +149,7 @@ pub struct World<R> {
     pub(crate) raw: BTreeMap<LinkId, RawLink>,
     relay_wakes: Option<Time>,
     options: WorldOptions,
+    to_accept: Vec<(PersonId, ConversationId)>,
     directory: tempfile::TempDir,
     watch: Option<Watch>,
     /// Whether the watch has seen what it looks for.
@@ -178,6 +184,7 @@ impl<R: RelayPort> World<R> {
             raw: BTreeMap::new(),
             relay_wakes: None,
             options,
+            to_accept: Vec::new(),
             directory: folder(),
             watch: None,
             seen: false,
@@ -185,6 +192,11 @@ impl<R: RelayPort> World<R> {
         let first = world.now.after(Span::seconds(1));
         world.at(first, Happening::Tick);
         world
+    }
+
+    /// Nobody accepts a group by themselves any more.
+    pub fn accepts_no_groups(&mut self) {
+        self.options.accepts_groups = false;
     }
 
     /// Cuts everybody's links.
@@ -430,6 +442,11 @@ impl<R: RelayPort> World<R> {
         let ((at, _), happening) = next.remove_entry();
         self.now = self.now.max(at);
         self.happen(happening);
+        for (who, conversation) in std::mem::take(&mut self.to_accept) {
+            let of = conversation.to_string();
+            // Refused where it is no request.
+            drop(self.command(who, Request::AcceptRequest(Of { of })));
+        }
         true
     }
 
@@ -641,7 +658,17 @@ impl<R: RelayPort> World<R> {
                         self.at(at, Happening::Blob(id, done));
                     }
                 }
-                Effect::Notify(notice) => self.people[id.0].notices.push(notice),
+                Effect::Notify(notice) => {
+                    let own = &self.people[id.0].address;
+                    if self.options.accepts_groups
+                        && let Notice::Event(event) = &notice
+                        && event.event == EventKind::MemberAdded
+                        && event.address == *own
+                    {
+                        self.to_accept.push((id, event.conversation));
+                    }
+                    self.people[id.0].notices.push(notice);
+                }
             }
         }
     }

@@ -26,7 +26,11 @@ use waxwing_system_tests::{
 type Scene = World<RealRelay>;
 
 fn alice_and_bob(seed: u64) -> (Scene, PersonId, PersonId) {
-    let mut scene = World::new(seed, RealRelay::default(), WorldOptions::default());
+    let options = WorldOptions {
+        accepts_groups: false,
+        ..WorldOptions::default()
+    };
+    let mut scene = World::new(seed, RealRelay::default(), options);
     let alice = scene.add_registered("alice@example.org");
     let bob = scene.add_registered("bob@example.org");
     (scene, alice, bob)

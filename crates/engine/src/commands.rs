@@ -85,6 +85,11 @@ pub(crate) fn carry_out(
             }
             if turn.live.account.is_some() {
                 registers::commands::blocked(turn, address.canonical(), block.blocked)?;
+                for contact in contact::all(turn.tx)? {
+                    if contact.address == address.canonical() {
+                        requests::opened(turn, contact.account)?;
+                    }
+                }
             }
             Ok(Response::Done {})
         }
@@ -195,6 +200,9 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
         address: contact.display.clone(),
     };
     alarm::settled(turn.tx, &changed)?;
+    if accepted {
+        requests::opened(turn, account)?;
+    }
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
         conversation::set_stopped(turn.tx, conversation.id, stopped)?;
@@ -519,6 +527,16 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
 /// Puts receipts that were gathered for long enough into the outbox.
 pub(crate) fn send_due_receipts(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for conversation in receipts::due_conversations(turn.tx, turn.now)? {
+        // Blocked since.
+        let found = conversation::find(turn.tx, conversation)?;
+        let told = match &found {
+            Some(found) => messages::may_tell(turn, found)?,
+            None => false,
+        };
+        if !told {
+            receipts::take(turn.tx, conversation)?;
+            continue;
+        }
         let due: Vec<(content::MessageId, Status)> = receipts::take(turn.tx, conversation)?
             .into_iter()
             .filter_map(|(id, read)| {

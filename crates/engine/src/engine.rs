@@ -29,7 +29,7 @@ use crate::{
     conversation::{
         again, commits, generations,
         groups::{self, GroupState},
-        membership, parcels, rejoin, start,
+        membership, parcels, rejoin, requests, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -579,6 +579,8 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
     match group.state {
         GroupState::Creating => start::create(turn, &group),
         GroupState::Checking => welcomes::check(turn, &group),
+        // Rejoining is seen by everybody in the group.
+        GroupState::Lost if requests::is_silent_group(turn, &group)? => Ok(()),
         GroupState::Lost => rejoin::fetch(turn, &group),
         GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
         GroupState::Active if group.commit_pending => commits::post(turn, &group),

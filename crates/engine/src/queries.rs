@@ -204,8 +204,10 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
     for member in members::all(turn.tx, found.id)? {
         let contact = contact::of_account(turn.tx, member.account)?;
         let is_own = own == Some(member.account);
+        // As this account knows them; what a group claims is shown without a check mark.
+        let known = contact.as_ref().map(|contact| contact.display.clone());
         list.push(api::GroupMember {
-            address: member.address,
+            address: known.unwrap_or(member.address),
             account_id: member.account.to_string(),
             admin: member.admin,
             own: is_own,
@@ -275,7 +277,7 @@ pub(crate) fn status(
         receipts: outbox::waiting_unwritten(turn.tx)? + outbox::receipts::owed(turn.tx)?,
         tokens: tokens::count(turn.tx)?,
         key_packages: links.key_packages_left.map(u64::from),
-        rejoining: in_state(GroupState::Lost)?,
+        rejoining: rejoining(turn)?,
         welcomes_held: in_state(GroupState::Checking)?,
         missing: heard::missing_in_all(turn.tx)?,
         changing_members: groups::members_due(turn.tx)?,
@@ -293,6 +295,16 @@ pub(crate) fn status(
         alarms: alarm::all(turn.tx)?,
         problems: link_problem.into_iter().collect(),
     })))
+}
+
+/// Groups that this device has lost and joins again: not those of people whom the person has
+/// not accepted, which wait for that.
+fn rejoining(turn: &Turn<'_>) -> Result<u64, Stop> {
+    let mut count = 0;
+    for group in groups::in_state(turn.tx, GroupState::Lost)? {
+        count += u64::from(!requests::is_silent_group(turn, &group)?);
+    }
+    Ok(count)
 }
 
 /// The safety number with somebody, and what was made of it.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use rand_core::CryptoRng;
 use rusqlite::Transaction;
 use waxwing_protocol::{
-    ids::{AccountId, Epoch, GroupId},
+    ids::{AccountId, DeviceId, Epoch, GroupId},
     pb::client_frame,
     time::{Span, Time},
 };
@@ -24,7 +24,7 @@ use crate::{
     conversation::groups::{self, GroupState},
     devices,
     event::{Effect, LinkKind},
-    inbox::floods::Floods,
+    inbox::{floods::Floods, resending::Budgets},
     link::{Job, Links, Phase},
     message::typing,
     mls,
@@ -76,10 +76,17 @@ pub(crate) struct Live {
     pub gone_parcels: HashSet<[u8; 32]>,
     /// How much each account has written lately.
     pub floods: Floods,
+    /// How much was sent again lately, for whom.
+    pub resent: Budgets,
     /// Who is told that the person writes, and was.
     pub signals: typing::Signals,
     /// Key packages that were claimed for a group, until they are added.
     pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
+    /// When a device was last taken into a group again.
+    pub taken_again: HashMap<(GroupId, DeviceId), Time>,
+    /// Accounts whose devices had no key packages for a group: how often in a row, and when they
+    /// are asked for again.
+    pub no_packages: HashMap<(GroupId, AccountId), (u32, Time)>,
     /// Since when a group lacks devices, where others are to add them first.
     pub lacking: HashMap<GroupId, Time>,
     /// What is known of the relay's key log.
@@ -169,8 +176,11 @@ impl Live {
             inline_bytes,
             gone_parcels: HashSet::new(),
             floods: Floods::default(),
+            resent: Budgets::default(),
             signals: typing::Signals::default(),
             claimed: BTreeMap::new(),
+            taken_again: HashMap::new(),
+            no_packages: HashMap::new(),
             lacking: HashMap::new(),
             log: None,
             overtaken: 0,

@@ -19,6 +19,7 @@ pub mod ids;
 pub mod limits;
 pub mod padding;
 pub mod posting;
+pub mod resent;
 pub mod roster;
 pub mod sealing;
 pub mod signature;

@@ -21,7 +21,7 @@ use waxwing_protocol::{
 use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Synced},
     commands::{self, Target},
-    conversation::{self, Conversation, Kind, groups::Group, manage},
+    conversation::{self, Conversation, Kind, groups::Group, manage, names, requests},
     engine::Stop,
     mls::Member,
     outbox,
@@ -46,7 +46,8 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response
     }
     registers::set(turn, About::Profile, OWN, &profile.encode_to_vec())?;
     for found in conversation::all(turn.tx)? {
-        if found.kind == Kind::Direct && found.written_to {
+        let is_told = found.kind == Kind::Direct && found.written_to;
+        if is_told && !requests::is_blocked(turn, &found)? {
             say(turn, found.id, profile.clone())?;
         }
     }
@@ -148,15 +149,14 @@ pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response,
 }
 
 /// A name without what is not seen, or turns what stands beside it around; `None` where it
-/// is too long.
+/// is too long, or reads as an address.
 fn harmless(name: &str) -> Option<String> {
-    let seen = |c: &char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+    let seen = |c: &char| !names::is_unseen(*c);
     let name: String = name.chars().filter(seen).collect();
     let name = name.trim();
-    (name.len() <= limits::PROFILE_NAME_BYTES).then(|| name.to_owned())
+    let fits = name.len() <= limits::PROFILE_NAME_BYTES;
+    // Nobody is to be taken for whoever has that address.
+    (fits && !names::reads_as_address(name)).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -167,5 +167,15 @@ mod tests {
     fn a_name_has_nothing_that_is_not_seen() {
         assert_eq!(harmless(" Bob\u{202e}\n ").unwrap(), "Bob");
         assert_eq!(harmless(&"x".repeat(129)), None);
+    }
+
+    #[test]
+    fn a_name_is_not_an_address() {
+        for name in ["alice@example.org", "(alice@example.org)", "+358401234567"] {
+            assert_eq!(harmless(name), None, "{name}");
+        }
+        for name in ["Alice", "Alice @ work", "Nr. 5"] {
+            assert_eq!(harmless(name).unwrap(), name);
+        }
     }
 }

@@ -87,6 +87,12 @@ const MADE_ANEW_WITHIN: Span = Span::minutes(10);
 /// After all requests were in vain, the relay is asked again this often.
 const GIVEN_UP: Span = Span::hours(24);
 
+/// A device that was taken in again is not, for so long; shorter than [`AGAIN`].
+const NOT_AGAIN: Span = Span::minutes(4);
+
+/// Devices of which that is remembered.
+const REMEMBERED_MAX: usize = 4_096;
+
 /// Groups that are not known and are remembered.
 const UNKNOWN_MAX: i64 = 256;
 
@@ -98,10 +104,19 @@ pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> 
     let noted = turn
         .tx
         .prepare_cached(
-            "INSERT INTO unknown_group (group_id, seen_at) SELECT ?1, ?2
-             WHERE (SELECT count(*) FROM unknown_group) < ?3 ON CONFLICT DO NOTHING",
+            "INSERT INTO unknown_group (group_id, seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?
-        .execute((group.0, turn.now.0.cast_signed(), UNKNOWN_MAX))?;
+        .execute((group.0, turn.now.0.cast_signed()))?;
+    // Anybody can make groups up: the oldest make room, and are noted again with their next
+    // post. What this device has lost itself stays.
+    turn.tx
+        .prepare_cached(
+            "DELETE FROM unknown_group WHERE group_id IN (
+                 SELECT group_id FROM unknown_group
+                 WHERE group_id NOT IN (SELECT group_id FROM conversation_group)
+                 ORDER BY seen_at DESC, group_id LIMIT -1 OFFSET ?1)",
+        )?
+        .execute([UNKNOWN_MAX])?;
     if noted > 0 {
         wake(turn, turn.now.after(WELCOME_WITHIN));
     }
@@ -367,6 +382,13 @@ fn candidates(turn: &mut Turn<'_>, group: &Group) -> Result<(Vec<Whom>, bool), F
         .collect();
     let is_admin = admins.contains(&own);
     admins.retain(|account| *account != own);
+    let mut there = Vec::with_capacity(admins.len());
+    for account in admins {
+        if contact::of_account(turn.tx, account)?.is_some_and(|contact| !contact.blocked) {
+            there.push(account);
+        }
+    }
+    let mut admins = there;
     // Not all devices ask the same one first.
     let first = turn.account()?.device().0.first().copied().unwrap_or(0);
     if let Some(first) = usize::from(first).checked_rem(admins.len()) {
@@ -418,7 +440,8 @@ fn say(turn: &mut Turn<'_>, conversation: ConversationId, groups: &[GroupId]) ->
         ..Envelope::default()
     };
     let bytes = envelope.encode_to_vec();
-    outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
+    // For a conversation that the person takes part in, of somebody whom they may not know.
+    outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
     turn.live.due_conversations.insert(conversation);
     Ok(())
 }
@@ -463,7 +486,7 @@ pub(crate) fn asked(
             }
             continue;
         }
-        if !may_bring_back(&secrets, own, device.account) {
+        if !may_bring_back(&secrets, own, device.account) || !may_again(turn, id, device.device) {
             continue;
         }
         turn.tx.execute(
@@ -495,6 +518,23 @@ pub(crate) fn may_bring_back(
 ) -> bool {
     let is_admin = |state: &ConversationState| state.is_admin(own);
     account == own || secrets.state.as_ref().is_none_or(is_admin)
+}
+
+/// Whether a device is to be taken in again now: each time costs a token and an epoch.
+fn may_again(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
+    let now = turn.now;
+    let taken = &mut turn.live.taken_again;
+    if taken.len() >= REMEMBERED_MAX {
+        taken.retain(|_, at| now.since(*at) < NOT_AGAIN);
+    }
+    let recently = taken
+        .get(&(group, device))
+        .is_some_and(|at| now.since(*at) < NOT_AGAIN);
+    if recently || taken.len() >= REMEMBERED_MAX {
+        return false;
+    }
+    taken.insert((group, device), now);
+    true
 }
 
 /// The devices that are to be taken into a group again.

@@ -25,7 +25,7 @@ use waxwing_protocol::{
 use super::{
     again, generations,
     groups::{self, Group, GroupState},
-    leaves, members,
+    joined, leaves, members,
     parcels::{self, Readers},
     roles::{self, Broken, Change},
     start,
@@ -520,10 +520,11 @@ fn follow(
     if before.rejoin_secret.as_bytes() != after.rejoin_secret.as_bytes() {
         groups::set_rejoin_secret(turn.tx, group.id, &after.rejoin_secret)?;
     }
+    joined::follow(turn, group)?;
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         generations::compare(turn, conversation, group.id, after)?;
         if generations::is_current(turn.tx, conversation, group.id)? {
-            members::follow(turn, conversation, before.state.as_ref(), after, by)?;
+            members::follow(turn, group.id, before.state.as_ref(), after, by)?;
         }
     }
     // What is still wanted is made from what the group is now; and whoever leaves may be

@@ -28,7 +28,7 @@ use waxwing_protocol::{
 use super::{
     Kind, again,
     groups::{self, Group, GroupState, Welcomer},
-    history, manage, members, membership, start,
+    history, manage, members, membership, requests, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -531,7 +531,10 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     let Some(conversation) = super::find(turn.tx, id)? else {
         return Ok(());
     };
-    if conversation.gone || groups::for_sending(turn.tx, id)?.is_some() {
+    if conversation.gone
+        || groups::for_sending(turn.tx, id)?.is_some()
+        || requests::is_silent(turn, &conversation)?
+    {
         return Ok(());
     }
     let generation = groups::generation(turn.tx, id)?.saturating_add(1);

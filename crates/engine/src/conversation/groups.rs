@@ -59,6 +59,19 @@ pub(crate) const GENERATION: &str = "
 ALTER TABLE conversation_group ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// In [`WELCOMED_BY`]: another device of this account, or somebody whom the person asked. The id
+/// of no account: those are hashes.
+pub(crate) const OURSELVES: AccountId = AccountId([0; 32]);
+
+/// Who took this device into a group: the account whose device sent the welcome; whether that is
+/// a stranger; and the parcel that the welcome came in, while the relay was not told that it is
+/// here.
+pub(crate) const WELCOMED_BY: &str = "
+ALTER TABLE conversation_group ADD COLUMN welcomed_by BLOB;
+ALTER TABLE conversation_group ADD COLUMN by_stranger INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversation_group ADD COLUMN parcel BLOB;
+";
+
 /// How a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -253,6 +266,140 @@ pub(crate) fn count_spoilt(tx: &Transaction<'_>, id: GroupId) -> Result<(), Stor
         [id.0],
     )?;
     Ok(())
+}
+
+/// How many groups of strangers, or of others, are being checked.
+pub(crate) fn checking(tx: &Transaction<'_>, by_stranger: bool) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached(
+            "SELECT count(*) FROM conversation_group WHERE state = 3 AND by_stranger = ?1",
+        )?
+        .query_row([by_stranger], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+/// A stranger sent the welcome to the group.
+pub(crate) fn set_by_stranger(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET by_stranger = 1 WHERE group_id = ?1",
+        [id.0],
+    )?;
+    Ok(())
+}
+
+/// Whether the group is not known, or a stranger took this device into it.
+pub(crate) fn is_strangers(tx: &Transaction<'_>, id: GroupId) -> Result<bool, StoreError> {
+    let by_stranger: Option<bool> = tx
+        .prepare_cached("SELECT by_stranger FROM conversation_group WHERE group_id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    Ok(by_stranger.unwrap_or(true))
+}
+
+/// The groups of a conversation are no stranger's any more.
+pub(crate) fn set_known(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET by_stranger = 0 WHERE conversation = ?1",
+        [conversation.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// The group's welcome came in this parcel, and the relay was not told that it is here.
+pub(crate) fn set_parcel(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    parcel: [u8; 32],
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET parcel = ?2 WHERE group_id = ?1",
+        (id.0, parcel),
+    )?;
+    Ok(())
+}
+
+/// The parcel of which the relay is to be told that it is here.
+pub(crate) fn take_parcel(
+    tx: &Transaction<'_>,
+    id: GroupId,
+) -> Result<Option<[u8; 32]>, StoreError> {
+    let parcel: Option<Option<[u8; 32]>> = tx
+        .prepare_cached("SELECT parcel FROM conversation_group WHERE group_id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    let parcel = parcel.flatten();
+    if parcel.is_some() {
+        tx.execute(
+            "UPDATE conversation_group SET parcel = NULL WHERE group_id = ?1",
+            [id.0],
+        )?;
+    }
+    Ok(parcel)
+}
+
+/// This account's device sent the welcome to the group.
+pub(crate) fn set_welcomed_by(
+    tx: &Transaction<'_>,
+    id: GroupId,
+    by: AccountId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET welcomed_by = ?2 WHERE group_id = ?1",
+        (id.0, by.0),
+    )?;
+    Ok(())
+}
+
+/// Who sent the welcome to a group, where that is known.
+pub(crate) fn welcomed_by(
+    tx: &Transaction<'_>,
+    id: GroupId,
+) -> Result<Option<AccountId>, StoreError> {
+    let by: Option<Option<[u8; 32]>> = tx
+        .prepare_cached("SELECT welcomed_by FROM conversation_group WHERE group_id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    Ok(by.flatten().map(AccountId))
+}
+
+/// Who took this device into the groups of a conversation of many.
+pub(crate) fn welcomers(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT DISTINCT welcomed_by FROM conversation_group
+         WHERE conversation = ?1 AND welcomed_by IS NOT NULL",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(AccountId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Who took this device into the groups of a conversation counts no more.
+pub(crate) fn forget_welcomers(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET welcomed_by = NULL WHERE conversation = ?1",
+        [conversation.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// The groups of a conversation that are not over.
+pub(crate) fn of_conversation(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<GroupId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT group_id FROM conversation_group WHERE conversation = ?1 AND state < 5",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(GroupId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// All groups in a state.

@@ -28,7 +28,7 @@ use super::{
     Conversation, Kind,
     groups::{self, Group, GroupState},
     history::{self, NewEvent},
-    manage, members,
+    manage, members, requests,
     wishes::Wish,
 };
 use crate::{
@@ -130,6 +130,8 @@ pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Respon
         "INSERT INTO invitation (secret_hash, conversation, secret) VALUES (?1, ?2, ?3)",
         (secret_hash, found.id.as_bytes(), secret),
     )?;
+    // Whoever changes a group takes part in it.
+    messages::written_to(turn, &found, true)?;
     manage::want(turn, &found, &Wish::Invite(invitation))?;
     Ok(Response::Invited(api::Invited {
         id: id_of(&secret_hash),
@@ -175,8 +177,6 @@ pub(crate) fn revoke(
     let hash = invitation
         .ok_or(Stop::Refused(Problem::InvitationUnknown))?
         .secret_hash;
-    turn.tx
-        .execute("DELETE FROM invitation WHERE secret_hash = ?1", [hash])?;
     manage::want(turn, &found, &Wish::Revoke(hash))?;
     Ok(Response::Done {})
 }
@@ -278,7 +278,7 @@ fn say(
         ..Envelope::default()
     };
     let bytes = envelope.encode_to_vec();
-    outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
+    outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
     turn.live.due_conversations.insert(conversation);
     Ok(())
 }
@@ -330,6 +330,10 @@ pub(crate) fn asked(
     };
     let id = ConversationId::from_bytes(id);
     let Some((found, invitation)) = opened(turn, id, &ask.secret)? else {
+        // Whoever never had a link of this account's learns nothing, if they are a stranger.
+        if requests::is_silent(turn, &direct)? && !was_ours(turn, id, &ask.secret)? {
+            return Ok(());
+        }
         return answer(turn, direct.id, id, join_answer::Answer::Over);
     };
     let already = members::all(turn.tx, id)?;
@@ -360,6 +364,41 @@ pub(crate) fn asked(
         turn.notify(Notice::Event(event));
     }
     Ok(())
+}
+
+/// Whether this device made a link with this secret, or one is open or over in the group's
+/// state: the person gave it to somebody, who may know what became of it.
+fn was_ours(turn: &mut Turn<'_>, id: ConversationId, secret: &[u8]) -> Result<bool, Fault> {
+    let hash = hash(secret);
+    let made: Option<[u8; 16]> = turn
+        .tx
+        .prepare_cached("SELECT conversation FROM invitation WHERE secret_hash = ?1")?
+        .query_row([hash], |row| row.get(0))
+        .optional()?;
+    if made == Some(*id.as_bytes()) {
+        return Ok(true);
+    }
+    let Some(found) = super::find(turn.tx, id)? else {
+        return Ok(false);
+    };
+    match manage::standing(turn, &found) {
+        Ok((state, _)) => Ok(state
+            .invitations
+            .iter()
+            .any(|invitation| bool::from(invitation.secret_hash.ct_eq(&hash)))),
+        Err(Stop::Refused(_)) => Ok(false),
+        Err(Stop::Fault(fault)) => Err(fault),
+    }
+}
+
+/// Whether this account has asked to join a conversation and waits for it.
+pub(crate) fn has_asked(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT 1 FROM joining WHERE conversation = ?1")?
+        .exists([conversation.as_bytes()])?)
 }
 
 /// The group and invitation that a secret opens now.
@@ -424,6 +463,7 @@ pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Re
     })?;
     forget(turn.tx, found.id, account)?;
     if decide.accept {
+        messages::written_to(turn, &found, true)?;
         manage::want(turn, &found, &Wish::Bring(address))?;
     }
     if let Some(direct) = super::with_account(turn.tx, account)? {

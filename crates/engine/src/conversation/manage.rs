@@ -25,7 +25,7 @@ use super::{
     Conversation, Kind, generations,
     groups::{self, Group, GroupState},
     history::{self, NewEvent},
-    leaves, members, roles, start,
+    joined, leaves, members, roles, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
     commands::{self, Target},
     contact,
     engine::Stop,
-    inbox::receive,
+    inbox::{messages, receive},
     mls, outbox,
     trust::welcomes,
     turn::{Fault, Turn},
@@ -131,8 +131,11 @@ pub(crate) fn found(
         },
     )?;
     groups::set_membership_due(turn.tx, id)?;
-    members::follow(turn, conversation, None, &secrets, None)?;
     turn.remember(id, group);
+    if account.is_none() {
+        joined::begin(turn, id)?;
+    }
+    members::follow(turn, id, None, &secrets, None)?;
     turn.live.due_groups.insert(id);
     turn.live.due_conversations.insert(conversation);
     Ok(())
@@ -158,9 +161,15 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     let brings = wanted.len();
     let member = |address: &String| -> Result<AccountId, Stop> {
         let parsed = commands::parse(address)?;
+        let known = contact::owner_of(turn.tx, parsed.canonical())?;
+        let known = known.map(|contact| contact.account);
         addresses
             .iter()
-            .find(|(_, of)| of.canonical() == parsed.canonical())
+            .find(|(account, of)| {
+                known.map_or(of.canonical() == parsed.canonical(), |known| {
+                    known == *account
+                })
+            })
             .map(|(account, _)| account)
             .ok_or_else(|| {
                 let address = parsed.display().to_owned();
@@ -200,6 +209,10 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     wanted.extend(change.expires_after_s.map(Wish::ExpiresAfter));
     if wanted.len() > brings && !is_admin {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
+    }
+    // Whoever changes a group takes part in it.
+    if !wanted.is_empty() {
+        messages::written_to(turn, &conversation, true)?;
     }
     for wish in wanted {
         if let Wish::Bring(address) = &wish
@@ -277,7 +290,7 @@ pub(crate) fn leave_if_wished(
             return Ok(true);
         }
         // This account's other devices hear of it first.
-        if !outbox::open(turn.tx, conversation, group.id, 0, 1)?.is_empty() {
+        if !outbox::open(turn.tx, conversation, group.id, 0, 1, false)?.is_empty() {
             return Ok(false);
         }
         start::close(turn, group)?;
@@ -289,14 +302,7 @@ pub(crate) fn leave_if_wished(
         ..Envelope::default()
     };
     let bytes = envelope.encode_to_vec();
-    outbox::add(
-        turn.tx,
-        turn.now,
-        conversation,
-        None,
-        &bytes,
-        Some(group.id),
-    )?;
+    outbox::add_asked(turn.tx, turn.now, conversation, &bytes, Some(group.id))?;
     super::set_gone(turn.tx, conversation, true)?;
     turn.live.due_conversations.insert(conversation);
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
@@ -387,16 +393,16 @@ pub(crate) fn taken_in(
     let conversation = ConversationId::from_bytes(state.conversation_id);
     let known = super::find(turn.tx, conversation)?;
     let anew = known.as_ref().is_some_and(|known| !known.gone) && state.generation > 1;
-    super::start_group(turn.tx, turn.now, conversation, &state.name)?;
+    let name = super::names::shown(&state.name);
+    super::start_group(turn.tx, turn.now, conversation, &name)?;
     groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     if generations::is_current(turn.tx, conversation, group.id)? {
-        members::follow(turn, conversation, None, secrets, None)?;
+        members::follow(turn, group.id, None, secrets, None)?;
     }
     generations::began(turn, conversation, group.id)?;
     if anew {
-        let name = state.name.clone();
         let event =
             history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;
         turn.notify(Notice::Event(event));
@@ -470,7 +476,7 @@ fn checked_name(name: &str) -> Result<String, Stop> {
     let name = name.trim();
     let well = !name.is_empty()
         && name.len() <= limits::GROUP_NAME_BYTES
-        && !name.chars().any(char::is_control);
+        && super::names::shown(name) == name;
     if well {
         Ok(name.to_owned())
     } else {

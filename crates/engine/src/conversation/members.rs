@@ -7,21 +7,26 @@
 //! account has in the group, [`super::membership`]'s.
 //!
 //! **Always**: nothing here lets anybody in. What differs from the MLS group is wrong here.
+//! Whom a group names and who has no leaf in it is not a member. A contact is shown by the
+//! address that this account knows them by, whatever a group calls them.
 
 use std::collections::BTreeSet;
 
 use rusqlite::Transaction;
 use waxwing_protocol::{
+    address::Address,
     conversation::{ConversationSecrets, ConversationState},
-    ids::AccountId,
+    ids::{AccountId, GroupId},
 };
 
 use super::{
+    groups,
     history::{self, NewEvent},
     invitations,
 };
 use crate::{
     api::{ConversationId, EventKind, Notice},
+    contact,
     message::expiry,
     store::StoreError,
     turn::{Fault, Turn},
@@ -149,11 +154,25 @@ pub(crate) fn looked_at(
     Ok(())
 }
 
-/// The group is as `after` says from now on, by this account's doing where one is known;
-/// `before` is what it was, where that is known. Tells what has changed.
+/// The address that an account is shown by: the one that this account knows it by, and only
+/// where it is not known the one that a group claims.
+fn shown(turn: &Turn<'_>, account: AccountId, claimed: Option<&Address>) -> Result<String, Fault> {
+    let own = turn.account()?;
+    if own.id() == account {
+        return Ok(own.address().display().to_owned());
+    }
+    let contact = contact::of_account(turn.tx, account)?;
+    Ok(contact
+        .map(|contact| contact.display)
+        .or_else(|| claimed.map(|address| address.display().to_owned()))
+        .unwrap_or_default())
+}
+
+/// A conversation's group is as `after` says from now on, by this account's doing where one is
+/// known; `before` is what it was, where that is known. Tells what has changed.
 pub(crate) fn follow(
     turn: &mut Turn<'_>,
-    conversation: ConversationId,
+    group: GroupId,
     before: Option<&ConversationState>,
     after: &ConversationSecrets,
     by: Option<AccountId>,
@@ -161,22 +180,39 @@ pub(crate) fn follow(
     let Some(state) = &after.state else {
         return Ok(());
     };
+    let Some(conversation) = groups::find(turn.tx, group)?.and_then(|group| group.conversation)
+    else {
+        return Ok(());
+    };
+    let leaves = turn.with_group(group, |group, _, _| group.members())?;
+    let Some(leaves) = leaves.transpose()? else {
+        return Ok(());
+    };
+    let leaves: BTreeSet<AccountId> = leaves.into_iter().map(|leaf| leaf.account).collect();
+    let members: Vec<(AccountId, String)> = after
+        .addresses
+        .iter()
+        .filter(|(account, _)| leaves.contains(account))
+        .map(|(account, address)| shown(turn, account, Some(address)).map(|shown| (account, shown)))
+        .collect::<Result<_, _>>()?;
     let known = all(turn.tx, conversation)?;
     let is_new = known.is_empty();
-    let name_of = |account: AccountId| {
-        let address = after.addresses.of(account);
-        let known = known.iter().find(|member| member.account == account);
-        address
-            .map(|address| address.display().to_owned())
-            .or_else(|| known.map(|member| member.address.clone()))
+    let by_name = match by {
+        Some(account) => {
+            let was = known.iter().find(|member| member.account == account);
+            let address = shown(turn, account, after.addresses.of(account))?;
+            Some(address)
+                .filter(|address| !address.is_empty())
+                .or_else(|| was.map(|member| member.address.clone()))
+        }
+        None => None,
     };
-    let by_name = by.and_then(name_of);
     let own = turn.account()?.id();
     let mut events: Vec<(EventKind, String, Option<String>)> = Vec::new();
-    for (account, address) in after.addresses.iter() {
+    for (account, address) in &members {
+        let (account, address) = (*account, address.clone());
         let admin = state.is_admin(account);
-        keep(turn.tx, conversation, account, address.display(), admin)?;
-        let address = address.display().to_owned();
+        keep(turn.tx, conversation, account, &address, admin)?;
         match known.iter().find(|member| member.account == account) {
             None if !is_new || account == own => {
                 events.push((EventKind::MemberAdded, address, None));
@@ -194,7 +230,10 @@ pub(crate) fn follow(
     }
     let leaving = leaving(turn.tx, conversation)?;
     for member in &known {
-        if after.addresses.of(member.account).is_none() {
+        if !members
+            .iter()
+            .any(|(account, _)| *account == member.account)
+        {
             turn.tx.execute(
                 "DELETE FROM member WHERE conversation = ?1 AND account_id = ?2",
                 (conversation.as_bytes(), member.account.0),
@@ -208,9 +247,10 @@ pub(crate) fn follow(
         }
     }
     expiry::follow_state(turn.tx, conversation, state.expires_after_s)?;
-    if super::rename(turn.tx, conversation, &state.name)? && !is_new {
+    let name = super::names::shown(&state.name);
+    if super::rename(turn.tx, conversation, &name)? && !is_new {
         let who = by_name.clone().unwrap_or_default();
-        events.push((EventKind::Renamed, who, Some(state.name.clone())));
+        events.push((EventKind::Renamed, who, Some(name)));
     }
     if let Some(before) = before {
         let who = || by_name.clone().unwrap_or_default();

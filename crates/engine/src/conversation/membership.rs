@@ -31,7 +31,7 @@ use waxwing_protocol::{
 use super::{
     again, commits, generations,
     groups::{self, Group},
-    leaves, manage, members, roles, start,
+    leaves, manage, members, requests, roles, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -60,6 +60,9 @@ const FIRST: Span = Span::seconds(10);
 
 /// Devices that have no key packages yet are asked for again after this long.
 const AGAIN: Span = Span::seconds(5);
+
+/// A group of which some devices have no key packages is looked at again after this long.
+const LOOK_AGAIN: Span = Span::minutes(1);
 
 /// Claims that may be on their way for one group at a time.
 const CLAIMS: usize = 8;
@@ -127,6 +130,18 @@ fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
 
 /// Makes a group's members what the rosters, and the person, say.
 pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    if requests::is_silent_group(turn, group)? {
+        // A commit would show that this device is there. Done when the person accepts; only
+        // devices that they have revoked go at once.
+        if take_out_revoked(turn, group)? {
+            return Ok(());
+        }
+        groups::membership_done(turn.tx, group.id)?;
+        if let Some(conversation) = group.conversation {
+            manage::leave_if_wished(turn, group, conversation)?;
+        }
+        return Ok(());
+    }
     if !commits::may_commit(turn, group) || turn.waits(&Waiting::Membership(group.id)) {
         return Ok(());
     }
@@ -184,11 +199,41 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         .chain(difference.leaving.as_ref().map(|(_, at)| *at))
         .filter(|span| !due(*span))
         .min();
-    if let Some(next) = next {
-        let left = Span(next.0.saturating_sub(waited.0).max(1));
+    let mut left = next.map(|next| Span(next.0.saturating_sub(waited.0).max(1)));
+    // Not for longer: other devices may be lacking by then.
+    let none = |one: &Lacking| has_no_packages(turn, group.id, one.account);
+    if difference.lacking.iter().any(none) {
+        left = Some(left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)));
+    }
+    if let Some(left) = left {
         turn.wait(Waiting::Membership(group.id), left);
     }
     Ok(())
+}
+
+/// Takes devices out that this account has revoked, and does nothing else. Gives whether there
+/// are any.
+fn take_out_revoked(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let Some(mut difference) = difference(turn, group)? else {
+        return Ok(false);
+    };
+    let own = turn.account()?.id();
+    let members = difference.standing.members.iter();
+    let own: Vec<[u8; 32]> = members
+        .filter(|member| member.account == own)
+        .map(|member| member.leaf_key)
+        .collect();
+    difference.gone.retain(|leaf| own.contains(leaf));
+    if difference.gone.is_empty() {
+        return Ok(false);
+    }
+    if commits::may_commit(turn, group) {
+        difference.leaving = None;
+        difference.brought = Vec::new();
+        difference.wanted = difference.standing.secrets.clone();
+        commit(turn, group, difference)?;
+    }
+    Ok(true)
 }
 
 /// The key packages that were claimed for a group and are not added yet.
@@ -216,6 +261,7 @@ fn claim_what_is_due(
         if turn.live.links.posting.awaits(&job) {
             on_their_way += 1;
         } else if waited >= lacking.turn
+            && !has_no_packages(turn, group.id, lacking.account)
             && !turn.live.claimed.contains_key(&(group.id, lacking.account))
         {
             wanted.push(lacking);
@@ -228,6 +274,12 @@ fn claim_what_is_due(
         on_their_way += 1;
     }
     Ok(on_their_way > 0)
+}
+
+/// Whether an account's devices had no key packages a while ago.
+fn has_no_packages(turn: &Turn<'_>, group: GroupId, account: AccountId) -> bool {
+    let none = turn.live.no_packages.get(&(group, account));
+    none.is_some_and(|(_, at)| *at > turn.now)
 }
 
 /// Where many could do the same at once, each waits for a while of its own, unless it has
@@ -411,8 +463,16 @@ pub(crate) fn claimed(
         }
     }
     if packages.is_empty() {
+        // Each time costs a token: rarer and rarer.
+        let now = turn.now;
+        let none = turn.live.no_packages.entry((id, account));
+        let (times, at) = none.or_insert((0, now));
+        let span = Span(AGAIN.0.saturating_mul(1 << (2 * (*times).min(5))));
+        *times = times.saturating_add(1);
+        *at = now.after(span.min(Span::hours(1)));
         turn.wait(Waiting::Membership(id), AGAIN);
     } else {
+        turn.live.no_packages.remove(&(id, account));
         turn.live.claimed.insert((id, account), packages);
     }
     Ok(())

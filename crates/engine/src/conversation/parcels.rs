@@ -8,6 +8,12 @@
 //!
 //! **Elsewhere**: attached files, which lie outside the store: [`crate::attachment`].
 //!
+//! Anybody can send a welcome, and who did is not known before it was opened. So parcels of
+//! groups that are not known, or not accepted, are fetched one at a time, behind all others, and
+//! so much of them a day: now the smallest, now the oldest, so that neither large nor many ones
+//! keep an honest one waiting for ever. The relay is not told that they are here before the
+//! person knows their sender: whoever put them there could see it.
+//!
 //! **Always**: nothing of a parcel is looked at before its hash is right. What is on its way
 //! is bounded, and what cannot be had is as a post that never came: the group is rejoined.
 
@@ -26,9 +32,10 @@ use waxwing_protocol::{
 
 use super::{
     groups::{self, GroupState},
-    start,
+    invitations, requests, start,
 };
 use crate::{
+    api::ConversationId,
     attachment::transfer,
     event::LinkKind,
     inbox::{held::Post, receive},
@@ -67,6 +74,30 @@ pub(crate) const SEQUENCE: &str = "
 ALTER TABLE parcel ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// Parcels of groups that are not known, or not accepted: 1 waits, 2 is or was under way and
+/// counts. And how much was fetched of them on a day.
+pub(crate) const UNKNOWN: &str = "
+ALTER TABLE parcel ADD COLUMN unknown INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE unknown_fetched (
+    day INTEGER PRIMARY KEY,
+    parcels INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+);
+";
+
+/// Parcels of groups that are not known, or not accepted, that wait.
+const UNKNOWN_MAX: i64 = 256;
+
+/// So many of them are fetched on a day...
+const UNKNOWN_A_DAY: i64 = 64;
+
+/// ...and so many bytes: two of the largest, or one hundred small ones.
+const UNKNOWN_BYTES_A_DAY: i64 = 32 << 20;
+
+/// A commit in a group that is not accepted is fetched if it is not larger. Otherwise this device
+/// joins the group again when the person accepts.
+const UNACCEPTED_BYTES: u64 = 256 << 10;
+
 /// Up to here bytes go as they are.
 pub(crate) const INLINE_BYTES: usize = 192 << 10;
 
@@ -97,6 +128,8 @@ struct OnItsWay {
     parts: u32,
     readers: u32,
     secret: Option<[u8; 32]>,
+    /// Of a group that is not known, or not accepted.
+    unknown: bool,
 }
 
 impl OnItsWay {
@@ -106,7 +139,7 @@ impl OnItsWay {
     }
 }
 
-const COLUMNS: &str = "id, group_id, way, is_info, bytes, hash, parts, readers, secret";
+const COLUMNS: &str = "id, group_id, way, is_info, bytes, hash, parts, readers, secret, unknown";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OnItsWay> {
     Ok(OnItsWay {
@@ -119,6 +152,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OnItsWay> {
         parts: row.get(6)?,
         readers: row.get(7)?,
         secret: row.get(8)?,
+        unknown: row.get::<_, u8>(9)? > 0,
     })
 }
 
@@ -344,16 +378,28 @@ fn open(
             [group.0],
         )?;
     }
+    let unknown = match post {
+        Some(post) => is_unknown(turn, post)?,
+        None => false,
+    };
     let coming: i64 = turn
         .tx
-        .prepare_cached("SELECT count(*) FROM parcel WHERE way = 0")?
-        .query_row([], |row| row.get(0))?;
-    if coming >= COMING_MAX {
+        .prepare_cached("SELECT count(*) FROM parcel WHERE way = 0 AND (unknown > 0) = ?1")?
+        .query_row([unknown], |row| row.get(0))?;
+    let most = if unknown { UNKNOWN_MAX } else { COMING_MAX };
+    let is_known_group = groups::find(turn.tx, group)?.is_some();
+    let is_large = unknown && is_known_group && bytes > UNACCEPTED_BYTES;
+    // One for each group that is not known, and what follows it.
+    let is_second = unknown
+        && post.is_some_and(|post| post.kind == PostKind::Welcome)
+        && is_coming(turn, group)?;
+    if coming >= most || is_large || is_second {
         return Ok(Opened::Gone);
     }
     turn.tx.execute(
-        "INSERT INTO parcel (id, group_id, way, is_info, bytes, hash, post_id, kind, epoch, sequence)
-         VALUES (?1, ?2, 0, ?5 IS NULL, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO parcel
+             (id, group_id, way, is_info, bytes, hash, post_id, kind, epoch, sequence, unknown)
+         VALUES (?1, ?2, 0, ?5 IS NULL, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         (
             id,
             group.0,
@@ -363,9 +409,25 @@ fn open(
             post.map(|post| post.kind as i32),
             post.map(|post| post.epoch.0.cast_signed()),
             signed(post.map_or(0, |post| post.sequence)),
+            unknown,
         ),
     )?;
     Ok(Opened::Coming)
+}
+
+/// Whether a post's group is not known, or not accepted, and the person has not asked for it.
+fn is_unknown(turn: &Turn<'_>, post: &Post) -> Result<bool, Fault> {
+    if let Some(group) = groups::find(turn.tx, post.group)? {
+        return match group.state {
+            GroupState::Checking => Ok(groups::is_strangers(turn.tx, group.id)?),
+            _ => requests::is_silent_group(turn, &group),
+        };
+    }
+    // The first group of a conversation bears its id.
+    let conversation = ConversationId::from_bytes(post.group.0);
+    let asked = invitations::has_asked(turn.tx, conversation)?
+        || super::again::was_asked(turn.tx, post.group)?;
+    Ok(!asked)
 }
 
 /// All parts together, if they are what was said.
@@ -401,11 +463,72 @@ pub(crate) fn is_coming(turn: &Turn<'_>, group: GroupId) -> Result<bool, Fault> 
 fn under_way(turn: &Turn<'_>) -> Result<Vec<OnItsWay>, Fault> {
     let mut statement = turn.tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM parcel
-         WHERE way < 2 AND parts * {part} < bytes ORDER BY rowid LIMIT {AT_ONCE}",
+         WHERE way < 2 AND unknown = 0 AND parts * {part} < bytes ORDER BY rowid LIMIT {AT_ONCE}",
         part = limits::BLOB_PART_BYTES,
     ))?;
     let rows = statement.query_map([], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut under_way: Vec<OnItsWay> = rows.collect::<Result<_, _>>()?;
+    under_way.extend(unknown_under_way(turn)?);
+    Ok(under_way)
+}
+
+/// The parcel of a group that is not known which is fetched now, or is to be, if any may be.
+fn unknown_under_way(turn: &Turn<'_>) -> Result<Option<OnItsWay>, Fault> {
+    let part = limits::BLOB_PART_BYTES;
+    let one = |condition: &str| -> Result<Option<OnItsWay>, Fault> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM parcel WHERE way = 0 AND parts * {part} < bytes AND {condition}
+             LIMIT 1"
+        );
+        let mut statement = turn.tx.prepare_cached(&sql)?;
+        Ok(statement.query_row([], read).optional()?)
+    };
+    if let Some(begun) = one("unknown = 2")? {
+        return Ok(Some(begun));
+    }
+    let (parcels, bytes) = fetched_today(turn)?;
+    if parcels >= UNKNOWN_A_DAY {
+        return Ok(None);
+    }
+    let next = if parcels % 2 == 0 {
+        one("unknown = 1 ORDER BY bytes, rowid")?
+    } else {
+        one("unknown = 1 ORDER BY rowid")?
+    };
+    Ok(next.filter(|next| bytes.saturating_add(signed(next.bytes)) <= UNKNOWN_BYTES_A_DAY))
+}
+
+fn today(turn: &Turn<'_>) -> i64 {
+    signed(turn.now.0 / Span::hours(24).0)
+}
+
+fn fetched_today(turn: &Turn<'_>) -> Result<(i64, i64), Fault> {
+    let fetched = turn
+        .tx
+        .prepare_cached("SELECT parcels, bytes FROM unknown_fetched WHERE day = ?1")?
+        .query_row([today(turn)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(fetched.unwrap_or((0, 0)))
+}
+
+/// A parcel of a group that is not known is fetched from now on: it counts.
+fn count_unknown(turn: &Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
+    let begun = turn.tx.execute(
+        "UPDATE parcel SET unknown = 2 WHERE id = ?1 AND unknown = 1",
+        [row.id],
+    )?;
+    if begun == 0 {
+        return Ok(());
+    }
+    let day = today(turn);
+    turn.tx
+        .execute("DELETE FROM unknown_fetched WHERE day != ?1", [day])?;
+    turn.tx.execute(
+        "INSERT INTO unknown_fetched (day, parcels, bytes) VALUES (?1, 1, ?2)
+         ON CONFLICT DO UPDATE SET parcels = parcels + 1, bytes = bytes + ?2",
+        (day, signed(row.bytes)),
+    )?;
+    Ok(())
 }
 
 /// Whether anything is to be brought.
@@ -423,6 +546,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             continue;
         }
         if !row.outgoing {
+            count_unknown(turn, &row)?;
             let request = FetchBlobPart {
                 blob_id: row.id.to_vec().into(),
                 index: row.parts,
@@ -522,7 +646,9 @@ type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>, i64);
 
 /// All of it is here: it is read as if it came now.
 fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
-    transfer::say_read(turn, row.id)?;
+    if !row.unknown {
+        transfer::say_read(turn, row.id)?;
+    }
     let (post, kind, epoch, sequence): Brought = turn
         .tx
         .prepare_cached("SELECT post_id, kind, epoch, sequence FROM parcel WHERE id = ?1")?
@@ -548,6 +674,9 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         body,
     };
     receive::post(turn, &post)?;
+    if row.unknown && post.kind == PostKind::Welcome {
+        groups::set_parcel(turn.tx, row.group, row.id)?;
+    }
     receive::release(turn, row.group)
 }
 

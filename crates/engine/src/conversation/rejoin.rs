@@ -23,7 +23,7 @@ use waxwing_protocol::{
 use super::{
     again, commits, generations,
     groups::{self, Group, GroupState},
-    history, leaves, manage, members,
+    history, joined, leaves, manage, members,
     parcels::{self, Opened, Readers},
     start,
 };
@@ -298,12 +298,14 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     turn.live.lookups.forget_seen(id);
     // What it lacked when it was lost, it may lack still.
     turn.live.due_groups.insert(id);
-    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
+    joined::follow(turn, &group)?;
+    if group.account.is_none() {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
         if let Some(secrets) = secrets.transpose()?
+            && let Some(conversation) = group.conversation
             && generations::is_current(turn.tx, conversation, id)?
         {
-            members::follow(turn, conversation, None, &secrets, None)?;
+            members::follow(turn, id, None, &secrets, None)?;
         }
     }
     leaves::joined(turn, id)?;

@@ -3,7 +3,11 @@
 //! Whoever knows an address can write to it. Until the person accepts (or answers, or has
 //! compared safety numbers), a stranger's conversation is a request: nothing is fetched for
 //! it, nobody learns that anything arrived or was read, it is shown apart, and only so
-//! much of it is kept. A group is a request when none of its admins is known.
+//! much of it is kept. A group is a request unless somebody known took this device into it:
+//! whom else a group names, a stranger may have put there.
+//!
+//! Nothing leaves for a request, nor for people who are blocked, but what the person wrote or
+//! asked for ([`is_silent`]).
 //!
 //! **Elsewhere**: who is told of what: [`crate::inbox::messages::may_tell`]; blocking:
 //! [`crate::contact`].
@@ -11,16 +15,23 @@
 //! **Always**: accepted on one device is accepted on all; so is declined.
 
 use rusqlite::Transaction;
-use waxwing_protocol::{ids::AccountId, time::Time};
+use waxwing_protocol::{
+    ids::{AccountId, GroupId},
+    time::Time,
+};
 
-use super::{Conversation, Kind, history, manage, members};
+use super::{
+    Conversation, Kind,
+    groups::{self, Group},
+    history, invitations, manage, members,
+};
 use crate::{
     api::{self, ConversationId, EventKind, MessageId, Notice, Problem, Response, Synced},
     attachment,
     commands::{self, Target},
     contact,
     engine::Stop,
-    inbox::messages,
+    inbox::{heard, messages},
     message::{amendments, receipts},
     registers::{self, About},
     store::StoreError,
@@ -49,14 +60,158 @@ pub(crate) fn is_request(
             }
         },
         Kind::Group => {
-            for member in members::all(tx, conversation.id)? {
-                if member.admin && is_known(tx, member.account)? {
+            let mut vouch = groups::welcomers(tx, conversation.id)?;
+            if vouch.is_empty() {
+                // It came with another device's archive, or to an earlier version.
+                let admins = members::all(tx, conversation.id)?.into_iter();
+                vouch = admins
+                    .filter(|member| member.admin)
+                    .map(|member| member.account)
+                    .collect();
+            }
+            for account in vouch {
+                if account == groups::OURSELVES || is_known(tx, account)? {
                     return Ok(false);
                 }
             }
             Ok(true)
         }
     }
+}
+
+/// Whether nothing leaves for a conversation but what the person wrote or asked for: they have
+/// not accepted it, have left it unaccepted, or have blocked everybody else in it. So nobody
+/// there learns that a device received anything.
+pub(crate) fn is_silent(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
+    if is_blocked(turn, conversation)? {
+        return Ok(true);
+    }
+    let left = conversation.kind == Kind::Group && conversation.gone && !conversation.written_to;
+    Ok(left || is_request(turn.tx, conversation)?)
+}
+
+/// The same of a group's conversation.
+pub(crate) fn is_silent_group(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+    let conversation = match group.conversation {
+        Some(id) => super::find(turn.tx, id)?,
+        None => None,
+    };
+    conversation.map_or(Ok(false), |found| is_silent(turn, &found))
+}
+
+/// Whether the person has blocked everybody else in a conversation.
+pub(crate) fn is_blocked(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
+    let blocked = |account| -> Result<bool, StoreError> {
+        Ok(contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.blocked))
+    };
+    match conversation.kind {
+        Kind::Notes | Kind::Sms => Ok(false),
+        Kind::Direct => match conversation.account {
+            Some(account) => Ok(blocked(account)?),
+            None => Ok(false),
+        },
+        Kind::Group => {
+            let own = turn.account()?.id();
+            let mut others = 0_usize;
+            for member in members::all(turn.tx, conversation.id)? {
+                if member.account != own {
+                    others += 1;
+                    if !blocked(member.account)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(others > 0)
+        }
+    }
+}
+
+/// The person has accepted somebody, or blocks them no more: what was put off for their
+/// conversation, and for the groups that they brought this account into, is done.
+pub(crate) fn opened(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
+    let conversations: Vec<ConversationId> = {
+        let mut statement = turn.tx.prepare_cached(
+            "SELECT id FROM conversation WHERE account_id = ?1
+             UNION SELECT conversation FROM conversation_group
+                 WHERE welcomed_by = ?1 AND conversation IS NOT NULL",
+        )?;
+        let rows = statement.query_map([account.0], |row| {
+            row.get(0).map(ConversationId::from_bytes)
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for conversation in conversations {
+        catch_up(turn, conversation)?;
+    }
+    Ok(())
+}
+
+/// What was put off for a conversation is done: devices that its groups lack, what is missing
+/// of it, a group that was lost.
+pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
+    let silent = match super::find(turn.tx, conversation)? {
+        Some(found) => is_silent(turn, &found)?,
+        None => true,
+    };
+    if silent {
+        return Ok(());
+    }
+    groups::set_known(turn.tx, conversation)?;
+    for group in groups::of_conversation(turn.tx, conversation)? {
+        groups::set_membership_due(turn.tx, group)?;
+        heard::ask_now(turn.tx, turn.now, group)?;
+        say_read(turn, group)?;
+        turn.live.due_groups.insert(group);
+    }
+    turn.live.due_conversations.insert(conversation);
+    Ok(())
+}
+
+/// The relay is told that the parcel of a group's welcome is here: it forgets it then, which
+/// whoever put it there can see.
+pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+    let silent = match groups::find(turn.tx, group)? {
+        Some(group) => is_silent_group(turn, &group)?,
+        None => true,
+    };
+    if !silent && let Some(parcel) = groups::take_parcel(turn.tx, group)? {
+        attachment::transfer::say_read(turn, parcel)?;
+    }
+    Ok(())
+}
+
+/// A welcome to a group of many is in order; its sender is known by now. A conversation that
+/// this account had left, or was taken out of, is as new, unless the person asked to join it.
+pub(crate) fn welcomed(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    conversation: ConversationId,
+) -> Result<(), Fault> {
+    if invitations::has_asked(turn.tx, conversation)? {
+        return Ok(groups::set_welcomed_by(
+            turn.tx,
+            group.id,
+            groups::OURSELVES,
+        )?);
+    }
+    let Some(by) = groups::welcomed_by(turn.tx, group.id)? else {
+        return Ok(());
+    };
+    let Some(known) = super::find(turn.tx, conversation)?.filter(|known| known.gone) else {
+        return Ok(());
+    };
+    if by == groups::OURSELVES || is_known(turn.tx, by)? {
+        return Ok(());
+    }
+    groups::forget_welcomers(turn.tx, conversation)?;
+    turn.tx.execute(
+        "UPDATE conversation SET written_to = 0 WHERE id = ?1",
+        [conversation.as_bytes()],
+    )?;
+    if let Some(key) = registers::key_of(&known) {
+        registers::set(turn, About::Accepted, &key, &[])?;
+    }
+    Ok(())
 }
 
 /// Whether this account has written to another, or compared safety numbers with it.

@@ -224,6 +224,43 @@ pub(crate) fn give_up(tx: &Transaction<'_>, sender: Sender) -> Result<(), StoreE
     Ok(())
 }
 
+/// A device says that its envelopes up to this number are not for this one: they are not
+/// missing.
+pub(crate) fn nothing_up_to(
+    tx: &Transaction<'_>,
+    sender: Sender,
+    counter: u64,
+) -> Result<(), StoreError> {
+    let counter = counter.min(COUNTER_MAX).cast_signed();
+    let Some(mut state) = state(tx, sender)? else {
+        return begins(tx, sender, counter);
+    };
+    // Where its numbers stand, its next envelope tells.
+    if state.contiguous == ANYWHERE || counter <= state.contiguous {
+        return Ok(());
+    }
+    state.contiguous = counter;
+    tx.prepare_cached(
+        "DELETE FROM heard_above WHERE group_id = ?1 AND device_id = ?2 AND counter <= ?3",
+    )?
+    .execute((sender.group.0, sender.device.0, counter))?;
+    close_up(tx, sender, &mut state)?;
+    state.highest = state.highest.max(state.contiguous);
+    if state.contiguous == state.highest {
+        state.ask_at = None;
+        state.asks = 0;
+    }
+    keep(tx, sender, &state, true)
+}
+
+/// The holes are not asked for now: the person has to decide first. [`ask_now`] has them asked
+/// for.
+pub(crate) fn not_now(tx: &Transaction<'_>, sender: Sender) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE heard SET ask_at = NULL WHERE group_id = ?1 AND device_id = ?2")?
+        .execute((sender.group.0, sender.device.0))?;
+    Ok(())
+}
+
 /// How many of a device's envelopes are known to be missing.
 pub(crate) fn missing(tx: &Transaction<'_>, sender: Sender) -> Result<u64, StoreError> {
     let Some(state) = state(tx, sender)? else {
@@ -236,12 +273,18 @@ pub(crate) fn missing(tx: &Transaction<'_>, sender: Sender) -> Result<u64, Store
 
 /// How many envelopes are missing in all.
 pub(crate) fn missing_in_all(tx: &Transaction<'_>) -> Result<u64, StoreError> {
-    let count: i64 = tx.query_row(
-        "SELECT coalesce(sum(highest - contiguous), 0) - (SELECT count(*) FROM heard_above) FROM heard",
+    // A member may count as they like: two large numbers do not fit an integer's sum.
+    let count: f64 = tx.query_row(
+        "SELECT total(highest - contiguous) - (SELECT count(*) FROM heard_above) FROM heard",
         [],
         |row| row.get(0),
     )?;
-    Ok(count.max(0).cast_unsigned())
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a conversion from a float saturates"
+    )]
+    Ok(count as u64)
 }
 
 /// The missing ranges, both ends included, lowest first, not more than one request
@@ -482,6 +525,47 @@ mod tests {
             }
             assert_eq!(asks, ASKS);
             assert_eq!(missing_in_all(tx)?, 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn wild_counters_of_two_senders_can_be_counted_together() {
+        with_store(|tx| {
+            for device in 1..4 {
+                let sender = Sender {
+                    device: DeviceId([device; 32]),
+                    ..SENDER
+                };
+                note(tx, Time(0), sender, 1)?;
+                note(tx, Time(0), sender, i64::MAX as u64)?;
+            }
+            assert!(missing_in_all(tx)? > i64::MAX as u64);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_not_for_this_device_is_not_missing() {
+        with_store(|tx| {
+            for counter in [5, 9] {
+                note(tx, Time(0), SENDER, counter)?;
+            }
+            nothing_up_to(tx, SENDER, 6)?;
+            assert_eq!(holes(tx, SENDER)?, [(7, 8)]);
+            nothing_up_to(tx, SENDER, 2)?;
+            assert_eq!(holes(tx, SENDER)?, [(7, 8)]);
+            nothing_up_to(tx, SENDER, 8)?;
+            assert_eq!((missing(tx, SENDER)?, next_ask(tx)?), (0, None));
+            nothing_up_to(tx, SENDER, u64::MAX)?;
+            assert_eq!(note(tx, Time(0), SENDER, 10)?, Heard::Again);
+            // A device that was not heard yet.
+            let other = Sender {
+                device: DeviceId([3; 32]),
+                ..SENDER
+            };
+            nothing_up_to(tx, other, 4)?;
+            assert_eq!(note(tx, Time(0), other, 5)?, Heard::InOrder);
             Ok(())
         });
     }

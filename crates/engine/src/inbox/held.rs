@@ -1,9 +1,9 @@
 //! Posts that came and cannot be read yet: their group is being checked, waits for a
 //! look-up, or has to be rejoined; or a commit before them has not come.
 //!
-//! **Always**: a group holds at most [`PER_GROUP`] posts, all groups [`IN_ALL`], and
-//! groups that are not known at all (a bounded number). What is too much is dropped: its
-//! counter leaves a hole, and it is asked for.
+//! **Always**: a group holds at most [`PER_GROUP`] posts, all groups [`IN_ALL`]; a stranger's
+//! group and all strangers' together hold fewer. What is too much is dropped: its counter leaves
+//! a hole, and it is asked for.
 
 use rusqlite::{Row, Transaction};
 use waxwing_protocol::{
@@ -35,6 +35,10 @@ ALTER TABLE held_post ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
 /// Two thousand messages, and the commits between them.
 const PER_GROUP: i64 = 2_500;
 const IN_ALL: i64 = 20_000;
+
+/// The same for groups that are not known, or into which a stranger took this device.
+const PER_STRANGER: i64 = 250;
+const OF_STRANGERS: i64 = 4_000;
 
 /// A post from the mailbox.
 #[derive(Clone)]
@@ -83,6 +87,21 @@ pub(crate) fn hold(tx: &Transaction<'_>, post: &Post) -> Result<bool, StoreError
     Ok(true)
 }
 
+/// Whether a stranger's group, or those of all strangers, have no room.
+pub(crate) fn is_full_of_strangers(
+    tx: &Transaction<'_>,
+    group: GroupId,
+) -> Result<bool, StoreError> {
+    let (in_group, in_all): (i64, i64) = tx
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM held_post WHERE group_id = ?1),
+                    (SELECT count(*) FROM held_post WHERE group_id NOT IN
+                         (SELECT group_id FROM conversation_group WHERE NOT by_stranger))",
+        )?
+        .query_row([group.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(in_group >= PER_STRANGER || in_all >= OF_STRANGERS)
+}
+
 /// Whether a group holds any.
 pub(crate) fn any(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
     Ok(tx
@@ -99,6 +118,27 @@ pub(crate) fn of_group(tx: &Transaction<'_>, group: GroupId) -> Result<Vec<Held>
     )?;
     let rows = statement.query_map((group.0, PostKind::Commit as i32), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Welcomes to groups that are not known: they wait for room to be checked. As rows, the oldest
+/// first.
+pub(crate) fn welcomes(tx: &Transaction<'_>) -> Result<Vec<i64>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id FROM held_post WHERE kind = ?1
+           AND group_id NOT IN (SELECT group_id FROM conversation_group) ORDER BY id",
+    )?;
+    let rows = statement.query_map([PostKind::Welcome as i32], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes a held post.
+pub(crate) fn take(tx: &Transaction<'_>, row: i64) -> Result<Option<Post>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "DELETE FROM held_post WHERE id = ?1
+         RETURNING id, group_id, kind, epoch, post_id, body",
+    )?;
+    let mut rows = statement.query_map([row], read)?;
+    Ok(rows.next().transpose()?.map(|held| held.post))
 }
 
 /// The groups that hold posts.

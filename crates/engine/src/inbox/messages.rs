@@ -196,8 +196,8 @@ pub(crate) fn content_came(
 /// this account has written to them, or has verified them in person. Strangers learn
 /// nothing.
 pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
-    // A phone is told nothing.
-    if conversation.kind == Kind::Sms {
+    // A phone is told nothing, nor is anybody who is blocked.
+    if conversation.kind == Kind::Sms || requests::is_blocked(turn, conversation)? {
         return Ok(false);
     }
     if conversation.kind == Kind::Group {
@@ -227,6 +227,10 @@ pub(crate) fn written_to(
     }
     let told = may_tell(turn, conversation)?;
     conversation::set_written_to(turn.tx, conversation.id)?;
+    match conversation.account {
+        Some(account) => requests::opened(turn, account)?,
+        None => requests::catch_up(turn, conversation.id)?,
+    }
     if by_this_device {
         profile::introduce(turn, conversation)?;
     }

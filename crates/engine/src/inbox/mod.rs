@@ -17,6 +17,7 @@ pub(crate) mod heard;
 pub(crate) mod held;
 pub(crate) mod messages;
 pub(crate) mod receive;
+pub(crate) mod resending;
 
 use waxwing_protocol::time::Span;
 

@@ -32,9 +32,9 @@ use crate::{
         groups::{self, Group, GroupState},
         history, invitations, leaves, manage,
         parcels::{self, Opened},
-        start,
+        requests, start,
     },
-    inbox::messages,
+    inbox::{messages, resending},
     link::posting,
     message::proof::Proof,
     mls::{Incoming, Member, ProcessError},
@@ -44,9 +44,6 @@ use crate::{
     trust::{gossip, welcomes},
     turn::{Fault, Turn, Waiting},
 };
-
-/// Messages that one request has sent again, at most.
-const AGAIN_AT_ONCE: u64 = 512;
 
 /// A group that waits for a look-up for so long says so.
 const TOLD_AFTER: Span = Span::minutes(1);
@@ -90,7 +87,8 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     let post = whole.as_ref().unwrap_or(post);
     let Some(group) = groups::find(turn.tx, post.group)? else {
         // Its welcome is on its way.
-        if post.kind != PostKind::Welcome && parcels::is_coming(turn, post.group)? {
+        let coming = parcels::is_coming(turn, post.group)? || held::any(turn.tx, post.group)?;
+        if post.kind != PostKind::Welcome && coming {
             return hold(turn, post);
         }
         return if post.kind == PostKind::Welcome {
@@ -127,6 +125,12 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
 }
 
 fn hold(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+    // Strangers take no room from others.
+    if groups::is_strangers(turn.tx, post.group)?
+        && held::is_full_of_strangers(turn.tx, post.group)?
+    {
+        return Ok(());
+    }
     held::hold(turn.tx, post)?;
     Ok(())
 }
@@ -393,7 +397,16 @@ fn envelope_came(
                 messages::content_came(turn, group, member, &content, &proof, fills)?;
             }
         }
-        Some(envelope::Body::ResendRequest(request)) => resend(turn, group, &request)?,
+        // Whom the person has not accepted learns nothing, not even that this is here.
+        Some(envelope::Body::ResendRequest(_)) if requests::is_silent_group(turn, group)? => {}
+        Some(envelope::Body::ResendRequest(request)) => {
+            resending::asked(turn, group, member, &request)?;
+        }
+        Some(envelope::Body::Resent(said)) => {
+            if let Some(again) = resending::came(turn, group, member, &said)? {
+                envelope_came(turn, group, member, again)?;
+            }
+        }
         Some(envelope::Body::SetTimer(set)) => {
             messages::timer_came(turn, group, member, set.seconds, Time(envelope.sent_at_ms))?;
         }
@@ -410,36 +423,27 @@ fn envelope_came(
         Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
         None => {}
     }
+    let missing = heard::missing(turn.tx, sender)?;
     if missing < missing_before {
         show_gap(turn, group, sender, missing)?;
     }
     Ok(())
 }
 
-/// Somebody misses messages of a device; if it is this one, they are sent again.
-fn resend(turn: &mut Turn<'_>, group: &Group, request: &ResendRequest) -> Result<(), Fault> {
-    if DeviceId::try_from(&request.device_id).ok() != Some(turn.account()?.device()) {
-        return Ok(());
-    }
-    let mut left = AGAIN_AT_ONCE;
-    for range in request.missing.iter().take(super::RANGES_PER_REQUEST) {
-        let sent = outbox::send_again(turn.tx, group.id, range.from, range.to, left)?;
-        left = left.saturating_sub(sent as u64);
-        if left == 0 {
-            break;
-        }
-    }
-    turn.live.due_conversations.extend(group.conversation);
-    Ok(())
-}
-
 /// Asks for all holes that are old enough, and shows them.
 pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for sender in heard::to_ask(turn.tx, turn.now)? {
-        heard::asked(turn.tx, turn.now, sender)?;
         let Some(group) = groups::find(turn.tx, sender.group)? else {
+            heard::asked(turn.tx, turn.now, sender)?;
             continue;
         };
+        if requests::is_silent_group(turn, &group)? {
+            heard::not_now(turn.tx, sender)?;
+            let missing = heard::missing(turn.tx, sender)?;
+            show_gap(turn, &group, sender, missing)?;
+            continue;
+        }
+        heard::asked(turn.tx, turn.now, sender)?;
         if group.state != GroupState::Active {
             continue;
         }
@@ -457,6 +461,10 @@ pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Asks every device of a group for whatever of theirs did not come: nobody here
 /// knows how much that is.
 pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    // When the person has accepted, what is missing is asked for.
+    if requests::is_silent_group(turn, group)? {
+        return Ok(());
+    }
     let own = turn.account()?.device();
     let heard = heard::senders(turn.tx, group.id)?;
     let members = turn.with_group(group.id, |group, _, _| group.members())?;
@@ -489,9 +497,15 @@ fn request(
     let Some(conversation) = group.conversation else {
         return Ok(());
     };
+    // In a group of many somebody may have joined since.
+    let key = match group.account {
+        Some(_) => bytes::Bytes::new(),
+        None => resending::own_key(turn)?,
+    };
     let request = ResendRequest {
         device_id: device.to_bytes(),
         missing,
+        key,
     };
     let envelope = Envelope {
         body: Some(envelope::Body::ResendRequest(request)),

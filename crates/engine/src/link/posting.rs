@@ -26,9 +26,10 @@ use crate::{
     conversation::{
         self, Kind, commits,
         groups::{self, Group, GroupState},
-        history, membership, notes, start,
+        history, membership, notes, requests, start,
     },
     event::LinkKind,
+    inbox::resending,
     message::{expiry, proof},
     outbox::{self, Ciphertext, Outgoing},
     trust::{gossip, overdue},
@@ -60,17 +61,24 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
     if conversation.stopped || turn.waits(&Waiting::Conversation(id)) {
         return Ok(());
     }
+    let silent = requests::is_silent(turn, &conversation)?;
+    if silent && requests::is_blocked(turn, &conversation)? && conversation.kind == Kind::Direct {
+        return start::fail_waiting(turn, &conversation, &Problem::RecipientBlocked);
+    }
+    if silent && !outbox::any_asked(turn.tx, id)? {
+        return Ok(());
+    }
     let sending = groups::for_sending(turn.tx, id)?;
     for group in outbox::waiting_groups(turn.tx, id)? {
         if sending.as_ref().is_some_and(|sending| sending.id == group) {
             continue;
         }
         if let Some(group) = groups::find(turn.tx, group)? {
-            send(turn, &group, false)?;
+            send(turn, &group, false, silent)?;
         }
     }
     match sending {
-        Some(group) => send(turn, &group, true),
+        Some(group) => send(turn, &group, true, silent),
         None if outbox::unnumbered(turn.tx, id)?.is_empty() => Ok(()),
         None => match conversation.kind {
             Kind::Direct => start::claim(turn, &conversation),
@@ -82,8 +90,9 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
 }
 
 /// Sends a group's messages: those that have their number in it and, if it is the one
-/// for sending, those that have none.
-fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault> {
+/// for sending, those that have none. Where nothing may leave by itself (`silent`), only what
+/// the person wrote or asked for.
+fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Result<(), Fault> {
     let Some(conversation) = group
         .conversation
         .filter(|_| group.state == GroupState::Active)
@@ -95,7 +104,7 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault>
         turn.live.due_groups.insert(group.id);
         return Ok(());
     }
-    if membership::holds_back(turn, group)? {
+    if !silent && membership::holds_back(turn, group)? {
         turn.live.due_groups.insert(group.id);
         return Ok(());
     }
@@ -104,7 +113,7 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool) -> Result<(), Fault>
     if room == 0 {
         return Ok(());
     }
-    let open = outbox::open(turn.tx, conversation, group.id, last, AT_ONCE)?;
+    let open = outbox::open(turn.tx, conversation, group.id, last, AT_ONCE, silent)?;
     let open: Vec<Outgoing> = open
         .into_iter()
         .filter(|one| new_ones || one.numbered.is_some())
@@ -176,6 +185,12 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
 
 /// Encrypts a message, if it is not, and posts it.
 fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fault> {
+    // Somebody may have joined since this was asked for.
+    if let Some(sent_in) = one.sent_in
+        && !resending::may_group_have(turn, group, sent_in)?
+    {
+        return Ok(outbox::not_again(turn.tx, one.row)?);
+    }
     let job = Job::Message {
         group: group.id,
         row: one.row,

@@ -109,6 +109,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
         if !state.is_admin(turn.account()?.id()) {
             return Err(Stop::Refused(Problem::GroupNotAdmin));
         }
+        messages::written_to(turn, &found, true)?;
         manage::want(turn, &found, &Wish::ExpiresAfter(set.seconds))?;
         return Ok(Response::Done {});
     }

@@ -11,7 +11,8 @@
 //! means to people is in [`crate::conversation::history`].
 //!
 //! **Always**: a row has one counter and one MIMI id for ever, however often it is
-//! encrypted; what the relay took under a post id, it does not take again.
+//! encrypted; what the relay took under a post id, it does not take again. What was sent goes
+//! again only to those who were members when it was sent ([`crate::inbox::resending`]).
 
 pub(crate) mod receipts;
 
@@ -52,6 +53,14 @@ ALTER TABLE outgoing ADD COLUMN draft BLOB;
 CREATE INDEX outgoing_draft ON outgoing (draft) WHERE draft IS NOT NULL;
 ";
 
+/// In which epoch the relay first took a message; whether its content is of use to one device
+/// only, once; and whether it may leave for somebody whom the person has not accepted.
+pub(crate) const RESENDING: &str = "
+ALTER TABLE outgoing ADD COLUMN sent_in INTEGER;
+ALTER TABLE outgoing ADD COLUMN once INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outgoing ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+";
+
 /// For this long a message can be asked for again: it may wait 30 days at the relay, be lost
 /// with a store that is set back, and the request for it may wait as long.
 pub(crate) const KEPT: Span = Span::days(90);
@@ -70,6 +79,25 @@ pub(crate) struct Outgoing {
     pub post: Option<PostId>,
     /// What was encrypted, if it is good still.
     pub sealed: Option<Ciphertext>,
+    /// The epoch in which it was sent, where it is sent again.
+    pub sent_in: Option<Epoch>,
+}
+
+/// A message that somebody misses.
+pub(crate) struct Missed {
+    pub counter: u64,
+    pub body: Vec<u8>,
+}
+
+/// Who may have what is sent again.
+#[derive(Clone, Copy)]
+pub(crate) struct SentSince {
+    /// The group as a whole: what was sent in this epoch and later.
+    pub group: Epoch,
+    /// Whoever asks for it: the same.
+    pub asker: Epoch,
+    /// Whether that holds for messages of which the epoch is not known, too.
+    pub unknown: bool,
 }
 
 /// An encrypted message.
@@ -133,20 +161,65 @@ pub(crate) fn add_draft(
     Ok(())
 }
 
+/// Something that the person asked for, though they did not write it: it leaves for people whom
+/// they have not accepted, too.
+pub(crate) fn add_asked(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    body: &[u8],
+    group: Option<GroupId>,
+) -> Result<(), StoreError> {
+    add(tx, now, conversation, None, body, group)?;
+    tx.prepare_cached("UPDATE outgoing SET asked = 1 WHERE id = ?1")?
+        .execute([tx.last_insert_rowid()])?;
+    Ok(())
+}
+
+/// Something that is of use to one device, once: its content is not kept when it is sent.
+pub(crate) fn add_once(
+    tx: &Transaction<'_>,
+    now: Time,
+    conversation: ConversationId,
+    body: &[u8],
+    group: GroupId,
+) -> Result<(), StoreError> {
+    add(tx, now, conversation, None, body, Some(group))?;
+    tx.prepare_cached("UPDATE outgoing SET once = 1 WHERE id = ?1")?
+        .execute([tx.last_insert_rowid()])?;
+    Ok(())
+}
+
+/// Whether anything waits in a conversation that a person wrote or asked for.
+pub(crate) fn any_asked(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT 1 FROM outgoing
+             WHERE conversation = ?1 AND state < 2 AND (message IS NOT NULL OR asked)",
+        )?
+        .exists([conversation.as_bytes()])?)
+}
+
 /// What is not accepted yet, in order: what belongs into `group` already, and what
 /// may go into any. Of what is encrypted, only rows behind `after` (those before are on
-/// their way).
+/// their way). `only_asked`: nothing but what a person wrote or asked for.
 pub(crate) fn open(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     group: GroupId,
     after: i64,
     limit: usize,
+    only_asked: bool,
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT id, message, body, group_id, counter, post_id, epoch, ciphertext FROM outgoing
+        "SELECT id, message, body, group_id, counter, post_id, epoch, ciphertext, sent_in
+         FROM outgoing
          WHERE conversation = ?1 AND state < 2 AND NOT waits AND (state = 0 OR id > ?3)
            AND (group_id IS NULL OR group_id = ?2)
+           AND (NOT ?5 OR message IS NOT NULL OR asked)
          ORDER BY id LIMIT ?4",
     )?;
     let rows = statement.query_map(
@@ -155,6 +228,7 @@ pub(crate) fn open(
             group.0,
             after,
             i64::try_from(limit).unwrap_or(i64::MAX),
+            only_asked,
         ),
         read,
     )?;
@@ -244,6 +318,16 @@ pub(crate) fn by_row(tx: &Transaction<'_>, row: i64) -> Result<Option<Posted>, S
 
 /// The relay took it.
 pub(crate) fn accepted(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE outgoing SET state = 2, ciphertext = NULL, sent_in = coalesce(sent_in, epoch),
+             body = CASE WHEN once THEN x'' ELSE body END WHERE id = ?1",
+    )?
+    .execute([row])?;
+    Ok(())
+}
+
+/// It was to be sent again, and is not: somebody has joined who must not read it.
+pub(crate) fn not_again(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
     tx.prepare_cached("UPDATE outgoing SET state = 2, ciphertext = NULL WHERE id = ?1")?
         .execute([row])?;
     Ok(())
@@ -259,8 +343,14 @@ pub(crate) fn unseal_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), S
     Ok(())
 }
 
-/// What a closed group did not send may go into another, under another counter.
+/// What a closed group did not send may go into another, under another counter. What was to be
+/// sent again was sent: those in another group may be others.
 pub(crate) fn release_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outgoing SET state = 2, ciphertext = NULL
+         WHERE group_id = ?1 AND state < 2 AND sent_in IS NOT NULL",
+        [group.0],
+    )?;
     tx.execute(
         "UPDATE outgoing SET state = 0, ciphertext = NULL, post_id = NULL, epoch = NULL,
              group_id = NULL, counter = NULL
@@ -274,25 +364,101 @@ pub(crate) fn release_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), 
     Ok(())
 }
 
-/// Somebody misses these: they are sent again under the same counter. Gives how many.
+/// Somebody misses these: they are sent again to the group, under the same counter. Gives how
+/// many.
 pub(crate) fn send_again(
     tx: &Transaction<'_>,
     group: GroupId,
-    from: u64,
-    to: u64,
+    (from, to): (u64, u64),
+    since: SentSince,
     limit: u64,
 ) -> Result<usize, StoreError> {
     Ok(tx.execute(
         "UPDATE outgoing SET state = 0, post_id = NULL WHERE id IN (
              SELECT id FROM outgoing WHERE group_id = ?1 AND counter BETWEEN ?2 AND ?3 AND state = 2
-             ORDER BY counter LIMIT ?4)",
+             AND coalesce(sent_in, ?5) >= ?4 ORDER BY counter LIMIT ?6)",
         (
             group.0,
-            from.min(i64::MAX as u64).cast_signed(),
-            to.min(i64::MAX as u64).cast_signed(),
-            limit.cast_signed(),
+            signed(from),
+            signed(to),
+            signed(since.group.0.max(since.asker.0)),
+            since.default_epoch(),
+            signed(limit),
         ),
     )?)
+}
+
+/// Those of them that whoever asks may have, and the group as a whole may not.
+pub(crate) fn missed(
+    tx: &Transaction<'_>,
+    group: GroupId,
+    (from, to): (u64, u64),
+    since: SentSince,
+    limit: u64,
+) -> Result<Vec<Missed>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT counter, body FROM outgoing
+         WHERE group_id = ?1 AND counter BETWEEN ?2 AND ?3 AND state = 2
+           AND sent_in >= ?4 AND sent_in < ?5 ORDER BY counter LIMIT ?6",
+    )?;
+    let rows = statement.query_map(
+        (
+            group.0,
+            signed(from),
+            signed(to),
+            signed(since.asker.0),
+            signed(since.group.0),
+            signed(limit),
+        ),
+        |row| {
+            Ok(Missed {
+                counter: row.get::<_, i64>(0)?.cast_unsigned(),
+                body: row.get(1)?,
+            })
+        },
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The last of them that was sent before whoever asks joined; 0 where there is none.
+pub(crate) fn last_before(
+    tx: &Transaction<'_>,
+    group: GroupId,
+    (from, to): (u64, u64),
+    since: SentSince,
+) -> Result<u64, StoreError> {
+    let last: Option<i64> = tx
+        .prepare_cached(
+            "SELECT max(counter) FROM outgoing
+             WHERE group_id = ?1 AND counter BETWEEN ?2 AND ?3 AND state = 2
+               AND coalesce(sent_in, ?5) < ?4",
+        )?
+        .query_row(
+            (
+                group.0,
+                signed(from),
+                signed(to),
+                signed(since.asker.0),
+                since.default_epoch(),
+            ),
+            |row| row.get(0),
+        )?;
+    Ok(last.unwrap_or(0).cast_unsigned())
+}
+
+impl SentSince {
+    /// When a message counts as sent of which that is not known.
+    const fn default_epoch(self) -> i64 {
+        if self.unknown { 0 } else { -1 }
+    }
+}
+
+const fn signed(number: u64) -> i64 {
+    if number > i64::MAX as u64 {
+        i64::MAX
+    } else {
+        number.cast_signed()
+    }
 }
 
 /// The message will not be sent.
@@ -417,5 +583,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
             .zip(epoch)
             .zip(bytes)
             .map(|((post, epoch), bytes)| Ciphertext { post, epoch, bytes }),
+        sent_in: row
+            .get::<_, Option<i64>>(8)?
+            .map(|epoch| Epoch(epoch.cast_unsigned())),
     })
 }

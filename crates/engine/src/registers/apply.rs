@@ -31,11 +31,13 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Faul
         About::Blocked => {
             if let Some(account) = account() {
                 contact::set_blocked(turn.tx, account, yes)?;
+                requests::opened(turn, account)?;
             }
         }
         About::Compared => {
             if let Some(account) = account() {
                 contact::set_compared(turn.tx, account, yes)?;
+                requests::opened(turn, account)?;
             }
         }
         About::Receipts => {

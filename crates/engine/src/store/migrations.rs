@@ -19,6 +19,7 @@ const STEPS: &[&[&str]] = &[
     ALARMS,
     LEAVES,
     DISHONEST_MEMBERS,
+    STRANGERS,
 ];
 
 /// The store of the first version.
@@ -108,6 +109,15 @@ const LEAVES: &[&str] = &[
 
 /// What members did that they may not, and what becomes of their groups.
 const DISHONEST_MEMBERS: &[&str] = &[crate::conversation::generations::SCHEMA];
+
+/// What strangers and newcomers must not have.
+const STRANGERS: &[&str] = &[
+    crate::outbox::RESENDING,
+    crate::conversation::joined::SCHEMA,
+    crate::inbox::resending::SCHEMA,
+    crate::conversation::groups::WELCOMED_BY,
+    crate::conversation::parcels::UNKNOWN,
+];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

@@ -6,8 +6,9 @@
 //!
 //! **Elsewhere**: what is done with the held posts is [`crate::inbox::receive`].
 //!
-//! **Always**: at most [`CHECKING_MAX`] groups are being checked. A group that was meant
-//! for another address than this account's is not joined.
+//! **Always**: a bounded number of groups is being checked; those of strangers take no room
+//! from those of people whom this account knows. A group that was meant for another address
+//! than this account's is not joined.
 
 use waxwing_protocol::{
     address::Address, conversation::ConversationSecrets, ids::AccountId, time::Span,
@@ -21,22 +22,41 @@ use crate::{
         self, again,
         generations::{self, Claim},
         groups::{self, Group, GroupState, Welcomer},
-        leaves, manage, notes, start,
+        joined, leaves, manage, notes, requests, start,
     },
     inbox::{
         heard::{self, Sender},
-        held::Post,
+        held::{self, Post},
         receive,
     },
-    mls::{Group as MlsGroup, MlsError, StagedWelcome},
+    mls::{Group as MlsGroup, Member, MlsError, StagedWelcome},
     registers::sync,
     turn::{Fault, Turn, Waiting},
 };
 
-const CHECKING_MAX: usize = 64;
+/// Groups of strangers that are being checked at a time. More of them wait, at most
+/// [`WAITING_MAX`].
+const CHECKING_MAX: u64 = 32;
+
+/// Groups of people whom this account knows that are being checked at a time.
+const CHECKING_KNOWN_MAX: u64 = 512;
+
+/// Welcomes of strangers that wait for room.
+const WAITING_MAX: usize = 256;
+
+/// Members of a group that are looked up at a time: a group of strangers does not keep others'
+/// look-ups waiting for long.
+const JUDGED_AT_ONCE: usize = 64;
+
+/// Whether there was room for a welcome.
+#[derive(PartialEq, Eq)]
+enum Room {
+    There,
+    Wanted,
+}
 
 /// Groups being checked, beyond which those whose makers may not have made them are refused.
-const WAITING_MAX: usize = 16;
+const UNENTITLED_MAX: usize = 16;
 
 /// A group whose maker may not have made it is refused after this long.
 const WAITS_FOR: Span = Span::minutes(10);
@@ -49,11 +69,53 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     join(turn, post, false)
 }
 
-/// Joins the group of a welcome; `again` where this device was in it before.
+/// Joins the group of a welcome, if there is room; `again` where this device was in it before.
 fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
-    if groups::in_state(turn.tx, GroupState::Checking)?.len() >= CHECKING_MAX {
+    if groups::checking(turn.tx, false)? >= CHECKING_KNOWN_MAX {
         return Ok(());
     }
+    // To see who sent it uses its key package up.
+    turn.tx.execute_batch("SAVEPOINT welcome_opened")?;
+    let room = open(turn, post, again)?;
+    if room == Room::Wanted {
+        turn.tx.execute_batch("ROLLBACK TO welcome_opened")?;
+    }
+    turn.tx.execute_batch("RELEASE welcome_opened")?;
+    if room == Room::Wanted && held::welcomes(turn.tx)?.len() < WAITING_MAX {
+        held::hold(turn.tx, post)?;
+    }
+    Ok(())
+}
+
+/// There may be room for a welcome that waits.
+fn make_room(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    // One makes room; those that come to nothing at once take none.
+    for row in held::welcomes(turn.tx)?.into_iter().take(8) {
+        if groups::checking(turn.tx, true)? >= CHECKING_MAX {
+            break;
+        }
+        if let Some(post) = held::take(turn.tx, row)? {
+            welcomed(turn, &post)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a welcome's sender is this account, or somebody whom it knows, by a device that is
+/// known.
+fn is_known(turn: &Turn<'_>, sender: &Member) -> Result<bool, Fault> {
+    let own = turn.account()?;
+    if own.id() == sender.account {
+        return Ok(super::admits(own.roster(), sender));
+    }
+    let Some(contact) = contact::of_account(turn.tx, sender.account)? else {
+        return Ok(false);
+    };
+    let known = requests::is_known(turn.tx, sender.account)?;
+    Ok(known && !contact.blocked && super::admits(&contact.roster()?, sender))
+}
+
+fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
     let opened = turn.with_mls(|provider, leaf| {
         let own_key = leaf.public_key();
         StagedWelcome::open(provider, post.group, &post.body).map(|staged| (staged, own_key))
@@ -62,8 +124,12 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
         Ok(opened) => opened,
         Err(MlsError::Store(error)) => return Err(error.into()),
         // Not for a key package that is here, or not a welcome at all.
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(Room::There),
     };
+    let stranger = !is_known(turn, &staged.sender)?;
+    if stranger && groups::checking(turn.tx, true)? >= CHECKING_MAX {
+        return Ok(Room::Wanted);
+    }
     let own = turn.account()?.id();
     let has_us = staged
         .members
@@ -81,11 +147,11 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
         let waits = groups::in_state(turn.tx, GroupState::Checking)?.len();
         let is_wanted = match claim {
             Claim::Good => true,
-            Claim::NotYet => waits < WAITING_MAX,
+            Claim::NotYet => waits < UNENTITLED_MAX,
             Claim::Bad => false,
         };
         if !may || !is_wanted {
-            return Ok(());
+            return Ok(Room::There);
         }
         (None, state.generation)
     } else {
@@ -94,21 +160,21 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
             // This account's notes.
             [] => own,
             [account] => *account,
-            _ => return Ok(()),
+            _ => return Ok(Room::There),
         };
         // By the other side, or by another device of this account.
         if sender != account && sender != own {
-            return Ok(());
+            return Ok(Room::There);
         }
         (Some(account), 0)
     };
     if !has_us {
-        return Ok(());
+        return Ok(Room::There);
     }
     // Whoever wrote to another's address was given this account for it.
     if staged.secrets.addresses.of(own) != Some(turn.account()?.address()) {
         turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
-        return Ok(());
+        return Ok(Room::There);
     }
     let members = staged.members.clone();
     let secret = staged.secrets.rejoin_secret.clone();
@@ -116,7 +182,7 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
     let group = match accepted {
         Ok(group) => group,
         Err(MlsError::Store(error)) => return Err(error.into()),
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(Room::There),
     };
     groups::add(
         turn.tx,
@@ -133,6 +199,15 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
         },
     )?;
     groups::set_welcomer(turn.tx, post.group, welcomer)?;
+    let by = if sender == own {
+        groups::OURSELVES
+    } else {
+        sender
+    };
+    groups::set_welcomed_by(turn.tx, post.group, by)?;
+    if stranger {
+        groups::set_by_stranger(turn.tx, post.group)?;
+    }
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
     if (group.epoch().0 > 1 || account.is_none()) && !again::was_asked(turn.tx, post.group)? {
@@ -147,7 +222,7 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
     turn.remember(post.group, group);
     turn.live.lookups.forget_outcomes();
     turn.live.due_groups.insert(post.group);
-    Ok(())
+    Ok(Room::There)
 }
 
 /// Somebody takes this device into a group that it was taken out of, or had lost.
@@ -191,33 +266,38 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         return refuse(turn, group);
     };
     if !leaves::are_distinct(&members) {
-        return refuse(turn, group);
+        refuse(turn, group)?;
+        return make_room(turn);
     }
     // The group was rekeyed last when its welcome came here.
     let came_at = group.rekeyed_at;
-    match super::judge(
-        turn,
-        &members,
-        Claimed::InGroup(&secrets.addresses),
-        came_at,
-    )? {
-        Judgement::Unknown => return Ok(()),
-        Judgement::Refused | Judgement::Denied => return refuse(turn, group),
-        Judgement::Admitted => {}
+    let claimed = Claimed::InGroup(&secrets.addresses);
+    // In parts: what was looked up for one of many stays good while the next are.
+    let mut judgement = Judgement::Admitted;
+    for some in members.chunks(JUDGED_AT_ONCE) {
+        judgement = super::judge(turn, some, claimed, came_at)?;
+        if judgement != Judgement::Admitted {
+            break;
+        }
     }
     // A device that its account has revoked brings nobody into anything.
     let by = groups::welcomer(turn.tx, group.id)?.map(|by| by.device);
     let by = members.iter().find(|member| Some(member.device) == by);
-    if let Some(by) = by
-        && !super::is_admitted_now(turn, by)?
-    {
-        return refuse(turn, group);
+    let is_revoked = match by {
+        Some(by) if judgement == Judgement::Admitted => !super::is_admitted_now(turn, by)?,
+        _ => false,
+    };
+    match judgement {
+        Judgement::Unknown => return Ok(()),
+        Judgement::Refused | Judgement::Denied => refuse(turn, group)?,
+        Judgement::Admitted if is_revoked => refuse(turn, group)?,
+        Judgement::Admitted => match group.account {
+            Some(account) => admit(turn, group, account)?,
+            None => take_over(turn, group, &secrets)?,
+        },
     }
-    match group.account {
-        Some(account) => admit(turn, group, account)?,
-        None => take_over(turn, group, &secrets)?,
-    }
-    Ok(())
+    requests::say_read(turn, group.id)?;
+    make_room(turn)
 }
 
 /// Every leaf of a group of many is admitted: it holds its conversation, if its maker still may
@@ -229,10 +309,15 @@ fn take_over(
 ) -> Result<(), Fault> {
     let welcomer = groups::welcomer(turn.tx, group.id)?;
     let (Some(state), Some(welcomer)) = (&secrets.state, welcomer) else {
-        return manage::taken_in(turn, group, secrets);
+        return refuse(turn, group);
     };
     match generations::judge(turn, welcomer, group.id, state)? {
-        Claim::Good => manage::taken_in(turn, group, secrets),
+        Claim::Good => {
+            let conversation = ConversationId::from_bytes(state.conversation_id);
+            requests::welcomed(turn, group, conversation)?;
+            joined::begin(turn, group.id)?;
+            manage::taken_in(turn, group, secrets)
+        }
         // What makes it good (that the group before it was broken, and by whom) may be waiting
         // for a look-up here.
         Claim::NotYet if turn.now.since(group.rekeyed_at) < WAITS_FOR => {

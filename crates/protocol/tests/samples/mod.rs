@@ -617,6 +617,27 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
                         to: u64::MAX,
                     },
                 ],
+                ..pb::ResendRequest::default()
+            }))
+            .encode_to_vec(),
+        ),
+        (
+            "envelope_resend_request_key",
+            envelope(pb::envelope::Body::ResendRequest(pb::ResendRequest {
+                device_id: v.bytes("device_id", 32),
+                missing: vec![pb::CounterRange { from: 3, to: 3 }],
+                key: v.bytes("key", 1_216),
+            }))
+            .encode_to_vec(),
+        ),
+        (
+            "envelope_resent",
+            envelope(pb::envelope::Body::Resent(pb::Resent {
+                device_id: v.bytes("device_id", 32),
+                key_id: v.bytes("key_id", 8),
+                kem_ciphertext: v.bytes("kem_ciphertext", 1_120),
+                sealed: v.bytes("sealed", 80),
+                nothing_up_to: 7,
             }))
             .encode_to_vec(),
         ),

@@ -1,0 +1,323 @@
+//! Sending again what somebody missed, and to whom.
+//!
+//! A device that misses messages of another asks it for them. They go to the whole group
+//! again, unless somebody has joined since: then a copy goes to the device that asked, sealed
+//! to a key that came with its request, inside an ordinary message of the group. Whoever asks
+//! for what was sent before their account joined is told that there is nothing for them.
+//!
+//! **Elsewhere**: holes and when they are asked for: [`super::heard`]; since when an account is
+//! in a group: [`crate::conversation::joined`].
+//!
+//! **Always**: nobody gets what was sent before their account was a member. What one account
+//! can have sent again in a group is bounded by the day.
+
+use std::collections::HashMap;
+
+use prost::Message as _;
+use rusqlite::{OptionalExtension as _, Transaction};
+use waxwing_protocol::{
+    ids::{AccountId, DeviceId, Epoch, GroupId},
+    pb::{Envelope, ResendRequest, Resent, envelope},
+    resent::{self, Context, OpeningKey},
+    time::{Span, Time},
+};
+
+use super::heard::{self, Sender};
+use crate::{
+    api::ConversationId,
+    conversation::{groups::Group, joined},
+    message::proof,
+    mls::Member,
+    outbox::{self, Missed, SentSince},
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE resend_key (
+    id BLOB PRIMARY KEY,        -- of the public half
+    seed BLOB NOT NULL,
+    made_at INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// Messages that one request has sent again, at most.
+const AT_ONCE: u64 = 512;
+
+/// Messages that one account has sent again in one group within [`WITHIN`], at most. Whoever was
+/// away for long asks for a few thousand, [`AT_ONCE`] at a time.
+const FOR_ONE: u64 = 4_096;
+const WITHIN: Span = Span::hours(24);
+
+/// Accounts in groups that are counted at a time.
+const COUNTED_MAX: usize = 4_096;
+
+/// A key is named in requests for this long...
+const KEY_USED_FOR: Span = Span::hours(24);
+
+/// ...and opens answers for this long: the other device may be away.
+const KEY_KEPT_FOR: Span = Span::days(30);
+
+/// How much was sent again lately, for whom.
+#[derive(Default)]
+pub(crate) struct Budgets(HashMap<(GroupId, AccountId), (Time, u64)>);
+
+impl Budgets {
+    /// How many messages an account may have again now.
+    fn left(&mut self, group: GroupId, account: AccountId, now: Time) -> u64 {
+        if self.0.len() >= COUNTED_MAX {
+            self.0.retain(|_, (since, _)| now.since(*since) < WITHIN);
+        }
+        // So many groups and accounts at once are nobody's but an attacker's.
+        if self.0.len() >= COUNTED_MAX && !self.0.contains_key(&(group, account)) {
+            return 0;
+        }
+        let (since, spent) = self.0.entry((group, account)).or_insert((now, 0));
+        if now.since(*since) >= WITHIN {
+            (*since, *spent) = (now, 0);
+        }
+        FOR_ONE.saturating_sub(*spent).min(AT_ONCE)
+    }
+
+    fn spend(&mut self, group: GroupId, account: AccountId, messages: u64) {
+        if let Some((_, spent)) = self.0.get_mut(&(group, account)) {
+            *spent = spent.saturating_add(messages);
+        }
+    }
+}
+
+/// Somebody misses messages of a device; if it is this one, they are sent again.
+pub(crate) fn asked(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    member: &Member,
+    request: &ResendRequest,
+) -> Result<(), Fault> {
+    let own = turn.account()?;
+    let (own, own_device) = (own.id(), own.device());
+    let Some(conversation) = group.conversation else {
+        return Ok(());
+    };
+    if DeviceId::try_from(&request.device_id).ok() != Some(own_device) {
+        return Ok(());
+    }
+    let Some(since) = may_have(turn, group, member.account, own)? else {
+        return Ok(());
+    };
+    let now = turn.now;
+    let allowed = turn.live.resent.left(group.id, member.account, now);
+    let mut left = allowed;
+    let mut nothing_up_to = 0;
+    for range in request.missing.iter().take(super::RANGES_PER_REQUEST) {
+        if left == 0 {
+            break;
+        }
+        let range = (range.from, range.to);
+        let sent = outbox::send_again(turn.tx, group.id, range, since, left)?;
+        left = left.saturating_sub(sent as u64);
+        if !request.key.is_empty() {
+            for one in outbox::missed(turn.tx, group.id, range, since, left)? {
+                let said = copy(turn, group, member, &request.key, &one)?;
+                left = left.saturating_sub(1);
+                if let Some(said) = said {
+                    say(turn, group, conversation, said)?;
+                }
+            }
+            let last = outbox::last_before(turn.tx, group.id, range, since)?;
+            nothing_up_to = nothing_up_to.max(last);
+        }
+    }
+    if nothing_up_to > 0 && left > 0 {
+        let nothing = Resent {
+            device_id: member.device.to_bytes(),
+            nothing_up_to,
+            ..Resent::default()
+        };
+        say(turn, group, conversation, nothing)?;
+        left = left.saturating_sub(1);
+    }
+    let spent = allowed.saturating_sub(left);
+    turn.live.resent.spend(group.id, member.account, spent);
+    turn.live.due_conversations.insert(conversation);
+    Ok(())
+}
+
+/// Since when what was sent may go again to the group, and to an account of it; `None` where
+/// it is not a member.
+fn may_have(
+    turn: &Turn<'_>,
+    group: &Group,
+    account: AccountId,
+    own: AccountId,
+) -> Result<Option<SentSince>, Fault> {
+    // Two people's conversation stays between them, and notes are one account's.
+    if group.account.is_some() {
+        return Ok(Some(SentSince {
+            group: Epoch(0),
+            asker: Epoch(0),
+            unknown: true,
+        }));
+    }
+    let asker = if account == own {
+        Epoch(0)
+    } else {
+        match joined::of(turn.tx, group.id, account)? {
+            Some(epoch) => epoch,
+            None => return Ok(None),
+        }
+    };
+    Ok(Some(SentSince {
+        group: joined::last(turn.tx, group.id)?,
+        asker,
+        unknown: false,
+    }))
+}
+
+/// Whether what was sent in an epoch may go to the whole group again.
+pub(crate) fn may_group_have(
+    turn: &Turn<'_>,
+    group: &Group,
+    sent_in: Epoch,
+) -> Result<bool, Fault> {
+    Ok(group.account.is_some() || joined::last(turn.tx, group.id)? <= sent_in)
+}
+
+/// A message for one device.
+fn copy(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    to: &Member,
+    key: &[u8],
+    missed: &Missed,
+) -> Result<Option<Resent>, Fault> {
+    let mut envelope = Envelope::decode(missed.body.as_slice())
+        .map_err(|error| Fault::Broken(error.to_string()))?;
+    envelope.counter = missed.counter;
+    turn.with_mls(|_, leaf| {
+        proof::sign(leaf, group.id, &mut envelope);
+        Ok::<_, Fault>(())
+    })??;
+    let context = Context {
+        group: group.id,
+        from: turn.account()?.device(),
+        to: to.device,
+    };
+    let sealed = resent::seal(turn.rng, key, context, &envelope.encode_to_vec());
+    Ok(sealed.ok().map(|copy| Resent {
+        device_id: to.device.to_bytes(),
+        key_id: resent::key_id(key).to_vec().into(),
+        kem_ciphertext: copy.kem_ciphertext,
+        sealed: copy.sealed,
+        nothing_up_to: 0,
+    }))
+}
+
+fn say(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    conversation: ConversationId,
+    said: Resent,
+) -> Result<(), Fault> {
+    let envelope = Envelope {
+        body: Some(envelope::Body::Resent(said)),
+        ..Envelope::default()
+    };
+    let bytes = envelope.encode_to_vec();
+    Ok(outbox::add_once(
+        turn.tx,
+        turn.now,
+        conversation,
+        &bytes,
+        group.id,
+    )?)
+}
+
+/// Something came for one device. Gives the message in it, if it is for this one.
+pub(crate) fn came(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    member: &Member,
+    said: &Resent,
+) -> Result<Option<Envelope>, Fault> {
+    let own = turn.account()?.device();
+    if DeviceId::try_from(&said.device_id).ok() != Some(own) {
+        return Ok(None);
+    }
+    let sender = Sender {
+        group: group.id,
+        device: member.device,
+    };
+    if said.nothing_up_to > 0 {
+        heard::nothing_up_to(turn.tx, sender, said.nothing_up_to)?;
+    }
+    let Some(key) = key(turn.tx, &said.key_id)? else {
+        return Ok(None);
+    };
+    let context = Context {
+        group: group.id,
+        from: member.device,
+        to: own,
+    };
+    let Ok(opened) = key.open(context, &said.kem_ciphertext, &said.sealed) else {
+        return Ok(None);
+    };
+    let envelope = Envelope::decode(opened.as_slice()).ok();
+    // One in another would have no end.
+    Ok(envelope.filter(|one| !matches!(one.body, Some(envelope::Body::Resent(_)))))
+}
+
+/// The key that this device names in its requests.
+pub(crate) fn own_key(turn: &mut Turn<'_>) -> Result<bytes::Bytes, Fault> {
+    let now = turn.now.0;
+    let recent = now.saturating_sub(KEY_USED_FOR.0).cast_signed();
+    let seed: Option<[u8; 32]> = turn
+        .tx
+        .prepare_cached(
+            "SELECT seed FROM resend_key WHERE made_at > ?1 ORDER BY made_at DESC LIMIT 1",
+        )?
+        .query_row([recent], |row| row.get(0))
+        .optional()?;
+    if let Some(seed) = seed {
+        return Ok(OpeningKey::from_bytes(seed).public());
+    }
+    let old = now.saturating_sub(KEY_KEPT_FOR.0).cast_signed();
+    turn.tx
+        .execute("DELETE FROM resend_key WHERE made_at < ?1", [old])?;
+    let key = OpeningKey::generate(turn.rng);
+    let public = key.public();
+    turn.tx.execute(
+        "INSERT INTO resend_key (id, seed, made_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        (resent::key_id(&public), key.as_bytes(), now.cast_signed()),
+    )?;
+    Ok(public)
+}
+
+fn key(tx: &Transaction<'_>, id: &[u8]) -> Result<Option<OpeningKey>, StoreError> {
+    let seed: Option<[u8; 32]> = tx
+        .prepare_cached("SELECT seed FROM resend_key WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    Ok(seed.map(OpeningKey::from_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_has_so_much_sent_again_in_a_day_and_others_are_not_kept_waiting() {
+        let mut budgets = Budgets::default();
+        let group = GroupId([1; 16]);
+        let (one, other) = (AccountId([1; 32]), AccountId([2; 32]));
+        let begins = Time(1_000_000);
+        let mut sent = 0;
+        for _ in 0..100 {
+            let left = budgets.left(group, one, begins);
+            budgets.spend(group, one, left);
+            sent += left;
+        }
+        assert_eq!(sent, FOR_ONE);
+        assert_eq!(budgets.left(group, other, begins), AT_ONCE);
+        assert_eq!(budgets.left(group, one, begins.after(WITHIN)), AT_ONCE);
+    }
+}
