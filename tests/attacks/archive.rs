@@ -178,7 +178,7 @@ fn what_is_said_after_a_transfer_began_is_not_in_it() {
 }
 
 #[test]
-fn a_device_that_asks_for_the_same_for_ever_is_given_it_for_a_day_at_most() {
+fn a_device_that_asks_for_the_same_for_ever_is_not_given_it_for_ever() {
     let (mut scene, old, bob) = alice_and_bob(505);
     let new = half_linked(&mut scene, old, bob);
     // Nothing of what it asks for reaches it, and it asks again and again.
@@ -192,13 +192,12 @@ fn a_device_that_asks_for_the_same_for_ever_is_given_it_for_a_day_at_most() {
     scene.set_online(new, true);
     scene.run_for(Span::hours(3));
     assert!(!was_ended(&scene, old), "{:?}", warnings(&scene, old));
-    scene.run_for(Span::hours(21));
+    scene.run_for(Span::hours(2));
     assert!(was_ended(&scene, old));
-    assert!(was_ended(&scene, new));
     let had = scene.texts(new, bob).len();
     scene.relay.straighten();
     scene.cut_all();
-    scene.run_for(Span::hours(2));
+    scene.run_for(Span::minutes(10));
     // It is a device of the account, and gets what is said now.
     scene.send(bob, old, "hello both");
     scene.run_for(Span::minutes(5));

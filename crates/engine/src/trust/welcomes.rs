@@ -237,6 +237,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     if !gone && !lost && !asked {
         return Ok(());
     }
+    let inherited = groups::take_inherited(turn.tx, group.id)?;
     // Nothing of the old one is of use; if the welcome is not either, all stays as it was.
     turn.tx.execute_batch("SAVEPOINT welcomed_again")?;
     turn.forget(group.id);
@@ -254,6 +255,9 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
         turn.forget(group.id);
     }
     turn.tx.execute_batch("RELEASE welcomed_again")?;
+    if inherited {
+        groups::set_inherited(turn.tx, group.id)?;
+    }
     Ok(())
 }
 
@@ -371,9 +375,11 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
     receive::release(turn, group.id)
 }
 
-/// A device that has asked to be taken in wants to hear what was said before.
+/// A device that has asked to be taken in, or that knows the group from another's archive,
+/// wants to hear what was said before.
 pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    if !again::was_asked(turn.tx, group.id)? {
+    let inherited = groups::take_inherited(turn.tx, group.id)?;
+    if !inherited && !again::was_asked(turn.tx, group.id)? {
         return Ok(again::is_in(turn.tx, group.id)?);
     }
     again::is_in(turn.tx, group.id)?;
