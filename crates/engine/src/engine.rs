@@ -9,6 +9,9 @@
 //! **Elsewhere**: what each frame means is in [`crate::link`]; what people ask for is
 //! in [`crate::commands`].
 //!
+//! An error in what members, strangers or the relay cause costs the group that it belongs
+//! to, not the event ([`crate::containment`]).
+//!
 //! **Always**: effects leave only after the transaction was committed. A refused
 //! event, and one whose transaction failed, changed nothing.
 
@@ -29,10 +32,11 @@ use crate::{
     },
     attachment::{self, transfer},
     commands,
+    containment::Whose,
     conversation::{
         again, commits,
         groups::{self, GroupState},
-        manage, membership, parcels, rejoin, start,
+        manage, membership, parcels, quarantine, rejoin, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -68,6 +72,9 @@ const CLOCK_SKEW_MAX: u64 = 5 * 60 * 1000;
 
 /// After a failed transaction the links are opened again after this long.
 const AFRESH_AFTER: Span = Span::seconds(5);
+
+/// Something that is due, and failed inside this program, is tried again after this long.
+const PART_AGAIN: Span = Span::hours(1);
 
 /// The event was not taken; nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -217,8 +224,9 @@ impl Engine {
                 out: Vec::new(),
             };
             take_up(&mut turn)?;
+            turn.live.faulty = false;
             let result = work(&mut turn)?;
-            pump(&mut turn)?;
+            turn.in_parts(pump)?;
             let timer = next_time(&turn)?;
             Ok::<_, Stop>((result, turn.out, timer))
         });
@@ -301,7 +309,7 @@ pub fn store_problem(error: &StoreError) -> Problem {
         StoreError::InUse => Problem::HomeBusy,
         StoreError::Unreadable => Problem::StoreKeyWrong,
         StoreError::Newer { .. } => Problem::StoreTooNew,
-        StoreError::Damaged { .. } => Problem::StoreCorrupted,
+        StoreError::Damaged { .. } | StoreError::Undecodable { .. } => Problem::StoreCorrupted,
         StoreError::DiskFull => Problem::DiskFull,
         StoreError::Unwritable
         | StoreError::Disk
@@ -313,7 +321,7 @@ pub fn store_problem(error: &StoreError) -> Problem {
 }
 
 /// Fills the memory from the store, if it is empty.
-fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.taken_up {
         return Ok(());
     }
@@ -325,6 +333,7 @@ fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .extend(outbox::waiting_conversations(turn.tx)?);
     turn.live.due_groups.extend(groups::busy(turn.tx)?);
     turn.live.due_groups.extend(held::groups(turn.tx)?);
+    quarantine::take_up(turn)?;
     turn.live.taken_up = true;
     Ok(())
 }
@@ -409,7 +418,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
         .collect();
     for waiting in over {
         turn.live.waits.remove(&waiting);
-        match waiting {
+        match waiting.clone() {
             crate::turn::Waiting::Conversation(id) => {
                 turn.live.due_conversations.insert(id);
             }
@@ -418,13 +427,23 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             }
             crate::turn::Waiting::Group(id) => {
                 turn.live.due_groups.insert(id);
-                if let Some(group) = groups::find(turn.tx, id)? {
-                    turn.live.due_conversations.extend(group.conversation);
+                turn.contained(Whose::Group(id), |turn| {
+                    if let Some(group) = groups::find(turn.tx, id)? {
+                        turn.live.due_conversations.extend(group.conversation);
+                    }
+                    Ok(())
+                })?;
+            }
+            crate::turn::Waiting::Anew(id) => {
+                let made = turn.contained(Whose::Part("a group made anew"), |turn| {
+                    manage::make_anew(turn, id)
+                })?;
+                if made.is_none() {
+                    turn.wait(waiting, PART_AGAIN);
                 }
             }
-            crate::turn::Waiting::Anew(id) => manage::make_anew(turn, id)?,
             crate::turn::Waiting::Again if turn.live.account.is_some() => {
-                again::ask_own_devices(turn)?;
+                turn.contained(Whose::Part("unknown groups"), again::ask_own_devices)?;
             }
             crate::turn::Waiting::LookUps
             | crate::turn::Waiting::Auditors
@@ -452,15 +471,15 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     check_links(turn);
-    expiry::pump(turn)?;
+    turn.contained(Whose::Part("disappearing messages"), expiry::pump)?;
     if turn.live.is_revoked() {
         turn.close_links();
         return Ok(());
     }
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
     want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
-    mailbox::pump(turn)?;
-    devices::pump(turn)?;
+    turn.contained(Whose::Part("mailbox"), mailbox::pump)?;
+    turn.contained(Whose::Part("devices"), devices::pump)?;
     let wants_mailbox = devices::wants_mailbox(turn)?;
     want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
@@ -468,10 +487,10 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.account.is_none() || !turn.live.not_set_back {
         return Ok(());
     }
-    own_history::pump(turn)?;
-    commands::send_due_receipts(turn)?;
-    registers::sync::pump(turn)?;
-    receive::ask(turn)?;
+    turn.contained(Whose::Part("own history"), own_history::pump)?;
+    turn.contained(Whose::Part("receipts"), commands::send_due_receipts)?;
+    turn.contained(Whose::Part("settings"), registers::sync::pump)?;
+    turn.contained(Whose::Part("gaps"), receive::ask)?;
     posting::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.live.links.posting.ready().is_none() {
@@ -493,17 +512,17 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             break;
         }
         for id in groups {
-            pump_group(turn, id)?;
+            turn.contained(Whose::Group(id), |turn| pump_group(turn, id))?;
         }
         for id in conversations {
-            posting::pump(turn, id)?;
+            turn.contained(Whose::Conversation(id), |turn| posting::pump(turn, id))?;
         }
     }
-    typing::pump(turn)?;
-    parcels::pump(turn)?;
-    transfer::pump(turn)?;
+    turn.contained(Whose::Part("typing"), typing::pump)?;
+    turn.contained(Whose::Part("parcels"), parcels::pump)?;
+    turn.contained(Whose::Part("attachments"), transfer::pump)?;
     lookups::pump(turn);
-    gossip::pump(turn)?;
+    turn.contained(Whose::Part("key log"), gossip::pump)?;
     let idle = !wants_posting
         && turn.live.links.posting.awaited() == 0
         && turn.now.since(turn.live.links.posting.used_at) >= posting::IDLE;
@@ -568,6 +587,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
             }
             Ok(())
         }
+        GroupState::Quarantined => quarantine::retry(turn, &group),
         GroupState::Closed | GroupState::Denied => Ok(()),
     }
 }
@@ -601,7 +621,12 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         None
     };
     let own_history = own_history::next_due(turn);
-    let soon = turn.now.after(Span(1));
+    // What failed may be due still: it is not tried at every moment.
+    let soon = turn.now.after(if turn.live.faulty {
+        AFRESH_AFTER
+    } else {
+        Span(1)
+    });
     let alive = [
         links.mailbox.dead_at(),
         links.mailbox.ping_at(),

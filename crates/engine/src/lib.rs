@@ -17,6 +17,7 @@ pub mod api;
 mod attachment;
 mod commands;
 mod contact;
+mod containment;
 pub mod content;
 mod conversation;
 mod devices;

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     api::ConversationId,
     contact,
+    containment::Whose,
     mls::Member,
     outbox,
     store::StoreError,
@@ -190,29 +191,32 @@ pub(crate) fn asked(
         let Ok(id) = GroupId::try_from(id) else {
             continue;
         };
-        let Some(group) = groups::find(turn.tx, id)? else {
-            continue;
-        };
-        if group.state != GroupState::Active {
-            continue;
-        }
-        let members = turn.with_group(id, |group, _, _| group.members())?;
-        let is_in = members.transpose()?.is_some_and(|members| {
-            let same = |member: &Member| {
-                member.device == device.device && member.account == device.account
-            };
-            members.iter().any(same)
-        });
-        if !is_in {
-            continue;
-        }
-        turn.tx.execute(
-            "INSERT INTO again (group_id, device_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            (id.0, device.device.0),
-        )?;
-        groups::set_membership_due(turn.tx, id)?;
-        turn.live.due_groups.insert(id);
+        // Of another group than the one that it was asked in.
+        turn.contained(Whose::Group(id), |turn| asked_for(turn, id, device))?;
     }
+    Ok(())
+}
+
+fn asked_for(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(), Fault> {
+    let group = groups::find(turn.tx, id)?;
+    if group.is_none_or(|group| group.state != GroupState::Active) {
+        return Ok(());
+    }
+    let members = turn.with_group(id, |group, _, _| group.members())?;
+    let is_in = members.transpose()?.is_some_and(|members| {
+        let same =
+            |member: &Member| member.device == device.device && member.account == device.account;
+        members.iter().any(same)
+    });
+    if !is_in {
+        return Ok(());
+    }
+    turn.tx.execute(
+        "INSERT INTO again (group_id, device_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        (id.0, device.device.0),
+    )?;
+    groups::set_membership_due(turn.tx, id)?;
+    turn.live.due_groups.insert(id);
     Ok(())
 }
 

@@ -392,8 +392,18 @@ pub(crate) fn broken(
             (conversation.as_bytes(), by.0),
         )?;
     }
-    let span = turn_at_making_anew(turn, conversation)?;
-    if let Some(span) = span {
+    make_anew_in_turn(turn, conversation)
+}
+
+/// A group of many has no generation that this device can follow: the next one is made when
+/// it is this device's turn, if it ever is.
+pub(crate) fn make_anew_in_turn(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+) -> Result<(), Fault> {
+    let is_group = super::find(turn.tx, conversation)?
+        .is_some_and(|found| found.kind == Kind::Group && !found.gone);
+    if is_group && let Some(span) = turn_at_making_anew(turn, conversation)? {
         turn.wait(Waiting::Anew(conversation), span);
     }
     Ok(())
@@ -513,8 +523,11 @@ fn last_state(turn: &mut Turn<'_>, id: ConversationId) -> Result<Option<Conversa
     let Some(group) = groups::newest(turn.tx, id)? else {
         return Ok(None);
     };
-    let secrets = turn.with_group(group, |group, _, _| group.secrets())?;
+    // That group's state may be what cannot be read.
+    let secrets = turn.attempt(|turn| turn.with_group(group, |group, _, _| group.secrets()))?;
     Ok(secrets
+        .ok()
+        .flatten()
         .and_then(Result::ok)
         .and_then(|secrets| secrets.state))
 }

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     api::{Gap, Notice},
     contact::{self, profile},
+    containment::Whose,
     conversation::{
         again,
         commits::{self, Taken},
@@ -90,10 +91,12 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         };
     };
     match group.state {
-        GroupState::Closed | GroupState::Lost if post.kind == PostKind::Welcome => {
+        GroupState::Closed | GroupState::Lost | GroupState::Quarantined
+            if post.kind == PostKind::Welcome =>
+        {
             welcomes::welcomed_again(turn, &group, post)
         }
-        GroupState::Closed => Ok(()),
+        GroupState::Closed | GroupState::Quarantined => Ok(()),
         GroupState::Checking | GroupState::Lost => hold(turn, post),
         GroupState::Denied => match read(turn, &group, post)? {
             Read::Done => Ok(()),
@@ -336,21 +339,25 @@ fn resend(turn: &mut Turn<'_>, group: &Group, request: &ResendRequest) -> Result
 pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for sender in heard::to_ask(turn.tx, turn.now)? {
         heard::asked(turn.tx, turn.now, sender)?;
-        let Some(group) = groups::find(turn.tx, sender.group)? else {
-            continue;
-        };
-        if group.state != GroupState::Active {
-            continue;
-        }
-        let missing = heard::holes(turn.tx, sender)?
-            .into_iter()
-            .map(|(from, to)| CounterRange { from, to })
-            .collect();
-        request(turn, &group, sender.device, missing)?;
-        let missing = heard::missing(turn.tx, sender)?;
-        show_gap(turn, &group, sender, missing)?;
+        turn.contained(Whose::Group(sender.group), |turn| ask_sender(turn, sender))?;
     }
     Ok(())
+}
+
+fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, sender.group)? else {
+        return Ok(());
+    };
+    if group.state != GroupState::Active {
+        return Ok(());
+    }
+    let missing = heard::holes(turn.tx, sender)?
+        .into_iter()
+        .map(|(from, to)| CounterRange { from, to })
+        .collect();
+    request(turn, &group, sender.device, missing)?;
+    let missing = heard::missing(turn.tx, sender)?;
+    show_gap(turn, &group, sender, missing)
 }
 
 /// Asks every device of a group for whatever of theirs did not come: nobody here

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS];
+const STEPS: &[&[&str]] = &[FIRST, TRUST, DEVICES, CONVERSATIONS, CONTAINMENT];
 
 /// The store of the first version.
 const FIRST: &[&str] = &[
@@ -76,6 +76,12 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::parcels::SCHEMA,
     crate::message::link_preview::SCHEMA,
     crate::sms::SCHEMA,
+];
+
+/// Errors that cost one group, and nothing else.
+const CONTAINMENT: &[&str] = &[
+    crate::containment::SCHEMA,
+    crate::conversation::quarantine::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

@@ -18,14 +18,14 @@ use crate::{
     conversation::{
         self, again,
         groups::{self, Group, GroupState},
-        manage, members, notes, start,
+        manage, members, notes, quarantine, start,
     },
     inbox::{
         heard::{self, Sender},
         held::Post,
         receive,
     },
-    mls::{Group as MlsGroup, MlsError, StagedWelcome},
+    mls::{MlsError, StagedWelcome},
     registers::sync,
     turn::{Fault, Turn},
 };
@@ -122,7 +122,7 @@ pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
 
 /// Somebody takes this device into a group that it was taken out of, or had lost.
 pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
-    let lost = group.state == GroupState::Lost;
+    let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
     let gone = match group.conversation.filter(|_| group.account.is_none()) {
         Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.gone),
         None => false,
@@ -133,9 +133,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     // Nothing of the old one is of use; if the welcome is not either, all stays as it was.
     turn.tx.execute_batch("SAVEPOINT welcomed_again")?;
     turn.forget(group.id);
-    turn.with_mls(|provider, _| {
-        MlsGroup::load(provider, group.id)?.map_or(Ok(()), |old| old.delete(provider))
-    })??;
+    quarantine::delete_keys(turn, group.id)?;
     let counter = groups::forget(turn.tx, group.id, lost)?;
     welcomed(turn, post)?;
     // Others know this device's numbers.
