@@ -9,7 +9,7 @@
 //! - *What it holds* is deleted, since the cause may be among it; only a group that was
 //!   being checked keeps it, because nobody would send that again.
 //! - *What waits to be sent to it* goes to another group of the conversation, like that of
-//!   a closed group: for two people a new one is made; for a group of many an admin's
+//!   a closed group, and leaves nothing in its place but a number: for two people a new one is made; for a group of many an admin's
 //!   device makes the next generation, as with a broken group.
 //! - *The person* sees an event in the conversation.
 //!
@@ -155,7 +155,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         GroupState::Quarantined
     };
     groups::set_state(turn.tx, id, state)?;
-    outbox::release_group(turn.tx, id)?;
+    outbox::release_for_now(turn.tx, id)?;
     if over || !was_checked {
         held::forget_group(turn.tx, id)?;
     }
