@@ -21,6 +21,7 @@ use crate::{
     },
     attachment,
     contact::{self, profile},
+    containment::Whose,
     content::{self, Content, Expiration, status::Status},
     conversation::{
         self, Conversation, Kind,
@@ -527,32 +528,42 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
 /// Puts receipts that were gathered for long enough into the outbox.
 pub(crate) fn send_due_receipts(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for conversation in receipts::due_conversations(turn.tx, turn.now)? {
-        // Blocked since.
-        let found = conversation::find(turn.tx, conversation)?;
-        let told = match &found {
-            Some(found) => messages::may_tell(turn, found)?,
-            None => false,
-        };
-        if !told {
+        let sent = turn.contained(Whose::Part("receipts"), |turn| {
+            send_receipts(turn, conversation)
+        })?;
+        if sent.is_none() {
             receipts::take(turn.tx, conversation)?;
-            continue;
         }
-        let due: Vec<(content::MessageId, Status)> = receipts::take(turn.tx, conversation)?
-            .into_iter()
-            .filter_map(|(id, read)| {
-                let status = if read {
-                    Status::Read
-                } else {
-                    Status::Delivered
-                };
-                Some((content::MessageId::from_bytes(id.as_bytes())?, status))
-            })
-            .collect();
-        for part in due.chunks(receipts::PER_MESSAGE) {
-            let salt = turn.random();
-            let encoded = Content::statuses(salt, part).encode();
-            queue(turn, conversation, None, encoded)?;
-        }
+    }
+    Ok(())
+}
+
+fn send_receipts(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
+    // Blocked since.
+    let found = conversation::find(turn.tx, conversation)?;
+    let told = match &found {
+        Some(found) => messages::may_tell(turn, found)?,
+        None => false,
+    };
+    if !told {
+        receipts::take(turn.tx, conversation)?;
+        return Ok(());
+    }
+    let due: Vec<(content::MessageId, Status)> = receipts::take(turn.tx, conversation)?
+        .into_iter()
+        .filter_map(|(id, read)| {
+            let status = if read {
+                Status::Read
+            } else {
+                Status::Delivered
+            };
+            Some((content::MessageId::from_bytes(id.as_bytes())?, status))
+        })
+        .collect();
+    for part in due.chunks(receipts::PER_MESSAGE) {
+        let salt = turn.random();
+        let encoded = Content::statuses(salt, part).encode();
+        queue(turn, conversation, None, encoded)?;
     }
     Ok(())
 }

@@ -9,6 +9,9 @@
 //! **Elsewhere**: what each frame means is in [`crate::link`]; what people ask for is
 //! in [`crate::commands`].
 //!
+//! An error in what members, strangers or the relay cause costs the group that it belongs
+//! to, not the event ([`crate::containment`]).
+//!
 //! **Always**: effects leave only after the transaction was committed. A refused
 //! event, and one whose transaction failed, changed nothing.
 
@@ -26,10 +29,11 @@ use crate::{
     api::{Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response},
     attachment::{self, transfer},
     commands,
+    containment::Whose,
     conversation::{
         again, commits, generations,
         groups::{self, GroupState},
-        membership, parcels, rejoin, requests, start,
+        membership, parcels, quarantine, rejoin, requests, start,
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -68,6 +72,9 @@ const SET_BACK: Span = Span::minutes(1);
 
 /// After a failed transaction, or when the clock was set back, the links are opened again after this long.
 const AFRESH_AFTER: Span = Span::seconds(5);
+
+/// Something that is due, and failed inside this program, is tried again after this long.
+const PART_AGAIN: Span = Span::hours(1);
 
 /// The event was not taken; nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -229,9 +236,10 @@ impl Engine {
                 out: Vec::new(),
             };
             take_up(&mut turn)?;
+            turn.live.faulty = false;
             let result = work(&mut turn)?;
-            pump(&mut turn)?;
-            overdue::tick(&mut turn)?;
+            turn.in_parts(pump)?;
+            turn.contained(Whose::Part("overdue checks"), overdue::tick)?;
             let timer = next_time(&turn)?;
             Ok::<_, Stop>((result, turn.out, timer))
         });
@@ -317,7 +325,7 @@ pub fn store_problem(error: &StoreError) -> Problem {
         StoreError::InUse => Problem::HomeBusy,
         StoreError::Unreadable => Problem::StoreKeyWrong,
         StoreError::Newer { .. } => Problem::StoreTooNew,
-        StoreError::Damaged { .. } => Problem::StoreCorrupted,
+        StoreError::Damaged { .. } | StoreError::Undecodable { .. } => Problem::StoreCorrupted,
         StoreError::DiskFull => Problem::DiskFull,
         StoreError::Unwritable
         | StoreError::Disk
@@ -329,7 +337,7 @@ pub fn store_problem(error: &StoreError) -> Problem {
 }
 
 /// Fills the memory from the store, if it is empty.
-fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.taken_up {
         return Ok(());
     }
@@ -345,6 +353,7 @@ fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         again::take_up(turn)?;
     }
     generations::take_up(turn)?;
+    quarantine::take_up(turn)?;
     turn.live.taken_up = true;
     Ok(())
 }
@@ -427,7 +436,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
         .collect();
     for waiting in over {
         turn.live.waits.remove(&waiting);
-        match waiting {
+        match waiting.clone() {
             Waiting::Conversation(id) => {
                 turn.live.due_conversations.insert(id);
             }
@@ -436,14 +445,28 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
             }
             Waiting::Group(id) => {
                 turn.live.due_groups.insert(id);
-                if let Some(group) = groups::find(turn.tx, id)? {
-                    turn.live.due_conversations.extend(group.conversation);
+                turn.contained(Whose::Group(id), |turn| {
+                    if let Some(group) = groups::find(turn.tx, id)? {
+                        turn.live.due_conversations.extend(group.conversation);
+                    }
+                    Ok(())
+                })?;
+            }
+            Waiting::Anew(id) => {
+                let made = turn.contained(Whose::Part("a group made anew"), |turn| {
+                    generations::make_next(turn, id)
+                })?;
+                if made.is_none() {
+                    turn.wait(waiting, PART_AGAIN);
                 }
             }
-            Waiting::Anew(id) => generations::make_next(turn, id)?,
-            Waiting::Told(id) => receive::tell_that_it_waits(turn, id)?,
+            Waiting::Told(id) => {
+                turn.contained(Whose::Group(id), |turn| {
+                    receive::tell_that_it_waits(turn, id)
+                })?;
+            }
             Waiting::Again if turn.live.account.is_some() => {
-                again::ask_what_is_due(turn)?;
+                turn.contained(Whose::Part("unknown groups"), again::ask_what_is_due)?;
             }
             Waiting::LookUps
             | Waiting::LogIdentity
@@ -473,15 +496,15 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     check_links(turn)?;
-    expiry::pump(turn)?;
+    turn.contained(Whose::Part("disappearing messages"), expiry::pump)?;
     if turn.live.is_revoked() {
         turn.close_links();
         return Ok(());
     }
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
     want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
-    mailbox::pump(turn)?;
-    devices::pump(turn)?;
+    turn.contained(Whose::Part("mailbox"), mailbox::pump)?;
+    turn.contained(Whose::Part("devices"), devices::pump)?;
     let wants_mailbox = devices::wants_mailbox(turn)?;
     want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
@@ -490,10 +513,10 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.account.is_none() || !turn.live.not_set_back {
         return Ok(());
     }
-    own_history::pump(turn)?;
-    commands::send_due_receipts(turn)?;
-    registers::sync::pump(turn)?;
-    receive::ask(turn)?;
+    turn.contained(Whose::Part("own history"), own_history::pump)?;
+    turn.contained(Whose::Part("receipts"), commands::send_due_receipts)?;
+    turn.contained(Whose::Part("settings"), registers::sync::pump)?;
+    turn.contained(Whose::Part("gaps"), receive::ask)?;
     posting::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.live.links.posting.ready().is_none() {
@@ -515,17 +538,17 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             break;
         }
         for id in groups {
-            pump_group(turn, id)?;
+            turn.contained(Whose::Group(id), |turn| pump_group(turn, id))?;
         }
         for id in conversations {
-            posting::pump(turn, id)?;
+            turn.contained(Whose::Conversation(id), |turn| posting::pump(turn, id))?;
         }
     }
-    typing::pump(turn)?;
-    parcels::pump(turn)?;
-    transfer::pump(turn)?;
+    turn.contained(Whose::Part("typing"), typing::pump)?;
+    turn.contained(Whose::Part("parcels"), parcels::pump)?;
+    turn.contained(Whose::Part("attachments"), transfer::pump)?;
     lookups::pump(turn);
-    gossip::pump(turn)?;
+    turn.contained(Whose::Part("key log"), gossip::pump)?;
     let idle = !wants_posting
         && turn.live.links.posting.awaited() == 0
         && turn.now.since(turn.live.links.posting.used_at) >= posting::IDLE;
@@ -599,6 +622,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
             }
             Ok(())
         }
+        GroupState::Quarantined => quarantine::retry(turn, &group),
         GroupState::Closed | GroupState::Denied => Ok(()),
     }
 }
@@ -632,7 +656,12 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         None
     };
     let own_history = own_history::next_due(turn);
-    let soon = turn.now.after(Span(1));
+    // What failed may be due still: it is not tried at every moment.
+    let soon = turn.now.after(if turn.live.faulty {
+        AFRESH_AFTER
+    } else {
+        Span(1)
+    });
     let alive = [
         links.mailbox.dead_at(),
         links.mailbox.ping_at(),

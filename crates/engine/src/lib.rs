@@ -18,6 +18,7 @@ mod attachment;
 mod clock;
 mod commands;
 mod contact;
+mod containment;
 pub mod content;
 mod conversation;
 mod devices;

@@ -5,6 +5,7 @@ use crate::{
     api::{self, Account, Contact, Problem, ProblemReport, RegistrationStage, Response, Status},
     commands::{self, Target},
     contact::{self, profile},
+    containment,
     conversation::{
         self, Kind,
         groups::{self, GroupState},
@@ -293,7 +294,10 @@ pub(crate) fn status(
                 .map(|newest| newest.head().made_at.into()),
         }),
         alarms: alarm::all(turn.tx)?,
-        problems: link_problem.into_iter().collect(),
+        problems: link_problem
+            .into_iter()
+            .chain(containment::recent(turn.tx, turn.now)?)
+            .collect(),
     })))
 }
 

@@ -111,6 +111,12 @@ pub(crate) struct Live {
     pub told_online: bool,
     /// Whether what the store has to do was looked for.
     pub taken_up: bool,
+    /// Whether parts of the work run without a savepoint of their own: the whole has one.
+    pub trusting: bool,
+    /// Whether a part of this event's work failed: it may be due still.
+    pub faulty: bool,
+    /// The faults that the person was told of.
+    pub told_faults: BTreeSet<String>,
     pub devices: devices::Live,
     pub sms: crate::sms::Live,
 }
@@ -192,9 +198,17 @@ impl Live {
             not_set_back: false,
             told_online: false,
             taken_up: false,
+            trusting: false,
+            faulty: false,
+            told_faults: BTreeSet::new(),
             devices: devices::Live::default(),
             sms: crate::sms::Live::default(),
         }
+    }
+
+    /// Forgets the MLS state of all groups in memory: it is read from the store again.
+    pub(crate) fn forget_groups(&mut self) {
+        self.groups.clear();
     }
 
     /// Forgets everything but what lasts as long as the process in any case.
@@ -220,6 +234,8 @@ impl Live {
         self.behind.clear();
         self.not_set_back = false;
         self.taken_up = false;
+        self.trusting = false;
+        self.faulty = false;
         self.devices = devices::Live::default();
         self.sms = crate::sms::Live::default();
     }

@@ -418,6 +418,10 @@ pub fn event_sentence(event: &ConversationEvent) -> String {
         EventKind::HeldBack => "More was written here than is kept of a stranger; the rest is not \
                                 here. Accept or answer to hear all from now on."
             .to_owned(),
+        EventKind::Quarantined => "An error in Waxwing stopped this conversation on this device. \
+                                   Messages may be missing here until the device rejoins, \
+                                   which it tries by itself."
+            .to_owned(),
         EventKind::MadeAnew => {
             "The group had to be made anew, because somebody broke its rules or the relay had \
              lost it."
@@ -455,7 +459,8 @@ pub fn event(event: &ConversationEvent) -> String {
         | EventKind::HeldBack
         | EventKind::AsksToJoin
         | EventKind::NotTakenIn
-        | EventKind::OnWaxwing => WARN,
+        | EventKind::OnWaxwing
+        | EventKind::Quarantined => WARN,
         EventKind::Verified => GOOD,
         EventKind::IdentityReset | EventKind::AddressNotTheirs | EventKind::LooksLikeAnother => {
             WARN

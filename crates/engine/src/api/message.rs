@@ -441,6 +441,9 @@ pub enum EventKind {
     NotTakenIn,
     /// A conversation with a phone: its number is on Waxwing now.
     OnWaxwing,
+    /// An error of this program's came up in the conversation's keys or messages, and was
+    /// undone: this device leaves them alone for now, and rejoins later.
+    Quarantined,
 }
 
 /// Messages of one sender that did not arrive. They have been asked for again.

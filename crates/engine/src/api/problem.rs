@@ -463,6 +463,12 @@ pub enum Problem {
         /// For a report.
         detail: String,
     },
+    /// A mistake in this program came up while something was processed, which was undone;
+    /// everything else goes on.
+    WorkUndone {
+        /// For a report.
+        detail: String,
+    },
 }
 
 /// What a relay did that no honest one does.
@@ -636,6 +642,7 @@ impl Problem {
             Self::StoreFailed { .. } => "store_failed",
             Self::SetBack => "set_back",
             Self::Internal { .. } => "internal",
+            Self::WorkUndone { .. } => "work_undone",
         }
     }
 

@@ -649,6 +649,10 @@ pub fn sentence(problem: &Problem) -> String {
              asking for what it missed, and sends when that is done: there is nothing to do."
                 .into()
         }
+        Problem::WorkUndone { detail } => format!(
+            "Something could not be processed because of a mistake in this program ({detail}). \
+             Everything else goes on; please report it."
+        ),
         Problem::Internal { detail } => format!(
             "This program made a mistake ({detail}), so the request was not carried out; please \
              report it."

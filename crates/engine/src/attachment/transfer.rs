@@ -20,6 +20,7 @@ use waxwing_protocol::{
 use super::{of_blob, release, tell};
 use crate::{
     api::{ConversationId, MessageId},
+    containment::Whose,
     conversation::{
         self, Kind,
         groups::{self, GroupState},
@@ -135,10 +136,15 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         if busy || turn.live.files.contains(&blob.id) || turn.waits(&Waiting::Blob(blob.id)) {
             continue;
         }
-        if blob.outgoing {
-            put(turn, &blob)?;
-        } else {
-            fetch(turn, &blob)?;
+        let brought = turn.contained(Whose::Part("attachment"), |turn| {
+            if blob.outgoing {
+                put(turn, &blob)
+            } else {
+                fetch(turn, &blob)
+            }
+        })?;
+        if brought.is_none() {
+            give_up(turn, blob.id)?;
         }
     }
     Ok(())
@@ -364,9 +370,27 @@ fn gone(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     release(turn, id)
 }
 
+/// It failed by an error of this program's: it is not brought, unless the person asks again.
+pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    turn.live.opened.remove(&id);
+    match find(turn, id)? {
+        Some(_) => gone(turn, id),
+        None => Ok(()),
+    }
+}
+
 /// The driver has done something with a file.
 pub(crate) fn done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
-    turn.live.files.remove(&done.blob());
+    let blob = done.blob();
+    turn.live.files.remove(&blob);
+    let went_on = turn.contained(Whose::Part("attachment"), |turn| go_on(turn, done))?;
+    if went_on.is_none() {
+        give_up(turn, blob)?;
+    }
+    Ok(())
+}
+
+fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
     match done {
         BlobDone::Read { blob, part, bytes } => {
             let Some(found) = find(turn, blob)?.filter(|found| found.parts == part) else {

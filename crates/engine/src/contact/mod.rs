@@ -76,8 +76,8 @@ impl Contact {
     pub(crate) fn roster(&self) -> Result<Roster, StoreError> {
         statements(&self.statements)
             .and_then(|statements| Roster::of_verified(&statements).ok())
-            .ok_or_else(|| StoreError::Damaged {
-                found: "a roster is none".into(),
+            .ok_or(StoreError::Undecodable {
+                found: "a roster is none",
             })
     }
 }

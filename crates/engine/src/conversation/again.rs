@@ -37,6 +37,7 @@ use super::{
 use crate::{
     api::{ConversationId, Notice, Problem, Warning},
     contact,
+    containment::Whose,
     mls::{Member, MlsError},
     outbox,
     store::StoreError,
@@ -464,38 +465,44 @@ pub(crate) fn asked(
         let Ok(id) = GroupId::try_from(id) else {
             continue;
         };
-        let Some(group) = groups::find(turn.tx, id)? else {
-            continue;
-        };
-        if group.state != GroupState::Active {
-            continue;
-        }
-        let own = turn.account()?.id();
-        let known = turn.with_group(id, |group, _, _| {
-            Ok::<_, MlsError>((group.members()?, group.secrets()?))
-        })?;
-        let Some((members, secrets)) = known.transpose()? else {
-            continue;
-        };
-        let same =
-            |member: &Member| member.device == device.device && member.account == device.account;
-        if !members.iter().any(same) {
-            // One of their devices that this one does not know, perhaps.
-            if group.account.is_some() || secrets.addresses.of(device.account).is_some() {
-                look_at(turn, &group, device)?;
-            }
-            continue;
-        }
-        if !may_bring_back(&secrets, own, device.account) || !may_again(turn, id, device.device) {
-            continue;
-        }
-        turn.tx.execute(
-            "INSERT INTO again (group_id, device_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            (id.0, device.device.0),
-        )?;
-        groups::set_membership_due(turn.tx, id)?;
-        turn.live.due_groups.insert(id);
+        // Of another group than the one that it was asked in.
+        turn.contained(Whose::Group(id), |turn| asked_for(turn, id, device))?;
     }
+    Ok(())
+}
+
+fn asked_for(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    if group.state != GroupState::Active {
+        return Ok(());
+    }
+    let own = turn.account()?.id();
+    let known = turn.with_group(id, |group, _, _| {
+        Ok::<_, MlsError>((group.members()?, group.secrets()?))
+    })?;
+    let Some((members, secrets)) = known.transpose()? else {
+        return Ok(());
+    };
+    let same =
+        |member: &Member| member.device == device.device && member.account == device.account;
+    if !members.iter().any(same) {
+        // One of their devices that this one does not know, perhaps.
+        if group.account.is_some() || secrets.addresses.of(device.account).is_some() {
+            look_at(turn, &group, device)?;
+        }
+        return Ok(());
+    }
+    if !may_bring_back(&secrets, own, device.account) || !may_again(turn, id, device.device) {
+        return Ok(());
+    }
+    turn.tx.execute(
+        "INSERT INTO again (group_id, device_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        (id.0, device.device.0),
+    )?;
+    groups::set_membership_due(turn.tx, id)?;
+    turn.live.due_groups.insert(id);
     Ok(())
 }
 

@@ -205,8 +205,8 @@ fn heirs(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Vec<Accoun
     let Some(group) = groups::newest(turn.tx, conversation)? else {
         return Ok(Vec::new());
     };
-    let leaves = turn.with_group(group, |group, _, _| group.members())?;
-    let leaves = leaves.and_then(Result::ok).unwrap_or_default();
+    let leaves = turn.attempt(|turn| turn.with_group(group, |group, _, _| group.members()))?;
+    let leaves = leaves.ok().flatten().and_then(Result::ok).unwrap_or_default();
     let is_left = |account: &AccountId| members.iter().any(|member| member.account == *account);
     Ok(leaves
         .into_iter()
@@ -387,6 +387,19 @@ pub(crate) fn spoilt(
 ) -> Result<(), Fault> {
     if count_break(turn, conversation, group)? {
         tell(turn, conversation, EventKind::Disturbed, "")?;
+    }
+    Ok(())
+}
+
+/// A group of many has no generation that this device can follow: it makes the next one when it
+/// is its turn, if it may.
+pub(crate) fn unfollowed(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+) -> Result<(), Fault> {
+    let found = super::find(turn.tx, conversation)?;
+    if found.is_some_and(|found| found.kind == Kind::Group && !found.gone) {
+        schedule(turn, conversation, Span(0))?;
     }
     Ok(())
 }
@@ -599,8 +612,9 @@ fn last_secrets(
     let Some(group) = groups::newest(turn.tx, id)? else {
         return Ok(None);
     };
-    let secrets = turn.with_group(group, |group, _, _| group.secrets())?;
-    Ok(secrets.and_then(Result::ok))
+    // That group's state may be what cannot be read.
+    let secrets = turn.attempt(|turn| turn.with_group(group, |group, _, _| group.secrets()))?;
+    Ok(secrets.ok().flatten().and_then(Result::ok))
 }
 
 #[cfg(test)]

@@ -89,6 +89,9 @@ pub(crate) enum GroupState {
     /// The relay says that it has no such group. That may be a lie: nothing is sent to it,
     /// but what comes from it is read, and opens it again.
     Denied = 6,
+    /// Working on it failed inside this program: it is left alone for now. See
+    /// [`super::quarantine`].
+    Quarantined = 7,
 }
 
 /// One group.
@@ -127,7 +130,7 @@ pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Group>, S
 }
 
 /// The group that a conversation's messages go to now: of those with the account on
-/// the other side that are not over, the one with the smallest id in which somebody was
+/// the other side that are not over (lost ones last), the one with the smallest id in which somebody was
 /// heard (nobody is in a group whose welcome was lost), or else the one with the smallest
 /// id. Both sides choose the same once both have both.
 pub(crate) fn for_sending(
@@ -137,7 +140,7 @@ pub(crate) fn for_sending(
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state < 5
          AND account_id = coalesce((SELECT account_id FROM conversation WHERE id = ?1), x'')
-         ORDER BY generation DESC, NOT EXISTS (SELECT 1 FROM heard WHERE heard.group_id = g.group_id), group_id
+         ORDER BY generation DESC, state = 4, NOT EXISTS (SELECT 1 FROM heard WHERE heard.group_id = g.group_id), group_id
          LIMIT 1"
     ))?;
     Ok(statement
@@ -719,6 +722,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
         3 => GroupState::Checking,
         4 => GroupState::Lost,
         6 => GroupState::Denied,
+        7 => GroupState::Quarantined,
         _ => GroupState::Closed,
     };
     let rejoin_secret: Vec<u8> = row.get(4)?;

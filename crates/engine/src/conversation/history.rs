@@ -464,6 +464,7 @@ const fn event_name(event: EventKind) -> &'static str {
         EventKind::AsksToJoin => "asks_to_join",
         EventKind::NotTakenIn => "not_taken_in",
         EventKind::OnWaxwing => "on_waxwing",
+        EventKind::Quarantined => "quarantined",
     }
 }
 
@@ -491,6 +492,7 @@ pub(super) fn event_of(name: &str) -> Option<EventKind> {
         EventKind::AsksToJoin,
         EventKind::NotTakenIn,
         EventKind::OnWaxwing,
+        EventKind::Quarantined,
     ]
     .into_iter()
     .find(|event| event_name(*event) == name)

@@ -18,6 +18,9 @@
 //!    Closed ◀───────(relay knows it no more)────── Lost                              Closed
 //! ```
 //!
+//! From any state but Closed a group goes to Quarantined when working on it fails inside
+//! this program, and from there back ([`quarantine`]).
+//!
 //! What waits in the outbox is encrypted only when it can be sent, so that it goes to
 //! whichever group is right at that moment.
 //!
@@ -43,6 +46,7 @@ pub(crate) mod names;
 pub(crate) mod notes;
 pub(crate) mod pages;
 pub(crate) mod parcels;
+pub(crate) mod quarantine;
 pub(crate) mod rejoin;
 pub(crate) mod requests;
 pub(crate) mod roles;

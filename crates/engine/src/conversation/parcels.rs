@@ -37,6 +37,7 @@ use super::{
 use crate::{
     api::ConversationId,
     attachment::transfer,
+    containment::Whose,
     event::LinkKind,
     inbox::{held::Post, receive},
     link::{Job, tokens},
@@ -323,10 +324,10 @@ pub(crate) fn open_post(turn: &mut Turn<'_>, post: &Post) -> Result<Opened, Faul
     }
     if let Some(group) = groups::find(turn.tx, post.group)? {
         // Welcomes go to whoever is there already, too: only who is not looks into them.
-        let is_out = matches!(group.state, GroupState::Closed | GroupState::Lost);
+        let is_left_alone = matches!(group.state, GroupState::Closed | GroupState::Quarantined);
         let is_for_us = match post.kind {
-            PostKind::Welcome => is_out,
-            _ => group.state != GroupState::Closed,
+            PostKind::Welcome => is_left_alone || group.state == GroupState::Lost,
+            _ => !is_left_alone,
         };
         // Nor does anybody look into the echo of their own.
         if !is_for_us || group.commit_post == Some(post.id) {
@@ -545,21 +546,44 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         if busy || turn.waits(&Waiting::Blob(row.id)) {
             continue;
         }
-        if !row.outgoing {
-            count_unknown(turn, &row)?;
-            let request = FetchBlobPart {
-                blob_id: row.id.to_vec().into(),
-                index: row.parts,
-            };
-            let request = Body::FetchBlobPart(request);
-            turn.ask(LinkKind::Posting, Job::ParcelPart(row.id), request);
-        } else if turn.live.opened.contains(&row.id) {
-            put(turn, &row)?;
-        } else {
-            begin(turn, &row)?;
+        let brought = turn.contained(Whose::Group(row.group), |turn| bring(turn, &row))?;
+        if brought.is_none() {
+            drop_it(turn, row.id)?;
         }
     }
     Ok(())
+}
+
+fn bring(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
+    if row.outgoing {
+        return if turn.live.opened.contains(&row.id) {
+            put(turn, row)
+        } else {
+            begin(turn, row)
+        };
+    }
+    count_unknown(turn, row)?;
+    let request = FetchBlobPart {
+        blob_id: row.id.to_vec().into(),
+        index: row.parts,
+    };
+    let request = Body::FetchBlobPart(request);
+    turn.ask(LinkKind::Posting, Job::ParcelPart(row.id), request);
+    Ok(())
+}
+
+/// The group that a parcel belongs to, by its id alone.
+pub(crate) fn group_of(turn: &Turn<'_>, id: Id) -> Result<Option<GroupId>, Fault> {
+    Ok(turn
+        .tx
+        .prepare_cached("SELECT group_id FROM parcel WHERE id = ?1")?
+        .query_row([id], |row| row.get(0).map(GroupId))
+        .optional()?)
+}
+
+/// It failed by an error of this program's: it is not brought again.
+pub(crate) fn drop_it(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
+    forget(turn, id)
 }
 
 fn put(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
@@ -698,7 +722,9 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
             }
             super::again::ask_for(turn, &group)
         }
-        Some(group) if matches!(group.state, GroupState::Closed) => Ok(()),
+        Some(group) if matches!(group.state, GroupState::Closed | GroupState::Quarantined) => {
+            Ok(())
+        }
         Some(_) => turn.lose_group(row.group),
         None => super::again::unknown(turn, row.group),
     }

@@ -35,9 +35,11 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    api::Problem,
+    containment::Whose,
     event::LinkKind,
     link::Meets,
-    turn::{Fault, Turn},
+    turn::{Fault, Turn, Waiting},
 };
 
 /// What devices keep in memory.
@@ -76,11 +78,15 @@ pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
 /// Does what has become possible.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     pairing::pump(turn);
-    changes::pump(turn)?;
-    transfer::pump(turn)?;
-    recovery::pump(turn)?;
-    lock::pump(turn)?;
-    backup::pump(turn)
+    turn.contained(Whose::Part("roster changes"), changes::pump)?;
+    turn.contained(Whose::Part("transfer"), transfer::pump)?;
+    turn.contained(Whose::Part("recovery"), recovery::pump)?;
+    turn.contained(Whose::Part("lock"), lock::pump)?;
+    let backup = turn.contained(Whose::Part("backup"), backup::pump)?;
+    if backup.is_none() {
+        turn.wait(Waiting::Backup, Span::hours(1));
+    }
+    Ok(())
 }
 
 /// When the next thing is to be done without any event.
@@ -136,6 +142,42 @@ pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
     }
 }
 
+/// What was to be said at a rendezvous was not: it is joined again.
+pub(crate) fn not_said(live: &mut Live, meets: Meets) {
+    match meets {
+        Meets::Pairing => {
+            if let Some(pairing) = &mut live.pairing {
+                pairing.lost();
+            }
+        }
+        Meets::Transfer => transfer::lost(&mut live.transfer),
+    }
+}
+
+/// An error of this program's came up in what was said at the rendezvous of a link, and was
+/// undone: linking ends, a transfer is taken up again later.
+pub(crate) fn failed(turn: &mut Turn<'_>, meets: Meets) {
+    match meets {
+        Meets::Pairing => {
+            turn.live.devices.pairing = None;
+            pairing::tell_failed(turn, &Problem::PairingBroken);
+        }
+        Meets::Transfer => {
+            transfer::lost(&mut turn.live.devices.transfer);
+            turn.wait(Waiting::Meeting, Span::minutes(1));
+        }
+    }
+}
+
+/// What the two devices at the rendezvous of a link meet for.
+pub(crate) fn meets_for(turn: &Turn<'_>, link: LinkKind) -> Meets {
+    if pairs_on(turn, link) {
+        Meets::Pairing
+    } else {
+        Meets::Transfer
+    }
+}
+
 /// The relay refused to let this device join, or to hand something on.
 pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) {
     match meets {
@@ -148,7 +190,7 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) 
                 _ => Span::seconds(5),
             };
             transfer::lost(&mut turn.live.devices.transfer);
-            turn.wait(crate::turn::Waiting::Meeting, again);
+            turn.wait(Waiting::Meeting, again);
         }
     }
 }

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     api::{Gap, Notice, Problem, Warning},
     contact::{self, profile},
+    containment::Whose,
     conversation::{
         self, again,
         commits::{self, Taken},
@@ -98,10 +99,12 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         };
     };
     match group.state {
-        GroupState::Closed | GroupState::Lost if post.kind == PostKind::Welcome => {
+        GroupState::Closed | GroupState::Lost | GroupState::Quarantined
+            if post.kind == PostKind::Welcome =>
+        {
             welcomes::welcomed_again(turn, &group, post)
         }
-        GroupState::Closed => Ok(()),
+        GroupState::Closed | GroupState::Quarantined => Ok(()),
         GroupState::Checking | GroupState::Lost => hold(turn, post),
         GroupState::Denied => match read(turn, &group, post)? {
             Read::Done => Ok(()),
@@ -433,29 +436,30 @@ fn envelope_came(
 /// Asks for all holes that are old enough, and shows them.
 pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for sender in heard::to_ask(turn.tx, turn.now)? {
-        let Some(group) = groups::find(turn.tx, sender.group)? else {
-            heard::asked(turn.tx, turn.now, sender)?;
-            continue;
-        };
-        if requests::is_silent_group(turn, &group)? {
-            heard::not_now(turn.tx, sender)?;
-            let missing = heard::missing(turn.tx, sender)?;
-            show_gap(turn, &group, sender, missing)?;
-            continue;
-        }
-        heard::asked(turn.tx, turn.now, sender)?;
-        if group.state != GroupState::Active {
-            continue;
-        }
-        let missing = heard::holes(turn.tx, sender)?
-            .into_iter()
-            .map(|(from, to)| CounterRange { from, to })
-            .collect();
-        request(turn, &group, sender.device, missing)?;
-        let missing = heard::missing(turn.tx, sender)?;
-        show_gap(turn, &group, sender, missing)?;
+        turn.contained(Whose::Group(sender.group), |turn| ask_sender(turn, sender))?;
     }
     Ok(())
+}
+
+fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
+    let Some(group) = groups::find(turn.tx, sender.group)? else {
+        return Ok(());
+    };
+    if requests::is_silent_group(turn, &group)? {
+        heard::not_now(turn.tx, sender)?;
+        let missing = heard::missing(turn.tx, sender)?;
+        return show_gap(turn, &group, sender, missing);
+    }
+    if group.state != GroupState::Active {
+        return Ok(());
+    }
+    let missing = heard::holes(turn.tx, sender)?
+        .into_iter()
+        .map(|(from, to)| CounterRange { from, to })
+        .collect();
+    request(turn, &group, sender.device, missing)?;
+    let missing = heard::missing(turn.tx, sender)?;
+    show_gap(turn, &group, sender, missing)
 }
 
 /// Asks every device of a group for whatever of theirs did not come: nobody here

@@ -21,6 +21,7 @@ use crate::{
     api::{
         Connection, ConnectionChanged, Notice, Problem, RegistrationStage, RelayMisdeed, Warning,
     },
+    containment::Whose,
     conversation::groups::{self, GroupState},
     event::LinkKind,
     inbox::{held::Post, receive},
@@ -47,10 +48,11 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     match turn.live.links.mailbox.phase {
         Phase::Ready { .. } => log_in(turn),
         Phase::LoggedIn => {
-            key_packages::publish(turn)?;
-            super::tokens::pump(turn)?;
+            turn.contained(Whose::Part("key packages"), key_packages::publish)?;
+            turn.contained(Whose::Part("tokens"), super::tokens::pump)?;
             acknowledge(turn);
-            sms::pump(turn)
+            turn.contained(Whose::Part("text messages"), sms::pump)?;
+            Ok(())
         }
         _ => Ok(()),
     }
@@ -132,7 +134,14 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
     }
     let sequence = deliver.sequence;
     match post_of(deliver, turn.now) {
-        Some(post) => receive::post(turn, &post)?,
+        // Whatever goes wrong in it, it is not to come again.
+        Some(post) => {
+            let whose = match post.kind {
+                PostKind::Sms => Whose::Part("a text message"),
+                _ => Whose::Group(post.group),
+            };
+            turn.contained(whose, |turn| receive::post(turn, &post))?;
+        }
         None => turn.warn_misdeed(RelayMisdeed::Malformed),
     }
     let links = &mut turn.live.links;

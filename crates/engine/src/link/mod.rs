@@ -384,6 +384,32 @@ impl Link {
         }
     }
 
+    /// The number of the last request.
+    pub(crate) const fn last_request(&self) -> u32 {
+        self.next_request
+    }
+
+    /// Requests behind this one will not be sent: their answers are not awaited. Gives what
+    /// they were for. Their numbers are not used again.
+    pub(crate) fn take_back(&mut self, last: u32) -> Vec<Job> {
+        let unsent: Vec<u32> = self
+            .jobs
+            .keys()
+            .copied()
+            .filter(|request| *request > last)
+            .collect();
+        let unsent: Vec<Job> = unsent
+            .into_iter()
+            .filter_map(|request| self.jobs.remove(&request))
+            .collect();
+        for job in &unsent {
+            if !self.jobs.values().any(|other| other == job) {
+                self.busy.remove(job);
+            }
+        }
+        unsent
+    }
+
     /// The relay has sent a code for this request.
     pub(crate) const fn code_was_sent(&mut self, request: u32) {
         self.code_asked = Some(request);
@@ -489,6 +515,11 @@ impl Links {
                 .retain(|_, (_, used_at)| now.since(*used_at) < AUTHORISATION_KEPT);
         }
         self.authorised.insert(group, (epoch, now));
+    }
+
+    /// What it may post to is asked for again.
+    pub(crate) fn deauthorise_all(&mut self) {
+        self.authorised.clear();
     }
 
     /// It may not any more.

@@ -23,8 +23,9 @@ use crate::{
     api::{ConversationId, MessageChanged, MessageState, Notice, Problem},
     clock::Passed as _,
     contact,
+    containment::Whose,
     conversation::{
-        self, Kind, commits,
+        self, Conversation, Kind, commits,
         groups::{self, Group, GroupState},
         history, membership, notes, requests, start,
     },
@@ -73,19 +74,31 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
         if sending.as_ref().is_some_and(|sending| sending.id == group) {
             continue;
         }
-        if let Some(group) = groups::find(turn.tx, group)? {
-            send(turn, &group, false, silent)?;
-        }
+        turn.contained(Whose::Group(group), |turn| {
+            match groups::find(turn.tx, group)? {
+                Some(group) => send(turn, &group, false, silent),
+                None => Ok(()),
+            }
+        })?;
     }
-    match sending {
-        Some(group) => send(turn, &group, true, silent),
-        None if outbox::unnumbered(turn.tx, id)?.is_empty() => Ok(()),
-        None => match conversation.kind {
-            Kind::Direct => start::claim(turn, &conversation),
-            Kind::Notes => notes::pump(turn, &conversation),
-            // It waits until there is a group again.
-            Kind::Group | Kind::Sms => Ok(()),
-        },
+    if let Some(group) = sending {
+        turn.contained(Whose::Group(group.id), |turn| send(turn, &group, true, silent))?;
+        return Ok(());
+    }
+    turn.contained(Whose::Conversation(id), |turn| begin(turn, &conversation))?;
+    Ok(())
+}
+
+/// There is no group to send to: one is made, if anything waits for it.
+fn begin(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+    if outbox::unnumbered(turn.tx, conversation.id)?.is_empty() {
+        return Ok(());
+    }
+    match conversation.kind {
+        Kind::Direct => start::claim(turn, conversation),
+        Kind::Notes => notes::pump(turn, conversation),
+        // It waits until there is a group again.
+        Kind::Group | Kind::Sms => Ok(()),
     }
 }
 
@@ -259,7 +272,12 @@ pub(crate) fn posted(
     row: i64,
     posted: &Posted,
 ) -> Result<(), Fault> {
-    heard_epoch(turn, group, Epoch(posted.epoch))?;
+    // The relay has it, whatever the group is by now.
+    let is_followed =
+        groups::find(turn.tx, group)?.is_some_and(|group| group.state != GroupState::Quarantined);
+    if is_followed {
+        heard_epoch(turn, group, Epoch(posted.epoch))?;
+    }
     if let Some(row) = outbox::by_row(turn.tx, row)? {
         accepted(turn, &row)?;
         turn.live.due_conversations.insert(row.conversation);
@@ -298,6 +316,9 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
     let Some(conversation) = group.conversation else {
         return Ok(());
     };
+    if matches!(group.state, GroupState::Closed | GroupState::Quarantined) {
+        return Ok(());
+    }
     match error.code() {
         ErrorCode::EpochConflict => {
             // Too old an epoch: encrypted again when the newer one has come. A relay that
@@ -415,9 +436,13 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .collect();
     for id in late {
         turn.live.behind.remove(&id);
-        if groups::find(turn.tx, id)?.is_some_and(|group| group.state == GroupState::Active) {
-            turn.lose_group(id)?;
-        }
+        turn.contained(Whose::Group(id), |turn| {
+            let group = groups::find(turn.tx, id)?;
+            if group.is_some_and(|group| group.state == GroupState::Active) {
+                turn.lose_group(id)?;
+            }
+            Ok(())
+        })?;
     }
     Ok(())
 }

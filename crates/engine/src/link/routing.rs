@@ -1,5 +1,10 @@
 //! Which frame goes where.
 //!
+//! An error of this program's in handling an answer costs the group that it belongs to; if
+//! it belongs to none, it counts as if the relay had refused for now, so that the same is
+//! not asked again at once. Only what comes before there is an account, and logging in, fail
+//! as a whole: there is nothing else yet that could go on.
+//!
 //! **Always**: an answer that nobody awaits, an answer of another kind than the
 //! request's, and frames on the wrong link are ignored. (One request may be answered
 //! twice: the one for a code that then cannot be mailed.) What is not answered in time is
@@ -10,6 +15,7 @@ use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 use super::{Job, key_packages, mailbox, posting, registration, tokens};
 use crate::{
     attachment::transfer,
+    containment::Whose,
     conversation::{commits, groups, membership, parcels, rejoin, start},
     devices::{self, backup, changes, lock, recovery},
     event::LinkKind,
@@ -27,29 +33,7 @@ pub(crate) fn frame(
     body: Body,
 ) -> Result<(), Fault> {
     if request == 0 {
-        return match (link, body) {
-            (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, &deliver),
-            (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
-                turn.live.links.key_packages_left = Some(low.key_packages_left);
-                Ok(())
-            }
-            (LinkKind::Mailbox, Body::AccountChanged(_)) => {
-                own_history::want(turn);
-                Ok(())
-            }
-            (LinkKind::Mailbox, Body::Signalled(signal)) => typing::came(turn, &signal),
-            (LinkKind::Mailbox, Body::AddressContested(contest)) => lock::contested(turn, &contest),
-            (link, Body::RendezvousMessage(message)) => devices::heard(turn, link, &message.body),
-            (link, Body::RendezvousLeft(_)) => {
-                devices::left(turn, link);
-                Ok(())
-            }
-            (_, Body::Error(error)) => {
-                turn.warn(&super::problem_of(&error));
-                Ok(())
-            }
-            _ => Ok(()),
-        };
+        return unasked(turn, link, body);
     }
     let Some(job) = turn.live.links.answered(link, request) else {
         return match body {
@@ -62,6 +46,103 @@ pub(crate) fn frame(
     if job == Job::StartRegistration {
         turn.live.links.of(link).code_was_sent(request);
     }
+    let Some(whose) = whose(turn, &job)? else {
+        return settle(turn, job, body);
+    };
+    let settled = turn.contained(whose, |turn| settle(turn, job.clone(), body))?;
+    if settled.is_some() {
+        return Ok(());
+    }
+    match (&job, whose) {
+        (Job::OpenParcel(id) | Job::ParcelPart(id), _) => parcels::drop_it(turn, *id),
+        (Job::OpenBlob(id) | Job::BlobPart(id), _) => transfer::give_up(turn, *id),
+        (_, Whose::Group(_) | Whose::Conversation(_)) => Ok(()),
+        (_, Whose::Part(_)) => refused(
+            turn,
+            job,
+            &Error {
+                code: ErrorCode::Unavailable.into(),
+                ..Error::default()
+            },
+        ),
+    }
+}
+
+/// What nobody asked for.
+fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault> {
+    match (link, body) {
+        (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, &deliver),
+        (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
+            turn.live.links.key_packages_left = Some(low.key_packages_left);
+            Ok(())
+        }
+        (LinkKind::Mailbox, Body::AccountChanged(_)) => {
+            own_history::want(turn);
+            Ok(())
+        }
+        (LinkKind::Mailbox, Body::Signalled(signal)) => turn
+            .contained(Whose::Part("typing"), |turn| typing::came(turn, &signal))
+            .map(drop),
+        (LinkKind::Mailbox, Body::AddressContested(contest)) => turn
+            .contained(Whose::Part("contest"), |turn| {
+                lock::contested(turn, &contest)
+            })
+            .map(drop),
+        (link, Body::RendezvousMessage(message)) => {
+            let meets = devices::meets_for(turn, link);
+            let heard = turn.contained(Whose::Part("rendezvous"), |turn| {
+                devices::heard(turn, link, &message.body)
+            })?;
+            if heard.is_none() {
+                devices::failed(turn, meets);
+            }
+            Ok(())
+        }
+        (link, Body::RendezvousLeft(_)) => {
+            devices::left(turn, link);
+            Ok(())
+        }
+        (_, Body::Error(error)) => {
+            turn.warn(&super::problem_of(&error));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whose an answer is; `None` where an error in it is the whole event's.
+fn whose(turn: &Turn<'_>, job: &Job) -> Result<Option<Whose>, Fault> {
+    Ok(Some(match job {
+        Job::StartRegistration | Job::FinishRegistration | Job::Login | Job::FetchBackup(_) => {
+            return Ok(None);
+        }
+        Job::Claim(conversation) => Whose::Conversation(*conversation),
+        Job::ClaimDevices(group, _)
+        | Job::CreateGroup(group)
+        | Job::Authorise(group, _)
+        | Job::Message { group, .. }
+        | Job::Commit(group, _)
+        | Job::FetchGroupInfo(group)
+        | Job::Rejoin(group) => Whose::Group(*group),
+        Job::OpenParcel(id) | Job::ParcelPart(id) => match parcels::group_of(turn, *id)? {
+            Some(group) => Whose::Group(group),
+            None => Whose::Part("parcel"),
+        },
+        Job::OpenBlob(_) | Job::BlobPart(_) | Job::BlobRead(_) => Whose::Part("attachment"),
+        Job::LookUp(_) => Whose::Part("look-up"),
+        Job::FetchLogIdentity | Job::FetchHistory | Job::FetchHeads => Whose::Part("key log"),
+        Job::PublishKeyPackages => Whose::Part("key packages"),
+        Job::IssueTokens => Whose::Part("tokens"),
+        Job::SetSmsKey | Job::SendSms(_) => Whose::Part("text messages"),
+        Job::ChangeRoster(_) => Whose::Part("roster changes"),
+        Job::JoinRendezvous(_) | Job::SendRendezvous(..) => Whose::Part("rendezvous"),
+        Job::SetLock(_) | Job::KeepAddress => Whose::Part("lock"),
+        Job::PutBackup(_) | Job::FinishBackup => Whose::Part("backup"),
+        Job::Ping | Job::Signal => Whose::Part("link"),
+    }))
+}
+
+fn settle(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     match body {
         Body::Error(error) => refused(turn, job, &error),
         body => answered(turn, job, body),

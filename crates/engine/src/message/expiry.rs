@@ -12,12 +12,13 @@
 //! devices do is theirs.
 
 use rusqlite::{OptionalExtension as _, Transaction};
-use waxwing_protocol::time::Time;
+use waxwing_protocol::time::{Span, Time};
 
 use super::{amendments, receipts};
 use crate::{
     api::{ConversationId, MessageDeleted, MessageId, Notice},
     attachment,
+    containment::Whose,
     conversation::history::{self, NewEvent},
     store::StoreError,
     turn::{Fault, Turn},
@@ -30,6 +31,9 @@ ALTER TABLE entry ADD COLUMN expires_after INTEGER;                       -- sec
 ALTER TABLE entry ADD COLUMN expires_at INTEGER;
 CREATE INDEX entry_expires ON entry (expires_at) WHERE expires_at IS NOT NULL;
 ";
+
+/// What could not be deleted is tried again after this long.
+const AGAIN: Span = Span::hours(1);
 
 /// Messages that are deleted in one transaction, at most.
 const AT_ONCE: u32 = 256;
@@ -134,13 +138,32 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         rows.collect::<Result<_, _>>()?
     };
     for (row, conversation, id) in over {
-        turn.tx
-            .prepare_cached("DELETE FROM entry WHERE id = ?1")?
-            .execute([row])?;
-        attachment::forget(turn, conversation, id)?;
-        amendments::forget(turn.tx, conversation, id)?;
-        receipts::forget(turn.tx, conversation, id)?;
-        turn.notify(Notice::MessageDeleted(MessageDeleted { id, conversation }));
+        let deleted = turn.contained(Whose::Part("disappearing messages"), |turn| {
+            delete(turn, row, conversation, id)
+        })?;
+        if deleted.is_none() {
+            // Others are not to wait for it.
+            turn.tx.execute(
+                "UPDATE entry SET expires_at = ?2 WHERE id = ?1",
+                (row, turn.now.after(AGAIN).0.cast_signed()),
+            )?;
+        }
     }
+    Ok(())
+}
+
+fn delete(
+    turn: &mut Turn<'_>,
+    row: i64,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<(), Fault> {
+    turn.tx
+        .prepare_cached("DELETE FROM entry WHERE id = ?1")?
+        .execute([row])?;
+    attachment::forget(turn, conversation, id)?;
+    amendments::forget(turn.tx, conversation, id)?;
+    receipts::forget(turn.tx, conversation, id)?;
+    turn.notify(Notice::MessageDeleted(MessageDeleted { id, conversation }));
     Ok(())
 }

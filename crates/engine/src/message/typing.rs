@@ -24,6 +24,7 @@ use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Typing},
     commands::{self, Target},
     contact,
+    containment::Whose,
     conversation::{self, Kind, groups, requests},
     engine::Stop,
     event::LinkKind,
@@ -91,10 +92,15 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         let Some(group) = groups::for_sending(turn.tx, conversation)? else {
             continue;
         };
-        if group.state != groups::GroupState::Active || !posting::authorise(turn, group.id)? {
+        if group.state != groups::GroupState::Active {
             continue;
         }
-        tell(turn, group.id, typing)?;
+        turn.contained(Whose::Group(group.id), |turn| {
+            if posting::authorise(turn, group.id)? {
+                tell(turn, group.id, typing)?;
+            }
+            Ok(())
+        })?;
         let told = &mut turn.live.signals.told;
         if told.len() >= REMEMBERED {
             told.clear();
@@ -154,7 +160,9 @@ pub(crate) fn came(turn: &mut Turn<'_>, signal: &Signalled) -> Result<(), Fault>
     let Ok(id) = GroupId::try_from(&signal.group_id) else {
         return Ok(());
     };
-    let Some(conversation) = groups::find(turn.tx, id)?.and_then(|group| group.conversation) else {
+    let group =
+        groups::find(turn.tx, id)?.filter(|group| group.state != groups::GroupState::Quarantined);
+    let Some(conversation) = group.and_then(|group| group.conversation) else {
         return Ok(());
     };
     let Some((epoch, key)) = key(turn, id)?.filter(|(epoch, _)| epoch.0 == signal.epoch) else {

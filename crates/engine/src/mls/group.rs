@@ -126,6 +126,13 @@ impl Group {
             .map_err(|error| provider.failed(MlsError::library(error)))
     }
 
+    /// Deletes what the store has of a group and its secrets, without reading it: for state
+    /// that does not decode.
+    pub fn delete_unread(provider: &Provider<'_>, id: GroupId) -> Result<(), MlsError> {
+        let id = MlsGroupId::from_slice(id.as_bytes());
+        Ok(provider.store().delete_group(&id)?)
+    }
+
     /// Joins by an external commit, which takes the place of this device's old leaf.
     ///
     /// `group_info` is the MLSMessage that a member left with the relay. The group in

@@ -364,6 +364,18 @@ pub(crate) fn release_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), 
     Ok(())
 }
 
+/// The same for a group that this device may come back to: the numbers that were used are
+/// kept, so that others who miss them are sent something, and no gap stays.
+pub(crate) fn release_for_now(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO outgoing (conversation, body, written_at, state, group_id, counter)
+         SELECT conversation, x'', written_at, 2, group_id, counter FROM outgoing
+         WHERE group_id = ?1 AND state < 2 AND counter IS NOT NULL",
+        [group.0],
+    )?;
+    release_group(tx, group)
+}
+
 /// Somebody misses these: they are sent again to the group, under the same counter. Gives how
 /// many.
 pub(crate) fn send_again(

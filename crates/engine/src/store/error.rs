@@ -28,6 +28,13 @@ pub enum StoreError {
         /// What was found.
         found: String,
     },
+    /// One value is not what this program wrote, though its page verifies: a mistake of this
+    /// program's. What else is in the store is not concerned.
+    #[error("a value in the store cannot be read ({found})")]
+    Undecodable {
+        /// What was found.
+        found: &'static str,
+    },
     /// There is no room left. Nothing that was acknowledged is lost.
     #[error("the disk is full; make room and try again")]
     DiskFull,

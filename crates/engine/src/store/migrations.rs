@@ -20,6 +20,7 @@ const STEPS: &[&[&str]] = &[
     LEAVES,
     DISHONEST_MEMBERS,
     STRANGERS,
+    CONTAINMENT,
 ];
 
 /// The store of the first version.
@@ -117,6 +118,12 @@ const STRANGERS: &[&str] = &[
     crate::inbox::resending::SCHEMA,
     crate::conversation::groups::WELCOMED_BY,
     crate::conversation::parcels::UNKNOWN,
+];
+
+/// Errors that cost one group, and nothing else.
+const CONTAINMENT: &[&str] = &[
+    crate::containment::SCHEMA,
+    crate::conversation::quarantine::SCHEMA,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

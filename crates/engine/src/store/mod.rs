@@ -148,6 +148,12 @@ impl Store {
         Ok(result)
     }
 
+    /// SQLite's own connection: for tests that do to a store what a mistake of this program's
+    /// could. Nothing else uses it.
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// From now on the store may grow by this many pages of 4 KiB, or without limit: past
     /// that, the disk is full. For tests and simulations of a full disk.
     pub fn limit_room(&self, pages: Option<u32>) -> Result<(), StoreError> {

@@ -22,14 +22,14 @@ use crate::{
         self, again,
         generations::{self, Claim},
         groups::{self, Group, GroupState, Welcomer},
-        joined, leaves, manage, notes, requests, start,
+        joined, leaves, manage, notes, quarantine, requests, start,
     },
     inbox::{
         heard::{self, Sender},
         held::{self, Post},
         receive,
     },
-    mls::{Group as MlsGroup, Member, MlsError, StagedWelcome},
+    mls::{Member, MlsError, StagedWelcome},
     registers::sync,
     turn::{Fault, Turn, Waiting},
 };
@@ -227,7 +227,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
 
 /// Somebody takes this device into a group that it was taken out of, or had lost.
 pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
-    let lost = group.state == GroupState::Lost;
+    let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
     let gone = match group.conversation.filter(|_| group.account.is_none()) {
         Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.gone),
         None => false,
@@ -241,9 +241,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     // Nothing of the old one is of use; if the welcome is not either, all stays as it was.
     turn.tx.execute_batch("SAVEPOINT welcomed_again")?;
     turn.forget(group.id);
-    turn.with_mls(|provider, _| {
-        MlsGroup::load(provider, group.id)?.map_or(Ok(()), |old| old.delete(provider))
-    })??;
+    quarantine::delete_keys(turn, group.id)?;
     if lost || asked {
         again::keep(turn, group)?;
     }

@@ -98,6 +98,21 @@ impl<'a> Storage<'a> {
         Ok(())
     }
 
+    /// Deletes all that is kept of a group, without reading it.
+    pub(super) fn delete_group(&self, id: &impl Serialize) -> Result<(), StoreError> {
+        let id = cbor4ii::serde::to_vec(Vec::new(), id).map_err(|_| unencodable())?;
+        self.transaction.execute(
+            "DELETE FROM mls WHERE label >= ?1 AND key = ?2",
+            params![Label::Tree as i64, id],
+        )?;
+        // Their key is a list that begins with the group's id.
+        self.transaction.execute(
+            "DELETE FROM mls WHERE label = ?1 AND substr(key, 2, length(?2)) = ?2",
+            params![Label::EpochKeyPairs as i64, id],
+        )?;
+        Ok(())
+    }
+
     fn write(
         &self,
         label: Label,
@@ -155,8 +170,8 @@ impl<'a> Storage<'a> {
         let Some(value) = self.noted(read)? else {
             return Ok(None);
         };
-        let decoded = cbor4ii::serde::from_slice(&value).map_err(|_| StoreError::Damaged {
-            found: "MLS state that does not decode".to_owned(),
+        let decoded = cbor4ii::serde::from_slice(&value).map_err(|_| StoreError::Undecodable {
+            found: "MLS state that does not decode",
         });
         self.noted(decoded).map(Some)
     }
@@ -212,7 +227,7 @@ impl<'a> Storage<'a> {
 }
 
 fn unencodable() -> StoreError {
-    StoreError::Damaged {
-        found: "MLS state that does not encode".to_owned(),
+    StoreError::Undecodable {
+        found: "MLS state that does not encode",
     }
 }

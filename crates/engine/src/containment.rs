@@ -1,0 +1,291 @@
+//! Containment: an error costs the group that it belongs to, and nothing else.
+//!
+//! One event runs in one transaction, and the relay delivers a post again until it was
+//! acknowledged. If an error in one post undid the whole event, that post would come back
+//! for ever, and nothing behind it would ever arrive. So each piece of work that others
+//! (members, strangers, the relay) can cause runs inside [`Turn::contained`]: a savepoint.
+//!
+//! - The work succeeds: the savepoint is released. That is all that it costs.
+//! - The work fails with a [`Fault`] that concerns the whole store (the disk is full or
+//!   broken, the file is damaged or in use, there is no memory left): the event fails as a
+//!   whole. Nothing was changed, and the same is tried again when the disk works again.
+//! - The work fails with any other fault: its writes are undone, its effects and requests
+//!   are taken back ([`Mark`]), memory that may be ahead of the store is read again, and
+//!   then the owner of the work pays: a group is quarantined
+//!   ([`crate::conversation::quarantine`]), messages that wait in a conversation fail with
+//!   a reason, a post of no known group is dropped. The event goes on, and the post counts
+//!   as handled.
+//!
+//! If paying fails too, the event fails: there is nothing left to fall back on.
+//!
+//! [`crate::engine`]'s pump runs twice where it has to: first as a whole in one savepoint,
+//! since it nearly always succeeds; if it fails, again with a savepoint for each part, so
+//! that the part that fails is found ([`Turn::in_parts`]).
+//!
+//! Every fault that was contained is recorded (the newest [`KEPT`]), so that it can be
+//! reported: the status has those of the last day, and where no conversation shows what
+//! happened, the person is told once.
+//!
+//! **Elsewhere**: what a group in quarantine means for people, and how it ends:
+//! [`crate::conversation::quarantine`]. Answers of the relay: [`crate::link::routing`].
+//!
+//! **Always**: work that was undone leaves nothing behind: no row, no effect, no request
+//! whose answer would be awaited for ever, no right to post that the relay was not asked
+//! for, no MLS state in memory that the store does not have.
+
+use rusqlite::{ErrorCode, Transaction};
+use waxwing_protocol::{
+    ids::GroupId,
+    time::{Span, Time},
+};
+
+use crate::{
+    api::{ConversationId, Notice, Problem, ProblemReport, Warning},
+    conversation::{self, quarantine, start},
+    devices, engine,
+    event::{Effect, LinkKind},
+    link::Job,
+    mls::MlsError,
+    store::StoreError,
+    trust::own_history,
+    turn::{Fault, Turn},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE contained_fault (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    whose TEXT NOT NULL,     -- what was being done, or the group's id
+    detail TEXT NOT NULL
+);
+";
+
+/// Faults that are kept.
+const KEPT: i64 = 100;
+
+/// The status has them for this long.
+const SHOWN_FOR: Span = Span::days(1);
+
+/// Different faults that one process tells the person of.
+const TOLD_MAX: usize = 16;
+
+/// Whose work it is: who pays for an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The group is quarantined. If it is not known here, the work is only dropped.
+    Group(GroupId),
+    /// What waits to be sent in the conversation fails.
+    Conversation(ConversationId),
+    /// Nobody's: the work is dropped. The caller sees to it that it is not done again at
+    /// once.
+    Part(&'static str),
+}
+
+impl core::fmt::Display for Whose {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Group(id) => write!(f, "group {id}"),
+            Self::Conversation(id) => write!(f, "conversation {id}"),
+            Self::Part(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Fault {
+    /// Whether it belongs to the work that failed, not to the store as a whole.
+    pub(crate) fn is_contained(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Mls(MlsError::Store(error)) => match error {
+                StoreError::InUse
+                | StoreError::Unreadable
+                | StoreError::Newer { .. }
+                | StoreError::Damaged { .. }
+                | StoreError::DiskFull
+                | StoreError::Unwritable
+                | StoreError::NotEncrypting
+                | StoreError::Disk => false,
+                StoreError::Undecodable { .. } => true,
+                StoreError::Statement(error) => !matches!(
+                    error.sqlite_error_code(),
+                    Some(ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted)
+                ),
+            },
+            Self::Mls(_) | Self::Broken(_) => true,
+        }
+    }
+}
+
+/// What a turn was like when a piece of work began, as far as the work may change it.
+struct Mark {
+    effects: usize,
+    /// The last request on each link.
+    requests: [u32; 2],
+}
+
+const LINKS: [LinkKind; 2] = [LinkKind::Mailbox, LinkKind::Posting];
+
+impl Mark {
+    fn of(turn: &mut Turn<'_>) -> Self {
+        Self {
+            effects: turn.out.len(),
+            requests: LINKS.map(|kind| turn.live.links.of(kind).last_request()),
+        }
+    }
+
+    /// Makes memory and effects what they were, after the store was.
+    fn restore(self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        // Links that were opened or closed meanwhile are as memory says.
+        let undone = turn.out.split_off(self.effects.min(turn.out.len()));
+        for effect in undone {
+            match effect {
+                Effect::OpenLink { .. }
+                | Effect::CloseLink { .. }
+                | Effect::Notify(Notice::Connection(_)) => turn.out.push(effect),
+                Effect::Blob(work) => {
+                    if let Some(blob) = work.waits_for() {
+                        turn.live.files.remove(&blob);
+                    }
+                }
+                Effect::Send { .. } | Effect::SetTimer(_) | Effect::Notify(_) => {}
+            }
+        }
+        for (kind, last) in LINKS.into_iter().zip(self.requests) {
+            for job in turn.live.links.of(kind).take_back(last) {
+                match job {
+                    Job::FetchHistory => own_history::want(turn),
+                    Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
+                        devices::not_said(&mut turn.live.devices, meets);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let live = &mut *turn.live;
+        live.links.deauthorise_all();
+        live.forget_groups();
+        live.waits_for_lookup = None;
+        live.opened.clear();
+        live.lookups.forget_outcomes();
+        live.taken_up = false;
+        engine::take_up(turn)
+    }
+}
+
+impl Turn<'_> {
+    /// Does a piece of work; an error in it costs whose work it is, and nothing else.
+    /// `None` where the work failed and was undone.
+    ///
+    /// # Errors
+    /// A fault of the store as a whole, or one in what has to be done about the first.
+    pub(crate) fn contained<R>(
+        &mut self,
+        whose: Whose,
+        work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
+    ) -> Result<Option<R>, Fault> {
+        if self.live.trusting {
+            return work(self).map(Some);
+        }
+        let fault = match self.attempt(work)? {
+            Ok(result) => return Ok(Some(result)),
+            Err(fault) => fault,
+        };
+        self.record(whose, &fault)?;
+        match whose {
+            Whose::Group(id) => quarantine::begin(self, id)?,
+            Whose::Conversation(id) => {
+                if let Some(found) = conversation::find(self.tx, id)? {
+                    let detail = fault.to_string();
+                    start::fail_waiting(self, &found, &Problem::WorkUndone { detail })?;
+                }
+            }
+            Whose::Part(_) => {}
+        }
+        Ok(None)
+    }
+
+    /// Does work that consists of contained parts. It is tried as a whole first, without a
+    /// savepoint for each part; if that fails it is done again, part by part.
+    pub(crate) fn in_parts(
+        &mut self,
+        work: impl Fn(&mut Turn<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.live.trusting = true;
+        let whole = self.attempt(&work);
+        self.live.trusting = false;
+        if whole?.is_err() {
+            self.live.faulty = true;
+            work(self)?;
+        }
+        Ok(())
+    }
+
+    /// Does work in a savepoint. The inner error is a fault that was contained: everything
+    /// is as it was before.
+    pub(crate) fn attempt<R>(
+        &mut self,
+        work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
+    ) -> Result<Result<R, Fault>, Fault> {
+        let mark = Mark::of(self);
+        statement(self.tx, "SAVEPOINT contained")?;
+        match work(self) {
+            Ok(result) => {
+                statement(self.tx, "RELEASE contained")?;
+                Ok(Ok(result))
+            }
+            // After some errors SQLite has undone the whole transaction by itself.
+            Err(fault) if !fault.is_contained() || self.tx.is_autocommit() => Err(fault),
+            Err(fault) => {
+                let undone = statement(self.tx, "ROLLBACK TO contained")
+                    .and_then(|()| statement(self.tx, "RELEASE contained"));
+                if undone.is_err() {
+                    return Err(fault);
+                }
+                mark.restore(self)?;
+                Ok(Err(fault))
+            }
+        }
+    }
+
+    /// Records a fault, and tells the person of it where nothing else shows it.
+    fn record(&mut self, whose: Whose, fault: &Fault) -> Result<(), Fault> {
+        let (whose_text, detail) = (whose.to_string(), fault.to_string());
+        self.tx.execute(
+            "INSERT INTO contained_fault (at, whose, detail) VALUES (?1, ?2, ?3)",
+            (self.now.0.cast_signed(), &whose_text, &detail),
+        )?;
+        self.tx.execute(
+            "DELETE FROM contained_fault WHERE id <= last_insert_rowid() - ?1",
+            [KEPT],
+        )?;
+        let shown = match whose {
+            Whose::Group(id) => quarantine::is_shown(self.tx, id)?,
+            Whose::Conversation(_) => true,
+            Whose::Part(_) => false,
+        };
+        let told = &mut self.live.told_faults;
+        if !shown && told.len() < TOLD_MAX && told.insert(detail.clone()) {
+            let problem = Problem::WorkUndone { detail }.report();
+            self.notify(Notice::Warning(Warning { problem }));
+        }
+        Ok(())
+    }
+}
+
+/// The faults of the last day, newest first, a few of them.
+pub(crate) fn recent(tx: &Transaction<'_>, now: Time) -> Result<Vec<ProblemReport>, StoreError> {
+    let since = now.0.saturating_sub(SHOWN_FOR.0).cast_signed();
+    let mut statement = tx.prepare_cached(
+        "SELECT detail FROM contained_fault WHERE at > ?1
+         GROUP BY detail ORDER BY max(id) DESC LIMIT 3",
+    )?;
+    let rows = statement.query_map([since], |row| {
+        let detail = row.get(0)?;
+        Ok(Problem::WorkUndone { detail }.report())
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn statement(tx: &Transaction<'_>, sql: &'static str) -> Result<(), StoreError> {
+    tx.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! Quarantine: a group whose processing failed inside this program is left alone, so that
+//! everything else goes on.
+//!
+//! An error in one group's post, answer or upkeep is undone ([`crate::containment`]), and
+//! the group goes into [`GroupState::Quarantined`]:
+//!
+//! - *What comes of it* is acknowledged and not read: the cause would be met again. Others
+//!   keep what they sent, and send it again when this device has rejoined.
+//! - *What it holds* is deleted, since the cause may be among it; only a group that was
+//!   being checked keeps it, because nobody would send that again.
+//! - *What waits to be sent to it* goes to another group of the conversation, like that of
+//!   a closed group, and leaves nothing in its place but a number: for two people a new one is made; for a group of many an admin's
+//!   device makes the next generation, as with a broken group.
+//! - *The person* sees an event in the conversation.
+//!
+//! It ends in one of these ways:
+//!
+//! - **A retry.** After [`RETRIES`] the device takes the group as lost and rejoins it. That
+//!   replaces the MLS state, which may have been the cause, and asks everybody for what was
+//!   missed. Time alone repairs nothing; but what failed may have been one post, which the
+//!   rejoined device never reads, or a state that a later commit has replaced. If the group
+//!   fails again it goes back into quarantine, for longer. After the last retry it stays
+//!   there: whoever can cause the error can do so a bounded number of times, and a device
+//!   never rejoins the same group over and over. A restart goes on with the same plan.
+//! - **A later version** of this program has perhaps mended the mistake: all retries begin
+//!   again.
+//! - **A welcome** to the same group replaces it.
+//! - **A newer generation** of a group of many takes its place: then it is closed. (Two
+//!   people's groups are rejoined even where there is another: the other side may still
+//!   write to the old one.)
+//!
+//! **Elsewhere**: what counts as an error of a group, and undoing it:
+//! [`crate::containment`]. Rejoining: [`super::rejoin`].
+//!
+//! **Always**: going into quarantine reads nothing of the group but plain columns of its
+//! row, so that it works where the rest of the group cannot be read.
+
+use rusqlite::{OptionalExtension as _, Transaction};
+use waxwing_protocol::{
+    ids::{AccountId, GroupId},
+    time::{Span, Time},
+};
+
+use super::{
+    generations,
+    groups::{self, Group, GroupState},
+    history,
+};
+use crate::{
+    api::{ConversationId, EventKind, Notice},
+    inbox::held,
+    mls, outbox,
+    store::StoreError,
+    turn::{Fault, Turn, Waiting},
+};
+
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE quarantine (
+    group_id BLOB PRIMARY KEY,
+    since INTEGER NOT NULL,      -- when it last began
+    was INTEGER NOT NULL,        -- the group's state before
+    tries INTEGER NOT NULL,      -- retries that were made
+    retry_at INTEGER,            -- absent: no more with this version
+    version TEXT NOT NULL        -- of the program
+) WITHOUT ROWID;
+";
+
+/// A quarantined group is tried again after this long, the first time, the second time, and
+/// so on.
+const RETRIES: [Span; 4] = [
+    Span::minutes(1),
+    Span::minutes(10),
+    Span::hours(2),
+    Span::hours(24),
+];
+
+/// What happened so long ago does not count against a group any more.
+const FORGOTTEN_AFTER: Span = Span::days(7);
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What is known of a group without reading what may be broken.
+struct Plain {
+    state: u8,
+    conversation: Option<ConversationId>,
+}
+
+fn plain(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Plain>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT state, conversation FROM conversation_group WHERE group_id = ?1")?
+        .query_row([id.0], |row| {
+            Ok(Plain {
+                state: row.get(0)?,
+                conversation: row
+                    .get::<_, Option<[u8; 16]>>(1)?
+                    .map(ConversationId::from_bytes),
+            })
+        })
+        .optional()?)
+}
+
+/// Whether the person sees it in a conversation if this group is quarantined now.
+pub(crate) fn is_shown(tx: &Transaction<'_>, id: GroupId) -> Result<bool, StoreError> {
+    Ok(plain(tx, id)?.is_some_and(|group| {
+        group.conversation.is_some() && group.state != GroupState::Closed as u8
+    }))
+}
+
+/// A group's work failed and was undone: it is left alone from now on. Nothing happens to a
+/// group that is not known, or over.
+pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    let Some(before) = plain(turn.tx, id)? else {
+        return Ok(());
+    };
+    if before.state == GroupState::Closed as u8 {
+        return Ok(());
+    }
+    if before.state == GroupState::Quarantined as u8 {
+        // Not even the retry works.
+        turn.tx.execute(
+            "UPDATE quarantine SET retry_at = NULL WHERE group_id = ?1",
+            [id.0],
+        )?;
+        turn.live.waits.remove(&Waiting::Group(id));
+        return Ok(());
+    }
+    let now = turn.now;
+    let earlier: Option<(i64, usize)> = turn
+        .tx
+        .prepare_cached("SELECT since, tries FROM quarantine WHERE group_id = ?1")?
+        .query_row([id.0], |row| {
+            Ok((row.get(0)?, row.get::<_, u32>(1)? as usize))
+        })
+        .optional()?;
+    let tries = earlier
+        .filter(|(since, _)| now.since(Time(since.cast_unsigned())) < FORGOTTEN_AFTER)
+        .map_or(0, |(_, tries)| tries);
+    let retry_at = RETRIES.get(tries).map(|span| now.after(*span));
+    turn.tx.execute(
+        "INSERT OR REPLACE INTO quarantine (group_id, since, was, tries, retry_at, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (
+            id.0,
+            now.0.cast_signed(),
+            before.state,
+            u32::try_from(tries).unwrap_or(u32::MAX),
+            retry_at.map(|at| at.0.cast_signed()),
+            VERSION,
+        ),
+    )?;
+    let was_checked = before.state == GroupState::Checking as u8;
+    let over = retry_at.is_none() && before.conversation.is_none();
+    let state = if over {
+        GroupState::Closed
+    } else {
+        GroupState::Quarantined
+    };
+    groups::set_state(turn.tx, id, state)?;
+    outbox::release_for_now(turn.tx, id)?;
+    if over || !was_checked {
+        held::forget_group(turn.tx, id)?;
+    }
+    leave_alone(turn, id);
+    if let Some(at) = retry_at {
+        turn.live.waits.insert(Waiting::Group(id), at);
+    }
+    if let Some(conversation) = before.conversation {
+        turn.live.due_conversations.insert(conversation);
+        tell(turn, conversation)?;
+        if groups::for_sending(turn.tx, conversation)?.is_none() {
+            generations::unfollowed(turn, conversation)?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing in memory of the group is due, or expected, any more.
+fn leave_alone(turn: &mut Turn<'_>, id: GroupId) {
+    turn.forget(id);
+    let live = &mut *turn.live;
+    live.behind.remove(&id);
+    live.lacking.remove(&id);
+    live.due_groups.remove(&id);
+    live.waits.remove(&Waiting::Membership(id));
+    live.links.deauthorise(id);
+    let of_group = (id, AccountId([0; 32]))..=(id, AccountId([255; 32]));
+    let claimed: Vec<_> = live.claimed.range(of_group).map(|(key, _)| *key).collect();
+    for key in claimed {
+        live.claimed.remove(&key);
+    }
+}
+
+fn tell(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
+    let Some(found) = super::find(turn.tx, conversation)? else {
+        return Ok(());
+    };
+    let event = history::add_event(
+        turn.tx,
+        turn.now,
+        conversation,
+        EventKind::Quarantined,
+        &found.display,
+    )?;
+    turn.notify(Notice::Event(event));
+    Ok(())
+}
+
+/// Plans what the store has of groups in quarantine: their retries, and next generations.
+pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    turn.tx
+        .prepare_cached(
+            "UPDATE quarantine SET tries = 0, retry_at = ?1, version = ?2 WHERE version != ?2",
+        )?
+        .execute((turn.now.0.cast_signed(), VERSION))?;
+    let planned: Vec<(GroupId, Option<i64>, Option<[u8; 16]>)> = {
+        let mut statement = turn.tx.prepare_cached(
+            "SELECT group_id, retry_at, conversation
+             FROM quarantine JOIN conversation_group USING (group_id) WHERE state = ?1",
+        )?;
+        let rows = statement.query_map([GroupState::Quarantined as u8], |row| {
+            Ok((GroupId(row.get(0)?), row.get(1)?, row.get(2)?))
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (id, retry_at, conversation) in planned {
+        if let Some(at) = retry_at {
+            let at = Time(at.cast_unsigned());
+            turn.live.waits.insert(Waiting::Group(id), at);
+        }
+        let conversation = conversation.map(ConversationId::from_bytes);
+        if let Some(conversation) = conversation.filter(|_| turn.live.account.is_some())
+            && !turn.live.waits.contains_key(&Waiting::Anew(conversation))
+            && groups::for_sending(turn.tx, conversation)?.is_none()
+        {
+            generations::unfollowed(turn, conversation)?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a group's MLS state, even one that cannot be read.
+pub(crate) fn delete_keys(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    turn.forget(id);
+    let deleted = turn.attempt(|turn| {
+        turn.with_mls(|provider, _| {
+            mls::Group::load(provider, id)?.map_or(Ok(()), |old| old.delete(provider))
+        })?
+        .map_err(Fault::from)
+    })?;
+    if deleted.is_err() {
+        turn.with_mls(|provider, _| mls::Group::delete_unread(provider, id))??;
+    }
+    Ok(())
+}
+
+/// Tries a quarantined group again, if it is time.
+pub(crate) fn retry(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let planned: Option<(Option<i64>, u8)> = turn
+        .tx
+        .prepare_cached("SELECT retry_at, was FROM quarantine WHERE group_id = ?1")?
+        .query_row([group.id.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((Some(at), was)) = planned else {
+        return Ok(());
+    };
+    let at = Time(at.cast_unsigned());
+    if at > turn.now {
+        turn.live.waits.insert(Waiting::Group(group.id), at);
+        return Ok(());
+    }
+    if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())
+        && groups::for_sending(turn.tx, conversation)?.is_some()
+    {
+        return Ok(groups::set_state(turn.tx, group.id, GroupState::Closed)?);
+    }
+    turn.tx.execute(
+        "UPDATE quarantine SET tries = tries + 1, retry_at = NULL WHERE group_id = ?1",
+        [group.id.0],
+    )?;
+    if was == GroupState::Checking as u8 {
+        groups::set_state(turn.tx, group.id, GroupState::Checking)?;
+        turn.live.due_groups.insert(group.id);
+        return Ok(());
+    }
+    // What cannot be read is of no use to anybody, and in the way of what replaces it.
+    let readable = turn.attempt(|turn| {
+        turn.with_group(group.id, |group, _, _| group.secrets())?
+            .transpose()
+            .map_err(Fault::from)
+    })?;
+    if readable.is_err() {
+        delete_keys(turn, group.id)?;
+    }
+    turn.lose_group(group.id)
+}
