@@ -485,8 +485,7 @@ fn asked_for(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(), Fa
     let Some((members, secrets)) = known.transpose()? else {
         return Ok(());
     };
-    let same =
-        |member: &Member| member.device == device.device && member.account == device.account;
+    let same = |member: &Member| member.device == device.device && member.account == device.account;
     if !members.iter().any(same) {
         // One of their devices that this one does not know, perhaps.
         if group.account.is_some() || secrets.addresses.of(device.account).is_some() {

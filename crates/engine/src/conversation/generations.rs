@@ -206,7 +206,11 @@ fn heirs(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Vec<Accoun
         return Ok(Vec::new());
     };
     let leaves = turn.attempt(|turn| turn.with_group(group, |group, _, _| group.members()))?;
-    let leaves = leaves.ok().flatten().and_then(Result::ok).unwrap_or_default();
+    let leaves = leaves
+        .ok()
+        .flatten()
+        .and_then(Result::ok)
+        .unwrap_or_default();
     let is_left = |account: &AccountId| members.iter().any(|member| member.account == *account);
     Ok(leaves
         .into_iter()
@@ -393,10 +397,7 @@ pub(crate) fn spoilt(
 
 /// A group of many has no generation that this device can follow: it makes the next one when it
 /// is its turn, if it may.
-pub(crate) fn unfollowed(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-) -> Result<(), Fault> {
+pub(crate) fn unfollowed(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
     let found = super::find(turn.tx, conversation)?;
     if found.is_some_and(|found| found.kind == Kind::Group && !found.gone) {
         schedule(turn, conversation, Span(0))?;

@@ -436,6 +436,7 @@ fn envelope_came(
 /// Asks for all holes that are old enough, and shows them.
 pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for sender in heard::to_ask(turn.tx, turn.now)? {
+        heard::asked(turn.tx, turn.now, sender)?;
         turn.contained(Whose::Group(sender.group), |turn| ask_sender(turn, sender))?;
     }
     Ok(())

@@ -401,9 +401,10 @@ impl Link {
         let unsent: Vec<Job> = unsent
             .into_iter()
             .filter_map(|request| self.jobs.remove(&request))
+            .map(|asked| asked.job)
             .collect();
         for job in &unsent {
-            if !self.jobs.values().any(|other| other == job) {
+            if !self.jobs.values().any(|other| other.job == *job) {
                 self.busy.remove(job);
             }
         }

@@ -82,7 +82,9 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
         })?;
     }
     if let Some(group) = sending {
-        turn.contained(Whose::Group(group.id), |turn| send(turn, &group, true, silent))?;
+        turn.contained(Whose::Group(group.id), |turn| {
+            send(turn, &group, true, silent)
+        })?;
         return Ok(());
     }
     turn.contained(Whose::Conversation(id), |turn| begin(turn, &conversation))?;
