@@ -25,6 +25,7 @@ use crate::{
         held::Post,
         receive,
     },
+    link::Job,
     mls::{Group as MlsGroup, MlsError, StagedWelcome},
     registers::sync,
     turn::{Fault, Turn},
@@ -128,6 +129,11 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
         None => false,
     };
     if !gone && !lost {
+        return Ok(());
+    }
+    // This device's own commit is on its way: when the relay takes it, the leaf that the welcome
+    // brings is no more; when it does not, this device tries again.
+    if lost && turn.live.links.posting.awaits(&Job::Rejoin(group.id)) {
         return Ok(());
     }
     let inherited = groups::take_inherited(turn.tx, group.id)?;
