@@ -29,6 +29,7 @@ use crate::{
         held::{self, Post},
         receive,
     },
+    link::Job,
     mls::{Member, MlsError, StagedWelcome},
     registers::sync,
     turn::{Fault, Turn, Waiting},
@@ -235,6 +236,11 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     // Closed, and another was asked to bring this device back.
     let asked = again::was_asked(turn.tx, group.id)?;
     if !gone && !lost && !asked {
+        return Ok(());
+    }
+    // This device's own commit is on its way: when the relay takes it, the leaf that the welcome
+    // brings is no more; when it does not, this device tries again.
+    if lost && turn.live.links.posting.awaits(&Job::Rejoin(group.id)) {
         return Ok(());
     }
     let inherited = groups::take_inherited(turn.tx, group.id)?;
