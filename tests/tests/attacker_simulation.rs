@@ -250,8 +250,10 @@ impl Play {
                     remove: vec!["mallory@example.org".to_owned()],
                     ..ChangeGroup::default()
                 };
-                // Not a member any more where the group was made anew without them.
-                let _ = change(&mut self.world, alice, self.group, remove);
+                // Not a member any more where the group was made again without them.
+                if let Err(refused) = change(&mut self.world, alice, self.group, remove) {
+                    assert_eq!(refused.problem.code(), "member_unknown", "{refused}");
+                }
             }
             Role::StolenDevice | Role::Thief => {
                 let bob = self.people[1];
