@@ -155,7 +155,7 @@ impl Dishonest {
 
     fn with_store<R: RelayPort>(world: &mut World<R>, mut store: Store) -> Self {
         let own = store
-            .transaction(|tx| account::load(tx))
+            .transaction(account::load)
             .unwrap()
             .expect("registered");
         let leaf_seed = row(&mut store, "SELECT leaf_seed FROM account");
@@ -531,9 +531,10 @@ impl Dishonest {
             group_id: id.to_bytes(),
             signature: copied(&secret.signing_key().sign(id, fetch)),
         };
-        let fetched = match world.ask_relay(link, Ask::FetchGroupInfo(fetch)) {
-            Some(Answer::GroupInfoFetched(fetched)) => fetched,
-            _ => return Err(None),
+        let Some(Answer::GroupInfoFetched(fetched)) =
+            world.ask_relay(link, Ask::FetchGroupInfo(fetch))
+        else {
+            return Err(None);
         };
         let epoch = Epoch(fetched.epoch);
         let info = secret
