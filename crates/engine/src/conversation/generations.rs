@@ -611,7 +611,8 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     tell(turn, id, EventKind::MadeAnew, &name)?;
     for member in stay {
         if let Ok(address) = Address::parse(&member.address) {
-            wishes::add(turn.tx, turn.now, id, &Wish::Bring(address))?;
+            let wish = Wish::Bring(address, Some(member.account));
+            wishes::add(turn.tx, turn.now, id, &wish)?;
         }
         if member.admin {
             let wish = Wish::Admin(member.account, true);

@@ -70,7 +70,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<R
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
     found(turn, id, addresses, Some(state))?;
     for address in wanted {
-        wishes::add(turn.tx, turn.now, id, &Wish::Bring(address))?;
+        wishes::add(turn.tx, turn.now, id, &Wish::Bring(address, None))?;
     }
     Ok(Response::GroupCreated(GroupCreated { conversation: id }))
 }
@@ -149,7 +149,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     let is_admin = state.is_admin(own);
     let mut wanted = Vec::new();
     for member in &change.add {
-        wanted.push(Wish::Bring(somebody_else(turn, member)?));
+        wanted.push(Wish::Bring(somebody_else(turn, member)?, None));
     }
     if !wanted.is_empty() && !is_admin && !state.everybody_adds {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
@@ -215,7 +215,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         messages::written_to(turn, &conversation, true)?;
     }
     for wish in wanted {
-        if let Wish::Bring(address) = &wish
+        if let Wish::Bring(address, _) = &wish
             && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
         {
             generations::forgive(turn.tx, conversation.id, contact.account)?;
@@ -422,7 +422,7 @@ pub(crate) fn not_brought(
     kept: &wishes::Kept,
 ) -> Result<(), Fault> {
     wishes::forget(turn.tx, kept.row)?;
-    if let Wish::Bring(address) = &kept.wish {
+    if let Wish::Bring(address, _) = &kept.wish {
         let event = history::add_event(
             turn.tx,
             turn.now,

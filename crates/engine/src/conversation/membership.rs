@@ -492,7 +492,7 @@ pub(crate) fn claim_refused(
         && let Some(contact) = contact::of_account(turn.tx, account)?
     {
         for kept in wishes::of(turn.tx, conversation)? {
-            if matches!(&kept.wish, Wish::Bring(address) if address.canonical() == contact.address)
+            if matches!(&kept.wish, Wish::Bring(address, _) if address.canonical() == contact.address)
             {
                 manage::not_brought(turn, conversation, &kept)?;
             }
@@ -699,19 +699,19 @@ fn wanted(
     let mut out: BTreeSet<AccountId> = BTreeSet::new();
     for kept in wishes::of(turn.tx, conversation)? {
         let mut known = BTreeMap::new();
-        if let Wish::Bring(address) = &kept.wish
+        if let Wish::Bring(address, _) = &kept.wish
             && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
         {
             known.insert(address.canonical().to_owned(), contact.account);
         }
-        if let Wish::Bring(address) = &kept.wish
+        if let Wish::Bring(address, _) = &kept.wish
             && turn.account()?.address().canonical() == address.canonical()
         {
             known.insert(address.canonical().to_owned(), own_id);
         }
         let account_of = |address: &Address| known.get(address.canonical()).copied();
         let allowed = match kept.wish {
-            Wish::Bring(_) => may_bring,
+            Wish::Bring(..) => may_bring,
             _ => is_admin,
         };
         if kept
@@ -731,7 +731,9 @@ fn wanted(
                     wishes::forget(turn.tx, kept.row)?;
                 }
             }
-            Wish::Bring(address) => bring(turn, conversation, difference, &kept, address)?,
+            Wish::Bring(address, account) => {
+                bring(turn, conversation, difference, &kept, (address, *account))?;
+            }
             Wish::TakeOut(account) => _ = out.insert(*account),
             describe => {
                 if let Some(state) = &mut difference.wanted.state {
@@ -795,7 +797,7 @@ fn bring(
     conversation: ConversationId,
     difference: &mut Difference,
     kept: &wishes::Kept,
-    address: &Address,
+    (address, meant): (&Address, Option<AccountId>),
 ) -> Result<(), Fault> {
     let now = turn.now;
     let account = match turn.live.lookups.outcome(address.canonical(), now) {
@@ -811,6 +813,10 @@ fn bring(
             }
         },
     };
+    // The address has another owner by now, whom nobody meant.
+    if meant.is_some_and(|meant| meant != account) {
+        return manage::not_brought(turn, conversation, kept);
+    }
     let members = difference.wanted.addresses.len() + difference.brought.len();
     if members >= limits::CONVERSATION_ACCOUNTS {
         return manage::not_brought(turn, conversation, kept);
