@@ -253,12 +253,9 @@ fn a_member_who_cuts_a_device_off_cuts_off_nobody() {
         .into_iter()
         .find(|one| one.device_id == gone.to_bytes())
         .unwrap();
-    let mut secrets = mallory.secrets(id);
-    secrets.rejoin_secret = vec![3; 32].into();
     let commit = Commit {
         remove: vec![gone],
         add: vec![package.key_package],
-        secrets: Some(secrets),
         welcome: Some(bytes::Bytes::new()),
         ..Commit::default()
     };
@@ -288,12 +285,9 @@ fn a_device_that_an_admin_forgets_to_welcome_comes_back() {
     let package = mallory
         .claim(&mut family.scene, "bob@example.org")
         .remove(0);
-    let mut secrets = mallory.secrets(id);
-    secrets.rejoin_secret = vec![3; 32].into();
     let commit = Commit {
         remove: vec![bob],
         add: vec![package.key_package],
-        secrets: Some(secrets),
         welcome: Some(bytes::Bytes::new()),
         ..Commit::default()
     };

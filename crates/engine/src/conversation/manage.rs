@@ -93,9 +93,8 @@ pub(crate) fn found(
         Some(_) => None,
         None => Some(turn.account()?.id()),
     };
-    let rejoin_secret = RejoinSecret::generate(turn.rng);
     let secrets = ConversationSecrets {
-        rejoin_secret: rejoin_secret.clone(),
+        rejoin_secret: RejoinSecret::generate(turn.rng),
         addresses,
         state,
     };
@@ -105,6 +104,7 @@ pub(crate) fn found(
         Ok::<_, mls::MlsError>((group, standing))
     })?;
     let (group, standing) = made?;
+    let rejoin_secret = RejoinSecret::from_bytes(standing.keys.rejoin_secret);
     let post = PostId(turn.random());
     let request = CreateGroup {
         group_id: id.to_bytes(),

@@ -24,7 +24,6 @@ use waxwing_protocol::{
     limits,
     pb::{ClaimKeyPackages, Error, ErrorCode, KeyPackagesClaimed, client_frame::Body},
     roster::Roster,
-    sealing::RejoinSecret,
     time::Span,
 };
 
@@ -123,9 +122,7 @@ impl Difference {
 }
 
 fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
-    one.state != other.state
-        || one.addresses != other.addresses
-        || one.rejoin_secret.as_bytes() != other.rejoin_secret.as_bytes()
+    one.state != other.state || one.addresses != other.addresses
 }
 
 /// Makes a group's members what the rosters, and the person, say.
@@ -367,10 +364,6 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         }
     }
     keep_an_admin(turn, &standing, &gone, &mut wanted)?;
-    // Whoever goes knows the secret that the group is rejoined with.
-    if !gone.is_empty() {
-        wanted.rejoin_secret = RejoinSecret::generate(turn.rng);
-    }
     let secrets = differ(&wanted, &standing.secrets).then_some(&wanted);
     if packages.is_empty() && gone.is_empty() && secrets.is_none() {
         return Ok(());

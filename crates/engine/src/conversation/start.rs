@@ -106,10 +106,10 @@ pub(crate) fn claimed(
         return Ok(());
     };
     let group_id = GroupId(turn.random());
-    let rejoin_secret = RejoinSecret::generate(turn.rng);
+    let unused = RejoinSecret::generate(turn.rng);
     let own = turn.account()?;
     let secrets = ConversationSecrets {
-        rejoin_secret: rejoin_secret.clone(),
+        rejoin_secret: unused,
         addresses: MemberAddresses::new([
             (own.id(), own.address().clone()),
             (account, address.clone()),
@@ -130,6 +130,7 @@ pub(crate) fn claimed(
             return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
         }
     };
+    let rejoin_secret = RejoinSecret::from_bytes(commit.next.keys.rejoin_secret);
     let post = PostId(turn.random());
     let request = CreateGroup {
         group_id: group_id.to_bytes(),

@@ -11,7 +11,8 @@
 //! than this account's is not joined.
 
 use waxwing_protocol::{
-    address::Address, conversation::ConversationSecrets, ids::AccountId, time::Span,
+    address::Address, conversation::ConversationSecrets, ids::AccountId, sealing::RejoinSecret,
+    time::Span,
 };
 
 use super::{Claimed, Judgement};
@@ -178,13 +179,17 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
         return Ok(Room::There);
     }
     let members = staged.members.clone();
-    let secret = staged.secrets.rejoin_secret.clone();
-    let accepted = turn.with_mls(|provider, _| staged.accept(provider))?;
-    let group = match accepted {
-        Ok(group) => group,
+    let accepted = turn.with_mls(|provider, _| {
+        let group = staged.accept(provider)?;
+        let keys = group.keys(provider)?;
+        Ok::<_, MlsError>((group, keys))
+    })?;
+    let (group, keys) = match accepted {
+        Ok(accepted) => accepted,
         Err(MlsError::Store(error)) => return Err(error.into()),
         Err(_) => return Ok(Room::There),
     };
+    let secret = RejoinSecret::from_bytes(keys.rejoin_secret);
     groups::add(
         turn.tx,
         turn.now,
