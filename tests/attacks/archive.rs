@@ -191,7 +191,7 @@ fn a_device_that_asks_for_the_same_for_ever_is_not_given_it_for_ever() {
     });
     scene.relay.requests(move |who, frame| {
         if who == new && matches!(frame.body, Some(Ask::SendRendezvous(_))) {
-            Fate::Times(50)
+            Fate::Times(200)
         } else {
             Fate::Pass
         }
