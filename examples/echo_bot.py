@@ -3,6 +3,9 @@
 
     waxwing register bot@example.org --relay 'https://relay.example.org/#sha256/…'
     python3 examples/echo_bot.py
+
+On a server without a keyring, give `register` a passphrase in WAXWING_PASSPHRASE (and later the bot, too),
+or keep the key in a file that nobody else can copy: WAXWING_KEY_STORE=file.
 """
 import itertools, json, os, subprocess
 

@@ -4,6 +4,9 @@
 #
 #     waxwing register bot@example.org --relay 'https://relay.example.org/#sha256/…'
 #     sh examples/uptime_bot.sh admin@example.org …
+#
+# On a server without a keyring, give `register` a passphrase in WAXWING_PASSPHRASE (and later the
+# bot, too), or keep the key in a file that nobody else can copy: WAXWING_KEY_STORE=file.
 set -eu
 waxwing=${WAXWING:-waxwing}
 

@@ -530,7 +530,7 @@ fn what_a_message_brings_in_a_request_is_fetched_when_the_person_asks() {
     let mut scene = empty(908);
     let bob = scene.add_registered("bob@example.org");
     let mallory = scene.add_registered("mallory@example.org");
-    let file = scene.seal(mallory, "photo.jpg", &[7; 100_000]);
+    let file = scene.seal(mallory, "photo.jpg", &vec![7; 100_000]);
     let send = waxwing_engine::api::SendText {
         to: "bob@example.org".into(),
         attachments: vec![file],

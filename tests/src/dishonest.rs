@@ -11,6 +11,8 @@
 //! **Always**: it is built of the engine's own MLS code and openmls, in this crate, which no
 //! program depends on. It believes whatever it reads and checks nothing.
 
+use std::panic::AssertUnwindSafe;
+
 use bytes::Bytes;
 use openmls::{
     extensions::{Extension, Extensions, RequiredCapabilitiesExtension, UnknownExtension},
@@ -153,7 +155,7 @@ impl Dishonest {
 
     fn with_store<R: RelayPort>(world: &mut World<R>, mut store: Store) -> Self {
         let own = store
-            .transaction(|tx| account::load(tx))
+            .transaction(account::load)
             .unwrap()
             .expect("registered");
         let leaf_seed = row(&mut store, "SELECT leaf_seed FROM account");
@@ -318,7 +320,9 @@ impl Dishonest {
         } = &commit;
         let (fan_out, info, welcome, body) =
             (fan_out.clone(), info.clone(), welcome.clone(), body.clone());
-        let made = self.make(id, commit)?;
+        // Some of what nobody should commit to, openmls asserts.
+        let made = std::panic::catch_unwind(AssertUnwindSafe(|| self.make(id, commit)));
+        let made = made.unwrap_or(Err(ErrorCode::Unspecified))?;
         let mut keys = self.epoch_keys(
             id,
             made.next,
@@ -527,9 +531,10 @@ impl Dishonest {
             group_id: id.to_bytes(),
             signature: copied(&secret.signing_key().sign(id, fetch)),
         };
-        let fetched = match world.ask_relay(link, Ask::FetchGroupInfo(fetch)) {
-            Some(Answer::GroupInfoFetched(fetched)) => fetched,
-            _ => return Err(None),
+        let Some(Answer::GroupInfoFetched(fetched)) =
+            world.ask_relay(link, Ask::FetchGroupInfo(fetch))
+        else {
+            return Err(None);
         };
         let epoch = Epoch(fetched.epoch);
         let info = secret
@@ -542,6 +547,10 @@ impl Dishonest {
                 .unwrap();
         });
         let made = self.joins_outside(id, &info, &claims);
+        let Some(made) = made else {
+            self.put_back();
+            return Err(None);
+        };
         let body = secret.sealing_key().seal(
             &mut self.rng,
             Sealed::ExternalCommit,
@@ -568,28 +577,40 @@ impl Dishonest {
             next_fan_out_key: copied(&made.keys.fan_out),
         };
         let taken = taken(world.ask_relay(link, Ask::Rejoin(rejoin))).map_err(Some);
-        self.in_store(|tx| {
-            if taken.is_err() {
-                tx.execute_batch("DELETE FROM mls; INSERT INTO mls SELECT * FROM aside")
-                    .unwrap();
-            }
-            tx.execute_batch("DROP TABLE aside").unwrap();
-        });
+        match taken {
+            Ok(()) => self.in_store(|tx| tx.execute_batch("DROP TABLE aside").unwrap()),
+            Err(_) => self.put_back(),
+        }
         taken
     }
 
-    fn joins_outside(&mut self, id: GroupId, info: &[u8], claims: &pb::LeafCredential) -> Made {
+    fn put_back(&mut self) {
+        self.in_store(|tx| {
+            tx.execute_batch(
+                "DELETE FROM mls; INSERT INTO mls SELECT * FROM aside; DROP TABLE aside",
+            )
+            .unwrap();
+        });
+    }
+
+    fn joins_outside(
+        &mut self,
+        id: GroupId,
+        info: &[u8],
+        claims: &pb::LeafCredential,
+    ) -> Option<Made> {
         let claims = claims.encode_to_vec();
         self.with_mls(|provider, leaf| {
-            let message = MlsMessageIn::tls_deserialize_exact_bytes(info).unwrap();
+            // What another attacker left there is no group information.
+            let message = MlsMessageIn::tls_deserialize_exact_bytes(info).ok()?;
             let MlsMessageBodyIn::GroupInfo(info) = message.extract() else {
-                panic!("no group information")
+                return None;
             };
             let (group, bundle) = MlsGroup::external_commit_builder()
                 .with_config(join_config())
                 .skip_lifetime_validation()
                 .build_group(provider, info, credential_with_key(leaf, claims))
-                .unwrap()
+                .ok()?
                 .leaf_node_parameters(
                     LeafNodeParameters::builder()
                         .with_capabilities(capabilities())
@@ -600,7 +621,7 @@ impl Dishonest {
                 .create_group_info(true)
                 .use_ratchet_tree_extension(true)
                 .build(provider.rand(), provider.crypto(), leaf, |_| true)
-                .unwrap()
+                .ok()?
                 .finalize(provider)
                 .unwrap();
             let (commit, _, info) = bundle.into_messages();
@@ -610,7 +631,7 @@ impl Dishonest {
                     .unwrap()
             });
             let next = Epoch(group.epoch().as_u64());
-            Made {
+            Some(Made {
                 epoch: Epoch(next.0 - 1),
                 commit: commit.to_bytes().unwrap(),
                 welcome: Bytes::new(),
@@ -618,7 +639,7 @@ impl Dishonest {
                 next,
                 keys,
                 mailboxes: mailboxes(&group),
-            }
+            })
         })
     }
 

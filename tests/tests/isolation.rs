@@ -16,6 +16,8 @@
     reason = "a test fails loudly where it stands"
 )]
 
+use std::fmt::Write as _;
+
 use prost::Message as _;
 use waxwing_engine::api::{ChangeGroup, ConversationId, EventKind, Notice};
 use waxwing_protocol::{
@@ -62,14 +64,16 @@ impl Faults {
                     "setting" => format!("AND {row}.name != 'received'"),
                     _ => String::new(),
                 };
-                sql += &format!(
+                write!(
+                    sql,
                     "CREATE TEMP TRIGGER IF NOT EXISTS fault_{table}_{write}
                      BEFORE {write} ON main.{table}
                      WHEN (SELECT writes FROM fault) > 0 {which} BEGIN
                          UPDATE fault SET writes = writes - 1;
                          SELECT RAISE(ABORT, 'injected: {write} {table}') FROM fault WHERE writes = 0;
                      END;"
-                );
+                )
+                .unwrap();
             }
         }
         faults.run(world, &sql);

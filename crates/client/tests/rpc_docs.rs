@@ -18,13 +18,14 @@ use waxwing_client::{
     rpc::{METHODS, RpcError},
 };
 use waxwing_engine::api::{
-    Account, Auditor, BackupPart, CheckedReport, Contact, Conversation, Device, Entry, Evidence,
-    Group, GroupCreated, Imported, Invited, LinkPreview, Message, MessageInfo, Notice,
+    Account, Auditor, BackupPart, CheckedReport, Contact, Conversation, Device, Entry, EventKind,
+    Evidence, Group, GroupCreated, Imported, Invited, LinkPreview, Message, MessageInfo, Notice,
     OpenAttachment, Profile, Report, Request, SafetyNumber, SealedFile, Sent, SmsQuote, Status,
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
 const PROBLEMS: &str = include_str!("../../engine/src/api/problem.rs");
+const EVENTS: &str = include_str!("../../engine/src/api/message.rs");
 
 /// The JSON examples below each `###` heading, with the word in the line above.
 fn examples() -> BTreeMap<String, Vec<(String, Value)>> {
@@ -199,6 +200,45 @@ fn every_problem_is_in_the_table_and_nothing_else_is() {
         .collect();
     documented.sort_unstable();
     assert_eq!(documented, codes);
+}
+
+#[test]
+fn every_event_of_a_conversation_is_in_the_table() {
+    let body = EVENTS.split("pub enum EventKind {").nth(1).unwrap();
+    let mut kinds: Vec<String> = body
+        .lines()
+        .take_while(|line| *line != "}")
+        .filter_map(|line| line.trim().strip_suffix(','))
+        .filter(|line| !line.starts_with("//"))
+        .map(|name| {
+            let mut words = String::new();
+            for (index, c) in name.chars().enumerate() {
+                if c.is_uppercase() && index > 0 {
+                    words.push('_');
+                }
+                words.extend(c.to_lowercase());
+            }
+            words
+        })
+        .collect();
+    assert!(kinds.len() > 20);
+    for kind in &kinds {
+        let read = serde_json::from_value::<EventKind>(json!(kind));
+        assert!(read.is_ok(), "{kind} is not how the kind is written");
+    }
+    let table = DOCS.split("| `event` | what happened |").nth(1).unwrap();
+    let mut documented: Vec<String> = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.split('|').nth(1))
+        .filter(|cell| cell.contains('`'))
+        .flat_map(|cell| cell.split(','))
+        .map(|name| name.trim().trim_matches('`').to_owned())
+        .collect();
+    kinds.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, kinds);
 }
 
 #[test]

@@ -10,11 +10,11 @@ pub(crate) trait Passed {
     /// long ago: otherwise what is due after it would not be done until the clock gets
     /// there, which may be years. (Clocks are corrected by a little all the time, so a
     /// minute ahead is not ahead.)
-    fn is_past(self, earlier: Time, span: Span) -> bool;
+    fn has_passed(self, earlier: Time, span: Span) -> bool;
 }
 
 impl Passed for Time {
-    fn is_past(self, earlier: Time, span: Span) -> bool {
+    fn has_passed(self, earlier: Time, span: Span) -> bool {
         let set_back = earlier > self.after(Span::minutes(1));
         set_back || self.since(earlier) >= span
     }

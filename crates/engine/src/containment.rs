@@ -33,6 +33,8 @@
 //! whose answer would be awaited for ever, no right to post that the relay was not asked
 //! for, no MLS state in memory that the store does not have.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{ErrorCode, Transaction};
 use waxwing_protocol::{
     ids::GroupId,
@@ -68,6 +70,17 @@ const SHOWN_FOR: Span = Span::days(1);
 
 /// Different faults that one process tells the person of.
 const TOLD_MAX: usize = 16;
+
+/// What the process remembers of errors, and can do without.
+#[derive(Default)]
+pub(crate) struct Live {
+    /// Whether parts of the work run without a savepoint of their own: the whole has one.
+    pub trusting: bool,
+    /// Whether a part of this event's work failed: it may be due still.
+    pub faulty: bool,
+    /// The faults that the person was told of.
+    told_faults: BTreeSet<String>,
+}
 
 /// Whose work it is: who pays for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +195,7 @@ impl Turn<'_> {
         whose: Whose,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
     ) -> Result<Option<R>, Fault> {
-        if self.live.trusting {
+        if self.live.containment.trusting {
             return work(self).map(Some);
         }
         let fault = match self.attempt(work)? {
@@ -209,11 +222,11 @@ impl Turn<'_> {
         &mut self,
         work: impl Fn(&mut Turn<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.live.trusting = true;
+        self.live.containment.trusting = true;
         let whole = self.attempt(&work);
-        self.live.trusting = false;
+        self.live.containment.trusting = false;
         if whole?.is_err() {
-            self.live.faulty = true;
+            self.live.containment.faulty = true;
             work(self)?;
         }
         Ok(())
@@ -262,7 +275,7 @@ impl Turn<'_> {
             Whose::Conversation(_) => true,
             Whose::Part(_) => false,
         };
-        let told = &mut self.live.told_faults;
+        let told = &mut self.live.containment.told_faults;
         if !shown && told.len() < TOLD_MAX && told.insert(detail.clone()) {
             let problem = Problem::WorkUndone { detail }.report();
             self.notify(Notice::Warning(Warning { problem }));

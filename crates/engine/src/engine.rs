@@ -236,7 +236,7 @@ impl Engine {
                 out: Vec::new(),
             };
             take_up(&mut turn)?;
-            turn.live.faulty = false;
+            turn.live.containment.faulty = false;
             let result = work(&mut turn)?;
             turn.in_parts(pump)?;
             turn.contained(Whose::Part("overdue checks"), overdue::tick)?;
@@ -657,7 +657,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     };
     let own_history = own_history::next_due(turn);
     // What failed may be due still: it is not tried at every moment.
-    let soon = turn.now.after(if turn.live.faulty {
+    let soon = turn.now.after(if turn.live.containment.faulty {
         AFRESH_AFTER
     } else {
         Span(1)

@@ -21,6 +21,7 @@ use crate::{
     account::Account,
     api::{Connection, ConnectionChanged, ConversationId, Notice, Problem, RelayMisdeed, Warning},
     clock::Passed as _,
+    containment,
     conversation::groups::{self, GroupState},
     devices,
     event::{Effect, LinkKind},
@@ -111,12 +112,7 @@ pub(crate) struct Live {
     pub told_online: bool,
     /// Whether what the store has to do was looked for.
     pub taken_up: bool,
-    /// Whether parts of the work run without a savepoint of their own: the whole has one.
-    pub trusting: bool,
-    /// Whether a part of this event's work failed: it may be due still.
-    pub faulty: bool,
-    /// The faults that the person was told of.
-    pub told_faults: BTreeSet<String>,
+    pub containment: containment::Live,
     pub devices: devices::Live,
     pub sms: crate::sms::Live,
 }
@@ -198,9 +194,7 @@ impl Live {
             not_set_back: false,
             told_online: false,
             taken_up: false,
-            trusting: false,
-            faulty: false,
-            told_faults: BTreeSet::new(),
+            containment: containment::Live::default(),
             devices: devices::Live::default(),
             sms: crate::sms::Live::default(),
         }
@@ -234,8 +228,8 @@ impl Live {
         self.behind.clear();
         self.not_set_back = false;
         self.taken_up = false;
-        self.trusting = false;
-        self.faulty = false;
+        self.containment.trusting = false;
+        self.containment.faulty = false;
         self.devices = devices::Live::default();
         self.sms = crate::sms::Live::default();
     }
@@ -270,7 +264,7 @@ impl Turn<'_> {
     pub(crate) fn warn(&mut self, problem: &Problem) {
         let now = self.now;
         let warned = &mut self.live.warned;
-        warned.retain(|_, at| !now.is_past(*at, WARNED_AGAIN));
+        warned.retain(|_, at| !now.has_passed(*at, WARNED_AGAIN));
         let key = (problem.code(), alarm::subject(problem));
         if warned.len() >= WARNED_MAX || warned.contains_key(&key) {
             return;

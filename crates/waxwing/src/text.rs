@@ -4,6 +4,8 @@
 //! direction of what is around it, or be there unseen. All of it goes through [`harmless`] or
 //! [`one_line`]; JSON, whose readers are to get it as it is, through [`harmless_json`].
 
+use std::fmt::Write as _;
+
 use jiff::{Timestamp as Moment, Zoned, tz::TimeZone};
 use waxwing_engine::api::Timestamp;
 
@@ -185,7 +187,8 @@ pub fn harmless_json(text: &str) -> String {
         if c.is_control() || is_invisible(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                shown.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string does not fail.
+                let _ = write!(shown, "\\u{unit:04x}");
             }
         } else {
             shown.push(c);

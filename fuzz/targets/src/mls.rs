@@ -172,7 +172,7 @@ impl World {
                     assert_eq!(payload.as_slice(), TEXT, "nobody else wrote anything");
                     taken.push(Kind::Message);
                 }
-                Ok(Incoming::MessageOfFormer { .. }) => {}
+                Ok(Incoming::MessageOfFormer { .. }) => panic!("nobody has left"),
                 Ok(Incoming::Commit(commit)) => {
                     let kind = if commit.external {
                         Kind::ExternalCommit

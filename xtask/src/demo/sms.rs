@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::smsc::{Smsc, Text};
+use super::stage::client;
 use crate::progress::Progress;
 use crate::relay::Setup;
 use crate::workspace::Programs;
@@ -150,8 +151,8 @@ struct Alice<'a> {
 
 impl Alice<'_> {
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.program);
-        command.arg("--home").arg(self.home).args(arguments);
+        let mut command = client(self.program, self.home);
+        command.args(arguments);
         command
     }
 

@@ -404,7 +404,7 @@ mod tests {
 
     /// A file that goes on for ever, as far as it is read.
     struct Endless {
-        begins: &'static str,
+        begins: &'static [u8],
         goes_on: u8,
         read: u64,
     }
@@ -416,7 +416,7 @@ mod tests {
                 buffer.len()
             } else {
                 let count = self.begins.len().min(buffer.len());
-                buffer[..count].copy_from_slice(&self.begins.as_bytes()[..count]);
+                buffer[..count].copy_from_slice(&self.begins[..count]);
                 self.begins = &self.begins[count..];
                 count
             };
@@ -445,7 +445,7 @@ mod tests {
         for (begins, goes_on, named) in cases {
             let begins: &'static str = begins.leak();
             let mut endless = Endless {
-                begins,
+                begins: begins.as_bytes(),
                 goes_on,
                 read: 0,
             };

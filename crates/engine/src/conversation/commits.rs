@@ -356,7 +356,17 @@ pub(crate) fn take(
     let others = removed
         .into_iter()
         .filter(|gone| group.account.is_some() || after.addresses.of(gone.account).is_some());
-    leaves::look_into(turn, &others.collect::<Vec<_>>())?;
+    let others: Vec<mls::Member> = others.collect();
+    leaves::look_into(turn, &others)?;
+    // Devices that their accounts still have are to come back: a thief may have taken them out
+    // by the device that is theirs now.
+    for gone in &others {
+        if let Some(conversation) = group.conversation {
+            members::set_due(turn.tx, conversation, gone.account)?;
+        }
+        groups::set_membership_due(turn.tx, group.id)?;
+        turn.live.due_groups.insert(group.id);
+    }
     turn.live.due_conversations.extend(group.conversation);
     Ok(Taken::Merged)
 }

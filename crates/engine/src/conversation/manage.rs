@@ -244,10 +244,11 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
     let conversation = group_meant(turn, &leave.of)?;
     let (state, addresses) = standing(turn, &conversation)?;
     let own = turn.account()?.id();
-    let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
-        return Err(Stop::Refused(Problem::GroupNotMember));
-    };
     members::set_leaving(turn.tx, conversation.id, own)?;
+    let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
+        // It is said in the next one.
+        return Ok(Response::Done {});
+    };
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
     let leaves = leaves.transpose().map_err(Fault::from)?.unwrap_or_default();
     if leaves.len() < 2 {
@@ -456,9 +457,15 @@ pub(crate) fn standing(
     if conversation.gone {
         return Err(not_member());
     }
-    let group = groups::for_sending(turn.tx, conversation.id)?.ok_or_else(not_member)?;
-    let secrets = turn.with_group(group.id, |group, _, _| group.secrets())?;
-    let secrets = secrets.ok_or_else(not_member)?.map_err(Fault::from)?;
+    // While the next group is being made, what the last one was.
+    let secrets = match groups::for_sending(turn.tx, conversation.id)? {
+        Some(group) => {
+            let secrets = turn.with_group(group.id, |group, _, _| group.secrets())?;
+            secrets.transpose().map_err(Fault::from)?
+        }
+        None => generations::last_secrets(turn, conversation.id)?,
+    };
+    let secrets = secrets.ok_or_else(not_member)?;
     let state = secrets.state.ok_or_else(not_member)?;
     Ok((state, secrets.addresses))
 }

@@ -805,7 +805,7 @@ fn bring(
         Some(Outcome::Account(account)) => account,
         None => match contact::owner_of(turn.tx, address.canonical())? {
             // Looked up not long ago.
-            Some(known) if !now.is_past(known.looked_up_at, trust::GOOD_FOR) => known.account,
+            Some(known) if !now.has_passed(known.looked_up_at, trust::GOOD_FOR) => known.account,
             _ => {
                 turn.live.lookups.want(address.canonical());
                 difference.waits_for_look_up = true;

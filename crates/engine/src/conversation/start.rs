@@ -31,6 +31,7 @@ use crate::{
     api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
     contact,
     event::LinkKind,
+    inbox::{held, receive},
     link::{Job, tokens},
     mls::{self, Member},
     outbox,
@@ -298,15 +299,23 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
     }
 }
 
-/// The group is over; what it did not send goes to another.
+/// The group is over; what it did not send goes to another. Others may say something in it
+/// until they know: see [`receive::late`].
 pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    receive::read_what_is_held(turn, group)?;
     end(turn, group, GroupState::Closed)?;
-    crate::inbox::held::forget_group(turn.tx, group.id)?;
-    turn.with_group(group.id, |group, provider, _| {
+    held::forget_group(turn.tx, group.id)?;
+    turn.forget(group.id);
+    Ok(())
+}
+
+/// Nothing comes any more of a group that is over.
+pub(crate) fn forget_keys(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+    turn.with_group(group, |group, provider, _| {
         group.forget_past_epochs(provider)
     })?
     .transpose()?;
-    turn.forget(group.id);
+    turn.forget(group);
     Ok(())
 }
 

@@ -458,7 +458,7 @@ fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         && contact.verified
         && turn
             .now
-            .is_past(contact.looked_up_at, look_up_after(&contact))
+            .has_passed(contact.looked_up_at, look_up_after(&contact))
     {
         turn.live.lookups.want(&contact.address);
         overdue::look_up_due(turn, account)?;

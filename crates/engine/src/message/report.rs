@@ -348,7 +348,7 @@ struct Keys(Vec<Key>);
 #[derive(Clone, Copy)]
 struct Key {
     device: DeviceId,
-    leaf_key: [u8; 32],
+    public: [u8; 32],
     /// Whether its owner has said that it is that device's: an account can name another's key
     /// as its own.
     proven: bool,
@@ -360,7 +360,7 @@ impl Keys {
     /// The key that signed a message.
     fn of(&self, proof: &Proof, content: &[u8]) -> Option<Key> {
         let keys = self.0.iter().filter(|key| key.device == proof.device);
-        let mut good = keys.filter(|key| proof.is_by(&key.leaf_key, content));
+        let mut good = keys.filter(|key| proof.is_by(&key.public, content));
         good.next().copied()
     }
 
@@ -369,7 +369,7 @@ impl Keys {
         for key in &mut self.0 {
             let is_there = roster
                 .device(key.device)
-                .is_some_and(|device| device.leaf_key == key.leaf_key);
+                .is_some_and(|device| device.leaf_key == key.public);
             key.revoked_at = if is_there {
                 None
             } else {
@@ -377,12 +377,12 @@ impl Keys {
             };
         }
         for device in roster.devices() {
-            let is_it = |key: &&mut Key| key.device == device.id && key.leaf_key == device.leaf_key;
+            let is_it = |key: &&mut Key| key.device == device.id && key.public == device.leaf_key;
             match self.0.iter_mut().find(is_it) {
                 Some(key) => key.proven |= device.leaf_key_proven,
                 None => self.0.push(Key {
                     device: device.id,
-                    leaf_key: device.leaf_key,
+                    public: device.leaf_key,
                     proven: device.leaf_key_proven,
                     revoked_at: None,
                 }),

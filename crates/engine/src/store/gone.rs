@@ -191,7 +191,7 @@ fn nothing_of_what_disappeared_is_in_any_file() {
 fn nothing_of_what_was_taken_back_is_in_any_file() {
     let mut scene = Scene::new();
     let folder = scene.folder.path().to_owned();
-    let taken_back = |number: u16| number % 3 == 0;
+    let taken_back = |number: u16| number.is_multiple_of(3);
     let mut store = scene.engine.into_store();
     store
         .transaction(|tx| {

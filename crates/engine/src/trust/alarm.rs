@@ -88,8 +88,8 @@ pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault>
         }
         Some(kept) => {
             let says_more =
-                kept.sentence != report.sentence && turn.now.is_past(kept.shown_at, SHOWN_AGAIN);
-            says_more || (kept.dismissed && turn.now.is_past(kept.last_at, QUIET))
+                kept.sentence != report.sentence && turn.now.has_passed(kept.shown_at, SHOWN_AGAIN);
+            says_more || (kept.dismissed && turn.now.has_passed(kept.last_at, QUIET))
         }
     };
     turn.tx.execute(

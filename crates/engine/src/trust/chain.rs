@@ -79,7 +79,7 @@ pub(crate) fn place(
     // What heads that are kept say of it.
     let next = at(tx, known, number.saturating_add(1))?;
     for ours in next.iter().chain(&known.newest) {
-        for (_, hash) in named_by(ours).filter(|(named, _)| *named == number) {
+        if let Some((_, hash)) = named_by(ours).find(|(named, _)| *named == number) {
             return Ok(if hash == theirs.head().hash() {
                 Place::OnIt
             } else {

@@ -117,8 +117,8 @@ pub(crate) fn attach(
     let number = newest.head().number;
     let (told, told_at) = groups::told_head(turn.tx, group.id)?;
     let is_due = told == 0
-        || (number > told && turn.now.is_past(told_at, TELL_AGAIN))
-        || turn.now.is_past(told_at, TELL_ANYWAY);
+        || (number > told && turn.now.has_passed(told_at, TELL_AGAIN))
+        || turn.now.has_passed(told_at, TELL_ANYWAY);
     if is_due {
         envelope.head = Some(newest.wire().clone());
         groups::set_told_head(turn.tx, group.id, number, turn.now)?;
@@ -293,7 +293,7 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
                 }
                 true
             }
-            None if is_hidden && turn.now.is_past(one.at, HIDDEN_AFTER) => {
+            None if is_hidden && turn.now.has_passed(one.at, HIDDEN_AFTER) => {
                 let what = RelayMisdeed::LogHidden;
                 alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
                 true

@@ -107,14 +107,14 @@ impl LookUps {
     pub(crate) fn outcome(&self, address: &str, now: Time) -> Option<Outcome> {
         self.done
             .get(address)
-            .filter(|done| !now.is_past(done.at, FRESH_FOR))
+            .filter(|done| !now.has_passed(done.at, FRESH_FOR))
             .map(|done| done.outcome)
     }
 
     /// What it gave, if it was asked since this time, and not long ago.
     pub(crate) fn outcome_since(&self, address: &str, since: Time, now: Time) -> Option<Outcome> {
         let done = self.done.get(address)?;
-        let fresh = !now.is_past(done.at, FRESH_FOR) && done.asked_at >= since;
+        let fresh = !now.has_passed(done.at, FRESH_FOR) && done.asked_at >= since;
         fresh.then_some(done.outcome)
     }
 

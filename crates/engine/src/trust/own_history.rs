@@ -91,7 +91,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let due = match turn.live.own_history {
         Check::Due | Check::LoginRefused => true,
-        Check::Done(at) => turn.now.is_past(at, AGAIN),
+        Check::Done(at) => turn.now.has_passed(at, AGAIN),
     };
     let ready = turn.live.links.mailbox.phase == Phase::LoggedIn && turn.live.log.is_some();
     if !due

@@ -298,7 +298,20 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     match judgement {
         Judgement::Unknown => return Ok(()),
         Judgement::Refused | Judgement::Denied => refuse(turn, group)?,
-        Judgement::Admitted if is_revoked => refuse(turn, group)?,
+        Judgement::Admitted if is_revoked => {
+            let known = match &secrets.state {
+                Some(state) => {
+                    let id = ConversationId::from_bytes(state.conversation_id);
+                    conversation::find(turn.tx, id)?.filter(|known| !known.gone)
+                }
+                None => None,
+            };
+            if let Some(known) = known {
+                groups::set_conversation(turn.tx, group.id, known.id)?;
+            }
+            refuse(turn, group)?;
+            again::refused(turn, group)?;
+        }
         Judgement::Admitted => match group.account {
             Some(account) => admit(turn, group, account)?,
             None => take_over(turn, group, &secrets)?,

@@ -465,7 +465,7 @@ fn signer(signed: &SignedStatement) -> Option<DeviceId> {
     let statement = Statement::decode(signed.statement.clone()).ok()?;
     match statement.signer? {
         Signer::DeviceId(device) => DeviceId::try_from(&device).ok(),
-        _ => None,
+        Signer::RecoveryKey(_) => None,
     }
 }
 
