@@ -797,6 +797,12 @@ impl Play {
         complaints.extend(self.check_messages());
         for person in &people {
             let status = self.world.status(*person);
+            // An error that was contained costs one group, and is a fault of ours all the same.
+            for problem in status.problems {
+                if problem.code == "work_undone" {
+                    complaints.push(format!("{person:?}: {}", problem.sentence));
+                }
+            }
             if status.outbox > 0 || status.missing > 0 {
                 complaints.push(format!(
                     "{person:?}: outbox {}, missing {}",
