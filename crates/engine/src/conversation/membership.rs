@@ -321,9 +321,17 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             continue;
         };
         let asking = asking(turn, group, &standing)?;
+        // It may have been revoked since it was claimed.
+        let roster = roster_of(turn, account)?;
         let mut claimed = claimed;
         claimed.retain(|package| {
             let new = package.member();
+            if roster
+                .as_ref()
+                .is_some_and(|roster| !trust::admits(roster, new))
+            {
+                return false;
+            }
             let is_it = |member: &Member| member.device == new.device;
             let lacks = !standing.members.iter().any(is_it) || asking.contains(&new.device);
             // No two devices have one mailbox: nobody takes a commit that says so.
@@ -666,9 +674,16 @@ fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<Dev
     let own = turn.account()?.id();
     let mut asking = Vec::new();
     for device in again::of(turn.tx, group.id)? {
-        let account = standing.members.iter().find(|one| one.device == device);
-        let may =
-            account.is_some_and(|one| again::may_bring_back(&standing.secrets, own, one.account));
+        let leaf = standing.members.iter().find(|one| one.device == device);
+        // One that its account has revoked since it asked does not come back: it goes.
+        let may = match leaf {
+            Some(leaf) => {
+                again::may_bring_back(&standing.secrets, own, leaf.account)
+                    && roster_of(turn, leaf.account)?
+                        .is_none_or(|roster| trust::admits(&roster, leaf))
+            }
+            None => false,
+        };
         if may {
             asking.push(device);
         } else {
