@@ -461,6 +461,17 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             statement(by_device.clone(), Change::AddDevice(entry())).encode_to_vec(),
         ),
         (
+            "statement_add_device_with_leaf_key_proof",
+            statement(
+                by_device.clone(),
+                Change::AddDevice(pb::DeviceEntry {
+                    leaf_key_proof: v.bytes("leaf_key_proof", 64),
+                    ..entry()
+                }),
+            )
+            .encode_to_vec(),
+        ),
+        (
             "statement_revoke_device",
             statement(
                 Signer::RecoveryKey(true),
