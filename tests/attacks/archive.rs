@@ -1,12 +1,14 @@
 //! Devices that take, or give, more of the archive than they may.
 
+use std::{cell::Cell, rc::Rc};
+
 use waxwing_engine::api::{Notice, PairingStage};
 use waxwing_protocol::{
     pb::{client_frame::Body as Ask, relay_frame::Body as Answer},
     time::Span,
 };
 use waxwing_system_tests::{
-    Fate, PersonId,
+    Fate, Passing, PersonId,
     devices::{self, ALICE, approve, code, converse, devices, link, linked, revoke, stage},
 };
 
@@ -14,7 +16,7 @@ use crate::scene::{Scene, alice_and_bob, warnings};
 
 /// Begins to link a device, and takes its network away when a part of the history has come.
 fn half_linked(scene: &mut Scene, old: PersonId, bob: PersonId) -> PersonId {
-    converse(scene, old, bob, 900);
+    converse(scene, old, bob, 1_200);
     let new = scene.add(ALICE);
     link(scene, new);
     let code = code(scene, new);
@@ -22,9 +24,22 @@ fn half_linked(scene: &mut Scene, old: PersonId, bob: PersonId) -> PersonId {
     let confirm = waxwing_engine::api::ConfirmDevice { accept: true };
     let confirm = waxwing_engine::api::Request::ConfirmDevice(confirm);
     scene.command(old, confirm).unwrap();
+    // Others can take it into new groups from the beginning.
+    let reachable = Rc::new(Cell::new(false));
+    let published = Rc::clone(&reachable);
+    scene.watch(move |who, passing| {
+        if let Passing::Came(frame) = passing
+            && matches!(frame.body, Some(Answer::KeyPackagesPublished(_)))
+            && who == new
+        {
+            published.set(true);
+        }
+        false
+    });
     for _ in 0..1_000 {
         scene.run_for(Span(20));
-        if progress(scene, new).is_some_and(|(done, _)| done > 50) {
+        let begun = progress(scene, new).is_some_and(|(done, _)| done > 50);
+        if begun && reachable.get() {
             break;
         }
     }
@@ -191,7 +206,7 @@ fn a_device_that_asks_for_the_same_for_ever_is_not_given_it_for_ever() {
     });
     scene.relay.requests(move |who, frame| {
         if who == new && matches!(frame.body, Some(Ask::SendRendezvous(_))) {
-            Fate::Times(50)
+            Fate::Times(200)
         } else {
             Fate::Pass
         }

@@ -121,6 +121,36 @@ fn a_member_who_breaks_a_group_does_not_found_the_next() {
 }
 
 #[test]
+fn whoever_has_a_members_address_now_is_not_in_the_next_group() {
+    let (mut scene, people, group) = five(810);
+    let [alice, bob, carol, dora, mallory] = people;
+    scene.set_online(carol, false);
+    let new = scene.add_registered("carol@example.org");
+    // So that her address is looked up again.
+    scene.run_for(Span::minutes(15));
+    let mut client = Dishonest::takes_over(&mut scene, mallory);
+    let id = client.group_of(group);
+    let mut secrets = client.secrets(id);
+    only_admin(&mut secrets, client.account);
+    let breaks = Commit {
+        secrets: Some(secrets),
+        ..Commit::default()
+    };
+    client.commit(&mut scene, id, breaks).unwrap();
+    scene.run_for(Span::hours(1));
+    assert!(members(&mut scene, new, group).is_empty());
+    // Whoever made the next group is told.
+    let is_told = [alice, bob].map(|who| has(&mut scene, who, group, EventKind::NotAdded));
+    assert!(is_told.contains(&true));
+    go_on(
+        &mut scene,
+        &[alice, bob, dora],
+        group,
+        &["alice*", "bob*", "dora"],
+    );
+}
+
+#[test]
 fn only_an_admin_founds_a_conversations_next_group() {
     let (mut scene, people, group) = five(802);
     let [alice, bob, carol, dora, mallory] = people;

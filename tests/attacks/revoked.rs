@@ -253,12 +253,9 @@ fn a_member_who_cuts_a_device_off_cuts_off_nobody() {
         .into_iter()
         .find(|one| one.device_id == gone.to_bytes())
         .unwrap();
-    let mut secrets = mallory.secrets(id);
-    secrets.rejoin_secret = vec![3; 32].into();
     let commit = Commit {
         remove: vec![gone],
         add: vec![package.key_package],
-        secrets: Some(secrets),
         welcome: Some(bytes::Bytes::new()),
         ..Commit::default()
     };
@@ -288,12 +285,9 @@ fn a_device_that_an_admin_forgets_to_welcome_comes_back() {
     let package = mallory
         .claim(&mut family.scene, "bob@example.org")
         .remove(0);
-    let mut secrets = mallory.secrets(id);
-    secrets.rejoin_secret = vec![3; 32].into();
     let commit = Commit {
         remove: vec![bob],
         add: vec![package.key_package],
-        secrets: Some(secrets),
         welcome: Some(bytes::Bytes::new()),
         ..Commit::default()
     };
@@ -378,4 +372,39 @@ fn two_people_go_on_when_one_lost_the_conversation_for_good() {
         assert_eq!(heard, ["five", "four", "one", "three", "two"]);
         assert_eq!(scene.status(of).outbox, 0);
     }
+}
+
+#[test]
+fn a_revoked_device_that_asked_to_be_added_again_goes() {
+    let mut family = family(809);
+    let (phone, tablet) = (family.phone, family.tablet);
+    family.scene.send(phone, tablet, "a note to myself");
+    family.scene.run_for(Span::minutes(1));
+    let tapped = tap(&mut family.scene);
+    let mut thief = Dishonest::takes_over(&mut family.scene, family.tablet);
+    let id = thief.group_of(family.group);
+    let alice = thief.account;
+    let notes = thief.group_with(alice);
+    // It asks in the notes just before it is revoked, so that the phone has it in mind.
+    let asks = waxwing_protocol::pb::Envelope {
+        body: Some(waxwing_protocol::pb::envelope::Body::TakeMeIn(
+            waxwing_protocol::pb::TakeMeIn {
+                group_ids: vec![id.to_bytes(), notes.to_bytes()],
+            },
+        )),
+        ..Default::default()
+    };
+    thief.say(&mut family.scene, notes, asks).unwrap();
+    family.scene.run_for(Span(200));
+    revoke_tablet(&mut family.scene, family.phone);
+    family.scene.run_for(Span::minutes(10));
+    say_and_hear(&mut family, "after it was revoked");
+    for post in tapped.borrow_mut().drain(..) {
+        thief.reads(&post);
+    }
+    assert!(!thief.has_read("after it was revoked"));
+    assert_eq!(
+        members(&mut family.scene, family.bob, family.group).len(),
+        3
+    );
 }

@@ -479,7 +479,7 @@ fn a_flood_of_strangers_groups_keeps_no_friend_out() {
     scene.run_for(Span::minutes(5));
     let bobs = scene.account_of(bob);
     let names = [
-        "mallory", "helper1", "helper2", "helper3", "helper4", "helper5",
+        "mallory", "helper1", "helper2", "helper3", "helper4", "helper5", "helper6", "helper7",
     ]
     .map(|name| format!("{name}@example.org"));
     let mut people = vec![mallory];
@@ -501,8 +501,9 @@ fn a_flood_of_strangers_groups_keeps_no_friend_out() {
             (client.account, names[at].as_str()),
             (bobs, "bob@example.org"),
         ];
-        for number in 0..12 {
-            let id = 12 * u8::try_from(at).unwrap() + number;
+        // Each group costs two of the twenty tokens that a client has.
+        for number in 0..9 {
+            let id = 9 * u8::try_from(at).unwrap() + number;
             let members = client.claim(&mut scene, "bob@example.org");
             let founding = Founding {
                 id: GroupId([id; 16]),

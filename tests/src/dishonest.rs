@@ -11,6 +11,8 @@
 //! **Always**: it is built of the engine's own MLS code and openmls, in this crate, which no
 //! program depends on. It believes whatever it reads and checks nothing.
 
+use std::{collections::HashMap, panic::AssertUnwindSafe};
+
 use bytes::Bytes;
 use openmls::{
     extensions::{Extension, Extensions, RequiredCapabilitiesExtension, UnknownExtension},
@@ -63,6 +65,8 @@ pub struct Dishonest {
     logged_in: Option<LinkId>,
     /// What it could read of what came to its mailbox, padding and all.
     read: Vec<Vec<u8>>,
+    /// Rejoin secrets of epochs that its honest program has not seen.
+    derived: HashMap<GroupId, [u8; 32]>,
 }
 
 /// A commit, as its maker wants it. What is not said is as an honest client would do it.
@@ -123,6 +127,7 @@ struct Made {
 struct Keys {
     send: [u8; 32],
     fan_out: [u8; 32],
+    rejoin: [u8; 32],
 }
 
 impl Keys {
@@ -131,6 +136,7 @@ impl Keys {
         Self {
             send: key("waxwing send key"),
             fan_out: key("waxwing fan-out key"),
+            rejoin: key("waxwing rejoin secret"),
         }
     }
 }
@@ -168,6 +174,7 @@ impl Dishonest {
             posting: world.dial(),
             logged_in: None,
             read: Vec::new(),
+            derived: HashMap::new(),
         }
     }
 
@@ -180,6 +187,7 @@ impl Dishonest {
         span: Span,
     ) {
         self.log_out(world);
+        self.derived.clear();
         let store = self.store.take().unwrap();
         world.give_store(person, store);
         world.start(person);
@@ -248,7 +256,12 @@ impl Dishonest {
 
     /// The same, where it has not spoilt it.
     pub fn unspoilt_secret(&mut self, group: GroupId) -> Option<RejoinSecret> {
-        RejoinSecret::from_slice(&self.secrets(group).rejoin_secret)
+        if let Some(secret) = self.derived.get(&group) {
+            return Some(RejoinSecret::from_bytes(*secret));
+        }
+        let query = "SELECT rejoin_secret FROM conversation_group WHERE group_id = ?1";
+        let kept = self.in_store(|tx| tx.query_row(query, [group.0], |row| row.get(0)).ok());
+        kept.map(RejoinSecret::from_bytes)
     }
 
     /// What all members of a group know of it.
@@ -303,12 +316,11 @@ impl Dishonest {
         id: GroupId,
         commit: Commit,
     ) -> Result<(), ErrorCode> {
-        let before = self.secrets(id).rejoin_secret;
-        let secret = commit
-            .secrets
-            .as_ref()
-            .map_or(before.clone(), |secrets| secrets.rejoin_secret.clone());
-        let renews = secret != before && !commit.keeps_rejoin_key;
+        let renews = !commit.add.is_empty() || !commit.remove.is_empty();
+        let before = self
+            .unspoilt_secret(id)
+            .unwrap_or_else(|| RejoinSecret::from_bytes([0; 32]));
+        let keeps = commit.keeps_rejoin_key;
         let Commit {
             fan_out,
             info,
@@ -318,16 +330,23 @@ impl Dishonest {
         } = &commit;
         let (fan_out, info, welcome, body) =
             (fan_out.clone(), info.clone(), welcome.clone(), body.clone());
-        let made = self.make(id, commit)?;
+        // Some of what nobody should commit to, openmls asserts.
+        let made = std::panic::catch_unwind(AssertUnwindSafe(|| self.make(id, commit)));
+        let made = made.unwrap_or(Err(ErrorCode::Unspecified))?;
+        let secret = if renews {
+            RejoinSecret::from_bytes(made.keys.rejoin)
+        } else {
+            before
+        };
         let mut keys = self.epoch_keys(
             id,
             made.next,
             &made.keys,
             &fan_out.unwrap_or_else(|| made.mailboxes.clone()),
             &info.unwrap_or_else(|| made.info.clone()),
-            &secret,
+            secret.as_bytes(),
         );
-        if renews && let Some(secret) = RejoinSecret::from_slice(&secret) {
+        if renews && !keeps {
             keys.rejoin_key = copied(secret.signing_key().public().as_bytes());
         }
         let post = pb::Post {
@@ -342,6 +361,9 @@ impl Dishonest {
             first_attempt: false,
         };
         let taken = self.post(world, id, post);
+        if taken.is_ok() {
+            self.derived.insert(id, *secret.as_bytes());
+        }
         self.with_group(id, |group, provider, _| match taken {
             Ok(()) => group.merge_pending_commit(provider).unwrap(),
             Err(_) => group.clear_pending_commit(provider.storage()).unwrap(),
@@ -543,6 +565,10 @@ impl Dishonest {
                 .unwrap();
         });
         let made = self.joins_outside(id, &info, &claims);
+        let Some(made) = made else {
+            self.put_back();
+            return Err(None);
+        };
         let body = secret.sealing_key().seal(
             &mut self.rng,
             Sealed::ExternalCommit,
@@ -569,28 +595,43 @@ impl Dishonest {
             next_fan_out_key: copied(&made.keys.fan_out),
         };
         let taken = taken(world.ask_relay(link, Ask::Rejoin(rejoin))).map_err(Some);
-        self.in_store(|tx| {
-            if taken.is_err() {
-                tx.execute_batch("DELETE FROM mls; INSERT INTO mls SELECT * FROM aside")
-                    .unwrap();
+        match taken {
+            Ok(()) => {
+                self.derived.insert(id, *secret.as_bytes());
+                self.in_store(|tx| tx.execute_batch("DROP TABLE aside").unwrap());
             }
-            tx.execute_batch("DROP TABLE aside").unwrap();
-        });
+            Err(_) => self.put_back(),
+        }
         taken
     }
 
-    fn joins_outside(&mut self, id: GroupId, info: &[u8], claims: &pb::LeafCredential) -> Made {
+    fn put_back(&mut self) {
+        self.in_store(|tx| {
+            tx.execute_batch(
+                "DELETE FROM mls; INSERT INTO mls SELECT * FROM aside; DROP TABLE aside",
+            )
+            .unwrap();
+        });
+    }
+
+    fn joins_outside(
+        &mut self,
+        id: GroupId,
+        info: &[u8],
+        claims: &pb::LeafCredential,
+    ) -> Option<Made> {
         let claims = claims.encode_to_vec();
         self.with_mls(|provider, leaf| {
-            let message = MlsMessageIn::tls_deserialize_exact_bytes(info).unwrap();
+            // What another attacker left there is no group information.
+            let message = MlsMessageIn::tls_deserialize_exact_bytes(info).ok()?;
             let MlsMessageBodyIn::GroupInfo(info) = message.extract() else {
-                panic!("no group information")
+                return None;
             };
             let (group, bundle) = MlsGroup::external_commit_builder()
                 .with_config(join_config())
                 .skip_lifetime_validation()
                 .build_group(provider, info, credential_with_key(leaf, claims))
-                .unwrap()
+                .ok()?
                 .leaf_node_parameters(
                     LeafNodeParameters::builder()
                         .with_capabilities(capabilities())
@@ -601,7 +642,7 @@ impl Dishonest {
                 .create_group_info(true)
                 .use_ratchet_tree_extension(true)
                 .build(provider.rand(), provider.crypto(), leaf, |_| true)
-                .unwrap()
+                .ok()?
                 .finalize(provider)
                 .unwrap();
             let (commit, _, info) = bundle.into_messages();
@@ -611,7 +652,7 @@ impl Dishonest {
                     .unwrap()
             });
             let next = Epoch(group.epoch().as_u64());
-            Made {
+            Some(Made {
                 epoch: Epoch(next.0 - 1),
                 commit: commit.to_bytes().unwrap(),
                 welcome: Bytes::new(),
@@ -619,7 +660,7 @@ impl Dishonest {
                 next,
                 keys,
                 mailboxes: mailboxes(&group),
-            }
+            })
         })
     }
 
@@ -692,8 +733,8 @@ impl Dishonest {
                 mailboxes: mailboxes(&group),
             })
         })?;
-        let secret = RejoinSecret::from_slice(&secrets.rejoin_secret)
-            .unwrap_or_else(|| RejoinSecret::generate(&mut self.rng));
+        let secret = RejoinSecret::from_bytes(made.keys.rejoin);
+        self.derived.insert(id, made.keys.rejoin);
         let keys = self.epoch_keys(
             id,
             made.next,
@@ -799,10 +840,12 @@ impl Dishonest {
         let Some(secret) = secret.flatten() else {
             return;
         };
-        let body = secret
+        let opened = secret
             .sealing_key()
-            .open(Sealed::ExternalCommit, id, epoch, &post.body)
-            .unwrap_or_else(|_| post.body.to_vec());
+            .open(Sealed::ExternalCommit, id, epoch, &post.body);
+        let is_external = opened.is_ok();
+        let body = opened.unwrap_or_else(|_| post.body.to_vec());
+        let mut derived = None;
         let read = self.with_group(id, |group, provider, _| {
             let message = MlsMessageIn::tls_deserialize_exact_bytes(&body).ok()?;
             let message: ProtocolMessage = match message.extract() {
@@ -814,13 +857,24 @@ impl Dishonest {
             match processed.into_content() {
                 ProcessedMessageContent::ApplicationMessage(message) => Some(message.into_bytes()),
                 ProcessedMessageContent::StagedCommitMessage(staged) => {
+                    let renews = staged.add_proposals().next().is_some()
+                        || staged.remove_proposals().next().is_some();
                     group.merge_staged_commit(provider, *staged).ok()?;
+                    if renews && !is_external && group.is_active() {
+                        derived = Some(Keys::of(id, |label, context| {
+                            let crypto = provider.crypto();
+                            group.export_secret(crypto, label, context, 32).unwrap()
+                        }));
+                    }
                     None
                 }
                 _ => None,
             }
         });
         self.read.extend(read);
+        if let Some(keys) = derived {
+            self.derived.insert(id, keys.rejoin);
+        }
     }
 
     /// Whether it could read these words in anything that it was delivered.

@@ -223,12 +223,13 @@ fn messages_disappear_after_they_were_read_on_each_device() {
 #[test]
 fn in_a_group_each_members_receipts_are_counted() {
     let mut scene = World::new(6, RealRelay::default(), WorldOptions::default());
+    scene.accepts_no_groups();
     let alice = scene.add_registered("alice@example.org");
     let bob = scene.add_registered("bob@example.org");
     let carol = scene.add_registered("carol@example.org");
     let group = create(&mut scene, alice, "Three", &[bob, carol]);
     scene.run_for(Span::seconds(30));
-    // Who never said anything in a group tells nothing either.
+    // Carol has not accepted the group: she tells nothing.
     say(&mut scene, bob, group, "hi").unwrap();
     scene.run_for(Span::seconds(10));
     let id = say(&mut scene, alice, group, "Who is here?").unwrap();

@@ -12,6 +12,9 @@
 //! group; what honest people said to each other arrived, once; where the group had to be made
 //! anew, people were told.
 //!
+//! What is not tried: a commit whose fan-out list leaves people out. What others say before they
+//! notice is delivered to nobody, and shows as not delivered (docs/threat-model.md).
+//!
 //! **Elsewhere**: single attacks, with what people see, are in `tests/attacks/`; people who are
 //! all honest are in `group_simulation.rs`.
 //!
@@ -250,8 +253,10 @@ impl Play {
                     remove: vec!["mallory@example.org".to_owned()],
                     ..ChangeGroup::default()
                 };
-                // Not a member any more where the group was made anew without them.
-                let _ = change(&mut self.world, alice, self.group, remove);
+                // Not a member any more where the group was made again without them.
+                if let Err(refused) = change(&mut self.world, alice, self.group, remove) {
+                    assert_eq!(refused.problem.code(), "member_unknown", "{refused}");
+                }
             }
             Role::StolenDevice | Role::Thief => {
                 let bob = self.people[1];
@@ -379,7 +384,7 @@ impl Play {
     }
 
     fn commits(&mut self, id: GroupId) -> String {
-        let mut what = "commits".to_owned();
+        let mut what = format!("commits to {}", short(id));
         let mut commit = Commit::default();
         let leaves = self.attacker.members(id);
         let own = self.attacker.device;
@@ -427,10 +432,6 @@ impl Play {
         if self.chance(0.1) {
             commit.welcome = Some(Bytes::new());
             what.push_str(", withholds the welcome");
-        }
-        if self.chance(0.1) {
-            commit.fan_out = Some(vec![self.attacker.mailbox]);
-            what.push_str(", has the relay tell nobody");
         }
         if self.chance(0.1) {
             commit.keeps_rejoin_key = true;
@@ -634,7 +635,7 @@ impl Play {
             ..Envelope::default()
         };
         let taken = self.attacker.say(&mut self.world, id, envelope);
-        format!("{name}: {taken:?}")
+        format!("{name} in {}: {taken:?}", short(id))
     }
 
     fn comes_in(&mut self) -> String {
@@ -649,7 +650,7 @@ impl Play {
             claims: self.claims(),
         };
         let taken = self.attacker.comes_in(&mut self.world, id, external);
-        format!("comes in from outside: {taken:?}")
+        format!("comes into {} from outside: {taken:?}", short(id))
     }
 
     fn founds(&mut self) -> String {
@@ -768,7 +769,8 @@ impl Play {
                 Err(refused) => complaints.push(format!("{by:?} cannot write: {refused}")),
             }
             for with in people.iter().filter(|one| *one != by) {
-                let text = format!("last word of {by:?} to {with:?}");
+                let text = format!("last secret of {by:?} to {with:?}");
+                self.secrets.push(text.clone());
                 let id = self.world.send(*by, *with, &text);
                 self.said.push(Said {
                     text,
@@ -794,6 +796,12 @@ impl Play {
         complaints.extend(self.check_messages());
         for person in &people {
             let status = self.world.status(*person);
+            // An error that was contained costs one group, and is a fault of ours all the same.
+            for problem in status.problems {
+                if problem.code == "work_undone" {
+                    complaints.push(format!("{person:?}: {}", problem.sentence));
+                }
+            }
             if status.outbox > 0 || status.missing > 0 {
                 complaints.push(format!(
                     "{person:?}: outbox {}, missing {}",
@@ -873,6 +881,11 @@ impl Play {
     }
 }
 
+/// The beginning of a group's id.
+fn short(id: GroupId) -> String {
+    id.to_string().chars().take(6).collect()
+}
+
 /// Whose key package it is.
 fn account_in(package: &[u8]) -> AccountId {
     waxwing_system_tests::credential_in(package)
@@ -927,9 +940,13 @@ const PARTS: u64 = 4;
 fn play_part(part: u64) {
     let first = number("WAXWING_SEED", 1);
     let seeds = first..first + number("WAXWING_SEEDS", 500);
+    let mut failed = Vec::new();
     for seed in seeds.filter(|seed| seed % PARTS == part) {
-        play(seed);
+        if std::panic::catch_unwind(|| play(seed)).is_err() {
+            failed.push(seed);
+        }
     }
+    assert!(failed.is_empty(), "these seeds failed: {failed:?}");
 }
 
 #[test]

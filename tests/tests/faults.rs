@@ -92,6 +92,7 @@ fn a_message_that_the_relay_dropped_shows_as_a_gap_and_is_asked_for() {
     let (mut world, alice, bob) = alice_and_bob(2, false);
     world.send(alice, bob, "one");
     world.run_for(Span::seconds(10));
+    world.accept(bob, alice);
     // Alice's next message never reaches Bob; her own echo does not matter.
     world.relay.bend(|deliver| {
         if deliver.kind() == PostKind::Message {
@@ -132,6 +133,7 @@ fn a_gap_that_is_not_filled_stays_in_sight() {
     let (mut world, alice, bob) = alice_and_bob(3, false);
     world.send(alice, bob, "one");
     world.run_for(Span::seconds(10));
+    world.accept(bob, alice);
     world.relay.bend(|deliver| {
         if deliver.kind() == PostKind::Message {
             Bend::Drop
@@ -244,6 +246,7 @@ fn altered_deliveries_are_neither_shown_nor_fatal() {
     let (mut world, alice, bob) = alice_and_bob(5, false);
     world.send(alice, bob, "one");
     world.run_for(Span::seconds(10));
+    world.accept(bob, alice);
     let mut n = 0_usize;
     world.relay.bend(move |deliver| {
         n += 1;

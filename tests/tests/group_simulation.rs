@@ -562,6 +562,20 @@ impl Simulation {
         complaints
     }
 
+    /// Errors that devices contained. Nobody here is dishonest, so each is a fault of ours.
+    fn check_faults(&mut self) -> Vec<String> {
+        let devices: Vec<PersonId> = self.world.people().collect();
+        let mut complaints = Vec::new();
+        for device in devices {
+            for problem in self.world.status(device).problems {
+                if problem.code == "work_undone" {
+                    complaints.push(format!("{device:?}: {}", problem.sentence));
+                }
+            }
+        }
+        complaints
+    }
+
     /// What somebody does not have who should, or has otherwise than others.
     fn check_history(&mut self) -> Vec<String> {
         let mut complaints = Vec::new();
@@ -752,6 +766,7 @@ fn check(simulation: &mut Simulation, seed: u64) {
     complaints.extend(simulation.check_history());
     complaints.extend(simulation.check_files());
     complaints.extend(simulation.check_settings());
+    complaints.extend(simulation.check_faults());
     assert!(
         complaints.is_empty() && simulation.told_twice() == 0,
         "seed {seed}: {} told twice; {complaints:#?}\n{:?}\nto run it again: WAXWING_SEED={seed} \

@@ -217,6 +217,7 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
             send_key,
             fan_out_key,
             signal_key: fresh("an epoch's signal key"),
+            rejoin_secret: fresh("an epoch's signal key"),
         },
     );
     let recovery = RecoveryKey::from_entropy(&fresh("a recovery key"));

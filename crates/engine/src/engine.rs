@@ -73,6 +73,12 @@ const SET_BACK: Span = Span::minutes(1);
 /// After a failed transaction, or when the clock was set back, the links are opened again after this long.
 const AFRESH_AFTER: Span = Span::seconds(5);
 
+/// The time may come in vain so often in a row before the pauses grow…
+const VAIN_MAX: u32 = 16;
+
+/// …each twice as long as the one before, so often: to a minute.
+const VAIN_DOUBLINGS: u32 = 16;
+
 /// Something that is due, and failed inside this program, is tried again after this long.
 const PART_AGAIN: Span = Span::hours(1);
 
@@ -93,6 +99,8 @@ pub struct Engine {
     link_problem: Option<ProblemReport>,
     /// The time of the newest event.
     now: Time,
+    /// How often in a row the time came, nothing was done, and more was due at once.
+    vain: u32,
 }
 
 impl core::fmt::Debug for Engine {
@@ -125,6 +133,7 @@ impl Engine {
             timer: None,
             link_problem: None,
             now,
+            vain: 0,
         };
         engine.run(now, rng, |turn| {
             outbox::prune(turn.tx, turn.now)?;
@@ -148,6 +157,9 @@ impl Engine {
     ) -> Result<Response, EventRefused> {
         let was_set_back = now.after(SET_BACK) < self.now;
         self.now = now;
+        if !matches!(event, Event::TimeCame) {
+            self.vain = 0;
+        }
         if was_set_back {
             // Every pause and time-out in memory is of the clock before.
             self.start_afresh(now);
@@ -188,7 +200,11 @@ impl Engine {
                     .map_err(Stop::from)
                     .map(Response::from)
             }),
-            Event::TimeCame => self.run(now, rng, |turn| time_came(turn).map(Response::from)),
+            Event::TimeCame => {
+                // `run` ends it again where something is done.
+                self.vain = self.vain.saturating_add(1);
+                self.run(now, rng, |turn| time_came(turn).map(Response::from))
+            }
         }
     }
 
@@ -245,9 +261,13 @@ impl Engine {
         });
         match done {
             Ok((result, effects, timer)) => {
+                if !effects.is_empty() || timer.is_none_or(|at| at > now.after(AFRESH_AFTER)) {
+                    self.vain = 0;
+                }
                 self.effects.extend(effects);
                 let tidy = self.store.tidy_log(now);
                 let timer = [timer, tidy].into_iter().flatten().min();
+                let timer = timer.map(|at| at.max(now.after(self.pause_in_vain())));
                 if timer != self.timer || timer.is_some_and(|at| at <= now) {
                     self.timer = timer;
                     self.effects.extend(timer.map(Effect::SetTimer));
@@ -261,6 +281,16 @@ impl Engine {
                     problem: problem_of(fault),
                 })
             }
+        }
+    }
+
+    /// How long it rests before the next event of its own making. Something that is due and is
+    /// not done for some reason is a fault of this program; a device must not spend its battery
+    /// on it.
+    fn pause_in_vain(&self) -> Span {
+        match self.vain.checked_sub(VAIN_MAX) {
+            None => Span(0),
+            Some(doublings) => Span(1 << doublings.min(VAIN_DOUBLINGS)),
         }
     }
 
@@ -511,6 +541,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     want(turn, wants_posting, LinkKind::Posting, &relay);
     log::pump(turn);
     if turn.live.account.is_none() || !turn.live.not_set_back {
+        close_idle(turn, wants_posting);
         return Ok(());
     }
     turn.contained(Whose::Part("own history"), own_history::pump)?;
@@ -549,14 +580,23 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.contained(Whose::Part("attachments"), transfer::pump)?;
     lookups::pump(turn);
     turn.contained(Whose::Part("key log"), gossip::pump)?;
-    let idle = !wants_posting
-        && turn.live.links.posting.awaited() == 0
-        && turn.now.since(turn.live.links.posting.used_at) >= posting::IDLE;
-    if idle {
+    close_idle(turn, wants_posting);
+    Ok(())
+}
+
+/// Closes the posting link when nothing has needed it for a while.
+fn close_idle(turn: &mut Turn<'_>, wanted: bool) {
+    if !wanted && idle_at(turn).is_some_and(|at| at <= turn.now) {
         turn.close_link(LinkKind::Posting);
         turn.live.taken_up = true;
     }
-    Ok(())
+}
+
+/// When the posting link has had nothing to do for long enough.
+fn idle_at(turn: &Turn<'_>) -> Option<Time> {
+    let posting = &turn.live.links.posting;
+    let at_rest = posting.ready().is_some() && posting.awaited() == 0;
+    at_rest.then(|| posting.used_at.after(posting::IDLE))
 }
 
 /// Has a link opened that is of use and is not there.
@@ -629,6 +669,11 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
 
 /// When the next thing is to be done without any event.
 fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
+    // Whatever else is due in the store of a revoked device is never done.
+    if turn.live.is_revoked() {
+        let expires = expiry::next_due(turn.tx)?;
+        return Ok(expires.map(|at| at.max(soon(turn))));
+    }
     let links = &turn.live.links;
     let waits = turn.live.waits.values().copied().min();
     let logged_in = links.mailbox.phase == Phase::LoggedIn;
@@ -639,9 +684,8 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         .map(|(_, since)| since.after(posting::BEHIND_FOR))
         .filter(|_| logged_in)
         .min();
-    let at_rest = links.posting.ready().is_some() && links.posting.awaited() == 0;
-    let kept_open = devices::wants_posting(turn)?;
-    let idle = (at_rest && !kept_open).then(|| links.posting.used_at.after(posting::IDLE));
+    let kept_open = devices::wants_posting(turn)? || own_history::wants_look_up(turn);
+    let idle = idle_at(turn).filter(|_| !kept_open);
     let posting_ping = links.posting.ping_at().filter(|_| kept_open);
     let devices = devices::next_time(turn)?;
     let ready = turn.live.account.is_some() && turn.live.not_set_back;
@@ -656,12 +700,6 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         None
     };
     let own_history = own_history::next_due(turn);
-    // What failed may be due still: it is not tried at every moment.
-    let soon = turn.now.after(if turn.live.containment.faulty {
-        AFRESH_AFTER
-    } else {
-        Span(1)
-    });
     let alive = [
         links.mailbox.dead_at(),
         links.mailbox.ping_at(),
@@ -687,5 +725,15 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         .chain(alive)
         .flatten()
         .min()
-        .map(|at| at.max(soon)))
+        .map(|at| at.max(soon(turn))))
+}
+
+/// When the next thing is done at the earliest. What failed may be due still: it is not tried
+/// at every moment.
+const fn soon(turn: &Turn<'_>) -> Time {
+    turn.now.after(if turn.live.containment.faulty {
+        AFRESH_AFTER
+    } else {
+        Span(1)
+    })
 }

@@ -218,7 +218,7 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
     }
     let wishes = wishes::of(turn.tx, found.id)?;
     let coming = wishes.iter().filter_map(|kept| match &kept.wish {
-        wishes::Wish::Bring(address) => Some(address.display().to_owned()),
+        wishes::Wish::Bring(address, _) => Some(address.display().to_owned()),
         _ => None,
     });
     let picture = state.as_ref().filter(|state| !state.picture.is_empty());

@@ -126,6 +126,11 @@ impl RejoinSecret {
         Self(bytes)
     }
 
+    /// From the MLS exporter of the epoch that renews it.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// From a member's store or a group context; `None` unless 32 bytes long.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)

@@ -193,6 +193,15 @@ pub(crate) fn removed(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A device that is revoked now has brought this one into a group: others think that it is in.
+/// Somebody else is to bring it in.
+pub(crate) fn refused(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    let due = turn.now.after(WELCOME_WITHIN);
+    note(turn, group.id, due)?;
+    wake(turn, due);
+    Ok(())
+}
+
 /// A group was closed because it could not be followed. If that was not so for others, they
 /// can bring this device back.
 pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {

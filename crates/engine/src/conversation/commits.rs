@@ -19,6 +19,7 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, Epoch, GroupId, PostId},
     limits,
     pb::{Error, ErrorCode, Post as PostRequest, PostKind, client_frame::Body},
+    sealing::RejoinSecret,
     time::{Span, Time},
 };
 
@@ -132,9 +133,14 @@ pub(crate) fn change(
         }
     };
     let post = PostId(turn.random());
-    let rejoin_secret = secrets.map_or(&group.rejoin_secret, |secrets| &secrets.rejoin_secret);
-    let mut next = start::epoch_keys(turn, group.id, rejoin_secret, &commit.next);
-    if rejoin_secret.as_bytes() != group.rejoin_secret.as_bytes() {
+    let renews = !added.is_empty() || !gone.is_empty();
+    let rejoin_secret = if renews {
+        RejoinSecret::from_bytes(commit.next.keys.rejoin_secret)
+    } else {
+        group.rejoin_secret.clone()
+    };
+    let mut next = start::epoch_keys(turn, group.id, &rejoin_secret, &commit.next);
+    if renews {
         let key = rejoin_secret.signing_key().public();
         next.rejoin_key = bytes::Bytes::copy_from_slice(key.as_bytes());
     }
@@ -198,12 +204,17 @@ pub(crate) fn accepted(
     let merged = turn.with_group(group.id, |group, provider, _| {
         let (before, members) = (group.secrets()?, group.members()?);
         group.merge_pending(provider)?;
-        Ok::<_, mls::MlsError>((group.epoch(), before, members, group.secrets()?))
+        let keys = group.keys(provider)?;
+        Ok::<_, mls::MlsError>((group.epoch(), keys, before, members, group.secrets()?))
     })?;
     let Some(merged) = merged else {
         return turn.lose_group(group.id);
     };
-    let (epoch, before, members, after) = merged?;
+    let (epoch, keys, before, members, after) = merged?;
+    if renews_secret(group) {
+        let secret = RejoinSecret::from_bytes(keys.rejoin_secret);
+        groups::set_rejoin_secret(turn.tx, group.id, &secret)?;
+    }
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
     parcels::commit_taken(turn, group.id)?;
     posting::epoch_began(turn, group.id, epoch);
@@ -215,6 +226,14 @@ pub(crate) fn accepted(
     // is asked for.
     turn.live.due_conversations.extend(group.conversation);
     Ok(())
+}
+
+/// Whether the pending commit adds or removes a leaf.
+fn renews_secret(group: &Group) -> bool {
+    let request = group.request.as_deref();
+    let request = request.and_then(|bytes| PostRequest::decode(bytes).ok());
+    let next = request.and_then(|request| request.next);
+    next.is_some_and(|next| !next.rejoin_key.is_empty())
 }
 
 /// Whether the commit of this post id is the one that waits.
@@ -331,17 +350,23 @@ pub(crate) fn take(
     }
     let removed = commit.removed.clone();
     let came: Vec<DeviceId> = commit.leaves.iter().map(|leaf| leaf.device).collect();
+    let renews = !commit.external && (!commit.leaves.is_empty() || !removed.is_empty());
     let merged = turn.with_group(group.id, |group, provider, _| {
-        group.merge(provider, commit).map(|()| group.epoch())
+        group.merge(provider, commit)?;
+        Ok::<_, mls::MlsError>((group.epoch(), group.keys(provider)?))
     })?;
     let Some(merged) = merged else {
         return Ok(Taken::Doubtful);
     };
-    let epoch = match merged {
-        Ok(epoch) => epoch,
+    let (epoch, keys) = match merged {
+        Ok(merged) => merged,
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
         Err(_) => return Ok(Taken::Doubtful),
     };
+    if renews {
+        let secret = RejoinSecret::from_bytes(keys.rejoin_secret);
+        groups::set_rejoin_secret(turn.tx, group.id, &secret)?;
+    }
     parcels::epoch_began(turn, group.id)?;
     posting::epoch_began(turn, group.id, epoch);
     for device in left {
@@ -356,7 +381,17 @@ pub(crate) fn take(
     let others = removed
         .into_iter()
         .filter(|gone| group.account.is_some() || after.addresses.of(gone.account).is_some());
-    leaves::look_into(turn, &others.collect::<Vec<_>>())?;
+    let others: Vec<mls::Member> = others.collect();
+    leaves::look_into(turn, &others)?;
+    // Devices that their accounts still have are to come back: a thief may have taken them out
+    // by the device that is theirs now.
+    for gone in &others {
+        if let Some(conversation) = group.conversation {
+            members::set_due(turn.tx, conversation, gone.account)?;
+        }
+        groups::set_membership_due(turn.tx, group.id)?;
+        turn.live.due_groups.insert(group.id);
+    }
     turn.live.due_conversations.extend(group.conversation);
     Ok(Taken::Merged)
 }
@@ -388,7 +423,6 @@ fn allowed(
         before,
         after: commit.secrets.as_ref(),
         committer: by.account,
-        removes: !commit.removed.is_empty(),
         external: commit.external,
         removes_others: !commit.removed.iter().all(is_by),
         added: &added,
@@ -517,9 +551,6 @@ fn follow(
     after: &ConversationSecrets,
     by: Option<AccountId>,
 ) -> Result<(), Fault> {
-    if before.rejoin_secret.as_bytes() != after.rejoin_secret.as_bytes() {
-        groups::set_rejoin_secret(turn.tx, group.id, &after.rejoin_secret)?;
-    }
     joined::follow(turn, group)?;
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         generations::compare(turn, conversation, group.id, after)?;

@@ -328,6 +328,14 @@ pub(crate) fn began(
             start::close(turn, &old)?;
         }
     }
+    // Those of the last one may be needed still.
+    for old in groups::over(turn.tx, conversation)?
+        .into_iter()
+        .skip(1)
+        .take(2)
+    {
+        start::forget_keys(turn, old)?;
+    }
     Ok(())
 }
 
@@ -557,9 +565,18 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     }
     let own = turn.account()?.id();
     let (out, left) = (out(turn, id)?, members::leaving(turn.tx, id)?);
+    // What the person wants of the group is still wanted; whoever is to go is not brought in.
+    let mut removed = BTreeSet::new();
+    for kept in wishes::of(turn.tx, id)? {
+        if let Wish::TakeOut(account) = kept.wish {
+            removed.insert(account);
+        }
+    }
     let mut stay = members::all(turn.tx, id)?;
     stay.retain(|member| {
-        let goes = out.contains(&member.account) || left.contains(&member.account);
+        let goes = [&out, &left, &removed]
+            .iter()
+            .any(|accounts| accounts.contains(&member.account));
         member.account != own && !goes
     });
     // As it was when it could last be followed. Links are not: whoever broke it knows them.
@@ -588,14 +605,14 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
         "DELETE FROM member WHERE conversation = ?1",
         [id.as_bytes()],
     )?;
-    wishes::forget_all(turn.tx, id)?;
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
     manage::found(turn, id, addresses, Some(state))?;
     let name = conversation.display;
     tell(turn, id, EventKind::MadeAnew, &name)?;
     for member in stay {
         if let Ok(address) = Address::parse(&member.address) {
-            wishes::add(turn.tx, turn.now, id, &Wish::Bring(address))?;
+            let wish = Wish::Bring(address, Some(member.account));
+            wishes::add(turn.tx, turn.now, id, &wish)?;
         }
         if member.admin {
             let wish = Wish::Admin(member.account, true);
@@ -606,7 +623,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
 }
 
 /// What the members of a conversation's last group knew, as far as this device followed it.
-fn last_secrets(
+pub(crate) fn last_secrets(
     turn: &mut Turn<'_>,
     id: ConversationId,
 ) -> Result<Option<ConversationSecrets>, Fault> {

@@ -189,6 +189,19 @@ pub(crate) fn older(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The groups of a conversation of many that are over, the newest first.
+pub(crate) fn over(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<GroupId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT group_id FROM conversation_group WHERE conversation = ?1 AND state = 5
+         ORDER BY generation DESC, group_id LIMIT 8",
+    )?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(GroupId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The groups of a conversation of many that are newer than this one, not over, and were made
 /// by others: with who made them.
 pub(crate) fn newer(

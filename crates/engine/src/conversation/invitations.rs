@@ -344,7 +344,7 @@ pub(crate) fn asked(
         let Ok(address) = Address::parse(&contact.display) else {
             return Ok(());
         };
-        return manage::want(turn, &found, &Wish::Bring(address));
+        return manage::want(turn, &found, &Wish::Bring(address, Some(account)));
     }
     let added = turn.tx.execute(
         "INSERT INTO asking (conversation, account_id, address, asked_at) SELECT ?1, ?2, ?3, ?4
@@ -464,7 +464,7 @@ pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Re
     forget(turn.tx, found.id, account)?;
     if decide.accept {
         messages::written_to(turn, &found, true)?;
-        manage::want(turn, &found, &Wish::Bring(address))?;
+        manage::want(turn, &found, &Wish::Bring(address, Some(account)))?;
     }
     if let Some(direct) = super::with_account(turn.tx, account)? {
         let word = if decide.accept {

@@ -70,7 +70,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<R
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
     found(turn, id, addresses, Some(state))?;
     for address in wanted {
-        wishes::add(turn.tx, turn.now, id, &Wish::Bring(address))?;
+        wishes::add(turn.tx, turn.now, id, &Wish::Bring(address, None))?;
     }
     Ok(Response::GroupCreated(GroupCreated { conversation: id }))
 }
@@ -93,9 +93,8 @@ pub(crate) fn found(
         Some(_) => None,
         None => Some(turn.account()?.id()),
     };
-    let rejoin_secret = RejoinSecret::generate(turn.rng);
     let secrets = ConversationSecrets {
-        rejoin_secret: rejoin_secret.clone(),
+        rejoin_secret: RejoinSecret::generate(turn.rng),
         addresses,
         state,
     };
@@ -105,6 +104,7 @@ pub(crate) fn found(
         Ok::<_, mls::MlsError>((group, standing))
     })?;
     let (group, standing) = made?;
+    let rejoin_secret = RejoinSecret::from_bytes(standing.keys.rejoin_secret);
     let post = PostId(turn.random());
     let request = CreateGroup {
         group_id: id.to_bytes(),
@@ -149,7 +149,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     let is_admin = state.is_admin(own);
     let mut wanted = Vec::new();
     for member in &change.add {
-        wanted.push(Wish::Bring(somebody_else(turn, member)?));
+        wanted.push(Wish::Bring(somebody_else(turn, member)?, None));
     }
     if !wanted.is_empty() && !is_admin && !state.everybody_adds {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
@@ -215,7 +215,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         messages::written_to(turn, &conversation, true)?;
     }
     for wish in wanted {
-        if let Wish::Bring(address) = &wish
+        if let Wish::Bring(address, _) = &wish
             && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
         {
             generations::forgive(turn.tx, conversation.id, contact.account)?;
@@ -244,10 +244,11 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
     let conversation = group_meant(turn, &leave.of)?;
     let (state, addresses) = standing(turn, &conversation)?;
     let own = turn.account()?.id();
-    let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
-        return Err(Stop::Refused(Problem::GroupNotMember));
-    };
     members::set_leaving(turn.tx, conversation.id, own)?;
+    let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
+        // It is said in the next one.
+        return Ok(Response::Done {});
+    };
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
     let leaves = leaves.transpose().map_err(Fault::from)?.unwrap_or_default();
     if leaves.len() < 2 {
@@ -421,7 +422,7 @@ pub(crate) fn not_brought(
     kept: &wishes::Kept,
 ) -> Result<(), Fault> {
     wishes::forget(turn.tx, kept.row)?;
-    if let Wish::Bring(address) = &kept.wish {
+    if let Wish::Bring(address, _) = &kept.wish {
         let event = history::add_event(
             turn.tx,
             turn.now,
@@ -456,9 +457,15 @@ pub(crate) fn standing(
     if conversation.gone {
         return Err(not_member());
     }
-    let group = groups::for_sending(turn.tx, conversation.id)?.ok_or_else(not_member)?;
-    let secrets = turn.with_group(group.id, |group, _, _| group.secrets())?;
-    let secrets = secrets.ok_or_else(not_member)?.map_err(Fault::from)?;
+    // While the next group is being made, what the last one was.
+    let secrets = match groups::for_sending(turn.tx, conversation.id)? {
+        Some(group) => {
+            let secrets = turn.with_group(group.id, |group, _, _| group.secrets())?;
+            secrets.transpose().map_err(Fault::from)?
+        }
+        None => generations::last_secrets(turn, conversation.id)?,
+    };
+    let secrets = secrets.ok_or_else(not_member)?;
     let state = secrets.state.ok_or_else(not_member)?;
     Ok((state, secrets.addresses))
 }

@@ -24,7 +24,6 @@ use waxwing_protocol::{
     limits,
     pb::{ClaimKeyPackages, Error, ErrorCode, KeyPackagesClaimed, client_frame::Body},
     roster::Roster,
-    sealing::RejoinSecret,
     time::Span,
 };
 
@@ -123,9 +122,7 @@ impl Difference {
 }
 
 fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
-    one.state != other.state
-        || one.addresses != other.addresses
-        || one.rejoin_secret.as_bytes() != other.rejoin_secret.as_bytes()
+    one.state != other.state || one.addresses != other.addresses
 }
 
 /// Makes a group's members what the rosters, and the person, say.
@@ -324,9 +321,17 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             continue;
         };
         let asking = asking(turn, group, &standing)?;
+        // It may have been revoked since it was claimed.
+        let roster = roster_of(turn, account)?;
         let mut claimed = claimed;
         claimed.retain(|package| {
             let new = package.member();
+            if roster
+                .as_ref()
+                .is_some_and(|roster| !trust::admits(roster, new))
+            {
+                return false;
+            }
             let is_it = |member: &Member| member.device == new.device;
             let lacks = !standing.members.iter().any(is_it) || asking.contains(&new.device);
             // No two devices have one mailbox: nobody takes a commit that says so.
@@ -367,10 +372,6 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         }
     }
     keep_an_admin(turn, &standing, &gone, &mut wanted)?;
-    // Whoever goes knows the secret that the group is rejoined with.
-    if !gone.is_empty() {
-        wanted.rejoin_secret = RejoinSecret::generate(turn.rng);
-    }
     let secrets = differ(&wanted, &standing.secrets).then_some(&wanted);
     if packages.is_empty() && gone.is_empty() && secrets.is_none() {
         return Ok(());
@@ -492,7 +493,7 @@ pub(crate) fn claim_refused(
         && let Some(contact) = contact::of_account(turn.tx, account)?
     {
         for kept in wishes::of(turn.tx, conversation)? {
-            if matches!(&kept.wish, Wish::Bring(address) if address.canonical() == contact.address)
+            if matches!(&kept.wish, Wish::Bring(address, _) if address.canonical() == contact.address)
             {
                 manage::not_brought(turn, conversation, &kept)?;
             }
@@ -673,9 +674,16 @@ fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<Dev
     let own = turn.account()?.id();
     let mut asking = Vec::new();
     for device in again::of(turn.tx, group.id)? {
-        let account = standing.members.iter().find(|one| one.device == device);
-        let may =
-            account.is_some_and(|one| again::may_bring_back(&standing.secrets, own, one.account));
+        let leaf = standing.members.iter().find(|one| one.device == device);
+        // One that its account has revoked since it asked does not come back: it goes.
+        let may = match leaf {
+            Some(leaf) => {
+                again::may_bring_back(&standing.secrets, own, leaf.account)
+                    && roster_of(turn, leaf.account)?
+                        .is_none_or(|roster| trust::admits(&roster, leaf))
+            }
+            None => false,
+        };
         if may {
             asking.push(device);
         } else {
@@ -699,19 +707,19 @@ fn wanted(
     let mut out: BTreeSet<AccountId> = BTreeSet::new();
     for kept in wishes::of(turn.tx, conversation)? {
         let mut known = BTreeMap::new();
-        if let Wish::Bring(address) = &kept.wish
+        if let Wish::Bring(address, _) = &kept.wish
             && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
         {
             known.insert(address.canonical().to_owned(), contact.account);
         }
-        if let Wish::Bring(address) = &kept.wish
+        if let Wish::Bring(address, _) = &kept.wish
             && turn.account()?.address().canonical() == address.canonical()
         {
             known.insert(address.canonical().to_owned(), own_id);
         }
         let account_of = |address: &Address| known.get(address.canonical()).copied();
         let allowed = match kept.wish {
-            Wish::Bring(_) => may_bring,
+            Wish::Bring(..) => may_bring,
             _ => is_admin,
         };
         if kept
@@ -731,7 +739,9 @@ fn wanted(
                     wishes::forget(turn.tx, kept.row)?;
                 }
             }
-            Wish::Bring(address) => bring(turn, conversation, difference, &kept, address)?,
+            Wish::Bring(address, account) => {
+                bring(turn, conversation, difference, &kept, (address, *account))?;
+            }
             Wish::TakeOut(account) => _ = out.insert(*account),
             describe => {
                 if let Some(state) = &mut difference.wanted.state {
@@ -795,7 +805,7 @@ fn bring(
     conversation: ConversationId,
     difference: &mut Difference,
     kept: &wishes::Kept,
-    address: &Address,
+    (address, meant): (&Address, Option<AccountId>),
 ) -> Result<(), Fault> {
     let now = turn.now;
     let account = match turn.live.lookups.outcome(address.canonical(), now) {
@@ -811,6 +821,10 @@ fn bring(
             }
         },
     };
+    // The address has another owner by now, whom nobody meant.
+    if meant.is_some_and(|meant| meant != account) {
+        return manage::not_brought(turn, conversation, kept);
+    }
     let members = difference.wanted.addresses.len() + difference.brought.len();
     if members >= limits::CONVERSATION_ACCOUNTS {
         return manage::not_brought(turn, conversation, kept);

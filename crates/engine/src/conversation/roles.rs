@@ -27,8 +27,6 @@ pub(crate) struct Change<'a> {
     pub after: Option<&'a ConversationSecrets>,
     /// Whose device made it.
     pub committer: AccountId,
-    /// Whether it takes any leaf out.
-    pub removes: bool,
     /// Whether it is external: a device that had lost the group takes its own old leaf out,
     /// and comes in again.
     pub external: bool,
@@ -65,7 +63,7 @@ pub(crate) enum Broken {
     Describe,
     #[error("an admin who is no member")]
     Admin,
-    #[error("the rejoin secret is renewed when a leaf goes, and then only")]
+    #[error("nobody chooses the rejoin secret")]
     RejoinSecret,
     #[error("an external commit changes nothing but its own device's leaf")]
     External,
@@ -98,8 +96,8 @@ pub(crate) fn check(change: &Change<'_>) -> Result<(), Broken> {
             Err(Broken::External)
         };
     }
-    let renews = after.rejoin_secret.as_bytes() != before.rejoin_secret.as_bytes();
-    if renews != change.removes {
+    // It is derived from the epoch; what stands in the context is of no use, and stays.
+    if after.rejoin_secret.as_bytes() != before.rejoin_secret.as_bytes() {
         return Err(Broken::RejoinSecret);
     }
     let Some(new) = change.after else {
@@ -229,7 +227,6 @@ mod tests {
         added: Vec<AccountId>,
         kept: Vec<AccountId>,
         leaving: BTreeSet<AccountId>,
-        removes: bool,
         external: bool,
         removes_others: bool,
     }
@@ -245,20 +242,8 @@ mod tests {
             added: Vec::new(),
             kept,
             leaving: BTreeSet::new(),
-            removes: false,
             external: false,
             removes_others: false,
-        }
-    }
-
-    /// One that removes leaves, and so renews the secret.
-    fn removing(after: impl FnOnce(&mut ConversationSecrets)) -> Case {
-        Case {
-            removes: true,
-            ..case(|new| {
-                new.rejoin_secret = RejoinSecret::from_slice(&[8; 32]).unwrap();
-                after(new);
-            })
         }
     }
 
@@ -268,7 +253,6 @@ mod tests {
                 before: &self.before,
                 after: self.after.as_ref(),
                 committer,
-                removes: self.removes,
                 external: self.external,
                 removes_others: self.removes_others,
                 added: &self.added,
@@ -314,7 +298,7 @@ mod tests {
             (bring.by(ADMIN), bring.by(MEMBER)),
             (Ok(()), Err(Broken::Bring))
         );
-        let out = removing(|new| new.addresses.remove(OTHER));
+        let out = case(|new| new.addresses.remove(OTHER));
         assert_eq!(
             (out.by(ADMIN), out.by(MEMBER)),
             (Ok(()), Err(Broken::TakeOut))
@@ -348,7 +332,7 @@ mod tests {
 
     #[test]
     fn anybody_takes_out_whoever_leaves_with_what_they_were() {
-        let mut out = removing(|new| new.addresses.remove(OTHER));
+        let mut out = case(|new| new.addresses.remove(OTHER));
         state(&mut out.before).admins.insert(OTHER);
         out.leaving = [OTHER].into();
         assert_eq!(out.by(MEMBER), Ok(()));
@@ -430,7 +414,7 @@ mod tests {
     fn admins_are_members() {
         let stranger = case(|new| state(new).admins = [STRANGER].into());
         assert_eq!(stranger.by(ADMIN), Err(Broken::Admin));
-        let gone = removing(|new| new.addresses.remove(ADMIN));
+        let gone = case(|new| new.addresses.remove(ADMIN));
         assert_eq!(gone.by(ADMIN), Err(Broken::Admin));
     }
 
@@ -455,54 +439,36 @@ mod tests {
         two.before = secrets(&[ADMIN, MEMBER]);
         two.before.state = None;
         two.kept = vec![ADMIN, MEMBER];
-        let mut same = two.before.clone();
-        same.rejoin_secret = RejoinSecret::from_slice(&[8; 32]).unwrap();
-        two.after = Some(same.clone());
-        two.removes = true;
+        two.after = Some(two.before.clone());
         assert_eq!(two.by(MEMBER), Ok(()));
-        two.removes = false;
-        assert_eq!(two.by(MEMBER), Err(Broken::RejoinSecret));
-        let address = Address::parse("p3@example.org").unwrap();
-        same.addresses.insert(OTHER, address);
-        two.removes = true;
+        let mut same = two.before.clone();
+        same.addresses
+            .insert(OTHER, Address::parse("p3@example.org").unwrap());
         two.after = Some(same);
         assert_eq!(two.by(MEMBER), Err(Broken::NotAGroup));
-        two.removes = false;
         two.after = Some(secrets(&[ADMIN, MEMBER]));
         assert_eq!(two.by(ADMIN), Err(Broken::NotAGroup));
     }
 
     #[test]
-    fn every_removed_leaf_renews_the_secret() {
-        let device = removing(|_| {});
-        assert_eq!(device.by(MEMBER), Ok(()));
-        let unchanged = Case {
-            removes: true,
-            ..case(|_| {})
-        };
-        assert_eq!(unchanged.by(ADMIN), Err(Broken::RejoinSecret));
-        let unsaid = Case {
-            removes: true,
-            after: None,
-            ..case(|_| {})
-        };
-        assert_eq!(unsaid.by(ADMIN), Err(Broken::RejoinSecret));
-        let for_nothing = Case {
-            removes: false,
-            ..removing(|_| {})
-        };
-        assert_eq!(for_nothing.by(ADMIN), Err(Broken::RejoinSecret));
-        // An external commit cannot; it takes nobody else out, and changes nothing.
+    fn nobody_chooses_the_rejoin_secret() {
+        let chosen = case(|new| {
+            new.rejoin_secret = RejoinSecret::from_slice(&[8; 32]).unwrap();
+        });
+        assert_eq!(chosen.by(ADMIN), Err(Broken::RejoinSecret));
+    }
+
+    #[test]
+    fn an_external_commit_moves_its_own_device_only() {
         let external = |removes_others, after| Case {
             external: true,
-            removes: true,
             removes_others,
             after,
             ..case(|_| {})
         };
         assert_eq!(external(false, None).by(MEMBER), Ok(()));
         assert_eq!(external(true, None).by(ADMIN), Err(Broken::External));
-        let renewed = removing(|_| {}).after;
-        assert_eq!(external(false, renewed).by(ADMIN), Err(Broken::External));
+        let renamed = case(|new| state(new).name = "Mine".to_owned()).after;
+        assert_eq!(external(false, renamed).by(ADMIN), Err(Broken::External));
     }
 }

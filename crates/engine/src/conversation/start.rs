@@ -31,6 +31,7 @@ use crate::{
     api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
     contact,
     event::LinkKind,
+    inbox::{held, receive},
     link::{Job, tokens},
     mls::{self, Member},
     outbox,
@@ -105,10 +106,10 @@ pub(crate) fn claimed(
         return Ok(());
     };
     let group_id = GroupId(turn.random());
-    let rejoin_secret = RejoinSecret::generate(turn.rng);
+    let unused = RejoinSecret::generate(turn.rng);
     let own = turn.account()?;
     let secrets = ConversationSecrets {
-        rejoin_secret: rejoin_secret.clone(),
+        rejoin_secret: unused,
         addresses: MemberAddresses::new([
             (own.id(), own.address().clone()),
             (account, address.clone()),
@@ -129,6 +130,7 @@ pub(crate) fn claimed(
             return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
         }
     };
+    let rejoin_secret = RejoinSecret::from_bytes(commit.next.keys.rejoin_secret);
     let post = PostId(turn.random());
     let request = CreateGroup {
         group_id: group_id.to_bytes(),
@@ -298,15 +300,23 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
     }
 }
 
-/// The group is over; what it did not send goes to another.
+/// The group is over; what it did not send goes to another. Others may say something in it
+/// until they know: see [`receive::late`].
 pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    receive::read_what_is_held(turn, group)?;
     end(turn, group, GroupState::Closed)?;
-    crate::inbox::held::forget_group(turn.tx, group.id)?;
-    turn.with_group(group.id, |group, provider, _| {
+    held::forget_group(turn.tx, group.id)?;
+    turn.forget(group.id);
+    Ok(())
+}
+
+/// Nothing comes any more of a group that is over.
+pub(crate) fn forget_keys(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+    turn.with_group(group, |group, provider, _| {
         group.forget_past_epochs(provider)
     })?
     .transpose()?;
-    turn.forget(group.id);
+    turn.forget(group);
     Ok(())
 }
 

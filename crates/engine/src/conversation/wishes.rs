@@ -36,8 +36,9 @@ CREATE INDEX wish_conversation ON wish (conversation);
 /// What is wanted.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Wish {
-    /// Whoever has this address is a member.
-    Bring(Address),
+    /// Whoever has this address is a member; where an account is named, that one, and nobody
+    /// who has the address after it.
+    Bring(Address, Option<AccountId>),
     /// This account is none.
     TakeOut(AccountId),
     /// It is called so.
@@ -74,9 +75,9 @@ impl Wish {
             return true;
         };
         match self {
-            Self::Bring(address) => {
-                account_of(address).is_some_and(|account| secrets.addresses.of(account).is_some())
-            }
+            Self::Bring(address, account) => account
+                .or_else(|| account_of(address))
+                .is_some_and(|account| secrets.addresses.of(account).is_some()),
             Self::TakeOut(account) => secrets.addresses.of(*account).is_none(),
             _ => {
                 let mut wanted = state.clone();
@@ -90,7 +91,7 @@ impl Wish {
     pub(crate) fn apply(&self, state: &mut ConversationState) {
         match self {
             // No part of the state; and somebody has to be an admin.
-            Self::Bring(_) | Self::TakeOut(_) => {}
+            Self::Bring(..) | Self::TakeOut(_) => {}
             Self::Admin(_, false) if state.admins.len() < 2 => {}
             Self::Name(name) => state.name.clone_from(name),
             Self::Picture(picture) => state.picture = picture.clone().into(),
@@ -119,8 +120,9 @@ impl Wish {
     fn to_row(&self) -> Row {
         let nothing = Row::default();
         match self {
-            Self::Bring(address) => Row {
+            Self::Bring(address, account) => Row {
                 kind: 1,
+                account: account.map(|account| account.0),
                 text: Some(address.display().to_owned()),
                 ..nothing
             },
@@ -172,7 +174,7 @@ impl Wish {
     fn of_row(row: Row) -> Option<Self> {
         let hash = |bytes: Option<Vec<u8>>| <[u8; 32]>::try_from(bytes?).ok();
         Some(match row.kind {
-            1 => Self::Bring(Address::parse(&row.text?).ok()?),
+            1 => Self::Bring(Address::parse(&row.text?).ok()?, row.account.map(AccountId)),
             2 => Self::TakeOut(AccountId(row.account?)),
             3 => Self::Name(row.text?),
             4 => Self::Picture(row.bytes?),
@@ -280,7 +282,8 @@ mod tests {
     fn what_is_wanted_is_kept_as_it_is() {
         let account = AccountId([1; 32]);
         let wishes = [
-            Wish::Bring(Address::parse("Eva@example.org").unwrap()),
+            Wish::Bring(Address::parse("Eva@example.org").unwrap(), None),
+            Wish::Bring(Address::parse("Ida@example.org").unwrap(), Some(account)),
             Wish::TakeOut(account),
             Wish::Name("Family".into()),
             Wish::Picture(vec![1, 2]),

@@ -63,6 +63,16 @@ impl Meeting {
         self.waiting.extend(bodies);
     }
 
+    /// Whether what is said now leaves at once.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.state == State::Joined
+    }
+
+    /// Whether something has not left yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether all that was said is with the relay.
     pub(crate) fn all_said(&self) -> bool {
         self.waiting.is_empty() && self.on_their_way == 0

@@ -183,13 +183,13 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) 
     match meets {
         Meets::Pairing => pairing::refused(turn, error),
         Meets::Transfer => {
+            let again = transfer::refused(&mut turn.live.devices.transfer);
             let again = match error.code() {
                 ErrorCode::RateLimited | ErrorCode::Unavailable => {
-                    crate::conversation::start::retry_after(error)
+                    crate::conversation::start::retry_after(error).max(again)
                 }
-                _ => Span::seconds(5),
+                _ => again,
             };
-            transfer::lost(&mut turn.live.devices.transfer);
             turn.wait(Waiting::Meeting, again);
         }
     }

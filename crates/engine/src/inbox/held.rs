@@ -135,7 +135,7 @@ pub(crate) fn welcomes(tx: &Transaction<'_>) -> Result<Vec<i64>, StoreError> {
 pub(crate) fn take(tx: &Transaction<'_>, row: i64) -> Result<Option<Post>, StoreError> {
     let mut statement = tx.prepare_cached(
         "DELETE FROM held_post WHERE id = ?1
-         RETURNING id, group_id, kind, epoch, post_id, body",
+         RETURNING id, group_id, kind, epoch, post_id, body, sequence, held_at",
     )?;
     let mut rows = statement.query_map([row], read)?;
     Ok(rows.next().transpose()?.map(|held| held.post))

@@ -104,7 +104,8 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         {
             welcomes::welcomed_again(turn, &group, post)
         }
-        GroupState::Closed | GroupState::Quarantined => Ok(()),
+        GroupState::Closed => late(turn, &group, post),
+        GroupState::Quarantined => Ok(()),
         GroupState::Checking | GroupState::Lost => hold(turn, post),
         GroupState::Denied => match read(turn, &group, post)? {
             Read::Done => Ok(()),
@@ -356,6 +357,50 @@ fn says(
         Ok(envelope) => envelope_came(turn, group, sender, envelope),
         Err(_) => Ok(()),
     }
+}
+
+/// Something came of a group that is over. Whoever posted it did not know that yet: as long as
+/// this device has the keys, it is read, because its sender has no reason to say it again.
+pub(crate) fn late(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
+    let Some(conversation) = group
+        .conversation
+        .filter(|_| post.kind == PostKind::Message)
+    else {
+        return Ok(());
+    };
+    if conversation::find(turn.tx, conversation)?.is_none_or(|found| found.gone) {
+        return Ok(());
+    }
+    let read = turn.with_group(group.id, |group, provider, _| {
+        group.process_post(provider, &post.body, false)
+    })?;
+    let (sender, payload) = match read {
+        Some(Ok(Incoming::Message { sender, payload })) => (sender, payload),
+        Some(Err(ProcessError::Store(error))) => return Err(error.into()),
+        _ => return Ok(()),
+    };
+    if generations::blamed_devices(turn.tx, conversation)?.contains(&sender.device) {
+        return Ok(());
+    }
+    let says_something = Envelope::decode(payload.as_slice()).is_ok_and(|envelope| {
+        let said = envelope.body;
+        matches!(
+            said,
+            Some(envelope::Body::Mimi(_) | envelope::Body::Leaving(_))
+        )
+    });
+    if says_something {
+        says(turn, group, post, &sender, &payload)?;
+    }
+    Ok(())
+}
+
+/// A group is about to be over: what it holds and can be read is read.
+pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    for held in held::of_group(turn.tx, group.id)? {
+        late(turn, group, &held.post)?;
+    }
+    Ok(())
 }
 
 /// A commit that is no good. One of a later epoch waits until that has begun, because it says

@@ -104,8 +104,8 @@ fn begin(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> 
     }
 }
 
-/// Sends a group's messages: those that have their number in it and, if it is the one
-/// for sending, those that have none. Where nothing may leave by itself (`silent`), only what
+/// Sends a group's messages: those that belong into it and, if it is the one for sending,
+/// those for which any will do. Where nothing may leave by itself (`silent`), only what
 /// the person wrote or asked for.
 fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Result<(), Fault> {
     let Some(conversation) = group
@@ -131,7 +131,7 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Res
     let open = outbox::open(turn.tx, conversation, group.id, last, AT_ONCE, silent)?;
     let open: Vec<Outgoing> = open
         .into_iter()
-        .filter(|one| new_ones || one.numbered.is_some())
+        .filter(|one| new_ones || one.group.is_some())
         .filter(|one| {
             let job = Job::Message {
                 group: group.id,
@@ -240,8 +240,8 @@ fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fau
 }
 
 fn seal(turn: &mut Turn<'_>, group: &Group, one: &Outgoing) -> Result<Option<Ciphertext>, Fault> {
-    let counter = match one.numbered {
-        Some((_, counter)) => counter,
+    let counter = match one.counter {
+        Some(counter) => counter,
         None => groups::take_counter(turn.tx, group.id)?,
     };
     let mut envelope =

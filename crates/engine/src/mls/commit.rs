@@ -14,6 +14,7 @@ use super::{Member, MlsError, ProcessError, Provider};
 const SEND_KEY: &str = "waxwing send key";
 const FAN_OUT_KEY: &str = "waxwing fan-out key";
 const SIGNAL_KEY: &str = "waxwing signal key";
+const REJOIN_SECRET: &str = "waxwing rejoin secret";
 
 /// What an epoch's members use towards the relay (group.proto).
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -24,6 +25,10 @@ pub struct EpochKeys {
     pub fan_out_key: [u8; 32],
     /// Seals what is told in passing.
     pub signal_key: [u8; 32],
+    /// By it the group is rejoined, if the epoch began with a commit that added or removed a
+    /// leaf. It comes from the epoch's own secrets: whoever the commit removes reads the
+    /// commit, and so whatever stands in it, but cannot derive this.
+    pub rejoin_secret: [u8; 32],
 }
 
 impl core::fmt::Debug for EpochKeys {
@@ -49,6 +54,7 @@ impl EpochKeys {
             send_key: key(SEND_KEY)?,
             fan_out_key: key(FAN_OUT_KEY)?,
             signal_key: key(SIGNAL_KEY)?,
+            rejoin_secret: key(REJOIN_SECRET)?,
         })
     }
 }

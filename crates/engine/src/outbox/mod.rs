@@ -72,8 +72,11 @@ pub(crate) const WAITING_MAX: u64 = 10_000;
 pub(crate) struct Outgoing {
     pub row: i64,
     pub body: Vec<u8>,
-    /// Where it has its counter, once it has one.
-    pub numbered: Option<(GroupId, u64)>,
+    /// The group that it belongs into: the one in which it has its counter, or that it is
+    /// about; `None` where any will do.
+    pub group: Option<GroupId>,
+    /// Its counter, once it has one.
+    pub counter: Option<u64>,
     /// Its post id, once it was encrypted for the first time: kept when it is encrypted
     /// again, so that the relay, had it taken the first, does not take the second.
     pub post: Option<PostId>,
@@ -245,7 +248,7 @@ pub(crate) fn waiting_conversations(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The groups of a conversation in which numbered messages are not accepted yet.
+/// The groups of a conversation with something that belongs into them and is not accepted yet.
 pub(crate) fn waiting_groups(
     tx: &Transaction<'_>,
     conversation: ConversationId,
@@ -579,8 +582,6 @@ fn read_posted(row: &Row<'_>) -> rusqlite::Result<Posted> {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
-    let group = row.get::<_, Option<[u8; 16]>>(3)?.map(GroupId);
-    let counter = row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned);
     let post = row.get::<_, Option<[u8; 16]>>(5)?.map(PostId);
     let epoch = row
         .get::<_, Option<i64>>(6)?
@@ -589,7 +590,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
     Ok(Outgoing {
         row: row.get(0)?,
         body: row.get(2)?,
-        numbered: group.zip(counter),
+        group: row.get::<_, Option<[u8; 16]>>(3)?.map(GroupId),
+        counter: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
         post,
         sealed: post
             .zip(epoch)

@@ -121,10 +121,15 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>) {
     turn.live.own_history = Check::LoginRefused;
 }
 
+/// Whether it is to be looked up why the relay does not let this device in.
+pub(crate) fn wants_look_up(turn: &Turn<'_>) -> bool {
+    turn.live.own_history == Check::LoginRefused && turn.live.account.is_some()
+}
+
 /// Looks up why the relay does not let this device in. Gives whether the posting link is of
 /// use for that.
 pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
-    if turn.live.own_history != Check::LoginRefused || turn.live.account.is_none() {
+    if !wants_look_up(turn) {
         return Ok(false);
     }
     let address = turn.account()?.address().canonical().to_owned();

@@ -11,7 +11,8 @@
 //! than this account's is not joined.
 
 use waxwing_protocol::{
-    address::Address, conversation::ConversationSecrets, ids::AccountId, time::Span,
+    address::Address, conversation::ConversationSecrets, ids::AccountId, sealing::RejoinSecret,
+    time::Span,
 };
 
 use super::{Claimed, Judgement};
@@ -178,13 +179,17 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
         return Ok(Room::There);
     }
     let members = staged.members.clone();
-    let secret = staged.secrets.rejoin_secret.clone();
-    let accepted = turn.with_mls(|provider, _| staged.accept(provider))?;
-    let group = match accepted {
-        Ok(group) => group,
+    let accepted = turn.with_mls(|provider, _| {
+        let group = staged.accept(provider)?;
+        let keys = group.keys(provider)?;
+        Ok::<_, MlsError>((group, keys))
+    })?;
+    let (group, keys) = match accepted {
+        Ok(accepted) => accepted,
         Err(MlsError::Store(error)) => return Err(error.into()),
         Err(_) => return Ok(Room::There),
     };
+    let secret = RejoinSecret::from_bytes(keys.rejoin_secret);
     groups::add(
         turn.tx,
         turn.now,
@@ -298,7 +303,20 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     match judgement {
         Judgement::Unknown => return Ok(()),
         Judgement::Refused | Judgement::Denied => refuse(turn, group)?,
-        Judgement::Admitted if is_revoked => refuse(turn, group)?,
+        Judgement::Admitted if is_revoked => {
+            let known = match &secrets.state {
+                Some(state) => {
+                    let id = ConversationId::from_bytes(state.conversation_id);
+                    conversation::find(turn.tx, id)?.filter(|known| !known.gone)
+                }
+                None => None,
+            };
+            if let Some(known) = known {
+                groups::set_conversation(turn.tx, group.id, known.id)?;
+            }
+            refuse(turn, group)?;
+            again::refused(turn, group)?;
+        }
         Judgement::Admitted => match group.account {
             Some(account) => admit(turn, group, account)?,
             None => take_over(turn, group, &secrets)?,

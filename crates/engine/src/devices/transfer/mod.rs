@@ -86,8 +86,18 @@ const LEAVING_FOR: Span = Span::minutes(3);
 /// Chunks that one pull brings.
 const CHUNKS_PER_PULL: u64 = 4;
 
-/// What was asked for and did not come is asked for again after this long.
+/// What was asked for and did not come is asked for again after this long. The pause doubles
+/// each time, since the other device may be away for long: what is said to it waits at the relay.
 const AGAIN: Span = Span::seconds(30);
+
+/// How often it doubles: to a quarter of an hour.
+const DOUBLINGS: u32 = 5;
+
+/// A meeting that the relay refuses is tried again after this long, doubled each time, too…
+const REFUSED_AGAIN: Span = Span::seconds(5);
+
+/// …to ten minutes.
+const REFUSED_DOUBLINGS: u32 = 7;
 
 /// What is in memory while two devices meet.
 #[derive(Default)]
@@ -96,6 +106,10 @@ pub(crate) struct Live {
     /// New: when what was pulled is pulled again, and up to which chunk it was.
     pull_again_at: Option<Time>,
     pulled_up_to: u64,
+    /// New: how often in a row it has pulled, and nothing was heard.
+    unheard: u32,
+    /// How often in a row the relay has refused, and nothing was heard.
+    refused: u32,
     /// Old: a proposal that took an older one's place.
     proposal: Option<Proposal>,
 }
@@ -221,8 +235,28 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         return Ok(None);
     };
     let over = over_at(&admitting);
-    let again = turn.live.devices.transfer.pull_again_at;
+    let again = turn
+        .live
+        .devices
+        .transfer
+        .pull_again_at
+        .filter(|_| admitting.stage.is_new() && pulls(turn));
     Ok(again.map_or(Some(over), |again| Some(again.min(over))))
+}
+
+/// Whether a request for what is missing would leave.
+fn pulls(turn: &Turn<'_>) -> bool {
+    let meeting = turn.live.devices.transfer.meeting.as_ref();
+    meeting.is_some_and(Meeting::is_joined) && !turn.waits(&Waiting::Meeting) && !pairs_there(turn)
+}
+
+/// Whether a pairing is at the one rendezvous that a link can be at.
+fn pairs_there(turn: &Turn<'_>) -> bool {
+    turn.live
+        .devices
+        .pairing
+        .as_ref()
+        .is_some_and(|pairing| pairing.link() == LinkKind::Posting)
 }
 
 fn over_at(admitting: &Admitting) -> Time {
@@ -279,14 +313,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.waits(&Waiting::Meeting) {
         return Ok(());
     }
-    // One rendezvous at a time on a link.
-    let pairing_there = turn
-        .live
-        .devices
-        .pairing
-        .as_ref()
-        .is_some_and(|pairing| pairing.link() == LinkKind::Posting);
-    if pairing_there {
+    if pairs_there(turn) {
         return Ok(());
     }
     if turn.live.devices.transfer.meeting.is_none() {
@@ -294,13 +321,18 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.live.devices.transfer.meeting = Some(Meeting::new(LinkKind::Posting, at));
     }
     match admitting.stage {
-        Stage::Agreed | Stage::Pulling | Stage::Leaving => pull(turn, &admitting),
+        // Before the two have met it would only pile up.
+        stage if stage.is_new() => {
+            if pulls(turn) {
+                pull(turn, &admitting);
+            }
+        }
         Stage::Outdated => propose(turn, &admitting)?,
         // Its proposal went with the process before.
         Stage::Proposed if turn.live.devices.transfer.proposal.is_none() => {
             propose(turn, &admitting)?;
         }
-        Stage::Changing | Stage::Proposed | Stage::Serving => {}
+        _ => {}
     }
     if let Some(mut meeting) = turn.live.devices.transfer.meeting.take() {
         meeting.pump(turn, Meets::Transfer);
@@ -315,14 +347,16 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     let Some(admitting) = in_force(turn)? else {
         return Ok(());
     };
-    let new = matches!(
-        admitting.stage,
-        Stage::Agreed | Stage::Pulling | Stage::Leaving
-    );
-    let direction = if new { TO_NEW } else { TO_OLD };
+    let direction = if admitting.stage.is_new() {
+        TO_NEW
+    } else {
+        TO_OLD
+    };
     let Some(words) = admitting.key.open(direction, body) else {
         return Ok(());
     };
+    turn.live.devices.transfer.unheard = 0;
+    turn.live.devices.transfer.refused = 0;
     turn.tx.execute(
         "UPDATE admission SET heard_at = ?1",
         [turn.now.0.cast_signed()],
@@ -374,9 +408,18 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// The other device is gone for now: what was on its way is asked for again.
+/// The other device is gone for now, or the rendezvous is over: it is joined again, or else the
+/// other would come back to another one, and what was on its way is asked for again.
 pub(crate) fn left(turn: &mut Turn<'_>) {
-    turn.live.devices.transfer.pull_again_at = Some(turn.now);
+    lost(&mut turn.live.devices.transfer);
+}
+
+/// The relay refused: gives after how long the meeting is tried again.
+pub(crate) fn refused(live: &mut Live) -> Span {
+    lost(live);
+    let doublings = live.refused.min(REFUSED_DOUBLINGS);
+    live.refused = live.refused.saturating_add(1);
+    Span(REFUSED_AGAIN.0 << doublings)
 }
 
 /// The link, or the rendezvous, is no more.
@@ -403,7 +446,9 @@ fn pull(turn: &mut Turn<'_>, admitting: &Admitting) {
     if waits && ahead {
         return;
     }
-    transfer.pull_again_at = Some(now.after(AGAIN));
+    let doublings = transfer.unheard.min(DOUBLINGS);
+    transfer.unheard = transfer.unheard.saturating_add(1);
+    transfer.pull_again_at = Some(now.after(Span(AGAIN.0 << doublings)));
     transfer.pulled_up_to = admitting.next_chunk + CHUNKS_PER_PULL;
     if admitting.stage == Stage::Leaving {
         return say(turn, admitting, TO_OLD, Words::Done(TransferDone {}));
@@ -616,7 +661,9 @@ fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) ->
     if !is_news && rows::count_repeat(turn.tx)? > REPEATS {
         return expired(turn, admitting);
     }
-    if !is_known {
+    // What was asked for before is still on its way.
+    let meeting = turn.live.devices.transfer.meeting.as_ref();
+    if !is_known || meeting.is_none_or(Meeting::is_behind) {
         return Ok(());
     }
     let mut cursor = pull.cursor.clone();

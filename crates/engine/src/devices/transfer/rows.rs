@@ -102,6 +102,13 @@ pub(super) enum Stage {
     Leaving = 7,
 }
 
+impl Stage {
+    /// Whether this device is the new one.
+    pub(super) const fn is_new(self) -> bool {
+        matches!(self, Self::Agreed | Self::Pulling | Self::Leaving)
+    }
+}
+
 pub(super) struct Admitting {
     pub stage: Stage,
     pub device: DeviceId,
