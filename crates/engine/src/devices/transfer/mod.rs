@@ -322,11 +322,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     match admitting.stage {
         // Before the two have met it would only pile up.
-        stage if stage.is_new() => {
-            if pulls(turn) {
-                pull(turn, &admitting);
-            }
-        }
+        stage if stage.is_new() && pulls(turn) => pull(turn, &admitting),
         Stage::Outdated => propose(turn, &admitting)?,
         // Its proposal went with the process before.
         Stage::Proposed if turn.live.devices.transfer.proposal.is_none() => {
