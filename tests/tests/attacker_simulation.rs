@@ -939,7 +939,7 @@ const PARTS: u64 = 4;
 
 fn play_part(part: u64) {
     let first = number("WAXWING_SEED", 1);
-    let seeds = first..first + number("WAXWING_SEEDS", 500);
+    let seeds = first..first + number("WAXWING_SEEDS", 400);
     let mut failed = Vec::new();
     for seed in seeds.filter(|seed| seed % PARTS == part) {
         if std::panic::catch_unwind(|| play(seed)).is_err() {
