@@ -1,6 +1,6 @@
-//! What a conversation's members all know of it: the rejoin secret, by which address
-//! each account takes part, and in a group what it is called and who may change it
-//! ([`ConversationState`]).
+//! What a conversation's members all know of it: by which address each account takes
+//! part, and in a group what it is called and who may change it ([`ConversationState`]).
+//! The rejoin secret that stands here too is of no use any more: it comes from the epoch.
 //!
 //! The creator writes it into the GroupContext of the MLS group. Whoever is taken in
 //! reads it in the welcome, whoever rejoins in the sealed group information; the relay

@@ -2,7 +2,7 @@
 //!
 //! It happens where a welcome was lost (posts come of a group that is not known), where the
 //! group's rejoin secret was renewed while the device had lost the group (every commit that
-//! removes a leaf renews it), where somebody removed this device and did not bring it in
+//! adds or removes a leaf renews it), where somebody removed this device and did not bring it in
 //! again, and where this device alone took a commit for a broken rule. It asks the account's
 //! other devices in the notes, and an admin or the other side in their conversation, in turn,
 //! ever more rarely and not for ever. Whoever is asked takes the device's old leaf out and
