@@ -578,6 +578,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             let members = difference.standing.members.iter();
             let asking = members.filter(|member| asking.contains(&member.device));
             accounts.extend(asking.map(|member| member.account));
+            accounts.extend(without_a_leaf(&difference.standing));
             accounts
         }
         (None, None) => return Ok(None),
@@ -666,6 +667,19 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             .extend(strangers.map(|member| member.leaf_key));
     }
     Ok(Some(difference))
+}
+
+/// The accounts that belong to a group and have no device in it any more: a device that its
+/// account has revoked since may have taken the others out.
+fn without_a_leaf(standing: &Standing) -> impl Iterator<Item = AccountId> {
+    let has_leaf = |account: AccountId| {
+        let mut members = standing.members.iter();
+        members.any(|member| member.account == account)
+    };
+    let accounts = standing.secrets.addresses.iter();
+    accounts
+        .map(|(account, _)| account)
+        .filter(move |account| !has_leaf(*account))
 }
 
 /// The devices that have asked to be brought in again, and that this one may bring in; the
