@@ -274,13 +274,13 @@ pub(crate) fn posted(
     row: i64,
     posted: &Posted,
 ) -> Result<(), Fault> {
-    // The relay has it, whatever the group is by now.
     let is_followed =
         groups::find(turn.tx, group)?.is_some_and(|group| group.state != GroupState::Quarantined);
     if is_followed {
         heard_epoch(turn, group, Epoch(posted.epoch))?;
     }
-    if let Some(row) = outbox::by_row(turn.tx, row)? {
+    // Where the group is over, it goes to the next: whoever was behind cannot read it here.
+    if let Some(row) = outbox::by_row(turn.tx, row)?.filter(|row| row.group == Some(group)) {
         accepted(turn, &row)?;
         turn.live.due_conversations.insert(row.conversation);
     }

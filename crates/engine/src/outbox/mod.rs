@@ -116,6 +116,9 @@ pub(crate) struct Posted {
     pub conversation: ConversationId,
     pub message: Option<MessageId>,
     pub accepted: bool,
+    /// The group that it was posted to; `None` where that is over before it was known that the
+    /// relay took it.
+    pub group: Option<GroupId>,
 }
 
 /// Something new to say.
@@ -307,15 +310,16 @@ pub(crate) fn encrypted(
 /// The row whose ciphertext was posted under this id.
 pub(crate) fn posted_as(tx: &Transaction<'_>, post: PostId) -> Result<Option<Posted>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT id, conversation, message, state FROM outgoing WHERE post_id = ?1",
+        "SELECT id, conversation, message, state, group_id FROM outgoing WHERE post_id = ?1",
     )?;
     Ok(statement.query_row([post.0], read_posted).optional()?)
 }
 
 /// The row, as [`posted_as`] gives it.
 pub(crate) fn by_row(tx: &Transaction<'_>, row: i64) -> Result<Option<Posted>, StoreError> {
-    let mut statement =
-        tx.prepare_cached("SELECT id, conversation, message, state FROM outgoing WHERE id = ?1")?;
+    let mut statement = tx.prepare_cached(
+        "SELECT id, conversation, message, state, group_id FROM outgoing WHERE id = ?1",
+    )?;
     Ok(statement.query_row([row], read_posted).optional()?)
 }
 
@@ -433,6 +437,21 @@ pub(crate) fn missed(
         },
     )?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The last of a group's messages that was sent; 0 where there is none.
+pub(crate) fn last_in(
+    tx: &Transaction<'_>,
+    group: GroupId,
+    (from, to): (u64, u64),
+) -> Result<u64, StoreError> {
+    let last: Option<i64> = tx
+        .prepare_cached(
+            "SELECT max(counter) FROM outgoing
+             WHERE group_id = ?1 AND counter BETWEEN ?2 AND ?3 AND state = 2",
+        )?
+        .query_row((group.0, signed(from), signed(to)), |row| row.get(0))?;
+    Ok(last.unwrap_or(0).cast_unsigned())
 }
 
 /// The last of them that was sent before whoever asks joined; 0 where there is none.
@@ -578,6 +597,7 @@ fn read_posted(row: &Row<'_>) -> rusqlite::Result<Posted> {
             .get::<_, Option<[u8; 32]>>(2)?
             .map(MessageId::from_bytes),
         accepted: row.get::<_, u8>(3)? == 2,
+        group: row.get::<_, Option<[u8; 16]>>(4)?.map(GroupId),
     })
 }
 
