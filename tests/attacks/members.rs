@@ -1,15 +1,20 @@
 //! Members with a program of their own, who try to stop a group or to make it theirs.
 
+use std::{cell::Cell, rc::Rc};
+
 use waxwing_engine::api::{ChangeGroup, ConversationId, EventKind};
 use waxwing_protocol::{
     ids::{AccountId, GroupId},
-    pb::{ConversationSecrets, Deliver, MemberAddress, PostKind, relay_frame::Body as Answer},
+    pb::{
+        ConversationSecrets, Deliver, MemberAddress, PostKind, client_frame::Body as Ask,
+        relay_frame::Body as Answer,
+    },
     time::Span,
 };
 use waxwing_system_tests::{
     Commit, Dishonest, Fate, Founding, PersonId,
     devices::linked,
-    groups::{addresses, change, create, events, members, say, show, texts},
+    groups::{addresses, change, create, events, leave, members, say, show, texts},
 };
 
 use crate::scene::{Scene, empty};
@@ -231,6 +236,78 @@ fn what_no_device_reads_in_place_of_a_commit_ends_no_group() {
         let shown = ["alice*", "bob*", "carol", "dora", "mallory"];
         go_on(&mut scene, &[alice, bob, carol, dora], group, &shown);
     }
+}
+
+#[test]
+fn devices_that_all_lost_a_group_ask_each_other_once() {
+    let (mut scene, people, group) = five(815);
+    let mut client = Dishonest::takes_over(&mut scene, people[4]);
+    let id = client.group_of(group);
+    let posts = Rc::new(Cell::new(0));
+    let counting = posts.clone();
+    scene.relay.requests(move |_, frame| {
+        if matches!(frame.body, Some(Ask::Post(_))) {
+            counting.set(counting.get() + 1);
+        }
+        Fate::Pass
+    });
+    let spoilt = Commit {
+        body: Some(vec![7; 300]),
+        ..Commit::default()
+    };
+    client.commit(&mut scene, id, spoilt).unwrap();
+    scene.run_for(Span::minutes(30));
+    // Four devices, each of which asks four.
+    assert!(posts.get() < 100, "{} posts", posts.get());
+}
+
+#[test]
+fn what_was_said_in_a_group_that_broke_reaches_whoever_was_away() {
+    let (mut scene, people, group) = five(816);
+    let [alice, bob, carol, dora, mallory] = people;
+    let mut client = Dishonest::takes_over(&mut scene, mallory);
+    let id = client.group_of(group);
+    for admin in [alice, bob] {
+        scene.set_online(admin, false);
+    }
+    // Those who are there go on past it; the admins will take it for what it is, and begin anew.
+    let spoilt = Commit {
+        body: Some(vec![7; 300]),
+        ..Commit::default()
+    };
+    client.commit(&mut scene, id, spoilt).unwrap();
+    scene.run_for(Span::minutes(5));
+    let mut said: Vec<String> = Vec::new();
+    for n in 0..40 {
+        let text = format!("{n} while you were away");
+        say(&mut scene, carol, group, &text).unwrap();
+        said.push(text);
+        scene.run_for(Span(100));
+    }
+    scene.run_for(Span::minutes(1));
+    // Dora leaves, and is taken out. The admins cannot see by whose right, past a commit that they
+    // cannot read.
+    leave(&mut scene, dora, group).unwrap();
+    scene.run_for(Span::minutes(10));
+    let shown = ["alice*", "bob*", "carol", "mallory"];
+    assert_eq!(members(&mut scene, carol, group), shown);
+    for admin in [alice, bob] {
+        scene.set_online(admin, true);
+    }
+    scene.run_for(Span::hours(3));
+    let stay = [alice, bob, carol];
+    for person in stay {
+        assert!(has(&mut scene, person, group, EventKind::MadeAnew));
+        let heard = texts(&mut scene, person, group);
+        for text in &said {
+            let count = heard.iter().filter(|one| *one == text).count();
+            assert_eq!(count, 1, "{person:?}: {text}");
+        }
+        assert_eq!(scene.status(person).missing, 0, "{person:?}");
+    }
+    // Whoever begins anew does not know that Dora left: she is brought back, and may leave again.
+    let shown = ["alice*", "bob*", "carol", "dora", "mallory"];
+    go_on(&mut scene, &stay, group, &shown);
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn wants_all(client: &mut Dishonest, scene: &mut Scene, group: GroupId, device: 
                 to: u64::MAX,
             }],
             key,
+            ..pb::ResendRequest::default()
         };
         let envelope = pb::Envelope {
             body: Some(Say::ResendRequest(request)),

@@ -25,7 +25,10 @@ use crate::{
     conversation::groups::{self, GroupState},
     devices,
     event::{Effect, LinkKind},
-    inbox::{floods::Floods, resending::Budgets},
+    inbox::{
+        floods::Floods,
+        resending::{Answered, Budgets},
+    },
     link::{Job, Links, Phase},
     message::typing,
     mls,
@@ -79,6 +82,7 @@ pub(crate) struct Live {
     pub floods: Floods,
     /// How much was sent again lately, for whom.
     pub resent: Budgets,
+    pub answered: Answered,
     /// Who is told that the person writes, and was.
     pub signals: typing::Signals,
     /// Key packages that were claimed for a group, until they are added.
@@ -179,6 +183,7 @@ impl Live {
             gone_parcels: HashSet::new(),
             floods: Floods::default(),
             resent: Budgets::default(),
+            answered: Answered::default(),
             signals: typing::Signals::default(),
             claimed: BTreeMap::new(),
             taken_again: HashMap::new(),

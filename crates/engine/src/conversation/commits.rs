@@ -34,7 +34,10 @@ use super::{
 use crate::{
     api::RelayMisdeed,
     event::LinkKind,
-    inbox::heard::{self, Sender},
+    inbox::{
+        earlier,
+        heard::{self, Sender},
+    },
     link::{Job, posting},
     mls::{self, IncomingCommit},
     trust::{self, Claimed, Judgement, own_history},
@@ -556,6 +559,7 @@ fn follow(
         generations::compare(turn, conversation, group.id, after)?;
         if generations::is_current(turn.tx, conversation, group.id)? {
             members::follow(turn, group.id, before.state.as_ref(), after, by)?;
+            earlier::ask(turn, group)?;
         }
     }
     // What is still wanted is made from what the group is now; and whoever leaves may be

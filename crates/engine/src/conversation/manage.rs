@@ -33,7 +33,7 @@ use crate::{
     commands::{self, Target},
     contact,
     engine::Stop,
-    inbox::{messages, receive},
+    inbox::{earlier, messages, receive},
     mls, outbox,
     trust::welcomes,
     turn::{Fault, Turn},
@@ -412,6 +412,9 @@ pub(crate) fn taken_in(
     turn.live.due_conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     welcomes::catch_up(turn, group)?;
+    if let Some(group) = groups::find(turn.tx, group.id)? {
+        earlier::ask(turn, &group)?;
+    }
     receive::release(turn, group.id)
 }
 

@@ -31,7 +31,7 @@ use crate::{
     api::{EventKind, Notice, RelayMisdeed},
     contact,
     event::LinkKind,
-    inbox::receive,
+    inbox::{earlier, receive},
     link::Job,
     mls::{self, MlsError},
     registers::sync,
@@ -335,6 +335,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     again::is_in(turn.tx, id)?;
     receive::release(turn, id)?;
     sync::ask(turn, &group)?;
+    earlier::ask(turn, &group)?;
     receive::ask_for_all(turn, &group)
 }
 

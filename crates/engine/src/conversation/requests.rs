@@ -31,7 +31,7 @@ use crate::{
     commands::{self, Target},
     contact,
     engine::Stop,
-    inbox::{heard, messages},
+    inbox::{earlier, heard, messages},
     message::{amendments, receipts},
     registers::{self, About},
     store::StoreError,
@@ -161,6 +161,9 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
         groups::set_membership_due(turn.tx, group)?;
         heard::ask_now(turn.tx, turn.now, group)?;
         say_read(turn, group)?;
+        if let Some(group) = groups::find(turn.tx, group)? {
+            earlier::ask(turn, &group)?;
+        }
         turn.live.due_groups.insert(group);
     }
     turn.live.due_conversations.insert(conversation);

@@ -31,7 +31,7 @@ use crate::{
     api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
     contact,
     event::LinkKind,
-    inbox::{held, receive},
+    inbox::{earlier, held, receive},
     link::{Job, tokens},
     mls::{self, Member},
     outbox,
@@ -304,6 +304,7 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
 /// until they know: see [`receive::late`].
 pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     receive::read_what_is_held(turn, group)?;
+    earlier::ends(turn, group)?;
     end(turn, group, GroupState::Closed)?;
     held::forget_group(turn.tx, group.id)?;
     turn.forget(group.id);

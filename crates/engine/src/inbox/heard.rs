@@ -47,7 +47,7 @@ const COUNTER_MAX: u64 = 1 << 48;
 const ANYWHERE: i64 = -1;
 
 /// A device's envelopes in a group.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Sender {
     pub group: GroupId,
     pub device: DeviceId,
@@ -269,6 +269,13 @@ pub(crate) fn missing(tx: &Transaction<'_>, sender: Sender) -> Result<u64, Store
     Ok((state.highest - state.contiguous - above(tx, sender)?)
         .max(0)
         .cast_unsigned())
+}
+
+/// Whether any envelopes are known to be missing in a group.
+pub(crate) fn has_holes(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT 1 FROM heard WHERE group_id = ?1 AND highest > contiguous")?
+        .exists([group.0])?)
 }
 
 /// How many envelopes are missing in all.

@@ -8,10 +8,12 @@
 //! not by counters.
 //!
 //! **Elsewhere**: decrypting and acting on a post is [`receive`]; posts that wait for
-//! a look-up, a rejoin or a commit are in [`held`].
+//! a look-up, a rejoin or a commit are in [`held`]; what was missed in a group that is over,
+//! [`earlier`] asks for.
 //!
 //! **Always**: tables are bounded, whatever the relay or a member sends.
 
+pub(crate) mod earlier;
 pub(crate) mod floods;
 pub(crate) mod heard;
 pub(crate) mod held;

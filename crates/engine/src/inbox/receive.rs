@@ -19,6 +19,7 @@ use waxwing_protocol::{
 };
 
 use super::{
+    earlier,
     heard::{self, Sender},
     held::{self, Post},
 };
@@ -448,11 +449,12 @@ fn envelope_came(
         // Whom the person has not accepted learns nothing, not even that this is here.
         Some(envelope::Body::ResendRequest(_)) if requests::is_silent_group(turn, group)? => {}
         Some(envelope::Body::ResendRequest(request)) => {
-            resending::asked(turn, group, member, &request)?;
+            let sent_at = Time(envelope.sent_at_ms);
+            resending::asked(turn, group, member, (&request, sent_at))?;
         }
         Some(envelope::Body::Resent(said)) => {
-            if let Some(again) = resending::came(turn, group, member, &said)? {
-                envelope_came(turn, group, member, again)?;
+            if let Some((of, again)) = resending::came(turn, group, member, &said)? {
+                envelope_came(turn, &of, member, again)?;
             }
         }
         Some(envelope::Body::SetTimer(set)) => {
@@ -496,6 +498,9 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
         let missing = heard::missing(turn.tx, sender)?;
         return show_gap(turn, &group, sender, missing);
     }
+    if group.state == GroupState::Closed {
+        return earlier::misses(turn, &group, sender.device);
+    }
     if group.state != GroupState::Active {
         return Ok(());
     }
@@ -503,7 +508,7 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
         .into_iter()
         .map(|(from, to)| CounterRange { from, to })
         .collect();
-    request(turn, &group, sender.device, missing)?;
+    request(turn, &group, sender.device, missing, None)?;
     let missing = heard::missing(turn.tx, sender)?;
     show_gap(turn, &group, sender, missing)
 }
@@ -533,16 +538,19 @@ pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Faul
             group,
             member.device,
             vec![CounterRange { from, to: u64::MAX }],
+            None,
         )?;
     }
     Ok(())
 }
 
-fn request(
+/// Asks a device of a group for what it said there, or in an earlier one.
+pub(super) fn request(
     turn: &mut Turn<'_>,
     group: &Group,
     device: DeviceId,
     missing: Vec<CounterRange>,
+    earlier: Option<GroupId>,
 ) -> Result<(), Fault> {
     let Some(conversation) = group.conversation else {
         return Ok(());
@@ -556,9 +564,12 @@ fn request(
         device_id: device.to_bytes(),
         missing,
         key,
+        group_id: earlier.map(GroupId::to_bytes).unwrap_or_default(),
     };
     let envelope = Envelope {
         body: Some(envelope::Body::ResendRequest(request)),
+        // By which it is known where it is sent again.
+        sent_at_ms: turn.now.0,
         ..Envelope::default()
     };
     outbox::add(

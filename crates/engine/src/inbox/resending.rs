@@ -5,6 +5,9 @@
 //! to a key that came with its request, inside an ordinary message of the group. Whoever asks
 //! for what was sent before their account joined is told that there is nothing for them.
 //!
+//! In the same way a device has copies of what it missed in an earlier group of the
+//! conversation ([`super::earlier`]).
+//!
 //! **Elsewhere**: holes and when they are asked for: [`super::heard`]; since when an account is
 //! in a group: [`crate::conversation::joined`].
 //!
@@ -15,6 +18,7 @@ use std::collections::HashMap;
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
+use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, Epoch, GroupId},
     pb::{Envelope, ResendRequest, Resent, envelope},
@@ -22,7 +26,10 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::heard::{self, Sender};
+use super::{
+    earlier,
+    heard::{self, Sender},
+};
 use crate::{
     api::ConversationId,
     conversation::{groups::Group, joined},
@@ -58,6 +65,32 @@ const KEY_USED_FOR: Span = Span::hours(24);
 /// ...and opens answers for this long: the other device may be away.
 const KEY_KEPT_FOR: Span = Span::days(30);
 
+/// Requests that are remembered.
+const ANSWERED_MAX: usize = 4_096;
+
+/// The requests that were answered lately. A request is a message like others: whoever is
+/// asked for everything sends their own requests again too. Two devices that ask each other
+/// for everything would go on for ever.
+#[derive(Default)]
+pub(crate) struct Answered(HashMap<(Sender, [u8; 32]), Time>);
+
+impl Answered {
+    /// Whether a request is new; it is not from now on.
+    fn is_new(&mut self, sender: Sender, request: [u8; 32], now: Time) -> bool {
+        if self.0.len() >= ANSWERED_MAX {
+            self.0.retain(|_, at| now.since(*at) < WITHIN);
+        }
+        let known = self.0.get(&(sender, request));
+        if known.is_some_and(|at| now.since(*at) < WITHIN) {
+            return false;
+        }
+        if self.0.len() < ANSWERED_MAX {
+            self.0.insert((sender, request), now);
+        }
+        true
+    }
+}
+
 /// How much was sent again lately, for whom.
 #[derive(Default)]
 pub(crate) struct Budgets(HashMap<(GroupId, AccountId), (Time, u64)>);
@@ -86,12 +119,13 @@ impl Budgets {
     }
 }
 
-/// Somebody misses messages of a device; if it is this one, they are sent again.
+/// Somebody misses messages of a device, they said at this time; if it is this one, the
+/// messages are sent again.
 pub(crate) fn asked(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,
-    request: &ResendRequest,
+    (request, sent_at): (&ResendRequest, Time),
 ) -> Result<(), Fault> {
     let own = turn.account()?;
     let (own, own_device) = (own.id(), own.device());
@@ -101,11 +135,38 @@ pub(crate) fn asked(
     if DeviceId::try_from(&request.device_id).ok() != Some(own_device) {
         return Ok(());
     }
-    let Some(since) = may_have(turn, group, member.account, own)? else {
+    let sender = Sender {
+        group: group.id,
+        device: member.device,
+    };
+    let named = Sha256::new()
+        .chain_update(sent_at.0.to_be_bytes())
+        .chain_update(request.encode_to_vec());
+    let now = turn.now;
+    if !turn
+        .live
+        .answered
+        .is_new(sender, named.finalize().into(), now)
+    {
+        return Ok(());
+    }
+    let is_earlier = !request.group_id.is_empty();
+    let of = if is_earlier {
+        match earlier::named(turn, group, &request.group_id)? {
+            Some(earlier) => earlier,
+            None => return Ok(()),
+        }
+    } else {
+        group.clone()
+    };
+    let Some(mut since) = may_have(turn, &of, member.account, own)? else {
         return Ok(());
     };
-    let now = turn.now;
-    let allowed = turn.live.resent.left(group.id, member.account, now);
+    // Nothing goes to a whole group that is over.
+    if is_earlier {
+        since.group = Epoch(u64::MAX);
+    }
+    let allowed = turn.live.resent.left(of.id, member.account, now);
     let mut left = allowed;
     let mut nothing_up_to = 0;
     for range in request.missing.iter().take(super::RANGES_PER_REQUEST) {
@@ -113,31 +174,47 @@ pub(crate) fn asked(
             break;
         }
         let range = (range.from, range.to);
-        let sent = outbox::send_again(turn.tx, group.id, range, since, left)?;
-        left = left.saturating_sub(sent as u64);
+        if !is_earlier {
+            let sent = outbox::send_again(turn.tx, of.id, range, since, left)?;
+            left = left.saturating_sub(sent as u64);
+        }
         if !request.key.is_empty() {
-            for one in outbox::missed(turn.tx, group.id, range, since, left)? {
-                let said = copy(turn, group, member, &request.key, &one)?;
+            for one in outbox::missed(turn.tx, of.id, range, since, left)? {
+                let said = copy(turn, of.id, member, request, &one)?;
                 left = left.saturating_sub(1);
                 if let Some(said) = said {
                     say(turn, group, conversation, said)?;
                 }
             }
-            let last = outbox::last_before(turn.tx, group.id, range, since)?;
+            let last = if is_earlier {
+                outbox::last_in(turn.tx, of.id, range)?
+            } else {
+                outbox::last_before(turn.tx, of.id, range, since)?
+            };
             nothing_up_to = nothing_up_to.max(last);
+        }
+    }
+    // There is more: with the last one, whoever asks sees that something is missing before it.
+    if is_earlier && left == 0 {
+        let range = (nothing_up_to, nothing_up_to);
+        for one in outbox::missed(turn.tx, of.id, range, since, 1)? {
+            if let Some(said) = copy(turn, of.id, member, request, &one)? {
+                say(turn, group, conversation, said)?;
+            }
         }
     }
     if nothing_up_to > 0 && left > 0 {
         let nothing = Resent {
             device_id: member.device.to_bytes(),
             nothing_up_to,
+            group_id: request.group_id.clone(),
             ..Resent::default()
         };
         say(turn, group, conversation, nothing)?;
         left = left.saturating_sub(1);
     }
     let spent = allowed.saturating_sub(left);
-    turn.live.resent.spend(group.id, member.account, spent);
+    turn.live.resent.spend(of.id, member.account, spent);
     turn.live.due_conversations.insert(conversation);
     Ok(())
 }
@@ -185,23 +262,24 @@ pub(crate) fn may_group_have(
 /// A message for one device.
 fn copy(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: GroupId,
     to: &Member,
-    key: &[u8],
+    request: &ResendRequest,
     missed: &Missed,
 ) -> Result<Option<Resent>, Fault> {
     let mut envelope = Envelope::decode(missed.body.as_slice())
         .map_err(|error| Fault::Broken(error.to_string()))?;
     envelope.counter = missed.counter;
     turn.with_mls(|_, leaf| {
-        proof::sign(leaf, group.id, &mut envelope);
+        proof::sign(leaf, group, &mut envelope);
         Ok::<_, Fault>(())
     })??;
     let context = Context {
-        group: group.id,
+        group,
         from: turn.account()?.device(),
         to: to.device,
     };
+    let key = &request.key;
     let sealed = resent::seal(turn.rng, key, context, &envelope.encode_to_vec());
     Ok(sealed.ok().map(|copy| Resent {
         device_id: to.device.to_bytes(),
@@ -209,6 +287,7 @@ fn copy(
         kem_ciphertext: copy.kem_ciphertext,
         sealed: copy.sealed,
         nothing_up_to: 0,
+        group_id: request.group_id.clone(),
     }))
 }
 
@@ -232,19 +311,29 @@ fn say(
     )?)
 }
 
-/// Something came for one device. Gives the message in it, if it is for this one.
+/// Something came for one device. Gives the message in it, if it is for this one, with the
+/// group that it was sent in.
 pub(crate) fn came(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,
     said: &Resent,
-) -> Result<Option<Envelope>, Fault> {
+) -> Result<Option<(Group, Envelope)>, Fault> {
     let own = turn.account()?.device();
     if DeviceId::try_from(&said.device_id).ok() != Some(own) {
         return Ok(None);
     }
+    let is_earlier = !said.group_id.is_empty();
+    let of = if is_earlier {
+        match earlier::named(turn, group, &said.group_id)? {
+            Some(earlier) => earlier,
+            None => return Ok(None),
+        }
+    } else {
+        group.clone()
+    };
     let sender = Sender {
-        group: group.id,
+        group: of.id,
         device: member.device,
     };
     if said.nothing_up_to > 0 {
@@ -254,7 +343,7 @@ pub(crate) fn came(
         return Ok(None);
     };
     let context = Context {
-        group: group.id,
+        group: of.id,
         from: member.device,
         to: own,
     };
@@ -263,7 +352,14 @@ pub(crate) fn came(
     };
     let envelope = Envelope::decode(opened.as_slice()).ok();
     // One in another would have no end.
-    Ok(envelope.filter(|one| !matches!(one.body, Some(envelope::Body::Resent(_)))))
+    let envelope = envelope.filter(|one| !matches!(one.body, Some(envelope::Body::Resent(_))));
+    Ok(envelope.map(|mut envelope| {
+        // Whatever asks for something is of no use any more: it only has its number.
+        if is_earlier && !matches!(envelope.body, Some(envelope::Body::Mimi(_))) {
+            envelope.body = None;
+        }
+        (of, envelope)
+    }))
 }
 
 /// The key that this device names in its requests.
@@ -303,6 +399,26 @@ fn key(tx: &Transaction<'_>, id: &[u8]) -> Result<Option<OpeningKey>, StoreError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_comes_again_is_not_answered_again() {
+        let mut answered = Answered::default();
+        let sender = Sender {
+            group: GroupId([1; 16]),
+            device: DeviceId([2; 32]),
+        };
+        let now = Time(1_000_000);
+        assert!(answered.is_new(sender, [1; 32], now));
+        assert!(!answered.is_new(sender, [1; 32], now.after(Span::hours(23))));
+        assert!(answered.is_new(sender, [2; 32], now));
+        assert!(answered.is_new(sender, [1; 32], now.after(WITHIN)));
+        for number in 0..=ANSWERED_MAX as u64 {
+            let mut request = [3; 32];
+            request[..8].copy_from_slice(&number.to_be_bytes());
+            assert!(answered.is_new(sender, request, now));
+        }
+        assert!(answered.0.len() <= ANSWERED_MAX);
+    }
 
     #[test]
     fn an_account_has_so_much_sent_again_in_a_day_and_others_are_not_kept_waiting() {

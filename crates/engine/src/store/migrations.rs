@@ -21,6 +21,7 @@ const STEPS: &[&[&str]] = &[
     DISHONEST_MEMBERS,
     STRANGERS,
     CONTAINMENT,
+    EARLIER_GROUPS,
 ];
 
 /// The store of the first version.
@@ -125,6 +126,9 @@ const CONTAINMENT: &[&str] = &[
     crate::containment::SCHEMA,
     crate::conversation::quarantine::SCHEMA,
 ];
+
+/// What was missed in groups that are over.
+const EARLIER_GROUPS: &[&str] = &[crate::inbox::earlier::SCHEMA];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

@@ -638,6 +638,20 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
                 device_id: v.bytes("device_id", 32),
                 missing: vec![pb::CounterRange { from: 3, to: 3 }],
                 key: v.bytes("key", 1_216),
+                ..pb::ResendRequest::default()
+            }))
+            .encode_to_vec(),
+        ),
+        (
+            "envelope_resend_request_earlier",
+            envelope(pb::envelope::Body::ResendRequest(pb::ResendRequest {
+                device_id: v.bytes("device_id", 32),
+                missing: vec![pb::CounterRange {
+                    from: 3,
+                    to: u64::MAX,
+                }],
+                key: v.bytes("key", 1_216),
+                group_id: v.bytes("group_id", 16),
             }))
             .encode_to_vec(),
         ),
@@ -649,6 +663,7 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
                 kem_ciphertext: v.bytes("kem_ciphertext", 1_120),
                 sealed: v.bytes("sealed", 80),
                 nothing_up_to: 7,
+                ..pb::Resent::default()
             }))
             .encode_to_vec(),
         ),
