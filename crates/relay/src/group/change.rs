@@ -18,7 +18,9 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{Group, Incoming, conflict, fan_out, group_id, post_id, too_large};
+use super::{
+    Group, Incoming, conflict, fan_out, group_id, has_just_ended, post_id, too_large,
+};
 use crate::{
     posts::Asked,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
@@ -228,6 +230,17 @@ impl<S: Store> Relay<S> {
         let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
         let group = self.group(id)?;
         group.record.epoch = next.epoch.0;
+        if let Some(over) = group.record.epochs.first_mut() {
+            over.ended_at_ms = now.0;
+        }
+        if next.rejoin_key.is_some() {
+            // Somebody may have been removed, and still has the keys of the epochs before.
+            group.record.epochs.clear();
+        }
+        group
+            .record
+            .epochs
+            .retain(|known| has_just_ended(now, known));
         group.record.epochs.insert(0, next.record);
         group.record.epochs.truncate(kept.saturating_add(1));
         group.record.changed_on_day = now.0 / Span::days(1).0;
@@ -267,6 +280,7 @@ fn next_epoch(
             epoch: epoch.0,
             send_key: keys.send_key.clone(),
             sealed_fan_out: keys.sealed_fan_out.clone(),
+            ended_at_ms: 0,
         },
         group_info: keys.sealed_group_info.clone(),
         rejoin_key: renewed.then(|| keys.rejoin_key.clone()),

@@ -3,7 +3,9 @@
 //! **Elsewhere**: what a group is to its members is in `engine`; writing posts is
 //! [`crate::posts`]'s, delivering them [`crate::mailbox`]'s.
 //!
-//! **Always**: one commit for each epoch, the first that comes. A post is taken for all
+//! **Always**: one commit for each epoch, the first that comes. A removed member cannot post
+//! any more: the commit that renews the rejoin key ends all epochs before it; other epochs
+//! take messages for a minute after their end. A post is taken for all
 //! mailboxes of the list or for none. The list is in the clear only in the
 //! authorisations of links, which end when they are not used.
 
@@ -29,7 +31,7 @@ use crate::{
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
-        records::{GroupRecord, GroupSequenceRecord},
+        records::{EpochRecord, GroupRecord, GroupSequenceRecord},
     },
 };
 
@@ -73,6 +75,21 @@ impl Group {
     fn epoch(&self) -> Epoch {
         Epoch(self.record.epoch)
     }
+
+    /// The keys of an epoch in which members may post messages now.
+    fn open_epoch(&self, now: Time, epoch: Epoch) -> Option<&EpochRecord> {
+        let mut known = self.record.epochs.iter();
+        known.find(|known| {
+            known.epoch == epoch.0 && (epoch == self.epoch() || has_just_ended(now, known))
+        })
+    }
+}
+
+/// Whether messages are still taken for an epoch that is over.
+fn has_just_ended(now: Time, epoch: &EpochRecord) -> bool {
+    let ended_at = Time(epoch.ended_at_ms);
+    // If the clock was set back, it ended: clients encrypt again for the current epoch.
+    ended_at <= now && now.since(ended_at) < limits::PAST_EPOCH_KEPT
 }
 
 impl<S: Store> Relay<S> {
@@ -88,10 +105,7 @@ impl<S: Store> Relay<S> {
         let group = self.group(id)?;
         let current = group.epoch();
         let known = group
-            .record
-            .epochs
-            .iter()
-            .find(|known| known.epoch == epoch.0)
+            .open_epoch(now, epoch)
             .ok_or_else(|| conflict(current))?;
         let send_key =
             PostingPublicKey::from_bytes(&known.send_key).ok_or_else(Refused::unavailable)?;
@@ -126,13 +140,12 @@ impl<S: Store> Relay<S> {
         let asked = Asked { link, request };
         let state = self
             .links
-            .get_mut(&link)
+            .get(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        let Some(authorised) = state.posting.get_mut(&(id, epoch)) else {
+        let Some(authorised) = state.posting.get(&(id, epoch)) else {
             // Not known, or idle for too long: the client authorises again.
             return Err(Refused::unauthorised("this link may not post there"));
         };
-        authorised.used_at = now;
         let fan_out = Arc::clone(&authorised.fan_out);
         let on_disk = !post.first_attempt;
         if let Some(answer) = self.answered_before(now, id, post_id, asked, on_disk)? {
@@ -140,8 +153,9 @@ impl<S: Store> Relay<S> {
         }
         match post.kind() {
             PostKind::Message => {
-                let current = self.group(id)?.epoch();
-                if epoch > current || epoch.0 + limits::PAST_EPOCHS < current.0 {
+                let group = self.group(id)?;
+                let current = group.epoch();
+                if group.open_epoch(now, epoch).is_none() {
                     return Err(conflict(current));
                 }
                 if post.body.is_empty() || post.body.len() > limits::POST_BYTES {
@@ -156,6 +170,13 @@ impl<S: Store> Relay<S> {
                     held: false,
                 };
                 self.take(now, incoming, &fan_out, Some(asked), current)?;
+                // Only what was taken: a refused post must not keep the list in memory.
+                let authorised = self.links.get_mut(&link);
+                if let Some(authorised) =
+                    authorised.and_then(|state| state.posting.get_mut(&(id, epoch)))
+                {
+                    authorised.used_at = now;
+                }
                 Ok(Reply::Later)
             }
             PostKind::Commit => self.commit(now, asked, id, epoch, post_id, post, &fan_out),

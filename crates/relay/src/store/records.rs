@@ -175,6 +175,10 @@ pub struct EpochRecord {
     /// The mailboxes that posts go to, sealed under a key that members have.
     #[prost(bytes = "bytes", tag = "3")]
     pub sealed_fan_out: Bytes,
+    /// When the next epoch began, in milliseconds since 1970; 0 while there is none, and in
+    /// records of older relays.
+    #[prost(uint64, tag = "4")]
+    pub ended_at_ms: u64,
 }
 
 /// [`super::KeySpace::GroupSequences`].
