@@ -21,6 +21,7 @@ const STEPS: &[&[&str]] = &[
     DISHONEST_MEMBERS,
     STRANGERS,
     CONTAINMENT,
+    MARKS,
 ];
 
 /// The store of the first version.
@@ -124,6 +125,12 @@ const STRANGERS: &[&str] = &[
 const CONTAINMENT: &[&str] = &[
     crate::containment::SCHEMA,
     crate::conversation::quarantine::SCHEMA,
+];
+
+/// By what readers of blobs are known to the relay.
+const MARKS: &[&str] = &[
+    crate::attachment::marks::SCHEMA,
+    crate::conversation::parcels::MARKS,
 ];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.

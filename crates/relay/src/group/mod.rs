@@ -20,23 +20,27 @@ use waxwing_protocol::{
     ids::{Epoch, GroupId, MailboxId, PostId},
     limits, pb,
     pb::{ErrorCode, PostKind, relay_frame::Body as Answer},
-    posting::{PostingAct, PostingPublicKey},
     sealing::{Sealed, SealingKey},
     time::Time,
 };
 
 use self::deposit::Deposit;
 use crate::{
+    cost,
     posts::{Asked, Repeated},
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord, GroupSequenceRecord},
     },
+    verification::{Found, Work},
 };
 
 /// Numbers that are reserved at a time.
 const BLOCK: u64 = 1024;
+
+/// Bytes that a mailbox takes in a list.
+const MAILBOX_IN_LIST: usize = 18;
 
 /// A group in memory.
 pub(crate) struct Group {
@@ -54,6 +58,13 @@ pub(crate) struct Group {
 pub(crate) struct Authorised {
     fan_out: Arc<[MailboxId]>,
     pub(crate) used_at: Time,
+}
+
+impl Authorised {
+    /// Where posts go.
+    pub(crate) fn fan_out(&self) -> &[MailboxId] {
+        &self.fan_out
+    }
 }
 
 /// A post that is being taken.
@@ -93,12 +104,13 @@ fn has_just_ended(now: Time, epoch: &EpochRecord) -> bool {
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn authorise_posting(
+    /// What the permission to post has to be verified by.
+    pub(crate) fn posting_to_verify(
         &mut self,
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
-    ) -> Outcome {
+    ) -> Result<Work, Refused> {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
         let exporter = self.link(link)?.exporter;
@@ -107,20 +119,38 @@ impl<S: Store> Relay<S> {
         let known = group
             .open_epoch(now, epoch)
             .ok_or_else(|| conflict(current))?;
-        let send_key =
-            PostingPublicKey::from_bytes(&known.send_key).ok_or_else(Refused::unavailable)?;
-        let act = PostingAct::Authorise {
-            exporter: &exporter,
-            epoch,
-        };
-        if !send_key.verifies(id, act, &authorise.signature) {
-            return Err(Refused::unauthorised(
-                "the signature is not by the epoch's send key",
-            ));
-        }
-        let fan_out = fan_out(id, epoch, &known.sealed_fan_out, &authorise.fan_out_key)?;
+        let (send_key, sealed_list) = (known.send_key.clone(), known.sealed_fan_out.clone());
         self.may_authorise(link, id, epoch)?;
-        self.authorise(now, link, id, epoch, fan_out)?;
+        self.charge_for_list(now, link, &sealed_list)?;
+        Ok(Work::Authorise {
+            group: id,
+            epoch,
+            exporter,
+            send_key,
+            sealed_list,
+        })
+    }
+
+    pub(crate) fn authorise_posting(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        authorise: &pb::AuthorisePosting,
+        found: Found,
+    ) -> Outcome {
+        let id = group_id(&authorise.group_id)?;
+        let epoch = Epoch(authorise.epoch);
+        let Found::Authorise { send_key, list } = found else {
+            return Err(Refused::unavailable());
+        };
+        let group = self.group(id)?;
+        let current = group.epoch();
+        let known = group.open_epoch(now, epoch);
+        if known.is_none_or(|known| known.send_key != send_key) {
+            return Err(conflict(current));
+        }
+        self.may_authorise(link, id, epoch)?;
+        self.authorise(now, link, id, epoch, list)?;
         self.reserve_group(id)?;
         Ok(Reply::Now(Answer::PostingAuthorised(
             pb::PostingAuthorised { epoch: current.0 },
@@ -130,14 +160,14 @@ impl<S: Store> Relay<S> {
     pub(crate) fn post(
         &mut self,
         now: Time,
-        link: LinkId,
-        request: u32,
+        asked: Asked,
         post: pb::Post,
+        found: Found,
     ) -> Outcome {
         let id = group_id(&post.group_id)?;
         let epoch = Epoch(post.epoch);
         let post_id = post_id(&post.post_id)?;
-        let asked = Asked { link, request };
+        let link = asked.link;
         let state = self
             .links
             .get(&link)
@@ -161,6 +191,7 @@ impl<S: Store> Relay<S> {
                 if post.body.is_empty() || post.body.len() > limits::POST_BYTES {
                     return Err(too_large());
                 }
+                self.charge(now, link, cost::of_fan_out(fan_out.len()))?;
                 let incoming = Incoming {
                     group: id,
                     epoch,
@@ -179,26 +210,38 @@ impl<S: Store> Relay<S> {
                 }
                 Ok(Reply::Later)
             }
-            PostKind::Commit => self.commit(now, asked, id, epoch, post_id, post, &fan_out),
+            PostKind::Commit => {
+                let commit = (id, epoch, post_id);
+                self.commit(now, asked, commit, post, &fan_out, found)
+            }
             PostKind::Welcome | PostKind::Sms | PostKind::Unspecified => Err(Refused::malformed(
                 "a welcome comes with its group or its commit",
             )),
         }
     }
 
-    pub(crate) fn fetch_group_info(&mut self, link: LinkId, fetch: &pb::FetchGroupInfo) -> Outcome {
+    /// What asking for a group's information has to be verified by.
+    pub(crate) fn fetch_to_verify(
+        &mut self,
+        link: LinkId,
+        fetch: &pb::FetchGroupInfo,
+    ) -> Result<Work, Refused> {
+        let group = group_id(&fetch.group_id)?;
+        Ok(Work::Fetch {
+            group,
+            exporter: self.link(link)?.exporter,
+            rejoin_key: self.group(group)?.record.rejoin_key.clone(),
+        })
+    }
+
+    pub(crate) fn fetch_group_info(&mut self, fetch: &pb::FetchGroupInfo, found: Found) -> Outcome {
         let id = group_id(&fetch.group_id)?;
-        let exporter = self.link(link)?.exporter;
+        let Found::Rejoin { rejoin_key, .. } = found else {
+            return Err(Refused::unavailable());
+        };
         let group = self.group(id)?;
         let epoch = group.epoch();
-        let act = PostingAct::Fetch {
-            exporter: &exporter,
-        };
-        if !group.rejoin_key()?.verifies(id, act, &fetch.signature) {
-            return Err(Refused::unauthorised(
-                "the signature is not by the rejoin key",
-            ));
-        }
+        group.still_has(&rejoin_key)?;
         let sealed_group_info = self
             .view
             .get_bytes(KeySpace::GroupInfos, id.as_bytes())?
@@ -287,6 +330,15 @@ impl<S: Store> Relay<S> {
         }
     }
 
+    /// To open a list and to look for its mailboxes costs by its length.
+    fn charge_for_list(&mut self, now: Time, link: LinkId, sealed: &[u8]) -> Result<(), Refused> {
+        if sealed.len() > limits::FAN_OUT_BYTES {
+            return Err(too_large());
+        }
+        let mailboxes = sealed.len() / MAILBOX_IN_LIST;
+        self.charge(now, link, cost::of_list(mailboxes))
+    }
+
     /// Whether the link may have one more permission to post.
     fn may_authorise(&self, link: LinkId, group: GroupId, epoch: Epoch) -> Result<(), Refused> {
         let posting = &self.link(link)?.posting;
@@ -364,18 +416,25 @@ impl<S: Store> Relay<S> {
 }
 
 impl Group {
-    fn rejoin_key(&self) -> Result<PostingPublicKey, Refused> {
-        PostingPublicKey::from_bytes(&self.record.rejoin_key).ok_or_else(Refused::unavailable)
+    /// Whether the rejoin key that was verified is still the group's.
+    fn still_has(&self, rejoin_key: &[u8]) -> Result<(), Refused> {
+        if self.record.rejoin_key == rejoin_key {
+            Ok(())
+        } else {
+            Err(Refused::unauthorised(
+                "the signature is not by the rejoin key",
+            ))
+        }
     }
 }
 
 /// Opens a fan-out list.
-fn fan_out(
+pub(crate) fn fan_out(
     group: GroupId,
     epoch: Epoch,
     sealed: &[u8],
     sealing_key: &[u8],
-) -> Result<Arc<[MailboxId]>, Refused> {
+) -> Result<Vec<MailboxId>, Refused> {
     if sealed.len() > limits::FAN_OUT_BYTES {
         return Err(too_large());
     }
@@ -395,10 +454,15 @@ fn fan_out(
         .map_err(|error| Refused::malformed(&error.to_string()))?;
     mailboxes.sort_unstable();
     mailboxes.dedup();
-    Ok(mailboxes.into())
+    Ok(mailboxes)
 }
 
-fn group_id(bytes: &bytes::Bytes) -> Result<GroupId, Refused> {
+/// The keys of an epoch that begins.
+pub(crate) fn epoch_keys(keys: Option<&pb::EpochKeys>) -> Result<&pb::EpochKeys, Refused> {
+    keys.ok_or_else(|| Refused::malformed("the epoch's keys are missing"))
+}
+
+pub(crate) fn group_id(bytes: &bytes::Bytes) -> Result<GroupId, Refused> {
     GroupId::try_from(bytes).map_err(|error| Refused::malformed(&error.to_string()))
 }
 

@@ -8,17 +8,24 @@
 //! disk. A device is sent posts in order, as many as its window has room for. What is
 //! acknowledged is gone.
 
-use std::{collections::VecDeque, sync::Arc};
+pub(crate) mod counting;
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, Hasher},
+    sync::Arc,
+};
 
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, MailboxId},
     limits, pb,
     pb::relay_frame::Body as Answer,
-    roster::Roster,
-    signature::{Purpose, login_message},
+    signature::login_message,
+    time::Time,
 };
 
 use crate::{
+    cost,
     link::Stage,
     posts::Post,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
@@ -26,13 +33,64 @@ use crate::{
         KeySpace, Store, StoreError, key,
         records::{DeviceRecord, EntryRecord, HoldersRecord, MailboxRecord, PostRecord},
     },
-    view::decode,
+    verification::{Found, Identity, Work},
+    view::{View, decode},
 };
 
 /// Numbers that are reserved at a time.
 const BLOCK: u64 = 1024;
 /// Entries that are read from the store at a time.
 const READ: usize = 128;
+
+/// Hashes ids that this relay has drawn, and that are uniform: nobody else can choose one that
+/// is in use.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OwnIds;
+
+/// See [`OwnIds`].
+#[derive(Default)]
+pub(crate) struct OwnIdHasher(u64);
+
+impl BuildHasher for OwnIds {
+    type Hasher = OwnIdHasher;
+
+    fn build_hasher(&self) -> OwnIdHasher {
+        OwnIdHasher::default()
+    }
+}
+
+impl Hasher for OwnIdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for half in bytes.as_chunks::<8>().0 {
+            let mixed = u128::from(self.0 ^ u64::from_ne_bytes(*half)) * ODD;
+            self.0 = fold(mixed);
+        }
+    }
+
+    // The length of the id.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Spreads what differs in any bit over all of them.
+const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
+
+#[allow(clippy::cast_possible_truncation, reason = "both halves are used")]
+const fn fold(wide: u128) -> u64 {
+    (wide as u64) ^ ((wide >> 64) as u64)
+}
+
+/// Where a post was put.
+pub(crate) struct Put {
+    pub(crate) sequence: u64,
+    /// Whether the number is reserved on disk.
+    pub(crate) is_reserved: bool,
+    /// Whether the device is there.
+    pub(crate) is_there: bool,
+}
 
 /// A mailbox in memory.
 pub(crate) struct Mailbox {
@@ -101,7 +159,37 @@ impl Mailbox {
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn login(&mut self, link: LinkId, request: u32, login: &pb::Login) -> Outcome {
+    /// What a login has to be verified by: cheap, and nothing where it is refused anyway.
+    pub(crate) fn login_to_verify(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        login: &pb::Login,
+    ) -> Result<Work, Refused> {
+        let (device, record) = self.login_of(link, login)?;
+        let identity = if record.identity.is_empty() {
+            let account =
+                AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
+            let statements = self.statements(account)?.ok_or_else(wrong_login)?;
+            self.charge(now, link, cost::of_roster(statements.len()))?;
+            Identity::Roster(statements)
+        } else {
+            Identity::Key(record.identity)
+        };
+        let state = self.link(link)?;
+        Ok(Work::Login {
+            device,
+            identity,
+            message: login_message(&state.exporter, &state.challenge, device),
+        })
+    }
+
+    /// The device that logs in, if this link and this device may.
+    fn login_of(
+        &self,
+        link: LinkId,
+        login: &pb::Login,
+    ) -> Result<(DeviceId, DeviceRecord), Refused> {
         let state = self.link(link)?;
         if !matches!(state.stage, Stage::Open) {
             return Err(Refused::malformed("the link is logged in"));
@@ -118,11 +206,43 @@ impl<S: Store> Relay<S> {
                 "a link that is at a rendezvous cannot log in",
             ));
         }
-        let (account, mailbox) = self.authenticate(link, login)?;
         let device = DeviceId::try_from(&login.device_id).map_err(|_| wrong_login())?;
-        let key_packages_left = self
-            .key_packages(device, limits::KEY_PACKAGES_PER_DEVICE)?
-            .len();
+        let record: DeviceRecord = self
+            .view
+            .get(KeySpace::Devices, device.as_bytes())?
+            .ok_or_else(wrong_login)?;
+        // A device has its record for as long as its account's roster has it; then this mark,
+        // until the record is deleted.
+        let is_revoked = self
+            .view
+            .get_bytes(KeySpace::Revoked, device.as_bytes())?
+            .is_some();
+        if is_revoked {
+            return Err(wrong_login());
+        }
+        Ok((device, record))
+    }
+
+    /// Logs a device in whose signature was verified.
+    pub(crate) fn login(
+        &mut self,
+        link: LinkId,
+        request: u32,
+        login: &pb::Login,
+        found: Found,
+    ) -> Outcome {
+        let (device, record) = self.login_of(link, login)?;
+        let Found::Login {
+            new_key,
+            key_packages_left,
+        } = found
+        else {
+            return Err(Refused::unavailable());
+        };
+        let account =
+            AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
+        let mailbox =
+            MailboxId::try_from(&record.mailbox_id).map_err(|_| Refused::unavailable())?;
         let last_resort = self.has_last_resort(device)?;
         let state = self.mailbox(mailbox)?.ok_or_else(wrong_login)?;
         if state.device != device {
@@ -144,13 +264,18 @@ impl<S: Store> Relay<S> {
             };
         }
         self.devices.insert(device, link);
+        if let Some(identity) = new_key {
+            let record = DeviceRecord { identity, ..record };
+            let at = key(&[device.as_bytes()]);
+            self.view.put(KeySpace::Devices, at, &record);
+        }
         self.send(
             link,
             request,
             Answer::LoggedIn(pb::LoggedIn {
                 mailbox_id: mailbox.to_bytes(),
                 acknowledged,
-                key_packages_left: u32::try_from(key_packages_left).unwrap_or(u32::MAX),
+                key_packages_left,
                 last_resort,
             }),
         );
@@ -159,31 +284,15 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Later)
     }
 
-    fn authenticate(
-        &self,
-        link: LinkId,
-        login: &pb::Login,
-    ) -> Result<(AccountId, MailboxId), Refused> {
-        let state = self.link(link)?;
-        let device = DeviceId::try_from(&login.device_id).map_err(|_| wrong_login())?;
-        let record: DeviceRecord = self
-            .view
-            .get(KeySpace::Devices, device.as_bytes())?
-            .ok_or_else(wrong_login)?;
-        let account =
-            AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
-        let mailbox =
-            MailboxId::try_from(&record.mailbox_id).map_err(|_| Refused::unavailable())?;
-        let statements = self.statements(account)?.ok_or_else(wrong_login)?;
-        let roster = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
-        let admitted = roster.device(device).ok_or_else(wrong_login)?;
-        let message = login_message(&state.exporter, &state.challenge, device);
-        let signature = login.signature.as_ref().ok_or_else(wrong_login)?;
-        admitted
-            .identity
-            .verify(Purpose::Login, &message, signature)
-            .map_err(|_| wrong_login())?;
-        Ok((account, mailbox))
+    /// A client that is honest does not fail twice.
+    pub(crate) fn login_failed(&mut self, link: LinkId) {
+        let most = self.config.failed_logins_per_link;
+        if let Some(state) = self.links.get_mut(&link) {
+            state.failed_logins = state.failed_logins.saturating_add(1);
+            if state.failed_logins >= most {
+                self.effects.push_back(Effect::Close { link });
+            }
+        }
     }
 
     pub(crate) fn acknowledge(&mut self, link: LinkId, sequence: u64) -> Outcome {
@@ -215,6 +324,7 @@ impl<S: Store> Relay<S> {
         }
         let stored_to = mailbox.stored_to;
         let mut on_disk = false;
+        self.spend_time(gone.len() / 8);
         for sent in gone {
             self.counts.acknowledged += 1;
             if sent.sequence <= stored_to {
@@ -239,6 +349,9 @@ impl<S: Store> Relay<S> {
         post: u64,
         shared: bool,
     ) -> Result<(), StoreError> {
+        if !self.mailboxes.contains_key(&mailbox) {
+            self.counting.deleted += 1;
+        }
         let at = key(&[&post.to_be_bytes()]);
         let holders: Option<HoldersRecord> = if shared {
             self.view.get(KeySpace::Holders, &at)?
@@ -272,19 +385,21 @@ impl<S: Store> Relay<S> {
             return Ok(None);
         }
         if !self.mailboxes.contains_key(&id) {
-            let Some(mailbox) = self.load_mailbox(id)? else {
+            if self.counting.is_gone(id) {
+                return Ok(None);
+            }
+            let Some(mailbox) = Self::load_mailbox(&self.view, id)? else {
+                self.counting.note_gone(id);
                 return Ok(None);
             };
+            self.counting.loaded += 1;
             self.mailboxes.insert(id, mailbox);
         }
         Ok(self.mailboxes.get_mut(&id))
     }
 
-    fn load_mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
-        let Some(record) = self
-            .view
-            .get::<MailboxRecord>(KeySpace::Mailboxes, id.as_bytes())?
-        else {
+    fn load_mailbox(view: &View<S>, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
+        let Some(record) = view.get::<MailboxRecord>(KeySpace::Mailboxes, id.as_bytes())? else {
             return Ok(None);
         };
         let device = DeviceId::try_from(&record.device_id)
@@ -292,9 +407,7 @@ impl<S: Store> Relay<S> {
         let (mut posts, mut bytes, mut stored_to) = (0, 0, 0);
         let mut from = key(&[id.as_bytes()]);
         loop {
-            let records = self
-                .view
-                .scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096)?;
+            let records = view.scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096)?;
             let Some((last, _)) = records.last() else {
                 break;
             };
@@ -319,19 +432,19 @@ impl<S: Store> Relay<S> {
             sent_to: record.acknowledged,
             window: VecDeque::new(),
             window_bytes: 0,
-            fresh: VecDeque::new(),
+            // It is about to be used; the first one of thousands would be made under the lock.
+            fresh: VecDeque::with_capacity(2),
         }))
     }
 
-    /// Puts a post into a mailbox that is in memory. Gives its number, and whether that
-    /// is reserved on disk.
+    /// Puts a post into a mailbox that is in memory.
     pub(crate) fn put_in(
         &mut self,
         id: MailboxId,
         post: &Arc<Post>,
         shared: bool,
         held: bool,
-    ) -> Option<(u64, bool)> {
+    ) -> Option<Put> {
         let mailbox = self.mailboxes.get_mut(&id)?;
         let sequence = mailbox.next;
         mailbox.next += 1;
@@ -346,8 +459,15 @@ impl<S: Store> Relay<S> {
             shared,
             held,
         });
-        self.reserve(id);
-        Some((sequence, reserved))
+        let is_there = mailbox.link.is_some();
+        if mailbox.next + BLOCK / 2 > mailbox.reserving {
+            self.reserve(id);
+        }
+        Some(Put {
+            sequence,
+            is_reserved: reserved,
+            is_there,
+        })
     }
 
     /// Reserves the next numbers, long before the block ends, so that nobody waits.
@@ -448,6 +568,7 @@ impl<S: Store> Relay<S> {
         let records = self
             .view
             .scan(KeySpace::Entries, &from, Some(&to), room.min(READ))?;
+        self.spend_time(records.len());
         if records.is_empty() {
             if let Some(mailbox) = self.mailboxes.get_mut(&id) {
                 mailbox.sent_to = mailbox.stored_to;
@@ -558,7 +679,7 @@ impl<S: Store> Relay<S> {
     }
 }
 
-fn wrong_login() -> Refused {
+pub(crate) fn wrong_login() -> Refused {
     Refused::unauthorised("this device cannot log in")
 }
 
