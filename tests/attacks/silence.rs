@@ -252,7 +252,11 @@ fn strangers_raise_no_alarm_and_a_contact_one() {
         for number in 2..200 {
             let mut said = program.text("see which log I see");
             said.head = Some(of_another_log(number));
-            program.say(&mut scene, group, said).unwrap();
+            // It takes no commits: the relay closes its epoch a minute after the next began.
+            if program.say(&mut scene, group, said).is_err() {
+                assert!(number > 10, "{number}");
+                break;
+            }
             scene.run_for(Span::seconds(2));
         }
         let code = "contact_sees_another_log";

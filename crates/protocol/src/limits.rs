@@ -74,9 +74,12 @@ pub const DELIVERY_WINDOW_FRAMES: usize = 256;
 /// Bytes likewise.
 pub const DELIVERY_WINDOW_BYTES: usize = 2 << 20;
 
-/// Epochs before the current one in which a message may still be posted; members
-/// keep the secrets of as many.
+/// Epochs before the current one in which a message may still be posted, for
+/// [`PAST_EPOCH_KEPT`]; members keep the secrets of as many.
 pub const PAST_EPOCHS: u64 = 5;
+/// An epoch that is over takes messages for this long. Where its end renewed the group's
+/// rejoin key, because somebody came or went, it takes none.
+pub const PAST_EPOCH_KEPT: Span = Span::seconds(60);
 /// Groups that one link may be authorised to post to at a time.
 pub const POSTING_GROUPS_PER_LINK: usize = 1024;
 /// A posting authorisation that is not used for this long ends.

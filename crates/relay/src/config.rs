@@ -24,8 +24,13 @@ pub struct Config {
     pub inbound_texts_per_account: Rate,
     /// Registrations that wait for their code, in all.
     pub pending_registrations: usize,
-    /// Requests of one link.
+    /// What one link may ask for, in posts: [`crate::cost`] has what other requests cost.
     pub requests_per_link: Rate,
+    /// Work that one source may cause by expensive requests, in tenths of a millisecond of
+    /// one processor.
+    pub work_per_source: Rate,
+    /// Logins that fail on one link before it is closed.
+    pub failed_logins_per_link: u8,
     /// Look-ups and claims of one source.
     pub look_ups_per_source: Rate,
     /// Changes of its roster or locks that one account may make.
@@ -82,6 +87,11 @@ impl Default for Config {
                 burst: 20_000,
                 every: Span(1),
             },
+            work_per_source: Rate {
+                burst: 20_000,
+                every: Span(1),
+            },
+            failed_logins_per_link: 3,
             look_ups_per_source: Rate {
                 burst: 300,
                 every: Span::seconds(1),

@@ -18,6 +18,7 @@ use crate::{
     posts::Asked,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::Store,
+    verification::Found,
 };
 
 /// Whether a request stores what is not small, or not needed while the disk is nearly full.
@@ -44,6 +45,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         body: Option<Request>,
+        found: Found,
     ) -> Outcome {
         let Some(body) = body else {
             return Err(Refused::new(
@@ -62,10 +64,10 @@ impl<S: Store> Relay<S> {
                 self.start_registration(now, rng, link, request, &start)
             }
             Request::FinishRegistration(finish) => {
-                self.finish_registration(now, rng, Asked { link, request }, finish)
+                self.finish_registration(now, rng, Asked { link, request }, &finish, found)
             }
             Request::ChangeRoster(change) => {
-                self.change_roster(now, rng, Asked { link, request }, change)
+                self.change_roster(rng, Asked { link, request }, &change, found)
             }
             Request::SetLock(set) => self.set_lock(now, Asked { link, request }, &set),
             Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
@@ -76,20 +78,24 @@ impl<S: Store> Relay<S> {
             Request::FetchHeads(fetch) => self.fetch_heads(now, link, request, fetch),
             Request::FetchHistory(fetch) => self.fetch_history(now, link, request, &fetch),
             Request::Login(login) => {
-                let outcome = self.login(link, request, &login)?;
+                let outcome = self.login(link, request, &login, found)?;
                 self.tell_link_of_contests(link);
                 Ok(outcome)
             }
             Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
-            Request::IssueTokens(issue) => self.issue_tokens(now, rng, link, &issue),
+            Request::IssueTokens(issue) => self.issue_tokens(now, link, &issue, found),
             Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
             Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
-            Request::ClaimKeyPackages(claim) => self.claim_key_packages(now, link, &claim),
-            Request::CreateGroup(create) => self.create_group(now, link, request, create),
-            Request::AuthorisePosting(authorise) => self.authorise_posting(now, link, &authorise),
-            Request::Post(post) => self.post(now, link, request, post),
-            Request::FetchGroupInfo(fetch) => self.fetch_group_info(link, &fetch),
-            Request::Rejoin(rejoin) => self.rejoin(now, link, request, rejoin),
+            Request::ClaimKeyPackages(claim) => self.claim_key_packages(&claim, found),
+            Request::CreateGroup(create) => {
+                self.create_group(now, Asked { link, request }, create, found)
+            }
+            Request::AuthorisePosting(authorise) => {
+                self.authorise_posting(now, link, &authorise, found)
+            }
+            Request::Post(post) => self.post(now, Asked { link, request }, post, found),
+            Request::FetchGroupInfo(fetch) => self.fetch_group_info(&fetch, found),
+            Request::Rejoin(rejoin) => self.rejoin(now, Asked { link, request }, rejoin, found),
             Request::JoinRendezvous(join) => self.join_rendezvous(now, rng, link, request, &join),
             Request::SendRendezvous(send) => self.send_rendezvous(link, send),
             Request::LeaveRendezvous(_) => self.leave_rendezvous(link),
@@ -99,7 +105,7 @@ impl<S: Store> Relay<S> {
             Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch),
             Request::SetSmsKey(set) => self.set_sms_key(link, &set),
             Request::SendSms(send) => self.send_sms(now, rng, link, send),
-            Request::OpenBlob(open) => self.open_blob(now, &open),
+            Request::OpenBlob(open) => self.open_blob(now, &open, &found),
             Request::PutBlobPart(put) => self.put_blob_part(now, put),
             Request::FetchBlobState(fetch) => self.fetch_blob_state(now, &fetch),
             Request::FetchBlobPart(fetch) => self.fetch_blob_part(now, &fetch),
@@ -110,7 +116,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// Whether this request belongs on this link now.
-    fn admit(&self, link: LinkId, body: &Request) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, link: LinkId, body: &Request) -> Result<(), Refused> {
         let stage = &self.link(link)?.stage;
         let is_open = matches!(body, Request::Open(_) | Request::Ping(_));
         let needs_login = matches!(

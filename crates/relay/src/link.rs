@@ -35,6 +35,7 @@ pub(crate) struct Link {
     pub(crate) source: Source,
     pub(crate) stage: Stage,
     pub(crate) requests: Bucket,
+    pub(crate) failed_logins: u8,
     /// Where it may post.
     pub(crate) posting: HashMap<(GroupId, Epoch), Authorised>,
     /// Where it meets another.
@@ -51,6 +52,7 @@ impl Link {
             source,
             stage: Stage::Greeted,
             requests: Bucket::default(),
+            failed_logins: 0,
             posting: HashMap::new(),
             rendezvous: None,
             signalled_at: None,

@@ -39,6 +39,10 @@ const RECENT: usize = 1 << 16;
 /// Post ids are kept on disk by day: today's, and those of so many days before.
 pub(crate) const POST_ID_DAYS: u64 = 2;
 
+/// Bytes that a post takes in each mailbox that it is put into, and by itself: small ones to
+/// many are more than their bodies.
+const PLACE_BYTES: usize = 96;
+
 /// For so long a post that is being delivered everywhere is not written. Longer than most
 /// devices take to acknowledge, and shorter than its sender would notice, if one does not.
 pub(crate) const MAY_WAIT: Span = Span(250);
@@ -94,6 +98,8 @@ struct Pending {
     acknowledged: Holders,
     /// How many mailboxes the batch holds it for.
     written_for: usize,
+    /// What it takes in memory: its body, and a place in each mailbox.
+    bytes: usize,
     /// Who waits for its answer.
     asked: SmallVec<[Asked; 1]>,
     answer: pb::Posted,
@@ -191,7 +197,8 @@ pub(crate) struct Posts {
     unwritten: VecDeque<u64>,
     /// Whether one of those goes into the next batch, whenever that is.
     urgent: bool,
-    writing: Vec<u64>,
+    writing: VecDeque<u64>,
+    /// What those that are pending take: see [`Pending::bytes`].
     pub(crate) bytes: usize,
     recent: HashMap<(GroupId, PostId), (u64, pb::Posted)>,
     recent_order: VecDeque<(GroupId, PostId)>,
@@ -216,7 +223,7 @@ impl Posts {
             pending: HashMap::new(),
             unwritten: VecDeque::new(),
             urgent: false,
-            writing: Vec::new(),
+            writing: VecDeque::new(),
             bytes: 0,
             recent: HashMap::new(),
             recent_order: VecDeque::new(),
@@ -239,7 +246,8 @@ impl Posts {
         may: May,
     ) {
         let number = post.number;
-        self.bytes += post.body.len();
+        let bytes = post.body.len() + (1 + holders.len()) * PLACE_BYTES;
+        self.bytes += bytes;
         let id = (post.group, post.id);
         if asked.is_some() && self.recent.insert(id, (number, answer)).is_none() {
             self.recent_order.push_back(id);
@@ -266,6 +274,7 @@ impl Posts {
                 holders,
                 acknowledged: Holders::new(),
                 written_for: 0,
+                bytes,
                 asked,
                 answer,
                 writing: false,
@@ -346,7 +355,7 @@ impl Posts {
             if let Some(pending) = self.pending.get_mut(&number) {
                 pending.writing = true;
                 pending.written_for = pending.holders.len();
-                self.writing.push(number);
+                self.writing.push_back(number);
                 batch.push(Unwritten {
                     post: Arc::clone(&pending.post),
                     holders: pending.holders.clone(),
@@ -472,7 +481,7 @@ impl<S: Store> Relay<S> {
             let answer = pending.answer;
             let asked = std::mem::take(&mut pending.asked);
             if !pending.writing {
-                self.posts.bytes -= pending.post.body.len();
+                self.posts.bytes -= pending.bytes;
                 self.posts.pending.remove(&number);
                 self.counts.never_written += 1;
             }
@@ -498,13 +507,16 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// The batch is on disk: answers, and hands on what waited for it.
-    pub(crate) fn posts_written(&mut self) -> Result<(), StoreError> {
-        for number in std::mem::take(&mut self.posts.writing) {
+    /// The batch is on disk: answers, and hands on what waited for it, for posts in about so
+    /// many mailboxes. Gives whether that was all of them.
+    pub(crate) fn posts_written(&mut self, most: usize) -> Result<bool, StoreError> {
+        let mut mailboxes = 0;
+        while let Some(number) = self.posts.writing.pop_front() {
             let Some(pending) = self.posts.pending.remove(&number) else {
                 continue;
             };
-            self.posts.bytes -= pending.post.body.len();
+            mailboxes += 1 + pending.written_for;
+            self.posts.bytes -= pending.bytes;
             for asked in pending.asked {
                 self.send(asked.link, asked.request, Answer::Posted(pending.answer));
             }
@@ -516,7 +528,10 @@ impl<S: Store> Relay<S> {
             for (mailbox, sequence) in pending.holders {
                 self.entry_written(mailbox, sequence);
             }
+            if mailboxes >= most {
+                return Ok(self.posts.writing.is_empty());
+            }
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -1,7 +1,9 @@
 //! The relay as a state machine: frames and time in, frames and batches out.
 //!
 //! A request is answered at once, or when the batch that holds its changes is on disk.
-//! The server calls [`Relay::handle`] under one lock, drains [`Relay::poll_effect`], and
+//! The server calls [`Relay::begin`] under one lock, lets [`Verification::run`] verify what
+//! has to be without it, and hands the result to [`Relay::finish`] (where there is no server,
+//! [`Relay::handle`] does all of it). It drains [`Relay::poll_effect`], and
 //! has one writer that takes a [`Batch`], commits it without the lock, and reports
 //! [`Relay::batch_written`] or [`Relay::batch_failed`]. While it writes, the next batch gathers.
 //! What the key log is to have is taken with [`Relay::take_publication`] in the same way.
@@ -47,7 +49,7 @@ use crate::{
     directory::{log::Question, publications::Publications},
     group::{Authorised, Group},
     link::{Link, Stage},
-    mailbox::{Mailbox, Sent},
+    mailbox::{Mailbox, OwnIds, Sent, counting::Counting},
     posts::{Posts, is_due},
     rate::Buckets,
     rendezvous::Rendezvouses,
@@ -57,6 +59,7 @@ use crate::{
     },
     store::{Store, StoreError, Write},
     sweep::Sweep,
+    verification::{Found, Verification, Verified, Work},
     view::View,
 };
 
@@ -252,20 +255,22 @@ impl From<StoreError> for Refused {
 /// The relay. See the module.
 pub struct Relay<S> {
     pub(crate) config: Config,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) view: View<S>,
     pub(crate) links: HashMap<LinkId, Link>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counts: Counts,
     pub(crate) registrations: Registrations,
     pub(crate) look_ups: Buckets<Source>,
+    /// What expensive requests cost.
+    pub(crate) work: Buckets<Source>,
     /// What accounts ask the log to take.
     pub(crate) changes: Buckets<AccountId>,
     pub(crate) publications: Publications,
     pub(crate) log: LogIdentity,
     /// Mailboxes of devices that were revoked, whose records are yet to be deleted.
     pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
-    pub(crate) mailboxes: HashMap<MailboxId, Mailbox>,
+    pub(crate) mailboxes: HashMap<MailboxId, Mailbox, OwnIds>,
     pub(crate) groups: HashMap<GroupId, Group>,
     pub(crate) posts: Posts,
     /// Logged-in devices, so that a second login replaces the first.
@@ -277,6 +282,9 @@ pub struct Relay<S> {
     /// Whether the last batch that was tried could not be written.
     is_failing: bool,
     generation: u64,
+    pub(crate) counting: Counting,
+    /// What was charged since somebody asked.
+    pub(crate) charged: u32,
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
     pub(crate) rendezvouses: Rendezvouses,
@@ -346,19 +354,22 @@ impl<S: Store> Relay<S> {
             spending: config.texts.clone().map(Spending::new),
             texts: Texts::new(&config),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
+            work: Buckets::new(config.work_per_source, 100_000),
             changes: Buckets::new(config.changes_per_account, 100_000),
             publications: Publications::default(),
             log,
             revoked: BTreeMap::new(),
             generation: store.generation(),
+            counting: Counting::default(),
+            charged: 0,
             view: View::new(store),
             config,
-            secrets,
+            secrets: Arc::new(secrets),
             posts,
             links: HashMap::new(),
             effects: VecDeque::new(),
             counts: Counts::default(),
-            mailboxes: HashMap::new(),
+            mailboxes: HashMap::default(),
             groups: HashMap::new(),
             devices: HashMap::new(),
             gathering: Vec::new(),
@@ -414,7 +425,8 @@ impl<S: Store> Relay<S> {
         self.send(link, 0, Answer::Hello(hello));
     }
 
-    /// A frame came.
+    /// A frame came: [`begin`](Self::begin), [`Verification::run`] and
+    /// [`finish`](Self::finish) at once.
     pub fn handle(
         &mut self,
         now: Time,
@@ -422,20 +434,87 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         frame: pb::ClientFrame,
     ) {
-        let Some(state) = self.links.get_mut(&link) else {
-            return;
-        };
+        let mut verification = self.begin(now, rng, link, frame);
+        while let Some(some) = verification {
+            verification = self.finish(now, rng, some.run());
+        }
+    }
+
+    /// A frame came. What is to be verified for it, without the lock, before
+    /// [`finish`](Self::finish); until then the link's next frame has to wait. `None` where
+    /// the request is done.
+    pub fn begin(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        link: LinkId,
+        frame: pb::ClientFrame,
+    ) -> Option<Verification<S>> {
+        if !self.links.contains_key(&link) {
+            return None;
+        }
         let request = frame.request;
-        // An acknowledgement has no answer that could tell the device to repeat it, and
-        // there are no more of them than of posts.
-        let cost = u32::from(!matches!(frame.body, Some(Request::Acknowledge(_))));
-        let outcome = match state
-            .requests
-            .take(now, self.config.requests_per_link, cost)
-        {
-            Err(wait) => Err(Refused::rate_limited(wait)),
-            Ok(()) => self.dispatch(now, rng, link, request, frame.body),
+        let is_login = matches!(frame.body, Some(Request::Login(_)));
+        let work = match self.charge(now, link, crate::cost::of(frame.body.as_ref())) {
+            Err(refused) => Err(refused),
+            Ok(()) => match &frame.body {
+                Some(body) => self.needs_verifying(now, rng, link, body),
+                None => Ok(None),
+            },
         };
+        let outcome = match (work, frame.body) {
+            (Ok(Some(work)), Some(body)) => {
+                let count = self.to_count(link, &body, None, 0);
+                return Some(self.verification(link, request, body, work, count));
+            }
+            (Ok(None), Some(body)) if let Some(count) = self.to_count(link, &body, None, 0) => {
+                let work = Work::Done(Found::Nothing);
+                return Some(self.verification(link, request, body, work, Some(count)));
+            }
+            (Ok(_), body) => self.dispatch(now, rng, link, request, body, Found::Nothing),
+            (Err(refused), _) => Err(refused),
+        };
+        self.answer(link, request, is_login, outcome);
+        None
+    }
+
+    /// A request was verified. Gives what else has to be found before it is carried out.
+    pub fn finish(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        verified: Verified,
+    ) -> Option<Verification<S>> {
+        let Verified {
+            link,
+            request,
+            body,
+            found,
+            counted,
+            ..
+        } = verified;
+        if !self.links.contains_key(&link) {
+            return None;
+        }
+        let round = counted.map_or(0, |counted| self.take_counted(counted));
+        let found = match found {
+            Ok(found) => match self.to_count(link, &body, Some(&found), round) {
+                Some(count) => {
+                    let work = Work::Done(found);
+                    return Some(self.verification(link, request, body, work, Some(count)));
+                }
+                None => Ok(found),
+            },
+            Err(refused) => Err(refused),
+        };
+        let is_login = matches!(body, Request::Login(_));
+        let outcome =
+            found.and_then(|found| self.dispatch(now, rng, link, request, Some(body), found));
+        self.answer(link, request, is_login, outcome);
+        None
+    }
+
+    fn answer(&mut self, link: LinkId, request: u32, is_login: bool, outcome: Outcome) {
         match outcome {
             Ok(Reply::Now(answer)) => self.send(link, request, answer),
             Ok(Reply::Durable(answer)) => {
@@ -450,7 +529,11 @@ impl<S: Store> Relay<S> {
             Ok(Reply::Later) => {}
             Err(Refused(error)) => {
                 self.counts.refused += 1;
+                let is_wrong = error.code() == ErrorCode::Unauthorised;
                 self.send(link, request, Answer::Error(error));
+                if is_login && is_wrong {
+                    self.login_failed(link);
+                }
             }
         }
     }
@@ -487,6 +570,7 @@ impl<S: Store> Relay<S> {
         self.end_idle_postings(now);
         self.registrations.sweep(now);
         self.look_ups.sweep(now);
+        self.work.sweep(now);
         self.changes.sweep(now);
         self.texts.sweep(now);
         self.end_old_rendezvous(now);
@@ -534,12 +618,21 @@ impl<S: Store> Relay<S> {
 
     /// The batch that was taken is on disk.
     pub fn batch_written(&mut self) {
-        let Some(answers) = self.writing.take() else {
-            return;
+        while !self.batch_written_some(usize::MAX) {}
+    }
+
+    /// The batch that was taken is on disk: does what follows for its posts in about so many
+    /// mailboxes, and gives whether that was all. Until it is, no other batch is taken.
+    pub fn batch_written_some(&mut self, most: usize) -> bool {
+        let Some(answers) = self.writing.as_mut().map(std::mem::take) else {
+            return true;
         };
-        self.counts.batches += 1;
         self.is_failing = false;
-        self.view.written();
+        if self.view.is_writing() {
+            self.counts.batches += 1;
+            self.view.written();
+            self.reservations_written();
+        }
         for (link, frame) in answers {
             if link == LinkId::GATEWAY {
                 self.gateway_durable(frame.request, true);
@@ -547,11 +640,14 @@ impl<S: Store> Relay<S> {
                 self.effects.push_back(Effect::Send { link, frame });
             }
         }
-        self.reservations_written();
-        if self.posts_written().is_err() {
-            self.forget(Vec::new());
+        match self.posts_written(most) {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(_) => self.forget(Vec::new()),
         }
+        self.writing = None;
         self.follow_generation();
+        true
     }
 
     /// The batch that was taken could not be written.
@@ -649,6 +745,20 @@ impl<S: Store> Relay<S> {
             body: Some(answer),
         };
         self.effects.push_back(Effect::Send { link, frame });
+    }
+
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Where a link comes from.
+    pub(crate) fn source(&self, link: LinkId) -> Option<Source> {
+        self.links.get(&link).map(|state| state.source)
+    }
+
+    /// What the requests cost that came since this was asked last.
+    pub(crate) fn take_cost(&mut self) -> u32 {
+        std::mem::take(&mut self.charged)
     }
 
     pub(crate) fn link(&self, link: LinkId) -> Result<&Link, Refused> {

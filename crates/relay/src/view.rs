@@ -21,6 +21,7 @@ pub(crate) struct View<S> {
     store: Arc<S>,
     /// Being written now.
     writing: Layer,
+    is_writing: bool,
     /// Gathered for the next batch.
     gathered: Layer,
     /// Bytes of what is put as bytes: the large part of both.
@@ -33,6 +34,7 @@ impl<S: Store> View<S> {
         Self {
             store,
             writing: Layer::new(),
+            is_writing: false,
             gathered: Layer::new(),
             writing_bytes: 0,
             gathered_bytes: 0,
@@ -85,6 +87,17 @@ impl<S: Store> View<S> {
         self.get_bytes(space, key)?
             .map(|value| decode(space, value))
             .transpose()
+    }
+
+    /// Whether a record whose key begins with `prefix` is not on disk as it is now.
+    pub(crate) fn has_pending(&self, space: KeySpace, prefix: &[u8]) -> bool {
+        let from = Bound::Included((space, Key::from_slice(prefix)));
+        [&self.gathered, &self.writing].into_iter().any(|layer| {
+            let mut range = layer.range((from.clone(), Bound::Unbounded));
+            range
+                .next()
+                .is_some_and(|((at, key), _)| *at == space && key.starts_with(prefix))
+        })
     }
 
     /// The first `limit` records whose keys begin with `prefix` and are not below `from`.
@@ -150,6 +163,7 @@ impl<S: Store> View<S> {
 
     /// Begins a batch: what was gathered is being written.
     pub(crate) fn begin(&mut self) -> Vec<Write> {
+        self.is_writing = true;
         self.writing = std::mem::take(&mut self.gathered);
         self.writing_bytes = std::mem::take(&mut self.gathered_bytes);
         self.again()
@@ -167,14 +181,21 @@ impl<S: Store> View<S> {
             .collect()
     }
 
+    /// Whether a batch is being written, and nobody has said what it came to.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.is_writing
+    }
+
     /// The batch is on disk.
     pub(crate) fn written(&mut self) {
+        self.is_writing = false;
         self.writing.clear();
         self.writing_bytes = 0;
     }
 
     /// The batch is not on disk: what stood on it goes as well.
     pub(crate) fn failed(&mut self) {
+        self.is_writing = false;
         self.writing.clear();
         self.gathered.clear();
         self.writing_bytes = 0;

@@ -298,7 +298,10 @@ fn a_sound_directory_passes_the_check_and_a_running_one_is_left_alone() {
         let before = everything(dir.path());
         let output = run(&check);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        assert!(everything(dir.path()) == before, "the check changed something");
+        assert!(
+            everything(dir.path()) == before,
+            "the check changed something"
+        );
     }
 }
 

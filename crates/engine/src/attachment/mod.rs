@@ -12,6 +12,7 @@
 //! counts only when its hash, and each chunk's tag, is what the message says.
 
 pub(crate) mod commands;
+pub(crate) mod marks;
 pub(crate) mod preview;
 pub(crate) mod transfer;
 
@@ -24,6 +25,7 @@ use crate::{
     conversation,
     event::{BlobWork, Effect},
     message::link_preview,
+    mls::Member,
     sms,
     store::StoreError,
     turn::{Fault, Turn},
@@ -224,6 +226,7 @@ pub(crate) fn came(
     conversation: ConversationId,
     message: MessageId,
     content: &Content,
+    sender: &Member,
     trusted: bool,
 ) -> Result<(), Fault> {
     if let Some(preview) = link_preview::of(content) {
@@ -232,10 +235,24 @@ pub(crate) fn came(
     let files = files(content);
     keep(turn.tx, conversation, message, &files, false)?;
     for file in files {
+        keep_mark(turn, file.blob, sender)?;
         if trusted && file.size <= FETCHED_BY_ITSELF {
             transfer::want(turn, file.blob)?;
         }
     }
+    Ok(())
+}
+
+/// Keeps by what this device tells the relay that it has a file, once it has it.
+fn keep_mark(turn: &Turn<'_>, blob: [u8; 32], sender: &Member) -> Result<(), Fault> {
+    let account = turn.account()?;
+    let own = account.device();
+    let Some(mark) = marks::between(account.leaf(), sender, blob, sender.device, own) else {
+        return Ok(());
+    };
+    turn.tx
+        .prepare_cached("UPDATE blob SET mark = ?2 WHERE id = ?1 AND mark IS NULL")?
+        .execute((blob, mark))?;
     Ok(())
 }
 

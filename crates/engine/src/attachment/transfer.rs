@@ -17,7 +17,10 @@ use waxwing_protocol::{
     time::Span,
 };
 
-use super::{of_blob, release, tell};
+use super::{
+    marks::{self, Mark},
+    of_blob, release, tell,
+};
 use crate::{
     api::{ConversationId, MessageId},
     containment::Whose,
@@ -176,10 +179,11 @@ fn work(turn: &mut Turn<'_>, work: BlobWork) {
 }
 
 fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
-    let (readers, secret) = if let Some(secret) = blob.secret {
-        (blob.readers, secret)
+    let (readers, reader_marks, secret) = if let Some(secret) = blob.secret {
+        // The relay has the marks, or takes the blob from the start.
+        (blob.readers, Vec::new(), secret)
     } else {
-        let Some(readers) = readers(turn, blob.id)? else {
+        let Some((readers, marks)) = readers(turn, blob.id)? else {
             turn.wait(Waiting::Blob(blob.id), Span::seconds(1));
             return Ok(());
         };
@@ -189,7 +193,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
             return release(turn, blob.id);
         }
         let secret: [u8; 32] = turn.random();
-        (readers, secret)
+        (readers, marks::registered(marks), secret)
     };
     let needed = blob.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
     let tokens = if blob.secret.is_none() {
@@ -213,6 +217,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
         readers,
         delete_hash: Sha256::digest(secret).to_vec().into(),
         tokens,
+        reader_marks: reader_marks.into(),
     };
     turn.ask(
         LinkKind::Posting,
@@ -222,8 +227,9 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
     Ok(())
 }
 
-/// How many devices are to have a blob besides this one; `None` while that is not known.
-fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<u32>, Fault> {
+/// How many devices are to have a blob besides this one, and their marks; `None` while that is
+/// not known.
+fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<Mark>)>, Fault> {
     let conversations: Vec<ConversationId> = {
         let mut statement = turn
             .tx
@@ -231,7 +237,9 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<u32>, Fault> {
         let rows = statement.query_map([id], |row| row.get(0).map(ConversationId::from_bytes))?;
         rows.collect::<Result<_, _>>()?
     };
+    let own = turn.account()?.device();
     let mut all = 0_u32;
+    let mut marks = Vec::new();
     for conversation in conversations {
         let Some(found) = conversation::find(turn.tx, conversation)? else {
             continue;
@@ -245,12 +253,27 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<u32>, Fault> {
             turn.live.due_conversations.insert(conversation);
             return Ok(None);
         };
-        let members = turn.with_group(group.id, |group, _, _| group.members())?;
-        let members = members.transpose()?.map_or(1, |members| members.len());
-        let others = u32::try_from(members.saturating_sub(1)).unwrap_or(u32::MAX);
+        let found = turn.with_group(group.id, |group, _, leaf| {
+            let mut members = group.members()?;
+            members.retain(|member| member.device != own);
+            let marks = members
+                .iter()
+                .filter_map(|member| marks::between(leaf, member, id, own, member.device));
+            Ok::<_, Fault>((members.len(), marks.collect::<Vec<_>>()))
+        })?;
+        let (others, theirs) = found.transpose()?.unwrap_or_default();
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
         all = all.saturating_add(others.max(1));
+        marks.extend(theirs);
     }
-    Ok(Some(all.min(limits::BLOB_READERS)))
+    // A device in two conversations has one mark.
+    marks.sort_unstable();
+    marks.dedup();
+    if marks.len() > limits::BLOB_READERS as usize {
+        // It goes after a month: with some of the marks it could go too early.
+        marks.clear();
+    }
+    Ok(Some((all.min(limits::BLOB_READERS), marks)))
 }
 
 /// The relay has so much of a blob.
@@ -448,19 +471,35 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     if turn.live.links.posting.ready().is_none() {
         return Ok(());
     }
-    // Others cannot tell from it which device it is.
-    let device = turn.account()?.device();
-    let mut hash = Sha256::new();
-    hash.update(b"waxwing blob reader v1");
-    hash.update(id);
-    hash.update(device.as_bytes());
-    let hash = hash.finalize();
+    let mark: Option<Option<Mark>> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("SELECT mark FROM blob WHERE id = ?1")?;
+        let mut rows = statement.query_map([id], |row| row.get(0))?;
+        rows.next().transpose()?
+    };
+    // Without one, its sender did not mean this device, or is older.
+    if let Some(Some(mark)) = mark {
+        tell_read(turn, id, mark);
+    }
+    Ok(())
+}
+
+/// The relay may forget a parcel, as far as this device goes.
+pub(crate) fn say_parcel_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    if turn.live.links.posting.ready().is_some() {
+        let mark = marks::of_parcel(id, turn.account()?.device());
+        tell_read(turn, id, mark);
+    }
+    Ok(())
+}
+
+fn tell_read(turn: &mut Turn<'_>, id: BlobId, mark: Mark) {
     let read = BlobRead {
         blob_id: id.to_vec().into(),
-        reader: hash.iter().take(16).copied().collect::<Vec<u8>>().into(),
+        reader: mark.to_vec().into(),
     };
     turn.ask(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
-    Ok(())
 }
 
 /// Nobody here needs it any more.

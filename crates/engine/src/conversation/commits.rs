@@ -117,16 +117,18 @@ pub(crate) fn change(
     if !may_commit(turn, group) {
         return Ok(());
     }
+    let own = turn.account()?.device();
     let made = turn.with_group(group.id, |group, provider, leaf| {
         let epoch = group.epoch();
+        let before: Vec<DeviceId> = group.members()?.iter().map(|it| it.device).collect();
         group
             .change(provider, leaf, added, gone, secrets)
-            .map(|commit| (epoch, commit))
+            .map(|commit| (epoch, commit, before))
     })?;
     let Some(made) = made else {
         return turn.lose_group(group.id);
     };
-    let (epoch, commit) = match made {
+    let (epoch, commit, mut before) = match made {
         Ok(made) => made,
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
         // It would be refused by everybody, or by MLS: the group stays as it is.
@@ -148,11 +150,13 @@ pub(crate) fn change(
         next.rejoin_key = bytes::Bytes::copy_from_slice(key.as_bytes());
     }
     // Whoever is taken out is told as well.
-    let told = commit.next.members.len() + gone.len();
-    let others = told.saturating_sub(added.len() + 1);
-    let body = parcels::pack(turn, group.id, commit.commit, Readers::Devices(others))?;
+    let next_devices = commit.next.members.iter().map(|member| member.device);
+    let newcomers = next_devices.filter(|device| !before.contains(device));
+    let newcomers = newcomers.collect();
+    before.retain(|device| *device != own);
+    let body = parcels::pack(turn, group.id, commit.commit, Readers::Devices(before))?;
     let welcome = commit.welcome.unwrap_or_default();
-    let welcome = parcels::pack(turn, group.id, welcome, Readers::Devices(added.len()))?;
+    let welcome = parcels::pack(turn, group.id, welcome, Readers::Devices(newcomers))?;
     let info = next.sealed_group_info.into();
     next.sealed_group_info = parcels::pack(turn, group.id, info, Readers::Anybody)?.into();
     let request = PostRequest {

@@ -21,7 +21,7 @@ use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, ToSql};
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
-    ids::{Epoch, GroupId, PostId},
+    ids::{DeviceId, Epoch, GroupId, PostId},
     limits,
     pb::{
         BlobPartFetched, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart, OpenBlob, Parcel,
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     api::ConversationId,
-    attachment::transfer,
+    attachment::{marks, transfer},
     containment::Whose,
     event::LinkKind,
     inbox::{held::Post, receive},
@@ -86,6 +86,13 @@ CREATE TABLE unknown_fetched (
 );
 ";
 
+/// The marks of those who are to have a parcel that goes. They follow from its id and their
+/// devices, which the members of the group know: any of them could have it deleted early, as
+/// they could make a commit that breaks the group, and who loses it joins again.
+pub(crate) const MARKS: &str = "
+ALTER TABLE parcel ADD COLUMN marks BLOB NOT NULL DEFAULT x'';
+";
+
 /// Parcels of groups that are not known, or not accepted, that wait.
 const UNKNOWN_MAX: i64 = 256;
 
@@ -131,6 +138,7 @@ struct OnItsWay {
     secret: Option<[u8; 32]>,
     /// Of a group that is not known, or not accepted.
     unknown: bool,
+    marks: Vec<u8>,
 }
 
 impl OnItsWay {
@@ -140,7 +148,8 @@ impl OnItsWay {
     }
 }
 
-const COLUMNS: &str = "id, group_id, way, is_info, bytes, hash, parts, readers, secret, unknown";
+const COLUMNS: &str =
+    "id, group_id, way, is_info, bytes, hash, parts, readers, secret, unknown, marks";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OnItsWay> {
     Ok(OnItsWay {
@@ -154,6 +163,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OnItsWay> {
         readers: row.get(7)?,
         secret: row.get(8)?,
         unknown: row.get::<_, u8>(9)? > 0,
+        marks: row.get(10)?,
     })
 }
 
@@ -164,10 +174,9 @@ fn find(turn: &Turn<'_>, id: Id) -> Result<Option<OnItsWay>, Fault> {
 }
 
 /// Who is to have a parcel.
-#[derive(Clone, Copy)]
 pub(crate) enum Readers {
-    /// So many devices, once.
-    Devices(usize),
+    /// These devices, once.
+    Devices(Vec<DeviceId>),
     /// Whoever loses the group, until the next epoch.
     Anybody,
 }
@@ -185,14 +194,21 @@ pub(crate) fn pack(
     }
     let id: Id = turn.random();
     let hash: [u8; 32] = Sha256::digest(&bytes).into();
+    let mut marks = Vec::new();
     let (readers, is_info) = match readers {
-        Readers::Devices(count) => (u32::try_from(count).unwrap_or(u32::MAX), false),
+        Readers::Devices(devices) => {
+            if devices.len() <= limits::BLOB_READERS as usize {
+                let each = devices.iter().map(|device| marks::of_parcel(id, *device));
+                marks = marks::registered(each);
+            }
+            (u32::try_from(devices.len()).unwrap_or(u32::MAX), false)
+        }
         Readers::Anybody => (limits::BLOB_READERS, true),
     };
     let readers = readers.clamp(1, limits::BLOB_READERS);
     turn.tx.execute(
-        "INSERT INTO parcel (id, group_id, way, is_info, bytes, hash, readers)
-         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6)",
+        "INSERT INTO parcel (id, group_id, way, is_info, bytes, hash, readers, marks)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7)",
         (
             id,
             group.0,
@@ -200,6 +216,7 @@ pub(crate) fn pack(
             signed(bytes.len() as u64),
             hash,
             readers,
+            marks,
         ),
     )?;
     for (part, body) in bytes.chunks(limits::BLOB_PART_BYTES).enumerate() {
@@ -622,6 +639,7 @@ fn begin(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         readers: row.readers,
         delete_hash: Sha256::digest(secret).to_vec().into(),
         tokens,
+        reader_marks: row.marks.clone().into(),
     };
     let request = Body::OpenBlob(request);
     turn.ask(LinkKind::Posting, Job::OpenParcel(row.id), request);
@@ -671,7 +689,7 @@ type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>, i64);
 /// All of it is here: it is read as if it came now.
 fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     if !row.unknown {
-        transfer::say_read(turn, row.id)?;
+        transfer::say_parcel_read(turn, row.id)?;
     }
     let (post, kind, epoch, sequence): Brought = turn
         .tx

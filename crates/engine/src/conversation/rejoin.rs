@@ -197,7 +197,9 @@ pub(crate) fn fetched(
     }
     let body = sealing.seal(turn.rng, Sealed::ExternalCommit, id, epoch, &commit.commit);
     let post = PostId(turn.random());
-    let others = commit.next.members.len().saturating_sub(1);
+    let own = turn.account()?.device();
+    let devices = commit.next.members.iter().map(|member| member.device);
+    let others = devices.filter(|device| *device != own).collect();
     let mut next = start::epoch_keys(turn, id, &group.rejoin_secret, &commit.next);
     let info = next.sealed_group_info.into();
     next.sealed_group_info = parcels::pack(turn, id, info, Readers::Anybody)?.into();

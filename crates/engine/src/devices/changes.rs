@@ -100,6 +100,21 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Some(address) = own_address(turn)? else {
         return Ok(());
     };
+    let added = account::device_added(&statement);
+    let admits_this = added.is_some() && added == account::pending_device(turn.tx)?;
+    // If the relay has the statement already, it tells the mailbox only to devices of the
+    // account: those log in first. One that admits itself cannot, and signs.
+    let newcomer = match turn.live.links.mailbox.phase {
+        Phase::Ready {
+            exporter,
+            challenge,
+        } if admits_this => {
+            let signed = account::sign_login(turn.tx, turn.rng, &exporter, &challenge)?;
+            Some(signed.1)
+        }
+        Phase::Ready { .. } if added.is_some() => return Ok(()),
+        _ => None,
+    };
     let roster = Roster::verify(&account::statements(turn.tx)?)
         .map_err(|_| Fault::Broken("a roster that does not verify".into()))?;
     turn.ask(
@@ -109,6 +124,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             account_id: roster.account().to_bytes(),
             address,
             statement: Some(statement),
+            newcomer,
         }),
     );
     Ok(())

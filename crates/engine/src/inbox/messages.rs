@@ -172,7 +172,7 @@ pub(crate) fn content_came(
     }
     let quiet = !own && turn.live.floods.is_one(member.account, turn.now);
     let trusted = own || (may_tell(turn, &found)? && !quiet);
-    attachment::came(turn, conversation, id, &content, trusted)?;
+    attachment::came(turn, conversation, id, &content, member, trusted)?;
     if !own {
         apply::conversation_came(turn, &found)?;
         apply::message_came(turn, &found, id)?;

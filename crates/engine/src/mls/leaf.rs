@@ -2,7 +2,7 @@
 //!
 //! **Elsewhere**: whether a leaf belongs to the account that it claims: `trust`.
 
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use openmls::prelude::{BasicCredential, Credential, CredentialWithKey, LeafNode, SignatureScheme};
 use openmls_traits::signatures::{Signer, SignerError};
 use prost::Message as _;
@@ -106,6 +106,18 @@ impl Leaf {
     /// Signs what is not MLS's (Ed25519): it is to begin with a label of its own.
     pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 64] {
         self.key.0.sign(bytes).to_bytes()
+    }
+
+    /// A secret of this device and the one that has the other leaf key: X25519 (RFC 7748) of
+    /// the two, as Montgomery points. It is hashed with a label before it is used.
+    pub(crate) fn shared_with(&self, other: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+        let other = VerifyingKey::from_bytes(other).ok()?;
+        if other.is_weak() {
+            return None;
+        }
+        let own = Zeroizing::new(self.key.0.to_scalar_bytes());
+        let shared = other.to_montgomery().mul_clamped(*own);
+        Some(Zeroizing::new(shared.to_bytes()))
     }
 
     pub(super) const fn key(&self) -> &LeafKey {

@@ -22,6 +22,7 @@ const STEPS: &[&[&str]] = &[
     STRANGERS,
     CONTAINMENT,
     EARLIER_GROUPS,
+    MARKS,
 ];
 
 /// The store of the first version.
@@ -129,6 +130,12 @@ const CONTAINMENT: &[&str] = &[
 
 /// What was missed in groups that are over.
 const EARLIER_GROUPS: &[&str] = &[crate::inbox::earlier::SCHEMA];
+
+/// By what readers of blobs are known to the relay.
+const MARKS: &[&str] = &[
+    crate::attachment::marks::SCHEMA,
+    crate::conversation::parcels::MARKS,
+];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

@@ -15,6 +15,7 @@ pub fn asks(v: &Values) -> Vec<(&'static str, Ask)> {
                 readers: v.small("readers"),
                 delete_hash: v.bytes("delete_hash", 32),
                 tokens: vec![v.token()],
+                reader_marks: bytes::Bytes::new(),
             }),
         ),
         (

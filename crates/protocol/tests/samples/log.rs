@@ -72,6 +72,7 @@ pub fn asks(v: &Values) -> Vec<(&'static str, Ask)> {
                 account_id: v.bytes("account_id", 32),
                 address: v.text("address"),
                 statement: Some(v.statement("next")),
+                newcomer: None,
             }),
         ),
         (

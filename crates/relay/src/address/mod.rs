@@ -23,7 +23,6 @@ use waxwing_protocol::{
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
     roster::Roster,
-    signature::{Purpose, registration_message},
     time::Time,
 };
 use waxwing_transparency::proof::Entry;
@@ -38,9 +37,10 @@ use crate::{
     relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
     sms::limits::NoText,
     store::{
-        KeySpace, Store,
-        records::{AccountRecord, AddressRecord, RegistrationRecord},
+        KeySpace, Store, StoreError,
+        records::{AddressRecord, RegistrationRecord},
     },
+    verification::{Found, FoundRoster, Work},
 };
 
 /// Registrations that are under way.
@@ -179,51 +179,31 @@ impl<S: Store> Relay<S> {
         now: Time,
         rng: &mut dyn CryptoRng,
         asked: Asked,
-        finish: pb::FinishRegistration,
+        finish: &pb::FinishRegistration,
+        found: Found,
     ) -> Outcome {
-        let id = RegistrationId::try_from(&finish.registration_id)
-            .map_err(|error| Refused::malformed(&error.to_string()))?;
-        if let Some(answer) = self.finished_before(id, &finish.roster)? {
-            return Ok(answer);
-        }
-        let exporter = self.link(asked.link)?.exporter;
-        let Some(pending) = self
-            .registrations
-            .pending
-            .get_mut(&id)
-            .filter(|pending| pending.expires_at > now)
-        else {
-            return Err(code_refused(0));
+        let id = registration_id(finish)?;
+        let Found::Registration(found) = found else {
+            return Err(Refused::unavailable());
         };
-        // Compared as hashes, so that neither content nor length shows in the time.
-        let given = Sha256::digest(finish.code.as_bytes());
-        if !bool::from(given.ct_eq(&Sha256::digest(pending.code.as_bytes()))) {
-            pending.tries_left = pending.tries_left.saturating_sub(1);
-            let left = pending.tries_left;
-            if left == 0 {
-                self.registrations.pending.remove(&id);
-            }
-            return Err(code_refused(left));
+        let FoundRoster {
+            device,
+            before,
+            roster,
+            statements,
+        } = *found;
+        if let Some(record) = self.finished(id)? {
+            // The answer got lost.
+            let answer = pb::Registered {
+                mailbox_id: record.mailbox_id,
+            };
+            return Ok(Reply::Now(Answer::Registered(answer)));
         }
-        // Only now: verifying costs far more than asking.
-        let roster = Roster::verify(&finish.roster)
-            .map_err(|error| Refused::malformed(&error.to_string()))?;
-        let device = roster
-            .device(pending.device)
-            .ok_or_else(|| Refused::unauthorised("the code was sent for another device"))?;
-        let message =
-            registration_message(&exporter, id, &finish.code, roster.account(), roster.head());
-        finish
-            .signature
-            .as_ref()
-            .and_then(|signature| {
-                device
-                    .identity
-                    .verify(Purpose::Registration, &message, signature)
-                    .ok()
-            })
-            .ok_or_else(|| Refused::unauthorised("the signature does not verify"))?;
-        let (address, device) = (pending.address.clone(), device.id);
+        let pending = self.with_code(now, id, &finish.code)?;
+        if pending.device != device {
+            return Err(code_refused(0));
+        }
+        let address = pending.address.clone();
         let account = roster.account();
         let cause = Cause::Registered(id.to_bytes());
         if self.asked_again(account, &address, &cause, asked) {
@@ -236,7 +216,7 @@ impl<S: Store> Relay<S> {
         if let Some(locked) = self.contest(now, id, &address, account)? {
             return Ok(locked);
         }
-        let before = self.extends_what_is_known(&roster, &finish.roster)?;
+        self.continues_what_is_stored(account, before.as_ref(), &statements)?;
         let mut done = self.roster_writes(rng, before.as_ref(), &roster, Some(device))?;
         let mailbox = done
             .mailboxes
@@ -252,7 +232,7 @@ impl<S: Store> Relay<S> {
         };
         done.writes
             .push(put(KeySpace::Registrations, id.as_bytes(), &record));
-        done.writes.push(account_write(&roster, finish.roster));
+        done.writes.push(account_write(&roster, statements));
         done.writes.extend(self.looks_write(&address)?);
         done.writes.extend(self.contest_ends(&address)?);
         // A lock is the account's: another one starts without.
@@ -280,55 +260,93 @@ impl<S: Store> Relay<S> {
         Ok(reply)
     }
 
-    /// The answer to a registration that was finished, and whose answer got lost.
-    fn finished_before(
-        &self,
-        id: RegistrationId,
-        statements: &[pb::SignedStatement],
-    ) -> Result<Option<Reply>, Refused> {
-        let record: Option<RegistrationRecord> =
-            self.view.get(KeySpace::Registrations, id.as_bytes())?;
-        let Some(record) = record else {
-            return Ok(None);
+    /// What a registration has to be verified by, once the code is right: verifying costs far
+    /// more than asking.
+    pub(crate) fn registration_to_verify(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        finish: &pb::FinishRegistration,
+    ) -> Result<Work, Refused> {
+        let id = registration_id(finish)?;
+        let exporter = self.link(link)?.exporter;
+        let device = match self.finished(id)? {
+            Some(record) => {
+                DeviceId::try_from(&record.device_id).map_err(|_| Refused::unavailable())?
+            }
+            None => self.with_code(now, id, &finish.code)?.device,
         };
-        let roster =
-            Roster::verify(statements).map_err(|error| Refused::malformed(&error.to_string()))?;
-        let known =
-            DeviceId::try_from(&record.device_id).is_ok_and(|id| roster.device(id).is_some());
-        if !known {
-            return Err(code_refused(0));
+        if finish.roster.len() > limits::ROSTER_STATEMENTS {
+            return Err(Refused::malformed("the roster exceeds a limit"));
         }
-        let answer = pb::Registered {
-            mailbox_id: record.mailbox_id,
-        };
-        Ok(Some(Reply::Now(Answer::Registered(answer))))
+        let first = finish.roster.first();
+        let first = first.ok_or_else(|| Refused::malformed("the roster is empty"))?;
+        let account = AccountId(Sha256::digest(&first.statement).into());
+        Ok(Work::Registration {
+            id,
+            device,
+            exporter,
+            stored: self.statements(account)?.unwrap_or_default(),
+        })
     }
 
-    /// A roster only grows: what is stored, which is given, must be its beginning.
-    fn extends_what_is_known(
+    /// The registration that waits for this code. A wrong code uses up a try.
+    fn with_code(
+        &mut self,
+        now: Time,
+        id: RegistrationId,
+        code: &str,
+    ) -> Result<&Pending, Refused> {
+        let registrations = &mut self.registrations.pending;
+        let Some(pending) = registrations
+            .get_mut(&id)
+            .filter(|pending| pending.expires_at > now)
+        else {
+            return Err(code_refused(0));
+        };
+        // Compared as hashes, so that neither content nor length shows in the time.
+        let given = Sha256::digest(code.as_bytes());
+        if !bool::from(given.ct_eq(&Sha256::digest(pending.code.as_bytes()))) {
+            pending.tries_left = pending.tries_left.saturating_sub(1);
+            let left = pending.tries_left;
+            if left == 0 {
+                registrations.remove(&id);
+            }
+            return Err(code_refused(left));
+        }
+        self.registrations
+            .pending
+            .get(&id)
+            .ok_or_else(|| code_refused(0))
+    }
+
+    /// A registration that was finished a while ago.
+    fn finished(&self, id: RegistrationId) -> Result<Option<RegistrationRecord>, StoreError> {
+        self.view.get(KeySpace::Registrations, id.as_bytes())
+    }
+
+    /// A roster only grows: what is stored must be the beginning of these statements, and
+    /// what they were verified on.
+    fn continues_what_is_stored(
         &self,
-        roster: &Roster,
+        account: AccountId,
+        before: Option<&Roster>,
         statements: &[pb::SignedStatement],
-    ) -> Result<Option<Roster>, Refused> {
-        let stored: Option<AccountRecord> = self
-            .view
-            .get(KeySpace::Accounts, roster.account().as_bytes())?;
-        let stored = stored.map(|record| record.roster).unwrap_or_default();
-        let is_beginning = stored.len() <= statements.len()
+    ) -> Result<(), Refused> {
+        let stored = self.statements(account)?.unwrap_or_default();
+        let verified_on = before.map_or(0, Roster::length);
+        let is_beginning = stored.len() as u64 == verified_on
             && stored
                 .iter()
                 .zip(statements)
                 .all(|(old, new)| old.statement == new.statement);
-        if !is_beginning {
-            return Err(Refused::unauthorised(
+        if is_beginning {
+            Ok(())
+        } else {
+            Err(Refused::unauthorised(
                 "the roster does not continue the one that is known",
-            ));
+            ))
         }
-        if stored.is_empty() {
-            return Ok(None);
-        }
-        let before = Roster::verify(&stored).map_err(|_| Refused::unavailable())?;
-        Ok(Some(before))
     }
 
     /// Under what an address is stored: a hash that needs the relay's key, so that a
@@ -348,6 +366,11 @@ impl<S: Store> Relay<S> {
             .get(KeySpace::Addresses, &self.address_key(address))?;
         Ok(record.and_then(|record| AccountId::try_from(&record.account_id).ok()))
     }
+}
+
+fn registration_id(finish: &pb::FinishRegistration) -> Result<RegistrationId, Refused> {
+    RegistrationId::try_from(&finish.registration_id)
+        .map_err(|error| Refused::malformed(&error.to_string()))
 }
 
 fn code_refused(tries_left: u32) -> Refused {

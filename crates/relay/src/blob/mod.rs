@@ -1,8 +1,8 @@
 //! Blobs: sealed bytes that are too large for a post, until everybody has them.
 //!
 //! A blob is opened with its size, put part by part in order, and read by whoever knows its
-//! id. It is deleted when as many readers have said that they have it as were meant, when
-//! somebody shows the secret whose hash it was opened with, or after
+//! id. It is deleted when all readers whose marks it was opened with have said that they have
+//! it, when somebody shows the secret whose hash it was opened with, or after
 //! [`limits::BLOB_RETENTION`].
 //!
 //! **Elsewhere**: what is in it, and for whom it is, is the engine's.
@@ -21,12 +21,15 @@ use waxwing_protocol::{
 use crate::{
     relay::{Outcome, Refused, Relay, Reply},
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
+    verification::{Found, Work},
 };
 
 /// Bytes of a blob's id, and of what its deletion's hash is the hash of.
 const ID_BYTES: usize = 32;
-/// Bytes by which a reader is told from another.
+/// Bytes by which a reader says that they have it.
 const READER_BYTES: usize = 16;
+/// Bytes of the hash of them, which the uploader registered.
+const MARK_BYTES: usize = 12;
 /// Blobs that are looked at in one step of the sweep.
 const STEP: usize = 64;
 /// Parts that are deleted in one step.
@@ -69,14 +72,35 @@ fn parts_of(bytes: u64) -> u32 {
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn open_blob(&mut self, now: Time, open: &pb::OpenBlob) -> Outcome {
+    /// What the tokens of a blob have to be verified by; nothing where it is known.
+    pub(crate) fn blob_to_verify(
+        &self,
+        now: Time,
+        open: &pb::OpenBlob,
+    ) -> Result<Option<Work>, Refused> {
+        if self.may_open(now, open)?.is_some() {
+            return Ok(None);
+        }
+        self.unspent_all(open)?;
+        Ok(Some(Work::Tokens))
+    }
+
+    /// Whether a blob may be opened; its record, if it was before.
+    fn may_open(&self, now: Time, open: &pb::OpenBlob) -> Result<Option<BlobRecord>, Refused> {
         let id = blob_id(&open.blob_id)?;
         if open.delete_hash.len() != ID_BYTES || open.readers == 0 {
             return Err(Refused::malformed(
                 "a blob has readers and a deletion's hash",
             ));
         }
-        if open.bytes == 0 || open.bytes > limits::BLOB_BYTES || open.readers > limits::BLOB_READERS
+        let marks = open.reader_marks.len() / MARK_BYTES;
+        if !open.reader_marks.len().is_multiple_of(MARK_BYTES) {
+            return Err(Refused::malformed("a reader's mark has 12 bytes"));
+        }
+        if open.bytes == 0
+            || open.bytes > limits::BLOB_BYTES
+            || open.readers > limits::BLOB_READERS
+            || marks > limits::BLOB_READERS as usize
         {
             return Err(Refused::new(ErrorCode::TooLarge, "the blob is too large"));
         }
@@ -84,7 +108,7 @@ impl<S: Store> Relay<S> {
             // The answer got lost.
             let same = known.bytes == open.bytes && known.delete_hash == open.delete_hash;
             return if same && !known.is_over(now) {
-                Ok(Reply::Durable(known.stored()))
+                Ok(Some(known))
             } else {
                 Err(Refused::malformed("this blob exists"))
             };
@@ -96,6 +120,11 @@ impl<S: Store> Relay<S> {
         if open.tokens.len() as u64 != needed {
             return Err(Refused::unauthorised("a token for each 256 MiB is needed"));
         }
+        Ok(None)
+    }
+
+    /// Its tokens, if none was spent and none is there twice.
+    fn unspent_all(&self, open: &pb::OpenBlob) -> Result<Vec<pb::Token>, Refused> {
         let mut tokens: Vec<pb::Token> = Vec::with_capacity(open.tokens.len());
         for token in &open.tokens {
             let token = self.unspent(Some(token))?;
@@ -103,6 +132,18 @@ impl<S: Store> Relay<S> {
                 return Err(Refused::unauthorised("a token is there twice"));
             }
             tokens.push(token);
+        }
+        Ok(tokens)
+    }
+
+    pub(crate) fn open_blob(&mut self, now: Time, open: &pb::OpenBlob, found: &Found) -> Outcome {
+        let id = blob_id(&open.blob_id)?;
+        if let Some(known) = self.may_open(now, open)? {
+            return Ok(Reply::Durable(known.stored()));
+        }
+        let tokens = self.unspent_all(open)?;
+        if !matches!(found, Found::Tokens) {
+            return Err(Refused::unavailable());
         }
         for token in &tokens {
             self.spend(token);
@@ -115,6 +156,7 @@ impl<S: Store> Relay<S> {
             delete_hash: open.delete_hash.clone(),
             opened_at_ms: now.0,
             over: false,
+            unread_by: open.reader_marks.clone(),
         };
         self.view.put(KeySpace::Blobs, key(&[id]), &record);
         Ok(Reply::Durable(record.stored()))
@@ -175,13 +217,17 @@ impl<S: Store> Relay<S> {
         let Ok(mut record) = self.blob(now, id) else {
             return done;
         };
-        let mut known = record.read_by.chunks_exact(READER_BYTES);
-        if known.any(|reader| reader == read.reader) {
-            return done;
-        }
-        record.read_by = [&record.read_by[..], &read.reader[..]].concat().into();
-        let readers = record.read_by.len() / READER_BYTES;
-        record.over = readers as u64 >= u64::from(record.readers);
+        // Whoever knows the id could make up others: those cost the disk nothing.
+        let hash = Sha256::digest(&read.reader);
+        let mark = hash.as_slice().split_at(MARK_BYTES).0;
+        let mut left = record.unread_by.chunks_exact(MARK_BYTES);
+        let Some(at) = left.position(|unread| unread == mark) else {
+            return Ok(Reply::Now(Answer::Done(pb::Done {})));
+        };
+        let (before, from) = record.unread_by.split_at(at * MARK_BYTES);
+        let behind = from.get(MARK_BYTES..).unwrap_or_default();
+        record.unread_by = [before, behind].concat().into();
+        record.over = record.unread_by.is_empty();
         self.view.put(KeySpace::Blobs, key(&[id]), &record);
         if record.over {
             self.drop_blob(id, record);

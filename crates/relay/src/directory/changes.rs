@@ -4,7 +4,9 @@
 //! **Elsewhere**: a change waits for the log in [`super::publications`]; a first
 //! statement comes with a registration ([`crate::address`]).
 //!
-//! **Always**: a statement counts by its signatures, whoever hands it over. A device that
+//! **Always**: a statement counts by its signatures, whoever hands it over; only devices of
+//! the account, and the one that it admits, are told a mailbox for one that is known already.
+//! A device that
 //! the log has revoked cannot log in, from that moment; its records are deleted a little
 //! later, in steps, and that is not forgotten across a crash.
 
@@ -20,7 +22,8 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, MailboxId},
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
-    roster::{Roster, RosterError},
+    roster::{Device, Roster, RosterError},
+    signature::{HybridPublicKey, login_message},
     time::Time,
 };
 use waxwing_transparency::proof::Entry;
@@ -31,15 +34,17 @@ use super::{
     unknown,
 };
 use crate::{
+    cost,
     link::Stage,
     posts::Asked,
-    relay::{Effect, Outcome, Refused, Relay, Reply},
+    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, StoreError, Write, key,
         records::{
             AccountRecord, AddressRecord, DeviceRecord, EntryRecord, MailboxRecord, RevokedRecord,
         },
     },
+    verification::{Found, Work, encode_identity},
     view::decode,
 };
 
@@ -59,71 +64,96 @@ pub(crate) struct RosterWrites {
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn change_roster(
+    /// What a statement has to be verified by; nothing where it is answered without.
+    pub(crate) fn statement_to_verify(
         &mut self,
         now: Time,
+        link: LinkId,
+        change: &pb::ChangeRoster,
+    ) -> Result<Option<Work>, Refused> {
+        self.take_look_up(now, link)?;
+        let (account, address, signed) = understood(change)?;
+        let at = self.own_address(account, &address)?;
+        let stored = self.statements(account)?.ok_or_else(unknown)?;
+        if self.is_under_way(account, &address, signed) {
+            return Ok(None);
+        }
+        if is_among(signed, &stored) {
+            if at.roster_length < stored.len() as u64 {
+                self.nothing_else(account, &address)?;
+                self.take_change(now, account)?;
+            }
+            return Ok(match added_device(signed) {
+                Some(identity) if change.newcomer.is_some() => {
+                    let state = self.link(link)?;
+                    let device = identity.device_id();
+                    Some(Work::Newcomer {
+                        identity,
+                        message: login_message(&state.exporter, &state.challenge, device),
+                    })
+                }
+                _ => None,
+            });
+        }
+        self.nothing_else(account, &address)?;
+        // Far cheaper to see than a signature.
+        follows(signed, &stored)?;
+        self.take_change(now, account)?;
+        self.charge(now, link, cost::of_roster(stored.len()))?;
+        Ok(Some(Work::Statement { stored }))
+    }
+
+    pub(crate) fn change_roster(
+        &mut self,
         rng: &mut dyn CryptoRng,
         asked: Asked,
-        change: pb::ChangeRoster,
+        change: &pb::ChangeRoster,
+        found: Found,
     ) -> Outcome {
-        self.take_look_up(now, asked.link)?;
-        let account = AccountId::try_from(&change.account_id)
-            .map_err(|error| Refused::malformed(&error.to_string()))?;
-        let address = parse(&change.address)?;
-        let signed = change
-            .statement
-            .ok_or_else(|| Refused::malformed("a statement is needed"))?;
-        if signed.statement.len() > limits::STATEMENT_BYTES {
-            return Err(Refused::new(
-                ErrorCode::TooLarge,
-                "the statement is too large",
-            ));
-        }
+        let (account, address, signed) = understood(change)?;
         let at = self.own_address(account, &address)?;
         let mut statements = self.statements(account)?.ok_or_else(unknown)?;
         let cause = Cause::Statement(Sha256::digest(&signed.statement).into());
         if self.asked_again(account, &address, &cause, asked) {
             return Ok(Reply::Later);
         }
-        let is_known = statements
-            .iter()
-            .any(|known| known.statement == signed.statement);
-        if is_known && at.roster_length >= statements.len() as u64 {
-            return self.changed_before(account, &signed);
-        }
-        self.nothing_else(account, &address)?;
-        // Far cheaper to see than a signature.
-        let last = statements
-            .last()
-            .map(|last| Sha256::digest(&last.statement));
-        let follows = pb::Statement::decode(signed.statement.clone())
-            .map_err(|error| Refused::malformed(&error.to_string()))?
-            .previous;
-        if !is_known && last.is_none_or(|last| last.as_slice() != follows) {
-            return Err(conflict());
-        }
-        self.changes
-            .take(now, account)
-            .map_err(Refused::rate_limited)?;
-        let before = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
-        let mut after = before.clone();
         let mut mailbox_id = Bytes::new();
         let mut done = RosterWrites::default();
-        if is_known {
+        let entry = if is_among(signed, &statements) {
+            let is_in_log = at.roster_length >= statements.len() as u64;
+            // Statements are public: whoever has one learns no mailbox by it.
+            let is_newcomer = matches!(found, Found::Newcomer);
+            if is_newcomer || self.account_on(asked.link) == Some(account) {
+                mailbox_id = self.mailbox_of_added(account, signed)?;
+            } else if is_in_log && added_device(signed).is_some() {
+                return Err(not_the_newcomer());
+            }
+            if is_in_log {
+                let answer = pb::RosterChanged { mailbox_id };
+                return Ok(Reply::Now(Answer::RosterChanged(answer)));
+            }
             // It came under another of the account's addresses first.
-            mailbox_id = self.mailbox_of_added(account, &signed)?;
+            self.nothing_else(account, &address)?;
+            entry_of(account, &statements, &at)?
         } else {
-            after.extend(&signed).map_err(refused)?;
-            statements.push(signed);
+            self.nothing_else(account, &address)?;
+            let Found::Statement(rosters) = found else {
+                return Err(Refused::unavailable());
+            };
+            let (before, after) = *rosters;
+            // Another one may have come while this was verified.
+            follows(signed, &statements)?;
+            if before.length() != statements.len() as u64 {
+                return Err(conflict());
+            }
+            statements.push(signed.clone());
             done = self.roster_writes(rng, Some(&before), &after, None)?;
             if let Some(mailbox) = done.mailboxes.values().next() {
                 mailbox_id = mailbox.to_bytes();
             }
+            let entry = entry_of(account, &statements, &at)?;
             done.writes.push(account_write(&after, statements));
-        }
-        let entry = Entry {
-            locked: at.locked,
-            ..Entry::new(&after, at.verified_by(), Time(at.verified_at_ms))
+            entry
         };
         self.publish(Change {
             address,
@@ -135,6 +165,22 @@ impl<S: Store> Relay<S> {
             answer: Answer::RosterChanged(pb::RosterChanged { mailbox_id }),
             former: None,
         })
+    }
+
+    fn is_under_way(
+        &self,
+        account: AccountId,
+        address: &Address,
+        signed: &pb::SignedStatement,
+    ) -> bool {
+        let cause = Cause::Statement(Sha256::digest(&signed.statement).into());
+        self.publications.has(account, address, &cause)
+    }
+
+    fn take_change(&mut self, now: Time, account: AccountId) -> Result<(), Refused> {
+        self.changes
+            .take(now, account)
+            .map_err(Refused::rate_limited)
     }
 
     pub(crate) fn set_lock(&mut self, now: Time, asked: Asked, set: &pb::SetLock) -> Outcome {
@@ -153,10 +199,9 @@ impl<S: Store> Relay<S> {
             .take(now, account)
             .map_err(Refused::rate_limited)?;
         let statements = self.statements(account)?.ok_or_else(unknown)?;
-        let roster = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
         let entry = Entry {
             locked: set.locked,
-            ..Entry::new(&roster, at.verified_by(), Time(at.verified_at_ms))
+            ..entry_of(account, &statements, &at)?
         };
         self.publish(Change {
             address,
@@ -195,14 +240,6 @@ impl<S: Store> Relay<S> {
         Ok(())
     }
 
-    /// The answer to a statement that is in the log.
-    fn changed_before(&self, account: AccountId, signed: &pb::SignedStatement) -> Outcome {
-        let mailbox_id = self.mailbox_of_added(account, signed)?;
-        Ok(Reply::Now(Answer::RosterChanged(pb::RosterChanged {
-            mailbox_id,
-        })))
-    }
-
     /// The mailbox of the device that a statement adds; empty where it adds none, or the
     /// device was revoked since.
     fn mailbox_of_added(
@@ -210,15 +247,7 @@ impl<S: Store> Relay<S> {
         account: AccountId,
         signed: &pb::SignedStatement,
     ) -> Result<Bytes, Refused> {
-        let statement = pb::Statement::decode(signed.statement.clone());
-        let added = statement.ok().and_then(|statement| match statement.change {
-            Some(pb::statement::Change::AddDevice(entry)) => entry.identity,
-            _ => None,
-        });
-        let device = added
-            .and_then(|key| waxwing_protocol::signature::HybridPublicKey::from_wire(&key).ok())
-            .map(|key| key.device_id());
-        let Some(device) = device else {
+        let Some(device) = added_device(signed).map(|key| key.device_id()) else {
             return Ok(Bytes::new());
         };
         let record: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
@@ -242,7 +271,7 @@ impl<S: Store> Relay<S> {
             // The first roster's other devices, if any, register themselves.
             let is_added = is_new && before.is_some();
             if is_added || registers == Some(device.id) {
-                let mailbox = self.device_writes(rng, account, device.id, &mut done.writes)?;
+                let mailbox = self.device_writes(rng, account, device, &mut done.writes)?;
                 done.mailboxes.insert(device.id, mailbox);
             }
         }
@@ -271,9 +300,11 @@ impl<S: Store> Relay<S> {
         &self,
         rng: &mut dyn CryptoRng,
         account: AccountId,
-        device: DeviceId,
+        device: &Device,
         writes: &mut Vec<Write>,
     ) -> Result<MailboxId, Refused> {
+        let identity = encode_identity(&device.identity);
+        let device = device.id;
         let is_going = self
             .view
             .get_bytes(KeySpace::Revoked, device.as_bytes())?
@@ -303,6 +334,7 @@ impl<S: Store> Relay<S> {
             account_id: account.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
             sms_key: before.map(|before| before.sms_key).unwrap_or_default(),
+            identity,
         };
         writes.push(put(KeySpace::Devices, device.as_bytes(), &record));
         Ok(mailbox)
@@ -405,7 +437,77 @@ pub(crate) fn conflict() -> Refused {
     )
 }
 
-fn refused(error: RosterError) -> Refused {
+/// What a request says, if its parts are there.
+fn understood(
+    change: &pb::ChangeRoster,
+) -> Result<(AccountId, Address, &pb::SignedStatement), Refused> {
+    let account = AccountId::try_from(&change.account_id)
+        .map_err(|error| Refused::malformed(&error.to_string()))?;
+    let address = parse(&change.address)?;
+    let signed = change
+        .statement
+        .as_ref()
+        .ok_or_else(|| Refused::malformed("a statement is needed"))?;
+    if signed.statement.len() > limits::STATEMENT_BYTES {
+        return Err(Refused::new(
+            ErrorCode::TooLarge,
+            "the statement is too large",
+        ));
+    }
+    Ok((account, address, signed))
+}
+
+fn is_among(signed: &pb::SignedStatement, stored: &[pb::SignedStatement]) -> bool {
+    stored
+        .iter()
+        .any(|known| known.statement == signed.statement)
+}
+
+/// Whether a statement names the last of these as the one before it.
+fn follows(signed: &pb::SignedStatement, stored: &[pb::SignedStatement]) -> Result<(), Refused> {
+    let statement = pb::Statement::decode(signed.statement.clone())
+        .map_err(|error| Refused::malformed(&error.to_string()))?;
+    let last = stored.last().map(|last| Sha256::digest(&last.statement));
+    if last.is_some_and(|last| last.as_slice() == statement.previous) {
+        Ok(())
+    } else {
+        Err(conflict())
+    }
+}
+
+/// The key of the device that a statement adds.
+fn added_device(signed: &pb::SignedStatement) -> Option<HybridPublicKey> {
+    let statement = pb::Statement::decode(signed.statement.clone()).ok()?;
+    match statement.change? {
+        pb::statement::Change::AddDevice(entry) => {
+            HybridPublicKey::from_wire(&entry.identity?).ok()
+        }
+        _ => None,
+    }
+}
+
+/// What the log says of an account's address, when its roster is these statements.
+fn entry_of(
+    account: AccountId,
+    statements: &[pb::SignedStatement],
+    at: &AddressRecord,
+) -> Result<Entry, Refused> {
+    let last = statements.last().ok_or_else(Refused::unavailable)?;
+    Ok(Entry {
+        account,
+        roster_length: statements.len() as u64,
+        roster_head: Sha256::digest(&last.statement).into(),
+        verified_by: at.verified_by(),
+        verified_at: Time(at.verified_at_ms),
+        locked: at.locked,
+    })
+}
+
+pub(crate) fn not_the_newcomer() -> Refused {
+    Refused::unauthorised("only a device of the account is told a mailbox: log in")
+}
+
+pub(crate) fn refused(error: RosterError) -> Refused {
     let detail = error.to_string();
     match error {
         RosterError::TooLarge => Refused::new(ErrorCode::TooLarge, &detail),

@@ -12,13 +12,12 @@ pub mod log;
 pub(crate) mod publications;
 
 use bytes::Bytes;
-use rand::CryptoRng;
 use waxwing_protocol::{
     address::Address,
     ids::{AccountId, DeviceId},
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
-    roster::{Device, Roster},
+    roster::Device,
     time::{Span, Time},
     token,
 };
@@ -28,9 +27,10 @@ use crate::{
     link::Stage,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
-        KeySpace, Store, key,
+        Key, KeySpace, Store, key,
         records::{AccountRecord, AddressRecord, DeviceRecord, TokenBudgetRecord},
     },
+    verification::{Found, Work, of_stored},
 };
 
 impl<S: Store> Relay<S> {
@@ -111,21 +111,39 @@ impl<S: Store> Relay<S> {
             .map_err(Refused::rate_limited)
     }
 
-    pub(crate) fn claim_key_packages(
+    pub(crate) fn claim_to_verify(
         &mut self,
         now: Time,
         link: LinkId,
         claim: &pb::ClaimKeyPackages,
-    ) -> Outcome {
+    ) -> Result<Work, Refused> {
         self.take_look_up(now, link)?;
         let address = parse(&claim.address)?;
         if claim.device_ids.len() > limits::DEVICES {
             return Err(Refused::new(ErrorCode::TooLarge, "too many devices"));
         }
+        self.unspent(claim.token.as_ref())?;
+        let account = self.account_of(&address)?.ok_or_else(unknown)?;
+        let stored = self.statements(account)?.ok_or_else(unknown)?;
+        Ok(Work::Claim { stored })
+    }
+
+    pub(crate) fn claim_key_packages(
+        &mut self,
+        claim: &pb::ClaimKeyPackages,
+        found: Found,
+    ) -> Outcome {
+        let Found::Claim(mut roster) = found else {
+            return Err(Refused::unavailable());
+        };
+        let address = parse(&claim.address)?;
         let token = self.unspent(claim.token.as_ref())?;
         let account = self.account_of(&address)?.ok_or_else(unknown)?;
         let statements = self.statements(account)?.ok_or_else(unknown)?;
-        let roster = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
+        // It may have changed while the token was verified.
+        if roster.account() != account || roster.length() != statements.len() as u64 {
+            *roster = of_stored(&statements)?;
+        }
         let mut key_packages = Vec::new();
         let mut taken = Vec::new();
         let is_asked_for = |device: &Device| {
@@ -223,13 +241,13 @@ impl<S: Store> Relay<S> {
         )))
     }
 
-    pub(crate) fn issue_tokens(
-        &mut self,
+    /// What an account's tokens come to, on this day, with those that are asked for.
+    pub(crate) fn may_issue(
+        &self,
         now: Time,
-        rng: &mut dyn CryptoRng,
         link: LinkId,
         issue: &pb::IssueTokens,
-    ) -> Outcome {
+    ) -> Result<(Key, TokenBudgetRecord), Refused> {
         let Stage::LoggedIn { account, .. } = self.link(link)?.stage else {
             return Err(Refused::unauthorised("this needs a login"));
         };
@@ -245,24 +263,29 @@ impl<S: Store> Relay<S> {
             let tomorrow = Time((day + 1) * Span::days(1).0);
             return Err(Refused::rate_limited(tomorrow.since(now)));
         }
-        let tokens = self
-            .secrets
-            .tokens
-            .issue(rng, &issue.blinded)
-            .map_err(|error| Refused::malformed(&error.to_string()))?;
-        self.view.put(
-            KeySpace::TokenBudgets,
-            at,
-            &TokenBudgetRecord { day, issued },
-        );
+        Ok((at, TokenBudgetRecord { day, issued }))
+    }
+
+    pub(crate) fn issue_tokens(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        issue: &pb::IssueTokens,
+        found: Found,
+    ) -> Outcome {
+        let Found::Issued(tokens) = found else {
+            return Err(Refused::unavailable());
+        };
+        let (at, budget) = self.may_issue(now, link, issue)?;
+        self.view.put(KeySpace::TokenBudgets, at, &budget);
         Ok(Reply::Durable(Answer::TokensIssued(tokens)))
     }
 
-    /// The token, if this relay issued it and nobody spent it.
+    /// The token, if nobody spent it. Whether this relay issued it is verified
+    /// ([`crate::verification`]) before it counts.
     pub(crate) fn unspent(&self, token: Option<&pb::Token>) -> Result<pb::Token, Refused> {
-        let token = token
-            .filter(|token| self.secrets.tokens.verifies(token))
-            .ok_or_else(|| Refused::unauthorised("the token is not one of this relay's"))?;
+        let token =
+            token.ok_or_else(|| Refused::unauthorised("the token is not one of this relay's"))?;
         let spent = self
             .view
             .get_bytes(KeySpace::SpentTokens, &self.spent_key(token))?;

@@ -87,6 +87,15 @@ impl Publications {
         self.all().any(|change| change.entry.account == account)
     }
 
+    /// Whether this very change is under way.
+    pub(crate) fn has(&self, account: AccountId, address: &Address, cause: &Cause) -> bool {
+        self.all().any(|change| {
+            change.entry.account == account
+                && change.address.canonical() == address.canonical()
+                && change.cause == *cause
+        })
+    }
+
     /// Whether an address that this one can be mistaken for is under way.
     pub(crate) fn imitates_one(&self, address: &Address) -> bool {
         self.all().any(|change| address.imitates(&change.address))

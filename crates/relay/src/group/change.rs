@@ -8,17 +8,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message as _;
-use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
     ids::{Epoch, GroupId, MailboxId, PostId},
     limits, pb,
     pb::{ErrorCode, PostKind, relay_frame::Body as Answer},
-    posting::{PostingAct, PostingPublicKey},
+    posting::PostingPublicKey,
     time::{Span, Time},
 };
 
-use super::{Group, Incoming, conflict, fan_out, group_id, post_id, too_large};
+use super::{Group, Incoming, conflict, epoch_keys, group_id, has_just_ended, post_id, too_large};
 use crate::{
     posts::Asked,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
@@ -26,6 +24,7 @@ use crate::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord},
     },
+    verification::{Found, Work},
 };
 
 /// A new epoch, checked.
@@ -42,14 +41,16 @@ impl<S: Store> Relay<S> {
     pub(crate) fn create_group(
         &mut self,
         now: Time,
-        link: LinkId,
-        request: u32,
+        asked: Asked,
         create: pb::CreateGroup,
+        found: Found,
     ) -> Outcome {
         let id = group_id(&create.group_id)?;
         let post = post_id(&create.post_id)?;
-        let created_by = Bytes::copy_from_slice(&Sha256::digest(create.encode_to_vec()));
-        let asked = Asked { link, request };
+        let link = asked.link;
+        let Found::Create { created_by, list } = found else {
+            return Err(Refused::unavailable());
+        };
         let known: Option<GroupRecord> = self.view.get(KeySpace::Groups, id.as_bytes())?;
         if let Some(known) = known {
             if known.created_by != created_by {
@@ -73,7 +74,8 @@ impl<S: Store> Relay<S> {
             return Err(too_large());
         }
         let epoch = Epoch(create.epoch);
-        let next = next_epoch(id, epoch, create.keys.as_ref(), &create.fan_out_key)?;
+        let list = list.ok_or_else(Refused::unavailable)?;
+        let next = next_epoch(epoch, create.keys.as_ref(), list)?;
         self.may_authorise(link, id, epoch)?;
         if !create.welcome.is_empty() {
             self.has_room(&next.fan_out, 1, create.welcome.len())?;
@@ -110,19 +112,54 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Later)
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of one request, checked by the caller"
-    )]
+    /// What making a group has to be verified by.
+    pub(crate) fn group_to_verify(&self, create: &pb::CreateGroup) -> Result<Work, Refused> {
+        let id = group_id(&create.group_id)?;
+        let known = self.view.get_bytes(KeySpace::Groups, id.as_bytes())?;
+        let is_new = known.is_none();
+        if is_new {
+            self.unspent(create.token.as_ref())?;
+        }
+        Ok(Work::Create { is_new })
+    }
+
+    /// What a commit has to be verified by; nothing where it is refused, or was taken before.
+    pub(crate) fn commit_to_verify(
+        &mut self,
+        link: LinkId,
+        commit: &pb::Post,
+    ) -> Result<Option<Work>, Refused> {
+        let group = group_id(&commit.group_id)?;
+        let epoch = Epoch(commit.epoch);
+        let may_post = self.link(link)?.posting.contains_key(&(group, epoch));
+        if !may_post || epoch != self.group(group)?.epoch() {
+            return Ok(None);
+        }
+        let next = epoch.next();
+        Ok(Some(Work::Commit { group, next }))
+    }
+
+    /// What rejoining has to be verified by.
+    pub(crate) fn rejoin_to_verify(&mut self, rejoin: &pb::Rejoin) -> Result<Work, Refused> {
+        let id = group_id(&rejoin.group_id)?;
+        let epoch = Epoch(rejoin.epoch);
+        let group = self.group(id)?;
+        Ok(Work::Rejoin {
+            group: id,
+            epoch,
+            rejoin_key: group.record.rejoin_key.clone(),
+            opens: epoch == group.epoch(),
+        })
+    }
+
     pub(crate) fn commit(
         &mut self,
         now: Time,
         asked: Asked,
-        id: GroupId,
-        epoch: Epoch,
-        post: PostId,
+        (id, epoch, post): (GroupId, Epoch, PostId),
         commit: pb::Post,
         old_list: &[MailboxId],
+        found: Found,
     ) -> Outcome {
         let current = self.group(id)?.epoch();
         if epoch != current {
@@ -134,12 +171,10 @@ impl<S: Store> Relay<S> {
         {
             return Err(too_large());
         }
-        let next = next_epoch(
-            id,
-            epoch.next(),
-            commit.next.as_ref(),
-            &commit.next_fan_out_key,
-        )?;
+        let Found::Commit { list } = found else {
+            return Err(Refused::unavailable());
+        };
+        let next = next_epoch(epoch.next(), commit.next.as_ref(), list)?;
         let new_list = Arc::clone(&next.fan_out);
         let mut both: Vec<MailboxId> = old_list.iter().chain(new_list.iter()).copied().collect();
         both.sort_unstable();
@@ -166,25 +201,20 @@ impl<S: Store> Relay<S> {
     pub(crate) fn rejoin(
         &mut self,
         now: Time,
-        link: LinkId,
-        request: u32,
+        asked: Asked,
         rejoin: pb::Rejoin,
+        found: Found,
     ) -> Outcome {
         let id = group_id(&rejoin.group_id)?;
         let post = post_id(&rejoin.post_id)?;
         let epoch = Epoch(rejoin.epoch);
-        let asked = Asked { link, request };
+        let link = asked.link;
+        let Found::Rejoin { rejoin_key, list } = found else {
+            return Err(Refused::unavailable());
+        };
         let group = self.group(id)?;
         let current = group.epoch();
-        let act = PostingAct::Rejoin {
-            epoch,
-            body: &rejoin.body,
-        };
-        if !group.rejoin_key()?.verifies(id, act, &rejoin.signature) {
-            return Err(Refused::unauthorised(
-                "the signature is not by the rejoin key",
-            ));
-        }
+        group.still_has(&rejoin_key)?;
         if let Some(answer) = self.answered_before(now, id, post, asked, true)? {
             return Ok(answer);
         }
@@ -194,12 +224,8 @@ impl<S: Store> Relay<S> {
         if rejoin.body.is_empty() || rejoin.body.len() > limits::POST_BYTES {
             return Err(too_large());
         }
-        let next = next_epoch(
-            id,
-            epoch.next(),
-            rejoin.next.as_ref(),
-            &rejoin.next_fan_out_key,
-        )?;
+        let list = list.ok_or_else(|| conflict(current))?;
+        let next = next_epoch(epoch.next(), rejoin.next.as_ref(), list)?;
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
         self.has_room(&list, 1, rejoin.body.len())?;
@@ -228,6 +254,17 @@ impl<S: Store> Relay<S> {
         let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
         let group = self.group(id)?;
         group.record.epoch = next.epoch.0;
+        if let Some(over) = group.record.epochs.first_mut() {
+            over.ended_at_ms = now.0;
+        }
+        if next.rejoin_key.is_some() {
+            // Somebody may have been removed, and still has the keys of the epochs before.
+            group.record.epochs.clear();
+        }
+        group
+            .record
+            .epochs
+            .retain(|known| has_just_ended(now, known));
         group.record.epochs.insert(0, next.record);
         group.record.epochs.truncate(kept.saturating_add(1));
         group.record.changed_on_day = now.0 / Span::days(1).0;
@@ -244,12 +281,11 @@ impl<S: Store> Relay<S> {
 }
 
 fn next_epoch(
-    group: GroupId,
     epoch: Epoch,
     keys: Option<&pb::EpochKeys>,
-    fan_out_key: &[u8],
+    list: Arc<[MailboxId]>,
 ) -> Result<NextEpoch, Refused> {
-    let keys = keys.ok_or_else(|| Refused::malformed("the epoch's keys are missing"))?;
+    let keys = epoch_keys(keys)?;
     if PostingPublicKey::from_bytes(&keys.send_key).is_none() {
         return Err(Refused::malformed("the send key is malformed"));
     }
@@ -262,11 +298,12 @@ fn next_epoch(
     }
     Ok(NextEpoch {
         epoch,
-        fan_out: fan_out(group, epoch, &keys.sealed_fan_out, fan_out_key)?,
+        fan_out: list,
         record: EpochRecord {
             epoch: epoch.0,
             send_key: keys.send_key.clone(),
             sealed_fan_out: keys.sealed_fan_out.clone(),
+            ended_at_ms: 0,
         },
         group_info: keys.sealed_group_info.clone(),
         rejoin_key: renewed.then(|| keys.rejoin_key.clone()),

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use waxwing_protocol::{
     ids::{GroupId, MailboxId, PostId},
     pb::{self, ErrorCode, PostKind},
@@ -86,19 +87,24 @@ impl<S: Store> Relay<S> {
         });
         let shared = fan_out.len() > 1;
         let mut holders = smallvec::SmallVec::new();
+        let mut there: SmallVec<[MailboxId; 4]> = SmallVec::new();
         let mut shortcut = !held;
         for id in fan_out {
-            if let Some((sequence, reserved)) = self.put_in(*id, &post, shared, held) {
-                holders.push((*id, sequence));
-                shortcut &= reserved;
+            if let Some(put) = self.put_in(*id, &post, shared, held) {
+                holders.push((*id, put.sequence));
+                shortcut &= put.is_reserved;
+                if put.is_there {
+                    there.push(*id);
+                }
             }
         }
         // A list of mailboxes that are all gone has nobody to acknowledge.
         shortcut &= !holders.is_empty();
         self.counts.posts += 1;
         // What can go to a link goes now; whether all of it did decides how it is written.
-        for id in fan_out {
-            self.fill(*id);
+        let all_there = there.len() == holders.len();
+        for id in there {
+            self.fill(id);
         }
         let on_its_way = |&(id, sequence): &(MailboxId, u64)| {
             self.mailboxes
@@ -106,7 +112,7 @@ impl<S: Store> Relay<S> {
                 .is_some_and(|mailbox| mailbox.was_sent(sequence))
         };
         let may = match shortcut {
-            true if holders.iter().all(on_its_way) => May::Wait,
+            true if all_there && holders.iter().all(on_its_way) => May::Wait,
             true => May::BeAnswered,
             false => May::Neither,
         };

@@ -3,7 +3,9 @@
 //! **Elsewhere**: what a group is to its members is in `engine`; writing posts is
 //! [`crate::posts`]'s, delivering them [`crate::mailbox`]'s.
 //!
-//! **Always**: one commit for each epoch, the first that comes. A post is taken for all
+//! **Always**: one commit for each epoch, the first that comes. A removed member cannot post
+//! any more: the commit that renews the rejoin key ends all epochs before it; other epochs
+//! take messages for a minute after their end. A post is taken for all
 //! mailboxes of the list or for none. The list is in the clear only in the
 //! authorisations of links, which end when they are not used.
 
@@ -18,23 +20,27 @@ use waxwing_protocol::{
     ids::{Epoch, GroupId, MailboxId, PostId},
     limits, pb,
     pb::{ErrorCode, PostKind, relay_frame::Body as Answer},
-    posting::{PostingAct, PostingPublicKey},
     sealing::{Sealed, SealingKey},
     time::Time,
 };
 
 use self::deposit::Deposit;
 use crate::{
+    cost,
     posts::{Asked, Repeated},
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
-        records::{GroupRecord, GroupSequenceRecord},
+        records::{EpochRecord, GroupRecord, GroupSequenceRecord},
     },
+    verification::{Found, Work},
 };
 
 /// Numbers that are reserved at a time.
 const BLOCK: u64 = 1024;
+
+/// Bytes that a mailbox takes in a list.
+const MAILBOX_IN_LIST: usize = 18;
 
 /// A group in memory.
 pub(crate) struct Group {
@@ -52,6 +58,13 @@ pub(crate) struct Group {
 pub(crate) struct Authorised {
     fan_out: Arc<[MailboxId]>,
     pub(crate) used_at: Time,
+}
+
+impl Authorised {
+    /// Where posts go.
+    pub(crate) fn fan_out(&self) -> &[MailboxId] {
+        &self.fan_out
+    }
 }
 
 /// A post that is being taken.
@@ -73,40 +86,71 @@ impl Group {
     fn epoch(&self) -> Epoch {
         Epoch(self.record.epoch)
     }
+
+    /// The keys of an epoch in which members may post messages now.
+    fn open_epoch(&self, now: Time, epoch: Epoch) -> Option<&EpochRecord> {
+        let mut known = self.record.epochs.iter();
+        known.find(|known| {
+            known.epoch == epoch.0 && (epoch == self.epoch() || has_just_ended(now, known))
+        })
+    }
+}
+
+/// Whether messages are still taken for an epoch that is over.
+fn has_just_ended(now: Time, epoch: &EpochRecord) -> bool {
+    let ended_at = Time(epoch.ended_at_ms);
+    // If the clock was set back, it ended: clients encrypt again for the current epoch.
+    ended_at <= now && now.since(ended_at) < limits::PAST_EPOCH_KEPT
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn authorise_posting(
+    /// What the permission to post has to be verified by.
+    pub(crate) fn posting_to_verify(
         &mut self,
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
-    ) -> Outcome {
+    ) -> Result<Work, Refused> {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
         let exporter = self.link(link)?.exporter;
         let group = self.group(id)?;
         let current = group.epoch();
         let known = group
-            .record
-            .epochs
-            .iter()
-            .find(|known| known.epoch == epoch.0)
+            .open_epoch(now, epoch)
             .ok_or_else(|| conflict(current))?;
-        let send_key =
-            PostingPublicKey::from_bytes(&known.send_key).ok_or_else(Refused::unavailable)?;
-        let act = PostingAct::Authorise {
-            exporter: &exporter,
-            epoch,
-        };
-        if !send_key.verifies(id, act, &authorise.signature) {
-            return Err(Refused::unauthorised(
-                "the signature is not by the epoch's send key",
-            ));
-        }
-        let fan_out = fan_out(id, epoch, &known.sealed_fan_out, &authorise.fan_out_key)?;
+        let (send_key, sealed_list) = (known.send_key.clone(), known.sealed_fan_out.clone());
         self.may_authorise(link, id, epoch)?;
-        self.authorise(now, link, id, epoch, fan_out)?;
+        self.charge_for_list(now, link, &sealed_list)?;
+        Ok(Work::Authorise {
+            group: id,
+            epoch,
+            exporter,
+            send_key,
+            sealed_list,
+        })
+    }
+
+    pub(crate) fn authorise_posting(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        authorise: &pb::AuthorisePosting,
+        found: Found,
+    ) -> Outcome {
+        let id = group_id(&authorise.group_id)?;
+        let epoch = Epoch(authorise.epoch);
+        let Found::Authorise { send_key, list } = found else {
+            return Err(Refused::unavailable());
+        };
+        let group = self.group(id)?;
+        let current = group.epoch();
+        let known = group.open_epoch(now, epoch);
+        if known.is_none_or(|known| known.send_key != send_key) {
+            return Err(conflict(current));
+        }
+        self.may_authorise(link, id, epoch)?;
+        self.authorise(now, link, id, epoch, list)?;
         if self.has_space() {
             self.reserve_group(id)?;
         }
@@ -118,23 +162,22 @@ impl<S: Store> Relay<S> {
     pub(crate) fn post(
         &mut self,
         now: Time,
-        link: LinkId,
-        request: u32,
+        asked: Asked,
         post: pb::Post,
+        found: Found,
     ) -> Outcome {
         let id = group_id(&post.group_id)?;
         let epoch = Epoch(post.epoch);
         let post_id = post_id(&post.post_id)?;
-        let asked = Asked { link, request };
+        let link = asked.link;
         let state = self
             .links
-            .get_mut(&link)
+            .get(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        let Some(authorised) = state.posting.get_mut(&(id, epoch)) else {
+        let Some(authorised) = state.posting.get(&(id, epoch)) else {
             // Not known, or idle for too long: the client authorises again.
             return Err(Refused::unauthorised("this link may not post there"));
         };
-        authorised.used_at = now;
         let fan_out = Arc::clone(&authorised.fan_out);
         let on_disk = !post.first_attempt;
         if let Some(answer) = self.answered_before(now, id, post_id, asked, on_disk)? {
@@ -142,13 +185,15 @@ impl<S: Store> Relay<S> {
         }
         match post.kind() {
             PostKind::Message => {
-                let current = self.group(id)?.epoch();
-                if epoch > current || epoch.0 + limits::PAST_EPOCHS < current.0 {
+                let group = self.group(id)?;
+                let current = group.epoch();
+                if group.open_epoch(now, epoch).is_none() {
                     return Err(conflict(current));
                 }
                 if post.body.is_empty() || post.body.len() > limits::POST_BYTES {
                     return Err(too_large());
                 }
+                self.charge(now, link, cost::of_fan_out(fan_out.len()))?;
                 let incoming = Incoming {
                     group: id,
                     epoch,
@@ -158,28 +203,47 @@ impl<S: Store> Relay<S> {
                     held: false,
                 };
                 self.take(now, incoming, &fan_out, Some(asked), current)?;
+                // Only what was taken: a refused post must not keep the list in memory.
+                let authorised = self.links.get_mut(&link);
+                if let Some(authorised) =
+                    authorised.and_then(|state| state.posting.get_mut(&(id, epoch)))
+                {
+                    authorised.used_at = now;
+                }
                 Ok(Reply::Later)
             }
-            PostKind::Commit => self.commit(now, asked, id, epoch, post_id, post, &fan_out),
+            PostKind::Commit => {
+                let commit = (id, epoch, post_id);
+                self.commit(now, asked, commit, post, &fan_out, found)
+            }
             PostKind::Welcome | PostKind::Sms | PostKind::Unspecified => Err(Refused::malformed(
                 "a welcome comes with its group or its commit",
             )),
         }
     }
 
-    pub(crate) fn fetch_group_info(&mut self, link: LinkId, fetch: &pb::FetchGroupInfo) -> Outcome {
+    /// What asking for a group's information has to be verified by.
+    pub(crate) fn fetch_to_verify(
+        &mut self,
+        link: LinkId,
+        fetch: &pb::FetchGroupInfo,
+    ) -> Result<Work, Refused> {
+        let group = group_id(&fetch.group_id)?;
+        Ok(Work::Fetch {
+            group,
+            exporter: self.link(link)?.exporter,
+            rejoin_key: self.group(group)?.record.rejoin_key.clone(),
+        })
+    }
+
+    pub(crate) fn fetch_group_info(&mut self, fetch: &pb::FetchGroupInfo, found: Found) -> Outcome {
         let id = group_id(&fetch.group_id)?;
-        let exporter = self.link(link)?.exporter;
+        let Found::Rejoin { rejoin_key, .. } = found else {
+            return Err(Refused::unavailable());
+        };
         let group = self.group(id)?;
         let epoch = group.epoch();
-        let act = PostingAct::Fetch {
-            exporter: &exporter,
-        };
-        if !group.rejoin_key()?.verifies(id, act, &fetch.signature) {
-            return Err(Refused::unauthorised(
-                "the signature is not by the rejoin key",
-            ));
-        }
+        group.still_has(&rejoin_key)?;
         let sealed_group_info = self
             .view
             .get_bytes(KeySpace::GroupInfos, id.as_bytes())?
@@ -268,6 +332,15 @@ impl<S: Store> Relay<S> {
         }
     }
 
+    /// To open a list and to look for its mailboxes costs by its length.
+    fn charge_for_list(&mut self, now: Time, link: LinkId, sealed: &[u8]) -> Result<(), Refused> {
+        if sealed.len() > limits::FAN_OUT_BYTES {
+            return Err(too_large());
+        }
+        let mailboxes = sealed.len() / MAILBOX_IN_LIST;
+        self.charge(now, link, cost::of_list(mailboxes))
+    }
+
     /// Whether the link may have one more permission to post.
     fn may_authorise(&self, link: LinkId, group: GroupId, epoch: Epoch) -> Result<(), Refused> {
         let posting = &self.link(link)?.posting;
@@ -345,18 +418,25 @@ impl<S: Store> Relay<S> {
 }
 
 impl Group {
-    fn rejoin_key(&self) -> Result<PostingPublicKey, Refused> {
-        PostingPublicKey::from_bytes(&self.record.rejoin_key).ok_or_else(Refused::unavailable)
+    /// Whether the rejoin key that was verified is still the group's.
+    fn still_has(&self, rejoin_key: &[u8]) -> Result<(), Refused> {
+        if self.record.rejoin_key == rejoin_key {
+            Ok(())
+        } else {
+            Err(Refused::unauthorised(
+                "the signature is not by the rejoin key",
+            ))
+        }
     }
 }
 
 /// Opens a fan-out list.
-fn fan_out(
+pub(crate) fn fan_out(
     group: GroupId,
     epoch: Epoch,
     sealed: &[u8],
     sealing_key: &[u8],
-) -> Result<Arc<[MailboxId]>, Refused> {
+) -> Result<Vec<MailboxId>, Refused> {
     if sealed.len() > limits::FAN_OUT_BYTES {
         return Err(too_large());
     }
@@ -376,10 +456,15 @@ fn fan_out(
         .map_err(|error| Refused::malformed(&error.to_string()))?;
     mailboxes.sort_unstable();
     mailboxes.dedup();
-    Ok(mailboxes.into())
+    Ok(mailboxes)
 }
 
-fn group_id(bytes: &bytes::Bytes) -> Result<GroupId, Refused> {
+/// The keys of an epoch that begins.
+pub(crate) fn epoch_keys(keys: Option<&pb::EpochKeys>) -> Result<&pb::EpochKeys, Refused> {
+    keys.ok_or_else(|| Refused::malformed("the epoch's keys are missing"))
+}
+
+pub(crate) fn group_id(bytes: &bytes::Bytes) -> Result<GroupId, Refused> {
     GroupId::try_from(bytes).map_err(|error| Refused::malformed(&error.to_string()))
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use waxwing_protocol::{ids::Epoch, limits, pb, pb::relay_frame::Body as Answer, time::Time};
 
-use super::{group_id, too_large};
+use super::{conflict, group_id, too_large};
 use crate::{
     link::Stage,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
@@ -22,14 +22,19 @@ impl<S: Store> Relay<S> {
         if signal.body.is_empty() || signal.body.len() > limits::SIGNAL_BYTES {
             return Err(too_large());
         }
+        let authorised = self.link(link)?.posting.get(&(id, epoch));
+        let fan_out = authorised.map(|authorised| Arc::clone(&authorised.fan_out));
+        let Some(fan_out) = fan_out else {
+            return Err(Refused::unauthorised("this link may not post there"));
+        };
+        let group = self.group(id)?;
+        if group.open_epoch(now, epoch).is_none() {
+            return Err(conflict(group.epoch()));
+        }
         let state = self
             .links
             .get_mut(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        let Some(authorised) = state.posting.get_mut(&(id, epoch)) else {
-            return Err(Refused::unauthorised("this link may not post there"));
-        };
-        let fan_out = Arc::clone(&authorised.fan_out);
         let before = state.signalled_at;
         let too_soon = before.is_some_and(|at| now.since(at) < limits::SIGNALS_APART);
         if too_soon || fan_out.len() > limits::SIGNAL_MAILBOXES {

@@ -9,25 +9,34 @@
 //! acknowledged is gone. A post that is damaged is left out, and keeps no other from its
 //! device.
 
-use std::{collections::VecDeque, sync::Arc};
+pub(crate) mod counting;
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, MailboxId},
     limits, pb,
     pb::relay_frame::Body as Answer,
-    roster::Roster,
-    signature::{Purpose, login_message},
+    signature::login_message,
+    time::Time,
 };
 
 use crate::{
+    cost,
     link::Stage,
     posts::Post,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
-        KeySpace, Record, Store, StoreError, key,
+        Key, KeySpace, Record, Store, StoreError, key,
         records::{DeviceRecord, EntryRecord, HoldersRecord, MailboxRecord, PostRecord},
     },
+    verification::{Found, Identity, Work},
+    view::{View, decode},
 };
 
 /// Numbers that are reserved at a time.
@@ -38,6 +47,63 @@ const READ: usize = 128;
 const TRIED: u64 = 1024;
 /// How often a post is tried to be read, once a second, before it is left out.
 const TRIES: u8 = 10;
+
+/// Hashes ids that this relay has drawn, and that are uniform: nobody else can choose one that
+/// is in use.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OwnIds;
+
+/// See [`OwnIds`].
+#[derive(Default)]
+pub(crate) struct OwnIdHasher(u64);
+
+impl BuildHasher for OwnIds {
+    type Hasher = OwnIdHasher;
+
+    fn build_hasher(&self) -> OwnIdHasher {
+        OwnIdHasher::default()
+    }
+}
+
+impl Hasher for OwnIdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for half in bytes.as_chunks::<8>().0 {
+            let mixed = u128::from(self.0 ^ u64::from_ne_bytes(*half)) * ODD;
+            self.0 = fold(mixed);
+        }
+    }
+
+    // The length of the id.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Spreads what differs in any bit over all of them.
+const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
+
+#[allow(clippy::cast_possible_truncation, reason = "both halves are used")]
+const fn fold(wide: u128) -> u64 {
+    (wide as u64) ^ ((wide >> 64) as u64)
+}
+
+/// Where a post was put.
+pub(crate) struct Put {
+    pub(crate) sequence: u64,
+    /// Whether the number is reserved on disk.
+    pub(crate) is_reserved: bool,
+    /// Whether the device is there.
+    pub(crate) is_there: bool,
+}
+
+/// A mailbox as the store has it.
+pub(crate) struct Loaded {
+    mailbox: Mailbox,
+    /// Entries that are not as they were written.
+    damaged: Vec<Key>,
+}
 
 /// A mailbox in memory.
 pub(crate) struct Mailbox {
@@ -109,7 +175,37 @@ impl Mailbox {
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn login(&mut self, link: LinkId, request: u32, login: &pb::Login) -> Outcome {
+    /// What a login has to be verified by: cheap, and nothing where it is refused anyway.
+    pub(crate) fn login_to_verify(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        login: &pb::Login,
+    ) -> Result<Work, Refused> {
+        let (device, record) = self.login_of(link, login)?;
+        let identity = if record.identity.is_empty() {
+            let account =
+                AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
+            let statements = self.statements(account)?.ok_or_else(wrong_login)?;
+            self.charge(now, link, cost::of_roster(statements.len()))?;
+            Identity::Roster(statements)
+        } else {
+            Identity::Key(record.identity)
+        };
+        let state = self.link(link)?;
+        Ok(Work::Login {
+            device,
+            identity,
+            message: login_message(&state.exporter, &state.challenge, device),
+        })
+    }
+
+    /// The device that logs in, if this link and this device may.
+    fn login_of(
+        &self,
+        link: LinkId,
+        login: &pb::Login,
+    ) -> Result<(DeviceId, DeviceRecord), Refused> {
         let state = self.link(link)?;
         if !matches!(state.stage, Stage::Open) {
             return Err(Refused::malformed("the link is logged in"));
@@ -126,11 +222,43 @@ impl<S: Store> Relay<S> {
                 "a link that is at a rendezvous cannot log in",
             ));
         }
-        let (account, mailbox) = self.authenticate(link, login)?;
         let device = DeviceId::try_from(&login.device_id).map_err(|_| wrong_login())?;
-        let key_packages_left = self
-            .key_packages(device, limits::KEY_PACKAGES_PER_DEVICE)?
-            .len();
+        let record: DeviceRecord = self
+            .view
+            .get(KeySpace::Devices, device.as_bytes())?
+            .ok_or_else(wrong_login)?;
+        // A device has its record for as long as its account's roster has it; then this mark,
+        // until the record is deleted.
+        let is_revoked = self
+            .view
+            .get_bytes(KeySpace::Revoked, device.as_bytes())?
+            .is_some();
+        if is_revoked {
+            return Err(wrong_login());
+        }
+        Ok((device, record))
+    }
+
+    /// Logs a device in whose signature was verified.
+    pub(crate) fn login(
+        &mut self,
+        link: LinkId,
+        request: u32,
+        login: &pb::Login,
+        found: Found,
+    ) -> Outcome {
+        let (device, record) = self.login_of(link, login)?;
+        let Found::Login {
+            new_key,
+            key_packages_left,
+        } = found
+        else {
+            return Err(Refused::unavailable());
+        };
+        let account =
+            AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
+        let mailbox =
+            MailboxId::try_from(&record.mailbox_id).map_err(|_| Refused::unavailable())?;
         let last_resort = self.has_last_resort(device)?;
         let state = self.mailbox(mailbox)?.ok_or_else(wrong_login)?;
         if state.device != device {
@@ -152,13 +280,18 @@ impl<S: Store> Relay<S> {
             };
         }
         self.devices.insert(device, link);
+        if let Some(identity) = new_key {
+            let record = DeviceRecord { identity, ..record };
+            let at = key(&[device.as_bytes()]);
+            self.view.put(KeySpace::Devices, at, &record);
+        }
         self.send(
             link,
             request,
             Answer::LoggedIn(pb::LoggedIn {
                 mailbox_id: mailbox.to_bytes(),
                 acknowledged,
-                key_packages_left: u32::try_from(key_packages_left).unwrap_or(u32::MAX),
+                key_packages_left,
                 last_resort,
             }),
         );
@@ -169,31 +302,15 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Later)
     }
 
-    fn authenticate(
-        &self,
-        link: LinkId,
-        login: &pb::Login,
-    ) -> Result<(AccountId, MailboxId), Refused> {
-        let state = self.link(link)?;
-        let device = DeviceId::try_from(&login.device_id).map_err(|_| wrong_login())?;
-        let record: DeviceRecord = self
-            .view
-            .get(KeySpace::Devices, device.as_bytes())?
-            .ok_or_else(wrong_login)?;
-        let account =
-            AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
-        let mailbox =
-            MailboxId::try_from(&record.mailbox_id).map_err(|_| Refused::unavailable())?;
-        let statements = self.statements(account)?.ok_or_else(wrong_login)?;
-        let roster = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
-        let admitted = roster.device(device).ok_or_else(wrong_login)?;
-        let message = login_message(&state.exporter, &state.challenge, device);
-        let signature = login.signature.as_ref().ok_or_else(wrong_login)?;
-        admitted
-            .identity
-            .verify(Purpose::Login, &message, signature)
-            .map_err(|_| wrong_login())?;
-        Ok((account, mailbox))
+    /// A client that is honest does not fail twice.
+    pub(crate) fn login_failed(&mut self, link: LinkId) {
+        let most = self.config.failed_logins_per_link;
+        if let Some(state) = self.links.get_mut(&link) {
+            state.failed_logins = state.failed_logins.saturating_add(1);
+            if state.failed_logins >= most {
+                self.effects.push_back(Effect::Close { link });
+            }
+        }
     }
 
     pub(crate) fn acknowledge(&mut self, link: LinkId, sequence: u64) -> Outcome {
@@ -225,6 +342,7 @@ impl<S: Store> Relay<S> {
         }
         let stored_to = mailbox.stored_to;
         let mut on_disk = false;
+        self.spend_time(gone.len() / 8);
         for sent in gone {
             self.counts.acknowledged += 1;
             if sent.sequence <= stored_to {
@@ -249,6 +367,9 @@ impl<S: Store> Relay<S> {
         post: u64,
         shared: bool,
     ) -> Result<(), StoreError> {
+        if !self.mailboxes.contains_key(&mailbox) {
+            self.counting.deleted += 1;
+        }
         let at = key(&[&post.to_be_bytes()]);
         let holders: Result<Option<HoldersRecord>, StoreError> = if shared {
             self.view.get(KeySpace::Holders, &at)
@@ -289,19 +410,24 @@ impl<S: Store> Relay<S> {
             return Ok(None);
         }
         if !self.mailboxes.contains_key(&id) {
-            let Some(mailbox) = self.load_mailbox(id)? else {
+            if self.counting.is_gone(id) {
+                return Ok(None);
+            }
+            let Some(loaded) = Self::load_mailbox(&self.view, id)? else {
+                self.counting.note_gone(id);
                 return Ok(None);
             };
-            self.mailboxes.insert(id, mailbox);
+            self.take_loaded(id, loaded);
         }
         Ok(self.mailboxes.get_mut(&id))
     }
 
-    fn load_mailbox(&mut self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
-        let Some(record) = self
-            .view
-            .get::<MailboxRecord>(KeySpace::Mailboxes, id.as_bytes())?
-        else {
+    pub(super) fn load_mailbox(
+        view: &View<S>,
+        id: MailboxId,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let mut damaged = Vec::new();
+        let Some(record) = view.get::<MailboxRecord>(KeySpace::Mailboxes, id.as_bytes())? else {
             return Ok(None);
         };
         let device = DeviceId::try_from(&record.device_id)
@@ -309,13 +435,10 @@ impl<S: Store> Relay<S> {
         let (mut posts, mut bytes, mut stored_to) = (0, 0, 0);
         let mut from = key(&[id.as_bytes()]);
         loop {
-            let records = self
-                .view
-                .scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096);
-            let records = match records {
+            let records = match view.scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096) {
                 Err(StoreError::Damaged(_)) => {
                     // What can be read of them is found when it is sent.
-                    self.note_damage(KeySpace::Entries, id.as_bytes());
+                    damaged.push(key(&[id.as_bytes()]));
                     stored_to = record.reserved.saturating_sub(1);
                     break;
                 }
@@ -328,11 +451,13 @@ impl<S: Store> Relay<S> {
             from = key(&[id.as_bytes(), &stored_to.saturating_add(1).to_be_bytes()]);
             for (at, value) in records {
                 posts += 1;
-                let entry: Option<EntryRecord> = self.sound(KeySpace::Entries, &at, value);
-                bytes += entry.map_or(0, |entry| entry.size);
+                match decode::<EntryRecord>(KeySpace::Entries, value) {
+                    Ok(entry) => bytes += entry.size,
+                    Err(_) => damaged.push(key(&[&at])),
+                }
             }
         }
-        Ok(Some(Mailbox {
+        let mailbox = Mailbox {
             device,
             link: None,
             next: record.reserved.max(1),
@@ -345,20 +470,29 @@ impl<S: Store> Relay<S> {
             sent_to: record.acknowledged,
             window: VecDeque::new(),
             window_bytes: 0,
-            fresh: VecDeque::new(),
+            // It is about to be used; the first one of thousands would be made under the lock.
+            fresh: VecDeque::with_capacity(2),
             tries: 0,
-        }))
+        };
+        Ok(Some(Loaded { mailbox, damaged }))
     }
 
-    /// Puts a post into a mailbox that is in memory. Gives its number, and whether that
-    /// is reserved on disk.
+    fn take_loaded(&mut self, id: MailboxId, loaded: Loaded) {
+        for at in &loaded.damaged {
+            self.note_damage(KeySpace::Entries, at);
+        }
+        self.counting.loaded += 1;
+        self.mailboxes.insert(id, loaded.mailbox);
+    }
+
+    /// Puts a post into a mailbox that is in memory.
     pub(crate) fn put_in(
         &mut self,
         id: MailboxId,
         post: &Arc<Post>,
         shared: bool,
         held: bool,
-    ) -> Option<(u64, bool)> {
+    ) -> Option<Put> {
         let mailbox = self.mailboxes.get_mut(&id)?;
         let sequence = mailbox.next;
         mailbox.next += 1;
@@ -373,8 +507,15 @@ impl<S: Store> Relay<S> {
             shared,
             held,
         });
-        self.reserve(id);
-        Some((sequence, reserved))
+        let is_there = mailbox.link.is_some();
+        if mailbox.next + BLOCK / 2 > mailbox.reserving {
+            self.reserve(id);
+        }
+        Some(Put {
+            sequence,
+            is_reserved: reserved,
+            is_there,
+        })
     }
 
     /// Reserves the next numbers, long before the block ends, so that nobody waits.
@@ -466,6 +607,7 @@ impl<S: Store> Relay<S> {
         }
         let (from, to) = (mailbox.sent_to.saturating_add(1), mailbox.stored_to);
         let (records, read_to) = self.entries(id, from, to, room.min(READ))?;
+        self.spend_time(records.len());
         for (at, value) in records {
             let sequence = sequence_of(&at);
             let entry: Option<EntryRecord> = self.sound(KeySpace::Entries, &at, value);
@@ -692,7 +834,7 @@ impl<S: Store> Relay<S> {
     }
 }
 
-fn wrong_login() -> Refused {
+pub(crate) fn wrong_login() -> Refused {
     Refused::unauthorised("this device cannot log in")
 }
 

@@ -11,9 +11,10 @@
 //! **Elsewhere**: the other requests are answered in [`super::http`]; the log is
 //! [`crate::directory::log`].
 //!
-//! **Always**: no answer depends on who asks. What never changes may be kept for ever; an
-//! error is a sentence. No more of these are worked on at one time than [`AT_ONCE`].
+//! **Always**: no answer depends on who asks, though its turn does ([`super::turns`]). What
+//! never changes may be kept for ever; an error is a sentence.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -22,17 +23,16 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use prost::Message as _;
-use tokio::sync::Semaphore;
 use waxwing_protocol::{limits, pb};
 
+use super::exchange::now;
 use super::http::{page, set, text};
+use super::turns::Turns;
 use crate::directory::log::{CoSignatureRefused, KeyLog, LogError};
 use crate::store::Store;
 
 /// What all of it is under.
 const PREFIX: &str = "/log/v1/";
-/// Requests that are worked on at one time.
-const AT_ONCE: usize = 4;
 /// Bytes of a co-signature: its key and its signature have 1,984 and 3,373.
 const COSIGNATURE_BYTES: usize = 16 << 10;
 const PROTOBUF: &str = "application/x-protobuf";
@@ -43,7 +43,7 @@ const ASK_AGAIN: &str = "no-cache";
 /// Answers from the log.
 pub(super) struct Auditing<S: Store> {
     log: Arc<KeyLog<S>>,
-    places: Arc<Semaphore>,
+    turns: Turns,
 }
 
 /// What is asked for, understood.
@@ -62,7 +62,7 @@ impl<S: Store> Auditing<S> {
     pub(super) fn new(log: Arc<KeyLog<S>>) -> Self {
         Self {
             log,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            turns: Turns::new(),
         }
     }
 
@@ -72,12 +72,12 @@ impl<S: Store> Auditing<S> {
     }
 
     /// Answers a request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+    pub(super) async fn answer(&self, request: Request<Incoming>, source: IpAddr) -> Answer {
         let asked = match understand(request).await {
             Ok(asked) => asked,
             Err(refused) => return *refused,
         };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Some(turn) = self.turns.take(now(), source).await else {
             let mut response = text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The relay is busy with others who read its key log. Try again in a second.\n",
@@ -86,9 +86,16 @@ impl<S: Store> Auditing<S> {
             return response;
         };
         let log = Arc::clone(&self.log);
+        let turns = self.turns.clone();
         let answered = tokio::task::spawn_blocking(move || {
-            let answer = answer(&log, asked);
-            drop(place);
+            let (answer, is_auditor) = match asked {
+                Asked::Keep(cosignature) => keep(&log, &cosignature),
+                asked => (answer(&log, asked), false),
+            };
+            if is_auditor {
+                turns.auditor_was_at(now(), source);
+            }
+            drop(turn);
             answer
         });
         answered
@@ -170,7 +177,7 @@ fn answer<S: Store>(log: &KeyLog<S>, asked: Asked) -> Answer {
         Asked::Head(known) => log.view(&known).map(|view| message(&view, ASK_AGAIN)),
         Asked::Heads(from, to) => heads(log, from, to),
         Asked::Audit(epoch) => log.audit(epoch).map(|proof| kept(proof, FOR_EVER)),
-        Asked::Keep(cosignature) => return keep(log, &cosignature),
+        Asked::Keep(cosignature) => return keep(log, &cosignature).0,
     };
     answer.unwrap_or_else(|error| match error {
         LogError::NoSuch => text(
@@ -198,9 +205,15 @@ fn heads<S: Store>(log: &KeyLog<S>, from: u64, to: u64) -> Result<Answer, LogErr
     Ok(kept(body.freeze(), caching))
 }
 
-fn keep<S: Store>(log: &KeyLog<S>, cosignature: &pb::CoSignature) -> Answer {
-    let Err(refused) = log.add_cosignature(cosignature) else {
-        return text(StatusCode::OK, "The co-signature is kept.\n");
+/// Gives the answer, and whether it is an auditor who asks: nobody else has a co-signature that
+/// the relay does not publish yet.
+fn keep<S: Store>(log: &KeyLog<S>, cosignature: &pb::CoSignature) -> (Answer, bool) {
+    let refused = match log.add_cosignature(cosignature) {
+        Ok(is_new) => {
+            let kept = text(StatusCode::OK, "The co-signature is kept.\n");
+            return (kept, is_new);
+        }
+        Err(refused) => refused,
     };
     let status = match &refused {
         CoSignatureRefused::Invalid
@@ -211,7 +224,7 @@ fn keep<S: Store>(log: &KeyLog<S>, cosignature: &pb::CoSignature) -> Answer {
     };
     let mut response = page("text/plain; charset=utf-8", format!("{refused}\n").into());
     *response.status_mut() = status;
-    response
+    (response, false)
 }
 
 fn message(message: &impl prost::Message, caching: &str) -> Answer {

@@ -1,14 +1,16 @@
 //! Between the links and the relay's core: one lock, one writer, one sweep.
 //!
 //! Links call the core themselves, several frames under one lock, and carry its effects
-//! to the queues of the links concerned. A thread of its own commits what gathered
-//! meanwhile, outside the lock (group commit).
+//! to the queues of the links concerned. What a frame has to be verified by is verified
+//! outside the lock, while the link's next frames wait. A thread of its own commits what
+//! gathered meanwhile, outside the lock (group commit).
 //!
 //! **Elsewhere**: what the core decides is in [`crate::relay`]; sockets are in
 //! [`super::link`], the threads of the key log in [`super::log`].
 //!
 //! **Always**: nothing waits for a link, and no link waits for the disk. The order of
-//! the core's effects is the order in the queues.
+//! the core's effects is the order in the queues. A link gives the lock to others after
+//! [`HELD`], and before it verifies anything.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rand::SeedableRng as _;
 use rand::rngs::{StdRng, SysRng};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -32,14 +34,21 @@ use super::ServeError;
 use super::log::{LogThreads, Questions};
 use super::outgoing::{Ending, Outgoing};
 use super::sources::Place;
+use super::verifying::Verifying;
 use crate::directory::log::KeyLog;
 use crate::mail::{Asked, Letter, Post};
 use crate::relay::{Counts, Effect, LinkId, Relay};
 use crate::sms::{Gateway, accounts::Report};
 use crate::store::Store;
+use crate::verification::Verification;
 
 /// Housekeeping of the store happens this often.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// What the frames of one link may cost before others get the lock, in posts to two
+/// mailboxes: half a millisecond.
+const HELD: u32 = 50;
+/// Mailboxes of a batch's posts that are told of at a time.
+const PIECE: usize = 512;
 /// A failure that goes on is logged again after this.
 const REPEAT: Span = Span::minutes(1);
 
@@ -51,6 +60,7 @@ pub(super) struct Exchange<S> {
     /// Signalled when there is something to publish, or the publisher is to end.
     pub(super) publish: Condvar,
     pub(super) questions: Questions,
+    verifying: Arc<Verifying<S>>,
     mail: Post,
     texts: Gateway,
     /// What people know the relay by.
@@ -75,6 +85,7 @@ pub(super) struct State<S> {
 pub(super) struct Connected<S: Store> {
     exchange: Arc<Exchange<S>>,
     link: LinkId,
+    source: IpAddr,
     outgoing: Arc<Outgoing>,
     /// Counted until the link is gone.
     _place: Place,
@@ -84,6 +95,7 @@ pub(super) struct Connected<S: Store> {
 pub(super) struct Writers {
     commit: JoinHandle<()>,
     log: LogThreads,
+    verifiers: Vec<JoinHandle<()>>,
     /// Ends the upkeep by being dropped.
     upkeep_lasts: std::sync::mpsc::Sender<()>,
     upkeep: JoinHandle<()>,
@@ -120,6 +132,7 @@ impl<S: Store> Exchange<S> {
             commit: Condvar::new(),
             publish: Condvar::new(),
             questions: Questions::default(),
+            verifying: Arc::default(),
             mail,
             texts,
             name: name.to_owned(),
@@ -145,9 +158,11 @@ impl<S: Store> Exchange<S> {
             .spawn(move || keep_up(&*store, &ended))
             .map_err(failed)?;
         let log = self.start_log(log).map_err(failed)?;
+        let verifiers = self.verifying.start().map_err(failed)?;
         Ok(Writers {
             commit,
             log,
+            verifiers,
             upkeep_lasts,
             upkeep,
         })
@@ -176,6 +191,7 @@ impl<S: Store> Exchange<S> {
         Connected {
             exchange: Arc::clone(self),
             link,
+            source,
             outgoing,
             _place: place,
         }
@@ -233,7 +249,12 @@ impl<S: Store> Exchange<S> {
         self.commit.notify_one();
         self.publish.notify_one();
         self.questions.end();
+        self.verifying.end();
         writers.log.join();
+        for verifier in writers.verifiers {
+            // A thread that panicked has been reported by the panic hook.
+            let _ = verifier.join();
+        }
         drop(writers.upkeep_lasts);
         // A thread that panicked has been reported by the panic hook.
         let _ = writers.commit.join();
@@ -254,14 +275,42 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    fn handle(&self, link: LinkId, frames: Vec<ClientFrame>) {
+    /// Handles frames until one has to be verified, or others may want the lock.
+    fn handle_some(
+        &self,
+        link: LinkId,
+        frames: &mut std::vec::IntoIter<ClientFrame>,
+    ) -> Option<Verification<S>> {
         let now = now();
+        let mut held = 0;
         let mut state = self.state.lock();
-        for frame in frames {
+        let mut verification = None;
+        while held < HELD
+            && verification.is_none()
+            && let Some(frame) = frames.next()
+        {
             let State { relay, rng, .. } = &mut *state;
-            relay.handle(now, rng, link, frame);
+            verification = relay.begin(now, rng, link, frame);
+            held += relay.take_cost().max(1);
         }
         self.route(&mut state);
+        verification
+    }
+
+    /// Has a request verified, and finishes it.
+    async fn verify(&self, source: IpAddr, mut verification: Verification<S>) {
+        // At the end, whoever asked asks again.
+        while let Some(verified) = self.verifying.verify(source, verification).await {
+            let now = now();
+            let mut state = self.state.lock();
+            let State { relay, rng, .. } = &mut *state;
+            let more = relay.finish(now, rng, verified);
+            self.route(&mut state);
+            match more {
+                Some(more) => verification = more,
+                None => return,
+            }
+        }
     }
 
     /// Carries out what the relay decided.
@@ -284,7 +333,10 @@ impl<S: Store> Exchange<S> {
                     question,
                 } => {
                     let asked = Asked { link, request };
-                    if let Err(refused) = self.questions.ask(asked, question)
+                    let Some(source) = state.relay.source(link) else {
+                        continue;
+                    };
+                    if let Err(refused) = self.questions.ask(source, asked, question)
                         && let Some(outgoing) = state.links.get(&link)
                     {
                         outgoing.push(RelayFrame {
@@ -363,7 +415,13 @@ impl<S: Store> Exchange<S> {
             trouble.note(now(), "nothing can be stored", &result);
             let mut state = self.state.lock();
             match &result {
-                Ok(()) => state.relay.batch_written(),
+                // A large batch is told of in pieces: others want the lock too.
+                Ok(()) => {
+                    while !state.relay.batch_written_some(PIECE) {
+                        self.route(&mut state);
+                        MutexGuard::bump(&mut state);
+                    }
+                }
                 Err(error) => state.relay.batch_failed(error),
             }
             self.route(&mut state);
@@ -378,8 +436,18 @@ impl<S: Store> Connected<S> {
     }
 
     /// Hands frames to the relay, in order.
-    pub(super) fn handle(&self, frames: Vec<ClientFrame>) {
-        self.exchange.handle(self.link, frames);
+    pub(super) async fn handle(&self, frames: Vec<ClientFrame>) {
+        let mut frames = frames.into_iter();
+        loop {
+            if let Some(verification) = self.exchange.handle_some(self.link, &mut frames) {
+                // Few frames need it: in a box of its own it takes no memory of idle links.
+                Box::pin(self.exchange.verify(self.source, verification)).await;
+            }
+            if frames.len() == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -447,5 +515,79 @@ impl Trouble {
             }
             (Ok(()), None) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use waxwing_protocol::pb::{self, client_frame::Body as Request};
+    use waxwing_protocol::token::TokenIssuer;
+
+    use super::super::sources::Sources;
+    use super::*;
+    use crate::directory::log::LogKeys;
+    use crate::relay::{Config, Secrets};
+    use crate::store::memory::MemoryStore;
+    use crate::{mail, sms};
+
+    fn exchange() -> Arc<Exchange<MemoryStore>> {
+        let store = Arc::new(MemoryStore::new());
+        let mut rng = StdRng::seed_from_u64(1);
+        let keys = LogKeys::simulated(&[7; 32], &[2; 32]).unwrap();
+        let log = KeyLog::open(Arc::clone(&store), keys, Vec::new(), now(), &mut rng).unwrap();
+        let secrets = Secrets {
+            tokens: TokenIssuer::from_seed(&[1; 32]).unwrap(),
+            address_key: [2; 32],
+        };
+        let identity = log.identity().clone();
+        let relay = Relay::open(store, Config::default(), secrets, identity).unwrap();
+        let (mail, _) = Post::start(&mail::Route::None, None, "relay.example").unwrap();
+        let (texts, _) = Gateway::start(&sms::Route::None).unwrap();
+        Exchange::new(relay, mail, texts, "relay.example").unwrap()
+    }
+
+    fn connect(exchange: &Arc<Exchange<MemoryStore>>) -> Connected<MemoryStore> {
+        let source = [192, 0, 2, 1].into();
+        let place = Sources::new(10, 10, &[]).admit(source).unwrap();
+        exchange.connect([7; 32], source, place)
+    }
+
+    fn frame(body: Request) -> ClientFrame {
+        ClientFrame {
+            request: 1,
+            body: Some(body),
+        }
+    }
+
+    /// How often a link takes the lock for these frames.
+    fn turns(exchange: &Exchange<MemoryStore>, link: LinkId, frames: Vec<ClientFrame>) -> usize {
+        let mut frames = frames.into_iter();
+        let mut turns = 0;
+        while frames.len() > 0 {
+            assert!(exchange.handle_some(link, &mut frames).is_none());
+            turns += 1;
+        }
+        turns
+    }
+
+    #[tokio::test]
+    async fn a_link_with_many_frames_gives_others_the_lock() {
+        let exchange = exchange();
+        let link = connect(&exchange);
+        let open = frame(Request::Open(pb::Open { version: 1 }));
+        assert_eq!(turns(&exchange, link.link, vec![open]), 1);
+        let pings = vec![frame(Request::Ping(pb::Ping {})); 1000];
+        assert_eq!(turns(&exchange, link.link, pings), 1000 / HELD as usize);
+        // Acknowledgements are charged to nobody, and take time all the same.
+        let acknowledge = Request::Acknowledge(pb::Acknowledge { sequence: 1 });
+        let acknowledgements = vec![frame(acknowledge); 1000];
+        assert_eq!(
+            turns(&exchange, link.link, acknowledgements),
+            1000 / HELD as usize
+        );
+        // What costs more has others' turn sooner.
+        let states = Request::FetchBlobPart(pb::FetchBlobPart::default());
+        assert_eq!(turns(&exchange, link.link, vec![frame(states); 100]), 20);
     }
 }

@@ -46,7 +46,7 @@ where
         match step.await {
             Step::Received(result) => {
                 connected.outgoing().alive(now());
-                let refused = handle(std::mem::take(&mut messages), &connected);
+                let refused = handle(std::mem::take(&mut messages), &connected).await;
                 if let Some(ending) = refused.or_else(|| {
                     result
                         .err()
@@ -116,7 +116,7 @@ where
 }
 
 /// Hands frames to the relay, all at once; gives how the link ends where one was bad.
-fn handle(messages: Vec<Bytes>, connected: &Connected<impl Store>) -> Option<Ending> {
+async fn handle(messages: Vec<Bytes>, connected: &Connected<impl Store>) -> Option<Ending> {
     let mut frames = Vec::with_capacity(messages.len());
     let mut refused = None;
     for message in messages {
@@ -129,7 +129,7 @@ fn handle(messages: Vec<Bytes>, connected: &Connected<impl Store>) -> Option<End
         }
     }
     if !frames.is_empty() {
-        connected.handle(frames);
+        connected.handle(frames).await;
     }
     let (code, close) = match &refused? {
         FrameError::TooLarge { .. } => (ErrorCode::TooLarge, CloseCode::Size),

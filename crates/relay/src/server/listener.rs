@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -110,7 +111,7 @@ async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, plac
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else {
         return;
     };
-    let requests = Box::pin(answer_requests(&reception, stream));
+    let requests = Box::pin(answer_requests(&reception, stream, place.source()));
     let Ok(Ok(Some((stream, arrived)))) = tokio::time::timeout(REQUESTS, requests).await else {
         return;
     };
@@ -130,12 +131,13 @@ async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, plac
 async fn answer_requests<S: Store>(
     reception: &Reception<S>,
     stream: TlsStream<TcpStream>,
+    source: IpAddr,
 ) -> io::Result<Option<(TlsStream<TcpStream>, Bytes)>> {
     let is_link = AtomicBool::new(false);
     let is_link = &is_link;
     let service = service_fn(async |request: Request<Incoming>| {
         if Auditing::<S>::is_for(&request) {
-            return Ok::<_, Infallible>(reception.auditing.answer(request).await);
+            return Ok::<_, Infallible>(reception.auditing.answer(request, source).await);
         }
         let answer = reception.pages.answer(&request);
         is_link.fetch_or(answer.is_link, Ordering::Relaxed);

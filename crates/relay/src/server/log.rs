@@ -6,26 +6,27 @@
 //! **Always**: neither holds the core's lock while it works. Questions that wait are
 //! bounded: who asks one too many is told to come again.
 
-use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use waxwing_protocol::pb::{self, ErrorCode, RelayFrame};
 use waxwing_protocol::time::Time;
 
 use super::exchange::{Exchange, Trouble, now};
+use super::fair::Fair;
 use crate::directory::log::{KeyLog, Question};
 use crate::mail::Asked;
 use crate::store::Store;
 
 /// Threads that make proofs.
 const PROVERS: usize = 2;
-/// Questions that may wait.
+/// Questions that may wait, of one source and in all.
+const WAITING_OF_ONE: usize = 64;
 const WAITING: usize = 512;
 /// The publisher looks at least so often whether the head is due to be refreshed.
 const REFRESH_CHECK: Duration = Duration::from_secs(30);
@@ -33,18 +34,13 @@ const REFRESH_CHECK: Duration = Duration::from_secs(30);
 /// A head that could not be signed is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Questions that wait for a proof.
-#[derive(Default)]
-pub(super) struct Questions {
-    waiting: Mutex<Waiting>,
-    /// Signalled when there is one, or the threads are to end.
-    some: Condvar,
-}
+/// Questions that wait for a proof; sources take turns.
+pub(super) struct Questions(Fair<(Asked, Question)>);
 
-#[derive(Default)]
-struct Waiting {
-    questions: VecDeque<(Asked, Question)>,
-    is_ending: bool,
+impl Default for Questions {
+    fn default() -> Self {
+        Self(Fair::new(WAITING_OF_ONE, WAITING))
+    }
 }
 
 /// All of them.
@@ -62,40 +58,25 @@ impl LogThreads {
 
 impl Questions {
     /// Lets a question wait; gives the error where there are too many.
-    pub(super) fn ask(&self, asked: Asked, question: Question) -> Result<(), pb::Error> {
-        let mut waiting = self.waiting.lock();
-        if waiting.questions.len() >= WAITING || waiting.is_ending {
-            return Err(pb::Error {
+    pub(super) fn ask(
+        &self,
+        source: IpAddr,
+        asked: Asked,
+        question: Question,
+    ) -> Result<(), pb::Error> {
+        self.0
+            .push(source, 1, (asked, question))
+            .map_err(|_| pb::Error {
                 code: ErrorCode::RateLimited.into(),
                 detail: "too many ask at once".to_owned(),
                 retry_after_ms: 1000,
                 ..pb::Error::default()
-            });
-        }
-        waiting.questions.push_back((asked, question));
-        drop(waiting);
-        self.some.notify_one();
-        Ok(())
+            })
     }
 
     /// No more questions are taken; those that wait are answered.
     pub(super) fn end(&self) {
-        self.waiting.lock().is_ending = true;
-        self.some.notify_all();
-    }
-
-    /// The next one; `None` at the end.
-    fn next(&self) -> Option<(Asked, Question)> {
-        let mut waiting = self.waiting.lock();
-        loop {
-            if let Some(next) = waiting.questions.pop_front() {
-                return Some(next);
-            }
-            if waiting.is_ending {
-                return None;
-            }
-            self.some.wait(&mut waiting);
-        }
+        self.0.end();
     }
 }
 
@@ -115,7 +96,7 @@ impl<S: Store> Exchange<S> {
     }
 
     fn prove_for_ever(&self, log: &KeyLog<S>) {
-        while let Some((asked, question)) = self.questions.next() {
+        while let Some((asked, question)) = self.questions.0.next() {
             let frame = RelayFrame {
                 request: asked.request,
                 body: Some(log.answer(&question)),

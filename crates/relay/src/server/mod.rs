@@ -8,6 +8,7 @@
 
 mod auditing;
 mod exchange;
+mod fair;
 mod http;
 mod link;
 mod listener;
@@ -16,6 +17,8 @@ mod metrics;
 mod outgoing;
 mod sources;
 mod tls;
+mod turns;
+mod verifying;
 mod websocket;
 
 use std::io;

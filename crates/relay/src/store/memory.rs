@@ -26,6 +26,7 @@ pub struct MemoryStore {
 struct Content {
     records: BTreeMap<(KeySpace, Key), Bytes>,
     commits: u64,
+    reads: u64,
     fault: Option<Fault>,
     damaged: BTreeSet<(KeySpace, Key)>,
 }
@@ -63,6 +64,11 @@ impl MemoryStore {
         self.shared.lock().commits
     }
 
+    /// How often it was read, each record of a scan counted.
+    pub fn reads(&self) -> u64 {
+        self.shared.lock().reads
+    }
+
     /// A store of its own with the same content: the disk as it is now.
     #[must_use]
     pub fn copy(&self) -> Self {
@@ -90,8 +96,9 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let content = self.shared.lock();
+        let mut content = self.shared.lock();
         content.readable()?;
+        content.reads += 1;
         let place = (space, Key::from_slice(key));
         content.sound(&place)?;
         Ok(content.records.get(&place).cloned())
@@ -104,13 +111,13 @@ impl Store for MemoryStore {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        let content = self.shared.lock();
+        let mut content = self.shared.lock();
         content.readable()?;
         if to.is_some_and(|to| to <= from) {
             return Ok(Vec::new());
         }
         let start = Bound::Included((space, Key::from_slice(from)));
-        content
+        let found: Vec<Record> = content
             .records
             .range((start, Bound::Unbounded))
             .take_while(|((at, key), _)| *at == space && to.is_none_or(|to| key.as_slice() < to))
@@ -119,7 +126,9 @@ impl Store for MemoryStore {
                 content.sound(place)?;
                 Ok((Bytes::copy_from_slice(&place.1), value.clone()))
             })
-            .collect()
+            .collect::<Result<_, StoreError>>()?;
+        content.reads += 1 + found.len() as u64;
+        Ok(found)
     }
 
     fn last_key(&self, space: KeySpace) -> Result<Option<Bytes>, StoreError> {

@@ -53,6 +53,10 @@ pub struct DeviceRecord {
     /// What texts for it are sealed to; empty where it takes none.
     #[prost(bytes = "bytes", tag = "3")]
     pub sms_key: Bytes,
+    /// Its identity key, an encoded `HybridPublicKey`, as its account's roster has it; empty
+    /// in records of older relays.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub identity: Bytes,
 }
 
 /// [`super::KeySpace::Registrations`].
@@ -175,6 +179,10 @@ pub struct EpochRecord {
     /// The mailboxes that posts go to, sealed under a key that members have.
     #[prost(bytes = "bytes", tag = "3")]
     pub sealed_fan_out: Bytes,
+    /// When the next epoch began, in milliseconds since 1970; 0 while there is none, and in
+    /// records of older relays.
+    #[prost(uint64, tag = "4")]
+    pub ended_at_ms: u64,
 }
 
 /// [`super::KeySpace::GroupSequences`].
@@ -318,10 +326,10 @@ pub struct BlobRecord {
     /// Parts that are there, from the first on without a hole.
     #[prost(uint32, tag = "2")]
     pub parts: u32,
-    /// How many are to have it before it is deleted.
+    /// How many are to have it.
     #[prost(uint32, tag = "3")]
     pub readers: u32,
-    /// Who has it: 16 bytes each.
+    /// Who has it: 16 bytes each. Older relays wrote it; anybody could be in it.
     #[prost(bytes = "bytes", tag = "4")]
     pub read_by: Bytes,
     /// Whoever shows what this is the SHA-256 of may delete it.
@@ -333,6 +341,9 @@ pub struct BlobRecord {
     /// It is being deleted.
     #[prost(bool, tag = "7")]
     pub over: bool,
+    /// Whose marks have not come yet: hashes of 12 bytes each.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub unread_by: Bytes,
 }
 
 /// [`super::KeySpace::SmsSubmissions`].

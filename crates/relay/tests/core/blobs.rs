@@ -22,13 +22,19 @@ fn id(id: u8) -> Bytes {
     Bytes::copy_from_slice(&[id; 32])
 }
 
+/// Opens a blob for readers 1 and so on.
 fn open(blob: u8, bytes: u64, readers: u32, tokens: Vec<pb::Token>) -> Ask {
+    let marks = (1..=readers.min(8)).flat_map(|reader| {
+        let reader = [u8::try_from(reader).unwrap(); 16];
+        Sha256::digest(reader)[..12].to_vec()
+    });
     Ask::OpenBlob(pb::OpenBlob {
         blob_id: id(blob),
         bytes,
         readers,
         delete_hash: Bytes::copy_from_slice(&Sha256::digest(SECRET)),
         tokens,
+        reader_marks: marks.collect(),
     })
 }
 
@@ -148,6 +154,46 @@ fn a_blob_is_gone_when_every_reader_has_it() {
     }
     // Who comes late with it is not told that it is gone.
     assert_eq!(world.ask_durably(link, read(1, 3)), DONE);
+}
+
+#[test]
+fn marks_that_nobody_registered_delete_no_blob() {
+    let (mut world, link) = two_parts(2);
+    let written = world.store.commits();
+    for reader in 10..30 {
+        assert_eq!(world.ask_durably(link, read(1, reader)), DONE);
+    }
+    // Nor do they cost the disk anything.
+    assert_eq!(world.store.commits(), written);
+    assert_eq!(world.ask_durably(link, read(1, 2)), DONE);
+    // A mark counts once.
+    assert_eq!(world.ask_durably(link, read(1, 2)), DONE);
+    assert!(matches!(
+        world.ask(link, fetch(1, 0)),
+        Some(Answer::BlobPartFetched(_))
+    ));
+    assert_eq!(world.ask_durably(link, read(1, 1)), DONE);
+    assert_eq!(code(world.ask(link, fetch(1, 0))), ErrorCode::BlobUnknown);
+}
+
+#[test]
+fn a_blob_without_marks_stays_until_it_is_deleted() {
+    // As clients open one that know of no marks.
+    let (mut world, link, mut tokens) = world();
+    let Ask::OpenBlob(mut opening) = open(1, 5, 1, vec![tokens.pop().unwrap()]) else {
+        panic!("another request");
+    };
+    opening.reader_marks = Bytes::new();
+    assert_eq!(
+        world.ask_durably(link, Ask::OpenBlob(opening)),
+        stored(0, 1)
+    );
+    assert_eq!(world.ask_durably(link, put(1, 0, b"parts")), stored(1, 1));
+    assert_eq!(world.ask_durably(link, read(1, 1)), DONE);
+    assert!(matches!(
+        world.ask(link, fetch(1, 0)),
+        Some(Answer::BlobPartFetched(_))
+    ));
 }
 
 #[test]

@@ -134,6 +134,7 @@ fn change(person: &Person, statement: &pb::SignedStatement) -> Ask {
         account_id: person.account.to_bytes(),
         address: person.address.clone(),
         statement: Some(statement.clone()),
+        newcomer: None,
     })
 }
 
@@ -344,9 +345,10 @@ fn the_same_statement_again_is_answered_as_the_first_time() {
     assert!(matches!(answer, Some(Answer::RosterChanged(_))));
     assert_eq!(world.answer(link, second), answer);
     let epoch = world.log.counts().epoch;
+    let (link, _) = world.login(&alice);
     assert_eq!(world.ask(link, change(&alice, &statement)), answer);
     world.crash();
-    let link = world.link();
+    let (link, _) = world.login(&alice);
     assert_eq!(world.ask(link, change(&alice, &statement)), answer);
     assert_eq!(world.log.counts().epoch, epoch);
 }
@@ -587,6 +589,7 @@ fn an_account_s_other_address_is_vouched_for_as_the_log_last_had_it() {
     // The same statement, under the other address.
     let statement = alice.roster.last().unwrap().clone();
     alice.address = "alice@example.org".to_owned();
+    let (link, _) = world.login(&alice);
     let answer = world.ask_durably(link, change(&alice, &statement));
     let Answer::RosterChanged(changed) = answer else {
         panic!("{answer:?}");

@@ -403,6 +403,20 @@ impl World {
         })
     }
 
+    /// A signature by somebody for the login of a device on a link.
+    pub(crate) fn login_request_as(
+        &mut self,
+        link: LinkId,
+        signs: &Person,
+        device: DeviceId,
+    ) -> Ask {
+        let message = login_message(&exporter(link), &self.challenges[&link], device);
+        Ask::Login(pb::Login {
+            device_id: device.to_bytes(),
+            signature: Some(signs.key.sign(&mut self.rng, Purpose::Login, &message)),
+        })
+    }
+
     /// A link on which the person is logged in; the disk is written.
     pub(crate) fn login(&mut self, person: &Person) -> (LinkId, pb::LoggedIn) {
         let link = self.link();

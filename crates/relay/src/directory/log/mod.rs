@@ -19,6 +19,7 @@ pub(crate) mod codec;
 mod database;
 mod keys;
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -326,11 +327,12 @@ impl<S: Store> KeyLog<S> {
         result.map(|_| ())
     }
 
-    /// Keeps a co-signature of an auditor that the operator named.
+    /// Keeps a co-signature of an auditor that the operator named; gives whether it is newer
+    /// than the one that was there. One that was there already may come from anybody.
     ///
     /// # Errors
     /// When it is not to be kept, or cannot be.
-    pub fn add_cosignature(&self, wire: &pb::CoSignature) -> Result<CoSigned, CoSignatureRefused> {
+    pub fn add_cosignature(&self, wire: &pb::CoSignature) -> Result<bool, CoSignatureRefused> {
         let signed =
             CoSigned::check(self.identity(), wire).map_err(|_| CoSignatureRefused::Invalid)?;
         if !self.auditors.contains(&signed.auditor) {
@@ -347,8 +349,10 @@ impl<S: Store> KeyLog<S> {
         }
         let mut heads = self.heads.write();
         let known = heads.cosigned.get(&signed.auditor);
-        if known.is_some_and(|(known, _)| known.number > signed.number) {
-            return Err(CoSignatureRefused::Older);
+        match known.map(|(known, _)| known.number.cmp(&signed.number)) {
+            Some(Greater) => return Err(CoSignatureRefused::Older),
+            Some(Equal) => return Ok(false),
+            Some(Less) | None => {}
         }
         let write = Write {
             space: KeySpace::CoSignatures,
@@ -358,8 +362,8 @@ impl<S: Store> KeyLog<S> {
         self.store.commit(vec![write]).map_err(LogError::from)?;
         heads
             .cosigned
-            .insert(signed.auditor, (signed.clone(), wire.clone()));
-        Ok(signed)
+            .insert(signed.auditor, (signed, wire.clone()));
+        Ok(true)
     }
 
     fn write_epoch(

@@ -1,0 +1,201 @@
+//! Counting what waits in mailboxes that are not in memory, without the relay's lock.
+//!
+//! How full a mailbox is has to be known before anything is put into it. Of one that is not
+//! in memory, it is counted on the disk, which takes long where much waits; a post may be for
+//! thousands of them.
+//!
+//! **Elsewhere**: when it is counted: [`crate::verification`].
+//!
+//! **Always**: a count is taken only if nothing that it stands on has changed meanwhile:
+//! otherwise it is counted again, and at last under the lock.
+
+use std::{collections::HashSet, sync::Arc};
+
+use waxwing_protocol::{
+    ids::{DeviceId, Epoch, GroupId, MailboxId},
+    pb::{self, PostKind, client_frame::Body as Request},
+};
+
+use super::Loaded;
+use crate::{
+    relay::{LinkId, Relay},
+    store::{KeySpace, Store, records::DeviceRecord},
+    verification::Found,
+    view::View,
+};
+
+/// Mailboxes of which it is remembered that they are gone.
+const GONE: usize = 16_384;
+
+/// Mailboxes that are counted at a time: they come into memory under the lock.
+const AT_ONCE: usize = 256;
+
+/// How long it goes on: a piece that was counted takes one, one that was outdated more.
+const ROUNDS: u8 = 64;
+const OUTDATED: u8 = 20;
+
+/// Mailboxes that are to be counted.
+pub(crate) struct Count {
+    mailboxes: Vec<MailboxId>,
+    since: Standing,
+    round: u8,
+}
+
+/// Mailboxes that were counted.
+pub(crate) struct Counted {
+    mailboxes: Vec<(MailboxId, Option<Loaded>)>,
+    since: Standing,
+    round: u8,
+}
+
+/// What changes when a count may be outdated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    /// Mailboxes that left the memory so far: what was put into them is on disk by now.
+    left: u64,
+    /// Entries that were deleted of mailboxes that were not in memory.
+    deleted: u64,
+    generation: u64,
+}
+
+/// What the relay notes for it.
+#[derive(Default)]
+pub(crate) struct Counting {
+    /// Mailboxes that came into memory so far.
+    pub(super) loaded: u64,
+    pub(super) deleted: u64,
+    /// Mailboxes that were deleted, and that lists still name. An id is never used again.
+    gone: HashSet<MailboxId>,
+}
+
+impl Counting {
+    pub(super) fn is_gone(&self, id: MailboxId) -> bool {
+        self.gone.contains(&id)
+    }
+
+    pub(super) fn note_gone(&mut self, id: MailboxId) {
+        if self.gone.len() >= GONE {
+            self.gone.clear();
+        }
+        self.gone.insert(id);
+    }
+}
+
+impl Count {
+    /// Counts. A mailbox that cannot be read is met again by whoever needs it.
+    pub(crate) fn run<S: Store>(self, store: &Arc<S>) -> Counted {
+        let view = View::new(Arc::clone(store));
+        let counted = |id| Some((id, Relay::load_mailbox(&view, id).ok()?));
+        Counted {
+            mailboxes: self.mailboxes.into_iter().filter_map(counted).collect(),
+            since: self.since,
+            round: self.round,
+        }
+    }
+}
+
+impl<S: Store> Relay<S> {
+    /// What is to be counted before a request is carried out.
+    pub(crate) fn to_count(
+        &self,
+        link: LinkId,
+        body: &Request,
+        found: Option<&Found>,
+        round: u8,
+    ) -> Option<Count> {
+        if round >= ROUNDS {
+            return None;
+        }
+        let cold = match (body, found) {
+            (Request::Post(post), None | Some(Found::Nothing))
+                if post.kind() != PostKind::Commit =>
+            {
+                self.cold_of_post(link, post)
+            }
+            (Request::Post(post), Some(Found::Commit { list })) => {
+                let mut cold = self.cold_of_post(link, post);
+                cold.extend(self.cold(list));
+                cold
+            }
+            (_, Some(Found::Create { list, .. } | Found::Rejoin { list, .. })) => list
+                .as_deref()
+                .map(|list| self.cold(list))
+                .unwrap_or_default(),
+            (Request::Login(login), None) => self.cold_of_login(login),
+            _ => return None,
+        };
+        (!cold.is_empty()).then(|| Count {
+            mailboxes: cold,
+            since: self.standing(),
+            round,
+        })
+    }
+
+    /// Takes counts that still hold; gives which round is next.
+    pub(crate) fn take_counted(&mut self, counted: Counted) -> u8 {
+        if counted.since != self.standing() {
+            return counted.round.saturating_add(OUTDATED);
+        }
+        for (id, loaded) in counted.mailboxes {
+            let Some(loaded) = loaded else {
+                self.counting.note_gone(id);
+                continue;
+            };
+            if !self.mailboxes.contains_key(&id) && !self.revoked.contains_key(&id) {
+                self.take_loaded(id, loaded);
+                // It is about to be used; thousands of them at once would hold the lock.
+                self.reserve(id);
+            }
+        }
+        counted.round.saturating_add(1)
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            left: self
+                .counting
+                .loaded
+                .saturating_sub(self.mailboxes.len() as u64),
+            deleted: self.counting.deleted,
+            generation: self.generation(),
+        }
+    }
+
+    fn cold_of_post(&self, link: LinkId, post: &pb::Post) -> Vec<MailboxId> {
+        let Ok(group) = GroupId::try_from(&post.group_id) else {
+            return Vec::new();
+        };
+        let state = self.links.get(&link);
+        let authorised = state.and_then(|state| state.posting.get(&(group, Epoch(post.epoch))));
+        authorised
+            .map(|authorised| self.cold(authorised.fan_out()))
+            .unwrap_or_default()
+    }
+
+    fn cold_of_login(&self, login: &pb::Login) -> Vec<MailboxId> {
+        let Ok(device) = DeviceId::try_from(&login.device_id) else {
+            return Vec::new();
+        };
+        let record: Result<Option<DeviceRecord>, _> =
+            self.view.get(KeySpace::Devices, device.as_bytes());
+        let mailbox = record
+            .ok()
+            .flatten()
+            .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok());
+        mailbox
+            .map(|mailbox| self.cold(&[mailbox]))
+            .unwrap_or_default()
+    }
+
+    /// Those that are not in memory, and of which the disk says all.
+    fn cold(&self, list: &[MailboxId]) -> Vec<MailboxId> {
+        let cold = list.iter().filter(|id| {
+            !self.mailboxes.contains_key(*id)
+                && !self.counting.is_gone(**id)
+                && !self.revoked.contains_key(*id)
+                && !self.view.has_pending(KeySpace::Entries, id.as_bytes())
+                && !self.view.has_pending(KeySpace::Mailboxes, id.as_bytes())
+        });
+        cold.take(AT_ONCE).copied().collect()
+    }
+}

@@ -1,0 +1,152 @@
+//! A queue in which sources take turns: whoever asks for much waits behind themselves only.
+//!
+//! **Elsewhere**: what waits in one is [`super::log`]'s and [`super::verifying`]'s.
+//!
+//! **Always**: bounded, for each source and in all. Of one source, first come, first served.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use parking_lot::{Condvar, Mutex};
+
+/// The queue.
+pub(super) struct Fair<T> {
+    waiting: Mutex<Waiting<T>>,
+    /// Signalled when there is something, or the queue is to end.
+    some: Condvar,
+    most_of_one: usize,
+    most: usize,
+}
+
+struct Waiting<T> {
+    by_source: HashMap<IpAddr, Own<T>>,
+    /// Each source that has something once, the next one first.
+    turns: VecDeque<IpAddr>,
+    weight: usize,
+    is_ending: bool,
+}
+
+/// What waits of one source: things and their weights.
+struct Own<T> {
+    things: VecDeque<(usize, T)>,
+    weight: usize,
+}
+
+impl<T> Default for Own<T> {
+    fn default() -> Self {
+        Self {
+            things: VecDeque::new(),
+            weight: 0,
+        }
+    }
+}
+
+impl<T> Fair<T> {
+    /// A queue for things that weigh so much of one source, and so much in all.
+    pub(super) fn new(most_of_one: usize, most: usize) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting {
+                by_source: HashMap::new(),
+                turns: VecDeque::new(),
+                weight: 0,
+                is_ending: false,
+            }),
+            some: Condvar::new(),
+            most_of_one,
+            most,
+        }
+    }
+
+    /// Lets something wait; gives it back where there is no room, or at the end.
+    pub(super) fn push(&self, source: IpAddr, weight: usize, thing: T) -> Result<(), T> {
+        let mut waiting = self.waiting.lock();
+        let own = waiting.by_source.get(&source).map_or(0, |own| own.weight);
+        if waiting.is_ending
+            || waiting.weight.saturating_add(weight) > self.most
+            || own.saturating_add(weight) > self.most_of_one
+        {
+            return Err(thing);
+        }
+        let own = waiting.by_source.entry(source).or_default();
+        let is_first = own.things.is_empty();
+        own.weight += weight;
+        own.things.push_back((weight, thing));
+        if is_first {
+            waiting.turns.push_back(source);
+        }
+        waiting.weight += weight;
+        drop(waiting);
+        self.some.notify_one();
+        Ok(())
+    }
+
+    /// Nothing more is taken; what waits is still handed out.
+    pub(super) fn end(&self) {
+        self.waiting.lock().is_ending = true;
+        self.some.notify_all();
+    }
+
+    /// The next one; `None` at the end.
+    pub(super) fn next(&self) -> Option<T> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if let Some(next) = waiting.next() {
+                return Some(next);
+            }
+            if waiting.is_ending {
+                return None;
+            }
+            self.some.wait(&mut waiting);
+        }
+    }
+}
+
+impl<T> Waiting<T> {
+    fn next(&mut self) -> Option<T> {
+        let source = self.turns.pop_front()?;
+        let own = self.by_source.get_mut(&source)?;
+        let (weight, next) = own.things.pop_front()?;
+        own.weight -= weight;
+        if own.things.is_empty() {
+            self.by_source.remove(&source);
+        } else {
+            self.turns.push_back(source);
+        }
+        self.weight -= weight;
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(n: u8) -> IpAddr {
+        [192, 0, 2, n].into()
+    }
+
+    #[test]
+    fn a_source_that_asks_for_much_waits_behind_itself() {
+        let queue = Fair::new(3, 10);
+        for n in 0..3 {
+            queue.push(source(1), 1, (1, n)).unwrap();
+        }
+        queue.push(source(2), 1, (2, 0)).unwrap();
+        assert_eq!(queue.push(source(1), 1, (1, 3)), Err((1, 3)));
+        queue.end();
+        assert_eq!(queue.push(source(3), 1, (3, 0)), Err((3, 0)));
+        let all: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
+        assert_eq!(all, [(1, 0), (2, 0), (1, 1), (1, 2)]);
+        assert!(queue.waiting.lock().by_source.is_empty());
+    }
+
+    #[test]
+    fn many_sources_together_are_bounded() {
+        let queue = Fair::new(10, 20);
+        queue.push(source(1), 10, 1).unwrap();
+        queue.push(source(2), 8, 2).unwrap();
+        assert_eq!(queue.push(source(3), 3, 3), Err(3));
+        assert_eq!(queue.next(), Some(1));
+        queue.push(source(3), 3, 3).unwrap();
+    }
+}

@@ -1,0 +1,89 @@
+//! The threads that verify what requests stand on, while nobody holds the core's lock.
+//!
+//! **Elsewhere**: what is verified is [`crate::verification`]'s; the link that waits for it is
+//! [`super::exchange`]'s.
+//!
+//! **Always**: a link has one request here at a time, and sources take turns, so that
+//! whoever makes the relay verify much keeps themselves waiting. What waits is bounded in
+//! bytes. The threads that read and
+//! write sockets never verify.
+
+use std::io;
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::fair::Fair;
+use crate::store::Store;
+use crate::verification::{Verification, Verified};
+
+/// Threads, at most.
+const THREADS: usize = 8;
+/// Bytes of requests that wait, of one source and in all. A login has 4 KiB.
+const BYTES_OF_ONE: usize = 8 << 20;
+const BYTES: usize = 64 << 20;
+
+/// A request that waits, and who waits for it.
+struct Request<S> {
+    verification: Verification<S>,
+    done: oneshot::Sender<Verified>,
+}
+
+/// Requests that wait to be verified.
+pub(super) struct Verifying<S> {
+    requests: Fair<Request<S>>,
+}
+
+impl<S> Default for Verifying<S> {
+    fn default() -> Self {
+        Self {
+            requests: Fair::new(BYTES_OF_ONE, BYTES),
+        }
+    }
+}
+
+impl<S: Store> Verifying<S> {
+    /// Starts the threads: as many as there are processors.
+    pub(super) fn start(self: &Arc<Self>) -> io::Result<Vec<JoinHandle<()>>> {
+        let count = std::thread::available_parallelism().map_or(1, NonZero::get);
+        (0..count.min(THREADS))
+            .map(|_| {
+                let this = Arc::clone(self);
+                let thread = std::thread::Builder::new().name("waxwing-verify".to_owned());
+                thread.spawn(move || this.verify_for_ever())
+            })
+            .collect()
+    }
+
+    fn verify_for_ever(&self) {
+        while let Some(Request { verification, done }) = self.requests.next() {
+            // Nobody waits any more: the link is gone.
+            if !done.is_closed() {
+                let _ = done.send(verification.run());
+            }
+        }
+    }
+
+    /// Verifies, or refuses where too much waits; `None` where the relay is ending.
+    pub(super) async fn verify(
+        &self,
+        source: IpAddr,
+        verification: Verification<S>,
+    ) -> Option<Verified> {
+        let (done, verified) = oneshot::channel();
+        let bytes = verification.bytes();
+        let request = Request { verification, done };
+        match self.requests.push(source, bytes, request) {
+            Ok(()) => verified.await.ok(),
+            Err(request) => Some(request.verification.refused()),
+        }
+    }
+
+    /// No more is taken; what waits is still verified.
+    pub(super) fn end(&self) {
+        self.requests.end();
+    }
+}
