@@ -38,6 +38,7 @@ struct Faults {
     relay_crashes: u32,
     full_disks: u32,
     clock_jumps: u32,
+    clock_leaps: u32,
     set_back: u32,
 }
 
@@ -209,6 +210,16 @@ impl Simulation {
                 let hours = self.world.rng.random_range(1..30);
                 self.wake_who_sleeps_too_long();
                 self.world.now = self.world.now.after(Span::hours(hours));
+            }
+            // The relay's clock is wrong for a while, by up to a year, and right again.
+            95..98 => {
+                self.faults.clock_leaps += 1;
+                let year = Span::days(365).0.cast_signed();
+                let error = self.world.rng.random_range(-year..year);
+                self.world.relay.set_clock_error(error);
+                let span = Span(self.world.rng.random_range(1..60_000));
+                self.world.run_for(span);
+                self.world.relay.set_clock_error(0);
             }
             _ => {}
         }

@@ -17,6 +17,7 @@
 pub mod address;
 pub mod backup;
 mod blob;
+pub mod clock;
 mod config;
 pub mod data_dir;
 pub mod directory;

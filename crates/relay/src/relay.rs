@@ -11,13 +11,15 @@
 //! which is which in [`crate::dispatch`]; sockets and mail are in [`crate::server`] and
 //! [`crate::mail`].
 //!
-//! **Always**: no I/O but the store's reads, no clock, no randomness of its own. A
+//! **Always**: no I/O but the store's reads, no clock, no randomness of its own. The time
+//! that it is given is steady: it never leaps. What is stored, signed or told to clients has
+//! the date instead ([`crate::clock`]). A
 //! refused request changes nothing. Answered means durable, but for posts that every
 //! recipient acknowledged before they were written. When a batch fails, whatever was not
 //! durable is forgotten and its requests are answered `UNAVAILABLE`.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
 };
@@ -36,10 +38,12 @@ use waxwing_protocol::{
 use waxwing_transparency::identity::LogIdentity;
 
 pub use crate::config::Config;
+pub use crate::sweep::SLICE_MOST;
 use crate::{
     address::{Registrations, lock::Contests},
     backup::Backups,
     blob::Blobs,
+    clock::Calendar,
     directory::{log::Question, publications::Publications},
     group::{Authorised, Group},
     link::{Link, Stage},
@@ -52,7 +56,7 @@ use crate::{
         limits::Spending,
     },
     store::{Store, StoreError, Write},
-    sweep::Sweep,
+    sweep::{Done, Sweep},
     view::View,
 };
 
@@ -169,6 +173,8 @@ pub struct Counts {
     pub batches: u64,
     /// Batches that failed.
     pub failed_batches: u64,
+    /// How often the machine's clock has leapt.
+    pub clock_leaps: u64,
 }
 
 /// Changes that are to be committed together. [`Batch::into_writes`] needs no lock.
@@ -261,6 +267,13 @@ pub struct Relay<S> {
     pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
     pub(crate) mailboxes: HashMap<MailboxId, Mailbox>,
     pub(crate) groups: HashMap<GroupId, Group>,
+    /// What is in those two, and the links that may post, in the order in which the sweep
+    /// looks at them.
+    pub(crate) mailboxes_in_memory: VecDeque<MailboxId>,
+    pub(crate) groups_in_memory: VecDeque<GroupId>,
+    pub(crate) posting_links: VecDeque<LinkId>,
+    /// Links by the account that is logged in on them.
+    pub(crate) online: BTreeSet<(AccountId, LinkId)>,
     pub(crate) posts: Posts,
     /// Logged-in devices, so that a second login replaces the first.
     pub(crate) devices: HashMap<DeviceId, LinkId>,
@@ -270,6 +283,7 @@ pub struct Relay<S> {
     generation: u64,
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
+    pub(crate) calendar: Calendar,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
@@ -338,12 +352,18 @@ impl<S: Store> Relay<S> {
             counts: Counts::default(),
             mailboxes: HashMap::new(),
             groups: HashMap::new(),
+            mailboxes_in_memory: VecDeque::new(),
+            groups_in_memory: VecDeque::new(),
+            posting_links: VecDeque::new(),
+            online: BTreeSet::new(),
             devices: HashMap::new(),
             gathering: Vec::new(),
             writing: None,
             reservations: Reservations::default(),
             sweep: Sweep::default(),
+            calendar: Calendar::default(),
         };
+        relay.read_clock()?;
         relay.read_revoked()?;
         relay.read_spending()?;
         Ok(relay)
@@ -360,6 +380,7 @@ impl<S: Store> Relay<S> {
         Counts {
             links: self.links.len() as u64,
             logged_in,
+            clock_leaps: self.clock_leaps(),
             ..self.counts
         }
     }
@@ -381,7 +402,7 @@ impl<S: Store> Relay<S> {
             versions: VERSIONS.to_vec(),
             challenge: Bytes::copy_from_slice(&challenge),
             token_key: Bytes::copy_from_slice(&self.secrets.tokens.public_key()),
-            now_ms: now.0,
+            now_ms: self.date(now).0,
             log_id: Bytes::copy_from_slice(&self.log.id().0),
         };
         self.send(link, 0, Answer::Hello(hello));
@@ -440,9 +461,12 @@ impl<S: Store> Relay<S> {
             self.left(link, place);
         }
         if let Stage::LoggedIn {
-            device, mailbox, ..
+            account,
+            device,
+            mailbox,
         } = state.stage
         {
+            self.online.remove(&(account, link));
             // A newer link of the device may have taken its place.
             if self.devices.get(&device) == Some(&link) {
                 self.devices.remove(&device);
@@ -451,15 +475,11 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Time passed: to be called about once a second.
+    /// Time passed: to be called about once a second, where nobody waits for a lock. Else
+    /// [`begin_sweep`](Self::begin_sweep) and [`sweep_slice`](Self::sweep_slice) do the same.
     pub fn tick(&mut self, now: Time) {
-        self.end_idle_postings(now);
-        self.registrations.sweep(now);
-        self.look_ups.sweep(now);
-        self.changes.sweep(now);
-        self.texts.sweep(now);
-        self.end_old_rendezvous(now);
-        self.sweep_step(now);
+        self.begin_sweep();
+        while self.sweep_slice(now) {}
     }
 
     /// What to do next.
@@ -595,16 +615,35 @@ impl<S: Store> Relay<S> {
         }
     }
 
+    /// The links on which devices of an account are logged in, in a fixed order.
+    pub(crate) fn links_of(&self, account: AccountId) -> Vec<LinkId> {
+        let all = (account, LinkId(0))..=(account, LinkId(u64::MAX));
+        self.online.range(all).map(|(_, link)| *link).collect()
+    }
+
     /// Whose link it is; it must be logged in.
     pub(crate) fn account_logged_in(&self, link: LinkId) -> Result<AccountId, Refused> {
         self.account_on(link)
             .ok_or_else(|| Refused::unauthorised("this needs a login"))
     }
 
-    /// Ends authorisations that nobody used for a while: the lists leave the memory.
-    fn end_idle_postings(&mut self, now: Time) {
+    /// Ends authorisations that nobody used for a while, on some of the links that have any:
+    /// the lists leave the memory.
+    pub(crate) fn end_idle_postings(&mut self, now: Time, most: usize) -> Done {
+        let mut touched = 0;
         let mut ended = Vec::new();
-        for link in self.links.values_mut() {
+        for _ in 0..most.min(self.posting_links.len()) {
+            if touched >= most {
+                break;
+            }
+            let Some(id) = self.posting_links.pop_front() else {
+                break;
+            };
+            touched += 1;
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            touched += link.posting.len();
             link.posting
                 .retain(|(group, _), authorised: &mut Authorised| {
                     let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
@@ -613,9 +652,13 @@ impl<S: Store> Relay<S> {
                     }
                     keep
                 });
+            if !link.posting.is_empty() {
+                self.posting_links.push_back(id);
+            }
         }
         for group in ended {
             self.group_left(group);
         }
+        Done::some(touched)
     }
 }

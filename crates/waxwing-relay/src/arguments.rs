@@ -45,6 +45,13 @@ Examples:
     /// The relay must not be running. Nothing is changed. Exits with 1 when something is
     /// damaged.
     Check(Check),
+    /// Confirm that this machine's clock is right, after the relay's log says that it leapt.
+    ///
+    /// Until then, or until the clock has gone on evenly for half an hour, nothing expires and
+    /// the key log signs nothing. Check the clock first: what is deleted too early does not
+    /// come back, and clients refuse a key log that is ahead of them. Works while the relay
+    /// runs, and up to ten minutes before it is started.
+    ConfirmClock(ConfirmClock),
     /// Print the pin that clients check, and the URL for a name.
     ///
     /// Works while the relay runs, and while it does not.
@@ -203,6 +210,13 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
+    /// The relay's data directory.
+    #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmClock {
     /// The relay's data directory.
     #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
     pub(crate) data: PathBuf,

@@ -25,6 +25,7 @@ use crate::{
         Key, KeySpace, Store, StoreError, key,
         records::{BackupRecord, BackupUploadRecord},
     },
+    sweep::Done,
     view::decode,
 };
 
@@ -32,16 +33,14 @@ use crate::{
 const ID_BYTES: usize = 16;
 /// A backup that nothing was put into for this long is not finished any more.
 const UNFINISHED_FOR: Span = Span::days(1);
-/// Uploads that are looked at in one step of the sweep; each has up to
+/// Uploads that are looked at in one slice of the sweep; each has up to
 /// [`limits::BACKUP_PARTS`] parts.
-const STEP: usize = 8;
+const UPLOADS: usize = 1;
 
 /// How often accounts may.
 pub(crate) struct Backups {
-    puts: Buckets<AccountId>,
-    fetches: Buckets<AccountId>,
-    /// How far the sweep has come.
-    from: Key,
+    pub(crate) puts: Buckets<AccountId>,
+    pub(crate) fetches: Buckets<AccountId>,
 }
 
 impl Backups {
@@ -49,7 +48,6 @@ impl Backups {
         Self {
             puts: Buckets::new(config.backup_puts_per_account, 100_000),
             fetches: Buckets::new(config.backup_fetches_per_account, 100_000),
-            from: Key::new(),
         }
     }
 }
@@ -125,7 +123,7 @@ impl<S: Store> Relay<S> {
             }
         };
         upload.add(put.index);
-        upload.touched_at_ms = now.0;
+        upload.touched_at_ms = self.date(now).0;
         self.view.put_bytes(
             KeySpace::Backups,
             part_key(account, &id, put.index),
@@ -170,7 +168,7 @@ impl<S: Store> Relay<S> {
         let record = BackupRecord {
             backup_id: id,
             parts: finish.parts,
-            made_at_ms: now.0,
+            made_at_ms: self.date(now).0,
         };
         let at = key(&[account.as_bytes()]);
         self.view.put(KeySpace::BackupPointers, at.clone(), &record);
@@ -207,28 +205,25 @@ impl<S: Store> Relay<S> {
         })))
     }
 
-    /// Drops a few of the backups that nobody goes on putting.
-    pub(crate) fn sweep_backups(&mut self, now: Time) -> Result<(), StoreError> {
-        self.backups.puts.sweep(now);
-        self.backups.fetches.sweep(now);
-        let from = std::mem::take(&mut self.backups.from);
-        let records = self.view.scan(KeySpace::BackupUploads, &from, None, STEP)?;
-        if records.len() == STEP
-            && let Some((last, _)) = records.last()
-        {
-            self.backups.from = key(&[last, &[0]]);
-        }
+    /// Drops backups that nobody goes on putting. Of each, up to [`limits::BACKUP_PARTS`]
+    /// records go at once.
+    pub(crate) fn sweep_backups(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let few = most.min(UPLOADS);
+        let (records, mut done) =
+            self.next_of_round(KeySpace::BackupUploads, |sweep| &mut sweep.backups, few)?;
         for (at, value) in records {
-            let upload: BackupUploadRecord = decode(KeySpace::BackupUploads, value)?;
-            let Ok(account) = AccountId::try_from(&at) else {
+            let upload = decode::<BackupUploadRecord>(KeySpace::BackupUploads, value);
+            let (Ok(upload), Ok(account)) = (upload, AccountId::try_from(&at)) else {
                 continue;
             };
-            if now.since(Time(upload.touched_at_ms)) >= UNFINISHED_FOR {
+            if date.since(Time(upload.touched_at_ms)) >= UNFINISHED_FOR {
+                done.touched += upload.parts().count();
                 self.drop_parts(account, &upload.backup_id, upload.parts());
                 self.view.delete(KeySpace::BackupUploads, key(&[&at]));
             }
         }
-        Ok(())
+        Ok(done)
     }
 
     fn drop_parts(&mut self, account: AccountId, id: &[u8], parts: impl Iterator<Item = u32>) {

@@ -10,6 +10,8 @@
 //! **Always**: a part that was answered for is on the disk. What was put is never changed.
 //! Deleting goes in bounded steps; from the first on, nobody is given the blob any more.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
@@ -21,6 +23,7 @@ use waxwing_protocol::{
 use crate::{
     relay::{Outcome, Refused, Relay, Reply},
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
+    sweep::Done,
     view::decode,
 };
 
@@ -28,15 +31,15 @@ use crate::{
 const ID_BYTES: usize = 32;
 /// Bytes by which a reader is told from another.
 const READER_BYTES: usize = 16;
-/// Blobs that are looked at in one step of the sweep.
-const STEP: usize = 64;
+/// Blobs that may wait in memory to be deleted; others are found in the next round.
+const GOING: usize = 4096;
 /// Parts that are deleted in one step.
 const PARTS_AT_ONCE: u32 = 256;
 
-/// How far the sweep has come.
+/// Blobs that the sweep deletes.
 #[derive(Default)]
 pub(crate) struct Blobs {
-    from: Key,
+    going: VecDeque<Bytes>,
 }
 
 impl BlobRecord {
@@ -59,8 +62,8 @@ impl BlobRecord {
         })
     }
 
-    fn is_over(&self, now: Time) -> bool {
-        self.over || now.since(Time(self.opened_at_ms)) >= limits::BLOB_RETENTION
+    fn is_over(&self, date: Time) -> bool {
+        self.over || date.since(Time(self.opened_at_ms)) >= limits::BLOB_RETENTION
     }
 }
 
@@ -84,7 +87,7 @@ impl<S: Store> Relay<S> {
         if let Some(known) = self.view.get::<BlobRecord>(KeySpace::Blobs, id)? {
             // The answer got lost.
             let same = known.bytes == open.bytes && known.delete_hash == open.delete_hash;
-            return if same && !known.is_over(now) {
+            return if same && !known.is_over(self.expiry_date(now)) {
                 Ok(Reply::Durable(known.stored()))
             } else {
                 Err(Refused::malformed("this blob exists"))
@@ -114,7 +117,7 @@ impl<S: Store> Relay<S> {
             readers: open.readers,
             read_by: Bytes::new(),
             delete_hash: open.delete_hash.clone(),
-            opened_at_ms: now.0,
+            opened_at_ms: self.date(now).0,
             over: false,
         };
         self.view.put(KeySpace::Blobs, key(&[id]), &record);
@@ -204,23 +207,46 @@ impl<S: Store> Relay<S> {
         done
     }
 
-    /// Deletes some of the blobs whose time is over.
-    pub(crate) fn sweep_blobs(&mut self, now: Time) -> Result<(), StoreError> {
-        let from = std::mem::take(&mut self.blobs.from);
-        let records = self.view.scan(KeySpace::Blobs, &from, None, STEP)?;
-        if records.len() == STEP
-            && let Some((last, _)) = records.last()
-        {
-            self.blobs.from = key(&[last, &[0]]);
-        }
+    /// Finds some of the blobs whose time is over: from then on nobody is given them.
+    pub(crate) fn sweep_blobs(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let (records, done) =
+            self.next_of_round(KeySpace::Blobs, |sweep| &mut sweep.blobs, most)?;
         for (at, value) in records {
-            let mut record: BlobRecord = decode(KeySpace::Blobs, value)?;
-            if record.is_over(now) {
+            let Ok(mut record) = decode::<BlobRecord>(KeySpace::Blobs, value) else {
+                continue;
+            };
+            if record.is_over(date) && self.blobs.going.len() < GOING {
                 record.over = true;
-                self.drop_blob(&at, record);
+                self.view.put(KeySpace::Blobs, key(&[&at]), &record);
+                self.blobs.going.push_back(at);
             }
         }
-        Ok(())
+        Ok(done)
+    }
+
+    /// Deletes some of what was found. Of a large blob each slice deletes a piece.
+    pub(crate) fn delete_blobs(&mut self, most: usize) -> Done {
+        let mut touched = 0;
+        while touched < most {
+            let Some(id) = self.blobs.going.pop_front() else {
+                return Done::all(touched);
+            };
+            touched += 1;
+            let record = self.view.get::<BlobRecord>(KeySpace::Blobs, &id);
+            // What a request has deleted meanwhile is gone, and what the disk has refused to
+            // delete is found again.
+            let Ok(Some(record)) = record else { continue };
+            if !record.over {
+                continue;
+            }
+            touched += record.parts.min(PARTS_AT_ONCE) as usize;
+            if record.parts > PARTS_AT_ONCE {
+                self.blobs.going.push_front(id.clone());
+            }
+            self.drop_blob(&id, record);
+        }
+        Done::some(touched)
     }
 
     /// Deletes a blob that is over, or as much of it as one step may.
@@ -239,9 +265,10 @@ impl<S: Store> Relay<S> {
 
     /// A blob that is not over.
     fn blob(&self, now: Time, id: &[u8]) -> Result<BlobRecord, Refused> {
+        let date = self.expiry_date(now);
         self.view
             .get(KeySpace::Blobs, id)?
-            .filter(|record: &BlobRecord| !record.is_over(now))
+            .filter(|record: &BlobRecord| !record.is_over(date))
             .ok_or_else(unknown)
     }
 }

@@ -233,6 +233,7 @@ impl<S: Store> Relay<S> {
         let Stage::LoggedIn { account, .. } = self.link(link)?.stage else {
             return Err(Refused::unauthorised("this needs a login"));
         };
+        let now = self.date(now);
         let day = now.0 / Span::days(1).0;
         let at = key(&[account.as_bytes()]);
         let budget: TokenBudgetRecord = self

@@ -95,6 +95,7 @@ impl<S: Store> Relay<S> {
             links: 0,
         };
         self.groups.insert(id, group);
+        self.groups_in_memory.push_back(id);
         let fan_out = Arc::clone(&next.fan_out);
         self.begin_epoch(now, link, id, next)?;
         if create.welcome.is_empty() {
@@ -224,13 +225,14 @@ impl<S: Store> Relay<S> {
         id: GroupId,
         next: NextEpoch,
     ) -> Result<(), Refused> {
+        let date = self.date(now);
         self.authorise(now, link, id, next.epoch, next.fan_out)?;
         let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
         let group = self.group(id)?;
         group.record.epoch = next.epoch.0;
         group.record.epochs.insert(0, next.record);
         group.record.epochs.truncate(kept.saturating_add(1));
-        group.record.changed_on_day = now.0 / Span::days(1).0;
+        group.record.changed_on_day = date.0 / Span::days(1).0;
         if let Some(key) = next.rejoin_key {
             group.record.rejoin_key = key;
         }

@@ -289,6 +289,9 @@ impl<S: Store> Relay<S> {
             .links
             .get_mut(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
+        if state.posting.is_empty() {
+            self.posting_links.push_back(link);
+        }
         let new = !state.posting.contains_key(&(group, epoch));
         state.posting.insert(
             (group, epoch),
@@ -329,6 +332,7 @@ impl<S: Store> Relay<S> {
                 links: 0,
             };
             self.groups.insert(id, group);
+            self.groups_in_memory.push_back(id);
         }
         self.groups.get_mut(&id).ok_or_else(unknown)
     }
@@ -336,6 +340,8 @@ impl<S: Store> Relay<S> {
     /// Goes back to what is on disk; links authorise again.
     pub(crate) fn forget_groups(&mut self) {
         self.groups.clear();
+        self.groups_in_memory.clear();
+        self.posting_links.clear();
         for link in self.links.values_mut() {
             link.posting.clear();
         }

@@ -144,6 +144,7 @@ impl<S: Store> Relay<S> {
             };
         }
         self.devices.insert(device, link);
+        self.online.insert((account, link));
         self.send(
             link,
             request,
@@ -276,6 +277,7 @@ impl<S: Store> Relay<S> {
                 return Ok(None);
             };
             self.mailboxes.insert(id, mailbox);
+            self.mailboxes_in_memory.push_back(id);
         }
         Ok(self.mailboxes.get_mut(&id))
     }
@@ -546,6 +548,7 @@ impl<S: Store> Relay<S> {
 
     /// Goes back to what is on disk. Devices that are connected come again.
     pub(crate) fn forget_mailboxes(&mut self) {
+        self.mailboxes_in_memory.clear();
         let connected = self
             .mailboxes
             .drain()

@@ -41,12 +41,12 @@ use crate::{
         Key, KeySpace, Store, StoreError, key,
         records::{DeviceRecord, SmsReceiptRecord, SmsSubmissionRecord},
     },
+    sweep::Done,
+    view::decode,
 };
 
 /// What became of a text is waited for so long.
 const KEPT: Span = Span::days(7);
-/// Records that are looked at in one step of the sweep.
-const STEP: usize = 256;
 
 /// Which text of which account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,8 +134,8 @@ enum Waiting {
 /// Texts of accounts, in memory.
 pub(crate) struct Texts {
     /// Texts that one account may write, and get.
-    outbound: Buckets<AccountId>,
-    inbound: Buckets<AccountId>,
+    pub(crate) outbound: Buckets<AccountId>,
+    pub(crate) inbound: Buckets<AccountId>,
     /// Being handed over, and how many segments each has.
     handing: HashMap<SmsId, u32>,
     waiting: HashMap<u32, Waiting>,
@@ -154,11 +154,6 @@ impl Texts {
             next: 0,
             connected: false,
         }
-    }
-
-    pub(crate) fn sweep(&mut self, now: Time) {
-        self.outbound.sweep(now);
-        self.inbound.sweep(now);
     }
 
     fn wait(&mut self, what: Waiting) -> u32 {
@@ -232,6 +227,7 @@ impl<S: Store> Relay<S> {
         if !self.config.texts_of_accounts {
             return Err(nowhere("this relay sends no texts of its people"));
         }
+        let date = self.date(now);
         let Some(spending) = &mut self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
@@ -242,7 +238,7 @@ impl<S: Store> Relay<S> {
             .outbound
             .take_many(now, account, segments)
             .map_err(Refused::rate_limited)?;
-        match spending.take(now, to.canonical(), segments) {
+        match spending.take(date, to.canonical(), segments) {
             Ok(()) => {}
             Err(NoText::Never) => return Err(nowhere("this relay sends no text messages there")),
             Err(NoText::Later(span)) => return Err(Refused::rate_limited(span)),
@@ -253,7 +249,7 @@ impl<S: Store> Relay<S> {
             taken: 0,
             delivered: 0,
             fate: Fate::Unspecified.into(),
-            made_at_ms: now.0,
+            made_at_ms: date.0,
         };
         // What is refused here is as if it never had come.
         self.tell(
@@ -265,7 +261,7 @@ impl<S: Store> Relay<S> {
                 to: to.canonical().to_owned(),
                 text: send.text.clone(),
                 segments,
-                at_ms: now.0,
+                at_ms: date.0,
             }),
         )?;
         self.put_submission(id, &record);
@@ -339,7 +335,7 @@ impl<S: Store> Relay<S> {
         let receipt = SmsReceiptRecord {
             account_id: id.account.to_bytes(),
             sms_id: bytes::Bytes::copy_from_slice(&id.id),
-            made_at_ms: now.0,
+            made_at_ms: self.date(now).0,
         };
         self.view
             .put(KeySpace::SmsReceipts, receipt_key(segment), &receipt);
@@ -568,29 +564,35 @@ impl<S: Store> Relay<S> {
     }
 
     /// Forgets what nobody waits for any more.
-    pub(crate) fn sweep_sms(&mut self, now: Time) -> Result<(), StoreError> {
-        let is_over = |made_at_ms: u64| now.since(Time(made_at_ms)) >= KEPT;
-        let from = std::mem::take(&mut self.sweep.sms);
-        let records = self
-            .view
-            .scan(KeySpace::SmsSubmissions, &from, None, STEP)?;
-        self.sweep.sms = behind_all(&records);
+    pub(crate) fn sweep_sms(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let (records, done) =
+            self.next_of_round(KeySpace::SmsSubmissions, |sweep| &mut sweep.sms, most)?;
         for (at, value) in records {
-            let record: SmsSubmissionRecord = crate::view::decode(KeySpace::SmsSubmissions, value)?;
-            if is_over(record.made_at_ms) {
+            let record = decode::<SmsSubmissionRecord>(KeySpace::SmsSubmissions, value);
+            if record.is_ok_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
                 self.view.delete(KeySpace::SmsSubmissions, key(&[&at]));
             }
         }
-        let from = std::mem::take(&mut self.sweep.sms_receipts);
-        let records = self.view.scan(KeySpace::SmsReceipts, &from, None, STEP)?;
-        self.sweep.sms_receipts = behind_all(&records);
+        Ok(done)
+    }
+
+    /// The same of receipts that never came.
+    pub(crate) fn sweep_sms_receipts(
+        &mut self,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let (records, done) =
+            self.next_of_round(KeySpace::SmsReceipts, |sweep| &mut sweep.sms_receipts, most)?;
         for (at, value) in records {
-            let record: SmsReceiptRecord = crate::view::decode(KeySpace::SmsReceipts, value)?;
-            if is_over(record.made_at_ms) {
+            let record = decode::<SmsReceiptRecord>(KeySpace::SmsReceipts, value);
+            if record.is_ok_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
                 self.view.delete(KeySpace::SmsReceipts, key(&[&at]));
             }
         }
-        Ok(())
+        Ok(done)
     }
 }
 
@@ -598,14 +600,6 @@ struct SmsDevice {
     device: DeviceId,
     mailbox: MailboxId,
     key: bytes::Bytes,
-}
-
-/// Where the next step goes on: at the beginning, after the last.
-fn behind_all(records: &[(bytes::Bytes, bytes::Bytes)]) -> Key {
-    match records.last() {
-        Some((last, _)) if records.len() == STEP => key(&[last, &[0]]),
-        _ => Key::new(),
-    }
 }
 
 fn phone(text: &str) -> Result<Address, Refused> {

@@ -9,6 +9,17 @@
 use bytes::Bytes;
 use waxwing_protocol::pb;
 
+/// [`super::KeySpace::Meta`], under `clock`: the date that the relay relied on last.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ClockRecord {
+    /// The date, in milliseconds since 1970; a few minutes old.
+    #[prost(uint64, tag = "1")]
+    pub date_ms: u64,
+    /// The date from which on things expire; 0 where they do already.
+    #[prost(uint64, tag = "2")]
+    pub expires_from_ms: u64,
+}
+
 /// [`super::KeySpace::Addresses`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct AddressRecord {
