@@ -28,6 +28,7 @@ mod link;
 pub mod mail;
 pub mod mailbox;
 mod posts;
+mod quota;
 pub mod rate;
 pub mod relay;
 pub mod rendezvous;

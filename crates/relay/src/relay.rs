@@ -55,7 +55,7 @@ use crate::{
         accounts::{Submission, Texts, Verdict},
         limits::Spending,
     },
-    store::{Store, StoreError, Write},
+    store::{Store, StoreError, Write, records::UsageRecord},
     sweep::{Done, Sweep},
     view::View,
 };
@@ -284,6 +284,9 @@ pub struct Relay<S> {
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
     pub(crate) calendar: Calendar,
+    /// What is stored, in all; and what was counted at the start.
+    pub(crate) usage: UsageRecord,
+    pub(crate) counted: UsageRecord,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
@@ -362,8 +365,11 @@ impl<S: Store> Relay<S> {
             reservations: Reservations::default(),
             sweep: Sweep::default(),
             calendar: Calendar::default(),
+            usage: UsageRecord::default(),
+            counted: UsageRecord::default(),
         };
         relay.read_clock()?;
+        relay.read_usage()?;
         relay.read_revoked()?;
         relay.read_spending()?;
         Ok(relay)
@@ -580,6 +586,7 @@ impl<S: Store> Relay<S> {
                 self.send(link, request, Answer::Error(Refused::unavailable().0));
             }
         }
+        self.forget_usage();
         self.forget_groups();
         self.forget_mailboxes();
         // Where the store cannot be read, what was known of the revoked stays.

@@ -48,6 +48,9 @@ const SWEEPS: usize = 15;
 /// Groups and mailboxes that may be in memory before idle ones are dropped.
 const IN_MEMORY: usize = 4096;
 
+/// Groups that are looked at in one slice: their records are large.
+const GROUPS: usize = 16;
+
 /// What there is to do, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chore {
@@ -66,11 +69,12 @@ enum Chore {
     Contests,
     SmsSubmissions,
     SmsReceipts,
+    Groups,
     Mailboxes,
     IdleGroups,
 }
 
-const CHORES: [Chore; 26] = [
+const CHORES: [Chore; 27] = [
     Chore::Postings,
     Chore::PendingRegistrations,
     Chore::Rates(0),
@@ -95,6 +99,7 @@ const CHORES: [Chore; 26] = [
     Chore::Contests,
     Chore::SmsSubmissions,
     Chore::SmsReceipts,
+    Chore::Groups,
     Chore::Mailboxes,
     Chore::IdleGroups,
 ];
@@ -165,6 +170,7 @@ pub(crate) struct Sweep {
     pub(crate) blobs: Round,
     pub(crate) sms: Round,
     pub(crate) sms_receipts: Round,
+    pub(crate) groups: Round,
     post_ids_from: Key,
     /// The most records that a slice has touched; for tests.
     most_touched: usize,
@@ -224,6 +230,7 @@ impl<S: Store> Relay<S> {
             Some(Chore::Blobs) => self.sweep.blobs.share(),
             Some(Chore::SmsSubmissions) => self.sweep.sms.share(),
             Some(Chore::SmsReceipts) => self.sweep.sms_receipts.share(),
+            Some(Chore::Groups) => self.sweep.groups.share(),
             Some(Chore::NewContests | Chore::Revoked | Chore::BlobParts) => MOST,
             Some(
                 Chore::PendingRegistrations | Chore::Rendezvous | Chore::PostIds | Chore::Contests,
@@ -250,6 +257,7 @@ impl<S: Store> Relay<S> {
             Chore::Contests => self.tell_of_contests(now, most),
             Chore::SmsSubmissions => self.sweep_sms(now, most),
             Chore::SmsReceipts => self.sweep_sms_receipts(now, most),
+            Chore::Groups => self.sweep_groups(now, most.min(GROUPS)),
             Chore::Mailboxes => Ok(self.drop_idle_mailboxes(most)),
             Chore::IdleGroups => Ok(self.drop_idle_groups(most)),
         }

@@ -142,6 +142,11 @@ pub(crate) struct Choices {
     #[serde(default)]
     pub(crate) sms: Texts,
 
+    /// What may be stored: in the file only.
+    #[arg(skip)]
+    #[serde(default)]
+    pub(crate) quotas: Quotas,
+
     /// Where Prometheus reads `/metrics`, in plain HTTP; keep it local.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -169,6 +174,28 @@ pub(crate) struct Choices {
     #[arg(long = "auditor", value_name = "ID")]
     #[serde(default)]
     pub(crate) auditors: Vec<String>,
+}
+
+/// The table `[quotas]` of the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Quotas {
+    /// GiB of attached files at one time, in all.
+    pub(crate) blob_gib: Option<u32>,
+    /// GiB of attached files that are begun in a day, in all.
+    pub(crate) blob_gib_per_day: Option<u32>,
+    /// GiB of backups at one time, in all.
+    pub(crate) backup_gib: Option<u32>,
+    /// Groups at one time, in all.
+    pub(crate) groups: Option<u64>,
+    /// GiB of what is stored of groups, in all.
+    pub(crate) group_gib: Option<u32>,
+    /// A group that nobody uses for so many days is deleted.
+    pub(crate) idle_group_days: Option<u64>,
+    /// Tokens that one account gets in a day.
+    pub(crate) tokens_per_day: Option<u32>,
+    /// Tokens that one account gets in 15 days.
+    pub(crate) tokens_per_period: Option<u32>,
 }
 
 /// The table `[sms]` of the file.

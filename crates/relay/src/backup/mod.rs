@@ -110,6 +110,12 @@ impl<S: Store> Relay<S> {
             .puts
             .take(now, account)
             .map_err(Refused::rate_limited)?;
+        let is_there = before
+            .as_ref()
+            .is_some_and(|before| before.backup_id == id && before.has(put.index));
+        if !is_there {
+            self.has_room_for_backup_part()?;
+        }
         let mut upload = match before {
             Some(before) if before.backup_id == id => before,
             other => {
@@ -123,6 +129,9 @@ impl<S: Store> Relay<S> {
             }
         };
         upload.add(put.index);
+        if !is_there {
+            self.count(|usage| usage.backup_parts = usage.backup_parts.saturating_add(1));
+        }
         upload.touched_at_ms = self.date(now).0;
         self.view.put_bytes(
             KeySpace::Backups,
@@ -227,10 +236,13 @@ impl<S: Store> Relay<S> {
     }
 
     fn drop_parts(&mut self, account: AccountId, id: &[u8], parts: impl Iterator<Item = u32>) {
+        let mut dropped = 0;
         for index in parts {
             self.view
                 .delete(KeySpace::Backups, part_key(account, id, index));
+            dropped += 1;
         }
+        self.count(|usage| usage.backup_parts = usage.backup_parts.saturating_sub(dropped));
     }
 
     fn backup(&self, account: AccountId) -> Result<Option<BackupRecord>, Refused> {

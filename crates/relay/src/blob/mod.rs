@@ -21,7 +21,9 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    rate::Bucket,
     relay::{Outcome, Refused, Relay, Reply},
+    sms::limits::a_day,
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
     sweep::Done,
     view::decode,
@@ -39,6 +41,8 @@ const PARTS_AT_ONCE: u32 = 256;
 /// Blobs that the sweep deletes.
 #[derive(Default)]
 pub(crate) struct Blobs {
+    /// Mebibytes that were opened, in all.
+    opened: Bucket,
     going: VecDeque<Bytes>,
 }
 
@@ -96,9 +100,10 @@ impl<S: Store> Relay<S> {
         if self.view.store().is_nearly_full() {
             return Err(Refused::unavailable());
         }
+        self.has_room_for_blob(open.bytes)?;
         let needed = open.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
         if open.tokens.len() as u64 != needed {
-            return Err(Refused::unauthorised("a token for each 256 MiB is needed"));
+            return Err(Refused::unauthorised("a token for each 16 MiB is needed"));
         }
         let mut tokens: Vec<pb::Token> = Vec::with_capacity(open.tokens.len());
         for token in &open.tokens {
@@ -108,9 +113,17 @@ impl<S: Store> Relay<S> {
             }
             tokens.push(token);
         }
+        // The last that may refuse it: what counts as opened today is opened.
+        let mib = u32::try_from(open.bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let a_day = a_day(self.config.blob_mib_per_day);
+        self.blobs
+            .opened
+            .take(now, a_day, mib)
+            .map_err(Refused::rate_limited)?;
         for token in &tokens {
             self.spend(token);
         }
+        self.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_add(open.bytes));
         let record = BlobRecord {
             bytes: open.bytes,
             parts: 0,
@@ -257,6 +270,8 @@ impl<S: Store> Relay<S> {
         }
         if left == 0 {
             self.view.delete(KeySpace::Blobs, key(&[id]));
+            let bytes = record.bytes;
+            self.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_sub(bytes));
         } else {
             record.parts = left;
             self.view.put(KeySpace::Blobs, key(&[id]), &record);

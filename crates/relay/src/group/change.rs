@@ -75,17 +75,21 @@ impl<S: Store> Relay<S> {
         let epoch = Epoch(create.epoch);
         let next = next_epoch(id, epoch, create.keys.as_ref(), &create.fan_out_key)?;
         self.may_authorise(link, id, epoch)?;
+        self.has_room_for_group(1, 0, next.bytes())?;
         if !create.welcome.is_empty() {
             self.has_room(&next.fan_out, 1, create.welcome.len())?;
         }
         // Nothing refuses it any more.
         self.spend(&token);
+        self.count(|usage| usage.groups = usage.groups.saturating_add(1));
         let record = GroupRecord {
             epoch: epoch.0,
             rejoin_key: create.rejoin_key,
             created_by,
             epochs: Vec::new(),
             changed_on_day: 0,
+            used_on_day: 0,
+            counted_bytes: 0,
         };
         let group = Group {
             record,
@@ -147,6 +151,7 @@ impl<S: Store> Relay<S> {
         both.dedup();
         self.may_authorise(asked.link, id, epoch.next())?;
         self.has_room(&both, 2, commit.body.len() + commit.welcome.len())?;
+        self.may_grow(id, &next)?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
             group: id,
@@ -204,6 +209,7 @@ impl<S: Store> Relay<S> {
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
         self.has_room(&list, 1, rejoin.body.len())?;
+        self.may_grow(id, &next)?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {
             group: id,
@@ -215,6 +221,16 @@ impl<S: Store> Relay<S> {
         };
         self.take(now, incoming, &list, Some(asked), epoch.next())?;
         Ok(Reply::Later)
+    }
+
+    /// Whether there is room for what the group will be.
+    fn may_grow(&mut self, id: GroupId, next: &NextEpoch) -> Result<(), Refused> {
+        let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
+        let record = &self.group(id)?.record;
+        let (before, epochs) = (record.counted_bytes, record.epochs.iter().take(kept));
+        let past: u64 = epochs.map(epoch_bytes).sum();
+        let after = past.saturating_add(next.bytes());
+        self.has_room_for_group(0, before, after)
     }
 
     /// Makes `next` the group's current epoch, and authorises the link for it.
@@ -236,13 +252,34 @@ impl<S: Store> Relay<S> {
         if let Some(key) = next.rejoin_key {
             group.record.rejoin_key = key;
         }
+        let before = group.record.counted_bytes;
+        let lists: u64 = group.record.epochs.iter().map(epoch_bytes).sum();
+        let after = lists.saturating_add(next.group_info.len() as u64);
+        group.record.counted_bytes = after;
         let record = group.record.clone();
+        self.count(|usage| {
+            let others = usage.group_bytes.saturating_sub(before);
+            usage.group_bytes = others.saturating_add(after);
+        });
         self.view
             .put(KeySpace::Groups, key(&[id.as_bytes()]), &record);
         self.view
             .put_bytes(KeySpace::GroupInfos, key(&[id.as_bytes()]), next.group_info);
         Ok(())
     }
+}
+
+impl NextEpoch {
+    /// Bytes that are stored for it.
+    fn bytes(&self) -> u64 {
+        epoch_bytes(&self.record).saturating_add(self.group_info.len() as u64)
+    }
+}
+
+/// Bytes of an epoch that are counted: its sealed list, and a little for the rest.
+fn epoch_bytes(epoch: &EpochRecord) -> u64 {
+    const THE_REST: u64 = 128;
+    THE_REST.saturating_add(epoch.sealed_fan_out.len() as u64)
 }
 
 fn next_epoch(

@@ -9,6 +9,7 @@
 
 mod change;
 pub(crate) mod deposit;
+mod idle;
 mod signal;
 
 use std::sync::Arc;
@@ -107,6 +108,7 @@ impl<S: Store> Relay<S> {
         let fan_out = fan_out(id, epoch, &known.sealed_fan_out, &authorise.fan_out_key)?;
         self.may_authorise(link, id, epoch)?;
         self.authorise(now, link, id, epoch, fan_out)?;
+        self.note_use(now, id)?;
         self.reserve_group(id)?;
         Ok(Reply::Now(Answer::PostingAuthorised(
             pb::PostingAuthorised { epoch: current.0 },

@@ -21,6 +21,7 @@ mod key_log;
 mod locks;
 mod log;
 mod posting;
+mod quotas;
 mod rendezvous;
 mod sequences;
 mod sweeping;
