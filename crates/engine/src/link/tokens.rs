@@ -98,7 +98,8 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
 /// Takes so many tokens, or none.
 pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec<Token>>, Fault> {
     if usize::try_from(count(turn.tx)?).unwrap_or(0) < wanted {
-        turn.live.links.tokens_wanted = wanted;
+        let links = &mut turn.live.links;
+        links.tokens_wanted = links.tokens_wanted.max(wanted);
         return Ok(None);
     }
     turn.live.links.tokens_wanted = 0;

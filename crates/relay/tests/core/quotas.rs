@@ -82,8 +82,8 @@ fn an_account_is_given_so_many_tokens_in_a_day_and_in_fifteen() {
 }
 
 #[test]
-fn what_one_account_can_have_in_blobs_is_what_its_tokens_buy() {
-    // In 30 days, of which three or fewer periods have a part.
+fn what_one_account_is_given_buys_a_stated_number_of_bytes() {
+    // Of the time that a blob is kept, three periods or fewer have a part.
     let periods = limits::BLOB_RETENTION.0 / limits::TOKEN_PERIOD.0 + 1;
     let tokens = u64::from(limits::TOKENS_PER_PERIOD) * periods;
     assert_eq!(tokens * limits::BLOB_BYTES_PER_TOKEN, 48 << 30);
