@@ -159,8 +159,8 @@ fn what_is_in_memory_is_looked_through_in_small_pieces() {
     let mut world = World::new();
     for n in 0..5_000_u32 {
         let link = LinkId(1_000_000 + u64::from(n));
-        let [a, b, c, d] = n.to_be_bytes();
-        let source = [10 | a, b, c, d].into();
+        let [_, b, c, d] = n.to_be_bytes();
+        let source = [10, b, c, d].into();
         world
             .relay
             .link_opened(world.now, &mut world.rng, link, [1; 32], source);
