@@ -59,6 +59,8 @@ pub struct RealRelay {
     publishing: Option<(Time, Publication)>,
     rng: ChaCha20Rng,
     now: Time,
+    /// What the machine's clock is off, in milliseconds.
+    clock_error: i64,
     mail_fails: bool,
     log_stands_still: bool,
     undeliverable: Vec<(RelayLink, u32)>,
@@ -97,7 +99,8 @@ impl RealRelay {
             ..config.clone()
         };
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let (relay, log) = open(&store, &config, BEGINS, &mut rng);
+        let (mut relay, log) = open(&store, &config, BEGINS, 0, &mut rng);
+        relay.look_at_clock(BEGINS, BEGINS);
         Self {
             relay,
             log,
@@ -107,6 +110,7 @@ impl RealRelay {
             publishing: None,
             rng,
             now: BEGINS,
+            clock_error: 0,
             mail_fails: false,
             log_stands_still: false,
             undeliverable: Vec::new(),
@@ -135,7 +139,34 @@ impl RealRelay {
         self.store.crash(lost);
         self.committing = None;
         self.publishing = None;
-        (self.relay, self.log) = open(&self.store, &self.config, self.now, &mut self.rng);
+        let wall = self.wall();
+        (self.relay, self.log) = open(
+            &self.store,
+            &self.config,
+            self.now,
+            self.clock_error,
+            &mut self.rng,
+        );
+        self.relay.look_at_clock(self.now, wall);
+    }
+
+    /// The machine's clock is off by so many milliseconds from now on.
+    pub const fn set_clock_error(&mut self, error: i64) {
+        self.clock_error = error;
+    }
+
+    /// What the relay takes the date to be.
+    pub fn date(&self) -> Time {
+        self.relay.date(self.now)
+    }
+
+    /// Whether it doubts the machine's clock.
+    pub const fn doubts_clock(&self) -> bool {
+        self.relay.doubts_clock()
+    }
+
+    fn wall(&self) -> Time {
+        Time(self.now.0.saturating_add_signed(self.clock_error))
     }
 
     /// Everything that devices have published and nobody has claimed.
@@ -327,7 +358,8 @@ impl RelayPort for RealRelay {
             }
         }
         if let Some((_, publication)) = self.publishing.take_if(|(at, _)| *at <= now) {
-            match self.log.publish(now, &mut self.rng, publication) {
+            let date = self.relay.date(now);
+            match self.log.publish(date, &mut self.rng, publication) {
                 Ok(_) => self.relay.publication_written(),
                 Err(_) => self.relay.publication_failed(),
             }
@@ -339,10 +371,11 @@ impl RelayPort for RealRelay {
         self.now = now;
         // What fails of it is done again.
         let _ = self.store.maintain(now.0);
+        self.relay.look_at_clock(now, self.wall());
         self.relay.tick(now);
-        if !self.log_stands_still {
+        if !self.log_stands_still && !self.relay.doubts_clock() {
             // A full disk takes none; then it is tried again.
-            let _ = self.log.refresh(now, &mut self.rng);
+            let _ = self.log.refresh(self.relay.date(now), &mut self.rng);
         }
     }
 
@@ -361,6 +394,7 @@ fn open(
     store: &RelayStore,
     config: &Config,
     now: Time,
+    clock_error: i64,
     rng: &mut ChaCha20Rng,
 ) -> (Relay<RelayStore>, KeyLog<RelayStore>) {
     let secrets = Secrets {
@@ -371,7 +405,7 @@ fn open(
         Arc::new(store.clone()),
         log_keys(),
         vec![auditor_id()],
-        now,
+        Time(now.0.saturating_add_signed(clock_error)),
         rng,
     )
     .unwrap();

@@ -41,6 +41,7 @@ struct Faults {
     failing_disks: u32,
     power_cuts: u32,
     clock_jumps: u32,
+    clock_leaps: u32,
     set_back: u32,
 }
 
@@ -208,13 +209,13 @@ impl Simulation {
                 self.world.run_for(span);
                 self.world.relay.set_full(false);
             }
-            92..95 => {
+            92..94 => {
                 self.faults.clock_jumps += 1;
                 let hours = self.world.rng.random_range(1..30);
                 self.wake_who_sleeps_too_long();
                 self.world.now = self.world.now.after(Span::hours(hours));
             }
-            95..98 => {
+            94..96 => {
                 self.faults.failing_disks += 1;
                 self.world.relay.set_disk_fails(Chances {
                     fails: 200,
@@ -224,9 +225,19 @@ impl Simulation {
                 self.world.run_for(span);
                 self.world.relay.set_disk_fails(Chances::default());
             }
-            98..100 => {
+            96..98 => {
                 self.faults.power_cuts += 1;
                 self.world.cut_relays_power();
+            }
+            // The relay's clock is wrong for a while, by up to a year, and right again.
+            98..100 => {
+                self.faults.clock_leaps += 1;
+                let year = Span::days(365).0.cast_signed();
+                let error = self.world.rng.random_range(-year..year);
+                self.world.relay.set_clock_error(error);
+                let span = Span(self.world.rng.random_range(1..60_000));
+                self.world.run_for(span);
+                self.world.relay.set_clock_error(0);
             }
             _ => {}
         }

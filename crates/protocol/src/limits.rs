@@ -61,7 +61,11 @@ pub const DEVICES: usize = 16;
 /// Tokens in one request.
 pub const TOKENS_PER_REQUEST: usize = 32;
 /// Tokens that an account gets in a day.
-pub const TOKENS_PER_DAY: usize = 256;
+pub const TOKENS_PER_DAY: usize = 512;
+/// Tokens that an account gets in 15 days.
+pub const TOKENS_PER_PERIOD: u32 = 1024;
+/// So long that is.
+pub const TOKEN_PERIOD: Span = Span::days(15);
 
 /// Posts that wait in one mailbox.
 pub const MAILBOX_POSTS: u64 = 50_000;
@@ -153,7 +157,7 @@ pub const BLOB_BYTES: u64 = ATTACHMENT_BYTES + (ATTACHMENT_BYTES >> 16) * 16;
 /// Bytes of one part of a blob on its way; the last may be shorter.
 pub const BLOB_PART_BYTES: usize = 256 << 10;
 /// A token opens so many bytes of a blob.
-pub const BLOB_BYTES_PER_TOKEN: u64 = 256 << 20;
+pub const BLOB_BYTES_PER_TOKEN: u64 = 16 << 20;
 /// Bytes of a commit, a welcome or group information that goes as a blob: of a thousand
 /// devices, some 3 MiB.
 pub const PARCEL_BYTES: u64 = 16 << 20;

@@ -37,6 +37,20 @@ pub struct Config {
     pub changes_per_account: Rate,
     /// Tokens that one account gets in a day.
     pub tokens_per_day: u32,
+    /// Tokens that one account gets in 15 days.
+    pub tokens_per_period: u32,
+    /// Bytes of blobs at one time, in all.
+    pub blob_bytes: u64,
+    /// Mebibytes of blobs that are opened in a day, in all.
+    pub blob_mib_per_day: u32,
+    /// Parts of backups at one time, in all.
+    pub backup_parts_in_all: u64,
+    /// Groups at one time, in all.
+    pub groups: u64,
+    /// Bytes of groups' lists and group information, in all.
+    pub group_bytes: u64,
+    /// A group that nobody uses for so many days is deleted.
+    pub group_idle_days: u64,
     /// Posts that wait in one mailbox.
     pub mailbox_posts: u64,
     /// Bytes that wait in one mailbox.
@@ -101,6 +115,13 @@ impl Default for Config {
                 every: Span::minutes(1),
             },
             tokens_per_day: u32::try_from(limits::TOKENS_PER_DAY).unwrap_or(u32::MAX),
+            tokens_per_period: limits::TOKENS_PER_PERIOD,
+            blob_bytes: 256 << 30,
+            blob_mib_per_day: 128 << 10,
+            backup_parts_in_all: 1 << 20,
+            groups: 1_000_000,
+            group_bytes: 64 << 30,
+            group_idle_days: 180,
             mailbox_posts: limits::MAILBOX_POSTS,
             mailbox_bytes: limits::MAILBOX_BYTES,
             unwritten_bytes: 64 << 20,

@@ -66,6 +66,23 @@ impl<S: Store> Relay<S> {
         decoded.ok()
     }
 
+    /// The next records of a sweep and where to go on, as [`View::slice`] gives them; where
+    /// some cannot be read, it goes on behind them.
+    pub(crate) fn slice(
+        &mut self,
+        space: KeySpace,
+        from: &[u8],
+        most: usize,
+    ) -> Result<(Vec<Record>, Option<Key>), StoreError> {
+        match self.view.slice(space, from, most) {
+            Err(StoreError::Damaged(_)) => {
+                let page = self.page(space, from, most)?;
+                Ok((page.records, (!page.next.is_empty()).then_some(page.next)))
+            }
+            slice => slice,
+        }
+    }
+
     /// At most `limit` records from `from` on, for a sweep. Where some cannot be read, it
     /// goes on behind them.
     pub(crate) fn page(

@@ -17,6 +17,7 @@
 pub mod address;
 pub mod backup;
 mod blob;
+pub mod clock;
 mod config;
 mod cost;
 mod damage;
@@ -29,6 +30,7 @@ mod link;
 pub mod mail;
 pub mod mailbox;
 mod posts;
+mod quota;
 pub mod rate;
 pub mod relay;
 pub mod rendezvous;

@@ -68,6 +68,7 @@ pub(crate) struct Post {
     pub(crate) kind: pb::PostKind,
     pub(crate) epoch: u64,
     pub(crate) id: PostId,
+    /// The date.
     pub(crate) received_at: Time,
     pub(crate) body: Bytes,
 }
@@ -239,6 +240,7 @@ impl Posts {
 
     pub(crate) fn add(
         &mut self,
+        now: Time,
         post: Arc<Post>,
         holders: Holders,
         asked: Option<Asked>,
@@ -260,10 +262,10 @@ impl Posts {
         }
         let asked = asked.into_iter().collect();
         let write_at = match may {
-            May::Wait => post.received_at.after(MAY_WAIT),
+            May::Wait => now.after(MAY_WAIT),
             May::BeAnswered | May::Neither => {
                 self.urgent = true;
-                post.received_at
+                now
             }
         };
         self.unwritten.push_back(number);
@@ -452,8 +454,9 @@ impl<S: Store> Relay<S> {
         if !on_disk || !self.posts.forgot {
             return Ok(None);
         }
+        let date = self.date(now);
         for days_ago in 0..=POST_ID_DAYS {
-            let at = Time(now.0.saturating_sub(days_ago * 86_400_000));
+            let at = Time(date.0.saturating_sub(days_ago * 86_400_000));
             let record: Option<PostedRecord> = self
                 .view
                 .get(KeySpace::PostIds, &post_id_key(at, group, post))?;

@@ -3,9 +3,13 @@
 //! **Elsewhere**: the rates themselves are in [`crate::relay::Config`].
 //!
 //! **Always**: bounded memory, whoever asks: when the table is full, full buckets are
-//! forgotten first, and where there is none, newcomers are refused for a while.
+//! forgotten first, and where none is found, newcomers are refused for a while. Nobody's
+//! request looks through the whole table, and no sweep does so at once.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
 
 use waxwing_protocol::time::{Span, Time};
 
@@ -17,6 +21,9 @@ pub struct Rate {
     /// How long one takes to come back.
     pub every: Span,
 }
+
+/// Buckets that are looked at for a newcomer's sake when the table is full.
+const TRIED_FOR_ONE: usize = 16;
 
 /// One bucket: the time at which it will be full again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,14 +66,17 @@ pub(crate) struct Buckets<K> {
     rate: Rate,
     most: usize,
     by_key: HashMap<K, Bucket>,
+    /// The keys in the order in which the sweep looks at them; each once.
+    order: VecDeque<K>,
 }
 
-impl<K: Hash + Eq> Buckets<K> {
+impl<K: Hash + Eq + Clone> Buckets<K> {
     pub(crate) fn new(rate: Rate, most: usize) -> Self {
         Self {
             rate,
             most,
             by_key: HashMap::new(),
+            order: VecDeque::new(),
         }
     }
 
@@ -75,11 +85,14 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 
     pub(crate) fn take_many(&mut self, now: Time, key: K, count: u32) -> Result<(), Span> {
-        if !self.by_key.contains_key(&key) && self.by_key.len() >= self.most {
-            self.sweep(now);
+        if !self.by_key.contains_key(&key) {
+            if self.by_key.len() >= self.most {
+                self.sweep(now, TRIED_FOR_ONE);
+            }
             if self.by_key.len() >= self.most {
                 return Err(self.rate.every);
             }
+            self.order.push_back(key.clone());
         }
         self.by_key
             .entry(key)
@@ -87,8 +100,23 @@ impl<K: Hash + Eq> Buckets<K> {
             .take(now, self.rate, count)
     }
 
-    pub(crate) fn sweep(&mut self, now: Time) {
-        self.by_key.retain(|_, bucket| !bucket.is_full(now));
+    /// Forgets full buckets among the next `most`; gives how many were looked at.
+    pub(crate) fn sweep(&mut self, now: Time, most: usize) -> usize {
+        let looked_at = most.min(self.order.len());
+        for key in self.order.drain(..looked_at).collect::<Vec<_>>() {
+            let is_full = self.by_key.get(&key).is_none_or(|one| one.is_full(now));
+            if is_full {
+                self.by_key.remove(&key);
+            } else {
+                self.order.push_back(key);
+            }
+        }
+        looked_at
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
     }
 }
 
@@ -118,6 +146,25 @@ mod tests {
         let mut bucket = Bucket::default();
         bucket.take(Time(u64::MAX / 2), RATE, 3).unwrap();
         assert_eq!(bucket.take(Time(0), RATE, 1), Err(Span::seconds(10)));
+    }
+
+    #[test]
+    fn a_sweep_looks_at_so_many_and_goes_on_where_it_stopped() {
+        let mut buckets = Buckets::new(RATE, 1_000);
+        for n in 0..100 {
+            buckets.take(Time(0), n).unwrap();
+        }
+        let later = Time(Span::minutes(1).0);
+        buckets.take_many(later, 5, 3).unwrap();
+        for n in 0..9 {
+            assert_eq!(buckets.sweep(later, 10), 10);
+            assert_eq!(buckets.len(), 91 - n * 10);
+        }
+        while buckets.len() > 1 {
+            buckets.sweep(later, 10);
+        }
+        assert_eq!(buckets.by_key.len(), 1, "the one that is in use stays");
+        assert!(buckets.take(later, 5).is_err());
     }
 
     #[test]

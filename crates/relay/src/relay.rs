@@ -13,7 +13,9 @@
 //! which is which in [`crate::dispatch`]; sockets and mail are in [`crate::server`] and
 //! [`crate::mail`].
 //!
-//! **Always**: no I/O but the store's reads, no clock, no randomness of its own. A
+//! **Always**: no I/O but the store's reads, no clock, no randomness of its own. The time
+//! that it is given is steady: it never leaps. What is stored, signed or told to clients has
+//! the date instead ([`crate::clock`]). A
 //! refused request changes nothing. Answered means durable, but for posts that every
 //! recipient acknowledged before they were written. When a batch fails, its requests are
 //! answered `UNAVAILABLE`, and it is tried again once a second: what makes room is not
@@ -41,10 +43,12 @@ use waxwing_protocol::{
 use waxwing_transparency::identity::LogIdentity;
 
 pub use crate::config::Config;
+pub use crate::sweep::SLICE_MOST;
 use crate::{
     address::{Registrations, lock::Contests},
     backup::Backups,
     blob::Blobs,
+    clock::Calendar,
     damage::Damaged,
     directory::{log::Question, publications::Publications},
     group::{Authorised, Group},
@@ -57,8 +61,8 @@ use crate::{
         accounts::{Submission, Texts, Verdict},
         limits::Spending,
     },
-    store::{Store, StoreError, Write},
-    sweep::Sweep,
+    store::{Store, StoreError, Write, records::UsageRecord},
+    sweep::{Done, Sweep},
     verification::{Found, Verification, Verified, Work},
     view::View,
 };
@@ -178,6 +182,8 @@ pub struct Counts {
     pub failed_batches: u64,
     /// Records that are not as they were written, and were left out.
     pub damaged: u64,
+    /// How often the machine's clock has leapt.
+    pub clock_leaps: u64,
 }
 
 /// Changes that are to be committed together. [`Batch::into_writes`] needs no lock.
@@ -272,6 +278,13 @@ pub struct Relay<S> {
     pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
     pub(crate) mailboxes: HashMap<MailboxId, Mailbox, OwnIds>,
     pub(crate) groups: HashMap<GroupId, Group>,
+    /// What is in those two, and the links that may post, in the order in which the sweep
+    /// looks at them.
+    pub(crate) mailboxes_in_memory: VecDeque<MailboxId>,
+    pub(crate) groups_in_memory: VecDeque<GroupId>,
+    pub(crate) posting_links: VecDeque<LinkId>,
+    /// Links by the account that is logged in on them.
+    pub(crate) online: BTreeSet<(AccountId, LinkId)>,
     pub(crate) posts: Posts,
     /// Logged-in devices, so that a second login replaces the first.
     pub(crate) devices: HashMap<DeviceId, LinkId>,
@@ -287,6 +300,10 @@ pub struct Relay<S> {
     pub(crate) charged: u32,
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
+    pub(crate) calendar: Calendar,
+    /// What is stored, in all; and what was counted at the start.
+    pub(crate) usage: UsageRecord,
+    pub(crate) counted: UsageRecord,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
@@ -371,6 +388,10 @@ impl<S: Store> Relay<S> {
             counts: Counts::default(),
             mailboxes: HashMap::default(),
             groups: HashMap::new(),
+            mailboxes_in_memory: VecDeque::new(),
+            groups_in_memory: VecDeque::new(),
+            posting_links: VecDeque::new(),
+            online: BTreeSet::new(),
             devices: HashMap::new(),
             gathering: Vec::new(),
             writing: None,
@@ -381,7 +402,12 @@ impl<S: Store> Relay<S> {
             undeleted: Vec::new(),
             reservations: Reservations::default(),
             sweep: Sweep::default(),
+            calendar: Calendar::default(),
+            usage: UsageRecord::default(),
+            counted: UsageRecord::default(),
         };
+        relay.read_clock()?;
+        relay.read_usage()?;
         relay.read_revoked()?;
         relay.read_spending()?;
         Ok(relay)
@@ -398,6 +424,7 @@ impl<S: Store> Relay<S> {
         Counts {
             links: self.links.len() as u64,
             logged_in,
+            clock_leaps: self.clock_leaps(),
             ..self.counts
         }
     }
@@ -419,7 +446,7 @@ impl<S: Store> Relay<S> {
             versions: VERSIONS.to_vec(),
             challenge: Bytes::copy_from_slice(&challenge),
             token_key: Bytes::copy_from_slice(&self.secrets.tokens.public_key()),
-            now_ms: now.0,
+            now_ms: self.date(now).0,
             log_id: Bytes::copy_from_slice(&self.log.id().0),
         };
         self.send(link, 0, Answer::Hello(hello));
@@ -550,9 +577,12 @@ impl<S: Store> Relay<S> {
             self.left(link, place);
         }
         if let Stage::LoggedIn {
-            device, mailbox, ..
+            account,
+            device,
+            mailbox,
         } = state.stage
         {
+            self.online.remove(&(account, link));
             // A newer link of the device may have taken its place.
             if self.devices.get(&device) == Some(&link) {
                 self.devices.remove(&device);
@@ -561,25 +591,23 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Time passed: to be called about once a second.
+    /// Time passed: to be called about once a second, where nobody waits for a lock. Else
+    /// [`begin_sweep`](Self::begin_sweep) and [`sweep_slice`](Self::sweep_slice) do the same.
     pub fn tick(&mut self, now: Time) {
-        if let Some(failed) = &mut self.failed {
-            failed.is_due = true;
-        }
-        self.read_again();
-        self.end_idle_postings(now);
-        self.registrations.sweep(now);
-        self.look_ups.sweep(now);
-        self.work.sweep(now);
-        self.changes.sweep(now);
-        self.texts.sweep(now);
-        self.end_old_rendezvous(now);
-        self.sweep_step(now);
+        self.begin_sweep();
+        while self.sweep_slice(now) {}
     }
 
     /// What to do next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// A batch that could not be written is due again.
+    pub(crate) const fn try_batch_again(&mut self) {
+        if let Some(failed) = &mut self.failed {
+            failed.is_due = true;
+        }
     }
 
     /// When [`take_batch`](Self::take_batch) is to be called next: the past, where it is at
@@ -726,6 +754,7 @@ impl<S: Store> Relay<S> {
                 self.send(link, request, Answer::Error(Refused::unavailable().0));
             }
         }
+        self.forget_usage();
         self.forget_groups();
         self.forget_mailboxes();
         // Where the store cannot be read, what was known of the revoked stays.
@@ -775,16 +804,35 @@ impl<S: Store> Relay<S> {
         }
     }
 
+    /// The links on which devices of an account are logged in, in a fixed order.
+    pub(crate) fn links_of(&self, account: AccountId) -> Vec<LinkId> {
+        let all = (account, LinkId(0))..=(account, LinkId(u64::MAX));
+        self.online.range(all).map(|(_, link)| *link).collect()
+    }
+
     /// Whose link it is; it must be logged in.
     pub(crate) fn account_logged_in(&self, link: LinkId) -> Result<AccountId, Refused> {
         self.account_on(link)
             .ok_or_else(|| Refused::unauthorised("this needs a login"))
     }
 
-    /// Ends authorisations that nobody used for a while: the lists leave the memory.
-    fn end_idle_postings(&mut self, now: Time) {
+    /// Ends authorisations that nobody used for a while, on some of the links that have any:
+    /// the lists leave the memory.
+    pub(crate) fn end_idle_postings(&mut self, now: Time, most: usize) -> Done {
+        let mut touched = 0;
         let mut ended = Vec::new();
-        for link in self.links.values_mut() {
+        for _ in 0..most.min(self.posting_links.len()) {
+            if touched >= most {
+                break;
+            }
+            let Some(id) = self.posting_links.pop_front() else {
+                break;
+            };
+            touched += 1;
+            let Some(link) = self.links.get_mut(&id) else {
+                continue;
+            };
+            touched += link.posting.len();
             link.posting
                 .retain(|(group, _), authorised: &mut Authorised| {
                     let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
@@ -793,9 +841,13 @@ impl<S: Store> Relay<S> {
                     }
                     keep
                 });
+            if !link.posting.is_empty() {
+                self.posting_links.push_back(id);
+            }
         }
         for group in ended {
             self.group_left(group);
         }
+        Done::some(touched)
     }
 }

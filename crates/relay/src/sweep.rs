@@ -1,96 +1,418 @@
 //! What time takes away: posts that waited too long, post ids, what nobody uses in memory.
 //!
-//! **Elsewhere**: erasing what was deleted from the disk's files is the store's.
+//! Once a second a sweep begins ([`Relay::begin_sweep`]); it is done in slices
+//! ([`Relay::sweep_slice`]), between which the server lets go of its lock. Each chore has a
+//! share of the sweep and goes on next time where it stopped. What is in the order in which
+//! it gets old is deleted for as long as there is something to delete; tables that are not
+//! are gone through in rounds, the faster the larger they are, so that no table outgrows its
+//! sweep.
 //!
-//! **Always**: a bounded step each time, so that no request waits for it. A record that is
-//! damaged keeps nothing behind it from its turn.
+//! **Elsewhere**: what a chore does is in the folder named after what it is about; erasing
+//! what was deleted from the disk's files is the store's.
+//!
+//! **Always**: a slice touches [`SLICE`] records, and what belongs to the last of them: never
+//! more than [`SLICE_MOST`]. Nothing is deleted for its age while the clock is in doubt. A
+//! record that is damaged keeps nothing behind it from its turn.
 
-use waxwing_protocol::{ids::MailboxId, limits, time::Time};
+use waxwing_protocol::{
+    ids::MailboxId,
+    limits,
+    time::{Span, Time},
+};
 
 use crate::{
     posts::POST_ID_DAYS,
     relay::Relay,
     store::{
-        Key, KeySpace, Store, StoreError, key,
+        Key, KeySpace, Record, Store, StoreError, key,
         records::{EntryRecord, RegistrationRecord},
     },
 };
 
-/// Records that are looked at in one step.
-const STEP: usize = 512;
+/// Records that one slice touches, before it takes no other.
+pub(crate) const SLICE: usize = 256;
+/// What belongs to one record, at most: the parts of a backup, the posting rights of a link.
+const OF_ONE: usize = 1100;
+/// Records that one slice touches, at most.
+pub const SLICE_MOST: usize = SLICE + OF_ONE;
+/// A table on the disk is gone through once in this time, if it has many records.
+const ROUND: Span = Span::hours(6);
+/// Of a table on the disk, so many records are looked at in one sweep, at least and at most.
+const LEAST: usize = 512;
+const MOST: usize = 64 * SLICE;
+/// What is deleted in the order of its age: records in one sweep, at most.
+const MOST_DELETED: usize = 1024 * SLICE;
+/// A table in memory is gone through once in so many sweeps.
+const SWEEPS: usize = 15;
 /// Groups and mailboxes that may be in memory before idle ones are dropped.
 const IN_MEMORY: usize = 4096;
+
+/// Groups that are looked at in one slice: their records are large.
+const GROUPS: usize = 16;
+
+/// What there is to do, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chore {
+    Postings,
+    PendingRegistrations,
+    Rates(usize),
+    Rendezvous,
+    PostIds,
+    Revoked,
+    Entries,
+    Registrations,
+    Backups,
+    Blobs,
+    BlobParts,
+    NewContests,
+    Contests,
+    SmsSubmissions,
+    SmsReceipts,
+    Groups,
+    Mailboxes,
+    IdleGroups,
+}
+
+const CHORES: [Chore; 27] = [
+    Chore::Postings,
+    Chore::PendingRegistrations,
+    Chore::Rates(0),
+    Chore::Rates(1),
+    Chore::Rates(2),
+    Chore::Rates(3),
+    Chore::Rates(4),
+    Chore::Rates(5),
+    Chore::Rates(6),
+    Chore::Rates(7),
+    Chore::Rates(8),
+    Chore::Rates(9),
+    Chore::Rendezvous,
+    Chore::PostIds,
+    Chore::Revoked,
+    Chore::Entries,
+    Chore::Registrations,
+    Chore::Backups,
+    Chore::Blobs,
+    Chore::BlobParts,
+    Chore::NewContests,
+    Chore::Contests,
+    Chore::SmsSubmissions,
+    Chore::SmsReceipts,
+    Chore::Groups,
+    Chore::Mailboxes,
+    Chore::IdleGroups,
+];
+
+/// How much of a chore was done.
+pub(crate) struct Done {
+    /// Records that were touched.
+    pub(crate) touched: usize,
+    /// Nothing is left to do in this sweep.
+    pub(crate) is_all: bool,
+}
+
+impl Done {
+    /// Nothing is left.
+    pub(crate) const fn all(touched: usize) -> Self {
+        Self {
+            touched,
+            is_all: true,
+        }
+    }
+
+    /// There may be more.
+    pub(crate) const fn some(touched: usize) -> Self {
+        Self {
+            touched,
+            is_all: false,
+        }
+    }
+}
+
+/// Where a table is gone through, again and again.
+#[derive(Default)]
+pub(crate) struct Round {
+    from: Key,
+    /// Records in this round so far, and in the one before.
+    seen: usize,
+    before: usize,
+}
+
+impl Round {
+    /// Records that are to be looked at in one sweep.
+    fn share(&self) -> usize {
+        let records = self.before.max(self.seen);
+        let sweeps = usize::try_from(ROUND.0 / 1000).unwrap_or(usize::MAX);
+        (records / sweeps).clamp(LEAST, MOST)
+    }
+
+    fn went_on(&mut self, records: usize, next: Option<Key>) -> bool {
+        self.seen = self.seen.saturating_add(records);
+        let is_over = next.is_none();
+        self.from = next.unwrap_or_default();
+        if is_over {
+            self.before = std::mem::take(&mut self.seen);
+        }
+        is_over
+    }
+}
 
 /// How far the sweep has come.
 #[derive(Default)]
 pub(crate) struct Sweep {
-    entries_from: Key,
-    registrations_from: Key,
-    pub(crate) sms: Key,
-    pub(crate) sms_receipts: Key,
+    chore: usize,
+    /// What the chore may still touch in this sweep.
+    left: usize,
+    entries: Round,
+    registrations: Round,
+    pub(crate) backups: Round,
+    pub(crate) blobs: Round,
+    pub(crate) sms: Round,
+    pub(crate) sms_receipts: Round,
+    pub(crate) groups: Round,
+    post_ids_from: Key,
+    /// The most records that a slice has touched; for tests.
+    most_touched: usize,
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn sweep_step(&mut self, now: Time) {
+    /// Begins a sweep: to be called about once a second, and followed by
+    /// [`sweep_slice`](Self::sweep_slice) until that gives `false`.
+    pub fn begin_sweep(&mut self) {
+        self.try_batch_again();
+        self.read_again();
+        self.sweep.chore = 0;
+        self.sweep.left = self.share(CHORES.first().copied());
+        self.sweep.post_ids_from.clear();
+    }
+
+    /// Does one slice of the sweep; gives whether there is another.
+    pub fn sweep_slice(&mut self, now: Time) -> bool {
+        let Some(chore) = CHORES.get(self.sweep.chore).copied() else {
+            return false;
+        };
+        let most = self.sweep.left.min(SLICE);
         // A store that cannot be read is met again by the next request, and answered there.
-        let _ = self.expire_entries(now);
-        let _ = self.expire_post_ids(now);
-        let _ = self.expire_registrations(now);
-        let _ = self.delete_revoked();
-        let _ = self.sweep_backups(now);
-        let _ = self.sweep_blobs(now);
-        let _ = self.tell_of_contests(now);
-        let _ = self.sweep_sms(now);
-        if self.mailboxes.len() > IN_MEMORY {
-            self.mailboxes.retain(|_, mailbox| !mailbox.is_idle());
+        let done = self.do_some(chore, now, most).unwrap_or(Done::all(0));
+        debug_assert!(
+            done.touched <= SLICE_MOST,
+            "{chore:?} touched {} records at once",
+            done.touched
+        );
+        self.sweep.most_touched = self.sweep.most_touched.max(done.touched);
+        self.sweep.left = self.sweep.left.saturating_sub(done.touched.max(1));
+        if done.is_all || self.sweep.left == 0 {
+            self.sweep.chore += 1;
+            self.sweep.left = self.share(CHORES.get(self.sweep.chore).copied());
         }
-        if self.groups.len() > IN_MEMORY {
-            self.groups.retain(|_, group| !group.is_idle());
+        self.sweep.chore < CHORES.len()
+    }
+
+    /// The most records that a slice of a sweep has touched since the start; never more
+    /// than [`SLICE_MOST`].
+    pub const fn most_touched_in_a_slice(&self) -> usize {
+        self.sweep.most_touched
+    }
+
+    /// What a chore may touch in one sweep.
+    fn share(&mut self, chore: Option<Chore>) -> usize {
+        let of_memory = |records: usize| records.div_ceil(SWEEPS).max(SLICE);
+        match chore {
+            None => 0,
+            Some(Chore::Postings) => of_memory(self.posting_links.len()),
+            Some(Chore::Rates(table)) => self
+                .rate_table(table)
+                .map_or(0, |table| of_memory(table.len())),
+            Some(Chore::Mailboxes) => of_memory(self.mailboxes_in_memory.len()),
+            Some(Chore::IdleGroups) => of_memory(self.groups_in_memory.len()),
+            Some(Chore::Entries) => self.sweep.entries.share(),
+            Some(Chore::Registrations) => self.sweep.registrations.share(),
+            Some(Chore::Backups) => self.sweep.backups.share(),
+            Some(Chore::Blobs) => self.sweep.blobs.share(),
+            Some(Chore::SmsSubmissions) => self.sweep.sms.share(),
+            Some(Chore::SmsReceipts) => self.sweep.sms_receipts.share(),
+            Some(Chore::Groups) => self.sweep.groups.share(),
+            Some(Chore::NewContests | Chore::Revoked | Chore::BlobParts) => MOST,
+            Some(
+                Chore::PendingRegistrations | Chore::Rendezvous | Chore::PostIds | Chore::Contests,
+            ) => MOST_DELETED,
         }
     }
 
-    fn expire_entries(&mut self, now: Time) -> Result<(), StoreError> {
-        let from = std::mem::take(&mut self.sweep.entries_from);
-        let page = self.page(KeySpace::Entries, &from, STEP)?;
-        self.sweep.entries_from = page.next;
-        for (at, value) in page.records {
+    fn do_some(&mut self, chore: Chore, now: Time, most: usize) -> Result<Done, StoreError> {
+        match chore {
+            Chore::Postings => Ok(self.end_idle_postings(now, most)),
+            Chore::PendingRegistrations => Ok(self.registrations.sweep(now, most)),
+            Chore::Rates(table) => Ok(self
+                .rate_table(table)
+                .map_or(Done::all(0), |table| Done::some(table.sweep(now, most)))),
+            Chore::Rendezvous => Ok(self.end_old_rendezvous(now, most)),
+            Chore::PostIds => self.expire_post_ids(now, most),
+            Chore::Revoked => self.delete_revoked(),
+            Chore::Entries => self.expire_entries(now, most),
+            Chore::Registrations => self.expire_registrations(now, most),
+            Chore::Backups => self.sweep_backups(now, most),
+            Chore::Blobs => self.sweep_blobs(now, most),
+            Chore::BlobParts => Ok(self.delete_blobs(most)),
+            Chore::NewContests => self.find_contests(now),
+            Chore::Contests => self.tell_of_contests(now, most),
+            Chore::SmsSubmissions => self.sweep_sms(now, most),
+            Chore::SmsReceipts => self.sweep_sms_receipts(now, most),
+            Chore::Groups => self.sweep_groups(now, most.min(GROUPS)),
+            Chore::Mailboxes => Ok(self.drop_idle_mailboxes(most)),
+            Chore::IdleGroups => Ok(self.drop_idle_groups(most)),
+        }
+    }
+
+    /// The tables of what somebody may do how often.
+    fn rate_table(&mut self, number: usize) -> Option<&mut dyn Swept> {
+        let tables: [&mut dyn Swept; 11] = [
+            &mut self.look_ups,
+            &mut self.work,
+            &mut self.changes,
+            &mut self.registrations.by_address,
+            &mut self.registrations.by_source,
+            &mut self.texts.outbound,
+            &mut self.texts.inbound,
+            &mut self.rendezvouses.made,
+            &mut self.rendezvouses.tried,
+            &mut self.backups.puts,
+            &mut self.backups.fetches,
+        ];
+        tables.into_iter().nth(number)
+    }
+
+    /// The next records of a round.
+    pub(crate) fn next_of_round(
+        &mut self,
+        space: KeySpace,
+        round: fn(&mut Sweep) -> &mut Round,
+        most: usize,
+    ) -> Result<(Vec<Record>, Done), StoreError> {
+        let from = round(&mut self.sweep).from.clone();
+        let (records, next) = self.slice(space, &from, most)?;
+        let touched = records.len();
+        let is_all = round(&mut self.sweep).went_on(touched, next);
+        Ok((records, Done { touched, is_all }))
+    }
+
+    fn expire_entries(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let (records, done) =
+            self.next_of_round(KeySpace::Entries, |sweep| &mut sweep.entries, most)?;
+        for (at, value) in records {
             let entry: Option<EntryRecord> = self.sound(KeySpace::Entries, &at, value);
             let Some(entry) = entry else { continue };
-            let age = now.since(Time(entry.received_at_ms));
-            if age < limits::MAILBOX_RETENTION {
+            if date.since(Time(entry.received_at_ms)) < limits::MAILBOX_RETENTION {
                 continue;
             }
             let Some((mailbox, sequence)) = entry_key(&at) else {
                 continue;
             };
-            self.delete_entry(mailbox, sequence, entry.post, entry.shared)?;
-            self.entry_expired(mailbox, entry.size);
-            self.counts.expired += 1;
+            if self
+                .delete_entry(mailbox, sequence, entry.post, entry.shared)
+                .is_ok()
+            {
+                self.entry_expired(mailbox, entry.size);
+                self.counts.expired += 1;
+            }
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn expire_post_ids(&mut self, now: Time) -> Result<(), StoreError> {
-        let first_kept = (now.0 / 86_400_000).saturating_sub(POST_ID_DAYS);
-        let to = first_kept.to_be_bytes();
-        for (at, _) in self.view.scan(KeySpace::PostIds, &[], Some(&to), STEP)? {
+    /// They are in the order of their days: for as long as the first is old, it goes.
+    fn expire_post_ids(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let first_kept = (self.expiry_date(now).0 / 86_400_000).saturating_sub(POST_ID_DAYS);
+        let first_kept = first_kept.to_be_bytes();
+        let from = self.sweep.post_ids_from.clone();
+        let (records, next) = self.view.slice(KeySpace::PostIds, &from, most)?;
+        let touched = records.len();
+        for (at, _) in records {
+            if at.as_ref() >= first_kept.as_slice() {
+                return Ok(Done::all(touched));
+            }
             self.view.delete(KeySpace::PostIds, key(&[&at]));
         }
-        Ok(())
+        let Some(next) = next else {
+            return Ok(Done::all(touched));
+        };
+        self.sweep.post_ids_from = next;
+        Ok(Done::some(touched))
     }
 
-    fn expire_registrations(&mut self, now: Time) -> Result<(), StoreError> {
-        let from = std::mem::take(&mut self.sweep.registrations_from);
-        let page = self.page(KeySpace::Registrations, &from, STEP)?;
-        self.sweep.registrations_from = page.next;
-        for (at, value) in page.records {
+    fn expire_registrations(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let (records, done) = self.next_of_round(
+            KeySpace::Registrations,
+            |sweep| &mut sweep.registrations,
+            most,
+        )?;
+        for (at, value) in records {
             let space = KeySpace::Registrations;
             let record: Option<RegistrationRecord> = self.sound(space, &at, value);
-            if record.is_some_and(|record| record.expires_at_ms <= now.0) {
+            if record.is_some_and(|record| record.expires_at_ms <= date.0) {
                 self.view.delete(KeySpace::Registrations, key(&[&at]));
             }
         }
-        Ok(())
+        Ok(done)
+    }
+
+    /// Drops some of the idle mailboxes, where too many are in memory.
+    fn drop_idle_mailboxes(&mut self, most: usize) -> Done {
+        let looked_at = most.min(self.mailboxes_in_memory.len());
+        for touched in 0..looked_at {
+            if self.mailboxes.len() <= IN_MEMORY {
+                return Done::all(touched);
+            }
+            let Some(id) = self.mailboxes_in_memory.pop_front() else {
+                break;
+            };
+            match self.mailboxes.get(&id) {
+                Some(mailbox) if mailbox.is_idle() => {
+                    self.mailboxes.remove(&id);
+                }
+                Some(_) => self.mailboxes_in_memory.push_back(id),
+                None => {}
+            }
+        }
+        Done::some(looked_at)
+    }
+
+    /// The same of groups.
+    fn drop_idle_groups(&mut self, most: usize) -> Done {
+        let looked_at = most.min(self.groups_in_memory.len());
+        for touched in 0..looked_at {
+            if self.groups.len() <= IN_MEMORY {
+                return Done::all(touched);
+            }
+            let Some(id) = self.groups_in_memory.pop_front() else {
+                break;
+            };
+            match self.groups.get(&id) {
+                Some(group) if group.is_idle() => {
+                    self.groups.remove(&id);
+                }
+                Some(_) => self.groups_in_memory.push_back(id),
+                None => {}
+            }
+        }
+        Done::some(looked_at)
+    }
+}
+
+/// A table of rates, whatever its keys are.
+trait Swept {
+    fn sweep(&mut self, now: Time, most: usize) -> usize;
+    fn len(&self) -> usize;
+}
+
+impl<K: std::hash::Hash + Eq + Clone> Swept for crate::rate::Buckets<K> {
+    fn sweep(&mut self, now: Time, most: usize) -> usize {
+        Self::sweep(self, now, most)
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
     }
 }
 

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::store::{Key, KeySpace, Record, Store, StoreError, Write, behind};
+use crate::store::{Key, KeySpace, Record, Store, StoreError, Write, behind, key};
 
 type Layer = BTreeMap<(KeySpace, Key), Option<Bytes>>;
 
@@ -157,6 +157,51 @@ impl<S: Store> View<S> {
         Ok(merged.into_iter().take(limit).collect())
     }
 
+    /// The next records from `from` on, for a sweep: no more than `most` of the store and of
+    /// each layer are touched, however many there are. Gives with them where to go on;
+    /// `None` at the end.
+    pub(crate) fn slice(
+        &self,
+        space: KeySpace,
+        from: &[u8],
+        most: usize,
+    ) -> Result<(Vec<Record>, Option<Key>), StoreError> {
+        let stored = self.store.scan(space, from, None, most)?;
+        // What lies at this key or behind it has not been seen.
+        let mut next = stored
+            .last()
+            .filter(|_| stored.len() >= most)
+            .map(|(at, _)| key(&[at, &[0]]));
+        let mut merged: BTreeMap<Bytes, Option<Bytes>> = stored
+            .into_iter()
+            .map(|(at, value)| (at, Some(value)))
+            .collect();
+        let start = Bound::Included((space, Key::from_slice(from)));
+        for layer in [&self.writing, &self.gathered] {
+            let range = layer.range((start.clone(), Bound::Unbounded));
+            let within = range.take_while(|((at, _), _)| *at == space);
+            for (seen, ((_, at), value)) in within.enumerate() {
+                if next.as_ref().is_some_and(|next| at >= next) {
+                    break;
+                }
+                if seen >= most {
+                    next = Some(at.clone());
+                    break;
+                }
+                merged.insert(Bytes::copy_from_slice(at), value.clone());
+            }
+        }
+        let records = merged
+            .into_iter()
+            .filter(|(at, _)| {
+                next.as_ref()
+                    .is_none_or(|next| at.as_ref() < next.as_slice())
+            })
+            .filter_map(|(at, value)| Some((at, value?)))
+            .collect();
+        Ok((records, next))
+    }
+
     pub(crate) fn has_gathered(&self) -> bool {
         !self.gathered.is_empty()
     }
@@ -212,7 +257,7 @@ pub(crate) fn decode<T: Message + Default>(space: KeySpace, value: Bytes) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{key, memory::MemoryStore};
+    use crate::store::memory::MemoryStore;
 
     fn keys(view: &View<MemoryStore>, limit: usize) -> Vec<u8> {
         view.scan(KeySpace::Entries, &[], None, limit)
@@ -224,6 +269,39 @@ mod tests {
 
     fn put(view: &mut View<MemoryStore>, at: u8) {
         view.put_bytes(KeySpace::Entries, key(&[&[at]]), Bytes::from_static(b"x"));
+    }
+
+    #[test]
+    fn slices_see_every_record_once_whatever_is_pending() {
+        let store = Arc::new(MemoryStore::new());
+        let mut view = View::new(Arc::clone(&store));
+        for at in (0..60).step_by(2) {
+            put(&mut view, at);
+        }
+        store.commit(view.begin()).unwrap();
+        view.written();
+        for at in (1..60).step_by(6) {
+            put(&mut view, at);
+        }
+        for at in 10..30 {
+            view.delete(KeySpace::Entries, key(&[&[at]]));
+        }
+        let _ = view.begin();
+        put(&mut view, 59);
+        view.delete(KeySpace::Entries, key(&[&[40]]));
+        for most in 1..10 {
+            let mut from = Key::new();
+            let mut seen = Vec::new();
+            loop {
+                let (records, next) = view.slice(KeySpace::Entries, &from, most).unwrap();
+                assert!(records.len() <= 3 * most, "{} of {most}", records.len());
+                seen.extend(records.into_iter().map(|(key, _)| key[0]));
+                let Some(next) = next else { break };
+                assert!(next > from);
+                from = next;
+            }
+            assert_eq!(seen, keys(&view, 100), "{most} at a time");
+        }
     }
 
     #[test]

@@ -45,6 +45,13 @@ Examples:
     /// The relay must not be running. Nothing is changed. Exits with 1 when something is
     /// damaged.
     Check(Check),
+    /// Confirm that this machine's clock is right, after the relay's log says that it leapt.
+    ///
+    /// Until then, or until the clock has gone on evenly for half an hour, nothing expires and
+    /// the key log signs nothing. Check the clock first: what is deleted too early does not
+    /// come back, and clients refuse a key log that is ahead of them. Works while the relay
+    /// runs, and up to ten minutes before it is started.
+    ConfirmClock(ConfirmClock),
     /// Print the pin that clients check, and the URL for a name.
     ///
     /// Works while the relay runs, and while it does not.
@@ -135,6 +142,11 @@ pub(crate) struct Choices {
     #[serde(default)]
     pub(crate) sms: Texts,
 
+    /// What may be stored: in the file only.
+    #[arg(skip)]
+    #[serde(default)]
+    pub(crate) quotas: Quotas,
+
     /// Where Prometheus reads `/metrics`, in plain HTTP; keep it local.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -162,6 +174,28 @@ pub(crate) struct Choices {
     #[arg(long = "auditor", value_name = "ID")]
     #[serde(default)]
     pub(crate) auditors: Vec<String>,
+}
+
+/// The table `[quotas]` of the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Quotas {
+    /// GiB of attached files at one time, in all.
+    pub(crate) blob_gib: Option<u32>,
+    /// GiB of attached files that are begun in a day, in all.
+    pub(crate) blob_gib_per_day: Option<u32>,
+    /// GiB of backups at one time, in all.
+    pub(crate) backup_gib: Option<u32>,
+    /// Groups at one time, in all.
+    pub(crate) groups: Option<u64>,
+    /// GiB of what is stored of groups, in all.
+    pub(crate) group_gib: Option<u32>,
+    /// A group that nobody uses for so many days is deleted.
+    pub(crate) idle_group_days: Option<u64>,
+    /// Tokens that one account gets in a day.
+    pub(crate) tokens_per_day: Option<u32>,
+    /// Tokens that one account gets in 15 days.
+    pub(crate) tokens_per_period: Option<u32>,
 }
 
 /// The table `[sms]` of the file.
@@ -203,6 +237,13 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
+    /// The relay's data directory.
+    #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmClock {
     /// The relay's data directory.
     #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
     pub(crate) data: PathBuf,

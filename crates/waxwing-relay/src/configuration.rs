@@ -8,8 +8,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use waxwing_protocol::limits::SMS_PRICE_BYTES;
+use waxwing_protocol::limits::{BACKUP_PART_BYTES, SMS_PRICE_BYTES};
 use waxwing_relay::mail::{MailError, Route, SmtpUrl};
+use waxwing_relay::relay::Config;
 use waxwing_relay::server::Settings;
 use waxwing_relay::sms::{
     self, Smsc, SmscUrl, SmscUrlError, Version,
@@ -17,7 +18,7 @@ use waxwing_relay::sms::{
 };
 use waxwing_transparency::cosignature::AuditorId;
 
-use crate::arguments::{Choices, Texts};
+use crate::arguments::{Choices, Quotas, Texts};
 
 /// The port where nothing else is said.
 pub(crate) const PORT: u16 = 8443;
@@ -91,6 +92,7 @@ pub(crate) fn join(
         sms_dir: command_line.sms_dir.or(file_sms_dir),
         sms_from: command_line.sms_from.or(file.sms_from),
         sms: file.sms,
+        quotas: file.quotas,
         listen: command_line.listen.or(file.listen),
         name: command_line.name.or(file.name),
         smtp: command_line.smtp.or(file_smtp),
@@ -105,6 +107,36 @@ pub(crate) fn join(
         shared_sources: [command_line.shared_sources, file.shared_sources].concat(),
         auditors: [command_line.auditors, file.auditors].concat(),
     })
+}
+
+/// What the table `[quotas]` says, and the defaults where it says nothing.
+fn quotas(quotas: &Quotas, relay: &mut Config) {
+    const GIB: u64 = 1 << 30;
+    let bytes = |gib: u32| u64::from(gib).saturating_mul(GIB);
+    if let Some(gib) = quotas.blob_gib {
+        relay.blob_bytes = bytes(gib);
+    }
+    if let Some(gib) = quotas.blob_gib_per_day {
+        relay.blob_mib_per_day = gib.saturating_mul(1024);
+    }
+    if let Some(gib) = quotas.backup_gib {
+        relay.backup_parts_in_all = bytes(gib) / BACKUP_PART_BYTES as u64;
+    }
+    if let Some(groups) = quotas.groups {
+        relay.groups = groups;
+    }
+    if let Some(gib) = quotas.group_gib {
+        relay.group_bytes = bytes(gib);
+    }
+    if let Some(days) = quotas.idle_group_days {
+        relay.group_idle_days = days;
+    }
+    if let Some(tokens) = quotas.tokens_per_day {
+        relay.tokens_per_day = tokens;
+    }
+    if let Some(tokens) = quotas.tokens_per_period {
+        relay.tokens_per_period = tokens;
+    }
 }
 
 fn parse(path: &Path, text: &str) -> Result<Choices, ConfigurationError> {
@@ -128,6 +160,7 @@ fn parse(path: &Path, text: &str) -> Result<Choices, ConfigurationError> {
 pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let mut settings = Settings::new(choices.listen.unwrap_or(listen));
+    quotas(&choices.quotas, &mut settings.relay);
     settings.mail = match (&choices.smtp, &choices.mail_dir) {
         (Some(_), Some(_)) => return Err(ConfigurationError::TwoRoutes),
         (Some(url), None) => Route::Smtp(SmtpUrl::parse(url)?),

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(serve),
         Command::Check(check) => check::run(&check),
+        Command::ConfirmClock(confirm) => serve::confirm_clock(&confirm),
         Command::Identity(identity) => serve::print_identity(&identity),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

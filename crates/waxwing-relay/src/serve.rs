@@ -1,4 +1,4 @@
-//! `waxwing-relay serve` and `waxwing-relay identity`.
+//! `waxwing-relay serve`, `waxwing-relay confirm-clock` and `waxwing-relay identity`.
 //!
 //! **Elsewhere**: what it all does is the library's.
 //!
@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use waxwing_relay::data_dir::{DataDir, DataDirError};
 use waxwing_relay::directory::log::{KeyLog, LogError};
 use waxwing_relay::identity::{Identity, IdentityError};
-use waxwing_relay::server::{ServeError, Server};
+use waxwing_relay::server::{self, ServeError, Server};
 use waxwing_relay::store::StoreError;
 use waxwing_relay::store::embedded::EmbeddedStore;
 
@@ -24,6 +24,8 @@ use crate::logs;
 
 /// The store's folder in the data directory.
 pub(crate) const STORE: &str = "store";
+/// In the data directory: the operator confirms the clock with it.
+const CLOCK_CONFIRMED: &str = "clock-confirmed";
 
 /// Why a command failed; each is a sentence for an operator.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +53,8 @@ pub(crate) enum Failure {
 
 pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
     let choices = configuration::join(serve.settings, serve.config.as_deref())?;
-    let settings = configuration::settle(&choices)?;
+    let mut settings = configuration::settle(&choices)?;
+    settings.clock_confirmation = Some(serve.data.join(CLOCK_CONFIRMED));
     logs::start(choices.log_format.unwrap_or_default());
     let data = DataDir::open_or_create(&serve.data)?;
     let mut identity = Identity::open_or_create(&data)?;
@@ -91,6 +94,18 @@ fn announce(url: &str, ready_file: Option<&Path>) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(line.as_bytes())?;
     out.flush()?;
+    Ok(())
+}
+
+pub(crate) fn confirm_clock(arguments: &arguments::ConfirmClock) -> Result<(), Failure> {
+    // Only where there is a relay.
+    Identity::read(&arguments.data)?;
+    server::confirm_clock(&arguments.data.join(CLOCK_CONFIRMED))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "Confirmed. A relay that doubts this machine's clock relies on it within a second."
+    )?;
     Ok(())
 }
 

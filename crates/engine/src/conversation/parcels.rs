@@ -623,11 +623,13 @@ fn begin(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     let (secret, tokens) = if let Some(secret) = row.secret {
         (secret, Vec::new())
     } else {
-        let Some(token) = tokens::take(turn)? else {
+        let needed = row.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
+        let needed = usize::try_from(needed).unwrap_or(usize::MAX);
+        let Some(tokens) = tokens::take_many(turn, needed)? else {
             turn.wait(Waiting::Blob(row.id), AGAIN);
             return Ok(());
         };
-        (turn.random(), vec![token])
+        (turn.random(), tokens)
     };
     turn.tx.execute(
         "UPDATE parcel SET secret = ?2 WHERE id = ?1",

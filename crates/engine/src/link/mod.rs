@@ -439,6 +439,8 @@ pub(crate) struct Links {
     authorised: HashMap<GroupId, (Epoch, Time)>,
     /// Blinded tokens whose issue is awaited on the mailbox link.
     pub blinded: Vec<PendingToken>,
+    /// Tokens that something waits for, where it needs more than are kept in stock.
+    pub tokens_wanted: usize,
     /// The highest mailbox place that came on this mailbox link, and how many posts
     /// are not acknowledged.
     pub received: u64,

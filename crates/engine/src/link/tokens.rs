@@ -8,6 +8,7 @@
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
+    limits,
     pb::{Token, TokensIssued, client_frame::Body},
     time::Span,
     token,
@@ -26,7 +27,7 @@ pub(crate) const SCHEMA: &str = "
 CREATE TABLE token (input BLOB PRIMARY KEY, output BLOB NOT NULL) WITHOUT ROWID;
 ";
 
-/// Tokens in stock when it is full.
+/// Tokens in stock when it is full, unless a large file needs more.
 const STOCK: usize = 20;
 
 /// With fewer, the stock is filled.
@@ -41,13 +42,15 @@ const AGAIN_MAX: Span = Span::hours(1);
 /// Asks for tokens when few are left.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let stock = usize::try_from(count(turn.tx)?).unwrap_or(usize::MAX);
-    if stock >= LOW
+    let wanted = turn.live.links.tokens_wanted;
+    if stock >= LOW.max(wanted)
         || turn.live.links.mailbox.awaits(&Job::IssueTokens)
         || turn.waits(&Waiting::Tokens)
     {
         return Ok(());
     }
-    let (pending, request) = token::request(turn.rng, STOCK - stock)
+    let lacking = STOCK.max(wanted).saturating_sub(stock);
+    let (pending, request) = token::request(turn.rng, lacking.min(limits::TOKENS_PER_REQUEST))
         .map_err(|error| Fault::Broken(error.to_string()))?;
     turn.live.links.blinded = pending;
     turn.ask(
@@ -95,8 +98,11 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
 /// Takes so many tokens, or none.
 pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec<Token>>, Fault> {
     if usize::try_from(count(turn.tx)?).unwrap_or(0) < wanted {
+        let links = &mut turn.live.links;
+        links.tokens_wanted = links.tokens_wanted.max(wanted);
         return Ok(None);
     }
+    turn.live.links.tokens_wanted = 0;
     let mut tokens = Vec::with_capacity(wanted);
     for _ in 0..wanted {
         let Some(token) = take(turn)? else {

@@ -13,7 +13,7 @@
 //! for a contest that the disk refused a moment later: it is one too many, never one too
 //! few. A contest has one contender; another one waits from the beginning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use waxwing_protocol::{
     address::Address,
@@ -24,24 +24,26 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    link::Stage,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
         records::{AddressRecord, ContestRecord},
     },
+    sweep::{Done, SLICE},
     view::decode,
 };
 
 /// How often the owner is told.
 const NOTICE: Span = Span::days(1);
-/// Contests that are looked at in one step.
+/// Contests of one account that it is told of at a login.
 const STEP: usize = 512;
 
 /// When whose owner is told next.
 pub(crate) struct Contests {
     /// By the contest's key in the store. An entry may outlive its contest until it is due.
     due: BTreeMap<Key, Time>,
+    /// The same, the first that is due first.
+    by_time: BTreeSet<(Time, Key)>,
     /// How far the search for those that were there at the start has come.
     from: Option<Key>,
 }
@@ -50,7 +52,22 @@ impl Default for Contests {
     fn default() -> Self {
         Self {
             due: BTreeMap::new(),
+            by_time: BTreeSet::new(),
             from: Some(Key::new()),
+        }
+    }
+}
+
+impl Contests {
+    fn set(&mut self, place: Key, at: Time) {
+        self.remove(&place);
+        self.by_time.insert((at, place.clone()));
+        self.due.insert(place, at);
+    }
+
+    fn remove(&mut self, place: &Key) {
+        if let Some(at) = self.due.remove(place) {
+            self.by_time.remove(&(at, place.clone()));
         }
     }
 }
@@ -79,6 +96,8 @@ impl<S: Store> Relay<S> {
         account: AccountId,
     ) -> Result<Option<Reply>, Refused> {
         let at = self.address_key(address);
+        // A clock that leaps ends nobody's wait.
+        let (now, waited_until) = (self.date(now), self.expiry_date(now));
         let Some(record) = self.view.get::<AddressRecord>(KeySpace::Addresses, &at)? else {
             return Ok(None);
         };
@@ -90,7 +109,7 @@ impl<S: Store> Relay<S> {
         let contest: Option<ContestRecord> = self.view.get(KeySpace::Contests, &place)?;
         let contest = contest.filter(|contest| contest.by == account.as_bytes().as_slice());
         let left = contest.as_ref().map_or(limits::LOCK_WAIT, |contest| {
-            let left = contest.since().after(limits::LOCK_WAIT).since(now);
+            let left = contest.since().after(limits::LOCK_WAIT).since(waited_until);
             // A clock that was set back makes nobody wait longer than they would anew.
             left.min(limits::LOCK_WAIT)
         });
@@ -103,7 +122,7 @@ impl<S: Store> Relay<S> {
                 by: account.to_bytes(),
             };
             self.view.put(KeySpace::Contests, place.clone(), &contest);
-            self.contests.due.insert(place, next_notice(now, now));
+            self.contests.set(place, next_notice(now, now));
             self.tell_account_of_contest(owner, &contest);
         }
         // Whoever waits asks for another code when the time has come.
@@ -147,17 +166,14 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Tells the owners whose day it is.
-    pub(crate) fn tell_of_contests(&mut self, now: Time) -> Result<(), StoreError> {
-        self.find_contests(now)?;
-        let due: Vec<Key> = self
-            .contests
-            .due
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(place, _)| place.clone())
-            .collect();
-        for place in due {
+    /// Tells the owners whose day it is, `most` of them.
+    pub(crate) fn tell_of_contests(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let now = self.date(now);
+        for touched in 0..most {
+            let first = self.contests.by_time.first();
+            let Some((_, place)) = first.filter(|(at, _)| *at <= now).cloned() else {
+                return Ok(Done::all(touched));
+            };
             let contest = match self.view.get::<ContestRecord>(KeySpace::Contests, &place) {
                 Err(StoreError::Damaged(_)) => {
                     self.note_damage(KeySpace::Contests, &place);
@@ -169,31 +185,36 @@ impl<S: Store> Relay<S> {
             match contest.zip(owner) {
                 Some((contest, owner)) => {
                     let next = next_notice(contest.since(), now);
-                    self.contests.due.insert(place, next);
+                    self.contests.set(place, next);
                     self.tell_account_of_contest(owner, &contest);
                 }
                 None => {
-                    self.contests.due.remove(&place);
+                    self.contests.remove(&place);
                 }
             }
         }
-        Ok(())
+        Ok(Done::some(most))
     }
 
     /// After a start: finds the contests that are on disk, a few at a time.
-    fn find_contests(&mut self, now: Time) -> Result<(), StoreError> {
+    pub(crate) fn find_contests(&mut self, now: Time) -> Result<Done, StoreError> {
+        let now = self.date(now);
         let Some(from) = self.contests.from.clone() else {
-            return Ok(());
+            return Ok(Done::all(0));
         };
-        let page = self.page(KeySpace::Contests, &from, STEP)?;
-        self.contests.from = (!page.next.is_empty()).then_some(page.next);
-        for (place, value) in page.records {
+        let (records, next) = self.slice(KeySpace::Contests, &from, SLICE)?;
+        let touched = records.len();
+        self.contests.from = next;
+        for (place, value) in records {
             let contest: Option<ContestRecord> = self.sound(KeySpace::Contests, &place, value);
             let Some(contest) = contest else { continue };
-            let next = next_notice(contest.since(), now);
-            self.contests.due.entry(key(&[&place])).or_insert(next);
+            let place = key(&[&place]);
+            if !self.contests.due.contains_key(&place) {
+                let next = next_notice(contest.since(), now);
+                self.contests.set(place, next);
+            }
         }
-        Ok(())
+        Ok(Done::some(touched))
     }
 
     fn contests_of(&self, owner: AccountId) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
@@ -208,16 +229,7 @@ impl<S: Store> Relay<S> {
     }
 
     fn tell_account_of_contest(&mut self, owner: AccountId, contest: &ContestRecord) {
-        let mut links: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, state)| {
-                matches!(state.stage, Stage::LoggedIn { account, .. } if account == owner)
-            })
-            .map(|(link, _)| *link)
-            .collect();
-        links.sort_unstable();
-        for link in links {
+        for link in self.links_of(owner) {
             self.send(link, 0, Answer::AddressContested(contest.notice()));
         }
     }

@@ -11,7 +11,10 @@
 mod imitation;
 pub(crate) mod lock;
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt::Write as _,
+};
 
 use rand::CryptoRng;
 use sha2::{Digest as _, Sha256};
@@ -40,14 +43,19 @@ use crate::{
         KeySpace, Store, StoreError,
         records::{AddressRecord, RegistrationRecord},
     },
+    sweep::Done,
     verification::{Found, FoundRoster, Work},
 };
 
 /// Registrations that are under way.
 pub(crate) struct Registrations {
     pending: HashMap<RegistrationId, Pending>,
-    by_address: Buckets<String>,
-    by_source: Buckets<Source>,
+    /// The order in which they expire; some may be gone.
+    by_age: VecDeque<RegistrationId>,
+    /// How many of them are finished.
+    finished: usize,
+    pub(crate) by_address: Buckets<String>,
+    pub(crate) by_source: Buckets<Source>,
     most: usize,
 }
 
@@ -57,7 +65,7 @@ struct Pending {
     code: String,
     tries_left: u32,
     expires_at: Time,
-    /// Kept until it expires even so: the disk may yet refuse what it led to.
+    /// See [`Registrations::finish`].
     finished: bool,
 }
 
@@ -65,6 +73,8 @@ impl Registrations {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             pending: HashMap::new(),
+            by_age: VecDeque::new(),
+            finished: 0,
             by_address: Buckets::new(config.codes_per_address, 100_000),
             by_source: Buckets::new(config.codes_per_source, 100_000),
             most: config.pending_registrations,
@@ -74,19 +84,39 @@ impl Registrations {
     /// Whether as many as may be wait for their code. Only those are counted: whoever
     /// entered theirs takes nobody's place.
     fn is_full(&self) -> bool {
-        self.pending.len() >= self.most
-            && self.pending.values().filter(|one| !one.finished).count() >= self.most
+        self.pending.len().saturating_sub(self.finished) >= self.most
     }
 
     /// Whoever repeats it needs another code.
     fn use_up(&mut self, id: RegistrationId) {
-        self.pending.remove(&id);
+        if self.pending.remove(&id).is_some_and(|one| one.finished) {
+            self.finished = self.finished.saturating_sub(1);
+        }
     }
 
-    pub(crate) fn sweep(&mut self, now: Time) {
-        self.pending.retain(|_, pending| pending.expires_at > now);
-        self.by_address.sweep(now);
-        self.by_source.sweep(now);
+    /// Kept until it expires even so: the disk may yet refuse what it led to.
+    fn finish(&mut self, id: RegistrationId) {
+        if let Some(pending) = self.pending.get_mut(&id)
+            && !std::mem::replace(&mut pending.finished, true)
+        {
+            self.finished += 1;
+        }
+    }
+
+    /// Forgets those that have expired, `most` of them.
+    pub(crate) fn sweep(&mut self, now: Time, most: usize) -> Done {
+        for touched in 0..most {
+            let Some(id) = self.by_age.front().copied() else {
+                return Done::all(touched);
+            };
+            let pending = self.pending.get(&id);
+            if pending.is_some_and(|pending| pending.expires_at > now) {
+                return Done::all(touched);
+            }
+            self.by_age.pop_front();
+            self.use_up(id);
+        }
+        Done::some(most)
     }
 }
 
@@ -94,10 +124,11 @@ impl<S: Store> Relay<S> {
     /// A code is texted, if one may be.
     fn spend_on_code(&mut self, now: Time, number: &str) -> Result<(), Refused> {
         let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
+        let date = self.date(now);
         let Some(spending) = &mut self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
-        match spending.take(now, number, 1) {
+        match spending.take(date, number, 1) {
             Ok(()) => {
                 self.keep_spending();
                 Ok(())
@@ -149,6 +180,7 @@ impl<S: Store> Relay<S> {
             finished: false,
         };
         registrations.pending.insert(id, pending);
+        registrations.by_age.push_back(id);
         self.counts.codes += 1;
         self.effects.push_back(Effect::SendCode {
             link,
@@ -159,7 +191,7 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Now(Answer::RegistrationStarted(
             pb::RegistrationStarted {
                 registration_id: id.to_bytes(),
-                expires_at_ms: expires_at.0,
+                expires_at_ms: self.date(expires_at).0,
             },
         )))
     }
@@ -225,7 +257,7 @@ impl<S: Store> Relay<S> {
         let record = RegistrationRecord {
             device_id: device.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
-            expires_at_ms: now.after(limits::CODE_LIFETIME).0,
+            expires_at_ms: self.date(now).after(limits::CODE_LIFETIME).0,
         };
         let answer = pb::Registered {
             mailbox_id: mailbox.to_bytes(),
@@ -242,7 +274,7 @@ impl<S: Store> Relay<S> {
         let own = known.filter(|record| record.account_id == account.to_bytes());
         let entry = Entry {
             locked: own.is_some_and(|record| record.locked),
-            ..Entry::new(&roster, pb::Verification::EmailCode, now)
+            ..Entry::new(&roster, pb::Verification::EmailCode, self.date(now))
         };
         let reply = self.publish(Change {
             address,
@@ -254,9 +286,7 @@ impl<S: Store> Relay<S> {
             answer: Answer::Registered(answer),
             former: None,
         })?;
-        if let Some(pending) = self.registrations.pending.get_mut(&id) {
-            pending.finished = true;
-        }
+        self.registrations.finish(id);
         Ok(reply)
     }
 

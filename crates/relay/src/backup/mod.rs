@@ -25,22 +25,21 @@ use crate::{
         Key, KeySpace, Store, StoreError, key,
         records::{BackupRecord, BackupUploadRecord},
     },
+    sweep::Done,
 };
 
 /// Bytes of a backup's id.
 const ID_BYTES: usize = 16;
 /// A backup that nothing was put into for this long is not finished any more.
 const UNFINISHED_FOR: Span = Span::days(1);
-/// Uploads that are looked at in one step of the sweep; each has up to
+/// Uploads that are looked at in one slice of the sweep; each has up to
 /// [`limits::BACKUP_PARTS`] parts.
-const STEP: usize = 8;
+const UPLOADS: usize = 1;
 
 /// How often accounts may.
 pub(crate) struct Backups {
-    puts: Buckets<AccountId>,
-    fetches: Buckets<AccountId>,
-    /// How far the sweep has come.
-    from: Key,
+    pub(crate) puts: Buckets<AccountId>,
+    pub(crate) fetches: Buckets<AccountId>,
 }
 
 impl Backups {
@@ -48,7 +47,6 @@ impl Backups {
         Self {
             puts: Buckets::new(config.backup_puts_per_account, 100_000),
             fetches: Buckets::new(config.backup_fetches_per_account, 100_000),
-            from: Key::new(),
         }
     }
 }
@@ -111,6 +109,12 @@ impl<S: Store> Relay<S> {
             .puts
             .take(now, account)
             .map_err(Refused::rate_limited)?;
+        let is_there = before
+            .as_ref()
+            .is_some_and(|before| before.backup_id == id && before.has(put.index));
+        if !is_there {
+            self.has_room_for_backup_part()?;
+        }
         let mut upload = match before {
             Some(before) if before.backup_id == id => before,
             other => {
@@ -124,7 +128,10 @@ impl<S: Store> Relay<S> {
             }
         };
         upload.add(put.index);
-        upload.touched_at_ms = now.0;
+        if !is_there {
+            self.count(|usage| usage.backup_parts = usage.backup_parts.saturating_add(1));
+        }
+        upload.touched_at_ms = self.date(now).0;
         self.view.put_bytes(
             KeySpace::Backups,
             part_key(account, &id, put.index),
@@ -169,7 +176,7 @@ impl<S: Store> Relay<S> {
         let record = BackupRecord {
             backup_id: id,
             parts: finish.parts,
-            made_at_ms: now.0,
+            made_at_ms: self.date(now).0,
         };
         let at = key(&[account.as_bytes()]);
         self.view.put(KeySpace::BackupPointers, at.clone(), &record);
@@ -206,32 +213,35 @@ impl<S: Store> Relay<S> {
         })))
     }
 
-    /// Drops a few of the backups that nobody goes on putting.
-    pub(crate) fn sweep_backups(&mut self, now: Time) -> Result<(), StoreError> {
-        self.backups.puts.sweep(now);
-        self.backups.fetches.sweep(now);
-        let from = std::mem::take(&mut self.backups.from);
-        let page = self.page(KeySpace::BackupUploads, &from, STEP)?;
-        self.backups.from = page.next;
-        for (at, value) in page.records {
+    /// Drops backups that nobody goes on putting. Of each, up to [`limits::BACKUP_PARTS`]
+    /// records go at once.
+    pub(crate) fn sweep_backups(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let few = most.min(UPLOADS);
+        let (records, mut done) =
+            self.next_of_round(KeySpace::BackupUploads, |sweep| &mut sweep.backups, few)?;
+        for (at, value) in records {
             let upload = self.sound::<BackupUploadRecord>(KeySpace::BackupUploads, &at, value);
-            let Some(upload) = upload else { continue };
-            let Ok(account) = AccountId::try_from(&at) else {
+            let (Some(upload), Ok(account)) = (upload, AccountId::try_from(&at)) else {
                 continue;
             };
-            if now.since(Time(upload.touched_at_ms)) >= UNFINISHED_FOR {
+            if date.since(Time(upload.touched_at_ms)) >= UNFINISHED_FOR {
+                done.touched += upload.parts().count();
                 self.drop_parts(account, &upload.backup_id, upload.parts());
                 self.view.delete(KeySpace::BackupUploads, key(&[&at]));
             }
         }
-        Ok(())
+        Ok(done)
     }
 
     fn drop_parts(&mut self, account: AccountId, id: &[u8], parts: impl Iterator<Item = u32>) {
+        let mut dropped = 0;
         for index in parts {
             self.view
                 .delete(KeySpace::Backups, part_key(account, id, index));
+            dropped += 1;
         }
+        self.count(|usage| usage.backup_parts = usage.backup_parts.saturating_sub(dropped));
     }
 
     fn backup(&self, account: AccountId) -> Result<Option<BackupRecord>, Refused> {

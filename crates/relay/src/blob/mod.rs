@@ -10,6 +10,8 @@
 //! **Always**: a part that was answered for is on the disk. What was put is never changed.
 //! Deleting goes in bounded steps; from the first on, nobody is given the blob any more.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
@@ -19,8 +21,11 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    rate::Bucket,
     relay::{Outcome, Refused, Relay, Reply},
+    sms::limits::a_day,
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
+    sweep::Done,
     verification::{Found, Work},
 };
 
@@ -30,15 +35,17 @@ const ID_BYTES: usize = 32;
 const READER_BYTES: usize = 16;
 /// Bytes of the hash of them, which the uploader registered.
 const MARK_BYTES: usize = 12;
-/// Blobs that are looked at in one step of the sweep.
-const STEP: usize = 64;
+/// Blobs that may wait in memory to be deleted; others are found in the next round.
+const GOING: usize = 4096;
 /// Parts that are deleted in one step.
 const PARTS_AT_ONCE: u32 = 256;
 
-/// How far the sweep has come.
+/// Blobs that the sweep deletes.
 #[derive(Default)]
 pub(crate) struct Blobs {
-    from: Key,
+    /// Mebibytes that were opened, in all.
+    opened: Bucket,
+    going: VecDeque<Bytes>,
 }
 
 impl BlobRecord {
@@ -61,8 +68,8 @@ impl BlobRecord {
         })
     }
 
-    fn is_over(&self, now: Time) -> bool {
-        self.over || now.since(Time(self.opened_at_ms)) >= limits::BLOB_RETENTION
+    fn is_over(&self, date: Time) -> bool {
+        self.over || date.since(Time(self.opened_at_ms)) >= limits::BLOB_RETENTION
     }
 }
 
@@ -107,7 +114,7 @@ impl<S: Store> Relay<S> {
         if let Some(known) = self.view.get::<BlobRecord>(KeySpace::Blobs, id)? {
             // The answer got lost.
             let same = known.bytes == open.bytes && known.delete_hash == open.delete_hash;
-            return if same && !known.is_over(now) {
+            return if same && !known.is_over(self.expiry_date(now)) {
                 Ok(Some(known))
             } else {
                 Err(Refused::malformed("this blob exists"))
@@ -116,9 +123,10 @@ impl<S: Store> Relay<S> {
         if !self.has_space() {
             return Err(Refused::unavailable());
         }
+        self.has_room_for_blob(open.bytes)?;
         let needed = open.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
         if open.tokens.len() as u64 != needed {
-            return Err(Refused::unauthorised("a token for each 256 MiB is needed"));
+            return Err(Refused::unauthorised("a token for each 16 MiB is needed"));
         }
         Ok(None)
     }
@@ -145,16 +153,24 @@ impl<S: Store> Relay<S> {
         if !matches!(found, Found::Tokens) {
             return Err(Refused::unavailable());
         }
+        // The last that may refuse it: what counts as opened today is opened.
+        let mib = u32::try_from(open.bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let a_day = a_day(self.config.blob_mib_per_day);
+        self.blobs
+            .opened
+            .take(now, a_day, mib)
+            .map_err(Refused::rate_limited)?;
         for token in &tokens {
             self.spend(token);
         }
+        self.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_add(open.bytes));
         let record = BlobRecord {
             bytes: open.bytes,
             parts: 0,
             readers: open.readers,
             read_by: Bytes::new(),
             delete_hash: open.delete_hash.clone(),
-            opened_at_ms: now.0,
+            opened_at_ms: self.date(now).0,
             over: false,
             unread_by: open.reader_marks.clone(),
         };
@@ -249,21 +265,46 @@ impl<S: Store> Relay<S> {
         done
     }
 
-    /// Deletes some of the blobs whose time is over.
-    pub(crate) fn sweep_blobs(&mut self, now: Time) -> Result<(), StoreError> {
-        let from = std::mem::take(&mut self.blobs.from);
-        let page = self.page(KeySpace::Blobs, &from, STEP)?;
-        self.blobs.from = page.next;
-        for (at, value) in page.records {
+    /// Finds some of the blobs whose time is over: from then on nobody is given them.
+    pub(crate) fn sweep_blobs(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let (records, done) =
+            self.next_of_round(KeySpace::Blobs, |sweep| &mut sweep.blobs, most)?;
+        for (at, value) in records {
             let Some(mut record) = self.sound::<BlobRecord>(KeySpace::Blobs, &at, value) else {
                 continue;
             };
-            if record.is_over(now) {
+            if record.is_over(date) && self.blobs.going.len() < GOING {
                 record.over = true;
-                self.drop_blob(&at, record);
+                self.view.put(KeySpace::Blobs, key(&[&at]), &record);
+                self.blobs.going.push_back(at);
             }
         }
-        Ok(())
+        Ok(done)
+    }
+
+    /// Deletes some of what was found. Of a large blob each slice deletes a piece.
+    pub(crate) fn delete_blobs(&mut self, most: usize) -> Done {
+        let mut touched = 0;
+        while touched < most {
+            let Some(id) = self.blobs.going.pop_front() else {
+                return Done::all(touched);
+            };
+            touched += 1;
+            let record = self.view.get::<BlobRecord>(KeySpace::Blobs, &id);
+            // What a request has deleted meanwhile is gone, and what the disk has refused to
+            // delete is found again.
+            let Ok(Some(record)) = record else { continue };
+            if !record.over {
+                continue;
+            }
+            touched += record.parts.min(PARTS_AT_ONCE) as usize;
+            if record.parts > PARTS_AT_ONCE {
+                self.blobs.going.push_front(id.clone());
+            }
+            self.drop_blob(&id, record);
+        }
+        Done::some(touched)
     }
 
     /// Deletes a blob that is over, or as much of it as one step may.
@@ -274,6 +315,8 @@ impl<S: Store> Relay<S> {
         }
         if left == 0 {
             self.view.delete(KeySpace::Blobs, key(&[id]));
+            let bytes = record.bytes;
+            self.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_sub(bytes));
         } else {
             record.parts = left;
             self.view.put(KeySpace::Blobs, key(&[id]), &record);
@@ -282,9 +325,10 @@ impl<S: Store> Relay<S> {
 
     /// A blob that is not over.
     fn blob(&self, now: Time, id: &[u8]) -> Result<BlobRecord, Refused> {
+        let date = self.expiry_date(now);
         self.view
             .get(KeySpace::Blobs, id)?
-            .filter(|record: &BlobRecord| !record.is_over(now))
+            .filter(|record: &BlobRecord| !record.is_over(date))
             .ok_or_else(unknown)
     }
 }

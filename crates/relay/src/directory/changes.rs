@@ -44,12 +44,11 @@ use crate::{
             AccountRecord, AddressRecord, DeviceRecord, EntryRecord, MailboxRecord, RevokedRecord,
         },
     },
+    sweep::{Done, SLICE},
     verification::{Found, Work, encode_identity},
     view::decode,
 };
 
-/// Entries of a revoked device that are deleted in one step.
-const STEP: usize = 512;
 /// Devices whose records are being deleted, of which is known in memory.
 const REVOKED: usize = 65_536;
 
@@ -345,16 +344,22 @@ impl<S: Store> Relay<S> {
         if let Some(link) = self.devices.remove(&device) {
             // Nothing that still comes on it is the device's.
             if let Some(state) = self.links.get_mut(&link) {
+                if let Stage::LoggedIn { account, .. } = state.stage {
+                    self.online.remove(&(account, link));
+                }
                 state.stage = Stage::Open;
             }
             self.effects.push_back(Effect::Close { link });
         }
         // Where the store cannot be read now, it is when it can be again.
-        if self.read_revoked().is_ok() {
-            let mailbox = self.revoked.iter().find(|(_, one)| **one == device);
-            if let Some(mailbox) = mailbox.map(|(mailbox, _)| *mailbox) {
-                self.drop_mailbox(mailbox);
-            }
+        let record = self.view.get(KeySpace::Revoked, device.as_bytes());
+        let mailbox = record
+            .ok()
+            .flatten()
+            .and_then(|record: RevokedRecord| MailboxId::try_from(&record.mailbox_id).ok());
+        if let Some(mailbox) = mailbox {
+            self.revoked.insert(mailbox, device);
+            self.drop_mailbox(mailbox);
             let _ = self.delete_revoked();
         }
     }
@@ -376,15 +381,16 @@ impl<S: Store> Relay<S> {
     }
 
     /// Deletes some of what revoked devices left.
-    pub(crate) fn delete_revoked(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn delete_revoked(&mut self) -> Result<Done, StoreError> {
         let Some((&mailbox, &device)) = self.revoked.first_key_value() else {
-            return Ok(());
+            return Ok(Done::all(0));
         };
         let prefix = mailbox.as_bytes();
         let entries = self
             .view
-            .scan_prefix(KeySpace::Entries, prefix, prefix, STEP)?;
-        let is_last = entries.len() < STEP;
+            .scan_prefix(KeySpace::Entries, prefix, prefix, SLICE)?;
+        let is_last = entries.len() < SLICE;
+        let touched = entries.len();
         for (at, value) in entries {
             let Some(entry) = self.sound::<EntryRecord>(KeySpace::Entries, &at, value) else {
                 // Which post it held is not known.
@@ -400,7 +406,7 @@ impl<S: Store> Relay<S> {
             )?;
         }
         if !is_last {
-            return Ok(());
+            return Ok(Done::some(touched));
         }
         let at = key(&[device.as_bytes()]);
         let packages = self.key_packages(device, limits::KEY_PACKAGES_PER_DEVICE);
@@ -413,7 +419,7 @@ impl<S: Store> Relay<S> {
         self.view
             .delete(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]));
         self.revoked.remove(&mailbox);
-        Ok(())
+        Ok(Done::some(touched + limits::KEY_PACKAGES_PER_DEVICE))
     }
 }
 

@@ -251,19 +251,34 @@ impl<S: Store> Relay<S> {
         let Stage::LoggedIn { account, .. } = self.link(link)?.stage else {
             return Err(Refused::unauthorised("this needs a login"));
         };
+        let now = self.date(now);
         let day = now.0 / Span::days(1).0;
         let at = key(&[account.as_bytes()]);
         let budget: TokenBudgetRecord = self
             .view
             .get(KeySpace::TokenBudgets, &at)?
-            .filter(|budget: &TokenBudgetRecord| budget.day == day)
-            .unwrap_or(TokenBudgetRecord { day, issued: 0 });
-        let issued = budget.issued.saturating_add(count(issue.blinded.len()));
+            .unwrap_or_default();
+        let asked_for = count(issue.blinded.len());
+        let period = now.0 / limits::TOKEN_PERIOD.0;
+        let of = |is_current: bool, issued: u32| if is_current { issued } else { 0 };
+        let issued = of(budget.day == day, budget.issued).saturating_add(asked_for);
+        let issued_in_period =
+            of(budget.period == period, budget.issued_in_period).saturating_add(asked_for);
+        if issued_in_period > self.config.tokens_per_period {
+            let next = Time((period + 1).saturating_mul(limits::TOKEN_PERIOD.0));
+            return Err(Refused::rate_limited(next.since(now)));
+        }
         if issued > self.config.tokens_per_day {
             let tomorrow = Time((day + 1) * Span::days(1).0);
             return Err(Refused::rate_limited(tomorrow.since(now)));
         }
-        Ok((at, TokenBudgetRecord { day, issued }))
+        let budget = TokenBudgetRecord {
+            day,
+            issued,
+            period,
+            issued_in_period,
+        };
+        Ok((at, budget))
     }
 
     pub(crate) fn issue_tokens(

@@ -113,6 +113,10 @@ impl<S: Store> Relay<S> {
     /// where it is at once. `None` while one is being written, or when there is nothing.
     pub fn next_publication(&self, now: Time) -> Option<Time> {
         let publications = &self.publications;
+        // What is signed has a date, and cannot be taken back.
+        if self.doubts_clock() {
+            return None;
+        }
         if publications.writing.is_some() || publications.waiting.is_empty() {
             return None;
         }
@@ -256,7 +260,7 @@ impl<S: Store> Relay<S> {
 
     /// Lets a change wait for its epoch; it is answered then.
     pub(crate) fn publish(&mut self, change: Change) -> Result<Reply, Refused> {
-        if self.publications.waiting.len() >= WAITING {
+        if self.publications.waiting.len() >= WAITING || self.doubts_clock() {
             return Err(Refused::unavailable());
         }
         self.publications.waiting.push_back(change);
@@ -265,13 +269,8 @@ impl<S: Store> Relay<S> {
 
     /// Tells the devices of these accounts that are there to fetch the history.
     fn tell_accounts(&mut self, accounts: &HashSet<AccountId>) {
-        let links = self.devices.values().copied();
-        let mut links: Vec<LinkId> = links
-            .filter(|link| {
-                self.account_on(*link)
-                    .is_some_and(|account| accounts.contains(&account))
-            })
-            .collect();
+        let accounts = accounts.iter();
+        let mut links: Vec<LinkId> = accounts.flat_map(|one| self.links_of(*one)).collect();
         // In an order that does not change from run to run.
         links.sort_unstable();
         for link in links {

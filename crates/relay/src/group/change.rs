@@ -77,17 +77,21 @@ impl<S: Store> Relay<S> {
         let list = list.ok_or_else(Refused::unavailable)?;
         let next = next_epoch(epoch, create.keys.as_ref(), list)?;
         self.may_authorise(link, id, epoch)?;
+        self.has_room_for_group(1, 0, next.bytes())?;
         if !create.welcome.is_empty() {
             self.has_room(&next.fan_out, 1, create.welcome.len())?;
         }
         // Nothing refuses it any more.
         self.spend(&token);
+        self.count(|usage| usage.groups = usage.groups.saturating_add(1));
         let record = GroupRecord {
             epoch: epoch.0,
             rejoin_key: create.rejoin_key,
             created_by,
             epochs: Vec::new(),
             changed_on_day: 0,
+            used_on_day: 0,
+            counted_bytes: 0,
         };
         let group = Group {
             record,
@@ -97,6 +101,7 @@ impl<S: Store> Relay<S> {
             links: 0,
         };
         self.groups.insert(id, group);
+        self.groups_in_memory.push_back(id);
         let fan_out = Arc::clone(&next.fan_out);
         self.begin_epoch(now, link, id, next)?;
         if create.welcome.is_empty() {
@@ -181,6 +186,7 @@ impl<S: Store> Relay<S> {
         both.dedup();
         self.may_authorise(asked.link, id, epoch.next())?;
         self.has_room(&both, 2, commit.body.len() + commit.welcome.len())?;
+        self.may_grow(id, &next)?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
             group: id,
@@ -229,6 +235,7 @@ impl<S: Store> Relay<S> {
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
         self.has_room(&list, 1, rejoin.body.len())?;
+        self.may_grow(id, &next)?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {
             group: id,
@@ -242,6 +249,16 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Later)
     }
 
+    /// Whether there is room for what the group will be.
+    fn may_grow(&mut self, id: GroupId, next: &NextEpoch) -> Result<(), Refused> {
+        let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
+        let record = &self.group(id)?.record;
+        let (before, epochs) = (record.counted_bytes, record.epochs.iter().take(kept));
+        let past: u64 = epochs.map(epoch_bytes).sum();
+        let after = past.saturating_add(next.bytes());
+        self.has_room_for_group(0, before, after)
+    }
+
     /// Makes `next` the group's current epoch, and authorises the link for it.
     fn begin_epoch(
         &mut self,
@@ -250,12 +267,13 @@ impl<S: Store> Relay<S> {
         id: GroupId,
         next: NextEpoch,
     ) -> Result<(), Refused> {
+        let date = self.date(now);
         self.authorise(now, link, id, next.epoch, next.fan_out)?;
         let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
         let group = self.group(id)?;
         group.record.epoch = next.epoch.0;
         if let Some(over) = group.record.epochs.first_mut() {
-            over.ended_at_ms = now.0;
+            over.ended_at_ms = date.0;
         }
         if next.rejoin_key.is_some() {
             // Somebody may have been removed, and still has the keys of the epochs before.
@@ -264,20 +282,41 @@ impl<S: Store> Relay<S> {
         group
             .record
             .epochs
-            .retain(|known| has_just_ended(now, known));
+            .retain(|known| has_just_ended(date, known));
         group.record.epochs.insert(0, next.record);
         group.record.epochs.truncate(kept.saturating_add(1));
-        group.record.changed_on_day = now.0 / Span::days(1).0;
+        group.record.changed_on_day = date.0 / Span::days(1).0;
         if let Some(key) = next.rejoin_key {
             group.record.rejoin_key = key;
         }
+        let before = group.record.counted_bytes;
+        let lists: u64 = group.record.epochs.iter().map(epoch_bytes).sum();
+        let after = lists.saturating_add(next.group_info.len() as u64);
+        group.record.counted_bytes = after;
         let record = group.record.clone();
+        self.count(|usage| {
+            let others = usage.group_bytes.saturating_sub(before);
+            usage.group_bytes = others.saturating_add(after);
+        });
         self.view
             .put(KeySpace::Groups, key(&[id.as_bytes()]), &record);
         self.view
             .put_bytes(KeySpace::GroupInfos, key(&[id.as_bytes()]), next.group_info);
         Ok(())
     }
+}
+
+impl NextEpoch {
+    /// Bytes that are stored for it.
+    fn bytes(&self) -> u64 {
+        epoch_bytes(&self.record).saturating_add(self.group_info.len() as u64)
+    }
+}
+
+/// Bytes of an epoch that are counted: its sealed list, and a little for the rest.
+fn epoch_bytes(epoch: &EpochRecord) -> u64 {
+    const THE_REST: u64 = 128;
+    THE_REST.saturating_add(epoch.sealed_fan_out.len() as u64)
 }
 
 fn next_epoch(

@@ -82,7 +82,7 @@ impl<S: Store> Relay<S> {
             kind: deposit.kind,
             epoch: deposit.epoch,
             id: deposit.id,
-            received_at: now,
+            received_at: self.date(now),
             body: deposit.body,
         });
         let shared = fan_out.len() > 1;
@@ -116,6 +116,6 @@ impl<S: Store> Relay<S> {
             true => May::BeAnswered,
             false => May::Neither,
         };
-        self.posts.add(post, holders, asked, answer, may);
+        self.posts.add(now, post, holders, asked, answer, may);
     }
 }

@@ -11,6 +11,7 @@
 
 mod change;
 pub(crate) mod deposit;
+mod idle;
 mod signal;
 
 use std::sync::Arc;
@@ -88,19 +89,19 @@ impl Group {
     }
 
     /// The keys of an epoch in which members may post messages now.
-    fn open_epoch(&self, now: Time, epoch: Epoch) -> Option<&EpochRecord> {
+    fn open_epoch(&self, date: Time, epoch: Epoch) -> Option<&EpochRecord> {
         let mut known = self.record.epochs.iter();
         known.find(|known| {
-            known.epoch == epoch.0 && (epoch == self.epoch() || has_just_ended(now, known))
+            known.epoch == epoch.0 && (epoch == self.epoch() || has_just_ended(date, known))
         })
     }
 }
 
 /// Whether messages are still taken for an epoch that is over.
-fn has_just_ended(now: Time, epoch: &EpochRecord) -> bool {
+fn has_just_ended(date: Time, epoch: &EpochRecord) -> bool {
     let ended_at = Time(epoch.ended_at_ms);
-    // If the clock was set back, it ended: clients encrypt again for the current epoch.
-    ended_at <= now && now.since(ended_at) < limits::PAST_EPOCH_KEPT
+    // If the date was set back, it ended: clients encrypt again for the current epoch.
+    ended_at <= date && date.since(ended_at) < limits::PAST_EPOCH_KEPT
 }
 
 impl<S: Store> Relay<S> {
@@ -114,10 +115,11 @@ impl<S: Store> Relay<S> {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
         let exporter = self.link(link)?.exporter;
+        let date = self.date(now);
         let group = self.group(id)?;
         let current = group.epoch();
         let known = group
-            .open_epoch(now, epoch)
+            .open_epoch(date, epoch)
             .ok_or_else(|| conflict(current))?;
         let (send_key, sealed_list) = (known.send_key.clone(), known.sealed_fan_out.clone());
         self.may_authorise(link, id, epoch)?;
@@ -143,15 +145,17 @@ impl<S: Store> Relay<S> {
         let Found::Authorise { send_key, list } = found else {
             return Err(Refused::unavailable());
         };
+        let date = self.date(now);
         let group = self.group(id)?;
         let current = group.epoch();
-        let known = group.open_epoch(now, epoch);
+        let known = group.open_epoch(date, epoch);
         if known.is_none_or(|known| known.send_key != send_key) {
             return Err(conflict(current));
         }
         self.may_authorise(link, id, epoch)?;
         self.authorise(now, link, id, epoch, list)?;
         if self.has_space() {
+            self.note_use(now, id)?;
             self.reserve_group(id)?;
         }
         Ok(Reply::Now(Answer::PostingAuthorised(
@@ -185,9 +189,10 @@ impl<S: Store> Relay<S> {
         }
         match post.kind() {
             PostKind::Message => {
+                let date = self.date(now);
                 let group = self.group(id)?;
                 let current = group.epoch();
-                if group.open_epoch(now, epoch).is_none() {
+                if group.open_epoch(date, epoch).is_none() {
                     return Err(conflict(current));
                 }
                 if post.body.is_empty() || post.body.len() > limits::POST_BYTES {
@@ -364,6 +369,9 @@ impl<S: Store> Relay<S> {
             .links
             .get_mut(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
+        if state.posting.is_empty() {
+            self.posting_links.push_back(link);
+        }
         let new = !state.posting.contains_key(&(group, epoch));
         state.posting.insert(
             (group, epoch),
@@ -404,6 +412,7 @@ impl<S: Store> Relay<S> {
                 links: 0,
             };
             self.groups.insert(id, group);
+            self.groups_in_memory.push_back(id);
         }
         self.groups.get_mut(&id).ok_or_else(unknown)
     }
@@ -411,6 +420,8 @@ impl<S: Store> Relay<S> {
     /// Goes back to what is on disk; links authorise again.
     pub(crate) fn forget_groups(&mut self) {
         self.groups.clear();
+        self.groups_in_memory.clear();
+        self.posting_links.clear();
         for link in self.links.values_mut() {
             link.posting.clear();
         }

@@ -27,8 +27,9 @@ impl<S: Store> Relay<S> {
         let Some(fan_out) = fan_out else {
             return Err(Refused::unauthorised("this link may not post there"));
         };
+        let date = self.date(now);
         let group = self.group(id)?;
-        if group.open_epoch(now, epoch).is_none() {
+        if group.open_epoch(date, epoch).is_none() {
             return Err(conflict(group.epoch()));
         }
         let state = self

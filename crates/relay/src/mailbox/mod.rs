@@ -280,6 +280,7 @@ impl<S: Store> Relay<S> {
             };
         }
         self.devices.insert(device, link);
+        self.online.insert((account, link));
         if let Some(identity) = new_key {
             let record = DeviceRecord { identity, ..record };
             let at = key(&[device.as_bytes()]);
@@ -483,6 +484,7 @@ impl<S: Store> Relay<S> {
         }
         self.counting.loaded += 1;
         self.mailboxes.insert(id, loaded.mailbox);
+        self.mailboxes_in_memory.push_back(id);
     }
 
     /// Puts a post into a mailbox that is in memory.
@@ -822,6 +824,7 @@ impl<S: Store> Relay<S> {
 
     /// Goes back to what is on disk. Devices that are connected come again.
     pub(crate) fn forget_mailboxes(&mut self) {
+        self.mailboxes_in_memory.clear();
         let connected = self
             .mailboxes
             .drain()

@@ -15,7 +15,7 @@
 //! disturbs, one guess in 900,000 for each rendezvous that waits, a linking that has to be
 //! started anew. They learn nothing by it: the two compare what they agreed on.
 
-use std::collections::{HashMap, VecDeque, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry};
 
 use bytes::Bytes;
 use rand::CryptoRng;
@@ -29,6 +29,7 @@ use crate::{
     rate::Buckets,
     relay::{Config, LinkId, Outcome, Refused, Relay, Reply, Source},
     store::Store,
+    sweep::Done,
 };
 
 /// Messages that wait for one who is not there.
@@ -41,7 +42,7 @@ const NUMBERS: std::ops::Range<u32> = 100_000..1_000_000;
 const DRAWS: usize = 64;
 
 /// Where two meet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Place {
     /// Made for a number; numbered by the relay.
     Numbered(u64),
@@ -52,13 +53,15 @@ pub(crate) enum Place {
 /// All that are under way.
 pub(crate) struct Rendezvouses {
     by_place: HashMap<Place, Rendezvous>,
+    /// The same, the oldest first.
+    by_age: BTreeSet<(Time, Place)>,
     /// Numbers that lead somewhere.
     by_number: HashMap<u32, Place>,
     next: u64,
     /// Bytes that wait, in all.
     waiting_bytes: usize,
-    made: Buckets<Source>,
-    tried: Buckets<Source>,
+    pub(crate) made: Buckets<Source>,
+    pub(crate) tried: Buckets<Source>,
     most: usize,
     most_bytes: usize,
 }
@@ -113,6 +116,7 @@ impl Rendezvouses {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             by_place: HashMap::new(),
+            by_age: BTreeSet::new(),
             by_number: HashMap::new(),
             next: 0,
             waiting_bytes: 0,
@@ -150,6 +154,7 @@ impl Rendezvouses {
         let Some(ended) = self.by_place.remove(&place) else {
             return Vec::new();
         };
+        self.by_age.remove(&(ended.made_at, place));
         if let Some(number) = ended.number {
             self.by_number.remove(&number);
         }
@@ -180,6 +185,7 @@ impl<S: Store> Relay<S> {
                 let place = Place::Numbered(all.next);
                 all.next = all.next.saturating_add(1);
                 all.by_number.insert(number, place);
+                all.by_age.insert((now, place));
                 all.by_place
                     .insert(place, Rendezvous::new(now, Some(number)));
                 (place, number)
@@ -213,6 +219,7 @@ impl<S: Store> Relay<S> {
                     found.free().ok_or_else(unknown)?;
                 } else {
                     all.may_make(now, source)?;
+                    all.by_age.insert((now, place));
                     all.by_place.insert(place, Rendezvous::new(now, None));
                 }
                 (place, 0)
@@ -313,18 +320,14 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Ends what lasted long enough.
-    pub(crate) fn end_old_rendezvous(&mut self, now: Time) {
-        self.rendezvouses.made.sweep(now);
-        self.rendezvouses.tried.sweep(now);
-        let old: Vec<Place> = self
-            .rendezvouses
-            .by_place
-            .iter()
-            .filter(|(_, one)| now.since(one.made_at) >= limits::RENDEZVOUS_LIFETIME)
-            .map(|(place, _)| *place)
-            .collect();
-        for place in old {
+    /// Ends what lasted long enough, `most` of them.
+    pub(crate) fn end_old_rendezvous(&mut self, now: Time, most: usize) -> Done {
+        for touched in 0..most {
+            let oldest = self.rendezvouses.by_age.first().copied();
+            let old = oldest.filter(|(at, _)| now.since(*at) >= limits::RENDEZVOUS_LIFETIME);
+            let Some((_, place)) = old else {
+                return Done::all(touched);
+            };
             for link in self.rendezvouses.end(place) {
                 if let Some(state) = self.links.get_mut(&link) {
                     state.rendezvous = None;
@@ -332,6 +335,7 @@ impl<S: Store> Relay<S> {
                 self.send(link, 0, Answer::RendezvousLeft(pb::RendezvousLeft {}));
             }
         }
+        Done::some(most)
     }
 
     /// Takes the free side; gives what waited there.

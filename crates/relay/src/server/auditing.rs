@@ -25,7 +25,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use prost::Message as _;
 use waxwing_protocol::{limits, pb};
 
-use super::exchange::now;
+use super::clock::now;
 use super::http::{page, set, text};
 use super::turns::Turns;
 use crate::directory::log::{CoSignatureRefused, KeyLog, LogError};

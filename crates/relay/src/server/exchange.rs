@@ -12,11 +12,11 @@
 //! the core's effects is the order in the queues. A link gives the lock to others after
 //! [`HELD`], and before it verifies anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rand::SeedableRng as _;
@@ -31,6 +31,7 @@ use waxwing_protocol::{
 };
 
 use super::ServeError;
+use super::clock::{Clock, now};
 use super::log::{LogThreads, Questions};
 use super::outgoing::{Ending, Outgoing};
 use super::sources::Place;
@@ -49,6 +50,9 @@ const UPKEEP: Duration = Duration::from_secs(1);
 const HELD: u32 = 50;
 /// Mailboxes of a batch's posts that are told of at a time.
 const PIECE: usize = 512;
+/// Links that are looked at in one slice, and seconds in which all are.
+const SLICE: usize = 256;
+const SWEEPS: usize = 15;
 /// A failure that goes on is logged again after this.
 const REPEAT: Span = Span::minutes(1);
 
@@ -65,6 +69,7 @@ pub(super) struct Exchange<S> {
     texts: Gateway,
     /// What people know the relay by.
     name: String,
+    clock: Clock,
 }
 
 pub(super) struct State<S> {
@@ -72,6 +77,10 @@ pub(super) struct State<S> {
     pub(super) rng: StdRng,
     pub(super) links: HashMap<LinkId, Arc<Outgoing>>,
     next_link: u64,
+    /// The links in the order in which they are looked at, and how many still are in this
+    /// second.
+    in_turn: VecDeque<LinkId>,
+    idle_checks: usize,
     /// When the thread that commits looks again of its own accord.
     commits_at: Option<Time>,
     /// When the thread that publishes does.
@@ -101,11 +110,27 @@ pub(super) struct Writers {
     upkeep: JoinHandle<()>,
 }
 
-/// The time by this machine's clock.
-pub(super) fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let milliseconds = since.map_or(0, |since| since.as_millis());
-    Time(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+impl<S> State<S> {
+    /// Ends links on which nothing has come for long, among some of them; gives whether
+    /// there are more to look at in this second.
+    fn end_idle_links(&mut self, now: Time) -> bool {
+        let some = self.idle_checks.min(SLICE).min(self.in_turn.len());
+        for _ in 0..some {
+            let Some(link) = self.in_turn.pop_front() else {
+                break;
+            };
+            // One that is gone is not looked at again.
+            let Some(outgoing) = self.links.get(&link) else {
+                continue;
+            };
+            if now.since(outgoing.last_alive()) > limits::LINK_IDLE {
+                outgoing.end(Ending::Drop);
+            }
+            self.in_turn.push_back(link);
+        }
+        self.idle_checks -= some;
+        self.idle_checks > 0 && some > 0
+    }
 }
 
 impl<S: Store> Exchange<S> {
@@ -114,6 +139,7 @@ impl<S: Store> Exchange<S> {
         mail: Post,
         texts: Gateway,
         name: &str,
+        clock: Clock,
     ) -> Result<Arc<Self>, ServeError> {
         let rng = StdRng::try_from_rng(&mut SysRng)
             .map_err(|error| ServeError::Random(error.to_string()))?;
@@ -122,6 +148,8 @@ impl<S: Store> Exchange<S> {
             rng,
             links: HashMap::new(),
             next_link: 0,
+            in_turn: VecDeque::new(),
+            idle_checks: 0,
             commits_at: None,
             publishes_at: None,
             is_ending: false,
@@ -136,6 +164,7 @@ impl<S: Store> Exchange<S> {
             mail,
             texts,
             name: name.to_owned(),
+            clock,
         }))
     }
 
@@ -181,6 +210,7 @@ impl<S: Store> Exchange<S> {
         let link = LinkId(state.next_link);
         state.next_link += 1;
         state.links.insert(link, Arc::clone(&outgoing));
+        state.in_turn.push_back(link);
         if state.is_ending {
             outgoing.end(Ending::Close(CloseCode::Away));
         }
@@ -197,18 +227,37 @@ impl<S: Store> Exchange<S> {
         }
     }
 
-    /// To be called once a second.
+    /// To be called once a second, and [`sweep_slice`](Self::sweep_slice) after it until that
+    /// gives `false`.
     pub(super) fn tick(&self) {
         let now = now();
         let mut state = self.state.lock();
-        state.relay.tick(now);
+        self.clock.look(now, &mut state.relay);
+        state.relay.begin_sweep();
+        state.idle_checks = state.in_turn.len().div_ceil(SWEEPS);
         state.damaged = note_damage(state.damaged, state.relay.counts().damaged);
         self.route(&mut state);
-        for outgoing in state.links.values() {
-            if now.since(outgoing.last_alive()) > limits::LINK_IDLE {
-                outgoing.end(Ending::Drop);
-            }
-        }
+    }
+
+    /// Does a slice of what there is to do each second; gives whether there is more. The
+    /// lock is let go for those who wait for it in between.
+    pub(super) fn sweep_slice(&self) -> bool {
+        let now = now();
+        let mut state = self.state.lock();
+        let more = state.relay.sweep_slice(now) || state.end_idle_links(now);
+        self.route(&mut state);
+        MutexGuard::unlock_fair(state);
+        more
+    }
+
+    /// Whether the machine's clock is in doubt, and whether nothing expires.
+    pub(super) fn doubts_clock(&self) -> (bool, bool) {
+        let now = now();
+        let state = self.state.lock();
+        (
+            state.relay.doubts_clock(),
+            state.relay.keeps_everything(now),
+        )
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -544,7 +593,7 @@ mod tests {
         let relay = Relay::open(store, Config::default(), secrets, identity).unwrap();
         let (mail, _) = Post::start(&mail::Route::None, None, "relay.example").unwrap();
         let (texts, _) = Gateway::start(&sms::Route::None).unwrap();
-        Exchange::new(relay, mail, texts, "relay.example").unwrap()
+        Exchange::new(relay, mail, texts, "relay.example", Clock::new(None)).unwrap()
     }
 
     fn connect(exchange: &Arc<Exchange<MemoryStore>>) -> Connected<MemoryStore> {

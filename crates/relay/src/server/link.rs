@@ -18,7 +18,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::frame::{FrameError, decode_client};
 use waxwing_protocol::pb::{self, ErrorCode, RelayFrame, relay_frame};
 
-use super::exchange::{Connected, now};
+use super::clock::now;
+use super::exchange::Connected;
 use super::outgoing::{Ending, Next, Outgoing};
 use super::websocket::{WebSocket, WebSocketError};
 use crate::store::Store;

@@ -17,7 +17,8 @@ use rand::rngs::StdRng;
 use waxwing_protocol::pb::{self, ErrorCode, RelayFrame};
 use waxwing_protocol::time::Time;
 
-use super::exchange::{Exchange, Trouble, now};
+use super::clock::now;
+use super::exchange::{Exchange, Trouble};
 use super::fair::Fair;
 use crate::directory::log::{KeyLog, Question};
 use crate::mail::Asked;
@@ -116,7 +117,7 @@ impl<S: Store> Exchange<S> {
             // a co-signature may be on its way to the disk.
             let refresh_at = log.refresh_at();
             let mut state = self.state.lock();
-            let (publication, mut rng) = loop {
+            let (publication, date, mut rng) = loop {
                 // At the end nothing waits any more.
                 let until = if state.is_ending {
                     Time(u64::MAX)
@@ -124,9 +125,10 @@ impl<S: Store> Exchange<S> {
                     now()
                 };
                 let publication = state.relay.take_publication(until);
-                let is_stale = refresh_at <= now();
+                let date = state.relay.date(now());
+                let is_stale = refresh_at <= date && !state.relay.doubts_clock();
                 if publication.is_some() || (is_stale && !state.is_ending) {
-                    break (publication, StdRng::from_rng(&mut state.rng));
+                    break (publication, date, StdRng::from_rng(&mut state.rng));
                 }
                 if state.is_ending {
                     return;
@@ -139,7 +141,7 @@ impl<S: Store> Exchange<S> {
             };
             drop(state);
             let Some(publication) = publication else {
-                let result = log.refresh(now(), &mut rng);
+                let result = log.refresh(date, &mut rng);
                 trouble.note(now(), "the key log's head cannot be refreshed", &result);
                 if result.is_err() {
                     let mut state = self.state.lock();
@@ -149,7 +151,7 @@ impl<S: Store> Exchange<S> {
             };
             let changes = publication.changes.len() as u64;
             let began = Instant::now();
-            let result = log.publish(now(), &mut rng, publication).map(|_| ());
+            let result = log.publish(date, &mut rng, publication).map(|_| ());
             let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             trouble.note(now(), "nothing can be published", &result);
             let mut state = self.state.lock();

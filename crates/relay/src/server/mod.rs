@@ -7,6 +7,7 @@
 //! that something happened, never to whom or from where.
 
 mod auditing;
+mod clock;
 mod exchange;
 mod fair;
 mod http;
@@ -21,8 +22,11 @@ mod turns;
 mod verifying;
 mod websocket;
 
+pub use self::clock::confirm_clock;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,6 +40,7 @@ use waxwing_protocol::token::TokenIssuer;
 use waxwing_transparency::cosignature::AuditorId;
 
 use self::auditing::Auditing;
+use self::clock::Clock;
 use self::exchange::{Exchange, Writers};
 use self::listener::Listener;
 use self::metrics::Exposition;
@@ -76,6 +81,9 @@ pub struct Settings {
     pub shared_sources: Vec<IpAddr>,
     /// Auditors whose co-signatures of the key log are published.
     pub auditors: Vec<AuditorId>,
+    /// A file with which the operator confirms that the machine's clock is right
+    /// ([`confirm_clock`]).
+    pub clock_confirmation: Option<PathBuf>,
     /// What the relay's core may do.
     pub relay: Config,
 }
@@ -94,6 +102,7 @@ impl Settings {
             max_links_per_source: 1000,
             shared_sources: Vec::new(),
             auditors: Vec::new(),
+            clock_confirmation: None,
             relay: Config::default(),
         }
     }
@@ -197,12 +206,14 @@ impl<S: Store> Server<S> {
             Arc::clone(&store),
             identity.log_keys()?,
             settings.auditors.clone(),
-            exchange::now(),
+            clock::now(),
             &mut rng,
         )?;
         let log = Arc::new(log);
         let known = log.identity().clone();
-        let relay = Relay::open(store, settings.relay.clone(), secrets, known)?;
+        let mut relay = Relay::open(store, settings.relay.clone(), secrets, known)?;
+        let clock = Clock::new(settings.clock_confirmation.clone());
+        clock.look(clock::now(), &mut relay);
         let (mail, mut failures) =
             Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
         let (texts, mut told) = Gateway::start(&settings.texts)?;
@@ -222,7 +233,7 @@ impl<S: Store> Server<S> {
             None => None,
         };
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
-        let exchange = Exchange::new(relay, mail, texts, name)?;
+        let exchange = Exchange::new(relay, mail, texts, name, clock)?;
         let writers = exchange.start_writers(&log)?;
         let max_links = within_descriptors(settings.max_links);
         let sources = Sources::new(
@@ -259,6 +270,9 @@ impl<S: Store> Server<S> {
             loop {
                 seconds.tick().await;
                 ticked.tick();
+                while ticked.sweep_slice() {
+                    tokio::task::yield_now().await;
+                }
             }
         }));
         let listener = Listener::new(
@@ -422,6 +436,21 @@ fn render_metrics<S: Store>(
         "waxwing_posts_expired_total",
         "Posts that waited longer than they may.",
         counts.expired,
+    );
+    out.gauge(
+        "waxwing_clock_in_doubt",
+        "1 while the machine's clock may be wrong: nothing expires, no head is signed.",
+        u8::from(exchange.doubts_clock().0),
+    );
+    out.gauge(
+        "waxwing_expiry_paused",
+        "1 while nothing expires because of the clock.",
+        u8::from(exchange.doubts_clock().1),
+    );
+    out.counter(
+        "waxwing_clock_leaps_total",
+        "Leaps of the machine's clock since the start.",
+        counts.clock_leaps,
     );
     out.counter(
         "waxwing_requests_refused_total",

@@ -26,7 +26,7 @@ pub(super) const QUEUE_BYTES: usize = 2 * limits::DELIVERY_WINDOW_BYTES + 2 * li
 pub(super) struct Outgoing {
     queue: Mutex<Queue>,
     /// When the client was last heard of, or its link last took bytes (milliseconds
-    /// since 1970): what the sweep goes by.
+    /// of the steady time): what the sweep goes by.
     alive_ms: AtomicU64,
 }
 

@@ -41,12 +41,11 @@ use crate::{
         Key, KeySpace, Store, StoreError, key,
         records::{DeviceRecord, SmsReceiptRecord, SmsSubmissionRecord},
     },
+    sweep::Done,
 };
 
 /// What became of a text is waited for so long.
 const KEPT: Span = Span::days(7);
-/// Records that are looked at in one step of the sweep.
-const STEP: usize = 256;
 
 /// Which text of which account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,8 +133,8 @@ enum Waiting {
 /// Texts of accounts, in memory.
 pub(crate) struct Texts {
     /// Texts that one account may write, and get.
-    outbound: Buckets<AccountId>,
-    inbound: Buckets<AccountId>,
+    pub(crate) outbound: Buckets<AccountId>,
+    pub(crate) inbound: Buckets<AccountId>,
     /// Being handed over, and how many segments each has.
     handing: HashMap<SmsId, u32>,
     waiting: HashMap<u32, Waiting>,
@@ -154,11 +153,6 @@ impl Texts {
             next: 0,
             connected: false,
         }
-    }
-
-    pub(crate) fn sweep(&mut self, now: Time) {
-        self.outbound.sweep(now);
-        self.inbound.sweep(now);
     }
 
     fn wait(&mut self, what: Waiting) -> u32 {
@@ -233,6 +227,7 @@ impl<S: Store> Relay<S> {
             return Err(nowhere("this relay sends no texts of its people"));
         }
         let has_space = self.has_space();
+        let date = self.date(now);
         let Some(spending) = &mut self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
@@ -243,7 +238,7 @@ impl<S: Store> Relay<S> {
             .outbound
             .take_many(now, account, segments)
             .map_err(Refused::rate_limited)?;
-        match spending.take(now, to.canonical(), segments) {
+        match spending.take(date, to.canonical(), segments) {
             Ok(()) => {}
             Err(NoText::Never) => return Err(nowhere("this relay sends no text messages there")),
             Err(NoText::Later(span)) => return Err(Refused::rate_limited(span)),
@@ -254,7 +249,7 @@ impl<S: Store> Relay<S> {
             taken: 0,
             delivered: 0,
             fate: Fate::Unspecified.into(),
-            made_at_ms: now.0,
+            made_at_ms: date.0,
         };
         // What is refused here is as if it never had come.
         self.tell(
@@ -266,7 +261,7 @@ impl<S: Store> Relay<S> {
                 to: to.canonical().to_owned(),
                 text: send.text.clone(),
                 segments,
-                at_ms: now.0,
+                at_ms: date.0,
             }),
         )?;
         self.put_submission(id, &record);
@@ -340,7 +335,7 @@ impl<S: Store> Relay<S> {
         let receipt = SmsReceiptRecord {
             account_id: id.account.to_bytes(),
             sms_id: bytes::Bytes::copy_from_slice(&id.id),
-            made_at_ms: now.0,
+            made_at_ms: self.date(now).0,
         };
         self.view
             .put(KeySpace::SmsReceipts, receipt_key(segment), &receipt);
@@ -569,29 +564,35 @@ impl<S: Store> Relay<S> {
     }
 
     /// Forgets what nobody waits for any more.
-    pub(crate) fn sweep_sms(&mut self, now: Time) -> Result<(), StoreError> {
-        let is_over = |made_at_ms: u64| now.since(Time(made_at_ms)) >= KEPT;
-        let from = std::mem::take(&mut self.sweep.sms);
-        let page = self.page(KeySpace::SmsSubmissions, &from, STEP)?;
-        self.sweep.sms = page.next;
-        for (at, value) in page.records {
-            let space = KeySpace::SmsSubmissions;
+    pub(crate) fn sweep_sms(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let space = KeySpace::SmsSubmissions;
+        let (records, done) = self.next_of_round(space, |sweep| &mut sweep.sms, most)?;
+        for (at, value) in records {
             let record: Option<SmsSubmissionRecord> = self.sound(space, &at, value);
-            if record.is_some_and(|record| is_over(record.made_at_ms)) {
-                self.view.delete(KeySpace::SmsSubmissions, key(&[&at]));
+            if record.is_some_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
+                self.view.delete(space, key(&[&at]));
             }
         }
-        let from = std::mem::take(&mut self.sweep.sms_receipts);
-        let page = self.page(KeySpace::SmsReceipts, &from, STEP)?;
-        self.sweep.sms_receipts = page.next;
-        for (at, value) in page.records {
-            let space = KeySpace::SmsReceipts;
-            let record: Option<SmsReceiptRecord> = self.sound(space, &at, value);
-            if record.is_some_and(|record| is_over(record.made_at_ms)) {
+        Ok(done)
+    }
+
+    /// The same of receipts that never came.
+    pub(crate) fn sweep_sms_receipts(
+        &mut self,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        let date = self.expiry_date(now);
+        let (records, done) =
+            self.next_of_round(KeySpace::SmsReceipts, |sweep| &mut sweep.sms_receipts, most)?;
+        for (at, value) in records {
+            let record: Option<SmsReceiptRecord> = self.sound(KeySpace::SmsReceipts, &at, value);
+            if record.is_some_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
                 self.view.delete(KeySpace::SmsReceipts, key(&[&at]));
             }
         }
-        Ok(())
+        Ok(done)
     }
 }
 

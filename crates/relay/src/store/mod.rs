@@ -34,7 +34,8 @@ pub const ERASED_WITHIN_MS: u64 = 10 * 60 * 1000;
 /// Every kind of record there is. Nothing is stored outside of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeySpace {
-    /// `format`: the format version.
+    /// `format`: the format version. `batch`: the number of the last batch. `clock`: the
+    /// date that the relay relied on last. `usage`: what is stored, in all.
     Meta,
     /// Keyed hash of a canonical address: the account that proved it.
     Addresses,

@@ -9,6 +9,34 @@
 use bytes::Bytes;
 use waxwing_protocol::pb;
 
+/// [`super::KeySpace::Meta`], under `clock`: the date that the relay relied on last.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ClockRecord {
+    /// The date, in milliseconds since 1970; a few minutes old.
+    #[prost(uint64, tag = "1")]
+    pub date_ms: u64,
+    /// The date from which on things expire; 0 where they do already.
+    #[prost(uint64, tag = "2")]
+    pub expires_from_ms: u64,
+}
+
+/// [`super::KeySpace::Meta`], under `usage`: what is stored, in all.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct UsageRecord {
+    /// Bytes of blobs, whole ones and those that are being put.
+    #[prost(uint64, tag = "1")]
+    pub blob_bytes: u64,
+    /// Parts of backups.
+    #[prost(uint64, tag = "2")]
+    pub backup_parts: u64,
+    /// Groups.
+    #[prost(uint64, tag = "3")]
+    pub groups: u64,
+    /// Bytes of their lists, keys and group information.
+    #[prost(uint64, tag = "4")]
+    pub group_bytes: u64,
+}
+
 /// [`super::KeySpace::Addresses`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct AddressRecord {
@@ -165,6 +193,12 @@ pub struct GroupRecord {
     /// The day (since 1970) of the last commit.
     #[prost(uint64, tag = "5")]
     pub changed_on_day: u64,
+    /// The day on which somebody last asked to post; 0 where it is not known.
+    #[prost(uint64, tag = "6")]
+    pub used_on_day: u64,
+    /// Bytes that the group is counted with, in [`UsageRecord::group_bytes`].
+    #[prost(uint64, tag = "7")]
+    pub counted_bytes: u64,
 }
 
 /// One epoch of a group.
@@ -202,6 +236,12 @@ pub struct TokenBudgetRecord {
     /// Tokens issued on that day.
     #[prost(uint32, tag = "2")]
     pub issued: u32,
+    /// A number of 15 days, since 1970.
+    #[prost(uint64, tag = "3")]
+    pub period: u64,
+    /// Tokens issued in it.
+    #[prost(uint32, tag = "4")]
+    pub issued_in_period: u32,
 }
 
 /// [`super::KeySpace::Revoked`].

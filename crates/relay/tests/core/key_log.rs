@@ -264,8 +264,21 @@ fn a_head_is_refreshed_when_it_is_old_at_open_too() {
     assert_eq!(second.number, first.number + 1);
     assert_eq!((second.epoch, second.root), (first.epoch, first.root));
     assert_eq!(second.made_at, first.made_at.after(limits::HEAD_REFRESH));
-    fixture.now = second.made_at.after(Span::days(3));
+    fixture.now = second.made_at.after(Span::minutes(59));
     let log = fixture.open(&store);
+    assert_eq!(log.newest().made_at, fixture.now);
+    log.verify().unwrap();
+}
+
+#[test]
+fn a_log_that_is_opened_days_later_waits_for_a_clock_that_is_sure() {
+    let mut fixture = Fixture::new();
+    let store = Arc::new(MemoryStore::new());
+    let before = fixture.open(&store).newest();
+    fixture.now = before.made_at.after(Span::days(3));
+    let log = fixture.open(&store);
+    assert_eq!(log.newest(), before);
+    log.refresh(fixture.now, &mut fixture.rng).unwrap();
     assert_eq!(log.newest().made_at, fixture.now);
     log.verify().unwrap();
 }

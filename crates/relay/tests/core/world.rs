@@ -153,6 +153,27 @@ impl World {
         self.write();
     }
 
+    /// A second passes at a time, with a wall clock that is off by so many milliseconds.
+    pub(crate) fn run(&mut self, span: Span, clock_error: i64) {
+        for _ in 0..span.0 / 1000 {
+            self.now = self.now.after(Span::seconds(1));
+            self.look_at_clock(clock_error);
+            self.relay.tick(self.now);
+            if !self.relay.doubts_clock() {
+                let date = self.relay.date(self.now);
+                self.log.refresh(date, &mut self.rng).unwrap();
+            }
+            self.collect();
+            self.write_once();
+        }
+    }
+
+    /// The relay looks at a wall clock that is off by so many milliseconds.
+    pub(crate) fn look_at_clock(&mut self, clock_error: i64) {
+        let wall = Time(self.now.0.saturating_add_signed(clock_error));
+        self.relay.look_at_clock(self.now, wall);
+    }
+
     /// Carries the effects away.
     pub(crate) fn collect(&mut self) {
         while let Some(effect) = self.relay.poll_effect() {

@@ -47,6 +47,7 @@ pub use self::answers::Question;
 use self::database::Records;
 use self::keys::VrfKey;
 pub use self::keys::{LogKeys, LogKeysError};
+use crate::clock::DOWNTIME;
 use crate::store::{KeySpace, Store, StoreError, Write, key};
 
 /// Where the newest head is, signed.
@@ -177,7 +178,9 @@ pub enum CoSignatureRefused {
 }
 
 impl<S: Store> KeyLog<S> {
-    /// Opens the log in `store`, or begins it.
+    /// Opens the log in `store`, or begins it. A newest head that is older than the relay
+    /// may have been off is not followed yet: the clock may be wrong, which the relay finds
+    /// out ([`crate::clock`]).
     ///
     /// # Errors
     /// When the store cannot be read or written, or holds a log of other keys.
@@ -193,7 +196,9 @@ impl<S: Store> KeyLog<S> {
         }
         let log = Self::over(store, keys, auditors)?;
         log.check_newest()?;
-        log.refresh(now, rng)?;
+        if now.since(log.newest().made_at) <= DOWNTIME {
+            log.refresh(now, rng)?;
+        }
         Ok(log)
     }
 

@@ -1,0 +1,122 @@
+//! What may be on the disk, in all.
+//!
+//! Blobs, backups and groups are counted as they come and go; what would be too much is
+//! refused, and asked for again later. What one account may have of them follows from its
+//! tokens and from the limits of a backup; nobody can tell whose a blob or a group is.
+//!
+//! **Elsewhere**: the numbers are in [`crate::relay::Config`]; what waits in a mailbox is
+//! counted in [`crate::mailbox`], tokens in [`crate::directory`].
+//!
+//! **Always**: the counts are written in the batch with what they count, so that they agree
+//! after every crash.
+
+use waxwing_protocol::{pb::ErrorCode, time::Span};
+
+use crate::{
+    relay::{Refused, Relay},
+    store::{
+        Key, KeySpace, Store, StoreError, key,
+        records::{BlobRecord, UsageRecord},
+    },
+    view::decode,
+};
+
+/// Under which key of [`KeySpace::Meta`] the counts are.
+const KEPT_AT: &[u8] = b"usage";
+/// Records that are read at a time where an earlier version did not count.
+const PAGE: usize = 1024;
+/// Whoever is refused asks again after this long.
+const AGAIN: Span = Span::minutes(10);
+
+impl<S: Store> Relay<S> {
+    /// Reads the counts, or counts, at the start.
+    pub(crate) fn read_usage(&mut self) -> Result<(), StoreError> {
+        if let Some(usage) = self.view.get(KeySpace::Meta, KEPT_AT)? {
+            self.usage = usage;
+            return Ok(());
+        }
+        // An earlier version of this program did not count.
+        let store = self.view.store();
+        let mut usage = UsageRecord {
+            groups: store.count(KeySpace::Groups)?,
+            backup_parts: store.count(KeySpace::Backups)?,
+            ..UsageRecord::default()
+        };
+        let mut from = Key::new();
+        loop {
+            let page = store.scan(KeySpace::Blobs, &from, None, PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            from = key(&[last, &[0]]);
+            for (_, value) in page {
+                let blob = decode::<BlobRecord>(KeySpace::Blobs, value);
+                usage.blob_bytes += blob.map_or(0, |blob| blob.bytes);
+            }
+        }
+        self.usage = usage;
+        self.counted = usage;
+        Ok(())
+    }
+
+    /// Goes back to the counts that are on the disk.
+    pub(crate) fn forget_usage(&mut self) {
+        if let Ok(usage) = self.view.get(KeySpace::Meta, KEPT_AT) {
+            self.usage = usage.unwrap_or(self.counted);
+        }
+    }
+
+    /// Something comes or goes.
+    pub(crate) fn count(&mut self, change: impl FnOnce(&mut UsageRecord)) {
+        change(&mut self.usage);
+        self.view.put(KeySpace::Meta, key(&[KEPT_AT]), &self.usage);
+    }
+
+    /// Whether there is room for one more blob.
+    pub(crate) fn has_room_for_blob(&self, bytes: u64) -> Result<(), Refused> {
+        within(
+            self.usage.blob_bytes.saturating_add(bytes),
+            self.config.blob_bytes,
+            "the relay has no room for more files",
+        )
+    }
+
+    /// Whether there is room for one more part of a backup.
+    pub(crate) fn has_room_for_backup_part(&self) -> Result<(), Refused> {
+        within(
+            self.usage.backup_parts.saturating_add(1),
+            self.config.backup_parts_in_all,
+            "the relay has no room for more backups",
+        )
+    }
+
+    /// Whether there is room for `groups` more groups, and for one to become so much larger.
+    pub(crate) fn has_room_for_group(
+        &self,
+        groups: u64,
+        before: u64,
+        after: u64,
+    ) -> Result<(), Refused> {
+        let no_room = "the relay has no room for more groups";
+        if groups > 0 {
+            let groups = self.usage.groups.saturating_add(groups);
+            within(groups, self.config.groups, no_room)?;
+        }
+        if after <= before {
+            return Ok(());
+        }
+        let bytes = self.usage.group_bytes.saturating_sub(before);
+        within(
+            bytes.saturating_add(after),
+            self.config.group_bytes,
+            no_room,
+        )
+    }
+}
+
+fn within(used: u64, most: u64, no_room: &str) -> Result<(), Refused> {
+    if used <= most {
+        return Ok(());
+    }
+    let mut refused = Refused::new(ErrorCode::Unavailable, no_room);
+    refused.0.retry_after_ms = AGAIN.0;
+    Err(refused)
+}
