@@ -262,7 +262,7 @@ impl<S: Store> Relay<S> {
         let own = known.filter(|record| record.account_id == account.to_bytes());
         let entry = Entry {
             locked: own.is_some_and(|record| record.locked),
-            ..Entry::new(&roster, pb::Verification::EmailCode, now)
+            ..Entry::new(&roster, verification(&address), now)
         };
         let reply = self.publish(Change {
             address,
@@ -347,6 +347,15 @@ impl<S: Store> Relay<S> {
             .view
             .get(KeySpace::Addresses, &self.address_key(address))?;
         Ok(record.and_then(|record| AccountId::try_from(&record.account_id).ok()))
+    }
+}
+
+/// How an address is verified. The kind of address decides: what an earlier version wrote
+/// into the log for a phone number (that a code was mailed) is not copied into new entries.
+pub(crate) const fn verification(address: &Address) -> pb::Verification {
+    match address.kind() {
+        AddressKind::Email => pb::Verification::EmailCode,
+        AddressKind::Phone => pb::Verification::SmsCode,
     }
 }
 

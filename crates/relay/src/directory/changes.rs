@@ -31,6 +31,7 @@ use super::{
     unknown,
 };
 use crate::{
+    address::verification,
     link::Stage,
     posts::Asked,
     relay::{Effect, Outcome, Refused, Relay, Reply},
@@ -123,7 +124,7 @@ impl<S: Store> Relay<S> {
         }
         let entry = Entry {
             locked: at.locked,
-            ..Entry::new(&after, at.verified_by(), Time(at.verified_at_ms))
+            ..Entry::new(&after, verification(&address), Time(at.verified_at_ms))
         };
         self.publish(Change {
             address,
@@ -156,7 +157,7 @@ impl<S: Store> Relay<S> {
         let roster = Roster::verify(&statements).map_err(|_| Refused::unavailable())?;
         let entry = Entry {
             locked: set.locked,
-            ..Entry::new(&roster, at.verified_by(), Time(at.verified_at_ms))
+            ..Entry::new(&roster, verification(&address), Time(at.verified_at_ms))
         };
         self.publish(Change {
             address,
