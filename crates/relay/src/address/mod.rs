@@ -229,7 +229,10 @@ impl<S: Store> Relay<S> {
         if self.asked_again(account, &address, &cause, asked) {
             return Ok(Reply::Later);
         }
-        if self.publications.changes_account(account) {
+        // A lock that is under way counts as if it were written.
+        if self.publications.changes_account(account)
+            || self.publications.locks_for_another(&address, account)
+        {
             return Err(conflict());
         }
         self.refuse_imitation(&address)?;

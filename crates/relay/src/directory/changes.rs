@@ -147,8 +147,13 @@ impl<S: Store> Relay<S> {
             return Ok(Reply::Later);
         }
         self.nothing_else(account, &address)?;
+        // Whoever sets the lock is there: nobody goes on waiting for the address.
+        let contest = self.contest_ends(&address)?;
         if at.locked == set.locked {
-            return Ok(Reply::Now(Answer::Done(pb::Done {})));
+            if let Some(write) = contest {
+                self.view.delete(write.space, write.key);
+            }
+            return Ok(Reply::Durable(Answer::Done(pb::Done {})));
         }
         self.changes
             .take(now, account)
@@ -162,7 +167,7 @@ impl<S: Store> Relay<S> {
         self.publish(Change {
             address,
             entry,
-            writes: Vec::new(),
+            writes: contest.into_iter().collect(),
             revoked: Vec::new(),
             cause,
             asked: smallvec![asked],

@@ -569,7 +569,8 @@ fn a_lock_is_in_the_log_and_lasts_until_another_account_registers() {
     assert!(version.entry.locked);
     let verified_at = version.entry.verified_at;
     // Nothing new, nothing published.
-    assert!(matches!(world.ask(link, lock(true)), Some(Answer::Done(_))));
+    let answer = world.ask_durably(link, lock(true));
+    assert!(matches!(answer, Answer::Done(_)));
     world.wait(Span::minutes(1));
     add_device(&mut world, &mut alice);
     let (version, _) = client.look_up(&mut world, "alice@example.org");
