@@ -66,6 +66,8 @@ pub(crate) struct Post {
     pub(crate) id: PostId,
     pub(crate) received_at: Time,
     pub(crate) body: Bytes,
+    /// It says that posts of its group had no room in the mailboxes that hold it.
+    pub(crate) missed: bool,
 }
 
 impl Post {
@@ -79,6 +81,7 @@ impl Post {
             post_id: self.id.to_bytes(),
             body: self.body.clone(),
             received_at_ms: self.received_at.0,
+            missed: self.missed,
         })
     }
 }
@@ -152,6 +155,7 @@ impl Unwritten {
             post_id: post.id.to_bytes(),
             received_at_ms: post.received_at.0,
             body: post.body.clone(),
+            missed: post.missed,
         };
         put(KeySpace::Posts, at.clone(), record.encode_to_vec());
         let shared = self.holders.len() > 1;
@@ -169,6 +173,9 @@ impl Unwritten {
                 size: post.body.len() as u64,
                 received_at_ms: post.received_at.0,
                 shared,
+                group_id: post.group.to_bytes(),
+                welcome: post.kind == pb::PostKind::Welcome,
+                missed: post.missed,
             };
             let at = key(&[mailbox.as_bytes(), &sequence.to_be_bytes()]);
             put(KeySpace::Entries, at, entry.encode_to_vec());

@@ -155,6 +155,8 @@ pub struct Counts {
     pub never_written: u64,
     /// Posts that waited longer than allowed.
     pub expired: u64,
+    /// Posts that a mailbox had no room for, each mailbox counted.
+    pub left_out: u64,
     /// Requests refused.
     pub refused: u64,
     /// Codes sent.

@@ -67,7 +67,7 @@ impl<S: Store> Relay<S> {
                 continue;
             };
             self.delete_entry(mailbox, sequence, entry.post, entry.shared)?;
-            self.entry_expired(mailbox, entry.size);
+            self.entry_expired(mailbox, &entry);
             self.counts.expired += 1;
         }
         Ok(())

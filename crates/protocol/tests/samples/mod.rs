@@ -353,6 +353,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
                 post_id: v.bytes("post_id", 16),
                 body: v.bytes("body", 300),
                 received_at_ms: v.number("received_at"),
+                missed: false,
             }),
         ),
         (

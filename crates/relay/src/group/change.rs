@@ -18,7 +18,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{Group, Incoming, conflict, fan_out, group_id, post_id, too_large};
+use super::{Group, Incoming, conflict, deposit::Reaches, fan_out, group_id, post_id, too_large};
 use crate::{
     posts::Asked,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
@@ -76,7 +76,8 @@ impl<S: Store> Relay<S> {
         let next = next_epoch(id, epoch, create.keys.as_ref(), &create.fan_out_key)?;
         self.may_authorise(link, id, epoch)?;
         if !create.welcome.is_empty() {
-            self.has_room(&next.fan_out, 1, create.welcome.len())?;
+            let bytes = create.welcome.len();
+            self.has_room(id, &next.fan_out, 1, bytes, Reaches::Everybody)?;
         }
         // Nothing refuses it any more.
         self.spend(&token);
@@ -145,7 +146,8 @@ impl<S: Store> Relay<S> {
         both.sort_unstable();
         both.dedup();
         self.may_authorise(asked.link, id, epoch.next())?;
-        self.has_room(&both, 2, commit.body.len() + commit.welcome.len())?;
+        let bytes = commit.body.len() + commit.welcome.len();
+        self.has_room(id, &both, 2, bytes, Reaches::SomebodyElse)?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
             group: id,
@@ -202,7 +204,7 @@ impl<S: Store> Relay<S> {
         )?;
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
-        self.has_room(&list, 1, rejoin.body.len())?;
+        self.has_room(id, &list, 1, rejoin.body.len(), Reaches::SomebodyElse)?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {
             group: id,

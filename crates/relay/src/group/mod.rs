@@ -3,8 +3,8 @@
 //! **Elsewhere**: what a group is to its members is in `engine`; writing posts is
 //! [`crate::posts`]'s, delivering them [`crate::mailbox`]'s.
 //!
-//! **Always**: one commit for each epoch, the first that comes. A post is taken for all
-//! mailboxes of the list or for none. The list is in the clear only in the
+//! **Always**: one commit for each epoch, the first that comes. Each mailbox of the list gets
+//! a post, or a mark that it misses one. The list is in the clear only in the
 //! authorisations of links, which end when they are not used.
 
 mod change;
@@ -23,7 +23,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use self::deposit::Deposit;
+use self::deposit::{Deposit, Reaches};
 use crate::{
     posts::{Asked, Repeated},
     relay::{LinkId, Outcome, Refused, Relay, Reply},
@@ -147,6 +147,8 @@ impl<S: Store> Relay<S> {
                 if post.body.is_empty() || post.body.len() > limits::POST_BYTES {
                     return Err(too_large());
                 }
+                let bytes = post.body.len();
+                self.has_room(id, &fan_out, 1, bytes, Reaches::SomebodyElse)?;
                 let incoming = Incoming {
                     group: id,
                     epoch,
@@ -207,7 +209,8 @@ impl<S: Store> Relay<S> {
         })
     }
 
-    /// Numbers a post and puts it into the mailboxes of the list.
+    /// Numbers a post and puts it into the mailboxes of the list, which have
+    /// [room](Self::has_room).
     fn take(
         &mut self,
         now: Time,
@@ -216,7 +219,6 @@ impl<S: Store> Relay<S> {
         asked: Option<Asked>,
         epoch: Epoch,
     ) -> Result<(), Refused> {
-        self.has_room(fan_out, 1, incoming.body.len())?;
         let (group_sequence, numbered) = self.next_group_sequence(incoming.group)?;
         let held = incoming.held || !numbered;
         let answer = pb::Posted {

@@ -1,23 +1,26 @@
 //! Mailboxes: what waits for a device, in order, and logging in to receive it.
 //!
 //! **Elsewhere**: what a post is and when it is written: [`crate::posts`]; where posts
-//! come from: [`crate::group`].
+//! come from: [`crate::group`]; how much of a mailbox one group may have: [`waiting`].
 //!
 //! **Always**: numbers rise and are never used twice, across crashes too: they are
 //! reserved on disk in blocks, and what is given out beyond the reservation waits for the
 //! disk. A device is sent posts in order, as many as its window has room for. What is
 //! acknowledged is gone.
 
+pub(crate) mod waiting;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use waxwing_protocol::{
-    ids::{AccountId, DeviceId, MailboxId},
+    ids::{AccountId, DeviceId, GroupId, MailboxId},
     limits, pb,
     pb::relay_frame::Body as Answer,
     roster::Roster,
     signature::{Purpose, login_message},
 };
 
+use self::waiting::{Amount, Item, Waiting};
 use crate::{
     link::Stage,
     posts::Post,
@@ -44,9 +47,7 @@ pub(crate) struct Mailbox {
     reserved: u64,
     reserving: u64,
     acknowledged: u64,
-    /// What waits, in all.
-    posts: u64,
-    bytes: u64,
+    waiting: Waiting,
     /// The highest number that is on disk.
     stored_to: u64,
     /// The highest number that the link was sent.
@@ -61,7 +62,7 @@ pub(crate) struct Mailbox {
 struct Sent {
     sequence: u64,
     post: u64,
-    size: u64,
+    item: Item,
     shared: bool,
 }
 
@@ -86,18 +87,23 @@ impl Mailbox {
 
     pub(crate) fn has_room(
         &self,
-        posts: u64,
-        bytes: u64,
-        most_posts: u64,
-        most_bytes: u64,
+        group: GroupId,
+        more: Amount,
+        is_new: bool,
+        most: Amount,
     ) -> bool {
-        self.posts + posts <= most_posts && self.bytes + bytes <= most_bytes
+        self.waiting.has_room(group, more, is_new, most)
     }
+}
 
-    fn gone(&mut self, size: u64) {
-        self.posts = self.posts.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
-    }
+/// What became of a post in one mailbox.
+pub(crate) enum PutIn {
+    /// It has this number, which is reserved on disk or not.
+    Put { sequence: u64, reserved: bool },
+    /// It has no room there.
+    Full,
+    /// The mailbox does not exist.
+    Gone,
 }
 
 impl<S: Store> Relay<S> {
@@ -201,8 +207,8 @@ impl<S: Store> Relay<S> {
             .window
             .pop_front_if(|sent| sent.sequence <= sequence)
         {
-            mailbox.window_bytes = mailbox.window_bytes.saturating_sub(cast(sent.size));
-            mailbox.gone(sent.size);
+            mailbox.window_bytes = mailbox.window_bytes.saturating_sub(cast(sent.item.bytes));
+            mailbox.waiting.remove(sent.item);
             mailbox.acknowledged = sent.sequence;
             while mailbox
                 .fresh
@@ -289,7 +295,8 @@ impl<S: Store> Relay<S> {
         };
         let device = DeviceId::try_from(&record.device_id)
             .map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let (mut posts, mut bytes, mut stored_to) = (0, 0, 0);
+        let mut waiting = Waiting::default();
+        let mut stored_to = 0;
         let mut from = key(&[id.as_bytes()]);
         loop {
             let records = self
@@ -300,10 +307,14 @@ impl<S: Store> Relay<S> {
             };
             stored_to = sequence_of(last);
             from = key(&[id.as_bytes(), &stored_to.saturating_add(1).to_be_bytes()]);
-            for (_, value) in records {
+            for (at, value) in records {
                 let entry: EntryRecord = decode(KeySpace::Entries, value)?;
-                posts += 1;
-                bytes += entry.size;
+                waiting.add(Item::of_record(&entry));
+                if entry.missed
+                    && let Ok(group) = GroupId::try_from(&entry.group_id)
+                {
+                    waiting.marked(group, sequence_of(&at));
+                }
             }
         }
         Ok(Some(Mailbox {
@@ -313,8 +324,7 @@ impl<S: Store> Relay<S> {
             reserved: record.reserved.max(1),
             reserving: record.reserved.max(1),
             acknowledged: record.acknowledged,
-            posts,
-            bytes,
+            waiting,
             stored_to,
             sent_to: record.acknowledged,
             window: VecDeque::new(),
@@ -323,20 +333,34 @@ impl<S: Store> Relay<S> {
         }))
     }
 
-    /// Puts a post into a mailbox that is in memory. Gives its number, and whether that
-    /// is reserved on disk.
+    /// Puts a post into a mailbox that is in memory, if it has room for it. A mark that
+    /// posts are missing always has.
     pub(crate) fn put_in(
         &mut self,
         id: MailboxId,
         post: &Arc<Post>,
         shared: bool,
         held: bool,
-    ) -> Option<(u64, bool)> {
-        let mailbox = self.mailboxes.get_mut(&id)?;
+    ) -> PutIn {
+        let most = self.most_in_a_mailbox();
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else {
+            return PutIn::Gone;
+        };
+        let item = Item::of_post(post);
+        let is_new = post.kind == pb::PostKind::Welcome;
+        let more = Amount {
+            posts: 1,
+            bytes: item.bytes,
+        };
+        if !post.missed && !mailbox.waiting.has_room(post.group, more, is_new, most) {
+            return PutIn::Full;
+        }
         let sequence = mailbox.next;
         mailbox.next += 1;
-        mailbox.posts += 1;
-        mailbox.bytes += post.body.len() as u64;
+        mailbox.waiting.add(item);
+        if post.missed {
+            mailbox.waiting.marked(post.group, sequence);
+        }
         let reserved = sequence < mailbox.reserved;
         // A number that the device has seen must not be given out again after a crash.
         let held = held || !reserved;
@@ -347,7 +371,27 @@ impl<S: Store> Relay<S> {
             held,
         });
         self.reserve(id);
-        Some((sequence, reserved))
+        PutIn::Put { sequence, reserved }
+    }
+
+    /// What one mailbox holds at most.
+    pub(crate) const fn most_in_a_mailbox(&self) -> Amount {
+        Amount {
+            posts: self.config.mailbox_posts,
+            bytes: self.config.mailbox_bytes,
+        }
+    }
+
+    /// Which group is to be named in a mark in this mailbox, now that a post of `group` had no
+    /// room there; `None` where such a mark waits already.
+    pub(crate) fn to_mark(&self, id: MailboxId, group: GroupId) -> Option<GroupId> {
+        let most = self.most_in_a_mailbox();
+        let mailbox = self.mailboxes.get(&id)?;
+        let needs = |named| mailbox.waiting.needs_mark(named, mailbox.sent_to, most);
+        match needs(group) {
+            Some(needed) => needed.then_some(group),
+            None => needs(waiting::ANY_GROUP)?.then_some(waiting::ANY_GROUP),
+        }
     }
 
     /// Reserves the next numbers, long before the block ends, so that nobody waits.
@@ -411,14 +455,13 @@ impl<S: Store> Relay<S> {
             if full || fresh.held {
                 break;
             }
-            let size = fresh.post.body.len();
             mailbox.window.push_back(Sent {
                 sequence: fresh.sequence,
                 post: fresh.post.number,
-                size: size as u64,
+                item: Item::of_post(&fresh.post),
                 shared: fresh.shared,
             });
-            mailbox.window_bytes += size;
+            mailbox.window_bytes += fresh.post.body.len();
             mailbox.sent_to = fresh.sequence;
             frames.push(fresh.post.deliver(fresh.sequence));
         }
@@ -470,7 +513,7 @@ impl<S: Store> Relay<S> {
             mailbox.window.push_back(Sent {
                 sequence,
                 post: entry.post,
-                size: entry.size,
+                item: Item::of_record(&entry),
                 shared: entry.shared,
             });
             mailbox.window_bytes += cast(entry.size);
@@ -484,6 +527,7 @@ impl<S: Store> Relay<S> {
                 post_id: post.post_id,
                 body: post.body,
                 received_at_ms: post.received_at_ms,
+                missed: post.missed,
             };
             self.send(link, 0, Answer::Deliver(deliver));
         }
@@ -538,9 +582,9 @@ impl<S: Store> Relay<S> {
     }
 
     /// An entry expired.
-    pub(crate) fn entry_expired(&mut self, id: MailboxId, size: u64) {
+    pub(crate) fn entry_expired(&mut self, id: MailboxId, entry: &EntryRecord) {
         if let Some(mailbox) = self.mailboxes.get_mut(&id) {
-            mailbox.gone(size);
+            mailbox.waiting.remove(Item::of_record(entry));
         }
     }
 

@@ -84,7 +84,7 @@ pub struct MailboxRecord {
 }
 
 /// [`super::KeySpace::Entries`].
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EntryRecord {
     /// Which post.
     #[prost(uint64, tag = "1")]
@@ -99,6 +99,15 @@ pub struct EntryRecord {
     /// counts them.
     #[prost(bool, tag = "4")]
     pub shared: bool,
+    /// The post's group; empty in what an earlier version wrote.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub group_id: Bytes,
+    /// Whether it is a welcome.
+    #[prost(bool, tag = "6")]
+    pub welcome: bool,
+    /// Whether it says that posts of the group had no room.
+    #[prost(bool, tag = "7")]
+    pub missed: bool,
 }
 
 /// [`super::KeySpace::Posts`].
@@ -125,6 +134,9 @@ pub struct PostRecord {
     /// Ciphertext.
     #[prost(bytes = "bytes", tag = "7")]
     pub body: Bytes,
+    /// The relay's own: posts of the group had no room in the mailbox. Without a body.
+    #[prost(bool, tag = "8")]
+    pub missed: bool,
 }
 
 /// [`super::KeySpace::Holders`].
