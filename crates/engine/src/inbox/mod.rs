@@ -8,7 +8,8 @@
 //! not by counters.
 //!
 //! **Elsewhere**: decrypting and acting on a post is [`receive`]; posts that wait for
-//! a look-up, a rejoin or a commit are in [`held`].
+//! a look-up, a rejoin or a commit are in [`held`]; those that the mailbox had no room for,
+//! [`missed`].
 //!
 //! **Always**: tables are bounded, whatever the relay or a member sends.
 
@@ -16,6 +17,7 @@ pub(crate) mod floods;
 pub(crate) mod heard;
 pub(crate) mod held;
 pub(crate) mod messages;
+pub(crate) mod missed;
 pub(crate) mod receive;
 pub(crate) mod resending;
 

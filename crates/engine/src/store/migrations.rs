@@ -21,6 +21,7 @@ const STEPS: &[&[&str]] = &[
     DISHONEST_MEMBERS,
     STRANGERS,
     CONTAINMENT,
+    FULL_MAILBOXES,
 ];
 
 /// The store of the first version.
@@ -125,6 +126,9 @@ const CONTAINMENT: &[&str] = &[
     crate::containment::SCHEMA,
     crate::conversation::quarantine::SCHEMA,
 ];
+
+/// What a full mailbox left out.
+const FULL_MAILBOXES: &[&str] = &[crate::inbox::missed::SCHEMA];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;
