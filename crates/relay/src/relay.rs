@@ -37,7 +37,7 @@ use waxwing_transparency::identity::LogIdentity;
 
 pub use crate::config::Config;
 use crate::{
-    address::{Registrations, lock::Contests},
+    address::{codes::Codes, lock::Contests},
     backup::Backups,
     blob::Blobs,
     directory::{log::Question, publications::Publications},
@@ -49,7 +49,7 @@ use crate::{
     rendezvous::Rendezvouses,
     sms::{
         accounts::{Submission, Texts, Verdict},
-        limits::Spending,
+        limits::Budgets,
     },
     store::{Store, StoreError, Write},
     sweep::Sweep,
@@ -253,7 +253,7 @@ pub struct Relay<S> {
     pub(crate) links: HashMap<LinkId, Link>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counts: Counts,
-    pub(crate) registrations: Registrations,
+    pub(crate) codes: Codes,
     pub(crate) look_ups: Buckets<Source>,
     /// What accounts ask the log to take.
     pub(crate) changes: Buckets<AccountId>,
@@ -277,7 +277,7 @@ pub struct Relay<S> {
     pub(crate) blobs: Blobs,
     pub(crate) contests: Contests,
     /// What was spent on texts; none where nothing can be texted.
-    pub(crate) spending: Option<Spending>,
+    pub(crate) spending: Option<Budgets>,
     pub(crate) texts: Texts,
 }
 
@@ -318,12 +318,12 @@ impl<S: Store> Relay<S> {
     ) -> Result<Self, StoreError> {
         let posts = Posts::open(store.as_ref())?;
         let mut relay = Self {
-            registrations: Registrations::new(&config),
+            codes: Codes::new(&config),
             rendezvouses: Rendezvouses::new(&config),
             backups: Backups::new(&config),
             blobs: Blobs::default(),
             contests: Contests::default(),
-            spending: config.texts.clone().map(Spending::new),
+            spending: config.texts.clone().map(Budgets::new),
             texts: Texts::new(&config),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
             changes: Buckets::new(config.changes_per_account, 100_000),
@@ -456,7 +456,7 @@ impl<S: Store> Relay<S> {
     /// Time passed: to be called about once a second.
     pub fn tick(&mut self, now: Time) {
         self.end_idle_postings(now);
-        self.registrations.sweep(now);
+        self.codes.sweep(now);
         self.look_ups.sweep(now);
         self.changes.sweep(now);
         self.texts.sweep(now);

@@ -98,6 +98,7 @@ pub(crate) fn join(
         mail_from: command_line.mail_from.or(file.mail_from),
         metrics: command_line.metrics.or(file.metrics),
         log_format: command_line.log_format.or(file.log_format),
+        codes_per_hour: command_line.codes_per_hour.or(file.codes_per_hour),
         max_links: command_line.max_links.or(file.max_links),
         max_links_per_source: command_line
             .max_links_per_source
@@ -136,6 +137,9 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     };
     settings.name.clone_from(&choices.name);
     settings.mail_from.clone_from(&choices.mail_from);
+    if let Some(codes) = choices.codes_per_hour {
+        settings.relay.set_codes_per_hour(codes);
+    }
     settings.texts = texts(choices)?;
     if !matches!(settings.texts, sms::Route::None) {
         settings.relay.texts = Some(text_limits(&choices.sms)?);
@@ -209,6 +213,7 @@ fn text_limits(texts: &Texts) -> Result<TextLimits, ConfigurationError> {
     let usual = TextLimits::default();
     Ok(TextLimits {
         per_day: texts.per_day.unwrap_or(usual.per_day),
+        codes_per_day: texts.codes_per_day.unwrap_or(usual.codes_per_day),
         per_prefix_per_day: texts.per_prefix_per_day.unwrap_or(usual.per_prefix_per_day),
         prefixes: texts.prefixes.clone(),
         prices: texts.prices.clone(),

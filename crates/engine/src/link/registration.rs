@@ -181,6 +181,13 @@ pub(crate) fn started(turn: &mut Turn<'_>, started: &RegistrationStarted) -> Res
         ),
     )?;
     if changed > 0 {
+        if started.sent_before
+            && let Some(registration) = read(turn.tx)?
+        {
+            turn.warn(&Problem::CodeSentBefore {
+                address: registration.address,
+            });
+        }
         tell(turn, None)?;
     }
     Ok(())

@@ -311,6 +311,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
             Body::RegistrationStarted(pb::RegistrationStarted {
                 registration_id: v.bytes("registration_id", 16),
                 expires_at_ms: v.number("expires_at"),
+                sent_before: false,
             }),
         ),
         (

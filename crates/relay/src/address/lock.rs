@@ -108,7 +108,7 @@ impl<S: Store> Relay<S> {
             self.tell_account_of_contest(owner, &contest);
         }
         // Whoever waits asks for another code when the time has come.
-        self.registrations.use_up(registration);
+        self.codes.use_up(registration);
         self.counts.refused += 1;
         Ok(Some(Reply::Durable(Answer::Error(locked(left).0))))
     }

@@ -1,17 +1,20 @@
 //! Proving addresses: one-time codes, and binding an address to an account.
 //!
 //! **Elsewhere**: sending the code is [`crate::mail`]'s and [`crate::sms`]'s; who has which address is looked
-//! up in [`crate::directory`]. Locked addresses are `lock`'s, look-alikes `imitation`'s.
+//! up in [`crate::directory`]. How many codes are sent is [`codes`]'s; locked addresses are
+//! `lock`'s, look-alikes `imitation`'s.
 //!
 //! **Always**: until the right code is entered, nothing that is answered, and no time that
 //! it takes, tells whether an address is known; that a code could not be mailed is told for
-//! both alike. A code is good for one device, five tries and ten minutes. Pending codes are
+//! both alike. A code is good for the devices that asked for it, five tries of each at most, ten
+//! minutes, and once. Pending codes are
 //! in memory only: after a restart people ask for another one.
 
+pub(crate) mod codes;
 mod imitation;
 pub(crate) mod lock;
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use rand::CryptoRng;
 use sha2::{Digest as _, Sha256};
@@ -28,82 +31,33 @@ use waxwing_protocol::{
 };
 use waxwing_transparency::proof::Entry;
 
+use self::codes::Way;
 use crate::{
     directory::{
         changes::{account_write, conflict, put},
         publications::{Cause, Change},
     },
     posts::Asked,
-    rate::Buckets,
-    relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
-    sms::limits::NoText,
+    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store,
         records::{AccountRecord, AddressRecord, RegistrationRecord},
     },
 };
 
-/// Registrations that are under way.
-pub(crate) struct Registrations {
-    pending: HashMap<RegistrationId, Pending>,
-    by_address: Buckets<String>,
-    by_source: Buckets<Source>,
-    most: usize,
-}
-
-struct Pending {
-    address: Address,
-    device: DeviceId,
-    code: String,
-    tries_left: u32,
-    expires_at: Time,
-    /// Kept until it expires even so: the disk may yet refuse what it led to.
-    finished: bool,
-}
-
-impl Registrations {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            pending: HashMap::new(),
-            by_address: Buckets::new(config.codes_per_address, 100_000),
-            by_source: Buckets::new(config.codes_per_source, 100_000),
-            most: config.pending_registrations,
-        }
-    }
-
-    /// Whether as many as may be wait for their code. Only those are counted: whoever
-    /// entered theirs takes nobody's place.
-    fn is_full(&self) -> bool {
-        self.pending.len() >= self.most
-            && self.pending.values().filter(|one| !one.finished).count() >= self.most
-    }
-
-    /// Whoever repeats it needs another code.
-    fn use_up(&mut self, id: RegistrationId) {
-        self.pending.remove(&id);
-    }
-
-    pub(crate) fn sweep(&mut self, now: Time) {
-        self.pending.retain(|_, pending| pending.expires_at > now);
-        self.by_address.sweep(now);
-        self.by_source.sweep(now);
-    }
-}
-
 impl<S: Store> Relay<S> {
-    /// A code is texted, if one may be.
-    fn spend_on_code(&mut self, now: Time, number: &str) -> Result<(), Refused> {
+    /// How many codes may be texted to a number now.
+    fn texts_left(&self, now: Time, address: &Address) -> Result<u32, Refused> {
+        if address.kind() != AddressKind::Phone {
+            return Ok(0);
+        }
         let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
-        let Some(spending) = &mut self.spending else {
+        let Some(spending) = &self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
-        match spending.take(now, number, 1) {
-            Ok(()) => {
-                self.keep_spending();
-                Ok(())
-            }
-            Err(NoText::Never) => Err(nowhere("this relay sends no text messages there")),
-            Err(NoText::Later(span)) => Err(Refused::rate_limited(span)),
+        match spending.codes.left(now, address.canonical()) {
+            Ok(left) => Ok(left),
+            Err(_) => Err(nowhere("this relay sends no text messages there")),
         }
     }
 
@@ -120,46 +74,40 @@ impl<S: Store> Relay<S> {
         let device = DeviceId::try_from(&start.device_id)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
         let source = self.link(link)?.source;
-        let registrations = &mut self.registrations;
-        registrations
-            .by_source
-            .take(now, source)
+        let texts_left = self.texts_left(now, &address)?;
+        let way = self
+            .codes
+            .way(now, source, &address, texts_left)
             .map_err(Refused::rate_limited)?;
-        registrations
-            .by_address
-            .take(now, address.canonical().to_owned())
-            .map_err(Refused::rate_limited)?;
-        if registrations.is_full() {
-            return Err(Refused::rate_limited(limits::CODE_LIFETIME));
-        }
-        // Last: what is refused for another reason costs nothing.
-        if address.kind() == AddressKind::Phone {
-            self.spend_on_code(now, address.canonical())?;
-        }
-        let registrations = &mut self.registrations;
         let id = RegistrationId::random(rng);
-        let code = code(rng);
-        let expires_at = now.after(limits::CODE_LIFETIME);
-        let pending = Pending {
-            address: address.clone(),
-            device,
-            code: code.clone(),
-            tries_left: limits::CODE_TRIES,
-            expires_at,
-            finished: false,
+        let (code, expires_at) = match &way {
+            Way::New => {
+                if address.kind() == AddressKind::Phone
+                    && let Some(spending) = &mut self.spending
+                {
+                    // There is one left: it was looked at.
+                    let _ = spending.codes.take(now, address.canonical(), 1);
+                    self.keep_spending();
+                }
+                let code = code(rng);
+                self.counts.codes += 1;
+                self.effects.push_back(Effect::SendCode {
+                    link,
+                    request,
+                    address: address.clone(),
+                    code: code.clone(),
+                });
+                (code, now.after(limits::CODE_LIFETIME))
+            }
+            Way::Last { code, expires_at } => (code.clone(), *expires_at),
         };
-        registrations.pending.insert(id, pending);
-        self.counts.codes += 1;
-        self.effects.push_back(Effect::SendCode {
-            link,
-            request,
-            address,
-            code,
-        });
+        self.codes
+            .take(now, source, id, (address, device), (code, &way));
         Ok(Reply::Now(Answer::RegistrationStarted(
             pb::RegistrationStarted {
                 registration_id: id.to_bytes(),
                 expires_at_ms: expires_at.0,
+                sent_before: matches!(way, Way::Last { .. }),
             },
         )))
     }
@@ -187,12 +135,7 @@ impl<S: Store> Relay<S> {
             return Ok(answer);
         }
         let exporter = self.link(asked.link)?.exporter;
-        let Some(pending) = self
-            .registrations
-            .pending
-            .get_mut(&id)
-            .filter(|pending| pending.expires_at > now)
-        else {
+        let Some(pending) = self.codes.pending(now, id) else {
             return Err(code_refused(0));
         };
         // Compared as hashes, so that neither content nor length shows in the time.
@@ -201,7 +144,7 @@ impl<S: Store> Relay<S> {
             pending.tries_left = pending.tries_left.saturating_sub(1);
             let left = pending.tries_left;
             if left == 0 {
-                self.registrations.pending.remove(&id);
+                self.codes.give_up(id);
             }
             return Err(code_refused(left));
         }
@@ -277,9 +220,7 @@ impl<S: Store> Relay<S> {
             answer: Answer::Registered(answer),
             former: None,
         })?;
-        if let Some(pending) = self.registrations.pending.get_mut(&id) {
-            pending.finished = true;
-        }
+        self.codes.finish(id);
         Ok(reply)
     }
 
