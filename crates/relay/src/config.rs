@@ -3,7 +3,7 @@
 //! **Elsewhere**: addresses, certificates and files are settings of [`crate::server`];
 //! what clients may rely on is in the protocol's limits.
 
-use waxwing_protocol::{limits, time::Span};
+use waxwing_protocol::{address::Address, limits, time::Span};
 
 use crate::{rate::Rate, sms::limits::TextLimits};
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub texts_per_account: Rate,
     /// Segments that one account may get.
     pub inbound_texts_per_account: Rate,
+    /// Addresses that may be registered though they look like one that is.
+    pub look_alikes: Vec<Address>,
     /// Registrations that wait for their code, in all.
     pub pending_registrations: usize,
     /// Requests of one link.
@@ -126,6 +128,7 @@ impl Default for Config {
                 burst: 500,
                 every: Span::minutes(1),
             },
+            look_alikes: Vec::new(),
             pending_registrations: 10_000,
             requests_per_link: Rate {
                 burst: 20_000,

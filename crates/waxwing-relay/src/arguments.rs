@@ -166,6 +166,11 @@ pub(crate) struct Choices {
     #[arg(long = "auditor", value_name = "ID")]
     #[serde(default)]
     pub(crate) auditors: Vec<String>,
+    /// An address that may be registered although it looks like one that is. May be
+    /// repeated.
+    #[arg(long = "look-alike", value_name = "ADDRESS")]
+    #[serde(default)]
+    pub(crate) look_alikes: Vec<String>,
 }
 
 /// The table `[sms]` of the file.
@@ -180,7 +185,7 @@ pub(crate) struct Texts {
     pub(crate) smpp: Option<String>,
     /// A file with the certificates that may have issued the SMSC's.
     pub(crate) authorities: Option<PathBuf>,
-    /// Texts in a day, to all numbers together.
+    /// Texts that people write in a day, to all numbers together.
     pub(crate) per_day: Option<u32>,
     /// Codes in a day, to all numbers together.
     pub(crate) codes_per_day: Option<u32>,

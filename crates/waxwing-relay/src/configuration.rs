@@ -8,7 +8,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use waxwing_protocol::limits::SMS_PRICE_BYTES;
+use waxwing_protocol::{address::Address, limits::SMS_PRICE_BYTES};
 use waxwing_relay::mail::{MailError, Route, SmtpUrl};
 use waxwing_relay::server::Settings;
 use waxwing_relay::sms::{
@@ -56,6 +56,8 @@ pub(crate) enum ConfigurationError {
          `waxwing audit` shows it"
     )]
     Auditor { text: String },
+    #[error("{text:?} in look-alikes is not an address")]
+    LookAlike { text: String },
     #[error(transparent)]
     Mail(#[from] MailError),
 }
@@ -105,6 +107,7 @@ pub(crate) fn join(
             .or(file.max_links_per_source),
         shared_sources: [command_line.shared_sources, file.shared_sources].concat(),
         auditors: [command_line.auditors, file.auditors].concat(),
+        look_alikes: [command_line.look_alikes, file.look_alikes].concat(),
     })
 }
 
@@ -154,6 +157,10 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
         AuditorId::parse(text).ok_or_else(|| ConfigurationError::Auditor { text: text.clone() })
     });
     settings.auditors = auditors.collect::<Result<_, _>>()?;
+    let look_alikes = choices.look_alikes.iter().map(|text| {
+        Address::parse(text).map_err(|_| ConfigurationError::LookAlike { text: text.clone() })
+    });
+    settings.relay.look_alikes = look_alikes.collect::<Result<_, _>>()?;
     if let Some(max) = choices.max_links {
         settings.max_links = max;
     }

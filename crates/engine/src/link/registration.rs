@@ -215,6 +215,13 @@ pub(crate) fn finished(turn: &mut Turn<'_>, registered: &Registered) -> Result<(
         turn.warn_misdeed(crate::api::RelayMisdeed::Malformed);
         return Ok(());
     };
+    if registered.looks_like_another
+        && let Some(registration) = read(turn.tx)?
+    {
+        turn.warn(&Problem::AddressLooksLikeAnother {
+            address: registration.address,
+        });
+    }
     complete(turn, mailbox)
 }
 

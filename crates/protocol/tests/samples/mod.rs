@@ -318,6 +318,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
             "registered",
             Body::Registered(pb::Registered {
                 mailbox_id: v.bytes("mailbox_id", 16),
+                looks_like_another: false,
             }),
         ),
         (

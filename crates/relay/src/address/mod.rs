@@ -178,7 +178,7 @@ impl<S: Store> Relay<S> {
         {
             return Err(conflict());
         }
-        self.refuse_imitation(&address)?;
+        let looks_like_another = self.imitates_another(&address)?;
         if let Some(locked) = self.contest(now, id, &address, account)? {
             return Ok(locked);
         }
@@ -192,9 +192,11 @@ impl<S: Store> Relay<S> {
             device_id: device.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
             expires_at_ms: now.after(limits::CODE_LIFETIME).0,
+            looks_like_another,
         };
         let answer = pb::Registered {
             mailbox_id: mailbox.to_bytes(),
+            looks_like_another,
         };
         done.writes
             .push(put(KeySpace::Registrations, id.as_bytes(), &record));
@@ -244,6 +246,7 @@ impl<S: Store> Relay<S> {
         }
         let answer = pb::Registered {
             mailbox_id: record.mailbox_id,
+            looks_like_another: record.looks_like_another,
         };
         Ok(Some(Reply::Now(Answer::Registered(answer))))
     }

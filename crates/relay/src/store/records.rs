@@ -67,6 +67,9 @@ pub struct RegistrationRecord {
     /// When it may be forgotten, in milliseconds since 1970.
     #[prost(uint64, tag = "3")]
     pub expires_at_ms: u64,
+    /// The answer told that the address looks like another.
+    #[prost(bool, tag = "4")]
+    pub looks_like_another: bool,
 }
 
 /// [`super::KeySpace::Mailboxes`].
