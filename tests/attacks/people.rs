@@ -332,6 +332,7 @@ fn answers_that_are_far_too_large_are_refused_at_once() {
         post_id: vec![2; 16].into(),
         body: vec![3; 64 << 20].into(),
         received_at_ms: u64::MAX,
+        missed: false,
     };
     let statement = waxwing_protocol::pb::SignedStatement::default();
     let history = waxwing_protocol::pb::HistoryFetched {
