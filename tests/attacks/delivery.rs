@@ -134,6 +134,7 @@ fn two_thousand_messages_in_reversed_order_all_show_once() {
             post_id: post.post_id.clone(),
             body: post.body.clone(),
             received_at_ms: now.0,
+            missed: false,
         };
         hand(&mut scene, bob, [deliver]);
     }
@@ -147,6 +148,52 @@ fn two_thousand_messages_in_reversed_order_all_show_once() {
     all.push("first".into());
     assert_eq!(texts.len(), all.len());
     assert!(texts == all);
+}
+
+#[test]
+fn marks_of_missing_posts_that_a_relay_makes_up_cost_little() {
+    let (mut scene, alice, bob) = alice_and_bob(313);
+    let group = Rc::new(RefCell::new(bytes::Bytes::new()));
+    let posted = Rc::new(RefCell::new(0));
+    let (noting, counting) = (group.clone(), posted.clone());
+    scene.relay.requests(move |person, frame| {
+        if let Some(Ask::Post(post)) = &frame.body {
+            noting.replace(post.group_id.clone());
+            if person == bob {
+                *counting.borrow_mut() += 1;
+            }
+        }
+        Fate::Pass
+    });
+    scene.send(alice, bob, "one");
+    scene.run_for(Span::minutes(1));
+    let shown = scene.history(bob, alice).len();
+    posted.replace(0);
+    for n in 0..500_u64 {
+        let now = scene.now;
+        let made_up = |group_id: bytes::Bytes, place: u64| Deliver {
+            sequence: 1_000 + 3 * n + place,
+            group_id,
+            group_sequence: 1_000,
+            kind: PostKind::Message.into(),
+            epoch: n,
+            post_id: vec![7; 16].into(),
+            received_at_ms: now.0,
+            missed: true,
+            ..Deliver::default()
+        };
+        let of_a_group = made_up(group.borrow().clone(), 0);
+        let of_nobodys = made_up(vec![9; 16].into(), 1);
+        let of_all = made_up(vec![0; 16].into(), 2);
+        hand(&mut scene, bob, [of_a_group, of_nobodys, of_all]);
+        scene.run_for(Span::seconds(1));
+    }
+    assert!(*posted.borrow() <= 2, "{}", posted.borrow());
+    assert_eq!(scene.history(bob, alice).len(), shown);
+    assert!(scene.status(bob).alarms.is_empty());
+    scene.send(alice, bob, "two");
+    scene.run_for(Span::minutes(1));
+    assert!(scene.texts(bob, alice).contains(&"two".to_owned()));
 }
 
 #[test]

@@ -95,6 +95,9 @@ impl RealRelay {
         };
         let config = Config {
             codes_per_source: plenty,
+            codes_per_network: plenty,
+            mailed_codes: plenty,
+            texted_codes_per_network: plenty,
             look_ups_per_source: plenty,
             ..config.clone()
         };

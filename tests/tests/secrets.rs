@@ -313,11 +313,11 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
     let link = LinkId(1);
     printed.add(
         "Letter",
-        &Letter {
-            to: ADDRESS.into(),
-            code: CODE.into(),
-            asked: Asked { link, request: 1 },
-        },
+        &Letter::new(
+            &Address::parse(ADDRESS).unwrap(),
+            CODE.into(),
+            Asked { link, request: 1 },
+        ),
     );
     printed.add(
         "relay::Effect",

@@ -37,7 +37,7 @@ use crate::{
     },
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
-    inbox::{heard, held, receive},
+    inbox::{heard, held, missed, receive},
     link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing},
     message::{expiry, typing},
     mls,
@@ -548,6 +548,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.contained(Whose::Part("receipts"), commands::send_due_receipts)?;
     turn.contained(Whose::Part("settings"), registers::sync::pump)?;
     turn.contained(Whose::Part("gaps"), receive::ask)?;
+    turn.contained(Whose::Part("missed posts"), missed::ask)?;
     posting::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.live.links.posting.ready().is_none() {
@@ -699,6 +700,11 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     } else {
         None
     };
+    let missed = if ready {
+        missed::next_ask(turn.tx)?
+    } else {
+        None
+    };
     let own_history = own_history::next_due(turn);
     let alive = [
         links.mailbox.dead_at(),
@@ -716,6 +722,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         idle,
         receipts,
         asks,
+        missed,
         own_history,
         link::key_packages::next_due(turn),
         expiry::next_due(turn.tx)?,

@@ -3,17 +3,26 @@
 //! **Elsewhere**: addresses, certificates and files are settings of [`crate::server`];
 //! what clients may rely on is in the protocol's limits.
 
-use waxwing_protocol::{limits, time::Span};
+use waxwing_protocol::{address::Address, limits, time::Span};
 
 use crate::{rate::Rate, sms::limits::TextLimits};
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Codes that one address may be sent.
+    /// Codes that one address may be sent, for all who ask from one network.
     pub codes_per_address: Rate,
+    /// Codes that one address may be sent in all. One comes back before a code expires:
+    /// there always is one that is good, or one may be sent.
+    pub codes_per_address_in_all: Rate,
     /// Codes that one source may ask for.
     pub codes_per_source: Rate,
+    /// Codes that one network (a /24 of IPv4, a /48 of IPv6) may ask for.
+    pub codes_per_network: Rate,
+    /// Codes by mail, in all.
+    pub mailed_codes: Rate,
+    /// Codes by text for those who ask from one network.
+    pub texted_codes_per_network: Rate,
     /// What may be texted, where anything can be: codes, and texts of accounts.
     pub texts: Option<TextLimits>,
     /// Whether accounts may write to phones, and hear from them.
@@ -22,6 +31,8 @@ pub struct Config {
     pub texts_per_account: Rate,
     /// Segments that one account may get.
     pub inbound_texts_per_account: Rate,
+    /// Addresses that may be registered though they look like one that is.
+    pub look_alikes: Vec<Address>,
     /// Registrations that wait for their code, in all.
     pub pending_registrations: usize,
     /// What one link may ask for, in posts: [`crate::cost`] has what other requests cost.
@@ -75,6 +86,36 @@ pub struct Config {
     pub unwritten_backup_bytes: usize,
 }
 
+/// Codes that are mailed in an hour, where nothing else is chosen.
+const CODES_PER_HOUR: u32 = 1_800;
+
+/// Half of an hour's codes at once.
+fn mailed(codes_per_hour: u32) -> Rate {
+    let codes_per_hour = codes_per_hour.max(1);
+    let every = Span::hours(1).0 / u64::from(codes_per_hour);
+    Rate {
+        burst: (codes_per_hour / 2).max(1),
+        every: Span(every.max(1)),
+    }
+}
+
+/// An eighth of them at once for those of one network, and a sixty-fourth as fast.
+fn network_of(codes_per_hour: u32) -> Rate {
+    let Rate { burst, every } = mailed(codes_per_hour);
+    Rate {
+        burst: (burst / 8).max(1),
+        every: Span(every.0.saturating_mul(64)),
+    }
+}
+
+impl Config {
+    /// Chooses how many codes are mailed in an hour, and with it what one network may ask for.
+    pub fn set_codes_per_hour(&mut self, codes: u32) {
+        self.mailed_codes = mailed(codes);
+        self.codes_per_network = network_of(codes);
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -82,9 +123,19 @@ impl Default for Config {
                 burst: 5,
                 every: Span::minutes(10),
             },
+            codes_per_address_in_all: Rate {
+                burst: 15,
+                every: Span::minutes(10),
+            },
             codes_per_source: Rate {
                 burst: 30,
                 every: Span::minutes(1),
+            },
+            codes_per_network: network_of(CODES_PER_HOUR),
+            mailed_codes: mailed(CODES_PER_HOUR),
+            texted_codes_per_network: Rate {
+                burst: 20,
+                every: Span::minutes(30),
             },
             texts: None,
             texts_of_accounts: false,
@@ -96,6 +147,7 @@ impl Default for Config {
                 burst: 500,
                 every: Span::minutes(1),
             },
+            look_alikes: Vec::new(),
             pending_registrations: 10_000,
             requests_per_link: Rate {
                 burst: 20_000,

@@ -27,6 +27,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    mailbox::waiting::Item,
     relay::{LinkId, Refused, Relay},
     store::{
         KeySpace, Store, StoreError, Write, key,
@@ -71,6 +72,8 @@ pub(crate) struct Post {
     /// The date.
     pub(crate) received_at: Time,
     pub(crate) body: Bytes,
+    /// It says that posts of its group had no room in the mailboxes that hold it.
+    pub(crate) missed: bool,
 }
 
 impl Post {
@@ -84,6 +87,7 @@ impl Post {
             post_id: self.id.to_bytes(),
             body: self.body.clone(),
             received_at_ms: self.received_at.0,
+            missed: self.missed,
         })
     }
 }
@@ -161,6 +165,7 @@ impl Unwritten {
             post_id: post.id.to_bytes(),
             received_at_ms: post.received_at.0,
             body: post.body.clone(),
+            missed: post.missed,
         };
         put(KeySpace::Posts, at.clone(), record.encode_to_vec());
         let shared = self.holders.len() > 1;
@@ -178,6 +183,9 @@ impl Unwritten {
                 size: post.body.len() as u64,
                 received_at_ms: post.received_at.0,
                 shared,
+                group_id: post.group.to_bytes(),
+                welcome: post.kind == pb::PostKind::Welcome,
+                missed: post.missed,
             };
             let at = key(&[mailbox.as_bytes(), &sequence.to_be_bytes()]);
             put(KeySpace::Entries, at, entry.encode_to_vec());
@@ -500,8 +508,9 @@ impl<S: Store> Relay<S> {
     pub(crate) fn refuse_posts(&mut self) {
         let (refused, mut asked) = self.posts.refuse();
         for pending in refused {
+            let item = Item::of_post(&pending.post);
             for (mailbox, sequence) in pending.holders {
-                self.take_back(mailbox, sequence, pending.post.body.len());
+                self.take_back(mailbox, sequence, item);
             }
             asked.extend(pending.asked);
         }

@@ -46,6 +46,14 @@ impl Bucket {
         Ok(())
     }
 
+    /// How many could be taken now.
+    pub(crate) fn left(self, now: Time, rate: Rate) -> u32 {
+        let capacity = rate.every.0.saturating_mul(u64::from(rate.burst));
+        let missing = self.full_at.since(now).0.min(capacity);
+        let left = (capacity - missing).checked_div(rate.every.0);
+        left.map_or(rate.burst, |left| u32::try_from(left).unwrap_or(u32::MAX))
+    }
+
     /// When it will be full again: all there is to keep of it.
     pub(crate) const fn full_at(self) -> Time {
         self.full_at
@@ -82,6 +90,33 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
     pub(crate) fn take(&mut self, now: Time, key: K) -> Result<(), Span> {
         self.take_many(now, key, 1)
+    }
+
+    /// Whether [`take`](Self::take) would give one now.
+    pub(crate) fn check(&mut self, now: Time, key: &K) -> Result<(), Span> {
+        if self.is_full_for(now, key) {
+            return Err(self.rate.every);
+        }
+        let mut bucket = self.by_key.get(key).copied().unwrap_or_default();
+        bucket.take(now, self.rate, 1)
+    }
+
+    /// Whether there is no place for one who is not counted yet.
+    pub(crate) fn is_full_for(&mut self, now: Time, key: &K) -> bool {
+        if self.by_key.len() < self.most || self.by_key.contains_key(key) {
+            return false;
+        }
+        self.sweep(now, TRIED_FOR_ONE);
+        self.by_key.len() >= self.most
+    }
+
+    /// How many somebody has taken lately, and has not got back yet.
+    pub(crate) fn used(&self, now: Time, key: &K) -> u32 {
+        let left = self
+            .by_key
+            .get(key)
+            .map(|bucket| bucket.left(now, self.rate));
+        left.map_or(0, |left| self.rate.burst.saturating_sub(left))
     }
 
     pub(crate) fn take_many(&mut self, now: Time, key: K, count: u32) -> Result<(), Span> {
@@ -165,6 +200,25 @@ mod tests {
         }
         assert_eq!(buckets.by_key.len(), 1, "the one that is in use stays");
         assert!(buckets.take(later, 5).is_err());
+    }
+
+    #[test]
+    fn what_is_left_and_used_is_known_and_looking_takes_nothing() {
+        let mut buckets = Buckets::new(RATE, 2);
+        let now = Time(0);
+        for _ in 0..10 {
+            assert_eq!(buckets.check(now, &1), Ok(()));
+        }
+        buckets.take_many(now, 1, 2).unwrap();
+        assert_eq!(buckets.used(now, &1), 2);
+        assert_eq!(buckets.used(now, &2), 0);
+        assert_eq!(buckets.used(now.after(Span::seconds(10)), &1), 1);
+        buckets.take(now, 1).unwrap();
+        assert_eq!(buckets.check(now, &1), Err(Span::seconds(10)));
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.left(now, RATE), 3);
+        bucket.take(now, RATE, 3).unwrap();
+        assert_eq!(bucket.left(now, RATE), 0);
     }
 
     #[test]

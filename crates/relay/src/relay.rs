@@ -45,7 +45,7 @@ use waxwing_transparency::identity::LogIdentity;
 pub use crate::config::Config;
 pub use crate::sweep::SLICE_MOST;
 use crate::{
-    address::{Registrations, lock::Contests},
+    address::{codes::Codes, lock::Contests},
     backup::Backups,
     blob::Blobs,
     clock::Calendar,
@@ -59,7 +59,7 @@ use crate::{
     rendezvous::Rendezvouses,
     sms::{
         accounts::{Submission, Texts, Verdict},
-        limits::Spending,
+        limits::Budgets,
     },
     store::{Store, StoreError, Write, records::UsageRecord},
     sweep::{Done, Sweep},
@@ -166,6 +166,8 @@ pub struct Counts {
     pub never_written: u64,
     /// Posts that waited longer than allowed.
     pub expired: u64,
+    /// Posts that a mailbox had no room for, each mailbox counted.
+    pub left_out: u64,
     /// Requests refused.
     pub refused: u64,
     /// Codes sent.
@@ -266,7 +268,7 @@ pub struct Relay<S> {
     pub(crate) links: HashMap<LinkId, Link>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counts: Counts,
-    pub(crate) registrations: Registrations,
+    pub(crate) codes: Codes,
     pub(crate) look_ups: Buckets<Source>,
     /// What expensive requests cost.
     pub(crate) work: Buckets<Source>,
@@ -309,7 +311,7 @@ pub struct Relay<S> {
     pub(crate) blobs: Blobs,
     pub(crate) contests: Contests,
     /// What was spent on texts; none where nothing can be texted.
-    pub(crate) spending: Option<Spending>,
+    pub(crate) spending: Option<Budgets>,
     pub(crate) texts: Texts,
     pub(crate) damaged: Damaged,
     /// Mailboxes whose posts could not be read: that is tried again.
@@ -363,12 +365,12 @@ impl<S: Store> Relay<S> {
     ) -> Result<Self, StoreError> {
         let posts = Posts::open(store.as_ref())?;
         let mut relay = Self {
-            registrations: Registrations::new(&config),
+            codes: Codes::new(&config),
             rendezvouses: Rendezvouses::new(&config),
             backups: Backups::new(&config),
             blobs: Blobs::default(),
             contests: Contests::default(),
-            spending: config.texts.clone().map(Spending::new),
+            spending: config.texts.clone().map(Budgets::new),
             texts: Texts::new(&config),
             look_ups: Buckets::new(config.look_ups_per_source, 100_000),
             work: Buckets::new(config.work_per_source, 100_000),

@@ -73,7 +73,7 @@ enum Chore {
     IdleGroups,
 }
 
-const CHORES: [Chore; 27] = [
+const CHORES: [Chore; 31] = [
     Chore::Postings,
     Chore::PendingRegistrations,
     Chore::Rates(0),
@@ -86,6 +86,10 @@ const CHORES: [Chore; 27] = [
     Chore::Rates(7),
     Chore::Rates(8),
     Chore::Rates(9),
+    Chore::Rates(10),
+    Chore::Rates(11),
+    Chore::Rates(12),
+    Chore::Rates(13),
     Chore::Rendezvous,
     Chore::PostIds,
     Chore::Revoked,
@@ -242,7 +246,7 @@ impl<S: Store> Relay<S> {
     fn do_some(&mut self, chore: Chore, now: Time, most: usize) -> Result<Done, StoreError> {
         match chore {
             Chore::Postings => Ok(self.end_idle_postings(now, most)),
-            Chore::PendingRegistrations => Ok(self.registrations.sweep(now, most)),
+            Chore::PendingRegistrations => Ok(self.codes.sweep(now, most)),
             Chore::Rates(table) => Ok(self
                 .rate_table(table)
                 .map_or(Done::all(0), |table| Done::some(table.sweep(now, most)))),
@@ -266,12 +270,15 @@ impl<S: Store> Relay<S> {
 
     /// The tables of what somebody may do how often.
     fn rate_table(&mut self, number: usize) -> Option<&mut dyn Swept> {
-        let tables: [&mut dyn Swept; 11] = [
+        let tables: [&mut dyn Swept; 14] = [
             &mut self.look_ups,
             &mut self.work,
             &mut self.changes,
-            &mut self.registrations.by_address,
-            &mut self.registrations.by_source,
+            &mut self.codes.by_source,
+            &mut self.codes.by_network,
+            &mut self.codes.by_address,
+            &mut self.codes.by_address_and_network,
+            &mut self.codes.texts_by_network,
             &mut self.texts.outbound,
             &mut self.texts.inbound,
             &mut self.rendezvouses.made,
@@ -313,7 +320,7 @@ impl<S: Store> Relay<S> {
                 .delete_entry(mailbox, sequence, entry.post, entry.shared)
                 .is_ok()
             {
-                self.entry_expired(mailbox, entry.size);
+                self.entry_expired(mailbox, &entry);
                 self.counts.expired += 1;
             }
         }

@@ -117,6 +117,10 @@ pub(crate) struct Choices {
     #[arg(long, value_name = "MAILBOX")]
     pub(crate) mail_from: Option<String>,
 
+    /// Codes that are mailed in an hour, in all [default: 1800]; half as many at once.
+    #[arg(long, value_name = "NUMBER", env = "WAXWING_RELAY_CODES_PER_HOUR")]
+    pub(crate) codes_per_hour: Option<u32>,
+
     /// The SMSC for codes to phone numbers: `smpp://user:password@host:2775`, or `smpps://…` for
     /// TLS. Better in the file or the environment: a command line can be seen by others.
     #[arg(
@@ -174,6 +178,11 @@ pub(crate) struct Choices {
     #[arg(long = "auditor", value_name = "ID")]
     #[serde(default)]
     pub(crate) auditors: Vec<String>,
+    /// An address that may be registered although it looks like one that is. May be
+    /// repeated.
+    #[arg(long = "look-alike", value_name = "ADDRESS")]
+    #[serde(default)]
+    pub(crate) look_alikes: Vec<String>,
 }
 
 /// The table `[quotas]` of the file.
@@ -210,9 +219,12 @@ pub(crate) struct Texts {
     pub(crate) smpp: Option<String>,
     /// A file with the certificates that may have issued the SMSC's.
     pub(crate) authorities: Option<PathBuf>,
-    /// Texts in a day, to all numbers together.
+    /// Texts that people write in a day, to all numbers together.
     pub(crate) per_day: Option<u32>,
-    /// Texts in a day, to the numbers of one country or prefix.
+    /// Codes in a day, to all numbers together.
+    pub(crate) codes_per_day: Option<u32>,
+    /// Texts of people in a day, to the numbers of one country or prefix; and codes as many
+    /// again.
     pub(crate) per_prefix_per_day: Option<u32>,
     /// Prefixes that have a number of their own: `"+44" = 500`; 0 for none at all.
     pub(crate) prefixes: BTreeMap<String, u32>,

@@ -8,7 +8,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use waxwing_protocol::limits::{BACKUP_PART_BYTES, SMS_PRICE_BYTES};
+use waxwing_protocol::{
+    address::Address,
+    limits::{BACKUP_PART_BYTES, SMS_PRICE_BYTES},
+};
 use waxwing_relay::mail::{MailError, Route, SmtpUrl};
 use waxwing_relay::relay::Config;
 use waxwing_relay::server::Settings;
@@ -57,6 +60,8 @@ pub(crate) enum ConfigurationError {
          `waxwing audit` shows it"
     )]
     Auditor { text: String },
+    #[error("{text:?} in look-alikes is not an address")]
+    LookAlike { text: String },
     #[error(transparent)]
     Mail(#[from] MailError),
 }
@@ -100,12 +105,14 @@ pub(crate) fn join(
         mail_from: command_line.mail_from.or(file.mail_from),
         metrics: command_line.metrics.or(file.metrics),
         log_format: command_line.log_format.or(file.log_format),
+        codes_per_hour: command_line.codes_per_hour.or(file.codes_per_hour),
         max_links: command_line.max_links.or(file.max_links),
         max_links_per_source: command_line
             .max_links_per_source
             .or(file.max_links_per_source),
         shared_sources: [command_line.shared_sources, file.shared_sources].concat(),
         auditors: [command_line.auditors, file.auditors].concat(),
+        look_alikes: [command_line.look_alikes, file.look_alikes].concat(),
     })
 }
 
@@ -169,6 +176,9 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     };
     settings.name.clone_from(&choices.name);
     settings.mail_from.clone_from(&choices.mail_from);
+    if let Some(codes) = choices.codes_per_hour {
+        settings.relay.set_codes_per_hour(codes);
+    }
     settings.texts = texts(choices)?;
     if !matches!(settings.texts, sms::Route::None) {
         settings.relay.texts = Some(text_limits(&choices.sms)?);
@@ -183,6 +193,10 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
         AuditorId::parse(text).ok_or_else(|| ConfigurationError::Auditor { text: text.clone() })
     });
     settings.auditors = auditors.collect::<Result<_, _>>()?;
+    let look_alikes = choices.look_alikes.iter().map(|text| {
+        Address::parse(text).map_err(|_| ConfigurationError::LookAlike { text: text.clone() })
+    });
+    settings.relay.look_alikes = look_alikes.collect::<Result<_, _>>()?;
     if let Some(max) = choices.max_links {
         settings.max_links = max;
     }
@@ -242,6 +256,7 @@ fn text_limits(texts: &Texts) -> Result<TextLimits, ConfigurationError> {
     let usual = TextLimits::default();
     Ok(TextLimits {
         per_day: texts.per_day.unwrap_or(usual.per_day),
+        codes_per_day: texts.codes_per_day.unwrap_or(usual.codes_per_day),
         per_prefix_per_day: texts.per_prefix_per_day.unwrap_or(usual.per_prefix_per_day),
         prefixes: texts.prefixes.clone(),
         prices: texts.prices.clone(),

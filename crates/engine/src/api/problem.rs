@@ -281,6 +281,16 @@ pub enum Problem {
         /// As typed.
         address: String,
     },
+    /// The relay sent no new code to the address, which got many: the newest one is good.
+    CodeSentBefore {
+        /// As typed.
+        address: String,
+    },
+    /// The address is registered, and can be mistaken for another that is.
+    AddressLooksLikeAnother {
+        /// As typed.
+        address: String,
+    },
 
     // ---- the relay ----
     /// It cannot be reached.
@@ -591,6 +601,8 @@ impl Problem {
             Self::LockChanged { .. } => "lock_changed",
             Self::AddressLocked { .. } => "address_locked",
             Self::AddressConfusable { .. } => "address_confusable",
+            Self::CodeSentBefore { .. } => "code_sent_before",
+            Self::AddressLooksLikeAnother { .. } => "address_looks_like_another",
             Self::LogStale { .. } => "log_stale",
             Self::LogAhead { .. } => "log_ahead",
             Self::ContactSeesAnotherLog { .. } => "contact_sees_another_log",

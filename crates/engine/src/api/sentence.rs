@@ -479,6 +479,14 @@ pub fn sentence(problem: &Problem) -> String {
             "{address} can be mistaken for an address that is registered already, so it was \
              not taken; use one that looks different."
         ),
+        Problem::CodeSentBefore { address } => format!(
+            "{address} was sent many codes lately, so no new one was sent; give the newest one \
+             that came."
+        ),
+        Problem::AddressLooksLikeAnother { address } => format!(
+            "{address} is yours now, but it can be mistaken for another address on this relay; \
+             tell people which one is you."
+        ),
         Problem::DeviceNameMalformed => {
             "The device needs a name that you will know it by, of 1 to 64 bytes and without \
              line breaks, so nothing was done; give one like \"Kitchen tablet\"."

@@ -574,6 +574,7 @@ pub(crate) fn forget(
     for statement in [
         "DELETE FROM former_leaf WHERE group_id = ?1",
         "DELETE FROM held_post WHERE group_id = ?1",
+        "DELETE FROM missed_posts WHERE group_id = ?1",
         "DELETE FROM conversation_group WHERE group_id = ?1",
     ] {
         tx.execute(statement, [id.0])?;

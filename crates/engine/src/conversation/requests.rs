@@ -31,7 +31,7 @@ use crate::{
     commands::{self, Target},
     contact,
     engine::Stop,
-    inbox::{earlier, heard, messages},
+    inbox::{earlier, heard, messages, missed},
     message::{amendments, receipts},
     registers::{self, About},
     store::StoreError,
@@ -160,6 +160,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
     for group in groups::of_conversation(turn.tx, conversation)? {
         groups::set_membership_due(turn.tx, group)?;
         heard::ask_now(turn.tx, turn.now, group)?;
+        missed::ask_now(turn.tx, turn.now, group)?;
         say_read(turn, group)?;
         if let Some(group) = groups::find(turn.tx, group)? {
             earlier::ask(turn, &group)?;

@@ -8,8 +8,8 @@
 //! not by counters.
 //!
 //! **Elsewhere**: decrypting and acting on a post is [`receive`]; posts that wait for
-//! a look-up, a rejoin or a commit are in [`held`]; what was missed in a group that is over,
-//! [`earlier`] asks for.
+//! a look-up, a rejoin or a commit are in [`held`]; those that the mailbox had no room for,
+//! [`missed`]; what was missed in a group that is over, [`earlier`] asks for.
 //!
 //! **Always**: tables are bounded, whatever the relay or a member sends.
 
@@ -18,6 +18,7 @@ pub(crate) mod floods;
 pub(crate) mod heard;
 pub(crate) mod held;
 pub(crate) mod messages;
+pub(crate) mod missed;
 pub(crate) mod receive;
 pub(crate) mod resending;
 

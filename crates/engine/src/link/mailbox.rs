@@ -24,7 +24,7 @@ use crate::{
     containment::Whose,
     conversation::groups::{self, GroupState},
     event::LinkKind,
-    inbox::{held::Post, receive},
+    inbox::{held::Post, missed, receive},
     settings::{self, Setting},
     sms,
     trust::own_history,
@@ -134,6 +134,10 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
     }
     let sequence = deliver.sequence;
     match post_of(deliver, turn.now) {
+        Some(post) if deliver.missed => {
+            let group = post.group;
+            turn.contained(Whose::Group(group), |turn| missed::came(turn, group))?;
+        }
         // Whatever goes wrong in it, it is not to come again.
         Some(post) => {
             let whose = match post.kind {

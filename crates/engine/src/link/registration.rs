@@ -181,6 +181,13 @@ pub(crate) fn started(turn: &mut Turn<'_>, started: &RegistrationStarted) -> Res
         ),
     )?;
     if changed > 0 {
+        if started.sent_before
+            && let Some(registration) = read(turn.tx)?
+        {
+            turn.warn(&Problem::CodeSentBefore {
+                address: registration.address,
+            });
+        }
         tell(turn, None)?;
     }
     Ok(())
@@ -208,6 +215,13 @@ pub(crate) fn finished(turn: &mut Turn<'_>, registered: &Registered) -> Result<(
         turn.warn_misdeed(crate::api::RelayMisdeed::Malformed);
         return Ok(());
     };
+    if registered.looks_like_another
+        && let Some(registration) = read(turn.tx)?
+    {
+        turn.warn(&Problem::AddressLooksLikeAnother {
+            address: registration.address,
+        });
+    }
     complete(turn, mailbox)
 }
 

@@ -23,6 +23,7 @@ const STEPS: &[&[&str]] = &[
     CONTAINMENT,
     EARLIER_GROUPS,
     MARKS,
+    FULL_MAILBOXES,
 ];
 
 /// The store of the first version.
@@ -136,6 +137,9 @@ const MARKS: &[&str] = &[
     crate::attachment::marks::SCHEMA,
     crate::conversation::parcels::MARKS,
 ];
+
+/// What a full mailbox left out.
+const FULL_MAILBOXES: &[&str] = &[crate::inbox::missed::SCHEMA];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

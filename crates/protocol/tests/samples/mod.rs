@@ -311,12 +311,14 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
             Body::RegistrationStarted(pb::RegistrationStarted {
                 registration_id: v.bytes("registration_id", 16),
                 expires_at_ms: v.number("expires_at"),
+                sent_before: false,
             }),
         ),
         (
             "registered",
             Body::Registered(pb::Registered {
                 mailbox_id: v.bytes("mailbox_id", 16),
+                looks_like_another: false,
             }),
         ),
         (
@@ -353,6 +355,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
                 post_id: v.bytes("post_id", 16),
                 body: v.bytes("body", 300),
                 received_at_ms: v.number("received_at"),
+                missed: false,
             }),
         ),
         (

@@ -1,4 +1,10 @@
-//! Addresses that people take for another: the second of them is not registered.
+//! Addresses that people take for another: the second of them is registered only where it is
+//! plain ASCII, and its owner is told.
+//!
+//! Letters of other scripts make look-alikes that nobody can tell apart; there the first one
+//! counts. Plain ASCII pairs (`rn` and `m`, `1` and `l`) can be told apart by whoever looks,
+//! are common among honest people, and whoever registered the imitation first would shut out
+//! the address that everybody knows. An operator may allow any other look-alike.
 //!
 //! What an address looks like is its skeleton (UTS #39); whoever looked so first has the
 //! looks. Addresses that were registered before the relay knew of skeletons get theirs
@@ -23,25 +29,23 @@ use crate::{
 };
 
 impl<S: Store> Relay<S> {
-    /// Refuses an address that is not registered and looks like one that is.
-    pub(crate) fn refuse_imitation(&self, address: &Address) -> Result<(), Refused> {
+    /// Whether an address that is not registered looks like one that is. It is refused then,
+    /// unless it is [`plain`](is_plain) or the operator has allowed it.
+    pub(crate) fn imitates_another(&self, address: &Address) -> Result<bool, Refused> {
         let at = self.address_key(address);
         if self.is_registered(&at)? {
-            return Ok(());
+            return Ok(false);
         }
-        if self.publications.imitates_one(address) {
-            return Err(Refused::new(
-                ErrorCode::AddressConfusable,
-                "the address can be mistaken for one that is registered",
-            ));
+        let first = self.first_that_looks_like(address)?;
+        let imitates = self.publications.imitates_one(address)
+            || first.is_some_and(|first| first != at.as_slice());
+        if !imitates || is_plain(address) || self.config.look_alikes.contains(address) {
+            return Ok(imitates);
         }
-        match self.first_that_looks_like(address)? {
-            Some(first) if first != at.as_slice() => Err(Refused::new(
-                ErrorCode::AddressConfusable,
-                "the address can be mistaken for one that is registered",
-            )),
-            _ => Ok(()),
-        }
+        Err(Refused::new(
+            ErrorCode::AddressConfusable,
+            "the address can be mistaken for one that is registered",
+        ))
     }
 
     /// What notes the looks of an address that is about to be registered, if it is the
@@ -80,4 +84,9 @@ impl<S: Store> Relay<S> {
         hash.update(skeleton.as_bytes());
         Some(hash.finalize().into())
     }
+}
+
+/// Whether an address is in ASCII as people see it.
+fn is_plain(address: &Address) -> bool {
+    address.display().is_ascii()
 }

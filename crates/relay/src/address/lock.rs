@@ -24,6 +24,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    directory::changes::conflict,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
@@ -126,14 +127,9 @@ impl<S: Store> Relay<S> {
             self.tell_account_of_contest(owner, &contest);
         }
         // Whoever waits asks for another code when the time has come.
-        self.registrations.use_up(registration);
+        self.codes.use_up(registration);
         self.counts.refused += 1;
-        let mut refused = Refused::new(
-            ErrorCode::AddressLocked,
-            "the address is another account's, and locked",
-        );
-        refused.0.retry_after_ms = left.0;
-        Ok(Some(Reply::Durable(Answer::Error(refused.0))))
+        Ok(Some(Reply::Durable(Answer::Error(locked(left).0))))
     }
 
     /// What ends a contest for an address that is registered now, whoever has won it.
@@ -147,9 +143,26 @@ impl<S: Store> Relay<S> {
         }))
     }
 
+    /// The owner's word. A contender who has waited long enough may be on the way into the
+    /// log: `Done` means that it does not get there.
     pub(crate) fn keep_address(&mut self, link: LinkId) -> Outcome {
         let account = self.account_logged_in(link)?;
-        for (place, _) in self.contests_of(account)? {
+        let contests = self.contests_of(account)?;
+        let contested = |address: &Address, by: AccountId| {
+            let at = self.address_key(address);
+            by != account && contests.iter().any(|(place, _)| place.ends_with(&at))
+        };
+        let withdrawn = match self.publications.withdrawable(contested) {
+            Some(registrations) => self.publications.withdraw(&registrations),
+            // The log is about to say whose the address is.
+            None => return Err(conflict()),
+        };
+        for asked in withdrawn {
+            self.counts.refused += 1;
+            let refused = locked(limits::LOCK_WAIT);
+            self.send(asked.link, asked.request, Answer::Error(refused.0));
+        }
+        for (place, _) in contests {
             self.view.delete(KeySpace::Contests, place);
         }
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
@@ -233,6 +246,16 @@ impl<S: Store> Relay<S> {
             self.send(link, 0, Answer::AddressContested(contest.notice()));
         }
     }
+}
+
+/// What a contender is told who has to wait.
+fn locked(wait: Span) -> Refused {
+    let mut refused = Refused::new(
+        ErrorCode::AddressLocked,
+        "the address is another account's, and locked",
+    );
+    refused.0.retry_after_ms = wait.0;
+    refused
 }
 
 /// The next whole number of days after the beginning.

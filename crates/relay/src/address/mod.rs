@@ -1,20 +1,20 @@
 //! Proving addresses: one-time codes, and binding an address to an account.
 //!
 //! **Elsewhere**: sending the code is [`crate::mail`]'s and [`crate::sms`]'s; who has which address is looked
-//! up in [`crate::directory`]. Locked addresses are `lock`'s, look-alikes `imitation`'s.
+//! up in [`crate::directory`]. How many codes are sent is [`codes`]'s; locked addresses are
+//! `lock`'s, look-alikes `imitation`'s.
 //!
 //! **Always**: until the right code is entered, nothing that is answered, and no time that
 //! it takes, tells whether an address is known; that a code could not be mailed is told for
-//! both alike. A code is good for one device, five tries and ten minutes. Pending codes are
+//! both alike. A code is good for the devices that asked for it, five tries of each at most, ten
+//! minutes, and once. Pending codes are
 //! in memory only: after a restart people ask for another one.
 
+pub(crate) mod codes;
 mod imitation;
 pub(crate) mod lock;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    fmt::Write as _,
-};
+use std::fmt::Write as _;
 
 use rand::CryptoRng;
 use sha2::{Digest as _, Sha256};
@@ -30,111 +30,35 @@ use waxwing_protocol::{
 };
 use waxwing_transparency::proof::Entry;
 
+use self::codes::Way;
 use crate::{
     directory::{
         changes::{account_write, conflict, put},
         publications::{Cause, Change},
     },
     posts::Asked,
-    rate::Buckets,
-    relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
-    sms::limits::NoText,
+    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, StoreError,
         records::{AddressRecord, RegistrationRecord},
     },
-    sweep::Done,
     verification::{Found, FoundRoster, Work},
 };
 
-/// Registrations that are under way.
-pub(crate) struct Registrations {
-    pending: HashMap<RegistrationId, Pending>,
-    /// The order in which they expire; some may be gone.
-    by_age: VecDeque<RegistrationId>,
-    /// How many of them are finished.
-    finished: usize,
-    pub(crate) by_address: Buckets<String>,
-    pub(crate) by_source: Buckets<Source>,
-    most: usize,
-}
-
-struct Pending {
-    address: Address,
-    device: DeviceId,
-    code: String,
-    tries_left: u32,
-    expires_at: Time,
-    /// See [`Registrations::finish`].
-    finished: bool,
-}
-
-impl Registrations {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            pending: HashMap::new(),
-            by_age: VecDeque::new(),
-            finished: 0,
-            by_address: Buckets::new(config.codes_per_address, 100_000),
-            by_source: Buckets::new(config.codes_per_source, 100_000),
-            most: config.pending_registrations,
-        }
-    }
-
-    /// Whether as many as may be wait for their code. Only those are counted: whoever
-    /// entered theirs takes nobody's place.
-    fn is_full(&self) -> bool {
-        self.pending.len().saturating_sub(self.finished) >= self.most
-    }
-
-    /// Whoever repeats it needs another code.
-    fn use_up(&mut self, id: RegistrationId) {
-        if self.pending.remove(&id).is_some_and(|one| one.finished) {
-            self.finished = self.finished.saturating_sub(1);
-        }
-    }
-
-    /// Kept until it expires even so: the disk may yet refuse what it led to.
-    fn finish(&mut self, id: RegistrationId) {
-        if let Some(pending) = self.pending.get_mut(&id)
-            && !std::mem::replace(&mut pending.finished, true)
-        {
-            self.finished += 1;
-        }
-    }
-
-    /// Forgets those that have expired, `most` of them.
-    pub(crate) fn sweep(&mut self, now: Time, most: usize) -> Done {
-        for touched in 0..most {
-            let Some(id) = self.by_age.front().copied() else {
-                return Done::all(touched);
-            };
-            let pending = self.pending.get(&id);
-            if pending.is_some_and(|pending| pending.expires_at > now) {
-                return Done::all(touched);
-            }
-            self.by_age.pop_front();
-            self.use_up(id);
-        }
-        Done::some(most)
-    }
-}
-
 impl<S: Store> Relay<S> {
-    /// A code is texted, if one may be.
-    fn spend_on_code(&mut self, now: Time, number: &str) -> Result<(), Refused> {
+    /// How many codes may be texted to a number now.
+    fn texts_left(&self, now: Time, address: &Address) -> Result<u32, Refused> {
+        if address.kind() != AddressKind::Phone {
+            return Ok(0);
+        }
         let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
         let date = self.date(now);
-        let Some(spending) = &mut self.spending else {
+        let Some(spending) = &self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
-        match spending.take(date, number, 1) {
-            Ok(()) => {
-                self.keep_spending();
-                Ok(())
-            }
-            Err(NoText::Never) => Err(nowhere("this relay sends no text messages there")),
-            Err(NoText::Later(span)) => Err(Refused::rate_limited(span)),
+        match spending.codes.left(date, address.canonical()) {
+            Ok(left) => Ok(left),
+            Err(_) => Err(nowhere("this relay sends no text messages there")),
         }
     }
 
@@ -151,47 +75,41 @@ impl<S: Store> Relay<S> {
         let device = DeviceId::try_from(&start.device_id)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
         let source = self.link(link)?.source;
-        let registrations = &mut self.registrations;
-        registrations
-            .by_source
-            .take(now, source)
+        let texts_left = self.texts_left(now, &address)?;
+        let way = self
+            .codes
+            .way(now, source, &address, texts_left)
             .map_err(Refused::rate_limited)?;
-        registrations
-            .by_address
-            .take(now, address.canonical().to_owned())
-            .map_err(Refused::rate_limited)?;
-        if registrations.is_full() {
-            return Err(Refused::rate_limited(limits::CODE_LIFETIME));
-        }
-        // Last: what is refused for another reason costs nothing.
-        if address.kind() == AddressKind::Phone {
-            self.spend_on_code(now, address.canonical())?;
-        }
-        let registrations = &mut self.registrations;
         let id = RegistrationId::random(rng);
-        let code = code(rng);
-        let expires_at = now.after(limits::CODE_LIFETIME);
-        let pending = Pending {
-            address: address.clone(),
-            device,
-            code: code.clone(),
-            tries_left: limits::CODE_TRIES,
-            expires_at,
-            finished: false,
+        let (code, expires_at) = match &way {
+            Way::New => {
+                let date = self.date(now);
+                if address.kind() == AddressKind::Phone
+                    && let Some(spending) = &mut self.spending
+                {
+                    // There is one left: it was looked at.
+                    let _ = spending.codes.take(date, address.canonical(), 1);
+                    self.keep_spending();
+                }
+                let code = code(rng);
+                self.counts.codes += 1;
+                self.effects.push_back(Effect::SendCode {
+                    link,
+                    request,
+                    address: address.clone(),
+                    code: code.clone(),
+                });
+                (code, now.after(limits::CODE_LIFETIME))
+            }
+            Way::Last { code, expires_at } => (code.clone(), *expires_at),
         };
-        registrations.pending.insert(id, pending);
-        registrations.by_age.push_back(id);
-        self.counts.codes += 1;
-        self.effects.push_back(Effect::SendCode {
-            link,
-            request,
-            address,
-            code,
-        });
+        self.codes
+            .take(now, source, id, (address, device), (code, &way));
         Ok(Reply::Now(Answer::RegistrationStarted(
             pb::RegistrationStarted {
                 registration_id: id.to_bytes(),
                 expires_at_ms: self.date(expires_at).0,
+                sent_before: matches!(way, Way::Last { .. }),
             },
         )))
     }
@@ -228,6 +146,7 @@ impl<S: Store> Relay<S> {
             // The answer got lost.
             let answer = pb::Registered {
                 mailbox_id: record.mailbox_id,
+                looks_like_another: record.looks_like_another,
             };
             return Ok(Reply::Now(Answer::Registered(answer)));
         }
@@ -241,10 +160,13 @@ impl<S: Store> Relay<S> {
         if self.asked_again(account, &address, &cause, asked) {
             return Ok(Reply::Later);
         }
-        if self.publications.changes_account(account) {
+        // A lock that is under way counts as if it were written.
+        if self.publications.changes_account(account)
+            || self.publications.locks_for_another(&address, account)
+        {
             return Err(conflict());
         }
-        self.refuse_imitation(&address)?;
+        let looks_like_another = self.imitates_another(&address)?;
         if let Some(locked) = self.contest(now, id, &address, account)? {
             return Ok(locked);
         }
@@ -258,9 +180,11 @@ impl<S: Store> Relay<S> {
             device_id: device.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
             expires_at_ms: self.date(now).after(limits::CODE_LIFETIME).0,
+            looks_like_another,
         };
         let answer = pb::Registered {
             mailbox_id: mailbox.to_bytes(),
+            looks_like_another,
         };
         done.writes
             .push(put(KeySpace::Registrations, id.as_bytes(), &record));
@@ -274,7 +198,7 @@ impl<S: Store> Relay<S> {
         let own = known.filter(|record| record.account_id == account.to_bytes());
         let entry = Entry {
             locked: own.is_some_and(|record| record.locked),
-            ..Entry::new(&roster, pb::Verification::EmailCode, self.date(now))
+            ..Entry::new(&roster, verification(&address), self.date(now))
         };
         let reply = self.publish(Change {
             address,
@@ -286,7 +210,7 @@ impl<S: Store> Relay<S> {
             answer: Answer::Registered(answer),
             former: None,
         })?;
-        self.registrations.finish(id);
+        self.codes.finish(id);
         Ok(reply)
     }
 
@@ -326,12 +250,8 @@ impl<S: Store> Relay<S> {
         now: Time,
         id: RegistrationId,
         code: &str,
-    ) -> Result<&Pending, Refused> {
-        let registrations = &mut self.registrations.pending;
-        let Some(pending) = registrations
-            .get_mut(&id)
-            .filter(|pending| pending.expires_at > now)
-        else {
+    ) -> Result<&codes::Pending, Refused> {
+        let Some(pending) = self.codes.pending(now, id) else {
             return Err(code_refused(0));
         };
         // Compared as hashes, so that neither content nor length shows in the time.
@@ -340,14 +260,14 @@ impl<S: Store> Relay<S> {
             pending.tries_left = pending.tries_left.saturating_sub(1);
             let left = pending.tries_left;
             if left == 0 {
-                registrations.remove(&id);
+                self.codes.give_up(id);
             }
             return Err(code_refused(left));
         }
-        self.registrations
-            .pending
-            .get(&id)
-            .ok_or_else(|| code_refused(0))
+        match self.codes.pending(now, id) {
+            Some(pending) => Ok(pending),
+            None => Err(code_refused(0)),
+        }
     }
 
     /// A registration that was finished a while ago.
@@ -401,6 +321,15 @@ impl<S: Store> Relay<S> {
 fn registration_id(finish: &pb::FinishRegistration) -> Result<RegistrationId, Refused> {
     RegistrationId::try_from(&finish.registration_id)
         .map_err(|error| Refused::malformed(&error.to_string()))
+}
+
+/// How an address is verified. The kind of address decides: what an earlier version wrote
+/// into the log for a phone number (that a code was mailed) is not copied into new entries.
+pub(crate) const fn verification(address: &Address) -> pb::Verification {
+    match address.kind() {
+        AddressKind::Email => pb::Verification::EmailCode,
+        AddressKind::Phone => pb::Verification::SmsCode,
+    }
 }
 
 fn code_refused(tries_left: u32) -> Refused {

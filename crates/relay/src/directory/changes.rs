@@ -34,6 +34,7 @@ use super::{
     unknown,
 };
 use crate::{
+    address::verification,
     cost,
     link::Stage,
     posts::Asked,
@@ -133,7 +134,7 @@ impl<S: Store> Relay<S> {
             }
             // It came under another of the account's addresses first.
             self.nothing_else(account, &address)?;
-            entry_of(account, &statements, &at)?
+            entry_of(account, &statements, (&address, &at))?
         } else {
             self.nothing_else(account, &address)?;
             let Found::Statement(rosters) = found else {
@@ -150,7 +151,7 @@ impl<S: Store> Relay<S> {
             if let Some(mailbox) = done.mailboxes.values().next() {
                 mailbox_id = mailbox.to_bytes();
             }
-            let entry = entry_of(account, &statements, &at)?;
+            let entry = entry_of(account, &statements, (&address, &at))?;
             done.writes.push(account_write(&after, statements));
             entry
         };
@@ -191,8 +192,13 @@ impl<S: Store> Relay<S> {
             return Ok(Reply::Later);
         }
         self.nothing_else(account, &address)?;
+        // Whoever sets the lock is there: nobody goes on waiting for the address.
+        let contest = self.contest_ends(&address)?;
         if at.locked == set.locked {
-            return Ok(Reply::Now(Answer::Done(pb::Done {})));
+            if let Some(write) = contest {
+                self.view.delete(write.space, write.key);
+            }
+            return Ok(Reply::Durable(Answer::Done(pb::Done {})));
         }
         self.changes
             .take(now, account)
@@ -200,12 +206,12 @@ impl<S: Store> Relay<S> {
         let statements = self.statements(account)?.ok_or_else(unknown)?;
         let entry = Entry {
             locked: set.locked,
-            ..entry_of(account, &statements, &at)?
+            ..entry_of(account, &statements, (&address, &at))?
         };
         self.publish(Change {
             address,
             entry,
-            writes: Vec::new(),
+            writes: contest.into_iter().collect(),
             revoked: Vec::new(),
             cause,
             asked: smallvec![asked],
@@ -496,14 +502,14 @@ fn added_device(signed: &pb::SignedStatement) -> Option<HybridPublicKey> {
 fn entry_of(
     account: AccountId,
     statements: &[pb::SignedStatement],
-    at: &AddressRecord,
+    (address, at): (&Address, &AddressRecord),
 ) -> Result<Entry, Refused> {
     let last = statements.last().ok_or_else(Refused::unavailable)?;
     Ok(Entry {
         account,
         roster_length: statements.len() as u64,
         roster_head: Sha256::digest(&last.statement).into(),
-        verified_by: at.verified_by(),
+        verified_by: verification(address),
         verified_at: Time(at.verified_at_ms),
         locked: at.locked,
     })

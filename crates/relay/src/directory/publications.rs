@@ -101,6 +101,44 @@ impl Publications {
         self.all().any(|change| address.imitates(&change.address))
     }
 
+    /// The causes of the registrations that wait and that `which` (of an address, by an
+    /// account) names; `None` where one of them is being written.
+    pub(crate) fn withdrawable(
+        &self,
+        which: impl Fn(&Address, AccountId) -> bool,
+    ) -> Option<Vec<Cause>> {
+        let is_one = |change: &&Change| {
+            matches!(change.cause, Cause::Registered(_))
+                && which(&change.address, change.entry.account)
+        };
+        if self.writing.iter().flatten().any(|change| is_one(&change)) {
+            return None;
+        }
+        let waiting = self.waiting.iter().filter(is_one);
+        Some(waiting.map(|change| change.cause.clone()).collect())
+    }
+
+    /// Takes changes back that wait with these causes; gives who asked for them.
+    pub(crate) fn withdraw(&mut self, causes: &[Cause]) -> Vec<Asked> {
+        let (withdrawn, kept) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|change| causes.contains(&change.cause));
+        self.waiting = kept;
+        withdrawn
+            .into_iter()
+            .flat_map(|change| change.asked)
+            .collect()
+    }
+
+    /// Whether the address is about to be another account's, and locked.
+    pub(crate) fn locks_for_another(&self, address: &Address, account: AccountId) -> bool {
+        self.all().any(|change| {
+            change.entry.locked
+                && change.entry.account != account
+                && change.address.canonical() == address.canonical()
+        })
+    }
+
     /// Whether something of this address is under way.
     pub(crate) fn changes_address(&self, address: &Address) -> bool {
         self.all()

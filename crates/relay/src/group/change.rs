@@ -16,7 +16,10 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{Group, Incoming, conflict, epoch_keys, group_id, has_just_ended, post_id, too_large};
+use super::{
+    Group, Incoming, conflict, deposit::Reaches, epoch_keys, group_id, has_just_ended, post_id,
+    too_large,
+};
 use crate::{
     posts::Asked,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
@@ -79,7 +82,8 @@ impl<S: Store> Relay<S> {
         self.may_authorise(link, id, epoch)?;
         self.has_room_for_group(1, 0, next.bytes())?;
         if !create.welcome.is_empty() {
-            self.has_room(&next.fan_out, 1, create.welcome.len())?;
+            let bytes = create.welcome.len();
+            self.has_room(id, &next.fan_out, 1, bytes, Reaches::Everybody)?;
         }
         // Nothing refuses it any more.
         self.spend(&token);
@@ -185,7 +189,8 @@ impl<S: Store> Relay<S> {
         both.sort_unstable();
         both.dedup();
         self.may_authorise(asked.link, id, epoch.next())?;
-        self.has_room(&both, 2, commit.body.len() + commit.welcome.len())?;
+        let bytes = commit.body.len() + commit.welcome.len();
+        self.has_room(id, &both, 2, bytes, Reaches::SomebodyElse)?;
         self.may_grow(id, &next)?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
@@ -234,7 +239,7 @@ impl<S: Store> Relay<S> {
         let next = next_epoch(epoch.next(), rejoin.next.as_ref(), list)?;
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
-        self.has_room(&list, 1, rejoin.body.len())?;
+        self.has_room(id, &list, 1, rejoin.body.len(), Reaches::SomebodyElse)?;
         self.may_grow(id, &next)?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {

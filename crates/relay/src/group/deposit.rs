@@ -1,6 +1,14 @@
 //! Putting a post into mailboxes, whoever it is from.
 //!
-//! **Always**: it is taken for all mailboxes or for none.
+//! A mailbox without room for a post stops nobody else from getting it: it is left out, and
+//! gets a *mark* instead, a post of the relay's without a body, so that its device knows that
+//! it has missed something and asks the group's members. A post that would reach nobody but
+//! its sender is refused.
+//!
+//! **Elsewhere**: how much of a mailbox one group may fill: [`crate::mailbox::waiting`].
+//!
+//! **Always**: each mailbox of the list gets the post or a mark, and `Posted` means that both
+//! are durable.
 
 use std::sync::Arc;
 
@@ -12,10 +20,25 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    mailbox::{
+        PutIn,
+        waiting::{ANY_GROUP, Amount},
+    },
     posts::{Asked, May, Post},
     relay::{Refused, Relay},
     store::Store,
 };
+
+/// Whom a post has to reach, so that it is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaches {
+    /// Each mailbox of the list, to which the group is new: nobody else could tell of it.
+    Everybody,
+    /// Some other mailbox than the sender's own, which is one of the list.
+    SomebodyElse,
+    /// Any mailbox: the relay itself sends it.
+    Anybody,
+}
 
 /// What is put there.
 pub(crate) struct Deposit {
@@ -35,33 +58,52 @@ impl<S: Store> Relay<S> {
         deposit: Deposit,
         mailboxes: &[MailboxId],
     ) -> Result<(), Refused> {
-        self.has_room(mailboxes, 1, deposit.body.len())?;
+        let group = deposit.group;
+        self.has_room(group, mailboxes, 1, deposit.body.len(), Reaches::Anybody)?;
         let answer = pb::Posted::default();
         self.put(now, deposit, mailboxes, true, (None, answer));
         Ok(())
     }
 
-    /// Whether each mailbox of the list has room, and memory does.
+    /// Whether enough mailboxes of the list have room, and memory does.
     pub(super) fn has_room(
         &mut self,
+        group: GroupId,
         fan_out: &[MailboxId],
         posts: u64,
         bytes: usize,
+        reaches: Reaches,
     ) -> Result<(), Refused> {
         if self.posts.bytes.saturating_add(bytes) > self.config.unwritten_bytes || !self.has_space()
         {
             return Err(Refused::unavailable());
         }
-        let (most_posts, most_bytes) = (self.config.mailbox_posts, self.config.mailbox_bytes);
+        let most = self.most_in_a_mailbox();
+        let more = Amount {
+            posts,
+            bytes: bytes as u64,
+        };
+        let is_new = reaches == Reaches::Everybody;
+        let (mut with_room, mut full) = (0_usize, 0_usize);
         for id in fan_out {
-            if let Some(mailbox) = self.mailbox(*id)?
-                && !mailbox.has_room(posts, bytes as u64, most_posts, most_bytes)
-            {
-                return Err(Refused::new(
-                    ErrorCode::MailboxFull,
-                    "a recipient's mailbox is full",
-                ));
+            if let Some(mailbox) = self.mailbox(*id)? {
+                if mailbox.has_room(group, more, is_new, most) {
+                    with_room += 1;
+                } else {
+                    full += 1;
+                }
             }
+        }
+        let enough = match reaches {
+            Reaches::Everybody => full == 0,
+            Reaches::SomebodyElse => full == 0 || with_room >= 2,
+            Reaches::Anybody => full == 0 || with_room >= 1,
+        };
+        if !enough {
+            return Err(Refused::new(
+                ErrorCode::MailboxFull,
+                "a recipient's mailbox is full",
+            ));
         }
         Ok(())
     }
@@ -84,22 +126,33 @@ impl<S: Store> Relay<S> {
             id: deposit.id,
             received_at: self.date(now),
             body: deposit.body,
+            missed: false,
         });
         let shared = fan_out.len() > 1;
         let mut holders = smallvec::SmallVec::new();
         let mut there: SmallVec<[MailboxId; 4]> = SmallVec::new();
         let mut shortcut = !held;
+        let mut full = Vec::new();
         for id in fan_out {
-            if let Some(put) = self.put_in(*id, &post, shared, held) {
-                holders.push((*id, put.sequence));
-                shortcut &= put.is_reserved;
-                if put.is_there {
-                    there.push(*id);
+            match self.put_in(*id, &post, shared, held) {
+                PutIn::Put {
+                    sequence,
+                    is_reserved,
+                    is_there,
+                } => {
+                    holders.push((*id, sequence));
+                    shortcut &= is_reserved;
+                    if is_there {
+                        there.push(*id);
+                    }
                 }
+                PutIn::Full => full.push(*id),
+                PutIn::Gone => {}
             }
         }
-        // A list of mailboxes that are all gone has nobody to acknowledge.
-        shortcut &= !holders.is_empty();
+        // A list of mailboxes that are all gone has nobody to acknowledge; and a mark has to be
+        // on disk before anybody is answered.
+        shortcut &= !holders.is_empty() && full.is_empty();
         self.counts.posts += 1;
         // What can go to a link goes now; whether all of it did decides how it is written.
         let all_there = there.len() == holders.len();
@@ -116,6 +169,46 @@ impl<S: Store> Relay<S> {
             true => May::BeAnswered,
             false => May::Neither,
         };
-        self.posts.add(now, post, holders, asked, answer, may);
+        self.posts
+            .add(now, Arc::clone(&post), holders, asked, answer, may);
+        if !full.is_empty() {
+            self.mark_missed(now, &post, &full);
+        }
+    }
+
+    /// Tells these devices, in their mailboxes, that they miss a post.
+    fn mark_missed(&mut self, now: Time, post: &Post, full: &[MailboxId]) {
+        self.counts.left_out = self.counts.left_out.saturating_add(full.len() as u64);
+        // Nobody could send a text again.
+        if post.kind == PostKind::Sms {
+            return;
+        }
+        for named in [post.group, ANY_GROUP] {
+            let mark = Arc::new(Post {
+                number: self.posts.next_number(),
+                group: named,
+                group_sequence: post.group_sequence,
+                // For devices that do not know of marks, a message that says nothing.
+                kind: PostKind::Message,
+                epoch: post.epoch,
+                id: post.id,
+                received_at: post.received_at,
+                body: bytes::Bytes::new(),
+                missed: true,
+            });
+            let mut holders = smallvec::SmallVec::new();
+            for id in full {
+                if self.to_mark(*id, post.group) == Some(named)
+                    && let PutIn::Put { sequence, .. } = self.put_in(*id, &mark, true, true)
+                {
+                    holders.push((*id, sequence));
+                }
+            }
+            if !holders.is_empty() {
+                let answer = pb::Posted::default();
+                self.posts
+                    .add(now, mark, holders, None, answer, May::Neither);
+            }
+        }
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! **Always**: one commit for each epoch, the first that comes. A removed member cannot post
 //! any more: the commit that renews the rejoin key ends all epochs before it; other epochs
-//! take messages for a minute after their end. A post is taken for all
-//! mailboxes of the list or for none. The list is in the clear only in the
+//! take messages for a minute after their end. Each mailbox of the list gets a post, or a mark
+//! that it misses one. The list is in the clear only in the
 //! authorisations of links, which end when they are not used.
 
 mod change;
@@ -25,7 +25,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use self::deposit::Deposit;
+use self::deposit::{Deposit, Reaches};
 use crate::{
     cost,
     posts::{Asked, Repeated},
@@ -199,6 +199,8 @@ impl<S: Store> Relay<S> {
                     return Err(too_large());
                 }
                 self.charge(now, link, cost::of_fan_out(fan_out.len()))?;
+                let bytes = post.body.len();
+                self.has_room(id, &fan_out, 1, bytes, Reaches::SomebodyElse)?;
                 let incoming = Incoming {
                     group: id,
                     epoch,
@@ -278,7 +280,8 @@ impl<S: Store> Relay<S> {
         })
     }
 
-    /// Numbers a post and puts it into the mailboxes of the list.
+    /// Numbers a post and puts it into the mailboxes of the list, which have
+    /// [room](Self::has_room).
     fn take(
         &mut self,
         now: Time,
@@ -287,7 +290,6 @@ impl<S: Store> Relay<S> {
         asked: Option<Asked>,
         epoch: Epoch,
     ) -> Result<(), Refused> {
-        self.has_room(fan_out, 1, incoming.body.len())?;
         let (group_sequence, numbered) = self.next_group_sequence(incoming.group)?;
         let held = incoming.held || !numbered;
         let answer = pb::Posted {

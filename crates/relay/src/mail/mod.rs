@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use tokio::sync::{Semaphore, mpsc};
+use waxwing_protocol::address::Address;
 use zeroize::Zeroizing;
 
 use crate::data_dir::{DataDirError, make_private_dir};
@@ -98,12 +99,23 @@ pub enum MailError {
 
 /// A code on its way to an address.
 pub struct Letter {
-    /// The address, as it was typed.
-    pub to: String,
-    /// The code.
-    pub code: String,
-    /// Who asked for it.
-    pub asked: Asked,
+    /// The address, in canonical form.
+    to: String,
+    code: String,
+    asked: Asked,
+}
+
+impl Letter {
+    /// A code for an address. It goes to the canonical form, which is ASCII: that is the
+    /// address that is registered. A mail server without SMTPUTF8 takes it, and none maps the
+    /// domain by other rules than the relay's, to somebody else's.
+    pub fn new(address: &Address, code: String, asked: Asked) -> Self {
+        Self {
+            to: address.canonical().to_owned(),
+            code,
+            asked,
+        }
+    }
 }
 
 /// The request that a letter was asked for by.
@@ -332,11 +344,15 @@ mod tests {
     };
 
     fn letter() -> Letter {
-        Letter {
-            to: "Alice@Example.org".to_owned(),
-            code: "12345678".to_owned(),
-            asked: ASKED,
-        }
+        letter_to("Alice@Example.org")
+    }
+
+    fn letter_to(address: &str) -> Letter {
+        Letter::new(
+            &Address::parse(address).unwrap(),
+            "12345678".to_owned(),
+            ASKED,
+        )
     }
 
     async fn settled(post: &Post) -> (u64, u64) {
@@ -371,7 +387,7 @@ mod tests {
         assert_eq!(files[0].extension().unwrap(), "eml");
         let mail = std::fs::read_to_string(&files[0]).unwrap();
         assert!(mail.contains("12345678"), "{mail}");
-        assert!(mail.contains("To: Alice@Example.org"), "{mail}");
+        assert!(mail.contains("To: alice@example.org"), "{mail}");
     }
 
     #[tokio::test]
@@ -434,8 +450,27 @@ mod tests {
             "told of a letter that was sent"
         );
         let heard = server.await.unwrap();
-        assert!(heard.contains("RCPT TO:<Alice@Example.org>"), "{heard}");
+        assert!(heard.contains("RCPT TO:<alice@example.org>"), "{heard}");
         assert!(heard.contains("12345678"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_mail_goes_to_the_ascii_form_that_is_registered() {
+        // The server offers no SMTPUTF8, and older rules would make "ss" of the sharp s.
+        for (typed, canonical) in [
+            ("Jo@b\u{fc}cher.example", "jo@xn--bcher-kva.example"),
+            ("jo@stra\u{df}e.example", "jo@xn--strae-oqa.example"),
+        ] {
+            let (port, server) = mail_server("250 ok\r\n").await;
+            let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
+            let (post, _failures) =
+                Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+            post.send(letter_to(typed));
+            assert_eq!(settled(&post).await, (1, 0), "{typed}");
+            let heard = server.await.unwrap();
+            assert!(heard.contains(&format!("RCPT TO:<{canonical}>")), "{heard}");
+            assert!(!heard.contains("SMTPUTF8"), "{heard}");
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Mailboxes: what waits for a device, in order, and logging in to receive it.
 //!
 //! **Elsewhere**: what a post is and when it is written: [`crate::posts`]; where posts
-//! come from: [`crate::group`].
+//! come from: [`crate::group`]; how much of a mailbox one group may have: [`waiting`].
 //!
 //! **Always**: numbers rise and are never used twice, across crashes too: they are
 //! reserved on disk in blocks, and what is given out beyond the reservation waits for the
@@ -10,6 +10,7 @@
 //! device.
 
 pub(crate) mod counting;
+pub(crate) mod waiting;
 
 use std::{
     collections::VecDeque,
@@ -19,13 +20,14 @@ use std::{
 
 use bytes::Bytes;
 use waxwing_protocol::{
-    ids::{AccountId, DeviceId, MailboxId},
+    ids::{AccountId, DeviceId, GroupId, MailboxId},
     limits, pb,
     pb::relay_frame::Body as Answer,
     signature::login_message,
     time::Time,
 };
 
+use self::waiting::{Amount, Item, Waiting};
 use crate::{
     cost,
     link::Stage,
@@ -89,15 +91,6 @@ const fn fold(wide: u128) -> u64 {
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
-/// Where a post was put.
-pub(crate) struct Put {
-    pub(crate) sequence: u64,
-    /// Whether the number is reserved on disk.
-    pub(crate) is_reserved: bool,
-    /// Whether the device is there.
-    pub(crate) is_there: bool,
-}
-
 /// A mailbox as the store has it.
 pub(crate) struct Loaded {
     mailbox: Mailbox,
@@ -115,9 +108,7 @@ pub(crate) struct Mailbox {
     reserved: u64,
     reserving: u64,
     acknowledged: u64,
-    /// What waits, in all.
-    posts: u64,
-    bytes: u64,
+    waiting: Waiting,
     /// The highest number that is on disk.
     stored_to: u64,
     /// The highest number that the link was sent.
@@ -135,7 +126,7 @@ pub(crate) struct Mailbox {
 pub(crate) struct Sent {
     sequence: u64,
     post: u64,
-    size: u64,
+    item: Item,
     shared: bool,
 }
 
@@ -160,18 +151,29 @@ impl Mailbox {
 
     pub(crate) fn has_room(
         &self,
-        posts: u64,
-        bytes: u64,
-        most_posts: u64,
-        most_bytes: u64,
+        group: GroupId,
+        more: Amount,
+        is_new: bool,
+        most: Amount,
     ) -> bool {
-        self.posts + posts <= most_posts && self.bytes + bytes <= most_bytes
+        self.waiting.has_room(group, more, is_new, most)
     }
+}
 
-    fn gone(&mut self, size: u64) {
-        self.posts = self.posts.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
-    }
+/// What became of a post in one mailbox.
+pub(crate) enum PutIn {
+    /// It has this number.
+    Put {
+        sequence: u64,
+        /// Whether the number is reserved on disk.
+        is_reserved: bool,
+        /// Whether the device is there.
+        is_there: bool,
+    },
+    /// It has no room there.
+    Full,
+    /// The mailbox does not exist.
+    Gone,
 }
 
 impl<S: Store> Relay<S> {
@@ -329,8 +331,8 @@ impl<S: Store> Relay<S> {
             .window
             .pop_front_if(|sent| sent.sequence <= sequence)
         {
-            mailbox.window_bytes = mailbox.window_bytes.saturating_sub(cast(sent.size));
-            mailbox.gone(sent.size);
+            mailbox.window_bytes = mailbox.window_bytes.saturating_sub(cast(sent.item.bytes));
+            mailbox.waiting.remove(sent.item);
             mailbox.acknowledged = sent.sequence;
             while mailbox
                 .fresh
@@ -433,7 +435,8 @@ impl<S: Store> Relay<S> {
         };
         let device = DeviceId::try_from(&record.device_id)
             .map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let (mut posts, mut bytes, mut stored_to) = (0, 0, 0);
+        let mut waiting = Waiting::default();
+        let mut stored_to = 0;
         let mut from = key(&[id.as_bytes()]);
         loop {
             let records = match view.scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096) {
@@ -451,10 +454,15 @@ impl<S: Store> Relay<S> {
             stored_to = sequence_of(last);
             from = key(&[id.as_bytes(), &stored_to.saturating_add(1).to_be_bytes()]);
             for (at, value) in records {
-                posts += 1;
-                match decode::<EntryRecord>(KeySpace::Entries, value) {
-                    Ok(entry) => bytes += entry.size,
-                    Err(_) => damaged.push(key(&[&at])),
+                let Ok(entry) = decode::<EntryRecord>(KeySpace::Entries, value) else {
+                    damaged.push(key(&[&at]));
+                    continue;
+                };
+                waiting.add(Item::of_record(&entry));
+                if entry.missed
+                    && let Ok(group) = GroupId::try_from(&entry.group_id)
+                {
+                    waiting.marked(group, sequence_of(&at));
                 }
             }
         }
@@ -465,8 +473,7 @@ impl<S: Store> Relay<S> {
             reserved: record.reserved.max(1),
             reserving: record.reserved.max(1),
             acknowledged: record.acknowledged,
-            posts,
-            bytes,
+            waiting,
             stored_to,
             sent_to: record.acknowledged,
             window: VecDeque::new(),
@@ -487,19 +494,34 @@ impl<S: Store> Relay<S> {
         self.mailboxes_in_memory.push_back(id);
     }
 
-    /// Puts a post into a mailbox that is in memory.
+    /// Puts a post into a mailbox that is in memory, if it has room for it. A mark that
+    /// posts are missing always has.
     pub(crate) fn put_in(
         &mut self,
         id: MailboxId,
         post: &Arc<Post>,
         shared: bool,
         held: bool,
-    ) -> Option<Put> {
-        let mailbox = self.mailboxes.get_mut(&id)?;
+    ) -> PutIn {
+        let most = self.most_in_a_mailbox();
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else {
+            return PutIn::Gone;
+        };
+        let item = Item::of_post(post);
+        let is_new = post.kind == pb::PostKind::Welcome;
+        let more = Amount {
+            posts: 1,
+            bytes: item.bytes,
+        };
+        if !post.missed && !mailbox.waiting.has_room(post.group, more, is_new, most) {
+            return PutIn::Full;
+        }
         let sequence = mailbox.next;
         mailbox.next += 1;
-        mailbox.posts += 1;
-        mailbox.bytes += post.body.len() as u64;
+        mailbox.waiting.add(item);
+        if post.missed {
+            mailbox.waiting.marked(post.group, sequence);
+        }
         let reserved = sequence < mailbox.reserved;
         // A number that the device has seen must not be given out again after a crash.
         let held = held || !reserved;
@@ -513,11 +535,31 @@ impl<S: Store> Relay<S> {
         if mailbox.next + BLOCK / 2 > mailbox.reserving {
             self.reserve(id);
         }
-        Some(Put {
+        PutIn::Put {
             sequence,
             is_reserved: reserved,
             is_there,
-        })
+        }
+    }
+
+    /// What one mailbox holds at most.
+    pub(crate) const fn most_in_a_mailbox(&self) -> Amount {
+        Amount {
+            posts: self.config.mailbox_posts,
+            bytes: self.config.mailbox_bytes,
+        }
+    }
+
+    /// Which group is to be named in a mark in this mailbox, now that a post of `group` had no
+    /// room there; `None` where such a mark waits already.
+    pub(crate) fn to_mark(&self, id: MailboxId, group: GroupId) -> Option<GroupId> {
+        let most = self.most_in_a_mailbox();
+        let mailbox = self.mailboxes.get(&id)?;
+        let needs = |named| mailbox.waiting.needs_mark(named, mailbox.sent_to, most);
+        match needs(group) {
+            Some(needed) => needed.then_some(group),
+            None => needs(waiting::ANY_GROUP)?.then_some(waiting::ANY_GROUP),
+        }
     }
 
     /// Reserves the next numbers, long before the block ends, so that nobody waits.
@@ -581,14 +623,13 @@ impl<S: Store> Relay<S> {
             if full || fresh.held {
                 break;
             }
-            let size = fresh.post.body.len();
             mailbox.window.push_back(Sent {
                 sequence: fresh.sequence,
                 post: fresh.post.number,
-                size: size as u64,
+                item: Item::of_post(&fresh.post),
                 shared: fresh.shared,
             });
-            mailbox.window_bytes += size;
+            mailbox.window_bytes += fresh.post.body.len();
             mailbox.sent_to = fresh.sequence;
             frames.push(fresh.post.deliver(fresh.sequence));
         }
@@ -631,7 +672,7 @@ impl<S: Store> Relay<S> {
             mailbox.window.push_back(Sent {
                 sequence,
                 post: entry.post,
-                size: entry.size,
+                item: Item::of_record(&entry),
                 shared: entry.shared,
             });
             mailbox.window_bytes += cast(entry.size);
@@ -645,6 +686,7 @@ impl<S: Store> Relay<S> {
                 post_id: post.post_id,
                 body: post.body,
                 received_at_ms: post.received_at_ms,
+                missed: post.missed,
             };
             self.send(link, 0, Answer::Deliver(deliver));
         }
@@ -719,7 +761,7 @@ impl<S: Store> Relay<S> {
             Ok(None) | Err(StoreError::Damaged(_)) => {
                 self.note_damage(KeySpace::Posts, &at);
                 self.delete_entry(id, sequence, entry.post, entry.shared)?;
-                self.entry_expired(id, entry.size);
+                self.entry_expired(id, entry);
             }
             Err(error) => {
                 let tries = self.mailboxes.get(&id).map_or(0, |mailbox| mailbox.tries);
@@ -755,15 +797,16 @@ impl<S: Store> Relay<S> {
     }
 
     /// A post that was put in is refused after all, and never comes onto the disk.
-    pub(crate) fn take_back(&mut self, id: MailboxId, sequence: u64, size: usize) {
+    pub(crate) fn take_back(&mut self, id: MailboxId, sequence: u64, item: Item) {
         let Some(mailbox) = self.mailboxes.get_mut(&id) else {
             return;
         };
-        mailbox.gone(size as u64);
+        mailbox.waiting.remove(item);
         mailbox.fresh.retain(|fresh| fresh.sequence != sequence);
         let sent = mailbox.window.len();
         mailbox.window.retain(|sent| sent.sequence != sequence);
         if mailbox.window.len() < sent {
+            let size = usize::try_from(item.bytes).unwrap_or(usize::MAX);
             mailbox.window_bytes = mailbox.window_bytes.saturating_sub(size);
         }
     }
@@ -816,9 +859,9 @@ impl<S: Store> Relay<S> {
     }
 
     /// An entry expired.
-    pub(crate) fn entry_expired(&mut self, id: MailboxId, size: u64) {
+    pub(crate) fn entry_expired(&mut self, id: MailboxId, entry: &EntryRecord) {
         if let Some(mailbox) = self.mailboxes.get_mut(&id) {
-            mailbox.gone(size);
+            mailbox.waiting.remove(Item::of_record(entry));
         }
     }
 

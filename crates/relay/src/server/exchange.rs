@@ -421,11 +421,7 @@ impl<S: Store> Exchange<S> {
     /// By mail, or as a text.
     fn send_code(&self, address: &Address, code: String, asked: Asked) {
         match address.kind() {
-            AddressKind::Email => self.mail.send(Letter {
-                to: address.display().to_owned(),
-                code,
-                asked,
-            }),
+            AddressKind::Email => self.mail.send(Letter::new(address, code, asked)),
             AddressKind::Phone => {
                 self.texts
                     .send_code(&self.name, address.canonical(), &code, asked);

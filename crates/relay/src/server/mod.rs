@@ -453,6 +453,11 @@ fn render_metrics<S: Store>(
         counts.clock_leaps,
     );
     out.counter(
+        "waxwing_posts_left_out_total",
+        "Posts that a recipient's mailbox had no room for.",
+        counts.left_out,
+    );
+    out.counter(
         "waxwing_requests_refused_total",
         "Requests refused.",
         counts.refused,

@@ -238,7 +238,7 @@ impl<S: Store> Relay<S> {
             .outbound
             .take_many(now, account, segments)
             .map_err(Refused::rate_limited)?;
-        match spending.take(date, to.canonical(), segments) {
+        match spending.own.take(date, to.canonical(), segments) {
             Ok(()) => {}
             Err(NoText::Never) => return Err(nowhere("this relay sends no text messages there")),
             Err(NoText::Later(span)) => return Err(Refused::rate_limited(span)),

@@ -1,11 +1,12 @@
 //! How much may be spent on texts: against "SMS pumping", where somebody asks for codes to
 //! numbers that earn them money.
 //!
-//! **Elsewhere**: how often one address or one source may ask is counted with mails
-//! ([`crate::address`]).
+//! **Elsewhere**: how often one address, source or network may ask is counted with mails
+//! ([`crate::address::codes`]).
 //!
-//! **Always**: there is a limit for all numbers together, and one for each country or longer
-//! prefix. Where a prefix has none of its own, that of the country counts; where it is 0, no
+//! **Always**: what codes cost is one budget, and what people write is another, so that
+//! neither uses up the other. In each there is a limit for all numbers together, and one for
+//! each country or longer prefix. Where a prefix has none of its own, that of the country counts; where it is 0, no
 //! text goes there. What was spent is on the relay's disk, by prefix.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,11 +28,13 @@ const PREFIXES: usize = 4_096;
 /// How many texts may go where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextLimits {
-    /// In a day, to all numbers together.
+    /// What people write, in a day, to all numbers together.
     pub per_day: u32,
-    /// In a day, to the numbers of one prefix that has no limit of its own.
+    /// Codes, in a day, to all numbers together.
+    pub codes_per_day: u32,
+    /// Of each of the two, in a day, to the numbers of one prefix that has no limit of its own.
     pub per_prefix_per_day: u32,
-    /// Prefixes with limits of their own: `+358` and how many in a day.
+    /// Prefixes with limits of their own for each of the two: `+358` and how many in a day.
     pub prefixes: BTreeMap<String, u32>,
     /// What a segment to the numbers of a prefix costs, as people are told before they send:
     /// `+358` and `0.07 EUR`; `+` is for all others.
@@ -42,6 +45,7 @@ impl Default for TextLimits {
     fn default() -> Self {
         Self {
             per_day: 1_000,
+            codes_per_day: 500,
             per_prefix_per_day: 100,
             prefixes: BTreeMap::new(),
             prices: BTreeMap::new(),
@@ -56,6 +60,29 @@ pub(crate) enum NoText {
     Never,
     /// Not before so long.
     Later(Span),
+}
+
+/// Begins the key of what codes cost.
+const OF_CODES: &str = "codes ";
+
+/// What was spent on both.
+pub(crate) struct Budgets {
+    /// What people write.
+    pub(crate) own: Spending,
+    pub(crate) codes: Spending,
+}
+
+impl Budgets {
+    pub(crate) fn new(limits: TextLimits) -> Self {
+        let of_codes = TextLimits {
+            per_day: limits.codes_per_day,
+            ..limits.clone()
+        };
+        Self {
+            own: Spending::new(limits),
+            codes: Spending::new(of_codes),
+        }
+    }
 }
 
 /// What was spent.
@@ -130,6 +157,17 @@ impl Spending {
         Ok(())
     }
 
+    /// How many may go to this number now.
+    pub(crate) fn left(&self, now: Time, number: &str) -> Result<u32, NoText> {
+        let (prefix, limit) = self.limit_of(number);
+        if limit == 0 || self.limits.per_day == 0 {
+            return Err(NoText::Never);
+        }
+        let spent = self.by_prefix.get(&prefix).copied().unwrap_or_default();
+        let all = self.all.left(now, a_day(self.limits.per_day));
+        Ok(spent.left(now, a_day(limit)).min(all))
+    }
+
     /// The longest prefix that is named, or the country's code. What has none is of one country.
     fn limit_of(&self, number: &str) -> (String, u32) {
         let named = self
@@ -150,28 +188,35 @@ impl Spending {
 impl<S: Store> Relay<S> {
     /// Writes down what was spent, with the next batch.
     pub(crate) fn keep_spending(&mut self) {
-        let Some(spending) = &mut self.spending else {
+        let Some(Budgets { own, codes }) = &mut self.spending else {
             return;
         };
-        for (prefix, full_at) in spending.changed() {
-            let record = SmsSpendingRecord {
-                full_at_ms: full_at.0,
-            };
-            self.view
-                .put(KeySpace::SmsSpending, key(&[prefix.as_bytes()]), &record);
+        for (kind, spending) in [("", own), (OF_CODES, codes)] {
+            for (prefix, full_at) in spending.changed() {
+                let record = SmsSpendingRecord {
+                    full_at_ms: full_at.0,
+                };
+                let at = key(&[kind.as_bytes(), prefix.as_bytes()]);
+                self.view.put(KeySpace::SmsSpending, at, &record);
+            }
         }
     }
 
     /// Takes up what was spent before.
     pub(crate) fn read_spending(&mut self) -> Result<(), StoreError> {
-        let Some(spending) = &mut self.spending else {
+        let Some(Budgets { own, codes }) = &mut self.spending else {
             return Ok(());
         };
-        let records = self.view.scan(KeySpace::SmsSpending, &[], None, PREFIXES)?;
-        for (prefix, value) in records {
+        let records = self
+            .view
+            .scan(KeySpace::SmsSpending, &[], None, 2 * PREFIXES)?;
+        for (at, value) in records {
             let record: SmsSpendingRecord = decode(KeySpace::SmsSpending, value)?;
-            let prefix = String::from_utf8_lossy(&prefix).into_owned();
-            spending.restore(prefix, Time(record.full_at_ms));
+            let at = String::from_utf8_lossy(&at);
+            match at.strip_prefix(OF_CODES) {
+                Some(prefix) => codes.restore(prefix.to_owned(), Time(record.full_at_ms)),
+                None => own.restore(at.into_owned(), Time(record.full_at_ms)),
+            }
         }
         Ok(())
     }
@@ -184,6 +229,7 @@ mod tests {
     fn spending() -> Spending {
         Spending::new(TextLimits {
             per_day: 10,
+            codes_per_day: 10,
             per_prefix_per_day: 4,
             prefixes: [("+44", 2), ("+447911", 3), ("+882", 0)]
                 .map(|(prefix, limit)| (prefix.to_owned(), limit))

@@ -99,6 +99,9 @@ pub struct RegistrationRecord {
     /// When it may be forgotten, in milliseconds since 1970.
     #[prost(uint64, tag = "3")]
     pub expires_at_ms: u64,
+    /// The answer told that the address looks like another.
+    #[prost(bool, tag = "4")]
+    pub looks_like_another: bool,
 }
 
 /// [`super::KeySpace::Mailboxes`].
@@ -116,7 +119,7 @@ pub struct MailboxRecord {
 }
 
 /// [`super::KeySpace::Entries`].
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EntryRecord {
     /// Which post.
     #[prost(uint64, tag = "1")]
@@ -131,6 +134,15 @@ pub struct EntryRecord {
     /// counts them.
     #[prost(bool, tag = "4")]
     pub shared: bool,
+    /// The post's group; empty in what an earlier version wrote.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub group_id: Bytes,
+    /// Whether it is a welcome.
+    #[prost(bool, tag = "6")]
+    pub welcome: bool,
+    /// Whether it says that posts of the group had no room.
+    #[prost(bool, tag = "7")]
+    pub missed: bool,
 }
 
 /// [`super::KeySpace::Posts`].
@@ -157,6 +169,9 @@ pub struct PostRecord {
     /// Ciphertext.
     #[prost(bytes = "bytes", tag = "7")]
     pub body: Bytes,
+    /// The relay's own: posts of the group had no room in the mailbox. Without a body.
+    #[prost(bool, tag = "8")]
+    pub missed: bool,
 }
 
 /// [`super::KeySpace::Holders`].

@@ -103,6 +103,7 @@ fn mailboxes(world: &World, count: u64, posts: u64) -> Vec<MailboxId> {
                 size: 1,
                 received_at_ms: world.now.0,
                 shared: false,
+                ..records::EntryRecord::default()
             };
             let at = [id(n).as_bytes().as_slice(), &post.to_be_bytes()].concat();
             store(world, KeySpace::Entries, &at, &entry);

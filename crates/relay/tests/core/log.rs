@@ -3,6 +3,7 @@
 //! **Elsewhere**: the log by itself is tested in `key_log.rs`.
 
 use bytes::Bytes;
+use prost::Message as _;
 use waxwing_protocol::{
     address::Address,
     limits,
@@ -14,7 +15,7 @@ use waxwing_protocol::{
 use waxwing_relay::{
     directory::log::KeyLog,
     relay::{Config, LinkId},
-    store::{KeySpace, Store as _, check::check, memory::Fault},
+    store::{KeySpace, Store as _, Write, check::check, memory::Fault, records::AddressRecord},
 };
 use waxwing_transparency::{
     head::SignedHead,
@@ -200,6 +201,35 @@ fn whoever_is_registered_is_in_the_log_and_nobody_before_it_is_published() {
     assert_eq!(version.entry.verified_by, pb::Verification::EmailCode);
     assert!(!version.entry.locked);
     assert_eq!(roster.account(), person.account);
+}
+
+#[test]
+fn a_phone_number_is_in_the_log_as_verified_by_a_text() {
+    let mut world = World::with(Config {
+        texts: Some(waxwing_relay::sms::limits::TextLimits::default()),
+        ..Config::default()
+    });
+    let mut alice = world.person("+358401234567");
+    let mut client = Client::new(&mut world);
+    let (version, _) = client.look_up(&mut world, "+358401234567");
+    assert_eq!(version.entry.verified_by, pb::Verification::SmsCode);
+    // As an earlier version kept it.
+    for (space, at, value) in world.store.records() {
+        if space == KeySpace::Addresses {
+            let mut record = AddressRecord::decode(value).unwrap();
+            record.verified_by = pb::Verification::EmailCode.into();
+            let write = Write {
+                space,
+                key: at.as_ref().into(),
+                value: Some(record.encode_to_vec().into()),
+            };
+            world.store.commit(vec![write]).unwrap();
+        }
+    }
+    add_device(&mut world, &mut alice);
+    let (version, _) = client.look_up(&mut world, "+358401234567");
+    assert_eq!(version.version, 2);
+    assert_eq!(version.entry.verified_by, pb::Verification::SmsCode);
 }
 
 #[test]
@@ -541,7 +571,8 @@ fn a_lock_is_in_the_log_and_lasts_until_another_account_registers() {
     assert!(version.entry.locked);
     let verified_at = version.entry.verified_at;
     // Nothing new, nothing published.
-    assert!(matches!(world.ask(link, lock(true)), Some(Answer::Done(_))));
+    let answer = world.ask_durably(link, lock(true));
+    assert!(matches!(answer, Answer::Done(_)));
     world.wait(Span::minutes(1));
     add_device(&mut world, &mut alice);
     let (version, _) = client.look_up(&mut world, "alice@example.org");

@@ -17,6 +17,7 @@ mod backups;
 mod blobs;
 mod checking;
 mod clock;
+mod codes;
 mod costs;
 mod disk;
 mod epochs;

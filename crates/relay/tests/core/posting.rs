@@ -1,6 +1,7 @@
 //! Groups: who may post, the order, the fan-out, and what is on disk when.
 
 use bytes::Bytes;
+use prost::Message as _;
 use waxwing_protocol::{
     ids::{Epoch, GroupId, PostId},
     limits,
@@ -8,11 +9,12 @@ use waxwing_protocol::{
     posting::PostingAct,
     time::{Span, Time},
 };
-use waxwing_relay::relay::Config;
-use waxwing_relay::store::{KeySpace, memory::Fault};
+use waxwing_relay::relay::{Config, LinkId};
+use waxwing_relay::store::{KeySpace, Store as _, Write, memory::Fault, records::EntryRecord};
 
 use crate::world::{
-    Members, World, authorise_request, code, exporter_of, fan_out_key, message, post_id, rejoin_key,
+    Members, Person, World, authorise_request, code, exporter_of, fan_out_key, message, post_id,
+    rejoin_key,
 };
 
 fn bodies(posts: &[pb::Deliver]) -> Vec<&[u8]> {
@@ -505,12 +507,31 @@ fn a_device_that_lost_its_state_fetches_the_group_and_rejoins() {
     assert_eq!(bodies(&world.delivered(bobs)), [b"external commit"]);
 }
 
-#[test]
-fn a_full_mailbox_is_an_error_to_the_sender_and_changes_nothing() {
-    let mut world = World::with(Config {
-        mailbox_posts: 3,
+/// A relay whose mailboxes hold little; one group may have four posts.
+fn small_mailboxes() -> World {
+    World::with(Config {
+        mailbox_posts: 32,
         ..Config::default()
-    });
+    })
+}
+
+/// Everything that waits on a link is acknowledged; gives it.
+fn take_all(world: &mut World, link: LinkId) -> Vec<pb::Deliver> {
+    let mut taken = Vec::new();
+    loop {
+        world.write();
+        let posts = world.delivered(link);
+        let Some(last) = posts.last() else {
+            return taken;
+        };
+        world.acknowledge(link, last.sequence);
+        taken.extend(posts);
+    }
+}
+
+#[test]
+fn a_post_that_would_reach_nobody_is_refused_and_changes_nothing() {
+    let mut world = small_mailboxes();
     let (alice, bob) = (
         world.person("alice@a.example"),
         world.person("bob@a.example"),
@@ -518,22 +539,158 @@ fn a_full_mailbox_is_an_error_to_the_sender_and_changes_nothing() {
     let group = world.group(&[&alice, &bob]);
     let (alices, _) = world.login(&alice);
     let link = world.posting_link(&group);
+    for n in 0..4 {
+        posted(Some(
+            world.ask_durably(link, message(&group, post_id(n), "hello")),
+        ));
+        take_all(&mut world, alices);
+    }
+    let answer = world.ask(link, message(&group, post_id(4), "too much"));
+    assert_eq!(code(answer), ErrorCode::MailboxFull);
+    assert!(world.delivered(alices).is_empty());
+    let (bobs, _) = world.login(&bob);
+    assert_eq!(take_all(&mut world, bobs).len(), 4);
+    posted(Some(
+        world.ask_durably(link, message(&group, post_id(4), "room")),
+    ));
+}
+
+#[test]
+fn others_get_what_one_has_no_room_for_and_that_one_is_told() {
+    let mut world = small_mailboxes();
+    let people: Vec<Person> = ["alice@a.example", "bob@a.example", "carol@a.example"]
+        .iter()
+        .map(|address| world.person(address))
+        .collect();
+    let group = world.group(&people.iter().collect::<Vec<_>>());
+    let (alices, _) = world.login(&people[0]);
+    let (bobs, _) = world.login(&people[1]);
+    let link = world.posting_link(&group);
+    for n in 0..10 {
+        posted(Some(
+            world.ask_durably(link, message(&group, post_id(n), "hello")),
+        ));
+        for there in [alices, bobs] {
+            let taken = take_all(&mut world, there);
+            assert_eq!(taken.len(), 1);
+            assert!(!taken[0].missed);
+        }
+    }
+    assert_eq!(world.relay.counts().left_out, 6);
+    // It lasts, and is told once, behind what was there before it.
+    world.crash();
+    let (carols, _) = world.login(&people[2]);
+    let taken = take_all(&mut world, carols);
+    let missed: Vec<bool> = taken.iter().map(|post| post.missed).collect();
+    assert_eq!(missed, [false, false, false, false, true]);
+    let mark = &taken[4];
+    assert_eq!(mark.group_id, group.id.to_bytes());
+    assert!(mark.body.is_empty());
+    assert_eq!(mark.kind(), PostKind::Message);
+    for space in [KeySpace::Entries, KeySpace::Posts, KeySpace::Holders] {
+        assert_eq!(stored(&world, space), 0, "{}", space.name());
+    }
+    let link = world.posting_link(&group);
+    posted(Some(
+        world.ask_durably(link, message(&group, post_id(10), "room")),
+    ));
+    assert!(!take_all(&mut world, carols)[0].missed);
+}
+
+#[test]
+fn what_is_missed_after_a_device_was_told_is_told_again() {
+    let mut world = small_mailboxes();
+    let people: Vec<Person> = ["alice@a.example", "bob@a.example", "carol@a.example"]
+        .iter()
+        .map(|address| world.person(address))
+        .collect();
+    let group = world.group(&people.iter().collect::<Vec<_>>());
+    let (alices, _) = world.login(&people[0]);
+    let (bobs, _) = world.login(&people[1]);
+    let (carols, _) = world.login(&people[2]);
+    let link = world.posting_link(&group);
+    let mut sent = 0;
+    let mut post = |world: &mut World, times: u64| {
+        for _ in 0..times {
+            sent += 1;
+            posted(Some(
+                world.ask_durably(link, message(&group, post_id(sent), "hello")),
+            ));
+            take_all(world, alices);
+            take_all(world, bobs);
+        }
+    };
+    // Carol's device is there, and acknowledges nothing.
+    post(&mut world, 5);
+    let missed = |world: &mut World| {
+        world.write();
+        let posts = world.delivered(carols);
+        posts.iter().filter(|post| post.missed).count()
+    };
+    assert_eq!(missed(&mut world), 1);
+    post(&mut world, 1);
+    assert_eq!(missed(&mut world), 1);
+}
+
+#[test]
+fn one_group_fills_no_mailbox_for_the_others() {
+    let mut world = small_mailboxes();
+    let (alice, bob, mallory) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+        world.person("mallory@a.example"),
+    );
+    let friends = world.group(&[&alice, &bob]);
+    let strangers = world.group(&[&mallory, &bob]);
+    let (mallorys, _) = world.login(&mallory);
+    let link = world.posting_link(&strangers);
+    let refused = (0..20)
+        .filter(|n| {
+            let answer = world.ask_durably(link, message(&strangers, post_id(*n), "spam"));
+            take_all(&mut world, mallorys);
+            matches!(answer, Answer::Error(_))
+        })
+        .count();
+    assert_eq!(refused, 16);
+    let link = world.posting_link(&friends);
+    for n in 0..3 {
+        posted(Some(
+            world.ask_durably(link, message(&friends, post_id(n), "hello")),
+        ));
+    }
+}
+
+#[test]
+fn what_an_earlier_version_stored_is_counted_and_delivered() {
+    let mut world = small_mailboxes();
+    let (alice, bob) = (
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    );
+    let group = world.group(&[&alice, &bob]);
+    let link = world.posting_link(&group);
     for n in 0..3 {
         posted(Some(
             world.ask_durably(link, message(&group, post_id(n), "hello")),
         ));
-        let sequence = world.delivered(alices)[0].sequence;
-        world.acknowledge(alices, sequence);
     }
-    let answer = world.ask(link, message(&group, post_id(3), "too much"));
-    assert_eq!(code(answer), ErrorCode::MailboxFull);
-    assert!(world.delivered(alices).is_empty());
+    for (space, at, value) in world.store.records() {
+        if space == KeySpace::Entries {
+            let old = EntryRecord {
+                group_id: Bytes::new(),
+                ..EntryRecord::decode(value).unwrap()
+            };
+            let write = Write {
+                space,
+                key: at.as_ref().into(),
+                value: Some(old.encode_to_vec().into()),
+            };
+            world.store.commit(vec![write]).unwrap();
+        }
+    }
+    world.crash();
     let (bobs, _) = world.login(&bob);
-    let sequence = world.delivered(bobs)[0].sequence;
-    world.acknowledge(bobs, sequence);
-    posted(Some(
-        world.ask_durably(link, message(&group, post_id(3), "room")),
-    ));
+    assert_eq!(take_all(&mut world, bobs).len(), 3);
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn world_full_of_old_things() -> World {
             size: 1,
             received_at_ms: 1,
             shared: false,
+            ..EntryRecord::default()
         };
         let mailbox = [n, n].map(u64::to_be_bytes).concat();
         writes.push(put(

@@ -6,6 +6,7 @@
 //! writes it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -248,9 +249,13 @@ impl World {
 
     /// A link that chose a version.
     pub(crate) fn link(&mut self) -> LinkId {
+        self.link_from([192, 0, 2, 1].into())
+    }
+
+    /// The same, from somewhere else.
+    pub(crate) fn link_from(&mut self, source: IpAddr) -> LinkId {
         let link = LinkId(self.next_link);
         self.next_link += 1;
-        let source = [192, 0, 2, 1].into();
         self.relay
             .link_opened(self.now, &mut self.rng, link, exporter(link), source);
         self.collect();

@@ -88,7 +88,7 @@ impl Register {
             device: Some(self.device.clone().unwrap_or_else(super::device_name)),
         });
         let _: Value = session.ask(&request).await?;
-        let sent = stage(session, RegistrationStage::CodeSent).await?;
+        let sent = stage(session, output, RegistrationStage::CodeSent).await?;
         let until = sent
             .expires_at
             .map(|at| format!(", good until {}", clock(at)));
@@ -125,7 +125,7 @@ impl Register {
                 });
             }
             let result = match session.ask(&Request::SubmitCode(SubmitCode { code })).await {
-                Ok(Value::Object(_)) => stage(session, RegistrationStage::Registered).await,
+                Ok(Value::Object(_)) => stage(session, output, RegistrationStage::Registered).await,
                 Ok(_) => Err(Problem::Internal {
                     detail: "an odd answer".into(),
                 }
@@ -160,6 +160,7 @@ async fn not_sent(session: &mut Session) -> ProblemReport {
 /// Waits until the registration is as far as `wanted`, or failed.
 async fn stage(
     session: &mut Session,
+    output: &Output,
     wanted: RegistrationStage,
 ) -> Result<RegistrationChanged, Failure> {
     let waiting = async {
@@ -178,6 +179,9 @@ async fn stage(
                     None if changed.stage == wanted => return Ok(changed),
                     None => {}
                 },
+                Ok(Notice::Warning(warning)) => {
+                    output.aside(styled(WARN, one_line(&warning.problem.sentence)));
+                }
                 Ok(Notice::Connection(changed)) if changed.connection == Connection::Offline => {
                     if let Some(problem) = changed.problem.filter(hopeless) {
                         return Err(problem.into());
