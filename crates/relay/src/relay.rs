@@ -45,7 +45,7 @@ use crate::{
     link::{Link, Stage},
     mailbox::Mailbox,
     posts::{Posts, is_due},
-    rate::Buckets,
+    rate::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
     sms::{
         accounts::{Submission, Texts, Verdict},
@@ -252,7 +252,7 @@ pub struct Relay<S> {
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counts: Counts,
     pub(crate) registrations: Registrations,
-    pub(crate) look_ups: Buckets<Source>,
+    pub(crate) look_ups: SourceBuckets,
     /// What accounts ask the log to take.
     pub(crate) changes: Buckets<AccountId>,
     pub(crate) publications: Publications,
@@ -323,7 +323,7 @@ impl<S: Store> Relay<S> {
             contests: Contests::default(),
             spending: config.texts.clone().map(Spending::new),
             texts: Texts::new(&config),
-            look_ups: Buckets::new(config.look_ups_per_source, 100_000),
+            look_ups: SourceBuckets::new(config.look_ups_per_source, 100_000),
             changes: Buckets::new(config.changes_per_account, 100_000),
             publications: Publications::default(),
             log,

@@ -34,8 +34,8 @@ use crate::{
         publications::{Cause, Change},
     },
     posts::Asked,
-    rate::Buckets,
-    relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply, Source},
+    rate::{Buckets, SourceBuckets},
+    relay::{Config, Effect, LinkId, Outcome, Refused, Relay, Reply},
     sms::limits::NoText,
     store::{
         KeySpace, Store,
@@ -47,7 +47,7 @@ use crate::{
 pub(crate) struct Registrations {
     pending: HashMap<RegistrationId, Pending>,
     by_address: Buckets<String>,
-    by_source: Buckets<Source>,
+    by_source: SourceBuckets,
     most: usize,
 }
 
@@ -66,7 +66,7 @@ impl Registrations {
         Self {
             pending: HashMap::new(),
             by_address: Buckets::new(config.codes_per_address, 100_000),
-            by_source: Buckets::new(config.codes_per_source, 100_000),
+            by_source: SourceBuckets::new(config.codes_per_source, 100_000),
             most: config.pending_registrations,
         }
     }

@@ -26,7 +26,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    rate::Buckets,
+    rate::SourceBuckets,
     relay::{Config, LinkId, Outcome, Refused, Relay, Reply, Source},
     store::Store,
 };
@@ -57,8 +57,8 @@ pub(crate) struct Rendezvouses {
     next: u64,
     /// Bytes that wait, in all.
     waiting_bytes: usize,
-    made: Buckets<Source>,
-    tried: Buckets<Source>,
+    made: SourceBuckets,
+    tried: SourceBuckets,
     most: usize,
     most_bytes: usize,
 }
@@ -116,8 +116,8 @@ impl Rendezvouses {
             by_number: HashMap::new(),
             next: 0,
             waiting_bytes: 0,
-            made: Buckets::new(config.rendezvous_per_source, 100_000),
-            tried: Buckets::new(config.rendezvous_tries_per_source, 100_000),
+            made: SourceBuckets::new(config.rendezvous_per_source, 100_000),
+            tried: SourceBuckets::new(config.rendezvous_tries_per_source, 100_000),
             most: config.rendezvous,
             most_bytes: config.rendezvous_bytes,
         }
