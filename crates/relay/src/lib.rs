@@ -26,6 +26,7 @@ pub mod identity;
 mod link;
 pub mod mail;
 pub mod mailbox;
+mod oldest;
 mod posts;
 pub mod rate;
 pub mod relay;

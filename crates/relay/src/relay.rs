@@ -41,7 +41,7 @@ use crate::{
     backup::Backups,
     blob::Blobs,
     directory::{log::Question, publications::Publications},
-    group::{Authorised, Group},
+    group::{Authorised, Group, fan_outs::FanOuts},
     link::{Link, Stage},
     mailbox::Mailbox,
     posts::{Posts, is_due},
@@ -145,6 +145,8 @@ pub struct Counts {
     pub links: u64,
     /// Of them, logged in.
     pub logged_in: u64,
+    /// Bytes that fan-out lists in the clear cost in memory.
+    pub fan_out_bytes: u64,
     /// Posts taken since the start.
     pub posts: u64,
     /// Posts handed over to a device, each mailbox counted.
@@ -261,6 +263,7 @@ pub struct Relay<S> {
     pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
     pub(crate) mailboxes: HashMap<MailboxId, Mailbox>,
     pub(crate) groups: HashMap<GroupId, Group>,
+    pub(crate) fan_outs: FanOuts,
     pub(crate) posts: Posts,
     /// Logged-in devices, so that a second login replaces the first.
     pub(crate) devices: HashMap<DeviceId, LinkId>,
@@ -338,6 +341,7 @@ impl<S: Store> Relay<S> {
             counts: Counts::default(),
             mailboxes: HashMap::new(),
             groups: HashMap::new(),
+            fan_outs: FanOuts::default(),
             devices: HashMap::new(),
             gathering: Vec::new(),
             writing: None,
@@ -360,6 +364,7 @@ impl<S: Store> Relay<S> {
         Counts {
             links: self.links.len() as u64,
             logged_in,
+            fan_out_bytes: self.fan_outs.bytes() as u64,
             ..self.counts
         }
     }
@@ -433,8 +438,8 @@ impl<S: Store> Relay<S> {
         let Some(state) = self.links.remove(&link) else {
             return;
         };
-        for (group, _) in state.posting.keys() {
-            self.group_left(*group);
+        for of in state.posting.into_keys() {
+            self.fan_out_left(of, link);
         }
         if let Some(place) = state.rendezvous {
             self.left(link, place);
@@ -604,18 +609,17 @@ impl<S: Store> Relay<S> {
     /// Ends authorisations that nobody used for a while: the lists leave the memory.
     fn end_idle_postings(&mut self, now: Time) {
         let mut ended = Vec::new();
-        for link in self.links.values_mut() {
-            link.posting
-                .retain(|(group, _), authorised: &mut Authorised| {
-                    let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
-                    if !keep {
-                        ended.push(*group);
-                    }
-                    keep
-                });
+        for (id, link) in &mut self.links {
+            link.posting.retain(|of, authorised: &mut Authorised| {
+                let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
+                if !keep {
+                    ended.push((*of, *id));
+                }
+                keep
+            });
         }
-        for group in ended {
-            self.group_left(group);
+        for (of, link) in ended {
+            self.fan_out_left(of, link);
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod change;
 pub(crate) mod deposit;
+pub(crate) mod fan_outs;
 mod signal;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub(crate) struct Group {
 
 /// A link's permission to post.
 pub(crate) struct Authorised {
+    /// Shared by all links: [`fan_outs`].
     fan_out: Arc<[MailboxId]>,
     pub(crate) used_at: Time,
 }
@@ -274,7 +276,7 @@ impl<S: Store> Relay<S> {
         {
             return Err(Refused::rate_limited(limits::POSTING_IDLE));
         }
-        Ok(())
+        self.may_share_more(posting.len())
     }
 
     fn authorise(
@@ -285,6 +287,8 @@ impl<S: Store> Relay<S> {
         epoch: Epoch,
         fan_out: Arc<[MailboxId]>,
     ) -> Result<(), Refused> {
+        self.link(link)?;
+        let fan_out = self.share_fan_out(now, link, (group, epoch), fan_out);
         let state = self
             .links
             .get_mut(&link)
@@ -336,6 +340,7 @@ impl<S: Store> Relay<S> {
     /// Goes back to what is on disk; links authorise again.
     pub(crate) fn forget_groups(&mut self) {
         self.groups.clear();
+        self.fan_outs.clear();
         for link in self.links.values_mut() {
             link.posting.clear();
         }
