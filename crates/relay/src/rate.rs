@@ -189,7 +189,7 @@ mod tests {
             let mut buckets = SourceBuckets::new(RATE, 1000);
             let base = 0x2001_0db8_0001_u128 << 80;
             let taken = (0..200_u128).filter(|n| {
-                let network = (n * 257 & ((1 << (64 - bits)) - 1)) << 64;
+                let network = ((n * 257) & ((1 << (64 - bits)) - 1)) << 64;
                 let address = Ipv6Addr::from_bits(base | network);
                 buckets.take(Time(0), address.into()).is_ok()
             });

@@ -25,11 +25,11 @@ use waxwing_protocol::time::{Span, Time};
 use waxwing_protocol::{
     Exporter,
     address::{Address, AddressKind},
-    limits,
 };
 
 use super::ServeError;
 use super::log::{LogThreads, Questions};
+use super::memory::Standing;
 use super::outgoing::{Ending, Outgoing};
 use super::sources::Place;
 use crate::directory::log::KeyLog;
@@ -73,9 +73,8 @@ pub(super) struct State<S> {
 pub(super) struct Connected<S: Store> {
     exchange: Arc<Exchange<S>>,
     link: LinkId,
-    outgoing: Arc<Outgoing>,
     /// Counted until the link is gone.
-    _place: Place,
+    place: Place,
 }
 
 /// The threads that write to the store, and those that answer from the key log.
@@ -158,23 +157,23 @@ impl<S: Store> Exchange<S> {
         place: Place,
     ) -> Connected<S> {
         let now = now();
-        let outgoing = Arc::new(Outgoing::new(now));
+        let outgoing = Arc::clone(place.outgoing());
+        place.is_link();
         let mut state = self.state.lock();
         let link = LinkId(state.next_link);
         state.next_link += 1;
-        state.links.insert(link, Arc::clone(&outgoing));
         if state.is_ending {
             outgoing.end(Ending::Close(CloseCode::Away));
         }
         let State { relay, rng, .. } = &mut *state;
         relay.link_opened(now, rng, link, exporter, source);
+        state.links.insert(link, outgoing);
         self.route(&mut state);
         drop(state);
         Connected {
             exchange: Arc::clone(self),
             link,
-            outgoing,
-            _place: place,
+            place,
         }
     }
 
@@ -184,11 +183,6 @@ impl<S: Store> Exchange<S> {
         let mut state = self.state.lock();
         state.relay.tick(now);
         self.route(&mut state);
-        for outgoing in state.links.values() {
-            if now.since(outgoing.last_alive()) > limits::LINK_IDLE {
-                outgoing.end(Ending::Drop);
-            }
-        }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -261,6 +255,9 @@ impl<S: Store> Exchange<S> {
             match effect {
                 Effect::Send { link, frame } => {
                     if let Some(outgoing) = state.links.get(&link) {
+                        if let Some(standing) = shown_by(&frame) {
+                            outgoing.has_shown(standing);
+                        }
                         outgoing.push(frame);
                     }
                 }
@@ -366,7 +363,12 @@ impl<S: Store> Exchange<S> {
 impl<S: Store> Connected<S> {
     /// What waits for this link.
     pub(super) fn outgoing(&self) -> &Arc<Outgoing> {
-        &self.outgoing
+        self.place.outgoing()
+    }
+
+    /// The link's place among all connections.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Hands frames to the relay, in order.
@@ -381,6 +383,15 @@ impl<S: Store> Drop for Connected<S> {
         state.links.remove(&self.link);
         state.relay.link_closed(self.link);
         self.exchange.route(&mut state);
+    }
+}
+
+/// What the relay knows of a link that it gives this answer.
+fn shown_by(frame: &RelayFrame) -> Option<Standing> {
+    match frame.body {
+        Some(Answer::LoggedIn(_)) => Some(Standing::LoggedIn),
+        Some(Answer::PostingAuthorised(_) | Answer::Posted(_)) => Some(Standing::Posting),
+        _ => None,
     }
 }
 
