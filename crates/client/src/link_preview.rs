@@ -9,7 +9,7 @@
 //! `message::link_preview`.
 //!
 //! **Always.** Only over TLS, only with places on the public internet (no page can have this device
-//! ask its router), and the address that was checked is the one that is connected with. Everything
+//! ask its router), and the addresses that were checked are the ones that are connected with. Everything
 //! is bounded in bytes, steps and time; nothing is unpacked, nothing of a page is run.
 
 use std::{
@@ -29,10 +29,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::lookup_host, time::timeout};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 use waxwing_engine::api::LinkPreview;
@@ -219,8 +216,8 @@ impl Fetcher {
             detail,
         };
         let broken = |error: hyper::Error| unreachable(error.to_string());
-        let place = self.place(url, &host).await?;
-        let socket = TcpStream::connect(place)
+        let places = self.places(url, &host).await?;
+        let socket = waxwing_dial::connect_to_any(places)
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
@@ -252,9 +249,9 @@ impl Fetcher {
         sender.send_request(request).await.map_err(broken)
     }
 
-    /// The address to connect with. All that the name leads to must be public: otherwise it is
+    /// The addresses to connect with. All that the name leads to must be public: otherwise it is
     /// meant to lead somewhere else at the next look.
-    async fn place(&self, url: &Url, host: &str) -> Result<SocketAddr, NoPreview> {
+    async fn places(&self, url: &Url, host: &str) -> Result<Vec<SocketAddr>, NoPreview> {
         let port = url.port_or_known_default().unwrap_or(443);
         let found: Vec<SocketAddr> = match url.host() {
             Some(Host::Ipv4(address)) => vec![(address, port).into()],
@@ -268,13 +265,12 @@ impl Fetcher {
                 .collect(),
         };
         let all_public = found.iter().all(|one| (self.may_reach)(one.ip()));
-        found
-            .first()
-            .copied()
-            .filter(|_| all_public)
-            .ok_or_else(|| NoPreview::NotPublic {
+        if found.is_empty() || !all_public {
+            return Err(NoPreview::NotPublic {
                 host: host.to_owned(),
-            })
+            });
+        }
+        Ok(found)
     }
 }
 
@@ -449,7 +445,7 @@ mod tests {
         });
         let mut roots = RootCertStore::empty();
         roots.add(certificate).unwrap();
-        // The name leads to both loopback addresses here and there.
+        // Where "localhost" leads to both loopback addresses, only one of them listens.
         let fetcher = Fetcher::trusting(roots, |address| address.is_loopback()).unwrap();
         (fetcher, port, asked)
     }

@@ -68,6 +68,10 @@ pub struct Config {
     pub mailbox_bytes: u64,
     /// Bytes of posts that are not on disk yet, in all.
     pub unwritten_bytes: usize,
+    /// Bytes of fan-out lists that links post by, in all; each list is kept once.
+    pub fan_out_bytes: usize,
+    /// Authorisations to post, in all; from here on only links that have few get more.
+    pub authorisations: usize,
     /// Rendezvous under way, in all.
     pub rendezvous: usize,
     /// Bytes that wait at them for somebody, in all.
@@ -177,6 +181,8 @@ impl Default for Config {
             mailbox_posts: limits::MAILBOX_POSTS,
             mailbox_bytes: limits::MAILBOX_BYTES,
             unwritten_bytes: 64 << 20,
+            fan_out_bytes: 64 << 20,
+            authorisations: 500_000,
             rendezvous: 10_000,
             rendezvous_bytes: 64 << 20,
             rendezvous_per_source: Rate {

@@ -29,6 +29,7 @@ pub mod identity;
 mod link;
 pub mod mail;
 pub mod mailbox;
+mod oldest;
 mod posts;
 mod quota;
 pub mod rate;

@@ -9,7 +9,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
+    net::{IpAddr, Ipv6Addr},
 };
+
+use smallvec::{SmallVec, smallvec};
 
 use waxwing_protocol::time::{Span, Time};
 
@@ -155,9 +158,142 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 }
 
+/// Where sources are that share an address: the discard prefix (RFC 6666). No client comes
+/// from there.
+pub(crate) const SHARED: u128 = 0x0100 << 112;
+/// How many times the rate of one source all of those have together.
+const SHARED_TIMES: u32 = 50;
+
+/// Buckets by source. The networks that a source is in have buckets too, so that a home with
+/// a whole /56 or /48 of IPv6 has not as many sources as it likes; and so have all sources
+/// together that share an address.
+pub(crate) struct SourceBuckets {
+    rate: Rate,
+    most: usize,
+    by_network: HashMap<(IpAddr, u8), Bucket>,
+    /// The networks in the order in which the sweep looks at them; each once.
+    order: VecDeque<(IpAddr, u8)>,
+}
+
+impl SourceBuckets {
+    pub(crate) fn new(rate: Rate, most: usize) -> Self {
+        Self {
+            rate,
+            most,
+            by_network: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn take(&mut self, now: Time, source: IpAddr) -> Result<(), Span> {
+        self.take_many(now, source, 1)
+    }
+
+    pub(crate) fn take_many(&mut self, now: Time, source: IpAddr, count: u32) -> Result<(), Span> {
+        let networks = networks(source);
+        if self.by_network.len().saturating_add(networks.len()) > self.most {
+            self.sweep(now, TRIED_FOR_ONE);
+            let is_new = |(network, _): &_| !self.by_network.contains_key(network);
+            let new = networks.iter().filter(|one| is_new(one)).count();
+            if self.by_network.len().saturating_add(new) > self.most {
+                return Err(self.rate.every);
+            }
+        }
+        let mut taken: SmallVec<[_; 3]> = SmallVec::new();
+        for (network, times) in networks {
+            let mut bucket = self.by_network.get(&network).copied().unwrap_or_default();
+            bucket.take(now, self.rate.times(times), count)?;
+            taken.push((network, bucket));
+        }
+        for (network, bucket) in taken {
+            if self.by_network.insert(network, bucket).is_none() {
+                self.order.push_back(network);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets full buckets among the next `most`; gives how many were looked at.
+    pub(crate) fn sweep(&mut self, now: Time, most: usize) -> usize {
+        let looked_at = most.min(self.order.len());
+        for network in self.order.drain(..looked_at).collect::<Vec<_>>() {
+            let bucket = self.by_network.get(&network);
+            if bucket.is_none_or(|one| one.is_full(now)) {
+                self.by_network.remove(&network);
+            } else {
+                self.order.push_back(network);
+            }
+        }
+        looked_at
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+impl Rate {
+    /// So many times as much.
+    fn times(self, times: u32) -> Self {
+        Self {
+            burst: self.burst.saturating_mul(times),
+            every: Span((self.every.0 / u64::from(times)).max(1)),
+        }
+    }
+}
+
+/// The networks that a source counts in, and how many times as much each may as one source.
+fn networks(source: IpAddr) -> SmallVec<[((IpAddr, u8), u32); 3]> {
+    let IpAddr::V6(address) = source else {
+        return smallvec![((source, 32), 1)];
+    };
+    let network = |bits: u8| {
+        let mask = u128::MAX << (128 - u32::from(bits));
+        (
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask)),
+            bits,
+        )
+    };
+    if address.to_bits() >> 64 == SHARED >> 64 {
+        return smallvec![((source, 128), 1), (network(64), SHARED_TIMES)];
+    }
+    smallvec![(network(64), 1), (network(56), 2), (network(48), 4)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_with_many_networks_may_no_more_than_a_few_sources() {
+        for (bits, most) in [(64, 3), (56, 6), (48, 12)] {
+            let mut buckets = SourceBuckets::new(RATE, 1000);
+            let base = 0x2001_0db8_0001_u128 << 80;
+            let taken = (0..200_u128).filter(|n| {
+                let network = ((n * 257) & ((1 << (64 - bits)) - 1)) << 64;
+                let address = Ipv6Addr::from_bits(base | network);
+                buckets.take(Time(0), address.into()).is_ok()
+            });
+            assert_eq!(taken.count(), most, "/{bits}");
+            let elsewhere = Ipv6Addr::from_bits(0x2001_0db8_0002_u128 << 80);
+            assert_eq!(buckets.take(Time(0), elsewhere.into()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn sources_that_share_an_address_have_a_budget_of_their_own_and_one_together() {
+        let mut buckets = SourceBuckets::new(RATE, 1000);
+        let source = |n: u128| IpAddr::V6(Ipv6Addr::from_bits(SHARED | n));
+        for _ in 0..3 {
+            assert_eq!(buckets.take(Time(0), source(1)), Ok(()));
+        }
+        assert!(buckets.take(Time(0), source(1)).is_err());
+        let others = (2..500).filter(|n| buckets.take(Time(0), source(*n)).is_ok());
+        assert_eq!(others.count(), 3 * 50 - 3);
+        let elsewhere = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(buckets.take(Time(0), elsewhere), Ok(()));
+    }
 
     const RATE: Rate = Rate {
         burst: 3,

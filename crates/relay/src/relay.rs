@@ -51,11 +51,11 @@ use crate::{
     clock::Calendar,
     damage::Damaged,
     directory::{log::Question, publications::Publications},
-    group::{Authorised, Group},
+    group::{Authorised, Group, fan_outs::FanOuts},
     link::{Link, Stage},
     mailbox::{Mailbox, OwnIds, Sent, counting::Counting},
     posts::{Posts, is_due},
-    rate::Buckets,
+    rate::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
     sms::{
         accounts::{Submission, Texts, Verdict},
@@ -156,6 +156,8 @@ pub struct Counts {
     pub links: u64,
     /// Of them, logged in.
     pub logged_in: u64,
+    /// Bytes that fan-out lists in the clear cost in memory.
+    pub fan_out_bytes: u64,
     /// Posts taken since the start.
     pub posts: u64,
     /// Posts handed over to a device, each mailbox counted.
@@ -269,9 +271,9 @@ pub struct Relay<S> {
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counts: Counts,
     pub(crate) codes: Codes,
-    pub(crate) look_ups: Buckets<Source>,
+    pub(crate) look_ups: SourceBuckets,
     /// What expensive requests cost.
-    pub(crate) work: Buckets<Source>,
+    pub(crate) work: SourceBuckets,
     /// What accounts ask the log to take.
     pub(crate) changes: Buckets<AccountId>,
     pub(crate) publications: Publications,
@@ -287,6 +289,7 @@ pub struct Relay<S> {
     pub(crate) posting_links: VecDeque<LinkId>,
     /// Links by the account that is logged in on them.
     pub(crate) online: BTreeSet<(AccountId, LinkId)>,
+    pub(crate) fan_outs: FanOuts,
     pub(crate) posts: Posts,
     /// Logged-in devices, so that a second login replaces the first.
     pub(crate) devices: HashMap<DeviceId, LinkId>,
@@ -372,8 +375,8 @@ impl<S: Store> Relay<S> {
             contests: Contests::default(),
             spending: config.texts.clone().map(Budgets::new),
             texts: Texts::new(&config),
-            look_ups: Buckets::new(config.look_ups_per_source, 100_000),
-            work: Buckets::new(config.work_per_source, 100_000),
+            look_ups: SourceBuckets::new(config.look_ups_per_source, 100_000),
+            work: SourceBuckets::new(config.work_per_source, 100_000),
             changes: Buckets::new(config.changes_per_account, 100_000),
             publications: Publications::default(),
             log,
@@ -394,6 +397,7 @@ impl<S: Store> Relay<S> {
             groups_in_memory: VecDeque::new(),
             posting_links: VecDeque::new(),
             online: BTreeSet::new(),
+            fan_outs: FanOuts::default(),
             devices: HashMap::new(),
             gathering: Vec::new(),
             writing: None,
@@ -427,6 +431,7 @@ impl<S: Store> Relay<S> {
             links: self.links.len() as u64,
             logged_in,
             clock_leaps: self.clock_leaps(),
+            fan_out_bytes: self.fan_outs.bytes() as u64,
             ..self.counts
         }
     }
@@ -572,8 +577,8 @@ impl<S: Store> Relay<S> {
         let Some(state) = self.links.remove(&link) else {
             return;
         };
-        for (group, _) in state.posting.keys() {
-            self.group_left(*group);
+        for of in state.posting.into_keys() {
+            self.fan_out_left(of, link);
         }
         if let Some(place) = state.rendezvous {
             self.left(link, place);
@@ -835,20 +840,19 @@ impl<S: Store> Relay<S> {
                 continue;
             };
             touched += link.posting.len();
-            link.posting
-                .retain(|(group, _), authorised: &mut Authorised| {
-                    let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
-                    if !keep {
-                        ended.push(*group);
-                    }
-                    keep
-                });
+            link.posting.retain(|of, authorised: &mut Authorised| {
+                let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
+                if !keep {
+                    ended.push((*of, id));
+                }
+                keep
+            });
             if !link.posting.is_empty() {
                 self.posting_links.push_back(id);
             }
         }
-        for group in ended {
-            self.group_left(group);
+        for (of, link) in ended {
+            self.fan_out_left(of, link);
         }
         Done::some(touched)
     }

@@ -46,6 +46,8 @@ const MOST_DELETED: usize = 1024 * SLICE;
 const SWEEPS: usize = 15;
 /// Groups and mailboxes that may be in memory before idle ones are dropped.
 const IN_MEMORY: usize = 4096;
+/// Of idle groups, only those stay whose sealed lists have so few bytes.
+const SMALL: usize = 16 << 10;
 
 /// Groups that are looked at in one slice: their records are large.
 const GROUPS: usize = 16;
@@ -388,15 +390,13 @@ impl<S: Store> Relay<S> {
     /// The same of groups.
     fn drop_idle_groups(&mut self, most: usize) -> Done {
         let looked_at = most.min(self.groups_in_memory.len());
-        for touched in 0..looked_at {
-            if self.groups.len() <= IN_MEMORY {
-                return Done::all(touched);
-            }
+        for _ in 0..looked_at {
+            let few = self.groups.len() <= IN_MEMORY;
             let Some(id) = self.groups_in_memory.pop_front() else {
                 break;
             };
             match self.groups.get(&id) {
-                Some(group) if group.is_idle() => {
+                Some(group) if group.is_idle() && !(few && group.sealed_bytes() <= SMALL) => {
                     self.groups.remove(&id);
                 }
                 Some(_) => self.groups_in_memory.push_back(id),
@@ -414,6 +414,16 @@ trait Swept {
 }
 
 impl<K: std::hash::Hash + Eq + Clone> Swept for crate::rate::Buckets<K> {
+    fn sweep(&mut self, now: Time, most: usize) -> usize {
+        Self::sweep(self, now, most)
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+}
+
+impl Swept for crate::rate::SourceBuckets {
     fn sweep(&mut self, now: Time, most: usize) -> usize {
         Self::sweep(self, now, most)
     }

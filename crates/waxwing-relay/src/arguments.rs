@@ -163,12 +163,17 @@ pub(crate) struct Choices {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_links: Option<usize>,
 
-    /// Connections at one time from one IPv4 address or one IPv6 /64 [default: 1000].
+    /// Connections at one time from one IPv4 address or one IPv6 /64 [default: 1000]. A /56 may
+    /// have twice, a /48 four times as many.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_links_per_source: Option<usize>,
 
+    /// Memory for what all links together have queued or half received, in MiB [default: 256].
+    #[arg(long, value_name = "MIB")]
+    pub(crate) link_memory: Option<usize>,
+
     /// An address that many people share, a TCP proxy or an onion service: limits per source
-    /// count each of its connections by itself. May be repeated.
+    /// count each of its connections by itself, and all of them share a budget. May be repeated.
     #[arg(long = "shared-source", value_name = "ADDRESS")]
     #[serde(default)]
     pub(crate) shared_sources: Vec<IpAddr>,

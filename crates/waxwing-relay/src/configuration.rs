@@ -110,6 +110,7 @@ pub(crate) fn join(
         max_links_per_source: command_line
             .max_links_per_source
             .or(file.max_links_per_source),
+        link_memory: command_line.link_memory.or(file.link_memory),
         shared_sources: [command_line.shared_sources, file.shared_sources].concat(),
         auditors: [command_line.auditors, file.auditors].concat(),
         look_alikes: [command_line.look_alikes, file.look_alikes].concat(),
@@ -202,6 +203,9 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     }
     if let Some(max) = choices.max_links_per_source {
         settings.max_links_per_source = max;
+    }
+    if let Some(mebibytes) = choices.link_memory {
+        settings.link_memory = mebibytes.saturating_mul(1 << 20);
     }
     Ok(settings)
 }

@@ -26,7 +26,7 @@ use super::{
 
 /// The path of the WebSocket on a relay.
 const PATH: &str = "/v1/link";
-/// How long each of name look-up with TCP, TLS, and WebSocket may take.
+/// How long each of TLS and WebSocket may take.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A link that has just been opened.
@@ -125,12 +125,14 @@ pub async fn connect(relay: &RelayUrl) -> Result<Link, ConnectError> {
 /// Opens a TLS connection with the relay that was meant.
 pub(super) async fn connect_tls(relay: &RelayUrl) -> Result<TlsStream<TcpStream>, ConnectError> {
     let authority = relay.authority();
-    let tcp = timeout(STEP_LIMIT, TcpStream::connect((relay.host(), relay.port())))
+    let tcp = waxwing_dial::connect(relay.host(), relay.port())
         .await
-        .map_err(|_| silent(relay))?
-        .map_err(|source| ConnectError::Unreachable {
-            authority: authority.clone(),
-            source,
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::TimedOut => silent(relay),
+            _ => ConnectError::Unreachable {
+                authority: authority.clone(),
+                source,
+            },
         })?;
     // A message waits for nothing; without this option it is merely slower.
     let _ = tcp.set_nodelay(true);

@@ -11,6 +11,7 @@
 
 mod change;
 pub(crate) mod deposit;
+pub(crate) mod fan_outs;
 mod idle;
 mod signal;
 
@@ -57,6 +58,7 @@ pub(crate) struct Group {
 
 /// A link's permission to post.
 pub(crate) struct Authorised {
+    /// Shared by all links: [`fan_outs`].
     fan_out: Arc<[MailboxId]>,
     pub(crate) used_at: Time,
 }
@@ -86,6 +88,12 @@ impl Group {
 
     fn epoch(&self) -> Epoch {
         Epoch(self.record.epoch)
+    }
+
+    /// Bytes of the sealed fan-out lists of its epochs.
+    pub(crate) fn sealed_bytes(&self) -> usize {
+        let epochs = self.record.epochs.iter();
+        epochs.map(|epoch| epoch.sealed_fan_out.len()).sum()
     }
 
     /// The keys of an epoch in which members may post messages now.
@@ -356,7 +364,7 @@ impl<S: Store> Relay<S> {
         {
             return Err(Refused::rate_limited(limits::POSTING_IDLE));
         }
-        Ok(())
+        self.may_share_more(posting.len())
     }
 
     fn authorise(
@@ -367,6 +375,8 @@ impl<S: Store> Relay<S> {
         epoch: Epoch,
         fan_out: Arc<[MailboxId]>,
     ) -> Result<(), Refused> {
+        self.link(link)?;
+        let fan_out = self.share_fan_out(now, link, (group, epoch), fan_out);
         let state = self
             .links
             .get_mut(&link)
@@ -424,6 +434,7 @@ impl<S: Store> Relay<S> {
         self.groups.clear();
         self.groups_in_memory.clear();
         self.posting_links.clear();
+        self.fan_outs.clear();
         for link in self.links.values_mut() {
             link.posting.clear();
         }

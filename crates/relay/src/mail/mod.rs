@@ -32,6 +32,8 @@ const QUEUE: usize = 1024;
 const AT_ONCE: usize = 8;
 /// One attempt, from connecting to the server's answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For each of the mail server's addresses: one that is dead leaves time for the others.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Attempts for one mail; a code is good for ten minutes.
 const ATTEMPTS: u32 = 3;
 /// Before the second attempt; doubled before the third.
@@ -206,7 +208,8 @@ impl Post {
             Route::Smtp(url) => Transport::Smtp(
                 AsyncSmtpTransport::<Tokio1Executor>::from_url(&url.0)
                     .map_err(|_| MailError::SmtpUrl)?
-                    .timeout(Some(PATIENCE))
+                    // In lettre's asynchronous transport this is for connecting only, by address.
+                    .timeout(Some(CONNECT_LIMIT))
                     .build(),
             ),
             Route::Directory(path) => {

@@ -26,7 +26,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    rate::Buckets,
+    rate::SourceBuckets,
     relay::{Config, LinkId, Outcome, Refused, Relay, Reply, Source},
     store::Store,
     sweep::Done,
@@ -60,8 +60,8 @@ pub(crate) struct Rendezvouses {
     next: u64,
     /// Bytes that wait, in all.
     waiting_bytes: usize,
-    pub(crate) made: Buckets<Source>,
-    pub(crate) tried: Buckets<Source>,
+    pub(crate) made: SourceBuckets,
+    pub(crate) tried: SourceBuckets,
     most: usize,
     most_bytes: usize,
 }
@@ -120,8 +120,8 @@ impl Rendezvouses {
             by_number: HashMap::new(),
             next: 0,
             waiting_bytes: 0,
-            made: Buckets::new(config.rendezvous_per_source, 100_000),
-            tried: Buckets::new(config.rendezvous_tries_per_source, 100_000),
+            made: SourceBuckets::new(config.rendezvous_per_source, 100_000),
+            tried: SourceBuckets::new(config.rendezvous_tries_per_source, 100_000),
             most: config.rendezvous,
             most_bytes: config.rendezvous_bytes,
         }

@@ -12,7 +12,7 @@
 //! the core's effects is the order in the queues. A link gives the lock to others after
 //! [`HELD`], and before it verifies anything.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,12 +27,12 @@ use waxwing_protocol::time::{Span, Time};
 use waxwing_protocol::{
     Exporter,
     address::{Address, AddressKind},
-    limits,
 };
 
 use super::ServeError;
 use super::clock::{Clock, now};
 use super::log::{LogThreads, Questions};
+use super::memory::Standing;
 use super::outgoing::{Ending, Outgoing};
 use super::sources::Place;
 use super::verifying::Verifying;
@@ -50,9 +50,6 @@ const UPKEEP: Duration = Duration::from_secs(1);
 const HELD: u32 = 50;
 /// Mailboxes of a batch's posts that are told of at a time.
 const PIECE: usize = 512;
-/// Links that are looked at in one slice, and seconds in which all are.
-const SLICE: usize = 256;
-const SWEEPS: usize = 15;
 /// A failure that goes on is logged again after this.
 const REPEAT: Span = Span::minutes(1);
 
@@ -77,10 +74,6 @@ pub(super) struct State<S> {
     pub(super) rng: StdRng,
     pub(super) links: HashMap<LinkId, Arc<Outgoing>>,
     next_link: u64,
-    /// The links in the order in which they are looked at, and how many still are in this
-    /// second.
-    in_turn: VecDeque<LinkId>,
-    idle_checks: usize,
     /// When the thread that commits looks again of its own accord.
     commits_at: Option<Time>,
     /// When the thread that publishes does.
@@ -95,9 +88,8 @@ pub(super) struct Connected<S: Store> {
     exchange: Arc<Exchange<S>>,
     link: LinkId,
     source: IpAddr,
-    outgoing: Arc<Outgoing>,
     /// Counted until the link is gone.
-    _place: Place,
+    place: Place,
 }
 
 /// The threads that write to the store, and those that answer from the key log.
@@ -108,29 +100,6 @@ pub(super) struct Writers {
     /// Ends the upkeep by being dropped.
     upkeep_lasts: std::sync::mpsc::Sender<()>,
     upkeep: JoinHandle<()>,
-}
-
-impl<S> State<S> {
-    /// Ends links on which nothing has come for long, among some of them; gives whether
-    /// there are more to look at in this second.
-    fn end_idle_links(&mut self, now: Time) -> bool {
-        let some = self.idle_checks.min(SLICE).min(self.in_turn.len());
-        for _ in 0..some {
-            let Some(link) = self.in_turn.pop_front() else {
-                break;
-            };
-            // One that is gone is not looked at again.
-            let Some(outgoing) = self.links.get(&link) else {
-                continue;
-            };
-            if now.since(outgoing.last_alive()) > limits::LINK_IDLE {
-                outgoing.end(Ending::Drop);
-            }
-            self.in_turn.push_back(link);
-        }
-        self.idle_checks -= some;
-        self.idle_checks > 0 && some > 0
-    }
 }
 
 impl<S: Store> Exchange<S> {
@@ -148,8 +117,6 @@ impl<S: Store> Exchange<S> {
             rng,
             links: HashMap::new(),
             next_link: 0,
-            in_turn: VecDeque::new(),
-            idle_checks: 0,
             commits_at: None,
             publishes_at: None,
             is_ending: false,
@@ -205,25 +172,24 @@ impl<S: Store> Exchange<S> {
         place: Place,
     ) -> Connected<S> {
         let now = now();
-        let outgoing = Arc::new(Outgoing::new(now));
+        let outgoing = Arc::clone(place.outgoing());
+        place.is_link();
         let mut state = self.state.lock();
         let link = LinkId(state.next_link);
         state.next_link += 1;
-        state.links.insert(link, Arc::clone(&outgoing));
-        state.in_turn.push_back(link);
         if state.is_ending {
             outgoing.end(Ending::Close(CloseCode::Away));
         }
         let State { relay, rng, .. } = &mut *state;
         relay.link_opened(now, rng, link, exporter, source);
+        state.links.insert(link, outgoing);
         self.route(&mut state);
         drop(state);
         Connected {
             exchange: Arc::clone(self),
             link,
             source,
-            outgoing,
-            _place: place,
+            place,
         }
     }
 
@@ -234,7 +200,6 @@ impl<S: Store> Exchange<S> {
         let mut state = self.state.lock();
         self.clock.look(now, &mut state.relay);
         state.relay.begin_sweep();
-        state.idle_checks = state.in_turn.len().div_ceil(SWEEPS);
         state.damaged = note_damage(state.damaged, state.relay.counts().damaged);
         self.route(&mut state);
     }
@@ -244,7 +209,7 @@ impl<S: Store> Exchange<S> {
     pub(super) fn sweep_slice(&self) -> bool {
         let now = now();
         let mut state = self.state.lock();
-        let more = state.relay.sweep_slice(now) || state.end_idle_links(now);
+        let more = state.relay.sweep_slice(now);
         self.route(&mut state);
         MutexGuard::unlock_fair(state);
         more
@@ -368,6 +333,9 @@ impl<S: Store> Exchange<S> {
             match effect {
                 Effect::Send { link, frame } => {
                     if let Some(outgoing) = state.links.get(&link) {
+                        if let Some(standing) = shown_by(&frame) {
+                            outgoing.has_shown(standing);
+                        }
                         outgoing.push(frame);
                     }
                 }
@@ -477,7 +445,12 @@ impl<S: Store> Exchange<S> {
 impl<S: Store> Connected<S> {
     /// What waits for this link.
     pub(super) fn outgoing(&self) -> &Arc<Outgoing> {
-        &self.outgoing
+        self.place.outgoing()
+    }
+
+    /// The link's place among all connections.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Hands frames to the relay, in order.
@@ -502,6 +475,15 @@ impl<S: Store> Drop for Connected<S> {
         state.links.remove(&self.link);
         state.relay.link_closed(self.link);
         self.exchange.route(&mut state);
+    }
+}
+
+/// What the relay knows of a link that it gives this answer.
+fn shown_by(frame: &RelayFrame) -> Option<Standing> {
+    match frame.body {
+        Some(Answer::LoggedIn(_)) => Some(Standing::LoggedIn),
+        Some(Answer::PostingAuthorised(_) | Answer::Posted(_)) => Some(Standing::Posting),
+        _ => None,
     }
 }
 
@@ -573,6 +555,7 @@ mod tests {
     use super::*;
     use crate::directory::log::LogKeys;
     use crate::relay::{Config, Secrets};
+    use crate::server::memory::Memory;
     use crate::store::memory::MemoryStore;
     use crate::{mail, sms};
 
@@ -594,7 +577,8 @@ mod tests {
 
     fn connect(exchange: &Arc<Exchange<MemoryStore>>) -> Connected<MemoryStore> {
         let source = [192, 0, 2, 1].into();
-        let place = Sources::new(10, 10, &[]).admit(source).unwrap();
+        let memory = Memory::new(1 << 20);
+        let place = Sources::new(10, 10, &[], &memory).admit(source).unwrap();
         exchange.connect([7; 32], source, place)
     }
 

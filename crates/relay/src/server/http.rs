@@ -5,15 +5,19 @@
 //!
 //! **Always**: no request here has a body that is read, and no answer depends on who asks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tungstenite::handshake::derive_accept_key;
+
+use super::memory::Memory;
 
 /// What the relay says about itself, made once.
 pub(super) struct Pages {
@@ -131,6 +135,27 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> Response<Full<Byte
         Bytes::from_static(body.as_bytes()),
     );
     *response.status_mut() = status;
+    response
+}
+
+/// An answer whose body counts against the budget until it is sent.
+pub(super) async fn held(
+    memory: &Arc<Memory>,
+    response: Response<Full<Bytes>>,
+) -> Response<Full<Bytes>> {
+    let (head, body) = response.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(never) => match never {},
+    };
+    if let Some(body) = memory.hold(body) {
+        return Response::from_parts(head, Full::new(body));
+    }
+    let mut response = text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many read slowly what the relay has answered. Try again in a second.\n",
+    );
+    set(&mut response, RETRY_AFTER, "1");
     response
 }
 

@@ -3,9 +3,10 @@
 //! **Elsewhere**: what frames mean is the relay's core's; framing is
 //! [`super::websocket`]'s; the sweep that ends idle links is [`super::exchange`]'s.
 //!
-//! **Always**: whatever is ready is read, handled and written together. While a client
-//! does not take what it is sent, nothing more is read from it. A bad frame gets a typed
-//! error and ends its own link only.
+//! **Always**: whatever is ready is read, handled and written together; of a link that has
+//! shown nothing of whose it is, only a few frames. While a client does not take what it is
+//! sent, nothing more is read from it. A bad frame gets a typed error and ends its own link
+//! only.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -16,16 +17,19 @@ use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::frame::{FrameError, decode_client};
-use waxwing_protocol::pb::{self, ErrorCode, RelayFrame, relay_frame};
+use waxwing_protocol::pb::{self, ClientFrame, ErrorCode, RelayFrame, relay_frame};
 
-use super::clock::now;
 use super::exchange::Connected;
-use super::outgoing::{Ending, Next, Outgoing};
+use super::memory::{FREE, Standing};
+use super::outgoing::{Ending, FRAME_OVERHEAD, Next, Outgoing};
 use super::websocket::{WebSocket, WebSocketError};
 use crate::store::Store;
 
 /// For the last frames of a link.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Frames of a nameless link that are handled before what they are answered is sent: as many
+/// of the largest answers as its queue has room for.
+const NAMELESS_FRAMES: usize = 4;
 
 /// What a link waits for.
 enum Step {
@@ -41,29 +45,61 @@ where
     S: Store,
 {
     let mut messages = Vec::new();
+    // Why no more come after those.
+    let mut end_of_input = None;
+    let mut partial = 0;
+    let mut is_logged_in = false;
     let ending = loop {
-        let step =
-            poll_fn(|context| poll_step(context, &mut socket, connected.outgoing(), &mut messages));
+        let outgoing = connected.outgoing();
+        let step = poll_fn(|context| {
+            poll_step(context, &mut socket, outgoing, &mut messages, &mut partial)
+        });
         match step.await {
             Step::Received(result) => {
-                connected.outgoing().alive(now());
-                let refused = handle(std::mem::take(&mut messages), &connected).await;
-                if let Some(ending) = refused.or_else(|| {
-                    result
-                        .err()
-                        .map(|error| fault(&error, connected.outgoing()))
-                }) {
+                outgoing.alive();
+                end_of_input = end_of_input.or(result.err());
+                let few = match outgoing.standing() {
+                    Standing::Nameless => messages.len().min(NAMELESS_FRAMES),
+                    Standing::Posting | Standing::LoggedIn => messages.len(),
+                };
+                let bytes: usize = messages.iter().map(Bytes::len).sum();
+                // While they are handled they are in memory as well.
+                if bytes > FREE {
+                    partial = bytes + socket.partial();
+                    if !outgoing.hold_partial(partial) {
+                        continue;
+                    }
+                }
+                let rest = messages.split_off(few);
+                let refused = handle(std::mem::replace(&mut messages, rest), &connected).await;
+                if !is_logged_in && outgoing.standing() == Standing::LoggedIn {
+                    is_logged_in = true;
+                    connected.place().is_logged_in();
+                }
+                if let Some(ending) = refused {
                     break ending;
+                }
+                if messages.is_empty()
+                    && let Some(error) = &end_of_input
+                {
+                    break fault(error, outgoing);
                 }
             }
             Step::SendFailed => break Ending::Drop,
             Step::End(ending) => break ending,
         }
     };
-    if let Ending::Close(code) = ending {
-        // Whoever does not take the goodbye in time is simply cut off.
-        let goodbye = Box::pin(say_goodbye(&mut socket, connected.outgoing(), code));
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    match ending {
+        Ending::Close(code) => {
+            // Whoever does not take the goodbye in time is simply cut off.
+            let goodbye = Box::pin(say_goodbye(&mut socket, connected.outgoing(), code));
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        }
+        Ending::Cut(code) if !socket.has_unsent() => {
+            socket.queue_close(code);
+            poll_fn(|context| Poll::Ready(socket.poll_send(context).is_ready())).await;
+        }
+        Ending::Cut(_) | Ending::Drop => {}
     }
 }
 
@@ -72,6 +108,7 @@ fn poll_step<T>(
     socket: &mut WebSocket<T>,
     outgoing: &Outgoing,
     messages: &mut Vec<Bytes>,
+    partial: &mut usize,
 ) -> Poll<Step>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -81,14 +118,16 @@ where
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(Step::SendFailed),
             Poll::Pending => {
-                return outgoing
-                    .poll_dropped(context)
-                    .map(|()| Step::End(Ending::Drop));
+                if socket.take_progress() {
+                    outgoing.took();
+                }
+                return outgoing.poll_cut(context).map(Step::End);
             }
         }
         match outgoing.poll_next(context) {
             Poll::Ready(Next::Frames(frames, bytes)) => {
-                socket.reserve(bytes);
+                // A header of a WebSocket frame has at most ten bytes.
+                socket.reserve(bytes - frames.len() * (FRAME_OVERHEAD - 10));
                 for frame in frames {
                     queue(socket, &frame);
                 }
@@ -97,7 +136,16 @@ where
             Poll::Ready(Next::End(ending)) => return Poll::Ready(Step::End(ending)),
             Poll::Pending => {}
         }
-        match socket.poll_receive(context, messages) {
+        if !messages.is_empty() {
+            return Poll::Ready(Step::Received(Ok(())));
+        }
+        let received = socket.poll_receive(context, messages);
+        if *partial != socket.partial() {
+            *partial = socket.partial();
+            // Where there is no room the link is cut, which is seen at its next step.
+            outgoing.hold_partial(*partial);
+        }
+        match received {
             Poll::Ready(result) => return Poll::Ready(Step::Received(result)),
             // An answer to a ping, perhaps.
             Poll::Pending if socket.has_unsent() => {}
@@ -121,8 +169,9 @@ async fn handle(messages: Vec<Bytes>, connected: &Connected<impl Store>) -> Opti
     let mut frames = Vec::with_capacity(messages.len());
     let mut refused = None;
     for message in messages {
+        let length = message.len();
         match decode_client(message) {
-            Ok(frame) => frames.push(frame),
+            Ok(frame) => frames.push(without_padding(frame, length)),
             Err(error) => {
                 refused = Some(error);
                 break;
@@ -140,6 +189,16 @@ async fn handle(messages: Vec<Bytes>, connected: &Connected<impl Store>) -> Opti
         .outgoing()
         .push(error(code, "the frame cannot be read"));
     Some(Ending::Close(close))
+}
+
+/// Parts of a frame keep all of it in memory. A large one that holds little else than fields
+/// that nobody knows is copied without them.
+fn without_padding(frame: ClientFrame, length: usize) -> ClientFrame {
+    if length <= FREE || frame.encoded_len() > length / 2 {
+        return frame;
+    }
+    let copy = ClientFrame::decode(Bytes::from(frame.encode_to_vec()));
+    copy.unwrap_or(frame)
 }
 
 /// Tells the client what was wrong with what it sent.
@@ -174,14 +233,23 @@ async fn say_goodbye<T>(socket: &mut WebSocket<T>, outgoing: &Outgoing, code: Cl
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let pending = poll_fn(|context| {
-        Poll::Ready(match outgoing.poll_next(context) {
-            Poll::Ready(Next::Frames(frames, _)) => frames,
-            Poll::Ready(Next::End(_)) | Poll::Pending => std::collections::VecDeque::new(),
-        })
-    });
-    for frame in pending.await {
-        queue(socket, &frame);
+    loop {
+        if poll_fn(|context| socket.poll_send(context)).await.is_err() {
+            return;
+        }
+        let pending = poll_fn(|context| {
+            Poll::Ready(match outgoing.poll_next(context) {
+                Poll::Ready(Next::Frames(frames, _)) => frames,
+                Poll::Ready(Next::End(_)) | Poll::Pending => std::collections::VecDeque::new(),
+            })
+        });
+        let pending = pending.await;
+        if pending.is_empty() {
+            break;
+        }
+        for frame in pending {
+            queue(socket, &frame);
+        }
     }
     socket.queue_close(code);
     if poll_fn(|context| socket.poll_send(context)).await.is_ok()

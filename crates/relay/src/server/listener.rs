@@ -7,6 +7,7 @@
 //! a link keeps neither the handshake's nor HTTP's.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,8 +29,9 @@ use waxwing_protocol::{EXPORTER_LABEL, limits};
 
 use super::auditing::Auditing;
 use super::exchange::Exchange;
-use super::http::Pages;
+use super::http::{Pages, held};
 use super::link;
+use super::memory::Memory;
 use super::sources::{Place, Sources};
 use super::websocket::WebSocket;
 use crate::store::Store;
@@ -38,6 +40,8 @@ use crate::store::Store;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a request's headers.
 const HEADERS: Duration = Duration::from_secs(10);
+/// Bytes of TLS that may wait for the socket: one record.
+const TLS_BYTES: usize = 16 << 10;
 /// For all of a connection that is no link.
 const REQUESTS: Duration = Duration::from_mins(1);
 /// Bytes of a request's headers.
@@ -60,6 +64,7 @@ struct Reception<S: Store> {
     auditing: Auditing<S>,
     sources: Sources,
     exchange: Arc<Exchange<S>>,
+    memory: Arc<Memory>,
 }
 
 impl<S: Store> Listener<S> {
@@ -67,7 +72,7 @@ impl<S: Store> Listener<S> {
         tls: Arc<ServerConfig>,
         pages: Pages,
         auditing: Auditing<S>,
-        sources: Sources,
+        (sources, memory): (Sources, Arc<Memory>),
         exchange: Arc<Exchange<S>>,
         listener: TcpListener,
     ) -> Self {
@@ -79,6 +84,7 @@ impl<S: Store> Listener<S> {
                 auditing,
                 sources,
                 exchange,
+                memory,
             }),
         }
     }
@@ -107,12 +113,13 @@ impl<S: Store> Listener<S> {
 async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, place: Place) {
     // Frames are written whole: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let handshake = Box::pin(reception.tls.accept(stream));
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else {
-        return;
+    let arriving = Box::pin(arrive(&reception, stream, place.source()));
+    let arrived = tokio::select! {
+        arrived = arriving => arrived,
+        // Another needs the place.
+        _ = poll_fn(|context| place.outgoing().poll_cut(context)) => return,
     };
-    let requests = Box::pin(answer_requests(&reception, stream, place.source()));
-    let Ok(Ok(Some((stream, arrived)))) = tokio::time::timeout(REQUESTS, requests).await else {
+    let Some((stream, arrived)) = arrived else {
         return;
     };
     let exporter = stream
@@ -126,6 +133,22 @@ async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, plac
     tokio::spawn(link::run(socket, connected));
 }
 
+/// TLS, and requests until one becomes a link.
+async fn arrive<S: Store>(
+    reception: &Reception<S>,
+    stream: TcpStream,
+    source: IpAddr,
+) -> Option<(TlsStream<TcpStream>, Bytes)> {
+    let handshake = Box::pin(reception.tls.accept(stream));
+    let mut stream = tokio::time::timeout(HANDSHAKE, handshake)
+        .await
+        .ok()?
+        .ok()?;
+    stream.get_mut().1.set_buffer_limit(Some(TLS_BYTES));
+    let requests = Box::pin(answer_requests(reception, stream, source));
+    tokio::time::timeout(REQUESTS, requests).await.ok()?.ok()?
+}
+
 /// Answers requests until one becomes a link; gives its stream, and what arrived behind
 /// the request.
 async fn answer_requests<S: Store>(
@@ -137,7 +160,8 @@ async fn answer_requests<S: Store>(
     let is_link = &is_link;
     let service = service_fn(async |request: Request<Incoming>| {
         if Auditing::<S>::is_for(&request) {
-            return Ok::<_, Infallible>(reception.auditing.answer(request, source).await);
+            let answer = reception.auditing.answer(request, source).await;
+            return Ok::<_, Infallible>(held(&reception.memory, answer).await);
         }
         let answer = reception.pages.answer(&request);
         is_link.fetch_or(answer.is_link, Ordering::Relaxed);

@@ -14,6 +14,7 @@ mod http;
 mod link;
 mod listener;
 mod log;
+mod memory;
 mod metrics;
 mod outgoing;
 mod sources;
@@ -43,6 +44,7 @@ use self::auditing::Auditing;
 use self::clock::Clock;
 use self::exchange::{Exchange, Writers};
 use self::listener::Listener;
+use self::memory::Memory;
 use self::metrics::Exposition;
 use self::sources::Sources;
 use crate::directory::log::{KeyLog, LogError};
@@ -56,6 +58,8 @@ use crate::store::{Store, StoreError};
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Descriptors that are not connections.
 const SPARE_DESCRIPTORS: u64 = 512;
+/// With less than this, some requests could never be answered.
+const LEAST_MEMORY: usize = 16 << 20;
 
 /// How a relay is to be reached.
 #[derive(Clone, Debug)]
@@ -74,10 +78,13 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Connections at one time.
     pub max_links: usize,
-    /// Connections at one time from one IPv4 address or IPv6 /64.
+    /// Connections at one time from one IPv4 address or IPv6 /64; a /56 may have twice, a
+    /// /48 four times as many.
     pub max_links_per_source: usize,
+    /// Bytes that all links together may have queued or half received.
+    pub link_memory: usize,
     /// Addresses that many people share (a TCP proxy, an onion service): each of their
-    /// connections counts as a source of its own.
+    /// connections counts as a source of its own, and all of them share a budget.
     pub shared_sources: Vec<IpAddr>,
     /// Auditors whose co-signatures of the key log are published.
     pub auditors: Vec<AuditorId>,
@@ -100,6 +107,7 @@ impl Settings {
             metrics: None,
             max_links: 50_000,
             max_links_per_source: 1000,
+            link_memory: 256 << 20,
             shared_sources: Vec::new(),
             auditors: Vec::new(),
             clock_confirmation: None,
@@ -173,6 +181,7 @@ impl ServeError {
 /// A relay that runs.
 pub struct Server<S: Store> {
     exchange: Arc<Exchange<S>>,
+    memory: Arc<Memory>,
     writers: Writers,
     /// Accepting, ticking and metrics: all end with the server.
     tasks: Vec<JoinHandle<()>>,
@@ -236,10 +245,12 @@ impl<S: Store> Server<S> {
         let exchange = Exchange::new(relay, mail, texts, name, clock)?;
         let writers = exchange.start_writers(&log)?;
         let max_links = within_descriptors(settings.max_links);
+        let memory = Memory::new(settings.link_memory.max(LEAST_MEMORY));
         let sources = Sources::new(
             max_links,
             settings.max_links_per_source,
             &settings.shared_sources,
+            &memory,
         );
         let pin = identity.pin();
         let url = format!("https://{host}:{}", address.port());
@@ -248,8 +259,9 @@ impl<S: Store> Server<S> {
         let mut tasks = Vec::new();
         if let Some((listener, _)) = metrics {
             let (exchange, sources) = (Arc::clone(&exchange), sources.clone());
-            let log = Arc::clone(&log);
-            let render = Arc::new(move || render_metrics(&exchange, &sources, &*usage, &log));
+            let (log, memory) = (Arc::clone(&log), Arc::clone(&memory));
+            let render =
+                Arc::new(move || render_metrics(&exchange, (&sources, &memory), &*usage, &log));
             tasks.push(tokio::spawn(metrics::serve(listener, render)));
         }
         let listening = Arc::clone(&exchange);
@@ -263,7 +275,7 @@ impl<S: Store> Server<S> {
                 }
             }
         }));
-        let ticked = Arc::clone(&exchange);
+        let (ticked, swept) = (Arc::clone(&exchange), sources.clone());
         tasks.push(tokio::spawn(async move {
             let mut seconds = tokio::time::interval(Duration::from_secs(1));
             seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -273,13 +285,14 @@ impl<S: Store> Server<S> {
                 while ticked.sweep_slice() {
                     tokio::task::yield_now().await;
                 }
+                swept.sweep();
             }
         }));
         let listener = Listener::new(
             tls,
             pages,
             Auditing::new(log),
-            sources,
+            (sources, Arc::clone(&memory)),
             Arc::clone(&exchange),
             listener,
         );
@@ -287,6 +300,7 @@ impl<S: Store> Server<S> {
         tracing::info!(%address, "the relay is ready");
         Ok(Self {
             exchange,
+            memory,
             writers,
             tasks,
             address,
@@ -304,6 +318,11 @@ impl<S: Store> Server<S> {
     /// Where its metrics are.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
+    }
+
+    /// Bytes that links have queued or half received, beyond the first few of each.
+    pub fn link_bytes(&self) -> usize {
+        self.memory.used()
     }
 
     /// What clients pin.
@@ -395,7 +414,7 @@ fn within_descriptors(max_links: usize) -> usize {
 
 fn render_metrics<S: Store>(
     exchange: &Exchange<S>,
-    sources: &Sources,
+    (sources, memory): (&Sources, &Memory),
     store: &S,
     log: &KeyLog<S>,
 ) -> String {
@@ -409,6 +428,36 @@ fn render_metrics<S: Store>(
         "waxwing_connections",
         "Connections, links or not.",
         sources.connections(),
+    );
+    out.counter(
+        "waxwing_connections_refused_total",
+        "Connections for which there was no place.",
+        sources.refused(),
+    );
+    out.counter(
+        "waxwing_connections_gave_way_total",
+        "Connections without a login that were ended because others needed the place.",
+        sources.gave_way(),
+    );
+    out.gauge(
+        "waxwing_link_bytes",
+        "Bytes that links have queued or half received, beyond the first few of each.",
+        memory.used(),
+    );
+    out.counter(
+        "waxwing_links_cut_slow_total",
+        "Links that were ended because their clients did not take what waited.",
+        memory.cuts.slow.load(Ordering::Relaxed),
+    );
+    out.counter(
+        "waxwing_links_cut_memory_total",
+        "Links that were ended because others needed the memory.",
+        memory.cuts.memory.load(Ordering::Relaxed),
+    );
+    out.gauge(
+        "waxwing_fan_out_bytes",
+        "Bytes that fan-out lists in the clear cost in memory.",
+        counts.fan_out_bytes,
     );
     out.gauge("waxwing_links", "Links that are open.", counts.links);
     out.gauge(

@@ -1,39 +1,74 @@
-//! What waits to be sent on one link, and what the rest of the relay may know of it.
+//! What waits to be sent on one link and what of a message has come so far, and what the
+//! rest of the relay may know of it.
 //!
 //! **Elsewhere**: the task that sends it is [`super::link`]; who pushes is
-//! [`super::exchange`].
+//! [`super::exchange`]; what all links together may hold is in [`super::memory`].
 //!
-//! **Always**: bounded. A link whose client does not read is closed and its queue
-//! dropped; whoever pushes never waits. An idle link's queue holds no memory.
+//! **Always**: bounded, and counted from here until the socket has it. An answer for which
+//! there is no room becomes an error that says when to ask again. A link whose client does
+//! not read is cut and its queue dropped; whoever pushes never waits. An idle link's queue
+//! holds no memory.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use prost::Message as _;
 use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::limits;
-use waxwing_protocol::pb::RelayFrame;
-use waxwing_protocol::time::Time;
+use waxwing_protocol::pb::{self, ErrorCode, RelayFrame, relay_frame::Body as Answer};
+use waxwing_protocol::time::Span;
 
-/// Bytes that may wait for one link: the delivery window twice over, and room for
-/// answers.
-pub(super) const QUEUE_BYTES: usize = 2 * limits::DELIVERY_WINDOW_BYTES + 2 * limits::FRAME_BYTES;
+use super::memory::{FREE, Memory, Standing};
 
-/// Shared by a link's task and the exchange.
-#[derive(Default)]
+/// Bytes that may wait for a device: the delivery window twice over, and room for answers.
+pub(super) const DEVICE_BYTES: usize = 2 * limits::DELIVERY_WINDOW_BYTES + 2 * limits::FRAME_BYTES;
+/// For a link that may post.
+pub(super) const POSTING_BYTES: usize = 3 * limits::FRAME_BYTES;
+/// For any other link: the largest answer, and some small ones.
+pub(super) const NAMELESS_BYTES: usize = limits::FRAME_BYTES + limits::SMALL_FRAME_BYTES;
+/// Beyond these there is still room for so many bytes of errors.
+const ERROR_BYTES: usize = 64 << 10;
+/// Frames are handed to the socket in parts of about so many bytes.
+const PART_BYTES: usize = 64 << 10;
+/// A link is cut when bytes wait for it and its client takes none of them for this long.
+pub(super) const STALLED: Span = Span::minutes(1);
+/// Bytes that a frame costs besides its own.
+pub(super) const FRAME_OVERHEAD: usize = size_of::<RelayFrame>();
+/// When to ask again what there was no room to answer.
+const AGAIN: Span = Span::seconds(1);
+
+/// Shared by a connection's task, the exchange, and the places.
 pub(super) struct Outgoing {
+    /// Tells links apart.
+    id: u64,
+    memory: Arc<Memory>,
+    this: Weak<Self>,
     queue: Mutex<Queue>,
-    /// When the client was last heard of, or its link last took bytes (milliseconds
-    /// of the steady time): what the sweep goes by.
+    /// When the client was last heard of, or its link last took bytes: what the sweep goes
+    /// by. Milliseconds of [`Memory::now_ms`], as those below.
     alive_ms: AtomicU64,
+    /// Since when the client has taken none of what waits; 0 where nothing does.
+    stalled_ms: AtomicU64,
+    standing: AtomicU8,
 }
 
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<RelayFrame>,
-    bytes: usize,
+    /// Bytes of those frames, of those that the socket is being given, and of what has come
+    /// of messages that are not handled yet.
+    queued: usize,
+    sending: usize,
+    partial: usize,
+    /// What of it the budget has been charged with.
+    charged: usize,
+    /// Whether the budget knows the link, since it is charged.
+    is_holder: bool,
+    /// Since when the link holds anything.
+    holds_since: u64,
     ending: Option<Ending>,
     waker: Option<Waker>,
 }
@@ -43,6 +78,8 @@ struct Queue {
 pub(super) enum Ending {
     /// Sends what is queued, then a close frame with this code.
     Close(CloseCode),
+    /// At once; a close frame with this code goes only if it need not wait.
+    Cut(CloseCode),
     /// At once: nobody reads any more.
     Drop,
 }
@@ -56,87 +93,313 @@ pub(super) enum Next {
     End(Ending),
 }
 
+/// Why bytes are refused.
+enum NoRoom {
+    /// The link has too many itself.
+    Link,
+    /// All links together have.
+    Memory(usize),
+}
+
 impl Outgoing {
-    pub(super) fn new(now: Time) -> Self {
-        let this = Self::default();
-        this.alive(now);
+    pub(super) fn new(id: u64, memory: &Arc<Memory>) -> Arc<Self> {
+        let this = Arc::new_cyclic(|this| Self {
+            id,
+            memory: Arc::clone(memory),
+            this: Weak::clone(this),
+            queue: Mutex::default(),
+            alive_ms: AtomicU64::new(0),
+            stalled_ms: AtomicU64::new(0),
+            standing: AtomicU8::new(Standing::Nameless as u8),
+        });
+        this.alive();
         this
     }
 
-    /// Queues a frame, or ends the link when too much waits already.
+    /// Queues a frame. Where there is no room for an answer, an error goes in its place;
+    /// where there is none for that or for a post, the link is cut.
     pub(super) fn push(&self, frame: RelayFrame) {
+        let Err(request) = self.try_push(frame, 0) else {
+            return;
+        };
+        let refused = (request != 0).then(|| RelayFrame {
+            request,
+            body: Some(Answer::Error(pb::Error {
+                code: ErrorCode::RateLimited.into(),
+                detail: "too much waits to be sent".to_owned(),
+                retry_after_ms: AGAIN.0,
+                ..pb::Error::default()
+            })),
+        });
+        if refused.is_none_or(|refused| self.try_push(refused, ERROR_BYTES).is_err())
+            && self.end(Ending::Cut(CloseCode::Again))
+        {
+            self.memory.cuts.slow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the number of the request that is answered where there is no room.
+    fn try_push(&self, frame: RelayFrame, more: usize) -> Result<(), u32> {
+        let bytes = frame.encoded_len() + FRAME_OVERHEAD;
         let mut queue = self.queue.lock();
         if queue.ending.is_some() {
-            return;
+            return Ok(());
         }
-        queue.bytes += frame.encoded_len() + 16;
-        if queue.bytes > QUEUE_BYTES {
-            queue.end(Ending::Drop);
-        } else {
-            queue.frames.push_back(frame);
+        let held = queue.held() + bytes;
+        if let Err(refused) = self.charge(&mut queue, held, more) {
+            let NoRoom::Memory(missing) = refused else {
+                return Err(frame.request);
+            };
+            drop(queue);
+            self.memory.make_room(self.standing(), missing, self.id);
+            queue = self.queue.lock();
+            let held = queue.held() + bytes;
+            if self.charge(&mut queue, held, more).is_err() {
+                return Err(frame.request);
+            }
         }
+        if queue.queued + queue.sending == 0 {
+            self.stalled_ms
+                .store(self.memory.now_ms(), Ordering::Relaxed);
+        }
+        queue.queued += bytes;
+        queue.frames.push_back(frame);
         queue.wake();
+        Ok(())
     }
 
-    /// Ends the link. The first ending counts, unless a later one is harsher.
-    pub(super) fn end(&self, ending: Ending) {
+    /// So many bytes have come of messages that are not handled yet; gives whether there is
+    /// room for them.
+    pub(super) fn hold_partial(&self, partial: usize) -> bool {
         let mut queue = self.queue.lock();
-        queue.end(ending);
-        queue.wake();
+        if queue.partial == partial || queue.ending.is_some() {
+            return true;
+        }
+        let held = queue.queued + queue.sending + partial;
+        // What has come was bounded when it was announced.
+        let more = usize::MAX / 2;
+        if let Err(refused) = self.charge(&mut queue, held, more) {
+            let NoRoom::Memory(missing) = refused else {
+                return false;
+            };
+            drop(queue);
+            self.memory.make_room(self.standing(), missing, self.id);
+            queue = self.queue.lock();
+            let held = queue.queued + queue.sending + partial;
+            if self.charge(&mut queue, held, more).is_err() {
+                drop(queue);
+                if self.end(Ending::Cut(CloseCode::Again)) {
+                    self.memory.cuts.memory.fetch_add(1, Ordering::Relaxed);
+                }
+                return false;
+            }
+        }
+        queue.partial = partial;
+        true
     }
 
-    /// Everything that waits; wakes the task when there is something.
+    /// Sets how much the link holds, where it and the budget have room.
+    fn charge(&self, queue: &mut Queue, held: usize, more: usize) -> Result<(), NoRoom> {
+        let standing = self.standing();
+        let most = match standing {
+            Standing::Nameless => NAMELESS_BYTES,
+            Standing::Posting => POSTING_BYTES,
+            Standing::LoggedIn => DEVICE_BYTES,
+        };
+        if held > queue.held() && held > most.saturating_add(more) {
+            return Err(NoRoom::Link);
+        }
+        let charged = held.saturating_sub(FREE);
+        if charged > queue.charged {
+            let missing = charged - queue.charged;
+            if !self.memory.take(standing, missing) {
+                return Err(NoRoom::Memory(missing));
+            }
+        } else if charged < queue.charged {
+            self.memory.give_back(standing, queue.charged - charged);
+        }
+        queue.charged = charged;
+        if queue.is_holder != (charged > 0) {
+            queue.is_holder = charged > 0;
+            if queue.holds_since == 0 {
+                queue.holds_since = self.memory.now_ms();
+            }
+            let holder = (queue.holds_since, self.id);
+            if queue.is_holder {
+                self.memory.holds(standing, holder, Weak::clone(&self.this));
+            } else {
+                self.memory.released(standing, holder);
+            }
+        }
+        if held == 0 {
+            queue.holds_since = 0;
+        }
+        Ok(())
+    }
+
+    /// Ends the link. The first ending counts, unless a later one is harsher. Gives whether
+    /// this was the end of it.
+    pub(super) fn end(&self, ending: Ending) -> bool {
+        let mut queue = self.queue.lock();
+        let is_at_once = |ending| matches!(ending, Ending::Cut(_) | Ending::Drop);
+        let ends = match queue.ending {
+            None => true,
+            Some(before) => is_at_once(ending) && !is_at_once(before),
+        };
+        if ends {
+            queue.ending = Some(ending);
+            if is_at_once(ending) {
+                queue.frames = VecDeque::new();
+                // What the task still has is freed when it looks, which is now.
+                (queue.queued, queue.sending, queue.partial) = (0, 0, 0);
+                let _ = self.charge(&mut queue, 0, 0);
+                self.stalled_ms.store(0, Ordering::Relaxed);
+            }
+        }
+        queue.wake();
+        ends
+    }
+
+    /// Ends the link for the sake of others.
+    pub(super) fn cut(&self) -> bool {
+        self.end(Ending::Cut(CloseCode::Again))
+    }
+
+    /// Some of what waits, about [`PART_BYTES`]; wakes the task when there is something. What
+    /// was given before is sent by now.
     pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Next> {
         let mut queue = self.queue.lock();
-        if queue.ending == Some(Ending::Drop) {
-            return Poll::Ready(Next::End(Ending::Drop));
+        if let Some(ending @ (Ending::Drop | Ending::Cut(_))) = queue.ending {
+            return Poll::Ready(Next::End(ending));
+        }
+        if queue.sending > 0 {
+            queue.sending = 0;
+            let held = queue.held();
+            // It is less, so there is room.
+            let _ = self.charge(&mut queue, held, 0);
+            let stalled_ms = if queue.queued == 0 {
+                0
+            } else {
+                self.memory.now_ms()
+            };
+            self.stalled_ms.store(stalled_ms, Ordering::Relaxed);
         }
         if !queue.frames.is_empty() {
-            let bytes = std::mem::take(&mut queue.bytes);
-            return Poll::Ready(Next::Frames(std::mem::take(&mut queue.frames), bytes));
+            let (frames, bytes) = queue.take_part();
+            return Poll::Ready(Next::Frames(frames, bytes));
         }
         if let Some(ending) = queue.ending {
             return Poll::Ready(Next::End(ending));
         }
-        match &mut queue.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
+        queue.wake_later(context);
         Poll::Pending
     }
 
-    /// Whether the link is to be dropped at once; else the task is woken when it is.
-    pub(super) fn poll_dropped(&self, context: &Context<'_>) -> Poll<()> {
+    /// How the link is to end, where that is at once; else the task is woken when it is.
+    pub(super) fn poll_cut(&self, context: &Context<'_>) -> Poll<Ending> {
         let mut queue = self.queue.lock();
-        if queue.ending == Some(Ending::Drop) {
-            return Poll::Ready(());
+        if let Some(ending @ (Ending::Drop | Ending::Cut(_))) = queue.ending {
+            return Poll::Ready(ending);
         }
-        match &mut queue.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
+        queue.wake_later(context);
         Poll::Pending
     }
 
-    /// The client was heard of, or took bytes.
-    pub(super) fn alive(&self, now: Time) {
-        self.alive_ms.store(now.0, Ordering::Relaxed);
+    /// The client was heard of.
+    pub(super) fn alive(&self) {
+        self.alive_ms.store(self.memory.now_ms(), Ordering::Relaxed);
     }
 
-    /// When that was last.
-    pub(super) fn last_alive(&self) -> Time {
-        Time(self.alive_ms.load(Ordering::Relaxed))
+    /// The client took some of what waits.
+    pub(super) fn took(&self) {
+        let now = self.memory.now_ms();
+        self.alive_ms.store(now, Ordering::Relaxed);
+        if self.stalled_ms.load(Ordering::Relaxed) != 0 {
+            self.stalled_ms.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// When the client was last heard of.
+    pub(super) fn last_alive(&self) -> u64 {
+        self.alive_ms.load(Ordering::Relaxed)
+    }
+
+    /// Ends the link if nothing comes, or nothing is taken.
+    pub(super) fn check(&self, now_ms: u64) {
+        if now_ms.saturating_sub(self.last_alive()) > limits::LINK_IDLE.0 {
+            self.end(Ending::Drop);
+        }
+        let stalled_ms = self.stalled_ms.load(Ordering::Relaxed);
+        if stalled_ms != 0
+            && now_ms.saturating_sub(stalled_ms) > STALLED.0
+            && self.end(Ending::Cut(CloseCode::Policy))
+        {
+            self.memory.cuts.slow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What the link has shown of whose it is.
+    pub(super) fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::Relaxed) {
+            2 => Standing::LoggedIn,
+            1 => Standing::Posting,
+            _ => Standing::Nameless,
+        }
+    }
+
+    /// The link has shown more of whose it is.
+    pub(super) fn has_shown(&self, standing: Standing) {
+        let before = self.standing();
+        if before >= standing {
+            return;
+        }
+        let queue = self.queue.lock();
+        self.standing.store(standing as u8, Ordering::Relaxed);
+        if standing == Standing::LoggedIn {
+            self.memory.promote(queue.charged);
+            if queue.is_holder {
+                let holder = (queue.holds_since, self.id);
+                self.memory.released(before, holder);
+                self.memory.holds(standing, holder, Weak::clone(&self.this));
+            }
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.end(Ending::Drop);
     }
 }
 
 impl Queue {
-    fn end(&mut self, ending: Ending) {
-        if ending == Ending::Drop {
+    fn held(&self) -> usize {
+        self.queued + self.sending + self.partial
+    }
+
+    fn take_part(&mut self) -> (VecDeque<RelayFrame>, usize) {
+        if self.queued <= PART_BYTES {
+            self.sending = std::mem::take(&mut self.queued);
+            return (std::mem::take(&mut self.frames), self.sending);
+        }
+        let mut frames = VecDeque::new();
+        while self.sending < PART_BYTES
+            && let Some(frame) = self.frames.pop_front()
+        {
+            self.sending += frame.encoded_len() + FRAME_OVERHEAD;
+            frames.push_back(frame);
+        }
+        self.queued = self.queued.saturating_sub(self.sending);
+        if self.frames.is_empty() {
             self.frames = VecDeque::new();
-            self.bytes = 0;
-            self.ending = Some(ending);
-        } else if self.ending.is_none() {
-            self.ending = Some(ending);
+        }
+        (frames, self.sending)
+    }
+
+    fn wake_later(&mut self, context: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
         }
     }
 
@@ -149,14 +412,32 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use waxwing_protocol::pb::{Deliver, relay_frame::Body};
+    use std::time::Duration;
+
+    use waxwing_protocol::pb::Deliver;
 
     use super::*;
 
+    const ROOM: usize = 64 << 20;
+
+    fn outgoing(memory: &Arc<Memory>, id: u64, standing: Standing) -> Arc<Outgoing> {
+        let outgoing = Outgoing::new(id, memory);
+        outgoing.has_shown(standing);
+        outgoing
+    }
+
+    fn device() -> Arc<Outgoing> {
+        outgoing(&Memory::new(ROOM), 0, Standing::LoggedIn)
+    }
+
     fn frame(bytes: usize) -> RelayFrame {
+        answer(0, bytes)
+    }
+
+    fn answer(request: u32, bytes: usize) -> RelayFrame {
         RelayFrame {
-            request: 0,
-            body: Some(Body::Deliver(Deliver {
+            request,
+            body: Some(Answer::Deliver(Deliver {
                 body: vec![0; bytes].into(),
                 ..Deliver::default()
             })),
@@ -167,19 +448,25 @@ mod tests {
         outgoing.poll_next(&Context::from_waker(Waker::noop()))
     }
 
+    fn is_cut(outgoing: &Outgoing) -> bool {
+        matches!(next(outgoing), Poll::Ready(Next::End(Ending::Cut(_))))
+    }
+
     #[test]
     fn a_reader_that_is_too_slow_loses_its_link_and_the_memory_is_freed() {
-        let outgoing = Outgoing::default();
-        for _ in 0..=QUEUE_BYTES / 100_000 {
+        let memory = Memory::new(ROOM);
+        let outgoing = outgoing(&memory, 0, Standing::LoggedIn);
+        for _ in 0..=DEVICE_BYTES / 100_000 {
             outgoing.push(frame(100_000));
         }
-        assert_eq!(next(&outgoing), Poll::Ready(Next::End(Ending::Drop)));
+        assert!(is_cut(&outgoing));
         assert_eq!(outgoing.queue.lock().frames.capacity(), 0);
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]
     fn what_was_queued_before_the_end_is_still_sent() {
-        let outgoing = Outgoing::default();
+        let outgoing = device();
         outgoing.push(frame(1));
         outgoing.end(Ending::Close(CloseCode::Away));
         outgoing.push(frame(2));
@@ -195,11 +482,149 @@ mod tests {
 
     #[test]
     fn an_emptied_queue_keeps_no_memory() {
-        let outgoing = Outgoing::default();
+        let outgoing = device();
         outgoing.push(frame(10));
         assert!(next(&outgoing).is_ready());
         assert!(next(&outgoing).is_pending());
         assert_eq!(outgoing.queue.lock().frames.capacity(), 0);
-        assert_eq!(outgoing.queue.lock().bytes, 0);
+        assert_eq!(outgoing.queue.lock().held(), 0);
+    }
+
+    #[test]
+    fn bytes_count_until_the_socket_has_them() {
+        let memory = Memory::new(ROOM);
+        let outgoing = outgoing(&memory, 0, Standing::LoggedIn);
+        for _ in 0..10 {
+            outgoing.push(frame(100_000));
+        }
+        let all = memory.used();
+        assert!(all > 990_000);
+        let mut sent = 0;
+        while let Poll::Ready(Next::Frames(frames, bytes)) = next(&outgoing) {
+            assert!(bytes < PART_BYTES + 110_000, "{bytes}");
+            assert_eq!(memory.used(), all - sent, "while it is being written");
+            sent += bytes;
+            assert_eq!(frames.len(), 1);
+        }
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn an_answer_without_room_becomes_an_error_and_the_link_goes_on() {
+        let memory = Memory::new(ROOM);
+        let outgoing = outgoing(&memory, 0, Standing::Nameless);
+        for request in 1..=10 {
+            outgoing.push(answer(request, 500_000));
+        }
+        let mut codes = Vec::new();
+        while let Poll::Ready(Next::Frames(frames, _)) = next(&outgoing) {
+            codes.extend(frames.into_iter().map(|frame| match frame.body {
+                Some(Answer::Error(error)) => (frame.request, error.retry_after_ms),
+                _ => (frame.request, 0),
+            }));
+        }
+        let expected: Vec<(u32, u64)> = (1..=10)
+            .map(|n| (n, if n <= 2 { 0 } else { 1000 }))
+            .collect();
+        assert_eq!(codes, expected);
+        assert!(next(&outgoing).is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_link_that_held_its_bytes_for_longest_makes_room() {
+        let memory = Memory::new(16 << 20);
+        let mut links = Vec::new();
+        for id in 0..8 {
+            let link = outgoing(&memory, id, Standing::Nameless);
+            link.push(answer(1, 1_000_000));
+            tokio::time::advance(Duration::from_millis(5)).await;
+            links.push(link);
+        }
+        // The first is quick, and asks again.
+        while !next(&links[0]).is_pending() {}
+        links[0].push(answer(2, 1_000_000));
+        tokio::time::advance(Duration::from_millis(5)).await;
+        let newcomer = outgoing(&memory, 100, Standing::Nameless);
+        newcomer.push(answer(1, 1_000_000));
+        assert!(matches!(next(&newcomer), Poll::Ready(Next::Frames(..))));
+        assert!(is_cut(&links[1]));
+        assert!(matches!(next(&links[0]), Poll::Ready(Next::Frames(..))));
+        assert!(memory.used() <= 8 << 20, "half is for devices");
+        assert!(memory.cuts.memory.load(Ordering::Relaxed) >= 1);
+    }
+
+    #[test]
+    fn a_flood_of_nameless_links_cuts_no_device_and_small_answers_always_fit() {
+        let memory = Memory::new(4 << 20);
+        let device = outgoing(&memory, 0, Standing::LoggedIn);
+        device.push(frame(1_000_000));
+        let mut links = Vec::new();
+        for id in 1..=1000 {
+            let link = outgoing(&memory, id, Standing::Nameless);
+            for request in 1..=10 {
+                link.push(answer(request, 200_000));
+            }
+            assert!(memory.used() <= 4 << 20);
+            links.push(link);
+        }
+        assert!(matches!(next(&device), Poll::Ready(Next::Frames(..))));
+        let small = outgoing(&memory, 2000, Standing::Nameless);
+        small.push(answer(1, 1000));
+        let Poll::Ready(Next::Frames(frames, _)) = next(&small) else {
+            panic!("a small answer always fits");
+        };
+        assert!(matches!(frames[0].body, Some(Answer::Deliver(_))));
+        drop((device, small, links));
+        assert_eq!(memory.used(), 0);
+        assert!(memory.take(Standing::Nameless, 2 << 20));
+    }
+
+    #[test]
+    fn halves_of_messages_count_and_the_oldest_give_way() {
+        let memory = Memory::new(4 << 20);
+        let links: Vec<_> = (0..100)
+            .map(|id| outgoing(&memory, id, Standing::Nameless))
+            .collect();
+        for link in &links {
+            assert!(link.hold_partial(900_000));
+            assert!(memory.used() <= 2 << 20);
+        }
+        assert!(is_cut(&links[0]));
+        let last = links.last().unwrap();
+        assert!(next(last).is_pending());
+        assert!(last.hold_partial(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_for_a_minute_is_cut() {
+        let memory = Memory::new(ROOM);
+        let [stalled, slow, idle] = [0, 1, 2].map(|id| outgoing(&memory, id, Standing::LoggedIn));
+        stalled.push(frame(10));
+        slow.push(frame(10));
+        for _ in 0..7 {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            slow.took();
+            stalled.push(frame(10));
+        }
+        for link in [&stalled, &slow, &idle] {
+            link.check(memory.now_ms());
+        }
+        assert!(is_cut(&stalled));
+        assert!(matches!(next(&slow), Poll::Ready(Next::Frames(..))));
+        assert!(next(&idle).is_pending());
+        assert_eq!(memory.cuts.slow.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_device_that_logs_in_takes_what_it_holds_with_it() {
+        let memory = Memory::new(4 << 20);
+        let link = outgoing(&memory, 0, Standing::Nameless);
+        link.push(answer(1, 1_000_000));
+        link.has_shown(Standing::LoggedIn);
+        assert!(memory.take(Standing::Nameless, 2 << 20), "its half is free");
+        link.push(frame(900_000));
+        drop(link);
+        memory.give_back(Standing::Nameless, 2 << 20);
+        assert_eq!(memory.used(), 0);
     }
 }

@@ -82,6 +82,8 @@ pub(super) struct WebSocket<S> {
     unsent: Vec<u8>,
     written: usize,
     to_flush: bool,
+    /// Whether some of it was written since somebody asked.
+    progressed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -95,7 +97,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             unsent: Vec::new(),
             written: 0,
             to_flush: false,
+            progressed: false,
         }
+    }
+
+    /// Bytes that are kept of messages that are not whole yet.
+    pub(super) fn partial(&self) -> usize {
+        self.arrived.capacity() + self.fragments.as_ref().map_or(0, Vec::capacity)
+    }
+
+    /// Whether the other side took something since this was asked last.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
     }
 
     /// Makes room for messages of so many bytes altogether.
@@ -137,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
             self.written += count;
             self.to_flush = true;
+            self.progressed = true;
         }
         self.unsent = Vec::new();
         self.written = 0;

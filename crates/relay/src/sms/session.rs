@@ -22,7 +22,6 @@ use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::codec::Framed;
@@ -93,8 +92,7 @@ impl Connector {
     /// One session, until it ends.
     pub(super) async fn run(&self, work: &mut Work) -> Ended {
         let url = &self.smsc.url;
-        let place = (url.host.as_str(), url.port);
-        let Ok(Ok(socket)) = timeout(BIND_LIMIT, TcpStream::connect(place)).await else {
+        let Ok(socket) = waxwing_dial::connect(&url.host, url.port).await else {
             return Ended::Unreachable;
         };
         // Small frames that wait for their answers.

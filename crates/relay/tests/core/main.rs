@@ -21,6 +21,7 @@ mod codes;
 mod costs;
 mod disk;
 mod epochs;
+mod fan_outs;
 mod key_log;
 mod locks;
 mod log;

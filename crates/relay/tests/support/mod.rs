@@ -42,14 +42,19 @@ impl TestRelay {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut Settings, &std::path::Path)) -> Self {
+        Self::start_on(Arc::new(MemoryStore::new()), change).await
+    }
+
+    pub async fn start_on(
+        store: Arc<MemoryStore>,
+        change: impl FnOnce(&mut Settings, &std::path::Path),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open_or_create(dir.path()).unwrap();
         let identity = Identity::open_or_create(&data).unwrap();
         let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
         change(&mut settings, dir.path());
-        let server = Server::start(settings, &identity, Arc::new(MemoryStore::new()))
-            .await
-            .unwrap();
+        let server = Server::start(settings, &identity, store).await.unwrap();
         Self {
             pin: identity.pin(),
             server,
