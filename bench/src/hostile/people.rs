@@ -87,7 +87,8 @@ pub struct Ledger {
 
 impl Ledger {
     fn new() -> Result<Self> {
-        let histogram = || Ok::<_, anyhow::Error>(Mutex::new(Histogram::new(3)?));
+        // Microseconds, up to ten minutes.
+        let histogram = || Histogram::new_with_bounds(1, 600_000_000, 3).map(Mutex::new);
         Ok(Self {
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
