@@ -30,8 +30,8 @@ use crate::attacker::{Attack, Flood, Greeting, Scene};
 const LONG_ROSTER: usize = 16;
 /// Bytes of an ML-DSA-65 signature.
 const ML_DSA_BYTES: usize = 3_309;
-/// Bytes of a large post.
-const LARGE_POST: usize = 250 << 10;
+/// Bytes of posts that fill a mailbox: smaller ones take the room that larger ones leave.
+const FILLING_POSTS: [usize; 4] = [250 << 10, 25 << 10, 2 << 10, 256];
 /// Links that ask and do not read.
 const DEAF_LINKS: usize = 200;
 /// Links that never end their frame.
@@ -126,7 +126,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "full-mailbox",
-        what: "with one token, 250 KiB posts to somebody's mailbox, who is away and has other conversations",
+        what: "with one token, posts of up to 250 KiB to somebody's mailbox, who is away and has other conversations",
         run: |scene| Box::pin(full_mailbox(scene)),
     },
     Attack {
@@ -255,14 +255,15 @@ async fn invented_mailboxes(scene: Arc<Scene>) -> Result<()> {
         per_second: 500,
         window: 128,
     };
-    post(&scene, &crowd, flood, 256).await;
+    post(&scene, &crowd, flood, &[256]).await;
     Ok(())
 }
 
-/// Posts to a group on one link.
-async fn post(scene: &Scene, pair: &Pair, flood: Flood, bytes: usize) {
+/// Posts to a group on one link, of these sizes in turn.
+async fn post(scene: &Scene, pair: &Pair, flood: Flood, sizes: &[usize]) {
     let mut rng = rng(3);
-    let text = body(&mut rng, bytes);
+    let texts: Vec<Bytes> = sizes.iter().map(|bytes| body(&mut rng, *bytes)).collect();
+    let mut texts = texts.iter().cycle();
     let source = scene.source(0);
     let open = || async move {
         let mut link = Link::open(&scene.target, source).await?;
@@ -273,7 +274,7 @@ async fn post(scene: &Scene, pair: &Pair, flood: Flood, bytes: usize) {
         .flood_on(open, flood, |_| {
             let mut id = [0; 16];
             rng.fill_bytes(&mut id);
-            Some(pair.post(PostId(id), text.clone()))
+            Some(pair.post(PostId(id), texts.next()?.clone()))
         })
         .await;
 }
@@ -737,10 +738,10 @@ async fn full_mailbox(scene: Arc<Scene>) -> Result<()> {
     let pair = Pair::create(&mut person, &mut link, &[scene.victim], &scene.target).await?;
     scene.begin().await;
     let flood = Flood {
-        per_second: 500,
+        per_second: 1_600,
         window: 64,
     };
-    post(&scene, &pair, flood, LARGE_POST).await;
+    post(&scene, &pair, flood, &FILLING_POSTS).await;
     Ok(())
 }
 
