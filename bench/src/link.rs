@@ -9,7 +9,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -20,6 +20,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -71,6 +72,35 @@ impl Target {
     pub fn port(&self) -> u16 {
         self.address.port()
     }
+
+    /// A TCP connection from `source`. The kernel keeps as little as `receive_buffer` bytes
+    /// that nobody reads here, where it is given.
+    pub async fn connect(
+        &self,
+        source: Ipv4Addr,
+        receive_buffer: Option<u32>,
+    ) -> Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.bind((source, 0).into())?;
+        let tcp = socket
+            .connect(self.address)
+            .await
+            .context("no TCP connection")?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    }
+
+    /// TLS over a TCP connection, with the relay's key checked.
+    pub async fn secure(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>> {
+        let name = ServerName::from(self.address.ip());
+        TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, tcp)
+            .await
+            .context("no TLS connection")
+    }
 }
 
 /// The loopback address that the `number`th person comes from: bounds per source and
@@ -96,21 +126,34 @@ pub struct Sender(SplitSink<Socket, Message>);
 /// The receiving half.
 pub struct Receiver(SplitStream<Socket>);
 
+/// The relay answered with an error.
+#[derive(Debug, thiserror::Error)]
+#[error("the relay refused: {code:?}, {detail}")]
+pub struct Refusal {
+    /// Which.
+    pub code: pb::ErrorCode,
+    /// What it said about it.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// The code as figures are named: `rate_limited`.
+    pub fn name(&self) -> String {
+        let name = self.code.as_str_name();
+        let name = name.strip_prefix("ERROR_CODE_").unwrap_or(name);
+        name.to_ascii_lowercase()
+    }
+}
+
 impl Link {
     /// Opens a link from `source`.
     pub async fn open(target: &Target, source: Ipv4Addr) -> Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind((source, 0).into())?;
-        let tcp = socket
-            .connect(target.address)
-            .await
-            .context("no TCP connection")?;
-        tcp.set_nodelay(true)?;
-        let name = ServerName::from(target.address.ip());
-        let tls = TlsConnector::from(Arc::clone(&target.tls))
-            .connect(name, tcp)
-            .await
-            .context("no TLS connection")?;
+        Self::over(target, target.connect(source, None).await?).await
+    }
+
+    /// Opens a link over a TCP connection.
+    pub async fn over(target: &Target, tcp: TcpStream) -> Result<Self> {
+        let tls = target.secure(tcp).await?;
         let exporter =
             tls.get_ref()
                 .1
@@ -157,6 +200,13 @@ impl Link {
         Ok(self.next_request)
     }
 
+    /// Writes bytes to the TLS connection that need not be a frame.
+    pub async fn write_raw(&mut self, bytes: &[u8]) -> Result<()> {
+        let tls = self.socket.get_mut();
+        tls.write_all(bytes).await?;
+        Ok(tls.flush().await?)
+    }
+
     /// Both halves, to be used at once.
     pub fn split(self) -> (Sender, Receiver) {
         let (sink, stream) = self.socket.split();
@@ -192,11 +242,11 @@ impl Receiver {
 /// The answer in a frame; the relay's refusal is an error.
 pub fn answer(frame: pb::RelayFrame) -> Result<relay_frame::Body> {
     match frame.body {
-        Some(relay_frame::Body::Error(error)) => Err(anyhow!(
-            "the relay refused: {:?}, {}",
-            error.code(),
-            error.detail
-        )),
+        Some(relay_frame::Body::Error(error)) => Err(Refusal {
+            code: error.code(),
+            detail: error.detail,
+        }
+        .into()),
         Some(body) => Ok(body),
         None => bail!("the relay sent an empty frame"),
     }

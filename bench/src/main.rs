@@ -9,10 +9,6 @@
 // Figures are made for people: a rate that is off by 2^-53 is not off.
 #![allow(clippy::cast_precision_loss)]
 
-mod link;
-mod person;
-mod scenario;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,14 +16,15 @@ use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use xtask::progress::Progress;
 
-use crate::scenario::{World, crash, idle, offline, online};
+use waxwing_bench::scenario::{World, crash, idle, offline, online};
 
 #[derive(Parser)]
 #[command(about = "Measures a Waxwing relay")]
 struct Arguments {
-    /// The relay's program.
-    #[arg(long)]
-    relay: PathBuf,
+    /// The relay's program. Given several times, each scenario is run with one after the
+    /// other, and each line says with which.
+    #[arg(long, required = true)]
+    relay: Vec<PathBuf>,
     /// Where its data directories are made; the system's place for temporary files
     /// otherwise. Should be on a real disk.
     #[arg(long)]
@@ -73,8 +70,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
     } else {
         &arguments.scenarios
     };
-    for scenario in chosen {
-        let mut world = World::start(&arguments.relay, arguments.scratch.as_ref())?;
+    let runs = chosen
+        .iter()
+        .flat_map(|scenario| arguments.relay.iter().map(move |relay| (scenario, relay)));
+    for (scenario, relay) in runs {
+        let mut world = World::start(relay, arguments.scratch.as_ref())?;
         let line = match scenario {
             Scenario::Idle => {
                 let wanted = 10_000 / part;
@@ -89,6 +89,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
                 offline::run(&world, 200_000 / part, 1_024, 200 / part, progress).await?
             }
             Scenario::Crash => crash::run(&mut world, 100 / part, progress).await?,
+        };
+        let line = if arguments.relay.len() > 1 {
+            line.field("relay", relay.display().to_string())
+        } else {
+            line
         };
         line.print();
         if *scenario == Scenario::Crash && !line.is("lost", 0) {

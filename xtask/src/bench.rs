@@ -19,6 +19,8 @@ use crate::workspace::{Profile, build, cargo, root};
 pub enum Bench {
     /// The relay: idle links, messages online and offline, a crash.
     Relay(Relay),
+    /// The relay under attack: what other people notice of it.
+    Hostile(Hostile),
     /// The engine: encrypt, decrypt, rekey, each with its store transaction.
     Engine,
     /// Conversations: groups of all sizes, an attached file, a long history.
@@ -65,14 +67,43 @@ pub struct Relay {
     /// A tenth of everything, to see that it works.
     #[arg(long)]
     quick: bool,
+    /// A relay that is built already, in place of this repository's. Given twice, each scenario
+    /// is run with one after the other, so that they can be compared.
+    #[arg(long, value_name = "PROGRAM")]
+    relay: Vec<PathBuf>,
     /// idle, online, offline, crash; all where none is named.
     scenarios: Vec<String>,
+}
+
+/// How to measure the relay under attack.
+#[derive(clap::Args, Debug)]
+pub struct Hostile {
+    /// Where data directories are made: should be on a real disk.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// 3 s for each phase instead of 10.
+    #[arg(long)]
+    quick: bool,
+    /// A relay that is built already, in place of this repository's. Given twice, each attack
+    /// is made on one after the other, so that they can be compared.
+    #[arg(long, value_name = "PROGRAM")]
+    relay: Vec<PathBuf>,
+    /// This attack only; can be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Lists the attacks.
+    #[arg(long)]
+    list: bool,
+    /// Fails where others had to wait for 10 ms (the 99th percentile), or were refused something.
+    #[arg(long)]
+    check: bool,
 }
 
 /// Measures.
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Relay(options) => relay(options),
+        Bench::Hostile(options) => hostile(options),
         Bench::Engine => example("waxwing-engine", "bench"),
         Bench::Sms => example("waxwing-sms", "bench_sms"),
         Bench::Conversation(options) => conversation(options),
@@ -81,31 +112,54 @@ pub fn run(bench: &Bench) -> Result<()> {
 }
 
 fn relay(options: &Relay) -> Result<()> {
-    let progress = Progress::for_people();
-    let packages = [
-        ("waxwing-relay-server", "waxwing-relay"),
-        ("waxwing-bench", "waxwing-bench"),
-    ];
-    let programs = build(
-        Profile::Release,
-        &packages,
-        "building the relay and its load",
-        progress,
-    )?;
-    let [relay, load] = <[PathBuf; 2]>::try_from(programs)
-        .map_err(|_| anyhow::anyhow!("cargo built another number of programs"))?;
-    let scratch = scratch(options.scratch.as_ref())?;
-    let mut command = Command::new(load);
-    command
-        .arg("--relay")
-        .arg(relay)
-        .arg("--scratch")
-        .arg(scratch);
+    let mut command = load("waxwing-bench", &options.relay, options.scratch.as_ref())?;
     if options.quick {
         command.arg("--quick");
     }
     command.args(&options.scenarios);
     succeed(&mut command)
+}
+
+fn hostile(options: &Hostile) -> Result<()> {
+    let mut command = load(
+        "waxwing-bench-hostile",
+        &options.relay,
+        options.scratch.as_ref(),
+    )?;
+    for name in &options.only {
+        command.arg("--only").arg(name);
+    }
+    for (is_asked_for, option) in [
+        (options.quick, "--quick"),
+        (options.list, "--list"),
+        (options.check, "--check"),
+    ] {
+        if is_asked_for {
+            command.arg(option);
+        }
+    }
+    succeed(&mut command)
+}
+
+/// A program of `bench/` that loads a relay, built, with the relays that it is to load.
+fn load(binary: &str, named: &[PathBuf], scratch_named: Option<&PathBuf>) -> Result<Command> {
+    let mut packages = vec![("waxwing-bench", binary)];
+    if named.is_empty() {
+        packages.push(("waxwing-relay-server", "waxwing-relay"));
+    }
+    let programs = build(
+        Profile::Release,
+        &packages,
+        "building the relay and its load",
+        Progress::for_people(),
+    )?;
+    let (load, built) = programs.split_first().context("cargo built nothing")?;
+    let mut command = Command::new(load);
+    for relay in built.iter().chain(named) {
+        command.arg("--relay").arg(relay);
+    }
+    command.arg("--scratch").arg(scratch(scratch_named)?);
+    Ok(command)
 }
 
 fn conversation(options: &Conversation) -> Result<()> {

@@ -23,7 +23,7 @@ use xtask::progress::Progress;
 use super::{Couple, World};
 use crate::link::{Link, answer};
 use crate::person::{Pair, Person, body};
-use waxwing_bench::report::Line;
+use crate::report::Line;
 
 /// How often the relay is killed.
 const KILLS: usize = 5;

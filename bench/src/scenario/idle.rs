@@ -6,7 +6,7 @@ use anyhow::Result;
 use xtask::progress::Progress;
 
 use super::World;
-use waxwing_bench::report::{Line, rounded};
+use crate::report::{Line, rounded};
 
 /// For what the relay does after the last request.
 const SETTLE: Duration = Duration::from_secs(2);

@@ -23,7 +23,7 @@ use xtask::relay::{Relay, Setup};
 
 use crate::link::{Link, Target};
 use crate::person::{Pair, Person};
-use waxwing_bench::process::Process;
+use crate::process::Process;
 
 /// Things done at once while a scenario is set up.
 const AT_ONCE: usize = 32;
@@ -34,7 +34,8 @@ pub struct World {
     setup: Setup,
     /// How it is reached.
     pub target: Target,
-    mail: Arc<MailServer>,
+    /// Where its codes go.
+    pub mail: Arc<MailServer>,
     _folder: TempDir,
 }
 
@@ -75,6 +76,11 @@ impl World {
     pub fn process(&self) -> Result<Process> {
         let relay = self.relay.as_ref().context("the relay does not run")?;
         Ok(Process { pid: relay.pid() })
+    }
+
+    /// Where its data lies.
+    pub fn data(&self) -> &Path {
+        &self.setup.data
     }
 
     /// Ends the relay without warning.

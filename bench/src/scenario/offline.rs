@@ -20,7 +20,7 @@ use xtask::progress::Progress;
 use super::{Couple, World};
 use crate::link::{Link, answer};
 use crate::person::{Pair, Person, body};
-use waxwing_bench::report::{Line, median, rounded};
+use crate::report::{Line, median, rounded};
 
 /// Posts that a sender has under way at once.
 const WINDOW: usize = 64;

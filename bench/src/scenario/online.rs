@@ -25,7 +25,7 @@ use xtask::progress::Progress;
 use super::{Couple, World};
 use crate::link::{Link, Receiver, Sender, answer};
 use crate::person::Pair;
-use waxwing_bench::report::{Line, median, rounded};
+use crate::report::{Line, median, rounded};
 
 /// Posts that a sender has under way at once when it goes as fast as it can.
 const WINDOW: usize = 16;
