@@ -619,7 +619,7 @@ fn a_small_disk_that_is_full_is_emptied_by_deletions() {
     let ballast = take_all_space(&directory);
     let mut refused = 0;
     for n in 0..2_000 {
-        let record = put(KeySpace::Groups, &[9], vec![n as u8; 3_000]);
+        let record = put(KeySpace::Groups, &[9], vec![9; 3_000]);
         if let Err(error) = store.commit(vec![post(2 + n, canary(n)), record]) {
             assert!(error.may_pass(), "{error}");
             refused += 1;
