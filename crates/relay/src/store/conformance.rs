@@ -145,9 +145,13 @@ fn posts_are_deleted_one_by_one(store: &impl Store) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::store::embedded::EmbeddedStore;
+    use crate::store::faulty::{Chances, FaultyDisk};
     use crate::store::memory::MemoryStore;
+    use crate::store::{Record, StoreError, Usage};
 
     #[test]
     fn the_memory_store_conforms() {
@@ -162,6 +166,103 @@ mod tests {
             drop(store);
             open()
         });
+    }
+
+    /// A store on a disk that fails now and then: what fails is tried again, and there is
+    /// housekeeping before and after everything.
+    struct Stubborn(EmbeddedStore);
+
+    impl Stubborn {
+        fn keep_up(&self) {
+            stubbornly(|| self.0.erase_now());
+            stubbornly(|| self.0.maintain(1));
+        }
+    }
+
+    fn stubbornly<T>(mut work: impl FnMut() -> Result<T, StoreError>) -> T {
+        for _ in 0..1000 {
+            if let Ok(done) = work() {
+                return done;
+            }
+        }
+        panic!("it never worked");
+    }
+
+    impl Store for Stubborn {
+        fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+            self.0.get(space, key)
+        }
+
+        fn scan(
+            &self,
+            space: KeySpace,
+            from: &[u8],
+            to: Option<&[u8]>,
+            limit: usize,
+        ) -> Result<Vec<Record>, StoreError> {
+            self.0.scan(space, from, to, limit)
+        }
+
+        fn last_key(&self, space: KeySpace) -> Result<Option<Bytes>, StoreError> {
+            self.0.last_key(space)
+        }
+
+        fn count(&self, space: KeySpace) -> Result<u64, StoreError> {
+            self.0.count(space)
+        }
+
+        fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+            self.keep_up();
+            stubbornly(|| self.0.commit(writes.clone()));
+            self.keep_up();
+            Ok(())
+        }
+
+        fn is_nearly_full(&self) -> bool {
+            self.0.is_nearly_full()
+        }
+
+        fn generation(&self) -> u64 {
+            self.0.generation()
+        }
+
+        fn maintain(&self, now_ms: u64) -> Result<(), StoreError> {
+            stubbornly(|| self.0.maintain(now_ms));
+            Ok(())
+        }
+
+        fn erase_now(&self) -> Result<(), StoreError> {
+            stubbornly(|| self.0.erase_now());
+            Ok(())
+        }
+
+        fn usage(&self) -> Usage {
+            self.0.usage()
+        }
+    }
+
+    #[test]
+    fn the_embedded_store_conforms_on_a_disk_that_fails() {
+        for seed in 0..8 {
+            let directory = tempfile::tempdir().unwrap();
+            let disk = FaultyDisk::new(seed);
+            let open = || {
+                let open = || EmbeddedStore::open_on(directory.path(), Arc::new(disk.clone()));
+                let store = stubbornly(open);
+                store.set_min_free_bytes(0);
+                Stubborn(store)
+            };
+            let store = open();
+            disk.set_chances(Chances {
+                fails: 150,
+                read_fails: 0,
+            });
+            run(store, |store| {
+                drop(store);
+                open()
+            });
+            assert!(disk.calls() > 50);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! dropped) and another be opened on what had been committed by then; what the
 //! relay had not committed is lost with it, as on a real disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ struct Content {
     records: BTreeMap<(KeySpace, Key), Bytes>,
     commits: u64,
     fault: Option<Fault>,
+    damaged: BTreeSet<(KeySpace, Key)>,
 }
 
 /// What goes wrong from now on.
@@ -49,6 +50,12 @@ impl MemoryStore {
     /// Makes commits (and reads) fail, or work again.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.shared.lock().fault = fault;
+    }
+
+    /// Makes a record one that cannot be read as it was written.
+    pub fn damage(&self, space: KeySpace, key: &[u8]) {
+        let mut content = self.shared.lock();
+        content.damaged.insert((space, Key::from_slice(key)));
     }
 
     /// How many batches were committed.
@@ -85,7 +92,9 @@ impl Store for MemoryStore {
     fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let content = self.shared.lock();
         content.readable()?;
-        Ok(content.records.get(&(space, Key::from_slice(key))).cloned())
+        let place = (space, Key::from_slice(key));
+        content.sound(&place)?;
+        Ok(content.records.get(&place).cloned())
     }
 
     fn scan(
@@ -101,13 +110,16 @@ impl Store for MemoryStore {
             return Ok(Vec::new());
         }
         let start = Bound::Included((space, Key::from_slice(from)));
-        Ok(content
+        content
             .records
             .range((start, Bound::Unbounded))
             .take_while(|((at, key), _)| *at == space && to.is_none_or(|to| key.as_slice() < to))
             .take(limit)
-            .map(|((_, key), value)| (Bytes::copy_from_slice(key), value.clone()))
-            .collect())
+            .map(|(place, value)| {
+                content.sound(place)?;
+                Ok((Bytes::copy_from_slice(&place.1), value.clone()))
+            })
+            .collect()
     }
 
     fn last_key(&self, space: KeySpace) -> Result<Option<Bytes>, StoreError> {
@@ -134,6 +146,7 @@ impl Store for MemoryStore {
             Some(Fault::NearlyFull) | None => {}
         }
         for write in writes {
+            content.damaged.remove(&(write.space, write.key.clone()));
             match write.value {
                 Some(value) => content.records.insert((write.space, write.key), value),
                 None => content.records.remove(&(write.space, write.key)),
@@ -180,5 +193,12 @@ impl Content {
             Some(Fault::Broken) => Err(StoreError::Io("a simulated fault".into())),
             Some(Fault::NearlyFull | Fault::Full) | None => Ok(()),
         }
+    }
+
+    fn sound(&self, place: &(KeySpace, Key)) -> Result<(), StoreError> {
+        if self.damaged.contains(place) {
+            return Err(StoreError::Damaged("a simulated fault".into()));
+        }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@
 
 pub mod check;
 pub mod embedded;
+pub mod faulty;
 pub mod memory;
 pub mod records;
 
@@ -254,11 +255,13 @@ pub trait Store: Send + Sync + 'static {
     /// Applies all writes, in their order, or none; durable when it returns.
     ///
     /// After an error nothing of the batch is visible, or ever will be, in this
-    /// [`Store::generation`].
+    /// [`Store::generation`]. Where [`StoreError::may_pass`], the same batch may be
+    /// committed later.
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError>;
 
-    /// Whether new posts would be refused for want of space. Cheap: asked for each post,
-    /// so that a full disk fails no batch, which others would have a part in.
+    /// Whether there is so little space left that it is kept for what makes room again:
+    /// acknowledgements and deletions. Cheap: asked for each post, so that a full disk
+    /// fails no batch, which others would have a part in.
     fn is_nearly_full(&self) -> bool;
 
     /// Changes whenever the store may show something else than what reads and
@@ -276,6 +279,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Bytes that the store occupies, and bytes that it ever wrote for posts.
     fn usage(&self) -> Usage;
+
+    /// Records that could not be read as they were written, since the start.
+    fn damaged(&self) -> u64 {
+        0
+    }
 }
 
 /// What a store occupies; all zero where it cannot tell.
@@ -285,6 +293,17 @@ pub struct Usage {
     pub bytes_on_disk: u64,
     /// Bytes of posts that are stored and not deleted.
     pub live_post_bytes: u64,
+}
+
+impl StoreError {
+    /// Whether the same may succeed later without anybody's doing: the disk is full, or
+    /// fails for now.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::Io(_) => true,
+            Self::Damaged(_) | Self::InUse | Self::UnknownFormat { .. } => false,
+        }
+    }
 }
 
 /// Why the store could not do what it was asked.

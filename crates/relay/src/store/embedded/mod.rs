@@ -11,11 +11,16 @@
 //! the map's journal has it. Whether a batch counted is known after every error:
 //! each carries a number that the map keeps, and after an error the map is opened
 //! again and asked. A map that has lost a batch which counted ([`watermark`]) is
-//! not opened.
+//! not opened. On a full disk there is space for deletions ([`reserve`]).
 
+pub mod disk;
+mod reserve;
+mod scratch;
 mod segments;
 mod watermark;
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;
 
@@ -24,24 +29,42 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Mutex, RwLock};
 
+use self::disk::{Disk, RealDisk};
+use self::reserve::Reserve;
+use self::scratch::Scratch;
 use self::segments::{Live, Place, Segments};
 use self::watermark::Watermark;
 use super::{FORMAT_VERSION, KeySpace, Record, Store, StoreError, Usage, Write};
 
-/// Below this many free bytes no posts are taken; below half of it nothing is written,
-/// so that what is there stays sound, and can be acknowledged and erased.
+/// Below this many free bytes the disk is called nearly full, and only what makes room is
+/// taken. Other bounds are parts of it.
 const MIN_FREE_BYTES: u64 = 128 << 20;
+/// So large a part is kept in a file of its own, while there is plenty.
+const RESERVE: u64 = 2;
+/// Below this part the file is removed.
+const RELEASE_BELOW: u64 = 4;
+/// A batch that is larger than this part has to leave [`LEAVE`], and a smaller one
+/// [`LEAVE_LITTLE`]: deletions are small.
+const LARGE: u64 = 64;
+const LEAVE: u64 = 8;
+const LEAVE_LITTLE: u64 = 512;
 /// Deleted posts are overwritten after this; until then their whole segment may go.
 const ERASE_AFTER_MS: u64 = 60 * 1000;
 const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 const JOURNALS_BYTES: u64 = 512 << 20;
+
+const POSTS: &str = "posts";
+const MAP: &str = "map";
+const COMMITTED: &str = "committed";
+const RESERVED: &str = "reserve";
 
 const FORMAT_KEY: &[u8] = b"format";
 const BATCH_KEY: &[u8] = b"batch";
@@ -55,9 +78,14 @@ pub struct EmbeddedStore {
     /// Taken by whoever commits.
     commit: Mutex<Commit>,
     watermark: Watermark,
+    disk: Arc<dyn Disk>,
+    reserve: Reserve,
+    /// Where the map is, when nothing may be written.
+    scratch: Option<Scratch>,
     generation: AtomicU64,
     min_free_bytes: AtomicU64,
     is_nearly_full: AtomicBool,
+    damaged: AtomicU64,
 }
 
 struct Map {
@@ -85,17 +113,61 @@ impl EmbeddedStore {
     /// # Errors
     /// When the directory is in use, damaged, of a newer format, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let posts = path.join("posts");
+        Self::open_on(path, Arc::new(RealDisk))
+    }
+
+    /// As [`Self::open`], with its own files on `disk`.
+    ///
+    /// # Errors
+    /// When the directory is in use, damaged, of a newer format, or cannot be read.
+    pub fn open_on(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
+        let posts = path.join(POSTS);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&posts)
             .map_err(io_failed)?;
-        let watermark = Watermark::open(&path.join("committed"))?;
-        let map = Map::open(&path.join("map"))?;
+        let reserve = Reserve::open(&disk, path.join(RESERVED))?;
+        let available = disk.available(path).map_err(io_failed)?;
+        if available < MIN_FREE_BYTES / RELEASE_BELOW {
+            // Opening may need some of it.
+            reserve.release()?;
+        }
+        let watermark = Watermark::open(&*disk, &path.join(COMMITTED))?;
+        let map = Map::open(&path.join(MAP))?;
         let number = map.batch_number()?;
         watermark.check(number)?;
-        let segments = Segments::open(&posts, map.live()?)?;
+        let segments = Segments::open(&disk, &posts, map.live()?)?;
+        let store = Self::opened(path, disk, (map, number), segments, watermark, None)?;
+        // What is known of the space at first, before something is committed.
+        let _ = store.look_at_space();
+        Ok(store)
+    }
+
+    /// Opens the store in `path` only to read it: nothing in there is changed.
+    ///
+    /// # Errors
+    /// When the directory is damaged, of a newer format, or cannot be read.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let watermark = Watermark::open_to_read(&*disk, &path.join(COMMITTED))?;
+        let scratch = Scratch::copy(&path.join(MAP)).map_err(io_failed)?;
+        let map = Map::open(scratch.path())?;
+        let number = map.batch_number()?;
+        watermark.check(number)?;
+        let segments = Segments::open_to_read(&disk, &path.join(POSTS), map.live()?)?;
+        let scratch = Some(scratch);
+        Self::opened(path, disk, (map, number), segments, watermark, scratch)
+    }
+
+    fn opened(
+        path: &Path,
+        disk: Arc<dyn Disk>,
+        (map, number): (Map, u64),
+        segments: Segments,
+        watermark: Watermark,
+        scratch: Option<Scratch>,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             path: path.to_owned(),
             map: RwLock::new(Some(map)),
@@ -105,13 +177,17 @@ impl EmbeddedStore {
                 doubt: None,
             }),
             watermark,
+            reserve: Reserve::open(&disk, path.join(RESERVED))?,
+            disk,
+            scratch,
             generation: AtomicU64::new(0),
             min_free_bytes: AtomicU64::new(MIN_FREE_BYTES),
             is_nearly_full: AtomicBool::new(false),
+            damaged: AtomicU64::new(0),
         })
     }
 
-    /// Sets below how many free bytes commits are refused; for tests of a full disk.
+    /// Sets below how many free bytes the disk is called nearly full; for tests of that.
     pub fn set_min_free_bytes(&self, bytes: u64) {
         self.min_free_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -146,7 +222,7 @@ impl EmbeddedStore {
         let place = Place::decode(place).ok_or_else(segments::damaged)?;
         let file = self.segments.lock().file(place);
         let file = file.ok_or_else(segments::damaged)?;
-        segments::read(&file, place)
+        segments::read(&*file, place)
     }
 
     /// Writes posts. Nobody who reads waits for it.
@@ -155,15 +231,18 @@ impl EmbeddedStore {
             return Ok(Vec::new());
         };
         let written = append.write(posts);
-        self.segments.lock().appended(&append, written.is_ok());
-        written.map(|()| append.places)
+        let counted = self.segments.lock().appended(&append, written.is_ok());
+        written.and(counted).map(|()| append.places)
     }
 
     /// Erases some of what has been dead for `age_ms`; gives whether there was something.
     fn erase(&self, now_ms: u64, age_ms: u64) -> Result<bool, StoreError> {
-        let erasures = self.segments.lock().due(now_ms, age_ms)?;
+        if self.scratch.is_some() {
+            return Ok(false);
+        }
+        let (erasures, removed) = self.segments.lock().due(now_ms, age_ms);
         let is_some = !erasures.is_empty();
-        let mut result = Ok(is_some);
+        let mut result = removed.map(|()| is_some);
         for erasure in erasures {
             if let Err(error) = erasure.run() {
                 self.segments.lock().not_erased(erasure);
@@ -180,19 +259,42 @@ impl EmbeddedStore {
         }
     }
 
-    /// Refuses what would not fit, before anything is touched.
-    fn check_space(&self, has_posts: bool) -> Result<(), StoreError> {
+    /// Notes how much space is left, which it gives, and has the reserve there or gone
+    /// accordingly.
+    fn look_at_space(&self) -> Result<u64, StoreError> {
         let least = self.min_free_bytes.load(Ordering::Relaxed);
-        let space = rustix::fs::statvfs(&self.path).map_err(|error| io_failed(error.into()))?;
-        let available = space.f_bavail.saturating_mul(space.f_frsize);
+        let mut available = self.disk.available(&self.path).map_err(io_failed)?;
+        if available < least / RELEASE_BELOW && self.reserve.release()? {
+            available = self.disk.available(&self.path).map_err(io_failed)?;
+        }
         self.is_nearly_full
             .store(available < least, Ordering::Relaxed);
-        let least = if has_posts { least } else { least / 2 };
-        if available < least {
-            Err(StoreError::Full { available })
-        } else {
-            Ok(())
+        Ok(available)
+    }
+
+    /// Makes the reserve again where there is plenty.
+    fn keep_reserve(&self, available: u64) {
+        let least = self.min_free_bytes.load(Ordering::Relaxed);
+        let bytes = least / RESERVE;
+        if self.reserve.bytes() == 0 && available >= least.saturating_add(bytes) {
+            // It is tried again the next time.
+            let _ = self.reserve.keep(bytes);
         }
+    }
+
+    /// Refuses what would not fit, before anything is touched.
+    fn check_space(&self, bytes: u64) -> Result<(), StoreError> {
+        let available = self.look_at_space()?;
+        let least = self.min_free_bytes.load(Ordering::Relaxed);
+        let leave = if bytes > least / LARGE {
+            least / LEAVE
+        } else {
+            least / LEAVE_LITTLE
+        };
+        if available < bytes.saturating_add(leave) {
+            return Err(StoreError::Full { available });
+        }
+        Ok(())
     }
 
     /// Makes sure that it is known what the last batch came to, which its caller was
@@ -207,7 +309,7 @@ impl EmbeddedStore {
     /// Opens the map again and asks it whether the last batch counted. If so, and if
     /// its caller believes otherwise, a new generation begins.
     fn resolve(&self, commit: &mut Commit, is_a_surprise: bool) -> Result<bool, StoreError> {
-        let path = self.path.join("map");
+        let path = self.path.join(MAP);
         let mut map = self.map.write();
         // The old one must be closed before its lock can be taken again.
         *map = None;
@@ -280,19 +382,31 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        if self.scratch.is_some() {
+            return Err(StoreError::Io("it was opened only to be read".into()));
+        }
         let mut commit = self.commit.lock();
         self.settle(&mut commit)?;
+        let values = writes.iter().filter_map(|write| write.value.as_ref());
+        self.check_space(values.map(|value| value.len() as u64).sum())?;
         let posts: Vec<Bytes> = writes
             .iter()
             .filter(|write| write.space == KeySpace::Posts)
             .filter_map(|write| write.value.clone())
             .collect();
-        self.check_space(!posts.is_empty())?;
-        let added = self.append(&posts)?;
+        let added = match self.append(&posts) {
+            Err(StoreError::Full { .. }) if self.reserve.release()? => self.append(&posts)?,
+            appended => appended?,
+        };
         let number = commit.number + 1;
         let tried = self.with_map(|map| {
-            let (batch, removed) = map.batch(&writes, &added, number)?;
-            Ok((removed, unpanicked(|| batch.commit().map_err(map_failed))))
+            let (batch, removed) = map.batch(&writes, &added, number, &self.damaged)?;
+            let mut batch = Some(batch);
+            let mut journal = || match batch.take() {
+                Some(batch) => unpanicked(|| batch.commit().map_err(map_failed)),
+                None => Err(StoreError::Io("a batch was committed twice".into())),
+            };
+            Ok((removed, self.disk.journal(&mut journal)))
         });
         let (removed, result) = match tried {
             Ok(tried) => tried,
@@ -308,6 +422,9 @@ impl Store for EmbeddedStore {
             return Ok(());
         };
         commit.doubt = Some(Doubt { added, removed });
+        if matches!(error, StoreError::Full { .. }) {
+            let _ = self.reserve.release();
+        }
         match self.resolve(&mut commit, false) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(error),
@@ -323,14 +440,27 @@ impl Store for EmbeddedStore {
     }
 
     fn maintain(&self, now_ms: u64) -> Result<(), StoreError> {
+        if self.scratch.is_some() {
+            return Ok(());
+        }
         // Notes whether there is room: posts are taken again as soon as there is. That
         // there is none is no failure of housekeeping.
-        let _ = self.check_space(false);
-        // Whoever commits now settles it as well.
-        if let Some(mut commit) = self.commit.try_lock() {
-            self.settle(&mut commit)?;
+        if let Ok(available) = self.look_at_space() {
+            self.keep_reserve(available);
         }
-        self.erase(now_ms, ERASE_AFTER_MS).map(|_| ())
+        // Whoever commits now settles it as well.
+        let settled = match self.commit.try_lock() {
+            Some(mut commit) => self.settle(&mut commit),
+            None => Ok(()),
+        };
+        // Space that may be had at once is not waited for.
+        let age_ms = if self.is_nearly_full() {
+            0
+        } else {
+            ERASE_AFTER_MS
+        };
+        let erased = self.erase(now_ms, age_ms).map(|_| ());
+        settled.and(erased)
     }
 
     fn erase_now(&self) -> Result<(), StoreError> {
@@ -342,9 +472,13 @@ impl Store for EmbeddedStore {
         let (files, live_post_bytes) = self.segments.lock().usage();
         let map = self.with_map(|map| map.database.disk_space().map_err(map_failed));
         Usage {
-            bytes_on_disk: files + map.unwrap_or(0),
+            bytes_on_disk: files + map.unwrap_or(0) + self.reserve.bytes(),
             live_post_bytes,
         }
+    }
+
+    fn damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
     }
 }
 
@@ -454,6 +588,7 @@ impl Map {
         writes: &[Write],
         added: &[Place],
         number: u64,
+        damaged: &AtomicU64,
     ) -> Result<(fjall::OwnedWriteBatch, Vec<Place>), StoreError> {
         let mut batch = self
             .database
@@ -477,10 +612,17 @@ impl Map {
                 };
                 let before = match touched.insert(key, place) {
                     Some(before) => before,
-                    None => keyspace
-                        .get(key)
-                        .map_err(map_failed)?
-                        .and_then(|place| Place::decode(&place)),
+                    None => match unpanicked(|| keyspace.get(key).map_err(map_failed)) {
+                        Ok(place) => place.and_then(|place| Place::decode(&place)),
+                        // Nobody can read it any more: it is erased when the store is
+                        // opened the next time, and keeps nothing else from being
+                        // deleted.
+                        Err(StoreError::Damaged(_)) => {
+                            damaged.fetch_add(1, Ordering::Relaxed);
+                            None
+                        }
+                        Err(error) => return Err(error),
+                    },
                 };
                 removed.extend(before);
                 match place {

@@ -8,18 +8,18 @@
 //! **Elsewhere**: which post is where, and whether a batch counts, is in the map.
 //!
 //! **Always**: what [`Append::write`] wrote is on disk. A place is given out once. A
-//! post is read as it was written, or as an error.
+//! segment that is being appended to is not removed. A post is read as it was written, or
+//! as an error.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::disk::{Access, Disk, DiskFile};
 use crate::store::StoreError;
 
 /// A segment that has grown this large is followed by a new one.
@@ -28,8 +28,6 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 const ERASE_STEP_BYTES: u64 = 64 << 20;
 /// Places that are erased in one step of housekeeping.
 const ERASE_STEP_PLACES: usize = 20_000;
-/// Zeroes are written in pieces of this many bytes.
-const ZEROES: [u8; 4096] = [0; 4096];
 
 /// Where a post lies, and what its bytes hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,11 +95,13 @@ impl Live {
 }
 
 struct Segment {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     /// Bytes that were given out.
     length: u64,
     live_posts: u64,
     live_bytes: u64,
+    /// Appends that were given places and have not ended.
+    in_flight: u32,
     /// Not erased yet.
     dead: Vec<Stretch>,
     /// Since when the oldest of them is known to housekeeping.
@@ -110,6 +110,7 @@ struct Segment {
 
 /// All segments of a store.
 pub(super) struct Segments {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     by_number: BTreeMap<u64, Segment>,
     /// The one that is appended to; made when it is needed.
@@ -120,7 +121,29 @@ pub(super) struct Segments {
 impl Segments {
     /// Opens what is in `directory`, given every post that the map names. What no post
     /// lies in is dead: batches that never counted, and what was deleted before a crash.
-    pub(super) fn open(directory: &Path, mut live: Live) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        disk: &Arc<dyn Disk>,
+        directory: &Path,
+        live: Live,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(disk, directory, live, Access::Write)
+    }
+
+    /// Opens what is in `directory` only to read it: nothing is removed.
+    pub(super) fn open_to_read(
+        disk: &Arc<dyn Disk>,
+        directory: &Path,
+        live: Live,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(disk, directory, live, Access::Read)
+    }
+
+    fn open_with(
+        disk: &Arc<dyn Disk>,
+        directory: &Path,
+        mut live: Live,
+        access: Access,
+    ) -> Result<Self, StoreError> {
         let mut segments = BTreeMap::new();
         let last = live.0.keys().max();
         let mut next = last.map_or(0, |last| last.saturating_add(1));
@@ -133,27 +156,27 @@ impl Segments {
             } = live.0.remove(&number).unwrap_or_default();
             let path = path(directory, number);
             if stretches.is_empty() {
-                std::fs::remove_file(&path).map_err(failed)?;
+                if access != Access::Read {
+                    disk.remove(&path).map_err(failed)?;
+                }
                 continue;
             }
             stretches.sort_unstable();
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(&path)
-                .map_err(failed)?;
-            let length = file.metadata().map_err(failed)?.len();
+            let file = disk.open(&path, access).map_err(failed)?;
+            let length = file.length().map_err(failed)?;
             let segment = Segment {
-                file: Arc::new(file),
+                file,
                 length,
                 live_posts: posts,
                 live_bytes: bytes,
+                in_flight: 0,
                 dead: between(&stretches, length),
                 dead_since_ms: None,
             };
             segments.insert(number, segment);
         }
         Ok(Self {
+            disk: Arc::clone(disk),
             directory: directory.to_owned(),
             by_number: segments,
             active: None,
@@ -186,6 +209,7 @@ impl Segments {
             end += u64::from(length);
         }
         segment.length = end;
+        segment.in_flight += 1;
         Ok(Some(Append {
             file: Arc::clone(&segment.file),
             start,
@@ -194,12 +218,18 @@ impl Segments {
         }))
     }
 
-    /// What became of an append.
-    pub(super) fn appended(&mut self, append: &Append, is_written: bool) {
+    /// An append has ended.
+    ///
+    /// # Errors
+    /// When the segment is gone that it wrote to: nothing of it may count.
+    pub(super) fn appended(&mut self, append: &Append, is_written: bool) -> Result<(), StoreError> {
         let number = append.places.first().map(|place| place.segment);
-        let Some(segment) = number.and_then(|number| self.by_number.get_mut(&number)) else {
-            return;
+        let segment = number.and_then(|number| self.by_number.get_mut(&number));
+        let Some(segment) = segment.filter(|segment| Arc::ptr_eq(&segment.file, &append.file))
+        else {
+            return Err(StoreError::Io("a segment is missing".into()));
         };
+        segment.in_flight = segment.in_flight.saturating_sub(1);
         if is_written {
             segment.live_posts += append.places.len() as u64;
             segment.live_bytes += append.end - append.start;
@@ -207,8 +237,11 @@ impl Segments {
             // After a failed sync the file's pages are in doubt: it is not appended to
             // again.
             segment.dead.push((append.start, append.end));
-            self.active = None;
+            if self.active == number {
+                self.active = None;
+            }
         }
+        Ok(())
     }
 
     /// The post is deleted: its bytes are to be erased.
@@ -221,15 +254,20 @@ impl Segments {
     }
 
     /// The file that `place` is in, to be read without holding anything.
-    pub(super) fn file(&self, place: Place) -> Option<Arc<File>> {
+    pub(super) fn file(&self, place: Place) -> Option<Arc<dyn DiskFile>> {
         self.by_number
             .get(&place.segment)
             .map(|segment| Arc::clone(&segment.file))
     }
 
     /// Removes segments without posts, and gives a bounded number of stretches that
-    /// have been dead for `age_ms`, to be erased.
-    pub(super) fn due(&mut self, now_ms: u64, age_ms: u64) -> Result<Vec<Erasure>, StoreError> {
+    /// have been dead for `age_ms`, to be erased. Gives the last error as well: a segment
+    /// that cannot be removed keeps no other one from being erased.
+    pub(super) fn due(
+        &mut self,
+        now_ms: u64,
+        age_ms: u64,
+    ) -> (Vec<Erasure>, Result<(), StoreError>) {
         let mut erasures = Vec::new();
         let (mut bytes, mut stretches) = (0, 0);
         let mut removed = Vec::new();
@@ -240,7 +278,8 @@ impl Segments {
             let since = segment.dead_since_ms.unwrap_or(now_ms).min(now_ms);
             segment.dead_since_ms = Some(since);
             let is_due = now_ms.saturating_sub(since) >= age_ms;
-            if segment.live_posts == 0 && (is_due || self.active != Some(*number)) {
+            let is_empty = segment.live_posts == 0 && segment.in_flight == 0;
+            if is_empty && (is_due || self.active != Some(*number)) {
                 removed.push(*number);
                 continue;
             }
@@ -268,14 +307,22 @@ impl Segments {
                 dead,
             });
         }
+        let mut result = Ok(());
         for number in removed {
-            std::fs::remove_file(path(&self.directory, number)).map_err(failed)?;
-            self.by_number.remove(&number);
+            match self.disk.remove(&path(&self.directory, number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    result = Err(failed(error));
+                }
+                _ => {
+                    self.by_number.remove(&number);
+                }
+            }
+            // Where that failed, nobody knows whether it still has a name.
             if self.active == Some(number) {
                 self.active = None;
             }
         }
-        Ok(erasures)
+        (erasures, result)
     }
 
     /// An erasure failed: it is to be tried again.
@@ -289,7 +336,7 @@ impl Segments {
     pub(super) fn usage(&self) -> (u64, u64) {
         let segments = self.by_number.values();
         segments.fold((0, 0), |(files, live), segment| {
-            let taken = segment.file.metadata().map(|file| file.blocks() * 512);
+            let taken = segment.file.taken();
             (
                 files + taken.unwrap_or(segment.length),
                 live + segment.live_bytes,
@@ -308,23 +355,20 @@ impl Segments {
             return Ok(number);
         }
         let number = self.next;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path(&self.directory, number))
-            .map_err(failed)?;
+        // Never the same number again, even if this fails half-way.
         self.next += 1;
-        // The file's name must outlive a power cut, as its content will.
-        File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
+        let file = self
+            .disk
+            .open(&path(&self.directory, number), Access::New)
             .map_err(failed)?;
+        // The file's name must outlive a power cut, as its content will.
+        self.disk.sync_directory(&self.directory).map_err(failed)?;
         let segment = Segment {
-            file: Arc::new(file),
+            file,
             length: 0,
             live_posts: 0,
             live_bytes: 0,
+            in_flight: 0,
             dead: Vec::new(),
             dead_since_ms: None,
         };
@@ -336,7 +380,7 @@ impl Segments {
 
 /// Posts that have places and are not written yet.
 pub(super) struct Append {
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     start: u64,
     end: u64,
     /// In the order of the posts.
@@ -357,7 +401,7 @@ impl Append {
 /// Stretches of a segment that are to be erased.
 pub(super) struct Erasure {
     segment: u64,
-    file: Arc<File>,
+    file: Arc<dyn DiskFile>,
     dead: Vec<Stretch>,
 }
 
@@ -365,15 +409,15 @@ impl Erasure {
     /// Erases them, durably.
     pub(super) fn run(&self) -> Result<(), StoreError> {
         for (from, to) in &self.dead {
-            zero(&self.file, *from, *to).map_err(failed)?;
+            self.file.erase(*from, *to).map_err(failed)?;
         }
         self.file.sync_data().map_err(failed)
     }
 }
 
 /// Reads a post from the file that it is in.
-pub(super) fn read(file: &File, place: Place) -> Result<Bytes, StoreError> {
-    let length = file.metadata().map_err(failed)?.len();
+pub(super) fn read(file: &dyn DiskFile, place: Place) -> Result<Bytes, StoreError> {
+    let length = file.length().map_err(failed)?;
     if place.end() > length {
         return Err(damaged());
     }
@@ -460,30 +504,11 @@ fn joined(stretches: &[Stretch]) -> Vec<Stretch> {
     joined
 }
 
-/// Overwrites a stretch with zeroes; where the system can, its space is given back.
-fn zero(file: &File, from: u64, to: u64) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{FallocateFlags, fallocate};
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if fallocate(file, flags, from, to - from).is_ok() {
-            return Ok(());
-        }
-    }
-    let mut at = from;
-    while at < to {
-        let piece = usize::try_from(to - at)
-            .unwrap_or(ZEROES.len())
-            .min(ZEROES.len());
-        let (zeroes, _) = ZEROES.split_at(piece);
-        file.write_all_at(zeroes, at)?;
-        at += piece as u64;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::super::disk::RealDisk;
     use super::*;
 
     #[test]
@@ -512,33 +537,100 @@ mod tests {
     fn append(segments: &mut Segments, posts: &[Bytes]) -> Vec<Place> {
         let append = segments.append(posts).unwrap().unwrap();
         append.write(posts).unwrap();
-        segments.appended(&append, true);
+        segments.appended(&append, true).unwrap();
         append.places
     }
 
     fn erase(segments: &mut Segments, now_ms: u64, age_ms: u64) {
-        for erasure in segments.due(now_ms, age_ms).unwrap() {
+        let (erasures, result) = segments.due(now_ms, age_ms);
+        result.unwrap();
+        for erasure in erasures {
             erasure.run().unwrap();
         }
+    }
+
+    fn open(directory: &Path) -> Segments {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Segments::open(&disk, directory, Live::default()).unwrap()
+    }
+
+    fn writable(directory: &Path) -> std::fs::File {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).open(path(directory, 0)).unwrap()
+    }
+
+    #[test]
+    fn a_segment_that_is_appended_to_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut segments = open(directory.path());
+        let first = append(&mut segments, &[Bytes::from_static(b"deleted")]);
+        let posts = [Bytes::from_static(b"in flight")];
+        let in_flight = segments.append(&posts).unwrap().unwrap();
+        segments.forget(first[0]);
+        erase(&mut segments, 1_000, 0);
+        in_flight.write(&posts).unwrap();
+        erase(&mut segments, 2_000, 0);
+        segments.appended(&in_flight, true).unwrap();
+        erase(&mut segments, 3_000, 0);
+        let file = segments.file(in_flight.places[0]).unwrap();
+        assert_eq!(read(&*file, in_flight.places[0]).unwrap(), posts[0]);
+        let on_disk = std::fs::read(path(directory.path(), 0)).unwrap();
+        assert!(on_disk.ends_with(b"in flight") && !on_disk.starts_with(b"deleted"));
+    }
+
+    #[test]
+    fn what_was_appended_to_a_segment_that_is_gone_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut segments = open(directory.path());
+        let posts = [Bytes::from_static(b"post")];
+        let in_flight = segments.append(&posts).unwrap().unwrap();
+        in_flight.write(&posts).unwrap();
+        segments.by_number.clear();
+        segments.appended(&in_flight, true).unwrap_err();
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_removed_keeps_no_other_from_being_erased() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut segments = open(directory.path());
+        let first = append(&mut segments, &[vec![1; 10_000].into()]);
+        segments.active = None;
+        let others = append(
+            &mut segments,
+            &[vec![2; 10_000].into(), vec![3; 10_000].into()],
+        );
+        // A directory in the place of the first one.
+        std::fs::remove_file(path(directory.path(), 0)).unwrap();
+        std::fs::create_dir(path(directory.path(), 0)).unwrap();
+        segments.forget(first[0]);
+        segments.forget(others[0]);
+        let (erasures, result) = segments.due(1_000, 0);
+        result.unwrap_err();
+        for erasure in erasures {
+            erasure.run().unwrap();
+        }
+        let on_disk = std::fs::read(path(directory.path(), 1)).unwrap();
+        assert!(!on_disk.contains(&2) && on_disk.contains(&3));
     }
 
     #[test]
     fn a_changed_byte_is_found() {
         let directory = tempfile::tempdir().unwrap();
-        let mut segments = Segments::open(directory.path(), Live::default()).unwrap();
+        let mut segments = open(directory.path());
         let posts = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
         let places = append(&mut segments, &posts);
         let file = segments.file(places[1]).unwrap();
-        assert_eq!(read(&file, places[1]).unwrap(), "two");
-        file.write_all_at(b"x", 4).unwrap();
+        assert_eq!(read(&*file, places[1]).unwrap(), "two");
+        let on_disk = writable(directory.path());
+        FileExt::write_all_at(&on_disk, b"x", 4).unwrap();
         assert!(matches!(
-            read(&file, places[1]),
+            read(&*file, places[1]),
             Err(StoreError::Damaged(_))
         ));
-        assert_eq!(read(&file, places[0]).unwrap(), "one");
-        file.set_len(4).unwrap();
+        assert_eq!(read(&*file, places[0]).unwrap(), "one");
+        on_disk.set_len(4).unwrap();
         assert!(matches!(
-            read(&file, places[1]),
+            read(&*file, places[1]),
             Err(StoreError::Damaged(_))
         ));
     }
@@ -546,7 +638,7 @@ mod tests {
     #[test]
     fn an_erased_post_is_zeroes_and_its_neighbours_are_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let mut segments = Segments::open(directory.path(), Live::default()).unwrap();
+        let mut segments = open(directory.path());
         let posts: Vec<Bytes> = (1..=3u8).map(|n| vec![n; 10_000].into()).collect();
         let places = append(&mut segments, &posts);
         segments.forget(places[1]);
@@ -556,8 +648,8 @@ mod tests {
         erase(&mut segments, 1_500, 500);
         assert!(!on_disk().contains(&2));
         let file = segments.file(places[0]).unwrap();
-        assert_eq!(read(&file, places[0]).unwrap(), posts[0]);
-        assert_eq!(read(&file, places[2]).unwrap(), posts[2]);
+        assert_eq!(read(&*file, places[0]).unwrap(), posts[0]);
+        assert_eq!(read(&*file, places[2]).unwrap(), posts[2]);
         segments.forget(places[0]);
         segments.forget(places[2]);
         erase(&mut segments, 3_000, 0);

@@ -9,9 +9,10 @@ use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{ERASED_WITHIN_MS, key};
+use crate::store::faulty::{Call, FaultyDisk};
+use crate::store::{ERASED_WITHIN_MS, check, key};
 
-fn put(space: KeySpace, at: &[u8], value: impl Into<Bytes>) -> Write {
+pub(super) fn put(space: KeySpace, at: &[u8], value: impl Into<Bytes>) -> Write {
     Write {
         space,
         key: key(&[at]),
@@ -19,11 +20,11 @@ fn put(space: KeySpace, at: &[u8], value: impl Into<Bytes>) -> Write {
     }
 }
 
-fn post(number: u64, body: impl Into<Bytes>) -> Write {
+pub(super) fn post(number: u64, body: impl Into<Bytes>) -> Write {
     put(KeySpace::Posts, &number.to_be_bytes(), body)
 }
 
-fn delete(number: u64) -> Write {
+pub(super) fn delete(number: u64) -> Write {
     Write {
         space: KeySpace::Posts,
         key: key(&[&number.to_be_bytes()]),
@@ -35,7 +36,7 @@ fn canary(number: u64) -> String {
     format!("canary {number:08} ").repeat(1 + usize::try_from(number % 90).unwrap())
 }
 
-fn files(path: &Path) -> Vec<PathBuf> {
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
@@ -68,7 +69,7 @@ fn canaries(path: &Path) -> Vec<u64> {
 }
 
 /// Up to its last byte that is not 0: the rest is room for what comes.
-fn written_length(file: &Path) -> u64 {
+pub(super) fn written_length(file: &Path) -> u64 {
     let bytes = fs::read(file).unwrap();
     let last = bytes.iter().rposition(|byte| *byte != 0);
     last.map_or(0, |last| last as u64 + 1)
@@ -166,25 +167,191 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!(store.generation(), 0);
 }
 
+const KIB: u64 = 1 << 10;
+
+/// A store that calls its disk nearly full below 1 MiB, and keeps half of that.
+fn on_a_small_disk(directory: &TempDir, room: u64) -> (FaultyDisk, EmbeddedStore) {
+    let disk = FaultyDisk::new(0);
+    disk.set_room(Some(room));
+    let store = EmbeddedStore::open_on(directory.path(), Arc::new(disk.clone())).unwrap();
+    store.set_min_free_bytes(1024 * KIB);
+    store.maintain(1).unwrap();
+    (disk, store)
+}
+
 #[test]
-fn a_nearly_full_disk_can_still_be_emptied() {
+fn a_full_disk_takes_every_deletion_and_posts_when_it_has_room_again() {
     let directory = TempDir::new().unwrap();
-    let store = EmbeddedStore::open(directory.path()).unwrap();
-    store.commit(vec![post(1, "waits")]).unwrap();
-    let refused = {
-        store.set_min_free_bytes(u64::MAX);
-        store.commit(vec![delete(1)])
-    };
-    let Err(StoreError::Full { available }) = refused else {
-        panic!("a full disk was not noticed: {refused:?}");
-    };
-    store.set_min_free_bytes(available + available / 2);
+    let (disk, store) = on_a_small_disk(&directory, 4096 * KIB);
+    assert_eq!(store.reserve.bytes(), 512 * KIB);
+    let body = vec![7; 100 << 10];
+    let mut posts = 0;
+    while !store.is_nearly_full() {
+        store.commit(vec![post(posts, body.clone())]).unwrap();
+        posts += 1;
+    }
+    // What was taken before that was known is stored all the same.
+    store.commit(vec![post(posts, body.clone())]).unwrap();
+    posts += 1;
+    // Somebody else takes the rest of the disk.
+    disk.set_room(Some(0));
     assert!(matches!(
-        store.commit(vec![post(2, "more")]),
+        store.commit(vec![post(posts, vec![7; 600 << 10])]),
         Err(StoreError::Full { .. })
     ));
+    assert_eq!(store.reserve.bytes(), 0);
+    for n in 0..posts {
+        store.commit(vec![delete(n)]).unwrap();
+        store.maintain(2).unwrap();
+    }
+    store.erase_now().unwrap();
+    assert_eq!(store.segments.lock().usage(), (0, 0));
+    assert_eq!(store.generation(), 0);
+    // It is so empty that all is as before.
+    store.maintain(3).unwrap();
+    assert!(!store.is_nearly_full());
+    assert_eq!(store.reserve.bytes(), 512 * KIB);
+    store.commit(vec![post(posts, body)]).unwrap();
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_of_a_write_fails_that_batch_only() {
+    let directory = TempDir::new().unwrap();
+    let (disk, store) = on_a_small_disk(&directory, 64 * KIB);
+    store.commit(vec![post(1, "before")]).unwrap();
+    // More room is told of than there is.
+    store.set_min_free_bytes(0);
+    disk.set_room(Some(KIB));
+    let large = || vec![post(2, vec![b'x'; 900]), post(3, vec![b'y'; 900])];
+    let failed = store.commit(large());
+    assert!(matches!(failed, Err(StoreError::Full { .. })), "{failed:?}");
+    disk.set_room(Some(0));
+    let failed = store.commit(vec![delete(1)]);
+    assert!(matches!(failed, Err(StoreError::Full { .. })), "{failed:?}");
+    assert_eq!(get_post(&store, 1).unwrap(), "before");
+    assert_eq!(get_post(&store, 2), None);
+    disk.set_room(Some(64 * KIB));
+    store.commit(large()).unwrap();
+    store.commit(vec![delete(1)]).unwrap();
+    assert_eq!(get_post(&store, 3).unwrap(), vec![b'y'; 900]);
+    assert_eq!(store.generation(), 0);
+    store.erase_now().unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    assert_eq!(get_post(&store, 1), None);
+    assert_eq!(get_post(&store, 2).unwrap(), vec![b'x'; 900]);
+}
+
+/// Every file's content, and what there is beside files.
+fn everything(path: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.push((path.clone(), None));
+            all.extend(everything(&path));
+        } else {
+            let content = fs::read(&path).unwrap();
+            all.push((path, Some(content)));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_store_that_is_only_read_is_not_changed() {
+    let directory = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    for n in 0..20 {
+        store.commit(vec![post(n, canary(n))]).unwrap();
+    }
+    store
+        .with_map(|map| {
+            for (_, keyspace) in &map.spaces {
+                keyspace.rotate_memtable_and_wait().unwrap();
+            }
+            Ok(())
+        })
+        .unwrap();
+    for n in 20..40 {
+        store.commit(vec![post(n, canary(n))]).unwrap();
+    }
+    // Deleted, and not erased yet.
+    store.commit(vec![delete(3)]).unwrap();
+    let expected = contents(&store).unwrap();
+    drop(store);
+    // A segment that no post lies in, and a journal whose end is torn.
+    fs::write(directory.path().join("posts/00000000000000ff.posts"), "x").unwrap();
+    let all = files(directory.path());
+    let journal = all
+        .iter()
+        .find(|path| path.extension().is_some_and(|e| e == "jnl"));
+    let journal = journal.unwrap();
+    let file = fs::OpenOptions::new().write(true).open(journal).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[1, 2, 3], written_length(journal)).unwrap();
+    for leave_out in ["", "committed"] {
+        if !leave_out.is_empty() {
+            fs::remove_file(directory.path().join(leave_out)).unwrap();
+        }
+        let before = everything(directory.path());
+        let store = EmbeddedStore::open_to_read(directory.path()).unwrap();
+        assert_eq!(contents(&store).unwrap(), expected);
+        check::check(&store).unwrap();
+        store.maintain(1_000_000).unwrap();
+        store.erase_now().unwrap();
+        store.commit(vec![delete(1)]).unwrap_err();
+        let scratch = store.scratch.as_ref().unwrap().path().to_owned();
+        drop(store);
+        assert!(!scratch.exists());
+        assert!(
+            everything(directory.path()) == before,
+            "something was changed"
+        );
+    }
+    EmbeddedStore::open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_post_whose_segment_is_gone_hides_no_other() {
+    let directory = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    store.commit(vec![post(1, canary(1))]).unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    store.commit(vec![post(2, canary(2))]).unwrap();
+    drop(store);
+    fs::remove_file(directory.path().join("posts/0000000000000000.posts")).unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    let lost = store.get(KeySpace::Posts, &1u64.to_be_bytes());
+    assert!(matches!(lost, Err(StoreError::Damaged(_))));
+    assert_eq!(get_post(&store, 2).unwrap(), canary(2));
     store.commit(vec![delete(1)]).unwrap();
     assert_eq!(get_post(&store, 1), None);
+}
+
+#[test]
+fn an_append_whose_sync_is_slow_keeps_its_segment() {
+    let directory = TempDir::new().unwrap();
+    let disk = FaultyDisk::new(0);
+    let store = EmbeddedStore::open_on(directory.path(), Arc::new(disk.clone())).unwrap();
+    store.commit(vec![post(1, canary(1))]).unwrap();
+    store.commit(vec![delete(1)]).unwrap();
+    let held = disk.hold(Call::Sync);
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| store.commit(vec![post(2, canary(2))]));
+        held.wait();
+        // Two minutes of housekeeping.
+        for second in 0..120 {
+            store.maintain(5_000_000 + second * 1000).unwrap();
+        }
+        drop(held);
+        commit.join().unwrap().unwrap();
+    });
+    assert_eq!(get_post(&store, 2).unwrap(), canary(2));
+    drop(store);
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    assert_eq!(get_post(&store, 2).unwrap(), canary(2));
 }
 
 #[test]
@@ -333,7 +500,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn contents(store: &EmbeddedStore) -> Result<Vec<(KeySpace, Vec<Record>)>, StoreError> {
+pub(super) fn contents(store: &EmbeddedStore) -> Result<Vec<(KeySpace, Vec<Record>)>, StoreError> {
     let spaces = KeySpace::ALL.into_iter();
     spaces
         .map(|space| Ok((space, store.scan(space, &[], None, 10_000)?)))
@@ -403,4 +570,72 @@ fn a_changed_byte_is_never_read_as_something_else() {
     }
     // What the store no longer uses may change without harm.
     assert!(refused > 20, "{refused} refused");
+}
+
+/// Writes a file until there is no space left at all.
+fn take_all_space(directory: &Path) -> PathBuf {
+    let ballast = directory.join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    for piece in [1 << 20, 4096, 1] {
+        while std::io::Write::write_all(&mut file, &vec![1; piece]).is_ok() {}
+    }
+    ballast
+}
+
+/// As root: `mount -t tmpfs -o size=64m none DIR`, then `WAXWING_SMALL_DISK=DIR cargo test -p
+/// waxwing-relay --lib small_disk -- --ignored`.
+#[test]
+#[ignore = "needs a small file system, named by WAXWING_SMALL_DISK"]
+fn a_small_disk_that_is_full_is_emptied_by_deletions() {
+    let directory = PathBuf::from(std::env::var_os("WAXWING_SMALL_DISK").unwrap());
+    let store = EmbeddedStore::open(&directory.join("store")).unwrap();
+    store.set_min_free_bytes(16 << 20);
+    store.maintain(1).unwrap();
+    assert_eq!(store.reserve.bytes(), 8 << 20);
+    let mut posts = 0;
+    while !store.is_nearly_full() {
+        let writes = vec![
+            post(posts, vec![7; 20_000]),
+            put(KeySpace::Groups, b"g", "g"),
+        ];
+        store.commit(writes).unwrap();
+        posts += 1;
+    }
+    assert!(posts > 500, "{posts}");
+    let ballast = take_all_space(&directory);
+    for n in 0..posts {
+        store.commit(vec![delete(n)]).unwrap();
+    }
+    store.maintain(2).unwrap();
+    assert_eq!(store.usage().live_post_bytes, 0);
+    fs::remove_file(&ballast).unwrap();
+    store.maintain(3).unwrap();
+    assert!(!store.is_nearly_full());
+    assert_eq!(store.reserve.bytes(), 8 << 20);
+    // Without a reserve, and told of no shortage: the system itself refuses.
+    store.reserve.release().unwrap();
+    store.set_min_free_bytes(0);
+    store.commit(vec![post(1, canary(1))]).unwrap();
+    let ballast = take_all_space(&directory);
+    let mut refused = 0;
+    for n in 0..2_000 {
+        let record = put(KeySpace::Groups, &[9], vec![9; 3_000]);
+        if let Err(error) = store.commit(vec![post(2 + n, canary(n)), record]) {
+            assert!(error.may_pass(), "{error}");
+            refused += 1;
+            if refused > 20 {
+                break;
+            }
+        }
+        if let Ok(first) = store.get(KeySpace::Posts, &1u64.to_be_bytes()) {
+            assert_eq!(first.unwrap(), canary(1));
+        }
+    }
+    assert!(refused > 20, "{refused}");
+    fs::remove_file(&ballast).unwrap();
+    store.maintain(4).unwrap();
+    store.commit(vec![post(9_999, canary(3))]).unwrap();
+    assert_eq!(get_post(&store, 1).unwrap(), canary(1));
+    assert_eq!(get_post(&store, 9_999).unwrap(), canary(3));
+    eprintln!("generation {}", store.generation());
 }

@@ -10,23 +10,33 @@
 //!
 //! **Always**: raised only to a batch that is durable.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::disk::{Access, Disk, DiskFile};
 use super::{StoreError, io_failed};
 
 /// The file with the number of the last batch.
-pub(super) struct Watermark(File);
+pub(super) struct Watermark(Option<Arc<dyn DiskFile>>);
 
 impl Watermark {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).mode(0o600);
-        Ok(Self(options.open(path).map_err(io_failed)?))
+    pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Self, StoreError> {
+        let file = disk.open(path, Access::WriteOrNew).map_err(io_failed)?;
+        Ok(Self(Some(file)))
+    }
+
+    /// Opens it only to read it, if it is there.
+    pub(super) fn open_to_read(disk: &dyn Disk, path: &Path) -> Result<Self, StoreError> {
+        if !path.try_exists().map_err(io_failed)? {
+            return Ok(Self(None));
+        }
+        let file = disk.open(path, Access::Read).map_err(io_failed)?;
+        Ok(Self(Some(file)))
     }
 
     /// Refuses a map whose last batch is `number` if later ones had counted.
@@ -46,13 +56,15 @@ impl Watermark {
     pub(super) fn raise(&self, number: u64) {
         let number = number.to_be_bytes();
         let hash = xxh3_64(&number).to_be_bytes();
-        // Should it fail, it lags behind.
-        let _ = self.0.write_all_at(&[number, hash].concat(), 0);
+        if let Some(file) = &self.0 {
+            // Should it fail, it lags behind.
+            let _ = file.write_all_at(&[number, hash].concat(), 0);
+        }
     }
 
     fn number(&self) -> Option<u64> {
         let mut bytes = [0; 16];
-        self.0.read_exact_at(&mut bytes, 0).ok()?;
+        self.0.as_ref()?.read_exact_at(&mut bytes, 0).ok()?;
         let (number, hash) = bytes.split_first_chunk::<8>()?;
         (xxh3_64(number).to_be_bytes() == hash).then(|| u64::from_be_bytes(*number))
     }
@@ -75,12 +87,15 @@ fn rewrite(path: &Path) -> io::Result<()> {
     let mut piece = vec![0; 64 << 10];
     let mut at = 0;
     loop {
-        let read = file.read_at(&mut piece, at)?;
+        let read = FileExt::read_at(&file, &mut piece, at)?;
         let (read, _) = piece.split_at(read);
         if read.is_empty() {
             return file.sync_all();
         }
-        file.write_all_at(read, at)?;
+        // Room for what comes stays what it is: a full disk has none for it.
+        if read.iter().any(|byte| *byte != 0) {
+            FileExt::write_all_at(&file, read, at)?;
+        }
         at += read.len() as u64;
     }
 }
