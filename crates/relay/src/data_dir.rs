@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// Why a data directory cannot be used. The sentences are for operators.
@@ -95,6 +95,29 @@ impl DataDir {
         Self::lock(path)
     }
 
+    /// Opens a directory in which a relay has run before, only to read it: nothing in there
+    /// is changed.
+    pub fn open_to_read(path: &Path) -> Result<Self, DataDirError> {
+        if !path.join("identity").is_dir() {
+            return Err(DataDirError::Missing {
+                path: path.to_owned(),
+            });
+        }
+        let at = path.join("lock");
+        let lock = match File::open(&at) {
+            // A relay that runs would have made one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            lock => Some(lock.map_err(|source| DataDirError::refused(&at, "opened", source))?),
+        };
+        if let Some(lock) = &lock {
+            take(path, &at, lock)?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -109,16 +132,22 @@ impl DataDir {
             .mode(0o600)
             .open(&at)
             .map_err(|source| DataDirError::refused(&at, "opened", source))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse {
-                path: path.to_owned(),
-            }),
-            Err(TryLockError::Error(source)) => Err(DataDirError::refused(&at, "locked", source)),
-        }
+        take(path, &at, &lock)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: Some(lock),
+        })
+    }
+}
+
+/// Takes the lock of the directory `path`.
+fn take(path: &Path, at: &Path, lock: &File) -> Result<(), DataDirError> {
+    match lock.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(DataDirError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(DataDirError::refused(at, "locked", source)),
     }
 }
 

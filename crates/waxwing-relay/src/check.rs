@@ -18,9 +18,9 @@ use crate::arguments;
 use crate::serve::{Failure, STORE};
 
 pub(crate) fn run(arguments: &arguments::Check) -> Result<(), Failure> {
-    let data = DataDir::open(&arguments.data)?;
-    let identity = Identity::open_or_create(&data)?;
-    let store = Arc::new(EmbeddedStore::open(&data.path().join(STORE))?);
+    let data = DataDir::open_to_read(&arguments.data)?;
+    let identity = Identity::read(data.path())?;
+    let store = Arc::new(EmbeddedStore::open_to_read(&data.path().join(STORE))?);
     let report = check(&*store)?;
     let mut out = std::io::stdout().lock();
     for ((space, damage), count) in &report.damage {
