@@ -20,6 +20,22 @@ use crate::{
     store::Store,
 };
 
+/// Whether a request stores what is not small, or not needed while the disk is nearly full.
+/// Of posts, blobs, backups and texts this is asked later, once it is known that they do
+/// not come again.
+const fn needs_space(body: &Request) -> bool {
+    matches!(
+        body,
+        Request::StartRegistration(_)
+            | Request::FinishRegistration(_)
+            | Request::PublishKeyPackages(_)
+            | Request::IssueTokens(_)
+            | Request::ClaimKeyPackages(_)
+            | Request::CreateGroup(_)
+            | Request::SetSmsKey(_)
+    )
+}
+
 impl<S: Store> Relay<S> {
     pub(crate) fn dispatch(
         &mut self,
@@ -36,6 +52,9 @@ impl<S: Store> Relay<S> {
             ));
         };
         self.admit(link, &body)?;
+        if needs_space(&body) && !self.has_space() {
+            return Err(Refused::unavailable());
+        }
         match body {
             Request::Open(open) => self.open_link(link, open),
             Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),

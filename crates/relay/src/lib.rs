@@ -18,6 +18,7 @@ pub mod address;
 pub mod backup;
 mod blob;
 mod config;
+mod damage;
 pub mod data_dir;
 pub mod directory;
 mod dispatch;

@@ -27,7 +27,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    relay::{LinkId, Relay},
+    relay::{LinkId, Refused, Relay},
     store::{
         KeySpace, Store, StoreError, Write, key,
         records::{EntryRecord, HoldersRecord, PostRecord, PostedRecord},
@@ -98,6 +98,8 @@ struct Pending {
     asked: SmallVec<[Asked; 1]>,
     answer: pb::Posted,
     writing: bool,
+    /// Who asked was told that it is not stored. It will be, and who asks again waits.
+    refused: bool,
     /// Whether it may be answered before it is written.
     shortcut: bool,
     /// From then on it goes into the next batch.
@@ -267,6 +269,7 @@ impl Posts {
                 asked,
                 answer,
                 writing: false,
+                refused: false,
                 shortcut: may != May::Neither,
                 write_at,
             },
@@ -283,7 +286,7 @@ impl Posts {
         match self
             .pending
             .get_mut(&number)
-            .filter(|pending| !pending.asked.is_empty())
+            .filter(|pending| !pending.asked.is_empty() || pending.refused)
         {
             Some(pending) => {
                 pending.asked.push(asked);
@@ -351,6 +354,51 @@ impl Posts {
             }
         }
         batch
+    }
+
+    /// The posts of the batch that was begun, once more.
+    pub(crate) fn batch_again(&self) -> Vec<Unwritten> {
+        let posts = self.writing.iter();
+        posts
+            .filter_map(|number| self.pending.get(number))
+            .map(|pending| {
+                let mut holders = pending.holders.clone();
+                holders.extend(pending.acknowledged.iter().copied());
+                Unwritten {
+                    post: Arc::clone(&pending.post),
+                    holders,
+                }
+            })
+            .collect()
+    }
+
+    /// Takes out the posts that nothing else on disk depends on. Of the others nothing is
+    /// taken but who asked.
+    fn refuse(&mut self) -> (Vec<Pending>, Vec<Asked>) {
+        let mut asked = Vec::new();
+        let mut numbers: Vec<u64> = self.pending.keys().copied().collect();
+        numbers.sort_unstable();
+        let mut refused = Vec::new();
+        for number in numbers {
+            if let Some(pending) = self.pending.get_mut(&number)
+                && !pending.shortcut
+            {
+                pending.refused |= !pending.asked.is_empty();
+                asked.append(&mut pending.asked.to_vec());
+                pending.asked.clear();
+            } else if let Some(pending) = self.pending.remove(&number) {
+                self.bytes -= pending.post.body.len();
+                if !pending.asked.is_empty() {
+                    self.recent.remove(&(pending.post.group, pending.post.id));
+                }
+                refused.push(pending);
+            }
+        }
+        let pending = &self.pending;
+        self.unwritten.retain(|number| pending.contains_key(number));
+        self.writing.retain(|number| pending.contains_key(number));
+        self.recent_order.retain(|id| self.recent.contains_key(id));
+        (refused, asked)
     }
 
     /// Forgets every pending post; gives who waited for an answer.
@@ -431,6 +479,22 @@ impl<S: Store> Relay<S> {
             for asked in asked {
                 self.send(asked.link, asked.request, Answer::Posted(answer));
             }
+        }
+    }
+
+    /// A batch failed: posts are refused, and taken out of their mailboxes, so that what
+    /// makes room need not wait for them. A change of a group stays, and is written with
+    /// the group.
+    pub(crate) fn refuse_posts(&mut self) {
+        let (refused, mut asked) = self.posts.refuse();
+        for pending in refused {
+            for (mailbox, sequence) in pending.holders {
+                self.take_back(mailbox, sequence, pending.post.body.len());
+            }
+            asked.extend(pending.asked);
+        }
+        for Asked { link, request } in asked {
+            self.send(link, request, Answer::Error(Refused::unavailable().0));
         }
     }
 

@@ -13,11 +13,14 @@
 //!
 //! **Always**: no I/O but the store's reads, no clock, no randomness of its own. A
 //! refused request changes nothing. Answered means durable, but for posts that every
-//! recipient acknowledged before they were written. When a batch fails, whatever was not
-//! durable is forgotten and its requests are answered `UNAVAILABLE`.
+//! recipient acknowledged before they were written. When a batch fails, its requests are
+//! answered `UNAVAILABLE`, and it is tried again once a second: what makes room is not
+//! lost, and nobody is disconnected. Until it is written, and while the disk is nearly full,
+//! only what makes room is taken. A batch that never can be written is forgotten, with
+//! whatever was not durable.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
 };
@@ -40,10 +43,11 @@ use crate::{
     address::{Registrations, lock::Contests},
     backup::Backups,
     blob::Blobs,
+    damage::Damaged,
     directory::{log::Question, publications::Publications},
     group::{Authorised, Group},
     link::{Link, Stage},
-    mailbox::Mailbox,
+    mailbox::{Mailbox, Sent},
     posts::{Posts, is_due},
     rate::Buckets,
     rendezvous::Rendezvouses,
@@ -167,8 +171,10 @@ pub struct Counts {
     pub failed_publications: u64,
     /// Batches written.
     pub batches: u64,
-    /// Batches that failed.
+    /// Batches that failed, each time they were tried.
     pub failed_batches: u64,
+    /// Records that are not as they were written, and were left out.
+    pub damaged: u64,
 }
 
 /// Changes that are to be committed together. [`Batch::into_writes`] needs no lock.
@@ -267,6 +273,9 @@ pub struct Relay<S> {
     /// Answers that wait for the batch that is gathering, and the one being written.
     gathering: Vec<(LinkId, pb::RelayFrame)>,
     writing: Option<Vec<(LinkId, pb::RelayFrame)>>,
+    failed: Option<Failed>,
+    /// Whether the last batch that was tried could not be written.
+    is_failing: bool,
     generation: u64,
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
@@ -277,6 +286,19 @@ pub struct Relay<S> {
     /// What was spent on texts; none where nothing can be texted.
     pub(crate) spending: Option<Spending>,
     pub(crate) texts: Texts,
+    pub(crate) damaged: Damaged,
+    /// Mailboxes whose posts could not be read: that is tried again.
+    pub(crate) unread: BTreeSet<MailboxId>,
+    /// What was acknowledged and could not be deleted: that is tried again, too.
+    pub(crate) undeleted: Vec<(MailboxId, Sent)>,
+}
+
+/// A batch that could not be written. What it holds stands where it was gathered.
+struct Failed {
+    /// What is not to be answered before it is written.
+    answers: Vec<(LinkId, pb::RelayFrame)>,
+    /// Whether time has passed since.
+    is_due: bool,
 }
 
 /// Numbers that are being reserved on disk: with the batch that gathers, and with the one
@@ -341,6 +363,11 @@ impl<S: Store> Relay<S> {
             devices: HashMap::new(),
             gathering: Vec::new(),
             writing: None,
+            failed: None,
+            is_failing: false,
+            damaged: Damaged::default(),
+            unread: BTreeSet::new(),
+            undeleted: Vec::new(),
             reservations: Reservations::default(),
             sweep: Sweep::default(),
         };
@@ -453,6 +480,10 @@ impl<S: Store> Relay<S> {
 
     /// Time passed: to be called about once a second.
     pub fn tick(&mut self, now: Time) {
+        if let Some(failed) = &mut self.failed {
+            failed.is_due = true;
+        }
+        self.read_again();
         self.end_idle_postings(now);
         self.registrations.sweep(now);
         self.look_ups.sweep(now);
@@ -472,6 +503,8 @@ impl<S: Store> Relay<S> {
     pub fn next_write(&mut self) -> Option<Time> {
         if self.writing.is_some() {
             None
+        } else if let Some(failed) = &self.failed {
+            failed.is_due.then_some(Time(0))
         } else if self.view.has_gathered() || !self.gathering.is_empty() {
             Some(Time(0))
         } else {
@@ -484,6 +517,13 @@ impl<S: Store> Relay<S> {
     pub fn take_batch(&mut self, now: Time) -> Option<Batch> {
         if self.next_write().is_none_or(|at| !is_due(at, now)) {
             return None;
+        }
+        if let Some(failed) = self.failed.take() {
+            self.writing = Some(failed.answers);
+            return Some(Batch {
+                writes: self.view.again(),
+                posts: self.posts.batch_again(),
+            });
         }
         let posts = self.posts.begin_batch(now);
         let writes = self.view.begin();
@@ -498,6 +538,7 @@ impl<S: Store> Relay<S> {
             return;
         };
         self.counts.batches += 1;
+        self.is_failing = false;
         self.view.written();
         for (link, frame) in answers {
             if link == LinkId::GATEWAY {
@@ -514,13 +555,39 @@ impl<S: Store> Relay<S> {
     }
 
     /// The batch that was taken could not be written.
-    pub fn batch_failed(&mut self) {
+    pub fn batch_failed(&mut self, error: &StoreError) {
         let Some(answers) = self.writing.take() else {
             return;
         };
         self.counts.failed_batches += 1;
-        self.forget(answers);
+        if !error.may_pass() {
+            self.forget(answers);
+            self.follow_generation();
+            return;
+        }
+        self.is_failing = true;
+        // Who asks again learns then what became of it. The SMS gateway waits.
+        let is_gateways = |(link, _): &(LinkId, pb::RelayFrame)| *link == LinkId::GATEWAY;
+        let (answers, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_gateways);
+        let (waits, behind): (Vec<_>, Vec<_>) = std::mem::take(&mut self.gathering)
+            .into_iter()
+            .partition(is_gateways);
+        self.gathering = waits;
+        for (link, frame) in refused.into_iter().chain(behind) {
+            self.send(link, frame.request, Answer::Error(Refused::unavailable().0));
+        }
+        self.refuse_posts();
+        self.failed = Some(Failed {
+            answers,
+            is_due: false,
+        });
         self.follow_generation();
+    }
+
+    /// Whether more may be stored: there is room, and what was taken before could be
+    /// written.
+    pub(crate) fn has_space(&self) -> bool {
+        !self.is_failing && !self.view.store().is_nearly_full()
     }
 
     /// A store that was opened again may show what a failed batch left: nothing that was
@@ -546,8 +613,11 @@ impl<S: Store> Relay<S> {
     fn forget(&mut self, answers: Vec<(LinkId, pb::RelayFrame)>) {
         self.view.failed();
         self.reservations = Reservations::default();
+        self.is_failing = false;
+        let failed = self.failed.take().map(|failed| failed.answers);
         let waiting = answers
             .into_iter()
+            .chain(failed.into_iter().flatten())
             .chain(std::mem::take(&mut self.gathering));
         let waiting: Vec<(LinkId, u32)> = waiting
             .map(|(link, frame)| (link, frame.request))

@@ -2,7 +2,8 @@
 //!
 //! **Elsewhere**: erasing what was deleted from the disk's files is the store's.
 //!
-//! **Always**: a bounded step each time, so that no request waits for it.
+//! **Always**: a bounded step each time, so that no request waits for it. A record that is
+//! damaged keeps nothing behind it from its turn.
 
 use waxwing_protocol::{ids::MailboxId, limits, time::Time};
 
@@ -13,7 +14,6 @@ use crate::{
         Key, KeySpace, Store, StoreError, key,
         records::{EntryRecord, RegistrationRecord},
     },
-    view::decode,
 };
 
 /// Records that are looked at in one step.
@@ -51,14 +51,11 @@ impl<S: Store> Relay<S> {
 
     fn expire_entries(&mut self, now: Time) -> Result<(), StoreError> {
         let from = std::mem::take(&mut self.sweep.entries_from);
-        let records = self.view.scan(KeySpace::Entries, &from, None, STEP)?;
-        if records.len() == STEP
-            && let Some((last, _)) = records.last()
-        {
-            self.sweep.entries_from = key(&[last, &[0]]);
-        }
-        for (at, value) in records {
-            let entry: EntryRecord = decode(KeySpace::Entries, value)?;
+        let page = self.page(KeySpace::Entries, &from, STEP)?;
+        self.sweep.entries_from = page.next;
+        for (at, value) in page.records {
+            let entry: Option<EntryRecord> = self.sound(KeySpace::Entries, &at, value);
+            let Some(entry) = entry else { continue };
             let age = now.since(Time(entry.received_at_ms));
             if age < limits::MAILBOX_RETENTION {
                 continue;
@@ -84,15 +81,12 @@ impl<S: Store> Relay<S> {
 
     fn expire_registrations(&mut self, now: Time) -> Result<(), StoreError> {
         let from = std::mem::take(&mut self.sweep.registrations_from);
-        let records = self.view.scan(KeySpace::Registrations, &from, None, STEP)?;
-        if records.len() == STEP
-            && let Some((last, _)) = records.last()
-        {
-            self.sweep.registrations_from = key(&[last, &[0]]);
-        }
-        for (at, value) in records {
-            let record: RegistrationRecord = decode(KeySpace::Registrations, value)?;
-            if record.expires_at_ms <= now.0 {
+        let page = self.page(KeySpace::Registrations, &from, STEP)?;
+        self.sweep.registrations_from = page.next;
+        for (at, value) in page.records {
+            let space = KeySpace::Registrations;
+            let record: Option<RegistrationRecord> = self.sound(space, &at, value);
+            if record.is_some_and(|record| record.expires_at_ms <= now.0) {
                 self.view.delete(KeySpace::Registrations, key(&[&at]));
             }
         }

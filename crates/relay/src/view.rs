@@ -152,8 +152,13 @@ impl<S: Store> View<S> {
     pub(crate) fn begin(&mut self) -> Vec<Write> {
         self.writing = std::mem::take(&mut self.gathered);
         self.writing_bytes = std::mem::take(&mut self.gathered_bytes);
-        self.writing
-            .iter()
+        self.again()
+    }
+
+    /// The batch that was begun, once more.
+    pub(crate) fn again(&self) -> Vec<Write> {
+        let writing = self.writing.iter();
+        writing
             .map(|((space, key), value)| Write {
                 space: *space,
                 key: key.clone(),

@@ -13,6 +13,7 @@ mod support;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls::NamedGroup;
 use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::version::TLS13;
@@ -23,7 +24,11 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use waxwing_protocol::limits;
 use waxwing_protocol::pb::{self, ErrorCode, client_frame::Body as Request};
+use waxwing_relay::data_dir::DataDir;
+use waxwing_relay::identity::Identity;
 use waxwing_relay::mail::Route;
+use waxwing_relay::server::{Server, Settings};
+use waxwing_relay::store::{KeySpace, Store as _, Write, embedded::EmbeddedStore, key};
 
 #[tokio::test]
 async fn links_are_post_quantum_and_tls_1_2_is_refused() {
@@ -468,4 +473,41 @@ async fn what_is_asked_of_the_log_is_answered_on_the_link() {
         .ask(Request::FetchHeads(pb::FetchHeads { known: vec![1] }))
         .await;
     assert!(matches!(answer, pb::relay_frame::Body::HeadsFetched(_)));
+}
+
+/// Whether a file below this folder holds these bytes.
+fn holds(folder: &std::path::Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, bytes);
+        }
+        let content = std::fs::read(path).unwrap();
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_erased_when_the_relay_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir::open_or_create(dir.path()).unwrap();
+    let identity = Identity::open_or_create(&data).unwrap();
+    let store = Arc::new(EmbeddedStore::open(&dir.path().join("store")).unwrap());
+    let write = |number: u64, value: Option<&'static [u8]>| Write {
+        space: KeySpace::Posts,
+        key: key(&[&number.to_be_bytes()]),
+        value: value.map(Bytes::from_static),
+    };
+    let (first, second) = (b"acknowledged canary", b"waiting canary");
+    let posts = vec![write(1, Some(first)), write(2, Some(second))];
+    store.commit(posts).unwrap();
+    store.commit(vec![write(1, None)]).unwrap();
+    assert!(holds(dir.path(), first));
+    let settings = Settings::new("127.0.0.1:0".parse().unwrap());
+    let server = Server::start(settings, &identity, Arc::clone(&store))
+        .await
+        .unwrap();
+    server.shut_down().await;
+    assert!(!holds(dir.path(), first));
+    assert!(holds(dir.path(), second));
 }

@@ -163,10 +163,9 @@ impl Play {
         let written = self.store.commit(batch.into_writes());
         assert_eq!(written.is_err(), full);
         self.store.set_fault(None);
-        if written.is_ok() {
-            self.relay.batch_written();
-        } else {
-            self.relay.batch_failed();
+        match written {
+            Ok(()) => self.relay.batch_written(),
+            Err(error) => self.relay.batch_failed(&error),
         }
         self.drain();
     }

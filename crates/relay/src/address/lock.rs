@@ -158,7 +158,13 @@ impl<S: Store> Relay<S> {
             .map(|(place, _)| place.clone())
             .collect();
         for place in due {
-            let contest: Option<ContestRecord> = self.view.get(KeySpace::Contests, &place)?;
+            let contest = match self.view.get::<ContestRecord>(KeySpace::Contests, &place) {
+                Err(StoreError::Damaged(_)) => {
+                    self.note_damage(KeySpace::Contests, &place);
+                    None
+                }
+                contest => contest?,
+            };
             let owner = place.first_chunk::<32>().map(|owner| AccountId(*owner));
             match contest.zip(owner) {
                 Some((contest, owner)) => {
@@ -179,13 +185,11 @@ impl<S: Store> Relay<S> {
         let Some(from) = self.contests.from.clone() else {
             return Ok(());
         };
-        let records = self.view.scan(KeySpace::Contests, &from, None, STEP)?;
-        self.contests.from = records
-            .last()
-            .filter(|_| records.len() == STEP)
-            .map(|(last, _)| key(&[last, &[0]]));
-        for (place, value) in records {
-            let contest: ContestRecord = decode(KeySpace::Contests, value)?;
+        let page = self.page(KeySpace::Contests, &from, STEP)?;
+        self.contests.from = (!page.next.is_empty()).then_some(page.next);
+        for (place, value) in page.records {
+            let contest: Option<ContestRecord> = self.sound(KeySpace::Contests, &place, value);
+            let Some(contest) = contest else { continue };
             let next = next_notice(contest.since(), now);
             self.contests.due.entry(key(&[&place])).or_insert(next);
         }

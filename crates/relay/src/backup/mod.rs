@@ -25,7 +25,6 @@ use crate::{
         Key, KeySpace, Store, StoreError, key,
         records::{BackupRecord, BackupUploadRecord},
     },
-    view::decode,
 };
 
 /// Bytes of a backup's id.
@@ -95,7 +94,7 @@ impl<S: Store> Relay<S> {
                 "the backup, or a part of it, is too large",
             ));
         }
-        if self.view.store().is_nearly_full() {
+        if !self.has_space() {
             return Err(Refused::unavailable());
         }
         if self.view.pending_bytes().saturating_add(put.part.len())
@@ -212,14 +211,11 @@ impl<S: Store> Relay<S> {
         self.backups.puts.sweep(now);
         self.backups.fetches.sweep(now);
         let from = std::mem::take(&mut self.backups.from);
-        let records = self.view.scan(KeySpace::BackupUploads, &from, None, STEP)?;
-        if records.len() == STEP
-            && let Some((last, _)) = records.last()
-        {
-            self.backups.from = key(&[last, &[0]]);
-        }
-        for (at, value) in records {
-            let upload: BackupUploadRecord = decode(KeySpace::BackupUploads, value)?;
+        let page = self.page(KeySpace::BackupUploads, &from, STEP)?;
+        self.backups.from = page.next;
+        for (at, value) in page.records {
+            let upload = self.sound::<BackupUploadRecord>(KeySpace::BackupUploads, &at, value);
+            let Some(upload) = upload else { continue };
             let Ok(account) = AccountId::try_from(&at) else {
                 continue;
             };

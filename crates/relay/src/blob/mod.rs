@@ -21,7 +21,6 @@ use waxwing_protocol::{
 use crate::{
     relay::{Outcome, Refused, Relay, Reply},
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
-    view::decode,
 };
 
 /// Bytes of a blob's id, and of what its deletion's hash is the hash of.
@@ -90,7 +89,7 @@ impl<S: Store> Relay<S> {
                 Err(Refused::malformed("this blob exists"))
             };
         }
-        if self.view.store().is_nearly_full() {
+        if !self.has_space() {
             return Err(Refused::unavailable());
         }
         let needed = open.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
@@ -131,7 +130,7 @@ impl<S: Store> Relay<S> {
         if put.part.len() as u64 != record.part_bytes(put.index) {
             return Err(Refused::malformed("a part of a blob has another length"));
         }
-        if self.view.store().is_nearly_full() {
+        if !self.has_space() {
             return Err(Refused::unavailable());
         }
         if self.view.pending_bytes().saturating_add(put.part.len())
@@ -207,14 +206,12 @@ impl<S: Store> Relay<S> {
     /// Deletes some of the blobs whose time is over.
     pub(crate) fn sweep_blobs(&mut self, now: Time) -> Result<(), StoreError> {
         let from = std::mem::take(&mut self.blobs.from);
-        let records = self.view.scan(KeySpace::Blobs, &from, None, STEP)?;
-        if records.len() == STEP
-            && let Some((last, _)) = records.last()
-        {
-            self.blobs.from = key(&[last, &[0]]);
-        }
-        for (at, value) in records {
-            let mut record: BlobRecord = decode(KeySpace::Blobs, value)?;
+        let page = self.page(KeySpace::Blobs, &from, STEP)?;
+        self.blobs.from = page.next;
+        for (at, value) in page.records {
+            let Some(mut record) = self.sound::<BlobRecord>(KeySpace::Blobs, &at, value) else {
+                continue;
+            };
             if record.is_over(now) {
                 record.over = true;
                 self.drop_blob(&at, record);

@@ -354,7 +354,11 @@ impl<S: Store> Relay<S> {
             .scan_prefix(KeySpace::Entries, prefix, prefix, STEP)?;
         let is_last = entries.len() < STEP;
         for (at, value) in entries {
-            let entry: EntryRecord = decode(KeySpace::Entries, value)?;
+            let Some(entry) = self.sound::<EntryRecord>(KeySpace::Entries, &at, value) else {
+                // Which post it held is not known.
+                self.view.delete(KeySpace::Entries, key(&[&at]));
+                continue;
+            };
             let sequence = at.last_chunk::<8>().copied().map(u64::from_be_bytes);
             self.delete_entry(
                 mailbox,

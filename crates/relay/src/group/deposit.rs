@@ -47,8 +47,7 @@ impl<S: Store> Relay<S> {
         posts: u64,
         bytes: usize,
     ) -> Result<(), Refused> {
-        if self.posts.bytes.saturating_add(bytes) > self.config.unwritten_bytes
-            || self.view.store().is_nearly_full()
+        if self.posts.bytes.saturating_add(bytes) > self.config.unwritten_bytes || !self.has_space()
         {
             return Err(Refused::unavailable());
         }

@@ -107,7 +107,9 @@ impl<S: Store> Relay<S> {
         let fan_out = fan_out(id, epoch, &known.sealed_fan_out, &authorise.fan_out_key)?;
         self.may_authorise(link, id, epoch)?;
         self.authorise(now, link, id, epoch, fan_out)?;
-        self.reserve_group(id)?;
+        if self.has_space() {
+            self.reserve_group(id)?;
+        }
         Ok(Reply::Now(Answer::PostingAuthorised(
             pb::PostingAuthorised { epoch: current.0 },
         )))

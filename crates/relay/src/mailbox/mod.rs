@@ -6,10 +6,12 @@
 //! **Always**: numbers rise and are never used twice, across crashes too: they are
 //! reserved on disk in blocks, and what is given out beyond the reservation waits for the
 //! disk. A device is sent posts in order, as many as its window has room for. What is
-//! acknowledged is gone.
+//! acknowledged is gone. A post that is damaged is left out, and keeps no other from its
+//! device.
 
 use std::{collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, MailboxId},
     limits, pb,
@@ -23,16 +25,19 @@ use crate::{
     posts::Post,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
-        KeySpace, Store, StoreError, key,
+        KeySpace, Record, Store, StoreError, key,
         records::{DeviceRecord, EntryRecord, HoldersRecord, MailboxRecord, PostRecord},
     },
-    view::decode,
 };
 
 /// Numbers that are reserved at a time.
 const BLOCK: u64 = 1024;
 /// Entries that are read from the store at a time.
 const READ: usize = 128;
+/// Numbers that are tried one by one at a time, where entries cannot be read.
+const TRIED: u64 = 1024;
+/// How often a post is tried to be read, once a second, before it is left out.
+const TRIES: u8 = 10;
 
 /// A mailbox in memory.
 pub(crate) struct Mailbox {
@@ -56,9 +61,12 @@ pub(crate) struct Mailbox {
     window_bytes: usize,
     /// Not known to be on disk; always behind what is.
     fresh: VecDeque<Fresh>,
+    /// How often the next post could not be read.
+    tries: u8,
 }
 
-struct Sent {
+/// A post that a link was sent.
+pub(crate) struct Sent {
     sequence: u64,
     post: u64,
     size: u64,
@@ -154,7 +162,9 @@ impl<S: Store> Relay<S> {
                 last_resort,
             }),
         );
-        self.reserve(mailbox);
+        if self.has_space() {
+            self.reserve(mailbox);
+        }
         self.fill(mailbox);
         Ok(Reply::Later)
     }
@@ -219,7 +229,7 @@ impl<S: Store> Relay<S> {
             self.counts.acknowledged += 1;
             if sent.sequence <= stored_to {
                 on_disk = true;
-                self.delete_entry(id, sent.sequence, sent.post, sent.shared)?;
+                self.delete_sent(id, sent);
             } else {
                 self.held_no_more(sent.post, id, sent.sequence);
             }
@@ -240,15 +250,22 @@ impl<S: Store> Relay<S> {
         shared: bool,
     ) -> Result<(), StoreError> {
         let at = key(&[&post.to_be_bytes()]);
-        let holders: Option<HoldersRecord> = if shared {
-            self.view.get(KeySpace::Holders, &at)?
+        let holders: Result<Option<HoldersRecord>, StoreError> = if shared {
+            self.view.get(KeySpace::Holders, &at)
         } else {
-            None
+            Ok(None)
         };
-        self.view.delete(
-            KeySpace::Entries,
-            key(&[mailbox.as_bytes(), &sequence.to_be_bytes()]),
-        );
+        let entry = key(&[mailbox.as_bytes(), &sequence.to_be_bytes()]);
+        let holders = match holders {
+            // Nobody knows who else holds it: it stays, for them.
+            Err(StoreError::Damaged(_)) => {
+                self.note_damage(KeySpace::Holders, &at);
+                self.view.delete(KeySpace::Entries, entry);
+                return Ok(());
+            }
+            holders => holders?,
+        };
+        self.view.delete(KeySpace::Entries, entry);
         match holders {
             Some(HoldersRecord { mailboxes }) if mailboxes > 1 => {
                 let record = HoldersRecord {
@@ -280,7 +297,7 @@ impl<S: Store> Relay<S> {
         Ok(self.mailboxes.get_mut(&id))
     }
 
-    fn load_mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
+    fn load_mailbox(&mut self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
         let Some(record) = self
             .view
             .get::<MailboxRecord>(KeySpace::Mailboxes, id.as_bytes())?
@@ -294,16 +311,25 @@ impl<S: Store> Relay<S> {
         loop {
             let records = self
                 .view
-                .scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096)?;
+                .scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096);
+            let records = match records {
+                Err(StoreError::Damaged(_)) => {
+                    // What can be read of them is found when it is sent.
+                    self.note_damage(KeySpace::Entries, id.as_bytes());
+                    stored_to = record.reserved.saturating_sub(1);
+                    break;
+                }
+                records => records?,
+            };
             let Some((last, _)) = records.last() else {
                 break;
             };
             stored_to = sequence_of(last);
             from = key(&[id.as_bytes(), &stored_to.saturating_add(1).to_be_bytes()]);
-            for (_, value) in records {
-                let entry: EntryRecord = decode(KeySpace::Entries, value)?;
+            for (at, value) in records {
                 posts += 1;
-                bytes += entry.size;
+                let entry: Option<EntryRecord> = self.sound(KeySpace::Entries, &at, value);
+                bytes += entry.map_or(0, |entry| entry.size);
             }
         }
         Ok(Some(Mailbox {
@@ -320,6 +346,7 @@ impl<S: Store> Relay<S> {
             window: VecDeque::new(),
             window_bytes: 0,
             fresh: VecDeque::new(),
+            tries: 0,
         }))
     }
 
@@ -385,9 +412,9 @@ impl<S: Store> Relay<S> {
                 match self.fill_from_store(id, link) {
                     Ok(true) => continue,
                     Ok(false) => return,
-                    // The device may come again; nothing is lost.
+                    // Nothing is lost, and it is nobody's fault who is connected.
                     Err(_) => {
-                        self.effects.push_back(Effect::Close { link });
+                        self.unread.insert(id);
                         return;
                     }
                 }
@@ -437,28 +464,15 @@ impl<S: Store> Relay<S> {
         if room == 0 || mailbox.window_bytes >= limits::DELIVERY_WINDOW_BYTES {
             return Ok(false);
         }
-        let from = key(&[
-            id.as_bytes(),
-            &mailbox.sent_to.saturating_add(1).to_be_bytes(),
-        ]);
-        let to = key(&[
-            id.as_bytes(),
-            &mailbox.stored_to.saturating_add(1).to_be_bytes(),
-        ]);
-        let records = self
-            .view
-            .scan(KeySpace::Entries, &from, Some(&to), room.min(READ))?;
-        if records.is_empty() {
-            if let Some(mailbox) = self.mailboxes.get_mut(&id) {
-                mailbox.sent_to = mailbox.stored_to;
-            }
-            return Ok(true);
-        }
+        let (from, to) = (mailbox.sent_to.saturating_add(1), mailbox.stored_to);
+        let (records, read_to) = self.entries(id, from, to, room.min(READ))?;
         for (at, value) in records {
             let sequence = sequence_of(&at);
-            let entry: EntryRecord = decode(KeySpace::Entries, value)?;
-            let post: Option<PostRecord> =
-                self.view.get(KeySpace::Posts, &entry.post.to_be_bytes())?;
+            let entry: Option<EntryRecord> = self.sound(KeySpace::Entries, &at, value);
+            let post = match &entry {
+                Some(entry) => self.stored_post(id, sequence, entry)?,
+                None => None,
+            };
             let Some(mailbox) = self.mailboxes.get_mut(&id) else {
                 return Ok(false);
             };
@@ -466,7 +480,10 @@ impl<S: Store> Relay<S> {
                 return Ok(false);
             }
             mailbox.sent_to = sequence;
-            let Some(post) = post else { continue };
+            mailbox.tries = 0;
+            let Some((entry, post)) = entry.zip(post) else {
+                continue;
+            };
             mailbox.window.push_back(Sent {
                 sequence,
                 post: entry.post,
@@ -487,7 +504,124 @@ impl<S: Store> Relay<S> {
             };
             self.send(link, 0, Answer::Deliver(deliver));
         }
+        if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+            mailbox.sent_to = mailbox.sent_to.max(read_to);
+        }
         Ok(true)
+    }
+
+    /// Some entries from one number to another, and up to where that is all of them.
+    fn entries(
+        &mut self,
+        id: MailboxId,
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<(Vec<Record>, u64), StoreError> {
+        let at = |sequence: u64| key(&[id.as_bytes(), &sequence.to_be_bytes()]);
+        let end = at(to.saturating_add(1));
+        let read = self
+            .view
+            .scan(KeySpace::Entries, &at(from), Some(&end), limit);
+        let records = match read {
+            Err(StoreError::Damaged(_)) => return self.entries_one_by_one(id, from, to, limit),
+            records => records?,
+        };
+        let read_to = match records.last() {
+            Some((last, _)) if records.len() == limit => sequence_of(last),
+            _ => to,
+        };
+        Ok((records, read_to))
+    }
+
+    /// The entries that can be read, where some cannot.
+    fn entries_one_by_one(
+        &mut self,
+        id: MailboxId,
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<(Vec<Record>, u64), StoreError> {
+        let mut records = Vec::new();
+        let mut read_to = from;
+        for sequence in from..=to.min(from.saturating_add(TRIED)) {
+            if records.len() >= limit {
+                break;
+            }
+            read_to = sequence;
+            let at = key(&[id.as_bytes(), &sequence.to_be_bytes()]);
+            match self.view.get_bytes(KeySpace::Entries, &at) {
+                Ok(Some(value)) => records.push((Bytes::copy_from_slice(&at), value)),
+                Ok(None) => {}
+                Err(StoreError::Damaged(_)) => self.note_damage(KeySpace::Entries, &at),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((records, read_to))
+    }
+
+    /// The post of an entry. One that is damaged, or not there, is let go: its device sees
+    /// that it is missing, and asks its sender. One that cannot be read now may be read
+    /// later.
+    fn stored_post(
+        &mut self,
+        id: MailboxId,
+        sequence: u64,
+        entry: &EntryRecord,
+    ) -> Result<Option<PostRecord>, StoreError> {
+        let at = entry.post.to_be_bytes();
+        match self.view.get(KeySpace::Posts, &at) {
+            Ok(Some(post)) => return Ok(Some(post)),
+            Ok(None) | Err(StoreError::Damaged(_)) => {
+                self.note_damage(KeySpace::Posts, &at);
+                self.delete_entry(id, sequence, entry.post, entry.shared)?;
+                self.entry_expired(id, entry.size);
+            }
+            Err(error) => {
+                let tries = self.mailboxes.get(&id).map_or(0, |mailbox| mailbox.tries);
+                if tries < TRIES {
+                    return Err(error);
+                }
+                // It stays on the disk, where somebody may find it.
+                self.note_damage(KeySpace::Posts, &at);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes what a device has acknowledged; later, where the store cannot be read now.
+    fn delete_sent(&mut self, id: MailboxId, sent: Sent) {
+        let deleted = self.delete_entry(id, sent.sequence, sent.post, sent.shared);
+        if deleted.is_err() {
+            self.undeleted.push((id, sent));
+        }
+    }
+
+    /// Tries again to send, and to delete, what could not be read.
+    pub(crate) fn read_again(&mut self) {
+        for (id, sent) in std::mem::take(&mut self.undeleted) {
+            self.delete_sent(id, sent);
+        }
+        for id in std::mem::take(&mut self.unread) {
+            if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+                mailbox.tries = mailbox.tries.saturating_add(1);
+            }
+            self.fill(id);
+        }
+    }
+
+    /// A post that was put in is refused after all, and never comes onto the disk.
+    pub(crate) fn take_back(&mut self, id: MailboxId, sequence: u64, size: usize) {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else {
+            return;
+        };
+        mailbox.gone(size as u64);
+        mailbox.fresh.retain(|fresh| fresh.sequence != sequence);
+        let sent = mailbox.window.len();
+        mailbox.window.retain(|sent| sent.sequence != sequence);
+        if mailbox.window.len() < sent {
+            mailbox.window_bytes = mailbox.window_bytes.saturating_sub(size);
+        }
     }
 
     /// An entry came onto the disk.

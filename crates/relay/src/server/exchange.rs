@@ -67,6 +67,8 @@ pub(super) struct State<S> {
     /// When the thread that publishes does.
     pub(super) publishes_at: Option<Time>,
     pub(super) is_ending: bool,
+    /// Damaged records that the log has told of.
+    damaged: u64,
 }
 
 /// A link that the relay knows; it forgets it when this is dropped.
@@ -111,6 +113,7 @@ impl<S: Store> Exchange<S> {
             commits_at: None,
             publishes_at: None,
             is_ending: false,
+            damaged: 0,
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
@@ -183,6 +186,7 @@ impl<S: Store> Exchange<S> {
         let now = now();
         let mut state = self.state.lock();
         state.relay.tick(now);
+        state.damaged = note_damage(state.damaged, state.relay.counts().damaged);
         self.route(&mut state);
         for outgoing in state.links.values() {
             if now.since(outgoing.last_alive()) > limits::LINK_IDLE {
@@ -234,6 +238,11 @@ impl<S: Store> Exchange<S> {
         // A thread that panicked has been reported by the panic hook.
         let _ = writers.commit.join();
         let _ = writers.upkeep.join();
+        // What was acknowledged does not lie on the disk while the relay is stopped.
+        let store = self.state.lock().relay.store();
+        if let Err(error) = store.erase_now() {
+            tracing::error!(%error, "what was acknowledged could not be erased");
+        }
     }
 
     /// Ends every link, now and from now on, with a close frame.
@@ -353,10 +362,9 @@ impl<S: Store> Exchange<S> {
             let result = store.commit(batch.into_writes());
             trouble.note(now(), "nothing can be stored", &result);
             let mut state = self.state.lock();
-            if result.is_ok() {
-                state.relay.batch_written();
-            } else {
-                state.relay.batch_failed();
+            match &result {
+                Ok(()) => state.relay.batch_written(),
+                Err(error) => state.relay.batch_failed(error),
             }
             self.route(&mut state);
         }
@@ -386,11 +394,31 @@ impl<S: Store> Drop for Connected<S> {
 
 fn keep_up(store: &impl Store, ended: &std::sync::mpsc::Receiver<()>) {
     let mut trouble = Trouble::default();
+    let mut shortage = Trouble::default();
+    let mut damaged = 0;
     while ended.recv_timeout(UPKEEP) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
         let now = now();
         let result = store.maintain(now.0);
         trouble.note(now, "the store's housekeeping failed", &result);
+        let space = if store.is_nearly_full() {
+            Err("free some space")
+        } else {
+            Ok(())
+        };
+        shortage.note(now, "the disk is nearly full: posts are refused", &space);
+        damaged = note_damage(damaged, store.damaged());
     }
+}
+
+/// Says that records were damaged that were not when this was last said.
+fn note_damage(before: u64, records: u64) -> u64 {
+    if records > before {
+        tracing::error!(
+            records,
+            "damaged records were left out: `waxwing-relay check` says of what kind"
+        );
+    }
+    records
 }
 
 /// Says once that something fails, again each minute, and once that it works again.

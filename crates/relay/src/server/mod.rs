@@ -496,6 +496,16 @@ fn render_metrics<S: Store>(
         "Batches that could not be written.",
         counts.failed_batches,
     );
+    out.counter(
+        "waxwing_records_damaged_total",
+        "Records that were not as they were written, and were left out.",
+        counts.damaged + store.damaged(),
+    );
+    out.gauge(
+        "waxwing_disk_nearly_full",
+        "Whether only what makes room is taken.",
+        u64::from(store.is_nearly_full()),
+    );
     out.gauge("waxwing_log_epoch", "The key log's epoch.", log.epoch);
     out.gauge(
         "waxwing_log_heads",

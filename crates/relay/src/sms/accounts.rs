@@ -232,10 +232,11 @@ impl<S: Store> Relay<S> {
         if !self.config.texts_of_accounts {
             return Err(nowhere("this relay sends no texts of its people"));
         }
+        let has_space = self.has_space();
         let Some(spending) = &mut self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
-        if !self.texts.connected || self.view.store().is_nearly_full() {
+        if !self.texts.connected || !has_space {
             return Err(Refused::unavailable());
         }
         self.texts
@@ -571,22 +572,22 @@ impl<S: Store> Relay<S> {
     pub(crate) fn sweep_sms(&mut self, now: Time) -> Result<(), StoreError> {
         let is_over = |made_at_ms: u64| now.since(Time(made_at_ms)) >= KEPT;
         let from = std::mem::take(&mut self.sweep.sms);
-        let records = self
-            .view
-            .scan(KeySpace::SmsSubmissions, &from, None, STEP)?;
-        self.sweep.sms = behind_all(&records);
-        for (at, value) in records {
-            let record: SmsSubmissionRecord = crate::view::decode(KeySpace::SmsSubmissions, value)?;
-            if is_over(record.made_at_ms) {
+        let page = self.page(KeySpace::SmsSubmissions, &from, STEP)?;
+        self.sweep.sms = page.next;
+        for (at, value) in page.records {
+            let space = KeySpace::SmsSubmissions;
+            let record: Option<SmsSubmissionRecord> = self.sound(space, &at, value);
+            if record.is_some_and(|record| is_over(record.made_at_ms)) {
                 self.view.delete(KeySpace::SmsSubmissions, key(&[&at]));
             }
         }
         let from = std::mem::take(&mut self.sweep.sms_receipts);
-        let records = self.view.scan(KeySpace::SmsReceipts, &from, None, STEP)?;
-        self.sweep.sms_receipts = behind_all(&records);
-        for (at, value) in records {
-            let record: SmsReceiptRecord = crate::view::decode(KeySpace::SmsReceipts, value)?;
-            if is_over(record.made_at_ms) {
+        let page = self.page(KeySpace::SmsReceipts, &from, STEP)?;
+        self.sweep.sms_receipts = page.next;
+        for (at, value) in page.records {
+            let space = KeySpace::SmsReceipts;
+            let record: Option<SmsReceiptRecord> = self.sound(space, &at, value);
+            if record.is_some_and(|record| is_over(record.made_at_ms)) {
                 self.view.delete(KeySpace::SmsReceipts, key(&[&at]));
             }
         }
@@ -598,14 +599,6 @@ struct SmsDevice {
     device: DeviceId,
     mailbox: MailboxId,
     key: bytes::Bytes,
-}
-
-/// Where the next step goes on: at the beginning, after the last.
-fn behind_all(records: &[(bytes::Bytes, bytes::Bytes)]) -> Key {
-    match records.last() {
-        Some((last, _)) if records.len() == STEP => key(&[last, &[0]]),
-        _ => Key::new(),
-    }
 }
 
 fn phone(text: &str) -> Result<Address, Refused> {

@@ -106,11 +106,12 @@ fn the_backup_before_is_there_until_the_new_one_is_and_then_no_part_of_it() {
     back_up(&mut world, link, 1, &[b"old 1", b"old 2", b"old 3"]);
     world.ask_durably(link, put(2, 0, b"new"));
     assert_eq!(fetched(&mut world, link, 2).part, "old 3");
-    // The batch that replaces it is lost: the old one stays, whole.
+    // The batch that replaces it is lost in a crash: the old one stays, whole.
     world.store.set_fault(Some(Fault::Full));
     let answer = world.ask_durably(link, finish(2, 1));
     assert_eq!(code(Some(answer)), ErrorCode::Unavailable);
     world.store.set_fault(None);
+    world.crash();
     let (link, _) = world.login(&alice);
     assert_eq!(fetched(&mut world, link, 2).part, "old 3");
     assert_eq!(world.ask_durably(link, finish(2, 1)), DONE);

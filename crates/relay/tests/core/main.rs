@@ -16,6 +16,7 @@ mod accounts;
 mod backups;
 mod blobs;
 mod checking;
+mod disk;
 mod key_log;
 mod locks;
 mod log;

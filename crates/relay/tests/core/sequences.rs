@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 use waxwing_protocol::pb::relay_frame::Body as Answer;
+use waxwing_protocol::time::Span;
 use waxwing_relay::relay::LinkId;
-use waxwing_relay::store::{KeySpace, memory::Fault};
+use waxwing_relay::store::{KeySpace, StoreError, memory::Fault};
 
 use crate::world::{Members, Person, World, authorise_request, message, post_id};
 
@@ -149,8 +150,9 @@ impl Run {
             }
             Event::Fail => {
                 if self.batch.take().is_some() {
-                    self.world.relay.batch_failed();
-                    self.world.collect();
+                    let full = StoreError::Full { available: 0 };
+                    self.world.relay.batch_failed(&full);
+                    self.world.wait(Span(0));
                     self.posting = None;
                 }
             }
@@ -264,6 +266,8 @@ fn a_disk_that_fails_for_a_while_loses_nothing_that_was_answered() {
         run.world
             .store
             .set_fault((round % 2 == 1).then_some(Fault::Full));
+        run.world.wait(Span(0));
+        run.world.write_once();
         for _ in 0..10 {
             run.step(Event::Post);
         }

@@ -16,6 +16,7 @@ use waxwing_relay::{
         accounts::{Report, Verdict},
         limits::TextLimits,
     },
+    store::{StoreError, memory::Fault},
 };
 
 use crate::world::{Person, World};
@@ -147,9 +148,30 @@ fn what_the_disk_refuses_comes_again() {
     );
     let batch = world.relay.take_batch(world.now).unwrap();
     drop(batch);
-    world.relay.batch_failed();
+    let damaged = StoreError::Damaged("it was".to_owned());
+    world.relay.batch_failed(&damaged);
     world.collect();
     assert_eq!(world.verdicts, [(1, Verdict::Later)]);
+}
+
+#[test]
+fn what_a_full_disk_refuses_is_taken_when_it_is_stored() {
+    let mut world = world();
+    let _alice = Someone::new(&mut world);
+    world.store.set_fault(Some(Fault::Full));
+    tell(
+        &mut world,
+        Report::Came {
+            ticket: 1,
+            to: NUMBER.to_owned(),
+            tpdus: vec![vec![1]],
+        },
+    );
+    world.write();
+    assert!(world.verdicts.is_empty(), "answered before it is stored");
+    world.store.set_fault(None);
+    world.try_again();
+    assert_eq!(world.verdicts, [(1, Verdict::Taken)]);
 }
 
 #[test]

@@ -147,6 +147,12 @@ impl World {
         self.collect();
     }
 
+    /// A second passes, after which a batch that failed is tried again.
+    pub(crate) fn try_again(&mut self) {
+        self.wait(Span::seconds(1));
+        self.write();
+    }
+
     /// Carries the effects away.
     pub(crate) fn collect(&mut self) {
         while let Some(effect) = self.relay.poll_effect() {
@@ -213,7 +219,7 @@ impl World {
         };
         match self.store.commit(batch.into_writes()) {
             Ok(()) => self.relay.batch_written(),
-            Err(_) => self.relay.batch_failed(),
+            Err(error) => self.relay.batch_failed(&error),
         }
         self.collect();
         true
