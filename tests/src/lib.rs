@@ -22,6 +22,7 @@
 
 pub mod devices;
 mod dishonest;
+pub mod disk;
 pub mod files;
 pub mod groups;
 mod hostile;

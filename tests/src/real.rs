@@ -31,7 +31,8 @@ use waxwing_relay::{
     sms::accounts::{Report, Submission, Verdict},
     store::{
         KeySpace, Store as _,
-        memory::{Fault, MemoryStore},
+        faulty::{Chances, Lost},
+        memory::MemoryStore,
     },
 };
 
@@ -40,7 +41,7 @@ use waxwing_transparency::{
     proof::Entry,
 };
 
-use crate::{LinkId, RelayEffect, RelayPort};
+use crate::{LinkId, RelayEffect, RelayPort, disk::RelayStore};
 
 /// When its world begins.
 pub const BEGINS: Time = Time(1_795_550_400_000);
@@ -50,11 +51,11 @@ const COMMIT: Span = Span(7);
 
 /// The relay, its disk, and the batch that is on its way there.
 pub struct RealRelay {
-    relay: Relay<MemoryStore>,
-    store: MemoryStore,
+    relay: Relay<RelayStore>,
+    store: RelayStore,
     config: Config,
     committing: Option<(Time, Batch)>,
-    log: KeyLog<MemoryStore>,
+    log: KeyLog<RelayStore>,
     publishing: Option<(Time, Publication)>,
     rng: ChaCha20Rng,
     now: Time,
@@ -76,6 +77,15 @@ impl Default for RealRelay {
 impl RealRelay {
     /// One with other bounds.
     pub fn with(config: &Config) -> Self {
+        Self::on(RelayStore::Memory(MemoryStore::new()), config)
+    }
+
+    /// One with the store that people run, on a disk whose faults follow from `seed`.
+    pub fn on_disk(seed: u64) -> Self {
+        Self::on(RelayStore::on_disk(seed), &Config::default())
+    }
+
+    fn on(store: RelayStore, config: &Config) -> Self {
         // Everybody comes from one place here.
         let plenty = Rate {
             burst: 1_000_000,
@@ -86,7 +96,6 @@ impl RealRelay {
             look_ups_per_source: plenty,
             ..config.clone()
         };
-        let store = MemoryStore::new();
         let mut rng = ChaCha20Rng::seed_from_u64(7);
         let (relay, log) = open(&store, &config, BEGINS, &mut rng);
         Self {
@@ -113,6 +122,17 @@ impl RealRelay {
 
     /// The process ends at once and is started again. Links are the world's to cut.
     pub fn crash(&mut self) {
+        self.crash_with(None);
+    }
+
+    /// The machine loses its power, and the process is started again. Links are the
+    /// world's to cut.
+    pub fn lose_power(&mut self, seed: u64) {
+        self.crash_with(Some(Lost::Some(seed)));
+    }
+
+    fn crash_with(&mut self, lost: Option<Lost>) {
+        self.store.crash(lost);
         self.committing = None;
         self.publishing = None;
         (self.relay, self.log) = open(&self.store, &self.config, self.now, &mut self.rng);
@@ -162,7 +182,7 @@ impl RealRelay {
     }
 
     /// Its key log.
-    pub const fn log(&self) -> &KeyLog<MemoryStore> {
+    pub const fn log(&self) -> &KeyLog<RelayStore> {
         &self.log
     }
 
@@ -174,7 +194,7 @@ impl RealRelay {
     /// The process ends and is started again on a copy of its disk. Links are the world's
     /// to cut.
     pub fn restore(&mut self, backup: &MemoryStore) {
-        self.store = backup.copy();
+        self.store = RelayStore::Memory(backup.copy());
         self.crash();
     }
 
@@ -189,7 +209,12 @@ impl RealRelay {
 
     /// The disk is full from now on, or has room again.
     pub fn set_full(&mut self, full: bool) {
-        self.store.set_fault(full.then_some(Fault::Full));
+        self.store.set_full(full);
+    }
+
+    /// Calls of its disk fail by chance from now on, where it is on one.
+    pub fn set_disk_fails(&mut self, chances: Chances) {
+        self.store.set_chances(chances);
     }
 
     /// No mail server takes a code from now on, or they do again.
@@ -298,7 +323,7 @@ impl RelayPort for RealRelay {
         if let Some((_, batch)) = self.committing.take_if(|(at, _)| *at <= now) {
             match self.store.commit(batch.into_writes()) {
                 Ok(()) => self.relay.batch_written(),
-                Err(_) => self.relay.batch_failed(),
+                Err(error) => self.relay.batch_failed(&error),
             }
         }
         if let Some((_, publication)) = self.publishing.take_if(|(at, _)| *at <= now) {
@@ -312,6 +337,8 @@ impl RelayPort for RealRelay {
 
     fn tick(&mut self, now: Time) {
         self.now = now;
+        // What fails of it is done again.
+        let _ = self.store.maintain(now.0);
         self.relay.tick(now);
         if !self.log_stands_still {
             // A full disk takes none; then it is tried again.
@@ -325,20 +352,17 @@ impl RelayPort for RealRelay {
 
     fn waiting(&self) -> usize {
         let spaces = [KeySpace::Entries, KeySpace::Posts, KeySpace::Holders];
-        let records = self.store.records();
-        records
-            .iter()
-            .filter(|(space, ..)| spaces.contains(space))
-            .count()
+        let counts = spaces.map(|space| self.store.count(space).unwrap());
+        usize::try_from(counts.iter().sum::<u64>()).unwrap()
     }
 }
 
 fn open(
-    store: &MemoryStore,
+    store: &RelayStore,
     config: &Config,
     now: Time,
     rng: &mut ChaCha20Rng,
-) -> (Relay<MemoryStore>, KeyLog<MemoryStore>) {
+) -> (Relay<RelayStore>, KeyLog<RelayStore>) {
     let secrets = Secrets {
         tokens: TokenIssuer::from_seed(&[5; 32]).unwrap(),
         address_key: [6; 32],

@@ -133,6 +133,8 @@ pub struct World<R> {
     pub timers: u64,
     /// Events that engines could not take because their disk was full.
     pub disk_full: Vec<PersonId>,
+    /// Links that the relay closed.
+    pub closed_by_relay: u64,
     /// What the relay refused to whom.
     pub refusals: Vec<(PersonId, pb::ErrorCode)>,
     /// Whose posting link brings answers so much later than it could.
@@ -172,6 +174,7 @@ impl<R: RelayPort> World<R> {
             rng: ChaCha20Rng::seed_from_u64(seed),
             timers: 0,
             disk_full: Vec::new(),
+            closed_by_relay: 0,
             refusals: Vec::new(),
             slow_answers: HashMap::new(),
             clock_errors: HashMap::new(),
@@ -847,7 +850,10 @@ impl<R: RelayPort> World<R> {
                 }
                 RelayEffect::Close(link) => match self.raw.get_mut(&link) {
                     Some(raw) => raw.close(),
-                    None => self.close(link, true),
+                    None => {
+                        self.closed_by_relay += 1;
+                        self.close(link, true);
+                    }
                 },
                 RelayEffect::Nothing => {}
                 RelayEffect::Code(address, code) => {
@@ -866,13 +872,21 @@ impl<R: RelayPort> World<R> {
 
 /// A place for stores: in memory where the system has one, since no machine loses its
 /// power here, and waiting for disks is most of what they would cost.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .unwrap()
 }
 
 impl World<RealRelay> {
+    /// Cuts the power of the relay's machine, and starts it again: of what was not synced,
+    /// some is lost.
+    pub fn cut_relays_power(&mut self) {
+        let seed = self.rng.next_u64();
+        self.relay.lose_power(seed);
+        self.cut_all();
+    }
+
     /// Ends the relay's process at once and starts it again.
     pub fn crash_relay(&mut self) {
         self.relay.crash();

@@ -1,7 +1,7 @@
-//! A device whose disk is full, while it sends and while it receives.
+//! A device whose disk is full, while it sends and while it receives; and a relay's.
 //!
-//! **Elsewhere**: the relay's full disk is in `simulation.rs`; that a transaction which
-//! finds the disk full changes nothing, in the engine's `store`.
+//! **Elsewhere**: the relay's full disk among other faults is in `simulation.rs`; that a
+//! transaction which finds the disk full changes nothing, in the engine's `store`.
 //!
 //! **Always**: each refusal says so with advice; what was taken arrives exactly once, what
 //! was refused never does; with room again everything goes on by itself.
@@ -16,7 +16,7 @@
 
 use rand::RngExt as _;
 use waxwing_engine::api::{Notice, Request, SendText};
-use waxwing_protocol::time::Span;
+use waxwing_protocol::{pb::ErrorCode, time::Span};
 use waxwing_system_tests::{PersonId, RealRelay, RelayPort as _, World, WorldOptions};
 
 fn alice_and_bob(seed: u64) -> (World<RealRelay>, PersonId, PersonId) {
@@ -160,6 +160,77 @@ fn a_disk_that_fills_up_while_sending_refuses_what_it_cannot_keep() {
     }
     assert!(refused > 50, "the disk was full {refused} times only");
     eprintln!("{refused} messages and {failed} other events were refused");
+}
+
+#[test]
+fn a_relay_whose_disk_is_full_disconnects_nobody_and_loses_nothing() {
+    for seed in 0..3 {
+        let relay = RealRelay::on_disk(seed);
+        let mut world = World::new(300 + seed, relay, WorldOptions::default());
+        let alice = world.add_registered("alice@example.org");
+        let bob = world.add_registered("bob@example.org");
+        let mut written = [Vec::new(), Vec::new()];
+        let mut write = |world: &mut World<RealRelay>, n: usize| {
+            let people = [alice, bob];
+            let text = long(n);
+            world.send(people[n % 2], people[(n + 1) % 2], &text);
+            written[n % 2].push(text);
+        };
+        for n in 0..20 {
+            write(&mut world, n);
+            world.run_for(Span(300));
+        }
+        world.run_for(Span::seconds(10));
+        // Bob is away, and messages wait for him.
+        world.set_online(bob, false);
+        for n in (20..60).step_by(2) {
+            write(&mut world, n);
+            world.run_for(Span(300));
+        }
+        world.run_for(Span::seconds(10));
+        let waiting = world.relay.waiting();
+        assert!(waiting > 20, "{waiting}");
+        world.closed_by_relay = 0;
+        world.refusals.clear();
+        world.relay.set_full(true);
+        world.run_for(Span::seconds(3));
+        // He gets what waits and acknowledges it, and it is deleted.
+        world.set_online(bob, true);
+        world.run_for(Span::minutes(1));
+        assert_eq!(world.relay.waiting(), 0, "seed {seed}");
+        assert_eq!(world.texts(bob, alice).len(), 40, "seed {seed}");
+        // What either writes now is refused, again and again, and waits with them.
+        for n in 60..80 {
+            write(&mut world, n);
+            world.run_for(Span(300));
+        }
+        world.run_for(Span::minutes(10));
+        assert_eq!(world.texts(alice, bob).len(), 50, "seed {seed}");
+        assert!(!world.refusals.is_empty());
+        assert!(
+            world
+                .refusals
+                .iter()
+                .all(|(_, code)| *code == ErrorCode::Unavailable),
+            "{:?}",
+            world.refusals
+        );
+        assert_eq!(world.closed_by_relay, 0, "seed {seed}");
+        world.relay.set_full(false);
+        world.run_for(Span::minutes(10));
+        for (at, (from, to)) in [(alice, bob), (bob, alice)].into_iter().enumerate() {
+            let own = world.person(from).address.clone();
+            let messages = world.messages(to, from).into_iter();
+            let mut texts: Vec<String> = messages
+                .filter(|message| message.from == own)
+                .map(|message| message.text)
+                .collect();
+            texts.sort();
+            assert!(texts == written[at], "seed {seed}: {}", texts.len());
+        }
+        assert_eq!(world.relay.waiting(), 0, "seed {seed}");
+        assert_eq!(world.closed_by_relay, 0, "seed {seed}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use rand::RngExt as _;
 use waxwing_engine::api::{Entry, MessageId, MessageState, Notice};
 use waxwing_protocol::time::{Span, Time};
+use waxwing_relay::store::faulty::Chances;
 use waxwing_system_tests::{PersonId, RealRelay, RelayPort as _, World, WorldOptions};
 
 const PEOPLE: usize = 50;
@@ -37,6 +38,8 @@ struct Faults {
     crashes: u32,
     relay_crashes: u32,
     full_disks: u32,
+    failing_disks: u32,
+    power_cuts: u32,
     clock_jumps: u32,
     set_back: u32,
 }
@@ -84,7 +87,7 @@ fn number(name: &str, default: u64) -> u64 {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let options = WorldOptions::default();
-        let mut world = World::new(seed, RealRelay::default(), options);
+        let mut world = World::new(seed, RealRelay::on_disk(seed), options);
         let people: Vec<PersonId> = (0..PEOPLE)
             .map(|n| {
                 let address = format!("p{n}@example.org");
@@ -201,7 +204,8 @@ impl Simulation {
             88..92 => {
                 self.faults.full_disks += 1;
                 self.world.relay.set_full(true);
-                self.world.run_for(Span::seconds(3));
+                let span = Span(self.world.rng.random_range(1..20_000));
+                self.world.run_for(span);
                 self.world.relay.set_full(false);
             }
             92..95 => {
@@ -209,6 +213,20 @@ impl Simulation {
                 let hours = self.world.rng.random_range(1..30);
                 self.wake_who_sleeps_too_long();
                 self.world.now = self.world.now.after(Span::hours(hours));
+            }
+            95..98 => {
+                self.faults.failing_disks += 1;
+                self.world.relay.set_disk_fails(Chances {
+                    fails: 200,
+                    read_fails: 50,
+                });
+                let span = Span(self.world.rng.random_range(1..10_000));
+                self.world.run_for(span);
+                self.world.relay.set_disk_fails(Chances::default());
+            }
+            98..100 => {
+                self.faults.power_cuts += 1;
+                self.world.cut_relays_power();
             }
             _ => {}
         }
