@@ -450,6 +450,7 @@ async fn blob(scene: &Scene) -> Result<Bytes> {
         readers: 1,
         delete_hash: body(&mut rng, 32),
         tokens,
+        ..pb::OpenBlob::default()
     };
     posting.ask(client_frame::Body::OpenBlob(open)).await?;
     let put = pb::PutBlobPart {
@@ -692,6 +693,7 @@ async fn blobs(scene: Arc<Scene>) -> Result<()> {
             readers: 1,
             delete_hash: Bytes::copy_from_slice(&random(&mut rng)),
             tokens: vec![token],
+            ..pb::OpenBlob::default()
         };
         scene.sent(160);
         let opened = opener.ask(client_frame::Body::OpenBlob(body)).await;
