@@ -69,8 +69,8 @@ pub struct Relay {
     quick: bool,
     /// A relay that is built already, in place of this repository's. Given twice, each scenario
     /// is run with one after the other, so that they can be compared.
-    #[arg(long, value_name = "PROGRAM")]
-    relay: Vec<PathBuf>,
+    #[arg(long = "relay", value_name = "PROGRAM")]
+    programs: Vec<PathBuf>,
     /// idle, online, offline, crash; all where none is named.
     scenarios: Vec<String>,
 }
@@ -86,8 +86,8 @@ pub struct Hostile {
     quick: bool,
     /// A relay that is built already, in place of this repository's. Given twice, each attack
     /// is made on one after the other, so that they can be compared.
-    #[arg(long, value_name = "PROGRAM")]
-    relay: Vec<PathBuf>,
+    #[arg(long = "relay", value_name = "PROGRAM")]
+    programs: Vec<PathBuf>,
     /// This attack only; can be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -112,7 +112,7 @@ pub fn run(bench: &Bench) -> Result<()> {
 }
 
 fn relay(options: &Relay) -> Result<()> {
-    let mut command = load("waxwing-bench", &options.relay, options.scratch.as_ref())?;
+    let mut command = load("waxwing-bench", &options.programs, options.scratch.as_ref())?;
     if options.quick {
         command.arg("--quick");
     }
@@ -123,7 +123,7 @@ fn relay(options: &Relay) -> Result<()> {
 fn hostile(options: &Hostile) -> Result<()> {
     let mut command = load(
         "waxwing-bench-hostile",
-        &options.relay,
+        &options.programs,
         options.scratch.as_ref(),
     )?;
     for name in &options.only {

@@ -194,6 +194,18 @@ pub struct Greeting {
     pub exporter: Exporter,
 }
 
+/// The attacker's own addresses, of which an attack uses one unless it says that it has many.
+pub fn source(number: usize) -> Ipv4Addr {
+    let [.., high, low] = u32::try_from(number % 60_000).unwrap_or(0).to_be_bytes();
+    Ipv4Addr::new(127, 66, high, low.max(1))
+}
+
+/// One of the attacker's accounts before it is registered, with a roster of so many statements.
+pub fn newcomer(number: usize, statements: usize) -> Result<Newcomer> {
+    let number = 50_000 + number;
+    Newcomer::new(number, address(number), statements)
+}
+
 impl Scene {
     /// The attack is prepared: waits until it is to begin.
     pub async fn begin(&self) {
@@ -209,33 +221,19 @@ impl Scene {
     /// When it is to end.
     async fn over(&self) {
         let mut end = self.end.clone();
-        match end.wait_for(Option::is_some).await.map(|end| *end) {
-            Ok(Some(end)) => tokio::time::sleep_until(end.into()).await,
-            // Nobody waits for it any more.
-            _ => {}
+        // At once, where nobody waits for it any more.
+        if let Ok(Some(end)) = end.wait_for(Option::is_some).await.map(|end| *end) {
+            tokio::time::sleep_until(end.into()).await;
         }
-    }
-
-    /// The attacker's own addresses: all of them are one machine's, but where it says that it
-    /// has many.
-    pub fn source(&self, number: usize) -> Ipv4Addr {
-        let [.., high, low] = u32::try_from(number % 60_000).unwrap_or(0).to_be_bytes();
-        Ipv4Addr::new(127, 66, high, low.max(1))
     }
 
     /// An account of the attacker's, with a roster of so many statements; its link is not
     /// logged in.
     pub async fn account(&self, number: usize, statements: usize) -> Result<(Person, Link)> {
-        let mut newcomer = self.newcomer(number, statements)?;
-        let mut link = Link::open(&self.target, self.source(number)).await?;
+        let mut newcomer = newcomer(number, statements)?;
+        let mut link = Link::open(&self.target, source(number)).await?;
         let mailbox = newcomer.register(&mut link, &self.mail, PATIENCE).await?;
         Ok((newcomer.into_person(mailbox), link))
-    }
-
-    /// The same before it is registered.
-    pub fn newcomer(&self, number: usize, statements: usize) -> Result<Newcomer> {
-        let number = 50_000 + number;
-        Newcomer::new(number, address(number), statements)
     }
 
     /// The code that was asked for.

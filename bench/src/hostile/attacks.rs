@@ -6,7 +6,6 @@
 //! than it says. It goes on when the relay refuses it or cuts its links, as somebody would who
 //! does not give up.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ use waxwing_protocol::ids::{MailboxId, PostId};
 use waxwing_protocol::pb::{self, client_frame, relay_frame};
 use waxwing_protocol::{Exporter, limits};
 
-use crate::attacker::{Attack, Flood, Greeting, Scene};
+use crate::attacker::{Attack, Flood, Greeting, Scene, newcomer, source};
 
 /// Statements of a long roster: as many as a registration's frame holds.
 const LONG_ROSTER: usize = 16;
@@ -185,18 +184,18 @@ async fn flood_logins(scene: Arc<Scene>, signature: Option<pb::HybridSignature>)
         per_second: 1_000,
         window: 512,
     };
-    let source = scene.source(0);
-    scene.flood(source, flood, |_| Some(login.clone())).await;
+    let from = source(0);
+    scene.flood(from, flood, |_| Some(login.clone())).await;
     Ok(())
 }
 
 /// Registrations that are right but for their signature: none of them uses up a try.
 async fn registrations(scene: Arc<Scene>) -> Result<()> {
-    let mut newcomer = scene.newcomer(0, LONG_ROSTER)?;
-    let mut link = Link::open(&scene.target, scene.source(0)).await?;
-    let started = newcomer.ask_for_code(&mut link).await?;
-    let code = scene.code(&newcomer).await?;
-    let mut finish = newcomer.finish(&link.exporter, &started, code)?;
+    let mut account = newcomer(0, LONG_ROSTER)?;
+    let mut link = Link::open(&scene.target, source(0)).await?;
+    let started = account.ask_for_code(&mut link).await?;
+    let code = scene.code(&account).await?;
+    let mut finish = account.finish(&link.exporter, &started, code)?;
     let wrong = body(&mut rng(2), ML_DSA_BYTES);
     if let Some(signature) = &mut finish.signature {
         signature.ml_dsa_65 = wrong;
@@ -208,8 +207,8 @@ async fn registrations(scene: Arc<Scene>) -> Result<()> {
         window: 64,
     };
     let finish = client_frame::Body::FinishRegistration(finish);
-    let source = scene.source(0);
-    scene.flood(source, flood, |_| Some(finish.clone())).await;
+    let from = source(0);
+    scene.flood(from, flood, |_| Some(finish.clone())).await;
     Ok(())
 }
 
@@ -236,9 +235,9 @@ async fn authorisations(scene: Arc<Scene>) -> Result<()> {
         per_second: 1_000,
         window: 512,
     };
-    let source = scene.source(0);
+    let from = source(0);
     scene
-        .flood(source, flood, |greeting| {
+        .flood(from, flood, |greeting| {
             Some(crowd.authorise(&greeting.exporter))
         })
         .await;
@@ -264,9 +263,9 @@ async fn post(scene: &Scene, pair: &Pair, flood: Flood, sizes: &[usize]) {
     let mut rng = rng(3);
     let texts: Vec<Bytes> = sizes.iter().map(|bytes| body(&mut rng, *bytes)).collect();
     let mut texts = texts.iter().cycle();
-    let source = scene.source(0);
+    let from = source(0);
     let open = || async move {
-        let mut link = Link::open(&scene.target, source).await?;
+        let mut link = Link::open(&scene.target, from).await?;
         link.ask(pair.authorise(&link.exporter)).await?;
         Ok(link)
     };
@@ -297,7 +296,7 @@ async fn look_ups(scene: Arc<Scene>) -> Result<()> {
                     known_head: 0,
                 }))
             };
-            scene.flood(scene.source(number), flood, question).await;
+            scene.flood(source(number), flood, question).await;
         }
     });
     join_all(floods).await;
@@ -340,7 +339,7 @@ async fn histories(scene: Arc<Scene>) -> Result<()> {
             let person = tokio::sync::Mutex::new(person);
             let person = &person;
             let open = || async move {
-                let mut link = Link::open(&scene.target, scene.source(number)).await?;
+                let mut link = Link::open(&scene.target, source(number)).await?;
                 person.lock().await.log_in(&mut link).await?;
                 Ok(link)
             };
@@ -368,7 +367,7 @@ async fn audits(scene: Arc<Scene>) -> Result<()> {
             loop {
                 let opened = Instant::now();
                 let connection = async {
-                    let tcp = scene.target.connect(scene.source(0), None).await?;
+                    let tcp = scene.target.connect(source(0), None).await?;
                     scene.target.secure(tcp).await
                 };
                 let Some(mut tls) = scene.count(connection.await) else {
@@ -443,7 +442,7 @@ async fn blob(scene: &Scene) -> Result<Bytes> {
     let tokens = person.tokens(&mut link, 1).await?;
     let mut rng = rng(4);
     let blob_id = body(&mut rng, 32);
-    let mut posting = Link::open(&scene.target, scene.source(0)).await?;
+    let mut posting = Link::open(&scene.target, source(0)).await?;
     let open = pb::OpenBlob {
         blob_id: blob_id.clone(),
         bytes: limits::BLOB_PART_BYTES as u64,
@@ -473,7 +472,7 @@ async fn deaf_links(scene: Arc<Scene>) -> Result<()> {
             sleep(Duration::from_millis(5) * u32::try_from(number).unwrap_or(0)).await;
             loop {
                 let link = async {
-                    let tcp = scene.target.connect(scene.source(0), Some(4 << 10)).await?;
+                    let tcp = scene.target.connect(source(0), Some(4 << 10)).await?;
                     Link::over(&scene.target, tcp).await
                 };
                 let Some(link) = scene.count(link.await) else {
@@ -536,7 +535,7 @@ async fn partial_frames(scene: Arc<Scene>) -> Result<()> {
         async move {
             sleep(Duration::from_millis(5) * u32::try_from(number).unwrap_or(0)).await;
             loop {
-                let Some(mut link) = scene.open(scene.source(0)).await else {
+                let Some(mut link) = scene.open(source(0)).await else {
                     sleep(Duration::from_millis(500)).await;
                     continue;
                 };
@@ -584,7 +583,7 @@ async fn fan_outs(scene: Arc<Scene>) -> Result<()> {
                 }
                 left.next().map(|crowd| crowd.authorise(&greeting.exporter))
             };
-            scene.flood(scene.source(0), flood, question).await;
+            scene.flood(source(0), flood, question).await;
         }
     });
     join_all(links).await;
@@ -607,7 +606,7 @@ async fn places(scene: Arc<Scene>) -> Result<()> {
         async move {
             sleep(Duration::from_millis(5) * u32::try_from(number).unwrap_or(0)).await;
             loop {
-                if let Some(link) = scene.open(scene.source(0)).await {
+                if let Some(link) = scene.open(source(0)).await {
                     hold(scene, link).await;
                 }
                 sleep(Duration::from_secs(1)).await;
@@ -629,7 +628,7 @@ async fn handshakes(scene: Arc<Scene>) -> Result<()> {
             loop {
                 beat.tick().await;
                 let tls = async {
-                    let tcp = scene.target.connect(scene.source(0), None).await?;
+                    let tcp = scene.target.connect(source(0), None).await?;
                     scene.target.secure(tcp).await
                 };
                 drop(scene.count(tls.await));
@@ -651,7 +650,7 @@ async fn slow_handshakes(scene: Arc<Scene>) -> Result<()> {
         async move {
             sleep(Duration::from_millis(2) * u32::try_from(number).unwrap_or(0)).await;
             loop {
-                let tcp = scene.target.connect(scene.source(0), None).await;
+                let tcp = scene.target.connect(source(0), None).await;
                 if let Some(mut tcp) = scene.count(tcp) {
                     let opened = Instant::now();
                     scene.sent(hello.len());
@@ -683,7 +682,7 @@ async fn blobs(scene: Arc<Scene>) -> Result<()> {
     }
     scene.begin().await;
     let mut rng = rng(5);
-    let mut opener = Link::open(&scene.target, scene.source(0)).await?;
+    let mut opener = Link::open(&scene.target, source(0)).await?;
     let mut open = Vec::new();
     for token in tokens {
         let blob_id = Bytes::copy_from_slice(&random(&mut rng));
@@ -702,7 +701,7 @@ async fn blobs(scene: Arc<Scene>) -> Result<()> {
             Ok(relay_frame::Body::BlobStored(_)) => open.push(blob_id),
             Ok(_) => {}
             Err(error) if error.is::<waxwing_bench::link::Refusal>() => {}
-            Err(_) => opener = Link::open(&scene.target, scene.source(0)).await?,
+            Err(_) => opener = Link::open(&scene.target, source(0)).await?,
         }
     }
     scene.note("blobs_opened", open.len() as u64);
@@ -726,7 +725,7 @@ async fn blobs(scene: Arc<Scene>) -> Result<()> {
                     part: part.clone(),
                 }))
             };
-            scene.flood(scene.source(0), flood, question).await;
+            scene.flood(source(0), flood, question).await;
         }
     });
     join_all(floods).await;
@@ -770,7 +769,7 @@ async fn codes(scene: Arc<Scene>) -> Result<()> {
                 let address = scene.newcomers.get(asked % scene.newcomers.len().max(1))?;
                 Some(ask_for_code(address.clone(), &[7; 32]))
             };
-            scene.flood(scene.source(number), flood, question).await;
+            scene.flood(source(number), flood, question).await;
         }
     });
     join_all(floods).await;
@@ -794,8 +793,7 @@ async fn codes_for_all(scene: Arc<Scene>) -> Result<()> {
                 let address = format!("nobody{number}-{asked}@bench.waxwing.example");
                 Some(ask_for_code(address, &[8; 32]))
             };
-            let source: Ipv4Addr = scene.source(number);
-            scene.flood(source, flood, question).await;
+            scene.flood(source(number), flood, question).await;
         }
     });
     join_all(floods).await;

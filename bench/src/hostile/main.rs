@@ -14,6 +14,7 @@ mod attacker;
 mod attacks;
 mod people;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -251,11 +252,12 @@ fn said(attacker: &serde_json::Value) -> String {
     );
     let refused = attacker.get("refused").and_then(|all| all.as_object());
     for (why, count) in refused.into_iter().flatten() {
-        said.push_str(&format!(", {count} {why}"));
+        // Writing to a string cannot fail.
+        let _ = write!(said, ", {count} {why}");
     }
     if let Some(cut) = number("links_cut").filter(|cut| *cut > 0) {
         let first = number("first_cut_after_ms").unwrap_or(0);
-        said.push_str(&format!(", {cut} links cut, the first after {first} ms"));
+        let _ = write!(said, ", {cut} links cut, the first after {first} ms");
     }
     said
 }

@@ -116,7 +116,7 @@ impl Ledger {
         self.end();
         let why = error
             .downcast_ref::<Refusal>()
-            .map_or_else(|| "no_link".to_owned(), Refusal::name);
+            .map_or_else(|| "no_answer".to_owned(), Refusal::name);
         *self.refused.lock().entry(why).or_default() += 1;
     }
 
@@ -279,9 +279,12 @@ impl People {
 
     /// The addresses of those who register during the attack.
     pub fn newcomers(length: Duration) -> Vec<String> {
-        let count = length.as_secs().div_ceil(REGISTER_EVERY.as_secs()) as usize;
+        let count = length.as_secs().div_ceil(REGISTER_EVERY.as_secs()) + 1;
         let [.., first] = NEWCOMERS;
-        (first..=first + count).map(address).collect()
+        (first..)
+            .zip(0..count)
+            .map(|(number, _)| address(number))
+            .collect()
     }
 
     /// Ends everything.
