@@ -34,6 +34,13 @@ pub const EXPIRY_WAITS: Span = Span::hours(24);
 /// A relay may have been off for this long before its clock is in doubt at the start.
 pub const DOWNTIME: Span = Span::hours(1);
 
+/// At a start after no more than this, the clock is most likely right: machines are off for a
+/// while, and a clock without a battery begins in the past.
+pub const ABSENCE: Span = Span::days(14);
+/// It is believed after this long then: time for whoever sets clocks to do so. Nothing expires
+/// for [`EXPIRY_WAITS`] even so.
+pub const CONFIRMED_AFTER_START: Span = Span::minutes(3);
+
 /// The date is kept this often.
 const KEPT_EVERY: Span = Span::minutes(10);
 /// Of the time that passes, the part by which a clock that is not in doubt is followed.
@@ -79,6 +86,8 @@ struct Doubt {
     /// How far ahead of the date it may be and count as back: the time that the relay was
     /// off is not known.
     slack: Span,
+    /// It is believed after this long.
+    believed_after: Span,
 }
 
 impl Calendar {
@@ -124,6 +133,7 @@ impl Calendar {
                     since: now,
                     ahead,
                     slack: Span(0),
+                    believed_after: CONFIRMED_AFTER,
                 });
                 Some(ClockNews::Leapt(off_by))
             }
@@ -131,9 +141,10 @@ impl Calendar {
                 self.leaps += 1;
                 doubt.since = now;
                 doubt.ahead = ahead;
+                doubt.believed_after = CONFIRMED_AFTER;
                 Some(ClockNews::Leapt(off_by))
             }
-            Some(doubt) if now.since(doubt.since) >= CONFIRMED_AFTER => {
+            Some(doubt) if now.since(doubt.since) >= doubt.believed_after => {
                 self.adopt(now, wall, EXPIRY_WAITS);
                 Some(ClockNews::Confirmed)
             }
@@ -159,6 +170,11 @@ impl Calendar {
             since: now,
             ahead,
             slack: DOWNTIME,
+            believed_after: if wall >= known && wall.since(known) <= ABSENCE {
+                CONFIRMED_AFTER_START
+            } else {
+                CONFIRMED_AFTER
+            },
         });
         Some(ClockNews::Leapt(ahead.saturating_sub(self.ahead)))
     }
@@ -406,6 +422,23 @@ mod tests {
         assert_eq!(machine.run(Span::minutes(31)), [ClockNews::Confirmed]);
         assert_eq!(machine.date_error(), 0);
         assert!(!machine.calendar.is_expiring(machine.now));
+    }
+
+    #[test]
+    fn after_a_weekend_off_the_clock_is_believed_soon_and_nothing_expires_for_a_day() {
+        let off = Span::days(3);
+        let mut machine = Machine::started(Some(Time(BEGAN.0 - off.0)), 0);
+        machine.run(Span::minutes(2));
+        assert!(machine.calendar.doubt.is_some());
+        assert_eq!(machine.run(Span::minutes(2)), [ClockNews::Confirmed]);
+        assert_eq!(machine.date_error(), 0);
+        assert!(!machine.calendar.is_expiring(machine.now));
+        // One that is put right meanwhile has to go on evenly for longer.
+        let mut machine = Machine::started(Some(Time(BEGAN.0 - off.0)), signed(Span::days(5)));
+        machine.run(Span::minutes(2));
+        machine.error = signed(Span::days(2));
+        machine.run(Span::minutes(29));
+        assert!(machine.calendar.doubt.is_some());
     }
 
     #[test]
