@@ -26,7 +26,7 @@ use crate::{
     },
     posts::{Asked, May, Post},
     relay::{Refused, Relay},
-    store::Store,
+    store::{KeySpace, Store, StoreError},
 };
 
 /// Whom a post has to reach, so that it is taken.
@@ -86,7 +86,15 @@ impl<S: Store> Relay<S> {
         let is_new = reaches == Reaches::Everybody;
         let (mut with_room, mut full) = (0_usize, 0_usize);
         for id in fan_out {
-            if let Some(mailbox) = self.mailbox(*id)? {
+            let mailbox = match self.mailbox(*id) {
+                // Nobody can have anything put there: the others do not wait for that.
+                Err(StoreError::Damaged(_)) => {
+                    self.note_damage(KeySpace::Mailboxes, id.as_bytes());
+                    continue;
+                }
+                mailbox => mailbox?,
+            };
+            if let Some(mailbox) = mailbox {
                 if mailbox.has_room(group, more, is_new, most) {
                     with_room += 1;
                 } else {

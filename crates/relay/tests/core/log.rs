@@ -532,6 +532,39 @@ fn what_a_revoked_device_left_is_deleted_after_a_crash_as_well() {
 }
 
 #[test]
+fn damaged_records_of_one_revoked_device_keep_no_other_from_going() {
+    let mut world = World::new();
+    let mut people = ["alice", "bob"].map(|name| world.person(&format!("{name}@example.org")));
+    let phones = people
+        .each_mut()
+        .map(|person| add_device(&mut world, person));
+    let mut all: Vec<_> = people.iter().chain(&phones).collect();
+    all.rotate_left(1);
+    let group = world.group(&all);
+    let posting = world.posting_link(&group);
+    for n in 0..4 {
+        world.ask_durably(posting, message(&group, post_id(n), "waits"));
+    }
+    let entries = world.store.scan(KeySpace::Entries, &[], None, 100).unwrap();
+    for phone in &phones {
+        let own = |at: &Bytes| at.starts_with(phone.mailbox.as_bytes());
+        let (second, _) = entries.iter().filter(|(at, _)| own(at)).nth(1).unwrap();
+        world.store.damage(KeySpace::Entries, second);
+    }
+    for (person, phone) in people.iter_mut().zip(&phones) {
+        revoke(&mut world, person, phone);
+    }
+    for _ in 0..3 {
+        world.wait(Span::seconds(1));
+        world.write();
+    }
+    assert_eq!(world.store.count(KeySpace::Revoked).unwrap(), 0);
+    assert_eq!(world.store.count(KeySpace::Mailboxes).unwrap(), 2);
+    let left = world.store.count(KeySpace::Entries).unwrap();
+    assert_eq!(left, 2 * 4 + 2, "what cannot be read stays");
+}
+
+#[test]
 fn a_take_over_tells_the_old_account_which_may_see_what_became_of_it() {
     let mut world = World::new();
     let alice = world.person("alice@example.org");
