@@ -365,7 +365,6 @@ impl<S: Store> Relay<S> {
         if let Some(mailbox) = mailbox {
             self.revoked.insert(mailbox, device);
             self.drop_mailbox(mailbox);
-            let _ = self.delete_revoked();
         }
     }
 

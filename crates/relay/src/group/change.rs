@@ -190,7 +190,7 @@ impl<S: Store> Relay<S> {
         both.dedup();
         self.may_authorise(asked.link, id, epoch.next())?;
         let bytes = commit.body.len() + commit.welcome.len();
-        self.has_room(id, &both, 2, bytes, Reaches::SomebodyElse)?;
+        self.has_room(id, &both, 2, bytes, Reaches::Anybody)?;
         self.may_grow(id, &next)?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
@@ -239,7 +239,7 @@ impl<S: Store> Relay<S> {
         let next = next_epoch(epoch.next(), rejoin.next.as_ref(), list)?;
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
-        self.has_room(id, &list, 1, rejoin.body.len(), Reaches::SomebodyElse)?;
+        self.has_room(id, &list, 1, rejoin.body.len(), Reaches::Anybody)?;
         self.may_grow(id, &next)?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {

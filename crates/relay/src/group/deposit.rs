@@ -2,8 +2,8 @@
 //!
 //! A mailbox without room for a post stops nobody else from getting it: it is left out, and
 //! gets a *mark* instead, a post of the relay's without a body, so that its device knows that
-//! it has missed something and asks the group's members. A post that would reach nobody but
-//! its sender is refused.
+//! it has missed something and asks the group's members. A message that would reach nobody
+//! but its sender is refused.
 //!
 //! **Elsewhere**: how much of a mailbox one group may fill: [`crate::mailbox::waiting`].
 //!
@@ -36,7 +36,8 @@ pub(super) enum Reaches {
     Everybody,
     /// Some other mailbox than the sender's own, which is one of the list.
     SomebodyElse,
-    /// Any mailbox: the relay itself sends it.
+    /// Any mailbox: the relay itself sends it, or it changes the group, which waits for
+    /// nobody. Whoever is to be taken out must not prevent it by having no room.
     Anybody,
 }
 

@@ -586,6 +586,29 @@ fn a_post_that_would_reach_nobody_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn whoever_has_no_room_is_taken_out_all_the_same() {
+    let mut world = small_mailboxes();
+    let (alice, mallory) = (
+        world.person("alice@a.example"),
+        world.person("mallory@a.example"),
+    );
+    let group = world.group(&[&alice, &mallory]);
+    let (alices, _) = world.login(&alice);
+    let link = world.posting_link(&group);
+    for n in 0..4 {
+        posted(Some(
+            world.ask_durably(link, message(&group, post_id(n), "hello")),
+        ));
+        take_all(&mut world, alices);
+    }
+    let commit = world.commit_request(&group, post_id(4), &[alice.mailbox], b"");
+    posted(Some(world.ask_durably(link, commit)));
+    assert_eq!(bodies(&take_all(&mut world, alices)), [b"commit"]);
+    let (mallorys, _) = world.login(&mallory);
+    assert!(take_all(&mut world, mallorys)[4].missed);
+}
+
+#[test]
 fn others_get_what_one_has_no_room_for_and_that_one_is_told() {
     let mut world = small_mailboxes();
     let people: Vec<Person> = ["alice@a.example", "bob@a.example", "carol@a.example"]
