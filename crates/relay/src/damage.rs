@@ -83,6 +83,36 @@ impl<S: Store> Relay<S> {
         }
     }
 
+    /// The first records whose keys begin with `prefix`, `most` of them at most and without
+    /// those that cannot be read; and whether there are no others.
+    pub(crate) fn readable(
+        &mut self,
+        space: KeySpace,
+        prefix: &[u8],
+        most: usize,
+    ) -> Result<(Vec<Record>, bool), StoreError> {
+        match self.view.scan_prefix(space, prefix, prefix, most) {
+            Err(StoreError::Damaged(_)) => {}
+            records => {
+                let records = records?;
+                let is_all = records.len() < most;
+                return Ok((records, is_all));
+            }
+        }
+        let mut from = key(&[prefix]);
+        let mut readable = Vec::new();
+        loop {
+            let page = self.page(space, &from, most.saturating_sub(readable.len()))?;
+            let own = page.records.into_iter();
+            readable.extend(own.filter(|(at, _)| at.starts_with(prefix)));
+            let is_all = page.next.is_empty() || !page.next.starts_with(prefix);
+            if is_all || readable.len() >= most {
+                return Ok((readable, is_all));
+            }
+            from = page.next;
+        }
+    }
+
     /// At most `limit` records from `from` on, for a sweep. Where some cannot be read, it
     /// goes on behind them.
     pub(crate) fn page(

@@ -38,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) failed_logins: u8,
     /// Where it may post.
     pub(crate) posting: HashMap<(GroupId, Epoch), Authorised>,
+    /// Whether the sweep looks at it for that.
+    pub(crate) is_swept: bool,
     /// Where it meets another.
     pub(crate) rendezvous: Option<Place>,
     /// When it signalled last.
@@ -54,6 +56,7 @@ impl Link {
             requests: Bucket::default(),
             failed_logins: 0,
             posting: HashMap::new(),
+            is_swept: false,
             rendezvous: None,
             signalled_at: None,
         }

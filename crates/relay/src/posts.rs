@@ -406,7 +406,7 @@ impl Posts {
                 asked.append(&mut pending.asked.to_vec());
                 pending.asked.clear();
             } else if let Some(pending) = self.pending.remove(&number) {
-                self.bytes -= pending.post.body.len();
+                self.bytes -= pending.bytes;
                 if !pending.asked.is_empty() {
                     self.recent.remove(&(pending.post.group, pending.post.id));
                 }

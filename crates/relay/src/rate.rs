@@ -243,6 +243,17 @@ impl Rate {
     }
 }
 
+/// The home that a source is likely to be in: what takes turns with others. Sources that share
+/// an address are told apart.
+pub(crate) fn home(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V6(address) if address.to_bits() >> 64 != SHARED >> 64 => {
+            Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 72)).into()
+        }
+        other => other,
+    }
+}
+
 /// The networks that a source counts in, and how many times as much each may as one source.
 fn networks(source: IpAddr) -> SmallVec<[((IpAddr, u8), u32); 3]> {
     let IpAddr::V6(address) = source else {

@@ -53,7 +53,7 @@ use crate::{
     directory::{log::Question, publications::Publications},
     group::{Authorised, Group, fan_outs::FanOuts},
     link::{Link, Stage},
-    mailbox::{Mailbox, OwnIds, Sent, counting::Counting},
+    mailbox::{Again, Mailbox, OwnIds, Sent, counting::Counting},
     posts::{Posts, is_due},
     rate::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
@@ -321,6 +321,7 @@ pub struct Relay<S> {
     pub(crate) unread: BTreeSet<MailboxId>,
     /// What was acknowledged and could not be deleted: that is tried again, too.
     pub(crate) undeleted: Vec<(MailboxId, Sent)>,
+    pub(crate) again: Again,
 }
 
 /// A batch that could not be written. What it holds stands where it was gathered.
@@ -406,6 +407,7 @@ impl<S: Store> Relay<S> {
             damaged: Damaged::default(),
             unread: BTreeSet::new(),
             undeleted: Vec::new(),
+            again: Again::default(),
             reservations: Reservations::default(),
             sweep: Sweep::default(),
             calendar: Calendar::default(),
@@ -847,7 +849,8 @@ impl<S: Store> Relay<S> {
                 }
                 keep
             });
-            if !link.posting.is_empty() {
+            link.is_swept = !link.posting.is_empty();
+            if link.is_swept {
                 self.posting_links.push_back(id);
             }
         }

@@ -55,6 +55,7 @@ const GROUPS: usize = 16;
 /// What there is to do, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chore {
+    Again,
     Postings,
     PendingRegistrations,
     Rates(usize),
@@ -75,7 +76,8 @@ enum Chore {
     IdleGroups,
 }
 
-const CHORES: [Chore; 31] = [
+const CHORES: [Chore; 32] = [
+    Chore::Again,
     Chore::Postings,
     Chore::PendingRegistrations,
     Chore::Rates(0),
@@ -186,7 +188,7 @@ impl<S: Store> Relay<S> {
     /// [`sweep_slice`](Self::sweep_slice) until that gives `false`.
     pub fn begin_sweep(&mut self) {
         self.try_batch_again();
-        self.read_again();
+        self.begin_again();
         self.sweep.chore = 0;
         self.sweep.left = self.share(CHORES.first().copied());
         self.sweep.post_ids_from.clear();
@@ -240,13 +242,18 @@ impl<S: Store> Relay<S> {
             Some(Chore::Groups) => self.sweep.groups.share(),
             Some(Chore::NewContests | Chore::Revoked | Chore::BlobParts) => MOST,
             Some(
-                Chore::PendingRegistrations | Chore::Rendezvous | Chore::PostIds | Chore::Contests,
+                Chore::Again
+                | Chore::PendingRegistrations
+                | Chore::Rendezvous
+                | Chore::PostIds
+                | Chore::Contests,
             ) => MOST_DELETED,
         }
     }
 
     fn do_some(&mut self, chore: Chore, now: Time, most: usize) -> Result<Done, StoreError> {
         match chore {
+            Chore::Again => Ok(self.read_again(most)),
             Chore::Postings => Ok(self.end_idle_postings(now, most)),
             Chore::PendingRegistrations => Ok(self.codes.sweep(now, most)),
             Chore::Rates(table) => Ok(self
@@ -334,7 +341,7 @@ impl<S: Store> Relay<S> {
         let first_kept = (self.expiry_date(now).0 / 86_400_000).saturating_sub(POST_ID_DAYS);
         let first_kept = first_kept.to_be_bytes();
         let from = self.sweep.post_ids_from.clone();
-        let (records, next) = self.view.slice(KeySpace::PostIds, &from, most)?;
+        let (records, next) = self.slice(KeySpace::PostIds, &from, most)?;
         let touched = records.len();
         for (at, _) in records {
             if at.as_ref() >= first_kept.as_slice() {

@@ -38,7 +38,7 @@ use crate::{
         wrong_login,
     },
     relay::{LinkId, Refused, Relay, Secrets},
-    store::{KeySpace, Store, behind},
+    store::{KeySpace, Store, StoreError, behind},
 };
 
 /// What is to be verified before a request is carried out.
@@ -621,14 +621,15 @@ impl<S: Store> Checks<'_, S> {
         let mut list = group::fan_out(group, epoch, sealed, key)?;
         let mut failed = None;
         list.retain(|mailbox| {
-            let found = self.store.get(KeySpace::Mailboxes, mailbox.as_bytes());
-            found.map_or_else(
-                |error| {
+            match self.store.get(KeySpace::Mailboxes, mailbox.as_bytes()) {
+                Ok(found) => found.is_some(),
+                // It is one member's, and keeps nothing from the others.
+                Err(StoreError::Damaged(_)) => true,
+                Err(error) => {
                     failed = Some(error);
                     true
-                },
-                |found| found.is_some(),
-            )
+                }
+            }
         });
         match failed {
             Some(error) => Err(error.into()),

@@ -31,7 +31,6 @@ use crate::{
         records::{AddressRecord, ContestRecord},
     },
     sweep::{Done, SLICE},
-    view::decode,
 };
 
 /// How often the owner is told.
@@ -230,15 +229,13 @@ impl<S: Store> Relay<S> {
         Ok(Done::some(touched))
     }
 
-    fn contests_of(&self, owner: AccountId) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
-        let prefix = owner.as_bytes();
-        let records = self
-            .view
-            .scan_prefix(KeySpace::Contests, prefix, prefix, STEP)?;
-        records
-            .into_iter()
-            .map(|(place, value)| Ok((key(&[&place]), decode(KeySpace::Contests, value)?)))
-            .collect()
+    fn contests_of(&mut self, owner: AccountId) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
+        let (records, _) = self.readable(KeySpace::Contests, owner.as_bytes(), STEP)?;
+        let sound = records.into_iter().filter_map(|(place, value)| {
+            let contest = self.sound(KeySpace::Contests, &place, value)?;
+            Some((key(&[&place]), contest))
+        });
+        Ok(sound.collect())
     }
 
     fn tell_account_of_contest(&mut self, owner: AccountId, contest: &ContestRecord) {

@@ -37,6 +37,9 @@ const READER_BYTES: usize = 16;
 const MARK_BYTES: usize = 12;
 /// Blobs that may wait in memory to be deleted; others are found in the next round.
 const GOING: usize = 4096;
+/// Blobs that are looked at in one slice of the sweep: each record may have the marks of
+/// [`limits::BLOB_READERS`].
+const BLOBS: usize = 16;
 /// Parts that are deleted in one step.
 const PARTS_AT_ONCE: u32 = 256;
 
@@ -269,7 +272,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn sweep_blobs(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
         let date = self.expiry_date(now);
         let (records, done) =
-            self.next_of_round(KeySpace::Blobs, |sweep| &mut sweep.blobs, most)?;
+            self.next_of_round(KeySpace::Blobs, |sweep| &mut sweep.blobs, most.min(BLOBS))?;
         for (at, value) in records {
             let Some(mut record) = self.sound::<BlobRecord>(KeySpace::Blobs, &at, value) else {
                 continue;

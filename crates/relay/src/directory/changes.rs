@@ -40,14 +40,13 @@ use crate::{
     posts::Asked,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
-        KeySpace, Store, StoreError, Write, key,
+        Key, KeySpace, Store, StoreError, Write, key,
         records::{
             AccountRecord, AddressRecord, DeviceRecord, EntryRecord, MailboxRecord, RevokedRecord,
         },
     },
     sweep::{Done, SLICE},
     verification::{Found, Work, encode_identity},
-    view::decode,
 };
 
 /// Devices whose records are being deleted, of which is known in memory.
@@ -366,23 +365,28 @@ impl<S: Store> Relay<S> {
         if let Some(mailbox) = mailbox {
             self.revoked.insert(mailbox, device);
             self.drop_mailbox(mailbox);
-            let _ = self.delete_revoked();
         }
     }
 
     /// Which devices are revoked and not yet deleted, by what is written.
     pub(crate) fn read_revoked(&mut self) -> Result<(), StoreError> {
-        let records = self.view.scan(KeySpace::Revoked, &[], None, REVOKED)?;
-        self.revoked.clear();
-        for (at, value) in records {
-            let record: RevokedRecord = decode(KeySpace::Revoked, value)?;
-            if let (Ok(mailbox), Ok(device)) = (
-                MailboxId::try_from(&record.mailbox_id),
-                DeviceId::try_from(&at),
-            ) {
-                self.revoked.insert(mailbox, device);
+        let mut revoked = BTreeMap::new();
+        let mut from = Key::new();
+        loop {
+            let page = self.page(KeySpace::Revoked, &from, REVOKED)?;
+            for (at, value) in page.records {
+                let record: Option<RevokedRecord> = self.sound(KeySpace::Revoked, &at, value);
+                let mailbox = record.map(|record| MailboxId::try_from(&record.mailbox_id));
+                if let (Some(Ok(mailbox)), Ok(device)) = (mailbox, DeviceId::try_from(&at)) {
+                    revoked.insert(mailbox, device);
+                }
             }
+            if page.next.is_empty() || revoked.len() >= REVOKED {
+                break;
+            }
+            from = page.next;
         }
+        self.revoked = revoked;
         Ok(())
     }
 
@@ -392,10 +396,7 @@ impl<S: Store> Relay<S> {
             return Ok(Done::all(0));
         };
         let prefix = mailbox.as_bytes();
-        let entries = self
-            .view
-            .scan_prefix(KeySpace::Entries, prefix, prefix, SLICE)?;
-        let is_last = entries.len() < SLICE;
+        let (entries, is_last) = self.readable(KeySpace::Entries, prefix, SLICE)?;
         let touched = entries.len();
         for (at, value) in entries {
             let Some(entry) = self.sound::<EntryRecord>(KeySpace::Entries, &at, value) else {
@@ -415,9 +416,14 @@ impl<S: Store> Relay<S> {
             return Ok(Done::some(touched));
         }
         let at = key(&[device.as_bytes()]);
-        let packages = self.key_packages(device, limits::KEY_PACKAGES_PER_DEVICE);
-        for package in packages.map_err(|_| StoreError::Io("it cannot be read".into()))? {
-            self.view.delete(KeySpace::KeyPackages, package);
+        let most = limits::KEY_PACKAGES_PER_DEVICE + 1;
+        let (packages, is_last) = self.readable(KeySpace::KeyPackages, &at, most)?;
+        let touched = touched + packages.len();
+        for (package, _) in packages {
+            self.view.delete(KeySpace::KeyPackages, key(&[&package]));
+        }
+        if !is_last {
+            return Ok(Done::some(touched));
         }
         for space in [KeySpace::LastResorts, KeySpace::Devices, KeySpace::Revoked] {
             self.view.delete(space, at.clone());
@@ -425,7 +431,7 @@ impl<S: Store> Relay<S> {
         self.view
             .delete(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]));
         self.revoked.remove(&mailbox);
-        Ok(Done::some(touched + limits::KEY_PACKAGES_PER_DEVICE))
+        Ok(Done::some(touched + 1))
     }
 }
 

@@ -190,8 +190,8 @@ impl<S: Store> Relay<S> {
         both.dedup();
         self.may_authorise(asked.link, id, epoch.next())?;
         let bytes = commit.body.len() + commit.welcome.len();
-        self.has_room(id, &both, 2, bytes, Reaches::SomebodyElse)?;
-        self.may_grow(id, &next)?;
+        self.has_room(id, &both, 2, bytes, Reaches::Anybody)?;
+        self.may_grow(now, id, &next)?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
             group: id,
@@ -239,8 +239,8 @@ impl<S: Store> Relay<S> {
         let next = next_epoch(epoch.next(), rejoin.next.as_ref(), list)?;
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
-        self.has_room(id, &list, 1, rejoin.body.len(), Reaches::SomebodyElse)?;
-        self.may_grow(id, &next)?;
+        self.has_room(id, &list, 1, rejoin.body.len(), Reaches::Anybody)?;
+        self.may_grow(now, id, &next)?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {
             group: id,
@@ -255,12 +255,13 @@ impl<S: Store> Relay<S> {
     }
 
     /// Whether there is room for what the group will be.
-    fn may_grow(&mut self, id: GroupId, next: &NextEpoch) -> Result<(), Refused> {
-        let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
+    fn may_grow(&mut self, now: Time, id: GroupId, next: &NextEpoch) -> Result<(), Refused> {
+        let date = self.date(now);
         let record = &self.group(id)?.record;
-        let (before, epochs) = (record.counted_bytes, record.epochs.iter().take(kept));
-        let past: u64 = epochs.map(epoch_bytes).sum();
-        let after = past.saturating_add(next.bytes());
+        let before = record.counted_bytes;
+        let kept = kept_epochs(record, date, next.rejoin_key.is_some());
+        let after = kept.map(epoch_bytes).sum::<u64>();
+        let after = after.saturating_add(next.bytes());
         self.has_room_for_group(0, before, after)
     }
 
@@ -274,22 +275,18 @@ impl<S: Store> Relay<S> {
     ) -> Result<(), Refused> {
         let date = self.date(now);
         self.authorise(now, link, id, next.epoch, next.fan_out)?;
-        let kept = usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX);
         let group = self.group(id)?;
-        group.record.epoch = next.epoch.0;
-        if let Some(over) = group.record.epochs.first_mut() {
+        let kept = kept_epochs(&group.record, date, next.rejoin_key.is_some());
+        let mut kept: Vec<EpochRecord> = kept.cloned().collect();
+        if let Some(over) = kept
+            .first_mut()
+            .filter(|one| one.epoch == group.record.epoch)
+        {
             over.ended_at_ms = date.0;
         }
-        if next.rejoin_key.is_some() {
-            // Somebody may have been removed, and still has the keys of the epochs before.
-            group.record.epochs.clear();
-        }
-        group
-            .record
-            .epochs
-            .retain(|known| has_just_ended(date, known));
-        group.record.epochs.insert(0, next.record);
-        group.record.epochs.truncate(kept.saturating_add(1));
+        kept.insert(0, next.record);
+        group.record.epochs = kept;
+        group.record.epoch = next.epoch.0;
         group.record.changed_on_day = date.0 / Span::days(1).0;
         if let Some(key) = next.rejoin_key {
             group.record.rejoin_key = key;
@@ -309,6 +306,25 @@ impl<S: Store> Relay<S> {
             .put_bytes(KeySpace::GroupInfos, key(&[id.as_bytes()]), next.group_info);
         Ok(())
     }
+}
+
+/// The epochs that are kept when another one begins.
+fn kept_epochs(
+    record: &GroupRecord,
+    date: Time,
+    renews_rejoin_key: bool,
+) -> impl Iterator<Item = &EpochRecord> {
+    // Where the key is renewed, somebody may have been removed, and still has the keys of the
+    // epochs before.
+    let most = if renews_rejoin_key {
+        0
+    } else {
+        usize::try_from(limits::PAST_EPOCHS).unwrap_or(usize::MAX)
+    };
+    let epochs = record.epochs.iter();
+    epochs
+        .filter(move |known| known.epoch == record.epoch || has_just_ended(date, known))
+        .take(most)
 }
 
 impl NextEpoch {

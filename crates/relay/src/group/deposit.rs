@@ -2,8 +2,8 @@
 //!
 //! A mailbox without room for a post stops nobody else from getting it: it is left out, and
 //! gets a *mark* instead, a post of the relay's without a body, so that its device knows that
-//! it has missed something and asks the group's members. A post that would reach nobody but
-//! its sender is refused.
+//! it has missed something and asks the group's members. A message that would reach nobody
+//! but its sender is refused.
 //!
 //! **Elsewhere**: how much of a mailbox one group may fill: [`crate::mailbox::waiting`].
 //!
@@ -26,7 +26,7 @@ use crate::{
     },
     posts::{Asked, May, Post},
     relay::{Refused, Relay},
-    store::Store,
+    store::{KeySpace, Store, StoreError},
 };
 
 /// Whom a post has to reach, so that it is taken.
@@ -36,7 +36,8 @@ pub(super) enum Reaches {
     Everybody,
     /// Some other mailbox than the sender's own, which is one of the list.
     SomebodyElse,
-    /// Any mailbox: the relay itself sends it.
+    /// Any mailbox: the relay itself sends it, or it changes the group, which waits for
+    /// nobody. Whoever is to be taken out must not prevent it by having no room.
     Anybody,
 }
 
@@ -86,7 +87,15 @@ impl<S: Store> Relay<S> {
         let is_new = reaches == Reaches::Everybody;
         let (mut with_room, mut full) = (0_usize, 0_usize);
         for id in fan_out {
-            if let Some(mailbox) = self.mailbox(*id)? {
+            let mailbox = match self.mailbox(*id) {
+                // Nobody can have anything put there: the others do not wait for that.
+                Err(StoreError::Damaged(_)) => {
+                    self.note_damage(KeySpace::Mailboxes, id.as_bytes());
+                    continue;
+                }
+                mailbox => mailbox?,
+            };
+            if let Some(mailbox) = mailbox {
                 if mailbox.has_room(group, more, is_new, most) {
                     with_room += 1;
                 } else {

@@ -29,6 +29,7 @@ use waxwing_protocol::{
 use self::deposit::{Deposit, Reaches};
 use crate::{
     cost,
+    mailbox::waiting::ANY_GROUP,
     posts::{Asked, Repeated},
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
@@ -381,7 +382,7 @@ impl<S: Store> Relay<S> {
             .links
             .get_mut(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        if state.posting.is_empty() {
+        if !std::mem::replace(&mut state.is_swept, true) {
             self.posting_links.push_back(link);
         }
         let new = !state.posting.contains_key(&(group, epoch));
@@ -437,6 +438,7 @@ impl<S: Store> Relay<S> {
         self.fan_outs.clear();
         for link in self.links.values_mut() {
             link.posting.clear();
+            link.is_swept = false;
         }
     }
 }
@@ -489,7 +491,12 @@ pub(crate) fn epoch_keys(keys: Option<&pb::EpochKeys>) -> Result<&pb::EpochKeys,
 }
 
 pub(crate) fn group_id(bytes: &bytes::Bytes) -> Result<GroupId, Refused> {
-    GroupId::try_from(bytes).map_err(|error| Refused::malformed(&error.to_string()))
+    let id = GroupId::try_from(bytes).map_err(|error| Refused::malformed(&error.to_string()))?;
+    // Texts wait in mailboxes under it, and have their share of them.
+    if id == ANY_GROUP {
+        return Err(Refused::malformed("this id is no group's"));
+    }
+    Ok(id)
 }
 
 fn post_id(bytes: &bytes::Bytes) -> Result<PostId, Refused> {

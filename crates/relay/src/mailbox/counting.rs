@@ -85,11 +85,19 @@ impl Count {
     /// Counts. A mailbox that cannot be read is met again by whoever needs it.
     pub(crate) fn run<S: Store>(self, store: &Arc<S>) -> Counted {
         let view = View::new(Arc::clone(store));
+        let asked_for = self.mailboxes.len();
         let counted = |id| Some((id, Relay::load_mailbox(&view, id).ok()?));
+        let mailboxes: Vec<_> = self.mailboxes.into_iter().filter_map(counted).collect();
+        let round = if mailboxes.len() < asked_for {
+            // It would be tried again and again.
+            ROUNDS
+        } else {
+            self.round
+        };
         Counted {
-            mailboxes: self.mailboxes.into_iter().filter_map(counted).collect(),
+            mailboxes,
             since: self.since,
-            round: self.round,
+            round,
         }
     }
 }
@@ -144,7 +152,9 @@ impl<S: Store> Relay<S> {
             if !self.mailboxes.contains_key(&id) && !self.revoked.contains_key(&id) {
                 self.take_loaded(id, loaded);
                 // It is about to be used; thousands of them at once would hold the lock.
-                self.reserve(id);
+                if self.has_space() {
+                    self.reserve(id);
+                }
             }
         }
         counted.round.saturating_add(1)

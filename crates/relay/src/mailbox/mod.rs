@@ -13,7 +13,7 @@ pub(crate) mod counting;
 pub(crate) mod waiting;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     hash::{BuildHasher, Hasher},
     sync::Arc,
 };
@@ -37,6 +37,7 @@ use crate::{
         Key, KeySpace, Record, Store, StoreError, key,
         records::{DeviceRecord, EntryRecord, HoldersRecord, MailboxRecord, PostRecord},
     },
+    sweep::Done,
     verification::{Found, Identity, Work},
     view::{View, decode},
 };
@@ -96,6 +97,13 @@ pub(crate) struct Loaded {
     mailbox: Mailbox,
     /// Entries that are not as they were written.
     damaged: Vec<Key>,
+}
+
+/// What is tried again in a sweep, since the store could not be read.
+#[derive(Default)]
+pub(crate) struct Again {
+    undeleted: Vec<(MailboxId, Sent)>,
+    unread: BTreeSet<MailboxId>,
 }
 
 /// A mailbox in memory.
@@ -649,7 +657,16 @@ impl<S: Store> Relay<S> {
             return Ok(false);
         }
         let (from, to) = (mailbox.sent_to.saturating_add(1), mailbox.stored_to);
-        let (records, read_to) = self.entries(id, from, to, room.min(READ))?;
+        let (records, read_to) = match self.entries(id, from, to, room.min(READ)) {
+            Err(error) => {
+                // That is no post's fault.
+                if let Some(mailbox) = self.mailboxes.get_mut(&id) {
+                    mailbox.tries = 0;
+                }
+                return Err(error);
+            }
+            entries => entries?,
+        };
         self.spend_time(records.len());
         for (at, value) in records {
             let sequence = sequence_of(&at);
@@ -783,17 +800,33 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Tries again to send, and to delete, what could not be read.
-    pub(crate) fn read_again(&mut self) {
-        for (id, sent) in std::mem::take(&mut self.undeleted) {
-            self.delete_sent(id, sent);
-        }
-        for id in std::mem::take(&mut self.unread) {
+    /// What could not be read is tried once more in this sweep.
+    pub(crate) fn begin_again(&mut self) {
+        let again = &mut self.again;
+        again.undeleted.append(&mut self.undeleted);
+        again.unread.append(&mut self.unread);
+    }
+
+    /// Tries again to send, and to delete, some of what could not be read.
+    pub(crate) fn read_again(&mut self, most: usize) -> Done {
+        let mut touched = 0;
+        while touched < most {
+            touched += 1;
+            if let Some((id, sent)) = self.again.undeleted.pop() {
+                self.delete_sent(id, sent);
+                continue;
+            }
+            let Some(id) = self.again.unread.pop_first() else {
+                return Done::all(touched);
+            };
             if let Some(mailbox) = self.mailboxes.get_mut(&id) {
                 mailbox.tries = mailbox.tries.saturating_add(1);
             }
+            let before = self.counts.delivered;
             self.fill(id);
+            touched += cast(self.counts.delivered - before);
         }
+        Done::some(touched)
     }
 
     /// A post that was put in is refused after all, and never comes onto the disk.
@@ -816,15 +849,29 @@ impl<S: Store> Relay<S> {
         let Some(mailbox) = self.mailboxes.get_mut(&id) else {
             return;
         };
+        // What was held is sent from memory, if nothing in front of it has to be read.
+        if mailbox.sent_to < sequence
+            && mailbox.sent_to >= mailbox.stored_to
+            && let Some(link) = mailbox.link
+        {
+            for fresh in &mut mailbox.fresh {
+                if fresh.sequence > sequence {
+                    break;
+                }
+                fresh.held = false;
+            }
+            self.fill_from_memory(id, link);
+        }
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else {
+            return;
+        };
         mailbox.stored_to = mailbox.stored_to.max(sequence);
-        let mut was_held = false;
-        while let Some(fresh) = mailbox
+        while mailbox
             .fresh
             .pop_front_if(|fresh| fresh.sequence <= sequence)
-        {
-            was_held |= fresh.held;
-        }
-        if was_held || mailbox.sent_to < sequence {
+            .is_some()
+        {}
+        if mailbox.sent_to < sequence {
             self.fill(id);
         }
     }
@@ -868,6 +915,10 @@ impl<S: Store> Relay<S> {
     /// Goes back to what is on disk. Devices that are connected come again.
     pub(crate) fn forget_mailboxes(&mut self) {
         self.mailboxes_in_memory.clear();
+        // Whoever acknowledged what is still there does so again.
+        self.undeleted.clear();
+        self.unread.clear();
+        self.again = Again::default();
         let connected = self
             .mailboxes
             .drain()

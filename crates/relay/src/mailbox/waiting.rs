@@ -311,7 +311,9 @@ mod tests {
                 welcome: false,
             },
         ];
-        items.into_iter().for_each(|item| waiting.add(item));
+        for item in items {
+            waiting.add(item);
+        }
         assert_eq!(
             waiting.all,
             Amount {
@@ -326,7 +328,9 @@ mod tests {
                 bytes: 35
             }
         );
-        items.into_iter().for_each(|item| waiting.remove(item));
+        for item in items {
+            waiting.remove(item);
+        }
         assert_eq!(waiting.all, Amount::default());
         assert_eq!(waiting.new, Amount::default());
         assert!(waiting.groups.is_empty());

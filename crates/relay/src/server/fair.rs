@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::rate::home;
+
 /// The queue.
 pub(super) struct Fair<T> {
     waiting: Mutex<Waiting<T>>,
@@ -59,6 +61,8 @@ impl<T> Fair<T> {
 
     /// Lets something wait; gives it back where there is no room, or at the end.
     pub(super) fn push(&self, source: IpAddr, weight: usize, thing: T) -> Result<(), T> {
+        // Whoever has a whole network of IPv6 has one turn.
+        let source = home(source);
         let mut waiting = self.waiting.lock();
         let own = waiting.by_source.get(&source).map_or(0, |own| own.weight);
         if waiting.is_ending
@@ -138,6 +142,25 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
         assert_eq!(all, [(1, 0), (2, 0), (1, 1), (1, 2)]);
         assert!(queue.waiting.lock().by_source.is_empty());
+    }
+
+    #[test]
+    fn a_home_with_many_networks_has_one_turn() {
+        let queue = Fair::new(300, 1000);
+        let address =
+            |site: u16, n: u16| std::net::Ipv6Addr::new(0x2001, 0xdb8, site, n, 0, 0, 0, 1);
+        for n in 0..256 {
+            queue.push(address(1, n).into(), 1, 1).unwrap();
+        }
+        queue.push(address(2, 0).into(), 1, 2).unwrap();
+        assert_eq!([queue.next(), queue.next()], [Some(1), Some(2)]);
+        // Those who share an address are told apart.
+        let shared = |n| std::net::Ipv6Addr::from_bits(crate::rate::SHARED | n);
+        let queue = Fair::new(300, 1000);
+        for (source, thing) in [(1, 1), (1, 1), (2, 2)] {
+            queue.push(shared(source).into(), 1, thing).unwrap();
+        }
+        assert_eq!([queue.next(), queue.next()], [Some(1), Some(2)]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waxwing_protocol::time::{Span, Time};
 
+use crate::rate::home;
+
 /// Requests that are worked on at one time, for anybody.
 const AT_ONCE: usize = 4;
 /// And for auditors that are known.
@@ -64,6 +66,7 @@ impl Turns {
 
     /// Waits for this source's turn; `None` where it, or everybody, waits for too much.
     pub(super) async fn take(&self, now: Time, source: IpAddr) -> Option<Turn> {
+        let source = home(source);
         let is_known = {
             let mut asking = self.asking.lock();
             let is_known = asking.knows(now, source);
@@ -93,6 +96,7 @@ impl Turns {
 
     /// A known auditor's co-signature came from there.
     pub(super) fn auditor_was_at(&self, now: Time, source: IpAddr) {
+        let source = home(source);
         let mut asking = self.asking.lock();
         asking
             .known

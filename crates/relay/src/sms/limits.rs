@@ -16,8 +16,7 @@ use waxwing_protocol::time::{Span, Time};
 use crate::{
     rate::{Bucket, Rate},
     relay::Relay,
-    store::{KeySpace, Store, StoreError, key, records::SmsSpendingRecord},
-    view::decode,
+    store::{Key, KeySpace, Store, StoreError, key, records::SmsSpendingRecord},
 };
 
 /// All numbers together: every one begins so.
@@ -81,6 +80,15 @@ impl Budgets {
         Self {
             own: Spending::new(limits),
             codes: Spending::new(of_codes),
+        }
+    }
+
+    /// What was kept under this key.
+    fn restore(&mut self, at: &str, record: SmsSpendingRecord) {
+        let full_at = Time(record.full_at_ms);
+        match at.strip_prefix(OF_CODES) {
+            Some(prefix) => self.codes.restore(prefix.to_owned(), full_at),
+            None => self.own.restore(at.to_owned(), full_at),
         }
     }
 }
@@ -204,21 +212,23 @@ impl<S: Store> Relay<S> {
 
     /// Takes up what was spent before.
     pub(crate) fn read_spending(&mut self) -> Result<(), StoreError> {
-        let Some(Budgets { own, codes }) = &mut self.spending else {
+        if self.spending.is_none() {
             return Ok(());
-        };
-        let records = self
-            .view
-            .scan(KeySpace::SmsSpending, &[], None, 2 * PREFIXES)?;
-        for (at, value) in records {
-            let record: SmsSpendingRecord = decode(KeySpace::SmsSpending, value)?;
-            let at = String::from_utf8_lossy(&at);
-            match at.strip_prefix(OF_CODES) {
-                Some(prefix) => codes.restore(prefix.to_owned(), Time(record.full_at_ms)),
-                None => own.restore(at.into_owned(), Time(record.full_at_ms)),
-            }
         }
-        Ok(())
+        let mut from = Key::new();
+        loop {
+            let page = self.page(KeySpace::SmsSpending, &from, 2 * PREFIXES)?;
+            for (at, value) in page.records {
+                let record = self.sound(KeySpace::SmsSpending, &at, value);
+                if let (Some(record), Some(spending)) = (record, &mut self.spending) {
+                    spending.restore(&String::from_utf8_lossy(&at), record);
+                }
+            }
+            if page.next.is_empty() {
+                return Ok(());
+            }
+            from = page.next;
+        }
     }
 }
 

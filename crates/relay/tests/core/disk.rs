@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use waxwing_protocol::pb::{self, ErrorCode, relay_frame::Body as Answer};
 use waxwing_protocol::time::Span;
-use waxwing_relay::relay::LinkId;
+use waxwing_relay::relay::{Config, LinkId, SLICE_MOST};
 use waxwing_relay::store::{KeySpace, Store as _, Write, key, memory::Fault};
 
 use crate::world::{Members, Person, World, code, message, post_id};
@@ -195,4 +195,119 @@ fn damaged_records_keep_nothing_behind_them_from_expiring() {
     let left: Vec<&Bytes> = left.map(|(_, key, _)| key).collect();
     assert_eq!(left, [&entries[0], &entries[2]]);
     assert!(world.relay.counts().damaged >= 2);
+}
+
+#[test]
+fn what_failed_batches_held_is_free_again() {
+    let mut world = World::with(Config {
+        unwritten_bytes: 2_000,
+        ..Config::default()
+    });
+    let people = [
+        world.person("alice@a.example"),
+        world.person("bob@a.example"),
+    ];
+    let group = world.group(&[&people[0], &people[1]]);
+    let link = world.posting_link(&group);
+    for n in 0..10 {
+        world.store.set_fault(None);
+        world.try_again();
+        world.store.set_fault(Some(Fault::Full));
+        let refused = world.tell(link, message(&group, post_id(n), "refused"));
+        world.write();
+        assert_eq!(code(world.answer(link, refused)), ErrorCode::Unavailable);
+    }
+    world.store.set_fault(None);
+    world.try_again();
+    let answer = world.ask_durably(link, message(&group, post_id(99), "taken"));
+    assert!(matches!(answer, Answer::Posted(_)), "{answer:?}");
+}
+
+#[test]
+fn a_member_whose_mailbox_is_damaged_keeps_no_post_from_the_others() {
+    let mut world = World::new();
+    let people = ["alice", "bob", "carol"].map(|name| world.person(&format!("{name}@a.example")));
+    let group = world.group(&people.each_ref());
+    world
+        .store
+        .damage(KeySpace::Mailboxes, people[1].mailbox.as_bytes());
+    world.crash();
+    let link = world.posting_link(&group);
+    let before = world.store.reads();
+    let answer = world.ask_durably(link, message(&group, post_id(1), "hello"));
+    assert!(matches!(answer, Answer::Posted(_)), "{answer:?}");
+    assert!(world.store.reads() - before < 50, "it is read for ever");
+    for person in [&people[0], &people[2]] {
+        let (at, _) = world.login(person);
+        assert_eq!(bodies(&world.delivered(at)), [b"hello"]);
+    }
+    assert_eq!(world.relay.counts().damaged, 1);
+}
+
+#[test]
+fn what_could_not_be_read_is_tried_again_in_small_pieces() {
+    let (mut world, group, [alice, bob], link) = couple();
+    for n in 0..200 {
+        world.ask_durably(link, message(&group, post_id(n), "post"));
+    }
+    let devices = [&alice, &bob].map(|person| world.login(person).0);
+    let came = devices.map(|at| world.delivered(at));
+    world.store.set_fault(Some(Fault::Broken));
+    for (at, posts) in devices.into_iter().zip(&came) {
+        world.acknowledge(at, posts.last().unwrap().sequence);
+    }
+    world.store.set_fault(None);
+    world.now = world.now.after(Span::seconds(1));
+    let mut before = world.store.reads();
+    world.relay.begin_sweep();
+    assert_eq!(world.store.reads(), before, "all at once");
+    while world.relay.sweep_slice(world.now) {
+        let read = world.store.reads() - before;
+        assert!(read <= SLICE_MOST as u64, "{read} at once");
+        before = world.store.reads();
+    }
+    world.write();
+    for space in [KeySpace::Posts, KeySpace::Entries, KeySpace::Holders] {
+        assert!(is_empty(&world, space), "{} are left", space.name());
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_written_to_for_a_login() {
+    let (mut world, _, [alice, _], _) = couple();
+    world.crash();
+    world.store.set_fault(Some(Fault::NearlyFull));
+    let before = world.store.commits();
+    world.login(&alice);
+    assert_eq!(world.store.commits(), before);
+}
+
+#[test]
+fn damaged_post_ids_keep_no_others_from_being_deleted() {
+    let (mut world, group, _, link) = couple();
+    for n in 0..6 {
+        world.ask_durably(link, message(&group, post_id(n), "post"));
+    }
+    let ids = keys(&world, KeySpace::PostIds);
+    world.store.damage(KeySpace::PostIds, &ids[2]);
+    world.wait(Span::days(9));
+    for _ in 0..5 {
+        world.try_again();
+    }
+    assert_eq!(world.store.count(KeySpace::PostIds).unwrap(), 1);
+}
+
+#[test]
+fn a_relay_with_damaged_records_of_few_things_starts() {
+    let (mut world, ..) = couple();
+    let garbage = |space| Write {
+        space,
+        key: key(&[&[7; 32]]),
+        value: Some(Bytes::from_static(&[0xff; 3])),
+    };
+    let writes = [KeySpace::Revoked, KeySpace::SmsSpending].map(garbage);
+    world.config.texts = Some(waxwing_relay::sms::limits::TextLimits::default());
+    world.store.commit(writes.into()).unwrap();
+    world.crash();
+    assert_eq!(world.relay.counts().damaged, 2);
 }

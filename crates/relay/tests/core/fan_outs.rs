@@ -142,3 +142,29 @@ fn when_links_may_post_to_too_many_groups_those_with_few_still_may() {
         Some(Answer::Posted(_))
     ));
 }
+
+#[test]
+fn a_link_that_gives_way_again_and_again_is_swept_once() {
+    let mut world = World::with(Config {
+        fan_out_bytes: 500,
+        ..config()
+    });
+    let alice = world.person("alice@a.example");
+    let groups = [(); 2].map(|()| world.group(&[&alice]));
+    let link = world.link();
+    let other = world.link();
+    for n in 0..200 {
+        // Each takes the other's place in memory.
+        let [one, two] = [&groups[0], &groups[1]];
+        for (at, group) in [(link, one), (other, two)] {
+            let answer = authorise(&mut world, at, group);
+            assert!(
+                matches!(answer, Some(Answer::PostingAuthorised(_))),
+                "{n}: {answer:?}"
+            );
+        }
+    }
+    world.wait(Span::seconds(1));
+    let most = world.relay.most_touched_in_a_slice();
+    assert!(most < 100, "{most} at once, for two links");
+}

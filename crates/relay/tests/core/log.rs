@@ -462,6 +462,27 @@ fn a_revoked_device_is_cut_off_and_cannot_log_in() {
 }
 
 #[test]
+fn many_devices_that_are_revoked_at_once_are_deleted_in_small_pieces() {
+    let mut world = World::new();
+    let mut people = ["a", "b", "c"].map(|name| world.person(&format!("{name}@example.org")));
+    let phones = people
+        .each_mut()
+        .map(|person| add_device(&mut world, person));
+    for (person, phone) in people.iter().zip(&phones) {
+        let statement = revocation(&mut world, person, &phone.key);
+        let link = world.link();
+        world.tell(link, change(person, &statement));
+    }
+    assert!(world.publish_once());
+    // Only the marks: what they left goes with the sweep, between whose slices others work.
+    assert!(!world.write_once());
+    world.wait(Span::seconds(1));
+    world.write();
+    assert_eq!(world.store.count(KeySpace::Revoked).unwrap(), 0);
+    assert_eq!(world.store.count(KeySpace::Mailboxes).unwrap(), 3);
+}
+
+#[test]
 fn a_revoked_device_s_posts_are_deleted_those_on_their_way_too() {
     let mut world = World::new();
     let mut alice = world.person("alice@example.org");
@@ -529,6 +550,39 @@ fn what_a_revoked_device_left_is_deleted_after_a_crash_as_well() {
     assert_eq!(world.store.count(KeySpace::Devices).unwrap(), 1);
     assert_eq!(world.store.count(KeySpace::Revoked).unwrap(), 0);
     assert!(check(&world.store).unwrap().damage.is_empty());
+}
+
+#[test]
+fn damaged_records_of_one_revoked_device_keep_no_other_from_going() {
+    let mut world = World::new();
+    let mut people = ["alice", "bob"].map(|name| world.person(&format!("{name}@example.org")));
+    let phones = people
+        .each_mut()
+        .map(|person| add_device(&mut world, person));
+    let mut all: Vec<_> = people.iter().chain(&phones).collect();
+    all.rotate_left(1);
+    let group = world.group(&all);
+    let posting = world.posting_link(&group);
+    for n in 0..4 {
+        world.ask_durably(posting, message(&group, post_id(n), "waits"));
+    }
+    let entries = world.store.scan(KeySpace::Entries, &[], None, 100).unwrap();
+    for phone in &phones {
+        let own = |at: &Bytes| at.starts_with(phone.mailbox.as_bytes());
+        let (second, _) = entries.iter().filter(|(at, _)| own(at)).nth(1).unwrap();
+        world.store.damage(KeySpace::Entries, second);
+    }
+    for (person, phone) in people.iter_mut().zip(&phones) {
+        revoke(&mut world, person, phone);
+    }
+    for _ in 0..3 {
+        world.wait(Span::seconds(1));
+        world.write();
+    }
+    assert_eq!(world.store.count(KeySpace::Revoked).unwrap(), 0);
+    assert_eq!(world.store.count(KeySpace::Mailboxes).unwrap(), 2);
+    let left = world.store.count(KeySpace::Entries).unwrap();
+    assert_eq!(left, 2 * 4 + 2, "what cannot be read stays");
 }
 
 #[test]
@@ -713,6 +767,7 @@ fn log_and_records_agree_after_a_crash_at_any_write() {
     world.tell(link, change(&alice, &revoked));
     assert!(world.publish_once());
     disks.push(world.store.copy());
+    world.wait(Span::seconds(1));
     while world.write_once() {
         disks.push(world.store.copy());
     }

@@ -333,6 +333,36 @@ fn the_first_commit_of_an_epoch_wins_and_is_delivered_when_it_is_on_disk() {
 }
 
 #[test]
+fn a_commit_is_delivered_without_being_read_from_the_disk() {
+    let mut world = World::new();
+    let people = ["alice", "bob", "carol"].map(|name| world.person(&format!("{name}@a.example")));
+    let group = world.group(&people.each_ref());
+    let links = people.each_ref().map(|person| world.login(person).0);
+    let posting = world.posting_link(&group);
+    let commit = world.commit_request(&group, post_id(1), &group.mailboxes, b"");
+    let request = world.tell(posting, commit);
+    for link in links {
+        assert!(world.delivered(link).is_empty(), "before it is on disk");
+    }
+    let batch = world.relay.take_batch(Time(u64::MAX)).unwrap();
+    world.store.commit(batch.into_writes()).unwrap();
+    let before = world.store.reads();
+    world.relay.batch_written();
+    world.collect();
+    assert_eq!(world.store.reads(), before, "with the lock");
+    posted(world.answer(posting, request));
+    for link in links {
+        let posts = world.delivered(link);
+        assert_eq!(bodies(&posts), [b"commit"]);
+        world.acknowledge(link, posts[0].sequence);
+    }
+    world.write();
+    for space in [KeySpace::Posts, KeySpace::Entries, KeySpace::Holders] {
+        assert_eq!(world.store.count(space).unwrap(), 0, "{}", space.name());
+    }
+}
+
+#[test]
 fn a_commit_that_the_disk_did_not_take_comes_once_when_it_does() {
     let mut world = World::new();
     let (alice, bob) = (
@@ -553,6 +583,29 @@ fn a_post_that_would_reach_nobody_is_refused_and_changes_nothing() {
     posted(Some(
         world.ask_durably(link, message(&group, post_id(4), "room")),
     ));
+}
+
+#[test]
+fn whoever_has_no_room_is_taken_out_all_the_same() {
+    let mut world = small_mailboxes();
+    let (alice, mallory) = (
+        world.person("alice@a.example"),
+        world.person("mallory@a.example"),
+    );
+    let group = world.group(&[&alice, &mallory]);
+    let (alices, _) = world.login(&alice);
+    let link = world.posting_link(&group);
+    for n in 0..4 {
+        posted(Some(
+            world.ask_durably(link, message(&group, post_id(n), "hello")),
+        ));
+        take_all(&mut world, alices);
+    }
+    let commit = world.commit_request(&group, post_id(4), &[alice.mailbox], b"");
+    posted(Some(world.ask_durably(link, commit)));
+    assert_eq!(bodies(&take_all(&mut world, alices)), [b"commit"]);
+    let (mallorys, _) = world.login(&mallory);
+    assert!(take_all(&mut world, mallorys)[4].missed);
 }
 
 #[test]

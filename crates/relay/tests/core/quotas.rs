@@ -1,17 +1,19 @@
 //! What accounts, and all of them together, may have on the relay's disk.
 
 use bytes::Bytes;
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
     ids::GroupId,
     limits,
     pb::{self, ErrorCode, client_frame::Body as Ask, relay_frame::Body as Answer},
+    posting::PostingKey,
     time::Span,
     token,
 };
 use waxwing_relay::{
     relay::{Config, LinkId},
-    store::{KeySpace, Store as _, check::check},
+    store::{KeySpace, Store as _, check::check, records::UsageRecord},
 };
 
 use crate::world::{World, authorise_request, code};
@@ -224,6 +226,27 @@ fn all_groups_together_have_a_limit_and_idle_ones_are_deleted() {
     let answer = world.ask_durably(link, third);
     assert!(matches!(answer, Answer::Posted(_)), "{answer:?}");
     assert_eq!(check(&world.store).unwrap().damaged(), 0);
+}
+
+#[test]
+fn a_member_is_taken_out_though_groups_may_not_grow() {
+    let mut world = World::new();
+    let alice = world.person("alice@example.org");
+    let mallory = world.person("mallory@example.org");
+    let group = world.group(&[&alice, &mallory]);
+    let usage = world.store.get(KeySpace::Meta, b"usage").unwrap().unwrap();
+    let usage = UsageRecord::decode(usage).unwrap();
+    world.config.group_bytes = usage.group_bytes;
+    world.crash();
+    let link = world.posting_link(&group);
+    let mut commit = world.commit_request(&group, crate::world::post_id(1), &[alice.mailbox], b"");
+    if let Ask::Post(post) = &mut commit {
+        let next = post.next.as_mut().unwrap();
+        let key = PostingKey::from_seed(&[9; 32]).public();
+        next.rejoin_key = Bytes::copy_from_slice(key.as_bytes());
+    }
+    let answer = world.ask_durably(link, commit);
+    assert!(matches!(answer, Answer::Posted(_)), "{answer:?}");
 }
 
 #[test]

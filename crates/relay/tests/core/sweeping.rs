@@ -156,6 +156,33 @@ fn a_record_that_cannot_be_read_stops_no_sweep_behind_it() {
 }
 
 #[test]
+fn a_slice_reads_few_blobs_however_many_readers_they_have() {
+    let mut world = World::new();
+    let record = BlobRecord {
+        bytes: 1,
+        readers: limits::BLOB_READERS,
+        opened_at_ms: world.now.0,
+        unread_by: vec![1; 12 * limits::BLOB_READERS as usize].into(),
+        ..BlobRecord::default()
+    };
+    let writes = (0..300_u64).map(|n| {
+        let id = [n; 4].map(u64::to_be_bytes).concat();
+        put(KeySpace::Blobs, &[&id], record.encode_to_vec())
+    });
+    world.store.commit(writes.collect()).unwrap();
+    world.crash();
+    let first = world.store.reads();
+    let mut before = first;
+    world.relay.begin_sweep();
+    while world.relay.sweep_slice(world.now) {
+        let read = world.store.reads() - before;
+        assert!(read < 20, "{read} at once");
+        before = world.store.reads();
+    }
+    assert!(before - first >= 300, "not all were looked at");
+}
+
+#[test]
 fn what_is_in_memory_is_looked_through_in_small_pieces() {
     let mut world = World::new();
     for n in 0..5_000_u32 {

@@ -297,3 +297,15 @@ fn a_refused_text_is_told_and_half_a_one_is_uncertain() {
     world.write();
     assert_eq!(alice.fates(&mut world), [Fate::Refused, Fate::Uncertain]);
 }
+
+#[test]
+fn no_strangers_group_takes_the_place_of_texts() {
+    let mut world = world();
+    let alice = Someone::new(&mut world);
+    let token = world.token(&alice.person);
+    let link = world.link();
+    let all_texts = waxwing_protocol::ids::GroupId([0; 16]);
+    let create = world.create_request(token, all_texts, &[alice.person.mailbox]);
+    let answer = world.ask(link, create).expect("a refusal");
+    assert_eq!(code(&answer), ErrorCode::Malformed);
+}
