@@ -60,6 +60,7 @@ enum Chore {
     Rates(usize),
     Rendezvous,
     PostIds,
+    SpentTokens,
     Revoked,
     Entries,
     Registrations,
@@ -75,7 +76,7 @@ enum Chore {
     IdleGroups,
 }
 
-const CHORES: [Chore; 31] = [
+const CHORES: [Chore; 32] = [
     Chore::Postings,
     Chore::PendingRegistrations,
     Chore::Rates(0),
@@ -94,6 +95,7 @@ const CHORES: [Chore; 31] = [
     Chore::Rates(13),
     Chore::Rendezvous,
     Chore::PostIds,
+    Chore::SpentTokens,
     Chore::Revoked,
     Chore::Entries,
     Chore::Registrations,
@@ -240,7 +242,11 @@ impl<S: Store> Relay<S> {
             Some(Chore::Groups) => self.sweep.groups.share(),
             Some(Chore::NewContests | Chore::Revoked | Chore::BlobParts) => MOST,
             Some(
-                Chore::PendingRegistrations | Chore::Rendezvous | Chore::PostIds | Chore::Contests,
+                Chore::PendingRegistrations
+                | Chore::Rendezvous
+                | Chore::PostIds
+                | Chore::SpentTokens
+                | Chore::Contests,
             ) => MOST_DELETED,
         }
     }
@@ -254,6 +260,7 @@ impl<S: Store> Relay<S> {
                 .map_or(Done::all(0), |table| Done::some(table.sweep(now, most)))),
             Chore::Rendezvous => Ok(self.end_old_rendezvous(now, most)),
             Chore::PostIds => self.expire_post_ids(now, most),
+            Chore::SpentTokens => self.sweep_spent_tokens(now, most),
             Chore::Revoked => self.delete_revoked(),
             Chore::Entries => self.expire_entries(now, most),
             Chore::Registrations => self.expire_registrations(now, most),
