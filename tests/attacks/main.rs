@@ -31,6 +31,7 @@ mod revoked;
 mod scene;
 mod silence;
 mod strangers;
+mod tokens;
 
 use std::{collections::BTreeSet, fs};
 

@@ -22,10 +22,12 @@ use waxwing_protocol::{
     roster::Roster,
     signature::{HybridSigningKey, SigningSeed},
     time::{Span, Time},
-    token::TokenIssuer,
 };
 use waxwing_relay::{
-    directory::log::{KeyLog, LogKeys, Publication},
+    directory::{
+        log::{KeyLog, LogKeys, Publication},
+        token_keys::ShownTokenKey,
+    },
     rate::Rate,
     relay::{Batch, Config, Effect, LinkId as RelayLink, Relay, Secrets},
     sms::accounts::{Report, Submission, Verdict},
@@ -166,6 +168,11 @@ impl RealRelay {
     /// Whether it doubts the machine's clock.
     pub const fn doubts_clock(&self) -> bool {
         self.relay.doubts_clock()
+    }
+
+    /// What it shows on new links.
+    pub fn shown_token_key(&self) -> ShownTokenKey {
+        self.relay.shown_token_key().read().clone()
     }
 
     fn wall(&self) -> Time {
@@ -401,7 +408,7 @@ fn open(
     rng: &mut ChaCha20Rng,
 ) -> (Relay<RelayStore>, KeyLog<RelayStore>) {
     let secrets = Secrets {
-        tokens: TokenIssuer::from_seed(&[5; 32]).unwrap(),
+        token_seed: [5; 32],
         address_key: [6; 32],
     };
     let log = KeyLog::open(

@@ -31,7 +31,7 @@ use crate::{
     devices::{backup, changes, lock, names, pairing, recovery},
     engine::Stop,
     inbox::messages,
-    link::registration,
+    link::{registration, tokens},
     message::{self, expiry, link_preview, report, typing},
     outbox::{self, receipts},
     queries,
@@ -274,6 +274,7 @@ pub(crate) fn set_relay(turn: &mut Turn<'_>, url: &str, pin: Option<&str>) -> Re
     settings::write(turn.tx, Setting::RelayPin, pin)?;
     let after = settings::relay(turn.tx)?;
     if before.is_some() && before != after {
+        tokens::forget_keys(turn.tx)?;
         // Another relay, or another pin: the link to the old one is of no use.
         turn.close_links();
     }

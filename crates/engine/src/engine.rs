@@ -38,7 +38,7 @@ use crate::{
     devices,
     event::{Effect, Event, LinkKind, RelayPlace},
     inbox::{heard, held, missed, receive},
-    link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing},
+    link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing, tokens},
     message::{expiry, typing},
     mls,
     outbox::{self, receipts},
@@ -429,6 +429,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
                     Ok(open) => {
                         turn.tell(link, waxwing_protocol::pb::client_frame::Body::Open(open));
                         log::greeted(turn, link, &hello.log_id);
+                        turn.contained(Whose::Part("tokens"), |turn| tokens::greeted(turn, link))?;
                         let skew = hello
                             .now_ms
                             .cast_signed()

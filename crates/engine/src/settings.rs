@@ -21,8 +21,6 @@ pub(crate) enum Setting {
     TellRead,
     /// Whether to tell others that the person writes.
     TellTyping,
-    /// The token key that the tokens in stock were issued under.
-    TokenKey,
     /// All key packages that the relay has are to be replaced.
     ReplaceKeyPackages,
     /// How many of the named auditors must have co-signed a head.
@@ -49,7 +47,6 @@ impl Setting {
             Self::TellDelivered => "tell_delivered",
             Self::TellRead => "tell_read",
             Self::TellTyping => "tell_typing",
-            Self::TokenKey => "token_key",
             Self::ReplaceKeyPackages => "replace_key_packages",
             Self::AuditorsRequired => "auditors_required",
             Self::BackupDueAt => "backup_due_at",

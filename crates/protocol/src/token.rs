@@ -7,6 +7,9 @@
 //! not even a quantum computer links the two; it could at most forge tokens. The proof
 //! shows that the relay used its one public key, the same for everybody.
 //!
+//! Each period has a key of its own, derived from one seed, so that tokens that nobody
+//! spends expire, and spent ones need not be remembered for ever.
+//!
 //! **Elsewhere.** Budgets and the spent set: `relay`. When to ask for more: `engine`.
 //!
 //! **Always.** Outputs are compared in constant time.
@@ -14,6 +17,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use hkdf::Hkdf;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -47,6 +51,16 @@ impl TokenIssuer {
         VoprfServer::new_from_seed(seed, b"waxwing token v1")
             .map(Self)
             .map_err(|_| TokenError::Malformed)
+    }
+
+    /// The key of one period, from the seed of all.
+    pub fn of_period(seed: &[u8; 32], period: u64) -> Result<Self, TokenError> {
+        let info = [b"waxwing token period".as_slice(), &period.to_be_bytes()].concat();
+        let mut of_period = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, seed)
+            .expand(&info, of_period.as_mut())
+            .map_err(|_| TokenError::Malformed)?;
+        Self::from_seed(&of_period)
     }
 
     /// For [`pb::Hello`].
@@ -223,6 +237,24 @@ mod tests {
             assert!(!issuer.verifies(&forged));
             assert!(!request.blinded.contains(&token.input));
         }
+    }
+
+    #[test]
+    fn each_period_has_a_key_of_its_own() {
+        let mut rng = ChaCha20Rng::from_seed([1; 32]);
+        let issuer = TokenIssuer::of_period(&[1; 32], 7).unwrap();
+        let again = TokenIssuer::of_period(&[1; 32], 7).unwrap();
+        let (pending, request) = request(&mut rng, 1).unwrap();
+        let issued = issuer.issue(&mut rng, &request.blinded).unwrap();
+        let token = finish(&pending, &issued, &again.public_key())
+            .unwrap()
+            .remove(0);
+        assert!(again.verifies(&token));
+        for (seed, period) in [([1; 32], 8), ([1; 32], 6), ([2; 32], 7)] {
+            let other = TokenIssuer::of_period(&seed, period).unwrap();
+            assert!(!other.verifies(&token));
+        }
+        assert!(!TokenIssuer::from_seed(&[1; 32]).unwrap().verifies(&token));
     }
 
     #[test]

@@ -216,6 +216,7 @@ impl<S: Store> Relay<S> {
     pub fn look_at_clock(&mut self, now: Time, wall: Time) -> Option<ClockNews> {
         let news = self.calendar.look(now, wall);
         self.keep_date(now, news.is_some());
+        self.turn_token_period(now);
         news
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) challenge: [u8; 32],
     pub(crate) source: Source,
     pub(crate) stage: Stage,
+    /// The period whose token key it was shown.
+    pub(crate) token_period: u64,
     pub(crate) requests: Bucket,
     pub(crate) failed_logins: u8,
     /// Where it may post.
@@ -53,6 +55,7 @@ impl Link {
             challenge,
             source,
             stage: Stage::Greeted,
+            token_period: 0,
             requests: Bucket::default(),
             failed_logins: 0,
             posting: HashMap::new(),

@@ -38,7 +38,6 @@ use waxwing_protocol::{
     limits,
     pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
     time::{Span, Time},
-    token::TokenIssuer,
 };
 use waxwing_transparency::identity::LogIdentity;
 
@@ -50,7 +49,7 @@ use crate::{
     blob::Blobs,
     clock::Calendar,
     damage::Damaged,
-    directory::{log::Question, publications::Publications},
+    directory::{log::Question, publications::Publications, token_keys::TokenPeriod},
     group::{Authorised, Group, fan_outs::FanOuts},
     link::{Link, Stage},
     mailbox::{Again, Mailbox, OwnIds, Sent, counting::Counting},
@@ -81,8 +80,8 @@ impl LinkId {
 
 /// Secrets from the relay's identity.
 pub struct Secrets {
-    /// Issues and checks tokens.
-    pub tokens: TokenIssuer,
+    /// The seed of the keys that issue and check tokens.
+    pub token_seed: [u8; 32],
     /// Keys the hash under which addresses are stored.
     pub address_key: [u8; 32],
 }
@@ -306,6 +305,7 @@ pub struct Relay<S> {
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
     pub(crate) calendar: Calendar,
+    pub(crate) tokens: TokenPeriod,
     /// What is stored, in all; and what was counted at the start.
     pub(crate) usage: UsageRecord,
     pub(crate) counted: UsageRecord,
@@ -411,10 +411,12 @@ impl<S: Store> Relay<S> {
             reservations: Reservations::default(),
             sweep: Sweep::default(),
             calendar: Calendar::default(),
+            tokens: TokenPeriod::default(),
             usage: UsageRecord::default(),
             counted: UsageRecord::default(),
         };
         relay.read_clock()?;
+        relay.read_token_period()?;
         relay.read_usage()?;
         relay.read_revoked()?;
         relay.read_spending()?;
@@ -449,14 +451,19 @@ impl<S: Store> Relay<S> {
     ) {
         let mut challenge = [0; 32];
         rng.fill_bytes(&mut challenge);
-        self.links
-            .insert(link, Link::new(exporter, challenge, source));
+        let shown = self.token_key_to_show(now);
+        let state = Link {
+            token_period: shown.period,
+            ..Link::new(exporter, challenge, source)
+        };
+        self.links.insert(link, state);
         let hello = pb::Hello {
             versions: VERSIONS.to_vec(),
             challenge: Bytes::copy_from_slice(&challenge),
-            token_key: Bytes::copy_from_slice(&self.secrets.tokens.public_key()),
+            token_key: shown.key.into(),
             now_ms: self.date(now).0,
             log_id: Bytes::copy_from_slice(&self.log.id().0),
+            token_period: shown.period,
         };
         self.send(link, 0, Answer::Hello(hello));
     }
@@ -491,6 +498,7 @@ impl<S: Store> Relay<S> {
         }
         let request = frame.request;
         let is_login = matches!(frame.body, Some(Request::Login(_)));
+        let is_quiet = matches!(frame.body, Some(Request::Ping(_)));
         let work = match self.charge(now, link, crate::cost::of(frame.body.as_ref())) {
             Err(refused) => Err(refused),
             Ok(()) => match &frame.body {
@@ -511,6 +519,9 @@ impl<S: Store> Relay<S> {
             (Err(refused), _) => Err(refused),
         };
         self.answer(link, request, is_login, outcome);
+        if is_quiet {
+            self.renew_link(now, link);
+        }
         None
     }
 

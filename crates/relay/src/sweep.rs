@@ -61,6 +61,7 @@ enum Chore {
     Rates(usize),
     Rendezvous,
     PostIds,
+    SpentTokens,
     Revoked,
     Entries,
     Registrations,
@@ -76,7 +77,7 @@ enum Chore {
     IdleGroups,
 }
 
-const CHORES: [Chore; 32] = [
+const CHORES: [Chore; 33] = [
     Chore::Again,
     Chore::Postings,
     Chore::PendingRegistrations,
@@ -96,6 +97,7 @@ const CHORES: [Chore; 32] = [
     Chore::Rates(13),
     Chore::Rendezvous,
     Chore::PostIds,
+    Chore::SpentTokens,
     Chore::Revoked,
     Chore::Entries,
     Chore::Registrations,
@@ -246,6 +248,7 @@ impl<S: Store> Relay<S> {
                 | Chore::PendingRegistrations
                 | Chore::Rendezvous
                 | Chore::PostIds
+                | Chore::SpentTokens
                 | Chore::Contests,
             ) => MOST_DELETED,
         }
@@ -261,6 +264,7 @@ impl<S: Store> Relay<S> {
                 .map_or(Done::all(0), |table| Done::some(table.sweep(now, most)))),
             Chore::Rendezvous => Ok(self.end_old_rendezvous(now, most)),
             Chore::PostIds => self.expire_post_ids(now, most),
+            Chore::SpentTokens => self.sweep_spent_tokens(now, most),
             Chore::Revoked => self.delete_revoked(),
             Chore::Entries => self.expire_entries(now, most),
             Chore::Registrations => self.expire_registrations(now, most),

@@ -31,20 +31,20 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    directory::changes,
+    directory::{changes, token_keys::TokenKeys},
     group,
     mailbox::{
         counting::{Count, Counted},
         wrong_login,
     },
-    relay::{LinkId, Refused, Relay, Secrets},
+    relay::{LinkId, Refused, Relay},
     store::{KeySpace, Store, StoreError, behind},
 };
 
 /// What is to be verified before a request is carried out.
 pub struct Verification<S> {
     store: Arc<S>,
-    secrets: Arc<Secrets>,
+    tokens: Option<Arc<TokenKeys>>,
     link: LinkId,
     request: u32,
     body: Request,
@@ -103,7 +103,11 @@ pub(crate) enum Work {
     /// That the tokens are good.
     Tokens,
     /// Nothing: tokens are made.
-    Issue { seed: [u8; 32] },
+    Issue {
+        seed: [u8; 32],
+        keys: Arc<TokenKeys>,
+        period: u64,
+    },
     /// That the token is good, and what the list says; neither where the group is known.
     Create { is_new: bool },
     /// That a member of the epoch is on this link, and what the list says.
@@ -213,7 +217,7 @@ impl<S: Store> Verification<S> {
     pub fn run(self) -> Verified {
         let mut checks = Checks {
             store: &*self.store,
-            secrets: &self.secrets,
+            tokens: self.tokens.as_deref(),
             signatures: 0,
         };
         let found = checks.find(self.work, &self.body);
@@ -275,15 +279,25 @@ impl<S: Store> Relay<S> {
                 self.registration_to_verify(now, link, finish).map(Some)
             }
             Request::ChangeRoster(change) => self.statement_to_verify(now, link, change),
-            Request::ClaimKeyPackages(claim) => self.claim_to_verify(now, link, claim).map(Some),
-            Request::OpenBlob(open) => self.blob_to_verify(now, open),
+            Request::ClaimKeyPackages(claim) => {
+                self.token_keys_of(link)?;
+                self.claim_to_verify(now, link, claim).map(Some)
+            }
+            Request::OpenBlob(open) => {
+                self.token_keys_of(link)?;
+                self.blob_to_verify(now, open)
+            }
             Request::IssueTokens(issue) => {
                 self.may_issue(now, link, issue)?;
+                let (keys, period) = self.token_keys_of(link)?;
                 let mut seed = [0; 32];
                 rng.fill_bytes(&mut seed);
-                Ok(Some(Work::Issue { seed }))
+                Ok(Some(Work::Issue { seed, keys, period }))
             }
-            Request::CreateGroup(create) => self.group_to_verify(create).map(Some),
+            Request::CreateGroup(create) => {
+                self.token_keys_of(link)?;
+                self.group_to_verify(create).map(Some)
+            }
             Request::AuthorisePosting(authorise) => {
                 self.posting_to_verify(now, link, authorise).map(Some)
             }
@@ -304,7 +318,7 @@ impl<S: Store> Relay<S> {
     ) -> Verification<S> {
         Verification {
             store: self.store(),
-            secrets: Arc::clone(&self.secrets),
+            tokens: self.tokens.keys.clone(),
             link,
             request,
             body,
@@ -316,7 +330,7 @@ impl<S: Store> Relay<S> {
 
 struct Checks<'a, S> {
     store: &'a S,
-    secrets: &'a Secrets,
+    tokens: Option<&'a TokenKeys>,
     signatures: u32,
 }
 
@@ -372,9 +386,10 @@ impl<S: Store> Checks<'_, S> {
                 }
                 Ok(Found::Tokens)
             }
-            (Work::Issue { seed }, Request::IssueTokens(issue)) => {
+            (Work::Issue { seed, keys, period }, Request::IssueTokens(issue)) => {
                 let mut rng = StdRng::from_seed(seed);
-                let issued = self.secrets.tokens.issue(&mut rng, &issue.blinded);
+                let issuer = keys.of(period).ok_or_else(Refused::unavailable)?;
+                let issued = issuer.issue(&mut rng, &issue.blinded);
                 let issued = issued.map_err(|error| Refused::malformed(&error.to_string()))?;
                 Ok(Found::Issued(issued))
             }
@@ -582,7 +597,8 @@ impl<S: Store> Checks<'_, S> {
 
     fn token(&mut self, token: Option<&pb::Token>) -> Result<(), Refused> {
         self.signatures += 1;
-        if token.is_some_and(|token| self.secrets.tokens.verifies(token)) {
+        let keys = self.tokens;
+        if token.is_some_and(|token| keys.is_some_and(|keys| keys.verifies(token))) {
             Ok(())
         } else {
             Err(Refused::unauthorised(

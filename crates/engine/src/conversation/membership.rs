@@ -509,7 +509,7 @@ fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, 
     if unknown || turn.live.links.posting.ready().is_none() {
         return Ok(false);
     }
-    let left = tokens::count(turn.tx)? > KEPT_FOR_PARCELS;
+    let left = tokens::spendable(turn)? > KEPT_FOR_PARCELS;
     let token = if left { tokens::take(turn)? } else { None };
     let Some(token) = token else {
         turn.wait(Waiting::Membership(group.id), AGAIN);

@@ -64,8 +64,12 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
         }
         Some(Outcome::Account(_)) => {}
     }
-    // Without a token it goes on when the next ones were issued.
+    // Without a token it goes on when the next ones were issued; where there are some that
+    // cannot be spent on this link, on a later one.
     let Some(token) = tokens::take(turn)? else {
+        if tokens::count(turn.tx)? > 0 {
+            turn.wait(Waiting::Conversation(conversation.id), AGAIN);
+        }
         return Ok(());
     };
     let claim = ClaimKeyPackages {

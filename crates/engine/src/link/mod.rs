@@ -193,6 +193,8 @@ pub(crate) struct Link {
     busy: HashSet<Job>,
     /// The relay's token key as shown on this link.
     pub token_key: Option<[u8; 32]>,
+    /// The number of the period that it is the key of.
+    pub token_period: u64,
     /// The id of the relay's key log as shown on this link.
     pub log_id: Option<[u8; 32]>,
     /// When something last came.
@@ -263,6 +265,13 @@ impl Link {
                 .try_into()
                 .map_err(|_| GreetingRefused::Malformed)?,
         );
+        // A number that no store can hold is as good as none.
+        let period = hello.token_period;
+        self.token_period = if i64::try_from(period).is_ok() {
+            period
+        } else {
+            0
+        };
         self.log_id = hello.log_id.as_ref().try_into().ok();
         self.phase = Phase::Ready {
             exporter,

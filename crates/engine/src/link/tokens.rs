@@ -3,14 +3,16 @@
 //! **Elsewhere**: the cryptography is `waxwing_protocol::token`.
 //!
 //! **Always**: a token is used only if the key that it was issued under is the one
-//! that the relay shows on links that are not logged in: otherwise a relay could
-//! follow it. A token leaves the stock in the transaction that spends it.
+//! that the relay shows on the link on which it is spent, which is not logged in: otherwise
+//! a relay could follow it. A relay has one key for each period, whichever link it shows it
+//! on, and no period begins before its time. A token leaves the stock in the transaction that
+//! spends it.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
     limits,
     pb::{Token, TokensIssued, client_frame::Body},
-    time::Span,
+    time::{Span, Time},
     token,
 };
 
@@ -18,13 +20,23 @@ use super::Job;
 use crate::{
     api::RelayMisdeed,
     event::LinkKind,
-    settings::{self, Setting},
     store::StoreError,
     turn::{Fault, Turn, Waiting},
 };
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE token (input BLOB PRIMARY KEY, output BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// The keys that the relay has shown, of the last two periods, and when each was first seen;
+/// and which key a token was issued under. Those that were in stock are asked for again.
+pub(crate) const KEYS: &str = "
+DROP TABLE token;
+CREATE TABLE token (
+    input BLOB PRIMARY KEY, output BLOB NOT NULL, key BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE token_key (period INTEGER PRIMARY KEY, key BLOB NOT NULL, seen_at INTEGER NOT NULL);
+DELETE FROM setting WHERE name = 'token_key';
 ";
 
 /// Tokens in stock when it is full, unless a large file needs more.
@@ -39,9 +51,85 @@ const AGAIN: Span = Span::minutes(10);
 /// However long the relay wants it to wait, it is asked again after this long.
 const AGAIN_MAX: Span = Span::hours(1);
 
+/// By so much the clocks may disagree on how long a period is.
+const EARLY: Span = Span::days(1);
+
+/// The relay has shown its token key on a link.
+pub(crate) fn greeted(turn: &mut Turn<'_>, kind: LinkKind) -> Result<(), Fault> {
+    let link = turn.live.links.of(kind);
+    let (Some(key), period) = (link.token_key, link.token_period) else {
+        return Ok(());
+    };
+    if !may_be(turn.tx, turn.now, period, key)? {
+        // This one counts from now on, so that it is not said for ever of a relay that lost
+        // its key; no token of another is spent.
+        turn.tx.execute("DELETE FROM token_key", [])?;
+        turn.warn_misdeed(RelayMisdeed::TokenKeysDiffer);
+    }
+    turn.tx
+        .prepare_cached(
+            "INSERT INTO token_key (period, key, seen_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((period.cast_signed(), key, turn.now.0.cast_signed()))?;
+    turn.tx.execute(
+        "DELETE FROM token_key WHERE period < (SELECT max(period) FROM token_key) - 1",
+        [],
+    )?;
+    turn.tx.execute(
+        "DELETE FROM token WHERE key NOT IN (SELECT key FROM token_key)",
+        [],
+    )?;
+    let (mailbox, posting) = (&turn.live.links.mailbox, &turn.live.links.posting);
+    if mailbox.token_key == posting.token_key {
+        turn.tx
+            .execute("DELETE FROM token WHERE key <> ?1", [key])?;
+    }
+    if kind == LinkKind::Posting && spendable(turn)? > 0 {
+        // They could not be spent on the link before.
+        let waiting = crate::outbox::waiting_conversations(turn.tx)?;
+        turn.live.due_conversations.extend(waiting);
+    }
+    Ok(())
+}
+
+/// Whether an honest relay may show this key, after those that were seen.
+fn may_be(tx: &Transaction<'_>, now: Time, period: u64, key: [u8; 32]) -> Result<bool, StoreError> {
+    let known: Option<[u8; 32]> = tx
+        .prepare_cached("SELECT key FROM token_key WHERE period = ?1")?
+        .query_row([period.cast_signed()], |row| row.get(0))
+        .optional()?;
+    if let Some(known) = known {
+        return Ok(known == key);
+    }
+    let newest: Option<(i64, i64)> = tx
+        .prepare_cached("SELECT period, seen_at FROM token_key ORDER BY period DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((newest, seen_at)) = newest else {
+        return Ok(true);
+    };
+    let (newest, seen_at) = (newest.cast_unsigned(), Time(seen_at.cast_unsigned()));
+    let Some(ahead) = period.checked_sub(newest) else {
+        // Of a greeting that was overtaken by another; but a relay that has periods does not
+        // give them up.
+        return Ok(period > 0 && period + 1 == newest);
+    };
+    // The next may begin at any time; the one behind it is a whole period away. A relay that
+    // had one key for ever may begin with any number.
+    let least = (ahead - 1).saturating_mul(limits::TOKEN_PERIOD.0);
+    Ok(newest == 0 || now.since(seen_at).0.saturating_add(EARLY.0) >= least)
+}
+
 /// Asks for tokens when few are left.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let stock = usize::try_from(count(turn.tx)?).unwrap_or(usize::MAX);
+    let Some(key) = turn.live.links.mailbox.token_key else {
+        return Ok(());
+    };
+    if !is_known(turn.tx, key)? {
+        return Ok(());
+    }
+    let stock = usize::try_from(count_of(turn.tx, key)?).unwrap_or(usize::MAX);
     let wanted = turn.live.links.tokens_wanted;
     if stock >= LOW.max(wanted)
         || turn.live.links.mailbox.awaits(&Job::IssueTokens)
@@ -72,14 +160,10 @@ pub(crate) fn issued(turn: &mut Turn<'_>, issued: &TokensIssued) -> Result<(), F
         turn.warn_misdeed(RelayMisdeed::TokenProofFalse);
         return Ok(());
     };
-    if settings::read::<[u8; 32]>(turn.tx, Setting::TokenKey)? != Some(key) {
-        forget(turn.tx)?;
-        settings::write(turn.tx, Setting::TokenKey, key)?;
-    }
     for token in tokens {
         turn.tx
-            .prepare_cached("INSERT INTO token (input, output) VALUES (?1, ?2)")?
-            .execute((token.input.as_ref(), token.output.as_ref()))?;
+            .prepare_cached("INSERT INTO token (input, output, key) VALUES (?1, ?2, ?3)")?
+            .execute((token.input.as_ref(), token.output.as_ref(), key))?;
     }
     Ok(())
 }
@@ -97,7 +181,7 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
 
 /// Takes so many tokens, or none.
 pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec<Token>>, Fault> {
-    if usize::try_from(count(turn.tx)?).unwrap_or(0) < wanted {
+    if usize::try_from(spendable(turn)?).unwrap_or(0) < wanted {
         let links = &mut turn.live.links;
         links.tokens_wanted = links.tokens_wanted.max(wanted);
         return Ok(None);
@@ -116,34 +200,16 @@ pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec
 /// Takes a token out of the stock, to be spent on the posting link; `None` where
 /// there is none that can be spent there.
 pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {
-    let stock_key = settings::read::<[u8; 32]>(turn.tx, Setting::TokenKey)?;
-    let shown = turn.live.links.posting.token_key;
-    if stock_key.is_none() || shown.is_none() {
+    let Some(shown) = turn.live.links.posting.token_key else {
         return Ok(None);
-    }
-    if stock_key != shown {
-        // Either the relay has a new key for everybody, and the next tokens are issued
-        // under it; or it uses one for us alone, and shows it on the mailbox link only.
-        forget(turn.tx)?;
-        if turn
-            .live
-            .links
-            .mailbox
-            .token_key
-            .is_some_and(|key| Some(key) != shown)
-        {
-            turn.wait(Waiting::Tokens, AGAIN);
-            turn.warn_misdeed(RelayMisdeed::TokenKeysDiffer);
-        }
-        return Ok(None);
-    }
+    };
     let token = turn
         .tx
         .prepare_cached(
-            "DELETE FROM token WHERE input = (SELECT input FROM token LIMIT 1)
+            "DELETE FROM token WHERE input = (SELECT input FROM token WHERE key = ?1 LIMIT 1)
              RETURNING input, output",
         )?
-        .query_row([], |row| {
+        .query_row([shown], |row| {
             let (input, output): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
             Ok(Token {
                 input: input.into(),
@@ -151,6 +217,16 @@ pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {
             })
         })
         .optional()?;
+    let (mailbox, posting) = (&turn.live.links.mailbox, &turn.live.links.posting);
+    if token.is_none()
+        && mailbox.token_period == posting.token_period
+        && mailbox.token_key.is_some_and(|key| key != shown)
+    {
+        // It uses one for us alone, and shows it on the mailbox link only. Where the periods
+        // differ, one of the links was opened in the one before, and will not last.
+        turn.wait(Waiting::Tokens, AGAIN);
+        turn.warn_misdeed(RelayMisdeed::TokenKeysDiffer);
+    }
     Ok(token)
 }
 
@@ -160,10 +236,41 @@ pub(crate) fn forget(tx: &Transaction<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How many are in stock.
+/// The relay is another: nothing is known of its keys.
+pub(crate) fn forget_keys(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM token_key", [])?;
+    forget(tx)
+}
+
+/// How many are in stock, under the newest key.
 pub(crate) fn count(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     let count: i64 = tx
-        .prepare_cached("SELECT count(*) FROM token")?
+        .prepare_cached(
+            "SELECT count(*) FROM token
+             WHERE key = (SELECT key FROM token_key ORDER BY period DESC LIMIT 1)",
+        )?
         .query_row([], |row| row.get(0))?;
     Ok(count.cast_unsigned())
+}
+
+/// How many can be spent on the posting link.
+pub(crate) fn spendable(turn: &Turn<'_>) -> Result<u64, StoreError> {
+    match turn.live.links.posting.token_key {
+        Some(key) => count_of(turn.tx, key),
+        None => Ok(0),
+    }
+}
+
+fn count_of(tx: &Transaction<'_>, key: [u8; 32]) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM token WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+/// Whether the relay has shown this key, and no other in its place since.
+fn is_known(tx: &Transaction<'_>, key: [u8; 32]) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM token_key WHERE key = ?1)")?
+        .query_row([key], |row| row.get(0))?)
 }

@@ -24,6 +24,7 @@ const STEPS: &[&[&str]] = &[
     EARLIER_GROUPS,
     MARKS,
     FULL_MAILBOXES,
+    TOKEN_KEYS,
 ];
 
 /// The store of the first version.
@@ -140,6 +141,9 @@ const MARKS: &[&str] = &[
 
 /// What a full mailbox left out.
 const FULL_MAILBOXES: &[&str] = &[crate::inbox::missed::SCHEMA];
+
+/// Token keys that change.
+const TOKEN_KEYS: &[&str] = &[crate::link::tokens::KEYS];
 
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;

@@ -181,6 +181,18 @@ pub fn answers(v: &Values) -> Vec<(&'static str, Answer)> {
                 token_key: v.bytes("token_key", 32),
                 now_ms: v.number("now"),
                 log_id: v.bytes("log_id", 32),
+                token_period: 0,
+            }),
+        ),
+        (
+            "hello_with_token_period",
+            Answer::Hello(pb::Hello {
+                versions: vec![1],
+                challenge: v.bytes("challenge", 32),
+                token_key: v.bytes("token_key", 32),
+                now_ms: v.number("now"),
+                log_id: v.bytes("log_id", 32),
+                token_period: 1387,
             }),
         ),
         (

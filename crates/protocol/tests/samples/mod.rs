@@ -292,6 +292,7 @@ pub fn relay_frames(v: &Values) -> Vec<(&'static str, RelayFrame)> {
                 token_key: v.bytes("token_key", 32),
                 now_ms: v.number("now"),
                 log_id: Bytes::new(),
+                token_period: 0,
             }),
         ),
         ("pong", Body::Pong(pb::Pong {})),

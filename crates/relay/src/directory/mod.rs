@@ -4,12 +4,12 @@
 //! account's devices change is [`changes`]; what proves all of it is [`log`].
 //!
 //! **Always**: a key package is handed out once (but the last resort), and that is on
-//! disk before it is answered. A token is spent once, for as long as the relay has its
-//! token key.
+//! disk before it is answered. A token is spent once.
 
 pub(crate) mod changes;
 pub mod log;
 pub(crate) mod publications;
+pub mod token_keys;
 
 use bytes::Bytes;
 use waxwing_protocol::{
@@ -301,17 +301,17 @@ impl<S: Store> Relay<S> {
     pub(crate) fn unspent(&self, token: Option<&pb::Token>) -> Result<pb::Token, Refused> {
         let token =
             token.ok_or_else(|| Refused::unauthorised("the token is not one of this relay's"))?;
-        let spent = self
-            .view
-            .get_bytes(KeySpace::SpentTokens, &self.spent_key(token))?;
-        if spent.is_some() {
-            return Err(Refused::unauthorised("the token was spent before"));
+        for period in self.tokens.taken() {
+            let at = spent_key(period, token);
+            if self.view.get_bytes(KeySpace::SpentTokens, &at)?.is_some() {
+                return Err(Refused::unauthorised("the token was spent before"));
+            }
         }
         Ok(token.clone())
     }
 
     pub(crate) fn spend(&mut self, token: &pb::Token) {
-        let at = self.spent_key(token);
+        let at = spent_key(self.tokens.number(), token);
         self.view.put_bytes(KeySpace::SpentTokens, at, Bytes::new());
     }
 
@@ -380,11 +380,11 @@ impl<S: Store> Relay<S> {
         }
         Ok(())
     }
+}
 
-    fn spent_key(&self, token: &pb::Token) -> crate::store::Key {
-        let token_key = self.secrets.tokens.public_key();
-        key(&[token_key.split_at(8).0, &token::spent_id(token)])
-    }
+/// A token that was spent in a period. It was issued in that one or the one before.
+fn spent_key(period: u64, token: &pb::Token) -> Key {
+    key(&[&period.to_be_bytes(), &token::spent_id(token)])
 }
 
 pub(crate) fn parse(address: &str) -> Result<Address, Refused> {

@@ -549,7 +549,6 @@ impl Trouble {
 mod tests {
     use rand::SeedableRng as _;
     use waxwing_protocol::pb::{self, client_frame::Body as Request};
-    use waxwing_protocol::token::TokenIssuer;
 
     use super::super::sources::Sources;
     use super::*;
@@ -565,7 +564,7 @@ mod tests {
         let keys = LogKeys::simulated(&[7; 32], &[2; 32]).unwrap();
         let log = KeyLog::open(Arc::clone(&store), keys, Vec::new(), now(), &mut rng).unwrap();
         let secrets = Secrets {
-            tokens: TokenIssuer::from_seed(&[1; 32]).unwrap(),
+            token_seed: [1; 32],
             address_key: [2; 32],
         };
         let identity = log.identity().clone();

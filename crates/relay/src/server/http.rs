@@ -15,13 +15,16 @@ use hyper::header::{
     RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
+use parking_lot::RwLock;
 use tungstenite::handshake::derive_accept_key;
 
 use super::memory::Memory;
+use crate::directory::token_keys::ShownTokenKey;
 
-/// What the relay says about itself, made once.
+/// What the relay says about itself.
 pub(super) struct Pages {
-    discovery: Bytes,
+    pin: String,
+    token_key: Arc<RwLock<ShownTokenKey>>,
     home: Bytes,
 }
 
@@ -32,15 +35,8 @@ pub(super) struct Answer {
 }
 
 impl Pages {
-    /// `token_key` is the public half.
-    pub(super) fn new(url: &str, pin: &str, token_key: &[u8]) -> Self {
-        let discovery = serde_json::json!({
-            "software": { "name": "waxwing-relay", "version": env!("CARGO_PKG_VERSION") },
-            "versions": waxwing_protocol::VERSIONS,
-            "link": "/v1/link",
-            "pin": pin,
-            "token_key": data_encoding::HEXLOWER.encode(token_key),
-        });
+    /// `token_key` is what links are shown.
+    pub(super) fn new(url: &str, pin: &str, token_key: Arc<RwLock<ShownTokenKey>>) -> Self {
         // Host names, ports and base64 need no escaping.
         let home = format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -56,9 +52,23 @@ impl Pages {
              you have it from somebody you trust.</p>\n</html>\n"
         );
         Self {
-            discovery: discovery.to_string().into(),
+            pin: pin.to_owned(),
+            token_key,
             home: home.into(),
         }
+    }
+
+    fn discovery(&self) -> Bytes {
+        let ShownTokenKey { period, key } = self.token_key.read().clone();
+        let discovery = serde_json::json!({
+            "software": { "name": "waxwing-relay", "version": env!("CARGO_PKG_VERSION") },
+            "versions": waxwing_protocol::VERSIONS,
+            "link": "/v1/link",
+            "pin": self.pin,
+            "token_key": data_encoding::HEXLOWER.encode(&key),
+            "token_period": period,
+        });
+        discovery.to_string().into()
     }
 
     /// Answers a request.
@@ -73,7 +83,7 @@ impl Pages {
             }
             "/" => page("text/html; charset=utf-8", self.home.clone()),
             "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/.well-known/waxwing" => page("application/json", self.discovery.clone()),
+            "/.well-known/waxwing" => page("application/json", self.discovery()),
             _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
         };
         Answer {

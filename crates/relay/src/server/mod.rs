@@ -37,7 +37,6 @@ use rand::rngs::{StdRng, SysRng};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use waxwing_protocol::token::TokenIssuer;
 use waxwing_transparency::cosignature::AuditorId;
 
 use self::auditing::Auditing;
@@ -201,11 +200,8 @@ impl<S: Store> Server<S> {
         let host = host(&settings)?;
         let name = host.trim_matches(['[', ']']);
         let tls = tls::configuration(identity, name)?;
-        let tokens = TokenIssuer::from_seed(identity.token_seed())
-            .map_err(|_| IdentityError::Damaged { file: "token-seed" })?;
-        let token_key = tokens.public_key();
         let secrets = Secrets {
-            tokens,
+            token_seed: *identity.token_seed(),
             address_key: *identity.address_key(),
         };
         let usage = Arc::clone(&store);
@@ -223,6 +219,7 @@ impl<S: Store> Server<S> {
         let mut relay = Relay::open(store, settings.relay.clone(), secrets, known)?;
         let clock = Clock::new(settings.clock_confirmation.clone());
         clock.look(clock::now(), &mut relay);
+        let token_key = relay.shown_token_key();
         let (mail, mut failures) =
             Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
         let (texts, mut told) = Gateway::start(&settings.texts)?;
@@ -254,7 +251,7 @@ impl<S: Store> Server<S> {
         );
         let pin = identity.pin();
         let url = format!("https://{host}:{}", address.port());
-        let pages = http::Pages::new(&url, &pin.to_string(), &token_key);
+        let pages = http::Pages::new(&url, &pin.to_string(), token_key);
 
         let mut tasks = Vec::new();
         if let Some((listener, _)) = metrics {

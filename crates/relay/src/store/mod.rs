@@ -68,7 +68,7 @@ pub enum KeySpace {
     KeyPackages,
     /// Device id: the key package that is handed out when no other is left.
     LastResorts,
-    /// Token key, token input: a token that was spent.
+    /// Period in which it was spent, hash of its input: a token.
     SpentTokens,
     /// Account id: how many tokens it was given today.
     TokenBudgets,

@@ -20,6 +20,17 @@ pub struct ClockRecord {
     pub expires_from_ms: u64,
 }
 
+/// [`super::KeySpace::Meta`], under `token_period`: which key tokens are issued under.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TokenPeriodRecord {
+    /// The period's number; it never goes down.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// The date on which it began.
+    #[prost(uint64, tag = "2")]
+    pub began_ms: u64,
+}
+
 /// [`super::KeySpace::Meta`], under `usage`: what is stored, in all.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct UsageRecord {

@@ -330,6 +330,7 @@ fn a_registration_on_a_full_disk_is_refused_and_succeeds_later() {
     let link = world.link();
     let id = world.start_registration(link, &person);
     let right = world.codes["alice@example.org"].clone();
+    world.write();
     world.store.set_fault(Some(Fault::Full));
     let finish = world.finish(link, &person, id, &right);
     let answer = world.ask_durably(link, finish.clone());

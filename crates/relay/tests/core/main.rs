@@ -31,5 +31,6 @@ mod rendezvous;
 mod sequences;
 mod sweeping;
 mod texts;
+mod token_periods;
 mod verification;
 mod world;

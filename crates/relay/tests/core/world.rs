@@ -23,7 +23,7 @@ use waxwing_protocol::{
     sealing::{Sealed, SealingKey},
     signature::{HybridSigningKey, Purpose, SigningSeed, login_message, registration_message},
     time::{Span, Time},
-    token::{self, TokenIssuer},
+    token,
 };
 use waxwing_relay::directory::log::{KeyLog, LogKeys};
 use waxwing_relay::relay::{Config, Effect, LinkId, Relay, Secrets};
@@ -76,7 +76,7 @@ pub(crate) struct Members {
 
 fn secrets() -> Secrets {
     Secrets {
-        tokens: TokenIssuer::from_seed(&[1; 32]).unwrap(),
+        token_seed: [1; 32],
         address_key: [2; 32],
     }
 }

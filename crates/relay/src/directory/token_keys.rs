@@ -1,0 +1,241 @@
+//! The keys of tokens, one for each period: tokens that nobody spends expire, and tokens that
+//! were spent are forgotten.
+//!
+//! Periods are numbered. One ends after [`limits::TOKEN_PERIOD`] of the relay's date, and the
+//! next is the number behind it, however far the date has leapt: no clock, right or wrong,
+//! ends two at once. The current period's tokens and those of the one before are taken. A link
+//! is given tokens of the period that it was greeted in; links that were greeted in an earlier
+//! one are ended, when they are quiet, so that they are opened again.
+//!
+//! **Elsewhere**: issuing and spending are in [`super`]; the cryptography is
+//! `waxwing_protocol::token`.
+//!
+//! **Always**: a number never goes down, and each has one key, the same for everybody. What
+//! was spent is remembered for as long as the relay would take it.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use waxwing_protocol::{
+    limits, pb,
+    time::{Span, Time},
+    token::{TokenError, TokenIssuer},
+};
+
+use crate::{
+    link::Stage,
+    relay::{Effect, LinkId, Refused, Relay},
+    store::{Key, KeySpace, Store, StoreError, key, records::TokenPeriodRecord},
+    sweep::Done,
+};
+
+/// Under which key of [`KeySpace::Meta`] the period is kept.
+const KEPT_AT: &[u8] = b"token_period";
+/// After a change of period, quiet links are ended within this time: first those that are
+/// logged in, on which tokens are issued, then, within as long again, the others, on which
+/// they are spent.
+const RENEWED_WITHIN: Span = Span::minutes(10);
+/// Older relays kept spent tokens under eight bytes of their one key; no period has such a
+/// number.
+const NO_PERIOD: u64 = 1 << 32;
+
+/// The number and the public key that are shown to everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShownTokenKey {
+    /// The period's number; 0 before the relay's clock was looked at.
+    pub period: u64,
+    /// The key of that period.
+    pub key: Vec<u8>,
+}
+
+/// The keys under which tokens are taken now.
+pub(crate) struct TokenKeys {
+    period: u64,
+    current: TokenIssuer,
+    previous: TokenIssuer,
+}
+
+impl TokenKeys {
+    fn derive(seed: &[u8; 32], period: u64) -> Result<Self, TokenError> {
+        Ok(Self {
+            period,
+            current: TokenIssuer::of_period(seed, period)?,
+            previous: TokenIssuer::of_period(seed, period.saturating_sub(1))?,
+        })
+    }
+
+    /// The key for a link that was greeted in `period`; `None` where that is too long ago.
+    pub(crate) fn of(&self, period: u64) -> Option<&TokenIssuer> {
+        if period == self.period {
+            Some(&self.current)
+        } else if period.checked_add(1) == Some(self.period) {
+            Some(&self.previous)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn verifies(&self, token: &pb::Token) -> bool {
+        self.current.verifies(token) || self.previous.verifies(token)
+    }
+}
+
+/// Which period it is.
+#[derive(Default)]
+pub(crate) struct TokenPeriod {
+    /// Its number is 0 until the date is known.
+    record: TokenPeriodRecord,
+    pub(crate) keys: Option<Arc<TokenKeys>>,
+    shown: Arc<RwLock<ShownTokenKey>>,
+    /// When it began in this run, by the steady time.
+    turned_at: Option<Time>,
+    /// Nothing is left of periods that were over when this one began.
+    swept: u64,
+    swept_to: Key,
+}
+
+impl TokenPeriod {
+    /// Under which numbers a token that is good now may have been spent.
+    pub(crate) fn taken(&self) -> [u64; 2] {
+        [self.number(), self.number().saturating_sub(1)]
+    }
+
+    /// The current period's number.
+    pub(crate) const fn number(&self) -> u64 {
+        self.record.number
+    }
+}
+
+impl<S: Store> Relay<S> {
+    /// Reads which period it was; to be called once, at the start.
+    pub(crate) fn read_token_period(&mut self) -> Result<(), StoreError> {
+        self.tokens.record = self.view.get(KeySpace::Meta, KEPT_AT)?.unwrap_or_default();
+        Ok(())
+    }
+
+    /// What links are shown, for whoever does not open one.
+    pub fn shown_token_key(&self) -> Arc<RwLock<ShownTokenKey>> {
+        Arc::clone(&self.tokens.shown)
+    }
+
+    /// Begins the next period where its time has come.
+    pub(crate) fn turn_token_period(&mut self, now: Time) {
+        let next = self.next_token_period(now);
+        if next != self.tokens.record {
+            // On a full disk the next one waits; the first one cannot.
+            if self.tokens.number() > 0 && self.view.store().is_nearly_full() {
+                return;
+            }
+            self.tokens.record = next;
+            self.view.put(KeySpace::Meta, key(&[KEPT_AT]), &next);
+        }
+        let before = self.tokens.keys.as_ref().map(|keys| keys.period);
+        if before == Some(next.number) {
+            return;
+        }
+        // Deriving a key fails with no seed that anybody will see; the one before stays.
+        let Ok(keys) = TokenKeys::derive(&self.secrets.token_seed, next.number) else {
+            return;
+        };
+        *self.tokens.shown.write() = ShownTokenKey {
+            period: next.number,
+            key: keys.current.public_key().to_vec(),
+        };
+        self.tokens.swept_to.clear();
+        self.tokens.turned_at = before.map(|_| now);
+        self.tokens.keys = Some(Arc::new(keys));
+    }
+
+    fn next_token_period(&self, now: Time) -> TokenPeriodRecord {
+        let mut record = self.tokens.record;
+        let date = self.date(now);
+        let began = Time(record.began_ms);
+        let period = limits::TOKEN_PERIOD;
+        if record.number == 0 {
+            // Higher than any number of a store that was here before and is lost.
+            let periods = date.0 / period.0;
+            record.number = periods + 1;
+            record.began_ms = periods * period.0;
+        } else if date < began {
+            // The clock was ahead when it began.
+            record.began_ms = date.0;
+        } else if date.since(began) >= period && !self.keeps_everything(now) {
+            record.number = record.number.saturating_add(1);
+            let is_late = date.since(began).0 / 2 >= period.0;
+            record.began_ms = if is_late { date } else { began.after(period) }.0;
+        }
+        record
+    }
+
+    /// What a link is greeted with.
+    pub(crate) fn token_key_to_show(&mut self, now: Time) -> ShownTokenKey {
+        self.turn_token_period(now);
+        self.tokens.shown.read().clone()
+    }
+
+    /// The keys, and the period whose key the link was shown. A link that was greeted too long
+    /// ago is ended: the tokens that it may want to spend are no good.
+    pub(crate) fn token_keys_of(&mut self, link: LinkId) -> Result<(Arc<TokenKeys>, u64), Refused> {
+        let period = self.link(link)?.token_period;
+        let keys = self.tokens.keys.clone();
+        let keys = keys.ok_or_else(Refused::unavailable)?;
+        if keys.of(period).is_none() {
+            self.effects.push_back(Effect::Close { link });
+            return Err(Refused::unavailable());
+        }
+        Ok((keys, period))
+    }
+
+    /// The link is quiet: it is ended if it was greeted in an earlier period, so that it is
+    /// opened again and shown the new key.
+    pub(crate) fn renew_link(&mut self, now: Time, id: LinkId) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        if link.token_period >= self.tokens.number() {
+            return;
+        }
+        let waits = match link.stage {
+            Stage::LoggedIn { .. } => Span(0),
+            Stage::Greeted | Stage::Open => RENEWED_WITHIN,
+        };
+        // Not all of them at once; the golden ratio spreads numbers that follow each other.
+        let spread = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let waits = Span(waits.0 + spread % RENEWED_WITHIN.0);
+        let turned_at = self.tokens.turned_at.unwrap_or(Time(0));
+        if now.since(turned_at) >= waits {
+            self.effects.push_back(Effect::Close { link: id });
+        }
+    }
+
+    /// Forgets which tokens of periods that are over were spent. They lie in the order of
+    /// their periods, and behind them what an older relay wrote.
+    pub(crate) fn sweep_spent_tokens(
+        &mut self,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        self.turn_token_period(now);
+        let [number, first_kept] = self.tokens.taken();
+        if number == 0 || self.tokens.swept == number {
+            return Ok(Done::all(0));
+        }
+        let from = self.tokens.swept_to.clone();
+        let (records, mut next) = self.slice(KeySpace::SpentTokens, &from, most)?;
+        let touched = records.len();
+        for (at, _) in records {
+            let period = at.first_chunk::<8>().map(|at| u64::from_be_bytes(*at));
+            if period.is_some_and(|period| (first_kept..NO_PERIOD).contains(&period)) {
+                next = Some(key(&[&NO_PERIOD.to_be_bytes()]));
+                break;
+            }
+            self.view.delete(KeySpace::SpentTokens, key(&[&at]));
+        }
+        let is_all = next.is_none();
+        self.tokens.swept_to = next.unwrap_or_default();
+        if is_all {
+            self.tokens.swept = number;
+        }
+        Ok(Done { touched, is_all })
+    }
+}
