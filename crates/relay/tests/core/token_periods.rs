@@ -105,7 +105,7 @@ fn spent_tokens_are_forgotten_when_their_period_is_over() {
     let write = Write {
         space: KeySpace::SpentTokens,
         key: key(&[&old]),
-        value: Some(Default::default()),
+        value: Some(bytes::Bytes::new()),
     };
     world.store.commit(vec![write]).unwrap();
     let alice = world.person("alice@example.org");
@@ -134,7 +134,7 @@ fn what_many_spent_in_one_period_is_forgotten_in_slices() {
     let writes = (0..5_000_u64).map(|n| Write {
         space: KeySpace::SpentTokens,
         key: key(&[&7_u64.to_be_bytes(), &n.to_be_bytes(), &[0; 8]]),
-        value: Some(Default::default()),
+        value: Some(bytes::Bytes::new()),
     });
     world.store.commit(writes.collect()).unwrap();
     world.wait(limits::TOKEN_PERIOD);
