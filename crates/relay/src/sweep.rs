@@ -77,7 +77,7 @@ enum Chore {
     IdleGroups,
 }
 
-const CHORES: [Chore; 33] = [
+static CHORES: [Chore; 33] = [
     Chore::Again,
     Chore::Postings,
     Chore::PendingRegistrations,
@@ -211,7 +211,8 @@ impl<S: Store> Relay<S> {
         );
         self.sweep.most_touched = self.sweep.most_touched.max(done.touched);
         self.sweep.left = self.sweep.left.saturating_sub(done.touched.max(1));
-        if done.is_all || self.sweep.left == 0 {
+        // One that touched nothing has nothing to do now.
+        if done.is_all || done.touched == 0 || self.sweep.left == 0 {
             self.sweep.chore += 1;
             self.sweep.left = self.share(CHORES.get(self.sweep.chore).copied());
         }

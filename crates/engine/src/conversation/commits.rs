@@ -51,6 +51,9 @@ const LEAVE_WITHIN: Span = Span::seconds(15);
 /// A commit that could not be made is tried again after this long.
 const NOT_MADE_FOR: Span = Span::minutes(10);
 
+/// A commit that this link may not post is posted again after this long.
+const NOT_AUTHORISED_FOR: Span = Span::seconds(2);
+
 /// What became of another's commit.
 pub(crate) enum Taken {
     /// Its epoch has begun.
@@ -268,9 +271,10 @@ pub(crate) fn refused(
             turn.live.due_conversations.extend(group.conversation);
             Ok(())
         }
+        // As a rule the epoch is over, and the commit that ended it is on its way.
         ErrorCode::Unauthorised => {
             turn.live.links.deauthorise(id);
-            turn.wait(Waiting::Group(id), start::retry_after(error));
+            turn.wait(Waiting::Group(id), NOT_AUTHORISED_FOR);
             Ok(())
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),
