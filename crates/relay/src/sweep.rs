@@ -312,7 +312,8 @@ impl<S: Store> Relay<S> {
     ) -> Result<(Vec<Record>, Done), StoreError> {
         let from = round(&mut self.sweep).from.clone();
         let (records, next) = self.slice(space, &from, most)?;
-        let touched = records.len();
+        // It goes on behind some that cannot be read.
+        let touched = records.len().max(usize::from(next.is_some()));
         let is_all = round(&mut self.sweep).went_on(touched, next);
         Ok((records, Done { touched, is_all }))
     }
@@ -347,7 +348,8 @@ impl<S: Store> Relay<S> {
         let first_kept = first_kept.to_be_bytes();
         let from = self.sweep.post_ids_from.clone();
         let (records, next) = self.slice(KeySpace::PostIds, &from, most)?;
-        let touched = records.len();
+        // It goes on behind some that cannot be read.
+        let touched = records.len().max(usize::from(next.is_some()));
         for (at, _) in records {
             if at.as_ref() >= first_kept.as_slice() {
                 return Ok(Done::all(touched));

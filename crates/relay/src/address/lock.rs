@@ -215,7 +215,8 @@ impl<S: Store> Relay<S> {
             return Ok(Done::all(0));
         };
         let (records, next) = self.slice(KeySpace::Contests, &from, SLICE)?;
-        let touched = records.len();
+        // It goes on behind some that cannot be read.
+        let touched = records.len().max(usize::from(next.is_some()));
         self.contests.from = next;
         for (place, value) in records {
             let contest: Option<ContestRecord> = self.sound(KeySpace::Contests, &place, value);

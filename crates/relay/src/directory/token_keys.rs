@@ -222,7 +222,8 @@ impl<S: Store> Relay<S> {
         }
         let from = self.tokens.swept_to.clone();
         let (records, mut next) = self.slice(KeySpace::SpentTokens, &from, most)?;
-        let touched = records.len();
+        // It goes on behind some that cannot be read.
+        let touched = records.len().max(usize::from(next.is_some()));
         for (at, _) in records {
             let period = at.first_chunk::<8>().map(|at| u64::from_be_bytes(*at));
             if period.is_some_and(|period| (first_kept..NO_PERIOD).contains(&period)) {
