@@ -504,7 +504,7 @@ fn a_flood_of_strangers_groups_keeps_no_friend_out() {
         ];
         // Each group costs two of the twenty tokens that a client has.
         for number in 0..9 {
-            let id = 9 * u8::try_from(at).unwrap() + number;
+            let id = 1 + 9 * u8::try_from(at).unwrap() + number;
             let members = client.claim(&mut scene, "bob@example.org");
             let founding = Founding {
                 id: GroupId([id; 16]),
