@@ -848,13 +848,14 @@ impl<R: RelayPort> World<R> {
                         self.at(at, Happening::Down(link, frame.encode_to_vec().into()));
                     }
                 }
-                RelayEffect::Close(link) => match self.raw.get_mut(&link) {
-                    Some(raw) => raw.close(),
-                    None => {
+                RelayEffect::Close(link) => {
+                    if let Some(raw) = self.raw.get_mut(&link) {
+                        raw.close();
+                    } else {
                         self.closed_by_relay += 1;
                         self.close(link, true);
                     }
-                },
+                }
                 RelayEffect::Nothing => {}
                 RelayEffect::Code(address, code) => {
                     self.codes.insert(address, code);
