@@ -154,19 +154,25 @@ fn unfollowed(
 
 /// The group that a request or an answer is about: another one of the same conversation. Whoever
 /// is asked may not have left it. `None` where it is not one.
+///
+/// Only what comes in the conversation's current group counts: a device that was revoked, or is
+/// to blame, may still be in an earlier one, where nobody takes it out any more, and must get
+/// nothing of the group that followed.
 pub(super) fn named(
     turn: &Turn<'_>,
     current: &Group,
     named: &[u8],
 ) -> Result<Option<Group>, Fault> {
-    let Ok(id) = GroupId::try_from(named) else {
+    let (Ok(id), Some(conversation)) = (GroupId::try_from(named), current.conversation) else {
         return Ok(None);
     };
+    if !generations::is_current(turn.tx, conversation, current.id)? {
+        return Ok(None);
+    }
     let earlier = groups::find(turn.tx, id)?.filter(|earlier| {
         earlier.account.is_none()
             && current.account.is_none()
-            && earlier.conversation.is_some()
-            && earlier.conversation == current.conversation
+            && earlier.conversation == Some(conversation)
             && earlier.id != current.id
     });
     Ok(earlier)
