@@ -37,6 +37,8 @@ const OF_ONE: usize = 1100;
 pub const SLICE_MOST: usize = SLICE + OF_ONE;
 /// A table on the disk is gone through once in this time, if it has many records.
 const ROUND: Span = Span::hours(6);
+/// It rests for this long between two rounds: a small one would be gone through every second.
+const REST: Span = Span::minutes(1);
 /// Of a table on the disk, so many records are looked at in one sweep, at least and at most.
 const LEAST: usize = 512;
 const MOST: usize = 64 * SLICE;
@@ -146,22 +148,27 @@ pub(crate) struct Round {
     /// Records in this round so far, and in the one before.
     seen: usize,
     before: usize,
+    rests_until: Option<Time>,
 }
 
 impl Round {
     /// Records that are to be looked at in one sweep.
-    fn share(&self) -> usize {
+    fn share(&self, now: Time) -> usize {
+        if self.rests_until.is_some_and(|until| now < until) {
+            return 0;
+        }
         let records = self.before.max(self.seen);
         let sweeps = usize::try_from(ROUND.0 / 1000).unwrap_or(usize::MAX);
         (records / sweeps).clamp(LEAST, MOST)
     }
 
-    fn went_on(&mut self, records: usize, next: Option<Key>) -> bool {
+    fn went_on(&mut self, now: Time, records: usize, next: Option<Key>) -> bool {
         self.seen = self.seen.saturating_add(records);
         let is_over = next.is_none();
         self.from = next.unwrap_or_default();
         if is_over {
             self.before = std::mem::take(&mut self.seen);
+            self.rests_until = Some(now.after(REST));
         }
         is_over
     }
@@ -173,6 +180,7 @@ pub(crate) struct Sweep {
     chore: usize,
     /// What the chore may still touch in this sweep.
     left: usize,
+    now: Time,
     entries: Round,
     registrations: Round,
     pub(crate) backups: Round,
@@ -201,6 +209,7 @@ impl<S: Store> Relay<S> {
         let Some(chore) = CHORES.get(self.sweep.chore).copied() else {
             return false;
         };
+        self.sweep.now = now;
         let most = self.sweep.left.min(SLICE);
         // A store that cannot be read is met again by the next request, and answered there.
         let done = self.do_some(chore, now, most).unwrap_or(Done::all(0));
@@ -213,10 +222,20 @@ impl<S: Store> Relay<S> {
         self.sweep.left = self.sweep.left.saturating_sub(done.touched.max(1));
         // One that touched nothing has nothing to do now.
         if done.is_all || done.touched == 0 || self.sweep.left == 0 {
-            self.sweep.chore += 1;
-            self.sweep.left = self.share(CHORES.get(self.sweep.chore).copied());
+            self.next_chore();
         }
         self.sweep.chore < CHORES.len()
+    }
+
+    /// The next one that has anything to do in this sweep.
+    fn next_chore(&mut self) {
+        while self.sweep.chore < CHORES.len() {
+            self.sweep.chore += 1;
+            self.sweep.left = self.share(CHORES.get(self.sweep.chore).copied());
+            if self.sweep.left > 0 {
+                break;
+            }
+        }
     }
 
     /// The most records that a slice of a sweep has touched since the start; never more
@@ -228,6 +247,7 @@ impl<S: Store> Relay<S> {
     /// What a chore may touch in one sweep.
     fn share(&mut self, chore: Option<Chore>) -> usize {
         let of_memory = |records: usize| records.div_ceil(SWEEPS).max(SLICE);
+        let now = self.sweep.now;
         match chore {
             None => 0,
             Some(Chore::Postings) => of_memory(self.posting_links.len()),
@@ -236,13 +256,13 @@ impl<S: Store> Relay<S> {
                 .map_or(0, |table| of_memory(table.len())),
             Some(Chore::Mailboxes) => of_memory(self.mailboxes_in_memory.len()),
             Some(Chore::IdleGroups) => of_memory(self.groups_in_memory.len()),
-            Some(Chore::Entries) => self.sweep.entries.share(),
-            Some(Chore::Registrations) => self.sweep.registrations.share(),
-            Some(Chore::Backups) => self.sweep.backups.share(),
-            Some(Chore::Blobs) => self.sweep.blobs.share(),
-            Some(Chore::SmsSubmissions) => self.sweep.sms.share(),
-            Some(Chore::SmsReceipts) => self.sweep.sms_receipts.share(),
-            Some(Chore::Groups) => self.sweep.groups.share(),
+            Some(Chore::Entries) => self.sweep.entries.share(now),
+            Some(Chore::Registrations) => self.sweep.registrations.share(now),
+            Some(Chore::Backups) => self.sweep.backups.share(now),
+            Some(Chore::Blobs) => self.sweep.blobs.share(now),
+            Some(Chore::SmsSubmissions) => self.sweep.sms.share(now),
+            Some(Chore::SmsReceipts) => self.sweep.sms_receipts.share(now),
+            Some(Chore::Groups) => self.sweep.groups.share(now),
             Some(Chore::NewContests | Chore::Revoked | Chore::BlobParts) => MOST,
             Some(
                 Chore::Again
@@ -310,11 +330,12 @@ impl<S: Store> Relay<S> {
         round: fn(&mut Sweep) -> &mut Round,
         most: usize,
     ) -> Result<(Vec<Record>, Done), StoreError> {
+        let now = self.sweep.now;
         let from = round(&mut self.sweep).from.clone();
         let (records, next) = self.slice(space, &from, most)?;
         // It goes on behind some that cannot be read.
         let touched = records.len().max(usize::from(next.is_some()));
-        let is_all = round(&mut self.sweep).went_on(touched, next);
+        let is_all = round(&mut self.sweep).went_on(now, touched, next);
         Ok((records, Done { touched, is_all }))
     }
 
