@@ -40,18 +40,27 @@ impl<S: Store> Relay<S> {
     /// Deletes some of the groups that were not used for too long.
     pub(crate) fn sweep_groups(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
         let expiry = self.expiry_date(now);
+        let today = day_of(self.date(now));
         let (records, done) =
             self.next_of_round(KeySpace::Groups, |sweep| &mut sweep.groups, most)?;
         for (at, value) in records {
             let record = decode::<GroupRecord>(KeySpace::Groups, value);
-            let (Ok(record), Ok(id)) = (record, GroupId::try_from(&at)) else {
+            let (Ok(mut record), Ok(id)) = (record, GroupId::try_from(&at)) else {
                 continue;
             };
             let used_on = record.used_on_day.max(record.changed_on_day);
             let idle = day_of(expiry).saturating_sub(used_on);
             let in_use = self.groups.get(&id).is_some_and(|group| !group.is_idle());
-            // Of one that is as old as the first relays it is not known.
-            if used_on == 0 || idle < self.config.group_idle_days || in_use {
+            if used_on == 0 {
+                // The first relays did not write it down: its time begins now.
+                record.used_on_day = today;
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.record.used_on_day = today;
+                }
+                self.view.put(KeySpace::Groups, key(&[&at]), &record);
+                continue;
+            }
+            if idle < self.config.group_idle_days || in_use {
                 continue;
             }
             self.groups.remove(&id);
