@@ -66,6 +66,22 @@ impl<S: Store> Relay<S> {
         decoded.ok()
     }
 
+    /// The record at this key; `None` where there is none, or one that cannot be read, which
+    /// is noted.
+    pub(crate) fn sound_at<T: Message + Default>(
+        &mut self,
+        space: KeySpace,
+        at: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        match self.view.get(space, at) {
+            Err(StoreError::Damaged(_)) => {
+                self.note_damage(space, at);
+                Ok(None)
+            }
+            record => record,
+        }
+    }
+
     /// The next records of a sweep and where to go on, as [`View::slice`] gives them; where
     /// some cannot be read, it goes on behind them.
     pub(crate) fn slice(

@@ -35,6 +35,8 @@ use crate::{
 
 /// How often the owner is told.
 const NOTICE: Span = Span::days(1);
+/// When a contest is over that nobody ended.
+const OVER: Span = Span(2 * limits::LOCK_WAIT.0);
 /// Contests of one account that it is told of at a login.
 const STEP: usize = 512;
 
@@ -77,6 +79,10 @@ impl ContestRecord {
         Time(self.since_ms)
     }
 
+    fn is_over(&self, date: Time) -> bool {
+        date.since(self.since()) >= OVER
+    }
+
     fn notice(&self) -> pb::AddressContested {
         pb::AddressContested {
             since_ms: self.since_ms,
@@ -106,8 +112,11 @@ impl<S: Store> Relay<S> {
         }
         let owner = AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
         let place = key(&[owner.as_bytes(), &at]);
-        let contest: Option<ContestRecord> = self.view.get(KeySpace::Contests, &place)?;
-        let contest = contest.filter(|contest| contest.by == account.as_bytes().as_slice());
+        // One that cannot be read is none: the wait begins again.
+        let contest: Option<ContestRecord> = self.sound_at(KeySpace::Contests, &place)?;
+        let contest = contest.filter(|contest| {
+            contest.by == account.as_bytes().as_slice() && !contest.is_over(waited_until)
+        });
         let left = contest.as_ref().map_or(limits::LOCK_WAIT, |contest| {
             let left = contest.since().after(limits::LOCK_WAIT).since(waited_until);
             // A clock that was set back makes nobody wait longer than they would anew.
@@ -180,21 +189,19 @@ impl<S: Store> Relay<S> {
 
     /// Tells the owners whose day it is, `most` of them.
     pub(crate) fn tell_of_contests(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let now = self.date(now);
+        let (now, expiry) = (self.date(now), self.expiry_date(now));
         for touched in 0..most {
             let first = self.contests.by_time.first();
             let Some((_, place)) = first.filter(|(at, _)| *at <= now).cloned() else {
                 return Ok(Done::all(touched));
             };
-            let contest = match self.view.get::<ContestRecord>(KeySpace::Contests, &place) {
-                Err(StoreError::Damaged(_)) => {
-                    self.note_damage(KeySpace::Contests, &place);
-                    None
-                }
-                contest => contest?,
-            };
+            let contest: Option<ContestRecord> = self.sound_at(KeySpace::Contests, &place)?;
             let owner = place.first_chunk::<32>().map(|owner| AccountId(*owner));
             match contest.zip(owner) {
+                Some((contest, _)) if contest.is_over(expiry) => {
+                    self.contests.remove(&place);
+                    self.view.delete(KeySpace::Contests, place);
+                }
                 Some((contest, owner)) => {
                     let next = next_notice(contest.since(), now);
                     self.contests.set(place, next);

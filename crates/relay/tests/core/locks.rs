@@ -200,6 +200,58 @@ fn a_second_contender_waits_from_the_beginning() {
 }
 
 #[test]
+fn a_contest_that_nobody_ends_is_over_after_a_second_wait() {
+    let mut world = World::new();
+    let alice = locked(&mut world);
+    let mallory = world.stranger(ADDRESS);
+    register(&mut world, &mallory);
+    world.wait(limits::LOCK_WAIT);
+    world.wait(limits::LOCK_WAIT);
+    world.write();
+    let (link, _) = world.login(&alice);
+    assert_eq!(notices(&mut world, link), []);
+    let contests = |world: &World| world.store.count(KeySpace::Contests).unwrap();
+    assert_eq!(contests(&world), 0);
+    // Whoever comes so late waits again, and the owner is told again.
+    assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
+    assert_eq!(notices(&mut world, link).len(), 1);
+}
+
+#[test]
+fn a_damaged_contest_gives_no_address_away_and_stops_no_other() {
+    for is_decodable in [false, true] {
+        let mut world = World::new();
+        let alice = locked(&mut world);
+        let mallory = world.stranger(ADDRESS);
+        register(&mut world, &mallory);
+        let records = world.store.records();
+        let contest = records
+            .iter()
+            .find(|(space, ..)| *space == KeySpace::Contests);
+        let (space, place, _) = contest.unwrap();
+        if is_decodable {
+            let garbage = Write {
+                space: *space,
+                key: place.as_ref().into(),
+                value: Some(bytes::Bytes::from_static(&[0xff; 3])),
+            };
+            world.store.commit(vec![garbage]).unwrap();
+        } else {
+            world.store.damage(*space, place);
+        }
+        world.crash();
+        world.wait(limits::LOCK_WAIT);
+        let (link, _) = world.login(&alice);
+        assert_eq!(notices(&mut world, link), []);
+        assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
+        assert_eq!(notices(&mut world, link).len(), 1);
+        assert!(world.relay.counts().damaged > 0);
+        world.wait(limits::LOCK_WAIT);
+        assert!(is_registered(&register(&mut world, &mallory)));
+    }
+}
+
+#[test]
 fn the_accounts_own_registration_needs_no_wait_keeps_the_lock_and_ends_the_contest() {
     let mut world = World::new();
     let alice = locked(&mut world);
