@@ -206,7 +206,8 @@ fn is_within(off_by: i64, span: Span) -> bool {
 impl<S: Store> Relay<S> {
     /// Reads the date that was kept; to be called once, at the start.
     pub(crate) fn read_clock(&mut self) -> Result<(), StoreError> {
-        self.calendar = Calendar::restored(self.view.get(KeySpace::Meta, KEPT_AT)?);
+        let kept = self.sound_at(KeySpace::Meta, KEPT_AT)?;
+        self.calendar = Calendar::restored(kept);
         Ok(())
     }
 

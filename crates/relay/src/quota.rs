@@ -18,7 +18,6 @@ use crate::{
         Key, KeySpace, Store, StoreError, key,
         records::{BlobRecord, UsageRecord},
     },
-    view::decode,
 };
 
 /// Under which key of [`KeySpace::Meta`] the counts are.
@@ -31,11 +30,11 @@ const AGAIN: Span = Span::minutes(10);
 impl<S: Store> Relay<S> {
     /// Reads the counts, or counts, at the start.
     pub(crate) fn read_usage(&mut self) -> Result<(), StoreError> {
-        if let Some(usage) = self.view.get(KeySpace::Meta, KEPT_AT)? {
+        if let Some(usage) = self.sound_at(KeySpace::Meta, KEPT_AT)? {
             self.usage = usage;
             return Ok(());
         }
-        // An earlier version of this program did not count.
+        // An earlier version of this program did not count, or the disk lost it.
         let store = self.view.store();
         let mut usage = UsageRecord {
             groups: store.count(KeySpace::Groups)?,
@@ -44,13 +43,13 @@ impl<S: Store> Relay<S> {
         };
         let mut from = Key::new();
         loop {
-            let page = store.scan(KeySpace::Blobs, &from, None, PAGE)?;
-            let Some((last, _)) = page.last() else { break };
-            from = key(&[last, &[0]]);
-            for (_, value) in page {
-                let blob = decode::<BlobRecord>(KeySpace::Blobs, value);
+            let (page, next) = self.slice(KeySpace::Blobs, &from, PAGE)?;
+            for (at, value) in page {
+                let blob: Option<BlobRecord> = self.sound(KeySpace::Blobs, &at, value);
                 usage.blob_bytes += blob.map_or(0, |blob| blob.bytes);
             }
+            let Some(next) = next else { break };
+            from = next;
         }
         self.usage = usage;
         self.counted = usage;

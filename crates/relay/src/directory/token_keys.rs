@@ -109,7 +109,8 @@ impl TokenPeriod {
 impl<S: Store> Relay<S> {
     /// Reads which period it was; to be called once, at the start.
     pub(crate) fn read_token_period(&mut self) -> Result<(), StoreError> {
-        self.tokens.record = self.view.get(KeySpace::Meta, KEPT_AT)?.unwrap_or_default();
+        let kept = self.sound_at(KeySpace::Meta, KEPT_AT)?;
+        self.tokens.record = kept.unwrap_or_default();
         Ok(())
     }
 

@@ -245,6 +245,38 @@ fn a_member_whose_mailbox_is_damaged_keeps_no_post_from_the_others() {
 }
 
 #[test]
+fn a_damaged_record_of_the_relays_own_keeps_it_from_nothing() {
+    for is_decodable in [false, true] {
+        let (mut world, group, people, link) = couple();
+        world.ask_durably(link, message(&group, post_id(1), "before"));
+        world.wait(Span::minutes(31));
+        let own = keys(&world, KeySpace::Meta);
+        assert!(own.len() >= 2, "{own:?}");
+        for at in own {
+            if is_decodable {
+                let garbage = Write {
+                    space: KeySpace::Meta,
+                    key: key(&[&at]),
+                    value: Some(Bytes::from_static(&[0xff; 3])),
+                };
+                world.store.commit(vec![garbage]).unwrap();
+            } else {
+                world.store.damage(KeySpace::Meta, &at);
+            }
+        }
+        world.crash();
+        assert!(world.relay.counts().damaged >= 2);
+        let link = world.posting_link(&group);
+        let answer = world.ask_durably(link, message(&group, post_id(2), "after"));
+        assert!(matches!(answer, Answer::Posted(_)), "{answer:?}");
+        for person in &people {
+            let (at, _) = world.login(person);
+            assert_eq!(bodies(&world.delivered(at)), [&b"before"[..], b"after"]);
+        }
+    }
+}
+
+#[test]
 fn what_could_not_be_read_is_tried_again_in_small_pieces() {
     let (mut world, group, [alice, bob], link) = couple();
     for n in 0..200 {
