@@ -28,6 +28,9 @@ use crate::{
     store::{KeySpace, Store, Write, key},
 };
 
+/// A skeleton, as a hash under the relay's key.
+pub(crate) type Looks = [u8; 32];
+
 impl<S: Store> Relay<S> {
     /// Whether an address that is not registered looks like one that is. It is refused then,
     /// unless it is [`plain`](is_plain) or the operator has allowed it.
@@ -37,7 +40,8 @@ impl<S: Store> Relay<S> {
             return Ok(false);
         }
         let first = self.first_that_looks_like(address)?;
-        let imitates = self.publications.imitates_one(address)
+        let looks = self.looks_key(address);
+        let imitates = looks.is_some_and(|looks| self.publications.imitates_one(address, looks))
             || first.is_some_and(|first| first != at.as_slice());
         if !imitates || is_plain(address) || self.config.look_alikes.contains(address) {
             return Ok(imitates);
@@ -76,7 +80,8 @@ impl<S: Store> Relay<S> {
         Ok(self.view.get_bytes(KeySpace::Addresses, at)?.is_some())
     }
 
-    fn looks_key(&self, address: &Address) -> Option<[u8; 32]> {
+    /// What an address looks like.
+    pub(super) fn looks_key(&self, address: &Address) -> Option<Looks> {
         let skeleton = address.skeleton()?;
         let mut hash = Sha256::new();
         hash.update(b"waxwing skeleton v1");

@@ -11,7 +11,7 @@
 //! in memory only: after a restart people ask for another one.
 
 pub(crate) mod codes;
-mod imitation;
+pub(crate) mod imitation;
 pub(crate) mod lock;
 
 use std::fmt::Write as _;
@@ -201,6 +201,7 @@ impl<S: Store> Relay<S> {
             ..Entry::new(&roster, verification(&address), self.date(now))
         };
         let reply = self.publish(Change {
+            looks: self.looks_key(&address),
             address,
             entry,
             writes: done.writes,

@@ -156,6 +156,7 @@ impl<S: Store> Relay<S> {
         };
         self.publish(Change {
             address,
+            looks: None,
             entry,
             writes: done.writes,
             revoked: done.revoked,
@@ -209,6 +210,7 @@ impl<S: Store> Relay<S> {
         };
         self.publish(Change {
             address,
+            looks: None,
             entry,
             writes: contest.into_iter().collect(),
             revoked: Vec::new(),

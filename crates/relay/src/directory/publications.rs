@@ -26,6 +26,7 @@ use waxwing_transparency::proof::Entry;
 
 use super::log::Publication;
 use crate::{
+    address::imitation::Looks,
     posts::Asked,
     relay::{LinkId, Refused, Relay, Reply},
     store::{KeySpace, Store, Write, key, records::AddressRecord},
@@ -40,6 +41,8 @@ const FORMER_ACCOUNTS: usize = 8;
 /// A change that waits for its epoch.
 pub(crate) struct Change {
     pub(crate) address: Address,
+    /// What it looks like, where it may be new here.
+    pub(crate) looks: Option<Looks>,
     pub(crate) entry: Entry,
     /// What is committed with it, beside the address's own record.
     pub(crate) writes: Vec<Write>,
@@ -96,9 +99,10 @@ impl Publications {
         })
     }
 
-    /// Whether an address that this one can be mistaken for is under way.
-    pub(crate) fn imitates_one(&self, address: &Address) -> bool {
-        self.all().any(|change| address.imitates(&change.address))
+    /// Whether another address that looks so is under way.
+    pub(crate) fn imitates_one(&self, address: &Address, looks: Looks) -> bool {
+        self.all()
+            .any(|change| change.looks == Some(looks) && change.address != *address)
     }
 
     /// The causes of the registrations that wait and that `which` (of an address, by an
