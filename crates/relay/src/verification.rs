@@ -38,7 +38,7 @@ use crate::{
         wrong_login,
     },
     relay::{LinkId, Refused, Relay},
-    store::{KeySpace, Store, StoreError, behind},
+    store::{Key, KeySpace, Store, StoreError, behind},
 };
 
 /// What is to be verified before a request is carried out.
@@ -133,6 +133,8 @@ pub(crate) enum Work {
         rejoin_key: Bytes,
         opens: bool,
     },
+    /// Nothing: a part of a blob or a backup is read from the disk.
+    Part { space: KeySpace, at: Key },
 }
 
 /// By what a device is known.
@@ -177,6 +179,8 @@ pub(crate) enum Found {
     },
     /// The next epoch's list.
     Commit { list: Arc<[MailboxId]> },
+    /// What lies there of a blob or a backup.
+    Part { at: Key, part: Option<Bytes> },
     /// Whoever asks has this key; and the next epoch's list, if it was to be opened.
     Rejoin {
         rejoin_key: Bytes,
@@ -270,6 +274,8 @@ impl<S: Store> Relay<S> {
             | Request::AuthorisePosting(_)
             | Request::Post(_)
             | Request::FetchGroupInfo(_)
+            | Request::FetchBlobPart(_)
+            | Request::FetchBackup(_)
             | Request::Rejoin(_) => self.admit(link, body)?,
             _ => return Ok(None),
         }
@@ -304,8 +310,17 @@ impl<S: Store> Relay<S> {
             Request::Post(commit) => self.commit_to_verify(link, commit),
             Request::FetchGroupInfo(fetch) => self.fetch_to_verify(link, fetch).map(Some),
             Request::Rejoin(rejoin) => self.rejoin_to_verify(rejoin).map(Some),
+            Request::FetchBlobPart(fetch) => self.blob_part_to_read(now, fetch),
+            Request::FetchBackup(fetch) => self.backup_part_to_read(link, fetch),
             _ => Ok(None),
         }
+    }
+
+    /// What lies here, to be read without the lock; nothing where it is not on disk as it is
+    /// now.
+    pub(crate) fn part_to_read(&self, space: KeySpace, at: Key) -> Option<Work> {
+        let is_on_disk = !self.view.has_pending(space, &at);
+        is_on_disk.then_some(Work::Part { space, at })
     }
 
     pub(crate) fn verification(
@@ -338,6 +353,10 @@ impl<S: Store> Checks<'_, S> {
     fn find(&mut self, work: Work, body: &Request) -> Result<Found, Refused> {
         match (work, body) {
             (Work::Done(found), _) => Ok(found),
+            (Work::Part { space, at }, _) => Ok(Found::Part {
+                part: self.store.get(space, &at)?,
+                at,
+            }),
             (
                 Work::Login {
                     device,

@@ -26,6 +26,7 @@ use crate::{
         records::{BackupRecord, BackupUploadRecord},
     },
     sweep::Done,
+    verification::{Found, Work},
 };
 
 /// Bytes of a backup's id.
@@ -105,16 +106,17 @@ impl<S: Store> Relay<S> {
         }
         let before: Option<BackupUploadRecord> =
             self.view.get(KeySpace::BackupUploads, account.as_bytes())?;
-        self.backups
-            .puts
-            .take(now, account)
-            .map_err(Refused::rate_limited)?;
         let is_there = before
             .as_ref()
             .is_some_and(|before| before.backup_id == id && before.has(put.index));
         if !is_there {
             self.has_room_for_backup_part()?;
         }
+        // What is refused for want of room costs nothing of the rate.
+        self.backups
+            .puts
+            .take(now, account)
+            .map_err(Refused::rate_limited)?;
         let mut upload = match before {
             Some(before) if before.backup_id == id => before,
             other => {
@@ -184,11 +186,24 @@ impl<S: Store> Relay<S> {
         done
     }
 
+    /// What is to be read before a part is given: it is large, and read without the lock.
+    pub(crate) fn backup_part_to_read(
+        &mut self,
+        link: LinkId,
+        fetch: &pb::FetchBackup,
+    ) -> Result<Option<Work>, Refused> {
+        let account = self.account_logged_in(link)?;
+        let backup = self.backup(account)?.ok_or_else(unknown)?;
+        let at = part_key(account, &backup.backup_id, fetch.index);
+        Ok(self.part_to_read(KeySpace::Backups, at))
+    }
+
     pub(crate) fn fetch_backup(
         &mut self,
         now: Time,
         link: LinkId,
-        fetch: pb::FetchBackup,
+        fetch: &pb::FetchBackup,
+        found: Found,
     ) -> Outcome {
         let account = self.account_logged_in(link)?;
         self.backups
@@ -201,10 +216,12 @@ impl<S: Store> Relay<S> {
         }
         let at = part_key(account, &backup.backup_id, fetch.index);
         // A part that is gone from a finished backup is damage, which `check` tells.
-        let part = self
-            .view
-            .get_bytes(KeySpace::Backups, &at)?
-            .ok_or_else(Refused::unavailable)?;
+        let part = match found {
+            // The backup may be another one by now.
+            Found::Part { at: read, part } if read == at => part,
+            _ => self.view.get_bytes(KeySpace::Backups, &at)?,
+        };
+        let part = part.ok_or_else(Refused::unavailable)?;
         Ok(Reply::Now(Answer::BackupFetched(pb::BackupFetched {
             backup_id: backup.backup_id,
             parts: backup.parts,

@@ -211,16 +211,36 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Durable(record.stored()))
     }
 
-    pub(crate) fn fetch_blob_part(&mut self, now: Time, fetch: &pb::FetchBlobPart) -> Outcome {
+    /// What is to be read before a part is given: it is large, and read without the lock.
+    pub(crate) fn blob_part_to_read(
+        &mut self,
+        now: Time,
+        fetch: &pb::FetchBlobPart,
+    ) -> Result<Option<Work>, Refused> {
+        let id = blob_id(&fetch.blob_id)?;
+        if fetch.index >= self.blob(now, id)?.parts {
+            return Err(unknown());
+        }
+        Ok(self.part_to_read(KeySpace::BlobParts, part_key(id, fetch.index)))
+    }
+
+    pub(crate) fn fetch_blob_part(
+        &mut self,
+        now: Time,
+        fetch: &pb::FetchBlobPart,
+        found: Found,
+    ) -> Outcome {
         let id = blob_id(&fetch.blob_id)?;
         let record = self.blob(now, id)?;
         if fetch.index >= record.parts {
             return Err(unknown());
         }
-        let part = self
-            .view
-            .get_bytes(KeySpace::BlobParts, &part_key(id, fetch.index))?
-            .ok_or_else(Refused::unavailable)?;
+        let at = part_key(id, fetch.index);
+        let part = match found {
+            Found::Part { at: read, part } if read == at => part,
+            _ => self.view.get_bytes(KeySpace::BlobParts, &at)?,
+        };
+        let part = part.ok_or_else(Refused::unavailable)?;
         Ok(Reply::Now(Answer::BlobPartFetched(pb::BlobPartFetched {
             part,
             of: record.of(),
