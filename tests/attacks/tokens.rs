@@ -51,7 +51,6 @@ fn key(number: u8) -> bytes::Bytes {
     issuer.public_key().to_vec().into()
 }
 
-#[ignore = "goes through weeks, second by second: takes minutes"]
 #[test]
 fn a_token_key_that_changes_for_everybody_alarms_nobody() {
     let (mut scene, alice, bob) = alice_and_bob(1601);
@@ -94,7 +93,6 @@ fn a_token_key_that_changes_for_everybody_alarms_nobody() {
     }
 }
 
-#[ignore = "goes through weeks, second by second: takes minutes"]
 #[test]
 fn tokens_that_are_too_old_are_replaced_without_a_word() {
     let (mut scene, alice, bob) = alice_and_bob(1602);

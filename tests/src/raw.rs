@@ -102,6 +102,7 @@ impl<R: RelayPort> World<R> {
         let Ok(frame) = frame::decode_client(frame.encode_to_vec().into()) else {
             return 0;
         };
+        self.wakes_relay();
         self.relay.frame(self.now, &mut self.rng, link, frame);
         self.drain_relay();
         request

@@ -117,7 +117,8 @@ enum Happening {
     Down(LinkId, Bytes),
     Timer(PersonId, Time),
     Blob(PersonId, BlobDone),
-    Tick,
+    /// Time passes for the relay, unless it was to pass at another time since.
+    Tick(Time),
     Relay(Time),
 }
 
@@ -150,6 +151,10 @@ pub struct World<R> {
     pub(crate) next_link: u64,
     pub(crate) raw: BTreeMap<LinkId, RawLink>,
     relay_wakes: Option<Time>,
+    /// When the relay's next tick is.
+    ticks_at: Time,
+    /// Something has happened since its last one.
+    is_busy: bool,
     options: WorldOptions,
     to_accept: Vec<(PersonId, ConversationId)>,
     directory: tempfile::TempDir,
@@ -157,6 +162,10 @@ pub struct World<R> {
     /// Whether the watch has seen what it looks for.
     seen: bool,
 }
+
+/// The relay ticks this often, and while nothing happens only so often: weeks pass quickly.
+const TICK: Span = Span::seconds(1);
+const QUIET_TICK: Span = Span::minutes(1);
 
 const fn index(kind: LinkKind) -> usize {
     match kind {
@@ -186,14 +195,15 @@ impl<R: RelayPort> World<R> {
             next_link: 0,
             raw: BTreeMap::new(),
             relay_wakes: None,
+            ticks_at: Time(u64::MAX),
+            is_busy: false,
             options,
             to_accept: Vec::new(),
             directory: folder(),
             watch: None,
             seen: false,
         };
-        let first = world.now.after(Span::seconds(1));
-        world.at(first, Happening::Tick);
+        world.tick_within(TICK);
         world
     }
 
@@ -760,6 +770,9 @@ impl<R: RelayPort> World<R> {
     }
 
     fn happen(&mut self, happening: Happening) {
+        if !matches!(happening, Happening::Tick(_)) {
+            self.wakes_relay();
+        }
         match happening {
             Happening::Open(link) => {
                 let Some(connection) = self.connections.get_mut(&link) else {
@@ -809,11 +822,14 @@ impl<R: RelayPort> World<R> {
                 };
                 self.tell(id, event);
             }
-            Happening::Tick => {
-                self.relay.tick(self.now);
-                self.drain_relay();
-                let next = self.now.after(Span::seconds(1));
-                self.at(next, Happening::Tick);
+            Happening::Tick(at) => {
+                if at == self.ticks_at {
+                    self.ticks_at = Time(u64::MAX);
+                    let is_busy = std::mem::take(&mut self.is_busy);
+                    self.relay.tick(self.now);
+                    self.drain_relay();
+                    self.tick_within(if is_busy { TICK } else { QUIET_TICK });
+                }
             }
             Happening::Blob(id, done) => {
                 if self.people[id.0].engine.is_some() {
@@ -834,6 +850,21 @@ impl<R: RelayPort> World<R> {
                     self.drain_relay();
                 }
             }
+        }
+    }
+
+    /// Something happens that the relay may have to do with.
+    pub(crate) fn wakes_relay(&mut self) {
+        self.is_busy = true;
+        self.tick_within(TICK);
+    }
+
+    /// The relay ticks after this long, if not sooner.
+    fn tick_within(&mut self, span: Span) {
+        let at = self.now.after(span);
+        if at < self.ticks_at {
+            self.ticks_at = at;
+            self.at(at, Happening::Tick(at));
         }
     }
 
