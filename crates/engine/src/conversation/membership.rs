@@ -54,6 +54,9 @@ const TURNS: u64 = 6;
 /// The other side adds its own devices within this time, or it is done for them.
 const THEIR_TURN: Span = Span::seconds(60);
 
+/// And within this time in a new group of two people: what is said there waits for them.
+const THEIR_FIRST_TURN: Span = Span::seconds(3);
+
 /// In a new group nothing is said before those who are to hear it are in, for so long.
 const FIRST: Span = Span::seconds(10);
 
@@ -81,6 +84,11 @@ struct Standing {
     members: Vec<Member>,
     epoch: Epoch,
     secrets: ConversationSecrets,
+}
+
+/// Whether nobody has come into a group yet, or out of it, since it was made.
+const fn is_new(standing: &Standing) -> bool {
+    standing.epoch.0 <= 1
 }
 
 /// Devices of one account that a group lacks.
@@ -422,10 +430,12 @@ pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fau
     let now = turn.now;
     let since = *turn.live.lacking.entry(group.id).or_insert(now);
     let own = turn.account()?.id();
-    let is_new = difference.standing.epoch.0 <= 1;
-    let own_lack = is_new && difference.lacking.iter().any(|one| one.account == own);
+    // Whoever makes a group of two brings their own other devices in; a stolen one may not, and
+    // what is said before they are in does not reach them.
+    let is_awaited = |one: &Lacking| one.account == own || group.account.is_some();
+    let lacks = is_new(&difference.standing) && difference.lacking.iter().any(is_awaited);
     let brings = !difference.brought.is_empty() || difference.waits_for_look_up;
-    Ok((own_lack || brings) && now.since(since) < FIRST)
+    Ok((lacks || brings) && now.since(since) < FIRST)
 }
 
 /// An account's key packages have come: they are added with the next commit.
@@ -647,8 +657,14 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
             } else {
                 rank
             };
-            let after = if stay.is_empty() { 0 } else { THEIR_TURN.0 };
-            Span(NEXT_DEVICE.0.saturating_mul(rank).saturating_add(after))
+            let after = if stay.is_empty() {
+                Span(0)
+            } else if group.account.is_some() && is_new(&difference.standing) {
+                THEIR_FIRST_TURN
+            } else {
+                THEIR_TURN
+            };
+            Span(NEXT_DEVICE.0.saturating_mul(rank).saturating_add(after.0))
         };
         difference.lacking.push(Lacking {
             account,
