@@ -7,8 +7,8 @@ use waxwing_engine::api::{ConversationId, MessageState};
 use waxwing_protocol::{
     ids::{DeviceId, GroupId},
     pb::{
-        Deliver, Error, ErrorCode, LeafCredential, PostKind, client_frame::Body as Ask,
-        relay_frame::Body as Answer,
+        ConversationSecrets, Deliver, Error, ErrorCode, LeafCredential, MemberAddress, PostKind,
+        client_frame::Body as Ask, relay_frame::Body as Answer,
     },
     time::Span,
 };
@@ -407,4 +407,102 @@ fn a_revoked_device_that_asked_to_be_added_again_goes() {
         members(&mut family.scene, family.bob, family.group).len(),
         3
     );
+}
+
+#[test]
+fn a_revoked_device_in_an_earlier_group_gets_nothing_of_the_next() {
+    let mut family = family(810);
+    let (phone, bob, group) = (family.phone, family.bob, family.group);
+    let scene = &mut family.scene;
+    let mut thief = Dishonest::thief(scene, family.tablet);
+    let earlier = thief.group_of(group);
+    let posts = tap(scene);
+    // Mallory breaks the group's rules: the phone makes the next one.
+    let mut client = Dishonest::takes_over(scene, family.mallory);
+    let mut secrets = client.secrets(earlier);
+    secrets.state.as_mut().unwrap().admins = vec![client.account.to_bytes()];
+    let breaks = Commit {
+        secrets: Some(secrets),
+        ..Commit::default()
+    };
+    client.commit(scene, earlier, breaks).unwrap();
+    scene.run_for(Span::minutes(30));
+    client.is_honest_again(scene, family.mallory);
+    scene.run_for(Span::minutes(10));
+    revoke_tablet(scene, phone);
+    scene.run_for(Span::minutes(5));
+    say(scene, bob, group, "after").unwrap();
+    scene.run_for(Span::minutes(5));
+    assert_eq!(texts(scene, phone, group), ["before", "after"]);
+    // The thief asks where it still is, for what was said where it is not.
+    let overheard: Vec<Deliver> = posts.borrow().clone();
+    for post in &overheard {
+        thief.reads(post);
+    }
+    let mut member = Dishonest::takes_over(scene, bob);
+    let next = member.group_of(group);
+    member.is_honest_again(scene, bob);
+    assert_ne!(earlier, next);
+    for named in [Some(next), None] {
+        for of in [phone, bob] {
+            let asks = thief.asks_for_everything(scene.device_of(of), named);
+            thief.say(scene, earlier, asks).unwrap();
+        }
+    }
+    scene.run_for(Span::minutes(5));
+    for post in posts.borrow().iter() {
+        thief.reads(post);
+    }
+    assert!(!thief.has_read("after"));
+}
+
+#[test]
+fn a_stolen_device_makes_no_group_without_its_owners_others() {
+    let mut family = family(811);
+    let (phone, bob) = (family.phone, family.bob);
+    let scene = &mut family.scene;
+    scene.send(phone, bob, "hello");
+    scene.send(bob, phone, "hello");
+    scene.run_for(Span::minutes(1));
+    let mut thief = Dishonest::thief(scene, family.tablet);
+    let theirs = thief.claim(scene, "bob@example.org");
+    let mut addresses = vec![
+        (thief.account.to_bytes(), "alice@example.org".to_owned()),
+        (
+            scene.account_of(bob).to_bytes(),
+            "bob@example.org".to_owned(),
+        ),
+    ];
+    addresses.sort();
+    // Of two groups with the same people, everybody writes to the one with the smaller id.
+    let id = GroupId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let founding = Founding {
+        id,
+        secrets: ConversationSecrets {
+            rejoin_secret: vec![1; 32].into(),
+            addresses: addresses
+                .into_iter()
+                .map(|(account_id, address)| MemberAddress {
+                    account_id,
+                    address,
+                })
+                .collect(),
+            state: None,
+        },
+        members: theirs,
+    };
+    thief.found(scene, founding).unwrap();
+    let text = thief.text("it is me");
+    thief.say(scene, id, text).unwrap();
+    scene.run_for(Span::seconds(1));
+    scene.send(bob, phone, "only for you");
+    scene.run_for(Span::minutes(1));
+    assert!(scene.texts(bob, phone).contains(&"it is me".to_owned()));
+    assert!(scene.texts(phone, bob).contains(&"only for you".to_owned()));
+    revoke_tablet(scene, phone);
+    scene.run_for(Span::minutes(2));
+    scene.send(bob, phone, "after");
+    scene.run_for(Span::minutes(1));
+    let heard = scene.texts(phone, bob);
+    assert_eq!(heard.last().unwrap(), "after", "{heard:?}");
 }

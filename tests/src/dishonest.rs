@@ -43,6 +43,7 @@ use waxwing_protocol::{
         relay_frame::Body as Answer,
     },
     posting::{PostingAct, PostingKey},
+    resent::{self, OpeningKey},
     sealing::{RejoinSecret, Sealed, SealingKey},
     time::Span,
 };
@@ -290,6 +291,24 @@ impl Dishonest {
             account_id: self.account.to_bytes(),
             device_id: self.device.to_bytes(),
             mailbox_id: self.mailbox.to_bytes(),
+        }
+    }
+
+    /// A request for everything that a device said in a group: the one that the request is
+    /// sent in, or another that is named.
+    pub fn asks_for_everything(&self, device: DeviceId, named: Option<GroupId>) -> pb::Envelope {
+        let request = pb::ResendRequest {
+            device_id: device.to_bytes(),
+            missing: vec![pb::CounterRange {
+                from: 1,
+                to: u64::MAX,
+            }],
+            key: self.opening_key().public(),
+            group_id: named.map(|id| id.to_bytes()).unwrap_or_default(),
+        };
+        pb::Envelope {
+            body: Some(Say::ResendRequest(request)),
+            ..pb::Envelope::default()
         }
     }
 
@@ -854,8 +873,12 @@ impl Dishonest {
                 _ => return None,
             };
             let processed = group.process_message(provider, message).ok()?;
+            let from = processed.credential().serialized_content();
+            let from = pb::LeafCredential::decode(from).unwrap_or_default();
             match processed.into_content() {
-                ProcessedMessageContent::ApplicationMessage(message) => Some(message.into_bytes()),
+                ProcessedMessageContent::ApplicationMessage(message) => {
+                    Some((from, message.into_bytes()))
+                }
                 ProcessedMessageContent::StagedCommitMessage(staged) => {
                     let renews = staged.add_proposals().next().is_some()
                         || staged.remove_proposals().next().is_some();
@@ -871,10 +894,31 @@ impl Dishonest {
                 _ => None,
             }
         });
-        self.read.extend(read);
+        if let Some((from, read)) = read {
+            self.read.extend(self.opens_copy(id, &from, &read));
+            self.read.push(read);
+        }
         if let Some(keys) = derived {
             self.derived.insert(id, keys.rejoin);
         }
+    }
+
+    /// What is in a message, if it is a copy of another that it asked for.
+    fn opens_copy(&self, id: GroupId, from: &pb::LeafCredential, read: &[u8]) -> Option<Vec<u8>> {
+        let envelope = pb::Envelope::decode(read).ok()?;
+        let Some(Say::Resent(copy)) = envelope.body else {
+            return None;
+        };
+        let context = resent::Context {
+            group: GroupId::try_from(&copy.group_id).unwrap_or(id),
+            from: DeviceId::try_from(&from.device_id).ok()?,
+            to: self.device,
+        };
+        let opened = self
+            .opening_key()
+            .open(context, &copy.kem_ciphertext, &copy.sealed)
+            .ok()?;
+        Some(opened.to_vec())
     }
 
     /// Whether it could read these words in anything that it was delivered.
@@ -889,6 +933,10 @@ impl Dishonest {
 impl Dishonest {
     fn leaf_key(&self) -> LeafKey {
         LeafKey::from_seed(&self.leaf_seed)
+    }
+
+    fn opening_key(&self) -> OpeningKey {
+        OpeningKey::from_bytes(self.leaf_seed)
     }
 
     fn random<const N: usize>(&mut self) -> [u8; N] {

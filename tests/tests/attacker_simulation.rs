@@ -19,7 +19,8 @@
 //! all honest are in `group_simulation.rs`.
 //!
 //! **Always**: all of it comes from one seed. A failing run prints the command that runs it
-//! again. `WAXWING_SEED` chooses the seed, `WAXWING_SEEDS` how many from there (500).
+//! again. `WAXWING_SEED` chooses the seed, `WAXWING_SEEDS` how many from there (500);
+//! `WAXWING_TRACE` prints what is posted, and to whom it is delivered.
 
 #![allow(
     clippy::unwrap_used,
@@ -43,8 +44,8 @@ use waxwing_engine::api::{ChangeGroup, ConversationId, MessageId};
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId, MailboxId},
     pb::{
-        self, AskToJoin, CounterRange, Envelope, JoinAnswer, Leaving, Profile, Register, Registers,
-        RegistersWanted, ResendRequest, SetTimer, TakeMeIn, envelope::Body as Say,
+        self, AskToJoin, Envelope, JoinAnswer, Leaving, Profile, Register, Registers,
+        RegistersWanted, SetTimer, TakeMeIn, client_frame::Body as Ask, envelope::Body as Say,
         relay_frame::Body as Answer,
     },
     sealing::RejoinSecret,
@@ -162,7 +163,11 @@ impl Play {
         world.run_for(Span::minutes(3));
         let overheard = Rc::new(RefCell::new(Vec::new()));
         let hears = overheard.clone();
-        world.watch(move |_, passing| {
+        let traces = std::env::var_os("WAXWING_TRACE").is_some();
+        world.watch(move |person, passing| {
+            if traces {
+                trace(person, &passing);
+            }
             if let Passing::Came(frame) = passing
                 && let Some(Answer::Deliver(deliver)) = &frame.body
             {
@@ -278,6 +283,9 @@ impl Play {
         };
         if self.world.person(by).engine.is_none() {
             return;
+        }
+        if std::env::var_os("WAXWING_TRACE").is_some() {
+            println!("{} {by:?} says number {}", self.world.now.0, self.number);
         }
         let words = if self.is_out { "secret" } else { "word" };
         let text = format!("{words} {} of seed {}", self.number, self.seed);
@@ -556,20 +564,14 @@ impl Play {
         let speaks_for_bob = self.is_bobs() && !self.is_out;
         let (name, body) = match what {
             0 if !speaks_for_bob => ("leaves", Say::Leaving(Leaving {})),
-            1..3 => (
-                "asks for everything",
-                Say::ResendRequest(ResendRequest {
-                    device_id: whom.device_id.clone(),
-                    missing: vec![CounterRange {
-                        from: 1,
-                        to: u64::MAX,
-                    }],
-                    group_id: self.group.as_bytes()[..16 * usize::from(what == 2)]
-                        .to_vec()
-                        .into(),
-                    ..ResendRequest::default()
-                }),
-            ),
+            1..3 => {
+                let device = DeviceId::try_from(&whom.device_id).unwrap();
+                let mut named = self.old_groups.clone();
+                named.push(GroupId(*self.group.as_bytes()));
+                let named = (what == 2).then(|| self.one_of(&named));
+                let asks = self.attacker.asks_for_everything(device, named);
+                ("asks for everything", asks.body.unwrap())
+            }
             3 => (
                 "asks to be taken in",
                 Say::TakeMeIn(TakeMeIn {
@@ -874,13 +876,48 @@ impl Play {
                 let found = times.get(&said.id).copied().unwrap_or(0);
                 if found != expected {
                     complaints.push(format!(
-                        "{person:?} has {:?} of {:?} {found} times",
-                        said.text, said.by
+                        "{person:?} has {:?} of {:?} (with {:?}) {found} times",
+                        said.text, said.by, said.with
                     ));
                 }
             }
         }
         complaints
+    }
+}
+
+/// Prints what is posted and delivered.
+fn trace(person: PersonId, passing: &Passing<'_>) {
+    let group = |id: &Bytes| GroupId::try_from(id).map_or_else(|_| String::new(), short);
+    match passing {
+        Passing::Arrived(frame) => match &frame.body {
+            Some(Ask::Post(post)) => println!(
+                "{person:?} posts {:?} to {} in {}",
+                post.kind(),
+                group(&post.group_id),
+                post.epoch,
+            ),
+            Some(Ask::Rejoin(rejoin)) => println!(
+                "{person:?} rejoins {} in {}",
+                group(&rejoin.group_id),
+                rejoin.epoch
+            ),
+            Some(Ask::CreateGroup(create)) => {
+                println!("{person:?} creates {}", group(&create.group_id));
+            }
+            _ => {}
+        },
+        Passing::Came(frame) => match &frame.body {
+            Some(Answer::Deliver(deliver)) => println!(
+                "{person:?} is given {:?} of {} in {}",
+                deliver.kind(),
+                group(&deliver.group_id),
+                deliver.epoch,
+            ),
+            Some(Answer::Error(error)) => println!("{person:?} is refused: {error:?}"),
+            _ => {}
+        },
+        Passing::Left(_) => {}
     }
 }
 
@@ -907,6 +944,9 @@ fn play(seed: u64) {
             play.put_out();
         }
         play.attack();
+        if std::env::var_os("WAXWING_TRACE").is_some() {
+            println!("{} {:?}", play.world.now.0, play.diary.last());
+        }
         for _ in 0..play.below(3) {
             play.speak();
         }
