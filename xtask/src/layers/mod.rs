@@ -1,55 +1,83 @@
-//! `cargo xtask layers`: which files of each crate import which, and in which rings.
+//! `cargo xtask layers`: imports point down only.
 //!
-//! **Always**: it reads the code and not what was built from it, so it needs no build.
+//! `layers.toml` says which rooms each crate has, in layers from top to bottom, and which
+//! files are in them. This chore reads the code of all crates and reports what breaks that:
+//! imports that point up or sideways, and rings of many files inside a room. What breaks it
+//! today is listed in `layers-debts.txt`.
+//!
+//! **Elsewhere**: what the rooms are for is in `ARCHITECTURE.md`, section "Layers".
+//!
+//! **Always**: it reads the code and not what was built from it, so it needs no build. It
+//! fails if anything is found that is not on the list, or listed that is not found.
 
 mod conditions;
+mod debts;
+mod findings;
 mod names;
 mod reader;
+mod report;
 mod rings;
 mod source;
+mod target;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use self::names::imports;
-use self::rings::rings;
+use self::debts::Debts;
+use self::findings::{Finding, Held};
 use self::source::Source;
+use self::target::Target;
 use crate::workspace::root;
 
-/// Prints the imports and the rings of all crates.
-pub fn run() -> Result<()> {
+/// The options of `cargo xtask layers`.
+#[derive(clap::Args, Debug, Default)]
+pub struct Options {
+    /// Remove debts that are paid from the list.
+    #[arg(long)]
+    write: bool,
+    /// Also add what is new to the list. This is for changes of layers.toml and for files that
+    /// move; a reviewer sees each new line.
+    #[arg(long, requires = "write")]
+    add: bool,
+}
+
+/// Holds the code of all crates against the target. True when they agree, except for debts.
+pub fn run(options: &Options) -> Result<bool> {
     let mut text = String::new();
-    for source in sources(&root())? {
-        describe(&source, &mut text);
-    }
+    let agrees = run_in(&root(), options, &mut text)?;
     match std::io::stdout().write_all(text.as_bytes()) {
         // Nobody has to read to the end.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        _ => Ok(agrees),
     }
 }
 
-fn describe(source: &Source, text: &mut String) {
-    let (name, imports) = (&source.name, imports(source));
-    for ((from, to), import) in &imports {
-        let (from, to) = (source.path(*from), source.path(*to));
-        let (line, what, uses) = (import.line, &import.what, import.uses);
-        let _ = writeln!(
-            text,
-            "{name}: {from}:{line} -> {to}: {what} ({uses} uses in all)"
-        );
+/// The same in another folder; what is to be printed is added to `text`.
+fn run_in(root: &Path, options: &Options, text: &mut String) -> Result<bool> {
+    let sources = sources(root)?;
+    let targets = Target::read(root)?;
+    let crates = held(&sources, &targets)?;
+    let findings: Vec<&Finding> = crates.iter().flat_map(|held| &held.findings).collect();
+    let mut debts = Debts::read(root)?;
+    let mut difference = debts.difference(&findings);
+    if options.write {
+        debts.remove(&difference.paid);
+        if options.add {
+            debts.add(&difference.new);
+        }
+        debts.write(root)?;
+        difference = debts.difference(&findings);
     }
-    for ring in rings(imports.keys().copied()) {
-        let files: Vec<&str> = ring.iter().map(|file| source.path(*file)).collect();
-        let (count, files) = (files.len(), files.join(", "));
-        let _ = writeln!(text, "{name}: ring of {count} files: {files}");
-    }
+    text.push_str(&report::sentences(&difference));
+    text.push_str(&report::table(&crates));
+    text.push_str(&report::sums(debts.len(), &difference));
+    Ok(difference.new.is_empty() && difference.paid.is_empty())
 }
 
 /// Reads all crates, several at a time.
@@ -74,4 +102,24 @@ fn sources(root: &Path) -> Result<Vec<Source>> {
         });
         read.collect()
     })
+}
+
+/// Holds each crate against its target; each crate has one, and each target a crate.
+fn held<'c>(sources: &'c [Source], targets: &'c BTreeMap<String, Target>) -> Result<Vec<Held<'c>>> {
+    for name in targets.keys() {
+        if !sources.iter().any(|source| source.name == *name) {
+            bail!(
+                "{} has rooms for crates/{name}, which is not there",
+                target::FILE
+            );
+        }
+    }
+    let held = sources.iter().map(|source| {
+        let name = &source.name;
+        let target = targets.get(name);
+        let target =
+            target.with_context(|| format!("{} says nothing of crates/{name}", target::FILE))?;
+        Ok(Held::new(source, target))
+    });
+    held.collect()
 }

@@ -9,6 +9,8 @@
 //! - A method that is called on `self` or a parameter is an import of the file that has the
 //!   method: `self.deposit(…)`, where `impl Relay` stands in `mailbox/mod.rs`.
 //!
+//! **Elsewhere**: which imports break the target is decided in [`super::findings`].
+//!
 //! **Always**: a name that is not found belongs to another crate, and is not an import.
 
 use std::collections::BTreeMap;
