@@ -25,7 +25,7 @@ struct Arguments {
 enum Chore {
     /// Everything that must hold before a change goes in.
     Test(xtask::test::Options),
-    /// Imports point down only: checks the code.
+    /// Imports point down only, and each table has one owner: checks the code for both.
     Layers(xtask::layers::Options),
     /// The whole system for real: two people, one relay, and its seizure.
     Demo(xtask::demo::Options),

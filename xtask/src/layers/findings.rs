@@ -11,6 +11,7 @@
 use super::names::{Imports, imports};
 use super::rings::rings;
 use super::source::{FileId, Source};
+use super::sql::Tables;
 use super::target::{Direction, FILE, RoomId, Target};
 
 /// A ring inside one room has fewer files than this.
@@ -27,15 +28,32 @@ pub struct Held<'c> {
     pub rooms: Vec<Option<RoomId>>,
     /// What imports what.
     pub imports: Imports,
+    /// Who makes and uses which table.
+    pub tables: Tables,
     /// Files that import each other in a circle, the largest ring first.
     pub rings: Vec<Vec<FileId>>,
     /// What breaks the target.
     pub findings: Vec<Finding>,
 }
 
+/// What kind of rule is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Each file is in one room, and each path of the target is there.
+    Placed,
+    /// Imports point down.
+    Imports,
+    /// Rings inside a room are small.
+    Rings,
+    /// Only a table's owner names it.
+    Tables,
+}
+
 /// Something that breaks the target.
 #[derive(Clone, Debug)]
 pub struct Finding {
+    /// The rule that it breaks.
+    pub rule: Rule,
     /// Its line in the list of debts. Where a file is placed is nobody's debt.
     pub debt: Option<String>,
     /// File and line, from the root of the repository.
@@ -59,12 +77,14 @@ impl<'c> Held<'c> {
             rooms,
             rings: rings(imports.keys().copied()),
             imports,
+            tables: Tables::of(source),
             findings: Vec::new(),
         };
         let mut findings = held.misplaced();
         findings.extend(unused.into_iter().map(|path| held.unused(path)));
         findings.extend(held.wrong_imports());
         findings.extend(held.large_rings());
+        findings.extend(held.shared_tables());
         held.findings = findings;
         held
     }
@@ -100,6 +120,7 @@ impl<'c> Held<'c> {
         let files = self.rooms.iter().enumerate();
         let homeless = files.filter(|(_, room)| room.is_none());
         let finding = |(file, _)| Finding {
+            rule: Rule::Placed,
             debt: None,
             place: self.place(file, 1),
             what: "is in no room".to_owned(),
@@ -114,6 +135,7 @@ impl<'c> Held<'c> {
 
     fn unused(&self, path: &str) -> Finding {
         Finding {
+            rule: Rule::Placed,
             debt: None,
             place: FILE.to_owned(),
             what: format!("names `{path}` of crate {}", self.source.name),
@@ -149,6 +171,7 @@ impl<'c> Held<'c> {
             };
             let (here, there) = (self.source.path(*from), self.source.path(*to));
             findings.push(Finding {
+                rule: Rule::Imports,
                 debt: Some(format!("{}: {here} -> {there}", self.source.name)),
                 place: self.place(*from, import.line),
                 what: format!("uses `{}` from {there}", import.what),
@@ -173,6 +196,7 @@ impl<'c> Held<'c> {
                 let name = &of.name;
                 let first = ring.first().copied().unwrap_or_default();
                 findings.push(Finding {
+                    rule: Rule::Rings,
                     debt: Some(format!(
                         "{}: ring of {files} files in {name}",
                         self.source.name
@@ -189,6 +213,54 @@ impl<'c> Held<'c> {
                     ),
                 });
             }
+        }
+        findings
+    }
+
+    fn shared_tables(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = Vec::new();
+        for (table, owners) in &self.tables.owners {
+            let mut rooms: Vec<_> = owners.iter().map(|file| self.room_name(*file)).collect();
+            rooms.dedup();
+            if let (Some(first), [_, _, ..]) = (owners.first(), rooms.as_slice()) {
+                let files: Vec<FileId> = owners.iter().copied().collect();
+                findings.push(Finding {
+                    rule: Rule::Tables,
+                    debt: Some(format!("{}: two owners of table {table}", self.source.name)),
+                    place: self.place(*first, 1),
+                    what: format!("makes the table {table}, as other rooms do"),
+                    why: "Each table has one owner.".to_owned(),
+                    remedy: format!("Leave its schema in one of {}.", self.paths(&files)),
+                });
+            }
+        }
+        for used in &self.tables.uses {
+            let owners = self.tables.owners.get(&used.table);
+            let Some(owner) = owners.and_then(|owners| owners.first()) else {
+                continue;
+            };
+            if self.room(*owner) == self.room(used.file) {
+                continue;
+            }
+            let (here, there) = (self.source.path(used.file), self.source.path(*owner));
+            let debt = format!("{}: {here} -> table {}", self.source.name, used.table);
+            if findings
+                .iter()
+                .any(|found| found.debt.as_ref() == Some(&debt))
+            {
+                continue;
+            }
+            findings.push(Finding {
+                rule: Rule::Tables,
+                debt: Some(debt),
+                place: self.place(used.file, used.line),
+                what: format!("names the table {} in SQL", used.table),
+                why: format!(
+                    "{} owns it ({there}), and nobody else's SQL names it.",
+                    self.room_name(*owner)
+                ),
+                remedy: format!("Call a function of {} instead.", self.room_name(*owner)),
+            });
         }
         findings
     }

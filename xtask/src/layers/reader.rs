@@ -4,7 +4,7 @@
 //! crate is read.
 //!
 //! **Always**: the body of a macro call is read as a row of tokens, because nobody knows its
-//! grammar: paths and calls of methods in it count, declarations do not.
+//! grammar: paths, strings and calls of methods in it count, declarations do not.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,9 @@ use syn::{
 };
 
 use super::conditions::{of_impl_item, of_item, of_statement, of_trait_item, only_in_tests};
-use super::source::{Field, FileId, Mention, Method, Module, ModuleId, Reach, Source, Use};
+use super::source::{
+    Field, FileId, Literal, Mention, Method, Module, ModuleId, Reach, Source, Use,
+};
 
 /// Reads one library or program into a [`Source`].
 pub struct Reader<'s> {
@@ -166,6 +168,14 @@ impl<'s> Reader<'s> {
         self.here(|here| here.reaches.push(reach));
     }
 
+    fn literal(&mut self, value: String, span: Span) {
+        self.source.literals.push(Literal {
+            file: self.file,
+            line: line(span),
+            value,
+        });
+    }
+
     /// The fields of a struct.
     fn read_fields(&mut self, item: &ItemStruct) {
         for field in &item.fields {
@@ -247,7 +257,12 @@ impl<'s> Reader<'s> {
         while let Some(token) = tokens.get(at) {
             match token {
                 TokenTree::Group(group) => self.read_tokens(group.stream()),
-                TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+                TokenTree::Literal(literal) => {
+                    if let Lit::Str(text) = Lit::new(literal.clone()) {
+                        self.literal(text.value(), text.span());
+                    }
+                }
+                TokenTree::Punct(_) => {}
                 TokenTree::Ident(first) => {
                     let before = at.checked_sub(1);
                     let follows = |mark| before.is_some_and(|before| is_mark(before, mark));
@@ -435,6 +450,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
         visit::visit_macro(self, called);
         self.read_tokens(called.tokens.clone());
+    }
+
+    fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
+        self.literal(text.value(), text.span());
     }
 
     /// Documentation is an attribute too, and no code.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::debts::{self, Difference};
-use super::findings::{Finding, Held};
+use super::findings::{Finding, Held, Rule};
 use super::target::Direction;
 
 /// What is counted of one crate.
@@ -21,6 +21,8 @@ struct Figures {
     across: usize,
     up: usize,
     sideways: usize,
+    /// Pairs of a file and a table of another room.
+    foreign_sql: usize,
 }
 
 impl Figures {
@@ -31,6 +33,7 @@ impl Figures {
             led.count()
         };
         let rooms: BTreeSet<_> = held.rooms.iter().flatten().collect();
+        let of_tables = held.findings.iter().filter(|f| f.rule == Rule::Tables);
         Self {
             files: held.source.files.len(),
             imports: held.imports.len(),
@@ -45,10 +48,11 @@ impl Figures {
                 .count(),
             up: leading(Direction::Up),
             sideways: leading(Direction::Sideways),
+            foreign_sql: of_tables.count(),
         }
     }
 
-    fn columns(&self) -> [(&'static str, usize); 9] {
+    fn columns(&self) -> [(&'static str, usize); 10] {
         [
             ("files", self.files),
             ("imports", self.imports),
@@ -59,6 +63,7 @@ impl Figures {
             ("rings across rooms", self.across),
             ("upward", self.up),
             ("sideways", self.sideways),
+            ("foreign SQL", self.foreign_sql),
         ]
     }
 }

@@ -32,6 +32,8 @@ pub struct Source {
     pub files: Vec<String>,
     /// All modules; those that stand inside another file too.
     pub modules: Vec<Module>,
+    /// All string literals.
+    pub literals: Vec<Literal>,
 }
 
 /// A module, and what its code says.
@@ -111,6 +113,17 @@ pub struct Reach {
     pub method: Option<String>,
     /// Its line, from 1.
     pub line: usize,
+}
+
+/// A string literal.
+#[derive(Debug)]
+pub struct Literal {
+    /// Where it stands.
+    pub file: FileId,
+    /// The line on which it begins, from 1.
+    pub line: usize,
+    /// What it says, without quotes and escapes.
+    pub value: String,
 }
 
 impl Source {

@@ -234,6 +234,45 @@ fn a_ring_across_rooms_is_found_by_its_upward_import() {
 }
 
 #[test]
+fn foreign_sql_is_found_and_the_owners_is_not() {
+    let files = [
+        (
+            "store.rs",
+            r#"const S: &str = "CREATE TABLE paper (x)"; const Q: &str = "SELECT x FROM paper";"#,
+        ),
+        (
+            "pictures.rs",
+            "fn paint() {\n    execute!(\"DELETE\n FROM paper\");\n}",
+        ),
+        (
+            "letters/mod.rs",
+            r#"#[cfg(test)] const Q: &str = "DELETE FROM paper"; // FROM paper"#,
+        ),
+    ];
+    let found = findings(repository(&files).path());
+    let [found] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        found.debt.as_deref(),
+        Some("small: pictures.rs -> table paper")
+    );
+    assert_eq!(found.place, "crates/small/src/pictures.rs:3");
+}
+
+#[test]
+fn a_table_with_two_owners_is_found() {
+    let files = [
+        ("store.rs", r#"const S: &str = "CREATE TABLE paper (x)";"#),
+        (
+            "pictures.rs",
+            r#"const S: &str = "CREATE TABLE paper (x)";"#,
+        ),
+    ];
+    assert_eq!(debts(&files)[0], "small: two owners of table paper");
+}
+
+#[test]
 fn a_file_in_no_room_and_a_path_without_a_file_are_found() {
     let repository = repository(&[
         ("lib.rs", "mod letters; mod store; mod ink;"),
