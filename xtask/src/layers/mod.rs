@@ -46,6 +46,12 @@ pub struct Options {
     /// move; a reviewer sees each new line.
     #[arg(long, requires = "write")]
     add: bool,
+    /// Print everything that is known, as one JSON object a line.
+    #[arg(long, conflicts_with = "write")]
+    json: bool,
+    /// Print the rooms of a crate as a Mermaid flowchart.
+    #[arg(long, value_name = "CRATE", conflicts_with_all = ["write", "json"])]
+    draw: Option<String>,
 }
 
 /// Holds the code of all crates against the target. True when they agree, except for debts.
@@ -64,6 +70,12 @@ fn run_in(root: &Path, options: &Options, text: &mut String) -> Result<bool> {
     let sources = sources(root)?;
     let targets = Target::read(root)?;
     let crates = held(&sources, &targets)?;
+    if let Some(name) = &options.draw {
+        let one = crates.iter().find(|held| held.source.name == *name);
+        let one = one.with_context(|| format!("there is no crates/{name}"))?;
+        text.push_str(&report::drawing(one));
+        return Ok(true);
+    }
     let findings: Vec<&Finding> = crates.iter().flat_map(|held| &held.findings).collect();
     let mut debts = Debts::read(root)?;
     let mut difference = debts.difference(&findings);
@@ -75,9 +87,16 @@ fn run_in(root: &Path, options: &Options, text: &mut String) -> Result<bool> {
         debts.write(root)?;
         difference = debts.difference(&findings);
     }
-    text.push_str(&report::sentences(&difference));
-    text.push_str(&report::table(&crates));
-    text.push_str(&report::sums(debts.len(), &difference));
+    if options.json {
+        for line in report::json(&crates, &difference) {
+            text.push_str(&line.to_string());
+            text.push('\n');
+        }
+    } else {
+        text.push_str(&report::sentences(&difference));
+        text.push_str(&report::table(&crates));
+        text.push_str(&report::sums(debts.len(), &difference));
+    }
     Ok(difference.new.is_empty() && difference.paid.is_empty())
 }
 

@@ -324,7 +324,11 @@ fn new_debts_and_paid_ones_fail_until_the_list_is_right() {
     let repository = repository(&[("store.rs", "use crate::pictures::Paint;")]);
     let root = repository.path();
     let agrees = |write, add| {
-        let options = Options { write, add };
+        let options = Options {
+            write,
+            add,
+            ..Options::default()
+        };
         run_in(root, &options, &mut String::new()).unwrap()
     };
     assert!(!agrees(false, false), "a new debt");
@@ -338,6 +342,22 @@ fn new_debts_and_paid_ones_fail_until_the_list_is_right() {
     assert!(agrees(false, false));
     let list = std::fs::read_to_string(root.join(debts::FILE)).unwrap();
     assert!(!list.contains("->"), "{list}");
+}
+
+#[test]
+fn each_line_of_json_is_an_object_with_a_type() {
+    let repository = repository(&[("store.rs", "use crate::pictures::Paint;")]);
+    let options = Options {
+        json: true,
+        ..Options::default()
+    };
+    let mut text = String::new();
+    assert!(!run_in(repository.path(), &options, &mut text).unwrap());
+    let lines = text.lines().map(serde_json::from_str::<serde_json::Value>);
+    let types: Vec<String> = lines
+        .map(|line| line.unwrap()["type"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(types, ["import", "crate", "finding"]);
 }
 
 #[test]
@@ -356,4 +376,18 @@ fn the_sentences_say_where_what_why_and_what_to_do() {
     ] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
+}
+
+#[test]
+fn the_drawing_has_each_layer_and_dots_what_breaks_the_target() {
+    let repository = repository(&[("store.rs", "use crate::pictures::Paint;")]);
+    let sources = sources(repository.path()).unwrap();
+    let targets = Target::read(repository.path()).unwrap();
+    let crates = held(&sources, &targets).unwrap();
+    let drawing = report::drawing(&crates[0]);
+    assert!(
+        drawing.contains("subgraph layer1[\"features\"]"),
+        "{drawing}"
+    );
+    assert!(drawing.contains("room3 -.->|1| room2"), "{drawing}");
 }
