@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod layers;
 pub mod progress;
 pub mod relay;
 pub mod test;

@@ -25,6 +25,8 @@ struct Arguments {
 enum Chore {
     /// Everything that must hold before a change goes in.
     Test(xtask::test::Options),
+    /// Imports point down only, and each table has one owner: checks the code for both.
+    Layers(xtask::layers::Options),
     /// The whole system for real: two people, one relay, and its seizure.
     Demo(xtask::demo::Options),
     /// Measurements, as one JSON object a line on standard output.
@@ -37,6 +39,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test(options) => xtask::test::run(&options),
+        Chore::Layers(options) => xtask::layers::run(&options),
         Chore::Demo(options) => xtask::demo::run(&options).map(|()| true),
         Chore::Bench { of } => xtask::bench::run(&of).map(|()| true),
     };

@@ -43,6 +43,7 @@ pub fn run(options: &Options) -> Result<bool> {
     };
     eprintln!("cargo xtask test\n");
     test.formatting()?;
+    test.layers()?;
     test.lints()?;
     test.building()?;
     test.peers()?;
@@ -84,6 +85,12 @@ impl Test {
             return Ok(());
         }
         self.step(title, cargo().args(["fmt", "--all", "--", "--check"]), one)
+    }
+
+    /// Needs no build, so it comes before all that do.
+    fn layers(&mut self) -> Result<()> {
+        let mut command = Command::new(std::env::current_exe()?);
+        self.step("layers", command.arg("layers"), one)
     }
 
     fn lints(&mut self) -> Result<()> {
