@@ -28,9 +28,6 @@ use crate::{
     store::{KeySpace, Store, Write, key},
 };
 
-/// A skeleton, as a hash under the relay's key.
-pub(crate) type Looks = [u8; 32];
-
 impl<S: Store> Relay<S> {
     /// Whether an address that is not registered looks like one that is. It is refused then,
     /// unless it is [`plain`](is_plain) or the operator has allowed it.
@@ -80,8 +77,8 @@ impl<S: Store> Relay<S> {
         Ok(self.view.get_bytes(KeySpace::Addresses, at)?.is_some())
     }
 
-    /// What an address looks like.
-    pub(super) fn looks_key(&self, address: &Address) -> Option<Looks> {
+    /// What an address looks like: its skeleton, as a hash under the relay's key.
+    pub(super) fn looks_key(&self, address: &Address) -> Option<[u8; 32]> {
         let skeleton = address.skeleton()?;
         let mut hash = Sha256::new();
         hash.update(b"waxwing skeleton v1");

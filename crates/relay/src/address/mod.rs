@@ -11,7 +11,7 @@
 //! in memory only: after a restart people ask for another one.
 
 pub(crate) mod codes;
-pub(crate) mod imitation;
+mod imitation;
 pub(crate) mod lock;
 
 use std::fmt::Write as _;

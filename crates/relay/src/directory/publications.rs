@@ -26,7 +26,6 @@ use waxwing_transparency::proof::Entry;
 
 use super::log::Publication;
 use crate::{
-    address::imitation::Looks,
     posts::Asked,
     relay::{LinkId, Refused, Relay, Reply},
     store::{KeySpace, Store, Write, key, records::AddressRecord},
@@ -41,8 +40,8 @@ const FORMER_ACCOUNTS: usize = 8;
 /// A change that waits for its epoch.
 pub(crate) struct Change {
     pub(crate) address: Address,
-    /// What it looks like, where it may be new here.
-    pub(crate) looks: Option<Looks>,
+    /// A hash of what it looks like, where it may be new here.
+    pub(crate) looks: Option<[u8; 32]>,
     pub(crate) entry: Entry,
     /// What is committed with it, beside the address's own record.
     pub(crate) writes: Vec<Write>,
@@ -100,7 +99,7 @@ impl Publications {
     }
 
     /// Whether another address that looks so is under way.
-    pub(crate) fn imitates_one(&self, address: &Address, looks: Looks) -> bool {
+    pub(crate) fn imitates_one(&self, address: &Address, looks: [u8; 32]) -> bool {
         self.all()
             .any(|change| change.looks == Some(looks) && change.address != *address)
     }
