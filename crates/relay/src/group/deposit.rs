@@ -66,7 +66,8 @@ impl<S: Store> Relay<S> {
         Ok(())
     }
 
-    /// Whether enough mailboxes of the list have room, and memory does.
+    /// Whether enough mailboxes of the list have room, and memory does. Afterwards all of them
+    /// are in memory.
     pub(super) fn has_room(
         &mut self,
         group: GroupId,
@@ -86,7 +87,16 @@ impl<S: Store> Relay<S> {
         };
         let is_new = reaches == Reaches::Everybody;
         let (mut with_room, mut full) = (0_usize, 0_usize);
+        let enough_with_room = match reaches {
+            Reaches::Everybody => usize::MAX,
+            Reaches::SomebodyElse => 2,
+            Reaches::Anybody => 1,
+        };
         for id in fan_out {
+            // Whether the others have room is seen when the post is put there.
+            if with_room >= enough_with_room && self.mailboxes.contains_key(id) {
+                continue;
+            }
             let mailbox = match self.mailbox(*id) {
                 // Nobody can have anything put there: the others do not wait for that.
                 Err(StoreError::Damaged(_)) => {
@@ -103,12 +113,7 @@ impl<S: Store> Relay<S> {
                 }
             }
         }
-        let enough = match reaches {
-            Reaches::Everybody => full == 0,
-            Reaches::SomebodyElse => full == 0 || with_room >= 2,
-            Reaches::Anybody => full == 0 || with_room >= 1,
-        };
-        if !enough {
+        if full > 0 && with_room < enough_with_room {
             return Err(Refused::new(
                 ErrorCode::MailboxFull,
                 "a recipient's mailbox is full",
