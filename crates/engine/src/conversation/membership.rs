@@ -60,6 +60,9 @@ const THEIR_FIRST_TURN: Span = Span::seconds(3);
 /// In a new group nothing is said before those who are to hear it are in, for so long.
 const FIRST: Span = Span::seconds(10);
 
+/// Until then it is looked at again this often.
+const FIRST_LOOK: Span = Span(500);
+
 /// Devices that have no key packages yet are asked for again after this long.
 const AGAIN: Span = Span::seconds(5);
 
@@ -188,6 +191,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if ready < ADDED_AT_ONCE && claim_what_is_due(turn, group, &difference, waited)? {
         return Ok(());
     }
+    if awaits_others(turn, group, &difference) && !due(FIRST) {
+        turn.wait(Waiting::Membership(group.id), FIRST_LOOK);
+        return Ok(());
+    }
     let leaves_now = difference.leaving.as_ref().is_some_and(|(_, at)| due(*at));
     let changes = differ(&difference.wanted, &difference.standing.secrets);
     if ready > 0 || leaves_now || changes {
@@ -214,6 +221,23 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         turn.wait(Waiting::Membership(group.id), left);
     }
     Ok(())
+}
+
+/// Whether nobody is in a group of many yet, and some of those who are to come are not ready. All
+/// come with one commit where that can be: whoever comes with the next does not get what the others
+/// say before.
+fn awaits_others(turn: &Turn<'_>, group: &Group, difference: &Difference) -> bool {
+    let is_ready = |account: AccountId| {
+        turn.live.claimed.contains_key(&(group.id, account))
+            || has_no_packages(turn, group.id, account)
+    };
+    difference.standing.epoch.0 == 0
+        && group.account.is_none()
+        && (difference.waits_for_look_up
+            || difference
+                .brought
+                .iter()
+                .any(|(account, _)| !is_ready(*account)))
 }
 
 /// Takes devices out that this account has revoked, and does nothing else. Gives whether there
