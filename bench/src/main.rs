@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use xtask::progress::Progress;
+use xtask::relay::PLENTY_OF_CODES;
 
 use waxwing_bench::scenario::{World, crash, idle, offline, online};
 
@@ -74,7 +75,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         .iter()
         .flat_map(|scenario| arguments.relay.iter().map(move |relay| (scenario, relay)));
     for (scenario, relay) in runs {
-        let mut world = World::start(relay, arguments.scratch.as_ref())?;
+        let mut world = World::start(relay, arguments.scratch.as_ref(), PLENTY_OF_CODES)?;
         let line = match scenario {
             Scenario::Idle => {
                 let wanted = 10_000 / part;

@@ -33,7 +33,13 @@ pub struct Setup {
     pub listen: String,
     /// Further arguments of `waxwing-relay serve`.
     pub arguments: Vec<String>,
+    /// Codes that may be mailed in an hour; `None` for the relay's own default, which is too few
+    /// where thousands of people come from one network. A relay that has no such limit ignores it.
+    pub codes_per_hour: Option<u32>,
 }
+
+/// Codes for as many people as want to register.
+pub const PLENTY_OF_CODES: Option<u32> = Some(1_000_000_000);
 
 /// A relay that runs.
 pub struct Relay {
@@ -48,12 +54,14 @@ impl Setup {
         fs::create_dir_all(&self.logs)?;
         let out = self.logs.join("relay.out");
         let already = fs::metadata(&out).map_or(0, |file| file.len());
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(codes) = self.codes_per_hour {
+            command.env("WAXWING_RELAY_CODES_PER_HOUR", codes.to_string());
+        }
+        let mut child = command
             .args(["serve", "--listen", &self.listen, "--data"])
             .arg(&self.data)
             .args(&self.arguments)
-            // Everybody here comes from one network.
-            .env("WAXWING_RELAY_CODES_PER_HOUR", "1000000000")
             .stdin(Stdio::null())
             .stdout(append(&out)?)
             .stderr(append(&self.logs.join("relay.log"))?)
@@ -186,6 +194,7 @@ mod tests {
             logs: folder.path().to_path_buf(),
             listen: "127.0.0.1:0".into(),
             arguments: vec![],
+            codes_per_hour: None,
         };
         let error = setup.start().err().unwrap().to_string();
         assert!(error.contains("ended at once"), "{error}");

@@ -30,6 +30,7 @@ use waxwing_bench::process::{Process, raise_open_files};
 use waxwing_bench::report::{Line, rounded};
 use waxwing_bench::scenario::World;
 use xtask::progress::Progress;
+use xtask::relay::PLENTY_OF_CODES;
 
 use crate::attacker::{Attack, Attacker};
 use crate::attacks::ATTACKS;
@@ -106,7 +107,9 @@ async fn run(arguments: &Arguments) -> Result<()> {
     for attack in chosen {
         for relay in &arguments.relay {
             let name = (arguments.relay.len() > 1).then(|| relay.display().to_string());
-            let mut world = World::start(relay, arguments.scratch.as_ref())?;
+            // An attack on the codes meets the relay's own limits.
+            let codes = PLENTY_OF_CODES.filter(|_| !attack.name.starts_with("codes"));
+            let mut world = World::start(relay, arguments.scratch.as_ref(), codes)?;
             let result = Box::pin(one(attack, &world, length))
                 .await
                 .with_context(|| format!("while measuring {}", attack.name))?;

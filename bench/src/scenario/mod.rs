@@ -26,7 +26,7 @@ use crate::person::{Pair, Person};
 use crate::process::Process;
 
 /// Things done at once while a scenario is set up.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 256;
 
 /// A relay and what belongs to it.
 pub struct World {
@@ -41,7 +41,11 @@ pub struct World {
 
 impl World {
     /// Starts a relay with an empty data directory below `scratch`.
-    pub fn start(program: &Path, scratch: Option<&PathBuf>) -> Result<Self> {
+    pub fn start(
+        program: &Path,
+        scratch: Option<&PathBuf>,
+        codes_per_hour: Option<u32>,
+    ) -> Result<Self> {
         let folder = match scratch {
             Some(parent) => tempfile::tempdir_in(parent),
             None => tempfile::tempdir(),
@@ -59,6 +63,7 @@ impl World {
                 "--shared-source".into(),
                 "127.0.0.1".into(),
             ],
+            codes_per_hour,
         };
         let relay = setup.start()?;
         let target = Target::from_url(&relay.url)?;

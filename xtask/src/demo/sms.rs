@@ -46,6 +46,7 @@ pub fn run(programs: &Programs, progress: Progress) -> Result<()> {
             "--smsc".into(),
             smsc.url(),
         ],
+        codes_per_hour: None,
     };
     let relay = setup.start()?;
     smsc.bound()?;

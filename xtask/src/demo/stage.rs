@@ -94,6 +94,7 @@ impl Stage {
             logs: folder.path().join("relay-logs"),
             listen: "127.0.0.1:0".into(),
             arguments: vec!["--smtp".into(), mail.url()],
+            codes_per_hour: None,
         };
         let relay = setup.start()?;
         let url = relay.url.clone();
