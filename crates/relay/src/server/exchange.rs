@@ -454,10 +454,9 @@ impl<S: Store> Connected<S> {
     }
 
     /// Hands frames to the relay, in order.
-    pub(super) async fn handle(&self, frames: Vec<ClientFrame>) {
-        let mut frames = frames.into_iter();
+    pub(super) async fn handle(&self, frames: &mut std::vec::IntoIter<ClientFrame>) {
         loop {
-            if let Some(verification) = self.exchange.handle_some(self.link, &mut frames) {
+            if let Some(verification) = self.exchange.handle_some(self.link, frames) {
                 // Few frames need it: in a box of its own it takes no memory of idle links.
                 Box::pin(self.exchange.verify(self.source, verification)).await;
             }

@@ -39,67 +39,79 @@ enum Step {
 }
 
 /// Runs a link to its end.
-pub(super) async fn run<T, S>(mut socket: WebSocket<T>, connected: Connected<S>)
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` keeps what it is given twice: once as given, once as it uses it"
+)]
+pub(super) fn run<T, S>(
+    mut socket: WebSocket<T>,
+    connected: Connected<S>,
+) -> impl Future<Output = ()> + Send
 where
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin + Send,
     S: Store,
 {
-    let mut messages = Vec::new();
-    // Why no more come after those.
-    let mut end_of_input = None;
-    let mut partial = 0;
-    let mut is_logged_in = false;
-    let ending = loop {
-        let outgoing = connected.outgoing();
-        let step = poll_fn(|context| {
-            poll_step(context, &mut socket, outgoing, &mut messages, &mut partial)
-        });
-        match step.await {
-            Step::Received(result) => {
-                outgoing.alive();
-                end_of_input = end_of_input.or(result.err());
-                let few = match outgoing.standing() {
-                    Standing::Nameless => messages.len().min(NAMELESS_FRAMES),
-                    Standing::Posting | Standing::LoggedIn => messages.len(),
-                };
-                let bytes: usize = messages.iter().map(Bytes::len).sum();
-                // While they are handled they are in memory as well.
-                if bytes > FREE {
-                    partial = bytes + socket.partial();
-                    if !outgoing.hold_partial(partial) {
-                        continue;
+    async move {
+        let mut messages = Vec::new();
+        // Why no more come after those.
+        let mut end_of_input = None;
+        let mut partial = 0;
+        let mut is_logged_in = false;
+        let ending = loop {
+            let outgoing = connected.outgoing();
+            let step = poll_fn(|context| {
+                poll_step(context, &mut socket, outgoing, &mut messages, &mut partial)
+            });
+            match step.await {
+                Step::Received(result) => {
+                    outgoing.alive();
+                    end_of_input = end_of_input.or(result.err());
+                    let few = match outgoing.standing() {
+                        Standing::Nameless => messages.len().min(NAMELESS_FRAMES),
+                        Standing::Posting | Standing::LoggedIn => messages.len(),
+                    };
+                    let bytes: usize = messages.iter().map(Bytes::len).sum();
+                    // While they are handled they are in memory as well.
+                    if bytes > FREE {
+                        partial = bytes + socket.partial();
+                        if !outgoing.hold_partial(partial) {
+                            continue;
+                        }
+                    }
+                    let rest = messages.split_off(few);
+                    let (frames, bad) = decode(std::mem::replace(&mut messages, rest));
+                    if !frames.is_empty() {
+                        connected.handle(&mut frames.into_iter()).await;
+                    }
+                    if !is_logged_in && outgoing.standing() == Standing::LoggedIn {
+                        is_logged_in = true;
+                        connected.place().is_logged_in();
+                    }
+                    if let Some(bad) = bad {
+                        break refuse(&bad, outgoing);
+                    }
+                    if messages.is_empty()
+                        && let Some(error) = &end_of_input
+                    {
+                        break fault(error, outgoing);
                     }
                 }
-                let rest = messages.split_off(few);
-                let refused = handle(std::mem::replace(&mut messages, rest), &connected).await;
-                if !is_logged_in && outgoing.standing() == Standing::LoggedIn {
-                    is_logged_in = true;
-                    connected.place().is_logged_in();
-                }
-                if let Some(ending) = refused {
-                    break ending;
-                }
-                if messages.is_empty()
-                    && let Some(error) = &end_of_input
-                {
-                    break fault(error, outgoing);
-                }
+                Step::SendFailed => break Ending::Drop,
+                Step::End(ending) => break ending,
             }
-            Step::SendFailed => break Ending::Drop,
-            Step::End(ending) => break ending,
+        };
+        match ending {
+            Ending::Close(code) => {
+                // Whoever does not take the goodbye in time is simply cut off.
+                let goodbye = Box::pin(say_goodbye(&mut socket, connected.outgoing(), code));
+                let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+            }
+            Ending::Cut(code) if !socket.has_unsent() => {
+                socket.queue_close(code);
+                poll_fn(|context| Poll::Ready(socket.poll_send(context).is_ready())).await;
+            }
+            Ending::Cut(_) | Ending::Drop => {}
         }
-    };
-    match ending {
-        Ending::Close(code) => {
-            // Whoever does not take the goodbye in time is simply cut off.
-            let goodbye = Box::pin(say_goodbye(&mut socket, connected.outgoing(), code));
-            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-        }
-        Ending::Cut(code) if !socket.has_unsent() => {
-            socket.queue_close(code);
-            poll_fn(|context| Poll::Ready(socket.poll_send(context).is_ready())).await;
-        }
-        Ending::Cut(_) | Ending::Drop => {}
     }
 }
 
@@ -164,31 +176,27 @@ where
     });
 }
 
-/// Hands frames to the relay, all at once; gives how the link ends where one was bad.
-async fn handle(messages: Vec<Bytes>, connected: &Connected<impl Store>) -> Option<Ending> {
+/// The frames in messages, up to one that is bad.
+fn decode(messages: Vec<Bytes>) -> (Vec<ClientFrame>, Option<FrameError>) {
     let mut frames = Vec::with_capacity(messages.len());
-    let mut refused = None;
     for message in messages {
         let length = message.len();
         match decode_client(message) {
             Ok(frame) => frames.push(without_padding(frame, length)),
-            Err(error) => {
-                refused = Some(error);
-                break;
-            }
+            Err(error) => return (frames, Some(error)),
         }
     }
-    if !frames.is_empty() {
-        connected.handle(frames).await;
-    }
-    let (code, close) = match &refused? {
+    (frames, None)
+}
+
+/// Tells the client that a frame was bad; gives how the link ends.
+fn refuse(bad: &FrameError, outgoing: &Outgoing) -> Ending {
+    let (code, close) = match bad {
         FrameError::TooLarge { .. } => (ErrorCode::TooLarge, CloseCode::Size),
         FrameError::Malformed(_) => (ErrorCode::Malformed, CloseCode::Invalid),
     };
-    connected
-        .outgoing()
-        .push(error(code, "the frame cannot be read"));
-    Some(Ending::Close(close))
+    outgoing.push(error(code, "the frame cannot be read"));
+    Ending::Close(close)
 }
 
 /// Parts of a frame keep all of it in memory. A large one that holds little else than fields
