@@ -4,34 +4,28 @@
 //!
 //! **Always**: a command is checked whole before it changes anything.
 
-use prost::Message as _;
-use rusqlite::Transaction;
-use waxwing_protocol::{
-    address::Address,
-    limits,
-    pb::{Envelope, envelope},
-};
+use waxwing_protocol::limits;
 use waxwing_transparency::cosignature::AuditorId;
 
 use crate::{
     account,
     api::{
-        self, ConversationId, Direction, MessageId, MessageState, Problem, ProblemReport,
-        RegistrationStage, Request, Response, Sent,
+        self, ConversationId, Direction, MessageState, Problem, ProblemReport, RegistrationStage,
+        Request, Response, Sent,
     },
     attachment,
     contact::{self, profile},
     containment::Whose,
     content::{self, Content, Expiration, status::Status},
+    conversation::target::{self, Target},
     conversation::{
-        self, Conversation, Kind,
+        self, Kind,
         history::{self, NewMessage},
         imports, invitations, manage, notes, requests,
     },
     devices::{backup, changes, lock, names, pairing, recovery},
-    engine::Stop,
     inbox::messages,
-    link::{registration, tokens},
+    link::{self, registration},
     message::{self, expiry, link_preview, report, typing},
     outbox::{self, receipts},
     queries,
@@ -39,7 +33,7 @@ use crate::{
     settings::{self, Setting},
     sms,
     trust::{alarm, auditors, confusables, safety_number},
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// Carries out a command.
@@ -78,7 +72,7 @@ pub(crate) fn carry_out(
         Request::Profile(asked) => profile::show(turn, &asked),
         Request::MarkRead(mark) => mark_read(turn, &mark),
         Request::Block(block) => {
-            let address = parse(&block.address)?;
+            let address = target::parse_address(&block.address)?;
             if contact::block(turn.tx, address.canonical(), block.blocked)? == 0 {
                 return Err(Stop::Refused(Problem::ConversationUnknown {
                     name: block.address,
@@ -169,7 +163,7 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
             name: verify.of.clone(),
         })
     };
-    let (account, conversation) = match target(turn.tx, &verify.of)? {
+    let (account, conversation) = match target::find(turn.tx, &verify.of)? {
         Target::Conversation(conversation) => (
             conversation.account.ok_or_else(unknown)?,
             Some(conversation),
@@ -238,7 +232,7 @@ fn set_auditors(turn: &mut Turn<'_>, set: &api::SetAuditors) -> Result<Response,
 }
 
 fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, Stop> {
-    let address = parse(&register.address)?;
+    let address = target::parse_address(&register.address)?;
     let stage = registration::read(turn.tx)?.map(|registration| registration.stage);
     if stage == Some(RegistrationStage::Registered) {
         return Err(Stop::Refused(Problem::AlreadyRegistered));
@@ -248,37 +242,12 @@ fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, S
         names::checked(name).ok_or_else(malformed)
     });
     let device = device.transpose()?;
-    set_relay(turn, &register.relay, register.pin.as_deref())?;
+    link::relay::set(turn, &register.relay, register.pin.as_deref())?;
     registration::begin(turn, &address)?;
     if let (Some(name), Some(id)) = (device, account::pending_device(turn.tx)?) {
         names::set(turn.tx, id, name)?;
     }
     Ok(Response::Done {})
-}
-
-/// The relay is there from now on.
-pub(crate) fn set_relay(turn: &mut Turn<'_>, url: &str, pin: Option<&str>) -> Result<(), Stop> {
-    let url = url.trim();
-    let is_url = ["wss://", "https://", "waxwing://"].iter().any(|scheme| {
-        url.strip_prefix(scheme)
-            .is_some_and(|rest| !rest.is_empty())
-    });
-    if !is_url {
-        return Err(Stop::Refused(Problem::RelayUrlMalformed));
-    }
-    if pin.is_some_and(|pin| !is_pin(pin)) {
-        return Err(Stop::Refused(Problem::PinMalformed));
-    }
-    let before = settings::relay(turn.tx)?;
-    settings::write(turn.tx, Setting::RelayUrl, url)?;
-    settings::write(turn.tx, Setting::RelayPin, pin)?;
-    let after = settings::relay(turn.tx)?;
-    if before.is_some() && before != after {
-        tokens::forget_keys(turn.tx)?;
-        // Another relay, or another pin: the link to the old one is of no use.
-        turn.close_links();
-    }
-    Ok(())
 }
 
 fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Response, Stop> {
@@ -296,17 +265,6 @@ fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Resp
             Ok(Response::Done {})
         }
     }
-}
-
-/// `sha256/` and the base64 of 32 bytes.
-fn is_pin(pin: &str) -> bool {
-    pin.strip_prefix("sha256/").is_some_and(|hash| {
-        hash.len() == 44
-            && hash.ends_with('=')
-            && hash
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte))
-    })
 }
 
 fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, Stop> {
@@ -332,7 +290,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             limit: limits::TEXT_BYTES as u64,
         }));
     }
-    let files = sealed_files(&send.attachments)?;
+    let files = attachment::sealed::sealed_files(&send.attachments)?;
     if send.text.trim().is_empty() && files.is_empty() {
         return Err(Stop::Refused(Problem::MessageEmpty));
     }
@@ -348,7 +306,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             limit: outbox::WAITING_MAX,
         }));
     }
-    let target = target(turn.tx, &send.to)?;
+    let target = target::find(turn.tx, &send.to)?;
     match &target {
         Target::Conversation(conversation) if conversation.kind == Kind::Sms => {
             return Err(Stop::Refused(Problem::SmsConversation));
@@ -424,7 +382,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             fills: None,
         },
     )?;
-    queue(turn, conversation.id, Some(id), encoded)?;
+    outbox::content::add_content(turn, conversation.id, Some(id), encoded)?;
     if let Some(preview) = &preview {
         link_preview::keep(turn.tx, conversation.id, id, preview)?;
     }
@@ -438,64 +396,6 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         conversation: conversation.id,
         state: MessageState::Queued,
     }))
-}
-
-/// The files that a message brings, if all are well-formed.
-pub(crate) fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<attachment::File>, Stop> {
-    let invalid = || Stop::Refused(Problem::AttachmentInvalid);
-    if sealed.len() > attachment::FILES {
-        return Err(invalid());
-    }
-    let hex = |text: &str| {
-        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?;
-        <[u8; 32]>::try_from(bytes).ok()
-    };
-    let mut files = Vec::new();
-    for one in sealed {
-        let key = data_encoding::BASE64.decode(one.key.as_bytes()).ok();
-        let file = attachment::File {
-            blob: hex(&one.blob).ok_or_else(invalid)?,
-            key: key
-                .and_then(|key| key.try_into().ok())
-                .ok_or_else(invalid)?,
-            hash: hex(&one.sha256).ok_or_else(invalid)?,
-            size: one.size,
-            media_type: one.media_type.clone(),
-            name: one.name.clone(),
-            preview: Vec::new(),
-        };
-        // As others will read it.
-        let mut file = attachment::File::of(&file.external()).ok_or_else(invalid)?;
-        if let Some(preview) = &one.preview {
-            file.preview = attachment::preview::made(preview).ok_or_else(invalid)?;
-        }
-        files.push(file);
-    }
-    Ok(files)
-}
-
-/// Puts content into the outbox.
-pub(crate) fn queue(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    message: Option<MessageId>,
-    encoded: Vec<u8>,
-) -> Result<(), Fault> {
-    let envelope = Envelope {
-        sent_at_ms: turn.now.0,
-        body: Some(envelope::Body::Mimi(encoded.into())),
-        ..Envelope::default()
-    };
-    outbox::add(
-        turn.tx,
-        turn.now,
-        conversation,
-        message,
-        &envelope.encode_to_vec(),
-        None,
-    )?;
-    turn.live.due_conversations.insert(conversation);
-    Ok(())
 }
 
 fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop> {
@@ -564,61 +464,7 @@ fn send_receipts(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<()
     for part in due.chunks(receipts::PER_MESSAGE) {
         let salt = turn.random();
         let encoded = Content::statuses(salt, part).encode();
-        queue(turn, conversation, None, encoded)?;
+        outbox::content::add_content(turn, conversation, None, encoded)?;
     }
     Ok(())
-}
-
-/// What a name means.
-pub(crate) enum Target {
-    Conversation(Conversation),
-    /// An address that nobody here has written to or heard from.
-    Address(Address),
-}
-
-/// Finds what is meant by an address or a conversation's id.
-pub(crate) fn target(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
-    if let Ok(id) = name.trim().parse::<ConversationId>() {
-        return match conversation::find(tx, id)? {
-            Some(conversation) => Ok(Target::Conversation(conversation)),
-            None => Err(Stop::Refused(Problem::ConversationUnknown {
-                name: name.trim().to_owned(),
-            })),
-        };
-    }
-    if name.trim().starts_with("sms:") {
-        let name = name.trim();
-        return match sms::find(tx, &sms::meant(name))? {
-            Some(conversation) => Ok(Target::Conversation(conversation)),
-            None => Err(Stop::Refused(Problem::ConversationUnknown {
-                name: name.to_owned(),
-            })),
-        };
-    }
-    let address = match parse(name) {
-        Ok(address) => address,
-        // The name of a group, if it is one's only.
-        Err(malformed) => {
-            let mut named = conversation::named(tx, name.trim())?;
-            return match (named.pop(), named.is_empty()) {
-                (Some(found), true) => Ok(Target::Conversation(found)),
-                (Some(found), false) => Err(Stop::Refused(Problem::GroupNameAmbiguous {
-                    name: found.display,
-                })),
-                (None, _) => Err(malformed),
-            };
-        }
-    };
-    Ok(match conversation::with_address(tx, address.canonical())? {
-        Some(conversation) => Target::Conversation(conversation),
-        None => Target::Address(address),
-    })
-}
-
-pub(crate) fn parse(address: &str) -> Result<Address, Stop> {
-    Address::parse(address).map_err(|_| {
-        Stop::Refused(Problem::AddressMalformed {
-            address: address.trim().to_owned(),
-        })
-    })
 }

@@ -46,7 +46,7 @@ use crate::{
     settings::{self, Setting},
     store::{Store, StoreError},
     trust::{gossip, log, lookups, overdue, own_history, welcomes},
-    turn::{Fault, Live, Turn, Waiting},
+    turn::{Fault, Live, Stop, Turn, Waiting},
 };
 
 /// What an engine is like.
@@ -315,18 +315,6 @@ impl Engine {
         }
         self.timer = Some(now.after(AFRESH_AFTER));
         self.effects.extend(self.timer.map(Effect::SetTimer));
-    }
-}
-
-/// Why an event's work ended early.
-pub(crate) enum Stop {
-    Refused(Problem),
-    Fault(Fault),
-}
-
-impl<E: Into<Fault>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Fault(error.into())
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::{
     account,
     api::{self, Account, Contact, Problem, ProblemReport, RegistrationStage, Response, Status},
-    commands::{self, Target},
     contact::{self, profile},
     containment,
+    conversation::target::{self, Target},
     conversation::{
         self, Kind,
         groups::{self, GroupState},
@@ -16,14 +16,13 @@ use crate::{
         wishes,
     },
     devices::{lock, recovery, transfer},
-    engine::Stop,
     inbox::heard,
     link::{Phase, registration, tokens},
     outbox,
     registers::{self, About},
     settings,
     trust::{alarm, auditors, log, safety_number},
-    turn::Turn,
+    turn::{Stop, Turn},
 };
 use rusqlite::Transaction;
 use waxwing_protocol::time::Time;
@@ -32,7 +31,7 @@ use waxwing_protocol::time::Time;
 const SUITE: &str = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519 (0x004D)";
 
 pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Response, Stop> {
-    let found = match commands::target(tx, &asked.of)? {
+    let found = match target::find(tx, &asked.of)? {
         Target::Conversation(conversation) => conversation,
         Target::Address(address) => {
             let name = address.display().to_owned();
@@ -95,7 +94,7 @@ fn place(text: &str) -> Option<pages::Place> {
 pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Response, Stop> {
     let conversation = match &asked.of {
         None => None,
-        Some(of) => match commands::target(tx, of)? {
+        Some(of) => match target::find(tx, of)? {
             Target::Conversation(conversation) => Some(conversation.id),
             Target::Address(address) => {
                 let name = address.display().to_owned();
@@ -103,7 +102,11 @@ pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Respon
             }
         },
     };
-    let from = asked.from.as_deref().map(commands::parse).transpose()?;
+    let from = asked
+        .from
+        .as_deref()
+        .map(target::parse_address)
+        .transpose()?;
     let wanted = Wanted {
         text: &asked.text,
         conversation,
@@ -321,7 +324,7 @@ pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Sto
             name: name.to_owned(),
         })
     };
-    let (contact, stopped) = match commands::target(turn.tx, name)? {
+    let (contact, stopped) = match target::find(turn.tx, name)? {
         Target::Conversation(conversation) => {
             let account = conversation.account.ok_or_else(unknown)?;
             (contact::of_account(turn.tx, account)?, conversation.stopped)

@@ -54,6 +54,18 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
+/// Why an event's work ended early.
+pub(crate) enum Stop {
+    Refused(Problem),
+    Fault(Fault),
+}
+
+impl<E: Into<Fault>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
 /// What the process remembers, and can do without.
 pub(crate) struct Live {
     pub crypto: mls::Crypto,

@@ -3,9 +3,8 @@
 use super::{find, of, transfer};
 use crate::{
     api::{self, OpenAttachment, Problem, Response},
-    engine::Stop,
     message,
-    turn::Turn,
+    turn::{Stop, Turn},
 };
 
 /// Fetches an attachment that was offered.

@@ -14,6 +14,7 @@
 pub(crate) mod commands;
 pub(crate) mod marks;
 pub(crate) mod preview;
+pub(crate) mod sealed;
 pub(crate) mod transfer;
 
 use rusqlite::{OptionalExtension as _, Transaction};

@@ -20,13 +20,12 @@ use waxwing_protocol::{
 
 use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Synced},
-    commands::{self, Target},
+    conversation::target::{self, Target},
     conversation::{self, Conversation, Kind, groups::Group, manage, names, requests},
-    engine::Stop,
     mls::Member,
     outbox,
     registers::{self, About, Register},
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// The key of the account's own profile.
@@ -133,7 +132,7 @@ pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response,
     let profile = match &asked.of {
         None => read(turn.tx, About::Profile, OWN)?,
         Some(of) => {
-            let found = match commands::target(turn.tx, of)? {
+            let found = match target::find(turn.tx, of)? {
                 Target::Conversation(found) => found.account,
                 Target::Address(_) => None,
             };

@@ -19,11 +19,10 @@ use super::{
 use crate::{
     api::{self, Direction, Imported, Message, Problem, Response},
     attachment,
-    commands::{self, Target},
-    engine::Stop,
+    conversation::target::{self, Target},
     message::link_preview,
     store::StoreError,
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// Whether a message was brought in from a file.
@@ -44,14 +43,14 @@ pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<
     for imported in &asked.messages {
         check(&imported.message)?;
     }
-    let into = match commands::target(turn.tx, &asked.into)? {
+    let into = match target::find(turn.tx, &asked.into)? {
         Target::Conversation(conversation) => conversation,
         Target::Address(address) if address == own => notes::conversation(turn)?,
         Target::Address(address) => super::start(turn.tx, turn.now, turn.rng, &address, None)?,
     };
     let mut done = Imported { added: 0, known: 0 };
     for imported in &asked.messages {
-        let files = commands::sealed_files(&imported.files)?;
+        let files = attachment::sealed::sealed_files(&imported.files)?;
         if add(turn.tx, turn.now, &into, &imported.message)? {
             attachment::keep_here(turn.tx, into.id, imported.message.id, &files)?;
             let message = &imported.message;

@@ -34,12 +34,11 @@ use super::{
 use crate::{
     api::{self, ConversationId, EventKind, Notice, Problem, Response},
     contact,
-    engine::Stop,
     inbox::messages,
     mls::Member,
     outbox, settings,
     store::StoreError,
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -441,7 +440,7 @@ pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Re
     if !state.is_admin(turn.account()?.id()) {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
-    let address = crate::commands::parse(&decide.address)?;
+    let address = super::target::parse_address(&decide.address)?;
     let account: Option<AccountId> = {
         let mut statement = turn
             .tx

@@ -30,13 +30,12 @@ use super::{
 };
 use crate::{
     api::{self, ConversationId, EventKind, GroupCreated, Notice, Problem, Response},
-    commands::{self, Target},
     contact,
-    engine::Stop,
+    conversation::target::{self, Target},
     inbox::{earlier, messages, receive},
     mls, outbox,
     trust::welcomes,
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// Makes a group.
@@ -160,7 +159,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     }
     let brings = wanted.len();
     let member = |address: &String| -> Result<AccountId, Stop> {
-        let parsed = commands::parse(address)?;
+        let parsed = target::parse_address(address)?;
         let known = contact::owner_of(turn.tx, parsed.canonical())?;
         let known = known.map(|contact| contact.account);
         addresses
@@ -440,7 +439,7 @@ pub(crate) fn not_brought(
 
 /// The group that is meant.
 pub(crate) fn group_meant(turn: &Turn<'_>, name: &str) -> Result<Conversation, Stop> {
-    match commands::target(turn.tx, name)? {
+    match target::find(turn.tx, name)? {
         Target::Conversation(found) if found.kind == Kind::Group => Ok(found),
         _ => Err(Stop::Refused(Problem::GroupUnknown {
             name: name.trim().to_owned(),
@@ -474,7 +473,7 @@ pub(crate) fn standing(
 }
 
 fn somebody_else(turn: &Turn<'_>, name: &str) -> Result<Address, Stop> {
-    let address = commands::parse(name)?;
+    let address = target::parse_address(name)?;
     if turn.account()?.address().canonical() == address.canonical() {
         return Err(Stop::Refused(Problem::MemberIsSelf));
     }

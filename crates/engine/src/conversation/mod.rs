@@ -52,6 +52,7 @@ pub(crate) mod requests;
 pub(crate) mod roles;
 pub(crate) mod search;
 pub(crate) mod start;
+pub(crate) mod target;
 pub(crate) mod threads;
 pub(crate) mod wishes;
 

@@ -27,15 +27,13 @@ use super::{
 };
 use crate::{
     api::{self, ConversationId, EventKind, MessageId, Notice, Problem, Response, Synced},
-    attachment,
-    commands::{self, Target},
-    contact,
-    engine::Stop,
+    attachment, contact,
+    conversation::target::{self, Target},
     inbox::{earlier, heard, messages, missed},
     message::{amendments, receipts},
     registers::{self, About},
     store::StoreError,
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// Messages that are kept of a request. Whoever sends more was told to wait for an answer by
@@ -310,7 +308,7 @@ fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), Stop> {
             name: of.to_owned(),
         })
     };
-    let Target::Conversation(found) = commands::target(turn.tx, of)? else {
+    let Target::Conversation(found) = target::find(turn.tx, of)? else {
         return Err(unknown());
     };
     if !is_request(turn.tx, &found)? {

@@ -19,13 +19,12 @@ use waxwing_protocol::{
 use crate::{
     api::{LockChanged, Notice, Problem, Response},
     conversation::start::retry_after,
-    engine::Stop,
     event::LinkKind,
     link::{self, Job, Phase},
     settings::{self, Setting},
     store::StoreError,
     trust::alarm,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Stop, Turn, Waiting},
 };
 
 /// The address is to be locked, or not.

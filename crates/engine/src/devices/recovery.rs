@@ -48,14 +48,13 @@ use crate::{
         self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf,
         TransferProgress,
     },
-    commands,
+    conversation::target,
     conversation::{groups, start::retry_after},
-    engine::Stop,
     event::LinkKind,
     link::{Job, Phase, registration},
     store::StoreError,
     trust::lookups,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Stop, Turn, Waiting},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -103,14 +102,14 @@ const RESTORING: u8 = 3;
 /// A person has lost their devices and has the words.
 pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Response, Stop> {
     let name = names::checked(&asked.name).ok_or(Stop::Refused(Problem::DeviceNameMalformed))?;
-    let address = commands::parse(&asked.address)?;
+    let address = target::parse_address(&asked.address)?;
     let key = RecoveryKey::from_words(&asked.words).map_err(|error| {
         Stop::Refused(Problem::RecoveryWordsMalformed {
             detail: error.to_string(),
         })
     })?;
     refuse_registered(turn)?;
-    commands::set_relay(turn, &asked.relay, asked.pin.as_deref())?;
+    crate::link::relay::set(turn, &asked.relay, asked.pin.as_deref())?;
     registration::abandon(turn.tx)?;
     make_room(turn);
     turn.tx.execute("DELETE FROM roster_change", [])?;

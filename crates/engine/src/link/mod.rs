@@ -16,6 +16,7 @@ pub(crate) mod key_packages;
 pub(crate) mod mailbox;
 pub(crate) mod posting;
 pub(crate) mod registration;
+pub(crate) mod relay;
 pub(crate) mod routing;
 pub(crate) mod tokens;
 

@@ -18,13 +18,12 @@ use super::{
 use crate::{
     api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
     attachment,
-    commands::{self, Target},
     content::{self, Content},
+    conversation::target::{self, Target},
     conversation::{self, Conversation, Kind, history, manage, pages, threads, wishes::Wish},
-    engine::Stop,
     inbox::messages,
     outbox,
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// Bytes of a reaction, at most: an emoji with all its modifiers.
@@ -99,7 +98,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     if turn.live.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
-    let Target::Conversation(found) = commands::target(turn.tx, &set.of)? else {
+    let Target::Conversation(found) = target::find(turn.tx, &set.of)? else {
         let name = set.of.clone();
         return Err(Stop::Refused(Problem::ConversationUnknown { name }));
     };
@@ -173,7 +172,7 @@ fn amend(
         signed: None,
     };
     amendments::add(turn.tx, &amendment)?;
-    commands::queue(turn, conversation.id, Some(id), encoded)?;
+    outbox::content::add_content(turn, conversation.id, Some(id), encoded)?;
     tell_changed(turn, conversation.id, target)?;
     Ok(Response::Sent(Sent {
         id,

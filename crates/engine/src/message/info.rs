@@ -5,8 +5,7 @@ use crate::{
     api::{self, MessageId, Response},
     contact,
     conversation::{Kind, members},
-    engine::Stop,
-    turn::Turn,
+    turn::{Stop, Turn},
 };
 
 /// Everything that is known of a message.

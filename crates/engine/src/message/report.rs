@@ -35,10 +35,10 @@ use crate::{
     contact::{self, Contact},
     content::{self, Shown},
     conversation::pages,
-    engine::Stop,
+    conversation::target,
     inbox::messages,
     store::StoreError,
-    turn::Turn,
+    turn::{Stop, Turn},
 };
 
 const FORMAT: &str = "waxwing-report";
@@ -271,7 +271,7 @@ impl<'a> Person<'a> {
                 verified, display, ..
             }) if display == said.address => verified.then_some(true),
             _ => {
-                let canonical = crate::commands::parse(&said.address).ok();
+                let canonical = target::parse_address(&said.address).ok();
                 let owner = canonical.map(|address| contact::owner_of(tx, address.canonical()));
                 owner.transpose()?.flatten().map(|_| false)
             }

@@ -22,16 +22,15 @@ use waxwing_protocol::{
 
 use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Typing},
-    commands::{self, Target},
     contact,
     containment::Whose,
+    conversation::target::{self, Target},
     conversation::{self, Kind, groups, requests},
-    engine::Stop,
     event::LinkKind,
     inbox::messages,
     link::{Job, posting},
     settings::{self, Setting},
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// The same is not told again within this time.
@@ -62,7 +61,7 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetTyping) -> Result<Response,
     if turn.live.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
-    let Target::Conversation(found) = commands::target(turn.tx, &set.of)? else {
+    let Target::Conversation(found) = target::find(turn.tx, &set.of)? else {
         let name = set.of.clone();
         return Err(Stop::Refused(Problem::ConversationUnknown { name }));
     };

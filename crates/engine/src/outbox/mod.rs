@@ -14,6 +14,7 @@
 //! encrypted; what the relay took under a post id, it does not take again. What was sent goes
 //! again only to those who were members when it was sent ([`crate::inbox::resending`]).
 
+pub(crate) mod content;
 pub(crate) mod receipts;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};

@@ -3,12 +3,11 @@
 use super::{About, is_set, key_of, set, starred, value};
 use crate::{
     api::{self, Problem, Response},
-    commands::{self, Target},
     contact,
+    conversation::target::{self, Target},
     conversation::{Conversation, history, pages},
-    engine::Stop,
     message,
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// Bytes of a draft that other devices get; a longer one stays here.
@@ -65,7 +64,7 @@ pub(crate) fn keep(turn: &mut Turn<'_>, keep: &api::KeepConversation) -> Result<
         let name = keep.of.clone();
         Stop::Refused(Problem::ConversationUnknown { name })
     };
-    let Target::Conversation(found) = commands::target(turn.tx, &keep.of)? else {
+    let Target::Conversation(found) = target::find(turn.tx, &keep.of)? else {
         return Err(unknown());
     };
     let key = key_of(&found).ok_or_else(unknown)?;

@@ -145,7 +145,7 @@ pub(crate) fn conversation_of(
         },
         Some((b'n', [])) => conversation::notes::find(tx),
         Some((b's', name)) => match std::str::from_utf8(name) {
-            Ok(name) => crate::sms::find(tx, name),
+            Ok(name) => crate::conversation::target::find_sms(tx, name),
             Err(_) => Ok(None),
         },
         Some((b'd', account)) => match AccountId::try_from(account) {

@@ -21,17 +21,13 @@ pub(crate) mod send;
 use rusqlite::{OptionalExtension as _, Transaction};
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
-    address::{Address, AddressKind},
-    ids::AccountId,
-    pb::SetSmsKey,
-    pb::client_frame::Body,
-    sms::SmsOpeningKey,
-    time::Time,
+    address::AddressKind, ids::AccountId, pb::SetSmsKey, pb::client_frame::Body,
+    sms::SmsOpeningKey, time::Time,
 };
 
 use crate::{
     api::{ConversationId, Message, MessageId, SmsFinding},
-    conversation::{Conversation, Kind},
+    conversation::{Conversation, target},
     event::LinkKind,
     link::{Job, Phase},
     store::StoreError,
@@ -130,39 +126,15 @@ fn key(turn: &mut Turn<'_>) -> Result<SmsOpeningKey, Fault> {
     Ok(key)
 }
 
-/// What a conversation with a number or a name is called.
-pub(crate) fn name_of(value: &str, is_number: bool) -> String {
-    let looks_like_number = value.bytes().all(|one| one.is_ascii_digit() || one == b'+');
-    if is_number || !looks_like_number {
-        format!("sms:{value}")
-    } else {
-        // A name that looks like a number is not that number.
-        format!("sms:\"{value}\"")
-    }
-}
-
-/// The name of a conversation as it is kept, however a number in it is written.
-pub(crate) fn meant(name: &str) -> String {
-    let value = name.strip_prefix("sms:").unwrap_or(name).trim();
-    match Address::parse(value) {
-        Ok(address) if address.kind() == AddressKind::Phone => name_of(address.canonical(), true),
-        _ => format!("sms:{value}"),
-    }
-}
-
-/// The conversation that is called so.
-pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Option<Conversation>, StoreError> {
-    crate::conversation::one_of_kind(tx, Kind::Sms, name)
-}
-
 /// The conversation that is called so; a new one, if there is none.
 fn conversation(turn: &mut Turn<'_>, name: &str) -> Result<Conversation, Fault> {
-    if let Some(found) = find(turn.tx, name)? {
+    if let Some(found) = target::find_sms(turn.tx, name)? {
         return Ok(found);
     }
     let id = ConversationId::from_bytes(turn.random());
     crate::conversation::start_sms(turn.tx, turn.now, id, name)?;
-    find(turn.tx, name)?.ok_or_else(|| Fault::Broken("a conversation that was begun".into()))
+    target::find_sms(turn.tx, name)?
+        .ok_or_else(|| Fault::Broken("a conversation that was begun".into()))
 }
 
 /// The id of what another device of the account has written, or this one: the same on all.

@@ -17,10 +17,11 @@ use waxwing_sms::{
     findings::{self, Contact, Known, Message},
 };
 
-use super::{Details, NewText, add, conversation, incoming_id, name_of, outgoing_id, parts};
+use super::{Details, NewText, add, conversation, incoming_id, outgoing_id, parts};
 use crate::{
     api::{EventKind, MessageChanged, MessageId, MessageState, Notice, Problem, SmsFinding},
     contact::{self, profile},
+    conversation::target,
     conversation::{Conversation, history, pages},
     inbox::held::Post,
     registers::{self, About, apply},
@@ -56,7 +57,7 @@ fn came(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) -> Result<(), Faul
         return Ok(());
     };
     let id = incoming_id(post);
-    let known = super::find(turn.tx, &sender(&deliver))?.is_some();
+    let known = target::find_sms(turn.tx, &sender(&deliver))?.is_some();
     let conversation = conversation(turn, &sender(&deliver))?;
     let from = deliver.originator.to_string();
     if !known && Address::parse(&from).is_ok_and(|from| from.kind() == AddressKind::Phone) {
@@ -77,13 +78,13 @@ fn came(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) -> Result<(), Faul
 /// The conversation of whoever it says that it is from.
 fn sender(deliver: &Deliver) -> String {
     let from = &deliver.originator;
-    name_of(&from.to_string(), from.kind != TypeOfNumber::Alphanumeric)
+    target::sms_name(&from.to_string(), from.kind != TypeOfNumber::Alphanumeric)
 }
 
 /// A number is on Waxwing. Where there is a conversation with it by text messages, that is said
 /// in it, once.
 pub(crate) fn number_is_here(turn: &mut Turn<'_>, number: &str) -> Result<(), Fault> {
-    let Some(conversation) = super::find(turn.tx, &name_of(number, true))? else {
+    let Some(conversation) = target::find_sms(turn.tx, &target::sms_name(number, true))? else {
         return Ok(());
     };
     let said: bool = turn.tx.query_row(
@@ -205,7 +206,7 @@ fn taken(turn: &mut Turn<'_>, taken: &SmsTaken) -> Result<(), Fault> {
     let own = turn.account()?;
     let (account, from) = (own.id(), own.address().display().to_owned());
     let id = outgoing_id(account, &taken.sms_id);
-    let conversation = conversation(turn, &name_of(&taken.to, true))?;
+    let conversation = conversation(turn, &target::sms_name(&taken.to, true))?;
     let details = Details {
         segments: Some(taken.segments),
         ..Details::default()

@@ -17,17 +17,16 @@ use waxwing_protocol::{
 };
 use waxwing_sms::{DataCoding, concatenation};
 
-use super::{Details, NewText, add, conversation, name_of, outgoing_id, receive};
+use super::{Details, NewText, add, conversation, outgoing_id, receive};
 use crate::{
     api::{self, MessageState, Problem, Response, Sent, SmsEncoding, SmsQuote},
-    commands::{self, Target},
+    conversation::target::{self, Target},
     conversation::{self, Kind, history, pages, start},
-    engine::Stop,
     event::LinkKind,
     link::{Job, problem_of},
     settings::{self, Setting},
     trust::lookups::Outcome,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Stop, Turn, Waiting},
 };
 
 /// Texts that may wait.
@@ -73,7 +72,7 @@ fn terms(turn: &Turn<'_>) -> Result<Option<SmsTerms>, Fault> {
 fn recipient(turn: &Turn<'_>, to: &str) -> Result<Address, Stop> {
     let to = to.trim();
     let number = if to.parse::<api::ConversationId>().is_ok() {
-        match commands::target(turn.tx, to)? {
+        match target::find(turn.tx, to)? {
             Target::Conversation(found) if found.kind == Kind::Sms => found.display,
             _ => return Err(Stop::Refused(Problem::SmsNeedsNumber)),
         }
@@ -186,7 +185,7 @@ pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response
         }));
     }
     settings::write(turn.tx, Setting::SmsUnderstood, true)?;
-    let conversation = conversation(turn, &name_of(to.canonical(), true))?;
+    let conversation = conversation(turn, &target::sms_name(to.canonical(), true))?;
     let sms_id: [u8; 16] = turn.random();
     let id = outgoing_id(account, &sms_id);
     let new = NewText {

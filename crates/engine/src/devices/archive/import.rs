@@ -23,6 +23,7 @@ use super::{VERSION, contacts};
 use crate::{
     api::{ConversationId, MessageId},
     attachment, content,
+    conversation::target,
     conversation::{
         self,
         groups::{self, GroupState},
@@ -207,7 +208,7 @@ fn with_phone(
     if !kept.address.starts_with("sms:") || kept.address.len() > 64 {
         return Err(NotImported::Malformed);
     }
-    let local = if let Some(found) = sms::find(tx, &kept.address)? {
+    let local = if let Some(found) = target::find_sms(tx, &kept.address)? {
         found.id
     } else {
         conversation::start_sms(tx, Time(kept.started_at_ms), source, &kept.address)?;

@@ -36,11 +36,10 @@ use crate::{
         self, BackupChanged, BackupPart, Notice, Problem, Response, TransferOf, TransferProgress,
     },
     conversation::start::retry_after,
-    engine::Stop,
     event::LinkKind,
     link::{Job, Phase},
     settings::{self, Setting},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Stop, Turn, Waiting},
 };
 
 /// After the first account's hour, and after a failure, the next is made.

@@ -60,12 +60,10 @@ use super::{
 use crate::{
     account,
     api::{self, Notice, PairingStage, Problem, RegistrationStage, Response},
-    commands,
-    engine::Stop,
     event::LinkKind,
     link::{Meets, registration},
     settings,
-    turn::{Fault, Turn},
+    turn::{Fault, Stop, Turn},
 };
 
 /// An attempt.
@@ -147,7 +145,7 @@ impl Pairing {
 pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Response, Stop> {
     let name = names::checked(&asked.name).ok_or(Stop::Refused(Problem::DeviceNameMalformed))?;
     refuse_registered(turn)?;
-    commands::set_relay(turn, &asked.relay, asked.pin.as_deref())?;
+    crate::link::relay::set(turn, &asked.relay, asked.pin.as_deref())?;
     registration::abandon(turn.tx)?;
     account::begin_device(turn.tx, turn.rng)?;
     let device =

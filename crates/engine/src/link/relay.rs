@@ -1,0 +1,45 @@
+//! Which relay this device belongs to.
+
+use crate::{
+    api::Problem,
+    settings::{self, Setting},
+    turn::{Stop, Turn},
+};
+
+use super::tokens;
+
+/// The relay is there from now on.
+pub(crate) fn set(turn: &mut Turn<'_>, url: &str, pin: Option<&str>) -> Result<(), Stop> {
+    let url = url.trim();
+    let is_url = ["wss://", "https://", "waxwing://"].iter().any(|scheme| {
+        url.strip_prefix(scheme)
+            .is_some_and(|rest| !rest.is_empty())
+    });
+    if !is_url {
+        return Err(Stop::Refused(Problem::RelayUrlMalformed));
+    }
+    if pin.is_some_and(|pin| !is_pin(pin)) {
+        return Err(Stop::Refused(Problem::PinMalformed));
+    }
+    let before = settings::relay(turn.tx)?;
+    settings::write(turn.tx, Setting::RelayUrl, url)?;
+    settings::write(turn.tx, Setting::RelayPin, pin)?;
+    let after = settings::relay(turn.tx)?;
+    if before.is_some() && before != after {
+        tokens::forget_keys(turn.tx)?;
+        // Another relay, or another pin: the link to the old one is of no use.
+        turn.close_links();
+    }
+    Ok(())
+}
+
+/// `sha256/` and the base64 of 32 bytes.
+fn is_pin(pin: &str) -> bool {
+    pin.strip_prefix("sha256/").is_some_and(|hash| {
+        hash.len() == 44
+            && hash.ends_with('=')
+            && hash
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte))
+    })
+}
