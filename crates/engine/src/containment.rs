@@ -167,7 +167,7 @@ impl Mark {
                 match job {
                     Job::FetchHistory => own_history::want(turn),
                     Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
-                        devices::not_said(&mut turn.live.devices, meets);
+                        devices::not_said(turn, meets);
                     }
                     _ => {}
                 }
@@ -178,7 +178,7 @@ impl Mark {
         live.forget_groups();
         live.waits_for_lookup = None;
         live.opened.clear();
-        live.lookups.forget_outcomes();
+        live.lookups_mut().forget_outcomes();
         live.taken_up = false;
         engine::take_up(turn)
     }

@@ -35,17 +35,28 @@ use crate::{
         groups::{self, GroupState},
         membership, parcels, quarantine, rejoin, requests, start,
     },
-    devices,
+    devices::{self, DevicesInMemory},
     event::{Effect, Event, LinkKind, RelayPlace},
-    inbox::{heard, held, missed, receive},
+    inbox::{
+        floods::Floods,
+        heard, held, missed, receive,
+        resending::{Answered, Budgets},
+    },
     link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing, tokens},
+    memory::Memory,
     message::{expiry, typing},
     mls,
     outbox::{self, receipts},
     registers,
     settings::{self, Setting},
+    sms::SmsInMemory,
     store::{Store, StoreError},
-    trust::{gossip, log, lookups, overdue, own_history, welcomes},
+    trust::{
+        gossip, log,
+        lookups::{self, LookUps},
+        overdue::{self, CountedStep},
+        own_history, welcomes,
+    },
     turn::{Fault, Live, Stop, Turn, Waiting},
 };
 
@@ -128,7 +139,7 @@ impl Engine {
         })?;
         let mut engine = Self {
             store,
-            live: Live::new(crypto, config.inline_bytes),
+            live: Live::new(crypto, config.inline_bytes, states()),
             effects: VecDeque::new(),
             timer: None,
             link_problem: None,
@@ -318,6 +329,22 @@ impl Engine {
     }
 }
 
+/// What each feature remembers, empty.
+pub(crate) fn states() -> Memory {
+    Memory::default()
+        .with::<Floods>()
+        .with::<Budgets>()
+        .with::<Answered>()
+        .with::<typing::Signals>()
+        .with::<SmsInMemory>()
+        .with::<DevicesInMemory>()
+        .with::<own_history::Check>()
+        .with::<CountedStep>()
+        .with::<gossip::Heads>()
+        .with::<LookUps>()
+        .with::<log::LogInMemory>()
+}
+
 impl From<()> for Response {
     fn from((): ()) -> Self {
         Self::Done {}
@@ -360,8 +387,8 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     turn.live.account = account::load(turn.tx)?;
-    turn.live.log = log::load(turn.tx)?;
-    turn.live.heads.waiting = gossip::any_waiting(turn.tx)?;
+    turn.live.set_log(log::load(turn.tx)?);
+    turn.live.heads_mut().waiting = gossip::any_waiting(turn.tx)?;
     turn.live
         .due_conversations
         .extend(outbox::waiting_conversations(turn.tx)?);
@@ -394,15 +421,8 @@ fn opened(
 }
 
 fn closed(turn: &mut Turn<'_>, link: LinkKind) {
-    turn.live.opened.clear();
-    turn.live.links.forget(link);
     turn.live.links.of(link).closed();
-    devices::link_lost(&mut turn.live.devices, link);
-    match link {
-        LinkKind::Mailbox => turn.tell_offline(),
-        // All that was on its way there is asked for again on the next.
-        LinkKind::Posting => turn.live.taken_up = false,
-    }
+    turn.link_lost(link);
 }
 
 fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Result<(), Stop> {
@@ -542,10 +562,10 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     lookups::look_again(turn)?;
     if turn.live.links.posting.ready().is_none() {
         let wanted = !turn.live.due_conversations.is_empty()
-            || !turn.live.signals.due.is_empty()
+            || !turn.live.signals_mut().due.is_empty()
             || !turn.live.due_groups.is_empty()
-            || turn.live.lookups.any_wanted()
-            || (turn.live.heads.waiting && !turn.waits(&Waiting::Heads))
+            || turn.live.lookups_mut().any_wanted()
+            || (turn.live.heads_mut().waiting && !turn.waits(&Waiting::Heads))
             || transfer::any(turn)?
             || parcels::any(turn)?;
         want(turn, wanted, LinkKind::Posting, &relay);

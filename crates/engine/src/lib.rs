@@ -26,6 +26,7 @@ mod engine;
 mod event;
 mod inbox;
 mod link;
+mod memory;
 mod message;
 pub mod mls;
 mod outbox;

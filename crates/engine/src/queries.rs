@@ -288,7 +288,7 @@ pub(crate) fn status(
         transferring: transfer::under_way(turn.tx)? || recovery::under_way(turn.tx)?,
         locked: lock::is_locked(turn)?,
         suite: SUITE.to_owned(),
-        log: turn.live.log.as_ref().map(|log| api::LogStatus {
+        log: turn.live.log().map(|log| api::LogStatus {
             id: log.identity.id().to_string(),
             head: log.number(),
             made_at: log

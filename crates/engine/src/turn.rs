@@ -23,17 +23,12 @@ use crate::{
     clock::Passed as _,
     containment,
     conversation::groups::{self, GroupState},
-    devices,
     event::{Effect, LinkKind},
-    inbox::{
-        floods::Floods,
-        resending::{Answered, Budgets},
-    },
     link::{Job, Links, Phase},
-    message::typing,
+    memory::Memory,
     mls,
     store::StoreError,
-    trust::{alarm, gossip, log::Known, lookups::LookUps, own_history},
+    trust::alarm,
 };
 
 /// What goes wrong inside the engine's work and is no one's answer: the transaction
@@ -68,6 +63,8 @@ impl<E: Into<Fault>> From<E> for Stop {
 
 /// What the process remembers, and can do without.
 pub(crate) struct Live {
+    /// What features remember.
+    pub memory: Memory,
     pub crypto: mls::Crypto,
     pub links: Links,
     /// This account, once it is registered.
@@ -79,7 +76,6 @@ pub(crate) struct Live {
     pub due_groups: BTreeSet<GroupId>,
     /// What is left alone until a time, because the relay said so.
     pub waits: HashMap<Waiting, Time>,
-    pub lookups: LookUps,
     /// The group whose commit waits for a look-up, until that is stored.
     pub waits_for_lookup: Option<GroupId>,
     /// Blobs whose files the driver is busy with.
@@ -90,13 +86,6 @@ pub(crate) struct Live {
     pub inline_bytes: usize,
     /// Group information that was asked for and was not there.
     pub gone_parcels: HashSet<[u8; 32]>,
-    /// How much each account has written lately.
-    pub floods: Floods,
-    /// How much was sent again lately, for whom.
-    pub resent: Budgets,
-    pub answered: Answered,
-    /// Who is told that the person writes, and was.
-    pub signals: typing::Signals,
     /// Key packages that were claimed for a group, until they are added.
     pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
     /// When a device was last taken into a group again.
@@ -106,18 +95,8 @@ pub(crate) struct Live {
     pub no_packages: HashMap<(GroupId, AccountId), (u32, Time)>,
     /// Since when a group lacks devices, where others are to add them first.
     pub lacking: HashMap<GroupId, Time>,
-    /// What is known of the relay's key log.
-    pub log: Option<Known>,
-    /// Answers in a row that were older than what is known of the log.
-    pub overtaken: u32,
-    /// Whether the own entries in the log were checked on this login.
-    pub own_history: own_history::Check,
-    /// The step of the clock in which this device's use was last counted.
-    pub counted_step: Option<i64>,
     /// What people were warned of lately, and when: nothing is said over and over.
     warned: HashMap<(&'static str, String), Time>,
-    /// Heads of the log that others were shown.
-    pub heads: gossip::Heads,
     /// The newest epoch that the relay spoke of, where it is later than ours, and
     /// since when.
     pub behind: BTreeMap<GroupId, (Epoch, Time)>,
@@ -129,8 +108,6 @@ pub(crate) struct Live {
     /// Whether what the store has to do was looked for.
     pub taken_up: bool,
     pub containment: containment::Live,
-    pub devices: devices::Live,
-    pub sms: crate::sms::Live,
 }
 
 /// Something that waits for a time.
@@ -178,8 +155,9 @@ impl Live {
         self.account.as_ref().is_some_and(|own| !own.is_admitted())
     }
 
-    pub(crate) fn new(crypto: mls::Crypto, inline_bytes: usize) -> Self {
+    pub(crate) fn new(crypto: mls::Crypto, inline_bytes: usize, memory: Memory) -> Self {
         Self {
+            memory,
             crypto,
             links: Links::default(),
             account: None,
@@ -187,33 +165,21 @@ impl Live {
             due_conversations: BTreeSet::new(),
             due_groups: BTreeSet::new(),
             waits: HashMap::new(),
-            lookups: LookUps::default(),
             waits_for_lookup: None,
             files: HashSet::new(),
             opened: HashSet::new(),
             inline_bytes,
             gone_parcels: HashSet::new(),
-            floods: Floods::default(),
-            resent: Budgets::default(),
-            answered: Answered::default(),
-            signals: typing::Signals::default(),
             claimed: BTreeMap::new(),
             taken_again: HashMap::new(),
             no_packages: HashMap::new(),
             lacking: HashMap::new(),
-            log: None,
-            overtaken: 0,
-            own_history: own_history::Check::Due,
-            counted_step: None,
             warned: HashMap::new(),
-            heads: gossip::Heads::default(),
             behind: BTreeMap::new(),
             not_set_back: false,
             told_online: false,
             taken_up: false,
             containment: containment::Live::default(),
-            devices: devices::Live::default(),
-            sms: crate::sms::Live::default(),
         }
     }
 
@@ -224,31 +190,24 @@ impl Live {
 
     /// Forgets everything but what lasts as long as the process in any case.
     pub(crate) fn reset(&mut self) {
+        self.memory.reset();
         self.links = Links::default();
         self.account = None;
         self.groups.clear();
         self.due_conversations.clear();
         self.due_groups.clear();
         self.waits.clear();
-        self.lookups = LookUps::default();
         self.waits_for_lookup = None;
         self.files.clear();
         self.opened.clear();
         self.claimed.clear();
         self.lacking.clear();
-        self.log = None;
-        self.overtaken = 0;
-        self.own_history = own_history::Check::Due;
-        self.counted_step = None;
         self.warned.clear();
-        self.heads = gossip::Heads::default();
         self.behind.clear();
         self.not_set_back = false;
         self.taken_up = false;
         self.containment.trusting = false;
         self.containment.faulty = false;
-        self.devices = devices::Live::default();
-        self.sms = crate::sms::Live::default();
     }
 }
 
@@ -386,10 +345,15 @@ impl Turn<'_> {
     /// Closes a link; if it is wanted, it is opened again.
     pub(crate) fn close_link(&mut self, link: LinkKind) {
         self.out.push(Effect::CloseLink { link });
+        self.live.links.of(link).unwanted();
+        self.link_lost(link);
+    }
+
+    /// A link is no more: nothing comes of what was on its way there.
+    pub(crate) fn link_lost(&mut self, link: LinkKind) {
         self.live.opened.clear();
         self.live.links.forget(link);
-        self.live.links.of(link).unwanted();
-        devices::link_lost(&mut self.live.devices, link);
+        self.live.memory.link_lost(link);
         match link {
             LinkKind::Mailbox => self.tell_offline(),
             // All that was on its way there is asked for again on the next.

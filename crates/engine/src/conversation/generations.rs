@@ -146,7 +146,7 @@ fn blame(turn: &mut Turn<'_>, conversation: ConversationId, device: &Member) -> 
     )?;
     // It may have been revoked: then it is not its account's any more.
     if let Some(contact) = contact::of_account(turn.tx, device.account)? {
-        turn.live.lookups.want(&contact.address);
+        turn.live.lookups_mut().want(&contact.address);
     }
     Ok(())
 }

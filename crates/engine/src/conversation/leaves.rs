@@ -255,7 +255,7 @@ pub(crate) fn look_into(turn: &mut Turn<'_>, removed: &[Member]) -> Result<(), F
         if account == own {
             own_history::want(turn);
         } else if let Some(contact) = contact::of_account(turn.tx, account)? {
-            turn.live.lookups.want(&contact.address);
+            turn.live.lookups_mut().want(&contact.address);
         }
     }
     Ok(())

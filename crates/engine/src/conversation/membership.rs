@@ -862,14 +862,14 @@ fn bring(
     (address, meant): (&Address, Option<AccountId>),
 ) -> Result<(), Fault> {
     let now = turn.now;
-    let account = match turn.live.lookups.outcome(address.canonical(), now) {
+    let account = match turn.live.lookups_mut().outcome(address.canonical(), now) {
         Some(Outcome::Nobody) => return manage::not_brought(turn, conversation, kept),
         Some(Outcome::Account(account)) => account,
         None => match contact::owner_of(turn.tx, address.canonical())? {
             // Looked up not long ago.
             Some(known) if !now.has_passed(known.looked_up_at, trust::GOOD_FOR) => known.account,
             _ => {
-                turn.live.lookups.want(address.canonical());
+                turn.live.lookups_mut().want(address.canonical());
                 difference.waits_for_look_up = true;
                 return Ok(());
             }

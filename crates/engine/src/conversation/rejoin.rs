@@ -237,7 +237,7 @@ fn judge(
     let mut judgement = Judgement::Admitted;
     for member in members {
         let now = turn.now;
-        let since = turn.live.lookups.first_seen(id, member, now);
+        let since = turn.live.lookups_mut().first_seen(id, member, now);
         match trust::judge_one(turn, member, claimed, since)? {
             Judgement::Admitted => {}
             Judgement::Unknown => judgement = Judgement::Unknown,
@@ -297,7 +297,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::commit_taken(turn, id)?;
     turn.live.behind.remove(&id);
-    turn.live.lookups.forget_seen(id);
+    turn.live.lookups_mut().forget_seen(id);
     // What it lacked when it was lost, it may lack still.
     turn.live.due_groups.insert(id);
     joined::follow(turn, &group)?;

@@ -49,13 +49,13 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
         return Ok(());
     }
     let now = turn.now;
-    match turn.live.lookups.outcome(&conversation.address, now) {
+    match turn.live.lookups_mut().outcome(&conversation.address, now) {
         None => {
-            turn.live.lookups.want(&conversation.address);
+            turn.live.lookups_mut().want(&conversation.address);
             return Ok(());
         }
         Some(Outcome::Nobody) => {
-            turn.live.lookups.forget(&conversation.address);
+            turn.live.lookups_mut().forget(&conversation.address);
             let address = conversation.display.clone();
             return fail_waiting(turn, conversation, &Problem::RecipientUnknown { address });
         }
@@ -94,7 +94,7 @@ pub(crate) fn claimed(
         return Ok(());
     };
     let Some((account, packages)) = checked(turn, &address, claimed)? else {
-        turn.live.lookups.forget(&conversation.address);
+        turn.live.lookups_mut().forget(&conversation.address);
         turn.wait(Waiting::Conversation(id), AGAIN);
         return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
     };

@@ -243,7 +243,7 @@ pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.account.is_none() {
         return Ok(());
     }
-    turn.live.devices.changed_since_backup = true;
+    turn.live.devices_mut().changed_since_backup = true;
     transfer::own_roster_changed(turn)?;
     let due = groups::membership_due(turn.tx, None)?;
     turn.live.due_groups.extend(due);

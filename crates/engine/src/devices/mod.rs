@@ -39,12 +39,14 @@ use crate::{
     containment::Whose,
     event::LinkKind,
     link::Meets,
+    memory::Remembered,
+    turn::Live,
     turn::{Fault, Turn, Waiting},
 };
 
 /// What devices keep in memory.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct DevicesInMemory {
     pub pairing: Option<pairing::Pairing>,
     pub transfer: transfer::Live,
     pub backup: backup::Live,
@@ -53,11 +55,35 @@ pub(crate) struct Live {
     pub changed_since_backup: bool,
 }
 
+impl Remembered for DevicesInMemory {
+    fn link_lost(&mut self, link: LinkKind) {
+        if let Some(pairing) = &mut self.pairing
+            && pairing.link() == link
+        {
+            pairing.lost();
+        }
+        match link {
+            LinkKind::Posting => transfer::lost(&mut self.transfer),
+            LinkKind::Mailbox => backup::lost(&mut self.backup),
+        }
+    }
+}
+
+impl Live {
+    pub(crate) fn devices(&self) -> &DevicesInMemory {
+        self.memory.get()
+    }
+
+    pub(crate) fn devices_mut(&mut self) -> &mut DevicesInMemory {
+        self.memory.get_mut()
+    }
+}
+
 /// Whether the mailbox link is of use although there is no account yet.
 pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
         .live
-        .devices
+        .devices()
         .pairing
         .as_ref()
         .is_some_and(|pairing| pairing.link() == LinkKind::Mailbox);
@@ -68,7 +94,7 @@ pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
 pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
         .live
-        .devices
+        .devices()
         .pairing
         .as_ref()
         .is_some_and(|pairing| pairing.link() == LinkKind::Posting);
@@ -91,26 +117,13 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// When the next thing is to be done without any event.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    let pairing = turn.live.devices.pairing.as_ref();
+    let pairing = turn.live.devices().pairing.as_ref();
     let times = [
         pairing.map(pairing::Pairing::until),
         transfer::next_time(turn)?,
         backup::next_time(turn)?,
     ];
     Ok(times.into_iter().flatten().min())
-}
-
-/// A link is no more.
-pub(crate) fn link_lost(live: &mut Live, link: LinkKind) {
-    if let Some(pairing) = &mut live.pairing
-        && pairing.link() == link
-    {
-        pairing.lost();
-    }
-    match link {
-        LinkKind::Posting => transfer::lost(&mut live.transfer),
-        LinkKind::Mailbox => backup::lost(&mut live.backup),
-    }
 }
 
 /// A rendezvous was joined.
@@ -122,7 +135,7 @@ pub(crate) fn joined(
     match meets {
         Meets::Pairing => pairing::joined(turn, joined),
         Meets::Transfer => {
-            if let Some(meeting) = transfer::meeting(&mut turn.live.devices.transfer) {
+            if let Some(meeting) = transfer::meeting(&mut turn.live.devices_mut().transfer) {
                 meeting.joined();
             }
             Ok(())
@@ -132,7 +145,7 @@ pub(crate) fn joined(
 
 /// The relay has taken what was said.
 pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
-    let devices = &mut turn.live.devices;
+    let devices = &mut turn.live.devices_mut();
     let meeting = match meets {
         Meets::Pairing => devices.pairing.as_mut().map(pairing::Pairing::meeting),
         Meets::Transfer => transfer::meeting(&mut devices.transfer),
@@ -143,7 +156,8 @@ pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
 }
 
 /// What was to be said at a rendezvous was not: it is joined again.
-pub(crate) fn not_said(live: &mut Live, meets: Meets) {
+pub(crate) fn not_said(turn: &mut Turn<'_>, meets: Meets) {
+    let live = turn.live.devices_mut();
     match meets {
         Meets::Pairing => {
             if let Some(pairing) = &mut live.pairing {
@@ -159,11 +173,11 @@ pub(crate) fn not_said(live: &mut Live, meets: Meets) {
 pub(crate) fn failed(turn: &mut Turn<'_>, meets: Meets) {
     match meets {
         Meets::Pairing => {
-            turn.live.devices.pairing = None;
+            turn.live.devices_mut().pairing = None;
             pairing::tell_failed(turn, &Problem::PairingBroken);
         }
         Meets::Transfer => {
-            transfer::lost(&mut turn.live.devices.transfer);
+            transfer::lost(&mut turn.live.devices_mut().transfer);
             turn.wait(Waiting::Meeting, Span::minutes(1));
         }
     }
@@ -183,7 +197,7 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) 
     match meets {
         Meets::Pairing => pairing::refused(turn, error),
         Meets::Transfer => {
-            let again = transfer::refused(&mut turn.live.devices.transfer);
+            let again = transfer::refused(&mut turn.live.devices_mut().transfer);
             let again = match error.code() {
                 ErrorCode::RateLimited | ErrorCode::Unavailable => {
                     crate::conversation::start::retry_after(error).max(again)
@@ -217,7 +231,7 @@ pub(crate) fn left(turn: &mut Turn<'_>, link: LinkKind) {
 
 fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
     turn.live
-        .devices
+        .devices()
         .pairing
         .as_ref()
         .is_some_and(|pairing| pairing.link() == link)

@@ -133,11 +133,11 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
         ),
     )?;
     backup::key::keep(turn.tx, &backup::key::public_of(&key))?;
-    turn.live.devices.recovery = Live {
+    turn.live.devices_mut().recovery = Live {
         key: Some(key),
         opener: None,
     };
-    turn.live.lookups.forget_outcomes();
+    turn.live.lookups_mut().forget_outcomes();
     tell(turn, RecoveryStage::LookingUp, None);
     Ok(Response::Done {})
 }
@@ -203,27 +203,31 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 // ---- whose account it is ----
 
 fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
-    if turn.live.devices.recovery.key.is_none() {
+    if turn.live.devices_mut().recovery.key.is_none() {
         // The words went with the process before.
         return failed(turn, &Problem::PairingBroken);
     }
     let Ok(address) = Address::parse(&recovery.address) else {
         return Err(Fault::Broken("the address is none".into()));
     };
-    match turn.live.lookups.outcome(address.canonical(), turn.now) {
+    match turn
+        .live
+        .lookups_mut()
+        .outcome(address.canonical(), turn.now)
+    {
         None => {
-            turn.live.lookups.want(address.canonical());
+            turn.live.lookups_mut().want(address.canonical());
             if turn.live.links.posting.ready().is_some() {
                 lookups::pump(turn);
             }
             Ok(())
         }
         Some(lookups::Outcome::Account(account)) => {
-            turn.live.lookups.forget_outcomes();
+            turn.live.lookups_mut().forget_outcomes();
             looked_up(turn, recovery, account)
         }
         Some(lookups::Outcome::Nobody) => {
-            turn.live.lookups.forget_outcomes();
+            turn.live.lookups_mut().forget_outcomes();
             let address = recovery.address.clone();
             failed(turn, &Problem::RecoveryAddressUnknown { address })
         }
@@ -232,7 +236,7 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
 
 /// The account's roster is there: the recovery key signs what is to be signed.
 fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Result<(), Fault> {
-    let Some(key) = turn.live.devices.recovery.key.take() else {
+    let Some(key) = turn.live.devices_mut().recovery.key.take() else {
         return Ok(());
     };
     let statements = take_contact(turn.tx, account)?;
@@ -375,7 +379,7 @@ pub(crate) fn fetched(
     }
     if index >= parts || (index > 0 && parts != opening.parts) {
         // Another took its place in the meantime: from the start.
-        turn.live.devices.recovery.opener = None;
+        turn.live.devices_mut().recovery.opener = None;
         turn.wait(Waiting::Backup, waxwing_protocol::time::Span::seconds(1));
         return Ok(());
     }
@@ -409,7 +413,7 @@ pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
 }
 
 fn opening<'a>(turn: &'a mut Turn<'_>, recovery: &Recovery) -> Result<&'a mut Opening, Fault> {
-    let opener = &mut turn.live.devices.recovery.opener;
+    let opener = &mut turn.live.devices_mut().recovery.opener;
     if opener.is_none() {
         let seed: [u8; 32] = recovery
             .backup_seed
@@ -436,7 +440,7 @@ fn take_in(
     part: &[u8],
     last: bool,
 ) -> Result<Result<(), Problem>, Fault> {
-    let Some(opening) = &mut turn.live.devices.recovery.opener else {
+    let Some(opening) = &mut turn.live.devices_mut().recovery.opener else {
         return Ok(Err(Problem::BackupDamaged));
     };
     let Ok(chunks) = opening.opener.feed(part, last) else {
@@ -489,7 +493,7 @@ fn made_by_us(
 fn over(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
-    turn.live.devices.recovery = Live::default();
+    turn.live.devices_mut().recovery = Live::default();
     turn.live.due_groups.extend(groups::busy(turn.tx)?);
     tell(turn, RecoveryStage::Done, problem);
     Ok(())
@@ -500,7 +504,7 @@ fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     turn.tx.execute("DELETE FROM roster", [])?;
     turn.tx.execute("DELETE FROM roster_change", [])?;
-    turn.live.devices.recovery = Live::default();
+    turn.live.devices_mut().recovery = Live::default();
     tell(turn, RecoveryStage::Failed, Some(problem));
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Nothing of it is lost, but nothing rings for it, and no file of it is fetched unasked. What a
 //! stranger writes is bounded besides: [`crate::conversation::requests`].
 
+use crate::{memory::Remembered, turn::Live};
 use std::collections::HashMap;
 
 use waxwing_protocol::{
@@ -20,6 +21,16 @@ const COUNTED_MAX: usize = 4_096;
 /// How much each account has written lately, as it came here.
 #[derive(Default)]
 pub(crate) struct Floods(HashMap<AccountId, (Time, u32)>);
+
+impl Remembered for Floods {
+    const OUTLASTS_ERRORS: bool = true;
+}
+
+impl Live {
+    pub(crate) fn floods_mut(&mut self) -> &mut Floods {
+        self.memory.get_mut()
+    }
+}
 
 impl Floods {
     /// Counts a message; whether it is one of too many.

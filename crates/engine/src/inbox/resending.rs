@@ -33,10 +33,12 @@ use super::{
 use crate::{
     api::ConversationId,
     conversation::{groups::Group, joined},
+    memory::Remembered,
     message::proof,
     mls::Member,
     outbox::{self, Missed, SentSince},
     store::StoreError,
+    turn::Live,
     turn::{Fault, Turn},
 };
 
@@ -74,6 +76,16 @@ const ANSWERED_MAX: usize = 4_096;
 #[derive(Default)]
 pub(crate) struct Answered(HashMap<(Sender, [u8; 32]), Time>);
 
+impl Remembered for Answered {
+    const OUTLASTS_ERRORS: bool = true;
+}
+
+impl Live {
+    pub(crate) fn answered_mut(&mut self) -> &mut Answered {
+        self.memory.get_mut()
+    }
+}
+
 impl Answered {
     /// Whether a request is new; it is not from now on.
     fn is_new(&mut self, sender: Sender, request: [u8; 32], now: Time) -> bool {
@@ -94,6 +106,16 @@ impl Answered {
 /// How much was sent again lately, for whom.
 #[derive(Default)]
 pub(crate) struct Budgets(HashMap<(GroupId, AccountId), (Time, u64)>);
+
+impl Remembered for Budgets {
+    const OUTLASTS_ERRORS: bool = true;
+}
+
+impl Live {
+    pub(crate) fn resent_mut(&mut self) -> &mut Budgets {
+        self.memory.get_mut()
+    }
+}
 
 impl Budgets {
     /// How many messages an account may have again now.
@@ -145,7 +167,7 @@ pub(crate) fn asked(
     let now = turn.now;
     if !turn
         .live
-        .answered
+        .answered_mut()
         .is_new(sender, named.finalize().into(), now)
     {
         return Ok(());
@@ -166,7 +188,7 @@ pub(crate) fn asked(
     if is_earlier {
         since.group = Epoch(u64::MAX);
     }
-    let allowed = turn.live.resent.left(of.id, member.account, now);
+    let allowed = turn.live.resent_mut().left(of.id, member.account, now);
     let mut left = allowed;
     let mut nothing_up_to = 0;
     for range in request.missing.iter().take(super::RANGES_PER_REQUEST) {
@@ -214,7 +236,7 @@ pub(crate) fn asked(
         left = left.saturating_sub(1);
     }
     let spent = allowed.saturating_sub(left);
-    turn.live.resent.spend(of.id, member.account, spent);
+    turn.live.resent_mut().spend(of.id, member.account, spent);
     turn.live.due_conversations.insert(conversation);
     Ok(())
 }

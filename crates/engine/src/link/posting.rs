@@ -460,7 +460,7 @@ fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             .now
             .has_passed(contact.looked_up_at, look_up_after(&contact))
     {
-        turn.live.lookups.want(&contact.address);
+        turn.live.lookups_mut().want(&contact.address);
         overdue::look_up_due(turn, account)?;
     }
     Ok(())

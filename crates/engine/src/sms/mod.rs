@@ -30,7 +30,9 @@ use crate::{
     conversation::{Conversation, target},
     event::LinkKind,
     link::{Job, Phase},
+    memory::Remembered,
     store::StoreError,
+    turn::Live,
     turn::{Fault, Turn},
 };
 
@@ -80,14 +82,22 @@ pub(crate) struct Details {
 
 /// What the process remembers of texts.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct SmsInMemory {
     /// The relay has this device's key, since this login.
     told: bool,
 }
 
+impl Remembered for SmsInMemory {}
+
+impl Live {
+    pub(crate) fn sms_mut(&mut self) -> &mut SmsInMemory {
+        self.memory.get_mut()
+    }
+}
+
 /// This device has logged in: what may have been lost with the last link is done again.
 pub(crate) fn logged_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    turn.live.sms.told = false;
+    turn.live.sms_mut().told = false;
     turn.tx.execute("UPDATE sms_outgoing SET handed = 0", [])?;
     Ok(())
 }
@@ -101,7 +111,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.live.links.mailbox.phase != Phase::LoggedIn {
         return Ok(());
     }
-    if !turn.live.sms.told && !turn.live.links.mailbox.awaits(&Job::SetSmsKey) {
+    if !turn.live.sms_mut().told && !turn.live.links.mailbox.awaits(&Job::SetSmsKey) {
         let key = key(turn)?.public();
         let body = Body::SetSmsKey(SetSmsKey { key });
         turn.ask(LinkKind::Mailbox, Job::SetSmsKey, body);

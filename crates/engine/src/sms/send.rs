@@ -34,7 +34,7 @@ const WAITING_MAX: i64 = 200;
 
 /// The relay has this device's key, and says what it asks.
 pub(crate) fn terms_came(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fault> {
-    turn.live.sms.told = true;
+    turn.live.sms_mut().told = true;
     let fits = |price: &&waxwing_protocol::pb::SmsPrice| {
         price.price.len() <= limits::SMS_PRICE_BYTES && price.prefix.len() <= 16
     };
@@ -55,7 +55,7 @@ pub(crate) fn terms_came(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fa
 /// The relay does not want the key: one of before there were texts.
 pub(crate) fn key_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     // Not asked again before the next login.
-    turn.live.sms.told = true;
+    turn.live.sms_mut().told = true;
     if error.code() == ErrorCode::Unsupported {
         settings::forget(turn.tx, Setting::SmsTerms)?;
     }
@@ -261,9 +261,9 @@ pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             return Ok(());
         }
         if !one.even_so {
-            match turn.live.lookups.outcome(&one.number, turn.now) {
+            match turn.live.lookups_mut().outcome(&one.number, turn.now) {
                 None => {
-                    turn.live.lookups.want(&one.number);
+                    turn.live.lookups_mut().want(&one.number);
                     return Ok(());
                 }
                 Some(Outcome::Account(_)) => {

@@ -44,7 +44,9 @@ use crate::{
     },
     event::LinkKind,
     link::Job,
+    memory::Remembered,
     store::StoreError,
+    turn::Live,
     turn::{Fault, Turn},
 };
 
@@ -105,13 +107,21 @@ pub(crate) struct Heads {
     pub waiting: bool,
 }
 
+impl Remembered for Heads {}
+
+impl Live {
+    pub(crate) fn heads_mut(&mut self) -> &mut Heads {
+        self.memory.get_mut()
+    }
+}
+
 /// Puts the newest head into a message, now and then.
 pub(crate) fn attach(
     turn: &mut Turn<'_>,
     group: &Group,
     envelope: &mut pb::Envelope,
 ) -> Result<(), Fault> {
-    let Some(newest) = turn.live.log.as_ref().and_then(|log| log.newest.as_ref()) else {
+    let Some(newest) = turn.live.log().and_then(|log| log.newest.as_ref()) else {
         return Ok(());
     };
     let number = newest.head().number;
@@ -160,7 +170,7 @@ fn head_came(
     from: AccountId,
     wire: &pb::SignedHead,
 ) -> Result<Comparison, Fault> {
-    let Some(known) = turn.live.log.clone() else {
+    let Some(known) = turn.live.log().cloned() else {
         return Ok(Comparison::Impossible);
     };
     let theirs = match SignedHead::check(&known.identity, wire) {
@@ -171,7 +181,12 @@ fn head_came(
         }
         Err(HeadError::Malformed | HeadError::Unsigned) => return Ok(Comparison::Impossible),
     };
-    if turn.live.heads.compared.contains(&theirs.head().hash()) {
+    if turn
+        .live
+        .heads_mut()
+        .compared
+        .contains(&theirs.head().hash())
+    {
         return Ok(Comparison::Made);
     }
     match chain::place(turn.tx, &known, &theirs)? {
@@ -244,7 +259,7 @@ fn wait_for(
         .tx
         .prepare_cached("SELECT 1 FROM heard_head WHERE account_id = ?1")?
         .exists([from.0])?;
-    turn.live.heads.waiting |= waits;
+    turn.live.heads_mut().waiting |= waits;
     Ok(if waits {
         Comparison::Waits
     } else {
@@ -254,8 +269,8 @@ fn wait_for(
 
 /// Asks for the way to the heads that wait.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.live.heads.waiting
-        || turn.live.log.is_none()
+    if !turn.live.heads_mut().waiting
+        || turn.live.log().is_none()
         || turn.live.links.posting.awaits(&Job::FetchHeads)
         || turn.waits(&crate::turn::Waiting::Heads)
     {
@@ -316,8 +331,8 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
             key,
         )?;
     }
-    turn.live.heads.waiting = any_waiting(turn.tx)?;
-    if turn.live.heads.waiting {
+    turn.live.heads_mut().waiting = any_waiting(turn.tx)?;
+    if turn.live.heads_mut().waiting {
         turn.wait(crate::turn::Waiting::Heads, Span::minutes(1));
     }
     Ok(())
@@ -325,12 +340,12 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
 
 /// Somebody's head is one of the chain that is shown here: the next time nobody is asked.
 fn is_on_chain(turn: &mut Turn<'_>, hash: HeadHash, head: &[u8]) -> Result<(), Fault> {
-    if turn.live.heads.compared.len() >= COMPARED_MAX {
-        turn.live.heads.compared.clear();
+    if turn.live.heads_mut().compared.len() >= COMPARED_MAX {
+        turn.live.heads_mut().compared.clear();
     }
-    turn.live.heads.compared.insert(hash);
+    turn.live.heads_mut().compared.insert(hash);
     let head = pb::SignedHead::decode(head).ok();
-    let known = turn.live.log.as_ref();
+    let known = turn.live.log();
     if let Some(head) = head
         .zip(known)
         .and_then(|(head, known)| SignedHead::check(&known.identity, &head).ok())
@@ -356,7 +371,7 @@ fn contradicted(
     view: &View,
     answer: &pb::LogView,
 ) -> Result<(), Fault> {
-    let Some(known) = &turn.live.log else {
+    let Some(known) = turn.live.log() else {
         return Ok(());
     };
     let evidence = pb::Evidence {

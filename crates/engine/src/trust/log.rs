@@ -29,8 +29,10 @@ use crate::{
     conversation::start,
     event::LinkKind,
     link::{Job, Phase},
+    memory::Remembered,
     settings,
     store::StoreError,
+    turn::Live,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -59,6 +61,30 @@ const IDENTITY_AGAIN_MAX: Span = Span::minutes(10);
 /// Answers in a row that may be older than what is known, before that is no accident:
 /// answers on two links overtake each other now and then.
 const OVERTAKEN_MAX: u32 = 3;
+
+/// What this process knows of the relay's key log.
+#[derive(Default)]
+pub(crate) struct LogInMemory {
+    known: Option<Known>,
+    /// Answers in a row that were older than what is known.
+    overtaken: u32,
+}
+
+impl Remembered for LogInMemory {}
+
+impl Live {
+    pub(crate) fn log(&self) -> Option<&Known> {
+        self.memory.get::<LogInMemory>().known.as_ref()
+    }
+
+    pub(crate) fn set_log(&mut self, known: Option<Known>) {
+        self.memory.get_mut::<LogInMemory>().known = known;
+    }
+
+    fn overtaken_mut(&mut self) -> &mut u32 {
+        &mut self.memory.get_mut::<LogInMemory>().overtaken
+    }
+}
 
 /// What is known of the log.
 #[derive(Clone)]
@@ -110,15 +136,14 @@ pub(crate) fn load(tx: &Transaction<'_>) -> Result<Option<Known>, StoreError> {
 
 /// The number of the newest head that is known; 0 for none.
 pub(crate) fn known_head(turn: &Turn<'_>) -> u64 {
-    turn.live.log.as_ref().map_or(0, Known::number)
+    turn.live.log().map_or(0, Known::number)
 }
 
 /// The relay greeted on a link: is its log the one that is known?
 pub(crate) fn greeted(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
     let known = turn
         .live
-        .log
-        .as_ref()
+        .log()
         .is_some_and(|log| log.identity.id().0.as_slice() == log_id);
     if !known {
         let fetch = pb::FetchLogIdentity {};
@@ -129,7 +154,7 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
 /// Asks again for the identity of the log, as long as it is not known: without it nothing can
 /// be proved.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
-    if turn.live.log.is_some() || turn.waits(&Waiting::LogIdentity) {
+    if turn.live.log().is_some() || turn.waits(&Waiting::LogIdentity) {
         return;
     }
     for link in [LinkKind::Mailbox, LinkKind::Posting] {
@@ -171,15 +196,15 @@ pub(crate) fn identity_came(
         turn.warn_misdeed(RelayMisdeed::LogFalse);
         return Ok(());
     }
-    let Some(known) = &turn.live.log else {
+    let Some(known) = turn.live.log() else {
         turn.tx.execute(
             "INSERT INTO key_log (id, identity) VALUES (1, ?1)",
             [identity.wire().encode_to_vec()],
         )?;
-        turn.live.log = Some(Known {
+        turn.live.set_log(Some(Known {
             identity,
             newest: None,
-        });
+        }));
         return Ok(());
     };
     if known.identity.id() != identity.id() {
@@ -206,7 +231,7 @@ pub(crate) fn follow(
     view: Option<&pb::LogView>,
 ) -> Result<Result<View, Unproven>, Fault> {
     // Without an identity nothing was asked that a view would answer.
-    let (Some(known), Some(view)) = (turn.live.log.clone(), view) else {
+    let (Some(known), Some(view)) = (turn.live.log().cloned(), view) else {
         return misdeed(turn, RelayMisdeed::LogFalse);
     };
     let checked = View::check(&known.identity, known.newest.as_ref(), view, turn.now);
@@ -215,12 +240,12 @@ pub(crate) fn follow(
             if view.newest().head().number > known.number() {
                 move_on(turn, known, view.newest())?;
             }
-            turn.live.overtaken = 0;
+            *turn.live.overtaken_mut() = 0;
             super::auditors::heard(turn, &view)?;
             return Ok(Ok(view));
         }
-        Err(ViewError::Older { .. }) if turn.live.overtaken < OVERTAKEN_MAX => {
-            turn.live.overtaken += 1;
+        Err(ViewError::Older { .. }) if *turn.live.overtaken_mut() < OVERTAKEN_MAX => {
+            *turn.live.overtaken_mut() += 1;
             return Ok(Err(Unproven::AskAgain));
         }
         Err(ViewError::Stale { made_at }) => {
@@ -284,10 +309,10 @@ fn move_on(turn: &mut Turn<'_>, known: Known, newest: &SignedHead) -> Result<(),
         [newest.wire().encode_to_vec()],
     )?;
     super::chain::keep(turn.tx, newest)?;
-    turn.live.log = Some(Known {
+    turn.live.set_log(Some(Known {
         newest: Some(newest.clone()),
         ..known
-    });
+    }));
     Ok(())
 }
 

@@ -34,8 +34,10 @@ use crate::{
     conversation::{self, start},
     event::LinkKind,
     link::Job,
+    memory::Remembered,
     mls::Member,
     sms,
+    turn::Live,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -102,6 +104,18 @@ pub(crate) struct LookUps {
     news: Option<Time>,
 }
 
+impl Remembered for LookUps {}
+
+impl Live {
+    pub(crate) fn lookups(&self) -> &LookUps {
+        self.memory.get()
+    }
+
+    pub(crate) fn lookups_mut(&mut self) -> &mut LookUps {
+        self.memory.get_mut()
+    }
+}
+
 impl LookUps {
     /// What it gave, if it was made a moment ago.
     pub(crate) fn outcome(&self, address: &str, now: Time) -> Option<Outcome> {
@@ -160,13 +174,13 @@ impl LookUps {
 /// Groups that wait for look-ups look again, once all that are on their way have come:
 /// a group of many would else judge all its members with each answer.
 pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(since) = turn.live.lookups.news else {
+    let Some(since) = turn.live.lookups_mut().news else {
         return Ok(());
     };
     // One that is not answered holds nobody else up.
     let late = turn.now.since(since) >= ALL_WITHIN;
     if late || !turn.live.links.posting.awaits_look_ups() {
-        turn.live.lookups.news = None;
+        turn.live.lookups_mut().news = None;
         let waiting = conversation::groups::busy(turn.tx)?;
         turn.live.due_groups.extend(waiting);
     }
@@ -176,7 +190,7 @@ pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
     // Without the log's identity no answer could be checked.
-    if turn.live.log.is_none() {
+    if turn.live.log().is_none() {
         return;
     }
     ask_for_auditors(turn);
@@ -186,17 +200,17 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
     let links = &turn.live.links;
     let next: Vec<String> = turn
         .live
-        .lookups
+        .lookups()
         .wanted
         .iter()
-        .filter(|address| !turn.live.lookups.proved.contains_key(*address))
+        .filter(|address| !turn.live.lookups().proved.contains_key(*address))
         .filter(|address| !links.posting.awaits(&Job::LookUp((*address).clone())))
         .take(AT_ONCE.saturating_sub(links.posting.awaited()))
         .cloned()
         .collect();
     for address in next {
         let now = turn.now;
-        turn.live.lookups.asked.insert(address.clone(), now);
+        turn.live.lookups_mut().asked.insert(address.clone(), now);
         let request = LookUp {
             address: address.clone(),
             known_head: log::known_head(turn),
@@ -211,12 +225,15 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
 
 /// The relay answered.
 pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) -> Result<(), Fault> {
-    if !turn.live.lookups.wanted.contains(address) {
+    if !turn.live.lookups_mut().wanted.contains(address) {
         return Ok(());
     }
     match proved(turn, address, answer)? {
         Ok(proved) => {
-            turn.live.lookups.proved.insert(address.to_owned(), proved);
+            turn.live
+                .lookups_mut()
+                .proved
+                .insert(address.to_owned(), proved);
             covered(turn)
         }
         Err(Unproven::AskAgain) => Ok(()),
@@ -271,7 +288,7 @@ fn proved(
         Ok(view) => view,
         Err(unproven) => return Ok(Err(unproven)),
     };
-    let (Some(known), Ok(parsed)) = (&turn.live.log, Address::parse(address)) else {
+    let (Some(known), Ok(parsed)) = (turn.live.log(), Address::parse(address)) else {
         return log::misdeed(turn, RelayMisdeed::Malformed);
     };
     let head = view.newest().head();
@@ -297,7 +314,7 @@ fn proved(
 
 /// Takes those proved look-ups that enough auditors vouch for.
 fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    for (address, proved) in std::mem::take(&mut turn.live.lookups.proved) {
+    for (address, proved) in std::mem::take(&mut turn.live.lookups_mut().proved) {
         let cover = auditors::cover(turn.tx, proved.head)?;
         if cover.is_enough() {
             taken(turn, &address, proved)?;
@@ -310,9 +327,9 @@ fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
             };
             tell(turn, &address, &problem)?;
         }
-        turn.live.lookups.proved.insert(address, proved);
+        turn.live.lookups_mut().proved.insert(address, proved);
     }
-    if !turn.live.lookups.proved.is_empty() {
+    if !turn.live.lookups_mut().proved.is_empty() {
         turn.wait(Waiting::Auditors, AUDITORS_AGAIN);
     }
     Ok(())
@@ -330,7 +347,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     if own.is_some_and(|own| own.address().canonical() == address) {
         alarm::raise(turn, &Problem::AddressTaken)?;
     }
-    let asked_at = turn.live.lookups.asked_at(address);
+    let asked_at = turn.live.lookups_mut().asked_at(address);
     if super::keep(turn, proved.account, &parsed, proved.roster, asked_at)? {
         finished(turn, address, Outcome::Account(proved.account))
     } else {
@@ -344,7 +361,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
 
 fn ask_for_auditors(turn: &mut Turn<'_>) {
     let waits = turn.waits(&Waiting::Auditors);
-    if turn.live.lookups.proved.is_empty()
+    if turn.live.lookups_mut().proved.is_empty()
         || waits
         || turn.live.links.posting.awaits(&Job::FetchHeads)
     {
@@ -368,16 +385,19 @@ fn tell(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fau
 }
 
 fn finished(turn: &mut Turn<'_>, address: &str, outcome: Outcome) -> Result<(), Fault> {
-    turn.live.lookups.wanted.remove(address);
+    turn.live.lookups_mut().wanted.remove(address);
     let done = Done {
         outcome,
-        asked_at: turn.live.lookups.asked_at(address),
+        asked_at: turn.live.lookups_mut().asked_at(address),
         at: turn.now,
     };
-    turn.live.lookups.asked.remove(address);
-    turn.live.lookups.done.insert(address.to_owned(), done);
+    turn.live.lookups_mut().asked.remove(address);
+    turn.live
+        .lookups_mut()
+        .done
+        .insert(address.to_owned(), done);
     let now = turn.now;
-    turn.live.lookups.news.get_or_insert(now);
+    turn.live.lookups_mut().news.get_or_insert(now);
     if matches!(outcome, Outcome::Account(_)) {
         sms::receive::number_is_here(turn, address)?;
     }

@@ -173,7 +173,7 @@ pub(crate) fn judge_one(
         Some(Outcome::Account(_)) => Ok(Judgement::Refused),
         Some(Outcome::Nobody) => Ok(Judgement::Denied),
         None => {
-            turn.live.lookups.want(address.canonical());
+            turn.live.lookups_mut().want(address.canonical());
             Ok(Judgement::Unknown)
         }
     }
@@ -194,7 +194,7 @@ fn asked_since(
     };
     match known.filter(is_fresh) {
         Some(contact) => Some(Outcome::Account(contact.account)),
-        None => turn.live.lookups.outcome_since(address, since, turn.now),
+        None => turn.live.lookups().outcome_since(address, since, turn.now),
     }
 }
 
@@ -229,7 +229,7 @@ pub(crate) fn judge_removal(
             // Whoever has lost the address cannot be asked.
             Some(_) => {}
             None => {
-                turn.live.lookups.want(&contact.address);
+                turn.live.lookups_mut().want(&contact.address);
                 return Ok(Judgement::Unknown);
             }
         }

@@ -22,6 +22,7 @@ use crate::{
     contact,
     conversation::requests,
     link::Phase,
+    memory::Remembered,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -55,6 +56,12 @@ const PROVED_WITHIN: i64 = Span::hours(24).0.cast_signed() / STEP.0.cast_signed(
 /// People whom one alarm names, at most.
 const NAMED_MAX: usize = 3;
 
+/// The step of the clock in which this device's use was last counted.
+#[derive(Default)]
+pub(crate) struct CountedStep(Option<i64>);
+
+impl Remembered for CountedStep {}
+
 /// Counts the step, if this device is in use, and looks whether a proof is overdue.
 pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let links = &turn.live.links;
@@ -62,7 +69,10 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .iter()
         .any(|link| !matches!(link.phase, Phase::Unwanted | Phase::Opening));
     let step = (turn.now.0 / STEP.0).cast_signed();
-    if !is_open || turn.live.account.is_none() || turn.live.counted_step == Some(step) {
+    if !is_open
+        || turn.live.account.is_none()
+        || turn.live.memory.get::<CountedStep>().0 == Some(step)
+    {
         return Ok(());
     }
     turn.tx.execute(
@@ -70,7 +80,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
          ON CONFLICT DO UPDATE SET steps = steps + 1, newest = ?1 WHERE newest != ?1",
         [step],
     )?;
-    turn.live.counted_step = Some(step);
+    turn.live.memory.get_mut::<CountedStep>().0 = Some(step);
     judge(turn)
 }
 

@@ -27,7 +27,11 @@ impl Device {
     fn new() -> Self {
         Self {
             store: Store::open_in_memory().unwrap(),
-            live: Live::new(mls::Crypto::new().unwrap(), 1 << 16),
+            live: Live::new(
+                mls::Crypto::new().unwrap(),
+                1 << 16,
+                crate::engine::states(),
+            ),
             rng: ChaCha20Rng::from_seed([1; 32]),
             now: Time(Span::days(20_000).0),
         }

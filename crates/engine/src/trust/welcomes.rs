@@ -226,7 +226,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
         }
     }
     turn.remember(post.group, group);
-    turn.live.lookups.forget_outcomes();
+    turn.live.lookups_mut().forget_outcomes();
     turn.live.due_groups.insert(post.group);
     Ok(Room::There)
 }
@@ -351,7 +351,7 @@ fn take_over(
             Ok(())
         }
         Claim::NotYet | Claim::Bad => {
-            turn.live.lookups.forget_outcomes();
+            turn.live.lookups_mut().forget_outcomes();
             start::close(turn, group)
         }
     }
@@ -390,7 +390,7 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     turn.live.due_groups.insert(group.id);
-    turn.live.lookups.forget_outcomes();
+    turn.live.lookups_mut().forget_outcomes();
     turn.live.due_conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     catch_up(turn, group)?;
@@ -413,7 +413,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
 }
 
 fn refuse(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    turn.live.lookups.forget_outcomes();
+    turn.live.lookups_mut().forget_outcomes();
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
     start::close(turn, group)?;
     again::put_back(turn, group)

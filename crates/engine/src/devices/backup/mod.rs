@@ -74,7 +74,7 @@ struct Making {
 pub(crate) fn want(turn: &mut Turn<'_>) -> Result<Response, Stop> {
     ready(turn)?;
     turn.live.waits.remove(&Waiting::Backup);
-    turn.live.devices.backup.wanted = true;
+    turn.live.devices_mut().backup.wanted = true;
     Ok(Response::Done {})
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
         begin(turn)?
     } else {
         turn.live
-            .devices
+            .devices_mut()
             .backup
             .file
             .take()
@@ -105,7 +105,7 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
         part: BASE64.encode(part),
         more: *more,
     };
-    turn.live.devices.backup.file = Some(making);
+    turn.live.devices_mut().backup.file = Some(making);
     Ok(Response::BackupPart(response))
 }
 
@@ -127,16 +127,16 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     {
         return Ok(());
     }
-    if turn.live.devices.backup.making.is_none() {
+    if turn.live.devices_mut().backup.making.is_none() {
         if !is_due(turn)? {
             return Ok(());
         }
-        turn.live.devices.backup.wanted = false;
-        turn.live.devices.changed_since_backup = false;
+        turn.live.devices_mut().backup.wanted = false;
+        turn.live.devices_mut().changed_since_backup = false;
         let making = begin(turn)?;
-        turn.live.devices.backup.making = Some(making);
+        turn.live.devices_mut().backup.making = Some(making);
     }
-    let Some(mut making) = turn.live.devices.backup.making.take() else {
+    let Some(mut making) = turn.live.devices_mut().backup.making.take() else {
         return Ok(());
     };
     if making.part.is_none() && !making.make_part(turn.tx)? {
@@ -162,13 +162,13 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             Body::PutBackup(put),
         );
     }
-    turn.live.devices.backup.making = Some(making);
+    turn.live.devices_mut().backup.making = Some(making);
     Ok(())
 }
 
 /// The relay has a part.
 pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
-    let Some(mut making) = turn.live.devices.backup.making.take() else {
+    let Some(mut making) = turn.live.devices_mut().backup.making.take() else {
         return Ok(());
     };
     let Some((made, _, more)) = making.part else {
@@ -195,13 +195,13 @@ pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
             );
         }
     }
-    turn.live.devices.backup.making = Some(making);
+    turn.live.devices_mut().backup.making = Some(making);
     Ok(())
 }
 
 /// The relay has the whole backup.
 pub(crate) fn finished(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(making) = turn.live.devices.backup.making.take() else {
+    let Some(making) = turn.live.devices_mut().backup.making.take() else {
         return Ok(());
     };
     settings::write(turn.tx, Setting::BackupNewest, making.newest)?;
@@ -232,7 +232,7 @@ pub(crate) const fn lost(_live: &mut Live) {}
 /// When one is to be begun.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     let ready = turn.live.links.mailbox.phase == Phase::LoggedIn
-        && turn.live.devices.backup.making.is_none()
+        && turn.live.devices().backup.making.is_none()
         && key::public(turn.tx)?.is_some();
     if !ready {
         return Ok(None);
@@ -244,7 +244,7 @@ fn is_due(turn: &mut Turn<'_>) -> Result<bool, Fault> {
     if key::public(turn.tx)?.is_none() || recovery::under_way(turn.tx)? {
         return Ok(false);
     }
-    if turn.live.devices.backup.wanted {
+    if turn.live.devices_mut().backup.wanted {
         return Ok(true);
     }
     match due_at(turn.tx)? {
@@ -256,7 +256,7 @@ fn is_due(turn: &mut Turn<'_>) -> Result<bool, Fault> {
         Some(_) => {
             let before: Option<i64> = settings::read(turn.tx, Setting::BackupNewest)?;
             let anything_new =
-                before != Some(newest(turn.tx)?) || turn.live.devices.changed_since_backup;
+                before != Some(newest(turn.tx)?) || turn.live.devices_mut().changed_since_backup;
             if !anything_new {
                 due_after(turn, SOON)?;
             }
@@ -282,8 +282,8 @@ fn newest(tx: &Transaction<'_>) -> Result<i64, Fault> {
 }
 
 fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
-    turn.live.devices.backup.making = None;
-    turn.live.devices.changed_since_backup = true;
+    turn.live.devices_mut().backup.making = None;
+    turn.live.devices_mut().changed_since_backup = true;
     due_after(turn, SOON)?;
     turn.notify(Notice::Backup(BackupChanged {
         saved_at: None,
