@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &arguments::Check) -> Result<(), Failure> {
     };
     writeln!(
         out,
-        "The identity, {} records and the key log's {heads} heads are as they should be.",
+        "Nothing is damaged: checked the identity, {} records and {heads} heads of the key log.",
         report.records
     )?;
     Ok(())

@@ -506,8 +506,8 @@ pub fn sentence(problem: &Problem) -> String {
              admitted; revoke one with `waxwing devices revoke ID` first."
         ),
         Problem::PairingCodeMalformed => {
-            "That is not a code for linking a device; type it as the new device shows it, \
-             like 4821-7K3MQ-9TXP9, or scan its QR code."
+            "That is not a code for linking a device; type it as the new device shows it, like \
+             482193-7K3MQ-9TXPA, or scan its QR code."
                 .into()
         }
         Problem::PairingCodeMistyped => {

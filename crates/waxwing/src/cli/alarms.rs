@@ -14,7 +14,7 @@ use crate::{
 /// `waxwing alarms`.
 #[derive(Debug, Args)]
 pub struct Alarms {
-    /// You have seen them: do not show them again
+    /// Do not show these alarms again
     #[arg(long)]
     dismiss: bool,
 }

@@ -52,7 +52,7 @@ const FOLDER: &str = "auditor";
 /// Where an auditor keeps its key and what it knows.
 #[derive(Debug, Args)]
 struct State {
-    /// Where this auditor's key is, and what it has checked [default: auditor, in the home]
+    /// The folder with this auditor's key and progress [default: auditor, in the home folder]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 }
@@ -94,26 +94,26 @@ impl Id {
 /// `waxwing audit follow`.
 #[derive(Debug, Args)]
 pub struct Follow {
-    /// The relay, as it prints its URL
+    /// The relay's URL, as the relay prints it
     #[arg(value_name = "RELAY")]
     relay: RelayUrl,
 
-    /// The relay's pin, where the URL has none
+    /// The relay's pin, if it is not in the URL
     #[arg(long, value_name = "PIN")]
     pin: Option<Pin>,
 
     #[command(flatten)]
     state: State,
 
-    /// Check up to the newest head, and end
+    /// Check up to the newest head, then stop
     #[arg(long)]
     once: bool,
 
-    /// Write the newest co-signature into this folder too
+    /// Also write the newest co-signature to this folder
     #[arg(long, value_name = "DIR")]
     publish: Option<PathBuf>,
 
-    /// How long to wait before looking again
+    /// How long to wait between checks
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
 }

@@ -24,7 +24,7 @@ pub struct Require {
     #[arg(value_name = "K")]
     required: u32,
 
-    /// An auditor's id, perhaps with what you call them: NAME=waxwing-auditor-…
+    /// An auditor's id, with a name of your choice if you like: NAME=waxwing-auditor-…
     #[arg(value_name = "[NAME=]ID")]
     auditors: Vec<String>,
 }

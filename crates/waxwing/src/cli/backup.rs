@@ -24,7 +24,7 @@ const QUIET_LIMIT: Duration = Duration::from_mins(1);
 /// `waxwing backup`.
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// Write it to this file, and not to the relay
+    /// Write the backup to this file instead of to the relay
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }

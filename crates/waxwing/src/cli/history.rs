@@ -17,7 +17,7 @@ pub struct History {
     #[command(flatten)]
     whose: Whose,
 
-    /// At most so many entries, the newest
+    /// Show at most this many entries, the newest
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
 

@@ -43,7 +43,7 @@ pub struct Switch {
 pub struct Mute {
     #[command(flatten)]
     whose: Whose,
-    /// Until the end of this day; without it, for good
+    /// Mute until the end of this day; without it, until you unmute
     #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "off", value_parser = end_of_day)]
     until: Option<Timestamp>,
     /// Undo it
@@ -56,7 +56,7 @@ pub struct Mute {
 pub struct Nickname {
     #[command(flatten)]
     whose: Whose,
-    /// What they are called here; without it, by their address again
+    /// The nickname; without it, the nickname is removed
     #[arg(value_name = "NAME", default_value = "")]
     name: String,
 }
@@ -64,7 +64,7 @@ pub struct Nickname {
 /// `waxwing star`.
 #[derive(Debug, Args)]
 pub struct Star {
-    /// The message's id, or its start: waxwing history --ids shows them
+    /// The message's id or the start of it; waxwing history --ids shows ids
     #[arg(value_name = "MESSAGE")]
     message: String,
     /// Undo it

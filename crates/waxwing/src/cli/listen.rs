@@ -33,11 +33,11 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// `waxwing listen`.
 #[derive(Debug, Args)]
 pub struct Listen {
-    /// End after so many messages, when the relay has their receipts
+    /// Stop after this many messages, once the relay has their receipts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// End after this time; with --count, exit code 1 if there were fewer
+    /// Stop after this time; with --count, exit code 1 if fewer messages came
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 }

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// `waxwing lock`.
 #[derive(Debug, Args)]
 pub struct Lock {
-    /// What to do; without it, the lock is shown
+    /// What to do; without it, shows whether the address is locked
     #[arg(value_enum)]
     action: Option<Action>,
 }
@@ -28,7 +28,7 @@ enum Action {
     On,
     /// Unlock it
     Off,
-    /// Whoever asks for the address now is not to get it
+    /// Keep the address: refuse it to the person who asks for it now
     Keep,
 }
 

@@ -23,7 +23,7 @@ struct Found {
 /// A message, as a person names it.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The message's id, or its start: waxwing history --ids shows them
+    /// The message's id or the start of it; waxwing history --ids shows ids
     #[arg(value_name = "MESSAGE")]
     message: String,
 }
@@ -33,10 +33,10 @@ pub struct Which {
 pub struct React {
     #[command(flatten)]
     which: Which,
-    /// What to react with
+    /// The emoji
     #[arg(value_name = "EMOJI", required_unless_present = "remove")]
     emoji: Option<String>,
-    /// Take the reaction back
+    /// Remove your reaction
     #[arg(long, conflicts_with = "emoji")]
     remove: bool,
 }
@@ -46,7 +46,7 @@ pub struct React {
 pub struct Edit {
     #[command(flatten)]
     which: Which,
-    /// What it is to say
+    /// The new text
     #[arg(value_name = "TEXT")]
     text: String,
 }
@@ -56,7 +56,7 @@ pub struct Edit {
 pub struct Disappear {
     #[command(flatten)]
     whose: Whose,
-    /// How long messages stay once they are read: 30s, 5m, 8h, 1d, 4w; or off
+    /// How long messages stay after they are read, like 30s, 5m, 8h, 1d or 4w; or off
     #[arg(value_name = "TIME", value_parser = seconds)]
     after: u32,
 }

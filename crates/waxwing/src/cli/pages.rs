@@ -28,7 +28,7 @@ impl Completions {
 /// `waxwing man`.
 #[derive(Debug, Args)]
 pub struct Man {
-    /// A command; without it, the page of waxwing itself and of all commands
+    /// A command; without it, the pages of waxwing itself and of all commands
     command: Option<String>,
 }
 

@@ -35,7 +35,7 @@ pub struct Register {
     /// Your e-mail address, or phone number like +15551234567
     address: String,
 
-    /// The relay, as it printed it: https://host:port or https://host:port/#sha256/…
+    /// The relay's URL, as the relay prints it: https://host:port or https://host:port/#sha256/…
     #[arg(long, value_name = "URL")]
     relay: String,
 
@@ -43,16 +43,15 @@ pub struct Register {
     #[arg(long, value_name = "sha256/…")]
     pin: Option<String>,
 
-    /// A name to show to others
+    /// The name your contacts see
     #[arg(long)]
     name: Option<String>,
 
-    /// What this device is called in your list of devices; its name on the network if not
-    /// given
+    /// The name of this device in your list of devices; by default its network name
     #[arg(long)]
     device: Option<String>,
 
-    /// The code that came, if it has come already
+    /// The code, if you already have it
     #[arg(long)]
     code: Option<String>,
 }

@@ -25,13 +25,13 @@ const BYTES: u64 = 64 << 20;
 /// `waxwing report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Messages of others, or the starts of their ids: waxwing history --ids shows them
+    /// Ids of messages from others, or the starts of ids; waxwing history --ids shows ids
     #[arg(value_name = "MESSAGE", required = true)]
     messages: Vec<String>,
-    /// What you say about it
+    /// Your comment on it
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
-    /// Where to write it
+    /// The file to write
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }

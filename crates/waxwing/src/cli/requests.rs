@@ -29,7 +29,7 @@ pub struct Accept {
 pub struct Decline {
     #[command(flatten)]
     whose: Whose,
-    /// Hear from them no more
+    /// Also block them
     #[arg(long)]
     block: bool,
 }

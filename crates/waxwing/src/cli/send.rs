@@ -37,31 +37,31 @@ pub struct Send {
     #[command(flatten)]
     whose: Whose,
 
-    /// The message; without it, or when it is -, standard input is read
+    /// The message; without it, or with -, standard input is read
     text: Option<String>,
 
-    /// A file to send along; may be given several times
+    /// A file to attach; can be repeated
     #[arg(long, value_name = "FILE")]
     attach: Vec<PathBuf>,
 
-    /// Send a place: its latitude and longitude
+    /// Send a place, as latitude and longitude
     #[arg(long, value_name = "LAT,LON", value_parser = place, allow_hyphen_values = true)]
     location: Option<String>,
 
-    /// Send somebody's address, as a card
+    /// Send somebody's address as a contact card
     #[arg(long, value_name = "ADDRESS", value_parser = card)]
     card: Option<String>,
 
-    /// The text is Markdown: **strong**, *soft*, ~~gone~~, `code`, > said, - lists, [links](https://…)
+    /// The text is Markdown: **bold**, *italic*, ~~struck~~, `code`, > quotes, - lists,
+    /// [links](https://…)
     #[arg(long)]
     markdown: bool,
 
-    /// Show with the message what its first link leads to: your device asks that place for it,
-    /// and theirs do not
+    /// Add a preview of the first link; only your device contacts the site, theirs do not
     #[arg(long)]
     preview: bool,
 
-    /// The id of the message that this one answers
+    /// The id of the message to reply to
     #[arg(long, value_name = "ID", value_parser = message_id)]
     reply_to: Option<MessageId>,
 
@@ -74,7 +74,7 @@ pub struct Send {
     )]
     wait: u64,
 
-    /// Put it into the outbox and do not wait
+    /// Put the message in the outbox and do not wait
     #[arg(long)]
     queue: bool,
 }

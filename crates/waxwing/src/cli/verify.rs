@@ -18,11 +18,11 @@ pub struct Verify {
     #[command(flatten)]
     whose: super::Whose,
 
-    /// The numbers are the same: mark them as verified
+    /// The numbers are the same: mark this contact as verified
     #[arg(long)]
     accept: bool,
 
-    /// Go on without comparing, after their keys have changed
+    /// Keep writing without comparing, after their keys have changed
     #[arg(long = "continue")]
     proceed: bool,
 
@@ -30,7 +30,7 @@ pub struct Verify {
     #[arg(long)]
     reject: bool,
 
-    /// With --accept: what was scanned or read on the other's device, to be compared
+    /// With --accept: the QR code's text or the digits on their device, to compare
     #[arg(long, value_name = "TEXT", requires = "accept")]
     scanned: Option<String>,
 }

@@ -1,9 +1,9 @@
 //! The code that links two devices: read aloud and typed, or scanned.
 //!
 //! A code is the number of a rendezvous, nine secret characters and a check character:
-//! `4821-7K3MQ-9TXPC`. The characters are Crockford's 32 (no I, L, O, U), so that 45 bits
-//! are secret. As a QR code it comes with the relay's place, so that the other device
-//! can tell that it is on another relay before it says anything.
+//! `482193-7K3MQ-9TXPA`. The characters are Crockford's 32 (no I, L, O, U), so that 45 bits are
+//! secret. As a QR code it comes with the relay's place, so that the other device can tell that it
+//! is on another relay before it says anything.
 //!
 //! **Elsewhere**: what the secret protects is in [`super::agreement`].
 //!

@@ -26,16 +26,16 @@ const DIGITS_MAX: u64 = 1 << 20;
 /// `waxwing sms inspect`.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// Hexadecimal digits; - reads lines of them from standard input
+    /// Hexadecimal digits; with -, lines of them are read from standard input
     #[arg(value_name = "HEX", required = true)]
     digits: Vec<String>,
-    /// Which way it went; found out where it is not said
+    /// Which way the message went; detected if not given
     #[arg(long, value_name = "WAY", value_parser = ["to-phone", "from-phone"])]
     direction: Option<String>,
-    /// Whether the service centre's number is in front; found out where it is not said
+    /// Whether the service centre's number is in front; detected if not given
     #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
     service_centre: Option<String>,
-    /// Somebody who may be imitated: a name, or a name and a number or domain
+    /// Somebody whom a sender may imitate: a name, or a name with a number or domain
     #[arg(long, value_name = "NAME[=NUMBER|DOMAIN]")]
     known: Vec<String>,
 }

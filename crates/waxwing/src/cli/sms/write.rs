@@ -24,30 +24,30 @@ const ANSWER_BYTES: u64 = 64;
 /// `waxwing sms send`.
 #[derive(Debug, Args)]
 pub struct Send {
-    /// A phone number with its country's code, or a conversation such as sms:+358401234567
+    /// A phone number with its country code, or a conversation such as sms:+358401234567
     #[arg(value_name = "NUMBER")]
     to: String,
 
-    /// The text; without it, or when it is -, standard input is read
+    /// The text; without it, or with -, standard input is read
     text: Option<String>,
 
-    /// Send it without asking; that it is not encrypted is understood
+    /// Send without asking; you accept that it is not encrypted
     #[arg(long, short)]
     yes: bool,
 
-    /// Show what it would cost and send nothing
+    /// Show what it would cost, and send nothing
     #[arg(long, conflicts_with = "yes")]
     cost: bool,
 
-    /// In so many messages at most
+    /// Send at most this many text messages
     #[arg(long, value_name = "MESSAGES")]
     segments: Option<u32>,
 
-    /// As a text message, though the number is on Waxwing
+    /// Send a text message even if the number is on Waxwing
     #[arg(long)]
     even_so: bool,
 
-    /// How long to wait for the phone network to take it
+    /// How long to wait for the phone network to accept it
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     wait: u64,
 }
