@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
-    about = "Waxwing's chores",
+    about = "Development tasks for Waxwing",
     disable_help_subcommand = true
 )]
 struct Arguments {
@@ -23,13 +23,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Everything that must hold before a change goes in.
+    /// Runs every check that a change must pass.
     Test(xtask::test::Options),
-    /// Imports point down only, and each table has one owner: checks the code for both.
+    /// Checks that imports point down only, and that each table has one owner.
     Layers(xtask::layers::Options),
-    /// The whole system for real: two people, one relay, and its seizure.
+    /// Runs the whole system: two people, and a relay that is seized.
     Demo(xtask::demo::Options),
-    /// Measurements, as one JSON object a line on standard output.
+    /// Runs measurements; prints one JSON object per line.
     Bench {
         #[command(subcommand)]
         of: xtask::bench::Bench,

@@ -55,7 +55,7 @@ pub enum NoPreview {
     #[error("only links that begin with https:// have a preview")]
     NotHttps,
     /// The name leads to no address of the public internet.
-    #[error("{host} is no place on the public internet")]
+    #[error("{host} is not on the public internet")]
     NotPublic {
         /// The name.
         host: String,
@@ -75,7 +75,7 @@ pub enum NoPreview {
         status: u16,
     },
     /// It leads on and on.
-    #[error("it leads from one place to the next")]
+    #[error("it redirects too often")]
     Circles,
     /// It is no page and no picture, or one without a title.
     #[error("it has no title")]
@@ -460,10 +460,9 @@ mod tests {
             (
                 "/page?x=1",
                 "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n\r\n\
-                 <html><head><title>Plain</title><meta property='og:title' content='Waxwings &amp; more'>\
-                 <meta name=description content=' They  eat\nberries. '>\
-                 <meta property='og:image' content='/missing.png'></head>\
-                 <body><title>Not this</title>",
+                 <html><head><title>Plain</title><meta property='og:title' content='Waxwings &amp; \
+                 more'><meta name=description content=' They  eat\nberries. '><meta \
+                 property='og:image' content='/missing.png'></head><body><title>Not this</title>",
             ),
         ])
         .await;

@@ -163,7 +163,7 @@ pub struct Counts {
     pub delivered: u64,
     /// Posts that devices acknowledged.
     pub acknowledged: u64,
-    /// Posts that every recipient had before the disk did.
+    /// Posts that all recipients had before they were written to disk.
     pub never_written: u64,
     /// Posts that waited longer than allowed.
     pub expired: u64,

@@ -230,7 +230,7 @@ impl fmt::Debug for Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// More than twenty digits or eleven letters.
-    #[error("an address has twenty digits or eleven letters at most")]
+    #[error("an address has at most twenty digits or eleven letters")]
     TooLong,
     /// Not of the default alphabet, or no digit.
     #[error("an address cannot have the character {0:?}")]

@@ -50,7 +50,7 @@ pub enum PduError {
     #[error("there are more digits than a message can have ({OCTETS_MAX} octets)")]
     TooLong,
     /// They are no unit.
-    #[error("this is no message that is known: {0}")]
+    #[error("the digits are not a valid message: {0}")]
     Tpdu(#[from] TpduError),
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn exit_on_panic() {
         let place = panic
             .location()
             .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        tracing::error!(place, "the relay met an error of its own and ends");
+        tracing::error!(place, "the relay stops because of an error in its own code");
         std::process::exit(PANICKED);
     }));
 }

@@ -82,6 +82,6 @@ fn choose() -> io::Result<Zeroizing<String>> {
         if first.is_empty() || first == ask("Once more: ")? {
             return Ok(first);
         }
-        writeln!(terminal, "They are not the same; once more.")?;
+        writeln!(terminal, "The two do not match; try again.")?;
     }
 }

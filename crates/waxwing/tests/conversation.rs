@@ -598,7 +598,7 @@ fn what_was_exported_can_be_read_and_imported_and_a_report_checked() {
     // Nothing is overwritten.
     alice
         .run(&["export", &bob.address, "--to", to])
-        .failed_with("another place");
+        .failed_with("another path");
 
     // Into an account that has none of it, twice.
     let carol = relay.person("carol");

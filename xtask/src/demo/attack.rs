@@ -40,7 +40,7 @@ pub fn attack(stage: &mut Stage, progress: Progress) -> Result<Attack> {
     }
     let accounts = [stage.account(&carol)?, stage.account(&mallory)?];
     stage.while_stopped(|stage| swap(stage, &accounts))?;
-    step.done("on the disk, with the relay's own keys at hand");
+    step.done("on the disk, with the relay's own keys");
     let step = progress.step("Alice writes to Carol");
     let reason = stage.refused(&stage.alice, &carol, "Carol, only you should read this.")?;
     let alarm = stage.alarm(&stage.alice)?;

@@ -75,7 +75,7 @@ fn keep(stage: &stage::Stage) {
     );
     println!("The relay's data is in {}", stage.data().display());
     println!("and its log in {}.", stage.logs().display());
-    println!("\nPress Enter to end it and remove it all.");
+    println!("\nPress Enter to stop everything and delete it.");
     // Whatever comes, even the end of the input, ends it.
     let _ = std::io::stdin().read(&mut [0]);
 }

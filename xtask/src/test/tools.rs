@@ -54,7 +54,7 @@ pub fn install(
     }
     if !in_ci {
         return Err(format!(
-            "{package} is missing: `cargo install {package} --locked` brings it"
+            "{package} is missing: `cargo install {package} --locked` installs it"
         ));
     }
     let step = progress.step(&format!("installing {package}"));

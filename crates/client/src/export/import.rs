@@ -223,13 +223,13 @@ impl Allowance {
 
     fn used_up(&self) -> Option<String> {
         Some(match (self.used_up.get()?, self.entries.get()) {
-            (UsedUp::File, _) => format!("it has more than {} GiB", FILE_BYTES >> 30),
+            (UsedUp::File, _) => format!("it is larger than {} GiB", FILE_BYTES >> 30),
             (UsedUp::Entry, 0) => format!(
-                "what stands before its entries has more than {} MiB",
+                "the part before its entries is larger than {} MiB",
                 ENTRY_BYTES >> 20
             ),
             (UsedUp::Entry, entry) => {
-                format!("its entry {entry} has more than {} MiB", ENTRY_BYTES >> 20)
+                format!("its entry {entry} is larger than {} MiB", ENTRY_BYTES >> 20)
             }
         })
     }
@@ -304,7 +304,7 @@ impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Object<'_, T> {
                     })?;
                     self.allowance.begin_part();
                 }
-                "entries" => return Err(A::Error::custom("its format is not known here")),
+                "entries" => return Err(A::Error::custom("its format is unknown")),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -313,7 +313,7 @@ impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Object<'_, T> {
         if format && version {
             Ok(())
         } else {
-            Err(A::Error::custom("its format is not known here"))
+            Err(A::Error::custom("its format is unknown"))
         }
     }
 }

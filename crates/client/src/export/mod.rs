@@ -38,7 +38,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file cannot be written or read.
-    #[error("\"{path}\" cannot be used: {error}. Name another place.")]
+    #[error("\"{path}\" cannot be used: {error}. Name another path.")]
     Io {
         /// Which.
         path: String,
@@ -49,7 +49,10 @@ pub enum ExportError {
     #[error("There is no conversation \"{0}\"; `waxwing conversations` lists them.")]
     Unknown(String),
     /// The file is none that was exported.
-    #[error("\"{path}\" cannot be imported: {reason}. Only what `waxwing export` wrote can be.")]
+    #[error(
+        "\"{path}\" cannot be imported: {reason}. You can import only files that `waxwing export` \
+         wrote."
+    )]
     Malformed {
         /// Which.
         path: String,

@@ -103,13 +103,13 @@ pub enum RelayUrlMalformed {
     #[error("a relay's URL has no path: https://HOST:PORT or https://HOST:PORT/#sha256/…")]
     Path,
     /// No host, or one that no certificate can name, or a port that is none.
-    #[error("this is not a host and port that a relay could have")]
+    #[error("this is not a valid host and port of a relay")]
     Host,
     /// What follows `#` is no pin.
     #[error(transparent)]
     Pin(#[from] PinMalformed),
     /// `--pin` and the URL's own differ.
-    #[error("the pin in the URL and the one given beside it are not the same")]
+    #[error("the pin in the URL and the pin given separately are different")]
     TwoPins,
 }
 

@@ -83,7 +83,7 @@ pub enum ConnectError {
     #[error("no TLS 1.3 with X25519MLKEM768: {0}")]
     Tls(String),
     /// What answers is no relay.
-    #[error("what answers is no relay: {0}")]
+    #[error("the server that answered is not a relay: {0}")]
     NoRelay(String),
 }
 

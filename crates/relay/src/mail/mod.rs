@@ -83,13 +83,13 @@ impl fmt::Debug for SmtpUrl {
 pub enum MailError {
     /// Not a URL of a mail server. It is not repeated: it may hold a password.
     #[error(
-        "the mail server's URL is not understood. It looks like \
-         smtp://mail.example.org:587?tls=required or smtps://user:password@mail.example.org, \
-         with %40 for an @ in the user's name"
+        "this is not the URL of a mail server. It looks like \
+         smtp://mail.example.org:587?tls=required or smtps://user:password@mail.example.org, with \
+         %40 for an @ in the user's name"
     )]
     SmtpUrl,
     /// The sender is no mailbox.
-    #[error("{from:?} cannot stand in a mail's From. It looks like: Waxwing <relay@example.org>")]
+    #[error("{from:?} cannot be the sender of mails. Write it like: Waxwing <relay@example.org>")]
     From {
         /// What was given.
         from: String,
@@ -183,11 +183,11 @@ enum Transport {
 /// Why one letter was not sent.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
-    #[error("the address cannot stand in a mail")]
+    #[error("this address cannot receive mail")]
     Address,
-    #[error("the mail server refused it for good")]
+    #[error("the mail server refused it permanently")]
     Refused,
-    #[error("the mail server did not take it ({0})")]
+    #[error("the mail server did not accept it ({0})")]
     Delayed(&'static str),
     #[error("the mail directory cannot be written: {0}")]
     Directory(#[from] std::io::Error),

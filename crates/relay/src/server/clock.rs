@@ -70,15 +70,15 @@ impl Clock {
             Some(ClockNews::Leapt(by_ms)) => tracing::warn!(
                 by_seconds = by_ms / 1000,
                 minutes = CONFIRMED_AFTER.0 / 60_000,
-                "the machine's clock has leapt: nothing expires and the key log signs nothing, \
-                 until the clock is back, has gone on evenly for these minutes, or is confirmed \
-                 with `waxwing-relay confirm-clock`"
+                "the machine's clock has jumped: nothing expires and the key log signs nothing \
+                 until the clock is back, has run evenly for these minutes, or is confirmed with \
+                 `waxwing-relay confirm-clock`"
             ),
             Some(ClockNews::Returned) => {
                 tracing::info!("the machine's clock is back where it was");
             }
             Some(ClockNews::Confirmed) => tracing::warn!(
-                "the machine's clock has gone on evenly since it leapt, and is believed now"
+                "the machine's clock has run evenly since it jumped, and is trusted again"
             ),
             None => {}
         }

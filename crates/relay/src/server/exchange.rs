@@ -276,7 +276,7 @@ impl<S: Store> Exchange<S> {
         // What was acknowledged does not lie on the disk while the relay is stopped.
         let store = self.state.lock().relay.store();
         if let Err(error) = store.erase_now() {
-            tracing::error!(%error, "what was acknowledged could not be erased");
+            tracing::error!(%error, "acknowledged messages could not be erased");
         }
     }
 
@@ -509,7 +509,7 @@ fn note_damage(before: u64, records: u64) -> u64 {
     if records > before {
         tracing::error!(
             records,
-            "damaged records were left out: `waxwing-relay check` says of what kind"
+            "damaged records were skipped: `waxwing-relay check` names their kinds"
         );
     }
     records

@@ -153,9 +153,9 @@ pub struct Counts {
     pub delivered: AtomicU64,
     /// Of which it has said that the phone does not get them.
     pub undelivered: AtomicU64,
-    /// How often the SMSC asked for less.
+    /// How often the SMSC asked the relay to slow down.
     pub throttled: AtomicU64,
-    /// Texts from phones that were taken.
+    /// Texts from phones that were accepted.
     pub inbound: AtomicU64,
     /// Texts from phones that nobody here takes, or not now.
     pub inbound_refused: AtomicU64,
@@ -217,8 +217,8 @@ pub enum SmsError {
     Tls(String),
     /// The SMSC's authorities cannot be read.
     #[error(
-        "{} has no certificates that can be used: {reason}. It is a file in PEM with those that \
-         may have issued the SMSC's certificate", path.display()
+        "{} has no usable certificates: {reason}. Give a PEM file with the authorities that may \
+         have issued the SMSC's certificate", path.display()
     )]
     Authorities {
         /// The file.
@@ -228,8 +228,8 @@ pub enum SmsError {
     },
     /// The sender cannot be one.
     #[error(
-        "{from:?} cannot be who texts come from. It is a number such as +15551234567, a short \
-         number, or a name of eleven letters at most"
+        "{from:?} cannot be the sender of texts. Give a number such as +15551234567, a short \
+         number, or a name of at most eleven letters"
     )]
     From {
         /// What was given.

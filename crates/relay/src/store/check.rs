@@ -82,8 +82,8 @@ impl Damage {
             Self::Malformed | Self::Inconsistent => {
                 "keep a copy of the directory, restore a backup, and report it"
             }
-            Self::Dangling => "what they name is lost: restore a backup",
-            Self::Orphaned => "they take space and harm nothing: keep a copy, and report it",
+            Self::Dangling => "the records that they name are lost: restore a backup",
+            Self::Orphaned => "they take up space but do no harm: keep a copy, and report it",
         }
     }
 }

@@ -327,8 +327,8 @@ pub enum StoreError {
     InUse,
     /// The data directory was written by a newer program.
     #[error(
-        "the data directory has format {found}, this program knows up to {FORMAT_VERSION}: \
-         use the newer program that wrote it, or restore a backup"
+        "the data directory has format {found}, but this program knows only formats up to \
+         {FORMAT_VERSION}: use the newer program that wrote it, or restore a backup"
     )]
     UnknownFormat {
         /// The version that it names.

@@ -66,7 +66,7 @@ impl State {
             .ok_or_else(|| {
                 said(
                     "no_folder",
-                    "There is no home folder: name one with --state.",
+                    "There is no home folder; name a folder with --state.",
                 )
             })?;
         Folder::open(&path).map_err(unusable)
@@ -212,7 +212,7 @@ impl Following<'_> {
                 cosignature,
             }) => self.co_signed(number, epoch, &cosignature).await,
             Ok(Round::Empty) => {
-                self.trouble("The relay's key log is empty yet.")?;
+                self.trouble("The relay's key log is still empty.")?;
                 Ok(Ended::Well)
             }
             Ok(Round::Stopped(lie)) => {
@@ -256,7 +256,9 @@ impl Following<'_> {
                 one_line(String::from_utf8_lossy(&answer.body).trim()),
             ),
             Err(error) => {
-                self.trouble(&format!("The relay was not told: {error}."))?;
+                self.trouble(&format!(
+                    "The co-signature did not reach the relay: {error}."
+                ))?;
                 return Ok(Ended::Badly);
             }
         };
@@ -281,7 +283,10 @@ impl Following<'_> {
                 styled(WARN, "!"),
                 styled(
                     FAINT,
-                    format!("  Its operator names auditors with --auditor {}", self.id)
+                    format!(
+                        "  Its operator can name this auditor with --auditor {}",
+                        self.id
+                    )
                 ),
             ))?;
         }
@@ -316,12 +321,12 @@ impl Following<'_> {
         })?;
         if let Some(path) = evidence {
             self.output.line(format!(
-                "{} proves it to anybody: `waxwing audit verify {0}`.",
+                "{} proves it; anybody can check that with `waxwing audit verify {0}`.",
                 path.display()
             ))?;
         }
         self.output.line(format!(
-            "Nothing is co-signed for it any more. What was checked is in {}.",
+            "This auditor no longer co-signs for it. What was checked is in {}.",
             self.log.path().display()
         ))
     }

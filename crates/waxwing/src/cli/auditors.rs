@@ -67,7 +67,7 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
         "required": required,
     }))?;
     if required == 0 {
-        output.line("No auditor's word is required before a key is used.")?;
+        output.line("No auditor has to co-sign before a key is used.")?;
     } else {
         output.line(format!(
             "{required} of these must have co-signed what the relay shows before a key is used:"
@@ -84,7 +84,7 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
                     day(at)
                 ),
             ),
-            None => styled(WARN, "has co-signed nothing that was seen here yet"),
+            None => styled(WARN, "no co-signature seen yet"),
         };
         output.line(format!(
             "{}  {seen}\n  {}",
@@ -113,7 +113,7 @@ impl Evidence {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         let AllEvidence { evidence } = session.ask(&Request::Evidence).await?;
         if evidence.is_empty() {
-            output.line("There is no evidence: this device has caught its relay at no lie.")?;
+            output.line("There is no evidence: this device has not caught its relay lying.")?;
             return Ok(Outcome::Done);
         }
         fs::create_dir_all(&self.out)?;

@@ -239,12 +239,12 @@ async fn follow(
             })?,
             PairingStage::Done => {
                 bar.end();
-                output.line(format!("{} The history is there.", styled(GOOD, "✓")))?;
+                output.line(format!("{} The history has arrived.", styled(GOOD, "✓")))?;
                 progress::conversations_settled(session).await?;
                 return Ok(Outcome::Done);
             }
             PairingStage::Refused => {
-                output.line(styled(WARN, "Nobody was admitted."))?;
+                output.line(styled(WARN, "The device was not admitted."))?;
                 return Ok(Outcome::Failed);
             }
             PairingStage::Failed => {
@@ -267,7 +267,7 @@ fn show_code(changed: &PairingChanged, output: &Output) -> Result<(), Failure> {
     }
     let code = changed.code.as_deref().unwrap_or_default();
     output.line(format!(
-        "On a device that has the account, scan this or say:\n\n  waxwing devices approve {}\n",
+        "On a device that has the account, scan this or run:\n\n  waxwing devices approve {}\n",
         styled(BOLD, code)
     ))?;
     Ok(())
@@ -297,8 +297,7 @@ impl Revoke {
         };
         let Ok(changed) = timeout(CHANGE_LIMIT, changing).await else {
             return Err(Problem::RelayDown {
-                detail: "it did not change the list in time; that is tried again by the next \
-                         waxwing command"
+                detail: "it did not change the list in time; the next waxwing command tries again"
                     .into(),
             }
             .into());
@@ -309,7 +308,7 @@ impl Revoke {
             .find(|one| changed.devices.iter().all(|left| left.id != one.id));
         output.object(&Notice::Devices(changed.clone()))?;
         output.line(format!(
-            "{} {} is out: it reads nothing that is sent from now on.",
+            "{} {} is revoked: it cannot read anything sent from now on.",
             styled(GOOD, "✓"),
             gone.map_or_else(
                 || "The device".to_owned(),

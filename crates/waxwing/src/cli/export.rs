@@ -86,7 +86,7 @@ impl Export {
                 ),
             ))?;
         }
-        output.line("They lie there in the clear: whoever can read the folder can read them.")?;
+        output.line("They are not encrypted: anybody who can read the folder can read them.")?;
         Ok(Outcome::Done)
     }
 }
@@ -102,8 +102,8 @@ impl Import {
             "known": done.known,
         }))?;
         output.line(format!(
-            "{} messages were brought in; {} were here already. They are shown as from a file: \
-             nobody vouches for them.",
+            "{} messages were imported; {} were here already. Imported messages are marked, \
+             because nothing proves who wrote them.",
             done.added, done.known
         ))?;
         Ok(Outcome::Done)

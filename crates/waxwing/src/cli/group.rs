@@ -175,7 +175,7 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),
-        _ => Err("say yes or no".to_owned()),
+        _ => Err("answer yes or no".to_owned()),
     }
 }
 
@@ -191,7 +191,7 @@ impl Group {
                 let of = which.group;
                 let _: Value = session.ask(&Request::LeaveGroup(Of { of })).await?;
                 output.object(&serde_json::json!({ "type": "leaving" }))?;
-                output.line("You leave the group; the others are told.")?;
+                output.line("You are leaving the group; the others will see that.")?;
                 return settled(session, output).await;
             }
             What::Invite {
@@ -210,8 +210,8 @@ impl Group {
                 let request = Request::Join(Join { link });
                 let outcome = done(session, output, &request, "joining").await?;
                 output.line(
-                    "You have asked. The group appears as soon as a device of whoever made the \
-                     link is there, and lets you in.",
+                    "You have asked to join. The group appears once a device of the person who \
+                     made the link is online and adds you.",
                 )?;
                 return Ok(outcome);
             }
@@ -326,7 +326,7 @@ async fn invite(
     output.object(&serde_json::json!({ "type": "invited", "id": id, "link": link }))?;
     output.line(link)?;
     output.aside(format!(
-        "It is called {id}; `waxwing group revoke` takes it back."
+        "Its id is {id}; `waxwing group revoke` revokes it."
     ));
     settled(session, output).await
 }
@@ -344,7 +344,7 @@ async fn create(
         "conversation": conversation,
     }))?;
     output.line(format!(
-        "The group is made.\n  {}",
+        "The group is created.\n  {}",
         styled(FAINT, format!("its id is {conversation}"))
     ))?;
     settled(session, output).await
@@ -357,7 +357,8 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
         .filter(|conversation| conversation.kind == ConversationKind::Group)
         .collect();
     if groups.is_empty() {
-        output.line("You are in no group; `waxwing group create NAME ADDRESS…` makes one.")?;
+        output
+            .line("You are not in any group; `waxwing group create NAME ADDRESS…` creates one.")?;
     }
     for group in groups {
         let of = group.id.to_string();
@@ -368,7 +369,7 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
             count => styled(BOLD, format!("  {count} unread")),
         };
         let gone = if shown.gone {
-            styled(WARN, "  you are no member any more")
+            styled(WARN, "  you are no longer a member")
         } else {
             format!("  {} members", shown.members.len())
         };
@@ -390,7 +391,7 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         styled(FAINT, shown.conversation)
     ))?;
     if shown.gone {
-        output.line(styled(WARN, "  You are no member any more."))?;
+        output.line(styled(WARN, "  You are no longer a member."))?;
     }
     for member in &shown.members {
         let who = if member.own {
@@ -415,16 +416,13 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         let address = one_line(address);
         output.line(format!(
             "  {address} {}",
-            styled(
-                WARN,
-                "asks to be taken in: waxwing group accept, or decline"
-            )
+            styled(WARN, "asks to join: waxwing group accept, or decline")
         ))?;
     }
     for invitation in &shown.invitations {
         let mut line = format!("  Invitation {}", invitation.id);
         if invitation.needs_approval {
-            line.push_str(", you decide");
+            line.push_str(", needs your approval");
         }
         if let Some(at) = invitation.expires_at {
             line = format!("{line}, until {} {}", day(at), clock(at));
@@ -436,10 +434,10 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
     }
     for address in &shown.coming {
         let address = one_line(address);
-        output.line(styled(FAINT, format!("  {address} is being brought in")))?;
+        output.line(styled(FAINT, format!("  {address} is being added")))?;
     }
     if shown.everybody_adds {
-        output.line(styled(FAINT, "  Every member may bring others in."))?;
+        output.line(styled(FAINT, "  Every member can add others."))?;
     }
     Ok(Outcome::Done)
 }

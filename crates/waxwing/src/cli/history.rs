@@ -49,7 +49,10 @@ impl History {
         });
         let Entries { entries, more } = session.ask(&request).await?;
         if more {
-            output.line(styled(FAINT, "… there are older ones; --limit shows more"))?;
+            output.line(styled(
+                FAINT,
+                "… there are older ones; a higher --limit shows more",
+            ))?;
         }
         let mut last_day = String::new();
         for entry in &entries {
@@ -68,7 +71,7 @@ impl History {
             }
         }
         if entries.is_empty() {
-            output.line("Nothing is there.")?;
+            output.line("There is nothing to show.")?;
         }
         Ok(Outcome::Done)
     }

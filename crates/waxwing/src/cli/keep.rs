@@ -73,7 +73,7 @@ pub struct Star {
 }
 
 fn end_of_day(text: &str) -> Result<Timestamp, String> {
-    let hint = || "write a day as 2026-11-24".to_owned();
+    let hint = || "write a date like 2026-11-24".to_owned();
     let date: jiff::civil::Date = text.parse().map_err(|_| hint())?;
     let next = date.tomorrow().map_err(|_| hint())?;
     let moment: Zoned = next.to_zoned(TimeZone::system()).map_err(|_| hint())?;
@@ -169,7 +169,7 @@ pub async fn starred(session: &mut Session, output: &Output) -> Result<Outcome, 
         output.line(output::message(message, true))?;
     }
     if found.is_empty() {
-        output.line("Nothing is starred; `waxwing star MESSAGE` does it.")?;
+        output.line("There are no starred messages; `waxwing star MESSAGE` stars one.")?;
     }
     Ok(Outcome::Done)
 }
@@ -186,7 +186,7 @@ pub async fn conversations(session: &mut Session, output: &Output) -> Result<Out
         output.line(shown(one))?;
     }
     if conversations.is_empty() {
-        output.line("There are no conversations yet; `waxwing send ADDRESS TEXT` begins one.")?;
+        output.line("There are no conversations yet; `waxwing send ADDRESS TEXT` starts one.")?;
     }
     Ok(Outcome::Done)
 }
@@ -210,13 +210,13 @@ fn shown(one: &Conversation) -> String {
     };
     let mut marks = Vec::new();
     if one.request {
-        marks.push("a stranger: waxwing requests".to_owned());
+        marks.push("message request: waxwing requests".to_owned());
     }
     if one.pinned {
         marks.push("pinned".to_owned());
     }
     if one.archived {
-        marks.push("put away".to_owned());
+        marks.push("archived".to_owned());
     }
     if one.muted_until.is_some() {
         marks.push("muted".to_owned());

@@ -69,7 +69,7 @@ impl Listen {
                 .transpose()?,
         };
         if finished.is_none() && self.count.is_some() {
-            output.aside("The time is up, and fewer messages came.");
+            output.aside("The time is up, and fewer messages arrived than --count asked for.");
             return Ok(Outcome::Failed);
         }
         if self.count.is_some()
@@ -80,9 +80,9 @@ impl Listen {
                 .is_none()
         {
             output.aside(
-                "The relay has not taken the receipts yet, so the senders do not know that \
-                 their messages arrived; they are told by the next waxwing command that \
-                 reaches the relay.",
+                "The relay has not taken the receipts yet, so the senders do not know that their \
+                 messages arrived. The next waxwing command that reaches the relay sends the \
+                 receipts.",
             );
         }
         Ok(Outcome::Done)
@@ -225,7 +225,7 @@ impl Listening<'_> {
             Notice::Typing(typing) if typing.typing => {
                 let address = one_line(&typing.address);
                 self.output
-                    .aside(styled(FAINT, format!("{address} is writing …")));
+                    .aside(styled(FAINT, format!("{address} is typing …")));
             }
             Notice::Message(_)
             | Notice::Typing(_)

@@ -99,8 +99,8 @@ impl Which {
         let request = Request::TakeBack(MessageOf { message });
         let outcome = done(session, output, &request, "taken_back").await?;
         output.line(
-            "It is gone here, and the others' devices are asked to forget it. Whoever has read \
-             it, or copied it, still may.",
+            "The message is deleted here, and the others' devices are asked to delete it. Somebody \
+             may already have read or copied it.",
         )?;
         Ok(outcome)
     }
@@ -142,8 +142,8 @@ impl Which {
         for receipt in &info.receipts {
             let state = match (receipt.delivered_at, receipt.read_at) {
                 (_, Some(at)) => styled(GOOD, format!("read, {}", clock(at))),
-                (Some(at), None) => styled(FAINT, format!("has it, {}", clock(at))),
-                (None, None) => styled(FAINT, "nothing known yet"),
+                (Some(at), None) => styled(FAINT, format!("received, {}", clock(at))),
+                (None, None) => styled(FAINT, "not known yet"),
             };
             output.line(format!("  {}: {state}", one_line(&receipt.address)))?;
         }
@@ -180,10 +180,10 @@ impl Disappear {
         });
         let outcome = done(session, output, &request, "timer_set").await?;
         output.line(match self.after {
-            0 => "Messages stay from now on.".to_owned(),
+            0 => "New messages no longer disappear.".to_owned(),
             seconds => format!(
-                "From now on, messages disappear {} after they are read, also from the disk. \
-                 Somebody who wants to keep one can.",
+                "New messages disappear {} after they are read, from the disk too. Somebody who \
+                 wants to keep a message still can.",
                 output::duration(&seconds.to_string())
             ),
         })?;

@@ -90,7 +90,7 @@ impl Register {
         let sent = stage(session, output, RegistrationStage::CodeSent).await?;
         let until = sent
             .expires_at
-            .map(|at| format!(", good until {}", clock(at)));
+            .map(|at| format!(", valid until {}", clock(at)));
         output.aside(format!(
             "A code was sent to {}{}.",
             styled(BOLD, one_line(&sent.address)),
@@ -126,7 +126,7 @@ impl Register {
             let result = match session.ask(&Request::SubmitCode(SubmitCode { code })).await {
                 Ok(Value::Object(_)) => stage(session, output, RegistrationStage::Registered).await,
                 Ok(_) => Err(Problem::Internal {
-                    detail: "an odd answer".into(),
+                    detail: "an unexpected answer".into(),
                 }
                 .into()),
                 Err(error) => Err(error.into()),
@@ -221,9 +221,9 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
     output.line(format!("\n{}", styled(FAINT, &rule)))?;
     output.line(styled(BOLD, "Recovery words"))?;
     output.line(
-        "Write them down now and keep them offline: they are shown this once.\n\
-         Whoever has them can take over this account; without them, nobody\n\
-         can bring it back when all its devices are lost.\n",
+        "Write them down now and keep them offline: they are shown only once.\n\
+         Anybody who has them can take over this account. Without them, nobody\n\
+         can recover it once all its devices are lost.\n",
     )?;
     for (row, line) in words.chunks(4).enumerate() {
         let mut text = String::new();
@@ -236,7 +236,7 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
         output.line(text.trim_end())?;
     }
     if let Some(text) = &registered.recovery_qr {
-        output.line("\nThe same, for a phone's camera:\n")?;
+        output.line("\nThe same words as a QR code:\n")?;
         for line in qr::lines(text).unwrap_or_default() {
             output.line(format!("  {line}"))?;
         }

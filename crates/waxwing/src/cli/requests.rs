@@ -56,7 +56,7 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
         ))?;
     }
     if requests.is_empty() {
-        output.line("Nobody waits for your answer.")?;
+        output.line("There are no message requests.")?;
     }
     Ok(Outcome::Done)
 }

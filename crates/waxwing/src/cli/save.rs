@@ -67,9 +67,8 @@ impl Save {
             let Some(open) = here(session, output, of).await? else {
                 return Err(Failure::Said {
                     code: "attachment_gone",
-                    sentence: "The file is not to be had any more: its sender took it back, its \
-                               time at the relay was over, or it is not what the sender sealed. \
-                               Ask them to send it again."
+                    sentence: "The file is no longer available: its sender deleted it, it expired \
+                               at the relay, or it is damaged. Ask the sender to send it again."
                         .into(),
                 });
             };

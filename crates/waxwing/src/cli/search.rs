@@ -50,7 +50,7 @@ struct Found {
 
 fn date(text: &str) -> Result<Date, String> {
     text.parse()
-        .map_err(|_| "write a day as 2026-11-24".to_owned())
+        .map_err(|_| "write a date like 2026-11-24".to_owned())
 }
 
 /// The first moment of a day, here.
@@ -78,7 +78,10 @@ impl Search {
         let Found { mut found, next } = session.ask(&request).await?;
         found.reverse();
         if next.is_some() {
-            output.line(styled(FAINT, "… there are older ones; --limit shows more"))?;
+            output.line(styled(
+                FAINT,
+                "… there are older ones; a higher --limit shows more",
+            ))?;
         }
         let mut last_day = String::new();
         for message in &found {

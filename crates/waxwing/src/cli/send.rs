@@ -189,8 +189,8 @@ pub(super) async fn see_through(
         MessageState::Queued => {
             output.line(styled(
                 WARN,
-                "The message is in your outbox; it leaves by itself as soon as a waxwing \
-                 command runs while the relay can be reached. Do not send it again.",
+                "The message is in your outbox. The next waxwing command that reaches the relay \
+                 sends it; do not send it again.",
             ))?;
             if let Some(reason) = reason {
                 output.aside(one_line(&reason.sentence));
@@ -221,7 +221,7 @@ pub(super) fn typed_or_read(typed: Option<&str>) -> Result<String, Failure> {
 
 /// A place, as a `geo:` URI (RFC 5870).
 fn place(text: &str) -> Result<String, String> {
-    let hint = || "write latitude and longitude in degrees, as 52.5163,13.3777".to_owned();
+    let hint = || "write latitude and longitude in degrees, like 52.5163,13.3777".to_owned();
     let (latitude, longitude) = text.split_once(',').ok_or_else(hint)?;
     let degrees = |text: &str, most: f64| {
         let number: f64 = text.trim().parse().map_err(|_| hint())?;
@@ -242,7 +242,8 @@ fn card(text: &str) -> Result<String, String> {
 async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
     let found = match (first_link(text), Fetcher::new()) {
         (None, _) => {
-            output.aside("There is no link in it that begins with https://, so it has no preview.");
+            output
+                .aside("The message has no link that begins with https://, so it has no preview.");
             return None;
         }
         (Some(_), Err(error)) => Err(error.to_string()),
@@ -252,7 +253,12 @@ async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
         }
     };
     found
-        .map_err(|why| output.aside(format!("It goes without a preview: {}.", one_line(&why))))
+        .map_err(|why| {
+            output.aside(format!(
+                "The message is sent without a preview: {}.",
+                one_line(&why)
+            ))
+        })
         .ok()
 }
 

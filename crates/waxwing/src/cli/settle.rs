@@ -29,8 +29,7 @@ pub async fn settled(session: &mut Session, output: &Output) -> Result<Outcome, 
         return settled.map(|()| Outcome::Done);
     }
     output.aside(
-        "The relay has not got it yet; it is done by itself as soon as a waxwing command runs \
-         while the relay can be reached.",
+        "The relay does not have it yet. The next waxwing command that reaches the relay sends it.",
     );
     Ok(Outcome::Queued)
 }

@@ -87,9 +87,9 @@ fn compare(number: &SafetyNumber, output: &Output) -> Result<(), Failure> {
     }
     output.line(styled(FAINT, format!("  {}\n", number.qr_text)))?;
     output.line(format!(
-        "Compare it with what `waxwing verify` shows on their device, side by side or by \
-         voice. If it is the same:\n  waxwing verify {address} --accept\nIf it differs:\n  \
-         waxwing verify {address} --reject\n"
+        "Compare it with what `waxwing verify` shows on their device, side by side or in a call. \
+         If it is the same:\n  waxwing verify {address} --accept\nIf it differs:\n  waxwing verify \
+         {address} --reject\n"
     ))?;
     Ok(())
 }

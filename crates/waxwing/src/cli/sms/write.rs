@@ -109,12 +109,12 @@ fn show(quote: &SmsQuote, output: &Output) -> Result<(), Failure> {
     let price = match (&quote.total, &quote.price) {
         (Some(total), _) => one_line(total),
         (None, Some(price)) => format!("{} each", one_line(price)),
-        (None, None) => "at a price that the relay does not say".to_owned(),
+        (None, None) => "at a price that the relay does not state".to_owned(),
     };
     let room = match quote.encoding {
         SmsEncoding::Gsm7 => String::new(),
         SmsEncoding::Utf16 => {
-            " (it has characters that leave room for 70 in each, not 160)".to_owned()
+            " (some of its characters leave room for only 70 in each, not 160)".to_owned()
         }
     };
     output.line(format!(
