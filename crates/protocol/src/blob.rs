@@ -51,7 +51,7 @@ pub enum BlobError {
     #[error("the file has changed while it was read: send it again")]
     WrongLength,
     /// The chunk is not what the sender sealed at this place.
-    #[error("the file is damaged: it is not what the sender sealed")]
+    #[error("the file is damaged: it differs from what the sender sealed")]
     NotOpened,
 }
 

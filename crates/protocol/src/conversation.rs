@@ -57,7 +57,7 @@ pub enum ConversationSecretsError {
     #[error("an account id in the conversation has another length")]
     Account,
     /// Does not parse.
-    #[error("an address in the conversation is none")]
+    #[error("an address in the conversation is not valid")]
     Address,
     /// One account, two entries.
     #[error("an account of the conversation has two addresses")]

@@ -43,7 +43,7 @@ pub struct NotOpened;
 
 /// These bytes are no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("these bytes are no X-Wing key")]
+#[error("these bytes are not an X-Wing key")]
 pub struct NotAKey;
 
 /// What opens texts for a device: the seed of an X-Wing key.

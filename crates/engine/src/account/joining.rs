@@ -30,7 +30,7 @@ pub enum NotExtended {
     #[error(transparent)]
     Roster(#[from] RosterError),
     /// One of them is another than the one that is known in its place.
-    #[error("a statement is another than the one that was known in its place")]
+    #[error("a statement differs from the one that was known before")]
     Rewritten,
     /// The store failed.
     #[error(transparent)]

@@ -26,11 +26,11 @@ pub enum RecoveryWordsError {
     #[error("a recovery key has 24 words, these are {0}")]
     Count(usize),
     /// A word is not in the list: its place, from 1.
-    #[error("word {0} is not one of a recovery key's")]
+    #[error("word {0} is not a word of a recovery key")]
     Unknown(usize),
     /// All words exist, but not together: one is another than was written down, or
     /// two have changed places.
-    #[error("a word is wrong, or two have changed places")]
+    #[error("a word is wrong, or two words are swapped")]
     Checksum,
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct Contact {
 pub(crate) enum NotBelieved {
     #[error(transparent)]
     Roster(#[from] RosterError),
-    #[error("the roster is another account's")]
+    #[error("the roster belongs to another account")]
     AnotherAccount,
     #[error("the roster does not continue the one that was known")]
     Rewritten,

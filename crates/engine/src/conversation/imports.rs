@@ -38,7 +38,7 @@ pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     if asked.messages.len() > ENTRIES_MAX as usize {
-        return Err(invalid("there are too many messages at once"));
+        return Err(invalid("it has too many messages at once"));
     }
     let own = account.address().clone();
     for imported in &asked.messages {
@@ -78,10 +78,10 @@ fn check(message: &Message) -> Result<(), Stop> {
         return Err(invalid("a message is too long"));
     }
     if Address::parse(&message.from).is_err() {
-        return Err(invalid("a sender is no address"));
+        return Err(invalid("a sender is not a valid address"));
     }
     if crate::content::MessageId::from_bytes(message.id.as_bytes()).is_none() {
-        return Err(invalid("an id is not that of a message"));
+        return Err(invalid("an id is not a message id"));
     }
     Ok(())
 }

@@ -43,9 +43,9 @@ pub(crate) struct Change<'a> {
 /// The rule that a change breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
-    #[error("its maker is no member")]
+    #[error("its maker is not a member")]
     NoMember,
-    #[error("a leaf of somebody who is no member")]
+    #[error("a leaf belongs to somebody who is not a member")]
     Leaf,
     #[error("two people's conversation stays between them")]
     NotAGroup,
@@ -55,17 +55,17 @@ pub(crate) enum Broken {
     TooMany,
     #[error("an account's address was changed")]
     Address,
-    #[error("only admins bring others in")]
+    #[error("only admins may add members")]
     Bring,
-    #[error("only admins take others out")]
+    #[error("only admins may remove members")]
     TakeOut,
-    #[error("only admins change what the group is")]
+    #[error("only admins may change the group")]
     Describe,
-    #[error("an admin who is no member")]
+    #[error("an admin is not a member")]
     Admin,
-    #[error("nobody chooses the rejoin secret")]
+    #[error("nobody may choose the rejoin secret")]
     RejoinSecret,
-    #[error("an external commit changes nothing but its own device's leaf")]
+    #[error("an external commit may change only its own device's leaf")]
     External,
 }
 

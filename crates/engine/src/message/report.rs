@@ -51,7 +51,7 @@ const NOTE_BYTES: usize = 4_096;
 /// Makes a report.
 pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Response, Stop> {
     if asked.messages.is_empty() || asked.messages.len() > MESSAGES {
-        return Err(invalid("it is about no message, or about too many"));
+        return Err(invalid("it names no message, or too many"));
     }
     if asked.note.len() > NOTE_BYTES {
         return Err(invalid("the note is too long"));
@@ -215,7 +215,9 @@ pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, S
             let mut found = report.people.iter();
             let found = found.find(|person| person.account == message.account);
             let Some(found) = found else {
-                return Err(invalid("the roster of who wrote a message is missing"));
+                return Err(invalid(
+                    "the roster of an account that wrote a message is missing",
+                ));
             };
             people.push(Person::read(tx, found)?);
             people.len() - 1
@@ -251,7 +253,7 @@ struct Person<'a> {
 
 impl<'a> Person<'a> {
     fn read(tx: &Transaction<'_>, said: &'a ReportedPerson) -> Result<Self, Stop> {
-        let broken = || invalid("a roster in it is not one");
+        let broken = || invalid("a roster in it is not valid");
         if said.roster.len() > limits::ROSTER_STATEMENTS {
             return Err(broken());
         }
@@ -262,7 +264,7 @@ impl<'a> Person<'a> {
         }
         let (roster, keys) = walk(&statements).ok_or_else(broken)?;
         if roster.account().to_string() != said.account {
-            return Err(invalid("a roster in it is another account's"));
+            return Err(invalid("a roster in it belongs to another account"));
         }
         let account = roster.account();
         let known_keys = known_keys(tx, account)?;
@@ -307,7 +309,7 @@ impl<'a> Person<'a> {
         // Signed before it is read.
         let Some(key) = self.keys.of(&proof, &content) else {
             return Err(invalid(
-                "a message in it was not written by who is said to have written it",
+                "a message in it was not written by the account that it names",
             ));
         };
         let known = self.known_keys.as_ref();

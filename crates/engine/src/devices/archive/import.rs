@@ -48,10 +48,10 @@ const BEFORE: i64 = 1 << 40;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotImported {
     /// Made by a newer Waxwing.
-    #[error("the archive has a version that is not known here")]
+    #[error("the archive has an unknown version")]
     Version,
     /// A record is not what it should be.
-    #[error("the archive holds what does not hold together")]
+    #[error("the archive contradicts itself")]
     Malformed,
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -79,6 +79,6 @@ pub(crate) fn encapsulation_key(
     agreement::kem_key(&bytes)
         .map(Some)
         .map_err(|_| StoreError::Damaged {
-            found: "a key for backups that is none".into(),
+            found: "a backup key that is not valid".into(),
         })
 }

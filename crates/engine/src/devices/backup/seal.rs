@@ -54,7 +54,7 @@ const CHUNK_MAX: usize = 1 << 20;
 
 /// The backup does not open, or is not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the backup does not open with this key, or is not whole")]
+#[error("the backup does not open with this key, or is incomplete")]
 pub(crate) struct NotOpened;
 
 /// Seals a stream of chunks, segment by segment.

@@ -41,7 +41,7 @@ pub(crate) struct PairingCode {
 /// Why a text is no code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodeMalformed {
-    #[error("the code has the wrong length or characters that no code has")]
+    #[error("the code has the wrong length, or characters that codes do not have")]
     Shape,
     #[error("a character of the code is wrong")]
     Mistyped,

@@ -28,7 +28,7 @@ const LAST: u8 = 1;
 
 /// Something did not open, or is no message: the session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what came is not what the other device said")]
+#[error("what arrived is not what the other device sent")]
 pub(crate) struct SessionBroken;
 
 /// Keys for both directions, and how far they are used.

@@ -38,7 +38,7 @@ pub(crate) enum PairingEnded {
     #[error(transparent)]
     NotAgreed(#[from] NotAgreed),
     /// What came is no message, or none that fits.
-    #[error("what came at the rendezvous is not what comes next")]
+    #[error("an unexpected message arrived at the rendezvous")]
     OutOfOrder,
     /// The other side said no.
     #[error("the other device refused")]
