@@ -1,19 +1,19 @@
 //! The engine: an event goes in, effects come out.
 //!
-//! [`Engine::handle`] runs one event in one transaction: it changes tables and memory,
-//! and at the end [`pump`] looks at everything that may now have something to do and
-//! asks the relay for it. What is to be done is never kept in memory alone: it follows
-//! from the tables, so that after a crash, a failed transaction or a closed link the
-//! same is asked again.
+//! [`Engine::handle`] runs one event in one transaction. It changes tables and memory, and at
+//! the end [`pump`] finds everything that may now have something to do, and sends the requests
+//! for it to the relay. Open work is never in memory alone: it follows from the tables. After
+//! a crash, a failed transaction or a closed link, the engine therefore sends the same
+//! requests again.
 //!
-//! **Elsewhere**: what each frame means is in [`crate::link`]; what people ask for is
-//! in [`crate::commands`].
+//! **Elsewhere**: what each frame means is in [`crate::link`]; what people ask for is in
+//! [`crate::commands`].
 //!
-//! An error in what members, strangers or the relay cause costs the group that it belongs
-//! to, not the event ([`crate::containment`]).
+//! If work for one group fails because of members, strangers or the relay, only that group is
+//! affected and not the whole event ([`crate::containment`]).
 //!
-//! **Always**: effects leave only after the transaction was committed. A refused
-//! event, and one whose transaction failed, changed nothing.
+//! **Always**: effects leave only after the transaction is committed. A refused event, or one
+//! whose transaction failed, changes nothing.
 
 use std::collections::VecDeque;
 

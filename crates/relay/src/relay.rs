@@ -1,27 +1,27 @@
-//! The relay as a state machine: frames and time in, frames and batches out.
+//! The relay as a state machine: frames and time go in, frames and batches come out.
 //!
-//! A request is answered at once, or when the batch that holds its changes is on disk.
-//! The server calls [`Relay::begin`] under one lock, lets [`Verification::run`] verify what
-//! has to be without it, and hands the result to [`Relay::finish`] (where there is no server,
-//! [`Relay::handle`] does all of it). It drains [`Relay::poll_effect`], and
-//! has one writer that takes a [`Batch`], commits it without the lock, and reports
-//! [`Relay::batch_written`] or [`Relay::batch_failed`]. While it writes, the next batch gathers.
-//! What the key log is to have is taken with [`Relay::take_publication`] in the same way.
+//! The relay answers a request at once, or when the batch that holds its changes is on disk.
+//! The server calls [`Relay::begin`] under one lock, lets [`Verification::run`] verify
+//! signatures without the lock, and passes the result to [`Relay::finish`]. (Without a server,
+//! [`Relay::handle`] does all of this.) The server drains [`Relay::poll_effect`]. One writer
+//! takes a [`Batch`], commits it without the lock, and reports [`Relay::batch_written`] or
+//! [`Relay::batch_failed`]; meanwhile the next batch gathers. Changes for the key log are
+//! taken with [`Relay::take_publication`] in the same way.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
-//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`], and
-//! which is which in [`crate::dispatch`]; sockets and mail are in [`crate::server`] and
+//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`];
+//! [`crate::dispatch`] chooses between them; sockets and mail are in [`crate::server`] and
 //! [`crate::mail`].
 //!
-//! **Always**: no I/O but the store's reads, no clock, no randomness of its own. The time
-//! that it is given is steady: it never leaps. What is stored, signed or told to clients has
-//! the date instead ([`crate::clock`]). A
-//! refused request changes nothing. Answered means durable, but for posts that every
-//! recipient acknowledged before they were written. When a batch fails, its requests are
-//! answered `UNAVAILABLE`, and it is tried again once a second: what makes room is not
-//! lost, and nobody is disconnected. Until it is written, and while the disk is nearly full,
-//! only what makes room is taken. A batch that never can be written is forgotten, with
-//! whatever was not durable.
+//! **Always**: no I/O except reading the store, no clock, no randomness of its own. The time
+//! that the relay is given is steady: it never jumps. What the relay stores, signs or tells
+//! clients carries the date instead ([`crate::clock`]). A refused request changes nothing.
+//! What the relay has answered is on disk, except posts that every recipient acknowledged
+//! before they were written. When a batch fails, the relay answers its requests with
+//! `UNAVAILABLE` and tries the batch again once a second: changes that free space are not
+//! lost, and nobody is disconnected. Until the batch is written, and while the disk is nearly
+//! full, the relay accepts only requests that free space. A batch that can never be written is
+//! dropped, with everything in it that was not on disk.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},

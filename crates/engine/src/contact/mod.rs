@@ -1,10 +1,10 @@
 //! The people that this account knows: account, address, roster.
 //!
-//! **Elsewhere**: judging a leaf by a roster is [`crate::trust`]; the conversation
-//! with a contact is [`crate::conversation`].
+//! **Elsewhere**: [`crate::trust`] checks a leaf against a roster; the conversation with a
+//! contact is in [`crate::conversation`].
 //!
-//! **Always**: a roster in the table was verified from its first statement on, and
-//! only ever gets longer. At most one account is the verified owner of an address.
+//! **Always**: a roster in the table was verified from its first statement on, and only ever
+//! gets longer. At most one account is the verified owner of an address.
 
 pub(crate) mod profile;
 

@@ -1,14 +1,13 @@
-//! What messages say: MIMI content (draft-ietf-mimi-content-08), in CBOR.
+//! The content of messages: MIMI content (draft-ietf-mimi-content-08), in CBOR.
 //!
-//! [`decode()`] reads what another device sent, [`Content::encode`] writes; what a
-//! person sees of it is [`Content::shown`].
+//! [`decode()`] reads what another device sent, [`Content::encode`] writes; [`Content::shown`]
+//! is what a person sees of it.
 //!
-//! **Elsewhere**: the envelope around it (counter, padding): `waxwing_protocol`.
-//! Delivered and read receipts are decided on in `inbox`; how they look in bytes:
-//! [`status`].
+//! **Elsewhere**: the envelope around it (counter, padding) is in `waxwing_protocol`; `inbox`
+//! decides on delivered and read receipts, and [`status`] encodes them.
 //!
-//! **Always**: nothing is allocated because a length says so, nesting is bounded, and
-//! what this version does not know is kept as it came.
+//! **Always**: a length never causes an allocation by itself, nesting is bounded, and content
+//! that this version does not know is kept unchanged.
 
 mod decode;
 mod encode;

@@ -1,14 +1,13 @@
-//! What the engine says on its two links, and what it awaits.
+//! The engine's two links: what it sends on them, and the answers it waits for.
 //!
-//! A link is wanted or not; the driver opens it and says so; the relay greets, the
-//! engine chooses a version; from then on it is ready. Each request is a [`Job`]: it
-//! is not asked again while its answer is awaited. A link that closes forgets all of
-//! them, so that they are asked again on the next; and each has its own time-out, so that a
-//! relay that answers everything else cannot leave one open for ever.
+//! The engine wants a link or not; the driver opens it and reports that. The relay greets, the
+//! engine chooses a version, and the link is ready. Each request is a [`Job`], which is not
+//! sent again while its answer is awaited. A link that closes forgets its jobs, so that they
+//! are sent again on the next link. Each job has its own time-out, so that a relay that
+//! answers everything else cannot leave one open for ever.
 //!
 //! **Elsewhere**: the jobs are in [`registration`], [`mailbox`], [`posting`] and in
-//! [`crate::conversation`] and [`crate::trust`]; TLS and reconnecting are
-//! `waxwing-client`'s.
+//! [`crate::conversation`] and [`crate::trust`]; TLS and reconnecting are in `waxwing-client`.
 //!
 //! **Always**: nothing that names this device travels on the posting link.
 

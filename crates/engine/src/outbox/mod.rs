@@ -1,18 +1,18 @@
-//! The outbox: what this device has to say, from the moment it was written until it
-//! cannot be asked for again.
+//! The outbox: what this device sends, from the moment it is written until nobody can ask for
+//! it again.
 //!
-//! A row waits without a group; when it can be sent it takes the group's next counter
-//! and is encrypted, and ciphertext and post id are stored in the transaction that
-//! moved the ratchet on. The relay's answer (not the post's echo, which can come before
-//! the relay's disk has it) makes it accepted; its envelope is kept for [`KEPT`], so that a
-//! device that missed it can have it again.
+//! A row waits without a group. When it can be sent, it takes the group's next counter and is
+//! encrypted; the transaction that advances the ratchet also stores the ciphertext and the
+//! post id. The relay's answer makes the row accepted (not the post's echo, which can arrive
+//! before the relay has it on disk). Its envelope is kept for [`KEPT`], so that a device that
+//! missed it can ask for it again.
 //!
-//! **Elsewhere**: sending is [`crate::link::posting`]; what the state of a message
-//! means to people is in [`crate::conversation::history`].
+//! **Elsewhere**: [`crate::link::posting`] sends; [`crate::conversation::history`] shows
+//! people the state of a message.
 //!
-//! **Always**: a row has one counter and one MIMI id for ever, however often it is
-//! encrypted; what the relay took under a post id, it does not take again. What was sent goes
-//! again only to those who were members when it was sent ([`crate::inbox::resending`]).
+//! **Always**: a row has one counter and one MIMI id for ever, no matter how often it is
+//! encrypted. The relay does not accept the same post id twice. A sent message is resent only
+//! to accounts that were members when it was sent ([`crate::inbox::resending`]).
 
 pub(crate) mod receipts;
 

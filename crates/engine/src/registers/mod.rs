@@ -1,19 +1,20 @@
-//! Registers: what a person decides on one device and finds on the others.
+//! Registers (synced settings): what a person sets on one device and finds on the others.
 //!
-//! How far they have read, whom they have blocked or compared, what is pinned, muted, put
-//! away, starred, begun to be written. Each is a key and a value with the time at which it was
-//! set and the device that set it; the later setting counts, and of the same time that of the
-//! greater device id, so that all devices end with the same, however they hear of it.
+//! Examples are how far the person has read, whom they have blocked or compared, and what is
+//! pinned, muted, archived, starred or drafted. Each is a key and a value, with the time at
+//! which it was set and the device that set it. The latest setting wins; at the same time, the
+//! one with the greater device id. All devices therefore end with the same values, in
+//! whichever order they learn of them.
 //!
 //! Settings travel in the account's notes ([`crate::conversation::notes`]), gathered for a
 //! moment. A new device gets all of them with the archive; one that lost its place in the
 //! notes asks for all.
 //!
-//! **Elsewhere**: what the settings mean where they are kept twice (a blocked contact, read
-//! messages) is applied in [`apply`]; what people call for, in [`commands`].
+//! **Elsewhere**: [`apply`] applies settings that are kept a second time elsewhere (a blocked
+//! contact, read messages); people's requests are in [`commands`].
 //!
-//! **Always**: a register of another account's device is never heard: only own devices are
-//! in the notes.
+//! **Always**: settings from another account's device are never accepted: only this account's
+//! devices are in the notes.
 
 pub(crate) mod apply;
 pub(crate) mod commands;

@@ -1,14 +1,14 @@
-//! Blobs: sealed bytes that are too large for a post, until everybody has them.
+//! Blobs: sealed bytes that are too large for a post, stored until every reader has them.
 //!
-//! A blob is opened with its size, put part by part in order, and read by whoever knows its
-//! id. It is deleted when all readers whose marks it was opened with have said that they have
-//! it, when somebody shows the secret whose hash it was opened with, or after
-//! [`limits::BLOB_RETENTION`].
+//! A device opens a blob with its size, uploads it part by part in order, and anybody who
+//! knows its id can read it. The relay deletes a blob when all readers whose marks it was
+//! opened with have said that they have it, when somebody shows the secret whose hash it was
+//! opened with, or after [`limits::BLOB_RETENTION`].
 //!
-//! **Elsewhere**: what is in it, and for whom it is, is the engine's.
+//! **Elsewhere**: the engine decides what is in a blob, and who reads it.
 //!
-//! **Always**: a part that was answered for is on the disk. What was put is never changed.
-//! Deleting goes in bounded steps; from the first on, nobody is given the blob any more.
+//! **Always**: a part is on disk before the relay confirms it. Uploaded parts never change.
+//! Deleting takes bounded steps; from the first step on, nobody can read the blob.
 
 use std::collections::VecDeque;
 

@@ -1,13 +1,13 @@
 //! Sends registration codes to e-mail addresses.
 //!
-//! **Elsewhere**: making and checking codes is the relay's core; the wording is in
+//! **Elsewhere**: the relay's core makes and checks codes; the text of the mail is in
 //! [`letter`].
 //!
-//! **Always**: nobody waits for mail: [`Post::send`] queues or drops, and the person who
-//! asked gets the same answer either way. Whoever asked for a letter that was given up
-//! comes out of [`Failures`] later, whether the relay knows the address or not: nothing
-//! here can tell the two apart. Logs say that something was not sent and why in
-//! general, never to whom; credentials of the mail server are shown by no `Debug`.
+//! **Always**: nobody waits for mail. [`Post::send`] queues a letter or drops it, and the
+//! person who asked gets the same answer either way. If a letter is given up, [`Failures`]
+//! later names the request that asked for it, whether or not the relay knows the address:
+//! nothing here can tell the two cases apart. Logs say that a letter was not sent and why in
+//! general, but never to whom; no `Debug` shows the credentials of the mail server.
 
 mod letter;
 

@@ -1,10 +1,10 @@
-//! How the relay is reached: TLS, HTTP, links, metrics.
+//! The relay's connections: TLS, HTTP, links, metrics.
 //!
-//! **Elsewhere**: what the relay decides is in [`crate::relay`]; where it keeps things is
-//! in [`crate::store`]; the command line is `waxwing-relay`'s.
+//! **Elsewhere**: the relay's decisions are in [`crate::relay`]; its storage is in
+//! [`crate::store`]; the command line is `waxwing-relay`.
 //!
-//! **Always**: everything from the network is bounded in size, number and time. Logs say
-//! that something happened, never to whom or from where.
+//! **Always**: everything from the network is bounded in size, number and time. Logs say that
+//! something happened, but never to whom or from where.
 
 mod auditing;
 mod clock;

@@ -1,14 +1,14 @@
-//! Texts, through an SMSC: registration codes to phone numbers, and what people and phones write
-//! to each other.
+//! Texts through an SMSC: registration codes to phone numbers, and what people and phones
+//! write to each other.
 //!
-//! **Elsewhere**: making and checking codes is the relay's core; what the core does with people's
-//! texts is [`accounts`]; what a text message is made of is `waxwing_sms`'s; one connection with
-//! the SMSC is [`session`], how much may be spent [`limits`].
+//! **Elsewhere**: the relay's core makes and checks codes; [`accounts`] handles people's texts
+//! in the core; `waxwing_sms` knows what a text message is made of; [`session`] is one
+//! connection with the SMSC, and [`limits`] bounds what may be spent.
 //!
-//! **Always**: nobody waits for the phone network: [`Gateway::send`] queues or drops, and the
-//! person who asked gets the same answer either way. Whoever asked for a text that was given up
-//! comes out of the failures later. Logs say that something was not sent and why in general,
-//! never to whom; credentials are shown by no `Debug` and by no log.
+//! **Always**: nobody waits for the phone network. [`Gateway::send`] queues a text or drops
+//! it, and the person who asked gets the same answer either way. If a text is given up, the
+//! failures later name the request that asked for it. Logs say that a text was not sent and
+//! why in general, but never to whom; no `Debug` and no log shows credentials.
 
 pub mod accounts;
 pub mod inbound;
