@@ -1,9 +1,8 @@
 //! `waxwing-relay check`.
 //!
-//! **Elsewhere**: what is checked is the library's `store::check`, and the key log's own.
+//! **Elsewhere**: the library's `store::check` and the key log do the checking.
 //!
-//! **Always**: nothing is changed, and the report names kinds of records, never what is
-//! in them.
+//! **Always**: nothing is changed, and the report names kinds of records, never their content.
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
-//! The configuration file, and how it joins the command line.
+//! The configuration file, and how it is merged with the command line.
 //!
 //! **Elsewhere**: the settings themselves are [`Choices`].
 //!
-//! **Always**: a setting that is not known is an error, never ignored. The file's content
-//! is not repeated in errors: it may hold a password.
+//! **Always**: an unknown setting is an error and never ignored. Errors do not repeat the
+//! file's content, because it may hold a password.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
-//! Log lines, and what happens when the program itself is wrong.
+//! Log lines, and what happens when the program itself fails.
 //!
-//! **Elsewhere**: what is logged is decided where it happens; nothing there may name a
-//! person or show content.
+//! **Elsewhere**: each module decides what it logs; nothing logged may name a person or show
+//! content.
 //!
-//! **Always**: standard error only. A panic is never survived in half: its place (not its
-//! message, which might hold data) is logged, and the process ends for a supervisor to
-//! start it again.
+//! **Always**: logs go only to standard error. The program never continues after a panic: it
+//! logs the place of the panic (not its message, which might hold data) and ends, so that a
+//! supervisor can start it again.
 
 use std::io::IsTerminal as _;
 

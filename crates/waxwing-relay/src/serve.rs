@@ -1,10 +1,10 @@
 //! `waxwing-relay serve`, `waxwing-relay confirm-clock` and `waxwing-relay identity`.
 //!
-//! **Elsewhere**: what it all does is the library's.
+//! **Elsewhere**: the library does the work.
 //!
-//! **Always**: the ready line is `listening URL`, the URL with its pin, on a line of its
-//! own on standard output, and it is printed when clients can connect. Programs wait for
-//! it; `--ready-file` gets the same line before, and appears whole.
+//! **Always**: the ready line is `listening URL`, where the URL includes the pin. It is one
+//! line on standard output, printed once clients can connect. Programs wait for it;
+//! `--ready-file` gets the same line just before, and the file appears complete.
 
 use std::io::Write as _;
 use std::path::Path;

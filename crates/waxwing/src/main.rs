@@ -1,9 +1,9 @@
 //! The Waxwing client: commands, and JSON-RPC for programs.
 //!
-//! **Elsewhere.** What the commands ask for is done by `waxwing-engine`, driven by
-//! `waxwing-client`; what an auditor checks, by `waxwing-auditor`.
+//! **Elsewhere.** `waxwing-engine`, driven by `waxwing-client`, does what the commands ask
+//! for; `waxwing-auditor` does an auditor's checks.
 //!
-//! **Always.** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 kept in the outbox.
+//! **Always.** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waiting in the outbox.
 
 mod cli;
 mod keys;

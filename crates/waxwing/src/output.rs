@@ -1,9 +1,9 @@
-//! How results and failures are printed: for people, or as JSON lines.
+//! Prints results and failures: for people, or as JSON lines.
 //!
-//! **Elsewhere.** The sentences are `engine::api`'s.
+//! **Elsewhere.** The sentences of problems are in `engine::api`.
 //!
-//! **Always.** With `--json` standard output has one object a line and nothing else.
-//! Colours only where a terminal shows them (`NO_COLOR` is honoured).
+//! **Always.** With `--json` standard output has one object per line and nothing else. Colours
+//! are used only on terminals that show them (`NO_COLOR` is respected).
 
 use std::{
     io::{self, Write as _},

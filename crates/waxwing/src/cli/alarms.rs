@@ -1,4 +1,4 @@
-//! `waxwing alarms`, and what every command says of alarms at its end.
+//! `waxwing alarms`, and the alarms that every command shows at its end.
 
 use clap::Args;
 use serde_json::Value;

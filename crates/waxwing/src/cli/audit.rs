@@ -1,12 +1,12 @@
-//! `waxwing audit follow`, `id` and `verify`: watching over a relay's key log.
+//! `waxwing audit follow`, `id` and `verify`: auditing a relay's key log.
 //!
-//! These need no account and open no home's store.
+//! These commands need no account and do not open the home's store.
 //!
-//! **Elsewhere.** What is checked, and what a lie is, is `waxwing_auditor`'s; saying whose
-//! watching one relies on is [`super::auditors`].
+//! **Elsewhere.** `waxwing_auditor` checks the log and decides what a lie is;
+//! [`super::auditors`] chooses the auditors that a person relies on.
 //!
-//! **Always.** Trouble with the network is told and tried again; a lie is told, and ends
-//! the command.
+//! **Always.** If the network fails, the command says so and tries again; if the relay lied,
+//! the command says so and ends.
 
 use std::{
     fs, io,

@@ -1,7 +1,7 @@
-//! `waxwing audit require`, `auditors` and `evidence`: whom the person trusts to watch the
-//! relay's key log, and what proves that it lied.
+//! `waxwing audit require`, `auditors` and `evidence`: the auditors that the person relies on,
+//! and proofs that the relay lied.
 //!
-//! **Elsewhere.** Being an auditor is `waxwing audit follow`.
+//! **Elsewhere.** To be an auditor, use `waxwing audit follow`.
 
 use std::{fs, io, path::PathBuf};
 

@@ -1,9 +1,9 @@
-//! `waxwing devices`: the devices of this account, and those that come and go.
+//! `waxwing devices`: the devices of this account, linking new ones and revoking old ones.
 //!
-//! **Elsewhere.** What two devices say to each other is `engine::devices::pairing`'s.
+//! **Elsewhere.** The messages between two devices are in `engine::devices::pairing`.
 //!
-//! **Always.** Nobody is admitted whom the person has not seen; `--yes` says that they have
-//! seen it elsewhere. What is under way when a command is interrupted goes on with the next.
+//! **Always.** A device is admitted only if the person has seen it; `--yes` says that they
+//! have seen it elsewhere. If a command is interrupted, the next one continues its work.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! How conversations are kept: `waxwing conversations`, `pin`, `archive`, `mute`, `nickname`,
-//! `star`, `starred`.
+//! How a person keeps conversations: `waxwing conversations`, `pin`, `archive`, `mute`,
+//! `nickname`, `star`, `starred`.
 
 use clap::Args;
 use jiff::{Zoned, tz::TimeZone};

@@ -1,9 +1,9 @@
 //! `waxwing listen`.
 //!
-//! **Always.** A message is printed before it counts as read: if this process is killed
-//! in between, it is printed again rather than lost. With `--count` it ends when the relay
-//! has the receipts for what was printed, so that the senders learn of it, or when the
-//! relay does not take them for a while.
+//! **Always.** A message is printed before it counts as read: if this process is killed in
+//! between, the message is printed again rather than lost. With `--count` the command ends
+//! once the relay has the receipts for the printed messages, so that the senders learn of it,
+//! or when the relay has not taken them for a while.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What is done with messages: `waxwing react`, `edit`, `unsend`, `disappear`, `info`.
+//! Commands for single messages: `waxwing react`, `edit`, `unsend`, `disappear`, `info`.
 
 use clap::Args;
 use serde::Deserialize;

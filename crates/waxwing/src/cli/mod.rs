@@ -1,10 +1,9 @@
-//! The command line: what can be said, and who does it.
+//! The command line: all commands, and what runs them.
 //!
-//! **Elsewhere.** One file for each command beside this one; how things look is
-//! [`crate::output`].
+//! **Elsewhere.** Each command has a file beside this one; [`crate::output`] prints results.
 //!
-//! **Always.** A command opens the home's [`Session`], asks, and closes it again, also
-//! when it is interrupted.
+//! **Always.** A command opens the home's [`Session`], makes its requests, and closes the
+//! session again, even when it is interrupted.
 
 mod alarms;
 mod audit;

@@ -1,4 +1,4 @@
-//! `waxwing completions` and `waxwing man`: made from the command line itself.
+//! `waxwing completions` and `waxwing man`, generated from the command line's definition.
 
 use std::io::{self, Write as _};
 

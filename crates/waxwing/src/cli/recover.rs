@@ -1,7 +1,7 @@
 //! `waxwing recover`.
 //!
-//! **Always.** The words come from standard input: nothing that is secret stands in the
-//! list of processes or the shell's history.
+//! **Always.** The recovery words come from standard input, so that no secret appears in the
+//! list of processes or in the shell's history.
 
 use std::{fs::File, io::Read as _, path::PathBuf};
 

@@ -1,7 +1,7 @@
 //! `waxwing register`.
 //!
-//! **Always.** The recovery words are forgotten only after they were printed. It ends
-//! when others can write to the account.
+//! **Always.** The device forgets the recovery words only after they were printed. The command
+//! ends once others can write to the account.
 
 use std::{io, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Strangers: `waxwing requests`, `accept`, `decline`.
+//! Message requests: `waxwing requests`, `accept`, `decline`.
 
 use clap::Args;
 use serde::Deserialize;

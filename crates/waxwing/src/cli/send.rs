@@ -1,7 +1,6 @@
 //! `waxwing send`.
 //!
-//! **Always.** A message that was taken into the outbox is never said to have failed
-//! unless it has.
+//! **Always.** The command never says that a message failed while it is still in the outbox.
 
 use std::{
     io::{self, IsTerminal as _, Read as _},

@@ -1,5 +1,5 @@
-//! Waiting until the relay has what a command asked for, since a process that ends at once
-//! would leave it to the next one.
+//! Waits until the relay has what a command asked for. A process that ended at once would
+//! leave that to the next command.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! `waxwing sms inspect`: what a text message is made of, and what in it is a trick.
+//! `waxwing sms inspect`: decodes a text message and shows the tricks in it.
 //!
-//! **Elsewhere.** Reading messages and finding things in them is `waxwing_sms`'s.
+//! **Elsewhere.** `waxwing_sms` decodes messages and finds the tricks.
 
 use std::io::Read as _;
 

@@ -1,10 +1,10 @@
-//! `waxwing sms`: text messages of the phone network, the fallback that shows what it is.
+//! `waxwing sms`: text messages of the phone network, a fallback that is shown as what it is.
 //!
-//! **Elsewhere.** What is in them is read by `waxwing_sms`; conversations by text message are the
-//! engine's, and are shown by `waxwing history` and `waxwing listen` like all others.
+//! **Elsewhere.** `waxwing_sms` decodes text messages. The engine keeps conversations by text
+//! message, and `waxwing history` and `waxwing listen` show them like all others.
 //!
-//! **Always.** Who a message says that it is from is shown, never who it asks to be taken for;
-//! and that nobody has verified it stands beside it.
+//! **Always.** The sender that a message claims is shown, never the one as which it wants to
+//! appear, and beside it that nobody has verified the sender.
 
 mod inspect;
 mod write;

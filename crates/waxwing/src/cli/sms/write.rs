@@ -1,7 +1,7 @@
 //! `waxwing sms send`.
 //!
-//! **Always.** What a text costs is shown before it goes, and that it is not encrypted is agreed
-//! to once.
+//! **Always.** The price of a text is shown before the text is sent, and the person accepts
+//! once that text messages are not encrypted.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
