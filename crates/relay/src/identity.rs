@@ -1,15 +1,15 @@
-//! Who this relay is: the key behind its TLS certificate, which clients pin, the keys of
-//! its key log, and the secrets behind its tokens and stored addresses.
+//! The relay's identity: the key of its TLS certificate, which clients pin, the keys of its
+//! key log, and the secrets behind its tokens and stored addresses.
 //!
-//! The certificate is made afresh at each start, over the same key: clients pin the
-//! key, so the name in the certificate may change and nothing ever expires. P-256 and
-//! not Ed25519, because browsers refuse the latter.
+//! The relay makes a new certificate at each start, over the same key: clients pin the key, so
+//! the name in the certificate may change and nothing ever expires. The key is P-256 and not
+//! Ed25519, because browsers refuse the latter.
 //!
-//! **Elsewhere**: the TLS configuration is in [`crate::server`]; what the secrets are
-//! used for is in the relay's core.
+//! **Elsewhere**: the TLS configuration is in [`crate::server`]; the relay's core uses the
+//! secrets.
 //!
-//! **Always**: made once, at the first start, and never changed after. Secrets are in
-//! files of mode 0600, zeroized in memory, and shown by no `Debug`.
+//! **Always**: the identity is made once, at the first start, and never changes. Secrets are
+//! in files of mode 0600, zeroized in memory, and no `Debug` shows them.
 
 use std::fmt;
 use std::io;

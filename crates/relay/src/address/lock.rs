@@ -1,17 +1,18 @@
 //! Locked addresses: another account gets one only after a long wait with notice.
 //!
-//! Whoever proves a locked address for another account than its own begins a *contest*,
-//! and is told how long it lasts. While it lasts, every device of the account that has
-//! the address is told: at once, at each login, and daily. One word from any of them
-//! ends it. If none comes, whoever contested it registers it with a new code.
+//! Somebody who proves a locked address for another account begins a *contest*, and learns how
+//! long it lasts. During the contest, the relay tells every device of the account that has the
+//! address: at once, at each login, and daily. Any of them can end the contest. If none does,
+//! the contender registers the address with a new code.
 //!
-//! **Elsewhere**: setting a lock is [`crate::directory`]'s. A registration with the
-//! account's own roster, which the recovery key may have extended, needs no wait.
+//! **Elsewhere**: [`crate::directory`] sets a lock. A registration with the account's own
+//! roster, which the recovery key may have extended, does not have to wait.
 //!
-//! **Always**: a contest is on disk before it is answered, and survives restarts; when
-//! its owner was told last does not, and follows from its beginning. A notice may come
-//! for a contest that the disk refused a moment later: it is one too many, never one too
-//! few. A contest has one contender; another one waits from the beginning.
+//! **Always**: a contest is on disk before the relay answers, and survives restarts. When its
+//! owner was last told is not stored; it follows from the beginning of the contest. The relay
+//! may send a notice for a contest that the disk refuses a moment later: there may be one
+//! notice too many, never one too few. A contest has one contender; another one has to wait
+//! from the beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,13 @@
-//! Changes of an account: its roster's next statement, the lock of an address, and what
-//! becomes of a device that is revoked.
+//! Changes of an account: the next statement of its roster, the lock of an address, and what
+//! happens to a revoked device.
 //!
-//! **Elsewhere**: a change waits for the log in [`super::publications`]; a first
-//! statement comes with a registration ([`crate::address`]).
+//! **Elsewhere**: a change waits for the log in [`super::publications`]; a first statement
+//! comes with a registration ([`crate::address`]).
 //!
-//! **Always**: a statement counts by its signatures, whoever hands it over; only devices of
-//! the account, and the one that it admits, are told a mailbox for one that is known already.
-//! A device that
-//! the log has revoked cannot log in, from that moment; its records are deleted a little
-//! later, in steps, and that is not forgotten across a crash.
+//! **Always**: a statement counts by its signatures, no matter who submits it. Only devices of
+//! the account, and the device that it admits, learn the mailbox of a statement that is
+//! already known. A device that the log has revoked can no longer log in, from that moment on;
+//! its records are deleted a little later, in steps, and a crash does not stop that.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
-//! What a mail with a code says.
+//! The text of a mail with a code.
 //!
-//! **Elsewhere**: sending it is the module above's.
+//! **Elsewhere**: the module above sends it.
 //!
-//! **Always**: plain text, no link to click, nothing about who asked: the mail may have
-//! been asked for by a stranger.
+//! **Always**: plain text, no link to click, and nothing about who asked, because a stranger
+//! may have asked for the mail.
 
 use lettre::Message;
 use lettre::message::Mailbox;
