@@ -1,9 +1,9 @@
-//! Reading this machine's clocks, and what the operator says about them.
+//! Reads this machine's clocks, and the operator's confirmation.
 //!
-//! **Elsewhere**: what becomes of a clock that leaps is decided in [`crate::clock`].
+//! **Elsewhere**: [`crate::clock`] decides what happens when a clock jumps.
 //!
-//! **Always**: only [`Clock::look`] reads the clock that somebody can set. All else goes by
-//! [`now`], which nothing moves.
+//! **Always**: only [`Clock::look`] reads the clock that somebody can set. Everything else
+//! uses [`now`], which nothing can set.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,16 +1,16 @@
-//! Between the links and the relay's core: one lock, one writer, one sweep.
+//! Connects the links with the relay's core: one lock, one writer, one sweep.
 //!
-//! Links call the core themselves, several frames under one lock, and carry its effects
-//! to the queues of the links concerned. What a frame has to be verified by is verified
-//! outside the lock, while the link's next frames wait. A thread of its own commits what
-//! gathered meanwhile, outside the lock (group commit).
+//! Links call the core themselves, several frames under one lock, and move its effects to the
+//! queues of the links concerned. What has to be verified for a frame is verified outside the
+//! lock, while the link's next frames wait. A separate thread commits what gathered meanwhile,
+//! outside the lock (group commit).
 //!
-//! **Elsewhere**: what the core decides is in [`crate::relay`]; sockets are in
+//! **Elsewhere**: the core's decisions are in [`crate::relay`]; sockets are in
 //! [`super::link`], the threads of the key log in [`super::log`].
 //!
-//! **Always**: nothing waits for a link, and no link waits for the disk. The order of
-//! the core's effects is the order in the queues. A link gives the lock to others after
-//! [`HELD`], and before it verifies anything.
+//! **Always**: nothing waits for a link, and no link waits for the disk. The order of the
+//! core's effects is the order in the queues. A link releases the lock after [`HELD`], and
+//! before it verifies anything.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,8 +1,9 @@
-//! A queue in which sources take turns: whoever asks for much waits behind themselves only.
+//! A queue in which sources take turns: a source that asks for much only delays itself.
 //!
-//! **Elsewhere**: what waits in one is [`super::log`]'s and [`super::verifying`]'s.
+//! **Elsewhere**: [`super::log`] and [`super::verifying`] put their work into such queues.
 //!
-//! **Always**: bounded, for each source and in all. Of one source, first come, first served.
+//! **Always**: bounded, for each source and in total. Within one source, first come, first
+//! served.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! The few HTTP requests that the relay answers, and the one that becomes a link.
 //!
-//! **Elsewhere**: what happens on the link is [`super::link`]'s; metrics have a listener
-//! of their own ([`super::metrics`]); what auditors ask is answered in [`super::auditing`].
+//! **Elsewhere**: [`super::link`] runs the link; metrics have their own listener
+//! ([`super::metrics`]); [`super::auditing`] answers auditors.
 //!
 //! **Always**: no request here has a body that is read, and no answer depends on who asks.
 

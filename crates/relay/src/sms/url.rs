@@ -1,7 +1,7 @@
-//! Where an SMSC is, and who we are there: `smpp://user:password@host:port`, or `smpps://` for
-//! TLS.
+//! The SMSC's address and the relay's login there: `smpp://user:password@host:port`, or
+//! `smpps://` for TLS.
 //!
-//! **Always**: what is wrong with a URL is told without repeating it: it holds a password.
+//! **Always**: an error about a URL never repeats the URL, because it holds a password.
 
 use std::fmt;
 

@@ -1,11 +1,11 @@
-//! Verifies what is in a store: every record decodes, and what refers to something
-//! else finds it.
+//! Verifies the content of a store: every record decodes, and every reference leads to an
+//! existing record.
 //!
-//! **Elsewhere**: a directory that cannot even be opened is reported by
-//! [`super::embedded::EmbeddedStore::open`]; `waxwing-relay check` prints both.
+//! **Elsewhere**: [`super::embedded::EmbeddedStore::open`] reports a directory that cannot
+//! even be opened; `waxwing-relay check` prints both.
 //!
-//! **Always**: nothing is changed, nothing is written to, and damage is counted, not
-//! panicked about. Findings name key spaces, never what is in them.
+//! **Always**: nothing is changed or written, and damage is counted and causes no panic.
+//! Findings name key spaces, never their content.
 
 use std::collections::BTreeMap;
 

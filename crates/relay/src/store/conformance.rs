@@ -1,8 +1,8 @@
-//! What every store must do, run against each.
+//! What every store must do, run against each of them.
 //!
-//! **Elsewhere**: what only one of them does is tested beside it.
+//! **Elsewhere**: behaviour of one store alone is tested beside that store.
 //!
-//! **Always**: a store that passes can be put under the relay.
+//! **Always**: a store that passes can be used by the relay.
 
 use bytes::Bytes;
 

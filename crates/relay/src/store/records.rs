@@ -1,10 +1,10 @@
-//! What the values in the store are made of.
+//! The format of the values in the store.
 //!
-//! **Elsewhere**: which key space holds which is in [`super::KeySpace`].
+//! **Elsewhere**: [`super::KeySpace`] says which key space holds which values.
 //!
-//! **Always**: fields are only ever added, as on the wire, so that a data
-//! directory opens with every later version. Nothing here names a sender, holds
-//! an address, or lists a group's mailboxes in the clear.
+//! **Always**: new versions only add fields, as on the wire, so that a data directory opens
+//! with every later version. Nothing here names a sender, holds an address, or lists a group's
+//! mailboxes unencrypted.
 
 use bytes::Bytes;
 use waxwing_protocol::pb;
