@@ -1,6 +1,6 @@
 //! The recovery key: 32 random bytes, shown once as 24 words (BIP 39, English).
 //!
-//! **Elsewhere**: what it may sign: `waxwing_protocol::roster`.
+//! **Elsewhere**: what it may sign is in `waxwing_protocol::roster`.
 //!
 //! **Always**: the words alone make the same key again, on any device, for ever.
 

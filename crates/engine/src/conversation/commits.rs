@@ -1,15 +1,16 @@
-//! Commits: rekeying by our own, and taking part in those of others.
+//! Commits: rekeying with our own, and following those of others.
 //!
-//! The relay takes the first commit for an epoch. Ours is stored with the state that
-//! it would lead to and posted until the relay has taken it (its answer, or the
-//! commit's echo in our mailbox, says so) or another came first: then ours is
-//! dropped, the other is processed when it comes, and the rekeying is tried again.
+//! The relay accepts the first commit for an epoch. Ours is stored with the state to which it
+//! leads, and posted until the relay has accepted it (its answer, or the commit's echo in our
+//! mailbox, says so) or another came first. Then ours is dropped, the other one is processed
+//! when it arrives, and the rekeying is tried again.
 //!
-//! **Elsewhere**: commits of devices that lost the group: [`super::rejoin`].
+//! **Elsewhere**: [`super::rejoin`] handles commits of devices that lost the group.
 //!
-//! **Always**: a commit of another device is merged only when every leaf that it brings is
-//! admitted by a roster that was looked up since the commit came. A device that it removes
-//! without a right to is no more out than anybody else: the group is broken for all.
+//! **Always**: another device's commit is merged only if every leaf that it adds is admitted
+//! by a roster that was looked up after the commit arrived. If a commit removes a device
+//! without the right to do so, that device is no more excluded than anybody else: the group is
+//! broken for all.
 
 use std::collections::BTreeSet;
 

@@ -1,18 +1,20 @@
-//! Generations: the MLS groups that follow one another in a conversation of many.
+//! Generations: the MLS groups that follow one another in a group conversation.
 //!
-//! Where a group cannot be followed any more (a device broke its rules, somebody spoilt it, or
-//! the relay does not have it), a device of an admin makes the conversation's next group, with
-//! everybody in it but the devices that are to blame. Blame falls on devices, not on accounts:
-//! a device may be stolen. An account is left out when all its devices are to blame, or two.
+//! If a group cannot continue (a device broke its rules, somebody damaged it, or the relay
+//! does not have it), an admin's device makes the conversation's next group, with everybody in
+//! it except the devices that are to blame. Blame falls on devices, not on accounts, because a
+//! device may be stolen. An account is left out if all its devices, or two of them, are to
+//! blame.
 //!
-//! Who spoilt a group is not always known: whoever may post to it can post what no device
-//! reads. Then nobody is left out, and each next group is made after a longer pause.
+//! It is not always known who damaged a group: anybody who may post to it can post something
+//! that no device can read. Then nobody is left out, and each next group is made after a
+//! longer pause.
 //!
-//! **Elsewhere**: which commits break a rule is [`super::roles`]'s and [`crate::trust`]'s to
-//! say; welcomes are opened in [`crate::trust::welcomes`].
+//! **Elsewhere**: [`super::roles`] and [`crate::trust`] decide which commits break a rule;
+//! [`crate::trust::welcomes`] opens welcomes.
 //!
-//! **Always**: a new generation counts only from an [`heirs`] account of the one that is known
-//! here. When it is to be made outlasts a restart.
+//! **Always**: a new generation counts only if it comes from an account among the [`heirs`] of
+//! the generation that is known here. The time at which it will be made survives a restart.
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
-//! The groups of conversations: what the engine knows of them besides MLS's own state.
+//! The groups of conversations: what the engine knows about them besides MLS's own state.
 //!
-//! **Elsewhere**: the states' meaning is drawn in [`super`]; the MLS state is in
-//! [`crate::mls`]'s tables.
+//! **Elsewhere**: [`super`] draws the states; the MLS state is in the tables of
+//! [`crate::mls`].
 //!
-//! **Always**: the rejoin secret is here too, so that a group whose MLS state is gone
-//! can still be rejoined.
+//! **Always**: the rejoin secret is here too, so that a group whose MLS state is gone can
+//! still be rejoined.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{

@@ -1,12 +1,13 @@
-//! Messages that are brought in from a file, such as an export of another account's.
+//! Messages imported from a file, such as an export from another account.
 //!
-//! They are shown as what they are: words of a file, which anybody can write. None is verified,
-//! proves anything, or counts as unread. A message that is here is left as it is; one that
-//! comes by itself later takes the place of the imported one.
+//! They are shown as what they are: words from a file, which anybody can write. None is
+//! verified, proves anything, or counts as unread. A message that is already here stays
+//! unchanged; if the real message arrives later, it replaces the imported one.
 //!
-//! **Elsewhere**: writing and reading the files: the client.
+//! **Elsewhere**: the client writes and reads the files.
 //!
-//! **Always**: nothing of an import is sent to anybody, and doing it twice is doing it once.
+//! **Always**: nothing of an import is sent to anybody, and importing twice has the same
+//! result as importing once.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{address::Address, limits, time::Time};

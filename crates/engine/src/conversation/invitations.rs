@@ -1,16 +1,17 @@
-//! Invitations: links by which somebody asks to be taken into a group.
+//! Invitations: links with which people ask to join a group.
 //!
-//! An admin's link names the group, the admin's address and a secret, whose hash stands in
-//! the group's state. Whoever has the link asks the admin's devices, in the conversation of
-//! the two; they compare the secret with the state and wish the other in, or keep the
-//! question for the admin to decide. The relay has no part in it and learns nothing of it.
+//! An admin's link names the group, the admin's address and a secret, whose hash is in the
+//! group's state. A person with the link asks the admin's devices, in the conversation of the
+//! two. These compare the secret with the state and add the person by a pending change, or
+//! keep the question for the admin to decide. The relay plays no part in this and learns
+//! nothing of it.
 //!
-//! **Elsewhere**: bringing in is [`super::membership`]'s; that only admins change the state's
-//! invitations, [`super::roles`].
+//! **Elsewhere**: [`super::membership`] adds people; [`super::roles`] makes sure that only
+//! admins change the state's invitations.
 //!
-//! **Always**: who asks is the account on the other side of the conversation, whose leaf was
-//! verified; a link says nothing about that. A link that was revoked, or whose time is over,
-//! opens nothing, whichever device is asked.
+//! **Always**: the person who asks is the account on the other side of the conversation, whose
+//! leaf was verified; a link does not identify anybody. A revoked or expired link does not
+//! work, whichever device is asked.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};

@@ -1,15 +1,15 @@
-//! Groups of many, as people make, change and leave them.
+//! Group conversations: how people create, change and leave them.
 //!
-//! A group begins with its maker alone; the others are brought in by wishes, like those
-//! who come later. Where its MLS group cannot be followed any more (somebody broke its
-//! rules, or the relay has lost it), an admin's device makes the conversation's next
-//! generation, without whoever broke them.
+//! A group begins with its creator alone; pending changes add the others, like members who
+//! join later. If its MLS group cannot continue (somebody broke its rules, or the relay has
+//! lost it), an admin's device makes the conversation's next generation, without the devices
+//! that broke the rules.
 //!
-//! **Elsewhere**: what becomes of wishes is [`super::membership`]'s; who may what,
-//! [`super::roles`]'s; what members hear of changes, [`super::members`]'s.
+//! **Elsewhere**: [`super::membership`] carries out pending changes; [`super::roles`] decides
+//! who may do what; [`super::members`] tells members about changes.
 //!
-//! **Always**: a command is checked against the group as this device knows it; everybody
-//! else checks its commit again.
+//! **Always**: a command is checked against the group as this device knows it; all other
+//! devices check its commit again.
 
 use prost::Message as _;
 use waxwing_protocol::{

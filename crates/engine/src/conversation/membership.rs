@@ -1,19 +1,20 @@
-//! Membership: that a conversation's groups hold the devices of its accounts, and no
-//! others; and that a group of many is as the person wishes it.
+//! Membership: makes sure that a conversation's groups have exactly the devices of its
+//! accounts, and that a group conversation becomes what the person wants.
 //!
-//! When an account's roster has grown, its groups are looked at: devices that no roster
-//! admits any more are taken out at once, with a rekey, so that they read nothing sent
-//! after; devices that a group lacks are claimed and added. Everybody in the group could
-//! add one, so they take turns: this account's devices look after their own, the one with
-//! the smallest id first, and after others' only when those have not for a while. Likewise
-//! with whoever has said that they leave: admins' devices come first.
+//! When an account's roster has grown, its groups are checked. Devices that the roster no
+//! longer admits are removed at once, with a rekey, so that they cannot read anything sent
+//! later. For missing devices, key packages are claimed and the devices added. Everybody in
+//! the group could add a device, so they take turns: this account's devices add their own, the
+//! one with the smallest id first, and add those of others only if those have not done so for
+//! a while. The same holds for members who have said that they leave: admins' devices come
+//! first.
 //!
-//! **Elsewhere**: rosters come by [`crate::trust::lookups`] and
-//! [`crate::trust::own_history`]; what others do is judged in [`super::commits`]; wishes
-//! are [`super::wishes`].
+//! **Elsewhere**: rosters come from [`crate::trust::lookups`] and
+//! [`crate::trust::own_history`]; [`super::commits`] judges what others do; pending changes
+//! are in [`super::wishes`].
 //!
-//! **Always**: only devices are added that the roster which the log vouches for admits, with
-//! the leaf key that it certifies.
+//! **Always**: a device is added only if the roster that the key log proves admits it, and
+//! only with the leaf key that the roster certifies.
 
 use std::collections::{BTreeMap, BTreeSet};
 

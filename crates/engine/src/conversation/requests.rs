@@ -1,18 +1,18 @@
-//! Requests: conversations with people whom this account has not answered yet.
+//! Message requests: conversations with people whom this account has not answered yet.
 //!
-//! Whoever knows an address can write to it. Until the person accepts (or answers, or has
+//! Anybody who knows an address can write to it. Until the person accepts (or replies, or has
 //! compared safety numbers), a stranger's conversation is a request: nothing is fetched for
-//! it, nobody learns that anything arrived or was read, it is shown apart, and only so
-//! much of it is kept. A group is a request unless somebody known took this device into it:
-//! whom else a group names, a stranger may have put there.
+//! it, nobody learns that anything arrived or was read, it is shown separately, and only a
+//! limited amount of it is kept. A group is a request unless somebody known added this device
+//! to it, because a stranger may have added the other people whom the group names.
 //!
-//! Nothing leaves for a request, nor for people who are blocked, but what the person wrote or
-//! asked for ([`is_silent`]).
+//! Nothing is sent for a request, or to people who are blocked, except what the person wrote
+//! or asked for ([`is_silent`]).
 //!
-//! **Elsewhere**: who is told of what: [`crate::inbox::messages::may_tell`]; blocking:
-//! [`crate::contact`].
+//! **Elsewhere**: [`crate::inbox::messages::may_tell`] decides who is told what; blocking is
+//! in [`crate::contact`].
 //!
-//! **Always**: accepted on one device is accepted on all; so is declined.
+//! **Always**: accepting or declining on one device does so on all.
 
 use rusqlite::Transaction;
 use waxwing_protocol::{

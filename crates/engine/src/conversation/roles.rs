@@ -1,15 +1,15 @@
-//! Roles: who may change what of a conversation.
+//! Roles: who may change what in a conversation.
 //!
-//! Every member's device judges a commit by what all members knew before it, and by whose
-//! leaf made it. So a change that breaks a rule is refused by all, whoever asks for it: a
-//! member who is no admin, or a relay.
+//! Every member's device judges a commit by what all members knew before it, and by the leaf
+//! that made it. All devices therefore refuse a change that breaks a rule, no matter who asks
+//! for it: a member who is not an admin, or a relay.
 //!
-//! **Elsewhere**: whether the leaves that come and go are their accounts' devices is
-//! [`crate::trust`]'s; what a commit is made of, [`crate::mls`]'s.
+//! **Elsewhere**: [`crate::trust`] checks whether added and removed leaves are their accounts'
+//! devices; [`crate::mls`] knows what a commit consists of.
 //!
-//! **Always**: a group has an admin who is a member: where the last ones go, their
-//! [`successor`] becomes one with the same commit. An account that stays keeps the address
-//! that it takes part by.
+//! **Always**: a group has an admin who is a member: if the last admins leave, their
+//! [`successor`] becomes admin with the same commit. An account that stays keeps the address
+//! with which it takes part.
 
 use std::collections::BTreeSet;
 
