@@ -1,6 +1,6 @@
-//! What the devices of this account are called, and the list of them that people see.
+//! The names of this account's devices, and the list of devices that people see.
 //!
-//! **Always**: names are this account's own: devices tell them each other, encrypted, and
+//! **Always**: names belong to this account alone: its devices exchange them encrypted, and
 //! the relay never learns one.
 
 use prost::Message as _;

@@ -1,14 +1,14 @@
-//! What is done with a post from the mailbox.
+//! Handles a post from the mailbox.
 //!
-//! Posts of groups in order are read at once; posts of groups that are being checked,
-//! wait for a look-up or are lost are held, and read in the order they came when the
-//! group is in order again ([`release`]).
+//! Posts of working groups are read at once. Posts of groups that are being checked, wait for
+//! a look-up or are lost are held, and read in order of arrival once the group works again
+//! ([`release`]).
 //!
-//! **Elsewhere**: welcomes are [`crate::trust::welcomes`]; who may commit what is
-//! [`crate::conversation::commits`].
+//! **Elsewhere**: welcomes are in [`crate::trust::welcomes`]; [`crate::conversation::commits`]
+//! decides who may commit what.
 //!
-//! **Always**: every post may come any number of times, in any order, altered or not:
-//! a message is shown once or its counter leaves a hole, and nothing else happens.
+//! **Always**: every post may arrive any number of times, in any order, altered or not: a
+//! message is shown once or its counter leaves a gap, and nothing else happens.
 
 use prost::Message as _;
 use waxwing_protocol::{

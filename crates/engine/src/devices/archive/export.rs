@@ -1,8 +1,8 @@
-//! Making the archive, chunk by chunk.
+//! Makes the archive, chunk by chunk.
 //!
-//! **Always**: what came after its last section was begun is not in the archive, and nothing
-//! that came after a transfer began is in that transfer ([`Reach`]); what is behind the cursor
-//! never comes again.
+//! **Always**: what arrives after the archive's last section was begun is not in the archive,
+//! and nothing that arrives after a transfer began is in that transfer ([`Reach`]); what is
+//! behind the cursor is never sent again.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, Transaction};

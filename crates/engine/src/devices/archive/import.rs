@@ -1,7 +1,7 @@
-//! Taking an archive in, chunk by chunk.
+//! Imports an archive, chunk by chunk.
 //!
-//! **Always**: what the archive says is checked for form and, where it is signed, for
-//! its signatures; what is known here already stays.
+//! **Always**: the form of everything in the archive is checked, and the signatures of
+//! everything that is signed; what this device already knows stays unchanged.
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use waxwing_protocol::{

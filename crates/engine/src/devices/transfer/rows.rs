@@ -1,4 +1,4 @@
-//! The row that outlasts a restart while a device is admitted or handed the archive.
+//! The row that survives a restart while a device is being admitted or receives the archive.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
