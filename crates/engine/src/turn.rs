@@ -1,11 +1,11 @@
-//! One event's work: its transaction, its time and randomness, and the memory that
-//! lasts as long as the process does.
+//! One event's work: its transaction, its time and randomness, and the memory that lasts as
+//! long as the process.
 //!
-//! **Elsewhere**: what is written lasts in the modules' tables; what is sent is made
-//! in [`crate::link`] and [`crate::conversation`].
+//! **Elsewhere**: lasting data is in the modules' tables; [`crate::link`] and
+//! [`crate::conversation`] make what is sent.
 //!
-//! **Always**: everything in [`Live`] can be thrown away and is made again from the
-//! store and the links; that is what happens when a transaction fails.
+//! **Always**: everything in [`Live`] can be thrown away and rebuilt from the store and the
+//! links; this is what happens when a transaction fails.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -1,15 +1,16 @@
-//! Reports: what others said, disclosed by choice, so that whoever gets it can check it.
+//! Reports: messages from others that a person discloses, so that anybody who gets the report
+//! can check them.
 //!
 //! A report holds the chosen messages as they were signed ([`super::proof`]) and the rosters
-//! that admit the signing devices. Whoever checks one learns that a device of this account
-//! said this at that time (by its own clock), and needs to trust neither who reports nor the
-//! relay. That the account is an address's is what the key log says. Where the account has
-//! taken the signing key back since (a device that was lost or stolen, say), the report and
-//! the check say so: whoever has the device may have written it since, and dated it back.
+//! that admit the signing devices. Checking one shows that a device of this account wrote this
+//! at that time (by its own clock), without trusting the reporter or the relay. The key log
+//! proves that an address belongs to the account. If the account has revoked the signing key
+//! since then (because a device was lost or stolen, for example), the report and the check say
+//! so: somebody who has the device may have written the message later, with an earlier date.
 //!
-//! It is not said, and cannot be, what was left out: a report may quote one line of many.
+//! A report does not and cannot show what was left out: it may quote one line of many.
 //!
-//! **Always**: nothing is disclosed but the messages that were named and their edits.
+//! **Always**: only the named messages and their edits are disclosed.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 

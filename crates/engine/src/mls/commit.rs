@@ -1,5 +1,5 @@
-//! Commits: ours, until the relay has taken them, and those of others, until they
-//! have been looked at.
+//! Commits: ours, until the relay has accepted them, and those of others, until they have been
+//! checked.
 
 use openmls::prelude::{Extensions, GroupContext, Proposal, Sender, StagedCommit};
 use openmls_traits::OpenMlsProvider as _;

@@ -1,9 +1,9 @@
-//! A group, and what can be done with it.
+//! A group, and its operations.
 //!
-//! **Elsewhere**: commits before they count: [`super::commit`].
+//! **Elsewhere**: commits that do not count yet are in [`super::commit`].
 //!
-//! **Always**: [`Group::process`] changes the group only when it returns an
-//! application message; commits change it when they are merged.
+//! **Always**: [`Group::process`] changes the group only if it returns an application message;
+//! commits change it when they are merged.
 
 use openmls::{
     framing::errors::MessageDecryptionError,

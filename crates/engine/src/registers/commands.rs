@@ -1,4 +1,4 @@
-//! What people set: pins, mutes, what is put away, drafts, stars, nicknames.
+//! What people set: pins, mutes, archived conversations, drafts, stars, nicknames.
 
 use super::{About, is_set, key_of, set, starred, value};
 use crate::{

@@ -1,9 +1,9 @@
-//! What the relay has sealed to this device: a text that came, one that another device wrote,
-//! what became of one.
+//! Handles what the relay has sealed to this device: a text that arrived, one that another
+//! device wrote, what happened to one.
 //!
-//! **Elsewhere**: parts of long texts: [`super::parts`].
+//! **Elsewhere**: parts of long texts are in [`super::parts`].
 //!
-//! **Always**: what does not open or read is dropped: nobody could send it again.
+//! **Always**: what does not open or decode is dropped, because nobody could send it again.
 
 use prost::Message as _;
 use waxwing_protocol::{

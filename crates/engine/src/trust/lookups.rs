@@ -1,13 +1,13 @@
-//! Look-ups: asking the relay who is behind an address, and having it prove the answer.
+//! Look-ups: asks the relay whose address it is, and has the relay prove the answer.
 //!
-//! An answer counts when the log proves it: the newest entry of the address, in the log of
-//! a head that continues what was known, vouches for exactly the roster that came along;
-//! and when as many auditors as the person requires have co-signed that head. What is not
-//! proved is nobody's answer: it is asked again, and whoever waits is told why.
+//! An answer counts if the log proves it: the newest entry of the address, in the log of a
+//! head that continues what was known, proves exactly the roster in the answer; and as many
+//! auditors as the person requires have co-signed that head. An unproved answer does not
+//! count: the relay is asked again, and the person learns why they have to wait.
 //!
-//! **Always**: what is wanted is asked once, and its outcome is good for a moment only; it
-//! is in memory, so that it is always fresh. That an address is unknown cannot be proved,
-//! and is the relay's word.
+//! **Always**: a look-up is asked once at a time, and its outcome is valid only for a moment
+//! and only in memory, so that it is always fresh. That an address is unknown cannot be
+//! proved; only the relay says so.
 
 use std::collections::{BTreeSet, HashMap};
 
