@@ -1,9 +1,9 @@
-//! What `doctor` finds: whether each part of the client is in order, in sentences.
+//! `doctor`: checks each part of the client, and says in sentences what it found.
 //!
-//! **Elsewhere.** How it is shown is the program's.
+//! **Elsewhere.** The program shows the result.
 //!
-//! **Always.** Looking changes nothing but the probe of the home and one extra connection
-//! to the relay, which says nothing on it.
+//! **Always.** Checking changes nothing, except for a probe file in the home, and one extra
+//! connection to the relay, on which the client sends nothing.
 
 use serde::{Deserialize, Serialize};
 use waxwing_engine::api::{Account, Problem, RegistrationStage, Request, Response, Status};

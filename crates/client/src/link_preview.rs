@@ -1,16 +1,17 @@
-//! What a link leads to: its page's title, a sentence and a small picture, for the message that
-//! the link is sent with.
+//! Link previews: fetches the title, a description and a small picture of the page that a link
+//! leads to, to send them with the message.
 //!
-//! The place that a link leads to learns that somebody here is about to send it: this device's
-//! address, and when. So it is asked only where a person wants that, by the sender's device, and
-//! never by those who receive the message.
+//! The site that a link leads to learns that somebody is about to send it: it sees this device's IP
+//! address, and when. It is therefore contacted only if the person wants that, only by the sender's
+//! device, and never by the recipients.
 //!
-//! **Elsewhere.** What a message carries, and for which link it is shown, is the engine's
-//! `message::link_preview`.
+//! **Elsewhere.** The engine's `message::link_preview` decides what a message carries, and for
+//! which link it is shown.
 //!
-//! **Always.** Only over TLS, only with places on the public internet (no page can have this device
-//! ask its router), and the addresses that were checked are the ones that are connected with. Everything
-//! is bounded in bytes, steps and time; nothing is unpacked, nothing of a page is run.
+//! **Always.** Only over TLS and only with sites on the public internet (no page can make this
+//! device contact its router), and this device connects only to addresses that it has checked.
+//! Everything is bounded in bytes, steps and time; nothing is decompressed, and no code of a page
+//! is run.
 
 use std::{
     net::{IpAddr, SocketAddr},

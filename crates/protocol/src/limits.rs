@@ -1,4 +1,4 @@
-//! Every bound that both sides must know.
+//! All limits that both sides must know.
 //!
 //! **Elsewhere.** Bounds that only an operator cares about (links per source,
 //! memory) are in `relay`'s configuration.

@@ -5,11 +5,11 @@
 //! a device that the chain admits at that point, or by the recovery key. A device that
 //! is added signs too.
 //!
-//! **Elsewhere.** Which of two rosters is the true one for an address: the key
-//! log proves it (`transparency`). Making an account: `engine::account`.
+//! **Elsewhere.** The key log proves which of two rosters is the right one for an address
+//! (`transparency`); `engine::account` makes accounts.
 //!
-//! **Always.** A [`Roster`] was checked from its first statement on. A statement that does
-//! not fit changes nothing.
+//! **Always.** A [`Roster`] was checked from its first statement on. An invalid statement changes
+//! nothing.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};

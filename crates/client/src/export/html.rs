@@ -1,9 +1,9 @@
-//! An exported conversation as a page to read: without scripts, without anything that is
-//! loaded from elsewhere, and with a policy that lets a browser hold it to that.
+//! An exported conversation as a page to read: without scripts, without anything that is loaded
+//! from elsewhere, and with a policy by which a browser enforces both.
 //!
-//! **Always.** What people wrote is escaped, and stands in its own direction. A picture is
-//! shown only when its first bytes are those of one that browsers decode, never because its
-//! sender says so, and never as SVG.
+//! **Always.** What people wrote is escaped, and has its own text direction. A picture is shown
+//! only if its first bytes are those of a format that browsers decode, never because its sender
+//! says so, and never as SVG.
 
 use std::{fmt::Write as _, fs::File, io::Read as _};
 

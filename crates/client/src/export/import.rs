@@ -1,10 +1,11 @@
-//! Reading `conversation.json` again, entry by entry.
+//! Reads an exported `conversation.json`, entry by entry.
 //!
-//! **Elsewhere.** What becomes of an imported message: the engine.
+//! **Elsewhere.** The engine stores imported messages.
 //!
-//! **Always.** The file is anybody's: nothing in it is believed, no path in it leads out of its
-//! folder, and a file of any size needs the memory of one batch: an entry has at most
-//! [`ENTRY_BYTES`], what stands before the entries as many, and a file [`FILE_BYTES`].
+//! **Always.** Anybody may have written the file: nothing in it is trusted, no path in it leads out
+//! of its folder, and a file of any size needs the memory of one batch: an entry has at most
+//! [`ENTRY_BYTES`], the part before the entries has the same limit, and a file has at most
+//! [`FILE_BYTES`].
 
 use std::{
     cell::Cell,

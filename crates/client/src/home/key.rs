@@ -1,12 +1,12 @@
 //! Where the store's key is kept: the system's keyring, behind a passphrase, or in a
 //! file beside the store.
 //!
-//! **Elsewhere.** What the key encrypts is the engine's store; asking a person for a
-//! passphrase is the program's.
+//! **Elsewhere.** The key encrypts the engine's store; the program asks the person for a
+//! passphrase.
 //!
-//! **Always.** How a key is kept is decided once, when the home is new, and written to
-//! `key.json`; a key is never replaced. A key lies in a file only where somebody asked for
-//! that. Passphrases go through Argon2id (RFC 9106).
+//! **Always.** How a key is kept is decided once, when the home is new, and written to `key.json`;
+//! a key is never replaced. A key is kept in a file only if somebody asked for that. Passphrases go
+//! through Argon2id (RFC 9106).
 
 use std::{
     fs, io,

@@ -1,9 +1,9 @@
-//! Where a relay is and how it proves that it is the one: its URL and its pin.
+//! A relay's URL and its pin: where it is, and how it proves its identity.
 //!
-//! **Elsewhere.** Checking a certificate against the pin is [`super::tls`].
+//! **Elsewhere.** [`super::tls`] checks a certificate against the pin.
 //!
-//! **Always.** A [`RelayUrl`] is `https`, names a host that TLS can check, and prints
-//! as what it was parsed from, pin included, so that what is stored can be copied.
+//! **Always.** A [`RelayUrl`] is `https`, names a host that TLS can check, and prints as the text
+//! from which it was parsed, with the pin, so that the stored text can be copied.
 
 use std::{fmt, str::FromStr};
 

@@ -1,9 +1,8 @@
-//! Opening one link: TCP, TLS, WebSocket.
+//! Opens one link: TCP, TLS, WebSocket.
 //!
-//! **Elsewhere.** Trying again: [`super::keep_open()`].
+//! **Elsewhere.** [`super::keep_open()`] tries again.
 //!
-//! **Always.** A [`Link`] is a TLS 1.3 connection with the relay that was meant, whose
-//! exporter is known.
+//! **Always.** A [`Link`] is a TLS 1.3 connection with the right relay, and its exporter is known.
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
 //! One connection: lines in, answers and notifications out.
 //!
-//! **Elsewhere.** What a call does: [`super::service`].
+//! **Elsewhere.** [`super::service`] carries out calls.
 //!
-//! **Always.** Every call that has an id is answered once; a notification never.
+//! **Always.** Every call with an id is answered once; a notification is never answered.
 
 use std::{io, time::Duration};
 

@@ -1,9 +1,9 @@
 //! The methods, answered by this process.
 //!
-//! **Elsewhere.** What the engine's requests mean: `engine::api`. The checks of `doctor`:
+//! **Elsewhere.** The engine's requests are in `engine::api`, the checks of `doctor` in
 //! [`crate::doctor`].
 //!
-//! **Always.** Each connection has a service of its own, since each subscribes for itself.
+//! **Always.** Each connection has its own service, since each subscribes separately.
 
 use std::{io, path::PathBuf};
 

@@ -1,8 +1,8 @@
-//! What a group conversation is: its name and picture, who its admins are, who may be let in.
+//! The state of a group conversation: its name and picture, its admins, and its invitations.
 //!
-//! **Elsewhere.** Who may change what of it: `engine::conversation::roles`.
+//! **Elsewhere.** `engine::conversation::roles` decides who may change what.
 //!
-//! **Always.** What decodes is within its bounds: there is an admin, none twice.
+//! **Always.** A decoded state is within its bounds: it has at least one admin, and none twice.
 
 use std::{collections::BTreeSet, fmt};
 
