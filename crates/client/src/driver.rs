@@ -114,7 +114,7 @@ impl Client {
                     Ok(engine) => engine,
                     Err(problem) => return drop(opened.send(Err(problem))),
                 };
-                // Whoever waits for this may have gone away.
+                // The caller that waits for this may have gone away.
                 drop(opened.send(Ok(())));
                 let mut driver = Driver::new(engine, calls_in, tell, blobs);
                 runtime.block_on(driver.run(&stopping));

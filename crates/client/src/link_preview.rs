@@ -334,7 +334,7 @@ fn read(body: &[u8]) -> Page {
     let mut page = Page::default();
     let mut plain_title = String::new();
     let mut in_title = false;
-    // What is in a title or a script is text, whatever it looks like.
+    // The content of a title or a script is text, no matter what it looks like.
     let mut emitter = DefaultEmitter::<()>::default();
     emitter.naively_switch_states(true);
     for Ok(token) in Tokenizer::new_with_emitter(body, emitter) {
@@ -461,9 +461,10 @@ mod tests {
             (
                 "/page?x=1",
                 "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n\r\n\
-                 <html><head><title>Plain</title><meta property='og:title' content='Waxwings &amp; \
-                 more'><meta name=description content=' They  eat\nberries. '><meta \
-                 property='og:image' content='/missing.png'></head><body><title>Not this</title>",
+                 <html><head><title>Plain</title><meta property='og:title' content='Waxwings &amp; more'>\
+                 <meta name=description content=' They  eat\nberries. '>\
+                 <meta property='og:image' content='/missing.png'></head>\
+                 <body><title>Not this</title>",
             ),
         ])
         .await;

@@ -41,7 +41,7 @@ use crate::{
 const BUSY_LIMIT: Duration = Duration::from_secs(15);
 /// Between two attempts to become, or to reach, the one that drives the engine.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Likewise, for one who only waits for notices.
+/// The same, for a caller that only waits for notices.
 const RETRY_NOTICES: Duration = Duration::from_secs(1);
 
 /// Shared with the thread that opens the store.

@@ -235,7 +235,7 @@ impl Engine {
         }
     }
 
-    /// Does work in a transaction, then whatever has become possible by it.
+    /// Does work in a transaction, then everything that this work has made possible.
     fn run<R>(
         &mut self,
         now: Time,
@@ -671,7 +671,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
 
 /// When the next thing is to be done without any event.
 fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    // Whatever else is due in the store of a revoked device is never done.
+    // Nothing else that is due in the store of a revoked device is ever done.
     if turn.live.is_revoked() {
         let expires = expiry::next_due(turn.tx)?;
         return Ok(expires.map(|at| at.max(soon(turn))));

@@ -207,7 +207,7 @@ pub enum Effect {
     SetTimer(Time),
     /// Do something with a file of the home's `blobs/`.
     Blob(BlobWork),
-    /// Tell whoever listens.
+    /// Tell the programs that listen.
     Notify(Notice),
 }
 

@@ -259,12 +259,12 @@ const WARNED_MAX: usize = 128;
 const GROUPS_IN_MEMORY: usize = 256;
 
 impl Turn<'_> {
-    /// Tells whoever listens.
+    /// Tells the programs that listen.
     pub(crate) fn notify(&mut self, notice: Notice) {
         self.out.push(Effect::Notify(notice));
     }
 
-    /// Warns whoever listens, unless they were warned of the same a moment ago: a relay or
+    /// Warns the programs that listen, unless they were warned of the same a moment ago: a relay or
     /// somebody else may bring it about with every frame.
     pub(crate) fn warn(&mut self, problem: &Problem) {
         let now = self.now;
@@ -277,7 +277,7 @@ impl Turn<'_> {
         self.show(problem);
     }
 
-    /// Warns whoever listens.
+    /// Warns the programs that listen.
     pub(crate) fn show(&mut self, problem: &Problem) {
         let key = (problem.code(), alarm::subject(problem));
         self.live.warned.insert(key, self.now);

@@ -54,8 +54,7 @@ pub enum AddressError {
     Kind,
     /// The part before the `@`.
     #[error(
-        "the part before the @ may hold letters, digits and !#$%&'*+-/=?^_`{{|}}~ with single dots \
-         between, at most 64"
+        "the part before the @ may hold letters, digits and !#$%&'*+-/=?^_`{{|}}~ with single dots between, at most 64"
     )]
     LocalPart,
     /// The part behind the `@`.
@@ -270,8 +269,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_canonical_is_a_fixed_point(text in "\\PC{0,40}|[a-zA-Z0-9.+_-]{1,10}@[\\PC]{1,12}\\.[a-z]{2,4}|\\+[0-9 \
-                                                                  ()-]{3,16}") {
+        fn no_text_panics_and_canonical_is_a_fixed_point(text in "\\PC{0,40}|[a-zA-Z0-9.+_-]{1,10}@[\\PC]{1,12}\\.[a-z]{2,4}|\\+[0-9 ()-]{3,16}") {
             if let Ok(address) = Address::parse(&text) {
                 let again = Address::parse(address.canonical()).unwrap();
                 prop_assert_eq!(again.canonical(), address.canonical());

@@ -28,7 +28,8 @@ use crate::{address::Address, ids::AccountId, limits, pb, sealing::RejoinSecret}
 pub struct ConversationSecrets {
     /// Lets members rejoin.
     pub rejoin_secret: RejoinSecret,
-    /// Who takes part as whom. Claims of whoever brought them in: to be looked up.
+    /// Who takes part with which address. The member who added them claims this: it has to be
+    /// looked up.
     pub addresses: MemberAddresses,
     /// In group conversations.
     pub state: Option<ConversationState>,

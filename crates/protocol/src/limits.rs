@@ -75,7 +75,7 @@ pub const MAILBOX_BYTES: u64 = 256 << 20;
 pub const MAILBOX_RETENTION: Span = Span::days(30);
 /// Frames that the relay sends before it waits for an acknowledgement.
 pub const DELIVERY_WINDOW_FRAMES: usize = 256;
-/// Bytes likewise.
+/// The same limit in bytes.
 pub const DELIVERY_WINDOW_BYTES: usize = 2 << 20;
 
 /// Epochs before the current one in which a message may still be posted, for
@@ -133,7 +133,7 @@ pub const LOG_PATH: usize = 256;
 /// Versions in one history proof.
 pub const HISTORY_VERSIONS: usize = 1024;
 
-/// Whoever proves a locked address without the recovery key gets it after this long.
+/// Somebody who proves a locked address without the recovery key gets it after this long.
 pub const LOCK_WAIT: Span = Span::days(7);
 
 /// A rendezvous is over after this long.

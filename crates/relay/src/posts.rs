@@ -327,7 +327,7 @@ impl Posts {
         None
     }
 
-    /// Takes what is due, and whatever has to be on disk before it.
+    /// Takes what is due, and everything that has to be on disk before it.
     pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<Unwritten> {
         let pending = &self.pending;
         self.unwritten.retain(|number| pending.contains_key(number));

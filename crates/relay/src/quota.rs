@@ -25,7 +25,7 @@ use crate::{
 const KEPT_AT: &[u8] = b"usage";
 /// Records that are read at a time where an earlier version did not count.
 const PAGE: usize = 1024;
-/// Whoever is refused asks again after this long.
+/// A refused client asks again after this long.
 const AGAIN: Span = Span::minutes(10);
 
 impl<S: Store> Relay<S> {

@@ -442,7 +442,7 @@ impl<S: Store> Relay<S> {
     }
 }
 
-/// A table of rates, whatever its keys are.
+/// A table of rates, with any kind of keys.
 trait Swept {
     fn sweep(&mut self, now: Time, most: usize) -> usize;
     fn len(&self) -> usize;

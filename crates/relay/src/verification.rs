@@ -182,7 +182,7 @@ pub(crate) enum Found {
     Commit { list: Arc<[MailboxId]> },
     /// What lies there of a blob or a backup.
     Part { at: Key, part: Option<Bytes> },
-    /// Whoever asks has this key; and the next epoch's list, if it was to be opened.
+    /// The requester has this key; and the next epoch's list, if it was to be opened.
     Rejoin {
         rejoin_key: Bytes,
         list: Option<Arc<[MailboxId]>>,

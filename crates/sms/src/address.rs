@@ -2,7 +2,7 @@
 //!
 //! **Elsewhere**: whether an address is what it seems is a matter of [findings](crate::findings).
 //!
-//! **Always**: an address is what whoever sent the message wrote there. Nothing in it is verified
+//! **Always**: an address is what the sender of the message wrote there. Nothing in it is verified
 //! by anybody.
 
 use std::fmt;

@@ -34,7 +34,7 @@ pub enum Severity {
     Danger,
 }
 
-/// Something about a message that whoever reads it should know.
+/// Something that the reader of a message should know about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How much it matters.

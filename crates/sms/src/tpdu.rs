@@ -154,7 +154,7 @@ pub struct ReportedUserData {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u8);
 
-/// What a status means for whoever wrote the message.
+/// What a status means for the person who wrote the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The phone has it, or so the service centre says.

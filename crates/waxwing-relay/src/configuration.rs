@@ -79,7 +79,7 @@ pub(crate) fn join(
         source,
     })?;
     let file = parse(path, &text)?;
-    // A route on the command line replaces whichever the file has.
+    // A route on the command line replaces the one in the file.
     let has_route = command_line.smtp.is_some() || command_line.mail_dir.is_some();
     let (file_smtp, file_mail_dir) = if has_route {
         (None, None)

@@ -19,7 +19,7 @@ const PANICKED: i32 = 70;
 
 /// Starts logging; `WAXWING_LOG` chooses levels, for instance `debug`.
 pub(crate) fn start(format: LogFormat) {
-    // Libraries might log what they handle: only ours are let through, whatever is asked.
+    // Libraries might log what they handle: only ours are let through, no matter what is asked for.
     let level = std::env::var("WAXWING_LOG").ok();
     let level = level
         .and_then(|level| level.parse::<LevelFilter>().ok())

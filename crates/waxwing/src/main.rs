@@ -25,8 +25,8 @@ fn start_log() {
         .ok()
         .and_then(|level| level.parse::<LevelFilter>().ok())
         .unwrap_or(LevelFilter::OFF);
-    // Libraries log what they handle, such as frames with addresses and codes: only ours
-    // are let through, whatever is asked.
+    // Libraries log what they handle, such as frames with addresses and codes: only ours are let
+    // through, no matter what is asked for.
     let ours = ["waxwing", "waxwing_client", "waxwing_engine"];
     let filter = ours.map(|name| format!("{name}={level}")).join(",");
     tracing_subscriber::fmt()

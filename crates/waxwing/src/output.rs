@@ -86,7 +86,7 @@ impl Output {
     /// Says why a command failed.
     pub fn failed(&self, failure: &Failure) -> ExitCode {
         let (code, sentence) = match failure {
-            // Whoever reads the output has had enough (`| head`).
+            // The program that reads the output has ended (`| head`).
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Outcome::Done.into();
             }

@@ -31,7 +31,7 @@ const THUMBNAIL_BYTES: usize = 12 << 10;
 const RECORDING_BYTES: u64 = 64 << 20;
 /// Levels of a waveform.
 const LEVELS: usize = 64;
-/// Opus counts at this rate, whatever it was recorded at (RFC 7845 section 4).
+/// Opus counts at this rate, no matter at which rate it was recorded (RFC 7845 section 4).
 const SAMPLES_PER_MS: u64 = 48;
 
 /// What can be shown of a file, if anything can.

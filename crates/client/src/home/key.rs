@@ -99,7 +99,7 @@ pub enum KeyError {
          WAXWING_PASSPHRASE, or run this on a terminal to be asked."
     )]
     NoPassphrase,
-    /// A new home, and nothing that could keep its key from whoever copies it.
+    /// A new home, and nothing that could protect its key from somebody who copies the home.
     #[error(
         "There is no safe place for the message store's key, so no home was created: this system \
          has no working keyring ({0}), and you gave no passphrase. Set WAXWING_PASSPHRASE, or run \

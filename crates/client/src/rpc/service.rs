@@ -121,7 +121,7 @@ impl Service {
     }
 }
 
-/// This process may run in another folder than whoever asks.
+/// This process may run in another folder than the process that asks.
 fn absolute(path: PathBuf) -> Result<PathBuf, FileError> {
     if path.is_absolute() {
         Ok(path)

@@ -47,8 +47,8 @@ impl RecoveryKey {
         Self(*entropy)
     }
 
-    /// The key with these words, whatever their case and what is between them; or with
-    /// the text of its QR code.
+    /// The key with these words, in upper or lower case and with anything between them; or with the
+    /// text of its QR code.
     pub fn from_words(text: &str) -> Result<Self, RecoveryWordsError> {
         let text = text.trim();
         let text = text.strip_prefix(QR_PREFIX).unwrap_or(text);

@@ -154,7 +154,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
-    // What the relay has of it is asked for on each link anew.
+    // On each link, this device asks again how much of it the relay has.
     if !turn.live.opened.contains(&blob.id) {
         return open(turn, blob);
     }

@@ -156,7 +156,7 @@ fn harmless(name: &str) -> Option<String> {
     let name: String = name.chars().filter(seen).collect();
     let name = name.trim();
     let fits = name.len() <= limits::PROFILE_NAME_BYTES;
-    // Nobody is to be taken for whoever has that address.
+    // Nobody must be mistaken for the person who has that address.
     (fits && !names::reads_as_address(name)).then(|| name.to_owned())
 }
 

@@ -29,9 +29,9 @@ pub use shown::Shown;
 pub const CONTENT_BYTES: usize = waxwing_protocol::limits::POST_BYTES;
 /// Bytes of a topic id, at most (the draft's security considerations).
 pub const TOPIC_BYTES: usize = 4096;
-/// Parts of a message, at most (likewise).
+/// The most parts of a message (counted in the same way).
 pub const PARTS: usize = 1024;
-/// Parts within parts, at most (likewise).
+/// The most parts within parts (counted in the same way).
 pub const DEPTH: usize = 4;
 /// Bytes of the name of an extension, at most (section 4.3).
 pub const EXTENSION_NAME_BYTES: usize = 255;

@@ -72,18 +72,18 @@ ALTER TABLE unknown_group ADD COLUMN rejoin_secret BLOB;
 /// A group's welcome may come so long after its first post.
 const WELCOME_WITHIN: Span = Span::seconds(60);
 
-/// Whoever was asked in vain is asked again after this long, then after twice as long, and
-/// so on.
+/// A device that did not answer is asked again after this long, then after twice as long, and so
+/// on.
 const AGAIN: Span = Span::minutes(5);
 
 /// A group is asked for so often: for about a day.
 const ASKS_MAX: u32 = 9;
 
-/// An admin who has asked so often in vain makes the group anew.
+/// An admin who has asked this often without success sets up the group again.
 const ASKS_OF_ADMIN: u32 = 4;
 
-/// A group that could not be followed may be made anew by an admin within this time; if not,
-/// it is asked for.
+/// An admin may set up a group again that could not continue within this time; if not, it is asked
+/// for.
 const MADE_ANEW_WITHIN: Span = Span::minutes(10);
 
 /// After all requests were in vain, the relay is asked again this often.

@@ -103,7 +103,7 @@ pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
         && !turn.waits(&Waiting::Group(group.id))
 }
 
-/// Makes this device's key in the group anew, unless it is behind.
+/// Renews this device's key in the group, unless the device is behind.
 pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     change(turn, group, &[], &[], None)
 }
@@ -153,7 +153,7 @@ pub(crate) fn change(
         let key = rejoin_secret.signing_key().public();
         next.rejoin_key = bytes::Bytes::copy_from_slice(key.as_bytes());
     }
-    // Whoever is taken out is told as well.
+    // A removed member is told as well.
     let next_devices = commit.next.members.iter().map(|member| member.device);
     let newcomers = next_devices.filter(|device| !before.contains(device));
     let newcomers = newcomers.collect();
@@ -334,7 +334,7 @@ pub(crate) fn take(
         match judge_leaves(turn, group, &commit, &after, came_at)? {
             Judgement::Admitted => culprit = Some(by.clone()),
             Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
-            // Whoever made it may have known better than the relay says now.
+            // The device that made it may have known more than the relay says now.
             Judgement::Denied => return Ok(refuse(turn, None)),
             Judgement::Refused => return Ok(refuse(turn, culprit)),
         }
@@ -443,8 +443,8 @@ fn allowed(
     }))
 }
 
-/// Whether the committer is a device that had been revoked when it came into the group, and
-/// does more than to make its own key anew.
+/// Whether the committer is a device that had been revoked when it came into the group, and does
+/// more than renew its own key.
 fn does_too_much(turn: &Turn<'_>, group: &Group, commit: &IncomingCommit) -> Result<bool, Fault> {
     let changes_nothing = commit.leaves.is_empty()
         && commit.changed.is_none()
@@ -477,7 +477,7 @@ fn judge_leaves(
         .chain(&commit.changed)
         .cloned()
         .collect();
-    // Between two, whoever names another mailbox than before harms nobody else.
+    // In a conversation of two, somebody who names another mailbox than before harms nobody else.
     if group.account.is_some() {
         for leaf in &new {
             if leaves::has_another_mailbox(turn.tx, leaf)? {

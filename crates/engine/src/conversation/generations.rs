@@ -75,7 +75,7 @@ const DENIED_FOR: Span = Span::minutes(2);
 /// An heir who was not an admin leaves admins' devices so much time to say otherwise.
 const NOT_AN_ADMIN: Span = Span::minutes(1);
 
-/// The roster of whoever is to blame is looked up first.
+/// The roster of the blamed account is looked up first.
 const LOOK_UP_FIRST: Span = Span::seconds(5);
 
 /// The pause before a conversation's group is made again for the second time; four times as
@@ -153,7 +153,7 @@ fn blame(turn: &mut Turn<'_>, conversation: ConversationId, device: &Member) -> 
     Ok(())
 }
 
-/// The person brings the account in, whatever its devices did.
+/// The person adds the account, no matter what its devices did.
 pub(crate) fn forgive(
     tx: &Transaction<'_>,
     conversation: ConversationId,
@@ -272,7 +272,8 @@ pub(crate) fn judge(
     let is_member = members::all(turn.tx, id)?
         .iter()
         .any(|member| member.account == account);
-    // This device's own place in a group that goes on: whoever may is known already.
+    // This device's own place in a group that continues: the accounts that may do so are known
+    // already.
     Ok(if is_member && !again {
         Claim::NotYet
     } else {
@@ -567,7 +568,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     }
     let own = turn.account()?.id();
     let (out, left) = (out(turn, id)?, members::leaving(turn.tx, id)?);
-    // What the person wants of the group is still wanted; whoever is to go is not brought in.
+    // The person's pending changes still apply; a member who is to be removed is not added.
     let mut removed = BTreeSet::new();
     for kept in wishes::of(turn.tx, id)? {
         if let Wish::TakeOut(account) = kept.wish {

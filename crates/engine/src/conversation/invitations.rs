@@ -131,7 +131,7 @@ pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Respon
         "INSERT INTO invitation (secret_hash, conversation, secret) VALUES (?1, ?2, ?3)",
         (secret_hash, found.id.as_bytes(), secret),
     )?;
-    // Whoever changes a group takes part in it.
+    // Somebody who changes a group takes part in it.
     messages::written_to(turn, &found, true)?;
     manage::want(turn, &found, &Wish::Invite(invitation))?;
     Ok(Response::Invited(api::Invited {
@@ -331,7 +331,7 @@ pub(crate) fn asked(
     };
     let id = ConversationId::from_bytes(id);
     let Some((found, invitation)) = opened(turn, id, &ask.secret)? else {
-        // Whoever never had a link of this account's learns nothing, if they are a stranger.
+        // A stranger who never had a link from this account learns nothing.
         if requests::is_silent(turn, &direct)? && !was_ours(turn, id, &ask.secret)? {
             return Ok(());
         }
@@ -530,7 +530,7 @@ pub(crate) fn answered(
     Ok(())
 }
 
-/// Whoever is in the group waits no more, nor does this account.
+/// A person who is in the group no longer waits, nor does this account.
 pub(crate) fn follow(tx: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
     tx.prepare_cached(
         "DELETE FROM asking WHERE conversation = ?1 AND account_id IN

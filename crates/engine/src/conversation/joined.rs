@@ -29,7 +29,8 @@ CREATE TABLE joined (
 ) WITHOUT ROWID;
 ";
 
-/// This device begins to take part in a group: whoever is there may have all that it sends.
+/// This device begins to take part in a group: all current members may have everything that it
+/// sends.
 pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     record(turn, id, true)
 }

@@ -210,7 +210,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     if wanted.len() > brings && !is_admin {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
-    // Whoever changes a group takes part in it.
+    // Somebody who changes a group takes part in it.
     if !wanted.is_empty() {
         messages::written_to(turn, &conversation, true)?;
     }
@@ -256,8 +256,8 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
         end(turn, conversation.id, EventKind::MemberLeft, None)?;
         return Ok(Response::Done {});
     }
-    // The role goes on before this account does, so that the group has somebody with it at
-    // once. Where that comes too late, whoever takes this account out names the same one.
+    // The role goes on before this account does, so that the group has somebody with it at once. If
+    // that is too late, the member who removes this account names the same one.
     if state.is_admin(own) && state.admins.len() == 1 {
         let leaving = members::leaving(turn.tx, conversation.id)?;
         let stay = leaves.iter().map(|member| member.account);

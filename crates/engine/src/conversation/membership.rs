@@ -178,7 +178,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let first_seen = !turn.live.lacking.contains_key(&group.id);
     let since = *turn.live.lacking.entry(group.id).or_insert(now);
     let waited = turn.now.since(since);
-    // At once, by whoever comes first: nothing is sent to the group until they are out.
+    // At once, by the first device that can: nothing is sent to the group until they are removed.
     if !difference.gone.is_empty() {
         if first_seen && stagger(turn, group, &difference)? {
             return Ok(());
@@ -388,7 +388,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             packages.extend(claimed);
         }
     }
-    // Whoever has lost the group comes in again in the place of their old leaf.
+    // A device that has lost the group is re-added in place of its old leaf.
     for device in asking(turn, group, &standing)? {
         let comes = packages
             .iter()
@@ -521,7 +521,7 @@ pub(crate) fn claim_refused(
     account: AccountId,
     error: &Error,
 ) -> Result<(), Fault> {
-    // Looked up a moment ago, and gone: whoever was to be brought in is not.
+    // Looked up a moment ago, and now gone: the person is not added.
     if error.code() == ErrorCode::AddressUnknown
         && let Some(group) = groups::find(turn.tx, id)?
         && let Some(conversation) = group.conversation

@@ -252,7 +252,7 @@ pub(crate) fn set_gone(
     Ok(())
 }
 
-/// The conversations of many that are called so, whatever the capitals.
+/// The group conversations with this name; capitals do not matter.
 pub(crate) fn named(tx: &Transaction<'_>, name: &str) -> Result<Vec<Conversation>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation WHERE kind = 1"

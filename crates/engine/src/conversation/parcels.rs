@@ -179,7 +179,7 @@ fn find(turn: &Turn<'_>, id: Id) -> Result<Option<OnItsWay>, Fault> {
 pub(crate) enum Readers {
     /// These devices, once.
     Devices(Vec<DeviceId>),
-    /// Whoever loses the group, until the next epoch.
+    /// Devices that lose the group, until the next epoch.
     Anybody,
 }
 

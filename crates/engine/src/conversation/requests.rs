@@ -38,7 +38,7 @@ use crate::{
     turn::{Fault, Turn},
 };
 
-/// Messages that are kept of a request. Whoever sends more was told to wait for an answer by
+/// Messages that are kept of a request. A person who sends more was told to wait for an answer by
 /// the absence of one.
 const KEPT_MAX: i64 = 200;
 

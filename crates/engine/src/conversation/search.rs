@@ -56,7 +56,7 @@ pub(crate) struct Wanted<'a> {
     /// Words; empty for all.
     pub text: &'a str,
     pub conversation: Option<ConversationId>,
-    /// Canonical addresses of whoever wrote it: any of these.
+    /// Canonical addresses of its author: any of these.
     pub from: Option<&'a str>,
     pub since: Option<Time>,
     pub until: Option<Time>,

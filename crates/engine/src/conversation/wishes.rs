@@ -36,8 +36,8 @@ CREATE INDEX wish_conversation ON wish (conversation);
 /// What is wanted.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Wish {
-    /// Whoever has this address is a member; where an account is named, that one, and nobody
-    /// who has the address after it.
+    /// The account with this address is a member; if an account is named, that one, and nobody who
+    /// has the address after it.
     Bring(Address, Option<AccountId>),
     /// This account is none.
     TakeOut(AccountId),

@@ -38,7 +38,7 @@ pub(crate) fn want(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> 
     Ok(Response::Done {})
 }
 
-/// Whoever contests the address is not to get it.
+/// Objects to the account that contests the address.
 pub(crate) fn want_to_keep(turn: &mut Turn<'_>) -> Result<Response, Stop> {
     if turn.live.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));

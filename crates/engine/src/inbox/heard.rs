@@ -364,7 +364,7 @@ pub(crate) fn senders(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Everything that was asked for may be asked for anew: the other side is there again.
+/// Everything may be asked for again, because the other side is back.
 pub(crate) fn ask_now(tx: &Transaction<'_>, now: Time, group: GroupId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE heard SET ask_at = ?2, asks = 0 WHERE group_id = ?1 AND highest > contiguous",

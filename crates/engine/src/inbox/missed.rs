@@ -110,7 +110,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
         rows.collect::<Result<_, _>>()?
     };
     for group in due {
-        // Whatever becomes of it, it is not tried at every moment.
+        // No matter how it ends, it is not tried again at once.
         set(turn.tx, group, None, None)?;
         turn.contained(Whose::Group(group), |turn| ask_group(turn, group))?;
     }
@@ -134,7 +134,7 @@ fn ask_group(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             receive::ask_for_all(turn, &group)
         }
         GroupState::Creating | GroupState::Checking => Ok(set(turn.tx, id, Some(later), None)?),
-        // Whoever rejoins asks for everything; what is over is not repaired.
+        // A device that rejoins asks for everything; a group that has ended is not repaired.
         GroupState::Lost | GroupState::Denied | GroupState::Quarantined | GroupState::Closed => {
             Ok(())
         }

@@ -281,7 +281,8 @@ fn process_for_good(
             }
             Ok(Read::Done)
         }
-        // Sealed under the rejoin secret of the epoch: whoever does not know it is not back.
+        // Sealed under the rejoin secret of the epoch: a device that does not know it has not
+        // rejoined.
         Ok(Incoming::Commit(commit)) if commit.external && !sealed => Ok(Read::Done),
         Ok(Incoming::Commit(commit)) => {
             let external = commit.external;
@@ -360,8 +361,8 @@ fn says(
     }
 }
 
-/// Something came of a group that is over. Whoever posted it did not know that yet: as long as
-/// this device has the keys, it is read, because its sender has no reason to say it again.
+/// Something arrived from a group that has ended. Its sender did not know that yet: as long as this
+/// device has the keys, it is read, because its sender has no reason to say it again.
 pub(crate) fn late(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
     let Some(conversation) = group
         .conversation
@@ -513,8 +514,8 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
     show_gap(turn, &group, sender, missing)
 }
 
-/// Asks every device of a group for whatever of theirs did not come: nobody here
-/// knows how much that is.
+/// Asks every device of a group for all of its messages that did not arrive: nobody here knows how
+/// much that is.
 pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     // When the person has accepted, what is missing is asked for.
     if requests::is_silent_group(turn, group)? {

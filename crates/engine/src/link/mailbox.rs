@@ -139,7 +139,7 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
             let group = post.group;
             turn.contained(Whose::Group(group), |turn| missed::came(turn, group))?;
         }
-        // Whatever goes wrong in it, it is not to come again.
+        // It must not be delivered again, no matter what goes wrong in it.
         Some(post) => {
             let whose = match post.kind {
                 PostKind::Sms => Whose::Part("a text message"),

@@ -279,7 +279,8 @@ pub(crate) fn posted(
     if is_followed {
         heard_epoch(turn, group, Epoch(posted.epoch))?;
     }
-    // Where the group is over, it goes to the next: whoever was behind cannot read it here.
+    // If the group has ended, the message goes to the next one: a device that was behind cannot
+    // read it here.
     if let Some(row) = outbox::by_row(turn.tx, row)?.filter(|row| row.group == Some(group)) {
         accepted(turn, &row)?;
         turn.live.due_conversations.insert(row.conversation);

@@ -239,8 +239,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     }
 }
 
-/// The relay is there, and has not answered for too long. What was asked is given up, and
-/// asked again after a pause, which grows: whoever waits for it would else wait for ever.
+/// The relay is there, and has not answered for too long. What was asked is given up, and asked
+/// again after a pause, which grows: otherwise the work that waits for it would wait for ever.
 pub(crate) fn unanswered(turn: &mut Turn<'_>, link: LinkKind, job: Job) -> Result<(), Fault> {
     let pause = turn.live.links.pause(&job);
     match job {

@@ -182,7 +182,7 @@ fn amend(
     }))
 }
 
-/// Tells whoever listens what a message is now.
+/// Tells the programs that listen how a message has changed.
 pub(crate) fn tell_changed(
     turn: &mut Turn<'_>,
     conversation: ConversationId,

@@ -193,7 +193,7 @@ fn add_person(
     Ok(())
 }
 
-/// Checks a report, whoever made it.
+/// Checks a report, no matter who made it.
 pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, Stop> {
     if report.format != FORMAT || report.version != VERSION {
         return Err(invalid("it has a format that this version does not know"));

@@ -427,7 +427,7 @@ impl Group {
 
 // Commits.
 impl Group {
-    /// Adds devices; with it this device's key is made anew.
+    /// Adds devices, and renews this device's key.
     pub fn add(
         &mut self,
         provider: &Provider<'_>,
@@ -437,7 +437,7 @@ impl Group {
         self.change(provider, leaf, key_packages, &[], None)
     }
 
-    /// Makes this device's key anew.
+    /// Renews this device's key.
     pub fn rekey(
         &mut self,
         provider: &Provider<'_>,

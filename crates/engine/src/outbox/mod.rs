@@ -97,7 +97,7 @@ pub(crate) struct Missed {
 pub(crate) struct SentSince {
     /// The group as a whole: what was sent in this epoch and later.
     pub group: Epoch,
-    /// Whoever asks for it: the same.
+    /// The same for everybody who asks for it.
     pub asker: Epoch,
     /// Whether that holds for messages of which the epoch is not known, too.
     pub unknown: bool,
@@ -407,7 +407,7 @@ pub(crate) fn send_again(
     )?)
 }
 
-/// Those of them that whoever asks may have, and the group as a whole may not.
+/// Those of them that the requester may have, but the group as a whole may not.
 pub(crate) fn missed(
     tx: &Transaction<'_>,
     group: GroupId,
@@ -454,7 +454,7 @@ pub(crate) fn last_in(
     Ok(last.unwrap_or(0).cast_unsigned())
 }
 
-/// The last of them that was sent before whoever asks joined; 0 where there is none.
+/// The last of them that was sent before the requester joined; 0 if there is none.
 pub(crate) fn last_before(
     tx: &Transaction<'_>,
     group: GroupId,

@@ -171,7 +171,7 @@ pub(crate) fn is_set(tx: &Transaction<'_>, about: About, key: &[u8]) -> Result<b
     Ok(!value(tx, about, key)?.is_empty())
 }
 
-/// Sets a register on this device; the others are told. Whoever sets it has applied it.
+/// Sets a register on this device; the others are told. The caller has already applied it.
 pub(crate) fn set(
     turn: &mut Turn<'_>,
     about: About,
@@ -186,7 +186,7 @@ pub(crate) fn set(
     }
     let device = turn.account()?.device();
     let before = changed_at(turn.tx, about as u32, key)?;
-    // Later than what it takes the place of, whatever the clocks.
+    // Later than the value that it replaces, no matter what the clocks say.
     let changed_at = Time(
         turn.now
             .0

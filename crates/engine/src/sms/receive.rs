@@ -74,7 +74,7 @@ fn came(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) -> Result<(), Faul
     show(turn, &conversation, id, &Message::from(&deliver))
 }
 
-/// The conversation of whoever it says that it is from.
+/// The conversation with the sender that it claims.
 fn sender(deliver: &Deliver) -> String {
     let from = &deliver.originator;
     name_of(&from.to_string(), from.kind != TypeOfNumber::Alphanumeric)
@@ -99,7 +99,7 @@ pub(crate) fn number_is_here(turn: &mut Turn<'_>, number: &str) -> Result<(), Fa
     Ok(())
 }
 
-/// Shows a text, or shows it anew when more of it is here.
+/// Shows a text, or shows it again when more of it is here.
 pub(super) fn show(
     turn: &mut Turn<'_>,
     conversation: &Conversation,

@@ -57,7 +57,8 @@ const AUDITORS_AGAIN: Span = Span::seconds(2);
 /// …and missed after this long.
 const AUDITORS_MISSED: Span = Span::seconds(30);
 
-/// What the relay refused is asked again after this long at the latest, whatever it asks for.
+/// A refused look-up is asked again after this long at the latest, no matter how long the relay
+/// tells us to wait.
 const REFUSED_MAX: Span = Span::minutes(10);
 
 /// Groups look again at what has come after this long, though more is on its way.
@@ -146,12 +147,12 @@ impl LookUps {
         !self.wanted.is_empty() || !self.proved.is_empty()
     }
 
-    /// Those who wanted them were judged: the next ask anew.
+    /// The waiting checks were made: the next one asks again.
     pub(crate) fn forget_outcomes(&mut self) {
         self.done.clear();
     }
 
-    /// Whoever asks next asks anew.
+    /// The next look-up asks the relay again.
     pub(crate) fn forget(&mut self, address: &str) {
         self.done.remove(address);
     }
@@ -359,7 +360,7 @@ fn ask_for_auditors(turn: &mut Turn<'_>) {
     );
 }
 
-/// Tells whoever waits for the address why there is no answer.
+/// Tells everything that waits for the address why there is no answer.
 fn tell(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fault> {
     if let Some(conversation) = conversation::with_address(turn.tx, address)? {
         start::tell_waiting(turn, &conversation, problem)?;

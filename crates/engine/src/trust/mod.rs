@@ -226,7 +226,7 @@ pub(crate) fn judge_removal(
             Some(Outcome::Account(account)) if account == member.account => {
                 return Ok(Judgement::Refused);
             }
-            // Whoever has lost the address cannot be asked.
+            // An account that has lost the address cannot be asked.
             Some(_) => {}
             None => {
                 turn.live.lookups.want(&contact.address);

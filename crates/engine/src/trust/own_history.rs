@@ -44,7 +44,7 @@ const AGAIN: Span = Span::hours(12);
 /// What could not be checked is tried again after this long.
 const RETRY: Span = Span::seconds(30);
 
-/// And at the latest after this long, whatever the relay asks for.
+/// And at the latest after this long, no matter how long the relay tells us to wait.
 const RETRY_MAX: Span = Span::minutes(10);
 
 /// Whether the history is checked, on this login.

@@ -173,7 +173,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
     if !has_us {
         return Ok(Room::There);
     }
-    // Whoever wrote to another's address was given this account for it.
+    // Somebody wrote to another address, and the relay named this account for it.
     if staged.secrets.addresses.of(own) != Some(turn.account()?.address()) {
         turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
         return Ok(Room::There);

@@ -290,7 +290,7 @@ impl Codes {
         self.code_is_used(id);
     }
 
-    /// Whoever repeats it needs another code.
+    /// Somebody who repeats it needs another code.
     pub(super) fn use_up(&mut self, id: RegistrationId) {
         self.code_is_used(id);
         self.give_up(id);

@@ -120,7 +120,7 @@ impl<S: Store> Relay<S> {
         });
         let left = contest.as_ref().map_or(limits::LOCK_WAIT, |contest| {
             let left = contest.since().after(limits::LOCK_WAIT).since(waited_until);
-            // A clock that was set back makes nobody wait longer than they would anew.
+            // A clock that was set back makes nobody wait longer than a new contest would.
             left.min(limits::LOCK_WAIT)
         });
         if left == Span(0) {
@@ -135,13 +135,13 @@ impl<S: Store> Relay<S> {
             self.contests.set(place, next_notice(now, now));
             self.tell_account_of_contest(owner, &contest);
         }
-        // Whoever waits asks for another code when the time has come.
+        // The contender asks for another code when the time has come.
         self.codes.use_up(registration);
         self.counts.refused += 1;
         Ok(Some(Reply::Durable(Answer::Error(locked(left).0))))
     }
 
-    /// What ends a contest for an address that is registered now, whoever has won it.
+    /// Ends the contest for an address that is registered now, no matter who won it.
     pub(crate) fn contest_ends(&self, address: &Address) -> Result<Option<Write>, Refused> {
         let at = self.address_key(address);
         let record: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;

@@ -184,7 +184,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn put_blob_part(&mut self, now: Time, put: pb::PutBlobPart) -> Outcome {
         let id = blob_id(&put.blob_id)?;
         let mut record = self.blob(now, id)?;
-        // Not the next: whoever puts learns where to go on.
+        // It is not the next part: the uploader learns where to continue.
         if put.index != record.parts || record.parts >= record.of() {
             return Ok(Reply::Durable(record.stored()));
         }
@@ -256,7 +256,7 @@ impl<S: Store> Relay<S> {
         let Ok(mut record) = self.blob(now, id) else {
             return done;
         };
-        // Whoever knows the id could make up others: those cost the disk nothing.
+        // Anybody who knows the id could invent other marks: those cost no disk space.
         let hash = Sha256::digest(&read.reader);
         let mark = hash.as_slice().split_at(MARK_BYTES).0;
         let mut left = record.unread_by.chunks_exact(MARK_BYTES);

@@ -119,7 +119,7 @@ impl<S: Store> Relay<S> {
         let mut done = RosterWrites::default();
         let entry = if is_among(signed, &statements) {
             let is_in_log = at.roster_length >= statements.len() as u64;
-            // Statements are public: whoever has one learns no mailbox by it.
+            // Statements are public: nobody learns a mailbox from one.
             let is_newcomer = matches!(found, Found::Newcomer);
             if is_newcomer || self.account_on(asked.link) == Some(account) {
                 mailbox_id = self.mailbox_of_added(account, signed)?;
@@ -191,7 +191,7 @@ impl<S: Store> Relay<S> {
             return Ok(Reply::Later);
         }
         self.nothing_else(account, &address)?;
-        // Whoever sets the lock is there: nobody goes on waiting for the address.
+        // The owner who sets the lock is active: nobody continues to wait for the address.
         let contest = self.contest_ends(&address)?;
         if at.locked == set.locked {
             if let Some(write) = contest {
@@ -315,7 +315,7 @@ impl<S: Store> Relay<S> {
             .get_bytes(KeySpace::Revoked, device.as_bytes())?
             .is_some();
         if is_going {
-            // What it had is being deleted; soon it may come anew.
+            // Its data is being deleted; soon it may register again.
             return Err(Refused::unavailable());
         }
         let known: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;

@@ -114,7 +114,7 @@ impl<S: Store> Relay<S> {
         Ok(())
     }
 
-    /// What links are shown, for whoever does not open one.
+    /// What links are shown, for clients that do not open one.
     pub fn shown_token_key(&self) -> Arc<RwLock<ShownTokenKey>> {
         Arc::clone(&self.tokens.shown)
     }

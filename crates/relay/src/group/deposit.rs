@@ -36,8 +36,8 @@ pub(super) enum Reaches {
     Everybody,
     /// Some other mailbox than the sender's own, which is one of the list.
     SomebodyElse,
-    /// Any mailbox: the relay itself sends it, or it changes the group, which waits for
-    /// nobody. Whoever is to be taken out must not prevent it by having no room.
+    /// Any mailbox: the relay itself sends it, or it changes the group, which waits for nobody. A
+    /// device that is being removed must not be able to prevent that by a full mailbox.
     Anybody,
 }
 

@@ -317,7 +317,7 @@ async fn deliver_by_smtp(
     }
 }
 
-/// Whoever watches the directory never sees half a mail: it appears by renaming.
+/// A program that watches the directory never sees half a mail: it appears by renaming.
 fn write_file(directory: &Path, number: u64, mail: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
 

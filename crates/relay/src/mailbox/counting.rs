@@ -82,7 +82,7 @@ impl Counting {
 }
 
 impl Count {
-    /// Counts. A mailbox that cannot be read is met again by whoever needs it.
+    /// Counts. A mailbox that cannot be read causes an error where it is needed.
     pub(crate) fn run<S: Store>(self, store: &Arc<S>) -> Counted {
         let view = View::new(Arc::clone(store));
         let asked_for = self.mailboxes.len();

@@ -915,7 +915,7 @@ impl<S: Store> Relay<S> {
     /// Goes back to what is on disk. Devices that are connected come again.
     pub(crate) fn forget_mailboxes(&mut self) {
         self.mailboxes_in_memory.clear();
-        // Whoever acknowledged what is still there does so again.
+        // A device that acknowledged posts that are still here does so again.
         self.undeleted.clear();
         self.unread.clear();
         self.again = Again::default();

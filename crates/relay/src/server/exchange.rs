@@ -313,7 +313,7 @@ impl<S: Store> Exchange<S> {
 
     /// Has a request verified, and finishes it.
     async fn verify(&self, source: IpAddr, mut verification: Verification<S>) {
-        // At the end, whoever asked asks again.
+        // At the end, requesters ask again.
         while let Some(verified) = self.verifying.verify(source, verification).await {
             let now = now();
             let mut state = self.state.lock();

@@ -62,7 +62,7 @@ impl<T> Fair<T> {
 
     /// Lets something wait; gives it back where there is no room, or at the end.
     pub(super) fn push(&self, source: IpAddr, weight: usize, thing: T) -> Result<(), T> {
-        // Whoever has a whole network of IPv6 has one turn.
+        // Somebody who has a whole IPv6 network has one turn.
         let source = home(source);
         let mut waiting = self.waiting.lock();
         let own = waiting.by_source.get(&source).map_or(0, |own| own.weight);

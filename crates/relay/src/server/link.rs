@@ -102,7 +102,7 @@ where
         };
         match ending {
             Ending::Close(code) => {
-                // Whoever does not take the goodbye in time is simply cut off.
+                // A client that does not read the goodbye in time is cut off.
                 let goodbye = Box::pin(say_goodbye(&mut socket, connected.outgoing(), code));
                 let _ = tokio::time::timeout(GOODBYE, goodbye).await;
             }

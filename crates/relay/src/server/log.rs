@@ -103,7 +103,7 @@ impl<S: Store> Exchange<S> {
                 body: Some(log.answer(&question)),
             };
             let outgoing = self.state.lock().links.get(&asked.link).cloned();
-            // Whoever is gone asked in vain.
+            // The requester is gone.
             if let Some(outgoing) = outgoing {
                 outgoing.push(frame);
             }

@@ -23,7 +23,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// Messages that are handed over at once, at most, so that links take turns.
 const BATCH_MESSAGES: usize = 64;
-/// Bytes likewise (the message that passes the bound included).
+/// The same limit in bytes (including the message that exceeds it).
 const BATCH_BYTES: usize = 512 << 10;
 /// Bytes read at once: a little over one TLS record.
 const SCRATCH_BYTES: usize = 17 << 10;

@@ -415,7 +415,7 @@ async fn write_files(directory: PathBuf, mut texts: mpsc::Receiver<Text>, outcom
     }
 }
 
-/// Whoever watches the directory never sees half a text: it appears by renaming.
+/// A program that watches the directory never sees half a text: it appears by renaming.
 fn write_file(directory: &Path, number: u64, text: &Text) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
 

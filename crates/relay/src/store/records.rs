@@ -60,7 +60,7 @@ pub struct AddressRecord {
     /// How: a `Verification`.
     #[prost(enumeration = "pb::Verification", tag = "3")]
     pub verified_by: i32,
-    /// Whether registering it anew needs the recovery key, or a long wait.
+    /// Whether registering it again needs the recovery key, or a long wait.
     #[prost(bool, tag = "4")]
     pub locked: bool,
     /// Statements of the roster that the key log's entry vouches for.
@@ -398,7 +398,7 @@ pub struct BlobRecord {
     /// Who has it: 16 bytes each. Older relays wrote it; anybody could be in it.
     #[prost(bytes = "bytes", tag = "4")]
     pub read_by: Bytes,
-    /// Whoever shows what this is the SHA-256 of may delete it.
+    /// Anybody who shows the bytes of which this is the SHA-256 may delete it.
     #[prost(bytes = "bytes", tag = "5")]
     pub delete_hash: Bytes,
     /// When it was opened, in milliseconds since 1970.

@@ -32,7 +32,7 @@ use crate::{
 /// How much goes into an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Whatever is here when its section is begun.
+    /// Everything that is here when its section is begun.
     Everything,
     /// What was here when a transfer began: nothing that `said_later` lists, and no entry after
     /// this one.
@@ -381,8 +381,8 @@ fn group(row: &Row<'_>) -> rusqlite::Result<(ArchivedGroup, u64)> {
     Ok((group, (next_counter - 1).max(0).cast_unsigned()))
 }
 
-/// What this device has heard of a group, and said itself: as far as nothing is missing,
-/// so that whoever gets the archive asks for the rest.
+/// What this device has heard of a group, and said itself: as far as nothing is missing, so that
+/// the device that gets the archive asks for the rest.
 fn archived_heard(
     tx: &Transaction<'_>,
     group: &ArchivedGroup,

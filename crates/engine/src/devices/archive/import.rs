@@ -91,7 +91,7 @@ pub(crate) fn import(
             Some(Record::Entry(kept)) => entry(tx, &kept)?,
             Some(Record::Amendment(kept)) => amendment(tx, &kept)?,
             Some(Record::Register(kept)) => register(tx, &kept)?,
-            // Looked at by whoever opened the backup; or of a later version.
+            // The code that opened the backup has checked it; or it is from a later version.
             Some(Record::Origin(_)) | None => {}
         }
     }

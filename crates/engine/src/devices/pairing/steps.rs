@@ -10,8 +10,8 @@
 //! **Elsewhere**: the rendezvous, the person and the store: [`super`]. Keys:
 //! [`super::agreement`].
 //!
-//! **Always**: a step takes the state before apart. Whatever does not fit the state
-//! ends the attempt: nothing is tried twice.
+//! **Always**: a step takes the state before apart. Anything that does not fit the state ends the
+//! attempt: nothing is tried twice.
 
 use bytes::Bytes;
 use prost::Message as _;

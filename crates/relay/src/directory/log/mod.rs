@@ -66,7 +66,7 @@ pub struct KeyLog<S: Store> {
     /// Gathers an epoch.
     gathering: Directory<S>,
     gathered: Records<S>,
-    /// Taken by whoever publishes, before `heads`.
+    /// Held by the thread that publishes, before `heads`.
     publishing: Mutex<Publishing>,
     /// Held for reading while an answer is made, for writing while an epoch is committed.
     heads: RwLock<Heads>,
