@@ -484,7 +484,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 })?;
             }
             Waiting::Anew(id) => {
-                let made = turn.contained(Whose::Part("a group made anew"), |turn| {
+                let made = turn.contained(Whose::Part("setting up a group again"), |turn| {
                     generations::make_next(turn, id)
                 })?;
                 if made.is_none() {

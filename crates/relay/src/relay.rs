@@ -155,7 +155,7 @@ pub struct Counts {
     pub links: u64,
     /// Of them, logged in.
     pub logged_in: u64,
-    /// Bytes that fan-out lists in the clear cost in memory.
+    /// Bytes of memory that unencrypted fan-out lists use.
     pub fan_out_bytes: u64,
     /// Posts taken since the start.
     pub posts: u64,

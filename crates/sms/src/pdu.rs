@@ -37,7 +37,8 @@ pub struct Reading {
 pub enum PduError {
     /// Something else stands between the digits.
     #[error(
-        "{0:?} is no hexadecimal digit; a message is digits 0 to 9 and a to f, two for each octet"
+        "{0:?} is not a hexadecimal digit; a message consists of the digits 0 to 9 and a to f, two \
+         for each octet"
     )]
     NotHex(char),
     /// Half an octet.

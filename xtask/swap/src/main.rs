@@ -57,5 +57,6 @@ fn main() -> Result<()> {
 
 fn id(text: &str) -> Result<AccountId> {
     let bytes = HEXLOWER.decode(text.as_bytes())?;
-    AccountId::try_from(bytes.as_slice()).map_err(|_| anyhow::anyhow!("{text} is no account id"))
+    AccountId::try_from(bytes.as_slice())
+        .map_err(|_| anyhow::anyhow!("{text} is not an account id"))
 }

@@ -77,7 +77,7 @@ impl Contact {
         statements(&self.statements)
             .and_then(|statements| Roster::of_verified(&statements).ok())
             .ok_or(StoreError::Undecodable {
-                found: "a roster is none",
+                found: "a roster is not valid",
             })
     }
 }

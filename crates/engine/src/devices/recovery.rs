@@ -209,7 +209,7 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
         return failed(turn, &Problem::PairingBroken);
     }
     let Ok(address) = Address::parse(&recovery.address) else {
-        return Err(Fault::Broken("the address is none".into()));
+        return Err(Fault::Broken("the address is not valid".into()));
     };
     match turn.live.lookups.outcome(address.canonical(), turn.now) {
         None => {
@@ -320,7 +320,7 @@ pub(crate) fn admitted(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
         return Ok(());
     }
     let address = Address::parse(&recovery.address)
-        .map_err(|_| Fault::Broken("the address is none".into()))?;
+        .map_err(|_| Fault::Broken("the address is not valid".into()))?;
     registration::joined(turn.tx, &address, mailbox)?;
     turn.tx.execute("UPDATE recovery SET stage = 3", [])?;
     tell(turn, RecoveryStage::Restoring, None);
@@ -416,7 +416,7 @@ fn opening<'a>(turn: &'a mut Turn<'_>, recovery: &Recovery) -> Result<&'a mut Op
             .backup_seed
             .as_slice()
             .try_into()
-            .map_err(|_| Fault::Broken("a backup's key that is none".into()))?;
+            .map_err(|_| Fault::Broken("a backup key that is not valid".into()))?;
         let seed = Zeroizing::new(seed);
         *opener = Some(Opening {
             opener: Opener::new(DecapsulationKeyRejectNonContrib::from(*seed)),

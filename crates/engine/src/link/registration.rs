@@ -234,7 +234,7 @@ pub(crate) fn complete(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
         return Ok(());
     }
     let address = Address::parse(&registration.address)
-        .map_err(|_| Fault::Broken("the address is none".into()))?;
+        .map_err(|_| Fault::Broken("the address is not valid".into()))?;
     turn.tx
         .execute("UPDATE registration SET stage = 4, code = NULL", [])?;
     account::complete(turn.tx, &address, mailbox)?;

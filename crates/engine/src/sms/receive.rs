@@ -120,7 +120,7 @@ pub(super) fn show(
     let text = match &deliver.user_data.body {
         Body::Text(text) => text.clone(),
         Body::Octets(octets) | Body::Compressed(octets) => {
-            format!("[{} bytes that are no text]", octets.len())
+            format!("[{} bytes that are not text]", octets.len())
         }
     };
     let sent_at = deliver

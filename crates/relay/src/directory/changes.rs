@@ -523,7 +523,7 @@ fn entry_of(
 }
 
 pub(crate) fn not_the_newcomer() -> Refused {
-    Refused::unauthorised("only a device of the account is told a mailbox: log in")
+    Refused::unauthorised("only a device of the account learns a mailbox: log in")
 }
 
 pub(crate) fn refused(error: RosterError) -> Refused {

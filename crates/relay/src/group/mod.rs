@@ -494,7 +494,7 @@ pub(crate) fn group_id(bytes: &bytes::Bytes) -> Result<GroupId, Refused> {
     let id = GroupId::try_from(bytes).map_err(|error| Refused::malformed(&error.to_string()))?;
     // Texts wait in mailboxes under it, and have their share of them.
     if id == ANY_GROUP {
-        return Err(Refused::malformed("this id is no group's"));
+        return Err(Refused::malformed("this id does not belong to a group"));
     }
     Ok(id)
 }

@@ -167,7 +167,7 @@ async fn cosignature(body: Incoming) -> Result<pb::CoSignature, Refusal> {
         )
         .into()
     })?;
-    pb::CoSignature::decode(body.to_bytes()).map_err(|_| bad("This is no co-signature.\n"))
+    pb::CoSignature::decode(body.to_bytes()).map_err(|_| bad("This is not a co-signature.\n"))
 }
 
 fn answer<S: Store>(log: &KeyLog<S>, asked: Asked) -> Answer {

@@ -453,7 +453,7 @@ fn render_metrics<S: Store>(
     );
     out.gauge(
         "waxwing_fan_out_bytes",
-        "Bytes that fan-out lists in the clear cost in memory.",
+        "Bytes of memory that unencrypted fan-out lists use.",
         counts.fan_out_bytes,
     );
     out.gauge("waxwing_links", "Links that are open.", counts.links);

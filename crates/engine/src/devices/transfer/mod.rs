@@ -474,7 +474,7 @@ fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Res
         return Ok(());
     }
     let address = Address::parse(&proposal.address)
-        .map_err(|_| Fault::Broken("the address is none".into()))?;
+        .map_err(|_| Fault::Broken("the address is not valid".into()))?;
     let giver = signer(&statement);
     let mut roster = proposal.roster;
     roster.push(statement);
