@@ -21,7 +21,7 @@ const SKEW_MS: u64 = 2 * 60 * 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckResult {
-    /// In order.
+    /// Everything is fine.
     Ok,
     /// It works, but the person should know.
     Warning,

@@ -219,7 +219,7 @@ struct Slot {
     events: mpsc::Receiver<LinkEvent>,
     /// Came while frames were gathered, and is no frame.
     next: Option<LinkEvent>,
-    /// While it is open and in order.
+    /// While it is open and works.
     open: Option<(Outbound, LinkInfo)>,
     hurry: Arc<Notify>,
     task: JoinHandle<()>,

@@ -64,7 +64,7 @@ impl Default for Config {
     }
 }
 
-/// A relay's clock that is this far from ours is told of.
+/// If the relay's clock is this far from ours, the person is warned.
 const CLOCK_SKEW_MAX: u64 = 5 * 60 * 1000;
 
 /// A clock that went back by more than this was set.
@@ -349,7 +349,7 @@ fn problem_of(fault: Fault) -> Problem {
     store_problem(&store)
 }
 
-/// What a person is told of a failing store.
+/// The problem that a person sees if the store fails.
 pub fn store_problem(error: &StoreError) -> Problem {
     match error {
         StoreError::InUse => Problem::HomeBusy,
@@ -601,7 +601,7 @@ fn idle_at(turn: &Turn<'_>) -> Option<Time> {
     at_rest.then(|| posting.used_at.after(posting::IDLE))
 }
 
-/// Has a link opened that is of use and is not there.
+/// Opens a link that is useful and not open yet.
 fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
     if wanted && turn.live.links.of(link).phase == Phase::Unwanted {
         turn.live.links.of(link).phase = Phase::Opening;

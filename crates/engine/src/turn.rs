@@ -83,7 +83,7 @@ pub(crate) struct Live {
     /// How much was sent again lately, for whom.
     pub resent: Budgets,
     pub answered: Answered,
-    /// Who is told that the person writes, and was.
+    /// Who is told, and was told, that the person is typing.
     pub signals: typing::Signals,
     /// Key packages that were claimed for a group, until they are added.
     pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
@@ -126,7 +126,7 @@ pub(crate) struct Live {
 pub(crate) enum Waiting {
     Conversation(ConversationId),
     Group(GroupId),
-    /// The group's devices, to be added or taken out.
+    /// The group's devices, to add or remove.
     Membership(GroupId),
     /// The conversation's next group, to be made.
     Anew(ConversationId),

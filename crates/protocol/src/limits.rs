@@ -95,7 +95,7 @@ pub const POST_ID_RETENTION: Span = Span::hours(48);
 pub const CODE_DIGITS: usize = 8;
 /// Wrong codes after which a registration ends.
 pub const CODE_TRIES: u32 = 5;
-/// A code is good for this long.
+/// A code works for this long.
 pub const CODE_LIFETIME: Span = Span::minutes(10);
 
 /// Bytes of an address as typed.

@@ -274,8 +274,8 @@ pub fn login_message(exporter: &Exporter, challenge: &[u8; 32], device: DeviceId
     [exporter.as_slice(), challenge, device.as_bytes()].concat()
 }
 
-/// What a device signs to finish a registration ([`Purpose::Registration`]): the code
-/// is good for this account only.
+/// What a device signs to finish a registration ([`Purpose::Registration`]): the code is valid for
+/// this account only.
 pub fn registration_message(
     exporter: &Exporter,
     registration: RegistrationId,

@@ -19,7 +19,7 @@ use crate::{
     view::{View, decode},
 };
 
-/// Damaged records that are told from one another.
+/// Damaged records that are counted separately.
 const KNOWN: usize = 4096;
 /// Bytes of a key that are looked at where records cannot be read.
 const KEY_BYTES: usize = 48;

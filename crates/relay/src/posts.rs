@@ -219,7 +219,7 @@ pub(crate) struct Posts {
 pub(crate) enum Repeated {
     /// It was answered: so again.
     Answered(pb::Posted),
-    /// It will be answered; the one who asked again is told as well.
+    /// It will be answered; the client that repeated the request gets the answer as well.
     Waiting,
 }
 
@@ -502,9 +502,8 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// A batch failed: posts are refused, and taken out of their mailboxes, so that what
-    /// makes room need not wait for them. A change of a group stays, and is written with
-    /// the group.
+    /// A batch failed: posts are refused, and removed from their mailboxes, so that what makes room
+    /// need not wait for them. A change of a group stays, and is written with the group.
     pub(crate) fn refuse_posts(&mut self) {
         let (refused, mut asked) = self.posts.refuse();
         for pending in refused {

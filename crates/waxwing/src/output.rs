@@ -26,11 +26,11 @@ use crate::{
 pub const FAINT: Style = Style::new().dimmed();
 /// For names.
 pub const BOLD: Style = Style::new().bold();
-/// In order.
+/// Everything is fine.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// To be looked at.
+/// Something to look at.
 pub const WARN: Style = AnsiColor::Yellow.on_default();
-/// Not in order.
+/// Something is wrong.
 pub const BAD: Style = AnsiColor::Red.on_default();
 
 /// `text` in a style, where styles are shown.

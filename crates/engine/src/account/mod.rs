@@ -167,8 +167,8 @@ pub fn pending_device(tx: &Transaction<'_>) -> Result<Option<DeviceId>, StoreErr
     Ok(identity(tx)?.map(|identity| identity.public().device_id()))
 }
 
-/// Signs the end of a registration: `code` came to the address, and is good for this
-/// account only.
+/// Signs the end of a registration: `code` was sent to the address, and works for this account
+/// only.
 pub fn finish(
     tx: &Transaction<'_>,
     rng: &mut dyn CryptoRng,

@@ -69,7 +69,7 @@ pub enum Request {
     Report(MakeReport),
     /// Check a report, no matter who made it.
     CheckReport(Box<CheckReport>),
-    /// The person is typing, or has stopped: members who are online are told.
+    /// The person is typing, or has stopped: this notifies the members who are online.
     SetTyping(SetTyping),
     /// Accept a message request.
     AcceptRequest(Of),

@@ -424,7 +424,7 @@ fn direct_with(turn: &mut Turn<'_>, account: AccountId) -> Result<Option<Convers
     Ok(Some(started.id))
 }
 
-/// Nobody has brought this device back into a group of many: the person is told.
+/// Nobody has re-added this device to a group conversation; tells the person.
 fn say_given_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());

@@ -72,7 +72,7 @@ pub(crate) enum Taken {
     RemovedUs {
         /// The device that made it.
         by: mls::Member,
-        /// Whether the whole account is taken out.
+        /// Whether the whole account is removed.
         account: bool,
     },
 }

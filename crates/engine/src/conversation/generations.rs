@@ -126,7 +126,7 @@ fn blamed(tx: &Transaction<'_>, conversation: ConversationId) -> Result<Vec<Blam
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The devices that are not brought into the conversation's groups any more.
+/// The devices that are no longer added to the conversation's groups.
 pub(crate) fn blamed_devices(
     tx: &Transaction<'_>,
     conversation: ConversationId,

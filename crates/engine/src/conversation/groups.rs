@@ -78,7 +78,7 @@ ALTER TABLE conversation_group ADD COLUMN parcel BLOB;
 pub(crate) enum GroupState {
     /// Made here; the relay has not confirmed it.
     Creating = 1,
-    /// In order.
+    /// Everything is fine.
     Active = 2,
     /// Somebody took this device in; their leaves are being looked up.
     Checking = 3,
@@ -502,7 +502,7 @@ pub(crate) fn told_head(tx: &Transaction<'_>, id: GroupId) -> Result<(u64, Time)
     Ok((number.cast_unsigned(), Time(at.cast_unsigned())))
 }
 
-/// The group is told of a head.
+/// Tells the group about a head.
 pub(crate) fn set_told_head(
     tx: &Transaction<'_>,
     id: GroupId,

@@ -27,7 +27,7 @@ use crate::{
     turn::{Fault, Turn},
 };
 
-/// Whether a message was brought in from a file.
+/// Whether a message was imported from a file.
 pub(crate) const SCHEMA: &str = "
 ALTER TABLE entry ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX entry_imported ON entry (conversation, message) WHERE imported;

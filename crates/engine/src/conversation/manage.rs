@@ -326,7 +326,7 @@ pub(crate) fn leaves(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> 
     receive::release(turn, group.id)
 }
 
-/// This device was taken out of a group; by whom, and whether the whole account was.
+/// This device was removed from a group; by whom, and whether the whole account was removed.
 pub(crate) fn removed(
     turn: &mut Turn<'_>,
     group: &Group,
@@ -382,7 +382,7 @@ fn end(
     Ok(())
 }
 
-/// A welcome to a group of many is in order: this device is a member.
+/// A welcome to a group conversation is valid: this device is a member.
 pub(crate) fn taken_in(
     turn: &mut Turn<'_>,
     group: &Group,
@@ -418,7 +418,7 @@ pub(crate) fn taken_in(
     receive::release(turn, group.id)
 }
 
-/// Somebody cannot be brought in: no account has the address, or there is no room.
+/// Somebody cannot be added: no account has the address, or the group is full.
 pub(crate) fn not_brought(
     turn: &mut Turn<'_>,
     conversation: ConversationId,

@@ -116,7 +116,7 @@ struct Difference {
     lacking: Vec<Lacking>,
     /// Accounts that are members with these.
     brought: Vec<(AccountId, Address)>,
-    /// Whether somebody is to be brought in who is not known yet.
+    /// Whether to add somebody who is not known yet.
     waits_for_look_up: bool,
     /// What all are to know then, but for those who come and go.
     wanted: ConversationSecrets,
@@ -723,8 +723,8 @@ fn without_a_leaf(standing: &Standing) -> impl Iterator<Item = AccountId> {
         .filter(move |account| !has_leaf(*account))
 }
 
-/// The devices that have asked to be brought in again, and that this one may bring in; the
-/// others are forgotten.
+/// The devices that have asked to be re-added, and that this device may add; the others are
+/// forgotten.
 fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<DeviceId>, Fault> {
     let own = turn.account()?.id();
     let mut asking = Vec::new();

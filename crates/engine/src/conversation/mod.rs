@@ -110,7 +110,7 @@ pub(crate) struct Conversation {
     /// until the person decides.
     pub stopped: bool,
     pub kind: Kind,
-    /// This account has left it, or was taken out.
+    /// This account has left it, or was removed.
     pub gone: bool,
 }
 

@@ -284,7 +284,7 @@ pub(crate) fn commit_taken(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fa
     Ok(())
 }
 
-/// Group information of this device's that was there is of no use any more.
+/// Group information that this device uploaded is no longer used.
 pub(crate) fn epoch_began(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     take_back(turn, "group_id = ?1 AND way = 2", &[&group.0])
 }

@@ -171,7 +171,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
     Ok(())
 }
 
-/// The relay is told that the parcel of a group's welcome is here: it forgets it then, which
+/// Tells the relay that the parcel of a group's welcome is here; the relay then deletes it, which
 /// whoever put it there can see.
 pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     let silent = match groups::find(turn.tx, group)? {
@@ -184,8 +184,8 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault>
     Ok(())
 }
 
-/// A welcome to a group of many is in order; its sender is known by now. A conversation that
-/// this account had left, or was taken out of, is as new, unless the person asked to join it.
+/// A welcome to a group conversation is valid; its sender is known by now. A conversation that this
+/// account had left, or was removed from, counts as new, unless the person asked to join it.
 pub(crate) fn welcomed(
     turn: &mut Turn<'_>,
     group: &Group,

@@ -349,7 +349,7 @@ fn end(turn: &mut Turn<'_>, group: &Group, state: GroupState) -> Result<(), Faul
     Ok(())
 }
 
-/// What the relay is told of an epoch that begins.
+/// What this device tells the relay about a new epoch.
 pub(crate) fn epoch_keys(
     turn: &mut Turn<'_>,
     group: GroupId,

@@ -65,7 +65,7 @@ pub(crate) struct Kept {
 }
 
 impl Wish {
-    /// Whether the group is so. Who has an address is told by `account_of`.
+    /// Whether the group is already like that. `account_of` says who has an address.
     pub(crate) fn is_fulfilled(
         &self,
         secrets: &ConversationSecrets,

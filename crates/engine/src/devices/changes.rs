@@ -236,8 +236,8 @@ pub(crate) fn roster_grew(turn: &mut Turn<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The own roster has changed, in the store: memory follows, and people are told. What a
-/// change of devices means for conversations is begun here.
+/// The own roster has changed, in the store: updates the memory, and tells people. What a change of
+/// devices means for conversations is begun here.
 pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.live.account = account::load(turn.tx)?;
     if turn.live.account.is_none() {

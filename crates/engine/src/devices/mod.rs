@@ -52,7 +52,7 @@ pub(crate) struct Live {
     pub changed_since_backup: bool,
 }
 
-/// Whether the mailbox link is of use although there is no account yet.
+/// Whether the mailbox link is useful although there is no account yet.
 pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
         .live
@@ -63,7 +63,7 @@ pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
     Ok(pairs || recovery::wants_mailbox(turn.tx)?)
 }
 
-/// Whether the posting link is of use to devices.
+/// Whether the posting link is useful to devices.
 pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
         .live

@@ -174,12 +174,12 @@ pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some())
 }
 
-/// Whether the mailbox link is of use although there is no account yet.
+/// Whether the mailbox link is useful although there is no account yet.
 pub(crate) fn wants_mailbox(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some_and(|recovery| recovery.stage == ADMITTING))
 }
 
-/// Whether the posting link is of use although there is no account yet.
+/// Whether the posting link is useful although there is no account yet.
 pub(crate) fn wants_posting(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some_and(|recovery| recovery.stage == LOOKING_UP))
 }

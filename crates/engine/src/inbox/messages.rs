@@ -192,9 +192,8 @@ pub(crate) fn content_came(
     Ok(())
 }
 
-/// Whether this conversation's other side is told what became of its messages: not before
-/// this account has written to them, or has verified them in person. Strangers learn
-/// nothing.
+/// Whether this conversation's other side learns what happened to its messages: not before this
+/// account has written to them, or has verified them in person. Strangers learn nothing.
 pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
     // A phone is told nothing, nor is anybody who is blocked.
     if conversation.kind == Kind::Sms || requests::is_blocked(turn, conversation)? {

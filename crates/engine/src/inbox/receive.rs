@@ -55,9 +55,9 @@ const TOLD_AGAIN: Span = Span::hours(6);
 
 /// What became of a post.
 enum Read {
-    /// It was read, or is good for nothing.
+    /// It was read, or is useless.
     Done,
-    /// It is to be held: the group has to be put in order first, or a commit is missing.
+    /// It has to be held: the group has to be repaired first, or a commit is missing.
     NotYet,
     /// It is to be held, and to be read again as if it never had been.
     Undo,

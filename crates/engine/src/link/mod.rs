@@ -101,7 +101,7 @@ pub(crate) enum Job {
     JoinRendezvous(Meets),
     /// With a number, since several may be on their way.
     SendRendezvous(Meets, u64),
-    /// What is told in passing: nothing comes of it.
+    /// A signal, which needs no answer.
     Signal,
     OpenBlob([u8; 32]),
     /// Putting or fetching the next part.
@@ -539,8 +539,7 @@ impl Links {
     }
 }
 
-/// What a person is told of a relay's refusal that has no meaning of its own where it
-/// came.
+/// The problem that a person sees for a relay's refusal that has no special meaning where it came.
 pub(crate) fn problem_of(error: &Error) -> Problem {
     match error.code() {
         ErrorCode::Unsupported => Problem::RelayTooDifferent,

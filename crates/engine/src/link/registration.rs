@@ -293,7 +293,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, job: &Job, error: &Error) -> Result<(
     tell(turn, Some(&problem))
 }
 
-/// Whether the mailbox link is of use.
+/// Whether the mailbox link is useful.
 pub(crate) fn wants_link(tx: &rusqlite::Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some_and(|registration| registration.stage != RegistrationStage::None))
 }

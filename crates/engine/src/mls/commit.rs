@@ -23,7 +23,7 @@ pub struct EpochKeys {
     pub send_key: [u8; 32],
     /// Seals the fan-out list.
     pub fan_out_key: [u8; 32],
-    /// Seals what is told in passing.
+    /// Seals signals.
     pub signal_key: [u8; 32],
     /// By it the group is rejoined, if the epoch began with a commit that added or removed a leaf.
     /// It comes from the epoch's own secrets: a member that the commit removes can read the commit

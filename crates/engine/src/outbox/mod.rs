@@ -53,8 +53,8 @@ ALTER TABLE outgoing ADD COLUMN draft BLOB;
 CREATE INDEX outgoing_draft ON outgoing (draft) WHERE draft IS NOT NULL;
 ";
 
-/// In which epoch the relay first took a message; whether its content is of use to one device
-/// only, once; and whether it may leave for somebody whom the person has not accepted.
+/// In which epoch the relay first took a message; whether its content is for one device only, once;
+/// and whether it may leave for somebody whom the person has not accepted.
 pub(crate) const RESENDING: &str = "
 ALTER TABLE outgoing ADD COLUMN sent_in INTEGER;
 ALTER TABLE outgoing ADD COLUMN once INTEGER NOT NULL DEFAULT 0;
@@ -182,7 +182,7 @@ pub(crate) fn add_asked(
     Ok(())
 }
 
-/// Something that is of use to one device, once: its content is not kept when it is sent.
+/// Something that is for one device, once: its content is not kept when it is sent.
 pub(crate) fn add_once(
     tx: &Transaction<'_>,
     now: Time,

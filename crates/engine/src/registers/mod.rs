@@ -76,7 +76,7 @@ pub(crate) enum About {
     Draft = 8,
     /// A message is starred.
     Starred = 9,
-    /// Whether others are told that messages arrived, and were read.
+    /// Whether others learn that messages arrived, and were read.
     Receipts = 10,
     /// A request was accepted.
     Accepted = 11,
@@ -171,7 +171,7 @@ pub(crate) fn is_set(tx: &Transaction<'_>, about: About, key: &[u8]) -> Result<b
     Ok(!value(tx, about, key)?.is_empty())
 }
 
-/// Sets a register on this device; the others are told. The caller has already applied it.
+/// Sets a register on this device and tells the others. The caller has already applied it.
 pub(crate) fn set(
     turn: &mut Turn<'_>,
     about: About,

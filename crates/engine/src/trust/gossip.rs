@@ -76,7 +76,7 @@ DROP TABLE heard_head;
 ALTER TABLE heard_from RENAME TO heard_head;
 ";
 
-/// A group is told of a newer head after this long.
+/// A group gets a newer head after this long.
 const TELL_AGAIN: Span = Span::hours(1);
 
 /// And of the newest one after this long, newer or not: so that everybody in it can tell

@@ -78,7 +78,7 @@ impl Known {
 pub(crate) enum Unproven {
     /// Nobody's fault: to be asked again at once.
     AskAgain,
-    /// The person is told, and it is asked again later.
+    /// Tells the person, and asks again later.
     Problem(Problem),
 }
 

@@ -45,7 +45,7 @@ const WANTED_MAX: usize = 256;
 /// Look-ups that may be on their way at a time.
 const AT_ONCE: usize = 16;
 
-/// An outcome is good for this long.
+/// An outcome is valid for this long.
 const FRESH_FOR: Span = Span::minutes(1);
 
 /// What could not be proved is asked again after this long.

@@ -89,7 +89,7 @@ pub(crate) enum Claimed<'a> {
     Known,
 }
 
-/// Somebody who is to be brought into a group was looked up this long ago, at most.
+/// Somebody who is added to a group must have been looked up at most this long ago.
 pub(crate) const GOOD_FOR: Span = Span::minutes(10);
 
 /// Whether the roster has the leaf's device with its key, or had it.
@@ -198,9 +198,9 @@ fn asked_since(
     }
 }
 
-/// Judges whether leaves may be taken out by this device: those of its own account always,
-/// those of others when their account's roster does not admit them any more; what was looked
-/// up since this time counts.
+/// Judges whether this device may remove leaves: those of its own account always, those of others
+/// when their account's roster does not admit them any more; what was looked up since this time
+/// counts.
 pub(crate) fn judge_removal(
     turn: &mut Turn<'_>,
     committer: &Member,

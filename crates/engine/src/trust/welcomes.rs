@@ -231,7 +231,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
     Ok(Room::There)
 }
 
-/// Somebody takes this device into a group that it was taken out of, or had lost.
+/// Somebody re-adds this device to a group from which it was removed, or that it had lost.
 pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
     let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
     let gone = match group.conversation.filter(|_| group.account.is_none()) {

@@ -77,7 +77,7 @@ pub(super) struct Pending {
 struct Sent {
     code: String,
     expires_at: Time,
-    /// Networks with registrations that it is good for, and that it was not sent for.
+    /// Networks with registrations that this code fits but for which it was not sent.
     shared: Vec<Source>,
 }
 

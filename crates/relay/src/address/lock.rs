@@ -34,14 +34,14 @@ use crate::{
     sweep::{Done, SLICE},
 };
 
-/// How often the owner is told.
+/// How often the relay tells the owner.
 const NOTICE: Span = Span::days(1);
 /// When a contest is over that nobody ended.
 const OVER: Span = Span(2 * limits::LOCK_WAIT.0);
 /// Contests of one account that it is told of at a login.
 const STEP: usize = 512;
 
-/// When whose owner is told next.
+/// When the relay tells each owner next.
 pub(crate) struct Contests {
     /// By the contest's key in the store. An entry may outlive its contest until it is due.
     due: BTreeMap<Key, Time>,
@@ -93,7 +93,7 @@ impl ContestRecord {
 }
 
 impl<S: Store> Relay<S> {
-    /// What somebody is told who proved an address that is another account's and locked;
+    /// The answer to somebody who proved an address that belongs to another account and is locked;
     /// `None` where the address may be registered now.
     pub(crate) fn contest(
         &mut self,
@@ -254,7 +254,7 @@ impl<S: Store> Relay<S> {
     }
 }
 
-/// What a contender is told who has to wait.
+/// The answer to a contender who has to wait.
 fn locked(wait: Span) -> Refused {
     let mut refused = Refused::new(
         ErrorCode::AddressLocked,

@@ -115,8 +115,8 @@ impl<S: Store> Relay<S> {
     }
 
     /// The code that was asked for in this request was given up: the mail server or the SMSC
-    /// refused it, or could not be reached. Who asked is told, as a second answer. The code stays
-    /// good: a server that says nothing may have taken it.
+    /// refused it, or could not be reached. The requester learns it, as a second answer. The code
+    /// stays good: a server that says nothing may have taken it.
     pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
         if self.links.contains_key(&link) {
             let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");

@@ -34,7 +34,7 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For each of the mail server's addresses: one that is dead leaves time for the others.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Attempts for one mail; a code is good for ten minutes.
+/// Attempts for one mail; a code works for ten minutes.
 const ATTEMPTS: u32 = 3;
 /// Before the second attempt; doubled before the third.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -283,7 +283,7 @@ impl<S: Store> Relay<S> {
         Ok(done())
     }
 
-    /// The link is no longer where it was, if it was anywhere; the other is told.
+    /// The link leaves its rendezvous, if it was in one; the relay tells the other link.
     pub(crate) fn leave(&mut self, link: LinkId) {
         let place = self
             .links

@@ -19,7 +19,7 @@ use crate::clock::{CONFIRMED_AFTER, ClockNews};
 use crate::relay::Relay;
 use crate::store::Store;
 
-/// A confirmation is good for this long.
+/// A confirmation is valid for this long.
 const CONFIRMATION: Span = Span::minutes(10);
 /// The clock that also goes on while the machine sleeps, where there is one.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -114,7 +114,7 @@ pub enum Report {
     },
 }
 
-/// What a service centre is told of a text that came.
+/// The answer to a service centre for a text that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is on disk, sealed.
@@ -407,7 +407,7 @@ impl<S: Store> Relay<S> {
         self.conclude(now, rng, id, record, Fate::Delivered)
     }
 
-    /// It has become this: the account's devices are told, once.
+    /// Records the outcome and notifies the account's devices once.
     fn conclude(
         &mut self,
         now: Time,

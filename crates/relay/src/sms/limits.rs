@@ -35,8 +35,8 @@ pub struct TextLimits {
     pub per_prefix_per_day: u32,
     /// Prefixes with limits of their own for each of the two: `+358` and how many in a day.
     pub prefixes: BTreeMap<String, u32>,
-    /// What a segment to the numbers of a prefix costs, as people are told before they send:
-    /// `+358` and `0.07 EUR`; `+` is for all others.
+    /// The price of a segment to the numbers of a prefix, which people see before they send: `+358`
+    /// and `0.07 EUR`; `+` is for all others.
     pub prices: BTreeMap<String, String>,
 }
 

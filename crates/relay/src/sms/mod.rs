@@ -116,7 +116,7 @@ pub struct Text {
     pub to: String,
     /// What it says.
     pub text: String,
-    /// After this it is of no use.
+    /// After this it is useless.
     pub until: Instant,
     /// Why it is sent.
     pub origin: Origin,
@@ -171,7 +171,7 @@ struct Outcome {
     reports: Reports,
 }
 
-/// Where what becomes of people's texts is told. It is taken at once: there are never more than
+/// Where the fate of people's texts is reported. It is taken at once: there are never more than
 /// what the SMSC has answered in a moment.
 type Reports = mpsc::UnboundedSender<Report>;
 

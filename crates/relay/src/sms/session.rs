@@ -487,7 +487,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 }
 
-/// What an SMSC is told (section 5.1.3): that it is done, never will be, or is to be tried again.
+/// The answer to an SMSC (section 5.1.3): done, never will be, or try again.
 const fn status_of(verdict: Verdict) -> CommandStatus {
     match verdict {
         Verdict::Taken => CommandStatus::EsmeRok,

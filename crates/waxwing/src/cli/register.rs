@@ -23,7 +23,7 @@ use crate::{
 
 /// How long the relay may take for one step.
 const STEP_LIMIT: Duration = Duration::from_mins(1);
-/// When nothing is told for this long, we look how things are.
+/// When no notice arrives for this long, the command asks for the status.
 const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// How long the first login may take before we stop waiting for it.
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);

@@ -41,7 +41,7 @@ use crate::{
     trust::auditors,
 };
 
-/// What is taken in stands before everything that came to this device itself.
+/// Imported entries come before everything that arrived at this device itself.
 const BEFORE: i64 = 1 << 40;
 
 /// Why a chunk is not taken in. Nothing of it was.

@@ -98,7 +98,7 @@ pub(super) enum Stage {
     Proposed = 5,
     /// Old: admitted; the archive is handed over.
     Serving = 6,
-    /// New: everything is there, and the old one is told.
+    /// On the new device: everything is here, and it tells the old one.
     Leaving = 7,
 }
 
