@@ -78,7 +78,7 @@ ALTER TABLE conversation_group ADD COLUMN parcel BLOB;
 pub(crate) enum GroupState {
     /// Made here; the relay has not confirmed it.
     Creating = 1,
-    /// Everything is fine.
+    /// It works.
     Active = 2,
     /// Somebody took this device in; their leaves are being looked up.
     Checking = 3,
