@@ -28,7 +28,7 @@ enum Action {
     On,
     /// Unlock it
     Off,
-    /// Keep the address: refuse it to the person who asks for it now
+    /// Refuse the address to the person who asks for it now
     Keep,
 }
 
