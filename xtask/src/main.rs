@@ -1,10 +1,10 @@
-//! `cargo xtask …`: the chores of this repository.
+//! `cargo xtask …`: the development tasks of this repository.
 //!
-//! **Elsewhere**: what the chores do is in the library beside this file; the load
-//! generator that `bench relay` starts is `bench/`.
+//! **Elsewhere**: the tasks themselves are in the library beside this file; the load generator
+//! that `bench relay` starts is `bench/`.
 //!
-//! **Always**: each command says what it is doing while it does it, and exits with
-//! something other than 0 when anything failed.
+//! **Always**: each command says what it is doing while it does it, and exits with something
+//! other than 0 if anything failed.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,10 @@
-//! The operator lies: somebody's keys are swapped for those of somebody else, and the swap is
-//! refused before the first message leaves.
+//! The operator lies: the relay swaps one person's keys for another's, and the client refuses
+//! them before the first message is sent.
 //!
-//! **Elsewhere**: what is done to the relay's disk is `xtask-swap`; all attacks that are tried
-//! are in `tests/attacks`.
+//! **Elsewhere**: `xtask-swap` changes the relay's disk; all attacks that are tried are in
+//! `tests/attacks`.
 //!
-//! **Always**: whoever lies has everything that is the relay's: its disk and all its keys.
+//! **Always**: the attacker has everything that the relay has: its disk and all its keys.
 
 use std::process::Command;
 

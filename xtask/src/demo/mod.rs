@@ -1,12 +1,12 @@
-//! `cargo xtask demo`: the whole system for real, then the seizure of its relay, then an
-//! operator who lies.
+//! `cargo xtask demo`: runs the whole system, then seizes its relay, then lets its operator
+//! lie.
 //!
-//! **Elsewhere**: the people and their relay are in `stage`; the ten thousand canaries
-//! and the search for them in `seizure`; the swapped key in `attack`; what is printed at the
-//! end in `summary`; text messages in `sms`.
+//! **Elsewhere**: the people and their relay are in `stage`; the ten thousand canaries and the
+//! search for them in `seizure`; the swapped key in `attack`; the summary at the end in
+//! `summary`; text messages in `sms`.
 //!
-//! **Always**: the programs are the ones that people use, built for release; the codes
-//! travel by SMTP; nothing that is shown was written down beforehand.
+//! **Always**: the programs are the ones that people use, built for release; the codes travel
+//! by SMTP; nothing in the output was written beforehand.
 
 mod attack;
 mod ciphertexts;

@@ -1,8 +1,8 @@
-//! What a newcomer is told at the end.
+//! The summary at the end of the demo.
 //!
 //! **Elsewhere**: every figure comes from `stage` and `seizure`.
 //!
-//! **Always**: what could not be looked at is said, not left out.
+//! **Always**: what could not be checked is named, not left out.
 
 use std::time::Duration;
 

@@ -1,10 +1,9 @@
-//! `cargo xtask test`: everything that must hold before a change goes in.
+//! `cargo xtask test`: every check that a change must pass.
 //!
-//! **Elsewhere**: fuzzing with new inputs is `fuzz`; replaying the kept ones is part
-//! of the ordinary tests.
+//! **Elsewhere**: `fuzz` fuzzes with new inputs; the ordinary tests replay the kept ones.
 //!
-//! **Always**: a failure does not stop the steps after it; a tool that is missing is
-//! said in a sentence with how to get it; the last line is `N passed, N failed`.
+//! **Always**: a failure does not stop the later steps; if a tool is missing, a sentence says
+//! how to install it; the last line is `N passed, N failed`.
 
 mod count;
 mod fuzz;
