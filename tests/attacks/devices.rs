@@ -209,7 +209,12 @@ fn a_lock_that_the_relay_takes_away_is_an_alarm() {
     // As the relay writes it into its log: the same account, no lock.
     scene.relay.real().bind_in_log(ALICE, ALICE);
     scene.run_for(Span::hours(25));
-    assert!(is_alarmed(&mut scene, alice, "lock_changed", "not locked"));
+    assert!(is_alarmed(
+        &mut scene,
+        alice,
+        "lock_changed",
+        "no longer locked"
+    ));
     assert!(!scene.status(alice).locked);
 }
 

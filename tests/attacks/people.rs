@@ -60,7 +60,7 @@ fn an_address_that_looks_like_a_registered_one_is_refused() {
     assert_ne!(refused.stage, RegistrationStage::Registered);
     let problem = refused.problem.unwrap();
     assert_eq!(problem.code, "address_confusable");
-    assert!(problem.sentence.contains("can be mistaken"));
+    assert!(problem.sentence.contains("looks too much like"));
     // In plain ASCII it may be somebody's honest address, who is told.
     let honest = scene.add_registered("alice@examp1e.org");
     let told = newest(&scene, honest, |notice| match notice {

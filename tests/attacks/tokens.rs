@@ -13,7 +13,7 @@ use waxwing_system_tests::{BEGINS, Fate, PersonId};
 
 use crate::scene::{Scene, alice_and_bob};
 
-const WORDS: &str = "a token key of its own for you";
+const WORDS: &str = "a special token key for you";
 
 /// Whether somebody was told that the relay has a token key for them alone.
 fn is_warned(scene: &Scene, id: PersonId) -> bool {

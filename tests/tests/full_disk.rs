@@ -51,7 +51,7 @@ fn write(world: &mut World<RealRelay>, from: PersonId, to: PersonId, text: &str)
         Err(refused) => {
             assert_eq!(refused.problem.code(), "disk_full");
             let sentence = refused.problem.report().sentence;
-            for part in ["disk is full", "nothing was changed", "free some space"] {
+            for part in ["disk is full", "nothing was changed", "Free some space"] {
                 assert!(sentence.contains(part), "{sentence}");
             }
             false

@@ -266,7 +266,7 @@ fn a_code_that_is_given_too_late_is_refused_with_advice() {
     advises(
         problem.expect("nothing was told"),
         "code_expired",
-        ["The code is too old", "register again to get a new one"],
+        ["The code has expired", "Register again to get a new one"],
     );
     world.register(alice);
 }
@@ -332,7 +332,7 @@ fn a_recipients_full_mailbox_is_told_with_advice_and_the_message_leaves_later() 
     advises(
         problem.expect("nothing was told"),
         "recipient_full",
-        ["mailbox is full", "sent by itself"],
+        ["mailbox is full", "sent automatically"],
     );
     world.set_online(bob, true);
     world.run_for(Span::minutes(10));

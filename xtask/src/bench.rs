@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: builds for release, measures, prints one JSON object a line on
+//! `cargo xtask bench`: builds for release, measures, and prints one JSON object per line on
 //! standard output.
 //!
-//! **Elsewhere**: the load on a relay is `bench/`; what the engine and the reader of text messages
-//! measure of themselves are their examples `bench`; what the figures mean is `docs/benchmarks.md`.
+//! **Elsewhere**: the load on a relay is in `bench/`; the engine and the reader of text
+//! messages measure themselves in their examples `bench`; `docs/benchmarks.md` explains the
+//! figures.
 //!
 //! **Always**: the relay and its load are separate processes.
 

@@ -1,8 +1,9 @@
-//! The chores of this repository, as a library so that tests can run them smaller.
+//! The development tasks of this repository, as a library so that tests can run them on a
+//! smaller scale.
 //!
 //! **Elsewhere**: the command line is `main.rs`; the load generator is `bench/`.
 //!
-//! **Always**: whatever a chore shows was measured in that run.
+//! **Always**: everything that a task shows was measured in that run.
 
 pub mod bench;
 pub mod demo;

@@ -1,10 +1,10 @@
-//! `cargo xtask …`: the chores of this repository.
+//! `cargo xtask …`: the development tasks of this repository.
 //!
-//! **Elsewhere**: what the chores do is in the library beside this file; the load
-//! generator that `bench relay` starts is `bench/`.
+//! **Elsewhere**: the tasks themselves are in the library beside this file; the load generator
+//! that `bench relay` starts is `bench/`.
 //!
-//! **Always**: each command says what it is doing while it does it, and exits with
-//! something other than 0 when anything failed.
+//! **Always**: each command says what it is doing while it does it, and exits with something
+//! other than 0 if anything failed.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
-    about = "Waxwing's chores",
+    about = "Development tasks for Waxwing",
     disable_help_subcommand = true
 )]
 struct Arguments {
@@ -23,13 +23,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Everything that must hold before a change goes in.
+    /// Runs every check that a change must pass.
     Test(xtask::test::Options),
-    /// Imports point down only, and each table has one owner: checks the code for both.
+    /// Checks that imports point down only, and that each table has one owner.
     Layers(xtask::layers::Options),
-    /// The whole system for real: two people, one relay, and its seizure.
+    /// Runs the whole system: two people, and a relay that is seized.
     Demo(xtask::demo::Options),
-    /// Measurements, as one JSON object a line on standard output.
+    /// Runs measurements; prints one JSON object per line.
     Bench {
         #[command(subcommand)]
         of: xtask::bench::Bench,

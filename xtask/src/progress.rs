@@ -1,11 +1,11 @@
-//! What a person sees while a chore works: a line that moves on a terminal, plain
-//! lines that come now and then where there is none.
+//! What a person sees while a task runs: a moving line on a terminal, or else plain lines from
+//! time to time.
 //!
-//! **Elsewhere**: what the steps are is in the chores.
+//! **Elsewhere**: the tasks define their steps.
 //!
-//! **Always**: goes to standard error, so that standard output stays for results;
-//! every step that starts also ends with its time; a step that takes long says
-//! something at least every [`HEARTBEAT`].
+//! **Always**: progress goes to standard error, so that standard output stays free for
+//! results; every step that starts also ends, with its time; a long step says something at
+//! least every [`HEARTBEAT`].
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, IsTerminal, Read};

@@ -1,9 +1,9 @@
-//! A relay as a process of ours: started, watched, stopped, killed.
+//! A relay as a child process: started, watched, stopped, killed.
 //!
-//! **Elsewhere**: what is said to it is in `demo` and in the load generator.
+//! **Elsewhere**: `demo` and the load generator talk to it.
 //!
-//! **Always**: it is ended with whoever started it; everything that it writes to
-//! standard output and standard error is kept in files, so that it can be searched.
+//! **Always**: it ends with the process that started it; everything that it writes to standard
+//! output and standard error is kept in files, so that it can be searched.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

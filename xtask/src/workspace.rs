@@ -1,9 +1,9 @@
 //! This repository on disk: where it is, and how its programs are built.
 //!
-//! **Elsewhere**: what is done with the programs is `demo` and `bench`.
+//! **Elsewhere**: `demo` and `bench` use the programs.
 //!
-//! **Always**: paths come from where xtask was compiled and from cargo's own
-//! answers, never from the directory that happens to be current.
+//! **Always**: paths come from where xtask was compiled and from cargo's own answers, never
+//! from the current directory.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

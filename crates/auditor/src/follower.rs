@@ -155,10 +155,10 @@ pub enum Trouble {
     #[error("{0}")]
     View(ViewError),
     /// The relay did not give what it must have.
-    #[error("the relay does not have what it says its log has: {0}")]
+    #[error("the relay does not have a part of its log: {0}")]
     Missing(String),
     /// The answer is to another question.
-    #[error("the relay answered something else")]
+    #[error("the relay gave an unexpected answer")]
     Unasked,
 }
 
@@ -199,7 +199,7 @@ pub struct Saved {
 
 /// Saved state that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what was saved of the log is damaged")]
+#[error("the saved state of the log is damaged")]
 pub struct SavedMalformed;
 
 /// Follows one log. See the module.

@@ -1,9 +1,9 @@
-//! What `doctor` finds: whether each part of the client is in order, in sentences.
+//! `doctor`: checks each part of the client, and says in sentences what it found.
 //!
-//! **Elsewhere.** How it is shown is the program's.
+//! **Elsewhere.** The program shows the result.
 //!
-//! **Always.** Looking changes nothing but the probe of the home and one extra connection
-//! to the relay, which says nothing on it.
+//! **Always.** Checking changes nothing, except for a probe file in the home, and one extra
+//! connection to the relay, on which the client sends nothing.
 
 use serde::{Deserialize, Serialize};
 use waxwing_engine::api::{Account, Problem, RegistrationStage, Request, Response, Status};
@@ -21,7 +21,7 @@ const SKEW_MS: u64 = 2 * 60 * 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckResult {
-    /// In order.
+    /// Everything is fine.
     Ok,
     /// It works, but the person should know.
     Warning,
@@ -79,13 +79,13 @@ pub async fn examine(
         Ok(()) => check(
             "home",
             Fine,
-            format!("The home is {}.", home.path().display()),
+            format!("The home folder is {}.", home.path().display()),
         ),
         Err(error) => check("home", Failed, home.unwritable(&error).to_string()),
     }];
     let health = client.health().await?;
     checks.push(match health.store {
-        Ok(()) => check("store", Fine, "The message store is encrypted and whole."),
+        Ok(()) => check("store", Fine, "The message store is encrypted and intact."),
         Err(problem) => check("store", Failed, problem.to_string()),
     });
     let kept = if keeping == KeyKeeping::File {
@@ -132,8 +132,7 @@ fn of_account(account: &Account) -> Check {
         _ => check(
             "account",
             CheckResult::Warning,
-            "The registration has begun but is not finished; run `waxwing register` again to \
-             give the code.",
+            "The registration is not finished. Run `waxwing register` again and enter the code.",
         ),
     }
 }
@@ -142,7 +141,7 @@ fn of_account(account: &Account) -> Check {
 async fn of_relay(account: &Account) -> Vec<Check> {
     use CheckResult::{Failed, Ok as Fine, Skipped};
 
-    let skipped = |name: &str| check(name, Skipped, "Not looked at: the relay is not reached.");
+    let skipped = |name: &str| check(name, Skipped, "Not checked: the relay cannot be reached.");
     let Some(place) = &account.relay else {
         return ["relay", "pin", "tls"]
             .map(|name| check(name, Skipped, "There is no relay yet."))
@@ -170,7 +169,7 @@ async fn of_relay(account: &Account) -> Vec<Check> {
         Err(link::ConnectError::Identity(refused)) => {
             let found = refused.to_string();
             let sentence = format!("{} ({found}.)", Problem::from(&refused.into()));
-            let reached = format!("Something answers at {}.", url.authority());
+            let reached = format!("A server answers at {}.", url.authority());
             return vec![
                 check("relay", Fine, reached),
                 check("pin", Failed, sentence),
@@ -187,8 +186,8 @@ async fn of_relay(account: &Account) -> Vec<Check> {
         }
     };
     let identity = match url.pin() {
-        Some(pin) => format!("The relay has the key that was pinned, {pin}."),
-        None => "The relay's certificate is one that the web trusts.".to_owned(),
+        Some(pin) => format!("The relay has the pinned key, {pin}."),
+        None => "The relay's certificate comes from an authority that browsers trust.".to_owned(),
     };
     vec![
         check(
@@ -217,7 +216,7 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
             "outbox",
             "conversations",
         ]
-        .map(|name| check(name, Skipped, "Not looked at: there is no account yet."))
+        .map(|name| check(name, Skipped, "Not checked: there is no account yet."))
         .into();
     }
     let plural = |count: u64, one: &str, many: &str| match count {
@@ -241,7 +240,7 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
         )
     } else {
         let why = status.problems.first().map_or_else(
-            || "Not logged in yet: messages wait at the relay until this device is.".to_owned(),
+            || "Not logged in yet: until then, messages wait at the relay.".to_owned(),
             |problem| problem.sentence.clone(),
         );
         check("login", Failed, why)
@@ -250,7 +249,8 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
         Some(0) => check(
             "key_packages",
             Warning,
-            "No key package is left at the relay: new contacts use the last-resort one until more are published.",
+            "The relay has no key packages left: new contacts use the last-resort one until this \
+             device publishes more.",
         ),
         Some(left) => check(
             "key_packages",
@@ -263,7 +263,7 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
         None => check("key_packages", Skipped, "Not known before the first login."),
     };
     let outbox = match status.outbox {
-        0 => check("outbox", Fine, "Nothing waits to be sent."),
+        0 => check("outbox", Fine, "No messages are waiting to be sent."),
         count => check(
             "outbox",
             Warning,
@@ -319,14 +319,15 @@ fn key_log(status: &Status) -> Check {
             "key_log",
             CheckResult::Ok,
             format!(
-                "The relay's key log is followed up to head {}, and proves what was looked up.",
+                "This device has checked the relay's key log up to head {}, and the log proves \
+                 every key it looked up.",
                 log.head
             ),
         ),
         _ => check(
             "key_log",
             CheckResult::Skipped,
-            "Nothing was looked up in the relay's key log yet.",
+            "This device has not looked up any key in the relay's key log yet.",
         ),
     }
 }

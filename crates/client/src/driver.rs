@@ -1,12 +1,12 @@
 //! Drives the engine: events from sockets, the clock and callers go in; effects become
 //! frames, links, a timer and notices.
 //!
-//! **Elsewhere.** What an event means is the engine's; opening a link again and again is
-//! [`crate::link::keep_open`].
+//! **Elsewhere.** The engine knows what an event means; [`crate::link::keep_open`] keeps links
+//! open.
 //!
-//! **Always.** One thread owns the engine and its store, so that a slow disk holds up no
-//! socket. Frames that the engine refused (a full disk) are never followed by later ones
-//! of the same link: the link is closed, and the relay sends them again.
+//! **Always.** One thread owns the engine and its store, so that a slow disk does not delay any
+//! socket. If the engine refuses a frame (because the disk is full), it gets no later frames of the
+//! same link: the link is closed, and the relay sends them again.
 
 use std::{
     sync::Arc,
@@ -114,7 +114,7 @@ impl Client {
                     Ok(engine) => engine,
                     Err(problem) => return drop(opened.send(Err(problem))),
                 };
-                // Whoever waits for this may have gone away.
+                // The caller that waits for this may have gone away.
                 drop(opened.send(Ok(())));
                 let mut driver = Driver::new(engine, calls_in, tell, blobs);
                 runtime.block_on(driver.run(&stopping));
@@ -219,7 +219,7 @@ struct Slot {
     events: mpsc::Receiver<LinkEvent>,
     /// Came while frames were gathered, and is no frame.
     next: Option<LinkEvent>,
-    /// While it is open and in order.
+    /// While it is open and works.
     open: Option<(Outbound, LinkInfo)>,
     hurry: Arc<Notify>,
     task: JoinHandle<()>,

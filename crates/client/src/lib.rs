@@ -1,9 +1,9 @@
-//! The Waxwing engine driven by a real network and clock.
+//! Runs the Waxwing engine with a real network and clock.
 //!
-//! **Elsewhere.** What a person's data means is `engine`; commands and what people see
-//! of them are the `waxwing` binary's.
+//! **Elsewhere.** What a person's data means is decided in `engine`; the commands and their
+//! output are in the `waxwing` program.
 //!
-//! **Always.** One process at a time drives the engine of a home; everyone else asks it.
+//! **Always.** One process at a time drives the engine of a home; all others ask that process.
 
 pub mod blobs;
 pub mod doctor;

@@ -1,16 +1,17 @@
-//! What a link leads to: its page's title, a sentence and a small picture, for the message that
-//! the link is sent with.
+//! Link previews: fetches the title, a description and a small picture of the page that a link
+//! leads to, to send them with the message.
 //!
-//! The place that a link leads to learns that somebody here is about to send it: this device's
-//! address, and when. So it is asked only where a person wants that, by the sender's device, and
-//! never by those who receive the message.
+//! The site that a link leads to learns that somebody is about to send it: it sees this device's IP
+//! address, and when. It is therefore contacted only if the person wants that, only by the sender's
+//! device, and never by the recipients.
 //!
-//! **Elsewhere.** What a message carries, and for which link it is shown, is the engine's
-//! `message::link_preview`.
+//! **Elsewhere.** The engine's `message::link_preview` decides what a message carries, and for
+//! which link it is shown.
 //!
-//! **Always.** Only over TLS, only with places on the public internet (no page can have this device
-//! ask its router), and the addresses that were checked are the ones that are connected with. Everything
-//! is bounded in bytes, steps and time; nothing is unpacked, nothing of a page is run.
+//! **Always.** Only over TLS and only with sites on the public internet (no page can make this
+//! device contact its router), and this device connects only to addresses that it has checked.
+//! Everything is bounded in bytes, steps and time; nothing is decompressed, and no code of a page
+//! is run.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -55,7 +56,7 @@ pub enum NoPreview {
     #[error("only links that begin with https:// have a preview")]
     NotHttps,
     /// The name leads to no address of the public internet.
-    #[error("{host} is no place on the public internet")]
+    #[error("{host} is not on the public internet")]
     NotPublic {
         /// The name.
         host: String,
@@ -75,7 +76,7 @@ pub enum NoPreview {
         status: u16,
     },
     /// It leads on and on.
-    #[error("it leads from one place to the next")]
+    #[error("it redirects too often")]
     Circles,
     /// It is no page and no picture, or one without a title.
     #[error("it has no title")]
@@ -333,7 +334,7 @@ fn read(body: &[u8]) -> Page {
     let mut page = Page::default();
     let mut plain_title = String::new();
     let mut in_title = false;
-    // What is in a title or a script is text, whatever it looks like.
+    // The content of a title or a script is text, no matter what it looks like.
     let mut emitter = DefaultEmitter::<()>::default();
     emitter.naively_switch_states(true);
     for Ok(token) in Tokenizer::new_with_emitter(body, emitter) {

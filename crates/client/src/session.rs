@@ -1,13 +1,13 @@
 //! One home, several processes: the first drives the engine and serves the others.
 //!
-//! A [`Session`] answers calls wherever the engine runs. When the process that drives it
-//! ends, the session connects to its successor, or becomes it.
+//! A [`Session`] answers calls, no matter which process runs the engine. When the process that
+//! drives it ends, the session connects to its successor, or becomes it.
 //!
-//! **Elsewhere.** The lock is [`crate::home`]'s, the socket [`crate::rpc::socket`]'s.
+//! **Elsewhere.** The lock is in [`crate::home`], the socket in [`crate::rpc::socket`].
 //!
-//! **Always.** A call is made once: it is made again only if it surely was not carried
-//! out, or only reads. Who ends tells those who are connected, and answers what is on its
-//! way.
+//! **Always.** A call is made once: it is made again only if it was certainly not carried out, or
+//! if it only reads. A process that ends tells the connected ones, and answers the calls that it
+//! has received.
 
 use std::{
     path::Path,
@@ -41,7 +41,7 @@ use crate::{
 const BUSY_LIMIT: Duration = Duration::from_secs(15);
 /// Between two attempts to become, or to reach, the one that drives the engine.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Likewise, for one who only waits for notices.
+/// The same, for a caller that only waits for notices.
 const RETRY_NOTICES: Duration = Duration::from_secs(1);
 
 /// Shared with the thread that opens the store.

@@ -1,4 +1,4 @@
-//! Times that were noted earlier, under a clock that may have been set since.
+//! Times that were stored earlier, under a clock that somebody may have set since then.
 
 use waxwing_protocol::time::{Span, Time};
 

@@ -1,8 +1,8 @@
-//! What people and programs ask for, carried out.
+//! Carries out what people and programs ask for.
 //!
 //! **Elsewhere**: the types are in [`crate::api`].
 //!
-//! **Always**: a command is checked whole before it changes anything.
+//! **Always**: a command is checked completely before it changes anything.
 
 use waxwing_protocol::limits;
 use waxwing_transparency::cosignature::AuditorId;

@@ -1,37 +1,37 @@
-//! Containment: an error costs the group that it belongs to, and nothing else.
+//! Containment: an error affects only the group that it belongs to.
 //!
-//! One event runs in one transaction, and the relay delivers a post again until it was
-//! acknowledged. If an error in one post undid the whole event, that post would come back
-//! for ever, and nothing behind it would ever arrive. So each piece of work that others
-//! (members, strangers, the relay) can cause runs inside [`Turn::contained`]: a savepoint.
+//! One event runs in one transaction, and the relay delivers a post again until it is
+//! acknowledged. If an error in one post undid the whole event, that post would come back for
+//! ever, and nothing behind it would ever arrive. Each piece of work that others (members,
+//! strangers, the relay) can cause therefore runs inside [`Turn::contained`], in a savepoint.
 //!
-//! - The work succeeds: the savepoint is released. That is all that it costs.
+//! - The work succeeds: the savepoint is released. This is its only cost.
 //! - The work fails with a [`Fault`] that concerns the whole store (the disk is full or
-//!   broken, the file is damaged or in use, there is no memory left): the event fails as a
-//!   whole. Nothing was changed, and the same is tried again when the disk works again.
-//! - The work fails with any other fault: its writes are undone, its effects and requests
-//!   are taken back ([`Mark`]), memory that may be ahead of the store is read again, and
-//!   then the owner of the work pays: a group is quarantined
-//!   ([`crate::conversation::quarantine`]), messages that wait in a conversation fail with
-//!   a reason, a post of no known group is dropped. The event goes on, and the post counts
+//!   broken, the file is damaged or in use, there is no memory left): the whole event fails.
+//!   Nothing was changed, and the same work is tried again when the disk works again.
+//! - The work fails with any other fault: its writes are undone, its effects and requests are
+//!   withdrawn ([`Mark`]), memory that may be ahead of the store is read again, and then the
+//!   owner of the work is dealt with. A group is quarantined
+//!   ([`crate::conversation::quarantine`]), messages that wait in a conversation fail with a
+//!   reason, a post of an unknown group is dropped. The event continues, and the post counts
 //!   as handled.
 //!
-//! If paying fails too, the event fails: there is nothing left to fall back on.
+//! If dealing with the owner fails too, the event fails: nothing else is left to try.
 //!
-//! [`crate::engine`]'s pump runs twice where it has to: first as a whole in one savepoint,
-//! since it nearly always succeeds; if it fails, again with a savepoint for each part, so
-//! that the part that fails is found ([`Turn::in_parts`]).
+//! The pump of [`crate::engine`] may run twice: first as a whole in one savepoint, since it
+//! nearly always succeeds. If it fails, it runs again with a savepoint for each part, so that
+//! the failing part is found ([`Turn::in_parts`]).
 //!
-//! Every fault that was contained is recorded (the newest [`KEPT`]), so that it can be
-//! reported: the status has those of the last day, and where no conversation shows what
-//! happened, the person is told once.
+//! Every contained fault is recorded (the newest [`KEPT`]), so that it can be reported. The
+//! status has those of the last day, and if no conversation shows what happened, the person is
+//! told once.
 //!
-//! **Elsewhere**: what a group in quarantine means for people, and how it ends:
-//! [`crate::conversation::quarantine`]. Answers of the relay: [`crate::link::routing`].
+//! **Elsewhere**: [`crate::conversation::quarantine`] says what a quarantined group means for
+//! people, and how quarantine ends; [`crate::link::routing`] handles answers of the relay.
 //!
-//! **Always**: work that was undone leaves nothing behind: no row, no effect, no request
-//! whose answer would be awaited for ever, no right to post that the relay was not asked
-//! for, no MLS state in memory that the store does not have.
+//! **Always**: undone work leaves nothing behind: no row, no effect, no request whose answer
+//! would be awaited for ever, no authorisation to post for which the relay was not asked, no
+//! MLS state in memory that the store does not have.
 
 use std::collections::BTreeSet;
 

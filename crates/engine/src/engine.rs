@@ -1,19 +1,19 @@
 //! The engine: an event goes in, effects come out.
 //!
-//! [`Engine::handle`] runs one event in one transaction: it changes tables and memory,
-//! and at the end [`pump`] looks at everything that may now have something to do and
-//! asks the relay for it. What is to be done is never kept in memory alone: it follows
-//! from the tables, so that after a crash, a failed transaction or a closed link the
-//! same is asked again.
+//! [`Engine::handle`] runs one event in one transaction. It changes tables and memory, and at
+//! the end [`pump`] finds everything that may now have something to do, and sends the requests
+//! for it to the relay. Open work is never in memory alone: it follows from the tables. After
+//! a crash, a failed transaction or a closed link, the engine therefore sends the same
+//! requests again.
 //!
-//! **Elsewhere**: what each frame means is in [`crate::link`]; what people ask for is
-//! in [`crate::commands`].
+//! **Elsewhere**: what each frame means is in [`crate::link`]; what people ask for is in
+//! [`crate::commands`].
 //!
-//! An error in what members, strangers or the relay cause costs the group that it belongs
-//! to, not the event ([`crate::containment`]).
+//! If work for one group fails because of members, strangers or the relay, only that group is
+//! affected and not the whole event ([`crate::containment`]).
 //!
-//! **Always**: effects leave only after the transaction was committed. A refused
-//! event, and one whose transaction failed, changed nothing.
+//! **Always**: effects leave only after the transaction is committed. A refused event, or one
+//! whose transaction failed, changes nothing.
 
 use std::collections::VecDeque;
 
@@ -60,7 +60,7 @@ use crate::{
     turn::{Fault, Live, Stop, Turn, Waiting},
 };
 
-/// What an engine is like.
+/// An engine's configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Larger commits, welcomes and group information go as blobs (bytes).
@@ -75,25 +75,25 @@ impl Default for Config {
     }
 }
 
-/// A relay's clock that is this far from ours is told of.
+/// If the relay's clock is this far from ours, the person is warned.
 const CLOCK_SKEW_MAX: u64 = 5 * 60 * 1000;
 
-/// A clock that went back by more than this was set.
+/// A clock that went back by more than this was set by somebody.
 const SET_BACK: Span = Span::minutes(1);
 
 /// After a failed transaction, or when the clock was set back, the links are opened again after this long.
 const AFRESH_AFTER: Span = Span::seconds(5);
 
-/// The time may come in vain so often in a row before the pauses grow…
+/// How often in a row a timer may fire without any work being done before the pauses grow…
 const VAIN_MAX: u32 = 16;
 
-/// …each twice as long as the one before, so often: to a minute.
+/// …and how often a pause doubles: up to a minute.
 const VAIN_DOUBLINGS: u32 = 16;
 
-/// Something that is due, and failed inside this program, is tried again after this long.
+/// Due work that failed inside this program is tried again after this long.
 const PART_AGAIN: Span = Span::hours(1);
 
-/// The event was not taken; nothing has changed.
+/// The event was refused; nothing has changed.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
 pub struct EventRefused {
@@ -110,7 +110,7 @@ pub struct Engine {
     link_problem: Option<ProblemReport>,
     /// The time of the newest event.
     now: Time,
-    /// How often in a row the time came, nothing was done, and more was due at once.
+    /// How often in a row the timer fired, nothing was done, and more was due at once.
     vain: u32,
 }
 
@@ -121,11 +121,10 @@ impl core::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Takes up where the store was left. What was on its way is on its way again: the
-    /// first effects open the links.
+    /// Continues from the state in the store. Open requests are sent again: the first effects open
+    /// the links.
     ///
-    /// # Errors
-    /// When the store cannot be read, or the system has no randomness to give.
+    /// # Errors When the store cannot be read, or the system provides no randomness.
     pub fn open(
         store: Store,
         config: &Config,
@@ -154,12 +153,10 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Handles one event. The answer is the response to a command, and empty for all
-    /// others.
+    /// Handles one event. Returns the response to a command, and nothing for all other events.
     ///
-    /// # Errors
-    /// [`EventRefused`] when a command cannot be carried out, or the store failed.
-    /// Nothing has changed then.
+    /// # Errors [`EventRefused`] when a command cannot be carried out, or the store failed. Then
+    /// nothing has changed.
     pub fn handle(
         &mut self,
         now: Time,
@@ -172,7 +169,7 @@ impl Engine {
             self.vain = 0;
         }
         if was_set_back {
-            // Every pause and time-out in memory is of the clock before.
+            // Every pause and time-out in memory refers to the old clock.
             self.start_afresh(now);
             if !matches!(event, Event::Command(_) | Event::LinkFailed { .. }) {
                 return Ok(Response::Done {});
@@ -219,7 +216,7 @@ impl Engine {
         }
     }
 
-    /// What is to be done next, until there is nothing.
+    /// The next effect to carry out, until there are none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
@@ -229,7 +226,7 @@ impl Engine {
         &self.store
     }
 
-    /// Ends the engine and gives its store back.
+    /// Ends the engine and returns its store.
     pub fn into_store(self) -> Store {
         self.store
     }
@@ -246,7 +243,7 @@ impl Engine {
         }
     }
 
-    /// Does work in a transaction, then whatever has become possible by it.
+    /// Does work in a transaction, then everything that this work has made possible.
     fn run<R>(
         &mut self,
         now: Time,
@@ -295,9 +292,8 @@ impl Engine {
         }
     }
 
-    /// How long it rests before the next event of its own making. Something that is due and is
-    /// not done for some reason is a fault of this program; a device must not spend its battery
-    /// on it.
+    /// How long the engine rests before the next timer event. Due work that stays undone is a fault
+    /// of this program; a device must not spend its battery on it.
     fn pause_in_vain(&self) -> Span {
         match self.vain.checked_sub(VAIN_MAX) {
             None => Span(0),
@@ -364,7 +360,7 @@ fn problem_of(fault: Fault) -> Problem {
     store_problem(&store)
 }
 
-/// What a person is told of a failing store.
+/// The problem that a person sees if the store fails.
 pub fn store_problem(error: &StoreError) -> Problem {
     match error {
         StoreError::InUse => Problem::HomeBusy,
@@ -454,7 +450,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
                 }
             }
             Some(body) => routing::frame(turn, link, frame.request, body)?,
-            // A kind of frame that a later version has.
+            // A kind of frame from a later version.
             None => {}
         }
     }
@@ -492,7 +488,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 })?;
             }
             Waiting::Anew(id) => {
-                let made = turn.contained(Whose::Part("a group made anew"), |turn| {
+                let made = turn.contained(Whose::Part("setting up a group again"), |turn| {
                     generations::make_next(turn, id)
                 })?;
                 if made.is_none() {
@@ -529,7 +525,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Does what has become possible.
+/// Does everything that has become possible.
 fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Some(relay) = settings::relay(turn.tx)? else {
         return Ok(());
@@ -571,7 +567,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         want(turn, wanted, LinkKind::Posting, &relay);
         return Ok(());
     }
-    // Bounded: what has something to do again is looked at with the next event.
+    // Bounded: work that becomes due again is done with the next event.
     for _ in 0..4 {
         let groups = std::mem::take(&mut turn.live.due_groups);
         let conversations = std::mem::take(&mut turn.live.due_conversations);
@@ -609,7 +605,7 @@ fn idle_at(turn: &Turn<'_>) -> Option<Time> {
     at_rest.then(|| posting.used_at.after(posting::IDLE))
 }
 
-/// Has a link opened that is of use and is not there.
+/// Opens a link that is useful and not open yet.
 fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
     if wanted && turn.live.links.of(link).phase == Phase::Unwanted {
         turn.live.links.of(link).phase = Phase::Opening;
@@ -620,7 +616,7 @@ fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
     }
 }
 
-/// Asks quiet links whether they are alive, gives dead ones up, and what is not answered.
+/// Pings quiet links, and gives up dead links and unanswered requests.
 fn check_links(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for kind in [LinkKind::Mailbox, LinkKind::Posting] {
         let now = turn.now;
@@ -652,7 +648,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
     match group.state {
         GroupState::Creating => start::create(turn, &group),
         GroupState::Checking => welcomes::check(turn, &group),
-        // Rejoining is seen by everybody in the group.
+        // Everybody in the group sees a rejoin.
         GroupState::Lost if requests::is_silent_group(turn, &group)? => Ok(()),
         GroupState::Lost => rejoin::fetch(turn, &group),
         GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
@@ -677,9 +673,9 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
     }
 }
 
-/// When the next thing is to be done without any event.
+/// When the next work is due without an event.
 fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    // Whatever else is due in the store of a revoked device is never done.
+    // Nothing else that is due in the store of a revoked device is ever done.
     if turn.live.is_revoked() {
         let expires = expiry::next_due(turn.tx)?;
         return Ok(expires.map(|at| at.max(soon(turn))));
@@ -744,8 +740,8 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         .map(|at| at.max(soon(turn))))
 }
 
-/// When the next thing is done at the earliest. What failed may be due still: it is not tried
-/// at every moment.
+/// The earliest time for the next work. Failed work may still be due; it is not tried again at
+/// once.
 const fn soon(turn: &Turn<'_>) -> Time {
     turn.now.after(if turn.live.containment.faulty {
         AFRESH_AFTER

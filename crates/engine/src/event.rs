@@ -1,10 +1,10 @@
-//! What goes into the engine and what comes out of it.
+//! What goes into the engine, and what comes out of it.
 //!
-//! **Elsewhere**: handling an event is [`crate::engine::Engine::handle`]; driving
-//! it by a real network and clock is `waxwing-client`'s.
+//! **Elsewhere**: [`crate::engine::Engine::handle`] handles an event; `waxwing-client` drives
+//! the engine with a real network and clock.
 //!
-//! **Always**: an event says what has happened, an effect what is to be done;
-//! neither holds a socket, a clock or a callback.
+//! **Always**: an event says what has happened, and an effect says what to do; neither holds a
+//! socket, a clock or a callback.
 
 use waxwing_protocol::{
     Exporter,
@@ -207,7 +207,7 @@ pub enum Effect {
     SetTimer(Time),
     /// Do something with a file of the home's `blobs/`.
     Blob(BlobWork),
-    /// Tell whoever listens.
+    /// Tell the programs that listen.
     Notify(Notice),
 }
 

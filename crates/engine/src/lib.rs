@@ -1,16 +1,16 @@
 //! The Waxwing client without I/O.
 //!
-//! Events go in ([`Engine::handle`]), effects come out ([`Engine::poll_effect`]);
-//! time and randomness are handed in, and all that must outlast the process is in
-//! one encrypted store. So a hostile relay, a lost message, a crash at any point
-//! and a week of silence are ordinary tests.
+//! Events go in ([`Engine::handle`]) and effects come out ([`Engine::poll_effect`]). The
+//! caller provides time and randomness, and everything that must outlive the process is in one
+//! encrypted store. A hostile relay, a lost message, a crash at any point or a week of silence
+//! can therefore be an ordinary test.
 //!
-//! **Elsewhere**: the network and the clock are `waxwing-client`'s; the wire
-//! messages, limits and ids are `waxwing-protocol`'s.
+//! **Elsewhere**: the network and the clock are in `waxwing-client`; wire messages, limits and
+//! ids are in `waxwing-protocol`.
 //!
-//! **Always**: one event is one store transaction; effects leave after it is
-//! committed; a refused event changes nothing. No clock, thread, socket or
-//! generator of its own, so that it runs in a browser too.
+//! **Always**: one event is one store transaction; effects leave after it is committed; a
+//! refused event changes nothing. The engine has no clock, thread, socket or random generator
+//! of its own, so it also runs in a browser.
 
 pub mod account;
 pub mod api;

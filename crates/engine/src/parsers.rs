@@ -1,8 +1,8 @@
-//! The parsers of what other devices and files say, each by itself: for whoever holds them to
-//! their promises, such as a fuzzer. In the engine each stands behind a state machine, and
-//! most behind a key that a stranger does not have.
+//! The parsers of bytes from other devices and files, each callable alone, for tools that test
+//! them, such as a fuzzer. In the engine each is behind a state machine, and most are behind a
+//! key that strangers do not have.
 //!
-//! **Always**: nothing of what is read here counts.
+//! **Always**: nothing that is read here has any effect.
 
 use prost::Message as _;
 use rand_core::CryptoRng;

@@ -1,4 +1,4 @@
-//! What is asked without changing anything.
+//! Requests that change nothing.
 
 use crate::{
     account,

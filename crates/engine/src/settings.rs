@@ -1,5 +1,5 @@
-//! Single values that last: where the relay is, what was acknowledged, what the
-//! person chose.
+//! Single values that are stored: where the relay is, what was acknowledged, what the person
+//! chose.
 
 use rusqlite::{OptionalExtension as _, Transaction, types::FromSql};
 

@@ -1,11 +1,11 @@
-//! One event's work: its transaction, its time and randomness, and the memory that
-//! lasts as long as the process does.
+//! One event's work: its transaction, its time and randomness, and the memory that lasts as
+//! long as the process.
 //!
-//! **Elsewhere**: what is written lasts in the modules' tables; what is sent is made
-//! in [`crate::link`] and [`crate::conversation`].
+//! **Elsewhere**: lasting data is in the modules' tables; [`crate::link`] and
+//! [`crate::conversation`] make what is sent.
 //!
-//! **Always**: everything in [`Live`] can be thrown away and is made again from the
-//! store and the links; that is what happens when a transaction fails.
+//! **Always**: everything in [`Live`] can be thrown away and rebuilt from the store and the
+//! links; this is what happens when a transaction fails.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -115,7 +115,7 @@ pub(crate) struct Live {
 pub(crate) enum Waiting {
     Conversation(ConversationId),
     Group(GroupId),
-    /// The group's devices, to be added or taken out.
+    /// The group's devices, to add or remove.
     Membership(GroupId),
     /// The conversation's next group, to be made.
     Anew(ConversationId),
@@ -230,12 +230,12 @@ const WARNED_MAX: usize = 128;
 const GROUPS_IN_MEMORY: usize = 256;
 
 impl Turn<'_> {
-    /// Tells whoever listens.
+    /// Tells the programs that listen.
     pub(crate) fn notify(&mut self, notice: Notice) {
         self.out.push(Effect::Notify(notice));
     }
 
-    /// Warns whoever listens, unless they were warned of the same a moment ago: a relay or
+    /// Warns the programs that listen, unless they were warned of the same a moment ago: a relay or
     /// somebody else may bring it about with every frame.
     pub(crate) fn warn(&mut self, problem: &Problem) {
         let now = self.now;
@@ -248,7 +248,7 @@ impl Turn<'_> {
         self.show(problem);
     }
 
-    /// Warns whoever listens.
+    /// Warns the programs that listen.
     pub(crate) fn show(&mut self, problem: &Problem) {
         let key = (problem.code(), alarm::subject(problem));
         self.live.warned.insert(key, self.now);

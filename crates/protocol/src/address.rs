@@ -4,18 +4,17 @@
 //! its domain in A-labels (IDNA, UTS #46 non-transitional, RFC 5891); a phone number in
 //! E.164. The *display* form is what people see: as typed, with the domain in U-labels.
 //!
-//! Local parts are ASCII (RFC 5321 dot-string): what an internationalised local part
-//! (RFC 6531) is canonically is up to the mail server that has it, so two people could
-//! claim one address. Lower case, because no mail provider of weight tells `Alice@` from
-//! `alice@`, and people type both.
+//! Local parts are ASCII (RFC 5321 dot-string): only the mail server that has an internationalised
+//! local part (RFC 6531) knows its canonical form, so two people could claim one address. They are
+//! in lower case, because no large mail provider distinguishes `Alice@` from `alice@`, and people
+//! type both.
 //!
-//! **Elsewhere.** What an address looks like to people, so that one can tell whether it
-//! imitates another, is [`Address::skeleton`]'s (`address/confusable.rs`). Whether an
-//! address was verified: `relay::address`. Whether it imitates a contact's:
-//! `engine::trust`.
+//! **Elsewhere.** [`Address::skeleton`] (`address/confusable.rs`) says what an address looks like
+//! to people, to find out whether it imitates another. `relay::address` verifies addresses;
+//! `engine::trust` finds addresses that imitate a contact's.
 //!
-//! **Always.** The canonical form of a canonical form is itself; two addresses are the
-//! same when their canonical forms are.
+//! **Always.** The canonical form of a canonical form is itself; two addresses are the same if
+//! their canonical forms are.
 
 use std::fmt;
 
@@ -59,10 +58,10 @@ pub enum AddressError {
     )]
     LocalPart,
     /// The part behind the `@`.
-    #[error("the part behind the @ is not the name of a mail domain")]
+    #[error("the part after the @ is not the name of a mail domain")]
     Domain,
     /// Not a number that the numbering plans allow.
-    #[error("that is not a phone number that can exist")]
+    #[error("that is not a possible phone number")]
     Number,
 }
 

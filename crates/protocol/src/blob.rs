@@ -1,4 +1,4 @@
-//! Files on their way: sealed in chunks before anything leaves the device.
+//! Sealed files: sealed in chunks before anything leaves the device.
 //!
 //! ```text
 //!   plain    the file || zeroes up to a Padmé length
@@ -6,19 +6,19 @@
 //!   sealed   each chunk by STREAM, with its tag of 16 bytes, one behind the other
 //! ```
 //!
-//! STREAM is Hoang, Reyhanitabar, Rogaway, Vizár, "Online Authenticated-Encryption and
-//! its Nonce-Reuse Misuse-Resistance", CRYPTO 2015 (the `aead-stream` crate, with a
-//! 32-bit counter) over ChaCha20-Poly1305 (RFC 8439): a chunk that is changed, repeated or
-//! moved does not open, and neither does a file that was cut short. The file's true size is
-//! in every chunk's associated data: whoever has another size in mind opens nothing.
+//! STREAM is Hoang, Reyhanitabar, Rogaway, Vizár, "Online Authenticated-Encryption and its
+//! Nonce-Reuse Misuse-Resistance", CRYPTO 2015 (the `aead-stream` crate, with a 32-bit counter)
+//! over ChaCha20-Poly1305 (RFC 8439): a chunk that is changed, repeated or moved does not open, and
+//! neither does a file that was cut short. The file's true size is in every chunk's associated
+//! data: somebody who expects another size opens nothing.
 //!
-//! **Elsewhere**: key, size and the hash of the sealed bytes travel in the message; where
-//! the sealed bytes lie, and how they get there, is `relay`'s and `client`'s.
+//! **Elsewhere**: key, size and the hash of the sealed bytes travel in the message; `relay` and
+//! `client` store and transfer the sealed bytes.
 //!
-//! **Always**: a key seals one file once. [`Sealer`] makes it, goes forward only, and
-//! cannot be made from a key, so that no nonce is used for two plaintexts. Opening goes
-//! by the chunk's number, so that it can begin anywhere, and nothing of a chunk is
-//! given out before its tag was checked.
+//! **Always**: a key seals one file once. [`Sealer`] makes the key, only goes forward, and cannot
+//! be made from a key, so that no nonce is used for two plaintexts. Chunks are opened by their
+//! number, so that reading can begin anywhere, and nothing of a chunk is returned before its tag
+//! was checked.
 
 use aead_stream::{NewStream as _, StreamBE32, StreamPrimitive as _};
 use chacha20poly1305::{ChaCha20Poly1305, aead::Payload};
@@ -51,7 +51,7 @@ pub enum BlobError {
     #[error("the file has changed while it was read: send it again")]
     WrongLength,
     /// The chunk is not what the sender sealed at this place.
-    #[error("the file is damaged: it is not what the sender sealed")]
+    #[error("the file is damaged: it differs from what the sender sealed")]
     NotOpened,
 }
 

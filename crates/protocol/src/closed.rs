@@ -1,4 +1,4 @@
-//! Messages of the wire that show nothing of what they hold.
+//! Wire messages whose `Debug` shows nothing of their content.
 //!
 //! **Elsewhere**: the list in `build.rs` is the same; a message that is in one and not in
 //! the other does not compile.

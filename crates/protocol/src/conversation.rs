@@ -1,14 +1,14 @@
-//! What a conversation's members all know of it: by which address each account takes
-//! part, and in a group what it is called and who may change it ([`ConversationState`]).
-//! The rejoin secret that stands here too is of no use any more: it comes from the epoch.
+//! What all members of a conversation know about it: with which address each account takes part,
+//! and in a group its name and who may change it ([`ConversationState`]). The rejoin secret here is
+//! no longer used: it comes from the epoch.
 //!
-//! The creator writes it into the GroupContext of the MLS group. Whoever is taken in
-//! reads it in the welcome, whoever rejoins in the sealed group information; the relay
-//! never sees it in the clear. A leaf does not name its owner's address, because key
-//! packages lie on the relay in the clear.
+//! The creator writes it into the GroupContext of the MLS group. A device that is added reads it in
+//! the welcome, a device that rejoins in the sealed group information; the relay never sees it
+//! unencrypted. A leaf does not name its owner's address, because key packages are unencrypted on
+//! the relay.
 //!
-//! **Elsewhere.** Looking an address up before it is believed: `engine::trust`. Putting
-//! this into the group and taking it out: `engine::mls`.
+//! **Elsewhere.** `engine::trust` looks up an address before it is trusted; `engine::mls` writes
+//! this into the group and reads it.
 //!
 //! **Always.** No account has two addresses, and every address parses. The size is
 //! checked before anything is decoded.
@@ -28,7 +28,8 @@ use crate::{address::Address, ids::AccountId, limits, pb, sealing::RejoinSecret}
 pub struct ConversationSecrets {
     /// Lets members rejoin.
     pub rejoin_secret: RejoinSecret,
-    /// Who takes part as whom. Claims of whoever brought them in: to be looked up.
+    /// Who takes part with which address. The member who added them claims this: it has to be
+    /// looked up.
     pub addresses: MemberAddresses,
     /// In group conversations.
     pub state: Option<ConversationState>,
@@ -57,7 +58,7 @@ pub enum ConversationSecretsError {
     #[error("an account id in the conversation has another length")]
     Account,
     /// Does not parse.
-    #[error("an address in the conversation is none")]
+    #[error("an address in the conversation is not valid")]
     Address,
     /// One account, two entries.
     #[error("an account of the conversation has two addresses")]

@@ -1,6 +1,6 @@
 //! Frames to and from bytes, bounded before they are decoded.
 //!
-//! **Elsewhere.** What the fields must hold is checked where they are used.
+//! **Elsewhere.** The code that uses the fields checks their content.
 //!
 //! **Always.** Decoding allocates at most a small multiple of the frame: only frames
 //! whose kind needs it may be large, and those hold no long list of messages.

@@ -3,7 +3,7 @@
 //! **Elsewhere.** Addresses are in [`crate::address`]; how an account or device id
 //! comes from keys, in [`crate::roster`] and [`crate::signature`].
 //!
-//! **Always.** An id has the right length, or it does not exist.
+//! **Always.** Every id has the right length.
 
 use std::fmt;
 

@@ -1,14 +1,14 @@
-//! What Waxwing's clients and relays say to each other.
+//! What Waxwing's clients and relays send each other.
 //!
-//! The messages (`proto/`, compiled into [`pb`]), their limits, the typed ids,
-//! addresses, and the signed and sealed structures that both sides, or two
-//! clients, must make and check alike.
+//! This crate has the messages (`proto/`, compiled into [`pb`]), their limits, the typed ids,
+//! addresses, and the signed and sealed structures that both sides, or two clients, must build
+//! and check in the same way.
 //!
-//! **Elsewhere.** What a client does with a message is in `engine`; what the relay
-//! does is in `relay`; sockets are in `client` and `relay::server`.
+//! **Elsewhere.** What a client does with a message is in `engine`; what the relay does is in
+//! `relay`; sockets are in `client` and `relay::server`.
 //!
-//! **Always.** No I/O, clock, threads or randomness of its own. Bytes from outside
-//! are bounded before they are decoded, and nothing here panics on them.
+//! **Always.** No I/O, clock, threads or randomness of its own. Bytes from outside are bounded
+//! before they are decoded, and nothing here panics on them.
 
 pub mod address;
 pub mod blob;

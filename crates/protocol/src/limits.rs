@@ -1,4 +1,4 @@
-//! Every bound that both sides must know.
+//! All limits that both sides must know.
 //!
 //! **Elsewhere.** Bounds that only an operator cares about (links per source,
 //! memory) are in `relay`'s configuration.
@@ -75,7 +75,7 @@ pub const MAILBOX_BYTES: u64 = 256 << 20;
 pub const MAILBOX_RETENTION: Span = Span::days(30);
 /// Frames that the relay sends before it waits for an acknowledgement.
 pub const DELIVERY_WINDOW_FRAMES: usize = 256;
-/// Bytes likewise.
+/// The same limit in bytes.
 pub const DELIVERY_WINDOW_BYTES: usize = 2 << 20;
 
 /// Epochs before the current one in which a message may still be posted, for
@@ -95,7 +95,7 @@ pub const POST_ID_RETENTION: Span = Span::hours(48);
 pub const CODE_DIGITS: usize = 8;
 /// Wrong codes after which a registration ends.
 pub const CODE_TRIES: u32 = 5;
-/// A code is good for this long.
+/// A code works for this long.
 pub const CODE_LIFETIME: Span = Span::minutes(10);
 
 /// Bytes of an address as typed.
@@ -133,7 +133,7 @@ pub const LOG_PATH: usize = 256;
 /// Versions in one history proof.
 pub const HISTORY_VERSIONS: usize = 1024;
 
-/// Whoever proves a locked address without the recovery key gets it after this long.
+/// Somebody who proves a locked address without the recovery key gets it after this long.
 pub const LOCK_WAIT: Span = Span::days(7);
 
 /// A rendezvous is over after this long.

@@ -1,4 +1,4 @@
-//! Padmé: lengths that tell little (Nikitin et al., "Reducing Metadata Leakage from
+//! Padmé: padded lengths that reveal little (Nikitin et al., "Reducing Metadata Leakage from
 //! Encrypted Files and Communication with PURBs", PETS 2019, section 4).
 //!
 //! **Elsewhere.** The padding itself is a field of zeroes in [`crate::pb::Envelope`].

@@ -3,8 +3,8 @@
 //! **Elsewhere.** Deriving the seeds: the send key's comes from the MLS exporter
 //! (`engine::mls`), the rejoin key's from [`crate::sealing::RejoinSecret`].
 //!
-//! **Always.** Every signature covers the link's TLS exporter or the very bytes it
-//! authorises, so that it is good for nothing else.
+//! **Always.** Every signature covers the link's TLS exporter or the very bytes it authorises, so
+//! that it cannot be used for anything else.
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};

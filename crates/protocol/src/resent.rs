@@ -1,18 +1,18 @@
-//! A message that is sent again, sealed to the one device that asked for it.
+//! A resent message, sealed to the one device that asked for it.
 //!
 //! ```text
 //!   key     HKDF-SHA-256(X-Wing secret, info = "waxwing resent v1" || context || ciphertext)
 //!   sealed  ChaCha20-Poly1305(key, nonce 0, envelope)
 //! ```
 //!
-//! Whoever joined a group after a message was sent must not read it. A copy for a member who
-//! missed it therefore travels inside an ordinary message of the group, sealed to a key that
-//! came with the member's request. The context names the group and both devices.
+//! A member who joined a group after a message was sent must not read it. A copy for a member who
+//! missed it therefore travels inside an ordinary message of the group, sealed to a key that came
+//! with the member's request. The context names the group and both devices.
 //!
 //! A key encapsulation and an AEAD whose key is used once, as in HPKE's base mode (RFC 9180
 //! section 5.1.1). MLS says who sent both the request and the copy, so nothing is signed here.
 //!
-//! **Elsewhere**: which messages are sealed: the engine's `inbox::resending`.
+//! **Elsewhere**: the engine's `inbox::resending` decides which messages are sealed.
 //!
 //! **Always**: the private half never leaves the device, and is wiped.
 

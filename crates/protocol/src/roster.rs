@@ -5,11 +5,11 @@
 //! a device that the chain admits at that point, or by the recovery key. A device that
 //! is added signs too.
 //!
-//! **Elsewhere.** Which of two rosters is the true one for an address: the key
-//! log proves it (`transparency`). Making an account: `engine::account`.
+//! **Elsewhere.** The key log proves which of two rosters is the right one for an address
+//! (`transparency`); `engine::account` makes accounts.
 //!
-//! **Always.** A [`Roster`] was checked from its first statement on. A statement that does
-//! not fit changes nothing.
+//! **Always.** A [`Roster`] was checked from its first statement on. An invalid statement changes
+//! nothing.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -43,16 +43,16 @@ pub enum RosterError {
     #[error("statement {0} is malformed")]
     Malformed(u64),
     /// Made by a newer Waxwing.
-    #[error("statement {0} has a version that is not known here")]
+    #[error("statement {0} has an unknown version")]
     Version(u64),
     /// The hash or position does not follow the statement before.
     #[error("statement {0} does not continue the chain")]
     NotNext(u64),
     /// Signed by a device that the chain does not admit there, or not validly.
-    #[error("statement {0} is not signed by who may sign it")]
+    #[error("statement {0} is signed by somebody who may not sign it")]
     Unauthorised(u64),
     /// Adds a device twice, revokes one that is not there, or the like.
-    #[error("statement {0} makes a change that cannot be made")]
+    #[error("statement {0} makes a change that is not allowed")]
     Impossible(u64),
 }
 

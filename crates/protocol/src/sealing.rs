@@ -1,15 +1,15 @@
-//! Bytes that the relay keeps for a group's members and cannot read, or may read only
-//! while it is given the key.
+//! Bytes that the relay stores for a group's members and cannot read, or can read only while it has
+//! the key.
 //!
 //! XChaCha20-Poly1305 with random 24-byte nonces, the purpose, group and epoch as
 //! associated data. Two kinds of key: the *fan-out key* of an epoch, from the MLS
 //! exporter, which members hand the relay when they post; and the *rejoin sealing key*,
 //! from the group's rejoin secret, which the relay never sees.
 //!
-//! **Elsewhere.** The signatures that go with the rejoin secret: [`crate::posting`].
-//! Messages themselves are sealed by MLS.
+//! **Elsewhere.** [`crate::posting`] has the signatures that belong to the rejoin secret; MLS seals
+//! the messages themselves.
 //!
-//! **Always.** What opens is what was sealed, for that group, epoch and purpose.
+//! **Always.** Opened bytes are exactly what was sealed, for that group, epoch and purpose.
 
 use std::fmt;
 

@@ -1,9 +1,9 @@
-//! Hybrid signatures: Ed25519 and ML-DSA-65 side by side, valid when both are.
+//! Hybrid signatures: Ed25519 and ML-DSA-65 side by side, valid if both are valid.
 //!
-//! Devices and recovery keys sign with them, so that identities hold even when one of
-//! the two schemes falls. Composition is plain concatenation over the same message,
-//! with the purpose in front (and FIPS 204's context string in the ML-DSA part), which
-//! is as unforgeable as the stronger of the two.
+//! Devices and recovery keys sign with them, so that identities stay secure even if one of the two
+//! schemes is broken. Composition is plain concatenation over the same message, with the purpose in
+//! front (and FIPS 204's context string in the ML-DSA part), which is as unforgeable as the
+//! stronger of the two.
 //!
 //! **Elsewhere.** MLS leaf keys sign inside `engine::mls`; the right to post is
 //! [`crate::posting`].
@@ -274,8 +274,8 @@ pub fn login_message(exporter: &Exporter, challenge: &[u8; 32], device: DeviceId
     [exporter.as_slice(), challenge, device.as_bytes()].concat()
 }
 
-/// What a device signs to finish a registration ([`Purpose::Registration`]): the code
-/// is good for this account only.
+/// What a device signs to finish a registration ([`Purpose::Registration`]): the code is valid for
+/// this account only.
 pub fn registration_message(
     exporter: &Exporter,
     registration: RegistrationId,

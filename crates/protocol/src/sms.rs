@@ -1,4 +1,4 @@
-//! What a relay knows of a text to or from a phone, sealed to the account's devices at once.
+//! What a relay knows about a text to or from a phone, sealed to the account's devices at once.
 //!
 //! ```text
 //!   key     HKDF-SHA-256(X-Wing secret, info = "waxwing sms v1" || device id || ciphertext)
@@ -9,10 +9,11 @@
 //! section 5.1.1), with the KEM of the backups: X-Wing (X25519 and ML-KEM-768) is IND-CCA if
 //! either of the two is. The zeroes bring it to a Padmé length.
 //!
-//! Nobody signs it: it is the relay that makes it, out of what the phone network said, which
-//! proves nothing. What sealing gives is that whoever takes the relay later reads nothing.
+//! Nobody signs it: the relay makes it from what the phone network said, which proves nothing. The
+//! purpose of sealing is that somebody who seizes the relay later cannot read it.
 //!
-//! **Elsewhere**: what a text is made of is `waxwing_sms`'s; when the relay seals is its `sms`'s.
+//! **Elsewhere**: `waxwing_sms` knows what a text is made of; the relay's `sms` decides when to
+//! seal.
 //!
 //! **Always**: the private half never leaves the device, and is wiped.
 
@@ -43,7 +44,7 @@ pub struct NotOpened;
 
 /// These bytes are no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("these bytes are no X-Wing key")]
+#[error("these bytes are not an X-Wing key")]
 pub struct NotAKey;
 
 /// What opens texts for a device: the seed of an X-Wing key.

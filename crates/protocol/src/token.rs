@@ -1,4 +1,4 @@
-//! Tokens: permission for a first contact without a name on it.
+//! Tokens: anonymous permission for a first contact.
 //!
 //! RFC 9497's verifiable oblivious pseudorandom function (ristretto255-SHA512), used as
 //! Privacy Pass does (RFC 9578 section 5): the client blinds random inputs, the relay

@@ -1,21 +1,21 @@
-//! The relay's date, which no leap of the machine's clock moves.
+//! The relay's date, which no jump of the machine's clock moves.
 //!
-//! The relay is handed a *steady* time, which goes on by itself, and now and then what the
-//! machine's clock says. The date is the steady time and a correction. A clock that runs a
-//! little fast or slow is followed slowly. One that leaps is in doubt: the date goes on in
-//! step with the steady time, nothing expires and the key log signs nothing, until the clock
-//! has come back, has gone on in step for [`CONFIRMED_AFTER`], or the operator confirms it.
-//! A leap ahead that time alone confirmed might still be wrong, and what is deleted does not
-//! come back: nothing expires for [`EXPIRY_WAITS`] more.
+//! The relay is given a *steady* time, which always advances evenly, and from time to time the
+//! machine's clock. The date is the steady time plus a correction. If the clock runs a little
+//! fast or slow, the date follows it slowly. If the clock jumps, it is in doubt: the date
+//! advances with the steady time, nothing expires, and the key log signs nothing, until the
+//! clock is back, has run evenly for [`CONFIRMED_AFTER`], or the operator confirms it. A jump
+//! forward that only time has confirmed may still be wrong, and deleted data cannot be
+//! restored: nothing expires for another [`EXPIRY_WAITS`].
 //!
-//! At the start the clock is compared with the date that was kept in the store: a relay
-//! that was off for longer than [`DOWNTIME`] cannot know whether its clock is right.
+//! At the start the relay compares the clock with the date in the store: a relay that was off
+//! for longer than [`DOWNTIME`] cannot know whether its clock is right.
 //!
-//! **Elsewhere**: reading the clocks is [`crate::server`]'s. What is kept in memory only
-//! (rate limits, codes, links, rendezvous) goes by the steady time, and needs no date.
+//! **Elsewhere**: [`crate::server`] reads the clocks. What is only in memory (rate limits,
+//! codes, links, rendezvous) uses the steady time, and needs no date.
 //!
-//! **Always**: whatever is stored, signed or told to clients has the date, never the steady
-//! time. What is deleted because it is old is compared with [`Relay::expiry_date`].
+//! **Always**: what the relay stores, signs or tells clients carries the date, never the
+//! steady time. What is deleted because it is old is compared with [`Relay::expiry_date`].
 
 use waxwing_protocol::time::{Span, Time};
 

@@ -1,7 +1,7 @@
-//! What an operator may choose of how the relay treats its clients.
+//! What an operator can choose about how the relay treats its clients.
 //!
-//! **Elsewhere**: addresses, certificates and files are settings of [`crate::server`];
-//! what clients may rely on is in the protocol's limits.
+//! **Elsewhere**: addresses, certificates and files are settings of [`crate::server`]; what
+//! clients can rely on is in the protocol's limits.
 
 use waxwing_protocol::{address::Address, limits, time::Span};
 

@@ -1,12 +1,12 @@
-//! What requests cost, so that nobody buys much work with little.
+//! The cost of requests, so that nobody causes much work with little effort.
 //!
-//! The unit is what the relay spends on a post to two mailboxes, about ten microseconds of
-//! one processor, with the lock or without. A request is charged to its link; an expensive
-//! one also to its source, in tenths of a millisecond, so that many links are worth no more
-//! than one.
+//! The unit is the relay's work for a post to two mailboxes: about ten microseconds of one
+//! processor, with or without the lock. A request is charged to its link. An expensive one is
+//! also charged to its source, in tenths of a millisecond, so that many links gain nothing
+//! over one.
 //!
-//! **Elsewhere**: the rates are settings ([`crate::config`]); limits on what is *kept* are
-//! beside each thing.
+//! **Elsewhere**: the rates are settings ([`crate::config`]); limits on what is *stored* are
+//! in the modules that store it.
 
 use waxwing_protocol::{
     limits,

@@ -1,12 +1,12 @@
-//! Records that are not as they were written.
+//! Damaged records: records that cannot be read as they were written.
 //!
-//! One of them costs what it is about, and nothing else: it is left out, counted, and the
-//! operator is told (`waxwing_records_damaged_total`, and a line in the log).
+//! A damaged record affects only what it is about: the relay skips it, counts it, and tells
+//! the operator (`waxwing_records_damaged_total`, and a line in the log).
 //!
-//! **Elsewhere**: what else is wrong with a store is found by [`crate::store::check`].
+//! **Elsewhere**: [`crate::store::check`] finds everything else that is wrong with a store.
 //!
-//! **Always**: one whose key is known is counted once, as long as there are not very many.
-//! Nothing behind it waits for it.
+//! **Always**: a damaged record whose key is known is counted once, as long as there are not
+//! very many. Records behind it do not wait for it.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ use crate::{
     view::{View, decode},
 };
 
-/// Damaged records that are told from one another.
+/// Damaged records that are counted separately.
 const KNOWN: usize = 4096;
 /// Bytes of a key that are looked at where records cannot be read.
 const KEY_BYTES: usize = 48;

@@ -1,11 +1,11 @@
-//! The relay's data directory: one relay's at a time, and nobody else's to read.
+//! The relay's data directory: used by one relay at a time, and readable by nobody else.
 //!
-//! **Elsewhere**: what is in it belongs to [`crate::identity`] (`identity/`) and
+//! **Elsewhere**: its content belongs to [`crate::identity`] (`identity/`) and
 //! [`crate::store`] (`store/`).
 //!
-//! **Always**: while a [`DataDir`] lives, no other process has one on the same
-//! directory; the lock ends with the process, however it ends. Directories that
-//! are made here are readable by their owner only.
+//! **Always**: while a [`DataDir`] exists, no other process has one on the same directory; the
+//! lock ends with the process, however the process ends. Only their owner can read directories
+//! that are created here.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};

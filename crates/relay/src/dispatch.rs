@@ -1,10 +1,11 @@
-//! Which request goes where, and on which kind of link it belongs.
+//! Chooses the function for each request, and checks that the request belongs on its kind of
+//! link.
 //!
-//! **Elsewhere**: what each request does is in the folder named after what it is about;
-//! how it is answered is [`crate::relay`]'s.
+//! **Elsewhere**: what each request does is in the folder named after its subject;
+//! [`crate::relay`] sends the answers.
 //!
 //! **Always**: a request on the wrong kind of link, or before the greeting was answered,
-//! changes nothing, so that no client ever names itself where it meant not to.
+//! changes nothing, so that a client never names itself where it did not mean to.
 
 use rand::CryptoRng;
 use waxwing_protocol::{

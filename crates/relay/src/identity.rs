@@ -1,15 +1,15 @@
-//! Who this relay is: the key behind its TLS certificate, which clients pin, the keys of
-//! its key log, and the secrets behind its tokens and stored addresses.
+//! The relay's identity: the key of its TLS certificate, which clients pin, the keys of its
+//! key log, and the secrets behind its tokens and stored addresses.
 //!
-//! The certificate is made afresh at each start, over the same key: clients pin the
-//! key, so the name in the certificate may change and nothing ever expires. P-256 and
-//! not Ed25519, because browsers refuse the latter.
+//! The relay makes a new certificate at each start, over the same key: clients pin the key, so
+//! the name in the certificate may change and nothing ever expires. The key is P-256 and not
+//! Ed25519, because browsers refuse the latter.
 //!
-//! **Elsewhere**: the TLS configuration is in [`crate::server`]; what the secrets are
-//! used for is in the relay's core.
+//! **Elsewhere**: the TLS configuration is in [`crate::server`]; the relay's core uses the
+//! secrets.
 //!
-//! **Always**: made once, at the first start, and never changed after. Secrets are in
-//! files of mode 0600, zeroized in memory, and shown by no `Debug`.
+//! **Always**: the identity is made once, at the first start, and never changes. Secrets are
+//! in files of mode 0600, zeroized in memory, and no `Debug` shows them.
 
 use std::fmt;
 use std::io;
@@ -66,8 +66,8 @@ pub enum IdentityError {
     DataDir(#[from] DataDirError),
     /// A file is not what was written.
     #[error(
-        "{file} in the data directory's identity folder is damaged. Put the one from your \
-         backup in its place: with another key, clients would refuse this relay."
+        "{file} in the data directory's identity folder is damaged. Restore it from your backup: \
+         with another key, clients would refuse this relay."
     )]
     Damaged {
         /// Which file.
@@ -75,16 +75,16 @@ pub enum IdentityError {
     },
     /// There is a key log, and its keys are missing.
     #[error(
-        "log-vrf-key or log-head-key is missing from the data directory's identity folder, \
-         and the relay has a key log. Put back both from your backup: with other keys, \
-         clients would take this relay for one that rewrites its log."
+        "log-vrf-key or log-head-key is missing from the data directory's identity folder, but the \
+         relay has a key log. Restore both from your backup: with other keys, clients would think \
+         that this relay rewrote its log."
     )]
     LogKeysMissing,
     /// The system's random numbers or the cryptography failed.
-    #[error("the relay's keys cannot be made: {0}")]
+    #[error("the relay's keys cannot be created: {0}")]
     Generation(String),
     /// `--name` cannot stand in a certificate.
-    #[error("{name:?} is no host name that a certificate could carry")]
+    #[error("{name:?} is not a host name that a certificate can have")]
     Name {
         /// What was given.
         name: String,

@@ -1,18 +1,16 @@
-//! The Waxwing relay: verifies addresses, holds ciphertext, hands it over once.
+//! The Waxwing relay: it verifies addresses, stores ciphertext, and delivers each post once.
 //!
-//! What it decides is [`relay::Relay`], a state machine without sockets, clock,
-//! threads or randomness of its own: links open, frames come in, effects go out.
-//! Its parts are [`address`] (proving one), [`directory`] (accounts, devices, key
-//! packages, tokens), [`group`] (who may post, in which order), [`mailbox`] (what waits
-//! for whom), [`rendezvous`] (two links that meet) and [`backup`] (what an account keeps
-//! here).
+//! All decisions are in [`relay::Relay`], a state machine without sockets, clock, threads or
+//! randomness of its own: links open, frames come in, effects go out. Its parts are
+//! [`address`] (proving an address), [`directory`] (accounts, devices, key packages, tokens),
+//! [`group`] (who may post, and in which order), [`mailbox`] (what waits for each device),
+//! [`rendezvous`] (two links that meet) and [`backup`] (an account's backup).
 //!
-//! **Elsewhere.** How it is reached, and the loop that drives it, is in [`server`];
-//! where it keeps things is [`store`]; what it speaks is `waxwing_protocol`.
+//! **Elsewhere.** Connections, and the loop that drives the state machine, are in [`server`];
+//! storage is in [`store`]; the protocol is `waxwing_protocol`.
 //!
-//! **Always.** Acknowledged means durable. A refused request changes nothing.
-//! Nothing from a link can panic the relay, or make it allocate or loop without
-//! bound.
+//! **Always.** What the relay acknowledged is on disk. A refused request changes nothing.
+//! Nothing that arrives on a link can make the relay panic, or allocate or loop without bound.
 
 pub mod address;
 pub mod backup;

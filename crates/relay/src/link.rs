@@ -1,8 +1,8 @@
-//! What the relay knows of a link.
+//! What the relay knows about a link.
 //!
 //! **Elsewhere**: its socket and queue are in [`crate::server`].
 //!
-//! **Always**: a link that posts has no name, and one with a name does not post.
+//! **Always**: a link that posts has no name, and a link with a name does not post.
 
 use std::collections::HashMap;
 

@@ -1,9 +1,9 @@
-//! Which of many was used longest ago, at no cost to those who use theirs.
+//! Finds the least recently used of many things, at no cost when they are used.
 //!
-//! **Elsewhere**: when something was last used is kept by whoever uses it.
+//! **Elsewhere**: the caller records when each thing was last used.
 //!
-//! **Always**: using something touches nothing here. Its place in the order is corrected
-//! when it is looked at, once for all its uses since.
+//! **Always**: using a thing changes nothing here. Its place in the order is corrected when it
+//! is looked at, once for all its uses since then.
 
 use std::collections::BTreeSet;
 

@@ -1,16 +1,16 @@
-//! Posts on their way: taken, not yet on disk.
+//! Posts on their way: accepted, but not on disk yet.
 //!
-//! **Elsewhere**: where they go is [`crate::group`]'s, how they reach devices
-//! [`crate::mailbox`]'s.
+//! **Elsewhere**: [`crate::group`] decides where posts go, [`crate::mailbox`] delivers them to
+//! devices.
 //!
-//! A post that is on its way to the links of all its recipients is left out of batches for
-//! [`MAY_WAIT`]: most are acknowledged by then, and never touch the disk. Its sender is
-//! answered no earlier for that: when all have it, or when it is written. Whatever else is
-//! taken goes into the next batch.
+//! A post that is being sent on links of all its recipients is left out of batches for
+//! [`MAY_WAIT`]: by then most are acknowledged, and never touch the disk. Its sender gets no
+//! earlier answer because of this: the relay answers when all recipients have the post, or
+//! when it is written. All other posts go into the next batch.
 //!
-//! **Always**: a post's body is held once, however many mailboxes it waits in. A post
-//! that every recipient has acknowledged before a batch took it is never written. What
-//! waits in one mailbox is written in the order of its numbers.
+//! **Always**: a post's body is held once, however many mailboxes it waits in. A post that
+//! every recipient acknowledged before a batch took it is never written. What waits in one
+//! mailbox is written in the order of its sequence numbers.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -219,7 +219,7 @@ pub(crate) struct Posts {
 pub(crate) enum Repeated {
     /// It was answered: so again.
     Answered(pb::Posted),
-    /// It will be answered; the one who asked again is told as well.
+    /// It will be answered; the client that repeated the request gets the answer as well.
     Waiting,
 }
 
@@ -327,7 +327,7 @@ impl Posts {
         None
     }
 
-    /// Takes what is due, and whatever has to be on disk before it.
+    /// Takes what is due, and everything that has to be on disk before it.
     pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<Unwritten> {
         let pending = &self.pending;
         self.unwritten.retain(|number| pending.contains_key(number));
@@ -502,9 +502,8 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// A batch failed: posts are refused, and taken out of their mailboxes, so that what
-    /// makes room need not wait for them. A change of a group stays, and is written with
-    /// the group.
+    /// A batch failed: posts are refused, and removed from their mailboxes, so that what makes room
+    /// need not wait for them. A change of a group stays, and is written with the group.
     pub(crate) fn refuse_posts(&mut self) {
         let (refused, mut asked) = self.posts.refuse();
         for pending in refused {

@@ -1,13 +1,14 @@
-//! What may be on the disk, in all.
+//! Limits on the total size of what the relay stores.
 //!
-//! Blobs, backups and groups are counted as they come and go; what would be too much is
-//! refused, and asked for again later. What one account may have of them follows from its
-//! tokens and from the limits of a backup; nobody can tell whose a blob or a group is.
+//! Blobs, backups and groups are counted as they are added and deleted. A request that would
+//! exceed a limit is refused, and clients repeat it later. How much one account can store
+//! follows from its tokens and from the limits of a backup; nobody can tell whose a blob or a
+//! group is.
 //!
-//! **Elsewhere**: the numbers are in [`crate::relay::Config`]; what waits in a mailbox is
-//! counted in [`crate::mailbox`], tokens in [`crate::directory`].
+//! **Elsewhere**: the limits are in [`crate::relay::Config`]; [`crate::mailbox`] counts what
+//! waits in mailboxes, [`crate::directory`] counts tokens.
 //!
-//! **Always**: the counts are written in the batch with what they count, so that they agree
+//! **Always**: the counts are written in the same batch as what they count, so that they agree
 //! after every crash.
 
 use waxwing_protocol::{pb::ErrorCode, time::Span};
@@ -24,7 +25,7 @@ use crate::{
 const KEPT_AT: &[u8] = b"usage";
 /// Records that are read at a time where an earlier version did not count.
 const PAGE: usize = 1024;
-/// Whoever is refused asks again after this long.
+/// A refused client asks again after this long.
 const AGAIN: Span = Span::minutes(10);
 
 impl<S: Store> Relay<S> {

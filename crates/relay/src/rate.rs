@@ -2,9 +2,9 @@
 //!
 //! **Elsewhere**: the rates themselves are in [`crate::relay::Config`].
 //!
-//! **Always**: bounded memory, whoever asks: when the table is full, full buckets are
-//! forgotten first, and where none is found, newcomers are refused for a while. Nobody's
-//! request looks through the whole table, and no sweep does so at once.
+//! **Always**: memory is bounded, no matter who asks. When the table is full, it drops full
+//! buckets first; if there are none, it refuses newcomers for a while. No request, and no
+//! sweep, looks through the whole table at once.
 
 use std::{
     collections::{HashMap, VecDeque},

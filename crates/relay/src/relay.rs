@@ -1,27 +1,27 @@
-//! The relay as a state machine: frames and time in, frames and batches out.
+//! The relay as a state machine: frames and time go in, frames and batches come out.
 //!
-//! A request is answered at once, or when the batch that holds its changes is on disk.
-//! The server calls [`Relay::begin`] under one lock, lets [`Verification::run`] verify what
-//! has to be without it, and hands the result to [`Relay::finish`] (where there is no server,
-//! [`Relay::handle`] does all of it). It drains [`Relay::poll_effect`], and
-//! has one writer that takes a [`Batch`], commits it without the lock, and reports
-//! [`Relay::batch_written`] or [`Relay::batch_failed`]. While it writes, the next batch gathers.
-//! What the key log is to have is taken with [`Relay::take_publication`] in the same way.
+//! The relay answers a request at once, or when the batch that holds its changes is on disk.
+//! The server calls [`Relay::begin`] under one lock, lets [`Verification::run`] verify
+//! signatures without the lock, and passes the result to [`Relay::finish`]. (Without a server,
+//! [`Relay::handle`] does all of this.) The server drains [`Relay::poll_effect`]. One writer
+//! takes a [`Batch`], commits it without the lock, and reports [`Relay::batch_written`] or
+//! [`Relay::batch_failed`]; meanwhile the next batch gathers. Changes for the key log are
+//! taken with [`Relay::take_publication`] in the same way.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
-//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`], and
-//! which is which in [`crate::dispatch`]; sockets and mail are in [`crate::server`] and
+//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`];
+//! [`crate::dispatch`] chooses between them; sockets and mail are in [`crate::server`] and
 //! [`crate::mail`].
 //!
-//! **Always**: no I/O but the store's reads, no clock, no randomness of its own. The time
-//! that it is given is steady: it never leaps. What is stored, signed or told to clients has
-//! the date instead ([`crate::clock`]). A
-//! refused request changes nothing. Answered means durable, but for posts that every
-//! recipient acknowledged before they were written. When a batch fails, its requests are
-//! answered `UNAVAILABLE`, and it is tried again once a second: what makes room is not
-//! lost, and nobody is disconnected. Until it is written, and while the disk is nearly full,
-//! only what makes room is taken. A batch that never can be written is forgotten, with
-//! whatever was not durable.
+//! **Always**: no I/O except reading the store, no clock, no randomness of its own. The time
+//! that the relay is given is steady: it never jumps. What the relay stores, signs or tells
+//! clients carries the date instead ([`crate::clock`]). A refused request changes nothing.
+//! What the relay has answered is on disk, except posts that every recipient acknowledged
+//! before they were written. When a batch fails, the relay answers its requests with
+//! `UNAVAILABLE` and tries the batch again once a second: changes that free space are not
+//! lost, and nobody is disconnected. Until the batch is written, and while the disk is nearly
+//! full, the relay accepts only requests that free space. A batch that can never be written is
+//! dropped, with everything in it that was not on disk.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -74,7 +74,7 @@ pub struct LinkId(pub u64);
 pub type Source = IpAddr;
 
 impl LinkId {
-    /// Nobody's link: what waits for the disk on it is the SMS gateway's.
+    /// Not a real link: what waits for the disk on it belongs to the SMS gateway.
     pub(crate) const GATEWAY: Self = Self(u64::MAX);
 }
 
@@ -86,7 +86,7 @@ pub struct Secrets {
     pub address_key: [u8; 32],
 }
 
-/// What the server is to do.
+/// What the server must do.
 #[derive(Clone)]
 pub enum Effect {
     /// Send a frame.
@@ -111,10 +111,10 @@ pub enum Effect {
         /// What.
         question: Question,
     },
-    /// Mail a code. Whether it arrives does not change the answer; if it surely does not,
-    /// [`Relay::code_not_sent`] tells who asked.
+    /// Mail a code. Whether it arrives does not change the answer; if it certainly does not,
+    /// [`Relay::code_not_sent`] tells the requester.
     SendCode {
-        /// On which link it was asked for.
+        /// The link on which it was asked for.
         link: LinkId,
         /// In which request.
         request: u32,
@@ -125,7 +125,7 @@ pub enum Effect {
     },
     /// Hand a text to the service centre: its id is on disk.
     SendSms(Box<Submission>),
-    /// Tell the service centre what became of a text that came.
+    /// Tell the service centre what happened to a text that arrived.
     AnswerSms {
         /// Which.
         ticket: u64,
@@ -134,7 +134,7 @@ pub enum Effect {
     },
 }
 
-/// A frame may hold ids that belong together, and a code is nobody's to read.
+/// A frame may hold ids that belong together, and nobody may read a code.
 impl std::fmt::Debug for Effect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -153,21 +153,21 @@ impl std::fmt::Debug for Effect {
 pub struct Counts {
     /// Links that are open.
     pub links: u64,
-    /// Of them, logged in.
+    /// Links that are logged in.
     pub logged_in: u64,
-    /// Bytes that fan-out lists in the clear cost in memory.
+    /// Bytes of memory that unencrypted fan-out lists use.
     pub fan_out_bytes: u64,
-    /// Posts taken since the start.
+    /// Posts accepted since the start.
     pub posts: u64,
-    /// Posts handed over to a device, each mailbox counted.
+    /// Posts delivered to a device, counted for each mailbox.
     pub delivered: u64,
     /// Posts that devices acknowledged.
     pub acknowledged: u64,
-    /// Posts that every recipient had before the disk did.
+    /// Posts that all recipients had before they were written to disk.
     pub never_written: u64,
     /// Posts that waited longer than allowed.
     pub expired: u64,
-    /// Posts that a mailbox had no room for, each mailbox counted.
+    /// Posts for which a mailbox had no room, counted for each mailbox.
     pub left_out: u64,
     /// Requests refused.
     pub refused: u64,
@@ -175,21 +175,21 @@ pub struct Counts {
     pub codes: u64,
     /// Addresses registered.
     pub registrations: u64,
-    /// Changes that came into the key log.
+    /// Changes that were added to the key log.
     pub changes: u64,
     /// Publications that failed.
     pub failed_publications: u64,
     /// Batches written.
     pub batches: u64,
-    /// Batches that failed, each time they were tried.
+    /// Batches that failed, counted for each attempt.
     pub failed_batches: u64,
-    /// Records that are not as they were written, and were left out.
+    /// Damaged records that were skipped.
     pub damaged: u64,
-    /// How often the machine's clock has leapt.
+    /// How often the machine's clock has jumped.
     pub clock_leaps: u64,
 }
 
-/// Changes that are to be committed together. [`Batch::into_writes`] needs no lock.
+/// Changes to commit together. [`Batch::into_writes`] needs no lock.
 pub struct Batch {
     writes: Vec<Write>,
     posts: Vec<crate::posts::Unwritten>,
@@ -216,7 +216,7 @@ pub(crate) type Outcome = Result<Reply, Refused>;
 pub(crate) enum Reply {
     /// At once.
     Now(Answer),
-    /// When what was gathered is on disk.
+    /// Once the gathered changes are on disk.
     Durable(Answer),
     /// Elsewhere, or not at all.
     Later,
@@ -273,11 +273,11 @@ pub struct Relay<S> {
     pub(crate) look_ups: SourceBuckets,
     /// What expensive requests cost.
     pub(crate) work: SourceBuckets,
-    /// What accounts ask the log to take.
+    /// What accounts ask the log to add.
     pub(crate) changes: Buckets<AccountId>,
     pub(crate) publications: Publications,
     pub(crate) log: LogIdentity,
-    /// Mailboxes of devices that were revoked, whose records are yet to be deleted.
+    /// Mailboxes of revoked devices whose records still have to be deleted.
     pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
     pub(crate) mailboxes: HashMap<MailboxId, Mailbox, OwnIds>,
     pub(crate) groups: HashMap<GroupId, Group>,
@@ -296,37 +296,37 @@ pub struct Relay<S> {
     gathering: Vec<(LinkId, pb::RelayFrame)>,
     writing: Option<Vec<(LinkId, pb::RelayFrame)>>,
     failed: Option<Failed>,
-    /// Whether the last batch that was tried could not be written.
+    /// Whether writing the last batch failed.
     is_failing: bool,
     generation: u64,
     pub(crate) counting: Counting,
-    /// What was charged since somebody asked.
+    /// What was charged since the last call.
     pub(crate) charged: u32,
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
     pub(crate) calendar: Calendar,
     pub(crate) tokens: TokenPeriod,
-    /// What is stored, in all; and what was counted at the start.
+    /// The total of what is stored, and what was counted at the start.
     pub(crate) usage: UsageRecord,
     pub(crate) counted: UsageRecord,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
     pub(crate) contests: Contests,
-    /// What was spent on texts; none where nothing can be texted.
+    /// What was spent on texts; `None` if the relay cannot send texts.
     pub(crate) spending: Option<Budgets>,
     pub(crate) texts: Texts,
     pub(crate) damaged: Damaged,
-    /// Mailboxes whose posts could not be read: that is tried again.
+    /// Mailboxes whose posts could not be read; reading them is tried again.
     pub(crate) unread: BTreeSet<MailboxId>,
-    /// What was acknowledged and could not be deleted: that is tried again, too.
+    /// Acknowledged posts that could not be deleted; deleting them is tried again, too.
     pub(crate) undeleted: Vec<(MailboxId, Sent)>,
     pub(crate) again: Again,
 }
 
-/// A batch that could not be written. What it holds stands where it was gathered.
+/// A batch that could not be written. Its changes are still where they were gathered.
 struct Failed {
-    /// What is not to be answered before it is written.
+    /// What must not be answered before it is written.
     answers: Vec<(LinkId, pb::RelayFrame)>,
     /// Whether time has passed since.
     is_due: bool,
@@ -440,7 +440,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// A link was opened; the relay greets.
+    /// A link was opened; the relay sends its greeting.
     pub fn link_opened(
         &mut self,
         now: Time,
@@ -468,8 +468,8 @@ impl<S: Store> Relay<S> {
         self.send(link, 0, Answer::Hello(hello));
     }
 
-    /// A frame came: [`begin`](Self::begin), [`Verification::run`] and
-    /// [`finish`](Self::finish) at once.
+    /// A frame arrived: [`begin`](Self::begin), [`Verification::run`] and [`finish`](Self::finish)
+    /// at once.
     pub fn handle(
         &mut self,
         now: Time,
@@ -483,8 +483,8 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// A frame came. What is to be verified for it, without the lock, before
-    /// [`finish`](Self::finish); until then the link's next frame has to wait. `None` where
+    /// A frame arrived. Returns what has to be verified for it, without the lock, before
+    /// [`finish`](Self::finish); until then the link's next frame has to wait. Returns `None` if
     /// the request is done.
     pub fn begin(
         &mut self,
@@ -525,7 +525,7 @@ impl<S: Store> Relay<S> {
         None
     }
 
-    /// A request was verified. Gives what else has to be found before it is carried out.
+    /// A request was verified. Returns what else has to be verified before it is carried out.
     pub fn finish(
         &mut self,
         now: Time,
@@ -585,7 +585,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// A link is gone.
+    /// A link was closed.
     pub fn link_closed(&mut self, link: LinkId) {
         let Some(state) = self.links.remove(&link) else {
             return;
@@ -611,7 +611,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Time passed: to be called about once a second, where nobody waits for a lock. Else
+    /// Time passed. Call this about once a second if nobody waits for a lock; otherwise
     /// [`begin_sweep`](Self::begin_sweep) and [`sweep_slice`](Self::sweep_slice) do the same.
     pub fn tick(&mut self, now: Time) {
         self.begin_sweep();
@@ -630,8 +630,8 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// When [`take_batch`](Self::take_batch) is to be called next: the past, where it is at
-    /// once. `None` while a batch is being written, or when there is nothing.
+    /// When to call [`take_batch`](Self::take_batch) next; a time in the past means at once. `None`
+    /// while a batch is being written, or if there is nothing to write.
     pub fn next_write(&mut self) -> Option<Time> {
         if self.writing.is_some() {
             None
@@ -644,8 +644,8 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Takes all that is to be written by now, to be committed off the lock. `None` while
-    /// another batch is being written, or when there is nothing.
+    /// Takes everything that is due to be written, to commit it without the lock. `None` while
+    /// another batch is being written, or if there is nothing to write.
     pub fn take_batch(&mut self, now: Time) -> Option<Batch> {
         if self.next_write().is_none_or(|at| !is_due(at, now)) {
             return None;
@@ -670,7 +670,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// The batch that was taken is on disk: does what follows for its posts in about so many
-    /// mailboxes, and gives whether that was all. Until it is, no other batch is taken.
+    /// mailboxes, and returns whether that was all. Until then, no other batch is taken.
     pub fn batch_written_some(&mut self, most: usize) -> bool {
         let Some(answers) = self.writing.as_mut().map(std::mem::take) else {
             return true;
@@ -710,7 +710,7 @@ impl<S: Store> Relay<S> {
             return;
         }
         self.is_failing = true;
-        // Who asks again learns then what became of it. The SMS gateway waits.
+        // A client that repeats its request then learns what happened. The SMS gateway waits.
         let is_gateways = |(link, _): &(LinkId, pb::RelayFrame)| *link == LinkId::GATEWAY;
         let (answers, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_gateways);
         let (waits, behind): (Vec<_>, Vec<_>) = std::mem::take(&mut self.gathering)
@@ -728,14 +728,13 @@ impl<S: Store> Relay<S> {
         self.follow_generation();
     }
 
-    /// Whether more may be stored: there is room, and what was taken before could be
-    /// written.
+    /// Whether more may be stored: there is room, and earlier changes could be written.
     pub(crate) fn has_space(&self) -> bool {
         !self.is_failing && !self.view.store().is_nearly_full()
     }
 
-    /// A store that was opened again may show what a failed batch left: nothing that was
-    /// read before counts.
+    /// A store that was opened again may show what a failed batch left behind: what was read before
+    /// no longer counts.
     pub(crate) fn follow_generation(&mut self) {
         let generation = self.view.store().generation();
         if generation != self.generation {
@@ -753,7 +752,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Forgets what is not durable, and answers those who waited for it.
+    /// Forgets what is not on disk, and answers the requests that waited for it.
     fn forget(&mut self, answers: Vec<(LinkId, pb::RelayFrame)>) {
         self.view.failed();
         self.reservations = Reservations::default();
@@ -781,7 +780,7 @@ impl<S: Store> Relay<S> {
         let _ = self.read_revoked();
     }
 
-    /// Somebody waits until what was gathered by now is on disk.
+    /// A request waits until everything gathered so far is on disk.
     pub(crate) fn when_durable(&mut self, link: LinkId, request: u32) {
         let body = Some(Answer::Done(pb::Done {}));
         self.gathering
@@ -805,7 +804,7 @@ impl<S: Store> Relay<S> {
         self.links.get(&link).map(|state| state.source)
     }
 
-    /// What the requests cost that came since this was asked last.
+    /// The cost of the requests since the last call.
     pub(crate) fn take_cost(&mut self) -> u32 {
         std::mem::take(&mut self.charged)
     }
@@ -836,8 +835,8 @@ impl<S: Store> Relay<S> {
             .ok_or_else(|| Refused::unauthorised("this needs a login"))
     }
 
-    /// Ends authorisations that nobody used for a while, on some of the links that have any:
-    /// the lists leave the memory.
+    /// Ends authorisations that nobody has used for a while, on some of the links that have any,
+    /// and removes their lists from memory.
     pub(crate) fn end_idle_postings(&mut self, now: Time, most: usize) -> Done {
         let mut touched = 0;
         let mut ended = Vec::new();

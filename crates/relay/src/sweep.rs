@@ -1,18 +1,18 @@
-//! What time takes away: posts that waited too long, post ids, what nobody uses in memory.
+//! Deletes what has expired: posts that waited too long, post ids, and things in memory that
+//! nobody uses.
 //!
-//! Once a second a sweep begins ([`Relay::begin_sweep`]); it is done in slices
-//! ([`Relay::sweep_slice`]), between which the server lets go of its lock. Each chore has a
-//! share of the sweep and goes on next time where it stopped. What is in the order in which
-//! it gets old is deleted for as long as there is something to delete; tables that are not
-//! are gone through in rounds, the faster the larger they are, so that no table outgrows its
-//! sweep.
+//! A sweep begins once a second ([`Relay::begin_sweep`]) and is done in slices
+//! ([`Relay::sweep_slice`]); the server releases its lock between slices. Each chore has a
+//! share of the sweep, and continues next time where it stopped. A table that is sorted by age
+//! is deleted from as long as something has expired. Other tables are gone through in rounds,
+//! faster the larger they are, so that no table outgrows its sweep.
 //!
-//! **Elsewhere**: what a chore does is in the folder named after what it is about; erasing
-//! what was deleted from the disk's files is the store's.
+//! **Elsewhere**: what a chore does is in the folder named after its subject; the store erases
+//! deleted data from the disk's files.
 //!
 //! **Always**: a slice touches [`SLICE`] records, and what belongs to the last of them: never
-//! more than [`SLICE_MOST`]. Nothing is deleted for its age while the clock is in doubt. A
-//! record that is damaged keeps nothing behind it from its turn.
+//! more than [`SLICE_MOST`]. Nothing is deleted because of its age while the clock is in
+//! doubt. A damaged record does not stop the records behind it.
 
 use waxwing_protocol::{
     ids::MailboxId,
@@ -442,7 +442,7 @@ impl<S: Store> Relay<S> {
     }
 }
 
-/// A table of rates, whatever its keys are.
+/// A table of rates, with any kind of keys.
 trait Swept {
     fn sweep(&mut self, now: Time, most: usize) -> usize;
     fn len(&self) -> usize;

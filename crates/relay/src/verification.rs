@@ -1,17 +1,18 @@
-//! Signatures, tokens and lists that a request stands on, checked without the relay's lock.
+//! Checks the signatures, tokens and lists that a request depends on, without the relay's
+//! lock.
 //!
-//! Such a request is handled in three steps. [`Relay::begin`] does what is cheap under the
-//! lock: is this the right kind of link, may it ask so much, does the device exist, is the
+//! Such a request is handled in three steps. [`Relay::begin`] does the cheap checks under the
+//! lock: is this the right kind of link, is the rate limit kept, does the device exist, is the
 //! code right. [`Verification::run`] needs no lock. [`Relay::finish`] makes sure, cheaply,
-//! that what was verified is still what is stored, and carries the request out.
+//! that what was verified is still what is stored, and carries out the request.
 //! [`Relay::handle`] does all three at once.
 //!
-//! **Elsewhere**: what is asked before and after is beside each request; how the server
-//! shares its processors between sources is in [`crate::server`].
+//! **Elsewhere**: what is checked before and after is beside each request; [`crate::server`]
+//! shares its processors between sources.
 //!
-//! **Always**: nothing is verified for somebody who would be refused anyway. A roster that
-//! is stored was verified before it was stored, and is not verified again. A request is
-//! carried out only with what [`Verification::run`] found for it.
+//! **Always**: nothing is verified for a request that would be refused anyway. A stored roster
+//! was verified before it was stored, and is not verified again. A request is carried out only
+//! with what [`Verification::run`] found for it.
 
 use std::sync::Arc;
 
@@ -181,7 +182,7 @@ pub(crate) enum Found {
     Commit { list: Arc<[MailboxId]> },
     /// What lies there of a blob or a backup.
     Part { at: Key, part: Option<Bytes> },
-    /// Whoever asks has this key; and the next epoch's list, if it was to be opened.
+    /// The requester has this key; and the next epoch's list, if it was to be opened.
     Rejoin {
         rejoin_key: Bytes,
         list: Option<Arc<[MailboxId]>>,

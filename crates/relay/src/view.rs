@@ -1,11 +1,11 @@
-//! The store as the relay sees it: what is on disk, and on top of it what it has
-//! decided but not yet written.
+//! The store as the relay sees it: what is on disk, and on top of it what the relay has
+//! decided but not written yet.
 //!
-//! **Elsewhere**: writing is the caller's, off the relay's lock: [`crate::relay::Batch`].
+//! **Elsewhere**: the caller writes, outside the relay's lock: [`crate::relay::Batch`].
 //!
-//! **Always**: what was written is read, whether it is on disk yet or not. When a batch
-//! fails, everything since the last durable one is forgotten, so that nothing stands on
-//! ground that is not there.
+//! **Always**: a read returns what was decided, whether or not it is on disk yet. When a batch
+//! fails, everything since the last durable one is forgotten, so that nothing depends on
+//! changes that were lost.
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 

@@ -2,7 +2,7 @@
 //!
 //! **Elsewhere**: whether an address is what it seems is a matter of [findings](crate::findings).
 //!
-//! **Always**: an address is what whoever sent the message wrote there. Nothing in it is verified
+//! **Always**: an address is what the sender of the message wrote there. Nothing in it is verified
 //! by anybody.
 
 use std::fmt;
@@ -230,7 +230,7 @@ impl fmt::Debug for Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// More than twenty digits or eleven letters.
-    #[error("an address has twenty digits or eleven letters at most")]
+    #[error("an address has at most twenty digits or eleven letters")]
     TooLong,
     /// Not of the default alphabet, or no digit.
     #[error("an address cannot have the character {0:?}")]

@@ -32,7 +32,7 @@ pub struct Cost {
 
 /// A text that is in too many parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it would take more than {PARTS_MAX} messages; write less")]
+#[error("it would take more than {PARTS_MAX} messages; shorten it")]
 pub struct TooLong;
 
 /// What this text costs.

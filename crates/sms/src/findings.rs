@@ -34,7 +34,7 @@ pub enum Severity {
     Danger,
 }
 
-/// Something about a message that whoever reads it should know.
+/// Something that the reader of a message should know about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How much it matters.
@@ -155,7 +155,7 @@ pub enum What {
         /// In what.
         about: Vec<About>,
     },
-    /// Some of its parts have not come.
+    /// Some of its parts have not arrived.
     PartsMissing {
         /// Which.
         parts: Vec<u8>,
@@ -207,13 +207,13 @@ pub struct ShortCode {
     pub owner: String,
 }
 
-/// A message, as far as it has come.
+/// A message, as far as its parts have arrived.
 pub struct Message<'a> {
     /// It, or all its parts joined.
     pub deliver: &'a Deliver,
     /// What its parts disagree in.
     pub disagreements: &'a [Disagreement],
-    /// Which of its parts have not come.
+    /// Which of its parts have not arrived.
     pub missing: &'a [u8],
 }
 
@@ -227,7 +227,7 @@ impl<'a> From<&'a Deliver> for Message<'a> {
     }
 }
 
-/// What there is to tell about a message, the worst first.
+/// All findings about a message, the worst first.
 pub fn of(message: &Message<'_>, known: &Known) -> Vec<Finding> {
     let mut found = Vec::new();
     let deliver = message.deliver;
@@ -321,7 +321,7 @@ impl Finding {
         Self { severity, what }
     }
 
-    /// What it means, in a sentence or two.
+    /// Says what it means, in a sentence or two.
     pub fn sentence(&self) -> String {
         self.what.sentence()
     }
@@ -334,96 +334,97 @@ impl What {
                 originator,
                 reply_to,
             } => format!(
-                "It is from {originator}, but asks that your answer goes to {reply_to}. Some phones \
-                 show {reply_to} as the sender: this is how a false sender is shown. Answer only \
-                 where you know the number."
+                "It is from {originator}, but asks you to reply to {reply_to}. Some phones show \
+                 {reply_to} as the sender, which makes it easy to forge one. Reply only if you \
+                 know the number."
             ),
             Self::CannotBeAnswered { sender } => format!(
-                "“{sender}” is a name that the sender chose. Anybody can choose it, and an answer \
+                "“{sender}” is a name that the sender chose. Anybody can choose it, and a reply \
                  does not reach them."
             ),
             Self::ImitatesContact { sender, contact } => format!(
-                "The sender calls itself “{sender}”, which looks like {contact}, whom you know. It \
-                 is not their number. Ask them in another way before you do what it says."
+                "The sender “{sender}” looks like {contact}, whom you know, but it is not their \
+                 number. Ask them in another way before you do what the message says."
             ),
             Self::ImitatesShortCode {
                 sender,
                 short_code,
                 owner,
             } => format!(
-                "The sender “{sender}” looks like {short_code}, the number of {owner}, and is not \
-                 that number."
+                "The sender “{sender}” looks like {short_code}, the number of {owner}, but is a \
+                 different number."
             ),
             Self::NameLikeNumber { sender } => format!(
                 "“{sender}” looks like a number, but is a name that the sender chose. Nothing \
-                 says that it comes from there."
+                 proves that the message comes from that number."
             ),
             Self::ConfusableSender { sender, reads_as } => format!(
-                "The sender “{sender}” can be read as “{reads_as}”, and is written with other \
+                "The sender “{sender}” can be read as “{reads_as}”, but is written with other \
                  characters."
             ),
             Self::LinkToNumber { host } => format!(
-                "A link leads to {host}, a bare number. Banks, shops and offices have names."
+                "A link leads to {host}, a bare number. Banks, shops and offices use names."
             ),
             Self::LinkPunycode { host, shows_as } => format!(
-                "A link leads to {host}, which is shown as “{shows_as}” by browsers. Read it letter \
-                 by letter."
+                "A link leads to {host}, which browsers show as “{shows_as}”. Read it letter by \
+                 letter."
             ),
             Self::LinkConfusable { host, reads_as } => format!(
-                "A link leads to “{host}”, which looks like {reads_as} and is another place."
+                "A link leads to “{host}”, which looks like {reads_as} but is another site."
             ),
             Self::LinkShortened { host } => {
                 format!("A link goes through {host}, which hides where it leads.")
             }
             Self::LinkImitates { host, domain } => format!(
-                "A link leads to {host}, which looks like {domain}, which you know, and is another \
-                 place."
+                "A link leads to {host}, which looks like {domain}, which you know, but is another \
+                 site."
             ),
             Self::LinkShowsOther { shown, host } => {
-                format!("A link shows “{shown}” and leads to {host}.")
+                format!("A link shows “{shown}” but leads to {host}.")
             }
-            Self::Flash => "It was made to appear over everything on a screen and to be kept \
-                            nowhere. Senders who mean well seldom do that."
+            Self::Flash => "It was made to appear on top of everything on the screen, and not to \
+                            be stored. Honest senders seldom do that."
                 .to_owned(),
             Self::Silent => {
-                "It was made to be shown to nobody: it tells whoever sent it that this \
-                             number is switched on, and where."
+                "It was made to be shown to nobody: it tells its sender that this number is \
+                 switched on, and where."
                     .to_owned()
             }
             Self::Push { port } => format!(
-                "It asks the phone to open a page, load something or take settings (WAP push, \
-                 port {port}). Nothing of it was done."
+                "It asks the phone to open a page, load something or take settings (WAP push, port \
+                 {port}). Waxwing did none of this."
             ),
             Self::Port { port } => format!(
-                "It is for a program (port {port}) and not for a person. Nothing of it was done."
+                "It is for a program (port {port}), not for a person. Waxwing did nothing with it."
             ),
             Self::ForTheDevice => {
-                "It is for the phone or its SIM card and not for a person. Nothing of it was done."
-                    .to_owned()
+                "It is for the phone or its SIM card, not for a person. Waxwing did nothing with \
+                 it."
+                .to_owned()
             }
-            Self::FromEmail => "It was sent as an e-mail, by whoever the text says at its \
-                                beginning; nobody has checked that."
+            Self::FromEmail => "It was sent as an e-mail. The text begins with a sender's name, \
+                                but nobody has checked that."
                 .to_owned(),
             Self::Replaces => {
-                "It asks to take the place of an earlier message. That one is kept.".to_owned()
+                "It asks to replace an earlier message. Waxwing kept the earlier one.".to_owned()
             }
-            Self::NotText => "It brings no text that can be shown.".to_owned(),
+            Self::NotText => "It contains no text that can be shown.".to_owned(),
             Self::BrokenHeader => {
-                "The part of it that phones read is broken: by mistake, or to break a phone."
+                "Its header, which phones read, is broken: by mistake, or to crash a phone."
                     .to_owned()
             }
-            Self::PartsDisagree { .. } => "Its parts do not fit together: somebody may have put \
-                                           one of their own between those of another."
+            Self::PartsDisagree { .. } => "Its parts do not fit together: somebody may have \
+                                           inserted a part into another sender's message."
                 .to_owned(),
             Self::PartsMissing { parts } => {
                 let numbers: Vec<String> = parts.iter().map(u8::to_string).collect();
                 format!(
-                    "Of this long message, part {} has not come.",
+                    "This long message is incomplete: it is missing part {}.",
                     numbers.join(", ")
                 )
             }
             Self::HiddenCharacters => {
-                "It has characters that cannot be seen and can make it read otherwise than it is."
+                "It has invisible characters, which can make it look different from what it is."
                     .to_owned()
             }
         }

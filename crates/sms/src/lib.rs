@@ -2,7 +2,7 @@
 //!
 //! [`Tpdu`] is what phones and service centres exchange (3GPP TS 23.040), [`alphabet`] how their
 //! text is written (TS 23.038), [`concatenation`] how long texts are cut and joined, and
-//! [`findings`] what whoever reads a message should know about it.
+//! [`findings`] what the reader of a message should know about it.
 //!
 //! **Elsewhere**: the connection to a service centre is the relay's `sms`, what becomes of a
 //! message that has come is the engine's.

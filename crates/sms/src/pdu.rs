@@ -37,7 +37,8 @@ pub struct Reading {
 pub enum PduError {
     /// Something else stands between the digits.
     #[error(
-        "{0:?} is no hexadecimal digit; a message is digits 0 to 9 and a to f, two for each octet"
+        "{0:?} is not a hexadecimal digit; a message consists of the digits 0 to 9 and a to f, two \
+         for each octet"
     )]
     NotHex(char),
     /// Half an octet.
@@ -50,7 +51,7 @@ pub enum PduError {
     #[error("there are more digits than a message can have ({OCTETS_MAX} octets)")]
     TooLong,
     /// They are no unit.
-    #[error("this is no message that is known: {0}")]
+    #[error("the digits are not a valid message: {0}")]
     Tpdu(#[from] TpduError),
 }
 

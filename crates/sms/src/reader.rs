@@ -1,6 +1,6 @@
 //! Octets that are taken from the front, one field after the other.
 //!
-//! **Elsewhere**: what the fields mean is for whoever takes them.
+//! **Elsewhere**: the caller knows what the fields mean.
 //!
 //! **Always**: what is not there is an error that names the field.
 

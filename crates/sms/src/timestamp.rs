@@ -1,6 +1,6 @@
 //! Times as messages carry them (TP-SCTS, TS 23.040 section 9.2.3.11).
 //!
-//! **Elsewhere**: how a time is shown is for whoever shows it.
+//! **Elsewhere**: the program that shows a time decides how.
 //!
 //! **Always**: a time is the service centre's word. It is kept as it came, and read only where
 //! it is one.

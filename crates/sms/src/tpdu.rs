@@ -154,7 +154,7 @@ pub struct ReportedUserData {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u8);
 
-/// What a status means for whoever wrote the message.
+/// What a status means for the person who wrote the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The phone has it, or so the service centre says.
@@ -444,19 +444,19 @@ pub enum TpduError {
         field: &'static str,
     },
     /// An address is longer than the twelve octets that one has.
-    #[error("it has an address of {semi_octets} digits; twenty is the most")]
+    #[error("it has an address of {semi_octets} digits; the most is twenty")]
     AddressTooLong {
         /// So long.
         semi_octets: usize,
     },
     /// It says that it brings more than a message can.
-    #[error("it says that it brings {octets} octets; 140 is the most")]
+    #[error("it claims to hold {octets} octets; the most is 140")]
     UserDataTooLong {
         /// So many.
         octets: usize,
     },
     /// Of a kind that no message comes in.
-    #[error("it is of the kind {kind:#04b} {}, which brings no message", match direction {
+    #[error("it is of the kind {kind:#04b} {}, which holds no message", match direction {
         Direction::ToPhone => "to a phone",
         Direction::FromPhone => "from a phone",
     })]

@@ -233,13 +233,13 @@ pub(crate) fn utf16(octets: &[u8]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserDataError {
     /// More than 140 octets.
-    #[error("one message has 140 octets at most; split it into parts")]
+    #[error("one message has at most 140 octets; split it into parts")]
     TooLong,
     /// Not in the alphabet.
     #[error("the alphabet does not have the character {0:?}")]
     Character(char),
     /// A text where octets are announced, or octets where a text is.
-    #[error("what it brings is not what its data coding scheme says")]
+    #[error("its content does not match its data coding scheme")]
     Coding,
     /// Its header.
     #[error(transparent)]

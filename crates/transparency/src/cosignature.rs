@@ -82,7 +82,7 @@ impl CoSigned {
         (of == log.id()).then_some(signed).ok_or(CoSignatureError)
     }
 
-    /// Checks a co-signature for whichever log it names.
+    /// Checks a co-signature for the log that it names.
     pub fn check_any(wire: &pb::CoSignature) -> Result<(Self, LogId), CoSignatureError> {
         if wire.statement.len() > STATEMENT_BYTES {
             return Err(CoSignatureError);

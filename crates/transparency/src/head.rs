@@ -60,7 +60,7 @@ pub enum HeadError {
     #[error("the head is malformed")]
     Malformed,
     /// It is another log's.
-    #[error("the head is another log's")]
+    #[error("the head belongs to another log")]
     WrongLog,
     /// The log's key did not sign it.
     #[error("the head is not signed by the log's key")]

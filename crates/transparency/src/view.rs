@@ -32,7 +32,7 @@ pub struct View {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ViewError {
     /// It does not decode, or is larger than it may be.
-    #[error("the relay's word about its key log is malformed")]
+    #[error("the relay's statement about its key log is malformed")]
     Malformed,
     /// The head is another log's.
     #[error("the relay shows another key log than before")]
@@ -47,7 +47,7 @@ pub enum ViewError {
         made_at: Time,
     },
     /// The head is from the future.
-    #[error("the key log's newest head is from {made_at:?}, which is yet to come")]
+    #[error("the key log's newest head is from {made_at:?}, which is in the future")]
     Ahead {
         /// When it says it was made.
         made_at: Time,
@@ -62,7 +62,7 @@ pub enum ViewError {
         known: u64,
     },
     /// The links that tie it to the known head are missing.
-    #[error("the relay does not show how its key log came from what it was before")]
+    #[error("the relay does not prove that its key log follows from the one it showed before")]
     Unlinked,
     /// It does not contain the head that is known: the log was rewritten. The two signed
     /// heads and the links prove it.

@@ -2,7 +2,7 @@
 //!
 //! **Elsewhere**: the configuration file has the same settings ([`crate::configuration`]).
 //!
-//! **Always**: what is said here comes before what a configuration file says.
+//! **Always**: what is given here takes precedence over a configuration file.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::Deserialize;
 
-/// Runs a Waxwing relay: it verifies addresses and passes on messages that it cannot read.
+/// Run a Waxwing relay, which verifies addresses and delivers messages that it cannot read.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -24,11 +24,11 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the relay until it is interrupted.
     ///
-    /// The first start creates the data directory and the relay's identity. When the relay
-    /// is ready it prints `listening URL`, where URL is what people give to
-    /// `waxwing register --relay`: the address, and the fingerprint that they pin.
+    /// The first start creates the data directory and the relay's identity. When the relay is ready
+    /// it prints `listening URL`. People give this URL to `waxwing register --relay`; it holds the
+    /// relay's address and the fingerprint that clients pin.
     ///
-    /// SIGINT and SIGTERM stop it: what it took is made durable, links are closed, and it
+    /// SIGINT and SIGTERM stop it: the relay saves what it has accepted, closes its links, and
     /// exits with 0 within a few seconds. Killing it loses nothing that it acknowledged.
     #[command(after_help = "\
 Examples:
@@ -39,22 +39,22 @@ Examples:
       waxwing-relay serve --data /var/lib/waxwing-relay --listen [::]:8443 \\
           --name relay.example.org --config /etc/waxwing-relay.toml")]
     Serve(Box<Serve>),
-    /// Verify a data directory: every record is read and checked, and the key log is
-    /// verified from its first head to its newest.
+    /// Check a data directory: read and check every record, and verify the key log from its first
+    /// head to its newest.
     ///
     /// The relay must not be running. Nothing is changed. Exits with 1 when something is
     /// damaged.
     Check(Check),
-    /// Confirm that this machine's clock is right, after the relay's log says that it leapt.
+    /// Confirm that this machine's clock is right, after the relay logged that it jumped.
     ///
-    /// Until then, or until the clock has gone on evenly for half an hour, nothing expires and
-    /// the key log signs nothing. Check the clock first: what is deleted too early does not
-    /// come back, and clients refuse a key log that is ahead of them. Works while the relay
-    /// runs, and up to ten minutes before it is started.
+    /// Until you confirm it, or until the clock has run evenly for half an hour, nothing expires
+    /// and the key log signs nothing. Check the clock first: the relay cannot restore what it
+    /// deleted too early, and clients refuse a key log from the future. You can confirm while the
+    /// relay runs, or up to ten minutes before it starts.
     ConfirmClock(ConfirmClock),
-    /// Print the pin that clients check, and the URL for a name.
+    /// Print the relay's pin, and its URL for a host name.
     ///
-    /// Works while the relay runs, and while it does not.
+    /// Works whether or not the relay is running.
     Identity(Identity),
     /// Print a completion script for a shell.
     ///
@@ -69,15 +69,15 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where the relay keeps its identity and messages; made when it is not there.
+    /// The directory for the relay's identity and messages; created if it does not exist.
     #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
     pub(crate) data: PathBuf,
 
-    /// Settings in a TOML file: the options below, under the same names.
+    /// A TOML file with settings: the options below, under the same names.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Print the ready line to this file as well; it appears when the relay is ready.
+    /// Also write the ready line to this file, which appears once the relay is ready.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
 
@@ -89,17 +89,17 @@ pub(crate) struct Serve {
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Choices {
-    /// Where clients connect; port 0 takes any free one [default: 127.0.0.1:8443].
+    /// The address for clients to connect to; port 0 takes any free port [default: 127.0.0.1:8443].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// The host name that people reach the relay by [default: the listening address].
+    /// The host name under which people reach the relay [default: the listening address].
     #[arg(long, value_name = "HOST")]
     pub(crate) name: Option<String>,
 
-    /// The mail server for registration codes: `smtp://host`, `smtp://host?tls=required`
-    /// or `smtps://host`, with `user:password@` before the host where it asks for them.
-    /// Better in the file or the environment: a command line can be seen by others.
+    /// The mail server for registration codes: `smtp://host`, `smtp://host?tls=required` or
+    /// `smtps://host`, with `user:password@` before the host if it requires a login. Prefer the
+    /// file or the environment variable: other users of this machine can see a command line.
     #[arg(
         long,
         value_name = "URL",
@@ -109,20 +109,22 @@ pub(crate) struct Choices {
     )]
     pub(crate) smtp: Option<String>,
 
-    /// Write each mail as a file to this directory instead of sending it: for trying out.
+    /// Write each mail as a file to this directory instead of sending it, to try the relay out.
     #[arg(long, value_name = "DIR")]
     pub(crate) mail_dir: Option<PathBuf>,
 
-    /// Who mails come from (by default `Waxwing <waxwing@HOST>`).
+    /// The sender of mails (by default `Waxwing <waxwing@HOST>`).
     #[arg(long, value_name = "MAILBOX")]
     pub(crate) mail_from: Option<String>,
 
-    /// Codes that are mailed in an hour, in all [default: 1800]; half as many at once.
+    /// How many codes the relay mails per hour in total [default: 1800], at most half of them at
+    /// once.
     #[arg(long, value_name = "NUMBER", env = "WAXWING_RELAY_CODES_PER_HOUR")]
     pub(crate) codes_per_hour: Option<u32>,
 
-    /// The SMSC for codes to phone numbers: `smpp://user:password@host:2775`, or `smpps://…` for
-    /// TLS. Better in the file or the environment: a command line can be seen by others.
+    /// The SMSC that sends codes to phone numbers: `smpp://user:password@host:2775`, or `smpps://…`
+    /// for TLS. Prefer the file or the environment variable: other users of this machine can see a
+    /// command line.
     #[arg(
         long,
         value_name = "URL",
@@ -132,59 +134,59 @@ pub(crate) struct Choices {
     )]
     pub(crate) smsc: Option<String>,
 
-    /// Write each text to a phone as a file to this directory instead: for trying out.
+    /// Write each text as a file to this directory instead of sending it, to try the relay out.
     #[arg(long, value_name = "DIR")]
     pub(crate) sms_dir: Option<PathBuf>,
 
-    /// Who texts come from: a number such as +15551234567, a short number, or a name of eleven
-    /// letters at most [default: Waxwing].
+    /// The sender of texts: a number such as +15551234567, a short number, or a name of at most
+    /// eleven letters [default: Waxwing].
     #[arg(long, value_name = "SENDER")]
     pub(crate) sms_from: Option<String>,
 
-    /// How much is texted: in the file only.
+    /// Limits for texts: in the file only.
     #[arg(skip)]
     #[serde(default)]
     pub(crate) sms: Texts,
 
-    /// What may be stored: in the file only.
+    /// Limits for storage: in the file only.
     #[arg(skip)]
     #[serde(default)]
     pub(crate) quotas: Quotas,
 
-    /// Where Prometheus reads `/metrics`, in plain HTTP; keep it local.
+    /// The address where Prometheus reads `/metrics`, over plain HTTP; keep it local.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
 
-    /// How log lines look [default: text].
+    /// The format of log lines [default: text].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 
-    /// Connections at one time [default: 50000].
+    /// The most connections at one time [default: 50000].
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_links: Option<usize>,
 
-    /// Connections at one time from one IPv4 address or one IPv6 /64 [default: 1000]. A /56 may
-    /// have twice, a /48 four times as many.
+    /// The most connections at one time from one IPv4 address or one IPv6 /64 [default: 1000]. A
+    /// /56 may have twice as many, a /48 four times as many.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_links_per_source: Option<usize>,
 
-    /// Memory for what all links together have queued or half received, in MiB [default: 256].
+    /// Memory for what all links together have queued or partly received, in MiB [default: 256].
     #[arg(long, value_name = "MIB")]
     pub(crate) link_memory: Option<usize>,
 
-    /// An address that many people share, a TCP proxy or an onion service: limits per source
-    /// count each of its connections by itself, and all of them share a budget. May be repeated.
+    /// An address that many people share, such as a TCP proxy or an onion service. Limits per
+    /// source count each of its connections separately, and all of them share one budget. Can be
+    /// repeated.
     #[arg(long = "shared-source", value_name = "ADDRESS")]
     #[serde(default)]
     pub(crate) shared_sources: Vec<IpAddr>,
 
-    /// An auditor whose co-signatures of the key log this relay publishes, by the id that
-    /// `waxwing audit` shows: `waxwing-auditor-…`. May be repeated.
+    /// The id of an auditor whose co-signatures of the key log this relay publishes, as `waxwing
+    /// audit id` prints it: `waxwing-auditor-…`. Can be repeated.
     #[arg(long = "auditor", value_name = "ID")]
     #[serde(default)]
     pub(crate) auditors: Vec<String>,
-    /// An address that may be registered although it looks like one that is. May be
-    /// repeated.
+    /// An address that may be registered although it looks like a registered one. Can be repeated.
     #[arg(long = "look-alike", value_name = "ADDRESS")]
     #[serde(default)]
     pub(crate) look_alikes: Vec<String>,
@@ -194,17 +196,17 @@ pub(crate) struct Choices {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Quotas {
-    /// GiB of attached files at one time, in all.
+    /// GiB of attachments at one time, in total.
     pub(crate) blob_gib: Option<u32>,
-    /// GiB of attached files that are begun in a day, in all.
+    /// GiB of attachments that are started in a day, in total.
     pub(crate) blob_gib_per_day: Option<u32>,
-    /// GiB of backups at one time, in all.
+    /// GiB of backups at one time, in total.
     pub(crate) backup_gib: Option<u32>,
-    /// Groups at one time, in all.
+    /// Groups at one time, in total.
     pub(crate) groups: Option<u64>,
-    /// GiB of what is stored of groups, in all.
+    /// GiB that are stored for groups, in total.
     pub(crate) group_gib: Option<u32>,
-    /// A group that nobody uses for so many days is deleted.
+    /// Days after which the relay deletes a group that nobody uses.
     pub(crate) idle_group_days: Option<u64>,
     /// Tokens that one account gets in a day.
     pub(crate) tokens_per_day: Option<u32>,
@@ -216,29 +218,28 @@ pub(crate) struct Quotas {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Texts {
-    /// Texts that the SMSC may be given before it has answered.
+    /// Texts that the relay gives to the SMSC before it waits for an answer.
     pub(crate) window: Option<usize>,
-    /// Texts in a second.
+    /// Texts per second.
     pub(crate) per_second: Option<u32>,
-    /// Which SMPP is spoken: `"3.4"` or `"5.0"`.
+    /// The version of SMPP: `"3.4"` or `"5.0"`.
     pub(crate) smpp: Option<String>,
-    /// A file with the certificates that may have issued the SMSC's.
+    /// A file with the certificates of authorities that may have issued the SMSC's certificate.
     pub(crate) authorities: Option<PathBuf>,
-    /// Texts that people write in a day, to all numbers together.
+    /// Texts that people may write in a day, to all numbers together.
     pub(crate) per_day: Option<u32>,
     /// Codes in a day, to all numbers together.
     pub(crate) codes_per_day: Option<u32>,
-    /// Texts of people in a day, to the numbers of one country or prefix; and codes as many
-    /// again.
+    /// Texts of people in a day to the numbers of one country or prefix, and as many codes.
     pub(crate) per_prefix_per_day: Option<u32>,
-    /// Prefixes that have a number of their own: `"+44" = 500`; 0 for none at all.
+    /// Prefixes with a limit of their own: `"+44" = 500`; 0 allows none.
     pub(crate) prefixes: BTreeMap<String, u32>,
-    /// Whether people may write to phones and hear from them; yes, where nothing is said.
+    /// Whether people may exchange texts with phones; yes by default.
     pub(crate) conversations: Option<bool>,
-    /// Texts in a day that one account may write.
+    /// Texts that one account may write in a day.
     pub(crate) per_account_per_day: Option<u32>,
-    /// What a text costs, as people are told before they send: `"+358" = "0.07 EUR"`; `"+"` for
-    /// all others.
+    /// The price of a text, which people see before they send: `"+358" = "0.07 EUR"`; `"+"` for all
+    /// other numbers.
     pub(crate) prices: BTreeMap<String, String>,
 }
 
@@ -248,7 +249,7 @@ pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -272,11 +273,11 @@ pub(crate) struct Identity {
     #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
     pub(crate) data: PathBuf,
 
-    /// The host name that people reach the relay by.
+    /// The host name under which people reach the relay.
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     pub(crate) name: String,
 
-    /// The port likewise.
+    /// The port under which people reach the relay.
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     pub(crate) port: u16,
 }

@@ -1,9 +1,8 @@
 //! `waxwing-relay check`.
 //!
-//! **Elsewhere**: what is checked is the library's `store::check`, and the key log's own.
+//! **Elsewhere**: the library's `store::check` and the key log do the checking.
 //!
-//! **Always**: nothing is changed, and the report names kinds of records, never what is
-//! in them.
+//! **Always**: nothing is changed, and the report names kinds of records, never their content.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &arguments::Check) -> Result<(), Failure> {
     };
     writeln!(
         out,
-        "The identity, {} records and the key log's {heads} heads are as they should be.",
+        "Nothing is damaged: checked the identity, {} records and {heads} heads of the key log.",
         report.records
     )?;
     Ok(())

@@ -1,9 +1,9 @@
-//! The configuration file, and how it joins the command line.
+//! The configuration file, and how it is merged with the command line.
 //!
 //! **Elsewhere**: the settings themselves are [`Choices`].
 //!
-//! **Always**: a setting that is not known is an error, never ignored. The file's content
-//! is not repeated in errors: it may hold a password.
+//! **Always**: an unknown setting is an error and never ignored. Errors do not repeat the
+//! file's content, because it may hold a password.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ use waxwing_transparency::cosignature::AuditorId;
 
 use crate::arguments::{Choices, Quotas, Texts};
 
-/// The port where nothing else is said.
+/// The port by default.
 pub(crate) const PORT: u16 = 8443;
 
-/// Why there are no settings.
+/// Why the settings are not usable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigurationError {
     #[error("{} cannot be read: {source}. Check --config.", path.display())]
@@ -44,20 +44,20 @@ pub(crate) enum ConfigurationError {
     TwoRoutes,
     #[error("smsc and sms-dir are both set: texts can go to one of them only")]
     TwoTextRoutes,
-    #[error("{prefix:?} is no prefix of phone numbers: it is a plus sign and digits, as +358")]
+    #[error("{prefix:?} is not a prefix of phone numbers: write a plus sign and digits, like +358")]
     Prefix { prefix: String },
     #[error(
-        "the price for {prefix:?} is not understood: it is a plus sign, with or without digits, \
-         and what a text costs there in 32 letters at most, as \"+358\" = \"0.07 EUR\""
+        "the price for {prefix:?} is not valid: write a plus sign, with or without digits, and a \
+         price of at most 32 letters, like \"+358\" = \"0.07 EUR\""
     )]
     Price { prefix: String },
-    #[error("SMPP {version:?} is not spoken here: smpp is \"3.4\" or \"5.0\"")]
+    #[error("SMPP version {version:?} is not supported: set smpp to \"3.4\" or \"5.0\"")]
     Smpp { version: String },
     #[error(transparent)]
     Smsc(#[from] SmscUrlError),
     #[error(
-        "{text:?} is no auditor's id: it is waxwing-auditor- and 64 hexadecimal digits, as \
-         `waxwing audit` shows it"
+        "{text:?} is not an auditor's id: write waxwing-auditor- and 64 hexadecimal digits, as \
+         `waxwing audit id` prints them"
     )]
     Auditor { text: String },
     #[error("{text:?} in look-alikes is not an address")]
@@ -79,7 +79,7 @@ pub(crate) fn join(
         source,
     })?;
     let file = parse(path, &text)?;
-    // A route on the command line replaces whichever the file has.
+    // A route on the command line replaces the one in the file.
     let has_route = command_line.smtp.is_some() || command_line.mail_dir.is_some();
     let (file_smtp, file_mail_dir) = if has_route {
         (None, None)
@@ -210,7 +210,7 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     Ok(settings)
 }
 
-/// Who texts come from where nothing else is said.
+/// The sender of texts by default.
 const SMS_FROM: &str = "Waxwing";
 
 fn texts(choices: &Choices) -> Result<sms::Route, ConfigurationError> {

@@ -1,11 +1,11 @@
-//! Log lines, and what happens when the program itself is wrong.
+//! Log lines, and what happens when the program itself fails.
 //!
-//! **Elsewhere**: what is logged is decided where it happens; nothing there may name a
-//! person or show content.
+//! **Elsewhere**: each module decides what it logs; nothing logged may name a person or show
+//! content.
 //!
-//! **Always**: standard error only. A panic is never survived in half: its place (not its
-//! message, which might hold data) is logged, and the process ends for a supervisor to
-//! start it again.
+//! **Always**: logs go only to standard error. The program never continues after a panic: it
+//! logs the place of the panic (not its message, which might hold data) and ends, so that a
+//! supervisor can start it again.
 
 use std::io::IsTerminal as _;
 
@@ -19,7 +19,7 @@ const PANICKED: i32 = 70;
 
 /// Starts logging; `WAXWING_LOG` chooses levels, for instance `debug`.
 pub(crate) fn start(format: LogFormat) {
-    // Libraries might log what they handle: only ours are let through, whatever is asked.
+    // Libraries might log what they handle: only ours are let through, no matter what is asked for.
     let level = std::env::var("WAXWING_LOG").ok();
     let level = level
         .and_then(|level| level.parse::<LevelFilter>().ok())
@@ -41,7 +41,7 @@ pub(crate) fn exit_on_panic() {
         let place = panic
             .location()
             .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-        tracing::error!(place, "the relay met an error of its own and ends");
+        tracing::error!(place, "the relay stops because of an error in its own code");
         std::process::exit(PANICKED);
     }));
 }

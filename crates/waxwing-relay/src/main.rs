@@ -1,11 +1,11 @@
 //! The program of the Waxwing relay.
 //!
-//! **Elsewhere**: what the relay does is in the `waxwing-relay` library; running one is
-//! described in `docs/operations.md`.
+//! **Elsewhere**: the relay itself is in the `waxwing-relay` library; `docs/operations.md`
+//! describes how to run one.
 //!
-//! **Always**: exit codes are 0 for done, 1 for failed, 2 for a wrong command line. A
-//! failure is a sentence on standard error that says what to do. Standard output has what
-//! programs read; logs go to standard error.
+//! **Always**: exit codes are 0 for done, 1 for failed, 2 for a wrong command line. A failure
+//! is a sentence on standard error that says what to do. Standard output has what programs
+//! read; logs go to standard error.
 
 mod arguments;
 mod check;

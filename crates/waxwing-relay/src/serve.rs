@@ -1,10 +1,10 @@
 //! `waxwing-relay serve`, `waxwing-relay confirm-clock` and `waxwing-relay identity`.
 //!
-//! **Elsewhere**: what it all does is the library's.
+//! **Elsewhere**: the library does the work.
 //!
-//! **Always**: the ready line is `listening URL`, the URL with its pin, on a line of its
-//! own on standard output, and it is printed when clients can connect. Programs wait for
-//! it; `--ready-file` gets the same line before, and appears whole.
+//! **Always**: the ready line is `listening URL`, where the URL includes the pin. It is one
+//! line on standard output, printed once clients can connect. Programs wait for it;
+//! `--ready-file` gets the same line just before, and the file appears complete.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -45,8 +45,8 @@ pub(crate) enum Failure {
     #[error("the operating system refused: {0}.")]
     System(#[from] std::io::Error),
     #[error(
-        "{damaged} records are damaged. Restore a backup, or, where there is none, keep a \
-         copy of the directory and ask for help: the relay would refuse what it cannot read."
+        "{damaged} records are damaged, and the relay would refuse to read them. Restore a backup; \
+         if you have none, keep a copy of the directory and ask for help."
     )]
     Damaged { damaged: u64 },
 }
@@ -104,7 +104,7 @@ pub(crate) fn confirm_clock(arguments: &arguments::ConfirmClock) -> Result<(), F
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "Confirmed. A relay that doubts this machine's clock relies on it within a second."
+        "Confirmed. If the relay doubts this machine's clock, it trusts it again within a second."
     )?;
     Ok(())
 }

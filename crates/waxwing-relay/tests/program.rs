@@ -171,7 +171,7 @@ fn mistakes_get_a_sentence_and_their_exit_code() {
         (
             &["serve", "--data", data, "--name", "not a name"],
             1,
-            "no host name",
+            "not a host name",
         ),
     ] {
         let output = run(arguments);

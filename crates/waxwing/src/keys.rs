@@ -1,6 +1,6 @@
-//! How the command line answers for the store's key: options, environment, then terminal.
+//! How the command line finds the store's key: options, environment, then the terminal.
 //!
-//! **Elsewhere.** What the answers mean: `waxwing_client::home`.
+//! **Elsewhere.** What the answers mean is in `waxwing_client::home`.
 //!
 //! **Always.** A person is asked only on a terminal, and once.
 
@@ -82,6 +82,6 @@ fn choose() -> io::Result<Zeroizing<String>> {
         if first.is_empty() || first == ask("Once more: ")? {
             return Ok(first);
         }
-        writeln!(terminal, "They are not the same; once more.")?;
+        writeln!(terminal, "The two do not match; try again.")?;
     }
 }

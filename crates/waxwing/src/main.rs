@@ -1,9 +1,9 @@
 //! The Waxwing client: commands, and JSON-RPC for programs.
 //!
-//! **Elsewhere.** What the commands ask for is done by `waxwing-engine`, driven by
-//! `waxwing-client`; what an auditor checks, by `waxwing-auditor`.
+//! **Elsewhere.** `waxwing-engine`, driven by `waxwing-client`, does what the commands ask
+//! for; `waxwing-auditor` does an auditor's checks.
 //!
-//! **Always.** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 kept in the outbox.
+//! **Always.** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waiting in the outbox.
 
 mod cli;
 mod keys;
@@ -25,8 +25,8 @@ fn start_log() {
         .ok()
         .and_then(|level| level.parse::<LevelFilter>().ok())
         .unwrap_or(LevelFilter::OFF);
-    // Libraries log what they handle, such as frames with addresses and codes: only ours
-    // are let through, whatever is asked.
+    // Libraries log what they handle, such as frames with addresses and codes: only ours are let
+    // through, no matter what is asked for.
     let ours = ["waxwing", "waxwing_client", "waxwing_engine"];
     let filter = ours.map(|name| format!("{name}={level}")).join(",");
     tracing_subscriber::fmt()

@@ -1,9 +1,9 @@
-//! How results and failures are printed: for people, or as JSON lines.
+//! Prints results and failures: for people, or as JSON lines.
 //!
-//! **Elsewhere.** The sentences are `engine::api`'s.
+//! **Elsewhere.** The sentences of problems are in `engine::api`.
 //!
-//! **Always.** With `--json` standard output has one object a line and nothing else.
-//! Colours only where a terminal shows them (`NO_COLOR` is honoured).
+//! **Always.** With `--json` standard output has one object per line and nothing else. Colours
+//! are used only on terminals that show them (`NO_COLOR` is respected).
 
 use std::{
     io::{self, Write as _},
@@ -26,11 +26,11 @@ use crate::{
 pub const FAINT: Style = Style::new().dimmed();
 /// For names.
 pub const BOLD: Style = Style::new().bold();
-/// In order.
+/// Everything is fine.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// To be looked at.
+/// Something to look at.
 pub const WARN: Style = AnsiColor::Yellow.on_default();
-/// Not in order.
+/// Something is wrong.
 pub const BAD: Style = AnsiColor::Red.on_default();
 
 /// `text` in a style, where styles are shown.
@@ -86,13 +86,15 @@ impl Output {
     /// Says why a command failed.
     pub fn failed(&self, failure: &Failure) -> ExitCode {
         let (code, sentence) = match failure {
-            // Whoever reads the output has had enough (`| head`).
+            // The program that reads the output has ended (`| head`).
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Outcome::Done.into();
             }
             Failure::Output(error) => (
                 "output_failed",
-                format!("Input or output failed ({error}), so this may not be all; try again."),
+                format!(
+                    "Input or output failed ({error}), so the output may be incomplete. Try again."
+                ),
             ),
             Failure::Rpc(error) => (error.name(), error.message.clone()),
             Failure::Said { code, sentence } => (*code, sentence.clone()),
@@ -144,16 +146,16 @@ pub fn message(message: &Message, with_group: bool) -> String {
     };
     // Further lines stand below the first.
     let text = if message.taken_back {
-        styled(FAINT, "(taken back)")
+        styled(FAINT, "(deleted)")
     } else {
         text(message).replace('\n', "\n       ")
     };
     let mut beside = String::new();
     if message.request {
-        beside.push_str("  (a stranger: waxwing accept, or waxwing decline)");
+        beside.push_str("  (message request: waxwing accept, or waxwing decline)");
     }
     if message.imported {
-        beside.push_str("  (from a file: nobody vouches for it)");
+        beside.push_str("  (imported, not verified)");
     }
     if message.edited_at.is_some() {
         beside.push_str("  (edited)");
@@ -168,7 +170,7 @@ pub fn message(message: &Message, with_group: bool) -> String {
     let ticks = match (message.state, message.receipts) {
         (Some(MessageState::Accepted | MessageState::Delivered), Some(came)) => {
             let some = format!(
-                "  ✓ {} of {} have it, {} read",
+                "  ✓ {} of {} received, {} read",
                 came.delivered, came.of, came.read
             );
             styled(FAINT, some)
@@ -197,10 +199,7 @@ fn tricks(message: &Message) -> String {
     if let Some(reply_to) = &message.asks_reply_to {
         lines = format!(
             "\n       {}",
-            styled(
-                WARN,
-                format!("wants answers to go to {}", one_line(reply_to))
-            )
+            styled(WARN, format!("asks you to reply to {}", one_line(reply_to)))
         );
     }
     for found in &message.findings {
@@ -269,11 +268,11 @@ fn text(message: &Message) -> String {
 /// A file, in a line of its own.
 fn attachment(file: &Attachment) -> String {
     let state = match file.state {
-        AttachmentState::Offered => "not fetched: waxwing save does it".to_owned(),
+        AttachmentState::Offered => "not fetched: use waxwing save".to_owned(),
         AttachmentState::Sending => format!("{} % sent", file.percent),
         AttachmentState::Fetching => format!("{} % fetched", file.percent),
-        AttachmentState::Here => "here".to_owned(),
-        AttachmentState::Gone => "not to be had any more".to_owned(),
+        AttachmentState::Here => "on this device".to_owned(),
+        AttachmentState::Gone => "no longer available".to_owned(),
     };
     let name = one_line(&file.name);
     let what = file.preview.as_ref().map_or_else(String::new, preview);
@@ -333,7 +332,7 @@ pub fn changed(message: &Message) -> String {
             Direction::Out => "you".to_owned(),
             Direction::In => one_line(&message.from),
         };
-        return format!("— {who} took back the message of {time}");
+        return format!("— {who} deleted the message of {time}");
     }
     let edited = if message.edited_at.is_some() {
         " (edited)"
@@ -371,60 +370,61 @@ pub fn event_sentence(event: &ConversationEvent) -> String {
              address now. Compare safety numbers before you trust it."
         ),
         EventKind::AddressNotTheirs => format!(
-            "Somebody writes as {address}, which the relay says is not theirs. Do not believe \
-             that it is {address}."
+            "Somebody writes as {address}, but the relay says that the address is not theirs. Do \
+             not trust that this is {address}."
         ),
         EventKind::Verified => {
             format!("You have verified {address} in person: the safety number was the same.")
         }
         EventKind::LooksLikeAnother => format!(
-            "The address of this conversation can be mistaken for {address}, which you know. \
-             Look twice before you believe that it is the same person."
+            "The address of this conversation looks like {address}, which you know. Check it \
+             carefully before you trust that it is the same person."
         ),
         EventKind::Rejoined => "This device had lost its place here and has rejoined.".to_owned(),
         EventKind::MemberAdded => format!("{address} is a member now{by}."),
-        EventKind::MemberRemoved => format!("{address} was taken out{by}."),
+        EventKind::MemberRemoved => format!("{address} was removed{by}."),
         EventKind::MemberLeft => format!("{address} has left."),
         EventKind::AdminAdded => format!("{address} is an admin now{by}."),
-        EventKind::AdminRemoved => format!("{address} is no admin any more{by}."),
+        EventKind::AdminRemoved => format!("{address} is no longer an admin{by}."),
         EventKind::Renamed => format!("The group is called \"{detail}\" now, by {address}."),
         EventKind::PictureChanged => format!("{address} has changed the group's picture."),
         EventKind::TimerChanged if detail == "0" => {
-            format!("{address} has switched disappearing messages off.")
+            format!("{address} has turned off disappearing messages.")
         }
         EventKind::TimerChanged => format!(
             "{address} has set messages to disappear {} after they are read.",
             duration(&detail)
         ),
-        EventKind::AddingChanged => format!("{address} lets {detail} bring others in now."),
+        EventKind::AddingChanged => format!("{address} lets {detail} add members now."),
         EventKind::NotAdded => format!(
-            "{address} could not be brought in: nobody on the relay has this address, or the \
-             group is full."
+            "{address} could not be added: nobody on the relay has this address, or the group is \
+             full."
         ),
         EventKind::AsksToJoin => {
             format!(
-                "{address} has a link and asks to be taken in: waxwing group accept, or decline."
+                "{address} has an invitation link and asks to join: waxwing group accept, or \
+                 decline."
             )
         }
         EventKind::OnWaxwing => {
             format!("{address} is on Waxwing now: `waxwing send {address}` is encrypted and free.")
         }
         EventKind::NotTakenIn if detail == "declined" => {
-            format!("{address} did not take you into the group.")
+            format!("{address} declined your request to join the group.")
         }
         EventKind::NotTakenIn => {
-            format!("The link of {address} opens nothing any more; ask them for another.")
+            format!("The link from {address} no longer works; ask them for a new one.")
         }
-        EventKind::HeldBack => "More was written here than is kept of a stranger; the rest is not \
-                                here. Accept or answer to hear all from now on."
+        EventKind::HeldBack => "This stranger wrote more than Waxwing keeps before you accept, so \
+                                some messages are missing. Accept or reply to get all messages \
+                                from now on."
             .to_owned(),
         EventKind::Quarantined => "An error in Waxwing stopped this conversation on this device. \
-                                   Messages may be missing here until the device rejoins, \
-                                   which it tries by itself."
+                                   Messages may be missing here until the device rejoins, which it \
+                                   does automatically."
             .to_owned(),
         EventKind::MadeAnew => {
-            "The group had to be made anew, because somebody broke its rules or the relay had \
-             lost it."
+            "The group was set up again, because somebody broke its rules or the relay lost it."
                 .to_owned()
         }
         EventKind::RulesBroken => format!(
@@ -498,9 +498,11 @@ pub fn duration(seconds: &str) -> String {
 pub fn gap(gap: &Gap) -> String {
     let from = one_line(&gap.from);
     let sentence = match gap.missing {
-        0 => format!("All messages of {from} that were missing have come."),
-        1 => format!("A message of {from} is missing; it was asked for again."),
-        count => format!("{count} messages of {from} are missing; they were asked for again."),
+        0 => format!("All missing messages from {from} have arrived."),
+        1 => format!("A message from {from} is missing; this device has asked for it again."),
+        count => format!(
+            "{count} messages from {from} are missing; this device has asked for them again."
+        ),
     };
     format!(
         "{}  {}",

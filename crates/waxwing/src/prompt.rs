@@ -1,8 +1,8 @@
-//! Asking the person something.
+//! Asks the person a question.
 //!
-//! **Always.** On a terminal the question stands beside the result, on standard error;
-//! elsewhere a line is read from standard input, so that scripts can answer. What was
-//! typed is read into memory up to a bound.
+//! **Always.** On a terminal the question goes to standard error, apart from the result.
+//! Elsewhere the answer is a line from standard input, so that scripts can answer. The size of
+//! an answer in memory is bounded.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 

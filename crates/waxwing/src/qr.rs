@@ -1,7 +1,7 @@
 //! QR codes in a terminal.
 //!
-//! **Always.** Dark on light, whatever the terminal's colours, with the quiet zone that
-//! scanners need; two modules of a column share one character.
+//! **Always.** The code is dark on light, no matter what colours the terminal has, with the
+//! quiet zone that scanners need. Two modules of a column share one character.
 
 use qrcode::{EcLevel, QrCode, types::Color};
 

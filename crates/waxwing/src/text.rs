@@ -1,8 +1,8 @@
-//! Texts from others, and moments, as a terminal may show them.
+//! Shows texts from others, and times, in a terminal.
 //!
-//! **Always.** What comes from outside cannot move the cursor, change colours, turn the
-//! direction of what is around it, or be there unseen. All of it goes through [`harmless`] or
-//! [`one_line`]; JSON, whose readers are to get it as it is, through [`harmless_json`].
+//! **Always.** Text from outside cannot move the cursor, change colours, change the direction
+//! of text around it, or be invisible. All such text goes through [`harmless`] or
+//! [`one_line`]; JSON, whose readers need the exact text, goes through [`harmless_json`].
 
 use std::fmt::Write as _;
 

@@ -247,7 +247,7 @@ fn a_wrong_pin_or_none_is_refused_before_anything_is_sent() {
     let wrong = "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let url = relay.bare_url();
     let ended = alice.run(&["register", &alice.address, "--relay", &url, "--pin", wrong]);
-    ended.failed_with("not the relay that was pinned");
+    ended.failed_with("does not have the relay's pinned key");
     let ended = alice.run(&["register", &alice.address, "--relay", &url]);
     let pin = relay.url.split('#').nth(1).unwrap();
     ended.failed_with(pin);
@@ -304,7 +304,7 @@ fn a_code_that_no_mail_server_takes_is_told_to_whom_it_was_for() {
     let ended = Ended::from(child.wait_with_output().unwrap());
     drop(input);
     ended.failed_with("could not be delivered to alice@example.org");
-    ended.failed_with("check the address");
+    ended.failed_with("Check the address");
 }
 
 #[test]
@@ -598,7 +598,7 @@ fn what_was_exported_can_be_read_and_imported_and_a_report_checked() {
     // Nothing is overwritten.
     alice
         .run(&["export", &bob.address, "--to", to])
-        .failed_with("another place");
+        .failed_with("another path");
 
     // Into an account that has none of it, twice.
     let carol = relay.person("carol");

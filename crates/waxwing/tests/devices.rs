@@ -132,7 +132,7 @@ fn a_second_device_is_linked_and_the_first_is_revoked() {
     assert_eq!(listen_while(&bob, &tablet)[0]["text"], "to the tablet");
     alice
         .run(&["send", "bob@example.org", "I am still here"])
-        .failed_with("removed from its account");
+        .failed_with("removed this device from the account");
     let texts = alice.texts("bob@example.org");
     assert!(!texts.contains(&"to the tablet".to_owned()));
     assert!(
@@ -166,14 +166,14 @@ fn a_wrong_code_admits_nobody_and_is_said_on_both_sides() {
         let middle = &secret[1..secret.len() - 1];
         let guess = format!("{start}{first}{middle}{last}");
         let ended = alice.run(&["devices", "approve", &guess, "--yes"]);
-        (!ended.err.contains("character of the code")).then_some(ended)
+        (!ended.err.contains("mistyped the code")).then_some(ended)
     });
     wrong.unwrap().failed_with("not the same on both devices");
     let failed = linking.until("pairing", |pairing| pairing["stage"] == "failed");
     assert_eq!(failed["problem"]["code"], "pairing_not_agreed");
     alice
         .run(&["devices", "approve", code, "--yes"])
-        .failed_with("Nobody waits with this code");
+        .failed_with("This code no longer works");
     let devices = done(alice.run(&["devices", "--json"])).objects();
     assert_eq!(devices.len(), 1);
 }

@@ -166,7 +166,7 @@ fn the_key_is_put_into_a_file_only_when_that_is_asked_for() {
     // It is there now, and opens; the doctor says what that means.
     assert_eq!(home.run(&["contacts"]).code, 0);
     let said = home.run(&["doctor"]).out;
-    assert!(said.contains("lies in a file beside the store"), "{said}");
+    assert!(said.contains("is in a file beside the store"), "{said}");
 }
 
 #[test]

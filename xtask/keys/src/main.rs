@@ -1,12 +1,12 @@
-//! `xtask-keys HOME`: the private keys in a Waxwing home, one `name hex` a line.
+//! `xtask-keys HOME`: prints the private keys in a Waxwing home, one `name hex` per line.
 //!
-//! For the demo, which searches a seized relay for them. It opens the store as its owner
-//! would: with the key that lies in the home, where no keyring or passphrase holds it.
+//! The demo searches a seized relay for them. This program opens the store as its owner would:
+//! with the key in the home, if no keyring or passphrase protects it.
 //!
 //! **Elsewhere**: no program that people use can print a key.
 //!
-//! **Always**: fails rather than printing no key of some kind, so that a search for
-//! "every private key" never becomes a search for none.
+//! **Always**: it fails rather than print no key of some kind, so that a search for "every
+//! private key" never becomes a search for none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

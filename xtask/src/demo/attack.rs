@@ -1,10 +1,10 @@
-//! The operator lies: somebody's keys are swapped for those of somebody else, and the swap is
-//! refused before the first message leaves.
+//! The operator lies: the relay swaps one person's keys for another's, and the client refuses
+//! them before the first message is sent.
 //!
-//! **Elsewhere**: what is done to the relay's disk is `xtask-swap`; all attacks that are tried
-//! are in `tests/attacks`.
+//! **Elsewhere**: `xtask-swap` changes the relay's disk; all attacks that are tried are in
+//! `tests/attacks`.
 //!
-//! **Always**: whoever lies has everything that is the relay's: its disk and all its keys.
+//! **Always**: the attacker has everything that the relay has: its disk and all its keys.
 
 use std::process::Command;
 
@@ -40,7 +40,7 @@ pub fn attack(stage: &mut Stage, progress: Progress) -> Result<Attack> {
     }
     let accounts = [stage.account(&carol)?, stage.account(&mallory)?];
     stage.while_stopped(|stage| swap(stage, &accounts))?;
-    step.done("on the disk, with the relay's own keys at hand");
+    step.done("on the disk, with the relay's own keys");
     let step = progress.step("Alice writes to Carol");
     let reason = stage.refused(&stage.alice, &carol, "Carol, only you should read this.")?;
     let alarm = stage.alarm(&stage.alice)?;

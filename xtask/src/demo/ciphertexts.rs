@@ -1,6 +1,7 @@
-//! The ciphertexts on the relay's disk: recognised while they wait, looked for afterwards.
+//! The ciphertexts on the relay's disk: recognised while they wait, and searched for
+//! afterwards.
 //!
-//! **Elsewhere**: what must not be there at all is `seizure`'s.
+//! **Elsewhere**: `seizure` searches for what must never be there.
 
 use std::path::Path;
 

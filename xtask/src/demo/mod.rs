@@ -1,12 +1,12 @@
-//! `cargo xtask demo`: the whole system for real, then the seizure of its relay, then an
-//! operator who lies.
+//! `cargo xtask demo`: runs the whole system, then seizes its relay, then lets its operator
+//! lie.
 //!
-//! **Elsewhere**: the people and their relay are in `stage`; the ten thousand canaries
-//! and the search for them in `seizure`; the swapped key in `attack`; what is printed at the
-//! end in `summary`; text messages in `sms`.
+//! **Elsewhere**: the people and their relay are in `stage`; the ten thousand canaries and the
+//! search for them in `seizure`; the swapped key in `attack`; the summary at the end in
+//! `summary`; text messages in `sms`.
 //!
-//! **Always**: the programs are the ones that people use, built for release; the codes
-//! travel by SMTP; nothing that is shown was written down beforehand.
+//! **Always**: the programs are the ones that people use, built for release; the codes travel
+//! by SMTP; nothing in the output was written beforehand.
 
 mod attack;
 mod ciphertexts;
@@ -75,7 +75,7 @@ fn keep(stage: &stage::Stage) {
     );
     println!("The relay's data is in {}", stage.data().display());
     println!("and its log in {}.", stage.logs().display());
-    println!("\nPress Enter to end it and remove it all.");
+    println!("\nPress Enter to stop everything and delete it.");
     // Whatever comes, even the end of the input, ends it.
     let _ = std::io::stdin().read(&mut [0]);
 }

@@ -1,10 +1,10 @@
-//! A `waxwing rpc` process: JSON-RPC 2.0 over its standard input and output, one object
-//! a line.
+//! A `waxwing rpc` process: JSON-RPC 2.0 over its standard input and output, one object per
+//! line.
 //!
-//! **Elsewhere**: what can be asked is `docs/rpc.md`.
+//! **Elsewhere**: `docs/rpc.md` describes the methods.
 //!
-//! **Always**: answers are matched by id, so that many questions can be under way;
-//! what the client tells of its own accord waits in [`Rpc::next_notice`].
+//! **Always**: answers are matched by id, so that many calls can be open at once; notices from
+//! the client wait in [`Rpc::next_notice`].
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, BufWriter, Write};

@@ -116,7 +116,10 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     let mut bob = Rpc::start(&stage.programs.waxwing, &stage.bob.home)?;
     let latency = time(&mut alice, &mut bob, &stage.bob.address, progress)?;
 
-    let step = progress.step(&format!("{} canaries to Bob, who is there", first.len()));
+    let step = progress.step(&format!(
+        "sending {} canaries to Bob, who is online",
+        first.len()
+    ));
     send(&mut alice, &stage.bob.address, first, |sent| {
         step.say(&format!("{sent} sent"));
     })?;
@@ -125,7 +128,10 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
 
     bob.stop()?;
 
-    let step = progress.step(&format!("{} canaries to Bob, who is away", rest.len()));
+    let step = progress.step(&format!(
+        "sending {} canaries to Bob, who is offline",
+        rest.len()
+    ));
     send(&mut alice, &stage.bob.address, rest, |sent| {
         step.say(&format!("{sent} sent"));
     })?;
@@ -134,13 +140,13 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
     step.done("all acknowledged by the relay");
 
     // Only while their programs rest can the people's own stores be opened.
-    let step = progress.step("what private keys do the clients have?");
+    let step = progress.step("collecting the clients' private keys");
     let keys = private_keys(stage)?;
     let people = [&stage.alice.address, &stage.bob.address].map(String::as_str);
     let needles = needles(&people, &canaries, &keys)?;
     step.done(&format!("{} to search for", keys.len()));
 
-    let step = progress.step("can the search find anything? In a file with one of each");
+    let step = progress.step("testing the search on a file with one of each secret");
     let planted = planted(&stage.scratch()?, &needles, &people, &canaries, &keys)?;
     step.done(&planted.to_string());
 
@@ -168,7 +174,7 @@ pub fn seize(stage: &mut Stage, count: usize, progress: Progress) -> Result<Seiz
         .map(|found| Control::of(&found))
         .map_err(|error| format!("{error:#}"));
     step.done(&format!(
-        "{arrived} of {count} texts are there, each once and in order"
+        "{arrived} of {count} texts arrived, each once and in order"
     ));
 
     let step = progress.step("waiting until the ciphertexts are gone from the disk");
@@ -232,7 +238,7 @@ impl Seizure {
             }
         }
         if self.on_disk.bytes == 0 || self.in_logs.bytes == 0 {
-            wrong.push("there was nothing to search: it proves nothing".to_owned());
+            wrong.push("there was nothing to search, so it proves nothing".to_owned());
         }
         if self.arrived != self.canaries {
             wrong.push(format!(
@@ -246,10 +252,13 @@ impl Seizure {
                 .as_ref()
                 .is_ok_and(|found| found.texts == 0 || found.keys == 0)
         {
-            wrong.push("the search finds nothing where it must: it proves nothing".to_owned());
+            wrong.push("the search finds nothing where it must, so it proves nothing".to_owned());
         }
         if self.ciphertexts == 0 {
-            wrong.push("no stored ciphertext was recognised: that they go was not seen".to_owned());
+            wrong.push(
+                "no stored ciphertext was recognised, so nobody saw that they are deleted"
+                    .to_owned(),
+            );
         } else if self.erased_after.is_none() {
             wrong.push(format!(
                 "ciphertexts are still on the disk after {ERASED_WITHIN:?}"

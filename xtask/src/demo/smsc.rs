@@ -1,7 +1,7 @@
-//! A service centre of a phone network on loopback, for the demo: it takes what the relay submits,
-//! and delivers what phones, or whoever pretends to be one, have written.
+//! A service centre of a phone network on loopback, for the demo: it accepts what the relay
+//! submits, and delivers what phones, or people who pretend to be one, have written.
 //!
-//! **Elsewhere**: the frames are rusmpp's; what is delivered is `sms`'s to say.
+//! **Elsewhere**: rusmpp has the frames; `sms` decides what is delivered.
 //!
 //! **Always**: one relay at a time, and it ends with the demo.
 

@@ -1,11 +1,11 @@
 //! A small mail server on loopback: the inboxes of the demo's people.
 //!
-//! **Elsewhere**: whoever sends mail to it is the relay, through an ordinary SMTP
-//! client; reading a code out of a mail is [`code_in`] here.
+//! **Elsewhere**: the relay sends mail to it, through an ordinary SMTP client; [`code_in`]
+//! reads a code from a mail.
 //!
-//! **Always**: speaks enough of RFC 5321 that a real client does not notice the
-//! difference (EHLO, MAIL, RCPT, DATA with dot-stuffing, RSET, NOOP, QUIT); lines and
-//! mails are bounded; listens on loopback only.
+//! **Always**: it speaks enough of RFC 5321 that a real client does not notice the difference
+//! (EHLO, MAIL, RCPT, DATA with dot-stuffing, RSET, NOOP, QUIT); lines and mails are bounded;
+//! it listens on loopback only.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,9 +1,9 @@
 //! Two people, their mail server and their relay.
 //!
-//! **Elsewhere**: what happens to the relay is `seizure`.
+//! **Elsewhere**: `seizure` seizes the relay.
 //!
-//! **Always**: people use the real client, each with a home of their own; everything is
-//! in one temporary folder that goes away with the stage.
+//! **Always**: people use the real client, each with a separate home; everything is in one
+//! temporary folder that is deleted with the stage.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,8 +1,8 @@
-//! What a newcomer is told at the end.
+//! The summary at the end of the demo.
 //!
 //! **Elsewhere**: every figure comes from `stage` and `seizure`.
 //!
-//! **Always**: what could not be looked at is said, not left out.
+//! **Always**: what could not be checked is named, not left out.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure, attack: &Attack) {
             "NOT verified"
         };
         println!(
-            "  {} typed the code that came to that address by mail;",
+            "  {} typed the code that was mailed to that address;",
             person.address
         );
-        println!("    it was good for that device's key only. The other side sees: {vouched}.");
+        println!("    the code works for that device's key only. The other side sees: {vouched}.");
     }
     let [alices, bobs] = &talk.safety_numbers;
     if alices == bobs {
-        println!("  Both see the same safety number, to be compared in person:");
+        println!("  Both see the same safety number, which they can compare in person:");
         println!("    {alices}");
     } else {
         println!("  Their safety numbers DIFFER: somebody is between them.");
@@ -74,17 +74,17 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure, attack: &Attack) {
         Err(why) => println!("  memory: NOT searched: {why}"),
     }
     println!(
-        "  Each text and each of {} private keys was searched for in pieces, each address",
+        "  The search was for pieces of each text and of each of {} private keys, and for",
         seizure.keys.len()
     );
-    println!("  whole; as it is, as base64 and as hexadecimal digits.");
+    println!("  whole addresses: as plain bytes, as base64 and as hexadecimal digits.");
     match &seizure.control {
         Ok(found) => println!(
             "  (The same search over Bob's own memory: {} texts, {} private keys.)",
             found.texts, found.keys
         ),
         Err(why) => {
-            println!("  (Whether the search finds texts in Bob's memory: not tried, {why}.)");
+            println!("  (The same search over Bob's own memory was not tried: {why}.)");
         }
     }
     if seizure
@@ -92,8 +92,8 @@ pub fn print(stage: &Stage, talk: &Talk, seizure: &Seizure, attack: &Attack) {
         .as_ref()
         .is_ok_and(|findings| !findings.addresses().is_empty())
     {
-        println!("  A running relay sees an address when it is registered, mailed to or looked");
-        println!("  up, and may have it in its memory for a while after that.");
+        println!("  A running relay sees an address when it registers, mails or looks up that");
+        println!("  address, and may keep it in its memory for a while.");
     }
 
     println!("\nAfterwards");
@@ -122,16 +122,16 @@ fn print_attack(attack: &Attack) {
     println!("  Then the operator, who has the disk and every key of the relay, swapped the");
     println!("  keys of {}", attack.victim);
     println!(
-        "  for those of {}. Alice wrote, and was told:",
+        "  for those of {}. Alice wrote, and Waxwing told her:",
         attack.attacker
     );
     println!("    {}", attack.reason);
     if attack.alarm == attack.reason {
-        println!("  The same stands in her alarms until she has seen to it.");
+        println!("  Her alarms show the same until she has dealt with it.");
     } else {
         println!("    {}", attack.alarm);
     }
-    println!("  Nothing left her device: neither of the two got anything.");
+    println!("  Nothing left her device: neither of the two received anything.");
 }
 
 fn row(place: &str, findings: &Findings) {

@@ -49,7 +49,7 @@ pub fn run(seconds: u64, in_ci: bool, progress: Progress) -> Result<Fuzzed> {
         Some(version) if version >= needed => {}
         _ => {
             return Ok(Fuzzed::NotPossible(
-                "it needs a current nightly: `rustup toolchain install nightly` brings it"
+                "it needs a current nightly: `rustup toolchain install nightly` installs it"
                     .to_owned(),
             ));
         }

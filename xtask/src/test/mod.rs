@@ -1,10 +1,9 @@
-//! `cargo xtask test`: everything that must hold before a change goes in.
+//! `cargo xtask test`: every check that a change must pass.
 //!
-//! **Elsewhere**: fuzzing with new inputs is `fuzz`; replaying the kept ones is part
-//! of the ordinary tests.
+//! **Elsewhere**: `fuzz` fuzzes with new inputs; the ordinary tests replay the kept ones.
 //!
-//! **Always**: a failure does not stop the steps after it; a tool that is missing is
-//! said in a sentence with how to get it; the last line is `N passed, N failed`.
+//! **Always**: a failure does not stop the later steps; if a tool is missing, a sentence says
+//! how to install it; the last line is `N passed, N failed`.
 
 mod count;
 mod fuzz;
@@ -80,7 +79,7 @@ impl Test {
         if !tools::component("rustfmt", self.in_ci) {
             self.skip(
                 title,
-                "rustfmt is missing: `rustup component add rustfmt` brings it",
+                "rustfmt is missing: `rustup component add rustfmt` installs it",
             );
             return Ok(());
         }
@@ -98,7 +97,7 @@ impl Test {
         if !tools::component("clippy", self.in_ci) {
             self.skip(
                 title,
-                "clippy is missing: `rustup component add clippy` brings it",
+                "clippy is missing: `rustup component add clippy` installs it",
             );
             return Ok(());
         }
@@ -127,7 +126,8 @@ impl Test {
         if !tools::npm() {
             self.skip(
                 title,
-                "npm is missing, so tests with an SMSC that is not ours do not run: Node.js brings it",
+                "npm is missing, so the tests with somebody else's SMSC do not run: install \
+                 Node.js",
             );
             return Ok(());
         }
@@ -159,8 +159,8 @@ impl Test {
             )
         } else {
             eprintln!(
-                "    cargo-nextest is missing, so the slower `cargo test` runs; \
-                 `cargo install cargo-nextest --locked` brings it"
+                "    cargo-nextest is missing, so the slower `cargo test` runs; `cargo install \
+                 cargo-nextest --locked` installs it"
             );
             self.step("tests", &mut cargo_test(&[]), count::cargo_test)
         }
@@ -211,7 +211,7 @@ impl Test {
                 one,
             );
         }
-        step.skipped("the network does not reach it");
+        step.skipped("the network cannot reach it");
         let cached = tools::advisories_are_cached();
         if cached {
             let mut command = deny(&["check", "--disable-fetch", "advisories"]);
@@ -219,8 +219,8 @@ impl Test {
         }
         self.skip(
             "known vulnerabilities",
-            "NOT checked: the advisory database could not be fetched. Where the network \
-             reaches it, `cargo deny check advisories` checks them",
+            "NOT checked: the advisory database could not be fetched. With a network, `cargo deny \
+             check advisories` checks them",
         );
         Ok(())
     }
@@ -268,14 +268,11 @@ impl Test {
             step.failed();
             if finished.out_of_time {
                 eprintln!(
-                    "    ended: it took longer than {} minutes",
+                    "    stopped: it took longer than {} minutes",
                     STEP_LIMIT.as_secs() / 60
                 );
             }
-            eprintln!(
-                "{}\n    the whole of it: {log}\n",
-                tail(&finished.output, 150)
-            );
+            eprintln!("{}\n    the full log: {log}\n", tail(&finished.output, 150));
         }
         self.row(title, took, count);
         Ok(())

@@ -1,10 +1,10 @@
-//! The tools that tests need besides cargo itself: whether they are there, and how
-//! they come.
+//! The tools that tests need in addition to cargo: whether they are installed, and how to
+//! install them.
 //!
-//! **Elsewhere**: system packages (a C compiler and the like) are `.ci/run`'s.
+//! **Elsewhere**: `.ci/run` installs system packages (a C compiler and the like).
 //!
-//! **Always**: nothing is installed on a person's machine unasked; where CI is set,
-//! what can be installed is.
+//! **Always**: nothing is installed on a person's machine without asking; if CI is set,
+//! missing tools are installed where possible.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -54,7 +54,7 @@ pub fn install(
     }
     if !in_ci {
         return Err(format!(
-            "{package} is missing: `cargo install {package} --locked` brings it"
+            "{package} is missing: `cargo install {package} --locked` installs it"
         ));
     }
     let step = progress.step(&format!("installing {package}"));

@@ -1,9 +1,9 @@
-//! `xtask-swap DATA ACCOUNT OTHER`: from now on the relay with this data directory, which does
-//! not run, hands out the devices and keys of OTHER for ACCOUNT. Both are account ids in
+//! `xtask-swap DATA ACCOUNT OTHER`: makes the relay with this data directory, which must not
+//! be running, hand out the devices and keys of OTHER for ACCOUNT. Both are account ids in
 //! hexadecimal digits.
 //!
-//! For the demo: it is what an operator, or whoever took the machine, can do to the disk, with
-//! every key of the relay in hand. What the people see then is the clients' doing.
+//! For the demo: an operator, or somebody who took the machine, can do this to the disk, with
+//! every key of the relay. How the clients react is up to them.
 //!
 //! **Elsewhere**: the attacks that are tried, this one among them, are in `tests/attacks`.
 
@@ -57,5 +57,6 @@ fn main() -> Result<()> {
 
 fn id(text: &str) -> Result<AccountId> {
     let bytes = HEXLOWER.decode(text.as_bytes())?;
-    AccountId::try_from(bytes.as_slice()).map_err(|_| anyhow::anyhow!("{text} is no account id"))
+    AccountId::try_from(bytes.as_slice())
+        .map_err(|_| anyhow::anyhow!("{text} is not an account id"))
 }

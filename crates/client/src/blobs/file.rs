@@ -1,7 +1,7 @@
-//! Files on their way into `blobs/` and out of it.
+//! Seals files into `blobs/`, and opens them from there.
 //!
-//! **Always.** A file that cannot be sealed whole leaves nothing behind; one that does not
-//! open whole is not written. Nothing that is there is overwritten. What the sender calls a
+//! **Always.** A file that cannot be sealed completely leaves nothing behind; one that does not
+//! open completely is not written. Existing files are never overwritten. The sender's name for a
 //! file is only ever the last part of a path.
 
 use std::{
@@ -43,7 +43,7 @@ pub enum FileError {
         error: BlobError,
     },
     /// Something is there already.
-    #[error("\"{path}\" is there already; give another name with --to")]
+    #[error("\"{path}\" already exists; give another name with --to")]
     Exists {
         /// Where.
         path: String,

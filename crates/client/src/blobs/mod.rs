@@ -1,11 +1,10 @@
-//! The home's `blobs/`: attached files, sealed, under their random ids.
+//! The home's `blobs/`: sealed attachments, under their random ids.
 //!
-//! **Elsewhere.** When a part is read or written is the engine's to say; sealing is
-//! `waxwing_protocol::blob`. Sealing a file that is to be sent, and opening one that is
-//! here, is [`mod@file`].
+//! **Elsewhere.** The engine decides when a part is read or written; `waxwing_protocol::blob`
+//! seals. [`mod@file`] seals a file before it is sent, and opens one that is here.
 //!
-//! **Always.** Nothing lies there in the clear. What was answered for is on the disk. A file
-//! of any size needs the memory of a part.
+//! **Always.** Nothing in the folder is unencrypted. A part is on disk before it is confirmed.
+//! A file of any size needs the memory of one part.
 
 pub mod file;
 pub(crate) mod preview;

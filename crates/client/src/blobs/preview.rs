@@ -1,11 +1,11 @@
-//! Previews of files that are to be sent: small pictures, and how voice messages sound.
+//! Previews of files before they are sent: small pictures, and the waveform of voice messages.
 //!
-//! They are made here, by the sender, so that nobody who receives a file has to decode it to
-//! show what it is, and no server sees it. What is made new has none of what a camera writes
-//! beside the picture: places, names, times.
+//! The sender makes them, so that no recipient has to decode a file to show what it is, and no
+//! server sees it. A new picture has none of the data that a camera stores with a picture: places,
+//! names, times.
 //!
-//! **Always**: decoders are bounded in pixels and memory, and what they refuse has no preview:
-//! a file is sent in any case.
+//! **Always**: decoders are bounded in pixels and memory. A file that they refuse has no preview,
+//! but is still sent.
 
 use std::{
     fs::File,
@@ -31,7 +31,7 @@ const THUMBNAIL_BYTES: usize = 12 << 10;
 const RECORDING_BYTES: u64 = 64 << 20;
 /// Levels of a waveform.
 const LEVELS: usize = 64;
-/// Opus counts at this rate, whatever it was recorded at (RFC 7845 section 4).
+/// Opus counts at this rate, no matter at which rate it was recorded (RFC 7845 section 4).
 const SAMPLES_PER_MS: u64 = 48;
 
 /// What can be shown of a file, if anything can.

@@ -1,9 +1,9 @@
-//! An exported conversation as a page to read: without scripts, without anything that is
-//! loaded from elsewhere, and with a policy that lets a browser hold it to that.
+//! An exported conversation as a page to read: without scripts, without anything that is loaded
+//! from elsewhere, and with a policy by which a browser enforces both.
 //!
-//! **Always.** What people wrote is escaped, and stands in its own direction. A picture is
-//! shown only when its first bytes are those of one that browsers decode, never because its
-//! sender says so, and never as SVG.
+//! **Always.** What people wrote is escaped, and has its own text direction. A picture is shown
+//! only if its first bytes are those of a format that browsers decode, never because its sender
+//! says so, and never as SVG.
 
 use std::{fmt::Write as _, fs::File, io::Read as _};
 
@@ -105,19 +105,19 @@ fn message(message: &Message, saved: &[Saved]) -> String {
         notes.push("sender not verified".to_owned());
     }
     if message.imported {
-        notes.push("from a file".to_owned());
+        notes.push("imported, not verified".to_owned());
     }
     if message.edited_at.is_some() {
         notes.push("edited".to_owned());
     }
     if let Some(id) = message.reply_to {
-        notes.push(format!("<a href=\"#m{id}\">in answer to</a>"));
+        notes.push(format!("<a href=\"#m{id}\">reply to</a>"));
     }
     if !notes.is_empty() {
         let _ = writeln!(html, "<span class=\"note\">{}</span>", notes.join(" · "));
     }
     if message.taken_back {
-        html.push_str("<p class=\"note\">taken back</p>\n");
+        html.push_str("<p class=\"note\">deleted</p>\n");
     } else if !message.formatted.is_empty() {
         let spans: String = message.formatted.iter().map(span).collect();
         let _ = writeln!(html, "<p dir=\"auto\">{spans}</p>");
@@ -172,7 +172,7 @@ fn attachment(attachment: &Attachment, saved: Option<&Saved>) -> String {
     let name = escape(&attachment.name);
     let Some(saved) = saved else {
         return format!(
-            "<p class=\"note\"><bdi>{name}</bdi> ({} bytes) is not here.</p>\n",
+            "<p class=\"note\"><bdi>{name}</bdi> ({} bytes) is not in this export.</p>\n",
             attachment.size
         );
     };

@@ -1,10 +1,11 @@
-//! Reading `conversation.json` again, entry by entry.
+//! Reads an exported `conversation.json`, entry by entry.
 //!
-//! **Elsewhere.** What becomes of an imported message: the engine.
+//! **Elsewhere.** The engine stores imported messages.
 //!
-//! **Always.** The file is anybody's: nothing in it is believed, no path in it leads out of its
-//! folder, and a file of any size needs the memory of one batch: an entry has at most
-//! [`ENTRY_BYTES`], what stands before the entries as many, and a file [`FILE_BYTES`].
+//! **Always.** Anybody may have written the file: nothing in it is trusted, no path in it leads out
+//! of its folder, and a file of any size needs the memory of one batch: an entry has at most
+//! [`ENTRY_BYTES`], the part before the entries has the same limit, and a file has at most
+//! [`FILE_BYTES`].
 
 use std::{
     cell::Cell,
@@ -223,13 +224,13 @@ impl Allowance {
 
     fn used_up(&self) -> Option<String> {
         Some(match (self.used_up.get()?, self.entries.get()) {
-            (UsedUp::File, _) => format!("it has more than {} GiB", FILE_BYTES >> 30),
+            (UsedUp::File, _) => format!("it is larger than {} GiB", FILE_BYTES >> 30),
             (UsedUp::Entry, 0) => format!(
-                "what stands before its entries has more than {} MiB",
+                "the part before its entries is larger than {} MiB",
                 ENTRY_BYTES >> 20
             ),
             (UsedUp::Entry, entry) => {
-                format!("its entry {entry} has more than {} MiB", ENTRY_BYTES >> 20)
+                format!("its entry {entry} is larger than {} MiB", ENTRY_BYTES >> 20)
             }
         })
     }
@@ -304,7 +305,7 @@ impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Object<'_, T> {
                     })?;
                     self.allowance.begin_part();
                 }
-                "entries" => return Err(A::Error::custom("its format is not known here")),
+                "entries" => return Err(A::Error::custom("its format is unknown")),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -313,7 +314,7 @@ impl<'de, T: FnMut(Piece) -> bool> Visitor<'de> for Object<'_, T> {
         if format && version {
             Ok(())
         } else {
-            Err(A::Error::custom("its format is not known here"))
+            Err(A::Error::custom("its format is unknown"))
         }
     }
 }

@@ -1,11 +1,11 @@
-//! A conversation as files that last longer than any program: `conversation.json`, a page
-//! to read (`conversation.html`), and what was attached (`files/`). docs/export.md is the format.
+//! A conversation as files that outlast any program: `conversation.json`, a page to read
+//! (`conversation.html`), and the attachments (`files/`). docs/export.md describes the format.
 //!
-//! **Elsewhere.** The page: [`html`]. Reading such a file again: [`import`].
+//! **Elsewhere.** The page is in [`html`]; [`import`] reads such a file again.
 //!
-//! **Always.** Nothing that is there is overwritten. What others wrote is never anything but
-//! text in the page, and their files are opened by nothing. A conversation of any length needs
-//! the memory of a page of it.
+//! **Always.** Existing files are never overwritten. What others wrote is only ever text in
+//! the page, and nothing opens their files. A conversation of any length needs the memory of
+//! one page of it.
 
 mod html;
 pub mod import;
@@ -38,7 +38,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file cannot be written or read.
-    #[error("\"{path}\" cannot be used: {error}. Name another place.")]
+    #[error("\"{path}\" cannot be used: {error}. Name another path.")]
     Io {
         /// Which.
         path: String,
@@ -49,7 +49,10 @@ pub enum ExportError {
     #[error("There is no conversation \"{0}\"; `waxwing conversations` lists them.")]
     Unknown(String),
     /// The file is none that was exported.
-    #[error("\"{path}\" cannot be imported: {reason}. Only what `waxwing export` wrote can be.")]
+    #[error(
+        "\"{path}\" cannot be imported: {reason}. You can import only files that `waxwing export` \
+         wrote."
+    )]
     Malformed {
         /// Which.
         path: String,

@@ -1,12 +1,12 @@
 //! Where the store's key is kept: the system's keyring, behind a passphrase, or in a
 //! file beside the store.
 //!
-//! **Elsewhere.** What the key encrypts is the engine's store; asking a person for a
-//! passphrase is the program's.
+//! **Elsewhere.** The key encrypts the engine's store; the program asks the person for a
+//! passphrase.
 //!
-//! **Always.** How a key is kept is decided once, when the home is new, and written to
-//! `key.json`; a key is never replaced. A key lies in a file only where somebody asked for
-//! that. Passphrases go through Argon2id (RFC 9106).
+//! **Always.** How a key is kept is decided once, when the home is new, and written to `key.json`;
+//! a key is never replaced. A key is kept in a file only if somebody asked for that. Passphrases go
+//! through Argon2id (RFC 9106).
 
 use std::{
     fs, io,
@@ -58,18 +58,18 @@ impl KeyKeeping {
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Keyring => {
-                "The store's key is in this system's keyring: whoever copies the home folder \
-                 without being logged in as you cannot read it."
+                "The store's key is in this system's keyring: somebody who copies the home folder, \
+                 but is not logged in as you, cannot read it."
             }
             Self::Passphrase => {
-                "The store's key comes from your passphrase: whoever copies the home folder must \
-                 guess it. It cannot be recovered."
+                "The store's key comes from your passphrase: somebody who copies the home folder \
+                 has to guess it. If you forget it, nobody can recover it."
             }
             Self::File => {
-                "The store's key lies in a file beside the store (key.json, readable by you \
-                 only): whoever copies the whole home folder, or a backup of it, can read \
-                 everything. To protect it, link this device again with another --home and \
-                 `--key-store passphrase` (or `keyring`)."
+                "The store's key is in a file beside the store (key.json, readable only by you): \
+                 anybody who copies the whole home folder, or a backup of it, can read everything. \
+                 To protect it, link this device again with another --home and `--key-store \
+                 passphrase` (or `keyring`)."
             }
         }
     }
@@ -95,26 +95,26 @@ pub enum KeyError {
     Home(Problem),
     /// A passphrase is needed, and there is nobody to ask.
     #[error(
-        "The message store is protected by a passphrase and none was given, so it stays closed; \
-         set WAXWING_PASSPHRASE, or run this on a terminal to be asked."
+        "The message store needs a passphrase and you gave none, so it was not opened. Set \
+         WAXWING_PASSPHRASE, or run this on a terminal to be asked."
     )]
     NoPassphrase,
-    /// A new home, and nothing that could keep its key from whoever copies it.
+    /// A new home, and nothing that could protect its key from somebody who copies the home.
     #[error(
-        "There is no place for the key of the message store: this system has no keyring that \
-         works ({0}), and no passphrase was given. So nothing was made. Set WAXWING_PASSPHRASE or \
-         run this on a terminal to choose a passphrase; or, where nobody else can read or copy the \
-         home folder, have the key kept in a file in it with --key-store file \
+        "There is no safe place for the message store's key, so no home was created: this system \
+         has no working keyring ({0}), and you gave no passphrase. Set WAXWING_PASSPHRASE, or run \
+         this on a terminal to choose a passphrase; if nobody else can read or copy the home \
+         folder, you can also keep the key in a file there with --key-store file \
          (WAXWING_KEY_STORE=file)."
     )]
     NowhereToKeep(String),
     /// Asking for it failed.
-    #[error("The passphrase could not be read ({0}), so nothing was done; try again.")]
+    #[error("The passphrase could not be read ({0}), so nothing was done. Try again.")]
     Terminal(String),
     /// The keyring does not give the key.
     #[error(
-        "The message store's key is in this system's keyring, which does not give it ({0}); \
-         unlock the keyring and try again."
+        "This system's keyring has the message store's key but does not release it ({0}). Unlock \
+         the keyring and try again."
     )]
     Keyring(String),
 }
@@ -287,7 +287,7 @@ fn new_in_keyring(home: &Home) -> Result<Result<StoreKey, String>, KeyError> {
             keep(home, &Kept::Keyring { entry })?;
             Ok(Ok(StoreKey::from_bytes(*bytes)))
         }
-        Ok(false) => Ok(Err("it does not keep what it is given".into())),
+        Ok(false) => Ok(Err("it does not store what it is given".into())),
         Err(why) => Ok(Err(why)),
     }
 }

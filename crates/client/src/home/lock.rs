@@ -1,9 +1,9 @@
 //! One process at a time drives the engine of a home.
 //!
-//! **Elsewhere.** What the others do meanwhile: [`crate::session`].
+//! **Elsewhere.** [`crate::session`] says what the others do meanwhile.
 //!
-//! **Always.** The lock is the system's (`flock`): it ends with the process that holds
-//! it, however that ends, so there is no stale lock. The file itself stays.
+//! **Always.** The lock is the system's (`flock`): it ends with the process that holds it, no
+//! matter how that process ends, so there is never a stale lock. The file itself stays.
 
 use std::fs::{File, OpenOptions, TryLockError};
 

@@ -1,14 +1,15 @@
 //! The home: the folder where one account's device keeps everything.
 //!
-//! Holds `store.db` (the engine's store), `key.json` (how its key is kept), `lock` (held
-//! by the process that drives the engine) and `rpc.sock` (where that process answers).
+//! It holds `store.db` (the engine's store), `key.json` (how its key is kept), `lock` (held by
+//! the process that drives the engine) and `rpc.sock` (the socket on which that process
+//! answers).
 //!
-//! **Elsewhere.** What is in the store is the engine's; what is said on the socket is
-//! [`crate::rpc`].
+//! **Elsewhere.** The engine decides what is in the store; [`crate::rpc`] speaks on the
+//! socket.
 //!
-//! **Always.** Only its owner can look into it: 0700 for the folder, 0600 for files. A home
-//! that is looser is tightened when it is opened; one that is, or has files, of somebody else's
-//! is refused.
+//! **Always.** Only its owner can read it: mode 0700 for the folder, 0600 for files. If a home
+//! has looser permissions, opening it tightens them; a home that belongs to another user, or
+//! has files that do, is refused.
 
 mod key;
 mod lock;

@@ -1,9 +1,9 @@
 //! How long to wait before the next attempt to open a link.
 //!
-//! **Elsewhere.** Whether to attempt at all is the engine's decision.
+//! **Elsewhere.** The engine decides whether to try at all.
 //!
-//! **Always.** Waits grow to a bound and are spread at random, so that a relay that
-//! comes back is not met by all its clients at once.
+//! **Always.** Waits grow to a bound and are spread at random, so that not all clients connect at
+//! once when a relay comes back.
 
 use std::time::Duration;
 

@@ -1,10 +1,9 @@
-//! Asking a relay over HTTPS for what it tells anybody, such as its key log.
+//! Asks a relay over HTTPS for what it tells everybody, such as its key log.
 //!
-//! **Elsewhere.** The TLS below, with the relay's pin, is a link's: [`super::socket`].
+//! **Elsewhere.** TLS, with the relay's pin, works as for a link: [`super::socket`].
 //!
-//! **Always.** Answers are bounded before they are read, and everything has a time limit.
-//! A connection is used again for the next request; one that was closed meanwhile is
-//! opened anew.
+//! **Always.** Answers are bounded before they are read, and everything has a time limit. A
+//! connection is used again for the next request; if it was closed meanwhile, a new one is opened.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Keeping a link open: reading, writing, pinging, and opening it again.
+//! Keeps a link open: reads, writes, pings, and opens it again.
 //!
-//! **Elsewhere.** One attempt: [`super::connect`]; the waits: [`super::backoff`].
+//! **Elsewhere.** [`super::connect`] makes one attempt; [`super::backoff`] has the waits.
 //!
-//! **Always.** A frame leaves on the link that it was made for or not at all: each
-//! opened link has its own [`Outbound`]. Reading never waits for writing, so that two
-//! full buffers cannot hold each other up. A link on which nothing is heard is closed.
+//! **Always.** A frame is sent on the link that it was made for or not at all: each opened link has
+//! its own [`Outbound`]. Reading never waits for writing, so that two full buffers cannot block
+//! each other. A silent link is closed.
 
 use std::{
     sync::{

@@ -1,15 +1,15 @@
 //! A link: one WebSocket over TLS 1.3 to a relay, and keeping it open.
 //!
-//! [`connect`] opens one; [`keep_open()`] opens it again and again.
+//! [`connect`] opens a link; [`keep_open()`] opens it again whenever it breaks.
 //!
-//! Beside it, [`http`] asks a relay for what it tells anybody.
+//! [`http`] asks a relay for what it tells everybody.
 //!
-//! **Elsewhere.** What is said on a link, and whether it should be open, is the
-//! engine's; which link an event belongs to is [`crate::driver`]'s.
+//! **Elsewhere.** The engine decides what is sent on a link and whether it should be open;
+//! [`crate::driver`] knows which link an event belongs to.
 //!
-//! **Always.** Each link has a TLS configuration and session of its own. Everything has
-//! a time limit. What comes is bounded before it is decoded, and nothing is logged but
-//! that links open and close.
+//! **Always.** Each link has its own TLS configuration and session. Everything has a time
+//! limit. Bytes are bounded before they are decoded, and the log says only that links open and
+//! close.
 
 pub mod backoff;
 pub mod http;

@@ -1,9 +1,9 @@
-//! Where a relay is and how it proves that it is the one: its URL and its pin.
+//! A relay's URL and its pin: where it is, and how it proves its identity.
 //!
-//! **Elsewhere.** Checking a certificate against the pin is [`super::tls`].
+//! **Elsewhere.** [`super::tls`] checks a certificate against the pin.
 //!
-//! **Always.** A [`RelayUrl`] is `https`, names a host that TLS can check, and prints
-//! as what it was parsed from, pin included, so that what is stored can be copied.
+//! **Always.** A [`RelayUrl`] is `https`, names a host that TLS can check, and prints as the text
+//! from which it was parsed, with the pin, so that the stored text can be copied.
 
 use std::{fmt, str::FromStr};
 
@@ -103,13 +103,13 @@ pub enum RelayUrlMalformed {
     #[error("a relay's URL has no path: https://HOST:PORT or https://HOST:PORT/#sha256/…")]
     Path,
     /// No host, or one that no certificate can name, or a port that is none.
-    #[error("this is not a host and port that a relay could have")]
+    #[error("this is not a valid host and port of a relay")]
     Host,
     /// What follows `#` is no pin.
     #[error(transparent)]
     Pin(#[from] PinMalformed),
     /// `--pin` and the URL's own differ.
-    #[error("the pin in the URL and the one given beside it are not the same")]
+    #[error("the pin in the URL and the pin given separately are different")]
     TwoPins,
 }
 

@@ -1,9 +1,8 @@
-//! Opening one link: TCP, TLS, WebSocket.
+//! Opens one link: TCP, TLS, WebSocket.
 //!
-//! **Elsewhere.** Trying again: [`super::keep_open()`].
+//! **Elsewhere.** [`super::keep_open()`] tries again.
 //!
-//! **Always.** A [`Link`] is a TLS 1.3 connection with the relay that was meant, whose
-//! exporter is known.
+//! **Always.** A [`Link`] is a TLS 1.3 connection with the right relay, and its exporter is known.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -83,7 +82,7 @@ pub enum ConnectError {
     #[error("no TLS 1.3 with X25519MLKEM768: {0}")]
     Tls(String),
     /// What answers is no relay.
-    #[error("what answers is no relay: {0}")]
+    #[error("the server that answered is not a relay: {0}")]
     NoRelay(String),
 }
 

@@ -1,11 +1,10 @@
 //! TLS as a link uses it: version 1.3, X25519MLKEM768 and nothing else, the relay's
 //! identity pinned.
 //!
-//! **Elsewhere.** What a pin is: [`super::relay`].
+//! **Elsewhere.** [`super::relay`] defines pins.
 //!
-//! **Always.** No session is resumed, so that the relay cannot join two links by a
-//! ticket. The handshake's signature is verified with the certificate's key, pinned or
-//! not.
+//! **Always.** No session is resumed, so that the relay cannot connect two links by a ticket. The
+//! handshake's signature is verified with the certificate's key, pinned or not.
 
 use std::sync::Arc;
 

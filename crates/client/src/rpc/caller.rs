@@ -1,8 +1,8 @@
 //! The calling side of a connection to another process.
 //!
-//! **Elsewhere.** What to do when that process ends: [`crate::session`].
+//! **Elsewhere.** [`crate::session`] decides what to do when that process ends.
 //!
-//! **Always.** One call at a time; notices that come meanwhile are kept, up to a bound.
+//! **Always.** One call at a time; notices that arrive meanwhile are kept, up to a limit.
 
 use std::{collections::VecDeque, io};
 

@@ -1,8 +1,8 @@
 //! One connection: lines in, answers and notifications out.
 //!
-//! **Elsewhere.** What a call does: [`super::service`].
+//! **Elsewhere.** [`super::service`] carries out calls.
 //!
-//! **Always.** Every call that has an id is answered once; a notification never.
+//! **Always.** Every call with an id is answered once; a notification is never answered.
 
 use std::{io, time::Duration};
 
@@ -101,7 +101,7 @@ async fn answer(line: LineIn, backend: &mut impl Backend) -> Option<Value> {
         Err(error) => refuse(code::PARSE, format!("The line is not JSON: {error}.")),
         Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_CALLS => refuse(
             code::INVALID_REQUEST,
-            format!("A batch has between 1 and {BATCH_CALLS} calls."),
+            format!("A batch must have between 1 and {BATCH_CALLS} calls."),
         ),
         Ok(Value::Array(calls)) => {
             let mut answers = Vec::new();
@@ -132,25 +132,28 @@ struct Call {
 impl Call {
     fn read(call: Value) -> Result<Self, Box<Line>> {
         let invalid = |id: Value, why: &str| {
-            let error = RpcError::new(code::INVALID_REQUEST, format!("This is no request: {why}."));
+            let error = RpcError::new(
+                code::INVALID_REQUEST,
+                format!("This is not a request: {why}."),
+            );
             Box::new(Line::answer(id, Err(error)))
         };
         let Value::Object(mut fields) = call else {
-            return Err(invalid(Value::Null, "it is no object"));
+            return Err(invalid(Value::Null, "it is not an object"));
         };
         let id = fields.remove("id");
         if !matches!(
             id,
             None | Some(Value::Null | Value::String(_) | Value::Number(_))
         ) {
-            return Err(invalid(Value::Null, "\"id\" is a string or a number"));
+            return Err(invalid(Value::Null, "\"id\" must be a string or a number"));
         }
         let known = id.clone().unwrap_or_default();
         if fields.remove("jsonrpc").as_ref().and_then(Value::as_str) != Some("2.0") {
             return Err(invalid(known, "\"jsonrpc\" is \"2.0\""));
         }
         let Some(Value::String(method)) = fields.remove("method") else {
-            return Err(invalid(known, "\"method\" is a string"));
+            return Err(invalid(known, "\"method\" must be a string"));
         };
         Ok(Self {
             id,

@@ -1,15 +1,15 @@
-//! JSON-RPC 2.0, one object a line: the way into the engine for people and programs.
+//! JSON-RPC 2.0, one object per line: how people and programs reach the engine.
 //!
-//! Over standard input and output ([`stdio`]) and over a Unix socket in the home
-//! ([`socket`]). The methods are [`METHODS`]: the engine's requests, and a few of the
-//! client itself. `docs/rpc.md` documents them; a test holds it to the code.
+//! It works over standard input and output ([`stdio`]) and over a Unix socket in the home
+//! ([`socket`]). The methods are [`METHODS`]: the engine's requests, and a few of the client
+//! itself. `docs/rpc.md` documents them, and a test compares it with the code.
 //!
-//! **Elsewhere.** The types and the sentences of problems are `engine::api`'s. Who
-//! answers, this process or another, is [`crate::session`]'s.
+//! **Elsewhere.** The types and the sentences of problems are in `engine::api`.
+//! [`crate::session`] decides who answers, this process or another.
 //!
-//! **Always.** A line, a batch and the number of callers are bounded, and a bad line
-//! costs its sender an error and nobody anything else. Calls of one connection are
-//! answered in order.
+//! **Always.** A line, a batch and the number of callers are bounded. A bad line causes an
+//! error for its sender and costs nobody else anything. Calls on one connection are answered
+//! in order.
 
 mod backend;
 mod caller;

@@ -1,9 +1,9 @@
 //! The methods, answered by this process.
 //!
-//! **Elsewhere.** What the engine's requests mean: `engine::api`. The checks of `doctor`:
+//! **Elsewhere.** The engine's requests are in `engine::api`, the checks of `doctor` in
 //! [`crate::doctor`].
 //!
-//! **Always.** Each connection has a service of its own, since each subscribes for itself.
+//! **Always.** Each connection has its own service, since each subscribes separately.
 
 use std::{io, path::PathBuf};
 
@@ -121,7 +121,7 @@ impl Service {
     }
 }
 
-/// This process may run in another folder than whoever asks.
+/// This process may run in another folder than the process that asks.
 fn absolute(path: PathBuf) -> Result<PathBuf, FileError> {
     if path.is_absolute() {
         Ok(path)
@@ -130,7 +130,7 @@ fn absolute(path: PathBuf) -> Result<PathBuf, FileError> {
             path: path.display().to_string(),
             error: io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "give the whole path, from / on",
+                "give the whole path, starting with /",
             ),
         })
     }
@@ -172,7 +172,7 @@ impl Backend for Service {
             method if METHODS.contains(&method) => self.engine(method, params).await,
             _ => Err(RpcError::new(
                 code::METHOD_NOT_FOUND,
-                "There is no such method; docs/rpc.md lists those there are.",
+                "There is no such method; docs/rpc.md lists the methods.",
             )),
         }
     }
@@ -222,7 +222,7 @@ fn request(method: &str, params: Option<Value>) -> Result<Request, RpcError> {
 fn invalid_params(error: &serde_json::Error) -> RpcError {
     RpcError::new(
         code::INVALID_PARAMS,
-        format!("The parameters are not those of the method ({error}); see docs/rpc.md."),
+        format!("The parameters do not fit the method ({error}); see docs/rpc.md."),
     )
 }
 

@@ -1,9 +1,9 @@
 //! RPC over the Unix socket in the home.
 //!
-//! **Elsewhere.** Who may bind it: the holder of [`crate::home::HomeLock`].
+//! **Elsewhere.** Only the holder of [`crate::home::HomeLock`] may bind it.
 //!
-//! **Always.** Only its owner can connect: the folder is 0700, the socket 0600. It is
-//! removed at the end; one that a killed process left is replaced.
+//! **Always.** Only its owner can connect: the folder is 0700, the socket 0600. It is removed at
+//! the end; a socket that a killed process left behind is replaced.
 
 use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 

@@ -1,6 +1,6 @@
 //! RPC over standard input and output: `waxwing rpc`.
 //!
-//! **Elsewhere.** Whether this process or another one answers: [`crate::session`].
+//! **Elsewhere.** [`crate::session`] decides whether this process or another one answers.
 
 use std::io;
 

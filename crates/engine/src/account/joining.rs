@@ -1,12 +1,12 @@
-//! A device that joins an account that others made, and rosters that get longer.
+//! A device that joins an existing account, and rosters that get longer.
 //!
-//! [`begin_device`] makes a device's keys without an account; [`adopt`] takes the
-//! account's roster over; [`extend`] adds the statements that came since.
+//! [`begin_device`] makes a device's keys without an account; [`adopt`] takes over the
+//! account's roster; [`extend`] adds newer statements.
 //!
-//! **Elsewhere**: how a device is admitted: `devices::pairing` and `devices::recovery`;
-//! that the key log has the same roster: the check of the account's own history.
+//! **Elsewhere**: `devices::pairing` and `devices::recovery` admit a device; the check of the
+//! account's own history makes sure that the key log has the same roster.
 //!
-//! **Always**: what is stored is one chain, checked from its first statement on, and is
+//! **Always**: the stored roster is one chain, checked from its first statement on, and is
 //! never rewritten.
 
 use prost::Message as _;
@@ -30,7 +30,7 @@ pub enum NotExtended {
     #[error(transparent)]
     Roster(#[from] RosterError),
     /// One of them is another than the one that is known in its place.
-    #[error("a statement is another than the one that was known in its place")]
+    #[error("a statement differs from the one that was known before")]
     Rewritten,
     /// The store failed.
     #[error(transparent)]

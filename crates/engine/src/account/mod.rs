@@ -1,14 +1,15 @@
-//! This device and its account: keys, roster, and how far it is registered.
+//! This device and its account: keys, roster, and the stage of the registration.
 //!
-//! [`begin`] makes the keys before anything is asked of a relay; [`finish`] signs
-//! what binds an address to them; [`complete`] notes that the relay has done so.
+//! [`begin`] makes the keys before the relay is asked for anything; [`finish`] signs the
+//! statement that binds an address to them; [`complete`] records that the relay has done so.
 //!
-//! **Elsewhere**: the steps of a registration, with the relay's answers: `link`.
-//! What a roster may say: `waxwing_protocol::roster`. Other people's: `contact`.
+//! **Elsewhere**: the steps of a registration, with the relay's answers, are in `link`; what a
+//! roster may contain is in `waxwing_protocol::roster`; other people's accounts are in
+//! `contact`.
 //!
-//! **Always**: keys are made once and survive failed registrations, so that what the
-//! relay heard of them stays true. The recovery key's private half is here only until
-//! the person has written its words down.
+//! **Always**: keys are made once and survive failed registrations, so that what the relay
+//! learned about them stays true. The recovery key's private half is on the device only until
+//! the person has written down its words.
 
 mod joining;
 mod recovery;
@@ -166,8 +167,8 @@ pub fn pending_device(tx: &Transaction<'_>) -> Result<Option<DeviceId>, StoreErr
     Ok(identity(tx)?.map(|identity| identity.public().device_id()))
 }
 
-/// Signs the end of a registration: `code` came to the address, and is good for this
-/// account only.
+/// Signs the end of a registration: `code` was sent to the address, and works for this account
+/// only.
 pub fn finish(
     tx: &Transaction<'_>,
     rng: &mut dyn CryptoRng,

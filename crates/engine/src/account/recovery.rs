@@ -1,6 +1,6 @@
 //! The recovery key: 32 random bytes, shown once as 24 words (BIP 39, English).
 //!
-//! **Elsewhere**: what it may sign: `waxwing_protocol::roster`.
+//! **Elsewhere**: what it may sign is in `waxwing_protocol::roster`.
 //!
 //! **Always**: the words alone make the same key again, on any device, for ever.
 
@@ -26,11 +26,11 @@ pub enum RecoveryWordsError {
     #[error("a recovery key has 24 words, these are {0}")]
     Count(usize),
     /// A word is not in the list: its place, from 1.
-    #[error("word {0} is not one of a recovery key's")]
+    #[error("word {0} is not a word of a recovery key")]
     Unknown(usize),
     /// All words exist, but not together: one is another than was written down, or
     /// two have changed places.
-    #[error("a word is wrong, or two have changed places")]
+    #[error("a word is wrong, or two words are swapped")]
     Checksum,
 }
 
@@ -47,8 +47,8 @@ impl RecoveryKey {
         Self(*entropy)
     }
 
-    /// The key with these words, whatever their case and what is between them; or with
-    /// the text of its QR code.
+    /// The key with these words, in upper or lower case and with anything between them; or with the
+    /// text of its QR code.
     pub fn from_words(text: &str) -> Result<Self, RecoveryWordsError> {
         let text = text.trim();
         let text = text.strip_prefix(QR_PREFIX).unwrap_or(text);

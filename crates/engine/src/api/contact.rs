@@ -1,19 +1,19 @@
-//! People, conversations, and what is known of whose keys are used.
+//! People and conversations, and what is known about their keys.
 //!
-//! **Elsewhere**: what is said is in `message`.
+//! **Elsewhere**: messages are in `message`.
 //!
-//! **Always**: an address is shown with what vouches for it.
+//! **Always**: an address is shown with what proves it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ConversationId, Entry, Timestamp, closed_debug, message::is_false};
 
-/// What an account calls itself, and looks like.
+/// An account's profile: its name and picture.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Empty where there is none. Everybody may call themselves as they like.
+    /// Empty for none. Anybody can choose any name.
     pub profile_name: String,
-    /// Base64 of an image; empty where there is none.
+    /// An image in base64; empty for none.
     pub picture: String,
 }
 
@@ -22,12 +22,12 @@ pub struct Profile {
 pub struct Contact {
     /// In display form.
     pub address: String,
-    /// Whether a look-up says that this address is this account's.
+    /// Whether a look-up proves that the address belongs to this account.
     pub verified: bool,
-    /// What they call themselves.
+    /// The name in their profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the person calls them.
+    /// The name that the person gave them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
     /// Whether they are blocked.
@@ -41,7 +41,7 @@ pub struct Contact {
     pub safety_number: String,
 }
 
-/// What two people compare to be sure of each other.
+/// What two people compare to verify each other.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SafetyNumber {
     /// The contact's address, in display form.
@@ -50,29 +50,29 @@ pub struct SafetyNumber {
     pub account_id: String,
     /// 60 digits in groups of five; the same on all devices of both.
     pub safety_number: String,
-    /// The same for a QR code.
+    /// The same as a text for a QR code.
     pub qr_text: String,
     /// Whether it was compared in person, and was the same.
     pub compared: bool,
-    /// Whether nothing is sent to them until the person decides.
+    /// Whether sending to them is stopped until the person decides.
     pub stopped: bool,
 }
 
-/// An auditor that the person named.
+/// An auditor that the person chose.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Auditor {
     /// `waxwing-auditor-…`.
     pub id: String,
-    /// What the person calls them.
+    /// The name that the person gave them.
     pub name: String,
-    /// The number of the newest head that they are known to have co-signed; 0 for none.
+    /// The number of the newest head that this device knows they co-signed; 0 for none.
     pub head: u64,
     /// When they did, by their clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
 }
 
-/// What proves to anybody that the relay lied.
+/// A proof that the relay lied, which anybody can check.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// When it was found.
@@ -81,7 +81,7 @@ pub struct Evidence {
     pub file: String,
 }
 
-/// What the person must know even if nobody was looking when it happened.
+/// A warning that stays until the person dismisses it or its cause is resolved.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     /// A stable name for programs.
@@ -94,12 +94,12 @@ pub struct Alarm {
     pub last_at: Timestamp,
 }
 
-/// The relay's key log, as this device follows it.
+/// The relay's key log, as far as this device has checked it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogStatus {
     /// Hex.
     pub id: String,
-    /// The number of the newest head that was seen; 0 for none.
+    /// The number of the newest head that this device has seen; 0 for none.
     pub head: u64,
     /// When the relay made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,38 +127,38 @@ pub enum ConversationKind {
     reason = "each is a fact of its own, and a field of the JSON"
 )]
 pub struct Conversation {
-    /// As this device knows it; of a group, as all know it.
+    /// The id on this device; a group's id is the same for all members.
     pub id: ConversationId,
     /// Who takes part.
     pub kind: ConversationKind,
     /// The other person's address, in display form; of a group, its name.
     pub with: String,
-    /// Whether a look-up says that the address is theirs.
+    /// Whether a look-up proves that the address belongs to them.
     pub verified: bool,
     /// Messages that this account has not read.
     pub unread: u64,
-    /// Whether it is a stranger's, whom the person has yet to accept.
+    /// Whether it is a message request that the person has not accepted yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub request: bool,
-    /// Whether it stands at the top.
+    /// Whether it is pinned to the top of the list.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pinned: bool,
-    /// Whether it is put away. It comes back when somebody writes, unless it is muted.
+    /// Whether it is archived. It returns to the list when somebody writes, unless it is muted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub archived: bool,
-    /// Until when nothing is to ring.
+    /// Until when it is muted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
-    /// A text that was begun, on any device of the account.
+    /// A draft, from any device of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<String>,
-    /// What they call themselves; everybody may as they like.
+    /// The name in their profile; anybody can choose any name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the person calls them; the address is who they are.
+    /// The name that the person gave them; only the address identifies them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
-    /// The newest entry; none of a request.
+    /// The newest entry; absent for a message request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Entry>,
 }

@@ -2,8 +2,7 @@
 //!
 //! **Elsewhere**: what the requests do is in the engine's `devices`.
 //!
-//! **Always**: the code and the words that are here are shown to the person and to
-//! nobody else; `Debug` shows neither.
+//! **Always**: the code and the recovery words are shown only to the person; `Debug` shows neither.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +11,12 @@ use super::{ProblemReport, Timestamp, closed_debug};
 /// See [`super::Request::LinkDevice`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinkDevice {
-    /// The relay that the account is on, `https://host[:port]`, perhaps with `/#` and its
-    /// pin.
+    /// The URL of the account's relay, `https://host[:port]`, optionally with `/#` and its pin.
     pub relay: String,
-    /// The relay's SPKI pin, `sha256/…`, where it was told on another way.
+    /// The relay's SPKI pin, `sha256/…`, if it is not in the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<String>,
-    /// What this device is called in the account's list of devices: 1 to 64 bytes.
+    /// This device's name in the account's list of devices: 1 to 64 bytes.
     pub name: String,
 }
 
@@ -32,14 +30,14 @@ pub struct ApproveDevice {
 /// See [`super::Request::ConfirmDevice`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConfirmDevice {
-    /// Whether the device that asked is admitted.
+    /// Whether to admit the device that asks.
     pub accept: bool,
 }
 
 /// See [`super::Request::RevokeDevice`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RevokeDevice {
-    /// Its id as `devices` gives it: whole, or the first eight digits and more.
+    /// Its id as `devices` gives it: all of it, or at least its first eight digits.
     pub device: String,
 }
 
@@ -55,12 +53,12 @@ pub struct Recover {
     pub pin: Option<String>,
     /// The 24 words of the recovery key, or the text of its QR code.
     pub words: String,
-    /// What this device is called: 1 to 64 bytes.
+    /// This device's name: 1 to 64 bytes.
     pub name: String,
-    /// Whether the backup comes from a file, by `feed_backup`, and not from the relay.
+    /// Whether the backup comes from a file, through `feed_backup`, instead of from the relay.
     #[serde(default, skip_serializing_if = "is_false")]
     pub from_file: bool,
-    /// Whether all other devices of the account are revoked as well.
+    /// Whether to revoke all other devices of the account as well.
     #[serde(default, skip_serializing_if = "is_false")]
     pub revoke_others: bool,
 }
@@ -68,7 +66,7 @@ pub struct Recover {
 /// See [`super::Request::SetLock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetLock {
-    /// Whether the address is to be locked.
+    /// Whether to lock the address.
     pub locked: bool,
 }
 
@@ -77,7 +75,7 @@ pub struct SetLock {
 pub struct LockChanged {
     /// Whether the address is locked.
     pub locked: bool,
-    /// Why it was not changed, where it was not.
+    /// Why it was not changed, if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
 }
@@ -85,24 +83,24 @@ pub struct LockChanged {
 /// See [`super::Request::ReadBackup`].
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReadBackup {
-    /// 0 begins a new backup; then one more each.
+    /// 0 starts a new backup; each later call adds 1.
     pub index: u32,
 }
 
 /// See [`super::Request::FeedBackup`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeedBackup {
-    /// The next bytes of the file, in base64: at most 512 KiB of them.
+    /// The next bytes of the file, at most 512 KiB, in base64.
     pub part: String,
-    /// Whether they are the last.
+    /// Whether these are the last bytes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub last: bool,
 }
 
-/// A part of a backup, of `read_backup`.
+/// A part of a backup, from `read_backup`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupPart {
-    /// In base64. All parts, one behind the other, are the file.
+    /// In base64. The file is all parts, one after another.
     pub part: String,
     /// Whether there are more.
     pub more: bool,
@@ -113,14 +111,14 @@ pub struct BackupPart {
 pub struct Device {
     /// Hex.
     pub id: String,
-    /// Its first digits, in groups, as both devices show it while they are linked.
+    /// The first digits of the id, in groups, as both devices show them while linking.
     pub short: String,
-    /// What it is called, where this device knows that.
+    /// Its name, if this device knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Whether it is the one that answers.
+    /// Whether it is the device that answers.
     pub this: bool,
-    /// When it was admitted, by the clock of who admitted it.
+    /// When it was admitted, by the clock of the device that admitted it.
     pub added_at: Timestamp,
     /// The id of the device that admitted it; `recovery_key`; absent for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,23 +129,23 @@ pub struct Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairingStage {
-    /// The relay is asked for a place where the two can meet.
+    /// This device is asking the relay for a rendezvous.
     Meeting,
-    /// On the new device: `code` is to be typed on the other, or `qr` to be scanned.
+    /// On the new device: the person types `code` on the other device, or scans `qr`.
     Code,
-    /// Both know the code. On the new device: the other's person is asked.
+    /// Both devices know the code. On the new device: the other device asks its person.
     Agreed,
-    /// On the old device: `confirm_device` is next, after a look at `device`.
+    /// On the old device: the person checks `device`, then the program calls `confirm_device`.
     Confirm,
-    /// The device is being entered into the account's list.
+    /// The device is being added to the account's roster.
     Admitting,
-    /// It is admitted; history is on its way.
+    /// The device is admitted, and its history is being transferred.
     Admitted,
-    /// Everything is there.
+    /// Everything has arrived.
     Done,
     /// The person said no.
     Refused,
-    /// It ended: see the problem. The code is dead; a new one can be made.
+    /// It failed: see the problem. The code no longer works; ask for a new one.
     Failed,
 }
 
@@ -156,19 +154,19 @@ pub enum PairingStage {
 pub struct PairingChanged {
     /// How far it is.
     pub stage: PairingStage,
-    /// With `code`: to be read aloud and typed.
+    /// With `code`: the code to read aloud and type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// With `code`: to be scanned.
+    /// With `code`: the text of the QR code to scan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qr: Option<String>,
     /// The new device: its short id, the same on both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// The new device's name, as it says.
+    /// The new device's name, as that device states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// On the new device, from `admitting` on: the account's address.
+    /// On the new device, from `admitting` onwards: the account's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// With `failed`.
@@ -176,7 +174,7 @@ pub struct PairingChanged {
     pub problem: Option<ProblemReport>,
 }
 
-/// What is on its way in many parts.
+/// What is transferred in many parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferOf {
@@ -184,7 +182,7 @@ pub enum TransferOf {
     History,
     /// A backup, to the relay.
     Backup,
-    /// A backup, back.
+    /// A backup, from the relay or a file.
     Restore,
 }
 
@@ -193,18 +191,18 @@ pub enum TransferOf {
 pub struct TransferProgress {
     /// What.
     pub what: TransferOf,
-    /// So much is done…
+    /// How much is done…
     pub done: u64,
-    /// …of so much.
+    /// …of how much.
     pub total: u64,
 }
 
 /// See [`super::Notice::Devices`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct DevicesChanged {
-    /// All there are now.
+    /// All devices now.
     pub devices: Vec<Device>,
-    /// What stood in the way of a change, where something did.
+    /// Why a change failed, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
 }
@@ -212,10 +210,10 @@ pub struct DevicesChanged {
 /// See [`super::Notice::Backup`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupChanged {
-    /// When the relay took the last whole one.
+    /// When the relay accepted the last complete backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_at: Option<Timestamp>,
-    /// Why the newest attempt ended, where it did.
+    /// Why the newest attempt failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
 }
@@ -224,15 +222,15 @@ pub struct BackupChanged {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryStage {
-    /// The account is looked up.
+    /// The account is being looked up.
     LookingUp,
-    /// This device is being entered into the account's list.
+    /// This device is being added to the account's roster.
     Admitting,
-    /// It is admitted; the backup is fetched, or awaited from `feed_backup`.
+    /// This device is admitted; the backup is being fetched, or comes through `feed_backup`.
     Restoring,
-    /// Done; with `no_backup` as a problem where there was none.
+    /// Done; with a problem such as `backup_none` if there was no backup.
     Done,
-    /// It ended: see the problem.
+    /// It failed: see the problem.
     Failed,
 }
 
@@ -241,7 +239,7 @@ pub enum RecoveryStage {
 pub struct RecoveryChanged {
     /// How far it is.
     pub stage: RecoveryStage,
-    /// What went wrong, where something did.
+    /// What went wrong, if something did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
 }

@@ -1,38 +1,38 @@
-//! Groups: who is in them, and how one comes in.
+//! Groups: their members, and how people join.
 //!
 //! **Elsewhere**: changing them is in `request`.
 //!
-//! **Always**: members are those that the group itself has, never those that the relay says.
+//! **Always**: the members are those in the group's own state, never those that the relay names.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ConversationId, Timestamp, closed_debug};
 
-/// A link by which others can ask to be taken into a group.
+/// A link with which people ask to join a group.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invited {
-    /// What the invitation is called: 8 hex digits.
+    /// The invitation's id: 8 hex digits.
     pub id: String,
-    /// To be given to whoever is to come.
+    /// The link to give to people who should join.
     pub link: String,
 }
 
 /// An open invitation.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupInvitation {
-    /// What it is called: 8 hex digits.
+    /// Its id: 8 hex digits.
     pub id: String,
-    /// Whether an admin decides about each who asks.
+    /// Whether an admin has to approve each person who asks.
     pub needs_approval: bool,
-    /// When it is over.
+    /// When it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The link, where this device made it.
+    /// The link, if this device made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
-/// A group was made.
+/// A group was created.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupCreated {
     /// Its id, the same for all members.
@@ -44,28 +44,28 @@ pub struct GroupCreated {
 pub struct Group {
     /// Its id, the same for all members.
     pub conversation: ConversationId,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Base64 of an image, where it has one.
+    /// An image in base64, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<String>,
-    /// By address.
+    /// Sorted by address.
     pub members: Vec<GroupMember>,
-    /// Whether members who are no admins may bring others in.
+    /// Whether members who are not admins may add others.
     pub everybody_adds: bool,
-    /// Messages are deleted so many seconds after they were read; 0 for never.
+    /// How many seconds after reading a message is deleted; 0 for never.
     pub expires_after_s: u32,
-    /// Whether this account has left, or was taken out.
+    /// Whether this account has left or was removed.
     pub gone: bool,
-    /// Addresses of those who are being brought in.
+    /// Addresses of people who are being added.
     pub coming: Vec<String>,
     /// Open invitations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invitations: Vec<GroupInvitation>,
-    /// Addresses of those who wait for this account's decision.
+    /// Addresses of people who wait for this account's decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asking: Vec<String>,
-    /// Whether changes of this device wait for the relay.
+    /// Whether changes by this device wait for the relay.
     pub changing: bool,
 }
 
@@ -80,11 +80,11 @@ pub struct GroupMember {
     pub address: String,
     /// Hex.
     pub account_id: String,
-    /// Whether they may change the group.
+    /// Whether they are an admin.
     pub admin: bool,
     /// Whether it is this account.
     pub own: bool,
-    /// Whether a look-up says that this address is this account's.
+    /// Whether a look-up proves that the address belongs to this account.
     pub verified: bool,
     /// Whether the safety number was compared in person, and was the same.
     pub compared: bool,

@@ -2,11 +2,11 @@
 //!
 //! **Elsewhere**: the ids on the wire are in `waxwing_protocol::ids`.
 //!
-//! **Always**: written as lower-case hex, and read back from nothing else.
+//! **Always**: ids are written as lower-case hex, and nothing else is accepted.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An id is not what it should be.
+/// An id is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is {expected} lower-case hexadecimal digits")]
 pub struct IdMalformed {

@@ -1,8 +1,8 @@
-//! Messages, and whatever else stands in a conversation.
+//! Messages, and everything else that a conversation holds.
 //!
 //! **Elsewhere**: asking for them is in `request`; people and conversations are in `contact`.
 //!
-//! **Always**: what others wrote is their word; nothing in it is trusted because it is here.
+//! **Always**: what others wrote is their claim; nothing is trusted because it is here.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +43,9 @@ impl core::fmt::Debug for Entry {
 pub struct Message {
     /// The same for everyone who has it.
     pub id: MessageId,
-    /// Where it stands.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// What the group is called, where it stands in one.
+    /// The group's name, if it is in a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// The sender's address, in display form.
@@ -55,74 +55,74 @@ pub struct Message {
     pub from_verified: bool,
     /// What was written.
     pub text: String,
-    /// What it looks like, where it is Markdown: all of it, in this order.
+    /// The whole text with its formatting, in order, if it is Markdown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formatted: Vec<Span>,
-    /// The addresses that it mentions (`@bob@example.org`), canonical.
+    /// The addresses it mentions (`@bob@example.org`), in canonical form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<String>,
     /// By the sender's clock.
     pub sent_at: Timestamp,
-    /// How it came.
+    /// How it travelled.
     pub channel: Channel,
     /// Whether this account wrote it.
     pub direction: Direction,
-    /// How far a message of this account is; absent in those of others.
+    /// The state of a message of this account; absent for messages from others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<MessageState>,
-    /// Why it failed, where it did.
+    /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
-    /// The message that it answers.
+    /// The message it replies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     /// Whether this account has read it (its own are).
     pub read: bool,
-    /// Each emoji with those who reacted with it, most first.
+    /// Each emoji with the people who reacted with it, the most frequent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reaction>,
     /// When it was last edited, by the sender's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
-    /// Whether its sender has taken it back: its text is empty then.
+    /// Whether its sender has unsent it; its text is then empty.
     #[serde(default, skip_serializing_if = "is_false")]
     pub taken_back: bool,
-    /// So many seconds after it was read it disappears.
+    /// How many seconds after reading it disappears.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after_s: Option<u32>,
-    /// When it disappears from this device, once its time runs.
+    /// When it disappears from this device, once it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// In a group: how many of those who were to get this account's message have it.
+    /// In a group: how many recipients have this account's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipts: Option<ReceiptCount>,
     /// Whether this account has starred it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub starred: bool,
-    /// What it brings along.
+    /// Its attachments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
-    /// What a link in the text leads to: the sender's word for it.
+    /// A preview of a link in the text, as the sender claims it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_preview: Option<Box<LinkPreview>>,
-    /// Whether it was brought in from a file: nobody vouches for it.
+    /// Whether it was imported from a file: nothing proves who wrote it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub imported: bool,
-    /// Of a text message: in how many segments it goes.
+    /// For a text message: how many segments it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<u32>,
-    /// Of a text message: where it asks replies to go, instead of to its sender. Nothing goes
-    /// there by itself.
+    /// For a text message: the address to which it asks people to reply instead of to its sender.
+    /// Nothing is sent there automatically.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks_reply_to: Option<String>,
-    /// Of a text message: what in it is a trick, or may be one; the worst first.
+    /// For a text message: tricks and possible tricks in it, the worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<SmsFinding>,
-    /// In notices: whether it is of a stranger, whom the person has yet to accept.
+    /// In notices: whether it is a message request from a stranger.
     #[serde(default, skip_serializing_if = "is_false")]
     pub request: bool,
-    /// In notices: whether it is one of too many of the same person at once: nothing is to
-    /// ring for it.
+    /// In notices: whether the same person sent too many at once; do not alert the user to this
+    /// one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub quiet: bool,
 }
@@ -148,16 +148,16 @@ pub struct Span {
     /// Somebody else's words.
     #[serde(default, skip_serializing_if = "is_false")]
     pub quoted: bool,
-    /// In letters of one width.
+    /// In a monospaced font.
     #[serde(default, skip_serializing_if = "is_false")]
     pub code: bool,
-    /// Where it leads; to be shown to whoever follows it.
+    /// Where it leads; show this before anybody follows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
 impl Span {
-    /// Whether only the characters are others.
+    /// Whether only the characters differ.
     pub(crate) fn looks_like(&self, other: &Self) -> bool {
         let text = String::new();
         Self {
@@ -170,42 +170,42 @@ impl Span {
     }
 }
 
-/// A file that a message brings along.
+/// A file that a message carries.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// Its place among the message's, from 0.
+    /// Its place among the message's attachments, from 0.
     pub number: u32,
-    /// What the sender calls it. It is theirs: nothing is to be done with it unlooked at.
+    /// The name that the sender chose. Do not trust it: check it before you use it.
     pub name: String,
-    /// What the sender says that it is.
+    /// Its media type, as the sender states it.
     pub media_type: String,
     /// Bytes.
     pub size: u64,
     /// How far it is.
     pub state: AttachmentState,
-    /// Of the way there, or here.
+    /// How much of the transfer is done.
     pub percent: u64,
-    /// What its sender says that it looks or sounds like.
+    /// A preview, as the sender states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
 }
 
-/// What a file looks or sounds like, before it is here: its sender's word.
+/// A preview of a file that is not here yet, as its sender states it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preview {
-    /// In pixels; 0 where it has none.
+    /// In pixels; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub width: u32,
-    /// In pixels; 0 where it has none.
+    /// In pixels; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub height: u32,
     /// <https://blurha.sh>, or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub blurhash: String,
-    /// A JPEG in base64, or empty. To be decoded with care.
+    /// A JPEG in base64, or empty. Decode it with care: the sender may be hostile.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub thumbnail: String,
-    /// How long it plays; 0 where it does not.
+    /// How long it plays; 0 if it does not play.
     #[serde(default, skip_serializing_if = "is_none")]
     pub duration_ms: u64,
     /// Levels from 0 to 255, at equal distances.
@@ -213,17 +213,17 @@ pub struct Preview {
     pub waveform: Vec<u8>,
 }
 
-/// What a link leads to, as the device of whoever sent it saw it: their word.
+/// What a link leads to, as the sender's device states it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkPreview {
-    /// The link, as it stands in the text.
+    /// The link, as written in the text.
     pub url: String,
-    /// Of the page; 300 characters at most.
+    /// The page's title; at most 300 characters.
     pub title: String,
-    /// What the page says of itself, or empty; 600 characters at most.
+    /// The page's description, or empty; at most 600 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// A JPEG in base64, or empty. To be decoded with care.
+    /// A JPEG in base64, or empty. Decode it with care: the sender may be hostile.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub thumbnail: String,
 }
@@ -238,19 +238,19 @@ const fn is_none(number: &u64) -> bool {
     *number == 0
 }
 
-/// How far an attachment is.
+/// The state of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttachmentState {
-    /// At the relay, to be fetched.
+    /// At the relay; it can be fetched.
     Offered,
-    /// On its way from here to the relay: the message leaves after it.
+    /// Being uploaded to the relay; the message is sent after it.
     Sending,
-    /// On its way here.
+    /// Being fetched.
     Fetching,
     /// On this device.
     Here,
-    /// Not to be had any more.
+    /// No longer available.
     Gone,
 }
 
@@ -263,13 +263,13 @@ pub struct OpenAttachment {
     pub key: String,
     /// What the sender calls it.
     pub name: String,
-    /// What the sender says that it is.
+    /// Its media type, as the sender states it.
     pub media_type: String,
     /// Bytes.
     pub size: u64,
     /// How far it is.
     pub state: AttachmentState,
-    /// Of the way there, or here.
+    /// How much of the transfer is done.
     pub percent: u64,
 }
 
@@ -281,7 +281,7 @@ pub(super) const fn is_false(value: &bool) -> bool {
 /// An emoji, and who reacted with it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reaction {
-    /// What they reacted with.
+    /// The emoji.
     pub emoji: String,
     /// Their addresses, in display form.
     pub by: Vec<String>,
@@ -292,11 +292,11 @@ pub struct Reaction {
 /// How many members have a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptCount {
-    /// A device of so many has it.
+    /// How many members have it on some device.
     pub delivered: u64,
-    /// So many have read it.
+    /// How many have read it.
     pub read: u64,
-    /// So many are to get it.
+    /// How many should get it.
     pub of: u64,
 }
 
@@ -305,18 +305,18 @@ pub struct ReceiptCount {
 pub struct MessageInfo {
     /// The message.
     pub message: Message,
-    /// Of an own message: each member who is to get it.
+    /// For a message of this account: each member who should get it.
     pub receipts: Vec<Receipt>,
-    /// What it has said, the first version first; empty when it was taken back.
+    /// All its versions, the first one first; empty if it was unsent.
     pub versions: Vec<Version>,
 }
 
-/// What became of a message at one member.
+/// What happened to a message at one member.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// In display form.
     pub address: String,
-    /// When this device learned that one of theirs has it.
+    /// When this device learned that one of their devices has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<Timestamp>,
     /// When this device learned that they have read it.
@@ -324,12 +324,12 @@ pub struct Receipt {
     pub read_at: Option<Timestamp>,
 }
 
-/// What a message said at a time.
+/// A version of a message.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     /// What it said.
     pub text: String,
-    /// From when on, by the sender's clock.
+    /// Since when, by the sender's clock.
     pub at: Timestamp,
 }
 
@@ -353,7 +353,7 @@ pub enum Direction {
     Out,
 }
 
-/// How far a message of this account is. It only rises, except to `failed`.
+/// The state of a message of this account. It only moves forward, except to `failed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
@@ -378,7 +378,7 @@ pub struct ConversationEvent {
     pub event: EventKind,
     /// Whom it concerns, in display form.
     pub address: String,
-    /// Whose doing it was, where it is another's.
+    /// Who did it, if it was somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// With `renamed`: the name; with `timer_changed`: seconds, 0 for none; with
@@ -407,46 +407,46 @@ pub enum EventKind {
     Rejoined,
     /// They are a member of the group now.
     MemberAdded,
-    /// They were taken out.
+    /// They were removed.
     MemberRemoved,
     /// They have left.
     MemberLeft,
     /// They are an admin now.
     AdminAdded,
-    /// They are no admin any more.
+    /// They are no longer an admin.
     AdminRemoved,
     /// The group has another name.
     Renamed,
     /// It has another picture, or none.
     PictureChanged,
-    /// Messages disappear after another time, or do not.
+    /// The time after which messages disappear was changed.
     TimerChanged,
-    /// Who may bring others in has changed.
+    /// Who may add members was changed.
     AddingChanged,
-    /// They could not be brought in: no account has this address.
+    /// They could not be added: no account has this address.
     NotAdded,
-    /// Somebody had broken the group's rules, or the relay had lost it: an admin's device
-    /// has made it anew.
+    /// Somebody broke the group's rules, or the relay lost the group, so an admin's device set it
+    /// up again.
     MadeAnew,
-    /// A device of theirs has broken the group's rules: the group is made anew without it.
+    /// A device of theirs broke the group's rules; the group is set up again without it.
     RulesBroken,
-    /// Somebody who is not known has made a change of the group that nobody can read: it is
-    /// made anew with everybody.
+    /// Somebody unknown made a change to the group that nobody can read; the group is set up again
+    /// with everybody.
     Disturbed,
-    /// A stranger has written more than is kept of one; the rest is not here.
+    /// A stranger has written more than is kept before the person accepts; the rest was not kept.
     HeldBack,
-    /// They have a link, and ask to be taken in: an admin decides.
+    /// They have an invitation link and ask to join; an admin decides.
     AsksToJoin,
-    /// This account is not taken into the group of a link: `declined`, or `over`.
+    /// This account cannot join the group of a link: `declined`, or `over`.
     NotTakenIn,
     /// A conversation with a phone: its number is on Waxwing now.
     OnWaxwing,
-    /// An error of this program's came up in the conversation's keys or messages, and was
-    /// undone: this device leaves them alone for now, and rejoins later.
+    /// An error in this program affected the conversation's keys or messages, and its effects were
+    /// undone. This device leaves the conversation alone for now, and rejoins later.
     Quarantined,
 }
 
-/// Messages of one sender that did not arrive. They have been asked for again.
+/// Messages of one sender that did not arrive. This device has asked for them again.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
     /// Where.

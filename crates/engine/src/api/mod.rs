@@ -1,4 +1,4 @@
-//! What a person or a program may ask of the engine, and what it tells them.
+//! What people and programs can ask of the engine, and what it tells them.
 //!
 //! Every interface (CLI, terminal, page, bots) speaks these types, as JSON-RPC
 //! 2.0: [`Request`] is a call's `method` and `params`, [`Response`] its
@@ -8,9 +8,9 @@
 //! **Elsewhere**: the transports are `waxwing-client`'s `rpc`; what the requests
 //! do is in the engine's other modules.
 //!
-//! **Always**: a [`Problem`] has a stable code and one sentence that says what
-//! happened, what it means and what to do; and the `Debug` of all that may hold
-//! an address, a text or recovery words says its name only.
+//! **Always**: a [`Problem`] has a stable code and one sentence that says what happened, what it
+//! means and what to do; and the `Debug` of each type that can hold an address, a text or recovery
+//! words shows only the type's name.
 
 mod contact;
 mod devices;
@@ -62,7 +62,7 @@ pub use sentence::sentence;
 pub use sms::{QuoteSms, SendSms, SmsEncoding, SmsFinding, SmsQuote, SmsSeverity};
 pub use timestamp::{Timestamp, TimestampMalformed};
 
-/// Gives types a `Debug` that says their name and none of what they hold.
+/// Gives types a `Debug` that shows their name and none of their content.
 macro_rules! closed_debug {
     ($($name:ident),+ $(,)?) => {$(
         impl core::fmt::Debug for $name {

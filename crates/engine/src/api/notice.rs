@@ -1,5 +1,5 @@
-//! What the engine tells of its own accord: JSON-RPC notifications, and the
-//! lines of `waxwing listen --json`.
+//! What the engine tells programs without being asked: JSON-RPC notifications, and the lines of
+//! `waxwing listen --json`.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,35 +15,35 @@ use super::{
 pub enum Notice {
     /// Somebody wrote.
     Message(Message),
-    /// A message of this account got further, or failed.
+    /// The state of a message of this account changed, or it failed.
     MessageState(MessageChanged),
-    /// A message is another: edited, reacted to, taken back.
+    /// A message changed: it was edited, reacted to or unsent.
     MessageChanged(Message),
-    /// A message has disappeared, because its time was over.
+    /// A message has disappeared, because its time was up.
     MessageDeleted(MessageDeleted),
-    /// Another device of this account has set something.
+    /// Another device of this account changed a synced setting.
     Synced(Synced),
-    /// Somebody writes, or has stopped. It holds for ten seconds.
+    /// Somebody is typing, or has stopped. It is valid for ten seconds.
     Typing(Typing),
     /// Something happened to a conversation.
     Event(ConversationEvent),
-    /// A conversation's missing messages changed: `missing` is 0 when all came.
+    /// A conversation's missing messages changed: `missing` is 0 once all have arrived.
     Gap(Gap),
-    /// The registration got further, or failed.
+    /// The registration moved to another stage, or failed.
     Registration(RegistrationChanged),
-    /// The relay is reached, or is not.
+    /// The connection to the relay was made or lost.
     Connection(ConnectionChanged),
-    /// Linking a device got further, or failed.
+    /// Linking a device moved to another stage, or failed.
     Pairing(PairingChanged),
-    /// The account's devices have changed, or could not be.
+    /// The account's devices changed, or a change failed.
     Devices(DevicesChanged),
-    /// More of something long is there.
+    /// A long transfer made progress.
     Transfer(TransferProgress),
-    /// A backup was made, or could not be.
+    /// A backup was made, or failed.
     Backup(BackupChanged),
-    /// A recovery got further, or failed.
+    /// A recovery moved to another stage, or failed.
     Recovery(RecoveryChanged),
-    /// The registration lock was set or taken away, or could not be.
+    /// The registration lock was set or removed, or a change of it failed.
     Lock(LockChanged),
     /// Something is wrong that the person should know.
     Warning(Warning),
@@ -91,9 +91,9 @@ pub struct MessageChanged {
     pub id: MessageId,
     /// Where it stands.
     pub conversation: ConversationId,
-    /// How far it is now.
+    /// Its new state.
     pub state: MessageState,
-    /// With `failed`, and with `queued` where something stands in its way: what.
+    /// With `failed`: why. With `queued`: what it waits for, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
 }
@@ -110,7 +110,7 @@ pub struct MessageDeleted {
 /// See [`Notice::Synced`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Synced {
-    /// Of which conversation, where it is one's.
+    /// The conversation, if the setting belongs to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
 }
@@ -134,43 +134,44 @@ pub enum RegistrationStage {
 /// See [`Notice::Registration`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegistrationChanged {
-    /// How far it is now.
+    /// Its new state.
     pub stage: RegistrationStage,
     /// In display form.
     pub address: String,
-    /// With `code_sent`: until when the code is good.
+    /// With `code_sent`: until when the code works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// With `registered`: to be written down and kept offline.
+    /// With `registered`: the recovery words, to write down and keep offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_words: Option<String>,
-    /// The same as a QR code holds them.
+    /// The same words as the text of a QR code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_qr: Option<String>,
     /// With `registered`: hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
-    /// What went wrong, where something did; the stage is the one it fell back to.
+    /// What went wrong, if something did; the stage is then the one to which the registration
+    /// returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
 }
 
-/// Whether the relay is reached.
+/// Whether this device is connected to the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
     /// The mailbox link is logged in.
     Online,
-    /// It is not.
+    /// It is not logged in.
     Offline,
 }
 
 /// See [`Notice::Connection`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionChanged {
-    /// How it is now.
+    /// The state now.
     pub connection: Connection,
-    /// Why, where it is known.
+    /// Why, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
 }

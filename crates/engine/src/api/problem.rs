@@ -1,10 +1,9 @@
-//! What can go wrong, as people and programs are told.
+//! Everything that can go wrong, as people and programs learn it.
 //!
-//! **Elsewhere**: the errors of single operations are enums beside those
-//! operations; they turn into a [`Problem`] where they reach a person. The
-//! sentences are in `sentence.rs`.
+//! **Elsewhere**: the errors of single operations are enums beside those operations; they become a
+//! [`Problem`] where they reach a person. The sentences are in `sentence.rs`.
 //!
-//! **Always**: a code, once given out, keeps its meaning.
+//! **Always**: a code never changes its meaning.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,43 +13,43 @@ use super::{Timestamp, closed_debug, sentence};
 #[derive(Clone, PartialEq, Eq)]
 pub enum Problem {
     // ---- what was asked ----
-    /// Neither an e-mail address nor a phone number.
+    /// The text is not an e-mail address or a phone number.
     AddressMalformed {
         /// As typed.
         address: String,
     },
-    /// Neither an address nor a known conversation.
+    /// The text is not an address or a known conversation.
     ConversationUnknown {
         /// As typed.
         name: String,
     },
     /// No message has this id.
     MessageUnknown,
-    /// Several messages have ids that begin so.
+    /// Several messages have ids that begin like this.
     MessageAmbiguous,
-    /// Only its sender can do this.
+    /// Only the message's sender can do this.
     MessageNotOwn,
-    /// It was taken back.
+    /// The message was unsent.
     MessageTakenBack,
-    /// This device does not have what shows that its sender wrote it.
+    /// This device has no proof that the sender wrote the message.
     MessageNotProven,
-    /// It is no report, or something in it is not as it says.
+    /// It is not a report, or something in it is false.
     ReportInvalid {
         /// What.
         reason: String,
     },
-    /// What is to be imported cannot have been exported.
+    /// The file to import is not a valid export.
     ImportInvalid {
         /// What.
         reason: String,
     },
-    /// Empty, too long, or with blanks.
+    /// The reaction is empty, too long, or has spaces.
     ReactionInvalid,
-    /// It is none, there are too many, or one is too large.
+    /// An attachment is malformed or too large, or there are too many.
     AttachmentInvalid,
-    /// It is too much, or not of a link that stands in the text.
+    /// The preview is too large, or its link is not in the text.
     LinkPreviewInvalid,
-    /// A link leads to nothing that can be shown.
+    /// The link leads to nothing that can be shown.
     NoLinkPreview {
         /// Why.
         reason: String,
@@ -64,22 +63,22 @@ pub enum Problem {
         /// Which, and why: a sentence.
         detail: String,
     },
-    /// The text is no invitation's link.
+    /// The text is not an invitation link.
     InvitationMalformed,
     /// The group is at another relay.
     InvitationElsewhere,
     /// The group has no such invitation.
     InvitationUnknown,
-    /// The group has as many as it can.
+    /// The group has as many invitations as it can.
     InvitationsTooMany {
         /// How many that is.
         limit: u64,
     },
     /// The name is too long.
     ProfileNameInvalid,
-    /// The conversation is none that could be accepted or declined.
+    /// The conversation is not a message request.
     NotARequest,
-    /// A sealed file is not there any more, or the relay does not take it.
+    /// A sealed file is missing, or the relay does not accept it.
     AttachmentLost,
     /// The text is empty.
     MessageEmpty,
@@ -90,15 +89,15 @@ pub enum Problem {
         /// The longest there can be.
         limit: u64,
     },
-    /// The relay's URL is not one.
+    /// The relay's URL is not valid.
     RelayUrlMalformed,
-    /// The pin is not one.
+    /// The pin is not valid.
     PinMalformed,
     /// There is no account on this device yet.
     NotRegistered,
-    /// There is one already.
+    /// There is an account already.
     AlreadyRegistered,
-    /// This account's own address.
+    /// The address is this account's own.
     RecipientIsSelf,
     /// The contact is blocked.
     RecipientBlocked,
@@ -106,20 +105,20 @@ pub enum Problem {
     SmsNeedsOwnNumber,
     /// A text message goes to a phone number.
     SmsNeedsNumber,
-    /// The sender of a text message is a name: no reply reaches it.
+    /// The sender of a text message is a name, which no reply reaches.
     SmsCannotBeAnswered {
         /// The name.
         sender: String,
     },
-    /// The relay takes no texts to phones.
+    /// The relay does not send texts to phones.
     SmsNotOffered,
-    /// The person has not been told what a text message is.
+    /// The person has not accepted yet that text messages are not encrypted.
     SmsNotUnderstood,
-    /// It would take too many segments.
+    /// The text would take too many segments.
     SmsTooLong {
         /// How many.
         segments: u32,
-        /// How many it may take.
+        /// How many are allowed.
         limit: u32,
     },
     /// The number is on Waxwing.
@@ -127,17 +126,17 @@ pub enum Problem {
         /// The number.
         address: String,
     },
-    /// The relay sends no texts to that number.
+    /// The relay does not send texts to that number.
     SmsNotSentThere,
-    /// The phone network did not take it.
+    /// The phone network did not accept the text.
     SmsNotTaken,
-    /// The phone network says that it does not arrive.
+    /// The phone network says that the text did not arrive.
     SmsNotDelivered,
-    /// Nobody knows whether it was sent.
+    /// Nobody knows whether the text was sent.
     SmsUncertain,
-    /// This cannot be done with text messages.
+    /// Text messages do not support this.
     SmsConversation,
-    /// As many messages wait to be sent as the outbox takes.
+    /// The outbox is full.
     OutboxFull {
         /// How many that is.
         limit: u64,
@@ -154,26 +153,25 @@ pub enum Problem {
         /// As typed.
         name: String,
     },
-    /// Only admins may do this.
+    /// Only group admins can do this.
     GroupNotAdmin,
-    /// This account is no member of the group.
+    /// This account is not a member of the group.
     GroupNotMember,
-    /// This device has lost its place in the group, and nobody has brought it back.
+    /// This device has lost its place in the group, and no device has re-added it.
     GroupLost {
-        /// What the group is called.
+        /// The group's name.
         name: String,
     },
-    /// Somebody's devices have changed in a conversation, and the relay does not prove whose
-    /// they are.
+    /// A device joined a conversation, and the relay has not proved whose device it is.
     GroupWaits {
-        /// What the conversation is called.
+        /// The conversation's name.
         name: String,
     },
-    /// The last admin stays one.
+    /// The last admin of a group cannot stop being one.
     GroupNeedsAdmin,
-    /// Empty, too long, or with control characters.
+    /// The name is empty, too long, or has control characters.
     GroupNameInvalid,
-    /// As many members as a group may have.
+    /// The group has as many members as it can.
     GroupFull {
         /// How many that is.
         limit: u64,
@@ -183,25 +181,25 @@ pub enum Problem {
         /// In display form.
         address: String,
     },
-    /// This account's own address.
+    /// The address is this account's own.
     MemberIsSelf,
-    /// Not base64, or too large.
+    /// The picture is not an image in base64, or is too large.
     PictureInvalid {
-        /// Bytes that it may have.
+        /// How many bytes it may have.
         limit: u64,
     },
 
     // ---- registering ----
-    /// `submit_code` before `register`.
+    /// `submit_code` was called before `register`.
     NoCodeAsked,
-    /// A code is awaited and none was given.
+    /// The registration needs a code, and none was given.
     NoCodeGiven,
-    /// The code is not the one that was sent.
+    /// The code is wrong.
     CodeWrong {
         /// How many tries are left.
         tries_left: u32,
     },
-    /// The code was good for a while only.
+    /// The code has expired.
     CodeExpired,
     /// All tries are used up.
     CodeUsedUp,
@@ -217,21 +215,21 @@ pub enum Problem {
         /// In display form.
         address: String,
     },
-    /// The recipient's mailbox takes no more until they come back.
+    /// The recipient's mailbox is full until they come back online.
     RecipientFull,
-    /// What the relay says of the recipient's devices is not properly signed.
+    /// The relay's list of the recipient's devices is not properly signed.
     RecipientNotProven,
-    /// Somebody who had been verified in person has another account now.
+    /// A contact who was verified in person has another account now.
     ContactChanged {
         /// In display form.
         address: String,
     },
-    /// The safety number that was scanned or typed is another.
+    /// The safety number that was scanned or typed is different.
     SafetyNumberDiffers {
         /// In display form.
         address: String,
     },
-    /// What was scanned or typed is no safety number.
+    /// What was scanned or typed is not a safety number.
     SafetyNumberMalformed,
     /// Too few of the required auditors have co-signed what the relay shows.
     AuditorsMissing {
@@ -240,7 +238,7 @@ pub enum Problem {
         /// How many must have.
         required: u32,
     },
-    /// An auditor's id is none, there are too many, or more are required than named.
+    /// An auditor's id is malformed, there are too many, or more are required than were named.
     AuditorsMalformed,
 
     // ---- this account ----
@@ -258,35 +256,36 @@ pub enum Problem {
     DeviceRevoked,
     /// The account has another recovery key.
     RecoveryKeyChanged,
-    /// The address is another account's now.
+    /// The address belongs to another account now.
     AddressTaken,
-    /// Somebody else proved the locked address, and gets it then unless a device objects.
+    /// Somebody else proved the locked address, and gets it at a certain time unless a device
+    /// objects.
     AddressContested {
-        /// When it is theirs.
+        /// When they get it.
         until: Timestamp,
     },
-    /// The registration lock is not as this device knew it.
+    /// The registration lock has changed.
     LockChanged {
         /// Whether the address is locked now.
         locked: bool,
     },
-    /// The address is another account's, and locked.
+    /// The address belongs to another account and is locked.
     AddressLocked {
-        /// For how long it may not be registered without the recovery key, in
-        /// milliseconds, where known.
+        /// How long nobody can register it without the recovery key, in milliseconds, if known.
         wait_ms: Option<u64>,
     },
-    /// The address can be mistaken for one that is registered.
+    /// The address looks like a registered one.
     AddressConfusable {
         /// As typed.
         address: String,
     },
-    /// The relay sent no new code to the address, which got many: the newest one is good.
+    /// The relay sent no new code to the address, because it got many recently; the newest one
+    /// works.
     CodeSentBefore {
         /// As typed.
         address: String,
     },
-    /// The address is registered, and can be mistaken for another that is.
+    /// The address is registered, but looks like another registered one.
     AddressLooksLikeAnother {
         /// As typed.
         address: String,
@@ -298,38 +297,38 @@ pub enum Problem {
         /// What the network said.
         detail: String,
     },
-    /// Its certificate is not the pinned one.
+    /// The relay's key is not the pinned one.
     WrongPin,
-    /// No authority vouches for its certificate, and there is no pin to compare it with.
+    /// No known authority issued the relay's certificate, and there is no pin to compare it with.
     RelayNotPinned {
-        /// The pin of what answered.
+        /// The pin of the server that answered.
         presented: String,
     },
     /// Too many requests.
     RateLimited {
-        /// When to try again, where the relay said so.
+        /// When to try again, if the relay said so.
         retry_after_ms: Option<u64>,
     },
-    /// It cannot store anything now, or does not answer.
+    /// The relay cannot store anything, or does not answer.
     RelayUnavailable,
-    /// It speaks no version that this client knows.
+    /// The relay speaks no version of the protocol that this client knows.
     RelayTooDifferent,
-    /// It does what no honest relay does.
+    /// The relay did something that no honest relay does.
     RelayMisbehaves {
         /// What that was.
         what: RelayMisdeed,
     },
-    /// It refused a request that should have been fine.
+    /// The relay refused a request that should have been valid.
     RelayRefused {
         /// What it said.
         detail: String,
     },
-    /// Its key log stands still.
+    /// The relay's key log has stopped growing.
     LogStale {
         /// How old the newest head is.
         age_ms: u64,
     },
-    /// Its key log is from the future.
+    /// The relay's key log is from the future.
     LogAhead {
         /// How far.
         ahead_ms: u64,
@@ -339,26 +338,26 @@ pub enum Problem {
         /// In display form.
         address: String,
     },
-    /// The relay has not proved what its key log says of this account for more than 24 hours
-    /// of use.
+    /// For more than 24 hours of use, the relay has not proved what its key log says about this
+    /// account.
     OwnHistoryNotProved,
-    /// The relay has not proved which keys some people have for more than 24 hours of use, in
-    /// which they were written to.
+    /// For more than 24 hours of use, in which this account wrote to some people, the relay has not
+    /// proved their keys.
     ContactsNotProved {
         /// Some of them, in display form.
         addresses: Vec<String>,
         /// How many more there are.
         others: u64,
     },
-    /// The key log could not be compared with what some people see for more than 24 hours of
-    /// use.
+    /// For more than 24 hours of use, this device could not compare the key log with what some
+    /// people see.
     HeadsNotCompared {
         /// Some of them, in display form.
         addresses: Vec<String>,
         /// How many more there are.
         others: u64,
     },
-    /// Its clock and this device's are far apart.
+    /// The relay's clock and this device's clock are far apart.
     ClockWrong {
         /// The relay's clock minus this device's.
         skew_ms: i64,
@@ -372,61 +371,61 @@ pub enum Problem {
         /// As typed.
         device: String,
     },
-    /// A device does not revoke itself.
+    /// A device cannot revoke itself.
     DeviceIsThis,
     /// The account has as many devices as it can have.
     DevicesTooMany {
         /// How many there can be.
         limit: u64,
     },
-    /// The text is no code of a new device.
+    /// The text is not the code of a new device.
     PairingCodeMalformed,
     /// A character of the code is wrong.
     PairingCodeMistyped,
-    /// The new device waits on another relay than the account's.
+    /// The new device uses another relay than the account.
     PairingOtherRelay,
-    /// Nobody waits with this code any more.
+    /// No device is waiting with this code.
     PairingCodeDead,
     /// The two devices did not agree on keys.
     PairingNotAgreed,
-    /// The two devices lost each other.
+    /// The connection between the two devices broke.
     PairingBroken,
-    /// The other device's person said no.
+    /// The person refused on the other device.
     PairingRefused,
-    /// No device asks to be admitted.
+    /// No device is asking to be admitted.
     PairingNotAsked,
     /// Another device is being linked.
     PairingBusy,
-    /// The rest of the history did not come.
+    /// The rest of the history did not arrive.
     TransferEnded,
-    /// The relay did not take a change of the list of devices.
+    /// The relay did not accept a change to the list of devices.
     RosterNotChanged {
         /// What the relay said.
         detail: String,
     },
-    /// The words are no recovery key.
+    /// The words are not a recovery key.
     RecoveryWordsMalformed {
         /// What is wrong with them.
         detail: String,
     },
     /// The words are another account's recovery key, or an old one.
     RecoveryWordsOthers,
-    /// The relay knows nobody with this address.
+    /// Nobody has registered this address on the relay.
     RecoveryAddressUnknown {
         /// As typed.
         address: String,
     },
-    /// No recovery waits for a backup file.
+    /// No recovery is waiting for a backup file.
     RecoveryNotBegun,
     /// There is no backup.
     BackupNone,
-    /// The backup does not open, or is not whole.
+    /// The backup does not open, or is incomplete.
     BackupDamaged,
-    /// The backup is another account's, or by a device that is not in this one.
+    /// The backup belongs to another account, or a device that is not in this account made it.
     BackupNotOurs,
-    /// This account was made before there were backups.
+    /// This account is older than backups are, and has no backup key.
     BackupKeyMissing,
-    /// The backup is larger than the relay takes.
+    /// The backup is larger than the relay allows.
     BackupTooLarge,
 
     // ---- this device ----
@@ -436,7 +435,7 @@ pub enum Problem {
     StoreCorrupted,
     /// The store cannot be opened with this key.
     StoreKeyWrong,
-    /// The store's key is not at hand: no passphrase, or a locked keyring.
+    /// The store's key is not available: no passphrase was given, or the keyring is locked.
     StoreKeyUnavailable {
         /// What is missing, and what to do.
         sentence: String,
@@ -445,7 +444,7 @@ pub enum Problem {
     StoreTooNew,
     /// The process that served the home ended before it answered.
     ServerGone,
-    /// Others have, or could have got, at what is in the home folder.
+    /// Other users can, or could, access the home folder.
     HomeNotPrivate {
         /// The folder, or the file in it.
         path: String,
@@ -468,35 +467,35 @@ pub enum Problem {
     },
     /// This device was restored from an old copy and is catching up.
     SetBack,
-    /// A mistake in this program.
+    /// An error in this program.
     Internal {
         /// For a report.
         detail: String,
     },
-    /// A mistake in this program came up while something was processed, which was undone;
-    /// everything else goes on.
+    /// An error in this program occurred while something was processed, and that work was undone;
+    /// everything else continues.
     WorkUndone {
         /// For a report.
         detail: String,
     },
 }
 
-/// What a relay did that no honest one does.
+/// Something a relay did that no honest relay does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RelayMisdeed {
-    /// It uses different token keys for different links, which would let it
-    /// follow a token to its user.
+    /// It uses different token keys for different links, with which it could track the users of
+    /// tokens.
     TokenKeysDiffer,
-    /// Its proof for the tokens does not hold.
+    /// Its proof for the tokens is false.
     TokenProofFalse,
-    /// A roster is not signed as it must be.
+    /// A roster is not correctly signed.
     RosterFalse,
-    /// Somebody was put into a conversation without being entitled to.
+    /// Somebody was added to a conversation without a right to be there.
     MemberNotEntitled,
-    /// A roster is shorter than it was, or another.
+    /// A roster is shorter than before, or different.
     RosterRolledBack,
-    /// Its key log does not prove what it says.
+    /// Its key log does not prove what it claims.
     LogFalse,
     /// It shows an older key log than before.
     LogRolledBack,
@@ -512,9 +511,9 @@ pub enum RelayMisdeed {
     OwnEntryFalse,
     /// Its key log has no entry for this account.
     OwnEntryMissing,
-    /// It named this account as the owner of an address that is not this account's.
+    /// It treated this account as the owner of somebody else's address.
     AnothersWelcome,
-    /// It sent what is no message of the protocol.
+    /// It sent something that is not a valid message of the protocol.
     Malformed,
 }
 
@@ -658,7 +657,7 @@ impl Problem {
         }
     }
 
-    /// Code and sentence, as the RPC hands them out.
+    /// Returns the code and the sentence, as the RPC sends them.
     pub fn report(&self) -> ProblemReport {
         let mut report = ProblemReport {
             code: self.code().to_owned(),
@@ -710,7 +709,7 @@ pub struct ProblemReport {
     /// (devices).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// With `rate_limited`, where the relay said so.
+    /// With `rate_limited`, if the relay said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
 }

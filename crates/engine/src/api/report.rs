@@ -1,4 +1,4 @@
-//! Reports of messages: what is written into a report's file, and what checking one says.
+//! Reports of messages: the content of a report's file, and the result of checking one.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::{MessageId, Timestamp, closed_debug};
 pub struct MakeReport {
     /// Messages of others.
     pub messages: Vec<MessageId>,
-    /// What the person says about it, at most 4,096 bytes.
+    /// The person's comment, at most 4,096 bytes.
     #[serde(default)]
     pub note: String,
 }
@@ -17,26 +17,26 @@ pub struct MakeReport {
 /// See [`super::Request::CheckReport`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
-    /// What `report` gave.
+    /// The result of `report`.
     pub report: Report,
 }
 
-/// Messages that were disclosed by choice, with what shows that they are their senders'
-/// (docs/conversations.md, "Safety").
+/// Messages that a person discloses, with proof of who wrote them (docs/conversations.md,
+/// "Safety").
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// `waxwing-report`.
     pub format: String,
     /// 1.
     pub version: u32,
-    /// When, by the clock of who reports.
+    /// When it was made, by the reporter's clock.
     pub made_at: Timestamp,
-    /// What who reports says about it.
+    /// The reporter's comment.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
     /// Who wrote the messages.
     pub people: Vec<ReportedPerson>,
-    /// In the order in which they were named; a message's edits follow it.
+    /// In the order in which the reporter named them; a message's edits follow it.
     pub messages: Vec<ReportedMessage>,
 }
 
@@ -45,23 +45,23 @@ pub struct Report {
 pub struct ReportedPerson {
     /// The account's id: the hash of its first statement, in hex.
     pub account: String,
-    /// Their address, in display form, as who reports knows it.
+    /// Their address, in display form, as the reporter knows it.
     pub address: String,
-    /// Whether the key log said so to who reports.
+    /// Whether the key log proved that to the reporter.
     pub verified: bool,
     /// The account's statements (`SignedStatement`), in base64.
     pub roster: Vec<String>,
 }
 
-/// A reported message or edit as its device signed it.
+/// A reported message or edit, as its device signed it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedMessage {
     /// Whose.
     pub account: String,
     /// The device's id in hex.
     pub device: String,
-    /// The MLS group in which it was said, in hex: it tells nothing but that others of the
-    /// same were said there too.
+    /// The MLS group in which it was sent, in hex. It shows only which messages were sent in the
+    /// same group.
     pub group: String,
     /// When, in milliseconds since 1970, by the sender's clock.
     pub sent_at_ms: u64,
@@ -69,55 +69,55 @@ pub struct ReportedMessage {
     pub content: String,
     /// Ed25519, in base64 (content.proto, `Envelope.signature`).
     pub signature: String,
-    /// When the account took the key back that signed this, in milliseconds since 1970 by the
-    /// clock of the device that did: as far as who reports knows, and for readers without
-    /// the means to check the roster, which says so, too.
+    /// When the account revoked the key that signed this, in milliseconds since 1970 by the clock
+    /// of the device that revoked it, as far as the reporter knows. The roster says so too; this
+    /// field is for readers who cannot check the roster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_revoked_at_ms: Option<u64>,
 }
 
-/// A report in which every signature is good.
+/// A report in which every signature is valid.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckedReport {
-    /// When it was made, as it says itself.
+    /// When it was made, as the report states.
     pub made_at: Timestamp,
-    /// What who made it says; nobody vouches for that.
+    /// The reporter's comment, which nothing proves.
     pub note: String,
-    /// What was said, as it was shown.
+    /// The messages, as they were shown.
     pub said: Vec<Said>,
 }
 
-/// Something that somebody said beyond doubt.
+/// A message that somebody certainly wrote.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
-    /// The message's, or the edit's.
+    /// The id of the message, or of the edit.
     pub id: MessageId,
-    /// Their address, as the report says.
+    /// Their address, as the report states.
     pub address: String,
-    /// Their account: that it wrote this is proven.
+    /// Their account, which certainly wrote this.
     pub account_id: String,
-    /// Whether that is the address's account, as far as this device knows from the key log:
-    /// nothing where it knows neither.
+    /// Whether the address belongs to that account, as far as this device knows from the key log;
+    /// absent if it does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_known: Option<bool>,
-    /// Whether the account only claims the key that signed this, as devices that were added
-    /// before there was a proof do: it could be another account's key, and so another's words.
+    /// Whether the account claims the key that signed this without proof, as devices do that an
+    /// older version added. It could be another account's key, and another person's words.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub key_unproven: bool,
     /// When, by the sender's clock.
     pub sent_at: Timestamp,
-    /// When the account took back the key that signed this, by the clock of the device that
-    /// did: it revoked the device, or gave it another key. Whoever has that key since then
-    /// can have written this, and given it any time. Nothing where neither the report nor
-    /// this device knows of that.
+    /// When the account revoked the key that signed this, by the clock of the device that revoked
+    /// it: it revoked the device, or gave it another key. Anybody who has had the old key since
+    /// then can have written this, and given it any time. Absent if neither the report nor this
+    /// device knows of a revocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_revoked_at: Option<Timestamp>,
     /// The words.
     pub text: String,
-    /// It was an edit of this message.
+    /// The message that this edits, if it is an edit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<MessageId>,
-    /// Files that it brought.
+    /// Its attachments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ReportedFile>,
 }
@@ -125,7 +125,7 @@ pub struct Said {
 /// A file of a reported message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedFile {
-    /// As its sender called it.
+    /// The name that its sender chose.
     pub name: String,
     /// Its size.
     pub bytes: u64,

@@ -1,6 +1,6 @@
-//! What can be asked: the methods of the RPC and their parameters.
+//! The methods of the RPC and their parameters.
 //!
-//! **Always**: what asks only reads ([`Request::is_read_only`]) changes nothing.
+//! **Always**: a request that only reads ([`Request::is_read_only`]) changes nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,141 +14,140 @@ use super::{
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 pub enum Request {
-    /// Make an account for an address on a relay. The relay sends a code; the
-    /// stages come as [`super::Notice::Registration`].
+    /// Create an account for an address on a relay. The relay sends a code; the stages arrive as
+    /// [`super::Notice::Registration`].
     Register(Register),
     /// The code that came to the address.
     SubmitCode(SubmitCode),
-    /// The person has written the recovery words down; forget them.
+    /// The person has written down the recovery words; forget them.
     ForgetRecoveryWords,
     /// Write a message. Works offline: it is sent when it can be.
     Send(SendText),
     /// What a text message to a phone would cost.
     QuoteSms(QuoteSms),
-    /// Write to a phone that is not on Waxwing: not encrypted, and paid.
+    /// Send a text message to a phone that is not on Waxwing: it is not encrypted, and costs money.
     SendSms(SendSms),
-    /// React to a message, or take the reaction back.
+    /// React to a message, or remove the reaction.
     React(React),
-    /// Say something else in place of an own message. Its members' devices show that it was
-    /// edited, and what it said before.
+    /// Edit a message of this account. The members' devices show that it was edited, and its
+    /// earlier versions.
     Edit(Edit),
-    /// Take an own message back. Other people's devices that have it are asked to forget it;
-    /// nobody can make them.
+    /// Unsend a message of this account. Other people's devices that have it are asked to delete
+    /// it; nobody can force them.
     TakeBack(MessageOf),
-    /// From now on, messages of a conversation disappear some time after they are read.
+    /// Make new messages of a conversation disappear some time after they are read.
     SetTimer(SetTimer),
-    /// Make a group. Its members are brought in when the relay is reached; what happens
-    /// comes as [`super::Notice::Event`].
+    /// Create a group. Its members are added once the relay can be reached; what happens arrives as
+    /// [`super::Notice::Event`].
     CreateGroup(CreateGroup),
     /// Change a group: its members, admins, name, picture.
     ChangeGroup(ChangeGroup),
     /// Leave a group.
     LeaveGroup(Of),
-    /// Make a link by which others can ask to be taken into a group.
+    /// Create a link with which others can ask to join a group.
     Invite(Invite),
-    /// Take such a link back.
+    /// Revoke such a link.
     RevokeInvitation(RevokeInvitation),
-    /// Ask to be taken into the group of a link.
+    /// Ask to join the group of a link.
     Join(Join),
-    /// Take in somebody who asked, or not.
+    /// Accept or refuse somebody who asked to join.
     DecideJoin(DecideJoin),
-    /// What contacts see of this account.
+    /// Set the name and picture that contacts see.
     SetProfile(SetProfile),
-    /// Everything in a conversation up to a message has been read.
+    /// Mark everything in a conversation up to a message as read.
     MarkRead(MarkRead),
-    /// Fetch an attachment that was offered.
+    /// Fetch an attachment from the relay.
     FetchAttachment(AttachmentOf),
-    /// Stop hearing from a contact, or hear from them again.
+    /// Block a contact, or unblock them.
     Block(Block),
-    /// Whether to tell others that their messages arrived and were read.
+    /// Choose whether others learn that their messages arrived and were read.
     SetReceipts(SetReceipts),
 
-    /// Brings messages in from a file; nothing is sent.
+    /// Import messages from a file; nothing is sent.
     ImportEntries(Box<ImportEntries>),
-    /// Discloses messages of others, so that whoever gets them can check who wrote them.
+    /// Report messages from others, with proof of who wrote them.
     Report(MakeReport),
-    /// Checks a report, whoever made it.
+    /// Check a report, no matter who made it.
     CheckReport(Box<CheckReport>),
-    /// The person writes, or has stopped: whoever is there is told.
+    /// The person is typing, or has stopped: this notifies the members who are online.
     SetTyping(SetTyping),
-    /// Hear of a stranger as of anybody.
+    /// Accept a message request.
     AcceptRequest(Of),
-    /// Delete what a stranger wrote.
+    /// Decline a message request: delete the stranger's messages.
     DeclineRequest(Decline),
 
-    /// What the person makes of a contact's safety number.
+    /// The person's decision about a contact's safety number.
     Verify(Verify),
-    /// Name auditors, and how many of them must have co-signed what the relay shows
-    /// before a key is used.
+    /// Choose auditors, and how many of them must have co-signed what the relay shows before a key
+    /// is used.
     SetAuditors(SetAuditors),
-    /// The person has seen the alarms of `status`.
+    /// Dismiss the alarms of `status`: the person has seen them.
     DismissAlarms,
 
     /// The safety number with a contact.
     SafetyNumber(Of),
-    /// The auditors that are named.
+    /// The auditors that the person chose.
     Auditors,
-    /// What proves that the relay lied, as files that anybody can check.
+    /// Proofs that the relay lied, as files that anybody can check.
     Evidence,
-    /// Make this a device of an account that another device has. The stages, with the
-    /// code to type there, come as [`super::Notice::Pairing`].
+    /// Link this device to an account that another device has. The stages, with the code to type
+    /// there, arrive as [`super::Notice::Pairing`].
     LinkDevice(LinkDevice),
-    /// Admit the device that shows a code. The stages come as
-    /// [`super::Notice::Pairing`].
+    /// Admit the new device that shows a code. The stages arrive as [`super::Notice::Pairing`].
     ApproveDevice(ApproveDevice),
-    /// The person has seen which device asks.
+    /// The person has seen which device asks, and admits or refuses it.
     ConfirmDevice(ConfirmDevice),
-    /// Give up linking a device, on either one.
+    /// Stop linking a device; works on both devices.
     StopLinking,
-    /// Take a device's rights away. The new list comes as [`super::Notice::Devices`].
+    /// Revoke a device. The new list arrives as [`super::Notice::Devices`].
     RevokeDevice(RevokeDevice),
-    /// Make this a device of an account whose recovery key the person has. The stages
-    /// come as [`super::Notice::Recovery`].
+    /// Recover an account on this device with its recovery key. The stages arrive as
+    /// [`super::Notice::Recovery`].
     Recover(Recover),
-    /// The next part of the backup file that [`Request::Recover`] was told of.
+    /// The next part of the backup file that [`Request::Recover`] announced.
     FeedBackup(FeedBackup),
-    /// Give the relay a new backup now. The outcome comes as [`super::Notice::Backup`].
+    /// Make a new backup on the relay now. The outcome arrives as [`super::Notice::Backup`].
     Backup,
-    /// A part of a new backup, for a file.
+    /// A part of a new backup, to write to a file.
     ReadBackup(ReadBackup),
-    /// Lock the own address, so that nobody else registers it anew at once, or unlock it.
-    /// The outcome comes as [`super::Notice::Lock`].
+    /// Lock this account's address, so that nobody else can register it at once, or unlock it. The
+    /// outcome arrives as [`super::Notice::Lock`].
     SetLock(SetLock),
-    /// Whoever contests the own address is not to get it.
+    /// Object to the account that contests this account's address.
     KeepAddress,
 
     /// The messages and events of a conversation, oldest first.
     History(History),
-    /// Pin a conversation, put it away, mute it, keep a draft, call somebody by another name:
-    /// on all devices of the account.
+    /// Pin, archive or mute a conversation, keep a draft, or give somebody a nickname: on all
+    /// devices of the account.
     KeepConversation(KeepConversation),
-    /// Star a message, or do not any more.
+    /// Star or unstar a message.
     Star(Star),
     /// The starred messages, the latest first.
     Starred,
-    /// What opens an attachment that is here.
+    /// The keys and the name of an attachment that is here.
     Attachment(AttachmentOf),
-    /// Messages with some words, wherever they were said; the newest first.
+    /// Messages that contain certain words, from all conversations; the newest first.
     Search(Search),
     /// The people that this account knows.
     Contacts,
     /// The conversations, the one with the newest entry first.
     Conversations,
-    /// A name and a picture: this account's, or those that a contact has given itself.
+    /// The profile of this account or of a contact: a name and a picture.
     Profile(AskProfile),
-    /// The thread in which a message stands, the oldest first.
+    /// The thread that a message belongs to, the oldest first.
     Thread(MessageOf),
-    /// Who has a message, who reacted to it, and what it said before.
+    /// Who has a message, who reacted to it, and its earlier versions.
     MessageInfo(MessageOf),
-    /// The message whose id begins so.
+    /// The message whose id begins with some digits.
     FindMessage(FindMessage),
-    /// A group: its members, and what it is.
+    /// A group: its members and settings.
     Group(Of),
     /// This account.
     Account,
     /// Its devices.
     Devices,
-    /// How things are: for `doctor`.
+    /// The state of this device, for `doctor`.
     Status,
 }
 
@@ -220,7 +219,7 @@ impl Request {
         }
     }
 
-    /// Whether only a device of the account can carry it out.
+    /// Whether this device must belong to an account for it.
     pub(crate) const fn needs_admission(&self) -> bool {
         matches!(
             self,
@@ -250,7 +249,7 @@ impl Request {
         )
     }
 
-    /// Whether it asks without changing anything.
+    /// Whether it only reads and changes nothing.
     pub const fn is_read_only(&self) -> bool {
         matches!(
             self,
@@ -289,16 +288,16 @@ impl core::fmt::Debug for Request {
 pub struct Register {
     /// E-mail address or phone number, as typed.
     pub address: String,
-    /// The relay's URL, `https://host[:port]`, perhaps with `/#` and its pin.
+    /// The relay's URL, `https://host[:port]`, optionally with `/#` and its pin.
     pub relay: String,
-    /// The relay's SPKI pin, `sha256/…`, where it was told on another way.
+    /// The relay's SPKI pin, `sha256/…`, if it is not in the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<String>,
-    /// The name that is shown to others.
+    /// The name that others see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What this device is called in the account's list of devices: 1 to 64 bytes. Only
-    /// the account's own devices learn it.
+    /// This device's name in the account's list of devices: 1 to 64 bytes. Only the account's own
+    /// devices learn it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
 }
@@ -306,27 +305,27 @@ pub struct Register {
 /// See [`Request::SubmitCode`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubmitCode {
-    /// As typed; blanks and hyphens do not matter.
+    /// As typed; spaces and hyphens do not matter.
     pub code: String,
 }
 
 /// See [`Request::Send`].
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SendText {
-    /// An address, a conversation's id, or the name of a group that no other has.
+    /// An address, a conversation's id, or a group's name that no other group has.
     pub to: String,
     /// At most `limits::TEXT_BYTES` bytes of UTF-8.
     pub text: String,
-    /// The message that this answers.
+    /// The message to reply to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     /// Whether the text is Markdown: others see it formatted.
     #[serde(default, skip_serializing_if = "is_false")]
     pub markdown: bool,
-    /// Files that lie sealed in the home's `blobs/`: 32 at most. The text may be empty then.
+    /// At most 32 files that are sealed in the home's `blobs/`. With them, the text may be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<SealedFile>,
-    /// What a link in the text leads to, as this device saw it.
+    /// A preview of a link in the text, as this device saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_preview: Option<Box<LinkPreview>>,
 }
@@ -342,11 +341,11 @@ pub struct SealedFile {
     pub sha256: String,
     /// Bytes of the file.
     pub size: u64,
-    /// What it is called; others see it.
+    /// Its name; others see it.
     pub name: String,
-    /// What it is: a media type.
+    /// Its media type.
     pub media_type: String,
-    /// What it looks or sounds like.
+    /// Its preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
 }
@@ -356,8 +355,8 @@ pub struct SealedFile {
 pub struct React {
     /// The message.
     pub message: MessageId,
-    /// An emoji: at most 64 bytes without blanks. It takes the place of the one before;
-    /// without one, that is taken back.
+    /// An emoji: at most 64 bytes without spaces. It replaces an earlier reaction; without an
+    /// emoji, the reaction is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emoji: Option<String>,
 }
@@ -367,7 +366,7 @@ pub struct React {
 pub struct Edit {
     /// A message of this account.
     pub message: MessageId,
-    /// What it is to say.
+    /// Its new text.
     pub text: String,
 }
 
@@ -391,17 +390,17 @@ pub struct AttachmentOf {
 /// See [`Request::FindMessage`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct FindMessage {
-    /// Six hexadecimal digits at least; those after the first two, which all ids share, are
-    /// enough.
+    /// At least six hexadecimal digits: the start of the id, with or without the first two digits,
+    /// which all ids share.
     pub prefix: String,
 }
 
 /// See [`Request::SetTimer`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetTimer {
-    /// An address, a conversation's id, or the name of a group that no other has.
+    /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
-    /// After being read; 0 for never.
+    /// Seconds after reading; 0 for never.
     pub seconds: u32,
 }
 
@@ -415,21 +414,21 @@ pub struct CreateGroup {
     pub members: Vec<String>,
 }
 
-/// See [`Request::ChangeGroup`]. Only what is there is changed.
+/// See [`Request::ChangeGroup`]. A field that is absent changes nothing.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChangeGroup {
     /// The group's id, or its name.
     pub group: String,
-    /// Addresses of those who are to come in.
+    /// Addresses of people to add.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<String>,
-    /// Addresses of members who are to go.
+    /// Addresses of members to remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
-    /// Addresses of members who are to be admins.
+    /// Addresses of members to make admins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promote: Vec<String>,
-    /// Addresses of admins who are to be none.
+    /// Addresses of admins to make plain members.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub demote: Vec<String>,
     /// The new name.
@@ -438,10 +437,10 @@ pub struct ChangeGroup {
     /// The new picture: base64 of a PNG, JPEG or WebP of at most 24 KiB; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<String>,
-    /// Whether members who are no admins may bring others in.
+    /// Whether members who are not admins may add others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub everybody_adds: Option<bool>,
-    /// Messages are deleted so many seconds after they were read; 0 for never.
+    /// How many seconds after reading a message is deleted; 0 for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_after_s: Option<u32>,
 }
@@ -451,7 +450,7 @@ pub struct ChangeGroup {
 pub struct MarkRead {
     /// The conversation.
     pub conversation: ConversationId,
-    /// The last message that was read; without it, all there are.
+    /// The last message that was read; without it, all messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_to: Option<MessageId>,
 }
@@ -459,7 +458,7 @@ pub struct MarkRead {
 /// See [`Request::SetTyping`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetTyping {
-    /// An address, a conversation's id, or the name of a group that no other has.
+    /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
     /// `false` when they have stopped.
     pub typing: bool,
@@ -468,18 +467,19 @@ pub struct SetTyping {
 /// See [`Request::ImportEntries`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImportEntries {
-    /// Where to: an address, a conversation's id, or the name of a group that no other has.
+    /// The conversation to import into: an address, a conversation's id, or a group's name that no
+    /// other group has.
     pub into: String,
     /// The oldest first, at most 1,000.
     pub messages: Vec<ImportedMessage>,
 }
 
-/// A message of a file.
+/// A message from a file.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImportedMessage {
-    /// As `history` gives it. Its reactions, receipts and attachments do not count.
+    /// As `history` returns it. Its reactions, receipts and attachments are ignored.
     pub message: Message,
-    /// What it brings along, sealed into the home.
+    /// Its attachments, sealed in the home.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<SealedFile>,
 }
@@ -489,10 +489,10 @@ pub struct ImportedMessage {
 pub struct Invite {
     /// The group's id, or its name.
     pub group: String,
-    /// Whether an admin decides about each who asks.
+    /// Whether an admin has to approve each person who asks.
     #[serde(default)]
     pub needs_approval: bool,
-    /// When the link is over.
+    /// When the link expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -520,11 +520,11 @@ pub struct DecideJoin {
     pub group: String,
     /// Who asks.
     pub address: String,
-    /// Whether they are taken in.
+    /// Whether they may join.
     pub accept: bool,
 }
 
-/// See [`Request::SetProfile`]. What is not named stays as it is.
+/// See [`Request::SetProfile`]. A field that is absent changes nothing.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetProfile {
     /// At most 128 bytes; empty for none.
@@ -538,7 +538,7 @@ pub struct SetProfile {
 /// See [`Request::Profile`].
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskProfile {
-    /// An address or a conversation's id; this account's own without.
+    /// An address or a conversation's id; without it, this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
 }
@@ -546,9 +546,9 @@ pub struct AskProfile {
 /// See [`Request::DeclineRequest`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decline {
-    /// An address, a conversation's id, or the name of a group that no other has.
+    /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
-    /// Whether to hear from them no more.
+    /// Whether to block them as well.
     #[serde(default)]
     pub block: bool,
 }
@@ -565,11 +565,11 @@ pub struct Block {
 /// See [`Request::SetReceipts`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetReceipts {
-    /// Tell that a message has arrived.
+    /// Whether to tell that a message has arrived.
     pub delivered: bool,
-    /// Tell that a message was read.
+    /// Whether to tell that a message was read.
     pub read: bool,
-    /// Tell that a message is being written; as it is without.
+    /// Whether to tell that the person is typing; unchanged if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typing: Option<bool>,
 }
@@ -579,30 +579,30 @@ pub struct SetReceipts {
 pub struct Verify {
     /// The contact's address, or the conversation's id.
     pub of: String,
-    /// What the person says.
+    /// The decision.
     pub decision: Decision,
-    /// With `accept`: what was scanned or typed on the other's device. It is compared
-    /// here; without it, the person has compared.
+    /// With `accept`: the QR code's text or the digits from the other device, which this device
+    /// compares. Without it, the person has compared the numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scanned: Option<String>,
 }
 
-/// What a person says of a safety number.
+/// A person's decision about a safety number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// It is the same: they are verified, and what waits is sent.
+    /// It is the same: they are verified, and waiting messages are sent.
     Accept,
-    /// It was not compared, but what waits is to be sent.
+    /// The person did not compare it, but waiting messages are sent.
     Continue,
-    /// It is another: they are not verified, and nothing is sent.
+    /// It is different: they are not verified, and nothing is sent.
     Reject,
 }
 
 /// See [`Request::SetAuditors`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetAuditors {
-    /// All that are to be named from now on.
+    /// All auditors from now on.
     pub auditors: Vec<NamedAuditor>,
     /// How many of them must have co-signed; 0 to require none.
     pub required: u32,
@@ -613,35 +613,35 @@ pub struct SetAuditors {
 pub struct NamedAuditor {
     /// `waxwing-auditor-…`, as the auditor publishes it.
     pub id: String,
-    /// What the person calls them.
+    /// The name that the person gives them.
     pub name: String,
 }
 
 /// Somebody, or a conversation.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Of {
-    /// An address, a conversation's id, or the name of a group that no other has.
+    /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
 }
 
-/// See [`Request::History`]. Of `before`, `after`, `around` and `search` one at most.
+/// See [`Request::History`]. At most one of `before`, `after`, `around` and `search` may be given.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// An address, or a conversation's id.
     pub of: String,
-    /// The newest so many; at most 1,000, which is also what its absence means.
+    /// How many of the newest entries; at most 1,000, which is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Only what comes before this message.
+    /// Only entries before this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<MessageId>,
-    /// Only what comes after this message: the oldest so many of that.
+    /// Only entries after this message: the oldest `limit` of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<MessageId>,
-    /// This message, with what comes before it and after it.
+    /// This message, with entries before and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub around: Option<MessageId>,
-    /// From the oldest on (`""`), or on from where a result's `next` says.
+    /// From the oldest entry (`""`), or from the `next` of an earlier result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// Only messages with these words: as in `search`.
@@ -649,28 +649,27 @@ pub struct History {
     pub search: Option<String>,
 }
 
-/// See [`Request::KeepConversation`]. Only what is there is changed.
+/// See [`Request::KeepConversation`]. A field that is absent changes nothing.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeepConversation {
-    /// An address, a conversation's id, or the name of a group that no other has.
+    /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
-    /// Whether it stands at the top.
+    /// Whether it is pinned to the top of the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<bool>,
-    /// Whether it is put away.
+    /// Whether it is archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived: Option<bool>,
-    /// Whether it is muted: for ever, unless `muted_until` says otherwise.
+    /// Whether it is muted: for ever, unless `muted_until` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted: Option<bool>,
     /// Until when it is muted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
-    /// A text that was begun, at most 8 KiB; empty for none.
+    /// A draft of at most 8 KiB; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<String>,
-    /// What the contact is called here, at most 128 bytes; empty for nothing. Nobody else
-    /// learns it.
+    /// A nickname for the contact, at most 128 bytes; empty for none. Nobody else learns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nickname: Option<String>,
 }
@@ -680,33 +679,33 @@ pub struct KeepConversation {
 pub struct Star {
     /// The message.
     pub message: MessageId,
-    /// Whether it is starred from now on.
+    /// Whether to star or unstar it.
     pub starred: bool,
 }
 
 /// See [`Request::Search`].
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// Words, all of which the message has; capitals and accents do not matter, and the last
-    /// may be the beginning of one. Empty for all messages.
+    /// Words, all of which the message must contain. Capitals and accents do not matter, and the
+    /// last one may be the beginning of a word. Empty for all messages.
     #[serde(default)]
     pub text: String,
     /// Only in this conversation: an address, an id, or the name of a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// Only what this address wrote.
+    /// Only messages from this address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Only what was written then or later, by the sender's clock.
+    /// Only messages written then or later, by the sender's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Only what was written before.
+    /// Only messages written before then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// So many; at most 1,000, and 100 where nothing is said.
+    /// How many messages; at most 1,000, by default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// The `next` of the answer before.
+    /// The `next` of the previous answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<i64>,
 }

@@ -1,6 +1,6 @@
-//! What is answered: results of the RPC's methods.
+//! The results of the RPC's methods.
 //!
-//! **Elsewhere**: what they are made of is in `message`, `group`, `contact`, `devices`, `report`.
+//! **Elsewhere**: the types inside them are in `message`, `group`, `contact`, `devices`, `report`.
 //!
 //! **Always**: fields are only ever added.
 
@@ -13,7 +13,7 @@ use super::{
     SmsQuote, closed_debug,
 };
 
-/// The result of a call; which one is told by the method.
+/// The result of a call; the method decides which one.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Response {
@@ -30,15 +30,15 @@ pub enum Response {
         /// Whether there are newer ones.
         #[serde(default)]
         newer: bool,
-        /// Asked `from` somewhere: where to go on, if there are newer ones.
+        /// For a request with `from`: where to continue, if there are newer entries.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,
     },
     /// Of `search`, `starred` and `thread`.
     Found {
-        /// Newest first; of a thread, oldest first.
+        /// Newest first; for a thread, oldest first.
         found: Vec<Message>,
-        /// To go on with, where there may be more.
+        /// Where to continue, if there may be more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<i64>,
     },
@@ -97,7 +97,7 @@ pub enum Response {
         /// The oldest first.
         evidence: Vec<Evidence>,
     },
-    /// Of what has nothing to tell: `{}`.
+    /// The result of methods that return nothing: `{}`.
     Done {},
 }
 
@@ -132,23 +132,23 @@ impl core::fmt::Debug for Response {
     }
 }
 
-/// A message was taken into the outbox.
+/// A message is in the outbox.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     /// The new message.
     pub id: MessageId,
-    /// Where it stands.
+    /// Its conversation.
     pub conversation: ConversationId,
-    /// How far it is.
+    /// Its state.
     pub state: MessageState,
 }
 
-/// What became of messages that were brought in.
+/// The result of an import.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// They were not here.
+    /// How many messages were added.
     pub added: u64,
-    /// They were.
+    /// How many were here already.
     pub known: u64,
 }
 
@@ -169,39 +169,38 @@ pub struct Account {
     /// The relay's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay: Option<String>,
-    /// The relay's pin, given or first seen.
+    /// The relay's pin, as given or first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<String>,
-    /// Until `forget_recovery_words`: to be written down and kept offline.
+    /// Until `forget_recovery_words`: the recovery words, to write down and keep offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_words: Option<String>,
-    /// The same as a QR code holds them.
+    /// The same words as the text of a QR code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_qr: Option<String>,
 }
 
-/// How things are.
+/// The state of this device.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// How far the registration is.
     pub registration: RegistrationStage,
     /// Whether the mailbox link is logged in.
     pub online: bool,
-    /// The relay's clock minus this device's, in milliseconds, where known.
+    /// The relay's clock minus this device's, in milliseconds, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew_ms: Option<i64>,
-    /// Messages not yet accepted by the relay.
+    /// Messages that the relay has not accepted yet.
     pub outbox: u64,
-    /// Receipts that are owed, and others of this device's own words to conversations, that
-    /// the relay has not accepted yet.
+    /// Receipts and similar automatic messages that the relay has not accepted yet.
     #[serde(default)]
     pub receipts: u64,
-    /// First contacts that could be made without asking the relay for tokens.
+    /// How many new contacts this device can write to without asking the relay for tokens.
     pub tokens: u64,
-    /// Key packages that the relay has left for others, where known.
+    /// Key packages that the relay still has for others, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_packages: Option<u64>,
-    /// Conversations that are waiting to be taken in again.
+    /// Conversations that this device is rejoining.
     pub rejoining: u64,
     /// Invitations whose senders are being looked up.
     pub welcomes_held: u64,
@@ -210,10 +209,10 @@ pub struct Status {
     /// Conversations whose devices are being changed.
     #[serde(default)]
     pub changing_members: u64,
-    /// Whether history is on its way: to or from another device, or from a backup.
+    /// Whether history is being transferred: to or from another device, or from a backup.
     #[serde(default)]
     pub transferring: bool,
-    /// Whether the own address is locked: nobody else registers it anew at once.
+    /// Whether this account's address is locked, so that nobody else can register it at once.
     #[serde(default)]
     pub locked: bool,
     /// The encryption suite.
@@ -221,7 +220,7 @@ pub struct Status {
     /// The relay's key log, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogStatus>,
-    /// What the person must know, until they dismiss it.
+    /// The alarms, until the person dismisses them.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
     /// What is wrong now.

@@ -1,427 +1,428 @@
-//! The sentences that people read when something went wrong.
+//! The sentences that tell people what went wrong.
 //!
-//! **Always**: what happened, what it means for them, what they can do.
+//! **Always**: a sentence says what happened, what it means for the person, and what they can do.
 
 use super::{Problem, problem::RelayMisdeed};
 
-/// What happened, what it means, and what to do.
+/// Says what happened, what it means, and what to do.
 pub fn sentence(problem: &Problem) -> String {
     match problem {
         Problem::AddressMalformed { address } => format!(
-            "\"{address}\" is neither an e-mail address nor a phone number; write it like \
+            "\"{address}\" is not an e-mail address or a phone number. Write it like \
              alice@example.org or +15551234567."
         ),
         Problem::ConversationUnknown { name } => format!(
-            "There is no conversation with \"{name}\" on this device; `waxwing contacts` lists \
-             the ones there are."
+            "There is no conversation with \"{name}\" on this device; `waxwing conversations` \
+             lists all of them."
         ),
         Problem::MessageUnknown => {
-            "No message with this id is on this device; `waxwing history --json` shows the ids."
-                .into()
+            "This device has no message with this id; `waxwing history --ids` shows the ids.".into()
         }
         Problem::MessageAmbiguous => {
-            "Several messages have ids that begin so; give more of it. `waxwing history --ids` \
-             shows the ids."
+            "Several messages have ids that begin like this. Give more of the id; `waxwing history \
+             --ids` shows ids."
                 .into()
         }
         Problem::MessageNotOwn => {
-            "Somebody else wrote this message, so only they can change it or take it back.".into()
+            "Somebody else wrote this message, so only they can edit or unsend it.".into()
         }
         Problem::MessageTakenBack => {
-            "This message was taken back, so there is nothing left to change.".into()
+            "This message was deleted by its sender, so it can no longer be changed.".into()
         }
         Problem::MessageNotProven => {
-            "Only messages of others can be reported, and only those that this account received \
-             itself; name another."
+            "This message cannot be reported: you can report only messages from others that this \
+             account received itself."
                 .into()
         }
         Problem::ImportInvalid { reason } => {
-            format!("This cannot be imported: {reason}. Only what `waxwing export` wrote can be.")
+            format!(
+                "This file cannot be imported: {reason}. You can import only files that `waxwing \
+                 export` wrote."
+            )
         }
         Problem::ReportInvalid { reason } => {
-            format!("This report proves nothing: {reason}. Ask whoever made it for another.")
+            format!(
+                "This report proves nothing: {reason}. Ask the person who made it for a new one."
+            )
         }
         Problem::ReactionInvalid => {
-            "A reaction is an emoji, or a few letters without blanks; give another.".into()
+            "This is not a reaction. Use an emoji, or a few letters without spaces.".into()
         }
         Problem::AttachmentNotHere => {
-            "This file is not on this device yet; fetch_attachment brings it.".into()
+            "This file is not on this device yet; fetch_attachment fetches it.".into()
         }
         Problem::FileUnusable { detail } => detail.clone(),
         Problem::AttachmentInvalid => {
-            "The files cannot be sent: a message has at most 32, and each at most 4 GiB.".into()
+            "The files cannot be sent: a message can have at most 32 files of at most 4 GiB each."
+                .into()
         }
         Problem::NoLinkPreview { reason } => {
-            format!("There is no preview of this link: {reason}. It can be sent without one.")
+            format!("This link has no preview: {reason}. You can send the message without one.")
         }
         Problem::LinkPreviewInvalid => {
-            "The preview cannot be sent: it must be of a link that stands in the text, with a \
-             title or description, and 16 KiB at most."
+            "The preview cannot be sent: it must belong to a link in the text, have a title or a \
+             description, and be at most 16 KiB in size."
                 .into()
         }
         Problem::AttachmentUnknown => {
-            "The message has no such attachment; `waxwing info` shows what it has.".into()
+            "The message has no attachment with this number; `waxwing info` lists its attachments."
+                .into()
         }
         Problem::InvitationMalformed => {
-            "This is no invitation; a link begins with waxwing:invite/1/, and all of it is needed."
+            "This is not an invitation link. A link begins with waxwing:invite/1/; copy all of it."
                 .into()
         }
         Problem::InvitationElsewhere => {
-            "This group is at another relay than your account; its members have to be at the \
-             same one."
-                .into()
+            "You cannot join this group: it is on another relay than your account.".into()
         }
         Problem::InvitationUnknown => {
-            "The group has no such invitation; `waxwing group show` lists those that are open."
+            "The group has no invitation with this id; `waxwing group show` lists the open ones."
                 .into()
         }
         Problem::InvitationsTooMany { limit } => format!(
-            "A group has at most {limit} open invitations; take one back with `waxwing group \
+            "A group can have at most {limit} open invitations. Revoke one with `waxwing group \
              revoke` first."
         ),
         Problem::ProfileNameInvalid => {
-            "The name is too long: at most 128 bytes. Give a shorter one.".into()
+            "The name is longer than 128 bytes. Choose a shorter one.".into()
         }
         Problem::NotARequest => {
-            "This is no request: you know each other already. `waxwing requests` lists those who \
-             wait for your answer."
+            "This is not a message request: you know each other already. `waxwing requests` lists \
+             your message requests."
                 .into()
         }
         Problem::AttachmentLost => {
-            "A file of this message could not be brought to the relay, so the message was not \
-             sent; send it again."
+            "A file of this message could not be uploaded to the relay, so the message was not \
+             sent. Send it again."
                 .into()
         }
-        Problem::MessageEmpty => "The message is empty, so nothing was sent; write a text.".into(),
+        Problem::MessageEmpty => "The message is empty, so nothing was sent. Write a text.".into(),
         Problem::MessageTooLarge { bytes, limit } => format!(
-            "The message has {} and the longest that can be sent has {}, so it was not sent; \
-             shorten it or send it in parts.",
+            "The message was not sent: it has {}, and a message can have at most {}. Shorten it, \
+             or send it in parts.",
             size(*bytes),
             size(*limit)
         ),
         Problem::RelayUrlMalformed => {
-            "The relay's URL is not one; it looks like https://relay.example.org and is printed by \
-             the relay when it starts."
+            "That is not a valid relay URL. It looks like https://relay.example.org; the relay \
+             prints it when it starts."
                 .into()
         }
         Problem::PinMalformed => {
-            "The pin is not one; copy it whole from what the relay printed: sha256/ and 44 \
+            "That is not a valid pin. Copy all of what the relay printed: sha256/ and 44 \
              characters."
                 .into()
         }
         Problem::NotRegistered => {
-            "There is no account on this device yet; make one with `waxwing register ADDRESS \
+            "There is no account on this device yet. Create one with `waxwing register ADDRESS \
              --relay URL`."
                 .into()
         }
         Problem::AlreadyRegistered => {
-            "This home has an account already, which stays as it is; give --home another folder \
-             to make a second one."
+            "This home folder already has an account, so nothing was changed. To create a second \
+             account, name another folder with --home."
                 .into()
         }
-        Problem::RecipientIsSelf => {
-            "This is your own address, so there is nobody to send to; give someone else's.".into()
-        }
+        Problem::RecipientIsSelf => "This is your own address. Give somebody else's.".into(),
         Problem::GroupUnknown { name } => format!(
-            "There is no group \"{name}\" on this device; `waxwing group` lists the ones there are."
+            "There is no group \"{name}\" on this device; `waxwing group` lists your groups."
         ),
         Problem::GroupNameAmbiguous { name } => format!(
-            "Several groups are called \"{name}\"; give the id of the one you mean, which \
-             `waxwing group` shows."
+            "Several groups are called \"{name}\". Give the id of the one you mean; `waxwing \
+             group` shows ids."
         ),
-        Problem::GroupNotAdmin => {
-            "Only the group's admins may do this, and you are none; ask one of them.".into()
-        }
+        Problem::GroupNotAdmin => "Only group admins can do this. Ask one of them.".into(),
         Problem::GroupNotMember => {
-            "You are no member of this group any more, so nothing can be sent to it or changed; \
-             what was said before is still in its history."
+            "You are no longer a member of this group, so you cannot write to it or change it. You \
+             can still read its history."
                 .into()
         }
         Problem::GroupLost { name } => format!(
-            "This device cannot read \"{name}\" any more, and no device of the group has added \
-             it again. Ask one of the group's admins to remove you and add you again."
+            "This device can no longer read \"{name}\", and no other device has re-added it. Ask a \
+             group admin to remove you and add you again."
         ),
         Problem::GroupWaits { name } => format!(
-            "A device joined \"{name}\", and the relay does not prove whose device it is. New \
-             messages there wait until it does; other conversations go on."
+            "A device joined \"{name}\", and the relay has not proved whose device it is. New \
+             messages in that conversation wait until the relay proves it; other conversations are \
+             not affected."
         ),
         Problem::GroupNeedsAdmin => {
-            "A group needs an admin, and this is the last one; make somebody else an admin first."
+            "This is the group's last admin, and a group needs one. Make somebody else an admin \
+             first."
                 .into()
         }
         Problem::GroupNameInvalid => {
-            "A group's name has 1 to 256 bytes and no control characters; give another.".into()
+            "This is not a valid group name. A name has 1 to 256 bytes and no control characters."
+                .into()
         }
         Problem::GroupFull { limit } => format!(
-            "A group has at most {limit} members, so nobody was added; take somebody out first."
+            "A group can have at most {limit} members, so nobody was added. Remove somebody first."
         ),
         Problem::MemberUnknown { address } => {
-            format!("{address} is no member of this group; `waxwing group show` lists them.")
+            format!(
+                "{address} is not a member of this group; `waxwing group show` lists the members."
+            )
         }
         Problem::MemberIsSelf => {
-            "This is your own address: you are in the group already, and `waxwing group leave` \
-             takes you out."
+            "This is your own address, and you are already in the group. To leave it, use `waxwing \
+             group leave`."
                 .into()
         }
         Problem::PictureInvalid { limit } => format!(
-            "The picture is not an image of at most {}; make it smaller.",
+            "This picture cannot be used: it must be a PNG, JPEG or WebP image of at most {}.",
             size(*limit)
         ),
         Problem::RecipientBlocked => {
-            "You have blocked this contact, so nothing was sent; unblock them first.".into()
+            "You have blocked this contact, so nothing was sent. Unblock them first.".into()
         }
         Problem::SmsNeedsOwnNumber => {
-            "Only an account whose address is a phone number can write text messages: they are \
-             from that number. Register it with `waxwing register NUMBER`."
+            "Text messages are sent from your own number, so your account's address must be a \
+             phone number. Register it with `waxwing register NUMBER`."
                 .into()
         }
         Problem::SmsNeedsNumber => {
-            "A text message goes to a phone number with its country's code, such as +358401234567; \
-             to anybody else write with `waxwing send`."
+            "A text message needs a phone number with its country code, such as +358401234567. To \
+             write to an e-mail address, use `waxwing send`."
                 .into()
         }
-        Problem::SmsCannotBeAnswered { sender } => format!(
-            "{sender} is no phone number, so no text message can reach it; whoever wrote under \
-             that name cannot be answered."
-        ),
+        Problem::SmsCannotBeAnswered { sender } => {
+            format!("You cannot reply to {sender}: it is a name, not a phone number.")
+        }
         Problem::SmsNotOffered => {
-            "This relay takes no text messages to phones, so nothing was sent; ask its operator."
+            "This relay does not send text messages to phones, so nothing was sent. Ask its \
+             operator."
                 .into()
         }
         Problem::SmsNotUnderstood => {
-            "A text message is not encrypted: the relay, the phone networks and whoever taps them \
-             read it, anybody can forge its sender, and it costs money. If you want that, say so \
-             once with --yes."
+            "A text message is not encrypted: the relay, the phone networks and anybody who taps \
+             them can read it, anybody can forge its sender, and it costs money. If you accept \
+             that, confirm it once with --yes."
                 .into()
         }
         Problem::SmsTooLong { segments, limit } => {
             if *segments == u32::MAX {
-                format!("The text is far too long for {limit} text messages; write less.")
+                format!("The text is far too long for {limit} text messages. Shorten it.")
             } else {
                 format!(
-                    "The text would take {segments} text messages, and {limit} were allowed; \
-                     write less."
+                    "The text needs {segments} text messages, but you allowed {limit}. Shorten it."
                 )
             }
         }
         Problem::SmsRecipientHere { address } => format!(
-            "{address} is on Waxwing now, so no text message was sent: `waxwing send {address}` \
-             is encrypted and free. (--even-so sends a text message all the same.)"
+            "{address} is on Waxwing now, so no text message was sent. `waxwing send {address}` is \
+             encrypted and free; --even-so sends a text message anyway."
         ),
         Problem::SmsNotSentThere => {
-            "This relay sends no text messages to that number, so nothing was sent; ask its \
+            "This relay does not send text messages to that number, so nothing was sent. Ask its \
              operator."
                 .into()
         }
         Problem::SmsNotTaken => {
-            "The phone network did not take the text message, so nothing was sent; check the \
+            "The phone network did not accept the text message, so nothing was sent. Check the \
              number, and try again later."
                 .into()
         }
         Problem::SmsNotDelivered => {
-            "The phone network says that the phone does not get the text message: it is off for \
-             long, or the number is nobody's."
+            "The phone network could not deliver the text message: the phone has been off for a \
+             long time, or nobody has this number."
                 .into()
         }
         Problem::SmsUncertain => {
-            "The relay was stopped while it handed the text message over, so nobody knows whether \
-             all of it was sent; ask them, or send it again."
+            "The relay stopped while it was sending the text message, so nobody knows whether all \
+             of it was sent. Ask the recipient, or send it again."
                 .into()
         }
         Problem::SmsConversation => {
-            "This is a conversation by text messages, which have no such thing; `waxwing sms send` \
-             writes in it."
+            "Text messages do not support this. To write in this conversation, use `waxwing sms \
+             send`."
                 .into()
         }
         Problem::OutboxFull { limit } => format!(
-            "{limit} messages are waiting to be sent already, so this one was not taken; check \
-             the connection with `waxwing doctor`, and try again when they have left."
+            "The outbox is full with {limit} messages, so this one was not sent. Check the \
+             connection with `waxwing doctor`, and try again once the others are sent."
         ),
         Problem::NoCodeAsked => {
-            "No code has been asked for, so there is none to check; start with `waxwing register \
-             ADDRESS --relay URL`."
+            "You have not asked for a code yet. Start with `waxwing register ADDRESS --relay URL`."
                 .into()
         }
         Problem::NoCodeGiven => {
-            "No code was given, so the address is not verified yet; when it has come, run the same \
-             command again with --code."
+            "You gave no code, so the address is not verified yet. Once the code arrives, run the \
+             same command again with --code."
                 .into()
         }
         Problem::CodeWrong { tries_left } => format!(
-            "The code is not the one that was sent, so the address is not verified yet; look at \
-             the newest message and try again ({} left).",
+            "The code is wrong, so the address is not verified yet. Check the newest message and \
+             try again ({} left).",
             match tries_left {
                 1 => "1 try is".to_owned(),
                 n => format!("{n} tries are"),
             }
         ),
         Problem::CodeExpired => {
-            "The code is too old, so the address is not verified; register again to get a new one."
+            "The code has expired, so the address is not verified. Register again to get a new one."
                 .into()
         }
         Problem::CodeUsedUp => {
-            "A wrong code was given too often, so this one is good for nothing any more; register \
-             again to get a new one."
+            "Too many wrong codes: this code no longer works. Register again to get a new one."
                 .into()
         }
         Problem::AddressUnreachable { address } if address.starts_with('+') => format!(
-            "The code could not be texted to {address}, so it cannot be verified; check the \
-             number, or ask the relay's operator whether it sends text messages there."
+            "The code could not be sent to {address}, so the number is not verified. Check the \
+             number, or ask the relay's operator whether the relay sends text messages there."
         ),
         Problem::AddressUnreachable { address } => format!(
-            "The code could not be delivered to {address}, so it cannot be verified; check the \
-             address, or ask the relay's operator whether its mail works."
+            "The code could not be delivered to {address}, so the address is not verified. Check \
+             the address, or ask the relay's operator whether the relay's mail works."
         ),
         Problem::RecipientUnknown { address } => format!(
-            "Nobody has registered {address} on this relay, so the message was not sent; check \
-             the address, or invite them."
+            "Nobody has registered {address} on this relay, so the message was not sent. Check the \
+             address, or invite them."
         ),
         Problem::RecipientFull => {
-            "The recipient's mailbox is full, so the message waits in your outbox; it is sent by \
-             itself when they have been online."
+            "The recipient's mailbox is full, so the message waits in your outbox. It is sent \
+             automatically once they have been online."
                 .into()
         }
         Problem::RecipientNotProven => {
-            "The relay could not prove whose devices the recipient's are, so nothing was sent to \
-             them; do not trust this relay until its operator has explained that."
+            "The relay could not prove which devices belong to the recipient, so nothing was sent. \
+             Do not trust this relay until its operator has explained that."
                 .into()
         }
         Problem::ContactChanged { address } => format!(
-            "{address}, whom you had verified in person, has other keys now: they started over, \
-             or somebody else has their address. Nothing is sent until you decide; compare the \
-             safety number with them again (`waxwing verify {address}`), then --accept, \
-             --continue without comparing, or --reject."
+            "{address}, whom you verified in person, has new keys: either they created a new \
+             account, or somebody else has their address, so nothing is sent until you decide. \
+             Compare the safety number again with `waxwing verify {address}`; then use --accept, \
+             --reject, or --continue to go on without comparing."
         ),
         Problem::SafetyNumberDiffers { address } => format!(
-            "This is not the safety number that you have with {address}: somebody may be between \
-             you, so they are not marked as verified. Make sure that both of you look at the \
-             number for each other, and do not write anything that matters until it is the same."
+            "This is not your safety number with {address}, so they are not marked as verified: \
+             somebody may be between you. Check that both of you show the number for each other, \
+             and write nothing important until the numbers match."
         ),
         Problem::SafetyNumberMalformed => {
-            "This is no safety number, so nothing was compared; scan the QR code of `waxwing \
-             verify` on the other's device, or type its 60 digits."
+            "This is not a safety number, so nothing was compared. Scan the QR code that `waxwing \
+             verify` shows on their device, or type its 60 digits."
                 .into()
         }
         Problem::AuditorsMissing { present, required } => format!(
-            "Of the auditors that you named, {present} have co-signed what the relay shows, and \
-             you require {required}; what you wrote waits until they have. If this lasts, ask \
-             them or the relay's operator, or change what you require with `waxwing audit require`."
+            "You require co-signatures from {required} auditors, and {present} have co-signed what \
+             the relay shows, so your messages wait. If this lasts, ask the auditors or the \
+             relay's operator, or change the number with `waxwing audit require`."
         ),
         Problem::AuditorsMalformed => {
-            "These auditors cannot be required, so nothing was changed; an auditor's id is printed \
-             by `waxwing audit id` and begins with waxwing-auditor-, and at most 16 can be named."
+            "These auditors cannot be required, so nothing was changed. You can name at most 16 \
+             auditors; `waxwing audit id` prints an auditor's id, which begins with \
+             waxwing-auditor-."
                 .into()
         }
         Problem::DeviceAdded { device } => format!(
-            "A device ({device}…) was added to your account. If that was not you, whoever has it \
-             reads what you are sent from now on: take it out with `waxwing devices revoke \
-             {device}`, and tell your contacts."
+            "A device ({device}…) was added to your account. If you did not do that, somebody can \
+             read all your new messages: remove the device with `waxwing devices revoke {device}`, \
+             and tell your contacts."
         ),
         Problem::DeviceRemoved { device } => format!(
-            "A device ({device}…) was removed from your account. If that was not you, somebody has \
-             another of your devices, or your recovery words: tell your contacts on another \
-             way."
+            "A device ({device}…) was removed from your account. If you did not do that, somebody \
+             has another of your devices or your recovery words: tell your contacts by other \
+             means."
         ),
         Problem::DeviceRevoked => {
-            "This device was removed from its account by another of its devices or the recovery \
-             key, so it gets nothing any more; what it has stays readable here."
+            "Another device, or the recovery key, removed this device from the account, so it gets \
+             no new messages. You can still read the messages that are on it."
                 .into()
         }
         Problem::RecoveryKeyChanged => {
-            "Your account has another recovery key than before. If that was not you, somebody has \
-             one of your devices, or your recovery words: tell your contacts on another way."
+            "The recovery key of your account was changed. If you did not do that, somebody has \
+             one of your devices or your recovery words: tell your contacts by other means."
                 .into()
         }
         Problem::AddressTaken => {
-            "Your address belongs to another account now: somebody who can read your mail \
-             registered it anew, or you did. New contacts reach that account; contacts who \
-             verified you are warned. Secure your mail first, then register the address anew with \
+            "Your address now belongs to another account, which you or somebody who can read your \
+             mail registered: new contacts reach that account, and contacts who verified you are \
+             warned. If it was not you, secure your mail, and then register the address again with \
              another --home."
                 .into()
         }
         Problem::LogStale { age_ms } => format!(
-            "The relay's newest proof about its key log is {} old, so it may be hiding what came \
-             since, and nobody new is written to; set this device's clock if it is wrong, or ask \
-             the relay's operator.",
+            "The relay's newest proof about its key log is {} old, so the relay may be hiding \
+             changes, and you cannot write to new people. Correct this device's clock if it is \
+             wrong, or ask the relay's operator.",
             duration(*age_ms)
         ),
         Problem::LogAhead { ahead_ms } => format!(
-            "The relay's key log is {} in the future, so it is not believed; set this device's \
-             clock if it is wrong, or ask the relay's operator.",
+            "The relay's key log is {} in the future, so this device does not trust it. Correct \
+             this device's clock if it is wrong, or ask the relay's operator.",
             duration(*ahead_ms)
         ),
         Problem::ContactSeesAnotherLog { address } => format!(
-            "{address}'s device says that the relay shows it another key log than yours. One of \
-             you is being lied to: compare the safety number in person (`waxwing verify \
-             {address}`), and ask the relay's operator."
+            "The relay shows {address}'s device another key log than yours, so it is lying to one \
+             of you. Compare the safety number in person (`waxwing verify {address}`), and ask the \
+             relay's operator."
         ),
         Problem::OwnHistoryNotProved => {
-            "For more than 24 hours of use the relay has not proved what its key log says of \
-             your account, so somebody could have added a device to it, or taken your address, \
-             and this device would not see it. Ask the relay's operator why; until then, compare \
-             safety numbers before you write what matters (`waxwing verify ADDRESS`)."
+            "For more than 24 hours of use the relay has not proved what its key log says about \
+             your account, so somebody could have added a device or taken your address without \
+             this device noticing. Ask the relay's operator why; until then, compare safety \
+             numbers (`waxwing verify ADDRESS`) before you write anything important."
                 .into()
         }
         Problem::ContactsNotProved { addresses, others } => format!(
-            "For more than 24 hours of use the relay has not proved that the keys of {} are \
-             still theirs, so a device that they removed, or a new owner of an address, may not show \
-             here. Compare safety numbers in person (`waxwing verify ADDRESS`), and ask the \
-             relay's operator why.",
+            "For more than 24 hours of use the relay has not proved that the keys of {} are still \
+             theirs, so this device may not notice that they removed a device, or that an address \
+             has a new owner. Compare safety numbers in person (`waxwing verify ADDRESS`), and ask \
+             the relay's operator why.",
             people(addresses, *others)
         ),
         Problem::HeadsNotCompared { addresses, others } => format!(
-            "For more than 24 hours of use this device could not compare the key log that it is \
-             shown with the one of {}, so the relay may be showing you different keys for each \
-             other. Compare safety numbers in person (`waxwing verify ADDRESS`), and ask the \
-             relay's operator why; a program of theirs that is old or altered can be the reason, \
-             too.",
+            "For more than 24 hours of use this device could not compare its view of the key log \
+             with that of {}, so the relay may be showing you wrong keys for each other. Compare \
+             safety numbers in person (`waxwing verify ADDRESS`), and ask the relay's operator \
+             why; an old or modified program on their side can also be the reason.",
             people(addresses, *others)
         ),
         Problem::RelayDown { detail } => format!(
-            "The relay cannot be reached ({detail}), so nothing is sent or received now; messages \
-             wait in the outbox and leave by themselves when it is back."
+            "The relay cannot be reached ({detail}), so nothing is sent or received. Messages wait \
+             in the outbox, and are sent automatically when it is back."
         ),
         Problem::WrongPin => {
-            "What answers is not the relay that was pinned: somebody may be between you and it, \
-             so nothing was sent. Check the pin with the relay's operator before you change it."
+            "The server that answered does not have the relay's pinned key: somebody may be \
+             between you and the relay, so nothing was sent. Check the pin with the relay's \
+             operator before you change it."
                 .into()
         }
         Problem::RelayNotPinned { presented } => format!(
-            "The relay made its certificate itself and no pin was given, so there is no telling \
-             whether it is the right one and nothing was sent; what answered has the pin \
-             {presented}: if the relay's operator names the same, give it with --pin."
+            "The relay's certificate is self-signed and you gave no pin, so this device cannot \
+             tell whether it is the right relay, and nothing was sent. It has the pin {presented}: \
+             if the relay's operator confirms this pin, give it with --pin."
         ),
         Problem::RateLimited { retry_after_ms } => format!(
-            "The relay has had too many requests and takes no more for now; {}.",
+            "The relay has had too many requests and accepts no more for now; {}.",
             match retry_after_ms {
                 Some(ms) => format!("try again in {}", duration(*ms)),
                 None => "try again in a few minutes".into(),
             }
         ),
         Problem::RelayUnavailable => {
-            "The relay does not answer, or cannot store anything now (its disk may be full), so \
-             messages wait in your outbox and are sent when it can; tell its operator if this \
-             lasts."
+            "The relay does not answer, or cannot store anything (its disk may be full), so \
+             messages wait in your outbox until it can. Tell its operator if this lasts."
                 .into()
         }
         Problem::RelayTooDifferent => {
-            "The relay speaks another version of the protocol, so nothing can be sent; update \
-             this program, or ask the relay's operator to update it."
+            "The relay uses another version of the protocol, so nothing can be sent. Update this \
+             program, or ask the relay's operator to update the relay."
                 .into()
         }
         Problem::RelayMisbehaves { what } => format!(
-            "The relay did something that no honest relay does ({}), so it was not believed; your \
-             messages stay encrypted, but ask its operator, or use another relay.",
+            "The relay did something that no honest relay does ({}), so this device did not trust \
+             it. Your messages stay encrypted; ask the relay's operator, or use another relay.",
             match what {
                 RelayMisdeed::TokenKeysDiffer =>
-                    "it uses a token key of its own for you, by which it could follow you",
-                RelayMisdeed::TokenProofFalse => "its tokens are not what they should be",
+                    "it uses a special token key for you, with which it could track you",
+                RelayMisdeed::TokenProofFalse => "it gave out invalid tokens",
                 RelayMisdeed::RosterFalse => "it showed devices that their owner did not sign",
                 RelayMisdeed::MemberNotEntitled =>
-                    "a stranger was put into a conversation, and was refused",
-                RelayMisdeed::RosterRolledBack =>
-                    "it showed fewer or other devices than it had shown before",
-                RelayMisdeed::LogFalse => "its key log does not prove what it says",
+                    "a stranger was added to a conversation, and this device refused it",
+                RelayMisdeed::RosterRolledBack => "it showed fewer or other devices than before",
+                RelayMisdeed::LogFalse => "its key log does not prove what it claims",
                 RelayMisdeed::LogRolledBack => "it shows an older key log than before",
                 RelayMisdeed::LogRewritten =>
                     "it has rewritten its key log; `waxwing audit evidence` has the proof",
@@ -436,235 +437,230 @@ pub fn sentence(problem: &Problem) -> String {
                     "its key log has an entry for your account that none of your devices made",
                 RelayMisdeed::OwnEntryMissing => "its key log has lost your account",
                 RelayMisdeed::AnothersWelcome =>
-                    "a conversation meant for somebody else's address came here, and was refused",
-                RelayMisdeed::Malformed => "it sent what is no message of the protocol",
+                    "it delivered a conversation that was meant for somebody else's address, and \
+                     this device refused it",
+                RelayMisdeed::Malformed =>
+                    "it sent something that is not a valid message of the protocol",
             }
         ),
         Problem::RelayRefused { detail } => format!(
-            "The relay refused what this program asked ({detail}), so it was not done; update \
+            "The relay refused this program's request ({detail}), so nothing was done. Update \
              both, and report it if it happens again."
         ),
         Problem::ClockWrong { skew_ms } => format!(
-            "This device's clock is {} {} the relay's, so the times of messages will be wrong; \
-             set the clock.",
+            "This device's clock is {} {} the relay's, so messages will have wrong times. Set the \
+             clock.",
             duration(skew_ms.unsigned_abs()),
             if *skew_ms > 0 { "behind" } else { "ahead of" }
         ),
         Problem::AddressContested { until } => format!(
-            "Somebody else has proved that they read what is sent to your address, and asks \
-             for it; they get it at {until} unless you object. If it is not you, with all your \
-             devices lost, say `waxwing lock keep` now, and change the password of your \
-             mailbox."
+            "Somebody else has proved that they can read what is sent to your address, and gets \
+             the address at {until} unless you object. If it is not you, run `waxwing lock keep` \
+             now, and change the password of your mailbox."
         ),
         Problem::LockChanged { locked: true } => {
-            "Your address is locked now, by another of your devices; if none of you did that, \
-             the relay lies: tell its operator."
+            "Another of your devices locked your address. If you did not do that, the relay is \
+             lying: tell its operator."
                 .into()
         }
         Problem::LockChanged { locked: false } => {
-            "Your address is not locked any more. If that was none of your devices, the relay \
-             did it: whoever reads your mail could register it anew. `waxwing lock on` locks it \
-             again."
+            "Your address is no longer locked. If you did not unlock it, the relay did, and \
+             somebody who reads your mail could register the address: lock it again with `waxwing \
+             lock on`."
                 .into()
         }
         Problem::AddressLocked { wait_ms } => {
             let wait = wait_ms.map_or_else(|| "up to 7 days".into(), duration);
             format!(
-                "This address is locked, so that only its recovery key opens it at once: \
-                 `waxwing recover` takes its words. Without them, its devices are told that \
-                 somebody asks; if none of them objects within {wait}, register again then."
+                "This address is locked: with its recovery words you can get it at once, with \
+                 `waxwing recover`. Without them, register again in {wait}; you get the address if \
+                 none of its devices has objected by then."
             )
         }
         Problem::AddressConfusable { address } => format!(
-            "{address} can be mistaken for an address that is registered already, so it was \
-             not taken; use one that looks different."
+            "{address} looks too much like an address that is already registered, so it was not \
+             registered. Use an address that looks different."
         ),
         Problem::CodeSentBefore { address } => format!(
-            "{address} was sent many codes lately, so no new one was sent; give the newest one \
-             that came."
+            "{address} was sent many codes recently, so no new one was sent. Use the newest code \
+             that arrived."
         ),
         Problem::AddressLooksLikeAnother { address } => format!(
-            "{address} is yours now, but it can be mistaken for another address on this relay; \
-             tell people which one is you."
+            "{address} is yours now, but it looks like another address on this relay. Tell people \
+             which one is yours."
         ),
         Problem::DeviceNameMalformed => {
-            "The device needs a name that you will know it by, of 1 to 64 bytes and without \
-             line breaks, so nothing was done; give one like \"Kitchen tablet\"."
+            "This is not a valid device name, so nothing was done. Give a name of 1 to 64 bytes \
+             without line breaks, such as \"Kitchen tablet\"."
                 .into()
         }
         Problem::DeviceUnknown { device } => format!(
-            "No single device of this account has the id \"{device}\"; `waxwing devices` \
-             lists them, and its first eight digits are enough."
+            "No device of this account, or more than one, has the id \"{device}\". `waxwing \
+             devices` lists the ids; the first eight digits are enough."
         ),
         Problem::DeviceIsThis => {
-            "This device cannot revoke itself, so that an account is never without any; do \
-             it from another of your devices."
-                .into()
+            "A device cannot revoke itself. Revoke it from another of your devices.".into()
         }
         Problem::DevicesTooMany { limit } => format!(
-            "This account has {limit} devices, as many as it can have, so no other was \
-             admitted; revoke one with `waxwing devices revoke ID` first."
+            "This account already has {limit} devices, the most it can have, so no other was \
+             admitted. Revoke one with `waxwing devices revoke ID` first."
         ),
         Problem::PairingCodeMalformed => {
-            "That is not a code for linking a device; type it as the new device shows it, \
-             like 4821-7K3MQ-9TXP9, or scan its QR code."
+            "That is not a code for linking a device. Type it as the new device shows it, like \
+             482193-7K3MQ-9TXPA, or scan its QR code."
                 .into()
         }
         Problem::PairingCodeMistyped => {
-            "A character of the code is wrong, so it was not tried and still works; compare \
-             it with what the new device shows."
+            "You mistyped the code; it was not tried, so it still works. Compare it with what the \
+             new device shows."
                 .into()
         }
         Problem::PairingOtherRelay => {
-            "The new device waits on another relay than the one that this account is on, so \
-             they cannot meet; start again there with this account's relay, which `waxwing \
-             doctor` shows."
+            "The new device uses another relay than this account, so the two cannot connect. Start \
+             again on the new device with this account's relay, which `waxwing doctor` shows."
                 .into()
         }
         Problem::PairingCodeDead => {
-            "Nobody waits with this code: it was used, or is more than half an hour old, or \
-             the relay has started again; make a new one with `waxwing devices link` on the \
-             new device."
+            "This code no longer works: it was used, is more than half an hour old, or the relay \
+             has restarted. Get a new code with `waxwing devices link` on the new device."
                 .into()
         }
         Problem::PairingNotAgreed => {
-            "The code was not the same on both devices, or somebody tried to get in \
-             between, so nothing was said and this code is dead; make a new one, and if \
-             this happens again, do not trust the relay."
+            "The code was not the same on both devices, or somebody tried to get between them, so \
+             nothing was shared and the code no longer works. Get a new code; if this happens \
+             again, do not trust the relay."
                 .into()
         }
         Problem::PairingBroken => {
-            "The two devices lost each other before the new one was admitted, so nothing \
-             has changed and the code is dead; check that both are online and start again \
-             with a new code."
+            "The connection between the two devices broke before the new one was admitted, so \
+             nothing has changed. Check that both are online, and start again with a new code."
                 .into()
         }
         Problem::PairingRefused => {
-            "The other device did not admit this one, so nothing has changed; start again \
-             if that was a mistake."
+            "The other device did not admit this one, so nothing has changed. Start again if that \
+             was a mistake."
                 .into()
         }
         Problem::PairingNotAsked => {
-            "No device asks to be admitted now, so there is nothing to confirm; give the \
-             code that the new device shows with `waxwing devices approve CODE` first."
+            "No device is asking to be admitted, so there is nothing to confirm. First enter the \
+             code that the new device shows, with `waxwing devices approve CODE`."
                 .into()
         }
         Problem::PairingBusy => {
-            "Another device is being linked just now, so this was not begun; wait for it, \
-             or stop it first."
+            "Another device is being linked, so this one was not started. Wait until the other is \
+             linked, or stop it first."
                 .into()
         }
         Problem::TransferEnded => {
-            "The other device did not hand over the rest of the history, so older messages \
-             are missing here; what is written from now on arrives, and linking this device \
-             again brings the rest."
+            "The other device did not send the rest of the history, so older messages are missing \
+             here. New messages still arrive; link this device again to get the rest."
                 .into()
         }
         Problem::RosterNotChanged { detail } => format!(
-            "The relay did not take the change of your list of devices ({detail}), so it is \
-             as it was; try again, and ask its operator if this lasts."
+            "The relay did not accept the change to your list of devices ({detail}), so nothing \
+             has changed. Try again, and ask its operator if this lasts."
         ),
         Problem::RecoveryWordsMalformed { detail } => format!(
-            "These are not the words of a recovery key: {detail}; compare them with what \
-             you wrote down."
+            "These are not the words of a recovery key: {detail}. Compare them with what you wrote \
+             down."
         ),
         Problem::RecoveryWordsOthers => {
-            "These words are a recovery key, but not the one of this account, so nothing \
-             was changed; check the address, and whether you made newer words since."
+            "These words are a recovery key, but not this account's, so nothing was changed. Check \
+             the address, and whether you have newer words."
                 .into()
         }
         Problem::RecoveryAddressUnknown { address } => format!(
-            "Nobody has registered {address} on this relay, so there is nothing to recover; \
-             check the address and the relay."
+            "Nobody has registered {address} on this relay, so there is nothing to recover. Check \
+             the address and the relay."
         ),
         Problem::RecoveryNotBegun => {
-            "No recovery waits for a backup file now, so it was not read; start with \
+            "No recovery is waiting for a backup file, so the file was not read. Start with \
              `waxwing recover ADDRESS --from FILE`."
                 .into()
         }
         Problem::BackupNone => {
-            "There is no backup of this account on the relay, so older messages are gone \
-             from here; your contacts can still write to you, and what is written from now \
-             on arrives."
+            "There is no backup of this account on the relay, so older messages could not be \
+             restored. Your contacts can still write to you, and new messages arrive."
                 .into()
         }
         Problem::BackupDamaged => {
-            "The backup does not open with this key or is not whole, so what could not be \
-             checked was left out; try another copy if you have one."
+            "The backup is incomplete or does not open with this key, so the parts that could not \
+             be checked were left out. Try another copy if you have one."
                 .into()
         }
         Problem::BackupNotOurs => {
-            "The backup was made by a device that this account does not have, so it was not \
-             used; if you have another copy, use that."
+            "A device that does not belong to this account made the backup, so it was not used. \
+             Use another copy if you have one."
                 .into()
         }
         Problem::BackupKeyMissing => {
-            "This account has no key for backups yet, because it was made before there were \
-             any, so none was made; recover it once with its words to have one."
+            "This account has no backup key, because it is older than backups are, so no backup \
+             was made. Recover the account once with its recovery words to get a key."
                 .into()
         }
         Problem::BackupTooLarge => {
-            "The backup is larger than the relay takes, so the one before was kept there; \
-             write it to a file with `waxwing backup --file FILE`."
+            "The backup is larger than the relay allows, so the relay keeps the previous one. \
+             Write the backup to a file with `waxwing backup --file FILE`."
                 .into()
         }
         Problem::DiskFull => {
-            "The disk is full, so nothing was changed; free some space and try again: nothing \
-             that was received is lost."
+            "The disk is full, so nothing was changed; messages that you received are not lost. \
+             Free some space and try again."
                 .into()
         }
         Problem::StoreCorrupted => {
-            "The message store on this device is damaged and was not opened, so that nothing gets \
-             worse; restore the home folder from a copy (missed messages are fetched again), and \
-             check the disk."
+            "The message store on this device is damaged, so it was not opened, to avoid more \
+             damage. Check the disk, and restore the home folder from a copy; missed messages are \
+             fetched again."
                 .into()
         }
         Problem::StoreKeyWrong => {
-            "The message store does not open with this key; give the passphrase it was made with, \
-             or the home folder's own key file."
+            "The message store does not open with this key. Give the passphrase that you chose for \
+             it, or the home folder's own key file."
                 .into()
         }
         Problem::StoreKeyUnavailable { sentence } => sentence.clone(),
         Problem::StoreTooNew => {
-            "The message store was written by a newer version of this program, so it was left \
-             alone; update this program."
+            "The message store was written by a newer version of this program, so it was not \
+             opened. Update this program."
                 .into()
         }
         Problem::HomeNotPrivate { path, detail } => format!(
-            "Others could read or change what is kept in {path} ({detail}), so nothing was opened; \
-             make the home folder and its files your own, or give another with --home."
+            "Other users could read or change what is in {path} ({detail}), so nothing was opened. \
+             Make sure that you own the home folder and its files and that only you have access, \
+             or name another folder with --home."
         ),
         Problem::HomeUnwritable { path, detail } => format!(
-            "The home folder {path} cannot be written ({detail}), so nothing was done; change its \
-             permissions, or give another with --home."
+            "The home folder {path} cannot be written ({detail}), so nothing was done. Change its \
+             permissions, or name another folder with --home."
         ),
         Problem::HomeBusy => {
-            "Another process uses this home folder and does not answer, so nothing was done; end \
-             it, or give another folder with --home."
+            "Another process is using this home folder and does not answer, so nothing was done. \
+             Stop that process, or name another folder with --home."
                 .into()
         }
         Problem::ServerGone => {
-            "The process that was working on this home ended before it answered, so it may or may \
-             not have been done; look with `waxwing history` before you do it again."
+            "The process that was doing this ended before it answered, so it may or may not be \
+             done. Check with `waxwing history` before you do it again."
                 .into()
         }
         Problem::StoreFailed { detail } => format!(
-            "The message store could not be read or written ({detail}), so nothing was changed; \
-             check the disk and try again."
+            "The message store could not be read or written ({detail}), so nothing was changed. \
+             Check the disk and try again."
         ),
         Problem::SetBack => {
-            "This device was restored from an old copy; it is rejoining its conversations and \
-             asking for what it missed, and sends when that is done: there is nothing to do."
+            "This device was restored from an old copy, so it is rejoining its conversations and \
+             fetching the messages it missed. It sends your messages once that is done; you do not \
+             have to do anything."
                 .into()
         }
         Problem::WorkUndone { detail } => format!(
-            "Something could not be processed because of a mistake in this program ({detail}). \
-             Everything else goes on; please report it."
+            "Something could not be processed because of an error in this program ({detail}). \
+             Everything else continues; please report the error."
         ),
-        Problem::Internal { detail } => format!(
-            "This program made a mistake ({detail}), so the request was not carried out; please \
-             report it."
-        ),
+        Problem::Internal { detail } => {
+            format!("An error in this program ({detail}) stopped the request. Please report it.")
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{closed_debug, message::is_false};
 
-/// Something about a text message that whoever reads it should know.
+/// Something that the reader of a text message should know about it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SmsFinding {
     /// How much it matters.
@@ -17,7 +17,7 @@ pub struct SmsFinding {
     pub kind: String,
     /// What it means, for people.
     pub sentence: String,
-    /// What more there is to say of it, by its kind.
+    /// More fields, depending on its kind.
     #[serde(flatten)]
     pub details: serde_json::Map<String, serde_json::Value>,
 }
@@ -30,7 +30,7 @@ pub enum SmsSeverity {
     Note,
     /// Often a trick.
     Caution,
-    /// A trick, or what only tricks do.
+    /// A trick, or something that only tricks use.
     Danger,
 }
 
@@ -39,7 +39,7 @@ pub enum SmsSeverity {
 pub struct QuoteSms {
     /// A phone number, or the name or id of a conversation with one.
     pub to: String,
-    /// What is to be sent.
+    /// The text to send.
     pub text: String,
 }
 
@@ -48,15 +48,15 @@ pub struct QuoteSms {
 pub struct SendSms {
     /// A phone number, or the name or id of a conversation with one.
     pub to: String,
-    /// What is to be sent.
+    /// The text to send.
     pub text: String,
     /// The person knows that a text message is not encrypted and proves nothing. Needed once.
     #[serde(default, skip_serializing_if = "is_false")]
     pub understood: bool,
-    /// Not in more segments than this.
+    /// The most segments that the text may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<u32>,
-    /// As a text message though the number is on Waxwing.
+    /// Send a text message even if the number is on Waxwing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub even_so: bool,
 }
@@ -66,26 +66,26 @@ pub struct SendSms {
 pub struct SmsQuote {
     /// The number, in E.164.
     pub to: String,
-    /// So many messages are paid.
+    /// How many text messages it takes, each of which costs money.
     pub segments: u32,
-    /// How it is written.
+    /// Its encoding.
     pub encoding: SmsEncoding,
-    /// So many more characters fit into the last of them.
+    /// How many more characters fit into the last of them.
     pub characters_left: u32,
-    /// What one of them costs, where the relay's operator says so.
+    /// The price of one of them, if the relay's operator states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<String>,
-    /// What all of them cost.
+    /// The price of all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<String>,
-    /// Whether the relay takes texts to phones at all, where it has said so.
+    /// Whether the relay sends texts to phones at all, if it has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered: Option<bool>,
-    /// Whether the person has been told what a text message is.
+    /// Whether the person has accepted that text messages are not encrypted.
     pub understood: bool,
 }
 
-/// How a text message is written.
+/// The encoding of a text message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SmsEncoding {

@@ -12,7 +12,7 @@ const MS_PER_DAY: u64 = 86_400_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub Time);
 
-/// A text is no RFC 3339 time from 1970 on.
+/// A text is not an RFC 3339 time from 1970 or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a time is written like 2026-11-24T20:15:03.250Z")]
 pub struct TimestampMalformed;

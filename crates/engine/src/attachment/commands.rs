@@ -1,4 +1,4 @@
-//! What people ask of attachments.
+//! People's requests about attachments.
 
 use super::{find, of, transfer};
 use crate::{

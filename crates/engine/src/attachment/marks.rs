@@ -1,12 +1,13 @@
-//! Marks: by what a device tells the relay that it has a file.
+//! Reader marks, by which a device tells the relay that it has a file.
 //!
-//! The relay deletes a file when all of its readers have said that they have it, each with a
-//! mark that the sender registered. Everybody in a group sees the same message, so a mark
-//! cannot stand in it: whoever read it could give everybody's, and the file would be gone
-//! before the others had it. It comes from a secret that only the sender's device and the
-//! reader's can make: X25519 of their two leaf keys. The relay sees hashes, which say nothing.
+//! The relay deletes a file once all of its readers have said that they have it, each with a
+//! mark that the sender registered. Everybody in a group sees the same message, so it cannot
+//! hold the marks: anybody who read it could send everybody's marks, and the file would be
+//! deleted before the others had it. A mark therefore comes from a secret that only the
+//! sender's device and the reader's can compute: X25519 of their two leaf keys. The relay sees
+//! only hashes, which reveal nothing.
 //!
-//! **Elsewhere**: commits and welcomes that go as blobs have marks of their own:
+//! **Elsewhere**: commits and welcomes that travel as blobs have their own marks:
 //! [`crate::conversation::parcels`].
 
 use sha2::{Digest as _, Sha256};

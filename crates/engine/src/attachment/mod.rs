@@ -1,15 +1,15 @@
-//! Attachments: files that messages bring along.
+//! Attachments: files that messages carry.
 //!
-//! A file is sealed before the engine hears of it, and lies sealed in the home's `blobs/`
-//! under a random id, at whoever sends it and at whoever fetched it. Its key, size and hash
-//! are in the message; the relay has the sealed bytes, part by part, until everybody has
-//! them. [`transfer`] brings them there and here.
+//! A file is sealed before the engine learns about it, and stays sealed in the home's `blobs/`
+//! under a random id, both on the sender's device and on devices that fetched it. Its key,
+//! size and hash are in the message. The relay has the sealed bytes, part by part, until every
+//! reader has them. [`transfer`] uploads and fetches them.
 //!
-//! **Elsewhere**: sealing and opening is `waxwing_protocol::blob`; reading and writing
-//! files is the driver's ([`crate::event::BlobWork`]).
+//! **Elsewhere**: `waxwing_protocol::blob` seals and opens; the driver reads and writes files
+//! ([`crate::event::BlobWork`]).
 //!
-//! **Always**: a message leaves when its files are at the relay. A file that was fetched
-//! counts only when its hash, and each chunk's tag, is what the message says.
+//! **Always**: a message is sent once its files are at the relay. A fetched file counts only
+//! if its hash, and the tag of each chunk, match the message.
 
 pub(crate) mod commands;
 pub(crate) mod marks;

@@ -1,11 +1,12 @@
-//! Previews: what a file looks or sounds like before it is here, made by its sender.
+//! Previews: what a file looks or sounds like before it is fetched, made by its sender.
 //!
-//! A preview is a part of the message beside the file's (disposition *preview*, which no
-//! version shows as text). It is the sender's word, and small; nothing is decoded here.
+//! A preview is a part of the message next to the file's part (disposition *preview*, which no
+//! version shows as text). It is the sender's claim, and small; nothing is decoded here.
 //!
-//! **Elsewhere**: making one: the client's `blobs/preview.rs`.
+//! **Elsewhere**: the client's `blobs/preview.rs` makes previews.
 //!
-//! **Always**: what exceeds a bound, or is no JPEG by its first bytes, is as none.
+//! **Always**: a preview that exceeds a limit, or whose first bytes are not those of a JPEG,
+//! is ignored.
 
 use data_encoding::BASE64;
 use prost::Message as _;

@@ -1,11 +1,11 @@
-//! Bringing blobs to the relay, and from it, part by part.
+//! Uploads blobs to the relay and fetches them, part by part.
 //!
-//! Parts are read from, and written to, the home's `blobs/` by the driver, a few at a time;
-//! what is there is counted in the store, so that after a restart it goes on at the next
-//! part. Whoever puts asks the relay how far it has got.
+//! The driver reads parts from, and writes them to, the home's `blobs/`, a few at a time. The
+//! store counts the finished parts, so that a transfer continues at the next part after a
+//! restart. An upload first asks the relay how far it is.
 //!
-//! **Always**: the next part of a blob is asked for when the one before is safe: put, when
-//! the relay has it on disk; fetched, when it is in the file.
+//! **Always**: the next part of a blob is requested once the previous one is safe: for an
+//! upload, once the relay has it on disk; for a download, once it is in the file.
 
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
@@ -154,7 +154,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
-    // What the relay has of it is asked for on each link anew.
+    // On each link, this device asks again how much of it the relay has.
     if !turn.live.opened.contains(&blob.id) {
         return open(turn, blob);
     }

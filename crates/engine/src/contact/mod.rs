@@ -1,10 +1,10 @@
 //! The people that this account knows: account, address, roster.
 //!
-//! **Elsewhere**: judging a leaf by a roster is [`crate::trust`]; the conversation
-//! with a contact is [`crate::conversation`].
+//! **Elsewhere**: [`crate::trust`] checks a leaf against a roster; the conversation with a
+//! contact is in [`crate::conversation`].
 //!
-//! **Always**: a roster in the table was verified from its first statement on, and
-//! only ever gets longer. At most one account is the verified owner of an address.
+//! **Always**: a roster in the table was verified from its first statement on, and only ever
+//! gets longer. At most one account is the verified owner of an address.
 
 pub(crate) mod profile;
 
@@ -57,7 +57,7 @@ pub(crate) struct Contact {
 pub(crate) enum NotBelieved {
     #[error(transparent)]
     Roster(#[from] RosterError),
-    #[error("the roster is another account's")]
+    #[error("the roster belongs to another account")]
     AnotherAccount,
     #[error("the roster does not continue the one that was known")]
     Rewritten,
@@ -77,7 +77,7 @@ impl Contact {
         statements(&self.statements)
             .and_then(|statements| Roster::of_verified(&statements).ok())
             .ok_or(StoreError::Undecodable {
-                found: "a roster is none",
+                found: "a roster is not valid",
             })
     }
 }

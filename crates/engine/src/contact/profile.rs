@@ -1,13 +1,14 @@
 //! Profiles: a name and a picture that an account's contacts see.
 //!
-//! They are sent inside conversations of two, to those whom the account has written to;
-//! the relay sees messages. What others call themselves is kept as a register, so that it
-//! comes to new devices with all the others.
+//! They are sent inside conversations of two, to people to whom the account has written; the
+//! relay sees only messages. The profiles of others are kept as synced settings, so that new
+//! devices get them too.
 //!
-//! **Elsewhere**: what the person calls somebody (a nickname, which comes first): registers.
+//! **Elsewhere**: nicknames, which the person gives and which are shown first, are synced
+//! settings.
 //!
-//! **Always**: a name is shown beside the verified address, never instead of it: everybody may
-//! call themselves as they like.
+//! **Always**: a name is shown beside the verified address, never instead of it, because
+//! anybody can choose any name.
 
 use prost::Message as _;
 use rusqlite::Transaction;
@@ -154,7 +155,7 @@ fn harmless(name: &str) -> Option<String> {
     let name: String = name.chars().filter(seen).collect();
     let name = name.trim();
     let fits = name.len() <= limits::PROFILE_NAME_BYTES;
-    // Nobody is to be taken for whoever has that address.
+    // Nobody must be mistaken for the person who has that address.
     (fits && !names::reads_as_address(name)).then(|| name.to_owned())
 }
 

@@ -1,7 +1,7 @@
-//! CBOR from outside to content.
+//! Decodes CBOR from outside.
 //!
-//! **Always**: the input's own length bounds what is allocated; nesting is bounded
-//! while it is read, before anything is made of it.
+//! **Always**: the length of the input bounds what is allocated; nesting is bounded while it
+//! is read, before anything is built from it.
 
 use ciborium::Value;
 

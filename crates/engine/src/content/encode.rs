@@ -1,4 +1,4 @@
-//! Content to CBOR.
+//! Encodes content as CBOR.
 
 use ciborium::Value;
 

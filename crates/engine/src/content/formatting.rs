@@ -1,12 +1,14 @@
-//! Formatted text: the small part of Markdown that messages have, as spans; and mentions.
+//! Formatted text as spans, from the small part of Markdown that messages support; and
+//! mentions.
 //!
-//! Strong, emphasised, struck out, code, links, lists and quotes. Headings are strong lines.
-//! HTML and images are the characters that they are written with: nothing is loaded.
+//! Supported are strong, emphasised and struck text, code, links, lists and quotes. Headings
+//! are strong lines. HTML and images stay the characters that they are written with: nothing
+//! is loaded.
 //!
-//! **Elsewhere**: how a span looks is the program's that shows it.
+//! **Elsewhere**: the program that shows a span decides how it looks.
 //!
-//! **Always**: the spans, one behind the other, are all that is to be shown; a link's target
-//! stands in its span, never behind another text without being given.
+//! **Always**: the spans in order are everything that is shown; a link's target is in its
+//! span, never hidden behind another text.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use waxwing_protocol::address::Address;

@@ -1,7 +1,7 @@
-//! Message ids (draft-ietf-mimi-content-08 section 3.3): the same on every device,
-//! and nobody can make two messages with one.
+//! Message ids (draft-ietf-mimi-content-08 section 3.3): the same on every device, and nobody
+//! can make two messages with the same id.
 //!
-//! **Elsewhere**: which of the two ids (this or the API's) a person sees: `api`.
+//! **Elsewhere**: `api` decides which of the two ids (this one or the API's) a person sees.
 
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::ids::{AccountId, GroupId};

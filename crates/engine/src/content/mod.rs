@@ -1,14 +1,13 @@
-//! What messages say: MIMI content (draft-ietf-mimi-content-08), in CBOR.
+//! The content of messages: MIMI content (draft-ietf-mimi-content-08), in CBOR.
 //!
-//! [`decode()`] reads what another device sent, [`Content::encode`] writes; what a
-//! person sees of it is [`Content::shown`].
+//! [`decode()`] reads what another device sent, [`Content::encode`] writes; [`Content::shown`]
+//! is what a person sees of it.
 //!
-//! **Elsewhere**: the envelope around it (counter, padding): `waxwing_protocol`.
-//! Delivered and read receipts are decided on in `inbox`; how they look in bytes:
-//! [`status`].
+//! **Elsewhere**: the envelope around it (counter, padding) is in `waxwing_protocol`; `inbox`
+//! decides on delivered and read receipts, and [`status`] encodes them.
 //!
-//! **Always**: nothing is allocated because a length says so, nesting is bounded, and
-//! what this version does not know is kept as it came.
+//! **Always**: a length never causes an allocation by itself, nesting is bounded, and content
+//! that this version does not know is kept unchanged.
 
 mod decode;
 mod encode;
@@ -30,9 +29,9 @@ pub use shown::Shown;
 pub const CONTENT_BYTES: usize = waxwing_protocol::limits::POST_BYTES;
 /// Bytes of a topic id, at most (the draft's security considerations).
 pub const TOPIC_BYTES: usize = 4096;
-/// Parts of a message, at most (likewise).
+/// The most parts of a message (counted in the same way).
 pub const PARTS: usize = 1024;
-/// Parts within parts, at most (likewise).
+/// The most parts within parts (counted in the same way).
 pub const DEPTH: usize = 4;
 /// Bytes of the name of an extension, at most (section 4.3).
 pub const EXTENSION_NAME_BYTES: usize = 255;

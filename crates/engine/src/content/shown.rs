@@ -1,6 +1,6 @@
 //! What a person sees of a message.
 //!
-//! **Elsewhere**: the sentence in place of what cannot be shown: `api`.
+//! **Elsewhere**: `api` has the sentence that replaces content which cannot be shown.
 
 use super::{
     Content, Disposition, MessageId, Part, PartBody, Semantics,

@@ -1,7 +1,7 @@
-//! Receipts (draft-mahy-mimi-message-status-01): a list of message ids, each with
-//! what became of the message, as a part of a message of its own.
+//! Receipts (draft-mahy-mimi-message-status-01): a list of message ids, each with the state of
+//! its message, as a part of a separate message.
 //!
-//! **Elsewhere**: whether a person wants them sent: `settings`.
+//! **Elsewhere**: `settings` says whether a person wants them sent.
 
 use ciborium::Value;
 

@@ -1,23 +1,24 @@
-//! Being taken in again: a device that has no way back into a group by itself asks another.
+//! Being re-added: a device that cannot rejoin a group by itself asks another device.
 //!
-//! It happens where a welcome was lost (posts come of a group that is not known), where the
-//! group's rejoin secret was renewed while the device had lost the group (every commit that
-//! adds or removes a leaf renews it), where somebody removed this device and did not bring it in
-//! again, and where this device alone took a commit for a broken rule. It asks the account's
-//! other devices in the notes, and an admin or the other side in their conversation, in turn,
-//! ever more rarely and not for ever. Whoever is asked takes the device's old leaf out and
-//! brings it in with a new key package, in one commit, which everybody judges like every other.
+//! This happens when a welcome was lost (posts arrive from an unknown group), when the group's
+//! rejoin secret was renewed while the device had lost the group (every commit that adds or
+//! removes a leaf renews it), when somebody removed this device and did not add it again, and
+//! when only this device judged that a commit broke a rule. It asks the account's other
+//! devices in the notes, and an admin or the other side in their conversation, in turn, less
+//! and less often and not for ever. A device that is asked removes the device's old leaf and
+//! adds it with a new key package, in one commit, which everybody judges like every other
+//! commit.
 //!
-//! A conversation of two, or the notes, does not wait for that: its group is closed, and what
-//! is said next, the request first of all, makes another. Where no admin can be asked, because
-//! this account is the one that there is, its device makes the group anew.
+//! A conversation of two, or the notes, does not wait for this: its group is closed, and the
+//! next message, beginning with the request, creates another. If no admin can be asked,
+//! because this account is the only one, its device sets up the group again.
 //!
-//! **Elsewhere**: the way back by itself is [`super::rejoin`]; making the commit is
-//! [`super::membership`]'s.
+//! **Elsewhere**: [`super::rejoin`] lets a device rejoin by itself; [`super::membership`]
+//! makes the commit.
 //!
-//! **Always**: only a device that is in the group already, and that its account's roster
-//! admits, is taken in again; in a group of many only by an admin or by its own account. One
-//! group is asked for [`ASKS_MAX`] times at most.
+//! **Always**: only a device that is already in the group, and that its account's roster
+//! admits, is re-added; in a group conversation only by an admin or by its own account. A
+//! device asks at most [`ASKS_MAX`] times for one group.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
@@ -71,18 +72,18 @@ ALTER TABLE unknown_group ADD COLUMN rejoin_secret BLOB;
 /// A group's welcome may come so long after its first post.
 const WELCOME_WITHIN: Span = Span::seconds(60);
 
-/// Whoever was asked in vain is asked again after this long, then after twice as long, and
-/// so on.
+/// A device that did not answer is asked again after this long, then after twice as long, and so
+/// on.
 const AGAIN: Span = Span::minutes(5);
 
 /// A group is asked for so often: for about a day.
 const ASKS_MAX: u32 = 9;
 
-/// An admin who has asked so often in vain makes the group anew.
+/// An admin who has asked this often without success sets up the group again.
 const ASKS_OF_ADMIN: u32 = 4;
 
-/// A group that could not be followed may be made anew by an admin within this time; if not,
-/// it is asked for.
+/// An admin may set up a group again that could not continue within this time; if not, it is asked
+/// for.
 const MADE_ANEW_WITHIN: Span = Span::minutes(10);
 
 /// After all requests were in vain, the relay is asked again this often.
@@ -423,7 +424,7 @@ fn direct_with(turn: &mut Turn<'_>, account: AccountId) -> Result<Option<Convers
     Ok(Some(started.id))
 }
 
-/// Nobody has brought this device back into a group of many: the person is told.
+/// Nobody has re-added this device to a group conversation; tells the person.
 fn say_given_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());

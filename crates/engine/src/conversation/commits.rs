@@ -1,15 +1,16 @@
-//! Commits: rekeying by our own, and taking part in those of others.
+//! Commits: rekeying with our own, and following those of others.
 //!
-//! The relay takes the first commit for an epoch. Ours is stored with the state that
-//! it would lead to and posted until the relay has taken it (its answer, or the
-//! commit's echo in our mailbox, says so) or another came first: then ours is
-//! dropped, the other is processed when it comes, and the rekeying is tried again.
+//! The relay accepts the first commit for an epoch. Ours is stored with the state to which it
+//! leads, and posted until the relay has accepted it (its answer, or the commit's echo in our
+//! mailbox, says so) or another came first. Then ours is dropped, the other one is processed
+//! when it arrives, and the rekeying is tried again.
 //!
-//! **Elsewhere**: commits of devices that lost the group: [`super::rejoin`].
+//! **Elsewhere**: [`super::rejoin`] handles commits of devices that lost the group.
 //!
-//! **Always**: a commit of another device is merged only when every leaf that it brings is
-//! admitted by a roster that was looked up since the commit came. A device that it removes
-//! without a right to is no more out than anybody else: the group is broken for all.
+//! **Always**: another device's commit is merged only if every leaf that it adds is admitted
+//! by a roster that was looked up after the commit arrived. If a commit removes a device
+//! without the right to do so, that device is no more excluded than anybody else: the group is
+//! broken for all.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +72,7 @@ pub(crate) enum Taken {
     RemovedUs {
         /// The device that made it.
         by: mls::Member,
-        /// Whether the whole account is taken out.
+        /// Whether the whole account is removed.
         account: bool,
     },
 }
@@ -102,7 +103,7 @@ pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
         && !turn.waits(&Waiting::Group(group.id))
 }
 
-/// Makes this device's key in the group anew, unless it is behind.
+/// Renews this device's key in the group, unless the device is behind.
 pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     change(turn, group, &[], &[], None)
 }
@@ -152,7 +153,7 @@ pub(crate) fn change(
         let key = rejoin_secret.signing_key().public();
         next.rejoin_key = bytes::Bytes::copy_from_slice(key.as_bytes());
     }
-    // Whoever is taken out is told as well.
+    // A removed member is told as well.
     let next_devices = commit.next.members.iter().map(|member| member.device);
     let newcomers = next_devices.filter(|device| !before.contains(device));
     let newcomers = newcomers.collect();
@@ -333,7 +334,7 @@ pub(crate) fn take(
         match judge_leaves(turn, group, &commit, &after, came_at)? {
             Judgement::Admitted => culprit = Some(by.clone()),
             Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
-            // Whoever made it may have known better than the relay says now.
+            // The device that made it may have known more than the relay says now.
             Judgement::Denied => return Ok(refuse(turn, None)),
             Judgement::Refused => return Ok(refuse(turn, culprit)),
         }
@@ -442,8 +443,8 @@ fn allowed(
     }))
 }
 
-/// Whether the committer is a device that had been revoked when it came into the group, and
-/// does more than to make its own key anew.
+/// Whether the committer is a device that had been revoked when it came into the group, and does
+/// more than renew its own key.
 fn does_too_much(turn: &Turn<'_>, group: &Group, commit: &IncomingCommit) -> Result<bool, Fault> {
     let changes_nothing = commit.leaves.is_empty()
         && commit.changed.is_none()
@@ -476,7 +477,7 @@ fn judge_leaves(
         .chain(&commit.changed)
         .cloned()
         .collect();
-    // Between two, whoever names another mailbox than before harms nobody else.
+    // In a conversation of two, somebody who names another mailbox than before harms nobody else.
     if group.account.is_some() {
         for leaf in &new {
             if leaves::has_another_mailbox(turn.tx, leaf)? {

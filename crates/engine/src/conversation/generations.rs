@@ -1,18 +1,20 @@
-//! Generations: the MLS groups that follow one another in a conversation of many.
+//! Generations: the MLS groups that follow one another in a group conversation.
 //!
-//! Where a group cannot be followed any more (a device broke its rules, somebody spoilt it, or
-//! the relay does not have it), a device of an admin makes the conversation's next group, with
-//! everybody in it but the devices that are to blame. Blame falls on devices, not on accounts:
-//! a device may be stolen. An account is left out when all its devices are to blame, or two.
+//! If a group cannot continue (a device broke its rules, somebody damaged it, or the relay
+//! does not have it), an admin's device makes the conversation's next group, with everybody in
+//! it except the devices that are to blame. Blame falls on devices, not on accounts, because a
+//! device may be stolen. An account is left out if all its devices, or two of them, are to
+//! blame.
 //!
-//! Who spoilt a group is not always known: whoever may post to it can post what no device
-//! reads. Then nobody is left out, and each next group is made after a longer pause.
+//! It is not always known who damaged a group: anybody who may post to it can post something
+//! that no device can read. Then nobody is left out, and each next group is made after a
+//! longer pause.
 //!
-//! **Elsewhere**: which commits break a rule is [`super::roles`]'s and [`crate::trust`]'s to
-//! say; welcomes are opened in [`crate::trust::welcomes`].
+//! **Elsewhere**: [`super::roles`] and [`crate::trust`] decide which commits break a rule;
+//! [`crate::trust::welcomes`] opens welcomes.
 //!
-//! **Always**: a new generation counts only from an [`heirs`] account of the one that is known
-//! here. When it is to be made outlasts a restart.
+//! **Always**: a new generation counts only if it comes from an account among the [`heirs`] of
+//! the generation that is known here. The time at which it will be made survives a restart.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +75,7 @@ const DENIED_FOR: Span = Span::minutes(2);
 /// An heir who was not an admin leaves admins' devices so much time to say otherwise.
 const NOT_AN_ADMIN: Span = Span::minutes(1);
 
-/// The roster of whoever is to blame is looked up first.
+/// The roster of the blamed account is looked up first.
 const LOOK_UP_FIRST: Span = Span::seconds(5);
 
 /// The pause before a conversation's group is made again for the second time; four times as
@@ -124,7 +126,7 @@ fn blamed(tx: &Transaction<'_>, conversation: ConversationId) -> Result<Vec<Blam
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The devices that are not brought into the conversation's groups any more.
+/// The devices that are no longer added to the conversation's groups.
 pub(crate) fn blamed_devices(
     tx: &Transaction<'_>,
     conversation: ConversationId,
@@ -151,7 +153,7 @@ fn blame(turn: &mut Turn<'_>, conversation: ConversationId, device: &Member) -> 
     Ok(())
 }
 
-/// The person brings the account in, whatever its devices did.
+/// The person adds the account, no matter what its devices did.
 pub(crate) fn forgive(
     tx: &Transaction<'_>,
     conversation: ConversationId,
@@ -270,7 +272,8 @@ pub(crate) fn judge(
     let is_member = members::all(turn.tx, id)?
         .iter()
         .any(|member| member.account == account);
-    // This device's own place in a group that goes on: whoever may is known already.
+    // This device's own place in a group that continues: the accounts that may do so are known
+    // already.
     Ok(if is_member && !again {
         Claim::NotYet
     } else {
@@ -565,7 +568,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     }
     let own = turn.account()?.id();
     let (out, left) = (out(turn, id)?, members::leaving(turn.tx, id)?);
-    // What the person wants of the group is still wanted; whoever is to go is not brought in.
+    // The person's pending changes still apply; a member who is to be removed is not added.
     let mut removed = BTreeSet::new();
     for kept in wishes::of(turn.tx, id)? {
         if let Wish::TakeOut(account) = kept.wish {

@@ -1,10 +1,10 @@
-//! The groups of conversations: what the engine knows of them besides MLS's own state.
+//! The groups of conversations: what the engine knows about them besides MLS's own state.
 //!
-//! **Elsewhere**: the states' meaning is drawn in [`super`]; the MLS state is in
-//! [`crate::mls`]'s tables.
+//! **Elsewhere**: [`super`] draws the states; the MLS state is in the tables of
+//! [`crate::mls`].
 //!
-//! **Always**: the rejoin secret is here too, so that a group whose MLS state is gone
-//! can still be rejoined.
+//! **Always**: the rejoin secret is here too, so that a group whose MLS state is gone can
+//! still be rejoined.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
@@ -78,7 +78,7 @@ ALTER TABLE conversation_group ADD COLUMN parcel BLOB;
 pub(crate) enum GroupState {
     /// Made here; the relay has not confirmed it.
     Creating = 1,
-    /// In order.
+    /// It works.
     Active = 2,
     /// Somebody took this device in; their leaves are being looked up.
     Checking = 3,
@@ -502,7 +502,7 @@ pub(crate) fn told_head(tx: &Transaction<'_>, id: GroupId) -> Result<(u64, Time)
     Ok((number.cast_unsigned(), Time(at.cast_unsigned())))
 }
 
-/// The group is told of a head.
+/// Tells the group about a head.
 pub(crate) fn set_told_head(
     tx: &Transaction<'_>,
     id: GroupId,

@@ -1,10 +1,10 @@
 //! The history of conversations: messages, events and gaps in one order.
 //!
-//! **Elsewhere**: reading it is [`super::pages`]'s, finding things in it [`super::search`]'s;
-//! the shapes that people and programs see are in [`crate::api`].
+//! **Elsewhere**: [`super::pages`] reads it, [`super::search`] searches it; the types that
+//! people and programs see are in [`crate::api`].
 //!
-//! **Always**: a message is in a conversation once. The order is the order of
-//! arrival here, but what fills a gap stands where the gap stood.
+//! **Always**: a message is in a conversation once. The order is the order of arrival here,
+//! except that what fills a gap takes the gap's place.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{

@@ -1,12 +1,13 @@
-//! Messages that are brought in from a file, such as an export of another account's.
+//! Messages imported from a file, such as an export from another account.
 //!
-//! They are shown as what they are: words of a file, which anybody can write. None is verified,
-//! proves anything, or counts as unread. A message that is here is left as it is; one that
-//! comes by itself later takes the place of the imported one.
+//! They are shown as what they are: words from a file, which anybody can write. None is
+//! verified, proves anything, or counts as unread. A message that is already here stays
+//! unchanged; if the real message arrives later, it replaces the imported one.
 //!
-//! **Elsewhere**: writing and reading the files: the client.
+//! **Elsewhere**: the client writes and reads the files.
 //!
-//! **Always**: nothing of an import is sent to anybody, and doing it twice is doing it once.
+//! **Always**: nothing of an import is sent to anybody, and importing twice has the same
+//! result as importing once.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{address::Address, limits, time::Time};
@@ -25,7 +26,7 @@ use crate::{
     turn::{Fault, Stop, Turn},
 };
 
-/// Whether a message was brought in from a file.
+/// Whether a message was imported from a file.
 pub(crate) const SCHEMA: &str = "
 ALTER TABLE entry ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX entry_imported ON entry (conversation, message) WHERE imported;
@@ -37,7 +38,7 @@ pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     if asked.messages.len() > ENTRIES_MAX as usize {
-        return Err(invalid("there are too many messages at once"));
+        return Err(invalid("it has too many messages at once"));
     }
     let own = account.address().clone();
     for imported in &asked.messages {
@@ -77,10 +78,10 @@ fn check(message: &Message) -> Result<(), Stop> {
         return Err(invalid("a message is too long"));
     }
     if Address::parse(&message.from).is_err() {
-        return Err(invalid("a sender is no address"));
+        return Err(invalid("a sender is not a valid address"));
     }
     if crate::content::MessageId::from_bytes(message.id.as_bytes()).is_none() {
-        return Err(invalid("an id is not that of a message"));
+        return Err(invalid("an id is not a message id"));
     }
     Ok(())
 }

@@ -1,16 +1,17 @@
-//! Invitations: links by which somebody asks to be taken into a group.
+//! Invitations: links with which people ask to join a group.
 //!
-//! An admin's link names the group, the admin's address and a secret, whose hash stands in
-//! the group's state. Whoever has the link asks the admin's devices, in the conversation of
-//! the two; they compare the secret with the state and wish the other in, or keep the
-//! question for the admin to decide. The relay has no part in it and learns nothing of it.
+//! An admin's link names the group, the admin's address and a secret, whose hash is in the
+//! group's state. A person with the link asks the admin's devices, in the conversation of the
+//! two. These compare the secret with the state and add the person by a pending change, or
+//! keep the question for the admin to decide. The relay plays no part in this and learns
+//! nothing of it.
 //!
-//! **Elsewhere**: bringing in is [`super::membership`]'s; that only admins change the state's
-//! invitations, [`super::roles`].
+//! **Elsewhere**: [`super::membership`] adds people; [`super::roles`] makes sure that only
+//! admins change the state's invitations.
 //!
-//! **Always**: who asks is the account on the other side of the conversation, whose leaf was
-//! verified; a link says nothing about that. A link that was revoked, or whose time is over,
-//! opens nothing, whichever device is asked.
+//! **Always**: the person who asks is the account on the other side of the conversation, whose
+//! leaf was verified; a link does not identify anybody. A revoked or expired link does not
+//! work, whichever device is asked.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
@@ -129,7 +130,7 @@ pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Respon
         "INSERT INTO invitation (secret_hash, conversation, secret) VALUES (?1, ?2, ?3)",
         (secret_hash, found.id.as_bytes(), secret),
     )?;
-    // Whoever changes a group takes part in it.
+    // Somebody who changes a group takes part in it.
     messages::written_to(turn, &found, true)?;
     manage::want(turn, &found, &Wish::Invite(invitation))?;
     Ok(Response::Invited(api::Invited {
@@ -329,7 +330,7 @@ pub(crate) fn asked(
     };
     let id = ConversationId::from_bytes(id);
     let Some((found, invitation)) = opened(turn, id, &ask.secret)? else {
-        // Whoever never had a link of this account's learns nothing, if they are a stranger.
+        // A stranger who never had a link from this account learns nothing.
         if requests::is_silent(turn, &direct)? && !was_ours(turn, id, &ask.secret)? {
             return Ok(());
         }
@@ -528,7 +529,7 @@ pub(crate) fn answered(
     Ok(())
 }
 
-/// Whoever is in the group waits no more, nor does this account.
+/// A person who is in the group no longer waits, nor does this account.
 pub(crate) fn follow(tx: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
     tx.prepare_cached(
         "DELETE FROM asking WHERE conversation = ?1 AND account_id IN

@@ -1,12 +1,13 @@
-//! Since when each account is in a group of many.
+//! Since when each account is in a group conversation.
 //!
-//! A message is sent again only to those who were members when it was sent. So each device
-//! records, as it follows a group's epochs, in which one an account's first device joined.
+//! A message is resent only to accounts that were members when it was sent. Each device
+//! therefore records, as it follows a group's epochs, in which epoch an account's first device
+//! joined.
 //!
-//! **Elsewhere**: sending again is [`crate::inbox::resending`]'s.
+//! **Elsewhere**: [`crate::inbox::resending`] resends.
 //!
-//! **Always**: an account that left and came back joined when it came back. Where this device
-//! does not know, it takes the later epoch.
+//! **Always**: an account that left and came back joined when it came back. If this device
+//! does not know the epoch, it uses the later one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,8 @@ CREATE TABLE joined (
 ) WITHOUT ROWID;
 ";
 
-/// This device begins to take part in a group: whoever is there may have all that it sends.
+/// This device begins to take part in a group: all current members may have everything that it
+/// sends.
 pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     record(turn, id, true)
 }

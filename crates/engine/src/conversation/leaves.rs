@@ -1,21 +1,22 @@
-//! Leaves: what this device remembers of the leaves of its groups, beside what MLS keeps.
+//! Leaves: what this device remembers about the leaves of its groups, in addition to what MLS
+//! keeps.
 //!
-//! A leaf that is in a group acts until a commit removes it: that commit is the one moment
-//! that all members see alike. So the moment an account's devices hear of a revocation they
-//! remove the leaf, and nobody sends anything before that. What the removed device posted
-//! counts only if the relay numbered it before the commit that removed it; its keys of past
-//! epochs are of no use to it after that. (The relay's numbers are all there is to tell
-//! "before" from "after": MLS orders epochs, and messages only within one. A relay that works
-//! for the removed device could let it say something late, as it could have delivered that
-//! late without any help.)
+//! A leaf in a group is active until a commit removes it: that commit is the only moment that
+//! all members see alike. When an account's devices learn of a revocation they therefore
+//! remove the leaf, and nobody sends anything before that. A post of the removed device counts
+//! only if the relay numbered it before the commit that removed the device; keys of past
+//! epochs do not help the device after that. (Only the relay's numbers tell "before" from
+//! "after": MLS orders epochs, and messages only within one epoch. A relay that works for the
+//! removed device could let it send something late; but it could also deliver an earlier post
+//! late.)
 //!
 //! A leaf may also enter a group after its account has revoked it: the device joined before,
-//! and this one hears of both now; or it was quick. Nobody can tell which. So the commit is
-//! taken, the leaf is removed with the next, and nothing that it says or does in between
-//! counts here.
+//! and this device learns of both now; or it was quick. Nobody can tell which. The commit is
+//! therefore accepted, the next commit removes the leaf, and nothing that it sends or does in
+//! between counts here.
 //!
-//! **Elsewhere**: whether an account admits a leaf is [`crate::trust`]'s; what a commit may
-//! do is [`super::roles`]'s.
+//! **Elsewhere**: [`crate::trust`] decides whether an account admits a leaf; [`super::roles`]
+//! decides what a commit may do.
 //!
 //! **Always**: a device has one leaf in a group and one mailbox, and no two devices of a group
 //! have the same mailbox.

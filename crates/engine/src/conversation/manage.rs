@@ -1,15 +1,15 @@
-//! Groups of many, as people make, change and leave them.
+//! Group conversations: how people create, change and leave them.
 //!
-//! A group begins with its maker alone; the others are brought in by wishes, like those
-//! who come later. Where its MLS group cannot be followed any more (somebody broke its
-//! rules, or the relay has lost it), an admin's device makes the conversation's next
-//! generation, without whoever broke them.
+//! A group begins with its creator alone; pending changes add the others, like members who
+//! join later. If its MLS group cannot continue (somebody broke its rules, or the relay has
+//! lost it), an admin's device makes the conversation's next generation, without the devices
+//! that broke the rules.
 //!
-//! **Elsewhere**: what becomes of wishes is [`super::membership`]'s; who may what,
-//! [`super::roles`]'s; what members hear of changes, [`super::members`]'s.
+//! **Elsewhere**: [`super::membership`] carries out pending changes; [`super::roles`] decides
+//! who may do what; [`super::members`] tells members about changes.
 //!
-//! **Always**: a command is checked against the group as this device knows it; everybody
-//! else checks its commit again.
+//! **Always**: a command is checked against the group as this device knows it; all other
+//! devices check its commit again.
 
 use prost::Message as _;
 use waxwing_protocol::{
@@ -209,7 +209,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     if wanted.len() > brings && !is_admin {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
-    // Whoever changes a group takes part in it.
+    // Somebody who changes a group takes part in it.
     if !wanted.is_empty() {
         messages::written_to(turn, &conversation, true)?;
     }
@@ -255,8 +255,8 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
         end(turn, conversation.id, EventKind::MemberLeft, None)?;
         return Ok(Response::Done {});
     }
-    // The role goes on before this account does, so that the group has somebody with it at
-    // once. Where that comes too late, whoever takes this account out names the same one.
+    // The role goes on before this account does, so that the group has somebody with it at once. If
+    // that is too late, the member who removes this account names the same one.
     if state.is_admin(own) && state.admins.len() == 1 {
         let leaving = members::leaving(turn.tx, conversation.id)?;
         let stay = leaves.iter().map(|member| member.account);
@@ -325,7 +325,7 @@ pub(crate) fn leaves(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> 
     receive::release(turn, group.id)
 }
 
-/// This device was taken out of a group; by whom, and whether the whole account was.
+/// This device was removed from a group; by whom, and whether the whole account was removed.
 pub(crate) fn removed(
     turn: &mut Turn<'_>,
     group: &Group,
@@ -381,7 +381,7 @@ fn end(
     Ok(())
 }
 
-/// A welcome to a group of many is in order: this device is a member.
+/// A welcome to a group conversation is valid: this device is a member.
 pub(crate) fn taken_in(
     turn: &mut Turn<'_>,
     group: &Group,
@@ -417,7 +417,7 @@ pub(crate) fn taken_in(
     receive::release(turn, group.id)
 }
 
-/// Somebody cannot be brought in: no account has the address, or there is no room.
+/// Somebody cannot be added: no account has the address, or the group is full.
 pub(crate) fn not_brought(
     turn: &mut Turn<'_>,
     conversation: ConversationId,

@@ -1,14 +1,15 @@
-//! The members of group conversations, as the store has them for lists and look-ups.
+//! The members of group conversations, as the store lists them.
 //!
-//! Who is in a group, what it is called and who may change it stands in the MLS group; this
-//! follows it, commit by commit, and tells what has changed as events in the history.
+//! The MLS group holds its members, its name and its admins. This module follows it, commit by
+//! commit, and records each change as an event in the history.
 //!
-//! **Elsewhere**: what a commit may change is [`super::roles`]'s to say; which devices an
-//! account has in the group, [`super::membership`]'s.
+//! **Elsewhere**: [`super::roles`] decides what a commit may change; [`super::membership`]
+//! knows which devices an account has in the group.
 //!
-//! **Always**: nothing here lets anybody in. What differs from the MLS group is wrong here.
-//! Whom a group names and who has no leaf in it is not a member. A contact is shown by the
-//! address that this account knows them by, whatever a group calls them.
+//! **Always**: nothing here admits anybody. If this list differs from the MLS group, this list
+//! is wrong. A person whom a group names but who has no leaf in it is not a member. A contact
+//! is shown with the address under which this account knows them, no matter what a group calls
+//! them.
 
 use std::collections::BTreeSet;
 

@@ -1,19 +1,20 @@
-//! Membership: that a conversation's groups hold the devices of its accounts, and no
-//! others; and that a group of many is as the person wishes it.
+//! Membership: makes sure that a conversation's groups have exactly the devices of its
+//! accounts, and that a group conversation becomes what the person wants.
 //!
-//! When an account's roster has grown, its groups are looked at: devices that no roster
-//! admits any more are taken out at once, with a rekey, so that they read nothing sent
-//! after; devices that a group lacks are claimed and added. Everybody in the group could
-//! add one, so they take turns: this account's devices look after their own, the one with
-//! the smallest id first, and after others' only when those have not for a while. Likewise
-//! with whoever has said that they leave: admins' devices come first.
+//! When an account's roster has grown, its groups are checked. Devices that the roster no
+//! longer admits are removed at once, with a rekey, so that they cannot read anything sent
+//! later. For missing devices, key packages are claimed and the devices added. Everybody in
+//! the group could add a device, so they take turns: this account's devices add their own, the
+//! one with the smallest id first, and add those of others only if those have not done so for
+//! a while. The same holds for members who have said that they leave: admins' devices come
+//! first.
 //!
-//! **Elsewhere**: rosters come by [`crate::trust::lookups`] and
-//! [`crate::trust::own_history`]; what others do is judged in [`super::commits`]; wishes
-//! are [`super::wishes`].
+//! **Elsewhere**: rosters come from [`crate::trust::lookups`] and
+//! [`crate::trust::own_history`]; [`super::commits`] judges what others do; pending changes
+//! are in [`super::wishes`].
 //!
-//! **Always**: only devices are added that the roster which the log vouches for admits, with
-//! the leaf key that it certifies.
+//! **Always**: a device is added only if the roster that the key log proves admits it, and
+//! only with the leaf key that the roster certifies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,7 +116,7 @@ struct Difference {
     lacking: Vec<Lacking>,
     /// Accounts that are members with these.
     brought: Vec<(AccountId, Address)>,
-    /// Whether somebody is to be brought in who is not known yet.
+    /// Whether to add somebody who is not known yet.
     waits_for_look_up: bool,
     /// What all are to know then, but for those who come and go.
     wanted: ConversationSecrets,
@@ -177,7 +178,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let first_seen = !turn.live.lacking.contains_key(&group.id);
     let since = *turn.live.lacking.entry(group.id).or_insert(now);
     let waited = turn.now.since(since);
-    // At once, by whoever comes first: nothing is sent to the group until they are out.
+    // At once, by the first device that can: nothing is sent to the group until they are removed.
     if !difference.gone.is_empty() {
         if first_seen && stagger(turn, group, &difference)? {
             return Ok(());
@@ -387,7 +388,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             packages.extend(claimed);
         }
     }
-    // Whoever has lost the group comes in again in the place of their old leaf.
+    // A device that has lost the group is re-added in place of its old leaf.
     for device in asking(turn, group, &standing)? {
         let comes = packages
             .iter()
@@ -520,7 +521,7 @@ pub(crate) fn claim_refused(
     account: AccountId,
     error: &Error,
 ) -> Result<(), Fault> {
-    // Looked up a moment ago, and gone: whoever was to be brought in is not.
+    // Looked up a moment ago, and now gone: the person is not added.
     if error.code() == ErrorCode::AddressUnknown
         && let Some(group) = groups::find(turn.tx, id)?
         && let Some(conversation) = group.conversation
@@ -722,8 +723,8 @@ fn without_a_leaf(standing: &Standing) -> impl Iterator<Item = AccountId> {
         .filter(move |account| !has_leaf(*account))
 }
 
-/// The devices that have asked to be brought in again, and that this one may bring in; the
-/// others are forgotten.
+/// The devices that have asked to be re-added, and that this device may add; the others are
+/// forgotten.
 fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<DeviceId>, Fault> {
     let own = turn.account()?.id();
     let mut asking = Vec::new();

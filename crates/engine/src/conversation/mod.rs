@@ -1,12 +1,11 @@
-//! Conversations: one for each pair of people, and one for each group that they make,
-//! whatever happens to the MLS groups that hold it.
+//! Conversations: one for each pair of people, and one for each group of people, no matter
+//! what happens to the MLS groups that carry it.
 //!
-//! A conversation begins when somebody writes to an address, or when a welcome of
-//! somebody new was found to be in order. It has one or more *groups* (MLS groups,
-//! [`groups`]): two when both sides started at once, another when a group could not
-//! be saved. Messages go to the group with the smallest id among those that are in
-//! order ([`groups::for_sending`]); all of them are read. Its *history*
-//! ([`history`]) is one list of messages, events and gaps.
+//! A conversation begins when somebody writes to an address, or when a valid welcome from
+//! somebody new arrives. It has one or more *groups* (MLS groups, [`groups`]): two if both
+//! sides started at the same time, another one if a group could not be saved. Messages go to
+//! the group with the smallest id among those that work ([`groups::for_sending`]); all groups
+//! are read. Its *history* ([`history`]) is one list of messages, events and gaps.
 //!
 //! A group's states ([`groups::GroupState`]):
 //!
@@ -18,17 +17,17 @@
 //!    Closed ◀───────(relay knows it no more)────── Lost                              Closed
 //! ```
 //!
-//! From any state but Closed a group goes to Quarantined when working on it fails inside
-//! this program, and from there back ([`quarantine`]).
+//! A group in any state except Closed becomes Quarantined when working on it fails inside this
+//! program, and later returns ([`quarantine`]).
 //!
-//! What waits in the outbox is encrypted only when it can be sent, so that it goes to
-//! whichever group is right at that moment.
+//! A message in the outbox is encrypted only when it can be sent, so that it goes to the group
+//! that is right at that moment.
 //!
-//! **Elsewhere**: making and changing MLS groups is [`crate::mls`]; who may be in one
-//! is [`crate::trust`]; driving the states is [`mod@start`], [`commits`] and [`rejoin`].
+//! **Elsewhere**: [`crate::mls`] makes and changes MLS groups; [`crate::trust`] decides who
+//! may be in one; [`mod@start`], [`commits`] and [`rejoin`] change the states.
 //!
-//! **Always**: a conversation has at most one account on the other side at a time; a
-//! new account under its verified address is a marked event in its history.
+//! **Always**: a conversation has at most one account on the other side at a time; a new
+//! account under its verified address is a marked event in its history.
 
 pub(crate) mod again;
 pub(crate) mod commits;
@@ -112,7 +111,7 @@ pub(crate) struct Conversation {
     /// until the person decides.
     pub stopped: bool,
     pub kind: Kind,
-    /// This account has left it, or was taken out.
+    /// This account has left it, or was removed.
     pub gone: bool,
 }
 
@@ -254,7 +253,7 @@ pub(crate) fn set_gone(
     Ok(())
 }
 
-/// The conversations of many that are called so, whatever the capitals.
+/// The group conversations with this name; capitals do not matter.
 pub(crate) fn named(tx: &Transaction<'_>, name: &str) -> Result<Vec<Conversation>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation WHERE kind = 1"

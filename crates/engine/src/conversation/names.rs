@@ -1,6 +1,7 @@
-//! Names that people give themselves and their groups: never to be taken for an address.
+//! Names that people choose for themselves and their groups, which must never be mistaken for
+//! an address.
 //!
-//! **Elsewhere**: nicknames, which this account's person gives: [`crate::registers`].
+//! **Elsewhere**: nicknames, which this account's person chooses, are in [`crate::registers`].
 
 use waxwing_protocol::address::Address;
 

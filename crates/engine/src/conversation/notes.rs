@@ -1,13 +1,12 @@
 //! Notes: the conversation that an account has with itself.
 //!
-//! It holds what a person writes to their own address, and what their devices tell each
-//! other. While there is one device, nothing of it leaves; with the second it gets an MLS
-//! group like every other conversation, so that the relay knows of it what it knows of
-//! others: a group with some mailboxes.
+//! It holds what a person writes to their own address, and what their devices tell each other.
+//! While there is one device, none of it is sent. With the second device it gets an MLS group
+//! like every other conversation, so that the relay sees only a group with some mailboxes.
 //!
-//! **Elsewhere**: adding and taking out devices is [`super::membership`]'s.
+//! **Elsewhere**: [`super::membership`] adds and removes devices.
 //!
-//! **Always**: nobody but this account's devices is in it.
+//! **Always**: only this account's devices are in it.
 
 use rusqlite::Transaction;
 use waxwing_protocol::conversation::MemberAddresses;

@@ -1,8 +1,9 @@
-//! Reading a history: in pages, both ways; one message; the messages that an id's start means.
+//! Reads a history: pages in both directions, one message, or the messages that the start of
+//! an id matches.
 //!
-//! **Elsewhere**: what is in it is [`super::history`]'s; finding words, [`super::search`]'s.
+//! **Elsewhere**: the history itself is in [`super::history`]; [`super::search`] finds words.
 //!
-//! **Always**: nothing reads more than a page, however long a history is.
+//! **Always**: no call reads more than a page, however long a history is.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction, types::Type};
 

@@ -1,21 +1,23 @@
 //! Parcels: commits, welcomes and group information that are too large for a frame.
 //!
 //! In a large group a commit has a ciphertext for each member whose branch of the tree is
-//! empty yet, and whoever joins needs the tree. Such bytes are put to the relay as a blob, and
-//! the post says where they are ([`Parcel`]). They are ciphertext already, so nothing is
-//! sealed again. A commit is posted when its parcels are at the relay; a post whose parcel is
-//! not here yet is kept, and read when it is, as if it came then.
+//! still empty, and a joining device needs the tree. Such bytes are uploaded to the relay as a
+//! blob, and the post says where they are ([`Parcel`]). They are already ciphertext, so they
+//! are not sealed again. A commit is posted once its parcels are at the relay; a post whose
+//! parcel is not here yet is kept, and read once the parcel is here, as if the post arrived
+//! then.
 //!
-//! **Elsewhere**: attached files, which lie outside the store: [`crate::attachment`].
+//! **Elsewhere**: attachments, which are outside the store, are in [`crate::attachment`].
 //!
-//! Anybody can send a welcome, and who did is not known before it was opened. So parcels of
-//! groups that are not known, or not accepted, are fetched one at a time, behind all others, and
-//! so much of them a day: now the smallest, now the oldest, so that neither large nor many ones
-//! keep an honest one waiting for ever. The relay is not told that they are here before the
-//! person knows their sender: whoever put them there could see it.
+//! Anybody can send a welcome, and its sender is unknown until it is opened. Parcels of
+//! unknown or unaccepted groups are therefore fetched one at a time, after all others, and
+//! only so many bytes a day: alternately the smallest and the oldest, so that neither large
+//! nor many parcels keep an honest one waiting for ever. The relay is not told that they are
+//! here before the person knows their sender, because the sender could see it.
 //!
-//! **Always**: nothing of a parcel is looked at before its hash is right. What is on its way
-//! is bounded, and what cannot be had is as a post that never came: the group is rejoined.
+//! **Always**: nothing in a parcel is used before its hash is checked. Transfers are bounded,
+//! and a parcel that cannot be fetched counts as a post that never arrived: the group is
+//! rejoined.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, ToSql};
@@ -177,7 +179,7 @@ fn find(turn: &Turn<'_>, id: Id) -> Result<Option<OnItsWay>, Fault> {
 pub(crate) enum Readers {
     /// These devices, once.
     Devices(Vec<DeviceId>),
-    /// Whoever loses the group, until the next epoch.
+    /// Devices that lose the group, until the next epoch.
     Anybody,
 }
 
@@ -282,7 +284,7 @@ pub(crate) fn commit_taken(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fa
     Ok(())
 }
 
-/// Group information of this device's that was there is of no use any more.
+/// Group information that this device uploaded is no longer used.
 pub(crate) fn epoch_began(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     take_back(turn, "group_id = ?1 AND way = 2", &[&group.0])
 }

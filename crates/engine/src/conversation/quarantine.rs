@@ -1,39 +1,38 @@
 //! Quarantine: a group whose processing failed inside this program is left alone, so that
-//! everything else goes on.
+//! everything else continues.
 //!
-//! An error in one group's post, answer or upkeep is undone ([`crate::containment`]), and
+//! An error in one group's post, answer or maintenance is undone ([`crate::containment`]), and
 //! the group goes into [`GroupState::Quarantined`]:
 //!
-//! - *What comes of it* is acknowledged and not read: the cause would be met again. Others
-//!   keep what they sent, and send it again when this device has rejoined.
-//! - *What it holds* is deleted, since the cause may be among it; only a group that was
-//!   being checked keeps it, because nobody would send that again.
-//! - *What waits to be sent to it* goes to another group of the conversation, like that of
-//!   a closed group, and leaves nothing in its place but a number: for two people a new one is made; for a group of many an admin's
-//!   device makes the next generation, as with a broken group.
+//! - *New posts* are acknowledged but not read, because they could cause the same error.
+//!   Others keep what they sent, and resend it once this device has rejoined.
+//! - *Held posts* are deleted, since the cause may be among them; only a group that was being
+//!   checked keeps them, because nobody would resend those.
+//! - *Messages waiting to be sent* go to another group of the conversation, as with a closed
+//!   group, and leave only a number in their place. For two people a new group is made; for a
+//!   group conversation an admin's device makes the next generation, as with a broken group.
 //! - *The person* sees an event in the conversation.
 //!
 //! It ends in one of these ways:
 //!
-//! - **A retry.** After [`RETRIES`] the device takes the group as lost and rejoins it. That
+//! - **A retry.** After [`RETRIES`] the device treats the group as lost and rejoins it. That
 //!   replaces the MLS state, which may have been the cause, and asks everybody for what was
-//!   missed. Time alone repairs nothing; but what failed may have been one post, which the
-//!   rejoined device never reads, or a state that a later commit has replaced. If the group
-//!   fails again it goes back into quarantine, for longer. After the last retry it stays
-//!   there: whoever can cause the error can do so a bounded number of times, and a device
-//!   never rejoins the same group over and over. A restart goes on with the same plan.
-//! - **A later version** of this program has perhaps mended the mistake: all retries begin
-//!   again.
+//!   missed. Time alone repairs nothing, but perhaps only one post failed, which the rejoined
+//!   device never reads, or a state that a later commit has replaced. If the group fails again
+//!   it goes back into quarantine, for longer. After the last retry it stays there: somebody
+//!   who can cause the error can do so only a bounded number of times, and a device never
+//!   rejoins the same group over and over. After a restart the same plan continues.
+//! - **A later version** of this program may have fixed the error: all retries start again.
 //! - **A welcome** to the same group replaces it.
-//! - **A newer generation** of a group of many takes its place: then it is closed. (Two
-//!   people's groups are rejoined even where there is another: the other side may still
-//!   write to the old one.)
+//! - **A newer generation** of a group conversation replaces it; then it is closed. (Two
+//!   people's groups are rejoined even if there is another: the other side may still write to
+//!   the old one.)
 //!
-//! **Elsewhere**: what counts as an error of a group, and undoing it:
-//! [`crate::containment`]. Rejoining: [`super::rejoin`].
+//! **Elsewhere**: [`crate::containment`] decides what counts as a group's error, and undoes
+//! it; [`super::rejoin`] rejoins.
 //!
-//! **Always**: going into quarantine reads nothing of the group but plain columns of its
-//! row, so that it works where the rest of the group cannot be read.
+//! **Always**: going into quarantine reads only plain columns of the group's row, so that it
+//! works even if the rest of the group cannot be read.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{

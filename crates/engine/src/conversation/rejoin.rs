@@ -1,15 +1,14 @@
-//! Rejoining: a device whose state of a group is gone or behind takes itself in again.
+//! Rejoining: a device whose state of a group is gone or outdated joins again by itself.
 //!
-//! It fetches the sealed GroupInfo with the rejoin key, checks every leaf of it,
-//! makes an external commit that takes its old leaf away, and gives that, sealed, to
-//! the relay. Then it asks every other device for what it missed.
+//! It fetches the sealed GroupInfo with the rejoin key, checks every leaf in it, makes an
+//! external commit that removes its old leaf, and gives that commit, sealed, to the relay.
+//! Then it asks every other device for what it missed.
 //!
-//! **Elsewhere**: noticing the loss: [`crate::link::mailbox`] (a store that was set
-//! back) and [`crate::inbox::receive`] (messages of epochs that never began here).
+//! **Elsewhere**: [`crate::link::mailbox`] notices the loss after a store was set back,
+//! [`crate::inbox::receive`] when messages come from epochs that never began here.
 //!
-//! **Always**: nothing is sent to a group while it is lost, so that no key is used
-//! twice; what was written waits. If the relay does not take the commit, the group is
-//! rejoined from the start.
+//! **Always**: nothing is sent to a group while it is lost, so that no key is used twice;
+//! waiting messages wait. If the relay does not accept the commit, rejoining starts over.
 
 use prost::Message as _;
 use waxwing_protocol::{

@@ -1,18 +1,18 @@
-//! Requests: conversations with people whom this account has not answered yet.
+//! Message requests: conversations with people whom this account has not answered yet.
 //!
-//! Whoever knows an address can write to it. Until the person accepts (or answers, or has
+//! Anybody who knows an address can write to it. Until the person accepts (or replies, or has
 //! compared safety numbers), a stranger's conversation is a request: nothing is fetched for
-//! it, nobody learns that anything arrived or was read, it is shown apart, and only so
-//! much of it is kept. A group is a request unless somebody known took this device into it:
-//! whom else a group names, a stranger may have put there.
+//! it, nobody learns that anything arrived or was read, it is shown separately, and only a
+//! limited amount of it is kept. A group is a request unless somebody known added this device
+//! to it, because a stranger may have added the other people whom the group names.
 //!
-//! Nothing leaves for a request, nor for people who are blocked, but what the person wrote or
-//! asked for ([`is_silent`]).
+//! Nothing is sent for a request, or to people who are blocked, except what the person wrote
+//! or asked for ([`is_silent`]).
 //!
-//! **Elsewhere**: who is told of what: [`crate::inbox::messages::may_tell`]; blocking:
-//! [`crate::contact`].
+//! **Elsewhere**: [`crate::inbox::messages::may_tell`] decides who is told what; blocking is
+//! in [`crate::contact`].
 //!
-//! **Always**: accepted on one device is accepted on all; so is declined.
+//! **Always**: accepting or declining on one device does so on all.
 
 use rusqlite::Transaction;
 use waxwing_protocol::{
@@ -36,7 +36,7 @@ use crate::{
     turn::{Fault, Stop, Turn},
 };
 
-/// Messages that are kept of a request. Whoever sends more was told to wait for an answer by
+/// Messages that are kept of a request. A person who sends more was told to wait for an answer by
 /// the absence of one.
 const KEPT_MAX: i64 = 200;
 
@@ -169,7 +169,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
     Ok(())
 }
 
-/// The relay is told that the parcel of a group's welcome is here: it forgets it then, which
+/// Tells the relay that the parcel of a group's welcome is here; the relay then deletes it, which
 /// whoever put it there can see.
 pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     let silent = match groups::find(turn.tx, group)? {
@@ -182,8 +182,8 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault>
     Ok(())
 }
 
-/// A welcome to a group of many is in order; its sender is known by now. A conversation that
-/// this account had left, or was taken out of, is as new, unless the person asked to join it.
+/// A welcome to a group conversation is valid; its sender is known by now. A conversation that this
+/// account had left, or was removed from, counts as new, unless the person asked to join it.
 pub(crate) fn welcomed(
     turn: &mut Turn<'_>,
     group: &Group,

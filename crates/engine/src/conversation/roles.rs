@@ -1,15 +1,15 @@
-//! Roles: who may change what of a conversation.
+//! Roles: who may change what in a conversation.
 //!
-//! Every member's device judges a commit by what all members knew before it, and by whose
-//! leaf made it. So a change that breaks a rule is refused by all, whoever asks for it: a
-//! member who is no admin, or a relay.
+//! Every member's device judges a commit by what all members knew before it, and by the leaf
+//! that made it. All devices therefore refuse a change that breaks a rule, no matter who asks
+//! for it: a member who is not an admin, or a relay.
 //!
-//! **Elsewhere**: whether the leaves that come and go are their accounts' devices is
-//! [`crate::trust`]'s; what a commit is made of, [`crate::mls`]'s.
+//! **Elsewhere**: [`crate::trust`] checks whether added and removed leaves are their accounts'
+//! devices; [`crate::mls`] knows what a commit consists of.
 //!
-//! **Always**: a group has an admin who is a member: where the last ones go, their
-//! [`successor`] becomes one with the same commit. An account that stays keeps the address
-//! that it takes part by.
+//! **Always**: a group has an admin who is a member: if the last admins leave, their
+//! [`successor`] becomes admin with the same commit. An account that stays keeps the address
+//! with which it takes part.
 
 use std::collections::BTreeSet;
 
@@ -43,9 +43,9 @@ pub(crate) struct Change<'a> {
 /// The rule that a change breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
-    #[error("its maker is no member")]
+    #[error("its maker is not a member")]
     NoMember,
-    #[error("a leaf of somebody who is no member")]
+    #[error("a leaf belongs to somebody who is not a member")]
     Leaf,
     #[error("two people's conversation stays between them")]
     NotAGroup,
@@ -55,17 +55,17 @@ pub(crate) enum Broken {
     TooMany,
     #[error("an account's address was changed")]
     Address,
-    #[error("only admins bring others in")]
+    #[error("only admins may add members")]
     Bring,
-    #[error("only admins take others out")]
+    #[error("only admins may remove members")]
     TakeOut,
-    #[error("only admins change what the group is")]
+    #[error("only admins may change the group")]
     Describe,
-    #[error("an admin who is no member")]
+    #[error("an admin is not a member")]
     Admin,
-    #[error("nobody chooses the rejoin secret")]
+    #[error("nobody may choose the rejoin secret")]
     RejoinSecret,
-    #[error("an external commit changes nothing but its own device's leaf")]
+    #[error("an external commit may change only its own device's leaf")]
     External,
 }
 

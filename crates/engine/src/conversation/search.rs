@@ -1,15 +1,15 @@
-//! Finding words in what was said.
+//! Finds words in messages.
 //!
 //! A full-text index (SQLite's FTS5) follows the entries by triggers, in the transaction that
-//! changes them, so that it can never say something else; what is deleted or edited is
-//! overwritten in it (`secure-delete`). Words are found whatever their capitals and accents,
-//! the last one also by its beginning.
+//! changes them, so that the two never differ; deleted or edited text is overwritten in the
+//! index (`secure-delete`). Capitals and accents do not matter, and the last word matches by
+//! its beginning.
 //!
-//! Scripts that put no blanks between words (Chinese, Japanese, Thai…) have no words for the
-//! index: what is asked for in one is looked for in the texts themselves, newest first, as far
-//! as [`LOOKED_THROUGH`].
+//! Scripts without spaces between words (Chinese, Japanese, Thai…) have no words for the
+//! index. Words in them are searched for in the texts themselves, newest first, as far as
+//! [`LOOKED_THROUGH`].
 //!
-//! **Elsewhere**: reading pages is [`super::pages`]'s.
+//! **Elsewhere**: [`super::pages`] reads pages.
 //!
 //! **Always**: what a person types is words, never syntax.
 
@@ -56,7 +56,7 @@ pub(crate) struct Wanted<'a> {
     /// Words; empty for all.
     pub text: &'a str,
     pub conversation: Option<ConversationId>,
-    /// Canonical addresses of whoever wrote it: any of these.
+    /// Canonical addresses of its author: any of these.
     pub from: Option<&'a str>,
     pub since: Option<Time>,
     pub until: Option<Time>,

@@ -1,12 +1,12 @@
-//! Starting a conversation: the recipient is looked up, their devices' key packages are
-//! claimed, checked against the roster that the key log vouches for, put into a new group,
-//! and the relay is given the group with its welcome.
+//! Starts a conversation: looks up the recipient, claims their devices' key packages, checks
+//! them against the roster that the key log proves, puts them into a new group, and gives the
+//! group with its welcome to the relay.
 //!
-//! **Elsewhere**: taking part in what others start is [`crate::trust::welcomes`].
+//! **Elsewhere**: [`crate::trust::welcomes`] joins conversations that others start.
 //!
-//! **Always**: only devices that the recipient's roster admits, with the leaf key that
-//! it certifies, are added. `CreateGroup` is stored before it is sent, and sent again
-//! as it is until the relay answers.
+//! **Always**: only devices that the recipient's roster admits, with the leaf key that it
+//! certifies, are added. `CreateGroup` is stored before it is sent, and sent again unchanged
+//! until the relay answers.
 
 use prost::Message as _;
 use waxwing_protocol::{
@@ -349,7 +349,7 @@ fn end(turn: &mut Turn<'_>, group: &Group, state: GroupState) -> Result<(), Faul
     Ok(())
 }
 
-/// What the relay is told of an epoch that begins.
+/// What this device tells the relay about a new epoch.
 pub(crate) fn epoch_keys(
     turn: &mut Turn<'_>,
     group: GroupId,

@@ -1,6 +1,6 @@
-//! Threads: a message, what it answers, and everything that answers it.
+//! Threads: a message, the messages it replies to, and all replies to it.
 //!
-//! **Elsewhere**: pages of a whole conversation: [`super::pages`].
+//! **Elsewhere**: [`super::pages`] has pages of a whole conversation.
 
 use rusqlite::Transaction;
 

@@ -1,13 +1,13 @@
-//! Wishes: what a person wants of a group, until the group is so.
+//! Wishes (pending changes): what a person wants of a group, until the group is like that.
 //!
-//! A commit may come too late: another's is first, and the group is another then. So what
-//! is kept is what the person wants (bring her in, call it so), and each commit is made
-//! from what is still wanted of the group as it is.
+//! A commit may come too late: another one is accepted first, and the group is then different.
+//! The engine therefore stores what the person wants (add this account, rename the group), and
+//! makes each commit from what is still missing in the group's current state.
 //!
-//! **Elsewhere**: making the commits is [`super::membership`]'s; whether a wish is
-//! allowed is said by [`super::roles`] to everybody, and by the commands beforehand.
+//! **Elsewhere**: [`super::membership`] makes the commits; [`super::roles`] decides for
+//! everybody whether a change is allowed, and commands check it beforehand.
 //!
-//! **Always**: a wish that is fulfilled, by whoever, is gone.
+//! **Always**: a pending change is deleted once it is fulfilled, no matter who fulfilled it.
 
 use rusqlite::Transaction;
 use waxwing_protocol::{
@@ -36,8 +36,8 @@ CREATE INDEX wish_conversation ON wish (conversation);
 /// What is wanted.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Wish {
-    /// Whoever has this address is a member; where an account is named, that one, and nobody
-    /// who has the address after it.
+    /// The account with this address is a member; if an account is named, that one, and nobody who
+    /// has the address after it.
     Bring(Address, Option<AccountId>),
     /// This account is none.
     TakeOut(AccountId),
@@ -65,7 +65,7 @@ pub(crate) struct Kept {
 }
 
 impl Wish {
-    /// Whether the group is so. Who has an address is told by `account_of`.
+    /// Whether the group is already like that. `account_of` says who has an address.
     pub(crate) fn is_fulfilled(
         &self,
         secrets: &ConversationSecrets,

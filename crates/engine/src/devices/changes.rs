@@ -1,16 +1,16 @@
 //! Changes of this account's roster: stored, sent, and sent again until the relay has
 //! answered.
 //!
-//! A change is a signed statement in `roster_change`. The relay answers when its log has
-//! it; the same statement again is answered as the first time. Where another came first
-//! (`ROSTER_CONFLICT`), the own roster is out of date: it is asked for, and when it has
-//! grown, the statement is made again if it still makes sense.
+//! A change is a signed statement in `roster_change`. The relay answers once its log has the
+//! statement; the same statement again gets the same answer. If another statement came first
+//! (`ROSTER_CONFLICT`), this device's roster is out of date: the device asks for it, and once
+//! it has grown, makes the statement again if it still makes sense.
 //!
-//! **Elsewhere**: asking for the own roster is [`crate::trust::own_history`], which calls
-//! [`roster_grew`]; what a statement may say is `waxwing_protocol::roster`.
+//! **Elsewhere**: [`crate::trust::own_history`] asks for the own roster, and calls
+//! [`roster_grew`]; what a statement may contain is in `waxwing_protocol::roster`.
 //!
-//! **Always**: one statement is on its way at a time, since each names the one before.
-//! The own roster grows only by statements that the relay's log has.
+//! **Always**: one statement is sent at a time, since each names the previous one. The own
+//! roster grows only by statements that the relay's log has.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
@@ -236,8 +236,8 @@ pub(crate) fn roster_grew(turn: &mut Turn<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The own roster has changed, in the store: memory follows, and people are told. What a
-/// change of devices means for conversations is begun here.
+/// The own roster has changed, in the store: updates the memory, and tells people. What a change of
+/// devices means for conversations is begun here.
 pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.live.account = account::load(turn.tx)?;
     if turn.live.account.is_none() {

@@ -1,15 +1,16 @@
-//! The registration lock: whether somebody else may register this account's address anew
-//! at once, or only with the recovery key, or after a week in which its devices are told.
+//! The registration lock: whether somebody else can register this account's address at once,
+//! or only with the recovery key or after a week in which its devices are told.
 //!
-//! What a person wants is kept until the relay's log has it. Whoever proves a locked address
-//! for another account waits; meanwhile each device is told, as an alarm, and one word from
-//! any of them ([`Request::KeepAddress`](crate::api::Request::KeepAddress)) ends it. No device
-//! says that word of its own accord: whoever has a stolen one would never be overruled.
+//! What a person wants is stored until the relay's log has it. Somebody who proves a locked
+//! address for another account has to wait. Meanwhile each device shows an alarm, and any of
+//! them can object ([`Request::KeepAddress`](crate::api::Request::KeepAddress)), which ends
+//! the contest. No device objects automatically: otherwise somebody with a stolen device could
+//! never be overruled.
 //!
-//! **Elsewhere**: the relay's side is `waxwing_relay`'s `address/lock.rs`.
+//! **Elsewhere**: the relay's side is `address/lock.rs` in `waxwing_relay`.
 //!
-//! **Always**: the lock counts as set when the own history in the log shows it, or the relay
-//! has answered; that it has changed without this device is an alarm.
+//! **Always**: the lock counts as set once the own history in the log shows it, or the relay
+//! has answered; a change of the lock that this device did not make is an alarm.
 
 use waxwing_protocol::{
     pb::{AddressContested, Error, ErrorCode, KeepAddress, SetLock, client_frame::Body},
@@ -36,7 +37,7 @@ pub(crate) fn want(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> 
     Ok(Response::Done {})
 }
 
-/// Whoever contests the address is not to get it.
+/// Objects to the account that contests the address.
 pub(crate) fn want_to_keep(turn: &mut Turn<'_>) -> Result<Response, Stop> {
     if turn.live.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));

@@ -1,10 +1,10 @@
-//! Meeting another device at a rendezvous of the relay's.
+//! Meets another device at a rendezvous of the relay.
 //!
-//! **Elsewhere**: what is said there is sealed by [`super::pairing`] and
-//! [`super::transfer`]; the relay sees who meets whom by number or id, and lengths.
+//! **Elsewhere**: [`super::pairing`] and [`super::transfer`] seal what the devices say there;
+//! the relay sees which links meet, by number or id, and lengths.
 //!
-//! **Always**: a link is at one rendezvous at a time. Nothing that names this device is
-//! in what is said to the relay about it.
+//! **Always**: a link is at one rendezvous at a time. Nothing that the relay learns about it
+//! names this device.
 
 use std::collections::VecDeque;
 

@@ -1,23 +1,22 @@
-//! Several devices of one account: admitting and revoking them, and what makes one of
-//! them know what the others know.
+//! Several devices of one account: admitting and revoking them, and keeping them all up to
+//! date.
 //!
-//! - [`pairing`]: a new device and an old one agree on keys by a code, and the old one's
-//!   person admits it.
+//! - [`pairing`]: a new device and an old one agree on keys by a code, and the person admits
+//!   it on the old one.
 //! - [`changes`]: statements of the roster, on their way to the relay.
-//! - [`transfer`]: the archive, handed from one device to the other.
-//! - [`archive`]: what is in it, chunk by chunk.
+//! - [`transfer`]: copies the archive from one device to the other.
+//! - [`archive`]: the content of the archive, chunk by chunk.
 //! - [`backup`]: the archive, sealed for the recovery key, at the relay or in a file.
 //! - [`recovery`]: a device that admits itself with the recovery key.
-//! - [`lock`]: who may register the address anew.
-//! - [`names`]: what devices are called.
+//! - [`lock`]: who may register the address.
+//! - [`names`]: the names of devices.
 //!
-//! **Elsewhere**: what a roster may say is `waxwing_protocol::roster`; what a change of
-//! devices does to conversations is `conversation`'s; that the key log has the same
-//! roster as this device is checked in `trust`.
+//! **Elsewhere**: what a roster may contain is in `waxwing_protocol::roster`; `conversation`
+//! applies a change of devices to conversations; `trust` checks that the key log has the same
+//! roster as this device.
 //!
-//! **Always**: what is to be done follows from the tables, but for a pairing that has
-//! not led to a statement yet and a backup that is being made: those end with the
-//! process.
+//! **Always**: open work follows from the tables, except a pairing that has not led to a
+//! statement yet, and a backup that is being made: those end with the process.
 
 pub(crate) mod archive;
 pub(crate) mod backup;
@@ -79,7 +78,7 @@ impl Live {
     }
 }
 
-/// Whether the mailbox link is of use although there is no account yet.
+/// Whether the mailbox link is useful although there is no account yet.
 pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
         .live
@@ -90,7 +89,7 @@ pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
     Ok(pairs || recovery::wants_mailbox(turn.tx)?)
 }
 
-/// Whether the posting link is of use to devices.
+/// Whether the posting link is useful to devices.
 pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
         .live

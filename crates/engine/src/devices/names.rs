@@ -1,6 +1,6 @@
-//! What the devices of this account are called, and the list of them that people see.
+//! The names of this account's devices, and the list of devices that people see.
 //!
-//! **Always**: names are this account's own: devices tell them each other, encrypted, and
+//! **Always**: names belong to this account alone: its devices exchange them encrypted, and
 //! the relay never learns one.
 
 use prost::Message as _;
@@ -58,8 +58,8 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<(DeviceId, String)>, Store
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// A device's id as both devices show it while they are linked: 8 bytes of the hash of
-/// its keys. Whoever wants another device with the same must try 2^64 keys.
+/// A device's id as both devices show it while they are linked: 8 bytes of the hash of its keys.
+/// Somebody who wants another device with the same name must try 2^64 keys.
 pub(crate) fn short(device: DeviceId) -> String {
     let hex = device.to_string();
     let mut short = String::new();

@@ -173,12 +173,12 @@ pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some())
 }
 
-/// Whether the mailbox link is of use although there is no account yet.
+/// Whether the mailbox link is useful although there is no account yet.
 pub(crate) fn wants_mailbox(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some_and(|recovery| recovery.stage == ADMITTING))
 }
 
-/// Whether the posting link is of use although there is no account yet.
+/// Whether the posting link is useful although there is no account yet.
 pub(crate) fn wants_posting(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some_and(|recovery| recovery.stage == LOOKING_UP))
 }
@@ -208,7 +208,7 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
         return failed(turn, &Problem::PairingBroken);
     }
     let Ok(address) = Address::parse(&recovery.address) else {
-        return Err(Fault::Broken("the address is none".into()));
+        return Err(Fault::Broken("the address is not valid".into()));
     };
     match turn
         .live
@@ -323,7 +323,7 @@ pub(crate) fn admitted(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
         return Ok(());
     }
     let address = Address::parse(&recovery.address)
-        .map_err(|_| Fault::Broken("the address is none".into()))?;
+        .map_err(|_| Fault::Broken("the address is not valid".into()))?;
     registration::joined(turn.tx, &address, mailbox)?;
     turn.tx.execute("UPDATE recovery SET stage = 3", [])?;
     tell(turn, RecoveryStage::Restoring, None);
@@ -419,7 +419,7 @@ fn opening<'a>(turn: &'a mut Turn<'_>, recovery: &Recovery) -> Result<&'a mut Op
             .backup_seed
             .as_slice()
             .try_into()
-            .map_err(|_| Fault::Broken("a backup's key that is none".into()))?;
+            .map_err(|_| Fault::Broken("a backup key that is not valid".into()))?;
         let seed = Zeroizing::new(seed);
         *opener = Some(Opening {
             opener: Opener::new(DecapsulationKeyRejectNonContrib::from(*seed)),

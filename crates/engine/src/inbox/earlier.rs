@@ -1,16 +1,16 @@
-//! What was said in a conversation's earlier groups, and did not come.
+//! Messages that were sent in a conversation's earlier groups and did not arrive.
 //!
-//! A group of many can end while a device is behind in it: the device was away, or could not
-//! read a commit that others took. What was said there since, nobody says again. So a device
-//! that did not follow a group to its end remembers that, and asks every device of the
-//! conversation's next group for what it missed in the earlier one. The answers are copies for
-//! that device alone.
+//! A group conversation's group can end while a device is behind in it: the device was
+//! offline, or could not read a commit that others accepted. Nobody resends messages from that
+//! time by themselves. A device that did not follow a group to its end therefore remembers
+//! that, and asks every device of the conversation's next group for what it missed in the
+//! earlier one. The answers are copies for that device alone.
 //!
-//! **Elsewhere**: answering is [`super::resending`]'s; holes in a group that goes on are
-//! [`super::heard`]'s.
+//! **Elsewhere**: [`super::resending`] answers; [`super::heard`] handles gaps in a group that
+//! continues.
 //!
-//! **Always**: each device is asked once for each earlier group. Whoever asks gets only what was
-//! said while their account was a member of that earlier group.
+//! **Always**: each device is asked once for each earlier group. It sends only messages from
+//! the time when the requester's account was a member of that group.
 
 use rusqlite::Transaction;
 use waxwing_protocol::{

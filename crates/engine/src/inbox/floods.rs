@@ -1,7 +1,8 @@
-//! Floods: one person writes more at once than anybody reads.
+//! Floods: one person sends more at once than anybody can read.
 //!
-//! Nothing of it is lost, but nothing rings for it, and no file of it is fetched unasked. What a
-//! stranger writes is bounded besides: [`crate::conversation::requests`].
+//! None of it is lost, but no alert is shown for it, and no file of it is fetched
+//! automatically. What a stranger can send has another limit:
+//! [`crate::conversation::requests`].
 
 use crate::{memory::Remembered, turn::Live};
 use std::collections::HashMap;

@@ -1,9 +1,10 @@
-//! Counters: what has come of each device's envelopes in each group, and what has
-//! not.
+//! Sender counters: which of each device's envelopes in each group have arrived, and which
+//! have not.
 //!
-//! **Always**: a device's row says `contiguous`: all up to there has come or was given
-//! up; what came above it is listed, at most [`ABOVE_MAX`] of it. Members choose their own
-//! counters, so no counter is believed that would show a gap of more than [`LEAP_MAX`].
+//! **Always**: a device's row has `contiguous`: everything up to there has arrived or was
+//! given up. What arrived above it is listed, at most [`ABOVE_MAX`] numbers. Members choose
+//! their own counters, so a counter that would show a gap of more than [`LEAP_MAX`] is
+//! ignored.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
@@ -363,7 +364,7 @@ pub(crate) fn senders(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Everything that was asked for may be asked for anew: the other side is there again.
+/// Everything may be asked for again, because the other side is back.
 pub(crate) fn ask_now(tx: &Transaction<'_>, now: Time, group: GroupId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE heard SET ask_at = ?2, asks = 0 WHERE group_id = ?1 AND highest > contiguous",

@@ -1,9 +1,10 @@
-//! Posts that came and cannot be read yet: their group is being checked, waits for a
-//! look-up, or has to be rejoined; or a commit before them has not come.
+//! Held posts: posts that arrived but cannot be read yet, because their group is being
+//! checked, waits for a look-up or has to be rejoined, or because an earlier commit has not
+//! arrived.
 //!
-//! **Always**: a group holds at most [`PER_GROUP`] posts, all groups [`IN_ALL`]; a stranger's
-//! group and all strangers' together hold fewer. What is too much is dropped: its counter leaves
-//! a hole, and it is asked for.
+//! **Always**: a group holds at most [`PER_GROUP`] posts, all groups together [`IN_ALL`]; a
+//! stranger's group, and all strangers' groups together, hold fewer. What exceeds this is
+//! dropped: its counter leaves a gap, and this device asks for it again.
 
 use rusqlite::{Row, Transaction};
 use waxwing_protocol::{

@@ -1,11 +1,11 @@
-//! What members say: texts and receipts.
+//! What members send: texts and receipts.
 //!
-//! **Elsewhere**: counters and requests to send again: [`super::receive`]; the format
-//! of content: [`crate::content`].
+//! **Elsewhere**: [`super::receive`] handles counters and resend requests; [`crate::content`]
+//! has the format of content.
 //!
-//! **Always**: a message is shown once, told by its MIMI id, whichever group or
-//! device's resending it came by. A receipt changes the state of own messages only,
-//! and is never answered by a receipt.
+//! **Always**: a message is shown once, recognised by its MIMI id, whichever group or
+//! resending device it came from. A receipt changes only the state of this account's own
+//! messages, and is never answered by a receipt.
 
 use waxwing_protocol::{limits, time::Time};
 
@@ -192,9 +192,8 @@ pub(crate) fn content_came(
     Ok(())
 }
 
-/// Whether this conversation's other side is told what became of its messages: not before
-/// this account has written to them, or has verified them in person. Strangers learn
-/// nothing.
+/// Whether this conversation's other side learns what happened to its messages: not before this
+/// account has written to them, or has verified them in person. Strangers learn nothing.
 pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
     // A phone is told nothing, nor is anybody who is blocked.
     if conversation.kind == Kind::Sms || requests::is_blocked(turn, conversation)? {

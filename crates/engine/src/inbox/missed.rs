@@ -1,17 +1,17 @@
-//! Posts that the relay had no room for in this device's mailbox.
+//! Posts for which the relay had no room in this device's mailbox.
 //!
-//! Where a mailbox is too full for a group's posts, the relay leaves a mark in it. What is
-//! missing shows by no counter if nothing comes after it. So some time after the mark, when
-//! what was waiting behind it has been read, this device asks the group's members for
-//! whatever of theirs did not come. That request also tells it of an epoch that it missed:
-//! then it rejoins.
+//! If a mailbox is too full for a group's posts, the relay leaves a mark in it. If nothing
+//! arrives afterwards, no counter shows what is missing. Some time after the mark, when the
+//! posts behind it have been read, this device therefore asks the group's members for
+//! everything of theirs that did not arrive. Their answers also reveal an epoch that it
+//! missed; then it rejoins.
 //!
-//! **Elsewhere**: holes in the counters of those who were heard again: [`super::heard`];
-//! rejoining: [`crate::conversation::rejoin`].
+//! **Elsewhere**: [`super::heard`] handles gaps in the counters of devices that sent something
+//! later; [`crate::conversation::rejoin`] rejoins.
 //!
-//! **Always**: a mark is stored before it is acknowledged. However many marks the relay makes
-//! up, a group is asked once in [`AGAIN`]; a stranger's group is not, before the person
-//! accepts it.
+//! **Always**: a mark is stored before it is acknowledged. However many marks the relay
+//! invents, a group is asked once in [`AGAIN`]; a stranger's group is not asked before the
+//! person accepts it.
 
 use rusqlite::Transaction;
 use waxwing_protocol::{
@@ -110,7 +110,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
         rows.collect::<Result<_, _>>()?
     };
     for group in due {
-        // Whatever becomes of it, it is not tried at every moment.
+        // No matter how it ends, it is not tried again at once.
         set(turn.tx, group, None, None)?;
         turn.contained(Whose::Group(group), |turn| ask_group(turn, group))?;
     }
@@ -134,7 +134,7 @@ fn ask_group(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             receive::ask_for_all(turn, &group)
         }
         GroupState::Creating | GroupState::Checking => Ok(set(turn.tx, id, Some(later), None)?),
-        // Whoever rejoins asks for everything; what is over is not repaired.
+        // A device that rejoins asks for everything; a group that has ended is not repaired.
         GroupState::Lost | GroupState::Denied | GroupState::Quarantined | GroupState::Closed => {
             Ok(())
         }

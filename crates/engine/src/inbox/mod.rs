@@ -1,17 +1,15 @@
-//! The inbox: which envelopes of which device have come, and posts that cannot be
-//! read yet.
+//! The inbox: which envelopes of which device have arrived, and posts that cannot be read yet.
 //!
-//! Each device numbers its envelopes in a group from 1 without a hole
-//! ([`heard`]). What skips a number leaves a hole; a hole that stays for
-//! [`GRACE`] is asked for, and shows in the history until it is filled. A device
-//! that was set back numbers some envelopes again: what is new is told by MIMI ids,
-//! not by counters.
+//! Each device numbers its envelopes in a group from 1 without gaps ([`heard`]). A skipped
+//! number is a hole. If a hole stays for [`GRACE`], this device asks for the missing envelope,
+//! and the history shows the gap until it is filled. A device that was set back uses some
+//! numbers again; MIMI ids, not counters, then tell which envelopes are new.
 //!
-//! **Elsewhere**: decrypting and acting on a post is [`receive`]; posts that wait for
-//! a look-up, a rejoin or a commit are in [`held`]; those that the mailbox had no room for,
-//! [`missed`]; what was missed in a group that is over, [`earlier`] asks for.
+//! **Elsewhere**: [`receive`] decrypts a post and acts on it; [`held`] has posts that wait for
+//! a look-up, a rejoin or a commit; [`missed`] handles posts for which the mailbox had no
+//! room; [`earlier`] asks for what was missed in a group that has ended.
 //!
-//! **Always**: tables are bounded, whatever the relay or a member sends.
+//! **Always**: tables are bounded, no matter what the relay or a member sends.
 
 pub(crate) mod earlier;
 pub(crate) mod floods;

@@ -1,14 +1,14 @@
-//! What is done with a post from the mailbox.
+//! Handles a post from the mailbox.
 //!
-//! Posts of groups in order are read at once; posts of groups that are being checked,
-//! wait for a look-up or are lost are held, and read in the order they came when the
-//! group is in order again ([`release`]).
+//! Posts of working groups are read at once. Posts of groups that are being checked, wait for
+//! a look-up or are lost are held, and read in order of arrival once the group works again
+//! ([`release`]).
 //!
-//! **Elsewhere**: welcomes are [`crate::trust::welcomes`]; who may commit what is
-//! [`crate::conversation::commits`].
+//! **Elsewhere**: welcomes are in [`crate::trust::welcomes`]; [`crate::conversation::commits`]
+//! decides who may commit what.
 //!
-//! **Always**: every post may come any number of times, in any order, altered or not:
-//! a message is shown once or its counter leaves a hole, and nothing else happens.
+//! **Always**: every post may arrive any number of times, in any order, altered or not: a
+//! message is shown once or its counter leaves a gap, and nothing else happens.
 
 use prost::Message as _;
 use waxwing_protocol::{
@@ -55,9 +55,9 @@ const TOLD_AGAIN: Span = Span::hours(6);
 
 /// What became of a post.
 enum Read {
-    /// It was read, or is good for nothing.
+    /// It was read, or is useless.
     Done,
-    /// It is to be held: the group has to be put in order first, or a commit is missing.
+    /// It has to be held: the group has to be repaired first, or a commit is missing.
     NotYet,
     /// It is to be held, and to be read again as if it never had been.
     Undo,
@@ -281,7 +281,8 @@ fn process_for_good(
             }
             Ok(Read::Done)
         }
-        // Sealed under the rejoin secret of the epoch: whoever does not know it is not back.
+        // Sealed under the rejoin secret of the epoch: a device that does not know it has not
+        // rejoined.
         Ok(Incoming::Commit(commit)) if commit.external && !sealed => Ok(Read::Done),
         Ok(Incoming::Commit(commit)) => {
             let external = commit.external;
@@ -360,8 +361,8 @@ fn says(
     }
 }
 
-/// Something came of a group that is over. Whoever posted it did not know that yet: as long as
-/// this device has the keys, it is read, because its sender has no reason to say it again.
+/// Something arrived from a group that has ended. Its sender did not know that yet: as long as this
+/// device has the keys, it is read, because its sender has no reason to say it again.
 pub(crate) fn late(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
     let Some(conversation) = group
         .conversation
@@ -513,8 +514,8 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
     show_gap(turn, &group, sender, missing)
 }
 
-/// Asks every device of a group for whatever of theirs did not come: nobody here
-/// knows how much that is.
+/// Asks every device of a group for all of its messages that did not arrive: nobody here knows how
+/// much that is.
 pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     // When the person has accepted, what is missing is asked for.
     if requests::is_silent_group(turn, group)? {

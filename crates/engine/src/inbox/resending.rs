@@ -1,18 +1,19 @@
-//! Sending again what somebody missed, and to whom.
+//! Resends what somebody missed, and decides to whom.
 //!
-//! A device that misses messages of another asks it for them. They go to the whole group
-//! again, unless somebody has joined since: then a copy goes to the device that asked, sealed
-//! to a key that came with its request, inside an ordinary message of the group. Whoever asks
-//! for what was sent before their account joined is told that there is nothing for them.
+//! A device that misses messages from another device asks it for them. They are resent to the
+//! whole group, unless somebody has joined since then: in that case a copy goes only to the
+//! device that asked, sealed to a key from its request, inside an ordinary message of the
+//! group. A device that asks for messages from before its account joined is told that there is
+//! nothing for it.
 //!
-//! In the same way a device has copies of what it missed in an earlier group of the
+//! In the same way a device gets copies of what it missed in an earlier group of the
 //! conversation ([`super::earlier`]).
 //!
-//! **Elsewhere**: holes and when they are asked for: [`super::heard`]; since when an account is
-//! in a group: [`crate::conversation::joined`].
+//! **Elsewhere**: [`super::heard`] finds gaps and decides when to ask for them;
+//! [`crate::conversation::joined`] knows since when an account is in a group.
 //!
-//! **Always**: nobody gets what was sent before their account was a member. What one account
-//! can have sent again in a group is bounded by the day.
+//! **Always**: nobody gets messages from before their account was a member. What one account
+//! can have resent in a group is limited per day.
 
 use std::collections::HashMap;
 

@@ -1,10 +1,11 @@
-//! Key packages: that the relay has enough of them to hand out, and a fresh last resort.
+//! Key packages: makes sure that the relay has enough of them to hand out, and a fresh last
+//! resort.
 //!
 //! Each is handed out once. The *last resort*, which is handed out when there is no other,
-//! serves any number of welcomes with one key; so a new one takes its place each day, and
-//! the private key of an old one goes when no welcome for it can wait any more.
+//! serves any number of welcomes with one key. A new one therefore replaces it each day, and
+//! the private key of an old one is deleted once no welcome for it can still be waiting.
 //!
-//! **Elsewhere**: making one is `mls::key_package`.
+//! **Elsewhere**: `mls::key_package` makes them.
 //!
 //! **Always**: the private keys are in the store before the relay has the package.
 

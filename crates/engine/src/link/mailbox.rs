@@ -1,12 +1,13 @@
-//! The mailbox link: logging in, and what is acknowledged.
+//! The mailbox link: logging in, and acknowledging posts.
 //!
-//! **Elsewhere**: registering on it is [`super::registration`], tokens are
-//! [`super::tokens`], key packages [`super::key_packages`]; what a delivered post holds is [`crate::inbox::receive`].
+//! **Elsewhere**: [`super::registration`] registers on it, [`super::tokens`] gets tokens,
+//! [`super::key_packages`] publishes key packages; [`crate::inbox::receive`] reads delivered
+//! posts.
 //!
-//! **Always**: a place in the mailbox is acknowledged after the transaction that
-//! stored what was there. Nothing is sent to anybody before the relay's record of the
-//! acknowledgements was compared with ours: a device that was set back must not use
-//! its old ratchets again.
+//! **Always**: a place in the mailbox is acknowledged after the transaction that stored its
+//! post. Nothing is sent to anybody before the relay's record of the acknowledgements was
+//! compared with this device's: a device that was set back must not use its old ratchets
+//! again.
 
 use waxwing_protocol::{
     ids::MailboxId,
@@ -138,7 +139,7 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
             let group = post.group;
             turn.contained(Whose::Group(group), |turn| missed::came(turn, group))?;
         }
-        // Whatever goes wrong in it, it is not to come again.
+        // It must not be delivered again, no matter what goes wrong in it.
         Some(post) => {
             let whose = match post.kind {
                 PostKind::Sms => Whose::Part("a text message"),

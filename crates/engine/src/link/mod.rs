@@ -1,14 +1,13 @@
-//! What the engine says on its two links, and what it awaits.
+//! The engine's two links: what it sends on them, and the answers it waits for.
 //!
-//! A link is wanted or not; the driver opens it and says so; the relay greets, the
-//! engine chooses a version; from then on it is ready. Each request is a [`Job`]: it
-//! is not asked again while its answer is awaited. A link that closes forgets all of
-//! them, so that they are asked again on the next; and each has its own time-out, so that a
-//! relay that answers everything else cannot leave one open for ever.
+//! The engine wants a link or not; the driver opens it and reports that. The relay greets, the
+//! engine chooses a version, and the link is ready. Each request is a [`Job`], which is not
+//! sent again while its answer is awaited. A link that closes forgets its jobs, so that they
+//! are sent again on the next link. Each job has its own time-out, so that a relay that
+//! answers everything else cannot leave one open for ever.
 //!
 //! **Elsewhere**: the jobs are in [`registration`], [`mailbox`], [`posting`] and in
-//! [`crate::conversation`] and [`crate::trust`]; TLS and reconnecting are
-//! `waxwing-client`'s.
+//! [`crate::conversation`] and [`crate::trust`]; TLS and reconnecting are in `waxwing-client`.
 //!
 //! **Always**: nothing that names this device travels on the posting link.
 
@@ -103,7 +102,7 @@ pub(crate) enum Job {
     JoinRendezvous(Meets),
     /// With a number, since several may be on their way.
     SendRendezvous(Meets, u64),
-    /// What is told in passing: nothing comes of it.
+    /// A signal, which needs no answer.
     Signal,
     OpenBlob([u8; 32]),
     /// Putting or fetching the next part.
@@ -541,8 +540,7 @@ impl Links {
     }
 }
 
-/// What a person is told of a relay's refusal that has no meaning of its own where it
-/// came.
+/// The problem that a person sees for a relay's refusal that has no special meaning where it came.
 pub(crate) fn problem_of(error: &Error) -> Problem {
     match error.code() {
         ErrorCode::Unsupported => Problem::RelayTooDifferent,

@@ -1,10 +1,10 @@
-//! The posting link: authorising, posting messages, and what the relay says of epochs.
+//! The posting link: authorising, posting messages, and what the relay says about epochs.
 //!
-//! **Elsewhere**: commits, creating and rejoining groups are
-//! [`crate::conversation`]'s; look-ups are [`crate::trust::lookups`].
+//! **Elsewhere**: [`crate::conversation`] commits, creates and rejoins groups; look-ups are in
+//! [`crate::trust::lookups`].
 //!
-//! **Always**: a message is encrypted in the transaction that stores its ciphertext,
-//! and sent after it. Repeating it is harmless: its post id stays.
+//! **Always**: a message is encrypted in the transaction that stores its ciphertext, and sent
+//! after it. Sending it again is harmless, because its post id stays the same.
 
 use prost::Message as _;
 use waxwing_protocol::{
@@ -279,7 +279,8 @@ pub(crate) fn posted(
     if is_followed {
         heard_epoch(turn, group, Epoch(posted.epoch))?;
     }
-    // Where the group is over, it goes to the next: whoever was behind cannot read it here.
+    // If the group has ended, the message goes to the next one: a device that was behind cannot
+    // read it here.
     if let Some(row) = outbox::by_row(turn.tx, row)?.filter(|row| row.group == Some(group)) {
         accepted(turn, &row)?;
         turn.live.due_conversations.insert(row.conversation);

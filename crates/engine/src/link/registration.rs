@@ -234,7 +234,7 @@ pub(crate) fn complete(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
         return Ok(());
     }
     let address = Address::parse(&registration.address)
-        .map_err(|_| Fault::Broken("the address is none".into()))?;
+        .map_err(|_| Fault::Broken("the address is not valid".into()))?;
     turn.tx
         .execute("UPDATE registration SET stage = 4, code = NULL", [])?;
     account::complete(turn.tx, &address, mailbox)?;
@@ -293,7 +293,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, job: &Job, error: &Error) -> Result<(
     tell(turn, Some(&problem))
 }
 
-/// Whether the mailbox link is of use.
+/// Whether the mailbox link is useful.
 pub(crate) fn wants_link(tx: &rusqlite::Transaction<'_>) -> Result<bool, StoreError> {
     Ok(read(tx)?.is_some_and(|registration| registration.stage != RegistrationStage::None))
 }

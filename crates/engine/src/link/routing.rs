@@ -1,14 +1,13 @@
-//! Which frame goes where.
+//! Chooses the function for each incoming frame.
 //!
-//! An error of this program's in handling an answer costs the group that it belongs to; if
-//! it belongs to none, it counts as if the relay had refused for now, so that the same is
-//! not asked again at once. Only what comes before there is an account, and logging in, fail
-//! as a whole: there is nothing else yet that could go on.
+//! If this program fails while it handles an answer, only the group concerned is affected. If
+//! no group is concerned, the error counts as a temporary refusal by the relay, so that the
+//! same request is not sent again at once. Only requests before there is an account, and
+//! logging in, fail as a whole: nothing else could continue at that point.
 //!
-//! **Always**: an answer that nobody awaits, an answer of another kind than the
-//! request's, and frames on the wrong link are ignored. (One request may be answered
-//! twice: the one for a code that then cannot be mailed.) What is not answered in time is
-//! as good as refused.
+//! **Always**: an answer that nobody awaits, an answer of another kind than the request's, and
+//! frames on the wrong link are ignored. (One request may be answered twice: the one for a
+//! code that then cannot be mailed.) A request that is not answered in time counts as refused.
 
 use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 
@@ -240,8 +239,8 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     }
 }
 
-/// The relay is there, and has not answered for too long. What was asked is given up, and
-/// asked again after a pause, which grows: whoever waits for it would else wait for ever.
+/// The relay is there, and has not answered for too long. What was asked is given up, and asked
+/// again after a pause, which grows: otherwise the work that waits for it would wait for ever.
 pub(crate) fn unanswered(turn: &mut Turn<'_>, link: LinkKind, job: Job) -> Result<(), Fault> {
     let pause = turn.live.links.pause(&job);
     match job {

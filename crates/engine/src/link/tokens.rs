@@ -1,12 +1,11 @@
 //! Tokens for first contacts: obtained on the mailbox link, spent on the posting link.
 //!
-//! **Elsewhere**: the cryptography is `waxwing_protocol::token`.
+//! **Elsewhere**: the cryptography is in `waxwing_protocol::token`.
 //!
-//! **Always**: a token is used only if the key that it was issued under is the one
-//! that the relay shows on the link on which it is spent, which is not logged in: otherwise
-//! a relay could follow it. A relay has one key for each period, whichever link it shows it
-//! on, and no period begins before its time. A token leaves the stock in the transaction that
-//! spends it.
+//! **Always**: a token is used only if it was issued under the key that the relay shows on the
+//! posting link, which is not logged in; otherwise a relay could track it. A relay has one key
+//! for each period, on every link, and no period begins early. A token leaves the stock in the
+//! transaction that spends it.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{

@@ -1,12 +1,11 @@
-//! Amendments: reactions, edits, and taking messages back.
+//! Amendments: reactions, edits and unsending.
 //!
-//! Each is a message of its own that names another. All are kept, by their ids, and what a
-//! message shows follows from them: of two by the same account, the one that was sent later
-//! counts, and of the same time the one with the greater id. One that comes before its
-//! message waits for it here.
+//! Each is a separate message that names another. All are kept, by their ids, and a message
+//! shows the result: of two by the same account the later one counts, and at the same time the
+//! one with the greater id. An amendment that arrives before its message waits here.
 //!
-//! **Always**: an edit counts by the message's own account only, and so does taking it
-//! back, which wins over all others and leaves nothing of the text.
+//! **Always**: an edit counts only if it is by the message's own account; so does unsending,
+//! which overrides everything else and removes the whole text.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! What people do with messages: react, edit, take back, set the timer, look closer.
+//! People's requests about messages: react, edit, unsend, set the timer, show details.
 //!
-//! **Elsewhere**: writing a message is [`crate::commands`]'s.
+//! **Elsewhere**: [`crate::commands`] writes messages.
 //!
-//! **Always**: a command is checked whole before it changes anything.
+//! **Always**: a command is checked completely before it changes anything.
 
 use prost::Message as _;
 use rusqlite::Transaction;
@@ -181,7 +181,7 @@ fn amend(
     }))
 }
 
-/// Tells whoever listens what a message is now.
+/// Tells the programs that listen how a message has changed.
 pub(crate) fn tell_changed(
     turn: &mut Turn<'_>,
     conversation: ConversationId,

@@ -1,15 +1,15 @@
-//! Disappearing messages: a conversation's timer, and deleting what is over.
+//! Disappearing messages: a conversation's timer, and deleting expired messages.
 //!
-//! A message says for how long it stays once it was read (`expires`, which its sender takes
-//! from the conversation's timer). Here it goes that long after this account has read it;
-//! an own message, that long after the relay took it.
+//! A message says how long it stays after it was read (`expires`, which its sender takes from
+//! the conversation's timer). This device deletes it that long after this account has read it;
+//! a message of this account, that long after the relay accepted it.
 //!
-//! In two people's conversation either sets the timer; of two settings the later counts. In a
-//! group it stands in the group's state, which admins change.
+//! In a conversation of two, either side sets the timer, and the later setting counts. In a
+//! group the timer is in the group's state, which admins change.
 //!
-//! **Always**: what is over is deleted from the disk in one transaction, with what was said
-//! of it and the copy kept for sending it again (`secure_delete` overwrites). What others'
-//! devices do is theirs.
+//! **Always**: an expired message is deleted from the disk in one transaction, with its
+//! amendments and the copy kept for resending (`secure_delete` overwrites it). Others' devices
+//! decide for themselves.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::time::{Span, Time};

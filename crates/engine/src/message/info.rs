@@ -1,4 +1,4 @@
-//! A closer look at a message: who has it, who reacted, what it said before.
+//! Details of a message: who has it, who reacted, and its earlier versions.
 
 use super::{amendments, commands, receipts};
 use crate::{

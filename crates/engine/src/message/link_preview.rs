@@ -1,14 +1,14 @@
-//! Previews of links: what a link in a message leads to, as its sender's device saw it.
+//! Link previews: what a link in a message leads to, as its sender's device saw it.
 //!
-//! Only the sender's device ever asks the place that a link leads to, and only where its person
-//! wants that: whoever receives a message is not seen by that place for it. A preview is a part
+//! Only the sender's device ever contacts the site that a link leads to, and only if its
+//! person wants that: the site does not see the recipients of a message. A preview is a part
 //! of the message (disposition *preview*, which no version shows as text).
 //!
-//! **Elsewhere**: fetching a page: the client's `link_preview`. Previews of files are
+//! **Elsewhere**: the client's `link_preview` fetches pages; previews of files are in
 //! [`crate::attachment::preview`].
 //!
-//! **Always**: it is the sender's word. It is shown for a link that stands in the text, letter by
-//! letter, and for no other; what exceeds a bound is as none.
+//! **Always**: a preview is the sender's claim. It is shown only for a link that is in the
+//! text, character by character; a preview that exceeds a limit is ignored.
 
 use data_encoding::BASE64;
 use prost::Message as _;

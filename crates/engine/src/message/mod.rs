@@ -1,12 +1,12 @@
-//! What becomes of a message after it was written: reactions, edits, taking it back, who
-//! has it, when it disappears.
+//! What happens to a message after it was written: reactions, edits, unsending, who has
+//! received it, and when it disappears.
 //!
 //! **Elsewhere**: the messages themselves are entries of [`crate::conversation::history`];
-//! what is said in bytes is [`crate::content`]'s; receipts that this account owes others
-//! are [`crate::outbox::receipts`]'s.
+//! [`crate::content`] encodes them; [`crate::outbox::receipts`] has the receipts that this
+//! account owes others.
 //!
-//! **Always**: the order in which things come does not matter: all devices end with the
-//! same. Nobody changes another's message.
+//! **Always**: the order of arrival does not matter: all devices end in the same state. Nobody
+//! changes another person's message.
 
 pub(crate) mod amendments;
 pub(crate) mod commands;

@@ -1,15 +1,17 @@
-//! Proofs: that a message is its sender's, in a form that can be shown to others.
+//! Proofs that a message is from its sender, in a form that can be shown to others.
 //!
-//! Each message is signed by its device's leaf key (Ed25519), beside what MLS signs: that
-//! signature covers what only the group's members know, so that nobody else could check it.
-//! Whoever gets the content, the proof and the roster can: [`super::report`].
+//! Each message is signed by its device's leaf key (Ed25519), in addition to what MLS signs:
+//! the MLS signature covers things that only the group's members know, so nobody else could
+//! check it. Anybody who has the content, the proof and the roster can check this one:
+//! [`super::report`].
 //!
-//! **Elsewhere**: that the leaf is the account's: `trust`, and for others the roster's chain.
+//! **Elsewhere**: `trust` makes sure that the leaf belongs to the account; for others, the
+//! roster's chain does.
 //!
-//! **Always**: a message without a good proof is not shown, so that whatever is shown can be
-//! reported. What is signed begins with a label that no structure of MLS begins with (those
-//! begin with a length and "MLS 1.0 ", RFC 9420 section 5.1.2), so that neither signature
-//! passes for the other.
+//! **Always**: a message without a valid proof is not shown, so that everything shown can be
+//! reported. The signed bytes begin with a label with which no structure of MLS begins (those
+//! begin with a length and "MLS 1.0 ", RFC 9420 section 5.1.2), so that neither signature can
+//! pass for the other.
 
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use waxwing_protocol::{

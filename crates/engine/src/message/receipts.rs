@@ -1,10 +1,10 @@
-//! Receipts that came: which member has which of this account's messages, and who has read
+//! Incoming receipts: which member has which of this account's messages, and who has read
 //! them.
 //!
-//! **Elsewhere**: receipts that this account owes others are [`crate::outbox::receipts`]'s.
+//! **Elsewhere**: [`crate::outbox::receipts`] has receipts that this account owes others.
 //!
-//! **Always**: kept for messages of this account only, one row for each member. They only
-//! rise.
+//! **Always**: kept only for messages of this account, one row for each member. A receipt's
+//! state only moves forward.
 
 use rusqlite::Transaction;
 use waxwing_protocol::{ids::AccountId, time::Time};

@@ -1,15 +1,16 @@
-//! Reports: what others said, disclosed by choice, so that whoever gets it can check it.
+//! Reports: messages from others that a person discloses, so that anybody who gets the report
+//! can check them.
 //!
 //! A report holds the chosen messages as they were signed ([`super::proof`]) and the rosters
-//! that admit the signing devices. Whoever checks one learns that a device of this account
-//! said this at that time (by its own clock), and needs to trust neither who reports nor the
-//! relay. That the account is an address's is what the key log says. Where the account has
-//! taken the signing key back since (a device that was lost or stolen, say), the report and
-//! the check say so: whoever has the device may have written it since, and dated it back.
+//! that admit the signing devices. Checking one shows that a device of this account wrote this
+//! at that time (by its own clock), without trusting the reporter or the relay. The key log
+//! proves that an address belongs to the account. If the account has revoked the signing key
+//! since then (because a device was lost or stolen, for example), the report and the check say
+//! so: somebody who has the device may have written the message later, with an earlier date.
 //!
-//! It is not said, and cannot be, what was left out: a report may quote one line of many.
+//! A report does not and cannot show what was left out: it may quote one line of many.
 //!
-//! **Always**: nothing is disclosed but the messages that were named and their edits.
+//! **Always**: only the named messages and their edits are disclosed.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -51,7 +52,7 @@ const NOTE_BYTES: usize = 4_096;
 /// Makes a report.
 pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Response, Stop> {
     if asked.messages.is_empty() || asked.messages.len() > MESSAGES {
-        return Err(invalid("it is about no message, or about too many"));
+        return Err(invalid("it names no message, or too many"));
     }
     if asked.note.len() > NOTE_BYTES {
         return Err(invalid("the note is too long"));
@@ -192,7 +193,7 @@ fn add_person(
     Ok(())
 }
 
-/// Checks a report, whoever made it.
+/// Checks a report, no matter who made it.
 pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, Stop> {
     if report.format != FORMAT || report.version != VERSION {
         return Err(invalid("it has a format that this version does not know"));
@@ -215,7 +216,9 @@ pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, S
             let mut found = report.people.iter();
             let found = found.find(|person| person.account == message.account);
             let Some(found) = found else {
-                return Err(invalid("the roster of who wrote a message is missing"));
+                return Err(invalid(
+                    "the roster of an account that wrote a message is missing",
+                ));
             };
             people.push(Person::read(tx, found)?);
             people.len() - 1
@@ -251,7 +254,7 @@ struct Person<'a> {
 
 impl<'a> Person<'a> {
     fn read(tx: &Transaction<'_>, said: &'a ReportedPerson) -> Result<Self, Stop> {
-        let broken = || invalid("a roster in it is not one");
+        let broken = || invalid("a roster in it is not valid");
         if said.roster.len() > limits::ROSTER_STATEMENTS {
             return Err(broken());
         }
@@ -262,7 +265,7 @@ impl<'a> Person<'a> {
         }
         let (roster, keys) = walk(&statements).ok_or_else(broken)?;
         if roster.account().to_string() != said.account {
-            return Err(invalid("a roster in it is another account's"));
+            return Err(invalid("a roster in it belongs to another account"));
         }
         let account = roster.account();
         let known_keys = known_keys(tx, account)?;
@@ -307,7 +310,7 @@ impl<'a> Person<'a> {
         // Signed before it is read.
         let Some(key) = self.keys.of(&proof, &content) else {
             return Err(invalid(
-                "a message in it was not written by who is said to have written it",
+                "a message in it was not written by the account that it names",
             ));
         };
         let known = self.known_keys.as_ref();

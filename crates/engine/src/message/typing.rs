@@ -1,14 +1,14 @@
-//! Typing notices: that somebody writes, told to whoever is there at the moment.
+//! Typing notices: members who are online learn that somebody is typing.
 //!
-//! A notice is sealed under a key of the group's epoch (MLS exporter, RFC 9420 section 8.5)
-//! and handed on by the relay to the links that are open; nothing numbers or keeps it, and
-//! nobody misses one that is lost. All have one size and say nothing but who, and when.
+//! A notice is sealed under a key of the group's epoch (MLS exporter, RFC 9420 section 8.5),
+//! and the relay passes it to the links that are open. Nothing numbers or stores it, and
+//! nobody misses one that is lost. All have the same size, and say only who and when.
 //!
-//! **Elsewhere**: the right to post, which a notice needs: [`crate::link::posting`].
+//! **Elsewhere**: a notice needs the authorisation to post: [`crate::link::posting`].
 //!
-//! **Always**: strangers are told nothing, nor is anybody whom the person does not want
-//! told. A notice can be made up by any member of the group, of which two have one: it is
-//! worth as much as that, and nothing depends on it.
+//! **Always**: strangers get no notices, nor do people to whom the person does not want to
+//! send any. Any member of the group can forge a notice, also in a group of two; nothing
+//! depends on it.
 
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,

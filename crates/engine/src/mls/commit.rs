@@ -1,5 +1,5 @@
-//! Commits: ours, until the relay has taken them, and those of others, until they
-//! have been looked at.
+//! Commits: ours, until the relay has accepted them, and those of others, until they have been
+//! checked.
 
 use openmls::prelude::{Extensions, GroupContext, Proposal, Sender, StagedCommit};
 use openmls_traits::OpenMlsProvider as _;
@@ -23,11 +23,11 @@ pub struct EpochKeys {
     pub send_key: [u8; 32],
     /// Seals the fan-out list.
     pub fan_out_key: [u8; 32],
-    /// Seals what is told in passing.
+    /// Seals signals.
     pub signal_key: [u8; 32],
-    /// By it the group is rejoined, if the epoch began with a commit that added or removed a
-    /// leaf. It comes from the epoch's own secrets: whoever the commit removes reads the
-    /// commit, and so whatever stands in it, but cannot derive this.
+    /// By it the group is rejoined, if the epoch began with a commit that added or removed a leaf.
+    /// It comes from the epoch's own secrets: a member that the commit removes can read the commit
+    /// and everything in it, but cannot derive this.
     pub rejoin_secret: [u8; 32],
 }
 
@@ -121,7 +121,7 @@ impl core::fmt::Debug for IncomingCommit {
 }
 
 impl IncomingCommit {
-    /// `removed` holds the leaves that the commit removes, in whatever order.
+    /// `removed` holds the leaves that the commit removes, in any order.
     pub(super) fn inspect(
         staged: Box<StagedCommit>,
         sender: &Sender,

@@ -71,10 +71,10 @@ pub enum ProcessError {
     Unauthentic,
     /// It is a valid message of a kind that Waxwing does not use: a bare proposal, a
     /// change of the group context, an external commit that removes another device.
-    #[error("the message does what members may not do")]
+    #[error("the message does something that members may not do")]
     Forbidden,
     /// A member's device made a commit that members may not make: it says so itself.
-    #[error("a member's commit does what members may not do")]
+    #[error("a member's commit does something that members may not do")]
     BreaksRules(Box<Member>),
     /// We are not a member any more.
     #[error("this device is no longer a member of the group")]

@@ -1,9 +1,9 @@
-//! A group, and what can be done with it.
+//! A group, and its operations.
 //!
-//! **Elsewhere**: commits before they count: [`super::commit`].
+//! **Elsewhere**: commits that do not count yet are in [`super::commit`].
 //!
-//! **Always**: [`Group::process`] changes the group only when it returns an
-//! application message; commits change it when they are merged.
+//! **Always**: [`Group::process`] changes the group only if it returns an application message;
+//! commits change it when they are merged.
 
 use openmls::{
     framing::errors::MessageDecryptionError,
@@ -427,7 +427,7 @@ impl Group {
 
 // Commits.
 impl Group {
-    /// Adds devices; with it this device's key is made anew.
+    /// Adds devices, and renews this device's key.
     pub fn add(
         &mut self,
         provider: &Provider<'_>,
@@ -437,7 +437,7 @@ impl Group {
         self.change(provider, leaf, key_packages, &[], None)
     }
 
-    /// Makes this device's key anew.
+    /// Renews this device's key.
     pub fn rekey(
         &mut self,
         provider: &Provider<'_>,

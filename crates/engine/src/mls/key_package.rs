@@ -1,11 +1,10 @@
-//! Key packages (RFC 9420 section 10): ours, to be published, and those of others,
-//! to be added.
+//! Key packages (RFC 9420 section 10): ours, to publish, and those of others, to add.
 //!
-//! **Elsewhere**: how many are published and when: `link::key_packages`.
+//! **Elsewhere**: `link::key_packages` decides how many are published and when.
 //!
-//! **Always**: a key package names no end of its life. A wrong clock on either side
-//! must not keep people from writing to each other; instead the relay hands each out
-//! once, and a device replaces its last resort each day.
+//! **Always**: a key package never expires. A wrong clock on either side must not keep people
+//! from writing to each other; instead the relay hands each out once, and a device replaces
+//! its last resort each day.
 
 use openmls::prelude::{
     KeyPackage as MlsKeyPackage, KeyPackageIn, Lifetime, MlsMessageBodyIn, MlsMessageIn,

@@ -1,15 +1,14 @@
-//! MLS (RFC 9420) as the engine uses it: openmls on our store, our randomness and
-//! one suite, behind a few typed operations.
+//! MLS (RFC 9420) as the engine uses it: openmls with our store, our randomness and one suite,
+//! behind a few typed operations.
 //!
-//! **Elsewhere**: which leaves are believed (rosters, look-ups) is decided in
-//! `contact` and `trust`; what a group's messages carry, in `content`; when to rekey
-//! or rejoin, in `conversation`.
+//! **Elsewhere**: `contact` and `trust` decide which leaves are accepted (rosters, look-ups);
+//! `content` has what a group's messages carry; `conversation` decides when to rekey or
+//! rejoin.
 //!
-//! **Always**: state changes only inside the caller's store transaction. After an
-//! error, or when the transaction is not committed, a [`Group`] in memory is ahead
-//! of the store and must be loaded again. Everything that leaves is a
-//! PrivateMessage, but for external commits. Leaves that come from others are
-//! shown to the caller before they count.
+//! **Always**: state changes only inside the caller's store transaction. After an error, or if
+//! the transaction is not committed, a [`Group`] in memory is ahead of the store and must be
+//! loaded again. Everything that is sent is a PrivateMessage, except external commits. The
+//! caller sees leaves from others before they count.
 
 mod commit;
 mod error;

@@ -1,11 +1,10 @@
-//! What openmls is given to work with: libcrux's cryptography, our randomness and
-//! our transaction.
+//! What openmls works with: libcrux's cryptography, our randomness and our transaction.
 //!
-//! **Elsewhere**: where the state goes: [`super::storage`].
+//! **Elsewhere**: the state goes to [`super::storage`].
 //!
-//! **Always**: keys and nonces come from the generator that was handed in. (The one
-//! exception is libcrux's own: the encapsulation inside HPKE draws from the
-//! operating system, which no test needs to repeat.)
+//! **Always**: keys and nonces come from the generator that the caller provides. (The one
+//! exception is in libcrux: the encapsulation inside HPKE draws from the operating system,
+//! which no test needs to repeat.)
 
 use std::cell::RefCell;
 

@@ -1,18 +1,18 @@
-//! The outbox: what this device has to say, from the moment it was written until it
-//! cannot be asked for again.
+//! The outbox: what this device sends, from the moment it is written until nobody can ask for
+//! it again.
 //!
-//! A row waits without a group; when it can be sent it takes the group's next counter
-//! and is encrypted, and ciphertext and post id are stored in the transaction that
-//! moved the ratchet on. The relay's answer (not the post's echo, which can come before
-//! the relay's disk has it) makes it accepted; its envelope is kept for [`KEPT`], so that a
-//! device that missed it can have it again.
+//! A row waits without a group. When it can be sent, it takes the group's next counter and is
+//! encrypted; the transaction that advances the ratchet also stores the ciphertext and the
+//! post id. The relay's answer makes the row accepted (not the post's echo, which can arrive
+//! before the relay has it on disk). Its envelope is kept for [`KEPT`], so that a device that
+//! missed it can ask for it again.
 //!
-//! **Elsewhere**: sending is [`crate::link::posting`]; what the state of a message
-//! means to people is in [`crate::conversation::history`].
+//! **Elsewhere**: [`crate::link::posting`] sends; [`crate::conversation::history`] shows
+//! people the state of a message.
 //!
-//! **Always**: a row has one counter and one MIMI id for ever, however often it is
-//! encrypted; what the relay took under a post id, it does not take again. What was sent goes
-//! again only to those who were members when it was sent ([`crate::inbox::resending`]).
+//! **Always**: a row has one counter and one MIMI id for ever, no matter how often it is
+//! encrypted. The relay does not accept the same post id twice. A sent message is resent only
+//! to accounts that were members when it was sent ([`crate::inbox::resending`]).
 
 pub(crate) mod content;
 pub(crate) mod receipts;
@@ -54,8 +54,8 @@ ALTER TABLE outgoing ADD COLUMN draft BLOB;
 CREATE INDEX outgoing_draft ON outgoing (draft) WHERE draft IS NOT NULL;
 ";
 
-/// In which epoch the relay first took a message; whether its content is of use to one device
-/// only, once; and whether it may leave for somebody whom the person has not accepted.
+/// In which epoch the relay first took a message; whether its content is for one device only, once;
+/// and whether it may leave for somebody whom the person has not accepted.
 pub(crate) const RESENDING: &str = "
 ALTER TABLE outgoing ADD COLUMN sent_in INTEGER;
 ALTER TABLE outgoing ADD COLUMN once INTEGER NOT NULL DEFAULT 0;
@@ -98,7 +98,7 @@ pub(crate) struct Missed {
 pub(crate) struct SentSince {
     /// The group as a whole: what was sent in this epoch and later.
     pub group: Epoch,
-    /// Whoever asks for it: the same.
+    /// The same for everybody who asks for it.
     pub asker: Epoch,
     /// Whether that holds for messages of which the epoch is not known, too.
     pub unknown: bool,
@@ -183,7 +183,7 @@ pub(crate) fn add_asked(
     Ok(())
 }
 
-/// Something that is of use to one device, once: its content is not kept when it is sent.
+/// Something that is for one device, once: its content is not kept when it is sent.
 pub(crate) fn add_once(
     tx: &Transaction<'_>,
     now: Time,
@@ -408,7 +408,7 @@ pub(crate) fn send_again(
     )?)
 }
 
-/// Those of them that whoever asks may have, and the group as a whole may not.
+/// Those of them that the requester may have, but the group as a whole may not.
 pub(crate) fn missed(
     tx: &Transaction<'_>,
     group: GroupId,
@@ -455,7 +455,7 @@ pub(crate) fn last_in(
     Ok(last.unwrap_or(0).cast_unsigned())
 }
 
-/// The last of them that was sent before whoever asks joined; 0 where there is none.
+/// The last of them that was sent before the requester joined; 0 if there is none.
 pub(crate) fn last_before(
     tx: &Transaction<'_>,
     group: GroupId,

@@ -1,7 +1,7 @@
-//! Receipts that are due: gathered, so that one message reports many.
+//! Receipts to send: gathered, so that one message reports many.
 //!
-//! **Always**: a receipt is owed for a message of a person only, never for a receipt;
-//! "read" takes the place of "delivered" while neither was sent.
+//! **Always**: a receipt is sent only for a message from a person, never for a receipt; "read"
+//! replaces "delivered" while neither was sent.
 
 use rusqlite::Transaction;
 use waxwing_protocol::time::{Span, Time};

@@ -1,7 +1,7 @@
-//! What another device's setting does here, where more than the register itself has it.
+//! Applies another device's setting where something other than the register holds it too.
 //!
-//! **Always**: nothing that was set is sent on from here, and nobody else is told of it:
-//! the device on which the person did it has.
+//! **Always**: a setting is not passed on from here, and nobody else is told about it: the
+//! device on which the person changed it has done so.
 
 use waxwing_protocol::ids::AccountId;
 

@@ -1,4 +1,4 @@
-//! What people set: pins, mutes, what is put away, drafts, stars, nicknames.
+//! What people set: pins, mutes, archived conversations, drafts, stars, nicknames.
 
 use super::{About, is_set, key_of, set, starred, value};
 use crate::{
@@ -123,7 +123,7 @@ pub(crate) fn list_starred(turn: &Turn<'_>) -> Result<Response, Stop> {
     Ok(Response::Found { found, next: None })
 }
 
-/// Everything up to a message was read on this device: the others are told.
+/// Everything up to a message was read on this device; tells the other devices.
 pub(crate) fn read_up_to(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
@@ -135,7 +135,7 @@ pub(crate) fn read_up_to(
     Ok(())
 }
 
-/// Contacts with an address are blocked, or are not any more: the others are told.
+/// Contacts with an address are blocked or unblocked; tells the other devices.
 pub(crate) fn blocked(turn: &mut Turn<'_>, address: &str, blocked: bool) -> Result<(), Fault> {
     for contact in contact::all(turn.tx)? {
         if contact.address == address {

@@ -1,19 +1,20 @@
-//! Registers: what a person decides on one device and finds on the others.
+//! Registers (synced settings): what a person sets on one device and finds on the others.
 //!
-//! How far they have read, whom they have blocked or compared, what is pinned, muted, put
-//! away, starred, begun to be written. Each is a key and a value with the time at which it was
-//! set and the device that set it; the later setting counts, and of the same time that of the
-//! greater device id, so that all devices end with the same, however they hear of it.
+//! Examples are how far the person has read, whom they have blocked or compared, and what is
+//! pinned, muted, archived, starred or drafted. Each is a key and a value, with the time at
+//! which it was set and the device that set it. The latest setting wins; at the same time, the
+//! one with the greater device id. All devices therefore end with the same values, in
+//! whichever order they learn of them.
 //!
 //! Settings travel in the account's notes ([`crate::conversation::notes`]), gathered for a
 //! moment. A new device gets all of them with the archive; one that lost its place in the
 //! notes asks for all.
 //!
-//! **Elsewhere**: what the settings mean where they are kept twice (a blocked contact, read
-//! messages) is applied in [`apply`]; what people call for, in [`commands`].
+//! **Elsewhere**: [`apply`] applies settings that are kept a second time elsewhere (a blocked
+//! contact, read messages); people's requests are in [`commands`].
 //!
-//! **Always**: a register of another account's device is never heard: only own devices are
-//! in the notes.
+//! **Always**: settings from another account's device are never accepted: only this account's
+//! devices are in the notes.
 
 pub(crate) mod apply;
 pub(crate) mod commands;
@@ -75,7 +76,7 @@ pub(crate) enum About {
     Draft = 8,
     /// A message is starred.
     Starred = 9,
-    /// Whether others are told that messages arrived, and were read.
+    /// Whether others learn that messages arrived, and were read.
     Receipts = 10,
     /// A request was accepted.
     Accepted = 11,
@@ -170,7 +171,7 @@ pub(crate) fn is_set(tx: &Transaction<'_>, about: About, key: &[u8]) -> Result<b
     Ok(!value(tx, about, key)?.is_empty())
 }
 
-/// Sets a register on this device; the others are told. Whoever sets it has applied it.
+/// Sets a register on this device and tells the others. The caller has already applied it.
 pub(crate) fn set(
     turn: &mut Turn<'_>,
     about: About,
@@ -185,7 +186,7 @@ pub(crate) fn set(
     }
     let device = turn.account()?.device();
     let before = changed_at(turn.tx, about as u32, key)?;
-    // Later than what it takes the place of, whatever the clocks.
+    // Later than the value that it replaces, no matter what the clocks say.
     let changed_at = Time(
         turn.now
             .0

@@ -1,8 +1,7 @@
-//! Telling this account's other devices of settings, and hearing theirs.
+//! Sends settings to this account's other devices, and receives theirs.
 //!
-//! **Always**: settings are gathered for [`GATHERED_FOR`], and one message has as many as
-//! fit; what a device of a later version says of things that are not known here is kept and
-//! handed on.
+//! **Always**: settings are gathered for [`GATHERED_FOR`], and one message has as many as fit.
+//! Settings from a later version that are unknown here are kept and passed on.
 
 use prost::Message as _;
 use waxwing_protocol::{

@@ -1,18 +1,18 @@
-//! Conversations with phones that have nothing else: the fallback, shown as what it is.
+//! Conversations with phones that are not on Waxwing: a fallback that is shown as what it is.
 //!
-//! A text message proves nothing. Whoever it says that it is from is shown, and never counts as
-//! verified; what in it is a trick is told beside it. Such a conversation is of a
-//! kind of its own ([`Kind::Sms`]), under the name `sms:` and the number or the sender's name:
-//! nothing that is end-to-end encrypted is ever in it, and nothing of it anywhere else.
+//! A text message proves nothing. Its claimed sender is shown but never counts as verified,
+//! and tricks in it are pointed out beside it. Such a conversation has its own kind
+//! ([`Kind::Sms`]), under the name `sms:` and the number or the sender's name. It never
+//! contains anything that is end-to-end encrypted, and none of its messages appear elsewhere.
 //!
-//! The relay seals whatever it learns of this account's texts to each of its devices
-//! (`waxwing_protocol::sms`); so all of them hear of what came ([`receive`]), of what another
-//! of them wrote, and of what became of it ([`send`]).
+//! The relay seals everything that it learns about this account's texts to each of its devices
+//! (`waxwing_protocol::sms`). All of them therefore learn what arrived ([`receive`]), what
+//! another of them wrote, and what happened to it ([`send`]).
 //!
-//! **Elsewhere**: what a text is made of: `waxwing_sms`.
+//! **Elsewhere**: `waxwing_sms` knows what a text is made of.
 //!
-//! **Always**: nothing goes to a phone before the person was told once what that means, and
-//! agreed to the segments.
+//! **Always**: nothing is sent to a phone before the person was told once what that means, and
+//! agreed to the number of segments.
 
 pub(crate) mod parts;
 pub(crate) mod receive;

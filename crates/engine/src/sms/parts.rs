@@ -1,11 +1,11 @@
 //! Parts of long texts, until all of them are here.
 //!
-//! They come in any order, and some may never come: after a while what is there is shown, with
-//! what is missing marked, and shown anew when more comes.
+//! They arrive in any order, and some may never arrive. After a while the parts that are here
+//! are shown, with the missing ones marked, and shown again when more arrive.
 //!
-//! **Elsewhere**: joining them is `waxwing_sms::concatenation`'s.
+//! **Elsewhere**: `waxwing_sms::concatenation` joins them.
 //!
-//! **Always**: bounded: a day, and so many parts.
+//! **Always**: bounded in time (a day) and in the number of parts.
 
 use waxwing_protocol::time::{Span, Time};
 use waxwing_sms::{

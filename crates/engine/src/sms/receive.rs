@@ -1,9 +1,9 @@
-//! What the relay has sealed to this device: a text that came, one that another device wrote,
-//! what became of one.
+//! Handles what the relay has sealed to this device: a text that arrived, one that another
+//! device wrote, what happened to one.
 //!
-//! **Elsewhere**: parts of long texts: [`super::parts`].
+//! **Elsewhere**: parts of long texts are in [`super::parts`].
 //!
-//! **Always**: what does not open or read is dropped: nobody could send it again.
+//! **Always**: what does not open or decode is dropped, because nobody could send it again.
 
 use prost::Message as _;
 use waxwing_protocol::{
@@ -75,7 +75,7 @@ fn came(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) -> Result<(), Faul
     show(turn, &conversation, id, &Message::from(&deliver))
 }
 
-/// The conversation of whoever it says that it is from.
+/// The conversation with the sender that it claims.
 fn sender(deliver: &Deliver) -> String {
     let from = &deliver.originator;
     target::sms_name(&from.to_string(), from.kind != TypeOfNumber::Alphanumeric)
@@ -100,7 +100,7 @@ pub(crate) fn number_is_here(turn: &mut Turn<'_>, number: &str) -> Result<(), Fa
     Ok(())
 }
 
-/// Shows a text, or shows it anew when more of it is here.
+/// Shows a text, or shows it again when more of it is here.
 pub(super) fn show(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
@@ -121,7 +121,7 @@ pub(super) fn show(
     let text = match &deliver.user_data.body {
         Body::Text(text) => text.clone(),
         Body::Octets(octets) | Body::Compressed(octets) => {
-            format!("[{} bytes that are no text]", octets.len())
+            format!("[{} bytes that are not text]", octets.len())
         }
     };
     let sent_at = deliver

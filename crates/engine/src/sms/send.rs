@@ -1,12 +1,13 @@
-//! Writing to a phone: what it costs, and handing it to the relay once.
+//! Writing to a phone: what it costs, and giving the text to the relay once.
 //!
-//! A text waits here until the relay's gateway has it, and is handed over again after each
-//! login: the relay knows its id, and sends none twice. Before that the number is looked up in
-//! the key log: if it has come to Waxwing meanwhile, nothing goes, and the person is asked.
+//! A text waits here until the relay's gateway has it, and is submitted again after each
+//! login: the relay knows its id, and never sends a text twice. Before that the number is
+//! looked up in the key log: if it is on Waxwing by now, nothing is sent, and the person is
+//! asked.
 //!
-//! **Elsewhere**: what became of it comes as a post: [`super::receive`].
+//! **Elsewhere**: what happened to a text arrives as a post: [`super::receive`].
 //!
-//! **Always**: a text that may have been sent is not sent again by itself.
+//! **Always**: a text that may have been sent is never sent again automatically.
 
 use prost::Message as _;
 use rusqlite::OptionalExtension as _;

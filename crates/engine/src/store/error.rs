@@ -9,7 +9,7 @@ pub enum StoreError {
     #[error("the store is in use by another process; stop it, or ask it instead")]
     InUse,
     /// The key does not open this file, or the file is not a store at all.
-    #[error("the store cannot be read: its key is not the right one, or the file is damaged")]
+    #[error("the store cannot be read: its key is wrong, or the file is damaged")]
     Unreadable,
     /// A later version has changed the file's tables.
     #[error(
@@ -36,13 +36,13 @@ pub enum StoreError {
         found: &'static str,
     },
     /// There is no room left. Nothing that was acknowledged is lost.
-    #[error("the disk is full; make room and try again")]
+    #[error("the disk is full; free some space and try again")]
     DiskFull,
     /// The file or its folder cannot be written to.
     #[error("the store's folder cannot be written to")]
     Unwritable,
     /// This build's SQLite has no cipher (in a browser, so far): nothing is kept in clear.
-    #[error("this build cannot encrypt a store, and keeps none in clear")]
+    #[error("this build cannot encrypt a store, and never keeps one unencrypted")]
     NotEncrypting,
     /// The disk failed.
     #[error("the disk failed to read or write the store")]

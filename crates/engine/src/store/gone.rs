@@ -1,7 +1,7 @@
-//! What was deleted is in no file any more.
+//! Tests that deleted data is in no file any more.
 //!
-//! The stores here are not encrypted, so that their pages can be searched as they lie there:
-//! page for page they hold what an encrypted store holds under its key.
+//! The stores here are not encrypted, so that their pages can be searched directly: page for
+//! page they hold what an encrypted store holds under its key.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
 

@@ -1,9 +1,9 @@
-//! The steps that bring a store's tables from one version to the next.
+//! The steps that upgrade a store's tables from one version to the next.
 //!
-//! **Elsewhere**: what a table means stands in the module that owns it.
+//! **Elsewhere**: the module that owns a table says what the table means.
 //!
-//! **Always**: a step that was released is never changed: a table is altered by a
-//! new step at the end. `user_version` counts the steps that were taken.
+//! **Always**: a released step is never changed: a new step at the end alters a table.
+//! `user_version` counts the steps that have been done.
 
 use rusqlite::{Connection, TransactionBehavior};
 

@@ -1,16 +1,17 @@
-//! The one file in which everything lives that must outlast the process.
+//! The store: one file with everything that must outlive the process.
 //!
-//! An SQLite database, encrypted page by page with SQLCipher. Events run in
+//! It is an SQLite database, encrypted page by page with SQLCipher. Events run in
 //! [`Store::transaction`]; [`quick_check`](Store::quick_check) is for `doctor`.
 //!
-//! **Elsewhere**: each module owns its tables and the SQL that reads and writes
-//! them; here they are only listed ([`migrations`]). Where the key is kept
-//! (keyring, passphrase) is the client's matter.
+//! **Elsewhere**: each module owns its tables and the SQL that reads and writes them; this
+//! module only lists them ([`migrations`]). The client decides where the key is kept (keyring,
+//! passphrase).
 //!
-//! **Always**: what a transaction wrote is on disk when it returns, all of it or
-//! nothing. What one deleted is overwritten in the file, and out of the write-ahead log within
-//! five seconds ([`LOG_KEPT`]) or when the store is opened again. A page that does not verify is an error, never data. Only one process
-//! has the file open. A file made by a newer version is left as it is.
+//! **Always**: when a transaction returns, everything it wrote is on disk, or nothing is. What
+//! it deleted is overwritten in the file, and removed from the write-ahead log within five
+//! seconds ([`LOG_KEPT`]) or when the store is opened again. A page that does not verify is an
+//! error, never data. Only one process has the file open. A file that a newer version made is
+//! left unchanged.
 
 mod error;
 mod key;

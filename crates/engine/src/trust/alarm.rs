@@ -1,18 +1,19 @@
-//! Alarms: what a person must know even if nobody was looking when it happened.
+//! Alarms: warnings that the person must see even if nobody was looking when something
+//! happened.
 //!
-//! A warning is told once to whoever listens; an alarm is kept, and stands in the status
+//! A warning is sent once to listening programs; an alarm is stored, and stays in the status
 //! (and so in every interface) until the person dismisses it.
 //!
-//! Each kind of alarm has its own room ([`KEPT_PER_KIND`]): a flood of one kind makes room
-//! among its own, first at the expense of those that were dismissed, and never pushes out an
-//! alarm of another kind. How many kinds there are is fixed, and so is the size of the table.
+//! Each kind of alarm has its own space ([`KEPT_PER_KIND`]): a flood of one kind displaces
+//! only alarms of that kind, dismissed ones first, and never one of another kind. The number
+//! of kinds is fixed, and so is the size of the table.
 //!
-//! **Elsewhere**: alarms about proofs that do not come: [`super::overdue`].
+//! **Elsewhere**: alarms about missing proofs are in [`super::overdue`].
 //!
-//! **Always**: the same alarm is kept once, however often it is raised, and whatever numbers
-//! or names its sentence holds. A new alarm is always shown. What was dismissed stays so
-//! while its cause goes on, and stands again when it comes back after a while, or says
-//! something new. Nothing that a stranger sends raises one.
+//! **Always**: the same alarm is stored once, no matter how often it is raised, and which
+//! numbers or names its sentence holds. A new alarm is always shown. A dismissed alarm stays
+//! dismissed while its cause continues; it is shown again if the cause returns after a while,
+//! or if it says something new. Nothing that a stranger sends raises an alarm.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::time::{Span, Time};

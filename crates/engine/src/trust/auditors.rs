@@ -1,13 +1,13 @@
-//! Auditors: whose word the person wants before a key is used.
+//! Auditors: whose co-signature the person requires before a key is used.
 //!
-//! A client can name auditors and say how many of them must have co-signed the head of
-//! the log (or a later one on its chain) that a look-up was proved against. Until they
-//! have, the look-up waits, and whoever waits for it is told.
+//! A client can name auditors and say how many of them must have co-signed the head of the log
+//! (or a later head on its chain) against which a look-up was proved. Until they have, the
+//! look-up waits, and so does everything that depends on it; the person learns why.
 //!
-//! **Elsewhere**: co-signing is `waxwing audit`; checking a co-signature is
-//! `waxwing_transparency::cosignature`.
+//! **Elsewhere**: `waxwing audit` co-signs; `waxwing_transparency::cosignature` checks a
+//! co-signature.
 //!
-//! **Always**: an auditor who is not named counts for nothing.
+//! **Always**: an auditor who is not named does not count.
 
 use rusqlite::Transaction;
 use waxwing_transparency::{cosignature::AuditorId, view::View};

@@ -1,10 +1,10 @@
 //! The newest heads of the chain that the relay shows here, kept so that others' heads can be
 //! compared without asking anybody.
 //!
-//! **Elsewhere**: when heads are compared: [`super::gossip`].
+//! **Elsewhere**: [`super::gossip`] decides when heads are compared.
 //!
-//! **Always**: what is kept here is signed by the log, and is on the chain of the newest head
-//! that this device has followed. [`Place::BesideIt`] holds evidence that convicts the relay.
+//! **Always**: every head here is signed by the log, and is on the chain of the newest head
+//! that this device has checked. [`Place::BesideIt`] holds evidence that convicts the relay.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};

@@ -1,10 +1,10 @@
-//! Look-alikes: an address that a person may take for one that they know.
+//! Look-alikes: an address that a person may mistake for one that they know.
 //!
-//! At first contact, in either direction, the address is compared with those of all
-//! contacts and one's own (UTS #39); what can be mistaken is pointed out, once, as an event
-//! at the start of the conversation.
+//! At first contact, in either direction, the address is compared with those of all contacts
+//! and the account's own (UTS #39). A look-alike is pointed out once, as an event at the start
+//! of the conversation.
 //!
-//! **Elsewhere**: what looks alike is `waxwing_protocol::address`; relays refuse to
+//! **Elsewhere**: `waxwing_protocol::address` decides what looks alike; relays refuse to
 //! register a look-alike of an address that they have.
 //!
 //! **Always**: it is a hint, and stops nobody.

@@ -1,18 +1,18 @@
-//! Comparing the log with others: heads travel inside the encrypted messages.
+//! Gossip: comparing the log with others, by heads inside the encrypted messages.
 //!
-//! Now and then a message carries the newest head that its sender knows. Whoever receives
-//! it looks whether that head is on the chain that the relay shows *here*: in what is kept
-//! of that chain ([`super::chain`]), or else by asking, on the link that is not logged in,
-//! for the way from the newest head to that one. A relay that shows two people two logs is
-//! caught by their next message to each other; both signed heads and the way are kept as
+//! From time to time a message carries the newest head that its sender knows. The recipient's
+//! device checks whether that head is on the chain that the relay shows *here*: in the stored
+//! part of that chain ([`super::chain`]), or else by asking, on the link that is not logged
+//! in, for the path from the newest head to that one. A relay that shows two people two logs
+//! is caught by their next message to each other; both signed heads and the path are kept as
 //! evidence.
 //!
-//! **Elsewhere**: the log as it is followed here: [`super::log`]; heads that are never
-//! compared: [`super::overdue`].
+//! **Elsewhere**: [`super::log`] has the log as this device has checked it; [`super::overdue`]
+//! handles heads that are never compared.
 //!
-//! **Always**: a head that the log's key did not sign raises no alarm against the relay: a
-//! malicious contact can say anything. Strangers' heads are compared with what is kept
-//! here, and the relay is not asked about them.
+//! **Always**: a head that the log's key did not sign raises no alarm against the relay,
+//! because a malicious contact can say anything. Strangers' heads are compared with what is
+//! stored here, and the relay is not asked about them.
 
 use std::collections::HashSet;
 
@@ -78,7 +78,7 @@ DROP TABLE heard_head;
 ALTER TABLE heard_from RENAME TO heard_head;
 ";
 
-/// A group is told of a newer head after this long.
+/// A group gets a newer head after this long.
 const TELL_AGAIN: Span = Span::hours(1);
 
 /// And of the newest one after this long, newer or not: so that everybody in it can tell

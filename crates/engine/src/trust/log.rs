@@ -1,15 +1,14 @@
 //! The relay's key log as this device knows it.
 //!
-//! A log's identity is taken once, signed by the relay's pinned key; from then on every
-//! answer that proves something brings a view of the log, and each view must continue the
-//! newest head that was seen before ([`follow`]). What contradicts it is kept as evidence
-//! and raises an alarm.
+//! A log's identity is accepted once, signed by the relay's pinned key. From then on every
+//! answer that proves something has a view of the log, and each view must continue the newest
+//! head seen before ([`follow`]). A contradiction is kept as evidence and raises an alarm.
 //!
-//! **Elsewhere**: the checks themselves are `waxwing_transparency`; what is proved with a
-//! view is in [`super::lookups`] and [`super::own_history`]; comparing heads with other
-//! people is [`super::gossip`].
+//! **Elsewhere**: `waxwing_transparency` does the checks; [`super::lookups`] and
+//! [`super::own_history`] use what a view proves; [`super::gossip`] compares heads with other
+//! people.
 //!
-//! **Always**: the newest head only ever moves on along its own chain. A log identity is
+//! **Always**: the newest head only ever moves forward along its own chain. A log identity is
 //! never replaced.
 
 use prost::Message as _;
@@ -105,7 +104,7 @@ impl Known {
 pub(crate) enum Unproven {
     /// Nobody's fault: to be asked again at once.
     AskAgain,
-    /// The person is told, and it is asked again later.
+    /// Tells the person, and asks again later.
     Problem(Problem),
 }
 

@@ -1,13 +1,13 @@
-//! Look-ups: asking the relay who is behind an address, and having it prove the answer.
+//! Look-ups: asks the relay whose address it is, and has the relay prove the answer.
 //!
-//! An answer counts when the log proves it: the newest entry of the address, in the log of
-//! a head that continues what was known, vouches for exactly the roster that came along;
-//! and when as many auditors as the person requires have co-signed that head. What is not
-//! proved is nobody's answer: it is asked again, and whoever waits is told why.
+//! An answer counts if the log proves it: the newest entry of the address, in the log of a
+//! head that continues what was known, proves exactly the roster in the answer; and as many
+//! auditors as the person requires have co-signed that head. An unproved answer does not
+//! count: the relay is asked again, and the person learns why they have to wait.
 //!
-//! **Always**: what is wanted is asked once, and its outcome is good for a moment only; it
-//! is in memory, so that it is always fresh. That an address is unknown cannot be proved,
-//! and is the relay's word.
+//! **Always**: a look-up is asked once at a time, and its outcome is valid only for a moment
+//! and only in memory, so that it is always fresh. That an address is unknown cannot be
+//! proved; only the relay says so.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -47,7 +47,7 @@ const WANTED_MAX: usize = 256;
 /// Look-ups that may be on their way at a time.
 const AT_ONCE: usize = 16;
 
-/// An outcome is good for this long.
+/// An outcome is valid for this long.
 const FRESH_FOR: Span = Span::minutes(1);
 
 /// What could not be proved is asked again after this long.
@@ -59,7 +59,8 @@ const AUDITORS_AGAIN: Span = Span::seconds(2);
 /// …and missed after this long.
 const AUDITORS_MISSED: Span = Span::seconds(30);
 
-/// What the relay refused is asked again after this long at the latest, whatever it asks for.
+/// A refused look-up is asked again after this long at the latest, no matter how long the relay
+/// tells us to wait.
 const REFUSED_MAX: Span = Span::minutes(10);
 
 /// Groups look again at what has come after this long, though more is on its way.
@@ -160,12 +161,12 @@ impl LookUps {
         !self.wanted.is_empty() || !self.proved.is_empty()
     }
 
-    /// Those who wanted them were judged: the next ask anew.
+    /// The waiting checks were made: the next one asks again.
     pub(crate) fn forget_outcomes(&mut self) {
         self.done.clear();
     }
 
-    /// Whoever asks next asks anew.
+    /// The next look-up asks the relay again.
     pub(crate) fn forget(&mut self, address: &str) {
         self.done.remove(address);
     }
@@ -376,7 +377,7 @@ fn ask_for_auditors(turn: &mut Turn<'_>) {
     );
 }
 
-/// Tells whoever waits for the address why there is no answer.
+/// Tells everything that waits for the address why there is no answer.
 fn tell(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fault> {
     if let Some(conversation) = conversation::with_address(turn.tx, address)? {
         start::tell_waiting(turn, &conversation, problem)?;

@@ -1,29 +1,29 @@
-//! Who is who: whether a leaf belongs to the account that it claims, and an address to
-//! the account that uses it.
+//! Trust: whether a leaf belongs to the account it claims, and an address to the account that
+//! uses it.
 //!
-//! A leaf names its account; by which address that account takes part, the group's
-//! creator says in the group's context. A leaf is *admitted* when the key log binds that
-//! address to the account, and the account's signed roster, which the log vouches for, has
-//! the leaf's device with its key. Look-ups are made and proved on the posting link
-//! ([`lookups`]), against the log as this device follows it ([`log`]); welcomes wait for
-//! them ([`welcomes`]), and so do commits that bring leaves the known roster does not have
-//! ([`crate::conversation::commits`]). What the log says of this very account is checked
-//! in [`own_history`]; heads are compared with other people's in [`gossip`]; what was not
-//! proved or compared for too long is [`overdue`]; the person may require [`auditors`]; what
-//! they must know is kept as an [`alarm`].
+//! A leaf names its account; the group's creator states in the group's context with which
+//! address that account takes part. A leaf is *admitted* if the key log binds that address to
+//! the account, and the account's signed roster, which the log proves, has the leaf's device
+//! with its key. Look-ups are made and proved on the posting link ([`lookups`]), against the
+//! log as this device has checked it ([`log`]). Welcomes wait for them ([`welcomes`]), and so
+//! do commits with leaves that the known roster does not have
+//! ([`crate::conversation::commits`]). [`own_history`] checks what the log says about this
+//! account; [`gossip`] compares heads with other people's; [`overdue`] tracks what was not
+//! proved or compared for too long; the person may require [`auditors`]; warnings for the
+//! person are kept as an [`alarm`].
 //!
-//! A roster names each device's leaf key, and anybody can name somebody else's in their own
-//! roster. In a group that brings them nothing: a leaf is signed by its key over its own
-//! credential (RFC 9420 section 7.2), which names account and device, and a leaf counts for
-//! the account only that it names and that names it. Outside of groups there is no leaf to
-//! look at: there a message is shown with the roster alone ([`crate::message::report`]). So a
-//! device's entry in the roster has a signature by the leaf key over the device's id; where
-//! an older version left it out, a report says that the key is only claimed.
+//! A roster names each device's leaf key, and anybody can name somebody else's key in their
+//! own roster. In a group this gains them nothing: a leaf is signed by its key over its own
+//! credential (RFC 9420 section 7.2), which names account and device, and a leaf counts only
+//! for an account that it names and that names it. Outside groups there is no leaf to check: a
+//! report shows a message with the roster alone ([`crate::message::report`]). A device's entry
+//! in the roster therefore has a signature by the leaf key over the device's id; if an older
+//! version left it out, a report says that the key is only claimed.
 //!
-//! **Elsewhere**: checking a roster's chain is `waxwing_protocol::roster`; proofs are
-//! `waxwing_transparency`; keeping contacts is [`crate::contact`].
+//! **Elsewhere**: `waxwing_protocol::roster` checks a roster's chain; proofs are in
+//! `waxwing_transparency`; [`crate::contact`] stores contacts.
 //!
-//! **Always**: no leaf counts that was not admitted; the relay's word alone admits
+//! **Always**: a leaf that was not admitted never counts; the relay's word alone admits
 //! nobody.
 
 pub(crate) mod alarm;
@@ -89,7 +89,7 @@ pub(crate) enum Claimed<'a> {
     Known,
 }
 
-/// Somebody who is to be brought into a group was looked up this long ago, at most.
+/// Somebody who is added to a group must have been looked up at most this long ago.
 pub(crate) const GOOD_FOR: Span = Span::minutes(10);
 
 /// Whether the roster has the leaf's device with its key, or had it.
@@ -198,9 +198,9 @@ fn asked_since(
     }
 }
 
-/// Judges whether leaves may be taken out by this device: those of its own account always,
-/// those of others when their account's roster does not admit them any more; what was looked
-/// up since this time counts.
+/// Judges whether this device may remove leaves: those of its own account always, those of others
+/// when their account's roster does not admit them any more; what was looked up since this time
+/// counts.
 pub(crate) fn judge_removal(
     turn: &mut Turn<'_>,
     committer: &Member,
@@ -226,7 +226,7 @@ pub(crate) fn judge_removal(
             Some(Outcome::Account(account)) if account == member.account => {
                 return Ok(Judgement::Refused);
             }
-            // Whoever has lost the address cannot be asked.
+            // An account that has lost the address cannot be asked.
             Some(_) => {}
             None => {
                 turn.live.lookups_mut().want(&contact.address);

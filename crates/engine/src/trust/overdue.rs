@@ -1,17 +1,17 @@
-//! Proofs that do not come: what the relay has not proved for too long is an alarm.
+//! Overdue proofs: an alarm for what the relay has not proved for too long.
 //!
 //! A relay that answers a check with a refusal, with an excuse or not at all proves nothing.
-//! So what counts is when the own history was last *proved*, when somebody who is written to
-//! was, and when a head of each contact was last *compared*, however often any of it was
-//! asked for. All are measured in use: steps of ten minutes in which a link to the relay was
-//! open. A device that was off for a week has not been used, and one whose program is
-//! started again every hour still has.
+//! What counts is therefore when the own history, or a person who is written to, was last
+//! *proved*, and when a head of each contact was last *compared*, no matter how often the
+//! relay was asked. All are measured in use: steps of ten minutes in which a link to the relay
+//! was open. A device that was off for a week has not been used; one whose program is
+//! restarted every hour has.
 //!
-//! **Elsewhere**: asking for the proofs: [`super::own_history`], [`super::lookups`] and
-//! [`super::gossip`].
+//! **Elsewhere**: [`super::own_history`], [`super::lookups`] and [`super::gossip`] ask for the
+//! proofs.
 //!
-//! **Always**: nothing but a proof moves these records on. A clock that jumps, in either
-//! direction, counts as one step. Strangers and blocked people are not counted.
+//! **Always**: only a proof resets these records. A clock that jumps, in either direction,
+//! counts as one step. Strangers and blocked people are not counted.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{ids::AccountId, time::Span};

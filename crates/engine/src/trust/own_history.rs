@@ -1,17 +1,17 @@
-//! One's own entries in the log: whether every one of them was made by this account.
+//! The own history: checks that this account made every entry for its address in the log.
 //!
 //! At each login, whenever the relay says that something changed, and at least every twelve
-//! hours, the whole history of the own address is fetched and proved. Each entry of this account must
-//! name a place of its own roster chain; an entry of another account after ours means that
-//! somebody has the address now. The roster that the log vouches for is ours when it
-//! continues ours, every statement signed: so a device learns of others, and of its own
-//! removal.
+//! hours, the whole history of the own address is fetched and proved. Each entry of this
+//! account must name a position in its own roster chain; an entry of another account after
+//! ours means that somebody else has the address now. The roster that the log proves is ours
+//! if it continues ours, with every statement signed. This is how a device learns about other
+//! devices, and about its own removal.
 //!
-//! **Elsewhere**: what a statement may say is `waxwing_protocol::roster`; other people's entries are
-//! [`super::lookups`].
+//! **Elsewhere**: what a statement may contain is in `waxwing_protocol::roster`; other
+//! people's entries are in [`super::lookups`].
 //!
-//! **Always**: the roster only grows by statements that its chain admits, and that the log
-//! has. What this account did not do is an alarm, on every device.
+//! **Always**: the roster grows only by statements that its chain admits, and that the log
+//! has. A change that this account did not make is an alarm on every device.
 
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
@@ -46,7 +46,7 @@ const AGAIN: Span = Span::hours(12);
 /// What could not be checked is tried again after this long.
 const RETRY: Span = Span::seconds(30);
 
-/// And at the latest after this long, whatever the relay asks for.
+/// And at the latest after this long, no matter how long the relay tells us to wait.
 const RETRY_MAX: Span = Span::minutes(10);
 
 /// Whether the history is checked, on this login.

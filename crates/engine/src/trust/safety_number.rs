@@ -1,12 +1,11 @@
-//! Safety numbers: what two people compare to be sure of each other.
+//! Safety numbers: what two people compare to verify each other.
 //!
-//! Made from the two account ids, it is the same on all devices of both and changes only
-//! when one of them starts over. 60 digits are some 199 bits: making an account whose
-//! number with somebody equals a given one is out of reach. As a QR text it carries the
-//! two ids themselves.
+//! A safety number is made from the two account ids. It is the same on all devices of both
+//! people, and changes only if one of them creates a new account. 60 digits are some 199 bits:
+//! nobody can make an account whose number with somebody equals a given one. The QR text
+//! carries the two ids themselves.
 //!
-//! **Elsewhere**: what follows from a comparison is [`crate::contact`]'s and
-//! [`crate::commands`]'.
+//! **Elsewhere**: [`crate::contact`] and [`crate::commands`] act on a comparison.
 
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::ids::AccountId;

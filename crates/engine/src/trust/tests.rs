@@ -104,7 +104,7 @@ fn a_flood_of_one_kind_of_alarm_pushes_out_no_other() {
     device.dismisses();
     assert_eq!(device.raises(&Problem::RecoveryKeyChanged), 1);
     for number in 0..1_000 {
-        // Each is shown, whatever is kept.
+        // Each is shown, no matter what is kept.
         assert_eq!(device.raises(&added(number)), 1);
         device.now = device.now.after(Span::seconds(1));
     }

@@ -1,14 +1,14 @@
-//! Welcomes: groups that others take this device into.
+//! Welcomes: groups to which others add this device.
 //!
-//! A welcome is opened and joined at once, so that a crash cannot lose it, but the
-//! group only counts when every leaf in it was looked up and is admitted: until then
-//! its posts are held, nobody sees anything of it, and nothing is sent to it.
+//! A welcome is opened and joined at once, so that a crash cannot lose it. The group counts
+//! only once every leaf in it was looked up and is admitted: until then its posts are held,
+//! nobody sees anything of it, and nothing is sent to it.
 //!
-//! **Elsewhere**: what is done with the held posts is [`crate::inbox::receive`].
+//! **Elsewhere**: [`crate::inbox::receive`] handles the held posts.
 //!
-//! **Always**: a bounded number of groups is being checked; those of strangers take no room
-//! from those of people whom this account knows. A group that was meant for another address
-//! than this account's is not joined.
+//! **Always**: a limited number of groups is being checked at a time; groups of strangers use
+//! no room of those of known people. A group that was meant for another address than this
+//! account's is not joined.
 
 use waxwing_protocol::{
     address::Address, conversation::ConversationSecrets, ids::AccountId, sealing::RejoinSecret,
@@ -173,7 +173,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
     if !has_us {
         return Ok(Room::There);
     }
-    // Whoever wrote to another's address was given this account for it.
+    // Somebody wrote to another address, and the relay named this account for it.
     if staged.secrets.addresses.of(own) != Some(turn.account()?.address()) {
         turn.warn_misdeed(RelayMisdeed::AnothersWelcome);
         return Ok(Room::There);
@@ -231,7 +231,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
     Ok(Room::There)
 }
 
-/// Somebody takes this device into a group that it was taken out of, or had lost.
+/// Somebody re-adds this device to a group from which it was removed, or that it had lost.
 pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
     let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
     let gone = match group.conversation.filter(|_| group.account.is_none()) {

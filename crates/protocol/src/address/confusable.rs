@@ -1,16 +1,16 @@
-//! What an address looks like: its skeleton (UTS #39 section 4), the same for all
-//! addresses that people take for one another.
+//! What an address looks like: its skeleton (UTS #39 section 4), which is the same for all
+//! addresses that people can mistake for one another.
 //!
 //! Made from what people see: the local part in lower case, and the domain in U-labels.
 //! Of UTS #39's skeleton the letters are folded once more, since in an address `O` and
 //! `o` are one letter: `0`, which is an `O` to UTS #39, is an `o` here.
 //!
-//! **Elsewhere.** Refusing to register an imitation is `relay::address`; pointing out a
-//! contact whose address is one is `engine::trust`.
+//! **Elsewhere.** `relay::address` refuses to register an imitation; `engine::trust` points out a
+//! contact whose address is one.
 //!
-//! **Always.** Two addresses that are the same have the same skeleton. A phone number has
-//! none: its digits are digits. Skeletons are for comparing, never for showing, and their
-//! tables grow with Unicode: what is stored of them is made anew when they do.
+//! **Always.** Two addresses that are the same have the same skeleton. A phone number has no
+//! skeleton: its digits are digits. Skeletons are for comparing, never for showing, and their
+//! tables grow with Unicode: stored skeletons are computed again when the tables change.
 
 use std::fmt;
 

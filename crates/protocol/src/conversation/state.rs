@@ -1,8 +1,8 @@
-//! What a group conversation is: its name and picture, who its admins are, who may be let in.
+//! The state of a group conversation: its name and picture, its admins, and its invitations.
 //!
-//! **Elsewhere.** Who may change what of it: `engine::conversation::roles`.
+//! **Elsewhere.** `engine::conversation::roles` decides who may change what.
 //!
-//! **Always.** What decodes is within its bounds: there is an admin, none twice.
+//! **Always.** A decoded state is within its bounds: it has at least one admin, and none twice.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -15,7 +15,7 @@ use crate::{ids::AccountId, limits, pb, time::Time};
 /// The checked form of [`pb::ConversationState`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConversationState {
-    /// The same for all members, whatever becomes of the MLS group.
+    /// The same for all members, no matter what happens to the MLS group.
     pub conversation_id: [u8; 16],
     /// Which MLS group of the conversation this is, from 1.
     pub generation: u64,
@@ -33,7 +33,7 @@ pub struct ConversationState {
     pub invitations: Vec<Invitation>,
 }
 
-/// Whoever knows the secret may ask to be taken in.
+/// Anybody who knows the secret may ask to join.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invitation {
     /// SHA-256 of the secret.

@@ -1,21 +1,22 @@
-//! How many codes are sent, and to whom: strangers must not keep a person from theirs.
+//! Limits on codes: how many are sent and to whom, so that strangers cannot keep a person from
+//! getting theirs.
 //!
-//! Whoever asks is a *source* (an IPv4 address, or the /64 of an IPv6 one) of a *network* (a
-//! /24 or a /48: what one party is likely to hold). Both have limits, and so has an address,
-//! for each network that asks and in all. When the limit of an address is reached, nothing
-//! is mailed any more, and still nobody is shut out: whoever asks then registers with the
-//! code that was mailed last. It lies in the person's mailbox already, and no stranger sees it.
-//! A code is mailed again at the latest when the one before expires.
+//! A requester is a *source* (an IPv4 address, or the /64 of an IPv6 address) in a *network*
+//! (a /24 or a /48, which one party is likely to control). Both have limits. An address also
+//! has limits, for each requesting network and in total. When the limit of an address is
+//! reached, nothing more is mailed, and still nobody is shut out: a person who asks then
+//! registers with the code that was mailed last. That code is already in their mailbox, and no
+//! stranger sees it. A new code is mailed at the latest when the previous one expires.
 //!
-//! What all share (mails, texts, places for those who wait) is never taken whole by one
-//! network: it gets a part of what is *left* ([`SHARE`]), and so there is something left for
-//! one that asks for the first time.
+//! One network never uses up what all networks share (mails, texts, places for waiting
+//! registrations). It gets a part of what is *left* ([`SHARE`]), so something is always left
+//! for a network that asks for the first time.
 //!
-//! **Elsewhere**: checking a code is [`super`]'s; what texts may cost, by country:
-//! [`crate::sms::limits`].
+//! **Elsewhere**: [`super`] checks codes; [`crate::sms::limits`] bounds the cost of texts by
+//! country.
 //!
-//! **Always**: a refusal takes nothing from any limit. A registration that waits for its code
-//! is never given up for another one. Bounded memory, whoever asks.
+//! **Always**: a refusal uses up no limit. A registration that waits for its code is never
+//! dropped for another one. Memory is bounded, no matter who asks.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -76,7 +77,7 @@ pub(super) struct Pending {
 struct Sent {
     code: String,
     expires_at: Time,
-    /// Networks with registrations that it is good for, and that it was not sent for.
+    /// Networks with registrations that this code fits but for which it was not sent.
     shared: Vec<Source>,
 }
 
@@ -289,7 +290,7 @@ impl Codes {
         self.code_is_used(id);
     }
 
-    /// Whoever repeats it needs another code.
+    /// Somebody who repeats it needs another code.
     pub(super) fn use_up(&mut self, id: RegistrationId) {
         self.code_is_used(id);
         self.give_up(id);

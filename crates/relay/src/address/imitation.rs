@@ -1,23 +1,24 @@
-//! Addresses that people take for another: the second of them is registered only where it is
-//! plain ASCII, and its owner is told.
+//! Look-alikes: an address that people can mistake for a registered one is registered only if
+//! it is plain ASCII, and its owner is told.
 //!
-//! Letters of other scripts make look-alikes that nobody can tell apart; there the first one
-//! counts. Plain ASCII pairs (`rn` and `m`, `1` and `l`) can be told apart by whoever looks,
-//! are common among honest people, and whoever registered the imitation first would shut out
-//! the address that everybody knows. An operator may allow any other look-alike.
+//! Letters of other scripts make look-alikes that nobody can tell apart; there, the first
+//! registration counts. Plain ASCII pairs (`rn` and `m`, `1` and `l`) can be told apart by
+//! looking closely, and are common among honest people; besides, somebody who registered the
+//! imitation first would shut out the address that everybody knows. An operator may allow any
+//! other look-alike.
 //!
-//! What an address looks like is its skeleton (UTS #39); whoever looked so first has the
-//! looks. Addresses that were registered before the relay knew of skeletons get theirs
-//! when they are registered again.
+//! What an address looks like is its skeleton (UTS #39). The first address with a skeleton has
+//! it. Addresses that were registered before the relay knew skeletons get theirs when they are
+//! registered again.
 //!
-//! **Elsewhere**: the skeleton is the protocol's, and pointing out a contact whose address
-//! imitates another, which other relays may have registered, is the client's.
+//! **Elsewhere**: the protocol computes the skeleton. The client points out a contact whose
+//! address imitates another, which other relays may have registered.
 //!
-//! **Always**: only who entered the right code, and so has the address, is told that a
-//! similar one is registered here. That is one thing that the relay tells of who is
-//! registered: whoever owns a domain can register what its addresses look like, and
-//! learns of each whether somebody has the look-alike. A skeleton is stored as a hash under the
-//! relay's key, as addresses are.
+//! **Always**: the relay says that a similar address is registered only to people who entered
+//! the right code, and so have the address. This is the one thing that the relay reveals about
+//! who is registered: the owner of a domain can register addresses that look like others, and
+//! learns for each whether somebody has the look-alike. A skeleton is stored as a hash under
+//! the relay's key, as addresses are.
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};

@@ -1,17 +1,18 @@
 //! Locked addresses: another account gets one only after a long wait with notice.
 //!
-//! Whoever proves a locked address for another account than its own begins a *contest*,
-//! and is told how long it lasts. While it lasts, every device of the account that has
-//! the address is told: at once, at each login, and daily. One word from any of them
-//! ends it. If none comes, whoever contested it registers it with a new code.
+//! Somebody who proves a locked address for another account begins a *contest*, and learns how
+//! long it lasts. During the contest, the relay tells every device of the account that has the
+//! address: at once, at each login, and daily. Any of them can end the contest. If none does,
+//! the contender registers the address with a new code.
 //!
-//! **Elsewhere**: setting a lock is [`crate::directory`]'s. A registration with the
-//! account's own roster, which the recovery key may have extended, needs no wait.
+//! **Elsewhere**: [`crate::directory`] sets a lock. A registration with the account's own
+//! roster, which the recovery key may have extended, does not have to wait.
 //!
-//! **Always**: a contest is on disk before it is answered, and survives restarts; when
-//! its owner was told last does not, and follows from its beginning. A notice may come
-//! for a contest that the disk refused a moment later: it is one too many, never one too
-//! few. A contest has one contender; another one waits from the beginning.
+//! **Always**: a contest is on disk before the relay answers, and survives restarts. When its
+//! owner was last told is not stored; it follows from the beginning of the contest. The relay
+//! may send a notice for a contest that the disk refuses a moment later: there may be one
+//! notice too many, never one too few. A contest has one contender; another one has to wait
+//! from the beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,14 +34,14 @@ use crate::{
     sweep::{Done, SLICE},
 };
 
-/// How often the owner is told.
+/// How often the relay tells the owner.
 const NOTICE: Span = Span::days(1);
 /// When a contest is over that nobody ended.
 const OVER: Span = Span(2 * limits::LOCK_WAIT.0);
 /// Contests of one account that it is told of at a login.
 const STEP: usize = 512;
 
-/// When whose owner is told next.
+/// When the relay tells each owner next.
 pub(crate) struct Contests {
     /// By the contest's key in the store. An entry may outlive its contest until it is due.
     due: BTreeMap<Key, Time>,
@@ -92,7 +93,7 @@ impl ContestRecord {
 }
 
 impl<S: Store> Relay<S> {
-    /// What somebody is told who proved an address that is another account's and locked;
+    /// The answer to somebody who proved an address that belongs to another account and is locked;
     /// `None` where the address may be registered now.
     pub(crate) fn contest(
         &mut self,
@@ -119,7 +120,7 @@ impl<S: Store> Relay<S> {
         });
         let left = contest.as_ref().map_or(limits::LOCK_WAIT, |contest| {
             let left = contest.since().after(limits::LOCK_WAIT).since(waited_until);
-            // A clock that was set back makes nobody wait longer than they would anew.
+            // A clock that was set back makes nobody wait longer than a new contest would.
             left.min(limits::LOCK_WAIT)
         });
         if left == Span(0) {
@@ -134,13 +135,13 @@ impl<S: Store> Relay<S> {
             self.contests.set(place, next_notice(now, now));
             self.tell_account_of_contest(owner, &contest);
         }
-        // Whoever waits asks for another code when the time has come.
+        // The contender asks for another code when the time has come.
         self.codes.use_up(registration);
         self.counts.refused += 1;
         Ok(Some(Reply::Durable(Answer::Error(locked(left).0))))
     }
 
-    /// What ends a contest for an address that is registered now, whoever has won it.
+    /// Ends the contest for an address that is registered now, no matter who won it.
     pub(crate) fn contest_ends(&self, address: &Address) -> Result<Option<Write>, Refused> {
         let at = self.address_key(address);
         let record: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
@@ -253,7 +254,7 @@ impl<S: Store> Relay<S> {
     }
 }
 
-/// What a contender is told who has to wait.
+/// The answer to a contender who has to wait.
 fn locked(wait: Span) -> Refused {
     let mut refused = Refused::new(
         ErrorCode::AddressLocked,

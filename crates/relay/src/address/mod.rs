@@ -1,14 +1,14 @@
 //! Proving addresses: one-time codes, and binding an address to an account.
 //!
-//! **Elsewhere**: sending the code is [`crate::mail`]'s and [`crate::sms`]'s; who has which address is looked
-//! up in [`crate::directory`]. How many codes are sent is [`codes`]'s; locked addresses are
-//! `lock`'s, look-alikes `imitation`'s.
+//! **Elsewhere**: [`crate::mail`] and [`crate::sms`] send the codes; [`crate::directory`]
+//! looks up who has which address; [`codes`] limits how many codes are sent; `lock` handles
+//! locked addresses and `imitation` look-alikes.
 //!
-//! **Always**: until the right code is entered, nothing that is answered, and no time that
-//! it takes, tells whether an address is known; that a code could not be mailed is told for
-//! both alike. A code is good for the devices that asked for it, five tries of each at most, ten
-//! minutes, and once. Pending codes are
-//! in memory only: after a restart people ask for another one.
+//! **Always**: until the right code is entered, neither an answer nor its timing reveals
+//! whether an address is known. If a code cannot be mailed, the relay says so for known and
+//! unknown addresses alike. A code works once, for ten minutes, only on the devices that asked
+//! for it, and with at most five tries on each. Pending codes are only in memory: after a
+//! restart people ask for another one.
 
 pub(crate) mod codes;
 mod imitation;
@@ -115,8 +115,8 @@ impl<S: Store> Relay<S> {
     }
 
     /// The code that was asked for in this request was given up: the mail server or the SMSC
-    /// refused it, or could not be reached. Who asked is told, as a second answer. The code stays
-    /// good: a server that says nothing may have taken it.
+    /// refused it, or could not be reached. The requester learns it, as a second answer. The code
+    /// stays good: a server that says nothing may have taken it.
     pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
         if self.links.contains_key(&link) {
             let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");

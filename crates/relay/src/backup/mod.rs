@@ -1,14 +1,14 @@
-//! Backups: what an account keeps on the relay, in parts, which only it can read.
+//! Backups: what an account stores on the relay, in parts, and only the account can read.
 //!
-//! A device puts a new backup part by part and finishes it; the one before is gone in
-//! the same moment. Any device of the account fetches it.
+//! A device uploads a new backup part by part and then finishes it; at that moment it replaces
+//! the previous one. Any device of the account can fetch it.
 //!
-//! **Elsewhere**: what is in a backup and how it is sealed is the engine's.
+//! **Elsewhere**: the engine decides what is in a backup and seals it.
 //!
-//! **Always**: an account has one finished backup at most, and one that is being put.
-//! A finished backup is whole, and none of its parts changes. The pointer and the parts
-//! of the backup that it replaces change in one batch: after a crash there is the one or
-//! the other. Parts are never read to be deleted: what is there is known by its record.
+//! **Always**: an account has at most one finished backup, and one that is being uploaded. A
+//! finished backup is complete, and its parts never change. The pointer and the parts of the
+//! replaced backup change in one batch: after a crash there is either the old backup or the
+//! new one. The relay does not read parts to delete them: the record says which parts exist.
 
 use bytes::Bytes;
 use waxwing_protocol::{

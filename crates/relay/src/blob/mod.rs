@@ -1,14 +1,14 @@
-//! Blobs: sealed bytes that are too large for a post, until everybody has them.
+//! Blobs: sealed bytes that are too large for a post, stored until every reader has them.
 //!
-//! A blob is opened with its size, put part by part in order, and read by whoever knows its
-//! id. It is deleted when all readers whose marks it was opened with have said that they have
-//! it, when somebody shows the secret whose hash it was opened with, or after
-//! [`limits::BLOB_RETENTION`].
+//! A device opens a blob with its size, uploads it part by part in order, and anybody who
+//! knows its id can read it. The relay deletes a blob when all readers whose marks it was
+//! opened with have said that they have it, when somebody shows the secret whose hash it was
+//! opened with, or after [`limits::BLOB_RETENTION`].
 //!
-//! **Elsewhere**: what is in it, and for whom it is, is the engine's.
+//! **Elsewhere**: the engine decides what is in a blob, and who reads it.
 //!
-//! **Always**: a part that was answered for is on the disk. What was put is never changed.
-//! Deleting goes in bounded steps; from the first on, nobody is given the blob any more.
+//! **Always**: a part is on disk before the relay confirms it. Uploaded parts never change.
+//! Deleting takes bounded steps; from the first step on, nobody can read the blob.
 
 use std::collections::VecDeque;
 
@@ -184,7 +184,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn put_blob_part(&mut self, now: Time, put: pb::PutBlobPart) -> Outcome {
         let id = blob_id(&put.blob_id)?;
         let mut record = self.blob(now, id)?;
-        // Not the next: whoever puts learns where to go on.
+        // It is not the next part: the uploader learns where to continue.
         if put.index != record.parts || record.parts >= record.of() {
             return Ok(Reply::Durable(record.stored()));
         }
@@ -256,7 +256,7 @@ impl<S: Store> Relay<S> {
         let Ok(mut record) = self.blob(now, id) else {
             return done;
         };
-        // Whoever knows the id could make up others: those cost the disk nothing.
+        // Anybody who knows the id could invent other marks: those cost no disk space.
         let hash = Sha256::digest(&read.reader);
         let mark = hash.as_slice().split_at(MARK_BYTES).0;
         let mut left = record.unread_by.chunks_exact(MARK_BYTES);

@@ -1,14 +1,13 @@
-//! Changes of an account: its roster's next statement, the lock of an address, and what
-//! becomes of a device that is revoked.
+//! Changes of an account: the next statement of its roster, the lock of an address, and what
+//! happens to a revoked device.
 //!
-//! **Elsewhere**: a change waits for the log in [`super::publications`]; a first
-//! statement comes with a registration ([`crate::address`]).
+//! **Elsewhere**: a change waits for the log in [`super::publications`]; a first statement
+//! comes with a registration ([`crate::address`]).
 //!
-//! **Always**: a statement counts by its signatures, whoever hands it over; only devices of
-//! the account, and the one that it admits, are told a mailbox for one that is known already.
-//! A device that
-//! the log has revoked cannot log in, from that moment; its records are deleted a little
-//! later, in steps, and that is not forgotten across a crash.
+//! **Always**: a statement counts by its signatures, no matter who submits it. Only devices of
+//! the account, and the device that it admits, learn the mailbox of a statement that is
+//! already known. A device that the log has revoked can no longer log in, from that moment on;
+//! its records are deleted a little later, in steps, and a crash does not stop that.
 
 use std::collections::BTreeMap;
 
@@ -120,7 +119,7 @@ impl<S: Store> Relay<S> {
         let mut done = RosterWrites::default();
         let entry = if is_among(signed, &statements) {
             let is_in_log = at.roster_length >= statements.len() as u64;
-            // Statements are public: whoever has one learns no mailbox by it.
+            // Statements are public: nobody learns a mailbox from one.
             let is_newcomer = matches!(found, Found::Newcomer);
             if is_newcomer || self.account_on(asked.link) == Some(account) {
                 mailbox_id = self.mailbox_of_added(account, signed)?;
@@ -192,7 +191,7 @@ impl<S: Store> Relay<S> {
             return Ok(Reply::Later);
         }
         self.nothing_else(account, &address)?;
-        // Whoever sets the lock is there: nobody goes on waiting for the address.
+        // The owner who sets the lock is active: nobody continues to wait for the address.
         let contest = self.contest_ends(&address)?;
         if at.locked == set.locked {
             if let Some(write) = contest {
@@ -316,7 +315,7 @@ impl<S: Store> Relay<S> {
             .get_bytes(KeySpace::Revoked, device.as_bytes())?
             .is_some();
         if is_going {
-            // What it had is being deleted; soon it may come anew.
+            // Its data is being deleted; soon it may register again.
             return Err(Refused::unavailable());
         }
         let known: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
@@ -524,7 +523,7 @@ fn entry_of(
 }
 
 pub(crate) fn not_the_newcomer() -> Refused {
-    Refused::unauthorised("only a device of the account is told a mailbox: log in")
+    Refused::unauthorised("only a device of the account learns a mailbox: log in")
 }
 
 pub(crate) fn refused(error: RosterError) -> Refused {

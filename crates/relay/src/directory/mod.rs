@@ -1,10 +1,10 @@
-//! Who is there: accounts by address, their rosters, their key packages, and tokens.
+//! The directory: accounts by address, their rosters, their key packages, and tokens.
 //!
-//! **Elsewhere**: how an address comes to an account is [`crate::address`]; how an
-//! account's devices change is [`changes`]; what proves all of it is [`log`].
+//! **Elsewhere**: [`crate::address`] binds an address to an account; [`changes`] changes an
+//! account's devices; [`log`] proves all of it.
 //!
-//! **Always**: a key package is handed out once (but the last resort), and that is on
-//! disk before it is answered. A token is spent once.
+//! **Always**: a key package is handed out once (except the last resort), and that is on disk
+//! before the relay answers. A token is spent once.
 
 pub(crate) mod changes;
 pub mod log;

@@ -1,14 +1,15 @@
-//! What is on its way into the key log.
+//! Changes on their way into the key log.
 //!
-//! A change of an account is visible when the log has it, and not before: it waits here
-//! until a log epoch is due, and is then committed with it, all at once.
+//! A change of an account becomes visible once the log has it. Until then it waits here for
+//! the next log epoch, and is committed together with it.
 //!
-//! **Elsewhere**: what may change is decided in [`crate::address`] and
-//! [`super::changes`]; the log itself is [`super::log`].
+//! **Elsewhere**: [`crate::address`] and [`super::changes`] decide what may change; the log
+//! itself is [`super::log`].
 //!
-//! **Always**: in memory only, and bounded: after a crash clients repeat what was not
-//! answered. One change of a label in an epoch, one change of an account under way. Who
-//! asked is answered when it is written, or told that it was not.
+//! **Always**: everything here is in memory only, and bounded: after a crash clients repeat
+//! requests that were not answered. An epoch changes each label at most once, and an account
+//! has at most one change on its way. The relay answers a requester when the change is
+//! written, or says that it was not.
 
 use std::collections::{HashSet, VecDeque};
 

@@ -1,17 +1,17 @@
-//! The keys of tokens, one for each period: tokens that nobody spends expire, and tokens that
-//! were spent are forgotten.
+//! The keys of tokens, one for each period: unspent tokens expire, and the relay can forget
+//! spent ones.
 //!
-//! Periods are numbered. One ends after [`limits::TOKEN_PERIOD`] of the relay's date, and the
-//! next is the number behind it, however far the date has leapt: no clock, right or wrong,
-//! ends two at once. The current period's tokens and those of the one before are taken. A link
-//! is given tokens of the period that it was greeted in; links that were greeted in an earlier
-//! one are ended, when they are quiet, so that they are opened again.
+//! Periods are numbered. A period ends after [`limits::TOKEN_PERIOD`] of the relay's date, and
+//! the next one has the next number, however far the date has jumped: no clock, right or
+//! wrong, ends two periods at once. The relay accepts tokens of the current and of the
+//! previous period. A link gets tokens of the period in which it was greeted; links from an
+//! earlier period are ended when they are quiet, so that clients open them again.
 //!
-//! **Elsewhere**: issuing and spending are in [`super`]; the cryptography is
+//! **Elsewhere**: [`super`] issues and spends tokens; the cryptography is in
 //! `waxwing_protocol::token`.
 //!
-//! **Always**: a number never goes down, and each has one key, the same for everybody. What
-//! was spent is remembered for as long as the relay would take it.
+//! **Always**: a number never decreases, and each number has one key, the same for everybody.
+//! The relay remembers a spent token for as long as it would accept it.
 
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ impl<S: Store> Relay<S> {
         Ok(())
     }
 
-    /// What links are shown, for whoever does not open one.
+    /// What links are shown, for clients that do not open one.
     pub fn shown_token_key(&self) -> Arc<RwLock<ShownTokenKey>> {
         Arc::clone(&self.tokens.shown)
     }

@@ -1,9 +1,9 @@
-//! What changes a group: making it, commits, rejoining.
+//! Changes of a group: creating it, commits, rejoining.
 //!
-//! **Elsewhere**: posting into it as it is: [`super`].
+//! **Elsewhere**: posting to an unchanged group is in [`super`].
 //!
-//! **Always**: all of a change is in one batch, with the posts that tell of it; it is
-//! delivered when it is on disk. A change that is refused leaves everything as it was.
+//! **Always**: all of a change is in one batch, with the posts that announce it; it is
+//! delivered once it is on disk. A refused change leaves everything unchanged.
 
 use std::sync::Arc;
 

@@ -1,14 +1,14 @@
-//! Putting a post into mailboxes, whoever it is from.
+//! Puts a post into mailboxes, no matter who sent it.
 //!
-//! A mailbox without room for a post stops nobody else from getting it: it is left out, and
-//! gets a *mark* instead, a post of the relay's without a body, so that its device knows that
-//! it has missed something and asks the group's members. A message that would reach nobody
-//! but its sender is refused.
+//! A mailbox without room for a post does not keep others from getting it. It is left out and
+//! gets a *mark* instead: a post by the relay without a body, which tells its device that it
+//! has missed something and should ask the group's members. A message that would reach nobody
+//! except its sender is refused.
 //!
-//! **Elsewhere**: how much of a mailbox one group may fill: [`crate::mailbox::waiting`].
+//! **Elsewhere**: [`crate::mailbox::waiting`] limits how much of a mailbox one group can fill.
 //!
 //! **Always**: each mailbox of the list gets the post or a mark, and `Posted` means that both
-//! are durable.
+//! are on disk.
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ pub(super) enum Reaches {
     Everybody,
     /// Some other mailbox than the sender's own, which is one of the list.
     SomebodyElse,
-    /// Any mailbox: the relay itself sends it, or it changes the group, which waits for
-    /// nobody. Whoever is to be taken out must not prevent it by having no room.
+    /// Any mailbox: the relay itself sends it, or it changes the group, which waits for nobody. A
+    /// device that is being removed must not be able to prevent that by a full mailbox.
     Anybody,
 }
 

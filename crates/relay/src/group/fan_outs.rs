@@ -1,11 +1,11 @@
-//! Fan-out lists in the clear: one copy of each, for all the links that post by it.
+//! Unencrypted fan-out lists: one copy of each, for all links that post with it.
 //!
-//! **Elsewhere**: which link may post where is in [`crate::link`]; opening a sealed list is
-//! [`super`]'s.
+//! **Elsewhere**: [`crate::link`] knows which link may post where; [`super`] opens sealed
+//! lists.
 //!
-//! **Always**: a list is here while a link is authorised by it, and no longer. All lists
-//! together are bounded: the one used longest ago gives way, and its links authorise again,
-//! as after an idle minute.
+//! **Always**: a list is here only while a link is authorised with it. All lists together are
+//! bounded: the least recently used one is dropped, and its links authorise again, as after an
+//! idle minute.
 
 use std::{
     collections::{BTreeSet, HashMap},

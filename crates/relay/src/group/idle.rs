@@ -1,10 +1,10 @@
-//! Groups that nobody uses any more: what the relay has of them is deleted.
+//! Idle groups: the relay deletes what it has of groups that nobody uses any more.
 //!
-//! **Elsewhere**: groups that leave the memory only are [`crate::sweep`]'s. Members who come
+//! **Elsewhere**: [`crate::sweep`] handles groups that only leave the memory. Members who come
 //! back find that the group is unknown, and their engines begin another one for the
 //! conversation.
 //!
-//! **Always**: a group that a link may post to is in use.
+//! **Always**: a group to which a link may post is in use.
 
 use waxwing_protocol::{
     ids::GroupId,

@@ -1,13 +1,13 @@
-//! Groups: their order, who may post, and the fan-out to mailboxes.
+//! Groups: the order of their posts, who may post, and the fan-out to mailboxes.
 //!
-//! **Elsewhere**: what a group is to its members is in `engine`; writing posts is
-//! [`crate::posts`]'s, delivering them [`crate::mailbox`]'s.
+//! **Elsewhere**: what a group means to its members is in `engine`; [`crate::posts`] writes
+//! posts, and [`crate::mailbox`] delivers them.
 //!
-//! **Always**: one commit for each epoch, the first that comes. A removed member cannot post
-//! any more: the commit that renews the rejoin key ends all epochs before it; other epochs
-//! take messages for a minute after their end. Each mailbox of the list gets a post, or a mark
-//! that it misses one. The list is in the clear only in the
-//! authorisations of links, which end when they are not used.
+//! **Always**: each epoch has one commit, the first that arrives. A removed member can no
+//! longer post: the commit that renews the rejoin key ends all epochs before it. Other epochs
+//! accept messages for a minute after they end. Each mailbox of the fan-out list gets every
+//! post, or a mark that it missed one. The list is unencrypted only in the authorisations of
+//! links, which end when they are not used.
 
 mod change;
 pub(crate) mod deposit;
@@ -494,7 +494,7 @@ pub(crate) fn group_id(bytes: &bytes::Bytes) -> Result<GroupId, Refused> {
     let id = GroupId::try_from(bytes).map_err(|error| Refused::malformed(&error.to_string()))?;
     // Texts wait in mailboxes under it, and have their share of them.
     if id == ANY_GROUP {
-        return Err(Refused::malformed("this id is no group's"));
+        return Err(Refused::malformed("this id does not belong to a group"));
     }
     Ok(id)
 }

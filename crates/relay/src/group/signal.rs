@@ -1,8 +1,9 @@
-//! Signals: what members who are there tell each other in passing, such as that they write.
+//! Signals: short-lived messages between members who are online, such as typing notices.
 //!
-//! **Elsewhere**: what is in one is the engine's; the relay cannot read it.
+//! **Elsewhere**: the engine decides what is in a signal; the relay cannot read it.
 //!
-//! **Always**: a signal touches no disk and no mailbox; whoever is not there does not miss it.
+//! **Always**: a signal touches no disk and no mailbox; members who are offline never learn of
+//! it.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! What a mail with a code says.
+//! The text of a mail with a code.
 //!
-//! **Elsewhere**: sending it is the module above's.
+//! **Elsewhere**: the module above sends it.
 //!
-//! **Always**: plain text, no link to click, nothing about who asked: the mail may have
-//! been asked for by a stranger.
+//! **Always**: plain text, no link to click, and nothing about who asked, because a stranger
+//! may have asked for the mail.
 
 use lettre::Message;
 use lettre::message::Mailbox;
@@ -68,14 +68,14 @@ impl Form {
              \r\n\
              \x20   {code}\r\n\
              \r\n\
-             Type it where you asked for it. It is good for {minutes} minutes, on the relay\r\n\
-             {relay}, and on the device that asked for it only.\r\n\
+             Type it where you asked for it. It works for {minutes} minutes, on the relay\r\n\
+             {relay}, and only on the device that asked for it.\r\n\
              \r\n\
              Never tell it to anyone, not even to somebody who says they run the relay:\r\n\
              nobody else needs it.\r\n\
              \r\n\
              If you did not ask for a code, somebody probably mistyped their address.\r\n\
-             You need not do anything.\r\n"
+             You do not need to do anything.\r\n"
         )
     }
 }

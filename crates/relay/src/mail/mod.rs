@@ -1,13 +1,13 @@
 //! Sends registration codes to e-mail addresses.
 //!
-//! **Elsewhere**: making and checking codes is the relay's core; the wording is in
+//! **Elsewhere**: the relay's core makes and checks codes; the text of the mail is in
 //! [`letter`].
 //!
-//! **Always**: nobody waits for mail: [`Post::send`] queues or drops, and the person who
-//! asked gets the same answer either way. Whoever asked for a letter that was given up
-//! comes out of [`Failures`] later, whether the relay knows the address or not: nothing
-//! here can tell the two apart. Logs say that something was not sent and why in
-//! general, never to whom; credentials of the mail server are shown by no `Debug`.
+//! **Always**: nobody waits for mail. [`Post::send`] queues a letter or drops it, and the
+//! person who asked gets the same answer either way. If a letter is given up, [`Failures`]
+//! later names the request that asked for it, whether or not the relay knows the address:
+//! nothing here can tell the two cases apart. Logs say that a letter was not sent and why in
+//! general, but never to whom; no `Debug` shows the credentials of the mail server.
 
 mod letter;
 
@@ -34,7 +34,7 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For each of the mail server's addresses: one that is dead leaves time for the others.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Attempts for one mail; a code is good for ten minutes.
+/// Attempts for one mail; a code works for ten minutes.
 const ATTEMPTS: u32 = 3;
 /// Before the second attempt; doubled before the third.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -83,13 +83,13 @@ impl fmt::Debug for SmtpUrl {
 pub enum MailError {
     /// Not a URL of a mail server. It is not repeated: it may hold a password.
     #[error(
-        "the mail server's URL is not understood. It looks like \
-         smtp://mail.example.org:587?tls=required or smtps://user:password@mail.example.org, \
-         with %40 for an @ in the user's name"
+        "this is not the URL of a mail server. It looks like \
+         smtp://mail.example.org:587?tls=required or smtps://user:password@mail.example.org, with \
+         %40 for an @ in the user's name"
     )]
     SmtpUrl,
     /// The sender is no mailbox.
-    #[error("{from:?} cannot stand in a mail's From. It looks like: Waxwing <relay@example.org>")]
+    #[error("{from:?} cannot be the sender of mails. Write it like: Waxwing <relay@example.org>")]
     From {
         /// What was given.
         from: String,
@@ -183,11 +183,11 @@ enum Transport {
 /// Why one letter was not sent.
 #[derive(Debug, thiserror::Error)]
 enum SendError {
-    #[error("the address cannot stand in a mail")]
+    #[error("this address cannot receive mail")]
     Address,
-    #[error("the mail server refused it for good")]
+    #[error("the mail server refused it permanently")]
     Refused,
-    #[error("the mail server did not take it ({0})")]
+    #[error("the mail server did not accept it ({0})")]
     Delayed(&'static str),
     #[error("the mail directory cannot be written: {0}")]
     Directory(#[from] std::io::Error),
@@ -317,7 +317,7 @@ async fn deliver_by_smtp(
     }
 }
 
-/// Whoever watches the directory never sees half a mail: it appears by renaming.
+/// A program that watches the directory never sees half a mail: it appears by renaming.
 fn write_file(directory: &Path, number: u64, mail: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
 

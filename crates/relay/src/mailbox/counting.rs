@@ -1,13 +1,13 @@
-//! Counting what waits in mailboxes that are not in memory, without the relay's lock.
+//! Counts what waits in mailboxes that are not in memory, without the relay's lock.
 //!
-//! How full a mailbox is has to be known before anything is put into it. Of one that is not
-//! in memory, it is counted on the disk, which takes long where much waits; a post may be for
-//! thousands of them.
+//! The relay must know how full a mailbox is before it puts anything into it. For a mailbox
+//! that is not in memory it counts on disk, which takes long if much waits; and a post may be
+//! for thousands of mailboxes.
 //!
-//! **Elsewhere**: when it is counted: [`crate::verification`].
+//! **Elsewhere**: [`crate::verification`] decides when to count.
 //!
-//! **Always**: a count is taken only if nothing that it stands on has changed meanwhile:
-//! otherwise it is counted again, and at last under the lock.
+//! **Always**: a count is used only if nothing that it depends on has changed meanwhile.
+//! Otherwise the relay counts again, and finally under the lock.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -82,7 +82,7 @@ impl Counting {
 }
 
 impl Count {
-    /// Counts. A mailbox that cannot be read is met again by whoever needs it.
+    /// Counts. A mailbox that cannot be read causes an error where it is needed.
     pub(crate) fn run<S: Store>(self, store: &Arc<S>) -> Counted {
         let view = View::new(Arc::clone(store));
         let asked_for = self.mailboxes.len();

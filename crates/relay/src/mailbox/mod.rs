@@ -1,13 +1,13 @@
 //! Mailboxes: what waits for a device, in order, and logging in to receive it.
 //!
-//! **Elsewhere**: what a post is and when it is written: [`crate::posts`]; where posts
-//! come from: [`crate::group`]; how much of a mailbox one group may have: [`waiting`].
+//! **Elsewhere**: [`crate::posts`] says what a post is and when it is written; posts come from
+//! [`crate::group`]; [`waiting`] limits how much of a mailbox one group can use.
 //!
-//! **Always**: numbers rise and are never used twice, across crashes too: they are
-//! reserved on disk in blocks, and what is given out beyond the reservation waits for the
-//! disk. A device is sent posts in order, as many as its window has room for. What is
-//! acknowledged is gone. A post that is damaged is left out, and keeps no other from its
-//! device.
+//! **Always**: sequence numbers rise and are never used twice, even across crashes: the relay
+//! reserves them on disk in blocks, and a number beyond the reservation waits for the disk. A
+//! device gets posts in order, as many as its window has room for. The relay deletes a post
+//! once the device has acknowledged it. A damaged post is skipped, and does not keep other
+//! posts from the device.
 
 pub(crate) mod counting;
 pub(crate) mod waiting;
@@ -915,7 +915,7 @@ impl<S: Store> Relay<S> {
     /// Goes back to what is on disk. Devices that are connected come again.
     pub(crate) fn forget_mailboxes(&mut self) {
         self.mailboxes_in_memory.clear();
-        // Whoever acknowledged what is still there does so again.
+        // A device that acknowledged posts that are still here does so again.
         self.undeleted.clear();
         self.unread.clear();
         self.again = Again::default();

@@ -1,15 +1,15 @@
-//! What waits in a mailbox, and how much of it may be one group's.
+//! What waits in a mailbox, and how much of it one group may use.
 //!
-//! A mailbox is finite, and anybody can make a group and post to it. So the fuller a mailbox
-//! is, the less one group may have in it ([`share`]): an eighth of an empty one, and little
-//! of the last quarter. Whoever wants to fill one needs more than two thousand groups, each
-//! of which costs a token. A group whose welcome still waits here is new to the device: all
-//! such groups together get a quarter of the mailbox ([`NEW`]), however many there are.
+//! A mailbox is finite, and anybody can create a group and post to it. The fuller a mailbox
+//! is, the less of it one group may use ([`share`]): an eighth of an empty one, and little of
+//! the last quarter. To fill a mailbox, somebody needs more than two thousand groups, each of
+//! which costs a token. A group whose welcome still waits here is new to the device; all such
+//! groups together get a quarter of the mailbox ([`NEW`]), however many there are.
 //!
-//! **Elsewhere**: what becomes of a post that does not fit: [`crate::group::deposit`].
+//! **Elsewhere**: [`crate::group::deposit`] handles posts that do not fit.
 //!
-//! **Always**: counted by what waits, and forgotten with it. Nothing here, on disk or in
-//! memory, says of which groups a device is that waits for nothing.
+//! **Always**: these counts cover only what waits, and are forgotten with it. Nothing here, on
+//! disk or in memory, says in which groups a device is when nothing waits for it.
 
 use std::collections::BTreeMap;
 

@@ -1,19 +1,21 @@
-//! Rendezvous: two links meet and hand each other bytes that only they can read.
+//! Rendezvous: two links meet and exchange bytes that only they can read.
 //!
-//! Two devices that know nothing of each other's mailbox meet here: one shows a number
-//! (or both know an id), the other joins, and what one sends goes to the other.
+//! Two devices that do not know each other's mailbox meet here. One shows a number (or both
+//! know an id) and the other joins; what one sends goes to the other.
 //!
-//! **Elsewhere**: what they say to each other, and that it is safe whoever listens, is
-//! the engine's `account`.
+//! **Elsewhere**: what they say to each other, and why that is safe even if somebody listens,
+//! is in the engine's `account`.
 //!
-//! **Always**: in memory only, and bounded: in number, in bytes that wait, in time. A link
-//! is in one rendezvous at most, and has no name. A number leads one link to it, once: a
-//! second try is refused, so that whoever guesses one takes the place of the one who was
-//! meant, who is refused and tells. A rendezvous with nobody left in it is over.
+//! **Always**: a rendezvous is only in memory, and bounded in number, in waiting bytes and in
+//! time. A link is in at most one rendezvous, and has no name. A number leads one link to its
+//! rendezvous, once: a second attempt is refused. If somebody guesses a number and takes the
+//! right device's place, that device is refused and can say so. A rendezvous that everybody
+//! has left ends.
 //!
-//! What remains possible: whoever has many network addresses can try many numbers, and
-//! disturbs, one guess in 900,000 for each rendezvous that waits, a linking that has to be
-//! started anew. They learn nothing by it: the two compare what they agreed on.
+//! What remains possible: somebody with many network addresses can try many numbers. With one
+//! guess in 900,000 for each waiting rendezvous they disturb a linking, which then has to
+//! start again. They learn nothing from it, because the two devices compare what they agreed
+//! on.
 
 use std::collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry};
 
@@ -281,7 +283,7 @@ impl<S: Store> Relay<S> {
         Ok(done())
     }
 
-    /// The link is no longer where it was, if it was anywhere; the other is told.
+    /// The link leaves its rendezvous, if it was in one; the relay tells the other link.
     pub(crate) fn leave(&mut self, link: LinkId) {
         let place = self
             .links

@@ -1,4 +1,4 @@
-//! The key log over HTTPS, for auditors and whoever else wants to see it.
+//! The key log over HTTPS, for auditors and anybody else who wants to see it.
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -6,13 +6,12 @@
 //! | `GET /log/v1/head?known=N&known=M` | a `LogView` that ties the newest head to those |
 //! | `GET /log/v1/heads?from=A&to=B` | `Head`s, each after its length; 1024 at most |
 //! | `GET /log/v1/audit/EPOCH` | an `AuditProof` |
-//! | `POST /log/v1/cosignatures` | takes a `CoSignature` |
+//! | `POST /log/v1/cosignatures` | accepts a `CoSignature` |
 //!
-//! **Elsewhere**: the other requests are answered in [`super::http`]; the log is
-//! [`crate::directory::log`].
+//! **Elsewhere**: [`super::http`] answers the other requests; the log is [`crate::directory::log`].
 //!
-//! **Always**: no answer depends on who asks, though its turn does ([`super::turns`]). What
-//! never changes may be kept for ever; an error is a sentence.
+//! **Always**: no answer depends on who asks, though its turn does ([`super::turns`]). Answers that
+//! never change may be cached for ever; an error is a sentence.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -168,7 +167,7 @@ async fn cosignature(body: Incoming) -> Result<pb::CoSignature, Refusal> {
         )
         .into()
     })?;
-    pb::CoSignature::decode(body.to_bytes()).map_err(|_| bad("This is no co-signature.\n"))
+    pb::CoSignature::decode(body.to_bytes()).map_err(|_| bad("This is not a co-signature.\n"))
 }
 
 fn answer<S: Store>(log: &KeyLog<S>, asked: Asked) -> Answer {

@@ -1,9 +1,9 @@
-//! Reading this machine's clocks, and what the operator says about them.
+//! Reads this machine's clocks, and the operator's confirmation.
 //!
-//! **Elsewhere**: what becomes of a clock that leaps is decided in [`crate::clock`].
+//! **Elsewhere**: [`crate::clock`] decides what happens when a clock jumps.
 //!
-//! **Always**: only [`Clock::look`] reads the clock that somebody can set. All else goes by
-//! [`now`], which nothing moves.
+//! **Always**: only [`Clock::look`] reads the clock that somebody can set. Everything else
+//! uses [`now`], which nothing can set.
 
 use std::fs;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ use crate::clock::{CONFIRMED_AFTER, ClockNews};
 use crate::relay::Relay;
 use crate::store::Store;
 
-/// A confirmation is good for this long.
+/// A confirmation is valid for this long.
 const CONFIRMATION: Span = Span::minutes(10);
 /// The clock that also goes on while the machine sleeps, where there is one.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -70,15 +70,15 @@ impl Clock {
             Some(ClockNews::Leapt(by_ms)) => tracing::warn!(
                 by_seconds = by_ms / 1000,
                 minutes = CONFIRMED_AFTER.0 / 60_000,
-                "the machine's clock has leapt: nothing expires and the key log signs nothing, \
-                 until the clock is back, has gone on evenly for these minutes, or is confirmed \
-                 with `waxwing-relay confirm-clock`"
+                "the machine's clock has jumped: nothing expires and the key log signs nothing \
+                 until the clock is back, has run evenly for these minutes, or is confirmed with \
+                 `waxwing-relay confirm-clock`"
             ),
             Some(ClockNews::Returned) => {
                 tracing::info!("the machine's clock is back where it was");
             }
             Some(ClockNews::Confirmed) => tracing::warn!(
-                "the machine's clock has gone on evenly since it leapt, and is believed now"
+                "the machine's clock has run evenly since it jumped, and is trusted again"
             ),
             None => {}
         }

@@ -1,16 +1,16 @@
-//! Between the links and the relay's core: one lock, one writer, one sweep.
+//! Connects the links with the relay's core: one lock, one writer, one sweep.
 //!
-//! Links call the core themselves, several frames under one lock, and carry its effects
-//! to the queues of the links concerned. What a frame has to be verified by is verified
-//! outside the lock, while the link's next frames wait. A thread of its own commits what
-//! gathered meanwhile, outside the lock (group commit).
+//! Links call the core themselves, several frames under one lock, and move its effects to the
+//! queues of the links concerned. What has to be verified for a frame is verified outside the
+//! lock, while the link's next frames wait. A separate thread commits what gathered meanwhile,
+//! outside the lock (group commit).
 //!
-//! **Elsewhere**: what the core decides is in [`crate::relay`]; sockets are in
+//! **Elsewhere**: the core's decisions are in [`crate::relay`]; sockets are in
 //! [`super::link`], the threads of the key log in [`super::log`].
 //!
-//! **Always**: nothing waits for a link, and no link waits for the disk. The order of
-//! the core's effects is the order in the queues. A link gives the lock to others after
-//! [`HELD`], and before it verifies anything.
+//! **Always**: nothing waits for a link, and no link waits for the disk. The order of the
+//! core's effects is the order in the queues. A link releases the lock after [`HELD`], and
+//! before it verifies anything.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -276,7 +276,7 @@ impl<S: Store> Exchange<S> {
         // What was acknowledged does not lie on the disk while the relay is stopped.
         let store = self.state.lock().relay.store();
         if let Err(error) = store.erase_now() {
-            tracing::error!(%error, "what was acknowledged could not be erased");
+            tracing::error!(%error, "acknowledged messages could not be erased");
         }
     }
 
@@ -313,7 +313,7 @@ impl<S: Store> Exchange<S> {
 
     /// Has a request verified, and finishes it.
     async fn verify(&self, source: IpAddr, mut verification: Verification<S>) {
-        // At the end, whoever asked asks again.
+        // At the end, requesters ask again.
         while let Some(verified) = self.verifying.verify(source, verification).await {
             let now = now();
             let mut state = self.state.lock();
@@ -509,7 +509,7 @@ fn note_damage(before: u64, records: u64) -> u64 {
     if records > before {
         tracing::error!(
             records,
-            "damaged records were left out: `waxwing-relay check` says of what kind"
+            "damaged records were skipped: `waxwing-relay check` names their kinds"
         );
     }
     records

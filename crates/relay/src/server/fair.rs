@@ -1,8 +1,9 @@
-//! A queue in which sources take turns: whoever asks for much waits behind themselves only.
+//! A queue in which sources take turns: a source that asks for much only delays itself.
 //!
-//! **Elsewhere**: what waits in one is [`super::log`]'s and [`super::verifying`]'s.
+//! **Elsewhere**: [`super::log`] and [`super::verifying`] put their work into such queues.
 //!
-//! **Always**: bounded, for each source and in all. Of one source, first come, first served.
+//! **Always**: bounded, for each source and in total. Within one source, first come, first
+//! served.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -61,7 +62,7 @@ impl<T> Fair<T> {
 
     /// Lets something wait; gives it back where there is no room, or at the end.
     pub(super) fn push(&self, source: IpAddr, weight: usize, thing: T) -> Result<(), T> {
-        // Whoever has a whole network of IPv6 has one turn.
+        // Somebody who has a whole IPv6 network has one turn.
         let source = home(source);
         let mut waiting = self.waiting.lock();
         let own = waiting.by_source.get(&source).map_or(0, |own| own.weight);

@@ -1,7 +1,7 @@
 //! The few HTTP requests that the relay answers, and the one that becomes a link.
 //!
-//! **Elsewhere**: what happens on the link is [`super::link`]'s; metrics have a listener
-//! of their own ([`super::metrics`]); what auditors ask is answered in [`super::auditing`].
+//! **Elsewhere**: [`super::link`] runs the link; metrics have their own listener
+//! ([`super::metrics`]); [`super::auditing`] answers auditors.
 //!
 //! **Always**: no request here has a body that is read, and no answer depends on who asks.
 
@@ -42,14 +42,14 @@ impl Pages {
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width\">\n\
              <title>A Waxwing relay</title>\n\
-             <style>body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 38rem; \
-             margin: 4rem auto; padding: 0 1rem }} code {{ overflow-wrap: anywhere }}</style>\n\
+             <style>body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 38rem; margin: 4rem \
+             auto; padding: 0 1rem }} code {{ overflow-wrap: anywhere }}</style>\n\
              <h1>This is a Waxwing relay</h1>\n\
-             <p>It passes on private messages that it cannot read. There is nothing to see \
-             here with a browser; to use it, install Waxwing and type:</p>\n\
+             <p>It delivers private messages that it cannot read. You cannot use it with a \
+             browser: install Waxwing and type:</p>\n\
              <p><code>waxwing register you@example.org --relay '{url}/#{pin}'</code></p>\n\
-             <p>The part behind the <code>#</code> is the relay's fingerprint. Make sure that \
-             you have it from somebody you trust.</p>\n</html>\n"
+             <p>The part after the <code>#</code> is the relay's fingerprint. Make sure that you \
+             got it from somebody you trust.</p>\n</html>\n"
         );
         Self {
             pin: pin.to_owned(),

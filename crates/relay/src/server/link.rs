@@ -1,12 +1,12 @@
 //! One link: frames from its WebSocket to the relay, and from its queue to the WebSocket.
 //!
-//! **Elsewhere**: what frames mean is the relay's core's; framing is
-//! [`super::websocket`]'s; the sweep that ends idle links is [`super::exchange`]'s.
+//! **Elsewhere**: the relay's core knows what frames mean; framing is in [`super::websocket`];
+//! the sweep that ends idle links is in [`super::exchange`].
 //!
-//! **Always**: whatever is ready is read, handled and written together; of a link that has
-//! shown nothing of whose it is, only a few frames. While a client does not take what it is
-//! sent, nothing more is read from it. A bad frame gets a typed error and ends its own link
-//! only.
+//! **Always**: everything that is ready is read, handled and written together, but only a few
+//! frames of a link that has not shown whose it is. While a client does not read what it is
+//! sent, nothing more is read from it. A bad frame gets a typed error, and ends only its own
+//! link.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -102,7 +102,7 @@ where
         };
         match ending {
             Ending::Close(code) => {
-                // Whoever does not take the goodbye in time is simply cut off.
+                // A client that does not read the goodbye in time is cut off.
                 let goodbye = Box::pin(say_goodbye(&mut socket, connected.outgoing(), code));
                 let _ = tokio::time::timeout(GOODBYE, goodbye).await;
             }

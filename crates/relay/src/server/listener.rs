@@ -1,10 +1,9 @@
 //! From a TCP connection to a link: TLS, one HTTP request, the upgrade.
 //!
-//! **Elsewhere**: what the requests are answered is in [`super::http`]; the link's life
-//! is in [`super::link`].
+//! **Elsewhere**: [`super::http`] answers the requests; [`super::link`] runs the link.
 //!
-//! **Always**: each stage has its time, and its memory is freed before the next begins:
-//! a link keeps neither the handshake's nor HTTP's.
+//! **Always**: each stage has a time limit, and its memory is freed before the next one
+//! begins: a link keeps neither the handshake's memory nor HTTP's.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

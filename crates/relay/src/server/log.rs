@@ -1,10 +1,10 @@
 //! The threads of the key log: one publishes, a few make proofs.
 //!
-//! **Elsewhere**: what is published, and who may ask what, is decided by the core; what
-//! auditors ask over HTTP is answered in [`super::auditing`].
+//! **Elsewhere**: the core decides what is published, and who may ask what;
+//! [`super::auditing`] answers auditors over HTTP.
 //!
-//! **Always**: neither holds the core's lock while it works. Questions that wait are
-//! bounded: who asks one too many is told to come again.
+//! **Always**: no thread holds the core's lock while it works. The number of waiting questions
+//! is bounded: somebody who asks one too many is told to come back later.
 
 use std::io;
 use std::net::IpAddr;
@@ -103,7 +103,7 @@ impl<S: Store> Exchange<S> {
                 body: Some(log.answer(&question)),
             };
             let outgoing = self.state.lock().links.get(&asked.link).cloned();
-            // Whoever is gone asked in vain.
+            // The requester is gone.
             if let Some(outgoing) = outgoing {
                 outgoing.push(frame);
             }

@@ -1,15 +1,15 @@
-//! One budget for what links have queued and half received.
+//! One memory budget for what links have queued and partly received.
 //!
 //! A link's first [`FREE`] bytes are its own. What it holds beyond them counts against the
 //! budget, of which links that are not logged in may hold half, and answers over HTTP an
-//! eighth. When there is no room, the link that has held bytes for longest is cut: one that
-//! asks and does not read, long before one that is being answered.
+//! eighth. When there is no room, the link that has held bytes for longest is cut: a client
+//! that asks but does not read, long before one that is reading its answers.
 //!
-//! **Elsewhere**: what one link may queue is in [`super::outgoing`]; the worst case for all
+//! **Elsewhere**: [`super::outgoing`] limits the queue of one link; the worst case for all
 //! links is a formula in `docs/operations.md`.
 //!
-//! **Always**: all links together hold no more than the budget and [`FREE`] bytes each. The
-//! bytes of a link that holds few cost no lock and no shared counter.
+//! **Always**: all links together hold at most the budget and [`FREE`] bytes each. The bytes
+//! of a link that holds few cost no lock and no shared counter.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,9 +1,9 @@
-//! What Prometheus reads, on a listener of its own.
+//! Metrics for Prometheus, on a separate listener.
 //!
-//! **Elsewhere**: the relay's own counts are kept by its core and by the exchange.
+//! **Elsewhere**: the relay's core and the exchange keep the counts.
 //!
-//! **Always**: counts only; nothing that tells one person from another. Plain HTTP: the
-//! address is meant to be local or behind the operator's own network.
+//! **Always**: counts only, and nothing that tells one person from another. Plain HTTP: the
+//! address should be local, or in the operator's own network.
 
 use std::convert::Infallible;
 use std::fmt::{Display, Write as _};

@@ -1,10 +1,10 @@
-//! How the relay is reached: TLS, HTTP, links, metrics.
+//! The relay's connections: TLS, HTTP, links, metrics.
 //!
-//! **Elsewhere**: what the relay decides is in [`crate::relay`]; where it keeps things is
-//! in [`crate::store`]; the command line is `waxwing-relay`'s.
+//! **Elsewhere**: the relay's decisions are in [`crate::relay`]; its storage is in
+//! [`crate::store`]; the command line is `waxwing-relay`.
 //!
-//! **Always**: everything from the network is bounded in size, number and time. Logs say
-//! that something happened, never to whom or from where.
+//! **Always**: everything from the network is bounded in size, number and time. Logs say that
+//! something happened, but never to whom or from where.
 
 mod auditing;
 mod clock;
@@ -137,10 +137,10 @@ pub enum ServeError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// The system's random numbers.
-    #[error("the system gives no random numbers: {0}")]
+    #[error("the system provides no random numbers: {0}")]
     Random(String),
     /// The system's threads.
-    #[error("the system starts no thread: {0}. Check the limits on this user's processes.")]
+    #[error("the system cannot start a thread: {0}. Check the limits on this user's processes.")]
     Thread(String),
     /// A listener.
     #[error("cannot listen on {address}: {source}. {advice}")]
@@ -403,7 +403,7 @@ fn within_descriptors(max_links: usize) -> usize {
         tracing::warn!(
             fit,
             wanted = max_links,
-            "fewer links fit than wanted: raise the limit on open files (LimitNOFILE=)"
+            "fewer links fit than configured: raise the limit on open files (LimitNOFILE=)"
         );
     }
     max_links.min(fit)
@@ -453,19 +453,19 @@ fn render_metrics<S: Store>(
     );
     out.gauge(
         "waxwing_fan_out_bytes",
-        "Bytes that fan-out lists in the clear cost in memory.",
+        "Bytes of memory that unencrypted fan-out lists use.",
         counts.fan_out_bytes,
     );
     out.gauge("waxwing_links", "Links that are open.", counts.links);
     out.gauge(
         "waxwing_links_logged_in",
-        "Of them, logged in.",
+        "Links that are logged in.",
         counts.logged_in,
     );
-    out.counter("waxwing_posts_total", "Posts taken.", counts.posts);
+    out.counter("waxwing_posts_total", "Posts accepted.", counts.posts);
     out.counter(
         "waxwing_deliveries_total",
-        "Posts handed over, each mailbox counted.",
+        "Posts delivered, counted for each mailbox.",
         counts.delivered,
     );
     out.counter(
@@ -475,12 +475,12 @@ fn render_metrics<S: Store>(
     );
     out.counter(
         "waxwing_posts_never_written_total",
-        "Posts that every recipient had before the disk did.",
+        "Posts that all recipients had before they were written to disk.",
         counts.never_written,
     );
     out.counter(
         "waxwing_posts_expired_total",
-        "Posts that waited longer than they may.",
+        "Posts that expired before they were delivered.",
         counts.expired,
     );
     out.gauge(
@@ -495,7 +495,7 @@ fn render_metrics<S: Store>(
     );
     out.counter(
         "waxwing_clock_leaps_total",
-        "Leaps of the machine's clock since the start.",
+        "Jumps of the machine's clock since the start.",
         counts.clock_leaps,
     );
     out.counter(
@@ -525,38 +525,38 @@ fn render_metrics<S: Store>(
     );
     out.counter(
         "waxwing_mails_failed_total",
-        "Mails given up.",
+        "Mails that could not be sent.",
         mail.failed.load(Ordering::Relaxed),
     );
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     out.counter(
         "waxwing_texts_sent_total",
-        "Texts that the SMSC has taken.",
+        "Texts that the SMSC has accepted.",
         of(&texts.sent),
     );
     out.counter(
         "waxwing_texts_failed_total",
-        "Texts given up.",
+        "Texts that could not be sent.",
         of(&texts.failed),
     );
     out.counter(
         "waxwing_texts_delivered_total",
-        "Texts that phones have, as the SMSC says.",
+        "Texts that reached phones, according to the SMSC.",
         of(&texts.delivered),
     );
     out.counter(
         "waxwing_texts_undelivered_total",
-        "Texts that phones do not get, as the SMSC says.",
+        "Texts that did not reach phones, according to the SMSC.",
         of(&texts.undelivered),
     );
     out.counter(
         "waxwing_texts_throttled_total",
-        "How often the SMSC asked for less.",
+        "How often the SMSC asked the relay to slow down.",
         of(&texts.throttled),
     );
     out.counter(
         "waxwing_texts_inbound_total",
-        "Texts from phones that were taken.",
+        "Texts from phones that were accepted.",
         of(&texts.inbound),
     );
     out.counter(

@@ -1,13 +1,13 @@
-//! What waits to be sent on one link and what of a message has come so far, and what the
-//! rest of the relay may know of it.
+//! What waits to be sent on one link, what has arrived of a message so far, and what the rest
+//! of the relay may know about it.
 //!
-//! **Elsewhere**: the task that sends it is [`super::link`]; who pushes is
-//! [`super::exchange`]; what all links together may hold is in [`super::memory`].
+//! **Elsewhere**: the task that sends is [`super::link`]; [`super::exchange`] adds to the
+//! queue; [`super::memory`] limits what all links together may hold.
 //!
-//! **Always**: bounded, and counted from here until the socket has it. An answer for which
-//! there is no room becomes an error that says when to ask again. A link whose client does
-//! not read is cut and its queue dropped; whoever pushes never waits. An idle link's queue
-//! holds no memory.
+//! **Always**: the queue is bounded, and its bytes count from here until the socket has them.
+//! An answer for which there is no room becomes an error that says when to ask again. A link
+//! whose client does not read is cut and its queue dropped; adding to a queue never waits. An
+//! idle link's queue holds no memory.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

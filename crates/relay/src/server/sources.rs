@@ -1,5 +1,5 @@
-//! Who has how many connections: one home must not take all places, and strangers must not
-//! take those of devices.
+//! Limits on connections: one home must not use all places, and strangers must not use those of
+//! devices.
 //!
 //! | connections | at most |
 //! | --- | --- |
@@ -9,14 +9,14 @@
 //! | that are not logged in | half of all places |
 //! | that are not a link yet | [`ARRIVING`] |
 //!
-//! Where one of the last three is reached, a connection that is not logged in gives way to
+//! When one of the last three limits is reached, a connection that is not logged in is closed for
 //! the newcomer: the one that has been idle for longest.
 //!
-//! **Elsewhere**: what a link may do is bounded by the relay's core, what it may hold in
-//! memory by [`super::memory`].
+//! **Elsewhere**: the relay's core limits what a link may do, [`super::memory`] what it may hold in
+//! memory.
 //!
-//! **Always**: an address is in memory only while it has connections, and in no log. Nobody
-//! keeps a newcomer out for longer than it takes to be the one that gives way.
+//! **Always**: an address is in memory only while it has connections, and in no log. Nobody keeps a
+//! newcomer out for longer than it takes to become the one that is closed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};

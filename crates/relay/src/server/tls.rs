@@ -1,10 +1,10 @@
-//! TLS as the relay speaks it: version 1.3 only, post-quantum key exchange only, and
-//! no way to tell that two connections come from one client.
+//! The relay's TLS: version 1.3 only, post-quantum key exchange only, and no way to tell that
+//! two connections come from one client.
 //!
-//! **Elsewhere**: the certificate and its key are [`crate::identity`]'s.
+//! **Elsewhere**: [`crate::identity`] has the certificate and its key.
 //!
-//! **Always**: no tickets and no session storage: a resumed session would link the
-//! posting link, which names nobody, to the mailbox link, which does.
+//! **Always**: no tickets and no session storage: a resumed session would connect the posting
+//! link, which names nobody, with the mailbox link, which does.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! Turns of those who read the key log over HTTPS: fair between sources, and with a place for
-//! auditors that this relay knows.
+//! Turns for those who read the key log over HTTPS: fair between sources, and with reserved
+//! places for auditors that this relay knows.
 //!
-//! **Elsewhere**: what they are answered is [`super::auditing`]'s.
+//! **Elsewhere**: [`super::auditing`] answers them.
 //!
-//! **Always**: a source that asks for much waits behind itself, and whoever is known waits
-//! behind nobody who is not. Who asked is forgotten with the answer; only where a known
-//! auditor's co-signature came from is kept, in memory, for a day.
+//! **Always**: a source that asks for much only delays itself, and a known auditor never waits
+//! behind somebody unknown. The relay forgets who asked once it has answered; only the source
+//! of a known auditor's co-signature is kept, in memory, for a day.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

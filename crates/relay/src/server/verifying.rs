@@ -1,12 +1,11 @@
-//! The threads that verify what requests stand on, while nobody holds the core's lock.
+//! The threads that verify what requests depend on, while nobody holds the core's lock.
 //!
-//! **Elsewhere**: what is verified is [`crate::verification`]'s; the link that waits for it is
-//! [`super::exchange`]'s.
+//! **Elsewhere**: [`crate::verification`] does the verifying; the link that waits for it is in
+//! [`super::exchange`].
 //!
-//! **Always**: a link has one request here at a time, and sources take turns, so that
-//! whoever makes the relay verify much keeps themselves waiting. What waits is bounded in
-//! bytes. The threads that read and
-//! write sockets never verify.
+//! **Always**: a link has one request here at a time, and sources take turns, so that a source
+//! that makes the relay verify much only delays itself. What waits is bounded in bytes. The
+//! threads that read and write sockets never verify.
 
 use std::io;
 use std::net::IpAddr;

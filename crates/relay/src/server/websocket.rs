@@ -1,15 +1,15 @@
 //! WebSocket framing (RFC 6455) over any byte stream, for links that are mostly idle.
 //!
-//! Headers are tungstenite's to parse and format; its `WebSocket` is not used, because
-//! it keeps a read buffer and the largest write buffer that a link ever needed. Here a
-//! link without traffic holds no buffer at all: what arrives is read into a buffer that
-//! all links of a thread share, and copied only while it is incomplete.
+//! Tungstenite parses and formats headers. Its `WebSocket` is not used, because it keeps a
+//! read buffer and the largest write buffer that a link ever needed. Here a link without
+//! traffic holds no buffer at all: what arrives is read into a buffer that all links of a
+//! thread share, and copied only while it is incomplete.
 //!
-//! **Elsewhere**: the upgrade request is [`super::http`]'s; what messages mean is
-//! [`super::link`]'s.
+//! **Elsewhere**: the upgrade request is in [`super::http`]; [`super::link`] knows what
+//! messages mean.
 //!
-//! **Always**: binary messages only, no extension. A length is checked before anything
-//! is kept for it, and memory grows with what arrived, not with what was announced.
+//! **Always**: binary messages only, no extensions. A length is checked before any memory is
+//! used for it, and memory grows with what arrived, not with what was announced.
 
 use std::cell::RefCell;
 use std::io::Cursor;
@@ -23,7 +23,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// Messages that are handed over at once, at most, so that links take turns.
 const BATCH_MESSAGES: usize = 64;
-/// Bytes likewise (the message that passes the bound included).
+/// The same limit in bytes (including the message that exceeds it).
 const BATCH_BYTES: usize = 512 << 10;
 /// Bytes read at once: a little over one TLS record.
 const SCRATCH_BYTES: usize = 17 << 10;

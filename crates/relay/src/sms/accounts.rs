@@ -1,19 +1,21 @@
 //! Texts of accounts: what their people write to phones, and what phones write to them.
 //!
-//! A device says what texts for it are sealed to ([`pb::SetSmsKey`]). Whatever becomes known of a
-//! text of the account is sealed to each of its devices at once and put into their mailboxes: a
-//! text that came, one that a device wrote, and what became of it.
+//! A device tells the relay which key to seal its texts to ([`pb::SetSmsKey`]). Everything
+//! that the relay learns about a text of the account is at once sealed to each of its devices
+//! and put into their mailboxes: a text that arrived, one that a device wrote, and what
+//! happened to it.
 //!
-//! A text to a phone is handed over **once**. Its id is on disk before the service centre gets
-//! any of it; the text itself never is, so that a relay that stops in between cannot go on: the
-//! device that wrote it keeps it, sends it again, and is told that nobody knows
-//! ([`pb::sms_fate::Fate::Uncertain`]) if some of it may be out. Only people can decide then.
+//! A text to a phone is submitted **once**. Its id is on disk before the service centre gets
+//! any of it, but the text itself never is. A relay that stops in between therefore cannot
+//! continue: the device that wrote the text keeps it, sends it again, and learns that nobody
+//! knows ([`pb::sms_fate::Fate::Uncertain`]) whether some of it was sent. Only people can
+//! decide then.
 //!
-//! **Elsewhere**: the connection to the service centre is [`super::Gateway`]'s, sealing
-//! `waxwing_protocol::sms`'s, how much may be spent [`super::limits`].
+//! **Elsewhere**: [`super::Gateway`] connects to the service centre, `waxwing_protocol::sms`
+//! seals, [`super::limits`] bounds what may be spent.
 //!
-//! **Always**: no text and no number of a phone is written to the disk. A service centre is told
-//! that a text was taken when it is on disk, sealed.
+//! **Always**: no text and no phone's number is written to disk. The relay confirms a text to
+//! the service centre once it is on disk, sealed.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -112,7 +114,7 @@ pub enum Report {
     },
 }
 
-/// What a service centre is told of a text that came.
+/// The answer to a service centre for a text that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is on disk, sealed.
@@ -405,7 +407,7 @@ impl<S: Store> Relay<S> {
         self.conclude(now, rng, id, record, Fate::Delivered)
     }
 
-    /// It has become this: the account's devices are told, once.
+    /// Records the outcome and notifies the account's devices once.
     fn conclude(
         &mut self,
         now: Time,

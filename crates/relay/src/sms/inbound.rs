@@ -1,10 +1,10 @@
-//! A text from a phone as SMPP says it, made the SMS-DELIVER that a phone would have got: one
-//! form for whoever reads it, and nothing of it is lost.
+//! Converts a text from a phone, as SMPP delivers it, to the SMS-DELIVER that a phone would
+//! have received: one form for all readers, with nothing lost.
 //!
-//! **Elsewhere**: reading it and finding the tricks in it is the devices'.
+//! **Elsewhere**: devices read it and find the tricks in it.
 //!
-//! **Always**: nothing that an SMSC sends can make this panic, and what cannot be taken is
-//! refused as a whole.
+//! **Always**: nothing that an SMSC sends can make this panic, and a text that cannot be
+//! accepted is refused as a whole.
 
 use rusmpp::pdus::DeliverSm;
 use rusmpp::tlvs::TlvValue;

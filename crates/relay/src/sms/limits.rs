@@ -1,13 +1,13 @@
-//! How much may be spent on texts: against "SMS pumping", where somebody asks for codes to
-//! numbers that earn them money.
+//! Limits on what may be spent on texts, against "SMS pumping", where somebody asks for codes
+//! to numbers that earn them money.
 //!
-//! **Elsewhere**: how often one address, source or network may ask is counted with mails
-//! ([`crate::address::codes`]).
+//! **Elsewhere**: how often one address, source or network may ask is counted together with
+//! mails ([`crate::address::codes`]).
 //!
-//! **Always**: what codes cost is one budget, and what people write is another, so that
-//! neither uses up the other. In each there is a limit for all numbers together, and one for
-//! each country or longer prefix. Where a prefix has none of its own, that of the country counts; where it is 0, no
-//! text goes there. What was spent is on the relay's disk, by prefix.
+//! **Always**: codes have one budget and people's texts another, so that neither uses up the
+//! other. Each has a limit for all numbers together, and one for each country or longer
+//! prefix. A prefix without its own limit has that of its country; where the limit is 0, no
+//! text is sent there. What was spent is on the relay's disk, by prefix.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -35,8 +35,8 @@ pub struct TextLimits {
     pub per_prefix_per_day: u32,
     /// Prefixes with limits of their own for each of the two: `+358` and how many in a day.
     pub prefixes: BTreeMap<String, u32>,
-    /// What a segment to the numbers of a prefix costs, as people are told before they send:
-    /// `+358` and `0.07 EUR`; `+` is for all others.
+    /// The price of a segment to the numbers of a prefix, which people see before they send: `+358`
+    /// and `0.07 EUR`; `+` is for all others.
     pub prices: BTreeMap<String, String>,
 }
 

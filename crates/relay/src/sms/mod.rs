@@ -1,14 +1,14 @@
-//! Texts, through an SMSC: registration codes to phone numbers, and what people and phones write
-//! to each other.
+//! Texts through an SMSC: registration codes to phone numbers, and what people and phones
+//! write to each other.
 //!
-//! **Elsewhere**: making and checking codes is the relay's core; what the core does with people's
-//! texts is [`accounts`]; what a text message is made of is `waxwing_sms`'s; one connection with
-//! the SMSC is [`session`], how much may be spent [`limits`].
+//! **Elsewhere**: the relay's core makes and checks codes; [`accounts`] handles people's texts
+//! in the core; `waxwing_sms` knows what a text message is made of; [`session`] is one
+//! connection with the SMSC, and [`limits`] bounds what may be spent.
 //!
-//! **Always**: nobody waits for the phone network: [`Gateway::send`] queues or drops, and the
-//! person who asked gets the same answer either way. Whoever asked for a text that was given up
-//! comes out of the failures later. Logs say that something was not sent and why in general,
-//! never to whom; credentials are shown by no `Debug` and by no log.
+//! **Always**: nobody waits for the phone network. [`Gateway::send`] queues a text or drops
+//! it, and the person who asked gets the same answer either way. If a text is given up, the
+//! failures later name the request that asked for it. Logs say that a text was not sent and
+//! why in general, but never to whom; no `Debug` and no log shows credentials.
 
 pub mod accounts;
 pub mod inbound;
@@ -116,7 +116,7 @@ pub struct Text {
     pub to: String,
     /// What it says.
     pub text: String,
-    /// After this it is of no use.
+    /// After this it is useless.
     pub until: Instant,
     /// Why it is sent.
     pub origin: Origin,
@@ -153,9 +153,9 @@ pub struct Counts {
     pub delivered: AtomicU64,
     /// Of which it has said that the phone does not get them.
     pub undelivered: AtomicU64,
-    /// How often the SMSC asked for less.
+    /// How often the SMSC asked the relay to slow down.
     pub throttled: AtomicU64,
-    /// Texts from phones that were taken.
+    /// Texts from phones that were accepted.
     pub inbound: AtomicU64,
     /// Texts from phones that nobody here takes, or not now.
     pub inbound_refused: AtomicU64,
@@ -171,7 +171,7 @@ struct Outcome {
     reports: Reports,
 }
 
-/// Where what becomes of people's texts is told. It is taken at once: there are never more than
+/// Where the fate of people's texts is reported. It is taken at once: there are never more than
 /// what the SMSC has answered in a moment.
 type Reports = mpsc::UnboundedSender<Report>;
 
@@ -217,8 +217,8 @@ pub enum SmsError {
     Tls(String),
     /// The SMSC's authorities cannot be read.
     #[error(
-        "{} has no certificates that can be used: {reason}. It is a file in PEM with those that \
-         may have issued the SMSC's certificate", path.display()
+        "{} has no usable certificates: {reason}. Give a PEM file with the authorities that may \
+         have issued the SMSC's certificate", path.display()
     )]
     Authorities {
         /// The file.
@@ -228,8 +228,8 @@ pub enum SmsError {
     },
     /// The sender cannot be one.
     #[error(
-        "{from:?} cannot be who texts come from. It is a number such as +15551234567, a short \
-         number, or a name of eleven letters at most"
+        "{from:?} cannot be the sender of texts. Give a number such as +15551234567, a short \
+         number, or a name of at most eleven letters"
     )]
     From {
         /// What was given.
@@ -415,7 +415,7 @@ async fn write_files(directory: PathBuf, mut texts: mpsc::Receiver<Text>, outcom
     }
 }
 
-/// Whoever watches the directory never sees half a text: it appears by renaming.
+/// A program that watches the directory never sees half a text: it appears by renaming.
 fn write_file(directory: &Path, number: u64, text: &Text) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
 

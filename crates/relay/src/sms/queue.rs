@@ -1,9 +1,9 @@
-//! What is to be submitted: texts, cut into messages, over all sessions.
+//! The queue of texts to submit, cut into messages, across all sessions.
 //!
-//! **Elsewhere**: submitting them is [`super::session`]'s; cutting them is `waxwing_sms`'s.
+//! **Elsewhere**: [`super::session`] submits them; `waxwing_sms` cuts them.
 //!
-//! **Always**: what is too late, or was put off too often, is given up: once for all messages of
-//! a text.
+//! **Always**: a text that is too late, or was postponed too often, is given up, once for all
+//! its messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Receipts: what an SMSC says became of a message.
+//! Receipts: what an SMSC says happened to a message.
 
 use rusmpp::pdus::DeliverSm;
 use rusmpp::tlvs::TlvValue;

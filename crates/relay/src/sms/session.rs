@@ -1,11 +1,12 @@
 //! One session with an SMSC: SMPP 3.4 or 5.0, bound as a transceiver.
 //!
-//! **Elsewhere**: sessions follow one another in the module above; what is submitted is [`queue`](super::queue)'s,
-//! what receipts say [`receipt`](super::receipt)'s; the frames are rusmpp's.
+//! **Elsewhere**: the module above starts one session after another; [`queue`](super::queue)
+//! has what is submitted, [`receipt`](super::receipt) reads receipts; rusmpp has the frames.
 //!
-//! **Always**: no more submissions are unanswered than the window allows, and no more are made in a
-//! second than may be. A code that was not answered when a session ends is submitted in the
-//! next one: it may come twice, and is never lost. What people write never goes twice. What an SMSC says is not logged: it may name a number.
+//! **Always**: there are never more unanswered submissions than the window allows, nor more in
+//! a second than configured. A code that was not answered when a session ends is submitted
+//! again in the next one: it may arrive twice, but is never lost. What people write is never
+//! sent twice. What an SMSC says is not logged, because it may name a number.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -486,7 +487,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 }
 
-/// What an SMSC is told (section 5.1.3): that it is done, never will be, or is to be tried again.
+/// The answer to an SMSC (section 5.1.3): done, never will be, or try again.
 const fn status_of(verdict: Verdict) -> CommandStatus {
     match verdict {
         Verdict::Taken => CommandStatus::EsmeRok,

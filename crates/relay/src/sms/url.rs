@@ -1,7 +1,7 @@
-//! Where an SMSC is, and who we are there: `smpp://user:password@host:port`, or `smpps://` for
-//! TLS.
+//! The SMSC's address and the relay's login there: `smpp://user:password@host:port`, or
+//! `smpps://` for TLS.
 //!
-//! **Always**: what is wrong with a URL is told without repeating it: it holds a password.
+//! **Always**: an error about a URL never repeats the URL, because it holds a password.
 
 use std::fmt;
 
@@ -26,8 +26,8 @@ pub struct SmscUrl {
 /// It cannot be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the SMSC's URL is not understood. It looks like smpp://user:password@smsc.example.org:2775 or \
-     smpps://…, with %40 for an @; the user has 15 letters at most, the password 8"
+    "this is not the URL of an SMSC. It looks like smpp://user:password@smsc.example.org:2775 or \
+     smpps://…, with %40 for an @; the user has at most 15 letters, the password at most 8"
 )]
 pub struct SmscUrlError;
 

@@ -1,11 +1,11 @@
-//! Verifies what is in a store: every record decodes, and what refers to something
-//! else finds it.
+//! Verifies the content of a store: every record decodes, and every reference leads to an
+//! existing record.
 //!
-//! **Elsewhere**: a directory that cannot even be opened is reported by
-//! [`super::embedded::EmbeddedStore::open`]; `waxwing-relay check` prints both.
+//! **Elsewhere**: [`super::embedded::EmbeddedStore::open`] reports a directory that cannot
+//! even be opened; `waxwing-relay check` prints both.
 //!
-//! **Always**: nothing is changed, nothing is written to, and damage is counted, not
-//! panicked about. Findings name key spaces, never what is in them.
+//! **Always**: nothing is changed or written, and damage is counted and causes no panic.
+//! Findings name key spaces, never their content.
 
 use std::collections::BTreeMap;
 
@@ -82,8 +82,8 @@ impl Damage {
             Self::Malformed | Self::Inconsistent => {
                 "keep a copy of the directory, restore a backup, and report it"
             }
-            Self::Dangling => "what they name is lost: restore a backup",
-            Self::Orphaned => "they take space and harm nothing: keep a copy, and report it",
+            Self::Dangling => "the records that they name are lost: restore a backup",
+            Self::Orphaned => "they take up space but do no harm: keep a copy, and report it",
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What every store must do, run against each.
+//! What every store must do, run against each of them.
 //!
-//! **Elsewhere**: what only one of them does is tested beside it.
+//! **Elsewhere**: behaviour of one store alone is tested beside that store.
 //!
-//! **Always**: a store that passes can be put under the relay.
+//! **Always**: a store that passes can be used by the relay.
 
 use bytes::Bytes;
 
@@ -29,7 +29,7 @@ fn keys(store: &impl Store, from: &[u8], to: Option<&[u8]>, limit: usize) -> Vec
     records.into_iter().map(|(key, _)| key).collect()
 }
 
-/// Runs the suite on an empty store; `reopen` gives it anew, as after a crash.
+/// Runs the suite on an empty store; `reopen` opens it again, as after a crash.
 pub(crate) fn run<S: Store>(store: S, reopen: impl Fn(S) -> S) {
     what_is_committed_is_read(&store);
     the_last_of_two_writes_counts(&store);

@@ -4,9 +4,9 @@
 //! **Elsewhere**: the store that runs on it is [`super::embedded`]; the calls are those of
 //! [`Disk`].
 //!
-//! **Always**: the same seed and the same calls give the same faults. Files are real
-//! files: what a fault leaves there is what the store finds. The map's own files are not
-//! behind it: a batch of the map is one call, which is held, refused before it begins, or
+//! **Always**: the same seed and the same calls cause the same faults. Files are real files:
+//! what a fault leaves there is what the store finds. The map's own files are not on this
+//! disk: a batch of the map is one call, which is delayed, refused before it begins, or
 //! reported as failed although it counted.
 
 use std::collections::{BTreeMap, HashMap};

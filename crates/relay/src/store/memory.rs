@@ -1,11 +1,11 @@
 //! A store in memory, for simulations and tests.
 //!
-//! **Elsewhere**: the store that survives the process is [`super::embedded`];
-//! both are held to one behaviour by the conformance suite.
+//! **Elsewhere**: the store that survives the process is [`super::embedded`]; the conformance
+//! suite checks that both behave alike.
 //!
-//! **Always**: clones share one content, so that a relay can "crash" (be
-//! dropped) and another be opened on what had been committed by then; what the
-//! relay had not committed is lost with it, as on a real disk.
+//! **Always**: clones share one content, so that a relay can "crash" (be dropped) and another
+//! can be opened on what was committed by then. What the relay had not committed is lost, as
+//! on a real disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

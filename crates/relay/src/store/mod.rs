@@ -1,16 +1,15 @@
-//! Where the relay keeps what must outlive it: a small ordered map in a few key
-//! spaces, written in atomic, durable batches.
+//! The relay's store: a small ordered map in a few key spaces, written in atomic, durable
+//! batches.
 //!
-//! **Elsewhere**: what the values mean and how they are encoded is in
-//! [`records`]; when something is written is decided by the relay
-//! ([`crate::relay`]), which gathers a batch under its lock and lets a writer
-//! commit it without. The verification of a data directory is in [`check`].
+//! **Elsewhere**: [`records`] says what the values mean and how they are encoded; the relay
+//! ([`crate::relay`]) decides when something is written: it gathers a batch under its lock,
+//! and a writer commits the batch without the lock. [`check`] verifies a data directory.
 //!
-//! **Always**: a batch is applied whole or not at all, and when
-//! [`Store::commit`] returns, it is on disk. A value is read as it was written,
-//! or as an error: never silently wrong. What was deleted from
-//! [`KeySpace::Posts`] is gone from the medium's files [`ERASED_WITHIN_MS`] after
-//! its deletion was committed, as long as [`Store::maintain`] is called.
+//! **Always**: a batch is applied completely or not at all, and when [`Store::commit`]
+//! returns, it is on disk. A value is read as it was written, or as an error, never as
+//! something else. What is deleted from [`KeySpace::Posts`] is gone from the files
+//! [`ERASED_WITHIN_MS`] after the deletion was committed, as long as [`Store::maintain`] is
+//! called.
 
 pub mod check;
 pub mod embedded;
@@ -327,8 +326,8 @@ pub enum StoreError {
     InUse,
     /// The data directory was written by a newer program.
     #[error(
-        "the data directory has format {found}, this program knows up to {FORMAT_VERSION}: \
-         use the newer program that wrote it, or restore a backup"
+        "the data directory has format {found}, but this program knows only formats up to \
+         {FORMAT_VERSION}: use the newer program that wrote it, or restore a backup"
     )]
     UnknownFormat {
         /// The version that it names.

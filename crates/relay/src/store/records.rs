@@ -1,10 +1,10 @@
-//! What the values in the store are made of.
+//! The format of the values in the store.
 //!
-//! **Elsewhere**: which key space holds which is in [`super::KeySpace`].
+//! **Elsewhere**: [`super::KeySpace`] says which key space holds which values.
 //!
-//! **Always**: fields are only ever added, as on the wire, so that a data
-//! directory opens with every later version. Nothing here names a sender, holds
-//! an address, or lists a group's mailboxes in the clear.
+//! **Always**: new versions only add fields, as on the wire, so that a data directory opens
+//! with every later version. Nothing here names a sender, holds an address, or lists a group's
+//! mailboxes unencrypted.
 
 use bytes::Bytes;
 use waxwing_protocol::pb;
@@ -60,7 +60,7 @@ pub struct AddressRecord {
     /// How: a `Verification`.
     #[prost(enumeration = "pb::Verification", tag = "3")]
     pub verified_by: i32,
-    /// Whether registering it anew needs the recovery key, or a long wait.
+    /// Whether registering it again needs the recovery key, or a long wait.
     #[prost(bool, tag = "4")]
     pub locked: bool,
     /// Statements of the roster that the key log's entry vouches for.
@@ -398,7 +398,7 @@ pub struct BlobRecord {
     /// Who has it: 16 bytes each. Older relays wrote it; anybody could be in it.
     #[prost(bytes = "bytes", tag = "4")]
     pub read_by: Bytes,
-    /// Whoever shows what this is the SHA-256 of may delete it.
+    /// Anybody who shows the bytes of which this is the SHA-256 may delete it.
     #[prost(bytes = "bytes", tag = "5")]
     pub delete_hash: Bytes,
     /// When it was opened, in milliseconds since 1970.

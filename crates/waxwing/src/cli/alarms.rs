@@ -1,4 +1,4 @@
-//! `waxwing alarms`, and what every command says of alarms at its end.
+//! `waxwing alarms`, and the alarms that every command shows at its end.
 
 use clap::Args;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::{
 /// `waxwing alarms`.
 #[derive(Debug, Args)]
 pub struct Alarms {
-    /// You have seen them: do not show them again
+    /// Do not show these alarms again
     #[arg(long)]
     dismiss: bool,
 }
@@ -24,7 +24,7 @@ impl Alarms {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         let status: Status = session.ask(&Request::Status).await?;
         if status.alarms.is_empty() {
-            output.line("There is no alarm.")?;
+            output.line("There are no alarms.")?;
         }
         for alarm in &status.alarms {
             output.object(&serde_json::json!({
@@ -44,7 +44,7 @@ impl Alarms {
         if self.dismiss {
             let _: Value = session.ask(&Request::DismissAlarms).await?;
             if !status.alarms.is_empty() {
-                output.aside("They are not shown again.");
+                output.aside("These alarms will not be shown again.");
             }
         }
         Ok(Outcome::Done)
@@ -65,6 +65,6 @@ pub async fn remind(session: &mut Session, output: &Output) {
         ));
     }
     if !status.alarms.is_empty() {
-        output.aside("(`waxwing alarms --dismiss` when you have seen to it.)");
+        output.aside("(Once you have dealt with it: `waxwing alarms --dismiss`.)");
     }
 }

@@ -1,12 +1,12 @@
-//! `waxwing audit follow`, `id` and `verify`: watching over a relay's key log.
+//! `waxwing audit follow`, `id` and `verify`: auditing a relay's key log.
 //!
-//! These need no account and open no home's store.
+//! These commands need no account and do not open the home's store.
 //!
-//! **Elsewhere.** What is checked, and what a lie is, is `waxwing_auditor`'s; saying whose
-//! watching one relies on is [`super::auditors`].
+//! **Elsewhere.** `waxwing_auditor` checks the log and decides what a lie is;
+//! [`super::auditors`] chooses the auditors that a person relies on.
 //!
-//! **Always.** Trouble with the network is told and tried again; a lie is told, and ends
-//! the command.
+//! **Always.** If the network fails, the command says so and tries again; if the relay lied,
+//! the command says so and ends.
 
 use std::{
     fs, io,
@@ -52,7 +52,7 @@ const FOLDER: &str = "auditor";
 /// Where an auditor keeps its key and what it knows.
 #[derive(Debug, Args)]
 struct State {
-    /// Where this auditor's key is, and what it has checked [default: auditor, in the home]
+    /// The folder with this auditor's key and progress [default: auditor, in the home folder]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ impl State {
             .ok_or_else(|| {
                 said(
                     "no_folder",
-                    "There is no home folder: name one with --state.",
+                    "There is no home folder; name a folder with --state.",
                 )
             })?;
         Folder::open(&path).map_err(unusable)
@@ -94,26 +94,26 @@ impl Id {
 /// `waxwing audit follow`.
 #[derive(Debug, Args)]
 pub struct Follow {
-    /// The relay, as it prints its URL
+    /// The relay's URL, as the relay prints it
     #[arg(value_name = "RELAY")]
     relay: RelayUrl,
 
-    /// The relay's pin, where the URL has none
+    /// The relay's pin, if it is not in the URL
     #[arg(long, value_name = "PIN")]
     pin: Option<Pin>,
 
     #[command(flatten)]
     state: State,
 
-    /// Check up to the newest head, and end
+    /// Check up to the newest head, then stop
     #[arg(long)]
     once: bool,
 
-    /// Write the newest co-signature into this folder too
+    /// Also write the newest co-signature to this folder
     #[arg(long, value_name = "DIR")]
     publish: Option<PathBuf>,
 
-    /// How long to wait before looking again
+    /// How long to wait between checks
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
 }
@@ -212,7 +212,7 @@ impl Following<'_> {
                 cosignature,
             }) => self.co_signed(number, epoch, &cosignature).await,
             Ok(Round::Empty) => {
-                self.trouble("The relay's key log is empty yet.")?;
+                self.trouble("The relay's key log is still empty.")?;
                 Ok(Ended::Well)
             }
             Ok(Round::Stopped(lie)) => {
@@ -256,7 +256,9 @@ impl Following<'_> {
                 one_line(String::from_utf8_lossy(&answer.body).trim()),
             ),
             Err(error) => {
-                self.trouble(&format!("The relay was not told: {error}."))?;
+                self.trouble(&format!(
+                    "The co-signature did not reach the relay: {error}."
+                ))?;
                 return Ok(Ended::Badly);
             }
         };
@@ -281,7 +283,10 @@ impl Following<'_> {
                 styled(WARN, "!"),
                 styled(
                     FAINT,
-                    format!("  Its operator names auditors with --auditor {}", self.id)
+                    format!(
+                        "  Its operator can name this auditor with --auditor {}",
+                        self.id
+                    )
                 ),
             ))?;
         }
@@ -316,12 +321,12 @@ impl Following<'_> {
         })?;
         if let Some(path) = evidence {
             self.output.line(format!(
-                "{} proves it to anybody: `waxwing audit verify {0}`.",
+                "{} proves it; anybody can check that with `waxwing audit verify {0}`.",
                 path.display()
             ))?;
         }
         self.output.line(format!(
-            "Nothing is co-signed for it any more. What was checked is in {}.",
+            "This auditor no longer co-signs for it. What was checked is in {}.",
             self.log.path().display()
         ))
     }

@@ -1,7 +1,7 @@
-//! `waxwing audit require`, `auditors` and `evidence`: whom the person trusts to watch the
-//! relay's key log, and what proves that it lied.
+//! `waxwing audit require`, `auditors` and `evidence`: the auditors that the person relies on,
+//! and proofs that the relay lied.
 //!
-//! **Elsewhere.** Being an auditor is `waxwing audit follow`.
+//! **Elsewhere.** To be an auditor, use `waxwing audit follow`.
 
 use std::{fs, io, path::PathBuf};
 
@@ -24,7 +24,7 @@ pub struct Require {
     #[arg(value_name = "K")]
     required: u32,
 
-    /// An auditor's id, perhaps with what you call them: NAME=waxwing-auditor-…
+    /// An auditor's id, with a name of your choice if you like: NAME=waxwing-auditor-…
     #[arg(value_name = "[NAME=]ID")]
     auditors: Vec<String>,
 }
@@ -67,7 +67,7 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
         "required": required,
     }))?;
     if required == 0 {
-        output.line("No auditor's word is required before a key is used.")?;
+        output.line("No auditor has to co-sign before a key is used.")?;
     } else {
         output.line(format!(
             "{required} of these must have co-signed what the relay shows before a key is used:"
@@ -84,7 +84,7 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
                     day(at)
                 ),
             ),
-            None => styled(WARN, "has co-signed nothing that was seen here yet"),
+            None => styled(WARN, "no co-signature seen yet"),
         };
         output.line(format!(
             "{}  {seen}\n  {}",
@@ -113,7 +113,7 @@ impl Evidence {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         let AllEvidence { evidence } = session.ask(&Request::Evidence).await?;
         if evidence.is_empty() {
-            output.line("There is no evidence: this device has caught its relay at no lie.")?;
+            output.line("There is no evidence: this device has not caught its relay lying.")?;
             return Ok(Outcome::Done);
         }
         fs::create_dir_all(&self.out)?;

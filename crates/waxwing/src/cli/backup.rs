@@ -24,7 +24,7 @@ const QUIET_LIMIT: Duration = Duration::from_mins(1);
 /// `waxwing backup`.
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// Write it to this file, and not to the relay
+    /// Write the backup to this file instead of to the relay
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ async fn to_relay(session: &mut Session, output: &Output) -> Result<Outcome, Fai
         let Ok(notice) = timeout(QUIET_LIMIT, session.notice()).await else {
             bar.end();
             return Err(Problem::RelayDown {
-                detail: "it does not take the backup".into(),
+                detail: "it does not accept the backup".into(),
             }
             .into());
         };
@@ -60,7 +60,7 @@ async fn to_relay(session: &mut Session, output: &Output) -> Result<Outcome, Fai
                 }
                 output.object(&Notice::Backup(changed))?;
                 output.line(format!(
-                    "{} The relay has a backup that only your recovery key opens.",
+                    "{} The relay has a backup that only your recovery key can open.",
                     styled(GOOD, "✓")
                 ))?;
                 return Ok(Outcome::Done);
@@ -101,7 +101,7 @@ async fn to_file(path: &Path, session: &mut Session, output: &Output) -> Result<
         "bytes": bytes,
     }))?;
     output.line(format!(
-        "{} {} has everything up to now ({bytes} bytes), for your recovery key alone.",
+        "{} {} holds everything up to now ({bytes} bytes). Only your recovery key can open it.",
         styled(GOOD, "✓"),
         path.display(),
     ))?;

@@ -25,7 +25,7 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Fail
     let Contacts { contacts } = session.ask(&Request::Contacts).await?;
     let Conversations { conversations } = session.ask(&Request::Conversations).await?;
     if contacts.is_empty() {
-        output.line("You know nobody yet; `waxwing send ADDRESS TEXT` makes a start.")?;
+        output.line("You have no contacts yet; `waxwing send ADDRESS TEXT` writes to somebody.")?;
     }
     for contact in &contacts {
         let conversation = conversations

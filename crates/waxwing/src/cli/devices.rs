@@ -1,9 +1,9 @@
-//! `waxwing devices`: the devices of this account, and those that come and go.
+//! `waxwing devices`: the devices of this account, linking new ones and revoking old ones.
 //!
-//! **Elsewhere.** What two devices say to each other is `engine::devices::pairing`'s.
+//! **Elsewhere.** The messages between two devices are in `engine::devices::pairing`.
 //!
-//! **Always.** Nobody is admitted whom the person has not seen; `--yes` says that they have
-//! seen it elsewhere. What is under way when a command is interrupted goes on with the next.
+//! **Always.** A device is admitted only if the person has seen it; `--yes` says that they
+//! have seen it elsewhere. If a command is interrupted, the next one continues its work.
 
 use std::time::Duration;
 
@@ -37,31 +37,31 @@ pub struct Devices {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make this a device of an account that you have on another one
+    /// Link this device to an account that you have on another device
     #[command(after_help = "\
-Shows a QR code and a short code; give either to `waxwing devices approve` on a device
-that has the account. A code is good for half an hour and for one guess. Then this device
-is given the contacts and the history, from the other one and encrypted for this one
-alone. If that is interrupted, it goes on when both run a waxwing command again.
+Shows a QR code and a short code. Give either to `waxwing devices approve` on a device that
+has the account. A code works for half an hour and for one attempt. This device then gets
+your contacts and history from the other one, encrypted for this device only. If that is
+interrupted, it continues when both devices run a waxwing command again.
 
 Examples:
   waxwing devices link --relay 'https://relay.example.org/#sha256/…'
   waxwing devices link --relay https://relay.example.org --pin sha256/… --name 'Kitchen tablet'")]
     Link(Link),
-    /// Admit the device that shows a code
+    /// Admit the new device that shows a code
     #[command(after_help = "\
-Shows which device asks, and admits it when you say so: from then on it reads and writes
-as you. Stays until it has the history.
+Shows which device asks, and admits it if you agree. From then on it reads and writes as you.
+The command waits until the device has your history.
 
 Examples:
-  waxwing devices approve 4821-7K3MQ-9TXPC
+  waxwing devices approve 482193-7K3MQ-9TXPA
   waxwing devices approve 'waxwing:link/1/…'
-  waxwing devices approve 4821-7K3MQ-9TXPC --yes")]
+  waxwing devices approve 482193-7K3MQ-9TXPA --yes")]
     Approve(Approve),
-    /// Take a device out: it reads nothing that is sent from then on
+    /// Revoke a device: it cannot read anything sent from then on
     #[command(after_help = "\
 ID is a device's id as `waxwing devices` shows it; its first eight digits are enough. What
-the device has already stays on it.
+the device already has stays on it.
 
 Example:
   waxwing devices revoke 'a1b2 c3d4 e5f6 0718'")]
@@ -71,7 +71,7 @@ Example:
 /// `waxwing devices link`.
 #[derive(Debug, Args)]
 struct Link {
-    /// The relay that the account is on: https://host:port or https://host:port/#sha256/…
+    /// The URL of the account's relay: https://host:port or https://host:port/#sha256/…
     #[arg(long, value_name = "URL")]
     relay: String,
 
@@ -79,8 +79,7 @@ struct Link {
     #[arg(long, value_name = "sha256/…")]
     pin: Option<String>,
 
-    /// What this device is called in your list of devices; its name on the network if not
-    /// given
+    /// The name of this device in your list of devices; by default its network name
     #[arg(long)]
     name: Option<String>,
 }
@@ -240,12 +239,12 @@ async fn follow(
             })?,
             PairingStage::Done => {
                 bar.end();
-                output.line(format!("{} The history is there.", styled(GOOD, "✓")))?;
+                output.line(format!("{} The history has arrived.", styled(GOOD, "✓")))?;
                 progress::conversations_settled(session).await?;
                 return Ok(Outcome::Done);
             }
             PairingStage::Refused => {
-                output.line(styled(WARN, "Nobody was admitted."))?;
+                output.line(styled(WARN, "The device was not admitted."))?;
                 return Ok(Outcome::Failed);
             }
             PairingStage::Failed => {
@@ -268,7 +267,7 @@ fn show_code(changed: &PairingChanged, output: &Output) -> Result<(), Failure> {
     }
     let code = changed.code.as_deref().unwrap_or_default();
     output.line(format!(
-        "On a device that has the account, scan this or say:\n\n  waxwing devices approve {}\n",
+        "On a device that has the account, scan this or run:\n\n  waxwing devices approve {}\n",
         styled(BOLD, code)
     ))?;
     Ok(())
@@ -298,8 +297,7 @@ impl Revoke {
         };
         let Ok(changed) = timeout(CHANGE_LIMIT, changing).await else {
             return Err(Problem::RelayDown {
-                detail: "it did not change the list in time; that is tried again by the next \
-                         waxwing command"
+                detail: "it did not change the list in time; the next waxwing command tries again"
                     .into(),
             }
             .into());
@@ -310,7 +308,7 @@ impl Revoke {
             .find(|one| changed.devices.iter().all(|left| left.id != one.id));
         output.object(&Notice::Devices(changed.clone()))?;
         output.line(format!(
-            "{} {} is out: it reads nothing that is sent from now on.",
+            "{} {} is revoked: it cannot read anything sent from now on.",
             styled(GOOD, "✓"),
             gone.map_or_else(
                 || "The device".to_owned(),

@@ -22,10 +22,10 @@ use crate::{
 pub struct Export {
     #[command(flatten)]
     whose: Whose,
-    /// A folder; it is made when it is not there
+    /// The folder to write to; created if it does not exist
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// Leave out what is attached
+    /// Leave out attached files
     #[arg(long)]
     without_files: bool,
 }
@@ -36,7 +36,7 @@ pub struct Import {
     /// The conversation.json of an export
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Where to, when not into the conversation that the file names
+    /// The conversation to import into, if not the one that the file names
     #[arg(long, value_name = "ADDRESS|GROUP|CONVERSATION")]
     into: Option<String>,
 }
@@ -86,7 +86,7 @@ impl Export {
                 ),
             ))?;
         }
-        output.line("They lie there in the clear: whoever can read the folder can read them.")?;
+        output.line("They are not encrypted: anybody who can read the folder can read them.")?;
         Ok(Outcome::Done)
     }
 }
@@ -102,8 +102,8 @@ impl Import {
             "known": done.known,
         }))?;
         output.line(format!(
-            "{} messages were brought in; {} were here already. They are shown as from a file: \
-             nobody vouches for them.",
+            "{} messages were imported; {} were here already. Imported messages are marked, \
+             because nothing proves who wrote them.",
             done.added, done.known
         ))?;
         Ok(Outcome::Done)

@@ -27,36 +27,36 @@ pub struct Group {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Make a group
+    /// Create a group
     #[command(after_help = "\
-Whoever makes a group is its admin. Who has no account yet is not brought in, and you are
-told.
+You become the group's admin. People who have no account are not added; Waxwing tells you who
+they are.
 
 Example:
   waxwing group create Family bob@example.org carol@example.org")]
     Create {
-        /// What it is to be called
+        /// The new name
         #[arg(value_name = "NAME")]
         name: String,
-        /// Who is to be in it
+        /// The other members
         #[arg(value_name = "ADDRESS")]
         members: Vec<String>,
     },
     /// List the groups
     List,
-    /// Show a group: its members, and what they may
+    /// Show a group: its members, admins and invitations
     Show(Which),
-    /// Bring others in
+    /// Add members
     #[command(after_help = "\
-They see what is said from then on, and nothing of what was said before. Only admins may,
-unless the group lets everybody (waxwing group settings).
+New members see messages from then on, and none from before. Only admins can add members,
+unless the group lets everybody do it (waxwing group settings).
 
 Example:
   waxwing group add Family dora@example.org")]
     Add(Members),
-    /// Take members out
+    /// Remove members
     #[command(after_help = "\
-They get nothing that is said from then on, and keep what they have.
+They get no new messages, and keep what they have.
 
 Example:
   waxwing group remove Family carol@example.org")]
@@ -65,15 +65,15 @@ Example:
     Promote(Members),
     /// Make admins plain members
     Demote(Members),
-    /// Give a group another name
+    /// Rename a group
     Rename {
         #[command(flatten)]
         which: Which,
-        /// What it is to be called
+        /// The new name
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Change what a group is like
+    /// Change a group's settings
     #[command(after_help = "\
 Examples:
   waxwing group settings Family --everybody-adds yes
@@ -81,20 +81,21 @@ Examples:
     Settings {
         #[command(flatten)]
         which: Which,
-        /// Whether members who are no admins may bring others in
+        /// Whether members who are not admins can add others
         #[arg(long, value_name = "yes|no", value_parser = yes_or_no)]
         everybody_adds: Option<bool>,
         /// A PNG, JPEG or WebP of at most 24 KiB
         #[arg(long, value_name = "FILE")]
         picture: Option<PathBuf>,
-        /// Take the picture away
+        /// Remove the picture
         #[arg(long, conflicts_with = "picture")]
         no_picture: bool,
     },
-    /// Make a link by which others can ask to be taken in
+    /// Create an invitation link
     #[command(after_help = "\
-Whoever has the link asks your devices, which take them in, or with --approve ask you first.
-The relay has no part in it. Give it to those whom you want: who has it can come.
+Somebody who uses the link asks your devices, which add them, or with --approve ask you first.
+The relay plays no part in it. Give the link only to people you want in the group: anybody
+who has it can join.
 
 Examples:
   waxwing group invite Family
@@ -102,40 +103,41 @@ Examples:
     Invite {
         #[command(flatten)]
         which: Which,
-        /// Decide about each who asks
+        /// Ask you before anybody is added
         #[arg(long)]
         approve: bool,
-        /// For how long the link opens
+        /// How many days the link works
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3650))]
         days: Option<u64>,
     },
-    /// Take a link back
+    /// Revoke an invitation link
     Revoke {
         #[command(flatten)]
         which: Which,
-        /// Which: waxwing group show lists them
+        /// The invitation's id, as waxwing group show lists it
         #[arg(value_name = "INVITATION")]
         invitation: String,
     },
-    /// Ask to be taken into the group of a link
+    /// Ask to join a group, with an invitation link
     #[command(after_help = "\
-Its maker learns your address, and their devices let you in when one of them is there.
+The person who made the link learns your address. Their devices add you once one of them is
+online.
 
 Example:
   waxwing group join 'waxwing:invite/1/…'")]
     Join {
-        /// The link, all of it
+        /// The whole link
         #[arg(value_name = "LINK")]
         link: String,
     },
-    /// Take in somebody who asked
+    /// Add somebody who asked to join
     Accept(Asker),
-    /// Do not take in somebody who asked
+    /// Refuse somebody who asked to join
     Decline(Asker),
     /// Leave a group
     #[command(after_help = "\
-The others are told. You keep what was said; you get nothing more. If you are the last
-admin, the role goes to somebody else first.")]
+The others see that you left. You keep the history, and get no new messages. If you are the
+last admin, somebody else becomes an admin first.")]
     Leave(Which),
 }
 
@@ -150,7 +152,7 @@ struct Which {
 struct Asker {
     #[command(flatten)]
     which: Which,
-    /// Who asked: waxwing group show lists them
+    /// Who asked to join, as waxwing group show lists them
     #[arg(value_name = "ADDRESS")]
     address: String,
 }
@@ -173,7 +175,7 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),
-        _ => Err("say yes or no".to_owned()),
+        _ => Err("answer yes or no".to_owned()),
     }
 }
 
@@ -189,7 +191,7 @@ impl Group {
                 let of = which.group;
                 let _: Value = session.ask(&Request::LeaveGroup(Of { of })).await?;
                 output.object(&serde_json::json!({ "type": "leaving" }))?;
-                output.line("You leave the group; the others are told.")?;
+                output.line("You are leaving the group; the others will see that.")?;
                 return settled(session, output).await;
             }
             What::Invite {
@@ -208,8 +210,8 @@ impl Group {
                 let request = Request::Join(Join { link });
                 let outcome = done(session, output, &request, "joining").await?;
                 output.line(
-                    "You have asked. The group appears as soon as a device of whoever made the \
-                     link is there, and lets you in.",
+                    "You have asked to join. The group appears once a device of the person who \
+                     made the link is online and adds you.",
                 )?;
                 return Ok(outcome);
             }
@@ -324,7 +326,7 @@ async fn invite(
     output.object(&serde_json::json!({ "type": "invited", "id": id, "link": link }))?;
     output.line(link)?;
     output.aside(format!(
-        "It is called {id}; `waxwing group revoke` takes it back."
+        "Its id is {id}; `waxwing group revoke` revokes it."
     ));
     settled(session, output).await
 }
@@ -342,7 +344,7 @@ async fn create(
         "conversation": conversation,
     }))?;
     output.line(format!(
-        "The group is made.\n  {}",
+        "The group is created.\n  {}",
         styled(FAINT, format!("its id is {conversation}"))
     ))?;
     settled(session, output).await
@@ -355,7 +357,8 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
         .filter(|conversation| conversation.kind == ConversationKind::Group)
         .collect();
     if groups.is_empty() {
-        output.line("You are in no group; `waxwing group create NAME ADDRESS…` makes one.")?;
+        output
+            .line("You are not in any group; `waxwing group create NAME ADDRESS…` creates one.")?;
     }
     for group in groups {
         let of = group.id.to_string();
@@ -366,7 +369,7 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
             count => styled(BOLD, format!("  {count} unread")),
         };
         let gone = if shown.gone {
-            styled(WARN, "  you are no member any more")
+            styled(WARN, "  you are no longer a member")
         } else {
             format!("  {} members", shown.members.len())
         };
@@ -388,7 +391,7 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         styled(FAINT, shown.conversation)
     ))?;
     if shown.gone {
-        output.line(styled(WARN, "  You are no member any more."))?;
+        output.line(styled(WARN, "  You are no longer a member."))?;
     }
     for member in &shown.members {
         let who = if member.own {
@@ -413,16 +416,13 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         let address = one_line(address);
         output.line(format!(
             "  {address} {}",
-            styled(
-                WARN,
-                "asks to be taken in: waxwing group accept, or decline"
-            )
+            styled(WARN, "asks to join: waxwing group accept, or decline")
         ))?;
     }
     for invitation in &shown.invitations {
         let mut line = format!("  Invitation {}", invitation.id);
         if invitation.needs_approval {
-            line.push_str(", you decide");
+            line.push_str(", needs your approval");
         }
         if let Some(at) = invitation.expires_at {
             line = format!("{line}, until {} {}", day(at), clock(at));
@@ -434,10 +434,10 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
     }
     for address in &shown.coming {
         let address = one_line(address);
-        output.line(styled(FAINT, format!("  {address} is being brought in")))?;
+        output.line(styled(FAINT, format!("  {address} is being added")))?;
     }
     if shown.everybody_adds {
-        output.line(styled(FAINT, "  Every member may bring others in."))?;
+        output.line(styled(FAINT, "  Every member can add others."))?;
     }
     Ok(Outcome::Done)
 }

@@ -17,7 +17,7 @@ pub struct History {
     #[command(flatten)]
     whose: Whose,
 
-    /// At most so many entries, the newest
+    /// Show at most this many entries, the newest
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
 
@@ -49,7 +49,10 @@ impl History {
         });
         let Entries { entries, more } = session.ask(&request).await?;
         if more {
-            output.line(styled(FAINT, "… there are older ones; --limit shows more"))?;
+            output.line(styled(
+                FAINT,
+                "… there are older ones; a higher --limit shows more",
+            ))?;
         }
         let mut last_day = String::new();
         for entry in &entries {
@@ -68,7 +71,7 @@ impl History {
             }
         }
         if entries.is_empty() {
-            output.line("Nothing is there.")?;
+            output.line("There is nothing to show.")?;
         }
         Ok(Outcome::Done)
     }

@@ -1,5 +1,5 @@
-//! How conversations are kept: `waxwing conversations`, `pin`, `archive`, `mute`, `nickname`,
-//! `star`, `starred`.
+//! How a person keeps conversations: `waxwing conversations`, `pin`, `archive`, `mute`,
+//! `nickname`, `star`, `starred`.
 
 use clap::Args;
 use jiff::{Zoned, tz::TimeZone};
@@ -43,7 +43,7 @@ pub struct Switch {
 pub struct Mute {
     #[command(flatten)]
     whose: Whose,
-    /// Until the end of this day; without it, for good
+    /// Mute until the end of this day; without it, until you unmute
     #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "off", value_parser = end_of_day)]
     until: Option<Timestamp>,
     /// Undo it
@@ -56,7 +56,7 @@ pub struct Mute {
 pub struct Nickname {
     #[command(flatten)]
     whose: Whose,
-    /// What they are called here; without it, by their address again
+    /// The nickname; without it, the nickname is removed
     #[arg(value_name = "NAME", default_value = "")]
     name: String,
 }
@@ -64,7 +64,7 @@ pub struct Nickname {
 /// `waxwing star`.
 #[derive(Debug, Args)]
 pub struct Star {
-    /// The message's id, or its start: waxwing history --ids shows them
+    /// The message's id or the start of it; waxwing history --ids shows ids
     #[arg(value_name = "MESSAGE")]
     message: String,
     /// Undo it
@@ -73,7 +73,7 @@ pub struct Star {
 }
 
 fn end_of_day(text: &str) -> Result<Timestamp, String> {
-    let hint = || "write a day as 2026-11-24".to_owned();
+    let hint = || "write a date like 2026-11-24".to_owned();
     let date: jiff::civil::Date = text.parse().map_err(|_| hint())?;
     let next = date.tomorrow().map_err(|_| hint())?;
     let moment: Zoned = next.to_zoned(TimeZone::system()).map_err(|_| hint())?;
@@ -169,7 +169,7 @@ pub async fn starred(session: &mut Session, output: &Output) -> Result<Outcome, 
         output.line(output::message(message, true))?;
     }
     if found.is_empty() {
-        output.line("Nothing is starred; `waxwing star MESSAGE` does it.")?;
+        output.line("There are no starred messages; `waxwing star MESSAGE` stars one.")?;
     }
     Ok(Outcome::Done)
 }
@@ -186,7 +186,7 @@ pub async fn conversations(session: &mut Session, output: &Output) -> Result<Out
         output.line(shown(one))?;
     }
     if conversations.is_empty() {
-        output.line("There are no conversations yet; `waxwing send ADDRESS TEXT` begins one.")?;
+        output.line("There are no conversations yet; `waxwing send ADDRESS TEXT` starts one.")?;
     }
     Ok(Outcome::Done)
 }
@@ -210,13 +210,13 @@ fn shown(one: &Conversation) -> String {
     };
     let mut marks = Vec::new();
     if one.request {
-        marks.push("a stranger: waxwing requests".to_owned());
+        marks.push("message request: waxwing requests".to_owned());
     }
     if one.pinned {
         marks.push("pinned".to_owned());
     }
     if one.archived {
-        marks.push("put away".to_owned());
+        marks.push("archived".to_owned());
     }
     if one.muted_until.is_some() {
         marks.push("muted".to_owned());

@@ -1,9 +1,9 @@
 //! `waxwing listen`.
 //!
-//! **Always.** A message is printed before it counts as read: if this process is killed
-//! in between, it is printed again rather than lost. With `--count` it ends when the relay
-//! has the receipts for what was printed, so that the senders learn of it, or when the
-//! relay does not take them for a while.
+//! **Always.** A message is printed before it counts as read: if this process is killed in
+//! between, the message is printed again rather than lost. With `--count` the command ends
+//! once the relay has the receipts for the printed messages, so that the senders learn of it,
+//! or when the relay has not taken them for a while.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -33,11 +33,11 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// `waxwing listen`.
 #[derive(Debug, Args)]
 pub struct Listen {
-    /// End after so many messages, when the relay has their receipts
+    /// Stop after this many messages, once the relay has their receipts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// End after this time; with --count, exit code 1 if there were fewer
+    /// Stop after this time; with --count, exit code 1 if fewer messages came
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 }
@@ -69,7 +69,7 @@ impl Listen {
                 .transpose()?,
         };
         if finished.is_none() && self.count.is_some() {
-            output.aside("The time is up, and fewer messages came.");
+            output.aside("The time is up, and fewer messages arrived than --count asked for.");
             return Ok(Outcome::Failed);
         }
         if self.count.is_some()
@@ -80,9 +80,9 @@ impl Listen {
                 .is_none()
         {
             output.aside(
-                "The relay has not taken the receipts yet, so the senders do not know that \
-                 their messages arrived; they are told by the next waxwing command that \
-                 reaches the relay.",
+                "The relay has not taken the receipts yet, so the senders do not know that their \
+                 messages arrived. The next waxwing command that reaches the relay sends the \
+                 receipts.",
             );
         }
         Ok(Outcome::Done)
@@ -225,7 +225,7 @@ impl Listening<'_> {
             Notice::Typing(typing) if typing.typing => {
                 let address = one_line(&typing.address);
                 self.output
-                    .aside(styled(FAINT, format!("{address} is writing …")));
+                    .aside(styled(FAINT, format!("{address} is typing …")));
             }
             Notice::Message(_)
             | Notice::Typing(_)

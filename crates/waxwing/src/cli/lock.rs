@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// `waxwing lock`.
 #[derive(Debug, Args)]
 pub struct Lock {
-    /// What to do; without it, the lock is shown
+    /// What to do; without it, shows whether the address is locked
     #[arg(value_enum)]
     action: Option<Action>,
 }
@@ -28,7 +28,7 @@ enum Action {
     On,
     /// Unlock it
     Off,
-    /// Whoever asks for the address now is not to get it
+    /// Refuse the address to the person who asks for it now
     Keep,
 }
 
@@ -54,14 +54,15 @@ impl Lock {
         } else if status.locked {
             styled(
                 GOOD,
-                "✓ Your address is locked: only your recovery key, or a week without a word from \
-                 your devices, lets it be registered anew.",
+                "✓ Your address is locked: another account can get it only with your recovery key, \
+                 or after a week in which none of your devices objects.",
             )
         } else {
             styled(
                 WARN,
-                "Your address is not locked: whoever reads what is sent to it can register it \
-                 anew. Your contacts would see that, and you too.",
+                "Your address is not locked: somebody who can read what is sent to it can register \
+                 it for another account. You and your contacts would notice; `waxwing lock on` \
+                 prevents it.",
             )
         })?;
         Ok(Outcome::Done)
@@ -83,7 +84,7 @@ async fn change(session: &mut Session, request: &Request) -> Result<(), Failure>
             .problem
             .map_or(Ok(()), |problem| Err(problem.into())),
         Err(_) => Err(Problem::RelayDown {
-            detail: "it does not answer; it is asked again by the next waxwing command".into(),
+            detail: "it does not answer; the next waxwing command asks it again".into(),
         }
         .into()),
     }

@@ -1,4 +1,4 @@
-//! What is done with messages: `waxwing react`, `edit`, `unsend`, `disappear`, `info`.
+//! Commands for single messages: `waxwing react`, `edit`, `unsend`, `disappear`, `info`.
 
 use clap::Args;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ struct Found {
 /// A message, as a person names it.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The message's id, or its start: waxwing history --ids shows them
+    /// The message's id or the start of it; waxwing history --ids shows ids
     #[arg(value_name = "MESSAGE")]
     message: String,
 }
@@ -33,10 +33,10 @@ pub struct Which {
 pub struct React {
     #[command(flatten)]
     which: Which,
-    /// What to react with
+    /// The emoji
     #[arg(value_name = "EMOJI", required_unless_present = "remove")]
     emoji: Option<String>,
-    /// Take the reaction back
+    /// Remove your reaction
     #[arg(long, conflicts_with = "emoji")]
     remove: bool,
 }
@@ -46,7 +46,7 @@ pub struct React {
 pub struct Edit {
     #[command(flatten)]
     which: Which,
-    /// What it is to say
+    /// The new text
     #[arg(value_name = "TEXT")]
     text: String,
 }
@@ -56,7 +56,7 @@ pub struct Edit {
 pub struct Disappear {
     #[command(flatten)]
     whose: Whose,
-    /// How long messages stay once they are read: 30s, 5m, 8h, 1d, 4w; or off
+    /// How long messages stay after they are read, like 30s, 5m, 8h, 1d or 4w; or off
     #[arg(value_name = "TIME", value_parser = seconds)]
     after: u32,
 }
@@ -99,8 +99,8 @@ impl Which {
         let request = Request::TakeBack(MessageOf { message });
         let outcome = done(session, output, &request, "taken_back").await?;
         output.line(
-            "It is gone here, and the others' devices are asked to forget it. Whoever has read \
-             it, or copied it, still may.",
+            "The message is deleted here, and the others' devices are asked to delete it. Somebody \
+             may already have read or copied it.",
         )?;
         Ok(outcome)
     }
@@ -142,8 +142,8 @@ impl Which {
         for receipt in &info.receipts {
             let state = match (receipt.delivered_at, receipt.read_at) {
                 (_, Some(at)) => styled(GOOD, format!("read, {}", clock(at))),
-                (Some(at), None) => styled(FAINT, format!("has it, {}", clock(at))),
-                (None, None) => styled(FAINT, "nothing known yet"),
+                (Some(at), None) => styled(FAINT, format!("received, {}", clock(at))),
+                (None, None) => styled(FAINT, "not known yet"),
             };
             output.line(format!("  {}: {state}", one_line(&receipt.address)))?;
         }
@@ -180,10 +180,10 @@ impl Disappear {
         });
         let outcome = done(session, output, &request, "timer_set").await?;
         output.line(match self.after {
-            0 => "Messages stay from now on.".to_owned(),
+            0 => "New messages no longer disappear.".to_owned(),
             seconds => format!(
-                "From now on, messages disappear {} after they are read, also from the disk. \
-                 Somebody who wants to keep one can.",
+                "New messages disappear {} after they are read, from the disk too. Somebody who \
+                 wants to keep a message still can.",
                 output::duration(&seconds.to_string())
             ),
         })?;

@@ -1,10 +1,9 @@
-//! The command line: what can be said, and who does it.
+//! The command line: all commands, and what runs them.
 //!
-//! **Elsewhere.** One file for each command beside this one; how things look is
-//! [`crate::output`].
+//! **Elsewhere.** Each command has a file beside this one; [`crate::output`] prints results.
 //!
-//! **Always.** A command opens the home's [`Session`], asks, and closes it again, also
-//! when it is interrupted.
+//! **Always.** A command opens the home's [`Session`], makes its requests, and closes the
+//! session again, even when it is interrupted.
 
 mod alarms;
 mod audit;
@@ -62,19 +61,19 @@ Getting started:
   waxwing send bob@example.org 'Hello Bob'
   waxwing listen
 
-The relay prints its URL, pin included, when it starts. Each command takes --help and
-shows examples. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 kept in the outbox."
+The relay prints its URL, with its pin, when it starts. Every command explains itself with
+--help. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waiting in the outbox."
 )]
 pub struct Cli {
     /// The folder with this account's keys and messages
     #[arg(long, value_name = "DIR", env = HOME_VARIABLE, hide_env_values = true, global = true, help_heading = "Global options")]
     home: Option<PathBuf>,
 
-    /// Where a new home keeps the key of its store
+    /// Where to keep the key of a new home's message store
     #[arg(long, value_name = "WHERE", env = KEY_STORE, hide_env_values = true, global = true, help_heading = "Global options", value_enum)]
     key_store: Option<KeyStore>,
 
-    /// Print one JSON object a line
+    /// Print JSON, one object per line
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 
@@ -84,29 +83,28 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make an account for an address that is yours
+    /// Create an account for your e-mail address or phone number
     #[command(after_help = "\
-The relay sends a code to the address; type it when you are asked, or give it as a line
-on standard input, or with --code. Then write down the recovery words: they are shown
-once.
+The relay sends a code to your address. Type it when asked, or pass it on standard input
+or with --code. Then write down the recovery words: they are shown only once.
 
 Examples:
   waxwing register alice@example.org --relay 'https://relay.example.org/#sha256/…'
   waxwing register alice@example.org --relay https://relay.example.org --pin sha256/…
   waxwing register alice@example.org --relay https://relay.example.org --code 12345678
 
-The store is encrypted. Its key is kept in the system's keyring; where there is none,
-behind a passphrase that you are asked for, or that WAXWING_PASSPHRASE holds. With
-`--key-store file` it lies in a file in the home folder: only for machines where nobody
-else can read or copy that folder, such as a bot's.")]
+The message store is encrypted. Its key is kept in your system's keyring. Without a keyring,
+a passphrase protects the key; you are asked for it, or it comes from WAXWING_PASSPHRASE.
+With `--key-store file` the key is a file in the home folder. Use that only on machines
+where nobody else can read or copy the folder, such as a bot's.")]
     Register(register::Register),
 
     /// Send a message
     #[command(after_help = "\
-Without TEXT, or when it is -, the message is read from standard input. The command waits
-until the relay has accepted the message. If that takes too long (no network, say), it ends
-with exit code 3: the message is in the outbox and leaves by itself as soon as any waxwing
-command runs while the relay can be reached. Do not send it again.
+Without TEXT, or if TEXT is -, the message is read from standard input. The command waits
+until the relay has accepted the message. If that takes too long (without a network, for
+example), it ends with exit code 3: the message is in your outbox, and the next waxwing
+command that reaches the relay sends it. Do not send it again.
 
 Examples:
   waxwing send bob@example.org 'Are you there?'
@@ -120,8 +118,7 @@ Examples:
 
     /// Print messages as they arrive
     #[command(after_help = "\
-First prints what has arrived and was not read yet, then waits for more. What was printed
-counts as read.
+Prints unread messages first, then waits for more. Printed messages count as read.
 
 Examples:
   waxwing listen
@@ -137,23 +134,23 @@ Examples:
   waxwing history bob@example.org --search backup")]
     History(history::History),
 
-    /// Save the files that a message brings
+    /// Save the files attached to a message
     #[command(after_help = "\
-What is not on this device yet is fetched. Nothing that is there is overwritten; what the
-sender calls a file is only a name: it is saved where you say, and not opened.
+Fetches files that are not on this device yet, and saves them where you say: the name that
+the sender gave a file cannot choose another folder. Never overwrites or opens a file.
 
 Examples:
   waxwing save 4f2a6c1e
   waxwing save 4f2a6c1e --number 0 --to holiday.jpg")]
     Save(save::Save),
 
-    /// Show a message, what it answers, and what answers it
+    /// Show a message with the messages it replies to and the replies to it
     Thread(messages::Which),
 
     /// Find messages
     #[command(after_help = "\
-Words are found whatever their capitals and accents. The search happens on this device, in
-its own index; nobody else learns of it.
+Capitals and accents do not matter. The search uses an index on this device; nobody else
+learns what you search for.
 
 Examples:
   waxwing search backup
@@ -163,93 +160,92 @@ Examples:
 
     /// React to a message
     #[command(after_help = "\
-You have one reaction to a message: another takes its place.
+You can have one reaction to each message; a new one replaces it.
 
 Examples:
   waxwing react 4f2a6c1e 👍
   waxwing react 4f2a6c1e --remove")]
     React(messages::React),
 
-    /// Say something else in place of a message of yours
+    /// Edit a message you sent
     #[command(after_help = "\
-The others see that it was edited, and can see what it said before (waxwing info).
+The others see that the message was edited, and can read earlier versions (waxwing info).
 
 Example:
   waxwing edit 4f2a6c1e 'At eight, not at seven'")]
     Edit(messages::Edit),
 
-    /// Take a message of yours back
+    /// Delete a message you sent, for everybody
     #[command(after_help = "\
-It is deleted here, and the others' devices are asked to delete it; theirs do so when they
-are reached. Nobody can make somebody forget what they have read: they may have copied it,
-and a device that is not honest keeps it.
+Deletes the message here and asks the others' devices to delete it, which they do once they
+are online. Somebody may already have read or copied it, and a dishonest device can keep it.
 
 Example:
   waxwing unsend 4f2a6c1e")]
     Unsend(messages::Which),
 
-    /// Have the messages of a conversation disappear after they are read
+    /// Make a conversation's messages disappear after they are read
     #[command(after_help = "\
-Counts for what is written from then on, by both sides; in a group its admins set it. On
-each device a message goes that long after it was read there, and its sender's copy that
-long after it was sent. It goes from the disk too. Whoever wants to keep a message can: this
-is against forgetting, not against betrayal.
+Applies to new messages from everybody in the conversation. In a group, only admins can set
+it. Each device deletes a message this long after it was read there, from the disk too; the
+sender's copy is deleted this long after it was sent. Somebody who wants to keep a message
+still can: this helps against forgetting to delete, not against betrayal.
 
 Examples:
   waxwing disappear bob@example.org 1d
   waxwing disappear Family off")]
     Disappear(messages::Disappear),
 
-    /// Show who has a message, and what it said before
+    /// Show who has received and read a message, and its earlier versions
     Info(messages::Which),
 
-    /// List the people you know and how they are verified
+    /// List your contacts and how they are verified
     Contacts,
 
     /// List your conversations
     #[command(after_help = "\
-Pinned ones first, then the one with the newest message. What is pinned, muted, put away,
-starred or begun to be written is so on all your devices.")]
+Pinned conversations come first, then those with the newest messages. Pins, mutes, stars,
+drafts and archived conversations are the same on all your devices.")]
     Conversations,
 
-    /// List strangers who wait for your answer
+    /// List message requests from strangers
     #[command(after_help = "\
-Somebody whom you have never written to learns nothing of you: neither that a message
-arrived nor that you read it. Their messages are marked, and their files are not fetched,
-until you accept, or answer. `waxwing history ADDRESS` shows what they wrote.")]
+A stranger is somebody to whom you have never written. They do not learn that their message
+arrived or that you read it. Until you accept or reply, their messages are marked and their
+files are not fetched. `waxwing history ADDRESS` shows what they wrote.")]
     Requests,
 
-    /// Accept a stranger: from now on they are as anybody
+    /// Accept a message request
     Accept(requests::Accept),
 
-    /// Delete what a stranger wrote; of a group, leave it
+    /// Decline a message request: delete the messages, or leave the group
     Decline(requests::Decline),
 
-    /// Write a conversation into a folder: a page to read, JSON, and the files
+    /// Export a conversation to a folder: a page to read, JSON, and the files
     #[command(after_help = "\
-The page (conversation.html) needs no network and runs nothing; conversation.json is for
-programs, and for `waxwing import`. Everything lies there in the clear.
+The page (conversation.html) works offline and runs no scripts; conversation.json is for
+programs and for `waxwing import`. The exported files are not encrypted.
 
 Examples:
   waxwing export bob@example.org --to bob
   waxwing export Family --to family --without-files")]
     Export(export::Export),
 
-    /// Bring messages in from an export
+    /// Import messages from an export
     #[command(after_help = "\
-What is here already stays as it is, so that importing twice is importing once. Nothing is
-sent to anybody. Anybody can write such a file: what comes from one is shown as that.
+Messages that are already here stay unchanged, so importing a file twice has no effect. Nothing
+is sent to anybody. Anybody can write such a file, so imported messages are marked.
 
 Examples:
   waxwing import bob/conversation.json
   waxwing import old/conversation.json --into Family")]
     Import(export::Import),
 
-    /// Disclose messages of others, so that whoever gets them can check who wrote them
+    /// Report messages you received, with proof of who wrote them
     #[command(after_help = "\
-Writes the messages that you name, and no others, with the signatures of the devices that
-sent them: whoever gets the file needs to trust neither you nor the relay to believe it.
-Nothing is sent to anybody.
+Writes the messages that you name, and no others, to a file, with the signatures of the
+devices that sent them. People who get the file can check who wrote the messages without
+trusting you or the relay. Nothing is sent to anybody.
 
 Examples:
   waxwing report 4f2a6c1e --to threat.json
@@ -257,48 +253,48 @@ Examples:
   waxwing check-report threat.json")]
     Report(report::Report),
 
-    /// See what a report proves
+    /// Check what a report proves
     CheckReport(report::Check),
 
-    /// Keep a conversation at the top
+    /// Keep a conversation at the top of the list
     Pin(keep::Switch),
 
-    /// Put a conversation away until somebody writes in it
+    /// Archive a conversation until somebody writes in it
     Archive(keep::Switch),
 
-    /// Have a conversation's messages come without alert
+    /// Mute a conversation: its messages arrive without an alert
     Mute(keep::Mute),
 
-    /// Call somebody by a name of your own
+    /// Give somebody a nickname that only you see
     #[command(after_help = "\
-Nobody else learns of it. Their address is always shown with it, since that is what is
-verified.
+Only your own devices know it. The address is always shown beside it, because the address is
+what is verified.
 
 Example:
   waxwing nickname bob@example.org 'Uncle Bob'")]
     Nickname(keep::Nickname),
 
-    /// Say what your contacts see you called, or see what they call themselves
+    /// Set the name and picture your contacts see, or show a contact's profile
     #[command(after_help = "\
-A name and a picture go, end-to-end encrypted, to those whom you have written to, and to
-nobody else. Everybody may call themselves as they like: the address is what is verified.
+Your name and picture are sent, end-to-end encrypted, only to people to whom you have
+written. Anybody can choose any name: only the address is verified.
 
 Examples:
   waxwing profile --name 'Alice B.' --picture me.jpg
   waxwing profile bob@example.org")]
     Profile(profile::Profile),
 
-    /// Mark a message, to find it again
+    /// Star a message, to find it again later
     Star(keep::Star),
 
-    /// List the messages that you starred
+    /// List starred messages
     Starred,
 
-    /// Make groups, change them, leave them
+    /// Create, change and leave groups
     #[command(after_help = "\
-Who is in a group is said by the group itself, which the relay cannot read; every member's
-device refuses changes by others than its admins. Without a subcommand, lists your groups.
-Write to a group as you do to a person: waxwing send Family 'Dinner is ready'
+The list of members is part of the encrypted group, so the relay cannot read it. Every member's
+device refuses changes by anybody who is not an admin. Without a subcommand, lists your
+groups. Write to a group as you write to a person: waxwing send Family 'Dinner is ready'
 
 Examples:
   waxwing group create Family bob@example.org carol@example.org
@@ -306,11 +302,11 @@ Examples:
   waxwing group show Family")]
     Group(group::Group),
 
-    /// Make sure, in person, that somebody is who you think
+    /// Verify in person that a contact is who you think
     #[command(after_help = "\
-Shows the safety number that you have with somebody: 60 digits and a QR code, the same on
-all devices of both of you for as long as neither starts over. Compare it with what their
-device shows. When somebody whom you have verified has other keys, nothing is sent to them
+Shows your safety number with a contact, as 60 digits and a QR code. It is the same on all
+devices of both of you, until one of you creates a new account. Compare it with the number
+on their device. If the keys of a contact you verified change, nothing is sent to them
 until you decide.
 
 Examples:
@@ -320,34 +316,34 @@ Examples:
   waxwing verify bob@example.org --continue")]
     Verify(verify::Verify),
 
-    /// List your devices, link new ones, take lost ones out
+    /// List your devices, link new ones, revoke lost ones
     #[command(after_help = "\
-Each device has keys of its own, and your contacts' devices accept only those that one of
-yours, or your recovery key, has admitted. When one comes or goes, the others say so.
+Each device has its own keys. Your contacts' devices accept a device only if one of yours, or
+your recovery key, admitted it. When a device is added or removed, your other devices tell
+you.
 
 Examples:
   waxwing devices
   waxwing devices link --relay 'https://relay.example.org/#sha256/…'
-  waxwing devices approve 4821-7K3MQ-9TXPC
+  waxwing devices approve 482193-7K3MQ-9TXPA
   waxwing devices revoke 'a1b2 c3d4'")]
     Devices(devices::Devices),
 
-    /// Make a backup that only your recovery words open
+    /// Make a backup that only your recovery words can open
     #[command(after_help = "\
-A backup is made by itself once a day when there is something new, and kept on the relay,
-which cannot read it. With --file it is written where you say.
+Waxwing makes a backup once a day if there is something new, and stores it on the relay,
+which cannot read it. With --file the backup goes to a file instead.
 
 Examples:
   waxwing backup
   waxwing backup --file waxwing-backup-2026-11")]
     Backup(backup::Backup),
 
-    /// Bring an account back when all its devices are lost
+    /// Recover your account after losing all its devices
     #[command(after_help = "\
-Needs the recovery words that `waxwing register` showed: type them when you are asked, or
-give them as a line on standard input. This device is admitted to the account, and gets
-contacts and history from the last backup. Your contacts see nothing alarming: the account
-is the same.
+You need the recovery words that `waxwing register` showed. Type them when asked, or pass
+them on standard input. This device joins the account, and restores contacts and history
+from the last backup. Your contacts see no alarm, because the account stays the same.
 
 Examples:
   waxwing recover alice@example.org --relay 'https://relay.example.org/#sha256/…'
@@ -355,12 +351,12 @@ Examples:
   waxwing recover alice@example.org --relay … --from waxwing-backup-2026-11")]
     Recover(recover::Recover),
 
-    /// Lock your address against being registered anew by others
+    /// Lock your address, so that nobody else can register it
     #[command(after_help = "\
-Without a lock, whoever reads the mail or messages that are sent to your address can
-register it anew, as another account; your contacts and you would see that. With one, it
-takes your recovery words, or a week in which your devices are told each day and none of
-them objects.
+Without a lock, somebody who can read the mail or texts sent to your address can register it
+for another account; you and your contacts would notice. With a lock, they need your recovery
+words as well, or have to wait a week. During that week your devices tell you every day, and
+any of them can object.
 
 Examples:
   waxwing lock
@@ -368,12 +364,12 @@ Examples:
   waxwing lock keep")]
     Lock(lock::Lock),
 
-    /// Watch over a relay's key log, or say whose watching you rely on
+    /// Audit a relay's key log, or choose the auditors you rely on
     #[command(
         subcommand,
         after_help = "\
-A relay binds addresses to keys in a log that it can only add to. Auditors make sure that
-it does, and co-sign what they have checked.
+A relay binds addresses to keys in a log to which it can only add. Auditors check that it
+does nothing else, and co-sign what they have checked.
 
 Examples:
   waxwing audit follow 'https://relay.example.org/#sha256/…'
@@ -383,37 +379,36 @@ Examples:
     )]
     Audit(Audit),
 
-    /// Show what you must know about your account and your relay
+    /// Show alarms about your account and your relay
     #[command(after_help = "\
-Alarms are raised when something happened that should not: a device that was added, an
-entry in the relay's key log that your devices did not make, a relay that was caught at a
-lie. Every command shows them at its end until you dismiss them.
+An alarm tells you about something that should not happen without your knowledge: for example,
+a device was added, the relay's key log has an entry that your devices did not make, or the
+relay was caught lying. Every command ends by showing your alarms, until you dismiss them.
 
 Examples:
   waxwing alarms
   waxwing alarms --dismiss")]
     Alarms(alarms::Alarms),
 
-    /// Write text messages to phones, and see what in one is a trick
+    /// Send text messages to phones, and find the tricks in them
     #[command(
         subcommand,
-        after_help = "\
-A text message (SMS) proves nothing: anybody can write any sender into one."
+        after_help = "A text message (SMS) proves nothing: anybody can forge its sender."
     )]
     Sms(sms::Sms),
 
-    /// Check that everything is in order
+    /// Check that everything works
     #[command(after_help = "\
-Looks at the home, the store and its key, the relay, its pin and its encryption, the
-clock, the login, and what waits. Exit code 1 if something is wrong.")]
+Checks the home folder, the store and its key, the relay, its pin and its encryption, the
+clock, the login, and what is still waiting. The exit code is 1 if something is wrong.")]
     Doctor,
 
-    /// Speak JSON-RPC 2.0 on standard input and output, one object a line
+    /// Serve JSON-RPC 2.0 on standard input and output, one object per line
     #[command(after_help = "\
 Example:
   echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"contacts\"}' | waxwing rpc
 
-docs/rpc.md describes the methods and what is told after \"subscribe\".")]
+docs/rpc.md describes the methods, and the notices that follow \"subscribe\".")]
     Rpc,
 
     /// Print a completion script for a shell
@@ -424,7 +419,7 @@ Examples:
   waxwing completions fish > ~/.config/fish/completions/waxwing.fish")]
     Completions(pages::Completions),
 
-    /// Print the manual page, of one command or of all
+    /// Print the manual page of one command, or of all
     #[command(after_help = "\
 Examples:
   waxwing man | man -l -
@@ -434,34 +429,34 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 enum Audit {
-    /// Check that a relay's key log only ever grows, and co-sign what was checked
+    /// Check that a relay's key log only grows, and co-sign what was checked
     #[command(after_help = "\
-Needs no account. Each entry into the log is followed from the first one on; nothing of
-what is in it can be read. The relay publishes the co-signatures of the auditors that its
-operator has named. Ends with exit code 1 if the relay lied, and co-signs nothing for it
-any more; if two things that it signed contradict each other, there is a file that proves
-it.
+Needs no account. Checks every entry in the log from the first one on, without being able to
+read what is in it. The relay publishes the co-signatures of the auditors that its operator
+has named. If the relay lied, the command ends with exit code 1 and never co-signs for it
+again. If the relay signed two statements that contradict each other, the command writes a
+file that proves it.
 
 Examples:
   waxwing audit follow 'https://relay.example.org/#sha256/…'
   waxwing audit follow https://relay.example.org --pin sha256/… --once
   waxwing audit follow https://relay.example.org --publish /srv/www/cosignatures")]
     Follow(audit::Follow),
-    /// Print the id by which relays and clients name this auditor
+    /// Print this auditor's id, by which relays and clients name it
     Id(audit::Id),
     /// Check a proof that a relay lied
     #[command(after_help = "\
-Needs no account and no network. Exit code 0 if the file proves that the relay with the
-printed pin lied, 1 if it does not.
+Needs no account and no network. The exit code is 0 if the file proves that the relay with
+the printed pin lied, and 1 if it does not.
 
 Example:
   waxwing audit verify evidence-1.waxwing")]
     Verify(audit::Verify),
-    /// Say which auditors must have co-signed what the relay shows
+    /// Choose the auditors that must co-sign what the relay shows you
     Require(auditors::Require),
-    /// List the auditors that you named, and what they have co-signed
+    /// List your auditors and what they have co-signed
     Auditors,
-    /// Write the proofs that the relay lied, for anybody to check
+    /// Write the proofs that the relay lied to files that anybody can check
     Evidence(auditors::Evidence),
 }
 

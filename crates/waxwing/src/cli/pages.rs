@@ -1,4 +1,4 @@
-//! `waxwing completions` and `waxwing man`: made from the command line itself.
+//! `waxwing completions` and `waxwing man`, generated from the command line's definition.
 
 use std::io::{self, Write as _};
 
@@ -28,7 +28,7 @@ impl Completions {
 /// `waxwing man`.
 #[derive(Debug, Args)]
 pub struct Man {
-    /// A command; without it, the page of waxwing itself and of all commands
+    /// A command; without it, the pages of waxwing itself and of all commands
     command: Option<String>,
 }
 

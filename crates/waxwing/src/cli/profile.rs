@@ -16,19 +16,19 @@ use crate::{
 /// `waxwing profile`.
 #[derive(Debug, Args)]
 pub struct Profile {
-    /// Whose; without it, your own
+    /// Whose profile to show; without it, your own
     #[arg(value_name = "ADDRESS", conflicts_with_all = ["name", "picture", "no_picture"])]
     of: Option<String>,
-    /// What your contacts are to see you called; empty for nothing
+    /// The name your contacts see; empty for none
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// A PNG, JPEG or WebP of at most 24 KiB
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// Take your picture away
+    /// Remove your picture
     #[arg(long, conflicts_with = "picture")]
     no_picture: bool,
-    /// Write the picture to this file
+    /// Save the picture to this file
     #[arg(long, value_name = "FILE")]
     save_picture: Option<PathBuf>,
 }

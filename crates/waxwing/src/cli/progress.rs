@@ -1,4 +1,4 @@
-//! What takes a while: bars, and waiting for what the engine does by itself.
+//! Things that take a while: progress bars, and waiting until the engine has finished.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},

@@ -1,7 +1,7 @@
 //! `waxwing recover`.
 //!
-//! **Always.** The words come from standard input: nothing that is secret stands in the
-//! list of processes or the shell's history.
+//! **Always.** The recovery words come from standard input, so that no secret appears in the
+//! list of processes or in the shell's history.
 
 use std::{fs::File, io::Read as _, path::PathBuf};
 
@@ -32,7 +32,7 @@ pub struct Recover {
     /// The address of the account
     address: String,
 
-    /// The relay that it is on: https://host:port or https://host:port/#sha256/…
+    /// The URL of the account's relay: https://host:port or https://host:port/#sha256/…
     #[arg(long, value_name = "URL")]
     relay: String,
 
@@ -40,16 +40,15 @@ pub struct Recover {
     #[arg(long, value_name = "sha256/…")]
     pin: Option<String>,
 
-    /// What this device is called in your list of devices; its name on the network if not
-    /// given
+    /// The name of this device in your list of devices; by default its network name
     #[arg(long)]
     name: Option<String>,
 
-    /// Take contacts and history from this backup, and not from the relay's
+    /// Restore from this backup file instead of the backup on the relay
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
-    /// Take all other devices out as well: they are lost, or somebody else has them
+    /// Also revoke all other devices, because they are lost or stolen
     #[arg(long)]
     revoke_others: bool,
 }

@@ -1,7 +1,7 @@
 //! `waxwing register`.
 //!
-//! **Always.** The recovery words are forgotten only after they were printed. It ends
-//! when others can write to the account.
+//! **Always.** The device forgets the recovery words only after they were printed. The command
+//! ends once others can write to the account.
 
 use std::{io, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 
 /// How long the relay may take for one step.
 const STEP_LIMIT: Duration = Duration::from_mins(1);
-/// When nothing is told for this long, we look how things are.
+/// When no notice arrives for this long, the command asks for the status.
 const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// How long the first login may take before we stop waiting for it.
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
@@ -35,7 +35,7 @@ pub struct Register {
     /// Your e-mail address, or phone number like +15551234567
     address: String,
 
-    /// The relay, as it printed it: https://host:port or https://host:port/#sha256/…
+    /// The relay's URL, as the relay prints it: https://host:port or https://host:port/#sha256/…
     #[arg(long, value_name = "URL")]
     relay: String,
 
@@ -43,16 +43,15 @@ pub struct Register {
     #[arg(long, value_name = "sha256/…")]
     pin: Option<String>,
 
-    /// A name to show to others
+    /// The name your contacts see
     #[arg(long)]
     name: Option<String>,
 
-    /// What this device is called in your list of devices; its name on the network if not
-    /// given
+    /// The name of this device in your list of devices; by default its network name
     #[arg(long)]
     device: Option<String>,
 
-    /// The code that came, if it has come already
+    /// The code, if you already have it
     #[arg(long)]
     code: Option<String>,
 }
@@ -91,7 +90,7 @@ impl Register {
         let sent = stage(session, output, RegistrationStage::CodeSent).await?;
         let until = sent
             .expires_at
-            .map(|at| format!(", good until {}", clock(at)));
+            .map(|at| format!(", valid until {}", clock(at)));
         output.aside(format!(
             "A code was sent to {}{}.",
             styled(BOLD, one_line(&sent.address)),
@@ -127,7 +126,7 @@ impl Register {
             let result = match session.ask(&Request::SubmitCode(SubmitCode { code })).await {
                 Ok(Value::Object(_)) => stage(session, output, RegistrationStage::Registered).await,
                 Ok(_) => Err(Problem::Internal {
-                    detail: "an odd answer".into(),
+                    detail: "an unexpected answer".into(),
                 }
                 .into()),
                 Err(error) => Err(error.into()),
@@ -222,9 +221,9 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
     output.line(format!("\n{}", styled(FAINT, &rule)))?;
     output.line(styled(BOLD, "Recovery words"))?;
     output.line(
-        "Write them down now and keep them offline: they are shown this once.\n\
-         Whoever has them can take over this account; without them, nobody\n\
-         can bring it back when all its devices are lost.\n",
+        "Write them down now and keep them offline: they are shown only once.\n\
+         Anybody who has them can take over this account. Without them, nobody\n\
+         can recover it once all its devices are lost.\n",
     )?;
     for (row, line) in words.chunks(4).enumerate() {
         let mut text = String::new();
@@ -237,7 +236,7 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
         output.line(text.trim_end())?;
     }
     if let Some(text) = &registered.recovery_qr {
-        output.line("\nThe same, for a phone's camera:\n")?;
+        output.line("\nThe same words as a QR code:\n")?;
         for line in qr::lines(text).unwrap_or_default() {
             output.line(format!("  {line}"))?;
         }

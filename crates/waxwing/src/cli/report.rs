@@ -25,13 +25,13 @@ const BYTES: u64 = 64 << 20;
 /// `waxwing report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Messages of others, or the starts of their ids: waxwing history --ids shows them
+    /// Ids of messages from others, or the starts of ids; waxwing history --ids shows ids
     #[arg(value_name = "MESSAGE", required = true)]
     messages: Vec<String>,
-    /// What you say about it
+    /// Your comment on it
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
-    /// Where to write it
+    /// The file to write
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -75,8 +75,8 @@ impl Report {
         }))?;
         output.line(format!("Written to {}", one_line(&path)))?;
         output.line(
-            "It holds these messages in the clear, and proves who wrote them. Give it only to \
-             whom you trust with that.",
+            "The file is not encrypted, and proves who wrote these messages. Give it only to \
+             people you trust.",
         )?;
         Ok(Outcome::Done)
     }
@@ -92,7 +92,7 @@ impl Check {
             .map_err(|error| unusable(&path, &error))?;
         let report: Document = serde_json::from_slice(&bytes).map_err(|error| Failure::Said {
             code: "report_invalid",
-            sentence: format!("{} is no report: {error}.", one_line(&path)),
+            sentence: format!("{} is not a report: {error}.", one_line(&path)),
         })?;
         let request = Request::CheckReport(Box::new(CheckReport { report }));
         let checked: CheckedReport = session.ask(&request).await?;
@@ -112,8 +112,9 @@ impl Check {
                 output.line(styled(
                     WARN,
                     format!(
-                        "    The account took back the key that signed this on {} {}: whoever had \
-                         the device by then may have written it, whatever time it names.",
+                        "    The account revoked the key that signed this on {} {}. Somebody who \
+                         had the device by then may have written it, no matter what time it \
+                         states.",
                         day(revoked),
                         clock(revoked)
                     ),
@@ -129,13 +130,13 @@ impl Check {
         }
         output.line(styled(
             GOOD,
-            "Every message in it was signed by a device of the account that is named.",
+            "Every message in this report was signed by a device of the account it names.",
         ))?;
         if checked.said.iter().any(|said| said.key_unproven) {
             output.line(styled(
                 WARN,
-                "But an account named a key as its own without showing that it has it: another \
-                 account could have written those messages.",
+                "But one account named a key as its own without proving that it has the key: \
+                 another account could have written those messages.",
             ))?;
         }
         let mut accounts: Vec<_> = checked.said.iter().collect();
@@ -146,30 +147,31 @@ impl Check {
             let id = &said.account_id;
             match said.address_known {
                 Some(true) => output.line(format!(
-                    "The key log says that {address} is this account's ({id})."
+                    "The key log says that {address} belongs to this account ({id})."
                 ))?,
                 Some(false) => output.line(styled(
                     WARN,
                     format!(
-                        "But as far as this device knows, {address} is another account's than \
-                         the one that wrote this ({id})."
+                        "But as far as this device knows, {address} belongs to another account \
+                         than the one that wrote this ({id})."
                     ),
                 ))?,
                 None => output.line(format!(
-                    "That {address} is this account's ({id}) is what the report says, and so is \
-                     which of its devices were removed since: this device knows neither."
+                    "The report says that {address} belongs to this account ({id}), and which of \
+                     its devices were removed since. This device cannot check either."
                 ))?,
             }
         }
         if !checked.note.is_empty() {
             output.line(format!(
-                "Whoever reports it says: {}",
+                "The person who reports it says: {}",
                 one_line(&checked.note)
             ))?;
         }
         output.line(styled(
             FAINT,
-            "The times are those of the senders' clocks, and what else was said is not in it.",
+            "The times are from the senders' clocks, and the report does not show what else was \
+             written.",
         ))?;
         Ok(Outcome::Done)
     }

@@ -1,4 +1,4 @@
-//! Strangers: `waxwing requests`, `accept`, `decline`.
+//! Message requests: `waxwing requests`, `accept`, `decline`.
 
 use clap::Args;
 use serde::Deserialize;
@@ -29,7 +29,7 @@ pub struct Accept {
 pub struct Decline {
     #[command(flatten)]
     whose: Whose,
-    /// Hear from them no more
+    /// Also block them
     #[arg(long)]
     block: bool,
 }
@@ -56,7 +56,7 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
         ))?;
     }
     if requests.is_empty() {
-        output.line("Nobody waits for your answer.")?;
+        output.line("There are no message requests.")?;
     }
     Ok(Outcome::Done)
 }

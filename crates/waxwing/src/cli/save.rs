@@ -21,15 +21,15 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// `waxwing save`.
 #[derive(Debug, Args)]
 pub struct Save {
-    /// The message's id, or its start: waxwing history --ids shows them
+    /// The message's id or the start of it; waxwing history --ids shows ids
     #[arg(value_name = "MESSAGE")]
     message: String,
 
-    /// Which of its files, from 0; without it, all
+    /// Which of its files, counted from 0; without it, all
     #[arg(long, value_name = "N")]
     number: Option<u32>,
 
-    /// Where to: a folder, or the name of a new file
+    /// A folder, or the name of a new file
     #[arg(long, value_name = "PATH", default_value = ".")]
     to: PathBuf,
 }
@@ -67,9 +67,8 @@ impl Save {
             let Some(open) = here(session, output, of).await? else {
                 return Err(Failure::Said {
                     code: "attachment_gone",
-                    sentence: "The file is not to be had any more: its sender took it back, its \
-                               time at the relay was over, or it is not what the sender sealed. \
-                               Ask them to send it again."
+                    sentence: "The file is no longer available: its sender deleted it, it expired \
+                               at the relay, or it is damaged. Ask the sender to send it again."
                         .into(),
                 });
             };

@@ -16,7 +16,7 @@ use crate::{
 /// `waxwing search`.
 #[derive(Debug, Args)]
 pub struct Search {
-    /// Words that the messages have; the last may be the beginning of one
+    /// Words to find; the last one can be the beginning of a word
     #[arg(value_name = "TEXT", default_value = "")]
     text: String,
 
@@ -24,7 +24,7 @@ pub struct Search {
     #[arg(long = "in", value_name = "ADDRESS|GROUP|CONVERSATION")]
     conversation: Option<String>,
 
-    /// Only what this address wrote
+    /// Only messages from this address
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
 
@@ -32,11 +32,11 @@ pub struct Search {
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
     since: Option<Date>,
 
-    /// Only up to this day, included
+    /// Only up to and including this day
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
     until: Option<Date>,
 
-    /// At most so many messages, the newest
+    /// Show at most this many messages, the newest
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
 }
@@ -50,7 +50,7 @@ struct Found {
 
 fn date(text: &str) -> Result<Date, String> {
     text.parse()
-        .map_err(|_| "write a day as 2026-11-24".to_owned())
+        .map_err(|_| "write a date like 2026-11-24".to_owned())
 }
 
 /// The first moment of a day, here.
@@ -78,7 +78,10 @@ impl Search {
         let Found { mut found, next } = session.ask(&request).await?;
         found.reverse();
         if next.is_some() {
-            output.line(styled(FAINT, "… there are older ones; --limit shows more"))?;
+            output.line(styled(
+                FAINT,
+                "… there are older ones; a higher --limit shows more",
+            ))?;
         }
         let mut last_day = String::new();
         for message in &found {

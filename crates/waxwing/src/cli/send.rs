@@ -1,7 +1,6 @@
 //! `waxwing send`.
 //!
-//! **Always.** A message that was taken into the outbox is never said to have failed
-//! unless it has.
+//! **Always.** The command never says that a message failed while it is still in the outbox.
 
 use std::{
     io::{self, IsTerminal as _, Read as _},
@@ -37,31 +36,31 @@ pub struct Send {
     #[command(flatten)]
     whose: Whose,
 
-    /// The message; without it, or when it is -, standard input is read
+    /// The message; without it, or with -, standard input is read
     text: Option<String>,
 
-    /// A file to send along; may be given several times
+    /// A file to attach; can be repeated
     #[arg(long, value_name = "FILE")]
     attach: Vec<PathBuf>,
 
-    /// Send a place: its latitude and longitude
+    /// Send a place, as latitude and longitude
     #[arg(long, value_name = "LAT,LON", value_parser = place, allow_hyphen_values = true)]
     location: Option<String>,
 
-    /// Send somebody's address, as a card
+    /// Send somebody's address as a contact card
     #[arg(long, value_name = "ADDRESS", value_parser = card)]
     card: Option<String>,
 
-    /// The text is Markdown: **strong**, *soft*, ~~gone~~, `code`, > said, - lists, [links](https://…)
+    /// The text is Markdown: **bold**, *italic*, ~~struck~~, `code`, > quotes, - lists,
+    /// [links](https://…)
     #[arg(long)]
     markdown: bool,
 
-    /// Show with the message what its first link leads to: your device asks that place for it,
-    /// and theirs do not
+    /// Add a preview of the first link; only your device contacts the site, theirs do not
     #[arg(long)]
     preview: bool,
 
-    /// The id of the message that this one answers
+    /// The id of the message to reply to
     #[arg(long, value_name = "ID", value_parser = message_id)]
     reply_to: Option<MessageId>,
 
@@ -74,7 +73,7 @@ pub struct Send {
     )]
     wait: u64,
 
-    /// Put it into the outbox and do not wait
+    /// Put the message in the outbox and do not wait
     #[arg(long)]
     queue: bool,
 }
@@ -189,8 +188,8 @@ pub(super) async fn see_through(
         MessageState::Queued => {
             output.line(styled(
                 WARN,
-                "The message is in your outbox; it leaves by itself as soon as a waxwing \
-                 command runs while the relay can be reached. Do not send it again.",
+                "The message is in your outbox. The next waxwing command that reaches the relay \
+                 sends it; do not send it again.",
             ))?;
             if let Some(reason) = reason {
                 output.aside(one_line(&reason.sentence));
@@ -221,7 +220,7 @@ pub(super) fn typed_or_read(typed: Option<&str>) -> Result<String, Failure> {
 
 /// A place, as a `geo:` URI (RFC 5870).
 fn place(text: &str) -> Result<String, String> {
-    let hint = || "write latitude and longitude in degrees, as 52.5163,13.3777".to_owned();
+    let hint = || "write latitude and longitude in degrees, like 52.5163,13.3777".to_owned();
     let (latitude, longitude) = text.split_once(',').ok_or_else(hint)?;
     let degrees = |text: &str, most: f64| {
         let number: f64 = text.trim().parse().map_err(|_| hint())?;
@@ -242,7 +241,8 @@ fn card(text: &str) -> Result<String, String> {
 async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
     let found = match (first_link(text), Fetcher::new()) {
         (None, _) => {
-            output.aside("There is no link in it that begins with https://, so it has no preview.");
+            output
+                .aside("The message has no link that begins with https://, so it has no preview.");
             return None;
         }
         (Some(_), Err(error)) => Err(error.to_string()),
@@ -252,7 +252,12 @@ async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
         }
     };
     found
-        .map_err(|why| output.aside(format!("It goes without a preview: {}.", one_line(&why))))
+        .map_err(|why| {
+            output.aside(format!(
+                "The message is sent without a preview: {}.",
+                one_line(&why)
+            ))
+        })
         .ok()
 }
 

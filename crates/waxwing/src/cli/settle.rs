@@ -1,5 +1,5 @@
-//! Waiting until the relay has what a command asked for, since a process that ends at once
-//! would leave it to the next one.
+//! Waits until the relay has what a command asked for. A process that ended at once would
+//! leave that to the next command.
 
 use std::time::Duration;
 
@@ -29,8 +29,7 @@ pub async fn settled(session: &mut Session, output: &Output) -> Result<Outcome, 
         return settled.map(|()| Outcome::Done);
     }
     output.aside(
-        "The relay has not got it yet; it is done by itself as soon as a waxwing command runs \
-         while the relay can be reached.",
+        "The relay does not have it yet. The next waxwing command that reaches the relay sends it.",
     );
     Ok(Outcome::Queued)
 }

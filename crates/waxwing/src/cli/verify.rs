@@ -18,11 +18,11 @@ pub struct Verify {
     #[command(flatten)]
     whose: super::Whose,
 
-    /// The numbers are the same: mark them as verified
+    /// The numbers are the same: mark this contact as verified
     #[arg(long)]
     accept: bool,
 
-    /// Go on without comparing, after their keys have changed
+    /// Keep writing without comparing, after their keys have changed
     #[arg(long = "continue")]
     proceed: bool,
 
@@ -30,7 +30,7 @@ pub struct Verify {
     #[arg(long)]
     reject: bool,
 
-    /// With --accept: what was scanned or read on the other's device, to be compared
+    /// With --accept: the QR code's text or the digits on their device, to compare
     #[arg(long, value_name = "TEXT", requires = "accept")]
     scanned: Option<String>,
 }
@@ -87,9 +87,9 @@ fn compare(number: &SafetyNumber, output: &Output) -> Result<(), Failure> {
     }
     output.line(styled(FAINT, format!("  {}\n", number.qr_text)))?;
     output.line(format!(
-        "Compare it with what `waxwing verify` shows on their device, side by side or by \
-         voice. If it is the same:\n  waxwing verify {address} --accept\nIf it differs:\n  \
-         waxwing verify {address} --reject\n"
+        "Compare it with what `waxwing verify` shows on their device, side by side or in a call. \
+         If it is the same:\n  waxwing verify {address} --accept\nIf it differs:\n  waxwing verify \
+         {address} --reject\n"
     ))?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Contacts in the archive.
 //!
-//! **Always**: a roster is checked from its first statement on before it is stored, and
-//! one that is known already is never made shorter or another.
+//! **Always**: a roster is checked from its first statement on before it is stored, and a
+//! known roster is never shortened or replaced by a different one.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, Transaction};

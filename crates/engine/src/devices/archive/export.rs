@@ -1,8 +1,8 @@
-//! Making the archive, chunk by chunk.
+//! Makes the archive, chunk by chunk.
 //!
-//! **Always**: what came after its last section was begun is not in the archive, and nothing
-//! that came after a transfer began is in that transfer ([`Reach`]); what is behind the cursor
-//! never comes again.
+//! **Always**: what arrives after the archive's last section was begun is not in the archive,
+//! and nothing that arrives after a transfer began is in that transfer ([`Reach`]); what is
+//! behind the cursor is never sent again.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
@@ -32,7 +32,7 @@ use crate::{
 /// How much goes into an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Whatever is here when its section is begun.
+    /// Everything that is here when its section is begun.
     Everything,
     /// What was here when a transfer began: nothing that `said_later` lists, and no entry after
     /// this one.
@@ -381,8 +381,8 @@ fn group(row: &Row<'_>) -> rusqlite::Result<(ArchivedGroup, u64)> {
     Ok((group, (next_counter - 1).max(0).cast_unsigned()))
 }
 
-/// What this device has heard of a group, and said itself: as far as nothing is missing,
-/// so that whoever gets the archive asks for the rest.
+/// What this device has heard of a group, and said itself: as far as nothing is missing, so that
+/// the device that gets the archive asks for the rest.
 fn archived_heard(
     tx: &Transaction<'_>,
     group: &ArchivedGroup,

@@ -1,7 +1,7 @@
-//! Taking an archive in, chunk by chunk.
+//! Imports an archive, chunk by chunk.
 //!
-//! **Always**: what the archive says is checked for form and, where it is signed, for
-//! its signatures; what is known here already stays.
+//! **Always**: the form of everything in the archive is checked, and the signatures of
+//! everything that is signed; what this device already knows stays unchanged.
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use waxwing_protocol::{
@@ -42,17 +42,17 @@ use crate::{
     trust::auditors,
 };
 
-/// What is taken in stands before everything that came to this device itself.
+/// Imported entries come before everything that arrived at this device itself.
 const BEFORE: i64 = 1 << 40;
 
 /// Why a chunk is not taken in. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotImported {
     /// Made by a newer Waxwing.
-    #[error("the archive has a version that is not known here")]
+    #[error("the archive has an unknown version")]
     Version,
     /// A record is not what it should be.
-    #[error("the archive holds what does not hold together")]
+    #[error("the archive contradicts itself")]
     Malformed,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,7 +92,7 @@ pub(crate) fn import(
             Some(Record::Entry(kept)) => entry(tx, &kept)?,
             Some(Record::Amendment(kept)) => amendment(tx, &kept)?,
             Some(Record::Register(kept)) => register(tx, &kept)?,
-            // Looked at by whoever opened the backup; or of a later version.
+            // The code that opened the backup has checked it; or it is from a later version.
             Some(Record::Origin(_)) | None => {}
         }
     }

@@ -1,15 +1,15 @@
-//! The key that backups are made for: an X-Wing key pair (X25519 and ML-KEM-768) that
-//! follows from the recovery key.
+//! The backup key: an X-Wing key pair (X25519 and ML-KEM-768) that is derived from the
+//! recovery key.
 //!
-//! Every device has the public half: it is derived where the recovery key is made, and
-//! handed on when a device is linked. The private half exists while the words are typed.
+//! Every device has the public half: it is derived where the recovery key is made, and passed
+//! on when a device is linked. The private half exists only while the words are typed.
 //!
-//! A device trusts the public half that it has, because it derived it itself, or was
-//! given it by the device that admitted it (which could have kept everything else from
-//! it, too), or derived it from the words. It is in no roster and nobody else is told it:
-//! for others it is of no use, and without it a relay cannot make a backup.
+//! A device trusts its public half because it derived it itself or from the words, or got it
+//! from the device that admitted it (which could have withheld everything else as well). The
+//! public half is in no roster, and nobody else learns it: it is useless to others, and
+//! without it a relay cannot make a backup.
 //!
-//! **Elsewhere**: sealing: [`super::seal`].
+//! **Elsewhere**: [`super::seal`] seals backups.
 //!
 //! **Always**: the private half is wiped, and never stored.
 
@@ -79,6 +79,6 @@ pub(crate) fn encapsulation_key(
     agreement::kem_key(&bytes)
         .map(Some)
         .map_err(|_| StoreError::Damaged {
-            found: "a key for backups that is none".into(),
+            found: "a backup key that is not valid".into(),
         })
 }

@@ -14,9 +14,9 @@
 //! does not open, and neither does a backup that was cut short. The zeroes at the end
 //! bring the stream to a Padmé length, so that a backup's size tells little.
 //!
-//! The first record says which device made it ([`BackupOrigin`]), with its signature
-//! over the header's hash: whoever has the backup key could seal one, but only who made
-//! the header has its content key.
+//! The first record says which device made it ([`BackupOrigin`]), with its signature over the
+//! header's hash: anybody who has the backup key could seal one, but only the device that made the
+//! header has its content key.
 //!
 //! **Elsewhere**: what the chunks hold: [`crate::devices::archive`].
 //!
@@ -54,7 +54,7 @@ const CHUNK_MAX: usize = 1 << 20;
 
 /// The backup does not open, or is not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the backup does not open with this key, or is not whole")]
+#[error("the backup does not open with this key, or is incomplete")]
 pub(crate) struct NotOpened;
 
 /// Seals a stream of chunks, segment by segment.
@@ -148,7 +148,7 @@ impl Sealer {
     }
 }
 
-/// Opens a backup, whatever the pieces are in which it comes.
+/// Opens a backup, no matter into which pieces it is cut.
 pub(crate) struct Opener {
     key: DecapsulationKeyRejectNonContrib,
     sealed: Vec<u8>,

@@ -289,7 +289,7 @@ fn is_element(message: &[u8]) -> Result<(), NotAgreed> {
     if of_the_group { Ok(()) } else { Err(NotAgreed) }
 }
 
-/// An X-Wing key whose halves are in order.
+/// An X-Wing key whose halves are valid.
 pub(crate) fn kem_key(bytes: &[u8]) -> Result<EncapsulationKey, NotAgreed> {
     let key = EncapsulationKey::try_from(bytes).map_err(|_| NotAgreed)?;
     // The last 32 bytes are X25519's. A point of small order gives zero with each key.

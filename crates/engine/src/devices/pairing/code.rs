@@ -1,14 +1,14 @@
 //! The code that links two devices: read aloud and typed, or scanned.
 //!
-//! A code is the number of a rendezvous, nine secret characters and a check character:
-//! `4821-7K3MQ-9TXPC`. The characters are Crockford's 32 (no I, L, O, U), so that 45 bits
-//! are secret. As a QR code it comes with the relay's place, so that the other device
-//! can tell that it is on another relay before it says anything.
+//! A code is the number of a rendezvous (six digits), nine secret characters and a check
+//! character: `482193-7K3MQ-9TXPA`. The characters are Crockford's 32 (no I, L, O, U), so that
+//! 45 bits are secret. A QR code also holds the relay's URL and pin, so that the other device
+//! notices a different relay before it sends anything.
 //!
-//! **Elsewhere**: what the secret protects is in [`super::agreement`].
+//! **Elsewhere**: [`super::agreement`] says what the secret protects.
 //!
-//! **Always**: one mistyped character is found here (ISO 7064's hybrid scheme, with 32
-//! and 33), so that a typing error does not cost the attempt. `Debug` shows nothing.
+//! **Always**: the check character reveals one mistyped character (ISO 7064's hybrid scheme,
+//! with 32 and 33), so that a typing error does not use up the attempt. `Debug` shows nothing.
 
 use data_encoding::BASE64URL_NOPAD;
 use rand_core::CryptoRng;
@@ -41,7 +41,7 @@ pub(crate) struct PairingCode {
 /// Why a text is no code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodeMalformed {
-    #[error("the code has the wrong length or characters that no code has")]
+    #[error("the code has the wrong length, or characters that codes do not have")]
     Shape,
     #[error("a character of the code is wrong")]
     Mistyped,

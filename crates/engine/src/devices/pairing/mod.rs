@@ -357,7 +357,7 @@ pub(crate) fn left(turn: &mut Turn<'_>) {
     pairing.broken = true;
 }
 
-/// The other device, or whoever plays it, said something.
+/// The other device, or somebody who plays it, sent something.
 pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     let Some(mut pairing) = turn.live.devices_mut().pairing.take() else {
         return Ok(());

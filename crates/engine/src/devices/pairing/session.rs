@@ -1,13 +1,13 @@
-//! What two devices that agreed on keys say to each other.
+//! The messages of two devices that have agreed on keys.
 //!
-//! Each message is padded (ISO 7816-4, to a Padmé length), cut into parts that fit a
-//! frame, and each part sealed with ChaCha20-Poly1305 under the direction's key, with
-//! a counter as the nonce.
+//! Each message is padded (ISO 7816-4, to a Padmé length), cut into parts that fit a frame,
+//! and each part sealed with ChaCha20-Poly1305 under the direction's key, with a counter as
+//! the nonce.
 //!
-//! **Elsewhere**: the keys come from [`super::agreement`] and serve one session only.
+//! **Elsewhere**: the keys come from [`super::agreement`], and are for one session only.
 //!
-//! **Always**: a nonce is used once. What was changed, repeated, left out or put in
-//! another order does not open, and ends the session.
+//! **Always**: a nonce is used once. A part that was changed, repeated, left out or reordered
+//! does not open, and ends the session.
 
 use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit as _, Nonce,
@@ -28,7 +28,7 @@ const LAST: u8 = 1;
 
 /// Something did not open, or is no message: the session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what came is not what the other device said")]
+#[error("what arrived is not what the other device sent")]
 pub(crate) struct SessionBroken;
 
 /// Keys for both directions, and how far they are used.

@@ -10,8 +10,8 @@
 //! **Elsewhere**: the rendezvous, the person and the store: [`super`]. Keys:
 //! [`super::agreement`].
 //!
-//! **Always**: a step takes the state before apart. Whatever does not fit the state
-//! ends the attempt: nothing is tried twice.
+//! **Always**: a step takes the state before apart. Anything that does not fit the state ends the
+//! attempt: nothing is tried twice.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -38,7 +38,7 @@ pub(crate) enum PairingEnded {
     #[error(transparent)]
     NotAgreed(#[from] NotAgreed),
     /// What came is no message, or none that fits.
-    #[error("what came at the rendezvous is not what comes next")]
+    #[error("an unexpected message arrived at the rendezvous")]
     OutOfOrder,
     /// The other side said no.
     #[error("the other device refused")]

@@ -1,4 +1,4 @@
-//! What people are told while a device is linked.
+//! What people see while a device is linked.
 
 use waxwing_protocol::{address::Address, ids::DeviceId};
 

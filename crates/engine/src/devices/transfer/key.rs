@@ -1,6 +1,6 @@
-//! Sealing what two devices say to each other while one hands over the archive.
+//! Seals the messages of two devices while one sends the archive to the other.
 //!
-//! XChaCha20-Poly1305 with a random nonce, the direction as associated data: a device that
+//! XChaCha20-Poly1305 with a random nonce, and the direction as associated data: a device that
 //! was restarted remembers no counter.
 
 use bytes::Bytes;

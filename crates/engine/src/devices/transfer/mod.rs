@@ -71,7 +71,7 @@ use crate::{
 /// A transfer of which nothing was heard for this long is over.
 pub(crate) const KEPT: Span = Span::hours(12);
 
-/// A transfer that takes longer than this from the admission on is over, whatever is missing.
+/// A transfer ends after this long from the admission on, no matter what is missing.
 pub(crate) const WITHIN: Span = Span::hours(24);
 
 /// Requests that bring a new device no further, at most; then the transfer is over.
@@ -227,7 +227,7 @@ pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
 
 /// When something is to be done without any event.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    // A revoked device does nothing any more, whatever is left in its store.
+    // A revoked device does nothing any more, no matter what is left in its store.
     if turn.live.is_revoked() {
         return Ok(None);
     }
@@ -474,7 +474,7 @@ fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Res
         return Ok(());
     }
     let address = Address::parse(&proposal.address)
-        .map_err(|_| Fault::Broken("the address is none".into()))?;
+        .map_err(|_| Fault::Broken("the address is not valid".into()))?;
     let giver = signer(&statement);
     let mut roster = proposal.roster;
     roster.push(statement);

@@ -1,4 +1,4 @@
-//! The row that outlasts a restart while a device is admitted or handed the archive.
+//! The row that survives a restart while a device is being admitted or receives the archive.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
@@ -98,7 +98,7 @@ pub(super) enum Stage {
     Proposed = 5,
     /// Old: admitted; the archive is handed over.
     Serving = 6,
-    /// New: everything is there, and the old one is told.
+    /// On the new device: everything is here, and it tells the old one.
     Leaving = 7,
 }
 

@@ -1,6 +1,6 @@
-//! The methods that openmls stores its state through: each names a kind and a key.
+//! The methods through which openmls stores its state: each names a kind and a key.
 //!
-//! **Elsewhere**: how a value is kept: [`super`].
+//! **Elsewhere**: [`super`] stores the values.
 
 use ciborium::Value;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};

@@ -1,10 +1,10 @@
-//! What the log answers: proofs, histories, heads.
+//! The log's answers: proofs, histories, heads.
 //!
-//! **Elsewhere**: who may ask what, and how often, is decided in [`crate::directory`]
-//! before it comes here.
+//! **Elsewhere**: [`crate::directory`] decides who may ask what, and how often, before a
+//! question arrives here.
 //!
-//! **Always**: made under one lock on the heads, so that head, proof and roster are of
-//! one state; nothing is changed.
+//! **Always**: an answer is made under one lock on the heads, so that head, proof and roster
+//! belong to one state; nothing is changed.
 
 use std::collections::{BTreeMap, btree_map::Entry::Vacant};
 

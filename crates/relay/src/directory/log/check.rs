@@ -1,6 +1,6 @@
-//! Verifies a whole log: `waxwing-relay check`.
+//! Verifies a whole log, for `waxwing-relay check`.
 //!
-//! **Elsewhere**: that each record decodes is checked by [`crate::store::check`].
+//! **Elsewhere**: [`crate::store::check`] checks that each record decodes.
 //!
 //! **Always**: nothing is changed.
 

@@ -1,11 +1,11 @@
-//! akd's records, as the store keeps them.
+//! How the store encodes akd's records.
 //!
-//! **Elsewhere**: reading and writing them is [`super::database`]; their fields are
-//! described in [`crate::store::records`].
+//! **Elsewhere**: [`super::database`] reads and writes them; [`crate::store::records`]
+//! describes their fields.
 //!
-//! **Always**: what was encoded decodes to the same, and a record that does not decode is
-//! damage. No address is in them: akd's own name for whose a value is, which is the
-//! address, is left out, and filled in from the question.
+//! **Always**: an encoded record decodes to the same record, and a record that does not decode
+//! is damaged. Records contain no address: akd names the owner of a value, which is the
+//! address; that name is left out here and filled in from the question.
 
 use akd::{
     AkdLabel, AkdValue, Azks, AzksValue, NodeLabel,

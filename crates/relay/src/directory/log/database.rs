@@ -1,11 +1,11 @@
 //! The store as akd sees it.
 //!
-//! **Elsewhere**: how records are encoded is [`super::codec`]; when an epoch that was
-//! gathered here is committed is [`super::KeyLog`]'s decision.
+//! **Elsewhere**: [`super::codec`] encodes records; [`super::KeyLog`] decides when an epoch
+//! that was gathered here is committed.
 //!
-//! **Always**: nothing is written: what akd writes is gathered, read back by the same
-//! database, and taken by the key log, which commits it whole or drops it. The cache holds
-//! what is committed, and no more nodes than [`CACHED_NODES`], twice.
+//! **Always**: nothing is written here. What akd writes is gathered and can be read back from
+//! the same database; the key log then takes it, and commits all of it or drops it. The cache
+//! holds only what is committed, and at most twice [`CACHED_NODES`] nodes.
 
 use std::collections::HashMap;
 use std::sync::Arc;

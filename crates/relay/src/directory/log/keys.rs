@@ -1,8 +1,8 @@
 //! The log's secrets, and the identity that the relay signs for it.
 //!
-//! **Elsewhere**: the files they are in are [`crate::identity`]'s.
+//! **Elsewhere**: [`crate::identity`] has the files.
 //!
-//! **Always**: no `Debug` shows them, and they are zeroized.
+//! **Always**: no `Debug` shows the secrets, and they are zeroized.
 
 use std::convert::Infallible;
 

@@ -66,7 +66,7 @@ pub struct KeyLog<S: Store> {
     /// Gathers an epoch.
     gathering: Directory<S>,
     gathered: Records<S>,
-    /// Taken by whoever publishes, before `heads`.
+    /// Held by the thread that publishes, before `heads`.
     publishing: Mutex<Publishing>,
     /// Held for reading while an answer is made, for writing while an epoch is committed.
     heads: RwLock<Heads>,
@@ -132,9 +132,9 @@ pub enum LogError {
     Store(#[from] StoreError),
     /// What is stored is not what these keys made.
     #[error(
-        "the key log in the data directory was made with other keys than those in its \
-         identity folder. Put back log-vrf-key, log-head-key and tls-key.pem from the backup \
-         that the store is of: with other keys, clients would refuse this relay."
+        "the key log in the data directory was made with other keys than those in its identity \
+         folder. Restore log-vrf-key, log-head-key and tls-key.pem from the backup that the store \
+         is from: with other keys, clients would refuse this relay."
     )]
     WrongKeys,
     /// What is stored contradicts itself.
@@ -170,10 +170,10 @@ pub enum CoSignatureRefused {
     #[error("This log has no such head: you may have found a fork. Keep your evidence.")]
     UnknownHead,
     /// A newer one of the auditor is there.
-    #[error("A co-signature of yours for a newer head is there already.")]
+    #[error("The relay already has a co-signature of yours for a newer head.")]
     Older,
     /// It cannot be stored.
-    #[error("The co-signature cannot be stored now. Try again later.")]
+    #[error("The relay cannot store the co-signature now. Try again later.")]
     Store(#[from] LogError),
 }
 

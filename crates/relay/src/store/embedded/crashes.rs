@@ -1,8 +1,8 @@
-//! The store on a disk that fails, is held, and loses power, at every call that it makes.
+//! Tests the store on a disk that fails, blocks and loses power, at every call that it makes.
 //!
 //! **Elsewhere**: the disk is [`crate::store::faulty`].
 //!
-//! **Always**: what a commit has answered for is there, whatever happened; what it has
+//! **Always**: what a commit has confirmed is there, no matter what happened; what it has
 //! refused is not.
 
 use std::io::ErrorKind;

@@ -1,9 +1,9 @@
 //! The calls to the operating system with which the store keeps its own files.
 //!
-//! **Elsewhere**: the map's files are the map's; what happens when one of these calls is
-//! slow, fails or is lost is played by [`crate::store::faulty`].
+//! **Elsewhere**: the map keeps its own files; [`crate::store::faulty`] plays what happens
+//! when one of these calls is slow, fails or is lost.
 //!
-//! **Always**: no file of the store is written, made or removed but by these calls.
+//! **Always**: only these calls write, create or remove a file of the store.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -75,7 +75,7 @@ pub struct EmbeddedStore {
     /// `None` while the map could not be opened again.
     map: RwLock<Option<Map>>,
     segments: Mutex<Segments>,
-    /// Taken by whoever commits.
+    /// Held by the thread that commits.
     commit: Mutex<Commit>,
     watermark: Watermark,
     disk: Arc<dyn Disk>,
@@ -448,7 +448,7 @@ impl Store for EmbeddedStore {
         if let Ok(available) = self.look_at_space() {
             self.keep_reserve(available);
         }
-        // Whoever commits now settles it as well.
+        // The thread that commits now settles it as well.
         let settled = match self.commit.try_lock() {
             Some(mut commit) => self.settle(&mut commit),
             None => Ok(()),

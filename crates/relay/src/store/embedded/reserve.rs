@@ -1,13 +1,13 @@
-//! Space that is kept for a full disk.
+//! Space that is reserved for a full disk.
 //!
-//! Deleting needs space before it gives any back: the map writes what it deletes, and only
-//! later rewrites its tables. So a file is kept that holds nothing, and is removed when the
-//! disk has run full.
+//! Deleting needs space before it frees any: the map writes what it deletes, and rewrites its
+//! tables only later. The store therefore keeps a file that holds nothing, and removes it when
+//! the disk is full.
 //!
-//! **Elsewhere**: when that is, is decided by [`super`].
+//! **Elsewhere**: [`super`] decides when that is.
 //!
-//! **Always**: the space is taken for good, not only named. The file is made again once
-//! there is plenty.
+//! **Always**: the space is really allocated, not only announced. The file is created again
+//! once there is plenty of space.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
-//! A copy of the map that may be written to, while the map itself may not.
+//! A copy of the map that may be written to when the map itself may not.
 //!
-//! The map cannot be opened without writing to it: it locks itself, ends its journal where
-//! that is torn, and goes on with its own work. So it is opened in a folder of its own: the
-//! tables, which never change, are linked to, and the rest is copied.
+//! The map cannot be opened without writing to it: it locks itself, repairs the end of its
+//! journal, and continues its own work. It is therefore opened in a separate folder: tables,
+//! which never change, are linked there, and everything else is copied.
 //!
-//! **Elsewhere**: what is read there is [`super`]'s.
+//! **Elsewhere**: [`super`] reads the copy.
 //!
 //! **Always**: only its owner can read the folder, and it is removed when this is dropped.
 

@@ -1,15 +1,14 @@
 //! The files that hold the posts themselves.
 //!
-//! Posts are appended to segments, each once; the map ([`super`]) knows where. A
-//! deleted post is overwritten where it lies (on Linux its space is given back as
-//! well), and a segment without posts is removed: that is how ciphertext leaves the
-//! disk soon after it was acknowledged, without rewriting anything else.
+//! Posts are appended to segments, each once; the map ([`super`]) knows where. A deleted post
+//! is overwritten in place (on Linux its space is freed as well), and a segment without posts
+//! is removed. This is how ciphertext leaves the disk soon after it was acknowledged, without
+//! rewriting anything else.
 //!
-//! **Elsewhere**: which post is where, and whether a batch counts, is in the map.
+//! **Elsewhere**: the map knows which post is where, and whether a batch counts.
 //!
-//! **Always**: what [`Append::write`] wrote is on disk. A place is given out once. A
-//! segment that is being appended to is not removed. A post is read as it was written, or
-//! as an error.
+//! **Always**: what [`Append::write`] wrote is on disk. A place is given out once. A segment
+//! that is being appended to is not removed. A post is read as it was written, or as an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -1,14 +1,14 @@
-//! How far the map must have come.
+//! The watermark: how many batches the map must have.
 //!
-//! The map forgives a torn end of its journal, as it must after a power cut. It
-//! cannot tell that from a journal damaged in the middle, and would forget batches
-//! that had counted. So the number of the last batch is kept beside it as well,
-//! written after each without waiting for the disk: it may lag behind, by what a
-//! power cut takes, but is never ahead of what counted.
+//! The map accepts a torn end of its journal, as it must after a power cut. It cannot tell
+//! that from a journal that is damaged in the middle, and would forget confirmed batches. The
+//! number of the last batch is therefore also kept beside the map, written after each batch
+//! without waiting for the disk. It may lag behind by what a power cut loses, but is never
+//! ahead of what counted.
 //!
-//! **Elsewhere**: the numbers are given by [`super`]'s commit.
+//! **Elsewhere**: the commit in [`super`] assigns the numbers.
 //!
-//! **Always**: raised only to a batch that is durable.
+//! **Always**: raised only to a batch that is on disk.
 
 use std::fs::OpenOptions;
 use std::io;

@@ -1,6 +1,6 @@
-//! `waxwing sms inspect`: what a text message is made of, and what in it is a trick.
+//! `waxwing sms inspect`: decodes a text message and shows the tricks in it.
 //!
-//! **Elsewhere.** Reading messages and finding things in them is `waxwing_sms`'s.
+//! **Elsewhere.** `waxwing_sms` decodes messages and finds the tricks.
 
 use std::io::Read as _;
 
@@ -26,16 +26,16 @@ const DIGITS_MAX: u64 = 1 << 20;
 /// `waxwing sms inspect`.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// Hexadecimal digits; - reads lines of them from standard input
+    /// Hexadecimal digits; with -, lines of them are read from standard input
     #[arg(value_name = "HEX", required = true)]
     digits: Vec<String>,
-    /// Which way it went; found out where it is not said
+    /// Which way the message went; detected if not given
     #[arg(long, value_name = "WAY", value_parser = ["to-phone", "from-phone"])]
     direction: Option<String>,
-    /// Whether the service centre's number is in front; found out where it is not said
+    /// Whether the service centre's number is in front; detected if not given
     #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
     service_centre: Option<String>,
-    /// Somebody who may be imitated: a name, or a name and a number or domain
+    /// Somebody whom a sender may imitate: a name, or a name with a number or domain
     #[arg(long, value_name = "NAME[=NUMBER|DOMAIN]")]
     known: Vec<String>,
 }
@@ -101,7 +101,7 @@ impl Inspect {
         for digits in lines(&self.digits)? {
             let unit = pdu::read_hex(&digits, reading).map_err(|error| Failure::Said {
                 code: "sms_invalid",
-                sentence: format!("It cannot be read: {error}."),
+                sentence: format!("This cannot be read: {error}."),
             })?;
             units.push(unit);
         }
@@ -180,7 +180,10 @@ fn show(unit: &Pdu, known: &Known, output: &Output) -> Result<(), Failure> {
     if unit.left_over > 0 {
         output.line(styled(
             FAINT,
-            format!("{} octets behind it belong to nothing.", unit.left_over),
+            format!(
+                "{} octets after the message do not belong to it.",
+                unit.left_over
+            ),
         ))?;
     }
     Ok(())
@@ -201,13 +204,10 @@ fn show_deliver(
     output.line(format!(
         "From      {}  {}",
         styled(BOLD, one_line(&from)),
-        styled(
-            WARN,
-            "not verified: anybody can write any sender into an SMS"
-        ),
+        styled(WARN, "not verified: anybody can forge the sender of an SMS"),
     ))?;
     if let Some(reply_to) = &reply_to {
-        field(output, "Answer to", &asked(reply_to))?;
+        field(output, "Reply to", &asked(reply_to))?;
     }
     header_lines(deliver, centre.as_deref(), output)?;
     body_lines(text.as_deref(), octets.as_deref(), output)?;
@@ -226,7 +226,7 @@ fn show_deliver(
     if findings.is_empty() {
         output.line(styled(
             FAINT,
-            "  No trick was found in it. That does not make it true.",
+            "  No tricks were found. That does not mean that the message is true.",
         ))?;
     }
     output.object(&Inspected {
@@ -255,7 +255,7 @@ fn show_deliver(
 }
 
 fn asked(reply_to: &str) -> String {
-    format!("{} is asked for by whoever wrote it", one_line(reply_to))
+    format!("{} (the message asks for this)", one_line(reply_to))
 }
 
 fn header_lines(deliver: &Deliver, centre: Option<&str>, output: &Output) -> Result<(), Failure> {
@@ -338,9 +338,9 @@ fn show_report(
         ),
         Fate::Forwarded => (
             "forwarded",
-            "It went to another network; more is not known.",
+            "It was passed on to another network; nothing more is known.",
         ),
-        Fate::StillTrying => ("still_trying", "The service centre still tries."),
+        Fate::StillTrying => ("still_trying", "The service centre is still trying."),
         Fate::Failed => ("failed", "It cannot be delivered."),
         Fate::GivenUp => ("given_up", "The service centre has given up."),
     };
@@ -348,7 +348,7 @@ fn show_report(
     if let Some(time) = time(report.discharged) {
         field(output, "At", &time)?;
     }
-    field(output, "Became", sentence)?;
+    field(output, "Result", sentence)?;
     output.object(&Inspected {
         kind: "sms",
         unit: "status_report",

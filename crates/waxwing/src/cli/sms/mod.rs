@@ -1,10 +1,10 @@
-//! `waxwing sms`: text messages of the phone network, the fallback that shows what it is.
+//! `waxwing sms`: text messages of the phone network, a fallback that is shown as what it is.
 //!
-//! **Elsewhere.** What is in them is read by `waxwing_sms`; conversations by text message are the
-//! engine's, and are shown by `waxwing history` and `waxwing listen` like all others.
+//! **Elsewhere.** `waxwing_sms` decodes text messages. The engine keeps conversations by text
+//! message, and `waxwing history` and `waxwing listen` show them like all others.
 //!
-//! **Always.** Who a message says that it is from is shown, never who it asks to be taken for;
-//! and that nobody has verified it stands beside it.
+//! **Always.** The sender that a message claims is shown, never the one as which it wants to
+//! appear, and beside it that nobody has verified the sender.
 
 mod inspect;
 mod write;
@@ -18,14 +18,14 @@ use crate::output::Output;
 /// `waxwing sms`.
 #[derive(Debug, Subcommand)]
 pub enum Sms {
-    /// Write to a phone that is not on Waxwing
+    /// Send a text message to a phone that is not on Waxwing
     #[command(after_help = "\
-A text message is not encrypted: the relay, the phone networks and whoever taps them read it,
-anybody can forge its sender, and it costs money. What it costs is shown before it goes. If the
-number has come to Waxwing meanwhile, nothing goes, and you are told.
+A text message is not encrypted: the relay, the phone networks and anybody who taps them can
+read it. Anybody can forge its sender, and it costs money; you see the price before you send.
+If the number is on Waxwing by now, nothing is sent, and the command tells you so.
 
-Needs an account whose address is a phone number. `waxwing history sms:NUMBER` shows what was
-written, and what is a trick in what came.
+Needs an account whose address is a phone number. `waxwing history sms:NUMBER` shows the
+conversation, and the tricks in the messages that came.
 
 Examples:
   waxwing sms send +358401234567 'On my way'
@@ -33,11 +33,11 @@ Examples:
   echo 'On my way' | waxwing sms send +358401234567 --yes")]
     Send(write::Send),
 
-    /// Decode a text message and say what in it is a trick
+    /// Decode a text message and find the tricks in it
     #[command(after_help = "\
-HEX is what modems, phones' logs and tools show: the unit of 3GPP TS 23.040 (a PDU), with or
-without the service centre's number in front. Several are the parts of one long message. Needs
-no account and no network.
+HEX is what modems, tools and the logs of phones show: a PDU of 3GPP TS 23.040, with or
+without the service centre's number in front. Give several for the parts of one long message.
+Needs no account and no network.
 
 Examples:
   waxwing sms inspect 07916407970970F6400B916407281553F80000211171021410400A2208...

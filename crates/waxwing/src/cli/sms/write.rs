@@ -1,7 +1,7 @@
 //! `waxwing sms send`.
 //!
-//! **Always.** What a text costs is shown before it goes, and that it is not encrypted is agreed
-//! to once.
+//! **Always.** The price of a text is shown before the text is sent, and the person accepts
+//! once that text messages are not encrypted.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
@@ -24,30 +24,30 @@ const ANSWER_BYTES: u64 = 64;
 /// `waxwing sms send`.
 #[derive(Debug, Args)]
 pub struct Send {
-    /// A phone number with its country's code, or a conversation such as sms:+358401234567
+    /// A phone number with its country code, or a conversation such as sms:+358401234567
     #[arg(value_name = "NUMBER")]
     to: String,
 
-    /// The text; without it, or when it is -, standard input is read
+    /// The text; without it, or with -, standard input is read
     text: Option<String>,
 
-    /// Send it without asking; that it is not encrypted is understood
+    /// Send without asking; you accept that it is not encrypted
     #[arg(long, short)]
     yes: bool,
 
-    /// Show what it would cost and send nothing
+    /// Show what it would cost, and send nothing
     #[arg(long, conflicts_with = "yes")]
     cost: bool,
 
-    /// In so many messages at most
+    /// Send at most this many text messages
     #[arg(long, value_name = "MESSAGES")]
     segments: Option<u32>,
 
-    /// As a text message, though the number is on Waxwing
+    /// Send a text message even if the number is on Waxwing
     #[arg(long)]
     even_so: bool,
 
-    /// How long to wait for the phone network to take it
+    /// How long to wait for the phone network to accept it
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     wait: u64,
 }
@@ -109,12 +109,12 @@ fn show(quote: &SmsQuote, output: &Output) -> Result<(), Failure> {
     let price = match (&quote.total, &quote.price) {
         (Some(total), _) => one_line(total),
         (None, Some(price)) => format!("{} each", one_line(price)),
-        (None, None) => "at a price that the relay does not say".to_owned(),
+        (None, None) => "at a price that the relay does not state".to_owned(),
     };
     let room = match quote.encoding {
         SmsEncoding::Gsm7 => String::new(),
         SmsEncoding::Utf16 => {
-            " (it has characters that leave room for 70 in each, not 160)".to_owned()
+            " (some of its characters leave room for only 70 in each, not 160)".to_owned()
         }
     };
     output.line(format!(
