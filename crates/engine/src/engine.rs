@@ -39,8 +39,9 @@ use crate::{
     event::{Effect, Event, LinkKind, RelayPlace},
     inbox::{
         floods::Floods,
-        heard, held, missed, receive,
+        held, missed, receive,
         resending::{Answered, Budgets},
+        sender_counters,
     },
     link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing, tokens},
     memory::Memory,
@@ -701,7 +702,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         None
     };
     let asks = if ready {
-        heard::next_ask(turn.tx)?
+        sender_counters::next_request_at(turn.tx)?
     } else {
         None
     };

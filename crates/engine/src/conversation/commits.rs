@@ -37,7 +37,7 @@ use crate::{
     event::LinkKind,
     inbox::{
         earlier,
-        heard::{self, Sender},
+        sender_counters::{self, Sender},
     },
     link::{Job, posting},
     mls::{self, IncomingCommit},
@@ -383,7 +383,7 @@ pub(crate) fn take(
     posting::epoch_began(turn, group.id, epoch);
     for device in left {
         let group = group.id;
-        heard::give_up(turn.tx, Sender { group, device })?;
+        sender_counters::give_up(turn.tx, Sender { group, device })?;
     }
     follow(turn, group, &before, &after, Some(by.account))?;
     leaves::follow(turn, group, &members, sequence)?;

@@ -29,7 +29,7 @@ use crate::{
     api::{self, ConversationId, EventKind, MessageId, Notice, Problem, Response, Synced},
     attachment, contact,
     conversation::target::{self, Target},
-    inbox::{earlier, heard, messages, missed},
+    inbox::{earlier, messages, missed, sender_counters},
     message::{amendments, receipts},
     registers::{self, About},
     store::StoreError,
@@ -157,7 +157,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
     groups::set_known(turn.tx, conversation)?;
     for group in groups::of_conversation(turn.tx, conversation)? {
         groups::set_membership_due(turn.tx, group)?;
-        heard::ask_now(turn.tx, turn.now, group)?;
+        sender_counters::request_now(turn.tx, turn.now, group)?;
         missed::ask_now(turn.tx, turn.now, group)?;
         say_read(turn, group)?;
         if let Some(group) = groups::find(turn.tx, group)? {

@@ -6,8 +6,8 @@
 //! that, and asks every device of the conversation's next group for what it missed in the
 //! earlier one. The answers are copies for that device alone.
 //!
-//! **Elsewhere**: [`super::resending`] answers; [`super::heard`] handles gaps in a group that
-//! continues.
+//! **Elsewhere**: [`super::resending`] answers; [`super::sender_counters`] handles gaps in a group
+//! that continues.
 //!
 //! **Always**: each device is asked once for each earlier group. It sends only messages from
 //! the time when the requester's account was a member of that group.
@@ -19,7 +19,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{heard, held, receive};
+use super::{held, receive, sender_counters};
 use crate::{
     api::ConversationId,
     conversation::{
@@ -53,7 +53,7 @@ pub(crate) fn ends(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         || group.waits_for_lookup
         || turn.live.behind.contains_key(&group.id)
         || held::any(turn.tx, group.id)?
-        || heard::has_holes(turn.tx, group.id)?;
+        || sender_counters::has_holes(turn.tx, group.id)?;
     if is_behind {
         remember(turn, group)?;
     }
@@ -111,7 +111,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>, current: &Group) -> Result<(), Fault> {
         return Ok(());
     };
     for group in earlier.into_iter().filter(|group| *group != current.id) {
-        let heard = heard::senders(turn.tx, group)?;
+        let heard = sender_counters::senders(turn.tx, group)?;
         for member in members.iter().filter(|member| member.device != own) {
             let is_new = turn
                 .tx

@@ -9,7 +9,7 @@
 
 use waxwing_protocol::{limits, time::Time};
 
-use super::heard::Sender;
+use super::sender_counters::Sender;
 use crate::{
     api::{Direction, MessageChanged, MessageId, MessageState, Notice},
     attachment,

@@ -6,8 +6,8 @@
 //! everything of theirs that did not arrive. Their answers also reveal an epoch that it
 //! missed; then it rejoins.
 //!
-//! **Elsewhere**: [`super::heard`] handles gaps in the counters of devices that sent something
-//! later; [`crate::conversation::rejoin`] rejoins.
+//! **Elsewhere**: [`super::sender_counters`] handles gaps in the counters of devices that sent
+//! something later; [`crate::conversation::rejoin`] rejoins.
 //!
 //! **Always**: a mark is stored before it is acknowledged. However many marks the relay
 //! invents, a group is asked once in [`AGAIN`]; a stranger's group is not asked before the

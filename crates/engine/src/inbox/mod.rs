@@ -1,8 +1,8 @@
 //! The inbox: which envelopes of which device have arrived, and posts that cannot be read yet.
 //!
-//! Each device numbers its envelopes in a group from 1 without gaps ([`heard`]). A skipped
-//! number is a hole. If a hole stays for [`GRACE`], this device asks for the missing envelope,
-//! and the history shows the gap until it is filled. A device that was set back uses some
+//! Each device numbers its envelopes in a group from 1 without gaps ([`sender_counters`]). A
+//! skipped number is a hole. If a hole stays for [`GRACE`], this device asks for the missing
+//! envelope, and the history shows the gap until it is filled. A device that was set back uses some
 //! numbers again; MIMI ids, not counters, then tell which envelopes are new.
 //!
 //! **Elsewhere**: [`receive`] decrypts a post and acts on it; [`held`] has posts that wait for
@@ -13,12 +13,12 @@
 
 pub(crate) mod earlier;
 pub(crate) mod floods;
-pub(crate) mod heard;
 pub(crate) mod held;
 pub(crate) mod messages;
 pub(crate) mod missed;
 pub(crate) mod receive;
 pub(crate) mod resending;
+pub(crate) mod sender_counters;
 
 use waxwing_protocol::time::Span;
 

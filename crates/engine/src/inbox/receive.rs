@@ -20,8 +20,8 @@ use waxwing_protocol::{
 
 use super::{
     earlier,
-    heard::{self, Sender},
     held::{self, Post},
+    sender_counters::{self, Sender},
 };
 use crate::{
     api::{Gap, Notice, Problem, Warning},
@@ -290,7 +290,7 @@ fn process_for_good(
                 Taken::Merged => {
                     if external {
                         // Somebody is back who may have what is missing here.
-                        heard::ask_now(turn.tx, turn.now, group.id)?;
+                        sender_counters::request_now(turn.tx, turn.now, group.id)?;
                     }
                     Ok(Read::Done)
                 }
@@ -434,9 +434,9 @@ fn envelope_came(
             envelope.head.as_ref(),
         )?;
     }
-    let missing_before = heard::missing(turn.tx, sender)?;
-    heard::note(turn.tx, turn.now, sender, envelope.counter)?;
-    let missing = heard::missing(turn.tx, sender)?;
+    let missing_before = sender_counters::missing(turn.tx, sender)?;
+    sender_counters::record(turn.tx, turn.now, sender, envelope.counter)?;
+    let missing = sender_counters::missing(turn.tx, sender)?;
     match envelope.body {
         Some(envelope::Body::Mimi(content)) => {
             let fills = missing < missing_before;
@@ -474,7 +474,7 @@ fn envelope_came(
         Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
         None => {}
     }
-    let missing = heard::missing(turn.tx, sender)?;
+    let missing = sender_counters::missing(turn.tx, sender)?;
     if missing < missing_before {
         show_gap(turn, group, sender, missing)?;
     }
@@ -483,8 +483,8 @@ fn envelope_came(
 
 /// Asks for all holes that are old enough, and shows them.
 pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    for sender in heard::to_ask(turn.tx, turn.now)? {
-        heard::asked(turn.tx, turn.now, sender)?;
+    for sender in sender_counters::due_requests(turn.tx, turn.now)? {
+        sender_counters::record_request(turn.tx, turn.now, sender)?;
         turn.contained(Whose::Group(sender.group), |turn| ask_sender(turn, sender))?;
     }
     Ok(())
@@ -495,8 +495,8 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
         return Ok(());
     };
     if requests::is_silent_group(turn, &group)? {
-        heard::not_now(turn.tx, sender)?;
-        let missing = heard::missing(turn.tx, sender)?;
+        sender_counters::suspend_requests(turn.tx, sender)?;
+        let missing = sender_counters::missing(turn.tx, sender)?;
         return show_gap(turn, &group, sender, missing);
     }
     if group.state == GroupState::Closed {
@@ -505,12 +505,12 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
     if group.state != GroupState::Active {
         return Ok(());
     }
-    let missing = heard::holes(turn.tx, sender)?
+    let missing = sender_counters::holes(turn.tx, sender)?
         .into_iter()
         .map(|(from, to)| CounterRange { from, to })
         .collect();
     request(turn, &group, sender.device, missing, None)?;
-    let missing = heard::missing(turn.tx, sender)?;
+    let missing = sender_counters::missing(turn.tx, sender)?;
     show_gap(turn, &group, sender, missing)
 }
 
@@ -522,7 +522,7 @@ pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Faul
         return Ok(());
     }
     let own = turn.account()?.device();
-    let heard = heard::senders(turn.tx, group.id)?;
+    let heard = sender_counters::senders(turn.tx, group.id)?;
     let members = turn.with_group(group.id, |group, _, _| group.members())?;
     let Some(members) = members else {
         return Ok(());

@@ -9,7 +9,7 @@
 //! In the same way a device gets copies of what it missed in an earlier group of the
 //! conversation ([`super::earlier`]).
 //!
-//! **Elsewhere**: [`super::heard`] finds gaps and decides when to ask for them;
+//! **Elsewhere**: [`super::sender_counters`] finds gaps and decides when to ask for them;
 //! [`crate::conversation::joined`] knows since when an account is in a group.
 //!
 //! **Always**: nobody gets messages from before their account was a member. What one account
@@ -29,7 +29,7 @@ use waxwing_protocol::{
 
 use super::{
     earlier,
-    heard::{self, Sender},
+    sender_counters::{self, Sender},
 };
 use crate::{
     api::ConversationId,
@@ -360,7 +360,7 @@ pub(crate) fn came(
         device: member.device,
     };
     if said.nothing_up_to > 0 {
-        heard::nothing_up_to(turn.tx, sender, said.nothing_up_to)?;
+        sender_counters::skip_up_to(turn.tx, sender, said.nothing_up_to)?;
     }
     let Some(key) = key(turn.tx, &said.key_id)? else {
         return Ok(None);

@@ -40,7 +40,7 @@ const FIRST: &[&str] = &[
     crate::conversation::history::SCHEMA,
     crate::outbox::SCHEMA,
     crate::outbox::receipts::SCHEMA,
-    crate::inbox::heard::SCHEMA,
+    crate::inbox::sender_counters::SCHEMA,
     crate::inbox::held::SCHEMA,
 ];
 

@@ -26,9 +26,9 @@ use crate::{
         joined, leaves, manage, notes, quarantine, requests, start,
     },
     inbox::{
-        heard::{self, Sender},
         held::{self, Post},
         receive,
+        sender_counters::{self, Sender},
     },
     link::Job,
     mls::{Member, MlsError, StagedWelcome},
@@ -222,7 +222,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
                 group: post.group,
                 device: member.device,
             };
-            heard::begins_anywhere(turn.tx, sender)?;
+            sender_counters::start_anywhere(turn.tx, sender)?;
         }
     }
     turn.remember(post.group, group);

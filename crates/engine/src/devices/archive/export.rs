@@ -22,7 +22,7 @@ use crate::{
     api::ConversationId,
     conversation::{self, members},
     devices::{backup, names, transfer},
-    inbox::heard,
+    inbox::sender_counters,
     registers,
     settings::{self, Setting},
     store::StoreError,
@@ -393,7 +393,7 @@ fn archived_heard(
     let mut all = Vec::new();
     match (id, reach) {
         (Some(id), Reach::Everything) => {
-            all = heard::senders(tx, id)?;
+            all = sender_counters::senders(tx, id)?;
             all.extend(account::load(tx)?.map(|own| (own.device(), said)));
         }
         (Some(id), Reach::UpTo { .. }) => all = transfer::had_heard(tx, id)?,

@@ -30,7 +30,7 @@ use crate::{
         history, members,
     },
     devices::{backup, names},
-    inbox::heard::{self, Sender},
+    inbox::sender_counters::{self, Sender},
     message::{
         amendments::{self, Amendment, Amends},
         link_preview,
@@ -263,7 +263,7 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
         for heard in kept.heard.iter().take(limits::FAN_OUT_MAILBOXES) {
             let device =
                 DeviceId::try_from(&heard.device_id).map_err(|_| NotImported::Malformed)?;
-            heard::begins_no_later(tx, now, Sender { group: id, device }, heard.up_to)?;
+            sender_counters::start_no_later(tx, now, Sender { group: id, device }, heard.up_to)?;
         }
         return Ok(());
     }
@@ -284,7 +284,7 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
     groups::set_inherited(tx, id)?;
     for heard in kept.heard.iter().take(limits::FAN_OUT_MAILBOXES) {
         let device = DeviceId::try_from(&heard.device_id).map_err(|_| NotImported::Malformed)?;
-        heard::begins_behind(tx, Sender { group: id, device }, heard.up_to)?;
+        sender_counters::start_after(tx, Sender { group: id, device }, heard.up_to)?;
     }
     Ok(())
 }
