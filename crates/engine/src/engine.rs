@@ -31,9 +31,9 @@ use crate::{
     commands,
     containment::Whose,
     conversation::{
-        again, commits, generations,
+        commits, generations,
         groups::{self, GroupState},
-        membership, parcels, quarantine, rejoin, requests, start,
+        membership, parcels, quarantine, re_add, rejoin, requests, start,
     },
     devices::{self, DevicesInMemory},
     event::{Effect, Event, LinkKind, RelayPlace},
@@ -392,7 +392,7 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.live.due_groups.extend(groups::busy(turn.tx)?);
     turn.live.due_groups.extend(held::groups(turn.tx)?);
     if turn.live.account.is_some() {
-        again::take_up(turn)?;
+        re_add::schedule_next(turn)?;
     }
     generations::take_up(turn)?;
     quarantine::take_up(turn)?;
@@ -502,7 +502,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 })?;
             }
             Waiting::Again if turn.live.account.is_some() => {
-                turn.contained(Whose::Part("unknown groups"), again::ask_what_is_due)?;
+                turn.contained(Whose::Part("unknown groups"), re_add::send_due_requests)?;
             }
             Waiting::LookUps
             | Waiting::LogIdentity

@@ -89,7 +89,7 @@ pub(crate) struct Live {
     /// Key packages that were claimed for a group, until they are added.
     pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
     /// When a device was last taken into a group again.
-    pub taken_again: HashMap<(GroupId, DeviceId), Time>,
+    pub re_added_at: HashMap<(GroupId, DeviceId), Time>,
     /// Accounts whose devices had no key packages for a group: how often in a row, and when they
     /// are asked for again.
     pub no_packages: HashMap<(GroupId, AccountId), (u32, Time)>,
@@ -171,7 +171,7 @@ impl Live {
             inline_bytes,
             gone_parcels: HashSet::new(),
             claimed: BTreeMap::new(),
-            taken_again: HashMap::new(),
+            re_added_at: HashMap::new(),
             no_packages: HashMap::new(),
             lacking: HashMap::new(),
             warned: HashMap::new(),

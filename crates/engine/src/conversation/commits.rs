@@ -25,10 +25,11 @@ use waxwing_protocol::{
 };
 
 use super::{
-    again, generations,
+    generations,
     groups::{self, Group, GroupState},
     joined, leaves, members,
     parcels::{self, Readers},
+    re_add,
     roles::{self, Broken, Change},
     start,
 };
@@ -354,7 +355,7 @@ pub(crate) fn take(
     let left: Vec<DeviceId> = commit
         .removed
         .iter()
-        .filter(|member| !again::comes_again(member, &commit.leaves))
+        .filter(|member| !re_add::is_re_add(member, &commit.leaves))
         .map(|member| member.device)
         .collect();
     if group.commit_pending {
@@ -388,7 +389,7 @@ pub(crate) fn take(
     follow(turn, group, &before, &after, Some(by.account))?;
     leaves::follow(turn, group, &members, sequence)?;
     for device in came {
-        again::done(turn.tx, group.id, device)?;
+        re_add::forget_re_add(turn.tx, group.id, device)?;
     }
     let others = removed
         .into_iter()
@@ -504,9 +505,8 @@ fn judge_removals(
     // Whoever is no member any more has no say in which devices go; and whoever may bring a
     // device back takes its old leaf out with the same commit.
     let goes = |member: &mls::Member| is_group && after.addresses.of(member.account).is_none();
-    let comes_back = |member: &mls::Member| {
-        (is_admin || !is_group) && again::comes_again(member, &commit.leaves)
-    };
+    let comes_back =
+        |member: &mls::Member| (is_admin || !is_group) && re_add::is_re_add(member, &commit.leaves);
     let removed: Vec<mls::Member> = commit
         .removed
         .iter()

@@ -28,9 +28,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Kind, again,
+    Kind,
     groups::{self, Group, GroupState, Welcomer},
-    history, manage, members, membership, requests, start,
+    history, manage, members, membership, re_add, requests, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -375,7 +375,7 @@ pub(crate) fn compare(
 /// device is to make the next one.
 pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group, by: Option<&Member>) -> Result<(), Fault> {
     // Perhaps it is in order for others, and they can bring this device back.
-    again::broken(turn, group)?;
+    re_add::handle_closed_group(turn, group)?;
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };

@@ -30,9 +30,8 @@ use waxwing_protocol::{
 };
 
 use super::{
-    again,
     groups::{self, Group},
-    members,
+    members, re_add,
 };
 use crate::{
     contact,
@@ -194,7 +193,7 @@ pub(crate) fn follow(
                 i64::try_from(sequence).unwrap_or(i64::MAX),
             ),
         )?;
-        again::done(turn.tx, group.id, gone.device)?;
+        re_add::forget_re_add(turn.tx, group.id, gone.device)?;
     }
     for came in new.values().filter(|one| old.get(&one.device) != Some(one)) {
         came_in(turn, group, came)?;

@@ -29,9 +29,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    again, commits, generations,
+    commits, generations,
     groups::{self, Group},
-    leaves, manage, members, requests, roles, start,
+    leaves, manage, members, re_add, requests, roles, start,
     wishes::{self, Wish},
 };
 use crate::{
@@ -401,7 +401,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
             gone.extend(old.map(|member| member.leaf_key));
         }
         if comes || old.is_none() {
-            again::done(turn.tx, group.id, device)?;
+            re_add::forget_re_add(turn.tx, group.id, device)?;
         }
     }
     keep_an_admin(turn, &standing, &gone, &mut wanted)?;
@@ -728,12 +728,12 @@ fn without_a_leaf(standing: &Standing) -> impl Iterator<Item = AccountId> {
 fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<DeviceId>, Fault> {
     let own = turn.account()?.id();
     let mut asking = Vec::new();
-    for device in again::of(turn.tx, group.id)? {
+    for device in re_add::devices_to_re_add(turn.tx, group.id)? {
         let leaf = standing.members.iter().find(|one| one.device == device);
         // One that its account has revoked since it asked does not come back: it goes.
         let may = match leaf {
             Some(leaf) => {
-                again::may_bring_back(&standing.secrets, own, leaf.account)
+                re_add::may_re_add(&standing.secrets, own, leaf.account)
                     && roster_of(turn, leaf.account)?
                         .is_none_or(|roster| trust::admits(&roster, leaf))
             }
@@ -742,7 +742,7 @@ fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<Dev
         if may {
             asking.push(device);
         } else {
-            again::done(turn.tx, group.id, device)?;
+            re_add::forget_re_add(turn.tx, group.id, device)?;
         }
     }
     Ok(asking)

@@ -29,7 +29,6 @@
 //! **Always**: a conversation has at most one account on the other side at a time; a new
 //! account under its verified address is a marked event in its history.
 
-pub(crate) mod again;
 pub(crate) mod commits;
 pub(crate) mod generations;
 pub(crate) mod groups;
@@ -46,6 +45,7 @@ pub(crate) mod notes;
 pub(crate) mod pages;
 pub(crate) mod parcels;
 pub(crate) mod quarantine;
+pub(crate) mod re_add;
 pub(crate) mod rejoin;
 pub(crate) mod requests;
 pub(crate) mod roles;

@@ -446,7 +446,7 @@ fn is_unknown(turn: &Turn<'_>, post: &Post) -> Result<bool, Fault> {
     // The first group of a conversation bears its id.
     let conversation = ConversationId::from_bytes(post.group.0);
     let asked = invitations::has_asked(turn.tx, conversation)?
-        || super::again::was_asked(turn.tx, post.group)?;
+        || super::re_add::has_requested(turn.tx, post.group)?;
     Ok(!asked)
 }
 
@@ -742,13 +742,13 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
                 turn.wait(Waiting::Group(row.group), AGAIN);
                 return Ok(());
             }
-            super::again::ask_for(turn, &group)
+            super::re_add::request_re_add(turn, &group)
         }
         Some(group) if matches!(group.state, GroupState::Closed | GroupState::Quarantined) => {
             Ok(())
         }
         Some(_) => turn.lose_group(row.group),
-        None => super::again::unknown(turn, row.group),
+        None => super::re_add::handle_post_of_unknown_group(turn, row.group),
     }
 }
 

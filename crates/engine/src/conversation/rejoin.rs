@@ -20,11 +20,11 @@ use waxwing_protocol::{
 };
 
 use super::{
-    again, commits, generations,
+    commits, generations,
     groups::{self, Group, GroupState},
     history, joined, leaves, manage, members,
     parcels::{self, Opened, Readers},
-    start,
+    re_add, start,
 };
 use crate::{
     api::{EventKind, Notice, RelayMisdeed},
@@ -267,7 +267,7 @@ fn no_way_back(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         return generations::broken(turn, group, None);
     }
     generations::spoilt(turn, conversation, group.id)?;
-    again::ask_for(turn, group)
+    re_add::request_re_add(turn, group)
 }
 
 /// Whether nobody is in it but these two, or this account alone in its notes.
@@ -333,7 +333,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         )?;
         turn.notify(Notice::Event(event));
     }
-    again::is_in(turn.tx, id)?;
+    re_add::clear_request(turn.tx, id)?;
     receive::release(turn, id)?;
     sync::ask(turn, &group)?;
     earlier::ask(turn, &group)?;
@@ -359,7 +359,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),
         // The group's rejoin secret is another than this device knows.
-        ErrorCode::Unauthorised => again::ask_for(turn, &group),
+        ErrorCode::Unauthorised => re_add::request_re_add(turn, &group),
         ErrorCode::Malformed | ErrorCode::TooLarge => {
             turn.wait(Waiting::Group(id), AGAIN);
             Ok(())

@@ -23,9 +23,8 @@ use super::{GRACE, receive};
 use crate::{
     containment::Whose,
     conversation::{
-        again,
         groups::{self, GroupState},
-        requests,
+        re_add, requests,
     },
     store::StoreError,
     turn::{Fault, Turn},
@@ -60,7 +59,7 @@ pub(crate) fn came(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     match groups::find(turn.tx, group)? {
         Some(_) => Ok(note(turn.tx, turn.now, group)?),
         // Its welcome may be what is missing.
-        None => again::unknown(turn, group),
+        None => re_add::handle_post_of_unknown_group(turn, group),
     }
 }
 

@@ -28,13 +28,13 @@ use crate::{
     contact::{self, profile},
     containment::Whose,
     conversation::{
-        self, again,
+        self,
         commits::{self, Taken},
         generations,
         groups::{self, Group, GroupState},
         history, invitations, leaves, manage,
         parcels::{self, Opened},
-        requests, start,
+        re_add, requests, start,
     },
     inbox::{messages, resending},
     link::posting,
@@ -96,7 +96,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         return if post.kind == PostKind::Welcome {
             welcomes::welcomed(turn, post)
         } else {
-            again::unknown(turn, post.group)
+            re_add::handle_post_of_unknown_group(turn, post.group)
         };
     };
     match group.state {
@@ -315,7 +315,7 @@ fn process_for_good(
                     Ok(Read::Done)
                 }
                 Taken::RemovedUs { account: false, .. } => {
-                    again::removed(turn, group)?;
+                    re_add::handle_own_removal(turn, group)?;
                     Ok(Read::Done)
                 }
             }
@@ -463,7 +463,9 @@ fn envelope_came(
         }
         Some(envelope::Body::Registers(registers)) => sync::came(turn, group, &registers)?,
         Some(envelope::Body::RegistersWanted(_)) => sync::wanted(turn, group)?,
-        Some(envelope::Body::TakeMeIn(request)) => again::asked(turn, group, member, &request)?,
+        Some(envelope::Body::TakeMeIn(request)) => {
+            re_add::handle_re_add_request(turn, group, member, &request)?;
+        }
         Some(envelope::Body::AskToJoin(ask)) => invitations::asked(turn, group, member, &ask)?,
         Some(envelope::Body::JoinAnswer(said)) => {
             invitations::answered(turn, group, member, &said)?;

@@ -81,7 +81,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::message::expiry::SCHEMA,
     crate::conversation::search::SCHEMA,
     crate::registers::SCHEMA,
-    crate::conversation::again::SCHEMA,
+    crate::conversation::re_add::SCHEMA,
     crate::attachment::SCHEMA,
     crate::conversation::history::FORMATS,
     crate::conversation::threads::SCHEMA,
@@ -107,7 +107,7 @@ const ALARMS: &[&str] = &[
 /// What is remembered of groups' leaves, and of ways back into groups.
 const LEAVES: &[&str] = &[
     crate::conversation::leaves::SCHEMA,
-    crate::conversation::again::ASKS,
+    crate::conversation::re_add::ASKS,
     crate::conversation::parcels::SEQUENCE,
     crate::inbox::held::SEQUENCE,
 ];

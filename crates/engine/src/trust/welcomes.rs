@@ -20,10 +20,10 @@ use crate::{
     api::{ConversationId, RelayMisdeed},
     contact,
     conversation::{
-        self, again,
+        self,
         generations::{self, Claim},
         groups::{self, Group, GroupState, Welcomer},
-        joined, leaves, manage, notes, quarantine, requests, start,
+        joined, leaves, manage, notes, quarantine, re_add, requests, start,
     },
     inbox::{
         held::{self, Post},
@@ -216,7 +216,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
     }
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
-    if (group.epoch().0 > 1 || account.is_none()) && !again::was_asked(turn.tx, post.group)? {
+    if (group.epoch().0 > 1 || account.is_none()) && !re_add::has_requested(turn.tx, post.group)? {
         for member in &members {
             let sender = Sender {
                 group: post.group,
@@ -239,7 +239,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
         None => false,
     };
     // Closed, and another was asked to bring this device back.
-    let asked = again::was_asked(turn.tx, group.id)?;
+    let asked = re_add::has_requested(turn.tx, group.id)?;
     if !gone && !lost && !asked {
         return Ok(());
     }
@@ -254,7 +254,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     turn.forget(group.id);
     quarantine::delete_keys(turn, group.id)?;
     if lost || asked {
-        again::keep(turn, group)?;
+        re_add::keep_lost_group(turn, group)?;
     }
     let counter = groups::forget(turn.tx, group.id, lost || asked)?;
     join(turn, post, true)?;
@@ -315,7 +315,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
                 groups::set_conversation(turn.tx, group.id, known.id)?;
             }
             refuse(turn, group)?;
-            again::refused(turn, group)?;
+            re_add::handle_revoked_welcomer(turn, group)?;
         }
         Judgement::Admitted => match group.account {
             Some(account) => admit(turn, group, account)?,
@@ -401,10 +401,10 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
 /// wants to hear what was said before.
 pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let inherited = groups::take_inherited(turn.tx, group.id)?;
-    if !inherited && !again::was_asked(turn.tx, group.id)? {
-        return Ok(again::is_in(turn.tx, group.id)?);
+    if !inherited && !re_add::has_requested(turn.tx, group.id)? {
+        return Ok(re_add::clear_request(turn.tx, group.id)?);
     }
-    again::is_in(turn.tx, group.id)?;
+    re_add::clear_request(turn.tx, group.id)?;
     let Some(group) = groups::find(turn.tx, group.id)? else {
         return Ok(());
     };
@@ -416,5 +416,5 @@ fn refuse(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     turn.live.lookups_mut().forget_outcomes();
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
     start::close(turn, group)?;
-    again::put_back(turn, group)
+    re_add::restore_lost_group(turn, group)
 }

@@ -102,7 +102,10 @@ const UNKNOWN_MAX: i64 = 256;
 const AT_ONCE: u32 = 64;
 
 /// A post came of a group that this device does not know.
-pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+pub(crate) fn handle_post_of_unknown_group(
+    turn: &mut Turn<'_>,
+    group: GroupId,
+) -> Result<(), Fault> {
     let noted = turn
         .tx
         .prepare_cached(
@@ -127,7 +130,7 @@ pub(crate) fn unknown(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> 
 
 /// Whether this device has asked to be taken into the group, so that it wants to hear what was
 /// said before, too.
-pub(crate) fn was_asked(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
+pub(crate) fn has_requested(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
     let asked: Option<bool> = tx
         .prepare_cached("SELECT asked > 0 FROM unknown_group WHERE group_id = ?1")?
         .query_row([group.0], |row| row.get(0))
@@ -136,7 +139,7 @@ pub(crate) fn was_asked(tx: &Transaction<'_>, group: GroupId) -> Result<bool, St
 }
 
 /// The device is in the group.
-pub(crate) fn is_in(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+pub(crate) fn clear_request(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
     tx.execute("DELETE FROM unknown_group WHERE group_id = ?1", [group.0])?;
     Ok(())
 }
@@ -163,13 +166,13 @@ fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
         )?;
     }
     let notes = notes::conversation(turn)?.id;
-    say(turn, notes, &groups)
+    send_request(turn, notes, &groups)
 }
 
 /// This device has lost a group, and the secret that it has of it is not the group's any
 /// more: asks somebody who is in it.
-pub(crate) fn ask_for(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    note(turn, group.id, turn.now)?;
+pub(crate) fn request_re_add(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    schedule_request(turn, group.id, turn.now)?;
     let own = turn.account()?;
     let others = own.roster().devices().len() > 1;
     let in_vain = turn
@@ -182,13 +185,13 @@ pub(crate) fn ask_for(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         // Nothing waits for it any more: the next thing that is said makes another group.
         start::close(turn, group)?;
     }
-    ask(turn, group)
+    ask_next(turn, group)
 }
 
 /// Somebody has taken this device out of a group, though its account is a member: perhaps to
 /// bring it in again, with a welcome that is on its way.
-pub(crate) fn removed(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    note(turn, group.id, turn.now)?;
+pub(crate) fn handle_own_removal(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+    schedule_request(turn, group.id, turn.now)?;
     turn.lose_group(group.id)?;
     turn.wait(Waiting::Group(group.id), WELCOME_WITHIN);
     Ok(())
@@ -196,25 +199,25 @@ pub(crate) fn removed(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 
 /// A device that is revoked now has brought this one into a group: others think that it is in.
 /// Somebody else is to bring it in.
-pub(crate) fn refused(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_revoked_welcomer(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let due = turn.now.after(WELCOME_WITHIN);
-    note(turn, group.id, due)?;
+    schedule_request(turn, group.id, due)?;
     wake(turn, due);
     Ok(())
 }
 
 /// A group was closed because it could not be followed. If that was not so for others, they
 /// can bring this device back.
-pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_closed_group(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let due = turn.now.after(MADE_ANEW_WITHIN);
-    note(turn, group.id, due)?;
+    schedule_request(turn, group.id, due)?;
     wake(turn, due);
     Ok(())
 }
 
 /// A welcome to a group has come that this device had lost: what it knows of the group is
 /// kept, in case the welcome is worth nothing.
-pub(crate) fn keep(turn: &Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn keep_lost_group(turn: &Turn<'_>, group: &Group) -> Result<(), Fault> {
     turn.tx.execute(
         "INSERT INTO unknown_group
              (group_id, seen_at, conversation, account_id, generation, rejoin_secret)
@@ -229,7 +232,7 @@ pub(crate) fn keep(turn: &Turn<'_>, group: &Group) -> Result<(), Fault> {
 }
 
 /// That welcome was worth nothing: the group is lost as it was before.
-pub(crate) fn put_back(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn restore_lost_group(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let put_back = turn.tx.execute(
         "UPDATE conversation_group SET conversation = kept.conversation,
              account_id = kept.account_id, generation = kept.generation,
@@ -246,7 +249,7 @@ pub(crate) fn put_back(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
 
 /// Notes that a group is to be asked for from this time on. When this device is in it, it
 /// asks for what was said meanwhile: nothing else tells of those who had not spoken before.
-fn note(turn: &Turn<'_>, group: GroupId, due: Time) -> Result<(), Fault> {
+fn schedule_request(turn: &Turn<'_>, group: GroupId, due: Time) -> Result<(), Fault> {
     turn.tx.execute(
         "INSERT INTO unknown_group (group_id, seen_at, asked, due_at) VALUES (?1, ?2, 1, ?3)
          ON CONFLICT DO UPDATE SET asked = 1, due_at = coalesce(due_at, ?3)",
@@ -262,7 +265,7 @@ fn wake(turn: &mut Turn<'_>, at: Time) {
 }
 
 /// Asks for the groups that are due.
-pub(crate) fn ask_what_is_due(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn send_due_requests(turn: &mut Turn<'_>) -> Result<(), Fault> {
     ask_own_devices(turn)?;
     let due: Vec<GroupId> = {
         let mut statement = turn.tx.prepare_cached(
@@ -280,19 +283,19 @@ pub(crate) fn ask_what_is_due(turn: &mut Turn<'_>) -> Result<(), Fault> {
             continue;
         };
         if is_replaced(turn, &group)? {
-            is_in(turn.tx, id)?;
+            clear_request(turn.tx, id)?;
         } else if group.state == GroupState::Lost {
             // First it tries by itself.
             turn.live.due_groups.insert(id);
         } else {
-            ask(turn, &group)?;
+            ask_next(turn, &group)?;
         }
     }
-    take_up(turn)
+    schedule_next(turn)
 }
 
 /// Wakes this device up when the next group is to be asked for.
-pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn schedule_next(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let next: Option<i64> = turn
         .tx
         .prepare_cached(
@@ -325,7 +328,7 @@ enum Whom {
 }
 
 /// Asks the next of those who can bring this device in.
-fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn ask_next(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let (asks, due): (u32, Option<i64>) = turn
         .tx
         .prepare_cached("SELECT asks, due_at FROM unknown_group WHERE group_id = ?1")?
@@ -341,7 +344,7 @@ fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             "UPDATE unknown_group SET due_at = NULL WHERE group_id = ?1",
             [group.id.0],
         )?;
-        return say_given_up(turn, group);
+        return warn_given_up(turn, group);
     }
     let span = Span(AGAIN.0 << asks.min(ASKS_MAX));
     let next = turn.now.after(span);
@@ -362,10 +365,10 @@ fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         }
         Some(Whom::OwnDevices) => {
             let notes = notes::conversation(turn)?.id;
-            say(turn, notes, &[group.id])
+            send_request(turn, notes, &[group.id])
         }
         Some(Whom::Account(account)) => match direct_with(turn, *account)? {
-            Some(direct) => say(turn, direct, &[group.id]),
+            Some(direct) => send_request(turn, direct, &[group.id]),
             None => Ok(()),
         },
         None => Ok(()),
@@ -425,7 +428,7 @@ fn direct_with(turn: &mut Turn<'_>, account: AccountId) -> Result<Option<Convers
 }
 
 /// Nobody has re-added this device to a group conversation; tells the person.
-fn say_given_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn warn_given_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
@@ -442,7 +445,11 @@ fn say_given_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     Ok(())
 }
 
-fn say(turn: &mut Turn<'_>, conversation: ConversationId, groups: &[GroupId]) -> Result<(), Fault> {
+fn send_request(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    groups: &[GroupId],
+) -> Result<(), Fault> {
     let envelope = Envelope {
         sent_at_ms: turn.now.0,
         body: Some(envelope::Body::TakeMeIn(TakeMeIn {
@@ -458,7 +465,7 @@ fn say(turn: &mut Turn<'_>, conversation: ConversationId, groups: &[GroupId]) ->
 }
 
 /// A device asks to be taken in again.
-pub(crate) fn asked(
+pub(crate) fn handle_re_add_request(
     turn: &mut Turn<'_>,
     channel: &Group,
     device: &Member,
@@ -476,12 +483,12 @@ pub(crate) fn asked(
             continue;
         };
         // Of another group than the one that it was asked in.
-        turn.contained(Whose::Group(id), |turn| asked_for(turn, id, device))?;
+        turn.contained(Whose::Group(id), |turn| queue_re_add(turn, id, device))?;
     }
     Ok(())
 }
 
-fn asked_for(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(), Fault> {
+fn queue_re_add(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
@@ -503,7 +510,8 @@ fn asked_for(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(), Fa
         }
         return Ok(());
     }
-    if !may_bring_back(&secrets, own, device.account) || !may_again(turn, id, device.device) {
+    if !may_re_add(&secrets, own, device.account) || !is_re_add_allowed_now(turn, id, device.device)
+    {
         return Ok(());
     }
     turn.tx.execute(
@@ -527,7 +535,7 @@ fn look_at(turn: &mut Turn<'_>, group: &Group, device: &Member) -> Result<(), Fa
 }
 
 /// Whether this account's devices may take a device of that account out and bring it in again.
-pub(crate) fn may_bring_back(
+pub(crate) fn may_re_add(
     secrets: &ConversationSecrets,
     own: AccountId,
     account: AccountId,
@@ -537,9 +545,9 @@ pub(crate) fn may_bring_back(
 }
 
 /// Whether a device is to be taken in again now: each time costs a token and an epoch.
-fn may_again(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
+fn is_re_add_allowed_now(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
     let now = turn.now;
-    let taken = &mut turn.live.taken_again;
+    let taken = &mut turn.live.re_added_at;
     if taken.len() >= REMEMBERED_MAX {
         taken.retain(|_, at| now.since(*at) < NOT_AGAIN);
     }
@@ -554,14 +562,17 @@ fn may_again(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
 }
 
 /// The devices that are to be taken into a group again.
-pub(crate) fn of(tx: &Transaction<'_>, group: GroupId) -> Result<Vec<DeviceId>, StoreError> {
+pub(crate) fn devices_to_re_add(
+    tx: &Transaction<'_>,
+    group: GroupId,
+) -> Result<Vec<DeviceId>, StoreError> {
     let mut statement = tx.prepare_cached("SELECT device_id FROM again WHERE group_id = ?1")?;
     let rows = statement.query_map([group.0], |row| row.get(0).map(DeviceId))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The device was taken in, or is in the group no more.
-pub(crate) fn done(
+pub(crate) fn forget_re_add(
     tx: &Transaction<'_>,
     group: GroupId,
     device: DeviceId,
@@ -574,7 +585,7 @@ pub(crate) fn done(
 }
 
 /// Whether a leaf goes and comes again with the same commit.
-pub(crate) fn comes_again(removed: &Member, added: &[Member]) -> bool {
+pub(crate) fn is_re_add(removed: &Member, added: &[Member]) -> bool {
     let same =
         |member: &Member| (member.account, member.device) == (removed.account, removed.device);
     added.iter().any(same)
