@@ -11,9 +11,8 @@ use crate::{
         groups::{self, GroupState},
         history, invitations, manage, members,
         pages::{self, Part},
-        requests,
+        pending_changes, requests,
         search::{self, Wanted},
-        wishes,
     },
     devices::{lock, recovery, transfer},
     inbox::sender_counters,
@@ -219,9 +218,9 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
             compared: contact.is_some_and(|contact| contact.compared),
         });
     }
-    let wishes = wishes::of(turn.tx, found.id)?;
-    let coming = wishes.iter().filter_map(|kept| match &kept.wish {
-        wishes::Wish::Bring(address, _) => Some(address.display().to_owned()),
+    let wishes = pending_changes::of_conversation(turn.tx, found.id)?;
+    let coming = wishes.iter().filter_map(|kept| match &kept.change {
+        pending_changes::PendingChange::Add(address, _) => Some(address.display().to_owned()),
         _ => None,
     });
     let picture = state.as_ref().filter(|state| !state.picture.is_empty());

@@ -30,8 +30,9 @@ use waxwing_protocol::{
 use super::{
     Kind,
     groups::{self, Group, GroupState, Welcomer},
-    history, manage, members, membership, re_add, requests, start,
-    wishes::{self, Wish},
+    history, manage, members, membership,
+    pending_changes::{self, PendingChange},
+    re_add, requests, start,
 };
 use crate::{
     api::{ConversationId, EventKind, Notice},
@@ -570,8 +571,8 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     let (out, left) = (out(turn, id)?, members::leaving(turn.tx, id)?);
     // The person's pending changes still apply; a member who is to be removed is not added.
     let mut removed = BTreeSet::new();
-    for kept in wishes::of(turn.tx, id)? {
-        if let Wish::TakeOut(account) = kept.wish {
+    for kept in pending_changes::of_conversation(turn.tx, id)? {
+        if let PendingChange::Remove(account) = kept.change {
             removed.insert(account);
         }
     }
@@ -614,12 +615,12 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     tell(turn, id, EventKind::MadeAnew, &name)?;
     for member in stay {
         if let Ok(address) = Address::parse(&member.address) {
-            let wish = Wish::Bring(address, Some(member.account));
-            wishes::add(turn.tx, turn.now, id, &wish)?;
+            let wish = PendingChange::Add(address, Some(member.account));
+            pending_changes::add(turn.tx, turn.now, id, &wish)?;
         }
         if member.admin {
-            let wish = Wish::Admin(member.account, true);
-            wishes::add(turn.tx, turn.now, id, &wish)?;
+            let wish = PendingChange::Admin(member.account, true);
+            pending_changes::add(turn.tx, turn.now, id, &wish)?;
         }
     }
     Ok(())

@@ -29,8 +29,9 @@ use super::{
     Conversation, Kind,
     groups::{self, Group, GroupState},
     history::{self, NewEvent},
-    manage, members, requests,
-    wishes::Wish,
+    manage, members,
+    pending_changes::PendingChange,
+    requests,
 };
 use crate::{
     api::{self, ConversationId, EventKind, Notice, Problem, Response},
@@ -132,7 +133,7 @@ pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Respon
     )?;
     // Somebody who changes a group takes part in it.
     messages::written_to(turn, &found, true)?;
-    manage::want(turn, &found, &Wish::Invite(invitation))?;
+    manage::add_pending_change(turn, &found, &PendingChange::Invite(invitation))?;
     Ok(Response::Invited(api::Invited {
         id: id_of(&secret_hash),
         link: link(turn, found.id, secret)?,
@@ -177,7 +178,7 @@ pub(crate) fn revoke(
     let hash = invitation
         .ok_or(Stop::Refused(Problem::InvitationUnknown))?
         .secret_hash;
-    manage::want(turn, &found, &Wish::Revoke(hash))?;
+    manage::add_pending_change(turn, &found, &PendingChange::Revoke(hash))?;
     Ok(Response::Done {})
 }
 
@@ -344,7 +345,11 @@ pub(crate) fn asked(
         let Ok(address) = Address::parse(&contact.display) else {
             return Ok(());
         };
-        return manage::want(turn, &found, &Wish::Bring(address, Some(account)));
+        return manage::add_pending_change(
+            turn,
+            &found,
+            &PendingChange::Add(address, Some(account)),
+        );
     }
     let added = turn.tx.execute(
         "INSERT INTO asking (conversation, account_id, address, asked_at) SELECT ?1, ?2, ?3, ?4
@@ -464,7 +469,7 @@ pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Re
     forget(turn.tx, found.id, account)?;
     if decide.accept {
         messages::written_to(turn, &found, true)?;
-        manage::want(turn, &found, &Wish::Bring(address, Some(account)))?;
+        manage::add_pending_change(turn, &found, &PendingChange::Add(address, Some(account)))?;
     }
     if let Some(direct) = super::with_account(turn.tx, account)? {
         let word = if decide.accept {

@@ -25,8 +25,9 @@ use super::{
     Conversation, Kind, generations,
     groups::{self, Group, GroupState},
     history::{self, NewEvent},
-    joined, leaves, members, roles, start,
-    wishes::{self, Wish},
+    joined, leaves, members,
+    pending_changes::{self, PendingChange},
+    roles, start,
 };
 use crate::{
     api::{self, ConversationId, EventKind, GroupCreated, Notice, Problem, Response},
@@ -69,7 +70,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<R
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
     found(turn, id, addresses, Some(state))?;
     for address in wanted {
-        wishes::add(turn.tx, turn.now, id, &Wish::Bring(address, None))?;
+        pending_changes::add(turn.tx, turn.now, id, &PendingChange::Add(address, None))?;
     }
     Ok(Response::GroupCreated(GroupCreated { conversation: id }))
 }
@@ -148,7 +149,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     let is_admin = state.is_admin(own);
     let mut wanted = Vec::new();
     for member in &change.add {
-        wanted.push(Wish::Bring(somebody_else(turn, member)?, None));
+        wanted.push(PendingChange::Add(somebody_else(turn, member)?, None));
     }
     if !wanted.is_empty() && !is_admin && !state.everybody_adds {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
@@ -180,32 +181,35 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         if account == own {
             return Err(Stop::Refused(Problem::MemberIsSelf));
         }
-        wanted.push(Wish::TakeOut(account));
+        wanted.push(PendingChange::Remove(account));
     }
     for address in &change.promote {
-        wanted.push(Wish::Admin(member(address)?, true));
+        wanted.push(PendingChange::Admin(member(address)?, true));
     }
     for address in &change.demote {
-        wanted.push(Wish::Admin(member(address)?, false));
+        wanted.push(PendingChange::Admin(member(address)?, false));
     }
     let goes = |admin: &AccountId| {
-        let (gone, demoted) = (Wish::TakeOut(*admin), Wish::Admin(*admin, false));
+        let (gone, demoted) = (
+            PendingChange::Remove(*admin),
+            PendingChange::Admin(*admin, false),
+        );
         wanted.contains(&gone) || wanted.contains(&demoted)
     };
     let promotes = wanted
         .iter()
-        .any(|wish| matches!(wish, Wish::Admin(account, true) if !goes(account)));
+        .any(|wish| matches!(wish, PendingChange::Admin(account, true) if !goes(account)));
     if is_admin && !promotes && state.admins.iter().all(goes) {
         return Err(Stop::Refused(Problem::GroupNeedsAdmin));
     }
     if let Some(name) = &change.name {
-        wanted.push(Wish::Name(checked_name(name)?));
+        wanted.push(PendingChange::Name(checked_name(name)?));
     }
     if let Some(picture) = &change.picture {
-        wanted.push(Wish::Picture(checked_picture(picture)?));
+        wanted.push(PendingChange::Picture(checked_picture(picture)?));
     }
-    wanted.extend(change.everybody_adds.map(Wish::EverybodyAdds));
-    wanted.extend(change.expires_after_s.map(Wish::ExpiresAfter));
+    wanted.extend(change.everybody_adds.map(PendingChange::EverybodyAdds));
+    wanted.extend(change.expires_after_s.map(PendingChange::ExpiresAfter));
     if wanted.len() > brings && !is_admin {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
@@ -214,23 +218,23 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         messages::written_to(turn, &conversation, true)?;
     }
     for wish in wanted {
-        if let Wish::Bring(address, _) = &wish
+        if let PendingChange::Add(address, _) = &wish
             && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
         {
             generations::forgive(turn.tx, conversation.id, contact.account)?;
         }
-        self::want(turn, &conversation, &wish)?;
+        self::add_pending_change(turn, &conversation, &wish)?;
     }
     Ok(Response::Done {})
 }
 
 /// Wants something of a group.
-pub(crate) fn want(
+pub(crate) fn add_pending_change(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
-    wish: &Wish,
+    wish: &PendingChange,
 ) -> Result<(), Fault> {
-    wishes::add(turn.tx, turn.now, conversation.id, wish)?;
+    pending_changes::add(turn.tx, turn.now, conversation.id, wish)?;
     if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
         groups::set_membership_due(turn.tx, group.id)?;
         turn.live.due_groups.insert(group.id);
@@ -262,7 +266,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
         let stay = leaves.iter().map(|member| member.account);
         let stay: Vec<AccountId> = stay.filter(|one| !leaving.contains(one)).collect();
         if let Some(next) = roles::successor(&stay, &addresses) {
-            want(turn, &conversation, &Wish::Admin(next, true))?;
+            add_pending_change(turn, &conversation, &PendingChange::Admin(next, true))?;
         }
     }
     groups::set_membership_due(turn.tx, group.id)?;
@@ -360,7 +364,7 @@ fn end(
     by: Option<&str>,
 ) -> Result<(), Fault> {
     super::set_gone(turn.tx, conversation, true)?;
-    wishes::forget_all(turn.tx, conversation)?;
+    pending_changes::forget_all(turn.tx, conversation)?;
     turn.tx.execute(
         "DELETE FROM member WHERE conversation = ?1",
         [conversation.as_bytes()],
@@ -421,10 +425,10 @@ pub(crate) fn taken_in(
 pub(crate) fn not_brought(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
-    kept: &wishes::Kept,
+    kept: &pending_changes::StoredChange,
 ) -> Result<(), Fault> {
-    wishes::forget(turn.tx, kept.row)?;
-    if let Wish::Bring(address, _) = &kept.wish {
+    pending_changes::forget(turn.tx, kept.row)?;
+    if let PendingChange::Add(address, _) = &kept.change {
         let event = history::add_event(
             turn.tx,
             turn.now,

@@ -11,7 +11,7 @@
 //!
 //! **Elsewhere**: rosters come from [`crate::trust::lookups`] and
 //! [`crate::trust::own_history`]; [`super::commits`] judges what others do; pending changes
-//! are in [`super::wishes`].
+//! are in [`super::pending_changes`].
 //!
 //! **Always**: a device is added only if the roster that the key log proves admits it, and
 //! only with the leaf key that the roster certifies.
@@ -31,8 +31,9 @@ use waxwing_protocol::{
 use super::{
     commits, generations,
     groups::{self, Group},
-    leaves, manage, members, re_add, requests, roles, start,
-    wishes::{self, Wish},
+    leaves, manage, members,
+    pending_changes::{self, PendingChange},
+    re_add, requests, roles, start,
 };
 use crate::{
     api::{ConversationId, RelayMisdeed},
@@ -527,8 +528,8 @@ pub(crate) fn claim_refused(
         && let Some(conversation) = group.conversation
         && let Some(contact) = contact::of_account(turn.tx, account)?
     {
-        for kept in wishes::of(turn.tx, conversation)? {
-            if matches!(&kept.wish, Wish::Bring(address, _) if address.canonical() == contact.address)
+        for kept in pending_changes::of_conversation(turn.tx, conversation)? {
+            if matches!(&kept.change, PendingChange::Add(address, _) if address.canonical() == contact.address)
             {
                 manage::not_brought(turn, conversation, &kept)?;
             }
@@ -760,44 +761,44 @@ fn wanted(
     let is_admin = state.as_ref().is_some_and(|state| state.is_admin(own_id));
     let may_bring = is_admin || state.as_ref().is_some_and(|state| state.everybody_adds);
     let mut out: BTreeSet<AccountId> = BTreeSet::new();
-    for kept in wishes::of(turn.tx, conversation)? {
+    for kept in pending_changes::of_conversation(turn.tx, conversation)? {
         let mut known = BTreeMap::new();
-        if let Wish::Bring(address, _) = &kept.wish
+        if let PendingChange::Add(address, _) = &kept.change
             && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
         {
             known.insert(address.canonical().to_owned(), contact.account);
         }
-        if let Wish::Bring(address, _) = &kept.wish
+        if let PendingChange::Add(address, _) = &kept.change
             && turn.account()?.address().canonical() == address.canonical()
         {
             known.insert(address.canonical().to_owned(), own_id);
         }
         let account_of = |address: &Address| known.get(address.canonical()).copied();
-        let allowed = match kept.wish {
-            Wish::Bring(..) => may_bring,
+        let allowed = match kept.change {
+            PendingChange::Add(..) => may_bring,
             _ => is_admin,
         };
         if kept
-            .wish
+            .change
             .is_fulfilled(&difference.standing.secrets, account_of)
             || !allowed
         {
-            wishes::forget(turn.tx, kept.row)?;
+            pending_changes::forget(turn.tx, kept.row)?;
             continue;
         }
-        match &kept.wish {
+        match &kept.change {
             // Not yet, or no more.
-            Wish::Admin(account, true)
+            PendingChange::Admin(account, true)
                 if difference.standing.secrets.addresses.of(*account).is_none() =>
             {
                 if turn.now.since(kept.since) > Span::days(1) {
-                    wishes::forget(turn.tx, kept.row)?;
+                    pending_changes::forget(turn.tx, kept.row)?;
                 }
             }
-            Wish::Bring(address, account) => {
+            PendingChange::Add(address, account) => {
                 bring(turn, conversation, difference, &kept, (address, *account))?;
             }
-            Wish::TakeOut(account) => _ = out.insert(*account),
+            PendingChange::Remove(account) => _ = out.insert(*account),
             describe => {
                 if let Some(state) = &mut difference.wanted.state {
                     describe.apply(state);
@@ -859,7 +860,7 @@ fn bring(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     difference: &mut Difference,
-    kept: &wishes::Kept,
+    kept: &pending_changes::StoredChange,
     (address, meant): (&Address, Option<AccountId>),
 ) -> Result<(), Fault> {
     let now = turn.now;

@@ -44,6 +44,7 @@ pub(crate) mod names;
 pub(crate) mod notes;
 pub(crate) mod pages;
 pub(crate) mod parcels;
+pub(crate) mod pending_changes;
 pub(crate) mod quarantine;
 pub(crate) mod re_add;
 pub(crate) mod rejoin;
@@ -53,7 +54,6 @@ pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod target;
 pub(crate) mod threads;
-pub(crate) mod wishes;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};

@@ -20,7 +20,9 @@ use crate::{
     attachment,
     content::{self, Content},
     conversation::target::{self, Target},
-    conversation::{self, Conversation, Kind, history, manage, pages, threads, wishes::Wish},
+    conversation::{
+        self, Conversation, Kind, history, manage, pages, pending_changes::PendingChange, threads,
+    },
     inbox::messages,
     outbox,
     turn::{Fault, Stop, Turn},
@@ -109,7 +111,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
             return Err(Stop::Refused(Problem::GroupNotAdmin));
         }
         messages::written_to(turn, &found, true)?;
-        manage::want(turn, &found, &Wish::ExpiresAfter(set.seconds))?;
+        manage::add_pending_change(turn, &found, &PendingChange::ExpiresAfter(set.seconds))?;
         return Ok(Response::Done {});
     }
     let own = turn.account()?.address().display().to_owned();

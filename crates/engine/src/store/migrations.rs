@@ -73,7 +73,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::KINDS,
     crate::conversation::groups::GENERATION,
     crate::conversation::members::SCHEMA,
-    crate::conversation::wishes::SCHEMA,
+    crate::conversation::pending_changes::SCHEMA,
     crate::conversation::history::DETAILS,
     crate::conversation::history::MESSAGE_IDS,
     crate::message::amendments::SCHEMA,

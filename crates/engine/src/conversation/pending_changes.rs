@@ -35,12 +35,12 @@ CREATE INDEX wish_conversation ON wish (conversation);
 
 /// What is wanted.
 #[derive(Clone, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum PendingChange {
     /// The account with this address is a member; if an account is named, that one, and nobody who
     /// has the address after it.
-    Bring(Address, Option<AccountId>),
+    Add(Address, Option<AccountId>),
     /// This account is none.
-    TakeOut(AccountId),
+    Remove(AccountId),
     /// It is called so.
     Name(String),
     /// It has this picture, or none.
@@ -57,14 +57,14 @@ pub(crate) enum Wish {
     Revoke([u8; 32]),
 }
 
-/// A wish that is kept.
-pub(crate) struct Kept {
+/// A pending change as it is stored.
+pub(crate) struct StoredChange {
     pub row: i64,
-    pub wish: Wish,
+    pub change: PendingChange,
     pub since: Time,
 }
 
-impl Wish {
+impl PendingChange {
     /// Whether the group is already like that. `account_of` says who has an address.
     pub(crate) fn is_fulfilled(
         &self,
@@ -75,10 +75,10 @@ impl Wish {
             return true;
         };
         match self {
-            Self::Bring(address, account) => account
+            Self::Add(address, account) => account
                 .or_else(|| account_of(address))
                 .is_some_and(|account| secrets.addresses.of(account).is_some()),
-            Self::TakeOut(account) => secrets.addresses.of(*account).is_none(),
+            Self::Remove(account) => secrets.addresses.of(*account).is_none(),
             _ => {
                 let mut wanted = state.clone();
                 self.apply(&mut wanted);
@@ -91,7 +91,7 @@ impl Wish {
     pub(crate) fn apply(&self, state: &mut ConversationState) {
         match self {
             // No part of the state; and somebody has to be an admin.
-            Self::Bring(..) | Self::TakeOut(_) => {}
+            Self::Add(..) | Self::Remove(_) => {}
             Self::Admin(_, false) if state.admins.len() < 2 => {}
             Self::Name(name) => state.name.clone_from(name),
             Self::Picture(picture) => state.picture = picture.clone().into(),
@@ -117,53 +117,53 @@ impl Wish {
     }
 
     /// As a row: kind, account, text, number, bytes.
-    fn to_row(&self) -> Row {
-        let nothing = Row::default();
+    fn to_row(&self) -> ChangeRow {
+        let nothing = ChangeRow::default();
         match self {
-            Self::Bring(address, account) => Row {
+            Self::Add(address, account) => ChangeRow {
                 kind: 1,
                 account: account.map(|account| account.0),
                 text: Some(address.display().to_owned()),
                 ..nothing
             },
-            Self::TakeOut(account) => Row {
+            Self::Remove(account) => ChangeRow {
                 kind: 2,
                 account: Some(account.0),
                 ..nothing
             },
-            Self::Name(name) => Row {
+            Self::Name(name) => ChangeRow {
                 kind: 3,
                 text: Some(name.clone()),
                 ..nothing
             },
-            Self::Picture(picture) => Row {
+            Self::Picture(picture) => ChangeRow {
                 kind: 4,
                 bytes: Some(picture.clone()),
                 ..nothing
             },
-            Self::Admin(account, admin) => Row {
+            Self::Admin(account, admin) => ChangeRow {
                 kind: 5,
                 account: Some(account.0),
                 number: Some((*admin).into()),
                 ..nothing
             },
-            Self::EverybodyAdds(everybody) => Row {
+            Self::EverybodyAdds(everybody) => ChangeRow {
                 kind: 6,
                 number: Some((*everybody).into()),
                 ..nothing
             },
-            Self::ExpiresAfter(seconds) => Row {
+            Self::ExpiresAfter(seconds) => ChangeRow {
                 kind: 7,
                 number: Some((*seconds).into()),
                 ..nothing
             },
-            Self::Invite(invitation) => Row {
+            Self::Invite(invitation) => ChangeRow {
                 kind: if invitation.needs_approval { 9 } else { 8 },
                 number: invitation.expires_at.map(|at| at.0.cast_signed()),
                 bytes: Some(invitation.secret_hash.to_vec()),
                 ..nothing
             },
-            Self::Revoke(hash) => Row {
+            Self::Revoke(hash) => ChangeRow {
                 kind: 10,
                 bytes: Some(hash.to_vec()),
                 ..nothing
@@ -171,11 +171,11 @@ impl Wish {
         }
     }
 
-    fn of_row(row: Row) -> Option<Self> {
+    fn of_row(row: ChangeRow) -> Option<Self> {
         let hash = |bytes: Option<Vec<u8>>| <[u8; 32]>::try_from(bytes?).ok();
         Some(match row.kind {
-            1 => Self::Bring(Address::parse(&row.text?).ok()?, row.account.map(AccountId)),
-            2 => Self::TakeOut(AccountId(row.account?)),
+            1 => Self::Add(Address::parse(&row.text?).ok()?, row.account.map(AccountId)),
+            2 => Self::Remove(AccountId(row.account?)),
             3 => Self::Name(row.text?),
             4 => Self::Picture(row.bytes?),
             5 => Self::Admin(AccountId(row.account?), row.number? != 0),
@@ -193,7 +193,7 @@ impl Wish {
 }
 
 #[derive(Default)]
-struct Row {
+struct ChangeRow {
     kind: u8,
     account: Option<[u8; 32]>,
     text: Option<String>,
@@ -206,7 +206,7 @@ pub(crate) fn add(
     tx: &Transaction<'_>,
     now: Time,
     conversation: ConversationId,
-    wish: &Wish,
+    wish: &PendingChange,
 ) -> Result<(), StoreError> {
     let row = wish.to_row();
     tx.execute(
@@ -226,16 +226,16 @@ pub(crate) fn add(
 }
 
 /// What is wanted of a group, oldest first.
-pub(crate) fn of(
+pub(crate) fn of_conversation(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-) -> Result<Vec<Kept>, StoreError> {
+) -> Result<Vec<StoredChange>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, kind, account_id, text, number, bytes, wished_at FROM wish
          WHERE conversation = ?1 ORDER BY id",
     )?;
     let rows = statement.query_map([conversation.as_bytes()], |row| {
-        let wish = Wish::of_row(Row {
+        let wish = PendingChange::of_row(ChangeRow {
             kind: row.get(1)?,
             account: row.get(2)?,
             text: row.get(3)?,
@@ -249,7 +249,11 @@ pub(crate) fn of(
     for row in rows {
         // What a later version wished is not for this one.
         if let (row, Some(wish), since) = row? {
-            kept.push(Kept { row, wish, since });
+            kept.push(StoredChange {
+                row,
+                change: wish,
+                since,
+            });
         }
     }
     Ok(kept)
@@ -282,26 +286,26 @@ mod tests {
     fn what_is_wanted_is_kept_as_it_is() {
         let account = AccountId([1; 32]);
         let wishes = [
-            Wish::Bring(Address::parse("Eva@example.org").unwrap(), None),
-            Wish::Bring(Address::parse("Ida@example.org").unwrap(), Some(account)),
-            Wish::TakeOut(account),
-            Wish::Name("Family".into()),
-            Wish::Picture(vec![1, 2]),
-            Wish::Admin(account, true),
-            Wish::Admin(account, false),
-            Wish::EverybodyAdds(true),
-            Wish::ExpiresAfter(u32::MAX),
-            Wish::Invite(Invitation {
+            PendingChange::Add(Address::parse("Eva@example.org").unwrap(), None),
+            PendingChange::Add(Address::parse("Ida@example.org").unwrap(), Some(account)),
+            PendingChange::Remove(account),
+            PendingChange::Name("Family".into()),
+            PendingChange::Picture(vec![1, 2]),
+            PendingChange::Admin(account, true),
+            PendingChange::Admin(account, false),
+            PendingChange::EverybodyAdds(true),
+            PendingChange::ExpiresAfter(u32::MAX),
+            PendingChange::Invite(Invitation {
                 secret_hash: [3; 32],
                 needs_approval: true,
                 expires_at: None,
             }),
-            Wish::Invite(Invitation {
+            PendingChange::Invite(Invitation {
                 secret_hash: [4; 32],
                 needs_approval: false,
                 expires_at: Some(Time(5)),
             }),
-            Wish::Revoke([6; 32]),
+            PendingChange::Revoke([6; 32]),
         ];
         let mut store = Store::open_in_memory().unwrap();
         store
@@ -311,13 +315,13 @@ mod tests {
                 for wish in &wishes {
                     add(tx, Time(8), conversation, wish)?;
                 }
-                let kept: Vec<Wish> = of(tx, conversation)?
+                let kept: Vec<PendingChange> = of_conversation(tx, conversation)?
                     .into_iter()
-                    .map(|kept| kept.wish)
+                    .map(|kept| kept.change)
                     .collect();
                 assert!(kept == wishes);
                 forget_all(tx, conversation)?;
-                assert!(of(tx, conversation)?.is_empty());
+                assert!(of_conversation(tx, conversation)?.is_empty());
                 Ok::<_, StoreError>(())
             })
             .unwrap();
