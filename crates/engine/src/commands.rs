@@ -29,9 +29,9 @@ use crate::{
     message::{self, expiry, link_preview, report, typing},
     outbox::{self, receipts},
     queries,
-    registers::{self, About},
     settings::{self, Setting},
     sms,
+    synced_settings::{self, SettingKind},
     trust::{alarm, auditors, confusables, safety_number},
     turn::{Fault, Stop, Turn},
 };
@@ -79,7 +79,7 @@ pub(crate) fn carry_out(
                 }));
             }
             if turn.live.account.is_some() {
-                registers::commands::blocked(turn, address.canonical(), block.blocked)?;
+                synced_settings::commands::set_blocked(turn, address.canonical(), block.blocked)?;
                 for contact in contact::all(turn.tx)? {
                     if contact.address == address.canonical() {
                         requests::opened(turn, contact.account)?;
@@ -103,10 +103,15 @@ pub(crate) fn carry_out(
             }
             if turn.live.account.is_some() {
                 let word = |on: bool| if on { b"on".as_slice() } else { b"off" };
-                registers::set(turn, About::Receipts, b"delivered", word(set.delivered))?;
-                registers::set(turn, About::Receipts, b"read", word(set.read))?;
+                synced_settings::set(
+                    turn,
+                    SettingKind::Receipts,
+                    b"delivered",
+                    word(set.delivered),
+                )?;
+                synced_settings::set(turn, SettingKind::Receipts, b"read", word(set.read))?;
                 if let Some(typing) = set.typing {
-                    registers::set(turn, About::Receipts, b"typing", word(typing))?;
+                    synced_settings::set(turn, SettingKind::Receipts, b"typing", word(typing))?;
                 }
             }
             Ok(Response::Done {})
@@ -137,9 +142,11 @@ pub(crate) fn carry_out(
         Request::History(history) => queries::history(turn.tx, &history),
         Request::FetchAttachment(of) => attachment::commands::fetch(turn, &of),
         Request::Attachment(of) => attachment::commands::open(turn, &of),
-        Request::KeepConversation(keep) => registers::commands::keep(turn, &keep),
-        Request::Star(star) => registers::commands::star(turn, &star),
-        Request::Starred => registers::commands::list_starred(turn),
+        Request::KeepConversation(keep) => {
+            synced_settings::commands::change_conversation_settings(turn, &keep)
+        }
+        Request::Star(star) => synced_settings::commands::star(turn, &star),
+        Request::Starred => synced_settings::commands::list_starred(turn),
         Request::Search(search) => queries::search(turn.tx, &search),
         Request::Contacts => queries::contacts(turn),
         Request::Conversations => queries::conversations(turn.tx, turn.now),
@@ -190,7 +197,7 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
     let accepted = verify.decision == api::Decision::Accept;
     contact::set_compared(turn.tx, account, accepted)?;
     let value: &[u8] = if accepted { b"1" } else { &[] };
-    registers::set(turn, About::Compared, &account.0, value)?;
+    synced_settings::set(turn, SettingKind::Compared, &account.0, value)?;
     let changed = Problem::ContactChanged {
         address: contact.display.clone(),
     };
@@ -415,7 +422,7 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
             Some(id) => Some(id),
             None => history::newest_of_others(turn.tx, mark.conversation)?,
         };
-        registers::commands::read_up_to(turn, &found, last)?;
+        synced_settings::commands::set_read_mark(turn, &found, last)?;
     }
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
     if tells && messages::may_tell(turn, &found)? {

@@ -48,10 +48,10 @@ use crate::{
     message::{expiry, typing},
     mls,
     outbox::{self, receipts},
-    registers,
     settings::{self, Setting},
     sms::SmsInMemory,
     store::{Store, StoreError},
+    synced_settings,
     trust::{
         gossip, log,
         lookups::{self, LookUps},
@@ -552,7 +552,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     turn.contained(Whose::Part("own history"), own_history::pump)?;
     turn.contained(Whose::Part("receipts"), commands::send_due_receipts)?;
-    turn.contained(Whose::Part("settings"), registers::sync::pump)?;
+    turn.contained(Whose::Part("settings"), synced_settings::sync::pump)?;
     turn.contained(Whose::Part("gaps"), receive::ask)?;
     turn.contained(Whose::Part("missed posts"), missed::ask)?;
     posting::check_behind(turn)?;

@@ -32,10 +32,10 @@ pub mod mls;
 mod outbox;
 pub mod parsers;
 mod queries;
-mod registers;
 mod settings;
 mod sms;
 pub mod store;
+mod synced_settings;
 mod trust;
 mod turn;
 

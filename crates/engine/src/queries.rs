@@ -17,9 +17,8 @@ use crate::{
     devices::{lock, recovery, transfer},
     inbox::sender_counters,
     link::{Phase, registration, tokens},
-    outbox,
-    registers::{self, About},
-    settings,
+    outbox, settings,
+    synced_settings::{self, SettingKind},
     trust::{alarm, auditors, log, safety_number},
     turn::{Stop, Turn},
 };
@@ -125,7 +124,7 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
     let own = turn.live.account.as_ref().map(crate::account::Account::id);
     let mut contacts = Vec::new();
     for contact in contact::all(turn.tx)? {
-        let nickname = registers::value(turn.tx, About::Nickname, &contact.account.0)?;
+        let nickname = synced_settings::value(turn.tx, SettingKind::Nickname, &contact.account.0)?;
         contacts.push(Contact {
             name: profile::name_of(turn.tx, contact.account)?,
             nickname: String::from_utf8(nickname)
@@ -162,7 +161,7 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
         if request {
             last = None;
         }
-        let kept = registers::commands::kept(tx, &found)?;
+        let kept = synced_settings::commands::conversation_settings(tx, &found)?;
         let unread = history::unread(tx, found.id)?;
         let muted = kept.muted_until > now.0;
         conversations.push(api::Conversation {

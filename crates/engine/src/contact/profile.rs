@@ -25,7 +25,7 @@ use crate::{
     conversation::{self, Conversation, Kind, groups::Group, manage, names, requests},
     mls::Member,
     outbox,
-    registers::{self, About, Register},
+    synced_settings::{self, SettingKind, SyncedSetting},
     turn::{Fault, Stop, Turn},
 };
 
@@ -37,14 +37,14 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response
     if turn.live.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
-    let mut profile = read(turn.tx, About::Profile, OWN)?;
+    let mut profile = read(turn.tx, SettingKind::Profile, OWN)?;
     if let Some(name) = &set.name {
         profile.name = harmless(name).ok_or(Stop::Refused(Problem::ProfileNameInvalid))?;
     }
     if let Some(picture) = &set.picture {
         profile.picture = manage::checked_picture(picture)?.into();
     }
-    registers::set(turn, About::Profile, OWN, &profile.encode_to_vec())?;
+    synced_settings::set(turn, SettingKind::Profile, OWN, &profile.encode_to_vec())?;
     for found in conversation::all(turn.tx)? {
         let is_told = found.kind == Kind::Direct && found.written_to;
         if is_told && !requests::is_blocked(turn, &found)? {
@@ -59,7 +59,7 @@ pub(crate) fn introduce(turn: &mut Turn<'_>, conversation: &Conversation) -> Res
     if conversation.kind != Kind::Direct {
         return Ok(());
     }
-    let profile = read(turn.tx, About::Profile, OWN)?;
+    let profile = read(turn.tx, SettingKind::Profile, OWN)?;
     if profile == Profile::default() {
         return Ok(());
     }
@@ -95,14 +95,14 @@ pub(crate) fn came(
         return Ok(());
     };
     let picture = profile.picture;
-    let register = Register {
-        kind: About::TheirProfile as u32,
+    let register = SyncedSetting {
+        kind: SettingKind::TheirProfile as u32,
         key: member.account.0.to_vec(),
         value: Profile { name, picture }.encode_to_vec(),
         changed_at: Time(sent_at.0.min(turn.now.0)),
         device: member.device,
     };
-    if registers::keep(turn.tx, &register, false)? {
+    if synced_settings::store_if_later(turn.tx, &register, false)? {
         turn.notify(Notice::Synced(Synced {
             conversation: group.conversation,
         }));
@@ -115,23 +115,23 @@ pub(crate) fn name_of(
     tx: &Transaction<'_>,
     account: AccountId,
 ) -> Result<Option<String>, crate::store::StoreError> {
-    let profile = read(tx, About::TheirProfile, &account.0)?;
+    let profile = read(tx, SettingKind::TheirProfile, &account.0)?;
     Ok((!profile.name.is_empty()).then_some(profile.name))
 }
 
 fn read(
     tx: &Transaction<'_>,
-    about: About,
+    about: SettingKind,
     key: &[u8],
 ) -> Result<Profile, crate::store::StoreError> {
-    let value = registers::value(tx, about, key)?;
+    let value = synced_settings::value(tx, about, key)?;
     Ok(Profile::decode(value.as_slice()).unwrap_or_default())
 }
 
 /// The own profile, or that of somebody.
 pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response, Stop> {
     let profile = match &asked.of {
-        None => read(turn.tx, About::Profile, OWN)?,
+        None => read(turn.tx, SettingKind::Profile, OWN)?,
         Some(of) => {
             let found = match target::find(turn.tx, of)? {
                 Target::Conversation(found) => found.account,
@@ -139,7 +139,7 @@ pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response,
             };
             let name = of.clone();
             let account = found.ok_or(Stop::Refused(Problem::ConversationUnknown { name }))?;
-            read(turn.tx, About::TheirProfile, &account.0)?
+            read(turn.tx, SettingKind::TheirProfile, &account.0)?
         }
     };
     Ok(Response::Profile(api::Profile {

@@ -1,7 +1,8 @@
 //! Names that people choose for themselves and their groups, which must never be mistaken for
 //! an address.
 //!
-//! **Elsewhere**: nicknames, which this account's person chooses, are in [`crate::registers`].
+//! **Elsewhere**: nicknames, which this account's person chooses, are in
+//! [`crate::synced_settings`].
 
 use waxwing_protocol::address::Address;
 

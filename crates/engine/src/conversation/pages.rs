@@ -19,9 +19,9 @@ use crate::{
     attachment,
     content::formatting,
     message::{amendments, link_preview, receipts},
-    registers::{self, About},
     sms,
     store::StoreError,
+    synced_settings::{self, SettingKind},
 };
 
 /// Which entries are meant.
@@ -313,7 +313,7 @@ pub(super) fn complete(
         let preview = link_preview::shown(tx, place.0, place.1, &message.text)?;
         message.link_preview = preview.map(Box::new);
     }
-    message.starred = registers::is_set(tx, About::Starred, message.id.as_bytes())?;
+    message.starred = synced_settings::is_set(tx, SettingKind::Starred, message.id.as_bytes())?;
     if amended && !message.taken_back {
         for (emoji, who) in amendments::reactions(tx, message.conversation, message.id)? {
             message.reactions.push(Reaction {

@@ -33,7 +33,7 @@ use crate::{
     inbox::{earlier, receive},
     link::Job,
     mls::{self, MlsError},
-    registers::sync,
+    synced_settings::sync,
     trust::{self, Claimed, Judgement},
     turn::{Fault, Turn, Waiting},
 };
@@ -335,7 +335,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     re_add::clear_request(turn.tx, id)?;
     receive::release(turn, id)?;
-    sync::ask(turn, &group)?;
+    sync::request_all(turn, &group)?;
     earlier::ask(turn, &group)?;
     receive::ask_for_all(turn, &group)
 }

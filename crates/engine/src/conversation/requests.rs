@@ -31,8 +31,8 @@ use crate::{
     conversation::target::{self, Target},
     inbox::{earlier, messages, missed, sender_counters},
     message::{amendments, receipts},
-    registers::{self, About},
     store::StoreError,
+    synced_settings::{self, SettingKind},
     turn::{Fault, Stop, Turn},
 };
 
@@ -210,8 +210,8 @@ pub(crate) fn welcomed(
         "UPDATE conversation SET written_to = 0 WHERE id = ?1",
         [conversation.as_bytes()],
     )?;
-    if let Some(key) = registers::key_of(&known) {
-        registers::set(turn, About::Accepted, &key, &[])?;
+    if let Some(key) = synced_settings::key_of(&known) {
+        synced_settings::set(turn, SettingKind::Accepted, &key, &[])?;
     }
     Ok(())
 }
@@ -274,7 +274,7 @@ pub(crate) fn is_full(
 /// The person accepts.
 pub(crate) fn accept(turn: &mut Turn<'_>, of: &api::Of) -> Result<Response, Stop> {
     let (found, key) = meant(turn, &of.of)?;
-    registers::set(turn, About::Accepted, &key, b"1")?;
+    synced_settings::set(turn, SettingKind::Accepted, &key, b"1")?;
     messages::written_to(turn, &found, true)?;
     Ok(Response::Done {})
 }
@@ -284,7 +284,7 @@ pub(crate) fn accept(turn: &mut Turn<'_>, of: &api::Of) -> Result<Response, Stop
 pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Response, Stop> {
     let (found, key) = meant(turn, &decline.of)?;
     let now = turn.now;
-    registers::set(turn, About::Declined, &key, &now.0.to_be_bytes())?;
+    synced_settings::set(turn, SettingKind::Declined, &key, &now.0.to_be_bytes())?;
     clear(turn, found.id, now)?;
     if found.kind == Kind::Group {
         let of = found.id.to_string();
@@ -294,7 +294,7 @@ pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Res
         && let Some(account) = found.account
     {
         contact::set_blocked(turn.tx, account, true)?;
-        registers::set(turn, About::Blocked, &account.0, b"1")?;
+        synced_settings::set(turn, SettingKind::Blocked, &account.0, b"1")?;
     }
     Ok(Response::Done {})
 }
@@ -314,7 +314,7 @@ fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), Stop> {
     if !is_request(turn.tx, &found)? {
         return Err(Stop::Refused(Problem::NotARequest));
     }
-    let key = registers::key_of(&found).ok_or_else(unknown)?;
+    let key = synced_settings::key_of(&found).ok_or_else(unknown)?;
     Ok((found, key))
 }
 

@@ -29,8 +29,8 @@ use crate::{
     },
     mls::Member,
     outbox::receipts,
-    registers::apply,
     settings::{self, Setting},
+    synced_settings::apply,
     turn::{Fault, Turn},
 };
 
@@ -174,8 +174,8 @@ pub(crate) fn content_came(
     let trusted = own || (may_tell(turn, &found)? && !quiet);
     attachment::came(turn, conversation, id, &content, member, trusted)?;
     if !own {
-        apply::conversation_came(turn, &found)?;
-        apply::message_came(turn, &found, id)?;
+        apply::apply_to_new_conversation(turn, &found)?;
+        apply::apply_to_new_message(turn, &found, id)?;
     }
     if let Some(mut message) = pages::message(turn.tx, conversation, id)? {
         message.request = !own && requests::is_request(turn.tx, &found)?;

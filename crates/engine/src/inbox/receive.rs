@@ -40,9 +40,8 @@ use crate::{
     link::posting,
     message::proof::Proof,
     mls::{Incoming, Member, ProcessError},
-    outbox,
-    registers::sync,
-    sms,
+    outbox, sms,
+    synced_settings::sync,
     trust::{gossip, welcomes},
     turn::{Fault, Turn, Waiting},
 };
@@ -461,8 +460,10 @@ fn envelope_came(
         Some(envelope::Body::SetTimer(set)) => {
             messages::timer_came(turn, group, member, set.seconds, Time(envelope.sent_at_ms))?;
         }
-        Some(envelope::Body::Registers(registers)) => sync::came(turn, group, &registers)?,
-        Some(envelope::Body::RegistersWanted(_)) => sync::wanted(turn, group)?,
+        Some(envelope::Body::Registers(registers)) => {
+            sync::handle_settings(turn, group, &registers)?;
+        }
+        Some(envelope::Body::RegistersWanted(_)) => sync::handle_settings_request(turn, group)?,
         Some(envelope::Body::TakeMeIn(request)) => {
             re_add::handle_re_add_request(turn, group, member, &request)?;
         }

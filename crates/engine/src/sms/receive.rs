@@ -24,7 +24,7 @@ use crate::{
     conversation::target,
     conversation::{Conversation, history, pages},
     inbox::held::Post,
-    registers::{self, About, apply},
+    synced_settings::{self, SettingKind, apply},
     turn::{Fault, Turn},
 };
 
@@ -151,7 +151,7 @@ pub(super) fn show(
         super::keep_details(turn.tx, (conversation.id, id), &details)?;
         return crate::message::commands::tell_changed(turn, conversation.id, id);
     }
-    apply::message_came(turn, conversation, id)?;
+    apply::apply_to_new_message(turn, conversation, id)?;
     if let Some(message) = pages::message(turn.tx, conversation.id, id)? {
         turn.notify(Notice::Message(message));
     }
@@ -175,7 +175,7 @@ fn shown_finding(finding: &findings::Finding) -> Option<SmsFinding> {
 fn known(turn: &Turn<'_>) -> Result<Known, Fault> {
     let mut contacts = Vec::new();
     for one in contact::all(turn.tx)?.into_iter().take(KNOWN_MAX) {
-        let nickname = registers::value(turn.tx, About::Nickname, &one.account.0)?;
+        let nickname = synced_settings::value(turn.tx, SettingKind::Nickname, &one.account.0)?;
         let name = match String::from_utf8(nickname) {
             Ok(nickname) if !nickname.is_empty() => nickname,
             _ => profile::name_of(turn.tx, one.account)?.unwrap_or_default(),

@@ -80,7 +80,7 @@ const CONVERSATIONS: &[&str] = &[
     crate::message::receipts::SCHEMA,
     crate::message::expiry::SCHEMA,
     crate::conversation::search::SCHEMA,
-    crate::registers::SCHEMA,
+    crate::synced_settings::SCHEMA,
     crate::conversation::re_add::SCHEMA,
     crate::attachment::SCHEMA,
     crate::conversation::history::FORMATS,

@@ -55,7 +55,7 @@ use crate::{
     contact::{self, Contact, Kept, NotBelieved},
     conversation::{self, Conversation, history},
     mls::Member,
-    registers::apply,
+    synced_settings::apply,
     turn::{Fault, Turn},
 };
 
@@ -275,7 +275,7 @@ pub(crate) fn keep(
         overdue::looked_up(turn, account)?;
     }
     if is_new && kept.is_ok() {
-        apply::contact_came(turn, account)?;
+        apply::apply_to_new_contact(turn, account)?;
     }
     match kept {
         Ok(Kept::Quiet) => Ok(true),

@@ -32,7 +32,7 @@ use crate::{
     },
     link::Job,
     mls::{Member, MlsError, StagedWelcome},
-    registers::sync,
+    synced_settings::sync,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -408,7 +408,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
     let Some(group) = groups::find(turn.tx, group.id)? else {
         return Ok(());
     };
-    sync::ask(turn, &group)?;
+    sync::request_all(turn, &group)?;
     receive::ask_for_all(turn, &group)
 }
 

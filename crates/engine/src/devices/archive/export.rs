@@ -23,9 +23,9 @@ use crate::{
     conversation::{self, members},
     devices::{backup, names, transfer},
     inbox::sender_counters,
-    registers,
     settings::{self, Setting},
     store::StoreError,
+    synced_settings,
     trust::auditors,
 };
 
@@ -280,9 +280,9 @@ fn next_register(
     tx: &Transaction<'_>,
     (kind, key): (u32, &[u8]),
     all: bool,
-) -> Result<Option<registers::Register>, StoreError> {
+) -> Result<Option<synced_settings::SyncedSetting>, StoreError> {
     let mut at = (kind, key.to_vec());
-    while let Some(next) = registers::after(tx, (at.0, &at.1), 1)?.pop() {
+    while let Some(next) = synced_settings::settings_after(tx, (at.0, &at.1), 1)?.pop() {
         let is_later = !all
             && tx
                 .prepare_cached(

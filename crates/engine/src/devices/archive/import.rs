@@ -35,10 +35,10 @@ use crate::{
         amendments::{self, Amendment, Amends},
         link_preview,
     },
-    registers::{self, Register},
     settings::{self, Setting},
     sms,
     store::StoreError,
+    synced_settings::{self, SyncedSetting},
     trust::auditors,
 };
 
@@ -374,17 +374,19 @@ fn message(
 
 /// Something that was set. Blocks, marks and what was read came with contacts and messages.
 fn register(tx: &Transaction<'_>, kept: &pb::Register) -> Result<(), NotImported> {
-    if kept.key.len() > registers::KEY_BYTES || kept.value.len() > registers::VALUE_BYTES {
+    if kept.key.len() > synced_settings::KEY_BYTES
+        || kept.value.len() > synced_settings::VALUE_BYTES
+    {
         return Err(NotImported::Malformed);
     }
-    let register = Register {
+    let register = SyncedSetting {
         kind: kept.kind,
         key: kept.key.to_vec(),
         value: kept.value.to_vec(),
         changed_at: Time(kept.changed_at_ms.min(i64::MAX as u64)),
         device: DeviceId::try_from(&kept.device_id).map_err(|_| NotImported::Malformed)?,
     };
-    registers::keep(tx, &register, false)?;
+    synced_settings::store_if_later(tx, &register, false)?;
     Ok(())
 }
 

@@ -54,10 +54,10 @@ pub(crate) const VALUE_BYTES: usize = 28 << 10;
 /// Settings that are kept, at most.
 const KEPT_MAX: i64 = 200_000;
 
-/// What a register is about. A number, once given out, keeps its meaning.
+/// What a setting is about. A number, once given out, keeps its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum About {
+pub(crate) enum SettingKind {
     /// The last message of a conversation that was read.
     Read = 1,
     /// A contact is blocked.
@@ -88,7 +88,7 @@ pub(crate) enum About {
     TheirProfile = 14,
 }
 
-impl About {
+impl SettingKind {
     pub(crate) const ALL: [Self; 14] = [
         Self::Read,
         Self::Blocked,
@@ -107,14 +107,14 @@ impl About {
     ];
 
     /// `None` for one that a later version has: it is kept and passed on.
-    pub(crate) fn of(number: u32) -> Option<Self> {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|about| *about as u32 == number)
     }
 }
 
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Register {
+pub(crate) struct SyncedSetting {
     pub kind: u32,
     pub key: Vec<u8>,
     pub value: Vec<u8>,
@@ -158,7 +158,11 @@ pub(crate) fn conversation_of(
 }
 
 /// The value of a register; empty where it is not set.
-pub(crate) fn value(tx: &Transaction<'_>, about: About, key: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn value(
+    tx: &Transaction<'_>,
+    about: SettingKind,
+    key: &[u8],
+) -> Result<Vec<u8>, StoreError> {
     Ok(tx
         .prepare_cached("SELECT value FROM register WHERE kind = ?1 AND key = ?2")?
         .query_row((about as u32, key), |row| row.get(0))
@@ -167,14 +171,18 @@ pub(crate) fn value(tx: &Transaction<'_>, about: About, key: &[u8]) -> Result<Ve
 }
 
 /// Whether a register says yes.
-pub(crate) fn is_set(tx: &Transaction<'_>, about: About, key: &[u8]) -> Result<bool, StoreError> {
+pub(crate) fn is_set(
+    tx: &Transaction<'_>,
+    about: SettingKind,
+    key: &[u8],
+) -> Result<bool, StoreError> {
     Ok(!value(tx, about, key)?.is_empty())
 }
 
 /// Sets a register on this device and tells the others. The caller has already applied it.
 pub(crate) fn set(
     turn: &mut Turn<'_>,
-    about: About,
+    about: SettingKind,
     key: &[u8],
     value: &[u8],
 ) -> Result<(), Fault> {
@@ -192,23 +200,23 @@ pub(crate) fn set(
             .0
             .max(before.map_or(0, |at| at.0.saturating_add(1))),
     );
-    let register = Register {
+    let register = SyncedSetting {
         kind: about as u32,
         key: key.to_vec(),
         value: value.to_vec(),
         changed_at,
         device,
     };
-    if keep(turn.tx, &register, true)? {
+    if store_if_later(turn.tx, &register, true)? {
         sync::is_due(turn);
     }
     Ok(())
 }
 
 /// Keeps a setting if it is later than the one that is known. Gives whether it is.
-pub(crate) fn keep(
+pub(crate) fn store_if_later(
     tx: &Transaction<'_>,
-    register: &Register,
+    register: &SyncedSetting,
     untold: bool,
 ) -> Result<bool, StoreError> {
     if changed_at(tx, register.kind, &register.key)?.is_none() {
@@ -246,11 +254,11 @@ fn changed_at(tx: &Transaction<'_>, kind: u32, key: &[u8]) -> Result<Option<Time
 }
 
 /// Settings behind a place, in the order of kind and key.
-pub(crate) fn after(
+pub(crate) fn settings_after(
     tx: &Transaction<'_>,
     (kind, key): (u32, &[u8]),
     limit: u32,
-) -> Result<Vec<Register>, StoreError> {
+) -> Result<Vec<SyncedSetting>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT kind, key, value, changed_at, device_id FROM register
          WHERE (kind, key) > (?1, ?2) ORDER BY kind, key LIMIT ?3",
@@ -273,8 +281,8 @@ pub(crate) fn starred(tx: &Transaction<'_>, limit: u32) -> Result<Vec<MessageId>
     Ok(starred)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Register> {
-    Ok(Register {
+fn read(row: &Row<'_>) -> rusqlite::Result<SyncedSetting> {
+    Ok(SyncedSetting {
         kind: row.get(0)?,
         key: row.get(1)?,
         value: row.get(2)?,
@@ -290,9 +298,9 @@ mod tests {
     use super::*;
     use crate::store::Store;
 
-    fn any_register() -> impl Strategy<Value = Register> {
+    fn any_register() -> impl Strategy<Value = SyncedSetting> {
         (1..3_u32, 0..2_u8, 0..4_u8, 0..4_u64, 0..3_u8).prop_map(
-            |(kind, key, value, at, device)| Register {
+            |(kind, key, value, at, device)| SyncedSetting {
                 kind,
                 key: vec![key],
                 value: vec![value],
@@ -302,14 +310,14 @@ mod tests {
         )
     }
 
-    fn outcome(settings: &[Register]) -> Vec<Register> {
+    fn outcome(settings: &[SyncedSetting]) -> Vec<SyncedSetting> {
         let mut store = Store::open_in_memory().unwrap();
         store
             .transaction(|tx| {
                 for one in settings {
-                    keep(tx, one, false)?;
+                    store_if_later(tx, one, false)?;
                 }
-                after(tx, (0, &[]), 100)
+                settings_after(tx, (0, &[]), 100)
             })
             .unwrap()
     }

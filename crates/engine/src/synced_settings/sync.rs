@@ -10,7 +10,9 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{About, KEY_BYTES, Register, VALUE_BYTES, after, apply, keep, read};
+use super::{
+    KEY_BYTES, SettingKind, SyncedSetting, VALUE_BYTES, apply, read, settings_after, store_if_later,
+};
 use crate::{
     conversation::{
         Kind,
@@ -42,7 +44,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.waits(&Waiting::Registers) {
         return Ok(());
     }
-    let untold: Vec<Register> = {
+    let untold: Vec<SyncedSetting> = {
         let mut statement = turn.tx.prepare_cached(
             "SELECT kind, key, value, changed_at, device_id FROM register WHERE untold LIMIT 512",
         )?;
@@ -53,7 +55,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     if turn.account()?.roster().devices().len() > 1 {
-        say(turn, &untold)?;
+        send_settings(turn, &untold)?;
     }
     let mut told = turn
         .tx
@@ -69,7 +71,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 /// Says these in the notes.
-fn say(turn: &mut Turn<'_>, registers: &[Register]) -> Result<(), Fault> {
+fn send_settings(turn: &mut Turn<'_>, registers: &[SyncedSetting]) -> Result<(), Fault> {
     let mut part = Registers::default();
     let mut bytes = 0;
     for one in registers {
@@ -80,8 +82,8 @@ fn say(turn: &mut Turn<'_>, registers: &[Register]) -> Result<(), Fault> {
             changed_at_ms: one.changed_at.0,
             device_id: one.device.to_bytes(),
         };
-        if one.kind == About::Draft as u32 {
-            say_draft(turn, &one.key, wire)?;
+        if one.kind == SettingKind::Draft as u32 {
+            send_draft(turn, &one.key, wire)?;
             continue;
         }
         let length = wire.encoded_len();
@@ -99,7 +101,7 @@ fn say(turn: &mut Turn<'_>, registers: &[Register]) -> Result<(), Fault> {
 }
 
 /// A draft goes in a message of its own, whose copy here goes when the draft does.
-fn say_draft(turn: &mut Turn<'_>, key: &[u8], draft: pb::Register) -> Result<(), Fault> {
+fn send_draft(turn: &mut Turn<'_>, key: &[u8], draft: pb::Register) -> Result<(), Fault> {
     let notes = notes::conversation(turn)?;
     let bytes = envelope(
         turn.now,
@@ -130,7 +132,11 @@ fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
 }
 
 /// Another device of this account has set these.
-pub(crate) fn came(turn: &mut Turn<'_>, group: &Group, registers: &Registers) -> Result<(), Fault> {
+pub(crate) fn handle_settings(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    registers: &Registers,
+) -> Result<(), Fault> {
     if !is_notes(turn, group)? {
         return Ok(());
     }
@@ -142,14 +148,14 @@ pub(crate) fn came(turn: &mut Turn<'_>, group: &Group, registers: &Registers) ->
         if wire.key.len() > KEY_BYTES || wire.value.len() > VALUE_BYTES {
             continue;
         }
-        let register = Register {
+        let register = SyncedSetting {
             kind: wire.kind,
             key: wire.key.to_vec(),
             value: wire.value.to_vec(),
             changed_at: Time(wire.changed_at_ms.min(newest.0)),
             device,
         };
-        if keep(turn.tx, &register, false)? {
+        if store_if_later(turn.tx, &register, false)? {
             apply::apply(turn, &register)?;
         }
     }
@@ -157,7 +163,7 @@ pub(crate) fn came(turn: &mut Turn<'_>, group: &Group, registers: &Registers) ->
 }
 
 /// This device does not know what the others have set: asks for all of it.
-pub(crate) fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn request_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if is_notes(turn, group)? {
         queue(turn, envelope::Body::RegistersWanted(RegistersWanted {}))?;
     }
@@ -165,18 +171,18 @@ pub(crate) fn ask(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 }
 
 /// Another device asks for all.
-pub(crate) fn wanted(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_settings_request(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     if !is_notes(turn, group)? {
         return Ok(());
     }
     let mut at: (u32, Vec<u8>) = (0, Vec::new());
     loop {
-        let some = after(turn.tx, (at.0, &at.1), 512)?;
+        let some = settings_after(turn.tx, (at.0, &at.1), 512)?;
         let Some(last) = some.last() else {
             return Ok(());
         };
         at = (last.kind, last.key.clone());
-        say(turn, &some)?;
+        send_settings(turn, &some)?;
     }
 }
 

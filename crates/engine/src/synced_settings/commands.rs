@@ -1,6 +1,6 @@
 //! What people set: pins, mutes, archived conversations, drafts, stars, nicknames.
 
-use super::{About, is_set, key_of, set, starred, value};
+use super::{SettingKind, is_set, key_of, set, starred, value};
 use crate::{
     api::{self, Problem, Response},
     contact,
@@ -19,7 +19,7 @@ const FOR_EVER: u64 = i64::MAX as u64;
 
 /// How this account keeps a conversation.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct ConversationSettings {
     pub pinned: bool,
     pub archived: bool,
     /// In milliseconds since 1970; 0 where it is not.
@@ -29,34 +29,37 @@ pub(crate) struct Kept {
 }
 
 /// How this account keeps a conversation.
-pub(crate) fn kept(
+pub(crate) fn conversation_settings(
     tx: &rusqlite::Transaction<'_>,
     conversation: &Conversation,
-) -> Result<Kept, Fault> {
+) -> Result<ConversationSettings, Fault> {
     let Some(key) = key_of(conversation) else {
-        return Ok(Kept::default());
+        return Ok(ConversationSettings::default());
     };
-    let muted = value(tx, About::Muted, &key)?;
+    let muted = value(tx, SettingKind::Muted, &key)?;
     let text = |bytes: Vec<u8>| {
         String::from_utf8(bytes)
             .ok()
             .filter(|text| !text.is_empty())
     };
     let nickname = match conversation.account {
-        Some(account) => text(value(tx, About::Nickname, &account.0)?),
+        Some(account) => text(value(tx, SettingKind::Nickname, &account.0)?),
         None => None,
     };
-    Ok(Kept {
-        pinned: is_set(tx, About::Pinned, &key)?,
-        archived: is_set(tx, About::Archived, &key)?,
+    Ok(ConversationSettings {
+        pinned: is_set(tx, SettingKind::Pinned, &key)?,
+        archived: is_set(tx, SettingKind::Archived, &key)?,
         muted_until: <[u8; 8]>::try_from(muted.as_slice()).map_or(0, u64::from_be_bytes),
-        draft: text(value(tx, About::Draft, &key)?),
+        draft: text(value(tx, SettingKind::Draft, &key)?),
         nickname,
     })
 }
 
 /// Changes how this account keeps a conversation.
-pub(crate) fn keep(turn: &mut Turn<'_>, keep: &api::KeepConversation) -> Result<Response, Stop> {
+pub(crate) fn change_conversation_settings(
+    turn: &mut Turn<'_>,
+    keep: &api::KeepConversation,
+) -> Result<Response, Stop> {
     if turn.live.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
@@ -78,25 +81,25 @@ pub(crate) fn keep(turn: &mut Turn<'_>, keep: &api::KeepConversation) -> Result<
         }));
     }
     if let Some(pinned) = keep.pinned {
-        set(turn, About::Pinned, &key, &yes(pinned))?;
+        set(turn, SettingKind::Pinned, &key, &yes(pinned))?;
     }
     if let Some(archived) = keep.archived {
-        set(turn, About::Archived, &key, &yes(archived))?;
+        set(turn, SettingKind::Archived, &key, &yes(archived))?;
     }
     match (keep.muted, keep.muted_until) {
-        (Some(false), _) => set(turn, About::Muted, &key, &[])?,
-        (_, Some(until)) => set(turn, About::Muted, &key, &until.0.0.to_be_bytes())?,
-        (Some(true), None) => set(turn, About::Muted, &key, &FOR_EVER.to_be_bytes())?,
+        (Some(false), _) => set(turn, SettingKind::Muted, &key, &[])?,
+        (_, Some(until)) => set(turn, SettingKind::Muted, &key, &until.0.0.to_be_bytes())?,
+        (Some(true), None) => set(turn, SettingKind::Muted, &key, &FOR_EVER.to_be_bytes())?,
         (None, None) => {}
     }
     if let Some(draft) = &keep.draft {
-        set(turn, About::Draft, &key, draft.as_bytes())?;
+        set(turn, SettingKind::Draft, &key, draft.as_bytes())?;
     }
     if let Some(nickname) = &keep.nickname {
         let nickname = nickname.trim();
         let well = nickname.len() <= NICKNAME_BYTES && !nickname.chars().any(char::is_control);
         let account = found.account.filter(|_| well).ok_or_else(unknown)?;
-        set(turn, About::Nickname, &account.0, nickname.as_bytes())?;
+        set(turn, SettingKind::Nickname, &account.0, nickname.as_bytes())?;
     }
     Ok(Response::Done {})
 }
@@ -105,7 +108,7 @@ pub(crate) fn keep(turn: &mut Turn<'_>, keep: &api::KeepConversation) -> Result<
 pub(crate) fn star(turn: &mut Turn<'_>, star: &api::Star) -> Result<Response, Stop> {
     let (conversation, _) = message::commands::message_meant(turn, star.message)?;
     let value: &[u8] = if star.starred { b"1" } else { &[] };
-    set(turn, About::Starred, star.message.as_bytes(), value)?;
+    set(turn, SettingKind::Starred, star.message.as_bytes(), value)?;
     message::commands::tell_changed(turn, conversation.id, star.message)?;
     Ok(Response::Done {})
 }
@@ -124,23 +127,23 @@ pub(crate) fn list_starred(turn: &Turn<'_>) -> Result<Response, Stop> {
 }
 
 /// Everything up to a message was read on this device; tells the other devices.
-pub(crate) fn read_up_to(
+pub(crate) fn set_read_mark(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
     last: Option<api::MessageId>,
 ) -> Result<(), Fault> {
     if let (Some(key), Some(last)) = (key_of(conversation), last) {
-        set(turn, About::Read, &key, last.as_bytes())?;
+        set(turn, SettingKind::Read, &key, last.as_bytes())?;
     }
     Ok(())
 }
 
 /// Contacts with an address are blocked or unblocked; tells the other devices.
-pub(crate) fn blocked(turn: &mut Turn<'_>, address: &str, blocked: bool) -> Result<(), Fault> {
+pub(crate) fn set_blocked(turn: &mut Turn<'_>, address: &str, blocked: bool) -> Result<(), Fault> {
     for contact in contact::all(turn.tx)? {
         if contact.address == address {
             let value: &[u8] = if blocked { b"1" } else { &[] };
-            set(turn, About::Blocked, &contact.account.0, value)?;
+            set(turn, SettingKind::Blocked, &contact.account.0, value)?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use waxwing_protocol::ids::AccountId;
 
-use super::{About, Register, conversation_of, is_set, key_of, value};
+use super::{SettingKind, SyncedSetting, conversation_of, is_set, key_of, value};
 use crate::{
     api::{MessageId, Notice, Synced},
     contact,
@@ -16,31 +16,31 @@ use crate::{
 };
 
 /// A setting of another device is later than the one that was known.
-pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Fault> {
-    let Some(about) = About::of(register.kind) else {
+pub(crate) fn apply(turn: &mut Turn<'_>, register: &SyncedSetting) -> Result<(), Fault> {
+    let Some(about) = SettingKind::from_number(register.kind) else {
         return Ok(());
     };
     let yes = !register.value.is_empty();
     let account = || AccountId::try_from(register.key.as_slice()).ok();
     match about {
-        About::Read => {
+        SettingKind::Read => {
             if let Some(conversation) = conversation_of(turn.tx, &register.key)? {
                 read_up_to(turn, &conversation, &register.value)?;
             }
         }
-        About::Blocked => {
+        SettingKind::Blocked => {
             if let Some(account) = account() {
                 contact::set_blocked(turn.tx, account, yes)?;
                 requests::opened(turn, account)?;
             }
         }
-        About::Compared => {
+        SettingKind::Compared => {
             if let Some(account) = account() {
                 contact::set_compared(turn.tx, account, yes)?;
                 requests::opened(turn, account)?;
             }
         }
-        About::Receipts => {
+        SettingKind::Receipts => {
             let setting = match register.key.as_slice() {
                 b"delivered" => Setting::TellDelivered,
                 b"read" => Setting::TellRead,
@@ -49,24 +49,24 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Faul
             };
             settings::write(turn.tx, setting, register.value != b"off")?;
         }
-        About::Accepted => {
+        SettingKind::Accepted => {
             if yes && let Some(conversation) = conversation_of(turn.tx, &register.key)? {
                 requests::accepted(turn, &conversation)?;
             }
         }
-        About::Declined => {
+        SettingKind::Declined => {
             if let Some(conversation) = conversation_of(turn.tx, &register.key)? {
                 requests::declined(turn, &conversation, &register.value)?;
             }
         }
-        About::Profile
-        | About::TheirProfile
-        | About::Nickname
-        | About::Muted
-        | About::Pinned
-        | About::Archived
-        | About::Draft
-        | About::Starred => {}
+        SettingKind::Profile
+        | SettingKind::TheirProfile
+        | SettingKind::Nickname
+        | SettingKind::Muted
+        | SettingKind::Pinned
+        | SettingKind::Archived
+        | SettingKind::Draft
+        | SettingKind::Starred => {}
     }
     let conversation = conversation_of(turn.tx, &register.key)?.map(|found| found.id);
     turn.notify(Notice::Synced(Synced { conversation }));
@@ -74,21 +74,21 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &Register) -> Result<(), Faul
 }
 
 /// A conversation has begun: perhaps it was accepted on another device already.
-pub(crate) fn conversation_came(
+pub(crate) fn apply_to_new_conversation(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
 ) -> Result<(), Fault> {
     let Some(key) = key_of(conversation).filter(|_| !conversation.written_to) else {
         return Ok(());
     };
-    if is_set(turn.tx, About::Accepted, &key)? {
+    if is_set(turn.tx, SettingKind::Accepted, &key)? {
         requests::accepted(turn, conversation)?;
     }
     Ok(())
 }
 
 /// A message has come: perhaps it was read on another device already.
-pub(crate) fn message_came(
+pub(crate) fn apply_to_new_message(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
     id: MessageId,
@@ -96,7 +96,7 @@ pub(crate) fn message_came(
     let Some(key) = key_of(conversation) else {
         return Ok(());
     };
-    let read = value(turn.tx, About::Read, &key)?;
+    let read = value(turn.tx, SettingKind::Read, &key)?;
     if read == id.as_bytes() {
         read_up_to(turn, conversation, &read)?;
     }
@@ -119,11 +119,11 @@ fn read_up_to(
 }
 
 /// A contact has become known: what was set for them holds.
-pub(crate) fn contact_came(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
-    if is_set(turn.tx, About::Blocked, &account.0)? {
+pub(crate) fn apply_to_new_contact(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
+    if is_set(turn.tx, SettingKind::Blocked, &account.0)? {
         contact::set_blocked(turn.tx, account, true)?;
     }
-    if is_set(turn.tx, About::Compared, &account.0)? {
+    if is_set(turn.tx, SettingKind::Compared, &account.0)? {
         contact::set_compared(turn.tx, account, true)?;
     }
     Ok(())
