@@ -139,7 +139,7 @@ fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_
         Some(number.qr_text.clone()),
     )
     .unwrap();
-    assert!(compared.compared && !compared.stopped);
+    assert!(compared.compared && !compared.awaiting_decision);
     let thief = scene.add_registered("bob@example.org");
     scene.run_for(Span::hours(24));
     // What Alice wrote before she knows goes to the Bob whom she verified.
@@ -185,7 +185,7 @@ fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_
         Some(theirs.qr_text),
     )
     .unwrap();
-    assert!(accepted.compared && !accepted.stopped);
+    assert!(accepted.compared && !accepted.awaiting_decision);
     // Decided: nothing more to warn of.
     assert!(alarms(&mut scene, alice).is_empty());
     scene.send(alice, bob, "four");

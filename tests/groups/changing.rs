@@ -49,7 +49,7 @@ fn whoever_was_taken_out_hears_nothing_more_and_is_told() {
     };
     assert!(events(&mut scene, bob, group).contains(&out("alice@example.org")));
     assert!(events(&mut scene, carol, group).contains(&out("alice@example.org")));
-    assert!(show(&mut scene, carol, group).unwrap().gone);
+    assert!(show(&mut scene, carol, group).unwrap().left);
     let refused = say(&mut scene, carol, group, "Hello?").unwrap_err();
     assert_eq!(refused.problem.code(), "group_not_member");
 }
@@ -71,7 +71,7 @@ fn whoever_leaves_is_taken_out_by_the_others() {
             "{told:?}"
         );
     }
-    assert!(show(&mut scene, carol, group).unwrap().gone);
+    assert!(show(&mut scene, carol, group).unwrap().left);
     assert_eq!(texts(&mut scene, alice, group), ["Goodbye"]);
 }
 
@@ -88,7 +88,7 @@ fn the_last_admin_who_leaves_hands_the_role_on() {
         "{left:?}"
     );
     assert_eq!(members(&mut scene, carol, group), left);
-    assert!(show(&mut scene, alice, group).unwrap().gone);
+    assert!(show(&mut scene, alice, group).unwrap().left);
     say(&mut scene, bob, group, "We go on").unwrap();
     scene.run_for(Span::seconds(30));
     assert_eq!(texts(&mut scene, carol, group), ["We go on"]);
@@ -229,7 +229,7 @@ fn somebody_who_was_taken_out_can_come_back() {
     };
     change(&mut scene, alice, group, out).unwrap();
     scene.run_for(Span::minutes(1));
-    assert!(show(&mut scene, bob, group).unwrap().gone);
+    assert!(show(&mut scene, bob, group).unwrap().left);
     let add = ChangeGroup {
         add: bobs,
         ..ChangeGroup::default()
@@ -237,7 +237,7 @@ fn somebody_who_was_taken_out_can_come_back() {
     change(&mut scene, alice, group, add).unwrap();
     say(&mut scene, alice, group, "Welcome back").unwrap();
     scene.run_for(Span::minutes(1));
-    assert!(!show(&mut scene, bob, group).unwrap().gone);
+    assert!(!show(&mut scene, bob, group).unwrap().left);
     assert_eq!(texts(&mut scene, bob, group), ["Welcome back"]);
     say(&mut scene, bob, group, "Thank you").unwrap();
     scene.run_for(Span::minutes(1));

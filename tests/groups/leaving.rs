@@ -68,7 +68,7 @@ fn two_admins_who_leave_at_once_leave_a_group_with_an_admin() {
         leave(&mut scene, bob, group).unwrap();
         scene.run_for(Span::minutes(10));
         for person in [alice, bob] {
-            assert!(show(&mut scene, person, group).unwrap().gone);
+            assert!(show(&mut scene, person, group).unwrap().left);
         }
         go_on(&mut scene, &[carol, dora], group);
     }
@@ -158,7 +158,7 @@ fn everybody_leaves_at_once_and_nobody_is_stuck() {
     }
     scene.run_for(Span::minutes(2));
     for person in everybody {
-        assert!(show(&mut scene, person, group).unwrap().gone);
+        assert!(show(&mut scene, person, group).unwrap().left);
         assert_eq!(scene.status(person).outbox, 0);
         assert!(members(&mut scene, person, group).is_empty());
     }

@@ -823,7 +823,7 @@ impl Play {
             let status = self.world.status(*person);
             status.outbox + status.missing + status.changing_members == 0
                 && show(&mut self.world, *person, self.group)
-                    .is_some_and(|group| group.members.len() == people.len() && !group.gone)
+                    .is_some_and(|group| group.members.len() == people.len() && !group.left)
         })
     }
 

@@ -528,7 +528,7 @@ impl Simulation {
                     let Some(group) = show(&mut self.world, device, id) else {
                         continue;
                     };
-                    if group.gone {
+                    if group.left {
                         continue;
                     }
                     members.insert(human);

@@ -207,7 +207,7 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
     }
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
-        conversation::set_stopped(turn.tx, conversation.id, stopped)?;
+        conversation::set_awaiting_decision(turn.tx, conversation.id, stopped)?;
         turn.live.due_conversations.insert(conversation.id);
         if accepted && !contact.compared {
             let event = history::add_event(
@@ -318,10 +318,10 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         Target::Conversation(conversation) if conversation.kind == Kind::Sms => {
             return Err(Stop::Refused(Problem::SmsConversation));
         }
-        Target::Conversation(conversation) if conversation.gone => {
+        Target::Conversation(conversation) if conversation.left => {
             return Err(Stop::Refused(Problem::GroupNotMember));
         }
-        Target::Conversation(conversation) if conversation.stopped => {
+        Target::Conversation(conversation) if conversation.awaiting_decision => {
             return Err(Stop::Refused(Problem::ContactChanged {
                 address: conversation.display.clone(),
             }));

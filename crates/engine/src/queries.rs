@@ -235,7 +235,7 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
         expires_after_s: state.map_or(0, |state| state.expires_after_s),
         name: found.display,
         members: list,
-        gone: found.gone,
+        left: found.left,
         coming: coming.collect(),
         changing: !wishes.is_empty(),
     })))
@@ -325,7 +325,10 @@ pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Sto
     let (contact, stopped) = match target::find(turn.tx, name)? {
         Target::Conversation(conversation) => {
             let account = conversation.account.ok_or_else(unknown)?;
-            (contact::of_account(turn.tx, account)?, conversation.stopped)
+            (
+                contact::of_account(turn.tx, account)?,
+                conversation.awaiting_decision,
+            )
         }
         Target::Address(address) => (contact::owner_of(turn.tx, address.canonical())?, false),
     };
@@ -336,7 +339,7 @@ pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Sto
         address: contact.display,
         account_id: contact.account.to_string(),
         compared: contact.compared,
-        stopped,
+        awaiting_decision: stopped,
     })))
 }
 

@@ -55,7 +55,8 @@ pub struct SafetyNumber {
     /// Whether it was compared in person, and was the same.
     pub compared: bool,
     /// Whether sending to them is stopped until the person decides.
-    pub stopped: bool,
+    #[serde(rename = "stopped")]
+    pub awaiting_decision: bool,
 }
 
 /// An auditor that the person chose.

@@ -56,7 +56,8 @@ pub struct Group {
     /// How many seconds after reading a message is deleted; 0 for never.
     pub expires_after_s: u32,
     /// Whether this account has left or was removed.
-    pub gone: bool,
+    #[serde(rename = "gone")]
+    pub left: bool,
     /// Addresses of people who are being added.
     pub coming: Vec<String>,
     /// Open invitations.

@@ -261,7 +261,7 @@ pub(crate) fn judge(
     if account == turn.account()?.id() {
         return Ok(Claim::Good);
     }
-    if known.gone {
+    if known.left {
         return returns(turn, id, account, again);
     }
     if blamed_devices(turn.tx, id)?.contains(&by.device) {
@@ -411,7 +411,7 @@ pub(crate) fn spoilt(
 /// is its turn, if it may.
 pub(crate) fn unfollowed(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
     let found = super::find(turn.tx, conversation)?;
-    if found.is_some_and(|found| found.kind == Kind::Group && !found.gone) {
+    if found.is_some_and(|found| found.kind == Kind::Group && !found.left) {
         schedule(turn, conversation, Span(0))?;
     }
     Ok(())
@@ -557,7 +557,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     let Some(conversation) = super::find(turn.tx, id)? else {
         return Ok(());
     };
-    if conversation.gone
+    if conversation.left
         || groups::for_sending(turn.tx, id)?.is_some()
         || requests::is_silent(turn, &conversation)?
     {

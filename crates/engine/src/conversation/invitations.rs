@@ -235,7 +235,7 @@ pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, St
         return Err(Stop::Refused(Problem::RecipientIsSelf));
     }
     if let Some(found) = super::find(turn.tx, link.conversation)?
-        && !found.gone
+        && !found.left
     {
         return Ok(Response::GroupCreated(api::GroupCreated {
             conversation: found.id,
@@ -415,7 +415,7 @@ fn opened(
     let Some(found) = super::find(turn.tx, id)? else {
         return Ok(None);
     };
-    if found.kind != Kind::Group || found.gone {
+    if found.kind != Kind::Group || found.left {
         return Ok(None);
     }
     let group = groups::for_sending(turn.tx, id)?;

@@ -287,7 +287,7 @@ pub(crate) fn leave_if_wished(
     let Some(found) = super::find(turn.tx, conversation)?.filter(|_| wished) else {
         return Ok(true);
     };
-    if found.gone {
+    if found.left {
         let members = turn.with_group(group.id, |group, _, _| group.members())?;
         let members = members.transpose()?.unwrap_or_default();
         if members.iter().any(|member| member.account != own) {
@@ -307,7 +307,7 @@ pub(crate) fn leave_if_wished(
     };
     let bytes = envelope.encode_to_vec();
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, Some(group.id))?;
-    super::set_gone(turn.tx, conversation, true)?;
+    super::set_left(turn.tx, conversation, true)?;
     turn.live.due_conversations.insert(conversation);
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
     let leaves = leaves.transpose()?.unwrap_or_default();
@@ -322,7 +322,7 @@ pub(crate) fn leaves(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> 
     members::set_leaving(turn.tx, conversation, account)?;
     if account == turn.account()?.id() {
         // Another device of this account has said so.
-        super::set_gone(turn.tx, conversation, true)?;
+        super::set_left(turn.tx, conversation, true)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
     turn.live.due_groups.insert(group.id);
@@ -363,7 +363,7 @@ fn end(
     event: EventKind,
     by: Option<&str>,
 ) -> Result<(), Fault> {
-    super::set_gone(turn.tx, conversation, true)?;
+    super::set_left(turn.tx, conversation, true)?;
     pending_changes::forget_all(turn.tx, conversation)?;
     turn.tx.execute(
         "DELETE FROM member WHERE conversation = ?1",
@@ -396,7 +396,7 @@ pub(crate) fn taken_in(
     };
     let conversation = ConversationId::from_bytes(state.conversation_id);
     let known = super::find(turn.tx, conversation)?;
-    let anew = known.as_ref().is_some_and(|known| !known.gone) && state.generation > 1;
+    let anew = known.as_ref().is_some_and(|known| !known.left) && state.generation > 1;
     let name = super::names::shown(&state.name);
     super::start_group(turn.tx, turn.now, conversation, &name)?;
     groups::set_conversation(turn.tx, group.id, conversation)?;
@@ -460,7 +460,7 @@ pub(crate) fn standing(
     if turn.live.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
-    if conversation.gone {
+    if conversation.left {
         return Err(not_member());
     }
     // While the next group is being made, what the last one was.

@@ -109,10 +109,10 @@ pub(crate) struct Conversation {
     pub written_to: bool,
     /// The contact had been verified in person and has other keys now: nothing is sent
     /// until the person decides.
-    pub stopped: bool,
+    pub awaiting_decision: bool,
     pub kind: Kind,
     /// This account has left it, or was removed.
-    pub gone: bool,
+    pub left: bool,
 }
 
 const COLUMNS: &str = "id, address, display, account_id, written_to, stopped, kind, gone";
@@ -170,9 +170,9 @@ pub(crate) fn start(
         display: address.display().to_owned(),
         account,
         written_to: false,
-        stopped: false,
+        awaiting_decision: false,
         kind: Kind::Direct,
-        gone: false,
+        left: false,
     };
     tx.execute(
         "INSERT INTO conversation (id, address, display, account_id, written_to, started_at)
@@ -241,14 +241,14 @@ pub(crate) fn rename(
 }
 
 /// This account takes no part in it any more, or does again.
-pub(crate) fn set_gone(
+pub(crate) fn set_left(
     tx: &Transaction<'_>,
     id: ConversationId,
-    gone: bool,
+    left: bool,
 ) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE conversation SET gone = ?2 WHERE id = ?1",
-        (id.as_bytes(), gone),
+        (id.as_bytes(), left),
     )?;
     Ok(())
 }
@@ -279,14 +279,14 @@ pub(crate) fn set_account(
 }
 
 /// Nothing is sent until the person decides, or again after they have.
-pub(crate) fn set_stopped(
+pub(crate) fn set_awaiting_decision(
     tx: &Transaction<'_>,
     id: ConversationId,
-    stopped: bool,
+    awaiting_decision: bool,
 ) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE conversation SET stopped = ?2 WHERE id = ?1",
-        (id.as_bytes(), stopped),
+        (id.as_bytes(), awaiting_decision),
     )?;
     Ok(())
 }
@@ -354,13 +354,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         display: row.get(2)?,
         account: row.get::<_, Option<[u8; 32]>>(3)?.map(AccountId),
         written_to: row.get(4)?,
-        stopped: row.get(5)?,
+        awaiting_decision: row.get(5)?,
         kind: match row.get::<_, u8>(6)? {
             1 => Kind::Group,
             2 => Kind::Notes,
             3 => Kind::Sms,
             _ => Kind::Direct,
         },
-        gone: row.get(7)?,
+        left: row.get(7)?,
     })
 }

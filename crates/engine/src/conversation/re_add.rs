@@ -315,7 +315,7 @@ fn is_replaced(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(false);
     };
-    let gone = super::find(turn.tx, conversation)?.is_none_or(|found| found.gone);
+    let gone = super::find(turn.tx, conversation)?.is_none_or(|found| found.left);
     let other = groups::for_sending(turn.tx, conversation)?;
     Ok(gone || other.is_some_and(|other| other.id != group.id))
 }

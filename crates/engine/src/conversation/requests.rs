@@ -45,7 +45,7 @@ pub(crate) fn is_request(
     tx: &Transaction<'_>,
     conversation: &Conversation,
 ) -> Result<bool, StoreError> {
-    if conversation.written_to || conversation.gone {
+    if conversation.written_to || conversation.left {
         return Ok(false);
     }
     match conversation.kind {
@@ -84,7 +84,7 @@ pub(crate) fn is_silent(turn: &Turn<'_>, conversation: &Conversation) -> Result<
     if is_blocked(turn, conversation)? {
         return Ok(true);
     }
-    let left = conversation.kind == Kind::Group && conversation.gone && !conversation.written_to;
+    let left = conversation.kind == Kind::Group && conversation.left && !conversation.written_to;
     Ok(left || is_request(turn.tx, conversation)?)
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn welcomed(
     let Some(by) = groups::welcomed_by(turn.tx, group.id)? else {
         return Ok(());
     };
-    let Some(known) = super::find(turn.tx, conversation)?.filter(|known| known.gone) else {
+    let Some(known) = super::find(turn.tx, conversation)?.filter(|known| known.left) else {
         return Ok(());
     };
     if by == groups::OURSELVES || is_known(turn.tx, by)? {
@@ -242,7 +242,7 @@ pub(crate) fn is_acquainted(
         None => None,
     };
     match found {
-        Some(found) if found.kind == Kind::Group && !found.gone => Ok(!is_request(tx, &found)?),
+        Some(found) if found.kind == Kind::Group && !found.left => Ok(!is_request(tx, &found)?),
         _ => Ok(false),
     }
 }

@@ -369,7 +369,7 @@ pub(crate) fn late(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<()
     else {
         return Ok(());
     };
-    if conversation::find(turn.tx, conversation)?.is_none_or(|found| found.gone) {
+    if conversation::find(turn.tx, conversation)?.is_none_or(|found| found.left) {
         return Ok(());
     }
     let read = turn.with_group(group.id, |group, provider, _| {

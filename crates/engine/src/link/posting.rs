@@ -59,7 +59,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
         return Ok(());
     };
     // Somebody who had been verified in person has other keys: the person decides.
-    if conversation.stopped || turn.waits(&Waiting::Conversation(id)) {
+    if conversation.awaiting_decision || turn.waits(&Waiting::Conversation(id)) {
         return Ok(());
     }
     let silent = requests::is_silent(turn, &conversation)?;

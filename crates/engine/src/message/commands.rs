@@ -150,10 +150,10 @@ fn amend(
     amends: Amends,
 ) -> Result<Response, Stop> {
     refuse_sms(conversation)?;
-    if conversation.gone {
+    if conversation.left {
         return Err(Stop::Refused(Problem::GroupNotMember));
     }
-    if conversation.stopped {
+    if conversation.awaiting_decision {
         return Err(Stop::Refused(Problem::ContactChanged {
             address: conversation.display.clone(),
         }));

@@ -303,7 +303,7 @@ pub(crate) fn keep(
                 )?;
                 turn.notify(Notice::Event(event));
                 if compared {
-                    conversation::set_stopped(turn.tx, kept, true)?;
+                    conversation::set_awaiting_decision(turn.tx, kept, true)?;
                     let found = conversation::find(turn.tx, kept)?;
                     if let Some(found) = found {
                         let problem = Problem::ContactChanged {

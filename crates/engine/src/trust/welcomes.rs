@@ -235,7 +235,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
 pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
     let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
     let gone = match group.conversation.filter(|_| group.account.is_none()) {
-        Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.gone),
+        Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.left),
         None => false,
     };
     // Closed, and another was asked to bring this device back.
@@ -307,7 +307,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             let known = match &secrets.state {
                 Some(state) => {
                     let id = ConversationId::from_bytes(state.conversation_id);
-                    conversation::find(turn.tx, id)?.filter(|known| !known.gone)
+                    conversation::find(turn.tx, id)?.filter(|known| !known.left)
                 }
                 None => None,
             };

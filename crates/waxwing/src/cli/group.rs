@@ -368,7 +368,7 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
             0 => String::new(),
             count => styled(BOLD, format!("  {count} unread")),
         };
-        let gone = if shown.gone {
+        let gone = if shown.left {
             styled(WARN, "  you are no longer a member")
         } else {
             format!("  {} members", shown.members.len())
@@ -390,7 +390,7 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         styled(BOLD, one_line(&shown.name)),
         styled(FAINT, shown.conversation)
     ))?;
-    if shown.gone {
+    if shown.left {
         output.line(styled(WARN, "  You are no longer a member."))?;
     }
     for member in &shown.members {

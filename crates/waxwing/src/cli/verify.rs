@@ -61,7 +61,7 @@ impl Verify {
             "safety_number": number.safety_number,
             "qr_text": number.qr_text,
             "compared": number.compared,
-            "stopped": number.stopped,
+            "stopped": number.awaiting_decision,
         }))?;
         if decision.is_none() {
             compare(&number, output)?;
@@ -96,7 +96,7 @@ fn compare(number: &SafetyNumber, output: &Output) -> Result<(), Failure> {
 
 fn state(number: &SafetyNumber) -> String {
     let address = one_line(&number.address);
-    match (number.compared, number.stopped) {
+    match (number.compared, number.awaiting_decision) {
         (_, true) => styled(
             WARN,
             format!("Nothing is sent to {address} until you decide otherwise."),

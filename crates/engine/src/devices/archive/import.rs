@@ -174,7 +174,7 @@ fn conversation(tx: &Transaction<'_>, kept: &ArchivedConversation) -> Result<(),
         source
     };
     if kept.stopped {
-        conversation::set_stopped(tx, local, true)?;
+        conversation::set_awaiting_decision(tx, local, true)?;
     }
     if kept.written_to {
         conversation::set_written_to(tx, local)?;
@@ -235,7 +235,7 @@ fn many(
     }
     if conversation::find(tx, id)?.is_none() {
         conversation::start_group(tx, Time(kept.started_at_ms), id, &many.name)?;
-        conversation::set_gone(tx, id, many.gone)?;
+        conversation::set_left(tx, id, many.gone)?;
         for member in &many.members {
             let account =
                 AccountId::try_from(&member.account_id).map_err(|_| NotImported::Malformed)?;
