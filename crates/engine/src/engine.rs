@@ -38,8 +38,9 @@ use crate::{
     devices::{self, DevicesInMemory},
     event::{Effect, Event, LinkKind, RelayPlace},
     inbox::{
-        floods::Floods,
-        held, missed, receive,
+        held, missed,
+        rate_limits::MessageRates,
+        receive,
         resending::{Answered, Budgets},
         sender_counters,
     },
@@ -329,7 +330,7 @@ impl Engine {
 /// What each feature remembers, empty.
 pub(crate) fn states() -> Memory {
     Memory::default()
-        .with::<Floods>()
+        .with::<MessageRates>()
         .with::<Budgets>()
         .with::<Answered>()
         .with::<typing::Signals>()

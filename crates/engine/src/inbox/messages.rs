@@ -170,7 +170,11 @@ pub(crate) fn content_came(
     if own {
         expiry::start(turn.tx, turn.now, conversation, &[id])?;
     }
-    let quiet = !own && turn.live.floods_mut().is_one(member.account, turn.now);
+    let quiet = !own
+        && turn
+            .live
+            .message_rates_mut()
+            .is_one(member.account, turn.now);
     let trusted = own || (may_tell(turn, &found)? && !quiet);
     attachment::came(turn, conversation, id, &content, member, trusted)?;
     if !own {

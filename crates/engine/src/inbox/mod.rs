@@ -12,10 +12,10 @@
 //! **Always**: tables are bounded, no matter what the relay or a member sends.
 
 pub(crate) mod earlier;
-pub(crate) mod floods;
 pub(crate) mod held;
 pub(crate) mod messages;
 pub(crate) mod missed;
+pub(crate) mod rate_limits;
 pub(crate) mod receive;
 pub(crate) mod resending;
 pub(crate) mod sender_counters;

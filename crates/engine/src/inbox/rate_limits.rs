@@ -21,19 +21,19 @@ const COUNTED_MAX: usize = 4_096;
 
 /// How much each account has written lately, as it came here.
 #[derive(Default)]
-pub(crate) struct Floods(HashMap<AccountId, (Time, u32)>);
+pub(crate) struct MessageRates(HashMap<AccountId, (Time, u32)>);
 
-impl Remembered for Floods {
+impl Remembered for MessageRates {
     const OUTLASTS_ERRORS: bool = true;
 }
 
 impl Live {
-    pub(crate) fn floods_mut(&mut self) -> &mut Floods {
+    pub(crate) fn message_rates_mut(&mut self) -> &mut MessageRates {
         self.memory.get_mut()
     }
 }
 
-impl Floods {
+impl MessageRates {
     /// Counts a message; whether it is one of too many.
     pub(crate) fn is_one(&mut self, account: AccountId, now: Time) -> bool {
         if self.0.len() >= COUNTED_MAX {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_one_persons_and_is_over_after_a_minute() {
-        let mut floods = Floods::default();
+        let mut floods = MessageRates::default();
         let (one, other) = (AccountId([1; 32]), AccountId([2; 32]));
         let begins = Time(1_000_000);
         for _ in 0..MESSAGES {
