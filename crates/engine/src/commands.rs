@@ -42,7 +42,7 @@ pub(crate) fn carry_out(
     request: Request,
     link_problem: Option<ProblemReport>,
 ) -> Result<Response, Stop> {
-    if turn.live.is_revoked() && request.needs_admission() {
+    if turn.volatile.is_revoked() && request.needs_admission() {
         return Err(Stop::Refused(Problem::DeviceRevoked));
     }
     match request {
@@ -78,7 +78,7 @@ pub(crate) fn carry_out(
                     name: block.address,
                 }));
             }
-            if turn.live.account.is_some() {
+            if turn.volatile.account.is_some() {
                 synced_settings::commands::set_blocked(turn, address.canonical(), block.blocked)?;
                 for contact in contact::all(turn.tx)? {
                     if contact.address == address.canonical() {
@@ -101,7 +101,7 @@ pub(crate) fn carry_out(
             if let Some(typing) = set.typing {
                 settings::write(turn.tx, Setting::TellTyping, typing)?;
             }
-            if turn.live.account.is_some() {
+            if turn.volatile.account.is_some() {
                 let word = |on: bool| if on { b"on".as_slice() } else { b"off" };
                 synced_settings::set(
                     turn,
@@ -161,7 +161,7 @@ pub(crate) fn carry_out(
 
 /// The person says what they make of a contact's safety number.
 fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
-    let Some(own) = &turn.live.account else {
+    let Some(own) = &turn.volatile.account else {
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     let own = own.id();
@@ -208,7 +208,7 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
         conversation::set_awaiting_decision(turn.tx, conversation.id, stopped)?;
-        turn.live.due_conversations.insert(conversation.id);
+        turn.volatile.due_conversations.insert(conversation.id);
         if accepted && !contact.compared {
             let event = history::add_event(
                 turn.tx,
@@ -258,7 +258,7 @@ fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, S
 }
 
 fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Response, Stop> {
-    let Some(own) = &turn.live.account else {
+    let Some(own) = &turn.volatile.account else {
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     let this = own.device();
@@ -286,7 +286,7 @@ fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, Stop> {
 }
 
 fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
-    let Some(own) = &turn.live.account else {
+    let Some(own) = &turn.volatile.account else {
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     let (account, own_address) = (own.id(), own.address().clone());

@@ -10,8 +10,8 @@
 //!   broken, the file is damaged or in use, there is no memory left): the whole event fails.
 //!   Nothing was changed, and the same work is tried again when the disk works again.
 //! - The work fails with any other fault: its writes are undone, its effects and requests are
-//!   withdrawn ([`Mark`]), memory that may be ahead of the store is read again, and then the
-//!   owner of the work is dealt with. A group is quarantined
+//!   withdrawn ([`WorkSnapshot`]), memory that may be ahead of the store is read again, and then
+//!   the owner of the work is dealt with. A group is quarantined
 //!   ([`crate::conversation::quarantine`]), messages that wait in a conversation fail with a
 //!   reason, a post of an unknown group is dropped. The event continues, and the post counts
 //!   as handled.
@@ -73,7 +73,7 @@ const TOLD_MAX: usize = 16;
 
 /// What the process remembers of errors, and can do without.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct ContainmentInMemory {
     /// Whether parts of the work run without a savepoint of their own: the whole has one.
     pub trusting: bool,
     /// Whether a part of this event's work failed: it may be due still.
@@ -129,7 +129,7 @@ impl Fault {
 }
 
 /// What a turn was like when a piece of work began, as far as the work may change it.
-struct Mark {
+struct WorkSnapshot {
     effects: usize,
     /// The last request on each link.
     requests: [u32; 2],
@@ -137,11 +137,11 @@ struct Mark {
 
 const LINKS: [LinkKind; 2] = [LinkKind::Mailbox, LinkKind::Posting];
 
-impl Mark {
+impl WorkSnapshot {
     fn of(turn: &mut Turn<'_>) -> Self {
         Self {
             effects: turn.out.len(),
-            requests: LINKS.map(|kind| turn.live.links.of(kind).last_request()),
+            requests: LINKS.map(|kind| turn.volatile.links.of(kind).last_request()),
         }
     }
 
@@ -156,14 +156,14 @@ impl Mark {
                 | Effect::Notify(Notice::Connection(_)) => turn.out.push(effect),
                 Effect::Blob(work) => {
                     if let Some(blob) = work.waits_for() {
-                        turn.live.files.remove(&blob);
+                        turn.volatile.files.remove(&blob);
                     }
                 }
                 Effect::Send { .. } | Effect::SetTimer(_) | Effect::Notify(_) => {}
             }
         }
         for (kind, last) in LINKS.into_iter().zip(self.requests) {
-            for job in turn.live.links.of(kind).take_back(last) {
+            for job in turn.volatile.links.of(kind).take_back(last) {
                 match job {
                     Job::FetchHistory => own_history::want(turn),
                     Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
@@ -173,7 +173,7 @@ impl Mark {
                 }
             }
         }
-        let live = &mut *turn.live;
+        let live = &mut *turn.volatile;
         live.links.deauthorise_all();
         live.forget_groups();
         live.waits_for_lookup = None;
@@ -195,7 +195,7 @@ impl Turn<'_> {
         whose: Whose,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
     ) -> Result<Option<R>, Fault> {
-        if self.live.containment.trusting {
+        if self.volatile.containment.trusting {
             return work(self).map(Some);
         }
         let fault = match self.attempt(work)? {
@@ -222,11 +222,11 @@ impl Turn<'_> {
         &mut self,
         work: impl Fn(&mut Turn<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.live.containment.trusting = true;
+        self.volatile.containment.trusting = true;
         let whole = self.attempt(&work);
-        self.live.containment.trusting = false;
+        self.volatile.containment.trusting = false;
         if whole?.is_err() {
-            self.live.containment.faulty = true;
+            self.volatile.containment.faulty = true;
             work(self)?;
         }
         Ok(())
@@ -238,7 +238,7 @@ impl Turn<'_> {
         &mut self,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
     ) -> Result<Result<R, Fault>, Fault> {
-        let mark = Mark::of(self);
+        let mark = WorkSnapshot::of(self);
         statement(self.tx, "SAVEPOINT contained")?;
         match work(self) {
             Ok(result) => {
@@ -275,7 +275,7 @@ impl Turn<'_> {
             Whose::Conversation(_) => true,
             Whose::Part(_) => false,
         };
-        let told = &mut self.live.containment.told_faults;
+        let told = &mut self.volatile.containment.told_faults;
         if !shown && told.len() < TOLD_MAX && told.insert(detail.clone()) {
             let problem = Problem::WorkUndone { detail }.report();
             self.notify(Notice::Warning(Warning { problem }));

@@ -59,7 +59,7 @@ use crate::{
         overdue::{self, CountedStep},
         own_history, welcomes,
     },
-    turn::{Fault, Live, Stop, Turn, Waiting},
+    turn::{Fault, Stop, Turn, VolatileState, Waiting},
 };
 
 /// An engine's configuration.
@@ -106,7 +106,7 @@ pub struct EventRefused {
 /// The client without I/O.
 pub struct Engine {
     store: Store,
-    live: Live,
+    volatile: VolatileState,
     effects: VecDeque<Effect>,
     timer: Option<Time>,
     link_problem: Option<ProblemReport>,
@@ -140,7 +140,7 @@ impl Engine {
         })?;
         let mut engine = Self {
             store,
-            live: Live::new(crypto, config.inline_bytes, states()),
+            volatile: VolatileState::new(crypto, config.inline_bytes, states()),
             effects: VecDeque::new(),
             timer: None,
             link_problem: None,
@@ -252,17 +252,17 @@ impl Engine {
         rng: &mut dyn CryptoRng,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, Stop>,
     ) -> Result<R, EventRefused> {
-        let live = &mut self.live;
+        let live = &mut self.volatile;
         let done = self.store.transaction(|tx| {
             let mut turn = Turn {
                 tx,
                 now,
                 rng,
-                live,
+                volatile: live,
                 out: Vec::new(),
             };
             take_up(&mut turn)?;
-            turn.live.containment.faulty = false;
+            turn.volatile.containment.faulty = false;
             let result = work(&mut turn)?;
             turn.in_parts(pump)?;
             turn.contained(Whose::Part("overdue checks"), overdue::tick)?;
@@ -307,15 +307,15 @@ impl Engine {
     /// new links.
     fn start_afresh(&mut self, now: Time) {
         for (link, state) in [
-            (LinkKind::Mailbox, &self.live.links.mailbox),
-            (LinkKind::Posting, &self.live.links.posting),
+            (LinkKind::Mailbox, &self.volatile.links.mailbox),
+            (LinkKind::Posting, &self.volatile.links.posting),
         ] {
             if state.phase != Phase::Unwanted {
                 self.effects.push_back(Effect::CloseLink { link });
             }
         }
-        self.live.reset();
-        if std::mem::take(&mut self.live.told_online) {
+        self.volatile.reset();
+        if std::mem::take(&mut self.volatile.told_online) {
             self.effects
                 .push_back(Effect::Notify(Notice::Connection(ConnectionChanged {
                     connection: Connection::Offline,
@@ -381,23 +381,23 @@ pub fn store_problem(error: &StoreError) -> Problem {
 
 /// Fills the memory from the store, if it is empty.
 pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.live.taken_up {
+    if turn.volatile.taken_up {
         return Ok(());
     }
-    turn.live.account = account::load(turn.tx)?;
-    turn.live.set_log(log::load(turn.tx)?);
-    turn.live.heads_mut().waiting = gossip::any_waiting(turn.tx)?;
-    turn.live
+    turn.volatile.account = account::load(turn.tx)?;
+    turn.volatile.set_log(log::load(turn.tx)?);
+    turn.volatile.heads_mut().waiting = gossip::any_waiting(turn.tx)?;
+    turn.volatile
         .due_conversations
         .extend(outbox::waiting_conversations(turn.tx)?);
-    turn.live.due_groups.extend(groups::busy(turn.tx)?);
-    turn.live.due_groups.extend(held::groups(turn.tx)?);
-    if turn.live.account.is_some() {
+    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile.due_groups.extend(held::groups(turn.tx)?);
+    if turn.volatile.account.is_some() {
         re_add::schedule_next(turn)?;
     }
     generations::take_up(turn)?;
     quarantine::take_up(turn)?;
-    turn.live.taken_up = true;
+    turn.volatile.taken_up = true;
     Ok(())
 }
 
@@ -412,25 +412,25 @@ fn opened(
     {
         settings::write(turn.tx, Setting::RelayPin, pin)?;
     }
-    turn.live.links.forget(link);
+    turn.volatile.links.forget(link);
     let now = turn.now;
-    turn.live.links.of(link).opened(now, exporter);
+    turn.volatile.links.of(link).opened(now, exporter);
     Ok(())
 }
 
 fn closed(turn: &mut Turn<'_>, link: LinkKind) {
-    turn.live.links.of(link).closed();
+    turn.volatile.links.of(link).closed();
     turn.link_lost(link);
 }
 
 fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Result<(), Stop> {
-    let received_before = turn.live.links.received;
+    let received_before = turn.volatile.links.received;
     let now = turn.now;
-    turn.live.links.of(link).used_at = now;
+    turn.volatile.links.of(link).used_at = now;
     for frame in frames {
         match frame.body {
             Some(Body::Hello(hello)) => {
-                let greeted = turn.live.links.of(link).greeted(&hello);
+                let greeted = turn.volatile.links.of(link).greeted(&hello);
                 match greeted {
                     Ok(open) => {
                         turn.tell(link, waxwing_protocol::pb::client_frame::Body::Open(open));
@@ -440,7 +440,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
                             .now_ms
                             .cast_signed()
                             .saturating_sub(now.0.cast_signed());
-                        let known = turn.live.links.clock_skew_ms.replace(skew).is_some();
+                        let known = turn.volatile.links.clock_skew_ms.replace(skew).is_some();
                         if !known && skew.unsigned_abs() > CLOCK_SKEW_MAX {
                             turn.warn(&Problem::ClockWrong { skew_ms: skew });
                         }
@@ -456,7 +456,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
             None => {}
         }
     }
-    if turn.live.links.received != received_before {
+    if turn.volatile.links.received != received_before {
         mailbox::record_received(turn)?;
     }
     Ok(())
@@ -465,26 +465,26 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
 fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
     let now = turn.now;
     let over: Vec<_> = turn
-        .live
+        .volatile
         .waits
         .iter()
         .filter(|(_, until)| **until <= now)
         .map(|(waiting, _)| waiting.clone())
         .collect();
     for waiting in over {
-        turn.live.waits.remove(&waiting);
+        turn.volatile.waits.remove(&waiting);
         match waiting.clone() {
             Waiting::Conversation(id) => {
-                turn.live.due_conversations.insert(id);
+                turn.volatile.due_conversations.insert(id);
             }
             Waiting::Membership(id) => {
-                turn.live.due_groups.insert(id);
+                turn.volatile.due_groups.insert(id);
             }
             Waiting::Group(id) => {
-                turn.live.due_groups.insert(id);
+                turn.volatile.due_groups.insert(id);
                 turn.contained(Whose::Group(id), |turn| {
                     if let Some(group) = groups::find(turn.tx, id)? {
-                        turn.live.due_conversations.extend(group.conversation);
+                        turn.volatile.due_conversations.extend(group.conversation);
                     }
                     Ok(())
                 })?;
@@ -502,7 +502,7 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                     receive::tell_that_it_waits(turn, id)
                 })?;
             }
-            Waiting::Again if turn.live.account.is_some() => {
+            Waiting::Again if turn.volatile.account.is_some() => {
                 turn.contained(Whose::Part("unknown groups"), re_add::send_due_requests)?;
             }
             Waiting::LookUps
@@ -534,7 +534,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     check_links(turn)?;
     turn.contained(Whose::Part("disappearing messages"), expiry::pump)?;
-    if turn.live.is_revoked() {
+    if turn.volatile.is_revoked() {
         turn.close_links();
         return Ok(());
     }
@@ -547,7 +547,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
     want(turn, wants_posting, LinkKind::Posting, &relay);
     log::pump(turn);
-    if turn.live.account.is_none() || !turn.live.not_set_back {
+    if turn.volatile.account.is_none() || !turn.volatile.not_set_back {
         close_idle(turn, wants_posting);
         return Ok(());
     }
@@ -558,12 +558,12 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.contained(Whose::Part("missed posts"), missed::ask)?;
     posting::check_behind(turn)?;
     lookups::look_again(turn)?;
-    if turn.live.links.posting.ready().is_none() {
-        let wanted = !turn.live.due_conversations.is_empty()
-            || !turn.live.signals_mut().due.is_empty()
-            || !turn.live.due_groups.is_empty()
-            || turn.live.lookups_mut().any_wanted()
-            || (turn.live.heads_mut().waiting && !turn.waits(&Waiting::Heads))
+    if turn.volatile.links.posting.ready().is_none() {
+        let wanted = !turn.volatile.due_conversations.is_empty()
+            || !turn.volatile.signals_mut().due.is_empty()
+            || !turn.volatile.due_groups.is_empty()
+            || turn.volatile.lookups_mut().any_wanted()
+            || (turn.volatile.heads_mut().waiting && !turn.waits(&Waiting::Heads))
             || transfer::any(turn)?
             || parcels::any(turn)?;
         want(turn, wanted, LinkKind::Posting, &relay);
@@ -571,8 +571,8 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     // Bounded: work that becomes due again is done with the next event.
     for _ in 0..4 {
-        let groups = std::mem::take(&mut turn.live.due_groups);
-        let conversations = std::mem::take(&mut turn.live.due_conversations);
+        let groups = std::mem::take(&mut turn.volatile.due_groups);
+        let conversations = std::mem::take(&mut turn.volatile.due_conversations);
         if groups.is_empty() && conversations.is_empty() {
             break;
         }
@@ -596,21 +596,21 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 fn close_idle(turn: &mut Turn<'_>, wanted: bool) {
     if !wanted && idle_at(turn).is_some_and(|at| at <= turn.now) {
         turn.close_link(LinkKind::Posting);
-        turn.live.taken_up = true;
+        turn.volatile.taken_up = true;
     }
 }
 
 /// When the posting link has had nothing to do for long enough.
 fn idle_at(turn: &Turn<'_>) -> Option<Time> {
-    let posting = &turn.live.links.posting;
+    let posting = &turn.volatile.links.posting;
     let at_rest = posting.ready().is_some() && posting.awaited() == 0;
     at_rest.then(|| posting.used_at.after(posting::IDLE))
 }
 
 /// Opens a link that is useful and not open yet.
 fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
-    if wanted && turn.live.links.of(link).phase == Phase::Unwanted {
-        turn.live.links.of(link).phase = Phase::Opening;
+    if wanted && turn.volatile.links.of(link).phase == Phase::Unwanted {
+        turn.volatile.links.of(link).phase = Phase::Opening;
         turn.out.push(Effect::OpenLink {
             link,
             relay: relay.clone(),
@@ -622,7 +622,7 @@ fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
 fn check_links(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for kind in [LinkKind::Mailbox, LinkKind::Posting] {
         let now = turn.now;
-        let link = turn.live.links.of(kind);
+        let link = turn.volatile.links.of(kind);
         if link.dead_at().is_some_and(|at| at <= now) {
             turn.close_link(kind);
             continue;
@@ -660,13 +660,13 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
                 membership::pump(turn, &group)?;
             }
             // Held because a commit was missing; after a restart nobody else remembers.
-            if held::any(turn.tx, id)? && turn.live.behind.contains_key(&id) {
+            if held::any(turn.tx, id)? && turn.volatile.behind.contains_key(&id) {
                 return receive::release(turn, id);
             }
             if held::any(turn.tx, id)? {
                 let now = turn.now;
                 let epoch = waxwing_protocol::ids::Epoch(u64::MAX);
-                turn.live.behind.insert(id, (epoch, now));
+                turn.volatile.behind.insert(id, (epoch, now));
             }
             Ok(())
         }
@@ -678,15 +678,15 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
 /// When the next work is due without an event.
 fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     // Nothing else that is due in the store of a revoked device is ever done.
-    if turn.live.is_revoked() {
+    if turn.volatile.is_revoked() {
         let expires = expiry::next_due(turn.tx)?;
         return Ok(expires.map(|at| at.max(soon(turn))));
     }
-    let links = &turn.live.links;
-    let waits = turn.live.waits.values().copied().min();
+    let links = &turn.volatile.links;
+    let waits = turn.volatile.waits.values().copied().min();
     let logged_in = links.mailbox.phase == Phase::LoggedIn;
     let behind = turn
-        .live
+        .volatile
         .behind
         .values()
         .map(|(_, since)| since.after(posting::BEHIND_FOR))
@@ -696,7 +696,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     let idle = idle_at(turn).filter(|_| !kept_open);
     let posting_ping = links.posting.ping_at().filter(|_| kept_open);
     let devices = devices::next_time(turn)?;
-    let ready = turn.live.account.is_some() && turn.live.not_set_back;
+    let ready = turn.volatile.account.is_some() && turn.volatile.not_set_back;
     let receipts = if ready {
         receipts::next_due(turn.tx)?
     } else {
@@ -745,7 +745,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 /// The earliest time for the next work. Failed work may still be due; it is not tried again at
 /// once.
 const fn soon(turn: &Turn<'_>) -> Time {
-    turn.now.after(if turn.live.containment.faulty {
+    turn.now.after(if turn.volatile.containment.faulty {
         AFRESH_AFTER
     } else {
         Span(1)

@@ -121,7 +121,11 @@ pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Respon
 }
 
 pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
-    let own = turn.live.account.as_ref().map(crate::account::Account::id);
+    let own = turn
+        .volatile
+        .account
+        .as_ref()
+        .map(crate::account::Account::id);
     let mut contacts = Vec::new();
     for contact in contact::all(turn.tx)? {
         let nickname = synced_settings::value(turn.tx, SettingKind::Nickname, &contact.account.0)?;
@@ -196,7 +200,11 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
 /// A group of many.
 pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
     let found = manage::group_meant(turn, name)?;
-    let own = turn.live.account.as_ref().map(crate::account::Account::id);
+    let own = turn
+        .volatile
+        .account
+        .as_ref()
+        .map(crate::account::Account::id);
     let state = match manage::standing(turn, &found) {
         Ok((state, _)) => Some(state),
         Err(Stop::Refused(_)) => None,
@@ -244,7 +252,7 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
 pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, Stop> {
     let registration = registration::read(turn.tx)?;
     let relay = settings::relay(turn.tx)?;
-    let own = turn.live.account.as_ref();
+    let own = turn.volatile.account.as_ref();
     let (stage, address) = registration.map_or((RegistrationStage::None, None), |registration| {
         (registration.stage, Some(registration.address))
     });
@@ -268,7 +276,7 @@ pub(crate) fn status(
     turn: &Turn<'_>,
     link_problem: Option<ProblemReport>,
 ) -> Result<Response, Stop> {
-    let links = &turn.live.links;
+    let links = &turn.volatile.links;
     let in_state = |state| groups::in_state(turn.tx, state).map(|groups| groups.len() as u64);
     Ok(Response::Status(Box::new(Status {
         registration: registration::read(turn.tx)?
@@ -286,7 +294,7 @@ pub(crate) fn status(
         transferring: transfer::under_way(turn.tx)? || recovery::under_way(turn.tx)?,
         locked: lock::is_locked(turn)?,
         suite: SUITE.to_owned(),
-        log: turn.live.log().map(|log| api::LogStatus {
+        log: turn.volatile.log().map(|log| api::LogStatus {
             id: log.identity.id().to_string(),
             head: log.number(),
             made_at: log
@@ -314,7 +322,7 @@ fn rejoining(turn: &Turn<'_>) -> Result<u64, Stop> {
 
 /// The safety number with somebody, and what was made of it.
 pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Stop> {
-    let Some(own) = &turn.live.account else {
+    let Some(own) = &turn.volatile.account else {
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     let unknown = || {

@@ -4,8 +4,8 @@
 //! **Elsewhere**: lasting data is in the modules' tables; [`crate::link`] and
 //! [`crate::conversation`] make what is sent.
 //!
-//! **Always**: everything in [`Live`] can be thrown away and rebuilt from the store and the
-//! links; this is what happens when a transaction fails.
+//! **Always**: everything in [`VolatileState`] can be thrown away and rebuilt from the store and
+//! the links; this is what happens when a transaction fails.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -62,7 +62,7 @@ impl<E: Into<Fault>> From<E> for Stop {
 }
 
 /// What the process remembers, and can do without.
-pub(crate) struct Live {
+pub(crate) struct VolatileState {
     /// What features remember.
     pub memory: Memory,
     pub crypto: mls::Crypto,
@@ -107,7 +107,7 @@ pub(crate) struct Live {
     pub told_online: bool,
     /// Whether what the store has to do was looked for.
     pub taken_up: bool,
-    pub containment: containment::Live,
+    pub containment: containment::ContainmentInMemory,
 }
 
 /// Something that waits for a time.
@@ -149,7 +149,7 @@ pub(crate) enum Waiting {
     SmsParts,
 }
 
-impl Live {
+impl VolatileState {
     /// Whether this is a device that its account does not have any more.
     pub(crate) fn is_revoked(&self) -> bool {
         self.account.as_ref().is_some_and(|own| !own.is_admitted())
@@ -179,7 +179,7 @@ impl Live {
             not_set_back: false,
             told_online: false,
             taken_up: false,
-            containment: containment::Live::default(),
+            containment: containment::ContainmentInMemory::default(),
         }
     }
 
@@ -216,7 +216,7 @@ pub(crate) struct Turn<'a> {
     pub tx: &'a Transaction<'a>,
     pub now: Time,
     pub rng: &'a mut dyn CryptoRng,
-    pub live: &'a mut Live,
+    pub volatile: &'a mut VolatileState,
     pub out: Vec<Effect>,
 }
 
@@ -239,7 +239,7 @@ impl Turn<'_> {
     /// somebody else may bring it about with every frame.
     pub(crate) fn warn(&mut self, problem: &Problem) {
         let now = self.now;
-        let warned = &mut self.live.warned;
+        let warned = &mut self.volatile.warned;
         warned.retain(|_, at| !now.has_passed(*at, WARNED_AGAIN));
         let key = (problem.code(), alarm::subject(problem));
         if warned.len() >= WARNED_MAX || warned.contains_key(&key) {
@@ -251,7 +251,7 @@ impl Turn<'_> {
     /// Warns the programs that listen.
     pub(crate) fn show(&mut self, problem: &Problem) {
         let key = (problem.code(), alarm::subject(problem));
-        self.live.warned.insert(key, self.now);
+        self.volatile.warned.insert(key, self.now);
         let problem = problem.report();
         self.notify(Notice::Warning(Warning { problem }));
     }
@@ -264,16 +264,16 @@ impl Turn<'_> {
     /// Asks the relay something; its answer comes back with the job.
     pub(crate) fn ask(&mut self, kind: LinkKind, job: Job, body: client_frame::Body) {
         let now = self.now;
-        let within = self.live.links.patience(&job);
+        let within = self.volatile.links.patience(&job);
         let asked = Some((job, within));
-        let frame = self.live.links.of(kind).frame(now, asked, body);
+        let frame = self.volatile.links.of(kind).frame(now, asked, body);
         self.out.push(Effect::Send { link: kind, frame });
     }
 
     /// Tells the relay something that has no answer.
     pub(crate) fn tell(&mut self, kind: LinkKind, body: client_frame::Body) {
         let now = self.now;
-        let frame = self.live.links.of(kind).frame(now, None, body);
+        let frame = self.volatile.links.of(kind).frame(now, None, body);
         self.out.push(Effect::Send { link: kind, frame });
     }
 
@@ -286,7 +286,7 @@ impl Turn<'_> {
 
     /// This account; only called when there is one.
     pub(crate) fn account(&self) -> Result<&Account, Fault> {
-        self.live
+        self.volatile
             .account
             .as_ref()
             .ok_or_else(|| Fault::Broken("no account".into()))
@@ -297,10 +297,10 @@ impl Turn<'_> {
         &mut self,
         work: impl FnOnce(&mls::Provider<'_>, &mls::Leaf) -> Result<R, E>,
     ) -> Result<Result<R, E>, Fault> {
-        let Some(account) = &self.live.account else {
+        let Some(account) = &self.volatile.account else {
             return Err(Fault::Broken("no account".into()));
         };
-        let provider = mls::Provider::new(&self.live.crypto, &mut *self.rng, self.tx);
+        let provider = mls::Provider::new(&self.volatile.crypto, &mut *self.rng, self.tx);
         Ok(work(&provider, account.leaf()))
     }
 
@@ -311,11 +311,11 @@ impl Turn<'_> {
         id: GroupId,
         work: impl FnOnce(&mut mls::Group, &mls::Provider<'_>, &mls::Leaf) -> Result<R, E>,
     ) -> Result<Option<Result<R, E>>, Fault> {
-        let Some(account) = &self.live.account else {
+        let Some(account) = &self.volatile.account else {
             return Err(Fault::Broken("no account".into()));
         };
-        let provider = mls::Provider::new(&self.live.crypto, &mut *self.rng, self.tx);
-        let mut group = match self.live.groups.remove(&id) {
+        let provider = mls::Provider::new(&self.volatile.crypto, &mut *self.rng, self.tx);
+        let mut group = match self.volatile.groups.remove(&id) {
             Some(group) => group,
             None => match mls::Group::load(&provider, id)? {
                 Some(group) => group,
@@ -324,47 +324,47 @@ impl Turn<'_> {
         };
         let result = work(&mut group, &provider, account.leaf());
         if result.is_ok() {
-            if self.live.groups.len() >= GROUPS_IN_MEMORY {
-                self.live.groups.clear();
+            if self.volatile.groups.len() >= GROUPS_IN_MEMORY {
+                self.volatile.groups.clear();
             }
-            self.live.groups.insert(id, group);
+            self.volatile.groups.insert(id, group);
         }
         Ok(Some(result))
     }
 
     /// Keeps a group's MLS state in memory.
     pub(crate) fn remember(&mut self, id: GroupId, group: mls::Group) {
-        self.live.groups.insert(id, group);
+        self.volatile.groups.insert(id, group);
     }
 
     /// Forgets a group's MLS state in memory.
     pub(crate) fn forget(&mut self, id: GroupId) {
-        self.live.groups.remove(&id);
+        self.volatile.groups.remove(&id);
     }
 
     /// Closes a link; if it is wanted, it is opened again.
     pub(crate) fn close_link(&mut self, link: LinkKind) {
         self.out.push(Effect::CloseLink { link });
-        self.live.links.of(link).unwanted();
+        self.volatile.links.of(link).unwanted();
         self.link_lost(link);
     }
 
     /// A link is no more: nothing comes of what was on its way there.
     pub(crate) fn link_lost(&mut self, link: LinkKind) {
-        self.live.opened.clear();
-        self.live.links.forget(link);
-        self.live.memory.link_lost(link);
+        self.volatile.opened.clear();
+        self.volatile.links.forget(link);
+        self.volatile.memory.link_lost(link);
         match link {
             LinkKind::Mailbox => self.tell_offline(),
             // All that was on its way there is asked for again on the next.
-            LinkKind::Posting => self.live.taken_up = false,
+            LinkKind::Posting => self.volatile.taken_up = false,
         }
     }
 
     /// Tells that the mailbox link is not logged in any more, if it was.
     pub(crate) fn tell_offline(&mut self) {
-        if self.live.told_online {
-            self.live.told_online = false;
+        if self.volatile.told_online {
+            self.volatile.told_online = false;
             self.notify(Notice::Connection(ConnectionChanged {
                 connection: Connection::Offline,
                 problem: None,
@@ -376,7 +376,7 @@ impl Turn<'_> {
     /// now.
     pub(crate) fn close_links(&mut self) {
         for link in [LinkKind::Mailbox, LinkKind::Posting] {
-            if self.live.links.of(link).phase != Phase::Unwanted {
+            if self.volatile.links.of(link).phase != Phase::Unwanted {
                 self.close_link(link);
             }
         }
@@ -384,12 +384,12 @@ impl Turn<'_> {
 
     /// Leaves something alone for a while.
     pub(crate) fn wait(&mut self, what: Waiting, span: Span) {
-        self.live.waits.insert(what, self.now.after(span));
+        self.volatile.waits.insert(what, self.now.after(span));
     }
 
     /// Whether something is to be left alone now.
     pub(crate) fn waits(&self, what: &Waiting) -> bool {
-        self.live
+        self.volatile
             .waits
             .get(what)
             .is_some_and(|until| *until > self.now)
@@ -401,9 +401,9 @@ impl Turn<'_> {
         groups::set_suspect(self.tx, id, None)?;
         crate::outbox::unseal_group(self.tx, id)?;
         self.forget(id);
-        self.live.behind.remove(&id);
-        self.live.links.deauthorise(id);
-        self.live.due_groups.insert(id);
+        self.volatile.behind.remove(&id);
+        self.volatile.links.deauthorise(id);
+        self.volatile.due_groups.insert(id);
         Ok(())
     }
 }

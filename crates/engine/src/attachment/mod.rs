@@ -402,7 +402,7 @@ fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
                 "UPDATE outgoing SET waits = 0 WHERE message = ?1",
                 [message.as_bytes()],
             )?;
-            turn.live.due_conversations.insert(conversation);
+            turn.volatile.due_conversations.insert(conversation);
         }
         tell(turn, conversation, message)?;
     }

@@ -130,13 +130,15 @@ pub(crate) fn any(turn: &Turn<'_>) -> Result<bool, Fault> {
 
 /// Brings what is to be brought.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.live.links.posting.ready().is_none() {
+    if turn.volatile.links.posting.ready().is_none() {
         return Ok(());
     }
     for blob in under_way(turn)? {
         let jobs = [Job::OpenBlob(blob.id), Job::BlobPart(blob.id)];
-        let busy = jobs.iter().any(|job| turn.live.links.posting.awaits(job));
-        if busy || turn.live.files.contains(&blob.id) || turn.waits(&Waiting::Blob(blob.id)) {
+        let busy = jobs
+            .iter()
+            .any(|job| turn.volatile.links.posting.awaits(job));
+        if busy || turn.volatile.files.contains(&blob.id) || turn.waits(&Waiting::Blob(blob.id)) {
             continue;
         }
         let brought = turn.contained(Whose::Part("attachment"), |turn| {
@@ -155,7 +157,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
     // On each link, this device asks again how much of it the relay has.
-    if !turn.live.opened.contains(&blob.id) {
+    if !turn.volatile.opened.contains(&blob.id) {
         return open(turn, blob);
     }
     let (offset, length) = blob.part(blob.parts);
@@ -173,7 +175,7 @@ fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
 
 fn work(turn: &mut Turn<'_>, work: BlobWork) {
     if let Some(blob) = work.waits_for() {
-        turn.live.files.insert(blob);
+        turn.volatile.files.insert(blob);
     }
     turn.out.push(Effect::Blob(work));
 }
@@ -250,7 +252,7 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<Mark>)>, 
             if found.kind == Kind::Notes && alone {
                 continue;
             }
-            turn.live.due_conversations.insert(conversation);
+            turn.volatile.due_conversations.insert(conversation);
             return Ok(None);
         };
         let found = turn.with_group(group.id, |group, _, leaf| {
@@ -284,11 +286,11 @@ pub(crate) fn stored(turn: &mut Turn<'_>, id: BlobId, stored: BlobStored) -> Res
     if stored.of != blob.of() {
         return gone(turn, id);
     }
-    turn.live.opened.insert(id);
+    turn.volatile.opened.insert(id);
     set_parts(turn, id, stored.parts.min(blob.of()))?;
     if stored.parts >= blob.of() {
         set_state(turn, id, 2)?;
-        turn.live.opened.remove(&id);
+        turn.volatile.opened.remove(&id);
         return release(turn, id);
     }
     tell_some(turn, id, stored.parts)
@@ -353,7 +355,7 @@ fn check(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 
 /// The relay refused.
 pub(crate) fn refused(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<(), Fault> {
-    turn.live.opened.remove(&id);
+    turn.volatile.opened.remove(&id);
     match error.code() {
         ErrorCode::BlobUnknown => {
             let Some(blob) = find(turn, id)? else {
@@ -395,7 +397,7 @@ fn gone(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 
 /// It failed by an error of this program's: it is not brought, unless the person asks again.
 pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    turn.live.opened.remove(&id);
+    turn.volatile.opened.remove(&id);
     match find(turn, id)? {
         Some(_) => gone(turn, id),
         None => Ok(()),
@@ -405,7 +407,7 @@ pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 /// The driver has done something with a file.
 pub(crate) fn done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
     let blob = done.blob();
-    turn.live.files.remove(&blob);
+    turn.volatile.files.remove(&blob);
     let went_on = turn.contained(Whose::Part("attachment"), |turn| go_on(turn, done))?;
     if went_on.is_none() {
         give_up(turn, blob)?;
@@ -423,7 +425,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
             let Some(bytes) = bytes.filter(|bytes| bytes.len() == length) else {
                 return gone(turn, blob);
             };
-            if turn.live.links.posting.ready().is_none() {
+            if turn.volatile.links.posting.ready().is_none() {
                 return Ok(());
             }
             let request = PutBlobPart {
@@ -468,7 +470,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
 
 /// The relay may forget it, as far as this device goes.
 pub(crate) fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    if turn.live.links.posting.ready().is_none() {
+    if turn.volatile.links.posting.ready().is_none() {
         return Ok(());
     }
     let mark: Option<Option<Mark>> = {
@@ -487,7 +489,7 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 
 /// The relay may forget a parcel, as far as this device goes.
 pub(crate) fn say_parcel_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    if turn.live.links.posting.ready().is_some() {
+    if turn.volatile.links.posting.ready().is_some() {
         let mark = marks::of_parcel(id, turn.account()?.device());
         tell_read(turn, id, mark);
     }
@@ -513,7 +515,7 @@ pub(crate) fn forget(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     };
     turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
     if let Some(Some(secret)) = secret
-        && turn.live.links.posting.ready().is_some()
+        && turn.volatile.links.posting.ready().is_some()
     {
         let delete = DeleteBlob {
             blob_id: id.to_vec().into(),

@@ -34,7 +34,7 @@ const OWN: &[u8] = b"own";
 
 /// Sets the own profile, and sends it to all who are to have it.
 pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response, Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     let mut profile = read(turn.tx, SettingKind::Profile, OWN)?;
@@ -74,7 +74,7 @@ fn say(turn: &mut Turn<'_>, conversation: ConversationId, profile: Profile) -> R
     };
     let bytes = envelope.encode_to_vec();
     outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_conversations.insert(conversation);
     Ok(())
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn rekey_due(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
 /// behind.
 pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
     !group.commit_pending
-        && !turn.live.behind.contains_key(&group.id)
+        && !turn.volatile.behind.contains_key(&group.id)
         && !turn.waits(&Waiting::Group(group.id))
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn change(
         first_attempt: false,
     };
     groups::begin_commit(turn.tx, group.id, post, &request.encode_to_vec())?;
-    turn.live.due_groups.insert(group.id);
+    turn.volatile.due_groups.insert(group.id);
     Ok(())
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         return Err(Fault::Broken("a pending commit without its post id".into()));
     };
     let job = Job::Commit(group.id, id);
-    if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
+    if turn.volatile.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
         return Ok(());
     }
     let request = group
@@ -236,7 +236,7 @@ pub(crate) fn accepted(
     // Whether this link may post in the new epoch is not known: the relay answers a commit
     // that is posted again after a crash as it did the first time, on another link. So it
     // is asked for.
-    turn.live.due_conversations.extend(group.conversation);
+    turn.volatile.due_conversations.extend(group.conversation);
     Ok(())
 }
 
@@ -270,12 +270,12 @@ pub(crate) fn refused(
         ErrorCode::EpochConflict => {
             drop_pending(turn, &group)?;
             posting::heard_epoch(turn, id, Epoch(error.epoch))?;
-            turn.live.due_conversations.extend(group.conversation);
+            turn.volatile.due_conversations.extend(group.conversation);
             Ok(())
         }
         // As a rule the epoch is over, and the commit that ended it is on its way.
         ErrorCode::Unauthorised => {
-            turn.live.links.deauthorise(id);
+            turn.volatile.links.deauthorise(id);
             turn.wait(Waiting::Group(id), NOT_AUTHORISED_FOR);
             Ok(())
         }
@@ -403,9 +403,9 @@ pub(crate) fn take(
             members::set_due(turn.tx, conversation, gone.account)?;
         }
         groups::set_membership_due(turn.tx, group.id)?;
-        turn.live.due_groups.insert(group.id);
+        turn.volatile.due_groups.insert(group.id);
     }
-    turn.live.due_conversations.extend(group.conversation);
+    turn.volatile.due_conversations.extend(group.conversation);
     Ok(Taken::Merged)
 }
 
@@ -540,8 +540,8 @@ pub(crate) fn unharmed(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault
     }
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_suspect(turn.tx, group.id, None)?;
-    turn.live.due_groups.insert(group.id);
-    turn.live.due_conversations.extend(group.conversation);
+    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_conversations.extend(group.conversation);
     Ok(true)
 }
 
@@ -582,13 +582,13 @@ fn follow(
         groups::set_membership_due(turn.tx, group.id)?;
     }
     if group.membership_due || leaves {
-        turn.live.due_groups.insert(group.id);
+        turn.volatile.due_groups.insert(group.id);
     }
     Ok(())
 }
 
 /// Whether this device has waited long enough for what explains a commit.
 fn is_late(turn: &Turn<'_>, group: GroupId) -> bool {
-    let since = turn.live.behind.get(&group).map(|(_, since)| *since);
+    let since = turn.volatile.behind.get(&group).map(|(_, since)| *since);
     since.is_some_and(|since| turn.now.since(since) >= LEAVE_WITHIN)
 }

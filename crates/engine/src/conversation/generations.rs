@@ -149,7 +149,7 @@ fn blame(turn: &mut Turn<'_>, conversation: ConversationId, device: &Member) -> 
     )?;
     // It may have been revoked: then it is not its account's any more.
     if let Some(contact) = contact::of_account(turn.tx, device.account)? {
-        turn.live.lookups_mut().want(&contact.address);
+        turn.volatile.lookups_mut().want(&contact.address);
     }
     Ok(())
 }
@@ -367,7 +367,7 @@ pub(crate) fn compare(
     }
     if closed {
         groups::set_membership_due(turn.tx, group)?;
-        turn.live.due_groups.insert(group);
+        turn.volatile.due_groups.insert(group);
     }
     Ok(())
 }
@@ -391,7 +391,7 @@ pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group, by: Option<&Member>) ->
     // Somebody may have been faster.
     let checking = groups::in_state(turn.tx, GroupState::Checking)?;
     let checking = checking.into_iter().map(|group| group.id);
-    turn.live.due_groups.extend(checking);
+    turn.volatile.due_groups.extend(checking);
     schedule(turn, conversation, LOOK_UP_FIRST)
 }
 
@@ -503,7 +503,7 @@ fn not_due(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Stor
         "DELETE FROM next_generation WHERE conversation = ?1",
         [conversation.as_bytes()],
     )?;
-    turn.live.waits.remove(&Waiting::Anew(conversation));
+    turn.volatile.waits.remove(&Waiting::Anew(conversation));
     Ok(())
 }
 
@@ -522,7 +522,7 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     };
     for (conversation, at) in due {
         let waiting = Waiting::Anew(conversation);
-        turn.live.waits.entry(waiting).or_insert(at);
+        turn.volatile.waits.entry(waiting).or_insert(at);
     }
     Ok(())
 }
@@ -551,7 +551,7 @@ fn own_turn(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Option<
 /// It is this device's turn to make a conversation's next group, if nobody has.
 pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault> {
     not_due(turn, id)?;
-    if turn.live.account.is_none() || turn.live.is_revoked() {
+    if turn.volatile.account.is_none() || turn.volatile.is_revoked() {
         return Ok(());
     }
     let Some(conversation) = super::find(turn.tx, id)? else {

@@ -34,7 +34,7 @@ CREATE INDEX entry_imported ON entry (conversation, message) WHERE imported;
 
 /// Brings messages in, the oldest first.
 pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<Response, Stop> {
-    let Some(account) = turn.live.account.as_ref() else {
+    let Some(account) = turn.volatile.account.as_ref() else {
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     if asked.messages.len() > ENTRIES_MAX as usize {

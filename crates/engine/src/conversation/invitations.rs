@@ -221,7 +221,7 @@ pub(crate) fn waiting(
 
 /// Asks to be taken in.
 pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     let link = Link::read(&join.link).ok_or(Stop::Refused(Problem::InvitationMalformed))?;
@@ -280,7 +280,7 @@ fn say(
     };
     let bytes = envelope.encode_to_vec();
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_conversations.insert(conversation);
     Ok(())
 }
 

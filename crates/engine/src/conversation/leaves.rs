@@ -242,7 +242,7 @@ fn came_in(turn: &mut Turn<'_>, group: &Group, came: &Member) -> Result<(), Faul
         members::set_due(turn.tx, conversation, came.account)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.live.due_groups.insert(group.id);
+    turn.volatile.due_groups.insert(group.id);
     Ok(())
 }
 
@@ -255,7 +255,7 @@ pub(crate) fn look_into(turn: &mut Turn<'_>, removed: &[Member]) -> Result<(), F
         if account == own {
             own_history::want(turn);
         } else if let Some(contact) = contact::of_account(turn.tx, account)? {
-            turn.live.lookups_mut().want(&contact.address);
+            turn.volatile.lookups_mut().want(&contact.address);
         }
     }
     Ok(())

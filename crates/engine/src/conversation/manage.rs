@@ -41,7 +41,7 @@ use crate::{
 
 /// Makes a group.
 pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<Response, Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     let name = checked_name(&create.name)?;
@@ -136,8 +136,8 @@ pub(crate) fn found(
         joined::begin(turn, id)?;
     }
     members::follow(turn, id, None, &secrets, None)?;
-    turn.live.due_groups.insert(id);
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_groups.insert(id);
+    turn.volatile.due_conversations.insert(conversation);
     Ok(())
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn add_pending_change(
     pending_changes::add(turn.tx, turn.now, conversation.id, wish)?;
     if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
         groups::set_membership_due(turn.tx, group.id)?;
-        turn.live.due_groups.insert(group.id);
+        turn.volatile.due_groups.insert(group.id);
     }
     Ok(())
 }
@@ -270,7 +270,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
         }
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.live.due_groups.insert(group.id);
+    turn.volatile.due_groups.insert(group.id);
     Ok(Response::Done {})
 }
 
@@ -308,7 +308,7 @@ pub(crate) fn leave_if_wished(
     let bytes = envelope.encode_to_vec();
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, Some(group.id))?;
     super::set_left(turn.tx, conversation, true)?;
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_conversations.insert(conversation);
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
     let leaves = leaves.transpose()?.unwrap_or_default();
     Ok(leaves.iter().any(|member| member.account != own))
@@ -325,7 +325,7 @@ pub(crate) fn leaves(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> 
         super::set_left(turn.tx, conversation, true)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.live.due_groups.insert(group.id);
+    turn.volatile.due_groups.insert(group.id);
     receive::release(turn, group.id)
 }
 
@@ -411,8 +411,8 @@ pub(crate) fn taken_in(
             history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;
         turn.notify(Notice::Event(event));
     }
-    turn.live.due_groups.insert(group.id);
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     welcomes::catch_up(turn, group)?;
     if let Some(group) = groups::find(turn.tx, group.id)? {
@@ -457,7 +457,7 @@ pub(crate) fn standing(
     conversation: &Conversation,
 ) -> Result<(ConversationState, MemberAddresses), Stop> {
     let not_member = || Stop::Refused(Problem::GroupNotMember);
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     if conversation.left {

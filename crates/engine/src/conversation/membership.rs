@@ -165,7 +165,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         return Ok(());
     };
     if difference.is_none() {
-        turn.live.lacking.remove(&group.id);
+        turn.volatile.lacking.remove(&group.id);
         if let Some(conversation) = group.conversation {
             members::looked_at(turn.tx, conversation)?;
             if !manage::leave_if_wished(turn, group, conversation)? {
@@ -176,8 +176,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         return Ok(groups::membership_done(turn.tx, group.id)?);
     }
     let now = turn.now;
-    let first_seen = !turn.live.lacking.contains_key(&group.id);
-    let since = *turn.live.lacking.entry(group.id).or_insert(now);
+    let first_seen = !turn.volatile.lacking.contains_key(&group.id);
+    let since = *turn.volatile.lacking.entry(group.id).or_insert(now);
     let waited = turn.now.since(since);
     // At once, by the first device that can: nothing is sent to the group until they are removed.
     if !difference.gone.is_empty() {
@@ -230,7 +230,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 /// say before.
 fn awaits_others(turn: &Turn<'_>, group: &Group, difference: &Difference) -> bool {
     let is_ready = |account: AccountId| {
-        turn.live.claimed.contains_key(&(group.id, account))
+        turn.volatile.claimed.contains_key(&(group.id, account))
             || has_no_packages(turn, group.id, account)
     };
     difference.standing.epoch.0 == 0
@@ -272,7 +272,7 @@ fn claims_of<'a>(
     turn: &'a Turn<'_>,
     group: GroupId,
 ) -> impl Iterator<Item = (AccountId, &'a Vec<mls::KeyPackage>)> {
-    turn.live
+    turn.volatile
         .claimed
         .range((group, AccountId([0; 32]))..=(group, AccountId([255; 32])))
         .map(|((_, account), packages)| (*account, packages))
@@ -289,11 +289,14 @@ fn claim_what_is_due(
     let mut wanted = Vec::new();
     for lacking in &difference.lacking {
         let job = Job::ClaimDevices(group.id, lacking.account);
-        if turn.live.links.posting.awaits(&job) {
+        if turn.volatile.links.posting.awaits(&job) {
             on_their_way += 1;
         } else if waited >= lacking.turn
             && !has_no_packages(turn, group.id, lacking.account)
-            && !turn.live.claimed.contains_key(&(group.id, lacking.account))
+            && !turn
+                .volatile
+                .claimed
+                .contains_key(&(group.id, lacking.account))
         {
             wanted.push(lacking);
         }
@@ -309,7 +312,7 @@ fn claim_what_is_due(
 
 /// Whether an account's devices had no key packages a while ago.
 fn has_no_packages(turn: &Turn<'_>, group: GroupId, account: AccountId) -> bool {
-    let none = turn.live.no_packages.get(&(group, account));
+    let none = turn.volatile.no_packages.get(&(group, account));
     none.is_some_and(|(_, at)| *at > turn.now)
 }
 
@@ -351,7 +354,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
     let of = |member: &Member| (member.mailbox, member.device);
     let mut mailboxes: BTreeMap<MailboxId, DeviceId> = standing.members.iter().map(of).collect();
     for account in accounts {
-        let Some(claimed) = turn.live.claimed.remove(&(group.id, account)) else {
+        let Some(claimed) = turn.volatile.claimed.remove(&(group.id, account)) else {
             continue;
         };
         let asking = asking(turn, group, &standing)?;
@@ -379,7 +382,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
         }
         if !packages.is_empty() && packages.len() + claimed.len() > ADDED_AT_ONCE {
             // With the next.
-            turn.live.claimed.insert((group.id, account), claimed);
+            turn.volatile.claimed.insert((group.id, account), claimed);
             continue;
         }
         if let Some((account, address)) = brought.iter().find(|(of, _)| *of == account) {
@@ -454,7 +457,7 @@ pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fau
         return Ok(true);
     }
     let now = turn.now;
-    let since = *turn.live.lacking.entry(group.id).or_insert(now);
+    let since = *turn.volatile.lacking.entry(group.id).or_insert(now);
     let own = turn.account()?.id();
     // Whoever makes a group of two brings their own other devices in; a stolen one may not, and
     // what is said before they are in does not reach them.
@@ -471,7 +474,7 @@ pub(crate) fn claimed(
     account: AccountId,
     claimed: &KeyPackagesClaimed,
 ) -> Result<(), Fault> {
-    turn.live.due_groups.insert(id);
+    turn.volatile.due_groups.insert(id);
     let Some(roster) = roster_of(turn, account)? else {
         return Ok(());
     };
@@ -502,15 +505,15 @@ pub(crate) fn claimed(
     if packages.is_empty() {
         // Each time costs a token: rarer and rarer.
         let now = turn.now;
-        let none = turn.live.no_packages.entry((id, account));
+        let none = turn.volatile.no_packages.entry((id, account));
         let (times, at) = none.or_insert((0, now));
         let span = Span(AGAIN.0.saturating_mul(1 << (2 * (*times).min(5))));
         *times = times.saturating_add(1);
         *at = now.after(span.min(Span::hours(1)));
         turn.wait(Waiting::Membership(id), AGAIN);
     } else {
-        turn.live.no_packages.remove(&(id, account));
-        turn.live.claimed.insert((id, account), packages);
+        turn.volatile.no_packages.remove(&(id, account));
+        turn.volatile.claimed.insert((id, account), packages);
     }
     Ok(())
 }
@@ -542,7 +545,7 @@ pub(crate) fn claim_refused(
 /// Asks for an account's key packages; `false` where that cannot be done now.
 fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, Fault> {
     let unknown = Address::parse(&lacking.address).is_err();
-    if unknown || turn.live.links.posting.ready().is_none() {
+    if unknown || turn.volatile.links.posting.ready().is_none() {
         return Ok(false);
     }
     let left = tokens::spendable(turn)? > KEPT_FOR_PARCELS;
@@ -864,14 +867,18 @@ fn bring(
     (address, meant): (&Address, Option<AccountId>),
 ) -> Result<(), Fault> {
     let now = turn.now;
-    let account = match turn.live.lookups_mut().outcome(address.canonical(), now) {
+    let account = match turn
+        .volatile
+        .lookups_mut()
+        .outcome(address.canonical(), now)
+    {
         Some(Outcome::Nobody) => return manage::not_brought(turn, conversation, kept),
         Some(Outcome::Account(account)) => account,
         None => match contact::owner_of(turn.tx, address.canonical())? {
             // Looked up not long ago.
             Some(known) if !now.has_passed(known.looked_up_at, trust::GOOD_FOR) => known.account,
             _ => {
-                turn.live.lookups_mut().want(address.canonical());
+                turn.volatile.lookups_mut().want(address.canonical());
                 difference.waits_for_look_up = true;
                 return Ok(());
             }

@@ -191,7 +191,7 @@ pub(crate) fn pack(
     bytes: Vec<u8>,
     readers: Readers,
 ) -> Result<Vec<u8>, Fault> {
-    if bytes.len() <= turn.live.inline_bytes {
+    if bytes.len() <= turn.volatile.inline_bytes {
         return Ok(bytes);
     }
     let id: Id = turn.random();
@@ -308,11 +308,11 @@ fn take_back(
         rows.collect::<Result<_, _>>()?
     };
     for (id, secret) in gone {
-        turn.live.opened.remove(&id);
+        turn.volatile.opened.remove(&id);
         turn.tx
             .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
         // Otherwise the relay deletes it by itself, later.
-        let reached = turn.live.links.posting.ready().is_some();
+        let reached = turn.volatile.links.posting.ready().is_some();
         if let Some(secret) = secret.filter(|_| reached) {
             let delete = DeleteBlob {
                 blob_id: id.to_vec().into(),
@@ -468,7 +468,7 @@ fn forget(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
     turn.tx
         .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
     turn.tx.execute("DELETE FROM parcel WHERE id = ?1", [id])?;
-    turn.live.opened.remove(&id);
+    turn.volatile.opened.remove(&id);
     Ok(())
 }
 
@@ -561,7 +561,9 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     sweep(turn)?;
     for row in under_way(turn)? {
         let jobs = [Job::OpenParcel(row.id), Job::ParcelPart(row.id)];
-        let busy = jobs.iter().any(|job| turn.live.links.posting.awaits(job));
+        let busy = jobs
+            .iter()
+            .any(|job| turn.volatile.links.posting.awaits(job));
         if busy || turn.waits(&Waiting::Blob(row.id)) {
             continue;
         }
@@ -575,7 +577,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 fn bring(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     if row.outgoing {
-        return if turn.live.opened.contains(&row.id) {
+        return if turn.volatile.opened.contains(&row.id) {
             put(turn, row)
         } else {
             begin(turn, row)
@@ -655,14 +657,14 @@ pub(crate) fn stored(turn: &mut Turn<'_>, id: Id, stored: BlobStored) -> Result<
     let Some(row) = find(turn, id)?.filter(|row| row.outgoing) else {
         return Ok(());
     };
-    turn.live.opened.insert(id);
+    turn.volatile.opened.insert(id);
     let parts = stored.parts.min(row.of());
     turn.tx
         .execute("UPDATE parcel SET parts = ?2 WHERE id = ?1", (id, parts))?;
     if parts >= row.of() {
-        turn.live.due_groups.insert(row.group);
+        turn.volatile.due_groups.insert(row.group);
         if let Some(group) = groups::find(turn.tx, row.group)? {
-            turn.live.due_conversations.extend(group.conversation);
+            turn.volatile.due_conversations.extend(group.conversation);
         }
     }
     Ok(())
@@ -703,7 +705,7 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         })?;
     let Some(post) = post else {
         // It is asked for again, and then found here.
-        turn.live.due_groups.insert(row.group);
+        turn.volatile.due_groups.insert(row.group);
         return Ok(());
     };
     let Some(body) = whole(turn, row)? else {
@@ -738,7 +740,7 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
                 return Ok(());
             }
             // A new epoch may have begun meanwhile, with other information.
-            if turn.live.gone_parcels.insert(row.id) {
+            if turn.volatile.gone_parcels.insert(row.id) {
                 turn.wait(Waiting::Group(row.group), AGAIN);
                 return Ok(());
             }
@@ -754,7 +756,7 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
 
 /// The relay refused.
 pub(crate) fn refused(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), Fault> {
-    turn.live.opened.remove(&id);
+    turn.volatile.opened.remove(&id);
     let Some(row) = find(turn, id)? else {
         return Ok(());
     };

@@ -120,7 +120,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             "UPDATE quarantine SET retry_at = NULL WHERE group_id = ?1",
             [id.0],
         )?;
-        turn.live.waits.remove(&Waiting::Group(id));
+        turn.volatile.waits.remove(&Waiting::Group(id));
         return Ok(());
     }
     let now = turn.now;
@@ -161,10 +161,10 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     leave_alone(turn, id);
     if let Some(at) = retry_at {
-        turn.live.waits.insert(Waiting::Group(id), at);
+        turn.volatile.waits.insert(Waiting::Group(id), at);
     }
     if let Some(conversation) = before.conversation {
-        turn.live.due_conversations.insert(conversation);
+        turn.volatile.due_conversations.insert(conversation);
         tell(turn, conversation)?;
         if groups::for_sending(turn.tx, conversation)?.is_none() {
             generations::unfollowed(turn, conversation)?;
@@ -176,7 +176,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 /// Nothing in memory of the group is due, or expected, any more.
 fn leave_alone(turn: &mut Turn<'_>, id: GroupId) {
     turn.forget(id);
-    let live = &mut *turn.live;
+    let live = &mut *turn.volatile;
     live.behind.remove(&id);
     live.lacking.remove(&id);
     live.due_groups.remove(&id);
@@ -224,11 +224,14 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for (id, retry_at, conversation) in planned {
         if let Some(at) = retry_at {
             let at = Time(at.cast_unsigned());
-            turn.live.waits.insert(Waiting::Group(id), at);
+            turn.volatile.waits.insert(Waiting::Group(id), at);
         }
         let conversation = conversation.map(ConversationId::from_bytes);
-        if let Some(conversation) = conversation.filter(|_| turn.live.account.is_some())
-            && !turn.live.waits.contains_key(&Waiting::Anew(conversation))
+        if let Some(conversation) = conversation.filter(|_| turn.volatile.account.is_some())
+            && !turn
+                .volatile
+                .waits
+                .contains_key(&Waiting::Anew(conversation))
             && groups::for_sending(turn.tx, conversation)?.is_none()
         {
             generations::unfollowed(turn, conversation)?;
@@ -264,7 +267,7 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     };
     let at = Time(at.cast_unsigned());
     if at > turn.now {
-        turn.live.waits.insert(Waiting::Group(group.id), at);
+        turn.volatile.waits.insert(Waiting::Group(group.id), at);
         return Ok(());
     }
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())
@@ -278,7 +281,7 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     )?;
     if was == GroupState::Checking as u8 {
         groups::set_state(turn.tx, group.id, GroupState::Checking)?;
-        turn.live.due_groups.insert(group.id);
+        turn.volatile.due_groups.insert(group.id);
         return Ok(());
     }
     // What cannot be read is of no use to anybody, and in the way of what replaces it.

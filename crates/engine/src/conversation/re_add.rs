@@ -260,7 +260,7 @@ fn schedule_request(turn: &Turn<'_>, group: GroupId, due: Time) -> Result<(), Fa
 
 /// Wakes this device up at a time to ask.
 fn wake(turn: &mut Turn<'_>, at: Time) {
-    let next = turn.live.waits.entry(Waiting::Again).or_insert(at);
+    let next = turn.volatile.waits.entry(Waiting::Again).or_insert(at);
     *next = (*next).min(at);
 }
 
@@ -286,7 +286,7 @@ pub(crate) fn send_due_requests(turn: &mut Turn<'_>) -> Result<(), Fault> {
             clear_request(turn.tx, id)?;
         } else if group.state == GroupState::Lost {
             // First it tries by itself.
-            turn.live.due_groups.insert(id);
+            turn.volatile.due_groups.insert(id);
         } else {
             ask_next(turn, &group)?;
         }
@@ -460,7 +460,7 @@ fn send_request(
     let bytes = envelope.encode_to_vec();
     // For a conversation that the person takes part in, of somebody whom they may not know.
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_conversations.insert(conversation);
     Ok(())
 }
 
@@ -519,7 +519,7 @@ fn queue_re_add(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(),
         (id.0, device.device.0),
     )?;
     groups::set_membership_due(turn.tx, id)?;
-    turn.live.due_groups.insert(id);
+    turn.volatile.due_groups.insert(id);
     Ok(())
 }
 
@@ -530,7 +530,7 @@ fn look_at(turn: &mut Turn<'_>, group: &Group, device: &Member) -> Result<(), Fa
         members::set_due(turn.tx, conversation, device.account)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.live.due_groups.insert(group.id);
+    turn.volatile.due_groups.insert(group.id);
     Ok(())
 }
 
@@ -547,7 +547,7 @@ pub(crate) fn may_re_add(
 /// Whether a device is to be taken in again now: each time costs a token and an epoch.
 fn is_re_add_allowed_now(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
     let now = turn.now;
-    let taken = &mut turn.live.re_added_at;
+    let taken = &mut turn.volatile.re_added_at;
     if taken.len() >= REMEMBERED_MAX {
         taken.retain(|_, at| now.since(*at) < NOT_AGAIN);
     }

@@ -47,7 +47,7 @@ const AGAIN: Span = Span::seconds(30);
 
 /// Asks for the group's information.
 pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    let posting = &turn.live.links.posting;
+    let posting = &turn.volatile.links.posting;
     let Some(exporter) = posting.ready() else {
         return Ok(());
     };
@@ -218,7 +218,7 @@ pub(crate) fn fetched(
     };
     turn.remember(id, mls_group);
     groups::begin_commit(turn.tx, id, post, &request.encode_to_vec())?;
-    turn.live.due_groups.insert(id);
+    turn.volatile.due_groups.insert(id);
     Ok(())
 }
 
@@ -236,7 +236,7 @@ fn judge(
     let mut judgement = Judgement::Admitted;
     for member in members {
         let now = turn.now;
-        let since = turn.live.lookups_mut().first_seen(id, member, now);
+        let since = turn.volatile.lookups_mut().first_seen(id, member, now);
         match trust::judge_one(turn, member, claimed, since)? {
             Judgement::Admitted => {}
             Judgement::Unknown => judgement = Judgement::Unknown,
@@ -295,10 +295,10 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::commit_taken(turn, id)?;
-    turn.live.behind.remove(&id);
-    turn.live.lookups_mut().forget_seen(id);
+    turn.volatile.behind.remove(&id);
+    turn.volatile.lookups_mut().forget_seen(id);
     // What it lacked when it was lost, it may lack still.
-    turn.live.due_groups.insert(id);
+    turn.volatile.due_groups.insert(id);
     joined::follow(turn, &group)?;
     if group.account.is_none() {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
@@ -313,7 +313,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     // Whoever is there for the first time has nothing to say about it.
     let first = groups::take_inherited(turn.tx, id)?;
     if let Some(conversation) = group.conversation {
-        turn.live.due_conversations.insert(conversation);
+        turn.volatile.due_conversations.insert(conversation);
     }
     if let Some(conversation) = group.conversation.filter(|_| !first) {
         let contact = match group.account {
@@ -354,7 +354,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
     match error.code() {
         // Another commit came first: from the start.
         ErrorCode::EpochConflict => {
-            turn.live.due_groups.insert(id);
+            turn.volatile.due_groups.insert(id);
             Ok(())
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),

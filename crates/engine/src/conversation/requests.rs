@@ -163,9 +163,9 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
         if let Some(group) = groups::find(turn.tx, group)? {
             earlier::ask(turn, &group)?;
         }
-        turn.live.due_groups.insert(group);
+        turn.volatile.due_groups.insert(group);
     }
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_conversations.insert(conversation);
     Ok(())
 }
 
@@ -300,7 +300,7 @@ pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Res
 }
 
 fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     let unknown = || {

@@ -45,17 +45,23 @@ const AGAIN: Span = Span::minutes(1);
 /// Looks the recipient up, and claims their devices' key packages.
 pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
     let job = Job::Claim(conversation.id);
-    if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Conversation(conversation.id)) {
+    if turn.volatile.links.posting.awaits(&job)
+        || turn.waits(&Waiting::Conversation(conversation.id))
+    {
         return Ok(());
     }
     let now = turn.now;
-    match turn.live.lookups_mut().outcome(&conversation.address, now) {
+    match turn
+        .volatile
+        .lookups_mut()
+        .outcome(&conversation.address, now)
+    {
         None => {
-            turn.live.lookups_mut().want(&conversation.address);
+            turn.volatile.lookups_mut().want(&conversation.address);
             return Ok(());
         }
         Some(Outcome::Nobody) => {
-            turn.live.lookups_mut().forget(&conversation.address);
+            turn.volatile.lookups_mut().forget(&conversation.address);
             let address = conversation.display.clone();
             return fail_waiting(turn, conversation, &Problem::RecipientUnknown { address });
         }
@@ -94,14 +100,14 @@ pub(crate) fn claimed(
         return Ok(());
     };
     let Some((account, packages)) = checked(turn, &address, claimed)? else {
-        turn.live.lookups_mut().forget(&conversation.address);
+        turn.volatile.lookups_mut().forget(&conversation.address);
         turn.wait(Waiting::Conversation(id), AGAIN);
         return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
     };
     let conversation = trust::belongs_to(turn, conversation, account)?;
     if groups::for_sending(turn.tx, conversation.id)?.is_some() {
         // The other side was faster; what waits goes to its group.
-        turn.live.due_conversations.insert(conversation.id);
+        turn.volatile.due_conversations.insert(conversation.id);
         return Ok(());
     }
     // A second token opens the group.
@@ -161,8 +167,8 @@ pub(crate) fn claimed(
         },
     )?;
     turn.remember(group_id, group);
-    turn.live.due_groups.insert(group_id);
-    turn.live.due_conversations.insert(conversation.id);
+    turn.volatile.due_groups.insert(group_id);
+    turn.volatile.due_conversations.insert(conversation.id);
     Ok(())
 }
 
@@ -234,7 +240,7 @@ pub(crate) fn claim_refused(
 /// Gives the relay a group that was made.
 pub(crate) fn create(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let job = Job::CreateGroup(group.id);
-    if turn.live.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
+    if turn.volatile.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
         return Ok(());
     }
     let mut request = group
@@ -264,8 +270,8 @@ pub(crate) fn created(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         groups::set_state(turn.tx, id, GroupState::Active)?;
         // This account's other devices are to come in.
         groups::set_membership_due(turn.tx, id)?;
-        turn.live.due_groups.insert(id);
-        turn.live.due_conversations.extend(group.conversation);
+        turn.volatile.due_groups.insert(id);
+        turn.volatile.due_conversations.extend(group.conversation);
     }
     Ok(())
 }
@@ -335,17 +341,17 @@ pub(crate) fn deny(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.live.due_groups.insert(group.id);
-    turn.live.due_conversations.extend(group.conversation);
+    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_conversations.extend(group.conversation);
     Ok(())
 }
 
 fn end(turn: &mut Turn<'_>, group: &Group, state: GroupState) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, state)?;
     outbox::release_group(turn.tx, group.id)?;
-    turn.live.behind.remove(&group.id);
-    turn.live.links.deauthorise(group.id);
-    turn.live.due_conversations.extend(group.conversation);
+    turn.volatile.behind.remove(&group.id);
+    turn.volatile.links.deauthorise(group.id);
+    turn.volatile.due_conversations.extend(group.conversation);
     Ok(())
 }
 

@@ -30,7 +30,7 @@ use crate::{
 
 /// The address is to be locked, or not.
 pub(crate) fn want(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     settings::write(turn.tx, Setting::LockWanted, locked)?;
@@ -39,7 +39,7 @@ pub(crate) fn want(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> 
 
 /// Objects to the account that contests the address.
 pub(crate) fn want_to_keep(turn: &mut Turn<'_>) -> Result<Response, Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     settings::write(turn.tx, Setting::KeepAddress, true)?;
@@ -53,12 +53,12 @@ pub(crate) fn is_locked(turn: &Turn<'_>) -> Result<bool, StoreError> {
 
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.live.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Lock) {
+    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Lock) {
         return Ok(());
     }
     let wanted: Option<bool> = settings::read(turn.tx, Setting::LockWanted)?;
     if let Some(locked) = wanted
-        && !turn.live.links.mailbox.awaits(&Job::SetLock(locked))
+        && !turn.volatile.links.mailbox.awaits(&Job::SetLock(locked))
     {
         let set = SetLock {
             address: turn.account()?.address().display().to_owned(),
@@ -67,7 +67,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.ask(LinkKind::Mailbox, Job::SetLock(locked), Body::SetLock(set));
     }
     let keep: Option<bool> = settings::read(turn.tx, Setting::KeepAddress)?;
-    if keep.is_some() && !turn.live.links.mailbox.awaits(&Job::KeepAddress) {
+    if keep.is_some() && !turn.volatile.links.mailbox.awaits(&Job::KeepAddress) {
         let keep = Body::KeepAddress(KeepAddress {});
         turn.ask(LinkKind::Mailbox, Job::KeepAddress, keep);
     }

@@ -96,7 +96,7 @@ impl Meeting {
 
     /// Joins, and says what waits.
     pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, meets: Meets) {
-        let link = turn.live.links.of(self.link);
+        let link = turn.volatile.links.of(self.link);
         if !matches!(link.phase, Phase::Ready { .. }) {
             return;
         }
@@ -127,7 +127,7 @@ impl Meeting {
 
     /// Goes away.
     pub(crate) fn leave(self, turn: &mut Turn<'_>) {
-        let link = turn.live.links.of(self.link);
+        let link = turn.volatile.links.of(self.link);
         if matches!(link.phase, Phase::Ready { .. }) && self.state != State::Apart {
             turn.tell(self.link, Body::LeaveRendezvous(LeaveRendezvous {}));
         }

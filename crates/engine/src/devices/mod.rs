@@ -39,7 +39,7 @@ use crate::{
     event::LinkKind,
     link::Meets,
     memory::Remembered,
-    turn::Live,
+    turn::VolatileState,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -47,9 +47,9 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct DevicesInMemory {
     pub pairing: Option<pairing::Pairing>,
-    pub transfer: transfer::Live,
-    pub backup: backup::Live,
-    pub recovery: recovery::Live,
+    pub transfer: transfer::TransferInMemory,
+    pub backup: backup::BackupInMemory,
+    pub recovery: recovery::RecoveryInMemory,
     /// Whether there is something that the last backup does not have.
     pub changed_since_backup: bool,
 }
@@ -68,7 +68,7 @@ impl Remembered for DevicesInMemory {
     }
 }
 
-impl Live {
+impl VolatileState {
     pub(crate) fn devices(&self) -> &DevicesInMemory {
         self.memory.get()
     }
@@ -81,7 +81,7 @@ impl Live {
 /// Whether the mailbox link is useful although there is no account yet.
 pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
-        .live
+        .volatile
         .devices()
         .pairing
         .as_ref()
@@ -92,7 +92,7 @@ pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
 /// Whether the posting link is useful to devices.
 pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
     let pairs = turn
-        .live
+        .volatile
         .devices()
         .pairing
         .as_ref()
@@ -116,7 +116,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// When the next thing is to be done without any event.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    let pairing = turn.live.devices().pairing.as_ref();
+    let pairing = turn.volatile.devices().pairing.as_ref();
     let times = [
         pairing.map(pairing::Pairing::until),
         transfer::next_time(turn)?,
@@ -134,7 +134,7 @@ pub(crate) fn joined(
     match meets {
         Meets::Pairing => pairing::joined(turn, joined),
         Meets::Transfer => {
-            if let Some(meeting) = transfer::meeting(&mut turn.live.devices_mut().transfer) {
+            if let Some(meeting) = transfer::meeting(&mut turn.volatile.devices_mut().transfer) {
                 meeting.joined();
             }
             Ok(())
@@ -144,7 +144,7 @@ pub(crate) fn joined(
 
 /// The relay has taken what was said.
 pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
-    let devices = &mut turn.live.devices_mut();
+    let devices = &mut turn.volatile.devices_mut();
     let meeting = match meets {
         Meets::Pairing => devices.pairing.as_mut().map(pairing::Pairing::meeting),
         Meets::Transfer => transfer::meeting(&mut devices.transfer),
@@ -156,7 +156,7 @@ pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
 
 /// What was to be said at a rendezvous was not: it is joined again.
 pub(crate) fn not_said(turn: &mut Turn<'_>, meets: Meets) {
-    let live = turn.live.devices_mut();
+    let live = turn.volatile.devices_mut();
     match meets {
         Meets::Pairing => {
             if let Some(pairing) = &mut live.pairing {
@@ -172,11 +172,11 @@ pub(crate) fn not_said(turn: &mut Turn<'_>, meets: Meets) {
 pub(crate) fn failed(turn: &mut Turn<'_>, meets: Meets) {
     match meets {
         Meets::Pairing => {
-            turn.live.devices_mut().pairing = None;
+            turn.volatile.devices_mut().pairing = None;
             pairing::tell_failed(turn, &Problem::PairingBroken);
         }
         Meets::Transfer => {
-            transfer::lost(&mut turn.live.devices_mut().transfer);
+            transfer::lost(&mut turn.volatile.devices_mut().transfer);
             turn.wait(Waiting::Meeting, Span::minutes(1));
         }
     }
@@ -196,7 +196,7 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) 
     match meets {
         Meets::Pairing => pairing::refused(turn, error),
         Meets::Transfer => {
-            let again = transfer::refused(&mut turn.live.devices_mut().transfer);
+            let again = transfer::refused(&mut turn.volatile.devices_mut().transfer);
             let again = match error.code() {
                 ErrorCode::RateLimited | ErrorCode::Unavailable => {
                     crate::conversation::start::retry_after(error).max(again)
@@ -229,7 +229,7 @@ pub(crate) fn left(turn: &mut Turn<'_>, link: LinkKind) {
 }
 
 fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
-    turn.live
+    turn.volatile
         .devices()
         .pairing
         .as_ref()

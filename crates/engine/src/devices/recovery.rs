@@ -71,7 +71,7 @@ CREATE TABLE recovery (
 
 /// What is in memory.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct RecoveryInMemory {
     /// Until the statements are signed.
     key: Option<RecoveryKey>,
     opener: Option<Opening>,
@@ -133,11 +133,11 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
         ),
     )?;
     backup::key::keep(turn.tx, &backup::key::public_of(&key))?;
-    turn.live.devices_mut().recovery = Live {
+    turn.volatile.devices_mut().recovery = RecoveryInMemory {
         key: Some(key),
         opener: None,
     };
-    turn.live.lookups_mut().forget_outcomes();
+    turn.volatile.lookups_mut().forget_outcomes();
     tell(turn, RecoveryStage::LookingUp, None);
     Ok(Response::Done {})
 }
@@ -203,7 +203,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 // ---- whose account it is ----
 
 fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
-    if turn.live.devices_mut().recovery.key.is_none() {
+    if turn.volatile.devices_mut().recovery.key.is_none() {
         // The words went with the process before.
         return failed(turn, &Problem::PairingBroken);
     }
@@ -211,23 +211,23 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
         return Err(Fault::Broken("the address is not valid".into()));
     };
     match turn
-        .live
+        .volatile
         .lookups_mut()
         .outcome(address.canonical(), turn.now)
     {
         None => {
-            turn.live.lookups_mut().want(address.canonical());
-            if turn.live.links.posting.ready().is_some() {
+            turn.volatile.lookups_mut().want(address.canonical());
+            if turn.volatile.links.posting.ready().is_some() {
                 lookups::pump(turn);
             }
             Ok(())
         }
         Some(lookups::Outcome::Account(account)) => {
-            turn.live.lookups_mut().forget_outcomes();
+            turn.volatile.lookups_mut().forget_outcomes();
             looked_up(turn, recovery, account)
         }
         Some(lookups::Outcome::Nobody) => {
-            turn.live.lookups_mut().forget_outcomes();
+            turn.volatile.lookups_mut().forget_outcomes();
             let address = recovery.address.clone();
             failed(turn, &Problem::RecoveryAddressUnknown { address })
         }
@@ -236,7 +236,7 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
 
 /// The account's roster is there: the recovery key signs what is to be signed.
 fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Result<(), Fault> {
-    let Some(key) = turn.live.devices_mut().recovery.key.take() else {
+    let Some(key) = turn.volatile.devices_mut().recovery.key.take() else {
         return Ok(());
     };
     let statements = take_contact(turn.tx, account)?;
@@ -348,12 +348,12 @@ pub(crate) fn outdated(turn: &mut Turn<'_>) -> Result<(), Fault> {
 // ---- what the backup has ----
 
 fn fetch(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
-    if turn.live.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Backup) {
+    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Backup) {
         return Ok(());
     }
     let index = opening(turn, recovery)?.part;
     let job = Job::FetchBackup(index);
-    if !turn.live.links.mailbox.awaits(&job) {
+    if !turn.volatile.links.mailbox.awaits(&job) {
         turn.ask(
             LinkKind::Mailbox,
             job,
@@ -379,7 +379,7 @@ pub(crate) fn fetched(
     }
     if index >= parts || (index > 0 && parts != opening.parts) {
         // Another took its place in the meantime: from the start.
-        turn.live.devices_mut().recovery.opener = None;
+        turn.volatile.devices_mut().recovery.opener = None;
         turn.wait(Waiting::Backup, waxwing_protocol::time::Span::seconds(1));
         return Ok(());
     }
@@ -413,7 +413,7 @@ pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
 }
 
 fn opening<'a>(turn: &'a mut Turn<'_>, recovery: &Recovery) -> Result<&'a mut Opening, Fault> {
-    let opener = &mut turn.live.devices_mut().recovery.opener;
+    let opener = &mut turn.volatile.devices_mut().recovery.opener;
     if opener.is_none() {
         let seed: [u8; 32] = recovery
             .backup_seed
@@ -440,7 +440,7 @@ fn take_in(
     part: &[u8],
     last: bool,
 ) -> Result<Result<(), Problem>, Fault> {
-    let Some(opening) = &mut turn.live.devices_mut().recovery.opener else {
+    let Some(opening) = &mut turn.volatile.devices_mut().recovery.opener else {
         return Ok(Err(Problem::BackupDamaged));
     };
     let Ok(chunks) = opening.opener.feed(part, last) else {
@@ -493,8 +493,8 @@ fn made_by_us(
 fn over(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
-    turn.live.devices_mut().recovery = Live::default();
-    turn.live.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
+    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
     tell(turn, RecoveryStage::Done, problem);
     Ok(())
 }
@@ -504,7 +504,7 @@ fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     turn.tx.execute("DELETE FROM roster", [])?;
     turn.tx.execute("DELETE FROM roster_change", [])?;
-    turn.live.devices_mut().recovery = Live::default();
+    turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
     tell(turn, RecoveryStage::Failed, Some(problem));
     Ok(())
 }

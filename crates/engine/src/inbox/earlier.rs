@@ -51,7 +51,7 @@ pub(crate) fn ends(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let is_behind = group.state == GroupState::Lost
         || group.suspect_epoch.is_some()
         || group.waits_for_lookup
-        || turn.live.behind.contains_key(&group.id)
+        || turn.volatile.behind.contains_key(&group.id)
         || held::any(turn.tx, group.id)?
         || sender_counters::has_holes(turn.tx, group.id)?;
     if is_behind {

@@ -172,7 +172,7 @@ pub(crate) fn content_came(
     }
     let quiet = !own
         && turn
-            .live
+            .volatile
             .message_rates_mut()
             .is_one(member.account, turn.now);
     let trusted = own || (may_tell(turn, &found)? && !quiet);

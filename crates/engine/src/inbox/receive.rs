@@ -230,7 +230,7 @@ fn process(
         turn.forget(group.id);
     }
     turn.tx.execute_batch("RELEASE commit_came")?;
-    if turn.live.waits_for_lookup.take() == Some(group.id) {
+    if turn.volatile.waits_for_lookup.take() == Some(group.id) {
         groups::set_waits_for_lookup(turn.tx, group.id, true)?;
     }
     Ok(match read {
@@ -294,9 +294,9 @@ fn process_for_good(
                     Ok(Read::Done)
                 }
                 Taken::WaitsForLookUp => {
-                    turn.live.waits_for_lookup = Some(group.id);
+                    turn.volatile.waits_for_lookup = Some(group.id);
                     let told = Waiting::Told(group.id);
-                    if !turn.live.waits.contains_key(&told) {
+                    if !turn.volatile.waits.contains_key(&told) {
                         turn.wait(told, TOLD_AFTER);
                     }
                     Ok(Read::Undo)
@@ -584,7 +584,7 @@ pub(super) fn request(
         &envelope.encode_to_vec(),
         Some(group.id),
     )?;
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_conversations.insert(conversation);
     Ok(())
 }
 

@@ -39,7 +39,7 @@ use crate::{
     mls::Member,
     outbox::{self, Missed, SentSince},
     store::StoreError,
-    turn::Live,
+    turn::VolatileState,
     turn::{Fault, Turn},
 };
 
@@ -81,7 +81,7 @@ impl Remembered for Answered {
     const OUTLASTS_ERRORS: bool = true;
 }
 
-impl Live {
+impl VolatileState {
     pub(crate) fn answered_mut(&mut self) -> &mut Answered {
         self.memory.get_mut()
     }
@@ -112,7 +112,7 @@ impl Remembered for Budgets {
     const OUTLASTS_ERRORS: bool = true;
 }
 
-impl Live {
+impl VolatileState {
     pub(crate) fn resent_mut(&mut self) -> &mut Budgets {
         self.memory.get_mut()
     }
@@ -167,7 +167,7 @@ pub(crate) fn asked(
         .chain_update(request.encode_to_vec());
     let now = turn.now;
     if !turn
-        .live
+        .volatile
         .answered_mut()
         .is_new(sender, named.finalize().into(), now)
     {
@@ -189,7 +189,7 @@ pub(crate) fn asked(
     if is_earlier {
         since.group = Epoch(u64::MAX);
     }
-    let allowed = turn.live.resent_mut().left(of.id, member.account, now);
+    let allowed = turn.volatile.resent_mut().left(of.id, member.account, now);
     let mut left = allowed;
     let mut nothing_up_to = 0;
     for range in request.missing.iter().take(super::RANGES_PER_REQUEST) {
@@ -237,8 +237,10 @@ pub(crate) fn asked(
         left = left.saturating_sub(1);
     }
     let spent = allowed.saturating_sub(left);
-    turn.live.resent_mut().spend(of.id, member.account, spent);
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile
+        .resent_mut()
+        .spend(of.id, member.account, spent);
+    turn.volatile.due_conversations.insert(conversation);
     Ok(())
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, last_resort: bool) -> Result<(), Fa
     let newest: Option<i64> =
         turn.tx
             .query_row("SELECT max(made_at) FROM last_resort", [], |row| row.get(0))?;
-    turn.live.links.last_resort = newest
+    turn.volatile.links.last_resort = newest
         .filter(|_| last_resort)
         .map(|made_at| Time(made_at.cast_unsigned()));
     let over = turn
@@ -76,8 +76,8 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, last_resort: bool) -> Result<(), Fa
 
 /// When a new last resort is due.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
-    let made_at = turn.live.links.last_resort?;
-    let mailbox = &turn.live.links.mailbox;
+    let made_at = turn.volatile.links.last_resort?;
+    let mailbox = &turn.volatile.links.mailbox;
     // Otherwise it is due, and cannot be made before something else happens.
     let may_publish = mailbox.phase == Phase::LoggedIn
         && !mailbox.awaits(&Job::PublishKeyPackages)
@@ -87,7 +87,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 
 /// Makes and publishes key packages when few are left, or the last resort is old.
 pub(crate) fn publish(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let links = &turn.live.links;
+    let links = &turn.volatile.links;
     let Some(left) = links.key_packages_left else {
         return Ok(());
     };
@@ -150,7 +150,7 @@ pub(crate) fn publish(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay has them.
 pub(crate) fn published(turn: &mut Turn<'_>, left: u32) -> Result<(), Fault> {
-    turn.live.links.key_packages_left = Some(left);
+    turn.volatile.links.key_packages_left = Some(left);
     settings::write(turn.tx, Setting::ReplaceKeyPackages, false)?;
     logged_in(turn, true)
 }

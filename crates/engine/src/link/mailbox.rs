@@ -46,7 +46,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if registration.stage != RegistrationStage::Registered {
         return registration::pump(turn, &registration);
     }
-    match turn.live.links.mailbox.phase {
+    match turn.volatile.links.mailbox.phase {
         Phase::Ready { .. } => log_in(turn),
         Phase::LoggedIn => {
             turn.contained(Whose::Part("key packages"), key_packages::publish)?;
@@ -64,11 +64,11 @@ pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Phase::Ready {
         exporter,
         challenge,
-    } = turn.live.links.mailbox.phase
+    } = turn.volatile.links.mailbox.phase
     else {
         return Ok(());
     };
-    if turn.live.links.mailbox.awaits(&Job::Login) || turn.waits(&Waiting::Login) {
+    if turn.volatile.links.mailbox.awaits(&Job::Login) || turn.waits(&Waiting::Login) {
         return Ok(());
     }
     let (device, signature) = account::sign_login(turn.tx, turn.rng, &exporter, &challenge)?;
@@ -87,7 +87,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
         return Ok(());
     };
     registration::complete(turn, mailbox)?;
-    let links = &mut turn.live.links;
+    let links = &mut turn.volatile.links;
     links.mailbox.phase = Phase::LoggedIn;
     links.key_packages_left = Some(logged_in.key_packages_left);
     links.received = logged_in.acknowledged;
@@ -96,12 +96,12 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
     if logged_in.acknowledged > own_record.cast_unsigned() {
         was_set_back(turn, logged_in.acknowledged)?;
     }
-    turn.live.not_set_back = true;
+    turn.volatile.not_set_back = true;
     sms::logged_in(turn)?;
     key_packages::logged_in(turn, logged_in.last_resort)?;
     own_history::want(turn);
-    if !turn.live.told_online {
-        turn.live.told_online = true;
+    if !turn.volatile.told_online {
+        turn.volatile.told_online = true;
         turn.notify(Notice::Connection(ConnectionChanged {
             connection: Connection::Online,
             problem: None,
@@ -130,7 +130,7 @@ fn was_set_back(turn: &mut Turn<'_>, acknowledged: u64) -> Result<(), Fault> {
 
 /// A post came.
 pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fault> {
-    if turn.live.links.mailbox.phase != Phase::LoggedIn {
+    if turn.volatile.links.mailbox.phase != Phase::LoggedIn {
         return Ok(());
     }
     let sequence = deliver.sequence;
@@ -149,7 +149,7 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
         }
         None => turn.warn_misdeed(RelayMisdeed::Malformed),
     }
-    let links = &mut turn.live.links;
+    let links = &mut turn.volatile.links;
     links.received = links.received.max(sequence);
     links.unacknowledged += 1;
     if links.acknowledge_at.is_none() {
@@ -160,7 +160,7 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
 
 /// Keeps in the store what is safely there, before the transaction ends.
 pub(crate) fn record_received(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let received = turn.live.links.received;
+    let received = turn.volatile.links.received;
     Ok(settings::write(
         turn.tx,
         Setting::Received,
@@ -172,7 +172,7 @@ pub(crate) fn record_received(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// very transaction is stored when the frame leaves.
 fn acknowledge(turn: &mut Turn<'_>) {
     let now = turn.now;
-    let links = &mut turn.live.links;
+    let links = &mut turn.volatile.links;
     let due = links.unacknowledged >= ACKNOWLEDGE_POSTS
         || links.acknowledge_at.is_some_and(|at| at <= now);
     if !due || links.received <= links.acknowledged {

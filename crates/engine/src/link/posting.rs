@@ -116,14 +116,14 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Res
     };
     // While a commit of ours is on its way, messages wait the moment.
     if group.waits_for_lookup || group.commit_pending {
-        turn.live.due_groups.insert(group.id);
+        turn.volatile.due_groups.insert(group.id);
         return Ok(());
     }
     if !silent && membership::holds_back(turn, group)? {
-        turn.live.due_groups.insert(group.id);
+        turn.volatile.due_groups.insert(group.id);
         return Ok(());
     }
-    let (on_their_way, last) = turn.live.links.posting.messages_of(group.id);
+    let (on_their_way, last) = turn.volatile.links.posting.messages_of(group.id);
     let room = AT_ONCE.saturating_sub(on_their_way);
     if room == 0 {
         return Ok(());
@@ -137,14 +137,14 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Res
                 group: group.id,
                 row: one.row,
             };
-            !turn.live.links.posting.awaits(&job)
+            !turn.volatile.links.posting.awaits(&job)
         })
         .take(room)
         .collect();
     if open.is_empty() {
         return Ok(());
     }
-    if commits::rekey_due(turn, group)? && !turn.live.behind.contains_key(&group.id) {
+    if commits::rekey_due(turn, group)? && !turn.volatile.behind.contains_key(&group.id) {
         return commits::rekey(turn, group);
     }
     look_up_again(turn, group)?;
@@ -160,7 +160,7 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Res
 /// Asks for the right to post, unless the link has it; `false` where it cannot be
 /// asked for.
 pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault> {
-    let Some(exporter) = turn.live.links.posting.ready() else {
+    let Some(exporter) = turn.volatile.links.posting.ready() else {
         return Ok(false);
     };
     let Some(epoch) = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))? else {
@@ -169,7 +169,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
     };
     let epoch = epoch?;
     let now = turn.now;
-    if turn.live.links.is_authorised(now, id, epoch) {
+    if turn.volatile.links.is_authorised(now, id, epoch) {
         return Ok(true);
     }
     let keys = turn.with_group(id, |group, provider, _| group.keys(provider))?;
@@ -194,7 +194,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
         Body::AuthorisePosting(request),
     );
     // What is posted right behind it is judged by the relay after it.
-    turn.live.links.authorise(now, id, epoch);
+    turn.volatile.links.authorise(now, id, epoch);
     Ok(true)
 }
 
@@ -217,7 +217,7 @@ fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fau
     let kept = one
         .sealed
         .take()
-        .filter(|kept| turn.live.links.is_authorised(now, group.id, kept.epoch));
+        .filter(|kept| turn.volatile.links.is_authorised(now, group.id, kept.epoch));
     let first_attempt = one.post.is_none();
     let sealed = match kept {
         Some(kept) => Some(kept),
@@ -283,7 +283,7 @@ pub(crate) fn posted(
     // read it here.
     if let Some(row) = outbox::by_row(turn.tx, row)?.filter(|row| row.group == Some(group)) {
         accepted(turn, &row)?;
-        turn.live.due_conversations.insert(row.conversation);
+        turn.volatile.due_conversations.insert(row.conversation);
     }
     Ok(())
 }
@@ -326,9 +326,9 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
         ErrorCode::EpochConflict => {
             // Too old an epoch: encrypted again when the newer one has come. A relay that
             // knows of none is given the same bytes again: no key is used up for its word.
-            turn.live.links.deauthorise(id);
+            turn.volatile.links.deauthorise(id);
             heard_epoch(turn, id, Epoch(error.epoch))?;
-            if !turn.live.behind.contains_key(&id) {
+            if !turn.volatile.behind.contains_key(&id) {
                 turn.wait(Waiting::Conversation(conversation), Span::seconds(2));
             }
             Ok(())
@@ -336,7 +336,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
         ErrorCode::Unauthorised => {
             // The right to post has ended, or never was: asked for again a little
             // later.
-            turn.live.links.deauthorise(id);
+            turn.volatile.links.deauthorise(id);
             turn.wait(Waiting::Conversation(conversation), Span::seconds(2));
             Ok(())
         }
@@ -365,7 +365,7 @@ pub(crate) fn not_authorised(
     epoch: Epoch,
     error: &Error,
 ) -> Result<(), Fault> {
-    turn.live.links.deauthorise(id);
+    turn.volatile.links.deauthorise(id);
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
@@ -406,7 +406,7 @@ pub(crate) fn heard_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Res
     };
     if epoch > ours {
         let now = turn.now;
-        let (newest, _) = turn.live.behind.entry(id).or_insert((epoch, now));
+        let (newest, _) = turn.volatile.behind.entry(id).or_insert((epoch, now));
         *newest = (*newest).max(epoch);
     }
     Ok(())
@@ -415,30 +415,30 @@ pub(crate) fn heard_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Res
 /// An epoch has begun here.
 pub(crate) fn epoch_began(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
     if turn
-        .live
+        .volatile
         .behind
         .get(&id)
         .is_some_and(|(newest, _)| *newest <= epoch)
     {
-        turn.live.behind.remove(&id);
+        turn.volatile.behind.remove(&id);
     }
 }
 
 /// Groups that have been behind for too long are lost.
 pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.live.links.mailbox.phase != super::Phase::LoggedIn {
+    if turn.volatile.links.mailbox.phase != super::Phase::LoggedIn {
         return Ok(());
     }
     let now = turn.now;
     let late: Vec<GroupId> = turn
-        .live
+        .volatile
         .behind
         .iter()
         .filter(|(_, (_, since))| now.since(*since) >= BEHIND_FOR)
         .map(|(id, _)| *id)
         .collect();
     for id in late {
-        turn.live.behind.remove(&id);
+        turn.volatile.behind.remove(&id);
         turn.contained(Whose::Group(id), |turn| {
             let group = groups::find(turn.tx, id)?;
             if group.is_some_and(|group| group.state == GroupState::Active) {
@@ -461,7 +461,7 @@ fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             .now
             .has_passed(contact.looked_up_at, look_up_after(&contact))
     {
-        turn.live.lookups_mut().want(&contact.address);
+        turn.volatile.lookups_mut().want(&contact.address);
         overdue::look_up_due(turn, account)?;
     }
     Ok(())

@@ -125,12 +125,12 @@ pub(crate) fn take_code(turn: &mut Turn<'_>, code: &str) -> Result<(), Fault> {
 
 /// Asks for what is next on a ready mailbox link.
 pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(), Fault> {
-    let Some(exporter) = turn.live.links.mailbox.ready() else {
+    let Some(exporter) = turn.volatile.links.mailbox.ready() else {
         return Ok(());
     };
     match registration.stage {
         RegistrationStage::AskingForCode
-            if !turn.live.links.mailbox.awaits(&Job::StartRegistration) =>
+            if !turn.volatile.links.mailbox.awaits(&Job::StartRegistration) =>
         {
             let device = account::pending_device(turn.tx)?
                 .ok_or_else(|| Fault::Broken("no device key".into()))?;
@@ -145,8 +145,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(
             );
         }
         RegistrationStage::CheckingCode => {
-            let asked = turn.live.links.mailbox.awaits(&Job::FinishRegistration)
-                || turn.live.links.mailbox.awaits(&Job::Login);
+            let asked = turn.volatile.links.mailbox.awaits(&Job::FinishRegistration)
+                || turn.volatile.links.mailbox.awaits(&Job::Login);
             if let (false, Some(id), Some(code)) = (asked, registration.id, &registration.code) {
                 let finish = account::finish(turn.tx, turn.rng, &exporter, id, code)?;
                 turn.ask(
@@ -238,7 +238,7 @@ pub(crate) fn complete(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
     turn.tx
         .execute("UPDATE registration SET stage = 4, code = NULL", [])?;
     account::complete(turn.tx, &address, mailbox)?;
-    turn.live.account = account::load(turn.tx)?;
+    turn.volatile.account = account::load(turn.tx)?;
     tell(turn, None)
 }
 
@@ -348,7 +348,7 @@ fn tell(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
         recovery_words: recovery.as_ref().map(account::RecoveryKey::words),
         recovery_qr: recovery.as_ref().map(account::RecoveryKey::qr_text),
         account_id: turn
-            .live
+            .volatile
             .account
             .as_ref()
             .filter(|_| registered)

@@ -34,16 +34,16 @@ pub(crate) fn frame(
     if request == 0 {
         return unasked(turn, link, body);
     }
-    let Some(job) = turn.live.links.answered(link, request) else {
+    let Some(job) = turn.volatile.links.answered(link, request) else {
         return match body {
-            Body::Error(error) if turn.live.links.of(link).asked_for_code(request) => {
+            Body::Error(error) if turn.volatile.links.of(link).asked_for_code(request) => {
                 registration::code_not_sent(turn, &error)
             }
             _ => Ok(()),
         };
     };
     if job == Job::StartRegistration {
-        turn.live.links.of(link).code_was_sent(request);
+        turn.volatile.links.of(link).code_was_sent(request);
     }
     let Some(whose) = whose(turn, &job)? else {
         return settle(turn, job, body);
@@ -72,7 +72,7 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
     match (link, body) {
         (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, &deliver),
         (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
-            turn.live.links.key_packages_left = Some(low.key_packages_left);
+            turn.volatile.links.key_packages_left = Some(low.key_packages_left);
             Ok(())
         }
         (LinkKind::Mailbox, Body::AccountChanged(_)) => {
@@ -165,7 +165,7 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
             tokens::issued(turn, &issued)?;
             // Conversations that could not be started for want of tokens.
             let waiting = crate::outbox::waiting_conversations(turn.tx)?;
-            turn.live.due_conversations.extend(waiting);
+            turn.volatile.due_conversations.extend(waiting);
             Ok(())
         }
         (Job::LookUp(address), Body::LookedUp(looked_up)) => {
@@ -242,7 +242,7 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
 /// The relay is there, and has not answered for too long. What was asked is given up, and asked
 /// again after a pause, which grows: otherwise the work that waits for it would wait for ever.
 pub(crate) fn unanswered(turn: &mut Turn<'_>, link: LinkKind, job: Job) -> Result<(), Fault> {
-    let pause = turn.live.links.pause(&job);
+    let pause = turn.volatile.links.pause(&job);
     match job {
         // What was begun is looked at again on the next link.
         Job::StartRegistration | Job::FinishRegistration => {

@@ -55,7 +55,7 @@ const EARLY: Span = Span::days(1);
 
 /// The relay has shown its token key on a link.
 pub(crate) fn greeted(turn: &mut Turn<'_>, kind: LinkKind) -> Result<(), Fault> {
-    let link = turn.live.links.of(kind);
+    let link = turn.volatile.links.of(kind);
     let (Some(key), period) = (link.token_key, link.token_period) else {
         return Ok(());
     };
@@ -79,7 +79,7 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, kind: LinkKind) -> Result<(), Fault> 
         "DELETE FROM token WHERE key NOT IN (SELECT key FROM token_key)",
         [],
     )?;
-    let (mailbox, posting) = (&turn.live.links.mailbox, &turn.live.links.posting);
+    let (mailbox, posting) = (&turn.volatile.links.mailbox, &turn.volatile.links.posting);
     if mailbox.token_key == posting.token_key {
         turn.tx
             .execute("DELETE FROM token WHERE key <> ?1", [key])?;
@@ -87,7 +87,7 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, kind: LinkKind) -> Result<(), Fault> 
     if kind == LinkKind::Posting && spendable(turn)? > 0 {
         // They could not be spent on the link before.
         let waiting = crate::outbox::waiting_conversations(turn.tx)?;
-        turn.live.due_conversations.extend(waiting);
+        turn.volatile.due_conversations.extend(waiting);
     }
     Ok(())
 }
@@ -122,16 +122,16 @@ fn may_be(tx: &Transaction<'_>, now: Time, period: u64, key: [u8; 32]) -> Result
 
 /// Asks for tokens when few are left.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(key) = turn.live.links.mailbox.token_key else {
+    let Some(key) = turn.volatile.links.mailbox.token_key else {
         return Ok(());
     };
     if !is_known(turn.tx, key)? {
         return Ok(());
     }
     let stock = usize::try_from(count_of(turn.tx, key)?).unwrap_or(usize::MAX);
-    let wanted = turn.live.links.tokens_wanted;
+    let wanted = turn.volatile.links.tokens_wanted;
     if stock >= LOW.max(wanted)
-        || turn.live.links.mailbox.awaits(&Job::IssueTokens)
+        || turn.volatile.links.mailbox.awaits(&Job::IssueTokens)
         || turn.waits(&Waiting::Tokens)
     {
         return Ok(());
@@ -139,7 +139,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let lacking = STOCK.max(wanted).saturating_sub(stock);
     let (pending, request) = token::request(turn.rng, lacking.min(limits::TOKENS_PER_REQUEST))
         .map_err(|error| Fault::Broken(error.to_string()))?;
-    turn.live.links.blinded = pending;
+    turn.volatile.links.blinded = pending;
     turn.ask(
         LinkKind::Mailbox,
         Job::IssueTokens,
@@ -150,8 +150,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay issued them.
 pub(crate) fn issued(turn: &mut Turn<'_>, issued: &TokensIssued) -> Result<(), Fault> {
-    let pending = std::mem::take(&mut turn.live.links.blinded);
-    let Some(key) = turn.live.links.mailbox.token_key else {
+    let pending = std::mem::take(&mut turn.volatile.links.blinded);
+    let Some(key) = turn.volatile.links.mailbox.token_key else {
         return Ok(());
     };
     let Ok(tokens) = token::finish(&pending, issued, &key) else {
@@ -169,7 +169,7 @@ pub(crate) fn issued(turn: &mut Turn<'_>, issued: &TokensIssued) -> Result<(), F
 
 /// The relay issued none.
 pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
-    turn.live.links.blinded.clear();
+    turn.volatile.links.blinded.clear();
     let span = if retry_after_ms == 0 {
         AGAIN
     } else {
@@ -181,11 +181,11 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
 /// Takes so many tokens, or none.
 pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec<Token>>, Fault> {
     if usize::try_from(spendable(turn)?).unwrap_or(0) < wanted {
-        let links = &mut turn.live.links;
+        let links = &mut turn.volatile.links;
         links.tokens_wanted = links.tokens_wanted.max(wanted);
         return Ok(None);
     }
-    turn.live.links.tokens_wanted = 0;
+    turn.volatile.links.tokens_wanted = 0;
     let mut tokens = Vec::with_capacity(wanted);
     for _ in 0..wanted {
         let Some(token) = take(turn)? else {
@@ -199,7 +199,7 @@ pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec
 /// Takes a token out of the stock, to be spent on the posting link; `None` where
 /// there is none that can be spent there.
 pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {
-    let Some(shown) = turn.live.links.posting.token_key else {
+    let Some(shown) = turn.volatile.links.posting.token_key else {
         return Ok(None);
     };
     let token = turn
@@ -216,7 +216,7 @@ pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {
             })
         })
         .optional()?;
-    let (mailbox, posting) = (&turn.live.links.mailbox, &turn.live.links.posting);
+    let (mailbox, posting) = (&turn.volatile.links.mailbox, &turn.volatile.links.posting);
     if token.is_none()
         && mailbox.token_period == posting.token_period
         && mailbox.token_key.is_some_and(|key| key != shown)
@@ -254,7 +254,7 @@ pub(crate) fn count(tx: &Transaction<'_>) -> Result<u64, StoreError> {
 
 /// How many can be spent on the posting link.
 pub(crate) fn spendable(turn: &Turn<'_>) -> Result<u64, StoreError> {
-    match turn.live.links.posting.token_key {
+    match turn.volatile.links.posting.token_key {
         Some(key) => count_of(turn.tx, key),
         None => Ok(0),
     }

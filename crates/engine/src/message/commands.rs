@@ -97,7 +97,7 @@ pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Resp
 
 /// Sets a conversation's timer.
 pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Response, Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     let Target::Conversation(found) = target::find(turn.tx, &set.of)? else {
@@ -128,7 +128,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     let id = MessageId::from_bytes(turn.random());
     let bytes = envelope.encode_to_vec();
     outbox::add(turn.tx, now, found.id, Some(id), &bytes, None)?;
-    turn.live.due_conversations.insert(found.id);
+    turn.volatile.due_conversations.insert(found.id);
     Ok(Response::Done {})
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn message_meant(
     turn: &Turn<'_>,
     id: MessageId,
 ) -> Result<(Conversation, api::Message), Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     find(turn.tx, id)?.ok_or(Stop::Refused(Problem::MessageUnknown))

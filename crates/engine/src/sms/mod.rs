@@ -32,7 +32,7 @@ use crate::{
     link::{Job, Phase},
     memory::Remembered,
     store::StoreError,
-    turn::Live,
+    turn::VolatileState,
     turn::{Fault, Turn},
 };
 
@@ -84,12 +84,12 @@ pub(crate) struct Details {
 #[derive(Default)]
 pub(crate) struct SmsInMemory {
     /// The relay has this device's key, since this login.
-    told: bool,
+    relay_has_key: bool,
 }
 
 impl Remembered for SmsInMemory {}
 
-impl Live {
+impl VolatileState {
     pub(crate) fn sms_mut(&mut self) -> &mut SmsInMemory {
         self.memory.get_mut()
     }
@@ -97,7 +97,7 @@ impl Live {
 
 /// This device has logged in: what may have been lost with the last link is done again.
 pub(crate) fn logged_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    turn.live.sms_mut().told = false;
+    turn.volatile.sms_mut().relay_has_key = false;
     turn.tx.execute("UPDATE sms_outgoing SET handed = 0", [])?;
     Ok(())
 }
@@ -108,10 +108,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     parts::pump(turn)?;
-    if turn.live.links.mailbox.phase != Phase::LoggedIn {
+    if turn.volatile.links.mailbox.phase != Phase::LoggedIn {
         return Ok(());
     }
-    if !turn.live.sms_mut().told && !turn.live.links.mailbox.awaits(&Job::SetSmsKey) {
+    if !turn.volatile.sms_mut().relay_has_key
+        && !turn.volatile.links.mailbox.awaits(&Job::SetSmsKey)
+    {
         let key = key(turn)?.public();
         let body = Body::SetSmsKey(SetSmsKey { key });
         turn.ask(LinkKind::Mailbox, Job::SetSmsKey, body);

@@ -35,7 +35,7 @@ const WAITING_MAX: i64 = 200;
 
 /// The relay has this device's key, and says what it asks.
 pub(crate) fn terms_came(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fault> {
-    turn.live.sms_mut().told = true;
+    turn.volatile.sms_mut().relay_has_key = true;
     let fits = |price: &&waxwing_protocol::pb::SmsPrice| {
         price.price.len() <= limits::SMS_PRICE_BYTES && price.prefix.len() <= 16
     };
@@ -56,7 +56,7 @@ pub(crate) fn terms_came(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fa
 /// The relay does not want the key: one of before there were texts.
 pub(crate) fn key_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     // Not asked again before the next login.
-    turn.live.sms_mut().told = true;
+    turn.volatile.sms_mut().relay_has_key = true;
     if error.code() == ErrorCode::Unsupported {
         settings::forget(turn.tx, Setting::SmsTerms)?;
     }
@@ -156,7 +156,7 @@ fn times(price: &str, count: u32) -> Option<String> {
 
 /// Writes to a phone.
 pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response, Stop> {
-    let Some(own) = &turn.live.account else {
+    let Some(own) = &turn.volatile.account else {
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     let (account, from) = (own.id(), own.address().clone());
@@ -254,17 +254,17 @@ fn next(turn: &Turn<'_>) -> Result<Option<Outgoing>, Fault> {
 
 /// Hands over what waits, one after the other.
 pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.live.not_set_back || turn.waits(&Waiting::Sms) {
+    if !turn.volatile.not_set_back || turn.waits(&Waiting::Sms) {
         return Ok(());
     }
     while let Some(one) = next(turn)? {
-        if turn.live.links.mailbox.awaits(&Job::SendSms(one.row)) {
+        if turn.volatile.links.mailbox.awaits(&Job::SendSms(one.row)) {
             return Ok(());
         }
         if !one.even_so {
-            match turn.live.lookups_mut().outcome(&one.number, turn.now) {
+            match turn.volatile.lookups_mut().outcome(&one.number, turn.now) {
                 None => {
-                    turn.live.lookups_mut().want(&one.number);
+                    turn.volatile.lookups_mut().want(&one.number);
                     return Ok(());
                 }
                 Some(Outcome::Account(_)) => {

@@ -60,7 +60,7 @@ pub(crate) fn change_conversation_settings(
     turn: &mut Turn<'_>,
     keep: &api::KeepConversation,
 ) -> Result<Response, Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     let unknown = || {

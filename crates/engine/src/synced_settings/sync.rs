@@ -34,7 +34,7 @@ const AHEAD_MAX: Span = Span::hours(24);
 
 /// Something is to be told.
 pub(crate) fn is_due(turn: &mut Turn<'_>) {
-    if !turn.live.waits.contains_key(&Waiting::Registers) {
+    if !turn.volatile.waits.contains_key(&Waiting::Registers) {
         turn.wait(Waiting::Registers, GATHERED_FOR);
     }
 }
@@ -110,7 +110,7 @@ fn send_draft(turn: &mut Turn<'_>, key: &[u8], draft: pb::Register) -> Result<()
         }),
     );
     outbox::add_draft(turn.tx, turn.now, notes.id, key, &bytes)?;
-    turn.live.due_conversations.insert(notes.id);
+    turn.volatile.due_conversations.insert(notes.id);
     Ok(())
 }
 
@@ -127,7 +127,7 @@ fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
     let notes = notes::conversation(turn)?;
     let bytes = envelope(turn.now, body);
     outbox::add(turn.tx, turn.now, notes.id, None, &bytes, None)?;
-    turn.live.due_conversations.insert(notes.id);
+    turn.volatile.due_conversations.insert(notes.id);
     Ok(())
 }
 

@@ -46,7 +46,7 @@ use crate::{
     link::Job,
     memory::Remembered,
     store::StoreError,
-    turn::Live,
+    turn::VolatileState,
     turn::{Fault, Turn},
 };
 
@@ -109,7 +109,7 @@ pub(crate) struct Heads {
 
 impl Remembered for Heads {}
 
-impl Live {
+impl VolatileState {
     pub(crate) fn heads_mut(&mut self) -> &mut Heads {
         self.memory.get_mut()
     }
@@ -121,7 +121,7 @@ pub(crate) fn attach(
     group: &Group,
     envelope: &mut pb::Envelope,
 ) -> Result<(), Fault> {
-    let Some(newest) = turn.live.log().and_then(|log| log.newest.as_ref()) else {
+    let Some(newest) = turn.volatile.log().and_then(|log| log.newest.as_ref()) else {
         return Ok(());
     };
     let number = newest.head().number;
@@ -170,7 +170,7 @@ fn head_came(
     from: AccountId,
     wire: &pb::SignedHead,
 ) -> Result<Comparison, Fault> {
-    let Some(known) = turn.live.log().cloned() else {
+    let Some(known) = turn.volatile.log().cloned() else {
         return Ok(Comparison::Impossible);
     };
     let theirs = match SignedHead::check(&known.identity, wire) {
@@ -182,7 +182,7 @@ fn head_came(
         Err(HeadError::Malformed | HeadError::Unsigned) => return Ok(Comparison::Impossible),
     };
     if turn
-        .live
+        .volatile
         .heads_mut()
         .compared
         .contains(&theirs.head().hash())
@@ -259,7 +259,7 @@ fn wait_for(
         .tx
         .prepare_cached("SELECT 1 FROM heard_head WHERE account_id = ?1")?
         .exists([from.0])?;
-    turn.live.heads_mut().waiting |= waits;
+    turn.volatile.heads_mut().waiting |= waits;
     Ok(if waits {
         Comparison::Waits
     } else {
@@ -269,9 +269,9 @@ fn wait_for(
 
 /// Asks for the way to the heads that wait.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.live.heads_mut().waiting
-        || turn.live.log().is_none()
-        || turn.live.links.posting.awaits(&Job::FetchHeads)
+    if !turn.volatile.heads_mut().waiting
+        || turn.volatile.log().is_none()
+        || turn.volatile.links.posting.awaits(&Job::FetchHeads)
         || turn.waits(&crate::turn::Waiting::Heads)
     {
         return Ok(());
@@ -331,8 +331,8 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
             key,
         )?;
     }
-    turn.live.heads_mut().waiting = any_waiting(turn.tx)?;
-    if turn.live.heads_mut().waiting {
+    turn.volatile.heads_mut().waiting = any_waiting(turn.tx)?;
+    if turn.volatile.heads_mut().waiting {
         turn.wait(crate::turn::Waiting::Heads, Span::minutes(1));
     }
     Ok(())
@@ -340,12 +340,12 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
 
 /// Somebody's head is one of the chain that is shown here: the next time nobody is asked.
 fn is_on_chain(turn: &mut Turn<'_>, hash: HeadHash, head: &[u8]) -> Result<(), Fault> {
-    if turn.live.heads_mut().compared.len() >= COMPARED_MAX {
-        turn.live.heads_mut().compared.clear();
+    if turn.volatile.heads_mut().compared.len() >= COMPARED_MAX {
+        turn.volatile.heads_mut().compared.clear();
     }
-    turn.live.heads_mut().compared.insert(hash);
+    turn.volatile.heads_mut().compared.insert(hash);
     let head = pb::SignedHead::decode(head).ok();
-    let known = turn.live.log();
+    let known = turn.volatile.log();
     if let Some(head) = head
         .zip(known)
         .and_then(|(head, known)| SignedHead::check(&known.identity, &head).ok())
@@ -371,7 +371,7 @@ fn contradicted(
     view: &View,
     answer: &pb::LogView,
 ) -> Result<(), Fault> {
-    let Some(known) = turn.live.log() else {
+    let Some(known) = turn.volatile.log() else {
         return Ok(());
     };
     let evidence = pb::Evidence {

@@ -31,7 +31,7 @@ use crate::{
     memory::Remembered,
     settings,
     store::StoreError,
-    turn::Live,
+    turn::VolatileState,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -71,7 +71,7 @@ pub(crate) struct LogInMemory {
 
 impl Remembered for LogInMemory {}
 
-impl Live {
+impl VolatileState {
     pub(crate) fn log(&self) -> Option<&Known> {
         self.memory.get::<LogInMemory>().known.as_ref()
     }
@@ -135,13 +135,13 @@ pub(crate) fn load(tx: &Transaction<'_>) -> Result<Option<Known>, StoreError> {
 
 /// The number of the newest head that is known; 0 for none.
 pub(crate) fn known_head(turn: &Turn<'_>) -> u64 {
-    turn.live.log().map_or(0, Known::number)
+    turn.volatile.log().map_or(0, Known::number)
 }
 
 /// The relay greeted on a link: is its log the one that is known?
 pub(crate) fn greeted(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
     let known = turn
-        .live
+        .volatile
         .log()
         .is_some_and(|log| log.identity.id().0.as_slice() == log_id);
     if !known {
@@ -153,11 +153,11 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
 /// Asks again for the identity of the log, as long as it is not known: without it nothing can
 /// be proved.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
-    if turn.live.log().is_some() || turn.waits(&Waiting::LogIdentity) {
+    if turn.volatile.log().is_some() || turn.waits(&Waiting::LogIdentity) {
         return;
     }
     for link in [LinkKind::Mailbox, LinkKind::Posting] {
-        let asked = turn.live.links.of(link);
+        let asked = turn.volatile.links.of(link);
         let is_ready = matches!(asked.phase, Phase::Ready { .. } | Phase::LoggedIn);
         if is_ready && !asked.awaits(&Job::FetchLogIdentity) {
             let fetch = pb::FetchLogIdentity {};
@@ -195,12 +195,12 @@ pub(crate) fn identity_came(
         turn.warn_misdeed(RelayMisdeed::LogFalse);
         return Ok(());
     }
-    let Some(known) = turn.live.log() else {
+    let Some(known) = turn.volatile.log() else {
         turn.tx.execute(
             "INSERT INTO key_log (id, identity) VALUES (1, ?1)",
             [identity.wire().encode_to_vec()],
         )?;
-        turn.live.set_log(Some(Known {
+        turn.volatile.set_log(Some(Known {
             identity,
             newest: None,
         }));
@@ -230,7 +230,7 @@ pub(crate) fn follow(
     view: Option<&pb::LogView>,
 ) -> Result<Result<View, Unproven>, Fault> {
     // Without an identity nothing was asked that a view would answer.
-    let (Some(known), Some(view)) = (turn.live.log().cloned(), view) else {
+    let (Some(known), Some(view)) = (turn.volatile.log().cloned(), view) else {
         return misdeed(turn, RelayMisdeed::LogFalse);
     };
     let checked = View::check(&known.identity, known.newest.as_ref(), view, turn.now);
@@ -239,12 +239,12 @@ pub(crate) fn follow(
             if view.newest().head().number > known.number() {
                 move_on(turn, known, view.newest())?;
             }
-            *turn.live.overtaken_mut() = 0;
+            *turn.volatile.overtaken_mut() = 0;
             super::auditors::heard(turn, &view)?;
             return Ok(Ok(view));
         }
-        Err(ViewError::Older { .. }) if *turn.live.overtaken_mut() < OVERTAKEN_MAX => {
-            *turn.live.overtaken_mut() += 1;
+        Err(ViewError::Older { .. }) if *turn.volatile.overtaken_mut() < OVERTAKEN_MAX => {
+            *turn.volatile.overtaken_mut() += 1;
             return Ok(Err(Unproven::AskAgain));
         }
         Err(ViewError::Stale { made_at }) => {
@@ -308,7 +308,7 @@ fn move_on(turn: &mut Turn<'_>, known: Known, newest: &SignedHead) -> Result<(),
         [newest.wire().encode_to_vec()],
     )?;
     super::chain::keep(turn.tx, newest)?;
-    turn.live.set_log(Some(Known {
+    turn.volatile.set_log(Some(Known {
         newest: Some(newest.clone()),
         ..known
     }));

@@ -37,7 +37,7 @@ use crate::{
     memory::Remembered,
     mls::Member,
     sms,
-    turn::Live,
+    turn::VolatileState,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -107,7 +107,7 @@ pub(crate) struct LookUps {
 
 impl Remembered for LookUps {}
 
-impl Live {
+impl VolatileState {
     pub(crate) fn lookups(&self) -> &LookUps {
         self.memory.get()
     }
@@ -175,15 +175,15 @@ impl LookUps {
 /// Groups that wait for look-ups look again, once all that are on their way have come:
 /// a group of many would else judge all its members with each answer.
 pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(since) = turn.live.lookups_mut().news else {
+    let Some(since) = turn.volatile.lookups_mut().news else {
         return Ok(());
     };
     // One that is not answered holds nobody else up.
     let late = turn.now.since(since) >= ALL_WITHIN;
-    if late || !turn.live.links.posting.awaits_look_ups() {
-        turn.live.lookups_mut().news = None;
+    if late || !turn.volatile.links.posting.awaits_look_ups() {
+        turn.volatile.lookups_mut().news = None;
         let waiting = conversation::groups::busy(turn.tx)?;
-        turn.live.due_groups.extend(waiting);
+        turn.volatile.due_groups.extend(waiting);
     }
     Ok(())
 }
@@ -191,27 +191,30 @@ pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
     // Without the log's identity no answer could be checked.
-    if turn.live.log().is_none() {
+    if turn.volatile.log().is_none() {
         return;
     }
     ask_for_auditors(turn);
     if turn.waits(&Waiting::LookUps) {
         return;
     }
-    let links = &turn.live.links;
+    let links = &turn.volatile.links;
     let next: Vec<String> = turn
-        .live
+        .volatile
         .lookups()
         .wanted
         .iter()
-        .filter(|address| !turn.live.lookups().proved.contains_key(*address))
+        .filter(|address| !turn.volatile.lookups().proved.contains_key(*address))
         .filter(|address| !links.posting.awaits(&Job::LookUp((*address).clone())))
         .take(AT_ONCE.saturating_sub(links.posting.awaited()))
         .cloned()
         .collect();
     for address in next {
         let now = turn.now;
-        turn.live.lookups_mut().asked.insert(address.clone(), now);
+        turn.volatile
+            .lookups_mut()
+            .asked
+            .insert(address.clone(), now);
         let request = LookUp {
             address: address.clone(),
             known_head: log::known_head(turn),
@@ -226,12 +229,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
 
 /// The relay answered.
 pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) -> Result<(), Fault> {
-    if !turn.live.lookups_mut().wanted.contains(address) {
+    if !turn.volatile.lookups_mut().wanted.contains(address) {
         return Ok(());
     }
     match proved(turn, address, answer)? {
         Ok(proved) => {
-            turn.live
+            turn.volatile
                 .lookups_mut()
                 .proved
                 .insert(address.to_owned(), proved);
@@ -289,7 +292,7 @@ fn proved(
         Ok(view) => view,
         Err(unproven) => return Ok(Err(unproven)),
     };
-    let (Some(known), Ok(parsed)) = (turn.live.log(), Address::parse(address)) else {
+    let (Some(known), Ok(parsed)) = (turn.volatile.log(), Address::parse(address)) else {
         return log::misdeed(turn, RelayMisdeed::Malformed);
     };
     let head = view.newest().head();
@@ -315,7 +318,7 @@ fn proved(
 
 /// Takes those proved look-ups that enough auditors vouch for.
 fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    for (address, proved) in std::mem::take(&mut turn.live.lookups_mut().proved) {
+    for (address, proved) in std::mem::take(&mut turn.volatile.lookups_mut().proved) {
         let cover = auditors::cover(turn.tx, proved.head)?;
         if cover.is_enough() {
             taken(turn, &address, proved)?;
@@ -328,9 +331,9 @@ fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
             };
             tell(turn, &address, &problem)?;
         }
-        turn.live.lookups_mut().proved.insert(address, proved);
+        turn.volatile.lookups_mut().proved.insert(address, proved);
     }
-    if !turn.live.lookups_mut().proved.is_empty() {
+    if !turn.volatile.lookups_mut().proved.is_empty() {
         turn.wait(Waiting::Auditors, AUDITORS_AGAIN);
     }
     Ok(())
@@ -340,7 +343,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     let Ok(parsed) = Address::parse(address) else {
         return Ok(());
     };
-    let own = turn.live.account.as_ref();
+    let own = turn.volatile.account.as_ref();
     if own.is_some_and(|own| own.id() == proved.account) {
         own_history::looked_up(turn, &proved.roster)?;
         return finished(turn, address, Outcome::Account(proved.account));
@@ -348,7 +351,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     if own.is_some_and(|own| own.address().canonical() == address) {
         alarm::raise(turn, &Problem::AddressTaken)?;
     }
-    let asked_at = turn.live.lookups_mut().asked_at(address);
+    let asked_at = turn.volatile.lookups_mut().asked_at(address);
     if super::keep(turn, proved.account, &parsed, proved.roster, asked_at)? {
         finished(turn, address, Outcome::Account(proved.account))
     } else {
@@ -362,9 +365,9 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
 
 fn ask_for_auditors(turn: &mut Turn<'_>) {
     let waits = turn.waits(&Waiting::Auditors);
-    if turn.live.lookups_mut().proved.is_empty()
+    if turn.volatile.lookups_mut().proved.is_empty()
         || waits
-        || turn.live.links.posting.awaits(&Job::FetchHeads)
+        || turn.volatile.links.posting.awaits(&Job::FetchHeads)
     {
         return;
     }
@@ -386,24 +389,24 @@ fn tell(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fau
 }
 
 fn finished(turn: &mut Turn<'_>, address: &str, outcome: Outcome) -> Result<(), Fault> {
-    turn.live.lookups_mut().wanted.remove(address);
+    turn.volatile.lookups_mut().wanted.remove(address);
     let done = Done {
         outcome,
-        asked_at: turn.live.lookups_mut().asked_at(address),
+        asked_at: turn.volatile.lookups_mut().asked_at(address),
         at: turn.now,
     };
-    turn.live.lookups_mut().asked.remove(address);
-    turn.live
+    turn.volatile.lookups_mut().asked.remove(address);
+    turn.volatile
         .lookups_mut()
         .done
         .insert(address.to_owned(), done);
     let now = turn.now;
-    turn.live.lookups_mut().news.get_or_insert(now);
+    turn.volatile.lookups_mut().news.get_or_insert(now);
     if matches!(outcome, Outcome::Account(_)) {
         sms::receive::number_is_here(turn, address)?;
     }
     if let Some(conversation) = conversation::with_address(turn.tx, address)? {
-        turn.live.due_conversations.insert(conversation.id);
+        turn.volatile.due_conversations.insert(conversation.id);
     }
     Ok(())
 }

@@ -173,7 +173,7 @@ pub(crate) fn judge_one(
         Some(Outcome::Account(_)) => Ok(Judgement::Refused),
         Some(Outcome::Nobody) => Ok(Judgement::Denied),
         None => {
-            turn.live.lookups_mut().want(address.canonical());
+            turn.volatile.lookups_mut().want(address.canonical());
             Ok(Judgement::Unknown)
         }
     }
@@ -194,7 +194,10 @@ fn asked_since(
     };
     match known.filter(is_fresh) {
         Some(contact) => Some(Outcome::Account(contact.account)),
-        None => turn.live.lookups().outcome_since(address, since, turn.now),
+        None => turn
+            .volatile
+            .lookups()
+            .outcome_since(address, since, turn.now),
     }
 }
 
@@ -229,7 +232,7 @@ pub(crate) fn judge_removal(
             // An account that has lost the address cannot be asked.
             Some(_) => {}
             None => {
-                turn.live.lookups_mut().want(&contact.address);
+                turn.volatile.lookups_mut().want(&contact.address);
                 return Ok(Judgement::Unknown);
             }
         }
@@ -281,7 +284,7 @@ pub(crate) fn keep(
         Ok(Kept::Quiet) => Ok(true),
         Ok(Kept::Grown) => {
             let due = conversation::groups::membership_due(turn.tx, Some(account))?;
-            turn.live.due_groups.extend(due);
+            turn.volatile.due_groups.extend(due);
             Ok(true)
         }
         Ok(Kept::OwnerChanged { before, compared }) => {
@@ -313,7 +316,7 @@ pub(crate) fn keep(
                         alarm::raise(turn, &problem)?;
                     }
                 }
-                turn.live.due_conversations.insert(kept);
+                turn.volatile.due_conversations.insert(kept);
             }
             Ok(true)
         }

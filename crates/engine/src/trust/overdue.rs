@@ -64,14 +64,14 @@ impl Remembered for CountedStep {}
 
 /// Counts the step, if this device is in use, and looks whether a proof is overdue.
 pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let links = &turn.live.links;
+    let links = &turn.volatile.links;
     let is_open = [&links.mailbox, &links.posting]
         .iter()
         .any(|link| !matches!(link.phase, Phase::Unwanted | Phase::Opening));
     let step = (turn.now.0 / STEP.0).cast_signed();
     if !is_open
-        || turn.live.account.is_none()
-        || turn.live.memory.get::<CountedStep>().0 == Some(step)
+        || turn.volatile.account.is_none()
+        || turn.volatile.memory.get::<CountedStep>().0 == Some(step)
     {
         return Ok(());
     }
@@ -80,7 +80,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
          ON CONFLICT DO UPDATE SET steps = steps + 1, newest = ?1 WHERE newest != ?1",
         [step],
     )?;
-    turn.live.memory.get_mut::<CountedStep>().0 = Some(step);
+    turn.volatile.memory.get_mut::<CountedStep>().0 = Some(step);
     judge(turn)
 }
 

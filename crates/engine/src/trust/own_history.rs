@@ -36,7 +36,7 @@ use crate::{
     event::LinkKind,
     link::{Job, Phase},
     memory::Remembered,
-    turn::Live,
+    turn::VolatileState,
     turn::{Fault, Turn, Waiting},
 };
 
@@ -63,7 +63,7 @@ pub(crate) enum Check {
 
 impl Remembered for Check {}
 
-impl Live {
+impl VolatileState {
     pub(crate) fn own_history(&self) -> &Check {
         self.memory.get()
     }
@@ -75,26 +75,26 @@ impl Live {
 
 /// Something changed, says the relay or a group.
 pub(crate) fn want(turn: &mut Turn<'_>) {
-    *turn.live.own_history_mut() = Check::Due;
+    *turn.volatile.own_history_mut() = Check::Due;
 }
 
 /// Whether it was asked for since this time, and has come.
 pub(crate) fn is_checked_since(turn: &Turn<'_>, since: Time) -> bool {
-    let asked = matches!(*turn.live.own_history(), Check::Done(at) if at >= since);
-    asked && !turn.live.links.mailbox.awaits(&Job::FetchHistory)
+    let asked = matches!(*turn.volatile.own_history(), Check::Done(at) if at >= since);
+    asked && !turn.volatile.links.mailbox.awaits(&Job::FetchHistory)
 }
 
 /// Whether it has changed since this time is to be known.
 pub(crate) fn want_since(turn: &mut Turn<'_>, since: Time) {
-    if matches!(*turn.live.own_history(), Check::Done(at) if at < since) {
+    if matches!(*turn.volatile.own_history(), Check::Done(at) if at < since) {
         want(turn);
     }
 }
 
 /// When it is due again.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
-    match *turn.live.own_history() {
-        Check::Done(at) if turn.live.links.mailbox.phase == Phase::LoggedIn => {
+    match *turn.volatile.own_history() {
+        Check::Done(at) if turn.volatile.links.mailbox.phase == Phase::LoggedIn => {
             Some(at.after(AGAIN))
         }
         _ => None,
@@ -103,20 +103,21 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 
 /// Asks for the history when it is due.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let due = match *turn.live.own_history() {
+    let due = match *turn.volatile.own_history() {
         Check::Due | Check::LoginRefused => true,
         Check::Done(at) => turn.now.has_passed(at, AGAIN),
     };
-    let ready = turn.live.links.mailbox.phase == Phase::LoggedIn && turn.live.log().is_some();
+    let ready =
+        turn.volatile.links.mailbox.phase == Phase::LoggedIn && turn.volatile.log().is_some();
     if !due
         || !ready
-        || turn.live.links.mailbox.awaits(&Job::FetchHistory)
+        || turn.volatile.links.mailbox.awaits(&Job::FetchHistory)
         || turn.waits(&Waiting::OwnHistory)
     {
         return Ok(());
     }
     // What changes from here on is asked for again.
-    *turn.live.own_history_mut() = Check::Done(turn.now);
+    *turn.volatile.own_history_mut() = Check::Done(turn.now);
     let fetch = FetchHistory {
         address: turn.account()?.address().canonical().to_owned(),
         known_head: log::known_head(turn),
@@ -132,12 +133,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay does not let this device in.
 pub(crate) fn login_refused(turn: &mut Turn<'_>) {
-    *turn.live.own_history_mut() = Check::LoginRefused;
+    *turn.volatile.own_history_mut() = Check::LoginRefused;
 }
 
 /// Whether it is to be looked up why the relay does not let this device in.
 pub(crate) fn wants_look_up(turn: &Turn<'_>) -> bool {
-    *turn.live.own_history() == Check::LoginRefused && turn.live.account.is_some()
+    *turn.volatile.own_history() == Check::LoginRefused && turn.volatile.account.is_some()
 }
 
 /// Looks up why the relay does not let this device in. Gives whether the posting link is of
@@ -148,18 +149,18 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
     }
     let address = turn.account()?.address().canonical().to_owned();
     if turn
-        .live
+        .volatile
         .lookups_mut()
         .outcome(&address, turn.now)
         .is_some()
     {
-        *turn.live.own_history_mut() = Check::Due;
+        *turn.volatile.own_history_mut() = Check::Due;
         let detail = "this device's login, though the log has it".into();
         turn.warn(&Problem::RelayRefused { detail });
         return Ok(false);
     }
-    turn.live.lookups_mut().want(&address);
-    if turn.live.links.posting.ready().is_some() {
+    turn.volatile.lookups_mut().want(&address);
+    if turn.volatile.links.posting.ready().is_some() {
         lookups::pump(turn);
     }
     Ok(true)
@@ -176,7 +177,7 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, statements: &[SignedStatement]) -> 
 
 /// The relay refused.
 pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
-    *turn.live.own_history_mut() = Check::Due;
+    *turn.volatile.own_history_mut() = Check::Due;
     let pause = start::retry_after(error).min(RETRY_MAX);
     turn.wait(Waiting::OwnHistory, pause);
 }
@@ -187,7 +188,7 @@ pub(crate) fn came(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<(), 
         Ok(()) => return Ok(()),
         Err(unproven) => unproven,
     };
-    *turn.live.own_history_mut() = Check::Due;
+    *turn.volatile.own_history_mut() = Check::Due;
     match unproven {
         Unproven::AskAgain => {}
         Unproven::Problem(problem) => {
@@ -205,7 +206,7 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
     };
     let own = turn.account()?.id();
     let address = turn.account()?.address().clone();
-    let Some(known) = turn.live.log() else {
+    let Some(known) = turn.volatile.log() else {
         return log::misdeed(turn, RelayMisdeed::LogFalse);
     };
     let versions = fetched.proof.as_ref().and_then(|proof| {
@@ -229,7 +230,7 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
         lock::seen_in_log(turn, newest.entry.locked)?;
     }
     // Groups may have waited for the roster.
-    turn.live
+    turn.volatile
         .due_groups
         .extend(crate::conversation::groups::busy(turn.tx)?);
     Ok(Ok(()))
@@ -299,7 +300,7 @@ fn grow(
     told(turn, &before, &served, &asked_for)?;
     changes::roster_grew(turn)?;
     changes::own_roster_changed(turn)?;
-    if turn.live.is_revoked() {
+    if turn.volatile.is_revoked() {
         start::fail_all(turn, &Problem::DeviceRevoked)?;
     }
     Ok(Ok(()))

@@ -12,13 +12,13 @@ use crate::{
     event::Effect,
     mls,
     store::Store,
-    turn::{Fault, Live, Turn},
+    turn::{Fault, Turn, VolatileState},
 };
 
 /// A device with a store, and what it tells.
 struct Device {
     store: Store,
-    live: Live,
+    live: VolatileState,
     rng: ChaCha20Rng,
     now: Time,
 }
@@ -27,7 +27,7 @@ impl Device {
     fn new() -> Self {
         Self {
             store: Store::open_in_memory().unwrap(),
-            live: Live::new(
+            live: VolatileState::new(
                 mls::Crypto::new().unwrap(),
                 1 << 16,
                 crate::engine::states(),
@@ -51,7 +51,7 @@ impl Device {
                     tx,
                     now: *now,
                     rng,
-                    live,
+                    volatile: live,
                     out: Vec::new(),
                 };
                 work(&mut turn)?;

@@ -226,8 +226,8 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
         }
     }
     turn.remember(post.group, group);
-    turn.live.lookups_mut().forget_outcomes();
-    turn.live.due_groups.insert(post.group);
+    turn.volatile.lookups_mut().forget_outcomes();
+    turn.volatile.due_groups.insert(post.group);
     Ok(Room::There)
 }
 
@@ -245,7 +245,7 @@ pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) ->
     }
     // This device's own commit is on its way: when the relay takes it, the leaf that the welcome
     // brings is no more; when it does not, this device tries again.
-    if lost && turn.live.links.posting.awaits(&Job::Rejoin(group.id)) {
+    if lost && turn.volatile.links.posting.awaits(&Job::Rejoin(group.id)) {
         return Ok(());
     }
     let inherited = groups::take_inherited(turn.tx, group.id)?;
@@ -351,7 +351,7 @@ fn take_over(
             Ok(())
         }
         Claim::NotYet | Claim::Bad => {
-            turn.live.lookups_mut().forget_outcomes();
+            turn.volatile.lookups_mut().forget_outcomes();
             start::close(turn, group)
         }
     }
@@ -389,9 +389,9 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
     groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.live.due_groups.insert(group.id);
-    turn.live.lookups_mut().forget_outcomes();
-    turn.live.due_conversations.insert(conversation);
+    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.lookups_mut().forget_outcomes();
+    turn.volatile.due_conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     catch_up(turn, group)?;
     receive::release(turn, group.id)
@@ -413,7 +413,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
 }
 
 fn refuse(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    turn.live.lookups_mut().forget_outcomes();
+    turn.volatile.lookups_mut().forget_outcomes();
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
     start::close(turn, group)?;
     re_add::restore_lost_group(turn, group)

@@ -49,7 +49,7 @@ const EVERY: Span = Span::hours(24);
 
 /// What is in memory.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct BackupInMemory {
     /// A person asked for one.
     wanted: bool,
     making: Option<Making>,
@@ -73,8 +73,8 @@ struct Making {
 /// A person wants one now.
 pub(crate) fn want(turn: &mut Turn<'_>) -> Result<Response, Stop> {
     ready(turn)?;
-    turn.live.waits.remove(&Waiting::Backup);
-    turn.live.devices_mut().backup.wanted = true;
+    turn.volatile.waits.remove(&Waiting::Backup);
+    turn.volatile.devices_mut().backup.wanted = true;
     Ok(Response::Done {})
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
     let mut making = if asked.index == 0 {
         begin(turn)?
     } else {
-        turn.live
+        turn.volatile
             .devices_mut()
             .backup
             .file
@@ -105,12 +105,12 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
         part: BASE64.encode(part),
         more: *more,
     };
-    turn.live.devices_mut().backup.file = Some(making);
+    turn.volatile.devices_mut().backup.file = Some(making);
     Ok(Response::BackupPart(response))
 }
 
 fn ready(turn: &Turn<'_>) -> Result<(), Stop> {
-    if turn.live.account.is_none() {
+    if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
     if key::public(turn.tx)?.is_none() {
@@ -121,22 +121,22 @@ fn ready(turn: &Turn<'_>) -> Result<(), Stop> {
 
 /// Begins one, if it is time, and gives the relay the next part.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.live.links.mailbox.phase != Phase::LoggedIn
-        || turn.live.account.is_none()
+    if turn.volatile.links.mailbox.phase != Phase::LoggedIn
+        || turn.volatile.account.is_none()
         || turn.waits(&Waiting::Backup)
     {
         return Ok(());
     }
-    if turn.live.devices_mut().backup.making.is_none() {
+    if turn.volatile.devices_mut().backup.making.is_none() {
         if !is_due(turn)? {
             return Ok(());
         }
-        turn.live.devices_mut().backup.wanted = false;
-        turn.live.devices_mut().changed_since_backup = false;
+        turn.volatile.devices_mut().backup.wanted = false;
+        turn.volatile.devices_mut().changed_since_backup = false;
         let making = begin(turn)?;
-        turn.live.devices_mut().backup.making = Some(making);
+        turn.volatile.devices_mut().backup.making = Some(making);
     }
-    let Some(mut making) = turn.live.devices_mut().backup.making.take() else {
+    let Some(mut making) = turn.volatile.devices_mut().backup.making.take() else {
         return Ok(());
     };
     if making.part.is_none() && !making.make_part(turn.tx)? {
@@ -148,8 +148,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if *index >= limits::BACKUP_PARTS {
         return failed(turn, &Problem::BackupTooLarge);
     }
-    let busy = turn.live.links.mailbox.awaits(&Job::PutBackup(*index))
-        || turn.live.links.mailbox.awaits(&Job::FinishBackup);
+    let busy = turn.volatile.links.mailbox.awaits(&Job::PutBackup(*index))
+        || turn.volatile.links.mailbox.awaits(&Job::FinishBackup);
     if !busy {
         let put = PutBackup {
             backup_id: making.id.to_vec().into(),
@@ -162,13 +162,13 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             Body::PutBackup(put),
         );
     }
-    turn.live.devices_mut().backup.making = Some(making);
+    turn.volatile.devices_mut().backup.making = Some(making);
     Ok(())
 }
 
 /// The relay has a part.
 pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
-    let Some(mut making) = turn.live.devices_mut().backup.making.take() else {
+    let Some(mut making) = turn.volatile.devices_mut().backup.making.take() else {
         return Ok(());
     };
     let Some((made, _, more)) = making.part else {
@@ -195,13 +195,13 @@ pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
             );
         }
     }
-    turn.live.devices_mut().backup.making = Some(making);
+    turn.volatile.devices_mut().backup.making = Some(making);
     Ok(())
 }
 
 /// The relay has the whole backup.
 pub(crate) fn finished(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(making) = turn.live.devices_mut().backup.making.take() else {
+    let Some(making) = turn.volatile.devices_mut().backup.making.take() else {
         return Ok(());
     };
     settings::write(turn.tx, Setting::BackupNewest, making.newest)?;
@@ -227,12 +227,12 @@ pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
 }
 
 /// The link is no more: the part that was on its way is sent again on the next.
-pub(crate) const fn lost(_live: &mut Live) {}
+pub(crate) const fn lost(_live: &mut BackupInMemory) {}
 
 /// When one is to be begun.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    let ready = turn.live.links.mailbox.phase == Phase::LoggedIn
-        && turn.live.devices().backup.making.is_none()
+    let ready = turn.volatile.links.mailbox.phase == Phase::LoggedIn
+        && turn.volatile.devices().backup.making.is_none()
         && key::public(turn.tx)?.is_some();
     if !ready {
         return Ok(None);
@@ -244,7 +244,7 @@ fn is_due(turn: &mut Turn<'_>) -> Result<bool, Fault> {
     if key::public(turn.tx)?.is_none() || recovery::under_way(turn.tx)? {
         return Ok(false);
     }
-    if turn.live.devices_mut().backup.wanted {
+    if turn.volatile.devices_mut().backup.wanted {
         return Ok(true);
     }
     match due_at(turn.tx)? {
@@ -255,8 +255,8 @@ fn is_due(turn: &mut Turn<'_>) -> Result<bool, Fault> {
         Some(at) if at > turn.now => Ok(false),
         Some(_) => {
             let before: Option<i64> = settings::read(turn.tx, Setting::BackupNewest)?;
-            let anything_new =
-                before != Some(newest(turn.tx)?) || turn.live.devices_mut().changed_since_backup;
+            let anything_new = before != Some(newest(turn.tx)?)
+                || turn.volatile.devices_mut().changed_since_backup;
             if !anything_new {
                 due_after(turn, SOON)?;
             }
@@ -282,8 +282,8 @@ fn newest(tx: &Transaction<'_>) -> Result<i64, Fault> {
 }
 
 fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
-    turn.live.devices_mut().backup.making = None;
-    turn.live.devices_mut().changed_since_backup = true;
+    turn.volatile.devices_mut().backup.making = None;
+    turn.volatile.devices_mut().changed_since_backup = true;
     due_after(turn, SOON)?;
     turn.notify(Notice::Backup(BackupChanged {
         saved_at: None,

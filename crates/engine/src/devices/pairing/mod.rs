@@ -152,7 +152,7 @@ pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Respo
         account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
     names::set(turn.tx, device, name)?;
     make_room(turn);
-    turn.live.devices_mut().pairing = Some(Pairing::new(
+    turn.volatile.devices_mut().pairing = Some(Pairing::new(
         LinkKind::Mailbox,
         At::NewNumber(true),
         turn.now,
@@ -173,7 +173,7 @@ pub(crate) fn refuse_registered(turn: &Turn<'_>) -> Result<(), Stop> {
 
 /// The person typed the code that a new device shows.
 pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result<Response, Stop> {
-    let Some(own) = &turn.live.account else {
+    let Some(own) = &turn.volatile.account else {
         return Err(Stop::Refused(Problem::NotRegistered));
     };
     if own.roster().devices().len() >= limits::DEVICES {
@@ -201,7 +201,7 @@ pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result
     }
     make_room(turn);
     fresh_posting_link(turn);
-    turn.live.devices_mut().pairing = Some(Pairing::new(
+    turn.volatile.devices_mut().pairing = Some(Pairing::new(
         LinkKind::Posting,
         At::Number(code.number),
         turn.now,
@@ -214,14 +214,14 @@ pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result
 /// The person has seen which device asks.
 pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, Stop> {
     let refused = Stop::Refused(Problem::PairingNotAsked);
-    let Some(mut pairing) = turn.live.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return Err(refused);
     };
     let (session, asked) = match pairing.side.take() {
         Some(Side::Old(Old::Asking(OldStep::Asking(session, _), asked))) => (session, asked),
         side => {
             pairing.side = side;
-            turn.live.devices_mut().pairing = Some(pairing);
+            turn.volatile.devices_mut().pairing = Some(pairing);
             return Err(refused);
         }
     };
@@ -236,7 +236,7 @@ pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, Sto
 
 /// The person gives the attempt up.
 pub(crate) fn stop(turn: &mut Turn<'_>) {
-    let Some(mut pairing) = turn.live.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return;
     };
     match pairing.side.take() {
@@ -255,7 +255,7 @@ pub(crate) fn stop(turn: &mut Turn<'_>) {
 /// Ends the attempt there is, heard or not, since something else begins.
 pub(crate) fn make_room(turn: &mut Turn<'_>) {
     stop(turn);
-    if let Some(leaving) = turn.live.devices_mut().pairing.take() {
+    if let Some(leaving) = turn.volatile.devices_mut().pairing.take() {
         leave(turn, leaving);
     }
 }
@@ -264,14 +264,14 @@ fn say_no(turn: &mut Turn<'_>, mut pairing: Pairing, mut session: Session) {
     pairing.meeting.say(steps::refuse(&mut session));
     pairing.meeting.pump(turn, Meets::Pairing);
     pairing.side = Some(Side::Leaving);
-    turn.live.devices_mut().pairing = Some(pairing);
+    turn.volatile.devices_mut().pairing = Some(pairing);
 }
 
 // ---- what happens ----
 
 /// Joins, says what is to be said, and ends what is over.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
-    let Some(mut pairing) = turn.live.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return;
     };
     if pairing.broken || pairing.until() <= turn.now {
@@ -287,16 +287,16 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
         leave(turn, pairing);
         return;
     }
-    turn.live.devices_mut().pairing = Some(pairing);
+    turn.volatile.devices_mut().pairing = Some(pairing);
 }
 
 /// The relay has the rendezvous.
 pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<(), Fault> {
-    let Some(mut pairing) = turn.live.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return Ok(());
     };
     pairing.meeting.joined();
-    let log_id = turn.live.links.of(pairing.meeting.link).log_id;
+    let log_id = turn.volatile.links.of(pairing.meeting.link).log_id;
     match (pairing.side.take(), log_id) {
         (Some(Side::New(New::Meeting)), Some(log_id)) => {
             let secret = PairingSecret::generate(turn.rng);
@@ -307,7 +307,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
             let (step, hello) = steps::hello(turn.rng, &secret, place);
             pairing.meeting.say([hello]);
             pairing.side = Some(Side::New(New::Step(step)));
-            turn.live.devices_mut().pairing = Some(pairing);
+            turn.volatile.devices_mut().pairing = Some(pairing);
             let code = PairingCode {
                 number: joined.number,
                 secret,
@@ -321,7 +321,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
             };
             let step = OldStep::Awaiting(code.secret, place);
             pairing.side = Some(Side::Old(Old::Step(step)));
-            turn.live.devices_mut().pairing = Some(pairing);
+            turn.volatile.devices_mut().pairing = Some(pairing);
             Ok(())
         }
         // A relay without a key log, or that answers out of order.
@@ -335,7 +335,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
 
 /// The relay does not let this device join, or say something.
 pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
-    let Some(pairing) = turn.live.devices_mut().pairing.take() else {
+    let Some(pairing) = turn.volatile.devices_mut().pairing.take() else {
         return;
     };
     let problem = match error.code() {
@@ -351,7 +351,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
 
 /// The other device is gone.
 pub(crate) fn left(turn: &mut Turn<'_>) {
-    let Some(pairing) = &mut turn.live.devices_mut().pairing else {
+    let Some(pairing) = &mut turn.volatile.devices_mut().pairing else {
         return;
     };
     pairing.broken = true;
@@ -359,7 +359,7 @@ pub(crate) fn left(turn: &mut Turn<'_>) {
 
 /// The other device, or somebody who plays it, sent something.
 pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
-    let Some(mut pairing) = turn.live.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return Ok(());
     };
     let ended = match pairing.side.take() {
@@ -394,7 +394,7 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
         _ => Some(PairingEnded::OutOfOrder),
     };
     let Some(ended) = ended else {
-        turn.live.devices_mut().pairing = Some(pairing);
+        turn.volatile.devices_mut().pairing = Some(pairing);
         return Ok(());
     };
     if matches!(ended, PairingEnded::NotAgreed(_)) {
@@ -402,7 +402,7 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
         pairing.meeting.say([steps::not_agreed()]);
         pairing.meeting.pump(turn, Meets::Pairing);
         pairing.side = Some(Side::Leaving);
-        turn.live.devices_mut().pairing = Some(pairing);
+        turn.volatile.devices_mut().pairing = Some(pairing);
     } else {
         leave(turn, pairing);
     }
@@ -563,7 +563,7 @@ fn propose(
     };
     pairing.meeting.say(next);
     pairing.side = Some(Side::Old(Old::Proposed(step, asked, rendezvous, key)));
-    turn.live.devices_mut().pairing = Some(pairing);
+    turn.volatile.devices_mut().pairing = Some(pairing);
     tell(turn, PairingStage::Admitting);
     Ok(())
 }
@@ -603,7 +603,7 @@ fn leave(turn: &mut Turn<'_>, pairing: Pairing) {
 }
 
 fn fresh_posting_link(turn: &mut Turn<'_>) {
-    if turn.live.links.posting.phase != crate::link::Phase::Unwanted {
+    if turn.volatile.links.posting.phase != crate::link::Phase::Unwanted {
         turn.close_link(LinkKind::Posting);
     }
 }

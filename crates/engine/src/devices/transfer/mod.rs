@@ -101,7 +101,7 @@ const REFUSED_DOUBLINGS: u32 = 7;
 
 /// What is in memory while two devices meet.
 #[derive(Default)]
-pub(crate) struct Live {
+pub(crate) struct TransferInMemory {
     meeting: Option<Meeting>,
     /// New: when what was pulled is pulled again, and up to which chunk it was.
     pull_again_at: Option<Time>,
@@ -132,7 +132,7 @@ pub(crate) fn agreed(
             turn.now.0.cast_signed(),
         ),
     )?;
-    turn.live.devices_mut().transfer = Live::default();
+    turn.volatile.devices_mut().transfer = TransferInMemory::default();
     Ok(())
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn changing(
             turn.now.0.cast_signed(),
         ),
     )?;
-    turn.live.devices_mut().transfer = Live::default();
+    turn.volatile.devices_mut().transfer = TransferInMemory::default();
     Ok(())
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn not_admitted(turn: &mut Turn<'_>, problem: &Problem) -> Result<(),
     let refused = admitting
         .key
         .seal(turn.rng, TO_NEW, &words(Words::Refused(PairingRefused {})));
-    if let Some(meeting) = &mut turn.live.devices_mut().transfer.meeting {
+    if let Some(meeting) = &mut turn.volatile.devices_mut().transfer.meeting {
         meeting.say([refused]);
     }
     end(turn)?;
@@ -228,7 +228,7 @@ pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
 /// When something is to be done without any event.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     // A revoked device does nothing any more, no matter what is left in its store.
-    if turn.live.is_revoked() {
+    if turn.volatile.is_revoked() {
         return Ok(None);
     }
     let Some(admitting) = read(turn.tx)? else {
@@ -236,7 +236,7 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     };
     let over = over_at(&admitting);
     let again = turn
-        .live
+        .volatile
         .devices()
         .transfer
         .pull_again_at
@@ -246,13 +246,13 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 
 /// Whether a request for what is missing would leave.
 fn pulls(turn: &Turn<'_>) -> bool {
-    let meeting = turn.live.devices().transfer.meeting.as_ref();
+    let meeting = turn.volatile.devices().transfer.meeting.as_ref();
     meeting.is_some_and(Meeting::is_joined) && !turn.waits(&Waiting::Meeting) && !pairs_there(turn)
 }
 
 /// Whether a pairing is at the one rendezvous that a link can be at.
 fn pairs_there(turn: &Turn<'_>) -> bool {
-    turn.live
+    turn.volatile
         .devices()
         .pairing
         .as_ref()
@@ -284,7 +284,7 @@ fn in_force(turn: &mut Turn<'_>) -> Result<Option<Admitting>, Fault> {
 /// Whether the account, as far as is known here, has the device that gives and the one that
 /// takes.
 fn both_admitted(turn: &Turn<'_>, admitting: &Admitting) -> bool {
-    let Some(own) = &turn.live.account else {
+    let Some(own) = &turn.volatile.account else {
         return admitting.stage == Stage::Agreed;
     };
     let other = match admitting.stage {
@@ -305,7 +305,7 @@ pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Meets the other device and says what is to be said.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Some(admitting) = in_force(turn)? else {
-        if let Some(meeting) = turn.live.devices_mut().transfer.meeting.take() {
+        if let Some(meeting) = turn.volatile.devices_mut().transfer.meeting.take() {
             meeting.leave(turn);
         }
         return Ok(());
@@ -316,23 +316,23 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if pairs_there(turn) {
         return Ok(());
     }
-    if turn.live.devices_mut().transfer.meeting.is_none() {
+    if turn.volatile.devices_mut().transfer.meeting.is_none() {
         let at = At::RendezvousId(Bytes::copy_from_slice(&admitting.rendezvous));
-        turn.live.devices_mut().transfer.meeting = Some(Meeting::new(LinkKind::Posting, at));
+        turn.volatile.devices_mut().transfer.meeting = Some(Meeting::new(LinkKind::Posting, at));
     }
     match admitting.stage {
         // Before the two have met it would only pile up.
         stage if stage.is_new() && pulls(turn) => pull(turn, &admitting),
         Stage::Outdated => propose(turn, &admitting)?,
         // Its proposal went with the process before.
-        Stage::Proposed if turn.live.devices_mut().transfer.proposal.is_none() => {
+        Stage::Proposed if turn.volatile.devices_mut().transfer.proposal.is_none() => {
             propose(turn, &admitting)?;
         }
         _ => {}
     }
-    if let Some(mut meeting) = turn.live.devices_mut().transfer.meeting.take() {
+    if let Some(mut meeting) = turn.volatile.devices_mut().transfer.meeting.take() {
         meeting.pump(turn, Meets::Transfer);
-        turn.live.devices_mut().transfer.meeting = Some(meeting);
+        turn.volatile.devices_mut().transfer.meeting = Some(meeting);
     }
     Ok(())
 }
@@ -351,8 +351,8 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     let Some(words) = admitting.key.open(direction, body) else {
         return Ok(());
     };
-    turn.live.devices_mut().transfer.unheard = 0;
-    turn.live.devices_mut().transfer.refused = 0;
+    turn.volatile.devices_mut().transfer.unheard = 0;
+    turn.volatile.devices_mut().transfer.refused = 0;
     turn.tx.execute(
         "UPDATE admission SET heard_at = ?1",
         [turn.now.0.cast_signed()],
@@ -386,7 +386,7 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
                 signature: Some(signature),
             }),
         ) => {
-            let Some(proposal) = turn.live.devices_mut().transfer.proposal.take() else {
+            let Some(proposal) = turn.volatile.devices_mut().transfer.proposal.take() else {
                 return Ok(());
             };
             let identity = account::own_identity(turn.tx)?;
@@ -407,11 +407,11 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
 /// The other device is gone for now, or the rendezvous is over: it is joined again, or else the
 /// other would come back to another one, and what was on its way is asked for again.
 pub(crate) fn left(turn: &mut Turn<'_>) {
-    lost(&mut turn.live.devices_mut().transfer);
+    lost(&mut turn.volatile.devices_mut().transfer);
 }
 
 /// The relay refused: gives after how long the meeting is tried again.
-pub(crate) fn refused(live: &mut Live) -> Span {
+pub(crate) fn refused(live: &mut TransferInMemory) -> Span {
     lost(live);
     let doublings = live.refused.min(REFUSED_DOUBLINGS);
     live.refused = live.refused.saturating_add(1);
@@ -419,7 +419,7 @@ pub(crate) fn refused(live: &mut Live) -> Span {
 }
 
 /// The link, or the rendezvous, is no more.
-pub(crate) fn lost(live: &mut Live) {
+pub(crate) fn lost(live: &mut TransferInMemory) {
     if let Some(meeting) = &mut live.meeting {
         meeting.lost();
     }
@@ -428,7 +428,7 @@ pub(crate) fn lost(live: &mut Live) {
 }
 
 /// What the relay says of the meeting.
-pub(crate) fn meeting(live: &mut Live) -> Option<&mut Meeting> {
+pub(crate) fn meeting(live: &mut TransferInMemory) -> Option<&mut Meeting> {
     live.meeting.as_mut()
 }
 
@@ -436,7 +436,7 @@ pub(crate) fn meeting(live: &mut Live) -> Option<&mut Meeting> {
 
 fn pull(turn: &mut Turn<'_>, admitting: &Admitting) {
     let now = turn.now;
-    let transfer = &mut turn.live.devices_mut().transfer;
+    let transfer = &mut turn.volatile.devices_mut().transfer;
     let waits = transfer.pull_again_at.is_some_and(|at| at > now);
     let ahead = admitting.stage != Stage::Pulling || admitting.next_chunk < transfer.pulled_up_to;
     if waits && ahead {
@@ -495,8 +495,8 @@ fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Res
             giver.as_ref().map(|device| device.0),
         ),
     )?;
-    turn.live.devices_mut().transfer.pull_again_at = None;
-    turn.live.devices_mut().transfer.pulled_up_to = 0;
+    turn.volatile.devices_mut().transfer.pull_again_at = None;
+    turn.volatile.devices_mut().transfer.pulled_up_to = 0;
     pairing::tell_joined(turn, admitting.device, &address);
     changes::own_roster_changed(turn)
 }
@@ -573,7 +573,7 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
     tell_progress(turn, done, total);
     if next.is_none() {
         set_stage(turn.tx, Stage::Leaving)?;
-        turn.live.devices_mut().transfer.pull_again_at = None;
+        turn.volatile.devices_mut().transfer.pull_again_at = None;
     }
     Ok(())
 }
@@ -587,7 +587,7 @@ fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for group in groups::in_state(turn.tx, GroupState::Active)? {
         receive::ask_for_all(turn, &group)?;
     }
-    turn.live.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
     Ok(())
 }
 
@@ -642,7 +642,7 @@ fn propose(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
         statement: statement.bytes().clone(),
         ..DeviceProposal::default()
     };
-    turn.live.devices_mut().transfer.proposal = Some(statement);
+    turn.volatile.devices_mut().transfer.proposal = Some(statement);
     set_stage(turn.tx, Stage::Proposed)?;
     say(turn, admitting, TO_NEW, Words::Proposal(proposal));
     Ok(())
@@ -658,7 +658,7 @@ fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) ->
         return expired(turn, admitting);
     }
     // What was asked for before is still on its way.
-    let meeting = turn.live.devices_mut().transfer.meeting.as_ref();
+    let meeting = turn.volatile.devices_mut().transfer.meeting.as_ref();
     if !is_known || meeting.is_none_or(Meeting::is_behind) {
         return Ok(());
     }
@@ -704,7 +704,7 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     end(turn)?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
     pairing::tell_failed(turn, &problem);
-    turn.live.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
     Ok(())
 }
 
@@ -716,7 +716,7 @@ pub(crate) fn abandon(tx: &Transaction<'_>) -> Result<(), StoreError> {
 
 fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
     abandon(turn.tx)?;
-    let live = std::mem::take(&mut turn.live.devices_mut().transfer);
+    let live = std::mem::take(&mut turn.volatile.devices_mut().transfer);
     if let Some(mut meeting) = live.meeting {
         meeting.pump(turn, Meets::Transfer);
         meeting.leave(turn);
@@ -726,7 +726,7 @@ fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 fn say(turn: &mut Turn<'_>, admitting: &Admitting, direction: &[u8], body: Words) {
     let sealed = admitting.key.seal(turn.rng, direction, &words(body));
-    if let Some(meeting) = &mut turn.live.devices_mut().transfer.meeting {
+    if let Some(meeting) = &mut turn.volatile.devices_mut().transfer.meeting {
         meeting.say([sealed]);
     }
 }
