@@ -59,7 +59,7 @@ use crate::{
         overdue::{self, CountedStep},
         own_history, welcomes,
     },
-    turn::{Fault, Stop, Turn, VolatileState, Waiting},
+    turn::{Fault, Postponed, Stop, Turn, VolatileState},
 };
 
 /// An engine's configuration.
@@ -466,21 +466,21 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
     let now = turn.now;
     let over: Vec<_> = turn
         .volatile
-        .waits
+        .postponed
         .iter()
         .filter(|(_, until)| **until <= now)
         .map(|(waiting, _)| waiting.clone())
         .collect();
     for waiting in over {
-        turn.volatile.waits.remove(&waiting);
+        turn.volatile.postponed.remove(&waiting);
         match waiting.clone() {
-            Waiting::Conversation(id) => {
+            Postponed::Conversation(id) => {
                 turn.volatile.due_conversations.insert(id);
             }
-            Waiting::Membership(id) => {
+            Postponed::Membership(id) => {
                 turn.volatile.due_groups.insert(id);
             }
-            Waiting::Group(id) => {
+            Postponed::Group(id) => {
                 turn.volatile.due_groups.insert(id);
                 turn.contained(Whose::Group(id), |turn| {
                     if let Some(group) = groups::find(turn.tx, id)? {
@@ -489,39 +489,39 @@ fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
                     Ok(())
                 })?;
             }
-            Waiting::Anew(id) => {
+            Postponed::NextGeneration(id) => {
                 let made = turn.contained(Whose::Part("setting up a group again"), |turn| {
                     generations::make_next(turn, id)
                 })?;
                 if made.is_none() {
-                    turn.wait(waiting, PART_AGAIN);
+                    turn.postpone(waiting, PART_AGAIN);
                 }
             }
-            Waiting::Told(id) => {
+            Postponed::LookUpNotice(id) => {
                 turn.contained(Whose::Group(id), |turn| {
                     receive::tell_that_it_waits(turn, id)
                 })?;
             }
-            Waiting::Again if turn.volatile.account.is_some() => {
+            Postponed::ReAdd if turn.volatile.account.is_some() => {
                 turn.contained(Whose::Part("unknown groups"), re_add::send_due_requests)?;
             }
-            Waiting::LookUps
-            | Waiting::LogIdentity
-            | Waiting::KeyPackages
-            | Waiting::Auditors
-            | Waiting::OwnHistory
-            | Waiting::Heads
-            | Waiting::Tokens
-            | Waiting::Login
-            | Waiting::Lock
-            | Waiting::RosterChange
-            | Waiting::Meeting
-            | Waiting::Registers
-            | Waiting::Blob(_)
-            | Waiting::Again
-            | Waiting::Sms
-            | Waiting::SmsParts
-            | Waiting::Backup => {}
+            Postponed::LookUps
+            | Postponed::LogIdentity
+            | Postponed::KeyPackages
+            | Postponed::Auditors
+            | Postponed::OwnHistory
+            | Postponed::Heads
+            | Postponed::Tokens
+            | Postponed::Login
+            | Postponed::Lock
+            | Postponed::RosterChange
+            | Postponed::Meeting
+            | Postponed::SyncedSettings
+            | Postponed::Blob(_)
+            | Postponed::ReAdd
+            | Postponed::Sms
+            | Postponed::SmsParts
+            | Postponed::Backup => {}
         }
     }
     Ok(())
@@ -563,7 +563,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             || !turn.volatile.signals_mut().due.is_empty()
             || !turn.volatile.due_groups.is_empty()
             || turn.volatile.lookups_mut().any_wanted()
-            || (turn.volatile.heads_mut().waiting && !turn.waits(&Waiting::Heads))
+            || (turn.volatile.heads_mut().waiting && !turn.is_postponed(&Postponed::Heads))
             || transfer::any(turn)?
             || parcels::any(turn)?;
         want(turn, wanted, LinkKind::Posting, &relay);
@@ -683,7 +683,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         return Ok(expires.map(|at| at.max(soon(turn))));
     }
     let links = &turn.volatile.links;
-    let waits = turn.volatile.waits.values().copied().min();
+    let waits = turn.volatile.postponed.values().copied().min();
     let logged_in = links.mailbox.phase == Phase::LoggedIn;
     let behind = turn
         .volatile

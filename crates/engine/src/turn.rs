@@ -75,7 +75,7 @@ pub(crate) struct VolatileState {
     /// Groups that may have something to do besides messages.
     pub due_groups: BTreeSet<GroupId>,
     /// What is left alone until a time, because the relay said so.
-    pub waits: HashMap<Waiting, Time>,
+    pub postponed: HashMap<Postponed, Time>,
     /// The group whose commit waits for a look-up, until that is stored.
     pub waits_for_lookup: Option<GroupId>,
     /// Blobs whose files the driver is busy with.
@@ -112,13 +112,13 @@ pub(crate) struct VolatileState {
 
 /// Something that waits for a time.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Waiting {
+pub(crate) enum Postponed {
     Conversation(ConversationId),
     Group(GroupId),
     /// The group's devices, to add or remove.
     Membership(GroupId),
     /// The conversation's next group, to be made.
-    Anew(ConversationId),
+    NextGeneration(ConversationId),
     LookUps,
     /// The identity of the relay's key log.
     LogIdentity,
@@ -138,11 +138,11 @@ pub(crate) enum Waiting {
     /// A blob, to be brought.
     Blob([u8; 32]),
     /// Groups that are not known or were lost, to be asked for.
-    Again,
+    ReAdd,
     /// Look-ups that a group waits for: then the person is told.
-    Told(GroupId),
+    LookUpNotice(GroupId),
     /// Settings, to be told to other devices.
-    Registers,
+    SyncedSettings,
     /// Texts to phones.
     Sms,
     /// Parts of texts, until all are here.
@@ -164,7 +164,7 @@ impl VolatileState {
             groups: HashMap::new(),
             due_conversations: BTreeSet::new(),
             due_groups: BTreeSet::new(),
-            waits: HashMap::new(),
+            postponed: HashMap::new(),
             waits_for_lookup: None,
             files: HashSet::new(),
             opened: HashSet::new(),
@@ -196,7 +196,7 @@ impl VolatileState {
         self.groups.clear();
         self.due_conversations.clear();
         self.due_groups.clear();
-        self.waits.clear();
+        self.postponed.clear();
         self.waits_for_lookup = None;
         self.files.clear();
         self.opened.clear();
@@ -383,14 +383,14 @@ impl Turn<'_> {
     }
 
     /// Leaves something alone for a while.
-    pub(crate) fn wait(&mut self, what: Waiting, span: Span) {
-        self.volatile.waits.insert(what, self.now.after(span));
+    pub(crate) fn postpone(&mut self, what: Postponed, span: Span) {
+        self.volatile.postponed.insert(what, self.now.after(span));
     }
 
     /// Whether something is to be left alone now.
-    pub(crate) fn waits(&self, what: &Waiting) -> bool {
+    pub(crate) fn is_postponed(&self, what: &Postponed) -> bool {
         self.volatile
-            .waits
+            .postponed
             .get(what)
             .is_some_and(|until| *until > self.now)
     }

@@ -30,7 +30,7 @@ use crate::{
     },
     event::{BlobDone, BlobWork, Effect, LinkKind},
     link::{Job, tokens},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// What did not work is tried again after this long.
@@ -138,7 +138,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         let busy = jobs
             .iter()
             .any(|job| turn.volatile.links.posting.awaits(job));
-        if busy || turn.volatile.files.contains(&blob.id) || turn.waits(&Waiting::Blob(blob.id)) {
+        if busy
+            || turn.volatile.files.contains(&blob.id)
+            || turn.is_postponed(&Postponed::Blob(blob.id))
+        {
             continue;
         }
         let brought = turn.contained(Whose::Part("attachment"), |turn| {
@@ -186,7 +189,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
         (blob.readers, Vec::new(), secret)
     } else {
         let Some((readers, marks)) = readers(turn, blob.id)? else {
-            turn.wait(Waiting::Blob(blob.id), Span::seconds(1));
+            turn.postpone(Postponed::Blob(blob.id), Span::seconds(1));
             return Ok(());
         };
         // Nobody but this device is to have it.
@@ -201,7 +204,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
     let tokens = if blob.secret.is_none() {
         let count = usize::try_from(needed).unwrap_or(usize::MAX);
         let Some(tokens) = tokens::take_many(turn, count)? else {
-            turn.wait(Waiting::Blob(blob.id), AGAIN);
+            turn.postpone(Postponed::Blob(blob.id), AGAIN);
             return Ok(());
         };
         tokens
@@ -373,14 +376,14 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<
         ErrorCode::Malformed | ErrorCode::TooLarge => gone(turn, id),
         _ => {
             let span = crate::conversation::start::retry_after(error);
-            turn.wait(Waiting::Blob(id), span);
+            turn.postpone(Postponed::Blob(id), span);
             Ok(())
         }
     }
 }
 
 fn restart(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    turn.wait(Waiting::Blob(id), AGAIN);
+    turn.postpone(Postponed::Blob(id), AGAIN);
     turn.tx.execute(
         "UPDATE blob SET parts = 0, secret = NULL WHERE id = ?1 AND state = 1",
         [id],
@@ -445,7 +448,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
                 return Ok(());
             };
             if !ok {
-                turn.wait(Waiting::Blob(blob), AGAIN);
+                turn.postpone(Postponed::Blob(blob), AGAIN);
                 return Ok(());
             }
             set_parts(turn, blob, part.saturating_add(1))?;

@@ -43,7 +43,7 @@ use crate::{
     link::{Job, posting},
     mls::{self, IncomingCommit},
     trust::{self, Claimed, Judgement, own_history},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// That somebody leaves comes so long after the commit that takes them out, at most;
@@ -101,7 +101,7 @@ pub(crate) fn rekey_due(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
 pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
     !group.commit_pending
         && !turn.volatile.behind.contains_key(&group.id)
-        && !turn.waits(&Waiting::Group(group.id))
+        && !turn.is_postponed(&Postponed::Group(group.id))
 }
 
 /// Renews this device's key in the group, unless the device is behind.
@@ -138,7 +138,7 @@ pub(crate) fn change(
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
         // It would be refused by everybody, or by MLS: the group stays as it is.
         Err(_) => {
-            turn.wait(Waiting::Group(group.id), NOT_MADE_FOR);
+            turn.postpone(Postponed::Group(group.id), NOT_MADE_FOR);
             return Ok(());
         }
     };
@@ -187,7 +187,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         return Err(Fault::Broken("a pending commit without its post id".into()));
     };
     let job = Job::Commit(group.id, id);
-    if turn.volatile.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
+    if turn.volatile.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
         return Ok(());
     }
     let request = group
@@ -276,17 +276,17 @@ pub(crate) fn refused(
         // As a rule the epoch is over, and the commit that ended it is on its way.
         ErrorCode::Unauthorised => {
             turn.volatile.links.deauthorise(id);
-            turn.wait(Waiting::Group(id), NOT_AUTHORISED_FOR);
+            turn.postpone(Postponed::Group(id), NOT_AUTHORISED_FOR);
             Ok(())
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),
         ErrorCode::Malformed | ErrorCode::TooLarge => {
             drop_pending(turn, &group)?;
-            turn.wait(Waiting::Group(id), start::retry_after(error));
+            turn.postpone(Postponed::Group(id), start::retry_after(error));
             Ok(())
         }
         _ => {
-            turn.wait(Waiting::Group(id), start::retry_after(error));
+            turn.postpone(Postponed::Group(id), start::retry_after(error));
             Ok(())
         }
     }
@@ -322,7 +322,7 @@ pub(crate) fn take(
         // That they leave may be on its way.
         Err(Broken::TakeOut) if !is_late(turn, group.id) => {
             posting::heard_epoch(turn, group.id, commit.epoch)?;
-            turn.wait(Waiting::Group(group.id), LEAVE_WITHIN);
+            turn.postpone(Postponed::Group(group.id), LEAVE_WITHIN);
             return Ok(Taken::NotYet);
         }
         Err(_) => return Ok(refuse(turn, culprit)),

@@ -39,7 +39,7 @@ use crate::{
     contact,
     mls::Member,
     store::StoreError,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -494,7 +494,7 @@ fn schedule(turn: &mut Turn<'_>, conversation: ConversationId, after: Span) -> R
          ON CONFLICT DO UPDATE SET due_at = ?2",
         (conversation.as_bytes(), due.0.cast_signed()),
     )?;
-    turn.wait(Waiting::Anew(conversation), span);
+    turn.postpone(Postponed::NextGeneration(conversation), span);
     Ok(())
 }
 
@@ -503,7 +503,9 @@ fn not_due(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Stor
         "DELETE FROM next_generation WHERE conversation = ?1",
         [conversation.as_bytes()],
     )?;
-    turn.volatile.waits.remove(&Waiting::Anew(conversation));
+    turn.volatile
+        .postponed
+        .remove(&Postponed::NextGeneration(conversation));
     Ok(())
 }
 
@@ -521,8 +523,8 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         rows.collect::<Result<_, _>>()?
     };
     for (conversation, at) in due {
-        let waiting = Waiting::Anew(conversation);
-        turn.volatile.waits.entry(waiting).or_insert(at);
+        let waiting = Postponed::NextGeneration(conversation);
+        turn.volatile.postponed.entry(waiting).or_insert(at);
     }
     Ok(())
 }

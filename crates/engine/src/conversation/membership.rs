@@ -44,7 +44,7 @@ use crate::{
     mls::{self, Member},
     outbox,
     trust::{self, lookups::Outcome},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// The next device of an account does what the one before it has not done, after this long.
@@ -152,7 +152,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         }
         return Ok(());
     }
-    if !commits::may_commit(turn, group) || turn.waits(&Waiting::Membership(group.id)) {
+    if !commits::may_commit(turn, group) || turn.is_postponed(&Postponed::Membership(group.id)) {
         return Ok(());
     }
     // Another group holds the conversation now; nothing changes in this one.
@@ -169,7 +169,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         if let Some(conversation) = group.conversation {
             members::looked_at(turn.tx, conversation)?;
             if !manage::leave_if_wished(turn, group, conversation)? {
-                turn.wait(Waiting::Membership(group.id), AGAIN);
+                turn.postpone(Postponed::Membership(group.id), AGAIN);
                 return Ok(());
             }
         }
@@ -194,7 +194,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         return Ok(());
     }
     if awaits_others(turn, group, &difference) && !due(FIRST) {
-        turn.wait(Waiting::Membership(group.id), FIRST_LOOK);
+        turn.postpone(Postponed::Membership(group.id), FIRST_LOOK);
         return Ok(());
     }
     let leaves_now = difference.leaving.as_ref().is_some_and(|(_, at)| due(*at));
@@ -220,7 +220,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         left = Some(left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)));
     }
     if let Some(left) = left {
-        turn.wait(Waiting::Membership(group.id), left);
+        turn.postpone(Postponed::Membership(group.id), left);
     }
     Ok(())
 }
@@ -327,7 +327,7 @@ fn stagger(turn: &mut Turn<'_>, group: &Group, difference: &Difference) -> Resul
         return Ok(false);
     }
     let span = Span(1 + turn.rng.next_u64() % (devices * STAGGER_EACH));
-    turn.wait(Waiting::Membership(group.id), span);
+    turn.postpone(Postponed::Membership(group.id), span);
     Ok(true)
 }
 
@@ -510,7 +510,7 @@ pub(crate) fn claimed(
         let span = Span(AGAIN.0.saturating_mul(1 << (2 * (*times).min(5))));
         *times = times.saturating_add(1);
         *at = now.after(span.min(Span::hours(1)));
-        turn.wait(Waiting::Membership(id), AGAIN);
+        turn.postpone(Postponed::Membership(id), AGAIN);
     } else {
         turn.volatile.no_packages.remove(&(id, account));
         turn.volatile.claimed.insert((id, account), packages);
@@ -538,7 +538,7 @@ pub(crate) fn claim_refused(
             }
         }
     }
-    turn.wait(Waiting::Membership(id), start::retry_after(error));
+    turn.postpone(Postponed::Membership(id), start::retry_after(error));
     Ok(())
 }
 
@@ -551,7 +551,7 @@ fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, 
     let left = tokens::spendable(turn)? > KEPT_FOR_PARCELS;
     let token = if left { tokens::take(turn)? } else { None };
     let Some(token) = token else {
-        turn.wait(Waiting::Membership(group.id), AGAIN);
+        turn.postpone(Postponed::Membership(group.id), AGAIN);
         return Ok(false);
     };
     let claim = ClaimKeyPackages {

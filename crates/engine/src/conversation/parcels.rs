@@ -43,7 +43,7 @@ use crate::{
     event::LinkKind,
     inbox::{held::Post, receive},
     link::{Job, tokens},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// `parts` are at the relay, or here. A parcel that came has the post that brought it, but
@@ -564,7 +564,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         let busy = jobs
             .iter()
             .any(|job| turn.volatile.links.posting.awaits(job));
-        if busy || turn.waits(&Waiting::Blob(row.id)) {
+        if busy || turn.is_postponed(&Postponed::Blob(row.id)) {
             continue;
         }
         let brought = turn.contained(Whose::Group(row.group), |turn| bring(turn, &row))?;
@@ -630,7 +630,7 @@ fn begin(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         let needed = row.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
         let needed = usize::try_from(needed).unwrap_or(usize::MAX);
         let Some(tokens) = tokens::take_many(turn, needed)? else {
-            turn.wait(Waiting::Blob(row.id), AGAIN);
+            turn.postpone(Postponed::Blob(row.id), AGAIN);
             return Ok(());
         };
         (turn.random(), tokens)
@@ -741,7 +741,7 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
             }
             // A new epoch may have begun meanwhile, with other information.
             if turn.volatile.gone_parcels.insert(row.id) {
-                turn.wait(Waiting::Group(row.group), AGAIN);
+                turn.postpone(Postponed::Group(row.group), AGAIN);
                 return Ok(());
             }
             super::re_add::request_re_add(turn, &group)
@@ -766,7 +766,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), 
         }
         // It is not there any more, or its token was no good: from the start.
         ErrorCode::BlobUnknown | ErrorCode::Unauthorised => {
-            turn.wait(Waiting::Blob(id), AGAIN);
+            turn.postpone(Postponed::Blob(id), AGAIN);
             turn.tx.execute(
                 "UPDATE parcel SET parts = 0, secret = NULL WHERE id = ?1 AND way = 1",
                 [id],
@@ -774,7 +774,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), 
             Ok(())
         }
         _ => {
-            turn.wait(Waiting::Blob(id), start::retry_after(error));
+            turn.postpone(Postponed::Blob(id), start::retry_after(error));
             Ok(())
         }
     }

@@ -50,7 +50,7 @@ use crate::{
     inbox::held,
     mls, outbox,
     store::StoreError,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -120,7 +120,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             "UPDATE quarantine SET retry_at = NULL WHERE group_id = ?1",
             [id.0],
         )?;
-        turn.volatile.waits.remove(&Waiting::Group(id));
+        turn.volatile.postponed.remove(&Postponed::Group(id));
         return Ok(());
     }
     let now = turn.now;
@@ -161,7 +161,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     leave_alone(turn, id);
     if let Some(at) = retry_at {
-        turn.volatile.waits.insert(Waiting::Group(id), at);
+        turn.volatile.postponed.insert(Postponed::Group(id), at);
     }
     if let Some(conversation) = before.conversation {
         turn.volatile.due_conversations.insert(conversation);
@@ -180,7 +180,7 @@ fn leave_alone(turn: &mut Turn<'_>, id: GroupId) {
     live.behind.remove(&id);
     live.lacking.remove(&id);
     live.due_groups.remove(&id);
-    live.waits.remove(&Waiting::Membership(id));
+    live.postponed.remove(&Postponed::Membership(id));
     live.links.deauthorise(id);
     let of_group = (id, AccountId([0; 32]))..=(id, AccountId([255; 32]));
     let claimed: Vec<_> = live.claimed.range(of_group).map(|(key, _)| *key).collect();
@@ -224,14 +224,14 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for (id, retry_at, conversation) in planned {
         if let Some(at) = retry_at {
             let at = Time(at.cast_unsigned());
-            turn.volatile.waits.insert(Waiting::Group(id), at);
+            turn.volatile.postponed.insert(Postponed::Group(id), at);
         }
         let conversation = conversation.map(ConversationId::from_bytes);
         if let Some(conversation) = conversation.filter(|_| turn.volatile.account.is_some())
             && !turn
                 .volatile
-                .waits
-                .contains_key(&Waiting::Anew(conversation))
+                .postponed
+                .contains_key(&Postponed::NextGeneration(conversation))
             && groups::for_sending(turn.tx, conversation)?.is_none()
         {
             generations::unfollowed(turn, conversation)?;
@@ -267,7 +267,9 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     };
     let at = Time(at.cast_unsigned());
     if at > turn.now {
-        turn.volatile.waits.insert(Waiting::Group(group.id), at);
+        turn.volatile
+            .postponed
+            .insert(Postponed::Group(group.id), at);
         return Ok(());
     }
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())

@@ -42,7 +42,7 @@ use crate::{
     mls::{Member, MlsError},
     outbox,
     store::StoreError,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -193,7 +193,7 @@ pub(crate) fn request_re_add(turn: &mut Turn<'_>, group: &Group) -> Result<(), F
 pub(crate) fn handle_own_removal(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     schedule_request(turn, group.id, turn.now)?;
     turn.lose_group(group.id)?;
-    turn.wait(Waiting::Group(group.id), WELCOME_WITHIN);
+    turn.postpone(Postponed::Group(group.id), WELCOME_WITHIN);
     Ok(())
 }
 
@@ -242,7 +242,7 @@ pub(crate) fn restore_lost_group(turn: &mut Turn<'_>, group: &Group) -> Result<(
         (group.id.0, GroupState::Lost as u8),
     )?;
     if put_back > 0 {
-        turn.wait(Waiting::Group(group.id), WELCOME_WITHIN);
+        turn.postpone(Postponed::Group(group.id), WELCOME_WITHIN);
     }
     Ok(())
 }
@@ -260,7 +260,11 @@ fn schedule_request(turn: &Turn<'_>, group: GroupId, due: Time) -> Result<(), Fa
 
 /// Wakes this device up at a time to ask.
 fn wake(turn: &mut Turn<'_>, at: Time) {
-    let next = turn.volatile.waits.entry(Waiting::Again).or_insert(at);
+    let next = turn
+        .volatile
+        .postponed
+        .entry(Postponed::ReAdd)
+        .or_insert(at);
     *next = (*next).min(at);
 }
 
@@ -335,11 +339,11 @@ fn ask_next(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         .query_row([group.id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let due = Time(due.unwrap_or(0).cast_unsigned());
     if due > turn.now {
-        turn.wait(Waiting::Group(group.id), due.since(turn.now));
+        turn.postpone(Postponed::Group(group.id), due.since(turn.now));
         return Ok(());
     }
     if asks >= ASKS_MAX {
-        turn.wait(Waiting::Group(group.id), GIVEN_UP);
+        turn.postpone(Postponed::Group(group.id), GIVEN_UP);
         turn.tx.execute(
             "UPDATE unknown_group SET due_at = NULL WHERE group_id = ?1",
             [group.id.0],
@@ -352,7 +356,7 @@ fn ask_next(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
         "UPDATE unknown_group SET asks = asks + 1, due_at = ?2 WHERE group_id = ?1",
         (group.id.0, next.0.cast_signed()),
     )?;
-    turn.wait(Waiting::Group(group.id), span);
+    turn.postpone(Postponed::Group(group.id), span);
     wake(turn, next);
     let (whom, is_admin) = candidates(turn, group)?;
     let place = (asks as usize).checked_rem(whom.len());

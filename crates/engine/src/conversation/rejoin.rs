@@ -35,7 +35,7 @@ use crate::{
     mls::{self, MlsError},
     synced_settings::sync,
     trust::{self, Claimed, Judgement},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// Commits that could not be read past which one group goes on. Whoever makes more of them
@@ -53,7 +53,7 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     };
     let busy =
         posting.awaits(&Job::FetchGroupInfo(group.id)) || posting.awaits(&Job::Rejoin(group.id));
-    if busy || turn.waits(&Waiting::Group(group.id)) {
+    if busy || turn.is_postponed(&Postponed::Group(group.id)) {
         return Ok(());
     }
     // Made already, and waiting for its parcels.
@@ -120,7 +120,7 @@ pub(crate) fn fetched(
         Opened::Here(Some(bytes)) => bytes,
         Opened::Coming => return Ok(()),
         Opened::Gone => {
-            turn.wait(Waiting::Group(id), AGAIN);
+            turn.postpone(Postponed::Group(id), AGAIN);
             return Ok(());
         }
     };
@@ -361,11 +361,11 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
         // The group's rejoin secret is another than this device knows.
         ErrorCode::Unauthorised => re_add::request_re_add(turn, &group),
         ErrorCode::Malformed | ErrorCode::TooLarge => {
-            turn.wait(Waiting::Group(id), AGAIN);
+            turn.postpone(Postponed::Group(id), AGAIN);
             Ok(())
         }
         _ => {
-            turn.wait(Waiting::Group(id), start::retry_after(error));
+            turn.postpone(Postponed::Group(id), start::retry_after(error));
             Ok(())
         }
     }

@@ -36,7 +36,7 @@ use crate::{
     mls::{self, Member},
     outbox,
     trust::{self, lookups::Outcome},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// A conversation that could not be started is tried again after this long.
@@ -46,7 +46,7 @@ const AGAIN: Span = Span::minutes(1);
 pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
     let job = Job::Claim(conversation.id);
     if turn.volatile.links.posting.awaits(&job)
-        || turn.waits(&Waiting::Conversation(conversation.id))
+        || turn.is_postponed(&Postponed::Conversation(conversation.id))
     {
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
     // cannot be spent on this link, on a later one.
     let Some(token) = tokens::take(turn)? else {
         if tokens::count(turn.tx)? > 0 {
-            turn.wait(Waiting::Conversation(conversation.id), AGAIN);
+            turn.postpone(Postponed::Conversation(conversation.id), AGAIN);
         }
         return Ok(());
     };
@@ -101,7 +101,7 @@ pub(crate) fn claimed(
     };
     let Some((account, packages)) = checked(turn, &address, claimed)? else {
         turn.volatile.lookups_mut().forget(&conversation.address);
-        turn.wait(Waiting::Conversation(id), AGAIN);
+        turn.postpone(Postponed::Conversation(id), AGAIN);
         return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
     };
     let conversation = trust::belongs_to(turn, conversation, account)?;
@@ -112,7 +112,7 @@ pub(crate) fn claimed(
     }
     // A second token opens the group.
     let Some(token) = tokens::take(turn)? else {
-        turn.wait(Waiting::Conversation(id), AGAIN);
+        turn.postpone(Postponed::Conversation(id), AGAIN);
         return Ok(());
     };
     let group_id = GroupId(turn.random());
@@ -136,7 +136,7 @@ pub(crate) fn claimed(
         Ok(made) => made,
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
         Err(_) => {
-            turn.wait(Waiting::Conversation(id), AGAIN);
+            turn.postpone(Postponed::Conversation(id), AGAIN);
             return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
         }
     };
@@ -233,14 +233,14 @@ pub(crate) fn claim_refused(
     }
     // Also when the token was spent already, or its key is over: the next one is not given
     // away at once to a relay that refuses them all.
-    turn.wait(Waiting::Conversation(id), retry_after(error));
+    turn.postpone(Postponed::Conversation(id), retry_after(error));
     tell_waiting(turn, &conversation, &crate::link::problem_of(error))
 }
 
 /// Gives the relay a group that was made.
 pub(crate) fn create(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let job = Job::CreateGroup(group.id);
-    if turn.volatile.links.posting.awaits(&job) || turn.waits(&Waiting::Group(group.id)) {
+    if turn.volatile.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
         return Ok(());
     }
     let mut request = group
@@ -251,7 +251,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     // A group of many is made before there is a token for it.
     if request.token.is_none() {
         let Some(token) = tokens::take(turn)? else {
-            turn.wait(Waiting::Group(group.id), AGAIN);
+            turn.postpone(Postponed::Group(group.id), AGAIN);
             return Ok(());
         };
         request.token = Some(token);
@@ -298,7 +298,7 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
                 request.token = Some(token);
                 groups::set_request(turn.tx, id, &request.encode_to_vec())?;
             }
-            turn.wait(Waiting::Group(id), retry_after(error));
+            turn.postpone(Postponed::Group(id), retry_after(error));
             let conversation = match group.conversation {
                 Some(id) => super::find(turn.tx, id)?,
                 None => None,

@@ -33,7 +33,7 @@ use crate::{
     link::{Job, Phase},
     store::StoreError,
     trust::own_history,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -82,7 +82,7 @@ pub(crate) fn devices_admitted(tx: &Transaction<'_>) -> Result<Vec<DeviceId>, St
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let mailbox = &turn.volatile.links.mailbox;
     if !matches!(mailbox.phase, Phase::Ready { .. } | Phase::LoggedIn)
-        || turn.waits(&Waiting::RosterChange)
+        || turn.is_postponed(&Postponed::RosterChange)
     {
         return Ok(());
     }
@@ -132,7 +132,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay's log has it.
 pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> Result<(), Fault> {
-    turn.volatile.waits.remove(&Waiting::RosterChange);
+    turn.volatile.postponed.remove(&Postponed::RosterChange);
     let Some(statement) = by_id(turn.tx, id)? else {
         return Ok(());
     };
@@ -143,7 +143,7 @@ pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> 
     let mailbox = MailboxId::try_from(&changed.mailbox_id).ok();
     if added.is_some() && mailbox.is_none() {
         turn.warn_misdeed(RelayMisdeed::Malformed);
-        turn.wait(Waiting::RosterChange, AGAIN);
+        turn.postpone(Postponed::RosterChange, AGAIN);
         return Ok(());
     }
     match account::extend(turn.tx, std::slice::from_ref(&statement)) {
@@ -152,7 +152,7 @@ pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> 
         // The relay says that it took what does not follow: others were before.
         Err(_) => {
             own_history::want(turn);
-            turn.wait(Waiting::RosterChange, AGAIN);
+            turn.postpone(Postponed::RosterChange, AGAIN);
             return Ok(());
         }
     }
@@ -173,11 +173,11 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: i64, error: &Error) -> Result<(),
     match error.code() {
         ErrorCode::RosterConflict => {
             own_history::want(turn);
-            turn.wait(Waiting::RosterChange, AGAIN);
+            turn.postpone(Postponed::RosterChange, AGAIN);
             roster_grew(turn)
         }
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
-            turn.wait(Waiting::RosterChange, retry_after(error));
+            turn.postpone(Postponed::RosterChange, retry_after(error));
             Ok(())
         }
         code => {
@@ -211,12 +211,12 @@ pub(crate) fn roster_grew(turn: &mut Turn<'_>) -> Result<(), Fault> {
         None => return Ok(()),
         // It is there: its answer, with the mailbox, is asked for again.
         Some(same) if same.statement == statement.statement => {
-            turn.volatile.waits.remove(&Waiting::RosterChange);
+            turn.volatile.postponed.remove(&Postponed::RosterChange);
             return Ok(());
         }
         Some(_) => {}
     }
-    turn.volatile.waits.remove(&Waiting::RosterChange);
+    turn.volatile.postponed.remove(&Postponed::RosterChange);
     // All that wait are chained to the first.
     for statement in all(turn.tx)? {
         match decoded(&statement)?.change {

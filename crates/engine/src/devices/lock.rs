@@ -25,7 +25,7 @@ use crate::{
     settings::{self, Setting},
     store::StoreError,
     trust::alarm,
-    turn::{Fault, Stop, Turn, Waiting},
+    turn::{Fault, Postponed, Stop, Turn},
 };
 
 /// The address is to be locked, or not.
@@ -53,7 +53,7 @@ pub(crate) fn is_locked(turn: &Turn<'_>) -> Result<bool, StoreError> {
 
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Lock) {
+    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.is_postponed(&Postponed::Lock) {
         return Ok(());
     }
     let wanted: Option<bool> = settings::read(turn.tx, Setting::LockWanted)?;
@@ -86,7 +86,7 @@ pub(crate) fn done(turn: &mut Turn<'_>, locked: bool) -> Result<(), Fault> {
 
 /// The relay did not take it.
 pub(crate) fn refused(turn: &mut Turn<'_>, locked: bool, error: &Error) -> Result<(), Fault> {
-    turn.wait(Waiting::Lock, retry_after(error));
+    turn.postpone(Postponed::Lock, retry_after(error));
     let passes = matches!(
         error.code(),
         ErrorCode::Unavailable | ErrorCode::RateLimited
@@ -110,7 +110,7 @@ pub(crate) fn kept(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay did not take our word.
 pub(crate) fn not_kept(turn: &mut Turn<'_>, error: &Error) {
-    turn.wait(Waiting::Lock, retry_after(error));
+    turn.postpone(Postponed::Lock, retry_after(error));
 }
 
 const CONTESTED: &str = "address_contested";

@@ -40,7 +40,7 @@ use crate::{
     link::Meets,
     memory::Remembered,
     turn::VolatileState,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// What devices keep in memory.
@@ -109,7 +109,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.contained(Whose::Part("lock"), lock::pump)?;
     let backup = turn.contained(Whose::Part("backup"), backup::pump)?;
     if backup.is_none() {
-        turn.wait(Waiting::Backup, Span::hours(1));
+        turn.postpone(Postponed::Backup, Span::hours(1));
     }
     Ok(())
 }
@@ -177,7 +177,7 @@ pub(crate) fn failed(turn: &mut Turn<'_>, meets: Meets) {
         }
         Meets::Transfer => {
             transfer::lost(&mut turn.volatile.devices_mut().transfer);
-            turn.wait(Waiting::Meeting, Span::minutes(1));
+            turn.postpone(Postponed::Meeting, Span::minutes(1));
         }
     }
 }
@@ -203,7 +203,7 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) 
                 }
                 _ => again,
             };
-            turn.wait(Waiting::Meeting, again);
+            turn.postpone(Postponed::Meeting, again);
         }
     }
 }

@@ -54,7 +54,7 @@ use crate::{
     link::{Job, Phase, registration},
     store::StoreError,
     trust::lookups,
-    turn::{Fault, Stop, Turn, Waiting},
+    turn::{Fault, Postponed, Stop, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -348,7 +348,8 @@ pub(crate) fn outdated(turn: &mut Turn<'_>) -> Result<(), Fault> {
 // ---- what the backup has ----
 
 fn fetch(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.waits(&Waiting::Backup) {
+    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.is_postponed(&Postponed::Backup)
+    {
         return Ok(());
     }
     let index = opening(turn, recovery)?.part;
@@ -380,7 +381,7 @@ pub(crate) fn fetched(
     if index >= parts || (index > 0 && parts != opening.parts) {
         // Another took its place in the meantime: from the start.
         turn.volatile.devices_mut().recovery.opener = None;
-        turn.wait(Waiting::Backup, waxwing_protocol::time::Span::seconds(1));
+        turn.postpone(Postponed::Backup, waxwing_protocol::time::Span::seconds(1));
         return Ok(());
     }
     opening.parts = parts;
@@ -404,7 +405,7 @@ pub(crate) fn fetched(
 pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
-            turn.wait(Waiting::Backup, retry_after(error));
+            turn.postpone(Postponed::Backup, retry_after(error));
             Ok(())
         }
         ErrorCode::BackupUnknown | ErrorCode::Unsupported => over(turn, Some(&Problem::BackupNone)),

@@ -43,7 +43,7 @@ use crate::{
     outbox, sms,
     synced_settings::sync,
     trust::{gossip, welcomes},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// A group that waits for a look-up for so long says so.
@@ -177,7 +177,7 @@ pub(crate) fn tell_that_it_waits(turn: &mut Turn<'_>, id: GroupId) -> Result<(),
     let Some(conversation) = conversation else {
         return Ok(());
     };
-    turn.wait(Waiting::Told(id), TOLD_AGAIN);
+    turn.postpone(Postponed::LookUpNotice(id), TOLD_AGAIN);
     let problem = Problem::GroupWaits {
         name: conversation.display.clone(),
     };
@@ -295,9 +295,9 @@ fn process_for_good(
                 }
                 Taken::WaitsForLookUp => {
                     turn.volatile.waits_for_lookup = Some(group.id);
-                    let told = Waiting::Told(group.id);
-                    if !turn.volatile.waits.contains_key(&told) {
-                        turn.wait(told, TOLD_AFTER);
+                    let told = Postponed::LookUpNotice(group.id);
+                    if !turn.volatile.postponed.contains_key(&told) {
+                        turn.postpone(told, TOLD_AFTER);
                     }
                     Ok(Read::Undo)
                 }

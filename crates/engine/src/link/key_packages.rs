@@ -22,7 +22,7 @@ use crate::{
     link::Phase,
     mls::{self, KeyPackageUse},
     settings::{self, Setting},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -81,7 +81,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
     // Otherwise it is due, and cannot be made before something else happens.
     let may_publish = mailbox.phase == Phase::LoggedIn
         && !mailbox.awaits(&Job::PublishKeyPackages)
-        && !turn.waits(&Waiting::KeyPackages);
+        && !turn.is_postponed(&Postponed::KeyPackages);
     may_publish.then(|| made_at.after(LAST_RESORT_FOR))
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn publish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let last_resort_too = replace || !fresh;
     if (!low && !last_resort_too)
         || links.mailbox.awaits(&Job::PublishKeyPackages)
-        || turn.waits(&Waiting::KeyPackages)
+        || turn.is_postponed(&Postponed::KeyPackages)
     {
         return Ok(());
     }
@@ -163,7 +163,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
     } else {
         start::retry_after(error)
     };
-    turn.wait(Waiting::KeyPackages, pause);
+    turn.postpone(Postponed::KeyPackages, pause);
 }
 
 /// Private keys may be gone: all that the relay has are replaced.

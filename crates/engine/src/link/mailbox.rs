@@ -29,7 +29,7 @@ use crate::{
     settings::{self, Setting},
     sms,
     trust::own_history,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// Posts after which they are acknowledged at once.
@@ -68,7 +68,7 @@ pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
     else {
         return Ok(());
     };
-    if turn.volatile.links.mailbox.awaits(&Job::Login) || turn.waits(&Waiting::Login) {
+    if turn.volatile.links.mailbox.awaits(&Job::Login) || turn.is_postponed(&Postponed::Login) {
         return Ok(());
     }
     let (device, signature) = account::sign_login(turn.tx, turn.rng, &exporter, &challenge)?;

@@ -34,7 +34,7 @@ use crate::{
     message::{expiry, proof},
     outbox::{self, Ciphertext, Outgoing},
     trust::{gossip, overdue},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// Messages of one group that may be on their way at a time.
@@ -59,7 +59,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
         return Ok(());
     };
     // Somebody who had been verified in person has other keys: the person decides.
-    if conversation.awaiting_decision || turn.waits(&Waiting::Conversation(id)) {
+    if conversation.awaiting_decision || turn.is_postponed(&Postponed::Conversation(id)) {
         return Ok(());
     }
     let silent = requests::is_silent(turn, &conversation)?;
@@ -329,7 +329,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
             turn.volatile.links.deauthorise(id);
             heard_epoch(turn, id, Epoch(error.epoch))?;
             if !turn.volatile.behind.contains_key(&id) {
-                turn.wait(Waiting::Conversation(conversation), Span::seconds(2));
+                turn.postpone(Postponed::Conversation(conversation), Span::seconds(2));
             }
             Ok(())
         }
@@ -337,13 +337,13 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
             // The right to post has ended, or never was: asked for again a little
             // later.
             turn.volatile.links.deauthorise(id);
-            turn.wait(Waiting::Conversation(conversation), Span::seconds(2));
+            turn.postpone(Postponed::Conversation(conversation), Span::seconds(2));
             Ok(())
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),
         _ => {
-            turn.wait(
-                Waiting::Conversation(conversation),
+            turn.postpone(
+                Postponed::Conversation(conversation),
                 start::retry_after(error),
             );
             if let Some(found) = conversation::find(turn.tx, conversation)? {
@@ -381,17 +381,17 @@ pub(crate) fn not_authorised(
         ErrorCode::GroupUnknown if group.state == GroupState::Active => start::deny(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.
         ErrorCode::Unauthorised if group.state == GroupState::Active => {
-            turn.wait(Waiting::Group(id), Span::seconds(2));
+            turn.postpone(Postponed::Group(id), Span::seconds(2));
             turn.lose_group(id)
         }
         _ => {
             if let Some(conversation) = group.conversation {
-                turn.wait(
-                    Waiting::Conversation(conversation),
+                turn.postpone(
+                    Postponed::Conversation(conversation),
                     start::retry_after(error),
                 );
             }
-            turn.wait(Waiting::Group(id), start::retry_after(error));
+            turn.postpone(Postponed::Group(id), start::retry_after(error));
             Ok(())
         }
     }

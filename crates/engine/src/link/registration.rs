@@ -33,7 +33,7 @@ use crate::{
     event::LinkKind,
     store::StoreError,
     trust::own_history,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -311,7 +311,7 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
         };
         return refused(turn, &Job::FinishRegistration, &code);
     }
-    turn.wait(Waiting::Login, start::retry_after(error));
+    turn.postpone(Postponed::Login, start::retry_after(error));
     if error.code() == ErrorCode::Unauthorised {
         // The log says whether this device is one no more.
         own_history::login_refused(turn);

@@ -21,7 +21,7 @@ use crate::{
     message::typing,
     sms,
     trust::{log, lookups, own_history},
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// A frame came.
@@ -251,11 +251,11 @@ pub(crate) fn unanswered(turn: &mut Turn<'_>, link: LinkKind, job: Job) -> Resul
         }
         // Nothing says that it was not done. What was made is offered again as it is.
         Job::Login => {
-            turn.wait(Waiting::Login, pause);
+            turn.postpone(Postponed::Login, pause);
             Ok(())
         }
         Job::FetchGroupInfo(group) | Job::Rejoin(group) => {
-            turn.wait(Waiting::Group(group), pause);
+            turn.postpone(Postponed::Group(group), pause);
             Ok(())
         }
         job => {

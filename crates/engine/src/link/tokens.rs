@@ -20,7 +20,7 @@ use crate::{
     api::RelayMisdeed,
     event::LinkKind,
     store::StoreError,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -132,7 +132,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let wanted = turn.volatile.links.tokens_wanted;
     if stock >= LOW.max(wanted)
         || turn.volatile.links.mailbox.awaits(&Job::IssueTokens)
-        || turn.waits(&Waiting::Tokens)
+        || turn.is_postponed(&Postponed::Tokens)
     {
         return Ok(());
     }
@@ -155,7 +155,7 @@ pub(crate) fn issued(turn: &mut Turn<'_>, issued: &TokensIssued) -> Result<(), F
         return Ok(());
     };
     let Ok(tokens) = token::finish(&pending, issued, &key) else {
-        turn.wait(Waiting::Tokens, AGAIN);
+        turn.postpone(Postponed::Tokens, AGAIN);
         turn.warn_misdeed(RelayMisdeed::TokenProofFalse);
         return Ok(());
     };
@@ -175,7 +175,7 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
     } else {
         Span(retry_after_ms).min(AGAIN_MAX)
     };
-    turn.wait(Waiting::Tokens, span);
+    turn.postpone(Postponed::Tokens, span);
 }
 
 /// Takes so many tokens, or none.
@@ -223,7 +223,7 @@ pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {
     {
         // It uses one for us alone, and shows it on the mailbox link only. Where the periods
         // differ, one of the links was opened in the one before, and will not last.
-        turn.wait(Waiting::Tokens, AGAIN);
+        turn.postpone(Postponed::Tokens, AGAIN);
         turn.warn_misdeed(RelayMisdeed::TokenKeysDiffer);
     }
     Ok(token)

@@ -19,7 +19,7 @@ use crate::{
     api::MessageId,
     conversation::{self, Conversation},
     store::StoreError,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// What is there is shown after this, though parts are missing.
@@ -80,14 +80,14 @@ pub(super) fn came(
     if whole || here.shown {
         show(turn, conversation, &reference, here)
     } else {
-        turn.wait(Waiting::SmsParts, PATIENCE);
+        turn.postpone(Postponed::SmsParts, PATIENCE);
         Ok(())
     }
 }
 
 /// Shows what has waited for long enough.
 pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.waits(&Waiting::SmsParts) {
+    if turn.is_postponed(&Postponed::SmsParts) {
         return Ok(());
     }
     let before = turn.now.0.saturating_sub(PATIENCE.0).cast_signed();
@@ -113,7 +113,7 @@ pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM sms_part WHERE NOT shown)")?
         .query_row([], |row| row.get(0))?;
     if waiting {
-        turn.wait(Waiting::SmsParts, PATIENCE);
+        turn.postpone(Postponed::SmsParts, PATIENCE);
     }
     Ok(())
 }

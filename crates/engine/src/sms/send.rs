@@ -27,7 +27,7 @@ use crate::{
     link::{Job, problem_of},
     settings::{self, Setting},
     trust::lookups::Outcome,
-    turn::{Fault, Stop, Turn, Waiting},
+    turn::{Fault, Postponed, Stop, Turn},
 };
 
 /// Texts that may wait.
@@ -254,7 +254,7 @@ fn next(turn: &Turn<'_>) -> Result<Option<Outgoing>, Fault> {
 
 /// Hands over what waits, one after the other.
 pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.volatile.not_set_back || turn.waits(&Waiting::Sms) {
+    if !turn.volatile.not_set_back || turn.is_postponed(&Postponed::Sms) {
         return Ok(());
     }
     while let Some(one) = next(turn)? {
@@ -300,7 +300,7 @@ pub(crate) fn handed(turn: &mut Turn<'_>, row: i64) -> Result<(), Fault> {
 pub(crate) fn refused(turn: &mut Turn<'_>, row: i64, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::MailboxFull => {
-            turn.wait(Waiting::Sms, start::retry_after(error));
+            turn.postpone(Postponed::Sms, start::retry_after(error));
             waits(turn, row, &problem_of(error))
         }
         ErrorCode::SmsTooLong => {

@@ -20,7 +20,7 @@ use crate::{
         notes,
     },
     outbox,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// Settings are gathered for so long.
@@ -34,14 +34,18 @@ const AHEAD_MAX: Span = Span::hours(24);
 
 /// Something is to be told.
 pub(crate) fn is_due(turn: &mut Turn<'_>) {
-    if !turn.volatile.waits.contains_key(&Waiting::Registers) {
-        turn.wait(Waiting::Registers, GATHERED_FOR);
+    if !turn
+        .volatile
+        .postponed
+        .contains_key(&Postponed::SyncedSettings)
+    {
+        turn.postpone(Postponed::SyncedSettings, GATHERED_FOR);
     }
 }
 
 /// Tells what was gathered.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.waits(&Waiting::Registers) {
+    if turn.is_postponed(&Postponed::SyncedSettings) {
         return Ok(());
     }
     let untold: Vec<SyncedSetting> = {

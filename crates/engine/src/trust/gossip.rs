@@ -272,7 +272,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if !turn.volatile.heads_mut().waiting
         || turn.volatile.log().is_none()
         || turn.volatile.links.posting.awaits(&Job::FetchHeads)
-        || turn.waits(&crate::turn::Waiting::Heads)
+        || turn.is_postponed(&crate::turn::Postponed::Heads)
     {
         return Ok(());
     }
@@ -333,7 +333,7 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
     }
     turn.volatile.heads_mut().waiting = any_waiting(turn.tx)?;
     if turn.volatile.heads_mut().waiting {
-        turn.wait(crate::turn::Waiting::Heads, Span::minutes(1));
+        turn.postpone(crate::turn::Postponed::Heads, Span::minutes(1));
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ use crate::{
     settings,
     store::StoreError,
     turn::VolatileState,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -153,7 +153,7 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
 /// Asks again for the identity of the log, as long as it is not known: without it nothing can
 /// be proved.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
-    if turn.volatile.log().is_some() || turn.waits(&Waiting::LogIdentity) {
+    if turn.volatile.log().is_some() || turn.is_postponed(&Postponed::LogIdentity) {
         return;
     }
     for link in [LinkKind::Mailbox, LinkKind::Posting] {
@@ -170,7 +170,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
 /// The relay did not give the identity of its log.
 pub(crate) fn identity_refused(turn: &mut Turn<'_>, error: &pb::Error) {
     let pause = start::retry_after(error).min(IDENTITY_AGAIN_MAX);
-    turn.wait(Waiting::LogIdentity, pause);
+    turn.postpone(Postponed::LogIdentity, pause);
 }
 
 /// The relay gave a log identity.
@@ -186,12 +186,12 @@ pub(crate) fn identity_came(
         .and_then(|relay| relay.pin)
         .and_then(|pin| pin_bytes(&pin));
     let (Some(identity), Some(pinned)) = (checked, pinned) else {
-        turn.wait(Waiting::LogIdentity, IDENTITY_AGAIN);
+        turn.postpone(Postponed::LogIdentity, IDENTITY_AGAIN);
         turn.warn_misdeed(RelayMisdeed::LogFalse);
         return Ok(());
     };
     if *identity.relay_pin() != pinned {
-        turn.wait(Waiting::LogIdentity, IDENTITY_AGAIN);
+        turn.postpone(Postponed::LogIdentity, IDENTITY_AGAIN);
         turn.warn_misdeed(RelayMisdeed::LogFalse);
         return Ok(());
     }

@@ -38,7 +38,7 @@ use crate::{
     mls::Member,
     sms,
     turn::VolatileState,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// Look-ups that may be wanted at a time.
@@ -195,7 +195,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
         return;
     }
     ask_for_auditors(turn);
-    if turn.waits(&Waiting::LookUps) {
+    if turn.is_postponed(&Postponed::LookUps) {
         return;
     }
     let links = &turn.volatile.links;
@@ -242,7 +242,7 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) ->
         }
         Err(Unproven::AskAgain) => Ok(()),
         Err(Unproven::Problem(problem)) => {
-            turn.wait(Waiting::LookUps, AGAIN);
+            turn.postpone(Postponed::LookUps, AGAIN);
             tell(turn, address, &problem)
         }
     }
@@ -251,8 +251,8 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) ->
 /// The newest head has come, for look-ups that wait for auditors and for heads of others.
 pub(crate) fn heads_came(turn: &mut Turn<'_>, answer: &HeadsFetched) -> Result<(), Fault> {
     let (Ok(view), Some(log)) = (log::follow(turn, answer.log.as_ref())?, &answer.log) else {
-        turn.wait(Waiting::Auditors, AGAIN);
-        turn.wait(Waiting::Heads, AGAIN);
+        turn.postpone(Postponed::Auditors, AGAIN);
+        turn.postpone(Postponed::Heads, AGAIN);
         return Ok(());
     };
     gossip::compare(turn, &view, log)?;
@@ -267,7 +267,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, address: &str, error: &Error) -> Resu
         }
         _ => {
             let pause = start::retry_after(error).min(REFUSED_MAX);
-            turn.wait(Waiting::LookUps, pause);
+            turn.postpone(Postponed::LookUps, pause);
             tell(turn, address, &crate::link::problem_of(error))
         }
     }
@@ -277,8 +277,8 @@ pub(crate) fn refused(turn: &mut Turn<'_>, address: &str, error: &Error) -> Resu
 pub(crate) fn heads_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     covered(turn)?;
     let pause = start::retry_after(error).min(REFUSED_MAX);
-    turn.wait(Waiting::Auditors, pause);
-    turn.wait(Waiting::Heads, pause);
+    turn.postpone(Postponed::Auditors, pause);
+    turn.postpone(Postponed::Heads, pause);
     Ok(())
 }
 
@@ -334,7 +334,7 @@ fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.volatile.lookups_mut().proved.insert(address, proved);
     }
     if !turn.volatile.lookups_mut().proved.is_empty() {
-        turn.wait(Waiting::Auditors, AUDITORS_AGAIN);
+        turn.postpone(Postponed::Auditors, AUDITORS_AGAIN);
     }
     Ok(())
 }
@@ -355,7 +355,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     if super::keep(turn, proved.account, &parsed, proved.roster, asked_at)? {
         finished(turn, address, Outcome::Account(proved.account))
     } else {
-        turn.wait(Waiting::LookUps, AGAIN);
+        turn.postpone(Postponed::LookUps, AGAIN);
         let problem = Problem::RelayMisbehaves {
             what: RelayMisdeed::RosterRolledBack,
         };
@@ -364,7 +364,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
 }
 
 fn ask_for_auditors(turn: &mut Turn<'_>) {
-    let waits = turn.waits(&Waiting::Auditors);
+    let waits = turn.is_postponed(&Postponed::Auditors);
     if turn.volatile.lookups_mut().proved.is_empty()
         || waits
         || turn.volatile.links.posting.awaits(&Job::FetchHeads)

@@ -37,7 +37,7 @@ use crate::{
     link::{Job, Phase},
     memory::Remembered,
     turn::VolatileState,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// It is checked again after this long on one link.
@@ -112,7 +112,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if !due
         || !ready
         || turn.volatile.links.mailbox.awaits(&Job::FetchHistory)
-        || turn.waits(&Waiting::OwnHistory)
+        || turn.is_postponed(&Postponed::OwnHistory)
     {
         return Ok(());
     }
@@ -179,7 +179,7 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, statements: &[SignedStatement]) -> 
 pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
     *turn.volatile.own_history_mut() = Check::Due;
     let pause = start::retry_after(error).min(RETRY_MAX);
-    turn.wait(Waiting::OwnHistory, pause);
+    turn.postpone(Postponed::OwnHistory, pause);
 }
 
 /// The history has come.
@@ -192,7 +192,7 @@ pub(crate) fn came(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<(), 
     match unproven {
         Unproven::AskAgain => {}
         Unproven::Problem(problem) => {
-            turn.wait(Waiting::OwnHistory, RETRY);
+            turn.postpone(Postponed::OwnHistory, RETRY);
             turn.warn(&problem);
         }
     }

@@ -33,7 +33,7 @@ use crate::{
     link::Job,
     mls::{Member, MlsError, StagedWelcome},
     synced_settings::sync,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// Groups of strangers that are being checked at a time. More of them wait, at most
@@ -347,7 +347,7 @@ fn take_over(
         // What makes it good (that the group before it was broken, and by whom) may be waiting
         // for a look-up here.
         Claim::NotYet if turn.now.since(group.rekeyed_at) < WAITS_FOR => {
-            turn.wait(Waiting::Group(group.id), LOOK_AGAIN);
+            turn.postpone(Postponed::Group(group.id), LOOK_AGAIN);
             Ok(())
         }
         Claim::NotYet | Claim::Bad => {

@@ -39,7 +39,7 @@ use crate::{
     event::LinkKind,
     link::{Job, Phase},
     settings::{self, Setting},
-    turn::{Fault, Stop, Turn, Waiting},
+    turn::{Fault, Postponed, Stop, Turn},
 };
 
 /// After the first account's hour, and after a failure, the next is made.
@@ -73,7 +73,7 @@ struct Making {
 /// A person wants one now.
 pub(crate) fn want(turn: &mut Turn<'_>) -> Result<Response, Stop> {
     ready(turn)?;
-    turn.volatile.waits.remove(&Waiting::Backup);
+    turn.volatile.postponed.remove(&Postponed::Backup);
     turn.volatile.devices_mut().backup.wanted = true;
     Ok(Response::Done {})
 }
@@ -123,7 +123,7 @@ fn ready(turn: &Turn<'_>) -> Result<(), Stop> {
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.volatile.links.mailbox.phase != Phase::LoggedIn
         || turn.volatile.account.is_none()
-        || turn.waits(&Waiting::Backup)
+        || turn.is_postponed(&Postponed::Backup)
     {
         return Ok(());
     }
@@ -218,7 +218,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
             // The same part again, later.
-            turn.wait(Waiting::Backup, retry_after(error));
+            turn.postpone(Postponed::Backup, retry_after(error));
             Ok(())
         }
         ErrorCode::TooLarge => failed(turn, &Problem::BackupTooLarge),

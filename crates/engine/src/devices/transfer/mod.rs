@@ -65,7 +65,7 @@ use crate::{
     inbox::receive,
     link::{Meets, registration},
     store::StoreError,
-    turn::{Fault, Turn, Waiting},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// A transfer of which nothing was heard for this long is over.
@@ -247,7 +247,9 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 /// Whether a request for what is missing would leave.
 fn pulls(turn: &Turn<'_>) -> bool {
     let meeting = turn.volatile.devices().transfer.meeting.as_ref();
-    meeting.is_some_and(Meeting::is_joined) && !turn.waits(&Waiting::Meeting) && !pairs_there(turn)
+    meeting.is_some_and(Meeting::is_joined)
+        && !turn.is_postponed(&Postponed::Meeting)
+        && !pairs_there(turn)
 }
 
 /// Whether a pairing is at the one rendezvous that a link can be at.
@@ -310,7 +312,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         }
         return Ok(());
     };
-    if turn.waits(&Waiting::Meeting) {
+    if turn.is_postponed(&Postponed::Meeting) {
         return Ok(());
     }
     if pairs_there(turn) {
