@@ -17,7 +17,7 @@ use crate::{
         archive,
         backup::seal::{Opener, Sealer},
         pairing::{
-            agreement::Place,
+            agreement::PairingContext,
             code::{PairingCode, PairingSecret},
             steps::{self, OldStep},
         },
@@ -35,7 +35,7 @@ pub fn pairing_code(text: &str) -> Option<String> {
 /// whether either of them takes it.
 pub fn pairing_message(rng: &mut dyn CryptoRng, body: &[u8]) -> bool {
     let secret = PairingSecret::generate(rng);
-    let place = Place {
+    let place = PairingContext {
         number: 4821,
         log_id: [5; 32],
     };

@@ -10,7 +10,7 @@ use crate::{
         self, Kind,
         groups::{self, GroupState},
         history, invitations, manage, members,
-        pages::{self, Part},
+        pages::{self, PageRange},
         pending_changes, requests,
         search::{self, Wanted},
     },
@@ -63,12 +63,12 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
         });
     }
     let part = match (asked.before, asked.after, asked.around) {
-        (Some(id), _, _) => Part::Before(id),
-        (_, Some(id), _) => Part::After(id),
-        (_, _, Some(id)) => Part::Around(id),
-        (None, None, None) => Part::Newest,
+        (Some(id), _, _) => PageRange::Before(id),
+        (_, Some(id), _) => PageRange::After(id),
+        (_, _, Some(id)) => PageRange::Around(id),
+        (None, None, None) => PageRange::Newest,
     };
-    if let Part::Before(id) | Part::After(id) | Part::Around(id) = part
+    if let PageRange::Before(id) | PageRange::After(id) | PageRange::Around(id) = part
         && !history::has_message(tx, found.id, id)?
     {
         return Err(Stop::Refused(Problem::MessageUnknown));
@@ -83,7 +83,7 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
 }
 
 /// Where a page ended; the oldest, where it is not one.
-fn place(text: &str) -> Option<pages::Place> {
+fn place(text: &str) -> Option<pages::EntryPosition> {
     let (place, row) = text.split_once('.')?;
     Some((place.parse().ok()?, row.parse().ok()?))
 }
@@ -156,7 +156,9 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
             }
             None => false,
         } || found.kind == Kind::Notes;
-        let mut last = pages::page(tx, found.id, Part::Newest, 1)?.entries.pop();
+        let mut last = pages::page(tx, found.id, PageRange::Newest, 1)?
+            .entries
+            .pop();
         if last.is_none() && !found.written_to {
             // It was declined.
             continue;

@@ -26,7 +26,7 @@ use crate::{
 
 /// Which entries are meant.
 #[derive(Clone, Copy)]
-pub(crate) enum Part {
+pub(crate) enum PageRange {
     /// The newest.
     Newest,
     /// Those before a message.
@@ -51,11 +51,11 @@ pub(crate) struct Page {
 pub(crate) fn page(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-    part: Part,
+    part: PageRange,
     limit: u32,
 ) -> Result<Page, StoreError> {
     match part {
-        Part::Newest => {
+        PageRange::Newest => {
             let (entries, older) = before(tx, conversation, None, limit)?;
             Ok(Page {
                 entries,
@@ -63,7 +63,7 @@ pub(crate) fn page(
                 newer: false,
             })
         }
-        Part::Before(id) => {
+        PageRange::Before(id) => {
             let (entries, older) = before(tx, conversation, Some((id, false)), limit)?;
             Ok(Page {
                 entries,
@@ -71,7 +71,7 @@ pub(crate) fn page(
                 newer: true,
             })
         }
-        Part::After(id) => {
+        PageRange::After(id) => {
             let (entries, newer) = after(tx, conversation, id, limit)?;
             Ok(Page {
                 entries,
@@ -79,7 +79,7 @@ pub(crate) fn page(
                 newer,
             })
         }
-        Part::Around(id) => {
+        PageRange::Around(id) => {
             let half = limit / 2;
             let up_to = limit.saturating_sub(half).max(1);
             let (mut entries, older) = before(tx, conversation, Some((id, true)), up_to)?;
@@ -126,7 +126,7 @@ fn place_of(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,
-) -> Result<Option<Place>, StoreError> {
+) -> Result<Option<EntryPosition>, StoreError> {
     Ok(tx
         .prepare_cached("SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2")?
         .query_row((conversation.as_bytes(), message.as_bytes()), |row| {
@@ -151,7 +151,7 @@ fn after(
 fn behind(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-    place: Place,
+    place: EntryPosition,
     limit: u32,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
     let sql = format!(
@@ -162,16 +162,16 @@ fn behind(
 }
 
 /// Where an entry stands: its place, and its row.
-pub(crate) type Place = (i64, i64);
+pub(crate) type EntryPosition = (i64, i64);
 
 /// Entries from the oldest on, or from where the last such page ended; and where this one does,
 /// if there are more. Unlike the other pages it needs no message to go on from.
 pub(crate) fn forward(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-    from: Option<Place>,
+    from: Option<EntryPosition>,
     limit: u32,
-) -> Result<(Vec<Entry>, Option<Place>), StoreError> {
+) -> Result<(Vec<Entry>, Option<EntryPosition>), StoreError> {
     let from = from.unwrap_or((i64::MIN, i64::MIN));
     let (entries, more) = behind(tx, conversation, from, limit)?;
     if !more {
@@ -199,7 +199,7 @@ pub(crate) fn forward(
 fn some(
     tx: &Transaction<'_>,
     sql: &str,
-    (conversation, (place, id)): (ConversationId, Place),
+    (conversation, (place, id)): (ConversationId, EntryPosition),
     limit: u32,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
     let mut statement = tx.prepare_cached(sql)?;

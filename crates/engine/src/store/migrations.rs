@@ -100,7 +100,7 @@ const ENDS: &[&str] = &[crate::devices::transfer::BOUNDS, crate::outbox::DRAFTS]
 const ALARMS: &[&str] = &[
     crate::trust::alarm::SUBJECTS,
     crate::trust::gossip::SENDERS,
-    crate::trust::chain::SCHEMA,
+    crate::trust::known_heads::SCHEMA,
     crate::trust::overdue::SCHEMA,
 ];
 

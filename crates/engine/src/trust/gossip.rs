@@ -2,7 +2,7 @@
 //!
 //! From time to time a message carries the newest head that its sender knows. The recipient's
 //! device checks whether that head is on the chain that the relay shows *here*: in the stored
-//! part of that chain ([`super::chain`]), or else by asking, on the link that is not logged
+//! part of that chain ([`super::known_heads`]), or else by asking, on the link that is not logged
 //! in, for the path from the newest head to that one. A relay that shows two people two logs
 //! is caught by their next message to each other; both signed heads and the path are kept as
 //! evidence.
@@ -31,7 +31,7 @@ use waxwing_transparency::{
 
 use super::{
     alarm,
-    chain::{self, Place},
+    known_heads::{self, HeadPosition},
     log, overdue,
 };
 use crate::{
@@ -189,18 +189,18 @@ fn head_came(
     {
         return Ok(Comparison::Made);
     }
-    match chain::place(turn.tx, &known, &theirs)? {
-        Place::OnIt => Ok(Comparison::Made),
-        Place::BesideIt(evidence) => {
+    match known_heads::locate(turn.tx, &known, &theirs)? {
+        HeadPosition::OnChain => Ok(Comparison::Made),
+        HeadPosition::Contradicts(evidence) => {
             log::keep_evidence(turn, &evidence)?;
             let what = RelayMisdeed::LogSplit;
             alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
             Ok(Comparison::Made)
         }
-        Place::Unknown if !requests::is_acquainted(turn.tx, conversation, from)? => {
+        HeadPosition::Unknown if !requests::is_acquainted(turn.tx, conversation, from)? => {
             Ok(Comparison::Impossible)
         }
-        Place::Unknown => wait_for(turn, from, &theirs),
+        HeadPosition::Unknown => wait_for(turn, from, &theirs),
     }
 }
 
@@ -350,7 +350,7 @@ fn is_on_chain(turn: &mut Turn<'_>, hash: HeadHash, head: &[u8]) -> Result<(), F
         .zip(known)
         .and_then(|(head, known)| SignedHead::check(&known.identity, &head).ok())
     {
-        chain::keep(turn.tx, &head)?;
+        known_heads::store_head(turn.tx, &head)?;
     }
     Ok(())
 }

@@ -307,7 +307,7 @@ fn move_on(turn: &mut Turn<'_>, known: Known, newest: &SignedHead) -> Result<(),
         "UPDATE key_log SET newest = ?1",
         [newest.wire().encode_to_vec()],
     )?;
-    super::chain::keep(turn.tx, newest)?;
+    super::known_heads::store_head(turn.tx, newest)?;
     turn.volatile.set_log(Some(Known {
         newest: Some(newest.clone()),
         ..known

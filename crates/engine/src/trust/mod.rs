@@ -28,9 +28,9 @@
 
 pub(crate) mod alarm;
 pub(crate) mod auditors;
-pub(crate) mod chain;
 pub(crate) mod confusables;
 pub(crate) mod gossip;
+pub(crate) mod known_heads;
 pub(crate) mod log;
 pub(crate) mod lookups;
 pub(crate) mod overdue;

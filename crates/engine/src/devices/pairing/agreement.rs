@@ -63,7 +63,7 @@ const LABEL: &[u8] = b"waxwing pairing v1";
 
 /// What both sides must see alike, besides the code's secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct PairingContext {
     /// Of the rendezvous.
     pub number: u32,
     /// Of the relay, as this side's link shows it.
@@ -80,16 +80,16 @@ pub(crate) struct NotAgreed;
 pub(crate) struct NewSide {
     pake: Spake2<Ed25519Group>,
     kem: DecapsulationKeyRejectNonContrib,
-    place: Place,
+    place: PairingContext,
     hello: PairingHello,
 }
 
 /// The old device, while it waits for the confirmation.
 pub(crate) struct OldSide {
-    keys: Keys,
+    keys: PairingKeys,
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for PairingContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Place(..)")
     }
@@ -112,7 +112,7 @@ impl NewSide {
     pub(crate) fn begin(
         rng: &mut dyn CryptoRng,
         secret: &PairingSecret,
-        place: Place,
+        place: PairingContext,
     ) -> (Self, PairingHello) {
         let (new, old) = identities(place);
         let password = Password::new(secret.as_bytes());
@@ -153,7 +153,7 @@ impl NewSide {
             .map_err(|_| NotAgreed)?;
         let kem_secret = Zeroizing::new(kem_secret.0);
         let transcript = transcript(self.place, &self.hello, &reply.pake, &reply.kem_ciphertext);
-        let keys = Keys::derive(&pake_key, &kem_secret, &transcript);
+        let keys = PairingKeys::derive(&pake_key, &kem_secret, &transcript);
         keys.check(Role::Old, &reply.confirmation)?;
         let confirm = PairingConfirm {
             confirmation: keys.confirm(Role::New).into(),
@@ -167,7 +167,7 @@ impl OldSide {
     pub(crate) fn answer(
         rng: &mut dyn CryptoRng,
         secret: &PairingSecret,
-        place: Place,
+        place: PairingContext,
         hello: &PairingHello,
     ) -> Result<(Self, PairingReply), NotAgreed> {
         is_element(&hello.pake)?;
@@ -180,7 +180,7 @@ impl OldSide {
         let (ciphertext, kem_secret) = kem_key.encapsulate_with_rng(rng);
         let kem_secret = Zeroizing::new(kem_secret.0);
         let transcript = transcript(place, hello, &element, &ciphertext);
-        let keys = Keys::derive(&pake_key, &kem_secret, &transcript);
+        let keys = PairingKeys::derive(&pake_key, &kem_secret, &transcript);
         let reply = PairingReply {
             pake: element.into(),
             kem_ciphertext: ciphertext.to_vec().into(),
@@ -204,13 +204,13 @@ enum Role {
 }
 
 /// What the agreement gives.
-struct Keys {
+struct PairingKeys {
     transcript: [u8; 32],
     confirms: [Zeroizing<[u8; 32]>; 2],
     seals: [Zeroizing<[u8; 32]>; 2],
 }
 
-impl Keys {
+impl PairingKeys {
     fn derive(pake_key: &[u8], kem_secret: &[u8; 32], transcript: &[u8; 32]) -> Self {
         // SPAKE2's key is a hash: always 32 bytes, so that the two are told apart.
         let secrets = Zeroizing::new([pake_key, kem_secret].concat());
@@ -258,7 +258,7 @@ impl Keys {
     }
 }
 
-fn identities(place: Place) -> (Identity, Identity) {
+fn identities(place: PairingContext) -> (Identity, Identity) {
     let of = |role: &[u8]| {
         let number = place.number.to_be_bytes();
         Identity::new(&[LABEL, role, &number, &place.log_id].concat())
@@ -266,7 +266,12 @@ fn identities(place: Place) -> (Identity, Identity) {
     (of(b" new device "), of(b" old device "))
 }
 
-fn transcript(place: Place, hello: &PairingHello, pake: &[u8], kem_ciphertext: &[u8]) -> [u8; 32] {
+fn transcript(
+    place: PairingContext,
+    hello: &PairingHello,
+    pake: &[u8],
+    kem_ciphertext: &[u8],
+) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(LABEL);
     hash.update(place.number.to_be_bytes());

@@ -45,7 +45,7 @@ use waxwing_protocol::{
 
 pub(super) use self::told::{tell_admitted, tell_done, tell_failed, tell_joined};
 use self::{
-    agreement::Place,
+    agreement::PairingContext,
     code::{PairingCode, PairingSecret},
     session::Session,
     steps::{NewHeard, NewStep, OldHeard, OldStep, PairingEnded},
@@ -300,7 +300,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
     match (pairing.side.take(), log_id) {
         (Some(Side::New(New::Meeting)), Some(log_id)) => {
             let secret = PairingSecret::generate(turn.rng);
-            let place = Place {
+            let place = PairingContext {
                 number: joined.number,
                 log_id,
             };
@@ -315,7 +315,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
             tell_code(turn, &code)
         }
         (Some(Side::Old(Old::Meeting(code))), Some(log_id)) => {
-            let place = Place {
+            let place = PairingContext {
                 number: code.number,
                 log_id,
             };

@@ -26,7 +26,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    agreement::{NewSide, NotAgreed, OldSide, Place},
+    agreement::{NewSide, NotAgreed, OldSide, PairingContext},
     code::PairingSecret,
     session::{Session, SessionBroken},
 };
@@ -64,7 +64,7 @@ pub(crate) enum NewStep {
 #[derive(Debug)]
 pub(crate) enum OldStep {
     /// The code was typed.
-    Awaiting(PairingSecret, Place),
+    Awaiting(PairingSecret, PairingContext),
     /// The reply is on its way.
     Replied(Box<OldSide>),
     /// Both have confirmed.
@@ -176,7 +176,7 @@ impl OldStep {
 pub(crate) fn hello(
     rng: &mut dyn CryptoRng,
     secret: &PairingSecret,
-    place: Place,
+    place: PairingContext,
 ) -> (NewStep, Bytes) {
     let (side, hello) = NewSide::begin(rng, secret, place);
     (NewStep::Waiting(Box::new(side)), encode(Body::Hello(hello)))

@@ -8,7 +8,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    agreement::Place,
+    agreement::PairingContext,
     code::PairingSecret,
     steps::{self, NewHeard, OldHeard, OldStep, PairingEnded},
 };
@@ -19,7 +19,7 @@ use waxwing_protocol::{
     roster::Proposal,
 };
 
-const PLACE: Place = Place {
+const PLACE: PairingContext = PairingContext {
     number: 4821,
     log_id: [7; 32],
 };
@@ -67,7 +67,7 @@ struct Outcome {
 fn run(
     new_secret: &PairingSecret,
     old_secret: &PairingSecret,
-    places: (Place, Place),
+    places: (PairingContext, PairingContext),
     mut relay: impl FnMut(usize, bool, Bytes) -> Vec<Bytes>,
 ) -> Outcome {
     let mut outcome = Outcome::default();
@@ -191,11 +191,11 @@ fn with_another_code_both_sides_end_before_anything_is_said() {
 #[test]
 fn on_another_relay_or_at_another_number_the_same_code_agrees_on_nothing() {
     for place in [
-        Place {
+        PairingContext {
             log_id: [8; 32],
             ..PLACE
         },
-        Place {
+        PairingContext {
             number: 4822,
             ..PLACE
         },

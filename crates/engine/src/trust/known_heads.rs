@@ -4,7 +4,8 @@
 //! **Elsewhere**: [`super::gossip`] decides when heads are compared.
 //!
 //! **Always**: every head here is signed by the log, and is on the chain of the newest head
-//! that this device has checked. [`Place::BesideIt`] holds evidence that convicts the relay.
+//! that this device has checked. [`HeadPosition::Contradicts`] holds evidence that convicts the
+//! relay.
 
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
@@ -28,17 +29,17 @@ CREATE TABLE chain_head (
 const KEPT_MAX: i64 = 128;
 
 /// Where somebody's head is, as far as is known here.
-pub(crate) enum Place {
+pub(crate) enum HeadPosition {
     /// On the chain.
-    OnIt,
+    OnChain,
     /// It contradicts the chain, and this proves it.
-    BesideIt(Box<pb::Evidence>),
+    Contradicts(Box<pb::Evidence>),
     /// The relay has to be asked.
     Unknown,
 }
 
 /// Keeps a head of the chain.
-pub(crate) fn keep(tx: &Transaction<'_>, head: &SignedHead) -> Result<(), StoreError> {
+pub(crate) fn store_head(tx: &Transaction<'_>, head: &SignedHead) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO chain_head (number, head) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         (
@@ -55,39 +56,39 @@ pub(crate) fn keep(tx: &Transaction<'_>, head: &SignedHead) -> Result<(), StoreE
 }
 
 /// Compares somebody's head with what is kept.
-pub(crate) fn place(
+pub(crate) fn locate(
     tx: &Transaction<'_>,
     known: &Known,
     theirs: &SignedHead,
-) -> Result<Place, StoreError> {
+) -> Result<HeadPosition, StoreError> {
     let number = theirs.head().number;
-    if let Some(ours) = at(tx, known, number)? {
+    if let Some(ours) = head_at(tx, known, number)? {
         return Ok(if ours.head().hash() == theirs.head().hash() {
-            Place::OnIt
+            HeadPosition::OnChain
         } else {
             beside(known, &ours, theirs)
         });
     }
     // What it says of heads that are kept.
     for (named, hash) in named_by(theirs) {
-        if let Some(ours) = at(tx, known, named)?
+        if let Some(ours) = head_at(tx, known, named)?
             && ours.head().hash() != hash
         {
             return Ok(beside(known, &ours, theirs));
         }
     }
     // What heads that are kept say of it.
-    let next = at(tx, known, number.saturating_add(1))?;
+    let next = head_at(tx, known, number.saturating_add(1))?;
     for ours in next.iter().chain(&known.newest) {
         if let Some((_, hash)) = named_by(ours).find(|(named, _)| *named == number) {
             return Ok(if hash == theirs.head().hash() {
-                Place::OnIt
+                HeadPosition::OnChain
             } else {
                 beside(known, theirs, ours)
             });
         }
     }
-    Ok(Place::Unknown)
+    Ok(HeadPosition::Unknown)
 }
 
 /// The earlier heads that a head names, with their numbers.
@@ -99,7 +100,7 @@ fn named_by(signed: &SignedHead) -> impl Iterator<Item = (u64, HeadHash)> + use<
 }
 
 /// Two signed heads that contradict each other, without anything in between.
-fn beside(known: &Known, first: &SignedHead, second: &SignedHead) -> Place {
+fn beside(known: &Known, first: &SignedHead, second: &SignedHead) -> HeadPosition {
     let evidence = pb::Evidence {
         version: 1,
         identity: Some(known.identity.wire().clone()),
@@ -108,14 +109,18 @@ fn beside(known: &Known, first: &SignedHead, second: &SignedHead) -> Place {
         ..pb::Evidence::default()
     };
     match evidence::check(&evidence.encode_to_vec()) {
-        Ok(_) => Place::BesideIt(Box::new(evidence)),
+        Ok(_) => HeadPosition::Contradicts(Box::new(evidence)),
         // What convinces nobody else convinces nobody here.
-        Err(_) => Place::Unknown,
+        Err(_) => HeadPosition::Unknown,
     }
 }
 
 /// The head of the chain with this number, if it is kept.
-fn at(tx: &Transaction<'_>, known: &Known, number: u64) -> Result<Option<SignedHead>, StoreError> {
+fn head_at(
+    tx: &Transaction<'_>,
+    known: &Known,
+    number: u64,
+) -> Result<Option<SignedHead>, StoreError> {
     if known.number() == number {
         return Ok(known.newest.clone());
     }
