@@ -44,7 +44,7 @@ use crate::{
         resending::{Answered, Budgets},
         sender_counters,
     },
-    link::{self, GreetingRefused, Phase, mailbox, posting, registration, routing, tokens},
+    link::{self, GreetingRefused, LinkPhase, mailbox, posting, registration, routing, tokens},
     memory::Memory,
     message::{expiry, typing},
     mls,
@@ -310,7 +310,7 @@ impl Engine {
             (LinkKind::Mailbox, &self.volatile.links.mailbox),
             (LinkKind::Posting, &self.volatile.links.posting),
         ] {
-            if state.phase != Phase::Unwanted {
+            if state.phase != LinkPhase::Unwanted {
                 self.effects.push_back(Effect::CloseLink { link });
             }
         }
@@ -609,8 +609,8 @@ fn idle_at(turn: &Turn<'_>) -> Option<Time> {
 
 /// Opens a link that is useful and not open yet.
 fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
-    if wanted && turn.volatile.links.of(link).phase == Phase::Unwanted {
-        turn.volatile.links.of(link).phase = Phase::Opening;
+    if wanted && turn.volatile.links.of(link).phase == LinkPhase::Unwanted {
+        turn.volatile.links.of(link).phase = LinkPhase::Opening;
         turn.out.push(Effect::OpenLink {
             link,
             relay: relay.clone(),
@@ -684,7 +684,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     }
     let links = &turn.volatile.links;
     let waits = turn.volatile.postponed.values().copied().min();
-    let logged_in = links.mailbox.phase == Phase::LoggedIn;
+    let logged_in = links.mailbox.phase == LinkPhase::LoggedIn;
     let behind = turn
         .volatile
         .behind

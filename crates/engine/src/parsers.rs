@@ -40,8 +40,10 @@ pub fn pairing_message(rng: &mut dyn CryptoRng, body: &[u8]) -> bool {
         log_id: [5; 32],
     };
     let (new, _) = steps::hello(rng, &secret, place);
-    let by_new = new.heard(body, DeviceOffer::default).is_ok();
-    let by_old = OldStep::Awaiting(secret, place).heard(rng, body).is_ok();
+    let by_new = new.handle_message(body, DeviceOffer::default).is_ok();
+    let by_old = OldStep::Awaiting(secret, place)
+        .handle_message(rng, body)
+        .is_ok();
     by_new || by_old
 }
 

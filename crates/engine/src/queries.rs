@@ -16,7 +16,7 @@ use crate::{
     },
     devices::{lock, recovery, transfer},
     inbox::sender_counters,
-    link::{Phase, registration, tokens},
+    link::{LinkPhase, registration, tokens},
     outbox, settings,
     synced_settings::{self, SettingKind},
     trust::{alarm, auditors, log, safety_number},
@@ -283,7 +283,7 @@ pub(crate) fn status(
     Ok(Response::Status(Box::new(Status {
         registration: registration::read(turn.tx)?
             .map_or(RegistrationStage::None, |registration| registration.stage),
-        online: links.mailbox.phase == Phase::LoggedIn,
+        online: links.mailbox.phase == LinkPhase::LoggedIn,
         clock_skew_ms: links.clock_skew_ms,
         outbox: outbox::waiting(turn.tx)?,
         receipts: outbox::waiting_unwritten(turn.tx)? + outbox::receipts::owed(turn.tx)?,

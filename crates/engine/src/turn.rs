@@ -24,7 +24,7 @@ use crate::{
     containment,
     conversation::groups::{self, GroupState},
     event::{Effect, LinkKind},
-    link::{Job, Links, Phase},
+    link::{Job, LinkPhase, Links},
     memory::Memory,
     mls,
     store::StoreError,
@@ -376,7 +376,7 @@ impl Turn<'_> {
     /// now.
     pub(crate) fn close_links(&mut self) {
         for link in [LinkKind::Mailbox, LinkKind::Posting] {
-            if self.volatile.links.of(link).phase != Phase::Unwanted {
+            if self.volatile.links.of(link).phase != LinkPhase::Unwanted {
                 self.close_link(link);
             }
         }

@@ -70,14 +70,14 @@ const ASKING_MAX: i64 = 256;
 const SCHEME: &str = "waxwing:invite/1/";
 
 /// What a link holds.
-struct Link {
+struct InvitationLink {
     conversation: ConversationId,
     secret: [u8; 32],
     admin: Address,
     relay: String,
 }
 
-impl Link {
+impl InvitationLink {
     fn text(&self) -> String {
         let group = [self.conversation.as_bytes().as_slice(), &self.secret].concat();
         format!(
@@ -148,7 +148,7 @@ fn link(turn: &Turn<'_>, conversation: ConversationId, secret: [u8; 32]) -> Resu
         }
         _ => relay.url,
     });
-    let link = Link {
+    let link = InvitationLink {
         conversation,
         secret,
         admin: turn.account()?.address().clone(),
@@ -224,7 +224,8 @@ pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, St
     if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
-    let link = Link::read(&join.link).ok_or(Stop::Refused(Problem::InvitationMalformed))?;
+    let link =
+        InvitationLink::read(&join.link).ok_or(Stop::Refused(Problem::InvitationMalformed))?;
     if let Some(own) = settings::relay(turn.tx)?
         && let (Some(pin), Some((_, there))) = (own.pin, link.relay.split_once('#'))
         && pin != there
@@ -552,18 +553,18 @@ mod tests {
 
     #[test]
     fn a_link_is_read_as_it_was_written() {
-        let link = Link {
+        let link = InvitationLink {
             conversation: ConversationId::from_bytes([1; 16]),
             secret: [2; 32],
             admin: Address::parse("Alice@example.org").unwrap(),
             relay: "https://relay.example.org/#sha256/abc".into(),
         };
         let text = link.text();
-        let read = Link::read(&text).unwrap();
+        let read = InvitationLink::read(&text).unwrap();
         assert_eq!(read.text(), text);
         for end in 0..SCHEME.len() + 66 {
             let cut: String = text.chars().take(end).collect();
-            assert!(Link::read(&cut).is_none(), "{end}");
+            assert!(InvitationLink::read(&cut).is_none(), "{end}");
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     api::{Problem, RelayMisdeed},
     conversation::{groups, start::retry_after},
     event::LinkKind,
-    link::{Job, Phase},
+    link::{Job, LinkPhase},
     store::StoreError,
     trust::own_history,
     turn::{Fault, Postponed, Turn},
@@ -81,7 +81,7 @@ pub(crate) fn devices_admitted(tx: &Transaction<'_>) -> Result<Vec<DeviceId>, St
 /// Sends what is next.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let mailbox = &turn.volatile.links.mailbox;
-    if !matches!(mailbox.phase, Phase::Ready { .. } | Phase::LoggedIn)
+    if !matches!(mailbox.phase, LinkPhase::Ready { .. } | LinkPhase::LoggedIn)
         || turn.is_postponed(&Postponed::RosterChange)
     {
         return Ok(());
@@ -105,14 +105,14 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     // If the relay has the statement already, it tells the mailbox only to devices of the
     // account: those log in first. One that admits itself cannot, and signs.
     let newcomer = match turn.volatile.links.mailbox.phase {
-        Phase::Ready {
+        LinkPhase::Ready {
             exporter,
             challenge,
         } if admits_this => {
             let signed = account::sign_login(turn.tx, turn.rng, &exporter, &challenge)?;
             Some(signed.1)
         }
-        Phase::Ready { .. } if added.is_some() => return Ok(()),
+        LinkPhase::Ready { .. } if added.is_some() => return Ok(()),
         _ => None,
     };
     let roster = Roster::verify(&account::statements(turn.tx)?)

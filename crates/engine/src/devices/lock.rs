@@ -21,7 +21,7 @@ use crate::{
     api::{LockChanged, Notice, Problem, Response},
     conversation::start::retry_after,
     event::LinkKind,
-    link::{self, Job, Phase},
+    link::{self, Job, LinkPhase},
     settings::{self, Setting},
     store::StoreError,
     trust::alarm,
@@ -53,7 +53,9 @@ pub(crate) fn is_locked(turn: &Turn<'_>) -> Result<bool, StoreError> {
 
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.is_postponed(&Postponed::Lock) {
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn
+        || turn.is_postponed(&Postponed::Lock)
+    {
         return Ok(());
     }
     let wanted: Option<bool> = settings::read(turn.tx, Setting::LockWanted)?;

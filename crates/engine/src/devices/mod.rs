@@ -22,10 +22,10 @@ pub(crate) mod archive;
 pub(crate) mod backup;
 pub(crate) mod changes;
 pub(crate) mod lock;
-pub(crate) mod meeting;
 pub(crate) mod names;
 pub(crate) mod pairing;
 pub(crate) mod recovery;
+pub(crate) mod rendezvous;
 pub(crate) mod transfer;
 
 use waxwing_protocol::{
@@ -37,7 +37,7 @@ use crate::{
     api::Problem,
     containment::Whose,
     event::LinkKind,
-    link::Meets,
+    link::MeetingPurpose,
     memory::Remembered,
     turn::VolatileState,
     turn::{Fault, Postponed, Turn},
@@ -128,12 +128,12 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 /// A rendezvous was joined.
 pub(crate) fn joined(
     turn: &mut Turn<'_>,
-    meets: Meets,
+    meets: MeetingPurpose,
     joined: RendezvousJoined,
 ) -> Result<(), Fault> {
     match meets {
-        Meets::Pairing => pairing::joined(turn, joined),
-        Meets::Transfer => {
+        MeetingPurpose::Pairing => pairing::joined(turn, joined),
+        MeetingPurpose::Transfer => {
             if let Some(meeting) = transfer::meeting(&mut turn.volatile.devices_mut().transfer) {
                 meeting.joined();
             }
@@ -143,11 +143,11 @@ pub(crate) fn joined(
 }
 
 /// The relay has taken what was said.
-pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
+pub(crate) fn said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
     let devices = &mut turn.volatile.devices_mut();
     let meeting = match meets {
-        Meets::Pairing => devices.pairing.as_mut().map(pairing::Pairing::meeting),
-        Meets::Transfer => transfer::meeting(&mut devices.transfer),
+        MeetingPurpose::Pairing => devices.pairing.as_mut().map(pairing::Pairing::meeting),
+        MeetingPurpose::Transfer => transfer::meeting(&mut devices.transfer),
     };
     if let Some(meeting) = meeting {
         meeting.sent();
@@ -155,27 +155,27 @@ pub(crate) fn said(turn: &mut Turn<'_>, meets: Meets) {
 }
 
 /// What was to be said at a rendezvous was not: it is joined again.
-pub(crate) fn not_said(turn: &mut Turn<'_>, meets: Meets) {
+pub(crate) fn not_said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
     let live = turn.volatile.devices_mut();
     match meets {
-        Meets::Pairing => {
+        MeetingPurpose::Pairing => {
             if let Some(pairing) = &mut live.pairing {
                 pairing.lost();
             }
         }
-        Meets::Transfer => transfer::lost(&mut live.transfer),
+        MeetingPurpose::Transfer => transfer::lost(&mut live.transfer),
     }
 }
 
 /// An error of this program's came up in what was said at the rendezvous of a link, and was
 /// undone: linking ends, a transfer is taken up again later.
-pub(crate) fn failed(turn: &mut Turn<'_>, meets: Meets) {
+pub(crate) fn failed(turn: &mut Turn<'_>, meets: MeetingPurpose) {
     match meets {
-        Meets::Pairing => {
+        MeetingPurpose::Pairing => {
             turn.volatile.devices_mut().pairing = None;
             pairing::tell_failed(turn, &Problem::PairingBroken);
         }
-        Meets::Transfer => {
+        MeetingPurpose::Transfer => {
             transfer::lost(&mut turn.volatile.devices_mut().transfer);
             turn.postpone(Postponed::Meeting, Span::minutes(1));
         }
@@ -183,19 +183,19 @@ pub(crate) fn failed(turn: &mut Turn<'_>, meets: Meets) {
 }
 
 /// What the two devices at the rendezvous of a link meet for.
-pub(crate) fn meets_for(turn: &Turn<'_>, link: LinkKind) -> Meets {
+pub(crate) fn meets_for(turn: &Turn<'_>, link: LinkKind) -> MeetingPurpose {
     if pairs_on(turn, link) {
-        Meets::Pairing
+        MeetingPurpose::Pairing
     } else {
-        Meets::Transfer
+        MeetingPurpose::Transfer
     }
 }
 
 /// The relay refused to let this device join, or to hand something on.
-pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) {
+pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: MeetingPurpose, error: &Error) {
     match meets {
-        Meets::Pairing => pairing::refused(turn, error),
-        Meets::Transfer => {
+        MeetingPurpose::Pairing => pairing::refused(turn, error),
+        MeetingPurpose::Transfer => {
             let again = transfer::refused(&mut turn.volatile.devices_mut().transfer);
             let again = match error.code() {
                 ErrorCode::RateLimited | ErrorCode::Unavailable => {
@@ -211,7 +211,7 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: Meets, error: &Error) 
 /// Something was said at the rendezvous of a link.
 pub(crate) fn heard(turn: &mut Turn<'_>, link: LinkKind, body: &[u8]) -> Result<(), Fault> {
     if pairs_on(turn, link) {
-        pairing::heard(turn, body)
+        pairing::handle_message(turn, body)
     } else if link == LinkKind::Posting {
         transfer::heard(turn, body)
     } else {

@@ -51,7 +51,7 @@ use crate::{
     conversation::target,
     conversation::{groups, start::retry_after},
     event::LinkKind,
-    link::{Job, Phase, registration},
+    link::{Job, LinkPhase, registration},
     store::StoreError,
     trust::lookups,
     turn::{Fault, Postponed, Stop, Turn},
@@ -348,7 +348,8 @@ pub(crate) fn outdated(turn: &mut Turn<'_>) -> Result<(), Fault> {
 // ---- what the backup has ----
 
 fn fetch(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != Phase::LoggedIn || turn.is_postponed(&Postponed::Backup)
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn
+        || turn.is_postponed(&Postponed::Backup)
     {
         return Ok(());
     }

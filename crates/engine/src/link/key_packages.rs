@@ -19,7 +19,7 @@ use super::Job;
 use crate::{
     conversation::start,
     event::LinkKind,
-    link::Phase,
+    link::LinkPhase,
     mls::{self, KeyPackageUse},
     settings::{self, Setting},
     turn::{Fault, Postponed, Turn},
@@ -79,7 +79,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
     let made_at = turn.volatile.links.last_resort?;
     let mailbox = &turn.volatile.links.mailbox;
     // Otherwise it is due, and cannot be made before something else happens.
-    let may_publish = mailbox.phase == Phase::LoggedIn
+    let may_publish = mailbox.phase == LinkPhase::LoggedIn
         && !mailbox.awaits(&Job::PublishKeyPackages)
         && !turn.is_postponed(&Postponed::KeyPackages);
     may_publish.then(|| made_at.after(LAST_RESORT_FOR))

@@ -16,7 +16,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{Job, Phase, key_packages, registration};
+use super::{Job, LinkPhase, key_packages, registration};
 use crate::{
     account,
     api::{
@@ -47,8 +47,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return registration::pump(turn, &registration);
     }
     match turn.volatile.links.mailbox.phase {
-        Phase::Ready { .. } => log_in(turn),
-        Phase::LoggedIn => {
+        LinkPhase::Ready { .. } => log_in(turn),
+        LinkPhase::LoggedIn => {
             turn.contained(Whose::Part("key packages"), key_packages::publish)?;
             turn.contained(Whose::Part("tokens"), super::tokens::pump)?;
             acknowledge(turn);
@@ -61,7 +61,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// Logs in, unless that is being done.
 pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Phase::Ready {
+    let LinkPhase::Ready {
         exporter,
         challenge,
     } = turn.volatile.links.mailbox.phase
@@ -88,7 +88,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
     };
     registration::complete(turn, mailbox)?;
     let links = &mut turn.volatile.links;
-    links.mailbox.phase = Phase::LoggedIn;
+    links.mailbox.phase = LinkPhase::LoggedIn;
     links.key_packages_left = Some(logged_in.key_packages_left);
     links.received = logged_in.acknowledged;
     links.acknowledged = logged_in.acknowledged;
@@ -130,7 +130,7 @@ fn was_set_back(turn: &mut Turn<'_>, acknowledged: u64) -> Result<(), Fault> {
 
 /// A post came.
 pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != Phase::LoggedIn {
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
         return Ok(());
     }
     let sequence = deliver.sequence;

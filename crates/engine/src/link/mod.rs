@@ -99,9 +99,9 @@ pub(crate) enum Job {
     Rejoin(GroupId),
     /// By its row in the store.
     ChangeRoster(i64),
-    JoinRendezvous(Meets),
+    JoinRendezvous(MeetingPurpose),
     /// With a number, since several may be on their way.
-    SendRendezvous(Meets, u64),
+    SendRendezvous(MeetingPurpose, u64),
     /// A signal, which needs no answer.
     Signal,
     OpenBlob([u8; 32]),
@@ -144,14 +144,14 @@ impl Job {
 }
 
 /// A request whose answer is awaited.
-struct Asked {
+struct PendingRequest {
     job: Job,
     at: Time,
     /// How long the answer may take.
     within: Span,
 }
 
-impl Asked {
+impl PendingRequest {
     /// When it is given up.
     const fn until(&self) -> Time {
         self.at.after(self.within)
@@ -160,14 +160,14 @@ impl Asked {
 
 /// What two devices meet for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Meets {
+pub(crate) enum MeetingPurpose {
     Pairing,
     Transfer,
 }
 
 /// How far a link is.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Phase {
+pub(crate) enum LinkPhase {
     /// Nobody wants it.
     #[default]
     Unwanted,
@@ -186,10 +186,10 @@ pub(crate) enum Phase {
 
 /// One link.
 #[derive(Default)]
-pub(crate) struct Link {
-    pub phase: Phase,
+pub(crate) struct LinkState {
+    pub phase: LinkPhase,
     next_request: u32,
-    jobs: HashMap<u32, Asked>,
+    jobs: HashMap<u32, PendingRequest>,
     busy: HashSet<Job>,
     /// The relay's token key as shown on this link.
     pub token_key: Option<[u8; 32]>,
@@ -213,29 +213,29 @@ pub(crate) enum GreetingRefused {
     Malformed,
 }
 
-impl Link {
+impl LinkState {
     pub(crate) fn opened(&mut self, now: Time, exporter: Exporter) {
-        self.begin(Phase::Greeting { exporter });
+        self.begin(LinkPhase::Greeting { exporter });
         self.used_at = now;
     }
 
     pub(crate) fn closed(&mut self) {
-        let unwanted = self.phase == Phase::Unwanted;
+        let unwanted = self.phase == LinkPhase::Unwanted;
         self.begin(if unwanted {
-            Phase::Unwanted
+            LinkPhase::Unwanted
         } else {
-            Phase::Opening
+            LinkPhase::Opening
         });
     }
 
     /// Nobody wants it any more.
     pub(crate) fn unwanted(&mut self) {
-        self.begin(Phase::Unwanted);
+        self.begin(LinkPhase::Unwanted);
     }
 
     /// Forgets the connection before. Requests are numbered on, so that a late answer
     /// of that connection answers nothing on the next.
-    fn begin(&mut self, phase: Phase) {
+    fn begin(&mut self, phase: LinkPhase) {
         *self = Self {
             phase,
             next_request: self.next_request,
@@ -245,7 +245,7 @@ impl Link {
 
     /// The relay greeted: gives what to answer.
     pub(crate) fn greeted(&mut self, hello: &Hello) -> Result<Open, GreetingRefused> {
-        let Phase::Greeting { exporter } = self.phase else {
+        let LinkPhase::Greeting { exporter } = self.phase else {
             return Err(GreetingRefused::Malformed);
         };
         let version = VERSIONS
@@ -273,7 +273,7 @@ impl Link {
             0
         };
         self.log_id = hello.log_id.as_ref().try_into().ok();
-        self.phase = Phase::Ready {
+        self.phase = LinkPhase::Ready {
             exporter,
             challenge,
         };
@@ -283,7 +283,7 @@ impl Link {
     /// The exporter, when requests may be made.
     pub(crate) const fn ready(&self) -> Option<Exporter> {
         match self.phase {
-            Phase::Ready { exporter, .. } => Some(exporter),
+            LinkPhase::Ready { exporter, .. } => Some(exporter),
             _ => None,
         }
     }
@@ -318,17 +318,17 @@ impl Link {
     /// greeting, is awaited.
     pub(crate) fn dead_at(&self) -> Option<Time> {
         let awaits = match self.phase {
-            Phase::Unwanted | Phase::Opening => false,
-            Phase::Greeting { .. } => true,
-            Phase::Ready { .. } | Phase::LoggedIn => !self.jobs.is_empty(),
+            LinkPhase::Unwanted | LinkPhase::Opening => false,
+            LinkPhase::Greeting { .. } => true,
+            LinkPhase::Ready { .. } | LinkPhase::LoggedIn => !self.jobs.is_empty(),
         };
         awaits.then(|| self.asked_at.max(self.used_at).after(ANSWER_WITHIN))
     }
 
     /// When it is to be asked whether it is alive.
     pub(crate) fn ping_at(&self) -> Option<Time> {
-        let quiet =
-            matches!(self.phase, Phase::Ready { .. } | Phase::LoggedIn) && self.jobs.is_empty();
+        let quiet = matches!(self.phase, LinkPhase::Ready { .. } | LinkPhase::LoggedIn)
+            && self.jobs.is_empty();
         quiet.then(|| self.used_at.after(limits::PING_AFTER))
     }
 
@@ -340,14 +340,14 @@ impl Link {
         self.jobs
             .values()
             .filter(|asked| asked.at < self.used_at || !pinged)
-            .map(Asked::until)
+            .map(PendingRequest::until)
             .min()
     }
 
     /// Gives up what was not answered in time; `true` where the relay is to be asked first
     /// whether it is there.
     pub(crate) fn give_up(&mut self, now: Time) -> (Vec<Job>, bool) {
-        let overdue = |asked: &Asked| asked.until() <= now;
+        let overdue = |asked: &PendingRequest| asked.until() <= now;
         let used_at = self.used_at;
         let mut given_up: Vec<(u32, Job)> = self
             .jobs
@@ -377,7 +377,7 @@ impl Link {
                     self.asked_at = now;
                 }
                 self.next_request = self.next_request.checked_add(1).unwrap_or(1);
-                let asked = Asked {
+                let asked = PendingRequest {
                     job: job.clone(),
                     at: now,
                     within,
@@ -441,8 +441,8 @@ impl Link {
 /// Both links, and what belongs to one connection of theirs.
 #[derive(Default)]
 pub(crate) struct Links {
-    pub mailbox: Link,
-    pub posting: Link,
+    pub mailbox: LinkState,
+    pub posting: LinkState,
     /// Groups that the posting link may post to, in which epoch, and when that was
     /// last used.
     authorised: HashMap<GroupId, (Epoch, Time)>,
@@ -465,7 +465,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) const fn of(&mut self, kind: LinkKind) -> &mut Link {
+    pub(crate) const fn of(&mut self, kind: LinkKind) -> &mut LinkState {
         match kind {
             LinkKind::Mailbox => &mut self.mailbox,
             LinkKind::Posting => &mut self.posting,

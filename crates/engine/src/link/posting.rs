@@ -426,7 +426,7 @@ pub(crate) fn epoch_began(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
 
 /// Groups that have been behind for too long are lost.
 pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != super::Phase::LoggedIn {
+    if turn.volatile.links.mailbox.phase != super::LinkPhase::LoggedIn {
         return Ok(());
     }
     let now = turn.now;

@@ -29,7 +29,7 @@ use crate::{
     api::{ConversationId, Message, MessageId, SmsFinding},
     conversation::{Conversation, target},
     event::LinkKind,
-    link::{Job, Phase},
+    link::{Job, LinkPhase},
     memory::Remembered,
     store::StoreError,
     turn::VolatileState,
@@ -108,7 +108,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     parts::pump(turn)?;
-    if turn.volatile.links.mailbox.phase != Phase::LoggedIn {
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
         return Ok(());
     }
     if !turn.volatile.sms_mut().relay_has_key

@@ -27,7 +27,7 @@ use crate::{
     api::{Problem, RelayMisdeed},
     conversation::start,
     event::LinkKind,
-    link::{Job, Phase},
+    link::{Job, LinkPhase},
     memory::Remembered,
     settings,
     store::StoreError,
@@ -158,7 +158,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
     }
     for link in [LinkKind::Mailbox, LinkKind::Posting] {
         let asked = turn.volatile.links.of(link);
-        let is_ready = matches!(asked.phase, Phase::Ready { .. } | Phase::LoggedIn);
+        let is_ready = matches!(asked.phase, LinkPhase::Ready { .. } | LinkPhase::LoggedIn);
         if is_ready && !asked.awaits(&Job::FetchLogIdentity) {
             let fetch = pb::FetchLogIdentity {};
             turn.ask(link, Job::FetchLogIdentity, Body::FetchLogIdentity(fetch));

@@ -21,7 +21,7 @@ use crate::{
     api::{ConversationId, Problem},
     contact,
     conversation::requests,
-    link::Phase,
+    link::LinkPhase,
     memory::Remembered,
     store::StoreError,
     turn::{Fault, Turn},
@@ -67,7 +67,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let links = &turn.volatile.links;
     let is_open = [&links.mailbox, &links.posting]
         .iter()
-        .any(|link| !matches!(link.phase, Phase::Unwanted | Phase::Opening));
+        .any(|link| !matches!(link.phase, LinkPhase::Unwanted | LinkPhase::Opening));
     let step = (turn.now.0 / STEP.0).cast_signed();
     if !is_open
         || turn.volatile.account.is_none()

@@ -34,7 +34,7 @@ use crate::{
     conversation::start,
     devices::{changes, lock},
     event::LinkKind,
-    link::{Job, Phase},
+    link::{Job, LinkPhase},
     memory::Remembered,
     turn::VolatileState,
     turn::{Fault, Postponed, Turn},
@@ -94,7 +94,7 @@ pub(crate) fn want_since(turn: &mut Turn<'_>, since: Time) {
 /// When it is due again.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
     match *turn.volatile.own_history() {
-        Check::Done(at) if turn.volatile.links.mailbox.phase == Phase::LoggedIn => {
+        Check::Done(at) if turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn => {
             Some(at.after(AGAIN))
         }
         _ => None,
@@ -108,7 +108,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         Check::Done(at) => turn.now.has_passed(at, AGAIN),
     };
     let ready =
-        turn.volatile.links.mailbox.phase == Phase::LoggedIn && turn.volatile.log().is_some();
+        turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn && turn.volatile.log().is_some();
     if !due
         || !ready
         || turn.volatile.links.mailbox.awaits(&Job::FetchHistory)

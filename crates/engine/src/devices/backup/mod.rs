@@ -37,7 +37,7 @@ use crate::{
     },
     conversation::start::retry_after,
     event::LinkKind,
-    link::{Job, Phase},
+    link::{Job, LinkPhase},
     settings::{self, Setting},
     turn::{Fault, Postponed, Stop, Turn},
 };
@@ -121,7 +121,7 @@ fn ready(turn: &Turn<'_>) -> Result<(), Stop> {
 
 /// Begins one, if it is time, and gives the relay the next part.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != Phase::LoggedIn
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn
         || turn.volatile.account.is_none()
         || turn.is_postponed(&Postponed::Backup)
     {
@@ -231,7 +231,7 @@ pub(crate) const fn lost(_live: &mut BackupInMemory) {}
 
 /// When one is to be begun.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    let ready = turn.volatile.links.mailbox.phase == Phase::LoggedIn
+    let ready = turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn
         && turn.volatile.devices().backup.making.is_none()
         && key::public(turn.tx)?.is_some();
     if !ready {

@@ -24,9 +24,9 @@
 
 pub(crate) mod agreement;
 pub(crate) mod code;
+mod notices;
 pub(crate) mod session;
 pub(crate) mod steps;
-mod told;
 
 #[cfg(test)]
 mod tests;
@@ -43,25 +43,24 @@ use waxwing_protocol::{
     time::Time,
 };
 
-pub(super) use self::told::{tell_admitted, tell_done, tell_failed, tell_joined};
+pub(super) use self::notices::{tell_admitted, tell_done, tell_failed, tell_joined};
 use self::{
     agreement::PairingContext,
     code::{PairingCode, PairingSecret},
+    notices::{changed, tell, tell_code},
     session::Session,
-    steps::{NewHeard, NewStep, OldHeard, OldStep, PairingEnded},
-    told::{changed, tell, tell_code},
+    steps::{NewOutcome, NewStep, OldOutcome, OldStep, PairingEnded},
 };
 use super::{
-    changes,
-    meeting::Meeting,
-    names,
+    changes, names,
+    rendezvous::Meeting,
     transfer::{self, TransferKey},
 };
 use crate::{
     account,
     api::{self, Notice, PairingStage, Problem, RegistrationStage, Response},
     event::LinkKind,
-    link::{Meets, registration},
+    link::{MeetingPurpose, registration},
     settings,
     turn::{Fault, Stop, Turn},
 };
@@ -81,30 +80,30 @@ pub(crate) struct Pairing {
     reason = "there is one of them, now and then"
 )]
 enum Side {
-    New(New),
-    Old(Old),
+    New(NewSideState),
+    Old(OldSideState),
     /// It has said its last word; gone when the relay has that.
     Leaving,
 }
 
-enum New {
+enum NewSideState {
     /// The relay gives a number.
     Meeting,
     Step(NewStep),
 }
 
-enum Old {
+enum OldSideState {
     Meeting(PairingCode),
     Step(OldStep),
     /// The person is asked, about this device.
-    Asking(OldStep, Asked),
+    Asking(OldStep, NewcomerIdentity),
     /// The person said yes.
-    Proposed(OldStep, Asked, [u8; 16], TransferKey),
+    Proposed(OldStep, NewcomerIdentity, [u8; 16], TransferKey),
 }
 
 /// The device that asks to be admitted.
 #[derive(Clone)]
-struct Asked {
+struct NewcomerIdentity {
     device: DeviceId,
     entry: DeviceEntry,
     name: String,
@@ -156,7 +155,7 @@ pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Respo
         LinkKind::Mailbox,
         At::NewNumber(true),
         turn.now,
-        Side::New(New::Meeting),
+        Side::New(NewSideState::Meeting),
     ));
     tell(turn, PairingStage::Meeting);
     Ok(Response::Done {})
@@ -205,7 +204,7 @@ pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result
         LinkKind::Posting,
         At::Number(code.number),
         turn.now,
-        Side::Old(Old::Meeting(code)),
+        Side::Old(OldSideState::Meeting(code)),
     ));
     tell(turn, PairingStage::Meeting);
     Ok(Response::Done {})
@@ -218,7 +217,9 @@ pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, Sto
         return Err(refused);
     };
     let (session, asked) = match pairing.side.take() {
-        Some(Side::Old(Old::Asking(OldStep::Asking(session, _), asked))) => (session, asked),
+        Some(Side::Old(OldSideState::Asking(OldStep::Asking(session, _), asked))) => {
+            (session, asked)
+        }
         side => {
             pairing.side = side;
             turn.volatile.devices_mut().pairing = Some(pairing);
@@ -241,11 +242,11 @@ pub(crate) fn stop(turn: &mut Turn<'_>) {
     };
     match pairing.side.take() {
         Some(
-            Side::New(New::Step(NewStep::Offered(session)))
+            Side::New(NewSideState::Step(NewStep::Offered(session)))
             | Side::Old(
-                Old::Step(OldStep::Confirmed(session))
-                | Old::Asking(OldStep::Asking(session, _), _)
-                | Old::Proposed(OldStep::Proposed(session, _), ..),
+                OldSideState::Step(OldStep::Confirmed(session))
+                | OldSideState::Asking(OldStep::Asking(session, _), _)
+                | OldSideState::Proposed(OldStep::Proposed(session, _), ..),
             ),
         ) => say_no(turn, pairing, session),
         _ => leave(turn, pairing),
@@ -262,7 +263,7 @@ pub(crate) fn make_room(turn: &mut Turn<'_>) {
 
 fn say_no(turn: &mut Turn<'_>, mut pairing: Pairing, mut session: Session) {
     pairing.meeting.say(steps::refuse(&mut session));
-    pairing.meeting.pump(turn, Meets::Pairing);
+    pairing.meeting.pump(turn, MeetingPurpose::Pairing);
     pairing.side = Some(Side::Leaving);
     turn.volatile.devices_mut().pairing = Some(pairing);
 }
@@ -282,7 +283,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
         leave(turn, pairing);
         return;
     }
-    pairing.meeting.pump(turn, Meets::Pairing);
+    pairing.meeting.pump(turn, MeetingPurpose::Pairing);
     if matches!(pairing.side, Some(Side::Leaving)) && pairing.meeting.all_said() {
         leave(turn, pairing);
         return;
@@ -298,7 +299,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
     pairing.meeting.joined();
     let log_id = turn.volatile.links.of(pairing.meeting.link).log_id;
     match (pairing.side.take(), log_id) {
-        (Some(Side::New(New::Meeting)), Some(log_id)) => {
+        (Some(Side::New(NewSideState::Meeting)), Some(log_id)) => {
             let secret = PairingSecret::generate(turn.rng);
             let place = PairingContext {
                 number: joined.number,
@@ -306,7 +307,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
             };
             let (step, hello) = steps::hello(turn.rng, &secret, place);
             pairing.meeting.say([hello]);
-            pairing.side = Some(Side::New(New::Step(step)));
+            pairing.side = Some(Side::New(NewSideState::Step(step)));
             turn.volatile.devices_mut().pairing = Some(pairing);
             let code = PairingCode {
                 number: joined.number,
@@ -314,13 +315,13 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
             };
             tell_code(turn, &code)
         }
-        (Some(Side::Old(Old::Meeting(code))), Some(log_id)) => {
+        (Some(Side::Old(OldSideState::Meeting(code))), Some(log_id)) => {
             let place = PairingContext {
                 number: code.number,
                 log_id,
             };
             let step = OldStep::Awaiting(code.secret, place);
-            pairing.side = Some(Side::Old(Old::Step(step)));
+            pairing.side = Some(Side::Old(OldSideState::Step(step)));
             turn.volatile.devices_mut().pairing = Some(pairing);
             Ok(())
         }
@@ -358,21 +359,23 @@ pub(crate) fn left(turn: &mut Turn<'_>) {
 }
 
 /// The other device, or somebody who plays it, sent something.
-pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
+pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return Ok(());
     };
     let ended = match pairing.side.take() {
-        Some(Side::New(New::Step(step))) => new_heard(turn, &mut pairing, step, body)?,
-        Some(Side::Old(Old::Step(step))) => old_heard(turn, &mut pairing, step, body)?,
-        Some(Side::Old(Old::Proposed(step, asked, rendezvous, key))) => {
-            match step.heard(turn.rng, body) {
-                Ok(OldHeard::Going(step, next)) => {
+        Some(Side::New(NewSideState::Step(step))) => new_heard(turn, &mut pairing, step, body)?,
+        Some(Side::Old(OldSideState::Step(step))) => old_heard(turn, &mut pairing, step, body)?,
+        Some(Side::Old(OldSideState::Proposed(step, asked, rendezvous, key))) => {
+            match step.handle_message(turn.rng, body) {
+                Ok(OldOutcome::Going(step, next)) => {
                     pairing.meeting.say(next);
-                    pairing.side = Some(Side::Old(Old::Proposed(step, asked, rendezvous, key)));
+                    pairing.side = Some(Side::Old(OldSideState::Proposed(
+                        step, asked, rendezvous, key,
+                    )));
                     None
                 }
-                Ok(OldHeard::Agreed(proposal, signature)) => {
+                Ok(OldOutcome::Agreed(proposal, signature)) => {
                     return admit(
                         turn,
                         pairing,
@@ -382,7 +385,7 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
                         (proposal, signature),
                     );
                 }
-                Ok(OldHeard::Asked(..)) => Some(PairingEnded::OutOfOrder),
+                Ok(OldOutcome::Asked(..)) => Some(PairingEnded::OutOfOrder),
                 Err(ended) => Some(ended),
             }
         }
@@ -400,7 +403,7 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     if matches!(ended, PairingEnded::NotAgreed(_)) {
         // The other one does not know it yet, perhaps, and would take it for a lost link.
         pairing.meeting.say([steps::not_agreed()]);
-        pairing.meeting.pump(turn, Meets::Pairing);
+        pairing.meeting.pump(turn, MeetingPurpose::Pairing);
         pairing.side = Some(Side::Leaving);
         turn.volatile.devices_mut().pairing = Some(pairing);
     } else {
@@ -427,25 +430,25 @@ fn new_heard(
     let device =
         account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
     let name = names::of(turn.tx, device)?.unwrap_or_default();
-    let heard = step.heard(body, || DeviceOffer {
+    let heard = step.handle_message(body, || DeviceOffer {
         entry: Some(entry),
         name,
     });
     match heard {
         Err(ended) => Ok(Some(ended)),
-        Ok(NewHeard::Going(step)) => {
-            pairing.side = Some(Side::New(New::Step(step)));
+        Ok(NewOutcome::Going(step)) => {
+            pairing.side = Some(Side::New(NewSideState::Step(step)));
             Ok(None)
         }
-        Ok(NewHeard::Agreed(step, next)) => {
+        Ok(NewOutcome::Agreed(step, next)) => {
             pairing.meeting.say(next);
-            pairing.side = Some(Side::New(New::Step(step)));
+            pairing.side = Some(Side::New(NewSideState::Step(step)));
             let mut changed = changed(PairingStage::Agreed);
             changed.device = Some(names::short(device));
             turn.notify(Notice::Pairing(changed));
             Ok(None)
         }
-        Ok(NewHeard::Proposed(mut session, proposal)) => {
+        Ok(NewOutcome::Proposed(mut session, proposal)) => {
             let Some(statement) = checked(turn, &proposal)? else {
                 return Ok(Some(PairingEnded::OutOfOrder));
             };
@@ -500,18 +503,18 @@ fn old_heard(
     step: OldStep,
     body: &[u8],
 ) -> Result<Option<PairingEnded>, Fault> {
-    match step.heard(turn.rng, body) {
+    match step.handle_message(turn.rng, body) {
         Err(ended) => Ok(Some(ended)),
-        Ok(OldHeard::Going(step, next)) => {
+        Ok(OldOutcome::Going(step, next)) => {
             let agreed = matches!(step, OldStep::Confirmed(_));
             pairing.meeting.say(next);
-            pairing.side = Some(Side::Old(Old::Step(step)));
+            pairing.side = Some(Side::Old(OldSideState::Step(step)));
             if agreed {
                 tell(turn, PairingStage::Agreed);
             }
             Ok(None)
         }
-        Ok(OldHeard::Asked(OldStep::Asking(session, entry), name)) => {
+        Ok(OldOutcome::Asked(OldStep::Asking(session, entry), name)) => {
             let own = turn.account()?;
             let would = Proposal::add_device(turn.now, own.roster(), own.device(), entry.clone());
             // A key that is none, or a device that is there already.
@@ -523,12 +526,12 @@ fn old_heard(
             changed.device = Some(names::short(device.id));
             changed.name = Some(name.clone());
             turn.notify(Notice::Pairing(changed));
-            let asked = Asked {
+            let asked = NewcomerIdentity {
                 device: device.id,
                 entry: entry.clone(),
                 name,
             };
-            pairing.side = Some(Side::Old(Old::Asking(
+            pairing.side = Some(Side::Old(OldSideState::Asking(
                 OldStep::Asking(session, entry),
                 asked,
             )));
@@ -543,7 +546,7 @@ fn propose(
     turn: &mut Turn<'_>,
     mut pairing: Pairing,
     session: Session,
-    asked: Asked,
+    asked: NewcomerIdentity,
 ) -> Result<(), Fault> {
     let rendezvous: [u8; 16] = turn.random();
     let key = TransferKey::generate(turn.rng);
@@ -562,7 +565,9 @@ fn propose(
         return Ok(());
     };
     pairing.meeting.say(next);
-    pairing.side = Some(Side::Old(Old::Proposed(step, asked, rendezvous, key)));
+    pairing.side = Some(Side::Old(OldSideState::Proposed(
+        step, asked, rendezvous, key,
+    )));
     turn.volatile.devices_mut().pairing = Some(pairing);
     tell(turn, PairingStage::Admitting);
     Ok(())
@@ -572,7 +577,7 @@ fn propose(
 fn admit(
     turn: &mut Turn<'_>,
     pairing: Pairing,
-    asked: &Asked,
+    asked: &NewcomerIdentity,
     rendezvous: &[u8; 16],
     key: &TransferKey,
     (proposal, signature): (Proposal, HybridSignature),
@@ -603,7 +608,7 @@ fn leave(turn: &mut Turn<'_>, pairing: Pairing) {
 }
 
 fn fresh_posting_link(turn: &mut Turn<'_>) {
-    if turn.volatile.links.posting.phase != crate::link::Phase::Unwanted {
+    if turn.volatile.links.posting.phase != crate::link::LinkPhase::Unwanted {
         turn.close_link(LinkKind::Posting);
     }
 }

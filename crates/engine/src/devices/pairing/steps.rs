@@ -76,7 +76,7 @@ pub(crate) enum OldStep {
 }
 
 /// What a message led to.
-pub(crate) enum NewHeard {
+pub(crate) enum NewOutcome {
     /// Nothing that anybody should do yet.
     Going(NewStep),
     /// The codes match: these are sent next.
@@ -86,7 +86,7 @@ pub(crate) enum NewHeard {
 }
 
 /// What a message led to.
-pub(crate) enum OldHeard {
+pub(crate) enum OldOutcome {
     /// Nothing that anybody should do yet; these are sent next.
     Going(OldStep, Vec<Bytes>),
     /// A device asks to be admitted, under this name.
@@ -97,24 +97,24 @@ pub(crate) enum OldHeard {
 
 impl NewStep {
     /// A message came. `offer` is made when the other side is known to have the code.
-    pub(crate) fn heard(
+    pub(crate) fn handle_message(
         self,
         body: &[u8],
         offer: impl FnOnce() -> DeviceOffer,
-    ) -> Result<NewHeard, PairingEnded> {
+    ) -> Result<NewOutcome, PairingEnded> {
         let message = decode(body)?;
         match (self, message) {
             (Self::Waiting(side), Body::Reply(reply)) => {
                 let (confirm, mut session) = side.finish(&reply)?;
                 let mut next = vec![encode(Body::Confirm(confirm))];
                 next.extend(seal(&mut session, Words::Offer(offer()))?);
-                Ok(NewHeard::Agreed(Self::Offered(session), next))
+                Ok(NewOutcome::Agreed(Self::Offered(session), next))
             }
             (Self::Offered(mut session), Body::Sealed(sealed)) => {
                 match opened(&mut session, &sealed)? {
-                    None => Ok(NewHeard::Going(Self::Offered(session))),
+                    None => Ok(NewOutcome::Going(Self::Offered(session))),
                     Some(Words::Proposal(proposal)) => {
-                        Ok(NewHeard::Proposed(session, Box::new(proposal)))
+                        Ok(NewOutcome::Proposed(session, Box::new(proposal)))
                     }
                     Some(_) => Err(PairingEnded::OutOfOrder),
                 }
@@ -126,43 +126,43 @@ impl NewStep {
 
 impl OldStep {
     /// A message came.
-    pub(crate) fn heard(
+    pub(crate) fn handle_message(
         self,
         rng: &mut dyn CryptoRng,
         body: &[u8],
-    ) -> Result<OldHeard, PairingEnded> {
+    ) -> Result<OldOutcome, PairingEnded> {
         let message = decode(body)?;
         match (self, message) {
             (Self::Awaiting(secret, place), Body::Hello(hello)) => {
                 let (side, reply) = OldSide::answer(rng, &secret, place, &hello)?;
                 let step = Self::Replied(Box::new(side));
-                Ok(OldHeard::Going(step, vec![encode(Body::Reply(reply))]))
+                Ok(OldOutcome::Going(step, vec![encode(Body::Reply(reply))]))
             }
             (Self::Replied(side), Body::Confirm(confirm)) => {
                 let session = side.finish(&confirm)?;
-                Ok(OldHeard::Going(Self::Confirmed(session), Vec::new()))
+                Ok(OldOutcome::Going(Self::Confirmed(session), Vec::new()))
             }
             (Self::Confirmed(mut session), Body::Sealed(sealed)) => {
                 match opened(&mut session, &sealed)? {
-                    None => Ok(OldHeard::Going(Self::Confirmed(session), Vec::new())),
+                    None => Ok(OldOutcome::Going(Self::Confirmed(session), Vec::new())),
                     Some(Words::Offer(DeviceOffer {
                         entry: Some(entry),
                         name,
                     })) if name.len() <= limits::DEVICE_NAME_BYTES => {
-                        Ok(OldHeard::Asked(Self::Asking(session, entry), name))
+                        Ok(OldOutcome::Asked(Self::Asking(session, entry), name))
                     }
                     Some(_) => Err(PairingEnded::OutOfOrder),
                 }
             }
             (Self::Proposed(mut session, proposal), Body::Sealed(sealed)) => {
                 match opened(&mut session, &sealed)? {
-                    None => Ok(OldHeard::Going(
+                    None => Ok(OldOutcome::Going(
                         Self::Proposed(session, proposal),
                         Vec::new(),
                     )),
                     Some(Words::Consent(DeviceConsent {
                         signature: Some(signature),
-                    })) => Ok(OldHeard::Agreed(proposal, signature)),
+                    })) => Ok(OldOutcome::Agreed(proposal, signature)),
                     Some(_) => Err(PairingEnded::OutOfOrder),
                 }
             }

@@ -10,7 +10,7 @@ use waxwing_protocol::{
 use super::{
     agreement::PairingContext,
     code::PairingSecret,
-    steps::{self, NewHeard, OldHeard, OldStep, PairingEnded},
+    steps::{self, NewOutcome, OldOutcome, OldStep, PairingEnded},
 };
 use bytes::Bytes;
 use prost::Message as _;
@@ -86,13 +86,13 @@ fn run(
         for body in bodies {
             if from_new {
                 let Some(step) = old.take() else { continue };
-                match step.heard(&mut rng_old, &body) {
+                match step.handle_message(&mut rng_old, &body) {
                     Err(ended) => outcome.old_ended = Some(ended),
-                    Ok(OldHeard::Going(step, next)) => {
+                    Ok(OldOutcome::Going(step, next)) => {
                         old = Some(step);
                         queue.extend(next.into_iter().map(|body| (false, body)));
                     }
-                    Ok(OldHeard::Asked(OldStep::Asking(session, entry), name)) => {
+                    Ok(OldOutcome::Asked(OldStep::Asking(session, entry), name)) => {
                         outcome.asked = Some(name);
                         let statement = Proposal::add_device(
                             Time(2),
@@ -110,8 +110,8 @@ fn run(
                         old = Some(step);
                         queue.extend(next.into_iter().map(|body| (false, body)));
                     }
-                    Ok(OldHeard::Asked(..)) => panic!("asked in another state"),
-                    Ok(OldHeard::Agreed(statement, consent)) => {
+                    Ok(OldOutcome::Asked(..)) => panic!("asked in another state"),
+                    Ok(OldOutcome::Agreed(statement, consent)) => {
                         let signed = statement.sign(&mut rng_old, &key(1), consent);
                         let mut roster = roster.clone();
                         match roster.extend(&signed) {
@@ -122,14 +122,14 @@ fn run(
                 }
             } else {
                 let Some(step) = new.take() else { continue };
-                match step.heard(&body, offer) {
+                match step.handle_message(&body, offer) {
                     Err(ended) => outcome.new_ended = Some(ended),
-                    Ok(NewHeard::Going(step)) => new = Some(step),
-                    Ok(NewHeard::Agreed(step, next)) => {
+                    Ok(NewOutcome::Going(step)) => new = Some(step),
+                    Ok(NewOutcome::Agreed(step, next)) => {
                         new = Some(step);
                         queue.extend(next.into_iter().map(|body| (true, body)));
                     }
-                    Ok(NewHeard::Proposed(mut session, proposal)) => {
+                    Ok(NewOutcome::Proposed(mut session, proposal)) => {
                         let roster = Roster::verify(&proposal.roster).unwrap();
                         let (statement, device) =
                             Proposal::check(&roster, proposal.statement).unwrap();
@@ -234,7 +234,9 @@ fn a_relay_that_guesses_the_code_learns_nothing_and_cannot_guess_again() {
                         drop(hello);
                         let step = OldStep::Awaiting(guess.clone(), PLACE);
                         let (_, hello) = steps::hello(&mut rng, &guess, PLACE);
-                        if let Ok(OldHeard::Going(_, next)) = step.heard(&mut rng, &hello) {
+                        if let Ok(OldOutcome::Going(_, next)) =
+                            step.handle_message(&mut rng, &hello)
+                        {
                             replies.extend(next);
                         }
                     }
@@ -260,29 +262,31 @@ fn a_relay_in_the_middle_is_found_out_by_both_sides() {
     // Towards the new device.
     let (new, hello) = steps::hello(&mut rng(1), &secret(1), PLACE);
     let middle = OldStep::Awaiting(guess.clone(), PLACE);
-    let Ok(OldHeard::Going(_, reply)) = middle.heard(&mut rng(2), &hello) else {
+    let Ok(OldOutcome::Going(_, reply)) = middle.handle_message(&mut rng(2), &hello) else {
         panic!("the relay's own answer");
     };
-    let ended = new.heard(&reply[0], || panic!("nothing is offered")).err();
+    let ended = new
+        .handle_message(&reply[0], || panic!("nothing is offered"))
+        .err();
     assert!(matches!(ended, Some(PairingEnded::NotAgreed(_))));
     // Towards the old device: its reply gives one guess away, and a confirmation under
     // another code is not taken.
     let (middle, hello) = steps::hello(&mut rng(3), &guess, PLACE);
     let old = OldStep::Awaiting(secret(1), PLACE);
-    let Ok(OldHeard::Going(old, reply)) = old.heard(&mut rng(4), &hello) else {
+    let Ok(OldOutcome::Going(old, reply)) = old.handle_message(&mut rng(4), &hello) else {
         panic!("the old device replies");
     };
-    assert!(middle.heard(&reply[0], offer).is_err());
+    assert!(middle.handle_message(&reply[0], offer).is_err());
     let (_, hello) = steps::hello(&mut rng(5), &guess, PLACE);
     let own = OldStep::Awaiting(guess.clone(), PLACE);
-    let Ok(OldHeard::Going(_, own_reply)) = own.heard(&mut rng(6), &hello) else {
+    let Ok(OldOutcome::Going(_, own_reply)) = own.handle_message(&mut rng(6), &hello) else {
         panic!("the relay's own answer");
     };
     let (middle, _) = steps::hello(&mut rng(5), &guess, PLACE);
-    let Ok(NewHeard::Agreed(_, confirm)) = middle.heard(&own_reply[0], offer) else {
+    let Ok(NewOutcome::Agreed(_, confirm)) = middle.handle_message(&own_reply[0], offer) else {
         panic!("the relay agrees with itself");
     };
-    let ended = old.heard(&mut rng(7), &confirm[0]).err();
+    let ended = old.handle_message(&mut rng(7), &confirm[0]).err();
     assert!(matches!(ended, Some(PairingEnded::NotAgreed(_))));
 }
 
@@ -348,7 +352,7 @@ fn refuses(hello: waxwing_protocol::pb::PairingHello) -> bool {
         body: Some(Body::Hello(hello)),
     };
     OldStep::Awaiting(secret(1), PLACE)
-        .heard(&mut rng(2), &body.encode_to_vec())
+        .handle_message(&mut rng(2), &body.encode_to_vec())
         .is_err()
 }
 
@@ -447,9 +451,9 @@ proptest! {
     #[test]
     fn no_body_makes_a_side_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let (new, _) = steps::hello(&mut rng(1), &secret(1), PLACE);
-        prop_assert!(new.heard(&body, offer).is_err());
+        prop_assert!(new.handle_message(&body, offer).is_err());
         let old = OldStep::Awaiting(secret(1), PLACE);
-        prop_assert!(old.heard(&mut rng(1), &body).is_err());
+        prop_assert!(old.handle_message(&mut rng(1), &body).is_err());
         let (mut one, _) = sessions();
         prop_assert!(one.open(&body).is_err());
     }

@@ -56,14 +56,14 @@ use self::{
     key::{TO_NEW, TO_OLD},
     rows::{Admitting, Stage, read, set_stage},
 };
-use super::{archive, backup, changes, meeting::Meeting, names, pairing};
+use super::{archive, backup, changes, names, pairing, rendezvous::Meeting};
 use crate::{
     account,
     api::{Notice, Problem, TransferOf, TransferProgress},
     conversation::groups::{self, GroupState},
     event::LinkKind,
     inbox::receive,
-    link::{Meets, registration},
+    link::{MeetingPurpose, registration},
     store::StoreError,
     turn::{Fault, Postponed, Turn},
 };
@@ -333,7 +333,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         _ => {}
     }
     if let Some(mut meeting) = turn.volatile.devices_mut().transfer.meeting.take() {
-        meeting.pump(turn, Meets::Transfer);
+        meeting.pump(turn, MeetingPurpose::Transfer);
         turn.volatile.devices_mut().transfer.meeting = Some(meeting);
     }
     Ok(())
@@ -720,7 +720,7 @@ fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
     abandon(turn.tx)?;
     let live = std::mem::take(&mut turn.volatile.devices_mut().transfer);
     if let Some(mut meeting) = live.meeting {
-        meeting.pump(turn, Meets::Transfer);
+        meeting.pump(turn, MeetingPurpose::Transfer);
         meeting.leave(turn);
     }
     Ok(())

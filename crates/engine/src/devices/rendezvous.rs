@@ -15,7 +15,7 @@ use waxwing_protocol::pb::{
 
 use crate::{
     event::LinkKind,
-    link::{Job, Meets, Phase},
+    link::{Job, LinkPhase, MeetingPurpose},
     turn::Turn,
 };
 
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 4;
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum MeetingState {
     Apart,
     Joining,
     Joined,
@@ -34,7 +34,7 @@ enum State {
 pub(crate) struct Meeting {
     pub link: LinkKind,
     at: At,
-    state: State,
+    state: MeetingState,
     waiting: VecDeque<Bytes>,
     on_their_way: usize,
     sent: u64,
@@ -51,7 +51,7 @@ impl Meeting {
         Self {
             link,
             at,
-            state: State::Apart,
+            state: MeetingState::Apart,
             waiting: VecDeque::new(),
             on_their_way: 0,
             sent: 0,
@@ -65,7 +65,7 @@ impl Meeting {
 
     /// Whether what is said now leaves at once.
     pub(crate) fn is_joined(&self) -> bool {
-        self.state == State::Joined
+        self.state == MeetingState::Joined
     }
 
     /// Whether something has not left yet.
@@ -79,7 +79,7 @@ impl Meeting {
     }
 
     pub(crate) fn joined(&mut self) {
-        self.state = State::Joined;
+        self.state = MeetingState::Joined;
     }
 
     pub(crate) const fn sent(&mut self) {
@@ -89,19 +89,19 @@ impl Meeting {
     /// The link is no more, or the relay knows nothing of the rendezvous: what was said
     /// and not heard is lost.
     pub(crate) fn lost(&mut self) {
-        self.state = State::Apart;
+        self.state = MeetingState::Apart;
         self.waiting.clear();
         self.on_their_way = 0;
     }
 
     /// Joins, and says what waits.
-    pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, meets: Meets) {
+    pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, meets: MeetingPurpose) {
         let link = turn.volatile.links.of(self.link);
-        if !matches!(link.phase, Phase::Ready { .. }) {
+        if !matches!(link.phase, LinkPhase::Ready { .. }) {
             return;
         }
-        if self.state == State::Apart {
-            self.state = State::Joining;
+        if self.state == MeetingState::Apart {
+            self.state = MeetingState::Joining;
             let join = JoinRendezvous {
                 at: Some(self.at.clone()),
             };
@@ -111,7 +111,7 @@ impl Meeting {
                 Body::JoinRendezvous(join),
             );
         }
-        while self.state == State::Joined && self.on_their_way < AT_ONCE {
+        while self.state == MeetingState::Joined && self.on_their_way < AT_ONCE {
             let Some(body) = self.waiting.pop_front() else {
                 break;
             };
@@ -128,7 +128,7 @@ impl Meeting {
     /// Goes away.
     pub(crate) fn leave(self, turn: &mut Turn<'_>) {
         let link = turn.volatile.links.of(self.link);
-        if matches!(link.phase, Phase::Ready { .. }) && self.state != State::Apart {
+        if matches!(link.phase, LinkPhase::Ready { .. }) && self.state != MeetingState::Apart {
             turn.tell(self.link, Body::LeaveRendezvous(LeaveRendezvous {}));
         }
     }
