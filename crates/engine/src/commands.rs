@@ -394,7 +394,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         link_preview::keep(turn.tx, conversation.id, id, preview)?;
     }
     if !files.is_empty() {
-        attachment::keep(turn.tx, conversation.id, id, &files, true)?;
+        attachment::store_files(turn.tx, conversation.id, id, &files, true)?;
         outbox::wait_for_files(turn.tx, id)?;
     }
     messages::written_to(turn, &conversation, true)?;

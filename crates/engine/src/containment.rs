@@ -167,7 +167,7 @@ impl WorkSnapshot {
                 match job {
                     Job::FetchHistory => own_history::want(turn),
                     Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
-                        devices::not_said(turn, meets);
+                        devices::handle_not_sent(turn, meets);
                     }
                     _ => {}
                 }

@@ -213,7 +213,7 @@ impl Engine {
             Event::TimeCame => {
                 // `run` ends it again where something is done.
                 self.vain = self.vain.saturating_add(1);
-                self.run(now, rng, |turn| time_came(turn).map(Response::from))
+                self.run(now, rng, |turn| handle_time(turn).map(Response::from))
             }
         }
     }
@@ -420,7 +420,7 @@ fn opened(
 
 fn closed(turn: &mut Turn<'_>, link: LinkKind) {
     turn.volatile.links.of(link).closed();
-    turn.link_lost(link);
+    turn.handle_link_lost(link);
 }
 
 fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Result<(), Stop> {
@@ -462,7 +462,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
     Ok(())
 }
 
-fn time_came(turn: &mut Turn<'_>) -> Result<(), Stop> {
+fn handle_time(turn: &mut Turn<'_>) -> Result<(), Stop> {
     let now = turn.now;
     let over: Vec<_> = turn
         .volatile
@@ -653,7 +653,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
         // Everybody in the group sees a rejoin.
         GroupState::Lost if requests::is_silent_group(turn, &group)? => Ok(()),
         GroupState::Lost => rejoin::fetch(turn, &group),
-        GroupState::Active if group.waits_for_lookup => receive::looked_up(turn, &group),
+        GroupState::Active if group.waits_for_lookup => receive::handle_look_up(turn, &group),
         GroupState::Active if group.commit_pending => commits::post(turn, &group),
         GroupState::Active => {
             if group.membership_due {

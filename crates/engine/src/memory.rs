@@ -20,16 +20,16 @@ pub(crate) trait Remembered: Default + Send + 'static {
     const OUTLASTS_ERRORS: bool = false;
 
     /// A link is lost, and with it whatever was on its way there.
-    fn link_lost(&mut self, _link: LinkKind) {}
+    fn handle_link_lost(&mut self, _link: LinkKind) {}
 }
 
 /// The states of all features.
 #[derive(Default)]
 pub(crate) struct Memory {
-    states: HashMap<TypeId, Kept>,
+    states: HashMap<TypeId, FeatureState>,
 }
 
-struct Kept {
+struct FeatureState {
     state: Box<dyn Any + Send>,
     empty: fn() -> Box<dyn Any + Send>,
     outlasts_errors: bool,
@@ -40,13 +40,13 @@ impl Memory {
     /// Adds a feature's state, empty.
     pub(crate) fn with<T: Remembered>(mut self) -> Self {
         let empty = || -> Box<dyn Any + Send> { Box::new(T::default()) };
-        let kept = Kept {
+        let kept = FeatureState {
             state: empty(),
             empty,
             outlasts_errors: T::OUTLASTS_ERRORS,
             link_lost: |state, link| {
                 if let Some(state) = state.downcast_mut::<T>() {
-                    state.link_lost(link);
+                    state.handle_link_lost(link);
                 }
             },
         };
@@ -73,7 +73,7 @@ impl Memory {
     }
 
     /// Tells every feature that a link is lost.
-    pub(crate) fn link_lost(&mut self, link: LinkKind) {
+    pub(crate) fn handle_link_lost(&mut self, link: LinkKind) {
         for kept in self.states.values_mut() {
             (kept.link_lost)(kept.state.as_mut(), link);
         }

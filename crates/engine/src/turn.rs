@@ -346,14 +346,14 @@ impl Turn<'_> {
     pub(crate) fn close_link(&mut self, link: LinkKind) {
         self.out.push(Effect::CloseLink { link });
         self.volatile.links.of(link).unwanted();
-        self.link_lost(link);
+        self.handle_link_lost(link);
     }
 
     /// A link is no more: nothing comes of what was on its way there.
-    pub(crate) fn link_lost(&mut self, link: LinkKind) {
+    pub(crate) fn handle_link_lost(&mut self, link: LinkKind) {
         self.volatile.opened.clear();
         self.volatile.links.forget(link);
-        self.volatile.memory.link_lost(link);
+        self.volatile.memory.handle_link_lost(link);
         match link {
             LinkKind::Mailbox => self.tell_offline(),
             // All that was on its way there is asked for again on the next.

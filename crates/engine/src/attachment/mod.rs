@@ -101,7 +101,7 @@ impl File {
     }
 
     /// Of a part that is one of ours, and well-formed.
-    pub(crate) fn of(external: &External) -> Option<Self> {
+    pub(crate) fn from_part(external: &External) -> Option<Self> {
         let id = external.url.strip_prefix(URL)?;
         let id = data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?;
         Shape::of(external.size).ok()?;
@@ -140,7 +140,7 @@ pub(crate) fn files(content: &Content) -> Vec<File> {
     let mut left = vec![&content.body];
     while let Some(part) = left.pop() {
         match &part.body {
-            PartBody::External(external) => found.extend(File::of(external)),
+            PartBody::External(external) => found.extend(File::from_part(external)),
             PartBody::Multi { parts, .. } => left.extend(parts.iter().rev()),
             // It stands behind its file.
             _ => {
@@ -165,7 +165,7 @@ pub(crate) fn parts(files: &[File]) -> Vec<(External, Option<Part>)> {
 }
 
 /// Keeps the files of a message; those of others are offered.
-pub(crate) fn keep(
+pub(crate) fn store_files(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,
@@ -212,7 +212,7 @@ pub(crate) fn keep_here(
     message: MessageId,
     files: &[File],
 ) -> Result<(), StoreError> {
-    keep(tx, conversation, message, files, false)?;
+    store_files(tx, conversation, message, files, false)?;
     for file in files {
         tx.prepare_cached("UPDATE blob SET state = 2 WHERE id = ?1 AND state = 0")?
             .execute([file.blob])?;
@@ -222,7 +222,7 @@ pub(crate) fn keep_here(
 
 /// A message of somebody has come, with what it brings: small files of people whom this
 /// account has written to are fetched at once.
-pub(crate) fn came(
+pub(crate) fn handle_attachments(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     message: MessageId,
@@ -234,7 +234,7 @@ pub(crate) fn came(
         link_preview::keep(turn.tx, conversation, message, &preview)?;
     }
     let files = files(content);
-    keep(turn.tx, conversation, message, &files, false)?;
+    store_files(turn.tx, conversation, message, &files, false)?;
     for file in files {
         keep_mark(turn, file.blob, sender)?;
         if trusted && file.size <= FETCHED_BY_ITSELF {
@@ -404,12 +404,12 @@ fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
             )?;
             turn.volatile.due_conversations.insert(conversation);
         }
-        tell(turn, conversation, message)?;
+        notify_changed(turn, conversation, message)?;
     }
     Ok(())
 }
 
-fn tell(
+fn notify_changed(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     message: MessageId,

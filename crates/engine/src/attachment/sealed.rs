@@ -31,7 +31,7 @@ pub(crate) fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<File>, Stop
             preview: Vec::new(),
         };
         // As others will read it.
-        let mut file = File::of(&file.external()).ok_or_else(invalid)?;
+        let mut file = File::from_part(&file.external()).ok_or_else(invalid)?;
         if let Some(preview) = &one.preview {
             file.preview = preview::made(preview).ok_or_else(invalid)?;
         }

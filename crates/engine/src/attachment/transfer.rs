@@ -19,7 +19,7 @@ use waxwing_protocol::{
 
 use super::{
     marks::{self, Mark},
-    of_blob, release, tell,
+    notify_changed, of_blob, release,
 };
 use crate::{
     api::{ConversationId, MessageId},
@@ -551,7 +551,7 @@ fn tell_some(turn: &mut Turn<'_>, id: BlobId, parts: u32) -> Result<(), Fault> {
         rows.collect::<Result<_, _>>()?
     };
     for (conversation, message) in messages {
-        tell(turn, conversation, message)?;
+        notify_changed(turn, conversation, message)?;
     }
     Ok(())
 }

@@ -48,14 +48,14 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response
     for found in conversation::all(turn.tx)? {
         let is_told = found.kind == Kind::Direct && found.written_to;
         if is_told && !requests::is_blocked(turn, &found)? {
-            say(turn, found.id, profile.clone())?;
+            queue_profile(turn, found.id, profile.clone())?;
         }
     }
     Ok(Response::Done {})
 }
 
 /// Somebody was written to for the first time: they get the profile, if there is one.
-pub(crate) fn introduce(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+pub(crate) fn send_profile(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
     if conversation.kind != Kind::Direct {
         return Ok(());
     }
@@ -63,10 +63,14 @@ pub(crate) fn introduce(turn: &mut Turn<'_>, conversation: &Conversation) -> Res
     if profile == Profile::default() {
         return Ok(());
     }
-    say(turn, conversation.id, profile)
+    queue_profile(turn, conversation.id, profile)
 }
 
-fn say(turn: &mut Turn<'_>, conversation: ConversationId, profile: Profile) -> Result<(), Fault> {
+fn queue_profile(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    profile: Profile,
+) -> Result<(), Fault> {
     let envelope = Envelope {
         sent_at_ms: turn.now.0,
         body: Some(envelope::Body::Profile(profile)),
@@ -79,7 +83,7 @@ fn say(turn: &mut Turn<'_>, conversation: ConversationId, profile: Profile) -> R
 }
 
 /// Somebody says what they are called.
-pub(crate) fn came(
+pub(crate) fn handle_profile(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,

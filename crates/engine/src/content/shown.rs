@@ -74,7 +74,7 @@ impl Content {
 fn shown(part: &Part) -> Option<Shown> {
     // A file is shown beside the text.
     if let PartBody::External(external) = &part.body
-        && crate::attachment::File::of(external).is_some()
+        && crate::attachment::File::from_part(external).is_some()
     {
         return Some(Shown::Text(String::new()));
     }

@@ -255,7 +255,7 @@ pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, St
             turn.now.0.cast_signed(),
         ),
     )?;
-    say(
+    queue_envelope(
         turn,
         direct.id,
         envelope::Body::AskToJoin(AskToJoin {
@@ -269,7 +269,7 @@ pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, St
     }))
 }
 
-fn say(
+fn queue_envelope(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     body: envelope::Body,
@@ -291,7 +291,7 @@ fn answer(
     conversation: ConversationId,
     answer: join_answer::Answer,
 ) -> Result<(), Fault> {
-    say(
+    queue_envelope(
         turn,
         direct,
         envelope::Body::JoinAnswer(JoinAnswer {
@@ -311,7 +311,7 @@ fn direct_of(turn: &Turn<'_>, channel: &Group) -> Result<Option<(Conversation, A
 }
 
 /// Somebody asks to be taken in.
-pub(crate) fn asked(
+pub(crate) fn handle_join_request(
     turn: &mut Turn<'_>,
     channel: &Group,
     member: &Member,
@@ -496,7 +496,7 @@ fn forget(
 }
 
 /// An answer to somebody who asked: to this account, or by another device of it.
-pub(crate) fn answered(
+pub(crate) fn handle_join_answer(
     turn: &mut Turn<'_>,
     channel: &Group,
     member: &Member,

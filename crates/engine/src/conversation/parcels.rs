@@ -721,7 +721,7 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         came_at: turn.now,
         body,
     };
-    receive::post(turn, &post)?;
+    receive::handle_post(turn, &post)?;
     if row.unknown && post.kind == PostKind::Welcome {
         groups::set_parcel(turn.tx, row.group, row.id)?;
     }

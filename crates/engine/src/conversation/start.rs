@@ -311,7 +311,7 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
 }
 
 /// The group is over; what it did not send goes to another. Others may say something in it
-/// until they know: see [`receive::late`].
+/// until they know: see [`receive::handle_late_message`].
 pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     receive::read_what_is_held(turn, group)?;
     earlier::ends(turn, group)?;

@@ -55,14 +55,14 @@ pub(crate) struct DevicesInMemory {
 }
 
 impl Remembered for DevicesInMemory {
-    fn link_lost(&mut self, link: LinkKind) {
+    fn handle_link_lost(&mut self, link: LinkKind) {
         if let Some(pairing) = &mut self.pairing
             && pairing.link() == link
         {
             pairing.lost();
         }
         match link {
-            LinkKind::Posting => transfer::lost(&mut self.transfer),
+            LinkKind::Posting => transfer::handle_link_lost(&mut self.transfer),
             LinkKind::Mailbox => backup::lost(&mut self.backup),
         }
     }
@@ -155,7 +155,7 @@ pub(crate) fn said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
 }
 
 /// What was to be said at a rendezvous was not: it is joined again.
-pub(crate) fn not_said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
+pub(crate) fn handle_not_sent(turn: &mut Turn<'_>, meets: MeetingPurpose) {
     let live = turn.volatile.devices_mut();
     match meets {
         MeetingPurpose::Pairing => {
@@ -163,7 +163,7 @@ pub(crate) fn not_said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
                 pairing.lost();
             }
         }
-        MeetingPurpose::Transfer => transfer::lost(&mut live.transfer),
+        MeetingPurpose::Transfer => transfer::handle_link_lost(&mut live.transfer),
     }
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn failed(turn: &mut Turn<'_>, meets: MeetingPurpose) {
             pairing::tell_failed(turn, &Problem::PairingBroken);
         }
         MeetingPurpose::Transfer => {
-            transfer::lost(&mut turn.volatile.devices_mut().transfer);
+            transfer::handle_link_lost(&mut turn.volatile.devices_mut().transfer);
             turn.postpone(Postponed::Meeting, Span::minutes(1));
         }
     }
@@ -209,11 +209,15 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: MeetingPurpose, error:
 }
 
 /// Something was said at the rendezvous of a link.
-pub(crate) fn heard(turn: &mut Turn<'_>, link: LinkKind, body: &[u8]) -> Result<(), Fault> {
+pub(crate) fn handle_message(
+    turn: &mut Turn<'_>,
+    link: LinkKind,
+    body: &[u8],
+) -> Result<(), Fault> {
     if pairs_on(turn, link) {
         pairing::handle_message(turn, body)
     } else if link == LinkKind::Posting {
-        transfer::heard(turn, body)
+        transfer::handle_message(turn, body)
     } else {
         Ok(())
     }

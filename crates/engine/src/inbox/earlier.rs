@@ -128,7 +128,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>, current: &Group) -> Result<(), Fault> {
                 .map_or(0, |(_, contiguous)| *contiguous)
                 .saturating_add(1);
             let all = CounterRange { from, to: u64::MAX };
-            receive::request(turn, current, member.device, vec![all], Some(group))?;
+            receive::request_resend(turn, current, member.device, vec![all], Some(group))?;
         }
     }
     Ok(())

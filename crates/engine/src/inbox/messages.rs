@@ -55,7 +55,7 @@ pub(crate) fn id_of(
 }
 
 /// A member of a group said something.
-pub(crate) fn content_came(
+pub(crate) fn handle_content(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,
@@ -70,7 +70,7 @@ pub(crate) fn content_came(
         return Ok(());
     };
     let (amends, text) = match content.shown() {
-        Shown::Statuses(statuses) => return statuses_came(turn, group, member, &statuses),
+        Shown::Statuses(statuses) => return handle_statuses(turn, group, member, &statuses),
         Shown::Text(text) => (None, text),
         Shown::NeedsNewer => (None, NEEDS_NEWER.to_owned()),
         Shown::Reaction(_, Some(emoji)) if !message::commands::is_reaction(&emoji) => {
@@ -176,7 +176,7 @@ pub(crate) fn content_came(
             .message_rates_mut()
             .is_one(member.account, turn.now);
     let trusted = own || (may_tell(turn, &found)? && !quiet);
-    attachment::came(turn, conversation, id, &content, member, trusted)?;
+    attachment::handle_attachments(turn, conversation, id, &content, member, trusted)?;
     if !own {
         apply::apply_to_new_conversation(turn, &found)?;
         apply::apply_to_new_message(turn, &found, id)?;
@@ -235,7 +235,7 @@ pub(crate) fn written_to(
         None => requests::catch_up(turn, conversation.id)?,
     }
     if by_this_device {
-        profile::introduce(turn, conversation)?;
+        profile::send_profile(turn, conversation)?;
     }
     let now_known = Conversation {
         written_to: true,
@@ -255,7 +255,7 @@ pub(crate) fn written_to(
 }
 
 /// The other side of two has set the timer, or another device of this account.
-pub(crate) fn timer_came(
+pub(crate) fn handle_timer_change(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,
@@ -279,7 +279,7 @@ pub(crate) fn timer_came(
     expiry::set_timer(turn, conversation, seconds, set_at, &by)
 }
 
-fn statuses_came(
+fn handle_statuses(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,

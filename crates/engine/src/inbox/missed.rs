@@ -49,7 +49,7 @@ const AT_ONCE: u32 = 16;
 const ANY_GROUP: GroupId = GroupId([0; 16]);
 
 /// The relay's mailbox had no room for posts of a group.
-pub(crate) fn came(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+pub(crate) fn handle_missed_mark(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     if group == ANY_GROUP {
         for group in groups::in_state(turn.tx, GroupState::Active)? {
             note(turn.tx, turn.now, group.id)?;

@@ -66,10 +66,10 @@ enum Read {
 }
 
 /// A post came.
-pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     // Of no group.
     if post.kind == PostKind::Sms {
-        return sms::receive::post(turn, post);
+        return sms::receive::handle_relay_post(turn, post);
     }
     // The echo of a message of ours. It does not say that the message is safe: it may come
     // before the relay's disk has it. The answer does.
@@ -104,7 +104,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         {
             welcomes::welcomed_again(turn, &group, post)
         }
-        GroupState::Closed => late(turn, &group, post),
+        GroupState::Closed => handle_late_message(turn, &group, post),
         GroupState::Quarantined => Ok(()),
         GroupState::Checking | GroupState::Lost => hold(turn, post),
         GroupState::Denied => match read(turn, &group, post)? {
@@ -159,7 +159,7 @@ pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 }
 
 /// A look-up has come for the commit that a group waits with.
-pub(crate) fn looked_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_look_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     groups::set_waits_for_lookup(turn.tx, group.id, false)?;
     release(turn, group.id)
 }
@@ -355,14 +355,18 @@ fn says(
         return Ok(());
     }
     match Envelope::decode(payload) {
-        Ok(envelope) => envelope_came(turn, group, sender, envelope),
+        Ok(envelope) => handle_envelope(turn, group, sender, envelope),
         Err(_) => Ok(()),
     }
 }
 
 /// Something arrived from a group that has ended. Its sender did not know that yet: as long as this
 /// device has the keys, it is read, because its sender has no reason to say it again.
-pub(crate) fn late(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_late_message(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    post: &Post,
+) -> Result<(), Fault> {
     let Some(conversation) = group
         .conversation
         .filter(|_| post.kind == PostKind::Message)
@@ -399,7 +403,7 @@ pub(crate) fn late(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<()
 /// A group is about to be over: what it holds and can be read is read.
 pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     for held in held::of_group(turn.tx, group.id)? {
-        late(turn, group, &held.post)?;
+        handle_late_message(turn, group, &held.post)?;
     }
     Ok(())
 }
@@ -415,7 +419,7 @@ fn unreadable(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, F
     Ok(Read::Doubtful)
 }
 
-fn envelope_came(
+fn handle_envelope(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,
@@ -443,22 +447,28 @@ fn envelope_came(
             let proof = Proof::of(member, group.id, sent_at, &content, &envelope.signature);
             if let Some(proof) = proof {
                 let fills = fills.then_some(sender);
-                messages::content_came(turn, group, member, &content, &proof, fills)?;
+                messages::handle_content(turn, group, member, &content, &proof, fills)?;
             }
         }
         // Whom the person has not accepted learns nothing, not even that this is here.
         Some(envelope::Body::ResendRequest(_)) if requests::is_silent_group(turn, group)? => {}
         Some(envelope::Body::ResendRequest(request)) => {
             let sent_at = Time(envelope.sent_at_ms);
-            resending::asked(turn, group, member, (&request, sent_at))?;
+            resending::handle_resend_request(turn, group, member, (&request, sent_at))?;
         }
         Some(envelope::Body::Resent(said)) => {
-            if let Some((of, again)) = resending::came(turn, group, member, &said)? {
-                envelope_came(turn, &of, member, again)?;
+            if let Some((of, again)) = resending::handle_resent(turn, group, member, &said)? {
+                handle_envelope(turn, &of, member, again)?;
             }
         }
         Some(envelope::Body::SetTimer(set)) => {
-            messages::timer_came(turn, group, member, set.seconds, Time(envelope.sent_at_ms))?;
+            messages::handle_timer_change(
+                turn,
+                group,
+                member,
+                set.seconds,
+                Time(envelope.sent_at_ms),
+            )?;
         }
         Some(envelope::Body::Registers(registers)) => {
             sync::handle_settings(turn, group, &registers)?;
@@ -467,12 +477,14 @@ fn envelope_came(
         Some(envelope::Body::TakeMeIn(request)) => {
             re_add::handle_re_add_request(turn, group, member, &request)?;
         }
-        Some(envelope::Body::AskToJoin(ask)) => invitations::asked(turn, group, member, &ask)?,
+        Some(envelope::Body::AskToJoin(ask)) => {
+            invitations::handle_join_request(turn, group, member, &ask)?;
+        }
         Some(envelope::Body::JoinAnswer(said)) => {
-            invitations::answered(turn, group, member, &said)?;
+            invitations::handle_join_answer(turn, group, member, &said)?;
         }
         Some(envelope::Body::Profile(said)) => {
-            profile::came(turn, group, member, said, Time(envelope.sent_at_ms))?;
+            profile::handle_profile(turn, group, member, said, Time(envelope.sent_at_ms))?;
         }
         Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
         None => {}
@@ -512,7 +524,7 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
         .into_iter()
         .map(|(from, to)| CounterRange { from, to })
         .collect();
-    request(turn, &group, sender.device, missing, None)?;
+    request_resend(turn, &group, sender.device, missing, None)?;
     let missing = sender_counters::missing(turn.tx, sender)?;
     show_gap(turn, &group, sender, missing)
 }
@@ -537,7 +549,7 @@ pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Faul
             .copied()
             .unwrap_or((member.device, 0));
         let from = contiguous + 1;
-        request(
+        request_resend(
             turn,
             group,
             member.device,
@@ -549,7 +561,7 @@ pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Faul
 }
 
 /// Asks a device of a group for what it said there, or in an earlier one.
-pub(super) fn request(
+pub(super) fn request_resend(
     turn: &mut Turn<'_>,
     group: &Group,
     device: DeviceId,

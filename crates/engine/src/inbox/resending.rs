@@ -144,7 +144,7 @@ impl Budgets {
 
 /// Somebody misses messages of a device, they said at this time; if it is this one, the
 /// messages are sent again.
-pub(crate) fn asked(
+pub(crate) fn handle_resend_request(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,
@@ -206,7 +206,7 @@ pub(crate) fn asked(
                 let said = copy(turn, of.id, member, request, &one)?;
                 left = left.saturating_sub(1);
                 if let Some(said) = said {
-                    say(turn, group, conversation, said)?;
+                    queue_resent(turn, group, conversation, said)?;
                 }
             }
             let last = if is_earlier {
@@ -222,7 +222,7 @@ pub(crate) fn asked(
         let range = (nothing_up_to, nothing_up_to);
         for one in outbox::missed(turn.tx, of.id, range, since, 1)? {
             if let Some(said) = copy(turn, of.id, member, request, &one)? {
-                say(turn, group, conversation, said)?;
+                queue_resent(turn, group, conversation, said)?;
             }
         }
     }
@@ -233,7 +233,7 @@ pub(crate) fn asked(
             group_id: request.group_id.clone(),
             ..Resent::default()
         };
-        say(turn, group, conversation, nothing)?;
+        queue_resent(turn, group, conversation, nothing)?;
         left = left.saturating_sub(1);
     }
     let spent = allowed.saturating_sub(left);
@@ -316,7 +316,7 @@ fn copy(
     }))
 }
 
-fn say(
+fn queue_resent(
     turn: &mut Turn<'_>,
     group: &Group,
     conversation: ConversationId,
@@ -338,7 +338,7 @@ fn say(
 
 /// Something came for one device. Gives the message in it, if it is for this one, with the
 /// group that it was sent in.
-pub(crate) fn came(
+pub(crate) fn handle_resent(
     turn: &mut Turn<'_>,
     group: &Group,
     member: &Member,

@@ -137,7 +137,9 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
     match post_of(deliver, turn.now) {
         Some(post) if deliver.missed => {
             let group = post.group;
-            turn.contained(Whose::Group(group), |turn| missed::came(turn, group))?;
+            turn.contained(Whose::Group(group), |turn| {
+                missed::handle_missed_mark(turn, group)
+            })?;
         }
         // It must not be delivered again, no matter what goes wrong in it.
         Some(post) => {
@@ -145,7 +147,7 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
                 PostKind::Sms => Whose::Part("a text message"),
                 _ => Whose::Group(post.group),
             };
-            turn.contained(whose, |turn| receive::post(turn, &post))?;
+            turn.contained(whose, |turn| receive::handle_post(turn, &post))?;
         }
         None => turn.warn_misdeed(RelayMisdeed::Malformed),
     }

@@ -80,7 +80,9 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
             Ok(())
         }
         (LinkKind::Mailbox, Body::Signalled(signal)) => turn
-            .contained(Whose::Part("typing"), |turn| typing::came(turn, &signal))
+            .contained(Whose::Part("typing"), |turn| {
+                typing::handle_typing(turn, &signal)
+            })
             .map(drop),
         (LinkKind::Mailbox, Body::AddressContested(contest)) => turn
             .contained(Whose::Part("contest"), |turn| {
@@ -90,7 +92,7 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
         (link, Body::RendezvousMessage(message)) => {
             let meets = devices::meets_for(turn, link);
             let heard = turn.contained(Whose::Part("rendezvous"), |turn| {
-                devices::heard(turn, link, &message.body)
+                devices::handle_message(turn, link, &message.body)
             })?;
             if heard.is_none() {
                 devices::failed(turn, meets);

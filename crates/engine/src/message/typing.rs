@@ -108,7 +108,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         }
         turn.contained(Whose::Group(group.id), |turn| {
             if posting::authorise(turn, group.id)? {
-                tell(turn, group.id, typing)?;
+                send_typing(turn, group.id, typing)?;
             }
             Ok(())
         })?;
@@ -121,7 +121,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn tell(turn: &mut Turn<'_>, id: GroupId, typing: bool) -> Result<(), Fault> {
+fn send_typing(turn: &mut Turn<'_>, id: GroupId, typing: bool) -> Result<(), Fault> {
     let Some((epoch, key)) = key(turn, id)? else {
         return Ok(());
     };
@@ -167,7 +167,7 @@ fn aad(id: GroupId, epoch: Epoch) -> Vec<u8> {
 }
 
 /// Somebody who is there writes.
-pub(crate) fn came(turn: &mut Turn<'_>, signal: &Signalled) -> Result<(), Fault> {
+pub(crate) fn handle_typing(turn: &mut Turn<'_>, signal: &Signalled) -> Result<(), Fault> {
     let Ok(id) = GroupId::try_from(&signal.group_id) else {
         return Ok(());
     };

@@ -38,7 +38,7 @@ struct Here {
 }
 
 /// A part came.
-pub(super) fn came(
+pub(super) fn handle_part(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
     id: MessageId,

@@ -32,7 +32,7 @@ use crate::{
 const KNOWN_MAX: usize = 2_000;
 
 /// A post of the relay's own came.
-pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_relay_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     let device = turn.account()?.device();
     let Ok(sealed) = SealedSms::decode(post.body.as_slice()) else {
         return Ok(());
@@ -41,15 +41,15 @@ pub(crate) fn post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
         return Ok(());
     };
     match record.record {
-        Some(Record::Came(came)) => self::came(turn, &came, &post.id.0),
+        Some(Record::Came(came)) => self::handle_incoming_text(turn, &came, &post.id.0),
         Some(Record::Taken(taken)) => self::taken(turn, &taken),
-        Some(Record::Fate(fate)) => self::became(turn, &fate),
+        Some(Record::Fate(fate)) => self::handle_outcome(turn, &fate),
         None => Ok(()),
     }
 }
 
 /// Somebody has written from a phone, or has it look so.
-fn came(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) -> Result<(), Fault> {
+fn handle_incoming_text(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) -> Result<(), Fault> {
     if came.tpdu.len() > limits::SMS_TPDU_BYTES {
         return Ok(());
     }
@@ -70,7 +70,7 @@ fn came(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) -> Result<(), Faul
         .part()
         .is_some_and(|part| part.of > 1)
     {
-        return parts::came(turn, &conversation, id, &deliver, &came.tpdu);
+        return parts::handle_part(turn, &conversation, id, &deliver, &came.tpdu);
     }
     show(turn, &conversation, id, &Message::from(&deliver))
 }
@@ -228,7 +228,7 @@ fn taken(turn: &mut Turn<'_>, taken: &SmsTaken) -> Result<(), Fault> {
     Ok(())
 }
 
-fn became(turn: &mut Turn<'_>, fate: &SmsFate) -> Result<(), Fault> {
+fn handle_outcome(turn: &mut Turn<'_>, fate: &SmsFate) -> Result<(), Fault> {
     let id = outgoing_id(turn.account()?.id(), &fate.sms_id);
     turn.tx.execute(
         "DELETE FROM sms_outgoing WHERE sms_id = ?1",

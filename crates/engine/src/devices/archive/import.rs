@@ -355,7 +355,7 @@ fn message(
         message.imported,
     ])?;
     if let Some(Ok(content)) = message.content.as_deref().map(content::decode) {
-        attachment::keep(tx, conversation, id, &attachment::files(&content), false)?;
+        attachment::store_files(tx, conversation, id, &attachment::files(&content), false)?;
         if let Some(preview) = link_preview::of(&content) {
             link_preview::keep(tx, conversation, id, &preview)?;
         }

@@ -462,7 +462,7 @@ fn new_heard(
             match steps::consent(&mut session, signature) {
                 Err(ended) => Ok(Some(ended)),
                 Ok(next) => {
-                    transfer::agreed(turn, device, &proposal)?;
+                    transfer::handle_agreement(turn, device, &proposal)?;
                     pairing.meeting.say(next);
                     pairing.side = Some(Side::Leaving);
                     let mut changed = changed(PairingStage::Admitting);

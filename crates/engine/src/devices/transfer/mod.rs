@@ -115,7 +115,7 @@ pub(crate) struct TransferInMemory {
 }
 
 /// The new device has agreed to a proposal.
-pub(crate) fn agreed(
+pub(crate) fn handle_agreement(
     turn: &mut Turn<'_>,
     device: DeviceId,
     proposal: &DeviceProposal,
@@ -341,7 +341,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// Something was said at the rendezvous. What does not open was not said by the other
 /// device.
-pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
+pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
     let Some(admitting) = in_force(turn)? else {
         return Ok(());
     };
@@ -377,7 +377,7 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
         }
         (Stage::Serving, Words::Pull(pull)) => hand_over(turn, &admitting, &pull),
         (Stage::Serving, Words::Done(_)) => {
-            say(turn, &admitting, TO_NEW, Words::Done(TransferDone {}));
+            send_sealed(turn, &admitting, TO_NEW, Words::Done(TransferDone {}));
             pairing::tell_done(turn, Some(admitting.device));
             end(turn)
         }
@@ -409,19 +409,19 @@ pub(crate) fn heard(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
 /// The other device is gone for now, or the rendezvous is over: it is joined again, or else the
 /// other would come back to another one, and what was on its way is asked for again.
 pub(crate) fn left(turn: &mut Turn<'_>) {
-    lost(&mut turn.volatile.devices_mut().transfer);
+    handle_link_lost(&mut turn.volatile.devices_mut().transfer);
 }
 
 /// The relay refused: gives after how long the meeting is tried again.
 pub(crate) fn refused(live: &mut TransferInMemory) -> Span {
-    lost(live);
+    handle_link_lost(live);
     let doublings = live.refused.min(REFUSED_DOUBLINGS);
     live.refused = live.refused.saturating_add(1);
     Span(REFUSED_AGAIN.0 << doublings)
 }
 
 /// The link, or the rendezvous, is no more.
-pub(crate) fn lost(live: &mut TransferInMemory) {
+pub(crate) fn handle_link_lost(live: &mut TransferInMemory) {
     if let Some(meeting) = &mut live.meeting {
         meeting.lost();
     }
@@ -449,7 +449,7 @@ fn pull(turn: &mut Turn<'_>, admitting: &Admitting) {
     transfer.pull_again_at = Some(now.after(Span(AGAIN.0 << doublings)));
     transfer.pulled_up_to = admitting.next_chunk + CHUNKS_PER_PULL;
     if admitting.stage == Stage::Leaving {
-        return say(turn, admitting, TO_OLD, Words::Done(TransferDone {}));
+        return send_sealed(turn, admitting, TO_OLD, Words::Done(TransferDone {}));
     }
     let pull = TransferPull {
         admission: admitting.stage == Stage::Agreed,
@@ -459,7 +459,7 @@ fn pull(turn: &mut Turn<'_>, admitting: &Admitting) {
             .as_deref()
             .and_then(|cursor| ArchiveCursor::decode(cursor).ok()),
     };
-    say(turn, admitting, TO_OLD, Words::Pull(pull));
+    send_sealed(turn, admitting, TO_OLD, Words::Pull(pull));
 }
 
 /// This device was admitted: it becomes one of the account's.
@@ -542,7 +542,7 @@ fn agree_again(
     let consent = DeviceConsent {
         signature: Some(signature),
     };
-    say(turn, admitting, TO_OLD, Words::Consent(consent));
+    send_sealed(turn, admitting, TO_OLD, Words::Consent(consent));
     Ok(())
 }
 
@@ -616,7 +616,7 @@ fn say_admission(turn: &mut Turn<'_>) -> Result<(), Fault> {
         mailbox_id: admitting.mailbox.clone().unwrap_or_default().into(),
         backup_key: backup::key::public(turn.tx)?.unwrap_or_default().into(),
     };
-    say(turn, &admitting, TO_NEW, Words::Admission(admission));
+    send_sealed(turn, &admitting, TO_NEW, Words::Admission(admission));
     Ok(())
 }
 
@@ -646,7 +646,7 @@ fn propose(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     };
     turn.volatile.devices_mut().transfer.proposal = Some(statement);
     set_stage(turn.tx, Stage::Proposed)?;
-    say(turn, admitting, TO_NEW, Words::Proposal(proposal));
+    send_sealed(turn, admitting, TO_NEW, Words::Proposal(proposal));
     Ok(())
 }
 
@@ -680,7 +680,7 @@ fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) ->
             index,
             chunk: Some(chunk),
         };
-        say(turn, admitting, TO_NEW, Words::Chunk(chunk));
+        send_sealed(turn, admitting, TO_NEW, Words::Chunk(chunk));
         tell_progress(turn, done, total);
         if cursor.is_none() {
             break;
@@ -701,7 +701,7 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     };
     if admitting.stage == Stage::Serving {
         // It need not go on asking until its own time is over.
-        say(turn, admitting, TO_NEW, Words::Refused(PairingRefused {}));
+        send_sealed(turn, admitting, TO_NEW, Words::Refused(PairingRefused {}));
     }
     end(turn)?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
@@ -726,7 +726,7 @@ fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn say(turn: &mut Turn<'_>, admitting: &Admitting, direction: &[u8], body: Words) {
+fn send_sealed(turn: &mut Turn<'_>, admitting: &Admitting, direction: &[u8], body: Words) {
     let sealed = admitting.key.seal(turn.rng, direction, &words(body));
     if let Some(meeting) = &mut turn.volatile.devices_mut().transfer.meeting {
         meeting.say([sealed]);
