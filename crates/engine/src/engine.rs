@@ -206,7 +206,7 @@ impl Engine {
                 received(turn, link, frames).map(Response::from)
             }),
             Event::Blob(done) => self.run(now, rng, |turn| {
-                transfer::done(turn, done)
+                transfer::handle_file_done(turn, done)
                     .map_err(Stop::from)
                     .map(Response::from)
             }),
@@ -539,13 +539,13 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
-    want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
+    open_if_wanted(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     turn.contained(Whose::Part("mailbox"), mailbox::pump)?;
     turn.contained(Whose::Part("devices"), devices::pump)?;
     let wants_mailbox = devices::wants_mailbox(turn)?;
-    want(turn, wants_mailbox, LinkKind::Mailbox, &relay);
+    open_if_wanted(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
-    want(turn, wants_posting, LinkKind::Posting, &relay);
+    open_if_wanted(turn, wants_posting, LinkKind::Posting, &relay);
     log::pump(turn);
     if turn.volatile.account.is_none() || !turn.volatile.not_set_back {
         close_idle(turn, wants_posting);
@@ -566,7 +566,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             || (turn.volatile.heads_mut().waiting && !turn.is_postponed(&Postponed::Heads))
             || transfer::any(turn)?
             || parcels::any(turn)?;
-        want(turn, wanted, LinkKind::Posting, &relay);
+        open_if_wanted(turn, wanted, LinkKind::Posting, &relay);
         return Ok(());
     }
     // Bounded: work that becomes due again is done with the next event.
@@ -608,7 +608,7 @@ fn idle_at(turn: &Turn<'_>) -> Option<Time> {
 }
 
 /// Opens a link that is useful and not open yet.
-fn want(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
+fn open_if_wanted(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
     if wanted && turn.volatile.links.of(link).phase == LinkPhase::Unwanted {
         turn.volatile.links.of(link).phase = LinkPhase::Opening;
         turn.out.push(Effect::OpenLink {

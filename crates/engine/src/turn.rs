@@ -85,7 +85,7 @@ pub(crate) struct VolatileState {
     /// Larger commits, welcomes and group information go as blobs (bytes).
     pub inline_bytes: usize,
     /// Group information that was asked for and was not there.
-    pub gone_parcels: HashSet<[u8; 32]>,
+    pub unavailable_parcels: HashSet<[u8; 32]>,
     /// Key packages that were claimed for a group, until they are added.
     pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
     /// When a device was last taken into a group again.
@@ -169,7 +169,7 @@ impl VolatileState {
             files: HashSet::new(),
             opened: HashSet::new(),
             inline_bytes,
-            gone_parcels: HashSet::new(),
+            unavailable_parcels: HashSet::new(),
             claimed: BTreeMap::new(),
             re_added_at: HashMap::new(),
             no_packages: HashMap::new(),

@@ -159,7 +159,7 @@ pub fn begin(tx: &Transaction<'_>, rng: &mut dyn CryptoRng, now: Time) -> Result
         "INSERT INTO roster (position, statement) VALUES (0, ?1)",
         [first.encode_to_vec()],
     )?;
-    backup::key::keep(tx, &backup::key::public_of(&recovery))
+    backup::key::store_public(tx, &backup::key::public_of(&recovery))
 }
 
 /// The device that [`begin`] made keys for, registered or not.

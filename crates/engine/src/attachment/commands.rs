@@ -12,7 +12,7 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, asked: &api::AttachmentOf) -> Result<Re
     let (conversation, _) = message::commands::message_meant(turn, asked.message)?;
     let file = find(turn.tx, conversation.id, asked.message, asked.number)?
         .ok_or(Stop::Refused(Problem::AttachmentUnknown))?;
-    transfer::want(turn, file.blob)?;
+    transfer::request_download(turn, file.blob)?;
     Ok(Response::Done {})
 }
 

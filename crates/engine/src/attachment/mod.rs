@@ -238,7 +238,7 @@ pub(crate) fn handle_attachments(
     for file in files {
         keep_mark(turn, file.blob, sender)?;
         if trusted && file.size <= FETCHED_BY_ITSELF {
-            transfer::want(turn, file.blob)?;
+            transfer::request_download(turn, file.blob)?;
         }
     }
     Ok(())

@@ -112,7 +112,7 @@ fn set_state(turn: &Turn<'_>, id: BlobId, state: u8) -> Result<(), Fault> {
 }
 
 /// It is to be fetched, unless it is here or on its way.
-pub(crate) fn want(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+pub(crate) fn request_download(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     turn.tx.execute(
         "UPDATE blob SET state = 1, parts = 0 WHERE id = ?1 AND NOT outgoing AND state IN (0, 3)",
         [id],
@@ -282,12 +282,16 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<Mark>)>, 
 }
 
 /// The relay has so much of a blob.
-pub(crate) fn stored(turn: &mut Turn<'_>, id: BlobId, stored: BlobStored) -> Result<(), Fault> {
+pub(crate) fn handle_blob_stored(
+    turn: &mut Turn<'_>,
+    id: BlobId,
+    stored: BlobStored,
+) -> Result<(), Fault> {
     let Some(blob) = find(turn, id)? else {
         return Ok(());
     };
     if stored.of != blob.of() {
-        return gone(turn, id);
+        return mark_unavailable(turn, id);
     }
     turn.volatile.opened.insert(id);
     set_parts(turn, id, stored.parts.min(blob.of()))?;
@@ -316,7 +320,7 @@ fn fetch(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
 }
 
 /// A part has come from the relay.
-pub(crate) fn fetched(
+pub(crate) fn handle_blob_part(
     turn: &mut Turn<'_>,
     id: BlobId,
     fetched: BlobPartFetched,
@@ -326,7 +330,7 @@ pub(crate) fn fetched(
     };
     let (offset, length) = blob.part(blob.parts);
     if fetched.part.len() != length || fetched.of != blob.of() {
-        return gone(turn, id);
+        return mark_unavailable(turn, id);
     }
     work(
         turn,
@@ -342,7 +346,7 @@ pub(crate) fn fetched(
 
 fn check(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     let Some(file) = of_blob(turn.tx, id)? else {
-        return gone(turn, id);
+        return mark_unavailable(turn, id);
     };
     work(
         turn,
@@ -357,7 +361,7 @@ fn check(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 }
 
 /// The relay refused.
-pub(crate) fn refused(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<(), Fault> {
     turn.volatile.opened.remove(&id);
     match error.code() {
         ErrorCode::BlobUnknown => {
@@ -368,12 +372,12 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<
                 // It was opened, and is not there any more: from the start.
                 restart(turn, id)
             } else {
-                gone(turn, id)
+                mark_unavailable(turn, id)
             }
         }
         // The tokens were not good: others, with the same blob.
         ErrorCode::Unauthorised => restart(turn, id),
-        ErrorCode::Malformed | ErrorCode::TooLarge => gone(turn, id),
+        ErrorCode::Malformed | ErrorCode::TooLarge => mark_unavailable(turn, id),
         _ => {
             let span = crate::conversation::start::retry_after(error);
             turn.postpone(Postponed::Blob(id), span);
@@ -392,7 +396,7 @@ fn restart(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 }
 
 /// It cannot be brought.
-fn gone(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+fn mark_unavailable(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     set_state(turn, id, 3)?;
     turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
     release(turn, id)
@@ -402,13 +406,13 @@ fn gone(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     turn.volatile.opened.remove(&id);
     match find(turn, id)? {
-        Some(_) => gone(turn, id),
+        Some(_) => mark_unavailable(turn, id),
         None => Ok(()),
     }
 }
 
 /// The driver has done something with a file.
-pub(crate) fn done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
+pub(crate) fn handle_file_done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
     let blob = done.blob();
     turn.volatile.files.remove(&blob);
     let went_on = turn.contained(Whose::Part("attachment"), |turn| go_on(turn, done))?;
@@ -426,7 +430,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
             };
             let (_, length) = found.part(part);
             let Some(bytes) = bytes.filter(|bytes| bytes.len() == length) else {
-                return gone(turn, blob);
+                return mark_unavailable(turn, blob);
             };
             if turn.volatile.links.posting.ready().is_none() {
                 return Ok(());
@@ -462,17 +466,17 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
                 return Ok(());
             }
             if !whole {
-                return gone(turn, blob);
+                return mark_unavailable(turn, blob);
             }
             set_state(turn, blob, 2)?;
-            say_read(turn, blob)?;
+            acknowledge_blob(turn, blob)?;
             release(turn, blob)
         }
     }
 }
 
 /// The relay may forget it, as far as this device goes.
-pub(crate) fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+pub(crate) fn acknowledge_blob(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     if turn.volatile.links.posting.ready().is_none() {
         return Ok(());
     }
@@ -491,7 +495,7 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 }
 
 /// The relay may forget a parcel, as far as this device goes.
-pub(crate) fn say_parcel_read(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+pub(crate) fn acknowledge_parcel(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     if turn.volatile.links.posting.ready().is_some() {
         let mark = marks::of_parcel(id, turn.account()?.device());
         tell_read(turn, id, mark);

@@ -228,8 +228,8 @@ pub(crate) fn accepted(
         groups::set_rejoin_secret(turn.tx, group.id, &secret)?;
     }
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
-    parcels::commit_taken(turn, group.id)?;
-    posting::epoch_began(turn, group.id, epoch);
+    parcels::handle_commit_accepted(turn, group.id)?;
+    posting::handle_new_epoch(turn, group.id, epoch);
     let own = turn.account()?.id();
     follow(turn, group, &before, &after, Some(own))?;
     leaves::follow(turn, group, &members, sequence)?;
@@ -269,7 +269,7 @@ pub(crate) fn refused(
     match error.code() {
         ErrorCode::EpochConflict => {
             drop_pending(turn, &group)?;
-            posting::heard_epoch(turn, id, Epoch(error.epoch))?;
+            posting::handle_epoch(turn, id, Epoch(error.epoch))?;
             turn.volatile.due_conversations.extend(group.conversation);
             Ok(())
         }
@@ -321,7 +321,7 @@ pub(crate) fn take(
         Ok(()) => {}
         // That they leave may be on its way.
         Err(Broken::TakeOut) if !is_late(turn, group.id) => {
-            posting::heard_epoch(turn, group.id, commit.epoch)?;
+            posting::handle_epoch(turn, group.id, commit.epoch)?;
             turn.postpone(Postponed::Group(group.id), LEAVE_WITHIN);
             return Ok(Taken::NotYet);
         }
@@ -380,8 +380,8 @@ pub(crate) fn take(
         let secret = RejoinSecret::from_bytes(keys.rejoin_secret);
         groups::set_rejoin_secret(turn.tx, group.id, &secret)?;
     }
-    parcels::epoch_began(turn, group.id)?;
-    posting::epoch_began(turn, group.id, epoch);
+    parcels::handle_new_epoch(turn, group.id)?;
+    posting::handle_new_epoch(turn, group.id, epoch);
     for device in left {
         let group = group.id;
         sender_counters::give_up(turn.tx, Sender { group, device })?;

@@ -74,7 +74,7 @@ pub(crate) fn all(
 }
 
 /// The account is a member, with this address.
-pub(crate) fn keep(
+pub(crate) fn store_member(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     account: AccountId,
@@ -213,7 +213,7 @@ pub(crate) fn follow(
     for (account, address) in &members {
         let (account, address) = (*account, address.clone());
         let admin = state.is_admin(account);
-        keep(turn.tx, conversation, account, &address, admin)?;
+        store_member(turn.tx, conversation, account, &address, admin)?;
         match known.iter().find(|member| member.account == account) {
             None if !is_new || account == own => {
                 events.push((EventKind::MemberAdded, address, None));

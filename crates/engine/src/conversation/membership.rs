@@ -468,7 +468,7 @@ pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fau
 }
 
 /// An account's key packages have come: they are added with the next commit.
-pub(crate) fn claimed(
+pub(crate) fn handle_key_packages(
     turn: &mut Turn<'_>,
     id: GroupId,
     account: AccountId,
@@ -519,7 +519,7 @@ pub(crate) fn claimed(
 }
 
 /// The relay gave none.
-pub(crate) fn claim_refused(
+pub(crate) fn handle_claim_refused(
     turn: &mut Turn<'_>,
     id: GroupId,
     account: AccountId,
@@ -532,7 +532,8 @@ pub(crate) fn claim_refused(
         && let Some(contact) = contact::of_account(turn.tx, account)?
     {
         for kept in pending_changes::of_conversation(turn.tx, conversation)? {
-            if matches!(&kept.change, PendingChange::Add(address, _) if address.canonical() == contact.address)
+            if let PendingChange::Add(address, _) = &kept.change
+                && address.canonical() == contact.address
             {
                 manage::not_brought(turn, conversation, &kept)?;
             }

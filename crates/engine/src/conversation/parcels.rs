@@ -266,8 +266,8 @@ pub(crate) fn are_there(turn: &Turn<'_>, group: GroupId) -> Result<bool, Fault> 
 
 /// The relay has taken a group's commit: what was put for it stays there. The group
 /// information until the next epoch.
-pub(crate) fn commit_taken(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
-    epoch_began(turn, group)?;
+pub(crate) fn handle_commit_accepted(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+    handle_new_epoch(turn, group)?;
     turn.tx.execute(
         "DELETE FROM parcel_part
          WHERE parcel IN (SELECT id FROM parcel WHERE group_id = ?1 AND way = 1)",
@@ -285,7 +285,7 @@ pub(crate) fn commit_taken(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fa
 }
 
 /// Group information that this device uploaded is no longer used.
-pub(crate) fn epoch_began(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     take_back(turn, "group_id = ?1 AND way = 2", &[&group.0])
 }
 
@@ -653,7 +653,11 @@ fn begin(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
 }
 
 /// The relay has so much of a parcel.
-pub(crate) fn stored(turn: &mut Turn<'_>, id: Id, stored: BlobStored) -> Result<(), Fault> {
+pub(crate) fn handle_parcel_stored(
+    turn: &mut Turn<'_>,
+    id: Id,
+    stored: BlobStored,
+) -> Result<(), Fault> {
     let Some(row) = find(turn, id)?.filter(|row| row.outgoing) else {
         return Ok(());
     };
@@ -671,14 +675,18 @@ pub(crate) fn stored(turn: &mut Turn<'_>, id: Id, stored: BlobStored) -> Result<
 }
 
 /// A part has come from the relay.
-pub(crate) fn fetched(turn: &mut Turn<'_>, id: Id, part: &BlobPartFetched) -> Result<(), Fault> {
+pub(crate) fn handle_parcel_part(
+    turn: &mut Turn<'_>,
+    id: Id,
+    part: &BlobPartFetched,
+) -> Result<(), Fault> {
     let Some(row) = find(turn, id)?.filter(|row| !row.outgoing) else {
         return Ok(());
     };
     let begins = u64::from(row.parts) * limits::BLOB_PART_BYTES as u64;
     let length = row.bytes.saturating_sub(begins);
     if part.part.len() as u64 != length.min(limits::BLOB_PART_BYTES as u64) {
-        return gone(turn, &row);
+        return mark_unavailable(turn, &row);
     }
     keep_part(turn, id, u64::from(row.parts), &part.part)?;
     turn.tx
@@ -695,7 +703,7 @@ type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>, i64);
 /// All of it is here: it is read as if it came now.
 fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     if !row.unknown {
-        transfer::say_parcel_read(turn, row.id)?;
+        transfer::acknowledge_parcel(turn, row.id)?;
     }
     let (post, kind, epoch, sequence): Brought = turn
         .tx
@@ -709,7 +717,7 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         return Ok(());
     };
     let Some(body) = whole(turn, row)? else {
-        return gone(turn, row);
+        return mark_unavailable(turn, row);
     };
     forget(turn, row.id)?;
     let post = Post {
@@ -729,7 +737,7 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
 }
 
 /// It is not to be had: as if the post had not come, but for what it says of the group.
-fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
+fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     forget(turn, row.id)?;
     if row.outgoing {
         return Ok(());
@@ -740,7 +748,7 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
                 return Ok(());
             }
             // A new epoch may have begun meanwhile, with other information.
-            if turn.volatile.gone_parcels.insert(row.id) {
+            if turn.volatile.unavailable_parcels.insert(row.id) {
                 turn.postpone(Postponed::Group(row.group), AGAIN);
                 return Ok(());
             }
@@ -755,14 +763,14 @@ fn gone(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
 }
 
 /// The relay refused.
-pub(crate) fn refused(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), Fault> {
     turn.volatile.opened.remove(&id);
     let Some(row) = find(turn, id)? else {
         return Ok(());
     };
     match error.code() {
         ErrorCode::BlobUnknown | ErrorCode::Malformed | ErrorCode::TooLarge if !row.outgoing => {
-            gone(turn, &row)
+            mark_unavailable(turn, &row)
         }
         // It is not there any more, or its token was no good: from the start.
         ErrorCode::BlobUnknown | ErrorCode::Unauthorised => {

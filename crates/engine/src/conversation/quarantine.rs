@@ -165,7 +165,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     if let Some(conversation) = before.conversation {
         turn.volatile.due_conversations.insert(conversation);
-        tell(turn, conversation)?;
+        add_event(turn, conversation)?;
         if groups::for_sending(turn.tx, conversation)?.is_none() {
             generations::unfollowed(turn, conversation)?;
         }
@@ -189,7 +189,7 @@ fn leave_alone(turn: &mut Turn<'_>, id: GroupId) {
     }
 }
 
-fn tell(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
+fn add_event(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
     let Some(found) = super::find(turn.tx, conversation)? else {
         return Ok(());
     };

@@ -94,7 +94,7 @@ fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 }
 
 /// The group's information has come: commits to joining.
-pub(crate) fn fetched(
+pub(crate) fn handle_group_info(
     turn: &mut Turn<'_>,
     id: GroupId,
     fetched: &GroupInfoFetched,
@@ -294,7 +294,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         groups::count_spoilt(turn.tx, id)?;
     }
     groups::end_commit(turn.tx, id, Some(turn.now))?;
-    parcels::commit_taken(turn, id)?;
+    parcels::handle_commit_accepted(turn, id)?;
     turn.volatile.behind.remove(&id);
     turn.volatile.lookups_mut().forget_seen(id);
     // What it lacked when it was lost, it may lack still.
@@ -341,7 +341,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 }
 
 /// The relay refused a step.
-pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };

@@ -177,7 +177,7 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault>
         None => true,
     };
     if !silent && let Some(parcel) = groups::take_parcel(turn.tx, group)? {
-        attachment::transfer::say_parcel_read(turn, parcel)?;
+        attachment::transfer::acknowledge_parcel(turn, parcel)?;
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
 }
 
 /// The recipient's devices are known: makes the group.
-pub(crate) fn claimed(
+pub(crate) fn handle_key_packages(
     turn: &mut Turn<'_>,
     id: ConversationId,
     claimed: &KeyPackagesClaimed,
@@ -262,7 +262,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 }
 
 /// The relay has the group.
-pub(crate) fn created(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+pub(crate) fn handle_group_created(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
@@ -402,7 +402,7 @@ pub(crate) fn tell_waiting(
 ) -> Result<(), Fault> {
     for (_, message) in outbox::unnumbered(turn.tx, conversation.id)? {
         if let Some(id) = message {
-            tell(turn, conversation.id, id, MessageState::Queued, problem)?;
+            notify_state(turn, conversation.id, id, MessageState::Queued, problem)?;
         }
     }
     Ok(())
@@ -415,7 +415,7 @@ pub(crate) fn tell_open(
     problem: &Problem,
 ) -> Result<(), Fault> {
     for id in outbox::open_messages(turn.tx, conversation.id)? {
-        tell(turn, conversation.id, id, MessageState::Queued, problem)?;
+        notify_state(turn, conversation.id, id, MessageState::Queued, problem)?;
     }
     Ok(())
 }
@@ -429,7 +429,7 @@ pub(crate) fn fail_waiting(
     for (row, message) in outbox::unnumbered(turn.tx, conversation.id)? {
         outbox::give_up(turn.tx, row)?;
         if let Some(id) = message {
-            tell(turn, conversation.id, id, MessageState::Failed, problem)?;
+            notify_state(turn, conversation.id, id, MessageState::Failed, problem)?;
         }
     }
     Ok(())
@@ -443,7 +443,7 @@ pub(crate) fn fail_message(
     problem: &Problem,
 ) -> Result<(), Fault> {
     if outbox::give_up_waiting(turn.tx, id)? {
-        tell(turn, conversation, id, MessageState::Failed, problem)?;
+        notify_state(turn, conversation, id, MessageState::Failed, problem)?;
     }
     Ok(())
 }
@@ -458,14 +458,14 @@ pub(crate) fn fail_all(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fau
             }
             for id in some {
                 outbox::give_up_message(turn.tx, id)?;
-                tell(turn, conversation, id, MessageState::Failed, problem)?;
+                notify_state(turn, conversation, id, MessageState::Failed, problem)?;
             }
         }
     }
     Ok(outbox::give_up_all(turn.tx)?)
 }
 
-fn tell(
+fn notify_state(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     id: MessageId,

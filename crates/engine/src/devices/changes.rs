@@ -169,7 +169,7 @@ pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> 
 }
 
 /// The relay did not take it.
-pub(crate) fn refused(turn: &mut Turn<'_>, id: i64, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: i64, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RosterConflict => {
             own_history::want(turn);
@@ -193,7 +193,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: i64, error: &Error) -> Result<(),
                 transfer::not_admitted(turn, &problem)?;
                 recovery::not_admitted(turn, &problem)?;
             }
-            names::tell(turn, Some(&problem))
+            names::notify_devices(turn, Some(&problem))
         }
     }
 }
@@ -247,7 +247,7 @@ pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
     transfer::own_roster_changed(turn)?;
     let due = groups::membership_due(turn.tx, None)?;
     turn.volatile.due_groups.extend(due);
-    names::tell(turn, None)
+    names::notify_devices(turn, None)
 }
 
 /// Makes the statement for a revocation that is wanted, and stores it.

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The address is to be locked, or not.
-pub(crate) fn want(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> {
+pub(crate) fn set_lock(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> {
     if turn.volatile.account.is_none() {
         return Err(Stop::Refused(Problem::NotRegistered));
     }
@@ -77,17 +77,21 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 /// The relay's log has it.
-pub(crate) fn done(turn: &mut Turn<'_>, locked: bool) -> Result<(), Fault> {
+pub(crate) fn handle_lock_changed(turn: &mut Turn<'_>, locked: bool) -> Result<(), Fault> {
     settings::write(turn.tx, Setting::Locked, locked)?;
     if settings::read(turn.tx, Setting::LockWanted)? == Some(locked) {
         settings::forget(turn.tx, Setting::LockWanted)?;
     }
-    tell(turn, locked, None);
+    notify_lock(turn, locked, None);
     Ok(())
 }
 
 /// The relay did not take it.
-pub(crate) fn refused(turn: &mut Turn<'_>, locked: bool, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(
+    turn: &mut Turn<'_>,
+    locked: bool,
+    error: &Error,
+) -> Result<(), Fault> {
     turn.postpone(Postponed::Lock, retry_after(error));
     let passes = matches!(
         error.code(),
@@ -97,16 +101,16 @@ pub(crate) fn refused(turn: &mut Turn<'_>, locked: bool, error: &Error) -> Resul
         settings::forget(turn.tx, Setting::LockWanted)?;
     }
     let now = is_locked(turn)?;
-    tell(turn, now, Some(&link::problem_of(error)));
+    notify_lock(turn, now, Some(&link::problem_of(error)));
     Ok(())
 }
 
 /// The contest is over.
-pub(crate) fn kept(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn handle_contest_over(turn: &mut Turn<'_>) -> Result<(), Fault> {
     settings::forget(turn.tx, Setting::KeepAddress)?;
     alarm::settled_all(turn.tx, CONTESTED)?;
     let locked = is_locked(turn)?;
-    tell(turn, locked, None);
+    notify_lock(turn, locked, None);
     Ok(())
 }
 
@@ -118,7 +122,7 @@ pub(crate) fn not_kept(turn: &mut Turn<'_>, error: &Error) {
 const CONTESTED: &str = "address_contested";
 
 /// Somebody proved the address and asks for it.
-pub(crate) fn contested(turn: &mut Turn<'_>, contest: &AddressContested) -> Result<(), Fault> {
+pub(crate) fn handle_contest(turn: &mut Turn<'_>, contest: &AddressContested) -> Result<(), Fault> {
     let until = Time(contest.until_ms).into();
     alarm::raise(turn, &Problem::AddressContested { until })
 }
@@ -136,11 +140,11 @@ pub(crate) fn seen_in_log(turn: &mut Turn<'_>, locked: bool) -> Result<(), Fault
     if known.is_some() && wanted != Some(locked) {
         alarm::raise(turn, &Problem::LockChanged { locked })?;
     }
-    tell(turn, locked, None);
+    notify_lock(turn, locked, None);
     Ok(())
 }
 
-fn tell(turn: &mut Turn<'_>, locked: bool, problem: Option<&Problem>) {
+fn notify_lock(turn: &mut Turn<'_>, locked: bool, problem: Option<&Problem>) {
     turn.notify(Notice::Lock(LockChanged {
         locked,
         problem: problem.map(Problem::report),

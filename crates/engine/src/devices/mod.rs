@@ -132,7 +132,7 @@ pub(crate) fn joined(
     joined: RendezvousJoined,
 ) -> Result<(), Fault> {
     match meets {
-        MeetingPurpose::Pairing => pairing::joined(turn, joined),
+        MeetingPurpose::Pairing => pairing::handle_joined(turn, joined),
         MeetingPurpose::Transfer => {
             if let Some(meeting) = transfer::meeting(&mut turn.volatile.devices_mut().transfer) {
                 meeting.joined();
@@ -194,9 +194,9 @@ pub(crate) fn meets_for(turn: &Turn<'_>, link: LinkKind) -> MeetingPurpose {
 /// The relay refused to let this device join, or to hand something on.
 pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: MeetingPurpose, error: &Error) {
     match meets {
-        MeetingPurpose::Pairing => pairing::refused(turn, error),
+        MeetingPurpose::Pairing => pairing::handle_refusal(turn, error),
         MeetingPurpose::Transfer => {
-            let again = transfer::refused(&mut turn.volatile.devices_mut().transfer);
+            let again = transfer::handle_refusal(&mut turn.volatile.devices_mut().transfer);
             let again = match error.code() {
                 ErrorCode::RateLimited | ErrorCode::Unavailable => {
                     crate::conversation::start::retry_after(error).max(again)
@@ -226,7 +226,7 @@ pub(crate) fn handle_message(
 /// The other one left the rendezvous of a link.
 pub(crate) fn left(turn: &mut Turn<'_>, link: LinkKind) {
     if pairs_on(turn, link) {
-        pairing::left(turn);
+        pairing::handle_peer_left(turn);
     } else if link == LinkKind::Posting {
         transfer::left(turn);
     }

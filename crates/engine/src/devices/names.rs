@@ -43,7 +43,10 @@ pub(crate) fn set(tx: &Transaction<'_>, device: DeviceId, name: &str) -> Result<
 }
 
 /// What the device is called, where that is known.
-pub(crate) fn of(tx: &Transaction<'_>, device: DeviceId) -> Result<Option<String>, StoreError> {
+pub(crate) fn name_of_device(
+    tx: &Transaction<'_>,
+    device: DeviceId,
+) -> Result<Option<String>, StoreError> {
     Ok(tx
         .prepare_cached("SELECT name FROM device_name WHERE device = ?1")?
         .query_row([device.0], |row| row.get(0))
@@ -92,7 +95,7 @@ pub(crate) fn list(turn: &Turn<'_>) -> Result<Vec<Device>, Fault> {
         devices.push(Device {
             id: id.to_string(),
             short: short(id),
-            name: of(turn.tx, id)?,
+            name: name_of_device(turn.tx, id)?,
             this: id == own.device(),
             added_at: Time(statement.made_at_ms).into(),
             added_by: match statement.signer {
@@ -106,7 +109,7 @@ pub(crate) fn list(turn: &Turn<'_>) -> Result<Vec<Device>, Fault> {
 }
 
 /// Tells what devices there are now, and what stood in the way of a change.
-pub(crate) fn tell(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
+pub(crate) fn notify_devices(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     let devices = list(turn)?;
     turn.notify(Notice::Devices(DevicesChanged {
         devices,

@@ -132,13 +132,13 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
             seed.as_slice(),
         ),
     )?;
-    backup::key::keep(turn.tx, &backup::key::public_of(&key))?;
+    backup::key::store_public(turn.tx, &backup::key::public_of(&key))?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory {
         key: Some(key),
         opener: None,
     };
     turn.volatile.lookups_mut().forget_outcomes();
-    tell(turn, RecoveryStage::LookingUp, None);
+    notify_stage(turn, RecoveryStage::LookingUp, None);
     Ok(Response::Done {})
 }
 
@@ -159,11 +159,11 @@ pub(crate) fn feed(turn: &mut Turn<'_>, asked: &api::FeedBackup) -> Result<Respo
         .map_err(|_| Stop::Refused(Problem::BackupDamaged))?;
     opening(turn, &recovery)?;
     if let Err(problem) = take_in(turn, &recovery, &part, asked.last)? {
-        over(turn, Some(&problem))?;
+        finish(turn, Some(&problem))?;
         return Ok(Response::Done {});
     }
     if asked.last {
-        over(turn, None)?;
+        finish(turn, None)?;
     }
     Ok(Response::Done {})
 }
@@ -293,7 +293,7 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
         "UPDATE recovery SET stage = 2, roster_length = ?1",
         [known.length().cast_signed()],
     )?;
-    tell(turn, RecoveryStage::Admitting, None);
+    notify_stage(turn, RecoveryStage::Admitting, None);
     Ok(())
 }
 
@@ -326,7 +326,7 @@ pub(crate) fn admitted(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
         .map_err(|_| Fault::Broken("the address is not valid".into()))?;
     registration::joined(turn.tx, &address, mailbox)?;
     turn.tx.execute("UPDATE recovery SET stage = 3", [])?;
-    tell(turn, RecoveryStage::Restoring, None);
+    notify_stage(turn, RecoveryStage::Restoring, None);
     Ok(())
 }
 
@@ -366,7 +366,7 @@ fn fetch(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
 }
 
 /// The relay gave a part.
-pub(crate) fn fetched(
+pub(crate) fn handle_backup_part(
     turn: &mut Turn<'_>,
     index: u32,
     fetched: &BackupFetched,
@@ -389,7 +389,7 @@ pub(crate) fn fetched(
     opening.part = index + 1;
     let last = index + 1 == parts;
     if let Err(problem) = take_in(turn, &recovery, &fetched.part, last)? {
-        return over(turn, Some(&problem));
+        return finish(turn, Some(&problem));
     }
     turn.notify(Notice::Transfer(TransferProgress {
         what: TransferOf::Restore,
@@ -397,7 +397,7 @@ pub(crate) fn fetched(
         total: u64::from(parts),
     }));
     if last {
-        return over(turn, None);
+        return finish(turn, None);
     }
     Ok(())
 }
@@ -409,8 +409,10 @@ pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
             turn.postpone(Postponed::Backup, retry_after(error));
             Ok(())
         }
-        ErrorCode::BackupUnknown | ErrorCode::Unsupported => over(turn, Some(&Problem::BackupNone)),
-        _ => over(turn, Some(&crate::link::problem_of(error))),
+        ErrorCode::BackupUnknown | ErrorCode::Unsupported => {
+            finish(turn, Some(&Problem::BackupNone))
+        }
+        _ => finish(turn, Some(&crate::link::problem_of(error))),
     }
 }
 
@@ -492,12 +494,12 @@ fn made_by_us(
 // ---- the end ----
 
 /// This device is one of the account's; what of the backup could be had is there.
-fn over(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
+fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
     turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
-    tell(turn, RecoveryStage::Done, problem);
+    notify_stage(turn, RecoveryStage::Done, problem);
     Ok(())
 }
 
@@ -507,11 +509,11 @@ fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM roster", [])?;
     turn.tx.execute("DELETE FROM roster_change", [])?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
-    tell(turn, RecoveryStage::Failed, Some(problem));
+    notify_stage(turn, RecoveryStage::Failed, Some(problem));
     Ok(())
 }
 
-fn tell(turn: &mut Turn<'_>, stage: RecoveryStage, problem: Option<&Problem>) {
+fn notify_stage(turn: &mut Turn<'_>, stage: RecoveryStage, problem: Option<&Problem>) {
     turn.notify(Notice::Recovery(RecoveryChanged {
         stage,
         problem: problem.map(Problem::report),

@@ -193,7 +193,7 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
         PostKind::Welcome => {
             // The echo of the welcome that made the group.
             if group.commit_post == Some(post.id) {
-                start::created(turn, group.id)?;
+                start::handle_group_created(turn, group.id)?;
             }
             Ok(Read::Done)
         }
@@ -320,7 +320,7 @@ fn process_for_good(
             }
         }
         Err(ProcessError::FutureEpoch) => {
-            posting::heard_epoch(turn, group.id, post.epoch)?;
+            posting::handle_epoch(turn, group.id, post.epoch)?;
             Ok(Read::NotYet)
         }
         // Posted by this device, and not known here: its store is an old copy, and its
@@ -413,7 +413,7 @@ pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &Group) -> Result<()
 fn unreadable(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     if ours.transpose()?.is_some_and(|ours| post.epoch > ours) {
-        posting::heard_epoch(turn, group.id, post.epoch)?;
+        posting::handle_epoch(turn, group.id, post.epoch)?;
         return Ok(Read::Undo);
     }
     Ok(Read::Doubtful)

@@ -157,7 +157,7 @@ pub(crate) fn published(turn: &mut Turn<'_>, left: u32) -> Result<(), Fault> {
 
 /// The relay did not take them: others are made later. How many it has is not forgotten,
 /// since nobody else would ask for new ones.
-pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
     let pause = if error.retry_after_ms == 0 {
         REFUSED
     } else {

@@ -268,7 +268,7 @@ fn seal(turn: &mut Turn<'_>, group: &Group, one: &Outgoing) -> Result<Option<Cip
 }
 
 /// The relay has a message.
-pub(crate) fn posted(
+pub(crate) fn handle_posted(
     turn: &mut Turn<'_>,
     group: GroupId,
     row: i64,
@@ -277,7 +277,7 @@ pub(crate) fn posted(
     let is_followed =
         groups::find(turn.tx, group)?.is_some_and(|group| group.state != GroupState::Quarantined);
     if is_followed {
-        heard_epoch(turn, group, Epoch(posted.epoch))?;
+        handle_epoch(turn, group, Epoch(posted.epoch))?;
     }
     // If the group has ended, the message goes to the next one: a device that was behind cannot
     // read it here.
@@ -312,7 +312,7 @@ fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
 }
 
 /// The relay did not take a message.
-pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
@@ -327,7 +327,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
             // Too old an epoch: encrypted again when the newer one has come. A relay that
             // knows of none is given the same bytes again: no key is used up for its word.
             turn.volatile.links.deauthorise(id);
-            heard_epoch(turn, id, Epoch(error.epoch))?;
+            handle_epoch(turn, id, Epoch(error.epoch))?;
             if !turn.volatile.behind.contains_key(&id) {
                 turn.postpone(Postponed::Conversation(conversation), Span::seconds(2));
             }
@@ -359,7 +359,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) -> Result
 }
 
 /// The right to post in this epoch was refused.
-pub(crate) fn not_authorised(
+pub(crate) fn handle_unauthorised(
     turn: &mut Turn<'_>,
     id: GroupId,
     epoch: Epoch,
@@ -377,7 +377,7 @@ pub(crate) fn not_authorised(
         {
             turn.lose_group(id)
         }
-        ErrorCode::EpochConflict => heard_epoch(turn, id, Epoch(error.epoch)),
+        ErrorCode::EpochConflict => handle_epoch(turn, id, Epoch(error.epoch)),
         ErrorCode::GroupUnknown if group.state == GroupState::Active => start::deny(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.
         ErrorCode::Unauthorised if group.state == GroupState::Active => {
@@ -399,7 +399,7 @@ pub(crate) fn not_authorised(
 
 /// The relay spoke of a group's epoch: if it is later than ours, a commit is on its
 /// way to us, or was lost.
-pub(crate) fn heard_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Result<(), Fault> {
+pub(crate) fn handle_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Result<(), Fault> {
     let ours = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     let Some(ours) = ours.transpose()? else {
         return Ok(());
@@ -413,7 +413,7 @@ pub(crate) fn heard_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Res
 }
 
 /// An epoch has begun here.
-pub(crate) fn epoch_began(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
+pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
     if turn
         .volatile
         .behind

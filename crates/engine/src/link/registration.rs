@@ -188,7 +188,7 @@ pub(crate) fn started(turn: &mut Turn<'_>, started: &RegistrationStarted) -> Res
                 address: registration.address,
             });
         }
-        tell(turn, None)?;
+        notify_progress(turn, None)?;
     }
     Ok(())
 }
@@ -206,7 +206,7 @@ pub(crate) fn code_not_sent(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
     let problem = Problem::AddressUnreachable {
         address: registration.address,
     };
-    tell(turn, Some(&problem))
+    notify_progress(turn, Some(&problem))
 }
 
 /// The relay has bound the address to the account.
@@ -239,11 +239,11 @@ pub(crate) fn complete(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
         .execute("UPDATE registration SET stage = 4, code = NULL", [])?;
     account::complete(turn.tx, &address, mailbox)?;
     turn.volatile.account = account::load(turn.tx)?;
-    tell(turn, None)
+    notify_progress(turn, None)
 }
 
 /// The relay refused a step.
-pub(crate) fn refused(turn: &mut Turn<'_>, job: &Job, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, job: &Job, error: &Error) -> Result<(), Fault> {
     let Some(registration) = read(turn.tx)? else {
         return Ok(());
     };
@@ -290,7 +290,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, job: &Job, error: &Error) -> Result<(
     };
     turn.tx
         .execute("UPDATE registration SET stage = ?1, code = NULL", [stage])?;
-    tell(turn, Some(&problem))
+    notify_progress(turn, Some(&problem))
 }
 
 /// Whether the mailbox link is useful.
@@ -309,7 +309,7 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
             code: ErrorCode::CodeRefused.into(),
             ..Error::default()
         };
-        return refused(turn, &Job::FinishRegistration, &code);
+        return handle_refusal(turn, &Job::FinishRegistration, &code);
     }
     turn.postpone(Postponed::Login, start::retry_after(error));
     if error.code() == ErrorCode::Unauthorised {
@@ -328,7 +328,7 @@ pub(crate) fn may_be_done(error: &Error) -> bool {
 }
 
 /// Tells how far the registration is.
-fn tell(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
+fn notify_progress(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     let Some(registration) = read(turn.tx)? else {
         return Ok(());
     };

@@ -56,7 +56,7 @@ pub(crate) fn frame(
         (Job::OpenParcel(id) | Job::ParcelPart(id), _) => parcels::drop_it(turn, *id),
         (Job::OpenBlob(id) | Job::BlobPart(id), _) => transfer::give_up(turn, *id),
         (_, Whose::Group(_) | Whose::Conversation(_)) => Ok(()),
-        (_, Whose::Part(_)) => refused(
+        (_, Whose::Part(_)) => handle_refusal(
             turn,
             job,
             &Error {
@@ -86,7 +86,7 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
             .map(drop),
         (LinkKind::Mailbox, Body::AddressContested(contest)) => turn
             .contained(Whose::Part("contest"), |turn| {
-                lock::contested(turn, &contest)
+                lock::handle_contest(turn, &contest)
             })
             .map(drop),
         (link, Body::RendezvousMessage(message)) => {
@@ -145,12 +145,12 @@ fn whose(turn: &Turn<'_>, job: &Job) -> Result<Option<Whose>, Fault> {
 
 fn settle(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     match body {
-        Body::Error(error) => refused(turn, job, &error),
-        body => answered(turn, job, body),
+        Body::Error(error) => handle_refusal(turn, job, &error),
+        body => handle_answer(turn, job, body),
     }
 }
 
-fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
+fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
     match (job, body) {
         (Job::Ping | Job::Signal, _) | (Job::BlobRead(_), Body::Done(_)) => Ok(()),
         (Job::StartRegistration, Body::RegistrationStarted(started)) => {
@@ -179,24 +179,26 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
         (Job::FetchHistory, Body::HistoryFetched(fetched)) => own_history::came(turn, &fetched),
         (Job::FetchHeads, Body::HeadsFetched(fetched)) => lookups::heads_came(turn, &fetched),
         (Job::Claim(conversation), Body::KeyPackagesClaimed(claimed)) => {
-            start::claimed(turn, conversation, &claimed)
+            start::handle_key_packages(turn, conversation, &claimed)
         }
         (Job::ClaimDevices(group, account), Body::KeyPackagesClaimed(claimed)) => {
-            membership::claimed(turn, group, account, &claimed)
+            membership::handle_key_packages(turn, group, account, &claimed)
         }
-        (Job::CreateGroup(group), Body::Done(_) | Body::Posted(_)) => start::created(turn, group),
+        (Job::CreateGroup(group), Body::Done(_) | Body::Posted(_)) => {
+            start::handle_group_created(turn, group)
+        }
         (Job::Authorise(group, _), Body::PostingAuthorised(authorised)) => {
-            posting::heard_epoch(turn, group, waxwing_protocol::ids::Epoch(authorised.epoch))
+            posting::handle_epoch(turn, group, waxwing_protocol::ids::Epoch(authorised.epoch))
         }
         (Job::Message { group, row }, Body::Posted(posted)) => {
-            posting::posted(turn, group, row, &posted)
+            posting::handle_posted(turn, group, row, &posted)
         }
         (Job::Commit(group, post), Body::Posted(posted)) => match groups::find(turn.tx, group)? {
             Some(group) => commits::accepted(turn, &group, post, posted.group_sequence),
             None => Ok(()),
         },
         (Job::FetchGroupInfo(group), Body::GroupInfoFetched(fetched)) => {
-            rejoin::fetched(turn, group, &fetched)
+            rejoin::handle_group_info(turn, group, &fetched)
         }
         (Job::Rejoin(group), Body::Posted(_)) => rejoin::rejoined(turn, group),
         (Job::ChangeRoster(id), Body::RosterChanged(changed)) => {
@@ -209,28 +211,28 @@ fn answered(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault> {
             devices::said(turn, meets);
             Ok(())
         }
-        (Job::SetLock(locked), Body::Done(_)) => lock::done(turn, locked),
-        (Job::KeepAddress, Body::Done(_)) => lock::kept(turn),
+        (Job::SetLock(locked), Body::Done(_)) => lock::handle_lock_changed(turn, locked),
+        (Job::KeepAddress, Body::Done(_)) => lock::handle_contest_over(turn),
         (Job::OpenBlob(blob) | Job::BlobPart(blob), Body::BlobStored(stored)) => {
-            transfer::stored(turn, blob, stored)
+            transfer::handle_blob_stored(turn, blob, stored)
         }
         (Job::BlobPart(blob), Body::BlobPartFetched(fetched)) => {
-            transfer::fetched(turn, blob, fetched)
+            transfer::handle_blob_part(turn, blob, fetched)
         }
         (Job::OpenParcel(id) | Job::ParcelPart(id), Body::BlobStored(stored)) => {
-            parcels::stored(turn, id, stored)
+            parcels::handle_parcel_stored(turn, id, stored)
         }
         (Job::ParcelPart(id), Body::BlobPartFetched(fetched)) => {
-            parcels::fetched(turn, id, &fetched)
+            parcels::handle_parcel_part(turn, id, &fetched)
         }
-        (Job::SetSmsKey, Body::SmsTerms(terms)) => sms::send::terms_came(turn, &terms),
-        (Job::SendSms(row), Body::Done(_)) => sms::send::handed(turn, row),
+        (Job::SetSmsKey, Body::SmsTerms(terms)) => sms::send::handle_terms(turn, &terms),
+        (Job::SendSms(row), Body::Done(_)) => sms::send::handle_accepted(turn, row),
         (Job::PutBackup(index), Body::Done(_)) => backup::put(turn, index),
         (Job::FinishBackup, Body::Done(_)) => backup::finished(turn),
         (Job::FetchBackup(index), Body::BackupFetched(fetched)) => {
-            recovery::fetched(turn, index, &fetched)
+            recovery::handle_backup_part(turn, index, &fetched)
         }
-        (job, _) => refused(
+        (job, _) => handle_refusal(
             turn,
             job,
             &Error {
@@ -266,19 +268,19 @@ pub(crate) fn unanswered(turn: &mut Turn<'_>, link: LinkKind, job: Job) -> Resul
                 retry_after_ms: pause.0,
                 ..Error::default()
             };
-            refused(turn, job, &error)
+            handle_refusal(turn, job, &error)
         }
     }
 }
 
-fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
+fn handle_refusal(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
     match job {
         Job::FinishRegistration if registration::may_be_done(error) => mailbox::log_in(turn),
         Job::StartRegistration | Job::FinishRegistration => {
-            registration::refused(turn, &job, error)
+            registration::handle_refusal(turn, &job, error)
         }
         Job::Login => registration::login_refused(turn, error),
-        Job::SetLock(locked) => lock::refused(turn, locked, error),
+        Job::SetLock(locked) => lock::handle_refusal(turn, locked, error),
         Job::KeepAddress => {
             lock::not_kept(turn, error);
             Ok(())
@@ -286,7 +288,7 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         // The relay deletes a blob by itself, later.
         Job::Ping | Job::BlobRead(_) | Job::Signal => Ok(()),
         Job::PublishKeyPackages => {
-            key_packages::refused(turn, error);
+            key_packages::handle_refusal(turn, error);
             Ok(())
         }
         Job::IssueTokens => {
@@ -304,22 +306,26 @@ fn refused(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fault> {
         }
         Job::FetchHeads => lookups::heads_refused(turn, error),
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
-        Job::ClaimDevices(group, account) => membership::claim_refused(turn, group, account, error),
+        Job::ClaimDevices(group, account) => {
+            membership::handle_claim_refused(turn, group, account, error)
+        }
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
-        Job::Authorise(group, epoch) => posting::not_authorised(turn, group, epoch, error),
-        Job::Message { group, .. } => posting::refused(turn, group, error),
+        Job::Authorise(group, epoch) => posting::handle_unauthorised(turn, group, epoch, error),
+        Job::Message { group, .. } => posting::handle_refusal(turn, group, error),
         Job::Commit(group, post) => commits::refused(turn, group, post, error),
-        Job::FetchGroupInfo(group) | Job::Rejoin(group) => rejoin::refused(turn, group, error),
-        Job::ChangeRoster(id) => changes::refused(turn, id, error),
+        Job::FetchGroupInfo(group) | Job::Rejoin(group) => {
+            rejoin::handle_refusal(turn, group, error)
+        }
+        Job::ChangeRoster(id) => changes::handle_refusal(turn, id, error),
         Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
             devices::meeting_refused(turn, meets, error);
             Ok(())
         }
-        Job::OpenBlob(blob) | Job::BlobPart(blob) => transfer::refused(turn, blob, error),
-        Job::OpenParcel(id) | Job::ParcelPart(id) => parcels::refused(turn, id, error),
-        Job::SetSmsKey => sms::send::key_refused(turn, error),
-        Job::SendSms(row) => sms::send::refused(turn, row, error),
-        Job::PutBackup(_) | Job::FinishBackup => backup::refused(turn, error),
+        Job::OpenBlob(blob) | Job::BlobPart(blob) => transfer::handle_refusal(turn, blob, error),
+        Job::OpenParcel(id) | Job::ParcelPart(id) => parcels::handle_refusal(turn, id, error),
+        Job::SetSmsKey => sms::send::handle_key_refused(turn, error),
+        Job::SendSms(row) => sms::send::handle_refusal(turn, row, error),
+        Job::PutBackup(_) | Job::FinishBackup => backup::handle_refusal(turn, error),
         Job::FetchBackup(_) => recovery::fetch_refused(turn, error),
     }
 }

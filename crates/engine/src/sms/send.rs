@@ -34,7 +34,7 @@ use crate::{
 const WAITING_MAX: i64 = 200;
 
 /// The relay has this device's key, and says what it asks.
-pub(crate) fn terms_came(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fault> {
+pub(crate) fn handle_terms(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fault> {
     turn.volatile.sms_mut().relay_has_key = true;
     let fits = |price: &&waxwing_protocol::pb::SmsPrice| {
         price.price.len() <= limits::SMS_PRICE_BYTES && price.prefix.len() <= 16
@@ -54,7 +54,7 @@ pub(crate) fn terms_came(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fa
 }
 
 /// The relay does not want the key: one of before there were texts.
-pub(crate) fn key_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_key_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     // Not asked again before the next login.
     turn.volatile.sms_mut().relay_has_key = true;
     if error.code() == ErrorCode::Unsupported {
@@ -290,14 +290,14 @@ pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 /// The relay has noted it: what becomes of it comes as a post.
-pub(crate) fn handed(turn: &mut Turn<'_>, row: i64) -> Result<(), Fault> {
+pub(crate) fn handle_accepted(turn: &mut Turn<'_>, row: i64) -> Result<(), Fault> {
     turn.tx
         .execute("UPDATE sms_outgoing SET handed = 1 WHERE id = ?1", [row])?;
     Ok(())
 }
 
 /// The relay does not take it, or not now.
-pub(crate) fn refused(turn: &mut Turn<'_>, row: i64, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, row: i64, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::MailboxFull => {
             turn.postpone(Postponed::Sms, start::retry_after(error));

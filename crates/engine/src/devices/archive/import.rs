@@ -81,7 +81,7 @@ pub(crate) fn import(
                 let id =
                     DeviceId::try_from(&device.device_id).map_err(|_| NotImported::Malformed)?;
                 let name = names::checked(&device.name).ok_or(NotImported::Malformed)?;
-                if names::of(tx, id)?.is_none() {
+                if names::name_of_device(tx, id)?.is_none() {
                     names::set(tx, id, name)?;
                 }
             }
@@ -130,7 +130,7 @@ fn settings(tx: &Transaction<'_>, kept: &ArchivedSettings) -> Result<(), NotImpo
     }
     if !kept.backup_key.is_empty() && backup::key::public(tx)?.is_none() {
         let key = backup::key::checked(&kept.backup_key).ok_or(NotImported::Malformed)?;
-        backup::key::keep(tx, &key)?;
+        backup::key::store_public(tx, &key)?;
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ fn many(
             let account =
                 AccountId::try_from(&member.account_id).map_err(|_| NotImported::Malformed)?;
             let address = Address::parse(&member.address).map_err(|_| NotImported::Malformed)?;
-            members::keep(tx, id, account, address.display(), member.admin)?;
+            members::store_member(tx, id, account, address.display(), member.admin)?;
         }
     }
     if kept.written_to {

@@ -52,7 +52,7 @@ pub(crate) fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Keeps the public half.
-pub(crate) fn keep(tx: &Transaction<'_>, public: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn store_public(tx: &Transaction<'_>, public: &[u8]) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO backup_key (id, public) VALUES (1, ?1)
          ON CONFLICT DO UPDATE SET public = excluded.public",

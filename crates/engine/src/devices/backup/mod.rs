@@ -71,7 +71,7 @@ struct Making {
 }
 
 /// A person wants one now.
-pub(crate) fn want(turn: &mut Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn request_backup(turn: &mut Turn<'_>) -> Result<Response, Stop> {
     ready(turn)?;
     turn.volatile.postponed.remove(&Postponed::Backup);
     turn.volatile.devices_mut().backup.wanted = true;
@@ -214,7 +214,7 @@ pub(crate) fn finished(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 /// The relay did not take something of it.
-pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
             // The same part again, later.

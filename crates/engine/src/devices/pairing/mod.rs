@@ -47,7 +47,7 @@ pub(super) use self::notices::{tell_admitted, tell_done, tell_failed, tell_joine
 use self::{
     agreement::PairingContext,
     code::{PairingCode, PairingSecret},
-    notices::{changed, tell, tell_code},
+    notices::{changed, notify_stage, tell_code},
     session::Session,
     steps::{NewOutcome, NewStep, OldOutcome, OldStep, PairingEnded},
 };
@@ -157,7 +157,7 @@ pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Respo
         turn.now,
         Side::New(NewSideState::Meeting),
     ));
-    tell(turn, PairingStage::Meeting);
+    notify_stage(turn, PairingStage::Meeting);
     Ok(Response::Done {})
 }
 
@@ -206,7 +206,7 @@ pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result
         turn.now,
         Side::Old(OldSideState::Meeting(code)),
     ));
-    tell(turn, PairingStage::Meeting);
+    notify_stage(turn, PairingStage::Meeting);
     Ok(Response::Done {})
 }
 
@@ -230,7 +230,7 @@ pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, Sto
         propose(turn, pairing, session, asked)?;
     } else {
         say_no(turn, pairing, session);
-        tell(turn, PairingStage::Refused);
+        notify_stage(turn, PairingStage::Refused);
     }
     Ok(Response::Done {})
 }
@@ -292,7 +292,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
 }
 
 /// The relay has the rendezvous.
-pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<(), Fault> {
+pub(crate) fn handle_joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<(), Fault> {
     let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return Ok(());
     };
@@ -335,7 +335,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<()
 }
 
 /// The relay does not let this device join, or say something.
-pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
     let Some(pairing) = turn.volatile.devices_mut().pairing.take() else {
         return;
     };
@@ -351,7 +351,7 @@ pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
 }
 
 /// The other device is gone.
-pub(crate) fn left(turn: &mut Turn<'_>) {
+pub(crate) fn handle_peer_left(turn: &mut Turn<'_>) {
     let Some(pairing) = &mut turn.volatile.devices_mut().pairing else {
         return;
     };
@@ -429,7 +429,7 @@ fn new_heard(
     let entry = account::own_entry(turn.tx)?;
     let device =
         account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
-    let name = names::of(turn.tx, device)?.unwrap_or_default();
+    let name = names::name_of_device(turn.tx, device)?.unwrap_or_default();
     let heard = step.handle_message(body, || DeviceOffer {
         entry: Some(entry),
         name,
@@ -510,7 +510,7 @@ fn old_heard(
             pairing.meeting.say(next);
             pairing.side = Some(Side::Old(OldSideState::Step(step)));
             if agreed {
-                tell(turn, PairingStage::Agreed);
+                notify_stage(turn, PairingStage::Agreed);
             }
             Ok(None)
         }
@@ -569,7 +569,7 @@ fn propose(
         step, asked, rendezvous, key,
     )));
     turn.volatile.devices_mut().pairing = Some(pairing);
-    tell(turn, PairingStage::Admitting);
+    notify_stage(turn, PairingStage::Admitting);
     Ok(())
 }
 

@@ -23,7 +23,7 @@ pub(super) const fn changed(stage: PairingStage) -> PairingChanged {
     }
 }
 
-pub(super) fn tell(turn: &mut Turn<'_>, stage: PairingStage) {
+pub(super) fn notify_stage(turn: &mut Turn<'_>, stage: PairingStage) {
     turn.notify(Notice::Pairing(changed(stage)));
 }
 

@@ -182,7 +182,7 @@ pub(crate) fn admitted(
             .ok_or_else(|| Fault::Broken("no account".into()))?
             .device();
         rows::fix_bounds(turn.tx, this)?;
-        let name = names::of(turn.tx, device)?;
+        let name = names::name_of_device(turn.tx, device)?;
         pairing::tell_admitted(turn, device, name);
         say_admission(turn)?;
     }
@@ -413,7 +413,7 @@ pub(crate) fn left(turn: &mut Turn<'_>) {
 }
 
 /// The relay refused: gives after how long the meeting is tried again.
-pub(crate) fn refused(live: &mut TransferInMemory) -> Span {
+pub(crate) fn handle_refusal(live: &mut TransferInMemory) -> Span {
     handle_link_lost(live);
     let doublings = live.refused.min(REFUSED_DOUBLINGS);
     live.refused = live.refused.saturating_add(1);
@@ -487,7 +487,7 @@ fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Res
     }
     registration::joined(turn.tx, &address, mailbox)?;
     if let Some(key) = backup::key::checked(&admission.backup_key) {
-        backup::key::keep(turn.tx, &key)?;
+        backup::key::store_public(turn.tx, &key)?;
     }
     turn.tx.execute(
         "UPDATE admission SET stage = 2, proposal = NULL, next_chunk = 0, begun_at = ?1,
