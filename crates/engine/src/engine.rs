@@ -395,7 +395,7 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.volatile.account.is_some() {
         re_add::schedule_next(turn)?;
     }
-    generations::take_up(turn)?;
+    generations::reschedule(turn)?;
     quarantine::take_up(turn)?;
     turn.volatile.taken_up = true;
     Ok(())

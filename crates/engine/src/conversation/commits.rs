@@ -57,7 +57,7 @@ const NOT_MADE_FOR: Span = Span::minutes(10);
 const NOT_AUTHORISED_FOR: Span = Span::seconds(2);
 
 /// What became of another's commit.
-pub(crate) enum Taken {
+pub(crate) enum CommitOutcome {
     /// Its epoch has begun.
     Merged,
     /// A leaf of it has to be looked up first; nothing has changed.
@@ -106,13 +106,13 @@ pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
 
 /// Renews this device's key in the group, unless the device is behind.
 pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    change(turn, group, &[], &[], None)
+    commit_change(turn, group, &[], &[], None)
 }
 
 /// Adds devices and takes others out, named by their leaf keys, unless this one is behind;
 /// `secrets` are what all members know from then on, where that changes. With it this
 /// device's key is made anew.
-pub(crate) fn change(
+pub(crate) fn commit_change(
     turn: &mut Turn<'_>,
     group: &Group,
     added: &[mls::KeyPackage],
@@ -202,7 +202,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 }
 
 /// The relay has taken our commit of this post id, and gave it this number in the group.
-pub(crate) fn accepted(
+pub(crate) fn handle_accepted(
     turn: &mut Turn<'_>,
     group: &Group,
     post: PostId,
@@ -254,7 +254,7 @@ fn is_pending(group: &Group, post: PostId) -> bool {
 }
 
 /// The relay did not take our commit of this post id.
-pub(crate) fn refused(
+pub(crate) fn handle_refused(
     turn: &mut Turn<'_>,
     id: GroupId,
     post: PostId,
@@ -302,17 +302,17 @@ fn drop_pending(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 
 /// Looks at another's commit, which came at this time and has this number in the group, and
 /// merges it.
-pub(crate) fn take(
+pub(crate) fn handle_commit(
     turn: &mut Turn<'_>,
     group: &Group,
     commit: IncomingCommit,
     (came_at, sequence): (Time, u64),
-) -> Result<Taken, Fault> {
+) -> Result<CommitOutcome, Fault> {
     let before = turn.with_group(group.id, |group, _, _| {
         Ok::<_, mls::MlsError>((group.secrets()?, group.members()?))
     })?;
     let Some(Ok((before, members))) = before else {
-        return Ok(Taken::Doubtful);
+        return Ok(CommitOutcome::Doubtful);
     };
     let by = commit.committer.clone();
     // Who joins by an external commit is known only when that leaf was judged.
@@ -323,7 +323,7 @@ pub(crate) fn take(
         Err(Broken::TakeOut) if !is_late(turn, group.id) => {
             posting::handle_epoch(turn, group.id, commit.epoch)?;
             turn.postpone(Postponed::Group(group.id), LEAVE_WITHIN);
-            return Ok(Taken::NotYet);
+            return Ok(CommitOutcome::NotYet);
         }
         Err(_) => return Ok(refuse(turn, culprit)),
     }
@@ -334,7 +334,7 @@ pub(crate) fn take(
     if !commit.removes_us {
         match judge_leaves(turn, group, &commit, &after, came_at)? {
             Judgement::Admitted => culprit = Some(by.clone()),
-            Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
+            Judgement::Unknown => return Ok(CommitOutcome::WaitsForLookUp),
             // The device that made it may have known more than the relay says now.
             Judgement::Denied => return Ok(refuse(turn, None)),
             Judgement::Refused => return Ok(refuse(turn, culprit)),
@@ -342,7 +342,7 @@ pub(crate) fn take(
     }
     match judge_removals(turn, group, &commit, (&before, &after), came_at)? {
         Judgement::Admitted => {}
-        Judgement::Unknown => return Ok(Taken::WaitsForLookUp),
+        Judgement::Unknown => return Ok(CommitOutcome::WaitsForLookUp),
         Judgement::Refused | Judgement::Denied => return Ok(refuse(turn, culprit)),
     }
     if commit.removes_us {
@@ -350,7 +350,7 @@ pub(crate) fn take(
         own_history::want(turn);
         let own = turn.account()?.id();
         let account = group.account.is_none() && after.addresses.of(own).is_none();
-        return Ok(Taken::RemovedUs { by, account });
+        return Ok(CommitOutcome::RemovedUs { by, account });
     }
     let left: Vec<DeviceId> = commit
         .removed
@@ -369,12 +369,12 @@ pub(crate) fn take(
         Ok::<_, mls::MlsError>((group.epoch(), group.keys(provider)?))
     })?;
     let Some(merged) = merged else {
-        return Ok(Taken::Doubtful);
+        return Ok(CommitOutcome::Doubtful);
     };
     let (epoch, keys) = match merged {
         Ok(merged) => merged,
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
-        Err(_) => return Ok(Taken::Doubtful),
+        Err(_) => return Ok(CommitOutcome::Doubtful),
     };
     if renews {
         let secret = RejoinSecret::from_bytes(keys.rejoin_secret);
@@ -406,14 +406,16 @@ pub(crate) fn take(
         turn.volatile.due_groups.insert(group.id);
     }
     turn.volatile.due_conversations.extend(group.conversation);
-    Ok(Taken::Merged)
+    Ok(CommitOutcome::Merged)
 }
 
 /// A commit breaks a rule. Whoever makes an external one names themselves, so that nobody is to
 /// blame for one whose leaf was not proved.
-fn refuse(turn: &mut Turn<'_>, culprit: Option<mls::Member>) -> Taken {
+fn refuse(turn: &mut Turn<'_>, culprit: Option<mls::Member>) -> CommitOutcome {
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-    culprit.map_or(Taken::Doubtful, |culprit| Taken::Refused(Box::new(culprit)))
+    culprit.map_or(CommitOutcome::Doubtful, |culprit| {
+        CommitOutcome::Refused(Box::new(culprit))
+    })
 }
 
 /// What the roles say.
@@ -519,7 +521,11 @@ fn judge_removals(
 /// A commit came that this device cannot read, or that breaks a rule by nobody knows whose
 /// doing. Whether the relay took it shows when the group's information is fetched: see
 /// [`super::rejoin`].
-pub(crate) fn doubtful(turn: &mut Turn<'_>, group: &Group, epoch: Epoch) -> Result<(), Fault> {
+pub(crate) fn handle_unreadable_commit(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    epoch: Epoch,
+) -> Result<(), Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     // An epoch that is over had its commit.
     if group.state != GroupState::Active || ours.transpose()? != Some(epoch) {
@@ -531,7 +537,10 @@ pub(crate) fn doubtful(turn: &mut Turn<'_>, group: &Group, epoch: Epoch) -> Resu
 
 /// The relay has not taken the commit that could not be read: the group is as it was. `false`
 /// where this device has it no more.
-pub(crate) fn unharmed(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+pub(crate) fn continue_after_unreadable_commit(
+    turn: &mut Turn<'_>,
+    group: &Group,
+) -> Result<bool, Fault> {
     let cleared = turn.with_group(group.id, |group, provider, _| group.clear_pending(provider))?;
     match cleared {
         Some(Ok(())) => {}
@@ -565,7 +574,7 @@ fn follow(
 ) -> Result<(), Fault> {
     joined::follow(turn, group)?;
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
-        generations::compare(turn, conversation, group.id, after)?;
+        generations::handle_newer_generations(turn, conversation, group.id, after)?;
         if generations::is_current(turn.tx, conversation, group.id)? {
             members::follow(turn, group.id, before.state.as_ref(), after, by)?;
             earlier::ask(turn, group)?;

@@ -13,7 +13,7 @@
 //! **Elsewhere**: [`super::roles`] and [`crate::trust`] decide which commits break a rule;
 //! [`crate::trust::welcomes`] opens welcomes.
 //!
-//! **Always**: a new generation counts only if it comes from an account among the [`heirs`] of
+//! **Always**: a new generation counts only if it comes from an account among the [`successors`] of
 //! the generation that is known here. The time at which it will be made survives a restart.
 
 use std::collections::BTreeSet;
@@ -155,7 +155,7 @@ fn blame(turn: &mut Turn<'_>, conversation: ConversationId, device: &Member) -> 
 }
 
 /// The person adds the account, no matter what its devices did.
-pub(crate) fn forgive(
+pub(crate) fn clear_blame(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     account: AccountId,
@@ -169,7 +169,10 @@ pub(crate) fn forgive(
 
 /// The accounts that are out: all their devices are to blame, or two. Devices that an
 /// account's roster does not have any more do not count against it.
-fn out(turn: &Turn<'_>, conversation: ConversationId) -> Result<BTreeSet<AccountId>, Fault> {
+fn excluded_accounts(
+    turn: &Turn<'_>,
+    conversation: ConversationId,
+) -> Result<BTreeSet<AccountId>, Fault> {
     let own = turn.account()?.id();
     let blamed = blamed(turn.tx, conversation)?;
     let accounts: BTreeSet<AccountId> = blamed.iter().map(|blamed| blamed.account).collect();
@@ -194,8 +197,8 @@ fn out(turn: &Turn<'_>, conversation: ConversationId) -> Result<BTreeSet<Account
 /// The accounts that may make the conversation's next group: the admins of the one that is
 /// known here who have not left and are not out; where none is left, the account of the first
 /// leaf that is left.
-fn heirs(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Vec<AccountId>, Fault> {
-    let out = out(turn, conversation)?;
+fn successors(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Vec<AccountId>, Fault> {
+    let out = excluded_accounts(turn, conversation)?;
     let left = members::leaving(turn.tx, conversation)?;
     let mut members = members::all(turn.tx, conversation)?;
     members.retain(|member| !out.contains(&member.account) && !left.contains(&member.account));
@@ -226,11 +229,11 @@ fn heirs(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Vec<Accoun
 /// Whether this account may make the conversation's next group.
 pub(crate) fn is_heir(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<bool, Fault> {
     let own = turn.account()?.id();
-    Ok(heirs(turn, conversation)?.contains(&own))
+    Ok(successors(turn, conversation)?.contains(&own))
 }
 
 /// Whether somebody's welcome may bring this device into a group of many.
-pub(crate) fn judge(
+pub(crate) fn check_welcome(
     turn: &mut Turn<'_>,
     by: Welcomer,
     group: GroupId,
@@ -262,12 +265,12 @@ pub(crate) fn judge(
         return Ok(Claim::Good);
     }
     if known.left {
-        return returns(turn, id, account, again);
+        return may_return(turn, id, account, again);
     }
     if blamed_devices(turn.tx, id)?.contains(&by.device) {
         return Ok(Claim::Bad);
     }
-    if heirs(turn, id)?.contains(&account) {
+    if successors(turn, id)?.contains(&account) {
         return Ok(Claim::Good);
     }
     let is_member = members::all(turn.tx, id)?
@@ -285,7 +288,7 @@ pub(crate) fn judge(
 /// Whether somebody may bring this account back into a conversation that it is not in any
 /// more: into the same group, or as a member of the last one that was known here, or because
 /// this account has asked.
-fn returns(
+fn may_return(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     by: AccountId,
@@ -319,12 +322,12 @@ pub(crate) fn is_current(
 }
 
 /// This device is in a group of the conversation: what came before it is not waited for.
-pub(crate) fn began(
+pub(crate) fn handle_joined_generation(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     group: GroupId,
 ) -> Result<(), Fault> {
-    not_due(turn, conversation)?;
+    unschedule(turn, conversation)?;
     for old in groups::older(turn.tx, conversation, group)? {
         if let Some(old) = groups::find(turn.tx, old)?
             && old.state == GroupState::Lost
@@ -345,7 +348,7 @@ pub(crate) fn began(
 
 /// A commit came in a group that goes on: a newer generation of somebody who is not an admin
 /// of it any more was made by nobody's right.
-pub(crate) fn compare(
+pub(crate) fn handle_newer_generations(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     group: GroupId,
@@ -374,7 +377,11 @@ pub(crate) fn compare(
 
 /// A group cannot be followed any more, because of a device, where that is known: an heir's
 /// device is to make the next one.
-pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group, by: Option<&Member>) -> Result<(), Fault> {
+pub(crate) fn handle_broken_group(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    by: Option<&Member>,
+) -> Result<(), Fault> {
     // Perhaps it is in order for others, and they can bring this device back.
     re_add::handle_closed_group(turn, group)?;
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
@@ -384,9 +391,9 @@ pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group, by: Option<&Member>) ->
         Some(device) => {
             blame(turn, conversation, device)?;
             let whose = address_of(turn, conversation, device.account)?;
-            tell(turn, conversation, EventKind::RulesBroken, &whose)?;
+            add_event(turn, conversation, EventKind::RulesBroken, &whose)?;
         }
-        None => spoilt(turn, conversation, group.id)?,
+        None => handle_disturbed_group(turn, conversation, group.id)?,
     }
     // Somebody may have been faster.
     let checking = groups::in_state(turn.tx, GroupState::Checking)?;
@@ -396,20 +403,23 @@ pub(crate) fn broken(turn: &mut Turn<'_>, group: &Group, by: Option<&Member>) ->
 }
 
 /// Somebody has spoilt a group, nobody knows who. Says so once.
-pub(crate) fn spoilt(
+pub(crate) fn handle_disturbed_group(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     group: GroupId,
 ) -> Result<(), Fault> {
     if count_break(turn, conversation, group)? {
-        tell(turn, conversation, EventKind::Disturbed, "")?;
+        add_event(turn, conversation, EventKind::Disturbed, "")?;
     }
     Ok(())
 }
 
 /// A group of many has no generation that this device can follow: it makes the next one when it
 /// is its turn, if it may.
-pub(crate) fn unfollowed(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
+pub(crate) fn schedule_next_generation(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+) -> Result<(), Fault> {
     let found = super::find(turn.tx, conversation)?;
     if found.is_some_and(|found| found.kind == Kind::Group && !found.left) {
         schedule(turn, conversation, Span(0))?;
@@ -418,7 +428,7 @@ pub(crate) fn unfollowed(turn: &mut Turn<'_>, conversation: ConversationId) -> R
 }
 
 /// The relay says that it has no such group.
-pub(crate) fn denied(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_unknown_group(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
@@ -426,7 +436,7 @@ pub(crate) fn denied(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     schedule(turn, conversation, DENIED_FOR)
 }
 
-fn tell(
+fn add_event(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     event: EventKind,
@@ -465,7 +475,11 @@ fn count_break(
     Ok(counted > 0)
 }
 
-fn breaks(tx: &Transaction<'_>, now: Time, of: ConversationId) -> Result<u32, StoreError> {
+fn count_recent_breaks(
+    tx: &Transaction<'_>,
+    now: Time,
+    of: ConversationId,
+) -> Result<u32, StoreError> {
     let since = now.0.saturating_sub(BREAKS_COUNT_FOR.0);
     Ok(tx
         .prepare_cached("SELECT count(*) FROM group_break WHERE conversation = ?1 AND at >= ?2")?
@@ -483,10 +497,10 @@ fn pause(breaks: u32) -> Span {
 
 /// Has the next group made by this device, if it may, when it is its turn.
 fn schedule(turn: &mut Turn<'_>, conversation: ConversationId, after: Span) -> Result<(), Fault> {
-    let Some(turns) = own_turn(turn, conversation)? else {
+    let Some(turns) = delay_until_own_turn(turn, conversation)? else {
         return Ok(());
     };
-    let pause = pause(breaks(turn.tx, turn.now, conversation)?);
+    let pause = pause(count_recent_breaks(turn.tx, turn.now, conversation)?);
     let span = Span(turns.0.saturating_add(after.0).saturating_add(pause.0));
     let due = turn.now.after(span);
     turn.tx.execute(
@@ -498,7 +512,7 @@ fn schedule(turn: &mut Turn<'_>, conversation: ConversationId, after: Span) -> R
     Ok(())
 }
 
-fn not_due(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), StoreError> {
+fn unschedule(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), StoreError> {
     turn.tx.execute(
         "DELETE FROM next_generation WHERE conversation = ?1",
         [conversation.as_bytes()],
@@ -510,7 +524,7 @@ fn not_due(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Stor
 }
 
 /// What the store has to be made is waited for again.
-pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+pub(crate) fn reschedule(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let due: Vec<(ConversationId, Time)> = {
         let mut statement = turn
             .tx
@@ -530,9 +544,12 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 }
 
 /// When it is this device's turn; never, where its account is not an heir.
-fn own_turn(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Option<Span>, Fault> {
+fn delay_until_own_turn(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+) -> Result<Option<Span>, Fault> {
     let own = turn.account()?.id();
-    let heirs = heirs(turn, conversation)?;
+    let heirs = successors(turn, conversation)?;
     let Some(rank) = heirs.iter().position(|heir| *heir == own) else {
         return Ok(None);
     };
@@ -552,7 +569,7 @@ fn own_turn(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Option<
 
 /// It is this device's turn to make a conversation's next group, if nobody has.
 pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault> {
-    not_due(turn, id)?;
+    unschedule(turn, id)?;
     if turn.volatile.account.is_none() || turn.volatile.is_revoked() {
         return Ok(());
     }
@@ -570,7 +587,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
         return Ok(());
     }
     let own = turn.account()?.id();
-    let (out, left) = (out(turn, id)?, members::leaving(turn.tx, id)?);
+    let (out, left) = (excluded_accounts(turn, id)?, members::leaving(turn.tx, id)?);
     // The person's pending changes still apply; a member who is to be removed is not added.
     let mut removed = BTreeSet::new();
     for kept in pending_changes::of_conversation(turn.tx, id)? {
@@ -614,7 +631,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
     manage::found(turn, id, addresses, Some(state))?;
     let name = conversation.display;
-    tell(turn, id, EventKind::MadeAnew, &name)?;
+    add_event(turn, id, EventKind::MadeAnew, &name)?;
     for member in stay {
         if let Ok(address) = Address::parse(&member.address) {
             let wish = PendingChange::Add(address, Some(member.account));

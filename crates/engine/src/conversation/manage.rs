@@ -221,7 +221,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         if let PendingChange::Add(address, _) = &wish
             && let Some(contact) = contact::owner_of(turn.tx, address.canonical())?
         {
-            generations::forgive(turn.tx, conversation.id, contact.account)?;
+            generations::clear_blame(turn.tx, conversation.id, contact.account)?;
         }
         self::add_pending_change(turn, &conversation, &wish)?;
     }
@@ -405,7 +405,7 @@ pub(crate) fn taken_in(
     if generations::is_current(turn.tx, conversation, group.id)? {
         members::follow(turn, group.id, None, secrets, None)?;
     }
-    generations::began(turn, conversation, group.id)?;
+    generations::handle_joined_generation(turn, conversation, group.id)?;
     if anew {
         let event =
             history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;

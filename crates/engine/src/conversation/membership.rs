@@ -413,7 +413,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
     if packages.is_empty() && gone.is_empty() && secrets.is_none() {
         return Ok(());
     }
-    commits::change(turn, group, &packages, &gone, secrets)
+    commits::commit_change(turn, group, &packages, &gone, secrets)
 }
 
 /// Where all admins are to go, the group gets another with the same commit, who is the same

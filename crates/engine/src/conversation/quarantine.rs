@@ -167,7 +167,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         turn.volatile.due_conversations.insert(conversation);
         add_event(turn, conversation)?;
         if groups::for_sending(turn.tx, conversation)?.is_none() {
-            generations::unfollowed(turn, conversation)?;
+            generations::schedule_next_generation(turn, conversation)?;
         }
     }
     Ok(())
@@ -234,7 +234,7 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
                 .contains_key(&Postponed::NextGeneration(conversation))
             && groups::for_sending(turn.tx, conversation)?.is_none()
         {
-            generations::unfollowed(turn, conversation)?;
+            generations::schedule_next_generation(turn, conversation)?;
         }
     }
     Ok(())

@@ -365,7 +365,7 @@ fn ask_next(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             if group.state != GroupState::Closed {
                 start::close(turn, group)?;
             }
-            generations::broken(turn, group, None)
+            generations::handle_broken_group(turn, group, None)
         }
         Some(Whom::OwnDevices) => {
             let notes = notes::conversation(turn)?.id;

@@ -107,7 +107,9 @@ pub(crate) fn handle_group_info(
     }
     let epoch = Epoch(fetched.epoch);
     // The commit that could not be read was never taken.
-    if group.suspect_epoch == Some(epoch) && commits::unharmed(turn, &group)? {
+    if group.suspect_epoch == Some(epoch)
+        && commits::continue_after_unreadable_commit(turn, &group)?
+    {
         return receive::release(turn, id);
     }
     let is_suspect = group.suspect_epoch.is_some();
@@ -260,13 +262,13 @@ fn undo(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 fn no_way_back(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         start::close(turn, group)?;
-        return generations::broken(turn, group, None);
+        return generations::handle_broken_group(turn, group, None);
     };
     if generations::is_heir(turn, conversation)? {
         start::close(turn, group)?;
-        return generations::broken(turn, group, None);
+        return generations::handle_broken_group(turn, group, None);
     }
-    generations::spoilt(turn, conversation, group.id)?;
+    generations::handle_disturbed_group(turn, conversation, group.id)?;
     re_add::request_re_add(turn, group)
 }
 

@@ -184,7 +184,7 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault>
 
 /// A welcome to a group conversation is valid; its sender is known by now. A conversation that this
 /// account had left, or was removed from, counts as new, unless the person asked to join it.
-pub(crate) fn welcomed(
+pub(crate) fn handle_valid_welcome(
     turn: &mut Turn<'_>,
     group: &Group,
     conversation: ConversationId,

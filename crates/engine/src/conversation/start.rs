@@ -334,7 +334,7 @@ pub(crate) fn forget_keys(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fau
 /// The relay says that it has no such group; what was not sent to it goes to another.
 pub(crate) fn deny(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     end(turn, group, GroupState::Denied)?;
-    generations::denied(turn, group)
+    generations::handle_unknown_group(turn, group)
 }
 
 /// Something came from a group that the relay has denied.

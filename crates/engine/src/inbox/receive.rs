@@ -29,7 +29,7 @@ use crate::{
     containment::Whose,
     conversation::{
         self,
-        commits::{self, Taken},
+        commits::{self, CommitOutcome},
         generations,
         groups::{self, Group, GroupState},
         history, invitations, leaves, manage,
@@ -93,7 +93,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault>
             return hold(turn, post);
         }
         return if post.kind == PostKind::Welcome {
-            welcomes::welcomed(turn, post)
+            welcomes::handle_welcome(turn, post)
         } else {
             re_add::handle_post_of_unknown_group(turn, post.group)
         };
@@ -102,7 +102,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault>
         GroupState::Closed | GroupState::Lost | GroupState::Quarantined
             if post.kind == PostKind::Welcome =>
         {
-            welcomes::welcomed_again(turn, &group, post)
+            welcomes::handle_repeated_welcome(turn, &group, post)
         }
         GroupState::Closed => handle_late_message(turn, &group, post),
         GroupState::Quarantined => Ok(()),
@@ -198,7 +198,7 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
             Ok(Read::Done)
         }
         PostKind::Commit if group.commit_post == Some(post.id) => {
-            commits::accepted(turn, group, post.id, post.sequence)?;
+            commits::handle_accepted(turn, group, post.id, post.sequence)?;
             Ok(Read::Done)
         }
         PostKind::Commit => {
@@ -237,7 +237,7 @@ fn process(
         Read::Done => Read::Done,
         Read::NotYet | Read::Undo => Read::NotYet,
         Read::Doubtful => {
-            commits::doubtful(turn, group, post.epoch)?;
+            commits::handle_unreadable_commit(turn, group, post.epoch)?;
             Read::Done
         }
     })
@@ -285,15 +285,15 @@ fn process_for_good(
         Ok(Incoming::Commit(commit)) if commit.external && !sealed => Ok(Read::Done),
         Ok(Incoming::Commit(commit)) => {
             let external = commit.external;
-            match commits::take(turn, group, *commit, (post.came_at, post.sequence))? {
-                Taken::Merged => {
+            match commits::handle_commit(turn, group, *commit, (post.came_at, post.sequence))? {
+                CommitOutcome::Merged => {
                     if external {
                         // Somebody is back who may have what is missing here.
                         sender_counters::request_now(turn.tx, turn.now, group.id)?;
                     }
                     Ok(Read::Done)
                 }
-                Taken::WaitsForLookUp => {
+                CommitOutcome::WaitsForLookUp => {
                     turn.volatile.waits_for_lookup = Some(group.id);
                     let told = Postponed::LookUpNotice(group.id);
                     if !turn.volatile.postponed.contains_key(&told) {
@@ -301,19 +301,19 @@ fn process_for_good(
                     }
                     Ok(Read::Undo)
                 }
-                Taken::NotYet => Ok(Read::Undo),
-                Taken::Refused(by) => {
+                CommitOutcome::NotYet => Ok(Read::Undo),
+                CommitOutcome::Refused(by) => {
                     start::close(turn, group)?;
-                    generations::broken(turn, group, Some(&by))?;
+                    generations::handle_broken_group(turn, group, Some(&by))?;
                     Ok(Read::Done)
                 }
-                Taken::Doubtful => Ok(Read::Doubtful),
-                Taken::RemovedUs { by, account: true } => {
+                CommitOutcome::Doubtful => Ok(Read::Doubtful),
+                CommitOutcome::RemovedUs { by, account: true } => {
                     start::close(turn, group)?;
                     manage::removed(turn, group, by.account, true)?;
                     Ok(Read::Done)
                 }
-                Taken::RemovedUs { account: false, .. } => {
+                CommitOutcome::RemovedUs { account: false, .. } => {
                     re_add::handle_own_removal(turn, group)?;
                     Ok(Read::Done)
                 }
@@ -332,7 +332,7 @@ fn process_for_good(
         Err(ProcessError::Store(error)) => Err(error.into()),
         Err(ProcessError::BreaksRules(by)) => {
             start::close(turn, group)?;
-            generations::broken(turn, group, Some(&by))?;
+            generations::handle_broken_group(turn, group, Some(&by))?;
             Ok(Read::Done)
         }
         // The commit of an epoch that is over here; or this device is not in the group.

@@ -194,7 +194,7 @@ fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault>
             posting::handle_posted(turn, group, row, &posted)
         }
         (Job::Commit(group, post), Body::Posted(posted)) => match groups::find(turn.tx, group)? {
-            Some(group) => commits::accepted(turn, &group, post, posted.group_sequence),
+            Some(group) => commits::handle_accepted(turn, &group, post, posted.group_sequence),
             None => Ok(()),
         },
         (Job::FetchGroupInfo(group), Body::GroupInfoFetched(fetched)) => {
@@ -312,7 +312,7 @@ fn handle_refusal(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fa
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
         Job::Authorise(group, epoch) => posting::handle_unauthorised(turn, group, epoch, error),
         Job::Message { group, .. } => posting::handle_refusal(turn, group, error),
-        Job::Commit(group, post) => commits::refused(turn, group, post, error),
+        Job::Commit(group, post) => commits::handle_refused(turn, group, post, error),
         Job::FetchGroupInfo(group) | Job::Rejoin(group) => {
             rejoin::handle_refusal(turn, group, error)
         }

@@ -67,7 +67,7 @@ const WAITS_FOR: Span = Span::minutes(10);
 const LOOK_AGAIN: Span = Span::seconds(10);
 
 /// Somebody takes this device into a group.
-pub(crate) fn welcomed(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_welcome(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
     join(turn, post, false)
 }
 
@@ -97,7 +97,7 @@ fn make_room(turn: &mut Turn<'_>) -> Result<(), Fault> {
             break;
         }
         if let Some(post) = held::take(turn.tx, row)? {
-            welcomed(turn, &post)?;
+            handle_welcome(turn, &post)?;
         }
     }
     Ok(())
@@ -145,7 +145,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
     };
     let (account, generation) = if let Some(state) = &staged.secrets.state {
         let may = state.is_admin(sender) || state.everybody_adds || sender == own;
-        let claim = generations::judge(turn, welcomer, post.group, state)?;
+        let claim = generations::check_welcome(turn, welcomer, post.group, state)?;
         let waits = groups::in_state(turn.tx, GroupState::Checking)?.len();
         let is_wanted = match claim {
             Claim::Good => true,
@@ -232,7 +232,11 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
 }
 
 /// Somebody re-adds this device to a group from which it was removed, or that it had lost.
-pub(crate) fn welcomed_again(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_repeated_welcome(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    post: &Post,
+) -> Result<(), Fault> {
     let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
     let gone = match group.conversation.filter(|_| group.account.is_none()) {
         Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.left),
@@ -337,10 +341,10 @@ fn take_over(
     let (Some(state), Some(welcomer)) = (&secrets.state, welcomer) else {
         return refuse(turn, group);
     };
-    match generations::judge(turn, welcomer, group.id, state)? {
+    match generations::check_welcome(turn, welcomer, group.id, state)? {
         Claim::Good => {
             let conversation = ConversationId::from_bytes(state.conversation_id);
-            requests::welcomed(turn, group, conversation)?;
+            requests::handle_valid_welcome(turn, group, conversation)?;
             joined::begin(turn, group.id)?;
             manage::taken_in(turn, group, secrets)
         }
