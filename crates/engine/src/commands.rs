@@ -201,7 +201,7 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
     let changed = Problem::ContactChanged {
         address: contact.display.clone(),
     };
-    alarm::settled(turn.tx, &changed)?;
+    alarm::resolve(turn.tx, &changed)?;
     if accepted {
         requests::opened(turn, account)?;
     }
@@ -347,7 +347,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         Target::Address(address) if address == own_address => notes::conversation(turn)?,
         Target::Address(address) => {
             let started = conversation::start(turn.tx, turn.now, turn.rng, &address, None)?;
-            confusables::point_out(turn, started.id, &address)?;
+            confusables::warn_of_look_alike(turn, started.id, &address)?;
             started
         }
     };

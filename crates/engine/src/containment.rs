@@ -165,7 +165,7 @@ impl WorkSnapshot {
         for (kind, last) in LINKS.into_iter().zip(self.requests) {
             for job in turn.volatile.links.of(kind).take_back(last) {
                 match job {
-                    Job::FetchHistory => own_history::want(turn),
+                    Job::FetchHistory => own_history::request_check(turn),
                     Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
                         devices::handle_not_sent(turn, meets);
                     }

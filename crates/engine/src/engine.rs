@@ -56,7 +56,7 @@ use crate::{
     trust::{
         gossip, log,
         lookups::{self, LookUps},
-        overdue::{self, CountedStep},
+        overdue_proofs::{self, CountedStep},
         own_history, welcomes,
     },
     turn::{Fault, Postponed, Stop, Turn, VolatileState},
@@ -265,7 +265,7 @@ impl Engine {
             turn.volatile.containment.faulty = false;
             let result = work(&mut turn)?;
             turn.in_parts(pump)?;
-            turn.contained(Whose::Part("overdue checks"), overdue::tick)?;
+            turn.contained(Whose::Part("overdue checks"), overdue_proofs::tick)?;
             let timer = next_time(&turn)?;
             Ok::<_, Stop>((result, turn.out, timer))
         });
@@ -434,7 +434,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
                 match greeted {
                     Ok(open) => {
                         turn.tell(link, waxwing_protocol::pb::client_frame::Body::Open(open));
-                        log::greeted(turn, link, &hello.log_id);
+                        log::handle_hello(turn, link, &hello.log_id);
                         turn.contained(Whose::Part("tokens"), |turn| tokens::greeted(turn, link))?;
                         let skew = hello
                             .now_ms

@@ -347,7 +347,7 @@ pub(crate) fn handle_commit(
     }
     if commit.removes_us {
         // By this account's own doing, perhaps, which the log then tells.
-        own_history::want(turn);
+        own_history::request_check(turn);
         let own = turn.account()?.id();
         let account = group.account.is_none() && after.addresses.of(own).is_none();
         return Ok(CommitOutcome::RemovedUs { by, account });

@@ -149,7 +149,9 @@ fn blame(turn: &mut Turn<'_>, conversation: ConversationId, device: &Member) -> 
     )?;
     // It may have been revoked: then it is not its account's any more.
     if let Some(contact) = contact::of_account(turn.tx, device.account)? {
-        turn.volatile.lookups_mut().want(&contact.address);
+        turn.volatile
+            .lookups_mut()
+            .request_look_up(&contact.address);
     }
     Ok(())
 }

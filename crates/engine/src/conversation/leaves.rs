@@ -253,9 +253,11 @@ pub(crate) fn look_into(turn: &mut Turn<'_>, removed: &[Member]) -> Result<(), F
     let own = turn.account()?.id();
     for account in accounts {
         if account == own {
-            own_history::want(turn);
+            own_history::request_check(turn);
         } else if let Some(contact) = contact::of_account(turn.tx, account)? {
-            turn.volatile.lookups_mut().want(&contact.address);
+            turn.volatile
+                .lookups_mut()
+                .request_look_up(&contact.address);
         }
     }
     Ok(())

@@ -43,7 +43,7 @@ use crate::{
     link::{Job, tokens},
     mls::{self, Member},
     outbox,
-    trust::{self, lookups::Outcome},
+    trust::{self, lookups::LookUpOutcome},
     turn::{Fault, Postponed, Turn},
 };
 
@@ -873,13 +873,15 @@ fn bring(
         .lookups_mut()
         .outcome(address.canonical(), now)
     {
-        Some(Outcome::Nobody) => return manage::not_brought(turn, conversation, kept),
-        Some(Outcome::Account(account)) => account,
+        Some(LookUpOutcome::Nobody) => return manage::not_brought(turn, conversation, kept),
+        Some(LookUpOutcome::Account(account)) => account,
         None => match contact::owner_of(turn.tx, address.canonical())? {
             // Looked up not long ago.
             Some(known) if !now.has_passed(known.looked_up_at, trust::GOOD_FOR) => known.account,
             _ => {
-                turn.volatile.lookups_mut().want(address.canonical());
+                turn.volatile
+                    .lookups_mut()
+                    .request_look_up(address.canonical());
                 difference.waits_for_look_up = true;
                 return Ok(());
             }

@@ -35,7 +35,7 @@ use crate::{
     link::{Job, tokens},
     mls::{self, Member},
     outbox,
-    trust::{self, lookups::Outcome},
+    trust::{self, lookups::LookUpOutcome},
     turn::{Fault, Postponed, Turn},
 };
 
@@ -57,18 +57,20 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
         .outcome(&conversation.address, now)
     {
         None => {
-            turn.volatile.lookups_mut().want(&conversation.address);
+            turn.volatile
+                .lookups_mut()
+                .request_look_up(&conversation.address);
             return Ok(());
         }
-        Some(Outcome::Nobody) => {
+        Some(LookUpOutcome::Nobody) => {
             turn.volatile.lookups_mut().forget(&conversation.address);
             let address = conversation.display.clone();
             return fail_waiting(turn, conversation, &Problem::RecipientUnknown { address });
         }
-        Some(Outcome::Account(account)) if account == turn.account()?.id() => {
+        Some(LookUpOutcome::Account(account)) if account == turn.account()?.id() => {
             return fail_waiting(turn, conversation, &Problem::RecipientIsSelf);
         }
-        Some(Outcome::Account(_)) => {}
+        Some(LookUpOutcome::Account(_)) => {}
     }
     // Without a token it goes on when the next ones were issued; where there are some that
     // cannot be spent on this link, on a later one.

@@ -151,7 +151,7 @@ pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> 
         Err(NotExtended::Store(error)) => return Err(error.into()),
         // The relay says that it took what does not follow: others were before.
         Err(_) => {
-            own_history::want(turn);
+            own_history::request_check(turn);
             turn.postpone(Postponed::RosterChange, AGAIN);
             return Ok(());
         }
@@ -172,7 +172,7 @@ pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> 
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: i64, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RosterConflict => {
-            own_history::want(turn);
+            own_history::request_check(turn);
             turn.postpone(Postponed::RosterChange, AGAIN);
             roster_grew(turn)
         }

@@ -108,7 +108,7 @@ pub(crate) fn handle_refusal(
 /// The contest is over.
 pub(crate) fn handle_contest_over(turn: &mut Turn<'_>) -> Result<(), Fault> {
     settings::forget(turn.tx, Setting::KeepAddress)?;
-    alarm::settled_all(turn.tx, CONTESTED)?;
+    alarm::resolve_all(turn.tx, CONTESTED)?;
     let locked = is_locked(turn)?;
     notify_lock(turn, locked, None);
     Ok(())

@@ -216,17 +216,19 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
         .outcome(address.canonical(), turn.now)
     {
         None => {
-            turn.volatile.lookups_mut().want(address.canonical());
+            turn.volatile
+                .lookups_mut()
+                .request_look_up(address.canonical());
             if turn.volatile.links.posting.ready().is_some() {
                 lookups::pump(turn);
             }
             Ok(())
         }
-        Some(lookups::Outcome::Account(account)) => {
+        Some(lookups::LookUpOutcome::Account(account)) => {
             turn.volatile.lookups_mut().forget_outcomes();
             looked_up(turn, recovery, account)
         }
-        Some(lookups::Outcome::Nobody) => {
+        Some(lookups::LookUpOutcome::Nobody) => {
             turn.volatile.lookups_mut().forget_outcomes();
             let address = recovery.address.clone();
             failed(turn, &Problem::RecoveryAddressUnknown { address })

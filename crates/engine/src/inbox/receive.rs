@@ -430,7 +430,7 @@ fn handle_envelope(
         device: member.device,
     };
     if member.account != turn.account()?.id() {
-        gossip::heard(
+        gossip::handle_head(
             turn,
             group.conversation,
             member.account,

@@ -99,7 +99,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
     turn.volatile.not_set_back = true;
     sms::logged_in(turn)?;
     key_packages::logged_in(turn, logged_in.last_resort)?;
-    own_history::want(turn);
+    own_history::request_check(turn);
     if !turn.volatile.told_online {
         turn.volatile.told_online = true;
         turn.notify(Notice::Connection(ConnectionChanged {

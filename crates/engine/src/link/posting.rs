@@ -33,7 +33,7 @@ use crate::{
     inbox::resending,
     message::{expiry, proof},
     outbox::{self, Ciphertext, Outgoing},
-    trust::{gossip, overdue},
+    trust::{gossip, overdue_proofs},
     turn::{Fault, Postponed, Turn},
 };
 
@@ -461,8 +461,10 @@ fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
             .now
             .has_passed(contact.looked_up_at, look_up_after(&contact))
     {
-        turn.volatile.lookups_mut().want(&contact.address);
-        overdue::look_up_due(turn, account)?;
+        turn.volatile
+            .lookups_mut()
+            .request_look_up(&contact.address);
+        overdue_proofs::look_up_due(turn, account)?;
     }
     Ok(())
 }

@@ -314,7 +314,7 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
     turn.postpone(Postponed::Login, start::retry_after(error));
     if error.code() == ErrorCode::Unauthorised {
         // The log says whether this device is one no more.
-        own_history::login_refused(turn);
+        own_history::handle_login_refused(turn);
         return Ok(());
     }
     turn.warn(&super::problem_of(error));

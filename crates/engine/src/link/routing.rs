@@ -76,7 +76,7 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
             Ok(())
         }
         (LinkKind::Mailbox, Body::AccountChanged(_)) => {
-            own_history::want(turn);
+            own_history::request_check(turn);
             Ok(())
         }
         (LinkKind::Mailbox, Body::Signalled(signal)) => turn
@@ -171,13 +171,15 @@ fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault>
             Ok(())
         }
         (Job::LookUp(address), Body::LookedUp(looked_up)) => {
-            lookups::looked_up(turn, &address, *looked_up)
+            lookups::handle_look_up(turn, &address, *looked_up)
         }
         (Job::FetchLogIdentity, Body::LogIdentityFetched(fetched)) => {
-            log::identity_came(turn, &fetched)
+            log::handle_identity(turn, &fetched)
         }
-        (Job::FetchHistory, Body::HistoryFetched(fetched)) => own_history::came(turn, &fetched),
-        (Job::FetchHeads, Body::HeadsFetched(fetched)) => lookups::heads_came(turn, &fetched),
+        (Job::FetchHistory, Body::HistoryFetched(fetched)) => {
+            own_history::handle_history(turn, &fetched)
+        }
+        (Job::FetchHeads, Body::HeadsFetched(fetched)) => lookups::handle_heads(turn, &fetched),
         (Job::Claim(conversation), Body::KeyPackagesClaimed(claimed)) => {
             start::handle_key_packages(turn, conversation, &claimed)
         }
@@ -295,16 +297,16 @@ fn handle_refusal(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fa
             tokens::not_issued(turn, error.retry_after_ms);
             Ok(())
         }
-        Job::LookUp(address) => lookups::refused(turn, &address, error),
+        Job::LookUp(address) => lookups::handle_refusal(turn, &address, error),
         Job::FetchHistory => {
-            own_history::refused(turn, error);
+            own_history::handle_refusal(turn, error);
             Ok(())
         }
         Job::FetchLogIdentity => {
             log::identity_refused(turn, error);
             Ok(())
         }
-        Job::FetchHeads => lookups::heads_refused(turn, error),
+        Job::FetchHeads => lookups::handle_heads_refused(turn, error),
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
         Job::ClaimDevices(group, account) => {
             membership::handle_claim_refused(turn, group, account, error)

@@ -26,7 +26,7 @@ use crate::{
     event::LinkKind,
     link::{Job, problem_of},
     settings::{self, Setting},
-    trust::lookups::Outcome,
+    trust::lookups::LookUpOutcome,
     turn::{Fault, Postponed, Stop, Turn},
 };
 
@@ -264,15 +264,15 @@ pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         if !one.even_so {
             match turn.volatile.lookups_mut().outcome(&one.number, turn.now) {
                 None => {
-                    turn.volatile.lookups_mut().want(&one.number);
+                    turn.volatile.lookups_mut().request_look_up(&one.number);
                     return Ok(());
                 }
-                Some(Outcome::Account(_)) => {
+                Some(LookUpOutcome::Account(_)) => {
                     let address = one.number.clone();
                     give_up(turn, one.row, &Problem::SmsRecipientHere { address })?;
                     continue;
                 }
-                Some(Outcome::Nobody) => {}
+                Some(LookUpOutcome::Nobody) => {}
             }
         }
         let from = turn.account()?.address().canonical().to_owned();

@@ -101,7 +101,7 @@ const ALARMS: &[&str] = &[
     crate::trust::alarm::SUBJECTS,
     crate::trust::gossip::SENDERS,
     crate::trust::known_heads::SCHEMA,
-    crate::trust::overdue::SCHEMA,
+    crate::trust::overdue_proofs::SCHEMA,
 ];
 
 /// What is remembered of groups' leaves, and of ways back into groups.

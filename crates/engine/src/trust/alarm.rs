@@ -8,7 +8,7 @@
 //! only alarms of that kind, dismissed ones first, and never one of another kind. The number
 //! of kinds is fixed, and so is the size of the table.
 //!
-//! **Elsewhere**: alarms about missing proofs are in [`super::overdue`].
+//! **Elsewhere**: alarms about missing proofs are in [`super::overdue_proofs`].
 //!
 //! **Always**: the same alarm is stored once, no matter how often it is raised, and which
 //! numbers or names its sentence holds. A new alarm is always shown. A dismissed alarm stays
@@ -65,7 +65,7 @@ const QUIET: Span = Span::days(7);
 const SHOWN_AGAIN: Span = Span::hours(24);
 
 /// An alarm that is there already.
-struct Kept {
+struct StoredAlarm {
     sentence: String,
     last_at: Time,
     shown_at: Time,
@@ -112,14 +112,18 @@ pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault>
     Ok(())
 }
 
-fn find(tx: &Transaction<'_>, code: &str, subject: &str) -> Result<Option<Kept>, StoreError> {
+fn find(
+    tx: &Transaction<'_>,
+    code: &str,
+    subject: &str,
+) -> Result<Option<StoredAlarm>, StoreError> {
     Ok(tx
         .prepare_cached(
             "SELECT sentence, last_at, shown_at, dismissed FROM alarm
              WHERE code = ?1 AND subject = ?2",
         )?
         .query_row((code, subject), |row| {
-            Ok(Kept {
+            Ok(StoredAlarm {
                 sentence: row.get(0)?,
                 last_at: Time(row.get::<_, i64>(1)?.cast_unsigned()),
                 shown_at: Time(row.get::<_, i64>(2)?.cast_unsigned()),
@@ -156,7 +160,7 @@ pub(crate) fn subject(problem: &Problem) -> String {
 }
 
 /// What an alarm asked for was done.
-pub(crate) fn settled(tx: &Transaction<'_>, problem: &Problem) -> Result<(), StoreError> {
+pub(crate) fn resolve(tx: &Transaction<'_>, problem: &Problem) -> Result<(), StoreError> {
     let report = problem.report();
     tx.execute(
         "DELETE FROM alarm WHERE code = ?1 AND subject IN (?2, ?3)",
@@ -166,7 +170,7 @@ pub(crate) fn settled(tx: &Transaction<'_>, problem: &Problem) -> Result<(), Sto
 }
 
 /// What all alarms of this code asked for was done.
-pub(crate) fn settled_all(tx: &Transaction<'_>, code: &str) -> Result<(), StoreError> {
+pub(crate) fn resolve_all(tx: &Transaction<'_>, code: &str) -> Result<(), StoreError> {
     tx.execute("DELETE FROM alarm WHERE code = ?1", [code])?;
     Ok(())
 }

@@ -33,14 +33,14 @@ pub(crate) const NAMED_MAX: usize = 16;
 
 /// What the auditors say of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cover {
+pub(crate) struct CosignatureStatus {
     /// How many of the named ones have co-signed it.
     pub present: u32,
     /// How many must have.
     pub required: u32,
 }
 
-impl Cover {
+impl CosignatureStatus {
     pub(crate) const fn is_enough(self) -> bool {
         self.present >= self.required
     }
@@ -72,7 +72,7 @@ pub(crate) fn named(tx: &Transaction<'_>) -> Result<(Vec<(AuditorId, String)>, u
 }
 
 /// A view of the log has come, with what auditors say of it.
-pub(crate) fn heard(turn: &mut Turn<'_>, view: &View) -> Result<(), Fault> {
+pub(crate) fn handle_cosignatures(turn: &mut Turn<'_>, view: &View) -> Result<(), Fault> {
     for signed in view.cosigned() {
         turn.tx.execute(
             "UPDATE auditor SET number = ?2, made_at = ?3 WHERE id = ?1 AND number < ?2",
@@ -87,14 +87,17 @@ pub(crate) fn heard(turn: &mut Turn<'_>, view: &View) -> Result<(), Fault> {
 }
 
 /// How well the head with this number is covered.
-pub(crate) fn cover(tx: &Transaction<'_>, number: u64) -> Result<Cover, StoreError> {
+pub(crate) fn cosignature_status(
+    tx: &Transaction<'_>,
+    number: u64,
+) -> Result<CosignatureStatus, StoreError> {
     let required = settings::read(tx, Setting::AuditorsRequired)?.unwrap_or(0);
     let present = tx.query_row(
         "SELECT count(*) FROM auditor WHERE number >= ?1",
         [number.cast_signed()],
         |row| row.get(0),
     )?;
-    Ok(Cover { present, required })
+    Ok(CosignatureStatus { present, required })
 }
 
 /// The named auditors, and how many are required.

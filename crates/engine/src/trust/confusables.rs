@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A conversation has begun with this address.
-pub(crate) fn point_out(
+pub(crate) fn warn_of_look_alike(
     turn: &mut Turn<'_>,
     conversation: ConversationId,
     address: &Address,

@@ -7,8 +7,8 @@
 //! is caught by their next message to each other; both signed heads and the path are kept as
 //! evidence.
 //!
-//! **Elsewhere**: [`super::log`] has the log as this device has checked it; [`super::overdue`]
-//! handles heads that are never compared.
+//! **Elsewhere**: [`super::log`] has the log as this device has checked it;
+//! [`super::overdue_proofs`] handles heads that are never compared.
 //!
 //! **Always**: a head that the log's key did not sign raises no alarm against the relay,
 //! because a malicious contact can say anything. Strangers' heads are compared with what is
@@ -32,7 +32,7 @@ use waxwing_transparency::{
 use super::{
     alarm,
     known_heads::{self, HeadPosition},
-    log, overdue,
+    log, overdue_proofs,
 };
 use crate::{
     api::{ConversationId, Problem, RelayMisdeed},
@@ -137,20 +137,20 @@ pub(crate) fn attach(
 }
 
 /// Somebody's message came, with or without a head.
-pub(crate) fn heard(
+pub(crate) fn handle_head(
     turn: &mut Turn<'_>,
     conversation: Option<ConversationId>,
     from: AccountId,
     wire: Option<&pb::SignedHead>,
 ) -> Result<(), Fault> {
     let heard = match wire {
-        Some(wire) => head_came(turn, conversation, from, wire)?,
+        Some(wire) => compare_head(turn, conversation, from, wire)?,
         None => Comparison::Impossible,
     };
     match heard {
-        Comparison::Made => overdue::compared(turn, from),
+        Comparison::Made => overdue_proofs::record_head_compared(turn, from),
         Comparison::Waits => Ok(()),
-        Comparison::Impossible => overdue::not_compared(turn, conversation, from),
+        Comparison::Impossible => overdue_proofs::record_head_missing(turn, conversation, from),
     }
 }
 
@@ -164,7 +164,7 @@ enum Comparison {
     Impossible,
 }
 
-fn head_came(
+fn compare_head(
     turn: &mut Turn<'_>,
     conversation: Option<ConversationId>,
     from: AccountId,
@@ -240,7 +240,7 @@ fn wait_for(
               ORDER BY heard_at DESC LIMIT 1)",
         [WAITING_MAX],
     )?;
-    let since = overdue::used(turn.tx)?;
+    let since = overdue_proofs::steps_of_use(turn.tx)?;
     turn.tx.execute(
         "INSERT INTO heard_head (account_id, number, hash, head, heard_at, since)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE (SELECT count(*) FROM heard_head) < ?7
@@ -304,7 +304,7 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
                     contradicted(turn, &one, view, answer)?;
                 }
                 if let Some(from) = one.from {
-                    overdue::compared(turn, from)?;
+                    overdue_proofs::record_head_compared(turn, from)?;
                 }
                 true
             }
@@ -367,7 +367,7 @@ pub(crate) fn any_waiting(tx: &Transaction<'_>) -> Result<bool, StoreError> {
 /// Two signed truths.
 fn contradicted(
     turn: &mut Turn<'_>,
-    one: &Heard,
+    one: &ReceivedHead,
     view: &View,
     answer: &pb::LogView,
 ) -> Result<(), Fault> {
@@ -387,7 +387,7 @@ fn contradicted(
     alarm::raise(turn, &Problem::RelayMisbehaves { what })
 }
 
-struct Heard {
+struct ReceivedHead {
     /// Whose message brought it; `None` for what an earlier version heard.
     from: Option<AccountId>,
     number: u64,
@@ -396,14 +396,14 @@ struct Heard {
     at: Time,
 }
 
-fn waiting(tx: &Transaction<'_>) -> Result<Vec<Heard>, StoreError> {
+fn waiting(tx: &Transaction<'_>) -> Result<Vec<ReceivedHead>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT account_id, number, hash, head, heard_at FROM heard_head
          ORDER BY tries, number LIMIT 15",
     )?;
     let rows = statement.query_map([], |row| {
         let from: Vec<u8> = row.get(0)?;
-        Ok(Heard {
+        Ok(ReceivedHead {
             from: <[u8; 32]>::try_from(from).ok().map(AccountId),
             number: row.get::<_, i64>(1)?.cast_unsigned(),
             hash: row.get(2)?,

@@ -15,7 +15,7 @@ use waxwing_transparency::{
     head::{HeadHash, SignedHead, landmark},
 };
 
-use super::log::Known;
+use super::log::KnownLog;
 use crate::store::StoreError;
 
 pub(crate) const SCHEMA: &str = "
@@ -58,7 +58,7 @@ pub(crate) fn store_head(tx: &Transaction<'_>, head: &SignedHead) -> Result<(), 
 /// Compares somebody's head with what is kept.
 pub(crate) fn locate(
     tx: &Transaction<'_>,
-    known: &Known,
+    known: &KnownLog,
     theirs: &SignedHead,
 ) -> Result<HeadPosition, StoreError> {
     let number = theirs.head().number;
@@ -100,7 +100,7 @@ fn named_by(signed: &SignedHead) -> impl Iterator<Item = (u64, HeadHash)> + use<
 }
 
 /// Two signed heads that contradict each other, without anything in between.
-fn beside(known: &Known, first: &SignedHead, second: &SignedHead) -> HeadPosition {
+fn beside(known: &KnownLog, first: &SignedHead, second: &SignedHead) -> HeadPosition {
     let evidence = pb::Evidence {
         version: 1,
         identity: Some(known.identity.wire().clone()),
@@ -118,7 +118,7 @@ fn beside(known: &Known, first: &SignedHead, second: &SignedHead) -> HeadPositio
 /// The head of the chain with this number, if it is kept.
 fn head_at(
     tx: &Transaction<'_>,
-    known: &Known,
+    known: &KnownLog,
     number: u64,
 ) -> Result<Option<SignedHead>, StoreError> {
     if known.number() == number {

@@ -64,7 +64,7 @@ const OVERTAKEN_MAX: u32 = 3;
 /// What this process knows of the relay's key log.
 #[derive(Default)]
 pub(crate) struct LogInMemory {
-    known: Option<Known>,
+    known: Option<KnownLog>,
     /// Answers in a row that were older than what is known.
     overtaken: u32,
 }
@@ -72,11 +72,11 @@ pub(crate) struct LogInMemory {
 impl Remembered for LogInMemory {}
 
 impl VolatileState {
-    pub(crate) fn log(&self) -> Option<&Known> {
+    pub(crate) fn log(&self) -> Option<&KnownLog> {
         self.memory.get::<LogInMemory>().known.as_ref()
     }
 
-    pub(crate) fn set_log(&mut self, known: Option<Known>) {
+    pub(crate) fn set_log(&mut self, known: Option<KnownLog>) {
         self.memory.get_mut::<LogInMemory>().known = known;
     }
 
@@ -87,12 +87,12 @@ impl VolatileState {
 
 /// What is known of the log.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub(crate) struct KnownLog {
     pub identity: LogIdentity,
     pub newest: Option<SignedHead>,
 }
 
-impl Known {
+impl KnownLog {
     /// The number of the newest head; 0 where there is none.
     pub(crate) fn number(&self) -> u64 {
         self.newest.as_ref().map_or(0, |head| head.head().number)
@@ -109,7 +109,7 @@ pub(crate) enum Unproven {
 }
 
 /// Reads what is known.
-pub(crate) fn load(tx: &Transaction<'_>) -> Result<Option<Known>, StoreError> {
+pub(crate) fn load(tx: &Transaction<'_>) -> Result<Option<KnownLog>, StoreError> {
     let row: Option<(Vec<u8>, Option<Vec<u8>>)> = tx
         .query_row("SELECT identity, newest FROM key_log", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -130,16 +130,16 @@ pub(crate) fn load(tx: &Transaction<'_>) -> Result<Option<Known>, StoreError> {
                 .ok_or_else(damaged)
         })
         .transpose()?;
-    Ok(Some(Known { identity, newest }))
+    Ok(Some(KnownLog { identity, newest }))
 }
 
 /// The number of the newest head that is known; 0 for none.
 pub(crate) fn known_head(turn: &Turn<'_>) -> u64 {
-    turn.volatile.log().map_or(0, Known::number)
+    turn.volatile.log().map_or(0, KnownLog::number)
 }
 
 /// The relay greeted on a link: is its log the one that is known?
-pub(crate) fn greeted(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
+pub(crate) fn handle_hello(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
     let known = turn
         .volatile
         .log()
@@ -174,7 +174,7 @@ pub(crate) fn identity_refused(turn: &mut Turn<'_>, error: &pb::Error) {
 }
 
 /// The relay gave a log identity.
-pub(crate) fn identity_came(
+pub(crate) fn handle_identity(
     turn: &mut Turn<'_>,
     fetched: &pb::LogIdentityFetched,
 ) -> Result<(), Fault> {
@@ -200,7 +200,7 @@ pub(crate) fn identity_came(
             "INSERT INTO key_log (id, identity) VALUES (1, ?1)",
             [identity.wire().encode_to_vec()],
         )?;
-        turn.volatile.set_log(Some(Known {
+        turn.volatile.set_log(Some(KnownLog {
             identity,
             newest: None,
         }));
@@ -240,7 +240,7 @@ pub(crate) fn follow(
                 move_on(turn, known, view.newest())?;
             }
             *turn.volatile.overtaken_mut() = 0;
-            super::auditors::heard(turn, &view)?;
+            super::auditors::handle_cosignatures(turn, &view)?;
             return Ok(Ok(view));
         }
         Err(ViewError::Older { .. }) if *turn.volatile.overtaken_mut() < OVERTAKEN_MAX => {
@@ -302,13 +302,13 @@ pub(crate) fn evidence(tx: &Transaction<'_>) -> Result<Vec<(Time, Vec<u8>)>, Sto
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn move_on(turn: &mut Turn<'_>, known: Known, newest: &SignedHead) -> Result<(), Fault> {
+fn move_on(turn: &mut Turn<'_>, known: KnownLog, newest: &SignedHead) -> Result<(), Fault> {
     turn.tx.execute(
         "UPDATE key_log SET newest = ?1",
         [newest.wire().encode_to_vec()],
     )?;
     super::known_heads::store_head(turn.tx, newest)?;
-    turn.volatile.set_log(Some(Known {
+    turn.volatile.set_log(Some(KnownLog {
         newest: Some(newest.clone()),
         ..known
     }));

@@ -68,7 +68,7 @@ const ALL_WITHIN: Span = Span::seconds(15);
 
 /// What a look-up gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum LookUpOutcome {
     /// This account; the log proves it.
     Account(AccountId),
     /// Nobody, says the relay.
@@ -77,7 +77,7 @@ pub(crate) enum Outcome {
 
 /// A look-up that was made.
 struct Done {
-    outcome: Outcome,
+    outcome: LookUpOutcome,
     asked_at: Time,
     at: Time,
 }
@@ -119,7 +119,7 @@ impl VolatileState {
 
 impl LookUps {
     /// What it gave, if it was made a moment ago.
-    pub(crate) fn outcome(&self, address: &str, now: Time) -> Option<Outcome> {
+    pub(crate) fn outcome(&self, address: &str, now: Time) -> Option<LookUpOutcome> {
         self.done
             .get(address)
             .filter(|done| !now.has_passed(done.at, FRESH_FOR))
@@ -127,7 +127,12 @@ impl LookUps {
     }
 
     /// What it gave, if it was asked since this time, and not long ago.
-    pub(crate) fn outcome_since(&self, address: &str, since: Time, now: Time) -> Option<Outcome> {
+    pub(crate) fn outcome_since(
+        &self,
+        address: &str,
+        since: Time,
+        now: Time,
+    ) -> Option<LookUpOutcome> {
         let done = self.done.get(address)?;
         let fresh = !now.has_passed(done.at, FRESH_FOR) && done.asked_at >= since;
         fresh.then_some(done.outcome)
@@ -150,7 +155,7 @@ impl LookUps {
     }
 
     /// It is to be made.
-    pub(crate) fn want(&mut self, address: &str) {
+    pub(crate) fn request_look_up(&mut self, address: &str) {
         if self.wanted.len() < WANTED_MAX && !self.wanted.contains(address) {
             self.wanted.insert(address.to_owned());
         }
@@ -228,7 +233,11 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
 }
 
 /// The relay answered.
-pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) -> Result<(), Fault> {
+pub(crate) fn handle_look_up(
+    turn: &mut Turn<'_>,
+    address: &str,
+    answer: LookedUp,
+) -> Result<(), Fault> {
     if !turn.volatile.lookups_mut().wanted.contains(address) {
         return Ok(());
     }
@@ -243,13 +252,13 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, address: &str, answer: LookedUp) ->
         Err(Unproven::AskAgain) => Ok(()),
         Err(Unproven::Problem(problem)) => {
             turn.postpone(Postponed::LookUps, AGAIN);
-            tell(turn, address, &problem)
+            notify_waiting(turn, address, &problem)
         }
     }
 }
 
 /// The newest head has come, for look-ups that wait for auditors and for heads of others.
-pub(crate) fn heads_came(turn: &mut Turn<'_>, answer: &HeadsFetched) -> Result<(), Fault> {
+pub(crate) fn handle_heads(turn: &mut Turn<'_>, answer: &HeadsFetched) -> Result<(), Fault> {
     let (Ok(view), Some(log)) = (log::follow(turn, answer.log.as_ref())?, &answer.log) else {
         turn.postpone(Postponed::Auditors, AGAIN);
         turn.postpone(Postponed::Heads, AGAIN);
@@ -260,21 +269,25 @@ pub(crate) fn heads_came(turn: &mut Turn<'_>, answer: &HeadsFetched) -> Result<(
 }
 
 /// The relay refused.
-pub(crate) fn refused(turn: &mut Turn<'_>, address: &str, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_refusal(
+    turn: &mut Turn<'_>,
+    address: &str,
+    error: &Error,
+) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::AddressUnknown | ErrorCode::Malformed => {
-            finished(turn, address, Outcome::Nobody)
+            finished(turn, address, LookUpOutcome::Nobody)
         }
         _ => {
             let pause = start::retry_after(error).min(REFUSED_MAX);
             turn.postpone(Postponed::LookUps, pause);
-            tell(turn, address, &crate::link::problem_of(error))
+            notify_waiting(turn, address, &crate::link::problem_of(error))
         }
     }
 }
 
 /// The relay did not show the newest head. Look-ups that wait for auditors say so.
-pub(crate) fn heads_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
+pub(crate) fn handle_heads_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     covered(turn)?;
     let pause = start::retry_after(error).min(REFUSED_MAX);
     turn.postpone(Postponed::Auditors, pause);
@@ -319,7 +332,7 @@ fn proved(
 /// Takes those proved look-ups that enough auditors vouch for.
 fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for (address, proved) in std::mem::take(&mut turn.volatile.lookups_mut().proved) {
-        let cover = auditors::cover(turn.tx, proved.head)?;
+        let cover = auditors::cosignature_status(turn.tx, proved.head)?;
         if cover.is_enough() {
             taken(turn, &address, proved)?;
             continue;
@@ -329,7 +342,7 @@ fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
                 present: cover.present,
                 required: cover.required,
             };
-            tell(turn, &address, &problem)?;
+            notify_waiting(turn, &address, &problem)?;
         }
         turn.volatile.lookups_mut().proved.insert(address, proved);
     }
@@ -345,21 +358,21 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     };
     let own = turn.volatile.account.as_ref();
     if own.is_some_and(|own| own.id() == proved.account) {
-        own_history::looked_up(turn, &proved.roster)?;
-        return finished(turn, address, Outcome::Account(proved.account));
+        own_history::handle_look_up(turn, &proved.roster)?;
+        return finished(turn, address, LookUpOutcome::Account(proved.account));
     }
     if own.is_some_and(|own| own.address().canonical() == address) {
         alarm::raise(turn, &Problem::AddressTaken)?;
     }
     let asked_at = turn.volatile.lookups_mut().asked_at(address);
     if super::keep(turn, proved.account, &parsed, proved.roster, asked_at)? {
-        finished(turn, address, Outcome::Account(proved.account))
+        finished(turn, address, LookUpOutcome::Account(proved.account))
     } else {
         turn.postpone(Postponed::LookUps, AGAIN);
         let problem = Problem::RelayMisbehaves {
             what: RelayMisdeed::RosterRolledBack,
         };
-        tell(turn, address, &problem)
+        notify_waiting(turn, address, &problem)
     }
 }
 
@@ -381,14 +394,14 @@ fn ask_for_auditors(turn: &mut Turn<'_>) {
 }
 
 /// Tells everything that waits for the address why there is no answer.
-fn tell(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fault> {
+fn notify_waiting(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fault> {
     if let Some(conversation) = conversation::with_address(turn.tx, address)? {
         start::tell_waiting(turn, &conversation, problem)?;
     }
     Ok(())
 }
 
-fn finished(turn: &mut Turn<'_>, address: &str, outcome: Outcome) -> Result<(), Fault> {
+fn finished(turn: &mut Turn<'_>, address: &str, outcome: LookUpOutcome) -> Result<(), Fault> {
     turn.volatile.lookups_mut().wanted.remove(address);
     let done = Done {
         outcome,
@@ -402,7 +415,7 @@ fn finished(turn: &mut Turn<'_>, address: &str, outcome: Outcome) -> Result<(), 
         .insert(address.to_owned(), done);
     let now = turn.now;
     turn.volatile.lookups_mut().news.get_or_insert(now);
-    if matches!(outcome, Outcome::Account(_)) {
+    if matches!(outcome, LookUpOutcome::Account(_)) {
         sms::receive::number_is_here(turn, address)?;
     }
     if let Some(conversation) = conversation::with_address(turn.tx, address)? {

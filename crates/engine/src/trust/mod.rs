@@ -8,7 +8,7 @@
 //! log as this device has checked it ([`log`]). Welcomes wait for them ([`welcomes`]), and so
 //! do commits with leaves that the known roster does not have
 //! ([`crate::conversation::commits`]). [`own_history`] checks what the log says about this
-//! account; [`gossip`] compares heads with other people's; [`overdue`] tracks what was not
+//! account; [`gossip`] compares heads with other people's; [`overdue_proofs`] tracks what was not
 //! proved or compared for too long; the person may require [`auditors`]; warnings for the
 //! person are kept as an [`alarm`].
 //!
@@ -33,7 +33,7 @@ pub(crate) mod gossip;
 pub(crate) mod known_heads;
 pub(crate) mod log;
 pub(crate) mod lookups;
-pub(crate) mod overdue;
+pub(crate) mod overdue_proofs;
 pub(crate) mod own_history;
 pub(crate) mod safety_number;
 #[cfg(test)]
@@ -49,7 +49,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use self::lookups::Outcome;
+use self::lookups::LookUpOutcome;
 use crate::{
     api::{EventKind, Notice, Problem, RelayMisdeed},
     contact::{self, Contact, Kept, NotBelieved},
@@ -163,17 +163,19 @@ pub(crate) fn judge_one(
         return Ok(Judgement::Refused);
     };
     match asked_since(turn, known.as_ref(), address.canonical(), since) {
-        Some(Outcome::Account(account)) if account == member.account => {
+        Some(LookUpOutcome::Account(account)) if account == member.account => {
             let vouched = match &known {
                 Some(contact) => vouches(&contact.roster()?, member),
                 None => false,
             };
             Ok(Judgement::of(vouched))
         }
-        Some(Outcome::Account(_)) => Ok(Judgement::Refused),
-        Some(Outcome::Nobody) => Ok(Judgement::Denied),
+        Some(LookUpOutcome::Account(_)) => Ok(Judgement::Refused),
+        Some(LookUpOutcome::Nobody) => Ok(Judgement::Denied),
         None => {
-            turn.volatile.lookups_mut().want(address.canonical());
+            turn.volatile
+                .lookups_mut()
+                .request_look_up(address.canonical());
             Ok(Judgement::Unknown)
         }
     }
@@ -185,7 +187,7 @@ fn asked_since(
     known: Option<&Contact>,
     address: &str,
     since: Time,
-) -> Option<Outcome> {
+) -> Option<LookUpOutcome> {
     // A look-up that seems to be of the future was made before the clock was set back.
     let is_fresh = |contact: &&Contact| {
         contact.verified
@@ -193,7 +195,7 @@ fn asked_since(
             && (since..=turn.now).contains(&contact.looked_up_at)
     };
     match known.filter(is_fresh) {
-        Some(contact) => Some(Outcome::Account(contact.account)),
+        Some(contact) => Some(LookUpOutcome::Account(contact.account)),
         None => turn
             .volatile
             .lookups()
@@ -226,13 +228,15 @@ pub(crate) fn judge_removal(
         };
         // Revoked a moment ago, perhaps.
         match asked_since(turn, Some(&contact), &contact.address, since) {
-            Some(Outcome::Account(account)) if account == member.account => {
+            Some(LookUpOutcome::Account(account)) if account == member.account => {
                 return Ok(Judgement::Refused);
             }
             // An account that has lost the address cannot be asked.
             Some(_) => {}
             None => {
-                turn.volatile.lookups_mut().want(&contact.address);
+                turn.volatile
+                    .lookups_mut()
+                    .request_look_up(&contact.address);
                 return Ok(Judgement::Unknown);
             }
         }
@@ -275,7 +279,7 @@ pub(crate) fn keep(
     let is_new = contact::of_account(turn.tx, account)?.is_none();
     let kept = contact::keep(turn.tx, asked_at, account, address, statements);
     if kept.is_ok() {
-        overdue::looked_up(turn, account)?;
+        overdue_proofs::record_look_up(turn, account)?;
     }
     if is_new && kept.is_ok() {
         apply::apply_to_new_contact(turn, account)?;

@@ -25,7 +25,7 @@ use waxwing_transparency::proof::{self, Entry, Version};
 use super::{
     alarm,
     log::{self, Unproven},
-    lookups, overdue,
+    lookups, overdue_proofs,
 };
 use crate::{
     account::{self, NotExtended},
@@ -74,7 +74,7 @@ impl VolatileState {
 }
 
 /// Something changed, says the relay or a group.
-pub(crate) fn want(turn: &mut Turn<'_>) {
+pub(crate) fn request_check(turn: &mut Turn<'_>) {
     *turn.volatile.own_history_mut() = Check::Due;
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn is_checked_since(turn: &Turn<'_>, since: Time) -> bool {
 /// Whether it has changed since this time is to be known.
 pub(crate) fn want_since(turn: &mut Turn<'_>, since: Time) {
     if matches!(*turn.volatile.own_history(), Check::Done(at) if at < since) {
-        want(turn);
+        request_check(turn);
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 /// The relay does not let this device in.
-pub(crate) fn login_refused(turn: &mut Turn<'_>) {
+pub(crate) fn handle_login_refused(turn: &mut Turn<'_>) {
     *turn.volatile.own_history_mut() = Check::LoginRefused;
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
         turn.warn(&Problem::RelayRefused { detail });
         return Ok(false);
     }
-    turn.volatile.lookups_mut().want(&address);
+    turn.volatile.lookups_mut().request_look_up(&address);
     if turn.volatile.links.posting.ready().is_some() {
         lookups::pump(turn);
     }
@@ -167,7 +167,10 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
 }
 
 /// The own address was looked up, and is this account's, with this roster.
-pub(crate) fn looked_up(turn: &mut Turn<'_>, statements: &[SignedStatement]) -> Result<(), Fault> {
+pub(crate) fn handle_look_up(
+    turn: &mut Turn<'_>,
+    statements: &[SignedStatement],
+) -> Result<(), Fault> {
     let own = turn.account()?.id();
     if let Err(what) = grow(turn, own, statements)? {
         alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
@@ -176,14 +179,14 @@ pub(crate) fn looked_up(turn: &mut Turn<'_>, statements: &[SignedStatement]) -> 
 }
 
 /// The relay refused.
-pub(crate) fn refused(turn: &mut Turn<'_>, error: &Error) {
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
     *turn.volatile.own_history_mut() = Check::Due;
     let pause = start::retry_after(error).min(RETRY_MAX);
     turn.postpone(Postponed::OwnHistory, pause);
 }
 
 /// The history has come.
-pub(crate) fn came(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<(), Fault> {
+pub(crate) fn handle_history(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<(), Fault> {
     let unproven = match checked(turn, fetched)? {
         Ok(()) => return Ok(()),
         Err(unproven) => unproven,
@@ -222,7 +225,7 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
     if let Some(problem) = judged(own, &statements, &versions) {
         alarm::raise(turn, &problem)?;
     }
-    overdue::history_proved(turn)?;
+    overdue_proofs::record_history_proved(turn)?;
     if let Some(newest) = versions
         .first()
         .filter(|newest| newest.entry.account == own)
@@ -297,7 +300,7 @@ fn grow(
             return Ok(Err(RelayMisdeed::RosterFalse));
         }
     }
-    told(turn, &before, &served, &asked_for)?;
+    warn_of_changed_devices(turn, &before, &served, &asked_for)?;
     changes::roster_grew(turn)?;
     changes::own_roster_changed(turn)?;
     if turn.volatile.is_revoked() {
@@ -307,7 +310,7 @@ fn grow(
 }
 
 /// Tells of devices that came and went by another's doing.
-fn told(
+fn warn_of_changed_devices(
     turn: &mut Turn<'_>,
     before: &Roster,
     after: &Roster,

@@ -6,7 +6,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{alarm, overdue};
+use super::{alarm, overdue_proofs};
 use crate::{
     api::{Alarm, Notice, Problem, RelayMisdeed},
     event::Effect,
@@ -215,7 +215,7 @@ fn strangers_are_not_missed_when_their_heads_do_not_come() {
     let mut device = Device::new();
     device.does(|turn| {
         for number in 0..100 {
-            overdue::not_compared(turn, None, AccountId([number; 32]))?;
+            overdue_proofs::record_head_missing(turn, None, AccountId([number; 32]))?;
         }
         let rows: i64 = turn
             .tx

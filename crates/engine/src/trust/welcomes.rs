@@ -383,7 +383,7 @@ fn admit(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), F
         conversation
     } else {
         let started = conversation::start(turn.tx, turn.now, turn.rng, &address, Some(account))?;
-        super::confusables::point_out(turn, started.id, &address)?;
+        super::confusables::warn_of_look_alike(turn, started.id, &address)?;
         started
     };
     admit_to(turn, group, conversation.id)

@@ -85,7 +85,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 /// How much this device was used, in steps.
-pub(crate) fn used(tx: &Transaction<'_>) -> Result<i64, StoreError> {
+pub(crate) fn steps_of_use(tx: &Transaction<'_>) -> Result<i64, StoreError> {
     Ok(tx
         .prepare_cached("SELECT steps FROM device_use")?
         .query_row([], |row| row.get(0))
@@ -94,17 +94,17 @@ pub(crate) fn used(tx: &Transaction<'_>) -> Result<i64, StoreError> {
 }
 
 /// The own history was proved, whole.
-pub(crate) fn history_proved(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn record_history_proved(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.tx.execute(
         "UPDATE device_use SET history_at = steps, history_proved_at = ?1",
         [turn.now.0.cast_signed()],
     )?;
-    alarm::settled(turn.tx, &Problem::OwnHistoryNotProved)?;
+    alarm::resolve(turn.tx, &Problem::OwnHistoryNotProved)?;
     Ok(())
 }
 
 /// A head that this account was shown was compared with the chain seen here.
-pub(crate) fn compared(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
+pub(crate) fn record_head_compared(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
     turn.tx
         .prepare_cached(
             "INSERT INTO head_comparison (account_id, compared_at) VALUES (?1, ?2)
@@ -115,7 +115,7 @@ pub(crate) fn compared(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fa
 }
 
 /// A message of this account brought no head that can be compared.
-pub(crate) fn not_compared(
+pub(crate) fn record_head_missing(
     turn: &mut Turn<'_>,
     conversation: Option<ConversationId>,
     account: AccountId,
@@ -125,7 +125,7 @@ pub(crate) fn not_compared(
         .prepare_cached("SELECT since, late FROM head_comparison WHERE account_id = ?1")?
         .query_row([account.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let used = used(turn.tx)?;
+    let used = steps_of_use(turn.tx)?;
     match known {
         Some((_, true)) => Ok(()),
         Some((Some(since), false)) if used - since <= PROVED_WITHIN => Ok(()),
@@ -150,7 +150,7 @@ pub(crate) fn not_compared(
 
 /// Somebody who is written to is to be looked up again.
 pub(crate) fn look_up_due(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
-    let used = used(turn.tx)?;
+    let used = steps_of_use(turn.tx)?;
     turn.tx
         .prepare_cached(
             "INSERT INTO look_up_owed (account_id, since) VALUES (?1, ?2)
@@ -161,7 +161,7 @@ pub(crate) fn look_up_due(turn: &mut Turn<'_>, account: AccountId) -> Result<(),
 }
 
 /// What the log says of them was proved.
-pub(crate) fn looked_up(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
+pub(crate) fn record_look_up(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
     turn.tx
         .prepare_cached("DELETE FROM look_up_owed WHERE account_id = ?1")?
         .execute([account.0])?;
@@ -217,7 +217,7 @@ fn about(
     problem: impl FnOnce(Vec<String>, u64) -> Problem,
 ) -> Result<(), Fault> {
     if accounts.is_empty() {
-        return Ok(alarm::settled(turn.tx, &problem(Vec::new(), 0))?);
+        return Ok(alarm::resolve(turn.tx, &problem(Vec::new(), 0))?);
     }
     let mut addresses = Vec::new();
     for account in accounts {
