@@ -38,7 +38,7 @@ use crate::{
     devices::{self, DevicesInMemory},
     event::{Effect, Event, LinkKind, RelayPlace},
     inbox::{
-        held, missed,
+        held_posts, missed_posts,
         rate_limits::MessageRates,
         receive,
         resending::{Answered, Budgets},
@@ -391,7 +391,9 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .due_conversations
         .extend(outbox::waiting_conversations(turn.tx)?);
     turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
-    turn.volatile.due_groups.extend(held::groups(turn.tx)?);
+    turn.volatile
+        .due_groups
+        .extend(held_posts::groups(turn.tx)?);
     if turn.volatile.account.is_some() {
         re_add::schedule_next(turn)?;
     }
@@ -555,7 +557,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.contained(Whose::Part("receipts"), commands::send_due_receipts)?;
     turn.contained(Whose::Part("settings"), synced_settings::sync::pump)?;
     turn.contained(Whose::Part("gaps"), receive::ask)?;
-    turn.contained(Whose::Part("missed posts"), missed::ask)?;
+    turn.contained(Whose::Part("missed posts"), missed_posts::ask)?;
     posting::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.volatile.links.posting.ready().is_none() {
@@ -660,10 +662,10 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
                 membership::pump(turn, &group)?;
             }
             // Held because a commit was missing; after a restart nobody else remembers.
-            if held::any(turn.tx, id)? && turn.volatile.behind.contains_key(&id) {
+            if held_posts::any(turn.tx, id)? && turn.volatile.behind.contains_key(&id) {
                 return receive::release(turn, id);
             }
-            if held::any(turn.tx, id)? {
+            if held_posts::any(turn.tx, id)? {
                 let now = turn.now;
                 let epoch = waxwing_protocol::ids::Epoch(u64::MAX);
                 turn.volatile.behind.insert(id, (epoch, now));
@@ -708,7 +710,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         None
     };
     let missed = if ready {
-        missed::next_ask(turn.tx)?
+        missed_posts::next_ask(turn.tx)?
     } else {
         None
     };

@@ -37,7 +37,7 @@ use crate::{
     api::RelayMisdeed,
     event::LinkKind,
     inbox::{
-        earlier,
+        earlier_generations,
         sender_counters::{self, Sender},
     },
     link::{Job, posting},
@@ -577,7 +577,7 @@ fn follow(
         generations::handle_newer_generations(turn, conversation, group.id, after)?;
         if generations::is_current(turn.tx, conversation, group.id)? {
             members::follow(turn, group.id, before.state.as_ref(), after, by)?;
-            earlier::ask(turn, group)?;
+            earlier_generations::ask(turn, group)?;
         }
     }
     // What is still wanted is made from what the group is now; and whoever leaves may be

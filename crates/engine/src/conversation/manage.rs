@@ -33,7 +33,7 @@ use crate::{
     api::{self, ConversationId, EventKind, GroupCreated, Notice, Problem, Response},
     contact,
     conversation::target::{self, Target},
-    inbox::{earlier, messages, receive},
+    inbox::{earlier_generations, messages, receive},
     mls, outbox,
     trust::welcomes,
     turn::{Fault, Stop, Turn},
@@ -416,7 +416,7 @@ pub(crate) fn taken_in(
     leaves::joined(turn, group.id)?;
     welcomes::catch_up(turn, group)?;
     if let Some(group) = groups::find(turn.tx, group.id)? {
-        earlier::ask(turn, &group)?;
+        earlier_generations::ask(turn, &group)?;
     }
     receive::release(turn, group.id)
 }

@@ -41,7 +41,7 @@ use crate::{
     attachment::{marks, transfer},
     containment::Whose,
     event::LinkKind,
-    inbox::{held::Post, receive},
+    inbox::{held_posts::ReceivedPost, receive},
     link::{Job, tokens},
     turn::{Fault, Postponed, Turn},
 };
@@ -336,7 +336,7 @@ pub(crate) enum Opened {
 }
 
 /// A post came: what is in a parcel is fetched first.
-pub(crate) fn open_post(turn: &mut Turn<'_>, post: &Post) -> Result<Opened, Fault> {
+pub(crate) fn open_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<Opened, Fault> {
     let may_be = matches!(post.kind, PostKind::Commit | PostKind::Welcome);
     if !may_be || !post.body.starts_with(&MARK) {
         return Ok(Opened::Here(None));
@@ -373,7 +373,7 @@ fn open(
     turn: &mut Turn<'_>,
     group: GroupId,
     body: &[u8],
-    post: Option<&Post>,
+    post: Option<&ReceivedPost>,
 ) -> Result<Opened, Fault> {
     let Some((id, bytes, hash)) = parcel_in(body) else {
         return Ok(Opened::Gone);
@@ -436,7 +436,7 @@ fn open(
 }
 
 /// Whether a post's group is not known, or not accepted, and the person has not asked for it.
-fn is_unknown(turn: &Turn<'_>, post: &Post) -> Result<bool, Fault> {
+fn is_unknown(turn: &Turn<'_>, post: &ReceivedPost) -> Result<bool, Fault> {
     if let Some(group) = groups::find(turn.tx, post.group)? {
         return match group.state {
             GroupState::Checking => Ok(groups::is_strangers(turn.tx, group.id)?),
@@ -720,13 +720,13 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         return mark_unavailable(turn, row);
     };
     forget(turn, row.id)?;
-    let post = Post {
+    let post = ReceivedPost {
         group: row.group,
         kind: PostKind::try_from(kind.unwrap_or(0)).unwrap_or_default(),
         epoch: Epoch(epoch.unwrap_or(0).cast_unsigned()),
         id: PostId(post),
         sequence: sequence.cast_unsigned(),
-        came_at: turn.now,
+        received_at: turn.now,
         body,
     };
     receive::handle_post(turn, &post)?;

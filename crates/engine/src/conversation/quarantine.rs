@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{
     api::{ConversationId, EventKind, Notice},
-    inbox::held,
+    inbox::held_posts,
     mls, outbox,
     store::StoreError,
     turn::{Fault, Postponed, Turn},
@@ -157,7 +157,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     groups::set_state(turn.tx, id, state)?;
     outbox::release_for_now(turn.tx, id)?;
     if over || !was_checked {
-        held::forget_group(turn.tx, id)?;
+        held_posts::forget_group(turn.tx, id)?;
     }
     leave_alone(turn, id);
     if let Some(at) = retry_at {

@@ -30,7 +30,7 @@ use crate::{
     api::{EventKind, Notice, RelayMisdeed},
     contact,
     event::LinkKind,
-    inbox::{earlier, receive},
+    inbox::{earlier_generations, receive},
     link::Job,
     mls::{self, MlsError},
     synced_settings::sync,
@@ -338,7 +338,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     re_add::clear_request(turn.tx, id)?;
     receive::release(turn, id)?;
     sync::request_all(turn, &group)?;
-    earlier::ask(turn, &group)?;
+    earlier_generations::ask(turn, &group)?;
     receive::ask_for_all(turn, &group)
 }
 

@@ -29,7 +29,7 @@ use crate::{
     api::{self, ConversationId, EventKind, MessageId, Notice, Problem, Response, Synced},
     attachment, contact,
     conversation::target::{self, Target},
-    inbox::{earlier, messages, missed, sender_counters},
+    inbox::{earlier_generations, messages, missed_posts, sender_counters},
     message::{amendments, receipts},
     store::StoreError,
     synced_settings::{self, SettingKind},
@@ -158,10 +158,10 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
     for group in groups::of_conversation(turn.tx, conversation)? {
         groups::set_membership_due(turn.tx, group)?;
         sender_counters::request_now(turn.tx, turn.now, group)?;
-        missed::ask_now(turn.tx, turn.now, group)?;
+        missed_posts::ask_now(turn.tx, turn.now, group)?;
         say_read(turn, group)?;
         if let Some(group) = groups::find(turn.tx, group)? {
-            earlier::ask(turn, &group)?;
+            earlier_generations::ask(turn, &group)?;
         }
         turn.volatile.due_groups.insert(group);
     }

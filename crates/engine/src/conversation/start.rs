@@ -31,7 +31,7 @@ use crate::{
     api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
     contact,
     event::LinkKind,
-    inbox::{earlier, held, receive},
+    inbox::{earlier_generations, held_posts, receive},
     link::{Job, tokens},
     mls::{self, Member},
     outbox,
@@ -316,9 +316,9 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
 /// until they know: see [`receive::handle_late_message`].
 pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     receive::read_what_is_held(turn, group)?;
-    earlier::ends(turn, group)?;
+    earlier_generations::handle_group_ending(turn, group)?;
     end(turn, group, GroupState::Closed)?;
-    held::forget_group(turn.tx, group.id)?;
+    held_posts::forget_group(turn.tx, group.id)?;
     turn.forget(group.id);
     Ok(())
 }

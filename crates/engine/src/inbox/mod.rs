@@ -5,16 +5,16 @@
 //! envelope, and the history shows the gap until it is filled. A device that was set back uses some
 //! numbers again; MIMI ids, not counters, then tell which envelopes are new.
 //!
-//! **Elsewhere**: [`receive`] decrypts a post and acts on it; [`held`] has posts that wait for
-//! a look-up, a rejoin or a commit; [`missed`] handles posts for which the mailbox had no
-//! room; [`earlier`] asks for what was missed in a group that has ended.
+//! **Elsewhere**: [`receive`] decrypts a post and acts on it; [`held_posts`] has posts that wait
+//! for a look-up, a rejoin or a commit; [`missed_posts`] handles posts for which the mailbox had no
+//! room; [`earlier_generations`] asks for what was missed in a group that has ended.
 //!
 //! **Always**: tables are bounded, no matter what the relay or a member sends.
 
-pub(crate) mod earlier;
-pub(crate) mod held;
+pub(crate) mod earlier_generations;
+pub(crate) mod held_posts;
 pub(crate) mod messages;
-pub(crate) mod missed;
+pub(crate) mod missed_posts;
 pub(crate) mod rate_limits;
 pub(crate) mod receive;
 pub(crate) mod resending;

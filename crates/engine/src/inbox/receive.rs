@@ -19,8 +19,8 @@ use waxwing_protocol::{
 };
 
 use super::{
-    earlier,
-    held::{self, Post},
+    earlier_generations,
+    held_posts::{self, ReceivedPost},
     sender_counters::{self, Sender},
 };
 use crate::{
@@ -66,7 +66,7 @@ enum Read {
 }
 
 /// A post came.
-pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
     // Of no group.
     if post.kind == PostKind::Sms {
         return sms::receive::handle_relay_post(turn, post);
@@ -78,7 +78,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault>
     }
     let whole = match parcels::open_post(turn, post)? {
         Opened::Here(None) => None,
-        Opened::Here(Some(body)) => Some(Post {
+        Opened::Here(Some(body)) => Some(ReceivedPost {
             body,
             ..post.clone()
         }),
@@ -88,7 +88,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault>
     let post = whole.as_ref().unwrap_or(post);
     let Some(group) = groups::find(turn.tx, post.group)? else {
         // Its welcome is on its way.
-        let coming = parcels::is_coming(turn, post.group)? || held::any(turn.tx, post.group)?;
+        let coming = parcels::is_coming(turn, post.group)? || held_posts::any(turn.tx, post.group)?;
         if post.kind != PostKind::Welcome && coming {
             return hold(turn, post);
         }
@@ -128,20 +128,20 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault>
     }
 }
 
-fn hold(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+fn hold(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
     // Strangers take no room from others.
     if groups::is_strangers(turn.tx, post.group)?
-        && held::is_full_of_strangers(turn.tx, post.group)?
+        && held_posts::is_full_of_strangers(turn.tx, post.group)?
     {
         return Ok(());
     }
-    held::hold(turn.tx, post)?;
+    held_posts::hold(turn.tx, post)?;
     Ok(())
 }
 
 /// Reads what a group holds, as far as it can be read now.
 pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
-    for held in held::of_group(turn.tx, id)? {
+    for held in held_posts::of_group(turn.tx, id)? {
         let Some(group) = groups::find(turn.tx, id)? else {
             return Ok(());
         };
@@ -151,7 +151,7 @@ pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             return Ok(());
         }
         match read(turn, &group, &held.post)? {
-            Read::Done => held::release(turn.tx, held.row)?,
+            Read::Done => held_posts::release(turn.tx, held.row)?,
             Read::NotYet | Read::Undo | Read::Doubtful => {}
         }
     }
@@ -188,7 +188,7 @@ pub(crate) fn tell_that_it_waits(turn: &mut Turn<'_>, id: GroupId) -> Result<(),
     Ok(())
 }
 
-fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> {
+fn read(turn: &mut Turn<'_>, group: &Group, post: &ReceivedPost) -> Result<Read, Fault> {
     match post.kind {
         PostKind::Welcome => {
             // The echo of the welcome that made the group.
@@ -219,7 +219,7 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> 
 fn process(
     turn: &mut Turn<'_>,
     group: &Group,
-    post: &Post,
+    post: &ReceivedPost,
     body: &[u8],
     sealed: bool,
 ) -> Result<Read, Fault> {
@@ -246,7 +246,7 @@ fn process(
 fn process_for_good(
     turn: &mut Turn<'_>,
     group: &Group,
-    post: &Post,
+    post: &ReceivedPost,
     body: &[u8],
     sealed: bool,
 ) -> Result<Read, Fault> {
@@ -285,7 +285,7 @@ fn process_for_good(
         Ok(Incoming::Commit(commit)) if commit.external && !sealed => Ok(Read::Done),
         Ok(Incoming::Commit(commit)) => {
             let external = commit.external;
-            match commits::handle_commit(turn, group, *commit, (post.came_at, post.sequence))? {
+            match commits::handle_commit(turn, group, *commit, (post.received_at, post.sequence))? {
                 CommitOutcome::Merged => {
                     if external {
                         // Somebody is back who may have what is missing here.
@@ -347,7 +347,7 @@ fn process_for_good(
 fn says(
     turn: &mut Turn<'_>,
     group: &Group,
-    post: &Post,
+    post: &ReceivedPost,
     sender: &Member,
     payload: &[u8],
 ) -> Result<(), Fault> {
@@ -365,7 +365,7 @@ fn says(
 pub(crate) fn handle_late_message(
     turn: &mut Turn<'_>,
     group: &Group,
-    post: &Post,
+    post: &ReceivedPost,
 ) -> Result<(), Fault> {
     let Some(conversation) = group
         .conversation
@@ -402,7 +402,7 @@ pub(crate) fn handle_late_message(
 
 /// A group is about to be over: what it holds and can be read is read.
 pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
-    for held in held::of_group(turn.tx, group.id)? {
+    for held in held_posts::of_group(turn.tx, group.id)? {
         handle_late_message(turn, group, &held.post)?;
     }
     Ok(())
@@ -410,7 +410,7 @@ pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &Group) -> Result<()
 
 /// A commit that is no good. One of a later epoch waits until that has begun, because it says
 /// that it ended.
-fn unreadable(turn: &mut Turn<'_>, group: &Group, post: &Post) -> Result<Read, Fault> {
+fn unreadable(turn: &mut Turn<'_>, group: &Group, post: &ReceivedPost) -> Result<Read, Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     if ours.transpose()?.is_some_and(|ours| post.epoch > ours) {
         posting::handle_epoch(turn, group.id, post.epoch)?;
@@ -515,7 +515,7 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
         return show_gap(turn, &group, sender, missing);
     }
     if group.state == GroupState::Closed {
-        return earlier::misses(turn, &group, sender.device);
+        return earlier_generations::misses(turn, &group, sender.device);
     }
     if group.state != GroupState::Active {
         return Ok(());

@@ -7,7 +7,7 @@
 //! nothing for it.
 //!
 //! In the same way a device gets copies of what it missed in an earlier group of the
-//! conversation ([`super::earlier`]).
+//! conversation ([`super::earlier_generations`]).
 //!
 //! **Elsewhere**: [`super::sender_counters`] finds gaps and decides when to ask for them;
 //! [`crate::conversation::joined`] knows since when an account is in a group.
@@ -28,7 +28,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    earlier,
+    earlier_generations,
     sender_counters::{self, Sender},
 };
 use crate::{
@@ -175,7 +175,7 @@ pub(crate) fn handle_resend_request(
     }
     let is_earlier = !request.group_id.is_empty();
     let of = if is_earlier {
-        match earlier::named(turn, group, &request.group_id)? {
+        match earlier_generations::find_earlier_group(turn, group, &request.group_id)? {
             Some(earlier) => earlier,
             None => return Ok(()),
         }
@@ -350,7 +350,7 @@ pub(crate) fn handle_resent(
     }
     let is_earlier = !said.group_id.is_empty();
     let of = if is_earlier {
-        match earlier::named(turn, group, &said.group_id)? {
+        match earlier_generations::find_earlier_group(turn, group, &said.group_id)? {
             Some(earlier) => earlier,
             None => return Ok(None),
         }

@@ -25,7 +25,7 @@ use crate::{
     containment::Whose,
     conversation::groups::{self, GroupState},
     event::LinkKind,
-    inbox::{held::Post, missed, receive},
+    inbox::{held_posts::ReceivedPost, missed_posts, receive},
     settings::{self, Setting},
     sms,
     trust::own_history,
@@ -138,7 +138,7 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
         Some(post) if deliver.missed => {
             let group = post.group;
             turn.contained(Whose::Group(group), |turn| {
-                missed::handle_missed_mark(turn, group)
+                missed_posts::handle_missed_mark(turn, group)
             })?;
         }
         // It must not be delivered again, no matter what goes wrong in it.
@@ -194,18 +194,18 @@ fn acknowledge(turn: &mut Turn<'_>) {
     );
 }
 
-fn post_of(deliver: &Deliver, came_at: Time) -> Option<Post> {
+fn post_of(deliver: &Deliver, came_at: Time) -> Option<ReceivedPost> {
     let kind = deliver.kind();
     if kind == PostKind::Unspecified || deliver.body.len() > limits::POST_BYTES {
         return None;
     }
-    Some(Post {
+    Some(ReceivedPost {
         group: (&deliver.group_id).try_into().ok()?,
         kind,
         epoch: waxwing_protocol::ids::Epoch(deliver.epoch),
         id: (&deliver.post_id).try_into().ok()?,
         sequence: deliver.group_sequence,
-        came_at,
+        received_at: came_at,
         body: deliver.body.to_vec(),
     })
 }

@@ -23,7 +23,7 @@ use crate::{
     contact::{self, profile},
     conversation::target,
     conversation::{Conversation, history, pages},
-    inbox::held::Post,
+    inbox::held_posts::ReceivedPost,
     synced_settings::{self, SettingKind, apply},
     turn::{Fault, Turn},
 };
@@ -32,7 +32,7 @@ use crate::{
 const KNOWN_MAX: usize = 2_000;
 
 /// A post of the relay's own came.
-pub(crate) fn handle_relay_post(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_relay_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
     let device = turn.account()?.device();
     let Ok(sealed) = SealedSms::decode(post.body.as_slice()) else {
         return Ok(());

@@ -41,7 +41,7 @@ const FIRST: &[&str] = &[
     crate::outbox::SCHEMA,
     crate::outbox::receipts::SCHEMA,
     crate::inbox::sender_counters::SCHEMA,
-    crate::inbox::held::SCHEMA,
+    crate::inbox::held_posts::SCHEMA,
 ];
 
 /// The key log, and what people decide about each other.
@@ -109,7 +109,7 @@ const LEAVES: &[&str] = &[
     crate::conversation::leaves::SCHEMA,
     crate::conversation::re_add::ASKS,
     crate::conversation::parcels::SEQUENCE,
-    crate::inbox::held::SEQUENCE,
+    crate::inbox::held_posts::SEQUENCE,
 ];
 
 /// What members did that they may not, and what becomes of their groups.
@@ -131,7 +131,7 @@ const CONTAINMENT: &[&str] = &[
 ];
 
 /// What was missed in groups that are over.
-const EARLIER_GROUPS: &[&str] = &[crate::inbox::earlier::SCHEMA];
+const EARLIER_GROUPS: &[&str] = &[crate::inbox::earlier_generations::SCHEMA];
 
 /// By what readers of blobs are known to the relay.
 const MARKS: &[&str] = &[
@@ -140,7 +140,7 @@ const MARKS: &[&str] = &[
 ];
 
 /// What a full mailbox left out.
-const FULL_MAILBOXES: &[&str] = &[crate::inbox::missed::SCHEMA];
+const FULL_MAILBOXES: &[&str] = &[crate::inbox::missed_posts::SCHEMA];
 
 /// Token keys that change.
 const TOKEN_KEYS: &[&str] = &[crate::link::tokens::KEYS];

@@ -26,7 +26,7 @@ use crate::{
         joined, leaves, manage, notes, quarantine, re_add, requests, start,
     },
     inbox::{
-        held::{self, Post},
+        held_posts::{self, ReceivedPost},
         receive,
         sender_counters::{self, Sender},
     },
@@ -67,12 +67,12 @@ const WAITS_FOR: Span = Span::minutes(10);
 const LOOK_AGAIN: Span = Span::seconds(10);
 
 /// Somebody takes this device into a group.
-pub(crate) fn handle_welcome(turn: &mut Turn<'_>, post: &Post) -> Result<(), Fault> {
+pub(crate) fn handle_welcome(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
     join(turn, post, false)
 }
 
 /// Joins the group of a welcome, if there is room; `again` where this device was in it before.
-fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
+fn join(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<(), Fault> {
     if groups::checking(turn.tx, false)? >= CHECKING_KNOWN_MAX {
         return Ok(());
     }
@@ -83,8 +83,8 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
         turn.tx.execute_batch("ROLLBACK TO welcome_opened")?;
     }
     turn.tx.execute_batch("RELEASE welcome_opened")?;
-    if room == Room::Wanted && held::welcomes(turn.tx)?.len() < WAITING_MAX {
-        held::hold(turn.tx, post)?;
+    if room == Room::Wanted && held_posts::welcomes(turn.tx)?.len() < WAITING_MAX {
+        held_posts::hold(turn.tx, post)?;
     }
     Ok(())
 }
@@ -92,11 +92,11 @@ fn join(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<(), Fault> {
 /// There may be room for a welcome that waits.
 fn make_room(turn: &mut Turn<'_>) -> Result<(), Fault> {
     // One makes room; those that come to nothing at once take none.
-    for row in held::welcomes(turn.tx)?.into_iter().take(8) {
+    for row in held_posts::welcomes(turn.tx)?.into_iter().take(8) {
         if groups::checking(turn.tx, true)? >= CHECKING_MAX {
             break;
         }
-        if let Some(post) = held::take(turn.tx, row)? {
+        if let Some(post) = held_posts::take(turn.tx, row)? {
             handle_welcome(turn, &post)?;
         }
     }
@@ -117,7 +117,7 @@ fn is_known(turn: &Turn<'_>, sender: &Member) -> Result<bool, Fault> {
     Ok(known && !contact.blocked && super::admits(&contact.roster()?, sender))
 }
 
-fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
+fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, Fault> {
     let opened = turn.with_mls(|provider, leaf| {
         let own_key = leaf.public_key();
         StagedWelcome::open(provider, post.group, &post.body).map(|staged| (staged, own_key))
@@ -235,7 +235,7 @@ fn open(turn: &mut Turn<'_>, post: &Post, again: bool) -> Result<Room, Fault> {
 pub(crate) fn handle_repeated_welcome(
     turn: &mut Turn<'_>,
     group: &Group,
-    post: &Post,
+    post: &ReceivedPost,
 ) -> Result<(), Fault> {
     let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
     let gone = match group.conversation.filter(|_| group.account.is_none()) {

@@ -19,7 +19,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{held, receive, sender_counters};
+use super::{held_posts, receive, sender_counters};
 use crate::{
     api::ConversationId,
     conversation::{
@@ -47,12 +47,12 @@ CREATE TABLE unfollowed_asked (         -- devices that were asked for what they
 ";
 
 /// A group is about to be over.
-pub(crate) fn ends(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_group_ending(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
     let is_behind = group.state == GroupState::Lost
         || group.suspect_epoch.is_some()
         || group.waits_for_lookup
         || turn.volatile.behind.contains_key(&group.id)
-        || held::any(turn.tx, group.id)?
+        || held_posts::any(turn.tx, group.id)?
         || sender_counters::has_holes(turn.tx, group.id)?;
     if is_behind {
         remember(turn, group)?;
@@ -98,7 +98,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>, current: &Group) -> Result<(), Fault> {
     let Some(conversation) = current.conversation.filter(|_| current.account.is_none()) else {
         return Ok(());
     };
-    let earlier = unfollowed(turn.tx, turn.now, conversation)?;
+    let earlier = unfollowed_groups(turn.tx, turn.now, conversation)?;
     if earlier.is_empty()
         || !generations::is_current(turn.tx, conversation, current.id)?
         || requests::is_silent_group(turn, current)?
@@ -136,7 +136,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>, current: &Group) -> Result<(), Fault> {
 
 /// The groups of a conversation that this device did not follow to their ends, as long as
 /// anybody can still send again what was said in them.
-fn unfollowed(
+fn unfollowed_groups(
     tx: &Transaction<'_>,
     now: Time,
     conversation: ConversationId,
@@ -158,7 +158,7 @@ fn unfollowed(
 /// Only what comes in the conversation's current group counts: a device that was revoked, or is
 /// to blame, may still be in an earlier one, where nobody takes it out any more, and must get
 /// nothing of the group that followed.
-pub(super) fn named(
+pub(super) fn find_earlier_group(
     turn: &Turn<'_>,
     current: &Group,
     named: &[u8],

@@ -43,7 +43,7 @@ const OF_STRANGERS: i64 = 4_000;
 
 /// A post from the mailbox.
 #[derive(Clone)]
-pub(crate) struct Post {
+pub(crate) struct ReceivedPost {
     pub group: GroupId,
     pub kind: PostKind,
     pub epoch: Epoch,
@@ -51,18 +51,18 @@ pub(crate) struct Post {
     /// Its number among the group's posts, as the relay says; 0 where that was not kept.
     pub sequence: u64,
     /// When it came here.
-    pub came_at: Time,
+    pub received_at: Time,
     pub body: Vec<u8>,
 }
 
 /// A held post.
-pub(crate) struct Held {
+pub(crate) struct HeldPost {
     pub row: i64,
-    pub post: Post,
+    pub post: ReceivedPost,
 }
 
 /// Holds a post; `false` where there is no room.
-pub(crate) fn hold(tx: &Transaction<'_>, post: &Post) -> Result<bool, StoreError> {
+pub(crate) fn hold(tx: &Transaction<'_>, post: &ReceivedPost) -> Result<bool, StoreError> {
     let (in_group, in_all): (i64, i64) = tx
         .prepare_cached(
             "SELECT (SELECT count(*) FROM held_post WHERE group_id = ?1),
@@ -82,7 +82,7 @@ pub(crate) fn hold(tx: &Transaction<'_>, post: &Post) -> Result<bool, StoreError
         post.epoch.0.cast_signed(),
         post.id.0,
         &post.body,
-        post.came_at.0.cast_signed(),
+        post.received_at.0.cast_signed(),
         i64::try_from(post.sequence).unwrap_or(i64::MAX),
     ))?;
     Ok(true)
@@ -112,7 +112,7 @@ pub(crate) fn any(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreErr
 
 /// A group's held posts, in the order in which they can be read: by epoch, and in each the
 /// commit that ends it last.
-pub(crate) fn of_group(tx: &Transaction<'_>, group: GroupId) -> Result<Vec<Held>, StoreError> {
+pub(crate) fn of_group(tx: &Transaction<'_>, group: GroupId) -> Result<Vec<HeldPost>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, group_id, kind, epoch, post_id, body, sequence, held_at FROM held_post
          WHERE group_id = ?1 ORDER BY epoch, kind = ?2, id",
@@ -133,7 +133,7 @@ pub(crate) fn welcomes(tx: &Transaction<'_>) -> Result<Vec<i64>, StoreError> {
 }
 
 /// Takes a held post.
-pub(crate) fn take(tx: &Transaction<'_>, row: i64) -> Result<Option<Post>, StoreError> {
+pub(crate) fn take(tx: &Transaction<'_>, row: i64) -> Result<Option<ReceivedPost>, StoreError> {
     let mut statement = tx.prepare_cached(
         "DELETE FROM held_post WHERE id = ?1
          RETURNING id, group_id, kind, epoch, post_id, body, sequence, held_at",
@@ -162,17 +162,17 @@ pub(crate) fn forget_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), S
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Held> {
-    Ok(Held {
+fn read(row: &Row<'_>) -> rusqlite::Result<HeldPost> {
+    Ok(HeldPost {
         row: row.get(0)?,
-        post: Post {
+        post: ReceivedPost {
             group: GroupId(row.get(1)?),
             kind: PostKind::try_from(row.get::<_, i32>(2)?).unwrap_or_default(),
             epoch: Epoch(row.get::<_, i64>(3)?.cast_unsigned()),
             id: PostId(row.get(4)?),
             body: row.get(5)?,
             sequence: row.get::<_, i64>(6)?.cast_unsigned(),
-            came_at: Time(row.get::<_, i64>(7)?.cast_unsigned()),
+            received_at: Time(row.get::<_, i64>(7)?.cast_unsigned()),
         },
     })
 }
