@@ -427,7 +427,7 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
     if tells && messages::may_tell(turn, &found)? {
         for id in read {
-            receipts::owe(turn.tx, turn.now, mark.conversation, id, true)?;
+            receipts::add_owed(turn.tx, turn.now, mark.conversation, id, true)?;
         }
     }
     Ok(Response::Done {})

@@ -286,7 +286,7 @@ pub(crate) fn status(
         online: links.mailbox.phase == LinkPhase::LoggedIn,
         clock_skew_ms: links.clock_skew_ms,
         outbox: outbox::waiting(turn.tx)?,
-        receipts: outbox::waiting_unwritten(turn.tx)? + outbox::receipts::owed(turn.tx)?,
+        receipts: outbox::waiting_unwritten(turn.tx)? + outbox::receipts::count_owed(turn.tx)?,
         tokens: tokens::count(turn.tx)?,
         key_packages: links.key_packages_left.map(u64::from),
         rejoining: rejoining(turn)?,

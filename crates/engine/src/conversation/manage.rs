@@ -294,7 +294,7 @@ pub(crate) fn leave_if_wished(
             return Ok(true);
         }
         // This account's other devices hear of it first.
-        if !outbox::open(turn.tx, conversation, group.id, 0, 1, false)?.is_empty() {
+        if !outbox::unaccepted(turn.tx, conversation, group.id, 0, 1, false)?.is_empty() {
             return Ok(false);
         }
         start::close(turn, group)?;

@@ -191,7 +191,7 @@ pub(crate) fn handle_content(
     }
     let tells = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
     if tells && may_tell(turn, &found)? {
-        receipts::owe(turn.tx, turn.now, conversation, id, false)?;
+        receipts::add_owed(turn.tx, turn.now, conversation, id, false)?;
     }
     Ok(())
 }
@@ -248,7 +248,7 @@ pub(crate) fn written_to(
     let read = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
     for (id, was_read) in history::received(turn.tx, conversation.id)? {
         if (was_read && read) || delivered {
-            receipts::owe(turn.tx, turn.now, conversation.id, id, was_read && read)?;
+            receipts::add_owed(turn.tx, turn.now, conversation.id, id, was_read && read)?;
         }
     }
     Ok(())

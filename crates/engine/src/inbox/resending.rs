@@ -202,7 +202,7 @@ pub(crate) fn handle_resend_request(
             left = left.saturating_sub(sent as u64);
         }
         if !request.key.is_empty() {
-            for one in outbox::missed(turn.tx, of.id, range, since, left)? {
+            for one in outbox::resendable_to_device(turn.tx, of.id, range, since, left)? {
                 let said = copy(turn, of.id, member, request, &one)?;
                 left = left.saturating_sub(1);
                 if let Some(said) = said {
@@ -220,7 +220,7 @@ pub(crate) fn handle_resend_request(
     // There is more: with the last one, whoever asks sees that something is missing before it.
     if is_earlier && left == 0 {
         let range = (nothing_up_to, nothing_up_to);
-        for one in outbox::missed(turn.tx, of.id, range, since, 1)? {
+        for one in outbox::resendable_to_device(turn.tx, of.id, range, since, 1)? {
             if let Some(said) = copy(turn, of.id, member, request, &one)? {
                 queue_resent(turn, group, conversation, said)?;
             }

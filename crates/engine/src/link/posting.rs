@@ -32,7 +32,7 @@ use crate::{
     event::LinkKind,
     inbox::resending,
     message::{expiry, proof},
-    outbox::{self, Ciphertext, Outgoing},
+    outbox::{self, Ciphertext, OutboxEntry},
     trust::{gossip, overdue_proofs},
     turn::{Fault, Postponed, Turn},
 };
@@ -128,8 +128,8 @@ fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Res
     if room == 0 {
         return Ok(());
     }
-    let open = outbox::open(turn.tx, conversation, group.id, last, AT_ONCE, silent)?;
-    let open: Vec<Outgoing> = open
+    let open = outbox::unaccepted(turn.tx, conversation, group.id, last, AT_ONCE, silent)?;
+    let open: Vec<OutboxEntry> = open
         .into_iter()
         .filter(|one| new_ones || one.group.is_some())
         .filter(|one| {
@@ -199,12 +199,12 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
 }
 
 /// Encrypts a message, if it is not, and posts it.
-fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fault> {
+fn post(turn: &mut Turn<'_>, group: &Group, mut one: OutboxEntry) -> Result<(), Fault> {
     // Somebody may have joined since this was asked for.
     if let Some(sent_in) = one.sent_in
         && !resending::may_group_have(turn, group, sent_in)?
     {
-        return Ok(outbox::not_again(turn.tx, one.row)?);
+        return Ok(outbox::drop_resend(turn.tx, one.row)?);
     }
     let job = Job::Message {
         group: group.id,
@@ -239,7 +239,11 @@ fn post(turn: &mut Turn<'_>, group: &Group, mut one: Outgoing) -> Result<(), Fau
     Ok(())
 }
 
-fn seal(turn: &mut Turn<'_>, group: &Group, one: &Outgoing) -> Result<Option<Ciphertext>, Fault> {
+fn seal(
+    turn: &mut Turn<'_>,
+    group: &Group,
+    one: &OutboxEntry,
+) -> Result<Option<Ciphertext>, Fault> {
     let counter = match one.counter {
         Some(counter) => counter,
         None => groups::take_counter(turn.tx, group.id)?,
@@ -263,7 +267,7 @@ fn seal(turn: &mut Turn<'_>, group: &Group, one: &Outgoing) -> Result<Option<Cip
     let (epoch, bytes) = encrypted?;
     let post = one.post.unwrap_or_else(|| PostId(turn.random()));
     let sealed = Ciphertext { post, epoch, bytes };
-    outbox::encrypted(turn.tx, one.row, group.id, counter, &sealed)?;
+    outbox::store_ciphertext(turn.tx, one.row, group.id, counter, &sealed)?;
     Ok(Some(sealed))
 }
 
@@ -294,7 +298,7 @@ fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
     if row.accepted {
         return Ok(());
     }
-    outbox::accepted(turn.tx, row.row)?;
+    outbox::mark_accepted(turn.tx, row.row)?;
     if let Some(id) = row.message {
         expiry::start(turn.tx, turn.now, row.conversation, &[id])?;
     }

@@ -70,7 +70,7 @@ pub(crate) const KEPT: Span = Span::days(90);
 pub(crate) const WAITING_MAX: u64 = 10_000;
 
 /// One thing to say.
-pub(crate) struct Outgoing {
+pub(crate) struct OutboxEntry {
     pub row: i64,
     pub body: Vec<u8>,
     /// The group that it belongs into: the one in which it has its counter, or that it is
@@ -213,14 +213,14 @@ pub(crate) fn any_asked(
 /// What is not accepted yet, in order: what belongs into `group` already, and what
 /// may go into any. Of what is encrypted, only rows behind `after` (those before are on
 /// their way). `only_asked`: nothing but what a person wrote or asked for.
-pub(crate) fn open(
+pub(crate) fn unaccepted(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     group: GroupId,
     after: i64,
     limit: usize,
     only_asked: bool,
-) -> Result<Vec<Outgoing>, StoreError> {
+) -> Result<Vec<OutboxEntry>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT id, message, body, group_id, counter, post_id, epoch, ciphertext, sent_in
          FROM outgoing
@@ -286,7 +286,7 @@ pub(crate) fn waiting_unwritten(tx: &Transaction<'_>) -> Result<u64, StoreError>
 }
 
 /// The row got its counter and ciphertext.
-pub(crate) fn encrypted(
+pub(crate) fn store_ciphertext(
     tx: &Transaction<'_>,
     row: i64,
     group: GroupId,
@@ -325,7 +325,7 @@ pub(crate) fn by_row(tx: &Transaction<'_>, row: i64) -> Result<Option<Posted>, S
 }
 
 /// The relay took it.
-pub(crate) fn accepted(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+pub(crate) fn mark_accepted(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
     tx.prepare_cached(
         "UPDATE outgoing SET state = 2, ciphertext = NULL, sent_in = coalesce(sent_in, epoch),
              body = CASE WHEN once THEN x'' ELSE body END WHERE id = ?1",
@@ -335,7 +335,7 @@ pub(crate) fn accepted(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError>
 }
 
 /// It was to be sent again, and is not: somebody has joined who must not read it.
-pub(crate) fn not_again(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
+pub(crate) fn drop_resend(tx: &Transaction<'_>, row: i64) -> Result<(), StoreError> {
     tx.prepare_cached("UPDATE outgoing SET state = 2, ciphertext = NULL WHERE id = ?1")?
         .execute([row])?;
     Ok(())
@@ -409,7 +409,7 @@ pub(crate) fn send_again(
 }
 
 /// Those of them that the requester may have, but the group as a whole may not.
-pub(crate) fn missed(
+pub(crate) fn resendable_to_device(
     tx: &Transaction<'_>,
     group: GroupId,
     (from, to): (u64, u64),
@@ -602,13 +602,13 @@ fn read_posted(row: &Row<'_>) -> rusqlite::Result<Posted> {
     })
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
+fn read(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let post = row.get::<_, Option<[u8; 16]>>(5)?.map(PostId);
     let epoch = row
         .get::<_, Option<i64>>(6)?
         .map(|epoch| Epoch(epoch.cast_unsigned()));
     let bytes: Option<Vec<u8>> = row.get(7)?;
-    Ok(Outgoing {
+    Ok(OutboxEntry {
         row: row.get(0)?,
         body: row.get(2)?,
         group: row.get::<_, Option<[u8; 16]>>(3)?.map(GroupId),

@@ -28,7 +28,7 @@ pub(crate) const GATHERED_FOR: Span = Span(1_500);
 pub(crate) const PER_MESSAGE: usize = 128;
 
 /// A receipt is owed.
-pub(crate) fn owe(
+pub(crate) fn add_owed(
     tx: &Transaction<'_>,
     now: Time,
     conversation: ConversationId,
@@ -50,7 +50,7 @@ pub(crate) fn owe(
 
 /// How many receipts are owed and not in the outbox yet, but where the person has to decide
 /// first.
-pub(crate) fn owed(tx: &Transaction<'_>) -> Result<u64, StoreError> {
+pub(crate) fn count_owed(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     let count: i64 = tx
         .prepare_cached(
             "SELECT count(*) FROM receipt_due

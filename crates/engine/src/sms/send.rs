@@ -222,7 +222,7 @@ pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response
 }
 
 /// A text that waits.
-struct Outgoing {
+struct WaitingText {
     row: i64,
     sms_id: [u8; 16],
     number: String,
@@ -232,7 +232,7 @@ struct Outgoing {
 }
 
 /// The next text that is to be handed over.
-fn next(turn: &Turn<'_>) -> Result<Option<Outgoing>, Fault> {
+fn next(turn: &Turn<'_>) -> Result<Option<WaitingText>, Fault> {
     Ok(turn
         .tx
         .prepare_cached(
@@ -240,7 +240,7 @@ fn next(turn: &Turn<'_>) -> Result<Option<Outgoing>, Fault> {
              WHERE NOT handed ORDER BY id LIMIT 1",
         )?
         .query_row([], |row| {
-            Ok(Outgoing {
+            Ok(WaitingText {
                 row: row.get(0)?,
                 sms_id: row.get(1)?,
                 number: row.get(2)?,
