@@ -16,7 +16,7 @@ use crate::{
     attachment,
     contact::{self, profile},
     containment::Whose,
-    content::{self, Content, Expiration, status::Status},
+    content::{self, Content, Expiration, status::DeliveryStatus},
     conversation::target::{self, Target},
     conversation::{
         self, Kind,
@@ -457,13 +457,13 @@ fn send_receipts(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<()
         receipts::take(turn.tx, conversation)?;
         return Ok(());
     }
-    let due: Vec<(content::MessageId, Status)> = receipts::take(turn.tx, conversation)?
+    let due: Vec<(content::MessageId, DeliveryStatus)> = receipts::take(turn.tx, conversation)?
         .into_iter()
         .filter_map(|(id, read)| {
             let status = if read {
-                Status::Read
+                DeliveryStatus::Read
             } else {
-                Status::Delivered
+                DeliveryStatus::Delivered
             };
             Some((content::MessageId::from_bytes(id.as_bytes())?, status))
         })

@@ -207,7 +207,7 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
         .account
         .as_ref()
         .map(crate::account::Account::id);
-    let state = match manage::standing(turn, &found) {
+    let state = match manage::known_group_state(turn, &found) {
         Ok((state, _)) => Some(state),
         Err(Stop::Refused(_)) => None,
         Err(fault) => return Err(fault),

@@ -1,6 +1,6 @@
 //! What a message says: MIMI content and receipts.
 
-use waxwing_engine::content::{self, Content, MessageId, Shown, status};
+use waxwing_engine::content::{self, Content, MessageId, VisibleContent, status};
 
 /// The content of a message, or a receipt.
 pub fn content(bytes: &[u8]) {
@@ -11,14 +11,14 @@ pub fn content(bytes: &[u8]) {
         if let Ok(again) = content::decode(&encoded) {
             assert_eq!(again.encode(), encoded, "an encoding is stable");
         }
-        if let Shown::Statuses(statuses) = content.shown() {
+        if let VisibleContent::Statuses(statuses) = content.shown() {
             assert!(statuses.len() <= status::STATUSES);
         }
     }
     if let Ok(statuses) = status::decode(bytes) {
         let report = Content::statuses([0; 16], &statuses);
         assert!(
-            report.shown() == Shown::Statuses(statuses),
+            report.shown() == VisibleContent::Statuses(statuses),
             "a report says what was reported"
         );
     }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use bytes::Bytes;
 use prost::Message as _;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
-use waxwing_engine::content::{Content, MessageId, status::Status};
+use waxwing_engine::content::{Content, MessageId, status::DeliveryStatus};
 use waxwing_protocol::{
     ids::{Epoch, GroupId},
     pb,
@@ -198,8 +198,8 @@ pub fn contents() -> Seeds {
             Content::statuses(
                 [3; 16],
                 &[
-                    (answered, Status::Delivered),
-                    (answered, Status::Unknown(200)),
+                    (answered, DeliveryStatus::Delivered),
+                    (answered, DeliveryStatus::Unknown(200)),
                 ],
             )
             .encode(),

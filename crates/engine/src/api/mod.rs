@@ -48,8 +48,8 @@ pub use notice::{
 };
 pub use problem::{Problem, ProblemReport, RelayMisdeed};
 pub use report::{
-    CheckReport, CheckedReport, MakeReport, Report, ReportedFile, ReportedMessage, ReportedPerson,
-    Said,
+    CheckReport, CheckedReport, MakeReport, ProvenMessage, Report, ReportedFile, ReportedMessage,
+    ReportedPerson,
 };
 pub use request::{
     AskProfile, AttachmentOf, Block, ChangeGroup, CreateGroup, DecideJoin, Decision, Decline, Edit,

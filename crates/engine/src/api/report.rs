@@ -84,12 +84,12 @@ pub struct CheckedReport {
     /// The reporter's comment, which nothing proves.
     pub note: String,
     /// The messages, as they were shown.
-    pub said: Vec<Said>,
+    pub said: Vec<ProvenMessage>,
 }
 
 /// A message that somebody certainly wrote.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct ProvenMessage {
     /// The id of the message, or of the edit.
     pub id: MessageId,
     /// Their address, as the report states.
@@ -138,6 +138,6 @@ closed_debug!(
     ReportedPerson,
     ReportedMessage,
     CheckedReport,
-    Said,
+    ProvenMessage,
     ReportedFile
 );

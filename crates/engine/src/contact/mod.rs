@@ -115,11 +115,11 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Contact>, StoreError> {
 
 /// What keeping a look-up changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum ContactChange {
     /// Nothing.
-    Quiet,
+    Unchanged,
     /// The account has added or revoked devices.
-    Grown,
+    DevicesChanged,
     /// The address was another account's before.
     OwnerChanged {
         /// Whose.
@@ -131,13 +131,13 @@ pub(crate) enum Kept {
 
 /// Keeps a roster that the log vouches for, as the one of the address's owner. It was asked
 /// for at this time: what the account did later is not in it, perhaps.
-pub(crate) fn keep(
+pub(crate) fn store_look_up(
     tx: &Transaction<'_>,
     asked_at: Time,
     account: AccountId,
     address: &Address,
     statements: Vec<SignedStatement>,
-) -> Result<Kept, NotBelieved> {
+) -> Result<ContactChange, NotBelieved> {
     let roster = Roster::verify(&statements)?;
     if roster.account() != account {
         return Err(NotBelieved::AnotherAccount);
@@ -155,8 +155,8 @@ pub(crate) fn keep(
         }
     }
     let mut kept = match of_account(tx, account)? {
-        Some(known) if known.roster()?.length() < roster.length() => Kept::Grown,
-        _ => Kept::Quiet,
+        Some(known) if known.roster()?.length() < roster.length() => ContactChange::DevicesChanged,
+        _ => ContactChange::Unchanged,
     };
     if let Some(owner) = owner_of(tx, address.canonical())?
         && owner.account != account
@@ -166,7 +166,7 @@ pub(crate) fn keep(
             [owner.account.0],
         )
         .map_err(StoreError::from)?;
-        kept = Kept::OwnerChanged {
+        kept = ContactChange::OwnerChanged {
             before: owner.account,
             compared: owner.compared,
         };

@@ -22,7 +22,7 @@ use waxwing_protocol::{
 use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Synced},
     conversation::target::{self, Target},
-    conversation::{self, Conversation, Kind, groups::Group, manage, names, requests},
+    conversation::{self, Conversation, Kind, groups::GroupRecord, manage, names, requests},
     mls::Member,
     outbox,
     synced_settings::{self, SettingKind, SyncedSetting},
@@ -85,7 +85,7 @@ fn queue_profile(
 /// Somebody says what they are called.
 pub(crate) fn handle_profile(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     member: &Member,
     profile: Profile,
     sent_at: Time,

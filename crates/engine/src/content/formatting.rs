@@ -22,7 +22,7 @@ const MENTIONS_MAX: usize = 64;
 
 /// What a Markdown text looks like.
 pub(crate) fn spans(text: &str) -> Vec<Span> {
-    let mut shown = Shown::default();
+    let mut shown = SpanBuilder::default();
     let parser = Parser::new_ext(text, Options::ENABLE_STRIKETHROUGH);
     for (event, at) in parser.into_offset_iter() {
         if shown.spans.len() >= SPANS_MAX {
@@ -35,7 +35,7 @@ pub(crate) fn spans(text: &str) -> Vec<Span> {
 }
 
 #[derive(Default)]
-struct Shown {
+struct SpanBuilder {
     spans: Vec<Span>,
     strong: usize,
     emphasis: usize,
@@ -49,7 +49,7 @@ struct Shown {
     breaks: bool,
 }
 
-impl Shown {
+impl SpanBuilder {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Start(tag) => self.start(tag),

@@ -23,7 +23,7 @@ use ciborium::Value;
 
 pub use decode::{DecodeError, decode};
 pub use message_id::{MessageId, account_uri, group_uri};
-pub use shown::Shown;
+pub use shown::VisibleContent;
 
 /// Bytes of one message's content, at most.
 pub const CONTENT_BYTES: usize = waxwing_protocol::limits::POST_BYTES;

@@ -4,12 +4,12 @@
 
 use super::{
     Content, Disposition, MessageId, Part, PartBody, Semantics,
-    status::{self, Status},
+    status::{self, DeliveryStatus},
 };
 
 /// What a message comes to, for this version.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Shown {
+pub enum VisibleContent {
     /// A text, plain or Markdown.
     Text(String),
     /// A reaction to a message; without an emoji, it is taken back.
@@ -19,12 +19,12 @@ pub enum Shown {
     /// A message is taken back.
     TakenBack(MessageId),
     /// What became of messages.
-    Statuses(Vec<(MessageId, Status)>),
+    Statuses(Vec<(MessageId, DeliveryStatus)>),
     /// Something that needs a newer version: say so, and keep the content.
     NeedsNewer,
 }
 
-impl core::fmt::Debug for Shown {
+impl core::fmt::Debug for VisibleContent {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Text(_) => "Text(..)",
@@ -39,30 +39,30 @@ impl core::fmt::Debug for Shown {
 
 impl Content {
     /// What this version shows of the message.
-    pub fn shown(&self) -> Shown {
+    pub fn shown(&self) -> VisibleContent {
         // Edits and messages taken back would be wrong as messages of their own.
         if let Some(of) = self.replaces {
             return match (&self.body.body, shown(&self.body)) {
-                (PartBody::Null, _) => Shown::TakenBack(of),
-                (_, Some(Shown::Text(text))) => Shown::Edit(of, text),
-                _ => Shown::NeedsNewer,
+                (PartBody::Null, _) => VisibleContent::TakenBack(of),
+                (_, Some(VisibleContent::Text(text))) => VisibleContent::Edit(of, text),
+                _ => VisibleContent::NeedsNewer,
             };
         }
         if self.body.disposition == Disposition::REACTION {
-            return self.reacts().unwrap_or(Shown::NeedsNewer);
+            return self.reacts().unwrap_or(VisibleContent::NeedsNewer);
         }
-        shown(&self.body).unwrap_or(Shown::NeedsNewer)
+        shown(&self.body).unwrap_or(VisibleContent::NeedsNewer)
     }
 
-    fn reacts(&self) -> Option<Shown> {
+    fn reacts(&self) -> Option<VisibleContent> {
         let to = self.in_reply_to?;
         match &self.body.body {
-            PartBody::Null => Some(Shown::Reaction(to, None)),
+            PartBody::Null => Some(VisibleContent::Reaction(to, None)),
             PartBody::Single {
                 content_type,
                 content,
             } => match single(content_type, content)? {
-                Shown::Text(emoji) => Some(Shown::Reaction(to, Some(emoji))),
+                VisibleContent::Text(emoji) => Some(VisibleContent::Reaction(to, Some(emoji))),
                 _ => None,
             },
             _ => None,
@@ -71,12 +71,12 @@ impl Content {
 }
 
 /// The depth is that of decoded content, or of content that we made.
-fn shown(part: &Part) -> Option<Shown> {
+fn shown(part: &Part) -> Option<VisibleContent> {
     // A file is shown beside the text.
     if let PartBody::External(external) = &part.body
         && crate::attachment::File::from_part(external).is_some()
     {
-        return Some(Shown::Text(String::new()));
+        return Some(VisibleContent::Text(String::new()));
     }
     if !part.disposition.shows() {
         return None;
@@ -105,7 +105,7 @@ fn shown(part: &Part) -> Option<Shown> {
     }
 }
 
-fn single(content_type: &str, content: &[u8]) -> Option<Shown> {
+fn single(content_type: &str, content: &[u8]) -> Option<VisibleContent> {
     let mut parameters = content_type.split(';').map(str::trim);
     match parameters.next()?.to_ascii_lowercase().as_str() {
         "text/plain" | "text/markdown" => {
@@ -120,18 +120,18 @@ fn single(content_type: &str, content: &[u8]) -> Option<Shown> {
                 })
             });
             let text = std::str::from_utf8(content).ok().filter(|_| utf_8)?;
-            Some(Shown::Text(text.to_owned()))
+            Some(VisibleContent::Text(text.to_owned()))
         }
-        status::CONTENT_TYPE => status::decode(content).ok().map(Shown::Statuses),
+        status::CONTENT_TYPE => status::decode(content).ok().map(VisibleContent::Statuses),
         _ => None,
     }
 }
 
 /// Texts one below the other; a message of texts is not one of receipts.
-fn joined(parts: impl Iterator<Item = Shown>) -> Option<Shown> {
+fn joined(parts: impl Iterator<Item = VisibleContent>) -> Option<VisibleContent> {
     let texts: Vec<String> = parts
         .filter_map(|part| match part {
-            Shown::Text(text) => Some(text),
+            VisibleContent::Text(text) => Some(text),
             _ => None,
         })
         .collect();
@@ -139,5 +139,5 @@ fn joined(parts: impl Iterator<Item = Shown>) -> Option<Shown> {
         return None;
     }
     let texts: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-    Some(Shown::Text(texts.join("\n\n")))
+    Some(VisibleContent::Text(texts.join("\n\n")))
 }

@@ -19,7 +19,7 @@ pub const STATUSES: usize = 4096;
 
 /// What became of a message, at the device that reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum DeliveryStatus {
     /// Marked as not read.
     Unread,
     /// Arrived.
@@ -38,7 +38,7 @@ pub enum Status {
     Unknown(u8),
 }
 
-impl Status {
+impl DeliveryStatus {
     const fn number(self) -> u8 {
         match self {
             Self::Unread => 0,
@@ -68,7 +68,7 @@ impl Status {
 
 impl Content {
     /// A report on messages, of which there are at most [`STATUSES`].
-    pub fn statuses(salt: [u8; 16], statuses: &[(MessageId, Status)]) -> Self {
+    pub fn statuses(salt: [u8; 16], statuses: &[(MessageId, DeliveryStatus)]) -> Self {
         let report = Value::Array(
             statuses
                 .iter()
@@ -88,7 +88,7 @@ impl Content {
 }
 
 /// Reads a report.
-pub fn decode(bytes: &[u8]) -> Result<Vec<(MessageId, Status)>, DecodeError> {
+pub fn decode(bytes: &[u8]) -> Result<Vec<(MessageId, DeliveryStatus)>, DecodeError> {
     let Value::Array(entries) = decode::value(bytes)? else {
         return Err(DecodeError::Field("report"));
     };
@@ -107,7 +107,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(MessageId, Status)>, DecodeError> {
                 .ok_or(DecodeError::Field("reported message"))?;
             Ok((
                 message,
-                Status::from_number(decode::number(&status, "status")?),
+                DeliveryStatus::from_number(decode::number(&status, "status")?),
             ))
         })
         .collect()

@@ -1,7 +1,7 @@
 use ciborium::Value;
 use proptest::prelude::*;
 
-use super::{status::Status, *};
+use super::{status::DeliveryStatus, *};
 
 const SALT: [u8; 16] = [3; 16];
 
@@ -69,21 +69,21 @@ fn nested(depth: usize) -> Part {
 fn a_text_is_shown_as_it_was_written() {
     let content = Content::text(SALT, "Grüße, *Bob*", Some(id(9)));
     let again = decode(&content.encode()).unwrap();
-    assert_eq!(again.shown(), Shown::Text("Grüße, *Bob*".into()));
+    assert_eq!(again.shown(), VisibleContent::Text("Grüße, *Bob*".into()));
     assert_eq!(again.in_reply_to, Some(id(9)));
 }
 
 #[test]
 fn receipts_say_what_became_of_which_message() {
     let statuses = [
-        (id(1), Status::Delivered),
-        (id(2), Status::Read),
-        (id(3), Status::Unread),
-        (id(4), Status::Failed),
-        (id(5), Status::Unknown(77)),
+        (id(1), DeliveryStatus::Delivered),
+        (id(2), DeliveryStatus::Read),
+        (id(3), DeliveryStatus::Unread),
+        (id(4), DeliveryStatus::Failed),
+        (id(5), DeliveryStatus::Unknown(77)),
     ];
     let content = decode(&Content::statuses(SALT, &statuses).encode()).unwrap();
-    assert_eq!(content.shown(), Shown::Statuses(statuses.to_vec()));
+    assert_eq!(content.shown(), VisibleContent::Statuses(statuses.to_vec()));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn of_a_choice_the_first_that_can_be_shown_is() {
             single("text/plain", b"not this"),
         ],
     );
-    assert_eq!(with(choice).shown(), Shown::Text("hi".into()));
+    assert_eq!(with(choice).shown(), VisibleContent::Text("hi".into()));
 }
 
 #[test]
@@ -106,15 +106,15 @@ fn parts_that_are_one_are_shown_whole_or_not() {
     unknown.push(single("image/gif", &[1]));
     assert_eq!(
         with(multi(Semantics::SingleUnit, known)).shown(),
-        Shown::Text("a\n\nb".into())
+        VisibleContent::Text("a\n\nb".into())
     );
     assert_eq!(
         with(multi(Semantics::SingleUnit, unknown.clone())).shown(),
-        Shown::NeedsNewer
+        VisibleContent::NeedsNewer
     );
     assert_eq!(
         with(multi(Semantics::ProcessAll, unknown)).shown(),
-        Shown::Text("a\n\nb".into())
+        VisibleContent::Text("a\n\nb".into())
     );
 }
 
@@ -141,7 +141,7 @@ fn what_this_version_does_not_know_is_said_to_need_a_newer_one() {
         }),
         edit,
     ] {
-        assert_eq!(content.shown(), Shown::NeedsNewer);
+        assert_eq!(content.shown(), VisibleContent::NeedsNewer);
         assert_eq!(decode(&content.encode()).unwrap(), content);
     }
     // A disposition that is not known is no reason not to show a text.
@@ -149,7 +149,7 @@ fn what_this_version_does_not_know_is_said_to_need_a_newer_one() {
         disposition: Disposition(200),
         ..single("TEXT/plain", b"hi")
     };
-    assert_eq!(with(part).shown(), Shown::Text("hi".into()));
+    assert_eq!(with(part).shown(), VisibleContent::Text("hi".into()));
 }
 
 #[test]
@@ -158,14 +158,17 @@ fn what_is_said_of_a_message_names_it() {
     for (content, shown) in [
         (
             Content::reaction(SALT, of, Some("👍")),
-            Shown::Reaction(of, Some("👍".into())),
+            VisibleContent::Reaction(of, Some("👍".into())),
         ),
-        (Content::reaction(SALT, of, None), Shown::Reaction(of, None)),
+        (
+            Content::reaction(SALT, of, None),
+            VisibleContent::Reaction(of, None),
+        ),
         (
             Content::edit(SALT, of, "better", Some(id(2))),
-            Shown::Edit(of, "better".into()),
+            VisibleContent::Edit(of, "better".into()),
         ),
-        (Content::taken_back(SALT, of), Shown::TakenBack(of)),
+        (Content::taken_back(SALT, of), VisibleContent::TakenBack(of)),
     ] {
         assert_eq!(content.shown(), shown);
         assert_eq!(decode(&content.encode()).unwrap(), content);
@@ -189,7 +192,7 @@ fn unknown_parts_and_extensions_survive() {
     let bytes = frame(&[(5, extensions), (6, part)]);
     let content = decode(&bytes).unwrap();
     assert_eq!(content.extensions.len(), 3);
-    assert_eq!(content.shown(), Shown::NeedsNewer);
+    assert_eq!(content.shown(), VisibleContent::NeedsNewer);
     assert_eq!(content.encode(), bytes);
 }
 
@@ -452,7 +455,10 @@ fn frozen() -> Vec<(&'static str, Content)> {
             "receipts",
             Content::statuses(
                 [5; 16],
-                &[(id(1), Status::Delivered), (id(2), Status::Read)],
+                &[
+                    (id(1), DeliveryStatus::Delivered),
+                    (id(2), DeliveryStatus::Read),
+                ],
             ),
         ),
         (

@@ -26,7 +26,7 @@ use waxwing_protocol::{
 
 use super::{
     generations,
-    groups::{self, Group, GroupState},
+    groups::{self, GroupRecord, GroupState},
     joined, leaves, members,
     parcels::{self, Readers},
     re_add,
@@ -83,7 +83,7 @@ pub(crate) enum CommitOutcome {
 const REKEYS_AS_TWO: u64 = 32;
 
 /// Whether the group's own key has been used for long enough.
-pub(crate) fn rekey_due(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+pub(crate) fn rekey_due(turn: &Turn<'_>, group: &GroupRecord) -> Result<bool, Fault> {
     let (messages, age) = (group.since_rekey, turn.now.since(group.rekeyed_at));
     if messages < limits::REKEY_MESSAGES && age < limits::REKEY_AGE {
         return Ok(false);
@@ -98,14 +98,14 @@ pub(crate) fn rekey_due(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
 
 /// Whether a commit of this device can be made now: none is on its way, and it is not
 /// behind.
-pub(crate) fn may_commit(turn: &Turn<'_>, group: &Group) -> bool {
+pub(crate) fn may_commit(turn: &Turn<'_>, group: &GroupRecord) -> bool {
     !group.commit_pending
         && !turn.volatile.behind.contains_key(&group.id)
         && !turn.is_postponed(&Postponed::Group(group.id))
 }
 
 /// Renews this device's key in the group, unless the device is behind.
-pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn rekey(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     commit_change(turn, group, &[], &[], None)
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn rekey(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 /// device's key is made anew.
 pub(crate) fn commit_change(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     added: &[mls::KeyPackage],
     gone: &[[u8; 32]],
     secrets: Option<&ConversationSecrets>,
@@ -182,7 +182,7 @@ pub(crate) fn commit_change(
 }
 
 /// Posts the pending commit.
-pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let Some(id) = group.commit_post else {
         return Err(Fault::Broken("a pending commit without its post id".into()));
     };
@@ -204,7 +204,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 /// The relay has taken our commit of this post id, and gave it this number in the group.
 pub(crate) fn handle_accepted(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     post: PostId,
     sequence: u64,
 ) -> Result<(), Fault> {
@@ -241,7 +241,7 @@ pub(crate) fn handle_accepted(
 }
 
 /// Whether the pending commit adds or removes a leaf.
-fn renews_secret(group: &Group) -> bool {
+fn renews_secret(group: &GroupRecord) -> bool {
     let request = group.request.as_deref();
     let request = request.and_then(|bytes| PostRequest::decode(bytes).ok());
     let next = request.and_then(|request| request.next);
@@ -249,7 +249,7 @@ fn renews_secret(group: &Group) -> bool {
 }
 
 /// Whether the commit of this post id is the one that waits.
-fn is_pending(group: &Group, post: PostId) -> bool {
+fn is_pending(group: &GroupRecord, post: PostId) -> bool {
     group.commit_pending && group.commit_post == Some(post)
 }
 
@@ -293,7 +293,7 @@ pub(crate) fn handle_refused(
 }
 
 /// Another commit came first, or ours cannot be posted: it never was.
-fn drop_pending(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn drop_pending(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     groups::end_commit(turn.tx, group.id, None)?;
     turn.with_group(group.id, |group, provider, _| group.clear_pending(provider))?
         .transpose()?;
@@ -304,7 +304,7 @@ fn drop_pending(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 /// merges it.
 pub(crate) fn handle_commit(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     commit: IncomingCommit,
     (came_at, sequence): (Time, u64),
 ) -> Result<CommitOutcome, Fault> {
@@ -421,7 +421,7 @@ fn refuse(turn: &mut Turn<'_>, culprit: Option<mls::Member>) -> CommitOutcome {
 /// What the roles say.
 fn allowed(
     turn: &Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     commit: &IncomingCommit,
     before: &ConversationSecrets,
     members: &[mls::Member],
@@ -448,7 +448,11 @@ fn allowed(
 
 /// Whether the committer is a device that had been revoked when it came into the group, and does
 /// more than renew its own key.
-fn does_too_much(turn: &Turn<'_>, group: &Group, commit: &IncomingCommit) -> Result<bool, Fault> {
+fn does_too_much(
+    turn: &Turn<'_>,
+    group: &GroupRecord,
+    commit: &IncomingCommit,
+) -> Result<bool, Fault> {
     let changes_nothing = commit.leaves.is_empty()
         && commit.changed.is_none()
         && commit.removed.is_empty()
@@ -465,7 +469,7 @@ fn does_too_much(turn: &Turn<'_>, group: &Group, commit: &IncomingCommit) -> Res
 
 fn judge_leaves(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     commit: &IncomingCommit,
     after: &ConversationSecrets,
     came_at: Time,
@@ -493,7 +497,7 @@ fn judge_leaves(
 
 fn judge_removals(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     commit: &IncomingCommit,
     (before, after): (&ConversationSecrets, &ConversationSecrets),
     came_at: Time,
@@ -523,7 +527,7 @@ fn judge_removals(
 /// [`super::rejoin`].
 pub(crate) fn handle_unreadable_commit(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     epoch: Epoch,
 ) -> Result<(), Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
@@ -539,7 +543,7 @@ pub(crate) fn handle_unreadable_commit(
 /// where this device has it no more.
 pub(crate) fn continue_after_unreadable_commit(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
 ) -> Result<bool, Fault> {
     let cleared = turn.with_group(group.id, |group, provider, _| group.clear_pending(provider))?;
     match cleared {
@@ -567,7 +571,7 @@ fn kept_by(members: &[mls::Member], commit: &IncomingCommit) -> Vec<AccountId> {
 /// What all members know of the group may be another from now on.
 fn follow(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     before: &ConversationSecrets,
     after: &ConversationSecrets,
     by: Option<AccountId>,

@@ -29,7 +29,7 @@ use waxwing_protocol::{
 
 use super::{
     Kind,
-    groups::{self, Group, GroupState, Welcomer},
+    groups::{self, GroupRecord, GroupState, Welcomer},
     history, manage, members, membership,
     pending_changes::{self, PendingChange},
     re_add, requests, start,
@@ -381,7 +381,7 @@ pub(crate) fn handle_newer_generations(
 /// device is to make the next one.
 pub(crate) fn handle_broken_group(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     by: Option<&Member>,
 ) -> Result<(), Fault> {
     // Perhaps it is in order for others, and they can bring this device back.
@@ -430,7 +430,7 @@ pub(crate) fn schedule_next_generation(
 }
 
 /// The relay says that it has no such group.
-pub(crate) fn handle_unknown_group(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_unknown_group(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };

@@ -96,7 +96,7 @@ pub(crate) enum GroupState {
 
 /// One group.
 #[derive(Clone)]
-pub(crate) struct Group {
+pub(crate) struct GroupRecord {
     pub id: GroupId,
     pub conversation: Option<ConversationId>,
     /// The other side of two people's conversation; none in one of many.
@@ -122,7 +122,7 @@ const COLUMNS: &str = "group_id, conversation, account_id, state, rejoin_secret,
                        membership_due, suspect_epoch, spoilt";
 
 /// The group with this id.
-pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Group>, StoreError> {
+pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<GroupRecord>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation_group WHERE group_id = ?1"
     ))?;
@@ -136,7 +136,7 @@ pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Group>, S
 pub(crate) fn for_sending(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-) -> Result<Option<Group>, StoreError> {
+) -> Result<Option<GroupRecord>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state < 5
          AND account_id = coalesce((SELECT account_id FROM conversation WHERE id = ?1), x'')
@@ -419,7 +419,10 @@ pub(crate) fn of_conversation(
 }
 
 /// All groups in a state.
-pub(crate) fn in_state(tx: &Transaction<'_>, state: GroupState) -> Result<Vec<Group>, StoreError> {
+pub(crate) fn in_state(
+    tx: &Transaction<'_>,
+    state: GroupState,
+) -> Result<Vec<GroupRecord>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation_group WHERE state = ?1"
     ))?;
@@ -517,7 +520,7 @@ pub(crate) fn set_told_head(
 }
 
 /// A group, to be kept.
-pub(crate) struct New<'a> {
+pub(crate) struct NewGroup<'a> {
     pub id: GroupId,
     pub conversation: Option<ConversationId>,
     /// The other side of two people's conversation; none in one of many.
@@ -531,7 +534,7 @@ pub(crate) struct New<'a> {
 }
 
 /// Keeps a new group.
-pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &New<'_>) -> Result<(), StoreError> {
+pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &NewGroup<'_>) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO conversation_group
          (group_id, conversation, account_id, state, rejoin_secret, rekeyed_at, request,
@@ -729,7 +732,7 @@ fn account_bytes(account: Option<AccountId>) -> Vec<u8> {
     account.map_or_else(Vec::new, |account| account.0.to_vec())
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
+fn read(row: &Row<'_>) -> rusqlite::Result<GroupRecord> {
     let state = match row.get(3)? {
         1_u8 => GroupState::Creating,
         2 => GroupState::Active,
@@ -742,7 +745,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Group> {
     let rejoin_secret: Vec<u8> = row.get(4)?;
     let rejoin_secret = RejoinSecret::from_slice(&rejoin_secret)
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(4, 0))?;
-    Ok(Group {
+    Ok(GroupRecord {
         id: GroupId(row.get(0)?),
         conversation: row
             .get::<_, Option<[u8; 16]>>(1)?

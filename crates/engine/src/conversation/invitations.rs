@@ -27,7 +27,7 @@ use waxwing_protocol::{
 
 use super::{
     Conversation, Kind,
-    groups::{self, Group, GroupState},
+    groups::{self, GroupRecord, GroupState},
     history::{self, NewEvent},
     manage, members,
     pending_changes::PendingChange,
@@ -112,7 +112,7 @@ fn hash(secret: &[u8]) -> [u8; 32] {
 /// Makes a link.
 pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Response, Stop> {
     let found = manage::group_meant(turn, &invite.group)?;
-    let (state, _) = manage::standing(turn, &found)?;
+    let (state, _) = manage::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
@@ -169,7 +169,7 @@ pub(crate) fn revoke(
     revoke: &api::RevokeInvitation,
 ) -> Result<Response, Stop> {
     let found = manage::group_meant(turn, &revoke.group)?;
-    let (state, _) = manage::standing(turn, &found)?;
+    let (state, _) = manage::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
@@ -302,7 +302,10 @@ fn answer(
 }
 
 /// The other side of a conversation of two, and that conversation.
-fn direct_of(turn: &Turn<'_>, channel: &Group) -> Result<Option<(Conversation, AccountId)>, Fault> {
+fn direct_of(
+    turn: &Turn<'_>,
+    channel: &GroupRecord,
+) -> Result<Option<(Conversation, AccountId)>, Fault> {
     let Some(id) = channel.conversation else {
         return Ok(None);
     };
@@ -313,7 +316,7 @@ fn direct_of(turn: &Turn<'_>, channel: &Group) -> Result<Option<(Conversation, A
 /// Somebody asks to be taken in.
 pub(crate) fn handle_join_request(
     turn: &mut Turn<'_>,
-    channel: &Group,
+    channel: &GroupRecord,
     member: &Member,
     ask: &AskToJoin,
 ) -> Result<(), Fault> {
@@ -387,7 +390,7 @@ fn was_ours(turn: &mut Turn<'_>, id: ConversationId, secret: &[u8]) -> Result<bo
     let Some(found) = super::find(turn.tx, id)? else {
         return Ok(false);
     };
-    match manage::standing(turn, &found) {
+    match manage::known_group_state(turn, &found) {
         Ok((state, _)) => Ok(state
             .invitations
             .iter()
@@ -423,7 +426,7 @@ fn opened(
     if group.is_none_or(|group| group.state != GroupState::Active) {
         return Ok(None);
     }
-    let state = match manage::standing(turn, &found) {
+    let state = match manage::known_group_state(turn, &found) {
         Ok((state, _)) => state,
         Err(Stop::Refused(_)) => return Ok(None),
         Err(Stop::Fault(fault)) => return Err(fault),
@@ -443,7 +446,7 @@ fn opened(
 /// The person decides about somebody who asked.
 pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Response, Stop> {
     let found = manage::group_meant(turn, &decide.group)?;
-    let (state, _) = manage::standing(turn, &found)?;
+    let (state, _) = manage::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
@@ -498,7 +501,7 @@ fn forget(
 /// An answer to somebody who asked: to this account, or by another device of it.
 pub(crate) fn handle_join_answer(
     turn: &mut Turn<'_>,
-    channel: &Group,
+    channel: &GroupRecord,
     member: &Member,
     said: &JoinAnswer,
 ) -> Result<(), Fault> {

@@ -15,7 +15,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::ids::{AccountId, Epoch, GroupId};
 
 use crate::{
-    conversation::groups::Group,
+    conversation::groups::GroupRecord,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -36,7 +36,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 }
 
 /// An epoch has begun in a group.
-pub(crate) fn follow(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn follow(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     // Nobody joins two people's conversation.
     if group.account.is_some() {
         return Ok(());

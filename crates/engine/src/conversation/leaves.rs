@@ -30,7 +30,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    groups::{self, Group},
+    groups::{self, GroupRecord},
     members, re_add,
 };
 use crate::{
@@ -159,7 +159,7 @@ pub(crate) fn came_revoked(
 /// this number. All of the new ones were judged.
 pub(crate) fn follow(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     before: &[Member],
     sequence: u64,
 ) -> Result<(), Fault> {
@@ -213,7 +213,7 @@ pub(crate) fn joined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
 }
 
-fn came_in(turn: &mut Turn<'_>, group: &Group, came: &Member) -> Result<(), Fault> {
+fn came_in(turn: &mut Turn<'_>, group: &GroupRecord, came: &Member) -> Result<(), Fault> {
     if trust::is_admitted_now(turn, came)? {
         turn.tx
             .prepare_cached("DELETE FROM former_leaf WHERE group_id = ?1 AND device_id = ?2")?

@@ -23,7 +23,7 @@ use waxwing_protocol::{
 
 use super::{
     Conversation, Kind, generations,
-    groups::{self, Group, GroupState},
+    groups::{self, GroupRecord, GroupState},
     history::{self, NewEvent},
     joined, leaves, members,
     pending_changes::{self, PendingChange},
@@ -100,7 +100,7 @@ pub(crate) fn found(
     };
     let made = turn.with_mls(|provider, leaf| {
         let group = mls::Group::create(provider, leaf, id, &secrets)?;
-        let standing = group.standing(provider, leaf)?;
+        let standing = group.current_epoch(provider, leaf)?;
         Ok::<_, mls::MlsError>((group, standing))
     })?;
     let (group, standing) = made?;
@@ -119,7 +119,7 @@ pub(crate) fn found(
     groups::add(
         turn.tx,
         turn.now,
-        &groups::New {
+        &groups::NewGroup {
             id,
             conversation: Some(conversation),
             account,
@@ -144,7 +144,7 @@ pub(crate) fn found(
 /// Changes a group.
 pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<Response, Stop> {
     let conversation = group_meant(turn, &change.group)?;
-    let (state, addresses) = standing(turn, &conversation)?;
+    let (state, addresses) = known_group_state(turn, &conversation)?;
     let own = turn.account()?.id();
     let is_admin = state.is_admin(own);
     let mut wanted = Vec::new();
@@ -245,7 +245,7 @@ pub(crate) fn add_pending_change(
 /// Leaves a group.
 pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, Stop> {
     let conversation = group_meant(turn, &leave.of)?;
-    let (state, addresses) = standing(turn, &conversation)?;
+    let (state, addresses) = known_group_state(turn, &conversation)?;
     let own = turn.account()?.id();
     members::set_leaving(turn.tx, conversation.id, own)?;
     let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
@@ -279,7 +279,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, St
 /// nothing is left to be done.
 pub(crate) fn leave_if_wished(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     conversation: ConversationId,
 ) -> Result<bool, Fault> {
     let own = turn.account()?.id();
@@ -315,7 +315,11 @@ pub(crate) fn leave_if_wished(
 }
 
 /// A member has said that they leave.
-pub(crate) fn leaves(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), Fault> {
+pub(crate) fn leaves(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    account: AccountId,
+) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
@@ -332,7 +336,7 @@ pub(crate) fn leaves(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> 
 /// This device was removed from a group; by whom, and whether the whole account was removed.
 pub(crate) fn removed(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     by: AccountId,
     account: bool,
 ) -> Result<(), Fault> {
@@ -388,7 +392,7 @@ fn end(
 /// A welcome to a group conversation is valid: this device is a member.
 pub(crate) fn taken_in(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     secrets: &ConversationSecrets,
 ) -> Result<(), Fault> {
     let Some(state) = &secrets.state else {
@@ -452,7 +456,7 @@ pub(crate) fn group_meant(turn: &Turn<'_>, name: &str) -> Result<Conversation, S
 }
 
 /// What a group is, as this device knows it.
-pub(crate) fn standing(
+pub(crate) fn known_group_state(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
 ) -> Result<(ConversationState, MemberAddresses), Stop> {

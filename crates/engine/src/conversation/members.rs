@@ -48,7 +48,7 @@ CREATE INDEX member_account ON member (account_id);
 
 /// A member.
 #[derive(Clone)]
-pub(crate) struct Member {
+pub(crate) struct MemberRow {
     pub account: AccountId,
     /// In display form.
     pub address: String,
@@ -59,12 +59,12 @@ pub(crate) struct Member {
 pub(crate) fn all(
     tx: &Transaction<'_>,
     conversation: ConversationId,
-) -> Result<Vec<Member>, StoreError> {
+) -> Result<Vec<MemberRow>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT account_id, address, admin FROM member WHERE conversation = ?1 ORDER BY address",
     )?;
     let rows = statement.query_map([conversation.as_bytes()], |row| {
-        Ok(Member {
+        Ok(MemberRow {
             account: AccountId(row.get(0)?),
             address: row.get(1)?,
             admin: row.get(2)?,

@@ -30,7 +30,7 @@ use waxwing_protocol::{
 
 use super::{
     commits, generations,
-    groups::{self, Group},
+    groups::{self, GroupRecord},
     leaves, manage, members,
     pending_changes::{self, PendingChange},
     re_add, requests, roles, start,
@@ -85,14 +85,14 @@ const ADDED_AT_ONCE: usize = 250;
 const STAGGER_EACH: u64 = 100;
 
 /// A group as it is.
-struct Standing {
+struct GroupSnapshot {
     members: Vec<Member>,
     epoch: Epoch,
     secrets: ConversationSecrets,
 }
 
 /// Whether nobody has come into a group yet, or out of it, since it was made.
-const fn is_new(standing: &Standing) -> bool {
+const fn is_new(standing: &GroupSnapshot) -> bool {
     standing.epoch.0 <= 1
 }
 
@@ -109,7 +109,7 @@ struct Lacking {
 
 /// What a group lacks, and what it has too much.
 struct Difference {
-    standing: Standing,
+    standing: GroupSnapshot,
     /// Leaf keys that are to go at once.
     gone: Vec<[u8; 32]>,
     /// Those who leave, and when it is this device's turn to take them out.
@@ -139,7 +139,7 @@ fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
 }
 
 /// Makes a group's members what the rosters, and the person, say.
-pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     if requests::is_silent_group(turn, group)? {
         // A commit would show that this device is there. Done when the person accepts; only
         // devices that they have revoked go at once.
@@ -228,7 +228,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 /// Whether nobody is in a group of many yet, and some of those who are to come are not ready. All
 /// come with one commit where that can be: whoever comes with the next does not get what the others
 /// say before.
-fn awaits_others(turn: &Turn<'_>, group: &Group, difference: &Difference) -> bool {
+fn awaits_others(turn: &Turn<'_>, group: &GroupRecord, difference: &Difference) -> bool {
     let is_ready = |account: AccountId| {
         turn.volatile.claimed.contains_key(&(group.id, account))
             || has_no_packages(turn, group.id, account)
@@ -244,7 +244,7 @@ fn awaits_others(turn: &Turn<'_>, group: &Group, difference: &Difference) -> boo
 
 /// Takes devices out that this account has revoked, and does nothing else. Gives whether there
 /// are any.
-fn take_out_revoked(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+fn take_out_revoked(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<bool, Fault> {
     let Some(mut difference) = difference(turn, group)? else {
         return Ok(false);
     };
@@ -281,7 +281,7 @@ fn claims_of<'a>(
 /// Claims the key packages of devices whose turn it is. Gives whether any are on their way.
 fn claim_what_is_due(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     difference: &Difference,
     waited: Span,
 ) -> Result<bool, Fault> {
@@ -318,7 +318,11 @@ fn has_no_packages(turn: &Turn<'_>, group: GroupId, account: AccountId) -> bool 
 
 /// Where many could do the same at once, each waits for a while of its own, unless it has
 /// something to say. Gives whether it waits.
-fn stagger(turn: &mut Turn<'_>, group: &Group, difference: &Difference) -> Result<bool, Fault> {
+fn stagger(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    difference: &Difference,
+) -> Result<bool, Fault> {
     let devices = difference.standing.members.len() as u64;
     let Some(conversation) = group.conversation.filter(|_| devices > 4) else {
         return Ok(false);
@@ -332,7 +336,7 @@ fn stagger(turn: &mut Turn<'_>, group: &Group, difference: &Difference) -> Resul
 }
 
 /// Commits to what is to be changed, with the devices that were claimed.
-fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<(), Fault> {
+fn commit(turn: &mut Turn<'_>, group: &GroupRecord, difference: Difference) -> Result<(), Fault> {
     let Difference {
         standing,
         mut gone,
@@ -420,7 +424,7 @@ fn commit(turn: &mut Turn<'_>, group: &Group, difference: Difference) -> Result<
 /// for whoever makes it.
 fn keep_an_admin(
     turn: &Turn<'_>,
-    standing: &Standing,
+    standing: &GroupSnapshot,
     gone: &[[u8; 32]],
     wanted: &mut ConversationSecrets,
 ) -> Result<(), Fault> {
@@ -446,7 +450,7 @@ fn keep_an_admin(
 
 /// Whether what is to be sent waits: a device is in the group that no roster admits any
 /// more, or somebody is about to come in who is to hear it.
-pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &Group) -> Result<bool, Fault> {
+pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<bool, Fault> {
     if !group.membership_due {
         return Ok(false);
     }
@@ -544,7 +548,7 @@ pub(crate) fn handle_claim_refused(
 }
 
 /// Asks for an account's key packages; `false` where that cannot be done now.
-fn claim(turn: &mut Turn<'_>, group: &Group, lacking: &Lacking) -> Result<bool, Fault> {
+fn claim(turn: &mut Turn<'_>, group: &GroupRecord, lacking: &Lacking) -> Result<bool, Fault> {
     let unknown = Address::parse(&lacking.address).is_err();
     if unknown || turn.volatile.links.posting.ready().is_none() {
         return Ok(false);
@@ -578,9 +582,12 @@ pub(super) fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Ro
         .transpose()?)
 }
 
-fn standing(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Standing>, Fault> {
+fn group_snapshot(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+) -> Result<Option<GroupSnapshot>, Fault> {
     let known = turn.with_group(group.id, |group, _, _| {
-        Ok::<_, mls::MlsError>(Standing {
+        Ok::<_, mls::MlsError>(GroupSnapshot {
             members: group.members()?,
             epoch: group.epoch(),
             secrets: group.secrets()?,
@@ -589,8 +596,8 @@ fn standing(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Standing>, Faul
     Ok(known.and_then(Result::ok))
 }
 
-fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, Fault> {
-    let Some(standing) = standing(turn, group)? else {
+fn difference(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<Option<Difference>, Fault> {
+    let Some(standing) = group_snapshot(turn, group)? else {
         return Ok(None);
     };
     let own = turn.account()?;
@@ -717,7 +724,7 @@ fn difference(turn: &mut Turn<'_>, group: &Group) -> Result<Option<Difference>, 
 
 /// The accounts that belong to a group and have no device in it any more: a device that its
 /// account has revoked since may have taken the others out.
-fn without_a_leaf(standing: &Standing) -> impl Iterator<Item = AccountId> {
+fn without_a_leaf(standing: &GroupSnapshot) -> impl Iterator<Item = AccountId> {
     let has_leaf = |account: AccountId| {
         let mut members = standing.members.iter();
         members.any(|member| member.account == account)
@@ -730,7 +737,11 @@ fn without_a_leaf(standing: &Standing) -> impl Iterator<Item = AccountId> {
 
 /// The devices that have asked to be re-added, and that this device may add; the others are
 /// forgotten.
-fn asking(turn: &Turn<'_>, group: &Group, standing: &Standing) -> Result<Vec<DeviceId>, Fault> {
+fn asking(
+    turn: &Turn<'_>,
+    group: &GroupRecord,
+    standing: &GroupSnapshot,
+) -> Result<Vec<DeviceId>, Fault> {
     let own = turn.account()?.id();
     let mut asking = Vec::new();
     for device in re_add::devices_to_re_add(turn.tx, group.id)? {

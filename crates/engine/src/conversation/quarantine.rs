@@ -42,7 +42,7 @@ use waxwing_protocol::{
 
 use super::{
     generations,
-    groups::{self, Group, GroupState},
+    groups::{self, GroupRecord, GroupState},
     history,
 };
 use crate::{
@@ -256,7 +256,7 @@ pub(crate) fn delete_keys(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault>
 }
 
 /// Tries a quarantined group again, if it is time.
-pub(crate) fn retry(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let planned: Option<(Option<i64>, u8)> = turn
         .tx
         .prepare_cached("SELECT retry_at, was FROM quarantine WHERE group_id = ?1")?

@@ -32,7 +32,7 @@ use waxwing_protocol::{
 
 use super::{
     Kind, generations,
-    groups::{self, Group, GroupState},
+    groups::{self, GroupRecord, GroupState},
     leaves, members, notes, start,
 };
 use crate::{
@@ -171,7 +171,7 @@ fn ask_own_devices(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// This device has lost a group, and the secret that it has of it is not the group's any
 /// more: asks somebody who is in it.
-pub(crate) fn request_re_add(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn request_re_add(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     schedule_request(turn, group.id, turn.now)?;
     let own = turn.account()?;
     let others = own.roster().devices().len() > 1;
@@ -190,7 +190,7 @@ pub(crate) fn request_re_add(turn: &mut Turn<'_>, group: &Group) -> Result<(), F
 
 /// Somebody has taken this device out of a group, though its account is a member: perhaps to
 /// bring it in again, with a welcome that is on its way.
-pub(crate) fn handle_own_removal(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_own_removal(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     schedule_request(turn, group.id, turn.now)?;
     turn.lose_group(group.id)?;
     turn.postpone(Postponed::Group(group.id), WELCOME_WITHIN);
@@ -199,7 +199,10 @@ pub(crate) fn handle_own_removal(turn: &mut Turn<'_>, group: &Group) -> Result<(
 
 /// A device that is revoked now has brought this one into a group: others think that it is in.
 /// Somebody else is to bring it in.
-pub(crate) fn handle_revoked_welcomer(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_revoked_welcomer(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+) -> Result<(), Fault> {
     let due = turn.now.after(WELCOME_WITHIN);
     schedule_request(turn, group.id, due)?;
     wake(turn, due);
@@ -208,7 +211,7 @@ pub(crate) fn handle_revoked_welcomer(turn: &mut Turn<'_>, group: &Group) -> Res
 
 /// A group was closed because it could not be followed. If that was not so for others, they
 /// can bring this device back.
-pub(crate) fn handle_closed_group(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_closed_group(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let due = turn.now.after(MADE_ANEW_WITHIN);
     schedule_request(turn, group.id, due)?;
     wake(turn, due);
@@ -217,7 +220,7 @@ pub(crate) fn handle_closed_group(turn: &mut Turn<'_>, group: &Group) -> Result<
 
 /// A welcome to a group has come that this device had lost: what it knows of the group is
 /// kept, in case the welcome is worth nothing.
-pub(crate) fn keep_lost_group(turn: &Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn keep_lost_group(turn: &Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     turn.tx.execute(
         "INSERT INTO unknown_group
              (group_id, seen_at, conversation, account_id, generation, rejoin_secret)
@@ -232,7 +235,7 @@ pub(crate) fn keep_lost_group(turn: &Turn<'_>, group: &Group) -> Result<(), Faul
 }
 
 /// That welcome was worth nothing: the group is lost as it was before.
-pub(crate) fn restore_lost_group(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn restore_lost_group(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let put_back = turn.tx.execute(
         "UPDATE conversation_group SET conversation = kept.conversation,
              account_id = kept.account_id, generation = kept.generation,
@@ -315,7 +318,7 @@ pub(crate) fn schedule_next(turn: &mut Turn<'_>) -> Result<(), Fault> {
 }
 
 /// Whether a conversation of many goes on in another group, or not at all.
-fn is_replaced(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+fn is_replaced(turn: &Turn<'_>, group: &GroupRecord) -> Result<bool, Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(false);
     };
@@ -332,7 +335,7 @@ enum Whom {
 }
 
 /// Asks the next of those who can bring this device in.
-fn ask_next(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn ask_next(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let (asks, due): (u32, Option<i64>) = turn
         .tx
         .prepare_cached("SELECT asks, due_at FROM unknown_group WHERE group_id = ?1")?
@@ -380,7 +383,7 @@ fn ask_next(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 }
 
 /// Those who can bring this device into a group, and whether its account is an admin of it.
-fn candidates(turn: &mut Turn<'_>, group: &Group) -> Result<(Vec<Whom>, bool), Fault> {
+fn candidates(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(Vec<Whom>, bool), Fault> {
     let own = turn.account()?.id();
     let mut whom = Vec::new();
     if turn.account()?.roster().devices().len() > 1 {
@@ -432,7 +435,7 @@ fn direct_with(turn: &mut Turn<'_>, account: AccountId) -> Result<Option<Convers
 }
 
 /// Nobody has re-added this device to a group conversation; tells the person.
-fn warn_given_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn warn_given_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
@@ -471,7 +474,7 @@ fn send_request(
 /// A device asks to be taken in again.
 pub(crate) fn handle_re_add_request(
     turn: &mut Turn<'_>,
-    channel: &Group,
+    channel: &GroupRecord,
     device: &Member,
     request: &TakeMeIn,
 ) -> Result<(), Fault> {
@@ -528,7 +531,7 @@ fn queue_re_add(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(),
 }
 
 /// A member's device is not in the group: if its account has it, it is added.
-fn look_at(turn: &mut Turn<'_>, group: &Group, device: &Member) -> Result<(), Fault> {
+fn look_at(turn: &mut Turn<'_>, group: &GroupRecord, device: &Member) -> Result<(), Fault> {
     leaves::look_into(turn, std::slice::from_ref(device))?;
     if let Some(conversation) = group.conversation {
         members::set_due(turn.tx, conversation, device.account)?;

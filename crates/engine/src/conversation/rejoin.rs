@@ -21,7 +21,7 @@ use waxwing_protocol::{
 
 use super::{
     commits, generations,
-    groups::{self, Group, GroupState},
+    groups::{self, GroupRecord, GroupState},
     history, joined, leaves, manage, members,
     parcels::{self, Opened, Readers},
     re_add, start,
@@ -46,7 +46,7 @@ const SPOILT_MAX: u32 = 3;
 const AGAIN: Span = Span::seconds(30);
 
 /// Asks for the group's information.
-pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn fetch(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let posting = &turn.volatile.links.posting;
     let Some(exporter) = posting.ready() else {
         return Ok(());
@@ -79,7 +79,7 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 }
 
 /// Gives the relay the external commit that was made.
-fn post(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let request = group.request.as_deref();
     let Some(request) = request.and_then(|bytes| Rejoin::decode(bytes).ok()) else {
         return Err(Fault::Broken(
@@ -259,7 +259,7 @@ fn undo(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 /// What the relay has of the group is not a group that this device can be in. Where this
 /// account may make the conversation's next group, it does; others ask to be added again,
 /// because for them the relay alone may have spoilt it.
-fn no_way_back(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn no_way_back(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         start::close(turn, group)?;
         return generations::handle_broken_group(turn, group, None);

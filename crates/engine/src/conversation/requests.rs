@@ -22,7 +22,7 @@ use waxwing_protocol::{
 
 use super::{
     Conversation, Kind,
-    groups::{self, Group},
+    groups::{self, GroupRecord},
     history, invitations, manage, members,
 };
 use crate::{
@@ -89,7 +89,7 @@ pub(crate) fn is_silent(turn: &Turn<'_>, conversation: &Conversation) -> Result<
 }
 
 /// The same of a group's conversation.
-pub(crate) fn is_silent_group(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+pub(crate) fn is_silent_group(turn: &Turn<'_>, group: &GroupRecord) -> Result<bool, Fault> {
     let conversation = match group.conversation {
         Some(id) => super::find(turn.tx, id)?,
         None => None,
@@ -186,7 +186,7 @@ pub(crate) fn say_read(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault>
 /// account had left, or was removed from, counts as new, unless the person asked to join it.
 pub(crate) fn handle_valid_welcome(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     conversation: ConversationId,
 ) -> Result<(), Fault> {
     if invitations::has_asked(turn.tx, conversation)? {

@@ -24,7 +24,7 @@ use waxwing_protocol::{
 
 use super::{
     Conversation, generations,
-    groups::{self, Group, GroupState},
+    groups::{self, GroupRecord, GroupState},
     history, leaves,
 };
 use crate::{
@@ -157,7 +157,7 @@ pub(crate) fn handle_key_packages(
     groups::add(
         turn.tx,
         turn.now,
-        &groups::New {
+        &groups::NewGroup {
             id: group_id,
             conversation: Some(conversation.id),
             account: Some(account),
@@ -240,7 +240,7 @@ pub(crate) fn claim_refused(
 }
 
 /// Gives the relay a group that was made.
-pub(crate) fn create(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn create(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let job = Job::CreateGroup(group.id);
     if turn.volatile.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
         return Ok(());
@@ -314,7 +314,7 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
 
 /// The group is over; what it did not send goes to another. Others may say something in it
 /// until they know: see [`receive::handle_late_message`].
-pub(crate) fn close(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn close(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     receive::read_what_is_held(turn, group)?;
     earlier_generations::handle_group_ending(turn, group)?;
     end(turn, group, GroupState::Closed)?;
@@ -334,13 +334,13 @@ pub(crate) fn forget_keys(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fau
 }
 
 /// The relay says that it has no such group; what was not sent to it goes to another.
-pub(crate) fn deny(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn deny(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     end(turn, group, GroupState::Denied)?;
     generations::handle_unknown_group(turn, group)
 }
 
 /// Something came from a group that the relay has denied.
-pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     turn.volatile.due_groups.insert(group.id);
@@ -348,7 +348,7 @@ pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &Group) -> Result<(
     Ok(())
 }
 
-fn end(turn: &mut Turn<'_>, group: &Group, state: GroupState) -> Result<(), Fault> {
+fn end(turn: &mut Turn<'_>, group: &GroupRecord, state: GroupState) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, state)?;
     outbox::release_group(turn.tx, group.id)?;
     turn.volatile.behind.remove(&group.id);

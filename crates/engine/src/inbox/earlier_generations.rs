@@ -24,7 +24,7 @@ use crate::{
     api::ConversationId,
     conversation::{
         generations,
-        groups::{self, Group, GroupState},
+        groups::{self, GroupRecord, GroupState},
         requests,
     },
     outbox,
@@ -47,7 +47,7 @@ CREATE TABLE unfollowed_asked (         -- devices that were asked for what they
 ";
 
 /// A group is about to be over.
-pub(crate) fn handle_group_ending(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_group_ending(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let is_behind = group.state == GroupState::Lost
         || group.suspect_epoch.is_some()
         || group.waits_for_lookup
@@ -61,7 +61,11 @@ pub(crate) fn handle_group_ending(turn: &mut Turn<'_>, group: &Group) -> Result<
 }
 
 /// Something is missing in a group that is over.
-pub(crate) fn misses(turn: &mut Turn<'_>, group: &Group, device: DeviceId) -> Result<(), Fault> {
+pub(crate) fn misses(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    device: DeviceId,
+) -> Result<(), Fault> {
     remember(turn, group)?;
     turn.tx.execute(
         "DELETE FROM unfollowed_asked WHERE group_id = ?1 AND device_id = ?2",
@@ -75,7 +79,7 @@ pub(crate) fn misses(turn: &mut Turn<'_>, group: &Group, device: DeviceId) -> Re
     current.map_or(Ok(()), |current| ask(turn, &current))
 }
 
-fn remember(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn remember(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     // Two people go on in the same group, or in one that has nothing to do with this one.
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
@@ -94,7 +98,7 @@ fn remember(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 
 /// The members of a conversation's current group may be others: those who were not asked yet
 /// are asked.
-pub(crate) fn ask(turn: &mut Turn<'_>, current: &Group) -> Result<(), Fault> {
+pub(crate) fn ask(turn: &mut Turn<'_>, current: &GroupRecord) -> Result<(), Fault> {
     let Some(conversation) = current.conversation.filter(|_| current.account.is_none()) else {
         return Ok(());
     };
@@ -160,9 +164,9 @@ fn unfollowed_groups(
 /// nothing of the group that followed.
 pub(super) fn find_earlier_group(
     turn: &Turn<'_>,
-    current: &Group,
+    current: &GroupRecord,
     named: &[u8],
-) -> Result<Option<Group>, Fault> {
+) -> Result<Option<GroupRecord>, Fault> {
     let (Ok(id), Some(conversation)) = (GroupId::try_from(named), current.conversation) else {
         return Ok(None);
     };

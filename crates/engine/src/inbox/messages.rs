@@ -14,10 +14,10 @@ use crate::{
     api::{Direction, MessageChanged, MessageId, MessageState, Notice},
     attachment,
     contact::{self, profile},
-    content::{self, Expiration, Shown, status::Status},
+    content::{self, Expiration, VisibleContent, status::DeliveryStatus},
     conversation::{
         self, Conversation, Kind,
-        groups::Group,
+        groups::GroupRecord,
         history::{self, NewMessage},
         imports, members, pages, requests,
     },
@@ -57,7 +57,7 @@ pub(crate) fn id_of(
 /// A member of a group said something.
 pub(crate) fn handle_content(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     member: &Member,
     encoded: &[u8],
     proof: &Proof,
@@ -70,16 +70,18 @@ pub(crate) fn handle_content(
         return Ok(());
     };
     let (amends, text) = match content.shown() {
-        Shown::Statuses(statuses) => return handle_statuses(turn, group, member, &statuses),
-        Shown::Text(text) => (None, text),
-        Shown::NeedsNewer => (None, NEEDS_NEWER.to_owned()),
-        Shown::Reaction(_, Some(emoji)) if !message::commands::is_reaction(&emoji) => {
+        VisibleContent::Statuses(statuses) => {
+            return handle_statuses(turn, group, member, &statuses);
+        }
+        VisibleContent::Text(text) => (None, text),
+        VisibleContent::NeedsNewer => (None, NEEDS_NEWER.to_owned()),
+        VisibleContent::Reaction(_, Some(emoji)) if !message::commands::is_reaction(&emoji) => {
             return Ok(());
         }
-        Shown::Reaction(to, emoji) => (Some((to, Amends::Reaction(emoji))), String::new()),
-        Shown::Edit(_, text) if text.len() > limits::TEXT_BYTES => return Ok(()),
-        Shown::Edit(of, text) => (Some((of, Amends::Edit(text))), String::new()),
-        Shown::TakenBack(of) => (Some((of, Amends::TakenBack)), String::new()),
+        VisibleContent::Reaction(to, emoji) => (Some((to, Amends::Reaction(emoji))), String::new()),
+        VisibleContent::Edit(_, text) if text.len() > limits::TEXT_BYTES => return Ok(()),
+        VisibleContent::Edit(of, text) => (Some((of, Amends::Edit(text))), String::new()),
+        VisibleContent::TakenBack(of) => (Some((of, Amends::TakenBack)), String::new()),
     };
     let account = turn.account()?;
     let own = member.account == account.id();
@@ -257,7 +259,7 @@ pub(crate) fn written_to(
 /// The other side of two has set the timer, or another device of this account.
 pub(crate) fn handle_timer_change(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     member: &Member,
     seconds: u32,
     set_at: Time,
@@ -281,9 +283,9 @@ pub(crate) fn handle_timer_change(
 
 fn handle_statuses(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     member: &Member,
-    statuses: &[(content::MessageId, Status)],
+    statuses: &[(content::MessageId, DeliveryStatus)],
 ) -> Result<(), Fault> {
     let Some(conversation) = group.conversation else {
         return Ok(());
@@ -298,8 +300,8 @@ fn handle_statuses(
     };
     for (id, status) in statuses {
         let read = match status {
-            Status::Delivered => false,
-            Status::Read => true,
+            DeliveryStatus::Delivered => false,
+            DeliveryStatus::Read => true,
             _ => continue,
         };
         let id = MessageId::from_bytes(*id.as_bytes());

@@ -31,7 +31,7 @@ use crate::{
         self,
         commits::{self, CommitOutcome},
         generations,
-        groups::{self, Group, GroupState},
+        groups::{self, GroupRecord, GroupState},
         history, invitations, leaves, manage,
         parcels::{self, Opened},
         re_add, requests, start,
@@ -159,7 +159,7 @@ pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 }
 
 /// A look-up has come for the commit that a group waits with.
-pub(crate) fn handle_look_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_look_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     groups::set_waits_for_lookup(turn.tx, group.id, false)?;
     release(turn, group.id)
 }
@@ -188,7 +188,7 @@ pub(crate) fn tell_that_it_waits(turn: &mut Turn<'_>, id: GroupId) -> Result<(),
     Ok(())
 }
 
-fn read(turn: &mut Turn<'_>, group: &Group, post: &ReceivedPost) -> Result<Read, Fault> {
+fn read(turn: &mut Turn<'_>, group: &GroupRecord, post: &ReceivedPost) -> Result<Read, Fault> {
     match post.kind {
         PostKind::Welcome => {
             // The echo of the welcome that made the group.
@@ -218,7 +218,7 @@ fn read(turn: &mut Turn<'_>, group: &Group, post: &ReceivedPost) -> Result<Read,
 /// again.
 fn process(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     post: &ReceivedPost,
     body: &[u8],
     sealed: bool,
@@ -245,7 +245,7 @@ fn process(
 
 fn process_for_good(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     post: &ReceivedPost,
     body: &[u8],
     sealed: bool,
@@ -346,7 +346,7 @@ fn process_for_good(
 /// A device says something, if it had a right to when it was posted.
 fn says(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     post: &ReceivedPost,
     sender: &Member,
     payload: &[u8],
@@ -364,7 +364,7 @@ fn says(
 /// device has the keys, it is read, because its sender has no reason to say it again.
 pub(crate) fn handle_late_message(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     post: &ReceivedPost,
 ) -> Result<(), Fault> {
     let Some(conversation) = group
@@ -401,7 +401,7 @@ pub(crate) fn handle_late_message(
 }
 
 /// A group is about to be over: what it holds and can be read is read.
-pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     for held in held_posts::of_group(turn.tx, group.id)? {
         handle_late_message(turn, group, &held.post)?;
     }
@@ -410,7 +410,11 @@ pub(crate) fn read_what_is_held(turn: &mut Turn<'_>, group: &Group) -> Result<()
 
 /// A commit that is no good. One of a later epoch waits until that has begun, because it says
 /// that it ended.
-fn unreadable(turn: &mut Turn<'_>, group: &Group, post: &ReceivedPost) -> Result<Read, Fault> {
+fn unreadable(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    post: &ReceivedPost,
+) -> Result<Read, Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     if ours.transpose()?.is_some_and(|ours| post.epoch > ours) {
         posting::handle_epoch(turn, group.id, post.epoch)?;
@@ -421,7 +425,7 @@ fn unreadable(turn: &mut Turn<'_>, group: &Group, post: &ReceivedPost) -> Result
 
 fn handle_envelope(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     member: &Member,
     envelope: Envelope,
 ) -> Result<(), Fault> {
@@ -531,7 +535,7 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
 
 /// Asks every device of a group for all of its messages that did not arrive: nobody here knows how
 /// much that is.
-pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     // When the person has accepted, what is missing is asked for.
     if requests::is_silent_group(turn, group)? {
         return Ok(());
@@ -563,7 +567,7 @@ pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Faul
 /// Asks a device of a group for what it said there, or in an earlier one.
 pub(super) fn request_resend(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     device: DeviceId,
     missing: Vec<CounterRange>,
     earlier: Option<GroupId>,
@@ -601,7 +605,7 @@ pub(super) fn request_resend(
 }
 
 /// The address of a device's owner, in display form.
-fn whose(turn: &mut Turn<'_>, group: &Group, sender: Sender) -> Result<String, Fault> {
+fn whose(turn: &mut Turn<'_>, group: &GroupRecord, sender: Sender) -> Result<String, Fault> {
     let account = match group.account {
         Some(account) => Some(account),
         None => turn
@@ -617,7 +621,12 @@ fn whose(turn: &mut Turn<'_>, group: &Group, sender: Sender) -> Result<String, F
     Ok(contact.map(|contact| contact.display).unwrap_or_default())
 }
 
-fn show_gap(turn: &mut Turn<'_>, group: &Group, sender: Sender, missing: u64) -> Result<(), Fault> {
+fn show_gap(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    sender: Sender,
+    missing: u64,
+) -> Result<(), Fault> {
     let Some(conversation) = group.conversation else {
         return Ok(());
     };

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     api::ConversationId,
-    conversation::{groups::Group, joined},
+    conversation::{groups::GroupRecord, joined},
     memory::Remembered,
     message::proof,
     mls::Member,
@@ -146,7 +146,7 @@ impl Budgets {
 /// messages are sent again.
 pub(crate) fn handle_resend_request(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     member: &Member,
     (request, sent_at): (&ResendRequest, Time),
 ) -> Result<(), Fault> {
@@ -248,7 +248,7 @@ pub(crate) fn handle_resend_request(
 /// it is not a member.
 fn may_have(
     turn: &Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     account: AccountId,
     own: AccountId,
 ) -> Result<Option<SentSince>, Fault> {
@@ -278,7 +278,7 @@ fn may_have(
 /// Whether what was sent in an epoch may go to the whole group again.
 pub(crate) fn may_group_have(
     turn: &Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     sent_in: Epoch,
 ) -> Result<bool, Fault> {
     Ok(group.account.is_some() || joined::last(turn.tx, group.id)? <= sent_in)
@@ -318,7 +318,7 @@ fn copy(
 
 fn queue_resent(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     conversation: ConversationId,
     said: Resent,
 ) -> Result<(), Fault> {
@@ -340,10 +340,10 @@ fn queue_resent(
 /// group that it was sent in.
 pub(crate) fn handle_resent(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     member: &Member,
     said: &Resent,
-) -> Result<Option<(Group, Envelope)>, Fault> {
+) -> Result<Option<(GroupRecord, Envelope)>, Fault> {
     let own = turn.account()?.device();
     if DeviceId::try_from(&said.device_id).ok() != Some(own) {
         return Ok(None);

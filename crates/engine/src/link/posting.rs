@@ -26,7 +26,7 @@ use crate::{
     containment::Whose,
     conversation::{
         self, Conversation, Kind, commits,
-        groups::{self, Group, GroupState},
+        groups::{self, GroupRecord, GroupState},
         history, membership, notes, requests, start,
     },
     event::LinkKind,
@@ -107,7 +107,12 @@ fn begin(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> 
 /// Sends a group's messages: those that belong into it and, if it is the one for sending,
 /// those for which any will do. Where nothing may leave by itself (`silent`), only what
 /// the person wrote or asked for.
-fn send(turn: &mut Turn<'_>, group: &Group, new_ones: bool, silent: bool) -> Result<(), Fault> {
+fn send(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    new_ones: bool,
+    silent: bool,
+) -> Result<(), Fault> {
     let Some(conversation) = group
         .conversation
         .filter(|_| group.state == GroupState::Active)
@@ -199,7 +204,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
 }
 
 /// Encrypts a message, if it is not, and posts it.
-fn post(turn: &mut Turn<'_>, group: &Group, mut one: OutboxEntry) -> Result<(), Fault> {
+fn post(turn: &mut Turn<'_>, group: &GroupRecord, mut one: OutboxEntry) -> Result<(), Fault> {
     // Somebody may have joined since this was asked for.
     if let Some(sent_in) = one.sent_in
         && !resending::may_group_have(turn, group, sent_in)?
@@ -241,7 +246,7 @@ fn post(turn: &mut Turn<'_>, group: &Group, mut one: OutboxEntry) -> Result<(), 
 
 fn seal(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     one: &OutboxEntry,
 ) -> Result<Option<Ciphertext>, Fault> {
     let counter = match one.counter {
@@ -456,7 +461,7 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// Looks a contact up again who was not for a while: somebody else may own the
 /// address by now.
-fn look_up_again(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn look_up_again(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     // In a group of many their own devices see to what their rosters have.
     if let Some(account) = group.account
         && let Some(contact) = contact::of_account(turn.tx, account)?

@@ -106,7 +106,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     };
     refuse_sms(&found)?;
     if found.kind == Kind::Group {
-        let (state, _) = manage::standing(turn, &found)?;
+        let (state, _) = manage::known_group_state(turn, &found)?;
         if !state.is_admin(turn.account()?.id()) {
             return Err(Stop::Refused(Problem::GroupNotAdmin));
         }

@@ -29,12 +29,12 @@ use super::proof::Proof;
 use crate::{
     account,
     api::{
-        self, CheckedReport, ConversationId, MessageId, Problem, Report, ReportedFile,
-        ReportedMessage, ReportedPerson, Response, Said,
+        self, CheckedReport, ConversationId, MessageId, Problem, ProvenMessage, Report,
+        ReportedFile, ReportedMessage, ReportedPerson, Response,
     },
     attachment,
     contact::{self, Contact},
-    content::{self, Shown},
+    content::{self, VisibleContent},
     conversation::pages,
     conversation::target,
     inbox::messages,
@@ -93,7 +93,7 @@ pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Res
 type Proven = (AccountId, Proof, Vec<u8>);
 
 /// Whose a message is, whether it is own, whether it was taken back, its proof, its content.
-type Row = (
+type ReportedRow = (
     Option<[u8; 32]>,
     Option<bool>,
     bool,
@@ -107,7 +107,7 @@ fn proven(tx: &Transaction<'_>, id: MessageId) -> Result<Vec<Proven>, Stop> {
         return Err(Stop::Refused(Problem::MessageUnknown));
     };
     let key = (conversation.as_bytes(), id.as_bytes());
-    let (account, own, taken_back, proof, content): Row = tx
+    let (account, own, taken_back, proof, content): ReportedRow = tx
         .prepare_cached(
             "SELECT account_id, outgoing, taken_back_at IS NOT NULL, proof, content FROM entry
              WHERE conversation = ?1 AND message = ?2",
@@ -244,10 +244,10 @@ fn invalid(reason: &str) -> Stop {
 struct Person<'a> {
     said: &'a ReportedPerson,
     account: AccountId,
-    keys: Keys,
+    keys: LeafKeyHistory,
     /// The keys as this device knows them, where it knows the account: the report may hold
     /// an older roster, so as to hide what was revoked.
-    known_keys: Option<Keys>,
+    known_keys: Option<LeafKeyHistory>,
     /// Whether this device, too, knows the address as theirs; without, it knows nothing.
     known: Option<bool>,
 }
@@ -288,7 +288,7 @@ impl<'a> Person<'a> {
         })
     }
 
-    fn said(&self, message: &ReportedMessage) -> Result<Said, Stop> {
+    fn said(&self, message: &ReportedMessage) -> Result<ProvenMessage, Stop> {
         let malformed = || invalid("a message in it is malformed");
         let id = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
         let group = id(&message.group).and_then(|bytes| bytes.try_into().ok());
@@ -318,12 +318,12 @@ impl<'a> Person<'a> {
         let key_revoked_at = key.revoked_at.or(known.and_then(|key| key.revoked_at));
         let read = content::decode(&content).map_err(|_| malformed())?;
         let (replaces, text) = match read.shown() {
-            Shown::Text(text) => (None, text),
-            Shown::Edit(of, text) => (Some(MessageId::from_bytes(*of.as_bytes())), text),
+            VisibleContent::Text(text) => (None, text),
+            VisibleContent::Edit(of, text) => (Some(MessageId::from_bytes(*of.as_bytes())), text),
             _ => (None, messages::NEEDS_NEWER.to_owned()),
         };
         let files = attachment::files(&read).into_iter();
-        Ok(Said {
+        Ok(ProvenMessage {
             id: messages::id_of(self.account, &content, &read.salt),
             address: self.said.address.clone(),
             account_id: self.said.account.clone(),
@@ -345,7 +345,7 @@ impl<'a> Person<'a> {
 
 /// Every leaf key that a chain has given a device at any time.
 #[derive(Default)]
-struct Keys(Vec<Key>);
+struct LeafKeyHistory(Vec<Key>);
 
 /// A leaf key of a device.
 #[derive(Clone, Copy)]
@@ -359,7 +359,7 @@ struct Key {
     revoked_at: Option<Time>,
 }
 
-impl Keys {
+impl LeafKeyHistory {
     /// The key that signed a message.
     fn of(&self, proof: &Proof, content: &[u8]) -> Option<Key> {
         let keys = self.0.iter().filter(|key| key.device == proof.device);
@@ -395,7 +395,10 @@ impl Keys {
 }
 
 /// The keys of an account as this device knows them: a contact's, or its own.
-fn known_keys(tx: &Transaction<'_>, account: AccountId) -> Result<Option<Keys>, StoreError> {
+fn known_keys(
+    tx: &Transaction<'_>,
+    account: AccountId,
+) -> Result<Option<LeafKeyHistory>, StoreError> {
     if let Some(contact) = contact::of_account(tx, account)? {
         let statements = contact.statements().unwrap_or_default();
         return Ok(walk(&statements).map(|(_, keys)| keys));
@@ -407,10 +410,10 @@ fn known_keys(tx: &Transaction<'_>, account: AccountId) -> Result<Option<Keys>, 
 }
 
 /// Checks a chain, statement by statement.
-fn walk(statements: &[SignedStatement]) -> Option<(Roster, Keys)> {
+fn walk(statements: &[SignedStatement]) -> Option<(Roster, LeafKeyHistory)> {
     let (first, rest) = statements.split_first()?;
     let mut roster = Roster::verify(std::slice::from_ref(first)).ok()?;
-    let mut keys = Keys::default();
+    let mut keys = LeafKeyHistory::default();
     keys.follow(&roster, made_at(first)?);
     for statement in rest {
         roster.extend(statement).ok()?;

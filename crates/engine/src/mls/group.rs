@@ -244,7 +244,11 @@ impl Group {
     }
 
     /// The current epoch, for a relay that does not know the group.
-    pub fn standing(&self, provider: &Provider<'_>, leaf: &Leaf) -> Result<NewEpoch, MlsError> {
+    pub fn current_epoch(
+        &self,
+        provider: &Provider<'_>,
+        leaf: &Leaf,
+    ) -> Result<NewEpoch, MlsError> {
         Ok(NewEpoch {
             epoch: self.epoch(),
             keys: self.keys(provider)?,

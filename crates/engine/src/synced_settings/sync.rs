@@ -16,7 +16,7 @@ use super::{
 use crate::{
     conversation::{
         Kind,
-        groups::{self, Group},
+        groups::{self, GroupRecord},
         notes,
     },
     outbox,
@@ -138,7 +138,7 @@ fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
 /// Another device of this account has set these.
 pub(crate) fn handle_settings(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     registers: &Registers,
 ) -> Result<(), Fault> {
     if !is_notes(turn, group)? {
@@ -167,7 +167,7 @@ pub(crate) fn handle_settings(
 }
 
 /// This device does not know what the others have set: asks for all of it.
-pub(crate) fn request_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn request_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     if is_notes(turn, group)? {
         queue(turn, envelope::Body::RegistersWanted(RegistersWanted {}))?;
     }
@@ -175,7 +175,10 @@ pub(crate) fn request_all(turn: &mut Turn<'_>, group: &Group) -> Result<(), Faul
 }
 
 /// Another device asks for all.
-pub(crate) fn handle_settings_request(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn handle_settings_request(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+) -> Result<(), Fault> {
     if !is_notes(turn, group)? {
         return Ok(());
     }
@@ -191,7 +194,7 @@ pub(crate) fn handle_settings_request(turn: &mut Turn<'_>, group: &Group) -> Res
 }
 
 /// Whether the group is one of this account's notes.
-fn is_notes(turn: &Turn<'_>, group: &Group) -> Result<bool, Fault> {
+fn is_notes(turn: &Turn<'_>, group: &GroupRecord) -> Result<bool, Fault> {
     let Some(conversation) = group.conversation else {
         return Ok(false);
     };

@@ -39,7 +39,7 @@ use crate::{
     clock::Passed as _,
     contact,
     conversation::{
-        groups::{self, Group},
+        groups::{self, GroupRecord},
         requests,
     },
     event::LinkKind,
@@ -118,7 +118,7 @@ impl VolatileState {
 /// Puts the newest head into a message, now and then.
 pub(crate) fn attach(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     envelope: &mut pb::Envelope,
 ) -> Result<(), Fault> {
     let Some(newest) = turn.volatile.log().and_then(|log| log.newest.as_ref()) else {

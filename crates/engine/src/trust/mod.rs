@@ -52,7 +52,7 @@ use waxwing_protocol::{
 use self::lookups::LookUpOutcome;
 use crate::{
     api::{EventKind, Notice, Problem, RelayMisdeed},
-    contact::{self, Contact, Kept, NotBelieved},
+    contact::{self, Contact, ContactChange, NotBelieved},
     conversation::{self, Conversation, history},
     mls::Member,
     synced_settings::apply,
@@ -277,7 +277,7 @@ pub(crate) fn keep(
     asked_at: Time,
 ) -> Result<bool, Fault> {
     let is_new = contact::of_account(turn.tx, account)?.is_none();
-    let kept = contact::keep(turn.tx, asked_at, account, address, statements);
+    let kept = contact::store_look_up(turn.tx, asked_at, account, address, statements);
     if kept.is_ok() {
         overdue_proofs::record_look_up(turn, account)?;
     }
@@ -285,13 +285,13 @@ pub(crate) fn keep(
         apply::apply_to_new_contact(turn, account)?;
     }
     match kept {
-        Ok(Kept::Quiet) => Ok(true),
-        Ok(Kept::Grown) => {
+        Ok(ContactChange::Unchanged) => Ok(true),
+        Ok(ContactChange::DevicesChanged) => {
             let due = conversation::groups::membership_due(turn.tx, Some(account))?;
             turn.volatile.due_groups.extend(due);
             Ok(true)
         }
-        Ok(Kept::OwnerChanged { before, compared }) => {
+        Ok(ContactChange::OwnerChanged { before, compared }) => {
             if let Some(old) = conversation::with_account(turn.tx, before)? {
                 let kept = if let Some(other) = conversation::with_account(turn.tx, account)? {
                     // Known before, under another address: one history.

@@ -22,7 +22,7 @@ use crate::{
     conversation::{
         self,
         generations::{self, Claim},
-        groups::{self, Group, GroupState, Welcomer},
+        groups::{self, GroupRecord, GroupState, Welcomer},
         joined, leaves, manage, notes, quarantine, re_add, requests, start,
     },
     inbox::{
@@ -193,7 +193,7 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
     groups::add(
         turn.tx,
         turn.now,
-        &groups::New {
+        &groups::NewGroup {
             id: post.group,
             conversation: None,
             account,
@@ -234,7 +234,7 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
 /// Somebody re-adds this device to a group from which it was removed, or that it had lost.
 pub(crate) fn handle_repeated_welcome(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     post: &ReceivedPost,
 ) -> Result<(), Fault> {
     let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
@@ -275,7 +275,7 @@ pub(crate) fn handle_repeated_welcome(
 }
 
 /// Looks at a group that is being checked.
-pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn check(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let known = turn.with_group(group.id, |group, _, _| {
         Ok::<_, MlsError>((group.members()?, group.secrets()?))
     })?;
@@ -334,7 +334,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
 /// have made it.
 fn take_over(
     turn: &mut Turn<'_>,
-    group: &Group,
+    group: &GroupRecord,
     secrets: &ConversationSecrets,
 ) -> Result<(), Fault> {
     let welcomer = groups::welcomer(turn.tx, group.id)?;
@@ -361,7 +361,7 @@ fn take_over(
     }
 }
 
-fn admit(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), Fault> {
+fn admit(turn: &mut Turn<'_>, group: &GroupRecord, account: AccountId) -> Result<(), Fault> {
     if account == turn.account()?.id() {
         let notes = notes::conversation(turn)?;
         return admit_to(turn, group, notes.id);
@@ -389,7 +389,11 @@ fn admit(turn: &mut Turn<'_>, group: &Group, account: AccountId) -> Result<(), F
     admit_to(turn, group, conversation.id)
 }
 
-fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) -> Result<(), Fault> {
+fn admit_to(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    conversation: ConversationId,
+) -> Result<(), Fault> {
     groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
@@ -403,7 +407,7 @@ fn admit_to(turn: &mut Turn<'_>, group: &Group, conversation: ConversationId) ->
 
 /// A device that has asked to be taken in, or that knows the group from another's archive,
 /// wants to hear what was said before.
-pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let inherited = groups::take_inherited(turn.tx, group.id)?;
     if !inherited && !re_add::has_requested(turn.tx, group.id)? {
         return Ok(re_add::clear_request(turn.tx, group.id)?);
@@ -416,7 +420,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> 
     receive::ask_for_all(turn, &group)
 }
 
-fn refuse(turn: &mut Turn<'_>, group: &Group) -> Result<(), Fault> {
+fn refuse(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     turn.volatile.lookups_mut().forget_outcomes();
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
     start::close(turn, group)?;

@@ -19,7 +19,7 @@ use crate::store::StoreError;
 const STATEMENTS_BYTES: usize = 40 << 10;
 
 /// A contact's row, as far as it goes into the archive.
-pub(super) struct Kept {
+pub(super) struct ArchivedContactRow {
     pub account: [u8; 32],
     display: String,
     verified: bool,
@@ -31,11 +31,11 @@ pub(super) struct Kept {
 
 /// The contact after this one; all ids are longer than the empty one. With `early`, only one
 /// that was there when the transfer began.
-pub(super) fn after(
+pub(super) fn contacts_after(
     tx: &Transaction<'_>,
     id: &[u8],
     early: bool,
-) -> Result<Option<Kept>, StoreError> {
+) -> Result<Option<ArchivedContactRow>, StoreError> {
     let which = if early {
         "account_id > ?1 AND NOT EXISTS (
              SELECT 1 FROM said_later WHERE section = 2 AND key = account_id)
@@ -47,7 +47,10 @@ pub(super) fn after(
 }
 
 /// This contact.
-pub(super) fn at(tx: &Transaction<'_>, id: &[u8]) -> Result<Option<Kept>, StoreError> {
+pub(super) fn contact_of_account(
+    tx: &Transaction<'_>,
+    id: &[u8],
+) -> Result<Option<ArchivedContactRow>, StoreError> {
     one(tx, "account_id = ?1", id)
 }
 
@@ -56,7 +59,7 @@ pub(super) fn count(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(count.cast_unsigned())
 }
 
-impl Kept {
+impl ArchivedContactRow {
     /// The record, and how many statements of the roster are in it, if not all are.
     pub(super) fn record(&self) -> (ArchivedContact, Option<usize>) {
         let (roster, more) = self.statements_from(0);
@@ -109,7 +112,7 @@ pub(super) fn import(tx: &Transaction<'_>, contact: ArchivedContact) -> Result<(
     if roster.account() != account {
         return Err(NotImported::Malformed);
     }
-    if let Some(known) = at(tx, account.as_bytes())? {
+    if let Some(known) = contact_of_account(tx, account.as_bytes())? {
         tx.prepare_cached(
             "UPDATE contact SET blocked = blocked OR ?2, compared = compared OR ?3
              WHERE account_id = ?1",
@@ -149,7 +152,7 @@ pub(super) fn import_more(
     tx: &Transaction<'_>,
     more: ArchivedStatements,
 ) -> Result<(), NotImported> {
-    let Some(known) = at(tx, &more.account_id)? else {
+    let Some(known) = contact_of_account(tx, &more.account_id)? else {
         return Err(NotImported::Malformed);
     };
     let position = usize::try_from(more.position).map_err(|_| NotImported::Malformed)?;
@@ -164,7 +167,7 @@ pub(super) fn import_more(
 /// Keeps the roster if it is the known one, continued.
 fn longer(
     tx: &Transaction<'_>,
-    known: &Kept,
+    known: &ArchivedContactRow,
     roster: Vec<SignedStatement>,
 ) -> Result<(), NotImported> {
     let continues = roster.len() > known.roster.len()
@@ -194,7 +197,11 @@ fn encoded(roster: Vec<SignedStatement>) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn one(tx: &Transaction<'_>, condition: &str, id: &[u8]) -> Result<Option<Kept>, StoreError> {
+fn one(
+    tx: &Transaction<'_>,
+    condition: &str,
+    id: &[u8],
+) -> Result<Option<ArchivedContactRow>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT account_id, display, verified, blocked, looked_up_at, roster, compared
          FROM contact WHERE {condition}"
@@ -202,9 +209,9 @@ fn one(tx: &Transaction<'_>, condition: &str, id: &[u8]) -> Result<Option<Kept>,
     Ok(statement.query_row([id], read).optional()?)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Kept> {
+fn read(row: &Row<'_>) -> rusqlite::Result<ArchivedContactRow> {
     let roster: Vec<u8> = row.get(5)?;
-    Ok(Kept {
+    Ok(ArchivedContactRow {
         account: row.get(0)?,
         display: row.get(1)?,
         verified: row.get(2)?,

@@ -253,7 +253,7 @@ fn next_contact(
     all: bool,
 ) -> Result<Option<(Record, ArchiveCursor)>, StoreError> {
     if at.row > 0
-        && let Some(contact) = contacts::at(tx, &at.id)?
+        && let Some(contact) = contacts::contact_of_account(tx, &at.id)?
     {
         let (record, more) = contact.more(usize::try_from(at.row).unwrap_or(usize::MAX));
         let after = ArchiveCursor {
@@ -262,7 +262,7 @@ fn next_contact(
         };
         return Ok(Some((Record::Statements(record), after)));
     }
-    let Some(contact) = contacts::after(tx, &at.id, !all)? else {
+    let Some(contact) = contacts::contacts_after(tx, &at.id, !all)? else {
         return Ok(None);
     };
     let (record, more) = contact.record();

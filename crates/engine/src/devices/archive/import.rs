@@ -270,7 +270,7 @@ fn group(tx: &Transaction<'_>, now: Time, kept: &ArchivedGroup) -> Result<(), No
     groups::add(
         tx,
         now,
-        &groups::New {
+        &groups::NewGroup {
             id,
             conversation: Some(conversation),
             account,
