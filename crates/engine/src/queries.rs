@@ -7,9 +7,9 @@ use crate::{
     containment,
     conversation::target::{self, Target},
     conversation::{
-        self, Kind,
+        self, Kind, group_commands,
         groups::{self, GroupState},
-        history, invitations, manage, members,
+        history, invitations, members,
         pages::{self, PageRange},
         pending_changes, requests,
         search::{self, Wanted},
@@ -201,13 +201,13 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
 
 /// A group of many.
 pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
-    let found = manage::group_meant(turn, name)?;
+    let found = group_commands::group_meant(turn, name)?;
     let own = turn
         .volatile
         .account
         .as_ref()
         .map(crate::account::Account::id);
-    let state = match manage::known_group_state(turn, &found) {
+    let state = match group_commands::known_group_state(turn, &found) {
         Ok((state, _)) => Some(state),
         Err(Stop::Refused(_)) => None,
         Err(fault) => return Err(fault),

@@ -12,8 +12,8 @@
 //! if its hash, and the tag of each chunk, match the message.
 
 pub(crate) mod commands;
-pub(crate) mod marks;
 pub(crate) mod preview;
+pub(crate) mod reader_marks;
 pub(crate) mod sealed;
 pub(crate) mod transfer;
 
@@ -248,7 +248,8 @@ pub(crate) fn handle_attachments(
 fn keep_mark(turn: &Turn<'_>, blob: [u8; 32], sender: &Member) -> Result<(), Fault> {
     let account = turn.account()?;
     let own = account.device();
-    let Some(mark) = marks::between(account.leaf(), sender, blob, sender.device, own) else {
+    let Some(mark) = reader_marks::mark_for(account.leaf(), sender, blob, sender.device, own)
+    else {
         return Ok(());
     };
     turn.tx

@@ -18,8 +18,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    marks::{self, Mark},
-    notify_changed, of_blob, release,
+    notify_changed, of_blob,
+    reader_marks::{self, ReaderMark},
+    release,
 };
 use crate::{
     api::{ConversationId, MessageId},
@@ -198,7 +199,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
             return release(turn, blob.id);
         }
         let secret: [u8; 32] = turn.random();
-        (readers, marks::registered(marks), secret)
+        (readers, reader_marks::registered(marks), secret)
     };
     let needed = blob.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
     let tokens = if blob.secret.is_none() {
@@ -234,7 +235,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
 
 /// How many devices are to have a blob besides this one, and their marks; `None` while that is
 /// not known.
-fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<Mark>)>, Fault> {
+fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<ReaderMark>)>, Fault> {
     let conversations: Vec<ConversationId> = {
         let mut statement = turn
             .tx
@@ -263,7 +264,7 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<Mark>)>, 
             members.retain(|member| member.device != own);
             let marks = members
                 .iter()
-                .filter_map(|member| marks::between(leaf, member, id, own, member.device));
+                .filter_map(|member| reader_marks::mark_for(leaf, member, id, own, member.device));
             Ok::<_, Fault>((members.len(), marks.collect::<Vec<_>>()))
         })?;
         let (others, theirs) = found.transpose()?.unwrap_or_default();
@@ -480,7 +481,7 @@ pub(crate) fn acknowledge_blob(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fa
     if turn.volatile.links.posting.ready().is_none() {
         return Ok(());
     }
-    let mark: Option<Option<Mark>> = {
+    let mark: Option<Option<ReaderMark>> = {
         let mut statement = turn
             .tx
             .prepare_cached("SELECT mark FROM blob WHERE id = ?1")?;
@@ -497,13 +498,13 @@ pub(crate) fn acknowledge_blob(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fa
 /// The relay may forget a parcel, as far as this device goes.
 pub(crate) fn acknowledge_parcel(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     if turn.volatile.links.posting.ready().is_some() {
-        let mark = marks::of_parcel(id, turn.account()?.device());
+        let mark = reader_marks::of_parcel(id, turn.account()?.device());
         tell_read(turn, id, mark);
     }
     Ok(())
 }
 
-fn tell_read(turn: &mut Turn<'_>, id: BlobId, mark: Mark) {
+fn tell_read(turn: &mut Turn<'_>, id: BlobId, mark: ReaderMark) {
     let read = BlobRead {
         blob_id: id.to_vec().into(),
         reader: mark.to_vec().into(),

@@ -22,7 +22,9 @@ use waxwing_protocol::{
 use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Synced},
     conversation::target::{self, Target},
-    conversation::{self, Conversation, Kind, groups::GroupRecord, manage, names, requests},
+    conversation::{
+        self, Conversation, Kind, display_names, group_commands, groups::GroupRecord, requests,
+    },
     mls::Member,
     outbox,
     synced_settings::{self, SettingKind, SyncedSetting},
@@ -42,7 +44,7 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response
         profile.name = harmless(name).ok_or(Stop::Refused(Problem::ProfileNameInvalid))?;
     }
     if let Some(picture) = &set.picture {
-        profile.picture = manage::checked_picture(picture)?.into();
+        profile.picture = group_commands::checked_picture(picture)?.into();
     }
     synced_settings::set(turn, SettingKind::Profile, OWN, &profile.encode_to_vec())?;
     for found in conversation::all(turn.tx)? {
@@ -155,12 +157,12 @@ pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response,
 /// A name without what is not seen, or turns what stands beside it around; `None` where it
 /// is too long, or reads as an address.
 fn harmless(name: &str) -> Option<String> {
-    let seen = |c: &char| !names::is_unseen(*c);
+    let seen = |c: &char| !display_names::is_unseen(*c);
     let name: String = name.chars().filter(seen).collect();
     let name = name.trim();
     let fits = name.len() <= limits::PROFILE_NAME_BYTES;
     // Nobody must be mistaken for the person who has that address.
-    (fits && !names::reads_as_address(name)).then(|| name.to_owned())
+    (fits && !display_names::reads_as_address(name)).then(|| name.to_owned())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use waxwing_protocol::{
 use super::{
     generations,
     groups::{self, GroupRecord, GroupState},
-    joined, leaves, members,
+    join_epochs, leaves, members,
     parcels::{self, Readers},
     re_add,
     roles::{self, Broken, Change},
@@ -576,7 +576,7 @@ fn follow(
     after: &ConversationSecrets,
     by: Option<AccountId>,
 ) -> Result<(), Fault> {
-    joined::follow(turn, group)?;
+    join_epochs::follow(turn, group)?;
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         generations::handle_newer_generations(turn, conversation, group.id, after)?;
         if generations::is_current(turn.tx, conversation, group.id)? {

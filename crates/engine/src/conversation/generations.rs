@@ -28,9 +28,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Kind,
+    Kind, group_commands,
     groups::{self, GroupRecord, GroupState, Welcomer},
-    history, manage, members, membership,
+    history, members, membership,
     pending_changes::{self, PendingChange},
     re_add, requests, start,
 };
@@ -631,7 +631,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
         [id.as_bytes()],
     )?;
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
-    manage::found(turn, id, addresses, Some(state))?;
+    group_commands::found(turn, id, addresses, Some(state))?;
     let name = conversation.display;
     add_event(turn, id, EventKind::MadeAnew, &name)?;
     for member in stay {

@@ -26,10 +26,10 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Conversation, Kind,
+    Conversation, Kind, group_commands,
     groups::{self, GroupRecord, GroupState},
     history::{self, NewEvent},
-    manage, members,
+    members,
     pending_changes::PendingChange,
     requests,
 };
@@ -111,8 +111,8 @@ fn hash(secret: &[u8]) -> [u8; 32] {
 
 /// Makes a link.
 pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Response, Stop> {
-    let found = manage::group_meant(turn, &invite.group)?;
-    let (state, _) = manage::known_group_state(turn, &found)?;
+    let found = group_commands::group_meant(turn, &invite.group)?;
+    let (state, _) = group_commands::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
@@ -133,7 +133,7 @@ pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Respon
     )?;
     // Somebody who changes a group takes part in it.
     messages::written_to(turn, &found, true)?;
-    manage::add_pending_change(turn, &found, &PendingChange::Invite(invitation))?;
+    group_commands::add_pending_change(turn, &found, &PendingChange::Invite(invitation))?;
     Ok(Response::Invited(api::Invited {
         id: id_of(&secret_hash),
         link: link(turn, found.id, secret)?,
@@ -168,8 +168,8 @@ pub(crate) fn revoke(
     turn: &mut Turn<'_>,
     revoke: &api::RevokeInvitation,
 ) -> Result<Response, Stop> {
-    let found = manage::group_meant(turn, &revoke.group)?;
-    let (state, _) = manage::known_group_state(turn, &found)?;
+    let found = group_commands::group_meant(turn, &revoke.group)?;
+    let (state, _) = group_commands::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
@@ -178,7 +178,7 @@ pub(crate) fn revoke(
     let hash = invitation
         .ok_or(Stop::Refused(Problem::InvitationUnknown))?
         .secret_hash;
-    manage::add_pending_change(turn, &found, &PendingChange::Revoke(hash))?;
+    group_commands::add_pending_change(turn, &found, &PendingChange::Revoke(hash))?;
     Ok(Response::Done {})
 }
 
@@ -349,7 +349,7 @@ pub(crate) fn handle_join_request(
         let Ok(address) = Address::parse(&contact.display) else {
             return Ok(());
         };
-        return manage::add_pending_change(
+        return group_commands::add_pending_change(
             turn,
             &found,
             &PendingChange::Add(address, Some(account)),
@@ -390,7 +390,7 @@ fn was_ours(turn: &mut Turn<'_>, id: ConversationId, secret: &[u8]) -> Result<bo
     let Some(found) = super::find(turn.tx, id)? else {
         return Ok(false);
     };
-    match manage::known_group_state(turn, &found) {
+    match group_commands::known_group_state(turn, &found) {
         Ok((state, _)) => Ok(state
             .invitations
             .iter()
@@ -426,7 +426,7 @@ fn opened(
     if group.is_none_or(|group| group.state != GroupState::Active) {
         return Ok(None);
     }
-    let state = match manage::known_group_state(turn, &found) {
+    let state = match group_commands::known_group_state(turn, &found) {
         Ok((state, _)) => state,
         Err(Stop::Refused(_)) => return Ok(None),
         Err(Stop::Fault(fault)) => return Err(fault),
@@ -445,8 +445,8 @@ fn opened(
 
 /// The person decides about somebody who asked.
 pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Response, Stop> {
-    let found = manage::group_meant(turn, &decide.group)?;
-    let (state, _) = manage::known_group_state(turn, &found)?;
+    let found = group_commands::group_meant(turn, &decide.group)?;
+    let (state, _) = group_commands::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
         return Err(Stop::Refused(Problem::GroupNotAdmin));
     }
@@ -473,7 +473,11 @@ pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Re
     forget(turn.tx, found.id, account)?;
     if decide.accept {
         messages::written_to(turn, &found, true)?;
-        manage::add_pending_change(turn, &found, &PendingChange::Add(address, Some(account)))?;
+        group_commands::add_pending_change(
+            turn,
+            &found,
+            &PendingChange::Add(address, Some(account)),
+        )?;
     }
     if let Some(direct) = super::with_account(turn.tx, account)? {
         let word = if decide.accept {

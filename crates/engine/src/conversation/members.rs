@@ -248,7 +248,7 @@ pub(crate) fn follow(
         }
     }
     expiry::follow_state(turn.tx, conversation, state.expires_after_s)?;
-    let name = super::names::shown(&state.name);
+    let name = super::display_names::shown(&state.name);
     if super::rename(turn.tx, conversation, &name)? && !is_new {
         let who = by_name.clone().unwrap_or_default();
         events.push((EventKind::Renamed, who, Some(name)));

@@ -29,9 +29,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    commits, generations,
+    commits, generations, group_commands,
     groups::{self, GroupRecord},
-    leaves, manage, members,
+    leaves, members,
     pending_changes::{self, PendingChange},
     re_add, requests, roles, start,
 };
@@ -148,7 +148,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         }
         groups::membership_done(turn.tx, group.id)?;
         if let Some(conversation) = group.conversation {
-            manage::leave_if_wished(turn, group, conversation)?;
+            group_commands::leave_if_wished(turn, group, conversation)?;
         }
         return Ok(());
     }
@@ -168,7 +168,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         turn.volatile.lacking.remove(&group.id);
         if let Some(conversation) = group.conversation {
             members::looked_at(turn.tx, conversation)?;
-            if !manage::leave_if_wished(turn, group, conversation)? {
+            if !group_commands::leave_if_wished(turn, group, conversation)? {
                 turn.postpone(Postponed::Membership(group.id), AGAIN);
                 return Ok(());
             }
@@ -539,7 +539,7 @@ pub(crate) fn handle_claim_refused(
             if let PendingChange::Add(address, _) = &kept.change
                 && address.canonical() == contact.address
             {
-                manage::not_brought(turn, conversation, &kept)?;
+                group_commands::not_brought(turn, conversation, &kept)?;
             }
         }
     }
@@ -884,7 +884,9 @@ fn bring(
         .lookups_mut()
         .outcome(address.canonical(), now)
     {
-        Some(LookUpOutcome::Nobody) => return manage::not_brought(turn, conversation, kept),
+        Some(LookUpOutcome::Nobody) => {
+            return group_commands::not_brought(turn, conversation, kept);
+        }
         Some(LookUpOutcome::Account(account)) => account,
         None => match contact::owner_of(turn.tx, address.canonical())? {
             // Looked up not long ago.
@@ -900,11 +902,11 @@ fn bring(
     };
     // The address has another owner by now, whom nobody meant.
     if meant.is_some_and(|meant| meant != account) {
-        return manage::not_brought(turn, conversation, kept);
+        return group_commands::not_brought(turn, conversation, kept);
     }
     let members = difference.wanted.addresses.len() + difference.brought.len();
     if members >= limits::CONVERSATION_ACCOUNTS {
-        return manage::not_brought(turn, conversation, kept);
+        return group_commands::not_brought(turn, conversation, kept);
     }
     let blamed = generations::blamed_devices(turn.tx, conversation)?;
     let mut devices = Vec::new();
@@ -914,7 +916,7 @@ fn bring(
         let theirs = roster.devices().iter().map(|device| device.id);
         devices.extend(theirs.filter(|device| !blamed.contains(device)));
         if devices.is_empty() {
-            return manage::not_brought(turn, conversation, kept);
+            return group_commands::not_brought(turn, conversation, kept);
         }
     }
     difference.brought.push((account, address.clone()));

@@ -30,17 +30,17 @@
 //! account under its verified address is a marked event in its history.
 
 pub(crate) mod commits;
+pub(crate) mod display_names;
 pub(crate) mod generations;
+pub(crate) mod group_commands;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod imports;
 pub(crate) mod invitations;
-pub(crate) mod joined;
+pub(crate) mod join_epochs;
 pub(crate) mod leaves;
-pub(crate) mod manage;
 pub(crate) mod members;
 pub(crate) mod membership;
-pub(crate) mod names;
 pub(crate) mod notes;
 pub(crate) mod pages;
 pub(crate) mod parcels;

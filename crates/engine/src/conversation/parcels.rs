@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     api::ConversationId,
-    attachment::{marks, transfer},
+    attachment::{reader_marks, transfer},
     containment::Whose,
     event::LinkKind,
     inbox::{held_posts::ReceivedPost, receive},
@@ -200,8 +200,10 @@ pub(crate) fn pack(
     let (readers, is_info) = match readers {
         Readers::Devices(devices) => {
             if devices.len() <= limits::BLOB_READERS as usize {
-                let each = devices.iter().map(|device| marks::of_parcel(id, *device));
-                marks = marks::registered(each);
+                let each = devices
+                    .iter()
+                    .map(|device| reader_marks::of_parcel(id, *device));
+                marks = reader_marks::registered(each);
             }
             (u32::try_from(devices.len()).unwrap_or(u32::MAX), false)
         }

@@ -20,9 +20,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    commits, generations,
+    commits, generations, group_commands,
     groups::{self, GroupRecord, GroupState},
-    history, joined, leaves, manage, members,
+    history, join_epochs, leaves, members,
     parcels::{self, Opened, Readers},
     re_add, start,
 };
@@ -165,7 +165,7 @@ pub(crate) fn handle_group_info(
             if secrets.addresses.of(own).is_none() && !is_suspect {
                 undo(turn, id)?;
                 start::close(turn, &group)?;
-                return manage::removed(turn, &group, own, true);
+                return group_commands::removed(turn, &group, own, true);
             }
             let is_it = secrets.state.as_ref().is_some_and(|state| {
                 group.conversation.map(|id| *id.as_bytes()) == Some(state.conversation_id)
@@ -301,7 +301,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     turn.volatile.lookups_mut().forget_seen(id);
     // What it lacked when it was lost, it may lack still.
     turn.volatile.due_groups.insert(id);
-    joined::follow(turn, &group)?;
+    join_epochs::follow(turn, &group)?;
     if group.account.is_none() {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
         if let Some(secrets) = secrets.transpose()?

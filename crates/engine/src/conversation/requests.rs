@@ -21,9 +21,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Conversation, Kind,
+    Conversation, Kind, group_commands,
     groups::{self, GroupRecord},
-    history, invitations, manage, members,
+    history, invitations, members,
 };
 use crate::{
     api::{self, ConversationId, EventKind, MessageId, Notice, Problem, Response, Synced},
@@ -288,7 +288,7 @@ pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Res
     clear(turn, found.id, now)?;
     if found.kind == Kind::Group {
         let of = found.id.to_string();
-        return manage::leave(turn, &api::Of { of });
+        return group_commands::leave(turn, &api::Of { of });
     }
     if decline.block
         && let Some(account) = found.account

@@ -1,6 +1,6 @@
 //! What a person means by a name: a conversation, or an address to which nobody here has written.
 //!
-//! **Elsewhere**: how names are shown is in [`super::names`].
+//! **Elsewhere**: how names are shown is in [`super::display_names`].
 
 use rusqlite::Transaction;
 use waxwing_protocol::address::{Address, AddressKind};

@@ -30,9 +30,9 @@ use crate::{
     conversation::{
         self,
         commits::{self, CommitOutcome},
-        generations,
+        generations, group_commands,
         groups::{self, GroupRecord, GroupState},
-        history, invitations, leaves, manage,
+        history, invitations, leaves,
         parcels::{self, Opened},
         re_add, requests, start,
     },
@@ -310,7 +310,7 @@ fn process_for_good(
                 CommitOutcome::Doubtful => Ok(Read::Doubtful),
                 CommitOutcome::RemovedUs { by, account: true } => {
                     start::close(turn, group)?;
-                    manage::removed(turn, group, by.account, true)?;
+                    group_commands::removed(turn, group, by.account, true)?;
                     Ok(Read::Done)
                 }
                 CommitOutcome::RemovedUs { account: false, .. } => {
@@ -490,7 +490,7 @@ fn handle_envelope(
         Some(envelope::Body::Profile(said)) => {
             profile::handle_profile(turn, group, member, said, Time(envelope.sent_at_ms))?;
         }
-        Some(envelope::Body::Leaving(_)) => manage::leaves(turn, group, member.account)?,
+        Some(envelope::Body::Leaving(_)) => group_commands::leaves(turn, group, member.account)?,
         None => {}
     }
     let missing = sender_counters::missing(turn.tx, sender)?;

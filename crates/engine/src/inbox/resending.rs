@@ -10,7 +10,7 @@
 //! conversation ([`super::earlier_generations`]).
 //!
 //! **Elsewhere**: [`super::sender_counters`] finds gaps and decides when to ask for them;
-//! [`crate::conversation::joined`] knows since when an account is in a group.
+//! [`crate::conversation::join_epochs`] knows since when an account is in a group.
 //!
 //! **Always**: nobody gets messages from before their account was a member. What one account
 //! can have resent in a group is limited per day.
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     api::ConversationId,
-    conversation::{groups::GroupRecord, joined},
+    conversation::{groups::GroupRecord, join_epochs},
     memory::Remembered,
     message::proof,
     mls::Member,
@@ -263,13 +263,13 @@ fn may_have(
     let asker = if account == own {
         Epoch(0)
     } else {
-        match joined::of(turn.tx, group.id, account)? {
+        match join_epochs::join_epoch(turn.tx, group.id, account)? {
             Some(epoch) => epoch,
             None => return Ok(None),
         }
     };
     Ok(Some(SentSince {
-        group: joined::last(turn.tx, group.id)?,
+        group: join_epochs::last(turn.tx, group.id)?,
         asker,
         unknown: false,
     }))
@@ -281,7 +281,7 @@ pub(crate) fn may_group_have(
     group: &GroupRecord,
     sent_in: Epoch,
 ) -> Result<bool, Fault> {
-    Ok(group.account.is_some() || joined::last(turn.tx, group.id)? <= sent_in)
+    Ok(group.account.is_some() || join_epochs::last(turn.tx, group.id)? <= sent_in)
 }
 
 /// A message for one device.

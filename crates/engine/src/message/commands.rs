@@ -21,7 +21,8 @@ use crate::{
     content::{self, Content},
     conversation::target::{self, Target},
     conversation::{
-        self, Conversation, Kind, history, manage, pages, pending_changes::PendingChange, threads,
+        self, Conversation, Kind, group_commands, history, pages, pending_changes::PendingChange,
+        threads,
     },
     inbox::messages,
     outbox,
@@ -106,12 +107,16 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     };
     refuse_sms(&found)?;
     if found.kind == Kind::Group {
-        let (state, _) = manage::known_group_state(turn, &found)?;
+        let (state, _) = group_commands::known_group_state(turn, &found)?;
         if !state.is_admin(turn.account()?.id()) {
             return Err(Stop::Refused(Problem::GroupNotAdmin));
         }
         messages::written_to(turn, &found, true)?;
-        manage::add_pending_change(turn, &found, &PendingChange::ExpiresAfter(set.seconds))?;
+        group_commands::add_pending_change(
+            turn,
+            &found,
+            &PendingChange::ExpiresAfter(set.seconds),
+        )?;
         return Ok(Response::Done {});
     }
     let own = turn.account()?.address().display().to_owned();

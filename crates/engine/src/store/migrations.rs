@@ -118,7 +118,7 @@ const DISHONEST_MEMBERS: &[&str] = &[crate::conversation::generations::SCHEMA];
 /// What strangers and newcomers must not have.
 const STRANGERS: &[&str] = &[
     crate::outbox::RESENDING,
-    crate::conversation::joined::SCHEMA,
+    crate::conversation::join_epochs::SCHEMA,
     crate::inbox::resending::SCHEMA,
     crate::conversation::groups::WELCOMED_BY,
     crate::conversation::parcels::UNKNOWN,
@@ -135,7 +135,7 @@ const EARLIER_GROUPS: &[&str] = &[crate::inbox::earlier_generations::SCHEMA];
 
 /// By what readers of blobs are known to the relay.
 const MARKS: &[&str] = &[
-    crate::attachment::marks::SCHEMA,
+    crate::attachment::reader_marks::SCHEMA,
     crate::conversation::parcels::MARKS,
 ];
 

@@ -18,7 +18,7 @@ mod key;
 mod migrations;
 
 #[cfg(test)]
-mod gone;
+mod erasure_tests;
 #[cfg(test)]
 mod tests;
 

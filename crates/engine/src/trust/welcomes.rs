@@ -22,8 +22,9 @@ use crate::{
     conversation::{
         self,
         generations::{self, Claim},
+        group_commands,
         groups::{self, GroupRecord, GroupState, Welcomer},
-        joined, leaves, manage, notes, quarantine, re_add, requests, start,
+        join_epochs, leaves, notes, quarantine, re_add, requests, start,
     },
     inbox::{
         held_posts::{self, ReceivedPost},
@@ -345,8 +346,8 @@ fn take_over(
         Claim::Good => {
             let conversation = ConversationId::from_bytes(state.conversation_id);
             requests::handle_valid_welcome(turn, group, conversation)?;
-            joined::begin(turn, group.id)?;
-            manage::taken_in(turn, group, secrets)
+            join_epochs::begin(turn, group.id)?;
+            group_commands::taken_in(turn, group, secrets)
         }
         // What makes it good (that the group before it was broken, and by whom) may be waiting
         // for a look-up here.

@@ -85,7 +85,7 @@ fn all(tx: &Transaction<'_>, id: GroupId) -> Result<BTreeMap<AccountId, Epoch>, 
 }
 
 /// The epoch in which the account joined; `None` where it is not in the group.
-pub(crate) fn of(
+pub(crate) fn join_epoch(
     tx: &Transaction<'_>,
     id: GroupId,
     account: AccountId,

@@ -25,7 +25,7 @@ use super::{
     Conversation, Kind, generations,
     groups::{self, GroupRecord, GroupState},
     history::{self, NewEvent},
-    joined, leaves, members,
+    join_epochs, leaves, members,
     pending_changes::{self, PendingChange},
     roles, start,
 };
@@ -133,7 +133,7 @@ pub(crate) fn found(
     groups::set_membership_due(turn.tx, id)?;
     turn.remember(id, group);
     if account.is_none() {
-        joined::begin(turn, id)?;
+        join_epochs::begin(turn, id)?;
     }
     members::follow(turn, id, None, &secrets, None)?;
     turn.volatile.due_groups.insert(id);
@@ -401,7 +401,7 @@ pub(crate) fn taken_in(
     let conversation = ConversationId::from_bytes(state.conversation_id);
     let known = super::find(turn.tx, conversation)?;
     let anew = known.as_ref().is_some_and(|known| !known.left) && state.generation > 1;
-    let name = super::names::shown(&state.name);
+    let name = super::display_names::shown(&state.name);
     super::start_group(turn.tx, turn.now, conversation, &name)?;
     groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
@@ -493,7 +493,7 @@ fn checked_name(name: &str) -> Result<String, Stop> {
     let name = name.trim();
     let well = !name.is_empty()
         && name.len() <= limits::GROUP_NAME_BYTES
-        && super::names::shown(name) == name;
+        && super::display_names::shown(name) == name;
     if well {
         Ok(name.to_owned())
     } else {

@@ -24,16 +24,16 @@ ALTER TABLE blob ADD COLUMN mark BLOB;
 const REGISTERED: usize = 12;
 
 /// What a reader's device says.
-pub(crate) type Mark = [u8; 16];
+pub(crate) type ReaderMark = [u8; 16];
 
 /// The mark of `other` for a blob of this device's, or of this device for one of `other`'s.
-pub(crate) fn between(
+pub(crate) fn mark_for(
     leaf: &Leaf,
     other: &Member,
     blob: [u8; 32],
     sender: DeviceId,
     reader: DeviceId,
-) -> Option<Mark> {
+) -> Option<ReaderMark> {
     let shared = leaf.shared_with(&other.leaf_key)?;
     let mut hash = Sha256::new();
     hash.update(b"waxwing blob reader v2");
@@ -45,7 +45,7 @@ pub(crate) fn between(
 }
 
 /// The mark of a reader of a parcel.
-pub(crate) fn of_parcel(blob: [u8; 32], reader: DeviceId) -> Mark {
+pub(crate) fn of_parcel(blob: [u8; 32], reader: DeviceId) -> ReaderMark {
     let mut hash = Sha256::new();
     hash.update(b"waxwing blob reader v1");
     hash.update(blob);
@@ -54,7 +54,7 @@ pub(crate) fn of_parcel(blob: [u8; 32], reader: DeviceId) -> Mark {
 }
 
 /// What the sender registers of marks.
-pub(crate) fn registered(marks: impl IntoIterator<Item = Mark>) -> Vec<u8> {
+pub(crate) fn registered(marks: impl IntoIterator<Item = ReaderMark>) -> Vec<u8> {
     let mut registered = Vec::new();
     for mark in marks {
         let hash = Sha256::digest(mark);
@@ -63,7 +63,7 @@ pub(crate) fn registered(marks: impl IntoIterator<Item = Mark>) -> Vec<u8> {
     registered
 }
 
-fn first(hash: &[u8]) -> Mark {
+fn first(hash: &[u8]) -> ReaderMark {
     let mut mark = [0; 16];
     for (to, from) in mark.iter_mut().zip(hash) {
         *to = *from;
@@ -97,14 +97,14 @@ mod tests {
         let (bob, to_bob) = device(2);
         let (mallory, _) = device(3);
         let (sender, reader) = (to_alice.device, to_bob.device);
-        let mark = between(&alice, &to_bob, [9; 32], sender, reader);
+        let mark = mark_for(&alice, &to_bob, [9; 32], sender, reader);
         assert!(mark.is_some());
-        assert_eq!(between(&bob, &to_alice, [9; 32], sender, reader), mark);
-        assert_ne!(between(&mallory, &to_alice, [9; 32], sender, reader), mark);
-        assert_ne!(between(&mallory, &to_bob, [9; 32], sender, reader), mark);
-        assert_ne!(between(&bob, &to_alice, [8; 32], sender, reader), mark);
+        assert_eq!(mark_for(&bob, &to_alice, [9; 32], sender, reader), mark);
+        assert_ne!(mark_for(&mallory, &to_alice, [9; 32], sender, reader), mark);
+        assert_ne!(mark_for(&mallory, &to_bob, [9; 32], sender, reader), mark);
+        assert_ne!(mark_for(&bob, &to_alice, [8; 32], sender, reader), mark);
         // One that is sent the other way has another.
-        assert_ne!(between(&bob, &to_alice, [9; 32], reader, sender), mark);
+        assert_ne!(mark_for(&bob, &to_alice, [9; 32], reader, sender), mark);
     }
 
     #[test]
@@ -114,6 +114,6 @@ mod tests {
         if let Some(one) = other.leaf_key.first_mut() {
             *one = 1;
         }
-        assert!(between(&alice, &other, [9; 32], other.device, other.device).is_none());
+        assert!(mark_for(&alice, &other, [9; 32], other.device, other.device).is_none());
     }
 }
