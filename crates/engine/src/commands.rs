@@ -391,7 +391,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     )?;
     outbox::content::add_content(turn, conversation.id, Some(id), encoded)?;
     if let Some(preview) = &preview {
-        link_preview::keep(turn.tx, conversation.id, id, preview)?;
+        link_preview::store_preview(turn.tx, conversation.id, id, preview)?;
     }
     if !files.is_empty() {
         attachment::store_files(turn.tx, conversation.id, id, &files, true)?;

@@ -390,7 +390,9 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.volatile
         .due_conversations
         .extend(outbox::waiting_conversations(turn.tx)?);
-    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile
+        .due_groups
+        .extend(groups::needing_work(turn.tx)?);
     turn.volatile
         .due_groups
         .extend(held_posts::groups(turn.tx)?);

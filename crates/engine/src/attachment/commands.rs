@@ -1,6 +1,6 @@
 //! People's requests about attachments.
 
-use super::{find, of, transfer};
+use super::{find, of_message, transfer};
 use crate::{
     api::{self, OpenAttachment, Problem, Response},
     message,
@@ -21,7 +21,7 @@ pub(crate) fn open(turn: &Turn<'_>, asked: &api::AttachmentOf) -> Result<Respons
     let (conversation, _) = message::commands::message_meant(turn, asked.message)?;
     let unknown = || Stop::Refused(Problem::AttachmentUnknown);
     let file = find(turn.tx, conversation.id, asked.message, asked.number)?.ok_or_else(unknown)?;
-    let shown = of(turn.tx, conversation.id, asked.message)?;
+    let shown = of_message(turn.tx, conversation.id, asked.message)?;
     let shown = shown
         .into_iter()
         .find(|one| one.number == asked.number)

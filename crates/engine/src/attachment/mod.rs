@@ -144,7 +144,8 @@ pub(crate) fn files(content: &Content) -> Vec<File> {
             PartBody::Multi { parts, .. } => left.extend(parts.iter().rev()),
             // It stands behind its file.
             _ => {
-                if let (Some(file), Some(preview)) = (found.last_mut(), preview::of(part)) {
+                if let (Some(file), Some(preview)) = (found.last_mut(), preview::part_preview(part))
+                {
                     file.preview = preview;
                 }
             }
@@ -230,8 +231,8 @@ pub(crate) fn handle_attachments(
     sender: &Member,
     trusted: bool,
 ) -> Result<(), Fault> {
-    if let Some(preview) = link_preview::of(content) {
-        link_preview::keep(turn.tx, conversation, message, &preview)?;
+    if let Some(preview) = link_preview::of_content(content) {
+        link_preview::store_preview(turn.tx, conversation, message, &preview)?;
     }
     let files = files(content);
     store_files(turn.tx, conversation, message, &files, false)?;
@@ -259,7 +260,7 @@ fn keep_mark(turn: &Turn<'_>, blob: [u8; 32], sender: &Member) -> Result<(), Fau
 }
 
 /// A message's attachments, as people see them.
-pub(crate) fn of(
+pub(crate) fn of_message(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,
@@ -388,7 +389,7 @@ fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
         rows.collect::<Result<_, _>>()?
     };
     for (conversation, message) in messages {
-        let all = of(turn.tx, conversation, message)?;
+        let all = of_message(turn.tx, conversation, message)?;
         if all.iter().any(|one| one.state == AttachmentState::Gone) {
             // It would wait for ever. What has left is not touched.
             conversation::start::fail_message(

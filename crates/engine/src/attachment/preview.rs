@@ -43,7 +43,7 @@ pub(super) fn part(preview: &[u8]) -> Part {
 }
 
 /// The preview in a part, if it is one.
-pub(super) fn of(part: &Part) -> Option<Vec<u8>> {
+pub(super) fn part_preview(part: &Part) -> Option<Vec<u8>> {
     match &part.body {
         PartBody::Single {
             content_type,

@@ -330,7 +330,7 @@ pub(crate) fn handle_joined_generation(
     group: GroupId,
 ) -> Result<(), Fault> {
     unschedule(turn, conversation)?;
-    for old in groups::older(turn.tx, conversation, group)? {
+    for old in groups::older_open(turn.tx, conversation, group)? {
         if let Some(old) = groups::find(turn.tx, old)?
             && old.state == GroupState::Lost
         {
@@ -338,7 +338,7 @@ pub(crate) fn handle_joined_generation(
         }
     }
     // Those of the last one may be needed still.
-    for old in groups::over(turn.tx, conversation)?
+    for old in groups::ended(turn.tx, conversation)?
         .into_iter()
         .skip(1)
         .take(2)
@@ -361,7 +361,7 @@ pub(crate) fn handle_newer_generations(
     };
     let own = turn.account()?.id();
     let mut closed = false;
-    for (newer, made_by) in groups::newer(turn.tx, conversation, group)? {
+    for (newer, made_by) in groups::newer_open(turn.tx, conversation, group)? {
         if made_by == own || state.is_admin(made_by) {
             continue;
         }

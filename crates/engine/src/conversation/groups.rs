@@ -174,7 +174,7 @@ pub(crate) fn newest(
 }
 
 /// The groups of a conversation of many that are older than this one and not over.
-pub(crate) fn older(
+pub(crate) fn older_open(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     than: GroupId,
@@ -190,7 +190,7 @@ pub(crate) fn older(
 }
 
 /// The groups of a conversation of many that are over, the newest first.
-pub(crate) fn over(
+pub(crate) fn ended(
     tx: &Transaction<'_>,
     conversation: ConversationId,
 ) -> Result<Vec<GroupId>, StoreError> {
@@ -204,7 +204,7 @@ pub(crate) fn over(
 
 /// The groups of a conversation of many that are newer than this one, not over, and were made
 /// by others: with who made them.
-pub(crate) fn newer(
+pub(crate) fn newer_open(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     than: GroupId,
@@ -276,7 +276,7 @@ pub(crate) fn set_suspect(
 }
 
 /// The group goes on past a commit that could not be read.
-pub(crate) fn count_spoilt(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
+pub(crate) fn count_unreadable_commit(tx: &Transaction<'_>, id: GroupId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE conversation_group SET spoilt = spoilt + 1 WHERE group_id = ?1",
         [id.0],
@@ -285,7 +285,10 @@ pub(crate) fn count_spoilt(tx: &Transaction<'_>, id: GroupId) -> Result<(), Stor
 }
 
 /// How many groups of strangers, or of others, are being checked.
-pub(crate) fn checking(tx: &Transaction<'_>, by_stranger: bool) -> Result<u64, StoreError> {
+pub(crate) fn count_being_checked(
+    tx: &Transaction<'_>,
+    by_stranger: bool,
+) -> Result<u64, StoreError> {
     let count: i64 = tx
         .prepare_cached(
             "SELECT count(*) FROM conversation_group WHERE state = 3 AND by_stranger = ?1",
@@ -433,7 +436,7 @@ pub(crate) fn in_state(
 /// The groups that have something to do without any message: all but those that are
 /// in order or over, those with a pending commit, those that wait for a look-up, those
 /// whose devices are to be looked at.
-pub(crate) fn busy(tx: &Transaction<'_>) -> Result<Vec<GroupId>, StoreError> {
+pub(crate) fn needing_work(tx: &Transaction<'_>) -> Result<Vec<GroupId>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT group_id FROM conversation_group
          WHERE (state != 2 OR commit_pending OR waits_for_lookup OR membership_due) AND state < 5",
@@ -496,7 +499,10 @@ pub(crate) fn membership_done(tx: &Transaction<'_>, id: GroupId) -> Result<(), S
 }
 
 /// The number of the newest head of the key log that the group was told of, and when.
-pub(crate) fn told_head(tx: &Transaction<'_>, id: GroupId) -> Result<(u64, Time), StoreError> {
+pub(crate) fn last_shown_head(
+    tx: &Transaction<'_>,
+    id: GroupId,
+) -> Result<(u64, Time), StoreError> {
     let (number, at): (i64, i64) = tx
         .prepare_cached(
             "SELECT told_head, told_head_at FROM conversation_group WHERE group_id = ?1",
@@ -586,7 +592,7 @@ pub(crate) fn forget(
 }
 
 /// This device's envelopes are counted from here on; `false` where there is no such group.
-pub(crate) fn count_on(
+pub(crate) fn set_own_counter(
     tx: &Transaction<'_>,
     id: GroupId,
     counter: i64,

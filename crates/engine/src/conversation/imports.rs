@@ -57,7 +57,7 @@ pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<
             let message = &imported.message;
             let preview = message.link_preview.as_ref();
             if let Some(preview) = preview.and_then(|one| link_preview::made(one, &message.text)) {
-                link_preview::keep(turn.tx, into.id, message.id, &preview)?;
+                link_preview::store_preview(turn.tx, into.id, message.id, &preview)?;
             }
             done.added += 1;
         } else {

@@ -307,7 +307,7 @@ pub(super) fn complete(
     if message.channel == Channel::Sms {
         sms::complete(tx, message)?;
     }
-    message.attachments = attachment::of(tx, message.conversation, message.id)?;
+    message.attachments = attachment::of_message(tx, message.conversation, message.id)?;
     if !message.taken_back {
         let place = (message.conversation, message.id);
         let preview = link_preview::shown(tx, place.0, place.1, &message.text)?;

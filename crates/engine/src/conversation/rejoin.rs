@@ -293,7 +293,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     groups::set_state(turn.tx, id, GroupState::Active)?;
     if group.suspect_epoch.is_some() {
         groups::set_suspect(turn.tx, id, None)?;
-        groups::count_spoilt(turn.tx, id)?;
+        groups::count_unreadable_commit(turn.tx, id)?;
     }
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::handle_commit_accepted(turn, id)?;

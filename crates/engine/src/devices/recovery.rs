@@ -500,7 +500,9 @@ fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
-    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile
+        .due_groups
+        .extend(groups::needing_work(turn.tx)?);
     notify_stage(turn, RecoveryStage::Done, problem);
     Ok(())
 }

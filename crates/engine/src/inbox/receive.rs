@@ -448,7 +448,7 @@ fn handle_envelope(
         Some(envelope::Body::Mimi(content)) => {
             let fills = missing < missing_before;
             let sent_at = Time(envelope.sent_at_ms);
-            let proof = Proof::of(member, group.id, sent_at, &content, &envelope.signature);
+            let proof = Proof::check(member, group.id, sent_at, &content, &envelope.signature);
             if let Some(proof) = proof {
                 let fills = fills.then_some(sender);
                 messages::handle_content(turn, group, member, &content, &proof, fills)?;

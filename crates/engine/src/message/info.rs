@@ -11,7 +11,7 @@ use crate::{
 /// Everything that is known of a message.
 pub(crate) fn info(turn: &Turn<'_>, id: MessageId) -> Result<Response, Stop> {
     let (conversation, message) = commands::message_meant(turn, id)?;
-    let came = receipts::of(turn.tx, conversation.id, id)?;
+    let came = receipts::of_message(turn.tx, conversation.id, id)?;
     let own = turn.account()?.id();
     let mut list = Vec::new();
     if message.direction == api::Direction::Out && conversation.kind != Kind::Notes {

@@ -54,7 +54,7 @@ pub(crate) fn part(preview: &[u8]) -> Part {
 }
 
 /// The preview that a message brings, if it brings one.
-pub(crate) fn of(content: &Content) -> Option<Vec<u8>> {
+pub(crate) fn of_content(content: &Content) -> Option<Vec<u8>> {
     let mut left = vec![&content.body];
     while let Some(part) = left.pop() {
         match &part.body {
@@ -109,7 +109,7 @@ fn stands_in(text: &str, url: &str) -> bool {
 }
 
 /// Keeps it.
-pub(crate) fn keep(
+pub(crate) fn store_preview(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,

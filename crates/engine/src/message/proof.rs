@@ -54,7 +54,7 @@ pub(crate) fn sign(leaf: &Leaf, group: GroupId, envelope: &mut Envelope) {
 
 impl Proof {
     /// The proof that came with a message, if it is good.
-    pub(crate) fn of(
+    pub(crate) fn check(
         member: &Member,
         group: GroupId,
         sent_at: Time,
@@ -140,7 +140,7 @@ mod tests {
         };
         sign(&leaf, group, &mut envelope);
         let proof = |member, group, at, content| {
-            Proof::of(member, group, Time(at), content, &envelope.signature)
+            Proof::check(member, group, Time(at), content, &envelope.signature)
         };
         let good = proof(&member, group, 6, b"said").unwrap();
         assert!(Proof::from_bytes(&good.to_bytes()).is_some_and(|kept| kept == good));
@@ -150,6 +150,6 @@ mod tests {
         let mut another = member.clone();
         another.leaf_key = LeafKey::from_seed(&[2; 32]).public();
         assert!(proof(&another, group, 6, b"said").is_none());
-        assert!(Proof::of(&member, group, Time(6), b"said", b"").is_none());
+        assert!(Proof::check(&member, group, Time(6), b"said", b"").is_none());
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn count(
 }
 
 /// Who has a message since when, and has read it when.
-pub(crate) fn of(
+pub(crate) fn of_message(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,

@@ -125,7 +125,7 @@ pub(crate) fn attach(
         return Ok(());
     };
     let number = newest.head().number;
-    let (told, told_at) = groups::told_head(turn.tx, group.id)?;
+    let (told, told_at) = groups::last_shown_head(turn.tx, group.id)?;
     let is_due = told == 0
         || (number > told && turn.now.has_passed(told_at, TELL_AGAIN))
         || turn.now.has_passed(told_at, TELL_ANYWAY);

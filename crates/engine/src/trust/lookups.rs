@@ -187,7 +187,7 @@ pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let late = turn.now.since(since) >= ALL_WITHIN;
     if late || !turn.volatile.links.posting.awaits_look_ups() {
         turn.volatile.lookups_mut().news = None;
-        let waiting = conversation::groups::busy(turn.tx)?;
+        let waiting = conversation::groups::needing_work(turn.tx)?;
         turn.volatile.due_groups.extend(waiting);
     }
     Ok(())

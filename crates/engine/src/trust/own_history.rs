@@ -235,7 +235,7 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
     // Groups may have waited for the roster.
     turn.volatile
         .due_groups
-        .extend(crate::conversation::groups::busy(turn.tx)?);
+        .extend(crate::conversation::groups::needing_work(turn.tx)?);
     Ok(Ok(()))
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn handle_welcome(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result
 
 /// Joins the group of a welcome, if there is room; `again` where this device was in it before.
 fn join(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<(), Fault> {
-    if groups::checking(turn.tx, false)? >= CHECKING_KNOWN_MAX {
+    if groups::count_being_checked(turn.tx, false)? >= CHECKING_KNOWN_MAX {
         return Ok(());
     }
     // To see who sent it uses its key package up.
@@ -94,7 +94,7 @@ fn join(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<(), Fau
 fn make_room(turn: &mut Turn<'_>) -> Result<(), Fault> {
     // One makes room; those that come to nothing at once take none.
     for row in held_posts::welcomes(turn.tx)?.into_iter().take(8) {
-        if groups::checking(turn.tx, true)? >= CHECKING_MAX {
+        if groups::count_being_checked(turn.tx, true)? >= CHECKING_MAX {
             break;
         }
         if let Some(post) = held_posts::take(turn.tx, row)? {
@@ -130,7 +130,7 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
         Err(_) => return Ok(Room::There),
     };
     let stranger = !is_known(turn, &staged.sender)?;
-    if stranger && groups::checking(turn.tx, true)? >= CHECKING_MAX {
+    if stranger && groups::count_being_checked(turn.tx, true)? >= CHECKING_MAX {
         return Ok(Room::Wanted);
     }
     let own = turn.account()?.id();
@@ -264,7 +264,7 @@ pub(crate) fn handle_repeated_welcome(
     let counter = groups::forget(turn.tx, group.id, lost || asked)?;
     join(turn, post, true)?;
     // Others know this device's numbers.
-    if !groups::count_on(turn.tx, group.id, counter)? {
+    if !groups::set_own_counter(turn.tx, group.id, counter)? {
         turn.tx.execute_batch("ROLLBACK TO welcomed_again")?;
         turn.forget(group.id);
     }

@@ -356,8 +356,8 @@ fn message(
     ])?;
     if let Some(Ok(content)) = message.content.as_deref().map(content::decode) {
         attachment::store_files(tx, conversation, id, &attachment::files(&content), false)?;
-        if let Some(preview) = link_preview::of(&content) {
-            link_preview::keep(tx, conversation, id, &preview)?;
+        if let Some(preview) = link_preview::of_content(&content) {
+            link_preview::store_preview(tx, conversation, id, &preview)?;
         }
         if content.is_markdown() {
             history::set_markdown(tx, conversation, id)?;

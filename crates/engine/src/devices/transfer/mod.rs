@@ -589,7 +589,9 @@ fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for group in groups::in_state(turn.tx, GroupState::Active)? {
         receive::ask_for_all(turn, &group)?;
     }
-    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile
+        .due_groups
+        .extend(groups::needing_work(turn.tx)?);
     Ok(())
 }
 
@@ -706,7 +708,9 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     end(turn)?;
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
     pairing::tell_failed(turn, &problem);
-    turn.volatile.due_groups.extend(groups::busy(turn.tx)?);
+    turn.volatile
+        .due_groups
+        .extend(groups::needing_work(turn.tx)?);
     Ok(())
 }
 
