@@ -15,7 +15,7 @@ use crate::{
     },
     attachment,
     contact::{self, profile},
-    containment::Whose,
+    containment::ErrorOwner,
     content::{self, Content, Expiration, status::DeliveryStatus},
     conversation::target::{self, Target},
     conversation::{
@@ -33,7 +33,7 @@ use crate::{
     sms,
     synced_settings::{self, SettingKind},
     trust::{alarm, auditors, confusables, safety_number},
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// Carries out a command.
@@ -41,9 +41,9 @@ pub(crate) fn carry_out(
     turn: &mut Turn<'_>,
     request: Request,
     link_problem: Option<ProblemReport>,
-) -> Result<Response, Stop> {
+) -> Result<Response, EventError> {
     if turn.volatile.is_revoked() && request.needs_admission() {
-        return Err(Stop::Refused(Problem::DeviceRevoked));
+        return Err(EventError::Refused(Problem::DeviceRevoked));
     }
     match request {
         Request::Register(register) => self::register(turn, &register),
@@ -74,7 +74,7 @@ pub(crate) fn carry_out(
         Request::Block(block) => {
             let address = target::parse_address(&block.address)?;
             if contact::block(turn.tx, address.canonical(), block.blocked)? == 0 {
-                return Err(Stop::Refused(Problem::ConversationUnknown {
+                return Err(EventError::Refused(Problem::ConversationUnknown {
                     name: block.address,
                 }));
             }
@@ -160,13 +160,13 @@ pub(crate) fn carry_out(
 }
 
 /// The person says what they make of a contact's safety number.
-fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
+fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, EventError> {
     let Some(own) = &turn.volatile.account else {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     };
     let own = own.id();
     let unknown = || {
-        Stop::Refused(Problem::ConversationUnknown {
+        EventError::Refused(Problem::ConversationUnknown {
             name: verify.of.clone(),
         })
     };
@@ -187,11 +187,11 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
         match safety_number::matches(own, account, scanned) {
             Some(true) => {}
             Some(false) => {
-                return Err(Stop::Refused(Problem::SafetyNumberDiffers {
+                return Err(EventError::Refused(Problem::SafetyNumberDiffers {
                     address: contact.display,
                 }));
             }
-            None => return Err(Stop::Refused(Problem::SafetyNumberMalformed)),
+            None => return Err(EventError::Refused(Problem::SafetyNumberMalformed)),
         }
     }
     let accepted = verify.decision == api::Decision::Accept;
@@ -223,8 +223,8 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, Stop> {
     queries::safety_number(turn, &verify.of)
 }
 
-fn set_auditors(turn: &mut Turn<'_>, set: &api::SetAuditors) -> Result<Response, Stop> {
-    let malformed = || Stop::Refused(Problem::AuditorsMalformed);
+fn set_auditors(turn: &mut Turn<'_>, set: &api::SetAuditors) -> Result<Response, EventError> {
+    let malformed = || EventError::Refused(Problem::AuditorsMalformed);
     let named: Vec<(AuditorId, String)> = set
         .auditors
         .iter()
@@ -238,14 +238,14 @@ fn set_auditors(turn: &mut Turn<'_>, set: &api::SetAuditors) -> Result<Response,
     Ok(Response::Done {})
 }
 
-fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, Stop> {
+fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, EventError> {
     let address = target::parse_address(&register.address)?;
     let stage = registration::read(turn.tx)?.map(|registration| registration.stage);
     if stage == Some(RegistrationStage::Registered) {
-        return Err(Stop::Refused(Problem::AlreadyRegistered));
+        return Err(EventError::Refused(Problem::AlreadyRegistered));
     }
     let device = register.device.as_deref().map(|name| {
-        let malformed = || Stop::Refused(Problem::DeviceNameMalformed);
+        let malformed = || EventError::Refused(Problem::DeviceNameMalformed);
         names::checked(name).ok_or_else(malformed)
     });
     let device = device.transpose()?;
@@ -257,16 +257,16 @@ fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, S
     Ok(Response::Done {})
 }
 
-fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Response, Stop> {
+fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Response, EventError> {
     let Some(own) = &turn.volatile.account else {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     };
     let this = own.device();
     match names::meant(turn, &revoke.device) {
-        None => Err(Stop::Refused(Problem::DeviceUnknown {
+        None => Err(EventError::Refused(Problem::DeviceUnknown {
             device: revoke.device.trim().to_owned(),
         })),
-        Some(device) if device == this => Err(Stop::Refused(Problem::DeviceIsThis)),
+        Some(device) if device == this => Err(EventError::Refused(Problem::DeviceIsThis)),
         Some(device) => {
             changes::want_revocation(turn.tx, device)?;
             Ok(Response::Done {})
@@ -274,55 +274,55 @@ fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Resp
     }
 }
 
-fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, Stop> {
+fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, EventError> {
     match registration::read(turn.tx)?.map(|registration| registration.stage) {
         Some(RegistrationStage::CodeSent) => {
             registration::take_code(turn, code)?;
             Ok(Response::Done {})
         }
-        Some(RegistrationStage::Registered) => Err(Stop::Refused(Problem::AlreadyRegistered)),
-        _ => Err(Stop::Refused(Problem::NoCodeAsked)),
+        Some(RegistrationStage::Registered) => Err(EventError::Refused(Problem::AlreadyRegistered)),
+        _ => Err(EventError::Refused(Problem::NoCodeAsked)),
     }
 }
 
-fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
+fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
     let Some(own) = &turn.volatile.account else {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     };
     let (account, own_address) = (own.id(), own.address().clone());
     let bytes = send.text.len();
     if bytes > limits::TEXT_BYTES {
-        return Err(Stop::Refused(Problem::MessageTooLarge {
+        return Err(EventError::Refused(Problem::MessageTooLarge {
             bytes: bytes as u64,
             limit: limits::TEXT_BYTES as u64,
         }));
     }
     let files = attachment::sealed::sealed_files(&send.attachments)?;
     if send.text.trim().is_empty() && files.is_empty() {
-        return Err(Stop::Refused(Problem::MessageEmpty));
+        return Err(EventError::Refused(Problem::MessageEmpty));
     }
     let preview = match &send.link_preview {
         None => None,
         Some(preview) => Some(
             link_preview::made(preview, &send.text)
-                .ok_or(Stop::Refused(Problem::LinkPreviewInvalid))?,
+                .ok_or(EventError::Refused(Problem::LinkPreviewInvalid))?,
         ),
     };
     if outbox::waiting(turn.tx)? >= outbox::WAITING_MAX {
-        return Err(Stop::Refused(Problem::OutboxFull {
+        return Err(EventError::Refused(Problem::OutboxFull {
             limit: outbox::WAITING_MAX,
         }));
     }
     let target = target::find(turn.tx, &send.to)?;
     match &target {
         Target::Conversation(conversation) if conversation.kind == Kind::Sms => {
-            return Err(Stop::Refused(Problem::SmsConversation));
+            return Err(EventError::Refused(Problem::SmsConversation));
         }
         Target::Conversation(conversation) if conversation.left => {
-            return Err(Stop::Refused(Problem::GroupNotMember));
+            return Err(EventError::Refused(Problem::GroupNotMember));
         }
         Target::Conversation(conversation) if conversation.awaiting_decision => {
-            return Err(Stop::Refused(Problem::ContactChanged {
+            return Err(EventError::Refused(Problem::ContactChanged {
                 address: conversation.display.clone(),
             }));
         }
@@ -330,7 +330,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
             if let Some(account) = conversation.account
                 && contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.blocked)
             {
-                return Err(Stop::Refused(Problem::RecipientBlocked));
+                return Err(EventError::Refused(Problem::RecipientBlocked));
             }
         }
         Target::Address(_) => {}
@@ -339,7 +339,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
         None => None,
         Some(id) => Some(
             content::MessageId::from_bytes(id.as_bytes())
-                .ok_or(Stop::Refused(Problem::MessageUnknown))?,
+                .ok_or(EventError::Refused(Problem::MessageUnknown))?,
         ),
     };
     let conversation = match target {
@@ -405,15 +405,15 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, Stop> {
     }))
 }
 
-fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop> {
+fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, EventError> {
     let Some(found) = conversation::find(turn.tx, mark.conversation)? else {
         let name = mark.conversation.to_string();
-        return Err(Stop::Refused(Problem::ConversationUnknown { name }));
+        return Err(EventError::Refused(Problem::ConversationUnknown { name }));
     };
     if let Some(id) = mark.up_to
         && !history::has_message(turn.tx, mark.conversation, id)?
     {
-        return Err(Stop::Refused(Problem::MessageUnknown));
+        return Err(EventError::Refused(Problem::MessageUnknown));
     }
     let read = history::mark_read(turn.tx, mark.conversation, mark.up_to)?;
     expiry::start(turn.tx, turn.now, mark.conversation, &read)?;
@@ -436,7 +436,7 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Stop
 /// Puts receipts that were gathered for long enough into the outbox.
 pub(crate) fn send_due_receipts(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for conversation in receipts::due_conversations(turn.tx, turn.now)? {
-        let sent = turn.contained(Whose::Part("receipts"), |turn| {
+        let sent = turn.run_contained(ErrorOwner::Part("receipts"), |turn| {
             send_receipts(turn, conversation)
         })?;
         if sent.is_none() {

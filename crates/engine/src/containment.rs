@@ -3,7 +3,7 @@
 //! One event runs in one transaction, and the relay delivers a post again until it is
 //! acknowledged. If an error in one post undid the whole event, that post would come back for
 //! ever, and nothing behind it would ever arrive. Each piece of work that others (members,
-//! strangers, the relay) can cause therefore runs inside [`Turn::contained`], in a savepoint.
+//! strangers, the relay) can cause therefore runs inside [`Turn::run_contained`], in a savepoint.
 //!
 //! - The work succeeds: the savepoint is released. This is its only cost.
 //! - The work fails with a [`Fault`] that concerns the whole store (the disk is full or
@@ -84,7 +84,7 @@ pub(crate) struct ContainmentInMemory {
 
 /// Whose work it is: who pays for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum ErrorOwner {
     /// The group is quarantined. If it is not known here, the work is only dropped.
     Group(GroupId),
     /// What waits to be sent in the conversation fails.
@@ -94,7 +94,7 @@ pub(crate) enum Whose {
     Part(&'static str),
 }
 
-impl core::fmt::Display for Whose {
+impl core::fmt::Display for ErrorOwner {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Group(id) => write!(f, "group {id}"),
@@ -180,7 +180,7 @@ impl WorkSnapshot {
         live.opened.clear();
         live.lookups_mut().forget_outcomes();
         live.taken_up = false;
-        engine::take_up(turn)
+        engine::resume_after_start(turn)
     }
 }
 
@@ -190,28 +190,28 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// A fault of the store as a whole, or one in what has to be done about the first.
-    pub(crate) fn contained<R>(
+    pub(crate) fn run_contained<R>(
         &mut self,
-        whose: Whose,
+        whose: ErrorOwner,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
     ) -> Result<Option<R>, Fault> {
         if self.volatile.containment.trusting {
             return work(self).map(Some);
         }
-        let fault = match self.attempt(work)? {
+        let fault = match self.run_in_savepoint(work)? {
             Ok(result) => return Ok(Some(result)),
             Err(fault) => fault,
         };
         self.record(whose, &fault)?;
         match whose {
-            Whose::Group(id) => quarantine::begin(self, id)?,
-            Whose::Conversation(id) => {
+            ErrorOwner::Group(id) => quarantine::begin(self, id)?,
+            ErrorOwner::Conversation(id) => {
                 if let Some(found) = conversation::find(self.tx, id)? {
                     let detail = fault.to_string();
                     start::fail_waiting(self, &found, &Problem::WorkUndone { detail })?;
                 }
             }
-            Whose::Part(_) => {}
+            ErrorOwner::Part(_) => {}
         }
         Ok(None)
     }
@@ -223,7 +223,7 @@ impl Turn<'_> {
         work: impl Fn(&mut Turn<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         self.volatile.containment.trusting = true;
-        let whole = self.attempt(&work);
+        let whole = self.run_in_savepoint(&work);
         self.volatile.containment.trusting = false;
         if whole?.is_err() {
             self.volatile.containment.faulty = true;
@@ -234,7 +234,7 @@ impl Turn<'_> {
 
     /// Does work in a savepoint. The inner error is a fault that was contained: everything
     /// is as it was before.
-    pub(crate) fn attempt<R>(
+    pub(crate) fn run_in_savepoint<R>(
         &mut self,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
     ) -> Result<Result<R, Fault>, Fault> {
@@ -260,7 +260,7 @@ impl Turn<'_> {
     }
 
     /// Records a fault, and tells the person of it where nothing else shows it.
-    fn record(&mut self, whose: Whose, fault: &Fault) -> Result<(), Fault> {
+    fn record(&mut self, whose: ErrorOwner, fault: &Fault) -> Result<(), Fault> {
         let (whose_text, detail) = (whose.to_string(), fault.to_string());
         self.tx.execute(
             "INSERT INTO contained_fault (at, whose, detail) VALUES (?1, ?2, ?3)",
@@ -271,9 +271,9 @@ impl Turn<'_> {
             [KEPT],
         )?;
         let shown = match whose {
-            Whose::Group(id) => quarantine::is_shown(self.tx, id)?,
-            Whose::Conversation(_) => true,
-            Whose::Part(_) => false,
+            ErrorOwner::Group(id) => quarantine::is_shown(self.tx, id)?,
+            ErrorOwner::Conversation(_) => true,
+            ErrorOwner::Part(_) => false,
         };
         let told = &mut self.volatile.containment.told_faults;
         if !shown && told.len() < TOLD_MAX && told.insert(detail.clone()) {

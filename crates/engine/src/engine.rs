@@ -29,7 +29,7 @@ use crate::{
     api::{Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response},
     attachment::{self, transfer},
     commands,
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::{
         commits, generations,
         groups::{self, GroupState},
@@ -59,7 +59,7 @@ use crate::{
         overdue_proofs::{self, CountedStep},
         own_history, welcomes,
     },
-    turn::{Fault, Postponed, Stop, Turn, VolatileState},
+    turn::{EventError, Fault, Postponed, Turn, VolatileState},
 };
 
 /// An engine's configuration.
@@ -207,7 +207,7 @@ impl Engine {
             }),
             Event::Blob(done) => self.run(now, rng, |turn| {
                 transfer::handle_file_done(turn, done)
-                    .map_err(Stop::from)
+                    .map_err(EventError::from)
                     .map(Response::from)
             }),
             Event::TimeCame => {
@@ -250,7 +250,7 @@ impl Engine {
         &mut self,
         now: Time,
         rng: &mut dyn CryptoRng,
-        work: impl FnOnce(&mut Turn<'_>) -> Result<R, Stop>,
+        work: impl FnOnce(&mut Turn<'_>) -> Result<R, EventError>,
     ) -> Result<R, EventRefused> {
         let live = &mut self.volatile;
         let done = self.store.transaction(|tx| {
@@ -261,13 +261,13 @@ impl Engine {
                 volatile: live,
                 out: Vec::new(),
             };
-            take_up(&mut turn)?;
+            resume_after_start(&mut turn)?;
             turn.volatile.containment.faulty = false;
             let result = work(&mut turn)?;
             turn.in_parts(pump)?;
-            turn.contained(Whose::Part("overdue checks"), overdue_proofs::tick)?;
+            turn.run_contained(ErrorOwner::Part("overdue checks"), overdue_proofs::tick)?;
             let timer = next_time(&turn)?;
-            Ok::<_, Stop>((result, turn.out, timer))
+            Ok::<_, EventError>((result, turn.out, timer))
         });
         match done {
             Ok((result, effects, timer)) => {
@@ -284,8 +284,8 @@ impl Engine {
                 }
                 Ok(result)
             }
-            Err(Stop::Refused(problem)) => Err(EventRefused { problem }),
-            Err(Stop::Fault(fault)) => {
+            Err(EventError::Refused(problem)) => Err(EventRefused { problem }),
+            Err(EventError::Fault(fault)) => {
                 self.start_afresh(now);
                 Err(EventRefused {
                     problem: problem_of(fault),
@@ -380,7 +380,7 @@ pub fn store_problem(error: &StoreError) -> Problem {
 }
 
 /// Fills the memory from the store, if it is empty.
-pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn resume_after_start(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.volatile.taken_up {
         return Ok(());
     }
@@ -400,7 +400,7 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
         re_add::schedule_next(turn)?;
     }
     generations::reschedule(turn)?;
-    quarantine::take_up(turn)?;
+    quarantine::resume_after_start(turn)?;
     turn.volatile.taken_up = true;
     Ok(())
 }
@@ -410,7 +410,7 @@ fn opened(
     link: LinkKind,
     exporter: Exporter,
     pin: Option<String>,
-) -> Result<(), Stop> {
+) -> Result<(), EventError> {
     if let Some(pin) = pin
         && settings::relay(turn.tx)?.is_some_and(|relay| relay.pin.is_none())
     {
@@ -427,7 +427,11 @@ fn closed(turn: &mut Turn<'_>, link: LinkKind) {
     turn.handle_link_lost(link);
 }
 
-fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Result<(), Stop> {
+fn received(
+    turn: &mut Turn<'_>,
+    link: LinkKind,
+    frames: Vec<RelayFrame>,
+) -> Result<(), EventError> {
     let received_before = turn.volatile.links.received;
     let now = turn.now;
     turn.volatile.links.of(link).used_at = now;
@@ -437,9 +441,14 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
                 let greeted = turn.volatile.links.of(link).greeted(&hello);
                 match greeted {
                     Ok(open) => {
-                        turn.tell(link, waxwing_protocol::pb::client_frame::Body::Open(open));
+                        turn.send_without_answer(
+                            link,
+                            waxwing_protocol::pb::client_frame::Body::Open(open),
+                        );
                         log::handle_hello(turn, link, &hello.log_id);
-                        turn.contained(Whose::Part("tokens"), |turn| tokens::greeted(turn, link))?;
+                        turn.run_contained(ErrorOwner::Part("tokens"), |turn| {
+                            tokens::greeted(turn, link)
+                        })?;
                         let skew = hello
                             .now_ms
                             .cast_signed()
@@ -466,7 +475,7 @@ fn received(turn: &mut Turn<'_>, link: LinkKind, frames: Vec<RelayFrame>) -> Res
     Ok(())
 }
 
-fn handle_time(turn: &mut Turn<'_>) -> Result<(), Stop> {
+fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
     let now = turn.now;
     let over: Vec<_> = turn
         .volatile
@@ -486,7 +495,7 @@ fn handle_time(turn: &mut Turn<'_>) -> Result<(), Stop> {
             }
             Postponed::Group(id) => {
                 turn.volatile.due_groups.insert(id);
-                turn.contained(Whose::Group(id), |turn| {
+                turn.run_contained(ErrorOwner::Group(id), |turn| {
                     if let Some(group) = groups::find(turn.tx, id)? {
                         turn.volatile.due_conversations.extend(group.conversation);
                     }
@@ -494,20 +503,24 @@ fn handle_time(turn: &mut Turn<'_>) -> Result<(), Stop> {
                 })?;
             }
             Postponed::NextGeneration(id) => {
-                let made = turn.contained(Whose::Part("setting up a group again"), |turn| {
-                    generations::make_next(turn, id)
-                })?;
+                let made = turn
+                    .run_contained(ErrorOwner::Part("setting up a group again"), |turn| {
+                        generations::make_next(turn, id)
+                    })?;
                 if made.is_none() {
                     turn.postpone(waiting, PART_AGAIN);
                 }
             }
             Postponed::LookUpNotice(id) => {
-                turn.contained(Whose::Group(id), |turn| {
+                turn.run_contained(ErrorOwner::Group(id), |turn| {
                     receive::tell_that_it_waits(turn, id)
                 })?;
             }
             Postponed::ReAdd if turn.volatile.account.is_some() => {
-                turn.contained(Whose::Part("unknown groups"), re_add::send_due_requests)?;
+                turn.run_contained(
+                    ErrorOwner::Part("unknown groups"),
+                    re_add::send_due_requests,
+                )?;
             }
             Postponed::LookUps
             | Postponed::LogIdentity
@@ -537,15 +550,15 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     check_links(turn)?;
-    turn.contained(Whose::Part("disappearing messages"), expiry::pump)?;
+    turn.run_contained(ErrorOwner::Part("disappearing messages"), expiry::pump)?;
     if turn.volatile.is_revoked() {
         turn.close_links();
         return Ok(());
     }
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
     open_if_wanted(turn, wants_mailbox, LinkKind::Mailbox, &relay);
-    turn.contained(Whose::Part("mailbox"), mailbox::pump)?;
-    turn.contained(Whose::Part("devices"), devices::pump)?;
+    turn.run_contained(ErrorOwner::Part("mailbox"), mailbox::pump)?;
+    turn.run_contained(ErrorOwner::Part("devices"), devices::pump)?;
     let wants_mailbox = devices::wants_mailbox(turn)?;
     open_if_wanted(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
@@ -555,11 +568,11 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         close_idle(turn, wants_posting);
         return Ok(());
     }
-    turn.contained(Whose::Part("own history"), own_history::pump)?;
-    turn.contained(Whose::Part("receipts"), commands::send_due_receipts)?;
-    turn.contained(Whose::Part("settings"), synced_settings::sync::pump)?;
-    turn.contained(Whose::Part("gaps"), receive::ask)?;
-    turn.contained(Whose::Part("missed posts"), missed_posts::ask)?;
+    turn.run_contained(ErrorOwner::Part("own history"), own_history::pump)?;
+    turn.run_contained(ErrorOwner::Part("receipts"), commands::send_due_receipts)?;
+    turn.run_contained(ErrorOwner::Part("settings"), synced_settings::sync::pump)?;
+    turn.run_contained(ErrorOwner::Part("gaps"), receive::ask)?;
+    turn.run_contained(ErrorOwner::Part("missed posts"), missed_posts::ask)?;
     posting::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.volatile.links.posting.ready().is_none() {
@@ -581,17 +594,17 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             break;
         }
         for id in groups {
-            turn.contained(Whose::Group(id), |turn| pump_group(turn, id))?;
+            turn.run_contained(ErrorOwner::Group(id), |turn| pump_group(turn, id))?;
         }
         for id in conversations {
-            turn.contained(Whose::Conversation(id), |turn| posting::pump(turn, id))?;
+            turn.run_contained(ErrorOwner::Conversation(id), |turn| posting::pump(turn, id))?;
         }
     }
-    turn.contained(Whose::Part("typing"), typing::pump)?;
-    turn.contained(Whose::Part("parcels"), parcels::pump)?;
-    turn.contained(Whose::Part("attachments"), transfer::pump)?;
+    turn.run_contained(ErrorOwner::Part("typing"), typing::pump)?;
+    turn.run_contained(ErrorOwner::Part("parcels"), parcels::pump)?;
+    turn.run_contained(ErrorOwner::Part("attachments"), transfer::pump)?;
     lookups::pump(turn);
-    turn.contained(Whose::Part("key log"), gossip::pump)?;
+    turn.run_contained(ErrorOwner::Part("key log"), gossip::pump)?;
     close_idle(turn, wants_posting);
     Ok(())
 }
@@ -634,7 +647,7 @@ fn check_links(turn: &mut Turn<'_>) -> Result<(), Fault> {
         let (given_up, unsure) = link.give_up(now);
         if unsure || link.ping_at().is_some_and(|at| at <= now) {
             let ping = waxwing_protocol::pb::Ping {};
-            turn.ask(
+            turn.send_request(
                 kind,
                 link::Job::Ping,
                 waxwing_protocol::pb::client_frame::Body::Ping(ping),

@@ -20,7 +20,7 @@ use crate::{
     outbox, settings,
     synced_settings::{self, SettingKind},
     trust::{alarm, auditors, log, safety_number},
-    turn::{Stop, Turn},
+    turn::{EventError, Turn},
 };
 use rusqlite::Transaction;
 use waxwing_protocol::time::Time;
@@ -28,12 +28,12 @@ use waxwing_protocol::time::Time;
 /// The suite of all groups, as people read it.
 const SUITE: &str = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519 (0x004D)";
 
-pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Response, Stop> {
+pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Response, EventError> {
     let found = match target::find(tx, &asked.of)? {
         Target::Conversation(conversation) => conversation,
         Target::Address(address) => {
             let name = address.display().to_owned();
-            return Err(Stop::Refused(Problem::ConversationUnknown { name }));
+            return Err(EventError::Refused(Problem::ConversationUnknown { name }));
         }
     };
     let limit = asked.limit.unwrap_or(history::ENTRIES_MAX);
@@ -71,7 +71,7 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
     if let PageRange::Before(id) | PageRange::After(id) | PageRange::Around(id) = part
         && !history::has_message(tx, found.id, id)?
     {
-        return Err(Stop::Refused(Problem::MessageUnknown));
+        return Err(EventError::Refused(Problem::MessageUnknown));
     }
     let page = pages::page(tx, found.id, part, limit)?;
     Ok(Response::History {
@@ -89,14 +89,14 @@ fn place(text: &str) -> Option<pages::EntryPosition> {
 }
 
 /// Messages with some words.
-pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Response, Stop> {
+pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Response, EventError> {
     let conversation = match &asked.of {
         None => None,
         Some(of) => match target::find(tx, of)? {
             Target::Conversation(conversation) => Some(conversation.id),
             Target::Address(address) => {
                 let name = address.display().to_owned();
-                return Err(Stop::Refused(Problem::ConversationUnknown { name }));
+                return Err(EventError::Refused(Problem::ConversationUnknown { name }));
             }
         },
     };
@@ -120,7 +120,7 @@ pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Respon
     Ok(Response::Found { found, next })
 }
 
-pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, EventError> {
     let own = turn
         .volatile
         .account
@@ -147,7 +147,7 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, Stop> {
     Ok(Response::Contacts { contacts })
 }
 
-pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response, Stop> {
+pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response, EventError> {
     let mut conversations = Vec::new();
     for found in conversation::all(tx)? {
         let verified = match found.account {
@@ -200,7 +200,7 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
 }
 
 /// A group of many.
-pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
+pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, EventError> {
     let found = group_commands::group_meant(turn, name)?;
     let own = turn
         .volatile
@@ -209,7 +209,7 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
         .map(crate::account::Account::id);
     let state = match group_commands::known_group_state(turn, &found) {
         Ok((state, _)) => Some(state),
-        Err(Stop::Refused(_)) => None,
+        Err(EventError::Refused(_)) => None,
         Err(fault) => return Err(fault),
     };
     let mut list = Vec::new();
@@ -251,7 +251,7 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, Stop> {
     })))
 }
 
-pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, EventError> {
     let registration = registration::read(turn.tx)?;
     let relay = settings::relay(turn.tx)?;
     let own = turn.volatile.account.as_ref();
@@ -277,7 +277,7 @@ pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, Stop> {
 pub(crate) fn status(
     turn: &Turn<'_>,
     link_problem: Option<ProblemReport>,
-) -> Result<Response, Stop> {
+) -> Result<Response, EventError> {
     let links = &turn.volatile.links;
     let in_state = |state| groups::in_state(turn.tx, state).map(|groups| groups.len() as u64);
     Ok(Response::Status(Box::new(Status {
@@ -314,7 +314,7 @@ pub(crate) fn status(
 
 /// Groups that this device has lost and joins again: not those of people whom the person has
 /// not accepted, which wait for that.
-fn rejoining(turn: &Turn<'_>) -> Result<u64, Stop> {
+fn rejoining(turn: &Turn<'_>) -> Result<u64, EventError> {
     let mut count = 0;
     for group in groups::in_state(turn.tx, GroupState::Lost)? {
         count += u64::from(!requests::is_silent_group(turn, &group)?);
@@ -323,12 +323,12 @@ fn rejoining(turn: &Turn<'_>) -> Result<u64, Stop> {
 }
 
 /// The safety number with somebody, and what was made of it.
-pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Stop> {
+pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, EventError> {
     let Some(own) = &turn.volatile.account else {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     };
     let unknown = || {
-        Stop::Refused(Problem::ConversationUnknown {
+        EventError::Refused(Problem::ConversationUnknown {
             name: name.to_owned(),
         })
     };
@@ -354,13 +354,13 @@ pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Sto
 }
 
 /// The auditors that the person names.
-pub(crate) fn auditors(turn: &Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn auditors(turn: &Turn<'_>) -> Result<Response, EventError> {
     let (auditors, required) = auditors::all(turn.tx)?;
     Ok(Response::Auditors { auditors, required })
 }
 
 /// What proves that the relay lied.
-pub(crate) fn evidence(turn: &Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn evidence(turn: &Turn<'_>) -> Result<Response, EventError> {
     let evidence = log::evidence(turn.tx)?
         .into_iter()
         .map(|(found_at, file)| api::Evidence {

@@ -50,12 +50,12 @@ impl From<rusqlite::Error> for Fault {
 }
 
 /// Why an event's work ended early.
-pub(crate) enum Stop {
+pub(crate) enum EventError {
     Refused(Problem),
     Fault(Fault),
 }
 
-impl<E: Into<Fault>> From<E> for Stop {
+impl<E: Into<Fault>> From<E> for EventError {
     fn from(error: E) -> Self {
         Self::Fault(error.into())
     }
@@ -245,11 +245,11 @@ impl Turn<'_> {
         if warned.len() >= WARNED_MAX || warned.contains_key(&key) {
             return;
         }
-        self.show(problem);
+        self.warn_always(problem);
     }
 
     /// Warns the programs that listen.
-    pub(crate) fn show(&mut self, problem: &Problem) {
+    pub(crate) fn warn_always(&mut self, problem: &Problem) {
         let key = (problem.code(), alarm::subject(problem));
         self.volatile.warned.insert(key, self.now);
         let problem = problem.report();
@@ -262,7 +262,7 @@ impl Turn<'_> {
     }
 
     /// Asks the relay something; its answer comes back with the job.
-    pub(crate) fn ask(&mut self, kind: LinkKind, job: Job, body: client_frame::Body) {
+    pub(crate) fn send_request(&mut self, kind: LinkKind, job: Job, body: client_frame::Body) {
         let now = self.now;
         let within = self.volatile.links.patience(&job);
         let asked = Some((job, within));
@@ -271,7 +271,7 @@ impl Turn<'_> {
     }
 
     /// Tells the relay something that has no answer.
-    pub(crate) fn tell(&mut self, kind: LinkKind, body: client_frame::Body) {
+    pub(crate) fn send_without_answer(&mut self, kind: LinkKind, body: client_frame::Body) {
         let now = self.now;
         let frame = self.volatile.links.of(kind).frame(now, None, body);
         self.out.push(Effect::Send { link: kind, frame });
@@ -396,7 +396,7 @@ impl Turn<'_> {
     }
 
     /// This device's state of a group is gone or behind.
-    pub(crate) fn lose_group(&mut self, id: GroupId) -> Result<(), Fault> {
+    pub(crate) fn mark_group_lost(&mut self, id: GroupId) -> Result<(), Fault> {
         groups::set_state(self.tx, id, GroupState::Lost)?;
         groups::set_suspect(self.tx, id, None)?;
         crate::outbox::unseal_group(self.tx, id)?;

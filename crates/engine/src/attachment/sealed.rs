@@ -3,12 +3,12 @@
 use super::{FILES, File, preview};
 use crate::{
     api::{self, Problem},
-    turn::Stop,
+    turn::EventError,
 };
 
 /// The files that a message brings, if all are well-formed.
-pub(crate) fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<File>, Stop> {
-    let invalid = || Stop::Refused(Problem::AttachmentInvalid);
+pub(crate) fn sealed_files(sealed: &[api::SealedFile]) -> Result<Vec<File>, EventError> {
+    let invalid = || EventError::Refused(Problem::AttachmentInvalid);
     if sealed.len() > FILES {
         return Err(invalid());
     }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{ConversationId, MessageId},
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::{
         self, Kind,
         groups::{self, GroupState},
@@ -145,7 +145,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         {
             continue;
         }
-        let brought = turn.contained(Whose::Part("attachment"), |turn| {
+        let brought = turn.run_contained(ErrorOwner::Part("attachment"), |turn| {
             if blob.outgoing {
                 put(turn, &blob)
             } else {
@@ -225,7 +225,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
         tokens,
         reader_marks: reader_marks.into(),
     };
-    turn.ask(
+    turn.send_request(
         LinkKind::Posting,
         Job::OpenBlob(blob.id),
         Body::OpenBlob(request),
@@ -312,7 +312,7 @@ fn fetch(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
         blob_id: blob.id.to_vec().into(),
         index: blob.parts,
     };
-    turn.ask(
+    turn.send_request(
         LinkKind::Posting,
         Job::BlobPart(blob.id),
         Body::FetchBlobPart(request),
@@ -416,7 +416,7 @@ pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 pub(crate) fn handle_file_done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
     let blob = done.blob();
     turn.volatile.files.remove(&blob);
-    let went_on = turn.contained(Whose::Part("attachment"), |turn| go_on(turn, done))?;
+    let went_on = turn.run_contained(ErrorOwner::Part("attachment"), |turn| go_on(turn, done))?;
     if went_on.is_none() {
         give_up(turn, blob)?;
     }
@@ -441,7 +441,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
                 index: part,
                 part: bytes,
             };
-            turn.ask(
+            turn.send_request(
                 LinkKind::Posting,
                 Job::BlobPart(blob),
                 Body::PutBlobPart(request),
@@ -509,7 +509,7 @@ fn tell_read(turn: &mut Turn<'_>, id: BlobId, mark: ReaderMark) {
         blob_id: id.to_vec().into(),
         reader: mark.to_vec().into(),
     };
-    turn.ask(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
+    turn.send_request(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
 }
 
 /// Nobody here needs it any more.
@@ -529,7 +529,7 @@ pub(crate) fn forget(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
             blob_id: id.to_vec().into(),
             secret: secret.to_vec().into(),
         };
-        turn.ask(
+        turn.send_request(
             LinkKind::Posting,
             Job::BlobRead(id),
             Body::DeleteBlob(delete),

@@ -28,20 +28,20 @@ use crate::{
     mls::Member,
     outbox,
     synced_settings::{self, SettingKind, SyncedSetting},
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// The key of the account's own profile.
 const OWN: &[u8] = b"own";
 
 /// Sets the own profile, and sends it to all who are to have it.
-pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response, Stop> {
+pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     let mut profile = read(turn.tx, SettingKind::Profile, OWN)?;
     if let Some(name) = &set.name {
-        profile.name = harmless(name).ok_or(Stop::Refused(Problem::ProfileNameInvalid))?;
+        profile.name = harmless(name).ok_or(EventError::Refused(Problem::ProfileNameInvalid))?;
     }
     if let Some(picture) = &set.picture {
         profile.picture = group_commands::checked_picture(picture)?.into();
@@ -135,7 +135,7 @@ fn read(
 }
 
 /// The own profile, or that of somebody.
-pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response, Stop> {
+pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response, EventError> {
     let profile = match &asked.of {
         None => read(turn.tx, SettingKind::Profile, OWN)?,
         Some(of) => {
@@ -144,7 +144,8 @@ pub(crate) fn show(turn: &Turn<'_>, asked: &api::AskProfile) -> Result<Response,
                 Target::Address(_) => None,
             };
             let name = of.clone();
-            let account = found.ok_or(Stop::Refused(Problem::ConversationUnknown { name }))?;
+            let account =
+                found.ok_or(EventError::Refused(Problem::ConversationUnknown { name }))?;
             read(turn.tx, SettingKind::TheirProfile, &account.0)?
         }
     };

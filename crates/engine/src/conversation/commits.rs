@@ -131,7 +131,7 @@ pub(crate) fn commit_change(
             .map(|commit| (epoch, commit, before))
     })?;
     let Some(made) = made else {
-        return turn.lose_group(group.id);
+        return turn.mark_group_lost(group.id);
     };
     let (epoch, commit, mut before) = match made {
         Ok(made) => made,
@@ -196,7 +196,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         .and_then(|bytes| PostRequest::decode(bytes).ok())
         .ok_or_else(|| Fault::Broken("a pending commit without its request".into()))?;
     if parcels::are_there(turn, group.id)? && posting::authorise(turn, group.id)? {
-        turn.ask(LinkKind::Posting, job, Body::Post(request));
+        turn.send_request(LinkKind::Posting, job, Body::Post(request));
     }
     Ok(())
 }
@@ -220,7 +220,7 @@ pub(crate) fn handle_accepted(
         Ok::<_, mls::MlsError>((group.epoch(), keys, before, members, group.secrets()?))
     })?;
     let Some(merged) = merged else {
-        return turn.lose_group(group.id);
+        return turn.mark_group_lost(group.id);
     };
     let (epoch, keys, before, members, after) = merged?;
     if renews_secret(group) {
@@ -535,7 +535,7 @@ pub(crate) fn handle_unreadable_commit(
     if group.state != GroupState::Active || ours.transpose()? != Some(epoch) {
         return Ok(());
     }
-    turn.lose_group(group.id)?;
+    turn.mark_group_lost(group.id)?;
     Ok(groups::set_suspect(turn.tx, group.id, Some(epoch))?)
 }
 

@@ -213,7 +213,8 @@ fn successors(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<Vec<A
     let Some(group) = groups::newest(turn.tx, conversation)? else {
         return Ok(Vec::new());
     };
-    let leaves = turn.attempt(|turn| turn.with_group(group, |group, _, _| group.members()))?;
+    let leaves =
+        turn.run_in_savepoint(|turn| turn.with_group(group, |group, _, _| group.members()))?;
     let leaves = leaves
         .ok()
         .flatten()
@@ -656,7 +657,8 @@ pub(crate) fn last_secrets(
         return Ok(None);
     };
     // That group's state may be what cannot be read.
-    let secrets = turn.attempt(|turn| turn.with_group(group, |group, _, _| group.secrets()))?;
+    let secrets =
+        turn.run_in_savepoint(|turn| turn.with_group(group, |group, _, _| group.secrets()))?;
     Ok(secrets.ok().flatten().and_then(Result::ok))
 }
 

@@ -36,13 +36,16 @@ use crate::{
     inbox::{earlier_generations, messages, receive},
     mls, outbox,
     trust::welcomes,
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// Makes a group.
-pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<Response, Stop> {
+pub(crate) fn create(
+    turn: &mut Turn<'_>,
+    create: &api::CreateGroup,
+) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     let name = checked_name(&create.name)?;
     let mut wanted = Vec::new();
@@ -51,7 +54,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, create: &api::CreateGroup) -> Result<R
     }
     if wanted.len() >= limits::CONVERSATION_ACCOUNTS {
         let limit = limits::CONVERSATION_ACCOUNTS as u64;
-        return Err(Stop::Refused(Problem::GroupFull { limit }));
+        return Err(EventError::Refused(Problem::GroupFull { limit }));
     }
     let id = ConversationId::from_bytes(turn.random());
     super::start_group(turn.tx, turn.now, id, &name)?;
@@ -142,7 +145,10 @@ pub(crate) fn found(
 }
 
 /// Changes a group.
-pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<Response, Stop> {
+pub(crate) fn change(
+    turn: &mut Turn<'_>,
+    change: &api::ChangeGroup,
+) -> Result<Response, EventError> {
     let conversation = group_meant(turn, &change.group)?;
     let (state, addresses) = known_group_state(turn, &conversation)?;
     let own = turn.account()?.id();
@@ -152,14 +158,14 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         wanted.push(PendingChange::Add(somebody_else(turn, member)?, None));
     }
     if !wanted.is_empty() && !is_admin && !state.everybody_adds {
-        return Err(Stop::Refused(Problem::GroupNotAdmin));
+        return Err(EventError::Refused(Problem::GroupNotAdmin));
     }
     if addresses.len() + wanted.len() > limits::CONVERSATION_ACCOUNTS {
         let limit = limits::CONVERSATION_ACCOUNTS as u64;
-        return Err(Stop::Refused(Problem::GroupFull { limit }));
+        return Err(EventError::Refused(Problem::GroupFull { limit }));
     }
     let brings = wanted.len();
-    let member = |address: &String| -> Result<AccountId, Stop> {
+    let member = |address: &String| -> Result<AccountId, EventError> {
         let parsed = target::parse_address(address)?;
         let known = contact::owner_of(turn.tx, parsed.canonical())?;
         let known = known.map(|contact| contact.account);
@@ -173,13 +179,13 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
             .map(|(account, _)| account)
             .ok_or_else(|| {
                 let address = parsed.display().to_owned();
-                Stop::Refused(Problem::MemberUnknown { address })
+                EventError::Refused(Problem::MemberUnknown { address })
             })
     };
     for address in &change.remove {
         let account = member(address)?;
         if account == own {
-            return Err(Stop::Refused(Problem::MemberIsSelf));
+            return Err(EventError::Refused(Problem::MemberIsSelf));
         }
         wanted.push(PendingChange::Remove(account));
     }
@@ -200,7 +206,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
         .iter()
         .any(|wish| matches!(wish, PendingChange::Admin(account, true) if !goes(account)));
     if is_admin && !promotes && state.admins.iter().all(goes) {
-        return Err(Stop::Refused(Problem::GroupNeedsAdmin));
+        return Err(EventError::Refused(Problem::GroupNeedsAdmin));
     }
     if let Some(name) = &change.name {
         wanted.push(PendingChange::Name(checked_name(name)?));
@@ -211,7 +217,7 @@ pub(crate) fn change(turn: &mut Turn<'_>, change: &api::ChangeGroup) -> Result<R
     wanted.extend(change.everybody_adds.map(PendingChange::EverybodyAdds));
     wanted.extend(change.expires_after_s.map(PendingChange::ExpiresAfter));
     if wanted.len() > brings && !is_admin {
-        return Err(Stop::Refused(Problem::GroupNotAdmin));
+        return Err(EventError::Refused(Problem::GroupNotAdmin));
     }
     // Somebody who changes a group takes part in it.
     if !wanted.is_empty() {
@@ -243,7 +249,7 @@ pub(crate) fn add_pending_change(
 }
 
 /// Leaves a group.
-pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, Stop> {
+pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, EventError> {
     let conversation = group_meant(turn, &leave.of)?;
     let (state, addresses) = known_group_state(turn, &conversation)?;
     let own = turn.account()?.id();
@@ -446,10 +452,10 @@ pub(crate) fn not_brought(
 }
 
 /// The group that is meant.
-pub(crate) fn group_meant(turn: &Turn<'_>, name: &str) -> Result<Conversation, Stop> {
+pub(crate) fn group_meant(turn: &Turn<'_>, name: &str) -> Result<Conversation, EventError> {
     match target::find(turn.tx, name)? {
         Target::Conversation(found) if found.kind == Kind::Group => Ok(found),
-        _ => Err(Stop::Refused(Problem::GroupUnknown {
+        _ => Err(EventError::Refused(Problem::GroupUnknown {
             name: name.trim().to_owned(),
         })),
     }
@@ -459,10 +465,10 @@ pub(crate) fn group_meant(turn: &Turn<'_>, name: &str) -> Result<Conversation, S
 pub(crate) fn known_group_state(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
-) -> Result<(ConversationState, MemberAddresses), Stop> {
-    let not_member = || Stop::Refused(Problem::GroupNotMember);
+) -> Result<(ConversationState, MemberAddresses), EventError> {
+    let not_member = || EventError::Refused(Problem::GroupNotMember);
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     if conversation.left {
         return Err(not_member());
@@ -480,16 +486,16 @@ pub(crate) fn known_group_state(
     Ok((state, secrets.addresses))
 }
 
-fn somebody_else(turn: &Turn<'_>, name: &str) -> Result<Address, Stop> {
+fn somebody_else(turn: &Turn<'_>, name: &str) -> Result<Address, EventError> {
     let address = target::parse_address(name)?;
     if turn.account()?.address().canonical() == address.canonical() {
-        return Err(Stop::Refused(Problem::MemberIsSelf));
+        return Err(EventError::Refused(Problem::MemberIsSelf));
     }
     Ok(address)
 }
 
 /// Without blanks around it.
-fn checked_name(name: &str) -> Result<String, Stop> {
+fn checked_name(name: &str) -> Result<String, EventError> {
     let name = name.trim();
     let well = !name.is_empty()
         && name.len() <= limits::GROUP_NAME_BYTES
@@ -497,17 +503,17 @@ fn checked_name(name: &str) -> Result<String, Stop> {
     if well {
         Ok(name.to_owned())
     } else {
-        Err(Stop::Refused(Problem::GroupNameInvalid))
+        Err(EventError::Refused(Problem::GroupNameInvalid))
     }
 }
 
 /// Base64 of an image that is small enough; empty for none.
-pub(crate) fn checked_picture(picture: &str) -> Result<Vec<u8>, Stop> {
+pub(crate) fn checked_picture(picture: &str) -> Result<Vec<u8>, EventError> {
     data_encoding::BASE64
         .decode(picture.as_bytes())
         .ok()
         .filter(|bytes| bytes.len() <= limits::PICTURE_BYTES)
-        .ok_or(Stop::Refused(Problem::PictureInvalid {
+        .ok_or(EventError::Refused(Problem::PictureInvalid {
             limit: limits::PICTURE_BYTES as u64,
         }))
 }

@@ -23,7 +23,7 @@ use crate::{
     conversation::target::{self, Target},
     message::link_preview,
     store::StoreError,
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// Whether a message was imported from a file.
@@ -33,9 +33,12 @@ CREATE INDEX entry_imported ON entry (conversation, message) WHERE imported;
 ";
 
 /// Brings messages in, the oldest first.
-pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<Response, Stop> {
+pub(crate) fn import(
+    turn: &mut Turn<'_>,
+    asked: &api::ImportEntries,
+) -> Result<Response, EventError> {
     let Some(account) = turn.volatile.account.as_ref() else {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     };
     if asked.messages.len() > ENTRIES_MAX as usize {
         return Err(invalid("it has too many messages at once"));
@@ -67,13 +70,13 @@ pub(crate) fn import(turn: &mut Turn<'_>, asked: &api::ImportEntries) -> Result<
     Ok(Response::Imported(done))
 }
 
-fn invalid(reason: &str) -> Stop {
-    Stop::Refused(Problem::ImportInvalid {
+fn invalid(reason: &str) -> EventError {
+    EventError::Refused(Problem::ImportInvalid {
         reason: reason.to_owned(),
     })
 }
 
-fn check(message: &Message) -> Result<(), Stop> {
+fn check(message: &Message) -> Result<(), EventError> {
     if message.text.len() > limits::TEXT_BYTES {
         return Err(invalid("a message is too long"));
     }

@@ -40,7 +40,7 @@ use crate::{
     mls::Member,
     outbox, settings,
     store::StoreError,
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -110,15 +110,15 @@ fn hash(secret: &[u8]) -> [u8; 32] {
 }
 
 /// Makes a link.
-pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Response, Stop> {
+pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Response, EventError> {
     let found = group_commands::group_meant(turn, &invite.group)?;
     let (state, _) = group_commands::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
-        return Err(Stop::Refused(Problem::GroupNotAdmin));
+        return Err(EventError::Refused(Problem::GroupNotAdmin));
     }
     if state.invitations.len() >= limits::INVITATIONS {
         let limit = limits::INVITATIONS as u64;
-        return Err(Stop::Refused(Problem::InvitationsTooMany { limit }));
+        return Err(EventError::Refused(Problem::InvitationsTooMany { limit }));
     }
     let secret: [u8; 32] = turn.random();
     let secret_hash = hash(&secret);
@@ -167,16 +167,16 @@ fn id_of(secret_hash: &[u8; 32]) -> String {
 pub(crate) fn revoke(
     turn: &mut Turn<'_>,
     revoke: &api::RevokeInvitation,
-) -> Result<Response, Stop> {
+) -> Result<Response, EventError> {
     let found = group_commands::group_meant(turn, &revoke.group)?;
     let (state, _) = group_commands::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
-        return Err(Stop::Refused(Problem::GroupNotAdmin));
+        return Err(EventError::Refused(Problem::GroupNotAdmin));
     }
     let meant = |invitation: &&Invitation| id_of(&invitation.secret_hash) == revoke.invitation;
     let invitation = state.invitations.iter().find(meant);
     let hash = invitation
-        .ok_or(Stop::Refused(Problem::InvitationUnknown))?
+        .ok_or(EventError::Refused(Problem::InvitationUnknown))?
         .secret_hash;
     group_commands::add_pending_change(turn, &found, &PendingChange::Revoke(hash))?;
     Ok(Response::Done {})
@@ -220,20 +220,20 @@ pub(crate) fn waiting(
 }
 
 /// Asks to be taken in.
-pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, Stop> {
+pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
-    let link =
-        InvitationLink::read(&join.link).ok_or(Stop::Refused(Problem::InvitationMalformed))?;
+    let link = InvitationLink::read(&join.link)
+        .ok_or(EventError::Refused(Problem::InvitationMalformed))?;
     if let Some(own) = settings::relay(turn.tx)?
         && let (Some(pin), Some((_, there))) = (own.pin, link.relay.split_once('#'))
         && pin != there
     {
-        return Err(Stop::Refused(Problem::InvitationElsewhere));
+        return Err(EventError::Refused(Problem::InvitationElsewhere));
     }
     if link.admin.canonical() == turn.account()?.address().canonical() {
-        return Err(Stop::Refused(Problem::RecipientIsSelf));
+        return Err(EventError::Refused(Problem::RecipientIsSelf));
     }
     if let Some(found) = super::find(turn.tx, link.conversation)?
         && !found.left
@@ -395,8 +395,8 @@ fn was_ours(turn: &mut Turn<'_>, id: ConversationId, secret: &[u8]) -> Result<bo
             .invitations
             .iter()
             .any(|invitation| bool::from(invitation.secret_hash.ct_eq(&hash)))),
-        Err(Stop::Refused(_)) => Ok(false),
-        Err(Stop::Fault(fault)) => Err(fault),
+        Err(EventError::Refused(_)) => Ok(false),
+        Err(EventError::Fault(fault)) => Err(fault),
     }
 }
 
@@ -428,8 +428,8 @@ fn opened(
     }
     let state = match group_commands::known_group_state(turn, &found) {
         Ok((state, _)) => state,
-        Err(Stop::Refused(_)) => return Ok(None),
-        Err(Stop::Fault(fault)) => return Err(fault),
+        Err(EventError::Refused(_)) => return Ok(None),
+        Err(EventError::Fault(fault)) => return Err(fault),
     };
     if !state.is_admin(turn.account()?.id()) {
         return Ok(None);
@@ -444,11 +444,14 @@ fn opened(
 }
 
 /// The person decides about somebody who asked.
-pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Response, Stop> {
+pub(crate) fn decide(
+    turn: &mut Turn<'_>,
+    decide: &api::DecideJoin,
+) -> Result<Response, EventError> {
     let found = group_commands::group_meant(turn, &decide.group)?;
     let (state, _) = group_commands::known_group_state(turn, &found)?;
     if !state.is_admin(turn.account()?.id()) {
-        return Err(Stop::Refused(Problem::GroupNotAdmin));
+        return Err(EventError::Refused(Problem::GroupNotAdmin));
     }
     let address = super::target::parse_address(&decide.address)?;
     let account: Option<AccountId> = {
@@ -468,7 +471,7 @@ pub(crate) fn decide(turn: &mut Turn<'_>, decide: &api::DecideJoin) -> Result<Re
     };
     let account = account.ok_or_else(|| {
         let address = address.display().to_owned();
-        Stop::Refused(Problem::MemberUnknown { address })
+        EventError::Refused(Problem::MemberUnknown { address })
     })?;
     forget(turn.tx, found.id, account)?;
     if decide.accept {

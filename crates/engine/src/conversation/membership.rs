@@ -564,7 +564,7 @@ fn claim(turn: &mut Turn<'_>, group: &GroupRecord, lacking: &Lacking) -> Result<
         token: Some(token),
         device_ids: lacking.devices.iter().map(|id| id.to_bytes()).collect(),
     };
-    turn.ask(
+    turn.send_request(
         LinkKind::Posting,
         Job::ClaimDevices(group.id, lacking.account),
         Body::ClaimKeyPackages(claim),

@@ -39,7 +39,7 @@ use super::{
 use crate::{
     api::ConversationId,
     attachment::{reader_marks, transfer},
-    containment::Whose,
+    containment::ErrorOwner,
     event::LinkKind,
     inbox::{held_posts::ReceivedPost, receive},
     link::{Job, tokens},
@@ -321,7 +321,7 @@ fn take_back(
                 secret: secret.to_vec().into(),
             };
             let delete = Body::DeleteBlob(delete);
-            turn.ask(LinkKind::Posting, Job::BlobRead(id), delete);
+            turn.send_request(LinkKind::Posting, Job::BlobRead(id), delete);
         }
     }
     Ok(())
@@ -569,7 +569,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         if busy || turn.is_postponed(&Postponed::Blob(row.id)) {
             continue;
         }
-        let brought = turn.contained(Whose::Group(row.group), |turn| bring(turn, &row))?;
+        let brought = turn.run_contained(ErrorOwner::Group(row.group), |turn| bring(turn, &row))?;
         if brought.is_none() {
             drop_it(turn, row.id)?;
         }
@@ -591,7 +591,7 @@ fn bring(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         index: row.parts,
     };
     let request = Body::FetchBlobPart(request);
-    turn.ask(LinkKind::Posting, Job::ParcelPart(row.id), request);
+    turn.send_request(LinkKind::Posting, Job::ParcelPart(row.id), request);
     Ok(())
 }
 
@@ -620,7 +620,7 @@ fn put(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         part: body.into(),
     };
     let request = Body::PutBlobPart(request);
-    turn.ask(LinkKind::Posting, Job::ParcelPart(row.id), request);
+    turn.send_request(LinkKind::Posting, Job::ParcelPart(row.id), request);
     Ok(())
 }
 
@@ -650,7 +650,7 @@ fn begin(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         reader_marks: row.marks.clone().into(),
     };
     let request = Body::OpenBlob(request);
-    turn.ask(LinkKind::Posting, Job::OpenParcel(row.id), request);
+    turn.send_request(LinkKind::Posting, Job::OpenParcel(row.id), request);
     Ok(())
 }
 
@@ -759,7 +759,7 @@ fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         Some(group) if matches!(group.state, GroupState::Closed | GroupState::Quarantined) => {
             Ok(())
         }
-        Some(_) => turn.lose_group(row.group),
+        Some(_) => turn.mark_group_lost(row.group),
         None => super::re_add::handle_post_of_unknown_group(turn, row.group),
     }
 }

@@ -205,7 +205,7 @@ fn add_event(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fa
 }
 
 /// Plans what the store has of groups in quarantine: their retries, and next generations.
-pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
+pub(crate) fn resume_after_start(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.tx
         .prepare_cached(
             "UPDATE quarantine SET tries = 0, retry_at = ?1, version = ?2 WHERE version != ?2",
@@ -243,7 +243,7 @@ pub(crate) fn take_up(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Deletes a group's MLS state, even one that cannot be read.
 pub(crate) fn delete_keys(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     turn.forget(id);
-    let deleted = turn.attempt(|turn| {
+    let deleted = turn.run_in_savepoint(|turn| {
         turn.with_mls(|provider, _| {
             mls::Group::load(provider, id)?.map_or(Ok(()), |old| old.delete(provider))
         })?
@@ -287,7 +287,7 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
         return Ok(());
     }
     // What cannot be read is of no use to anybody, and in the way of what replaces it.
-    let readable = turn.attempt(|turn| {
+    let readable = turn.run_in_savepoint(|turn| {
         turn.with_group(group.id, |group, _, _| group.secrets())?
             .transpose()
             .map_err(Fault::from)
@@ -295,5 +295,5 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     if readable.is_err() {
         delete_keys(turn, group.id)?;
     }
-    turn.lose_group(group.id)
+    turn.mark_group_lost(group.id)
 }

@@ -38,7 +38,7 @@ use super::{
 use crate::{
     api::{ConversationId, Notice, Problem, Warning},
     contact,
-    containment::Whose,
+    containment::ErrorOwner,
     mls::{Member, MlsError},
     outbox,
     store::StoreError,
@@ -192,7 +192,7 @@ pub(crate) fn request_re_add(turn: &mut Turn<'_>, group: &GroupRecord) -> Result
 /// bring it in again, with a welcome that is on its way.
 pub(crate) fn handle_own_removal(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     schedule_request(turn, group.id, turn.now)?;
-    turn.lose_group(group.id)?;
+    turn.mark_group_lost(group.id)?;
     turn.postpone(Postponed::Group(group.id), WELCOME_WITHIN);
     Ok(())
 }
@@ -490,7 +490,7 @@ pub(crate) fn handle_re_add_request(
             continue;
         };
         // Of another group than the one that it was asked in.
-        turn.contained(Whose::Group(id), |turn| queue_re_add(turn, id, device))?;
+        turn.run_contained(ErrorOwner::Group(id), |turn| queue_re_add(turn, id, device))?;
     }
     Ok(())
 }

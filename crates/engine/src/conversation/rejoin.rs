@@ -70,7 +70,7 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
         group_id: group.id.to_bytes(),
         signature: signature.to_vec().into(),
     };
-    turn.ask(
+    turn.send_request(
         LinkKind::Posting,
         Job::FetchGroupInfo(group.id),
         Body::FetchGroupInfo(request),
@@ -88,7 +88,7 @@ fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     };
     if parcels::are_there(turn, group.id)? {
         let job = Job::Rejoin(group.id);
-        turn.ask(LinkKind::Posting, job, Body::Rejoin(request));
+        turn.send_request(LinkKind::Posting, job, Body::Rejoin(request));
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ use crate::{
     message::{amendments, receipts},
     store::StoreError,
     synced_settings::{self, SettingKind},
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// Messages that are kept of a request. A person who sends more was told to wait for an answer by
@@ -272,7 +272,7 @@ pub(crate) fn is_full(
 }
 
 /// The person accepts.
-pub(crate) fn accept(turn: &mut Turn<'_>, of: &api::Of) -> Result<Response, Stop> {
+pub(crate) fn accept(turn: &mut Turn<'_>, of: &api::Of) -> Result<Response, EventError> {
     let (found, key) = meant(turn, &of.of)?;
     synced_settings::set(turn, SettingKind::Accepted, &key, b"1")?;
     messages::written_to(turn, &found, true)?;
@@ -281,7 +281,7 @@ pub(crate) fn accept(turn: &mut Turn<'_>, of: &api::Of) -> Result<Response, Stop
 
 /// The person declines: what is there goes, a group is left. Without a block, another
 /// message is another request.
-pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Response, Stop> {
+pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Response, EventError> {
     let (found, key) = meant(turn, &decline.of)?;
     let now = turn.now;
     synced_settings::set(turn, SettingKind::Declined, &key, &now.0.to_be_bytes())?;
@@ -299,12 +299,12 @@ pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Res
     Ok(Response::Done {})
 }
 
-fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), Stop> {
+fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     let unknown = || {
-        Stop::Refused(Problem::ConversationUnknown {
+        EventError::Refused(Problem::ConversationUnknown {
             name: of.to_owned(),
         })
     };
@@ -312,7 +312,7 @@ fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), Stop> {
         return Err(unknown());
     };
     if !is_request(turn.tx, &found)? {
-        return Err(Stop::Refused(Problem::NotARequest));
+        return Err(EventError::Refused(Problem::NotARequest));
     }
     let key = synced_settings::key_of(&found).ok_or_else(unknown)?;
     Ok((found, key))

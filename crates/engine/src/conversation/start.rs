@@ -85,7 +85,7 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
         token: Some(token),
         device_ids: Vec::new(),
     };
-    turn.ask(LinkKind::Posting, job, Body::ClaimKeyPackages(claim));
+    turn.send_request(LinkKind::Posting, job, Body::ClaimKeyPackages(claim));
     Ok(())
 }
 
@@ -259,7 +259,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fau
         request.token = Some(token);
         groups::set_request(turn.tx, group.id, &request.encode_to_vec())?;
     }
-    turn.ask(LinkKind::Posting, job, Body::CreateGroup(request));
+    turn.send_request(LinkKind::Posting, job, Body::CreateGroup(request));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::{Conversation, Kind};
 use crate::{
     api::{ConversationId, Problem},
     store::StoreError,
-    turn::Stop,
+    turn::EventError,
 };
 
 /// What a name means.
@@ -20,11 +20,11 @@ pub(crate) enum Target {
 }
 
 /// Finds what is meant by an address or a conversation's id.
-pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
+pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Target, EventError> {
     if let Ok(id) = name.trim().parse::<ConversationId>() {
         return match super::find(tx, id)? {
             Some(conversation) => Ok(Target::Conversation(conversation)),
-            None => Err(Stop::Refused(Problem::ConversationUnknown {
+            None => Err(EventError::Refused(Problem::ConversationUnknown {
                 name: name.trim().to_owned(),
             })),
         };
@@ -33,7 +33,7 @@ pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
         let name = name.trim();
         return match find_sms(tx, &sms_name_meant(name))? {
             Some(conversation) => Ok(Target::Conversation(conversation)),
-            None => Err(Stop::Refused(Problem::ConversationUnknown {
+            None => Err(EventError::Refused(Problem::ConversationUnknown {
                 name: name.to_owned(),
             })),
         };
@@ -45,7 +45,7 @@ pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
             let mut named = super::named(tx, name.trim())?;
             return match (named.pop(), named.is_empty()) {
                 (Some(found), true) => Ok(Target::Conversation(found)),
-                (Some(found), false) => Err(Stop::Refused(Problem::GroupNameAmbiguous {
+                (Some(found), false) => Err(EventError::Refused(Problem::GroupNameAmbiguous {
                     name: found.display,
                 })),
                 (None, _) => Err(malformed),
@@ -59,9 +59,9 @@ pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Target, Stop> {
 }
 
 /// The address that a person means, in whatever form it is written.
-pub(crate) fn parse_address(address: &str) -> Result<Address, Stop> {
+pub(crate) fn parse_address(address: &str) -> Result<Address, EventError> {
     Address::parse(address).map_err(|_| {
-        Stop::Refused(Problem::AddressMalformed {
+        EventError::Refused(Problem::AddressMalformed {
             address: address.trim().to_owned(),
         })
     })

@@ -117,7 +117,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     let roster = Roster::verify(&account::statements(turn.tx)?)
         .map_err(|_| Fault::Broken("a roster that does not verify".into()))?;
-    turn.ask(
+    turn.send_request(
         LinkKind::Mailbox,
         job,
         Body::ChangeRoster(ChangeRoster {

@@ -25,22 +25,22 @@ use crate::{
     settings::{self, Setting},
     store::StoreError,
     trust::alarm,
-    turn::{Fault, Postponed, Stop, Turn},
+    turn::{EventError, Fault, Postponed, Turn},
 };
 
 /// The address is to be locked, or not.
-pub(crate) fn set_lock(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Stop> {
+pub(crate) fn set_lock(turn: &mut Turn<'_>, locked: bool) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     settings::write(turn.tx, Setting::LockWanted, locked)?;
     Ok(Response::Done {})
 }
 
 /// Objects to the account that contests the address.
-pub(crate) fn want_to_keep(turn: &mut Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn want_to_keep(turn: &mut Turn<'_>) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     settings::write(turn.tx, Setting::KeepAddress, true)?;
     Ok(Response::Done {})
@@ -66,12 +66,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             address: turn.account()?.address().display().to_owned(),
             locked,
         };
-        turn.ask(LinkKind::Mailbox, Job::SetLock(locked), Body::SetLock(set));
+        turn.send_request(LinkKind::Mailbox, Job::SetLock(locked), Body::SetLock(set));
     }
     let keep: Option<bool> = settings::read(turn.tx, Setting::KeepAddress)?;
     if keep.is_some() && !turn.volatile.links.mailbox.awaits(&Job::KeepAddress) {
         let keep = Body::KeepAddress(KeepAddress {});
-        turn.ask(LinkKind::Mailbox, Job::KeepAddress, keep);
+        turn.send_request(LinkKind::Mailbox, Job::KeepAddress, keep);
     }
     Ok(())
 }

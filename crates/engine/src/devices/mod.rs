@@ -35,7 +35,7 @@ use waxwing_protocol::{
 
 use crate::{
     api::Problem,
-    containment::Whose,
+    containment::ErrorOwner,
     event::LinkKind,
     link::MeetingPurpose,
     memory::Remembered,
@@ -103,11 +103,11 @@ pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
 /// Does what has become possible.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     pairing::pump(turn);
-    turn.contained(Whose::Part("roster changes"), changes::pump)?;
-    turn.contained(Whose::Part("transfer"), transfer::pump)?;
-    turn.contained(Whose::Part("recovery"), recovery::pump)?;
-    turn.contained(Whose::Part("lock"), lock::pump)?;
-    let backup = turn.contained(Whose::Part("backup"), backup::pump)?;
+    turn.run_contained(ErrorOwner::Part("roster changes"), changes::pump)?;
+    turn.run_contained(ErrorOwner::Part("transfer"), transfer::pump)?;
+    turn.run_contained(ErrorOwner::Part("recovery"), recovery::pump)?;
+    turn.run_contained(ErrorOwner::Part("lock"), lock::pump)?;
+    let backup = turn.run_contained(ErrorOwner::Part("backup"), backup::pump)?;
     if backup.is_none() {
         turn.postpone(Postponed::Backup, Span::hours(1));
     }

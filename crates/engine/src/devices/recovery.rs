@@ -54,7 +54,7 @@ use crate::{
     link::{Job, LinkPhase, registration},
     store::StoreError,
     trust::lookups,
-    turn::{Fault, Postponed, Stop, Turn},
+    turn::{EventError, Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -100,11 +100,12 @@ const ADMITTING: u8 = 2;
 const RESTORING: u8 = 3;
 
 /// A person has lost their devices and has the words.
-pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Response, Stop> {
-    let name = names::checked(&asked.name).ok_or(Stop::Refused(Problem::DeviceNameMalformed))?;
+pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Response, EventError> {
+    let name =
+        names::checked(&asked.name).ok_or(EventError::Refused(Problem::DeviceNameMalformed))?;
     let address = target::parse_address(&asked.address)?;
     let key = RecoveryKey::from_words(&asked.words).map_err(|error| {
-        Stop::Refused(Problem::RecoveryWordsMalformed {
+        EventError::Refused(Problem::RecoveryWordsMalformed {
             detail: error.to_string(),
         })
     })?;
@@ -143,8 +144,8 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
 }
 
 /// The next bytes of the backup file.
-pub(crate) fn feed(turn: &mut Turn<'_>, asked: &api::FeedBackup) -> Result<Response, Stop> {
-    let refused = Stop::Refused(Problem::RecoveryNotBegun);
+pub(crate) fn feed(turn: &mut Turn<'_>, asked: &api::FeedBackup) -> Result<Response, EventError> {
+    let refused = EventError::Refused(Problem::RecoveryNotBegun);
     let Some(recovery) = read(turn.tx)? else {
         return Err(refused);
     };
@@ -152,11 +153,11 @@ pub(crate) fn feed(turn: &mut Turn<'_>, asked: &api::FeedBackup) -> Result<Respo
         return Err(refused);
     }
     if asked.part.len() > (limits::BACKUP_PART_BYTES * 2).div_ceil(3) * 4 + 4 {
-        return Err(Stop::Refused(Problem::BackupDamaged));
+        return Err(EventError::Refused(Problem::BackupDamaged));
     }
     let part = BASE64
         .decode(asked.part.as_bytes())
-        .map_err(|_| Stop::Refused(Problem::BackupDamaged))?;
+        .map_err(|_| EventError::Refused(Problem::BackupDamaged))?;
     opening(turn, &recovery)?;
     if let Err(problem) = take_in(turn, &recovery, &part, asked.last)? {
         finish(turn, Some(&problem))?;
@@ -358,7 +359,7 @@ fn fetch(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
     let index = opening(turn, recovery)?.part;
     let job = Job::FetchBackup(index);
     if !turn.volatile.links.mailbox.awaits(&job) {
-        turn.ask(
+        turn.send_request(
             LinkKind::Mailbox,
             job,
             Body::FetchBackup(FetchBackup { index }),

@@ -105,7 +105,7 @@ impl Meeting {
             let join = JoinRendezvous {
                 at: Some(self.at.clone()),
             };
-            turn.ask(
+            turn.send_request(
                 self.link,
                 Job::JoinRendezvous(meets),
                 Body::JoinRendezvous(join),
@@ -117,7 +117,7 @@ impl Meeting {
             };
             self.on_their_way += 1;
             self.sent += 1;
-            turn.ask(
+            turn.send_request(
                 self.link,
                 Job::SendRendezvous(meets, self.sent),
                 Body::SendRendezvous(SendRendezvous { body }),
@@ -129,7 +129,7 @@ impl Meeting {
     pub(crate) fn leave(self, turn: &mut Turn<'_>) {
         let link = turn.volatile.links.of(self.link);
         if matches!(link.phase, LinkPhase::Ready { .. }) && self.state != MeetingState::Apart {
-            turn.tell(self.link, Body::LeaveRendezvous(LeaveRendezvous {}));
+            turn.send_without_answer(self.link, Body::LeaveRendezvous(LeaveRendezvous {}));
         }
     }
 }

@@ -21,7 +21,7 @@ use waxwing_protocol::{
 
 use super::{GRACE, receive};
 use crate::{
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::{
         groups::{self, GroupState},
         re_add, requests,
@@ -111,7 +111,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for group in due {
         // No matter how it ends, it is not tried again at once.
         set(turn.tx, group, None, None)?;
-        turn.contained(Whose::Group(group), |turn| ask_group(turn, group))?;
+        turn.run_contained(ErrorOwner::Group(group), |turn| ask_group(turn, group))?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     api::{Gap, Notice, Problem, Warning},
     contact::{self, profile},
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::{
         self,
         commits::{self, CommitOutcome},
@@ -112,7 +112,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<()
             // It has gone on without this device.
             Read::NotYet | Read::Undo | Read::Doubtful => {
                 hold(turn, post)?;
-                turn.lose_group(group.id)
+                turn.mark_group_lost(group.id)
             }
         },
         GroupState::Creating | GroupState::Active => {
@@ -258,7 +258,7 @@ fn process_for_good(
         }
     })?;
     let Some(incoming) = incoming else {
-        turn.lose_group(group.id)?;
+        turn.mark_group_lost(group.id)?;
         return Ok(Read::NotYet);
     };
     let incoming = incoming.and_then(|read| read);
@@ -326,7 +326,7 @@ fn process_for_good(
         // Posted by this device, and not known here: its store is an old copy, and its
         // ratchet was used since.
         Err(ProcessError::OwnMessage) => {
-            turn.lose_group(group.id)?;
+            turn.mark_group_lost(group.id)?;
             Ok(Read::Done)
         }
         Err(ProcessError::Store(error)) => Err(error.into()),
@@ -504,7 +504,9 @@ fn handle_envelope(
 pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for sender in sender_counters::due_requests(turn.tx, turn.now)? {
         sender_counters::record_request(turn.tx, turn.now, sender)?;
-        turn.contained(Whose::Group(sender.group), |turn| ask_sender(turn, sender))?;
+        turn.run_contained(ErrorOwner::Group(sender.group), |turn| {
+            ask_sender(turn, sender)
+        })?;
     }
     Ok(())
 }

@@ -140,7 +140,7 @@ pub(crate) fn publish(turn: &mut Turn<'_>) -> Result<(), Fault> {
             .unwrap_or_default(),
         replace,
     };
-    turn.ask(
+    turn.send_request(
         LinkKind::Mailbox,
         Job::PublishKeyPackages,
         Body::PublishKeyPackages(publish),

@@ -22,7 +22,7 @@ use crate::{
     api::{
         Connection, ConnectionChanged, Notice, Problem, RegistrationStage, RelayMisdeed, Warning,
     },
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::groups::{self, GroupState},
     event::LinkKind,
     inbox::{held_posts::ReceivedPost, missed_posts, receive},
@@ -49,10 +49,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     match turn.volatile.links.mailbox.phase {
         LinkPhase::Ready { .. } => log_in(turn),
         LinkPhase::LoggedIn => {
-            turn.contained(Whose::Part("key packages"), key_packages::publish)?;
-            turn.contained(Whose::Part("tokens"), super::tokens::pump)?;
+            turn.run_contained(ErrorOwner::Part("key packages"), key_packages::publish)?;
+            turn.run_contained(ErrorOwner::Part("tokens"), super::tokens::pump)?;
             acknowledge(turn);
-            turn.contained(Whose::Part("text messages"), sms::pump)?;
+            turn.run_contained(ErrorOwner::Part("text messages"), sms::pump)?;
             Ok(())
         }
         _ => Ok(()),
@@ -76,7 +76,7 @@ pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
         device_id: device.to_bytes(),
         signature: Some(signature),
     };
-    turn.ask(LinkKind::Mailbox, Job::Login, Body::Login(login));
+    turn.send_request(LinkKind::Mailbox, Job::Login, Body::Login(login));
     Ok(())
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(),
 fn was_set_back(turn: &mut Turn<'_>, acknowledged: u64) -> Result<(), Fault> {
     for state in [GroupState::Active, GroupState::Creating, GroupState::Denied] {
         for group in groups::in_state(turn.tx, state)? {
-            turn.lose_group(group.id)?;
+            turn.mark_group_lost(group.id)?;
         }
     }
     key_packages::replace_all(turn)?;
@@ -137,17 +137,17 @@ pub(crate) fn delivered(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fa
     match post_of(deliver, turn.now) {
         Some(post) if deliver.missed => {
             let group = post.group;
-            turn.contained(Whose::Group(group), |turn| {
+            turn.run_contained(ErrorOwner::Group(group), |turn| {
                 missed_posts::handle_missed_mark(turn, group)
             })?;
         }
         // It must not be delivered again, no matter what goes wrong in it.
         Some(post) => {
             let whose = match post.kind {
-                PostKind::Sms => Whose::Part("a text message"),
-                _ => Whose::Group(post.group),
+                PostKind::Sms => ErrorOwner::Part("a text message"),
+                _ => ErrorOwner::Group(post.group),
             };
-            turn.contained(whose, |turn| receive::handle_post(turn, &post))?;
+            turn.run_contained(whose, |turn| receive::handle_post(turn, &post))?;
         }
         None => turn.warn_misdeed(RelayMisdeed::Malformed),
     }
@@ -188,7 +188,7 @@ fn acknowledge(turn: &mut Turn<'_>) {
     links.unacknowledged = 0;
     links.acknowledge_at = None;
     let sequence = links.received;
-    turn.tell(
+    turn.send_without_answer(
         LinkKind::Mailbox,
         Body::Acknowledge(Acknowledge { sequence }),
     );

@@ -23,7 +23,7 @@ use crate::{
     api::{ConversationId, MessageChanged, MessageState, Notice, Problem},
     clock::Passed as _,
     contact,
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::{
         self, Conversation, Kind, commits,
         groups::{self, GroupRecord, GroupState},
@@ -74,7 +74,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
         if sending.as_ref().is_some_and(|sending| sending.id == group) {
             continue;
         }
-        turn.contained(Whose::Group(group), |turn| {
+        turn.run_contained(ErrorOwner::Group(group), |turn| {
             match groups::find(turn.tx, group)? {
                 Some(group) => send(turn, &group, false, silent),
                 None => Ok(()),
@@ -82,12 +82,14 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
         })?;
     }
     if let Some(group) = sending {
-        turn.contained(Whose::Group(group.id), |turn| {
+        turn.run_contained(ErrorOwner::Group(group.id), |turn| {
             send(turn, &group, true, silent)
         })?;
         return Ok(());
     }
-    turn.contained(Whose::Conversation(id), |turn| begin(turn, &conversation))?;
+    turn.run_contained(ErrorOwner::Conversation(id), |turn| {
+        begin(turn, &conversation)
+    })?;
     Ok(())
 }
 
@@ -169,7 +171,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
         return Ok(false);
     };
     let Some(epoch) = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))? else {
-        turn.lose_group(id)?;
+        turn.mark_group_lost(id)?;
         return Ok(false);
     };
     let epoch = epoch?;
@@ -193,7 +195,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
             .to_vec()
             .into(),
     };
-    turn.ask(
+    turn.send_request(
         LinkKind::Posting,
         Job::Authorise(id, epoch),
         Body::AuthorisePosting(request),
@@ -240,7 +242,7 @@ fn post(turn: &mut Turn<'_>, group: &GroupRecord, mut one: OutboxEntry) -> Resul
         first_attempt,
         ..PostRequest::default()
     };
-    turn.ask(LinkKind::Posting, job, Body::Post(request));
+    turn.send_request(LinkKind::Posting, job, Body::Post(request));
     Ok(())
 }
 
@@ -384,14 +386,14 @@ pub(crate) fn handle_unauthorised(
         ErrorCode::EpochConflict
             if group.state == GroupState::Active && Epoch(error.epoch) < epoch =>
         {
-            turn.lose_group(id)
+            turn.mark_group_lost(id)
         }
         ErrorCode::EpochConflict => handle_epoch(turn, id, Epoch(error.epoch)),
         ErrorCode::GroupUnknown if group.state == GroupState::Active => start::deny(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.
         ErrorCode::Unauthorised if group.state == GroupState::Active => {
             turn.postpone(Postponed::Group(id), Span::seconds(2));
-            turn.lose_group(id)
+            turn.mark_group_lost(id)
         }
         _ => {
             if let Some(conversation) = group.conversation {
@@ -448,10 +450,10 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
         .collect();
     for id in late {
         turn.volatile.behind.remove(&id);
-        turn.contained(Whose::Group(id), |turn| {
+        turn.run_contained(ErrorOwner::Group(id), |turn| {
             let group = groups::find(turn.tx, id)?;
             if group.is_some_and(|group| group.state == GroupState::Active) {
-                turn.lose_group(id)?;
+                turn.mark_group_lost(id)?;
             }
             Ok(())
         })?;

@@ -138,7 +138,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(
                 address: registration.address.clone(),
                 device_id: device.to_bytes(),
             };
-            turn.ask(
+            turn.send_request(
                 LinkKind::Mailbox,
                 Job::StartRegistration,
                 Body::StartRegistration(request),
@@ -149,7 +149,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(
                 || turn.volatile.links.mailbox.awaits(&Job::Login);
             if let (false, Some(id), Some(code)) = (asked, registration.id, &registration.code) {
                 let finish = account::finish(turn.tx, turn.rng, &exporter, id, code)?;
-                turn.ask(
+                turn.send_request(
                     LinkKind::Mailbox,
                     Job::FinishRegistration,
                     Body::FinishRegistration(FinishRegistration {

@@ -3,23 +3,23 @@
 use crate::{
     api::Problem,
     settings::{self, Setting},
-    turn::{Stop, Turn},
+    turn::{EventError, Turn},
 };
 
 use super::tokens;
 
 /// The relay is there from now on.
-pub(crate) fn set(turn: &mut Turn<'_>, url: &str, pin: Option<&str>) -> Result<(), Stop> {
+pub(crate) fn set(turn: &mut Turn<'_>, url: &str, pin: Option<&str>) -> Result<(), EventError> {
     let url = url.trim();
     let is_url = ["wss://", "https://", "waxwing://"].iter().any(|scheme| {
         url.strip_prefix(scheme)
             .is_some_and(|rest| !rest.is_empty())
     });
     if !is_url {
-        return Err(Stop::Refused(Problem::RelayUrlMalformed));
+        return Err(EventError::Refused(Problem::RelayUrlMalformed));
     }
     if pin.is_some_and(|pin| !is_pin(pin)) {
-        return Err(Stop::Refused(Problem::PinMalformed));
+        return Err(EventError::Refused(Problem::PinMalformed));
     }
     let before = settings::relay(turn.tx)?;
     settings::write(turn.tx, Setting::RelayUrl, url)?;

@@ -14,7 +14,7 @@ use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
 use super::{Job, key_packages, mailbox, posting, registration, tokens};
 use crate::{
     attachment::transfer,
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::{commits, groups, membership, parcels, rejoin, start},
     devices::{self, backup, changes, lock, recovery},
     event::LinkKind,
@@ -48,15 +48,15 @@ pub(crate) fn frame(
     let Some(whose) = whose(turn, &job)? else {
         return settle(turn, job, body);
     };
-    let settled = turn.contained(whose, |turn| settle(turn, job.clone(), body))?;
+    let settled = turn.run_contained(whose, |turn| settle(turn, job.clone(), body))?;
     if settled.is_some() {
         return Ok(());
     }
     match (&job, whose) {
         (Job::OpenParcel(id) | Job::ParcelPart(id), _) => parcels::drop_it(turn, *id),
         (Job::OpenBlob(id) | Job::BlobPart(id), _) => transfer::give_up(turn, *id),
-        (_, Whose::Group(_) | Whose::Conversation(_)) => Ok(()),
-        (_, Whose::Part(_)) => handle_refusal(
+        (_, ErrorOwner::Group(_) | ErrorOwner::Conversation(_)) => Ok(()),
+        (_, ErrorOwner::Part(_)) => handle_refusal(
             turn,
             job,
             &Error {
@@ -80,18 +80,18 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
             Ok(())
         }
         (LinkKind::Mailbox, Body::Signalled(signal)) => turn
-            .contained(Whose::Part("typing"), |turn| {
+            .run_contained(ErrorOwner::Part("typing"), |turn| {
                 typing::handle_typing(turn, &signal)
             })
             .map(drop),
         (LinkKind::Mailbox, Body::AddressContested(contest)) => turn
-            .contained(Whose::Part("contest"), |turn| {
+            .run_contained(ErrorOwner::Part("contest"), |turn| {
                 lock::handle_contest(turn, &contest)
             })
             .map(drop),
         (link, Body::RendezvousMessage(message)) => {
             let meets = devices::meets_for(turn, link);
-            let heard = turn.contained(Whose::Part("rendezvous"), |turn| {
+            let heard = turn.run_contained(ErrorOwner::Part("rendezvous"), |turn| {
                 devices::handle_message(turn, link, &message.body)
             })?;
             if heard.is_none() {
@@ -112,34 +112,34 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
 }
 
 /// Whose an answer is; `None` where an error in it is the whole event's.
-fn whose(turn: &Turn<'_>, job: &Job) -> Result<Option<Whose>, Fault> {
+fn whose(turn: &Turn<'_>, job: &Job) -> Result<Option<ErrorOwner>, Fault> {
     Ok(Some(match job {
         Job::StartRegistration | Job::FinishRegistration | Job::Login | Job::FetchBackup(_) => {
             return Ok(None);
         }
-        Job::Claim(conversation) => Whose::Conversation(*conversation),
+        Job::Claim(conversation) => ErrorOwner::Conversation(*conversation),
         Job::ClaimDevices(group, _)
         | Job::CreateGroup(group)
         | Job::Authorise(group, _)
         | Job::Message { group, .. }
         | Job::Commit(group, _)
         | Job::FetchGroupInfo(group)
-        | Job::Rejoin(group) => Whose::Group(*group),
+        | Job::Rejoin(group) => ErrorOwner::Group(*group),
         Job::OpenParcel(id) | Job::ParcelPart(id) => match parcels::group_of(turn, *id)? {
-            Some(group) => Whose::Group(group),
-            None => Whose::Part("parcel"),
+            Some(group) => ErrorOwner::Group(group),
+            None => ErrorOwner::Part("parcel"),
         },
-        Job::OpenBlob(_) | Job::BlobPart(_) | Job::BlobRead(_) => Whose::Part("attachment"),
-        Job::LookUp(_) => Whose::Part("look-up"),
-        Job::FetchLogIdentity | Job::FetchHistory | Job::FetchHeads => Whose::Part("key log"),
-        Job::PublishKeyPackages => Whose::Part("key packages"),
-        Job::IssueTokens => Whose::Part("tokens"),
-        Job::SetSmsKey | Job::SendSms(_) => Whose::Part("text messages"),
-        Job::ChangeRoster(_) => Whose::Part("roster changes"),
-        Job::JoinRendezvous(_) | Job::SendRendezvous(..) => Whose::Part("rendezvous"),
-        Job::SetLock(_) | Job::KeepAddress => Whose::Part("lock"),
-        Job::PutBackup(_) | Job::FinishBackup => Whose::Part("backup"),
-        Job::Ping | Job::Signal => Whose::Part("link"),
+        Job::OpenBlob(_) | Job::BlobPart(_) | Job::BlobRead(_) => ErrorOwner::Part("attachment"),
+        Job::LookUp(_) => ErrorOwner::Part("look-up"),
+        Job::FetchLogIdentity | Job::FetchHistory | Job::FetchHeads => ErrorOwner::Part("key log"),
+        Job::PublishKeyPackages => ErrorOwner::Part("key packages"),
+        Job::IssueTokens => ErrorOwner::Part("tokens"),
+        Job::SetSmsKey | Job::SendSms(_) => ErrorOwner::Part("text messages"),
+        Job::ChangeRoster(_) => ErrorOwner::Part("roster changes"),
+        Job::JoinRendezvous(_) | Job::SendRendezvous(..) => ErrorOwner::Part("rendezvous"),
+        Job::SetLock(_) | Job::KeepAddress => ErrorOwner::Part("lock"),
+        Job::PutBackup(_) | Job::FinishBackup => ErrorOwner::Part("backup"),
+        Job::Ping | Job::Signal => ErrorOwner::Part("link"),
     }))
 }
 

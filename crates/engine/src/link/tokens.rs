@@ -140,7 +140,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let (pending, request) = token::request(turn.rng, lacking.min(limits::TOKENS_PER_REQUEST))
         .map_err(|error| Fault::Broken(error.to_string()))?;
     turn.volatile.links.blinded = pending;
-    turn.ask(
+    turn.send_request(
         LinkKind::Mailbox,
         Job::IssueTokens,
         Body::IssueTokens(request),

@@ -26,19 +26,19 @@ use crate::{
     },
     inbox::messages,
     outbox,
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// Bytes of a reaction, at most: an emoji with all its modifiers.
 const REACTION_BYTES: usize = 64;
 
 /// Reacts to a message, or takes the reaction back.
-pub(crate) fn react(turn: &mut Turn<'_>, react: &api::React) -> Result<Response, Stop> {
+pub(crate) fn react(turn: &mut Turn<'_>, react: &api::React) -> Result<Response, EventError> {
     let (conversation, _) = message_meant(turn, react.message)?;
     let emoji = match react.emoji.as_deref().map(str::trim) {
         None | Some("") => None,
         Some(emoji) if is_reaction(emoji) => Some(emoji.to_owned()),
-        Some(_) => return Err(Stop::Refused(Problem::ReactionInvalid)),
+        Some(_) => return Err(EventError::Refused(Problem::ReactionInvalid)),
     };
     let target = mimi(react.message)?;
     let content = Content::reaction(turn.random(), target, emoji.as_deref());
@@ -52,19 +52,19 @@ pub(crate) fn react(turn: &mut Turn<'_>, react: &api::React) -> Result<Response,
 }
 
 /// Says something else in place of an own message.
-pub(crate) fn edit(turn: &mut Turn<'_>, edit: &api::Edit) -> Result<Response, Stop> {
+pub(crate) fn edit(turn: &mut Turn<'_>, edit: &api::Edit) -> Result<Response, EventError> {
     let (conversation, message) = own_message_meant(turn, edit.message)?;
     if edit.text.trim().is_empty() {
-        return Err(Stop::Refused(Problem::MessageEmpty));
+        return Err(EventError::Refused(Problem::MessageEmpty));
     }
     if edit.text.len() > limits::TEXT_BYTES {
-        return Err(Stop::Refused(Problem::MessageTooLarge {
+        return Err(EventError::Refused(Problem::MessageTooLarge {
             bytes: edit.text.len() as u64,
             limit: limits::TEXT_BYTES as u64,
         }));
     }
     if message.taken_back {
-        return Err(Stop::Refused(Problem::MessageTakenBack));
+        return Err(EventError::Refused(Problem::MessageTakenBack));
     }
     let target = mimi(edit.message)?;
     let answers = message.reply_to.map(mimi).transpose()?;
@@ -77,18 +77,18 @@ pub(crate) fn edit(turn: &mut Turn<'_>, edit: &api::Edit) -> Result<Response, St
 }
 
 /// The thread in which a message stands.
-pub(crate) fn thread(turn: &Turn<'_>, of: &api::MessageOf) -> Result<Response, Stop> {
+pub(crate) fn thread(turn: &Turn<'_>, of: &api::MessageOf) -> Result<Response, EventError> {
     let (conversation, _) = message_meant(turn, of.message)?;
     let found = threads::thread(turn.tx, conversation.id, of.message)?;
     Ok(Response::Found { found, next: None })
 }
 
 /// Takes an own message back.
-pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Response, Stop> {
+pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Response, EventError> {
     let (conversation, message) = own_message_meant(turn, of.message)?;
     refuse_sms(&conversation)?;
     if message.taken_back {
-        return Err(Stop::Refused(Problem::MessageTakenBack));
+        return Err(EventError::Refused(Problem::MessageTakenBack));
     }
     outbox::forget_content(turn.tx, of.message)?;
     attachment::forget(turn, conversation.id, of.message)?;
@@ -97,19 +97,19 @@ pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Resp
 }
 
 /// Sets a conversation's timer.
-pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Response, Stop> {
+pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     let Target::Conversation(found) = target::find(turn.tx, &set.of)? else {
         let name = set.of.clone();
-        return Err(Stop::Refused(Problem::ConversationUnknown { name }));
+        return Err(EventError::Refused(Problem::ConversationUnknown { name }));
     };
     refuse_sms(&found)?;
     if found.kind == Kind::Group {
         let (state, _) = group_commands::known_group_state(turn, &found)?;
         if !state.is_admin(turn.account()?.id()) {
-            return Err(Stop::Refused(Problem::GroupNotAdmin));
+            return Err(EventError::Refused(Problem::GroupNotAdmin));
         }
         messages::written_to(turn, &found, true)?;
         group_commands::add_pending_change(
@@ -138,9 +138,9 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
 }
 
 /// Nothing of this is known to phones.
-fn refuse_sms(conversation: &Conversation) -> Result<(), Stop> {
+fn refuse_sms(conversation: &Conversation) -> Result<(), EventError> {
     if conversation.kind == Kind::Sms {
-        Err(Stop::Refused(Problem::SmsConversation))
+        Err(EventError::Refused(Problem::SmsConversation))
     } else {
         Ok(())
     }
@@ -153,13 +153,13 @@ fn amend(
     target: MessageId,
     content: &Content,
     amends: Amends,
-) -> Result<Response, Stop> {
+) -> Result<Response, EventError> {
     refuse_sms(conversation)?;
     if conversation.left {
-        return Err(Stop::Refused(Problem::GroupNotMember));
+        return Err(EventError::Refused(Problem::GroupNotMember));
     }
     if conversation.awaiting_decision {
-        return Err(Stop::Refused(Problem::ContactChanged {
+        return Err(EventError::Refused(Problem::ContactChanged {
             address: conversation.display.clone(),
         }));
     }
@@ -204,19 +204,22 @@ pub(crate) fn tell_changed(
 pub(crate) fn message_meant(
     turn: &Turn<'_>,
     id: MessageId,
-) -> Result<(Conversation, api::Message), Stop> {
+) -> Result<(Conversation, api::Message), EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
-    find(turn.tx, id)?.ok_or(Stop::Refused(Problem::MessageUnknown))
+    find(turn.tx, id)?.ok_or(EventError::Refused(Problem::MessageUnknown))
 }
 
-fn own_message_meant(turn: &Turn<'_>, id: MessageId) -> Result<(Conversation, api::Message), Stop> {
+fn own_message_meant(
+    turn: &Turn<'_>,
+    id: MessageId,
+) -> Result<(Conversation, api::Message), EventError> {
     let (conversation, message) = message_meant(turn, id)?;
     if message.direction == api::Direction::Out {
         Ok((conversation, message))
     } else {
-        Err(Stop::Refused(Problem::MessageNotOwn))
+        Err(EventError::Refused(Problem::MessageNotOwn))
     }
 }
 
@@ -232,20 +235,21 @@ fn find(
 }
 
 /// The messages whose ids begin so: two at most.
-pub(crate) fn with_prefix(turn: &Turn<'_>, prefix: &str) -> Result<Response, Stop> {
+pub(crate) fn with_prefix(turn: &Turn<'_>, prefix: &str) -> Result<Response, EventError> {
     let found = pages::with_prefix(turn.tx, prefix.trim())?;
     match found.as_slice() {
-        [] => Err(Stop::Refused(Problem::MessageUnknown)),
+        [] => Err(EventError::Refused(Problem::MessageUnknown)),
         [id] => {
             let (_, message) = message_meant(turn, *id)?;
             Ok(Response::Message(Box::new(message)))
         }
-        _ => Err(Stop::Refused(Problem::MessageAmbiguous)),
+        _ => Err(EventError::Refused(Problem::MessageAmbiguous)),
     }
 }
 
-fn mimi(id: MessageId) -> Result<content::MessageId, Stop> {
-    content::MessageId::from_bytes(id.as_bytes()).ok_or(Stop::Refused(Problem::MessageUnknown))
+fn mimi(id: MessageId) -> Result<content::MessageId, EventError> {
+    content::MessageId::from_bytes(id.as_bytes())
+        .ok_or(EventError::Refused(Problem::MessageUnknown))
 }
 
 /// Something short, without blanks and controls: what it is, is for fonts to know.

@@ -18,7 +18,7 @@ use super::{amendments, receipts};
 use crate::{
     api::{ConversationId, MessageDeleted, MessageId, Notice},
     attachment,
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::history::{self, NewEvent},
     store::StoreError,
     turn::{Fault, Turn},
@@ -138,7 +138,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         rows.collect::<Result<_, _>>()?
     };
     for (row, conversation, id) in over {
-        let deleted = turn.contained(Whose::Part("disappearing messages"), |turn| {
+        let deleted = turn.run_contained(ErrorOwner::Part("disappearing messages"), |turn| {
             delete(turn, row, conversation, id)
         })?;
         if deleted.is_none() {

@@ -5,11 +5,11 @@ use crate::{
     api::{self, MessageId, Response},
     contact,
     conversation::{Kind, members},
-    turn::{Stop, Turn},
+    turn::{EventError, Turn},
 };
 
 /// Everything that is known of a message.
-pub(crate) fn info(turn: &Turn<'_>, id: MessageId) -> Result<Response, Stop> {
+pub(crate) fn info(turn: &Turn<'_>, id: MessageId) -> Result<Response, EventError> {
     let (conversation, message) = commands::message_meant(turn, id)?;
     let came = receipts::of_message(turn.tx, conversation.id, id)?;
     let own = turn.account()?.id();

@@ -39,7 +39,7 @@ use crate::{
     conversation::target,
     inbox::messages,
     store::StoreError,
-    turn::{Stop, Turn},
+    turn::{EventError, Turn},
 };
 
 const FORMAT: &str = "waxwing-report";
@@ -50,7 +50,7 @@ const MESSAGES: usize = 1_000;
 const NOTE_BYTES: usize = 4_096;
 
 /// Makes a report.
-pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Response, Stop> {
+pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Response, EventError> {
     if asked.messages.is_empty() || asked.messages.len() > MESSAGES {
         return Err(invalid("it names no message, or too many"));
     }
@@ -102,9 +102,9 @@ type ReportedRow = (
 );
 
 /// A message and its edits, the oldest first.
-fn proven(tx: &Transaction<'_>, id: MessageId) -> Result<Vec<Proven>, Stop> {
+fn proven(tx: &Transaction<'_>, id: MessageId) -> Result<Vec<Proven>, EventError> {
     let Some(conversation) = pages::conversation_of(tx, id)? else {
-        return Err(Stop::Refused(Problem::MessageUnknown));
+        return Err(EventError::Refused(Problem::MessageUnknown));
     };
     let key = (conversation.as_bytes(), id.as_bytes());
     let (account, own, taken_back, proof, content): ReportedRow = tx
@@ -125,12 +125,12 @@ fn proven(tx: &Transaction<'_>, id: MessageId) -> Result<Vec<Proven>, Stop> {
         })
         .map_err(StoreError::from)?;
     if taken_back {
-        return Err(Stop::Refused(Problem::MessageTakenBack));
+        return Err(EventError::Refused(Problem::MessageTakenBack));
     }
     let proof = proof.as_deref().and_then(Proof::from_bytes);
     let (Some(account), Some(proof), Some(content), Some(false)) = (account, proof, content, own)
     else {
-        return Err(Stop::Refused(Problem::MessageNotProven));
+        return Err(EventError::Refused(Problem::MessageNotProven));
     };
     let account = AccountId(account);
     let mut all = vec![(account, proof, content)];
@@ -172,13 +172,13 @@ fn add_person(
     tx: &Transaction<'_>,
     people: &mut Vec<ReportedPerson>,
     account: AccountId,
-) -> Result<(), Stop> {
+) -> Result<(), EventError> {
     let name = account.to_string();
     if people.iter().any(|person| person.account == name) {
         return Ok(());
     }
     let Some(contact) = contact::of_account(tx, account)? else {
-        return Err(Stop::Refused(Problem::MessageNotProven));
+        return Err(EventError::Refused(Problem::MessageNotProven));
     };
     let statements = contact.statements().unwrap_or_default();
     people.push(ReportedPerson {
@@ -194,7 +194,7 @@ fn add_person(
 }
 
 /// Checks a report, no matter who made it.
-pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, Stop> {
+pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, EventError> {
     if report.format != FORMAT || report.version != VERSION {
         return Err(invalid("it has a format that this version does not know"));
     }
@@ -234,8 +234,8 @@ pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, S
     })))
 }
 
-fn invalid(reason: &str) -> Stop {
-    Stop::Refused(Problem::ReportInvalid {
+fn invalid(reason: &str) -> EventError {
+    EventError::Refused(Problem::ReportInvalid {
         reason: reason.to_owned(),
     })
 }
@@ -253,7 +253,7 @@ struct Person<'a> {
 }
 
 impl<'a> Person<'a> {
-    fn read(tx: &Transaction<'_>, said: &'a ReportedPerson) -> Result<Self, Stop> {
+    fn read(tx: &Transaction<'_>, said: &'a ReportedPerson) -> Result<Self, EventError> {
         let broken = || invalid("a roster in it is not valid");
         if said.roster.len() > limits::ROSTER_STATEMENTS {
             return Err(broken());
@@ -288,7 +288,7 @@ impl<'a> Person<'a> {
         })
     }
 
-    fn said(&self, message: &ReportedMessage) -> Result<ProvenMessage, Stop> {
+    fn said(&self, message: &ReportedMessage) -> Result<ProvenMessage, EventError> {
         let malformed = || invalid("a message in it is malformed");
         let id = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
         let group = id(&message.group).and_then(|bytes| bytes.try_into().ok());

@@ -23,7 +23,7 @@ use waxwing_protocol::{
 use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Typing},
     contact,
-    containment::Whose,
+    containment::ErrorOwner,
     conversation::target::{self, Target},
     conversation::{self, Kind, groups, requests},
     event::LinkKind,
@@ -32,7 +32,7 @@ use crate::{
     memory::Remembered,
     settings::{self, Setting},
     turn::VolatileState,
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// The same is not told again within this time.
@@ -69,13 +69,13 @@ impl VolatileState {
 const REMEMBERED: usize = 4_096;
 
 /// The person begins to write, goes on, or stops.
-pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetTyping) -> Result<Response, Stop> {
+pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetTyping) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     let Target::Conversation(found) = target::find(turn.tx, &set.of)? else {
         let name = set.of.clone();
-        return Err(Stop::Refused(Problem::ConversationUnknown { name }));
+        return Err(EventError::Refused(Problem::ConversationUnknown { name }));
     };
     let tells = settings::read(turn.tx, Setting::TellTyping)?.unwrap_or(true)
         && found.kind != Kind::Notes
@@ -106,7 +106,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         if group.state != groups::GroupState::Active {
             continue;
         }
-        turn.contained(Whose::Group(group.id), |turn| {
+        turn.run_contained(ErrorOwner::Group(group.id), |turn| {
             if posting::authorise(turn, group.id)? {
                 send_typing(turn, group.id, typing)?;
             }
@@ -145,7 +145,7 @@ fn send_typing(turn: &mut Turn<'_>, id: GroupId, typing: bool) -> Result<(), Fau
         epoch: epoch.0,
         body: [nonce.as_slice(), &ciphertext].concat().into(),
     };
-    turn.ask(LinkKind::Posting, Job::Signal, Body::Signal(signal));
+    turn.send_request(LinkKind::Posting, Job::Signal, Body::Signal(signal));
     Ok(())
 }
 

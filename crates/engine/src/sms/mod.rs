@@ -116,7 +116,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     {
         let key = key(turn)?.public();
         let body = Body::SetSmsKey(SetSmsKey { key });
-        turn.ask(LinkKind::Mailbox, Job::SetSmsKey, body);
+        turn.send_request(LinkKind::Mailbox, Job::SetSmsKey, body);
     }
     send::pump(turn)
 }

@@ -27,7 +27,7 @@ use crate::{
     link::{Job, problem_of},
     settings::{self, Setting},
     trust::lookups::LookUpOutcome,
-    turn::{Fault, Postponed, Stop, Turn},
+    turn::{EventError, Fault, Postponed, Turn},
 };
 
 /// Texts that may wait.
@@ -70,12 +70,12 @@ fn terms(turn: &Turn<'_>) -> Result<Option<SmsTerms>, Fault> {
 }
 
 /// Whom a text is for.
-fn recipient(turn: &Turn<'_>, to: &str) -> Result<Address, Stop> {
+fn recipient(turn: &Turn<'_>, to: &str) -> Result<Address, EventError> {
     let to = to.trim();
     let number = if to.parse::<api::ConversationId>().is_ok() {
         match target::find(turn.tx, to)? {
             Target::Conversation(found) if found.kind == Kind::Sms => found.display,
-            _ => return Err(Stop::Refused(Problem::SmsNeedsNumber)),
+            _ => return Err(EventError::Refused(Problem::SmsNeedsNumber)),
         }
     } else {
         to.to_owned()
@@ -83,25 +83,25 @@ fn recipient(turn: &Turn<'_>, to: &str) -> Result<Address, Stop> {
     let number = number.strip_prefix("sms:").unwrap_or(&number);
     match Address::parse(number) {
         Ok(address) if address.kind() == AddressKind::Phone => Ok(address),
-        Ok(_) => Err(Stop::Refused(Problem::SmsNeedsNumber)),
-        Err(_) => Err(Stop::Refused(Problem::SmsCannotBeAnswered {
+        Ok(_) => Err(EventError::Refused(Problem::SmsNeedsNumber)),
+        Err(_) => Err(EventError::Refused(Problem::SmsCannotBeAnswered {
             sender: number.to_owned(),
         })),
     }
 }
 
 /// What a text would cost.
-pub(crate) fn quote(turn: &Turn<'_>, asked: &api::QuoteSms) -> Result<Response, Stop> {
+pub(crate) fn quote(turn: &Turn<'_>, asked: &api::QuoteSms) -> Result<Response, EventError> {
     let to = recipient(turn, &asked.to)?;
     Ok(Response::SmsQuote(quoted(turn, &to, &asked.text)?))
 }
 
-fn quoted(turn: &Turn<'_>, to: &Address, text: &str) -> Result<SmsQuote, Stop> {
+fn quoted(turn: &Turn<'_>, to: &Address, text: &str) -> Result<SmsQuote, EventError> {
     if text.trim().is_empty() {
-        return Err(Stop::Refused(Problem::MessageEmpty));
+        return Err(EventError::Refused(Problem::MessageEmpty));
     }
     let too_long = |segments| {
-        Stop::Refused(Problem::SmsTooLong {
+        EventError::Refused(Problem::SmsTooLong {
             segments,
             limit: limits::SMS_SEGMENTS,
         })
@@ -155,24 +155,24 @@ fn times(price: &str, count: u32) -> Option<String> {
 }
 
 /// Writes to a phone.
-pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response, Stop> {
+pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response, EventError> {
     let Some(own) = &turn.volatile.account else {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     };
     let (account, from) = (own.id(), own.address().clone());
     if from.kind() != AddressKind::Phone {
-        return Err(Stop::Refused(Problem::SmsNeedsOwnNumber));
+        return Err(EventError::Refused(Problem::SmsNeedsOwnNumber));
     }
     let to = recipient(turn, &asked.to)?;
     let quote = quoted(turn, &to, &asked.text)?;
     if quote.offered == Some(false) {
-        return Err(Stop::Refused(Problem::SmsNotOffered));
+        return Err(EventError::Refused(Problem::SmsNotOffered));
     }
     if !quote.understood && !asked.understood {
-        return Err(Stop::Refused(Problem::SmsNotUnderstood));
+        return Err(EventError::Refused(Problem::SmsNotUnderstood));
     }
     if asked.segments.is_some_and(|most| quote.segments > most) {
-        return Err(Stop::Refused(Problem::SmsTooLong {
+        return Err(EventError::Refused(Problem::SmsTooLong {
             segments: quote.segments,
             limit: asked.segments.unwrap_or_default(),
         }));
@@ -181,7 +181,7 @@ pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response
         .tx
         .query_row("SELECT count(*) FROM sms_outgoing", [], |row| row.get(0))?;
     if waiting >= WAITING_MAX {
-        return Err(Stop::Refused(Problem::OutboxFull {
+        return Err(EventError::Refused(Problem::OutboxFull {
             limit: WAITING_MAX.unsigned_abs(),
         }));
     }
@@ -283,7 +283,7 @@ pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             text: one.text,
             segments: one.segments,
         });
-        turn.ask(LinkKind::Mailbox, Job::SendSms(one.row), body);
+        turn.send_request(LinkKind::Mailbox, Job::SendSms(one.row), body);
         return Ok(());
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::{
     conversation::target::{self, Target},
     conversation::{Conversation, history, pages},
     message,
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// Bytes of a draft that other devices get; a longer one stays here.
@@ -59,13 +59,13 @@ pub(crate) fn conversation_settings(
 pub(crate) fn change_conversation_settings(
     turn: &mut Turn<'_>,
     keep: &api::KeepConversation,
-) -> Result<Response, Stop> {
+) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     let unknown = || {
         let name = keep.of.clone();
-        Stop::Refused(Problem::ConversationUnknown { name })
+        EventError::Refused(Problem::ConversationUnknown { name })
     };
     let Target::Conversation(found) = target::find(turn.tx, &keep.of)? else {
         return Err(unknown());
@@ -75,7 +75,7 @@ pub(crate) fn change_conversation_settings(
     if let Some(draft) = &keep.draft
         && draft.len() > DRAFT_BYTES
     {
-        return Err(Stop::Refused(Problem::MessageTooLarge {
+        return Err(EventError::Refused(Problem::MessageTooLarge {
             bytes: draft.len() as u64,
             limit: DRAFT_BYTES as u64,
         }));
@@ -105,7 +105,7 @@ pub(crate) fn change_conversation_settings(
 }
 
 /// Stars a message, or does not any more.
-pub(crate) fn star(turn: &mut Turn<'_>, star: &api::Star) -> Result<Response, Stop> {
+pub(crate) fn star(turn: &mut Turn<'_>, star: &api::Star) -> Result<Response, EventError> {
     let (conversation, _) = message::commands::message_meant(turn, star.message)?;
     let value: &[u8] = if star.starred { b"1" } else { &[] };
     set(turn, SettingKind::Starred, star.message.as_bytes(), value)?;
@@ -114,7 +114,7 @@ pub(crate) fn star(turn: &mut Turn<'_>, star: &api::Star) -> Result<Response, St
 }
 
 /// The starred messages, the latest first.
-pub(crate) fn list_starred(turn: &Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn list_starred(turn: &Turn<'_>) -> Result<Response, EventError> {
     let mut found = Vec::new();
     for id in starred(turn.tx, history::ENTRIES_MAX)? {
         if let Some(conversation) = pages::conversation_of(turn.tx, id)?

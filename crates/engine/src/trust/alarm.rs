@@ -107,7 +107,7 @@ pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault>
         ),
     )?;
     if shows {
-        turn.show(problem);
+        turn.warn_always(problem);
     }
     Ok(())
 }

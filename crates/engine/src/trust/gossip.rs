@@ -282,7 +282,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     known.sort_unstable();
     known.dedup();
     known.truncate(limits::HEADS_PER_REQUEST);
-    turn.ask(
+    turn.send_request(
         LinkKind::Posting,
         Job::FetchHeads,
         Body::FetchHeads(FetchHeads { known }),

@@ -146,7 +146,7 @@ pub(crate) fn handle_hello(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
         .is_some_and(|log| log.identity.id().0.as_slice() == log_id);
     if !known {
         let fetch = pb::FetchLogIdentity {};
-        turn.ask(link, Job::FetchLogIdentity, Body::FetchLogIdentity(fetch));
+        turn.send_request(link, Job::FetchLogIdentity, Body::FetchLogIdentity(fetch));
     }
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
         let is_ready = matches!(asked.phase, LinkPhase::Ready { .. } | LinkPhase::LoggedIn);
         if is_ready && !asked.awaits(&Job::FetchLogIdentity) {
             let fetch = pb::FetchLogIdentity {};
-            turn.ask(link, Job::FetchLogIdentity, Body::FetchLogIdentity(fetch));
+            turn.send_request(link, Job::FetchLogIdentity, Body::FetchLogIdentity(fetch));
             return;
         }
     }

@@ -224,7 +224,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
             address: address.clone(),
             known_head: log::known_head(turn),
         };
-        turn.ask(
+        turn.send_request(
             LinkKind::Posting,
             Job::LookUp(address),
             Body::LookUp(request),
@@ -386,7 +386,7 @@ fn ask_for_auditors(turn: &mut Turn<'_>) {
     }
     let mut known = vec![log::known_head(turn)];
     known.retain(|number| *number > 0);
-    turn.ask(
+    turn.send_request(
         LinkKind::Posting,
         Job::FetchHeads,
         Body::FetchHeads(FetchHeads { known }),

@@ -123,7 +123,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         known_head: log::known_head(turn),
         most_recent: 0,
     };
-    turn.ask(
+    turn.send_request(
         LinkKind::Mailbox,
         Job::FetchHistory,
         Body::FetchHistory(fetch),

@@ -39,7 +39,7 @@ use crate::{
     event::LinkKind,
     link::{Job, LinkPhase},
     settings::{self, Setting},
-    turn::{Fault, Postponed, Stop, Turn},
+    turn::{EventError, Fault, Postponed, Turn},
 };
 
 /// After the first account's hour, and after a failure, the next is made.
@@ -71,7 +71,7 @@ struct Making {
 }
 
 /// A person wants one now.
-pub(crate) fn request_backup(turn: &mut Turn<'_>) -> Result<Response, Stop> {
+pub(crate) fn request_backup(turn: &mut Turn<'_>) -> Result<Response, EventError> {
     ready(turn)?;
     turn.volatile.postponed.remove(&Postponed::Backup);
     turn.volatile.devices_mut().backup.wanted = true;
@@ -79,7 +79,7 @@ pub(crate) fn request_backup(turn: &mut Turn<'_>) -> Result<Response, Stop> {
 }
 
 /// A part of one for a file.
-pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Response, Stop> {
+pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Response, EventError> {
     ready(turn)?;
     let mut making = if asked.index == 0 {
         begin(turn)?
@@ -89,17 +89,17 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
             .backup
             .file
             .take()
-            .ok_or(Stop::Refused(Problem::BackupNone))?
+            .ok_or(EventError::Refused(Problem::BackupNone))?
     };
     let made = making.part.as_ref().map(|(index, ..)| *index);
     if made != Some(asked.index) {
         let next = made.map_or(0, |index| index.saturating_add(1));
         if next != asked.index || !making.make_part(turn.tx)? {
-            return Err(Stop::Refused(Problem::BackupNone));
+            return Err(EventError::Refused(Problem::BackupNone));
         }
     }
     let Some((_, part, more)) = &making.part else {
-        return Err(Stop::Refused(Problem::BackupNone));
+        return Err(EventError::Refused(Problem::BackupNone));
     };
     let response = BackupPart {
         part: BASE64.encode(part),
@@ -109,12 +109,12 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
     Ok(Response::BackupPart(response))
 }
 
-fn ready(turn: &Turn<'_>) -> Result<(), Stop> {
+fn ready(turn: &Turn<'_>) -> Result<(), EventError> {
     if turn.volatile.account.is_none() {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     }
     if key::public(turn.tx)?.is_none() {
-        return Err(Stop::Refused(Problem::BackupKeyMissing));
+        return Err(EventError::Refused(Problem::BackupKeyMissing));
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             index: *index,
             part: part.clone().into(),
         };
-        turn.ask(
+        turn.send_request(
             LinkKind::Mailbox,
             Job::PutBackup(*index),
             Body::PutBackup(put),
@@ -188,7 +188,7 @@ pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
                 backup_id: making.id.to_vec().into(),
                 parts: index + 1,
             };
-            turn.ask(
+            turn.send_request(
                 LinkKind::Mailbox,
                 Job::FinishBackup,
                 Body::FinishBackup(finish),

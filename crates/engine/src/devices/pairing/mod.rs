@@ -62,7 +62,7 @@ use crate::{
     event::LinkKind,
     link::{MeetingPurpose, registration},
     settings,
-    turn::{Fault, Stop, Turn},
+    turn::{EventError, Fault, Turn},
 };
 
 /// An attempt.
@@ -141,8 +141,9 @@ impl Pairing {
 // ---- what people ask for ----
 
 /// This is to become a device of an account that another device has.
-pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Response, Stop> {
-    let name = names::checked(&asked.name).ok_or(Stop::Refused(Problem::DeviceNameMalformed))?;
+pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Response, EventError> {
+    let name =
+        names::checked(&asked.name).ok_or(EventError::Refused(Problem::DeviceNameMalformed))?;
     refuse_registered(turn)?;
     crate::link::relay::set(turn, &asked.relay, asked.pin.as_deref())?;
     registration::abandon(turn.tx)?;
@@ -162,26 +163,29 @@ pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Respo
 }
 
 /// A home that has an account joins no other.
-pub(crate) fn refuse_registered(turn: &Turn<'_>) -> Result<(), Stop> {
+pub(crate) fn refuse_registered(turn: &Turn<'_>) -> Result<(), EventError> {
     let stage = registration::read(turn.tx)?.map(|registration| registration.stage);
     if stage == Some(RegistrationStage::Registered) {
-        return Err(Stop::Refused(Problem::AlreadyRegistered));
+        return Err(EventError::Refused(Problem::AlreadyRegistered));
     }
     Ok(())
 }
 
 /// The person typed the code that a new device shows.
-pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result<Response, Stop> {
+pub(crate) fn approve(
+    turn: &mut Turn<'_>,
+    asked: &api::ApproveDevice,
+) -> Result<Response, EventError> {
     let Some(own) = &turn.volatile.account else {
-        return Err(Stop::Refused(Problem::NotRegistered));
+        return Err(EventError::Refused(Problem::NotRegistered));
     };
     if own.roster().devices().len() >= limits::DEVICES {
-        return Err(Stop::Refused(Problem::DevicesTooMany {
+        return Err(EventError::Refused(Problem::DevicesTooMany {
             limit: limits::DEVICES as u64,
         }));
     }
     let (code, there) = PairingCode::read(&asked.code).map_err(|error| {
-        Stop::Refused(match error {
+        EventError::Refused(match error {
             code::CodeMalformed::Shape => Problem::PairingCodeMalformed,
             code::CodeMalformed::Mistyped => Problem::PairingCodeMistyped,
         })
@@ -192,11 +196,11 @@ pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result
             _ => there.url == here.url,
         };
         if !same {
-            return Err(Stop::Refused(Problem::PairingOtherRelay));
+            return Err(EventError::Refused(Problem::PairingOtherRelay));
         }
     }
     if transfer::under_way(turn.tx)? || changes::any(turn.tx)? {
-        return Err(Stop::Refused(Problem::PairingBusy));
+        return Err(EventError::Refused(Problem::PairingBusy));
     }
     make_room(turn);
     fresh_posting_link(turn);
@@ -211,8 +215,8 @@ pub(crate) fn approve(turn: &mut Turn<'_>, asked: &api::ApproveDevice) -> Result
 }
 
 /// The person has seen which device asks.
-pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, Stop> {
-    let refused = Stop::Refused(Problem::PairingNotAsked);
+pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, EventError> {
+    let refused = EventError::Refused(Problem::PairingNotAsked);
     let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
         return Err(refused);
     };
