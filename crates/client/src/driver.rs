@@ -60,7 +60,7 @@ pub fn now() -> Time {
 }
 
 /// What a caller wants of the driver's thread.
-enum Call {
+enum DriverCall {
     Request(Request, oneshot::Sender<Result<Response, Problem>>),
     Health(oneshot::Sender<Health>),
 }
@@ -79,7 +79,7 @@ pub struct Health {
 /// called.
 #[derive(Clone)]
 pub struct Client {
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<DriverCall>,
     notices: broadcast::Sender<Notice>,
     stop: Arc<Notify>,
     stopped: Arc<tokio::sync::Mutex<Option<oneshot::Receiver<()>>>>,
@@ -140,7 +140,7 @@ impl Client {
         let request = with_pin_apart(request)?;
         let (answer, answered) = oneshot::channel();
         self.calls
-            .send(Call::Request(request, answer))
+            .send(DriverCall::Request(request, answer))
             .await
             .map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
@@ -150,7 +150,7 @@ impl Client {
     pub async fn health(&self) -> Result<Health, Problem> {
         let (answer, answered) = oneshot::channel();
         self.calls
-            .send(Call::Health(answer))
+            .send(DriverCall::Health(answer))
             .await
             .map_err(|_| ended())?;
         answered.await.map_err(|_| ended())
@@ -227,7 +227,7 @@ struct Slot {
 
 struct Driver {
     engine: Engine,
-    calls: mpsc::Receiver<Call>,
+    calls: mpsc::Receiver<DriverCall>,
     notices: broadcast::Sender<Notice>,
     mailbox: Option<Slot>,
     posting: Option<Slot>,
@@ -240,9 +240,9 @@ struct Driver {
 }
 
 /// What the driver does next.
-enum Next {
+enum DriverStep {
     Stop,
-    Call(Call),
+    Call(DriverCall),
     Link(LinkKind, LinkEvent),
     File(BlobDone),
     Timer,
@@ -251,7 +251,7 @@ enum Next {
 impl Driver {
     fn new(
         engine: Engine,
-        calls: mpsc::Receiver<Call>,
+        calls: mpsc::Receiver<DriverCall>,
         notices: broadcast::Sender<Notice>,
         blobs: Blobs,
     ) -> Self {
@@ -276,28 +276,28 @@ impl Driver {
         self.carry_out();
         loop {
             match self.next(stop).await {
-                Next::Stop => return,
-                Next::Call(call) => self.call(call),
-                Next::Link(kind, event) => self.link(kind, event),
-                Next::File(done) => {
+                DriverStep::Stop => return,
+                DriverStep::Call(call) => self.call(call),
+                DriverStep::Link(kind, event) => self.link(kind, event),
+                DriverStep::File(done) => {
                     if let Err(problem) = self.handle(Event::Blob(done)) {
                         self.warn(&problem);
                     }
                 }
-                Next::Timer => self.time_came(),
+                DriverStep::Timer => self.handle_time(),
             }
             self.carry_out();
         }
     }
 
-    async fn next(&mut self, stop: &Notify) -> Next {
+    async fn next(&mut self, stop: &Notify) -> DriverStep {
         tokio::select! {
-            () = stop.notified() => Next::Stop,
-            call = self.calls.recv() => call.map_or(Next::Stop, Next::Call),
-            event = next_of(&mut self.mailbox) => Next::Link(LinkKind::Mailbox, event),
-            event = next_of(&mut self.posting) => Next::Link(LinkKind::Posting, event),
-            Some(done) = self.files.recv() => Next::File(done),
-            () = until(self.timer) => Next::Timer,
+            () = stop.notified() => DriverStep::Stop,
+            call = self.calls.recv() => call.map_or(DriverStep::Stop, DriverStep::Call),
+            event = next_of(&mut self.mailbox) => DriverStep::Link(LinkKind::Mailbox, event),
+            event = next_of(&mut self.posting) => DriverStep::Link(LinkKind::Posting, event),
+            Some(done) = self.files.recv() => DriverStep::File(done),
+            () = until(self.timer) => DriverStep::Timer,
         }
     }
 
@@ -307,9 +307,9 @@ impl Driver {
             .map_err(|refused| refused.problem)
     }
 
-    fn call(&mut self, call: Call) {
+    fn call(&mut self, call: DriverCall) {
         match call {
-            Call::Request(request, answer) => {
+            DriverCall::Request(request, answer) => {
                 if !request.is_read_only() {
                     self.hurry();
                 }
@@ -317,7 +317,7 @@ impl Driver {
                 // The caller may have gone away.
                 drop(answer.send(result));
             }
-            Call::Health(answer) => {
+            DriverCall::Health(answer) => {
                 let info = |slot: &Option<Slot>| {
                     slot.as_ref()
                         .and_then(|slot| slot.open.as_ref())
@@ -346,7 +346,7 @@ impl Driver {
         }
     }
 
-    fn time_came(&mut self) {
+    fn handle_time(&mut self) {
         if self.timer.is_some_and(|at| at > now()) {
             return;
         }

@@ -324,14 +324,14 @@ fn is_public(address: IpAddr) -> bool {
 
 /// What a page says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Page {
+struct WebPage {
     title: String,
     description: String,
     picture: String,
 }
 
-fn read(body: &[u8]) -> Page {
-    let mut page = Page::default();
+fn read(body: &[u8]) -> WebPage {
+    let mut page = WebPage::default();
     let mut plain_title = String::new();
     let mut in_title = false;
     // The content of a title or a script is text, no matter what it looks like.
@@ -568,7 +568,7 @@ mod tests {
             (page.title.as_str(), page.description.as_str()),
             ("One <b>two", "x")
         );
-        assert_eq!(read(&[0xff; 100]), Page::default());
+        assert_eq!(read(&[0xff; 100]), WebPage::default());
         assert_eq!(shortened(&"x".repeat(500), 10).chars().count(), 10);
     }
 }

@@ -104,7 +104,7 @@ struct Conversations {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct HistoryPage {
     entries: Vec<Entry>,
     next: Option<String>,
 }
@@ -171,7 +171,7 @@ pub async fn export(
             from: Some(place),
             ..History::default()
         });
-        let Page { entries, next } = session.ask(&request).await?;
+        let HistoryPage { entries, next } = session.ask(&request).await?;
         for entry in &entries {
             let mut saved = Vec::new();
             if let (Entry::Message(message), Some(folder)) = (entry, &files) {

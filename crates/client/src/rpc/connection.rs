@@ -115,7 +115,7 @@ async fn answer(line: LineIn, backend: &mut impl Backend) -> Option<Value> {
 }
 
 async fn answer_one(call: Value, backend: &mut impl Backend) -> Option<Value> {
-    let call = match Call::read(call) {
+    let call = match RpcCall::read(call) {
         Ok(call) => call,
         Err(refused) => return serde_json::to_value(refused).ok(),
     };
@@ -123,13 +123,13 @@ async fn answer_one(call: Value, backend: &mut impl Backend) -> Option<Value> {
     serde_json::to_value(Line::answer(call.id?, result)).ok()
 }
 
-struct Call {
+struct RpcCall {
     id: Option<Value>,
     method: String,
     params: Option<Value>,
 }
 
-impl Call {
+impl RpcCall {
     fn read(call: Value) -> Result<Self, Box<Line>> {
         let invalid = |id: Value, why: &str| {
             let error = RpcError::new(
