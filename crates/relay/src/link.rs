@@ -12,7 +12,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use crate::{group::Authorised, rate::Bucket, relay::Source, rendezvous::Place};
+use crate::{group::Authorised, rate::Bucket, relay::Source, rendezvous::RendezvousKey};
 
 /// How far a link has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) struct Link {
     /// Whether the sweep looks at it for that.
     pub(crate) is_swept: bool,
     /// Where it meets another.
-    pub(crate) rendezvous: Option<Place>,
+    pub(crate) rendezvous: Option<RendezvousKey>,
     /// When it signalled last.
     pub(crate) signalled_at: Option<Time>,
 }

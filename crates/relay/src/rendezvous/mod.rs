@@ -45,7 +45,7 @@ const DRAWS: usize = 64;
 
 /// Where two meet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Place {
+pub(crate) enum RendezvousKey {
     /// Made for a number; numbered by the relay.
     Numbered(u64),
     /// At an id that both knew.
@@ -54,11 +54,11 @@ pub(crate) enum Place {
 
 /// All that are under way.
 pub(crate) struct Rendezvouses {
-    by_place: HashMap<Place, Rendezvous>,
+    by_place: HashMap<RendezvousKey, Rendezvous>,
     /// The same, the oldest first.
-    by_age: BTreeSet<(Time, Place)>,
+    by_age: BTreeSet<(Time, RendezvousKey)>,
     /// Numbers that lead somewhere.
-    by_number: HashMap<u32, Place>,
+    by_number: HashMap<u32, RendezvousKey>,
     next: u64,
     /// Bytes that wait, in all.
     waiting_bytes: usize,
@@ -72,11 +72,11 @@ struct Rendezvous {
     made_at: Time,
     /// Until somebody used it.
     number: Option<u32>,
-    sides: [Side; 2],
+    sides: [RendezvousSide; 2],
 }
 
 #[derive(Default)]
-struct Side {
+struct RendezvousSide {
     link: Option<LinkId>,
     /// What the other said while nobody was here.
     waiting: VecDeque<Bytes>,
@@ -93,12 +93,12 @@ impl Rendezvous {
     }
 
     /// The side where nobody is.
-    fn free(&mut self) -> Option<&mut Side> {
+    fn free(&mut self) -> Option<&mut RendezvousSide> {
         self.sides.iter_mut().find(|side| side.link.is_none())
     }
 
     /// The side that is not this link's.
-    fn other(&mut self, link: LinkId) -> Option<&mut Side> {
+    fn other(&mut self, link: LinkId) -> Option<&mut RendezvousSide> {
         let [first, second] = &mut self.sides;
         if first.link == Some(link) {
             Some(second)
@@ -152,7 +152,7 @@ impl Rendezvouses {
     }
 
     /// Takes a rendezvous away; gives who was there.
-    fn end(&mut self, place: Place) -> Vec<LinkId> {
+    fn end(&mut self, place: RendezvousKey) -> Vec<LinkId> {
         let Some(ended) = self.by_place.remove(&place) else {
             return Vec::new();
         };
@@ -184,7 +184,7 @@ impl<S: Store> Relay<S> {
                 let number = all
                     .draw(rng)
                     .ok_or_else(|| Refused::rate_limited(Span::minutes(1)))?;
-                let place = Place::Numbered(all.next);
+                let place = RendezvousKey::Numbered(all.next);
                 all.next = all.next.saturating_add(1);
                 all.by_number.insert(number, place);
                 all.by_age.insert((now, place));
@@ -212,7 +212,7 @@ impl<S: Store> Relay<S> {
                     .as_ref()
                     .try_into()
                     .map_err(|_| Refused::malformed("a rendezvous id has 16 bytes"))?;
-                let place = Place::Agreed(id);
+                let place = RendezvousKey::Agreed(id);
                 if before == Some(place) {
                     let met = self.has_met(place);
                     return Ok(Reply::Now(joined(0, met)));
@@ -295,7 +295,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// `link`, which may be closed, is no longer at `place`.
-    pub(crate) fn left(&mut self, link: LinkId, place: Place) {
+    pub(crate) fn left(&mut self, link: LinkId, place: RendezvousKey) {
         let all = &mut self.rendezvouses;
         let Entry::Occupied(mut found) = all.by_place.entry(place) else {
             return;
@@ -308,8 +308,8 @@ impl<S: Store> Relay<S> {
         let other = found.get().links().next();
         let is_over = match place {
             // Its number is used up, so that nobody can come again; or nobody came.
-            Place::Numbered(_) => true,
-            Place::Agreed(_) => other.is_none(),
+            RendezvousKey::Numbered(_) => true,
+            RendezvousKey::Agreed(_) => other.is_none(),
         };
         if is_over {
             all.end(place);
@@ -341,7 +341,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// Takes the free side; gives what waited there.
-    fn enter(&mut self, link: LinkId, place: Place) -> VecDeque<Bytes> {
+    fn enter(&mut self, link: LinkId, place: RendezvousKey) -> VecDeque<Bytes> {
         if let Some(state) = self.links.get_mut(&link) {
             state.rendezvous = Some(place);
         }
@@ -355,7 +355,7 @@ impl<S: Store> Relay<S> {
         std::mem::take(&mut side.waiting)
     }
 
-    fn has_met(&self, place: Place) -> bool {
+    fn has_met(&self, place: RendezvousKey) -> bool {
         self.rendezvouses
             .by_place
             .get(&place)

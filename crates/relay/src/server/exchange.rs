@@ -31,10 +31,10 @@ use waxwing_protocol::{
 
 use super::ServeError;
 use super::clock::{Clock, now};
+use super::connection_limits::ConnectionSlot;
 use super::log::{LogThreads, Questions};
 use super::memory::Standing;
 use super::outgoing::{Ending, Outgoing};
-use super::sources::Place;
 use super::verifying::Verifying;
 use crate::directory::log::KeyLog;
 use crate::mail::{Asked, Letter, Post};
@@ -89,7 +89,7 @@ pub(super) struct Connected<S: Store> {
     link: LinkId,
     source: IpAddr,
     /// Counted until the link is gone.
-    place: Place,
+    place: ConnectionSlot,
 }
 
 /// The threads that write to the store, and those that answer from the key log.
@@ -169,7 +169,7 @@ impl<S: Store> Exchange<S> {
         self: &Arc<Self>,
         exporter: Exporter,
         source: IpAddr,
-        place: Place,
+        place: ConnectionSlot,
     ) -> Connected<S> {
         let now = now();
         let outgoing = Arc::clone(place.outgoing());
@@ -449,7 +449,7 @@ impl<S: Store> Connected<S> {
     }
 
     /// The link's place among all connections.
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &ConnectionSlot {
         &self.place
     }
 
@@ -549,7 +549,7 @@ mod tests {
     use rand::SeedableRng as _;
     use waxwing_protocol::pb::{self, client_frame::Body as Request};
 
-    use super::super::sources::Sources;
+    use super::super::connection_limits::Sources;
     use super::*;
     use crate::directory::log::LogKeys;
     use crate::relay::{Config, Secrets};

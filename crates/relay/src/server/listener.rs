@@ -27,11 +27,11 @@ use tokio_rustls::server::TlsStream;
 use waxwing_protocol::{EXPORTER_LABEL, limits};
 
 use super::auditing::Auditing;
+use super::connection_limits::{ConnectionSlot, Sources};
 use super::exchange::Exchange;
 use super::http::{Pages, held};
 use super::link;
 use super::memory::Memory;
-use super::sources::{Place, Sources};
 use super::websocket::WebSocket;
 use crate::store::Store;
 
@@ -109,7 +109,7 @@ impl<S: Store> Listener<S> {
 
 /// Takes a connection up to its upgrade; the link then is a task of its own, so that
 /// what came before leaves no memory in it.
-async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, place: Place) {
+async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, place: ConnectionSlot) {
     // Frames are written whole: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let arriving = Box::pin(arrive(&reception, stream, place.source()));

@@ -8,6 +8,7 @@
 
 mod auditing;
 mod clock;
+mod connection_limits;
 mod exchange;
 mod fair;
 mod http;
@@ -17,7 +18,6 @@ mod log;
 mod memory;
 mod metrics;
 mod outgoing;
-mod sources;
 mod tls;
 mod turns;
 mod verifying;
@@ -41,11 +41,11 @@ use waxwing_transparency::cosignature::AuditorId;
 
 use self::auditing::Auditing;
 use self::clock::Clock;
+use self::connection_limits::Sources;
 use self::exchange::{Exchange, Writers};
 use self::listener::Listener;
 use self::memory::Memory;
 use self::metrics::Exposition;
-use self::sources::Sources;
 use crate::directory::log::{KeyLog, LogError};
 use crate::identity::{Identity, IdentityError, Pin};
 use crate::mail::{Post, Route};

@@ -39,7 +39,7 @@ use parking_lot::{Mutex, RwLock};
 use self::disk::{Disk, RealDisk};
 use self::reserve::Reserve;
 use self::scratch::Scratch;
-use self::segments::{Live, Place, Segments};
+use self::segments::{LivePosts, PostLocation, Segments};
 use self::watermark::Watermark;
 use super::{FORMAT_VERSION, KeySpace, Record, Store, StoreError, Usage, Write};
 
@@ -103,8 +103,8 @@ struct Commit {
 
 /// What becomes dead, depending on whether a batch counted.
 struct Doubt {
-    added: Vec<Place>,
-    removed: Vec<Place>,
+    added: Vec<PostLocation>,
+    removed: Vec<PostLocation>,
 }
 
 impl EmbeddedStore {
@@ -219,14 +219,14 @@ impl EmbeddedStore {
     }
 
     fn post_at(&self, place: &[u8]) -> Result<Bytes, StoreError> {
-        let place = Place::decode(place).ok_or_else(segments::damaged)?;
+        let place = PostLocation::decode(place).ok_or_else(segments::damaged)?;
         let file = self.segments.lock().file(place);
         let file = file.ok_or_else(segments::damaged)?;
         segments::read(&*file, place)
     }
 
     /// Writes posts. Nobody who reads waits for it.
-    fn append(&self, posts: &[Bytes]) -> Result<Vec<Place>, StoreError> {
+    fn append(&self, posts: &[Bytes]) -> Result<Vec<PostLocation>, StoreError> {
         let Some(append) = self.segments.lock().append(posts)? else {
             return Ok(Vec::new());
         };
@@ -252,7 +252,7 @@ impl EmbeddedStore {
         result
     }
 
-    fn forget(&self, places: Vec<Place>) {
+    fn forget(&self, places: Vec<PostLocation>) {
         let mut segments = self.segments.lock();
         for place in places {
             segments.forget(place);
@@ -586,10 +586,10 @@ impl Map {
     fn batch(
         &self,
         writes: &[Write],
-        added: &[Place],
+        added: &[PostLocation],
         number: u64,
         damaged: &AtomicU64,
-    ) -> Result<(fjall::OwnedWriteBatch, Vec<Place>), StoreError> {
+    ) -> Result<(fjall::OwnedWriteBatch, Vec<PostLocation>), StoreError> {
         let mut batch = self
             .database
             .batch()
@@ -597,7 +597,7 @@ impl Map {
         let mut added = added.iter().copied();
         let mut removed = Vec::new();
         // Where the posts that this batch touches lie by now.
-        let mut touched: HashMap<&[u8], Option<Place>> = HashMap::new();
+        let mut touched: HashMap<&[u8], Option<PostLocation>> = HashMap::new();
         for write in writes {
             let keyspace = self.space(write.space)?;
             let key = write.key.as_slice();
@@ -613,7 +613,7 @@ impl Map {
                 let before = match touched.insert(key, place) {
                     Some(before) => before,
                     None => match unpanicked(|| keyspace.get(key).map_err(map_failed)) {
-                        Ok(place) => place.and_then(|place| Place::decode(&place)),
+                        Ok(place) => place.and_then(|place| PostLocation::decode(&place)),
                         // Nobody can read it any more: it is erased when the store is
                         // opened the next time, and keeps nothing else from being
                         // deleted.
@@ -650,12 +650,12 @@ impl Map {
     }
 
     /// Where posts lie. A place that does not decode is [`super::check`]'s to report.
-    fn live(&self) -> Result<Live, StoreError> {
+    fn live(&self) -> Result<LivePosts, StoreError> {
         unpanicked(|| {
-            let mut live = Live::default();
+            let mut live = LivePosts::default();
             for guard in self.space(KeySpace::Posts)?.iter() {
                 let value = guard.value().map_err(map_failed)?;
-                if let Some(place) = Place::decode(&value) {
+                if let Some(place) = PostLocation::decode(&value) {
                     live.add(place);
                 }
             }

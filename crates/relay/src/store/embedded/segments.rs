@@ -30,14 +30,14 @@ const ERASE_STEP_PLACES: usize = 20_000;
 
 /// Where a post lies, and what its bytes hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PostLocation {
     segment: u64,
     offset: u64,
     length: u32,
     hash: u64,
 }
 
-impl Place {
+impl PostLocation {
     pub(super) fn encode(self) -> [u8; 28] {
         let mut bytes = [0; 28];
         let parts: [&[u8]; 4] = [
@@ -75,7 +75,7 @@ type Stretch = (u64, u64);
 
 /// The posts that the map names, by segment, told one after the other.
 #[derive(Default)]
-pub(super) struct Live(HashMap<u64, LiveSegment>);
+pub(super) struct LivePosts(HashMap<u64, LiveSegment>);
 
 #[derive(Default)]
 struct LiveSegment {
@@ -84,8 +84,8 @@ struct LiveSegment {
     stretches: Vec<Stretch>,
 }
 
-impl Live {
-    pub(super) fn add(&mut self, place: Place) {
+impl LivePosts {
+    pub(super) fn add(&mut self, place: PostLocation) {
         let segment = self.0.entry(place.segment).or_default();
         segment.posts += 1;
         segment.bytes += u64::from(place.length);
@@ -123,7 +123,7 @@ impl Segments {
     pub(super) fn open(
         disk: &Arc<dyn Disk>,
         directory: &Path,
-        live: Live,
+        live: LivePosts,
     ) -> Result<Self, StoreError> {
         Self::open_with(disk, directory, live, Access::Write)
     }
@@ -132,7 +132,7 @@ impl Segments {
     pub(super) fn open_to_read(
         disk: &Arc<dyn Disk>,
         directory: &Path,
-        live: Live,
+        live: LivePosts,
     ) -> Result<Self, StoreError> {
         Self::open_with(disk, directory, live, Access::Read)
     }
@@ -140,7 +140,7 @@ impl Segments {
     fn open_with(
         disk: &Arc<dyn Disk>,
         directory: &Path,
-        mut live: Live,
+        mut live: LivePosts,
         access: Access,
     ) -> Result<Self, StoreError> {
         let mut segments = BTreeMap::new();
@@ -199,7 +199,7 @@ impl Segments {
         for post in posts {
             let length = u32::try_from(post.len())
                 .map_err(|_| StoreError::Io("a post is too large".into()))?;
-            places.push(Place {
+            places.push(PostLocation {
                 segment: number,
                 offset: end,
                 length,
@@ -244,7 +244,7 @@ impl Segments {
     }
 
     /// The post is deleted: its bytes are to be erased.
-    pub(super) fn forget(&mut self, place: Place) {
+    pub(super) fn forget(&mut self, place: PostLocation) {
         if let Some(segment) = self.by_number.get_mut(&place.segment) {
             segment.live_posts = segment.live_posts.saturating_sub(1);
             segment.live_bytes = segment.live_bytes.saturating_sub(u64::from(place.length));
@@ -253,7 +253,7 @@ impl Segments {
     }
 
     /// The file that `place` is in, to be read without holding anything.
-    pub(super) fn file(&self, place: Place) -> Option<Arc<dyn DiskFile>> {
+    pub(super) fn file(&self, place: PostLocation) -> Option<Arc<dyn DiskFile>> {
         self.by_number
             .get(&place.segment)
             .map(|segment| Arc::clone(&segment.file))
@@ -383,7 +383,7 @@ pub(super) struct Append {
     start: u64,
     end: u64,
     /// In the order of the posts.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<PostLocation>,
 }
 
 impl Append {
@@ -415,7 +415,7 @@ impl Erasure {
 }
 
 /// Reads a post from the file that it is in.
-pub(super) fn read(file: &dyn DiskFile, place: Place) -> Result<Bytes, StoreError> {
+pub(super) fn read(file: &dyn DiskFile, place: PostLocation) -> Result<Bytes, StoreError> {
     let length = file.length().map_err(failed)?;
     if place.end() > length {
         return Err(damaged());
@@ -468,7 +468,7 @@ fn numbers(directory: &Path) -> Result<Vec<u64>, StoreError> {
 }
 
 /// Adds a post's stretch. Posts mostly come, and go, in the order in which they lie.
-fn extend(stretches: &mut Vec<Stretch>, place: Place) {
+fn extend(stretches: &mut Vec<Stretch>, place: PostLocation) {
     match stretches.last_mut() {
         Some((_, end)) if *end == place.offset => *end = place.end(),
         _ => stretches.push((place.offset, place.end())),
@@ -522,18 +522,18 @@ mod tests {
 
     #[test]
     fn a_place_survives_its_encoding_and_nothing_else_is_one() {
-        let place = Place {
+        let place = PostLocation {
             segment: 1,
             offset: 2,
             length: 3,
             hash: 4,
         };
-        assert_eq!(Place::decode(&place.encode()), Some(place));
-        assert_eq!(Place::decode(&[0; 27]), None);
-        assert_eq!(Place::decode(&[0; 29]), None);
+        assert_eq!(PostLocation::decode(&place.encode()), Some(place));
+        assert_eq!(PostLocation::decode(&[0; 27]), None);
+        assert_eq!(PostLocation::decode(&[0; 29]), None);
     }
 
-    fn append(segments: &mut Segments, posts: &[Bytes]) -> Vec<Place> {
+    fn append(segments: &mut Segments, posts: &[Bytes]) -> Vec<PostLocation> {
         let append = segments.append(posts).unwrap().unwrap();
         append.write(posts).unwrap();
         segments.appended(&append, true).unwrap();
@@ -550,7 +550,7 @@ mod tests {
 
     fn open(directory: &Path) -> Segments {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        Segments::open(&disk, directory, Live::default()).unwrap()
+        Segments::open(&disk, directory, LivePosts::default()).unwrap()
     }
 
     fn writable(directory: &Path) -> std::fs::File {

@@ -381,7 +381,7 @@ fn a_newer_format_is_refused_by_name() {
 }
 
 /// Puts the store where a commit has failed and the map could not be opened again.
-fn leave_in_doubt(store: &EmbeddedStore, number: u64, added: Vec<Place>) {
+fn leave_in_doubt(store: &EmbeddedStore, number: u64, added: Vec<PostLocation>) {
     let mut commit = store.commit.lock();
     commit.number = number;
     commit.doubt = Some(Doubt {

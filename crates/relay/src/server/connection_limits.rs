@@ -38,10 +38,10 @@ const STEP: usize = 1024;
 
 /// Connections, counted by source.
 #[derive(Clone)]
-pub(super) struct Sources(Arc<Shared>);
+pub(super) struct Sources(Arc<SourceTable>);
 
-struct Shared {
-    places: Mutex<Places>,
+struct SourceTable {
+    places: Mutex<ConnectionSlots>,
     memory: Arc<Memory>,
     max: usize,
     max_per_source: usize,
@@ -52,7 +52,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Places {
+struct ConnectionSlots {
     by_id: BTreeMap<u64, Connection>,
     next: u64,
     by_network: HashMap<Network, usize>,
@@ -70,21 +70,21 @@ type Network = (IpAddr, u8);
 struct Connection {
     source: IpAddr,
     is_shared: bool,
-    stage: Stage,
+    stage: ConnectionStage,
     outgoing: Arc<Outgoing>,
     /// Where it stands in the order of the idle.
     ordered_at: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ConnectionStage {
     Arriving,
     Nameless,
     LoggedIn,
 }
 
 /// One connection's place; given back when it is dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     sources: Sources,
     id: u64,
     source: IpAddr,
@@ -98,7 +98,7 @@ impl Sources {
         shared: &[IpAddr],
         memory: &Arc<Memory>,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SourceTable {
             places: Mutex::default(),
             memory: Arc::clone(memory),
             max,
@@ -110,7 +110,7 @@ impl Sources {
     }
 
     /// A place for a connection from `address`, while there is one.
-    pub(super) fn admit(&self, address: IpAddr) -> Option<Place> {
+    pub(super) fn admit(&self, address: IpAddr) -> Option<ConnectionSlot> {
         let mut places = self.0.places.lock();
         let address = address.to_canonical();
         let is_shared = self.0.many_people.contains(&address);
@@ -137,12 +137,12 @@ impl Sources {
             Connection {
                 source,
                 is_shared,
-                stage: Stage::Arriving,
+                stage: ConnectionStage::Arriving,
                 outgoing: Arc::clone(&outgoing),
                 ordered_at: 0,
             },
         );
-        Some(Place {
+        Some(ConnectionSlot {
             sources: self.clone(),
             id,
             source,
@@ -151,8 +151,8 @@ impl Sources {
     }
 
     /// Whether there is a place, perhaps because another gave way.
-    fn has_room(&self, places: &mut Places, address: IpAddr, is_shared: bool) -> bool {
-        let Shared { max, .. } = *self.0;
+    fn has_room(&self, places: &mut ConnectionSlots, address: IpAddr, is_shared: bool) -> bool {
+        let SourceTable { max, .. } = *self.0;
         let half = max.div_ceil(2);
         if is_shared {
             if places.shared >= half && !self.give_way(places, true) {
@@ -172,15 +172,15 @@ impl Sources {
         {
             self.end(places, oldest);
         }
-        let is_free = |places: &Places| places.by_id.len() < max && places.nameless < half;
+        let is_free = |places: &ConnectionSlots| places.by_id.len() < max && places.nameless < half;
         // Looked at again: one that was about to give way may have logged in.
         is_free(places) || self.give_way(places, false) || is_free(places)
     }
 
     /// Ends the connection without a login that has been idle for longest.
-    fn give_way(&self, places: &mut Places, only_shared: bool) -> bool {
+    fn give_way(&self, places: &mut ConnectionSlots, only_shared: bool) -> bool {
         loop {
-            let Places {
+            let ConnectionSlots {
                 by_id,
                 idle,
                 shared_idle,
@@ -221,7 +221,7 @@ impl Sources {
             };
             if connection.outgoing.standing() == Standing::LoggedIn {
                 // Its task has not said so yet.
-                places.set_stage(oldest, Stage::LoggedIn);
+                places.set_stage(oldest, ConnectionStage::LoggedIn);
                 continue;
             }
             self.end(places, oldest);
@@ -229,7 +229,7 @@ impl Sources {
         }
     }
 
-    fn end(&self, places: &mut Places, id: u64) {
+    fn end(&self, places: &mut ConnectionSlots, id: u64) {
         if let Some(outgoing) = places.remove(id) {
             outgoing.cut();
             self.0.gave_way.fetch_add(1, Ordering::Relaxed);
@@ -246,7 +246,7 @@ impl Sources {
             let mut last = None;
             for (id, connection) in places.by_id.range((from, Bound::Unbounded)).take(STEP) {
                 last = Some(*id);
-                if connection.stage != Stage::Arriving {
+                if connection.stage != ConnectionStage::Arriving {
                     connection.outgoing.check(now_ms);
                 }
             }
@@ -273,8 +273,8 @@ impl Sources {
     }
 }
 
-impl Places {
-    fn set_stage(&mut self, id: u64, stage: Stage) {
+impl ConnectionSlots {
+    fn set_stage(&mut self, id: u64, stage: ConnectionStage) {
         let Some(connection) = self.by_id.get_mut(&id) else {
             return;
         };
@@ -286,26 +286,26 @@ impl Places {
             &mut self.idle
         };
         match before {
-            Stage::Arriving => {
+            ConnectionStage::Arriving => {
                 self.arriving.remove(&id);
             }
-            Stage::Nameless => idle.remove(ordered_at, id),
-            Stage::LoggedIn => {}
+            ConnectionStage::Nameless => idle.remove(ordered_at, id),
+            ConnectionStage::LoggedIn => {}
         }
-        if stage == Stage::Nameless {
+        if stage == ConnectionStage::Nameless {
             connection.ordered_at = connection.outgoing.last_alive();
             idle.add(connection.ordered_at, id);
         }
-        if stage == Stage::LoggedIn && before != Stage::LoggedIn {
+        if stage == ConnectionStage::LoggedIn && before != ConnectionStage::LoggedIn {
             self.nameless -= 1;
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<Outgoing>> {
         let connection = self.by_id.get(&id)?;
-        if connection.stage != Stage::LoggedIn {
+        if connection.stage != ConnectionStage::LoggedIn {
             // As if it logged in: it leaves the orders and the count of the nameless.
-            self.set_stage(id, Stage::LoggedIn);
+            self.set_stage(id, ConnectionStage::LoggedIn);
         }
         let connection = self.by_id.remove(&id)?;
         if connection.is_shared {
@@ -324,7 +324,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Whom the connection counts for: an IPv4 address, the /64 of an IPv6 one, or nobody
     /// else where the address is shared.
     pub(super) fn source(&self) -> IpAddr {
@@ -339,17 +339,17 @@ impl Place {
     /// The connection is a link now.
     pub(super) fn is_link(&self) {
         let mut places = self.sources.0.places.lock();
-        places.set_stage(self.id, Stage::Nameless);
+        places.set_stage(self.id, ConnectionStage::Nameless);
     }
 
     /// The link is logged in now.
     pub(super) fn is_logged_in(&self) {
         let mut places = self.sources.0.places.lock();
-        places.set_stage(self.id, Stage::LoggedIn);
+        places.set_stage(self.id, ConnectionStage::LoggedIn);
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.sources.0.places.lock().remove(self.id);
         self.outgoing.end(Ending::Drop);
@@ -401,20 +401,20 @@ mod tests {
         Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1).into()
     }
 
-    fn link(sources: &Sources, address: IpAddr) -> Place {
+    fn link(sources: &Sources, address: IpAddr) -> ConnectionSlot {
         let place = sources.admit(address).unwrap();
         place.is_link();
         place
     }
 
-    fn device(sources: &Sources, address: IpAddr) -> Place {
+    fn device(sources: &Sources, address: IpAddr) -> ConnectionSlot {
         let place = link(sources, address);
         place.outgoing().has_shown(Standing::LoggedIn);
         place.is_logged_in();
         place
     }
 
-    fn is_there(place: &Place) -> bool {
+    fn is_there(place: &ConnectionSlot) -> bool {
         let context = Context::from_waker(Waker::noop());
         matches!(place.outgoing().poll_cut(&context), Poll::Pending)
     }
@@ -443,7 +443,7 @@ mod tests {
             let sources = sources(50_000, 10, &[]);
             let base = ip("2001:db8:1::");
             let IpAddr::V6(base) = base else { panic!() };
-            let places: Vec<Place> = (0..1_000_u128)
+            let places: Vec<ConnectionSlot> = (0..1_000_u128)
                 .filter_map(|n| {
                     let address = base.to_bits() | n << (128 - bits - 14).max(0);
                     let address = if bits == 64 {
@@ -493,7 +493,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn strangers_cannot_take_the_places_of_devices() {
         let sources = sources(100, 10, &[]);
-        let devices: Vec<Place> = (0..40).map(|n| device(&sources, elsewhere(n))).collect();
+        let devices: Vec<ConnectionSlot> =
+            (0..40).map(|n| device(&sources, elsewhere(n))).collect();
         let mut strangers = Vec::new();
         for n in 100..400 {
             pass(1).await;
@@ -514,8 +515,8 @@ mod tests {
     fn handshakes_that_are_not_finished_give_way_to_newer_ones() {
         let sources = sources(50_000, 50_000, &[]);
         let first = sources.admit(elsewhere(1)).unwrap();
-        let links: Vec<Place> = (0..100).map(|n| link(&sources, elsewhere(n))).collect();
-        let arriving: Vec<Place> = (0..ARRIVING)
+        let links: Vec<ConnectionSlot> = (0..100).map(|n| link(&sources, elsewhere(n))).collect();
+        let arriving: Vec<ConnectionSlot> = (0..ARRIVING)
             .map(|_| sources.admit(elsewhere(2)).unwrap())
             .collect();
         assert!(!is_there(&first));
