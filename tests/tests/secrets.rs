@@ -38,7 +38,7 @@ use waxwing_protocol::{
 use waxwing_relay::{
     data_dir::DataDir,
     identity::Identity,
-    mail::{Asked, Letter, Route, SmtpUrl},
+    mail::{Letter, LetterRequest, MailRoute, SmtpUrl},
     relay::{Effect as RelayEffect, LinkId},
 };
 use waxwing_system_tests::leaks::found;
@@ -309,14 +309,14 @@ fn no_debug_shows_a_key_a_code_a_token_an_address_or_a_text() {
     let url = format!("smtps://{ADDRESS}:{CODE}@mail.example.org").replacen('@', "%40", 1);
     let url = SmtpUrl::parse(&url).unwrap();
     printed.add("SmtpUrl", &url);
-    printed.add("Route", &Route::Smtp(url));
+    printed.add("Route", &MailRoute::Smtp(url));
     let link = LinkId(1);
     printed.add(
         "Letter",
         &Letter::new(
             &Address::parse(ADDRESS).unwrap(),
             CODE.into(),
-            Asked { link, request: 1 },
+            LetterRequest { link, request: 1 },
         ),
     );
     printed.add(

@@ -16,7 +16,7 @@ use waxwing_protocol::{
 
 use crate::{
     link::Stage,
-    posts::Asked,
+    posts::RequestRef,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::Store,
     verification::Found,
@@ -65,12 +65,12 @@ impl<S: Store> Relay<S> {
                 self.start_registration(now, rng, link, request, &start)
             }
             Request::FinishRegistration(finish) => {
-                self.finish_registration(now, rng, Asked { link, request }, &finish, found)
+                self.finish_registration(now, rng, RequestRef { link, request }, &finish, found)
             }
             Request::ChangeRoster(change) => {
-                self.change_roster(rng, Asked { link, request }, &change, found)
+                self.change_roster(rng, RequestRef { link, request }, &change, found)
             }
-            Request::SetLock(set) => self.set_lock(now, Asked { link, request }, &set),
+            Request::SetLock(set) => self.set_lock(now, RequestRef { link, request }, &set),
             Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
                 pb::LogIdentityFetched {
                     identity: Some(self.log.wire().clone()),
@@ -89,14 +89,16 @@ impl<S: Store> Relay<S> {
             Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
             Request::ClaimKeyPackages(claim) => self.claim_key_packages(&claim, found),
             Request::CreateGroup(create) => {
-                self.create_group(now, Asked { link, request }, create, found)
+                self.create_group(now, RequestRef { link, request }, create, found)
             }
             Request::AuthorisePosting(authorise) => {
                 self.authorise_posting(now, link, &authorise, found)
             }
-            Request::Post(post) => self.post(now, Asked { link, request }, post, found),
+            Request::Post(post) => self.post(now, RequestRef { link, request }, post, found),
             Request::FetchGroupInfo(fetch) => self.fetch_group_info(&fetch, found),
-            Request::Rejoin(rejoin) => self.rejoin(now, Asked { link, request }, rejoin, found),
+            Request::Rejoin(rejoin) => {
+                self.rejoin(now, RequestRef { link, request }, rejoin, found)
+            }
             Request::JoinRendezvous(join) => self.join_rendezvous(now, rng, link, request, &join),
             Request::SendRendezvous(send) => self.send_rendezvous(link, send),
             Request::LeaveRendezvous(_) => self.leave_rendezvous(link),

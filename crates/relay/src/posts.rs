@@ -56,13 +56,13 @@ pub(crate) fn is_due(write_at: Time, now: Time) -> bool {
 
 /// Who was answered, and what.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct RequestRef {
     pub(crate) link: LinkId,
     pub(crate) request: u32,
 }
 
 /// A post as it is delivered.
-pub(crate) struct Post {
+pub(crate) struct StoredPost {
     pub(crate) number: u64,
     pub(crate) group: GroupId,
     pub(crate) group_sequence: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Post {
     pub(crate) missed: bool,
 }
 
-impl Post {
+impl StoredPost {
     pub(crate) fn deliver(&self, sequence: u64) -> Answer {
         Answer::Deliver(pb::Deliver {
             sequence,
@@ -92,21 +92,21 @@ impl Post {
     }
 }
 
-type Holders = SmallVec<[(MailboxId, u64); 2]>;
+type PostHolders = SmallVec<[(MailboxId, u64); 2]>;
 
-struct Pending {
-    post: Arc<Post>,
+struct PendingPost {
+    post: Arc<StoredPost>,
     /// Mailboxes that have not acknowledged it.
-    holders: Holders,
+    holders: PostHolders,
     /// Those that acknowledged it while it was being written: their entries are deleted
     /// when it is on disk.
-    acknowledged: Holders,
+    acknowledged: PostHolders,
     /// How many mailboxes the batch holds it for.
     written_for: usize,
     /// What it takes in memory: its body, and a place in each mailbox.
     bytes: usize,
     /// Who waits for its answer.
-    asked: SmallVec<[Asked; 1]>,
+    asked: SmallVec<[RequestRef; 1]>,
     answer: pb::Posted,
     writing: bool,
     /// Who asked was told that it is not stored. It will be, and who asks again waits.
@@ -130,12 +130,12 @@ pub(crate) enum May {
 }
 
 /// A post of a batch.
-pub(crate) struct Unwritten {
-    post: Arc<Post>,
-    holders: Holders,
+pub(crate) struct BatchedPost {
+    post: Arc<StoredPost>,
+    holders: PostHolders,
 }
 
-impl Unwritten {
+impl BatchedPost {
     pub(crate) fn write(self, writes: &mut Vec<Write>) {
         let post = &self.post;
         let mut put = |space, key, value: Vec<u8>| {
@@ -201,13 +201,13 @@ pub(crate) fn post_id_key(at: Time, group: GroupId, post: PostId) -> crate::stor
 /// All of them.
 pub(crate) struct Posts {
     next: u64,
-    pending: HashMap<u64, Pending>,
+    pending: HashMap<u64, PendingPost>,
     /// In the order of their numbers; some may be pending no more.
     unwritten: VecDeque<u64>,
     /// Whether one of those goes into the next batch, whenever that is.
     urgent: bool,
     writing: VecDeque<u64>,
-    /// What those that are pending take: see [`Pending::bytes`].
+    /// What those that are pending take: see [`PendingPost::bytes`].
     pub(crate) bytes: usize,
     recent: HashMap<(GroupId, PostId), (u64, pb::Posted)>,
     recent_order: VecDeque<(GroupId, PostId)>,
@@ -249,9 +249,9 @@ impl Posts {
     pub(crate) fn add(
         &mut self,
         now: Time,
-        post: Arc<Post>,
-        holders: Holders,
-        asked: Option<Asked>,
+        post: Arc<StoredPost>,
+        holders: PostHolders,
+        asked: Option<RequestRef>,
         answer: pb::Posted,
         may: May,
     ) {
@@ -279,10 +279,10 @@ impl Posts {
         self.unwritten.push_back(number);
         self.pending.insert(
             number,
-            Pending {
+            PendingPost {
                 post,
                 holders,
-                acknowledged: Holders::new(),
+                acknowledged: PostHolders::new(),
                 written_for: 0,
                 bytes,
                 asked,
@@ -299,7 +299,7 @@ impl Posts {
         &mut self,
         group: GroupId,
         post: PostId,
-        asked: Asked,
+        asked: RequestRef,
     ) -> Option<Repeated> {
         let (number, answer) = *self.recent.get(&(group, post))?;
         match self
@@ -328,7 +328,7 @@ impl Posts {
     }
 
     /// Takes what is due, and everything that has to be on disk before it.
-    pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<Unwritten> {
+    pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<BatchedPost> {
         let pending = &self.pending;
         self.unwritten.retain(|number| pending.contains_key(number));
         let is_due = |number: &u64| {
@@ -366,7 +366,7 @@ impl Posts {
                 pending.writing = true;
                 pending.written_for = pending.holders.len();
                 self.writing.push_back(number);
-                batch.push(Unwritten {
+                batch.push(BatchedPost {
                     post: Arc::clone(&pending.post),
                     holders: pending.holders.clone(),
                 });
@@ -376,14 +376,14 @@ impl Posts {
     }
 
     /// The posts of the batch that was begun, once more.
-    pub(crate) fn batch_again(&self) -> Vec<Unwritten> {
+    pub(crate) fn batch_again(&self) -> Vec<BatchedPost> {
         let posts = self.writing.iter();
         posts
             .filter_map(|number| self.pending.get(number))
             .map(|pending| {
                 let mut holders = pending.holders.clone();
                 holders.extend(pending.acknowledged.iter().copied());
-                Unwritten {
+                BatchedPost {
                     post: Arc::clone(&pending.post),
                     holders,
                 }
@@ -393,7 +393,7 @@ impl Posts {
 
     /// Takes out the posts that nothing else on disk depends on. Of the others nothing is
     /// taken but who asked.
-    fn refuse(&mut self) -> (Vec<Pending>, Vec<Asked>) {
+    fn refuse(&mut self) -> (Vec<PendingPost>, Vec<RequestRef>) {
         let mut asked = Vec::new();
         let mut numbers: Vec<u64> = self.pending.keys().copied().collect();
         numbers.sort_unstable();
@@ -453,7 +453,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         group: GroupId,
         post: PostId,
-        asked: Asked,
+        asked: RequestRef,
         on_disk: bool,
     ) -> Result<Option<Repeated>, StoreError> {
         if let Some(repeated) = self.posts.repeated(group, post, asked) {
@@ -479,7 +479,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// A mailbox acknowledged a post that was not known to be on disk.
-    pub(crate) fn held_no_more(&mut self, number: u64, mailbox: MailboxId, sequence: u64) {
+    pub(crate) fn release(&mut self, number: u64, mailbox: MailboxId, sequence: u64) {
         let Some(pending) = self.posts.pending.get_mut(&number) else {
             return;
         };
@@ -513,7 +513,7 @@ impl<S: Store> Relay<S> {
             }
             asked.extend(pending.asked);
         }
-        for Asked { link, request } in asked {
+        for RequestRef { link, request } in asked {
             self.send(link, request, Answer::Error(Refused::unavailable().0));
         }
     }

@@ -52,7 +52,7 @@ use crate::{
     directory::{log::Question, publications::Publications, token_keys::TokenPeriod},
     group::{Authorised, Group, fan_outs::FanOuts},
     link::{Link, Stage},
-    mailbox::{Again, Mailbox, OwnIds, Sent, counting::Counting},
+    mailbox::{Again, Mailbox, OwnIds, SentPost, counting::Counting},
     posts::{Posts, is_due},
     rate::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
@@ -192,7 +192,7 @@ pub struct Counts {
 /// Changes to commit together. [`Batch::into_writes`] needs no lock.
 pub struct Batch {
     writes: Vec<Write>,
-    posts: Vec<crate::posts::Unwritten>,
+    posts: Vec<crate::posts::BatchedPost>,
 }
 
 impl Batch {
@@ -320,7 +320,7 @@ pub struct Relay<S> {
     /// Mailboxes whose posts could not be read; reading them is tried again.
     pub(crate) unread: BTreeSet<MailboxId>,
     /// Acknowledged posts that could not be deleted; deleting them is tried again, too.
-    pub(crate) undeleted: Vec<(MailboxId, Sent)>,
+    pub(crate) undeleted: Vec<(MailboxId, SentPost)>,
     pub(crate) again: Again,
 }
 

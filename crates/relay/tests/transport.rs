@@ -26,7 +26,7 @@ use waxwing_protocol::limits;
 use waxwing_protocol::pb::{self, ErrorCode, client_frame::Body as Request};
 use waxwing_relay::data_dir::DataDir;
 use waxwing_relay::identity::Identity;
-use waxwing_relay::mail::Route;
+use waxwing_relay::mail::MailRoute;
 use waxwing_relay::server::{Server, Settings};
 use waxwing_relay::store::{KeySpace, Store as _, Write, embedded::EmbeddedStore, key};
 
@@ -333,7 +333,7 @@ async fn metrics_are_counts_on_a_listener_of_their_own() {
 #[tokio::test]
 async fn a_code_travels_by_mail_and_the_answer_does_not_wait_for_it() {
     let relay = TestRelay::start_with(|settings, dir| {
-        settings.mail = Route::Directory(dir.join("mail"));
+        settings.mail = MailRoute::Directory(dir.join("mail"));
     })
     .await;
     let mut link = relay.link().await;

@@ -12,7 +12,7 @@ use waxwing_protocol::{
     address::Address,
     limits::{BACKUP_PART_BYTES, SMS_PRICE_BYTES},
 };
-use waxwing_relay::mail::{MailError, Route, SmtpUrl};
+use waxwing_relay::mail::{MailError, MailRoute, SmtpUrl};
 use waxwing_relay::relay::Config;
 use waxwing_relay::server::Settings;
 use waxwing_relay::sms::{
@@ -171,9 +171,9 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
     quotas(&choices.quotas, &mut settings.relay);
     settings.mail = match (&choices.smtp, &choices.mail_dir) {
         (Some(_), Some(_)) => return Err(ConfigurationError::TwoRoutes),
-        (Some(url), None) => Route::Smtp(SmtpUrl::parse(url)?),
-        (None, Some(directory)) => Route::Directory(directory.clone()),
-        (None, None) => Route::None,
+        (Some(url), None) => MailRoute::Smtp(SmtpUrl::parse(url)?),
+        (None, Some(directory)) => MailRoute::Directory(directory.clone()),
+        (None, None) => MailRoute::None,
     };
     settings.name.clone_from(&choices.name);
     settings.mail_from.clone_from(&choices.mail_from);
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(joined.listen, Some("[::]:443".parse().unwrap()));
         assert_eq!(joined.name.as_deref(), Some("other.example.org"));
         let settings = settle(&joined).unwrap();
-        assert!(matches!(settings.mail, Route::Directory(_)));
+        assert!(matches!(settings.mail, MailRoute::Directory(_)));
         assert_eq!(settings.shared_sources.len(), 1);
     }
 

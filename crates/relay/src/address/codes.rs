@@ -62,7 +62,7 @@ pub(super) fn network(source: Source) -> Source {
 }
 
 /// A registration that waits for its code.
-pub(super) struct Pending {
+pub(super) struct PendingRegistration {
     pub(super) address: Address,
     pub(super) device: DeviceId,
     pub(super) code: String,
@@ -74,7 +74,7 @@ pub(super) struct Pending {
 }
 
 /// The code that was sent to an address last.
-struct Sent {
+struct LastCode {
     code: String,
     expires_at: Time,
     /// Networks with registrations that this code fits but for which it was not sent.
@@ -91,7 +91,7 @@ pub(super) enum Way {
 
 /// Everything that is counted.
 pub(crate) struct Codes {
-    pending: HashMap<RegistrationId, Pending>,
+    pending: HashMap<RegistrationId, PendingRegistration>,
     /// Those that wait, by network: who entered their code takes nobody's place.
     waiting: HashMap<Source, usize>,
     all_waiting: usize,
@@ -103,7 +103,7 @@ pub(crate) struct Codes {
     pub(crate) texts_by_network: Buckets<Source>,
     mails: Bucket,
     mails_rate: Rate,
-    sent: HashMap<String, Sent>,
+    sent: HashMap<String, LastCode>,
     /// What is forgotten when; some may be gone, some be there a little longer.
     by_age: VecDeque<(Time, Due)>,
 }
@@ -236,7 +236,7 @@ impl Codes {
                     }
                 }
                 let expires_at = now.after(limits::CODE_LIFETIME);
-                let sent = Sent {
+                let sent = LastCode {
                     code: code.clone(),
                     expires_at,
                     shared: Vec::new(),
@@ -253,7 +253,7 @@ impl Codes {
                 *expires_at
             }
         };
-        let pending = Pending {
+        let pending = PendingRegistration {
             address,
             device,
             code,
@@ -272,7 +272,11 @@ impl Codes {
     }
 
     /// The registration with this id, as long as its code is good.
-    pub(super) fn pending(&mut self, now: Time, id: RegistrationId) -> Option<&mut Pending> {
+    pub(super) fn pending(
+        &mut self,
+        now: Time,
+        id: RegistrationId,
+    ) -> Option<&mut PendingRegistration> {
         self.pending
             .get_mut(&id)
             .filter(|pending| pending.expires_at > now)

@@ -36,7 +36,7 @@ use crate::{
         changes::{account_write, conflict, put},
         publications::{Cause, Change},
     },
-    posts::Asked,
+    posts::RequestRef,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, StoreError,
@@ -128,7 +128,7 @@ impl<S: Store> Relay<S> {
         &mut self,
         now: Time,
         rng: &mut dyn CryptoRng,
-        asked: Asked,
+        asked: RequestRef,
         finish: &pb::FinishRegistration,
         found: Found,
     ) -> Outcome {
@@ -251,7 +251,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         id: RegistrationId,
         code: &str,
-    ) -> Result<&codes::Pending, Refused> {
+    ) -> Result<&codes::PendingRegistration, Refused> {
         let Some(pending) = self.codes.pending(now, id) else {
             return Err(code_refused(0));
         };

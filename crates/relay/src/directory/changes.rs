@@ -36,7 +36,7 @@ use crate::{
     address::verification,
     cost,
     link::Stage,
-    posts::Asked,
+    posts::RequestRef,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
@@ -104,7 +104,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn change_roster(
         &mut self,
         rng: &mut dyn CryptoRng,
-        asked: Asked,
+        asked: RequestRef,
         change: &pb::ChangeRoster,
         found: Found,
     ) -> Outcome {
@@ -182,7 +182,7 @@ impl<S: Store> Relay<S> {
             .map_err(Refused::rate_limited)
     }
 
-    pub(crate) fn set_lock(&mut self, now: Time, asked: Asked, set: &pb::SetLock) -> Outcome {
+    pub(crate) fn set_lock(&mut self, now: Time, asked: RequestRef, set: &pb::SetLock) -> Outcome {
         let account = self.account_logged_in(asked.link)?;
         let address = parse(&set.address)?;
         let at = self.own_address(account, &address)?;

@@ -27,7 +27,7 @@ use waxwing_transparency::proof::Entry;
 
 use super::log::Publication;
 use crate::{
-    posts::Asked,
+    posts::RequestRef,
     relay::{LinkId, Refused, Relay, Reply},
     store::{KeySpace, Store, Write, key, records::AddressRecord},
 };
@@ -50,7 +50,7 @@ pub(crate) struct Change {
     pub(crate) revoked: Vec<DeviceId>,
     /// What tells a repeated request from another one.
     pub(crate) cause: Cause,
-    pub(crate) asked: SmallVec<[Asked; 1]>,
+    pub(crate) asked: SmallVec<[RequestRef; 1]>,
     pub(crate) answer: Answer,
     /// Whose the address was, where it becomes another's.
     pub(crate) former: Option<AccountId>,
@@ -123,7 +123,7 @@ impl Publications {
     }
 
     /// Takes changes back that wait with these causes; gives who asked for them.
-    pub(crate) fn withdraw(&mut self, causes: &[Cause]) -> Vec<Asked> {
+    pub(crate) fn withdraw(&mut self, causes: &[Cause]) -> Vec<RequestRef> {
         let (withdrawn, kept) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition::<VecDeque<_>, _>(|change| causes.contains(&change.cause));
@@ -285,7 +285,7 @@ impl<S: Store> Relay<S> {
         account: AccountId,
         address: &Address,
         cause: &Cause,
-        asked: Asked,
+        asked: RequestRef,
     ) -> bool {
         let mut all = self.publications.all_mut();
         let same = all.find(|change| {

@@ -21,7 +21,7 @@ use super::{
     too_large,
 };
 use crate::{
-    posts::Asked,
+    posts::RequestRef,
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
@@ -44,7 +44,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn create_group(
         &mut self,
         now: Time,
-        asked: Asked,
+        asked: RequestRef,
         create: pb::CreateGroup,
         found: Found,
     ) -> Outcome {
@@ -164,7 +164,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn commit(
         &mut self,
         now: Time,
-        asked: Asked,
+        asked: RequestRef,
         (id, epoch, post): (GroupId, Epoch, PostId),
         commit: pb::Post,
         old_list: &[MailboxId],
@@ -212,7 +212,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn rejoin(
         &mut self,
         now: Time,
-        asked: Asked,
+        asked: RequestRef,
         rejoin: pb::Rejoin,
         found: Found,
     ) -> Outcome {

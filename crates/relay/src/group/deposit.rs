@@ -24,7 +24,7 @@ use crate::{
         PutIn,
         waiting::{ANY_GROUP, Amount},
     },
-    posts::{Asked, May, Post},
+    posts::{May, RequestRef, StoredPost},
     relay::{Refused, Relay},
     store::{KeySpace, Store, StoreError},
 };
@@ -129,9 +129,9 @@ impl<S: Store> Relay<S> {
         deposit: Deposit,
         fan_out: &[MailboxId],
         held: bool,
-        (asked, answer): (Option<Asked>, pb::Posted),
+        (asked, answer): (Option<RequestRef>, pb::Posted),
     ) {
-        let post = Arc::new(Post {
+        let post = Arc::new(StoredPost {
             number: self.posts.next_number(),
             group: deposit.group,
             group_sequence: deposit.group_sequence,
@@ -191,14 +191,14 @@ impl<S: Store> Relay<S> {
     }
 
     /// Tells these devices, in their mailboxes, that they miss a post.
-    fn mark_missed(&mut self, now: Time, post: &Post, full: &[MailboxId]) {
+    fn mark_missed(&mut self, now: Time, post: &StoredPost, full: &[MailboxId]) {
         self.counts.left_out = self.counts.left_out.saturating_add(full.len() as u64);
         // Nobody could send a text again.
         if post.kind == PostKind::Sms {
             return;
         }
         for named in [post.group, ANY_GROUP] {
-            let mark = Arc::new(Post {
+            let mark = Arc::new(StoredPost {
                 number: self.posts.next_number(),
                 group: named,
                 group_sequence: post.group_sequence,

@@ -30,7 +30,7 @@ use self::deposit::{Deposit, Reaches};
 use crate::{
     cost,
     mailbox::waiting::ANY_GROUP,
-    posts::{Asked, Repeated},
+    posts::{Repeated, RequestRef},
     relay::{LinkId, Outcome, Refused, Relay, Reply},
     store::{
         KeySpace, Store, key,
@@ -175,7 +175,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn post(
         &mut self,
         now: Time,
-        asked: Asked,
+        asked: RequestRef,
         post: pb::Post,
         found: Found,
     ) -> Outcome {
@@ -276,7 +276,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         group: GroupId,
         post: PostId,
-        asked: Asked,
+        asked: RequestRef,
         on_disk: bool,
     ) -> Result<Option<Reply>, Refused> {
         Ok(match self.repeated(now, group, post, asked, on_disk)? {
@@ -296,7 +296,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         incoming: Incoming,
         fan_out: &[MailboxId],
-        asked: Option<Asked>,
+        asked: Option<RequestRef>,
         epoch: Epoch,
     ) -> Result<(), Refused> {
         let (group_sequence, numbered) = self.next_group_sequence(incoming.group)?;

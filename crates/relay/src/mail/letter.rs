@@ -98,7 +98,7 @@ mod tests {
         let letter = Letter {
             to: to.to_owned(),
             code: "00112233".to_owned(),
-            asked: super::super::Asked {
+            asked: super::super::LetterRequest {
                 link: crate::relay::LinkId(1),
                 request: 1,
             },

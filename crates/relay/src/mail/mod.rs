@@ -3,7 +3,7 @@
 //! **Elsewhere**: the relay's core makes and checks codes; the text of the mail is in
 //! [`letter`].
 //!
-//! **Always**: nobody waits for mail. [`Post::send`] queues a letter or drops it, and the
+//! **Always**: nobody waits for mail. [`Mailer::send`] queues a letter or drops it, and the
 //! person who asked gets the same answer either way. If a letter is given up, [`Failures`]
 //! later names the request that asked for it, whether or not the relay knows the address:
 //! nothing here can tell the two cases apart. Logs say that a letter was not sent and why in
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Where mail goes.
 #[derive(Clone)]
-pub enum Route {
+pub enum MailRoute {
     /// To a mail server: `smtp://[user:password@]host[:port]` or `smtps://…`.
     Smtp(SmtpUrl),
     /// Each mail becomes a file in this directory, for a first run and for tests.
@@ -50,7 +50,7 @@ pub enum Route {
     None,
 }
 
-impl fmt::Debug for Route {
+impl fmt::Debug for MailRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Smtp(_) => "Smtp(…)",
@@ -104,14 +104,14 @@ pub struct Letter {
     /// The address, in canonical form.
     to: String,
     code: String,
-    asked: Asked,
+    asked: LetterRequest,
 }
 
 impl Letter {
     /// A code for an address. It goes to the canonical form, which is ASCII: that is the
     /// address that is registered. A mail server without SMTPUTF8 takes it, and none maps the
     /// domain by other rules than the relay's, to somebody else's.
-    pub fn new(address: &Address, code: String, asked: Asked) -> Self {
+    pub fn new(address: &Address, code: String, asked: LetterRequest) -> Self {
         Self {
             to: address.canonical().to_owned(),
             code,
@@ -122,7 +122,7 @@ impl Letter {
 
 /// The request that a letter was asked for by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct LetterRequest {
     /// On which link.
     pub link: LinkId,
     /// The request's number there.
@@ -130,7 +130,7 @@ pub struct Asked {
 }
 
 /// Who asked for the letters that were given up.
-pub type Failures = mpsc::Receiver<Asked>;
+pub type Failures = mpsc::Receiver<LetterRequest>;
 
 impl fmt::Debug for Letter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,7 +140,7 @@ impl fmt::Debug for Letter {
 
 /// What became of the letters so far.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct MailCounts {
     /// Handed to the mail server, or written to the directory.
     pub sent: AtomicU64,
     /// Given up: refused, unreachable, or the queue was full.
@@ -149,24 +149,24 @@ pub struct Counts {
 
 /// Takes letters, and sends them in the background.
 #[derive(Clone)]
-pub struct Post {
+pub struct Mailer {
     queue: mpsc::Sender<Letter>,
-    outcome: Outcome,
+    outcome: MailOutcome,
 }
 
 /// Where what became of a letter is noted.
 #[derive(Clone)]
-struct Outcome {
-    counts: Arc<Counts>,
-    failures: mpsc::Sender<Asked>,
+struct MailOutcome {
+    counts: Arc<MailCounts>,
+    failures: mpsc::Sender<LetterRequest>,
 }
 
-impl Outcome {
+impl MailOutcome {
     fn sent(&self) {
         self.counts.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn failed(&self, asked: Asked) {
+    fn failed(&self, asked: LetterRequest) {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
         // When too many wait, somebody is not told, and sees only that nothing comes.
         let _ = self.failures.try_send(asked);
@@ -195,36 +195,36 @@ enum SendError {
     NoRoute,
 }
 
-impl Post {
+impl Mailer {
     /// Starts sending, on the current tokio runtime. `relay` is the name that people
     /// know the relay by; `from` the sender, by default `waxwing@relay`.
     pub fn start(
-        route: &Route,
+        route: &MailRoute,
         from: Option<&str>,
         relay: &str,
     ) -> Result<(Self, Failures), MailError> {
         let form = letter::Form::new(from, relay)?;
         let transport = match route {
-            Route::Smtp(url) => Transport::Smtp(
+            MailRoute::Smtp(url) => Transport::Smtp(
                 AsyncSmtpTransport::<Tokio1Executor>::from_url(&url.0)
                     .map_err(|_| MailError::SmtpUrl)?
                     // In lettre's asynchronous transport this is for connecting only, by address.
                     .timeout(Some(CONNECT_LIMIT))
                     .build(),
             ),
-            Route::Directory(path) => {
+            MailRoute::Directory(path) => {
                 make_private_dir(path)?;
                 Transport::Directory {
                     path: path.clone(),
                     next: AtomicU64::new(0),
                 }
             }
-            Route::None => Transport::None,
+            MailRoute::None => Transport::None,
         };
         let (queue, letters) = mpsc::channel(QUEUE);
         let (failures, failed) = mpsc::channel(QUEUE);
-        let outcome = Outcome {
-            counts: Arc::new(Counts::default()),
+        let outcome = MailOutcome {
+            counts: Arc::new(MailCounts::default()),
             failures,
         };
         tokio::spawn(work(letters, form, transport, outcome.clone()));
@@ -241,7 +241,7 @@ impl Post {
     }
 
     /// What became of the letters so far.
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &MailCounts {
         &self.outcome.counts
     }
 }
@@ -250,7 +250,7 @@ async fn work(
     mut letters: mpsc::Receiver<Letter>,
     form: letter::Form,
     transport: Transport,
-    outcome: Outcome,
+    outcome: MailOutcome,
 ) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let shared = Arc::new((form, transport));
@@ -341,7 +341,7 @@ mod tests {
 
     use super::*;
 
-    const ASKED: Asked = Asked {
+    const ASKED: LetterRequest = LetterRequest {
         link: LinkId(7),
         request: 3,
     };
@@ -358,7 +358,7 @@ mod tests {
         )
     }
 
-    async fn settled(post: &Post) -> (u64, u64) {
+    async fn settled(post: &Mailer) -> (u64, u64) {
         loop {
             let counts = (
                 post.counts().sent.load(Ordering::Relaxed),
@@ -374,8 +374,8 @@ mod tests {
     #[tokio::test]
     async fn a_mail_appears_in_the_directory_whole_and_with_the_code() {
         let dir = tempfile::tempdir().unwrap();
-        let route = Route::Directory(dir.path().join("mail"));
-        let (post, mut failures) = Post::start(&route, None, "relay.example.org").unwrap();
+        let route = MailRoute::Directory(dir.path().join("mail"));
+        let (post, mut failures) = Mailer::start(&route, None, "relay.example.org").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (1, 0));
         assert!(
@@ -395,7 +395,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_route_nothing_is_sent_and_it_is_counted() {
-        let (post, mut failures) = Post::start(&Route::None, None, "relay").unwrap();
+        let (post, mut failures) = Mailer::start(&MailRoute::None, None, "relay").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (0, 1));
         assert_eq!(failures.recv().await, Some(ASKED));
@@ -445,7 +445,7 @@ mod tests {
         let (port, server) = mail_server("250 ok\r\n").await;
         let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
         let (post, mut failures) =
-            Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+            Mailer::start(&MailRoute::Smtp(url), None, "relay.example.org").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (1, 0));
         assert!(
@@ -467,7 +467,7 @@ mod tests {
             let (port, server) = mail_server("250 ok\r\n").await;
             let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
             let (post, _failures) =
-                Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+                Mailer::start(&MailRoute::Smtp(url), None, "relay.example.org").unwrap();
             post.send(letter_to(typed));
             assert_eq!(settled(&post).await, (1, 0), "{typed}");
             let heard = server.await.unwrap();
@@ -481,7 +481,7 @@ mod tests {
         let (port, server) = mail_server("550 no such user\r\n").await;
         let url = SmtpUrl::parse(&format!("smtp://127.0.0.1:{port}")).unwrap();
         let (post, mut failures) =
-            Post::start(&Route::Smtp(url), None, "relay.example.org").unwrap();
+            Mailer::start(&MailRoute::Smtp(url), None, "relay.example.org").unwrap();
         post.send(letter());
         assert_eq!(settled(&post).await, (0, 1));
         assert_eq!(failures.recv().await, Some(ASKED));
@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn credentials_are_shown_by_nothing() {
         let url = SmtpUrl::parse("smtps://user:hunter2@mail.example.org").unwrap();
-        assert!(!format!("{url:?} {:?}", Route::Smtp(url.clone())).contains("hunter2"));
+        assert!(!format!("{url:?} {:?}", MailRoute::Smtp(url.clone())).contains("hunter2"));
         let error = SmtpUrl::parse("http://user:hunter2@mail.example.org").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }

@@ -31,7 +31,7 @@ use self::waiting::{Amount, Item, Waiting};
 use crate::{
     cost,
     link::Stage,
-    posts::Post,
+    posts::StoredPost,
     relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
     store::{
         Key, KeySpace, Record, Store, StoreError, key,
@@ -102,7 +102,7 @@ pub(crate) struct Loaded {
 /// What is tried again in a sweep, since the store could not be read.
 #[derive(Default)]
 pub(crate) struct Again {
-    undeleted: Vec<(MailboxId, Sent)>,
+    undeleted: Vec<(MailboxId, SentPost)>,
     unread: BTreeSet<MailboxId>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Mailbox {
     /// The highest number that the link was sent.
     sent_to: u64,
     /// What the link was sent and has not acknowledged.
-    window: VecDeque<Sent>,
+    window: VecDeque<SentPost>,
     window_bytes: usize,
     /// Not known to be on disk; always behind what is.
     fresh: VecDeque<Fresh>,
@@ -131,7 +131,7 @@ pub(crate) struct Mailbox {
 }
 
 /// A post that a link was sent.
-pub(crate) struct Sent {
+pub(crate) struct SentPost {
     sequence: u64,
     post: u64,
     item: Item,
@@ -140,7 +140,7 @@ pub(crate) struct Sent {
 
 struct Fresh {
     sequence: u64,
-    post: Arc<Post>,
+    post: Arc<StoredPost>,
     shared: bool,
     /// Not to be sent before it is on disk: it changes the group, or its number is not
     /// reserved yet.
@@ -360,7 +360,7 @@ impl<S: Store> Relay<S> {
                 on_disk = true;
                 self.delete_sent(id, sent);
             } else {
-                self.held_no_more(sent.post, id, sent.sequence);
+                self.release(sent.post, id, sent.sequence);
             }
         }
         if on_disk {
@@ -507,7 +507,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn put_in(
         &mut self,
         id: MailboxId,
-        post: &Arc<Post>,
+        post: &Arc<StoredPost>,
         shared: bool,
         held: bool,
     ) -> PutIn {
@@ -631,7 +631,7 @@ impl<S: Store> Relay<S> {
             if full || fresh.held {
                 break;
             }
-            mailbox.window.push_back(Sent {
+            mailbox.window.push_back(SentPost {
                 sequence: fresh.sequence,
                 post: fresh.post.number,
                 item: Item::of_post(&fresh.post),
@@ -686,7 +686,7 @@ impl<S: Store> Relay<S> {
             let Some((entry, post)) = entry.zip(post) else {
                 continue;
             };
-            mailbox.window.push_back(Sent {
+            mailbox.window.push_back(SentPost {
                 sequence,
                 post: entry.post,
                 item: Item::of_record(&entry),
@@ -793,7 +793,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// Deletes what a device has acknowledged; later, where the store cannot be read now.
-    fn delete_sent(&mut self, id: MailboxId, sent: Sent) {
+    fn delete_sent(&mut self, id: MailboxId, sent: SentPost) {
         let deleted = self.delete_entry(id, sent.sequence, sent.post, sent.shared);
         if deleted.is_err() {
             self.undeleted.push((id, sent));
@@ -901,7 +901,7 @@ impl<S: Store> Relay<S> {
             return;
         };
         for fresh in mailbox.fresh {
-            self.held_no_more(fresh.post.number, id, fresh.sequence);
+            self.release(fresh.post.number, id, fresh.sequence);
         }
     }
 

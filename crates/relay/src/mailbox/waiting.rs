@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use waxwing_protocol::{ids::GroupId, pb::PostKind};
 
-use crate::{posts::Post, store::records::EntryRecord};
+use crate::{posts::StoredPost, store::records::EntryRecord};
 
 /// How much of a pool of `most` one group may have, when so much of it is left.
 const fn share(left: u64, most: u64) -> u64 {
@@ -82,7 +82,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    pub(crate) fn of_post(post: &Post) -> Self {
+    pub(crate) fn of_post(post: &StoredPost) -> Self {
         Self {
             group: Some(post.group),
             bytes: post.body.len() as u64,

@@ -46,7 +46,7 @@ pub(super) struct Auditing<S: Store> {
 }
 
 /// What is asked for, understood.
-enum Asked {
+enum AuditRequest {
     Identity,
     Head(Vec<u64>),
     Heads(u64, u64),
@@ -88,7 +88,7 @@ impl<S: Store> Auditing<S> {
         let turns = self.turns.clone();
         let answered = tokio::task::spawn_blocking(move || {
             let (answer, is_auditor) = match asked {
-                Asked::Keep(cosignature) => keep(&log, &cosignature),
+                AuditRequest::Keep(cosignature) => store_cosignature(&log, &cosignature),
                 asked => (answer(&log, asked), false),
             };
             if is_auditor {
@@ -103,7 +103,7 @@ impl<S: Store> Auditing<S> {
     }
 }
 
-async fn understand(request: Request<Incoming>) -> Result<Asked, Refusal> {
+async fn understand(request: Request<Incoming>) -> Result<AuditRequest, Refusal> {
     let is_get = request.method() == Method::GET || request.method() == Method::HEAD;
     let path = request
         .uri()
@@ -114,16 +114,18 @@ async fn understand(request: Request<Incoming>) -> Result<Asked, Refusal> {
         if request.method() != Method::POST {
             return Err(not_allowed("POST", "Only POST works here.\n"));
         }
-        return cosignature(request.into_body()).await.map(Asked::Keep);
+        return cosignature(request.into_body())
+            .await
+            .map(AuditRequest::Keep);
     }
     let query = request.uri().query().unwrap_or_default();
     let asked = match path.split_once('/') {
-        None if path == "identity" => Asked::Identity,
-        None if path == "head" => Asked::Head(numbers(query, "known")?),
+        None if path == "identity" => AuditRequest::Identity,
+        None if path == "head" => AuditRequest::Head(numbers(query, "known")?),
         None if path == "heads" => {
             let (from, to) = (numbers(query, "from")?, numbers(query, "to")?);
             match (from.as_slice(), to.as_slice()) {
-                ([from], [to]) if *from > 0 && from <= to => Asked::Heads(*from, *to),
+                ([from], [to]) if *from > 0 && from <= to => AuditRequest::Heads(*from, *to),
                 _ => {
                     return Err(bad(
                         "Name the first and the last head: ?from=1&to=100, counted from 1.\n",
@@ -132,7 +134,7 @@ async fn understand(request: Request<Incoming>) -> Result<Asked, Refusal> {
             }
         }
         Some(("audit", epoch)) => match epoch.parse() {
-            Ok(epoch) => Asked::Audit(epoch),
+            Ok(epoch) => AuditRequest::Audit(epoch),
             Err(_) => return Err(bad("A log epoch is a number.\n")),
         },
         _ => return Err(text(StatusCode::NOT_FOUND, "There is nothing here.\n").into()),
@@ -170,13 +172,13 @@ async fn cosignature(body: Incoming) -> Result<pb::CoSignature, Refusal> {
     pb::CoSignature::decode(body.to_bytes()).map_err(|_| bad("This is not a co-signature.\n"))
 }
 
-fn answer<S: Store>(log: &KeyLog<S>, asked: Asked) -> Answer {
+fn answer<S: Store>(log: &KeyLog<S>, asked: AuditRequest) -> Answer {
     let answer = match asked {
-        Asked::Identity => Ok(message(log.identity().wire(), FOR_A_WHILE)),
-        Asked::Head(known) => log.view(&known).map(|view| message(&view, ASK_AGAIN)),
-        Asked::Heads(from, to) => heads(log, from, to),
-        Asked::Audit(epoch) => log.audit(epoch).map(|proof| kept(proof, FOR_EVER)),
-        Asked::Keep(cosignature) => return keep(log, &cosignature).0,
+        AuditRequest::Identity => Ok(message(log.identity().wire(), FOR_A_WHILE)),
+        AuditRequest::Head(known) => log.view(&known).map(|view| message(&view, ASK_AGAIN)),
+        AuditRequest::Heads(from, to) => heads(log, from, to),
+        AuditRequest::Audit(epoch) => log.audit(epoch).map(|proof| cacheable(proof, FOR_EVER)),
+        AuditRequest::Keep(cosignature) => return store_cosignature(log, &cosignature).0,
     };
     answer.unwrap_or_else(|error| match error {
         LogError::NoSuch => text(
@@ -201,12 +203,12 @@ fn heads<S: Store>(log: &KeyLog<S>, from: u64, to: u64) -> Result<Answer, LogErr
         body.extend_from_slice(&head);
     }
     let caching = if last == to { FOR_EVER } else { ASK_AGAIN };
-    Ok(kept(body.freeze(), caching))
+    Ok(cacheable(body.freeze(), caching))
 }
 
 /// Gives the answer, and whether it is an auditor who asks: nobody else has a co-signature that
 /// the relay does not publish yet.
-fn keep<S: Store>(log: &KeyLog<S>, cosignature: &pb::CoSignature) -> (Answer, bool) {
+fn store_cosignature<S: Store>(log: &KeyLog<S>, cosignature: &pb::CoSignature) -> (Answer, bool) {
     let refused = match log.add_cosignature(cosignature) {
         Ok(is_new) => {
             let kept = text(StatusCode::OK, "The co-signature is kept.\n");
@@ -227,10 +229,10 @@ fn keep<S: Store>(log: &KeyLog<S>, cosignature: &pb::CoSignature) -> (Answer, bo
 }
 
 fn message(message: &impl prost::Message, caching: &str) -> Answer {
-    kept(message.encode_to_vec().into(), caching)
+    cacheable(message.encode_to_vec().into(), caching)
 }
 
-fn kept(body: Bytes, caching: &str) -> Answer {
+fn cacheable(body: Bytes, caching: &str) -> Answer {
     let mut response = page(PROTOBUF, body);
     set(&mut response, CACHE_CONTROL, caching);
     response

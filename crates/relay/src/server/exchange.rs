@@ -37,7 +37,7 @@ use super::memory::Standing;
 use super::outgoing::{Ending, Outgoing};
 use super::verifying::Verifying;
 use crate::directory::log::KeyLog;
-use crate::mail::{Asked, Letter, Post};
+use crate::mail::{Letter, LetterRequest, Mailer};
 use crate::relay::{Counts, Effect, LinkId, Relay};
 use crate::sms::{Gateway, accounts::Report};
 use crate::store::Store;
@@ -62,7 +62,7 @@ pub(super) struct Exchange<S> {
     pub(super) publish: Condvar,
     pub(super) questions: Questions,
     verifying: Arc<Verifying<S>>,
-    mail: Post,
+    mail: Mailer,
     texts: Gateway,
     /// What people know the relay by.
     name: String,
@@ -105,7 +105,7 @@ pub(super) struct Writers {
 impl<S: Store> Exchange<S> {
     pub(super) fn new(
         relay: Relay<S>,
-        mail: Post,
+        mail: Mailer,
         texts: Gateway,
         name: &str,
         clock: Clock,
@@ -230,7 +230,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// A letter or a text was given up.
-    pub(super) fn code_failed(&self, asked: Asked) {
+    pub(super) fn code_failed(&self, asked: LetterRequest) {
         let mut state = self.state.lock();
         state.relay.code_not_sent(asked.link, asked.request);
         self.route(&mut state);
@@ -245,7 +245,7 @@ impl<S: Store> Exchange<S> {
         self.route(&mut state);
     }
 
-    pub(super) fn mail(&self) -> &Post {
+    pub(super) fn mail(&self) -> &Mailer {
         &self.mail
     }
 
@@ -349,7 +349,7 @@ impl<S: Store> Exchange<S> {
                     request,
                     question,
                 } => {
-                    let asked = Asked { link, request };
+                    let asked = LetterRequest { link, request };
                     let Some(source) = state.relay.source(link) else {
                         continue;
                     };
@@ -367,7 +367,7 @@ impl<S: Store> Exchange<S> {
                     request,
                     address,
                     code,
-                } => self.send_code(&address, code, Asked { link, request }),
+                } => self.send_code(&address, code, LetterRequest { link, request }),
                 Effect::SendSms(submission) => self.texts.send_text(*submission),
                 Effect::AnswerSms { ticket, verdict } => self.texts.answer(ticket, verdict),
             }
@@ -387,7 +387,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// By mail, or as a text.
-    fn send_code(&self, address: &Address, code: String, asked: Asked) {
+    fn send_code(&self, address: &Address, code: String, asked: LetterRequest) {
         match address.kind() {
             AddressKind::Email => self.mail.send(Letter::new(address, code, asked)),
             AddressKind::Phone => {
@@ -568,7 +568,7 @@ mod tests {
         };
         let identity = log.identity().clone();
         let relay = Relay::open(store, Config::default(), secrets, identity).unwrap();
-        let (mail, _) = Post::start(&mail::Route::None, None, "relay.example").unwrap();
+        let (mail, _) = Mailer::start(&mail::MailRoute::None, None, "relay.example").unwrap();
         let (texts, _) = Gateway::start(&sms::Route::None).unwrap();
         Exchange::new(relay, mail, texts, "relay.example", Clock::new(None)).unwrap()
     }

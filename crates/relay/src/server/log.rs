@@ -21,7 +21,7 @@ use super::clock::now;
 use super::exchange::{Exchange, Trouble};
 use super::fair::Fair;
 use crate::directory::log::{KeyLog, Question};
-use crate::mail::Asked;
+use crate::mail::LetterRequest;
 use crate::store::Store;
 
 /// Threads that make proofs.
@@ -36,7 +36,7 @@ const REFRESH_CHECK: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Questions that wait for a proof; sources take turns.
-pub(super) struct Questions(Fair<(Asked, Question)>);
+pub(super) struct Questions(Fair<(LetterRequest, Question)>);
 
 impl Default for Questions {
     fn default() -> Self {
@@ -62,7 +62,7 @@ impl Questions {
     pub(super) fn ask(
         &self,
         source: IpAddr,
-        asked: Asked,
+        asked: LetterRequest,
         question: Question,
     ) -> Result<(), pb::Error> {
         self.0

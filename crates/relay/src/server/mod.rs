@@ -48,7 +48,7 @@ use self::memory::Memory;
 use self::metrics::Exposition;
 use crate::directory::log::{KeyLog, LogError};
 use crate::identity::{Identity, IdentityError, Pin};
-use crate::mail::{Post, Route};
+use crate::mail::{MailRoute, Mailer};
 use crate::relay::{Config, Relay, Secrets};
 use crate::sms::{self, Gateway};
 use crate::store::{Store, StoreError};
@@ -68,7 +68,7 @@ pub struct Settings {
     /// The host name in the relay's URL and certificate; without it, the listening address.
     pub name: Option<String>,
     /// Where mail goes.
-    pub mail: Route,
+    pub mail: MailRoute,
     /// Who mail comes from; by default `waxwing@` and the name.
     pub mail_from: Option<String>,
     /// Where texts go.
@@ -100,7 +100,7 @@ impl Settings {
         Self {
             listen,
             name: None,
-            mail: Route::None,
+            mail: MailRoute::None,
             mail_from: None,
             texts: sms::Route::None,
             metrics: None,
@@ -221,13 +221,13 @@ impl<S: Store> Server<S> {
         clock.look(clock::now(), &mut relay);
         let token_key = relay.shown_token_key();
         let (mail, mut failures) =
-            Post::start(&settings.mail, settings.mail_from.as_deref(), name)?;
+            Mailer::start(&settings.mail, settings.mail_from.as_deref(), name)?;
         let (texts, mut told) = Gateway::start(&settings.texts)?;
         match (&settings.mail, &settings.texts) {
-            (Route::None, sms::Route::None) => {
+            (MailRoute::None, sms::Route::None) => {
                 tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
             }
-            (Route::None, _) => {
+            (MailRoute::None, _) => {
                 tracing::warn!("only phone numbers can register: --smtp or --mail-dir is missing");
             }
             _ => {}

@@ -34,7 +34,7 @@ use waxwing_sms::concatenation;
 use self::accounts::{Report, SmsId, Submission, Verdict};
 pub use self::url::{SmscUrl, SmscUrlError};
 use crate::data_dir::{DataDirError, make_private_dir};
-use crate::mail::Asked;
+use crate::mail::LetterRequest;
 
 /// Texts that may wait.
 const QUEUE: usize = 1024;
@@ -126,7 +126,7 @@ pub struct Text {
 #[derive(Clone, Debug)]
 pub enum Origin {
     /// It has a code, which was asked for so.
-    Code(Asked),
+    Code(LetterRequest),
     /// Somebody writes it; it is from their number (E.164, with the plus sign).
     Account {
         /// Which text it is.
@@ -167,7 +167,7 @@ pub struct Counts {
 #[derive(Clone)]
 struct Outcome {
     counts: Arc<Counts>,
-    failures: mpsc::Sender<Asked>,
+    failures: mpsc::Sender<LetterRequest>,
     reports: Reports,
 }
 
@@ -251,7 +251,7 @@ pub struct Gateway {
 /// What comes out of a gateway.
 pub struct Told {
     /// Codes that were given up.
-    pub failed_codes: mpsc::Receiver<Asked>,
+    pub failed_codes: mpsc::Receiver<LetterRequest>,
     /// What there is to tell of people's texts.
     pub reports: mpsc::UnboundedReceiver<Report>,
 }
@@ -305,7 +305,7 @@ impl Gateway {
     }
 
     /// Queues a text with a code; drops it when too many wait.
-    pub fn send_code(&self, relay: &str, to: &str, code: &str, asked: Asked) {
+    pub fn send_code(&self, relay: &str, to: &str, code: &str, asked: LetterRequest) {
         let lifetime = Duration::from_millis(protocol_limits::CODE_LIFETIME.0);
         self.send(Text {
             to: to.to_owned(),
@@ -441,7 +441,7 @@ mod tests {
     use super::*;
     use crate::relay::LinkId;
 
-    const ASKED: Asked = Asked {
+    const ASKED: LetterRequest = LetterRequest {
         link: LinkId(7),
         request: 8,
     };

@@ -7,7 +7,7 @@ use rusmpp::types::OctetString;
 use rusmpp::values::{DataCoding, EsmClass, MessageState, Ton};
 
 use super::*;
-use crate::mail::Asked;
+use crate::mail::LetterRequest;
 use crate::relay::LinkId;
 use crate::sms::{Counts, Outcome, SmscUrl, Text};
 
@@ -77,7 +77,7 @@ impl Center {
 /// What is sent, over all sessions of a test.
 struct Side {
     texts: mpsc::Sender<Text>,
-    failures: mpsc::Receiver<Asked>,
+    failures: mpsc::Receiver<LetterRequest>,
     reports: mpsc::UnboundedReceiver<Report>,
     verdicts: mpsc::UnboundedSender<(u64, Verdict)>,
     counts: Arc<Counts>,
@@ -134,7 +134,7 @@ impl Side {
             to: "+358401234567".to_owned(),
             text: text.to_owned(),
             until: Instant::now() + Duration::from_mins(10),
-            origin: Origin::Code(Asked {
+            origin: Origin::Code(LetterRequest {
                 link: LinkId(1),
                 request: u32::try_from(text.len()).unwrap(),
             }),
