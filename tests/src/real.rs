@@ -30,7 +30,7 @@ use waxwing_relay::{
     },
     rate::Rate,
     relay::{Batch, Config, Effect, LinkId as RelayLink, Relay, Secrets},
-    sms::accounts::{Report, Submission, Verdict},
+    sms::accounts::{SmsReport, Submission, Verdict},
     store::{
         KeySpace, Store as _,
         faulty::{Chances, Lost},
@@ -125,7 +125,7 @@ impl RealRelay {
     }
 
     /// The SMS gateway tells something.
-    pub fn sms(&mut self, report: Report) {
+    pub fn sms(&mut self, report: SmsReport) {
         self.relay.sms_report(self.now, &mut self.rng, report);
     }
 

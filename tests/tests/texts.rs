@@ -17,7 +17,7 @@ use waxwing_protocol::time::Span;
 use waxwing_relay::{
     relay::Config,
     sms::{
-        accounts::{Report, Verdict},
+        accounts::{SmsReport, Verdict},
         limits::TextLimits,
     },
 };
@@ -37,7 +37,7 @@ fn world() -> World<RealRelay> {
         ..Config::default()
     };
     let mut world = World::new(1, RealRelay::with(&config), WorldOptions::default());
-    world.relay.sms(Report::Connected(true));
+    world.relay.sms(SmsReport::Connected(true));
     world
 }
 
@@ -57,7 +57,7 @@ fn deliver(user_data: UserData, coding: DataCoding) -> Vec<u8> {
 }
 
 fn came(world: &mut World<RealRelay>, ticket: u64, tpdu: Vec<u8>) {
-    world.relay.sms(Report::Came {
+    world.relay.sms(SmsReport::Came {
         ticket,
         to: NUMBER.to_owned(),
         tpdus: vec![tpdu],
@@ -168,14 +168,14 @@ fn what_one_device_writes_all_see_and_what_became_of_it() {
         })
     };
     assert_eq!(states(&mut world), [MessageState::Queued; 2]);
-    world.relay.sms(Report::Taken(id, "segment".into()));
+    world.relay.sms(SmsReport::Taken(id, "segment".into()));
     world.run_for(Span::seconds(5));
     assert_eq!(states(&mut world), [MessageState::Accepted; 2]);
     // The links are lost, and the device says it again: it goes once.
     world.cut_all();
     world.run_for(Span::minutes(1));
     assert_eq!(world.relay.submissions.len(), 1);
-    world.relay.sms(Report::Became {
+    world.relay.sms(SmsReport::Became {
         segment: "segment".into(),
         delivered: true,
     });
@@ -190,7 +190,7 @@ fn a_text_that_may_be_out_is_not_sent_again() {
     send(&mut world, phone, "hello");
     assert_eq!(world.relay.submissions.len(), 1);
     world.crash_relay();
-    world.relay.sms(Report::Connected(true));
+    world.relay.sms(SmsReport::Connected(true));
     world.run_for(Span::minutes(2));
     assert_eq!(world.relay.submissions.len(), 1);
     let all = texts(&mut world, phone);
@@ -202,13 +202,13 @@ fn a_text_that_may_be_out_is_not_sent_again() {
 fn a_text_waits_for_the_service_centre() {
     let mut world = world();
     let phone = world.add_registered(NUMBER);
-    world.relay.sms(Report::Connected(false));
+    world.relay.sms(SmsReport::Connected(false));
     send(&mut world, phone, "hello");
     assert_eq!(world.relay.submissions.len(), 0);
     let all = texts(&mut world, phone);
     assert_eq!(all[0].state, Some(MessageState::Queued));
     assert_eq!(all[0].problem.as_ref().unwrap().code, "relay_unavailable");
-    world.relay.sms(Report::Connected(true));
+    world.relay.sms(SmsReport::Connected(true));
     world.run_for(Span::minutes(2));
     assert_eq!(world.relay.submissions.len(), 1);
 }

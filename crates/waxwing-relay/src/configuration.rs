@@ -181,7 +181,7 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
         settings.relay.set_codes_per_hour(codes);
     }
     settings.texts = texts(choices)?;
-    if !matches!(settings.texts, sms::Route::None) {
+    if !matches!(settings.texts, sms::SmsRoute::None) {
         settings.relay.texts = Some(text_limits(&choices.sms)?);
         settings.relay.texts_of_accounts = choices.sms.conversations.unwrap_or(true);
         if let Some(most) = choices.sms.per_account_per_day {
@@ -213,7 +213,7 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
 /// The sender of texts by default.
 const SMS_FROM: &str = "Waxwing";
 
-fn texts(choices: &Choices) -> Result<sms::Route, ConfigurationError> {
+fn texts(choices: &Choices) -> Result<sms::SmsRoute, ConfigurationError> {
     Ok(match (&choices.smsc, &choices.sms_dir) {
         (Some(_), Some(_)) => return Err(ConfigurationError::TwoTextRoutes),
         (Some(url), None) => {
@@ -231,10 +231,10 @@ fn texts(choices: &Choices) -> Result<sms::Route, ConfigurationError> {
             };
             smsc.authorities.clone_from(&choices.sms.authorities);
             smsc.per_second = choices.sms.per_second.unwrap_or(smsc.per_second).max(1);
-            sms::Route::Smsc(Box::new(smsc))
+            sms::SmsRoute::Smsc(Box::new(smsc))
         }
-        (None, Some(directory)) => sms::Route::Directory(directory.clone()),
-        (None, None) => sms::Route::None,
+        (None, Some(directory)) => sms::SmsRoute::Directory(directory.clone()),
+        (None, None) => sms::SmsRoute::None,
     })
 }
 
@@ -348,7 +348,7 @@ mod tests {
         );
         let joined = join(Choices::default(), Some(file.path())).unwrap();
         let settings = settle(&joined).unwrap();
-        let sms::Route::Smsc(smsc) = &settings.texts else {
+        let sms::SmsRoute::Smsc(smsc) = &settings.texts else {
             panic!("{:?}", settings.texts);
         };
         assert_eq!((smsc.from.as_str(), smsc.window), ("+15551234567", 10));

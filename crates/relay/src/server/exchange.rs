@@ -39,7 +39,7 @@ use super::verifying::Verifying;
 use crate::directory::log::KeyLog;
 use crate::mail::{Letter, LetterRequest, Mailer};
 use crate::relay::{Counts, Effect, LinkId, Relay};
-use crate::sms::{Gateway, accounts::Report};
+use crate::sms::{Gateway, accounts::SmsReport};
 use crate::store::Store;
 use crate::verification::Verification;
 
@@ -237,7 +237,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// The SMS gateway tells something.
-    pub(super) fn sms_report(&self, report: Report) {
+    pub(super) fn sms_report(&self, report: SmsReport) {
         let now = now();
         let mut state = self.state.lock();
         let State { relay, rng, .. } = &mut *state;
@@ -569,7 +569,7 @@ mod tests {
         let identity = log.identity().clone();
         let relay = Relay::open(store, Config::default(), secrets, identity).unwrap();
         let (mail, _) = Mailer::start(&mail::MailRoute::None, None, "relay.example").unwrap();
-        let (texts, _) = Gateway::start(&sms::Route::None).unwrap();
+        let (texts, _) = Gateway::start(&sms::SmsRoute::None).unwrap();
         Exchange::new(relay, mail, texts, "relay.example", Clock::new(None)).unwrap()
     }
 

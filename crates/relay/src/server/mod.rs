@@ -72,7 +72,7 @@ pub struct Settings {
     /// Who mail comes from; by default `waxwing@` and the name.
     pub mail_from: Option<String>,
     /// Where texts go.
-    pub texts: sms::Route,
+    pub texts: sms::SmsRoute,
     /// Where Prometheus reads.
     pub metrics: Option<SocketAddr>,
     /// Connections at one time.
@@ -102,7 +102,7 @@ impl Settings {
             name: None,
             mail: MailRoute::None,
             mail_from: None,
-            texts: sms::Route::None,
+            texts: sms::SmsRoute::None,
             metrics: None,
             max_links: 50_000,
             max_links_per_source: 1000,
@@ -224,7 +224,7 @@ impl<S: Store> Server<S> {
             Mailer::start(&settings.mail, settings.mail_from.as_deref(), name)?;
         let (texts, mut told) = Gateway::start(&settings.texts)?;
         match (&settings.mail, &settings.texts) {
-            (MailRoute::None, sms::Route::None) => {
+            (MailRoute::None, sms::SmsRoute::None) => {
                 tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
             }
             (MailRoute::None, _) => {

@@ -87,7 +87,7 @@ pub struct Submission {
 }
 
 /// What the gateway tells of texts of accounts.
-pub enum Report {
+pub enum SmsReport {
     /// The service centre has taken a segment, and calls it so.
     Taken(SmsId, String),
     /// The service centre refused it, or it was too late.
@@ -127,7 +127,7 @@ pub enum Verdict {
 
 /// What waits for the disk, by the number under which it does.
 #[derive(Clone)]
-enum Waiting {
+enum AwaitingDisk {
     Submit(Box<Submission>),
     Came(u64),
 }
@@ -139,7 +139,7 @@ pub(crate) struct Texts {
     pub(crate) inbound: Buckets<AccountId>,
     /// Being handed over, and how many segments each has.
     handing: HashMap<SmsId, u32>,
-    waiting: HashMap<u32, Waiting>,
+    waiting: HashMap<u32, AwaitingDisk>,
     next: u32,
     /// Whether the service centre is there.
     connected: bool,
@@ -157,7 +157,7 @@ impl Texts {
         }
     }
 
-    fn wait(&mut self, what: Waiting) -> u32 {
+    fn wait(&mut self, what: AwaitingDisk) -> u32 {
         self.next = self.next.wrapping_add(1);
         self.waiting.insert(self.next, what);
         self.next
@@ -254,7 +254,7 @@ impl<S: Store> Relay<S> {
             made_at_ms: date.0,
         };
         // What is refused here is as if it never had come.
-        self.tell(
+        self.deposit_record(
             now,
             rng,
             account,
@@ -268,7 +268,7 @@ impl<S: Store> Relay<S> {
         )?;
         self.put_submission(id, &record);
         self.texts.handing.insert(id, segments);
-        let waits = self.texts.wait(Waiting::Submit(Box::new(Submission {
+        let waits = self.texts.wait(AwaitingDisk::Submit(Box::new(Submission {
             id,
             from: from.canonical().to_owned(),
             to: to.canonical().to_owned(),
@@ -300,21 +300,23 @@ impl<S: Store> Relay<S> {
     }
 
     /// The gateway tells something.
-    pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: Report) {
+    pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: SmsReport) {
         let ticket = match &report {
-            Report::Came { ticket, .. } => Some(*ticket),
+            SmsReport::Came { ticket, .. } => Some(*ticket),
             _ => None,
         };
         let done = match report {
-            Report::Taken(id, segment) => self.segment_taken(now, rng, id, &segment),
-            Report::Refused(id) => self.refused(now, rng, id),
-            Report::Unanswered(id) => self.unanswered(now, rng, id),
-            Report::Became { segment, delivered } => self.became(now, rng, &segment, delivered),
-            Report::Connected(connected) => {
+            SmsReport::Taken(id, segment) => self.segment_taken(now, rng, id, &segment),
+            SmsReport::Refused(id) => self.handle_refusal(now, rng, id),
+            SmsReport::Unanswered(id) => self.unanswered(now, rng, id),
+            SmsReport::Became { segment, delivered } => self.became(now, rng, &segment, delivered),
+            SmsReport::Connected(connected) => {
                 self.texts.connected = connected;
                 Ok(())
             }
-            Report::Came { ticket, to, tpdus } => self.came(now, rng, ticket, &to, tpdus),
+            SmsReport::Came { ticket, to, tpdus } => {
+                self.handle_incoming_text(now, rng, ticket, &to, tpdus)
+            }
         };
         // Whoever waits is told; what was to be noted only is lost with the disk that failed.
         if let (Err(Refused(error)), Some(ticket)) = (done, ticket) {
@@ -353,7 +355,12 @@ impl<S: Store> Relay<S> {
         self.conclude(now, rng, id, record, Fate::Accepted)
     }
 
-    fn refused(&mut self, now: Time, rng: &mut dyn CryptoRng, id: SmsId) -> Result<(), Refused> {
+    fn handle_refusal(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        id: SmsId,
+    ) -> Result<(), Refused> {
         self.texts.handing.remove(&id);
         match self.submission(id)? {
             // Some of it is out: a text that nobody would wish to have sent twice.
@@ -439,12 +446,12 @@ impl<S: Store> Relay<S> {
             sms_id: bytes::Bytes::copy_from_slice(&id.id),
             fate: fate.into(),
         };
-        self.tell(now, rng, id.account, Record::Fate(fate))
+        self.deposit_record(now, rng, id.account, Record::Fate(fate))
             .map(|_| ())
     }
 
     /// A phone has written to somebody here, or to nobody.
-    fn came(
+    fn handle_incoming_text(
         &mut self,
         now: Time,
         rng: &mut dyn CryptoRng,
@@ -465,12 +472,12 @@ impl<S: Store> Relay<S> {
                 to: to.canonical().to_owned(),
                 tpdu: tpdu.into(),
             };
-            devices = self.tell(now, rng, account, Record::Came(came))?;
+            devices = self.deposit_record(now, rng, account, Record::Came(came))?;
         }
         if devices == 0 {
             return Err(nobody());
         }
-        let waits = self.texts.wait(Waiting::Came(ticket));
+        let waits = self.texts.wait(AwaitingDisk::Came(ticket));
         self.when_durable(LinkId::GATEWAY, waits);
         Ok(())
     }
@@ -478,14 +485,14 @@ impl<S: Store> Relay<S> {
     /// What waited for the disk is on it, or never will be.
     pub(crate) fn gateway_durable(&mut self, waits: u32, durable: bool) {
         match self.texts.waiting.remove(&waits) {
-            Some(Waiting::Submit(submission)) if durable => {
+            Some(AwaitingDisk::Submit(submission)) if durable => {
                 self.effects.push_back(Effect::SendSms(submission));
             }
             // Its device is answered that nothing was stored, and asks again.
-            Some(Waiting::Submit(submission)) => {
+            Some(AwaitingDisk::Submit(submission)) => {
                 self.texts.handing.remove(&submission.id);
             }
-            Some(Waiting::Came(ticket)) => {
+            Some(AwaitingDisk::Came(ticket)) => {
                 let verdict = if durable {
                     Verdict::Taken
                 } else {
@@ -500,7 +507,7 @@ impl<S: Store> Relay<S> {
 
     /// Seals a record to the account's devices and puts it into their mailboxes; gives how
     /// many those are.
-    fn tell(
+    fn deposit_record(
         &mut self,
         now: Time,
         rng: &mut dyn CryptoRng,

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use waxwing_protocol::limits as protocol_limits;
 use waxwing_sms::concatenation;
 
-use self::accounts::{Report, SmsId, Submission, Verdict};
+use self::accounts::{SmsId, SmsReport, Submission, Verdict};
 pub use self::url::{SmscUrl, SmscUrlError};
 use crate::data_dir::{DataDirError, make_private_dir};
 use crate::mail::LetterRequest;
@@ -48,7 +48,7 @@ const HELD: Duration = Duration::from_mins(1);
 
 /// Where texts go.
 #[derive(Clone)]
-pub enum Route {
+pub enum SmsRoute {
     /// To an SMSC.
     Smsc(Box<Smsc>),
     /// Each text becomes a file in this directory, for a first run and for tests.
@@ -57,7 +57,7 @@ pub enum Route {
     None,
 }
 
-impl fmt::Debug for Route {
+impl fmt::Debug for SmsRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Smsc(_) => "Smsc(…)",
@@ -144,7 +144,7 @@ impl fmt::Debug for Text {
 
 /// What became of the texts so far.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct TextCounts {
     /// Taken by the SMSC, or written to the directory.
     pub sent: AtomicU64,
     /// Given up: refused, too late, or the queue was full.
@@ -165,17 +165,17 @@ pub struct Counts {
 
 /// Where what became of a text is noted.
 #[derive(Clone)]
-struct Outcome {
-    counts: Arc<Counts>,
+struct TextOutcome {
+    counts: Arc<TextCounts>,
     failures: mpsc::Sender<LetterRequest>,
     reports: Reports,
 }
 
 /// Where the fate of people's texts is reported. It is taken at once: there are never more than
 /// what the SMSC has answered in a moment.
-type Reports = mpsc::UnboundedSender<Report>;
+type Reports = mpsc::UnboundedSender<SmsReport>;
 
-impl Outcome {
+impl TextOutcome {
     fn sent(&self) {
         self.counts.sent.fetch_add(1, Ordering::Relaxed);
     }
@@ -183,7 +183,7 @@ impl Outcome {
     /// The SMSC has a segment, and calls it so.
     fn taken(&self, origin: &Origin, segment: &str) {
         if let Origin::Account { id, .. } = origin {
-            self.report(Report::Taken(*id, segment.to_owned()));
+            self.report(SmsReport::Taken(*id, segment.to_owned()));
         }
     }
 
@@ -194,17 +194,17 @@ impl Outcome {
             Origin::Code(asked) => {
                 let _ = self.failures.try_send(*asked);
             }
-            Origin::Account { id, .. } => self.report(Report::Refused(*id)),
+            Origin::Account { id, .. } => self.report(SmsReport::Refused(*id)),
         }
     }
 
     fn connected(&self, connected: bool) {
         self.counts.connected.store(connected, Ordering::Relaxed);
-        self.report(Report::Connected(connected));
+        self.report(SmsReport::Connected(connected));
     }
 
     /// Nobody listens any more when the relay stops.
-    fn report(&self, report: Report) {
+    fn report(&self, report: SmsReport) {
         let _ = self.reports.send(report);
     }
 }
@@ -245,7 +245,7 @@ pub enum SmsError {
 pub struct Gateway {
     queue: mpsc::Sender<Text>,
     verdicts: mpsc::UnboundedSender<(u64, Verdict)>,
-    outcome: Outcome,
+    outcome: TextOutcome,
 }
 
 /// What comes out of a gateway.
@@ -253,7 +253,7 @@ pub struct Told {
     /// Codes that were given up.
     pub failed_codes: mpsc::Receiver<LetterRequest>,
     /// What there is to tell of people's texts.
-    pub reports: mpsc::UnboundedReceiver<Report>,
+    pub reports: mpsc::UnboundedReceiver<SmsReport>,
 }
 
 impl Gateway {
@@ -261,20 +261,20 @@ impl Gateway {
     ///
     /// # Errors
     /// Where what is set up cannot be.
-    pub fn start(route: &Route) -> Result<(Self, Told), SmsError> {
+    pub fn start(route: &SmsRoute) -> Result<(Self, Told), SmsError> {
         let (queue, texts) = mpsc::channel(QUEUE);
         let (failures, failed_codes) = mpsc::channel(QUEUE);
         let (reports, reported) = mpsc::unbounded_channel();
         let (verdicts, said) = mpsc::unbounded_channel();
-        let outcome = Outcome {
-            counts: Arc::new(Counts::default()),
+        let outcome = TextOutcome {
+            counts: Arc::new(TextCounts::default()),
             failures,
             reports,
         };
         match route {
-            Route::Smsc(smsc) => {
+            SmsRoute::Smsc(smsc) => {
                 let connector = session::Connector::new(smsc)?;
-                let work = Work {
+                let work = GatewayQueue {
                     queue: texts,
                     ready: VecDeque::new(),
                     verdicts: said,
@@ -283,12 +283,12 @@ impl Gateway {
                 };
                 tokio::spawn(keep_connected(connector, work));
             }
-            Route::Directory(path) => {
+            SmsRoute::Directory(path) => {
                 make_private_dir(path)?;
                 outcome.connected(true);
                 tokio::spawn(write_files(path.clone(), texts, outcome.clone()));
             }
-            Route::None => {
+            SmsRoute::None => {
                 tokio::spawn(refuse(texts, outcome.clone()));
             }
         }
@@ -343,7 +343,7 @@ impl Gateway {
     }
 
     /// What became of the texts so far.
-    pub fn counts(&self) -> &Counts {
+    pub fn counts(&self) -> &TextCounts {
         &self.outcome.counts
     }
 }
@@ -358,19 +358,19 @@ fn code_text(relay: &str, code: &str) -> String {
 }
 
 /// What is to be sent, over all sessions.
-struct Work {
+struct GatewayQueue {
     queue: mpsc::Receiver<Text>,
     /// Messages that were not answered in a session that broke, and those behind them.
-    ready: VecDeque<queue::Segment>,
+    ready: VecDeque<queue::TextSegment>,
     /// What the core says of texts that came.
     verdicts: mpsc::UnboundedReceiver<(u64, Verdict)>,
     /// Texts that came, over all sessions.
     tickets: u64,
-    outcome: Outcome,
+    outcome: TextOutcome,
 }
 
 /// One session after the other, for ever.
-async fn keep_connected(connector: session::Connector, mut work: Work) {
+async fn keep_connected(connector: session::Connector, mut work: GatewayQueue) {
     let mut pause = PAUSE;
     loop {
         let began = Instant::now();
@@ -388,14 +388,14 @@ async fn keep_connected(connector: session::Connector, mut work: Work) {
     }
 }
 
-async fn refuse(mut texts: mpsc::Receiver<Text>, outcome: Outcome) {
+async fn refuse(mut texts: mpsc::Receiver<Text>, outcome: TextOutcome) {
     while let Some(text) = texts.recv().await {
         tracing::warn!("a code was not texted: no SMSC is set up");
         outcome.failed(&text.origin);
     }
 }
 
-async fn write_files(directory: PathBuf, mut texts: mpsc::Receiver<Text>, outcome: Outcome) {
+async fn write_files(directory: PathBuf, mut texts: mpsc::Receiver<Text>, outcome: TextOutcome) {
     let mut number = 0_u64;
     while let Some(text) = texts.recv().await {
         number += 1;
@@ -459,7 +459,7 @@ mod tests {
     async fn a_text_becomes_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts");
-        let (gateway, mut told) = Gateway::start(&Route::Directory(path.clone())).unwrap();
+        let (gateway, mut told) = Gateway::start(&SmsRoute::Directory(path.clone())).unwrap();
         gateway.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
         while gateway.counts().sent.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
@@ -475,7 +475,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_smsc_whoever_asked_is_told() {
-        let (gateway, mut told) = Gateway::start(&Route::None).unwrap();
+        let (gateway, mut told) = Gateway::start(&SmsRoute::None).unwrap();
         gateway.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
         assert_eq!(told.failed_codes.recv().await, Some(ASKED));
     }

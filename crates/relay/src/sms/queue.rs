@@ -14,22 +14,22 @@ use rusmpp::values::{DataCoding, EsmClass, Npi, RegisteredDelivery, Ton};
 use tokio::time::Instant;
 use waxwing_sms::{UserData, concatenation};
 
-use super::accounts::{Report, Verdict};
-use super::{Origin, Outcome, SmsError, Text, Work};
+use super::accounts::{SmsReport, Verdict};
+use super::{GatewayQueue, Origin, SmsError, Text, TextOutcome};
 
 /// A message may be put off so often before it is given up.
 const TRIES: u32 = 20;
 
 /// Who texts come from, as SMPP writes it.
 #[derive(Clone)]
-pub(super) struct Source {
+pub(super) struct TextSender {
     pub(super) kind: Ton,
     plan: Npi,
     pub(super) address: COctetString<1, 21>,
 }
 
 /// One message of a text.
-pub(super) struct Segment {
+pub(super) struct TextSegment {
     pub(super) text: Arc<Sending>,
     coding: DataCoding,
     user_data: UserData,
@@ -45,7 +45,7 @@ pub(super) struct Sending {
 }
 
 /// As SMPP writes who a text is from.
-pub(super) fn source(from: &str) -> Result<Source, SmsError> {
+pub(super) fn source(from: &str) -> Result<TextSender, SmsError> {
     let wrong = || SmsError::From {
         from: from.to_owned(),
     };
@@ -59,7 +59,7 @@ pub(super) fn source(from: &str) -> Result<Source, SmsError> {
         }
         _ => return Err(wrong()),
     };
-    Ok(Source {
+    Ok(TextSender {
         kind,
         plan,
         address: c_string(address).ok_or_else(wrong)?,
@@ -73,37 +73,37 @@ pub(super) fn c_string<const MIN: usize, const MAX: usize>(
 }
 
 /// What there is to do besides listening.
-pub(super) enum Next {
+pub(super) enum QueueStep {
     /// The core has said what becomes of a text that came.
     Verdict(u64, Verdict),
     /// A message is to be submitted.
-    Segment(Box<Segment>),
+    Segment(Box<TextSegment>),
     /// The relay stops.
     Nothing,
 }
 
-impl Work {
+impl GatewayQueue {
     /// The next thing to do: a message only where one may be submitted.
-    pub(super) async fn next(&mut self, may_submit: bool) -> Next {
+    pub(super) async fn next(&mut self, may_submit: bool) -> QueueStep {
         loop {
             if let Ok((ticket, verdict)) = self.verdicts.try_recv() {
-                return Next::Verdict(ticket, verdict);
+                return QueueStep::Verdict(ticket, verdict);
             }
             if may_submit && let Some(segment) = self.ready.pop_front() {
                 if segment.is_of_use(&self.outcome) {
-                    return Next::Segment(Box::new(segment));
+                    return QueueStep::Segment(Box::new(segment));
                 }
                 continue;
             }
             tokio::select! {
                 biased;
                 said = self.verdicts.recv() => return match said {
-                    Some((ticket, verdict)) => Next::Verdict(ticket, verdict),
-                    None => Next::Nothing,
+                    Some((ticket, verdict)) => QueueStep::Verdict(ticket, verdict),
+                    None => QueueStep::Nothing,
                 },
                 text = self.queue.recv(), if may_submit => match text {
                     Some(text) => self.split(text),
-                    None => return Next::Nothing,
+                    None => return QueueStep::Nothing,
                 },
             }
         }
@@ -122,7 +122,7 @@ impl Work {
             given_up: AtomicBool::new(false),
         });
         self.ready
-            .extend(parts.into_iter().map(|user_data| Segment {
+            .extend(parts.into_iter().map(|user_data| TextSegment {
                 text: Arc::clone(&sending),
                 coding: DataCoding::from(coding.0),
                 user_data,
@@ -131,16 +131,16 @@ impl Work {
             }));
     }
 
-    pub(super) fn put_back(&mut self, segment: Segment) {
+    pub(super) fn put_back(&mut self, segment: TextSegment) {
         if segment.is_of_use(&self.outcome) {
             self.ready.push_front(segment);
         }
     }
 }
 
-impl Segment {
+impl TextSegment {
     /// Whether it is to be sent still; what is too late is given up.
-    pub(super) fn is_of_use(&self, outcome: &Outcome) -> bool {
+    pub(super) fn is_of_use(&self, outcome: &TextOutcome) -> bool {
         if Instant::now() >= self.text.text.until || self.tries >= TRIES {
             self.give_up(outcome);
         }
@@ -148,7 +148,7 @@ impl Segment {
     }
 
     /// Once for all messages of a text.
-    pub(super) fn give_up(&self, outcome: &Outcome) {
+    pub(super) fn give_up(&self, outcome: &TextOutcome) {
         if !self.text.given_up.swap(true, Ordering::Relaxed) {
             outcome.failed(&self.text.text.origin);
         }
@@ -156,17 +156,17 @@ impl Segment {
 
     /// The session broke before it was answered. A code goes again: it may come twice, and is
     /// never lost. What people write does not.
-    pub(super) fn unanswered(self, work: &mut Work) {
+    pub(super) fn unanswered(self, work: &mut GatewayQueue) {
         let Origin::Account { id, .. } = self.text.text.origin else {
             return work.put_back(self);
         };
         if !self.text.given_up.swap(true, Ordering::Relaxed) {
             work.outcome.counts.failed.fetch_add(1, Ordering::Relaxed);
-            work.outcome.report(Report::Unanswered(id));
+            work.outcome.report(SmsReport::Unanswered(id));
         }
     }
 
-    pub(super) fn taken(&self, outcome: &Outcome, id: &str) {
+    pub(super) fn taken(&self, outcome: &TextOutcome, id: &str) {
         outcome.taken(&self.text.text.origin, id);
         if self.text.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             outcome.sent();
@@ -174,7 +174,7 @@ impl Segment {
     }
 
     /// What is submitted for it; codes come from this source.
-    pub(super) fn submission(&self, codes: &Source) -> Option<SubmitSm> {
+    pub(super) fn submission(&self, codes: &TextSender) -> Option<SubmitSm> {
         let own = match &self.text.text.origin {
             Origin::Code(_) => None,
             Origin::Account { from, .. } => Some(source(from).ok()?),

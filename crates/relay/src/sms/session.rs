@@ -27,10 +27,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::codec::Framed;
 
-use super::accounts::{Report, Verdict};
-use super::queue::{Next, Segment, Sending, Source, c_string, source};
+use super::accounts::{SmsReport, Verdict};
+use super::queue::{QueueStep, Sending, TextSegment, TextSender, c_string, source};
 use super::receipt::{Fate, receipt};
-use super::{Origin, SmsError, Smsc, Version, Work, inbound};
+use super::{GatewayQueue, Origin, SmsError, Smsc, Version, inbound};
 
 /// Connecting and binding take so long together, at most.
 const BIND_LIMIT: Duration = Duration::from_secs(20);
@@ -67,7 +67,7 @@ pub(super) enum Ended {
 /// Opens sessions with one SMSC.
 pub(super) struct Connector {
     smsc: Smsc,
-    source: Source,
+    source: TextSender,
     tls: Arc<ClientConfig>,
 }
 
@@ -91,7 +91,7 @@ impl Connector {
     }
 
     /// One session, until it ends.
-    pub(super) async fn run(&self, work: &mut Work) -> Ended {
+    pub(super) async fn run(&self, work: &mut GatewayQueue) -> Ended {
         let url = &self.smsc.url;
         let Ok(socket) = waxwing_dial::connect(&url.host, url.port).await else {
             return Ended::Unreachable;
@@ -114,7 +114,7 @@ impl Connector {
     async fn session<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        work: &mut Work,
+        work: &mut GatewayQueue,
     ) -> Ended {
         let mut session = Session {
             framed: Framed::new(stream, CommandCodec::new()),
@@ -137,7 +137,7 @@ impl Connector {
             Err(_) => Ended::Silent,
         };
         // In the order in which they were submitted, before all others.
-        let mut back: Vec<(u32, Segment)> = session
+        let mut back: Vec<(u32, TextSegment)> = session
             .unanswered
             .drain()
             .map(|(sequence, (segment, _))| (sequence, segment))
@@ -176,7 +176,7 @@ struct Session<'a, S> {
     framed: Framed<S, CommandCodec>,
     connector: &'a Connector,
     sequence: u32,
-    unanswered: HashMap<u32, (Segment, Instant)>,
+    unanswered: HashMap<u32, (TextSegment, Instant)>,
     /// What the SMSC calls the texts that it has taken, the oldest first.
     receipts: VecDeque<(String, Arc<Sending>)>,
     /// Texts from phones that the core has, with the numbers under which they are answered.
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    async fn work(&mut self, work: &mut Work) -> Ended {
+    async fn work(&mut self, work: &mut GatewayQueue) -> Ended {
         loop {
             let now = Instant::now();
             if let Some(ended) = self.overdue(now) {
@@ -236,13 +236,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             let done = tokio::select! {
                 biased;
                 command = self.framed.next() => match command {
-                    Some(Ok(command)) => self.came(command, work).await,
+                    Some(Ok(command)) => self.handle_command(command, work).await,
                     _ => Err(Ended::Broken),
                 },
                 next = work.next(may_submit) => match next {
-                    Next::Verdict(ticket, verdict) => self.answer(ticket, verdict, work).await,
-                    Next::Segment(segment) => self.submit(*segment, work).await,
-                    Next::Nothing => Err(Ended::NothingToCome),
+                    QueueStep::Verdict(ticket, verdict) => self.answer(ticket, verdict, work).await,
+                    QueueStep::Segment(segment) => self.submit(*segment, work).await,
+                    QueueStep::Nothing => Err(Ended::NothingToCome),
                 },
                 () = sleep_until(wakes_at) => Ok(()),
             };
@@ -270,7 +270,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         (now >= oldest + ANSWER_LIMIT).then_some(Ended::Silent)
     }
 
-    async fn submit(&mut self, mut segment: Segment, work: &mut Work) -> Result<(), Ended> {
+    async fn submit(
+        &mut self,
+        mut segment: TextSegment,
+        work: &mut GatewayQueue,
+    ) -> Result<(), Ended> {
         let Some(submission) = segment.submission(&self.connector.source) else {
             segment.give_up(&work.outcome);
             return Ok(());
@@ -285,7 +289,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             .await
     }
 
-    async fn came(&mut self, command: Command, work: &mut Work) -> Result<(), Ended> {
+    async fn handle_command(
+        &mut self,
+        command: Command,
+        work: &mut GatewayQueue,
+    ) -> Result<(), Ended> {
         self.heard_at = Instant::now();
         self.asked_at = None;
         let (sequence, status) = (command.sequence_number(), command.status());
@@ -343,7 +351,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// The SMSC has taken a message, or not.
-    fn answered(&mut self, segment: Segment, status: CommandStatus, id: String, work: &mut Work) {
+    fn answered(
+        &mut self,
+        segment: TextSegment,
+        status: CommandStatus,
+        id: String,
+        work: &mut GatewayQueue,
+    ) {
         match status {
             CommandStatus::EsmeRok => {
                 segment.taken(&work.outcome, &id);
@@ -375,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         &mut self,
         deliver: &DeliverSm,
         sequence: u32,
-        work: &mut Work,
+        work: &mut GatewayQueue,
     ) -> Option<CommandStatus> {
         // Bits 2 to 5 of 1 or more: a receipt or an acknowledgement (section 5.2.12).
         let is_receipt = u8::from(deliver.esm_class) & 0b0011_1100 != 0;
@@ -396,7 +410,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     }
                 };
             } else {
-                work.outcome.report(Report::Became {
+                work.outcome.report(SmsReport::Became {
                     segment: id,
                     delivered: fate == Fate::Delivered,
                 });
@@ -409,7 +423,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         &mut self,
         deliver: &DeliverSm,
         sequence: u32,
-        work: &mut Work,
+        work: &mut GatewayQueue,
     ) -> Option<CommandStatus> {
         let counts = &work.outcome.counts;
         let refuse = |status| {
@@ -424,7 +438,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         };
         work.tickets += 1;
         self.inbound.insert(work.tickets, sequence);
-        work.outcome.report(Report::Came {
+        work.outcome.report(SmsReport::Came {
             ticket: work.tickets,
             to: inbound.to,
             tpdus: inbound.tpdus,
@@ -437,7 +451,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         &mut self,
         ticket: u64,
         verdict: Verdict,
-        work: &mut Work,
+        work: &mut GatewayQueue,
     ) -> Result<(), Ended> {
         // Of a session before this one: the SMSC sends it again.
         let Some(sequence) = self.inbound.remove(&ticket) else {

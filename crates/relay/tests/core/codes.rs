@@ -230,7 +230,7 @@ fn codes_and_peoples_own_texts_use_up_nothing_of_each_other() {
     world.relay.sms_report(
         world.now,
         &mut world.rng,
-        waxwing_relay::sms::accounts::Report::Connected(true),
+        waxwing_relay::sms::accounts::SmsReport::Connected(true),
     );
     let alice = world.person("+358401234567");
     let mut got = 0;

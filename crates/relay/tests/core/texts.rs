@@ -13,7 +13,7 @@ use waxwing_relay::{
     rate::Rate,
     relay::{Config, LinkId},
     sms::{
-        accounts::{Report, Verdict},
+        accounts::{SmsReport, Verdict},
         limits::TextLimits,
     },
     store::{StoreError, memory::Fault},
@@ -37,11 +37,11 @@ fn world() -> World {
         },
         ..Config::default()
     });
-    tell(&mut world, Report::Connected(true));
+    tell(&mut world, SmsReport::Connected(true));
     world
 }
 
-fn tell(world: &mut World, report: Report) {
+fn tell(world: &mut World, report: SmsReport) {
     world.relay.sms_report(world.now, &mut world.rng, report);
     world.collect();
 }
@@ -111,7 +111,7 @@ fn code(answer: &Answer) -> ErrorCode {
 fn a_text_from_a_phone_is_sealed_before_it_is_anywhere() {
     let mut world = world();
     let alice = Someone::new(&mut world);
-    let came = |ticket, to: &str| Report::Came {
+    let came = |ticket, to: &str| SmsReport::Came {
         ticket,
         to: to.to_owned(),
         tpdus: vec![b"a canary in the clear".to_vec()],
@@ -140,7 +140,7 @@ fn what_the_disk_refuses_comes_again() {
     let _alice = Someone::new(&mut world);
     tell(
         &mut world,
-        Report::Came {
+        SmsReport::Came {
             ticket: 1,
             to: NUMBER.to_owned(),
             tpdus: vec![vec![1]],
@@ -161,7 +161,7 @@ fn what_a_full_disk_refuses_is_taken_when_it_is_stored() {
     world.store.set_fault(Some(Fault::Full));
     tell(
         &mut world,
-        Report::Came {
+        SmsReport::Came {
             ticket: 1,
             to: NUMBER.to_owned(),
             tpdus: vec![vec![1]],
@@ -201,14 +201,14 @@ fn a_text_to_a_phone_is_handed_over_once_and_followed_to_its_end() {
         alice.records(&mut world).as_slice(),
         [Record::Taken(taken)] if taken.text == "hello" && taken.segments == 1
     ));
-    tell(&mut world, Report::Taken(id, "segment".to_owned()));
+    tell(&mut world, SmsReport::Taken(id, "segment".to_owned()));
     world.write();
     assert_eq!(alice.fates(&mut world), [Fate::Accepted]);
     // The receipt may come when the relay has been stopped in between.
     world.crash();
     let (link, _) = world.login(&alice.person);
     let alice = Someone { link, ..alice };
-    let became = || Report::Became {
+    let became = || SmsReport::Became {
         segment: "segment".to_owned(),
         delivered: true,
     };
@@ -229,7 +229,7 @@ fn a_relay_that_stopped_in_between_does_not_send_it_again() {
     let alice = Someone::new(&mut world);
     alice.send(&mut world, 1, "hello");
     world.crash();
-    tell(&mut world, Report::Connected(true));
+    tell(&mut world, SmsReport::Connected(true));
     world.submissions.clear();
     let (link, _) = world.login(&alice.person);
     let alice = Someone { link, ..alice };
@@ -263,12 +263,12 @@ fn what_may_not_be_sent_costs_nothing_and_says_why() {
         code(&answer),
         ErrorCode::AddressUnknown | ErrorCode::Unauthorised
     ));
-    tell(&mut world, Report::Connected(false));
+    tell(&mut world, SmsReport::Connected(false));
     assert_eq!(
         code(&alice.send(&mut world, 4, "x")),
         ErrorCode::Unavailable
     );
-    tell(&mut world, Report::Connected(true));
+    tell(&mut world, SmsReport::Connected(true));
     let three = "a".repeat(400);
     for id in [5, 6] {
         assert!(matches!(
@@ -291,9 +291,12 @@ fn a_refused_text_is_told_and_half_a_one_is_uncertain() {
     alice.send(&mut world, 2, &"a".repeat(200));
     let ids: Vec<_> = world.submissions.iter().map(|one| one.id).collect();
     alice.records(&mut world);
-    tell(&mut world, Report::Refused(ids[0]));
-    tell(&mut world, Report::Taken(ids[1], "first half".to_owned()));
-    tell(&mut world, Report::Refused(ids[1]));
+    tell(&mut world, SmsReport::Refused(ids[0]));
+    tell(
+        &mut world,
+        SmsReport::Taken(ids[1], "first half".to_owned()),
+    );
+    tell(&mut world, SmsReport::Refused(ids[1]));
     world.write();
     assert_eq!(alice.fates(&mut world), [Fate::Refused, Fate::Uncertain]);
 }

@@ -9,7 +9,7 @@ use rusmpp::values::{DataCoding, EsmClass, MessageState, Ton};
 use super::*;
 use crate::mail::LetterRequest;
 use crate::relay::LinkId;
-use crate::sms::{Counts, Outcome, SmscUrl, Text};
+use crate::sms::{SmscUrl, Text, TextCounts, TextOutcome};
 
 /// The other side: an SMSC of a few lines.
 struct Center {
@@ -78,11 +78,11 @@ impl Center {
 struct Side {
     texts: mpsc::Sender<Text>,
     failures: mpsc::Receiver<LetterRequest>,
-    reports: mpsc::UnboundedReceiver<Report>,
+    reports: mpsc::UnboundedReceiver<SmsReport>,
     verdicts: mpsc::UnboundedSender<(u64, Verdict)>,
-    counts: Arc<Counts>,
+    counts: Arc<TextCounts>,
     connector: Arc<Connector>,
-    work: Option<Work>,
+    work: Option<GatewayQueue>,
 }
 
 impl Side {
@@ -92,10 +92,10 @@ impl Side {
         change(&mut smsc);
         let (texts, queue) = mpsc::channel(100);
         let (sender, failures) = mpsc::channel(100);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(TextCounts::default());
         let (reports, reported) = mpsc::unbounded_channel();
         let (verdicts, said) = mpsc::unbounded_channel();
-        let outcome = Outcome {
+        let outcome = TextOutcome {
             counts: Arc::clone(&counts),
             failures: sender,
             reports,
@@ -105,7 +105,7 @@ impl Side {
             failures,
             counts,
             connector: Arc::new(Connector::new(&smsc).unwrap()),
-            work: Some(Work {
+            work: Some(GatewayQueue {
                 queue,
                 ready: VecDeque::new(),
                 verdicts: said,
@@ -117,7 +117,7 @@ impl Side {
         }
     }
 
-    fn open(&mut self) -> (Center, JoinHandle<(Ended, Work)>) {
+    fn open(&mut self) -> (Center, JoinHandle<(Ended, GatewayQueue)>) {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let connector = Arc::clone(&self.connector);
         let mut work = self.work.take().unwrap();
@@ -380,7 +380,7 @@ async fn a_text_from_a_phone_is_answered_when_the_relay_has_it_for_good() {
     center.bound().await;
     assert!(matches!(
         side.reports.recv().await,
-        Some(Report::Connected(true))
+        Some(SmsReport::Connected(true))
     ));
     for (verdict, status) in [
         (Verdict::Taken, CommandStatus::EsmeRok),
@@ -389,7 +389,7 @@ async fn a_text_from_a_phone_is_answered_when_the_relay_has_it_for_good() {
     ] {
         let command = Command::new(CommandStatus::EsmeRok, 78, from_a_phone("358401234567"));
         center.framed.send(command).await.unwrap();
-        let Some(Report::Came { ticket, to, tpdus }) = side.reports.recv().await else {
+        let Some(SmsReport::Came { ticket, to, tpdus }) = side.reports.recv().await else {
             panic!("nothing came");
         };
         assert_eq!((to.as_str(), tpdus.len()), ("+358401234567", 1));
@@ -433,9 +433,9 @@ async fn what_somebody_writes_is_not_submitted_again_when_a_session_breaks() {
     let (_, work) = session.await.unwrap();
     assert!(matches!(
         side.reports.recv().await,
-        Some(Report::Connected(true))
+        Some(SmsReport::Connected(true))
     ));
-    assert!(matches!(side.reports.recv().await, Some(Report::Unanswered(one)) if one == id));
+    assert!(matches!(side.reports.recv().await, Some(SmsReport::Unanswered(one)) if one == id));
     assert!(work.ready.is_empty());
 }
 
