@@ -363,8 +363,8 @@ impl RelayPort for RealRelay {
         self.now = now;
         if let Some((_, batch)) = self.committing.take_if(|(at, _)| *at <= now) {
             match self.store.commit(batch.into_writes()) {
-                Ok(()) => self.relay.batch_written(),
-                Err(error) => self.relay.batch_failed(&error),
+                Ok(()) => self.relay.handle_batch_written(),
+                Err(error) => self.relay.handle_batch_failed(&error),
             }
         }
         if let Some((_, publication)) = self.publishing.take_if(|(at, _)| *at <= now) {

@@ -66,7 +66,7 @@ pub(crate) struct Calendar {
     ahead: i64,
     /// When the clock was looked at last, by the steady time.
     looked_at: Option<Time>,
-    doubt: Option<Doubt>,
+    doubt: Option<ClockDoubt>,
     /// The date from which on things expire.
     expires_from: Time,
     /// What the store knew at the start.
@@ -78,7 +78,7 @@ pub(crate) struct Calendar {
 
 /// A clock that has leapt.
 #[derive(Clone, Copy, Debug)]
-struct Doubt {
+struct ClockDoubt {
     /// Since when it has gone on in step, by the steady time.
     since: Time,
     /// What it is ahead of the steady time.
@@ -129,7 +129,7 @@ impl Calendar {
         match &mut self.doubt {
             None => {
                 self.leaps += 1;
-                self.doubt = Some(Doubt {
+                self.doubt = Some(ClockDoubt {
                     since: now,
                     ahead,
                     slack: Span(0),
@@ -166,7 +166,7 @@ impl Calendar {
         }
         self.ahead = self::ahead(known, now);
         self.leaps += 1;
-        self.doubt = Some(Doubt {
+        self.doubt = Some(ClockDoubt {
             since: now,
             ahead,
             slack: DOWNTIME,

@@ -15,11 +15,11 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    link::Stage,
+    link::LinkStage,
     posts::RequestRef,
-    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    relay::{LinkId, Refused, Relay, Reply, RequestResult},
     store::Store,
-    verification::Found,
+    verification::CheckResult,
 };
 
 /// Whether a request stores what is not small, or not needed while the disk is nearly full.
@@ -46,8 +46,8 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         body: Option<Request>,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let Some(body) = body else {
             return Err(Refused::new(
                 ErrorCode::Unsupported,
@@ -157,12 +157,12 @@ impl<S: Store> Relay<S> {
                 | Request::Signal(_)
         );
         match stage {
-            Stage::Greeted if !is_open => Err(Refused::malformed("a link begins with Open")),
-            Stage::LoggedIn { .. } if needs_no_login => Err(Refused::new(
+            LinkStage::Greeted if !is_open => Err(Refused::malformed("a link begins with Open")),
+            LinkStage::LoggedIn { .. } if needs_no_login => Err(Refused::new(
                 ErrorCode::WrongLink,
                 "this belongs on a link that is not logged in",
             )),
-            Stage::Open if needs_login => Err(Refused::new(
+            LinkStage::Open if needs_login => Err(Refused::new(
                 ErrorCode::WrongLink,
                 "this needs a link that is logged in",
             )),
@@ -170,7 +170,7 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    fn open_link(&mut self, link: LinkId, open: pb::Open) -> Outcome {
+    fn open_link(&mut self, link: LinkId, open: pb::Open) -> RequestResult {
         if !VERSIONS.contains(&open.version) {
             return Err(Refused::new(
                 ErrorCode::Unsupported,
@@ -181,8 +181,8 @@ impl<S: Store> Relay<S> {
             .links
             .get_mut(&link)
             .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        if matches!(state.stage, Stage::Greeted) {
-            state.stage = Stage::Open;
+        if matches!(state.stage, LinkStage::Greeted) {
+            state.stage = LinkStage::Open;
         }
         Ok(Reply::Now(Answer::Done(pb::Done {})))
     }

@@ -16,7 +16,7 @@ use crate::{group::Authorised, rate::Bucket, relay::Source, rendezvous::Rendezvo
 
 /// How far a link has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum LinkStage {
     /// It was greeted.
     Greeted,
     /// It chose a version; nobody knows whose it is.
@@ -33,7 +33,7 @@ pub(crate) struct Link {
     pub(crate) exporter: Exporter,
     pub(crate) challenge: [u8; 32],
     pub(crate) source: Source,
-    pub(crate) stage: Stage,
+    pub(crate) stage: LinkStage,
     /// The period whose token key it was shown.
     pub(crate) token_period: u64,
     pub(crate) requests: Bucket,
@@ -54,7 +54,7 @@ impl Link {
             exporter,
             challenge,
             source,
-            stage: Stage::Greeted,
+            stage: LinkStage::Greeted,
             token_period: 0,
             requests: Bucket::default(),
             failed_logins: 0,

@@ -4,8 +4,8 @@
 //! The server calls [`Relay::begin`] under one lock, lets [`Verification::run`] verify
 //! signatures without the lock, and passes the result to [`Relay::finish`]. (Without a server,
 //! [`Relay::handle`] does all of this.) The server drains [`Relay::poll_effect`]. One writer
-//! takes a [`Batch`], commits it without the lock, and reports [`Relay::batch_written`] or
-//! [`Relay::batch_failed`]; meanwhile the next batch gathers. Changes for the key log are
+//! takes a [`Batch`], commits it without the lock, and reports [`Relay::handle_batch_written`] or
+//! [`Relay::handle_batch_failed`]; meanwhile the next batch gathers. Changes for the key log are
 //! taken with [`Relay::take_publication`] in the same way.
 //!
 //! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
@@ -51,7 +51,7 @@ use crate::{
     damage::Damaged,
     directory::{log::Question, publications::Publications, token_keys::TokenPeriod},
     group::{Authorised, Group, fan_outs::FanOuts},
-    link::{Link, Stage},
+    link::{Link, LinkStage},
     mailbox::{Again, Mailbox, OwnIds, SentPost, counting::Counting},
     posts::{Posts, is_due},
     rate::{Buckets, SourceBuckets},
@@ -62,7 +62,7 @@ use crate::{
     },
     store::{Store, StoreError, Write, records::UsageRecord},
     sweep::{Done, Sweep},
-    verification::{Found, Verification, Verified, Work},
+    verification::{Check, CheckResult, Verification, Verified},
     view::View,
 };
 
@@ -210,7 +210,7 @@ impl Batch {
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) pb::Error);
 
-pub(crate) type Outcome = Result<Reply, Refused>;
+pub(crate) type RequestResult = Result<Reply, Refused>;
 
 /// How a request is answered.
 pub(crate) enum Reply {
@@ -512,10 +512,10 @@ impl<S: Store> Relay<S> {
                 return Some(self.verification(link, request, body, work, count));
             }
             (Ok(None), Some(body)) if let Some(count) = self.to_count(link, &body, None, 0) => {
-                let work = Work::Done(Found::Nothing);
+                let work = Check::Done(CheckResult::Nothing);
                 return Some(self.verification(link, request, body, work, Some(count)));
             }
-            (Ok(_), body) => self.dispatch(now, rng, link, request, body, Found::Nothing),
+            (Ok(_), body) => self.dispatch(now, rng, link, request, body, CheckResult::Nothing),
             (Err(refused), _) => Err(refused),
         };
         self.answer(link, request, is_login, outcome);
@@ -547,7 +547,7 @@ impl<S: Store> Relay<S> {
         let found = match found {
             Ok(found) => match self.to_count(link, &body, Some(&found), round) {
                 Some(count) => {
-                    let work = Work::Done(found);
+                    let work = Check::Done(found);
                     return Some(self.verification(link, request, body, work, Some(count)));
                 }
                 None => Ok(found),
@@ -561,7 +561,7 @@ impl<S: Store> Relay<S> {
         None
     }
 
-    fn answer(&mut self, link: LinkId, request: u32, is_login: bool, outcome: Outcome) {
+    fn answer(&mut self, link: LinkId, request: u32, is_login: bool, outcome: RequestResult) {
         match outcome {
             Ok(Reply::Now(answer)) => self.send(link, request, answer),
             Ok(Reply::Durable(answer)) => {
@@ -596,7 +596,7 @@ impl<S: Store> Relay<S> {
         if let Some(place) = state.rendezvous {
             self.left(link, place);
         }
-        if let Stage::LoggedIn {
+        if let LinkStage::LoggedIn {
             account,
             device,
             mailbox,
@@ -665,7 +665,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// The batch that was taken is on disk.
-    pub fn batch_written(&mut self) {
+    pub fn handle_batch_written(&mut self) {
         while !self.batch_written_some(usize::MAX) {}
     }
 
@@ -699,7 +699,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// The batch that was taken could not be written.
-    pub fn batch_failed(&mut self, error: &StoreError) {
+    pub fn handle_batch_failed(&mut self, error: &StoreError) {
         let Some(answers) = self.writing.take() else {
             return;
         };
@@ -818,8 +818,8 @@ impl<S: Store> Relay<S> {
     /// Whose link it is, if it is logged in.
     pub(crate) fn account_on(&self, link: LinkId) -> Option<AccountId> {
         match self.links.get(&link)?.stage {
-            Stage::LoggedIn { account, .. } => Some(account),
-            Stage::Greeted | Stage::Open => None,
+            LinkStage::LoggedIn { account, .. } => Some(account),
+            LinkStage::Greeted | LinkStage::Open => None,
         }
     }
 

@@ -162,7 +162,7 @@ impl Round {
         (records / sweeps).clamp(LEAST, MOST)
     }
 
-    fn went_on(&mut self, now: Time, records: usize, next: Option<Key>) -> bool {
+    fn record_progress(&mut self, now: Time, records: usize, next: Option<Key>) -> bool {
         self.seen = self.seen.saturating_add(records);
         let is_over = next.is_none();
         self.from = next.unwrap_or_default();
@@ -335,7 +335,7 @@ impl<S: Store> Relay<S> {
         let (records, next) = self.slice(space, &from, most)?;
         // It goes on behind some that cannot be read.
         let touched = records.len().max(usize::from(next.is_some()));
-        let is_all = round(&mut self.sweep).went_on(now, touched, next);
+        let is_all = round(&mut self.sweep).record_progress(now, touched, next);
         Ok((records, Done { touched, is_all }))
     }
 

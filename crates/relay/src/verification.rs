@@ -49,7 +49,7 @@ pub struct Verification<S> {
     link: LinkId,
     request: u32,
     body: Request,
-    work: Work,
+    work: Check,
     count: Option<Count>,
 }
 
@@ -58,7 +58,7 @@ pub struct Verified {
     pub(crate) link: LinkId,
     pub(crate) request: u32,
     pub(crate) body: Request,
-    pub(crate) found: Result<Found, Refused>,
+    pub(crate) found: Result<CheckResult, Refused>,
     pub(crate) counted: Option<Counted>,
     signatures: u32,
 }
@@ -76,13 +76,13 @@ impl std::fmt::Debug for Verified {
 }
 
 /// What is verified, with what the store says of it.
-pub(crate) enum Work {
+pub(crate) enum Check {
     /// Nothing more: this was found.
-    Done(Found),
+    Done(CheckResult),
     /// That the device signed the link's challenge.
     Login {
         device: DeviceId,
-        identity: Identity,
+        identity: DeviceIdentity,
         message: Vec<u8>,
     },
     /// That the roster continues the one that is stored, and that the device signed it.
@@ -139,7 +139,7 @@ pub(crate) enum Work {
 }
 
 /// By what a device is known.
-pub(crate) enum Identity {
+pub(crate) enum DeviceIdentity {
     /// Its key.
     Key(Bytes),
     /// Its account's roster: it was stored by an older relay.
@@ -147,7 +147,7 @@ pub(crate) enum Identity {
 }
 
 /// What was found.
-pub(crate) enum Found {
+pub(crate) enum CheckResult {
     /// Nothing was looked for.
     Nothing,
     /// The device is on this link; its key, where it was not stored by itself yet, and how many
@@ -262,7 +262,7 @@ impl<S: Store> Relay<S> {
         rng: &mut dyn CryptoRng,
         link: LinkId,
         body: &Request,
-    ) -> Result<Option<Work>, Refused> {
+    ) -> Result<Option<Check>, Refused> {
         match body {
             Request::Post(post) if post.kind() != PostKind::Commit => return Ok(None),
             Request::Login(_)
@@ -299,7 +299,7 @@ impl<S: Store> Relay<S> {
                 let (keys, period) = self.token_keys_of(link)?;
                 let mut seed = [0; 32];
                 rng.fill_bytes(&mut seed);
-                Ok(Some(Work::Issue { seed, keys, period }))
+                Ok(Some(Check::Issue { seed, keys, period }))
             }
             Request::CreateGroup(create) => {
                 self.token_keys_of(link)?;
@@ -319,9 +319,9 @@ impl<S: Store> Relay<S> {
 
     /// What lies here, to be read without the lock; nothing where it is not on disk as it is
     /// now.
-    pub(crate) fn part_to_read(&self, space: KeySpace, at: Key) -> Option<Work> {
+    pub(crate) fn part_to_read(&self, space: KeySpace, at: Key) -> Option<Check> {
         let is_on_disk = !self.view.has_pending(space, &at);
-        is_on_disk.then_some(Work::Part { space, at })
+        is_on_disk.then_some(Check::Part { space, at })
     }
 
     pub(crate) fn verification(
@@ -329,7 +329,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         body: Request,
-        work: Work,
+        work: Check,
         count: Option<Count>,
     ) -> Verification<S> {
         Verification {
@@ -351,15 +351,15 @@ struct Checks<'a, S> {
 }
 
 impl<S: Store> Checks<'_, S> {
-    fn find(&mut self, work: Work, body: &Request) -> Result<Found, Refused> {
+    fn find(&mut self, work: Check, body: &Request) -> Result<CheckResult, Refused> {
         match (work, body) {
-            (Work::Done(found), _) => Ok(found),
-            (Work::Part { space, at }, _) => Ok(Found::Part {
+            (Check::Done(found), _) => Ok(found),
+            (Check::Part { space, at }, _) => Ok(CheckResult::Part {
                 part: self.store.get(space, &at)?,
                 at,
             }),
             (
-                Work::Login {
+                Check::Login {
                     device,
                     identity,
                     message,
@@ -367,7 +367,7 @@ impl<S: Store> Checks<'_, S> {
                 Request::Login(login),
             ) => self.login(device, &identity, &message, login),
             (
-                Work::Registration {
+                Check::Registration {
                     id,
                     device,
                     exporter,
@@ -377,49 +377,49 @@ impl<S: Store> Checks<'_, S> {
             ) => {
                 let found = self.roster(device, stored, &finish.roster)?;
                 self.registration(id, &exporter, &found, finish)?;
-                Ok(Found::Registration(Box::new(found)))
+                Ok(CheckResult::Registration(Box::new(found)))
             }
-            (Work::Statement { stored }, Request::ChangeRoster(change)) => {
+            (Check::Statement { stored }, Request::ChangeRoster(change)) => {
                 let statement = change.statement.as_ref();
                 let statement = statement.ok_or_else(|| Refused::malformed("no statement"))?;
                 let before = of_stored(&stored)?;
                 let mut after = before.clone();
                 self.signatures += 1 + u32::from(statement.consent.is_some());
                 after.extend(statement).map_err(changes::refused)?;
-                Ok(Found::Statement(Box::new((before, after))))
+                Ok(CheckResult::Statement(Box::new((before, after))))
             }
-            (Work::Newcomer { identity, message }, Request::ChangeRoster(change)) => {
+            (Check::Newcomer { identity, message }, Request::ChangeRoster(change)) => {
                 self.signatures += 1;
                 let signature = change.newcomer.as_ref();
                 signature
                     .and_then(|it| identity.verify(Purpose::Login, &message, it).ok())
                     .ok_or_else(changes::not_the_newcomer)?;
-                Ok(Found::Newcomer)
+                Ok(CheckResult::Newcomer)
             }
-            (Work::Claim { stored }, Request::ClaimKeyPackages(claim)) => {
+            (Check::Claim { stored }, Request::ClaimKeyPackages(claim)) => {
                 self.token(claim.token.as_ref())?;
-                Ok(Found::Claim(Box::new(of_stored(&stored)?)))
+                Ok(CheckResult::Claim(Box::new(of_stored(&stored)?)))
             }
-            (Work::Tokens, Request::OpenBlob(open)) => {
+            (Check::Tokens, Request::OpenBlob(open)) => {
                 for token in &open.tokens {
                     self.token(Some(token))?;
                 }
-                Ok(Found::Tokens)
+                Ok(CheckResult::Tokens)
             }
-            (Work::Issue { seed, keys, period }, Request::IssueTokens(issue)) => {
+            (Check::Issue { seed, keys, period }, Request::IssueTokens(issue)) => {
                 let mut rng = StdRng::from_seed(seed);
                 let issuer = keys.of(period).ok_or_else(Refused::unavailable)?;
                 let issued = issuer.issue(&mut rng, &issue.blinded);
                 let issued = issued.map_err(|error| Refused::malformed(&error.to_string()))?;
-                Ok(Found::Issued(issued))
+                Ok(CheckResult::Issued(issued))
             }
             (work, body) => self.find_of_group(work, body),
         }
     }
 
-    fn find_of_group(&mut self, work: Work, body: &Request) -> Result<Found, Refused> {
+    fn find_of_group(&mut self, work: Check, body: &Request) -> Result<CheckResult, Refused> {
         match (work, body) {
-            (Work::Create { is_new }, Request::CreateGroup(create)) => {
+            (Check::Create { is_new }, Request::CreateGroup(create)) => {
                 let created_by = Bytes::copy_from_slice(&Sha256::digest(create.encode_to_vec()));
                 let mut list = None;
                 if is_new {
@@ -430,10 +430,10 @@ impl<S: Store> Checks<'_, S> {
                     let sealed = &keys.sealed_fan_out;
                     list = Some(self.list(group, epoch, sealed, &create.fan_out_key)?);
                 }
-                Ok(Found::Create { created_by, list })
+                Ok(CheckResult::Create { created_by, list })
             }
             (
-                Work::Authorise {
+                Check::Authorise {
                     group,
                     epoch,
                     exporter,
@@ -455,16 +455,16 @@ impl<S: Store> Checks<'_, S> {
                     ));
                 }
                 let list = self.list(group, epoch, &sealed_list, &authorise.fan_out_key)?;
-                Ok(Found::Authorise { send_key, list })
+                Ok(CheckResult::Authorise { send_key, list })
             }
-            (Work::Commit { group, next }, Request::Post(commit)) => {
+            (Check::Commit { group, next }, Request::Post(commit)) => {
                 let keys = group::epoch_keys(commit.next.as_ref())?;
                 let sealed = &keys.sealed_fan_out;
                 let list = self.list(group, next, sealed, &commit.next_fan_out_key)?;
-                Ok(Found::Commit { list })
+                Ok(CheckResult::Commit { list })
             }
             (
-                Work::Fetch {
+                Check::Fetch {
                     group,
                     exporter,
                     rejoin_key,
@@ -475,13 +475,13 @@ impl<S: Store> Checks<'_, S> {
                     exporter: &exporter,
                 };
                 self.rejoins(&rejoin_key, group, act, &fetch.signature)?;
-                Ok(Found::Rejoin {
+                Ok(CheckResult::Rejoin {
                     rejoin_key,
                     list: None,
                 })
             }
             (
-                Work::Rejoin {
+                Check::Rejoin {
                     group,
                     epoch,
                     rejoin_key,
@@ -499,7 +499,7 @@ impl<S: Store> Checks<'_, S> {
                     list =
                         Some(self.list(group, epoch.next(), sealed, &rejoin.next_fan_out_key)?);
                 }
-                Ok(Found::Rejoin { rejoin_key, list })
+                Ok(CheckResult::Rejoin { rejoin_key, list })
             }
             // Made from the request itself.
             _ => Err(Refused::unavailable()),
@@ -509,14 +509,16 @@ impl<S: Store> Checks<'_, S> {
     fn login(
         &mut self,
         device: DeviceId,
-        identity: &Identity,
+        identity: &DeviceIdentity,
         message: &[u8],
         login: &pb::Login,
-    ) -> Result<Found, Refused> {
+    ) -> Result<CheckResult, Refused> {
         let signature = login.signature.as_ref().ok_or_else(wrong_login)?;
         let (key, new_key) = match identity {
-            Identity::Key(key) => (decode_identity(key).ok_or_else(Refused::unavailable)?, None),
-            Identity::Roster(statements) => {
+            DeviceIdentity::Key(key) => {
+                (decode_identity(key).ok_or_else(Refused::unavailable)?, None)
+            }
+            DeviceIdentity::Roster(statements) => {
                 let roster = of_stored(statements)?;
                 let admitted = roster.device(device).ok_or_else(wrong_login)?;
                 let key = admitted.identity.clone();
@@ -533,7 +535,7 @@ impl<S: Store> Checks<'_, S> {
         let packages = self
             .store
             .scan(KeySpace::KeyPackages, from, to.as_deref(), most)?;
-        Ok(Found::Login {
+        Ok(CheckResult::Login {
             new_key,
             key_packages_left: u32::try_from(packages.len()).unwrap_or(u32::MAX),
         })

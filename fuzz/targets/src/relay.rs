@@ -164,8 +164,8 @@ impl Play {
         assert_eq!(written.is_err(), full);
         self.store.set_fault(None);
         match written {
-            Ok(()) => self.relay.batch_written(),
-            Err(error) => self.relay.batch_failed(&error),
+            Ok(()) => self.relay.handle_batch_written(),
+            Err(error) => self.relay.handle_batch_failed(&error),
         }
         self.drain();
     }

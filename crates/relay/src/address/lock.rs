@@ -26,7 +26,7 @@ use waxwing_protocol::{
 
 use crate::{
     directory::changes::conflict,
-    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    relay::{LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
         records::{AddressRecord, ContestRecord},
@@ -154,7 +154,7 @@ impl<S: Store> Relay<S> {
 
     /// The owner's word. A contender who has waited long enough may be on the way into the
     /// log: `Done` means that it does not get there.
-    pub(crate) fn keep_address(&mut self, link: LinkId) -> Outcome {
+    pub(crate) fn keep_address(&mut self, link: LinkId) -> RequestResult {
         let account = self.account_logged_in(link)?;
         let contests = self.contests_of(account)?;
         let contested = |address: &Address, by: AccountId| {

@@ -37,12 +37,12 @@ use crate::{
         publications::{Cause, Change},
     },
     posts::RequestRef,
-    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
+    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         KeySpace, Store, StoreError,
         records::{AddressRecord, RegistrationRecord},
     },
-    verification::{Found, FoundRoster, Work},
+    verification::{Check, CheckResult, FoundRoster},
 };
 
 impl<S: Store> Relay<S> {
@@ -69,7 +69,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         start: &pb::StartRegistration,
-    ) -> Outcome {
+    ) -> RequestResult {
         let address = Address::parse(&start.address)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
         let device = DeviceId::try_from(&start.device_id)
@@ -130,10 +130,10 @@ impl<S: Store> Relay<S> {
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
         finish: &pb::FinishRegistration,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let id = registration_id(finish)?;
-        let Found::Registration(found) = found else {
+        let CheckResult::Registration(found) = found else {
             return Err(Refused::unavailable());
         };
         let FoundRoster {
@@ -222,7 +222,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         finish: &pb::FinishRegistration,
-    ) -> Result<Work, Refused> {
+    ) -> Result<Check, Refused> {
         let id = registration_id(finish)?;
         let exporter = self.link(link)?.exporter;
         let device = match self.finished(id)? {
@@ -237,7 +237,7 @@ impl<S: Store> Relay<S> {
         let first = finish.roster.first();
         let first = first.ok_or_else(|| Refused::malformed("the roster is empty"))?;
         let account = AccountId(Sha256::digest(&first.statement).into());
-        Ok(Work::Registration {
+        Ok(Check::Registration {
             id,
             device,
             exporter,

@@ -20,13 +20,13 @@ use waxwing_protocol::{
 
 use crate::{
     rate::Buckets,
-    relay::{Config, LinkId, Outcome, Refused, Relay, Reply},
+    relay::{Config, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Store, StoreError, key,
         records::{BackupRecord, BackupUploadRecord},
     },
     sweep::Done,
-    verification::{Found, Work},
+    verification::{Check, CheckResult},
 };
 
 /// Bytes of a backup's id.
@@ -81,7 +81,12 @@ fn place(index: u32) -> (usize, u8) {
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn put_backup(&mut self, now: Time, link: LinkId, put: pb::PutBackup) -> Outcome {
+    pub(crate) fn put_backup(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        put: pb::PutBackup,
+    ) -> RequestResult {
         let account = self.account_logged_in(link)?;
         let id = backup_id(put.backup_id)?;
         if put.part.is_empty() {
@@ -149,7 +154,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         finish: &pb::FinishBackup,
-    ) -> Outcome {
+    ) -> RequestResult {
         let account = self.account_logged_in(link)?;
         let id = backup_id(finish.backup_id.clone())?;
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
@@ -191,7 +196,7 @@ impl<S: Store> Relay<S> {
         &mut self,
         link: LinkId,
         fetch: &pb::FetchBackup,
-    ) -> Result<Option<Work>, Refused> {
+    ) -> Result<Option<Check>, Refused> {
         let account = self.account_logged_in(link)?;
         let backup = self.backup(account)?.ok_or_else(unknown)?;
         let at = part_key(account, &backup.backup_id, fetch.index);
@@ -203,8 +208,8 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         fetch: &pb::FetchBackup,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let account = self.account_logged_in(link)?;
         self.backups
             .fetches
@@ -218,7 +223,7 @@ impl<S: Store> Relay<S> {
         // A part that is gone from a finished backup is damage, which `check` tells.
         let part = match found {
             // The backup may be another one by now.
-            Found::Part { at: read, part } if read == at => part,
+            CheckResult::Part { at: read, part } if read == at => part,
             _ => self.view.get_bytes(KeySpace::Backups, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;

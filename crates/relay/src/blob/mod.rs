@@ -22,11 +22,11 @@ use waxwing_protocol::{
 
 use crate::{
     rate::Bucket,
-    relay::{Outcome, Refused, Relay, Reply},
+    relay::{Refused, Relay, Reply, RequestResult},
     sms::limits::a_day,
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
     sweep::Done,
-    verification::{Found, Work},
+    verification::{Check, CheckResult},
 };
 
 /// Bytes of a blob's id, and of what its deletion's hash is the hash of.
@@ -87,12 +87,12 @@ impl<S: Store> Relay<S> {
         &self,
         now: Time,
         open: &pb::OpenBlob,
-    ) -> Result<Option<Work>, Refused> {
+    ) -> Result<Option<Check>, Refused> {
         if self.may_open(now, open)?.is_some() {
             return Ok(None);
         }
         self.unspent_all(open)?;
-        Ok(Some(Work::Tokens))
+        Ok(Some(Check::Tokens))
     }
 
     /// Whether a blob may be opened; its record, if it was before.
@@ -147,13 +147,18 @@ impl<S: Store> Relay<S> {
         Ok(tokens)
     }
 
-    pub(crate) fn open_blob(&mut self, now: Time, open: &pb::OpenBlob, found: &Found) -> Outcome {
+    pub(crate) fn open_blob(
+        &mut self,
+        now: Time,
+        open: &pb::OpenBlob,
+        found: &CheckResult,
+    ) -> RequestResult {
         let id = blob_id(&open.blob_id)?;
         if let Some(known) = self.may_open(now, open)? {
             return Ok(Reply::Durable(known.stored()));
         }
         let tokens = self.unspent_all(open)?;
-        if !matches!(found, Found::Tokens) {
+        if !matches!(found, CheckResult::Tokens) {
             return Err(Refused::unavailable());
         }
         // The last that may refuse it: what counts as opened today is opened.
@@ -181,7 +186,7 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Durable(record.stored()))
     }
 
-    pub(crate) fn put_blob_part(&mut self, now: Time, put: pb::PutBlobPart) -> Outcome {
+    pub(crate) fn put_blob_part(&mut self, now: Time, put: pb::PutBlobPart) -> RequestResult {
         let id = blob_id(&put.blob_id)?;
         let mut record = self.blob(now, id)?;
         // It is not the next part: the uploader learns where to continue.
@@ -206,7 +211,11 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Durable(record.stored()))
     }
 
-    pub(crate) fn fetch_blob_state(&mut self, now: Time, fetch: &pb::FetchBlobState) -> Outcome {
+    pub(crate) fn fetch_blob_state(
+        &mut self,
+        now: Time,
+        fetch: &pb::FetchBlobState,
+    ) -> RequestResult {
         let record = self.blob(now, blob_id(&fetch.blob_id)?)?;
         Ok(Reply::Durable(record.stored()))
     }
@@ -216,7 +225,7 @@ impl<S: Store> Relay<S> {
         &mut self,
         now: Time,
         fetch: &pb::FetchBlobPart,
-    ) -> Result<Option<Work>, Refused> {
+    ) -> Result<Option<Check>, Refused> {
         let id = blob_id(&fetch.blob_id)?;
         if fetch.index >= self.blob(now, id)?.parts {
             return Err(unknown());
@@ -228,8 +237,8 @@ impl<S: Store> Relay<S> {
         &mut self,
         now: Time,
         fetch: &pb::FetchBlobPart,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let id = blob_id(&fetch.blob_id)?;
         let record = self.blob(now, id)?;
         if fetch.index >= record.parts {
@@ -237,7 +246,7 @@ impl<S: Store> Relay<S> {
         }
         let at = part_key(id, fetch.index);
         let part = match found {
-            Found::Part { at: read, part } if read == at => part,
+            CheckResult::Part { at: read, part } if read == at => part,
             _ => self.view.get_bytes(KeySpace::BlobParts, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;
@@ -247,7 +256,7 @@ impl<S: Store> Relay<S> {
         })))
     }
 
-    pub(crate) fn blob_read(&mut self, now: Time, read: &pb::BlobRead) -> Outcome {
+    pub(crate) fn blob_read(&mut self, now: Time, read: &pb::BlobRead) -> RequestResult {
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
         let id = blob_id(&read.blob_id)?;
         if read.reader.len() != READER_BYTES {
@@ -274,7 +283,7 @@ impl<S: Store> Relay<S> {
         done
     }
 
-    pub(crate) fn delete_blob(&mut self, now: Time, delete: &pb::DeleteBlob) -> Outcome {
+    pub(crate) fn delete_blob(&mut self, now: Time, delete: &pb::DeleteBlob) -> RequestResult {
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
         let id = blob_id(&delete.blob_id)?;
         let Ok(mut record) = self.blob(now, id) else {

@@ -35,9 +35,9 @@ use super::{
 use crate::{
     address::verification,
     cost,
-    link::Stage,
+    link::LinkStage,
     posts::RequestRef,
-    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
+    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
         records::{
@@ -45,7 +45,7 @@ use crate::{
         },
     },
     sweep::{Done, SLICE},
-    verification::{Found, Work, encode_identity},
+    verification::{Check, CheckResult, encode_identity},
 };
 
 /// Devices whose records are being deleted, of which is known in memory.
@@ -68,7 +68,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         change: &pb::ChangeRoster,
-    ) -> Result<Option<Work>, Refused> {
+    ) -> Result<Option<Check>, Refused> {
         self.take_look_up(now, link)?;
         let (account, address, signed) = understood(change)?;
         let at = self.own_address(account, &address)?;
@@ -85,7 +85,7 @@ impl<S: Store> Relay<S> {
                 Some(identity) if change.newcomer.is_some() => {
                     let state = self.link(link)?;
                     let device = identity.device_id();
-                    Some(Work::Newcomer {
+                    Some(Check::Newcomer {
                         identity,
                         message: login_message(&state.exporter, &state.challenge, device),
                     })
@@ -98,7 +98,7 @@ impl<S: Store> Relay<S> {
         follows(signed, &stored)?;
         self.take_change(now, account)?;
         self.charge(now, link, cost::of_roster(stored.len()))?;
-        Ok(Some(Work::Statement { stored }))
+        Ok(Some(Check::Statement { stored }))
     }
 
     pub(crate) fn change_roster(
@@ -106,8 +106,8 @@ impl<S: Store> Relay<S> {
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
         change: &pb::ChangeRoster,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let (account, address, signed) = understood(change)?;
         let at = self.own_address(account, &address)?;
         let mut statements = self.statements(account)?.ok_or_else(unknown)?;
@@ -120,7 +120,7 @@ impl<S: Store> Relay<S> {
         let entry = if is_among(signed, &statements) {
             let is_in_log = at.roster_length >= statements.len() as u64;
             // Statements are public: nobody learns a mailbox from one.
-            let is_newcomer = matches!(found, Found::Newcomer);
+            let is_newcomer = matches!(found, CheckResult::Newcomer);
             if is_newcomer || self.account_on(asked.link) == Some(account) {
                 mailbox_id = self.mailbox_of_added(account, signed)?;
             } else if is_in_log && added_device(signed).is_some() {
@@ -135,7 +135,7 @@ impl<S: Store> Relay<S> {
             entry_of(account, &statements, (&address, &at))?
         } else {
             self.nothing_else(account, &address)?;
-            let Found::Statement(rosters) = found else {
+            let CheckResult::Statement(rosters) = found else {
                 return Err(Refused::unavailable());
             };
             let (before, after) = *rosters;
@@ -182,7 +182,12 @@ impl<S: Store> Relay<S> {
             .map_err(Refused::rate_limited)
     }
 
-    pub(crate) fn set_lock(&mut self, now: Time, asked: RequestRef, set: &pb::SetLock) -> Outcome {
+    pub(crate) fn set_lock(
+        &mut self,
+        now: Time,
+        asked: RequestRef,
+        set: &pb::SetLock,
+    ) -> RequestResult {
         let account = self.account_logged_in(asked.link)?;
         let address = parse(&set.address)?;
         let at = self.own_address(account, &address)?;
@@ -350,10 +355,10 @@ impl<S: Store> Relay<S> {
         if let Some(link) = self.devices.remove(&device) {
             // Nothing that still comes on it is the device's.
             if let Some(state) = self.links.get_mut(&link) {
-                if let Stage::LoggedIn { account, .. } = state.stage {
+                if let LinkStage::LoggedIn { account, .. } = state.stage {
                     self.online.remove(&(account, link));
                 }
-                state.stage = Stage::Open;
+                state.stage = LinkStage::Open;
             }
             self.effects.push_back(Effect::Close { link });
         }

@@ -24,13 +24,13 @@ use waxwing_protocol::{
 
 use self::log::Question;
 use crate::{
-    link::Stage,
-    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
+    link::LinkStage,
+    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Store, key,
         records::{AccountRecord, AddressRecord, DeviceRecord, TokenBudgetRecord},
     },
-    verification::{Found, Work, of_stored},
+    verification::{Check, CheckResult, of_stored},
 };
 
 impl<S: Store> Relay<S> {
@@ -40,7 +40,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         look_up: &pb::LookUp,
-    ) -> Outcome {
+    ) -> RequestResult {
         self.take_look_up(now, link)?;
         let address = parse(&look_up.address)?;
         let question = Question::LookUp {
@@ -56,7 +56,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         fetch: pb::FetchHeads,
-    ) -> Outcome {
+    ) -> RequestResult {
         if fetch.known.len() > limits::HEADS_PER_REQUEST {
             return Err(Refused::new(ErrorCode::TooLarge, "too many heads"));
         }
@@ -73,7 +73,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         fetch: &pb::FetchHistory,
-    ) -> Outcome {
+    ) -> RequestResult {
         let account = self.account_logged_in(link)?;
         self.take_look_up(now, link)?;
         let address = parse(&fetch.address)?;
@@ -116,7 +116,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         claim: &pb::ClaimKeyPackages,
-    ) -> Result<Work, Refused> {
+    ) -> Result<Check, Refused> {
         self.take_look_up(now, link)?;
         let address = parse(&claim.address)?;
         if claim.device_ids.len() > limits::DEVICES {
@@ -125,15 +125,15 @@ impl<S: Store> Relay<S> {
         self.unspent(claim.token.as_ref())?;
         let account = self.account_of(&address)?.ok_or_else(unknown)?;
         let stored = self.statements(account)?.ok_or_else(unknown)?;
-        Ok(Work::Claim { stored })
+        Ok(Check::Claim { stored })
     }
 
     pub(crate) fn claim_key_packages(
         &mut self,
         claim: &pb::ClaimKeyPackages,
-        found: Found,
-    ) -> Outcome {
-        let Found::Claim(mut roster) = found else {
+        found: CheckResult,
+    ) -> RequestResult {
+        let CheckResult::Claim(mut roster) = found else {
             return Err(Refused::unavailable());
         };
         let address = parse(&claim.address)?;
@@ -186,8 +186,8 @@ impl<S: Store> Relay<S> {
         &mut self,
         link: LinkId,
         publish: pb::PublishKeyPackages,
-    ) -> Outcome {
-        let Stage::LoggedIn { device, .. } = self.link(link)?.stage else {
+    ) -> RequestResult {
+        let LinkStage::LoggedIn { device, .. } = self.link(link)?.stage else {
             return Err(Refused::unauthorised("this needs a login"));
         };
         let all = publish
@@ -248,7 +248,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         issue: &pb::IssueTokens,
     ) -> Result<(Key, TokenBudgetRecord), Refused> {
-        let Stage::LoggedIn { account, .. } = self.link(link)?.stage else {
+        let LinkStage::LoggedIn { account, .. } = self.link(link)?.stage else {
             return Err(Refused::unauthorised("this needs a login"));
         };
         let now = self.date(now);
@@ -286,9 +286,9 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         issue: &pb::IssueTokens,
-        found: Found,
-    ) -> Outcome {
-        let Found::Issued(tokens) = found else {
+        found: CheckResult,
+    ) -> RequestResult {
+        let CheckResult::Issued(tokens) = found else {
             return Err(Refused::unavailable());
         };
         let (at, budget) = self.may_issue(now, link, issue)?;

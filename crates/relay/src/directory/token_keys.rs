@@ -23,7 +23,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    link::Stage,
+    link::LinkStage,
     relay::{Effect, LinkId, Refused, Relay},
     store::{Key, KeySpace, Store, StoreError, key, records::TokenPeriodRecord},
     sweep::Done,
@@ -197,8 +197,8 @@ impl<S: Store> Relay<S> {
             return;
         }
         let waits = match link.stage {
-            Stage::LoggedIn { .. } => Span(0),
-            Stage::Greeted | Stage::Open => RENEWED_WITHIN,
+            LinkStage::LoggedIn { .. } => Span(0),
+            LinkStage::Greeted | LinkStage::Open => RENEWED_WITHIN,
         };
         // Not all of them at once; the golden ratio spreads numbers that follow each other.
         let spread = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;

@@ -22,12 +22,12 @@ use super::{
 };
 use crate::{
     posts::RequestRef,
-    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    relay::{LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord},
     },
-    verification::{Found, Work},
+    verification::{Check, CheckResult},
 };
 
 /// A new epoch, checked.
@@ -46,12 +46,12 @@ impl<S: Store> Relay<S> {
         now: Time,
         asked: RequestRef,
         create: pb::CreateGroup,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let id = group_id(&create.group_id)?;
         let post = post_id(&create.post_id)?;
         let link = asked.link;
-        let Found::Create { created_by, list } = found else {
+        let CheckResult::Create { created_by, list } = found else {
             return Err(Refused::unavailable());
         };
         let known: Option<GroupRecord> = self.view.get(KeySpace::Groups, id.as_bytes())?;
@@ -122,14 +122,14 @@ impl<S: Store> Relay<S> {
     }
 
     /// What making a group has to be verified by.
-    pub(crate) fn group_to_verify(&self, create: &pb::CreateGroup) -> Result<Work, Refused> {
+    pub(crate) fn group_to_verify(&self, create: &pb::CreateGroup) -> Result<Check, Refused> {
         let id = group_id(&create.group_id)?;
         let known = self.view.get_bytes(KeySpace::Groups, id.as_bytes())?;
         let is_new = known.is_none();
         if is_new {
             self.unspent(create.token.as_ref())?;
         }
-        Ok(Work::Create { is_new })
+        Ok(Check::Create { is_new })
     }
 
     /// What a commit has to be verified by; nothing where it is refused, or was taken before.
@@ -137,7 +137,7 @@ impl<S: Store> Relay<S> {
         &mut self,
         link: LinkId,
         commit: &pb::Post,
-    ) -> Result<Option<Work>, Refused> {
+    ) -> Result<Option<Check>, Refused> {
         let group = group_id(&commit.group_id)?;
         let epoch = Epoch(commit.epoch);
         let may_post = self.link(link)?.posting.contains_key(&(group, epoch));
@@ -145,15 +145,15 @@ impl<S: Store> Relay<S> {
             return Ok(None);
         }
         let next = epoch.next();
-        Ok(Some(Work::Commit { group, next }))
+        Ok(Some(Check::Commit { group, next }))
     }
 
     /// What rejoining has to be verified by.
-    pub(crate) fn rejoin_to_verify(&mut self, rejoin: &pb::Rejoin) -> Result<Work, Refused> {
+    pub(crate) fn rejoin_to_verify(&mut self, rejoin: &pb::Rejoin) -> Result<Check, Refused> {
         let id = group_id(&rejoin.group_id)?;
         let epoch = Epoch(rejoin.epoch);
         let group = self.group(id)?;
-        Ok(Work::Rejoin {
+        Ok(Check::Rejoin {
             group: id,
             epoch,
             rejoin_key: group.record.rejoin_key.clone(),
@@ -168,8 +168,8 @@ impl<S: Store> Relay<S> {
         (id, epoch, post): (GroupId, Epoch, PostId),
         commit: pb::Post,
         old_list: &[MailboxId],
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let current = self.group(id)?.epoch();
         if epoch != current {
             return Err(conflict(current));
@@ -180,7 +180,7 @@ impl<S: Store> Relay<S> {
         {
             return Err(too_large());
         }
-        let Found::Commit { list } = found else {
+        let CheckResult::Commit { list } = found else {
             return Err(Refused::unavailable());
         };
         let next = next_epoch(epoch.next(), commit.next.as_ref(), list)?;
@@ -214,13 +214,13 @@ impl<S: Store> Relay<S> {
         now: Time,
         asked: RequestRef,
         rejoin: pb::Rejoin,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let id = group_id(&rejoin.group_id)?;
         let post = post_id(&rejoin.post_id)?;
         let epoch = Epoch(rejoin.epoch);
         let link = asked.link;
-        let Found::Rejoin { rejoin_key, list } = found else {
+        let CheckResult::Rejoin { rejoin_key, list } = found else {
             return Err(Refused::unavailable());
         };
         let group = self.group(id)?;

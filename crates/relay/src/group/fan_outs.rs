@@ -191,7 +191,7 @@ impl<S: Store> Relay<S> {
             if let Some(state) = self.links.get_mut(&link)
                 && state.posting.remove(&of).is_some()
             {
-                self.group_left(of.0);
+                self.drop_group_from_memory(of.0);
             }
         }
     }
@@ -199,7 +199,7 @@ impl<S: Store> Relay<S> {
     /// A link that is no longer authorised gives up its part in a list.
     pub(crate) fn fan_out_left(&mut self, of: (GroupId, Epoch), link: LinkId) {
         self.fan_outs.leave(of, link);
-        self.group_left(of.0);
+        self.drop_group_from_memory(of.0);
     }
 
     /// Whether the link may have one more authorisation, as far as all links' are concerned:

@@ -31,12 +31,12 @@ use crate::{
     cost,
     mailbox::waiting::ANY_GROUP,
     posts::{Repeated, RequestRef},
-    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    relay::{LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord, GroupSequenceRecord},
     },
-    verification::{Found, Work},
+    verification::{Check, CheckResult},
 };
 
 /// Numbers that are reserved at a time.
@@ -120,7 +120,7 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
-    ) -> Result<Work, Refused> {
+    ) -> Result<Check, Refused> {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
         let exporter = self.link(link)?.exporter;
@@ -133,7 +133,7 @@ impl<S: Store> Relay<S> {
         let (send_key, sealed_list) = (known.send_key.clone(), known.sealed_fan_out.clone());
         self.may_authorise(link, id, epoch)?;
         self.charge_for_list(now, link, &sealed_list)?;
-        Ok(Work::Authorise {
+        Ok(Check::Authorise {
             group: id,
             epoch,
             exporter,
@@ -147,11 +147,11 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
-        let Found::Authorise { send_key, list } = found else {
+        let CheckResult::Authorise { send_key, list } = found else {
             return Err(Refused::unavailable());
         };
         let date = self.date(now);
@@ -177,8 +177,8 @@ impl<S: Store> Relay<S> {
         now: Time,
         asked: RequestRef,
         post: pb::Post,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let id = group_id(&post.group_id)?;
         let epoch = Epoch(post.epoch);
         let post_id = post_id(&post.post_id)?;
@@ -243,18 +243,22 @@ impl<S: Store> Relay<S> {
         &mut self,
         link: LinkId,
         fetch: &pb::FetchGroupInfo,
-    ) -> Result<Work, Refused> {
+    ) -> Result<Check, Refused> {
         let group = group_id(&fetch.group_id)?;
-        Ok(Work::Fetch {
+        Ok(Check::Fetch {
             group,
             exporter: self.link(link)?.exporter,
             rejoin_key: self.group(group)?.record.rejoin_key.clone(),
         })
     }
 
-    pub(crate) fn fetch_group_info(&mut self, fetch: &pb::FetchGroupInfo, found: Found) -> Outcome {
+    pub(crate) fn fetch_group_info(
+        &mut self,
+        fetch: &pb::FetchGroupInfo,
+        found: CheckResult,
+    ) -> RequestResult {
         let id = group_id(&fetch.group_id)?;
-        let Found::Rejoin { rejoin_key, .. } = found else {
+        let CheckResult::Rejoin { rejoin_key, .. } = found else {
             return Err(Refused::unavailable());
         };
         let group = self.group(id)?;
@@ -400,7 +404,7 @@ impl<S: Store> Relay<S> {
     }
 
     /// A link lost its permission to post to a group.
-    pub(crate) fn group_left(&mut self, id: GroupId) {
+    pub(crate) fn drop_group_from_memory(&mut self, id: GroupId) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.links = group.links.saturating_sub(1);
         }

@@ -11,13 +11,13 @@ use waxwing_protocol::{ids::Epoch, limits, pb, pb::relay_frame::Body as Answer, 
 
 use super::{conflict, group_id, too_large};
 use crate::{
-    link::Stage,
-    relay::{LinkId, Outcome, Refused, Relay, Reply},
+    link::LinkStage,
+    relay::{LinkId, Refused, Relay, Reply, RequestResult},
     store::Store,
 };
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn signal(&mut self, now: Time, link: LinkId, signal: &pb::Signal) -> Outcome {
+    pub(crate) fn signal(&mut self, now: Time, link: LinkId, signal: &pb::Signal) -> RequestResult {
         let id = group_id(&signal.group_id)?;
         let epoch = Epoch(signal.epoch);
         if signal.body.is_empty() || signal.body.len() > limits::SIGNAL_BYTES {
@@ -47,7 +47,7 @@ impl<S: Store> Relay<S> {
             let open = self.mailboxes.get(mailbox).and_then(|mailbox| mailbox.link);
             let there = open.filter(|open| {
                 let state = self.links.get(open);
-                state.is_some_and(|state| matches!(state.stage, Stage::LoggedIn { .. }))
+                state.is_some_and(|state| matches!(state.stage, LinkStage::LoggedIn { .. }))
             });
             if let Some(open) = there {
                 let signalled = pb::Signalled {

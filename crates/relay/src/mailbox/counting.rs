@@ -20,7 +20,7 @@ use super::Loaded;
 use crate::{
     relay::{LinkId, Relay},
     store::{KeySpace, Store, records::DeviceRecord},
-    verification::Found,
+    verification::CheckResult,
     view::View,
 };
 
@@ -37,20 +37,20 @@ const OUTDATED: u8 = 20;
 /// Mailboxes that are to be counted.
 pub(crate) struct Count {
     mailboxes: Vec<MailboxId>,
-    since: Standing,
+    since: CountValidity,
     round: u8,
 }
 
 /// Mailboxes that were counted.
 pub(crate) struct Counted {
     mailboxes: Vec<(MailboxId, Option<Loaded>)>,
-    since: Standing,
+    since: CountValidity,
     round: u8,
 }
 
 /// What changes when a count may be outdated.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct CountValidity {
     /// Mailboxes that left the memory so far: what was put into them is on disk by now.
     left: u64,
     /// Entries that were deleted of mailboxes that were not in memory.
@@ -108,24 +108,24 @@ impl<S: Store> Relay<S> {
         &self,
         link: LinkId,
         body: &Request,
-        found: Option<&Found>,
+        found: Option<&CheckResult>,
         round: u8,
     ) -> Option<Count> {
         if round >= ROUNDS {
             return None;
         }
         let cold = match (body, found) {
-            (Request::Post(post), None | Some(Found::Nothing))
+            (Request::Post(post), None | Some(CheckResult::Nothing))
                 if post.kind() != PostKind::Commit =>
             {
                 self.cold_of_post(link, post)
             }
-            (Request::Post(post), Some(Found::Commit { list })) => {
+            (Request::Post(post), Some(CheckResult::Commit { list })) => {
                 let mut cold = self.cold_of_post(link, post);
                 cold.extend(self.cold(list));
                 cold
             }
-            (_, Some(Found::Create { list, .. } | Found::Rejoin { list, .. })) => list
+            (_, Some(CheckResult::Create { list, .. } | CheckResult::Rejoin { list, .. })) => list
                 .as_deref()
                 .map(|list| self.cold(list))
                 .unwrap_or_default(),
@@ -160,8 +160,8 @@ impl<S: Store> Relay<S> {
         counted.round.saturating_add(1)
     }
 
-    fn standing(&self) -> Standing {
-        Standing {
+    fn standing(&self) -> CountValidity {
+        CountValidity {
             left: self
                 .counting
                 .loaded

@@ -30,15 +30,15 @@ use waxwing_protocol::{
 use self::waiting::{Amount, Item, Waiting};
 use crate::{
     cost,
-    link::Stage,
+    link::LinkStage,
     posts::StoredPost,
-    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
+    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Record, Store, StoreError, key,
         records::{DeviceRecord, EntryRecord, HoldersRecord, MailboxRecord, PostRecord},
     },
     sweep::Done,
-    verification::{Found, Identity, Work},
+    verification::{Check, CheckResult, DeviceIdentity},
     view::{View, decode},
 };
 
@@ -191,19 +191,19 @@ impl<S: Store> Relay<S> {
         now: Time,
         link: LinkId,
         login: &pb::Login,
-    ) -> Result<Work, Refused> {
+    ) -> Result<Check, Refused> {
         let (device, record) = self.login_of(link, login)?;
         let identity = if record.identity.is_empty() {
             let account =
                 AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
             let statements = self.statements(account)?.ok_or_else(wrong_login)?;
             self.charge(now, link, cost::of_roster(statements.len()))?;
-            Identity::Roster(statements)
+            DeviceIdentity::Roster(statements)
         } else {
-            Identity::Key(record.identity)
+            DeviceIdentity::Key(record.identity)
         };
         let state = self.link(link)?;
-        Ok(Work::Login {
+        Ok(Check::Login {
             device,
             identity,
             message: login_message(&state.exporter, &state.challenge, device),
@@ -217,7 +217,7 @@ impl<S: Store> Relay<S> {
         login: &pb::Login,
     ) -> Result<(DeviceId, DeviceRecord), Refused> {
         let state = self.link(link)?;
-        if !matches!(state.stage, Stage::Open) {
+        if !matches!(state.stage, LinkStage::Open) {
             return Err(Refused::malformed("the link is logged in"));
         }
         if !state.posting.is_empty() {
@@ -255,10 +255,10 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         login: &pb::Login,
-        found: Found,
-    ) -> Outcome {
+        found: CheckResult,
+    ) -> RequestResult {
         let (device, record) = self.login_of(link, login)?;
-        let Found::Login {
+        let CheckResult::Login {
             new_key,
             key_packages_left,
         } = found
@@ -283,7 +283,7 @@ impl<S: Store> Relay<S> {
             self.effects.push_back(Effect::Close { link: replaced });
         }
         if let Some(state) = self.links.get_mut(&link) {
-            state.stage = Stage::LoggedIn {
+            state.stage = LinkStage::LoggedIn {
                 account,
                 device,
                 mailbox,
@@ -324,8 +324,8 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    pub(crate) fn acknowledge(&mut self, link: LinkId, sequence: u64) -> Outcome {
-        let Stage::LoggedIn { mailbox: id, .. } = self.link(link)?.stage else {
+    pub(crate) fn acknowledge(&mut self, link: LinkId, sequence: u64) -> RequestResult {
+        let LinkStage::LoggedIn { mailbox: id, .. } = self.link(link)?.stage else {
             return Err(Refused::unauthorised("this needs a login"));
         };
         let Some(mailbox) = self.mailboxes.get_mut(&id) else {

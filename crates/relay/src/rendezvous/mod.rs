@@ -29,7 +29,7 @@ use waxwing_protocol::{
 
 use crate::{
     rate::SourceBuckets,
-    relay::{Config, LinkId, Outcome, Refused, Relay, Reply, Source},
+    relay::{Config, LinkId, Refused, Relay, Reply, RequestResult, Source},
     store::Store,
     sweep::Done,
 };
@@ -174,7 +174,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         join: &pb::JoinRendezvous,
-    ) -> Outcome {
+    ) -> RequestResult {
         let state = self.link(link)?;
         let (source, before) = (state.source, state.rendezvous);
         let all = &mut self.rendezvouses;
@@ -242,7 +242,11 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Later)
     }
 
-    pub(crate) fn send_rendezvous(&mut self, link: LinkId, send: pb::SendRendezvous) -> Outcome {
+    pub(crate) fn send_rendezvous(
+        &mut self,
+        link: LinkId,
+        send: pb::SendRendezvous,
+    ) -> RequestResult {
         if send.body.len() > limits::RENDEZVOUS_BYTES {
             return Err(Refused::new(
                 ErrorCode::TooLarge,
@@ -277,7 +281,7 @@ impl<S: Store> Relay<S> {
         Ok(done())
     }
 
-    pub(crate) fn leave_rendezvous(&mut self, link: LinkId) -> Outcome {
+    pub(crate) fn leave_rendezvous(&mut self, link: LinkId) -> RequestResult {
         self.link(link)?;
         self.leave(link);
         Ok(done())

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::memory::{Memory, Standing};
+use super::memory::{LinkRank, Memory};
 use super::outgoing::{Ending, Outgoing};
 use crate::oldest::Oldest;
 use crate::rate::SHARED;
@@ -219,7 +219,7 @@ impl Sources {
             let Some(connection) = places.by_id.get(&oldest) else {
                 continue;
             };
-            if connection.outgoing.standing() == Standing::LoggedIn {
+            if connection.outgoing.standing() == LinkRank::LoggedIn {
                 // Its task has not said so yet.
                 places.set_stage(oldest, ConnectionStage::LoggedIn);
                 continue;
@@ -409,7 +409,7 @@ mod tests {
 
     fn device(sources: &Sources, address: IpAddr) -> ConnectionSlot {
         let place = link(sources, address);
-        place.outgoing().has_shown(Standing::LoggedIn);
+        place.outgoing().has_shown(LinkRank::LoggedIn);
         place.is_logged_in();
         place
     }
@@ -548,7 +548,7 @@ mod tests {
     fn a_link_that_has_just_logged_in_does_not_give_way() {
         let sources = sources(2, 10, &[]);
         let place = link(&sources, elsewhere(1));
-        place.outgoing().has_shown(Standing::LoggedIn);
+        place.outgoing().has_shown(LinkRank::LoggedIn);
         assert!(sources.admit(elsewhere(2)).is_some());
         assert!(is_there(&place));
     }

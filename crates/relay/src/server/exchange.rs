@@ -33,7 +33,7 @@ use super::ServeError;
 use super::clock::{Clock, now};
 use super::connection_limits::ConnectionSlot;
 use super::log::{LogThreads, Questions};
-use super::memory::Standing;
+use super::memory::LinkRank;
 use super::outgoing::{Ending, Outgoing};
 use super::verifying::Verifying;
 use crate::directory::log::KeyLog;
@@ -435,7 +435,7 @@ impl<S: Store> Exchange<S> {
                         MutexGuard::bump(&mut state);
                     }
                 }
-                Err(error) => state.relay.batch_failed(error),
+                Err(error) => state.relay.handle_batch_failed(error),
             }
             self.route(&mut state);
         }
@@ -478,10 +478,10 @@ impl<S: Store> Drop for Connected<S> {
 }
 
 /// What the relay knows of a link that it gives this answer.
-fn shown_by(frame: &RelayFrame) -> Option<Standing> {
+fn shown_by(frame: &RelayFrame) -> Option<LinkRank> {
     match frame.body {
-        Some(Answer::LoggedIn(_)) => Some(Standing::LoggedIn),
-        Some(Answer::PostingAuthorised(_) | Answer::Posted(_)) => Some(Standing::Posting),
+        Some(Answer::LoggedIn(_)) => Some(LinkRank::LoggedIn),
+        Some(Answer::PostingAuthorised(_) | Answer::Posted(_)) => Some(LinkRank::Posting),
         _ => None,
     }
 }

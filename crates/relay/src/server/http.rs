@@ -29,7 +29,7 @@ pub(super) struct Pages {
 }
 
 /// An answer, and whether the connection is a link from here on.
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) response: Response<Full<Bytes>>,
     pub(super) is_link: bool,
 }
@@ -72,7 +72,7 @@ impl Pages {
     }
 
     /// Answers a request.
-    pub(super) fn answer(&self, request: &Request<Incoming>) -> Answer {
+    pub(super) fn answer(&self, request: &Request<Incoming>) -> HttpAnswer {
         let get = request.method() == Method::GET || request.method() == Method::HEAD;
         let response = match request.uri().path() {
             "/v1/link" if get => return link(request),
@@ -86,7 +86,7 @@ impl Pages {
             "/.well-known/waxwing" => page("application/json", self.discovery()),
             _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
         };
-        Answer {
+        HttpAnswer {
             response,
             is_link: false,
         }
@@ -94,7 +94,7 @@ impl Pages {
 }
 
 /// RFC 6455 section 4.2.
-fn link(request: &Request<Incoming>) -> Answer {
+fn link(request: &Request<Incoming>) -> HttpAnswer {
     let headers = request.headers();
     let key = headers
         .get(SEC_WEBSOCKET_KEY)
@@ -126,7 +126,7 @@ fn link(request: &Request<Incoming>) -> Answer {
             (response, false)
         }
     };
-    Answer { response, is_link }
+    HttpAnswer { response, is_link }
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

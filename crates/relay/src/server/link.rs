@@ -20,7 +20,7 @@ use waxwing_protocol::frame::{FrameError, decode_client};
 use waxwing_protocol::pb::{self, ClientFrame, ErrorCode, RelayFrame, relay_frame};
 
 use super::exchange::Connected;
-use super::memory::{FREE, Standing};
+use super::memory::{FREE, LinkRank};
 use super::outgoing::{Ending, FRAME_OVERHEAD, Next, Outgoing};
 use super::websocket::{WebSocket, WebSocketError};
 use crate::store::Store;
@@ -67,8 +67,8 @@ where
                     outgoing.alive();
                     end_of_input = end_of_input.or(result.err());
                     let few = match outgoing.standing() {
-                        Standing::Nameless => messages.len().min(NAMELESS_FRAMES),
-                        Standing::Posting | Standing::LoggedIn => messages.len(),
+                        LinkRank::Nameless => messages.len().min(NAMELESS_FRAMES),
+                        LinkRank::Posting | LinkRank::LoggedIn => messages.len(),
                     };
                     let bytes: usize = messages.iter().map(Bytes::len).sum();
                     // While they are handled they are in memory as well.
@@ -83,7 +83,7 @@ where
                     if !frames.is_empty() {
                         connected.handle(&mut frames.into_iter()).await;
                     }
-                    if !is_logged_in && outgoing.standing() == Standing::LoggedIn {
+                    if !is_logged_in && outgoing.standing() == LinkRank::LoggedIn {
                         is_logged_in = true;
                         connected.place().is_logged_in();
                     }

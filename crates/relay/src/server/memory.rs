@@ -28,7 +28,7 @@ const HTTP_PART: usize = 8;
 
 /// What a link has shown of whose it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum LinkRank {
     /// Nothing: anybody's.
     #[default]
     Nameless,
@@ -46,7 +46,7 @@ pub(super) struct Memory {
     nameless: AtomicUsize,
     http: AtomicUsize,
     /// Links that hold more than [`FREE`] bytes, in the order since when.
-    holders: Mutex<Holders>,
+    holders: Mutex<MemoryHolders>,
     started: Instant,
     pub(super) cuts: Cuts,
 }
@@ -61,7 +61,7 @@ pub(super) struct Cuts {
 }
 
 #[derive(Default)]
-struct Holders {
+struct MemoryHolders {
     nameless: BTreeMap<Holder, Weak<Outgoing>>,
     logged_in: BTreeMap<Holder, Weak<Outgoing>>,
 }
@@ -70,7 +70,7 @@ struct Holders {
 type Holder = (u64, u64);
 
 /// Bytes of an answer over HTTP; given back when it is dropped.
-struct Held {
+struct HeldBytes {
     memory: Arc<Memory>,
     body: Bytes,
 }
@@ -100,8 +100,8 @@ impl Memory {
     }
 
     /// Takes bytes for a link, where there is room.
-    pub(super) fn take(&self, standing: Standing, bytes: usize) -> bool {
-        let pool = (standing < Standing::LoggedIn).then_some((&self.nameless, self.most / 2));
+    pub(super) fn take(&self, standing: LinkRank, bytes: usize) -> bool {
+        let pool = (standing < LinkRank::LoggedIn).then_some((&self.nameless, self.most / 2));
         if let Some((used, most)) = pool
             && !add(used, bytes, most)
         {
@@ -114,8 +114,8 @@ impl Memory {
         fits
     }
 
-    pub(super) fn give_back(&self, standing: Standing, bytes: usize) {
-        if standing < Standing::LoggedIn {
+    pub(super) fn give_back(&self, standing: LinkRank, bytes: usize) {
+        if standing < LinkRank::LoggedIn {
             self.nameless.fetch_sub(bytes, Ordering::Relaxed);
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -127,12 +127,12 @@ impl Memory {
     }
 
     /// A link holds more than [`FREE`] bytes.
-    pub(super) fn holds(&self, standing: Standing, holder: Holder, link: Weak<Outgoing>) {
+    pub(super) fn holds(&self, standing: LinkRank, holder: Holder, link: Weak<Outgoing>) {
         self.holders.lock().of(standing).insert(holder, link);
     }
 
     /// It does no longer.
-    pub(super) fn released(&self, standing: Standing, holder: Holder) {
+    pub(super) fn released(&self, standing: LinkRank, holder: Holder) {
         self.holders.lock().of(standing).remove(&holder);
     }
 
@@ -140,13 +140,13 @@ impl Memory {
     /// that has held its bytes for less time than the one that `asks`. Links that are logged
     /// in are cut only for others that are, and after those that are not. No caller holds a
     /// link's lock.
-    pub(super) fn make_room(&self, standing: Standing, bytes: usize, asks: u64) {
+    pub(super) fn make_room(&self, standing: LinkRank, bytes: usize, asks: u64) {
         // Some more, so that the next one does not come here again.
         let wanted = bytes + self.most / 16;
         loop {
             let used = self.used.load(Ordering::Relaxed);
             let nameless = self.nameless.load(Ordering::Relaxed);
-            let is_logged_in = standing == Standing::LoggedIn;
+            let is_logged_in = standing == LinkRank::LoggedIn;
             let fits = used + wanted <= self.most;
             if fits && (is_logged_in || nameless + wanted <= self.most / 2) {
                 return;
@@ -178,35 +178,35 @@ impl Memory {
         if !add(&self.http, body.len(), self.most / HTTP_PART) {
             return None;
         }
-        if !self.take(Standing::Nameless, body.len()) {
+        if !self.take(LinkRank::Nameless, body.len()) {
             self.http.fetch_sub(body.len(), Ordering::Relaxed);
             return None;
         }
         let memory = Arc::clone(self);
-        Some(Bytes::from_owner(Held { memory, body }))
+        Some(Bytes::from_owner(HeldBytes { memory, body }))
     }
 }
 
-impl Holders {
-    fn of(&mut self, standing: Standing) -> &mut BTreeMap<Holder, Weak<Outgoing>> {
+impl MemoryHolders {
+    fn of(&mut self, standing: LinkRank) -> &mut BTreeMap<Holder, Weak<Outgoing>> {
         match standing {
-            Standing::Nameless | Standing::Posting => &mut self.nameless,
-            Standing::LoggedIn => &mut self.logged_in,
+            LinkRank::Nameless | LinkRank::Posting => &mut self.nameless,
+            LinkRank::LoggedIn => &mut self.logged_in,
         }
     }
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for HeldBytes {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         let bytes = self.body.len();
         self.memory.http.fetch_sub(bytes, Ordering::Relaxed);
-        self.memory.give_back(Standing::Nameless, bytes);
+        self.memory.give_back(LinkRank::Nameless, bytes);
     }
 }
 
@@ -225,15 +225,15 @@ mod tests {
     #[test]
     fn nameless_links_leave_half_to_those_that_are_logged_in() {
         let memory = Memory::new(1000);
-        assert!(memory.take(Standing::Nameless, 300));
-        assert!(memory.take(Standing::Posting, 200));
-        assert!(!memory.take(Standing::Nameless, 1));
-        assert!(memory.take(Standing::LoggedIn, 500));
-        assert!(!memory.take(Standing::LoggedIn, 1));
-        memory.give_back(Standing::LoggedIn, 500);
-        assert!(!memory.take(Standing::Nameless, 1));
-        memory.give_back(Standing::Posting, 200);
-        assert!(memory.take(Standing::Nameless, 200));
+        assert!(memory.take(LinkRank::Nameless, 300));
+        assert!(memory.take(LinkRank::Posting, 200));
+        assert!(!memory.take(LinkRank::Nameless, 1));
+        assert!(memory.take(LinkRank::LoggedIn, 500));
+        assert!(!memory.take(LinkRank::LoggedIn, 1));
+        memory.give_back(LinkRank::LoggedIn, 500);
+        assert!(!memory.take(LinkRank::Nameless, 1));
+        memory.give_back(LinkRank::Posting, 200);
+        assert!(memory.take(LinkRank::Nameless, 200));
         assert_eq!(memory.used(), 500);
     }
 

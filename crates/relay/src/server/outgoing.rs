@@ -21,7 +21,7 @@ use waxwing_protocol::limits;
 use waxwing_protocol::pb::{self, ErrorCode, RelayFrame, relay_frame::Body as Answer};
 use waxwing_protocol::time::Span;
 
-use super::memory::{FREE, Memory, Standing};
+use super::memory::{FREE, LinkRank, Memory};
 
 /// Bytes that may wait for a device: the delivery window twice over, and room for answers.
 pub(super) const DEVICE_BYTES: usize = 2 * limits::DELIVERY_WINDOW_BYTES + 2 * limits::FRAME_BYTES;
@@ -110,7 +110,7 @@ impl Outgoing {
             queue: Mutex::default(),
             alive_ms: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),
-            standing: AtomicU8::new(Standing::Nameless as u8),
+            standing: AtomicU8::new(LinkRank::Nameless as u8),
         });
         this.alive();
         this
@@ -202,9 +202,9 @@ impl Outgoing {
     fn charge(&self, queue: &mut Queue, held: usize, more: usize) -> Result<(), NoRoom> {
         let standing = self.standing();
         let most = match standing {
-            Standing::Nameless => NAMELESS_BYTES,
-            Standing::Posting => POSTING_BYTES,
-            Standing::LoggedIn => DEVICE_BYTES,
+            LinkRank::Nameless => NAMELESS_BYTES,
+            LinkRank::Posting => POSTING_BYTES,
+            LinkRank::LoggedIn => DEVICE_BYTES,
         };
         if held > queue.held() && held > most.saturating_add(more) {
             return Err(NoRoom::Link);
@@ -339,23 +339,23 @@ impl Outgoing {
     }
 
     /// What the link has shown of whose it is.
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> LinkRank {
         match self.standing.load(Ordering::Relaxed) {
-            2 => Standing::LoggedIn,
-            1 => Standing::Posting,
-            _ => Standing::Nameless,
+            2 => LinkRank::LoggedIn,
+            1 => LinkRank::Posting,
+            _ => LinkRank::Nameless,
         }
     }
 
     /// The link has shown more of whose it is.
-    pub(super) fn has_shown(&self, standing: Standing) {
+    pub(super) fn has_shown(&self, standing: LinkRank) {
         let before = self.standing();
         if before >= standing {
             return;
         }
         let queue = self.queue.lock();
         self.standing.store(standing as u8, Ordering::Relaxed);
-        if standing == Standing::LoggedIn {
+        if standing == LinkRank::LoggedIn {
             self.memory.promote(queue.charged);
             if queue.is_holder {
                 let holder = (queue.holds_since, self.id);
@@ -420,14 +420,14 @@ mod tests {
 
     const ROOM: usize = 64 << 20;
 
-    fn outgoing(memory: &Arc<Memory>, id: u64, standing: Standing) -> Arc<Outgoing> {
+    fn outgoing(memory: &Arc<Memory>, id: u64, standing: LinkRank) -> Arc<Outgoing> {
         let outgoing = Outgoing::new(id, memory);
         outgoing.has_shown(standing);
         outgoing
     }
 
     fn device() -> Arc<Outgoing> {
-        outgoing(&Memory::new(ROOM), 0, Standing::LoggedIn)
+        outgoing(&Memory::new(ROOM), 0, LinkRank::LoggedIn)
     }
 
     fn frame(bytes: usize) -> RelayFrame {
@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn a_reader_that_is_too_slow_loses_its_link_and_the_memory_is_freed() {
         let memory = Memory::new(ROOM);
-        let outgoing = outgoing(&memory, 0, Standing::LoggedIn);
+        let outgoing = outgoing(&memory, 0, LinkRank::LoggedIn);
         for _ in 0..=DEVICE_BYTES / 100_000 {
             outgoing.push(frame(100_000));
         }
@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn bytes_count_until_the_socket_has_them() {
         let memory = Memory::new(ROOM);
-        let outgoing = outgoing(&memory, 0, Standing::LoggedIn);
+        let outgoing = outgoing(&memory, 0, LinkRank::LoggedIn);
         for _ in 0..10 {
             outgoing.push(frame(100_000));
         }
@@ -512,7 +512,7 @@ mod tests {
     #[test]
     fn an_answer_without_room_becomes_an_error_and_the_link_goes_on() {
         let memory = Memory::new(ROOM);
-        let outgoing = outgoing(&memory, 0, Standing::Nameless);
+        let outgoing = outgoing(&memory, 0, LinkRank::Nameless);
         for request in 1..=10 {
             outgoing.push(answer(request, 500_000));
         }
@@ -535,7 +535,7 @@ mod tests {
         let memory = Memory::new(16 << 20);
         let mut links = Vec::new();
         for id in 0..8 {
-            let link = outgoing(&memory, id, Standing::Nameless);
+            let link = outgoing(&memory, id, LinkRank::Nameless);
             link.push(answer(1, 1_000_000));
             tokio::time::advance(Duration::from_millis(5)).await;
             links.push(link);
@@ -544,7 +544,7 @@ mod tests {
         while !next(&links[0]).is_pending() {}
         links[0].push(answer(2, 1_000_000));
         tokio::time::advance(Duration::from_millis(5)).await;
-        let newcomer = outgoing(&memory, 100, Standing::Nameless);
+        let newcomer = outgoing(&memory, 100, LinkRank::Nameless);
         newcomer.push(answer(1, 1_000_000));
         assert!(matches!(next(&newcomer), Poll::Ready(Next::Frames(..))));
         assert!(is_cut(&links[1]));
@@ -556,11 +556,11 @@ mod tests {
     #[test]
     fn a_flood_of_nameless_links_cuts_no_device_and_small_answers_always_fit() {
         let memory = Memory::new(4 << 20);
-        let device = outgoing(&memory, 0, Standing::LoggedIn);
+        let device = outgoing(&memory, 0, LinkRank::LoggedIn);
         device.push(frame(1_000_000));
         let mut links = Vec::new();
         for id in 1..=1000 {
-            let link = outgoing(&memory, id, Standing::Nameless);
+            let link = outgoing(&memory, id, LinkRank::Nameless);
             for request in 1..=10 {
                 link.push(answer(request, 200_000));
             }
@@ -568,7 +568,7 @@ mod tests {
             links.push(link);
         }
         assert!(matches!(next(&device), Poll::Ready(Next::Frames(..))));
-        let small = outgoing(&memory, 2000, Standing::Nameless);
+        let small = outgoing(&memory, 2000, LinkRank::Nameless);
         small.push(answer(1, 1000));
         let Poll::Ready(Next::Frames(frames, _)) = next(&small) else {
             panic!("a small answer always fits");
@@ -576,14 +576,14 @@ mod tests {
         assert!(matches!(frames[0].body, Some(Answer::Deliver(_))));
         drop((device, small, links));
         assert_eq!(memory.used(), 0);
-        assert!(memory.take(Standing::Nameless, 2 << 20));
+        assert!(memory.take(LinkRank::Nameless, 2 << 20));
     }
 
     #[test]
     fn halves_of_messages_count_and_the_oldest_give_way() {
         let memory = Memory::new(4 << 20);
         let links: Vec<_> = (0..100)
-            .map(|id| outgoing(&memory, id, Standing::Nameless))
+            .map(|id| outgoing(&memory, id, LinkRank::Nameless))
             .collect();
         for link in &links {
             assert!(link.hold_partial(900_000));
@@ -598,7 +598,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_for_a_minute_is_cut() {
         let memory = Memory::new(ROOM);
-        let [stalled, slow, idle] = [0, 1, 2].map(|id| outgoing(&memory, id, Standing::LoggedIn));
+        let [stalled, slow, idle] = [0, 1, 2].map(|id| outgoing(&memory, id, LinkRank::LoggedIn));
         stalled.push(frame(10));
         slow.push(frame(10));
         for _ in 0..7 {
@@ -618,13 +618,13 @@ mod tests {
     #[test]
     fn a_device_that_logs_in_takes_what_it_holds_with_it() {
         let memory = Memory::new(4 << 20);
-        let link = outgoing(&memory, 0, Standing::Nameless);
+        let link = outgoing(&memory, 0, LinkRank::Nameless);
         link.push(answer(1, 1_000_000));
-        link.has_shown(Standing::LoggedIn);
-        assert!(memory.take(Standing::Nameless, 2 << 20), "its half is free");
+        link.has_shown(LinkRank::LoggedIn);
+        assert!(memory.take(LinkRank::Nameless, 2 << 20), "its half is free");
         link.push(frame(900_000));
         drop(link);
-        memory.give_back(Standing::Nameless, 2 << 20);
+        memory.give_back(LinkRank::Nameless, 2 << 20);
         assert_eq!(memory.used(), 0);
     }
 }

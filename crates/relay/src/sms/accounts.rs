@@ -36,9 +36,9 @@ use waxwing_sms::concatenation;
 use super::limits::NoText;
 use crate::{
     group::deposit,
-    link::Stage,
+    link::LinkStage,
     rate::Buckets,
-    relay::{Effect, LinkId, Outcome, Refused, Relay, Reply},
+    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Store, StoreError, key,
         records::{DeviceRecord, SmsReceiptRecord, SmsSubmissionRecord},
@@ -165,8 +165,8 @@ impl Texts {
 }
 
 impl<S: Store> Relay<S> {
-    pub(crate) fn set_sms_key(&mut self, link: LinkId, set: &pb::SetSmsKey) -> Outcome {
-        let Stage::LoggedIn { device, .. } = self.link(link)?.stage else {
+    pub(crate) fn set_sms_key(&mut self, link: LinkId, set: &pb::SetSmsKey) -> RequestResult {
+        let LinkStage::LoggedIn { device, .. } = self.link(link)?.stage else {
             return Err(Refused::unauthorised("this needs a login"));
         };
         sms::check_key(&set.key).map_err(|error| Refused::malformed(&error.to_string()))?;
@@ -208,7 +208,7 @@ impl<S: Store> Relay<S> {
         rng: &mut dyn CryptoRng,
         link: LinkId,
         send: pb::SendSms,
-    ) -> Outcome {
+    ) -> RequestResult {
         let account = self.account_logged_in(link)?;
         let id = SmsId {
             account,
@@ -286,7 +286,7 @@ impl<S: Store> Relay<S> {
         rng: &mut dyn CryptoRng,
         id: SmsId,
         record: SmsSubmissionRecord,
-    ) -> Outcome {
+    ) -> RequestResult {
         let fate = record.fate();
         if fate != Fate::Unspecified {
             // Its device has not heard: a mailbox may have been full.

@@ -33,7 +33,7 @@ const POSTS_PER_PASS: usize = 1_000_000;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct StoreReport {
     /// Records that were read.
     pub records: u64,
     /// What is wrong, and how often.
@@ -55,7 +55,7 @@ pub enum Damage {
     Orphaned,
 }
 
-impl Report {
+impl StoreReport {
     /// How many records are damaged, in all.
     pub fn damaged(&self) -> u64 {
         self.damage.values().sum()
@@ -104,8 +104,8 @@ impl std::fmt::Display for Damage {
 ///
 /// # Errors
 /// When the store cannot be read at all.
-pub fn check(store: &impl Store) -> Result<Report, StoreError> {
-    let mut report = Report::default();
+pub fn check(store: &impl Store) -> Result<StoreReport, StoreError> {
+    let mut report = StoreReport::default();
     let mut holders = 0;
     for space in KeySpace::ALL {
         // Posts are read as their entries name them, so that one that cannot be read
@@ -135,8 +135,8 @@ pub fn check(store: &impl Store) -> Result<Report, StoreError> {
 fn each(
     store: &impl Store,
     space: KeySpace,
-    report: &mut Report,
-    mut visit: impl FnMut(&mut Report, &Bytes, &Bytes) -> Result<(), StoreError>,
+    report: &mut StoreReport,
+    mut visit: impl FnMut(&mut StoreReport, &Bytes, &Bytes) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     if !walk(store, space, |at, value| {
         report.records += 1;
@@ -385,7 +385,7 @@ fn is_whole(record: &GroupRecord) -> bool {
 }
 
 /// No mailbox holds a number that it has not reserved, and there is one for each entry.
-fn check_numbers(store: &impl Store, report: &mut Report) -> Result<(), StoreError> {
+fn check_numbers(store: &impl Store, report: &mut StoreReport) -> Result<(), StoreError> {
     // Of the mailbox whose entries are being read: they are in order.
     let mut last: Option<(Bytes, u64)> = None;
     walk(store, KeySpace::Entries, |at, _| {
@@ -408,7 +408,7 @@ fn check_numbers(store: &impl Store, report: &mut Report) -> Result<(), StoreErr
 
 fn check_last_number(
     store: &impl Store,
-    report: &mut Report,
+    report: &mut StoreReport,
     mailbox: &[u8],
     number: u64,
 ) -> Result<(), StoreError> {
@@ -429,7 +429,11 @@ fn check_last_number(
 }
 
 /// Every post is read, and is held by as many mailboxes as it should be.
-fn check_posts(store: &impl Store, report: &mut Report, holders: u64) -> Result<(), StoreError> {
+fn check_posts(
+    store: &impl Store,
+    report: &mut StoreReport,
+    holders: u64,
+) -> Result<(), StoreError> {
     let (mut found, mut counted) = (0, 0);
     let mut from = Some(0);
     while let Some(least) = from {
@@ -475,7 +479,7 @@ fn count_entries(store: &impl Store, least: u64) -> Result<BTreeMap<u64, u32>, S
 /// Checks one post; gives whether it is there, and whether its holders are counted.
 fn check_post(
     store: &impl Store,
-    report: &mut Report,
+    report: &mut StoreReport,
     number: u64,
     entries: u32,
 ) -> Result<(bool, bool), StoreError> {

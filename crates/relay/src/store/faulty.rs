@@ -79,12 +79,12 @@ type Watch = Box<dyn FnMut(u64, Call) + Send>;
 pub struct FaultyDisk(Arc<Shared>);
 
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<FaultyState>,
     watch: Mutex<Option<Watch>>,
     moved: Condvar,
 }
 
-struct State {
+struct FaultyState {
     random: u64,
     calls: u64,
     planned: BTreeMap<u64, Failure>,
@@ -127,7 +127,7 @@ struct Unsynced {
 
 /// A call that is held; it goes on when this is dropped.
 #[must_use]
-pub struct Held {
+pub struct HeldCall {
     disk: FaultyDisk,
     point: Point,
 }
@@ -136,7 +136,7 @@ impl FaultyDisk {
     /// A disk without faults, whose chances follow from `seed`.
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Shared {
-            state: Mutex::new(State {
+            state: Mutex::new(FaultyState {
                 random: seed ^ 0x9e37_79b9_7f4a_7c15,
                 calls: 0,
                 planned: BTreeMap::new(),
@@ -174,18 +174,18 @@ impl FaultyDisk {
     }
 
     /// The next call of this kind stops before it does anything.
-    pub fn hold(&self, call: Call) -> Held {
+    pub fn hold(&self, call: Call) -> HeldCall {
         self.hold_point(Point::Next(call))
     }
 
     /// The call with this number (the first has 0) stops before it does anything.
-    pub fn hold_at(&self, number: u64) -> Held {
+    pub fn hold_at(&self, number: u64) -> HeldCall {
         self.hold_point(Point::Number(number))
     }
 
-    fn hold_point(&self, point: Point) -> Held {
+    fn hold_point(&self, point: Point) -> HeldCall {
         self.0.state.lock().held.insert(point, Hold::Armed);
-        Held {
+        HeldCall {
             disk: self.clone(),
             point,
         }
@@ -327,7 +327,7 @@ impl FaultyDisk {
     }
 }
 
-impl Held {
+impl HeldCall {
     /// Waits until the call is held; gives which it is.
     pub fn wait(&self) -> Call {
         let shared = &self.disk.0;
@@ -341,14 +341,14 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldCall {
     fn drop(&mut self) {
         self.disk.0.state.lock().held.remove(&self.point);
         self.disk.0.moved.notify_all();
     }
 }
 
-impl State {
+impl FaultyState {
     fn by_chance(&mut self, call: Call) -> Option<Failure> {
         let chance = match call {
             Call::Read => self.chances.read_fails,

@@ -507,7 +507,7 @@ fn a_revoked_device_s_posts_are_deleted_those_on_their_way_too() {
         Some(Answer::RosterChanged(_))
     ));
     world.store.commit(batch.unwrap().into_writes()).unwrap();
-    world.relay.batch_written();
+    world.relay.handle_batch_written();
     world.collect();
     world.ask_durably(posting, message(&group, post_id(4), "to who is left"));
     for request in [second, third] {

@@ -111,7 +111,7 @@ fn what_is_on_its_way_to_everyone_waits_a_moment_and_then_is_written() {
     let batch = world.relay.take_batch(world.now).unwrap();
     waxwing_relay::store::Store::commit(&world.store, batch.into_writes()).unwrap();
     assert_eq!(world.answer(link, request), None);
-    world.relay.batch_written();
+    world.relay.handle_batch_written();
     world.collect();
     assert!(matches!(
         world.answer(link, request),
@@ -162,7 +162,7 @@ fn what_may_wait_does_not_where_something_newer_in_the_same_mailbox_is_written()
     }
     let batch = world.relay.take_batch(world.now).unwrap();
     waxwing_relay::store::Store::commit(&world.store, batch.into_writes()).unwrap();
-    world.relay.batch_written();
+    world.relay.handle_batch_written();
     // Carol's is written; before it the one that Alice has in front of it, and before that
     // the one that Bob has. Erin's and Frank's has nothing to do with them.
     assert_eq!(stored(&world, KeySpace::Posts), 3);
@@ -185,7 +185,7 @@ fn an_acknowledgement_while_the_post_is_written_takes_it_from_nobody_else() {
     let sequence = world.delivered(alices)[0].sequence;
     world.acknowledge(alices, sequence);
     waxwing_relay::store::Store::commit(&world.store, batch.into_writes()).unwrap();
-    world.relay.batch_written();
+    world.relay.handle_batch_written();
     world.collect();
     world.write();
     assert_eq!(stored(&world, KeySpace::Entries), 1);
@@ -347,7 +347,7 @@ fn a_commit_is_delivered_without_being_read_from_the_disk() {
     let batch = world.relay.take_batch(Time(u64::MAX)).unwrap();
     world.store.commit(batch.into_writes()).unwrap();
     let before = world.store.reads();
-    world.relay.batch_written();
+    world.relay.handle_batch_written();
     world.collect();
     assert_eq!(world.store.reads(), before, "with the lock");
     posted(world.answer(posting, request));

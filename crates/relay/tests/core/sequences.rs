@@ -144,14 +144,14 @@ impl Run {
                 if let Some(batch) = self.batch.take() {
                     use waxwing_relay::store::Store as _;
                     self.world.store.commit(batch.into_writes()).unwrap();
-                    self.world.relay.batch_written();
+                    self.world.relay.handle_batch_written();
                     self.world.collect();
                 }
             }
             Event::Fail => {
                 if self.batch.take().is_some() {
                     let full = StoreError::Full { available: 0 };
-                    self.world.relay.batch_failed(&full);
+                    self.world.relay.handle_batch_failed(&full);
                     self.world.wait(Span(0));
                     self.posting = None;
                 }

@@ -149,7 +149,7 @@ fn what_the_disk_refuses_comes_again() {
     let batch = world.relay.take_batch(world.now).unwrap();
     drop(batch);
     let damaged = StoreError::Damaged("it was".to_owned());
-    world.relay.batch_failed(&damaged);
+    world.relay.handle_batch_failed(&damaged);
     world.collect();
     assert_eq!(world.verdicts, [(1, Verdict::Later)]);
 }

@@ -240,8 +240,8 @@ impl World {
             return false;
         };
         match self.store.commit(batch.into_writes()) {
-            Ok(()) => self.relay.batch_written(),
-            Err(error) => self.relay.batch_failed(&error),
+            Ok(()) => self.relay.handle_batch_written(),
+            Err(error) => self.relay.handle_batch_failed(&error),
         }
         self.collect();
         true

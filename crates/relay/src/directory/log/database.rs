@@ -30,7 +30,7 @@ const CACHED_NODES: usize = 32_768;
 const PAGE: usize = 256;
 
 /// What both of the log's databases share.
-pub(super) struct Shared<S> {
+pub(super) struct LogStorage<S> {
     store: Arc<S>,
     keys: LabelKey,
     cache: Mutex<Cache>,
@@ -55,7 +55,7 @@ struct Gathered {
 
 /// A database for akd.
 pub(super) struct Records<S> {
-    shared: Arc<Shared<S>>,
+    shared: Arc<LogStorage<S>>,
     /// `None` where nothing is ever written: akd does not when it makes proofs.
     gathered: Option<Arc<Mutex<Gathered>>>,
 }
@@ -91,7 +91,7 @@ impl Cache {
 impl<S: Store> Records<S> {
     /// One that reads what is committed, and one that gathers an epoch.
     pub(super) fn new(store: Arc<S>, keys: LabelKey) -> (Self, Self) {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LogStorage {
             store,
             keys,
             cache: Mutex::default(),
@@ -152,7 +152,7 @@ impl<S: Store> Records<S> {
     }
 
     fn value_up_to(&self, label: &AkdLabel, epoch: u64) -> Result<Option<ValueState>, StoreError> {
-        let Shared { store, keys, .. } = &*self.shared;
+        let LogStorage { store, keys, .. } = &*self.shared;
         let from = keys.key(label, epoch);
         let to = behind(&keys.prefix(label));
         let found = store
@@ -165,7 +165,7 @@ impl<S: Store> Records<S> {
 
     /// Newest first.
     pub(super) fn values(&self, label: &AkdLabel) -> Result<Vec<ValueState>, StoreError> {
-        let Shared { store, keys, .. } = &*self.shared;
+        let LogStorage { store, keys, .. } = &*self.shared;
         let to = behind(&keys.prefix(label));
         let mut from = keys.key(label, u64::MAX);
         let mut values = Vec::new();

@@ -98,11 +98,11 @@ struct Commit {
     /// The number of the last batch that was tried.
     number: u64,
     /// Set while it is unknown whether that one counted.
-    doubt: Option<Doubt>,
+    doubt: Option<UnsureBatch>,
 }
 
 /// What becomes dead, depending on whether a batch counted.
-struct Doubt {
+struct UnsureBatch {
     added: Vec<PostLocation>,
     removed: Vec<PostLocation>,
 }
@@ -326,7 +326,7 @@ impl EmbeddedStore {
         }
         *map = Some(new);
         drop(map);
-        if let Some(Doubt { added, removed }) = commit.doubt.take() {
+        if let Some(UnsureBatch { added, removed }) = commit.doubt.take() {
             self.forget(if counted { removed } else { added });
         }
         Ok(counted)
@@ -421,7 +421,7 @@ impl Store for EmbeddedStore {
             self.forget(removed);
             return Ok(());
         };
-        commit.doubt = Some(Doubt { added, removed });
+        commit.doubt = Some(UnsureBatch { added, removed });
         if matches!(error, StoreError::Full { .. }) {
             let _ = self.reserve.release();
         }

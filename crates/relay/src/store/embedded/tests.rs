@@ -384,7 +384,7 @@ fn a_newer_format_is_refused_by_name() {
 fn leave_in_doubt(store: &EmbeddedStore, number: u64, added: Vec<PostLocation>) {
     let mut commit = store.commit.lock();
     commit.number = number;
-    commit.doubt = Some(Doubt {
+    commit.doubt = Some(UnsureBatch {
         added,
         removed: Vec::new(),
     });
