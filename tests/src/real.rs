@@ -28,7 +28,7 @@ use waxwing_relay::{
         log::{KeyLog, LogKeys, Publication},
         token_keys::ShownTokenKey,
     },
-    rate::Rate,
+    rate_limit::Rate,
     relay::{Batch, Config, Effect, LinkId as RelayLink, Relay, Secrets},
     sms::accounts::{SmsReport, Submission, Verdict},
     store::{

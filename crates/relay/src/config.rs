@@ -5,7 +5,7 @@
 
 use waxwing_protocol::{address::Address, limits, time::Span};
 
-use crate::{rate::Rate, sms::limits::TextLimits};
+use crate::{rate_limit::Rate, sms::limits::TextLimits};
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::{
+    pending_view::{View, decode},
     relay::Relay,
     store::{Key, KeySpace, Record, Store, StoreError, key},
-    view::{View, decode},
 };
 
 /// Damaged records that are counted separately.

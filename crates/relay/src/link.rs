@@ -12,7 +12,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use crate::{group::Authorised, rate::Bucket, relay::Source, rendezvous::RendezvousKey};
+use crate::{group::Authorised, rate_limit::Bucket, relay::Source, rendezvous::RendezvousKey};
 
 /// How far a link has come.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    mailbox::waiting::Item,
+    mailbox::shares::Item,
     relay::{LinkId, Refused, Relay},
     store::{
         KeySpace, Store, StoreError, Write, key,

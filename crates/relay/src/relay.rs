@@ -53,8 +53,9 @@ use crate::{
     group::{Authorised, Group, fan_outs::FanOuts},
     link::{Link, LinkStage},
     mailbox::{Again, Mailbox, OwnIds, SentPost, counting::Counting},
+    pending_view::View,
     posts::{Posts, is_due},
-    rate::{Buckets, SourceBuckets},
+    rate_limit::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
     sms::{
         accounts::{Submission, Texts, Verdict},
@@ -63,7 +64,6 @@ use crate::{
     store::{Store, StoreError, Write, records::UsageRecord},
     sweep::{Done, Sweep},
     verification::{Check, CheckResult, Verification, Verified},
-    view::View,
 };
 
 /// A link, numbered by the server; never used twice in a run.
@@ -653,7 +653,7 @@ impl<S: Store> Relay<S> {
         if let Some(failed) = self.failed.take() {
             self.writing = Some(failed.answers);
             return Some(Batch {
-                writes: self.view.again(),
+                writes: self.view.rebuild_batch(),
                 posts: self.posts.batch_again(),
             });
         }

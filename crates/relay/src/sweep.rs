@@ -448,7 +448,7 @@ trait Swept {
     fn len(&self) -> usize;
 }
 
-impl<K: std::hash::Hash + Eq + Clone> Swept for crate::rate::Buckets<K> {
+impl<K: std::hash::Hash + Eq + Clone> Swept for crate::rate_limit::Buckets<K> {
     fn sweep(&mut self, now: Time, most: usize) -> usize {
         Self::sweep(self, now, most)
     }
@@ -458,7 +458,7 @@ impl<K: std::hash::Hash + Eq + Clone> Swept for crate::rate::Buckets<K> {
     }
 }
 
-impl Swept for crate::rate::SourceBuckets {
+impl Swept for crate::rate_limit::SourceBuckets {
     fn sweep(&mut self, now: Time, most: usize) -> usize {
         Self::sweep(self, now, most)
     }

@@ -31,7 +31,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    rate::{Bucket, Buckets, Rate},
+    rate_limit::{Bucket, Buckets, Rate},
     relay::{Config, Source},
     sweep::Done,
 };

@@ -11,8 +11,8 @@
 //! restart people ask for another one.
 
 pub(crate) mod codes;
-mod imitation;
 pub(crate) mod lock;
+mod look_alikes;
 
 use std::fmt::Write as _;
 

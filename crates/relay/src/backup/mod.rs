@@ -19,7 +19,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    rate::Buckets,
+    rate_limit::Buckets,
     relay::{Config, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Store, StoreError, key,

@@ -21,7 +21,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    rate::Bucket,
+    rate_limit::Bucket,
     relay::{Refused, Relay, Reply, RequestResult},
     sms::limits::a_day,
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},

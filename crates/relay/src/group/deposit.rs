@@ -5,7 +5,7 @@
 //! has missed something and should ask the group's members. A message that would reach nobody
 //! except its sender is refused.
 //!
-//! **Elsewhere**: [`crate::mailbox::waiting`] limits how much of a mailbox one group can fill.
+//! **Elsewhere**: [`crate::mailbox::shares`] limits how much of a mailbox one group can fill.
 //!
 //! **Always**: each mailbox of the list gets the post or a mark, and `Posted` means that both
 //! are on disk.
@@ -22,7 +22,7 @@ use waxwing_protocol::{
 use crate::{
     mailbox::{
         PutIn,
-        waiting::{ANY_GROUP, Amount},
+        shares::{ANY_GROUP, Amount},
     },
     posts::{May, RequestRef, StoredPost},
     relay::{Refused, Relay},

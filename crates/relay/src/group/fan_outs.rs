@@ -19,7 +19,7 @@ use waxwing_protocol::{
 
 use super::{Authorised, Group};
 use crate::{
-    oldest::Oldest,
+    least_recently_used::LeastRecentlyUsed,
     relay::{LinkId, Refused, Relay},
     store::Store,
 };
@@ -35,7 +35,7 @@ const LINK: usize = 128;
 #[derive(Default)]
 pub(crate) struct FanOuts {
     lists: HashMap<(GroupId, Epoch), List>,
-    oldest: Oldest<(GroupId, Epoch)>,
+    oldest: LeastRecentlyUsed<(GroupId, Epoch)>,
     bytes: usize,
     authorisations: usize,
 }

@@ -12,10 +12,10 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    pending_view::decode,
     relay::{Refused, Relay},
     store::{KeySpace, Store, StoreError, key, records::GroupRecord},
     sweep::Done,
-    view::decode,
 };
 
 fn day_of(date: Time) -> u64 {

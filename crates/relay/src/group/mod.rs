@@ -29,7 +29,7 @@ use waxwing_protocol::{
 use self::deposit::{Deposit, Reaches};
 use crate::{
     cost,
-    mailbox::waiting::ANY_GROUP,
+    mailbox::shares::ANY_GROUP,
     posts::{Repeated, RequestRef},
     relay::{LinkId, Refused, Relay, Reply, RequestResult},
     store::{

@@ -18,10 +18,10 @@ use waxwing_protocol::{
 
 use super::Loaded;
 use crate::{
+    pending_view::View,
     relay::{LinkId, Relay},
     store::{KeySpace, Store, records::DeviceRecord},
     verification::CheckResult,
-    view::View,
 };
 
 /// Mailboxes of which it is remembered that they are gone.

@@ -1,7 +1,7 @@
 //! Mailboxes: what waits for a device, in order, and logging in to receive it.
 //!
 //! **Elsewhere**: [`crate::posts`] says what a post is and when it is written; posts come from
-//! [`crate::group`]; [`waiting`] limits how much of a mailbox one group can use.
+//! [`crate::group`]; [`shares`] limits how much of a mailbox one group can use.
 //!
 //! **Always**: sequence numbers rise and are never used twice, even across crashes: the relay
 //! reserves them on disk in blocks, and a number beyond the reservation waits for the disk. A
@@ -10,7 +10,7 @@
 //! posts from the device.
 
 pub(crate) mod counting;
-pub(crate) mod waiting;
+pub(crate) mod shares;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -27,10 +27,11 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use self::waiting::{Amount, Item, Waiting};
+use self::shares::{Amount, Item, WaitingPosts};
 use crate::{
     cost,
     link::LinkStage,
+    pending_view::{View, decode},
     posts::StoredPost,
     relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
@@ -39,7 +40,6 @@ use crate::{
     },
     sweep::Done,
     verification::{Check, CheckResult, DeviceIdentity},
-    view::{View, decode},
 };
 
 /// Numbers that are reserved at a time.
@@ -116,7 +116,7 @@ pub(crate) struct Mailbox {
     reserved: u64,
     reserving: u64,
     acknowledged: u64,
-    waiting: Waiting,
+    waiting: WaitingPosts,
     /// The highest number that is on disk.
     stored_to: u64,
     /// The highest number that the link was sent.
@@ -443,7 +443,7 @@ impl<S: Store> Relay<S> {
         };
         let device = DeviceId::try_from(&record.device_id)
             .map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingPosts::default();
         let mut stored_to = 0;
         let mut from = key(&[id.as_bytes()]);
         loop {
@@ -566,7 +566,7 @@ impl<S: Store> Relay<S> {
         let needs = |named| mailbox.waiting.needs_mark(named, mailbox.sent_to, most);
         match needs(group) {
             Some(needed) => needed.then_some(group),
-            None => needs(waiting::ANY_GROUP)?.then_some(waiting::ANY_GROUP),
+            None => needs(shares::ANY_GROUP)?.then_some(shares::ANY_GROUP),
         }
     }
 

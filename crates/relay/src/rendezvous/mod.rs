@@ -28,7 +28,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    rate::SourceBuckets,
+    rate_limit::SourceBuckets,
     relay::{Config, LinkId, Refused, Relay, Reply, RequestResult, Source},
     store::Store,
     sweep::Done,

@@ -10,8 +10,8 @@
 //!
 //! **Elsewhere**: [`super::http`] answers the other requests; the log is [`crate::directory::log`].
 //!
-//! **Always**: no answer depends on who asks, though its turn does ([`super::turns`]). Answers that
-//! never change may be cached for ever; an error is a sentence.
+//! **Always**: no answer depends on who asks, though its turn does ([`super::auditor_queue`]).
+//! Answers that never change may be cached for ever; an error is a sentence.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use prost::Message as _;
 use waxwing_protocol::{limits, pb};
 
+use super::auditor_queue::AuditorQueue;
 use super::clock::now;
 use super::http::{page, set, text};
-use super::turns::Turns;
 use crate::directory::log::{CoSignatureRefused, KeyLog, LogError};
 use crate::store::Store;
 
@@ -42,7 +42,7 @@ const ASK_AGAIN: &str = "no-cache";
 /// Answers from the log.
 pub(super) struct Auditing<S: Store> {
     log: Arc<KeyLog<S>>,
-    turns: Turns,
+    turns: AuditorQueue,
 }
 
 /// What is asked for, understood.
@@ -61,7 +61,7 @@ impl<S: Store> Auditing<S> {
     pub(super) fn new(log: Arc<KeyLog<S>>) -> Self {
         Self {
             log,
-            turns: Turns::new(),
+            turns: AuditorQueue::new(),
         }
     }
 
@@ -92,7 +92,7 @@ impl<S: Store> Auditing<S> {
                 asked => (answer(&log, asked), false),
             };
             if is_auditor {
-                turns.auditor_was_at(now(), source);
+                turns.remember_auditor_source(now(), source);
             }
             drop(turn);
             answer

@@ -27,9 +27,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::memory::{LinkRank, Memory};
-use super::outgoing::{Ending, Outgoing};
-use crate::oldest::Oldest;
-use crate::rate::SHARED;
+use super::send_queue::{Ending, SendQueue};
+use crate::least_recently_used::LeastRecentlyUsed;
+use crate::rate_limit::SHARED;
 
 /// Connections that are not links yet: in the TLS handshake, or asking over HTTP.
 pub(super) const ARRIVING: usize = 1024;
@@ -58,8 +58,8 @@ struct ConnectionSlots {
     by_network: HashMap<Network, usize>,
     arriving: BTreeSet<u64>,
     /// Links that are not logged in: from shared addresses, and others.
-    shared_idle: Oldest<u64>,
-    idle: Oldest<u64>,
+    shared_idle: LeastRecentlyUsed<u64>,
+    idle: LeastRecentlyUsed<u64>,
     shared: usize,
     nameless: usize,
 }
@@ -71,7 +71,7 @@ struct Connection {
     source: IpAddr,
     is_shared: bool,
     stage: ConnectionStage,
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<SendQueue>,
     /// Where it stands in the order of the idle.
     ordered_at: u64,
 }
@@ -88,7 +88,7 @@ pub(super) struct ConnectionSlot {
     sources: Sources,
     id: u64,
     source: IpAddr,
-    outgoing: Arc<Outgoing>,
+    outgoing: Arc<SendQueue>,
 }
 
 impl Sources {
@@ -129,7 +129,7 @@ impl Sources {
             }
             source(address)
         };
-        let outgoing = Outgoing::new(id, &self.0.memory);
+        let outgoing = SendQueue::new(id, &self.0.memory);
         places.arriving.insert(id);
         places.nameless += 1;
         places.by_id.insert(
@@ -301,7 +301,7 @@ impl ConnectionSlots {
         }
     }
 
-    fn remove(&mut self, id: u64) -> Option<Arc<Outgoing>> {
+    fn remove(&mut self, id: u64) -> Option<Arc<SendQueue>> {
         let connection = self.by_id.get(&id)?;
         if connection.stage != ConnectionStage::LoggedIn {
             // As if it logged in: it leaves the orders and the count of the nameless.
@@ -332,7 +332,7 @@ impl ConnectionSlot {
     }
 
     /// What waits for the connection.
-    pub(super) fn outgoing(&self) -> &Arc<Outgoing> {
+    pub(super) fn outgoing(&self) -> &Arc<SendQueue> {
         &self.outgoing
     }
 

@@ -1,7 +1,7 @@
 //! One link: frames from its WebSocket to the relay, and from its queue to the WebSocket.
 //!
 //! **Elsewhere**: the relay's core knows what frames mean; framing is in [`super::websocket`];
-//! the sweep that ends idle links is in [`super::exchange`].
+//! the sweep that ends idle links is in [`super::core_driver`].
 //!
 //! **Always**: everything that is ready is read, handled and written together, but only a few
 //! frames of a link that has not shown whose it is. While a client does not read what it is
@@ -19,9 +19,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::frame::{FrameError, decode_client};
 use waxwing_protocol::pb::{self, ClientFrame, ErrorCode, RelayFrame, relay_frame};
 
-use super::exchange::Connected;
+use super::core_driver::Connected;
 use super::memory::{FREE, LinkRank};
-use super::outgoing::{Ending, FRAME_OVERHEAD, Next, Outgoing};
+use super::send_queue::{Ending, FRAME_OVERHEAD, LinkStep, SendQueue};
 use super::websocket::{WebSocket, WebSocketError};
 use crate::store::Store;
 
@@ -118,7 +118,7 @@ where
 fn poll_step<T>(
     context: &mut Context<'_>,
     socket: &mut WebSocket<T>,
-    outgoing: &Outgoing,
+    outgoing: &SendQueue,
     messages: &mut Vec<Bytes>,
     partial: &mut usize,
 ) -> Poll<Step>
@@ -137,7 +137,7 @@ where
             }
         }
         match outgoing.poll_next(context) {
-            Poll::Ready(Next::Frames(frames, bytes)) => {
+            Poll::Ready(LinkStep::Frames(frames, bytes)) => {
                 // A header of a WebSocket frame has at most ten bytes.
                 socket.reserve(bytes - frames.len() * (FRAME_OVERHEAD - 10));
                 for frame in frames {
@@ -145,7 +145,7 @@ where
                 }
                 continue;
             }
-            Poll::Ready(Next::End(ending)) => return Poll::Ready(Step::End(ending)),
+            Poll::Ready(LinkStep::End(ending)) => return Poll::Ready(Step::End(ending)),
             Poll::Pending => {}
         }
         if !messages.is_empty() {
@@ -190,7 +190,7 @@ fn decode(messages: Vec<Bytes>) -> (Vec<ClientFrame>, Option<FrameError>) {
 }
 
 /// Tells the client that a frame was bad; gives how the link ends.
-fn refuse(bad: &FrameError, outgoing: &Outgoing) -> Ending {
+fn refuse(bad: &FrameError, outgoing: &SendQueue) -> Ending {
     let (code, close) = match bad {
         FrameError::TooLarge { .. } => (ErrorCode::TooLarge, CloseCode::Size),
         FrameError::Malformed(_) => (ErrorCode::Malformed, CloseCode::Invalid),
@@ -210,7 +210,7 @@ fn without_padding(frame: ClientFrame, length: usize) -> ClientFrame {
 }
 
 /// Tells the client what was wrong with what it sent.
-fn fault(fault: &WebSocketError, outgoing: &Outgoing) -> Ending {
+fn fault(fault: &WebSocketError, outgoing: &SendQueue) -> Ending {
     let Some(close) = fault.close_code() else {
         return Ending::Drop;
     };
@@ -237,7 +237,7 @@ fn error(code: ErrorCode, detail: &str) -> RelayFrame {
 }
 
 /// Sends what is queued and a close frame, and waits until the client hangs up.
-async fn say_goodbye<T>(socket: &mut WebSocket<T>, outgoing: &Outgoing, code: CloseCode)
+async fn say_goodbye<T>(socket: &mut WebSocket<T>, outgoing: &SendQueue, code: CloseCode)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -247,8 +247,8 @@ where
         }
         let pending = poll_fn(|context| {
             Poll::Ready(match outgoing.poll_next(context) {
-                Poll::Ready(Next::Frames(frames, _)) => frames,
-                Poll::Ready(Next::End(_)) | Poll::Pending => std::collections::VecDeque::new(),
+                Poll::Ready(LinkStep::Frames(frames, _)) => frames,
+                Poll::Ready(LinkStep::End(_)) | Poll::Pending => std::collections::VecDeque::new(),
             })
         });
         let pending = pending.await;

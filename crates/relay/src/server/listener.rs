@@ -28,7 +28,7 @@ use waxwing_protocol::{EXPORTER_LABEL, limits};
 
 use super::auditing::Auditing;
 use super::connection_limits::{ConnectionSlot, Sources};
-use super::exchange::Exchange;
+use super::core_driver::CoreDriver;
 use super::http::{Pages, held};
 use super::link;
 use super::memory::Memory;
@@ -62,7 +62,7 @@ struct Reception<S: Store> {
     pages: Pages,
     auditing: Auditing<S>,
     sources: Sources,
-    exchange: Arc<Exchange<S>>,
+    exchange: Arc<CoreDriver<S>>,
     memory: Arc<Memory>,
 }
 
@@ -72,7 +72,7 @@ impl<S: Store> Listener<S> {
         pages: Pages,
         auditing: Auditing<S>,
         (sources, memory): (Sources, Arc<Memory>),
-        exchange: Arc<Exchange<S>>,
+        exchange: Arc<CoreDriver<S>>,
         listener: TcpListener,
     ) -> Self {
         Self {

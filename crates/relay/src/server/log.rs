@@ -18,8 +18,8 @@ use waxwing_protocol::pb::{self, ErrorCode, RelayFrame};
 use waxwing_protocol::time::Time;
 
 use super::clock::now;
-use super::exchange::{Exchange, Trouble};
-use super::fair::Fair;
+use super::core_driver::{CoreDriver, Trouble};
+use super::fair_queue::FairQueue;
 use crate::directory::log::{KeyLog, Question};
 use crate::mail::LetterRequest;
 use crate::store::Store;
@@ -36,11 +36,11 @@ const REFRESH_CHECK: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Questions that wait for a proof; sources take turns.
-pub(super) struct Questions(Fair<(LetterRequest, Question)>);
+pub(super) struct Questions(FairQueue<(LetterRequest, Question)>);
 
 impl Default for Questions {
     fn default() -> Self {
-        Self(Fair::new(WAITING_OF_ONE, WAITING))
+        Self(FairQueue::new(WAITING_OF_ONE, WAITING))
     }
 }
 
@@ -81,7 +81,7 @@ impl Questions {
     }
 }
 
-impl<S: Store> Exchange<S> {
+impl<S: Store> CoreDriver<S> {
     /// Starts publishing and proving.
     pub(super) fn start_log(self: &Arc<Self>, log: &Arc<KeyLog<S>>) -> io::Result<LogThreads> {
         let mut threads = Vec::new();

@@ -5,7 +5,7 @@
 //! eighth. When there is no room, the link that has held bytes for longest is cut: a client
 //! that asks but does not read, long before one that is reading its answers.
 //!
-//! **Elsewhere**: [`super::outgoing`] limits the queue of one link; the worst case for all
+//! **Elsewhere**: [`super::send_queue`] limits the queue of one link; the worst case for all
 //! links is a formula in `docs/operations.md`.
 //!
 //! **Always**: all links together hold at most the budget and [`FREE`] bytes each. The bytes
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::outgoing::Outgoing;
+use super::send_queue::SendQueue;
 
 /// Bytes that every link may hold, however short memory is.
 pub(super) const FREE: usize = 4 << 10;
@@ -62,8 +62,8 @@ pub(super) struct Cuts {
 
 #[derive(Default)]
 struct MemoryHolders {
-    nameless: BTreeMap<Holder, Weak<Outgoing>>,
-    logged_in: BTreeMap<Holder, Weak<Outgoing>>,
+    nameless: BTreeMap<Holder, Weak<SendQueue>>,
+    logged_in: BTreeMap<Holder, Weak<SendQueue>>,
 }
 
 /// Since when a link holds bytes, in milliseconds, and its number.
@@ -127,7 +127,7 @@ impl Memory {
     }
 
     /// A link holds more than [`FREE`] bytes.
-    pub(super) fn holds(&self, standing: LinkRank, holder: Holder, link: Weak<Outgoing>) {
+    pub(super) fn holds(&self, standing: LinkRank, holder: Holder, link: Weak<SendQueue>) {
         self.holders.lock().of(standing).insert(holder, link);
     }
 
@@ -188,7 +188,7 @@ impl Memory {
 }
 
 impl MemoryHolders {
-    fn of(&mut self, standing: LinkRank) -> &mut BTreeMap<Holder, Weak<Outgoing>> {
+    fn of(&mut self, standing: LinkRank) -> &mut BTreeMap<Holder, Weak<SendQueue>> {
         match standing {
             LinkRank::Nameless | LinkRank::Posting => &mut self.nameless,
             LinkRank::LoggedIn => &mut self.logged_in,

@@ -7,19 +7,19 @@
 //! something happened, but never to whom or from where.
 
 mod auditing;
+mod auditor_queue;
 mod clock;
 mod connection_limits;
-mod exchange;
-mod fair;
+mod core_driver;
+mod fair_queue;
 mod http;
 mod link;
 mod listener;
 mod log;
 mod memory;
 mod metrics;
-mod outgoing;
+mod send_queue;
 mod tls;
-mod turns;
 mod verifying;
 mod websocket;
 
@@ -42,7 +42,7 @@ use waxwing_transparency::cosignature::AuditorId;
 use self::auditing::Auditing;
 use self::clock::Clock;
 use self::connection_limits::Sources;
-use self::exchange::{Exchange, Writers};
+use self::core_driver::{CoreDriver, Writers};
 use self::listener::Listener;
 use self::memory::Memory;
 use self::metrics::Exposition;
@@ -179,7 +179,7 @@ impl ServeError {
 
 /// A relay that runs.
 pub struct Server<S: Store> {
-    exchange: Arc<Exchange<S>>,
+    exchange: Arc<CoreDriver<S>>,
     memory: Arc<Memory>,
     writers: Writers,
     /// Accepting, ticking and metrics: all end with the server.
@@ -239,7 +239,7 @@ impl<S: Store> Server<S> {
             None => None,
         };
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
-        let exchange = Exchange::new(relay, mail, texts, name, clock)?;
+        let exchange = CoreDriver::new(relay, mail, texts, name, clock)?;
         let writers = exchange.start_writers(&log)?;
         let max_links = within_descriptors(settings.max_links);
         let memory = Memory::new(settings.link_memory.max(LEAST_MEMORY));
@@ -410,7 +410,7 @@ fn within_descriptors(max_links: usize) -> usize {
 }
 
 fn render_metrics<S: Store>(
-    exchange: &Exchange<S>,
+    exchange: &CoreDriver<S>,
     (sources, memory): (&Sources, &Memory),
     store: &S,
     log: &KeyLog<S>,

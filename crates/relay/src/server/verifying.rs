@@ -1,7 +1,7 @@
 //! The threads that verify what requests depend on, while nobody holds the core's lock.
 //!
 //! **Elsewhere**: [`crate::verification`] does the verifying; the link that waits for it is in
-//! [`super::exchange`].
+//! [`super::core_driver`].
 //!
 //! **Always**: a link has one request here at a time, and sources take turns, so that a source
 //! that makes the relay verify much only delays itself. What waits is bounded in bytes. The
@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::fair::Fair;
+use super::fair_queue::FairQueue;
 use crate::store::Store;
 use crate::verification::{Verification, Verified};
 
@@ -33,13 +33,13 @@ struct Request<S> {
 
 /// Requests that wait to be verified.
 pub(super) struct Verifying<S> {
-    requests: Fair<Request<S>>,
+    requests: FairQueue<Request<S>>,
 }
 
 impl<S> Default for Verifying<S> {
     fn default() -> Self {
         Self {
-            requests: Fair::new(BYTES_OF_ONE, BYTES),
+            requests: FairQueue::new(BYTES_OF_ONE, BYTES),
         }
     }
 }

@@ -37,7 +37,7 @@ use super::limits::NoText;
 use crate::{
     group::deposit,
     link::LinkStage,
-    rate::Buckets,
+    rate_limit::Buckets,
     relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
     store::{
         Key, KeySpace, Store, StoreError, key,

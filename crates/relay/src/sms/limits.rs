@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use waxwing_protocol::time::{Span, Time};
 
 use crate::{
-    rate::{Bucket, Rate},
+    rate_limit::{Bucket, Rate},
     relay::Relay,
     store::{Key, KeySpace, Store, StoreError, key, records::SmsSpendingRecord},
 };

@@ -17,7 +17,7 @@ use waxwing_protocol::{
     roster::{Roster, SigningWith, next_statement},
     token,
 };
-use waxwing_relay::rate::Rate;
+use waxwing_relay::rate_limit::Rate;
 use waxwing_relay::relay::{Config, LinkId};
 use waxwing_relay::store::{KeySpace, Store as _, Write, key, records};
 

@@ -7,7 +7,7 @@ use waxwing_protocol::{
     time::Span,
 };
 use waxwing_relay::{
-    rate::Rate,
+    rate_limit::Rate,
     relay::{Config, LinkId},
 };
 

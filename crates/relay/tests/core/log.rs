@@ -797,7 +797,7 @@ fn log_and_records_agree_after_a_crash_at_any_write() {
 #[test]
 fn requests_about_accounts_are_limited() {
     let mut world = World::with(Config {
-        changes_per_account: waxwing_relay::rate::Rate {
+        changes_per_account: waxwing_relay::rate_limit::Rate {
             burst: 2,
             every: Span::minutes(1),
         },

@@ -10,7 +10,7 @@ use waxwing_protocol::{
     time::Span,
 };
 use waxwing_relay::{
-    rate::Rate,
+    rate_limit::Rate,
     relay::{Config, LinkId},
     sms::{
         accounts::{SmsReport, Verdict},

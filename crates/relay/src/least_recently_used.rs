@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 
 /// Keys in the order in which they were last used, as far as that was looked at.
-pub(crate) struct Oldest<K> {
+pub(crate) struct LeastRecentlyUsed<K> {
     order: BTreeSet<(u64, K)>,
 }
 
-impl<K> Default for Oldest<K> {
+impl<K> Default for LeastRecentlyUsed<K> {
     fn default() -> Self {
         Self {
             order: BTreeSet::new(),
@@ -20,7 +20,7 @@ impl<K> Default for Oldest<K> {
     }
 }
 
-impl<K: Copy + Ord> Oldest<K> {
+impl<K: Copy + Ord> LeastRecentlyUsed<K> {
     /// Adds a key that was used at `at`; [`Self::remove`] needs the same number.
     pub(crate) fn add(&mut self, at: u64, key: K) {
         self.order.insert((at, key));
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_one_used_longest_ago_comes_first_whatever_the_order_of_adding() {
-        let mut oldest = Oldest::default();
+        let mut oldest = LeastRecentlyUsed::default();
         let mut used = [5, 9, 3, 4];
         for (key, at) in [1, 2, 3, 4].into_iter().enumerate() {
             oldest.add(at, key);
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_skipped() {
-        let mut oldest = Oldest::default();
+        let mut oldest = LeastRecentlyUsed::default();
         oldest.add(1, 'a');
         oldest.add(2, 'b');
         oldest.add(3, 'c');

@@ -34,7 +34,7 @@ use super::clock::{Clock, now};
 use super::connection_limits::ConnectionSlot;
 use super::log::{LogThreads, Questions};
 use super::memory::LinkRank;
-use super::outgoing::{Ending, Outgoing};
+use super::send_queue::{Ending, SendQueue};
 use super::verifying::Verifying;
 use crate::directory::log::KeyLog;
 use crate::mail::{Letter, LetterRequest, Mailer};
@@ -54,8 +54,8 @@ const PIECE: usize = 512;
 const REPEAT: Span = Span::minutes(1);
 
 /// What the links share.
-pub(super) struct Exchange<S> {
-    pub(super) state: Mutex<State<S>>,
+pub(super) struct CoreDriver<S> {
+    pub(super) state: Mutex<DriverState<S>>,
     /// Signalled when there is something to commit, or the writer is to end.
     commit: Condvar,
     /// Signalled when there is something to publish, or the publisher is to end.
@@ -69,10 +69,10 @@ pub(super) struct Exchange<S> {
     clock: Clock,
 }
 
-pub(super) struct State<S> {
+pub(super) struct DriverState<S> {
     pub(super) relay: Relay<S>,
     pub(super) rng: StdRng,
-    pub(super) links: HashMap<LinkId, Arc<Outgoing>>,
+    pub(super) links: HashMap<LinkId, Arc<SendQueue>>,
     next_link: u64,
     /// When the thread that commits looks again of its own accord.
     commits_at: Option<Time>,
@@ -85,7 +85,7 @@ pub(super) struct State<S> {
 
 /// A link that the relay knows; it forgets it when this is dropped.
 pub(super) struct Connected<S: Store> {
-    exchange: Arc<Exchange<S>>,
+    exchange: Arc<CoreDriver<S>>,
     link: LinkId,
     source: IpAddr,
     /// Counted until the link is gone.
@@ -102,7 +102,7 @@ pub(super) struct Writers {
     upkeep: JoinHandle<()>,
 }
 
-impl<S: Store> Exchange<S> {
+impl<S: Store> CoreDriver<S> {
     pub(super) fn new(
         relay: Relay<S>,
         mail: Mailer,
@@ -112,7 +112,7 @@ impl<S: Store> Exchange<S> {
     ) -> Result<Arc<Self>, ServeError> {
         let rng = StdRng::try_from_rng(&mut SysRng)
             .map_err(|error| ServeError::Random(error.to_string()))?;
-        let state = State {
+        let state = DriverState {
             relay,
             rng,
             links: HashMap::new(),
@@ -180,7 +180,7 @@ impl<S: Store> Exchange<S> {
         if state.is_ending {
             outgoing.end(Ending::Close(CloseCode::Away));
         }
-        let State { relay, rng, .. } = &mut *state;
+        let DriverState { relay, rng, .. } = &mut *state;
         relay.link_opened(now, rng, link, exporter, source);
         state.links.insert(link, outgoing);
         self.route(&mut state);
@@ -240,7 +240,7 @@ impl<S: Store> Exchange<S> {
     pub(super) fn sms_report(&self, report: SmsReport) {
         let now = now();
         let mut state = self.state.lock();
-        let State { relay, rng, .. } = &mut *state;
+        let DriverState { relay, rng, .. } = &mut *state;
         relay.sms_report(now, rng, report);
         self.route(&mut state);
     }
@@ -303,7 +303,7 @@ impl<S: Store> Exchange<S> {
             && verification.is_none()
             && let Some(frame) = frames.next()
         {
-            let State { relay, rng, .. } = &mut *state;
+            let DriverState { relay, rng, .. } = &mut *state;
             verification = relay.begin(now, rng, link, frame);
             held += relay.take_cost().max(1);
         }
@@ -317,7 +317,7 @@ impl<S: Store> Exchange<S> {
         while let Some(verified) = self.verifying.verify(source, verification).await {
             let now = now();
             let mut state = self.state.lock();
-            let State { relay, rng, .. } = &mut *state;
+            let DriverState { relay, rng, .. } = &mut *state;
             let more = relay.finish(now, rng, verified);
             self.route(&mut state);
             match more {
@@ -328,7 +328,7 @@ impl<S: Store> Exchange<S> {
     }
 
     /// Carries out what the relay decided.
-    pub(super) fn route(&self, state: &mut State<S>) {
+    pub(super) fn route(&self, state: &mut DriverState<S>) {
         while let Some(effect) = state.relay.poll_effect() {
             match effect {
                 Effect::Send { link, frame } => {
@@ -444,7 +444,7 @@ impl<S: Store> Exchange<S> {
 
 impl<S: Store> Connected<S> {
     /// What waits for this link.
-    pub(super) fn outgoing(&self) -> &Arc<Outgoing> {
+    pub(super) fn outgoing(&self) -> &Arc<SendQueue> {
         self.place.outgoing()
     }
 
@@ -557,7 +557,7 @@ mod tests {
     use crate::store::memory::MemoryStore;
     use crate::{mail, sms};
 
-    fn exchange() -> Arc<Exchange<MemoryStore>> {
+    fn exchange() -> Arc<CoreDriver<MemoryStore>> {
         let store = Arc::new(MemoryStore::new());
         let mut rng = StdRng::seed_from_u64(1);
         let keys = LogKeys::simulated(&[7; 32], &[2; 32]).unwrap();
@@ -570,10 +570,10 @@ mod tests {
         let relay = Relay::open(store, Config::default(), secrets, identity).unwrap();
         let (mail, _) = Mailer::start(&mail::MailRoute::None, None, "relay.example").unwrap();
         let (texts, _) = Gateway::start(&sms::SmsRoute::None).unwrap();
-        Exchange::new(relay, mail, texts, "relay.example", Clock::new(None)).unwrap()
+        CoreDriver::new(relay, mail, texts, "relay.example", Clock::new(None)).unwrap()
     }
 
-    fn connect(exchange: &Arc<Exchange<MemoryStore>>) -> Connected<MemoryStore> {
+    fn connect(exchange: &Arc<CoreDriver<MemoryStore>>) -> Connected<MemoryStore> {
         let source = [192, 0, 2, 1].into();
         let memory = Memory::new(1 << 20);
         let place = Sources::new(10, 10, &[], &memory).admit(source).unwrap();
@@ -588,7 +588,7 @@ mod tests {
     }
 
     /// How often a link takes the lock for these frames.
-    fn turns(exchange: &Exchange<MemoryStore>, link: LinkId, frames: Vec<ClientFrame>) -> usize {
+    fn turns(exchange: &CoreDriver<MemoryStore>, link: LinkId, frames: Vec<ClientFrame>) -> usize {
         let mut frames = frames.into_iter();
         let mut turns = 0;
         while frames.len() > 0 {

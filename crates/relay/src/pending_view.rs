@@ -211,11 +211,11 @@ impl<S: Store> View<S> {
         self.is_writing = true;
         self.writing = std::mem::take(&mut self.gathered);
         self.writing_bytes = std::mem::take(&mut self.gathered_bytes);
-        self.again()
+        self.rebuild_batch()
     }
 
     /// The batch that was begun, once more.
-    pub(crate) fn again(&self) -> Vec<Write> {
+    pub(crate) fn rebuild_batch(&self) -> Vec<Write> {
         let writing = self.writing.iter();
         writing
             .map(|((space, key), value)| Write {

@@ -117,14 +117,14 @@ struct OfGroup {
 
 /// What waits.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingPosts {
     all: Amount,
     /// Of groups whose welcome waits.
     new: Amount,
     groups: BTreeMap<GroupId, OfGroup>,
 }
 
-impl Waiting {
+impl WaitingPosts {
     /// Whether the mailbox, which holds `most`, has room for `more` of a group.
     pub(crate) fn has_room(
         &self,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// Posts of a group until there is no room; gives how many bytes went in.
-    fn fill(waiting: &mut Waiting, n: u64, bytes: u64) -> u64 {
+    fn fill(waiting: &mut WaitingPosts, n: u64, bytes: u64) -> u64 {
         let mut filled = 0;
         let one = Amount { posts: 1, bytes };
         while waiting.has_room(group(n), one, false, MOST) {
@@ -243,17 +243,17 @@ mod tests {
 
     #[test]
     fn one_group_gets_an_eighth() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingPosts::default();
         assert_eq!(fill(&mut waiting, 1, 256 << 10), MOST.bytes / 8);
         assert_eq!(fill(&mut waiting, 2, 256 << 10), MOST.bytes / 8);
         // The same for many small ones.
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingPosts::default();
         assert_eq!(fill(&mut waiting, 1, 1), MOST.posts / 8);
     }
 
     #[test]
     fn two_thousand_groups_leave_room_for_a_friends_messages() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingPosts::default();
         for n in 0..2_000 {
             for bytes in [256 << 10, 30_000, 1_000, 1] {
                 fill(&mut waiting, n, bytes);
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn new_groups_together_get_a_quarter_however_many() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingPosts::default();
         let welcome = Amount {
             posts: 1,
             bytes: 10_000,
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_forgotten() {
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingPosts::default();
         let items = [
             item(1, 10, false),
             item(1, 20, true),
@@ -342,7 +342,7 @@ mod tests {
             posts: 2,
             bytes: 100,
         };
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingPosts::default();
         assert_eq!(waiting.needs_mark(group(1), 0, most), Some(true));
         waiting.add(item(1, 0, false));
         waiting.marked(group(1), 7);

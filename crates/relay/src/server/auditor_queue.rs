@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waxwing_protocol::time::{Span, Time};
 
-use crate::rate::home;
+use crate::rate_limit::home;
 
 /// Requests that are worked on at one time, for anybody.
 const AT_ONCE: usize = 4;
@@ -31,7 +31,7 @@ const KNOWN_FOR: Span = Span::days(1);
 
 /// All turns.
 #[derive(Clone)]
-pub(super) struct Turns {
+pub(super) struct AuditorQueue {
     anybody: Arc<Semaphore>,
     known: Arc<Semaphore>,
     asking: Arc<Mutex<Asking>>,
@@ -46,16 +46,16 @@ struct Asking {
 
 /// A turn, until it is dropped.
 pub(super) struct Turn {
-    _waiting: Waiting,
+    _waiting: WaitingRequest,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-struct Waiting {
-    turns: Turns,
+struct WaitingRequest {
+    turns: AuditorQueue,
     source: IpAddr,
 }
 
-impl Turns {
+impl AuditorQueue {
     pub(super) fn new() -> Self {
         Self {
             anybody: Arc::new(Semaphore::new(AT_ONCE)),
@@ -81,7 +81,7 @@ impl Turns {
             asking.count += 1;
             is_known
         };
-        let waiting = Waiting {
+        let waiting = WaitingRequest {
             turns: self.clone(),
             source,
         };
@@ -95,7 +95,7 @@ impl Turns {
     }
 
     /// A known auditor's co-signature came from there.
-    pub(super) fn auditor_was_at(&self, now: Time, source: IpAddr) {
+    pub(super) fn remember_auditor_source(&self, now: Time, source: IpAddr) {
         let source = home(source);
         let mut asking = self.asking.lock();
         asking
@@ -114,7 +114,7 @@ impl Asking {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingRequest {
     fn drop(&mut self) {
         let mut asking = self.turns.asking.lock();
         asking.count -= 1;
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_reads_much_of_the_log_waits_behind_themselves() {
-        let turns = Turns::new();
+        let turns = AuditorQueue::new();
         let first = turns.take(NOW, source(1)).await;
         let second = turns.take(NOW, source(1)).await;
         assert!(first.is_some() && second.is_some());
@@ -161,13 +161,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_known_auditor_waits_behind_no_stranger() {
-        let turns = Turns::new();
+        let turns = AuditorQueue::new();
         let mut strangers = Vec::new();
         for n in 0..4 {
             strangers.push(turns.take(NOW, source(n)).await.unwrap());
         }
         assert!(at_once(turns.take(NOW, source(9))).await.is_none());
-        turns.auditor_was_at(NOW, source(9));
+        turns.remember_auditor_source(NOW, source(9));
         assert!(at_once(turns.take(NOW, source(9))).await.is_some());
         // For a day.
         let later = NOW.after(KNOWN_FOR);

@@ -10,18 +10,18 @@ use std::net::IpAddr;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::rate::home;
+use crate::rate_limit::home;
 
 /// The queue.
-pub(super) struct Fair<T> {
-    waiting: Mutex<Waiting<T>>,
+pub(super) struct FairQueue<T> {
+    waiting: Mutex<QueueState<T>>,
     /// Signalled when there is something, or the queue is to end.
     some: Condvar,
     most_of_one: usize,
     most: usize,
 }
 
-struct Waiting<T> {
+struct QueueState<T> {
     by_source: HashMap<IpAddr, Own<T>>,
     /// Each source that has something once, the next one first.
     turns: VecDeque<IpAddr>,
@@ -44,11 +44,11 @@ impl<T> Default for Own<T> {
     }
 }
 
-impl<T> Fair<T> {
+impl<T> FairQueue<T> {
     /// A queue for things that weigh so much of one source, and so much in all.
     pub(super) fn new(most_of_one: usize, most: usize) -> Self {
         Self {
-            waiting: Mutex::new(Waiting {
+            waiting: Mutex::new(QueueState {
                 by_source: HashMap::new(),
                 turns: VecDeque::new(),
                 weight: 0,
@@ -106,7 +106,7 @@ impl<T> Fair<T> {
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> QueueState<T> {
     fn next(&mut self) -> Option<T> {
         let source = self.turns.pop_front()?;
         let own = self.by_source.get_mut(&source)?;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_source_that_asks_for_much_waits_behind_itself() {
-        let queue = Fair::new(3, 10);
+        let queue = FairQueue::new(3, 10);
         for n in 0..3 {
             queue.push(source(1), 1, (1, n)).unwrap();
         }
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_home_with_many_networks_has_one_turn() {
-        let queue = Fair::new(300, 1000);
+        let queue = FairQueue::new(300, 1000);
         let address =
             |site: u16, n: u16| std::net::Ipv6Addr::new(0x2001, 0xdb8, site, n, 0, 0, 0, 1);
         for n in 0..256 {
@@ -156,8 +156,8 @@ mod tests {
         queue.push(address(2, 0).into(), 1, 2).unwrap();
         assert_eq!([queue.next(), queue.next()], [Some(1), Some(2)]);
         // Those who share an address are told apart.
-        let shared = |n| std::net::Ipv6Addr::from_bits(crate::rate::SHARED | n);
-        let queue = Fair::new(300, 1000);
+        let shared = |n| std::net::Ipv6Addr::from_bits(crate::rate_limit::SHARED | n);
+        let queue = FairQueue::new(300, 1000);
         for (source, thing) in [(1, 1), (1, 1), (2, 2)] {
             queue.push(shared(source).into(), 1, thing).unwrap();
         }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn many_sources_together_are_bounded() {
-        let queue = Fair::new(10, 20);
+        let queue = FairQueue::new(10, 20);
         queue.push(source(1), 10, 1).unwrap();
         queue.push(source(2), 8, 2).unwrap();
         assert_eq!(queue.push(source(3), 3, 3), Err(3));

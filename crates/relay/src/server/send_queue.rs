@@ -1,7 +1,7 @@
 //! What waits to be sent on one link, what has arrived of a message so far, and what the rest
 //! of the relay may know about it.
 //!
-//! **Elsewhere**: the task that sends is [`super::link`]; [`super::exchange`] adds to the
+//! **Elsewhere**: the task that sends is [`super::link`]; [`super::core_driver`] adds to the
 //! queue; [`super::memory`] limits what all links together may hold.
 //!
 //! **Always**: the queue is bounded, and its bytes count from here until the socket has them.
@@ -41,7 +41,7 @@ pub(super) const FRAME_OVERHEAD: usize = size_of::<RelayFrame>();
 const AGAIN: Span = Span::seconds(1);
 
 /// Shared by a connection's task, the exchange, and the places.
-pub(super) struct Outgoing {
+pub(super) struct SendQueue {
     /// Tells links apart.
     id: u64,
     memory: Arc<Memory>,
@@ -86,7 +86,7 @@ pub(super) enum Ending {
 
 /// What a link's task has to do next.
 #[derive(Debug, PartialEq)]
-pub(super) enum Next {
+pub(super) enum LinkStep {
     /// Send these, of so many bytes together.
     Frames(VecDeque<RelayFrame>, usize),
     /// End the link.
@@ -101,7 +101,7 @@ enum NoRoom {
     Memory(usize),
 }
 
-impl Outgoing {
+impl SendQueue {
     pub(super) fn new(id: u64, memory: &Arc<Memory>) -> Arc<Self> {
         let this = Arc::new_cyclic(|this| Self {
             id,
@@ -267,10 +267,10 @@ impl Outgoing {
 
     /// Some of what waits, about [`PART_BYTES`]; wakes the task when there is something. What
     /// was given before is sent by now.
-    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Next> {
+    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<LinkStep> {
         let mut queue = self.queue.lock();
         if let Some(ending @ (Ending::Drop | Ending::Cut(_))) = queue.ending {
-            return Poll::Ready(Next::End(ending));
+            return Poll::Ready(LinkStep::End(ending));
         }
         if queue.sending > 0 {
             queue.sending = 0;
@@ -286,10 +286,10 @@ impl Outgoing {
         }
         if !queue.frames.is_empty() {
             let (frames, bytes) = queue.take_part();
-            return Poll::Ready(Next::Frames(frames, bytes));
+            return Poll::Ready(LinkStep::Frames(frames, bytes));
         }
         if let Some(ending) = queue.ending {
-            return Poll::Ready(Next::End(ending));
+            return Poll::Ready(LinkStep::End(ending));
         }
         queue.wake_later(context);
         Poll::Pending
@@ -366,7 +366,7 @@ impl Outgoing {
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for SendQueue {
     fn drop(&mut self) {
         self.end(Ending::Drop);
     }
@@ -420,13 +420,13 @@ mod tests {
 
     const ROOM: usize = 64 << 20;
 
-    fn outgoing(memory: &Arc<Memory>, id: u64, standing: LinkRank) -> Arc<Outgoing> {
-        let outgoing = Outgoing::new(id, memory);
+    fn outgoing(memory: &Arc<Memory>, id: u64, standing: LinkRank) -> Arc<SendQueue> {
+        let outgoing = SendQueue::new(id, memory);
         outgoing.has_shown(standing);
         outgoing
     }
 
-    fn device() -> Arc<Outgoing> {
+    fn device() -> Arc<SendQueue> {
         outgoing(&Memory::new(ROOM), 0, LinkRank::LoggedIn)
     }
 
@@ -444,12 +444,12 @@ mod tests {
         }
     }
 
-    fn next(outgoing: &Outgoing) -> Poll<Next> {
+    fn next(outgoing: &SendQueue) -> Poll<LinkStep> {
         outgoing.poll_next(&Context::from_waker(Waker::noop()))
     }
 
-    fn is_cut(outgoing: &Outgoing) -> bool {
-        matches!(next(outgoing), Poll::Ready(Next::End(Ending::Cut(_))))
+    fn is_cut(outgoing: &SendQueue) -> bool {
+        matches!(next(outgoing), Poll::Ready(LinkStep::End(Ending::Cut(_))))
     }
 
     #[test]
@@ -470,13 +470,13 @@ mod tests {
         outgoing.push(frame(1));
         outgoing.end(Ending::Close(CloseCode::Away));
         outgoing.push(frame(2));
-        let Poll::Ready(Next::Frames(frames, _)) = next(&outgoing) else {
+        let Poll::Ready(LinkStep::Frames(frames, _)) = next(&outgoing) else {
             panic!("a frame waits");
         };
         assert_eq!(frames, [frame(1)]);
         assert_eq!(
             next(&outgoing),
-            Poll::Ready(Next::End(Ending::Close(CloseCode::Away)))
+            Poll::Ready(LinkStep::End(Ending::Close(CloseCode::Away)))
         );
     }
 
@@ -500,7 +500,7 @@ mod tests {
         let all = memory.used();
         assert!(all > 990_000);
         let mut sent = 0;
-        while let Poll::Ready(Next::Frames(frames, bytes)) = next(&outgoing) {
+        while let Poll::Ready(LinkStep::Frames(frames, bytes)) = next(&outgoing) {
             assert!(bytes < PART_BYTES + 110_000, "{bytes}");
             assert_eq!(memory.used(), all - sent, "while it is being written");
             sent += bytes;
@@ -517,7 +517,7 @@ mod tests {
             outgoing.push(answer(request, 500_000));
         }
         let mut codes = Vec::new();
-        while let Poll::Ready(Next::Frames(frames, _)) = next(&outgoing) {
+        while let Poll::Ready(LinkStep::Frames(frames, _)) = next(&outgoing) {
             codes.extend(frames.into_iter().map(|frame| match frame.body {
                 Some(Answer::Error(error)) => (frame.request, error.retry_after_ms),
                 _ => (frame.request, 0),
@@ -546,9 +546,9 @@ mod tests {
         tokio::time::advance(Duration::from_millis(5)).await;
         let newcomer = outgoing(&memory, 100, LinkRank::Nameless);
         newcomer.push(answer(1, 1_000_000));
-        assert!(matches!(next(&newcomer), Poll::Ready(Next::Frames(..))));
+        assert!(matches!(next(&newcomer), Poll::Ready(LinkStep::Frames(..))));
         assert!(is_cut(&links[1]));
-        assert!(matches!(next(&links[0]), Poll::Ready(Next::Frames(..))));
+        assert!(matches!(next(&links[0]), Poll::Ready(LinkStep::Frames(..))));
         assert!(memory.used() <= 8 << 20, "half is for devices");
         assert!(memory.cuts.memory.load(Ordering::Relaxed) >= 1);
     }
@@ -567,10 +567,10 @@ mod tests {
             assert!(memory.used() <= 4 << 20);
             links.push(link);
         }
-        assert!(matches!(next(&device), Poll::Ready(Next::Frames(..))));
+        assert!(matches!(next(&device), Poll::Ready(LinkStep::Frames(..))));
         let small = outgoing(&memory, 2000, LinkRank::Nameless);
         small.push(answer(1, 1000));
-        let Poll::Ready(Next::Frames(frames, _)) = next(&small) else {
+        let Poll::Ready(LinkStep::Frames(frames, _)) = next(&small) else {
             panic!("a small answer always fits");
         };
         assert!(matches!(frames[0].body, Some(Answer::Deliver(_))));
@@ -610,7 +610,7 @@ mod tests {
             link.check(memory.now_ms());
         }
         assert!(is_cut(&stalled));
-        assert!(matches!(next(&slow), Poll::Ready(Next::Frames(..))));
+        assert!(matches!(next(&slow), Poll::Ready(LinkStep::Frames(..))));
         assert!(next(&idle).is_pending());
         assert_eq!(memory.cuts.slow.load(Ordering::Relaxed), 1);
     }
