@@ -12,7 +12,7 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::{limits, time::Span};
 
-use super::{Failure, Outcome, settle::settled};
+use super::{Failure, Outcome, wait_for_relay::settled};
 use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, day, one_line},

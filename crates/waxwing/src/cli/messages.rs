@@ -9,7 +9,7 @@ use waxwing_engine::api::{
     SetTimer,
 };
 
-use super::{Failure, Outcome, Whose, settle::settled};
+use super::{Failure, Outcome, Whose, wait_for_relay::settled};
 use crate::{
     output::{self, BOLD, FAINT, GOOD, Output, styled},
     text::{clock, day, one_line},

@@ -10,12 +10,12 @@ mod audit;
 mod auditors;
 mod backup;
 mod contacts;
+mod conversation_settings;
 mod devices;
 mod doctor;
 mod export;
 mod group;
 mod history;
-mod keep;
 mod listen;
 mod lock;
 mod messages;
@@ -29,9 +29,9 @@ mod requests;
 mod save;
 mod search;
 mod send;
-mod settle;
 mod sms;
 mod verify;
+mod wait_for_relay;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -257,13 +257,13 @@ Examples:
     CheckReport(report::Check),
 
     /// Keep a conversation at the top of the list
-    Pin(keep::Switch),
+    Pin(conversation_settings::Switch),
 
     /// Archive a conversation until somebody writes in it
-    Archive(keep::Switch),
+    Archive(conversation_settings::Switch),
 
     /// Mute a conversation: its messages arrive without an alert
-    Mute(keep::Mute),
+    Mute(conversation_settings::Mute),
 
     /// Give somebody a nickname that only you see
     #[command(after_help = "\
@@ -272,7 +272,7 @@ what is verified.
 
 Example:
   waxwing nickname bob@example.org 'Uncle Bob'")]
-    Nickname(keep::Nickname),
+    Nickname(conversation_settings::Nickname),
 
     /// Set the name and picture your contacts see, or show a contact's profile
     #[command(after_help = "\
@@ -285,7 +285,7 @@ Examples:
     Profile(profile::Profile),
 
     /// Star a message, to find it again later
-    Star(keep::Star),
+    Star(conversation_settings::Star),
 
     /// List starred messages
     Starred,
@@ -622,7 +622,7 @@ async fn command(
         Command::Disappear(disappear) => disappear.run(session, output).await,
         Command::Info(which) => which.info(session, output).await,
         Command::Contacts => contacts::run(session, output).await,
-        Command::Conversations => keep::conversations(session, output).await,
+        Command::Conversations => conversation_settings::conversations(session, output).await,
         Command::Export(export) => export.run(session, output).await,
         Command::Import(import) => import.run(session, output).await,
         Command::Report(report) => report.run(session, output).await,
@@ -632,7 +632,7 @@ async fn command(
         Command::Mute(mute) => mute.run(session, output).await,
         Command::Nickname(nickname) => nickname.run(session, output).await,
         Command::Star(star) => star.run(session, output).await,
-        Command::Starred => keep::starred(session, output).await,
+        Command::Starred => conversation_settings::starred(session, output).await,
         Command::Group(group) => group.run(session, output).await,
         Command::Verify(verify) => verify.run(session, output).await,
         Command::Audit(Audit::Require(require)) => require.run(session, output).await,

@@ -12,7 +12,7 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::time::Time;
 
-use super::{Failure, Outcome, Whose, settle::settled};
+use super::{Failure, Outcome, Whose, wait_for_relay::settled};
 use crate::{
     output::{self, BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{day, one_line},
