@@ -328,7 +328,7 @@ fn flip<M: prost::Message + Default>(frame: &mut M, rng: &mut impl rand::Rng) ->
 }
 
 #[test]
-fn whatever_is_cut_short_or_bent_shows_nothing_false_and_ends_nothing() {
+fn truncated_or_altered_frames_show_nothing_false() {
     let (mut scene, alice, bob) = alice_and_bob(307);
     scene.send(alice, bob, "0");
     scene.run_for(Span::seconds(10));

@@ -155,7 +155,7 @@ fn is_as_it_was(scene: &mut Scene, people: &[PersonId], group: ConversationId) {
 }
 
 #[test]
-fn a_group_that_the_relay_denies_is_made_anew_as_it_was_and_loses_nothing() {
+fn a_group_that_the_relay_denies_is_replaced_without_loss() {
     let (mut scene, people, group) = five(603);
     let [alice, .., dora, _] = people;
     // The relay has never heard of it, it says, and hands nothing of it on.
@@ -225,7 +225,7 @@ fn a_group_that_the_relay_denies_is_made_anew_as_it_was_and_loses_nothing() {
 }
 
 #[test]
-fn whoever_breaks_a_groups_rules_is_not_in_the_group_that_is_made_anew() {
+fn a_rule_breaker_is_not_in_the_next_generation() {
     let (mut scene, people, group) = five(604);
     let [alice, bob, carol, dora, mallory] = people;
     // Carol leaves, and only Mallory hears of it, for whom the relay works: nobody but admins

@@ -84,7 +84,7 @@ fn a_proof_for_another_address_is_refused() {
 }
 
 #[test]
-fn an_address_that_is_registered_anew_is_an_alarm_for_its_owner_and_marked_for_contacts() {
+fn a_reregistered_address_alarms_its_owner_and_is_marked() {
     let (mut scene, alice, bob) = alice_and_bob(3);
     scene.send(alice, bob, "one");
     scene.run_for(Span::minutes(1));
