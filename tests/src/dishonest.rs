@@ -304,7 +304,7 @@ impl Dishonest {
                 to: u64::MAX,
             }],
             key: self.opening_key().public(),
-            group_id: named.map(|id| id.to_bytes()).unwrap_or_default(),
+            group_id: named.map(GroupId::to_bytes).unwrap_or_default(),
         };
         pb::Envelope {
             body: Some(Say::ResendRequest(request)),

@@ -144,7 +144,7 @@ pub(crate) fn joined(
 
 /// The relay has taken what was said.
 pub(crate) fn said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
-    let devices = &mut turn.volatile.devices_mut();
+    let devices = turn.volatile.devices_mut();
     let meeting = match meets {
         MeetingPurpose::Pairing => devices.pairing.as_mut().map(pairing::Pairing::meeting),
         MeetingPurpose::Transfer => transfer::meeting(&mut devices.transfer),

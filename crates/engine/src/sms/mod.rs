@@ -2,7 +2,7 @@
 //!
 //! A text message proves nothing. Its claimed sender is shown but never counts as verified,
 //! and tricks in it are pointed out beside it. Such a conversation has its own kind
-//! ([`Kind::Sms`]), under the name `sms:` and the number or the sender's name. It never
+//! ([`crate::conversation::Kind::Sms`]), under the name `sms:` and the number or the sender's name. It never
 //! contains anything that is end-to-end encrypted, and none of its messages appear elsewhere.
 //!
 //! The relay seals everything that it learns about this account's texts to each of its devices

@@ -195,7 +195,7 @@ impl<S: Store> Relay<S> {
     pub(crate) fn backup_part_to_read(
         &mut self,
         link: LinkId,
-        fetch: &pb::FetchBackup,
+        fetch: pb::FetchBackup,
     ) -> Result<Option<Check>, Refused> {
         let account = self.account_logged_in(link)?;
         let backup = self.backup(account)?.ok_or_else(unknown)?;
@@ -207,7 +207,7 @@ impl<S: Store> Relay<S> {
         &mut self,
         now: Time,
         link: LinkId,
-        fetch: &pb::FetchBackup,
+        fetch: pb::FetchBackup,
         found: CheckResult,
     ) -> RequestResult {
         let account = self.account_logged_in(link)?;
