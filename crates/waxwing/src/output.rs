@@ -358,7 +358,11 @@ pub fn ticks(state: MessageState) -> String {
 
 /// What happened to a conversation, as a sentence.
 pub fn event_sentence(event: &ConversationEvent) -> String {
-    let address = one_line(&event.address);
+    // A device that rejoined does not know who made a change that it missed.
+    let address = match event.address.as_str() {
+        "" => "somebody".to_owned(),
+        address => one_line(address),
+    };
     let by = match &event.by {
         Some(by) => format!(", by {}", one_line(by)),
         None => String::new(),

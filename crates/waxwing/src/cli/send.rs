@@ -256,7 +256,7 @@ async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
             output.aside(format!(
                 "The message is sent without a preview: {}.",
                 one_line(&why)
-            ))
+            ));
         })
         .ok()
 }
