@@ -438,6 +438,8 @@ impl<R: RelayPort> World<R> {
 
     /// Lets time pass.
     pub fn run_for(&mut self, span: Span) {
+        // A test may have done something to the relay meanwhile.
+        self.wakes_relay();
         let end = self.now.after(span);
         while self.step(end) {}
         self.now = end;
