@@ -1,5 +1,9 @@
 //! A queue in which sources take turns: a source that asks for much only delays itself.
 //!
+//! A source that had nothing waiting comes before those that have much, as new flows do in
+//! FQ-CoDel (RFC 8290 section 4.2): however many sources ask for much, somebody who asks one
+//! question waits for none of them.
+//!
 //! **Elsewhere**: [`super::log`] and [`super::verifying`] put their work into such queues.
 //!
 //! **Always**: bounded, for each source and in total. Within one source, first come, first
@@ -12,6 +16,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::rate_limit::home;
 
+/// So large a part of the queue is added for sources that have nothing waiting.
+const FOR_OTHERS: usize = 8;
+
 /// The queue.
 pub(super) struct FairQueue<T> {
     waiting: Mutex<QueueState<T>>,
@@ -23,8 +30,12 @@ pub(super) struct FairQueue<T> {
 
 struct QueueState<T> {
     by_source: HashMap<IpAddr, Own<T>>,
-    /// Each source that has something once, the next one first.
-    turns: VecDeque<IpAddr>,
+    /// Sources that had nothing waiting, the next one first. Each source is in one of the two
+    /// lists.
+    new: VecDeque<IpAddr>,
+    /// Sources that were served, the next one first. One that has nothing left stays until its
+    /// turn comes: it would be new again at once.
+    served: VecDeque<IpAddr>,
     weight: usize,
     is_ending: bool,
 }
@@ -50,7 +61,8 @@ impl<T> FairQueue<T> {
         Self {
             waiting: Mutex::new(QueueState {
                 by_source: HashMap::new(),
-                turns: VecDeque::new(),
+                new: VecDeque::new(),
+                served: VecDeque::new(),
                 weight: 0,
                 is_ending: false,
             }),
@@ -65,19 +77,25 @@ impl<T> FairQueue<T> {
         // Somebody who has a whole IPv6 network has one turn.
         let source = home(source);
         let mut waiting = self.waiting.lock();
-        let own = waiting.by_source.get(&source).map_or(0, |own| own.weight);
+        let known = waiting.by_source.get(&source);
+        let is_new = known.is_none();
+        let own = known.map_or(0, |own| own.weight);
+        // Those who ask for much do not fill the queue for somebody who has nothing waiting.
+        let most = match own {
+            0 => self.most.saturating_add(self.most / FOR_OTHERS),
+            _ => self.most,
+        };
         if waiting.is_ending
-            || waiting.weight.saturating_add(weight) > self.most
+            || waiting.weight.saturating_add(weight) > most
             || own.saturating_add(weight) > self.most_of_one
         {
             return Err(thing);
         }
         let own = waiting.by_source.entry(source).or_default();
-        let is_first = own.things.is_empty();
         own.weight += weight;
         own.things.push_back((weight, thing));
-        if is_first {
-            waiting.turns.push_back(source);
+        if is_new {
+            waiting.new.push_back(source);
         }
         waiting.weight += weight;
         drop(waiting);
@@ -108,17 +126,20 @@ impl<T> FairQueue<T> {
 
 impl<T> QueueState<T> {
     fn next(&mut self) -> Option<T> {
-        let source = self.turns.pop_front()?;
-        let own = self.by_source.get_mut(&source)?;
-        let (weight, next) = own.things.pop_front()?;
-        own.weight -= weight;
-        if own.things.is_empty() {
-            self.by_source.remove(&source);
-        } else {
-            self.turns.push_back(source);
+        loop {
+            let source = self.new.pop_front().or_else(|| self.served.pop_front())?;
+            let Some((weight, next)) = self.by_source.get_mut(&source).and_then(|own| {
+                own.things
+                    .pop_front()
+                    .inspect(|(weight, _)| own.weight -= weight)
+            }) else {
+                self.by_source.remove(&source);
+                continue;
+            };
+            self.served.push_back(source);
+            self.weight -= weight;
+            return Some(next);
         }
-        self.weight -= weight;
-        Some(next)
     }
 }
 
@@ -169,8 +190,36 @@ mod tests {
         let queue = FairQueue::new(10, 20);
         queue.push(source(1), 10, 1).unwrap();
         queue.push(source(2), 8, 2).unwrap();
+        assert_eq!(queue.push(source(2), 2, 4), Ok(()));
+        assert_eq!(queue.push(source(2), 1, 5), Err(5));
         assert_eq!(queue.push(source(3), 3, 3), Err(3));
+        // Whoever has nothing waiting finds some room all the same.
+        queue.push(source(3), 2, 3).unwrap();
         assert_eq!(queue.next(), Some(1));
-        queue.push(source(3), 3, 3).unwrap();
+        queue.push(source(4), 3, 6).unwrap();
+    }
+
+    #[test]
+    fn whoever_asks_once_waits_for_nobody_who_asks_for_much() {
+        let queue = FairQueue::new(10, 1000);
+        for n in 1..=40 {
+            for _ in 0..10 {
+                queue.push(source(n), 1, n).unwrap();
+            }
+        }
+        for n in 1..=40 {
+            assert_eq!(queue.next(), Some(n));
+        }
+        queue.push(source(50), 1, 50).unwrap();
+        assert_eq!([queue.next(), queue.next()], [Some(50), Some(1)]);
+        // A second question at once is behind the others: nobody is new twice in a row.
+        queue.push(source(50), 1, 50).unwrap();
+        for n in 2..=40 {
+            assert_eq!(queue.next(), Some(n));
+        }
+        assert_eq!([queue.next(), queue.next()], [Some(50), Some(1)]);
+        queue.end();
+        while queue.next().is_some() {}
+        assert!(queue.waiting.lock().by_source.is_empty());
     }
 }
