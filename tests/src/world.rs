@@ -855,7 +855,7 @@ impl<R: RelayPort> World<R> {
         }
     }
 
-    /// Something happens that the relay may have to do with.
+    /// Something happens that may concern the relay: it ticks soon.
     pub(crate) fn wakes_relay(&mut self) {
         self.is_busy = true;
         self.tick_within(TICK);

@@ -16,7 +16,7 @@ use crate::event::LinkKind;
 /// A feature's state in memory.
 pub(crate) trait Remembered: Default + Send + 'static {
     /// Whether it stays when the engine starts again after an error: it then says how often
-    /// somebody did something, and an error must not be a way to be counted anew.
+    /// somebody did something, and an error must not reset the count.
     const OUTLASTS_ERRORS: bool = false;
 
     /// A link is lost, and with it whatever was on its way there.

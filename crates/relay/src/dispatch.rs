@@ -105,7 +105,7 @@ impl<S: Store> Relay<S> {
             Request::KeepAddress(_) => self.keep_address(link),
             Request::PutBackup(put) => self.put_backup(now, link, put),
             Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
-            Request::FetchBackup(fetch) => self.fetch_backup(now, link, fetch, found),
+            Request::FetchBackup(fetch) => self.fetch_backup(link, fetch, found),
             Request::SetSmsKey(set) => self.set_sms_key(link, &set),
             Request::SendSms(send) => self.send_sms(now, rng, link, send),
             Request::OpenBlob(open) => self.open_blob(now, &open, &found),

@@ -312,7 +312,7 @@ impl<S: Store> Relay<S> {
             Request::FetchGroupInfo(fetch) => self.fetch_to_verify(link, fetch).map(Some),
             Request::Rejoin(rejoin) => self.rejoin_to_verify(rejoin).map(Some),
             Request::FetchBlobPart(fetch) => self.blob_part_to_read(now, fetch),
-            Request::FetchBackup(fetch) => self.backup_part_to_read(link, *fetch),
+            Request::FetchBackup(fetch) => self.backup_part_to_read(now, link, *fetch),
             _ => Ok(None),
         }
     }

@@ -20,8 +20,8 @@ use super::tools;
 use crate::progress::{Progress, tail};
 use crate::workspace::root;
 
-/// For each target, where nothing else is asked for. The kept inputs are replayed besides; whoever
-/// looks for faults by hand takes longer (`--fuzz SECONDS`).
+/// For each target, where nothing else is asked for. The kept inputs are replayed besides; to look for
+/// faults by hand, take longer (`--fuzz SECONDS`).
 pub const SECONDS: u64 = 20;
 
 /// Building SQLCipher, OpenSSL and OpenMLS with the sanitizer takes long; a machine that

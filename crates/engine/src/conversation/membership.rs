@@ -193,7 +193,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
     if ready < ADDED_AT_ONCE && claim_what_is_due(turn, group, &difference, waited)? {
         return Ok(());
     }
-    if awaits_others(turn, group, &difference) && !due(FIRST) {
+    let is_full = ready >= ADDED_AT_ONCE;
+    if !is_full && awaits_others(turn, group, &difference) && !due(FIRST) {
         turn.postpone(Postponed::Membership(group.id), FIRST_LOOK);
         return Ok(());
     }
@@ -225,9 +226,9 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
     Ok(())
 }
 
-/// Whether nobody is in a group of many yet, and some of those who are to come are not ready. All
-/// come with one commit where that can be: whoever comes with the next does not get what the others
-/// say before.
+/// Whether a new group conversation has no other members yet, and some of those to be added are not
+/// ready. One commit adds all of them if possible: a member who comes with a later commit does not
+/// get the messages sent before it.
 fn awaits_others(turn: &Turn<'_>, group: &GroupRecord, difference: &Difference) -> bool {
     let is_ready = |account: AccountId| {
         turn.volatile.claimed.contains_key(&(group.id, account))
@@ -463,8 +464,8 @@ pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<boo
     let now = turn.now;
     let since = *turn.volatile.lacking.entry(group.id).or_insert(now);
     let own = turn.account()?.id();
-    // Whoever makes a group of two brings their own other devices in; a stolen one may not, and
-    // what is said before they are in does not reach them.
+    // A device that makes a group of two adds its account's other devices. A stolen device may not,
+    // and messages sent before they are in the group never reach them.
     let is_awaited = |one: &Lacking| one.account == own || group.account.is_some();
     let lacks = is_new(&difference.standing) && difference.lacking.iter().any(is_awaited);
     let brings = !difference.brought.is_empty() || difference.waits_for_look_up;

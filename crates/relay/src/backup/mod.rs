@@ -194,10 +194,15 @@ impl<S: Store> Relay<S> {
     /// What is to be read before a part is given: it is large, and read without the lock.
     pub(crate) fn backup_part_to_read(
         &mut self,
+        now: Time,
         link: LinkId,
         fetch: pb::FetchBackup,
     ) -> Result<Option<Check>, Refused> {
         let account = self.account_logged_in(link)?;
+        self.backups
+            .fetches
+            .take(now, account)
+            .map_err(Refused::rate_limited)?;
         let backup = self.backup(account)?.ok_or_else(unknown)?;
         let at = part_key(account, &backup.backup_id, fetch.index);
         Ok(self.part_to_read(KeySpace::Backups, at))
@@ -205,16 +210,11 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn fetch_backup(
         &mut self,
-        now: Time,
         link: LinkId,
         fetch: pb::FetchBackup,
         found: CheckResult,
     ) -> RequestResult {
         let account = self.account_logged_in(link)?;
-        self.backups
-            .fetches
-            .take(now, account)
-            .map_err(Refused::rate_limited)?;
         let backup = self.backup(account)?.ok_or_else(unknown)?;
         if fetch.index >= backup.parts {
             return Err(unknown());

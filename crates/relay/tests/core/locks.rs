@@ -212,7 +212,7 @@ fn a_contest_that_nobody_ends_is_over_after_a_second_wait() {
     assert_eq!(notices(&mut world, link), []);
     let contests = |world: &World| world.store.count(KeySpace::Contests).unwrap();
     assert_eq!(contests(&world), 0);
-    // Whoever comes so late waits again, and the owner is told again.
+    // A contender who comes so late waits again, and the relay tells the owner again.
     assert_eq!(wait_of(register(&mut world, &mallory)), limits::LOCK_WAIT);
     assert_eq!(notices(&mut world, link).len(), 1);
 }
