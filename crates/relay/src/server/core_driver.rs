@@ -21,6 +21,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rand::SeedableRng as _;
 use rand::rngs::{StdRng, SysRng};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::pb::{ClientFrame, RelayFrame, relay_frame::Body as Answer};
 use waxwing_protocol::time::{Span, Time};
@@ -35,7 +36,7 @@ use super::connection_limits::ConnectionSlot;
 use super::log::{LogThreads, Questions};
 use super::memory::LinkRank;
 use super::send_queue::{Ending, SendQueue};
-use super::verifying::Verifying;
+use super::verifying::{Verifying, processors};
 use crate::directory::log::KeyLog;
 use crate::mail::{Letter, LetterRequest, Mailer};
 use crate::relay::{Counts, Effect, LinkId, Relay};
@@ -62,6 +63,9 @@ pub(super) struct CoreDriver<S> {
     pub(super) publish: Condvar,
     pub(super) questions: Questions,
     verifying: Arc<Verifying<S>>,
+    /// Links that have not logged in need one to send much: half the processors are for the
+    /// others.
+    turns: Semaphore,
     mail: Mailer,
     texts: Gateway,
     /// What people know the relay by.
@@ -91,6 +95,9 @@ pub(super) struct Connected<S: Store> {
     /// Counted until the link is gone.
     place: ConnectionSlot,
 }
+
+/// While it lasts, a link that has not logged in may send much.
+pub(super) type Turn<'a> = SemaphorePermit<'a>;
 
 /// The threads that write to the store, and those that answer from the key log.
 pub(super) struct Writers {
@@ -128,6 +135,7 @@ impl<S: Store> CoreDriver<S> {
             publish: Condvar::new(),
             questions: Questions::default(),
             verifying: Arc::default(),
+            turns: Semaphore::new((processors() / 2).max(1)),
             mail,
             texts,
             name: name.to_owned(),
@@ -451,6 +459,12 @@ impl<S: Store> Connected<S> {
     /// The link's place among all connections.
     pub(super) fn place(&self) -> &ConnectionSlot {
         &self.place
+    }
+
+    /// Waits until the link may send much; first come, first served. `None` where nobody waits
+    /// any more.
+    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+        self.exchange.turns.acquire().await.ok()
     }
 
     /// Hands frames to the relay, in order.

@@ -6,7 +6,8 @@
 //! **Always**: everything that is ready is read, handled and written together, but only a few
 //! frames of a link that has not shown whose it is. While a client does not read what it is
 //! sent, nothing more is read from it. A bad frame gets a typed error, and ends only its own
-//! link.
+//! link. Links that have not logged in take turns to send much, so that hundreds of large
+//! answers do not keep the processors from everybody else.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -19,7 +20,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::frame::{FrameError, decode_client};
 use waxwing_protocol::pb::{self, ClientFrame, ErrorCode, RelayFrame, relay_frame};
 
-use super::core_driver::Connected;
+use super::core_driver::{Connected, Turn};
 use super::memory::{FREE, LinkRank};
 use super::send_queue::{Ending, FRAME_OVERHEAD, LinkStep, SendQueue};
 use super::websocket::{WebSocket, WebSocketError};
@@ -30,10 +31,14 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// Frames of a nameless link that are handled before what they are answered is sent: as many
 /// of the largest answers as its queue has room for.
 const NAMELESS_FRAMES: usize = 4;
+/// A link that has not logged in sends more than this only in its turn.
+const WITHOUT_TURN: usize = 16 << 10;
 
 /// What a link waits for.
 enum Step {
     Received(Result<(), WebSocketError>),
+    /// To send, the link needs a turn.
+    NeedsTurn,
     SendFailed,
     End(Ending),
 }
@@ -57,12 +62,25 @@ where
         let mut end_of_input = None;
         let mut partial = 0;
         let mut is_logged_in = false;
+        let mut has_turn = None;
         let ending = loop {
             let outgoing = connected.outgoing();
             let step = poll_fn(|context| {
-                poll_step(context, &mut socket, outgoing, &mut messages, &mut partial)
+                let turn = has_turn.take();
+                poll_step(
+                    context,
+                    &mut socket,
+                    outgoing,
+                    &mut messages,
+                    &mut partial,
+                    turn,
+                )
             });
             match step.await {
+                Step::NeedsTurn => {
+                    // In a box: few links need one, and idle ones hold no memory for it.
+                    has_turn = Box::pin(connected.turn()).await;
+                }
                 Step::Received(result) => {
                     outgoing.alive();
                     end_of_input = end_of_input.or(result.err());
@@ -121,11 +139,17 @@ fn poll_step<T>(
     outgoing: &SendQueue,
     messages: &mut Vec<Bytes>,
     partial: &mut usize,
+    turn: Option<Turn<'_>>,
 ) -> Poll<Step>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
+    // It ends with this call, whether or not the client reads.
+    let takes_turns = turn.is_none() && outgoing.standing() < LinkRank::LoggedIn;
     loop {
+        if takes_turns && socket.unsent() + outgoing.queued() > WITHOUT_TURN {
+            return Poll::Ready(Step::NeedsTurn);
+        }
         match socket.poll_send(context) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(Step::SendFailed),

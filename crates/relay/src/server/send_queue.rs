@@ -295,6 +295,11 @@ impl SendQueue {
         Poll::Pending
     }
 
+    /// Bytes that wait to be given to the socket.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.lock().queued
+    }
+
     /// How the link is to end, where that is at once; else the task is woken when it is.
     pub(super) fn poll_cut(&self, context: &Context<'_>) -> Poll<Ending> {
         let mut queue = self.queue.lock();

@@ -21,6 +21,10 @@ use crate::verification::{Verification, Verified};
 
 /// Threads, at most.
 const THREADS: usize = 8;
+/// How far the threads' priority is below the others': they get a third of a processor that both
+/// want, and all of it otherwise.
+#[cfg(target_os = "linux")]
+const BEHIND: i32 = 5;
 /// Bytes of requests that wait, of one source and in all. A login has 4 KiB.
 const BYTES_OF_ONE: usize = 8 << 20;
 const BYTES: usize = 64 << 20;
@@ -47,12 +51,10 @@ impl<S> Default for Verifying<S> {
 impl<S: Store> Verifying<S> {
     /// Starts the threads: as many as there are processors.
     pub(super) fn start(self: &Arc<Self>) -> io::Result<Vec<JoinHandle<()>>> {
-        let count = std::thread::available_parallelism().map_or(1, NonZero::get);
-        (0..count.min(THREADS))
+        (0..processors().min(THREADS))
             .map(|_| {
                 let this = Arc::clone(self);
-                let thread = std::thread::Builder::new().name("waxwing-verify".to_owned());
-                thread.spawn(move || this.verify_for_ever())
+                spawn_behind("waxwing-verify", move || this.verify_for_ever())
             })
             .collect()
     }
@@ -86,3 +88,31 @@ impl<S: Store> Verifying<S> {
         self.requests.end();
     }
 }
+
+/// How many processors there are.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Starts a thread for work that anybody can cause. Where processors are short, the threads that
+/// read and write sockets go before it.
+pub(super) fn spawn_behind(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || {
+        step_back();
+        work();
+    })
+}
+
+/// On Linux, a thread has a priority of its own.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    // Where it is not allowed, all have the same priority.
+    let _ = rustix::process::setpriority_process(None, BEHIND);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}

@@ -135,7 +135,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Whether queued messages wait to be written.
     pub(super) fn has_unsent(&self) -> bool {
-        self.written < self.unsent.len()
+        self.unsent() > 0
+    }
+
+    /// Bytes of queued messages that wait to be written.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.len().saturating_sub(self.written)
     }
 
     /// Writes and flushes what is queued; ready when all of it is on its way. After
