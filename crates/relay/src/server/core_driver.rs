@@ -560,10 +560,15 @@ impl Trouble {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use rand::SeedableRng as _;
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+    use waxwing_protocol::limits;
     use waxwing_protocol::pb::{self, client_frame::Body as Request};
 
     use super::super::connection_limits::Sources;
+    use super::super::link;
+    use super::super::websocket::WebSocket;
     use super::*;
     use crate::directory::log::LogKeys;
     use crate::relay::{Config, Secrets};
@@ -630,5 +635,52 @@ mod tests {
         // What costs more has others' turn sooner.
         let states = Request::FetchBlobPart(pb::FetchBlobPart::default());
         assert_eq!(turns(&exchange, link.link, vec![frame(states); 100]), 20);
+    }
+
+    /// What has come to the client's side by now.
+    async fn arrived(client: &mut DuplexStream) -> usize {
+        let mut bytes = 0;
+        let mut part = vec![0; 4096];
+        // The link's task runs on this thread: it does all that it can between two looks.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+            if let Some(read) = client.read(&mut part).now_or_never() {
+                bytes += read.unwrap();
+            }
+        }
+        bytes
+    }
+
+    #[tokio::test]
+    async fn strangers_send_much_only_in_their_turn() {
+        const LARGE: usize = 100 << 10;
+        let answer = |bytes| RelayFrame {
+            request: 1,
+            body: Some(Answer::BlobPartFetched(pb::BlobPartFetched {
+                part: vec![0; bytes].into(),
+                of: 1,
+            })),
+        };
+        let exchange = exchange();
+        for rank in [LinkRank::Nameless, LinkRank::Posting, LinkRank::LoggedIn] {
+            let turns = exchange.turns.available_permits();
+            let others = exchange.turns.acquire_many(u32::try_from(turns).unwrap());
+            let others = others.await.unwrap();
+            let connected = connect(&exchange);
+            let outgoing = Arc::clone(connected.outgoing());
+            outgoing.has_shown(rank);
+            let (mut client, server) = tokio::io::duplex(LARGE + 1024);
+            let socket = WebSocket::new(server, &[], limits::FRAME_BYTES);
+            let link = tokio::spawn(link::run(socket, connected));
+            outgoing.push(answer(1000));
+            assert!(arrived(&mut client).await > 1000, "{rank:?}");
+            outgoing.push(answer(LARGE));
+            let large = arrived(&mut client).await;
+            assert_eq!(large > 0, rank == LinkRank::LoggedIn, "{rank:?}");
+            drop(others);
+            assert!(large + arrived(&mut client).await > LARGE, "{rank:?}");
+            assert_eq!(exchange.turns.available_permits(), turns);
+            link.abort();
+        }
     }
 }

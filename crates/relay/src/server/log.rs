@@ -20,7 +20,6 @@ use waxwing_protocol::time::Time;
 use super::clock::now;
 use super::core_driver::{CoreDriver, Trouble};
 use super::fair_queue::FairQueue;
-use super::verifying::spawn_behind;
 use crate::directory::log::{KeyLog, Question};
 use crate::mail::LetterRequest;
 use crate::store::Store;
@@ -91,8 +90,8 @@ impl<S: Store> CoreDriver<S> {
         threads.push(publisher.spawn(move || exchange.publish_for_ever(&published))?);
         for _ in 0..PROVERS {
             let (exchange, log) = (Arc::clone(self), Arc::clone(log));
-            let prove = move || exchange.prove_for_ever(&log);
-            threads.push(spawn_behind("waxwing-prove", prove)?);
+            let prover = std::thread::Builder::new().name("waxwing-prove".to_owned());
+            threads.push(prover.spawn(move || exchange.prove_for_ever(&log))?);
         }
         Ok(LogThreads(threads))
     }
