@@ -24,8 +24,8 @@ use waxwing_engine::api::{
 };
 
 const DOCS: &str = include_str!("../../../docs/rpc.md");
-const PROBLEMS: &str = include_str!("../../engine/src/api/problem.rs");
-const EVENTS: &str = include_str!("../../engine/src/api/message.rs");
+const PROBLEMS: &str = include_str!("../../api/src/problem.rs");
+const EVENTS: &str = include_str!("../../api/src/message.rs");
 
 /// The JSON examples below each `###` heading, with the word in the line above.
 fn examples() -> BTreeMap<String, Vec<(String, Value)>> {

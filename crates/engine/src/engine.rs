@@ -343,12 +343,6 @@ pub(crate) fn states() -> Memory {
         .with::<log::LogInMemory>()
 }
 
-impl From<()> for Response {
-    fn from((): ()) -> Self {
-        Self::Done {}
-    }
-}
-
 fn problem_of(fault: Fault) -> Problem {
     let store = match fault {
         Fault::Store(error) | Fault::Mls(mls::MlsError::Store(error)) => error,

@@ -13,7 +13,6 @@
 //! of its own, so it also runs in a browser.
 
 pub mod account;
-pub mod api;
 mod attachment;
 mod clock;
 mod commands;
@@ -38,6 +37,8 @@ pub mod store;
 mod synced_settings;
 mod trust;
 mod turn;
+
+pub use waxwing_api as api;
 
 pub use engine::{Config, Engine, EventRefused, store_problem};
 pub use event::{BlobDone, BlobWork, Effect, Event, LinkKind, RelayPlace};

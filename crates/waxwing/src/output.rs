@@ -1,6 +1,6 @@
 //! Prints results and failures: for people, or as JSON lines.
 //!
-//! **Elsewhere.** The sentences of problems are in `engine::api`.
+//! **Elsewhere.** The sentences of problems are in `waxwing_api`.
 //!
 //! **Always.** With `--json` standard output has one object per line and nothing else. Colours
 //! are used only on terminals that show them (`NO_COLOR` is respected).

@@ -229,6 +229,10 @@ impl Names<'_> {
                 Found::Module(module) if next == "super" => {
                     at = Found::Module(self.source.modules.get(module)?.parent?);
                 }
+                // What it hands on from another crate.
+                Found::Module(module) if self.is_of_another_crate(module, next, depth) => {
+                    return None;
+                }
                 Found::Module(module) => {
                     // What a module has and is not found was made by a macro in it.
                     at = self
@@ -243,6 +247,14 @@ impl Names<'_> {
             rest = after;
         }
         Some(at)
+    }
+
+    /// Whether a module has a name only by a `use` of something in another crate.
+    fn is_of_another_crate(&self, id: ModuleId, name: &str, depth: usize) -> bool {
+        let module = self.source.modules.get(id);
+        let mut uses = module.into_iter().flat_map(|module| &module.uses);
+        uses.any(|used| used.name.as_deref() == Some(name))
+            && self.named(id, name, true, depth).is_none()
     }
 
     /// What a name stands for in a module. Where more of a path follows, a module is meant

@@ -127,6 +127,13 @@ fn a_name_counts_as_of_the_file_that_defines_it() {
 }
 
 #[test]
+fn a_name_that_is_handed_on_from_another_crate_is_no_import() {
+    let root = "mod letters; mod pictures; mod store; pub use large_ink as ink;";
+    let store = "use crate::{ink, ink::Pen}; fn keep(_: crate::ink::Pot) {}";
+    assert!(debts(&[("lib.rs", root), ("store.rs", store)]).is_empty());
+}
+
+#[test]
 fn a_method_in_another_file_than_its_type_is_an_import() {
     let files = [
         (

@@ -7,7 +7,7 @@ use super::RpcError;
 
 /// What a backend tells of its own accord.
 pub enum Told {
-    /// A notice, as JSON: `engine::api::Notice`, or `{"type":"missed"}` when some were
+    /// A notice, as JSON: `api::Notice`, or `{"type":"missed"}` when some were
     /// lost: what is shown should be read again.
     Notice(Value),
     /// This process will end soon; calls are still answered for a moment.

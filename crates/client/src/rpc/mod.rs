@@ -4,7 +4,7 @@
 //! ([`socket`]). The methods are [`METHODS`]: the engine's requests, and a few of the client
 //! itself. `docs/rpc.md` documents them, and a test compares it with the code.
 //!
-//! **Elsewhere.** The types and the sentences of problems are in `engine::api`.
+//! **Elsewhere.** The types and the sentences of problems are in `waxwing_api`.
 //! [`crate::session`] decides who answers, this process or another.
 //!
 //! **Always.** A line, a batch and the number of callers are bounded. A bad line causes an

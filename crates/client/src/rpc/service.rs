@@ -1,6 +1,6 @@
 //! The methods, answered by this process.
 //!
-//! **Elsewhere.** The engine's requests are in `engine::api`, the checks of `doctor` in
+//! **Elsewhere.** The engine's requests are in `waxwing_api`, the checks of `doctor` in
 //! [`crate::doctor`].
 //!
 //! **Always.** Each connection has its own service, since each subscribes separately.

@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProblemReport, Timestamp, closed_debug};
+use crate::{ProblemReport, Timestamp, closed_debug};
 
-/// See [`super::Request::LinkDevice`].
+/// See [`crate::Request::LinkDevice`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinkDevice {
     /// The URL of the account's relay, `https://host[:port]`, optionally with `/#` and its pin.
@@ -20,28 +20,28 @@ pub struct LinkDevice {
     pub name: String,
 }
 
-/// See [`super::Request::ApproveDevice`].
+/// See [`crate::Request::ApproveDevice`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApproveDevice {
     /// The code that the new device shows, typed or scanned.
     pub code: String,
 }
 
-/// See [`super::Request::ConfirmDevice`].
+/// See [`crate::Request::ConfirmDevice`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConfirmDevice {
     /// Whether to admit the device that asks.
     pub accept: bool,
 }
 
-/// See [`super::Request::RevokeDevice`].
+/// See [`crate::Request::RevokeDevice`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RevokeDevice {
     /// Its id as `devices` gives it: all of it, or at least its first eight digits.
     pub device: String,
 }
 
-/// See [`super::Request::Recover`].
+/// See [`crate::Request::Recover`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recover {
     /// An address of the account.
@@ -63,14 +63,14 @@ pub struct Recover {
     pub revoke_others: bool,
 }
 
-/// See [`super::Request::SetLock`].
+/// See [`crate::Request::SetLock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetLock {
     /// Whether to lock the address.
     pub locked: bool,
 }
 
-/// See [`super::Notice::Lock`].
+/// See [`crate::Notice::Lock`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct LockChanged {
     /// Whether the address is locked.
@@ -80,14 +80,14 @@ pub struct LockChanged {
     pub problem: Option<ProblemReport>,
 }
 
-/// See [`super::Request::ReadBackup`].
+/// See [`crate::Request::ReadBackup`].
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReadBackup {
     /// 0 starts a new backup; each later call adds 1.
     pub index: u32,
 }
 
-/// See [`super::Request::FeedBackup`].
+/// See [`crate::Request::FeedBackup`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeedBackup {
     /// The next bytes of the file, at most 512 KiB, in base64.
@@ -149,7 +149,7 @@ pub enum PairingStage {
     Failed,
 }
 
-/// See [`super::Notice::Pairing`].
+/// See [`crate::Notice::Pairing`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct PairingChanged {
     /// How far it is.
@@ -186,7 +186,7 @@ pub enum TransferOf {
     Restore,
 }
 
-/// See [`super::Notice::Transfer`].
+/// See [`crate::Notice::Transfer`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct TransferProgress {
     /// What.
@@ -197,7 +197,7 @@ pub struct TransferProgress {
     pub total: u64,
 }
 
-/// See [`super::Notice::Devices`].
+/// See [`crate::Notice::Devices`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct DevicesChanged {
     /// All devices now.
@@ -207,7 +207,7 @@ pub struct DevicesChanged {
     pub problem: Option<ProblemReport>,
 }
 
-/// See [`super::Notice::Backup`].
+/// See [`crate::Notice::Backup`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupChanged {
     /// When the relay accepted the last complete backup.
@@ -234,7 +234,7 @@ pub enum RecoveryStage {
     Failed,
 }
 
-/// See [`super::Notice::Recovery`].
+/// See [`crate::Notice::Recovery`].
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecoveryChanged {
     /// How far it is.

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MessageId, Timestamp, closed_debug};
+use crate::{MessageId, Timestamp, closed_debug};
 
-/// See [`super::Request::Report`].
+/// See [`crate::Request::Report`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MakeReport {
     /// Messages of others.
@@ -14,7 +14,7 @@ pub struct MakeReport {
     pub note: String,
 }
 
-/// See [`super::Request::CheckReport`].
+/// See [`crate::Request::CheckReport`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The result of `report`.

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Timestamp, closed_debug, sentence};
+use crate::{Timestamp, closed_debug, sentence};
 
 /// Something that went wrong.
 #[derive(Clone, PartialEq, Eq)]
@@ -700,7 +700,7 @@ impl core::error::Error for Problem {}
 pub struct ProblemReport {
     /// [`Problem::code`].
     pub code: String,
-    /// [`sentence`](super::sentence()).
+    /// [`sentence`](crate::sentence()).
     pub sentence: String,
     /// With `code_wrong`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, LinkPreview,
     MakeReport, Message, MessageId, Preview, QuoteSms, ReadBackup, Recover, RevokeDevice, SendSms,
     SetLock, Timestamp, closed_debug, message::is_false,
@@ -15,7 +15,7 @@ use super::{
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 pub enum Request {
     /// Create an account for an address on a relay. The relay sends a code; the stages arrive as
-    /// [`super::Notice::Registration`].
+    /// [`crate::Notice::Registration`].
     Register(Register),
     /// The code that came to the address.
     SubmitCode(SubmitCode),
@@ -38,7 +38,7 @@ pub enum Request {
     /// Make new messages of a conversation disappear some time after they are read.
     SetTimer(SetTimer),
     /// Create a group. Its members are added once the relay can be reached; what happens arrives as
-    /// [`super::Notice::Event`].
+    /// [`crate::Notice::Event`].
     CreateGroup(CreateGroup),
     /// Change a group: its members, admins, name, picture.
     ChangeGroup(ChangeGroup),
@@ -91,27 +91,27 @@ pub enum Request {
     /// Proofs that the relay lied, as files that anybody can check.
     Evidence,
     /// Link this device to an account that another device has. The stages, with the code to type
-    /// there, arrive as [`super::Notice::Pairing`].
+    /// there, arrive as [`crate::Notice::Pairing`].
     LinkDevice(LinkDevice),
-    /// Admit the new device that shows a code. The stages arrive as [`super::Notice::Pairing`].
+    /// Admit the new device that shows a code. The stages arrive as [`crate::Notice::Pairing`].
     ApproveDevice(ApproveDevice),
     /// The person has seen which device asks, and admits or refuses it.
     ConfirmDevice(ConfirmDevice),
     /// Stop linking a device; works on both devices.
     StopLinking,
-    /// Revoke a device. The new list arrives as [`super::Notice::Devices`].
+    /// Revoke a device. The new list arrives as [`crate::Notice::Devices`].
     RevokeDevice(RevokeDevice),
     /// Recover an account on this device with its recovery key. The stages arrive as
-    /// [`super::Notice::Recovery`].
+    /// [`crate::Notice::Recovery`].
     Recover(Recover),
     /// The next part of the backup file that [`Request::Recover`] announced.
     FeedBackup(FeedBackup),
-    /// Make a new backup on the relay now. The outcome arrives as [`super::Notice::Backup`].
+    /// Make a new backup on the relay now. The outcome arrives as [`crate::Notice::Backup`].
     Backup,
     /// A part of a new backup, to write to a file.
     ReadBackup(ReadBackup),
     /// Lock this account's address, so that nobody else can register it at once, or unlock it. The
-    /// outcome arrives as [`super::Notice::Lock`].
+    /// outcome arrives as [`crate::Notice::Lock`].
     SetLock(SetLock),
     /// Object to the account that contests this account's address.
     KeepAddress,
@@ -220,7 +220,7 @@ impl Request {
     }
 
     /// Whether this device must belong to an account for it.
-    pub(crate) const fn needs_admission(&self) -> bool {
+    pub const fn needs_admission(&self) -> bool {
         matches!(
             self,
             Self::Send(_)

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, MessageId, ProblemReport, SmsFinding, Timestamp, closed_debug};
+use crate::{ConversationId, MessageId, ProblemReport, SmsFinding, Timestamp, closed_debug};
 
 /// One thing in a conversation's history.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ pub struct Span {
 
 impl Span {
     /// Whether only the characters differ.
-    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+    pub fn looks_like(&self, other: &Self) -> bool {
         let text = String::new();
         Self {
             text: text.clone(),
@@ -274,7 +274,7 @@ pub struct OpenAttachment {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
-pub(super) const fn is_false(value: &bool) -> bool {
+pub(crate) const fn is_false(value: &bool) -> bool {
     !*value
 }
 

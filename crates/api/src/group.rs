@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, Timestamp, closed_debug};
+use crate::{ConversationId, Timestamp, closed_debug};
 
 /// A link with which people ask to join a group.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

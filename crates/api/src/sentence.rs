@@ -2,7 +2,7 @@
 //!
 //! **Always**: a sentence says what happened, what it means for the person, and what they can do.
 
-use super::{Problem, problem::RelayMisdeed};
+use crate::{Problem, problem::RelayMisdeed};
 
 /// Says what happened, what it means, and what to do.
 pub fn sentence(problem: &Problem) -> String {
@@ -701,7 +701,7 @@ fn people(addresses: &[String], others: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
 
     #[test]
     fn a_sentence_says_what_it_was_given() {

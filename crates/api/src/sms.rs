@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{closed_debug, message::is_false};
+use crate::{closed_debug, message::is_false};
 
 /// Something that the reader of a text message should know about it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub enum SmsSeverity {
     Danger,
 }
 
-/// See [`super::Request::QuoteSms`].
+/// See [`crate::Request::QuoteSms`].
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QuoteSms {
     /// A phone number, or the name or id of a conversation with one.
@@ -43,7 +43,7 @@ pub struct QuoteSms {
     pub text: String,
 }
 
-/// See [`super::Request::SendSms`].
+/// See [`crate::Request::SendSms`].
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SendSms {
     /// A phone number, or the name or id of a conversation with one.

@@ -152,7 +152,7 @@ fn milliseconds_of(fraction: &str) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use crate::*;
 
     #[test]
     fn known_moments_have_their_known_texts() {

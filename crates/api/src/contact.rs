@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, Entry, Timestamp, closed_debug, message::is_false};
+use crate::{ConversationId, Entry, Timestamp, closed_debug, message::is_false};
 
 /// An account's profile: its name and picture.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

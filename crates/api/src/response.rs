@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     Alarm, Auditor, BackupPart, CheckedReport, Contact, Conversation, ConversationId, Device,
     Entry, Evidence, Group, GroupCreated, Invited, LogStatus, Message, MessageId, MessageInfo,
     MessageState, OpenAttachment, ProblemReport, Profile, RegistrationStage, Report, SafetyNumber,
@@ -99,6 +99,12 @@ pub enum Response {
     },
     /// The result of methods that return nothing: `{}`.
     Done {},
+}
+
+impl From<()> for Response {
+    fn from((): ()) -> Self {
+        Self::Done {}
+    }
 }
 
 impl core::fmt::Debug for Response {

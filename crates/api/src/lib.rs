@@ -1,17 +1,18 @@
-//! What people and programs can ask of the engine, and what it tells them.
+//! What people and programs can ask of a Waxwing account, and what it tells them.
 //!
 //! Every interface (CLI, terminal, page, bots) speaks these types, as JSON-RPC
 //! 2.0: [`Request`] is a call's `method` and `params`, [`Response`] its
 //! `result`, [`Problem`] its error, and a [`Notice`] is a notification. The JSON
 //! field names are part of the interface: they are only ever added to.
 //!
-//! **Elsewhere**: the transports are `waxwing-client`'s `rpc`; what the requests
-//! do is in the engine's other modules.
+//! **Elsewhere**: the transports are `waxwing-client`'s `rpc`; what the requests do is in the
+//! engine.
 //!
 //! **Always**: a [`Problem`] has a stable code and one sentence that says what happened, what it
 //! means and what to do; and the `Debug` of each type that can hold an address, a text or recovery
 //! words shows only the type's name.
 
+mod closed_debug;
 mod contact;
 mod devices;
 mod group;
@@ -62,14 +63,4 @@ pub use sentence::sentence;
 pub use sms::{QuoteSms, SendSms, SmsEncoding, SmsFinding, SmsQuote, SmsSeverity};
 pub use timestamp::{Timestamp, TimestampMalformed};
 
-/// Gives types a `Debug` that shows their name and none of their content.
-macro_rules! closed_debug {
-    ($($name:ident),+ $(,)?) => {$(
-        impl core::fmt::Debug for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str(concat!(stringify!($name), " { .. }"))
-            }
-        }
-    )+};
-}
-pub(crate) use closed_debug;
+pub(crate) use closed_debug::closed_debug;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     BackupChanged, ConversationEvent, ConversationId, DevicesChanged, Gap, LockChanged, Message,
     MessageId, MessageState, PairingChanged, ProblemReport, RecoveryChanged, Timestamp,
     TransferProgress, closed_debug,
