@@ -29,8 +29,9 @@ use waxwing_relay::{
         token_keys::ShownTokenKey,
     },
     rate_limit::Rate,
-    relay::{Batch, Config, Effect, LinkId as RelayLink, Relay, Secrets},
-    sms::accounts::{SmsReport, Submission, Verdict},
+    relay::{
+        Batch, Config, Effect, LinkId as RelayLink, Relay, Secrets, SmsReport, Submission, Verdict,
+    },
     store::{
         KeySpace, Store as _,
         faulty::{Chances, Lost},

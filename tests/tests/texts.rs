@@ -14,13 +14,7 @@ use waxwing_engine::api::{
     SendSms,
 };
 use waxwing_protocol::time::Span;
-use waxwing_relay::{
-    relay::Config,
-    sms::{
-        accounts::{SmsReport, Verdict},
-        limits::TextLimits,
-    },
-};
+use waxwing_relay::relay::{Config, SmsReport, TextLimits, Verdict};
 use waxwing_sms::{
     Address, DataCoding, Deliver, Element, Header, ProtocolId, Timestamp, Tpdu, UserData,
     concatenation,

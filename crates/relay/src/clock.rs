@@ -15,12 +15,12 @@
 //! codes, links, rendezvous) uses the steady time, and needs no date.
 //!
 //! **Always**: what the relay stores, signs or tells clients carries the date, never the
-//! steady time. What is deleted because it is old is compared with [`Relay::expiry_date`].
+//! steady time. What is deleted because it is old is compared with [`Calendar::expiry_date`].
 
 use waxwing_protocol::time::{Span, Time};
 
 use crate::{
-    relay::Relay,
+    pending_view::PendingView,
     store::{KeySpace, Store, StoreError, key, records::ClockRecord},
 };
 
@@ -91,6 +91,11 @@ struct ClockDoubt {
 }
 
 impl Calendar {
+    /// Reads the date that was kept.
+    pub(crate) fn open(view: &mut PendingView<impl Store>) -> Result<Self, StoreError> {
+        Ok(Self::restored(view.sound_at(KeySpace::Meta, KEPT_AT)?))
+    }
+
     /// What was kept in a store.
     fn restored(record: Option<ClockRecord>) -> Self {
         let record = record.unwrap_or_default();
@@ -101,16 +106,38 @@ impl Calendar {
         }
     }
 
-    fn date(&self, now: Time) -> Time {
+    /// The date.
+    pub(crate) fn date(&self, now: Time) -> Time {
         Time(now.0.saturating_add_signed(self.ahead))
     }
 
-    fn is_expiring(&self, now: Time) -> bool {
+    /// Whether anything expires now.
+    pub(crate) fn is_expiring(&self, now: Time) -> bool {
         self.doubt.is_none() && self.date(now) >= self.expires_from
     }
 
+    /// The date that decides whether something is old enough to be deleted: long ago, where
+    /// nothing is, because the clock is in doubt.
+    pub(crate) fn expiry_date(&self, now: Time) -> Time {
+        if self.is_expiring(now) {
+            self.date(now)
+        } else {
+            Time(0)
+        }
+    }
+
+    /// Whether the clock is in doubt: nothing may be signed with a date.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// How often the clock has jumped since the start.
+    pub(crate) const fn leaps(&self) -> u64 {
+        self.leaps
+    }
+
     /// The machine's clock says `wall`.
-    fn look(&mut self, now: Time, wall: Time) -> Option<ClockNews> {
+    pub(crate) fn look(&mut self, now: Time, wall: Time) -> Option<ClockNews> {
         let ahead = ahead(wall, now);
         let Some(before) = self.looked_at.replace(now) else {
             return self.start(now, wall);
@@ -179,6 +206,31 @@ impl Calendar {
         Some(ClockNews::Leapt(ahead.saturating_sub(self.ahead)))
     }
 
+    /// The operator says that the clock is right: things expire at once.
+    pub(crate) fn confirm(&mut self, now: Time, wall: Time) {
+        self.looked_at = Some(now);
+        self.adopt(now, wall, Span(0));
+        self.expires_from = Time(0);
+    }
+
+    /// Writes the date down now and then. A date in doubt is not: the next start is to
+    /// doubt it as well.
+    pub(crate) fn keep(&mut self, view: &mut PendingView<impl Store>, now: Time, is_news: bool) {
+        let date = self.date(now);
+        let is_due = self
+            .kept
+            .is_none_or(|kept| is_news || date.since(kept) >= KEPT_EVERY);
+        if self.doubt.is_some() || !is_due || view.store().is_nearly_full() {
+            return;
+        }
+        self.kept = Some(date);
+        let record = ClockRecord {
+            date_ms: date.0,
+            expires_from_ms: self.expires_from.0,
+        };
+        view.put(KeySpace::Meta, key(&[KEPT_AT]), &record);
+    }
+
     /// The clock is right; nothing expires for as long as given.
     fn adopt(&mut self, now: Time, wall: Time, expiry_waits: Span) {
         let before = self.date(now);
@@ -201,83 +253,6 @@ fn ahead(wall: Time, now: Time) -> i64 {
 
 fn is_within(off_by: i64, span: Span) -> bool {
     off_by.unsigned_abs() <= span.0
-}
-
-impl<S: Store> Relay<S> {
-    /// Reads the date that was kept; to be called once, at the start.
-    pub(crate) fn read_clock(&mut self) -> Result<(), StoreError> {
-        let kept = self.sound_at(KeySpace::Meta, KEPT_AT)?;
-        self.calendar = Calendar::restored(kept);
-        Ok(())
-    }
-
-    /// The machine's clock says `wall`: to be called after the start, before anything else
-    /// happens, and about once a second. Where it is never called, the steady time is the
-    /// date.
-    pub fn look_at_clock(&mut self, now: Time, wall: Time) -> Option<ClockNews> {
-        let news = self.calendar.look(now, wall);
-        self.keep_date(now, news.is_some());
-        self.turn_token_period(now);
-        news
-    }
-
-    /// The operator says that the clock is right: it is what the date goes by from now on,
-    /// and things expire.
-    pub fn confirm_clock(&mut self, now: Time, wall: Time) {
-        self.calendar.looked_at = Some(now);
-        self.calendar.adopt(now, wall, Span(0));
-        self.calendar.expires_from = Time(0);
-        self.keep_date(now, true);
-    }
-
-    /// The date.
-    pub fn date(&self, now: Time) -> Time {
-        self.calendar.date(now)
-    }
-
-    /// The date that decides whether something is old enough to be deleted: long ago, where
-    /// nothing is, because the clock is in doubt.
-    pub(crate) fn expiry_date(&self, now: Time) -> Time {
-        if self.calendar.is_expiring(now) {
-            self.calendar.date(now)
-        } else {
-            Time(0)
-        }
-    }
-
-    /// Whether the clock is in doubt: nothing may be signed with a date.
-    pub const fn doubts_clock(&self) -> bool {
-        self.calendar.doubt.is_some()
-    }
-
-    /// Whether nothing expires now.
-    pub fn keeps_everything(&self, now: Time) -> bool {
-        !self.calendar.is_expiring(now)
-    }
-
-    /// How often the clock has leapt since the start.
-    pub(crate) const fn clock_leaps(&self) -> u64 {
-        self.calendar.leaps
-    }
-
-    /// Writes the date down now and then. A date in doubt is not: the next start is to
-    /// doubt it as well.
-    fn keep_date(&mut self, now: Time, is_news: bool) {
-        let date = self.calendar.date(now);
-        let is_due = self
-            .calendar
-            .kept
-            .is_none_or(|kept| is_news || date.since(kept) >= KEPT_EVERY);
-        if self.calendar.doubt.is_some() || !is_due || self.view.store().is_nearly_full() {
-            return;
-        }
-        self.calendar.kept = Some(date);
-        let record = ClockRecord {
-            date_ms: date.0,
-            expires_from_ms: self.calendar.expires_from.0,
-        };
-        self.view.put(KeySpace::Meta, key(&[KEPT_AT]), &record);
-    }
 }
 
 #[cfg(test)]

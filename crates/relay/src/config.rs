@@ -3,9 +3,39 @@
 //! **Elsewhere**: addresses, certificates and files are settings of [`crate::server`]; what
 //! clients can rely on is in the protocol's limits.
 
+use std::collections::BTreeMap;
+
 use waxwing_protocol::{address::Address, limits, time::Span};
 
-use crate::{rate_limit::Rate, sms::limits::TextLimits};
+use crate::rate_limit::Rate;
+
+/// How many texts may go where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextLimits {
+    /// What people write, in a day, to all numbers together.
+    pub per_day: u32,
+    /// Codes, in a day, to all numbers together.
+    pub codes_per_day: u32,
+    /// Of each of the two, in a day, to the numbers of one prefix that has no limit of its own.
+    pub per_prefix_per_day: u32,
+    /// Prefixes with limits of their own for each of the two: `+358` and how many in a day.
+    pub prefixes: BTreeMap<String, u32>,
+    /// The price of a segment to the numbers of a prefix, which people see before they send: `+358`
+    /// and `0.07 EUR`; `+` is for all others.
+    pub prices: BTreeMap<String, String>,
+}
+
+impl Default for TextLimits {
+    fn default() -> Self {
+        Self {
+            per_day: 1_000,
+            codes_per_day: 500,
+            per_prefix_per_day: 100,
+            prefixes: BTreeMap::new(),
+            prices: BTreeMap::new(),
+        }
+    }
+}
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]

@@ -15,8 +15,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    relay::{LinkId, Refused, Relay},
-    store::Store,
+    answer::Refused, config::Config, link::LinkId, link::Links, rate_limit::SourceBuckets,
 };
 
 /// From this cost on a request is charged to its source too.
@@ -97,28 +96,53 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-impl<S: Store> Relay<S> {
+/// What was charged.
+pub(crate) struct Costs {
+    /// What expensive requests cost, by source.
+    pub(crate) work: SourceBuckets,
+    /// What was charged since the last call of [`Self::take`].
+    charged: u32,
+}
+
+impl Costs {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            work: SourceBuckets::new(config.work_per_source, 100_000),
+            charged: 0,
+        }
+    }
+
     /// Notes that the lock was held for a while, by work that nobody is charged for.
     pub(crate) fn spend_time(&mut self, cost: usize) {
         self.charged = self.charged.saturating_add(count(cost));
     }
 
-    /// Charges a link, and its source where it is much; or tells how long to wait.
-    pub(crate) fn charge(&mut self, now: Time, link: LinkId, cost: u32) -> Result<(), Refused> {
+    /// The cost of the requests since the last call.
+    pub(crate) fn take(&mut self) -> u32 {
+        std::mem::take(&mut self.charged)
+    }
+
+    /// Charges a link, and its source if it is much; or tells how long to wait.
+    pub(crate) fn charge(
+        &mut self,
+        now: Time,
+        links: &mut Links,
+        config: &Config,
+        link: LinkId,
+        cost: u32,
+    ) -> Result<(), Refused> {
         if cost == 0 {
             return Ok(());
         }
         self.charged = self.charged.saturating_add(cost);
-        let Some(state) = self.links.get_mut(&link) else {
-            return Err(Refused::malformed("the link is closed"));
-        };
-        let rate = self.config.requests_per_link;
+        let link = links.of_request_mut(link)?;
+        let rate = config.requests_per_link;
         // What costs more than a link may ever spend must still be possible.
-        let source = state.source;
-        let taken = state.requests.take(now, rate, cost.min(rate.burst));
+        let source = link.source;
+        let taken = link.requests.take(now, rate, cost.min(rate.burst));
         taken.map_err(Refused::rate_limited)?;
         if cost >= EXPENSIVE {
-            let tenths = (cost / 10).min(self.config.work_per_source.burst);
+            let tenths = (cost / 10).min(config.work_per_source.burst);
             let taken = self.work.take_many(now, source, tenths);
             taken.map_err(|wait| Refused::rate_limited(wait.max(Span(1))))?;
         }

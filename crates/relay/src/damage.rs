@@ -14,8 +14,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::{
-    pending_view::{View, decode},
-    relay::Relay,
+    pending_view::{PendingView, decode},
     store::{Key, KeySpace, Record, Store, StoreError, key},
 };
 
@@ -30,6 +29,14 @@ const PART: usize = 8;
 #[derive(Default)]
 pub(crate) struct Damaged {
     known: HashSet<(KeySpace, Key)>,
+    count: u64,
+}
+
+impl Damaged {
+    /// How many there were.
+    pub(crate) const fn count(&self) -> u64 {
+        self.count
+    }
 }
 
 /// Some records of a key space, and where to go on.
@@ -39,14 +46,14 @@ pub(crate) struct Page {
     pub(crate) next: Key,
 }
 
-impl<S: Store> Relay<S> {
+impl<S: Store> PendingView<S> {
     /// A record was met that is not as it was written.
     pub(crate) fn note_damage(&mut self, space: KeySpace, at: &[u8]) {
         let place = (space, Key::from_slice(at));
         if self.damaged.known.contains(&place) {
             return;
         }
-        self.counts.damaged += 1;
+        self.damaged.count += 1;
         if self.damaged.known.len() < KNOWN {
             self.damaged.known.insert(place);
         }
@@ -73,7 +80,7 @@ impl<S: Store> Relay<S> {
         space: KeySpace,
         at: &[u8],
     ) -> Result<Option<T>, StoreError> {
-        match self.view.get(space, at) {
+        match self.get(space, at) {
             Err(StoreError::Damaged(_)) => {
                 self.note_damage(space, at);
                 Ok(None)
@@ -82,15 +89,15 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// The next records of a sweep and where to go on, as [`View::slice`] gives them; where
+    /// The next records of a sweep and where to go on, as [`PendingView::slice`] gives them; where
     /// some cannot be read, it goes on behind them.
-    pub(crate) fn slice(
+    pub(crate) fn sound_slice(
         &mut self,
         space: KeySpace,
         from: &[u8],
         most: usize,
     ) -> Result<(Vec<Record>, Option<Key>), StoreError> {
-        match self.view.slice(space, from, most) {
+        match self.slice(space, from, most) {
             Err(StoreError::Damaged(_)) => {
                 let page = self.page(space, from, most)?;
                 Ok((page.records, (!page.next.is_empty()).then_some(page.next)))
@@ -107,7 +114,7 @@ impl<S: Store> Relay<S> {
         prefix: &[u8],
         most: usize,
     ) -> Result<(Vec<Record>, bool), StoreError> {
-        match self.view.scan_prefix(space, prefix, prefix, most) {
+        match self.scan_prefix(space, prefix, prefix, most) {
             Err(StoreError::Damaged(_)) => {}
             records => {
                 let records = records?;
@@ -139,7 +146,7 @@ impl<S: Store> Relay<S> {
     ) -> Result<Page, StoreError> {
         let mut part = limit.max(1);
         loop {
-            match self.view.scan(space, from, None, part) {
+            match self.scan(space, from, None, part) {
                 Ok(records) => {
                     let next = match records.last() {
                         Some((last, _)) if records.len() == part => key(&[last, &[0]]),
@@ -150,7 +157,7 @@ impl<S: Store> Relay<S> {
                 Err(StoreError::Damaged(_)) if part > 1 => part = (part / PART).max(1),
                 Err(StoreError::Damaged(_)) => {
                     self.note_damage(space, from);
-                    let next = self.view.behind_damage(space, from)?.unwrap_or_default();
+                    let next = self.behind_damage(space, from)?.unwrap_or_default();
                     return Ok(Page {
                         records: Vec::new(),
                         next,
@@ -162,7 +169,7 @@ impl<S: Store> Relay<S> {
     }
 }
 
-impl<S: Store> View<S> {
+impl<S: Store> PendingView<S> {
     /// A key from which on the next record can be read, where the one at `from` cannot:
     /// searched in steps that double, so that little is passed over. `None` at the end.
     fn behind_damage(&self, space: KeySpace, from: &[u8]) -> Result<Option<Key>, StoreError> {

@@ -15,9 +15,9 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    link::LinkStage,
-    posts::RequestRef,
-    relay::{LinkId, Refused, Relay, Reply, RequestResult},
+    answer::{Refused, Reply, RequestResult},
+    link::{LinkId, LinkStage, RequestRef},
+    relay::Relay,
     store::Store,
     verification::CheckResult,
 };
@@ -55,7 +55,7 @@ impl<S: Store> Relay<S> {
             ));
         };
         self.admit(link, &body)?;
-        if needs_space(&body) && !self.has_space() {
+        if needs_space(&body) && !self.context.has_space() {
             return Err(Refused::unavailable());
         }
         match body {
@@ -99,9 +99,17 @@ impl<S: Store> Relay<S> {
             Request::Rejoin(rejoin) => {
                 self.rejoin(now, RequestRef { link, request }, rejoin, found)
             }
-            Request::JoinRendezvous(join) => self.join_rendezvous(now, rng, link, request, &join),
-            Request::SendRendezvous(send) => self.send_rendezvous(link, send),
-            Request::LeaveRendezvous(_) => self.leave_rendezvous(link),
+            Request::JoinRendezvous(join) => {
+                self.rendezvouses
+                    .join_rendezvous(&mut self.context, now, rng, link, request, &join)
+            }
+            Request::SendRendezvous(send) => {
+                self.rendezvouses
+                    .send_rendezvous(&mut self.context, link, send)
+            }
+            Request::LeaveRendezvous(_) => {
+                self.rendezvouses.leave_rendezvous(&mut self.context, link)
+            }
             Request::KeepAddress(_) => self.keep_address(link),
             Request::PutBackup(put) => self.put_backup(now, link, put),
             Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
@@ -120,7 +128,7 @@ impl<S: Store> Relay<S> {
 
     /// Whether this request belongs on this link now.
     pub(crate) fn admit(&self, link: LinkId, body: &Request) -> Result<(), Refused> {
-        let stage = &self.link(link)?.stage;
+        let stage = &self.context.links.of_request(link)?.stage;
         let is_open = matches!(body, Request::Open(_) | Request::Ping(_));
         let needs_login = matches!(
             body,
@@ -177,10 +185,7 @@ impl<S: Store> Relay<S> {
                 "this relay does not speak that version",
             ));
         }
-        let state = self
-            .links
-            .get_mut(&link)
-            .ok_or_else(|| Refused::malformed("the link is closed"))?;
+        let state = self.context.links.of_request_mut(link)?;
         if matches!(state.stage, LinkStage::Greeted) {
             state.stage = LinkStage::Open;
         }

@@ -13,15 +13,22 @@
 //! Nothing that arrives on a link can make the relay panic, or allocate or loop without bound.
 
 pub mod address;
+mod answer;
 pub mod backup;
+mod batch;
 mod blob;
+mod chores;
 pub mod clock;
 mod config;
+mod context;
 mod cost;
+mod counts;
 mod damage;
 pub mod data_dir;
 pub mod directory;
 mod dispatch;
+mod effect;
+mod feature;
 pub mod group;
 pub mod identity;
 mod least_recently_used;
@@ -38,4 +45,5 @@ pub mod server;
 pub mod sms;
 pub mod store;
 mod sweep;
+pub mod texts;
 pub mod verification;

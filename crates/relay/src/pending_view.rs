@@ -1,7 +1,7 @@
 //! The store as the relay sees it: what is on disk, and on top of it what the relay has
 //! decided but not written yet.
 //!
-//! **Elsewhere**: the caller writes, outside the relay's lock: [`crate::relay::Batch`].
+//! **Elsewhere**: the caller writes, outside the relay's lock: [`crate::batch`].
 //!
 //! **Always**: a read returns what was decided, whether or not it is on disk yet. When a batch
 //! fails, everything since the last durable one is forgotten, so that nothing depends on
@@ -12,12 +12,15 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::store::{Key, KeySpace, Record, Store, StoreError, Write, behind, key};
+use crate::{
+    damage::Damaged,
+    store::{Key, KeySpace, Record, Store, StoreError, Write, behind, key},
+};
 
 type Layer = BTreeMap<(KeySpace, Key), Option<Bytes>>;
 
 /// The store with what is pending laid over it.
-pub(crate) struct View<S> {
+pub(crate) struct PendingView<S> {
     store: Arc<S>,
     /// Being written now.
     writing: Layer,
@@ -27,17 +30,25 @@ pub(crate) struct View<S> {
     /// Bytes of what is put as bytes: the large part of both.
     writing_bytes: usize,
     gathered_bytes: usize,
+    /// Whether writing the last batch failed.
+    is_failing: bool,
+    /// The store's generation that this shows.
+    generation: u64,
+    pub(crate) damaged: Damaged,
 }
 
-impl<S: Store> View<S> {
+impl<S: Store> PendingView<S> {
     pub(crate) fn new(store: Arc<S>) -> Self {
         Self {
+            generation: store.generation(),
             store,
             writing: Layer::new(),
             is_writing: false,
             gathered: Layer::new(),
             writing_bytes: 0,
             gathered_bytes: 0,
+            is_failing: false,
+            damaged: Damaged::default(),
         }
     }
 
@@ -231,20 +242,44 @@ impl<S: Store> View<S> {
         self.is_writing
     }
 
+    /// Whether more may be stored: there is room, and earlier changes could be written.
+    pub(crate) fn has_space(&self) -> bool {
+        !self.is_failing && !self.store.is_nearly_full()
+    }
+
     /// The batch is on disk.
     pub(crate) fn written(&mut self) {
+        self.is_failing = false;
         self.is_writing = false;
         self.writing.clear();
         self.writing_bytes = 0;
     }
 
-    /// The batch is not on disk: what stood on it goes as well.
-    pub(crate) fn failed(&mut self) {
+    /// The batch is not on disk yet, and will be tried again.
+    pub(crate) const fn delayed(&mut self) {
+        self.is_failing = true;
+    }
+
+    /// The batch never gets onto the disk: what stood on it goes as well.
+    pub(crate) fn forget_unwritten(&mut self) {
+        self.is_failing = false;
         self.is_writing = false;
         self.writing.clear();
         self.gathered.clear();
         self.writing_bytes = 0;
         self.gathered_bytes = 0;
+    }
+
+    /// The store's generation that this shows.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A store that was opened again may show what a failed batch left behind: whether what
+    /// was read before no longer counts.
+    pub(crate) fn follow_generation(&mut self) -> bool {
+        let generation = self.store.generation();
+        std::mem::replace(&mut self.generation, generation) != generation
     }
 }
 
@@ -259,7 +294,7 @@ mod tests {
     use super::*;
     use crate::store::memory::MemoryStore;
 
-    fn keys(view: &View<MemoryStore>, limit: usize) -> Vec<u8> {
+    fn keys(view: &PendingView<MemoryStore>, limit: usize) -> Vec<u8> {
         view.scan(KeySpace::Entries, &[], None, limit)
             .unwrap()
             .into_iter()
@@ -267,14 +302,14 @@ mod tests {
             .collect()
     }
 
-    fn put(view: &mut View<MemoryStore>, at: u8) {
+    fn put(view: &mut PendingView<MemoryStore>, at: u8) {
         view.put_bytes(KeySpace::Entries, key(&[&[at]]), Bytes::from_static(b"x"));
     }
 
     #[test]
     fn slices_see_every_record_once_whatever_is_pending() {
         let store = Arc::new(MemoryStore::new());
-        let mut view = View::new(Arc::clone(&store));
+        let mut view = PendingView::new(Arc::clone(&store));
         for at in (0..60).step_by(2) {
             put(&mut view, at);
         }
@@ -307,7 +342,7 @@ mod tests {
     #[test]
     fn pending_records_are_seen_in_order_and_failed_ones_never_again() {
         let store = Arc::new(MemoryStore::new());
-        let mut view = View::new(Arc::clone(&store));
+        let mut view = PendingView::new(Arc::clone(&store));
         for at in [1, 3, 5] {
             put(&mut view, at);
         }
@@ -322,7 +357,7 @@ mod tests {
         view.delete(KeySpace::Entries, key(&[&[1]]));
         assert_eq!(keys(&view, 10), [2, 4, 5]);
         assert_eq!(keys(&view, 2), [2, 4]);
-        view.failed();
+        view.forget_unwritten();
         assert_eq!(keys(&view, 10), [1, 3, 5]);
     }
 }

@@ -27,8 +27,10 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    answer::Refused,
+    link::{LinkId, RequestRef},
     mailbox::shares::Item,
-    relay::{LinkId, Refused, Relay},
+    relay::Relay,
     store::{
         KeySpace, Store, StoreError, Write, key,
         records::{EntryRecord, HoldersRecord, PostRecord, PostedRecord},
@@ -52,13 +54,6 @@ pub(crate) const MAY_WAIT: Span = Span(250);
 /// than anything may: the clock was set back.
 pub(crate) fn is_due(write_at: Time, now: Time) -> bool {
     write_at <= now || write_at.since(now) > MAY_WAIT
-}
-
-/// Who was answered, and what.
-#[derive(Clone, Copy)]
-pub(crate) struct RequestRef {
-    pub(crate) link: LinkId,
-    pub(crate) request: u32,
 }
 
 /// A post as it is delivered.
@@ -462,10 +457,11 @@ impl<S: Store> Relay<S> {
         if !on_disk || !self.posts.forgot {
             return Ok(None);
         }
-        let date = self.date(now);
+        let date = self.context.date(now);
         for days_ago in 0..=POST_ID_DAYS {
             let at = Time(date.0.saturating_sub(days_ago * 86_400_000));
             let record: Option<PostedRecord> = self
+                .context
                 .view
                 .get(KeySpace::PostIds, &post_id_key(at, group, post))?;
             if let Some(PostedRecord { group_sequence }) = record {
@@ -494,10 +490,11 @@ impl<S: Store> Relay<S> {
             if !pending.writing {
                 self.posts.bytes -= pending.bytes;
                 self.posts.pending.remove(&number);
-                self.counts.never_written += 1;
+                self.context.counts.never_written += 1;
             }
             for asked in asked {
-                self.send(asked.link, asked.request, Answer::Posted(answer));
+                self.context
+                    .send(asked.link, asked.request, Answer::Posted(answer));
             }
         }
     }
@@ -514,7 +511,8 @@ impl<S: Store> Relay<S> {
             asked.extend(pending.asked);
         }
         for RequestRef { link, request } in asked {
-            self.send(link, request, Answer::Error(Refused::unavailable().0));
+            self.context
+                .send(link, request, Answer::Error(Refused::unavailable().0));
         }
     }
 
@@ -529,7 +527,8 @@ impl<S: Store> Relay<S> {
             mailboxes += 1 + pending.written_for;
             self.posts.bytes -= pending.bytes;
             for asked in pending.asked {
-                self.send(asked.link, asked.request, Answer::Posted(pending.answer));
+                self.context
+                    .send(asked.link, asked.request, Answer::Posted(pending.answer));
             }
             let shared = pending.written_for > 1;
             for (mailbox, sequence) in pending.acknowledged {

@@ -5,7 +5,7 @@
 //! follows from its tokens and from the limits of a backup; nobody can tell whose a blob or a
 //! group is.
 //!
-//! **Elsewhere**: the limits are in [`crate::relay::Config`]; [`crate::mailbox`] counts what
+//! **Elsewhere**: the limits are in [`crate::config::Config`]; [`crate::mailbox`] counts what
 //! waits in mailboxes, [`crate::directory`] counts tokens.
 //!
 //! **Always**: the counts are written in the same batch as what they count, so that they agree
@@ -14,7 +14,9 @@
 use waxwing_protocol::{pb::ErrorCode, time::Span};
 
 use crate::{
-    relay::{Refused, Relay},
+    answer::Refused,
+    config::Config,
+    pending_view::PendingView,
     store::{
         Key, KeySpace, Store, StoreError, key,
         records::{BlobRecord, UsageRecord},
@@ -28,62 +30,76 @@ const PAGE: usize = 1024;
 /// A refused client asks again after this long.
 const AGAIN: Span = Span::minutes(10);
 
-impl<S: Store> Relay<S> {
-    /// Reads the counts, or counts, at the start.
-    pub(crate) fn read_usage(&mut self) -> Result<(), StoreError> {
-        if let Some(usage) = self.sound_at(KeySpace::Meta, KEPT_AT)? {
-            self.usage = usage;
-            return Ok(());
+/// What is stored, in all.
+pub(crate) struct Quotas {
+    used: UsageRecord,
+    /// What was counted at the start, if it was.
+    counted: UsageRecord,
+}
+
+impl Quotas {
+    /// Reads the counts, or counts.
+    pub(crate) fn open(view: &mut PendingView<impl Store>) -> Result<Self, StoreError> {
+        if let Some(used) = view.sound_at(KeySpace::Meta, KEPT_AT)? {
+            return Ok(Self {
+                used,
+                counted: UsageRecord::default(),
+            });
         }
         // An earlier version of this program did not count, or the disk lost it.
-        let store = self.view.store();
-        let mut usage = UsageRecord {
+        let store = view.store();
+        let mut used = UsageRecord {
             groups: store.count(KeySpace::Groups)?,
             backup_parts: store.count(KeySpace::Backups)?,
             ..UsageRecord::default()
         };
         let mut from = Key::new();
         loop {
-            let (page, next) = self.slice(KeySpace::Blobs, &from, PAGE)?;
+            let (page, next) = view.sound_slice(KeySpace::Blobs, &from, PAGE)?;
             for (at, value) in page {
-                let blob: Option<BlobRecord> = self.sound(KeySpace::Blobs, &at, value);
-                usage.blob_bytes += blob.map_or(0, |blob| blob.bytes);
+                let blob: Option<BlobRecord> = view.sound(KeySpace::Blobs, &at, value);
+                used.blob_bytes += blob.map_or(0, |blob| blob.bytes);
             }
             let Some(next) = next else { break };
             from = next;
         }
-        self.usage = usage;
-        self.counted = usage;
-        Ok(())
+        Ok(Self {
+            used,
+            counted: used,
+        })
     }
 
     /// Goes back to the counts that are on the disk.
-    pub(crate) fn forget_usage(&mut self) {
-        if let Ok(usage) = self.view.get(KeySpace::Meta, KEPT_AT) {
-            self.usage = usage.unwrap_or(self.counted);
+    pub(crate) fn forget_unwritten(&mut self, view: &PendingView<impl Store>) {
+        if let Ok(used) = view.get(KeySpace::Meta, KEPT_AT) {
+            self.used = used.unwrap_or(self.counted);
         }
     }
 
-    /// Something comes or goes.
-    pub(crate) fn count(&mut self, change: impl FnOnce(&mut UsageRecord)) {
-        change(&mut self.usage);
-        self.view.put(KeySpace::Meta, key(&[KEPT_AT]), &self.usage);
+    /// Something is added or deleted.
+    pub(crate) fn count(
+        &mut self,
+        view: &mut PendingView<impl Store>,
+        change: impl FnOnce(&mut UsageRecord),
+    ) {
+        change(&mut self.used);
+        view.put(KeySpace::Meta, key(&[KEPT_AT]), &self.used);
     }
 
     /// Whether there is room for one more blob.
-    pub(crate) fn has_room_for_blob(&self, bytes: u64) -> Result<(), Refused> {
+    pub(crate) fn has_room_for_blob(&self, config: &Config, bytes: u64) -> Result<(), Refused> {
         within(
-            self.usage.blob_bytes.saturating_add(bytes),
-            self.config.blob_bytes,
+            self.used.blob_bytes.saturating_add(bytes),
+            config.blob_bytes,
             "the relay has no room for more files",
         )
     }
 
     /// Whether there is room for one more part of a backup.
-    pub(crate) fn has_room_for_backup_part(&self) -> Result<(), Refused> {
+    pub(crate) fn has_room_for_backup_part(&self, config: &Config) -> Result<(), Refused> {
         within(
-            self.usage.backup_parts.saturating_add(1),
-            self.config.backup_parts_in_all,
+            self.used.backup_parts.saturating_add(1),
+            config.backup_parts_in_all,
             "the relay has no room for more backups",
         )
     }
@@ -91,24 +107,21 @@ impl<S: Store> Relay<S> {
     /// Whether there is room for `groups` more groups, and for one to become so much larger.
     pub(crate) fn has_room_for_group(
         &self,
+        config: &Config,
         groups: u64,
         before: u64,
         after: u64,
     ) -> Result<(), Refused> {
         let no_room = "the relay has no room for more groups";
         if groups > 0 {
-            let groups = self.usage.groups.saturating_add(groups);
-            within(groups, self.config.groups, no_room)?;
+            let groups = self.used.groups.saturating_add(groups);
+            within(groups, config.groups, no_room)?;
         }
         if after <= before {
             return Ok(());
         }
-        let bytes = self.usage.group_bytes.saturating_sub(before);
-        within(
-            bytes.saturating_add(after),
-            self.config.group_bytes,
-            no_room,
-        )
+        let bytes = self.used.group_bytes.saturating_sub(before);
+        within(bytes.saturating_add(after), config.group_bytes, no_room)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Token buckets: how often somebody may do something.
 //!
-//! **Elsewhere**: the rates themselves are in [`crate::relay::Config`].
+//! **Elsewhere**: the rates themselves are in [`crate::config::Config`].
 //!
 //! **Always**: memory is bounded, no matter who asks. When the table is full, it drops full
 //! buckets first; if there are none, it refuses newcomers for a while. No request, and no
@@ -234,6 +234,14 @@ impl SourceBuckets {
 }
 
 impl Rate {
+    /// So many in a day, spread over it.
+    pub fn a_day(per_day: u32) -> Self {
+        Self {
+            burst: per_day,
+            every: Span(Span::days(1).0 / u64::from(per_day.max(1))),
+        }
+    }
+
     /// So many times as much.
     fn times(self, times: u32) -> Self {
         Self {

@@ -25,7 +25,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -33,50 +32,45 @@ use bytes::Bytes;
 use rand::CryptoRng;
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    address::Address,
     ids::{AccountId, DeviceId, GroupId, MailboxId},
     limits,
     pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
-    time::{Span, Time},
+    time::Time,
 };
 use waxwing_transparency::identity::LogIdentity;
 
-pub use crate::config::Config;
-pub use crate::sweep::SLICE_MOST;
 use crate::{
     address::{codes::Codes, lock::Contests},
+    answer::{Refused, Reply, RequestResult},
     backup::Backups,
+    batch::Batches,
     blob::Blobs,
-    clock::Calendar,
-    damage::Damaged,
-    directory::{log::Question, publications::Publications, token_keys::TokenPeriod},
-    group::{Authorised, Group, fan_outs::FanOuts},
+    chores::Sweep,
+    clock::ClockNews,
+    context::Context,
+    directory::{publications::Publications, token_keys::TokenPeriod},
+    feature::Feature as _,
+    group::{Group, PostingLink, fan_outs::FanOuts},
     link::{Link, LinkStage},
     mailbox::{Again, Mailbox, OwnIds, SentPost, counting::Counting},
-    pending_view::View,
-    posts::{Posts, is_due},
+    pending_view::PendingView,
+    posts::Posts,
     rate_limit::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
-    sms::{
-        accounts::{Submission, Texts, Verdict},
-        limits::Budgets,
-    },
-    store::{Store, StoreError, Write, records::UsageRecord},
-    sweep::{Done, Sweep},
+    store::{Store, StoreError},
+    sweep::Done,
+    texts::{Texts, spending::Budgets},
     verification::{Check, CheckResult, Verification, Verified},
 };
-
-/// A link, numbered by the server; never used twice in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LinkId(pub u64);
-
-/// Where a link comes from, as rate limits count it.
-pub type Source = IpAddr;
-
-impl LinkId {
-    /// Not a real link: what waits for the disk on it belongs to the SMS gateway.
-    pub(crate) const GATEWAY: Self = Self(u64::MAX);
-}
+pub use crate::{
+    batch::Batch,
+    config::{Config, TextLimits},
+    counts::Counts,
+    effect::{Effect, SmsId, Submission, Verdict},
+    link::{LinkId, Source},
+    sweep::SLICE_MOST,
+    texts::SmsReport,
+};
 
 /// Secrets from the relay's identity.
 pub struct Secrets {
@@ -86,193 +80,12 @@ pub struct Secrets {
     pub address_key: [u8; 32],
 }
 
-/// What the server must do.
-#[derive(Clone)]
-pub enum Effect {
-    /// Send a frame.
-    Send {
-        /// On which link.
-        link: LinkId,
-        /// What.
-        frame: pb::RelayFrame,
-    },
-    /// Close a link, after what was sent.
-    Close {
-        /// Which.
-        link: LinkId,
-    },
-    /// Ask the key log, off the lock ([`KeyLog::answer`](crate::directory::log::KeyLog::answer)),
-    /// and send its answer.
-    Prove {
-        /// On which link.
-        link: LinkId,
-        /// In which request.
-        request: u32,
-        /// What.
-        question: Question,
-    },
-    /// Mail a code. Whether it arrives does not change the answer; if it certainly does not,
-    /// [`Relay::code_not_sent`] tells the requester.
-    SendCode {
-        /// The link on which it was asked for.
-        link: LinkId,
-        /// In which request.
-        request: u32,
-        /// To whom.
-        address: Address,
-        /// The digits.
-        code: String,
-    },
-    /// Hand a text to the service centre: its id is on disk.
-    SendSms(Box<Submission>),
-    /// Tell the service centre what happened to a text that arrived.
-    AnswerSms {
-        /// Which.
-        ticket: u64,
-        /// What.
-        verdict: Verdict,
-    },
-}
-
-/// A frame may hold ids that belong together, and nobody may read a code.
-impl std::fmt::Debug for Effect {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Send { .. } => "Send(…)",
-            Self::Close { .. } => "Close(…)",
-            Self::Prove { .. } => "Prove(…)",
-            Self::SendCode { .. } => "SendCode(…)",
-            Self::SendSms(_) => "SendSms(…)",
-            Self::AnswerSms { .. } => "AnswerSms(…)",
-        })
-    }
-}
-
-/// Counts, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Links that are open.
-    pub links: u64,
-    /// Links that are logged in.
-    pub logged_in: u64,
-    /// Bytes of memory that unencrypted fan-out lists use.
-    pub fan_out_bytes: u64,
-    /// Posts accepted since the start.
-    pub posts: u64,
-    /// Posts delivered to a device, counted for each mailbox.
-    pub delivered: u64,
-    /// Posts that devices acknowledged.
-    pub acknowledged: u64,
-    /// Posts that all recipients had before they were written to disk.
-    pub never_written: u64,
-    /// Posts that waited longer than allowed.
-    pub expired: u64,
-    /// Posts for which a mailbox had no room, counted for each mailbox.
-    pub left_out: u64,
-    /// Requests refused.
-    pub refused: u64,
-    /// Codes sent.
-    pub codes: u64,
-    /// Addresses registered.
-    pub registrations: u64,
-    /// Changes that were added to the key log.
-    pub changes: u64,
-    /// Publications that failed.
-    pub failed_publications: u64,
-    /// Batches written.
-    pub batches: u64,
-    /// Batches that failed, counted for each attempt.
-    pub failed_batches: u64,
-    /// Damaged records that were skipped.
-    pub damaged: u64,
-    /// How often the machine's clock has jumped.
-    pub clock_leaps: u64,
-}
-
-/// Changes to commit together. [`Batch::into_writes`] needs no lock.
-pub struct Batch {
-    writes: Vec<Write>,
-    posts: Vec<crate::posts::BatchedPost>,
-}
-
-impl Batch {
-    /// What to hand to [`Store::commit`].
-    pub fn into_writes(self) -> Vec<Write> {
-        let mut writes = self.writes;
-        for post in self.posts {
-            post.write(&mut writes);
-        }
-        writes
-    }
-}
-
-/// Why a request was refused.
-#[derive(Debug)]
-pub(crate) struct Refused(pub(crate) pb::Error);
-
-pub(crate) type RequestResult = Result<Reply, Refused>;
-
-/// How a request is answered.
-pub(crate) enum Reply {
-    /// At once.
-    Now(Answer),
-    /// Once the gathered changes are on disk.
-    Durable(Answer),
-    /// Elsewhere, or not at all.
-    Later,
-}
-
-impl Refused {
-    pub(crate) fn new(code: ErrorCode, detail: &str) -> Self {
-        Self(pb::Error {
-            code: code.into(),
-            detail: detail.to_owned(),
-            ..pb::Error::default()
-        })
-    }
-
-    pub(crate) fn malformed(detail: &str) -> Self {
-        Self::new(ErrorCode::Malformed, detail)
-    }
-
-    pub(crate) fn unauthorised(detail: &str) -> Self {
-        Self::new(ErrorCode::Unauthorised, detail)
-    }
-
-    pub(crate) fn rate_limited(wait: Span) -> Self {
-        let mut error = Self::new(ErrorCode::RateLimited, "too many of these");
-        error.0.retry_after_ms = wait.0.max(1);
-        error
-    }
-
-    pub(crate) fn unavailable() -> Self {
-        let mut error = Self::new(
-            ErrorCode::Unavailable,
-            "the relay cannot store anything now",
-        );
-        error.0.retry_after_ms = 1000;
-        error
-    }
-}
-
-impl From<StoreError> for Refused {
-    fn from(_: StoreError) -> Self {
-        Self::unavailable()
-    }
-}
-
 /// The relay. See the module.
 pub struct Relay<S> {
-    pub(crate) config: Config,
+    pub(crate) context: Context<S>,
     pub(crate) secrets: Arc<Secrets>,
-    pub(crate) view: View<S>,
-    pub(crate) links: HashMap<LinkId, Link>,
-    pub(crate) effects: VecDeque<Effect>,
-    pub(crate) counts: Counts,
     pub(crate) codes: Codes,
     pub(crate) look_ups: SourceBuckets,
-    /// What expensive requests cost.
-    pub(crate) work: SourceBuckets,
     /// What accounts ask the log to add.
     pub(crate) changes: Buckets<AccountId>,
     pub(crate) publications: Publications,
@@ -281,34 +94,19 @@ pub struct Relay<S> {
     pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
     pub(crate) mailboxes: HashMap<MailboxId, Mailbox, OwnIds>,
     pub(crate) groups: HashMap<GroupId, Group>,
-    /// What is in those two, and the links that may post, in the order in which the sweep
-    /// looks at them.
+    /// Where links may post.
+    pub(crate) posting: HashMap<LinkId, PostingLink>,
+    /// What is in those three, in the order in which the sweep looks at them.
     pub(crate) mailboxes_in_memory: VecDeque<MailboxId>,
     pub(crate) groups_in_memory: VecDeque<GroupId>,
     pub(crate) posting_links: VecDeque<LinkId>,
-    /// Links by the account that is logged in on them.
-    pub(crate) online: BTreeSet<(AccountId, LinkId)>,
     pub(crate) fan_outs: FanOuts,
     pub(crate) posts: Posts,
-    /// Logged-in devices, so that a second login replaces the first.
-    pub(crate) devices: HashMap<DeviceId, LinkId>,
-    /// Answers that wait for the batch that is gathering, and the one being written.
-    gathering: Vec<(LinkId, pb::RelayFrame)>,
-    writing: Option<Vec<(LinkId, pb::RelayFrame)>>,
-    failed: Option<Failed>,
-    /// Whether writing the last batch failed.
-    is_failing: bool,
-    generation: u64,
+    pub(crate) batches: Batches,
     pub(crate) counting: Counting,
-    /// What was charged since the last call.
-    pub(crate) charged: u32,
     pub(crate) reservations: Reservations,
     pub(crate) sweep: Sweep,
-    pub(crate) calendar: Calendar,
     pub(crate) tokens: TokenPeriod,
-    /// The total of what is stored, and what was counted at the start.
-    pub(crate) usage: UsageRecord,
-    pub(crate) counted: UsageRecord,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
@@ -316,7 +114,6 @@ pub struct Relay<S> {
     /// What was spent on texts; `None` if the relay cannot send texts.
     pub(crate) spending: Option<Budgets>,
     pub(crate) texts: Texts,
-    pub(crate) damaged: Damaged,
     /// Mailboxes whose posts could not be read; reading them is tried again.
     pub(crate) unread: BTreeSet<MailboxId>,
     /// Acknowledged posts that could not be deleted; deleting them is tried again, too.
@@ -324,24 +121,16 @@ pub struct Relay<S> {
     pub(crate) again: Again,
 }
 
-/// A batch that could not be written. Its changes are still where they were gathered.
-struct Failed {
-    /// What must not be answered before it is written.
-    answers: Vec<(LinkId, pb::RelayFrame)>,
-    /// Whether time has passed since.
-    is_due: bool,
-}
-
 /// Numbers that are being reserved on disk: with the batch that gathers, and with the one
 /// that is written.
 #[derive(Default)]
 pub(crate) struct Reservations {
-    gathering: Vec<Reservation>,
-    writing: Vec<Reservation>,
+    pub(crate) gathering: Vec<Reservation>,
+    pub(crate) writing: Vec<Reservation>,
 }
 
 #[derive(Clone, Copy)]
-enum Reservation {
+pub(crate) enum Reservation {
     Mailbox(MailboxId, u64),
     Group(GroupId, u64),
 }
@@ -377,47 +166,30 @@ impl<S: Store> Relay<S> {
             spending: config.texts.clone().map(Budgets::new),
             texts: Texts::new(&config),
             look_ups: SourceBuckets::new(config.look_ups_per_source, 100_000),
-            work: SourceBuckets::new(config.work_per_source, 100_000),
             changes: Buckets::new(config.changes_per_account, 100_000),
             publications: Publications::default(),
             log,
             revoked: BTreeMap::new(),
-            generation: store.generation(),
             counting: Counting::default(),
-            charged: 0,
-            view: View::new(store),
-            config,
+            context: Context::open(PendingView::new(store), config)?,
             secrets: Arc::new(secrets),
             posts,
-            links: HashMap::new(),
-            effects: VecDeque::new(),
-            counts: Counts::default(),
             mailboxes: HashMap::default(),
             groups: HashMap::new(),
+            posting: HashMap::new(),
             mailboxes_in_memory: VecDeque::new(),
             groups_in_memory: VecDeque::new(),
             posting_links: VecDeque::new(),
-            online: BTreeSet::new(),
             fan_outs: FanOuts::default(),
-            devices: HashMap::new(),
-            gathering: Vec::new(),
-            writing: None,
-            failed: None,
-            is_failing: false,
-            damaged: Damaged::default(),
+            batches: Batches::default(),
             unread: BTreeSet::new(),
             undeleted: Vec::new(),
             again: Again::default(),
             reservations: Reservations::default(),
             sweep: Sweep::default(),
-            calendar: Calendar::default(),
             tokens: TokenPeriod::default(),
-            usage: UsageRecord::default(),
-            counted: UsageRecord::default(),
         };
-        relay.read_clock()?;
         relay.read_token_period()?;
-        relay.read_usage()?;
         relay.read_revoked()?;
         relay.read_spending()?;
         Ok(relay)
@@ -425,18 +197,19 @@ impl<S: Store> Relay<S> {
 
     /// The store, for the writer.
     pub fn store(&self) -> Arc<S> {
-        Arc::clone(self.view.store())
+        Arc::clone(self.context.view.store())
     }
 
     /// Counts, for metrics.
     pub fn counts(&self) -> Counts {
-        let logged_in = self.devices.len() as u64;
+        let links = &self.context.links;
         Counts {
-            links: self.links.len() as u64,
-            logged_in,
-            clock_leaps: self.clock_leaps(),
+            links: links.len() as u64,
+            logged_in: links.logged_in() as u64,
+            clock_leaps: self.context.calendar.leaps(),
+            damaged: self.context.view.damaged.count(),
             fan_out_bytes: self.fan_outs.bytes() as u64,
-            ..self.counts
+            ..self.context.counts
         }
     }
 
@@ -456,16 +229,16 @@ impl<S: Store> Relay<S> {
             token_period: shown.period,
             ..Link::new(exporter, challenge, source)
         };
-        self.links.insert(link, state);
+        self.context.links.open(link, state);
         let hello = pb::Hello {
             versions: VERSIONS.to_vec(),
             challenge: Bytes::copy_from_slice(&challenge),
             token_key: shown.key.into(),
-            now_ms: self.date(now).0,
+            now_ms: self.context.date(now).0,
             log_id: Bytes::copy_from_slice(&self.log.id().0),
             token_period: shown.period,
         };
-        self.send(link, 0, Answer::Hello(hello));
+        self.context.send(link, 0, Answer::Hello(hello));
     }
 
     /// A frame arrived: [`begin`](Self::begin), [`Verification::run`] and [`finish`](Self::finish)
@@ -493,13 +266,16 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         frame: pb::ClientFrame,
     ) -> Option<Verification<S>> {
-        if !self.links.contains_key(&link) {
+        if !self.context.links.is_open(link) {
             return None;
         }
         let request = frame.request;
         let is_login = matches!(frame.body, Some(Request::Login(_)));
         let is_quiet = matches!(frame.body, Some(Request::Ping(_)));
-        let work = match self.charge(now, link, crate::cost::of(frame.body.as_ref())) {
+        let work = match self
+            .context
+            .charge(now, link, crate::cost::of(frame.body.as_ref()))
+        {
             Err(refused) => Err(refused),
             Ok(()) => match &frame.body {
                 Some(body) => self.needs_verifying(now, rng, link, body),
@@ -540,7 +316,7 @@ impl<S: Store> Relay<S> {
             counted,
             ..
         } = verified;
-        if !self.links.contains_key(&link) {
+        if !self.context.links.is_open(link) {
             return None;
         }
         let round = counted.map_or(0, |counted| self.take_counted(counted));
@@ -563,21 +339,15 @@ impl<S: Store> Relay<S> {
 
     fn answer(&mut self, link: LinkId, request: u32, is_login: bool, outcome: RequestResult) {
         match outcome {
-            Ok(Reply::Now(answer)) => self.send(link, request, answer),
+            Ok(Reply::Now(answer)) => self.context.send(link, request, answer),
             Ok(Reply::Durable(answer)) => {
-                self.gathering.push((
-                    link,
-                    pb::RelayFrame {
-                        request,
-                        body: Some(answer),
-                    },
-                ));
+                self.batches.answer_when_written(link, request, answer);
             }
             Ok(Reply::Later) => {}
             Err(Refused(error)) => {
-                self.counts.refused += 1;
+                self.context.counts.refused += 1;
                 let is_wrong = error.code() == ErrorCode::Unauthorised;
-                self.send(link, request, Answer::Error(error));
+                self.context.send(link, request, Answer::Error(error));
                 if is_login && is_wrong {
                     self.login_failed(link);
                 }
@@ -587,26 +357,14 @@ impl<S: Store> Relay<S> {
 
     /// A link was closed.
     pub fn link_closed(&mut self, link: LinkId) {
-        let Some(state) = self.links.remove(&link) else {
+        let Some(was) = self.context.links.close(link) else {
             return;
         };
-        for of in state.posting.into_keys() {
+        for of in self.posting.remove(&link).unwrap_or_default().into_keys() {
             self.fan_out_left(of, link);
         }
-        if let Some(place) = state.rendezvous {
-            self.left(link, place);
-        }
-        if let LinkStage::LoggedIn {
-            account,
-            device,
-            mailbox,
-        } = state.stage
-        {
-            self.online.remove(&(account, link));
-            // A newer link of the device may have taken its place.
-            if self.devices.get(&device) == Some(&link) {
-                self.devices.remove(&device);
-            }
+        self.rendezvouses.link_closed(&mut self.context, link, &was);
+        if let LinkStage::LoggedIn { mailbox, .. } = was.stage {
             self.mailbox_link_closed(mailbox, link);
         }
     }
@@ -620,219 +378,51 @@ impl<S: Store> Relay<S> {
 
     /// What to do next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
-    }
-
-    /// A batch that could not be written is due again.
-    pub(crate) const fn try_batch_again(&mut self) {
-        if let Some(failed) = &mut self.failed {
-            failed.is_due = true;
-        }
-    }
-
-    /// When to call [`take_batch`](Self::take_batch) next; a time in the past means at once. `None`
-    /// while a batch is being written, or if there is nothing to write.
-    pub fn next_write(&mut self) -> Option<Time> {
-        if self.writing.is_some() {
-            None
-        } else if let Some(failed) = &self.failed {
-            failed.is_due.then_some(Time(0))
-        } else if self.view.has_gathered() || !self.gathering.is_empty() {
-            Some(Time(0))
-        } else {
-            self.posts.next_write()
-        }
-    }
-
-    /// Takes everything that is due to be written, to commit it without the lock. `None` while
-    /// another batch is being written, or if there is nothing to write.
-    pub fn take_batch(&mut self, now: Time) -> Option<Batch> {
-        if self.next_write().is_none_or(|at| !is_due(at, now)) {
-            return None;
-        }
-        if let Some(failed) = self.failed.take() {
-            self.writing = Some(failed.answers);
-            return Some(Batch {
-                writes: self.view.rebuild_batch(),
-                posts: self.posts.batch_again(),
-            });
-        }
-        let posts = self.posts.begin_batch(now);
-        let writes = self.view.begin();
-        self.reservations.writing = std::mem::take(&mut self.reservations.gathering);
-        self.writing = Some(std::mem::take(&mut self.gathering));
-        Some(Batch { writes, posts })
-    }
-
-    /// The batch that was taken is on disk.
-    pub fn handle_batch_written(&mut self) {
-        while !self.batch_written_some(usize::MAX) {}
-    }
-
-    /// The batch that was taken is on disk: does what follows for its posts in about so many
-    /// mailboxes, and returns whether that was all. Until then, no other batch is taken.
-    pub fn batch_written_some(&mut self, most: usize) -> bool {
-        let Some(answers) = self.writing.as_mut().map(std::mem::take) else {
-            return true;
-        };
-        self.is_failing = false;
-        if self.view.is_writing() {
-            self.counts.batches += 1;
-            self.view.written();
-            self.reservations_written();
-        }
-        for (link, frame) in answers {
-            if link == LinkId::GATEWAY {
-                self.gateway_durable(frame.request, true);
-            } else {
-                self.effects.push_back(Effect::Send { link, frame });
-            }
-        }
-        match self.posts_written(most) {
-            Ok(true) => {}
-            Ok(false) => return false,
-            Err(_) => self.forget(Vec::new()),
-        }
-        self.writing = None;
-        self.follow_generation();
-        true
-    }
-
-    /// The batch that was taken could not be written.
-    pub fn handle_batch_failed(&mut self, error: &StoreError) {
-        let Some(answers) = self.writing.take() else {
-            return;
-        };
-        self.counts.failed_batches += 1;
-        if !error.may_pass() {
-            self.forget(answers);
-            self.follow_generation();
-            return;
-        }
-        self.is_failing = true;
-        // A client that repeats its request then learns what happened. The SMS gateway waits.
-        let is_gateways = |(link, _): &(LinkId, pb::RelayFrame)| *link == LinkId::GATEWAY;
-        let (answers, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_gateways);
-        let (waits, behind): (Vec<_>, Vec<_>) = std::mem::take(&mut self.gathering)
-            .into_iter()
-            .partition(is_gateways);
-        self.gathering = waits;
-        for (link, frame) in refused.into_iter().chain(behind) {
-            self.send(link, frame.request, Answer::Error(Refused::unavailable().0));
-        }
-        self.refuse_posts();
-        self.failed = Some(Failed {
-            answers,
-            is_due: false,
-        });
-        self.follow_generation();
-    }
-
-    /// Whether more may be stored: there is room, and earlier changes could be written.
-    pub(crate) fn has_space(&self) -> bool {
-        !self.is_failing && !self.view.store().is_nearly_full()
-    }
-
-    /// A store that was opened again may show what a failed batch left behind: what was read before
-    /// no longer counts.
-    pub(crate) fn follow_generation(&mut self) {
-        let generation = self.view.store().generation();
-        if generation != self.generation {
-            self.generation = generation;
-            self.forget(Vec::new());
-        }
-    }
-
-    fn reservations_written(&mut self) {
-        for reservation in std::mem::take(&mut self.reservations.writing) {
-            match reservation {
-                Reservation::Mailbox(id, below) => self.mailbox_reserved(id, below),
-                Reservation::Group(id, below) => self.group_reserved(id, below),
-            }
-        }
-    }
-
-    /// Forgets what is not on disk, and answers the requests that waited for it.
-    fn forget(&mut self, answers: Vec<(LinkId, pb::RelayFrame)>) {
-        self.view.failed();
-        self.reservations = Reservations::default();
-        self.is_failing = false;
-        let failed = self.failed.take().map(|failed| failed.answers);
-        let waiting = answers
-            .into_iter()
-            .chain(failed.into_iter().flatten())
-            .chain(std::mem::take(&mut self.gathering));
-        let waiting: Vec<(LinkId, u32)> = waiting
-            .map(|(link, frame)| (link, frame.request))
-            .chain(self.posts.forget())
-            .collect();
-        for (link, request) in waiting {
-            if link == LinkId::GATEWAY {
-                self.gateway_durable(request, false);
-            } else {
-                self.send(link, request, Answer::Error(Refused::unavailable().0));
-            }
-        }
-        self.forget_usage();
-        self.forget_groups();
-        self.forget_mailboxes();
-        // Where the store cannot be read, what was known of the revoked stays.
-        let _ = self.read_revoked();
-    }
-
-    /// A request waits until everything gathered so far is on disk.
-    pub(crate) fn when_durable(&mut self, link: LinkId, request: u32) {
-        let body = Some(Answer::Done(pb::Done {}));
-        self.gathering
-            .push((link, pb::RelayFrame { request, body }));
-    }
-
-    pub(crate) fn send(&mut self, link: LinkId, request: u32, answer: Answer) {
-        let frame = pb::RelayFrame {
-            request,
-            body: Some(answer),
-        };
-        self.effects.push_back(Effect::Send { link, frame });
-    }
-
-    pub(crate) const fn generation(&self) -> u64 {
-        self.generation
+        self.context.effects.pop_front()
     }
 
     /// Where a link comes from.
     pub(crate) fn source(&self, link: LinkId) -> Option<Source> {
-        self.links.get(&link).map(|state| state.source)
+        self.context.links.source(link)
     }
 
     /// The cost of the requests since the last call.
     pub(crate) fn take_cost(&mut self) -> u32 {
-        std::mem::take(&mut self.charged)
+        self.context.costs.take()
     }
 
-    pub(crate) fn link(&self, link: LinkId) -> Result<&Link, Refused> {
-        self.links
-            .get(&link)
-            .ok_or_else(|| Refused::malformed("the link is closed"))
+    /// The machine's clock says `wall`: to be called after the start, before anything else
+    /// happens, and about once a second. Where it is never called, the steady time is the
+    /// date.
+    pub fn look_at_clock(&mut self, now: Time, wall: Time) -> Option<ClockNews> {
+        let Context { calendar, view, .. } = &mut self.context;
+        let news = calendar.look(now, wall);
+        calendar.keep(view, now, news.is_some());
+        self.turn_token_period(now);
+        news
     }
 
-    /// Whose link it is, if it is logged in.
-    pub(crate) fn account_on(&self, link: LinkId) -> Option<AccountId> {
-        match self.links.get(&link)?.stage {
-            LinkStage::LoggedIn { account, .. } => Some(account),
-            LinkStage::Greeted | LinkStage::Open => None,
-        }
+    /// The operator says that the clock is right: it is what the date goes by from now on,
+    /// and things expire.
+    pub fn confirm_clock(&mut self, now: Time, wall: Time) {
+        let Context { calendar, view, .. } = &mut self.context;
+        calendar.confirm(now, wall);
+        calendar.keep(view, now, true);
     }
 
-    /// The links on which devices of an account are logged in, in a fixed order.
-    pub(crate) fn links_of(&self, account: AccountId) -> Vec<LinkId> {
-        let all = (account, LinkId(0))..=(account, LinkId(u64::MAX));
-        self.online.range(all).map(|(_, link)| *link).collect()
+    /// The date.
+    pub fn date(&self, now: Time) -> Time {
+        self.context.date(now)
     }
 
-    /// Whose link it is; it must be logged in.
-    pub(crate) fn account_logged_in(&self, link: LinkId) -> Result<AccountId, Refused> {
-        self.account_on(link)
-            .ok_or_else(|| Refused::unauthorised("this needs a login"))
+    /// Whether the clock is in doubt: nothing may be signed with a date.
+    pub const fn doubts_clock(&self) -> bool {
+        self.context.calendar.is_in_doubt()
+    }
+
+    /// Whether nothing expires now.
+    pub fn keeps_everything(&self, now: Time) -> bool {
+        !self.context.calendar.is_expiring(now)
     }
 
     /// Ends authorisations that nobody has used for a while, on some of the links that have any,
@@ -848,19 +438,20 @@ impl<S: Store> Relay<S> {
                 break;
             };
             touched += 1;
-            let Some(link) = self.links.get_mut(&id) else {
+            let Some(posting) = self.posting.get_mut(&id) else {
                 continue;
             };
-            touched += link.posting.len();
-            link.posting.retain(|of, authorised: &mut Authorised| {
+            touched += posting.len();
+            posting.retain(|of, authorised| {
                 let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
                 if !keep {
                     ended.push((*of, id));
                 }
                 keep
             });
-            link.is_swept = !link.posting.is_empty();
-            if link.is_swept {
+            if posting.is_empty() {
+                self.posting.remove(&id);
+            } else {
                 self.posting_links.push_back(id);
             }
         }

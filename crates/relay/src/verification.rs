@@ -32,13 +32,15 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    answer::Refused,
     directory::{changes, token_keys::TokenKeys},
     group,
+    link::LinkId,
     mailbox::{
         counting::{Count, Counted},
         wrong_login,
     },
-    relay::{LinkId, Refused, Relay},
+    relay::Relay,
     store::{Key, KeySpace, Store, StoreError, behind},
 };
 
@@ -320,7 +322,7 @@ impl<S: Store> Relay<S> {
     /// What lies here, to be read without the lock; nothing where it is not on disk as it is
     /// now.
     pub(crate) fn part_to_read(&self, space: KeySpace, at: Key) -> Option<Check> {
-        let is_on_disk = !self.view.has_pending(space, &at);
+        let is_on_disk = !self.context.view.has_pending(space, &at);
         is_on_disk.then_some(Check::Part { space, at })
     }
 

@@ -13,12 +13,10 @@ use waxwing_protocol::{
     limits::{BACKUP_PART_BYTES, SMS_PRICE_BYTES},
 };
 use waxwing_relay::mail::{MailError, MailRoute, SmtpUrl};
-use waxwing_relay::relay::Config;
+use waxwing_relay::rate_limit::Rate;
+use waxwing_relay::relay::{Config, TextLimits};
 use waxwing_relay::server::Settings;
-use waxwing_relay::sms::{
-    self, Smsc, SmscUrl, SmscUrlError, Version,
-    limits::{self, TextLimits},
-};
+use waxwing_relay::sms::{self, Smsc, SmscUrl, SmscUrlError, Version};
 use waxwing_transparency::cosignature::AuditorId;
 
 use crate::arguments::{Choices, Quotas, Texts};
@@ -185,7 +183,7 @@ pub(crate) fn settle(choices: &Choices) -> Result<Settings, ConfigurationError> 
         settings.relay.texts = Some(text_limits(&choices.sms)?);
         settings.relay.texts_of_accounts = choices.sms.conversations.unwrap_or(true);
         if let Some(most) = choices.sms.per_account_per_day {
-            settings.relay.texts_per_account = limits::a_day(most);
+            settings.relay.texts_per_account = Rate::a_day(most);
         }
     }
     settings.metrics = choices.metrics;

@@ -12,7 +12,7 @@
 //! registrations). It gets a part of what is *left* ([`SHARE`]), so something is always left
 //! for a network that asks for the first time.
 //!
-//! **Elsewhere**: [`super`] checks codes; [`crate::sms::limits`] bounds the cost of texts by
+//! **Elsewhere**: [`super`] checks codes; [`crate::texts::spending`] bounds the cost of texts by
 //! country.
 //!
 //! **Always**: a refusal uses up no limit. A registration that waits for its code is never
@@ -31,8 +31,9 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    config::Config,
+    link::Source,
     rate_limit::{Bucket, Buckets, Rate},
-    relay::{Config, Source},
     sweep::Done,
 };
 

@@ -25,8 +25,10 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    answer::{Refused, Reply, RequestResult},
     directory::changes::conflict,
-    relay::{LinkId, Refused, Relay, Reply, RequestResult},
+    link::LinkId,
+    relay::Relay,
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
         records::{AddressRecord, ContestRecord},
@@ -104,8 +106,12 @@ impl<S: Store> Relay<S> {
     ) -> Result<Option<Reply>, Refused> {
         let at = self.address_key(address);
         // A clock that leaps ends nobody's wait.
-        let (now, waited_until) = (self.date(now), self.expiry_date(now));
-        let Some(record) = self.view.get::<AddressRecord>(KeySpace::Addresses, &at)? else {
+        let (now, waited_until) = (self.context.date(now), self.context.expiry_date(now));
+        let Some(record) = self
+            .context
+            .view
+            .get::<AddressRecord>(KeySpace::Addresses, &at)?
+        else {
             return Ok(None);
         };
         if !record.locked || record.account_id == account.as_bytes().as_slice() {
@@ -114,7 +120,8 @@ impl<S: Store> Relay<S> {
         let owner = AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
         let place = key(&[owner.as_bytes(), &at]);
         // One that cannot be read is none: the wait begins again.
-        let contest: Option<ContestRecord> = self.sound_at(KeySpace::Contests, &place)?;
+        let contest: Option<ContestRecord> =
+            self.context.view.sound_at(KeySpace::Contests, &place)?;
         let contest = contest.filter(|contest| {
             contest.by == account.as_bytes().as_slice() && !contest.is_over(waited_until)
         });
@@ -131,20 +138,22 @@ impl<S: Store> Relay<S> {
                 since_ms: now.0,
                 by: account.to_bytes(),
             };
-            self.view.put(KeySpace::Contests, place.clone(), &contest);
+            self.context
+                .view
+                .put(KeySpace::Contests, place.clone(), &contest);
             self.contests.set(place, next_notice(now, now));
             self.tell_account_of_contest(owner, &contest);
         }
         // The contender asks for another code when the time has come.
         self.codes.use_up(registration);
-        self.counts.refused += 1;
+        self.context.counts.refused += 1;
         Ok(Some(Reply::Durable(Answer::Error(locked(left).0))))
     }
 
     /// Ends the contest for an address that is registered now, no matter who won it.
     pub(crate) fn contest_ends(&self, address: &Address) -> Result<Option<Write>, Refused> {
         let at = self.address_key(address);
-        let record: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
+        let record: Option<AddressRecord> = self.context.view.get(KeySpace::Addresses, &at)?;
         Ok(record.map(|record| Write {
             space: KeySpace::Contests,
             key: key(&[&record.account_id, &at]),
@@ -155,7 +164,7 @@ impl<S: Store> Relay<S> {
     /// The owner's word. A contender who has waited long enough may be on the way into the
     /// log: `Done` means that it does not get there.
     pub(crate) fn keep_address(&mut self, link: LinkId) -> RequestResult {
-        let account = self.account_logged_in(link)?;
+        let account = self.context.links.account_logged_in(link)?;
         let contests = self.contests_of(account)?;
         let contested = |address: &Address, by: AccountId| {
             let at = self.address_key(address);
@@ -167,41 +176,44 @@ impl<S: Store> Relay<S> {
             None => return Err(conflict()),
         };
         for asked in withdrawn {
-            self.counts.refused += 1;
+            self.context.counts.refused += 1;
             let refused = locked(limits::LOCK_WAIT);
-            self.send(asked.link, asked.request, Answer::Error(refused.0));
+            self.context
+                .send(asked.link, asked.request, Answer::Error(refused.0));
         }
         for (place, _) in contests {
-            self.view.delete(KeySpace::Contests, place);
+            self.context.view.delete(KeySpace::Contests, place);
         }
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
     /// Tells a link that has just logged in.
     pub(crate) fn tell_link_of_contests(&mut self, link: LinkId) {
-        let Some(account) = self.account_on(link) else {
+        let Some(account) = self.context.links.account_on(link) else {
             return;
         };
         // A store that cannot be read is met again by the next request.
         for (_, contest) in self.contests_of(account).unwrap_or_default() {
-            self.send(link, 0, Answer::AddressContested(contest.notice()));
+            self.context
+                .send(link, 0, Answer::AddressContested(contest.notice()));
         }
     }
 
     /// Tells the owners whose day it is, `most` of them.
     pub(crate) fn tell_of_contests(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let (now, expiry) = (self.date(now), self.expiry_date(now));
+        let (now, expiry) = (self.context.date(now), self.context.expiry_date(now));
         for touched in 0..most {
             let first = self.contests.by_time.first();
             let Some((_, place)) = first.filter(|(at, _)| *at <= now).cloned() else {
                 return Ok(Done::all(touched));
             };
-            let contest: Option<ContestRecord> = self.sound_at(KeySpace::Contests, &place)?;
+            let contest: Option<ContestRecord> =
+                self.context.view.sound_at(KeySpace::Contests, &place)?;
             let owner = place.first_chunk::<32>().map(|owner| AccountId(*owner));
             match contest.zip(owner) {
                 Some((contest, _)) if contest.is_over(expiry) => {
                     self.contests.remove(&place);
-                    self.view.delete(KeySpace::Contests, place);
+                    self.context.view.delete(KeySpace::Contests, place);
                 }
                 Some((contest, owner)) => {
                     let next = next_notice(contest.since(), now);
@@ -218,16 +230,20 @@ impl<S: Store> Relay<S> {
 
     /// After a start: finds the contests that are on disk, a few at a time.
     pub(crate) fn find_contests(&mut self, now: Time) -> Result<Done, StoreError> {
-        let now = self.date(now);
+        let now = self.context.date(now);
         let Some(from) = self.contests.from.clone() else {
             return Ok(Done::all(0));
         };
-        let (records, next) = self.slice(KeySpace::Contests, &from, SLICE)?;
+        let (records, next) = self
+            .context
+            .view
+            .sound_slice(KeySpace::Contests, &from, SLICE)?;
         // It goes on behind some that cannot be read.
         let touched = records.len().max(usize::from(next.is_some()));
         self.contests.from = next;
         for (place, value) in records {
-            let contest: Option<ContestRecord> = self.sound(KeySpace::Contests, &place, value);
+            let contest: Option<ContestRecord> =
+                self.context.view.sound(KeySpace::Contests, &place, value);
             let Some(contest) = contest else { continue };
             let place = key(&[&place]);
             if !self.contests.due.contains_key(&place) {
@@ -239,17 +255,21 @@ impl<S: Store> Relay<S> {
     }
 
     fn contests_of(&mut self, owner: AccountId) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
-        let (records, _) = self.readable(KeySpace::Contests, owner.as_bytes(), STEP)?;
+        let (records, _) =
+            self.context
+                .view
+                .readable(KeySpace::Contests, owner.as_bytes(), STEP)?;
         let sound = records.into_iter().filter_map(|(place, value)| {
-            let contest = self.sound(KeySpace::Contests, &place, value)?;
+            let contest = self.context.view.sound(KeySpace::Contests, &place, value)?;
             Some((key(&[&place]), contest))
         });
         Ok(sound.collect())
     }
 
     fn tell_account_of_contest(&mut self, owner: AccountId, contest: &ContestRecord) {
-        for link in self.links_of(owner) {
-            self.send(link, 0, Answer::AddressContested(contest.notice()));
+        for link in self.context.links.of_account(owner) {
+            self.context
+                .send(link, 0, Answer::AddressContested(contest.notice()));
         }
     }
 }

@@ -25,7 +25,8 @@ use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{address::Address, pb::ErrorCode};
 
 use crate::{
-    relay::{Refused, Relay},
+    answer::Refused,
+    relay::Relay,
     store::{KeySpace, Store, Write, key},
 };
 
@@ -41,7 +42,7 @@ impl<S: Store> Relay<S> {
         let looks = self.looks_key(address);
         let imitates = looks.is_some_and(|looks| self.publications.imitates_one(address, looks))
             || first.is_some_and(|first| first != at.as_slice());
-        if !imitates || is_plain(address) || self.config.look_alikes.contains(address) {
+        if !imitates || is_plain(address) || self.context.config.look_alikes.contains(address) {
             return Ok(imitates);
         }
         Err(Refused::new(
@@ -68,14 +69,18 @@ impl<S: Store> Relay<S> {
         let Some(looks) = self.looks_key(address) else {
             return Ok(None);
         };
-        match self.view.get_bytes(KeySpace::Skeletons, &looks)? {
+        match self.context.view.get_bytes(KeySpace::Skeletons, &looks)? {
             Some(first) if self.is_registered(&first)? => Ok(Some(first)),
             _ => Ok(None),
         }
     }
 
     fn is_registered(&self, at: &[u8]) -> Result<bool, Refused> {
-        Ok(self.view.get_bytes(KeySpace::Addresses, at)?.is_some())
+        Ok(self
+            .context
+            .view
+            .get_bytes(KeySpace::Addresses, at)?
+            .is_some())
     }
 
     /// What an address looks like: its skeleton, as a hash under the relay's key.

@@ -32,12 +32,14 @@ use waxwing_transparency::proof::Entry;
 
 use self::codes::Way;
 use crate::{
+    answer::{Refused, Reply, RequestResult},
     directory::{
         changes::{account_write, conflict, put},
         publications::{Cause, Change},
     },
-    posts::RequestRef,
-    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
+    effect::Effect,
+    link::{LinkId, RequestRef},
+    relay::Relay,
     store::{
         KeySpace, Store, StoreError,
         records::{AddressRecord, RegistrationRecord},
@@ -52,7 +54,7 @@ impl<S: Store> Relay<S> {
             return Ok(0);
         }
         let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
-        let date = self.date(now);
+        let date = self.context.date(now);
         let Some(spending) = &self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
@@ -74,7 +76,7 @@ impl<S: Store> Relay<S> {
             .map_err(|error| Refused::malformed(&error.to_string()))?;
         let device = DeviceId::try_from(&start.device_id)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
-        let source = self.link(link)?.source;
+        let source = self.context.links.of_request(link)?.source;
         let texts_left = self.texts_left(now, &address)?;
         let way = self
             .codes
@@ -83,7 +85,7 @@ impl<S: Store> Relay<S> {
         let id = RegistrationId::random(rng);
         let (code, expires_at) = match &way {
             Way::New => {
-                let date = self.date(now);
+                let date = self.context.date(now);
                 if address.kind() == AddressKind::Phone
                     && let Some(spending) = &mut self.spending
                 {
@@ -92,8 +94,8 @@ impl<S: Store> Relay<S> {
                     self.keep_spending();
                 }
                 let code = code(rng);
-                self.counts.codes += 1;
-                self.effects.push_back(Effect::SendCode {
+                self.context.counts.codes += 1;
+                self.context.effects.push_back(Effect::SendCode {
                     link,
                     request,
                     address: address.clone(),
@@ -108,7 +110,7 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Now(Answer::RegistrationStarted(
             pb::RegistrationStarted {
                 registration_id: id.to_bytes(),
-                expires_at_ms: self.date(expires_at).0,
+                expires_at_ms: self.context.date(expires_at).0,
                 sent_before: matches!(way, Way::Last { .. }),
             },
         )))
@@ -118,9 +120,9 @@ impl<S: Store> Relay<S> {
     /// refused it, or could not be reached. The requester learns it, as a second answer. The code
     /// stays good: a server that says nothing may have taken it.
     pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
-        if self.links.contains_key(&link) {
+        if self.context.links.is_open(link) {
             let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");
-            self.send(link, request, Answer::Error(refused.0));
+            self.context.send(link, request, Answer::Error(refused.0));
         }
     }
 
@@ -179,7 +181,7 @@ impl<S: Store> Relay<S> {
         let record = RegistrationRecord {
             device_id: device.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
-            expires_at_ms: self.date(now).after(limits::CODE_LIFETIME).0,
+            expires_at_ms: self.context.date(now).after(limits::CODE_LIFETIME).0,
             looks_like_another,
         };
         let answer = pb::Registered {
@@ -193,12 +195,13 @@ impl<S: Store> Relay<S> {
         done.writes.extend(self.contest_ends(&address)?);
         // A lock is the account's: another one starts without.
         let known: Option<AddressRecord> = self
+            .context
             .view
             .get(KeySpace::Addresses, &self.address_key(&address))?;
         let own = known.filter(|record| record.account_id == account.to_bytes());
         let entry = Entry {
             locked: own.is_some_and(|record| record.locked),
-            ..Entry::new(&roster, verification(&address), self.date(now))
+            ..Entry::new(&roster, verification(&address), self.context.date(now))
         };
         let reply = self.publish(Change {
             looks: self.looks_key(&address),
@@ -224,7 +227,7 @@ impl<S: Store> Relay<S> {
         finish: &pb::FinishRegistration,
     ) -> Result<Check, Refused> {
         let id = registration_id(finish)?;
-        let exporter = self.link(link)?.exporter;
+        let exporter = self.context.links.of_request(link)?.exporter;
         let device = match self.finished(id)? {
             Some(record) => {
                 DeviceId::try_from(&record.device_id).map_err(|_| Refused::unavailable())?
@@ -273,7 +276,9 @@ impl<S: Store> Relay<S> {
 
     /// A registration that was finished a while ago.
     fn finished(&self, id: RegistrationId) -> Result<Option<RegistrationRecord>, StoreError> {
-        self.view.get(KeySpace::Registrations, id.as_bytes())
+        self.context
+            .view
+            .get(KeySpace::Registrations, id.as_bytes())
     }
 
     /// A roster only grows: what is stored must be the beginning of these statements, and
@@ -313,6 +318,7 @@ impl<S: Store> Relay<S> {
     /// The account that has an address.
     pub(crate) fn account_of(&self, address: &Address) -> Result<Option<AccountId>, Refused> {
         let record: Option<AddressRecord> = self
+            .context
             .view
             .get(KeySpace::Addresses, &self.address_key(address))?;
         Ok(record.and_then(|record| AccountId::try_from(&record.account_id).ok()))

@@ -19,8 +19,11 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    answer::{Refused, Reply, RequestResult},
+    config::Config,
+    link::LinkId,
     rate_limit::Buckets,
-    relay::{Config, LinkId, Refused, Relay, Reply, RequestResult},
+    relay::Relay,
     store::{
         Key, KeySpace, Store, StoreError, key,
         records::{BackupRecord, BackupUploadRecord},
@@ -87,7 +90,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         put: pb::PutBackup,
     ) -> RequestResult {
-        let account = self.account_logged_in(link)?;
+        let account = self.context.links.account_logged_in(link)?;
         let id = backup_id(put.backup_id)?;
         if put.part.is_empty() {
             return Err(Refused::malformed("a part of a backup is empty"));
@@ -98,24 +101,32 @@ impl<S: Store> Relay<S> {
                 "the backup, or a part of it, is too large",
             ));
         }
-        if !self.has_space() {
+        if !self.context.has_space() {
             return Err(Refused::unavailable());
         }
-        if self.view.pending_bytes().saturating_add(put.part.len())
-            > self.config.unwritten_backup_bytes
+        if self
+            .context
+            .view
+            .pending_bytes()
+            .saturating_add(put.part.len())
+            > self.context.config.unwritten_backup_bytes
         {
             return Err(Refused::rate_limited(Span::seconds(1)));
         }
         if self.backup(account)?.is_some_and(|one| one.backup_id == id) {
             return Err(Refused::malformed("this backup is finished"));
         }
-        let before: Option<BackupUploadRecord> =
-            self.view.get(KeySpace::BackupUploads, account.as_bytes())?;
+        let before: Option<BackupUploadRecord> = self
+            .context
+            .view
+            .get(KeySpace::BackupUploads, account.as_bytes())?;
         let is_there = before
             .as_ref()
             .is_some_and(|before| before.backup_id == id && before.has(put.index));
         if !is_there {
-            self.has_room_for_backup_part()?;
+            self.context
+                .quotas
+                .has_room_for_backup_part(&self.context.config)?;
         }
         // What is refused for want of room costs nothing of the rate.
         self.backups
@@ -136,15 +147,17 @@ impl<S: Store> Relay<S> {
         };
         upload.add(put.index);
         if !is_there {
-            self.count(|usage| usage.backup_parts = usage.backup_parts.saturating_add(1));
+            self.context
+                .count(|usage| usage.backup_parts = usage.backup_parts.saturating_add(1));
         }
-        upload.touched_at_ms = self.date(now).0;
-        self.view.put_bytes(
+        upload.touched_at_ms = self.context.date(now).0;
+        self.context.view.put_bytes(
             KeySpace::Backups,
             part_key(account, &id, put.index),
             put.part,
         );
-        self.view
+        self.context
+            .view
             .put(KeySpace::BackupUploads, key(&[account.as_bytes()]), &upload);
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
@@ -155,7 +168,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         finish: &pb::FinishBackup,
     ) -> RequestResult {
-        let account = self.account_logged_in(link)?;
+        let account = self.context.links.account_logged_in(link)?;
         let id = backup_id(finish.backup_id.clone())?;
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
         let before = self.backup(account)?;
@@ -170,6 +183,7 @@ impl<S: Store> Relay<S> {
             };
         }
         let upload: BackupUploadRecord = self
+            .context
             .view
             .get(KeySpace::BackupUploads, account.as_bytes())?
             .filter(|upload: &BackupUploadRecord| upload.backup_id == id)
@@ -183,11 +197,13 @@ impl<S: Store> Relay<S> {
         let record = BackupRecord {
             backup_id: id,
             parts: finish.parts,
-            made_at_ms: self.date(now).0,
+            made_at_ms: self.context.date(now).0,
         };
         let at = key(&[account.as_bytes()]);
-        self.view.put(KeySpace::BackupPointers, at.clone(), &record);
-        self.view.delete(KeySpace::BackupUploads, at);
+        self.context
+            .view
+            .put(KeySpace::BackupPointers, at.clone(), &record);
+        self.context.view.delete(KeySpace::BackupUploads, at);
         done
     }
 
@@ -198,7 +214,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         fetch: pb::FetchBackup,
     ) -> Result<Option<Check>, Refused> {
-        let account = self.account_logged_in(link)?;
+        let account = self.context.links.account_logged_in(link)?;
         self.backups
             .fetches
             .take(now, account)
@@ -214,7 +230,7 @@ impl<S: Store> Relay<S> {
         fetch: pb::FetchBackup,
         found: CheckResult,
     ) -> RequestResult {
-        let account = self.account_logged_in(link)?;
+        let account = self.context.links.account_logged_in(link)?;
         let backup = self.backup(account)?.ok_or_else(unknown)?;
         if fetch.index >= backup.parts {
             return Err(unknown());
@@ -224,7 +240,7 @@ impl<S: Store> Relay<S> {
         let part = match found {
             // The backup may be another one by now.
             CheckResult::Part { at: read, part } if read == at => part,
-            _ => self.view.get_bytes(KeySpace::Backups, &at)?,
+            _ => self.context.view.get_bytes(KeySpace::Backups, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;
         Ok(Reply::Now(Answer::BackupFetched(pb::BackupFetched {
@@ -238,19 +254,24 @@ impl<S: Store> Relay<S> {
     /// Drops backups that nobody goes on putting. Of each, up to [`limits::BACKUP_PARTS`]
     /// records go at once.
     pub(crate) fn sweep_backups(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.expiry_date(now);
+        let date = self.context.expiry_date(now);
         let few = most.min(UPLOADS);
         let (records, mut done) =
             self.next_of_round(KeySpace::BackupUploads, |sweep| &mut sweep.backups, few)?;
         for (at, value) in records {
-            let upload = self.sound::<BackupUploadRecord>(KeySpace::BackupUploads, &at, value);
+            let upload =
+                self.context
+                    .view
+                    .sound::<BackupUploadRecord>(KeySpace::BackupUploads, &at, value);
             let (Some(upload), Ok(account)) = (upload, AccountId::try_from(&at)) else {
                 continue;
             };
             if date.since(Time(upload.touched_at_ms)) >= UNFINISHED_FOR {
                 done.touched += upload.parts().count();
                 self.drop_parts(account, &upload.backup_id, upload.parts());
-                self.view.delete(KeySpace::BackupUploads, key(&[&at]));
+                self.context
+                    .view
+                    .delete(KeySpace::BackupUploads, key(&[&at]));
             }
         }
         Ok(done)
@@ -259,21 +280,24 @@ impl<S: Store> Relay<S> {
     fn drop_parts(&mut self, account: AccountId, id: &[u8], parts: impl Iterator<Item = u32>) {
         let mut dropped = 0;
         for index in parts {
-            self.view
+            self.context
+                .view
                 .delete(KeySpace::Backups, part_key(account, id, index));
             dropped += 1;
         }
-        self.count(|usage| usage.backup_parts = usage.backup_parts.saturating_sub(dropped));
+        self.context
+            .count(|usage| usage.backup_parts = usage.backup_parts.saturating_sub(dropped));
     }
 
     fn backup(&self, account: AccountId) -> Result<Option<BackupRecord>, Refused> {
         Ok(self
+            .context
             .view
             .get(KeySpace::BackupPointers, account.as_bytes())?)
     }
 
     fn most_parts(&self) -> u32 {
-        self.config.backup_parts.min(limits::BACKUP_PARTS)
+        self.context.config.backup_parts.min(limits::BACKUP_PARTS)
     }
 }
 

@@ -21,9 +21,9 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    rate_limit::Bucket,
-    relay::{Refused, Relay, Reply, RequestResult},
-    sms::limits::a_day,
+    answer::{Refused, Reply, RequestResult},
+    rate_limit::{Bucket, Rate},
+    relay::Relay,
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
     sweep::Done,
     verification::{Check, CheckResult},
@@ -114,19 +114,21 @@ impl<S: Store> Relay<S> {
         {
             return Err(Refused::new(ErrorCode::TooLarge, "the blob is too large"));
         }
-        if let Some(known) = self.view.get::<BlobRecord>(KeySpace::Blobs, id)? {
+        if let Some(known) = self.context.view.get::<BlobRecord>(KeySpace::Blobs, id)? {
             // The answer got lost.
             let same = known.bytes == open.bytes && known.delete_hash == open.delete_hash;
-            return if same && !known.is_over(self.expiry_date(now)) {
+            return if same && !known.is_over(self.context.expiry_date(now)) {
                 Ok(Some(known))
             } else {
                 Err(Refused::malformed("this blob exists"))
             };
         }
-        if !self.has_space() {
+        if !self.context.has_space() {
             return Err(Refused::unavailable());
         }
-        self.has_room_for_blob(open.bytes)?;
+        self.context
+            .quotas
+            .has_room_for_blob(&self.context.config, open.bytes)?;
         let needed = open.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
         if open.tokens.len() as u64 != needed {
             return Err(Refused::unauthorised("a token for each 16 MiB is needed"));
@@ -163,7 +165,7 @@ impl<S: Store> Relay<S> {
         }
         // The last that may refuse it: what counts as opened today is opened.
         let mib = u32::try_from(open.bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-        let a_day = a_day(self.config.blob_mib_per_day);
+        let a_day = Rate::a_day(self.context.config.blob_mib_per_day);
         self.blobs
             .opened
             .take(now, a_day, mib)
@@ -171,18 +173,19 @@ impl<S: Store> Relay<S> {
         for token in &tokens {
             self.spend(token);
         }
-        self.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_add(open.bytes));
+        self.context
+            .count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_add(open.bytes));
         let record = BlobRecord {
             bytes: open.bytes,
             parts: 0,
             readers: open.readers,
             read_by: Bytes::new(),
             delete_hash: open.delete_hash.clone(),
-            opened_at_ms: self.date(now).0,
+            opened_at_ms: self.context.date(now).0,
             over: false,
             unread_by: open.reader_marks.clone(),
         };
-        self.view.put(KeySpace::Blobs, key(&[id]), &record);
+        self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
         Ok(Reply::Durable(record.stored()))
     }
 
@@ -196,18 +199,23 @@ impl<S: Store> Relay<S> {
         if put.part.len() as u64 != record.part_bytes(put.index) {
             return Err(Refused::malformed("a part of a blob has another length"));
         }
-        if !self.has_space() {
+        if !self.context.has_space() {
             return Err(Refused::unavailable());
         }
-        if self.view.pending_bytes().saturating_add(put.part.len())
-            > self.config.unwritten_backup_bytes
+        if self
+            .context
+            .view
+            .pending_bytes()
+            .saturating_add(put.part.len())
+            > self.context.config.unwritten_backup_bytes
         {
             return Err(Refused::rate_limited(Span::seconds(1)));
         }
         record.parts += 1;
-        self.view
+        self.context
+            .view
             .put_bytes(KeySpace::BlobParts, part_key(id, put.index), put.part);
-        self.view.put(KeySpace::Blobs, key(&[id]), &record);
+        self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
         Ok(Reply::Durable(record.stored()))
     }
 
@@ -247,7 +255,7 @@ impl<S: Store> Relay<S> {
         let at = part_key(id, fetch.index);
         let part = match found {
             CheckResult::Part { at: read, part } if read == at => part,
-            _ => self.view.get_bytes(KeySpace::BlobParts, &at)?,
+            _ => self.context.view.get_bytes(KeySpace::BlobParts, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;
         Ok(Reply::Now(Answer::BlobPartFetched(pb::BlobPartFetched {
@@ -276,7 +284,7 @@ impl<S: Store> Relay<S> {
         let behind = from.get(MARK_BYTES..).unwrap_or_default();
         record.unread_by = [before, behind].concat().into();
         record.over = record.unread_by.is_empty();
-        self.view.put(KeySpace::Blobs, key(&[id]), &record);
+        self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
         if record.over {
             self.drop_blob(id, record);
         }
@@ -299,16 +307,20 @@ impl<S: Store> Relay<S> {
 
     /// Finds some of the blobs whose time is over: from then on nobody is given them.
     pub(crate) fn sweep_blobs(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.expiry_date(now);
+        let date = self.context.expiry_date(now);
         let (records, done) =
             self.next_of_round(KeySpace::Blobs, |sweep| &mut sweep.blobs, most.min(BLOBS))?;
         for (at, value) in records {
-            let Some(mut record) = self.sound::<BlobRecord>(KeySpace::Blobs, &at, value) else {
+            let Some(mut record) =
+                self.context
+                    .view
+                    .sound::<BlobRecord>(KeySpace::Blobs, &at, value)
+            else {
                 continue;
             };
             if record.is_over(date) && self.blobs.going.len() < GOING {
                 record.over = true;
-                self.view.put(KeySpace::Blobs, key(&[&at]), &record);
+                self.context.view.put(KeySpace::Blobs, key(&[&at]), &record);
                 self.blobs.going.push_back(at);
             }
         }
@@ -323,7 +335,7 @@ impl<S: Store> Relay<S> {
                 return Done::all(touched);
             };
             touched += 1;
-            let record = self.view.get::<BlobRecord>(KeySpace::Blobs, &id);
+            let record = self.context.view.get::<BlobRecord>(KeySpace::Blobs, &id);
             // What a request has deleted meanwhile is gone, and what the disk has refused to
             // delete is found again.
             let Ok(Some(record)) = record else { continue };
@@ -343,22 +355,26 @@ impl<S: Store> Relay<S> {
     fn drop_blob(&mut self, id: &[u8], mut record: BlobRecord) {
         let left = record.parts.saturating_sub(PARTS_AT_ONCE);
         for index in left..record.parts {
-            self.view.delete(KeySpace::BlobParts, part_key(id, index));
+            self.context
+                .view
+                .delete(KeySpace::BlobParts, part_key(id, index));
         }
         if left == 0 {
-            self.view.delete(KeySpace::Blobs, key(&[id]));
+            self.context.view.delete(KeySpace::Blobs, key(&[id]));
             let bytes = record.bytes;
-            self.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_sub(bytes));
+            self.context
+                .count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_sub(bytes));
         } else {
             record.parts = left;
-            self.view.put(KeySpace::Blobs, key(&[id]), &record);
+            self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
         }
     }
 
     /// A blob that is not over.
     fn blob(&self, now: Time, id: &[u8]) -> Result<BlobRecord, Refused> {
-        let date = self.expiry_date(now);
-        self.view
+        let date = self.context.expiry_date(now);
+        self.context
+            .view
             .get(KeySpace::Blobs, id)?
             .filter(|record: &BlobRecord| !record.is_over(date))
             .ok_or_else(unknown)

@@ -34,10 +34,10 @@ use super::{
 };
 use crate::{
     address::verification,
+    answer::{Refused, Reply, RequestResult},
     cost,
-    link::LinkStage,
-    posts::RequestRef,
-    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
+    link::{LinkId, RequestRef},
+    relay::Relay,
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
         records::{
@@ -83,7 +83,7 @@ impl<S: Store> Relay<S> {
             }
             return Ok(match added_device(signed) {
                 Some(identity) if change.newcomer.is_some() => {
-                    let state = self.link(link)?;
+                    let state = self.context.links.of_request(link)?;
                     let device = identity.device_id();
                     Some(Check::Newcomer {
                         identity,
@@ -97,7 +97,8 @@ impl<S: Store> Relay<S> {
         // Far cheaper to see than a signature.
         follows(signed, &stored)?;
         self.take_change(now, account)?;
-        self.charge(now, link, cost::of_roster(stored.len()))?;
+        self.context
+            .charge(now, link, cost::of_roster(stored.len()))?;
         Ok(Some(Check::Statement { stored }))
     }
 
@@ -121,7 +122,7 @@ impl<S: Store> Relay<S> {
             let is_in_log = at.roster_length >= statements.len() as u64;
             // Statements are public: nobody learns a mailbox from one.
             let is_newcomer = matches!(found, CheckResult::Newcomer);
-            if is_newcomer || self.account_on(asked.link) == Some(account) {
+            if is_newcomer || self.context.links.account_on(asked.link) == Some(account) {
                 mailbox_id = self.mailbox_of_added(account, signed)?;
             } else if is_in_log && added_device(signed).is_some() {
                 return Err(not_the_newcomer());
@@ -188,7 +189,7 @@ impl<S: Store> Relay<S> {
         asked: RequestRef,
         set: &pb::SetLock,
     ) -> RequestResult {
-        let account = self.account_logged_in(asked.link)?;
+        let account = self.context.links.account_logged_in(asked.link)?;
         let address = parse(&set.address)?;
         let at = self.own_address(account, &address)?;
         let cause = Cause::Locked(set.locked);
@@ -200,7 +201,7 @@ impl<S: Store> Relay<S> {
         let contest = self.contest_ends(&address)?;
         if at.locked == set.locked {
             if let Some(write) = contest {
-                self.view.delete(write.space, write.key);
+                self.context.view.delete(write.space, write.key);
             }
             return Ok(Reply::Durable(Answer::Done(pb::Done {})));
         }
@@ -232,6 +233,7 @@ impl<S: Store> Relay<S> {
         address: &Address,
     ) -> Result<AddressRecord, Refused> {
         let record: AddressRecord = self
+            .context
             .view
             .get(KeySpace::Addresses, &self.address_key(address))?
             .ok_or_else(unknown)?;
@@ -260,7 +262,10 @@ impl<S: Store> Relay<S> {
         let Some(device) = added_device(signed).map(|key| key.device_id()) else {
             return Ok(Bytes::new());
         };
-        let record: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
+        let record: Option<DeviceRecord> = self
+            .context
+            .view
+            .get(KeySpace::Devices, device.as_bytes())?;
         let own = record.filter(|record| record.account_id == account.to_bytes());
         Ok(own.map(|record| record.mailbox_id).unwrap_or_default())
     }
@@ -289,8 +294,10 @@ impl<S: Store> Relay<S> {
             if after.device(device.id).is_some() {
                 continue;
             }
-            let record: Option<DeviceRecord> =
-                self.view.get(KeySpace::Devices, device.id.as_bytes())?;
+            let record: Option<DeviceRecord> = self
+                .context
+                .view
+                .get(KeySpace::Devices, device.id.as_bytes())?;
             // It may have started an account of its own since.
             let Some(record) = record.filter(|record| record.account_id == account.to_bytes())
             else {
@@ -316,6 +323,7 @@ impl<S: Store> Relay<S> {
         let identity = encode_identity(&device.identity);
         let device = device.id;
         let is_going = self
+            .context
             .view
             .get_bytes(KeySpace::Revoked, device.as_bytes())?
             .is_some();
@@ -323,11 +331,15 @@ impl<S: Store> Relay<S> {
             // Its data is being deleted; soon it may register again.
             return Err(Refused::unavailable());
         }
-        let known: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
+        let known: Option<DeviceRecord> = self
+            .context
+            .view
+            .get(KeySpace::Devices, device.as_bytes())?;
         let mailbox = known
             .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok())
             .unwrap_or_else(|| MailboxId::random(rng));
         let exists = self
+            .context
             .view
             .get_bytes(KeySpace::Mailboxes, mailbox.as_bytes())?
             .is_some();
@@ -339,7 +351,10 @@ impl<S: Store> Relay<S> {
             };
             writes.push(put(KeySpace::Mailboxes, mailbox.as_bytes(), &record));
         }
-        let before: Option<DeviceRecord> = self.view.get(KeySpace::Devices, device.as_bytes())?;
+        let before: Option<DeviceRecord> = self
+            .context
+            .view
+            .get(KeySpace::Devices, device.as_bytes())?;
         let record = DeviceRecord {
             account_id: account.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
@@ -352,18 +367,11 @@ impl<S: Store> Relay<S> {
 
     /// The log has revoked a device: its link ends, and its mailbox takes nothing more.
     pub(crate) fn device_revoked(&mut self, device: DeviceId) {
-        if let Some(link) = self.devices.remove(&device) {
-            // Nothing that still comes on it is the device's.
-            if let Some(state) = self.links.get_mut(&link) {
-                if let LinkStage::LoggedIn { account, .. } = state.stage {
-                    self.online.remove(&(account, link));
-                }
-                state.stage = LinkStage::Open;
-            }
-            self.effects.push_back(Effect::Close { link });
+        if let Some(link) = self.context.links.log_out(device) {
+            self.context.close(link);
         }
         // Where the store cannot be read now, it is when it can be again.
-        let record = self.view.get(KeySpace::Revoked, device.as_bytes());
+        let record = self.context.view.get(KeySpace::Revoked, device.as_bytes());
         let mailbox = record
             .ok()
             .flatten()
@@ -379,9 +387,10 @@ impl<S: Store> Relay<S> {
         let mut revoked = BTreeMap::new();
         let mut from = Key::new();
         loop {
-            let page = self.page(KeySpace::Revoked, &from, REVOKED)?;
+            let page = self.context.view.page(KeySpace::Revoked, &from, REVOKED)?;
             for (at, value) in page.records {
-                let record: Option<RevokedRecord> = self.sound(KeySpace::Revoked, &at, value);
+                let record: Option<RevokedRecord> =
+                    self.context.view.sound(KeySpace::Revoked, &at, value);
                 let mailbox = record.map(|record| MailboxId::try_from(&record.mailbox_id));
                 if let (Some(Ok(mailbox)), Ok(device)) = (mailbox, DeviceId::try_from(&at)) {
                     revoked.insert(mailbox, device);
@@ -402,12 +411,19 @@ impl<S: Store> Relay<S> {
             return Ok(Done::all(0));
         };
         let prefix = mailbox.as_bytes();
-        let (entries, is_last) = self.readable(KeySpace::Entries, prefix, SLICE)?;
+        let (entries, is_last) = self
+            .context
+            .view
+            .readable(KeySpace::Entries, prefix, SLICE)?;
         let touched = entries.len();
         for (at, value) in entries {
-            let Some(entry) = self.sound::<EntryRecord>(KeySpace::Entries, &at, value) else {
+            let Some(entry) = self
+                .context
+                .view
+                .sound::<EntryRecord>(KeySpace::Entries, &at, value)
+            else {
                 // Which post it held is not known.
-                self.view.delete(KeySpace::Entries, key(&[&at]));
+                self.context.view.delete(KeySpace::Entries, key(&[&at]));
                 continue;
             };
             let sequence = at.last_chunk::<8>().copied().map(u64::from_be_bytes);
@@ -423,18 +439,24 @@ impl<S: Store> Relay<S> {
         }
         let at = key(&[device.as_bytes()]);
         let most = limits::KEY_PACKAGES_PER_DEVICE + 1;
-        let (packages, is_last) = self.readable(KeySpace::KeyPackages, &at, most)?;
+        let (packages, is_last) = self
+            .context
+            .view
+            .readable(KeySpace::KeyPackages, &at, most)?;
         let touched = touched + packages.len();
         for (package, _) in packages {
-            self.view.delete(KeySpace::KeyPackages, key(&[&package]));
+            self.context
+                .view
+                .delete(KeySpace::KeyPackages, key(&[&package]));
         }
         if !is_last {
             return Ok(Done::some(touched));
         }
         for space in [KeySpace::LastResorts, KeySpace::Devices, KeySpace::Revoked] {
-            self.view.delete(space, at.clone());
+            self.context.view.delete(space, at.clone());
         }
-        self.view
+        self.context
+            .view
             .delete(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]));
         self.revoked.remove(&mailbox);
         Ok(Done::some(touched + 1))

@@ -24,8 +24,10 @@ use waxwing_protocol::{
 
 use self::log::Question;
 use crate::{
-    link::LinkStage,
-    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
+    answer::{Refused, Reply, RequestResult},
+    effect::Effect,
+    link::LinkId,
+    relay::Relay,
     store::{
         Key, KeySpace, Store, key,
         records::{AccountRecord, AddressRecord, DeviceRecord, TokenBudgetRecord},
@@ -74,10 +76,11 @@ impl<S: Store> Relay<S> {
         request: u32,
         fetch: &pb::FetchHistory,
     ) -> RequestResult {
-        let account = self.account_logged_in(link)?;
+        let account = self.context.links.account_logged_in(link)?;
         self.take_look_up(now, link)?;
         let address = parse(&fetch.address)?;
         let record: AddressRecord = self
+            .context
             .view
             .get(KeySpace::Addresses, &self.address_key(&address))?
             .ok_or_else(unknown)?;
@@ -96,7 +99,7 @@ impl<S: Store> Relay<S> {
     }
 
     fn prove(&mut self, link: LinkId, request: u32, question: Question) -> Reply {
-        self.effects.push_back(Effect::Prove {
+        self.context.effects.push_back(Effect::Prove {
             link,
             request,
             question,
@@ -105,7 +108,7 @@ impl<S: Store> Relay<S> {
     }
 
     pub(crate) fn take_look_up(&mut self, now: Time, link: LinkId) -> Result<(), Refused> {
-        let source = self.link(link)?.source;
+        let source = self.context.links.of_request(link)?.source;
         self.look_ups
             .take(now, source)
             .map_err(Refused::rate_limited)
@@ -152,6 +155,7 @@ impl<S: Store> Relay<S> {
         };
         for device in roster.devices().iter().filter(|one| is_asked_for(one)) {
             let Some(record) = self
+                .context
                 .view
                 .get::<DeviceRecord>(KeySpace::Devices, device.id.as_bytes())?
                 .filter(|record| record.account_id == account.to_bytes())
@@ -171,7 +175,7 @@ impl<S: Store> Relay<S> {
         // Everything was found: only now does anything change.
         self.spend(&token);
         for (device, at) in taken {
-            self.view.delete(KeySpace::KeyPackages, at);
+            self.context.view.delete(KeySpace::KeyPackages, at);
             self.warn_when_low(device)?;
         }
         Ok(Reply::Durable(Answer::KeyPackagesClaimed(
@@ -187,9 +191,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         publish: pb::PublishKeyPackages,
     ) -> RequestResult {
-        let LinkStage::LoggedIn { device, .. } = self.link(link)?.stage else {
-            return Err(Refused::unauthorised("this needs a login"));
-        };
+        let device = self.context.links.device_logged_in(link)?;
         let all = publish
             .key_packages
             .iter()
@@ -221,17 +223,20 @@ impl<S: Store> Relay<S> {
             .map_or(0, |last| last + 1);
         if publish.replace {
             for at in present {
-                self.view.delete(KeySpace::KeyPackages, at);
+                self.context.view.delete(KeySpace::KeyPackages, at);
             }
         }
         let left = kept + publish.key_packages.len();
         for (number, package) in (first..).zip(publish.key_packages) {
             let at = key(&[device.as_bytes(), &number.to_be_bytes()]);
-            self.view.put_bytes(KeySpace::KeyPackages, at, package);
+            self.context
+                .view
+                .put_bytes(KeySpace::KeyPackages, at, package);
         }
         if !publish.last_resort.is_empty() {
             let at = key(&[device.as_bytes()]);
-            self.view
+            self.context
+                .view
                 .put_bytes(KeySpace::LastResorts, at, publish.last_resort);
         }
         Ok(Reply::Durable(Answer::KeyPackagesPublished(
@@ -248,13 +253,13 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         issue: &pb::IssueTokens,
     ) -> Result<(Key, TokenBudgetRecord), Refused> {
-        let LinkStage::LoggedIn { account, .. } = self.link(link)?.stage else {
-            return Err(Refused::unauthorised("this needs a login"));
-        };
-        let now = self.date(now);
+        self.context.links.of_request(link)?;
+        let account = self.context.links.account_logged_in(link)?;
+        let now = self.context.date(now);
         let day = now.0 / Span::days(1).0;
         let at = key(&[account.as_bytes()]);
         let budget: TokenBudgetRecord = self
+            .context
             .view
             .get(KeySpace::TokenBudgets, &at)?
             .unwrap_or_default();
@@ -264,11 +269,11 @@ impl<S: Store> Relay<S> {
         let issued = of(budget.day == day, budget.issued).saturating_add(asked_for);
         let issued_in_period =
             of(budget.period == period, budget.issued_in_period).saturating_add(asked_for);
-        if issued_in_period > self.config.tokens_per_period {
+        if issued_in_period > self.context.config.tokens_per_period {
             let next = Time((period + 1).saturating_mul(limits::TOKEN_PERIOD.0));
             return Err(Refused::rate_limited(next.since(now)));
         }
-        if issued > self.config.tokens_per_day {
+        if issued > self.context.config.tokens_per_day {
             let tomorrow = Time((day + 1) * Span::days(1).0);
             return Err(Refused::rate_limited(tomorrow.since(now)));
         }
@@ -292,7 +297,7 @@ impl<S: Store> Relay<S> {
             return Err(Refused::unavailable());
         };
         let (at, budget) = self.may_issue(now, link, issue)?;
-        self.view.put(KeySpace::TokenBudgets, at, &budget);
+        self.context.view.put(KeySpace::TokenBudgets, at, &budget);
         Ok(Reply::Durable(Answer::TokensIssued(tokens)))
     }
 
@@ -303,7 +308,12 @@ impl<S: Store> Relay<S> {
             token.ok_or_else(|| Refused::unauthorised("the token is not one of this relay's"))?;
         for period in self.tokens.taken() {
             let at = spent_key(period, token);
-            if self.view.get_bytes(KeySpace::SpentTokens, &at)?.is_some() {
+            if self
+                .context
+                .view
+                .get_bytes(KeySpace::SpentTokens, &at)?
+                .is_some()
+            {
                 return Err(Refused::unauthorised("the token was spent before"));
             }
         }
@@ -312,7 +322,9 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn spend(&mut self, token: &pb::Token) {
         let at = spent_key(self.tokens.number(), token);
-        self.view.put_bytes(KeySpace::SpentTokens, at, Bytes::new());
+        self.context
+            .view
+            .put_bytes(KeySpace::SpentTokens, at, Bytes::new());
     }
 
     /// What is known of an account, for a login or a look-up.
@@ -320,8 +332,10 @@ impl<S: Store> Relay<S> {
         &self,
         account: AccountId,
     ) -> Result<Option<Vec<pb::SignedStatement>>, Refused> {
-        let record: Option<AccountRecord> =
-            self.view.get(KeySpace::Accounts, account.as_bytes())?;
+        let record: Option<AccountRecord> = self
+            .context
+            .view
+            .get(KeySpace::Accounts, account.as_bytes())?;
         Ok(record.map(|record| record.roster))
     }
 
@@ -333,6 +347,7 @@ impl<S: Store> Relay<S> {
     ) -> Result<Vec<crate::store::Key>, Refused> {
         let prefix = device.as_bytes();
         let records = self
+            .context
             .view
             .scan_prefix(KeySpace::KeyPackages, prefix, prefix, most)?;
         Ok(records.into_iter().map(|(at, _)| key(&[&at])).collect())
@@ -340,6 +355,7 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn has_last_resort(&self, device: DeviceId) -> Result<bool, Refused> {
         Ok(self
+            .context
             .view
             .get_bytes(KeySpace::LastResorts, device.as_bytes())?
             .is_some())
@@ -356,13 +372,14 @@ impl<S: Store> Relay<S> {
     ) -> Result<Option<(Bytes, Option<crate::store::Key>)>, Refused> {
         let prefix = device.as_bytes();
         let first = self
+            .context
             .view
             .scan_prefix(KeySpace::KeyPackages, prefix, prefix, 1)?
             .pop();
         if let Some((at, package)) = first {
             return Ok(Some((package, Some(key(&[&at])))));
         }
-        let last_resort = self.view.get_bytes(KeySpace::LastResorts, prefix)?;
+        let last_resort = self.context.view.get_bytes(KeySpace::LastResorts, prefix)?;
         Ok(last_resort.map(|package| (package, None)))
     }
 
@@ -371,12 +388,12 @@ impl<S: Store> Relay<S> {
             .key_packages(device, limits::KEY_PACKAGES_LOW + 1)?
             .len();
         if left < limits::KEY_PACKAGES_LOW
-            && let Some(link) = self.devices.get(&device).copied()
+            && let Some(link) = self.context.links.of_device(device)
         {
             let low = pb::KeyPackagesLow {
                 key_packages_left: count(left),
             };
-            self.send(link, 0, Answer::KeyPackagesLow(low));
+            self.context.send(link, 0, Answer::KeyPackagesLow(low));
         }
         Ok(())
     }

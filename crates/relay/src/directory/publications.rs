@@ -27,8 +27,9 @@ use waxwing_transparency::proof::Entry;
 
 use super::log::Publication;
 use crate::{
-    posts::RequestRef,
-    relay::{LinkId, Refused, Relay, Reply},
+    answer::{Refused, Reply},
+    link::{LinkId, RequestRef},
+    relay::Relay,
     store::{KeySpace, Store, Write, key, records::AddressRecord},
 };
 
@@ -156,7 +157,7 @@ impl<S: Store> Relay<S> {
     pub fn next_publication(&self, now: Time) -> Option<Time> {
         let publications = &self.publications;
         // What is signed has a date, and cannot be taken back.
-        if self.doubts_clock() {
+        if self.context.calendar.is_in_doubt() {
             return None;
         }
         if publications.writing.is_some() || publications.waiting.is_empty() {
@@ -207,7 +208,7 @@ impl<S: Store> Relay<S> {
     /// it is under way now.
     fn address_write(&self, change: &mut Change) -> Result<Write, Refused> {
         let at = self.address_key(&change.address);
-        let before: Option<AddressRecord> = self.view.get(KeySpace::Addresses, &at)?;
+        let before: Option<AddressRecord> = self.context.view.get(KeySpace::Addresses, &at)?;
         let entry = &change.entry;
         let account_id = entry.account.to_bytes();
         let mut former_accounts = Vec::new();
@@ -244,12 +245,13 @@ impl<S: Store> Relay<S> {
         let mut accounts = HashSet::new();
         for change in changes {
             for asked in change.asked {
-                self.send(asked.link, asked.request, change.answer.clone());
+                self.context
+                    .send(asked.link, asked.request, change.answer.clone());
             }
             if matches!(change.cause, Cause::Registered(_)) {
-                self.counts.registrations += 1;
+                self.context.counts.registrations += 1;
             }
-            self.counts.changes += 1;
+            self.context.counts.changes += 1;
             for device in change.revoked {
                 self.device_revoked(device);
             }
@@ -265,7 +267,7 @@ impl<S: Store> Relay<S> {
         let Some(changes) = self.publications.writing.take() else {
             return;
         };
-        self.counts.failed_publications += 1;
+        self.context.counts.failed_publications += 1;
         for change in changes {
             self.not_published(change);
         }
@@ -275,7 +277,8 @@ impl<S: Store> Relay<S> {
     fn not_published(&mut self, change: Change) {
         for asked in change.asked {
             let refused = Refused::unavailable();
-            self.send(asked.link, asked.request, Answer::Error(refused.0));
+            self.context
+                .send(asked.link, asked.request, Answer::Error(refused.0));
         }
     }
 
@@ -302,7 +305,7 @@ impl<S: Store> Relay<S> {
 
     /// Lets a change wait for its epoch; it is answered then.
     pub(crate) fn publish(&mut self, change: Change) -> Result<Reply, Refused> {
-        if self.publications.waiting.len() >= WAITING || self.doubts_clock() {
+        if self.publications.waiting.len() >= WAITING || self.context.calendar.is_in_doubt() {
             return Err(Refused::unavailable());
         }
         self.publications.waiting.push_back(change);
@@ -312,11 +315,14 @@ impl<S: Store> Relay<S> {
     /// Tells the devices of these accounts that are there to fetch the history.
     fn tell_accounts(&mut self, accounts: &HashSet<AccountId>) {
         let accounts = accounts.iter();
-        let mut links: Vec<LinkId> = accounts.flat_map(|one| self.links_of(*one)).collect();
+        let mut links: Vec<LinkId> = accounts
+            .flat_map(|one| self.context.links.of_account(*one))
+            .collect();
         // In an order that does not change from run to run.
         links.sort_unstable();
         for link in links {
-            self.send(link, 0, Answer::AccountChanged(pb::AccountChanged {}));
+            self.context
+                .send(link, 0, Answer::AccountChanged(pb::AccountChanged {}));
         }
     }
 }

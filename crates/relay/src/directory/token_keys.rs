@@ -23,8 +23,9 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    link::LinkStage,
-    relay::{Effect, LinkId, Refused, Relay},
+    answer::Refused,
+    link::{LinkId, LinkStage},
+    relay::Relay,
     store::{Key, KeySpace, Store, StoreError, key, records::TokenPeriodRecord},
     sweep::Done,
 };
@@ -109,7 +110,7 @@ impl TokenPeriod {
 impl<S: Store> Relay<S> {
     /// Reads which period it was; to be called once, at the start.
     pub(crate) fn read_token_period(&mut self) -> Result<(), StoreError> {
-        let kept = self.sound_at(KeySpace::Meta, KEPT_AT)?;
+        let kept = self.context.view.sound_at(KeySpace::Meta, KEPT_AT)?;
         self.tokens.record = kept.unwrap_or_default();
         Ok(())
     }
@@ -124,11 +125,13 @@ impl<S: Store> Relay<S> {
         let next = self.next_token_period(now);
         if next != self.tokens.record {
             // On a full disk the next one waits; the first one cannot.
-            if self.tokens.number() > 0 && self.view.store().is_nearly_full() {
+            if self.tokens.number() > 0 && self.context.view.store().is_nearly_full() {
                 return;
             }
             self.tokens.record = next;
-            self.view.put(KeySpace::Meta, key(&[KEPT_AT]), &next);
+            self.context
+                .view
+                .put(KeySpace::Meta, key(&[KEPT_AT]), &next);
         }
         let before = self.tokens.keys.as_ref().map(|keys| keys.period);
         if before == Some(next.number) {
@@ -149,7 +152,7 @@ impl<S: Store> Relay<S> {
 
     fn next_token_period(&self, now: Time) -> TokenPeriodRecord {
         let mut record = self.tokens.record;
-        let date = self.date(now);
+        let date = self.context.date(now);
         let began = Time(record.began_ms);
         let period = limits::TOKEN_PERIOD;
         if record.number == 0 {
@@ -160,7 +163,7 @@ impl<S: Store> Relay<S> {
         } else if date < began {
             // The clock was ahead when it began.
             record.began_ms = date.0;
-        } else if date.since(began) >= period && !self.keeps_everything(now) {
+        } else if date.since(began) >= period && self.context.calendar.is_expiring(now) {
             record.number = record.number.saturating_add(1);
             let is_late = date.since(began).0 / 2 >= period.0;
             record.began_ms = if is_late { date } else { began.after(period) }.0;
@@ -177,11 +180,11 @@ impl<S: Store> Relay<S> {
     /// The keys, and the period whose key the link was shown. A link that was greeted too long
     /// ago is ended: the tokens that it may want to spend are no good.
     pub(crate) fn token_keys_of(&mut self, link: LinkId) -> Result<(Arc<TokenKeys>, u64), Refused> {
-        let period = self.link(link)?.token_period;
+        let period = self.context.links.of_request(link)?.token_period;
         let keys = self.tokens.keys.clone();
         let keys = keys.ok_or_else(Refused::unavailable)?;
         if keys.of(period).is_none() {
-            self.effects.push_back(Effect::Close { link });
+            self.context.close(link);
             return Err(Refused::unavailable());
         }
         Ok((keys, period))
@@ -190,7 +193,7 @@ impl<S: Store> Relay<S> {
     /// The link is quiet: it is ended if it was greeted in an earlier period, so that it is
     /// opened again and shown the new key.
     pub(crate) fn renew_link(&mut self, now: Time, id: LinkId) {
-        let Some(link) = self.links.get(&id) else {
+        let Some(link) = self.context.links.get(id) else {
             return;
         };
         if link.token_period >= self.tokens.number() {
@@ -205,7 +208,7 @@ impl<S: Store> Relay<S> {
         let waits = Span(waits.0 + spread % RENEWED_WITHIN.0);
         let turned_at = self.tokens.turned_at.unwrap_or(Time(0));
         if now.since(turned_at) >= waits {
-            self.effects.push_back(Effect::Close { link: id });
+            self.context.close(id);
         }
     }
 
@@ -222,7 +225,10 @@ impl<S: Store> Relay<S> {
             return Ok(Done::all(0));
         }
         let from = self.tokens.swept_to.clone();
-        let (records, mut next) = self.slice(KeySpace::SpentTokens, &from, most)?;
+        let (records, mut next) =
+            self.context
+                .view
+                .sound_slice(KeySpace::SpentTokens, &from, most)?;
         // It goes on behind some that cannot be read.
         let touched = records.len().max(usize::from(next.is_some()));
         for (at, _) in records {
@@ -231,7 +237,7 @@ impl<S: Store> Relay<S> {
                 next = Some(key(&[&NO_PERIOD.to_be_bytes()]));
                 break;
             }
-            self.view.delete(KeySpace::SpentTokens, key(&[&at]));
+            self.context.view.delete(KeySpace::SpentTokens, key(&[&at]));
         }
         let is_all = next.is_none();
         self.tokens.swept_to = next.unwrap_or_default();

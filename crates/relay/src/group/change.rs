@@ -21,8 +21,9 @@ use super::{
     too_large,
 };
 use crate::{
-    posts::RequestRef,
-    relay::{LinkId, Refused, Relay, Reply, RequestResult},
+    answer::{Refused, Reply, RequestResult},
+    link::{LinkId, RequestRef},
+    relay::Relay,
     store::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord},
@@ -54,7 +55,7 @@ impl<S: Store> Relay<S> {
         let CheckResult::Create { created_by, list } = found else {
             return Err(Refused::unavailable());
         };
-        let known: Option<GroupRecord> = self.view.get(KeySpace::Groups, id.as_bytes())?;
+        let known: Option<GroupRecord> = self.context.view.get(KeySpace::Groups, id.as_bytes())?;
         if let Some(known) = known {
             if known.created_by != created_by {
                 return Err(Refused::new(ErrorCode::GroupExists, "this group exists"));
@@ -80,14 +81,17 @@ impl<S: Store> Relay<S> {
         let list = list.ok_or_else(Refused::unavailable)?;
         let next = next_epoch(epoch, create.keys.as_ref(), list)?;
         self.may_authorise(link, id, epoch)?;
-        self.has_room_for_group(1, 0, next.bytes())?;
+        self.context
+            .quotas
+            .has_room_for_group(&self.context.config, 1, 0, next.bytes())?;
         if !create.welcome.is_empty() {
             let bytes = create.welcome.len();
             self.has_room(id, &next.fan_out, 1, bytes, Reaches::Everybody)?;
         }
         // Nothing refuses it any more.
         self.spend(&token);
-        self.count(|usage| usage.groups = usage.groups.saturating_add(1));
+        self.context
+            .count(|usage| usage.groups = usage.groups.saturating_add(1));
         let record = GroupRecord {
             epoch: epoch.0,
             rejoin_key: create.rejoin_key,
@@ -124,7 +128,10 @@ impl<S: Store> Relay<S> {
     /// What making a group has to be verified by.
     pub(crate) fn group_to_verify(&self, create: &pb::CreateGroup) -> Result<Check, Refused> {
         let id = group_id(&create.group_id)?;
-        let known = self.view.get_bytes(KeySpace::Groups, id.as_bytes())?;
+        let known = self
+            .context
+            .view
+            .get_bytes(KeySpace::Groups, id.as_bytes())?;
         let is_new = known.is_none();
         if is_new {
             self.unspent(create.token.as_ref())?;
@@ -140,7 +147,7 @@ impl<S: Store> Relay<S> {
     ) -> Result<Option<Check>, Refused> {
         let group = group_id(&commit.group_id)?;
         let epoch = Epoch(commit.epoch);
-        let may_post = self.link(link)?.posting.contains_key(&(group, epoch));
+        let may_post = self.authorised(link, group, epoch).is_some();
         if !may_post || epoch != self.group(group)?.epoch() {
             return Ok(None);
         }
@@ -256,13 +263,15 @@ impl<S: Store> Relay<S> {
 
     /// Whether there is room for what the group will be.
     fn may_grow(&mut self, now: Time, id: GroupId, next: &NextEpoch) -> Result<(), Refused> {
-        let date = self.date(now);
+        let date = self.context.date(now);
         let record = &self.group(id)?.record;
         let before = record.counted_bytes;
         let kept = kept_epochs(record, date, next.rejoin_key.is_some());
         let after = kept.map(epoch_bytes).sum::<u64>();
         let after = after.saturating_add(next.bytes());
-        self.has_room_for_group(0, before, after)
+        self.context
+            .quotas
+            .has_room_for_group(&self.context.config, 0, before, after)
     }
 
     /// Makes `next` the group's current epoch, and authorises the link for it.
@@ -273,7 +282,7 @@ impl<S: Store> Relay<S> {
         id: GroupId,
         next: NextEpoch,
     ) -> Result<(), Refused> {
-        let date = self.date(now);
+        let date = self.context.date(now);
         self.authorise(now, link, id, next.epoch, next.fan_out)?;
         let group = self.group(id)?;
         let kept = kept_epochs(&group.record, date, next.rejoin_key.is_some());
@@ -296,13 +305,15 @@ impl<S: Store> Relay<S> {
         let after = lists.saturating_add(next.group_info.len() as u64);
         group.record.counted_bytes = after;
         let record = group.record.clone();
-        self.count(|usage| {
+        self.context.count(|usage| {
             let others = usage.group_bytes.saturating_sub(before);
             usage.group_bytes = others.saturating_add(after);
         });
-        self.view
+        self.context
+            .view
             .put(KeySpace::Groups, key(&[id.as_bytes()]), &record);
-        self.view
+        self.context
+            .view
             .put_bytes(KeySpace::GroupInfos, key(&[id.as_bytes()]), next.group_info);
         Ok(())
     }

@@ -20,12 +20,14 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    answer::Refused,
+    link::RequestRef,
     mailbox::{
         PutIn,
         shares::{ANY_GROUP, Amount},
     },
-    posts::{May, RequestRef, StoredPost},
-    relay::{Refused, Relay},
+    posts::{May, StoredPost},
+    relay::Relay,
     store::{KeySpace, Store, StoreError},
 };
 
@@ -76,7 +78,8 @@ impl<S: Store> Relay<S> {
         bytes: usize,
         reaches: Reaches,
     ) -> Result<(), Refused> {
-        if self.posts.bytes.saturating_add(bytes) > self.config.unwritten_bytes || !self.has_space()
+        if self.posts.bytes.saturating_add(bytes) > self.context.config.unwritten_bytes
+            || !self.context.has_space()
         {
             return Err(Refused::unavailable());
         }
@@ -100,7 +103,9 @@ impl<S: Store> Relay<S> {
             let mailbox = match self.mailbox(*id) {
                 // Nobody can have anything put there: the others do not wait for that.
                 Err(StoreError::Damaged(_)) => {
-                    self.note_damage(KeySpace::Mailboxes, id.as_bytes());
+                    self.context
+                        .view
+                        .note_damage(KeySpace::Mailboxes, id.as_bytes());
                     continue;
                 }
                 mailbox => mailbox?,
@@ -138,7 +143,7 @@ impl<S: Store> Relay<S> {
             kind: deposit.kind,
             epoch: deposit.epoch,
             id: deposit.id,
-            received_at: self.date(now),
+            received_at: self.context.date(now),
             body: deposit.body,
             missed: false,
         });
@@ -167,7 +172,7 @@ impl<S: Store> Relay<S> {
         // A list of mailboxes that are all gone has nobody to acknowledge; and a mark has to be
         // on disk before anybody is answered.
         shortcut &= !holders.is_empty() && full.is_empty();
-        self.counts.posts += 1;
+        self.context.counts.posts += 1;
         // What can go to a link goes now; whether all of it did decides how it is written.
         let all_there = there.len() == holders.len();
         for id in there {
@@ -192,7 +197,11 @@ impl<S: Store> Relay<S> {
 
     /// Tells these devices, in their mailboxes, that they miss a post.
     fn mark_missed(&mut self, now: Time, post: &StoredPost, full: &[MailboxId]) {
-        self.counts.left_out = self.counts.left_out.saturating_add(full.len() as u64);
+        self.context.counts.left_out = self
+            .context
+            .counts
+            .left_out
+            .saturating_add(full.len() as u64);
         // Nobody could send a text again.
         if post.kind == PostKind::Sms {
             return;

@@ -19,8 +19,7 @@ use waxwing_protocol::{
 
 use super::{Authorised, Group};
 use crate::{
-    least_recently_used::LeastRecentlyUsed,
-    relay::{LinkId, Refused, Relay},
+    answer::Refused, least_recently_used::LeastRecentlyUsed, link::LinkId, relay::Relay,
     store::Store,
 };
 
@@ -171,10 +170,10 @@ impl<S: Store> Relay<S> {
         let shared = self.fan_outs.join(now, of, link, (fan_out, sealed));
         // It is used now: it does not give way to itself.
         self.fan_outs.put_out_of_order(of);
-        while self.fan_outs.bytes > self.config.fan_out_bytes {
-            let links = &self.links;
+        while self.fan_outs.bytes > self.context.config.fan_out_bytes {
+            let posting = &self.posting;
             let used = |link, of| {
-                let authorised: Option<&Authorised> = links.get(&link)?.posting.get(&of);
+                let authorised: Option<&Authorised> = posting.get(&link)?.get(&of);
                 authorised.map(|authorised| authorised.used_at)
             };
             let Some(oldest) = self.fan_outs.pop_oldest(used) else {
@@ -188,8 +187,8 @@ impl<S: Store> Relay<S> {
 
     fn fan_out_gives_way(&mut self, of: (GroupId, Epoch)) {
         for link in self.fan_outs.end(of) {
-            if let Some(state) = self.links.get_mut(&link)
-                && state.posting.remove(&of).is_some()
+            if let Some(posting) = self.posting.get_mut(&link)
+                && posting.remove(&of).is_some()
             {
                 self.drop_group_from_memory(of.0);
             }
@@ -207,7 +206,7 @@ impl<S: Store> Relay<S> {
     pub(super) fn may_share_more(&self, has: usize) -> Result<(), Refused> {
         /// Authorisations that a link may have at any time.
         const FEW: usize = 16;
-        if has >= FEW && self.fan_outs.authorisations() >= self.config.authorisations {
+        if has >= FEW && self.fan_outs.authorisations() >= self.context.config.authorisations {
             return Err(Refused::rate_limited(
                 waxwing_protocol::limits::POSTING_IDLE,
             ));

@@ -12,8 +12,9 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    answer::Refused,
     pending_view::decode,
-    relay::{Refused, Relay},
+    relay::Relay,
     store::{KeySpace, Store, StoreError, key, records::GroupRecord},
     sweep::Done,
 };
@@ -25,22 +26,23 @@ fn day_of(date: Time) -> u64 {
 impl<S: Store> Relay<S> {
     /// Somebody may post: noted once a day.
     pub(super) fn note_use(&mut self, now: Time, id: GroupId) -> Result<(), Refused> {
-        let today = day_of(self.date(now));
+        let today = day_of(self.context.date(now));
         let group = self.group(id)?;
         if group.record.used_on_day >= today || group.record.changed_on_day >= today {
             return Ok(());
         }
         group.record.used_on_day = today;
         let record = group.record.clone();
-        self.view
+        self.context
+            .view
             .put(KeySpace::Groups, key(&[id.as_bytes()]), &record);
         Ok(())
     }
 
     /// Deletes some of the groups that were not used for too long.
     pub(crate) fn sweep_groups(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let expiry = self.expiry_date(now);
-        let today = day_of(self.date(now));
+        let expiry = self.context.expiry_date(now);
+        let today = day_of(self.context.date(now));
         let (records, done) =
             self.next_of_round(KeySpace::Groups, |sweep| &mut sweep.groups, most)?;
         for (at, value) in records {
@@ -57,10 +59,12 @@ impl<S: Store> Relay<S> {
                 if let Some(group) = self.groups.get_mut(&id) {
                     group.record.used_on_day = today;
                 }
-                self.view.put(KeySpace::Groups, key(&[&at]), &record);
+                self.context
+                    .view
+                    .put(KeySpace::Groups, key(&[&at]), &record);
                 continue;
             }
-            if idle < self.config.group_idle_days || in_use {
+            if idle < self.context.config.group_idle_days || in_use {
                 continue;
             }
             self.groups.remove(&id);
@@ -69,9 +73,9 @@ impl<S: Store> Relay<S> {
                 KeySpace::GroupInfos,
                 KeySpace::GroupSequences,
             ] {
-                self.view.delete(space, key(&[&at]));
+                self.context.view.delete(space, key(&[&at]));
             }
-            self.count(|usage| {
+            self.context.count(|usage| {
                 usage.groups = usage.groups.saturating_sub(1);
                 usage.group_bytes = usage.group_bytes.saturating_sub(record.counted_bytes);
             });

@@ -15,7 +15,7 @@ pub(crate) mod fan_outs;
 mod idle;
 mod signal;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use prost::Message as _;
 use waxwing_protocol::{
@@ -28,10 +28,12 @@ use waxwing_protocol::{
 
 use self::deposit::{Deposit, Reaches};
 use crate::{
+    answer::{Refused, Reply, RequestResult},
     cost,
+    link::{LinkId, RequestRef},
     mailbox::shares::ANY_GROUP,
-    posts::{Repeated, RequestRef},
-    relay::{LinkId, Refused, Relay, Reply, RequestResult},
+    posts::Repeated,
+    relay::Relay,
     store::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord, GroupSequenceRecord},
@@ -70,6 +72,9 @@ impl Authorised {
         &self.fan_out
     }
 }
+
+/// Where a link may post.
+pub(crate) type PostingLink = HashMap<(GroupId, Epoch), Authorised>;
 
 /// A post that is being taken.
 pub(crate) struct Incoming {
@@ -123,8 +128,8 @@ impl<S: Store> Relay<S> {
     ) -> Result<Check, Refused> {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
-        let exporter = self.link(link)?.exporter;
-        let date = self.date(now);
+        let exporter = self.context.links.of_request(link)?.exporter;
+        let date = self.context.date(now);
         let group = self.group(id)?;
         let current = group.epoch();
         let known = group
@@ -154,7 +159,7 @@ impl<S: Store> Relay<S> {
         let CheckResult::Authorise { send_key, list } = found else {
             return Err(Refused::unavailable());
         };
-        let date = self.date(now);
+        let date = self.context.date(now);
         let group = self.group(id)?;
         let current = group.epoch();
         let known = group.open_epoch(date, epoch);
@@ -163,7 +168,7 @@ impl<S: Store> Relay<S> {
         }
         self.may_authorise(link, id, epoch)?;
         self.authorise(now, link, id, epoch, list)?;
-        if self.has_space() {
+        if self.context.has_space() {
             self.note_use(now, id)?;
             self.reserve_group(id)?;
         }
@@ -183,11 +188,7 @@ impl<S: Store> Relay<S> {
         let epoch = Epoch(post.epoch);
         let post_id = post_id(&post.post_id)?;
         let link = asked.link;
-        let state = self
-            .links
-            .get(&link)
-            .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        let Some(authorised) = state.posting.get(&(id, epoch)) else {
+        let Some(authorised) = self.authorised(link, id, epoch) else {
             // Not known, or idle for too long: the client authorises again.
             return Err(Refused::unauthorised("this link may not post there"));
         };
@@ -198,7 +199,7 @@ impl<S: Store> Relay<S> {
         }
         match post.kind() {
             PostKind::Message => {
-                let date = self.date(now);
+                let date = self.context.date(now);
                 let group = self.group(id)?;
                 let current = group.epoch();
                 if group.open_epoch(date, epoch).is_none() {
@@ -207,7 +208,8 @@ impl<S: Store> Relay<S> {
                 if post.body.is_empty() || post.body.len() > limits::POST_BYTES {
                     return Err(too_large());
                 }
-                self.charge(now, link, cost::of_fan_out(fan_out.len()))?;
+                self.context
+                    .charge(now, link, cost::of_fan_out(fan_out.len()))?;
                 let bytes = post.body.len();
                 self.has_room(id, &fan_out, 1, bytes, Reaches::SomebodyElse)?;
                 let incoming = Incoming {
@@ -220,9 +222,9 @@ impl<S: Store> Relay<S> {
                 };
                 self.take(now, incoming, &fan_out, Some(asked), current)?;
                 // Only what was taken: a refused post must not keep the list in memory.
-                let authorised = self.links.get_mut(&link);
+                let authorised = self.posting.get_mut(&link);
                 if let Some(authorised) =
-                    authorised.and_then(|state| state.posting.get_mut(&(id, epoch)))
+                    authorised.and_then(|posting| posting.get_mut(&(id, epoch)))
                 {
                     authorised.used_at = now;
                 }
@@ -247,7 +249,7 @@ impl<S: Store> Relay<S> {
         let group = group_id(&fetch.group_id)?;
         Ok(Check::Fetch {
             group,
-            exporter: self.link(link)?.exporter,
+            exporter: self.context.links.of_request(link)?.exporter,
             rejoin_key: self.group(group)?.record.rejoin_key.clone(),
         })
     }
@@ -265,6 +267,7 @@ impl<S: Store> Relay<S> {
         let epoch = group.epoch();
         group.still_has(&rejoin_key)?;
         let sealed_group_info = self
+            .context
             .view
             .get_bytes(KeySpace::GroupInfos, id.as_bytes())?
             .unwrap_or_default();
@@ -339,7 +342,8 @@ impl<S: Store> Relay<S> {
             let record = GroupSequenceRecord {
                 reserved: group.reserving,
             };
-            self.view
+            self.context
+                .view
                 .put(KeySpace::GroupSequences, key(&[id.as_bytes()]), &record);
             self.reservations.group(id, record.reserved);
         }
@@ -352,24 +356,33 @@ impl<S: Store> Relay<S> {
         }
     }
 
+    /// What the link may post to a group, if it may.
+    pub(crate) fn authorised(
+        &self,
+        link: LinkId,
+        group: GroupId,
+        epoch: Epoch,
+    ) -> Option<&Authorised> {
+        self.posting.get(&link)?.get(&(group, epoch))
+    }
+
     /// To open a list and to look for its mailboxes costs by its length.
     fn charge_for_list(&mut self, now: Time, link: LinkId, sealed: &[u8]) -> Result<(), Refused> {
         if sealed.len() > limits::FAN_OUT_BYTES {
             return Err(too_large());
         }
         let mailboxes = sealed.len() / MAILBOX_IN_LIST;
-        self.charge(now, link, cost::of_list(mailboxes))
+        self.context.charge(now, link, cost::of_list(mailboxes))
     }
 
     /// Whether the link may have one more permission to post.
     fn may_authorise(&self, link: LinkId, group: GroupId, epoch: Epoch) -> Result<(), Refused> {
-        let posting = &self.link(link)?.posting;
-        if posting.len() >= limits::POSTING_GROUPS_PER_LINK
-            && !posting.contains_key(&(group, epoch))
-        {
+        self.context.links.of_request(link)?;
+        let has = self.posting.get(&link).map_or(0, PostingLink::len);
+        if has >= limits::POSTING_GROUPS_PER_LINK && self.authorised(link, group, epoch).is_none() {
             return Err(Refused::rate_limited(limits::POSTING_IDLE));
         }
-        self.may_share_more(posting.len())
+        self.may_share_more(has)
     }
 
     fn authorise(
@@ -380,23 +393,17 @@ impl<S: Store> Relay<S> {
         epoch: Epoch,
         fan_out: Arc<[MailboxId]>,
     ) -> Result<(), Refused> {
-        self.link(link)?;
+        self.context.links.of_request(link)?;
         let fan_out = self.share_fan_out(now, link, (group, epoch), fan_out);
-        let state = self
-            .links
-            .get_mut(&link)
-            .ok_or_else(|| Refused::malformed("the link is closed"))?;
-        if !std::mem::replace(&mut state.is_swept, true) {
+        let posting = self.posting.entry(link).or_insert_with(|| {
             self.posting_links.push_back(link);
-        }
-        let new = !state.posting.contains_key(&(group, epoch));
-        state.posting.insert(
-            (group, epoch),
-            Authorised {
-                fan_out,
-                used_at: now,
-            },
-        );
+            PostingLink::new()
+        });
+        let authorised = Authorised {
+            fan_out,
+            used_at: now,
+        };
+        let new = posting.insert((group, epoch), authorised).is_none();
         if new {
             self.group(group)?.links += 1;
         }
@@ -414,10 +421,12 @@ impl<S: Store> Relay<S> {
     fn group(&mut self, id: GroupId) -> Result<&mut Group, Refused> {
         if !self.groups.contains_key(&id) {
             let record: GroupRecord = self
+                .context
                 .view
                 .get(KeySpace::Groups, id.as_bytes())?
                 .ok_or_else(unknown)?;
             let reserved = self
+                .context
                 .view
                 .get::<GroupSequenceRecord>(KeySpace::GroupSequences, id.as_bytes())?
                 .map_or(1, |record| record.reserved.max(1));
@@ -440,10 +449,7 @@ impl<S: Store> Relay<S> {
         self.groups_in_memory.clear();
         self.posting_links.clear();
         self.fan_outs.clear();
-        for link in self.links.values_mut() {
-            link.posting.clear();
-            link.is_swept = false;
-        }
+        self.posting.clear();
     }
 }
 

@@ -11,8 +11,9 @@ use waxwing_protocol::{ids::Epoch, limits, pb, pb::relay_frame::Body as Answer, 
 
 use super::{conflict, group_id, too_large};
 use crate::{
-    link::LinkStage,
-    relay::{LinkId, Refused, Relay, Reply, RequestResult},
+    answer::{Refused, Reply, RequestResult},
+    link::LinkId,
+    relay::Relay,
     store::Store,
 };
 
@@ -23,20 +24,17 @@ impl<S: Store> Relay<S> {
         if signal.body.is_empty() || signal.body.len() > limits::SIGNAL_BYTES {
             return Err(too_large());
         }
-        let authorised = self.link(link)?.posting.get(&(id, epoch));
+        let authorised = self.authorised(link, id, epoch);
         let fan_out = authorised.map(|authorised| Arc::clone(&authorised.fan_out));
         let Some(fan_out) = fan_out else {
             return Err(Refused::unauthorised("this link may not post there"));
         };
-        let date = self.date(now);
+        let date = self.context.date(now);
         let group = self.group(id)?;
         if group.open_epoch(date, epoch).is_none() {
             return Err(conflict(group.epoch()));
         }
-        let state = self
-            .links
-            .get_mut(&link)
-            .ok_or_else(|| Refused::malformed("the link is closed"))?;
+        let state = self.context.links.of_request_mut(link)?;
         let before = state.signalled_at;
         let too_soon = before.is_some_and(|at| now.since(at) < limits::SIGNALS_APART);
         if too_soon || fan_out.len() > limits::SIGNAL_MAILBOXES {
@@ -45,17 +43,14 @@ impl<S: Store> Relay<S> {
         state.signalled_at = Some(now);
         for mailbox in fan_out.iter() {
             let open = self.mailboxes.get(mailbox).and_then(|mailbox| mailbox.link);
-            let there = open.filter(|open| {
-                let state = self.links.get(open);
-                state.is_some_and(|state| matches!(state.stage, LinkStage::LoggedIn { .. }))
-            });
-            if let Some(open) = there {
+            let links = &self.context.links;
+            if let Some(open) = open.filter(|open| links.account_on(*open).is_some()) {
                 let signalled = pb::Signalled {
                     group_id: signal.group_id.clone(),
                     epoch: signal.epoch,
                     body: signal.body.clone(),
                 };
-                self.send(open, 0, Answer::Signalled(signalled));
+                self.context.send(open, 0, Answer::Signalled(signalled));
             }
         }
         Ok(Reply::Now(Answer::Done(pb::Done {})))

@@ -99,7 +99,7 @@ mod tests {
             to: to.to_owned(),
             code: "00112233".to_owned(),
             asked: super::super::LetterRequest {
-                link: crate::relay::LinkId(1),
+                link: crate::link::LinkId(1),
                 request: 1,
             },
         };

@@ -24,7 +24,7 @@ use waxwing_protocol::address::Address;
 use zeroize::Zeroizing;
 
 use crate::data_dir::{DataDirError, make_private_dir};
-use crate::relay::LinkId;
+use crate::link::LinkId;
 
 /// Mails that may wait.
 const QUEUE: usize = 1024;

@@ -18,8 +18,9 @@ use waxwing_protocol::{
 
 use super::Loaded;
 use crate::{
-    pending_view::View,
-    relay::{LinkId, Relay},
+    link::LinkId,
+    pending_view::PendingView,
+    relay::Relay,
     store::{KeySpace, Store, records::DeviceRecord},
     verification::CheckResult,
 };
@@ -84,7 +85,7 @@ impl Counting {
 impl Count {
     /// Counts. A mailbox that cannot be read causes an error where it is needed.
     pub(crate) fn run<S: Store>(self, store: &Arc<S>) -> Counted {
-        let view = View::new(Arc::clone(store));
+        let view = PendingView::new(Arc::clone(store));
         let asked_for = self.mailboxes.len();
         let counted = |id| Some((id, Relay::load_mailbox(&view, id).ok()?));
         let mailboxes: Vec<_> = self.mailboxes.into_iter().filter_map(counted).collect();
@@ -152,7 +153,7 @@ impl<S: Store> Relay<S> {
             if !self.mailboxes.contains_key(&id) && !self.revoked.contains_key(&id) {
                 self.take_loaded(id, loaded);
                 // It is about to be used; thousands of them at once would hold the lock.
-                if self.has_space() {
+                if self.context.has_space() {
                     self.reserve(id);
                 }
             }
@@ -167,7 +168,7 @@ impl<S: Store> Relay<S> {
                 .loaded
                 .saturating_sub(self.mailboxes.len() as u64),
             deleted: self.counting.deleted,
-            generation: self.generation(),
+            generation: self.context.view.generation(),
         }
     }
 
@@ -175,9 +176,7 @@ impl<S: Store> Relay<S> {
         let Ok(group) = GroupId::try_from(&post.group_id) else {
             return Vec::new();
         };
-        let state = self.links.get(&link);
-        let authorised = state.and_then(|state| state.posting.get(&(group, Epoch(post.epoch))));
-        authorised
+        self.authorised(link, group, Epoch(post.epoch))
             .map(|authorised| self.cold(authorised.fan_out()))
             .unwrap_or_default()
     }
@@ -187,7 +186,7 @@ impl<S: Store> Relay<S> {
             return Vec::new();
         };
         let record: Result<Option<DeviceRecord>, _> =
-            self.view.get(KeySpace::Devices, device.as_bytes());
+            self.context.view.get(KeySpace::Devices, device.as_bytes());
         let mailbox = record
             .ok()
             .flatten()
@@ -203,8 +202,14 @@ impl<S: Store> Relay<S> {
             !self.mailboxes.contains_key(*id)
                 && !self.counting.is_gone(**id)
                 && !self.revoked.contains_key(*id)
-                && !self.view.has_pending(KeySpace::Entries, id.as_bytes())
-                && !self.view.has_pending(KeySpace::Mailboxes, id.as_bytes())
+                && !self
+                    .context
+                    .view
+                    .has_pending(KeySpace::Entries, id.as_bytes())
+                && !self
+                    .context
+                    .view
+                    .has_pending(KeySpace::Mailboxes, id.as_bytes())
         });
         cold.take(AT_ONCE).copied().collect()
     }

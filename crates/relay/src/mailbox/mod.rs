@@ -29,11 +29,13 @@ use waxwing_protocol::{
 
 use self::shares::{Amount, Item, WaitingPosts};
 use crate::{
+    answer::{Refused, Reply, RequestResult},
     cost,
-    link::LinkStage,
-    pending_view::{View, decode},
+    effect::Effect,
+    link::{LinkId, LinkStage},
+    pending_view::{PendingView, decode},
     posts::StoredPost,
-    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
+    relay::Relay,
     store::{
         Key, KeySpace, Record, Store, StoreError, key,
         records::{DeviceRecord, EntryRecord, HoldersRecord, MailboxRecord, PostRecord},
@@ -197,12 +199,13 @@ impl<S: Store> Relay<S> {
             let account =
                 AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
             let statements = self.statements(account)?.ok_or_else(wrong_login)?;
-            self.charge(now, link, cost::of_roster(statements.len()))?;
+            self.context
+                .charge(now, link, cost::of_roster(statements.len()))?;
             DeviceIdentity::Roster(statements)
         } else {
             DeviceIdentity::Key(record.identity)
         };
-        let state = self.link(link)?;
+        let state = self.context.links.of_request(link)?;
         Ok(Check::Login {
             device,
             identity,
@@ -216,17 +219,21 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         login: &pb::Login,
     ) -> Result<(DeviceId, DeviceRecord), Refused> {
-        let state = self.link(link)?;
+        let state = self.context.links.of_request(link)?;
         if !matches!(state.stage, LinkStage::Open) {
             return Err(Refused::malformed("the link is logged in"));
         }
-        if !state.posting.is_empty() {
+        if self
+            .posting
+            .get(&link)
+            .is_some_and(|posting| !posting.is_empty())
+        {
             return Err(Refused::new(
                 pb::ErrorCode::WrongLink,
                 "a link that posts cannot log in",
             ));
         }
-        if state.rendezvous.is_some() {
+        if self.rendezvouses.place_of(link).is_some() {
             return Err(Refused::new(
                 pb::ErrorCode::WrongLink,
                 "a link that is at a rendezvous cannot log in",
@@ -234,12 +241,14 @@ impl<S: Store> Relay<S> {
         }
         let device = DeviceId::try_from(&login.device_id).map_err(|_| wrong_login())?;
         let record: DeviceRecord = self
+            .context
             .view
             .get(KeySpace::Devices, device.as_bytes())?
             .ok_or_else(wrong_login)?;
         // A device has its record for as long as its account's roster has it; then this mark,
         // until the record is deleted.
         let is_revoked = self
+            .context
             .view
             .get_bytes(KeySpace::Revoked, device.as_bytes())?
             .is_some();
@@ -280,23 +289,15 @@ impl<S: Store> Relay<S> {
         state.window_bytes = 0;
         state.sent_to = acknowledged;
         if let Some(replaced) = replaced {
-            self.effects.push_back(Effect::Close { link: replaced });
+            self.context.close(replaced);
         }
-        if let Some(state) = self.links.get_mut(&link) {
-            state.stage = LinkStage::LoggedIn {
-                account,
-                device,
-                mailbox,
-            };
-        }
-        self.devices.insert(device, link);
-        self.online.insert((account, link));
+        self.context.links.log_in(link, account, device, mailbox);
         if let Some(identity) = new_key {
             let record = DeviceRecord { identity, ..record };
             let at = key(&[device.as_bytes()]);
-            self.view.put(KeySpace::Devices, at, &record);
+            self.context.view.put(KeySpace::Devices, at, &record);
         }
-        self.send(
+        self.context.send(
             link,
             request,
             Answer::LoggedIn(pb::LoggedIn {
@@ -306,7 +307,7 @@ impl<S: Store> Relay<S> {
                 last_resort,
             }),
         );
-        if self.has_space() {
+        if self.context.has_space() {
             self.reserve(mailbox);
         }
         self.fill(mailbox);
@@ -315,17 +316,18 @@ impl<S: Store> Relay<S> {
 
     /// A client that is honest does not fail twice.
     pub(crate) fn login_failed(&mut self, link: LinkId) {
-        let most = self.config.failed_logins_per_link;
-        if let Some(state) = self.links.get_mut(&link) {
+        let most = self.context.config.failed_logins_per_link;
+        if let Some(state) = self.context.links.get_mut(link) {
             state.failed_logins = state.failed_logins.saturating_add(1);
             if state.failed_logins >= most {
-                self.effects.push_back(Effect::Close { link });
+                self.context.close(link);
             }
         }
     }
 
     pub(crate) fn acknowledge(&mut self, link: LinkId, sequence: u64) -> RequestResult {
-        let LinkStage::LoggedIn { mailbox: id, .. } = self.link(link)?.stage else {
+        let LinkStage::LoggedIn { mailbox: id, .. } = self.context.links.of_request(link)?.stage
+        else {
             return Err(Refused::unauthorised("this needs a login"));
         };
         let Some(mailbox) = self.mailboxes.get_mut(&id) else {
@@ -353,9 +355,9 @@ impl<S: Store> Relay<S> {
         }
         let stored_to = mailbox.stored_to;
         let mut on_disk = false;
-        self.spend_time(gone.len() / 8);
+        self.context.costs.spend_time(gone.len() / 8);
         for sent in gone {
-            self.counts.acknowledged += 1;
+            self.context.counts.acknowledged += 1;
             if sent.sequence <= stored_to {
                 on_disk = true;
                 self.delete_sent(id, sent);
@@ -383,7 +385,7 @@ impl<S: Store> Relay<S> {
         }
         let at = key(&[&post.to_be_bytes()]);
         let holders: Result<Option<HoldersRecord>, StoreError> = if shared {
-            self.view.get(KeySpace::Holders, &at)
+            self.context.view.get(KeySpace::Holders, &at)
         } else {
             Ok(None)
         };
@@ -391,25 +393,25 @@ impl<S: Store> Relay<S> {
         let holders = match holders {
             // Nobody knows who else holds it: it stays, for them.
             Err(StoreError::Damaged(_)) => {
-                self.note_damage(KeySpace::Holders, &at);
-                self.view.delete(KeySpace::Entries, entry);
+                self.context.view.note_damage(KeySpace::Holders, &at);
+                self.context.view.delete(KeySpace::Entries, entry);
                 return Ok(());
             }
             holders => holders?,
         };
-        self.view.delete(KeySpace::Entries, entry);
+        self.context.view.delete(KeySpace::Entries, entry);
         match holders {
             Some(HoldersRecord { mailboxes }) if mailboxes > 1 => {
                 let record = HoldersRecord {
                     mailboxes: mailboxes - 1,
                 };
-                self.view.put(KeySpace::Holders, at, &record);
+                self.context.view.put(KeySpace::Holders, at, &record);
             }
             _ => {
                 if shared {
-                    self.view.delete(KeySpace::Holders, at.clone());
+                    self.context.view.delete(KeySpace::Holders, at.clone());
                 }
-                self.view.delete(KeySpace::Posts, at);
+                self.context.view.delete(KeySpace::Posts, at);
             }
         }
         Ok(())
@@ -424,7 +426,7 @@ impl<S: Store> Relay<S> {
             if self.counting.is_gone(id) {
                 return Ok(None);
             }
-            let Some(loaded) = Self::load_mailbox(&self.view, id)? else {
+            let Some(loaded) = Self::load_mailbox(&self.context.view, id)? else {
                 self.counting.note_gone(id);
                 return Ok(None);
             };
@@ -434,7 +436,7 @@ impl<S: Store> Relay<S> {
     }
 
     pub(super) fn load_mailbox(
-        view: &View<S>,
+        view: &PendingView<S>,
         id: MailboxId,
     ) -> Result<Option<Loaded>, StoreError> {
         let mut damaged = Vec::new();
@@ -495,7 +497,7 @@ impl<S: Store> Relay<S> {
 
     fn take_loaded(&mut self, id: MailboxId, loaded: Loaded) {
         for at in &loaded.damaged {
-            self.note_damage(KeySpace::Entries, at);
+            self.context.view.note_damage(KeySpace::Entries, at);
         }
         self.counting.loaded += 1;
         self.mailboxes.insert(id, loaded.mailbox);
@@ -553,8 +555,8 @@ impl<S: Store> Relay<S> {
     /// What one mailbox holds at most.
     pub(crate) const fn most_in_a_mailbox(&self) -> Amount {
         Amount {
-            posts: self.config.mailbox_posts,
-            bytes: self.config.mailbox_bytes,
+            posts: self.context.config.mailbox_posts,
+            bytes: self.context.config.mailbox_bytes,
         }
     }
 
@@ -589,7 +591,8 @@ impl<S: Store> Relay<S> {
             reserved: mailbox.reserving,
             acknowledged: mailbox.acknowledged,
         };
-        self.view
+        self.context
+            .view
             .put(KeySpace::Mailboxes, key(&[id.as_bytes()]), &record);
         self.reservations.mailbox(id, record.reserved);
     }
@@ -642,8 +645,8 @@ impl<S: Store> Relay<S> {
             frames.push(fresh.post.deliver(fresh.sequence));
         }
         for frame in frames {
-            self.counts.delivered += 1;
-            self.send(link, 0, frame);
+            self.context.counts.delivered += 1;
+            self.context.send(link, 0, frame);
         }
     }
 
@@ -667,10 +670,10 @@ impl<S: Store> Relay<S> {
             }
             entries => entries?,
         };
-        self.spend_time(records.len());
+        self.context.costs.spend_time(records.len());
         for (at, value) in records {
             let sequence = sequence_of(&at);
-            let entry: Option<EntryRecord> = self.sound(KeySpace::Entries, &at, value);
+            let entry: Option<EntryRecord> = self.context.view.sound(KeySpace::Entries, &at, value);
             let post = match &entry {
                 Some(entry) => self.stored_post(id, sequence, entry)?,
                 None => None,
@@ -693,7 +696,7 @@ impl<S: Store> Relay<S> {
                 shared: entry.shared,
             });
             mailbox.window_bytes += cast(entry.size);
-            self.counts.delivered += 1;
+            self.context.counts.delivered += 1;
             let deliver = pb::Deliver {
                 sequence,
                 group_id: post.group_id,
@@ -705,7 +708,7 @@ impl<S: Store> Relay<S> {
                 received_at_ms: post.received_at_ms,
                 missed: post.missed,
             };
-            self.send(link, 0, Answer::Deliver(deliver));
+            self.context.send(link, 0, Answer::Deliver(deliver));
         }
         if let Some(mailbox) = self.mailboxes.get_mut(&id) {
             mailbox.sent_to = mailbox.sent_to.max(read_to);
@@ -724,6 +727,7 @@ impl<S: Store> Relay<S> {
         let at = |sequence: u64| key(&[id.as_bytes(), &sequence.to_be_bytes()]);
         let end = at(to.saturating_add(1));
         let read = self
+            .context
             .view
             .scan(KeySpace::Entries, &at(from), Some(&end), limit);
         let records = match read {
@@ -753,10 +757,12 @@ impl<S: Store> Relay<S> {
             }
             read_to = sequence;
             let at = key(&[id.as_bytes(), &sequence.to_be_bytes()]);
-            match self.view.get_bytes(KeySpace::Entries, &at) {
+            match self.context.view.get_bytes(KeySpace::Entries, &at) {
                 Ok(Some(value)) => records.push((Bytes::copy_from_slice(&at), value)),
                 Ok(None) => {}
-                Err(StoreError::Damaged(_)) => self.note_damage(KeySpace::Entries, &at),
+                Err(StoreError::Damaged(_)) => {
+                    self.context.view.note_damage(KeySpace::Entries, &at)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -773,10 +779,10 @@ impl<S: Store> Relay<S> {
         entry: &EntryRecord,
     ) -> Result<Option<PostRecord>, StoreError> {
         let at = entry.post.to_be_bytes();
-        match self.view.get(KeySpace::Posts, &at) {
+        match self.context.view.get(KeySpace::Posts, &at) {
             Ok(Some(post)) => return Ok(Some(post)),
             Ok(None) | Err(StoreError::Damaged(_)) => {
-                self.note_damage(KeySpace::Posts, &at);
+                self.context.view.note_damage(KeySpace::Posts, &at);
                 self.delete_entry(id, sequence, entry.post, entry.shared)?;
                 self.entry_expired(id, entry);
             }
@@ -786,7 +792,7 @@ impl<S: Store> Relay<S> {
                     return Err(error);
                 }
                 // It stays on the disk, where somebody may find it.
-                self.note_damage(KeySpace::Posts, &at);
+                self.context.view.note_damage(KeySpace::Posts, &at);
             }
         }
         Ok(None)
@@ -822,9 +828,9 @@ impl<S: Store> Relay<S> {
             if let Some(mailbox) = self.mailboxes.get_mut(&id) {
                 mailbox.tries = mailbox.tries.saturating_add(1);
             }
-            let before = self.counts.delivered;
+            let before = self.context.counts.delivered;
             self.fill(id);
-            touched += cast(self.counts.delivered - before);
+            touched += cast(self.context.counts.delivered - before);
         }
         Done::some(touched)
     }
@@ -927,7 +933,7 @@ impl<S: Store> Relay<S> {
         // In an order that does not change from run to run.
         links.sort_unstable();
         let close = links.into_iter().map(|link| Effect::Close { link });
-        self.effects.extend(close);
+        self.context.effects.extend(close);
     }
 }
 

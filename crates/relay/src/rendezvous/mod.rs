@@ -28,8 +28,12 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    answer::{Refused, Reply, RequestResult},
+    config::Config,
+    context::Context,
+    feature::Feature,
+    link::{Link, LinkId, Source},
     rate_limit::SourceBuckets,
-    relay::{Config, LinkId, Refused, Relay, Reply, RequestResult, Source},
     store::Store,
     sweep::Done,
 };
@@ -55,6 +59,8 @@ pub(crate) enum RendezvousKey {
 /// All that are under way.
 pub(crate) struct Rendezvouses {
     by_place: HashMap<RendezvousKey, Rendezvous>,
+    /// Where each link is.
+    by_link: HashMap<LinkId, RendezvousKey>,
     /// The same, the oldest first.
     by_age: BTreeSet<(Time, RendezvousKey)>,
     /// Numbers that lead somewhere.
@@ -118,6 +124,7 @@ impl Rendezvouses {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             by_place: HashMap::new(),
+            by_link: HashMap::new(),
             by_age: BTreeSet::new(),
             by_number: HashMap::new(),
             next: 0,
@@ -160,49 +167,65 @@ impl Rendezvouses {
         if let Some(number) = ended.number {
             self.by_number.remove(&number);
         }
+        for link in ended.links() {
+            self.by_link.remove(&link);
+        }
         let bytes: usize = ended.sides.iter().map(|side| side.bytes).sum();
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         ended.links().collect()
     }
 }
 
-impl<S: Store> Relay<S> {
+impl<S: Store> Feature<S> for Rendezvouses {
+    fn link_closed(&mut self, context: &mut Context<S>, link: LinkId, _: &Link) {
+        self.leave(context, link);
+    }
+}
+
+impl Rendezvouses {
+    /// Where a link is.
+    pub(crate) fn place_of(&self, link: LinkId) -> Option<RendezvousKey> {
+        self.by_link.get(&link).copied()
+    }
+
     pub(crate) fn join_rendezvous(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         rng: &mut dyn CryptoRng,
         link: LinkId,
         request: u32,
         join: &pb::JoinRendezvous,
     ) -> RequestResult {
-        let state = self.link(link)?;
-        let (source, before) = (state.source, state.rendezvous);
-        let all = &mut self.rendezvouses;
+        let source = context.links.of_request(link)?.source;
+        let before = self.place_of(link);
         let (place, number) = match join.at {
             Some(At::NewNumber(true)) => {
-                all.may_make(now, source)?;
-                let number = all
+                self.may_make(now, source)?;
+                let number = self
                     .draw(rng)
                     .ok_or_else(|| Refused::rate_limited(Span::minutes(1)))?;
-                let place = RendezvousKey::Numbered(all.next);
-                all.next = all.next.saturating_add(1);
-                all.by_number.insert(number, place);
-                all.by_age.insert((now, place));
-                all.by_place
+                let place = RendezvousKey::Numbered(self.next);
+                self.next = self.next.saturating_add(1);
+                self.by_number.insert(number, place);
+                self.by_age.insert((now, place));
+                self.by_place
                     .insert(place, Rendezvous::new(now, Some(number)));
                 (place, number)
             }
             Some(At::Number(number)) => {
-                all.tried.take(now, source).map_err(Refused::rate_limited)?;
-                let place = all
+                self.tried
+                    .take(now, source)
+                    .map_err(Refused::rate_limited)?;
+                let place = self
                     .by_number
                     .get(&number)
                     .copied()
                     // Nobody meets themselves.
                     .filter(|place| Some(*place) != before)
                     .ok_or_else(unknown)?;
-                all.by_number.remove(&number);
-                if let Some(found) = all.by_place.get_mut(&place) {
+                self.by_number.remove(&number);
+                if let Some(found) = self.by_place.get_mut(&place) {
                     found.number = None;
                 }
                 (place, 0)
@@ -217,12 +240,12 @@ impl<S: Store> Relay<S> {
                     let met = self.has_met(place);
                     return Ok(Reply::Now(joined(0, met)));
                 }
-                if let Some(found) = all.by_place.get_mut(&place) {
+                if let Some(found) = self.by_place.get_mut(&place) {
                     found.free().ok_or_else(unknown)?;
                 } else {
-                    all.may_make(now, source)?;
-                    all.by_age.insert((now, place));
-                    all.by_place.insert(place, Rendezvous::new(now, None));
+                    self.may_make(now, source)?;
+                    self.by_age.insert((now, place));
+                    self.by_place.insert(place, Rendezvous::new(now, None));
                 }
                 (place, 0)
             }
@@ -230,20 +253,21 @@ impl<S: Store> Relay<S> {
                 return Err(Refused::malformed("a place to meet is needed"));
             }
         };
-        self.leave(link);
+        self.leave(context, link);
         let waited = self.enter(link, place);
         let met = self.has_met(place);
         // The answer first: only then does the link know where it is.
-        self.send(link, request, joined(number, met));
+        context.send(link, request, joined(number, met));
         for body in waited {
             let message = pb::RendezvousMessage { body };
-            self.send(link, 0, Answer::RendezvousMessage(message));
+            context.send(link, 0, Answer::RendezvousMessage(message));
         }
         Ok(Reply::Later)
     }
 
     pub(crate) fn send_rendezvous(
         &mut self,
+        context: &mut Context<impl Store>,
         link: LinkId,
         send: pb::SendRendezvous,
     ) -> RequestResult {
@@ -253,16 +277,15 @@ impl<S: Store> Relay<S> {
                 "the message is too large for a rendezvous",
             ));
         }
-        let place = self.link(link)?.rendezvous.ok_or_else(unknown)?;
-        let all = &mut self.rendezvouses;
-        let other = all
+        let place = self.place_of(link).ok_or_else(unknown)?;
+        let other = self
             .by_place
             .get_mut(&place)
             .and_then(|found| found.other(link))
             .ok_or_else(unknown)?;
         if let Some(other) = other.link {
             let message = pb::RendezvousMessage { body: send.body };
-            self.send(other, 0, Answer::RendezvousMessage(message));
+            context.send(other, 0, Answer::RendezvousMessage(message));
             return Ok(done());
         }
         let bytes = send.body.len();
@@ -272,36 +295,35 @@ impl<S: Store> Relay<S> {
                 "too much waits for the other already",
             ));
         }
-        if all.waiting_bytes.saturating_add(bytes) > all.most_bytes {
+        if self.waiting_bytes.saturating_add(bytes) > self.most_bytes {
             return Err(Refused::rate_limited(Span::minutes(1)));
         }
         other.bytes += bytes;
         other.waiting.push_back(send.body);
-        all.waiting_bytes += bytes;
+        self.waiting_bytes += bytes;
         Ok(done())
     }
 
-    pub(crate) fn leave_rendezvous(&mut self, link: LinkId) -> RequestResult {
-        self.link(link)?;
-        self.leave(link);
+    pub(crate) fn leave_rendezvous(
+        &mut self,
+        context: &mut Context<impl Store>,
+        link: LinkId,
+    ) -> RequestResult {
+        context.links.of_request(link)?;
+        self.leave(context, link);
         Ok(done())
     }
 
     /// The link leaves its rendezvous, if it was in one; the relay tells the other link.
-    pub(crate) fn leave(&mut self, link: LinkId) {
-        let place = self
-            .links
-            .get_mut(&link)
-            .and_then(|state| state.rendezvous.take());
-        if let Some(place) = place {
-            self.left(link, place);
+    fn leave(&mut self, context: &mut Context<impl Store>, link: LinkId) {
+        if let Some(place) = self.by_link.remove(&link) {
+            self.left(context, link, place);
         }
     }
 
     /// `link`, which may be closed, is no longer at `place`.
-    pub(crate) fn left(&mut self, link: LinkId, place: RendezvousKey) {
-        let all = &mut self.rendezvouses;
-        let Entry::Occupied(mut found) = all.by_place.entry(place) else {
+    fn left(&mut self, context: &mut Context<impl Store>, link: LinkId, place: RendezvousKey) {
+        let Entry::Occupied(mut found) = self.by_place.entry(place) else {
             return;
         };
         for side in &mut found.get_mut().sides {
@@ -316,29 +338,28 @@ impl<S: Store> Relay<S> {
             RendezvousKey::Agreed(_) => other.is_none(),
         };
         if is_over {
-            all.end(place);
+            self.end(place);
         }
         if let Some(other) = other {
-            if is_over && let Some(state) = self.links.get_mut(&other) {
-                state.rendezvous = None;
-            }
-            self.send(other, 0, Answer::RendezvousLeft(pb::RendezvousLeft {}));
+            context.send(other, 0, Answer::RendezvousLeft(pb::RendezvousLeft {}));
         }
     }
 
     /// Ends what lasted long enough, `most` of them.
-    pub(crate) fn end_old_rendezvous(&mut self, now: Time, most: usize) -> Done {
+    pub(crate) fn end_old_rendezvous(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        most: usize,
+    ) -> Done {
         for touched in 0..most {
-            let oldest = self.rendezvouses.by_age.first().copied();
+            let oldest = self.by_age.first().copied();
             let old = oldest.filter(|(at, _)| now.since(*at) >= limits::RENDEZVOUS_LIFETIME);
             let Some((_, place)) = old else {
                 return Done::all(touched);
             };
-            for link in self.rendezvouses.end(place) {
-                if let Some(state) = self.links.get_mut(&link) {
-                    state.rendezvous = None;
-                }
-                self.send(link, 0, Answer::RendezvousLeft(pb::RendezvousLeft {}));
+            for link in self.end(place) {
+                context.send(link, 0, Answer::RendezvousLeft(pb::RendezvousLeft {}));
             }
         }
         Done::some(most)
@@ -346,22 +367,18 @@ impl<S: Store> Relay<S> {
 
     /// Takes the free side; gives what waited there.
     fn enter(&mut self, link: LinkId, place: RendezvousKey) -> VecDeque<Bytes> {
-        if let Some(state) = self.links.get_mut(&link) {
-            state.rendezvous = Some(place);
-        }
-        let all = &mut self.rendezvouses;
-        let Some(side) = all.by_place.get_mut(&place).and_then(Rendezvous::free) else {
+        self.by_link.insert(link, place);
+        let Some(side) = self.by_place.get_mut(&place).and_then(Rendezvous::free) else {
             return VecDeque::new();
         };
         side.link = Some(link);
-        all.waiting_bytes = all.waiting_bytes.saturating_sub(side.bytes);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(side.bytes);
         side.bytes = 0;
         std::mem::take(&mut side.waiting)
     }
 
     fn has_met(&self, place: RendezvousKey) -> bool {
-        self.rendezvouses
-            .by_place
+        self.by_place
             .get(&place)
             .is_some_and(|found| found.links().count() == 2)
     }

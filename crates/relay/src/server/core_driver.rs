@@ -40,8 +40,9 @@ use super::verifying::{Verifying, processors};
 use crate::directory::log::KeyLog;
 use crate::mail::{Letter, LetterRequest, Mailer};
 use crate::relay::{Counts, Effect, LinkId, Relay};
-use crate::sms::{Gateway, accounts::SmsReport};
+use crate::sms::Gateway;
 use crate::store::Store;
+use crate::texts::SmsReport;
 use crate::verification::Verification;
 
 /// Housekeeping of the store happens this often.

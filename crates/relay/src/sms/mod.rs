@@ -1,18 +1,16 @@
 //! Texts through an SMSC: registration codes to phone numbers, and what people and phones
 //! write to each other.
 //!
-//! **Elsewhere**: the relay's core makes and checks codes; [`accounts`] handles people's texts
-//! in the core; `waxwing_sms` knows what a text message is made of; [`session`] is one
-//! connection with the SMSC, and [`limits`] bounds what may be spent.
+//! **Elsewhere**: the relay's core makes and checks codes; [`crate::texts`] handles people's
+//! texts in the core; `waxwing_sms` knows what a text message is made of; [`session`] is one
+//! connection with the SMSC, and [`crate::texts::spending`] bounds what may be spent.
 //!
 //! **Always**: nobody waits for the phone network. [`Gateway::send`] queues a text or drops
 //! it, and the person who asked gets the same answer either way. If a text is given up, the
 //! failures later name the request that asked for it. Logs say that a text was not sent and
 //! why in general, but never to whom; no `Debug` and no log shows credentials.
 
-pub mod accounts;
 pub mod inbound;
-pub mod limits;
 mod queue;
 mod receipt;
 mod session;
@@ -31,10 +29,11 @@ use tokio::time::Instant;
 use waxwing_protocol::limits as protocol_limits;
 use waxwing_sms::concatenation;
 
-use self::accounts::{SmsId, SmsReport, Submission, Verdict};
 pub use self::url::{SmscUrl, SmscUrlError};
 use crate::data_dir::{DataDirError, make_private_dir};
+use crate::effect::{SmsId, Submission, Verdict};
 use crate::mail::LetterRequest;
+use crate::texts::SmsReport;
 
 /// Texts that may wait.
 const QUEUE: usize = 1024;
@@ -439,7 +438,7 @@ fn write_file(directory: &Path, number: u64, text: &Text) -> std::io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::LinkId;
+    use crate::link::LinkId;
 
     const ASKED: LetterRequest = LetterRequest {
         link: LinkId(7),

@@ -14,8 +14,9 @@ use rusmpp::values::{DataCoding, EsmClass, Npi, RegisteredDelivery, Ton};
 use tokio::time::Instant;
 use waxwing_sms::{UserData, concatenation};
 
-use super::accounts::{SmsReport, Verdict};
 use super::{GatewayQueue, Origin, SmsError, Text, TextOutcome};
+use crate::effect::Verdict;
+use crate::texts::SmsReport;
 
 /// A message may be put off so often before it is given up.
 const TRIES: u32 = 20;

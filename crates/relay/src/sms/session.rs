@@ -27,10 +27,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::codec::Framed;
 
-use super::accounts::{SmsReport, Verdict};
 use super::queue::{QueueStep, Sending, TextSegment, TextSender, c_string, source};
 use super::receipt::{Fate, receipt};
 use super::{GatewayQueue, Origin, SmsError, Smsc, Version, inbound};
+use crate::effect::Verdict;
+use crate::texts::SmsReport;
 
 /// Connecting and binding take so long together, at most.
 const BIND_LIMIT: Duration = Duration::from_secs(20);

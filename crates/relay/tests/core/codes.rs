@@ -12,8 +12,7 @@ use waxwing_protocol::{
 };
 use waxwing_relay::{
     rate_limit::Rate,
-    relay::{Config, LinkId},
-    sms::limits::TextLimits,
+    relay::{Config, LinkId, TextLimits},
 };
 
 use crate::world::{Person, World, code};
@@ -230,7 +229,7 @@ fn codes_and_peoples_own_texts_use_up_nothing_of_each_other() {
     world.relay.sms_report(
         world.now,
         &mut world.rng,
-        waxwing_relay::sms::accounts::SmsReport::Connected(true),
+        waxwing_relay::relay::SmsReport::Connected(true),
     );
     let alice = world.person("+358401234567");
     let mut got = 0;

@@ -338,7 +338,7 @@ fn a_relay_with_damaged_records_of_few_things_starts() {
         value: Some(Bytes::from_static(&[0xff; 3])),
     };
     let writes = [KeySpace::Revoked, KeySpace::SmsSpending].map(garbage);
-    world.config.texts = Some(waxwing_relay::sms::limits::TextLimits::default());
+    world.config.texts = Some(waxwing_relay::relay::TextLimits::default());
     world.store.commit(writes.into()).unwrap();
     world.crash();
     assert_eq!(world.relay.counts().damaged, 2);

@@ -206,7 +206,7 @@ fn whoever_is_registered_is_in_the_log_and_nobody_before_it_is_published() {
 #[test]
 fn a_phone_number_is_in_the_log_as_verified_by_a_text() {
     let mut world = World::with(Config {
-        texts: Some(waxwing_relay::sms::limits::TextLimits::default()),
+        texts: Some(waxwing_relay::relay::TextLimits::default()),
         ..Config::default()
     });
     let mut alice = world.person("+358401234567");

@@ -11,11 +11,7 @@ use waxwing_protocol::{
 };
 use waxwing_relay::{
     rate_limit::Rate,
-    relay::{Config, LinkId},
-    sms::{
-        accounts::{SmsReport, Verdict},
-        limits::TextLimits,
-    },
+    relay::{Config, LinkId, SmsReport, TextLimits, Verdict},
     store::{StoreError, memory::Fault},
 };
 

@@ -27,7 +27,7 @@ use waxwing_protocol::{
 };
 use waxwing_relay::directory::log::{KeyLog, LogKeys};
 use waxwing_relay::relay::{Config, Effect, LinkId, Relay, Secrets};
-use waxwing_relay::sms::accounts::{Submission, Verdict};
+use waxwing_relay::relay::{Submission, Verdict};
 use waxwing_relay::store::{Store, memory::MemoryStore};
 
 /// Everything.

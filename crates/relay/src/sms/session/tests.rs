@@ -7,8 +7,8 @@ use rusmpp::types::OctetString;
 use rusmpp::values::{DataCoding, EsmClass, MessageState, Ton};
 
 use super::*;
+use crate::link::LinkId;
 use crate::mail::LetterRequest;
-use crate::relay::LinkId;
 use crate::sms::{SmscUrl, Text, TextCounts, TextOutcome};
 
 /// The other side: an SMSC of a few lines.
@@ -414,7 +414,7 @@ fn from_a_phone(to: &str) -> DeliverSm {
 #[tokio::test(start_paused = true)]
 async fn what_somebody_writes_is_not_submitted_again_when_a_session_breaks() {
     let mut side = Side::new(|_| {});
-    let id = crate::sms::SmsId::of_a_test();
+    let id = crate::effect::SmsId::of_a_test();
     let text = Text {
         to: "+46708251358".to_owned(),
         text: "hello".to_owned(),

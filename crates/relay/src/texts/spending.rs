@@ -9,11 +9,12 @@
 //! prefix. A prefix without its own limit has that of its country; where the limit is 0, no
 //! text is sent there. What was spent is on the relay's disk, by prefix.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use waxwing_protocol::time::{Span, Time};
 
 use crate::{
+    config::TextLimits,
     rate_limit::{Bucket, Rate},
     relay::Relay,
     store::{Key, KeySpace, Store, StoreError, key, records::SmsSpendingRecord},
@@ -23,34 +24,6 @@ use crate::{
 const ALL: &str = "+";
 /// More than there are countries, and prefixes that anybody names.
 const PREFIXES: usize = 4_096;
-
-/// How many texts may go where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextLimits {
-    /// What people write, in a day, to all numbers together.
-    pub per_day: u32,
-    /// Codes, in a day, to all numbers together.
-    pub codes_per_day: u32,
-    /// Of each of the two, in a day, to the numbers of one prefix that has no limit of its own.
-    pub per_prefix_per_day: u32,
-    /// Prefixes with limits of their own for each of the two: `+358` and how many in a day.
-    pub prefixes: BTreeMap<String, u32>,
-    /// The price of a segment to the numbers of a prefix, which people see before they send: `+358`
-    /// and `0.07 EUR`; `+` is for all others.
-    pub prices: BTreeMap<String, String>,
-}
-
-impl Default for TextLimits {
-    fn default() -> Self {
-        Self {
-            per_day: 1_000,
-            codes_per_day: 500,
-            per_prefix_per_day: 100,
-            prefixes: BTreeMap::new(),
-            prices: BTreeMap::new(),
-        }
-    }
-}
 
 /// Why a text does not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,14 +75,6 @@ pub(crate) struct Spending {
     changed: BTreeSet<String>,
 }
 
-/// So many in a day, spread over it.
-pub fn a_day(per_day: u32) -> Rate {
-    Rate {
-        burst: per_day,
-        every: Span(Span::days(1).0 / u64::from(per_day.max(1))),
-    }
-}
-
 impl Spending {
     pub(crate) fn new(limits: TextLimits) -> Self {
         Self {
@@ -155,10 +120,10 @@ impl Spending {
         let spent = self.by_prefix.entry(prefix.clone()).or_default();
         let mut after = *spent;
         after
-            .take(now, a_day(limit), count)
+            .take(now, Rate::a_day(limit), count)
             .map_err(NoText::Later)?;
         self.all
-            .take(now, a_day(self.limits.per_day), count)
+            .take(now, Rate::a_day(self.limits.per_day), count)
             .map_err(NoText::Later)?;
         *spent = after;
         self.changed.extend([prefix, ALL.to_owned()]);
@@ -172,8 +137,8 @@ impl Spending {
             return Err(NoText::Never);
         }
         let spent = self.by_prefix.get(&prefix).copied().unwrap_or_default();
-        let all = self.all.left(now, a_day(self.limits.per_day));
-        Ok(spent.left(now, a_day(limit)).min(all))
+        let all = self.all.left(now, Rate::a_day(self.limits.per_day));
+        Ok(spent.left(now, Rate::a_day(limit)).min(all))
     }
 
     /// The longest prefix that is named, or the country's code. What has none is of one country.
@@ -205,7 +170,7 @@ impl<S: Store> Relay<S> {
                     full_at_ms: full_at.0,
                 };
                 let at = key(&[kind.as_bytes(), prefix.as_bytes()]);
-                self.view.put(KeySpace::SmsSpending, at, &record);
+                self.context.view.put(KeySpace::SmsSpending, at, &record);
             }
         }
     }
@@ -217,9 +182,12 @@ impl<S: Store> Relay<S> {
         }
         let mut from = Key::new();
         loop {
-            let page = self.page(KeySpace::SmsSpending, &from, 2 * PREFIXES)?;
+            let page = self
+                .context
+                .view
+                .page(KeySpace::SmsSpending, &from, 2 * PREFIXES)?;
             for (at, value) in page.records {
-                let record = self.sound(KeySpace::SmsSpending, &at, value);
+                let record = self.context.view.sound(KeySpace::SmsSpending, &at, value);
                 if let (Some(record), Some(spending)) = (record, &mut self.spending) {
                     spending.restore(&String::from_utf8_lossy(&at), record);
                 }
@@ -234,6 +202,8 @@ impl<S: Store> Relay<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn spending() -> Spending {

@@ -5,17 +5,19 @@
 //! and put into their mailboxes: a text that arrived, one that a device wrote, and what
 //! happened to it.
 //!
-//! A text to a phone is submitted **once**. Its id is on disk before the service centre gets
+//! A text to a phone is submitted **once**. Its id is on disk before the SMSC gets
 //! any of it, but the text itself never is. A relay that stops in between therefore cannot
 //! continue: the device that wrote the text keeps it, sends it again, and learns that nobody
 //! knows ([`pb::sms_fate::Fate::Uncertain`]) whether some of it was sent. Only people can
 //! decide then.
 //!
-//! **Elsewhere**: [`super::Gateway`] connects to the service centre, `waxwing_protocol::sms`
-//! seals, [`super::limits`] bounds what may be spent.
+//! **Elsewhere**: [`crate::sms`] connects to the SMSC, `waxwing_protocol::sms`
+//! seals, [`spending`] bounds what may be spent.
 //!
 //! **Always**: no text and no phone's number is written to disk. The relay confirms a text to
-//! the service centre once it is on disk, sealed.
+//! the SMSC once it is on disk, sealed.
+
+pub(crate) mod spending;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -33,12 +35,16 @@ use waxwing_protocol::{
 };
 use waxwing_sms::concatenation;
 
-use super::limits::NoText;
+use self::spending::NoText;
 use crate::{
+    answer::{Refused, Reply, RequestResult},
+    context::Context,
+    effect::{Effect, SmsId, Submission, Verdict},
+    feature::Feature,
     group::deposit,
-    link::LinkStage,
+    link::LinkId,
     rate_limit::Buckets,
-    relay::{Effect, LinkId, Refused, Relay, Reply, RequestResult},
+    relay::Relay,
     store::{
         Key, KeySpace, Store, StoreError, key,
         records::{DeviceRecord, SmsReceiptRecord, SmsSubmissionRecord},
@@ -49,63 +55,26 @@ use crate::{
 /// What became of a text is waited for so long.
 const KEPT: Span = Span::days(7);
 
-/// Which text of which account.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SmsId {
-    account: AccountId,
-    id: [u8; 16],
-}
-
-#[cfg(test)]
-impl SmsId {
-    /// Any.
-    pub(super) const fn of_a_test() -> Self {
-        Self {
-            account: AccountId([1; 32]),
-            id: [2; 16],
-        }
-    }
-}
-
-impl std::fmt::Debug for SmsId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SmsId(…)")
-    }
-}
-
-/// A text that is to be handed to the service centre.
-#[derive(Clone)]
-pub struct Submission {
-    /// Which.
-    pub id: SmsId,
-    /// Whose number it is from: E.164, with the plus sign.
-    pub from: String,
-    /// To whom: the same.
-    pub to: String,
-    /// What it says.
-    pub text: String,
-}
-
-/// What the gateway tells of texts of accounts.
+/// What the SMSC, or the connection with it, reports about texts.
 pub enum SmsReport {
-    /// The service centre has taken a segment, and calls it so.
+    /// The SMSC has taken a segment, and calls it so.
     Taken(SmsId, String),
-    /// The service centre refused it, or it was too late.
+    /// The SMSC refused it, or it was too late.
     Refused(SmsId),
-    /// The session broke before the service centre had answered: it may have some of it.
+    /// The session broke before the SMSC had answered: it may have some of it.
     Unanswered(SmsId),
-    /// What the service centre says of a segment that it has called so.
+    /// What the SMSC says of a segment that it has called so.
     Became {
         /// What it called it.
         segment: String,
         /// Whether the phone has it, or does not get it.
         delivered: bool,
     },
-    /// Whether there is a session with the service centre.
+    /// Whether there is a session with the SMSC.
     Connected(bool),
     /// A phone has written.
     Came {
-        /// What the gateway calls it until it is answered.
+        /// The number that its answer names.
         ticket: u64,
         /// To whom: E.164, with the plus sign.
         to: String,
@@ -114,22 +83,10 @@ pub enum SmsReport {
     },
 }
 
-/// The answer to a service centre for a text that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is on disk, sealed.
-    Taken,
-    /// Nobody here has the number, or nobody who takes texts.
-    Nobody,
-    /// Not now.
-    Later,
-}
-
-/// What waits for the disk, by the number under which it does.
-#[derive(Clone)]
-enum AwaitingDisk {
+/// What is done once the disk has what was gathered by now.
+enum OnceDurable {
     Submit(Box<Submission>),
-    Came(u64),
+    Answer { ticket: u64 },
 }
 
 /// Texts of accounts, in memory.
@@ -139,9 +96,10 @@ pub(crate) struct Texts {
     pub(crate) inbound: Buckets<AccountId>,
     /// Being handed over, and how many segments each has.
     handing: HashMap<SmsId, u32>,
-    waiting: HashMap<u32, AwaitingDisk>,
-    next: u32,
-    /// Whether the service centre is there.
+    /// What waits for the batch that gathers, and for the one that is being written.
+    gathering: Vec<OnceDurable>,
+    writing: Vec<OnceDurable>,
+    /// Whether the SMSC is there.
     connected: bool,
 }
 
@@ -151,27 +109,70 @@ impl Texts {
             outbound: Buckets::new(config.texts_per_account, 100_000),
             inbound: Buckets::new(config.inbound_texts_per_account, 100_000),
             handing: HashMap::new(),
-            waiting: HashMap::new(),
-            next: 0,
+            gathering: Vec::new(),
+            writing: Vec::new(),
             connected: false,
         }
     }
 
-    fn wait(&mut self, what: AwaitingDisk) -> u32 {
-        self.next = self.next.wrapping_add(1);
-        self.waiting.insert(self.next, what);
-        self.next
+    fn refuse<S>(&mut self, context: &mut Context<S>, lost: Vec<OnceDurable>) {
+        for one in lost {
+            match one {
+                // Its device is answered that nothing was stored, and asks again.
+                OnceDurable::Submit(submission) => {
+                    self.handing.remove(&submission.id);
+                }
+                OnceDurable::Answer { ticket } => {
+                    let verdict = Verdict::Later;
+                    context
+                        .effects
+                        .push_back(Effect::AnswerSms { ticket, verdict });
+                }
+            }
+        }
+    }
+
+    /// Whether anything waits for a batch.
+    pub(crate) const fn awaits_disk(&self) -> bool {
+        !self.gathering.is_empty()
+    }
+}
+
+impl<S: Store> Feature<S> for Texts {
+    fn batch_taken(&mut self) {
+        self.writing = std::mem::take(&mut self.gathering);
+    }
+
+    fn batch_written(&mut self, context: &mut Context<S>) {
+        for one in self.writing.drain(..) {
+            context.effects.push_back(match one {
+                OnceDurable::Submit(submission) => Effect::SendSms(submission),
+                OnceDurable::Answer { ticket } => Effect::AnswerSms {
+                    ticket,
+                    verdict: Verdict::Taken,
+                },
+            });
+        }
+    }
+
+    fn batch_lost(&mut self, context: &mut Context<S>) {
+        let lost = std::mem::take(&mut self.writing);
+        self.refuse(context, lost);
+    }
+
+    fn forget_unwritten(&mut self, context: &mut Context<S>) {
+        let lost = std::mem::take(&mut self.gathering);
+        self.refuse(context, lost);
     }
 }
 
 impl<S: Store> Relay<S> {
     pub(crate) fn set_sms_key(&mut self, link: LinkId, set: &pb::SetSmsKey) -> RequestResult {
-        let LinkStage::LoggedIn { device, .. } = self.link(link)?.stage else {
-            return Err(Refused::unauthorised("this needs a login"));
-        };
+        let device = self.context.links.device_logged_in(link)?;
         sms::check_key(&set.key).map_err(|error| Refused::malformed(&error.to_string()))?;
         let at = key(&[device.as_bytes()]);
         let record: DeviceRecord = self
+            .context
             .view
             .get(KeySpace::Devices, &at)?
             .ok_or_else(Refused::unavailable)?;
@@ -183,14 +184,19 @@ impl<S: Store> Relay<S> {
             sms_key: set.key.clone(),
             ..record
         };
-        self.view.put(KeySpace::Devices, at, &record);
+        self.context.view.put(KeySpace::Devices, at, &record);
         Ok(Reply::Durable(answer))
     }
 
     fn terms(&self) -> pb::SmsTerms {
-        let prices = self.config.texts.iter().flat_map(|texts| &texts.prices);
+        let prices = self
+            .context
+            .config
+            .texts
+            .iter()
+            .flat_map(|texts| &texts.prices);
         pb::SmsTerms {
-            offered: self.spending.is_some() && self.config.texts_of_accounts,
+            offered: self.spending.is_some() && self.context.config.texts_of_accounts,
             prices: prices
                 .take(limits::SMS_PRICES)
                 .map(|(prefix, price)| pb::SmsPrice {
@@ -209,7 +215,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         send: pb::SendSms,
     ) -> RequestResult {
-        let account = self.account_logged_in(link)?;
+        let account = self.context.links.account_logged_in(link)?;
         let id = SmsId {
             account,
             id: send
@@ -225,11 +231,11 @@ impl<S: Store> Relay<S> {
             return self.submitted_before(now, rng, id, record);
         }
         let segments = segments(&send)?;
-        if !self.config.texts_of_accounts {
+        if !self.context.config.texts_of_accounts {
             return Err(nowhere("this relay sends no texts of its people"));
         }
-        let has_space = self.has_space();
-        let date = self.date(now);
+        let has_space = self.context.has_space();
+        let date = self.context.date(now);
         let Some(spending) = &mut self.spending else {
             return Err(nowhere("this relay cannot send text messages"));
         };
@@ -268,13 +274,13 @@ impl<S: Store> Relay<S> {
         )?;
         self.put_submission(id, &record);
         self.texts.handing.insert(id, segments);
-        let waits = self.texts.wait(AwaitingDisk::Submit(Box::new(Submission {
+        let submission = Box::new(Submission {
             id,
             from: from.canonical().to_owned(),
             to: to.canonical().to_owned(),
             text: send.text,
-        })));
-        self.when_durable(LinkId::GATEWAY, waits);
+        });
+        self.texts.gathering.push(OnceDurable::Submit(submission));
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
@@ -299,7 +305,7 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
-    /// The gateway tells something.
+    /// The SMSC reports something.
     pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: SmsReport) {
         let ticket = match &report {
             SmsReport::Came { ticket, .. } => Some(*ticket),
@@ -324,7 +330,8 @@ impl<S: Store> Relay<S> {
                 ErrorCode::AddressUnknown | ErrorCode::Malformed => Verdict::Nobody,
                 _ => Verdict::Later,
             };
-            self.effects
+            self.context
+                .effects
                 .push_back(Effect::AnswerSms { ticket, verdict });
         }
     }
@@ -339,9 +346,10 @@ impl<S: Store> Relay<S> {
         let receipt = SmsReceiptRecord {
             account_id: id.account.to_bytes(),
             sms_id: bytes::Bytes::copy_from_slice(&id.id),
-            made_at_ms: self.date(now).0,
+            made_at_ms: self.context.date(now).0,
         };
-        self.view
+        self.context
+            .view
             .put(KeySpace::SmsReceipts, receipt_key(segment), &receipt);
         let Some(mut record) = self.submission(id)? else {
             return Ok(());
@@ -388,11 +396,12 @@ impl<S: Store> Relay<S> {
         delivered: bool,
     ) -> Result<(), Refused> {
         let at = receipt_key(segment);
-        let Some(receipt): Option<SmsReceiptRecord> = self.view.get(KeySpace::SmsReceipts, &at)?
+        let Some(receipt): Option<SmsReceiptRecord> =
+            self.context.view.get(KeySpace::SmsReceipts, &at)?
         else {
             return Ok(());
         };
-        self.view.delete(KeySpace::SmsReceipts, at);
+        self.context.view.delete(KeySpace::SmsReceipts, at);
         let (Ok(account), Ok(id)) = (
             AccountId::try_from(&receipt.account_id),
             receipt.sms_id.as_ref().try_into(),
@@ -477,32 +486,8 @@ impl<S: Store> Relay<S> {
         if devices == 0 {
             return Err(nobody());
         }
-        let waits = self.texts.wait(AwaitingDisk::Came(ticket));
-        self.when_durable(LinkId::GATEWAY, waits);
+        self.texts.gathering.push(OnceDurable::Answer { ticket });
         Ok(())
-    }
-
-    /// What waited for the disk is on it, or never will be.
-    pub(crate) fn gateway_durable(&mut self, waits: u32, durable: bool) {
-        match self.texts.waiting.remove(&waits) {
-            Some(AwaitingDisk::Submit(submission)) if durable => {
-                self.effects.push_back(Effect::SendSms(submission));
-            }
-            // Its device is answered that nothing was stored, and asks again.
-            Some(AwaitingDisk::Submit(submission)) => {
-                self.texts.handing.remove(&submission.id);
-            }
-            Some(AwaitingDisk::Came(ticket)) => {
-                let verdict = if durable {
-                    Verdict::Taken
-                } else {
-                    Verdict::Later
-                };
-                self.effects
-                    .push_back(Effect::AnswerSms { ticket, verdict });
-            }
-            None => {}
-        }
     }
 
     /// Seals a record to the account's devices and puts it into their mailboxes; gives how
@@ -547,8 +532,10 @@ impl<S: Store> Relay<S> {
         let roster = Roster::of_verified(&statements).map_err(|_| Refused::unavailable())?;
         let mut devices = Vec::new();
         for device in roster.devices() {
-            let record: Option<DeviceRecord> =
-                self.view.get(KeySpace::Devices, device.id.as_bytes())?;
+            let record: Option<DeviceRecord> = self
+                .context
+                .view
+                .get(KeySpace::Devices, device.id.as_bytes())?;
             let Some(record) = record.filter(|record| !record.sms_key.is_empty()) else {
                 continue;
             };
@@ -564,23 +551,26 @@ impl<S: Store> Relay<S> {
     }
 
     fn submission(&self, id: SmsId) -> Result<Option<SmsSubmissionRecord>, StoreError> {
-        self.view.get(KeySpace::SmsSubmissions, &submission_key(id))
+        self.context
+            .view
+            .get(KeySpace::SmsSubmissions, &submission_key(id))
     }
 
     fn put_submission(&mut self, id: SmsId, record: &SmsSubmissionRecord) {
-        self.view
+        self.context
+            .view
             .put(KeySpace::SmsSubmissions, submission_key(id), record);
     }
 
     /// Forgets what nobody waits for any more.
     pub(crate) fn sweep_sms(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.expiry_date(now);
+        let date = self.context.expiry_date(now);
         let space = KeySpace::SmsSubmissions;
         let (records, done) = self.next_of_round(space, |sweep| &mut sweep.sms, most)?;
         for (at, value) in records {
-            let record: Option<SmsSubmissionRecord> = self.sound(space, &at, value);
+            let record: Option<SmsSubmissionRecord> = self.context.view.sound(space, &at, value);
             if record.is_some_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
-                self.view.delete(space, key(&[&at]));
+                self.context.view.delete(space, key(&[&at]));
             }
         }
         Ok(done)
@@ -592,13 +582,14 @@ impl<S: Store> Relay<S> {
         now: Time,
         most: usize,
     ) -> Result<Done, StoreError> {
-        let date = self.expiry_date(now);
+        let date = self.context.expiry_date(now);
         let (records, done) =
             self.next_of_round(KeySpace::SmsReceipts, |sweep| &mut sweep.sms_receipts, most)?;
         for (at, value) in records {
-            let record: Option<SmsReceiptRecord> = self.sound(KeySpace::SmsReceipts, &at, value);
+            let record: Option<SmsReceiptRecord> =
+                self.context.view.sound(KeySpace::SmsReceipts, &at, value);
             if record.is_some_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
-                self.view.delete(KeySpace::SmsReceipts, key(&[&at]));
+                self.context.view.delete(KeySpace::SmsReceipts, key(&[&at]));
             }
         }
         Ok(done)
@@ -645,7 +636,7 @@ fn submission_key(id: SmsId) -> Key {
     key(&[id.account.as_bytes(), &id.id])
 }
 
-/// What a service centre calls a segment may be of any length.
+/// What a SMSC calls a segment may be of any length.
 fn receipt_key(segment: &str) -> Key {
     key(&[Sha256::digest(segment.as_bytes()).as_slice()])
 }
