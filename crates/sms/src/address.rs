@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::alphabet::{self, Alphabet};
-use crate::reader::Reader;
+use crate::reader::{Field, Reader};
 use crate::tpdu::TpduError;
 
 /// An address has so many octets of value (9.1.2.5: twelve with its length and its type).
@@ -106,13 +106,13 @@ impl Address {
     /// # Errors
     /// Where the octets end before it does, or where it is longer than an address may be.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, TpduError> {
-        let semi_octets = usize::from(reader.octet("the length of an address")?);
-        let kind = reader.octet("the type of an address")?;
+        let semi_octets = usize::from(reader.octet(Field::Address)?);
+        let kind = reader.octet(Field::Address)?;
         let octets = semi_octets.div_ceil(2);
         if octets > VALUE_OCTETS {
             return Err(TpduError::AddressTooLong { semi_octets });
         }
-        let value = reader.octets(octets, "an address")?;
+        let value = reader.octets(octets, Field::Address)?;
         Ok(Self::of(kind, semi_octets, value))
     }
 

@@ -13,7 +13,7 @@ mod tables;
 use serde::{Deserialize, Serialize};
 
 /// The septet that takes the next one from the extension table.
-const ESCAPE: u8 = 0x1b;
+pub(crate) const ESCAPE: u8 = 0x1b;
 
 /// A national language of TS 23.038 6.2.1.2.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -77,9 +77,49 @@ impl DataCoding {
         })
     }
 
-    /// Whether it only says that a mailbox has something (voice mail, fax, e-mail).
-    pub fn message_waiting(self) -> bool {
-        matches!(self.0 >> 4, 0b1100..=0b1110)
+    /// What it says of a mailbox, if anything.
+    pub fn waiting(self) -> Option<Waiting> {
+        matches!(self.0 >> 4, 0b1100..=0b1110).then_some(Waiting {
+            mailbox: Mailbox::numbered(self.0),
+            something: self.0 & 0x08 != 0,
+            discard: self.0 >> 4 == 0b1100,
+        })
+    }
+}
+
+/// What a message says of a mailbox (TS 23.038 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub mailbox: Mailbox,
+    /// Whether something waits there; if not, the phone's sign for it is to go out.
+    pub something: bool,
+    /// Whether the phone is to throw the text away.
+    pub discard: bool,
+}
+
+/// Where something may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mailbox {
+    /// Voice mail.
+    Voice,
+    /// Fax.
+    Fax,
+    /// E-mail.
+    Email,
+    /// Another one.
+    Other,
+}
+
+impl Mailbox {
+    /// From two bits.
+    pub fn numbered(bits: u8) -> Self {
+        match bits & 0b11 {
+            0 => Self::Voice,
+            1 => Self::Fax,
+            2 => Self::Email,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -107,6 +147,11 @@ impl ProtocolId {
     /// triggers.
     pub fn for_the_device(self) -> bool {
         matches!(self.0, 0x48 | 0x7c..=0x7f)
+    }
+
+    /// It asks the reader to call the sender back (9.2.3.9).
+    pub fn asks_for_a_call(self) -> bool {
+        self.0 == 0x5f
     }
 }
 
@@ -146,6 +191,20 @@ mod tests {
             assert_eq!(DataCoding(octet).class(), None, "{octet:#x}");
         }
         assert_eq!(DataCoding(0xf1).class(), Some(Class::Phone));
+    }
+
+    #[test]
+    fn what_a_message_says_of_a_mailbox_is_read() {
+        let waiting = |octet| DataCoding(octet).waiting();
+        assert_eq!(waiting(0x00), None);
+        assert_eq!(waiting(0xf1), None);
+        let voice = waiting(0xc8).unwrap();
+        assert_eq!(voice.mailbox, Mailbox::Voice);
+        assert!(voice.something && voice.discard);
+        assert!(!waiting(0xc0).unwrap().something);
+        let fax = waiting(0xd9).unwrap();
+        assert_eq!((fax.mailbox, fax.discard), (Mailbox::Fax, false));
+        assert_eq!(waiting(0xea).unwrap().mailbox, Mailbox::Email);
     }
 
     #[test]

@@ -3,15 +3,15 @@
 //!
 //! **Elsewhere**: keeping the parts that have come until the others do is the engine's.
 //!
-//! **Always**: no character is cut in two. Parts are joined in their order whatever order they
+//! **Always**: no character is cut in two, and one that somebody else cut is whole again. Parts are joined in their order whatever order they
 //! came in, and what does not fit together is told and not guessed.
 
 use crate::address::Address;
-use crate::alphabet::{Alphabet, Septets};
-use crate::coding::DataCoding;
+use crate::alphabet::{self, Alphabet, Septets};
+use crate::coding::{Coding, DataCoding};
 use crate::header::{Element, Header, Part, Reference};
 use crate::tpdu::Deliver;
-use crate::user_data::{Body, OCTETS, SEPTETS, UserData};
+use crate::user_data::{Body, OCTETS, SEPTETS, UserData, utf16, utf16_octets};
 
 /// A header with a reference of sixteen bits, and its length.
 const HEADER_OCTETS: usize = 7;
@@ -70,6 +70,7 @@ pub fn split(text: &str, reference: u16) -> Result<(DataCoding, Vec<UserData>), 
             malformed: None,
         },
         body: Body::Text(piece.to_owned()),
+        split: None,
     };
     Ok((coding, (1..=of).zip(pieces).map(data).collect()))
 }
@@ -188,13 +189,13 @@ impl Assembly {
     /// all. What is missing is marked in it as `[…]`.
     pub fn joined(&self) -> Option<Deliver> {
         let mut joined = self.numbered(1).or(self.parts.first())?.clone();
-        let texts = (1..=self.expected()).map(|number| {
-            self.numbered(number)
-                .map_or(Body::Text("[…]".to_owned()), |part| {
-                    part.user_data.body.clone()
-                })
-        });
-        joined.user_data.body = texts.reduce(behind)?;
+        let parts = (1..=self.expected()).map(|number| self.numbered(number));
+        joined.user_data.body = match joined.user_data.body {
+            Body::Text(_) => Body::Text(joined_text(parts)),
+            Body::Octets(_) => Body::Octets(joined_octets(parts)),
+            Body::Compressed(_) => Body::Compressed(joined_octets(parts)),
+        };
+        joined.user_data.split = None;
         Some(joined)
     }
 
@@ -207,7 +208,9 @@ impl Assembly {
         for part in &self.parts {
             let number = part.user_data.header.part().map_or(0, |part| part.number);
             let twin = self.numbered(number);
-            let reply = |one: &Deliver| one.user_data.header.reply_address().cloned();
+            let reply = |one: &Deliver| -> Vec<Address> {
+                one.user_data.header.reply_addresses().cloned().collect()
+            };
             for (is_so, what) in [
                 (
                     part.user_data.header.part().map(|one| one.of) != Some(self.expected()),
@@ -244,14 +247,96 @@ impl Assembly {
     }
 }
 
-fn behind(first: Body, next: Body) -> Body {
-    match (first, next) {
-        (Body::Text(first), Body::Text(next)) => Body::Text(first + &next),
-        (Body::Octets(first), Body::Octets(next)) => Body::Octets([first, next].concat()),
-        (Body::Compressed(first), Body::Compressed(next)) => {
-            Body::Compressed([first, next].concat())
+fn joined_octets<'a>(parts: impl Iterator<Item = Option<&'a Deliver>>) -> Vec<u8> {
+    let mut all = Vec::new();
+    for part in parts.flatten() {
+        if let Body::Octets(octets) | Body::Compressed(octets) = &part.user_data.body {
+            all.extend(octets);
         }
-        (first, _) => first,
+    }
+    all
+}
+
+fn joined_text<'a>(parts: impl Iterator<Item = Option<&'a Deliver>>) -> String {
+    let mut joining = Joining::default();
+    for part in parts {
+        match part {
+            Some(part) => joining.add(part),
+            None => joining.mark_missing(),
+        }
+    }
+    joining.finish()
+}
+
+/// A text whose parts may have been cut within a character.
+#[derive(Default)]
+struct Joining {
+    text: String,
+    /// UTF-16 that is not read yet: its last character may be complete only with the next part.
+    utf16: Vec<u8>,
+    /// The last part ended with an escape, which takes the next part's first septet from the
+    /// extension table.
+    escaped: bool,
+}
+
+impl Joining {
+    fn add(&mut self, part: &Deliver) {
+        let data = &part.user_data;
+        let Body::Text(text) = &data.body else {
+            return;
+        };
+        if part.coding.coding() == Coding::Utf16 {
+            self.settle_escape();
+            match &data.split {
+                Some(octets) => self.utf16.extend(octets),
+                None => self.utf16.extend(utf16_octets(text)),
+            }
+            return;
+        }
+        self.settle_utf16();
+        let alphabet = data.header.alphabet();
+        let mut rest = text.as_str();
+        if std::mem::take(&mut self.escaped) {
+            let mut characters = text.chars();
+            let first = characters.next().and_then(|one| alphabet.encode(one));
+            if let Some(Septets::One(septet)) = first {
+                let both = [alphabet::ESCAPE, septet];
+                self.text.push_str(&alphabet.decode(both.into_iter()));
+                rest = characters.as_str();
+            } else {
+                self.text.push(' ');
+            }
+        }
+        // An escape at the end is read as a space where nothing follows it.
+        self.escaped = data.split.is_some();
+        let rest = if self.escaped {
+            rest.strip_suffix(' ').unwrap_or(rest)
+        } else {
+            rest
+        };
+        self.text.push_str(rest);
+    }
+
+    fn mark_missing(&mut self) {
+        self.settle_utf16();
+        self.settle_escape();
+        self.text.push_str("[…]");
+    }
+
+    fn finish(mut self) -> String {
+        self.settle_utf16();
+        self.settle_escape();
+        self.text
+    }
+
+    fn settle_utf16(&mut self) {
+        self.text.push_str(&utf16(&std::mem::take(&mut self.utf16)));
+    }
+
+    fn settle_escape(&mut self) {
+        if std::mem::take(&mut self.escaped) {
+            self.text.push(' ');
+        }
     }
 }
 
@@ -368,6 +453,46 @@ mod tests {
             }),
             [Disagreement::ReplyAddress, Disagreement::Coding]
         );
+    }
+
+    /// Parts with these octets or septets behind their headers.
+    fn cut(coding: DataCoding, pieces: &[&[u8]]) -> Vec<Deliver> {
+        let of = u8::try_from(pieces.len()).unwrap();
+        let part = |(number, piece): (u8, &&[u8])| {
+            let header = [5, 0, 3, 7, of, number];
+            let data = [&header, *piece].concat();
+            Deliver {
+                coding,
+                user_data: UserData::of_octets(&data, coding, true).unwrap(),
+                ..parts("").remove(0)
+            }
+        };
+        (1..).zip(pieces).map(part).collect()
+    }
+
+    #[test]
+    fn a_character_that_was_cut_in_two_is_whole_again() {
+        let whole = "a😀b😁".to_owned();
+        let octets: Vec<u8> = whole.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for first in 1..octets.len() {
+            for second in first..octets.len() {
+                let pieces = [&octets[..first], &octets[first..second], &octets[second..]];
+                // Only parts of an odd length say that the next one begins within a character.
+                if second > first && first % 2 == 1 && second % 2 == 1 {
+                    continue;
+                }
+                let parts = cut(DataCoding::UTF16, &pieces);
+                assert_eq!(text(&Assembly::of(parts)), whole, "{first} {second}");
+            }
+        }
+        // An escape, and the euro sign that it makes of an e.
+        let parts = cut(DataCoding::SEPTETS, &[b"5 \x1b", b"e!"]);
+        assert_eq!(text(&Assembly::of(parts.clone())), "5 €!");
+        assert_eq!(text(&Assembly::of(parts.into_iter().take(1))), "5  […]");
+        // Half of one stays half where the other half does not come.
+        let parts = cut(DataCoding::UTF16, &[&octets[..4], &octets[4..]]);
+        let half = Assembly::of(parts.into_iter().take(1));
+        assert_eq!(text(&half), "a\u{fffd}[…]");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::address::{Address, AddressError};
 use crate::alphabet::{Alphabet, Language};
+use crate::coding::Mailbox;
 use crate::reader::Reader;
 
 /// The elements of a header, in their order; none where there is no header.
@@ -79,11 +80,35 @@ pub struct Ports {
     pub wide: bool,
 }
 
+/// What the program at a port does (the ports that IANA lists for WAP, and Nokia's for Smart
+/// Messaging).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// WAP push: the phone opens a page, loads something, or fetches a picture message.
+    Push,
+    /// The phone takes settings.
+    Settings,
+    /// The phone adds a contact to its address book (vCard).
+    ContactCard,
+    /// The phone adds an appointment to its calendar (vCalendar).
+    Appointment,
+    /// A ringing tone, a logo or a picture.
+    Picture,
+    /// Anything else.
+    Other,
+}
+
 impl Ports {
-    /// Whether it is a WAP push: a page, a setting or a download that a phone is asked to open
-    /// (ports 2948 and 2949; 9200 to 9207 are other parts of WAP).
-    pub fn is_push(self) -> bool {
-        matches!(self.destination, 2948 | 2949 | 9200..=9207)
+    /// What the program does that it is for.
+    pub fn service(self) -> Service {
+        match self.destination {
+            2948 | 2949 | 9200..=9203 => Service::Push,
+            5502 | 49_996 | 49_999 => Service::Settings,
+            226 | 9204 | 9206 | 5503 => Service::ContactCard,
+            228 | 9205 | 9207 => Service::Appointment,
+            5505..=5507 | 5514 => Service::Picture,
+            _ => Service::Other,
+        }
     }
 }
 
@@ -216,33 +241,25 @@ impl Part {
 impl Header {
     /// Reads the octets behind the header's length.
     pub fn read(octets: &[u8]) -> Self {
-        let mut elements = Vec::new();
-        let mut rest = octets;
-        while !rest.is_empty() {
-            let Some((identifier, length, behind)) = (match rest {
-                [identifier, length, behind @ ..] => {
-                    Some((*identifier, usize::from(*length), behind))
-                }
-                _ => None,
-            }) else {
-                return Self::not_readable(octets);
-            };
-            let Some((data, behind)) = behind.split_at_checked(length) else {
-                return Self::not_readable(octets);
-            };
-            elements.push(Element::read(identifier, data));
-            rest = behind;
-        }
-        Self {
-            elements,
-            malformed: None,
+        let (elements, rest) = elements(octets);
+        if rest.is_empty() {
+            Self {
+                elements,
+                malformed: None,
+            }
+        } else {
+            Self {
+                elements: Vec::new(),
+                malformed: Some(octets.to_vec()),
+            }
         }
     }
 
-    fn not_readable(octets: &[u8]) -> Self {
+    /// Reads the beginning of one whose end is missing: the elements that are whole.
+    pub(crate) fn beginning(octets: &[u8]) -> Self {
         Self {
-            elements: Vec::new(),
-            malformed: Some(octets.to_vec()),
+            elements: elements(octets).0,
+            malformed: None,
         }
     }
 
@@ -282,10 +299,25 @@ impl Header {
         })
     }
 
-    /// Where replies are asked to go.
-    pub fn reply_address(&self) -> Option<&Address> {
-        self.last(|element| match element {
+    /// Where replies are asked to go. There should be one such address at most; which of several
+    /// a phone takes, nobody knows.
+    pub fn reply_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.elements.iter().filter_map(|element| match element {
             Element::ReplyAddress(address) => Some(address),
+            _ => None,
+        })
+    }
+
+    /// What it says of a mailbox (9.2.3.24.2): which kind, and how many messages wait there.
+    pub fn waiting(&self) -> Option<(Mailbox, u8)> {
+        self.last(|element| match element {
+            Element::Other {
+                identifier: 0x01,
+                data,
+            } => match data.as_slice() {
+                [kind, count] => Some((Mailbox::numbered(*kind), *count)),
+                _ => None,
+            },
             _ => None,
         })
     }
@@ -307,6 +339,19 @@ impl Header {
     fn last<'a, T: 'a>(&'a self, wanted: impl Fn(&'a Element) -> Option<T>) -> Option<T> {
         self.elements.iter().rev().find_map(wanted)
     }
+}
+
+/// The elements that are whole, and the octets behind them.
+fn elements(octets: &[u8]) -> (Vec<Element>, &[u8]) {
+    let mut elements = Vec::new();
+    let mut rest = octets;
+    while let [identifier, length, behind @ ..] = rest
+        && let Some((data, behind)) = behind.split_at_checked(usize::from(*length))
+    {
+        elements.push(Element::read(*identifier, data));
+        rest = behind;
+    }
+    (elements, rest)
 }
 
 /// Why a header cannot be written.
@@ -422,10 +467,35 @@ mod tests {
     }
 
     #[test]
-    fn a_push_is_known_by_its_port() {
-        let header = Header::read(&[0x05, 4, 0x0b, 0x84, 0x23, 0xf0]);
-        assert!(header.ports().unwrap().is_push());
-        let other = Header::read(&[0x05, 4, 0x3e, 0x94, 0, 0]);
-        assert!(!other.ports().unwrap().is_push());
+    fn what_a_message_is_for_is_known_by_its_port() {
+        for (port, service) in [
+            (2948, Service::Push),
+            (9203, Service::Push),
+            (9204, Service::ContactCard),
+            (9205, Service::Appointment),
+            (49_999, Service::Settings),
+            (5505, Service::Picture),
+            (16_020, Service::Other),
+        ] {
+            let [high, low] = u16::to_be_bytes(port);
+            let header = Header::read(&[0x05, 4, high, low, 0x23, 0xf0]);
+            assert_eq!(header.ports().unwrap().service(), service, "{port}");
+        }
+        let narrow = Header::read(&[0x04, 2, 226, 0]);
+        assert_eq!(narrow.ports().unwrap().service(), Service::ContactCard);
+    }
+
+    #[test]
+    fn each_reply_address_is_there() {
+        let header = Header::read(&[0x22, 3, 2, 0x81, 0x99, 0x22, 3, 2, 0x81, 0x21]);
+        let addresses: Vec<String> = header.reply_addresses().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["99", "12"]);
+    }
+
+    #[test]
+    fn a_mailbox_is_read() {
+        let header = Header::read(&[0x01, 2, 0x80, 3]);
+        assert_eq!(header.waiting(), Some((Mailbox::Voice, 3)));
+        assert_eq!(Header::read(&[0x01, 1, 0x80]).waiting(), None);
     }
 }

@@ -17,14 +17,16 @@ pub mod concatenation;
 pub mod findings;
 pub mod header;
 pub mod pdu;
+pub mod push;
 mod reader;
 pub mod timestamp;
 pub mod tpdu;
 pub mod user_data;
 
 pub use address::{Address, TypeOfNumber};
-pub use coding::{Class, Coding, DataCoding, ProtocolId};
-pub use header::{Element, Header, Part, Ports, Reference};
+pub use coding::{Class, Coding, DataCoding, Mailbox, ProtocolId, Waiting};
+pub use header::{Element, Header, Part, Ports, Reference, Service};
+pub use reader::{CutOff, Field};
 pub use timestamp::Timestamp;
 pub use tpdu::{Deliver, Direction, Outcome, Status, StatusReport, Submit, Tpdu, TpduError};
 pub use user_data::{Body, UserData};

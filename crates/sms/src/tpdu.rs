@@ -10,7 +10,7 @@
 
 use crate::address::{Address, AddressError};
 use crate::coding::{DataCoding, ProtocolId};
-use crate::reader::Reader;
+use crate::reader::{CutOff, Field, Reader};
 use crate::timestamp::Timestamp;
 use crate::user_data::{UserData, UserDataError};
 
@@ -215,17 +215,33 @@ impl Tpdu {
         octets: &[u8],
     ) -> Result<(Self, usize), TpduError> {
         let mut reader = Reader::new(octets);
-        let first = reader.octet("the type")?;
-        let unit = match (direction, first & TYPE) {
-            // The fourth type is reserved, and read as a message (9.2.3.1).
-            (Direction::ToPhone, 0b00 | 0b11) => Self::Deliver(Deliver::read(first, &mut reader)?),
-            (Direction::ToPhone, 0b10) => {
-                Self::StatusReport(StatusReport::read(first, &mut reader)?)
-            }
-            (Direction::FromPhone, 0b01) => Self::Submit(Submit::read(first, &mut reader)?),
-            (direction, kind) => return Err(TpduError::Kind { direction, kind }),
-        };
+        let unit = Self::read(direction, &mut reader)?;
         Ok((unit, reader.rest().len()))
+    }
+
+    /// Reads one that may be cut off, as far as it goes: what is missing is zero or empty. Tells
+    /// where it is cut off, and how many octets are behind it.
+    ///
+    /// # Errors
+    /// As for [`Self::decode`], but not where it is cut off.
+    pub fn decode_what_is_there(
+        direction: Direction,
+        octets: &[u8],
+    ) -> Result<(Self, Option<CutOff>, usize), TpduError> {
+        let mut reader = Reader::lenient(octets);
+        let unit = Self::read(direction, &mut reader)?;
+        Ok((unit, reader.cut_off(), reader.rest().len()))
+    }
+
+    fn read(direction: Direction, reader: &mut Reader<'_>) -> Result<Self, TpduError> {
+        let first = reader.octet(Field::Type)?;
+        Ok(match (direction, first & TYPE) {
+            // The fourth type is reserved, and read as a message (9.2.3.1).
+            (Direction::ToPhone, 0b00 | 0b11) => Self::Deliver(Deliver::read(first, reader)?),
+            (Direction::ToPhone, 0b10) => Self::StatusReport(StatusReport::read(first, reader)?),
+            (Direction::FromPhone, 0b01) => Self::Submit(Submit::read(first, reader)?),
+            (direction, kind) => return Err(TpduError::Kind { direction, kind }),
+        })
     }
 
     /// Writes it.
@@ -246,9 +262,9 @@ impl Tpdu {
 impl Deliver {
     fn read(first: u8, reader: &mut Reader<'_>) -> Result<Self, TpduError> {
         let originator = Address::read(reader)?;
-        let protocol = ProtocolId(reader.octet("the protocol identifier")?);
-        let coding = DataCoding(reader.octet("the data coding scheme")?);
-        let timestamp = Timestamp(reader.array("the time stamp")?);
+        let protocol = ProtocolId(reader.octet(Field::Protocol)?);
+        let coding = DataCoding(reader.octet(Field::Coding)?);
+        let timestamp = Timestamp(reader.array(Field::Timestamp)?);
         let user_data = UserData::read(reader, coding, first & HEADER != 0)?;
         Ok(Self {
             more_messages: first & MORE_MESSAGES_NOT == 0,
@@ -279,17 +295,31 @@ impl Deliver {
     }
 }
 
+impl Deliver {
+    /// Where it asks replies to go: an address that is not the sender's own, where there is one
+    /// among several.
+    pub fn asks_reply_to(&self) -> Option<&Address> {
+        let own = &self.originator.value;
+        let mut addresses = self.user_data.header.reply_addresses();
+        let first = addresses.next()?;
+        if first.value != *own {
+            return Some(first);
+        }
+        addresses.find(|one| one.value != *own).or(Some(first))
+    }
+}
+
 impl Submit {
     fn read(first: u8, reader: &mut Reader<'_>) -> Result<Self, TpduError> {
-        let reference = reader.octet("the message reference")?;
+        let reference = reader.octet(Field::Reference)?;
         let destination = Address::read(reader)?;
-        let protocol = ProtocolId(reader.octet("the protocol identifier")?);
-        let coding = DataCoding(reader.octet("the data coding scheme")?);
+        let protocol = ProtocolId(reader.octet(Field::Protocol)?);
+        let coding = DataCoding(reader.octet(Field::Coding)?);
         let validity = match (first >> 3) & 0b11 {
             0b00 => Validity::Unsaid,
-            0b10 => Validity::Relative(reader.octet("the validity period")?),
-            0b11 => Validity::Absolute(Timestamp(reader.array("the validity period")?)),
-            _ => Validity::Enhanced(reader.array("the validity period")?),
+            0b10 => Validity::Relative(reader.octet(Field::Validity)?),
+            0b11 => Validity::Absolute(Timestamp(reader.array(Field::Validity)?)),
+            _ => Validity::Enhanced(reader.array(Field::Validity)?),
         };
         let user_data = UserData::read(reader, coding, first & HEADER != 0)?;
         Ok(Self {
@@ -341,11 +371,11 @@ const HAS_USER_DATA: u8 = 0b100;
 
 impl StatusReport {
     fn read(first: u8, reader: &mut Reader<'_>) -> Result<Self, TpduError> {
-        let reference = reader.octet("the message reference")?;
+        let reference = reader.octet(Field::Reference)?;
         let recipient = Address::read(reader)?;
-        let timestamp = Timestamp(reader.array("the time stamp")?);
-        let discharged = Timestamp(reader.array("the discharge time")?);
-        let status = Status(reader.octet("the status")?);
+        let timestamp = Timestamp(reader.array(Field::Timestamp)?);
+        let discharged = Timestamp(reader.array(Field::Discharge)?);
+        let status = Status(reader.octet(Field::Status)?);
         let more = if reader.rest().is_empty() {
             None
         } else {
@@ -399,20 +429,20 @@ impl StatusReport {
 
 impl ReportedUserData {
     fn read(has_header: bool, reader: &mut Reader<'_>) -> Result<Self, TpduError> {
-        let indicator = reader.octet("the parameter indicator")?;
+        let indicator = reader.octet(Field::Indicator)?;
         // An octet whose highest bit is set is followed by another one, of which nothing is
         // defined yet.
         let mut more = indicator;
         while more & 0x80 != 0 {
-            more = reader.octet("the parameter indicator")?;
+            more = reader.octet(Field::Indicator)?;
         }
         let protocol = if indicator & HAS_PROTOCOL != 0 {
-            Some(ProtocolId(reader.octet("the protocol identifier")?))
+            Some(ProtocolId(reader.octet(Field::Indicator)?))
         } else {
             None
         };
         let coding = if indicator & HAS_CODING != 0 {
-            Some(DataCoding(reader.octet("the data coding scheme")?))
+            Some(DataCoding(reader.octet(Field::Indicator)?))
         } else {
             None
         };
@@ -441,7 +471,7 @@ pub enum TpduError {
     #[error("it ends before {field} does")]
     Truncated {
         /// What should be there.
-        field: &'static str,
+        field: Field,
     },
     /// An address is longer than the twelve octets that one has.
     #[error("it has an address of {semi_octets} digits; the most is twenty")]
@@ -449,7 +479,7 @@ pub enum TpduError {
         /// So long.
         semi_octets: usize,
     },
-    /// It says that it brings more than a message can.
+    /// It says that it contains more than a message can.
     #[error("it claims to hold {octets} octets; the most is 140")]
     UserDataTooLong {
         /// So many.

@@ -3,14 +3,15 @@
 //!
 //! **Elsewhere**: whole messages are `tpdu`; how a text is split into parts is `concatenation`.
 //!
-//! **Always**: so many octets as the message says are read, and never more than 140.
+//! **Always**: so many octets as the message says are read, and never more than 140. A part of a
+//! longer text may end within a character; what it is made of is kept then, for the other half.
 
 use std::fmt;
 
 use crate::alphabet;
 use crate::coding::{Coding, DataCoding};
 use crate::header::{Header, HeaderError};
-use crate::reader::Reader;
+use crate::reader::{Field, Reader};
 use crate::tpdu::TpduError;
 
 /// One message brings so many octets (9.2.3.16).
@@ -26,6 +27,10 @@ pub struct UserData {
     pub header: Header,
     /// What is behind it.
     pub body: Body,
+    /// What a text is made of that begins or ends within a character: octets of UTF-16, or
+    /// septets. Such are parts of a longer text, and [`crate::concatenation`] joins them before it
+    /// reads them.
+    pub split: Option<Vec<u8>>,
 }
 
 /// What is for people, or for programs.
@@ -62,6 +67,7 @@ impl UserData {
         Self {
             header: Header::default(),
             body: Body::Text(text.to_owned()),
+            split: None,
         }
     }
 
@@ -74,7 +80,7 @@ impl UserData {
         coding: DataCoding,
         has_header: bool,
     ) -> Result<Self, TpduError> {
-        let length = usize::from(reader.octet("the length of the user data")?);
+        let length = usize::from(reader.octet(Field::Length)?);
         let in_septets = coding.coding() == Coding::Septets && !coding.compressed();
         let octets = if in_septets {
             (length * 7).div_ceil(8)
@@ -84,8 +90,20 @@ impl UserData {
         if octets > OCTETS {
             return Err(TpduError::UserDataTooLong { octets });
         }
-        let data = reader.octets(octets, "the user data")?;
+        let data = reader.octets(octets, Field::Content)?;
+        if data.len() < octets {
+            return Ok(Self::cut_off(data, length, coding, has_header));
+        }
         Self::of(data, length, coding, has_header)
+    }
+
+    /// From octets of which the last ones are missing: the elements of the header that are there,
+    /// or the text as far as it goes.
+    fn cut_off(data: &[u8], length: usize, coding: DataCoding, has_header: bool) -> Self {
+        Self::of(data, length, coding, has_header).unwrap_or_else(|_| Self {
+            header: Header::beginning(data.get(1..).unwrap_or_default()),
+            ..Self::default()
+        })
     }
 
     /// From octets whose length in septets or octets is known. Used for what SMPP brings too,
@@ -98,34 +116,58 @@ impl UserData {
     ) -> Result<Self, TpduError> {
         let (header, body) = if has_header {
             let (size, behind) = data.split_first().ok_or(TpduError::Truncated {
-                field: "the length of the header",
+                field: Field::HeaderLength,
             })?;
             let (header, body) =
                 behind
                     .split_at_checked(usize::from(*size))
                     .ok_or(TpduError::Truncated {
-                        field: "the user-data header",
+                        field: Field::Header,
                     })?;
             (Header::read(header), body)
         } else {
             (Header::default(), data)
         };
-        let body = if coding.compressed() {
-            Body::Compressed(body.to_vec())
-        } else {
-            match coding.coding() {
-                Coding::Octets => Body::Octets(body.to_vec()),
-                Coding::Utf16 => Body::Text(utf16(body)),
-                Coding::Septets => {
-                    let before = (data.len() - body.len()) * 8;
-                    let used = before.div_ceil(7);
-                    let fill = u32::try_from(used * 7 - before).unwrap_or_default();
-                    let septets = alphabet::unpack(body, fill, length.saturating_sub(used));
-                    Body::Text(header.alphabet().decode(septets))
-                }
+        if coding.compressed() {
+            return Ok(Self {
+                header,
+                body: Body::Compressed(body.to_vec()),
+                split: None,
+            });
+        }
+        Ok(match coding.coding() {
+            Coding::Octets => Self {
+                header,
+                body: Body::Octets(body.to_vec()),
+                split: None,
+            },
+            Coding::Utf16 => Self::of_utf16(header, body),
+            Coding::Septets => {
+                let before = (data.len() - body.len()) * 8;
+                let used = before.div_ceil(7);
+                let fill = u32::try_from(used * 7 - before).unwrap_or_default();
+                let septets = alphabet::unpack(body, fill, length.saturating_sub(used));
+                Self::of_septets(header, septets.collect())
             }
-        };
-        Ok(Self { header, body })
+        })
+    }
+
+    fn of_utf16(header: Header, octets: &[u8]) -> Self {
+        Self {
+            header,
+            body: Body::Text(utf16(octets)),
+            split: is_split_utf16(octets).then(|| octets.to_vec()),
+        }
+    }
+
+    fn of_septets(header: Header, septets: Vec<u8>) -> Self {
+        let text = header.alphabet().decode(septets.iter().copied());
+        let is_split = septets.last() == Some(&alphabet::ESCAPE);
+        Self {
+            header,
+            body: Body::Text(text),
+            split: is_split.then_some(septets),
+        }
     }
 
     /// From octets of which each septet has one of its own, as SMPP brings them. There may be
@@ -142,11 +184,7 @@ impl UserData {
         let Body::Octets(septets) = as_octets.body else {
             return Ok(as_octets);
         };
-        let text = as_octets.header.alphabet().decode(septets.into_iter());
-        Ok(Self {
-            header: as_octets.header,
-            body: Body::Text(text),
-        })
+        Ok(Self::of_septets(as_octets.header, septets))
     }
 
     /// Writes TP-UDL and TP-UD.
@@ -190,18 +228,14 @@ impl UserData {
                 _ if coding.compressed() => return Err(UserDataError::Coding),
                 Coding::Octets => return Err(UserDataError::Coding),
                 Coding::Utf16 => {
-                    data.extend(text.encode_utf16().flat_map(u16::to_be_bytes));
+                    data.extend(self.split.clone().unwrap_or_else(|| utf16_octets(text)));
                     data.len()
                 }
                 Coding::Septets => {
-                    let alphabet = self.header.alphabet();
-                    let mut septets = Vec::with_capacity(SEPTETS);
-                    for character in text.chars() {
-                        alphabet
-                            .encode(character)
-                            .ok_or(UserDataError::Character(character))?
-                            .append_to(&mut septets);
-                    }
+                    let septets = match &self.split {
+                        Some(septets) => septets.clone(),
+                        None => self.septets(text)?,
+                    };
                     let before = data.len() * 8;
                     let used = before.div_ceil(7);
                     let fill = u32::try_from(used * 7 - before).unwrap_or_default();
@@ -215,6 +249,32 @@ impl UserData {
         }
         Ok((length, data))
     }
+
+    fn septets(&self, text: &str) -> Result<Vec<u8>, UserDataError> {
+        let alphabet = self.header.alphabet();
+        let mut septets = Vec::with_capacity(SEPTETS);
+        for character in text.chars() {
+            alphabet
+                .encode(character)
+                .ok_or(UserDataError::Character(character))?
+                .append_to(&mut septets);
+        }
+        Ok(septets)
+    }
+}
+
+/// Whether it begins or ends within a character.
+fn is_split_utf16(octets: &[u8]) -> bool {
+    let (pairs, rest) = octets.as_chunks::<2>();
+    let unit = |pair: &[u8; 2]| u16::from_be_bytes(*pair);
+    let starts_low = |pair| (0xdc00..0xe000).contains(&unit(pair));
+    let ends_high = |pair| (0xd800..0xdc00).contains(&unit(pair));
+    !rest.is_empty() || pairs.first().is_some_and(starts_low) || pairs.last().is_some_and(ends_high)
+}
+
+/// A text as [`utf16`] reads it.
+pub(crate) fn utf16_octets(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 
 /// UTF-16 with the high octet first. Half a pair, and half a character at the end, are U+FFFD.
@@ -271,6 +331,7 @@ mod tests {
         let data = UserData {
             header: Header::read(&[0x25, 1, 1, 0x24, 1, 1]),
             body: Body::Text("ğıŞ İ€".to_owned()),
+            split: None,
         };
         assert_eq!(data.header.alphabet().single, Some(Language::Turkish));
         assert_eq!(back(&data, DataCoding::SEPTETS), data);
@@ -288,6 +349,7 @@ mod tests {
                     malformed: None,
                 },
                 body: Body::Text("@text@".to_owned()),
+                split: None,
             };
             assert_eq!(back(&data, DataCoding::SEPTETS), data);
         }

@@ -66,7 +66,15 @@ fn contents() -> impl Strategy<Value = (DataCoding, UserData)> {
             }
             _ => (DataCoding::OCTETS, Body::Octets(noise)),
         };
-        (coding, UserData { header, body })
+        let split = None;
+        (
+            coding,
+            UserData {
+                header,
+                body,
+                split,
+            },
+        )
     })
 }
 

@@ -11,8 +11,9 @@
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use waxwing_sms::{
-    Body, Class, Deliver, Direction, Outcome, Reference, StatusReport, Submit, Tpdu, TpduError,
-    TypeOfNumber,
+    Body, Class, Deliver, Direction, Field, Outcome, Reference, StatusReport, Submit, Tpdu,
+    TpduError, TypeOfNumber,
+    concatenation::Assembly,
     pdu::{self, Pdu, PduError, Reading},
     tpdu::Validity,
 };
@@ -129,7 +130,7 @@ const SPOOF: &str = concat!(
 fn the_reply_address_is_read_beside_the_true_sender() {
     let message = deliver(SPOOF);
     assert_eq!(message.originator.to_string(), "+46708251358");
-    let reply_to = message.user_data.header.reply_address().unwrap();
+    let reply_to = message.asks_reply_to().unwrap();
     assert_eq!(reply_to.to_string(), "+358401234567");
     assert_eq!(
         text(&message.user_data.body),
@@ -184,6 +185,151 @@ fn a_flash_and_a_silent_message_are_known() {
 }
 
 #[test]
+fn a_message_without_a_service_centre_has_its_true_sender() {
+    // As if it had one, it would be from "5".
+    let digits = "040B913774980208F500005220411103834002ED32";
+    let pdu = read(digits);
+    assert_eq!(pdu.service_centre, None);
+    let message = deliver(digits);
+    assert_eq!(message.originator.to_string(), "+73478920805");
+    assert_eq!(text(&message.user_data.body), "me");
+    comes_back(digits);
+}
+
+/// Whatever the sender, the text and the centre are: with the centre and without, the sender is
+/// who it is.
+#[test]
+fn who_a_message_is_from_does_not_depend_on_what_stands_in_front() {
+    let centres = [
+        "",
+        "00",
+        "07917283010010F5",
+        "06914487200030",
+        "0791448720003023",
+    ];
+    let senders = [
+        "0B913774980208F5",
+        "0BC87238880900F1",
+        "0481 2143",
+        "0DD0E474D81C0EBB01",
+        "0A8170428513 00",
+    ];
+    let firsts = ["00", "04", "24", "44"];
+    for first in firsts {
+        for sender in senders {
+            let header = if first == "44" {
+                "0B 06 08 04 01 2C 03 02 0048 0049"
+            } else {
+                "04 0048 0049"
+            };
+            let unit = format!("{first} {sender} 00 08 21808171021440 {header}").replace(' ', "");
+            let alone = deliver(&unit);
+            for centre in centres {
+                let digits = format!("{centre}{unit}");
+                let all = pdu::ways(&pdu::octets(&digits).unwrap(), Reading::default()).unwrap();
+                assert_eq!(all.len(), 1, "{digits}");
+                assert_eq!(deliver(&digits), alone, "{digits}");
+                let expected = centre.len() > 2;
+                assert_eq!(read(&digits).service_centre.is_some(), expected, "{digits}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_two_readings_are_as_good_both_are_given() {
+    // A message to send with the reference 0x91 to sixteen digits, of which some make a message
+    // to a phone behind a service centre of eight.
+    let both = "059110912143040481214300000010102143500009E8329BFD4697D9EC";
+    let all = pdu::ways(&pdu::octets(both).unwrap(), Reading::default()).unwrap();
+    assert_eq!(all.len(), 2);
+    assert!(matches!(&all[0].tpdu, Tpdu::Deliver(one) if one.originator.value == "1234"));
+    assert!(
+        matches!(&all[1].tpdu, Tpdu::Submit(one) if one.destination.value == "1234404018123400")
+    );
+    let unit = "01 91 04 81 2143 00 00 02 E834".replace(' ', "");
+    assert_eq!(submit(&unit).reference, 0x91);
+    // A report with the reference 0x91 whose number makes a unit behind six octets.
+    let report = format!("0691{}", "0B911346610089F6421172110300404211721103804000");
+    let all = pdu::ways(&pdu::octets(&report).unwrap(), Reading::default()).unwrap();
+    assert_eq!(all.len(), 1);
+    assert!(matches!(all[0].tpdu, Tpdu::StatusReport(_)));
+}
+
+#[test]
+fn a_time_with_a_bad_digit_is_shown() {
+    let message = deliver("00040C914477000910320000112113112391E102C834");
+    assert_eq!(message.originator.to_string(), "+447700900123");
+    assert_eq!(text(&message.user_data.body), "Hi");
+    // 2011-12-31 11:32:19 +02:30.
+    assert_eq!(message.timestamp.unix_seconds(), Some(1_325_322_139));
+}
+
+#[test]
+fn what_is_there_of_a_message_that_is_cut_off_is_read() {
+    let pdu = pdu::read_hex(
+        "00440C9144770009103200045201518130340811060504",
+        Reading::default(),
+    )
+    .unwrap();
+    let cut_off = pdu.cut_off.unwrap();
+    assert_eq!((cut_off.within, cut_off.missing), (Field::Content, 14));
+    let Tpdu::Deliver(message) = pdu.tpdu else {
+        panic!("{pdu:?}");
+    };
+    assert_eq!(message.originator.to_string(), "+447700900123");
+    assert!(message.timestamp.unix_seconds().is_some());
+
+    // A whole message, cut off anywhere behind its first octets: what is there stays what it is.
+    let whole = "0791448720003023240DD0E474D81C0EBB010000111011315214000BE474D81C0EBB5DE3771B";
+    let octets = pdu::octets(whole).unwrap();
+    let full = deliver(whole);
+    for end in 11..octets.len() {
+        let pdu = pdu::read(&octets[..end], Reading::default()).unwrap();
+        let cut_off = pdu.cut_off.unwrap();
+        assert_eq!(
+            pdu.service_centre.unwrap().to_string(),
+            "+447802000332",
+            "{end}"
+        );
+        let Tpdu::Deliver(message) = pdu.tpdu else {
+            panic!("{end}");
+        };
+        if cut_off.within > Field::Address {
+            assert_eq!(message.originator, full.originator, "{end}");
+        }
+        if cut_off.within > Field::Timestamp {
+            assert_eq!(message.timestamp, full.timestamp, "{end}");
+        }
+        if cut_off.within == Field::Content {
+            let beginning = text(&message.user_data.body);
+            assert!(text(&full.user_data.body).starts_with(beginning), "{end}");
+        }
+    }
+}
+
+#[test]
+fn a_pair_that_two_parts_share_is_one_character() {
+    let parts = [
+        "00440C9144770009103200085201518130340808050003090201D83D",
+        "00440C9144770009103200085201518130340808050003090202DE01",
+    ];
+    let assembly = Assembly::of(parts.map(deliver));
+    let joined = assembly.joined().unwrap();
+    assert_eq!(text(&joined.user_data.body), "😁");
+    for part in parts {
+        comes_back(part);
+    }
+}
+
+#[test]
+fn of_two_reply_addresses_the_other_one_is_told() {
+    let message =
+        deliver("00440C91447700091032000052015181303408150F220302819922080C91447700091032009906");
+    assert_eq!(message.asks_reply_to().unwrap().to_string(), "99");
+}
+
+#[test]
 fn what_is_cut_off_anywhere_is_refused() {
     let whole = "040BC87238880900F10000993092516195800AE8329BFD4697D9EC37";
     let octets = HEXLOWER_PERMISSIVE.decode(whole.as_bytes()).unwrap();
@@ -224,13 +370,13 @@ fn what_lies_about_its_lengths_is_refused() {
     assert_eq!(
         refused("44 00 91 00 04 21808171021440 02 05 00"),
         TpduError::Truncated {
-            field: "the user-data header"
+            field: Field::Header
         }
     );
     assert_eq!(
         refused("44 00 91 00 04 21808171021440 00"),
         TpduError::Truncated {
-            field: "the length of the header"
+            field: Field::HeaderLength
         }
     );
     // A report of an extension that never ends.

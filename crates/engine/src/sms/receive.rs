@@ -111,11 +111,7 @@ pub(super) fn show(
     let found = findings::of(message, &known(turn)?);
     let details = Details {
         segments: None,
-        asks_reply_to: deliver
-            .user_data
-            .header
-            .reply_address()
-            .map(ToString::to_string),
+        asks_reply_to: deliver.asks_reply_to().map(ToString::to_string),
         findings: found.iter().filter_map(shown_finding).collect(),
     };
     let text = match &deliver.user_data.body {

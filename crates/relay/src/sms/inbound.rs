@@ -225,7 +225,7 @@ mod tests {
             &octets,
         ));
         assert_eq!(got.originator, Address::international("46700000001"));
-        let reply = got.user_data.header.reply_address().unwrap();
+        let reply = got.asks_reply_to().unwrap();
         assert_eq!(reply.value, "46708251358");
         assert_eq!(text(&got), "Call your bank");
     }

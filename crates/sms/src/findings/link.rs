@@ -1,51 +1,66 @@
-//! Where the links in a text lead.
+//! Where the links in a message lead.
 //!
-//! **Elsewhere**: what two words have to look like to be taken for each other is `look`; what is
-//! a name's registrable domain says the public suffix list (`psl`), what a link is read as by
-//! browsers the URL standard (`url`).
+//! **Elsewhere**: finding them is `scan`, comparing names with known ones is `domain`, what two
+//! words have to look like to be taken for each other is `look`.
 //!
 //! **Always**: no link is opened, and no name is looked up.
 
-use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use url::{Host, Url};
 
-use super::look::{looks, one_letter_off, reads_as};
+use super::domain::{self, KnownDomain, Likeness, registrable};
+use super::look::stands_in_for;
+use super::scan::{self, Link, Site};
 use super::{Finding, Known, Severity, What};
 use crate::header::{Element, Header};
 
-/// So many links of a text are looked at; no message has room for more that mean anything.
-const LINKS_MAX: usize = 64;
+/// So many links behind other links are looked at.
+const INNER_MAX: usize = 8;
 
 /// Services that stand between a link and where it leads. There are many more: not to be in
 /// this list proves nothing.
-const SHORTENERS: [&str; 40] = [
+const SHORTENERS: [&str; 63] = [
     "adf.ly",
-    "amzn.to",
+    "adfoc.us",
+    "b.link",
+    "bc.vc",
     "bit.do",
     "bit.ly",
     "bitly.com",
     "bl.ink",
     "buff.ly",
+    "chilp.it",
     "clck.ru",
     "cutt.ly",
     "dlvr.it",
-    "fb.me",
+    "dub.sh",
     "goo.gl",
     "goo.su",
+    "gg.gg",
+    "hyperurl.co",
+    "ibit.ly",
     "is.gd",
     "j.mp",
     "kutt.it",
+    "l.ead.me",
+    "linktr.ee",
     "lnkd.in",
     "mcaf.ee",
     "n9.cl",
     "ow.ly",
     "qr.ae",
+    "qrco.de",
     "rb.gy",
     "rebrand.ly",
+    "reurl.cc",
     "s.id",
     "short.gy",
+    "short.io",
     "shorturl.at",
+    "shorte.st",
+    "shrtco.de",
+    "smarturl.it",
     "soo.gd",
     "surl.li",
     "t.cn",
@@ -55,202 +70,552 @@ const SHORTENERS: [&str; 40] = [
     "tiny.cc",
     "tiny.one",
     "tinyurl.com",
+    "tly.link",
     "tr.im",
+    "trib.al",
     "u.to",
     "urlz.fr",
     "v.gd",
+    "vk.cc",
+    "vo.la",
     "x.co",
+    "x.gd",
+    "xurl.es",
+    "y2u.be",
+    "yourls.org",
+    "zws.im",
 ];
 
-pub(super) fn look(text: &str, header: &Header, known: &Known, found: &mut Vec<Finding>) {
-    let mut domains = None;
-    for url in words(text).filter_map(link).take(LINKS_MAX) {
-        let domains = domains.get_or_insert_with(|| KnownDomain::all(known));
-        look_at(&url, domains, found);
-        // What stands before an @ is shown first, and means nothing.
-        if !url.username().is_empty() {
-            shows_other(url.username(), &url, found);
-        }
+/// Short names of companies that lead to their own sites only.
+const OWN_SHORT: [&str; 16] = [
+    "aka.ms",
+    "amzn.eu",
+    "amzn.to",
+    "apple.co",
+    "fb.me",
+    "g.co",
+    "g.page",
+    "ig.me",
+    "m.me",
+    "maps.app.goo.gl",
+    "pin.it",
+    "spoti.fi",
+    "t.me",
+    "wa.me",
+    "wme.ink",
+    "youtu.be",
+];
+
+/// Pages of well-known sites that lead on to wherever their link says.
+const REDIRECTS: [(&str, &str); 27] = [
+    ("google.", "/url"),
+    ("google.", "/amp/s/"),
+    ("googleadservices.com", "/pagead/"),
+    ("doubleclick.net", "/"),
+    ("translate.google.", "/"),
+    ("translate.goog", "/"),
+    ("cdn.ampproject.org", "/"),
+    ("l.facebook.com", "/l.php"),
+    ("lm.facebook.com", "/l.php"),
+    ("facebook.com", "/flx/warn"),
+    ("facebook.com", "/l.php"),
+    ("l.instagram.com", "/"),
+    ("l.messenger.com", "/"),
+    ("youtube.com", "/redirect"),
+    ("bing.com", "/ck/"),
+    ("linkedin.com", "/redir"),
+    ("linkedin.com", "/safety/go"),
+    ("t.umblr.com", "/redirect"),
+    ("href.li", "/"),
+    ("out.reddit.com", "/"),
+    ("vk.com", "/away.php"),
+    ("away.vk.com", "/"),
+    ("steamcommunity.com", "/linkfilter"),
+    ("duckduckgo.com", "/l/"),
+    ("baidu.com", "/link"),
+    ("slack-redir.net", "/"),
+    ("page.link", "/"),
+];
+
+/// Sites where everybody has pages: that one of them names somebody says nothing.
+const PLATFORMS: [&str; 27] = [
+    "apple.com",
+    "bbc.co.uk",
+    "bing.com",
+    "facebook.com",
+    "glassdoor.com",
+    "google.com",
+    "instagram.com",
+    "linkedin.com",
+    "medium.com",
+    "nytimes.com",
+    "pinterest.com",
+    "reddit.com",
+    "t.me",
+    "telegram.me",
+    "telegram.org",
+    "tiktok.com",
+    "trustpilot.com",
+    "twitter.com",
+    "vk.com",
+    "wa.me",
+    "whatsapp.com",
+    "wikipedia.org",
+    "x.com",
+    "xing.com",
+    "yelp.com",
+    "youtube.com",
+    "zoom.us",
+];
+
+/// Files that a phone or computer runs or installs.
+const PROGRAMS: [&str; 22] = [
+    "apk",
+    "apks",
+    "apkm",
+    "xapk",
+    "aab",
+    "bat",
+    "cmd",
+    "deb",
+    "dmg",
+    "exe",
+    "hta",
+    "ipa",
+    "jar",
+    "js",
+    "lnk",
+    "mobileconfig",
+    "msi",
+    "pkg",
+    "ps1",
+    "scr",
+    "vbs",
+    "wsf",
+];
+
+/// More labels, or more characters, no phone shows: the end of the name, which counts, is not
+/// seen.
+const LABELS: usize = 6;
+const CHARACTERS: usize = 50;
+
+/// Looks at the links of a text. `links` are such as the message has beside it.
+pub(super) fn look(
+    text: &str,
+    links: &[String],
+    header: &Header,
+    known: &Known,
+    found: &mut Vec<Finding>,
+) {
+    let mut looking = Looking {
+        text,
+        domains: None,
+        known,
+        found,
+    };
+    for link in scan::links(text) {
+        looking.look_at(&link, true);
+    }
+    for link in links.iter().flat_map(|link| scan::links(link)) {
+        looking.look_at(&link, true);
+    }
+    for code in scan::dangerous_codes(text) {
+        looking.tell(Severity::Danger, What::DialsCode { code });
     }
     for (shown, url) in labelled(text, header) {
-        shows_other(shown, &url, found);
+        looking.shows_other(shown, &url);
     }
 }
 
-/// A text that names one place and leads to another.
-fn shows_other(shown: &str, url: &Url, found: &mut Vec<Finding>) {
-    let Some(host) = url.host_str() else {
-        return;
+/// Looks at where a picture message waits: networks use bare numbers for that among themselves.
+pub(super) fn look_at_mms(links: &[String], known: &Known, found: &mut Vec<Finding>) {
+    let mut looking = Looking {
+        text: "",
+        domains: None,
+        known,
+        found,
     };
-    // Only a text that is itself a place can be another place.
-    let named = words(shown).find_map(link);
-    let Some(named) = named.as_ref().and_then(Url::host_str) else {
-        return;
-    };
-    if registrable(named) != registrable(host) {
-        push(
-            found,
-            Severity::Danger,
-            What::LinkShowsOther {
-                shown: shown.to_owned(),
-                host: host.to_owned(),
-            },
-        );
+    for link in links.iter().flat_map(|link| scan::links(link)) {
+        looking.look_at(&link, true);
     }
 }
 
-fn look_at(url: &Url, known: &[KnownDomain<'_>], found: &mut Vec<Finding>) {
-    match url.host() {
-        None => {}
-        Some(Host::Ipv4(_) | Host::Ipv6(_)) => {
-            let host = url.host_str().unwrap_or_default().to_owned();
-            push(found, Severity::Danger, What::LinkToNumber { host });
+/// Where a link of a push leads.
+pub(super) fn host_of(link: &str) -> Option<String> {
+    let url = scan::first_site(link)?;
+    url.host_str().map(domain::shown)
+}
+
+/// Whether a text leads anywhere.
+pub(super) fn has_link(text: &str) -> bool {
+    !scan::links(text).is_empty()
+}
+
+struct Looking<'a, 'b> {
+    text: &'b str,
+    /// Made when the first link is found.
+    domains: Option<Vec<KnownDomain<'a>>>,
+    known: &'a Known,
+    found: &'b mut Vec<Finding>,
+}
+
+impl<'a> Looking<'a, '_> {
+    fn tell(&mut self, severity: Severity, what: What) {
+        let finding = Finding::new(severity, what);
+        if !self.found.contains(&finding) {
+            self.found.push(finding);
         }
-        Some(Host::Domain(host)) => look_at_name(host, known, found),
     }
-}
 
-fn look_at_name(host: &str, known: &[KnownDomain<'_>], found: &mut Vec<Finding>) {
-    let (shows_as, _) = idna::domain_to_unicode(host);
-    if let Some(reads_as) = reads_as(&shows_as) {
-        push(
-            found,
-            Severity::Danger,
-            What::LinkConfusable {
-                host: shows_as.clone(),
-                reads_as,
-            },
-        );
+    fn domains(&mut self) -> &[KnownDomain<'a>] {
+        let known = self.known;
+        self.domains.get_or_insert_with(|| KnownDomain::all(known))
     }
-    if shows_as != host {
-        push(
-            found,
-            Severity::Caution,
-            What::LinkPunycode {
-                host: host.to_owned(),
-                shows_as: shows_as.clone(),
-            },
-        );
-    }
-    let own = registrable(host);
-    if SHORTENERS.contains(&own) || SHORTENERS.contains(&host) {
-        push(
-            found,
-            Severity::Caution,
-            What::LinkShortened {
-                host: host.to_owned(),
-            },
-        );
-    }
-    if let Some(domain) = imitated(host, &shows_as, known) {
-        push(
-            found,
-            Severity::Danger,
-            What::LinkImitates {
-                host: shows_as,
-                domain: domain.to_owned(),
-            },
-        );
-    }
-}
 
-/// A domain of somebody whom the reader knows, with what it looks like: that is worked out once
-/// for all links of a message.
-struct KnownDomain<'a> {
-    domain: &'a str,
-    /// What was registered.
-    own: &'a str,
-    /// Its first label.
-    name: String,
-    own_looks: BTreeSet<String>,
-    name_looks: BTreeSet<String>,
-}
-
-impl<'a> KnownDomain<'a> {
-    fn all(known: &'a Known) -> Vec<Self> {
-        let domains = known.contacts.iter().flat_map(|one| &one.domains);
-        domains
-            .filter_map(|domain| {
-                let (own, name) = (registrable(domain), main_label(domain)?);
-                Some(Self {
-                    domain,
-                    own,
-                    own_looks: looks(own),
-                    name_looks: looks(&name),
-                    name,
-                })
-            })
-            .collect()
+    fn look_at(&mut self, link: &Link, look_inside: bool) {
+        match link {
+            Link::Site(site) => self.look_at_site(site, look_inside),
+            Link::Runs(scheme) => self.tell(
+                Severity::Danger,
+                What::LinkRuns {
+                    scheme: scheme.clone(),
+                },
+            ),
+            Link::Dials(code) => {
+                self.tell(Severity::Danger, What::DialsCode { code: code.clone() });
+            }
+        }
     }
-}
 
-/// The known domain that a name is made to be taken for: it looks the same, is one letter off,
-/// or has the domain's own name somewhere in it.
-fn imitated<'a>(host: &str, shows_as: &str, known: &[KnownDomain<'a>]) -> Option<&'a str> {
-    if known.is_empty() {
-        return None;
+    fn look_at_site(&mut self, site: &Site, look_inside: bool) {
+        let url = &site.url;
+        match url.host() {
+            None => return,
+            Some(Host::Ipv4(number)) => self.look_at_number(url, is_private(number)),
+            Some(Host::Ipv6(number)) => {
+                let embedded = number.to_ipv4_mapped();
+                let private = number.is_loopback()
+                    || number.is_unique_local()
+                    || number.is_unicast_link_local()
+                    || embedded.is_some_and(is_private);
+                self.look_at_number(url, private);
+            }
+            Some(Host::Domain(host)) => self.look_at_name(&domain::shown(host), host),
+        }
+        let host = url.host_str().map(domain::shown).unwrap_or_default();
+        let shown = site.user.as_ref().or(site.shown.as_ref());
+        if let Some(shown) = shown {
+            // What stands before an @, or before what only looks like a slash, means nothing.
+            self.tell(
+                Severity::Danger,
+                What::LinkShowsOther {
+                    shown: decoded(shown),
+                    host: host.clone(),
+                },
+            );
+        }
+        if let Some(file) = program(url) {
+            self.tell(
+                Severity::Danger,
+                What::LinkProgram {
+                    host: host.clone(),
+                    file,
+                },
+            );
+        }
+        self.look_at_path(url, &host);
+        if look_inside {
+            self.look_inside(url, &host);
+        }
     }
-    let label = main_label(shows_as)?;
-    let (registered, own) = (registrable(host), looks(registrable(shows_as)));
-    let label_looks = looks(&label);
-    let pieces: Vec<BTreeSet<String>> = shows_as.split(['.', '-']).map(looks).collect();
-    let alike = |one: &BTreeSet<String>, other| !one.is_disjoint(other);
-    let found = known
-        .iter()
-        .filter(|one| one.own != registered)
-        .find(|one| {
-            alike(&own, &one.own_looks)
-                || alike(&label_looks, &one.name_looks)
-                || one.name.len() >= 5 && one_letter_off(&label, &one.name)
-                || one.name.len() >= 4 && pieces.iter().any(|piece| alike(piece, &one.name_looks))
+
+    fn look_at_number(&mut self, url: &Url, private: bool) {
+        let severity = if private {
+            Severity::Note
+        } else {
+            Severity::Danger
+        };
+        let host = url.host_str().unwrap_or_default().to_owned();
+        self.tell(severity, What::LinkToNumber { host });
+    }
+
+    fn look_at_name(&mut self, shows_as: &str, host: &str) {
+        let confusable = confusable(shows_as, self.text);
+        let severity = if confusable.is_some() {
+            Severity::Caution
+        } else {
+            Severity::Note
+        };
+        if shows_as != host && self.text.to_lowercase().contains("xn--") {
+            self.tell(
+                severity,
+                What::LinkPunycode {
+                    host: host.to_owned(),
+                    shows_as: shows_as.to_owned(),
+                },
+            );
+        }
+        if let Some(reads_as) = confusable {
+            self.tell(
+                Severity::Danger,
+                What::LinkConfusable {
+                    host: shows_as.to_owned(),
+                    reads_as,
+                },
+            );
+        }
+        let own = registrable(shows_as);
+        if OWN_SHORT.contains(&own) || OWN_SHORT.contains(&shows_as) {
+            self.tell(
+                Severity::Note,
+                What::LinkShortened {
+                    host: shows_as.to_owned(),
+                },
+            );
+        } else if SHORTENERS.contains(&own) || SHORTENERS.contains(&shows_as) {
+            self.tell(
+                Severity::Caution,
+                What::LinkShortened {
+                    host: shows_as.to_owned(),
+                },
+            );
+        }
+        let likeness = domain::likeness(shows_as, self.domains());
+        match likeness {
+            Some(Likeness::Imitates(domain)) => self.tell(
+                Severity::Danger,
+                What::LinkImitates {
+                    host: shows_as.to_owned(),
+                    domain: domain.to_owned(),
+                },
+            ),
+            Some(Likeness::OtherEnding(domain)) => self.tell(
+                Severity::Note,
+                What::LinkOtherEnding {
+                    host: shows_as.to_owned(),
+                    domain: domain.to_owned(),
+                },
+            ),
+            None => {}
+        }
+        if let Some(shown) = domain::shown_in_front(shows_as) {
+            self.tell(
+                Severity::Danger,
+                What::LinkShowsOther {
+                    shown,
+                    host: shows_as.to_owned(),
+                },
+            );
+        } else if shows_as.split('.').count() >= LABELS || shows_as.chars().count() > CHARACTERS {
+            self.tell(
+                Severity::Caution,
+                What::LinkLong {
+                    host: shows_as.to_owned(),
+                    own: own.to_owned(),
+                },
+            );
+        }
+    }
+
+    /// A name that the reader knows, behind another site's.
+    fn look_at_path(&mut self, url: &Url, host: &str) {
+        let own = registrable(host).to_owned();
+        if PLATFORMS.contains(&own.as_str()) {
+            return;
+        }
+        let words = decoded(&format!(
+            "{} {} {}",
+            url.path(),
+            url.query().unwrap_or_default(),
+            url.fragment().unwrap_or_default()
+        ));
+        let domains = self.domains();
+        if domains.iter().any(|one| registrable(one.domain()) == own) {
+            return;
+        }
+        let named = domains.iter().find(|one| one.is_named_in(&words));
+        if let Some(domain) = named.map(KnownDomain::domain) {
+            self.tell(
+                Severity::Caution,
+                What::LinkMentions {
+                    host: host.to_owned(),
+                    domain: domain.to_owned(),
+                },
+            );
+        }
+    }
+
+    /// Links behind a link: such as are in its query or its path.
+    fn look_inside(&mut self, url: &Url, host: &str) {
+        let redirects = is_redirect(url, host);
+        let path = decoded(url.path());
+        let in_path = path
+            .to_lowercase()
+            .rfind("http")
+            .and_then(|at| path.get(at..).map(str::to_owned));
+        let amp = path
+            .split_once("/amp/s/")
+            .or_else(|| path.split_once("/c/s/"))
+            .map(|(_, rest)| format!("https://{rest}"));
+        let translated = host.strip_suffix(".translate.goog").map(|name| {
+            format!(
+                "https://{}",
+                name.replace("--", "\u{0}")
+                    .replace('-', ".")
+                    .replace('\u{0}', "-")
+            )
         });
-    found.map(|one| one.domain)
-}
-
-/// The part of a name that somebody registered; the whole where the list does not say.
-fn registrable(host: &str) -> &str {
-    psl::domain_str(host).unwrap_or(host)
-}
-
-/// The first label of what somebody registered: `bank` of `www.bank.co.uk`.
-pub(super) fn main_label(host: &str) -> Option<String> {
-    let own = registrable(host);
-    own.split('.').next().map(str::to_lowercase)
-}
-
-/// What stands between spaces, without what people put around a link.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|one: char| one.is_whitespace() || "<>\"“”'()[]{}|,;".contains(one))
-        .map(|word| word.trim_end_matches(['.', '!', '?', ':', '…', '*', '_']))
-        .filter(|word| word.len() > 3)
-}
-
-/// The link that a phone makes of a word, if it makes one.
-fn link(word: &str) -> Option<Url> {
-    let lower = word.get(..8.min(word.len())).map(str::to_lowercase);
-    let has_scheme = lower.is_some_and(|one| one.starts_with("http:") || one.starts_with("https:"));
-    if has_scheme {
-        return Url::parse(word).ok();
-    }
-    // An e-mail address is none, and neither is a word with a dot in it whose end is no suffix.
-    let host = word.split(['/', '?', '#', ':']).next()?;
-    if host.contains('@') || !host.contains('.') {
-        return None;
-    }
-    let url = Url::parse(&format!("http://{word}")).ok()?;
-    match url.host()? {
-        Host::Domain(host) => {
-            let suffix = psl::suffix(host.as_bytes())?;
-            (suffix.is_known() && suffix.as_bytes().len() < host.len()).then_some(url)
+        let in_query = url.query_pairs().map(|(_, value)| value.into_owned());
+        let inner: Vec<Site> = in_query
+            .chain(in_path)
+            .chain(amp)
+            .chain(translated)
+            .filter(|value| value.starts_with("http:") || value.starts_with("https:") || redirects)
+            .flat_map(|value| scan::links(&value))
+            .filter_map(|link| match link {
+                Link::Site(site) => Some(site),
+                _ => None,
+            })
+            .take(INNER_MAX)
+            .collect();
+        let other = inner
+            .iter()
+            .filter_map(|site| site.url.host_str())
+            .map(domain::shown)
+            .find(|target| registrable(target) != registrable(host));
+        if redirects {
+            self.tell(
+                Severity::Caution,
+                What::LinkRedirects {
+                    host: host.to_owned(),
+                    target: other,
+                },
+            );
         }
-        // A bare number with dots is one only where it looks like one: not 1.5 or 12.30.
-        Host::Ipv4(_) => (host.split('.').count() == 4).then_some(url),
-        Host::Ipv6(_) => None,
+        for site in inner {
+            self.look_at_site(&site, false);
+        }
     }
+
+    /// A text that names one place and leads to another.
+    fn shows_other(&mut self, shown: &str, url: &Url) {
+        let Some(host) = url.host_str() else {
+            return;
+        };
+        // Only a text that is itself a place can be another place.
+        let named = scan::first_site(shown);
+        let Some(named) = named.as_ref().and_then(Url::host_str) else {
+            return;
+        };
+        let (named, host) = (domain::shown(named), domain::shown(host));
+        if registrable(&named) != registrable(&host) {
+            self.tell(
+                Severity::Danger,
+                What::LinkShowsOther {
+                    shown: shown.to_owned(),
+                    host,
+                },
+            );
+        }
+    }
+}
+
+/// Numbers that only reach what is near: a router, a network's own machines.
+fn is_private(number: Ipv4Addr) -> bool {
+    let [first, second, ..] = number.octets();
+    IpAddr::V4(number).is_loopback()
+        || number.is_private()
+        || number.is_link_local()
+        || first == 100 && (64..128).contains(&second)
+}
+
+/// As what a name can be read whose letters are not what they look like.
+fn confusable(shows_as: &str, text: &str) -> Option<String> {
+    let ending_is_ascii = domain::suffix(shows_as).is_ascii();
+    let stands_in = shows_as
+        .split(['.', '-'])
+        .any(|label| stands_in_for(label, ending_is_ascii).is_some());
+    (stands_in || has_stray_i(shows_as, text)).then(|| super::look::bare(shows_as).to_lowercase())
+}
+
+/// The ı without a dot is a letter of Turkish and its neighbours, and an i to everybody else.
+fn has_stray_i(shows_as: &str, text: &str) -> bool {
+    const TURKIC: [&str; 8] = ["tr", "az", "kz", "uz", "tm", "cy", "ru", "bg"];
+    let country = shows_as.rsplit('.').next().unwrap_or_default();
+    let is_turkish = |text: &str| text.chars().any(|one| "ğşĞŞİəƏ".contains(one));
+    // The text around the link, or other letters of the name, say that it is Turkish.
+    let around: String = text
+        .split_whitespace()
+        .filter(|word| !word.contains('.'))
+        .collect();
+    shows_as.contains('ı')
+        && !TURKIC.contains(&country)
+        && !is_turkish(shows_as)
+        && !is_turkish(&around)
+        && !around.contains('ı')
+}
+
+fn is_redirect(url: &Url, host: &str) -> bool {
+    let host = host.strip_prefix("www.").unwrap_or(host);
+    let is_host = |name: &str| {
+        if name.ends_with('.') {
+            host.starts_with(name)
+        } else {
+            host == name
+                || host
+                    .strip_suffix(name)
+                    .is_some_and(|rest| rest.ends_with('.'))
+        }
+    };
+    REDIRECTS
+        .iter()
+        .any(|(name, path)| is_host(name) && url.path().starts_with(path))
+}
+
+/// The file that a link loads, where that is a program.
+fn program(url: &Url) -> Option<String> {
+    let last = url
+        .path_segments()?
+        .next_back()
+        .unwrap_or_default()
+        .to_owned();
+    let in_query = url.query_pairs().map(|(_, value)| value.into_owned());
+    std::iter::once(decoded(&last))
+        .chain(in_query)
+        .find(|file| {
+            let lower = file.to_lowercase();
+            lower
+                .rsplit_once('.')
+                .is_some_and(|(name, ending)| !name.is_empty() && PROGRAMS.contains(&ending))
+        })
+}
+
+/// Without percent signs.
+fn decoded(text: &str) -> String {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(octet) = rest.next() {
+        let mut ahead = rest.clone();
+        let mut digit = || {
+            let digit = char::from(ahead.next()?).to_digit(16)?;
+            u8::try_from(digit).ok()
+        };
+        if octet == b'%'
+            && let (Some(high), Some(low)) = (digit(), digit())
+        {
+            octets.push(high << 4 | low);
+            rest = ahead;
+        } else {
+            octets.push(octet);
+        }
+    }
+    String::from_utf8_lossy(&octets).into_owned()
 }
 
 /// Texts that are shown for links: in the header's element, in HTML, and in Markdown.
 fn labelled<'a>(text: &'a str, header: &Header) -> Vec<(&'a str, Url)> {
+    /// No message has more that mean anything.
+    const LABELLED_MAX: usize = 64;
     let mut found = Vec::new();
     for element in &header.elements {
         if let Element::Hyperlink(link) = element {
@@ -259,23 +624,23 @@ fn labelled<'a>(text: &'a str, header: &Header) -> Vec<(&'a str, Url)> {
             let end = middle + usize::from(link.url);
             let shown = characters(text, begin, middle);
             let target = characters(text, middle, end);
-            found.extend(shown.zip(target.and_then(|one| words(one).find_map(self::link))));
+            found.extend(shown.zip(target.and_then(scan::first_site)));
         }
     }
     for piece in text.split("](").skip(1).zip(text.split("](")) {
         let (behind, before) = piece;
         let shown = before.rsplit('[').next();
-        let target = behind.split(')').next().and_then(link);
+        let target = behind.split(')').next().and_then(scan::first_site);
         found.extend(shown.zip(target));
     }
     for piece in text.split("href=").skip(1) {
         let target = piece.trim_start_matches(['"', '\'']);
-        let target = target.split(['"', '\'', '>', ' ']).next().and_then(link);
+        let target = target.split(['"', '\'', '>', ' ']).next();
         let shown = piece.split_once('>').map(|(_, behind)| behind);
         let shown = shown.and_then(|one| one.split('<').next());
-        found.extend(shown.zip(target));
+        found.extend(shown.zip(target.and_then(scan::first_site)));
     }
-    found.truncate(LINKS_MAX);
+    found.truncate(LABELLED_MAX);
     found
 }
 
@@ -286,11 +651,4 @@ fn characters(text: &str, begin: usize, end: usize) -> Option<&str> {
         places.nth(count)
     };
     text.get(at(begin)?..at(end)?)
-}
-
-fn push(found: &mut Vec<Finding>, severity: Severity, what: What) {
-    let finding = Finding::new(severity, what);
-    if !found.contains(&finding) {
-        found.push(finding);
-    }
 }

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use unicode_security::MixedScript;
+use unicode_script::{Script, UnicodeScript as _};
+use unicode_security::GeneralSecurityProfile as _;
 use unicode_security::confusable_detection::skeleton;
 
 /// Everything that a word can be taken for. Case does not count, and neither does what stands
-/// between letters; but a large I is an l to the eye, so both ways of reading it are in here.
+/// between letters; but a large I is an l to the eye, so both ways of reading it are in here, and
+/// so is the word that digits and signs are written for (`b4nk`).
 pub(super) fn looks(word: &str) -> BTreeSet<String> {
     let plain = |text: &str| -> String {
         let lower = skeleton(text).collect::<String>().to_lowercase();
@@ -20,35 +22,97 @@ pub(super) fn looks(word: &str) -> BTreeSet<String> {
             .collect::<String>()
             .to_lowercase()
     };
-    [plain(word), plain(&word.to_lowercase())]
-        .into_iter()
-        .filter(|look| !look.is_empty())
-        .collect()
+    let mut looks = BTreeSet::from([plain(word), plain(&word.to_lowercase())]);
+    if word.chars().any(char::is_alphabetic) {
+        for one in [Spelling::I, Spelling::L] {
+            let spelt: String = word.to_lowercase().chars().map(|c| one.letter(c)).collect();
+            looks.insert(plain(&spelt));
+        }
+    }
+    looks.remove("");
+    looks
 }
 
-/// What a word with foreign characters reads as: the same in ASCII. None where it is ASCII, or is
-/// of another script through and through and looks like no ASCII.
-pub(super) fn reads_as(word: &str) -> Option<String> {
+/// Which letter a `1` is written for.
+#[derive(Clone, Copy)]
+pub(super) enum Spelling {
+    I,
+    L,
+}
+
+impl Spelling {
+    /// The letter that a digit or sign is written for; the character itself where for none.
+    pub(super) fn letter(self, character: char) -> char {
+        match (character, self) {
+            ('0', _) => 'o',
+            ('1' | '!' | '|', Self::I) => 'i',
+            ('1' | '!' | '|', Self::L) => 'l',
+            ('3' | '€', _) => 'e',
+            ('4' | '@', _) => 'a',
+            ('5' | '$' | '§', _) => 's',
+            ('6' | '9', _) => 'g',
+            ('7', _) => 't',
+            ('8', _) => 'b',
+            ('2', _) => 'z',
+            (other, _) => other,
+        }
+    }
+}
+
+/// Whether a word shares one of its looks with another.
+pub(super) fn alike(one: &BTreeSet<String>, other: &BTreeSet<String>) -> bool {
+    !one.is_disjoint(other)
+}
+
+/// A name with each letter that looks like one of ASCII as that one.
+pub(super) fn bare(name: &str) -> String {
+    let mut bare = String::new();
+    for letter in name.chars() {
+        let look: String = skeleton(letter.encode_utf8(&mut [0; 4])).collect();
+        if letter.is_ascii() || !look.is_ascii() {
+            bare.push(letter);
+        } else {
+            bare.push_str(&look);
+        }
+    }
+    bare
+}
+
+/// What a word with letters that stand in for ASCII reads as. Letters of the Latin alphabets of
+/// languages (ü, æ, þ) stand in for none, nor do those of other scripts that resemble none; and a
+/// word that is of one other script through and through stands in for nothing (`рак` is a word),
+/// unless `all_stands_in`, as under an ASCII ending.
+pub(super) fn stands_in_for(word: &str, all_stands_in: bool) -> Option<String> {
     if word.is_ascii() {
         return None;
     }
-    // Letter by letter: ASCII stays as it is, though an m looks like rn.
     let mut bare = String::new();
+    let (mut latin, mut stand_ins, mut others) = (false, false, false);
     for letter in word.chars() {
         if letter.is_ascii() {
+            latin |= letter.is_ascii_alphabetic();
+            bare.push(letter);
+            continue;
+        }
+        let look: String = skeleton(letter.encode_utf8(&mut [0; 4])).collect();
+        let is_natural = letter.script() == Script::Latin && letter.identifier_allowed();
+        // A full-width letter, or one that browsers read as another, is that one.
+        let is_form = matches!(letter, '\u{ff00}'..='\u{ff5e}');
+        if is_natural || is_form {
+            latin = true;
+            bare.push(letter);
+        } else if look.is_ascii() && letter.is_alphanumeric() {
+            stand_ins = true;
+            bare.push_str(&look);
+        } else if letter.is_alphabetic() {
+            others = true;
             bare.push(letter);
         } else {
-            bare.extend(skeleton(letter.encode_utf8(&mut [0; 4])));
+            bare.push(letter);
         }
     }
-    if bare.is_ascii() {
-        return Some(bare.to_lowercase());
-    }
-    // Letters of several scripts in one word, such as no language writes.
-    let single = word
-        .split(|one: char| !one.is_alphanumeric())
-        .all(MixedScript::is_single_script);
-    (!single).then(|| bare.to_lowercase())
+    let is_so = stand_ins && (latin || all_stands_in && !others);
+    is_so.then(|| bare.to_lowercase())
 }
 
 /// Whether one becomes the other by one letter that is wrong, missing, too many, or exchanged
@@ -76,8 +140,8 @@ pub(super) fn one_letter_off(one: &str, other: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn alike(one: &str, other: &str) -> bool {
-        !looks(one).is_disjoint(&looks(other))
+    fn are_alike(one: &str, other: &str) -> bool {
+        alike(&looks(one), &looks(other))
     }
 
     #[test]
@@ -85,26 +149,56 @@ mod tests {
         for (one, other) in [
             ("PayPaI", "paypal"),
             ("N0RDBANK", "Nordbank"),
+            ("Nordb4nk", "Nordbank"),
+            ("n0rd8ank", "Nordbank"),
+            ("P@yPa1", "PayPal"),
+            ("V1sa", "Visa"),
             ("Nord Bank", "nordbank"),
             ("rnicro", "micro"),
             ("раураl", "paypal"),
             ("G00GLE", "Google"),
         ] {
-            assert!(alike(one, other), "{one} {other}");
+            assert!(are_alike(one, other), "{one} {other}");
         }
-        for (one, other) in [("Nordbank", "Sudbank"), ("Anna", "Anne"), ("", "")] {
-            assert!(!alike(one, other), "{one} {other}");
+        for (one, other) in [
+            ("Nordbank", "Sudbank"),
+            ("Anna", "Anne"),
+            ("", ""),
+            ("40033", "aooee"),
+            ("112", "llz"),
+        ] {
+            assert!(!are_alike(one, other), "{one} {other}");
         }
     }
 
     #[test]
-    fn foreign_letters_are_read_as_what_they_look_like() {
-        assert_eq!(reads_as("аррӏе").as_deref(), Some("apple"));
-        assert_eq!(reads_as("münchen"), None);
-        assert_eq!(reads_as("москва"), None);
-        assert_eq!(reads_as("apple"), None);
-        assert!(reads_as("mоscow").is_some());
-        assert!(reads_as("日本のラーメン").is_none());
+    fn letters_that_stand_in_for_others_are_known() {
+        for (word, all, reads) in [
+            ("аррӏе", true, "apple"),
+            ("mоscow", false, "moscow"),
+            ("Nоrdbank", false, "nordbank"),
+            ("ɑpple", false, "apple"),
+            ("nοrdbank", false, "nordbank"),
+        ] {
+            assert_eq!(stands_in_for(word, all).as_deref(), Some(reads), "{word}");
+        }
+        for (word, all) in [
+            ("аррӏе", false),
+            ("рак", false),
+            ("münchen", true),
+            ("kjær", true),
+            ("þing", true),
+            ("sarı", true),
+            ("łódź", true),
+            ("москва", true),
+            ("apple", true),
+            ("日本のラーメン", true),
+            ("日本abc", true),
+            ("ΓΦenikh", false),
+            ("ไทยbank", true),
+        ] {
+            assert_eq!(stands_in_for(word, all), None, "{word}");
+        }
     }
 
     #[test]
