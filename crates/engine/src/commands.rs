@@ -23,16 +23,16 @@ use crate::{
         history::{self, NewMessage},
         imports, invitations, notes, requests,
     },
-    devices::{backup, changes, lock, names, pairing, recovery},
+    devices::{backup, changes, lock, names, pairing, recovery, registration},
     inbox::messages,
-    link::{self, registration},
-    message::{self, expiry, link_preview, report, typing},
+    link,
+    message::{self, expiry, identity_events, link_preview, report, typing},
     outbox::{self, receipts},
     queries,
     settings::{self, Setting},
     sms,
     synced_settings::{self, SettingKind},
-    trust::{alarm, auditors, confusables, safety_number},
+    trust::{alarm, auditors, safety_number},
     turn::{EventError, Fault, Turn},
 };
 
@@ -208,7 +208,10 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, EventEr
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
         conversation::set_awaiting_decision(turn.tx, conversation.id, stopped)?;
-        turn.volatile.due_conversations.insert(conversation.id);
+        turn.volatile
+            .due_mut()
+            .conversations
+            .insert(conversation.id);
         if accepted && !contact.compared {
             let event = history::add_event(
                 turn.tx,
@@ -347,7 +350,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
         Target::Address(address) if address == own_address => notes::conversation(turn)?,
         Target::Address(address) => {
             let started = conversation::start(turn.tx, turn.now, turn.rng, &address, None)?;
-            confusables::warn_of_look_alike(turn, started.id, &address)?;
+            identity_events::warn_of_look_alike(turn, started.id, &address)?;
             started
         }
     };

@@ -12,6 +12,7 @@
 //! if its hash, and the tag of each chunk, match the message.
 
 pub(crate) mod commands;
+pub(crate) mod hooks;
 pub(crate) mod preview;
 pub(crate) mod reader_marks;
 pub(crate) mod sealed;
@@ -404,7 +405,7 @@ fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
                 "UPDATE outgoing SET waits = 0 WHERE message = ?1",
                 [message.as_bytes()],
             )?;
-            turn.volatile.due_conversations.insert(conversation);
+            turn.volatile.due_mut().conversations.insert(conversation);
         }
         notify_changed(turn, conversation, message)?;
     }

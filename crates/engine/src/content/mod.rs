@@ -11,7 +11,6 @@
 
 mod decode;
 mod encode;
-pub(crate) mod formatting;
 mod message_id;
 mod shown;
 pub mod status;

@@ -31,10 +31,13 @@
 
 pub(crate) mod commits;
 pub(crate) mod display_names;
+pub(crate) mod due;
+pub(crate) mod epochs;
 pub(crate) mod generations;
 pub(crate) mod group_commands;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod hooks;
 pub(crate) mod imports;
 pub(crate) mod invitations;
 pub(crate) mod join_epochs;
@@ -54,12 +57,17 @@ pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod target;
 pub(crate) mod threads;
+pub(crate) mod welcomes;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{address::Address, ids::AccountId, time::Time};
 
-use crate::{api::ConversationId, store::StoreError};
+use crate::{
+    api::ConversationId,
+    store::StoreError,
+    turn::{Fault, Turn},
+};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE conversation (
@@ -362,5 +370,28 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
             _ => Kind::Direct,
         },
         left: row.get(7)?,
+    })
+}
+
+/// The conversation turned out to be with this account: gives the one that holds its
+/// history.
+pub(crate) fn belongs_to(
+    turn: &mut Turn<'_>,
+    conversation: Conversation,
+    account: AccountId,
+) -> Result<Conversation, Fault> {
+    if conversation.account == Some(account) {
+        return Ok(conversation);
+    }
+    if let Some(other) = with_account(turn.tx, account)? {
+        if other.id != conversation.id {
+            merge(turn.tx, conversation.id, other.id)?;
+        }
+        return Ok(other);
+    }
+    set_account(turn.tx, conversation.id, account)?;
+    Ok(Conversation {
+        account: Some(account),
+        ..conversation
     })
 }

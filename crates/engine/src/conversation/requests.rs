@@ -163,9 +163,9 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
         if let Some(group) = groups::find(turn.tx, group)? {
             earlier_generations::ask(turn, &group)?;
         }
-        turn.volatile.due_groups.insert(group);
+        turn.volatile.due_mut().groups.insert(group);
     }
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

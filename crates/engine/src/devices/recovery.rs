@@ -40,7 +40,7 @@ use super::{
     backup::seal::Opener,
     changes, names,
     pairing::{make_room, refuse_registered},
-    transfer,
+    registration, transfer,
 };
 use crate::{
     account::{self, NotExtended, RecoveryKey},
@@ -48,10 +48,10 @@ use crate::{
         self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf,
         TransferProgress,
     },
+    conversation::groups,
     conversation::target,
-    conversation::{groups, start::retry_after},
     event::LinkKind,
-    link::{Job, LinkPhase, registration},
+    link::{self, Job, LinkPhase},
     store::StoreError,
     trust::lookups,
     turn::{EventError, Fault, Postponed, Turn},
@@ -409,7 +409,7 @@ pub(crate) fn handle_backup_part(
 pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
-            turn.postpone(Postponed::Backup, retry_after(error));
+            turn.postpone(Postponed::Backup, link::retry_after(error));
             Ok(())
         }
         ErrorCode::BackupUnknown | ErrorCode::Unsupported => {
@@ -502,7 +502,8 @@ fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
     turn.volatile
-        .due_groups
+        .due_mut()
+        .groups
         .extend(groups::needing_work(turn.tx)?);
     notify_stage(turn, RecoveryStage::Done, problem);
     Ok(())

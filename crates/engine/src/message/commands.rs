@@ -133,7 +133,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     let id = MessageId::from_bytes(turn.random());
     let bytes = envelope.encode_to_vec();
     outbox::add(turn.tx, now, found.id, Some(id), &bytes, None)?;
-    turn.volatile.due_conversations.insert(found.id);
+    turn.volatile.due_mut().conversations.insert(found.id);
     Ok(Response::Done {})
 }
 

@@ -11,6 +11,9 @@
 pub(crate) mod amendments;
 pub(crate) mod commands;
 pub(crate) mod expiry;
+pub(crate) mod formatting;
+pub(crate) mod hooks;
+pub(crate) mod identity_events;
 pub(crate) mod info;
 pub(crate) mod link_preview;
 pub(crate) mod proof;

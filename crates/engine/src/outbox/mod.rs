@@ -7,7 +7,7 @@
 //! before the relay has it on disk). Its envelope is kept for [`KEPT`], so that a device that
 //! missed it can ask for it again.
 //!
-//! **Elsewhere**: [`crate::link::posting`] sends; [`crate::conversation::history`] shows
+//! **Elsewhere**: [`crate::outbox::sending`] sends; [`crate::conversation::history`] shows
 //! people the state of a message.
 //!
 //! **Always**: a row has one counter and one MIMI id for ever, no matter how often it is
@@ -16,6 +16,7 @@
 
 pub(crate) mod content;
 pub(crate) mod receipts;
+pub(crate) mod sending;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{

@@ -14,6 +14,7 @@
 //! **Always**: nothing is sent to a phone before the person was told once what that means, and
 //! agreed to the number of segments.
 
+pub(crate) mod hooks;
 pub(crate) mod parts;
 pub(crate) mod receive;
 pub(crate) mod send;
@@ -91,7 +92,7 @@ impl Remembered for SmsInMemory {}
 
 impl VolatileState {
     pub(crate) fn sms_mut(&mut self) -> &mut SmsInMemory {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 

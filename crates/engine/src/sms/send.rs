@@ -22,9 +22,9 @@ use super::{Details, NewText, add, conversation, outgoing_id, receive};
 use crate::{
     api::{self, MessageState, Problem, Response, Sent, SmsEncoding, SmsQuote},
     conversation::target::{self, Target},
-    conversation::{self, Kind, history, pages, start},
+    conversation::{self, Kind, history, pages},
     event::LinkKind,
-    link::{Job, problem_of},
+    link::{self, Job, problem_of},
     settings::{self, Setting},
     trust::lookups::LookUpOutcome,
     turn::{EventError, Fault, Postponed, Turn},
@@ -254,7 +254,7 @@ fn next(turn: &Turn<'_>) -> Result<Option<WaitingText>, Fault> {
 
 /// Hands over what waits, one after the other.
 pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.volatile.not_set_back || turn.is_postponed(&Postponed::Sms) {
+    if !turn.volatile.links.not_set_back || turn.is_postponed(&Postponed::Sms) {
         return Ok(());
     }
     while let Some(one) = next(turn)? {
@@ -300,7 +300,7 @@ pub(crate) fn handle_accepted(turn: &mut Turn<'_>, row: i64) -> Result<(), Fault
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, row: i64, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::MailboxFull => {
-            turn.postpone(Postponed::Sms, start::retry_after(error));
+            turn.postpone(Postponed::Sms, link::retry_after(error));
             waits(turn, row, &problem_of(error))
         }
         ErrorCode::SmsTooLong => {

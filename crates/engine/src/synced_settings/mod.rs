@@ -18,6 +18,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod commands;
+pub(crate) mod hooks;
 pub(crate) mod sync;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};

@@ -35,9 +35,8 @@ use crate::{
     api::{
         self, BackupChanged, BackupPart, Notice, Problem, Response, TransferOf, TransferProgress,
     },
-    conversation::start::retry_after,
     event::LinkKind,
-    link::{Job, LinkPhase},
+    link::{self, Job, LinkPhase},
     settings::{self, Setting},
     turn::{EventError, Fault, Postponed, Turn},
 };
@@ -218,7 +217,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) -> Result<(), F
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
             // The same part again, later.
-            turn.postpone(Postponed::Backup, retry_after(error));
+            turn.postpone(Postponed::Backup, link::retry_after(error));
             Ok(())
         }
         ErrorCode::TooLarge => failed(turn, &Problem::BackupTooLarge),
@@ -232,7 +231,10 @@ pub(crate) const fn lost(_live: &mut BackupInMemory) {}
 /// When one is to be begun.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     let ready = turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn
-        && turn.volatile.devices().backup.making.is_none()
+        && turn
+            .volatile
+            .devices()
+            .is_none_or(|devices| devices.backup.making.is_none())
         && key::public(turn.tx)?.is_some();
     if !ready {
         return Ok(None);

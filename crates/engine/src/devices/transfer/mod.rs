@@ -56,14 +56,14 @@ use self::{
     key::{TO_NEW, TO_OLD},
     rows::{Admitting, Stage, read, set_stage},
 };
-use super::{archive, backup, changes, names, pairing, rendezvous::Meeting};
+use super::{archive, backup, changes, names, pairing, registration, rendezvous::Meeting};
 use crate::{
     account,
     api::{Notice, Problem, TransferOf, TransferProgress},
     conversation::groups::{self, GroupState},
     event::LinkKind,
     inbox::receive,
-    link::{MeetingPurpose, registration},
+    link::MeetingPurpose,
     store::StoreError,
     turn::{Fault, Postponed, Turn},
 };
@@ -235,18 +235,17 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         return Ok(None);
     };
     let over = over_at(&admitting);
-    let again = turn
-        .volatile
-        .devices()
-        .transfer
-        .pull_again_at
+    let devices = turn.volatile.devices();
+    let again = devices
+        .and_then(|devices| devices.transfer.pull_again_at)
         .filter(|_| admitting.stage.is_new() && pulls(turn));
     Ok(again.map_or(Some(over), |again| Some(again.min(over))))
 }
 
 /// Whether a request for what is missing would leave.
 fn pulls(turn: &Turn<'_>) -> bool {
-    let meeting = turn.volatile.devices().transfer.meeting.as_ref();
+    let devices = turn.volatile.devices();
+    let meeting = devices.and_then(|devices| devices.transfer.meeting.as_ref());
     meeting.is_some_and(Meeting::is_joined)
         && !turn.is_postponed(&Postponed::Meeting)
         && !pairs_there(turn)
@@ -254,11 +253,9 @@ fn pulls(turn: &Turn<'_>) -> bool {
 
 /// Whether a pairing is at the one rendezvous that a link can be at.
 fn pairs_there(turn: &Turn<'_>) -> bool {
-    turn.volatile
-        .devices()
-        .pairing
-        .as_ref()
-        .is_some_and(|pairing| pairing.link() == LinkKind::Posting)
+    let devices = turn.volatile.devices();
+    let pairing = devices.and_then(|devices| devices.pairing.as_ref());
+    pairing.is_some_and(|pairing| pairing.link() == LinkKind::Posting)
 }
 
 fn over_at(admitting: &Admitting) -> Time {
@@ -590,7 +587,8 @@ fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
         receive::ask_for_all(turn, &group)?;
     }
     turn.volatile
-        .due_groups
+        .due_mut()
+        .groups
         .extend(groups::needing_work(turn.tx)?);
     Ok(())
 }
@@ -709,7 +707,8 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM archive_conversation", [])?;
     pairing::tell_failed(turn, &problem);
     turn.volatile
-        .due_groups
+        .due_mut()
+        .groups
         .extend(groups::needing_work(turn.tx)?);
     Ok(())
 }
