@@ -33,9 +33,9 @@ use crate::{
     commands,
     containment::{ErrorHook, ErrorOwner, UndoHook},
     conversation::{
-        commits, epochs, generations,
+        ConversationHook, commits, epochs, generations,
         groups::{self, GroupState},
-        hooks::{ConversationHook, Conversations},
+        hooks::Conversations,
         membership, parcels, quarantine, re_add, rejoin, requests, start, welcomes,
     },
     devices::{self, hooks::Devices, registration},

@@ -28,7 +28,7 @@ impl Store {
 }
 
 /// All steps, oldest first.
-const STEPS: &[Step] = &[
+pub(crate) const STEPS: &[Step] = &[
     FIRST,
     TRUST,
     DEVICES,

@@ -18,8 +18,8 @@ use waxwing_protocol::{
 };
 
 use super::{
+    ConversationHook,
     groups::{self, GroupState},
-    hooks::ConversationHook,
     start,
 };
 use crate::{

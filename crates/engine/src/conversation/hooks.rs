@@ -1,13 +1,10 @@
-//! What conversations do when something happens in the rooms below, and what they ask of those
-//! above.
+//! What conversations do when something happens in the rooms below.
 //!
-//! **Elsewhere**: [`crate::engine`] lists the hooks.
+//! **Elsewhere**: [`crate::engine`] lists the hooks; what conversations ask of the rooms above is
+//! in [`super::ConversationHook`].
 
 use rusqlite::Transaction;
-use waxwing_protocol::{
-    address::Address,
-    ids::{AccountId, GroupId},
-};
+use waxwing_protocol::ids::AccountId;
 
 use super::{
     epochs, generations,
@@ -27,24 +24,6 @@ use crate::{
     },
     turn::{Fault, ResumeHook, Turn},
 };
-
-/// What rooms above do when something happens to a conversation.
-pub(crate) trait ConversationHook: Sync {
-    /// A conversation with this address has begun, because somebody there wrote.
-    fn handle_started(
-        &self,
-        _turn: &mut Turn<'_>,
-        _conversation: ConversationId,
-        _address: &Address,
-    ) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    /// This device's state of a group is gone or behind.
-    fn handle_group_lost(&self, _turn: &mut Turn<'_>, _group: GroupId) -> Result<(), Fault> {
-        Ok(())
-    }
-}
 
 /// The room's hooks.
 pub(crate) struct Conversations;

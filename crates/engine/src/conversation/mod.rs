@@ -61,13 +61,35 @@ pub(crate) mod welcomes;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
-use waxwing_protocol::{address::Address, ids::AccountId, time::Time};
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, GroupId},
+    time::Time,
+};
 
 use crate::{
     api::ConversationId,
     store::StoreError,
     turn::{Fault, Turn},
 };
+
+/// What rooms above do when something happens to a conversation.
+pub(crate) trait ConversationHook: Sync {
+    /// A conversation with this address has begun, because somebody there wrote.
+    fn handle_started(
+        &self,
+        _turn: &mut Turn<'_>,
+        _conversation: ConversationId,
+        _address: &Address,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// This device's state of a group is gone or behind.
+    fn handle_group_lost(&self, _turn: &mut Turn<'_>, _group: GroupId) -> Result<(), Fault> {
+        Ok(())
+    }
+}
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE conversation (

@@ -16,10 +16,10 @@ use waxwing_protocol::{
 };
 
 use super::{
+    ConversationHook,
     generations::{self, Claim},
     group_commands,
     groups::{self, GroupRecord, GroupState, Welcomer},
-    hooks::ConversationHook,
     join_epochs, leaves, notes, quarantine, re_add, requests, start,
 };
 use crate::{

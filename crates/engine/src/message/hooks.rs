@@ -9,7 +9,7 @@ use super::identity_events;
 use crate::{
     api::{ConversationId, Problem},
     containment::{ErrorHook, ErrorOwner},
-    conversation::{self, hooks::ConversationHook, start},
+    conversation::{self, ConversationHook, start},
     link::LinkHook,
     outbox,
     store::StoreError,
