@@ -21,7 +21,7 @@ use crate::{
     conversation::{
         self, Kind, group_commands,
         history::{self, NewMessage},
-        imports, invitations, notes, requests,
+        imports, invitations, notes, requests, timer,
     },
     devices::{backup, changes, lock, names, pairing, recovery, registration},
     inbox::messages,
@@ -367,7 +367,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
     if send.markdown {
         said = said.in_markdown();
     }
-    let timer = expiry::timer(turn.tx, conversation.id)?;
+    let timer = timer::seconds(turn.tx, conversation.id)?;
     said.expires = (timer > 0).then_some(Expiration::AfterReading(timer));
     let encoded = said.encode();
     let id = messages::id_of(account, &encoded, &salt);

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::store::{Step, Store, StoreError, StoreKey};
+use crate::{StoreError, store::{Step, Store, StoreError, StoreKey}};
 
 impl Store {
     /// Opens the store at `path`, or makes it, and brings its tables up to date.
@@ -96,11 +96,13 @@ const CONVERSATIONS: Step = &[
     crate::conversation::history::MESSAGE_IDS,
     crate::message::amendments::SCHEMA,
     crate::message::receipts::SCHEMA,
+    crate::conversation::timer::SCHEMA,
     crate::message::expiry::SCHEMA,
     crate::conversation::search::SCHEMA,
     crate::synced_settings::SCHEMA,
     crate::conversation::re_add::SCHEMA,
     crate::attachment::SCHEMA,
+    crate::outbox::WAITS,
     crate::conversation::history::FORMATS,
     crate::conversation::threads::SCHEMA,
     crate::conversation::invitations::SCHEMA,
@@ -161,4 +163,7 @@ const MARKS: Step = &[
 const FULL_MAILBOXES: Step = &[crate::inbox::missed_posts::SCHEMA];
 
 /// Token keys that change.
-const TOKEN_KEYS: Step = &[crate::link::tokens::KEYS];
+const TOKEN_KEYS: Step = &[
+    crate::link::tokens::KEYS,
+    crate::settings::WITHOUT_TOKEN_KEY,
+];

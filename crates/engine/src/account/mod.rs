@@ -293,6 +293,19 @@ pub fn recovery_key(tx: &Transaction<'_>) -> Result<Option<RecoveryKey>, StoreEr
     Ok(Some(RecoveryKey::from_entropy(entropy)))
 }
 
+/// Forgets keys and roster: this device begins another life.
+pub fn forget(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    forget_roster(tx)?;
+    tx.execute("DELETE FROM account", [])?;
+    Ok(())
+}
+
+/// Forgets the roster, and keeps the device's keys.
+pub fn forget_roster(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM roster", [])?;
+    Ok(())
+}
+
 /// The person has written the words down: deletes the key's private half.
 pub fn forget_recovery_words(tx: &Transaction<'_>) -> Result<(), StoreError> {
     tx.execute("UPDATE account SET recovery = NULL", [])?;

@@ -57,7 +57,6 @@ CREATE TABLE blob (
     secret BLOB                     -- deletes it at the relay
 ) WITHOUT ROWID;
 CREATE INDEX blob_under_way ON blob (id) WHERE state = 1;
-ALTER TABLE outgoing ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;  -- for files
 ";
 
 /// Files of one message, at most.

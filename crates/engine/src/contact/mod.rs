@@ -113,6 +113,33 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Contact>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The account of the verified owner of an address (canonical form).
+pub(crate) fn account_of_owner(
+    tx: &Transaction<'_>,
+    address: &str,
+) -> Result<Option<AccountId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT account_id FROM contact WHERE address = ?1 AND verified")?;
+    Ok(statement
+        .query_row([address], |row| row.get(0).map(AccountId))
+        .optional()?)
+}
+
+/// Removes a contact, and returns the statements of its roster; none where there is no such
+/// contact.
+pub(crate) fn take_roster(
+    tx: &Transaction<'_>,
+    account: AccountId,
+) -> Result<Vec<SignedStatement>, StoreError> {
+    let kept: Option<Vec<u8>> = tx
+        .prepare_cached("DELETE FROM contact WHERE account_id = ?1 RETURNING roster")?
+        .query_row([account.0], |row| row.get(0))
+        .optional()?;
+    Ok(kept
+        .and_then(|bytes| statements(&bytes))
+        .unwrap_or_default())
+}
+
 /// What keeping a look-up changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContactChange {

@@ -58,6 +58,7 @@ pub(crate) mod start;
 pub(crate) mod target;
 pub(crate) mod threads;
 pub(crate) mod welcomes;
+pub(crate) mod timer;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
@@ -67,11 +68,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use crate::{
-    api::ConversationId,
-    store::StoreError,
-    turn::{Fault, Turn},
-};
+use crate::{api::ConversationId, contact, store::StoreError, turn::{Fault, Turn}};
 
 /// What rooms above do when something happens to a conversation.
 pub(crate) trait ConversationHook: Sync {
@@ -169,11 +166,15 @@ pub(crate) fn with_address(
     tx: &Transaction<'_>,
     address: &str,
 ) -> Result<Option<Conversation>, StoreError> {
-    let owned = one(
-        tx,
-        "address = ?1 AND account_id IN (SELECT account_id FROM contact WHERE address = ?1 AND verified)",
-        address,
-    )?;
+    let owned = match contact::account_of_owner(tx, address)? {
+        Some(owner) => tx
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM conversation WHERE address = ?1 AND account_id = ?2"
+            ))?
+            .query_row((address, owner.0), read)
+            .optional()?,
+        None => None,
+    };
     match owned {
         Some(conversation) => Ok(Some(conversation)),
         None => one(
@@ -348,6 +349,13 @@ pub(crate) fn merge(
     Ok(())
 }
 
+/// The conversations in which nothing is sent until the person decides.
+pub(crate) fn awaiting_decision(tx: &Transaction<'_>) -> Result<Vec<ConversationId>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT id FROM conversation WHERE stopped")?;
+    let rows = statement.query_map([], |row| row.get(0).map(ConversationId::from_bytes))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// This account has written in it.
 pub(crate) fn set_written_to(tx: &Transaction<'_>, id: ConversationId) -> Result<(), StoreError> {
     tx.prepare_cached("UPDATE conversation SET written_to = 1 WHERE id = ?1")?
@@ -355,13 +363,10 @@ pub(crate) fn set_written_to(tx: &Transaction<'_>, id: ConversationId) -> Result
     Ok(())
 }
 
-/// All of them, the one with the newest entry first.
+/// All of them, by id.
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Conversation>, StoreError> {
-    let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM conversation
-         ORDER BY (SELECT place FROM entry WHERE conversation = conversation.id
-                   ORDER BY place DESC LIMIT 1) DESC"
-    ))?;
+    let mut statement =
+        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM conversation ORDER BY id"))?;
     let rows = statement.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -20,42 +20,19 @@
 //! person chose, if the account ever had that device.
 
 use data_encoding::BASE64;
-use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
     address::Address,
     ids::{AccountId, DeviceId, MailboxId},
     limits,
-    pb::{
-        BackupFetched, Error, ErrorCode, FetchBackup, LookedUp, SignedStatement,
-        client_frame::Body, statement::Change,
-    },
+    pb::{BackupFetched, Error, ErrorCode, FetchBackup, client_frame::Body, statement::Change},
     roster::{self, Roster, SigningWith},
 };
 use x_wing::{DecapsulationKeyRejectNonContrib, KeyExport as _};
 use zeroize::Zeroizing;
 
-use super::{
-    archive, backup,
-    backup::seal::Opener,
-    changes, names,
-    pairing::{make_room, refuse_registered},
-    registration, transfer,
-};
-use crate::{
-    account::{self, NotExtended, RecoveryKey},
-    api::{
-        self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf,
-        TransferProgress,
-    },
-    conversation::groups,
-    conversation::target,
-    event::LinkKind,
-    link::{self, Job, LinkPhase},
-    store::StoreError,
-    trust::lookups,
-    turn::{EventError, Fault, Postponed, Turn},
-};
+use super::{archive, backup::{self, seal::Opener}, changes, names, pairing::{make_room, refuse_registered}, registration, transfer};
+use crate::{account::{self, NotExtended, RecoveryKey}, api::{self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf, TransferProgress}, contact, conversation::{groups, target}, event::LinkKind, link::{self, Job, LinkPhase}, store::StoreError, trust::lookups, turn::{EventError, Fault, Postponed, Turn}};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE recovery (
@@ -115,8 +92,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
     make_room(turn);
     turn.tx.execute("DELETE FROM roster_change", [])?;
     transfer::abandon(turn.tx)?;
-    turn.tx.execute("DELETE FROM roster", [])?;
-    turn.tx.execute("DELETE FROM account", [])?;
+    account::forget(turn.tx)?;
     account::begin_device(turn.tx, turn.rng)?;
     let device =
         account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
@@ -242,7 +218,8 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
     let Some(key) = turn.volatile.devices_mut().recovery.key.take() else {
         return Ok(());
     };
-    let statements = take_contact(turn.tx, account)?;
+    // The account is not a contact of its own.
+    let statements = contact::take_roster(turn.tx, account)?;
     let signing = key.signing_key();
     let known = match account::adopt(turn.tx, &statements) {
         Ok(roster) => roster,
@@ -298,23 +275,6 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
     )?;
     notify_stage(turn, RecoveryStage::Admitting, None);
     Ok(())
-}
-
-/// The roster that the look-up brought; the account is no contact of its own.
-fn take_contact(
-    tx: &Transaction<'_>,
-    account: AccountId,
-) -> Result<Vec<SignedStatement>, StoreError> {
-    let kept: Option<Vec<u8>> = tx
-        .query_row(
-            "SELECT roster FROM contact WHERE account_id = ?1",
-            [account.0],
-            |row| row.get(0),
-        )
-        .optional()?;
-    tx.execute("DELETE FROM contact WHERE account_id = ?1", [account.0])?;
-    let kept = kept.and_then(|bytes| LookedUp::decode(bytes.as_slice()).ok());
-    Ok(kept.map(|kept| kept.roster).unwrap_or_default())
 }
 
 /// The relay's log has the statement that admits this device.
@@ -512,7 +472,7 @@ fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
 /// Nothing has changed.
 fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
-    turn.tx.execute("DELETE FROM roster", [])?;
+    account::forget_roster(turn.tx)?;
     turn.tx.execute("DELETE FROM roster_change", [])?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
     notify_stage(turn, RecoveryStage::Failed, Some(problem));

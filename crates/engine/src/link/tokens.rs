@@ -35,7 +35,6 @@ CREATE TABLE token (
     input BLOB PRIMARY KEY, output BLOB NOT NULL, key BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE token_key (period INTEGER PRIMARY KEY, key BLOB NOT NULL, seen_at INTEGER NOT NULL);
-DELETE FROM setting WHERE name = 'token_key';
 ";
 
 /// Tokens in stock when it is full, unless a large file needs more.

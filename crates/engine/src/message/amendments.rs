@@ -284,6 +284,34 @@ pub(crate) fn versions(
         .collect())
 }
 
+/// The edits of a message that its author has proven, with what was signed; the oldest first.
+pub(crate) fn proven_edits(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    author: AccountId,
+) -> Result<Vec<(Proof, Vec<u8>)>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT proof, content FROM amendment
+         WHERE conversation = ?1 AND target = ?2 AND account_id = ?3 AND kind = 2
+         ORDER BY sent_at, id",
+    )?;
+    let key = (conversation.as_bytes(), message.as_bytes(), author.0);
+    let rows = statement.query_map(key, |row| {
+        Ok((
+            row.get::<_, Option<Vec<u8>>>(0)?,
+            row.get::<_, Option<Vec<u8>>>(1)?,
+        ))
+    })?;
+    let mut edits = Vec::new();
+    for row in rows {
+        let (proof, content) = row?;
+        let proof = proof.as_deref().and_then(Proof::from_bytes);
+        edits.extend(proof.zip(content));
+    }
+    Ok(edits)
+}
+
 /// The copies of edits that are kept for sending them again say nothing any more.
 fn erase_copies(
     tx: &Transaction<'_>,

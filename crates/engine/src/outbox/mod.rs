@@ -49,6 +49,11 @@ CREATE INDEX outgoing_counter ON outgoing (group_id, counter) WHERE group_id IS 
 CREATE INDEX outgoing_written ON outgoing (written_at) WHERE state = 2;
 ";
 
+/// Whether a message waits for its files.
+pub(crate) const WAITS: &str = "
+ALTER TABLE outgoing ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Which draft a row tells other devices of.
 pub(crate) const DRAFTS: &str = "
 ALTER TABLE outgoing ADD COLUMN draft BLOB;
@@ -274,16 +279,26 @@ pub(crate) fn waiting(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(count.cast_unsigned())
 }
 
-/// How much that nobody wrote (receipts, requests to send again) is not accepted yet, but
-/// where the person has to decide first.
-pub(crate) fn waiting_unwritten(tx: &Transaction<'_>) -> Result<u64, StoreError> {
-    let count: i64 = tx
-        .prepare_cached(
-            "SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NULL
-             AND conversation NOT IN (SELECT id FROM conversation WHERE stopped)",
-        )?
+/// How much that nobody wrote (receipts, requests to send again) the relay has not accepted yet,
+/// except in these conversations.
+pub(crate) fn waiting_unwritten(
+    tx: &Transaction<'_>,
+    except: &[ConversationId],
+) -> Result<u64, StoreError> {
+    let all: i64 = tx
+        .prepare_cached("SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NULL")?
         .query_row([], |row| row.get(0))?;
-    Ok(count.cast_unsigned())
+    let mut count = all.cast_unsigned();
+    for conversation in except {
+        let there: i64 = tx
+            .prepare_cached(
+                "SELECT count(*) FROM outgoing
+                 WHERE conversation = ?1 AND state < 2 AND message IS NULL",
+            )?
+            .query_row([conversation.as_bytes()], |row| row.get(0))?;
+        count = count.saturating_sub(there.cast_unsigned());
+    }
+    Ok(count)
 }
 
 /// The row got its counter and ciphertext.
@@ -525,6 +540,15 @@ pub(crate) fn give_up_waiting(tx: &Transaction<'_>, id: MessageId) -> Result<boo
 pub(crate) fn wait_for_files(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE outgoing SET waits = 1 WHERE message = ?1",
+        [id.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// The files of a message are at the relay: it may leave.
+pub(crate) fn release_with_files(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outgoing SET waits = 0 WHERE message = ?1",
         [id.as_bytes()],
     )?;
     Ok(())

@@ -48,16 +48,22 @@ pub(crate) fn add_owed(
     Ok(())
 }
 
-/// How many receipts are owed and not in the outbox yet, but where the person has to decide
-/// first.
-pub(crate) fn count_owed(tx: &Transaction<'_>) -> Result<u64, StoreError> {
-    let count: i64 = tx
-        .prepare_cached(
-            "SELECT count(*) FROM receipt_due
-             WHERE conversation NOT IN (SELECT id FROM conversation WHERE stopped)",
-        )?
+/// How many receipts are owed and not in the outbox yet, except in these conversations.
+pub(crate) fn count_owed(
+    tx: &Transaction<'_>,
+    except: &[ConversationId],
+) -> Result<u64, StoreError> {
+    let all: i64 = tx
+        .prepare_cached("SELECT count(*) FROM receipt_due")?
         .query_row([], |row| row.get(0))?;
-    Ok(count.cast_unsigned())
+    let mut count = all.cast_unsigned();
+    for conversation in except {
+        let there: i64 = tx
+            .prepare_cached("SELECT count(*) FROM receipt_due WHERE conversation = ?1")?
+            .query_row([conversation.as_bytes()], |row| row.get(0))?;
+        count = count.saturating_sub(there.cast_unsigned());
+    }
+    Ok(count)
 }
 
 /// When the first receipt is to leave.

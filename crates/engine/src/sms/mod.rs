@@ -22,13 +22,16 @@ pub(crate) mod send;
 use rusqlite::{OptionalExtension as _, Transaction};
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
-    address::AddressKind, ids::AccountId, pb::SetSmsKey, pb::client_frame::Body,
-    sms::SmsOpeningKey, time::Time,
+    address::AddressKind, ids::AccountId, pb::SetSmsKey, pb::client_frame::Body, sms::SmsOpeningKey,
 };
 
 use crate::{
     api::{ConversationId, Message, MessageId, SmsFinding},
-    conversation::{Conversation, target},
+    conversation::{
+        Conversation,
+        history::{self, NewText},
+        target,
+    },
     event::LinkKind,
     link::{Job, LinkPhase},
     memory::Remembered,
@@ -224,39 +227,11 @@ pub(crate) fn complete(tx: &Transaction<'_>, message: &mut Message) -> Result<()
     Ok(())
 }
 
-/// A text, to be added to a conversation.
-struct NewText<'a> {
-    id: MessageId,
-    from: &'a str,
-    outgoing: bool,
-    text: &'a str,
-    sent_at: Time,
-    details: &'a Details,
-}
-
-/// Adds a text. `false` when it is there already.
-fn add(turn: &Turn<'_>, conversation: ConversationId, new: &NewText<'_>) -> Result<bool, Fault> {
-    let added = turn
-        .tx
-        .prepare_cached(
-            "INSERT INTO entry (conversation, place, kind, address, at, message, verified,
-                 outgoing, text, sent_at, state, read)
-             VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 1, ?2, ?3, ?4, 0, ?5, ?6,
-                 ?7, ?8, ?5)
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute((
-            conversation.as_bytes(),
-            new.from,
-            turn.now.0.cast_signed(),
-            new.id.as_bytes(),
-            new.outgoing,
-            new.text,
-            new.sent_at.0.cast_signed(),
-            new.outgoing.then_some(0_u8),
-        ))?;
-    if added > 0 {
-        keep_details(turn.tx, (conversation, new.id), new.details)?;
+/// Adds a text, with what there is to tell of it. `false` when it is there already.
+fn add(turn: &Turn<'_>, new: &NewText<'_>, details: &Details) -> Result<bool, Fault> {
+    let added = history::add_text(turn.tx, turn.now, new)?;
+    if added {
+        keep_details(turn.tx, (new.conversation, new.id), details)?;
     }
-    Ok(added > 0)
+    Ok(added)
 }

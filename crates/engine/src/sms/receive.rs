@@ -17,12 +17,16 @@ use waxwing_sms::{
     findings::{self, Contact, Known, Message},
 };
 
-use super::{Details, NewText, add, conversation, incoming_id, outgoing_id, parts};
+use super::{Details, add, conversation, incoming_id, outgoing_id, parts};
 use crate::{
-    api::{EventKind, MessageChanged, MessageId, MessageState, Notice, Problem, SmsFinding},
+    api::{self, EventKind, MessageChanged, MessageId, MessageState, Notice, Problem, SmsFinding},
     contact::{self, profile},
     conversation::target,
-    conversation::{Conversation, history, pages},
+    conversation::{
+        Conversation,
+        history::{self, NewText},
+        pages,
+    },
     inbox::held_posts::ReceivedPost,
     synced_settings::{self, SettingKind, apply},
     turn::{Fault, Turn},
@@ -87,13 +91,8 @@ pub(crate) fn number_is_here(turn: &mut Turn<'_>, number: &str) -> Result<(), Fa
     let Some(conversation) = target::find_sms(turn.tx, &target::sms_name(number, true))? else {
         return Ok(());
     };
-    let said: bool = turn.tx.query_row(
-        "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1 AND event = 'on_waxwing')",
-        [conversation.id.as_bytes()],
-        |row| row.get(0),
-    )?;
-    if !said {
-        let kind = EventKind::OnWaxwing;
+    let kind = EventKind::OnWaxwing;
+    if !history::has_event(turn.tx, conversation.id, kind)? {
         let event = history::add_event(turn.tx, turn.now, conversation.id, kind, number)?;
         turn.notify(Notice::Event(event));
     }
@@ -133,19 +132,15 @@ pub(super) fn show(
     let from = deliver.originator.to_string();
     let new = NewText {
         id,
+        conversation: conversation.id,
         from: &from,
-        outgoing: false,
+        direction: api::Direction::In,
         text: &text,
         sent_at,
-        details: &details,
     };
-    if !add(turn, conversation.id, &new)? {
-        let changed = turn.tx.execute(
-            "UPDATE entry SET text = ?3 WHERE conversation = ?1 AND message = ?2 AND text != ?3",
-            (conversation.id.as_bytes(), id.as_bytes(), &text),
-        )?;
-        // Nothing, where the same post has come again.
-        if changed == 0 {
+    if !add(turn, &new, &details)? {
+        // The same post may come again.
+        if !history::set_text(turn.tx, conversation.id, id, &text)? {
             return Ok(());
         }
         super::keep_details(turn.tx, (conversation.id, id), &details)?;
@@ -213,13 +208,13 @@ fn taken(turn: &mut Turn<'_>, taken: &SmsTaken) -> Result<(), Fault> {
     };
     let new = NewText {
         id,
+        conversation: conversation.id,
         from: &from,
-        outgoing: true,
+        direction: api::Direction::Out,
         text: &taken.text,
         sent_at: Time(taken.at_ms).min(turn.now),
-        details: &details,
     };
-    if add(turn, conversation.id, &new)?
+    if add(turn, &new, &details)?
         && let Some(message) = pages::message(turn.tx, conversation.id, id)?
     {
         crate::conversation::set_written_to(turn.tx, conversation.id)?;

@@ -18,17 +18,8 @@ use waxwing_protocol::{
 };
 use waxwing_sms::{DataCoding, concatenation};
 
-use super::{Details, NewText, add, conversation, outgoing_id, receive};
-use crate::{
-    api::{self, MessageState, Problem, Response, Sent, SmsEncoding, SmsQuote},
-    conversation::target::{self, Target},
-    conversation::{self, Kind, history, pages},
-    event::LinkKind,
-    link::{self, Job, problem_of},
-    settings::{self, Setting},
-    trust::lookups::LookUpOutcome,
-    turn::{EventError, Fault, Postponed, Turn},
-};
+use super::{Details, add, conversation, outgoing_id, receive};
+use crate::{api::{self, MessageState, Problem, Response, Sent, SmsEncoding, SmsQuote}, conversation::{self, Kind, history::{self, NewText}, pages, target::{self, Target}}, event::LinkKind, link::{self, Job, problem_of}, settings::{self, Setting}, trust::lookups::LookUpOutcome, turn::{EventError, Fault, Postponed, Turn}};
 
 /// Texts that may wait.
 const WAITING_MAX: i64 = 200;
@@ -191,16 +182,17 @@ pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response
     let id = outgoing_id(account, &sms_id);
     let new = NewText {
         id,
+        conversation: conversation.id,
         from: from.display(),
-        outgoing: true,
+        direction: api::Direction::Out,
         text: &asked.text,
         sent_at: turn.now,
-        details: &Details {
-            segments: Some(quote.segments),
-            ..Details::default()
-        },
     };
-    add(turn, conversation.id, &new)?;
+    let details = Details {
+        segments: Some(quote.segments),
+        ..Details::default()
+    };
+    add(turn, &new, &details)?;
     conversation::set_written_to(turn.tx, conversation.id)?;
     turn.tx.execute(
         "INSERT INTO sms_outgoing (sms_id, conversation, number, text, segments, even_so)
