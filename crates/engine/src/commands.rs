@@ -140,8 +140,8 @@ pub(crate) fn carry_out(
         Request::SetLock(set) => lock::set_lock(turn, set.locked),
         Request::KeepAddress => lock::want_to_keep(turn),
         Request::History(history) => queries::history(turn.tx, &history),
-        Request::FetchAttachment(of) => attachment::commands::fetch(turn, &of),
-        Request::Attachment(of) => attachment::commands::open(turn, &of),
+        Request::FetchAttachment(of) => message::attachments::fetch(turn, &of),
+        Request::Attachment(of) => message::attachments::open(turn, &of),
         Request::KeepConversation(keep) => {
             synced_settings::commands::change_conversation_settings(turn, &keep)
         }

@@ -29,12 +29,13 @@ use crate::{
         Connection, ConnectionChanged, Notice, Problem, ProblemReport, RegistrationStage,
         RelayMisdeed, Response,
     },
-    attachment::{self, hooks::Attachments, transfer},
+    attachment::{self, Attachments, transfer},
     commands,
     containment::{ErrorHook, ErrorOwner, UndoHook},
     conversation::{
         ConversationHook, commits, epochs, generations,
         groups::{self, GroupState},
+        history,
         hooks::Conversations,
         membership, parcels, quarantine, re_add, rejoin, requests, start, welcomes,
     },
@@ -43,7 +44,7 @@ use crate::{
     hooks::Hooks,
     inbox::{held_posts, missed_posts, receive, sender_counters},
     link::{self, GreetingRefused, LinkHook, LinkPhase, mailbox, tokens},
-    message::{expiry, hooks::Messages, typing},
+    message::{self, amendments, expiry, hooks::Messages, link_preview, text_details, typing},
     mls,
     outbox::{self, receipts, sending},
     routing,
@@ -51,6 +52,7 @@ use crate::{
     sms::{self, hooks::Sms},
     store::{Store, StoreError},
     synced_settings::{self, hooks::SyncedSettings},
+    tables::Table,
     trust::{
         Acquaintances, ContactHook, gossip,
         hooks::Trust,
@@ -358,6 +360,18 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
         .with::<dyn ConversationHook>(&[&Messages])
+        // Tables that act when conversations merge, or a message is deleted.
+        .with::<dyn Table>(&[
+            &history::Entries,
+            &amendments::Amendments,
+            &message::receipts::Receipts,
+            &outbox::Outbox,
+            &receipts::OwedReceipts,
+            &Attachments,
+            &link_preview::LinkPreviews,
+            &text_details::DetailsOfTexts,
+            &sms::parts::Parts,
+        ])
 }
 
 impl From<()> for Response {

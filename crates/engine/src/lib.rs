@@ -39,6 +39,7 @@ mod settings;
 mod sms;
 pub mod store;
 mod synced_settings;
+mod tables;
 mod trust;
 mod turn;
 mod warnings;

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::{StoreError, store::{Step, Store, StoreError, StoreKey}};
+use crate::store::{Step, Store, StoreError, StoreKey};
 
 impl Store {
     /// Opens the store at `path`, or makes it, and brings its tables up to date.
@@ -110,6 +110,7 @@ const CONVERSATIONS: Step = &[
     crate::conversation::imports::SCHEMA,
     crate::conversation::parcels::SCHEMA,
     crate::message::link_preview::SCHEMA,
+    crate::message::text_details::SCHEMA,
     crate::sms::SCHEMA,
 ];
 

@@ -2,11 +2,8 @@
 //!
 //! **Elsewhere**: [`crate::engine`] lists the hooks.
 
-use super::transfer;
+use super::{Attachments, transfer};
 use crate::{containment::UndoHook, turn::Turn};
-
-/// The room's hooks.
-pub(crate) struct Attachments;
 
 impl UndoHook for Attachments {
     fn handle_undone(&self, turn: &mut Turn<'_>) {

@@ -11,7 +11,6 @@
 //! **Always**: a message is sent once its files are at the relay. A fetched file counts only
 //! if its hash, and the tag of each chunk, match the message.
 
-pub(crate) mod commands;
 pub(crate) mod hooks;
 pub(crate) mod preview;
 pub(crate) mod reader_marks;
@@ -21,14 +20,12 @@ pub(crate) mod transfer;
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use crate::{
-    api::{self, AttachmentState, ConversationId, MessageId, Problem},
+    api::{self, AttachmentState, ConversationId, MessageId},
     content::{Content, External, File, Part, PartBody},
-    conversation,
     event::{BlobWork, Effect},
-    message::link_preview,
     mls::Member,
-    sms,
     store::StoreError,
+    tables::Table,
     turn::{Fault, Turn},
 };
 
@@ -64,6 +61,35 @@ pub(crate) const FILES: usize = 32;
 
 /// Files up to this size are fetched by themselves, from people who were written to.
 const FETCHED_BY_ITSELF: u64 = 16 << 20;
+
+/// The files of all messages.
+pub(crate) struct Attachments;
+
+impl Table for Attachments {
+    /// Here and, if this device put them there, at the relay.
+    fn erase_content(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        let blobs: Vec<[u8; 32]> = {
+            let mut statement = turn.tx.prepare_cached(
+                "DELETE FROM attachment WHERE conversation = ?1 AND message = ?2
+                 RETURNING blob_id",
+            )?;
+            let key = (conversation.as_bytes(), message.as_bytes());
+            let rows = statement.query_map(key, |row| row.get(0))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for blob in blobs {
+            if of_blob(turn.tx, blob)?.is_none() {
+                transfer::forget(turn, blob)?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The files of a message.
 pub(crate) fn files(content: &Content) -> Vec<File> {
@@ -152,7 +178,7 @@ pub(crate) fn keep_here(
     Ok(())
 }
 
-/// A message of somebody has come, with what it brings: small files of people whom this
+/// A message of somebody has come, perhaps with files: small files of people whom this
 /// account has written to are fetched at once.
 pub(crate) fn handle_attachments(
     turn: &mut Turn<'_>,
@@ -162,9 +188,6 @@ pub(crate) fn handle_attachments(
     sender: &Member,
     trusted: bool,
 ) -> Result<(), Fault> {
-    if let Some(preview) = link_preview::of_content(content) {
-        link_preview::store_preview(turn.tx, conversation, message, &preview)?;
-    }
     let files = files(content);
     store_files(turn.tx, conversation, message, &files, false)?;
     for file in files {
@@ -280,74 +303,28 @@ fn read_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<File> {
     })
 }
 
-/// Nothing is left of what a message brought: here, and, if this device put it, at the relay.
-pub(crate) fn forget(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), Fault> {
-    link_preview::forget(turn.tx, conversation, message)?;
-    sms::forget(turn.tx, conversation, message)?;
-    let blobs: Vec<[u8; 32]> = {
-        let mut statement = turn.tx.prepare_cached(
-            "DELETE FROM attachment WHERE conversation = ?1 AND message = ?2 RETURNING blob_id",
-        )?;
-        let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
-            row.get(0)
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    for blob in blobs {
-        if of_blob(turn.tx, blob)?.is_none() {
-            transfer::forget(turn, blob)?;
-        }
-    }
-    Ok(())
+/// The messages that have this file.
+fn messages_with(
+    tx: &Transaction<'_>,
+    blob: [u8; 32],
+) -> Result<Vec<(ConversationId, MessageId)>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
+    let rows = statement.query_map([blob], |row| {
+        Ok((
+            ConversationId::from_bytes(row.get(0)?),
+            MessageId::from_bytes(row.get(1)?),
+        ))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// When a message's files are all there, it may leave.
-fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
-    let messages: Vec<(ConversationId, MessageId)> = {
-        let mut statement = turn
-            .tx
-            .prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
-        let rows = statement.query_map([blob], |row| {
-            Ok((
-                ConversationId::from_bytes(row.get(0)?),
-                MessageId::from_bytes(row.get(1)?),
-            ))
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    for (conversation, message) in messages {
-        let all = of_message(turn.tx, conversation, message)?;
-        if all.iter().any(|one| one.state == AttachmentState::Gone) {
-            // It would wait for ever. What has left is not touched.
-            conversation::start::fail_message(
-                turn,
-                conversation,
-                message,
-                &Problem::AttachmentLost,
-            )?;
-        }
-        if all.iter().all(|one| one.state == AttachmentState::Here) {
-            turn.tx.execute(
-                "UPDATE outgoing SET waits = 0 WHERE message = ?1",
-                [message.as_bytes()],
-            )?;
-            turn.volatile.due_mut().conversations.insert(conversation);
-        }
-        notify_changed(turn, conversation, message)?;
+/// More of a file is there, or it is lost: what waits for it is told.
+fn tell_changed(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
+    for (conversation, message) in messages_with(turn.tx, blob)? {
+        turn.handle_files_changed(conversation, message)?;
     }
     Ok(())
-}
-
-fn notify_changed(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), Fault> {
-    crate::message::commands::tell_changed(turn, conversation, message)
 }
 
 const fn signed(number: u64) -> i64 {

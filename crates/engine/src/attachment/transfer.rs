@@ -20,12 +20,12 @@ use waxwing_protocol::{
 };
 
 use super::{
-    notify_changed, of_blob,
+    of_blob,
     reader_marks::{self, ReaderMark},
-    release,
+    tell_changed,
 };
 use crate::{
-    api::{ConversationId, MessageId},
+    api::ConversationId,
     containment::ErrorOwner,
     conversation::{
         self, Kind,
@@ -196,7 +196,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
         // Nobody but this device is to have it.
         if readers == 0 {
             set_state(turn, blob.id, 2)?;
-            return release(turn, blob.id);
+            return tell_changed(turn, blob.id);
         }
         let secret: [u8; 32] = turn.random();
         (readers, reader_marks::registered(marks), secret)
@@ -299,7 +299,7 @@ pub(crate) fn handle_blob_stored(
     if stored.parts >= blob.of() {
         set_state(turn, id, 2)?;
         transfers(turn).opened.remove(&id);
-        return release(turn, id);
+        return tell_changed(turn, id);
     }
     tell_some(turn, id, stored.parts)
 }
@@ -400,7 +400,7 @@ fn restart(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 fn mark_unavailable(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     set_state(turn, id, 3)?;
     turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
-    release(turn, id)
+    tell_changed(turn, id)
 }
 
 /// It failed by an error of this program's: it is not brought, unless the person asks again.
@@ -471,7 +471,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
             }
             set_state(turn, blob, 2)?;
             acknowledge_blob(turn, blob)?;
-            release(turn, blob)
+            tell_changed(turn, blob)
         }
     }
 }
@@ -543,22 +543,7 @@ fn tell_some(turn: &mut Turn<'_>, id: BlobId, parts: u32) -> Result<(), Fault> {
     if !parts.is_multiple_of(16) {
         return Ok(());
     }
-    let messages: Vec<(ConversationId, MessageId)> = {
-        let mut statement = turn
-            .tx
-            .prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
-        let rows = statement.query_map([id], |row| {
-            Ok((
-                ConversationId::from_bytes(row.get(0)?),
-                MessageId::from_bytes(row.get(1)?),
-            ))
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    for (conversation, message) in messages {
-        notify_changed(turn, conversation, message)?;
-    }
-    Ok(())
+    tell_changed(turn, id)
 }
 
 /// Blobs whose transfer has gone some way.

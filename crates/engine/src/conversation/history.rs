@@ -19,6 +19,7 @@ use crate::{
     },
     message::proof::Proof,
     store::StoreError,
+    tables::Table,
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -64,6 +65,28 @@ ALTER TABLE entry ADD COLUMN markdown INTEGER NOT NULL DEFAULT 0;
 
 /// Entries that one query gives, at most.
 pub(crate) const ENTRIES_MAX: u32 = 1_000;
+
+/// The entries of all conversations.
+pub(crate) struct Entries;
+
+impl Table for Entries {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE entry SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM entry WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+}
 
 /// Somebody's message, to be added.
 pub(crate) struct NewMessage<'a> {

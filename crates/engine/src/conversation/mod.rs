@@ -57,8 +57,8 @@ pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod target;
 pub(crate) mod threads;
-pub(crate) mod welcomes;
 pub(crate) mod timer;
+pub(crate) mod welcomes;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
@@ -68,7 +68,13 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use crate::{api::ConversationId, contact, store::StoreError, turn::{Fault, Turn}};
+use crate::{
+    api::ConversationId,
+    contact,
+    store::StoreError,
+    tables::Table,
+    turn::{Fault, Turn},
+};
 
 /// What rooms above do when something happens to a conversation.
 pub(crate) trait ConversationHook: Sync {
@@ -324,27 +330,22 @@ pub(crate) fn set_awaiting_decision(
 
 /// Two conversations turned out to be one: `from` becomes part of `into`.
 pub(crate) fn merge(
-    tx: &Transaction<'_>,
+    turn: &Turn<'_>,
     from: ConversationId,
     into: ConversationId,
 ) -> Result<(), StoreError> {
+    for table in turn.hooks.of::<dyn Table>() {
+        table.merge_conversations(turn.tx, from, into)?;
+    }
+    groups::merge_conversations(turn.tx, from, into)?;
     for statement in [
-        "UPDATE OR IGNORE entry SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM entry WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE OR IGNORE amendment SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM amendment WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE OR IGNORE receipt SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM receipt WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE outgoing SET conversation = ?2 WHERE conversation = ?1",
-        "UPDATE OR IGNORE receipt_due SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM receipt_due WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE conversation_group SET conversation = ?2 WHERE conversation = ?1",
         "UPDATE conversation SET written_to = written_to
              OR (SELECT written_to FROM conversation WHERE id = ?1),
              stopped = stopped OR (SELECT stopped FROM conversation WHERE id = ?1) WHERE id = ?2",
         "DELETE FROM conversation WHERE id = ?1 AND ?2 IS NOT NULL",
     ] {
-        tx.execute(statement, (from.as_bytes(), into.as_bytes()))?;
+        turn.tx
+            .execute(statement, (from.as_bytes(), into.as_bytes()))?;
     }
     Ok(())
 }
@@ -412,7 +413,7 @@ pub(crate) fn belongs_to(
     }
     if let Some(other) = with_account(turn.tx, account)? {
         if other.id != conversation.id {
-            merge(turn.tx, conversation.id, other.id)?;
+            merge(turn, conversation.id, other.id)?;
         }
         return Ok(other);
     }

@@ -9,8 +9,21 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use rusqlite::{OptionalExtension as _, Row, Transaction, types::Type};
 
-use super::{Conversation, Kind, history::{event_of, state_of, time}, members};
-use crate::{api::{Channel, ConversationEvent, ConversationId, Direction, Entry, Gap, Message, MessageId, Reaction, ReceiptCount}, attachment, conversation, message::{amendments, formatting, link_preview, receipts}, sms, store::StoreError, synced_settings::{self, SettingKind}};
+use super::{
+    Conversation, Kind,
+    history::{event_of, state_of, time},
+    members,
+};
+use crate::{
+    api::{
+        Channel, ConversationEvent, ConversationId, Direction, Entry, Gap, Message, MessageId,
+        Reaction, ReceiptCount,
+    },
+    attachment, conversation,
+    message::{amendments, formatting, link_preview, receipts, text_details},
+    store::StoreError,
+    synced_settings::{self, SettingKind},
+};
 
 /// All conversations, the one with the newest entry first.
 pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Vec<Conversation>, StoreError> {
@@ -349,7 +362,7 @@ pub(super) fn complete(
     message.group = of.group;
     message.channel = of.channel;
     if message.channel == Channel::Sms {
-        sms::complete(tx, message)?;
+        text_details::complete(tx, message)?;
     }
     message.attachments = attachment::of_message(tx, message.conversation, message.id)?;
     if !message.taken_back {

@@ -30,7 +30,6 @@ use crate::{
     attachment, contact,
     conversation::target::{self, Target},
     inbox::{earlier_generations, messages, missed_posts, sender_counters},
-    message::{amendments, receipts},
     store::StoreError,
     synced_settings::{self, SettingKind},
     turn::{EventError, Fault, Turn},
@@ -335,9 +334,7 @@ pub(crate) fn declined(
 /// Deletes what came until then, from the disk too.
 fn clear(turn: &mut Turn<'_>, conversation: ConversationId, until: Time) -> Result<(), Fault> {
     for id in history::messages_until(turn.tx, conversation, until)? {
-        attachment::forget(turn, conversation, id)?;
-        amendments::forget(turn.tx, conversation, id)?;
-        receipts::forget(turn.tx, conversation, id)?;
+        turn.delete_message(conversation, id)?;
     }
     history::delete_until(turn.tx, conversation, until)?;
     turn.notify(Notice::Synced(Synced {

@@ -31,8 +31,27 @@ use waxwing_protocol::{
 use x_wing::{DecapsulationKeyRejectNonContrib, KeyExport as _};
 use zeroize::Zeroizing;
 
-use super::{archive, backup::{self, seal::Opener}, changes, names, pairing::{make_room, refuse_registered}, registration, transfer};
-use crate::{account::{self, NotExtended, RecoveryKey}, api::{self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf, TransferProgress}, contact, conversation::{groups, target}, event::LinkKind, link::{self, Job, LinkPhase}, store::StoreError, trust::lookups, turn::{EventError, Fault, Postponed, Turn}};
+use super::{
+    archive,
+    backup::{self, seal::Opener},
+    changes, names,
+    pairing::{make_room, refuse_registered},
+    registration, transfer,
+};
+use crate::{
+    account::{self, NotExtended, RecoveryKey},
+    api::{
+        self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf,
+        TransferProgress,
+    },
+    contact,
+    conversation::{groups, target},
+    event::LinkKind,
+    link::{self, Job, LinkPhase},
+    store::StoreError,
+    trust::lookups,
+    turn::{EventError, Fault, Postponed, Turn},
+};
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE recovery (

@@ -17,6 +17,8 @@ use crate::{
     message::proof::Proof,
     outbox,
     store::StoreError,
+    tables::Table,
+    turn::{Fault, Turn},
 };
 
 /// `first_text` is what an edited message said at first.
@@ -45,6 +47,41 @@ const WAITING_MAX: i64 = 4_096;
 
 /// Amendments of one account to one message, at most; of more, the newest count.
 const PER_ACCOUNT: i64 = 64;
+
+/// The amendments of all messages.
+pub(crate) struct Amendments;
+
+impl Table for Amendments {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE amendment SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM amendment WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    fn delete_message(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        erase_copies(turn.tx, conversation, message)?;
+        turn.tx
+            .prepare_cached("DELETE FROM amendment WHERE conversation = ?1 AND target = ?2")?
+            .execute((conversation.as_bytes(), message.as_bytes()))?;
+        Ok(())
+    }
+}
 
 /// What an amendment does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -328,18 +365,6 @@ fn erase_copies(
         outbox::forget_content(tx, id?)?;
     }
     outbox::forget_content(tx, message)
-}
-
-/// Nothing is left of what was said of a message.
-pub(crate) fn forget(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), StoreError> {
-    erase_copies(tx, conversation, message)?;
-    tx.prepare_cached("DELETE FROM amendment WHERE conversation = ?1 AND target = ?2")?
-        .execute((conversation.as_bytes(), message.as_bytes()))?;
-    Ok(())
 }
 
 fn is_here(

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
-    attachment,
     content::{self, Content},
     conversation::target::{self, Target},
     conversation::{
@@ -91,7 +90,7 @@ pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Resp
         return Err(EventError::Refused(Problem::MessageTakenBack));
     }
     outbox::forget_content(turn.tx, of.message)?;
-    attachment::forget(turn, conversation.id, of.message)?;
+    turn.erase_content(conversation.id, of.message)?;
     let content = Content::taken_back(turn.random(), mimi(of.message)?);
     amend(turn, &conversation, of.message, &content, Amends::TakenBack)
 }

@@ -13,10 +13,8 @@
 use rusqlite::Transaction;
 use waxwing_protocol::time::{Span, Time};
 
-use super::{amendments, receipts};
 use crate::{
     api::{ConversationId, MessageDeleted, MessageId, Notice},
-    attachment,
     containment::ErrorOwner,
     conversation::{
         history::{self, NewEvent},
@@ -133,9 +131,7 @@ fn delete(
     turn.tx
         .prepare_cached("DELETE FROM entry WHERE id = ?1")?
         .execute([row])?;
-    attachment::forget(turn, conversation, id)?;
-    amendments::forget(turn.tx, conversation, id)?;
-    receipts::forget(turn.tx, conversation, id)?;
+    turn.delete_message(conversation, id)?;
     turn.notify(Notice::MessageDeleted(MessageDeleted { id, conversation }));
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) fn handle_owner_changed(
     };
     let kept = if let Some(other) = conversation::with_account(turn.tx, change.now)? {
         // Known before, under another address: one history.
-        conversation::merge(turn.tx, old.id, other.id)?;
+        conversation::merge(turn, old.id, other.id)?;
         other.id
     } else {
         conversation::set_account(turn.tx, old.id, change.now)?;

@@ -9,6 +9,7 @@
 //! changes another person's message.
 
 pub(crate) mod amendments;
+pub(crate) mod attachments;
 pub(crate) mod commands;
 pub(crate) mod expiry;
 pub(crate) mod formatting;
@@ -19,4 +20,5 @@ pub(crate) mod link_preview;
 pub(crate) mod proof;
 pub(crate) mod receipts;
 pub(crate) mod report;
+pub(crate) mod text_details;
 pub(crate) mod typing;

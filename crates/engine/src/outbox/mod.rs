@@ -26,7 +26,10 @@ use waxwing_protocol::{
 
 use crate::{
     api::{ConversationId, MessageId},
+    message::attachments,
     store::StoreError,
+    tables::Table,
+    turn::{Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -74,6 +77,33 @@ pub(crate) const KEPT: Span = Span::days(90);
 
 /// Messages that may wait to be sent in all.
 pub(crate) const WAITING_MAX: u64 = 10_000;
+
+/// Everything that waits to be sent, or may be asked for again.
+pub(crate) struct Outbox;
+
+impl Table for Outbox {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE outgoing SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        Ok(())
+    }
+
+    fn handle_files_changed(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        attachments::handle_files_changed(turn, conversation, message)
+    }
+}
 
 /// One thing to say.
 pub(crate) struct OutboxEntry {

@@ -9,6 +9,7 @@ use waxwing_protocol::time::{Span, Time};
 use crate::{
     api::{ConversationId, MessageId},
     store::StoreError,
+    tables::Table,
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -20,6 +21,28 @@ CREATE TABLE receipt_due (
     PRIMARY KEY (conversation, message)
 ) WITHOUT ROWID;
 ";
+
+/// The receipts that this account owes others.
+pub(crate) struct OwedReceipts;
+
+impl Table for OwedReceipts {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE receipt_due SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM receipt_due WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+}
 
 /// Receipts are gathered for this long.
 pub(crate) const GATHERED_FOR: Span = Span(1_500);

@@ -17,7 +17,7 @@ use waxwing_sms::{
     findings::{self, Contact, Known, Message},
 };
 
-use super::{Details, add, conversation, incoming_id, outgoing_id, parts};
+use super::{add, conversation, incoming_id, outgoing_id, parts};
 use crate::{
     api::{self, EventKind, MessageChanged, MessageId, MessageState, Notice, Problem, SmsFinding},
     contact::{self, profile},
@@ -28,6 +28,7 @@ use crate::{
         pages,
     },
     inbox::held_posts::ReceivedPost,
+    message::text_details::{self, TextDetails},
     synced_settings::{self, SettingKind, apply},
     turn::{Fault, Turn},
 };
@@ -108,7 +109,7 @@ pub(super) fn show(
 ) -> Result<(), Fault> {
     let deliver = message.deliver;
     let found = findings::of(message, &known(turn)?);
-    let details = Details {
+    let details = TextDetails {
         segments: None,
         asks_reply_to: deliver
             .user_data
@@ -143,7 +144,7 @@ pub(super) fn show(
         if !history::set_text(turn.tx, conversation.id, id, &text)? {
             return Ok(());
         }
-        super::keep_details(turn.tx, (conversation.id, id), &details)?;
+        text_details::store(turn.tx, (conversation.id, id), &details)?;
         return crate::message::commands::tell_changed(turn, conversation.id, id);
     }
     apply::apply_to_new_message(turn, conversation, id)?;
@@ -202,9 +203,9 @@ fn taken(turn: &mut Turn<'_>, taken: &SmsTaken) -> Result<(), Fault> {
     let (account, from) = (own.id(), own.address().display().to_owned());
     let id = outgoing_id(account, &taken.sms_id);
     let conversation = conversation(turn, &target::sms_name(&taken.to, true))?;
-    let details = Details {
+    let details = TextDetails {
         segments: Some(taken.segments),
-        ..Details::default()
+        ..TextDetails::default()
     };
     let new = NewText {
         id,

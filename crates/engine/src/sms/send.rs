@@ -18,8 +18,22 @@ use waxwing_protocol::{
 };
 use waxwing_sms::{DataCoding, concatenation};
 
-use super::{Details, add, conversation, outgoing_id, receive};
-use crate::{api::{self, MessageState, Problem, Response, Sent, SmsEncoding, SmsQuote}, conversation::{self, Kind, history::{self, NewText}, pages, target::{self, Target}}, event::LinkKind, link::{self, Job, problem_of}, settings::{self, Setting}, trust::lookups::LookUpOutcome, turn::{EventError, Fault, Postponed, Turn}};
+use super::{add, conversation, outgoing_id, receive};
+use crate::{
+    api::{self, MessageState, Problem, Response, Sent, SmsEncoding, SmsQuote},
+    conversation::{
+        self, Kind,
+        history::{self, NewText},
+        pages,
+        target::{self, Target},
+    },
+    event::LinkKind,
+    link::{self, Job, problem_of},
+    message::text_details::TextDetails,
+    settings::{self, Setting},
+    trust::lookups::LookUpOutcome,
+    turn::{EventError, Fault, Postponed, Turn},
+};
 
 /// Texts that may wait.
 const WAITING_MAX: i64 = 200;
@@ -188,9 +202,9 @@ pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response
         text: &asked.text,
         sent_at: turn.now,
     };
-    let details = Details {
+    let details = TextDetails {
         segments: Some(quote.segments),
-        ..Details::default()
+        ..TextDetails::default()
     };
     add(turn, &new, &details)?;
     conversation::set_written_to(turn.tx, conversation.id)?;

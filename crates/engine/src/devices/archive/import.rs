@@ -33,10 +33,9 @@ use crate::{
     inbox::sender_counters::{self, Sender},
     message::{
         amendments::{self, Amendment, Amends},
-        link_preview,
+        link_preview, text_details,
     },
     settings::{self, Setting},
-    sms,
     store::StoreError,
     synced_settings::{self, SyncedSetting},
     trust::auditors,
@@ -366,7 +365,7 @@ fn message(
     if !message.sms_details.is_empty() {
         let details =
             serde_json::from_str(&message.sms_details).map_err(|_| NotImported::Malformed)?;
-        sms::keep_details(tx, (conversation, id), &details)?;
+        text_details::store(tx, (conversation, id), &details)?;
     }
     amendments::apply(tx, conversation, id)?;
     Ok(())
