@@ -31,15 +31,16 @@ use crate::{
     },
     attachment::{self, Attachments, transfer},
     commands,
+    contact::archived::Contacts,
     containment::{ErrorHook, ErrorOwner, UndoHook},
     conversation::{
-        ConversationHook, commits, epochs, generations,
+        ConversationHook, archived, commits, epochs, generations,
         groups::{self, GroupState},
         history,
         hooks::Conversations,
         membership, parcels, quarantine, re_add, rejoin, requests, start, welcomes,
     },
-    devices::{self, hooks::Devices, registration},
+    devices::{self, archive, hooks::Devices, registration},
     event::{Effect, Event, LinkKind, RelayPlace},
     hooks::Hooks,
     inbox::{held_posts, missed_posts, receive, sender_counters},
@@ -51,7 +52,7 @@ use crate::{
     settings::{self, Setting},
     sms::{self, hooks::Sms},
     store::{Store, StoreError},
-    synced_settings::{self, hooks::SyncedSettings},
+    synced_settings::{self, archived::SyncedSettingRows, hooks::SyncedSettings},
     tables::Table,
     trust::{
         Acquaintances, ContactHook, gossip,
@@ -347,6 +348,25 @@ impl Engine {
     }
 }
 
+/// The tables that act when another room does something, in their order.
+pub(crate) const TABLES: &[&dyn Table] = &[
+    &archive::settings::Settings,
+    &archive::settings::DeviceNames,
+    &Contacts,
+    &archived::Conversations,
+    &archived::Groups,
+    &history::Entries,
+    &amendments::Amendments,
+    &message::receipts::Receipts,
+    &outbox::Outbox,
+    &receipts::OwedReceipts,
+    &Attachments,
+    &link_preview::LinkPreviews,
+    &text_details::DetailsOfTexts,
+    &sms::parts::Parts,
+    &SyncedSettingRows,
+];
+
 /// What each room does when something happens in a room below. Of each list, the first is called
 /// first: the rooms from top to bottom, except where what a lower one does comes first.
 pub(crate) fn hooks() -> Hooks {
@@ -360,18 +380,7 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
         .with::<dyn ConversationHook>(&[&Messages])
-        // Tables that act when conversations merge, or a message is deleted.
-        .with::<dyn Table>(&[
-            &history::Entries,
-            &amendments::Amendments,
-            &message::receipts::Receipts,
-            &outbox::Outbox,
-            &receipts::OwedReceipts,
-            &Attachments,
-            &link_preview::LinkPreviews,
-            &text_details::DetailsOfTexts,
-            &sms::parts::Parts,
-        ])
+        .with::<dyn Table>(TABLES)
 }
 
 impl From<()> for Response {

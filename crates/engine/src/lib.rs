@@ -14,6 +14,7 @@
 
 pub mod account;
 pub mod api;
+mod archive;
 mod attachment;
 mod clock;
 mod commands;

@@ -79,7 +79,7 @@ const DEVICES: Step = &[
     crate::devices::names::SCHEMA,
     crate::devices::changes::SCHEMA,
     crate::devices::transfer::SCHEMA,
-    crate::devices::archive::SCHEMA,
+    crate::archive::SCHEMA,
     crate::devices::backup::key::SCHEMA,
     crate::devices::recovery::SCHEMA,
     crate::conversation::groups::INHERITED,

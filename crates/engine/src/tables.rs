@@ -1,5 +1,5 @@
-//! What the tables of other rooms do when somebody acts: two conversations are merged, or a
-//! message is deleted.
+//! What the tables of other rooms do when somebody acts: two conversations are merged, a message
+//! is deleted, the archive is made or read.
 //!
 //! A table has one owner, and nobody else's SQL names it. So a room that acts calls every table
 //! that may have something to do, without knowing any of them: their owners implement
@@ -11,6 +11,7 @@ use rusqlite::Transaction;
 
 use crate::{
     api::{ConversationId, MessageId},
+    archive::{ArchiveSection, Section},
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -49,6 +50,11 @@ pub(crate) trait Table: Sync {
         self.erase_content(turn, conversation, message)
     }
 
+    /// What of it goes into the archive.
+    fn archived(&self) -> Option<&dyn ArchiveSection> {
+        None
+    }
+
     /// More of a message's files has been uploaded or fetched, or one of them was lost.
     fn handle_files_changed(
         &self,
@@ -60,14 +66,44 @@ pub(crate) trait Table: Sync {
     }
 }
 
-impl Turn<'_> {
+/// The tables, in the order in which they act.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables<'h>(pub &'h [&'static dyn Table]);
+
+impl Tables<'_> {
+    /// The sections of the archive.
+    pub(crate) fn sections(self) -> impl Iterator<Item = &'static dyn ArchiveSection> {
+        self.0.iter().filter_map(|table| table.archived())
+    }
+
+    /// One section of the archive.
+    pub(crate) fn section(self, section: Section) -> Option<&'static dyn ArchiveSection> {
+        self.sections().find(|one| one.section() == section)
+    }
+
+    /// The newest entry of the history.
+    pub(crate) fn newest_entry(self, tx: &Transaction<'_>) -> Result<i64, StoreError> {
+        let newest = match self.section(Section::Entries) {
+            Some(entries) => entries.newest(tx)?,
+            None => None,
+        };
+        Ok(newest.unwrap_or(0))
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// All tables.
+    pub(crate) fn tables(&self) -> Tables<'a> {
+        Tables(self.hooks.of::<dyn Table>())
+    }
+
     /// A message was taken back, or another takes its place.
     pub(crate) fn erase_content(
         &mut self,
         conversation: ConversationId,
         message: MessageId,
     ) -> Result<(), Fault> {
-        for table in self.hooks.of::<dyn Table>() {
+        for table in self.tables().0 {
             table.erase_content(self, conversation, message)?;
         }
         Ok(())
@@ -79,7 +115,7 @@ impl Turn<'_> {
         conversation: ConversationId,
         message: MessageId,
     ) -> Result<(), Fault> {
-        for table in self.hooks.of::<dyn Table>() {
+        for table in self.tables().0 {
             table.delete_message(self, conversation, message)?;
         }
         Ok(())
@@ -91,7 +127,7 @@ impl Turn<'_> {
         conversation: ConversationId,
         message: MessageId,
     ) -> Result<(), Fault> {
-        for table in self.hooks.of::<dyn Table>() {
+        for table in self.tables().0 {
             table.handle_files_changed(self, conversation, message)?;
         }
         Ok(())

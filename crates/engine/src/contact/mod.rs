@@ -6,6 +6,7 @@
 //! **Always**: a roster in the table was verified from its first statement on, and only ever
 //! gets longer. At most one account is the verified owner of an address.
 
+pub(crate) mod archived;
 pub(crate) mod profile;
 
 use prost::Message as _;

@@ -17,6 +17,7 @@ use crate::{
         ConversationEvent, ConversationId, Direction, EventKind, MessageId, MessageState,
         ProblemReport, Timestamp,
     },
+    archive::ArchiveSection,
     message::proof::Proof,
     store::StoreError,
     tables::Table,
@@ -70,6 +71,10 @@ pub(crate) const ENTRIES_MAX: u32 = 1_000;
 pub(crate) struct Entries;
 
 impl Table for Entries {
+    fn archived(&self) -> Option<&dyn ArchiveSection> {
+        Some(self)
+    }
+
     fn merge_conversations(
         &self,
         tx: &Transaction<'_>,

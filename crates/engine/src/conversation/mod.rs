@@ -29,6 +29,7 @@
 //! **Always**: a conversation has at most one account on the other side at a time; a new
 //! account under its verified address is a marked event in its history.
 
+pub(crate) mod archived;
 pub(crate) mod commits;
 pub(crate) mod display_names;
 pub(crate) mod due;
@@ -334,7 +335,7 @@ pub(crate) fn merge(
     from: ConversationId,
     into: ConversationId,
 ) -> Result<(), StoreError> {
-    for table in turn.hooks.of::<dyn Table>() {
+    for table in turn.tables().0 {
         table.merge_conversations(turn.tx, from, into)?;
     }
     groups::merge_conversations(turn.tx, from, into)?;

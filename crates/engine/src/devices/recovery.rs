@@ -426,6 +426,7 @@ fn take_in(
     part: &[u8],
     last: bool,
 ) -> Result<Result<(), Problem>, Fault> {
+    let tables = turn.tables();
     let Some(opening) = &mut turn.volatile.devices_mut().recovery.opener else {
         return Ok(Err(Problem::BackupDamaged));
     };
@@ -441,7 +442,7 @@ fn take_in(
                 return Ok(Err(Problem::BackupNotOurs));
             }
         }
-        match archive::import(turn.tx, turn.now, chunk) {
+        match archive::import(turn.tx, tables, turn.now, chunk) {
             Ok(()) => {}
             Err(archive::NotImported::Store(error)) => return Err(error.into()),
             Err(_) => return Ok(Err(Problem::BackupDamaged)),
@@ -478,7 +479,7 @@ fn made_by_us(
 /// This device is one of the account's; what of the backup could be had is there.
 fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
-    turn.tx.execute("DELETE FROM archive_conversation", [])?;
+    crate::archive::forget_conversations(turn.tx)?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
     turn.volatile
         .due_mut()

@@ -14,6 +14,7 @@ use waxwing_protocol::{ids::AccountId, time::Time};
 
 use crate::{
     api::{ConversationId, MessageId},
+    archive::ArchiveSection,
     message::proof::Proof,
     outbox,
     store::StoreError,
@@ -52,6 +53,10 @@ const PER_ACCOUNT: i64 = 64;
 pub(crate) struct Amendments;
 
 impl Table for Amendments {
+    fn archived(&self) -> Option<&dyn ArchiveSection> {
+        Some(self)
+    }
+
     fn merge_conversations(
         &self,
         tx: &Transaction<'_>,

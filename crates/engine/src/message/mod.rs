@@ -9,6 +9,7 @@
 //! changes another person's message.
 
 pub(crate) mod amendments;
+pub(crate) mod archived;
 pub(crate) mod attachments;
 pub(crate) mod commands;
 pub(crate) mod expiry;

@@ -17,6 +17,7 @@
 //! devices are in the notes.
 
 pub(crate) mod apply;
+pub(crate) mod archived;
 pub(crate) mod commands;
 pub(crate) mod hooks;
 pub(crate) mod sync;

@@ -50,7 +50,7 @@ use waxwing_protocol::{
 
 pub(crate) use self::{
     key::TransferKey,
-    rows::{BOUNDS, SCHEMA, had_heard},
+    rows::{BOUNDS, SCHEMA, had_heard, was_added_later},
 };
 use self::{
     key::{TO_NEW, TO_OLD},
@@ -181,7 +181,7 @@ pub(crate) fn admitted(
         let this = account::load(turn.tx)?
             .ok_or_else(|| Fault::Broken("no account".into()))?
             .device();
-        rows::fix_bounds(turn.tx, this)?;
+        rows::fix_bounds(turn.tx, turn.tables(), this)?;
         let name = names::name_of_device(turn.tx, device)?;
         pairing::tell_admitted(turn, device, name);
         say_admission(turn)?;
@@ -553,7 +553,7 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
     }
     let (next, done, total) = (contents.next.clone(), contents.done, contents.total);
     turn.tx.execute_batch("SAVEPOINT chunk")?;
-    match archive::import(turn.tx, turn.now, contents) {
+    match archive::import(turn.tx, turn.tables(), turn.now, contents) {
         Ok(()) => turn.tx.execute_batch("RELEASE chunk")?,
         Err(archive::NotImported::Store(error)) => return Err(error.into()),
         // The other device's mistake, or a later version: asking again would bring the same.
@@ -669,7 +669,7 @@ fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) ->
         let upto = archive::Reach::UpTo {
             last_entry: admitting.last_entry,
         };
-        let chunk = archive::export(turn.tx, cursor.take(), upto)?;
+        let chunk = archive::export(turn.tx, turn.tables(), cursor.take(), upto)?;
         cursor.clone_from(&chunk.next);
         if let Some(next) = &cursor {
             let number = i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1);
@@ -704,7 +704,7 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
         send_sealed(turn, admitting, TO_NEW, Words::Refused(PairingRefused {}));
     }
     end(turn)?;
-    turn.tx.execute("DELETE FROM archive_conversation", [])?;
+    crate::archive::forget_conversations(turn.tx)?;
     pairing::tell_failed(turn, &problem);
     turn.volatile
         .due_mut()
