@@ -133,3 +133,77 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::types::Value;
+
+    use super::*;
+    use crate::{conversation::groups, engine::TABLES, store::Store};
+
+    const FROM: ConversationId = ConversationId::from_bytes([1; 16]);
+    const INTO: ConversationId = ConversationId::from_bytes([2; 16]);
+
+    /// The tables whose rows belong to a conversation.
+    fn of_conversations(tx: &Transaction<'_>) -> Vec<String> {
+        let sql = "SELECT t.name FROM sqlite_master t, pragma_table_info(t.name) c
+                   WHERE t.type = 'table' AND c.name = 'conversation' ORDER BY t.name";
+        let mut statement = tx.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Adds a row of a conversation, with something in each column that must have it.
+    fn add_row(tx: &Transaction<'_>, table: &str) {
+        let sql = "SELECT name, type FROM pragma_table_info(?1)
+                   WHERE name = 'conversation' OR (\"notnull\" OR pk) AND dflt_value IS NULL";
+        let mut statement = tx.prepare(sql).unwrap();
+        let columns = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)));
+        let columns: Vec<(String, String)> = columns.unwrap().collect::<Result<_, _>>().unwrap();
+        let values = columns
+            .iter()
+            .map(|(name, kind)| match (name.as_str(), kind.as_str()) {
+                ("conversation", _) => Value::Blob(FROM.as_bytes().to_vec()),
+                (_, "TEXT") => Value::Text(table.to_owned()),
+                (_, "BLOB") => Value::Blob(vec![7; 16]),
+                _ => Value::Integer(7),
+            });
+        let values: Vec<Value> = values.collect();
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let places = vec!["?"; names.len()].join(", ");
+        let sql = format!(
+            "INSERT INTO {table} ({}) VALUES ({places})",
+            names.join(", ")
+        );
+        tx.execute(&sql, rusqlite::params_from_iter(values))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_merged_conversation_is_forgotten_by_every_table() {
+        let mut store = Store::open_in_memory().unwrap();
+        let left = store.transaction(|tx| {
+            tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+            let tables = of_conversations(tx);
+            for table in &tables {
+                add_row(tx, table);
+            }
+            for table in TABLES {
+                table.merge_conversations(tx, FROM, INTO)?;
+            }
+            groups::merge_conversations(tx, FROM, INTO)?;
+            let mut left = Vec::new();
+            for table in tables {
+                let sql = format!("SELECT 1 FROM {table} WHERE conversation = ?1");
+                if tx.prepare(&sql)?.exists([FROM.as_bytes()])? {
+                    left.push(table.clone());
+                }
+                // No row may point at a conversation that is not there.
+                tx.execute(&format!("DELETE FROM {table}"), [])?;
+            }
+            Ok::<_, StoreError>(left)
+        });
+        // These belong to groups and to phones, whose conversations are never merged.
+        assert_eq!(left.unwrap(), Vec::<String>::new());
+    }
+}

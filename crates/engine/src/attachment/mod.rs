@@ -66,6 +66,23 @@ const FETCHED_BY_ITSELF: u64 = 16 << 20;
 pub(crate) struct Attachments;
 
 impl Table for Attachments {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE attachment SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM attachment WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+
     /// Here and, if this device put them there, at the relay.
     fn erase_content(
         &self,

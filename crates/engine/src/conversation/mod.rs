@@ -73,7 +73,6 @@ use crate::{
     api::ConversationId,
     contact,
     store::StoreError,
-    tables::Table,
     turn::{Fault, Turn},
 };
 

@@ -36,6 +36,23 @@ CREATE TABLE link_preview (
 pub(crate) struct LinkPreviews;
 
 impl Table for LinkPreviews {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE link_preview SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM link_preview WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+
     fn erase_content(
         &self,
         turn: &mut Turn<'_>,
