@@ -21,18 +21,18 @@ use crate::{
     conversation::{
         self, Kind, group_commands,
         history::{self, NewMessage},
-        imports, invitations, notes, requests,
+        imports, invitations, notes, requests, timer,
     },
-    devices::{backup, changes, lock, names, pairing, recovery},
+    devices::{backup, changes, lock, names, pairing, recovery, registration},
     inbox::messages,
-    link::{self, registration},
-    message::{self, expiry, link_preview, report, typing},
+    link,
+    message::{self, expiry, identity_events, link_preview, report, typing},
     outbox::{self, receipts},
     queries,
     settings::{self, Setting},
     sms,
     synced_settings::{self, SettingKind},
-    trust::{alarm, auditors, confusables, safety_number},
+    trust::{alarm, auditors, safety_number},
     turn::{EventError, Fault, Turn},
 };
 
@@ -140,8 +140,8 @@ pub(crate) fn carry_out(
         Request::SetLock(set) => lock::set_lock(turn, set.locked),
         Request::KeepAddress => lock::want_to_keep(turn),
         Request::History(history) => queries::history(turn.tx, &history),
-        Request::FetchAttachment(of) => attachment::commands::fetch(turn, &of),
-        Request::Attachment(of) => attachment::commands::open(turn, &of),
+        Request::FetchAttachment(of) => message::attachments::fetch(turn, &of),
+        Request::Attachment(of) => message::attachments::open(turn, &of),
         Request::KeepConversation(keep) => {
             synced_settings::commands::change_conversation_settings(turn, &keep)
         }
@@ -208,7 +208,10 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, EventEr
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
         conversation::set_awaiting_decision(turn.tx, conversation.id, stopped)?;
-        turn.volatile.due_conversations.insert(conversation.id);
+        turn.volatile
+            .due_mut()
+            .conversations
+            .insert(conversation.id);
         if accepted && !contact.compared {
             let event = history::add_event(
                 turn.tx,
@@ -347,7 +350,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
         Target::Address(address) if address == own_address => notes::conversation(turn)?,
         Target::Address(address) => {
             let started = conversation::start(turn.tx, turn.now, turn.rng, &address, None)?;
-            confusables::warn_of_look_alike(turn, started.id, &address)?;
+            identity_events::warn_of_look_alike(turn, started.id, &address)?;
             started
         }
     };
@@ -364,7 +367,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
     if send.markdown {
         said = said.in_markdown();
     }
-    let timer = expiry::timer(turn.tx, conversation.id)?;
+    let timer = timer::seconds(turn.tx, conversation.id)?;
     said.expires = (timer > 0).then_some(Expiration::AfterReading(timer));
     let encoded = said.encode();
     let id = messages::id_of(account, &encoded, &salt);

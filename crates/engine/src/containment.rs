@@ -11,10 +11,9 @@
 //!   Nothing was changed, and the same work is tried again when the disk works again.
 //! - The work fails with any other fault: its writes are undone, its effects and requests are
 //!   withdrawn ([`WorkSnapshot`]), memory that may be ahead of the store is read again, and then
-//!   the owner of the work is dealt with. A group is quarantined
-//!   ([`crate::conversation::quarantine`]), messages that wait in a conversation fail with a
-//!   reason, a post of an unknown group is dropped. The event continues, and the post counts
-//!   as handled.
+//!   the owner of the work is dealt with ([`ErrorHook`]). A group is quarantined, messages that
+//!   wait in a conversation fail with a reason, a post of an unknown group is dropped. The
+//!   event continues, and the post counts as handled.
 //!
 //! If dealing with the owner fails too, the event fails: nothing else is left to try.
 //!
@@ -27,7 +26,7 @@
 //! told once.
 //!
 //! **Elsewhere**: [`crate::conversation::quarantine`] says what a quarantined group means for
-//! people, and how quarantine ends; [`crate::link::routing`] handles answers of the relay.
+//! people, and how quarantine ends; [`crate::routing`] handles answers of the relay.
 //!
 //! **Always**: undone work leaves nothing behind: no row, no effect, no request whose answer
 //! would be awaited for ever, no authorisation to post for which the relay was not asked, no
@@ -43,13 +42,11 @@ use waxwing_protocol::{
 
 use crate::{
     api::{ConversationId, Notice, Problem, ProblemReport, Warning},
-    conversation::{self, quarantine, start},
-    devices, engine,
     event::{Effect, LinkKind},
     link::Job,
+    memory::Remembered,
     mls::MlsError,
     store::StoreError,
-    trust::own_history,
     turn::{Fault, Turn},
 };
 
@@ -71,15 +68,51 @@ const SHOWN_FOR: Span = Span::days(1);
 /// Different faults that one process tells the person of.
 const TOLD_MAX: usize = 16;
 
-/// What the process remembers of errors, and can do without.
+/// How the work of this event is contained.
 #[derive(Default)]
-pub(crate) struct ContainmentInMemory {
+struct EventContainment {
     /// Whether parts of the work run without a savepoint of their own: the whole has one.
-    pub trusting: bool,
+    trusting: bool,
     /// Whether a part of this event's work failed: it may be due still.
-    pub faulty: bool,
-    /// The faults that the person was told of.
-    told_faults: BTreeSet<String>,
+    faulty: bool,
+}
+
+impl Remembered for EventContainment {}
+
+/// The faults that the person was told of.
+#[derive(Default)]
+struct ToldFaults(BTreeSet<String>);
+
+impl Remembered for ToldFaults {
+    const OUTLASTS_ERRORS: bool = true;
+}
+
+/// Who pays for an error.
+pub(crate) trait ErrorHook: Sync {
+    /// Whether a conversation shows that this owner's work failed.
+    fn shows_error(&self, _tx: &Transaction<'_>, _whose: ErrorOwner) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// An error in this owner's work was undone.
+    fn handle_error(
+        &self,
+        turn: &mut Turn<'_>,
+        whose: ErrorOwner,
+        fault: &Fault,
+    ) -> Result<(), Fault>;
+}
+
+/// What other rooms do when work was undone.
+pub(crate) trait UndoHook: Sync {
+    /// What this room remembers may be ahead of the store.
+    fn handle_undone(&self, _turn: &mut Turn<'_>) {}
+
+    /// A request will not be sent: no answer comes.
+    fn handle_request_undone(&self, _turn: &mut Turn<'_>, _job: &Job) {}
+
+    /// Work on a blob's file will not be done: no answer comes.
+    fn handle_file_work_undone(&self, _turn: &mut Turn<'_>, _blob: [u8; 32]) {}
 }
 
 /// Whose work it is: who pays for an error.
@@ -156,7 +189,9 @@ impl WorkSnapshot {
                 | Effect::Notify(Notice::Connection(_)) => turn.out.push(effect),
                 Effect::Blob(work) => {
                     if let Some(blob) = work.waits_for() {
-                        turn.volatile.files.remove(&blob);
+                        for hook in turn.hooks.of::<dyn UndoHook>() {
+                            hook.handle_file_work_undone(turn, blob);
+                        }
                     }
                 }
                 Effect::Send { .. } | Effect::SetTimer(_) | Effect::Notify(_) => {}
@@ -164,23 +199,17 @@ impl WorkSnapshot {
         }
         for (kind, last) in LINKS.into_iter().zip(self.requests) {
             for job in turn.volatile.links.of(kind).take_back(last) {
-                match job {
-                    Job::FetchHistory => own_history::request_check(turn),
-                    Job::JoinRendezvous(meets) | Job::SendRendezvous(meets, _) => {
-                        devices::handle_not_sent(turn, meets);
-                    }
-                    _ => {}
+                for hook in turn.hooks.of::<dyn UndoHook>() {
+                    hook.handle_request_undone(turn, &job);
                 }
             }
         }
-        let live = &mut *turn.volatile;
-        live.links.deauthorise_all();
-        live.forget_groups();
-        live.waits_for_lookup = None;
-        live.opened.clear();
-        live.lookups_mut().forget_outcomes();
-        live.taken_up = false;
-        engine::resume_after_start(turn)
+        turn.volatile.links.deauthorise_all();
+        for hook in turn.hooks.of::<dyn UndoHook>() {
+            hook.handle_undone(turn);
+        }
+        turn.volatile.forget_groups();
+        turn.resume()
     }
 }
 
@@ -195,7 +224,7 @@ impl Turn<'_> {
         whose: ErrorOwner,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, Fault>,
     ) -> Result<Option<R>, Fault> {
-        if self.volatile.containment.trusting {
+        if self.containment_mut().trusting {
             return work(self).map(Some);
         }
         let fault = match self.run_in_savepoint(work)? {
@@ -203,15 +232,8 @@ impl Turn<'_> {
             Err(fault) => fault,
         };
         self.record(whose, &fault)?;
-        match whose {
-            ErrorOwner::Group(id) => quarantine::begin(self, id)?,
-            ErrorOwner::Conversation(id) => {
-                if let Some(found) = conversation::find(self.tx, id)? {
-                    let detail = fault.to_string();
-                    start::fail_waiting(self, &found, &Problem::WorkUndone { detail })?;
-                }
-            }
-            ErrorOwner::Part(_) => {}
+        for hook in self.hooks.of::<dyn ErrorHook>() {
+            hook.handle_error(self, whose, &fault)?;
         }
         Ok(None)
     }
@@ -222,11 +244,11 @@ impl Turn<'_> {
         &mut self,
         work: impl Fn(&mut Turn<'_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.volatile.containment.trusting = true;
+        self.containment_mut().trusting = true;
         let whole = self.run_in_savepoint(&work);
-        self.volatile.containment.trusting = false;
+        self.containment_mut().trusting = false;
         if whole?.is_err() {
-            self.volatile.containment.faulty = true;
+            self.containment_mut().faulty = true;
             work(self)?;
         }
         Ok(())
@@ -259,6 +281,21 @@ impl Turn<'_> {
         }
     }
 
+    /// A new event begins.
+    pub(crate) fn begin_containment(&mut self) {
+        *self.containment_mut() = EventContainment::default();
+    }
+
+    /// Whether a part of this event's work failed: it may be due still.
+    pub(crate) fn is_faulty(&self) -> bool {
+        let containment = self.volatile.states.get::<EventContainment>();
+        containment.is_some_and(|containment| containment.faulty)
+    }
+
+    fn containment_mut(&mut self) -> &mut EventContainment {
+        self.volatile.states.get_mut()
+    }
+
     /// Records a fault, and tells the person of it where nothing else shows it.
     fn record(&mut self, whose: ErrorOwner, fault: &Fault) -> Result<(), Fault> {
         let (whose_text, detail) = (whose.to_string(), fault.to_string());
@@ -270,12 +307,11 @@ impl Turn<'_> {
             "DELETE FROM contained_fault WHERE id <= last_insert_rowid() - ?1",
             [KEPT],
         )?;
-        let shown = match whose {
-            ErrorOwner::Group(id) => quarantine::is_shown(self.tx, id)?,
-            ErrorOwner::Conversation(_) => true,
-            ErrorOwner::Part(_) => false,
-        };
-        let told = &mut self.volatile.containment.told_faults;
+        let mut shown = false;
+        for hook in self.hooks.of::<dyn ErrorHook>() {
+            shown |= hook.shows_error(self.tx, whose)?;
+        }
+        let told = &mut self.volatile.states.get_mut::<ToldFaults>().0;
         if !shown && told.len() < TOLD_MAX && told.insert(detail.clone()) {
             let problem = Problem::WorkUndone { detail }.report();
             self.notify(Notice::Warning(Warning { problem }));

@@ -25,41 +25,44 @@ use waxwing_protocol::{
 };
 
 use crate::{
-    account,
-    api::{Connection, ConnectionChanged, Notice, Problem, ProblemReport, RelayMisdeed, Response},
-    attachment::{self, transfer},
+    api::{
+        Connection, ConnectionChanged, Notice, Problem, ProblemReport, RegistrationStage,
+        RelayMisdeed, Response,
+    },
+    attachment::{self, Attachments, transfer},
     commands,
-    containment::ErrorOwner,
+    contact::archived::Contacts,
+    containment::{ErrorHook, ErrorOwner, UndoHook},
     conversation::{
-        commits, generations,
+        ConversationHook, archived, commits, epochs, generations,
         groups::{self, GroupState},
-        membership, parcels, quarantine, re_add, rejoin, requests, start,
+        history,
+        hooks::Conversations,
+        membership, parcels, quarantine, re_add, rejoin, requests, start, welcomes,
     },
-    devices::{self, DevicesInMemory},
+    devices::{self, archive, hooks::Devices, registration},
     event::{Effect, Event, LinkKind, RelayPlace},
-    inbox::{
-        held_posts, missed_posts,
-        rate_limits::MessageRates,
-        receive,
-        resending::{Answered, Budgets},
-        sender_counters,
-    },
-    link::{self, GreetingRefused, LinkPhase, mailbox, posting, registration, routing, tokens},
-    memory::Memory,
-    message::{expiry, typing},
+    hooks::Hooks,
+    inbox::{held_posts, missed_posts, receive, sender_counters},
+    link::{self, GreetingRefused, LinkHook, LinkPhase, mailbox, tokens},
+    message::{self, amendments, expiry, hooks::Messages, link_preview, text_details, typing},
     mls,
-    outbox::{self, receipts},
+    outbox::{self, receipts, sending},
+    routing,
     settings::{self, Setting},
-    sms::SmsInMemory,
+    sms::{self, hooks::Sms},
     store::{Store, StoreError},
-    synced_settings,
+    synced_settings::{self, archived::SyncedSettingRows, hooks::SyncedSettings},
+    tables::Table,
     trust::{
-        gossip, log,
-        lookups::{self, LookUps},
-        overdue_proofs::{self, CountedStep},
-        own_history, welcomes,
+        Acquaintances, ContactHook, gossip,
+        hooks::Trust,
+        log,
+        lookups::{self, LookUpHook},
+        overdue_proofs,
+        own_history::{self, OwnHistoryHook},
     },
-    turn::{EventError, Fault, Postponed, Turn, VolatileState},
+    turn::{EventError, Fault, Postponed, ResumeHook, Turn, VolatileState},
 };
 
 /// An engine's configuration.
@@ -92,6 +95,9 @@ const VAIN_MAX: u32 = 16;
 /// …and how often a pause doubles: up to a minute.
 const VAIN_DOUBLINGS: u32 = 16;
 
+/// A posting link that has nothing to do is closed after this long.
+const IDLE: Span = Span::minutes(3);
+
 /// Due work that failed inside this program is tried again after this long.
 const PART_AGAIN: Span = Span::hours(1);
 
@@ -106,6 +112,8 @@ pub struct EventRefused {
 /// The client without I/O.
 pub struct Engine {
     store: Store,
+    crypto: mls::Crypto,
+    hooks: Hooks,
     volatile: VolatileState,
     effects: VecDeque<Effect>,
     timer: Option<Time>,
@@ -138,9 +146,13 @@ impl Engine {
                 detail: error.to_string(),
             },
         })?;
+        let mut volatile = VolatileState::default();
+        volatile.set_inline_limit(config.inline_bytes);
         let mut engine = Self {
             store,
-            volatile: VolatileState::new(crypto, config.inline_bytes, states()),
+            crypto,
+            hooks: hooks(),
+            volatile,
             effects: VecDeque::new(),
             timer: None,
             link_problem: None,
@@ -252,17 +264,25 @@ impl Engine {
         rng: &mut dyn CryptoRng,
         work: impl FnOnce(&mut Turn<'_>) -> Result<R, EventError>,
     ) -> Result<R, EventRefused> {
-        let live = &mut self.volatile;
-        let done = self.store.transaction(|tx| {
+        let Self {
+            store,
+            crypto,
+            hooks,
+            volatile,
+            ..
+        } = self;
+        let done = store.transaction(|tx| {
             let mut turn = Turn {
                 tx,
                 now,
                 rng,
-                volatile: live,
+                volatile,
+                crypto,
+                hooks,
                 out: Vec::new(),
             };
-            resume_after_start(&mut turn)?;
-            turn.volatile.containment.faulty = false;
+            turn.resume()?;
+            turn.begin_containment();
             let result = work(&mut turn)?;
             turn.in_parts(pump)?;
             turn.run_contained(ErrorOwner::Part("overdue checks"), overdue_proofs::tick)?;
@@ -314,8 +334,9 @@ impl Engine {
                 self.effects.push_back(Effect::CloseLink { link });
             }
         }
+        let was_online = self.volatile.links.told_online;
         self.volatile.reset();
-        if std::mem::take(&mut self.volatile.told_online) {
+        if was_online {
             self.effects
                 .push_back(Effect::Notify(Notice::Connection(ConnectionChanged {
                     connection: Connection::Offline,
@@ -327,20 +348,39 @@ impl Engine {
     }
 }
 
-/// What each feature remembers, empty.
-pub(crate) fn states() -> Memory {
-    Memory::default()
-        .with::<MessageRates>()
-        .with::<Budgets>()
-        .with::<Answered>()
-        .with::<typing::Signals>()
-        .with::<SmsInMemory>()
-        .with::<DevicesInMemory>()
-        .with::<own_history::Check>()
-        .with::<CountedStep>()
-        .with::<gossip::Heads>()
-        .with::<LookUps>()
-        .with::<log::LogInMemory>()
+/// The tables that act when another room does something, in their order.
+pub(crate) const TABLES: &[&dyn Table] = &[
+    &archive::settings::Settings,
+    &archive::settings::DeviceNames,
+    &Contacts,
+    &archived::Conversations,
+    &archived::Groups,
+    &history::Entries,
+    &amendments::Amendments,
+    &message::receipts::Receipts,
+    &outbox::Outbox,
+    &receipts::OwedReceipts,
+    &Attachments,
+    &link_preview::LinkPreviews,
+    &text_details::DetailsOfTexts,
+    &sms::parts::Parts,
+    &SyncedSettingRows,
+];
+
+/// What each room does when something happens in a room below. Of each list, the first is called
+/// first: the rooms from top to bottom, except where what a lower one does comes first.
+pub(crate) fn hooks() -> Hooks {
+    Hooks::default()
+        .with::<dyn ResumeHook>(&[&Trust, &Messages, &Conversations])
+        .with::<dyn ErrorHook>(&[&Messages, &Conversations])
+        .with::<dyn UndoHook>(&[&Attachments, &Devices, &Conversations, &Trust])
+        .with::<dyn LinkHook>(&[&Sms, &Messages, &Conversations, &Trust])
+        .with::<dyn Acquaintances>(&[&Conversations])
+        .with::<dyn ContactHook>(&[&SyncedSettings, &Messages, &Conversations])
+        .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
+        .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
+        .with::<dyn ConversationHook>(&[&Messages])
+        .with::<dyn Table>(TABLES)
 }
 
 fn problem_of(fault: Fault) -> Problem {
@@ -371,32 +411,6 @@ pub fn store_problem(error: &StoreError) -> Problem {
             detail: error.to_string(),
         },
     }
-}
-
-/// Fills the memory from the store, if it is empty.
-pub(crate) fn resume_after_start(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.taken_up {
-        return Ok(());
-    }
-    turn.volatile.account = account::load(turn.tx)?;
-    turn.volatile.set_log(log::load(turn.tx)?);
-    turn.volatile.heads_mut().waiting = gossip::any_waiting(turn.tx)?;
-    turn.volatile
-        .due_conversations
-        .extend(outbox::waiting_conversations(turn.tx)?);
-    turn.volatile
-        .due_groups
-        .extend(groups::needing_work(turn.tx)?);
-    turn.volatile
-        .due_groups
-        .extend(held_posts::groups(turn.tx)?);
-    if turn.volatile.account.is_some() {
-        re_add::schedule_next(turn)?;
-    }
-    generations::reschedule(turn)?;
-    quarantine::resume_after_start(turn)?;
-    turn.volatile.taken_up = true;
-    Ok(())
 }
 
 fn opened(
@@ -482,16 +496,19 @@ fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
         turn.volatile.postponed.remove(&waiting);
         match waiting.clone() {
             Postponed::Conversation(id) => {
-                turn.volatile.due_conversations.insert(id);
+                turn.volatile.due_mut().conversations.insert(id);
             }
             Postponed::Membership(id) => {
-                turn.volatile.due_groups.insert(id);
+                turn.volatile.due_mut().groups.insert(id);
             }
             Postponed::Group(id) => {
-                turn.volatile.due_groups.insert(id);
+                turn.volatile.due_mut().groups.insert(id);
                 turn.run_contained(ErrorOwner::Group(id), |turn| {
                     if let Some(group) = groups::find(turn.tx, id)? {
-                        turn.volatile.due_conversations.extend(group.conversation);
+                        turn.volatile
+                            .due_mut()
+                            .conversations
+                            .extend(group.conversation);
                     }
                     Ok(())
                 })?;
@@ -551,14 +568,14 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
     open_if_wanted(turn, wants_mailbox, LinkKind::Mailbox, &relay);
-    turn.run_contained(ErrorOwner::Part("mailbox"), mailbox::pump)?;
+    turn.run_contained(ErrorOwner::Part("mailbox"), pump_mailbox)?;
     turn.run_contained(ErrorOwner::Part("devices"), devices::pump)?;
     let wants_mailbox = devices::wants_mailbox(turn)?;
     open_if_wanted(turn, wants_mailbox, LinkKind::Mailbox, &relay);
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
     open_if_wanted(turn, wants_posting, LinkKind::Posting, &relay);
     log::pump(turn);
-    if turn.volatile.account.is_none() || !turn.volatile.not_set_back {
+    if turn.volatile.account.is_none() || !turn.volatile.links.not_set_back {
         close_idle(turn, wants_posting);
         return Ok(());
     }
@@ -567,12 +584,12 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.run_contained(ErrorOwner::Part("settings"), synced_settings::sync::pump)?;
     turn.run_contained(ErrorOwner::Part("gaps"), receive::ask)?;
     turn.run_contained(ErrorOwner::Part("missed posts"), missed_posts::ask)?;
-    posting::check_behind(turn)?;
+    epochs::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.volatile.links.posting.ready().is_none() {
-        let wanted = !turn.volatile.due_conversations.is_empty()
+        let wanted = !turn.volatile.due_mut().conversations.is_empty()
             || !turn.volatile.signals_mut().due.is_empty()
-            || !turn.volatile.due_groups.is_empty()
+            || !turn.volatile.due_mut().groups.is_empty()
             || turn.volatile.lookups_mut().any_wanted()
             || (turn.volatile.heads_mut().waiting && !turn.is_postponed(&Postponed::Heads))
             || transfer::any(turn)?
@@ -582,8 +599,8 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     // Bounded: work that becomes due again is done with the next event.
     for _ in 0..4 {
-        let groups = std::mem::take(&mut turn.volatile.due_groups);
-        let conversations = std::mem::take(&mut turn.volatile.due_conversations);
+        let groups = std::mem::take(&mut turn.volatile.due_mut().groups);
+        let conversations = std::mem::take(&mut turn.volatile.due_mut().conversations);
         if groups.is_empty() && conversations.is_empty() {
             break;
         }
@@ -591,7 +608,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             turn.run_contained(ErrorOwner::Group(id), |turn| pump_group(turn, id))?;
         }
         for id in conversations {
-            turn.run_contained(ErrorOwner::Conversation(id), |turn| posting::pump(turn, id))?;
+            turn.run_contained(ErrorOwner::Conversation(id), |turn| sending::pump(turn, id))?;
         }
     }
     turn.run_contained(ErrorOwner::Part("typing"), typing::pump)?;
@@ -603,11 +620,26 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Asks for what is next on the mailbox link.
+fn pump_mailbox(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let Some(registration) = registration::read(turn.tx)? else {
+        return Ok(());
+    };
+    if registration.stage != RegistrationStage::Registered {
+        return registration::pump(turn, &registration);
+    }
+    mailbox::pump(turn)?;
+    if turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn {
+        turn.run_contained(ErrorOwner::Part("text messages"), sms::pump)?;
+    }
+    Ok(())
+}
+
 /// Closes the posting link when nothing has needed it for a while.
 fn close_idle(turn: &mut Turn<'_>, wanted: bool) {
     if !wanted && idle_at(turn).is_some_and(|at| at <= turn.now) {
         turn.close_link(LinkKind::Posting);
-        turn.volatile.taken_up = true;
+        turn.volatile.mark_resumed();
     }
 }
 
@@ -615,7 +647,7 @@ fn close_idle(turn: &mut Turn<'_>, wanted: bool) {
 fn idle_at(turn: &Turn<'_>) -> Option<Time> {
     let posting = &turn.volatile.links.posting;
     let at_rest = posting.ready().is_some() && posting.awaited() == 0;
-    at_rest.then(|| posting.used_at.after(posting::IDLE))
+    at_rest.then(|| posting.used_at.after(IDLE))
 }
 
 /// Opens a link that is useful and not open yet.
@@ -671,13 +703,12 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
                 membership::pump(turn, &group)?;
             }
             // Held because a commit was missing; after a restart nobody else remembers.
-            if held_posts::any(turn.tx, id)? && turn.volatile.behind.contains_key(&id) {
+            if held_posts::any(turn.tx, id)? && turn.volatile.is_behind(id) {
                 return receive::release(turn, id);
             }
             if held_posts::any(turn.tx, id)? {
-                let now = turn.now;
                 let epoch = waxwing_protocol::ids::Epoch(u64::MAX);
-                turn.volatile.behind.insert(id, (epoch, now));
+                turn.volatile.note_behind(turn.now, id, epoch);
             }
             Ok(())
         }
@@ -695,19 +726,11 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     }
     let links = &turn.volatile.links;
     let waits = turn.volatile.postponed.values().copied().min();
-    let logged_in = links.mailbox.phase == LinkPhase::LoggedIn;
-    let behind = turn
-        .volatile
-        .behind
-        .values()
-        .map(|(_, since)| since.after(posting::BEHIND_FOR))
-        .filter(|_| logged_in)
-        .min();
     let kept_open = devices::wants_posting(turn)? || own_history::wants_look_up(turn);
     let idle = idle_at(turn).filter(|_| !kept_open);
     let posting_ping = links.posting.ping_at().filter(|_| kept_open);
     let devices = devices::next_time(turn)?;
-    let ready = turn.volatile.account.is_some() && turn.volatile.not_set_back;
+    let ready = turn.volatile.account.is_some() && turn.volatile.links.not_set_back;
     let receipts = if ready {
         receipts::next_due(turn.tx)?
     } else {
@@ -736,7 +759,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     let due = [
         links.acknowledge_at,
         waits,
-        behind,
+        epochs::next_due(turn),
         idle,
         receipts,
         asks,
@@ -755,8 +778,8 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 
 /// The earliest time for the next work. Failed work may still be due; it is not tried again at
 /// once.
-const fn soon(turn: &Turn<'_>) -> Time {
-    turn.now.after(if turn.volatile.containment.faulty {
+fn soon(turn: &Turn<'_>) -> Time {
+    turn.now.after(if turn.is_faulty() {
         AFRESH_AFTER
     } else {
         Span(1)

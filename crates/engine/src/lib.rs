@@ -13,6 +13,7 @@
 //! of its own, so it also runs in a browser.
 
 pub mod account;
+mod archive;
 mod attachment;
 mod clock;
 mod commands;
@@ -23,20 +24,25 @@ mod conversation;
 mod devices;
 mod engine;
 mod event;
+mod hooks;
 mod inbox;
 mod link;
 mod memory;
 mod message;
+mod migrations;
 pub mod mls;
 mod outbox;
 pub mod parsers;
 mod queries;
+mod routing;
 mod settings;
 mod sms;
 pub mod store;
 mod synced_settings;
+mod tables;
 mod trust;
 mod turn;
+mod warnings;
 
 pub use waxwing_api as api;
 

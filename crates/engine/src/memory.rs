@@ -1,92 +1,94 @@
-//! What features remember for as long as the process runs.
+//! What rooms remember for as long as the process runs.
 //!
-//! Each feature has a state type of its own, which lives in its room; this room does not know
-//! them. The engine loop lists them all ([`Memory::with`]).
+//! Each room has state types of its own, which live in the room; this module does not know
+//! them. A state is made, empty, when its room first changes it, so there is no list of states
+//! that could lack one.
 //!
 //! **Always**: everything in here can be thrown away, and is made again from the store and the
 //! links. One line resets it all.
 
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-};
+use std::any::Any;
 
 use crate::event::LinkKind;
 
-/// A feature's state in memory.
+/// A room's state in memory.
 pub(crate) trait Remembered: Default + Send + 'static {
     /// Whether it stays when the engine starts again after an error: it then says how often
     /// somebody did something, and an error must not reset the count.
     const OUTLASTS_ERRORS: bool = false;
 
-    /// A link is lost, and with it whatever was on its way there.
+    /// A link is lost, and with it everything that was on its way there.
     fn handle_link_lost(&mut self, _link: LinkKind) {}
 }
 
-/// The states of all features.
+/// The states of all rooms: a chain, in which each state is followed by those that were first
+/// changed after it.
 #[derive(Default)]
-pub(crate) struct Memory {
-    states: HashMap<TypeId, FeatureState>,
+pub(crate) struct States(Option<Box<Node>>);
+
+struct Node {
+    state: Box<dyn State>,
+    rest: States,
 }
 
-struct FeatureState {
-    state: Box<dyn Any + Send>,
-    empty: fn() -> Box<dyn Any + Send>,
-    outlasts_errors: bool,
-    link_lost: fn(&mut dyn Any, LinkKind),
+/// A [`Remembered`] of which only this module's callers know the type.
+trait State: Any + Send {
+    fn outlasts_errors(&self) -> bool;
+    fn handle_link_lost(&mut self, link: LinkKind);
 }
 
-impl Memory {
-    /// Adds a feature's state, empty.
-    pub(crate) fn with<T: Remembered>(mut self) -> Self {
-        let empty = || -> Box<dyn Any + Send> { Box::new(T::default()) };
-        let kept = FeatureState {
-            state: empty(),
-            empty,
-            outlasts_errors: T::OUTLASTS_ERRORS,
-            link_lost: |state, link| {
-                if let Some(state) = state.downcast_mut::<T>() {
-                    state.handle_link_lost(link);
-                }
-            },
-        };
-        self.states.insert(TypeId::of::<T>(), kept);
-        self
+impl<T: Remembered> State for T {
+    fn outlasts_errors(&self) -> bool {
+        T::OUTLASTS_ERRORS
     }
 
-    /// A feature's state.
-    pub(crate) fn get<T: Remembered>(&self) -> &T {
-        let kept = self.states.get(&TypeId::of::<T>());
-        match kept.and_then(|kept| kept.state.downcast_ref()) {
-            Some(state) => state,
-            None => unreachable!("the engine lists every state"),
-        }
+    fn handle_link_lost(&mut self, link: LinkKind) {
+        Remembered::handle_link_lost(self, link);
+    }
+}
+
+impl States {
+    /// A room's state; `None` while it is empty, because it was never changed.
+    pub(crate) fn get<T: Remembered>(&self) -> Option<&T> {
+        let node = self.0.as_ref()?;
+        let state: &dyn Any = node.state.as_ref();
+        state.downcast_ref().or_else(|| node.rest.get())
     }
 
-    /// The same, to be changed.
+    /// A room's state, to be changed.
     pub(crate) fn get_mut<T: Remembered>(&mut self) -> &mut T {
-        let kept = self.states.get_mut(&TypeId::of::<T>());
-        match kept.and_then(|kept| kept.state.downcast_mut()) {
+        let node = self.0.get_or_insert_with(|| {
+            Box::new(Node {
+                state: Box::new(T::default()),
+                rest: Self::default(),
+            })
+        });
+        let state: &mut dyn Any = node.state.as_mut();
+        match state.downcast_mut() {
             Some(state) => state,
-            None => unreachable!("the engine lists every state"),
+            None => node.rest.get_mut(),
         }
     }
 
-    /// Tells every feature that a link is lost.
+    /// Tells every room that a link is lost.
     pub(crate) fn handle_link_lost(&mut self, link: LinkKind) {
-        for kept in self.states.values_mut() {
-            (kept.link_lost)(kept.state.as_mut(), link);
+        if let Some(node) = &mut self.0 {
+            node.state.handle_link_lost(link);
+            node.rest.handle_link_lost(link);
         }
     }
 
-    /// Forgets everything, but for what outlasts errors.
-    pub(crate) fn reset(&mut self) {
-        for kept in self
-            .states
-            .values_mut()
-            .filter(|kept| !kept.outlasts_errors)
-        {
-            kept.state = (kept.empty)();
+    /// What is left when everything is forgotten, except what outlasts errors.
+    pub(crate) fn reset(self) -> Self {
+        let Some(node) = self.0 else {
+            return self;
+        };
+        let Node { state, rest } = *node;
+        let rest = rest.reset();
+        if state.outlasts_errors() {
+            Self(Some(Box::new(Node { state, rest })))
+        } else {
+            rest
         }
     }
 }
@@ -103,16 +105,46 @@ mod tests {
 
     #[derive(Default)]
     struct Names(Vec<String>);
-    impl Remembered for Names {}
+    impl Remembered for Names {
+        fn handle_link_lost(&mut self, _: LinkKind) {
+            self.0.clear();
+        }
+    }
+
+    #[derive(Default)]
+    struct Total(u32);
+    impl Remembered for Total {}
+
+    fn some() -> States {
+        let mut states = States::default();
+        states.get_mut::<Names>().0.push("alice".to_owned());
+        states.get_mut::<Counter>().0 = 3;
+        states.get_mut::<Total>().0 = 7;
+        states
+    }
+
+    #[test]
+    fn each_room_finds_its_own_state() {
+        let states = some();
+        assert_eq!(states.get::<Names>().unwrap().0, ["alice"]);
+        assert_eq!(states.get::<Counter>().unwrap().0, 3);
+        assert_eq!(states.get::<Total>().unwrap().0, 7);
+        assert!(States::default().get::<Total>().is_none());
+    }
 
     #[test]
     fn a_reset_empties_what_does_not_outlast_errors() {
-        let mut memory = Memory::default().with::<Counter>().with::<Names>();
-        memory.get_mut::<Counter>().0 = 3;
-        memory.get_mut::<Names>().0.push("alice".to_owned());
-        assert_eq!(memory.get::<Names>().0, ["alice"]);
-        memory.reset();
-        assert_eq!(memory.get::<Counter>().0, 3);
-        assert!(memory.get::<Names>().0.is_empty());
+        let mut states = some().reset();
+        assert_eq!(states.get::<Counter>().unwrap().0, 3);
+        assert!(states.get::<Names>().is_none());
+        assert_eq!(states.get_mut::<Total>().0, 0);
+    }
+
+    #[test]
+    fn every_room_learns_that_a_link_is_lost() {
+        let mut states = some();
+        states.handle_link_lost(LinkKind::Posting);
+        assert!(states.get::<Names>().unwrap().0.is_empty());
+        assert_eq!(states.get::<Total>().unwrap().0, 7);
     }
 }

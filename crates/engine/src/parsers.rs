@@ -22,7 +22,9 @@ use crate::{
             steps::{self, OldStep},
         },
     },
+    engine::TABLES,
     store::Store,
+    tables::Tables,
 };
 
 /// Reads a linking code, typed or scanned; gives it as it is typed.
@@ -52,7 +54,8 @@ pub fn archive_chunk(bytes: &[u8]) -> bool {
     let (Ok(chunk), Ok(mut store)) = (ArchiveChunk::decode(bytes), Store::open_in_memory()) else {
         return false;
     };
-    let imported = store.transaction(|tx| archive::import(tx, Time(1_800_000_000_000), chunk));
+    let imported =
+        store.transaction(|tx| archive::import(tx, Tables(TABLES), Time(1_800_000_000_000), chunk));
     imported.is_ok()
 }
 

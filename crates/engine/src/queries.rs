@@ -14,9 +14,9 @@ use crate::{
         pending_changes, requests,
         search::{self, Wanted},
     },
-    devices::{lock, recovery, transfer},
+    devices::{lock, recovery, registration, transfer},
     inbox::sender_counters,
-    link::{LinkPhase, registration, tokens},
+    link::{LinkPhase, tokens},
     outbox, settings,
     synced_settings::{self, SettingKind},
     trust::{alarm, auditors, log, safety_number},
@@ -149,7 +149,7 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, EventError> {
 
 pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response, EventError> {
     let mut conversations = Vec::new();
-    for found in conversation::all(tx)? {
+    for found in pages::conversations(tx)? {
         let verified = match found.account {
             Some(account) => {
                 contact::of_account(tx, account)?.is_some_and(|contact| contact.verified)
@@ -279,6 +279,8 @@ pub(crate) fn status(
     link_problem: Option<ProblemReport>,
 ) -> Result<Response, EventError> {
     let links = &turn.volatile.links;
+    // Nothing leaves there until the person decides.
+    let stopped = conversation::awaiting_decision(turn.tx)?;
     let in_state = |state| groups::in_state(turn.tx, state).map(|groups| groups.len() as u64);
     Ok(Response::Status(Box::new(Status {
         registration: registration::read(turn.tx)?
@@ -286,7 +288,8 @@ pub(crate) fn status(
         online: links.mailbox.phase == LinkPhase::LoggedIn,
         clock_skew_ms: links.clock_skew_ms,
         outbox: outbox::waiting(turn.tx)?,
-        receipts: outbox::waiting_unwritten(turn.tx)? + outbox::receipts::count_owed(turn.tx)?,
+        receipts: outbox::waiting_unwritten(turn.tx, &stopped)?
+            + outbox::receipts::count_owed(turn.tx, &stopped)?,
         tokens: tokens::count(turn.tx)?,
         key_packages: links.key_packages_left.map(u64::from),
         rejoining: rejoining(turn)?,

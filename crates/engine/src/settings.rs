@@ -9,6 +9,11 @@ pub(crate) const SCHEMA: &str = "
 CREATE TABLE setting (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 ";
 
+/// The token keys have a table now.
+pub(crate) const WITHOUT_TOKEN_KEY: &str = "
+DELETE FROM setting WHERE name = 'token_key';
+";
+
 /// The name of a setting.
 #[derive(Clone, Copy)]
 pub(crate) enum Setting {

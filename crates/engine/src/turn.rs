@@ -1,35 +1,38 @@
 //! One event's work: its transaction, its time and randomness, and the memory that lasts as
 //! long as the process.
 //!
-//! **Elsewhere**: lasting data is in the modules' tables; [`crate::link`] and
-//! [`crate::conversation`] make what is sent.
+//! **Elsewhere**: lasting data is in the modules' tables; [`crate::memory`] holds what each room
+//! remembers; [`crate::warnings`] warns people.
 //!
 //! **Always**: everything in [`VolatileState`] can be thrown away and rebuilt from the store and
 //! the links; this is what happens when a transaction fails.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 
 use rand_core::CryptoRng;
 use rusqlite::Transaction;
 use waxwing_protocol::{
-    ids::{AccountId, DeviceId, Epoch, GroupId},
+    ids::GroupId,
     pb::client_frame,
     time::{Span, Time},
 };
 
 use crate::{
-    account::Account,
-    api::{Connection, ConnectionChanged, ConversationId, Notice, Problem, RelayMisdeed, Warning},
-    clock::Passed as _,
-    containment,
-    conversation::groups::{self, GroupState},
+    account::{self, Account},
+    api::{Connection, ConnectionChanged, ConversationId, Notice, Problem},
     event::{Effect, LinkKind},
+    hooks::Hooks,
     link::{Job, LinkPhase, Links},
-    memory::Memory,
+    memory::States,
     mls,
     store::StoreError,
-    trust::alarm,
 };
+
+/// How other rooms fill their memory.
+pub(crate) trait ResumeHook: Sync {
+    /// The memory is empty, or behind the store: notes what the store says is to be done.
+    fn resume(&self, turn: &mut Turn<'_>) -> Result<(), Fault>;
+}
 
 /// What goes wrong inside the engine's work and is no one's answer: the transaction
 /// is undone, and the engine starts afresh from the store.
@@ -62,52 +65,18 @@ impl<E: Into<Fault>> From<E> for EventError {
 }
 
 /// What the process remembers, and can do without.
+#[derive(Default)]
 pub(crate) struct VolatileState {
-    /// What features remember.
-    pub memory: Memory,
-    pub crypto: mls::Crypto,
     pub links: Links,
     /// This account, once it is registered.
     pub account: Option<Account>,
     groups: HashMap<GroupId, mls::Group>,
-    /// Conversations whose outbox may have something to do.
-    pub due_conversations: BTreeSet<ConversationId>,
-    /// Groups that may have something to do besides messages.
-    pub due_groups: BTreeSet<GroupId>,
     /// What is left alone until a time, because the relay said so.
     pub postponed: HashMap<Postponed, Time>,
-    /// The group whose commit waits for a look-up, until that is stored.
-    pub waits_for_lookup: Option<GroupId>,
-    /// Blobs whose files the driver is busy with.
-    pub files: HashSet<[u8; 32]>,
-    /// Blobs of which the relay said how much it has, on this link.
-    pub opened: HashSet<[u8; 32]>,
-    /// Larger commits, welcomes and group information go as blobs (bytes).
-    pub inline_bytes: usize,
-    /// Group information that was asked for and was not there.
-    pub unavailable_parcels: HashSet<[u8; 32]>,
-    /// Key packages that were claimed for a group, until they are added.
-    pub claimed: BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>,
-    /// When a device was last taken into a group again.
-    pub re_added_at: HashMap<(GroupId, DeviceId), Time>,
-    /// Accounts whose devices had no key packages for a group: how often in a row, and when they
-    /// are asked for again.
-    pub no_packages: HashMap<(GroupId, AccountId), (u32, Time)>,
-    /// Since when a group lacks devices, where others are to add them first.
-    pub lacking: HashMap<GroupId, Time>,
-    /// What people were warned of lately, and when: nothing is said over and over.
-    warned: HashMap<(&'static str, String), Time>,
-    /// The newest epoch that the relay spoke of, where it is later than ours, and
-    /// since when.
-    pub behind: BTreeMap<GroupId, (Epoch, Time)>,
-    /// Whether the relay's record of our acknowledgements was compared with ours: not
-    /// before may anything be sent.
-    pub not_set_back: bool,
-    /// Whether people were told that the mailbox link is logged in.
-    pub told_online: bool,
-    /// Whether what the store has to do was looked for.
-    pub taken_up: bool,
-    pub containment: containment::ContainmentInMemory,
+    /// Whether the rooms have looked for what the store has to do ([`ResumeHook`]).
+    is_resumed: bool,
+    /// What rooms remember.
+    pub states: States,
 }
 
 /// Something that waits for a time.
@@ -155,59 +124,28 @@ impl VolatileState {
         self.account.as_ref().is_some_and(|own| !own.is_admitted())
     }
 
-    pub(crate) fn new(crypto: mls::Crypto, inline_bytes: usize, memory: Memory) -> Self {
-        Self {
-            memory,
-            crypto,
-            links: Links::default(),
-            account: None,
-            groups: HashMap::new(),
-            due_conversations: BTreeSet::new(),
-            due_groups: BTreeSet::new(),
-            postponed: HashMap::new(),
-            waits_for_lookup: None,
-            files: HashSet::new(),
-            opened: HashSet::new(),
-            inline_bytes,
-            unavailable_parcels: HashSet::new(),
-            claimed: BTreeMap::new(),
-            re_added_at: HashMap::new(),
-            no_packages: HashMap::new(),
-            lacking: HashMap::new(),
-            warned: HashMap::new(),
-            behind: BTreeMap::new(),
-            not_set_back: false,
-            told_online: false,
-            taken_up: false,
-            containment: containment::ContainmentInMemory::default(),
-        }
-    }
-
-    /// Forgets the MLS state of all groups in memory: it is read from the store again.
+    /// Forgets what may be ahead of the store: it is read from there again.
     pub(crate) fn forget_groups(&mut self) {
         self.groups.clear();
+        self.is_resumed = false;
     }
 
-    /// Forgets everything but what lasts as long as the process in any case.
+    /// Everything that is due is looked for again with the next event.
+    pub(crate) const fn look_again(&mut self) {
+        self.is_resumed = false;
+    }
+
+    /// All that is due is known.
+    pub(crate) const fn mark_resumed(&mut self) {
+        self.is_resumed = true;
+    }
+
+    /// Forgets everything, except what outlasts errors.
     pub(crate) fn reset(&mut self) {
-        self.memory.reset();
-        self.links = Links::default();
-        self.account = None;
-        self.groups.clear();
-        self.due_conversations.clear();
-        self.due_groups.clear();
-        self.postponed.clear();
-        self.waits_for_lookup = None;
-        self.files.clear();
-        self.opened.clear();
-        self.claimed.clear();
-        self.lacking.clear();
-        self.warned.clear();
-        self.behind.clear();
-        self.not_set_back = false;
-        self.taken_up = false;
-        self.containment.trusting = false;
-        self.containment.faulty = false;
+        *self = Self {
+            states: std::mem::take(&mut self.states).reset(),
+            ..Self::default()
+        };
     }
 }
 
@@ -217,14 +155,10 @@ pub(crate) struct Turn<'a> {
     pub now: Time,
     pub rng: &'a mut dyn CryptoRng,
     pub volatile: &'a mut VolatileState,
+    pub crypto: &'a mls::Crypto,
+    pub hooks: &'a Hooks,
     pub out: Vec<Effect>,
 }
-
-/// The same warning is given again after this long.
-const WARNED_AGAIN: Span = Span::minutes(30);
-
-/// Different warnings within that time, at most.
-const WARNED_MAX: usize = 128;
 
 /// Groups that are kept in memory.
 const GROUPS_IN_MEMORY: usize = 256;
@@ -235,30 +169,17 @@ impl Turn<'_> {
         self.out.push(Effect::Notify(notice));
     }
 
-    /// Warns the programs that listen, unless they were warned of the same a moment ago: a relay or
-    /// somebody else may bring it about with every frame.
-    pub(crate) fn warn(&mut self, problem: &Problem) {
-        let now = self.now;
-        let warned = &mut self.volatile.warned;
-        warned.retain(|_, at| !now.has_passed(*at, WARNED_AGAIN));
-        let key = (problem.code(), alarm::subject(problem));
-        if warned.len() >= WARNED_MAX || warned.contains_key(&key) {
-            return;
+    /// Fills the memory from the store, if it is empty.
+    pub(crate) fn resume(&mut self) -> Result<(), Fault> {
+        if self.volatile.is_resumed {
+            return Ok(());
         }
-        self.warn_always(problem);
-    }
-
-    /// Warns the programs that listen.
-    pub(crate) fn warn_always(&mut self, problem: &Problem) {
-        let key = (problem.code(), alarm::subject(problem));
-        self.volatile.warned.insert(key, self.now);
-        let problem = problem.report();
-        self.notify(Notice::Warning(Warning { problem }));
-    }
-
-    /// Warns of a relay that does what no honest one does.
-    pub(crate) fn warn_misdeed(&mut self, what: RelayMisdeed) {
-        self.warn(&Problem::RelayMisbehaves { what });
+        self.volatile.account = account::load(self.tx)?;
+        for hook in self.hooks.of::<dyn ResumeHook>() {
+            hook.resume(self)?;
+        }
+        self.volatile.is_resumed = true;
+        Ok(())
     }
 
     /// Asks the relay something; its answer comes back with the job.
@@ -300,7 +221,7 @@ impl Turn<'_> {
         let Some(account) = &self.volatile.account else {
             return Err(Fault::Broken("no account".into()));
         };
-        let provider = mls::Provider::new(&self.volatile.crypto, &mut *self.rng, self.tx);
+        let provider = mls::Provider::new(self.crypto, &mut *self.rng, self.tx);
         Ok(work(&provider, account.leaf()))
     }
 
@@ -314,7 +235,7 @@ impl Turn<'_> {
         let Some(account) = &self.volatile.account else {
             return Err(Fault::Broken("no account".into()));
         };
-        let provider = mls::Provider::new(&self.volatile.crypto, &mut *self.rng, self.tx);
+        let provider = mls::Provider::new(self.crypto, &mut *self.rng, self.tx);
         let mut group = match self.volatile.groups.remove(&id) {
             Some(group) => group,
             None => match mls::Group::load(&provider, id)? {
@@ -351,20 +272,19 @@ impl Turn<'_> {
 
     /// A link is no more: nothing comes of what was on its way there.
     pub(crate) fn handle_link_lost(&mut self, link: LinkKind) {
-        self.volatile.opened.clear();
         self.volatile.links.forget(link);
-        self.volatile.memory.handle_link_lost(link);
+        self.volatile.states.handle_link_lost(link);
         match link {
             LinkKind::Mailbox => self.tell_offline(),
             // All that was on its way there is asked for again on the next.
-            LinkKind::Posting => self.volatile.taken_up = false,
+            LinkKind::Posting => self.volatile.look_again(),
         }
     }
 
     /// Tells that the mailbox link is not logged in any more, if it was.
     pub(crate) fn tell_offline(&mut self) {
-        if self.volatile.told_online {
-            self.volatile.told_online = false;
+        if self.volatile.links.told_online {
+            self.volatile.links.told_online = false;
             self.notify(Notice::Connection(ConnectionChanged {
                 connection: Connection::Offline,
                 problem: None,
@@ -393,17 +313,5 @@ impl Turn<'_> {
             .postponed
             .get(what)
             .is_some_and(|until| *until > self.now)
-    }
-
-    /// This device's state of a group is gone or behind.
-    pub(crate) fn mark_group_lost(&mut self, id: GroupId) -> Result<(), Fault> {
-        groups::set_state(self.tx, id, GroupState::Lost)?;
-        groups::set_suspect(self.tx, id, None)?;
-        crate::outbox::unseal_group(self.tx, id)?;
-        self.forget(id);
-        self.volatile.behind.remove(&id);
-        self.volatile.links.deauthorise(id);
-        self.volatile.due_groups.insert(id);
-        Ok(())
     }
 }

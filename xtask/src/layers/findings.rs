@@ -45,7 +45,7 @@ pub enum Rule {
     Imports,
     /// Rings inside a room are small.
     Rings,
-    /// Only a table's owner names it.
+    /// Only a table's owner names it; foreign keys and triggers point down.
     Tables,
 }
 
@@ -240,6 +240,11 @@ impl<'c> Held<'c> {
                 continue;
             };
             if self.room(*owner) == self.room(used.file) {
+                continue;
+            }
+            // A foreign key and a trigger are to a table what an import is to code.
+            let is_down = self.direction(used.file, *owner) == Some(Direction::Down);
+            if used.points && is_down {
                 continue;
             }
             let (here, there) = (self.source.path(used.file), self.source.path(*owner));

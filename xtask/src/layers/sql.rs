@@ -18,6 +18,9 @@ pub struct TableUse {
     pub line: usize,
     /// The table.
     pub table: String,
+    /// Whether the SQL only points at the table: a foreign key says that a row of it must
+    /// exist, and a trigger watches it.
+    pub points: bool,
 }
 
 /// The tables of a crate.
@@ -49,6 +52,7 @@ impl Tables {
                         file: literal.file,
                         line: literal.line + used.line,
                         table: used.text.to_owned(),
+                        points: matches!(text_at(&words, at), "REFERENCES" | "TRIGGER"),
                     });
                 }
             }

@@ -268,6 +268,18 @@ fn foreign_sql_is_found_and_the_owners_is_not() {
 }
 
 #[test]
+fn a_foreign_key_or_a_trigger_may_point_down_but_not_up() {
+    let store = r#"const S: &str = "CREATE TABLE paper (x)";"#;
+    let points = r#"const S: &str = "CREATE TABLE page (x REFERENCES paper (x));
+        CREATE TRIGGER watch AFTER INSERT ON paper BEGIN DELETE FROM page; END";"#;
+    assert!(debts(&[("store.rs", store), ("pictures.rs", points)]).is_empty());
+    assert_eq!(
+        debts(&[("store.rs", points), ("pictures.rs", store)]),
+        ["small: store.rs -> table paper"]
+    );
+}
+
+#[test]
 fn a_table_with_two_owners_is_found() {
     let files = [
         ("store.rs", r#"const S: &str = "CREATE TABLE paper (x)";"#),

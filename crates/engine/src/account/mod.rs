@@ -3,7 +3,7 @@
 //! [`begin`] makes the keys before the relay is asked for anything; [`finish`] signs the
 //! statement that binds an address to them; [`complete`] records that the relay has done so.
 //!
-//! **Elsewhere**: the steps of a registration, with the relay's answers, are in `link`; what a
+//! **Elsewhere**: the steps of a registration, with the relay's answers, are in `devices`; what a
 //! roster may contain is in `waxwing_protocol::roster`; other people's accounts are in
 //! `contact`.
 //!
@@ -37,7 +37,6 @@ pub use joining::{
 pub use recovery::{RecoveryKey, RecoveryWordsError};
 
 use crate::{
-    devices::backup,
     mls::{Leaf, LeafKey},
     store::StoreError,
 };
@@ -127,11 +126,15 @@ impl core::fmt::Debug for Finish {
 }
 
 /// Makes the device's keys, the recovery key and the roster's first statement, where
-/// there are none yet.
-pub fn begin(tx: &Transaction<'_>, rng: &mut dyn CryptoRng, now: Time) -> Result<(), StoreError> {
+/// there are none yet. Gives the recovery key, if it was made.
+pub fn begin(
+    tx: &Transaction<'_>,
+    rng: &mut dyn CryptoRng,
+    now: Time,
+) -> Result<Option<RecoveryKey>, StoreError> {
     if pending_device(tx)?.is_some() {
         if !statements(tx)?.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         // Keys for joining an account, which was given up.
         tx.execute("DELETE FROM account WHERE address IS NULL", [])?;
@@ -159,7 +162,7 @@ pub fn begin(tx: &Transaction<'_>, rng: &mut dyn CryptoRng, now: Time) -> Result
         "INSERT INTO roster (position, statement) VALUES (0, ?1)",
         [first.encode_to_vec()],
     )?;
-    backup::key::store_public(tx, &backup::key::public_of(&recovery))
+    Ok(Some(recovery))
 }
 
 /// The device that [`begin`] made keys for, registered or not.
@@ -288,6 +291,19 @@ pub fn recovery_key(tx: &Transaction<'_>) -> Result<Option<RecoveryKey>, StoreEr
         .try_into()
         .map_err(|_| damaged("a recovery key that is none"))?;
     Ok(Some(RecoveryKey::from_entropy(entropy)))
+}
+
+/// Forgets keys and roster: this device begins another life.
+pub fn forget(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    forget_roster(tx)?;
+    tx.execute("DELETE FROM account", [])?;
+    Ok(())
+}
+
+/// Forgets the roster, and keeps the device's keys.
+pub fn forget_roster(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM roster", [])?;
+    Ok(())
 }
 
 /// The person has written the words down: deletes the key's private half.

@@ -11,24 +11,21 @@
 //! **Always**: a message is sent once its files are at the relay. A fetched file counts only
 //! if its hash, and the tag of each chunk, match the message.
 
-pub(crate) mod commands;
+pub(crate) mod hooks;
 pub(crate) mod preview;
 pub(crate) mod reader_marks;
 pub(crate) mod sealed;
 pub(crate) mod transfer;
 
 use rusqlite::{OptionalExtension as _, Transaction};
-use waxwing_protocol::blob::Shape;
 
 use crate::{
-    api::{self, AttachmentState, ConversationId, MessageId, Problem},
-    content::{Content, External, Part, PartBody},
-    conversation,
+    api::{self, AttachmentState, ConversationId, MessageId},
+    content::{Content, External, File, Part, PartBody},
     event::{BlobWork, Effect},
-    message::link_preview,
     mls::Member,
-    sms,
     store::StoreError,
+    tables::Table,
     turn::{Fault, Turn},
 };
 
@@ -57,7 +54,6 @@ CREATE TABLE blob (
     secret BLOB                     -- deletes it at the relay
 ) WITHOUT ROWID;
 CREATE INDEX blob_under_way ON blob (id) WHERE state = 1;
-ALTER TABLE outgoing ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;  -- for files
 ";
 
 /// Files of one message, at most.
@@ -66,72 +62,50 @@ pub(crate) const FILES: usize = 32;
 /// Files up to this size are fetched by themselves, from people who were written to.
 const FETCHED_BY_ITSELF: u64 = 16 << 20;
 
-/// Bytes of a file's name and media type that are kept.
-const NAME_BYTES: usize = 255;
+/// The files of all messages.
+pub(crate) struct Attachments;
 
-/// A file of a message.
-pub(crate) struct File {
-    pub blob: [u8; 32],
-    pub key: [u8; 32],
-    pub hash: [u8; 32],
-    pub size: u64,
-    pub media_type: String,
-    pub name: String,
-    /// [`preview`], or empty.
-    pub preview: Vec<u8>,
-}
+impl Table for Attachments {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE attachment SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM attachment WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
 
-impl File {
-    /// As it stands in a message.
-    pub(crate) fn external(&self) -> External {
-        External {
-            content_type: self.media_type.clone(),
-            url: format!("{URL}{}", data_encoding::HEXLOWER.encode(&self.blob)),
-            expires: 0,
-            size: self.size,
-            encryption: 0,
-            key: self.key.to_vec(),
-            nonce: Vec::new(),
-            aad: Vec::new(),
-            hash: SHA_256,
-            content_hash: self.hash.to_vec(),
-            description: String::new(),
-            filename: self.name.clone(),
+    /// Here and, if this device put them there, at the relay.
+    fn erase_content(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        let blobs: Vec<[u8; 32]> = {
+            let mut statement = turn.tx.prepare_cached(
+                "DELETE FROM attachment WHERE conversation = ?1 AND message = ?2
+                 RETURNING blob_id",
+            )?;
+            let key = (conversation.as_bytes(), message.as_bytes());
+            let rows = statement.query_map(key, |row| row.get(0))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for blob in blobs {
+            if of_blob(turn.tx, blob)?.is_none() {
+                transfer::forget(turn, blob)?;
+            }
         }
+        Ok(())
     }
-
-    /// Of a part that is one of ours, and well-formed.
-    pub(crate) fn from_part(external: &External) -> Option<Self> {
-        let id = external.url.strip_prefix(URL)?;
-        let id = data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?;
-        Shape::of(external.size).ok()?;
-        if external.hash != SHA_256 {
-            return None;
-        }
-        Some(Self {
-            blob: id.try_into().ok()?,
-            key: external.key.as_slice().try_into().ok()?,
-            hash: external.content_hash.as_slice().try_into().ok()?,
-            size: external.size,
-            media_type: cut(&external.content_type),
-            name: cut(&external.filename),
-            preview: Vec::new(),
-        })
-    }
-
-    /// Bytes of all sealed chunks.
-    fn sealed_bytes(&self) -> u64 {
-        Shape::of(self.size).map_or(0, Shape::sealed_bytes)
-    }
-}
-
-const URL: &str = "waxwing:blob/";
-/// In IANA's registry of named information hash algorithms.
-const SHA_256: u8 = 1;
-
-fn cut(text: &str) -> String {
-    let end = text.floor_char_boundary(NAME_BYTES.min(text.len()));
-    text.get(..end).unwrap_or_default().to_owned()
 }
 
 /// The files of a message.
@@ -221,7 +195,7 @@ pub(crate) fn keep_here(
     Ok(())
 }
 
-/// A message of somebody has come, with what it brings: small files of people whom this
+/// A message of somebody has come, perhaps with files: small files of people whom this
 /// account has written to are fetched at once.
 pub(crate) fn handle_attachments(
     turn: &mut Turn<'_>,
@@ -231,9 +205,6 @@ pub(crate) fn handle_attachments(
     sender: &Member,
     trusted: bool,
 ) -> Result<(), Fault> {
-    if let Some(preview) = link_preview::of_content(content) {
-        link_preview::store_preview(turn.tx, conversation, message, &preview)?;
-    }
     let files = files(content);
     store_files(turn.tx, conversation, message, &files, false)?;
     for file in files {
@@ -349,74 +320,28 @@ fn read_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<File> {
     })
 }
 
-/// Nothing is left of what a message brought: here, and, if this device put it, at the relay.
-pub(crate) fn forget(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), Fault> {
-    link_preview::forget(turn.tx, conversation, message)?;
-    sms::forget(turn.tx, conversation, message)?;
-    let blobs: Vec<[u8; 32]> = {
-        let mut statement = turn.tx.prepare_cached(
-            "DELETE FROM attachment WHERE conversation = ?1 AND message = ?2 RETURNING blob_id",
-        )?;
-        let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
-            row.get(0)
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    for blob in blobs {
-        if of_blob(turn.tx, blob)?.is_none() {
-            transfer::forget(turn, blob)?;
-        }
-    }
-    Ok(())
+/// The messages that have this file.
+fn messages_with(
+    tx: &Transaction<'_>,
+    blob: [u8; 32],
+) -> Result<Vec<(ConversationId, MessageId)>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
+    let rows = statement.query_map([blob], |row| {
+        Ok((
+            ConversationId::from_bytes(row.get(0)?),
+            MessageId::from_bytes(row.get(1)?),
+        ))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// When a message's files are all there, it may leave.
-fn release(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
-    let messages: Vec<(ConversationId, MessageId)> = {
-        let mut statement = turn
-            .tx
-            .prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
-        let rows = statement.query_map([blob], |row| {
-            Ok((
-                ConversationId::from_bytes(row.get(0)?),
-                MessageId::from_bytes(row.get(1)?),
-            ))
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    for (conversation, message) in messages {
-        let all = of_message(turn.tx, conversation, message)?;
-        if all.iter().any(|one| one.state == AttachmentState::Gone) {
-            // It would wait for ever. What has left is not touched.
-            conversation::start::fail_message(
-                turn,
-                conversation,
-                message,
-                &Problem::AttachmentLost,
-            )?;
-        }
-        if all.iter().all(|one| one.state == AttachmentState::Here) {
-            turn.tx.execute(
-                "UPDATE outgoing SET waits = 0 WHERE message = ?1",
-                [message.as_bytes()],
-            )?;
-            turn.volatile.due_conversations.insert(conversation);
-        }
-        notify_changed(turn, conversation, message)?;
+/// More of a file is there, or it is lost: what waits for it is told.
+fn tell_changed(turn: &mut Turn<'_>, blob: [u8; 32]) -> Result<(), Fault> {
+    for (conversation, message) in messages_with(turn.tx, blob)? {
+        turn.handle_files_changed(conversation, message)?;
     }
     Ok(())
-}
-
-fn notify_changed(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), Fault> {
-    crate::message::commands::tell_changed(turn, conversation, message)
 }
 
 const fn signed(number: u64) -> i64 {

@@ -1,8 +1,9 @@
 //! Files that programs hand over, sealed already.
 
-use super::{FILES, File, preview};
+use super::{FILES, preview};
 use crate::{
     api::{self, Problem},
+    content::File,
     turn::EventError,
 };
 

@@ -7,6 +7,8 @@
 //! **Always**: the next part of a blob is requested once the previous one is safe: for an
 //! upload, once the relay has it on disk; for a download, once it is in the file.
 
+use std::collections::HashSet;
+
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
     limits,
@@ -18,19 +20,20 @@ use waxwing_protocol::{
 };
 
 use super::{
-    notify_changed, of_blob,
+    of_blob,
     reader_marks::{self, ReaderMark},
-    release,
+    tell_changed,
 };
 use crate::{
-    api::{ConversationId, MessageId},
+    api::ConversationId,
     containment::ErrorOwner,
     conversation::{
         self, Kind,
         groups::{self, GroupState},
     },
     event::{BlobDone, BlobWork, Effect, LinkKind},
-    link::{Job, tokens},
+    link::{self, Job, tokens},
+    memory::Remembered,
     turn::{Fault, Postponed, Turn},
 };
 
@@ -139,10 +142,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         let busy = jobs
             .iter()
             .any(|job| turn.volatile.links.posting.awaits(job));
-        if busy
-            || turn.volatile.files.contains(&blob.id)
-            || turn.is_postponed(&Postponed::Blob(blob.id))
-        {
+        if busy || is_file_busy(turn, blob.id) || turn.is_postponed(&Postponed::Blob(blob.id)) {
             continue;
         }
         let brought = turn.run_contained(ErrorOwner::Part("attachment"), |turn| {
@@ -161,7 +161,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
     // On each link, this device asks again how much of it the relay has.
-    if !turn.volatile.opened.contains(&blob.id) {
+    if !is_opened(turn, blob.id) {
         return open(turn, blob);
     }
     let (offset, length) = blob.part(blob.parts);
@@ -179,7 +179,7 @@ fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
 
 fn work(turn: &mut Turn<'_>, work: BlobWork) {
     if let Some(blob) = work.waits_for() {
-        turn.volatile.files.insert(blob);
+        transfers(turn).files.insert(blob);
     }
     turn.out.push(Effect::Blob(work));
 }
@@ -196,7 +196,7 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
         // Nobody but this device is to have it.
         if readers == 0 {
             set_state(turn, blob.id, 2)?;
-            return release(turn, blob.id);
+            return tell_changed(turn, blob.id);
         }
         let secret: [u8; 32] = turn.random();
         (readers, reader_marks::registered(marks), secret)
@@ -256,7 +256,7 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<ReaderMar
             if found.kind == Kind::Notes && alone {
                 continue;
             }
-            turn.volatile.due_conversations.insert(conversation);
+            turn.volatile.due_mut().conversations.insert(conversation);
             return Ok(None);
         };
         let found = turn.with_group(group.id, |group, _, leaf| {
@@ -294,12 +294,12 @@ pub(crate) fn handle_blob_stored(
     if stored.of != blob.of() {
         return mark_unavailable(turn, id);
     }
-    turn.volatile.opened.insert(id);
+    transfers(turn).opened.insert(id);
     set_parts(turn, id, stored.parts.min(blob.of()))?;
     if stored.parts >= blob.of() {
         set_state(turn, id, 2)?;
-        turn.volatile.opened.remove(&id);
-        return release(turn, id);
+        transfers(turn).opened.remove(&id);
+        return tell_changed(turn, id);
     }
     tell_some(turn, id, stored.parts)
 }
@@ -363,7 +363,7 @@ fn check(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 
 /// The relay refused.
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<(), Fault> {
-    turn.volatile.opened.remove(&id);
+    transfers(turn).opened.remove(&id);
     match error.code() {
         ErrorCode::BlobUnknown => {
             let Some(blob) = find(turn, id)? else {
@@ -380,7 +380,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> 
         ErrorCode::Unauthorised => restart(turn, id),
         ErrorCode::Malformed | ErrorCode::TooLarge => mark_unavailable(turn, id),
         _ => {
-            let span = crate::conversation::start::retry_after(error);
+            let span = link::retry_after(error);
             turn.postpone(Postponed::Blob(id), span);
             Ok(())
         }
@@ -400,12 +400,12 @@ fn restart(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 fn mark_unavailable(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     set_state(turn, id, 3)?;
     turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
-    release(turn, id)
+    tell_changed(turn, id)
 }
 
 /// It failed by an error of this program's: it is not brought, unless the person asks again.
 pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    turn.volatile.opened.remove(&id);
+    transfers(turn).opened.remove(&id);
     match find(turn, id)? {
         Some(_) => mark_unavailable(turn, id),
         None => Ok(()),
@@ -415,7 +415,7 @@ pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 /// The driver has done something with a file.
 pub(crate) fn handle_file_done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
     let blob = done.blob();
-    turn.volatile.files.remove(&blob);
+    transfers(turn).files.remove(&blob);
     let went_on = turn.run_contained(ErrorOwner::Part("attachment"), |turn| go_on(turn, done))?;
     if went_on.is_none() {
         give_up(turn, blob)?;
@@ -471,7 +471,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
             }
             set_state(turn, blob, 2)?;
             acknowledge_blob(turn, blob)?;
-            release(turn, blob)
+            tell_changed(turn, blob)
         }
     }
 }
@@ -543,20 +543,44 @@ fn tell_some(turn: &mut Turn<'_>, id: BlobId, parts: u32) -> Result<(), Fault> {
     if !parts.is_multiple_of(16) {
         return Ok(());
     }
-    let messages: Vec<(ConversationId, MessageId)> = {
-        let mut statement = turn
-            .tx
-            .prepare_cached("SELECT conversation, message FROM attachment WHERE blob_id = ?1")?;
-        let rows = statement.query_map([id], |row| {
-            Ok((
-                ConversationId::from_bytes(row.get(0)?),
-                MessageId::from_bytes(row.get(1)?),
-            ))
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    for (conversation, message) in messages {
-        notify_changed(turn, conversation, message)?;
+    tell_changed(turn, id)
+}
+
+/// Blobs whose transfer has gone some way.
+#[derive(Default)]
+struct BlobsUnderWay {
+    /// Those whose files the driver is busy with.
+    files: HashSet<BlobId>,
+    /// Those of which the relay said how much it has, on this link.
+    opened: HashSet<BlobId>,
+}
+
+impl Remembered for BlobsUnderWay {
+    fn handle_link_lost(&mut self, _: LinkKind) {
+        self.opened.clear();
     }
-    Ok(())
+}
+
+fn transfers<'t>(turn: &'t mut Turn<'_>) -> &'t mut BlobsUnderWay {
+    turn.volatile.states.get_mut()
+}
+
+fn is_file_busy(turn: &Turn<'_>, blob: BlobId) -> bool {
+    let under_way = turn.volatile.states.get::<BlobsUnderWay>();
+    under_way.is_some_and(|blobs| blobs.files.contains(&blob))
+}
+
+fn is_opened(turn: &Turn<'_>, blob: BlobId) -> bool {
+    let under_way = turn.volatile.states.get::<BlobsUnderWay>();
+    under_way.is_some_and(|blobs| blobs.opened.contains(&blob))
+}
+
+/// Asks the relay again how much of each blob it has.
+pub(crate) fn forget_opened(turn: &mut Turn<'_>) {
+    transfers(turn).opened.clear();
+}
+
+/// The driver does not work on the blob's file after all.
+pub(crate) fn handle_file_work_undone(turn: &mut Turn<'_>, blob: BlobId) {
+    transfers(turn).files.remove(&blob);
 }

@@ -6,6 +6,7 @@
 //! **Always**: a roster in the table was verified from its first statement on, and only ever
 //! gets longer. At most one account is the verified owner of an address.
 
+pub(crate) mod archived;
 pub(crate) mod profile;
 
 use prost::Message as _;
@@ -111,6 +112,33 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Contact>, StoreError> {
     )?;
     let rows = statement.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The account of the verified owner of an address (canonical form).
+pub(crate) fn account_of_owner(
+    tx: &Transaction<'_>,
+    address: &str,
+) -> Result<Option<AccountId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT account_id FROM contact WHERE address = ?1 AND verified")?;
+    Ok(statement
+        .query_row([address], |row| row.get(0).map(AccountId))
+        .optional()?)
+}
+
+/// Removes a contact, and returns the statements of its roster; none where there is no such
+/// contact.
+pub(crate) fn take_roster(
+    tx: &Transaction<'_>,
+    account: AccountId,
+) -> Result<Vec<SignedStatement>, StoreError> {
+    let kept: Option<Vec<u8>> = tx
+        .prepare_cached("DELETE FROM contact WHERE account_id = ?1 RETURNING roster")?
+        .query_row([account.0], |row| row.get(0))
+        .optional()?;
+    Ok(kept
+        .and_then(|bytes| statements(&bytes))
+        .unwrap_or_default())
 }
 
 /// What keeping a look-up changed.

@@ -80,7 +80,7 @@ fn queue_profile(
     };
     let bytes = envelope.encode_to_vec();
     outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

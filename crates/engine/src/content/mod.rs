@@ -11,7 +11,7 @@
 
 mod decode;
 mod encode;
-pub(crate) mod formatting;
+mod file;
 mod message_id;
 mod shown;
 pub mod status;
@@ -22,6 +22,7 @@ mod tests;
 use ciborium::Value;
 
 pub use decode::{DecodeError, decode};
+pub(crate) use file::File;
 pub use message_id::{MessageId, account_uri, group_uri};
 pub use shown::VisibleContent;
 

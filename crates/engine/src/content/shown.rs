@@ -3,7 +3,7 @@
 //! **Elsewhere**: `api` has the sentence that replaces content which cannot be shown.
 
 use super::{
-    Content, Disposition, MessageId, Part, PartBody, Semantics,
+    Content, Disposition, File, MessageId, Part, PartBody, Semantics,
     status::{self, DeliveryStatus},
 };
 
@@ -74,7 +74,7 @@ impl Content {
 fn shown(part: &Part) -> Option<VisibleContent> {
     // A file is shown beside the text.
     if let PartBody::External(external) = &part.body
-        && crate::attachment::File::from_part(external).is_some()
+        && File::from_part(external).is_some()
     {
         return Some(VisibleContent::Text(String::new()));
     }

@@ -25,7 +25,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    generations,
+    epochs, generations,
     groups::{self, GroupRecord, GroupState},
     join_epochs, leaves, members,
     parcels::{self, Readers},
@@ -40,14 +40,14 @@ use crate::{
         earlier_generations,
         sender_counters::{self, Sender},
     },
-    link::{Job, posting},
+    link::{self, Job},
     mls::{self, IncomingCommit},
     trust::{self, Claimed, Judgement, own_history},
     turn::{Fault, Postponed, Turn},
 };
 
 /// That somebody leaves comes so long after the commit that takes them out, at most;
-/// shorter than [`posting::BEHIND_FOR`].
+/// shorter than [`epochs::BEHIND_FOR`].
 const LEAVE_WITHIN: Span = Span::seconds(15);
 
 /// A commit that could not be made is tried again after this long.
@@ -100,7 +100,7 @@ pub(crate) fn rekey_due(turn: &Turn<'_>, group: &GroupRecord) -> Result<bool, Fa
 /// behind.
 pub(crate) fn may_commit(turn: &Turn<'_>, group: &GroupRecord) -> bool {
     !group.commit_pending
-        && !turn.volatile.behind.contains_key(&group.id)
+        && !turn.volatile.is_behind(group.id)
         && !turn.is_postponed(&Postponed::Group(group.id))
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn commit_change(
             .map(|commit| (epoch, commit, before))
     })?;
     let Some(made) = made else {
-        return turn.mark_group_lost(group.id);
+        return epochs::mark_lost(turn, group.id);
     };
     let (epoch, commit, mut before) = match made {
         Ok(made) => made,
@@ -177,7 +177,7 @@ pub(crate) fn commit_change(
         first_attempt: false,
     };
     groups::begin_commit(turn.tx, group.id, post, &request.encode_to_vec())?;
-    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_mut().groups.insert(group.id);
     Ok(())
 }
 
@@ -195,7 +195,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         .as_deref()
         .and_then(|bytes| PostRequest::decode(bytes).ok())
         .ok_or_else(|| Fault::Broken("a pending commit without its request".into()))?;
-    if parcels::are_there(turn, group.id)? && posting::authorise(turn, group.id)? {
+    if parcels::are_there(turn, group.id)? && epochs::authorise(turn, group.id)? {
         turn.send_request(LinkKind::Posting, job, Body::Post(request));
     }
     Ok(())
@@ -220,7 +220,7 @@ pub(crate) fn handle_accepted(
         Ok::<_, mls::MlsError>((group.epoch(), keys, before, members, group.secrets()?))
     })?;
     let Some(merged) = merged else {
-        return turn.mark_group_lost(group.id);
+        return epochs::mark_lost(turn, group.id);
     };
     let (epoch, keys, before, members, after) = merged?;
     if renews_secret(group) {
@@ -229,14 +229,17 @@ pub(crate) fn handle_accepted(
     }
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
     parcels::handle_commit_accepted(turn, group.id)?;
-    posting::handle_new_epoch(turn, group.id, epoch);
+    epochs::handle_new_epoch(turn, group.id, epoch);
     let own = turn.account()?.id();
     follow(turn, group, &before, &after, Some(own))?;
     leaves::follow(turn, group, &members, sequence)?;
     // Whether this link may post in the new epoch is not known: the relay answers a commit
     // that is posted again after a crash as it did the first time, on another link. So it
     // is asked for.
-    turn.volatile.due_conversations.extend(group.conversation);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .extend(group.conversation);
     Ok(())
 }
 
@@ -269,8 +272,11 @@ pub(crate) fn handle_refused(
     match error.code() {
         ErrorCode::EpochConflict => {
             drop_pending(turn, &group)?;
-            posting::handle_epoch(turn, id, Epoch(error.epoch))?;
-            turn.volatile.due_conversations.extend(group.conversation);
+            epochs::handle_epoch(turn, id, Epoch(error.epoch))?;
+            turn.volatile
+                .due_mut()
+                .conversations
+                .extend(group.conversation);
             Ok(())
         }
         // As a rule the epoch is over, and the commit that ended it is on its way.
@@ -282,11 +288,11 @@ pub(crate) fn handle_refused(
         ErrorCode::GroupUnknown => start::deny(turn, &group),
         ErrorCode::Malformed | ErrorCode::TooLarge => {
             drop_pending(turn, &group)?;
-            turn.postpone(Postponed::Group(id), start::retry_after(error));
+            turn.postpone(Postponed::Group(id), link::retry_after(error));
             Ok(())
         }
         _ => {
-            turn.postpone(Postponed::Group(id), start::retry_after(error));
+            turn.postpone(Postponed::Group(id), link::retry_after(error));
             Ok(())
         }
     }
@@ -321,7 +327,7 @@ pub(crate) fn handle_commit(
         Ok(()) => {}
         // That they leave may be on its way.
         Err(Broken::TakeOut) if !is_late(turn, group.id) => {
-            posting::handle_epoch(turn, group.id, commit.epoch)?;
+            epochs::handle_epoch(turn, group.id, commit.epoch)?;
             turn.postpone(Postponed::Group(group.id), LEAVE_WITHIN);
             return Ok(CommitOutcome::NotYet);
         }
@@ -381,7 +387,7 @@ pub(crate) fn handle_commit(
         groups::set_rejoin_secret(turn.tx, group.id, &secret)?;
     }
     parcels::handle_new_epoch(turn, group.id)?;
-    posting::handle_new_epoch(turn, group.id, epoch);
+    epochs::handle_new_epoch(turn, group.id, epoch);
     for device in left {
         let group = group.id;
         sender_counters::give_up(turn.tx, Sender { group, device })?;
@@ -403,9 +409,12 @@ pub(crate) fn handle_commit(
             members::set_due(turn.tx, conversation, gone.account)?;
         }
         groups::set_membership_due(turn.tx, group.id)?;
-        turn.volatile.due_groups.insert(group.id);
+        turn.volatile.due_mut().groups.insert(group.id);
     }
-    turn.volatile.due_conversations.extend(group.conversation);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .extend(group.conversation);
     Ok(CommitOutcome::Merged)
 }
 
@@ -535,7 +544,7 @@ pub(crate) fn handle_unreadable_commit(
     if group.state != GroupState::Active || ours.transpose()? != Some(epoch) {
         return Ok(());
     }
-    turn.mark_group_lost(group.id)?;
+    epochs::mark_lost(turn, group.id)?;
     Ok(groups::set_suspect(turn.tx, group.id, Some(epoch))?)
 }
 
@@ -553,8 +562,11 @@ pub(crate) fn continue_after_unreadable_commit(
     }
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_suspect(turn.tx, group.id, None)?;
-    turn.volatile.due_groups.insert(group.id);
-    turn.volatile.due_conversations.extend(group.conversation);
+    turn.volatile.due_mut().groups.insert(group.id);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .extend(group.conversation);
     Ok(true)
 }
 
@@ -595,13 +607,13 @@ fn follow(
         groups::set_membership_due(turn.tx, group.id)?;
     }
     if group.membership_due || leaves {
-        turn.volatile.due_groups.insert(group.id);
+        turn.volatile.due_mut().groups.insert(group.id);
     }
     Ok(())
 }
 
 /// Whether this device has waited long enough for what explains a commit.
 fn is_late(turn: &Turn<'_>, group: GroupId) -> bool {
-    let since = turn.volatile.behind.get(&group).map(|(_, since)| *since);
+    let since = turn.volatile.behind_since(group);
     since.is_some_and(|since| turn.now.since(since) >= LEAVE_WITHIN)
 }

@@ -11,7 +11,7 @@
 //! longer pause.
 //!
 //! **Elsewhere**: [`super::roles`] and [`crate::trust`] decide which commits break a rule;
-//! [`crate::trust::welcomes`] opens welcomes.
+//! [`crate::conversation::welcomes`] opens welcomes.
 //!
 //! **Always**: a new generation counts only if it comes from an account among the [`successors`] of
 //! the generation that is known here. The time at which it will be made survives a restart.
@@ -373,7 +373,7 @@ pub(crate) fn handle_newer_generations(
     }
     if closed {
         groups::set_membership_due(turn.tx, group)?;
-        turn.volatile.due_groups.insert(group);
+        turn.volatile.due_mut().groups.insert(group);
     }
     Ok(())
 }
@@ -401,7 +401,7 @@ pub(crate) fn handle_broken_group(
     // Somebody may have been faster.
     let checking = groups::in_state(turn.tx, GroupState::Checking)?;
     let checking = checking.into_iter().map(|group| group.id);
-    turn.volatile.due_groups.extend(checking);
+    turn.volatile.due_mut().groups.extend(checking);
     schedule(turn, conversation, LOOK_UP_FIRST)
 }
 

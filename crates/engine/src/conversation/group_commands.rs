@@ -27,7 +27,7 @@ use super::{
     history::{self, NewEvent},
     join_epochs, leaves, members,
     pending_changes::{self, PendingChange},
-    roles, start,
+    roles, start, welcomes,
 };
 use crate::{
     api::{self, ConversationId, EventKind, GroupCreated, Notice, Problem, Response},
@@ -35,7 +35,6 @@ use crate::{
     conversation::target::{self, Target},
     inbox::{earlier_generations, messages, receive},
     mls, outbox,
-    trust::welcomes,
     turn::{EventError, Fault, Turn},
 };
 
@@ -139,8 +138,8 @@ pub(crate) fn found(
         join_epochs::begin(turn, id)?;
     }
     members::follow(turn, id, None, &secrets, None)?;
-    turn.volatile.due_groups.insert(id);
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().groups.insert(id);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 
@@ -243,7 +242,7 @@ pub(crate) fn add_pending_change(
     pending_changes::add(turn.tx, turn.now, conversation.id, wish)?;
     if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
         groups::set_membership_due(turn.tx, group.id)?;
-        turn.volatile.due_groups.insert(group.id);
+        turn.volatile.due_mut().groups.insert(group.id);
     }
     Ok(())
 }
@@ -276,7 +275,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, Ev
         }
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_mut().groups.insert(group.id);
     Ok(Response::Done {})
 }
 
@@ -314,7 +313,7 @@ pub(crate) fn leave_if_wished(
     let bytes = envelope.encode_to_vec();
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, Some(group.id))?;
     super::set_left(turn.tx, conversation, true)?;
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
     let leaves = leaves.transpose()?.unwrap_or_default();
     Ok(leaves.iter().any(|member| member.account != own))
@@ -335,7 +334,7 @@ pub(crate) fn leaves(
         super::set_left(turn.tx, conversation, true)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_mut().groups.insert(group.id);
     receive::release(turn, group.id)
 }
 
@@ -421,8 +420,8 @@ pub(crate) fn taken_in(
             history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;
         turn.notify(Notice::Event(event));
     }
-    turn.volatile.due_groups.insert(group.id);
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().groups.insert(group.id);
+    turn.volatile.due_mut().conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     welcomes::catch_up(turn, group)?;
     if let Some(group) = groups::find(turn.tx, group.id)? {

@@ -651,6 +651,19 @@ pub(crate) fn set_state(
     Ok(())
 }
 
+/// The groups of one conversation belong to another now.
+pub(crate) fn merge_conversations(
+    tx: &Transaction<'_>,
+    from: ConversationId,
+    into: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation_group SET conversation = ?2 WHERE conversation = ?1",
+        (from.as_bytes(), into.as_bytes()),
+    )?;
+    Ok(())
+}
+
 /// Binds a group to its conversation.
 pub(crate) fn set_conversation(
     tx: &Transaction<'_>,

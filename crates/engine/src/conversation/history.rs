@@ -17,8 +17,10 @@ use crate::{
         ConversationEvent, ConversationId, Direction, EventKind, MessageId, MessageState,
         ProblemReport, Timestamp,
     },
+    archive::ArchiveSection,
     message::proof::Proof,
     store::StoreError,
+    tables::Table,
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -64,6 +66,32 @@ ALTER TABLE entry ADD COLUMN markdown INTEGER NOT NULL DEFAULT 0;
 
 /// Entries that one query gives, at most.
 pub(crate) const ENTRIES_MAX: u32 = 1_000;
+
+/// The entries of all conversations.
+pub(crate) struct Entries;
+
+impl Table for Entries {
+    fn archived(&self) -> Option<&dyn ArchiveSection> {
+        Some(self)
+    }
+
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE entry SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM entry WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+}
 
 /// Somebody's message, to be added.
 pub(crate) struct NewMessage<'a> {
@@ -133,6 +161,59 @@ pub(crate) fn add_message(
             message.proof.map(Proof::to_bytes),
         ])?;
     Ok(added > 0)
+}
+
+/// A text message of the phone network, to be added.
+pub(crate) struct NewText<'a> {
+    pub id: MessageId,
+    pub conversation: ConversationId,
+    /// Who claims to have sent it.
+    pub from: &'a str,
+    pub direction: Direction,
+    pub text: &'a str,
+    pub sent_at: Time,
+}
+
+/// Adds a text message, which proves nothing. `false` when it is there already.
+pub(crate) fn add_text(
+    tx: &Transaction<'_>,
+    now: Time,
+    new: &NewText<'_>,
+) -> Result<bool, StoreError> {
+    let outgoing = new.direction == Direction::Out;
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO entry (conversation, place, kind, address, at, message, verified,
+                 outgoing, text, sent_at, state, read)
+             VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 1, ?2, ?3, ?4, 0, ?5, ?6,
+                 ?7, ?8, ?5)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            new.conversation.as_bytes(),
+            new.from,
+            signed(now),
+            new.id.as_bytes(),
+            outgoing,
+            new.text,
+            signed(new.sent_at),
+            outgoing.then_some(state_number(MessageState::Queued)),
+        ))?;
+    Ok(added > 0)
+}
+
+/// More of a text message is here: it says this now. `false` where it did already.
+pub(crate) fn set_text(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    text: &str,
+) -> Result<bool, StoreError> {
+    let changed = tx.execute(
+        "UPDATE entry SET text = ?3 WHERE conversation = ?1 AND message = ?2 AND text != ?3",
+        (conversation.as_bytes(), message.as_bytes(), text),
+    )?;
+    Ok(changed > 0)
 }
 
 /// Whether the text of a message is Markdown.
@@ -352,6 +433,45 @@ pub(crate) fn has_message(
     Ok(statement.exists((conversation.as_bytes(), message.as_bytes()))?)
 }
 
+/// What can be disclosed of a message.
+pub(crate) enum Disclosed {
+    /// Nothing: it was taken back.
+    TakenBack,
+    /// Nothing that others could check: it is this account's, or came without a proof.
+    Unproven,
+    /// Its author, their proof, and what they signed.
+    Proven(AccountId, Proof, Vec<u8>),
+}
+
+/// What can be disclosed of a message of this conversation.
+pub(crate) fn disclosed(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<Disclosed>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT taken_back_at IS NOT NULL, outgoing, account_id, proof, content FROM entry
+         WHERE conversation = ?1 AND message = ?2",
+    )?;
+    let key = (conversation.as_bytes(), message.as_bytes());
+    let found = statement.query_row(key, |row| {
+        if row.get(0)? {
+            return Ok(Disclosed::TakenBack);
+        }
+        let own: Option<bool> = row.get(1)?;
+        let account: Option<[u8; 32]> = row.get(2)?;
+        let proof: Option<Vec<u8>> = row.get(3)?;
+        let proof = proof.as_deref().and_then(Proof::from_bytes);
+        Ok(match (account, proof, row.get(4)?, own) {
+            (Some(account), Some(proof), Some(content), Some(false)) => {
+                Disclosed::Proven(AccountId(account), proof, content)
+            }
+            _ => Disclosed::Unproven,
+        })
+    });
+    Ok(found.optional()?)
+}
+
 /// Whether this account wrote the message.
 pub(crate) fn is_own(
     tx: &Transaction<'_>,
@@ -378,6 +498,59 @@ pub(crate) fn newest_of_others(
             row.get(0).map(MessageId::from_bytes)
         })
         .optional()?)
+}
+
+/// How many messages there are.
+pub(crate) fn count_messages(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<u64, StoreError> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM entry WHERE conversation = ?1 AND kind = 1")?
+        .query_row([conversation.as_bytes()], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
+/// Whether such an event happened.
+pub(crate) fn has_event(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    event: EventKind,
+) -> Result<bool, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT 1 FROM entry WHERE conversation = ?1 AND event = ?2")?;
+    Ok(statement.exists((conversation.as_bytes(), event_name(event)))?)
+}
+
+/// The messages that came until then.
+pub(crate) fn messages_until(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    until: Time,
+) -> Result<Vec<MessageId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT message FROM entry
+         WHERE conversation = ?1 AND message IS NOT NULL AND at <= ?2",
+    )?;
+    let at = i64::try_from(until.0).unwrap_or(i64::MAX);
+    let rows = statement.query_map((conversation.as_bytes(), at), |row| {
+        row.get(0).map(MessageId::from_bytes)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Deletes all that came until then, from the disk too.
+pub(crate) fn delete_until(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    until: Time,
+) -> Result<(), StoreError> {
+    let at = i64::try_from(until.0).unwrap_or(i64::MAX);
+    tx.execute(
+        "DELETE FROM entry WHERE conversation = ?1 AND at <= ?2",
+        (conversation.as_bytes(), at),
+    )?;
+    Ok(())
 }
 
 /// How many messages are unread.

@@ -171,7 +171,7 @@ pub(crate) fn superseded(
         )?
         .execute((conversation.as_bytes(), id.as_bytes()))?;
     if gone > 0 {
-        attachment::forget(turn, conversation, id)?;
+        turn.erase_content(conversation, id)?;
     }
     Ok(())
 }

@@ -281,7 +281,7 @@ fn queue_envelope(
     };
     let bytes = envelope.encode_to_vec();
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

@@ -242,7 +242,7 @@ fn came_in(turn: &mut Turn<'_>, group: &GroupRecord, came: &Member) -> Result<()
         members::set_due(turn.tx, conversation, came.account)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_mut().groups.insert(group.id);
     Ok(())
 }
 

@@ -23,12 +23,11 @@ use waxwing_protocol::{
 use super::{
     groups,
     history::{self, NewEvent},
-    invitations,
+    invitations, timer,
 };
 use crate::{
     api::{ConversationId, EventKind, Notice},
     contact,
-    message::expiry,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -247,7 +246,7 @@ pub(crate) fn follow(
             events.push((event, member.address.clone(), None));
         }
     }
-    expiry::follow_state(turn.tx, conversation, state.expires_after_s)?;
+    timer::follow_state(turn.tx, conversation, state.expires_after_s)?;
     let name = super::display_names::shown(&state.name);
     if super::rename(turn.tx, conversation, &name)? && !is_new {
         let who = by_name.clone().unwrap_or_default();

@@ -16,7 +16,10 @@
 //! **Always**: a device is added only if the roster that the key log proves admits it, and
 //! only with the leaf key that the roster certifies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::RangeInclusive,
+};
 
 use waxwing_protocol::{
     address::Address,
@@ -25,7 +28,7 @@ use waxwing_protocol::{
     limits,
     pb::{ClaimKeyPackages, Error, ErrorCode, KeyPackagesClaimed, client_frame::Body},
     roster::Roster,
-    time::Span,
+    time::{Span, Time},
 };
 
 use super::{
@@ -33,18 +36,19 @@ use super::{
     groups::{self, GroupRecord},
     leaves, members,
     pending_changes::{self, PendingChange},
-    re_add, requests, roles, start,
+    re_add, requests, roles,
 };
 use crate::{
     api::{ConversationId, RelayMisdeed},
     clock::Passed as _,
     contact,
     event::LinkKind,
-    link::{Job, tokens},
+    link::{self, Job, tokens},
+    memory::Remembered,
     mls::{self, Member},
     outbox,
     trust::{self, lookups::LookUpOutcome},
-    turn::{Fault, Postponed, Turn},
+    turn::{Fault, Postponed, Turn, VolatileState},
 };
 
 /// The next device of an account does what the one before it has not done, after this long.
@@ -165,7 +169,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         return Ok(());
     };
     if difference.is_none() {
-        turn.volatile.lacking.remove(&group.id);
+        turn.volatile.forget_lacking(group.id);
         if let Some(conversation) = group.conversation {
             members::looked_at(turn.tx, conversation)?;
             if !group_commands::leave_if_wished(turn, group, conversation)? {
@@ -176,8 +180,9 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         return Ok(groups::membership_done(turn.tx, group.id)?);
     }
     let now = turn.now;
-    let first_seen = !turn.volatile.lacking.contains_key(&group.id);
-    let since = *turn.volatile.lacking.entry(group.id).or_insert(now);
+    let lacking = &mut turn.volatile.states.get_mut::<LackingGroups>().0;
+    let first_seen = !lacking.contains_key(&group.id);
+    let since = *lacking.entry(group.id).or_insert(now);
     let waited = turn.now.since(since);
     // At once, by the first device that can: nothing is sent to the group until they are removed.
     if !difference.gone.is_empty() {
@@ -231,8 +236,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
 /// get the messages sent before it.
 fn awaits_others(turn: &Turn<'_>, group: &GroupRecord, difference: &Difference) -> bool {
     let is_ready = |account: AccountId| {
-        turn.volatile.claimed.contains_key(&(group.id, account))
-            || has_no_packages(turn, group.id, account)
+        has_claimed(turn, group.id, account) || has_no_packages(turn, group.id, account)
     };
     difference.standing.epoch.0 == 0
         && group.account.is_none()
@@ -273,9 +277,10 @@ fn claims_of<'a>(
     turn: &'a Turn<'_>,
     group: GroupId,
 ) -> impl Iterator<Item = (AccountId, &'a Vec<mls::KeyPackage>)> {
-    turn.volatile
-        .claimed
-        .range((group, AccountId([0; 32]))..=(group, AccountId([255; 32])))
+    let claimed = turn.volatile.states.get::<ClaimedPackages>();
+    claimed
+        .into_iter()
+        .flat_map(move |claimed| claimed.0.range(of_group(group)))
         .map(|((_, account), packages)| (*account, packages))
 }
 
@@ -294,10 +299,7 @@ fn claim_what_is_due(
             on_their_way += 1;
         } else if waited >= lacking.turn
             && !has_no_packages(turn, group.id, lacking.account)
-            && !turn
-                .volatile
-                .claimed
-                .contains_key(&(group.id, lacking.account))
+            && !has_claimed(turn, group.id, lacking.account)
         {
             wanted.push(lacking);
         }
@@ -313,8 +315,9 @@ fn claim_what_is_due(
 
 /// Whether an account's devices had no key packages a while ago.
 fn has_no_packages(turn: &Turn<'_>, group: GroupId, account: AccountId) -> bool {
-    let none = turn.volatile.no_packages.get(&(group, account));
-    none.is_some_and(|(_, at)| *at > turn.now)
+    let without = turn.volatile.states.get::<WithoutPackages>();
+    let refusal = without.and_then(|without| without.0.get(&(group, account)));
+    refusal.is_some_and(|(_, at)| *at > turn.now)
 }
 
 /// Where many could do the same at once, each waits for a while of its own, unless it has
@@ -359,7 +362,7 @@ fn commit(turn: &mut Turn<'_>, group: &GroupRecord, difference: Difference) -> R
     let of = |member: &Member| (member.mailbox, member.device);
     let mut mailboxes: BTreeMap<MailboxId, DeviceId> = standing.members.iter().map(of).collect();
     for account in accounts {
-        let Some(claimed) = turn.volatile.claimed.remove(&(group.id, account)) else {
+        let Some(claimed) = claimed_mut(turn).remove(&(group.id, account)) else {
             continue;
         };
         let asking = asking(turn, group, &standing)?;
@@ -387,7 +390,7 @@ fn commit(turn: &mut Turn<'_>, group: &GroupRecord, difference: Difference) -> R
         }
         if !packages.is_empty() && packages.len() + claimed.len() > ADDED_AT_ONCE {
             // With the next.
-            turn.volatile.claimed.insert((group.id, account), claimed);
+            claimed_mut(turn).insert((group.id, account), claimed);
             continue;
         }
         if let Some((account, address)) = brought.iter().find(|(of, _)| *of == account) {
@@ -462,7 +465,8 @@ pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<boo
         return Ok(true);
     }
     let now = turn.now;
-    let since = *turn.volatile.lacking.entry(group.id).or_insert(now);
+    let lacking = &mut turn.volatile.states.get_mut::<LackingGroups>().0;
+    let since = *lacking.entry(group.id).or_insert(now);
     let own = turn.account()?.id();
     // A device that makes a group of two adds its account's other devices. A stolen device may not,
     // and messages sent before they are in the group never reach them.
@@ -479,7 +483,7 @@ pub(crate) fn handle_key_packages(
     account: AccountId,
     claimed: &KeyPackagesClaimed,
 ) -> Result<(), Fault> {
-    turn.volatile.due_groups.insert(id);
+    turn.volatile.due_mut().groups.insert(id);
     let Some(roster) = roster_of(turn, account)? else {
         return Ok(());
     };
@@ -510,15 +514,15 @@ pub(crate) fn handle_key_packages(
     if packages.is_empty() {
         // Each time costs a token: rarer and rarer.
         let now = turn.now;
-        let none = turn.volatile.no_packages.entry((id, account));
+        let none = without_packages_mut(turn).entry((id, account));
         let (times, at) = none.or_insert((0, now));
         let span = Span(AGAIN.0.saturating_mul(1 << (2 * (*times).min(5))));
         *times = times.saturating_add(1);
         *at = now.after(span.min(Span::hours(1)));
         turn.postpone(Postponed::Membership(id), AGAIN);
     } else {
-        turn.volatile.no_packages.remove(&(id, account));
-        turn.volatile.claimed.insert((id, account), packages);
+        without_packages_mut(turn).remove(&(id, account));
+        claimed_mut(turn).insert((id, account), packages);
     }
     Ok(())
 }
@@ -544,7 +548,7 @@ pub(crate) fn handle_claim_refused(
             }
         }
     }
-    turn.postpone(Postponed::Membership(id), start::retry_after(error));
+    turn.postpone(Postponed::Membership(id), link::retry_after(error));
     Ok(())
 }
 
@@ -928,4 +932,60 @@ fn bring(
         turn: Span(0),
     });
     Ok(())
+}
+
+/// Key packages that were claimed for a group, until they are added.
+#[derive(Default)]
+struct ClaimedPackages(BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>>);
+
+impl Remembered for ClaimedPackages {}
+
+/// Accounts whose devices had no key packages for a group: how often in a row, and when they
+/// are asked for again.
+#[derive(Default)]
+struct WithoutPackages(HashMap<(GroupId, AccountId), (u32, Time)>);
+
+impl Remembered for WithoutPackages {
+    const OUTLASTS_ERRORS: bool = true;
+}
+
+/// Since when a group lacks devices, where others are to add them first.
+#[derive(Default)]
+struct LackingGroups(HashMap<GroupId, Time>);
+
+impl Remembered for LackingGroups {}
+
+impl VolatileState {
+    fn forget_lacking(&mut self, group: GroupId) {
+        self.states.get_mut::<LackingGroups>().0.remove(&group);
+    }
+
+    /// Nobody is added to the group for now.
+    pub(crate) fn forget_additions(&mut self, group: GroupId) {
+        self.forget_lacking(group);
+        let claimed = &mut self.states.get_mut::<ClaimedPackages>().0;
+        claimed.retain(|(of, _), _| *of != group);
+    }
+}
+
+fn claimed_mut<'t>(
+    turn: &'t mut Turn<'_>,
+) -> &'t mut BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>> {
+    &mut turn.volatile.states.get_mut::<ClaimedPackages>().0
+}
+
+fn has_claimed(turn: &Turn<'_>, group: GroupId, account: AccountId) -> bool {
+    let claimed = turn.volatile.states.get::<ClaimedPackages>();
+    claimed.is_some_and(|claimed| claimed.0.contains_key(&(group, account)))
+}
+
+fn without_packages_mut<'t>(
+    turn: &'t mut Turn<'_>,
+) -> &'t mut HashMap<(GroupId, AccountId), (u32, Time)> {
+    &mut turn.volatile.states.get_mut::<WithoutPackages>().0
+}
+
+/// The keys of all accounts of a group.
+fn of_group(group: GroupId) -> RangeInclusive<(GroupId, AccountId)> {
+    (group, AccountId([0; 32]))..=(group, AccountId([255; 32]))
 }

@@ -29,12 +29,16 @@
 //! **Always**: a conversation has at most one account on the other side at a time; a new
 //! account under its verified address is a marked event in its history.
 
+pub(crate) mod archived;
 pub(crate) mod commits;
 pub(crate) mod display_names;
+pub(crate) mod due;
+pub(crate) mod epochs;
 pub(crate) mod generations;
 pub(crate) mod group_commands;
 pub(crate) mod groups;
 pub(crate) mod history;
+pub(crate) mod hooks;
 pub(crate) mod imports;
 pub(crate) mod invitations;
 pub(crate) mod join_epochs;
@@ -54,12 +58,41 @@ pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod target;
 pub(crate) mod threads;
+pub(crate) mod timer;
+pub(crate) mod welcomes;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
-use waxwing_protocol::{address::Address, ids::AccountId, time::Time};
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, GroupId},
+    time::Time,
+};
 
-use crate::{api::ConversationId, store::StoreError};
+use crate::{
+    api::ConversationId,
+    contact,
+    store::StoreError,
+    turn::{Fault, Turn},
+};
+
+/// What rooms above do when something happens to a conversation.
+pub(crate) trait ConversationHook: Sync {
+    /// A conversation with this address has begun, because somebody there wrote.
+    fn handle_started(
+        &self,
+        _turn: &mut Turn<'_>,
+        _conversation: ConversationId,
+        _address: &Address,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// This device's state of a group is gone or behind.
+    fn handle_group_lost(&self, _turn: &mut Turn<'_>, _group: GroupId) -> Result<(), Fault> {
+        Ok(())
+    }
+}
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE conversation (
@@ -139,11 +172,15 @@ pub(crate) fn with_address(
     tx: &Transaction<'_>,
     address: &str,
 ) -> Result<Option<Conversation>, StoreError> {
-    let owned = one(
-        tx,
-        "address = ?1 AND account_id IN (SELECT account_id FROM contact WHERE address = ?1 AND verified)",
-        address,
-    )?;
+    let owned = match contact::account_of_owner(tx, address)? {
+        Some(owner) => tx
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM conversation WHERE address = ?1 AND account_id = ?2"
+            ))?
+            .query_row((address, owner.0), read)
+            .optional()?,
+        None => None,
+    };
     match owned {
         Some(conversation) => Ok(Some(conversation)),
         None => one(
@@ -293,29 +330,31 @@ pub(crate) fn set_awaiting_decision(
 
 /// Two conversations turned out to be one: `from` becomes part of `into`.
 pub(crate) fn merge(
-    tx: &Transaction<'_>,
+    turn: &Turn<'_>,
     from: ConversationId,
     into: ConversationId,
 ) -> Result<(), StoreError> {
+    for table in turn.tables().0 {
+        table.merge_conversations(turn.tx, from, into)?;
+    }
+    groups::merge_conversations(turn.tx, from, into)?;
     for statement in [
-        "UPDATE OR IGNORE entry SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM entry WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE OR IGNORE amendment SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM amendment WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE OR IGNORE receipt SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM receipt WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE outgoing SET conversation = ?2 WHERE conversation = ?1",
-        "UPDATE OR IGNORE receipt_due SET conversation = ?2 WHERE conversation = ?1",
-        "DELETE FROM receipt_due WHERE conversation = ?1 AND ?2 IS NOT NULL",
-        "UPDATE conversation_group SET conversation = ?2 WHERE conversation = ?1",
         "UPDATE conversation SET written_to = written_to
              OR (SELECT written_to FROM conversation WHERE id = ?1),
              stopped = stopped OR (SELECT stopped FROM conversation WHERE id = ?1) WHERE id = ?2",
         "DELETE FROM conversation WHERE id = ?1 AND ?2 IS NOT NULL",
     ] {
-        tx.execute(statement, (from.as_bytes(), into.as_bytes()))?;
+        turn.tx
+            .execute(statement, (from.as_bytes(), into.as_bytes()))?;
     }
     Ok(())
+}
+
+/// The conversations in which nothing is sent until the person decides.
+pub(crate) fn awaiting_decision(tx: &Transaction<'_>) -> Result<Vec<ConversationId>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT id FROM conversation WHERE stopped")?;
+    let rows = statement.query_map([], |row| row.get(0).map(ConversationId::from_bytes))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// This account has written in it.
@@ -325,13 +364,10 @@ pub(crate) fn set_written_to(tx: &Transaction<'_>, id: ConversationId) -> Result
     Ok(())
 }
 
-/// All of them, the one with the newest entry first.
+/// All of them, by id.
 pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Conversation>, StoreError> {
-    let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM conversation
-         ORDER BY (SELECT place FROM entry WHERE conversation = conversation.id
-                   ORDER BY place DESC LIMIT 1) DESC"
-    ))?;
+    let mut statement =
+        tx.prepare_cached(&format!("SELECT {COLUMNS} FROM conversation ORDER BY id"))?;
     let rows = statement.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -362,5 +398,28 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conversation> {
             _ => Kind::Direct,
         },
         left: row.get(7)?,
+    })
+}
+
+/// The conversation turned out to be with this account: gives the one that holds its
+/// history.
+pub(crate) fn belongs_to(
+    turn: &mut Turn<'_>,
+    conversation: Conversation,
+    account: AccountId,
+) -> Result<Conversation, Fault> {
+    if conversation.account == Some(account) {
+        return Ok(conversation);
+    }
+    if let Some(other) = with_account(turn.tx, account)? {
+        if other.id != conversation.id {
+            merge(turn, conversation.id, other.id)?;
+        }
+        return Ok(other);
+    }
+    set_account(turn.tx, conversation.id, account)?;
+    Ok(Conversation {
+        account: Some(account),
+        ..conversation
     })
 }

@@ -5,9 +5,12 @@
 //!
 //! **Always**: no call reads more than a page, however long a history is.
 
+use std::{cmp::Reverse, collections::HashMap};
+
 use rusqlite::{OptionalExtension as _, Row, Transaction, types::Type};
 
 use super::{
+    Conversation, Kind,
     history::{event_of, state_of, time},
     members,
 };
@@ -16,13 +19,27 @@ use crate::{
         Channel, ConversationEvent, ConversationId, Direction, Entry, Gap, Message, MessageId,
         Reaction, ReceiptCount,
     },
-    attachment,
-    content::formatting,
-    message::{amendments, link_preview, receipts},
-    sms,
+    attachment, conversation,
+    message::{amendments, formatting, link_preview, receipts, text_details},
     store::StoreError,
     synced_settings::{self, SettingKind},
 };
+
+/// All conversations, the one with the newest entry first.
+pub(crate) fn conversations(tx: &Transaction<'_>) -> Result<Vec<Conversation>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT place FROM entry WHERE conversation = ?1 ORDER BY place DESC LIMIT 1",
+    )?;
+    let mut found = Vec::new();
+    for conversation in conversation::all(tx)? {
+        let newest: Option<i64> = statement
+            .query_row([conversation.id.as_bytes()], |row| row.get(0))
+            .optional()?;
+        found.push((newest, conversation));
+    }
+    found.sort_by_key(|(newest, _)| Reverse(*newest));
+    Ok(found.into_iter().map(|(_, found)| found).collect())
+}
 
 /// Which entries are meant.
 #[derive(Clone, Copy)]
@@ -208,8 +225,9 @@ fn some(
         read_entry,
     )?;
     let mut entries = Vec::new();
+    let mut known = KnownConversations::default();
     for row in rows {
-        entries.push(complete(tx, row?)?);
+        entries.push(complete(tx, &mut known, row?)?);
     }
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
@@ -218,10 +236,45 @@ fn some(
 
 /// What [`read_entry`] reads.
 pub(super) const COLUMNS: &str = "kind, conversation, address, at, message, verified, outgoing, entry.text, \
-    reply_to, sent_at, state, problem, read, event, missing, by_address, detail, \
-    (SELECT display FROM conversation WHERE id = entry.conversation AND kind = 1), amended, \
-    edited_at, taken_back_at, expires_after, expires_at, markdown, imported, \
-    EXISTS (SELECT 1 FROM conversation WHERE id = entry.conversation AND kind = 3)";
+    reply_to, sent_at, state, problem, read, event, missing, by_address, detail, amended, \
+    edited_at, taken_back_at, expires_after, expires_at, markdown, imported";
+
+/// What messages show of their conversations, each looked up once.
+#[derive(Default)]
+pub(super) struct KnownConversations(HashMap<ConversationId, ShownOfConversation>);
+
+/// What a message shows of its conversation.
+#[derive(Clone)]
+struct ShownOfConversation {
+    /// The name of the group, where it is one.
+    group: Option<String>,
+    channel: Channel,
+}
+
+impl KnownConversations {
+    fn shown(
+        &mut self,
+        tx: &Transaction<'_>,
+        id: ConversationId,
+    ) -> Result<ShownOfConversation, StoreError> {
+        if let Some(known) = self.0.get(&id) {
+            return Ok(known.clone());
+        }
+        let found = conversation::find(tx, id)?;
+        let kind = found.as_ref().map(|found| found.kind);
+        let shown = ShownOfConversation {
+            group: found
+                .filter(|found| found.kind == Kind::Group)
+                .map(|found| found.display),
+            channel: match kind {
+                Some(Kind::Sms) => Channel::Sms,
+                _ => Channel::Waxwing,
+            },
+        };
+        self.0.insert(id, shown.clone());
+        Ok(shown)
+    }
+}
 
 /// One message, as it is now.
 pub(crate) fn message(
@@ -236,7 +289,7 @@ pub(crate) fn message(
         .query_row((conversation.as_bytes(), id.as_bytes()), read_entry)
         .optional()?;
     Ok(match found {
-        Some(found) => match complete(tx, found)? {
+        Some(found) => match complete(tx, &mut KnownConversations::default(), found)? {
             Entry::Message(message) => Some(message),
             Entry::Event(_) | Entry::Gap(_) => None,
         },
@@ -296,16 +349,20 @@ pub(crate) fn with_prefix(
     Ok(found)
 }
 
-/// With reactions and receipts.
+/// With what is kept of it elsewhere: its conversation, files, reactions and receipts.
 pub(super) fn complete(
     tx: &Transaction<'_>,
+    known: &mut KnownConversations,
     (mut entry, amended): (Entry, bool),
 ) -> Result<Entry, StoreError> {
     let Entry::Message(message) = &mut entry else {
         return Ok(entry);
     };
+    let of = known.shown(tx, message.conversation)?;
+    message.group = of.group;
+    message.channel = of.channel;
     if message.channel == Channel::Sms {
-        sms::complete(tx, message)?;
+        text_details::complete(tx, message)?;
     }
     message.attachments = attachment::of_message(tx, message.conversation, message.id)?;
     if !message.taken_back {
@@ -339,7 +396,7 @@ pub(super) fn complete(
 
 /// An entry without what others have said of it, and whether they have.
 pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(Entry, bool)> {
-    Ok((read_row(row)?, row.get(18)?))
+    Ok((read_row(row)?, row.get(17)?))
 }
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -354,22 +411,18 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
             Entry::Message(Message {
                 id: MessageId::from_bytes(row.get(4)?),
                 conversation,
-                group: row.get(17)?,
+                group: None,
                 from: address,
                 from_verified: row.get(5)?,
                 mentions: formatting::mentions(&text),
-                formatted: if row.get(23)? {
+                formatted: if row.get(22)? {
                     formatting::spans(&text)
                 } else {
                     Vec::new()
                 },
                 text,
                 sent_at: time(row.get(9)?),
-                channel: if row.get(25)? {
-                    Channel::Sms
-                } else {
-                    Channel::Waxwing
-                },
+                channel: Channel::Waxwing,
                 direction: if outgoing {
                     Direction::Out
                 } else {
@@ -382,10 +435,10 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                     .map(MessageId::from_bytes),
                 read: row.get(12)?,
                 reactions: Vec::new(),
-                edited_at: row.get::<_, Option<i64>>(19)?.map(time),
-                taken_back: row.get::<_, Option<i64>>(20)?.is_some(),
-                expires_after_s: row.get(21)?,
-                expires_at: row.get::<_, Option<i64>>(22)?.map(time),
+                edited_at: row.get::<_, Option<i64>>(18)?.map(time),
+                taken_back: row.get::<_, Option<i64>>(19)?.is_some(),
+                expires_after_s: row.get(20)?,
+                expires_at: row.get::<_, Option<i64>>(21)?.map(time),
                 receipts: None,
                 starred: false,
                 attachments: Vec::new(),
@@ -395,7 +448,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                 request: false,
                 quiet: false,
                 link_preview: None,
-                imported: row.get(24)?,
+                imported: row.get(23)?,
             })
         }
         2 => Entry::Event(ConversationEvent {

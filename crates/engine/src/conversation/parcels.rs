@@ -19,6 +19,8 @@
 //! and a parcel that cannot be fetched counts as a post that never arrived: the group is
 //! rejoined.
 
+use std::collections::HashSet;
+
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Row, ToSql};
 use sha2::{Digest as _, Sha256};
@@ -33,8 +35,9 @@ use waxwing_protocol::{
 };
 
 use super::{
+    epochs,
     groups::{self, GroupState},
-    invitations, requests, start,
+    invitations, requests,
 };
 use crate::{
     api::ConversationId,
@@ -42,8 +45,9 @@ use crate::{
     containment::ErrorOwner,
     event::LinkKind,
     inbox::{held_posts::ReceivedPost, receive},
-    link::{Job, tokens},
-    turn::{Fault, Postponed, Turn},
+    link::{self, Job, tokens},
+    memory::Remembered,
+    turn::{Fault, Postponed, Turn, VolatileState},
 };
 
 /// `parts` are at the relay, or here. A parcel that came has the post that brought it, but
@@ -191,7 +195,7 @@ pub(crate) fn pack(
     bytes: Vec<u8>,
     readers: Readers,
 ) -> Result<Vec<u8>, Fault> {
-    if bytes.len() <= turn.volatile.inline_bytes {
+    if bytes.len() <= turn.volatile.inline_limit() {
         return Ok(bytes);
     }
     let id: Id = turn.random();
@@ -310,7 +314,7 @@ fn take_back(
         rows.collect::<Result<_, _>>()?
     };
     for (id, secret) in gone {
-        turn.volatile.opened.remove(&id);
+        opened(turn).remove(&id);
         turn.tx
             .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
         // Otherwise the relay deletes it by itself, later.
@@ -470,7 +474,7 @@ fn forget(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
     turn.tx
         .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
     turn.tx.execute("DELETE FROM parcel WHERE id = ?1", [id])?;
-    turn.volatile.opened.remove(&id);
+    opened(turn).remove(&id);
     Ok(())
 }
 
@@ -579,7 +583,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 fn bring(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     if row.outgoing {
-        return if turn.volatile.opened.contains(&row.id) {
+        return if is_opened(turn, row.id) {
             put(turn, row)
         } else {
             begin(turn, row)
@@ -663,14 +667,17 @@ pub(crate) fn handle_parcel_stored(
     let Some(row) = find(turn, id)?.filter(|row| row.outgoing) else {
         return Ok(());
     };
-    turn.volatile.opened.insert(id);
+    opened(turn).insert(id);
     let parts = stored.parts.min(row.of());
     turn.tx
         .execute("UPDATE parcel SET parts = ?2 WHERE id = ?1", (id, parts))?;
     if parts >= row.of() {
-        turn.volatile.due_groups.insert(row.group);
+        turn.volatile.due_mut().groups.insert(row.group);
         if let Some(group) = groups::find(turn.tx, row.group)? {
-            turn.volatile.due_conversations.extend(group.conversation);
+            turn.volatile
+                .due_mut()
+                .conversations
+                .extend(group.conversation);
         }
     }
     Ok(())
@@ -715,7 +722,7 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         })?;
     let Some(post) = post else {
         // It is asked for again, and then found here.
-        turn.volatile.due_groups.insert(row.group);
+        turn.volatile.due_mut().groups.insert(row.group);
         return Ok(());
     };
     let Some(body) = whole(turn, row)? else {
@@ -750,7 +757,7 @@ fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
                 return Ok(());
             }
             // A new epoch may have begun meanwhile, with other information.
-            if turn.volatile.unavailable_parcels.insert(row.id) {
+            if is_first_time_unavailable(turn, row.id) {
                 turn.postpone(Postponed::Group(row.group), AGAIN);
                 return Ok(());
             }
@@ -759,14 +766,14 @@ fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         Some(group) if matches!(group.state, GroupState::Closed | GroupState::Quarantined) => {
             Ok(())
         }
-        Some(_) => turn.mark_group_lost(row.group),
+        Some(_) => epochs::mark_lost(turn, row.group),
         None => super::re_add::handle_post_of_unknown_group(turn, row.group),
     }
 }
 
 /// The relay refused.
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), Fault> {
-    turn.volatile.opened.remove(&id);
+    opened(turn).remove(&id);
     let Some(row) = find(turn, id)? else {
         return Ok(());
     };
@@ -784,7 +791,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: Id, error: &Error) -> Resu
             Ok(())
         }
         _ => {
-            turn.postpone(Postponed::Blob(id), start::retry_after(error));
+            turn.postpone(Postponed::Blob(id), link::retry_after(error));
             Ok(())
         }
     }
@@ -796,4 +803,66 @@ const fn signed(number: u64) -> i64 {
     } else {
         number.cast_signed()
     }
+}
+
+/// Parcels of which the relay said how much it has, on this link.
+#[derive(Default)]
+struct OpenedParcels(HashSet<Id>);
+
+impl Remembered for OpenedParcels {
+    fn handle_link_lost(&mut self, _: LinkKind) {
+        self.0.clear();
+    }
+}
+
+/// Group information that was asked for and was not there.
+#[derive(Default)]
+struct UnavailableParcels(HashSet<Id>);
+
+impl Remembered for UnavailableParcels {
+    const OUTLASTS_ERRORS: bool = true;
+}
+
+/// Larger commits, welcomes and group information go as blobs (bytes).
+struct InlineLimit(usize);
+
+impl Default for InlineLimit {
+    fn default() -> Self {
+        Self(INLINE_BYTES)
+    }
+}
+
+impl Remembered for InlineLimit {
+    const OUTLASTS_ERRORS: bool = true;
+}
+
+impl VolatileState {
+    /// Larger commits, welcomes and group information go as blobs (bytes).
+    pub(crate) fn set_inline_limit(&mut self, bytes: usize) {
+        self.states.get_mut::<InlineLimit>().0 = bytes;
+    }
+
+    fn inline_limit(&self) -> usize {
+        let limit = self.states.get::<InlineLimit>();
+        limit.map_or(INLINE_BYTES, |limit| limit.0)
+    }
+}
+
+fn opened<'t>(turn: &'t mut Turn<'_>) -> &'t mut HashSet<Id> {
+    &mut turn.volatile.states.get_mut::<OpenedParcels>().0
+}
+
+fn is_opened(turn: &Turn<'_>, id: Id) -> bool {
+    let opened = turn.volatile.states.get::<OpenedParcels>();
+    opened.is_some_and(|opened| opened.0.contains(&id))
+}
+
+fn is_first_time_unavailable(turn: &mut Turn<'_>, id: Id) -> bool {
+    let unavailable = &mut turn.volatile.states.get_mut::<UnavailableParcels>().0;
+    unavailable.insert(id)
+}
+
+/// Asks the relay again how much of each parcel it has.
+pub(crate) fn forget_opened(turn: &mut Turn<'_>) {
+    opened(turn).clear();
 }

@@ -36,12 +36,12 @@
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
-    ids::{AccountId, GroupId},
+    ids::GroupId,
     time::{Span, Time},
 };
 
 use super::{
-    generations,
+    epochs, generations,
     groups::{self, GroupRecord, GroupState},
     history,
 };
@@ -164,7 +164,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         turn.volatile.postponed.insert(Postponed::Group(id), at);
     }
     if let Some(conversation) = before.conversation {
-        turn.volatile.due_conversations.insert(conversation);
+        turn.volatile.due_mut().conversations.insert(conversation);
         add_event(turn, conversation)?;
         if groups::for_sending(turn.tx, conversation)?.is_none() {
             generations::schedule_next_generation(turn, conversation)?;
@@ -177,16 +177,11 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 fn leave_alone(turn: &mut Turn<'_>, id: GroupId) {
     turn.forget(id);
     let live = &mut *turn.volatile;
-    live.behind.remove(&id);
-    live.lacking.remove(&id);
-    live.due_groups.remove(&id);
+    live.forget_behind(id);
+    live.forget_additions(id);
+    live.due_mut().groups.remove(&id);
     live.postponed.remove(&Postponed::Membership(id));
     live.links.deauthorise(id);
-    let of_group = (id, AccountId([0; 32]))..=(id, AccountId([255; 32]));
-    let claimed: Vec<_> = live.claimed.range(of_group).map(|(key, _)| *key).collect();
-    for key in claimed {
-        live.claimed.remove(&key);
-    }
 }
 
 fn add_event(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
@@ -283,7 +278,7 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     )?;
     if was == GroupState::Checking as u8 {
         groups::set_state(turn.tx, group.id, GroupState::Checking)?;
-        turn.volatile.due_groups.insert(group.id);
+        turn.volatile.due_mut().groups.insert(group.id);
         return Ok(());
     }
     // What cannot be read is of no use to anybody, and in the way of what replaces it.
@@ -295,5 +290,5 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     if readable.is_err() {
         delete_keys(turn, group.id)?;
     }
-    turn.mark_group_lost(group.id)
+    epochs::mark_lost(turn, group.id)
 }

@@ -20,6 +20,8 @@
 //! admits, is re-added; in a group conversation only by an admin or by its own account. A
 //! device asks at most [`ASKS_MAX`] times for one group.
 
+use std::collections::HashMap;
+
 use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
@@ -31,7 +33,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Kind, generations,
+    Kind, epochs, generations,
     groups::{self, GroupRecord, GroupState},
     leaves, members, notes, start,
 };
@@ -39,6 +41,7 @@ use crate::{
     api::{ConversationId, Notice, Problem, Warning},
     contact,
     containment::ErrorOwner,
+    memory::Remembered,
     mls::{Member, MlsError},
     outbox,
     store::StoreError,
@@ -192,7 +195,7 @@ pub(crate) fn request_re_add(turn: &mut Turn<'_>, group: &GroupRecord) -> Result
 /// bring it in again, with a welcome that is on its way.
 pub(crate) fn handle_own_removal(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     schedule_request(turn, group.id, turn.now)?;
-    turn.mark_group_lost(group.id)?;
+    epochs::mark_lost(turn, group.id)?;
     turn.postpone(Postponed::Group(group.id), WELCOME_WITHIN);
     Ok(())
 }
@@ -293,7 +296,7 @@ pub(crate) fn send_due_requests(turn: &mut Turn<'_>) -> Result<(), Fault> {
             clear_request(turn.tx, id)?;
         } else if group.state == GroupState::Lost {
             // First it tries by itself.
-            turn.volatile.due_groups.insert(id);
+            turn.volatile.due_mut().groups.insert(id);
         } else {
             ask_next(turn, &group)?;
         }
@@ -467,7 +470,7 @@ fn send_request(
     let bytes = envelope.encode_to_vec();
     // For a conversation that the person takes part in, of somebody whom they may not know.
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 
@@ -526,7 +529,7 @@ fn queue_re_add(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(),
         (id.0, device.device.0),
     )?;
     groups::set_membership_due(turn.tx, id)?;
-    turn.volatile.due_groups.insert(id);
+    turn.volatile.due_mut().groups.insert(id);
     Ok(())
 }
 
@@ -537,7 +540,7 @@ fn look_at(turn: &mut Turn<'_>, group: &GroupRecord, device: &Member) -> Result<
         members::set_due(turn.tx, conversation, device.account)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_mut().groups.insert(group.id);
     Ok(())
 }
 
@@ -554,7 +557,7 @@ pub(crate) fn may_re_add(
 /// Whether a device is to be taken in again now: each time costs a token and an epoch.
 fn is_re_add_allowed_now(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
     let now = turn.now;
-    let taken = &mut turn.volatile.re_added_at;
+    let taken = &mut turn.volatile.states.get_mut::<RecentReAdds>().0;
     if taken.len() >= REMEMBERED_MAX {
         taken.retain(|_, at| now.since(*at) < NOT_AGAIN);
     }
@@ -596,4 +599,12 @@ pub(crate) fn is_re_add(removed: &Member, added: &[Member]) -> bool {
     let same =
         |member: &Member| (member.account, member.device) == (removed.account, removed.device);
     added.iter().any(same)
+}
+
+/// When a device was last re-added to a group.
+#[derive(Default)]
+struct RecentReAdds(HashMap<(GroupId, DeviceId), Time>);
+
+impl Remembered for RecentReAdds {
+    const OUTLASTS_ERRORS: bool = true;
 }

@@ -31,7 +31,7 @@ use crate::{
     contact,
     event::LinkKind,
     inbox::{earlier_generations, receive},
-    link::Job,
+    link::{self, Job},
     mls::{self, MlsError},
     synced_settings::sync,
     trust::{self, Claimed, Judgement},
@@ -220,7 +220,7 @@ pub(crate) fn handle_group_info(
     };
     turn.remember(id, mls_group);
     groups::begin_commit(turn.tx, id, post, &request.encode_to_vec())?;
-    turn.volatile.due_groups.insert(id);
+    turn.volatile.due_mut().groups.insert(id);
     Ok(())
 }
 
@@ -297,10 +297,10 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::handle_commit_accepted(turn, id)?;
-    turn.volatile.behind.remove(&id);
+    turn.volatile.forget_behind(id);
     turn.volatile.lookups_mut().forget_seen(id);
     // What it lacked when it was lost, it may lack still.
-    turn.volatile.due_groups.insert(id);
+    turn.volatile.due_mut().groups.insert(id);
     join_epochs::follow(turn, &group)?;
     if group.account.is_none() {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
@@ -315,7 +315,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     // Whoever is there for the first time has nothing to say about it.
     let first = groups::take_inherited(turn.tx, id)?;
     if let Some(conversation) = group.conversation {
-        turn.volatile.due_conversations.insert(conversation);
+        turn.volatile.due_mut().conversations.insert(conversation);
     }
     if let Some(conversation) = group.conversation.filter(|_| !first) {
         let contact = match group.account {
@@ -356,7 +356,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
     match error.code() {
         // Another commit came first: from the start.
         ErrorCode::EpochConflict => {
-            turn.volatile.due_groups.insert(id);
+            turn.volatile.due_mut().groups.insert(id);
             Ok(())
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),
@@ -367,7 +367,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
             Ok(())
         }
         _ => {
-            turn.postpone(Postponed::Group(id), start::retry_after(error));
+            turn.postpone(Postponed::Group(id), link::retry_after(error));
             Ok(())
         }
     }

@@ -26,11 +26,10 @@ use super::{
     history, invitations, members,
 };
 use crate::{
-    api::{self, ConversationId, EventKind, MessageId, Notice, Problem, Response, Synced},
+    api::{self, ConversationId, EventKind, Notice, Problem, Response, Synced},
     attachment, contact,
     conversation::target::{self, Target},
     inbox::{earlier_generations, messages, missed_posts, sender_counters},
-    message::{amendments, receipts},
     store::StoreError,
     synced_settings::{self, SettingKind},
     turn::{EventError, Fault, Turn},
@@ -38,7 +37,7 @@ use crate::{
 
 /// Messages that are kept of a request. A person who sends more was told to wait for an answer by
 /// the absence of one.
-const KEPT_MAX: i64 = 200;
+const KEPT_MAX: u64 = 200;
 
 /// Whether the person has yet to decide about it.
 pub(crate) fn is_request(
@@ -163,9 +162,9 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Res
         if let Some(group) = groups::find(turn.tx, group)? {
             earlier_generations::ask(turn, &group)?;
         }
-        turn.volatile.due_groups.insert(group);
+        turn.volatile.due_mut().groups.insert(group);
     }
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 
@@ -253,18 +252,11 @@ pub(crate) fn is_full(
     conversation: &Conversation,
     from: &str,
 ) -> Result<bool, Fault> {
-    let count = |kind: &str| -> Result<i64, StoreError> {
-        let query = format!("SELECT count(*) FROM entry WHERE conversation = ?1 AND {kind}");
-        Ok(turn
-            .tx
-            .prepare_cached(&query)?
-            .query_row([conversation.id.as_bytes()], |row| row.get(0))?)
-    };
-    if count("kind = 1")? < KEPT_MAX {
+    let id = conversation.id;
+    if history::count_messages(turn.tx, id)? < KEPT_MAX {
         return Ok(false);
     }
-    if count("event = 'held_back'")? == 0 {
-        let id = conversation.id;
+    if !history::has_event(turn.tx, id, EventKind::HeldBack)? {
         let event = history::add_event(turn.tx, turn.now, id, EventKind::HeldBack, from)?;
         turn.notify(Notice::Event(event));
     }
@@ -341,27 +333,10 @@ pub(crate) fn declined(
 
 /// Deletes what came until then, from the disk too.
 fn clear(turn: &mut Turn<'_>, conversation: ConversationId, until: Time) -> Result<(), Fault> {
-    let messages: Vec<MessageId> = {
-        let mut statement = turn.tx.prepare_cached(
-            "SELECT message FROM entry
-             WHERE conversation = ?1 AND message IS NOT NULL AND at <= ?2",
-        )?;
-        let at = i64::try_from(until.0).unwrap_or(i64::MAX);
-        let rows = statement.query_map((conversation.as_bytes(), at), |row| {
-            row.get(0).map(MessageId::from_bytes)
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    for id in messages {
-        attachment::forget(turn, conversation, id)?;
-        amendments::forget(turn.tx, conversation, id)?;
-        receipts::forget(turn.tx, conversation, id)?;
+    for id in history::messages_until(turn.tx, conversation, until)? {
+        turn.delete_message(conversation, id)?;
     }
-    let at = i64::try_from(until.0).unwrap_or(i64::MAX);
-    turn.tx.execute(
-        "DELETE FROM entry WHERE conversation = ?1 AND at <= ?2",
-        (conversation.as_bytes(), at),
-    )?;
+    history::delete_until(turn.tx, conversation, until)?;
     turn.notify(Notice::Synced(Synced {
         conversation: Some(conversation),
     }));

@@ -16,7 +16,7 @@
 use rusqlite::{ToSql, Transaction};
 use waxwing_protocol::time::Time;
 
-use super::pages::{COLUMNS, complete, read_entry};
+use super::pages::{COLUMNS, KnownConversations, complete, read_entry};
 use crate::{
     api::{ConversationId, Entry, Message},
     store::StoreError,
@@ -112,6 +112,7 @@ pub(crate) fn search(
     ];
     let mut rows = statement.query(parameters)?;
     let mut found = Vec::new();
+    let mut known = KnownConversations::default();
     let mut last = None;
     while let Some(row) = rows.next()? {
         let (entry, amended) = read_entry(row)?;
@@ -125,7 +126,7 @@ pub(crate) fn search(
             return Ok((found, last));
         }
         last = Some(row.get("number")?);
-        if let Entry::Message(message) = complete(tx, (entry, amended))? {
+        if let Entry::Message(message) = complete(tx, &mut known, (entry, amended))? {
             found.push(message);
         }
     }

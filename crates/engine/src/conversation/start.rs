@@ -2,7 +2,7 @@
 //! them against the roster that the key log proves, puts them into a new group, and gives the
 //! group with its welcome to the relay.
 //!
-//! **Elsewhere**: [`crate::trust::welcomes`] joins conversations that others start.
+//! **Elsewhere**: [`crate::conversation::welcomes`] joins conversations that others start.
 //!
 //! **Always**: only devices that the recipient's roster admits, with the leaf key that it
 //! certifies, are added. `CreateGroup` is stored before it is sent, and sent again unchanged
@@ -32,7 +32,7 @@ use crate::{
     contact,
     event::LinkKind,
     inbox::{earlier_generations, held_posts, receive},
-    link::{Job, tokens},
+    link::{self, Job, tokens},
     mls::{self, Member},
     outbox,
     trust::{self, lookups::LookUpOutcome},
@@ -106,10 +106,13 @@ pub(crate) fn handle_key_packages(
         turn.postpone(Postponed::Conversation(id), AGAIN);
         return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
     };
-    let conversation = trust::belongs_to(turn, conversation, account)?;
+    let conversation = super::belongs_to(turn, conversation, account)?;
     if groups::for_sending(turn.tx, conversation.id)?.is_some() {
         // The other side was faster; what waits goes to its group.
-        turn.volatile.due_conversations.insert(conversation.id);
+        turn.volatile
+            .due_mut()
+            .conversations
+            .insert(conversation.id);
         return Ok(());
     }
     // A second token opens the group.
@@ -169,8 +172,11 @@ pub(crate) fn handle_key_packages(
         },
     )?;
     turn.remember(group_id, group);
-    turn.volatile.due_groups.insert(group_id);
-    turn.volatile.due_conversations.insert(conversation.id);
+    turn.volatile.due_mut().groups.insert(group_id);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .insert(conversation.id);
     Ok(())
 }
 
@@ -235,7 +241,7 @@ pub(crate) fn claim_refused(
     }
     // Also when the token was spent already, or its key is over: the next one is not given
     // away at once to a relay that refuses them all.
-    turn.postpone(Postponed::Conversation(id), retry_after(error));
+    turn.postpone(Postponed::Conversation(id), link::retry_after(error));
     tell_waiting(turn, &conversation, &crate::link::problem_of(error))
 }
 
@@ -272,8 +278,11 @@ pub(crate) fn handle_group_created(turn: &mut Turn<'_>, id: GroupId) -> Result<(
         groups::set_state(turn.tx, id, GroupState::Active)?;
         // This account's other devices are to come in.
         groups::set_membership_due(turn.tx, id)?;
-        turn.volatile.due_groups.insert(id);
-        turn.volatile.due_conversations.extend(group.conversation);
+        turn.volatile.due_mut().groups.insert(id);
+        turn.volatile
+            .due_mut()
+            .conversations
+            .extend(group.conversation);
     }
     Ok(())
 }
@@ -300,7 +309,7 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
                 request.token = Some(token);
                 groups::set_request(turn.tx, id, &request.encode_to_vec())?;
             }
-            turn.postpone(Postponed::Group(id), retry_after(error));
+            turn.postpone(Postponed::Group(id), link::retry_after(error));
             let conversation = match group.conversation {
                 Some(id) => super::find(turn.tx, id)?,
                 None => None,
@@ -343,17 +352,23 @@ pub(crate) fn deny(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
 pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_groups.insert(group.id);
-    turn.volatile.due_conversations.extend(group.conversation);
+    turn.volatile.due_mut().groups.insert(group.id);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .extend(group.conversation);
     Ok(())
 }
 
 fn end(turn: &mut Turn<'_>, group: &GroupRecord, state: GroupState) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, state)?;
     outbox::release_group(turn.tx, group.id)?;
-    turn.volatile.behind.remove(&group.id);
+    turn.volatile.forget_behind(group.id);
     turn.volatile.links.deauthorise(group.id);
-    turn.volatile.due_conversations.extend(group.conversation);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .extend(group.conversation);
     Ok(())
 }
 
@@ -485,15 +500,6 @@ fn notify_state(
         }));
     }
     Ok(())
-}
-
-/// When to try again what the relay refused for now.
-pub(crate) fn retry_after(error: &Error) -> Span {
-    if error.retry_after_ms == 0 {
-        AGAIN
-    } else {
-        Span(error.retry_after_ms).min(Span::hours(1))
-    }
 }
 
 fn copied(bytes: &[u8]) -> bytes::Bytes {

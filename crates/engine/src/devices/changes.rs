@@ -28,9 +28,9 @@ use super::{names, recovery, transfer};
 use crate::{
     account::{self, NotExtended},
     api::{Problem, RelayMisdeed},
-    conversation::{groups, start::retry_after},
+    conversation::groups,
     event::LinkKind,
-    link::{Job, LinkPhase},
+    link::{self, Job, LinkPhase},
     store::StoreError,
     trust::own_history,
     turn::{Fault, Postponed, Turn},
@@ -177,7 +177,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: i64, error: &Error) -> Res
             roster_grew(turn)
         }
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
-            turn.postpone(Postponed::RosterChange, retry_after(error));
+            turn.postpone(Postponed::RosterChange, link::retry_after(error));
             Ok(())
         }
         code => {
@@ -246,7 +246,7 @@ pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.volatile.devices_mut().changed_since_backup = true;
     transfer::own_roster_changed(turn)?;
     let due = groups::membership_due(turn.tx, None)?;
-    turn.volatile.due_groups.extend(due);
+    turn.volatile.due_mut().groups.extend(due);
     names::notify_devices(turn, None)
 }
 

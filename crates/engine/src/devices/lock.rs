@@ -19,7 +19,6 @@ use waxwing_protocol::{
 
 use crate::{
     api::{LockChanged, Notice, Problem, Response},
-    conversation::start::retry_after,
     event::LinkKind,
     link::{self, Job, LinkPhase},
     settings::{self, Setting},
@@ -92,7 +91,7 @@ pub(crate) fn handle_refusal(
     locked: bool,
     error: &Error,
 ) -> Result<(), Fault> {
-    turn.postpone(Postponed::Lock, retry_after(error));
+    turn.postpone(Postponed::Lock, link::retry_after(error));
     let passes = matches!(
         error.code(),
         ErrorCode::Unavailable | ErrorCode::RateLimited
@@ -116,7 +115,7 @@ pub(crate) fn handle_contest_over(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay did not take our word.
 pub(crate) fn not_kept(turn: &mut Turn<'_>, error: &Error) {
-    turn.postpone(Postponed::Lock, retry_after(error));
+    turn.postpone(Postponed::Lock, link::retry_after(error));
 }
 
 const CONTESTED: &str = "address_contested";

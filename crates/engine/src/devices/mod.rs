@@ -21,10 +21,12 @@
 pub(crate) mod archive;
 pub(crate) mod backup;
 pub(crate) mod changes;
+pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod pairing;
 pub(crate) mod recovery;
+pub(crate) mod registration;
 pub(crate) mod rendezvous;
 pub(crate) mod transfer;
 
@@ -37,7 +39,7 @@ use crate::{
     api::Problem,
     containment::ErrorOwner,
     event::LinkKind,
-    link::MeetingPurpose,
+    link::{self, MeetingPurpose},
     memory::Remembered,
     turn::VolatileState,
     turn::{Fault, Postponed, Turn},
@@ -69,35 +71,25 @@ impl Remembered for DevicesInMemory {
 }
 
 impl VolatileState {
-    pub(crate) fn devices(&self) -> &DevicesInMemory {
-        self.memory.get()
+    pub(crate) fn devices(&self) -> Option<&DevicesInMemory> {
+        self.states.get()
     }
 
     pub(crate) fn devices_mut(&mut self) -> &mut DevicesInMemory {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 
 /// Whether the mailbox link is useful although there is no account yet.
 pub(crate) fn wants_mailbox(turn: &Turn<'_>) -> Result<bool, Fault> {
-    let pairs = turn
-        .volatile
-        .devices()
-        .pairing
-        .as_ref()
-        .is_some_and(|pairing| pairing.link() == LinkKind::Mailbox);
-    Ok(pairs || recovery::wants_mailbox(turn.tx)?)
+    Ok(pairs_on(turn, LinkKind::Mailbox) || recovery::wants_mailbox(turn.tx)?)
 }
 
 /// Whether the posting link is useful to devices.
 pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
-    let pairs = turn
-        .volatile
-        .devices()
-        .pairing
-        .as_ref()
-        .is_some_and(|pairing| pairing.link() == LinkKind::Posting);
-    Ok(pairs || transfer::under_way(turn.tx)? || recovery::wants_posting(turn.tx)?)
+    Ok(pairs_on(turn, LinkKind::Posting)
+        || transfer::under_way(turn.tx)?
+        || recovery::wants_posting(turn.tx)?)
 }
 
 /// Does what has become possible.
@@ -116,7 +108,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// When the next thing is to be done without any event.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    let pairing = turn.volatile.devices().pairing.as_ref();
+    let pairing = current_pairing(turn);
     let times = [
         pairing.map(pairing::Pairing::until),
         transfer::next_time(turn)?,
@@ -199,7 +191,7 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: MeetingPurpose, error:
             let again = transfer::handle_refusal(&mut turn.volatile.devices_mut().transfer);
             let again = match error.code() {
                 ErrorCode::RateLimited | ErrorCode::Unavailable => {
-                    crate::conversation::start::retry_after(error).max(again)
+                    link::retry_after(error).max(again)
                 }
                 _ => again,
             };
@@ -233,9 +225,9 @@ pub(crate) fn left(turn: &mut Turn<'_>, link: LinkKind) {
 }
 
 fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
-    turn.volatile
-        .devices()
-        .pairing
-        .as_ref()
-        .is_some_and(|pairing| pairing.link() == link)
+    current_pairing(turn).is_some_and(|pairing| pairing.link() == link)
+}
+
+fn current_pairing<'t>(turn: &'t Turn<'_>) -> Option<&'t pairing::Pairing> {
+    turn.volatile.devices()?.pairing.as_ref()
 }

@@ -20,27 +20,23 @@
 //! person chose, if the account ever had that device.
 
 use data_encoding::BASE64;
-use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
     address::Address,
     ids::{AccountId, DeviceId, MailboxId},
     limits,
-    pb::{
-        BackupFetched, Error, ErrorCode, FetchBackup, LookedUp, SignedStatement,
-        client_frame::Body, statement::Change,
-    },
+    pb::{BackupFetched, Error, ErrorCode, FetchBackup, client_frame::Body, statement::Change},
     roster::{self, Roster, SigningWith},
 };
 use x_wing::{DecapsulationKeyRejectNonContrib, KeyExport as _};
 use zeroize::Zeroizing;
 
 use super::{
-    archive, backup,
-    backup::seal::Opener,
+    archive,
+    backup::{self, seal::Opener},
     changes, names,
     pairing::{make_room, refuse_registered},
-    transfer,
+    registration, transfer,
 };
 use crate::{
     account::{self, NotExtended, RecoveryKey},
@@ -48,10 +44,10 @@ use crate::{
         self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf,
         TransferProgress,
     },
-    conversation::target,
-    conversation::{groups, start::retry_after},
+    contact,
+    conversation::{groups, target},
     event::LinkKind,
-    link::{Job, LinkPhase, registration},
+    link::{self, Job, LinkPhase},
     store::StoreError,
     trust::lookups,
     turn::{EventError, Fault, Postponed, Turn},
@@ -115,8 +111,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
     make_room(turn);
     turn.tx.execute("DELETE FROM roster_change", [])?;
     transfer::abandon(turn.tx)?;
-    turn.tx.execute("DELETE FROM roster", [])?;
-    turn.tx.execute("DELETE FROM account", [])?;
+    account::forget(turn.tx)?;
     account::begin_device(turn.tx, turn.rng)?;
     let device =
         account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
@@ -242,7 +237,8 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
     let Some(key) = turn.volatile.devices_mut().recovery.key.take() else {
         return Ok(());
     };
-    let statements = take_contact(turn.tx, account)?;
+    // The account is not a contact of its own.
+    let statements = contact::take_roster(turn.tx, account)?;
     let signing = key.signing_key();
     let known = match account::adopt(turn.tx, &statements) {
         Ok(roster) => roster,
@@ -298,23 +294,6 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
     )?;
     notify_stage(turn, RecoveryStage::Admitting, None);
     Ok(())
-}
-
-/// The roster that the look-up brought; the account is no contact of its own.
-fn take_contact(
-    tx: &Transaction<'_>,
-    account: AccountId,
-) -> Result<Vec<SignedStatement>, StoreError> {
-    let kept: Option<Vec<u8>> = tx
-        .query_row(
-            "SELECT roster FROM contact WHERE account_id = ?1",
-            [account.0],
-            |row| row.get(0),
-        )
-        .optional()?;
-    tx.execute("DELETE FROM contact WHERE account_id = ?1", [account.0])?;
-    let kept = kept.and_then(|bytes| LookedUp::decode(bytes.as_slice()).ok());
-    Ok(kept.map(|kept| kept.roster).unwrap_or_default())
 }
 
 /// The relay's log has the statement that admits this device.
@@ -409,7 +388,7 @@ pub(crate) fn handle_backup_part(
 pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
-            turn.postpone(Postponed::Backup, retry_after(error));
+            turn.postpone(Postponed::Backup, link::retry_after(error));
             Ok(())
         }
         ErrorCode::BackupUnknown | ErrorCode::Unsupported => {
@@ -447,6 +426,7 @@ fn take_in(
     part: &[u8],
     last: bool,
 ) -> Result<Result<(), Problem>, Fault> {
+    let tables = turn.tables();
     let Some(opening) = &mut turn.volatile.devices_mut().recovery.opener else {
         return Ok(Err(Problem::BackupDamaged));
     };
@@ -462,7 +442,7 @@ fn take_in(
                 return Ok(Err(Problem::BackupNotOurs));
             }
         }
-        match archive::import(turn.tx, turn.now, chunk) {
+        match archive::import(turn.tx, tables, turn.now, chunk) {
             Ok(()) => {}
             Err(archive::NotImported::Store(error)) => return Err(error.into()),
             Err(_) => return Ok(Err(Problem::BackupDamaged)),
@@ -499,10 +479,11 @@ fn made_by_us(
 /// This device is one of the account's; what of the backup could be had is there.
 fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
-    turn.tx.execute("DELETE FROM archive_conversation", [])?;
+    crate::archive::forget_conversations(turn.tx)?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
     turn.volatile
-        .due_groups
+        .due_mut()
+        .groups
         .extend(groups::needing_work(turn.tx)?);
     notify_stage(turn, RecoveryStage::Done, problem);
     Ok(())
@@ -511,7 +492,7 @@ fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
 /// Nothing has changed.
 fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
-    turn.tx.execute("DELETE FROM roster", [])?;
+    account::forget_roster(turn.tx)?;
     turn.tx.execute("DELETE FROM roster_change", [])?;
     turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
     notify_stage(turn, RecoveryStage::Failed, Some(problem));

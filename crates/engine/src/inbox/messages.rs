@@ -24,7 +24,7 @@ use crate::{
     message::{
         self,
         amendments::{self, Amendment, Amends},
-        expiry,
+        expiry, link_preview,
         proof::Proof,
     },
     mls::Member,
@@ -116,7 +116,7 @@ pub(crate) fn handle_content(
         if changed {
             let shown = pages::message(turn.tx, conversation, target)?;
             if shown.is_some_and(|message| message.taken_back) {
-                attachment::forget(turn, conversation, target)?;
+                turn.erase_content(conversation, target)?;
             }
             message::commands::tell_changed(turn, conversation, target)?;
         }
@@ -178,6 +178,9 @@ pub(crate) fn handle_content(
             .message_rates_mut()
             .is_one(member.account, turn.now);
     let trusted = own || (may_tell(turn, &found)? && !quiet);
+    if let Some(preview) = link_preview::of_content(&content) {
+        link_preview::store_preview(turn.tx, conversation, id, &preview)?;
+    }
     attachment::handle_attachments(turn, conversation, id, &content, member, trusted)?;
     if !own {
         apply::apply_to_new_conversation(turn, &found)?;

@@ -29,7 +29,7 @@ impl Remembered for MessageRates {
 
 impl VolatileState {
     pub(crate) fn message_rates_mut(&mut self) -> &mut MessageRates {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 

@@ -4,7 +4,7 @@
 //! a look-up or are lost are held, and read in order of arrival once the group works again
 //! ([`release`]).
 //!
-//! **Elsewhere**: welcomes are in [`crate::trust::welcomes`]; [`crate::conversation::commits`]
+//! **Elsewhere**: welcomes are in [`crate::conversation::welcomes`]; [`crate::conversation::commits`]
 //! decides who may commit what.
 //!
 //! **Always**: every post may arrive any number of times, in any order, altered or not: a
@@ -30,19 +30,19 @@ use crate::{
     conversation::{
         self,
         commits::{self, CommitOutcome},
-        generations, group_commands,
+        epochs, generations, group_commands,
         groups::{self, GroupRecord, GroupState},
         history, invitations, leaves,
         parcels::{self, Opened},
-        re_add, requests, start,
+        re_add, requests, start, welcomes,
     },
     inbox::{messages, resending},
-    link::posting,
+    memory::Remembered,
     message::proof::Proof,
     mls::{Incoming, Member, ProcessError},
     outbox, sms,
     synced_settings::sync,
-    trust::{gossip, welcomes},
+    trust::gossip,
     turn::{Fault, Postponed, Turn},
 };
 
@@ -51,6 +51,12 @@ const TOLD_AFTER: Span = Span::minutes(1);
 
 /// And says so again after this long.
 const TOLD_AGAIN: Span = Span::hours(6);
+
+/// The group whose commit waits for a look-up, until that is stored.
+#[derive(Default)]
+struct AwaitsLookUp(Option<GroupId>);
+
+impl Remembered for AwaitsLookUp {}
 
 /// What became of a post.
 enum Read {
@@ -112,7 +118,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<()
             // It has gone on without this device.
             Read::NotYet | Read::Undo | Read::Doubtful => {
                 hold(turn, post)?;
-                turn.mark_group_lost(group.id)
+                epochs::mark_lost(turn, group.id)
             }
         },
         GroupState::Creating | GroupState::Active => {
@@ -230,7 +236,8 @@ fn process(
         turn.forget(group.id);
     }
     turn.tx.execute_batch("RELEASE commit_came")?;
-    if turn.volatile.waits_for_lookup.take() == Some(group.id) {
+    let awaiting = turn.volatile.states.get_mut::<AwaitsLookUp>().0.take();
+    if awaiting == Some(group.id) {
         groups::set_waits_for_lookup(turn.tx, group.id, true)?;
     }
     Ok(match read {
@@ -258,7 +265,7 @@ fn process_for_good(
         }
     })?;
     let Some(incoming) = incoming else {
-        turn.mark_group_lost(group.id)?;
+        epochs::mark_lost(turn, group.id)?;
         return Ok(Read::NotYet);
     };
     let incoming = incoming.and_then(|read| read);
@@ -294,7 +301,7 @@ fn process_for_good(
                     Ok(Read::Done)
                 }
                 CommitOutcome::WaitsForLookUp => {
-                    turn.volatile.waits_for_lookup = Some(group.id);
+                    turn.volatile.states.get_mut::<AwaitsLookUp>().0 = Some(group.id);
                     let told = Postponed::LookUpNotice(group.id);
                     if !turn.volatile.postponed.contains_key(&told) {
                         turn.postpone(told, TOLD_AFTER);
@@ -320,13 +327,13 @@ fn process_for_good(
             }
         }
         Err(ProcessError::FutureEpoch) => {
-            posting::handle_epoch(turn, group.id, post.epoch)?;
+            epochs::handle_epoch(turn, group.id, post.epoch)?;
             Ok(Read::NotYet)
         }
         // Posted by this device, and not known here: its store is an old copy, and its
         // ratchet was used since.
         Err(ProcessError::OwnMessage) => {
-            turn.mark_group_lost(group.id)?;
+            epochs::mark_lost(turn, group.id)?;
             Ok(Read::Done)
         }
         Err(ProcessError::Store(error)) => Err(error.into()),
@@ -417,7 +424,7 @@ fn unreadable(
 ) -> Result<Read, Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     if ours.transpose()?.is_some_and(|ours| post.epoch > ours) {
-        posting::handle_epoch(turn, group.id, post.epoch)?;
+        epochs::handle_epoch(turn, group.id, post.epoch)?;
         return Ok(Read::Undo);
     }
     Ok(Read::Doubtful)
@@ -602,7 +609,7 @@ pub(super) fn request_resend(
         &envelope.encode_to_vec(),
         Some(group.id),
     )?;
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 
@@ -651,4 +658,9 @@ fn show_gap(
         }));
     }
     Ok(())
+}
+
+/// The commit that waits was undone.
+pub(crate) fn forget_awaited_look_up(turn: &mut Turn<'_>) {
+    turn.volatile.states.get_mut::<AwaitsLookUp>().0 = None;
 }

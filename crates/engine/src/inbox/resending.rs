@@ -83,7 +83,7 @@ impl Remembered for Answered {
 
 impl VolatileState {
     pub(crate) fn answered_mut(&mut self) -> &mut Answered {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 
@@ -114,7 +114,7 @@ impl Remembered for Budgets {
 
 impl VolatileState {
     pub(crate) fn resent_mut(&mut self) -> &mut Budgets {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 
@@ -240,7 +240,7 @@ pub(crate) fn handle_resend_request(
     turn.volatile
         .resent_mut()
         .spend(of.id, member.account, spent);
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

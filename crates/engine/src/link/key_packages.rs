@@ -15,9 +15,8 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::Job;
+use super::{Job, retry_after};
 use crate::{
-    conversation::start,
     event::LinkKind,
     link::LinkPhase,
     mls::{self, KeyPackageUse},
@@ -161,7 +160,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
     let pause = if error.retry_after_ms == 0 {
         REFUSED
     } else {
-        start::retry_after(error)
+        retry_after(error)
     };
     turn.postpone(Postponed::KeyPackages, pause);
 }

@@ -15,7 +15,7 @@ use waxwing_protocol::{
     token,
 };
 
-use super::Job;
+use super::{Job, LinkHook};
 use crate::{
     api::RelayMisdeed,
     event::LinkKind,
@@ -35,7 +35,6 @@ CREATE TABLE token (
     input BLOB PRIMARY KEY, output BLOB NOT NULL, key BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE token_key (period INTEGER PRIMARY KEY, key BLOB NOT NULL, seen_at INTEGER NOT NULL);
-DELETE FROM setting WHERE name = 'token_key';
 ";
 
 /// Tokens in stock when it is full, unless a large file needs more.
@@ -86,8 +85,7 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, kind: LinkKind) -> Result<(), Fault> 
     }
     if kind == LinkKind::Posting && spendable(turn)? > 0 {
         // They could not be spent on the link before.
-        let waiting = crate::outbox::waiting_conversations(turn.tx)?;
-        turn.volatile.due_conversations.extend(waiting);
+        tell_of_tokens(turn)?;
     }
     Ok(())
 }
@@ -163,6 +161,13 @@ pub(crate) fn issued(turn: &mut Turn<'_>, issued: &TokensIssued) -> Result<(), F
         turn.tx
             .prepare_cached("INSERT INTO token (input, output, key) VALUES (?1, ?2, ?3)")?
             .execute((token.input.as_ref(), token.output.as_ref(), key))?;
+    }
+    tell_of_tokens(turn)
+}
+
+fn tell_of_tokens(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    for hook in turn.hooks.of::<dyn LinkHook>() {
+        hook.handle_tokens(turn)?;
     }
     Ok(())
 }

@@ -14,9 +14,12 @@ use waxwing_protocol::{ids::AccountId, time::Time};
 
 use crate::{
     api::{ConversationId, MessageId},
+    archive::ArchiveSection,
     message::proof::Proof,
     outbox,
     store::StoreError,
+    tables::Table,
+    turn::{Fault, Turn},
 };
 
 /// `first_text` is what an edited message said at first.
@@ -45,6 +48,45 @@ const WAITING_MAX: i64 = 4_096;
 
 /// Amendments of one account to one message, at most; of more, the newest count.
 const PER_ACCOUNT: i64 = 64;
+
+/// The amendments of all messages.
+pub(crate) struct Amendments;
+
+impl Table for Amendments {
+    fn archived(&self) -> Option<&dyn ArchiveSection> {
+        Some(self)
+    }
+
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE amendment SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM amendment WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    fn delete_message(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        erase_copies(turn.tx, conversation, message)?;
+        turn.tx
+            .prepare_cached("DELETE FROM amendment WHERE conversation = ?1 AND target = ?2")?
+            .execute((conversation.as_bytes(), message.as_bytes()))?;
+        Ok(())
+    }
+}
 
 /// What an amendment does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,6 +326,34 @@ pub(crate) fn versions(
         .collect())
 }
 
+/// The edits of a message that its author has proven, with what was signed; the oldest first.
+pub(crate) fn proven_edits(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    author: AccountId,
+) -> Result<Vec<(Proof, Vec<u8>)>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT proof, content FROM amendment
+         WHERE conversation = ?1 AND target = ?2 AND account_id = ?3 AND kind = 2
+         ORDER BY sent_at, id",
+    )?;
+    let key = (conversation.as_bytes(), message.as_bytes(), author.0);
+    let rows = statement.query_map(key, |row| {
+        Ok((
+            row.get::<_, Option<Vec<u8>>>(0)?,
+            row.get::<_, Option<Vec<u8>>>(1)?,
+        ))
+    })?;
+    let mut edits = Vec::new();
+    for row in rows {
+        let (proof, content) = row?;
+        let proof = proof.as_deref().and_then(Proof::from_bytes);
+        edits.extend(proof.zip(content));
+    }
+    Ok(edits)
+}
+
 /// The copies of edits that are kept for sending them again say nothing any more.
 fn erase_copies(
     tx: &Transaction<'_>,
@@ -300,18 +370,6 @@ fn erase_copies(
         outbox::forget_content(tx, id?)?;
     }
     outbox::forget_content(tx, message)
-}
-
-/// Nothing is left of what was said of a message.
-pub(crate) fn forget(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), StoreError> {
-    erase_copies(tx, conversation, message)?;
-    tx.prepare_cached("DELETE FROM amendment WHERE conversation = ?1 AND target = ?2")?
-        .execute((conversation.as_bytes(), message.as_bytes()))?;
-    Ok(())
 }
 
 fn is_here(

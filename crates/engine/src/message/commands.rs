@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
-    attachment,
     content::{self, Content},
     conversation::target::{self, Target},
     conversation::{
@@ -91,7 +90,7 @@ pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Resp
         return Err(EventError::Refused(Problem::MessageTakenBack));
     }
     outbox::forget_content(turn.tx, of.message)?;
-    attachment::forget(turn, conversation.id, of.message)?;
+    turn.erase_content(conversation.id, of.message)?;
     let content = Content::taken_back(turn.random(), mimi(of.message)?);
     amend(turn, &conversation, of.message, &content, Amends::TakenBack)
 }
@@ -133,7 +132,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     let id = MessageId::from_bytes(turn.random());
     let bytes = envelope.encode_to_vec();
     outbox::add(turn.tx, now, found.id, Some(id), &bytes, None)?;
-    turn.volatile.due_conversations.insert(found.id);
+    turn.volatile.due_mut().conversations.insert(found.id);
     Ok(Response::Done {})
 }
 

@@ -1,33 +1,31 @@
-//! Disappearing messages: a conversation's timer, and deleting expired messages.
+//! Disappearing messages: deletes the expired ones, and tells who has set a timer.
 //!
 //! A message says how long it stays after it was read (`expires`, which its sender takes from
 //! the conversation's timer). This device deletes it that long after this account has read it;
 //! a message of this account, that long after the relay accepted it.
 //!
-//! In a conversation of two, either side sets the timer, and the later setting counts. In a
-//! group the timer is in the group's state, which admins change.
+//! **Elsewhere**: the timer itself is in [`crate::conversation::timer`].
 //!
 //! **Always**: an expired message is deleted from the disk in one transaction, with its
 //! amendments and the copy kept for resending (`secure_delete` overwrites it). Others' devices
 //! decide for themselves.
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::Transaction;
 use waxwing_protocol::time::{Span, Time};
 
-use super::{amendments, receipts};
 use crate::{
     api::{ConversationId, MessageDeleted, MessageId, Notice},
-    attachment,
     containment::ErrorOwner,
-    conversation::history::{self, NewEvent},
+    conversation::{
+        history::{self, NewEvent},
+        timer,
+    },
     store::StoreError,
     turn::{Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
-ALTER TABLE conversation ADD COLUMN timer INTEGER NOT NULL DEFAULT 0;     -- seconds
-ALTER TABLE conversation ADD COLUMN timer_at INTEGER NOT NULL DEFAULT 0;  -- when it was set
-ALTER TABLE entry ADD COLUMN expires_after INTEGER;                       -- seconds
+ALTER TABLE entry ADD COLUMN expires_after INTEGER;  -- seconds
 ALTER TABLE entry ADD COLUMN expires_at INTEGER;
 CREATE INDEX entry_expires ON entry (expires_at) WHERE expires_at IS NOT NULL;
 ";
@@ -38,15 +36,6 @@ const AGAIN: Span = Span::hours(1);
 /// Messages that are deleted in one transaction, at most.
 const AT_ONCE: u32 = 256;
 
-/// The conversation's timer in seconds; 0 for none.
-pub(crate) fn timer(tx: &Transaction<'_>, id: ConversationId) -> Result<u32, StoreError> {
-    let timer: Option<u32> = tx
-        .prepare_cached("SELECT timer FROM conversation WHERE id = ?1")?
-        .query_row([id.as_bytes()], |row| row.get(0))
-        .optional()?;
-    Ok(timer.unwrap_or(0))
-}
-
 /// The timer was set at this time by somebody; an earlier setting than the one that is known
 /// does not count.
 pub(crate) fn set_timer(
@@ -56,13 +45,7 @@ pub(crate) fn set_timer(
     set_at: Time,
     by: &str,
 ) -> Result<(), Fault> {
-    let before = timer(turn.tx, conversation)?;
-    let set = turn.tx.execute(
-        "UPDATE conversation SET timer = ?2, timer_at = ?3
-         WHERE id = ?1 AND (timer_at, timer) < (?3, ?2)",
-        (conversation.as_bytes(), seconds, set_at.0.cast_signed()),
-    )?;
-    if set > 0 && before != seconds {
+    if timer::set_if_later(turn.tx, conversation, seconds, set_at)? {
         let detail = seconds.to_string();
         let new = NewEvent {
             conversation,
@@ -74,19 +57,6 @@ pub(crate) fn set_timer(
         let event = history::record(turn.tx, turn.now, &new)?;
         turn.notify(Notice::Event(event));
     }
-    Ok(())
-}
-
-/// A group's timer is what its state says.
-pub(crate) fn follow_state(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    seconds: u32,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation SET timer = ?2 WHERE id = ?1 AND timer != ?2",
-        (conversation.as_bytes(), seconds),
-    )?;
     Ok(())
 }
 
@@ -161,9 +131,7 @@ fn delete(
     turn.tx
         .prepare_cached("DELETE FROM entry WHERE id = ?1")?
         .execute([row])?;
-    attachment::forget(turn, conversation, id)?;
-    amendments::forget(turn.tx, conversation, id)?;
-    receipts::forget(turn.tx, conversation, id)?;
+    turn.delete_message(conversation, id)?;
     turn.notify(Notice::MessageDeleted(MessageDeleted { id, conversation }));
     Ok(())
 }

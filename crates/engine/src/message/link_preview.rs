@@ -19,6 +19,8 @@ use crate::{
     api::{self, ConversationId, MessageId},
     content::{Content, Disposition, Part, PartBody},
     store::StoreError,
+    tables::Table,
+    turn::{Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -29,6 +31,40 @@ CREATE TABLE link_preview (
     PRIMARY KEY (conversation, message)
 ) WITHOUT ROWID;
 ";
+
+/// The link previews of all messages.
+pub(crate) struct LinkPreviews;
+
+impl Table for LinkPreviews {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE link_preview SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM link_preview WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    fn erase_content(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        turn.tx
+            .prepare_cached("DELETE FROM link_preview WHERE conversation = ?1 AND message = ?2")?
+            .execute((conversation.as_bytes(), message.as_bytes()))?;
+        Ok(())
+    }
+}
 
 /// Bytes of a preview, at most.
 const BYTES: usize = 16 << 10;
@@ -120,17 +156,6 @@ pub(crate) fn store_preview(
          ON CONFLICT DO NOTHING",
     )?
     .execute((conversation.as_bytes(), message.as_bytes(), preview))?;
-    Ok(())
-}
-
-/// It goes with its message.
-pub(crate) fn forget(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), StoreError> {
-    tx.prepare_cached("DELETE FROM link_preview WHERE conversation = ?1 AND message = ?2")?
-        .execute((conversation.as_bytes(), message.as_bytes()))?;
     Ok(())
 }
 

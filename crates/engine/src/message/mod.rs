@@ -9,11 +9,17 @@
 //! changes another person's message.
 
 pub(crate) mod amendments;
+pub(crate) mod archived;
+pub(crate) mod attachments;
 pub(crate) mod commands;
 pub(crate) mod expiry;
+pub(crate) mod formatting;
+pub(crate) mod hooks;
+pub(crate) mod identity_events;
 pub(crate) mod info;
 pub(crate) mod link_preview;
 pub(crate) mod proof;
 pub(crate) mod receipts;
 pub(crate) mod report;
+pub(crate) mod text_details;
 pub(crate) mod typing;

@@ -12,6 +12,8 @@ use waxwing_protocol::{ids::AccountId, time::Time};
 use crate::{
     api::{ConversationId, MessageId, MessageState},
     store::StoreError,
+    tables::Table,
+    turn::{Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -24,6 +26,40 @@ CREATE TABLE receipt (
     PRIMARY KEY (conversation, message, account_id)
 ) WITHOUT ROWID;
 ";
+
+/// The receipts for all messages.
+pub(crate) struct Receipts;
+
+impl Table for Receipts {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE receipt SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM receipt WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    fn delete_message(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        turn.tx
+            .prepare_cached("DELETE FROM receipt WHERE conversation = ?1 AND message = ?2")?
+            .execute((conversation.as_bytes(), message.as_bytes()))?;
+        Ok(())
+    }
+}
 
 /// Groups of more accounts tell nobody what became of messages: each receipt goes to all.
 pub(crate) const ACCOUNTS_MAX: u64 = 32;
@@ -97,15 +133,4 @@ pub(crate) fn of_message(
         ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Nothing is known of the message any more.
-pub(crate) fn forget(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), StoreError> {
-    tx.prepare_cached("DELETE FROM receipt WHERE conversation = ?1 AND message = ?2")?
-        .execute((conversation.as_bytes(), message.as_bytes()))?;
-    Ok(())
 }

@@ -25,18 +25,20 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::proof::Proof;
+use super::{amendments, proof::Proof};
 use crate::{
     account,
     api::{
-        self, CheckedReport, ConversationId, MessageId, Problem, ProvenMessage, Report,
-        ReportedFile, ReportedMessage, ReportedPerson, Response,
+        self, CheckedReport, MessageId, Problem, ProvenMessage, Report, ReportedFile,
+        ReportedMessage, ReportedPerson, Response,
     },
     attachment,
     contact::{self, Contact},
     content::{self, VisibleContent},
-    conversation::pages,
-    conversation::target,
+    conversation::{
+        history::{self, Disclosed},
+        pages, target,
+    },
     inbox::messages,
     store::StoreError,
     turn::{EventError, Turn},
@@ -92,80 +94,23 @@ pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Res
 /// Somebody's message as it was signed.
 type Proven = (AccountId, Proof, Vec<u8>);
 
-/// Whose a message is, whether it is own, whether it was taken back, its proof, its content.
-type ReportedRow = (
-    Option<[u8; 32]>,
-    Option<bool>,
-    bool,
-    Option<Vec<u8>>,
-    Option<Vec<u8>>,
-);
-
 /// A message and its edits, the oldest first.
 fn proven(tx: &Transaction<'_>, id: MessageId) -> Result<Vec<Proven>, EventError> {
     let Some(conversation) = pages::conversation_of(tx, id)? else {
         return Err(EventError::Refused(Problem::MessageUnknown));
     };
-    let key = (conversation.as_bytes(), id.as_bytes());
-    let (account, own, taken_back, proof, content): ReportedRow = tx
-        .prepare_cached(
-            "SELECT account_id, outgoing, taken_back_at IS NOT NULL, proof, content FROM entry
-             WHERE conversation = ?1 AND message = ?2",
-        )
-        .and_then(|mut statement| {
-            statement.query_row(key, |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get(2)?,
-                    row.get(3)?,
-                    row.get(4)?,
-                ))
-            })
-        })
-        .map_err(StoreError::from)?;
-    if taken_back {
-        return Err(EventError::Refused(Problem::MessageTakenBack));
+    match history::disclosed(tx, conversation, id)? {
+        None => Err(EventError::Refused(Problem::MessageUnknown)),
+        Some(Disclosed::TakenBack) => Err(EventError::Refused(Problem::MessageTakenBack)),
+        Some(Disclosed::Unproven) => Err(EventError::Refused(Problem::MessageNotProven)),
+        Some(Disclosed::Proven(account, proof, content)) => {
+            let edits = amendments::proven_edits(tx, conversation, id, account)?.into_iter();
+            let edits = edits.map(|(proof, content)| (account, proof, content));
+            Ok(std::iter::once((account, proof, content))
+                .chain(edits)
+                .collect())
+        }
     }
-    let proof = proof.as_deref().and_then(Proof::from_bytes);
-    let (Some(account), Some(proof), Some(content), Some(false)) = (account, proof, content, own)
-    else {
-        return Err(EventError::Refused(Problem::MessageNotProven));
-    };
-    let account = AccountId(account);
-    let mut all = vec![(account, proof, content)];
-    all.extend(edits(tx, conversation, id, account)?);
-    Ok(all)
-}
-
-fn edits(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    id: MessageId,
-    account: AccountId,
-) -> Result<Vec<Proven>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT proof, content FROM amendment
-         WHERE conversation = ?1 AND target = ?2 AND account_id = ?3 AND kind = 2
-         ORDER BY sent_at, id",
-    )?;
-    let rows = statement.query_map((conversation.as_bytes(), id.as_bytes(), account.0), |row| {
-        Ok((
-            row.get::<_, Option<Vec<u8>>>(0)?,
-            row.get::<_, Option<Vec<u8>>>(1)?,
-        ))
-    })?;
-    let mut edits = Vec::new();
-    for row in rows {
-        let (proof, content) = row?;
-        let proof = proof.as_deref().and_then(Proof::from_bytes);
-        edits.extend(
-            proof
-                .zip(content)
-                .map(|(proof, said)| (account, proof, said)),
-        );
-    }
-    Ok(edits)
 }
 
 fn add_person(

@@ -4,7 +4,7 @@
 //! and the relay passes it to the links that are open. Nothing numbers or stores it, and
 //! nobody misses one that is lost. All have the same size, and say only who and when.
 //!
-//! **Elsewhere**: a notice needs the authorisation to post: [`crate::link::posting`].
+//! **Elsewhere**: a notice needs the authorisation to post: [`crate::outbox::sending`].
 //!
 //! **Always**: strangers get no notices, nor do people to whom the person does not want to
 //! send any. Any member of the group can forge a notice, also in a group of two; nothing
@@ -25,10 +25,10 @@ use crate::{
     contact,
     containment::ErrorOwner,
     conversation::target::{self, Target},
-    conversation::{self, Kind, groups, requests},
+    conversation::{self, Kind, epochs, groups, requests},
     event::LinkKind,
     inbox::messages,
-    link::{Job, posting},
+    link::Job,
     memory::Remembered,
     settings::{self, Setting},
     turn::VolatileState,
@@ -61,7 +61,7 @@ impl Remembered for Signals {
 
 impl VolatileState {
     pub(crate) fn signals_mut(&mut self) -> &mut Signals {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             continue;
         }
         turn.run_contained(ErrorOwner::Group(group.id), |turn| {
-            if posting::authorise(turn, group.id)? {
+            if epochs::authorise(turn, group.id)? {
                 send_typing(turn, group.id, typing)?;
             }
             Ok(())

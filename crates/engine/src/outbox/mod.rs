@@ -7,7 +7,7 @@
 //! before the relay has it on disk). Its envelope is kept for [`KEPT`], so that a device that
 //! missed it can ask for it again.
 //!
-//! **Elsewhere**: [`crate::link::posting`] sends; [`crate::conversation::history`] shows
+//! **Elsewhere**: [`crate::outbox::sending`] sends; [`crate::conversation::history`] shows
 //! people the state of a message.
 //!
 //! **Always**: a row has one counter and one MIMI id for ever, no matter how often it is
@@ -16,6 +16,7 @@
 
 pub(crate) mod content;
 pub(crate) mod receipts;
+pub(crate) mod sending;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
@@ -25,7 +26,10 @@ use waxwing_protocol::{
 
 use crate::{
     api::{ConversationId, MessageId},
+    message::attachments,
     store::StoreError,
+    tables::Table,
+    turn::{Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -48,6 +52,11 @@ CREATE INDEX outgoing_counter ON outgoing (group_id, counter) WHERE group_id IS 
 CREATE INDEX outgoing_written ON outgoing (written_at) WHERE state = 2;
 ";
 
+/// Whether a message waits for its files.
+pub(crate) const WAITS: &str = "
+ALTER TABLE outgoing ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Which draft a row tells other devices of.
 pub(crate) const DRAFTS: &str = "
 ALTER TABLE outgoing ADD COLUMN draft BLOB;
@@ -68,6 +77,33 @@ pub(crate) const KEPT: Span = Span::days(90);
 
 /// Messages that may wait to be sent in all.
 pub(crate) const WAITING_MAX: u64 = 10_000;
+
+/// Everything that waits to be sent, or may be asked for again.
+pub(crate) struct Outbox;
+
+impl Table for Outbox {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE outgoing SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        Ok(())
+    }
+
+    fn handle_files_changed(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        attachments::handle_files_changed(turn, conversation, message)
+    }
+}
 
 /// One thing to say.
 pub(crate) struct OutboxEntry {
@@ -273,16 +309,26 @@ pub(crate) fn waiting(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(count.cast_unsigned())
 }
 
-/// How much that nobody wrote (receipts, requests to send again) is not accepted yet, but
-/// where the person has to decide first.
-pub(crate) fn waiting_unwritten(tx: &Transaction<'_>) -> Result<u64, StoreError> {
-    let count: i64 = tx
-        .prepare_cached(
-            "SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NULL
-             AND conversation NOT IN (SELECT id FROM conversation WHERE stopped)",
-        )?
+/// How much that nobody wrote (receipts, requests to send again) the relay has not accepted yet,
+/// except in these conversations.
+pub(crate) fn waiting_unwritten(
+    tx: &Transaction<'_>,
+    except: &[ConversationId],
+) -> Result<u64, StoreError> {
+    let all: i64 = tx
+        .prepare_cached("SELECT count(*) FROM outgoing WHERE state < 2 AND message IS NULL")?
         .query_row([], |row| row.get(0))?;
-    Ok(count.cast_unsigned())
+    let mut count = all.cast_unsigned();
+    for conversation in except {
+        let there: i64 = tx
+            .prepare_cached(
+                "SELECT count(*) FROM outgoing
+                 WHERE conversation = ?1 AND state < 2 AND message IS NULL",
+            )?
+            .query_row([conversation.as_bytes()], |row| row.get(0))?;
+        count = count.saturating_sub(there.cast_unsigned());
+    }
+    Ok(count)
 }
 
 /// The row got its counter and ciphertext.
@@ -524,6 +570,15 @@ pub(crate) fn give_up_waiting(tx: &Transaction<'_>, id: MessageId) -> Result<boo
 pub(crate) fn wait_for_files(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE outgoing SET waits = 1 WHERE message = ?1",
+        [id.as_bytes()],
+    )?;
+    Ok(())
+}
+
+/// The files of a message are at the relay: it may leave.
+pub(crate) fn release_with_files(tx: &Transaction<'_>, id: MessageId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outgoing SET waits = 0 WHERE message = ?1",
         [id.as_bytes()],
     )?;
     Ok(())

@@ -9,6 +9,7 @@ use waxwing_protocol::time::{Span, Time};
 use crate::{
     api::{ConversationId, MessageId},
     store::StoreError,
+    tables::Table,
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -20,6 +21,28 @@ CREATE TABLE receipt_due (
     PRIMARY KEY (conversation, message)
 ) WITHOUT ROWID;
 ";
+
+/// The receipts that this account owes others.
+pub(crate) struct OwedReceipts;
+
+impl Table for OwedReceipts {
+    fn merge_conversations(
+        &self,
+        tx: &Transaction<'_>,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE OR IGNORE receipt_due SET conversation = ?2 WHERE conversation = ?1",
+            (from.as_bytes(), into.as_bytes()),
+        )?;
+        tx.execute(
+            "DELETE FROM receipt_due WHERE conversation = ?1",
+            [from.as_bytes()],
+        )?;
+        Ok(())
+    }
+}
 
 /// Receipts are gathered for this long.
 pub(crate) const GATHERED_FOR: Span = Span(1_500);
@@ -48,16 +71,22 @@ pub(crate) fn add_owed(
     Ok(())
 }
 
-/// How many receipts are owed and not in the outbox yet, but where the person has to decide
-/// first.
-pub(crate) fn count_owed(tx: &Transaction<'_>) -> Result<u64, StoreError> {
-    let count: i64 = tx
-        .prepare_cached(
-            "SELECT count(*) FROM receipt_due
-             WHERE conversation NOT IN (SELECT id FROM conversation WHERE stopped)",
-        )?
+/// How many receipts are owed and not in the outbox yet, except in these conversations.
+pub(crate) fn count_owed(
+    tx: &Transaction<'_>,
+    except: &[ConversationId],
+) -> Result<u64, StoreError> {
+    let all: i64 = tx
+        .prepare_cached("SELECT count(*) FROM receipt_due")?
         .query_row([], |row| row.get(0))?;
-    Ok(count.cast_unsigned())
+    let mut count = all.cast_unsigned();
+    for conversation in except {
+        let there: i64 = tx
+            .prepare_cached("SELECT count(*) FROM receipt_due WHERE conversation = ?1")?
+            .query_row([conversation.as_bytes()], |row| row.get(0))?;
+        count = count.saturating_sub(there.cast_unsigned());
+    }
+    Ok(count)
 }
 
 /// When the first receipt is to leave.

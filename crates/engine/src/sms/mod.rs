@@ -14,24 +14,28 @@
 //! **Always**: nothing is sent to a phone before the person was told once what that means, and
 //! agreed to the number of segments.
 
+pub(crate) mod hooks;
 pub(crate) mod parts;
 pub(crate) mod receive;
 pub(crate) mod send;
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::OptionalExtension as _;
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
-    address::AddressKind, ids::AccountId, pb::SetSmsKey, pb::client_frame::Body,
-    sms::SmsOpeningKey, time::Time,
+    address::AddressKind, ids::AccountId, pb::SetSmsKey, pb::client_frame::Body, sms::SmsOpeningKey,
 };
 
 use crate::{
-    api::{ConversationId, Message, MessageId, SmsFinding},
-    conversation::{Conversation, target},
+    api::{ConversationId, MessageId},
+    conversation::{
+        Conversation,
+        history::{self, NewText},
+        target,
+    },
     event::LinkKind,
     link::{Job, LinkPhase},
     memory::Remembered,
-    store::StoreError,
+    message::text_details::{self, TextDetails},
     turn::VolatileState,
     turn::{Fault, Turn},
 };
@@ -41,12 +45,6 @@ CREATE TABLE sms_key (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     seed BLOB NOT NULL
 );
-CREATE TABLE sms_message (
-    conversation BLOB NOT NULL,
-    message BLOB NOT NULL,
-    details TEXT NOT NULL,          -- Details as JSON
-    PRIMARY KEY (conversation, message)
-) WITHOUT ROWID;
 CREATE TABLE sms_outgoing (
     id INTEGER PRIMARY KEY,
     sms_id BLOB NOT NULL UNIQUE,
@@ -69,17 +67,6 @@ CREATE TABLE sms_part (
 CREATE INDEX sms_part_reference ON sms_part (conversation, reference);
 ";
 
-/// What there is to tell of a text besides what it says.
-#[derive(Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Details {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub segments: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asks_reply_to: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<SmsFinding>,
-}
-
 /// What the process remembers of texts.
 #[derive(Default)]
 pub(crate) struct SmsInMemory {
@@ -91,7 +78,7 @@ impl Remembered for SmsInMemory {}
 
 impl VolatileState {
     pub(crate) fn sms_mut(&mut self) -> &mut SmsInMemory {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 
@@ -174,88 +161,11 @@ fn hashed(pieces: &[&[u8]]) -> MessageId {
     MessageId::from_bytes(id)
 }
 
-/// Keeps what there is to tell of a text.
-pub(crate) fn keep_details(
-    tx: &Transaction<'_>,
-    (conversation, message): (ConversationId, MessageId),
-    details: &Details,
-) -> Result<(), StoreError> {
-    let json = serde_json::to_string(details).unwrap_or_default();
-    tx.prepare_cached(
-        "INSERT INTO sms_message (conversation, message, details) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET details = ?3",
-    )?
-    .execute((conversation.as_bytes(), message.as_bytes(), json))?;
-    Ok(())
-}
-
-/// Nothing is left of a text: neither what was told of it nor the parts it came in.
-pub(crate) fn forget(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), StoreError> {
-    for statement in [
-        "DELETE FROM sms_message WHERE conversation = ?1 AND message = ?2",
-        "DELETE FROM sms_part WHERE conversation = ?1 AND message = ?2",
-    ] {
-        tx.prepare_cached(statement)?
-            .execute((conversation.as_bytes(), message.as_bytes()))?;
+/// Adds a text, with what there is to tell of it. `false` when it is there already.
+fn add(turn: &Turn<'_>, new: &NewText<'_>, details: &TextDetails) -> Result<bool, Fault> {
+    let added = history::add_text(turn.tx, turn.now, new)?;
+    if added {
+        text_details::store(turn.tx, (new.conversation, new.id), details)?;
     }
-    Ok(())
-}
-
-/// Shows what there is to tell of a text.
-pub(crate) fn complete(tx: &Transaction<'_>, message: &mut Message) -> Result<(), StoreError> {
-    let json: Option<String> = tx
-        .prepare_cached("SELECT details FROM sms_message WHERE conversation = ?1 AND message = ?2")?
-        .query_row(
-            (message.conversation.as_bytes(), message.id.as_bytes()),
-            |row| row.get(0),
-        )
-        .optional()?;
-    let details: Details = json
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default();
-    message.segments = details.segments;
-    message.asks_reply_to = details.asks_reply_to;
-    message.findings = details.findings;
-    Ok(())
-}
-
-/// A text, to be added to a conversation.
-struct NewText<'a> {
-    id: MessageId,
-    from: &'a str,
-    outgoing: bool,
-    text: &'a str,
-    sent_at: Time,
-    details: &'a Details,
-}
-
-/// Adds a text. `false` when it is there already.
-fn add(turn: &Turn<'_>, conversation: ConversationId, new: &NewText<'_>) -> Result<bool, Fault> {
-    let added = turn
-        .tx
-        .prepare_cached(
-            "INSERT INTO entry (conversation, place, kind, address, at, message, verified,
-                 outgoing, text, sent_at, state, read)
-             VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 1, ?2, ?3, ?4, 0, ?5, ?6,
-                 ?7, ?8, ?5)
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute((
-            conversation.as_bytes(),
-            new.from,
-            turn.now.0.cast_signed(),
-            new.id.as_bytes(),
-            new.outgoing,
-            new.text,
-            new.sent_at.0.cast_signed(),
-            new.outgoing.then_some(0_u8),
-        ))?;
-    if added > 0 {
-        keep_details(turn.tx, (conversation, new.id), new.details)?;
-    }
-    Ok(added > 0)
+    Ok(added)
 }

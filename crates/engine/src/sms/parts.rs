@@ -16,9 +16,10 @@ use waxwing_sms::{
 
 use super::receive;
 use crate::{
-    api::MessageId,
+    api::{ConversationId, MessageId},
     conversation::{self, Conversation},
     store::StoreError,
+    tables::Table,
     turn::{Fault, Postponed, Turn},
 };
 
@@ -26,7 +27,24 @@ use crate::{
 const PATIENCE: Span = Span::minutes(1);
 /// Parts are kept for so long: references come again.
 const KEPT: Span = Span::days(1);
-/// Parts of all texts.
+/// The parts of all texts.
+pub(crate) struct Parts;
+
+impl Table for Parts {
+    fn erase_content(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        turn.tx
+            .prepare_cached("DELETE FROM sms_part WHERE conversation = ?1 AND message = ?2")?
+            .execute((conversation.as_bytes(), message.as_bytes()))?;
+        Ok(())
+    }
+}
+
+/// Parts that are kept, of all texts.
 const PARTS_MAX: i64 = 10_000;
 
 /// What is here of a text.
@@ -100,7 +118,7 @@ pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         rows.collect::<Result<_, _>>()?
     };
     for (id, reference) in due {
-        let id = crate::api::ConversationId::from_bytes(id);
+        let id = ConversationId::from_bytes(id);
         let Some(conversation) = conversation::find(turn.tx, id)? else {
             continue;
         };

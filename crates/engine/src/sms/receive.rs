@@ -17,13 +17,18 @@ use waxwing_sms::{
     findings::{self, Contact, Known, Message},
 };
 
-use super::{Details, NewText, add, conversation, incoming_id, outgoing_id, parts};
+use super::{add, conversation, incoming_id, outgoing_id, parts};
 use crate::{
-    api::{EventKind, MessageChanged, MessageId, MessageState, Notice, Problem, SmsFinding},
+    api::{self, EventKind, MessageChanged, MessageId, MessageState, Notice, Problem, SmsFinding},
     contact::{self, profile},
     conversation::target,
-    conversation::{Conversation, history, pages},
+    conversation::{
+        Conversation,
+        history::{self, NewText},
+        pages,
+    },
     inbox::held_posts::ReceivedPost,
+    message::text_details::{self, TextDetails},
     synced_settings::{self, SettingKind, apply},
     turn::{Fault, Turn},
 };
@@ -87,13 +92,8 @@ pub(crate) fn number_is_here(turn: &mut Turn<'_>, number: &str) -> Result<(), Fa
     let Some(conversation) = target::find_sms(turn.tx, &target::sms_name(number, true))? else {
         return Ok(());
     };
-    let said: bool = turn.tx.query_row(
-        "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1 AND event = 'on_waxwing')",
-        [conversation.id.as_bytes()],
-        |row| row.get(0),
-    )?;
-    if !said {
-        let kind = EventKind::OnWaxwing;
+    let kind = EventKind::OnWaxwing;
+    if !history::has_event(turn.tx, conversation.id, kind)? {
         let event = history::add_event(turn.tx, turn.now, conversation.id, kind, number)?;
         turn.notify(Notice::Event(event));
     }
@@ -109,7 +109,7 @@ pub(super) fn show(
 ) -> Result<(), Fault> {
     let deliver = message.deliver;
     let found = findings::of(message, &known(turn)?);
-    let details = Details {
+    let details = TextDetails {
         segments: None,
         asks_reply_to: deliver.asks_reply_to().map(ToString::to_string),
         findings: found.iter().filter_map(shown_finding).collect(),
@@ -129,22 +129,18 @@ pub(super) fn show(
     let from = deliver.originator.to_string();
     let new = NewText {
         id,
+        conversation: conversation.id,
         from: &from,
-        outgoing: false,
+        direction: api::Direction::In,
         text: &text,
         sent_at,
-        details: &details,
     };
-    if !add(turn, conversation.id, &new)? {
-        let changed = turn.tx.execute(
-            "UPDATE entry SET text = ?3 WHERE conversation = ?1 AND message = ?2 AND text != ?3",
-            (conversation.id.as_bytes(), id.as_bytes(), &text),
-        )?;
-        // Nothing, where the same post has come again.
-        if changed == 0 {
+    if !add(turn, &new, &details)? {
+        // The same post may come again.
+        if !history::set_text(turn.tx, conversation.id, id, &text)? {
             return Ok(());
         }
-        super::keep_details(turn.tx, (conversation.id, id), &details)?;
+        text_details::store(turn.tx, (conversation.id, id), &details)?;
         return crate::message::commands::tell_changed(turn, conversation.id, id);
     }
     apply::apply_to_new_message(turn, conversation, id)?;
@@ -203,19 +199,19 @@ fn taken(turn: &mut Turn<'_>, taken: &SmsTaken) -> Result<(), Fault> {
     let (account, from) = (own.id(), own.address().display().to_owned());
     let id = outgoing_id(account, &taken.sms_id);
     let conversation = conversation(turn, &target::sms_name(&taken.to, true))?;
-    let details = Details {
+    let details = TextDetails {
         segments: Some(taken.segments),
-        ..Details::default()
+        ..TextDetails::default()
     };
     let new = NewText {
         id,
+        conversation: conversation.id,
         from: &from,
-        outgoing: true,
+        direction: api::Direction::Out,
         text: &taken.text,
         sent_at: Time(taken.at_ms).min(turn.now),
-        details: &details,
     };
-    if add(turn, conversation.id, &new)?
+    if add(turn, &new, &details)?
         && let Some(message) = pages::message(turn.tx, conversation.id, id)?
     {
         crate::conversation::set_written_to(turn.tx, conversation.id)?;

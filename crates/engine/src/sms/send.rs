@@ -18,13 +18,18 @@ use waxwing_protocol::{
 };
 use waxwing_sms::{DataCoding, concatenation};
 
-use super::{Details, NewText, add, conversation, outgoing_id, receive};
+use super::{add, conversation, outgoing_id, receive};
 use crate::{
     api::{self, MessageState, Problem, Response, Sent, SmsEncoding, SmsQuote},
-    conversation::target::{self, Target},
-    conversation::{self, Kind, history, pages, start},
+    conversation::{
+        self, Kind,
+        history::{self, NewText},
+        pages,
+        target::{self, Target},
+    },
     event::LinkKind,
-    link::{Job, problem_of},
+    link::{self, Job, problem_of},
+    message::text_details::TextDetails,
     settings::{self, Setting},
     trust::lookups::LookUpOutcome,
     turn::{EventError, Fault, Postponed, Turn},
@@ -191,16 +196,17 @@ pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response
     let id = outgoing_id(account, &sms_id);
     let new = NewText {
         id,
+        conversation: conversation.id,
         from: from.display(),
-        outgoing: true,
+        direction: api::Direction::Out,
         text: &asked.text,
         sent_at: turn.now,
-        details: &Details {
-            segments: Some(quote.segments),
-            ..Details::default()
-        },
     };
-    add(turn, conversation.id, &new)?;
+    let details = TextDetails {
+        segments: Some(quote.segments),
+        ..TextDetails::default()
+    };
+    add(turn, &new, &details)?;
     conversation::set_written_to(turn.tx, conversation.id)?;
     turn.tx.execute(
         "INSERT INTO sms_outgoing (sms_id, conversation, number, text, segments, even_so)
@@ -254,7 +260,7 @@ fn next(turn: &Turn<'_>) -> Result<Option<WaitingText>, Fault> {
 
 /// Hands over what waits, one after the other.
 pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.volatile.not_set_back || turn.is_postponed(&Postponed::Sms) {
+    if !turn.volatile.links.not_set_back || turn.is_postponed(&Postponed::Sms) {
         return Ok(());
     }
     while let Some(one) = next(turn)? {
@@ -300,7 +306,7 @@ pub(crate) fn handle_accepted(turn: &mut Turn<'_>, row: i64) -> Result<(), Fault
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, row: i64, error: &Error) -> Result<(), Fault> {
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::MailboxFull => {
-            turn.postpone(Postponed::Sms, start::retry_after(error));
+            turn.postpone(Postponed::Sms, link::retry_after(error));
             waits(turn, row, &problem_of(error))
         }
         ErrorCode::SmsTooLong => {

@@ -36,7 +36,8 @@ const MESSAGES: u16 = 600;
 /// A store in files that can be read without a key.
 fn in_clear(path: &Path) -> Store {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    Store::prepare(Connection::open_with_flags(path, flags).unwrap(), true).unwrap()
+    let connection = Connection::open_with_flags(path, flags).unwrap();
+    Store::prepare(connection, true, crate::migrations::STEPS).unwrap()
 }
 
 fn id(number: u16) -> MessageId {

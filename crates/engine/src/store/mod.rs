@@ -3,8 +3,8 @@
 //! It is an SQLite database, encrypted page by page with SQLCipher. Events run in
 //! [`Store::transaction`]; [`quick_check`](Store::quick_check) is for `doctor`.
 //!
-//! **Elsewhere**: each module owns its tables and the SQL that reads and writes them; this
-//! module only lists them ([`migrations`]). The client decides where the key is kept (keyring,
+//! **Elsewhere**: each module owns its tables and the SQL that reads and writes them;
+//! [`crate::migrations`] lists them, and opens a store with them. The client decides where the key is kept (keyring,
 //! passphrase).
 //!
 //! **Always**: when a transaction returns, everything it wrote is on disk, or nothing is. What
@@ -15,7 +15,7 @@
 
 mod error;
 mod key;
-mod migrations;
+mod upgrade;
 
 #[cfg(test)]
 mod erasure_tests;
@@ -33,6 +33,7 @@ use waxwing_protocol::time::{Span, Time};
 pub use error::StoreError;
 pub use key::StoreKey;
 pub use rusqlite::Transaction;
+pub(crate) use upgrade::Step;
 
 /// How long another process may keep the file before it counts as in use.
 const BUSY_MS: u32 = 500;
@@ -65,14 +66,12 @@ impl core::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store at `path`, or makes it, and brings its tables up to date.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`] when the key is wrong or the file is no store;
-    /// [`StoreError::InUse`] when another process has it open;
-    /// [`StoreError::Newer`] when a later version made it; and the rest of
-    /// [`StoreError`]. The file is then as it was.
-    pub fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+    /// Opens the store at `path`, or makes it, and takes the steps that its tables lack.
+    pub(crate) fn open_with(
+        path: &Path,
+        key: &StoreKey,
+        steps: &[Step],
+    ) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -87,15 +86,19 @@ impl Store {
         if cipher.optional()?.is_none() {
             return Err(StoreError::NotEncrypting);
         }
-        Self::prepare(connection, true)
+        Self::prepare(connection, true, steps)
     }
 
-    /// A store that is gone with its owner; for tests and simulations.
-    pub fn open_in_memory() -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory()?, false)
+    /// A store in memory, with these tables.
+    pub(crate) fn open_in_memory_with(steps: &[Step]) -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?, false, steps)
     }
 
-    fn prepare(mut connection: Connection, logged: bool) -> Result<Self, StoreError> {
+    fn prepare(
+        mut connection: Connection,
+        logged: bool,
+        steps: &[Step],
+    ) -> Result<Self, StoreError> {
         connection.execute_batch(&format!(
             "PRAGMA busy_timeout = {BUSY_MS};
              PRAGMA locking_mode = EXCLUSIVE;
@@ -106,7 +109,7 @@ impl Store {
              PRAGMA trusted_schema = OFF;"
         ))?;
         // The first reads: a wrong key shows here, before anything is written.
-        migrations::refuse_newer(&connection)?;
+        upgrade::refuse_newer(&connection, steps)?;
         connection.execute_batch(&format!(
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
@@ -117,7 +120,7 @@ impl Store {
         // partial index could depend: a sixth of all the time that messages took.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(256);
-        migrations::migrate(&mut connection)?;
+        upgrade::take_steps(&mut connection, steps)?;
         let mut store = Self {
             connection,
             logged,

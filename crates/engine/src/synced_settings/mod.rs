@@ -17,7 +17,9 @@
 //! devices are in the notes.
 
 pub(crate) mod apply;
+pub(crate) mod archived;
 pub(crate) mod commands;
+pub(crate) mod hooks;
 pub(crate) mod sync;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};

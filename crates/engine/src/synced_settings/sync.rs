@@ -114,7 +114,7 @@ fn send_draft(turn: &mut Turn<'_>, key: &[u8], draft: pb::Register) -> Result<()
         }),
     );
     outbox::add_draft(turn.tx, turn.now, notes.id, key, &bytes)?;
-    turn.volatile.due_conversations.insert(notes.id);
+    turn.volatile.due_mut().conversations.insert(notes.id);
     Ok(())
 }
 
@@ -131,7 +131,7 @@ fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
     let notes = notes::conversation(turn)?;
     let bytes = envelope(turn.now, body);
     outbox::add(turn.tx, turn.now, notes.id, None, &bytes, None)?;
-    turn.volatile.due_conversations.insert(notes.id);
+    turn.volatile.due_mut().conversations.insert(notes.id);
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use crate::{
     clock::Passed as _,
     store::StoreError,
     turn::{Fault, Turn},
+    warnings::subject,
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -142,21 +143,6 @@ fn make_room(tx: &Transaction<'_>, code: &str) -> Result<(), StoreError> {
         (code, KEPT_PER_KIND - 1),
     )?;
     Ok(())
-}
-
-/// Which one of its kind an alarm is: two alarms of one kind and subject are the same,
-/// although their sentences may hold other numbers or names. It does not hold what a relay
-/// or another person can make up.
-pub(crate) fn subject(problem: &Problem) -> String {
-    match problem {
-        Problem::DeviceAdded { device } | Problem::DeviceRemoved { device } => device.clone(),
-        Problem::ContactChanged { address } | Problem::ContactSeesAnotherLog { address } => {
-            address.clone()
-        }
-        Problem::LockChanged { locked } => locked.to_string(),
-        Problem::RelayMisbehaves { what } => format!("{what:?}"),
-        _ => String::new(),
-    }
 }
 
 /// What an alarm asked for was done.

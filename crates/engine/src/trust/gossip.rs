@@ -38,10 +38,6 @@ use crate::{
     api::{ConversationId, Problem, RelayMisdeed},
     clock::Passed as _,
     contact,
-    conversation::{
-        groups::{self, GroupRecord},
-        requests,
-    },
     event::LinkKind,
     link::Job,
     memory::Remembered,
@@ -111,29 +107,19 @@ impl Remembered for Heads {}
 
 impl VolatileState {
     pub(crate) fn heads_mut(&mut self) -> &mut Heads {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 
-/// Puts the newest head into a message, now and then.
-pub(crate) fn attach(
-    turn: &mut Turn<'_>,
-    group: &GroupRecord,
-    envelope: &mut pb::Envelope,
-) -> Result<(), Fault> {
-    let Some(newest) = turn.volatile.log().and_then(|log| log.newest.as_ref()) else {
-        return Ok(());
-    };
-    let number = newest.head().number;
-    let (told, told_at) = groups::last_shown_head(turn.tx, group.id)?;
+/// The newest head, if the next message of a group is to carry it: the number of the head that
+/// was last put into one, and when, is `shown`.
+pub(crate) fn head_due(turn: &Turn<'_>, shown: (u64, Time)) -> Option<SignedHead> {
+    let newest = turn.volatile.log()?.newest.as_ref()?;
+    let (told, told_at) = shown;
     let is_due = told == 0
-        || (number > told && turn.now.has_passed(told_at, TELL_AGAIN))
+        || (newest.head().number > told && turn.now.has_passed(told_at, TELL_AGAIN))
         || turn.now.has_passed(told_at, TELL_ANYWAY);
-    if is_due {
-        envelope.head = Some(newest.wire().clone());
-        groups::set_told_head(turn.tx, group.id, number, turn.now)?;
-    }
-    Ok(())
+    is_due.then(|| newest.clone())
 }
 
 /// Somebody's message came, with or without a head.
@@ -197,7 +183,7 @@ fn compare_head(
             alarm::raise(turn, &Problem::RelayMisbehaves { what })?;
             Ok(Comparison::Made)
         }
-        HeadPosition::Unknown if !requests::is_acquainted(turn.tx, conversation, from)? => {
+        HeadPosition::Unknown if !super::is_acquainted(turn, conversation, from)? => {
             Ok(Comparison::Impossible)
         }
         HeadPosition::Unknown => wait_for(turn, from, &theirs),
@@ -210,7 +196,7 @@ fn sees_another_log(turn: &mut Turn<'_>, from: AccountId) -> Result<(), Fault> {
     let contact =
         contact::of_account(turn.tx, from)?.filter(|contact| contact.verified && !contact.blocked);
     match contact {
-        Some(contact) if requests::is_known(turn.tx, from)? => {
+        Some(contact) if super::is_known(turn, from)? => {
             let address = contact.display;
             alarm::raise(turn, &Problem::ContactSeesAnotherLog { address })
         }

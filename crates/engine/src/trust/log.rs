@@ -25,9 +25,8 @@ use waxwing_transparency::{
 
 use crate::{
     api::{Problem, RelayMisdeed},
-    conversation::start,
     event::LinkKind,
-    link::{Job, LinkPhase},
+    link::{Job, LinkPhase, retry_after},
     memory::Remembered,
     settings,
     store::StoreError,
@@ -73,15 +72,15 @@ impl Remembered for LogInMemory {}
 
 impl VolatileState {
     pub(crate) fn log(&self) -> Option<&KnownLog> {
-        self.memory.get::<LogInMemory>().known.as_ref()
+        self.states.get::<LogInMemory>()?.known.as_ref()
     }
 
     pub(crate) fn set_log(&mut self, known: Option<KnownLog>) {
-        self.memory.get_mut::<LogInMemory>().known = known;
+        self.states.get_mut::<LogInMemory>().known = known;
     }
 
     fn overtaken_mut(&mut self) -> &mut u32 {
-        &mut self.memory.get_mut::<LogInMemory>().overtaken
+        &mut self.states.get_mut::<LogInMemory>().overtaken
     }
 }
 
@@ -169,7 +168,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
 
 /// The relay did not give the identity of its log.
 pub(crate) fn identity_refused(turn: &mut Turn<'_>, error: &pb::Error) {
-    let pause = start::retry_after(error).min(IDENTITY_AGAIN_MAX);
+    let pause = retry_after(error).min(IDENTITY_AGAIN_MAX);
     turn.postpone(Postponed::LogIdentity, pause);
 }
 

@@ -31,12 +31,10 @@ use super::{
 use crate::{
     api::{Problem, RelayMisdeed},
     clock::Passed as _,
-    conversation::{self, start},
     event::LinkKind,
-    link::Job,
+    link::{self, Job, retry_after},
     memory::Remembered,
     mls::Member,
-    sms,
     turn::VolatileState,
     turn::{Fault, Postponed, Turn},
 };
@@ -75,6 +73,34 @@ pub(crate) enum LookUpOutcome {
     Nobody,
 }
 
+/// What other rooms do about look-ups.
+pub(crate) trait LookUpHook: Sync {
+    /// An address (canonical) was looked up.
+    fn handle_look_up(
+        &self,
+        _turn: &mut Turn<'_>,
+        _address: &str,
+        _outcome: LookUpOutcome,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// There is no answer about an address (canonical) for now, and this is why.
+    fn handle_stalled(
+        &self,
+        _turn: &mut Turn<'_>,
+        _address: &str,
+        _problem: &Problem,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// All look-ups that were on their way have been answered, or take too long.
+    fn handle_all_answered(&self, _turn: &mut Turn<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 /// A look-up that was made.
 struct Done {
     outcome: LookUpOutcome,
@@ -108,12 +134,12 @@ pub(crate) struct LookUps {
 impl Remembered for LookUps {}
 
 impl VolatileState {
-    pub(crate) fn lookups(&self) -> &LookUps {
-        self.memory.get()
+    pub(crate) fn lookups(&self) -> Option<&LookUps> {
+        self.states.get()
     }
 
     pub(crate) fn lookups_mut(&mut self) -> &mut LookUps {
-        self.memory.get_mut()
+        self.states.get_mut()
     }
 }
 
@@ -187,8 +213,9 @@ pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let late = turn.now.since(since) >= ALL_WITHIN;
     if late || !turn.volatile.links.posting.awaits_look_ups() {
         turn.volatile.lookups_mut().news = None;
-        let waiting = conversation::groups::needing_work(turn.tx)?;
-        turn.volatile.due_groups.extend(waiting);
+        for hook in turn.hooks.of::<dyn LookUpHook>() {
+            hook.handle_all_answered(turn)?;
+        }
     }
     Ok(())
 }
@@ -203,13 +230,14 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
     if turn.is_postponed(&Postponed::LookUps) {
         return;
     }
+    let Some(lookups) = turn.volatile.lookups() else {
+        return;
+    };
     let links = &turn.volatile.links;
-    let next: Vec<String> = turn
-        .volatile
-        .lookups()
+    let next: Vec<String> = lookups
         .wanted
         .iter()
-        .filter(|address| !turn.volatile.lookups().proved.contains_key(*address))
+        .filter(|address| !lookups.proved.contains_key(*address))
         .filter(|address| !links.posting.awaits(&Job::LookUp((*address).clone())))
         .take(AT_ONCE.saturating_sub(links.posting.awaited()))
         .cloned()
@@ -279,9 +307,9 @@ pub(crate) fn handle_refusal(
             finished(turn, address, LookUpOutcome::Nobody)
         }
         _ => {
-            let pause = start::retry_after(error).min(REFUSED_MAX);
+            let pause = retry_after(error).min(REFUSED_MAX);
             turn.postpone(Postponed::LookUps, pause);
-            notify_waiting(turn, address, &crate::link::problem_of(error))
+            notify_waiting(turn, address, &link::problem_of(error))
         }
     }
 }
@@ -289,7 +317,7 @@ pub(crate) fn handle_refusal(
 /// The relay did not show the newest head. Look-ups that wait for auditors say so.
 pub(crate) fn handle_heads_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     covered(turn)?;
-    let pause = start::retry_after(error).min(REFUSED_MAX);
+    let pause = retry_after(error).min(REFUSED_MAX);
     turn.postpone(Postponed::Auditors, pause);
     turn.postpone(Postponed::Heads, pause);
     Ok(())
@@ -395,8 +423,8 @@ fn ask_for_auditors(turn: &mut Turn<'_>) {
 
 /// Tells everything that waits for the address why there is no answer.
 fn notify_waiting(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Result<(), Fault> {
-    if let Some(conversation) = conversation::with_address(turn.tx, address)? {
-        start::tell_waiting(turn, &conversation, problem)?;
+    for hook in turn.hooks.of::<dyn LookUpHook>() {
+        hook.handle_stalled(turn, address, problem)?;
     }
     Ok(())
 }
@@ -415,11 +443,8 @@ fn finished(turn: &mut Turn<'_>, address: &str, outcome: LookUpOutcome) -> Resul
         .insert(address.to_owned(), done);
     let now = turn.now;
     turn.volatile.lookups_mut().news.get_or_insert(now);
-    if matches!(outcome, LookUpOutcome::Account(_)) {
-        sms::receive::number_is_here(turn, address)?;
-    }
-    if let Some(conversation) = conversation::with_address(turn.tx, address)? {
-        turn.volatile.due_conversations.insert(conversation.id);
+    for hook in turn.hooks.of::<dyn LookUpHook>() {
+        hook.handle_look_up(turn, address, outcome)?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@
 //! address that account takes part. A leaf is *admitted* if the key log binds that address to
 //! the account, and the account's signed roster, which the log proves, has the leaf's device
 //! with its key. Look-ups are made and proved on the posting link ([`lookups`]), against the
-//! log as this device has checked it ([`log`]). Welcomes wait for them ([`welcomes`]), and so
-//! do commits with leaves that the known roster does not have
+//! log as this device has checked it ([`log`]). Welcomes wait for them
+//! ([`crate::conversation::welcomes`]), and so do commits with leaves that the known roster does not have
 //! ([`crate::conversation::commits`]). [`own_history`] checks what the log says about this
 //! account; [`gossip`] compares heads with other people's; [`overdue_proofs`] tracks what was not
 //! proved or compared for too long; the person may require [`auditors`]; warnings for the
@@ -30,6 +30,7 @@ pub(crate) mod alarm;
 pub(crate) mod auditors;
 pub(crate) mod confusables;
 pub(crate) mod gossip;
+pub(crate) mod hooks;
 pub(crate) mod known_heads;
 pub(crate) mod log;
 pub(crate) mod lookups;
@@ -38,8 +39,8 @@ pub(crate) mod own_history;
 pub(crate) mod safety_number;
 #[cfg(test)]
 mod tests;
-pub(crate) mod welcomes;
 
+use rusqlite::Transaction;
 use waxwing_protocol::{
     address::Address,
     conversation::MemberAddresses,
@@ -51,13 +52,85 @@ use waxwing_protocol::{
 
 use self::lookups::LookUpOutcome;
 use crate::{
-    api::{EventKind, Notice, Problem, RelayMisdeed},
+    api::{ConversationId, Problem, RelayMisdeed},
     contact::{self, Contact, ContactChange, NotBelieved},
-    conversation::{self, Conversation, history},
     mls::Member,
-    synced_settings::apply,
+    store::StoreError,
     turn::{Fault, Turn},
 };
+
+/// What other rooms do when something changes about a contact.
+pub(crate) trait ContactHook: Sync {
+    /// An account has become known.
+    fn handle_new_contact(&self, _turn: &mut Turn<'_>, _account: AccountId) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// An account has added or revoked devices.
+    fn handle_devices_changed(
+        &self,
+        _turn: &mut Turn<'_>,
+        _account: AccountId,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// An address has a new owner.
+    fn handle_owner_changed(
+        &self,
+        _turn: &mut Turn<'_>,
+        _change: &OwnerChange<'_>,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// An address has a new owner, says the log.
+pub(crate) struct OwnerChange<'a> {
+    pub address: &'a Address,
+    pub before: AccountId,
+    pub now: AccountId,
+    /// Whether the owner before had been verified in person.
+    pub compared: bool,
+}
+
+/// What other rooms know of accounts.
+pub(crate) trait Acquaintances: Sync {
+    /// Whether this account has written to another, or compared safety numbers with it.
+    fn is_known(&self, tx: &Transaction<'_>, account: AccountId) -> Result<bool, StoreError>;
+
+    /// Whether an account that writes in a conversation is no stranger.
+    fn is_acquainted(
+        &self,
+        tx: &Transaction<'_>,
+        conversation: Option<ConversationId>,
+        account: AccountId,
+    ) -> Result<bool, StoreError>;
+}
+
+/// Whether a room above knows an account.
+fn is_known(turn: &Turn<'_>, account: AccountId) -> Result<bool, StoreError> {
+    for rooms in turn.hooks.of::<dyn Acquaintances>() {
+        if rooms.is_known(turn.tx, account)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether an account that writes in a conversation is no stranger to a room above.
+fn is_acquainted(
+    turn: &Turn<'_>,
+    conversation: Option<ConversationId>,
+    account: AccountId,
+) -> Result<bool, StoreError> {
+    for rooms in turn.hooks.of::<dyn Acquaintances>() {
+        if rooms.is_acquainted(turn.tx, conversation, account)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// What is known of some leaves.
 #[derive(Debug, PartialEq, Eq)]
@@ -198,7 +271,7 @@ fn asked_since(
         Some(contact) => Some(LookUpOutcome::Account(contact.account)),
         None => turn
             .volatile
-            .lookups()
+            .lookups()?
             .outcome_since(address, since, turn.now),
     }
 }
@@ -266,9 +339,8 @@ impl Judgement {
     }
 }
 
-/// Keeps what the log says of an address's owner, which was asked at this time; `false` if it contradicts what was known.
-/// A new owner is marked in the conversation with the old one; where the old one had been
-/// verified in person, nothing more is sent until the person decides.
+/// Keeps what the log says of an address's owner, which was asked at this time; `false` if it
+/// contradicts what was known.
 pub(crate) fn keep(
     turn: &mut Turn<'_>,
     account: AccountId,
@@ -282,45 +354,27 @@ pub(crate) fn keep(
         overdue_proofs::record_look_up(turn, account)?;
     }
     if is_new && kept.is_ok() {
-        apply::apply_to_new_contact(turn, account)?;
+        for hook in turn.hooks.of::<dyn ContactHook>() {
+            hook.handle_new_contact(turn, account)?;
+        }
     }
     match kept {
         Ok(ContactChange::Unchanged) => Ok(true),
         Ok(ContactChange::DevicesChanged) => {
-            let due = conversation::groups::membership_due(turn.tx, Some(account))?;
-            turn.volatile.due_groups.extend(due);
+            for hook in turn.hooks.of::<dyn ContactHook>() {
+                hook.handle_devices_changed(turn, account)?;
+            }
             Ok(true)
         }
         Ok(ContactChange::OwnerChanged { before, compared }) => {
-            if let Some(old) = conversation::with_account(turn.tx, before)? {
-                let kept = if let Some(other) = conversation::with_account(turn.tx, account)? {
-                    // Known before, under another address: one history.
-                    conversation::merge(turn.tx, old.id, other.id)?;
-                    other.id
-                } else {
-                    conversation::set_account(turn.tx, old.id, account)?;
-                    old.id
-                };
-                let event = history::add_event(
-                    turn.tx,
-                    turn.now,
-                    kept,
-                    EventKind::IdentityReset,
-                    address.display(),
-                )?;
-                turn.notify(Notice::Event(event));
-                if compared {
-                    conversation::set_awaiting_decision(turn.tx, kept, true)?;
-                    let found = conversation::find(turn.tx, kept)?;
-                    if let Some(found) = found {
-                        let problem = Problem::ContactChanged {
-                            address: address.display().to_owned(),
-                        };
-                        conversation::start::tell_waiting(turn, &found, &problem)?;
-                        alarm::raise(turn, &problem)?;
-                    }
-                }
-                turn.volatile.due_conversations.insert(kept);
+            let change = OwnerChange {
+                address,
+                before,
+                now: account,
+                compared,
+            };
+            for hook in turn.hooks.of::<dyn ContactHook>() {
+                hook.handle_owner_changed(turn, &change)?;
             }
             Ok(true)
         }
@@ -336,27 +390,4 @@ pub(crate) fn keep(
             Ok(false)
         }
     }
-}
-
-/// The conversation turned out to be with this account: gives the one that holds its
-/// history.
-pub(crate) fn belongs_to(
-    turn: &mut Turn<'_>,
-    conversation: Conversation,
-    account: AccountId,
-) -> Result<Conversation, Fault> {
-    if conversation.account == Some(account) {
-        return Ok(conversation);
-    }
-    if let Some(other) = conversation::with_account(turn.tx, account)? {
-        if other.id != conversation.id {
-            conversation::merge(turn.tx, conversation.id, other.id)?;
-        }
-        return Ok(other);
-    }
-    conversation::set_account(turn.tx, conversation.id, account)?;
-    Ok(Conversation {
-        account: Some(account),
-        ..conversation
-    })
 }

@@ -16,11 +16,10 @@
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{ids::AccountId, time::Span};
 
-use super::alarm;
+use super::{alarm, is_acquainted};
 use crate::{
     api::{ConversationId, Problem},
     contact,
-    conversation::requests,
     link::LinkPhase,
     memory::Remembered,
     store::StoreError,
@@ -71,7 +70,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let step = (turn.now.0 / STEP.0).cast_signed();
     if !is_open
         || turn.volatile.account.is_none()
-        || turn.volatile.memory.get::<CountedStep>().0 == Some(step)
+        || turn.volatile.states.get_mut::<CountedStep>().0 == Some(step)
     {
         return Ok(());
     }
@@ -80,7 +79,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
          ON CONFLICT DO UPDATE SET steps = steps + 1, newest = ?1 WHERE newest != ?1",
         [step],
     )?;
-    turn.volatile.memory.get_mut::<CountedStep>().0 = Some(step);
+    turn.volatile.states.get_mut::<CountedStep>().0 = Some(step);
     judge(turn)
 }
 
@@ -136,7 +135,7 @@ pub(crate) fn record_head_missing(
             )?;
             judge(turn)
         }
-        _ if !requests::is_acquainted(turn.tx, conversation, account)? => Ok(()),
+        _ if !is_acquainted(turn, conversation, account)? => Ok(()),
         _ => {
             turn.tx.execute(
                 "INSERT INTO head_comparison (account_id, since) VALUES (?1, ?2)

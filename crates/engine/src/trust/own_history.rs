@@ -13,6 +13,7 @@
 //! **Always**: the roster grows only by statements that its chain admits, and that the log
 //! has. A change that this account did not make is an alarm on every device.
 
+use rusqlite::Transaction;
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
     ids::{AccountId, DeviceId},
@@ -31,11 +32,10 @@ use crate::{
     account::{self, NotExtended},
     api::{Problem, RelayMisdeed},
     clock::Passed as _,
-    conversation::start,
-    devices::{changes, lock},
     event::LinkKind,
-    link::{Job, LinkPhase},
+    link::{Job, LinkPhase, retry_after},
     memory::Remembered,
+    store::StoreError,
     turn::VolatileState,
     turn::{Fault, Postponed, Turn},
 };
@@ -48,6 +48,30 @@ const RETRY: Span = Span::seconds(30);
 
 /// And at the latest after this long, no matter how long the relay tells us to wait.
 const RETRY_MAX: Span = Span::minutes(10);
+
+/// What other rooms do when the own history was checked.
+pub(crate) trait OwnHistoryHook: Sync {
+    /// Devices whose addition to the account was asked for on this device.
+    fn devices_asked_for(&self, _tx: &Transaction<'_>) -> Result<Vec<DeviceId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// The own roster, in the store, has grown by statements that the log has: devices were
+    /// added or revoked.
+    fn handle_roster_grown(&self, _turn: &mut Turn<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// The whole history was proved; `locked` says whether the log has the address as locked,
+    /// where its newest entry is this account's.
+    fn handle_history_proved(
+        &self,
+        _turn: &mut Turn<'_>,
+        _locked: Option<bool>,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+}
 
 /// Whether the history is checked, on this login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,12 +88,12 @@ pub(crate) enum Check {
 impl Remembered for Check {}
 
 impl VolatileState {
-    pub(crate) fn own_history(&self) -> &Check {
-        self.memory.get()
+    fn own_history(&self) -> Check {
+        self.states.get().copied().unwrap_or_default()
     }
 
-    pub(crate) fn own_history_mut(&mut self) -> &mut Check {
-        self.memory.get_mut()
+    fn own_history_mut(&mut self) -> &mut Check {
+        self.states.get_mut()
     }
 }
 
@@ -80,20 +104,20 @@ pub(crate) fn request_check(turn: &mut Turn<'_>) {
 
 /// Whether it was asked for since this time, and has come.
 pub(crate) fn is_checked_since(turn: &Turn<'_>, since: Time) -> bool {
-    let asked = matches!(*turn.volatile.own_history(), Check::Done(at) if at >= since);
+    let asked = matches!(turn.volatile.own_history(), Check::Done(at) if at >= since);
     asked && !turn.volatile.links.mailbox.awaits(&Job::FetchHistory)
 }
 
 /// Whether it has changed since this time is to be known.
 pub(crate) fn want_since(turn: &mut Turn<'_>, since: Time) {
-    if matches!(*turn.volatile.own_history(), Check::Done(at) if at < since) {
+    if matches!(turn.volatile.own_history(), Check::Done(at) if at < since) {
         request_check(turn);
     }
 }
 
 /// When it is due again.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
-    match *turn.volatile.own_history() {
+    match turn.volatile.own_history() {
         Check::Done(at) if turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn => {
             Some(at.after(AGAIN))
         }
@@ -103,7 +127,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 
 /// Asks for the history when it is due.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let due = match *turn.volatile.own_history() {
+    let due = match turn.volatile.own_history() {
         Check::Due | Check::LoginRefused => true,
         Check::Done(at) => turn.now.has_passed(at, AGAIN),
     };
@@ -138,7 +162,7 @@ pub(crate) fn handle_login_refused(turn: &mut Turn<'_>) {
 
 /// Whether it is to be looked up why the relay does not let this device in.
 pub(crate) fn wants_look_up(turn: &Turn<'_>) -> bool {
-    *turn.volatile.own_history() == Check::LoginRefused && turn.volatile.account.is_some()
+    turn.volatile.own_history() == Check::LoginRefused && turn.volatile.account.is_some()
 }
 
 /// Looks up why the relay does not let this device in. Gives whether the posting link is of
@@ -181,7 +205,7 @@ pub(crate) fn handle_look_up(
 /// The relay refused.
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
     *turn.volatile.own_history_mut() = Check::Due;
-    let pause = start::retry_after(error).min(RETRY_MAX);
+    let pause = retry_after(error).min(RETRY_MAX);
     turn.postpone(Postponed::OwnHistory, pause);
 }
 
@@ -226,16 +250,13 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
         alarm::raise(turn, &problem)?;
     }
     overdue_proofs::record_history_proved(turn)?;
-    if let Some(newest) = versions
-        .first()
+    let newest = versions.first();
+    let locked = newest
         .filter(|newest| newest.entry.account == own)
-    {
-        lock::seen_in_log(turn, newest.entry.locked)?;
+        .map(|newest| newest.entry.locked);
+    for hook in turn.hooks.of::<dyn OwnHistoryHook>() {
+        hook.handle_history_proved(turn, locked)?;
     }
-    // Groups may have waited for the roster.
-    turn.volatile
-        .due_groups
-        .extend(crate::conversation::groups::needing_work(turn.tx)?);
     Ok(Ok(()))
 }
 
@@ -291,7 +312,10 @@ fn grow(
     if served.length() < before.length() {
         return Ok(Err(RelayMisdeed::RosterRolledBack));
     }
-    let asked_for = changes::devices_admitted(turn.tx)?;
+    let mut asked_for = Vec::new();
+    for hook in turn.hooks.of::<dyn OwnHistoryHook>() {
+        asked_for.extend(hook.devices_asked_for(turn.tx)?);
+    }
     match account::extend(turn.tx, statements) {
         Ok(0) => return Ok(Ok(())),
         Ok(_) => {}
@@ -301,10 +325,8 @@ fn grow(
         }
     }
     warn_of_changed_devices(turn, &before, &served, &asked_for)?;
-    changes::roster_grew(turn)?;
-    changes::own_roster_changed(turn)?;
-    if turn.volatile.is_revoked() {
-        start::fail_all(turn, &Problem::DeviceRevoked)?;
+    for hook in turn.hooks.of::<dyn OwnHistoryHook>() {
+        hook.handle_roster_grown(turn)?;
     }
     Ok(Ok(()))
 }

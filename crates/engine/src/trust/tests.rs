@@ -27,11 +27,7 @@ impl Device {
     fn new() -> Self {
         Self {
             store: Store::open_in_memory().unwrap(),
-            live: VolatileState::new(
-                mls::Crypto::new().unwrap(),
-                1 << 16,
-                crate::engine::states(),
-            ),
+            live: VolatileState::default(),
             rng: ChaCha20Rng::from_seed([1; 32]),
             now: Time(Span::days(20_000).0),
         }
@@ -52,6 +48,8 @@ impl Device {
                     now: *now,
                     rng,
                     volatile: live,
+                    crypto: &mls::Crypto::new().unwrap(),
+                    hooks: &crate::engine::hooks(),
                     out: Vec::new(),
                 };
                 work(&mut turn)?;

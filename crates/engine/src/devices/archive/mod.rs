@@ -10,30 +10,25 @@
 //! is rejoined with, messages with their content and states, events, gaps. Not in it:
 //! private keys, MLS states, key packages, tokens, the outbox.
 //!
-//! **Elsewhere**: the messages are `waxwing/v1/archive.proto`; sealing is the callers'.
+//! **Elsewhere**: what each table gives, and how it keeps what comes, stands beside the table
+//! ([`crate::archive::ArchiveSection`]); the messages are `waxwing/v1/archive.proto`; sealing is
+//! the callers'.
 //!
 //! **Always**: exporting reads a few rows at a time. Importing the same again, or the
 //! archive of another device, changes nothing that is there: a message is there once,
 //! and states only rise.
 
-mod contacts;
 mod export;
 mod import;
+pub(crate) mod settings;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use export::{Reach, export};
-pub(crate) use import::{NotImported, import};
+pub(crate) use import::import;
 
-/// `archive_conversation` says where the entries of another device's conversations go;
-/// it lasts as long as an import.
-pub(crate) const SCHEMA: &str = "
-CREATE TABLE archive_conversation (
-    source BLOB PRIMARY KEY,
-    local BLOB NOT NULL
-) WITHOUT ROWID;
-";
+pub(crate) use crate::archive::NotImported;
 
 /// Records of one chunk have so many bytes, or there is one record.
 pub(crate) const CHUNK_BYTES: usize = 60 << 10;
@@ -43,33 +38,3 @@ const RECORD_BYTES: usize = 200 << 10;
 
 /// Always 1.
 const VERSION: u32 = 1;
-
-/// What comes in which order.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Section {
-    Settings = 0,
-    Devices = 1,
-    Contacts = 2,
-    Conversations = 3,
-    Groups = 4,
-    Entries = 5,
-    Amendments = 6,
-    Registers = 7,
-}
-
-impl Section {
-    const fn of(number: u32) -> Option<Self> {
-        Some(match number {
-            0 => Self::Settings,
-            1 => Self::Devices,
-            2 => Self::Contacts,
-            3 => Self::Conversations,
-            4 => Self::Groups,
-            5 => Self::Entries,
-            6 => Self::Amendments,
-            7 => Self::Registers,
-            _ => return None,
-        })
-    }
-}

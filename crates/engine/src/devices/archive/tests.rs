@@ -13,8 +13,10 @@ use waxwing_protocol::{
 
 use super::{NotImported, Reach, VERSION, export, import};
 use crate::{
+    engine::TABLES,
     settings::{self, Setting},
     store::{Store, StoreError},
+    tables::Tables,
 };
 
 const NOW: Time = Time(1_800_000_000_000);
@@ -76,14 +78,14 @@ fn texts(tx: &Transaction<'_>) -> Vec<String> {
 fn what_comes_twice_is_there_once_and_what_was_handed_over_can_be_handed_on() {
     let whole = chunk([conversation(), message(1, 3, "one"), message(1, 4, "two")]);
     let first = with_store(|tx| {
-        import(tx, NOW, whole.clone()).unwrap();
-        import(tx, NOW, whole).unwrap();
+        import(tx, Tables(TABLES), NOW, whole.clone()).unwrap();
+        import(tx, Tables(TABLES), NOW, whole).unwrap();
         assert_eq!(texts(tx), ["one", "two"]);
-        export(tx, None, Reach::Everything).unwrap()
+        export(tx, Tables(TABLES), None, Reach::Everything).unwrap()
     });
     assert!(first.next.is_none());
     with_store(|tx| {
-        import(tx, NOW, first).unwrap();
+        import(tx, Tables(TABLES), NOW, first).unwrap();
         assert_eq!(texts(tx), ["one", "two"]);
         let stopped: bool = tx
             .query_row("SELECT stopped FROM conversation", [], |row| row.get(0))
@@ -100,7 +102,7 @@ fn an_entry_of_a_conversation_that_began_later_is_left_out() {
         message(1, 4, "here"),
     ]);
     with_store(|tx| {
-        import(tx, NOW, later).unwrap();
+        import(tx, Tables(TABLES), NOW, later).unwrap();
         assert_eq!(texts(tx), ["here"]);
     });
 }
@@ -112,20 +114,20 @@ fn another_version_and_malformed_records_are_refused() {
             version: VERSION + 1,
             ..chunk([conversation()])
         };
-        let refused = import(tx, NOW, newer);
+        let refused = import(tx, Tables(TABLES), NOW, newer);
         assert!(matches!(refused, Err(NotImported::Version)));
         let nameless = Record::Conversation(ArchivedConversation {
             id: vec![1; 16].into(),
             address: "nobody".into(),
             ..ArchivedConversation::default()
         });
-        let refused = import(tx, NOW, chunk([nameless]));
+        let refused = import(tx, Tables(TABLES), NOW, chunk([nameless]));
         assert!(matches!(refused, Err(NotImported::Malformed)));
         let key_that_is_none = Record::Settings(ArchivedSettings {
             backup_key: vec![0; 7].into(),
             ..ArchivedSettings::default()
         });
-        let refused = import(tx, NOW, chunk([key_that_is_none]));
+        let refused = import(tx, Tables(TABLES), NOW, chunk([key_that_is_none]));
         assert!(matches!(refused, Err(NotImported::Malformed)));
     });
 }
@@ -139,7 +141,7 @@ fn what_a_person_chose_on_this_device_stays() {
             tell_read: true,
             ..ArchivedSettings::default()
         });
-        import(tx, NOW, chunk([settings])).unwrap();
+        import(tx, Tables(TABLES), NOW, chunk([settings])).unwrap();
         assert_eq!(settings::read(tx, Setting::TellRead).unwrap(), Some(false));
         assert_eq!(
             settings::read(tx, Setting::TellDelivered).unwrap(),

@@ -35,10 +35,10 @@ use crate::{
     api::{
         self, BackupChanged, BackupPart, Notice, Problem, Response, TransferOf, TransferProgress,
     },
-    conversation::start::retry_after,
     event::LinkKind,
-    link::{Job, LinkPhase},
+    link::{self, Job, LinkPhase},
     settings::{self, Setting},
+    tables::Tables,
     turn::{EventError, Fault, Postponed, Turn},
 };
 
@@ -94,7 +94,7 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
     let made = making.part.as_ref().map(|(index, ..)| *index);
     if made != Some(asked.index) {
         let next = made.map_or(0, |index| index.saturating_add(1));
-        if next != asked.index || !making.make_part(turn.tx)? {
+        if next != asked.index || !making.make_part(turn.tx, turn.tables())? {
             return Err(EventError::Refused(Problem::BackupNone));
         }
     }
@@ -139,7 +139,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Some(mut making) = turn.volatile.devices_mut().backup.making.take() else {
         return Ok(());
     };
-    if making.part.is_none() && !making.make_part(turn.tx)? {
+    if making.part.is_none() && !making.make_part(turn.tx, turn.tables())? {
         return Err(Fault::Broken("a backup without a part".into()));
     }
     let Some((index, part, _)) = &making.part else {
@@ -182,7 +182,7 @@ pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
             total,
         }));
         if more {
-            making.make_part(turn.tx)?;
+            making.make_part(turn.tx, turn.tables())?;
         } else {
             let finish = FinishBackup {
                 backup_id: making.id.to_vec().into(),
@@ -218,7 +218,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) -> Result<(), F
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
             // The same part again, later.
-            turn.postpone(Postponed::Backup, retry_after(error));
+            turn.postpone(Postponed::Backup, link::retry_after(error));
             Ok(())
         }
         ErrorCode::TooLarge => failed(turn, &Problem::BackupTooLarge),
@@ -232,7 +232,10 @@ pub(crate) const fn lost(_live: &mut BackupInMemory) {}
 /// When one is to be begun.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     let ready = turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn
-        && turn.volatile.devices().backup.making.is_none()
+        && turn
+            .volatile
+            .devices()
+            .is_none_or(|devices| devices.backup.making.is_none())
         && key::public(turn.tx)?.is_some();
     if !ready {
         return Ok(None);
@@ -255,7 +258,7 @@ fn is_due(turn: &mut Turn<'_>) -> Result<bool, Fault> {
         Some(at) if at > turn.now => Ok(false),
         Some(_) => {
             let before: Option<i64> = settings::read(turn.tx, Setting::BackupNewest)?;
-            let anything_new = before != Some(newest(turn.tx)?)
+            let anything_new = before != Some(turn.tables().newest_entry(turn.tx)?)
                 || turn.volatile.devices_mut().changed_since_backup;
             if !anything_new {
                 due_after(turn, SOON)?;
@@ -273,12 +276,6 @@ fn due_at(tx: &Transaction<'_>) -> Result<Option<Time>, Fault> {
 fn due_after(turn: &Turn<'_>, span: Span) -> Result<(), Fault> {
     let at = turn.now.after(span).0.cast_signed();
     Ok(settings::write(turn.tx, Setting::BackupDueAt, at)?)
-}
-
-fn newest(tx: &Transaction<'_>) -> Result<i64, Fault> {
-    Ok(tx
-        .prepare_cached("SELECT coalesce(max(id), 0) FROM entry")?
-        .query_row([], |row| row.get(0))?)
 }
 
 fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
@@ -312,20 +309,22 @@ fn begin(turn: &mut Turn<'_>) -> Result<Making, Fault> {
         origin: Some(origin),
         part: None,
         done: (0, 1),
-        newest: newest(turn.tx)?,
+        newest: turn.tables().newest_entry(turn.tx)?,
     })
 }
 
 impl Making {
     /// Makes the next part; `false` where there is none.
-    fn make_part(&mut self, tx: &Transaction<'_>) -> Result<bool, Fault> {
+    fn make_part(&mut self, tx: &Transaction<'_>, tables: Tables<'_>) -> Result<bool, Fault> {
         while self.sealer.hungry() {
             let mut chunk = match (self.origin.is_some(), &self.cursor) {
                 (false, None) => {
                     self.sealer.end();
                     break;
                 }
-                (_, cursor) => archive::export(tx, cursor.clone(), archive::Reach::Everything)?,
+                (_, cursor) => {
+                    archive::export(tx, tables, cursor.clone(), archive::Reach::Everything)?
+                }
             };
             if let Some(origin) = self.origin.take() {
                 let record = ArchiveRecord {

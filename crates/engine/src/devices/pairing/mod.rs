@@ -52,7 +52,7 @@ use self::{
     steps::{NewOutcome, NewStep, OldOutcome, OldStep, PairingEnded},
 };
 use super::{
-    changes, names,
+    changes, names, registration,
     rendezvous::Meeting,
     transfer::{self, TransferKey},
 };
@@ -60,7 +60,7 @@ use crate::{
     account,
     api::{self, Notice, PairingStage, Problem, RegistrationStage, Response},
     event::LinkKind,
-    link::{MeetingPurpose, registration},
+    link::MeetingPurpose,
     settings,
     turn::{EventError, Fault, Turn},
 };

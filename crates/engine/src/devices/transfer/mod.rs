@@ -50,20 +50,20 @@ use waxwing_protocol::{
 
 pub(crate) use self::{
     key::TransferKey,
-    rows::{BOUNDS, SCHEMA, had_heard},
+    rows::{BOUNDS, SCHEMA, had_heard, was_added_later},
 };
 use self::{
     key::{TO_NEW, TO_OLD},
     rows::{Admitting, Stage, read, set_stage},
 };
-use super::{archive, backup, changes, names, pairing, rendezvous::Meeting};
+use super::{archive, backup, changes, names, pairing, registration, rendezvous::Meeting};
 use crate::{
     account,
     api::{Notice, Problem, TransferOf, TransferProgress},
     conversation::groups::{self, GroupState},
     event::LinkKind,
     inbox::receive,
-    link::{MeetingPurpose, registration},
+    link::MeetingPurpose,
     store::StoreError,
     turn::{Fault, Postponed, Turn},
 };
@@ -181,7 +181,7 @@ pub(crate) fn admitted(
         let this = account::load(turn.tx)?
             .ok_or_else(|| Fault::Broken("no account".into()))?
             .device();
-        rows::fix_bounds(turn.tx, this)?;
+        rows::fix_bounds(turn.tx, turn.tables(), this)?;
         let name = names::name_of_device(turn.tx, device)?;
         pairing::tell_admitted(turn, device, name);
         say_admission(turn)?;
@@ -235,18 +235,17 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         return Ok(None);
     };
     let over = over_at(&admitting);
-    let again = turn
-        .volatile
-        .devices()
-        .transfer
-        .pull_again_at
+    let devices = turn.volatile.devices();
+    let again = devices
+        .and_then(|devices| devices.transfer.pull_again_at)
         .filter(|_| admitting.stage.is_new() && pulls(turn));
     Ok(again.map_or(Some(over), |again| Some(again.min(over))))
 }
 
 /// Whether a request for what is missing would leave.
 fn pulls(turn: &Turn<'_>) -> bool {
-    let meeting = turn.volatile.devices().transfer.meeting.as_ref();
+    let devices = turn.volatile.devices();
+    let meeting = devices.and_then(|devices| devices.transfer.meeting.as_ref());
     meeting.is_some_and(Meeting::is_joined)
         && !turn.is_postponed(&Postponed::Meeting)
         && !pairs_there(turn)
@@ -254,11 +253,9 @@ fn pulls(turn: &Turn<'_>) -> bool {
 
 /// Whether a pairing is at the one rendezvous that a link can be at.
 fn pairs_there(turn: &Turn<'_>) -> bool {
-    turn.volatile
-        .devices()
-        .pairing
-        .as_ref()
-        .is_some_and(|pairing| pairing.link() == LinkKind::Posting)
+    let devices = turn.volatile.devices();
+    let pairing = devices.and_then(|devices| devices.pairing.as_ref());
+    pairing.is_some_and(|pairing| pairing.link() == LinkKind::Posting)
 }
 
 fn over_at(admitting: &Admitting) -> Time {
@@ -556,7 +553,7 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
     }
     let (next, done, total) = (contents.next.clone(), contents.done, contents.total);
     turn.tx.execute_batch("SAVEPOINT chunk")?;
-    match archive::import(turn.tx, turn.now, contents) {
+    match archive::import(turn.tx, turn.tables(), turn.now, contents) {
         Ok(()) => turn.tx.execute_batch("RELEASE chunk")?,
         Err(archive::NotImported::Store(error)) => return Err(error.into()),
         // The other device's mistake, or a later version: asking again would bring the same.
@@ -590,7 +587,8 @@ fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
         receive::ask_for_all(turn, &group)?;
     }
     turn.volatile
-        .due_groups
+        .due_mut()
+        .groups
         .extend(groups::needing_work(turn.tx)?);
     Ok(())
 }
@@ -671,7 +669,7 @@ fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) ->
         let upto = archive::Reach::UpTo {
             last_entry: admitting.last_entry,
         };
-        let chunk = archive::export(turn.tx, cursor.take(), upto)?;
+        let chunk = archive::export(turn.tx, turn.tables(), cursor.take(), upto)?;
         cursor.clone_from(&chunk.next);
         if let Some(next) = &cursor {
             let number = i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1);
@@ -706,10 +704,11 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
         send_sealed(turn, admitting, TO_NEW, Words::Refused(PairingRefused {}));
     }
     end(turn)?;
-    turn.tx.execute("DELETE FROM archive_conversation", [])?;
+    crate::archive::forget_conversations(turn.tx)?;
     pairing::tell_failed(turn, &problem);
     turn.volatile
-        .due_groups
+        .due_mut()
+        .groups
         .extend(groups::needing_work(turn.tx)?);
     Ok(())
 }

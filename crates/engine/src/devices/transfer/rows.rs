@@ -1,6 +1,6 @@
 //! The row that survives a restart while a device is being admitted or receives the archive.
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::{OptionalExtension as _, Transaction, types::Value};
 use waxwing_protocol::{
     ids::{DeviceId, GroupId},
     time::Time,
@@ -8,7 +8,7 @@ use waxwing_protocol::{
 use zeroize::Zeroizing;
 
 use super::key::TransferKey;
-use crate::store::StoreError;
+use crate::{conversation::archived, inbox::sender_counters, store::StoreError, tables::Tables};
 
 /// `admission` has one row while a device is being admitted or handed the archive.
 pub(crate) const SCHEMA: &str = "
@@ -175,27 +175,29 @@ pub(super) fn read(tx: &Transaction<'_>) -> Result<Option<Admitting>, StoreError
 }
 
 /// Fixes what goes over to the new device: what is here now, and nothing that comes later.
-pub(super) fn fix_bounds(tx: &Transaction<'_>, this: DeviceId) -> Result<(), StoreError> {
+pub(super) fn fix_bounds(
+    tx: &Transaction<'_>,
+    tables: Tables<'_>,
+    this: DeviceId,
+) -> Result<(), StoreError> {
     forget_bounds(tx)?;
     tx.execute(
-        "UPDATE admission SET repeats = 0,
-             last_entry = (SELECT coalesce(max(id), 0) FROM entry)",
-        [],
+        "UPDATE admission SET repeats = 0, last_entry = ?1",
+        [tables.newest_entry(tx)?],
     )?;
     tx.execute(
         "INSERT INTO transfer_place (chunk, cursor) VALUES (0, x'')",
         [],
     )?;
-    tx.execute(
-        "INSERT INTO transfer_heard (group_id, device_id, up_to)
-         SELECT group_id, device_id, max(contiguous, 0) FROM heard",
-        [],
+    let mut insert = tx.prepare_cached(
+        "INSERT OR REPLACE INTO transfer_heard (group_id, device_id, up_to) VALUES (?1, ?2, ?3)",
     )?;
-    tx.execute(
-        "INSERT OR REPLACE INTO transfer_heard (group_id, device_id, up_to)
-         SELECT group_id, ?1, max(next_counter - 1, 0) FROM conversation_group",
-        [this.0],
-    )?;
+    for (group, said) in archived::own_counters(tx)? {
+        let heard = sender_counters::senders(tx, group)?;
+        for (device, up_to) in heard.into_iter().chain([(this, said)]) {
+            insert.execute((group.0, device.0, up_to.cast_signed()))?;
+        }
+    }
     Ok(())
 }
 
@@ -246,6 +248,18 @@ pub(super) fn count_repeat(tx: &Transaction<'_>) -> Result<u32, StoreError> {
     Ok(tx
         .prepare_cached("UPDATE admission SET repeats = repeats + 1 RETURNING repeats")?
         .query_row([], |row| row.get(0))?)
+}
+
+/// Whether a record of a section was added after the transfer began.
+pub(crate) fn was_added_later(
+    tx: &Transaction<'_>,
+    section: u32,
+    key: &Value,
+    part: &[u8],
+) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT 1 FROM said_later WHERE section = ?1 AND key = ?2 AND part = ?3")?
+        .exists((section, key, part))?)
 }
 
 /// What had been heard of a group when the transfer began, and said by this device.

@@ -25,12 +25,12 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::Job;
+use super::backup;
 use crate::{
     account,
     api::{Notice, Problem, RegistrationChanged, RegistrationStage},
-    conversation::start,
     event::LinkKind,
+    link::{self, Job, retry_after},
     store::StoreError,
     trust::own_history,
     turn::{Fault, Postponed, Turn},
@@ -90,7 +90,9 @@ pub(crate) fn begin(turn: &mut Turn<'_>, address: &Address) -> Result<(), Fault>
              expires_at = NULL, code = NULL",
         [address.display()],
     )?;
-    account::begin(turn.tx, turn.rng, turn.now)?;
+    if let Some(recovery) = account::begin(turn.tx, turn.rng, turn.now)? {
+        backup::key::store_public(turn.tx, &backup::key::public_of(&recovery))?;
+    }
     Ok(())
 }
 
@@ -285,8 +287,8 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, job: &Job, error: &Error) -> R
             },
         ),
         // These pass: the person tries again.
-        _ if checking => (2, super::problem_of(error)),
-        _ => (0, super::problem_of(error)),
+        _ if checking => (2, link::problem_of(error)),
+        _ => (0, link::problem_of(error)),
     };
     turn.tx
         .execute("UPDATE registration SET stage = ?1, code = NULL", [stage])?;
@@ -311,13 +313,13 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
         };
         return handle_refusal(turn, &Job::FinishRegistration, &code);
     }
-    turn.postpone(Postponed::Login, start::retry_after(error));
+    turn.postpone(Postponed::Login, retry_after(error));
     if error.code() == ErrorCode::Unauthorised {
         // The log says whether this device is one no more.
         own_history::handle_login_refused(turn);
         return Ok(());
     }
-    turn.warn(&super::problem_of(error));
+    turn.warn(&link::problem_of(error));
     Ok(())
 }
 

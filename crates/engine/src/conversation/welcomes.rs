@@ -15,17 +15,16 @@ use waxwing_protocol::{
     time::Span,
 };
 
-use super::{Claimed, Judgement};
+use super::{
+    ConversationHook,
+    generations::{self, Claim},
+    group_commands,
+    groups::{self, GroupRecord, GroupState, Welcomer},
+    join_epochs, leaves, notes, quarantine, re_add, requests, start,
+};
 use crate::{
     api::{ConversationId, RelayMisdeed},
-    contact,
-    conversation::{
-        self,
-        generations::{self, Claim},
-        group_commands,
-        groups::{self, GroupRecord, GroupState, Welcomer},
-        join_epochs, leaves, notes, quarantine, re_add, requests, start,
-    },
+    contact, conversation,
     inbox::{
         held_posts::{self, ReceivedPost},
         receive,
@@ -34,6 +33,7 @@ use crate::{
     link::Job,
     mls::{Member, MlsError, StagedWelcome},
     synced_settings::sync,
+    trust::{self, Claimed, Judgement},
     turn::{Fault, Postponed, Turn},
 };
 
@@ -109,13 +109,13 @@ fn make_room(turn: &mut Turn<'_>) -> Result<(), Fault> {
 fn is_known(turn: &Turn<'_>, sender: &Member) -> Result<bool, Fault> {
     let own = turn.account()?;
     if own.id() == sender.account {
-        return Ok(super::admits(own.roster(), sender));
+        return Ok(trust::admits(own.roster(), sender));
     }
     let Some(contact) = contact::of_account(turn.tx, sender.account)? else {
         return Ok(false);
     };
     let known = requests::is_known(turn.tx, sender.account)?;
-    Ok(known && !contact.blocked && super::admits(&contact.roster()?, sender))
+    Ok(known && !contact.blocked && trust::admits(&contact.roster()?, sender))
 }
 
 fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, Fault> {
@@ -228,7 +228,7 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
     }
     turn.remember(post.group, group);
     turn.volatile.lookups_mut().forget_outcomes();
-    turn.volatile.due_groups.insert(post.group);
+    turn.volatile.due_mut().groups.insert(post.group);
     Ok(Room::There)
 }
 
@@ -293,7 +293,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     // In parts: what was looked up for one of many stays good while the next are.
     let mut judgement = Judgement::Admitted;
     for some in members.chunks(JUDGED_AT_ONCE) {
-        judgement = super::judge(turn, some, claimed, came_at)?;
+        judgement = trust::judge(turn, some, claimed, came_at)?;
         if judgement != Judgement::Admitted {
             break;
         }
@@ -302,7 +302,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     let by = groups::welcomer(turn.tx, group.id)?.map(|by| by.device);
     let by = members.iter().find(|member| Some(member.device) == by);
     let is_revoked = match by {
-        Some(by) if judgement == Judgement::Admitted => !super::is_admitted_now(turn, by)?,
+        Some(by) if judgement == Judgement::Admitted => !trust::is_admitted_now(turn, by)?,
         _ => false,
     };
     match judgement {
@@ -377,14 +377,16 @@ fn admit(turn: &mut Turn<'_>, group: &GroupRecord, account: AccountId) -> Result
         Some(conversation) => Some(conversation),
         // One that waits for the address's owner to be known is theirs.
         None => conversation::with_address(turn.tx, &contact.address)?
-            .map(|waiting| super::belongs_to(turn, waiting, account))
+            .map(|waiting| conversation::belongs_to(turn, waiting, account))
             .transpose()?,
     };
     let conversation = if let Some(conversation) = existing {
         conversation
     } else {
         let started = conversation::start(turn.tx, turn.now, turn.rng, &address, Some(account))?;
-        super::confusables::warn_of_look_alike(turn, started.id, &address)?;
+        for hook in turn.hooks.of::<dyn ConversationHook>() {
+            hook.handle_started(turn, started.id, &address)?;
+        }
         started
     };
     admit_to(turn, group, conversation.id)
@@ -398,9 +400,9 @@ fn admit_to(
     groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_groups.insert(group.id);
+    turn.volatile.due_mut().groups.insert(group.id);
     turn.volatile.lookups_mut().forget_outcomes();
-    turn.volatile.due_conversations.insert(conversation);
+    turn.volatile.due_mut().conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     catch_up(turn, group)?;
     receive::release(turn, group.id)

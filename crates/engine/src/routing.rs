@@ -9,16 +9,24 @@
 //! frames on the wrong link are ignored. (One request may be answered twice: the one for a
 //! code that then cannot be mailed.) A request that is not answered in time counts as refused.
 
-use waxwing_protocol::pb::{Error, ErrorCode, relay_frame::Body};
+use waxwing_protocol::{
+    ids::{Epoch, MailboxId},
+    limits,
+    pb::{Deliver, Error, ErrorCode, LoggedIn, PostKind, relay_frame::Body},
+    time::Time,
+};
 
-use super::{Job, key_packages, mailbox, posting, registration, tokens};
 use crate::{
+    api::RelayMisdeed,
     attachment::transfer,
     containment::ErrorOwner,
-    conversation::{commits, groups, membership, parcels, rejoin, start},
-    devices::{self, backup, changes, lock, recovery},
+    conversation::{commits, epochs, groups, membership, parcels, rejoin, start},
+    devices::{self, backup, changes, lock, recovery, registration},
     event::LinkKind,
+    inbox::{held_posts::ReceivedPost, missed_posts, receive},
+    link::{self, Job, LinkPhase, key_packages, mailbox, tokens},
     message::typing,
+    outbox::sending,
     sms,
     trust::{log, lookups, own_history},
     turn::{Fault, Postponed, Turn},
@@ -70,7 +78,7 @@ pub(crate) fn frame(
 /// What nobody asked for.
 fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault> {
     match (link, body) {
-        (LinkKind::Mailbox, Body::Deliver(deliver)) => mailbox::delivered(turn, &deliver),
+        (LinkKind::Mailbox, Body::Deliver(deliver)) => handle_delivery(turn, &deliver),
         (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
             turn.volatile.links.key_packages_left = Some(low.key_packages_left);
             Ok(())
@@ -104,11 +112,63 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
             Ok(())
         }
         (_, Body::Error(error)) => {
-            turn.warn(&super::problem_of(&error));
+            turn.warn(&link::problem_of(&error));
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// A post came.
+fn handle_delivery(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fault> {
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
+        return Ok(());
+    }
+    match post_of(deliver, turn.now) {
+        Some(post) if deliver.missed => {
+            let group = post.group;
+            turn.run_contained(ErrorOwner::Group(group), |turn| {
+                missed_posts::handle_missed_mark(turn, group)
+            })?;
+        }
+        // It must not be delivered again, no matter what goes wrong in it.
+        Some(post) => {
+            let whose = match post.kind {
+                PostKind::Sms => ErrorOwner::Part("a text message"),
+                _ => ErrorOwner::Group(post.group),
+            };
+            turn.run_contained(whose, |turn| receive::handle_post(turn, &post))?;
+        }
+        None => turn.warn_misdeed(RelayMisdeed::Malformed),
+    }
+    mailbox::note_delivery(turn, deliver.sequence);
+    Ok(())
+}
+
+fn post_of(deliver: &Deliver, came_at: Time) -> Option<ReceivedPost> {
+    let kind = deliver.kind();
+    if kind == PostKind::Unspecified || deliver.body.len() > limits::POST_BYTES {
+        return None;
+    }
+    Some(ReceivedPost {
+        group: (&deliver.group_id).try_into().ok()?,
+        kind,
+        epoch: Epoch(deliver.epoch),
+        id: (&deliver.post_id).try_into().ok()?,
+        sequence: deliver.group_sequence,
+        received_at: came_at,
+        body: deliver.body.to_vec(),
+    })
+}
+
+/// The relay knows this device.
+fn handle_logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(), Fault> {
+    let Ok(mailbox) = MailboxId::try_from(&logged_in.mailbox_id) else {
+        turn.warn_misdeed(RelayMisdeed::Malformed);
+        return Ok(());
+    };
+    registration::complete(turn, mailbox)?;
+    mailbox::handle_logged_in(turn, logged_in)
 }
 
 /// Whose an answer is; `None` where an error in it is the whole event's.
@@ -159,17 +219,11 @@ fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault>
         (Job::FinishRegistration, Body::Registered(registered)) => {
             registration::finished(turn, &registered)
         }
-        (Job::Login, Body::LoggedIn(logged_in)) => mailbox::logged_in(turn, &logged_in),
+        (Job::Login, Body::LoggedIn(logged_in)) => handle_logged_in(turn, &logged_in),
         (Job::PublishKeyPackages, Body::KeyPackagesPublished(published)) => {
             key_packages::published(turn, published.key_packages_left)
         }
-        (Job::IssueTokens, Body::TokensIssued(issued)) => {
-            tokens::issued(turn, &issued)?;
-            // Conversations that could not be started for want of tokens.
-            let waiting = crate::outbox::waiting_conversations(turn.tx)?;
-            turn.volatile.due_conversations.extend(waiting);
-            Ok(())
-        }
+        (Job::IssueTokens, Body::TokensIssued(issued)) => tokens::issued(turn, &issued),
         (Job::LookUp(address), Body::LookedUp(looked_up)) => {
             lookups::handle_look_up(turn, &address, *looked_up)
         }
@@ -190,10 +244,10 @@ fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault>
             start::handle_group_created(turn, group)
         }
         (Job::Authorise(group, _), Body::PostingAuthorised(authorised)) => {
-            posting::handle_epoch(turn, group, waxwing_protocol::ids::Epoch(authorised.epoch))
+            epochs::handle_epoch(turn, group, Epoch(authorised.epoch))
         }
         (Job::Message { group, row }, Body::Posted(posted)) => {
-            posting::handle_posted(turn, group, row, &posted)
+            sending::handle_posted(turn, group, row, &posted)
         }
         (Job::Commit(group, post), Body::Posted(posted)) => match groups::find(turn.tx, group)? {
             Some(group) => commits::handle_accepted(turn, &group, post, posted.group_sequence),
@@ -312,8 +366,8 @@ fn handle_refusal(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fa
             membership::handle_claim_refused(turn, group, account, error)
         }
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
-        Job::Authorise(group, epoch) => posting::handle_unauthorised(turn, group, epoch, error),
-        Job::Message { group, .. } => posting::handle_refusal(turn, group, error),
+        Job::Authorise(group, epoch) => epochs::handle_unauthorised(turn, group, epoch, error),
+        Job::Message { group, .. } => sending::handle_refusal(turn, group, error),
         Job::Commit(group, post) => commits::handle_refused(turn, group, post, error),
         Job::FetchGroupInfo(group) | Job::Rejoin(group) => {
             rejoin::handle_refusal(turn, group, error)

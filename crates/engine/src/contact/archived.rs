@@ -1,4 +1,4 @@
-//! Contacts in the archive.
+//! Contacts in the archive, each with its roster.
 //!
 //! **Always**: a roster is checked from its first statement on before it is stored, and a
 //! known roster is never shortened or replaced by a different one.
@@ -8,19 +8,74 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
     address::Address,
     ids::AccountId,
-    pb::{ArchivedContact, ArchivedStatements, LookedUp, SignedStatement},
+    pb::{ArchivedContact, ArchivedStatements, LookedUp, SignedStatement, archive_record::Record},
     roster::Roster,
 };
 
-use super::import::NotImported;
-use crate::store::StoreError;
+use crate::{
+    archive::{ArchiveSection, Archived, Import, NotImported, Place, Section},
+    store::StoreError,
+    tables::Table,
+};
 
 /// Bytes of statements in one record.
 const STATEMENTS_BYTES: usize = 40 << 10;
 
+/// The contacts.
+pub(crate) struct Contacts;
+
+impl Table for Contacts {
+    fn archived(&self) -> Option<&dyn ArchiveSection> {
+        Some(self)
+    }
+}
+
+impl ArchiveSection for Contacts {
+    fn section(&self) -> Section {
+        Section::Contacts
+    }
+
+    fn count(&self, tx: &Transaction<'_>) -> Result<u64, StoreError> {
+        let count: i64 = tx.query_row("SELECT count(*) FROM contact", [], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+
+    /// A contact, or more of the roster of the one at the place: its `row` says how many
+    /// statements are in the archive already.
+    fn next(&self, tx: &Transaction<'_>, at: Place<'_>) -> Result<Option<Archived>, StoreError> {
+        if at.row > 0
+            && let Some(contact) = one(tx, "account_id = ?1", at.id)?
+        {
+            let (record, rest) = contact.more(usize::try_from(at.row).unwrap_or(usize::MAX));
+            return Ok(Some(Archived {
+                rest,
+                is_rest: true,
+                ..Archived::by_key(Record::Statements(record), at.id)
+            }));
+        }
+        // All ids are longer than the empty one.
+        let next = one(tx, "account_id > ?1 ORDER BY account_id LIMIT 1", at.id)?;
+        Ok(next.map(|contact| {
+            let (record, rest) = contact.record();
+            Archived {
+                rest,
+                ..Archived::by_key(Record::Contact(record), &contact.account)
+            }
+        }))
+    }
+
+    fn restore(&self, import: &Import<'_>, record: Record) -> Result<(), NotImported> {
+        match record {
+            Record::Contact(contact) => restore(import.tx, contact),
+            Record::Statements(more) => restore_more(import.tx, more),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A contact's row, as far as it goes into the archive.
-pub(super) struct ArchivedContactRow {
-    pub account: [u8; 32],
+struct ArchivedContactRow {
+    account: [u8; 32],
     display: String,
     verified: bool,
     blocked: bool,
@@ -29,39 +84,9 @@ pub(super) struct ArchivedContactRow {
     compared: bool,
 }
 
-/// The contact after this one; all ids are longer than the empty one. With `early`, only one
-/// that was there when the transfer began.
-pub(super) fn contacts_after(
-    tx: &Transaction<'_>,
-    id: &[u8],
-    early: bool,
-) -> Result<Option<ArchivedContactRow>, StoreError> {
-    let which = if early {
-        "account_id > ?1 AND NOT EXISTS (
-             SELECT 1 FROM said_later WHERE section = 2 AND key = account_id)
-         ORDER BY account_id LIMIT 1"
-    } else {
-        "account_id > ?1 ORDER BY account_id LIMIT 1"
-    };
-    one(tx, which, id)
-}
-
-/// This contact.
-pub(super) fn contact_of_account(
-    tx: &Transaction<'_>,
-    id: &[u8],
-) -> Result<Option<ArchivedContactRow>, StoreError> {
-    one(tx, "account_id = ?1", id)
-}
-
-pub(super) fn count(tx: &Transaction<'_>) -> Result<u64, StoreError> {
-    let count: i64 = tx.query_row("SELECT count(*) FROM contact", [], |row| row.get(0))?;
-    Ok(count.cast_unsigned())
-}
-
 impl ArchivedContactRow {
     /// The record, and how many statements of the roster are in it, if not all are.
-    pub(super) fn record(&self) -> (ArchivedContact, Option<usize>) {
+    fn record(&self) -> (ArchivedContact, Option<i64>) {
         let (roster, more) = self.statements_from(0);
         let record = ArchivedContact {
             account_id: self.account.to_vec().into(),
@@ -76,7 +101,7 @@ impl ArchivedContactRow {
     }
 
     /// More of the roster, from this statement on.
-    pub(super) fn more(&self, position: usize) -> (ArchivedStatements, Option<usize>) {
+    fn more(&self, position: usize) -> (ArchivedStatements, Option<i64>) {
         let (statements, more) = self.statements_from(position);
         let record = ArchivedStatements {
             account_id: self.account.to_vec().into(),
@@ -86,7 +111,7 @@ impl ArchivedContactRow {
         (record, more)
     }
 
-    fn statements_from(&self, position: usize) -> (Vec<SignedStatement>, Option<usize>) {
+    fn statements_from(&self, position: usize) -> (Vec<SignedStatement>, Option<i64>) {
         let mut bytes = 0;
         let part: Vec<_> = self
             .roster
@@ -100,19 +125,20 @@ impl ArchivedContactRow {
             .cloned()
             .collect();
         let end = position + part.len();
-        (part, (end < self.roster.len()).then_some(end))
+        let rest = i64::try_from(end).unwrap_or(i64::MAX);
+        (part, (end < self.roster.len()).then_some(rest))
     }
 }
 
 /// Adds a contact, or what is new about one.
-pub(super) fn import(tx: &Transaction<'_>, contact: ArchivedContact) -> Result<(), NotImported> {
+fn restore(tx: &Transaction<'_>, contact: ArchivedContact) -> Result<(), NotImported> {
     let account = AccountId::try_from(&contact.account_id).map_err(|_| NotImported::Malformed)?;
     let address = Address::parse(&contact.address).map_err(|_| NotImported::Malformed)?;
     let roster = Roster::verify(&contact.roster).map_err(|_| NotImported::Malformed)?;
     if roster.account() != account {
         return Err(NotImported::Malformed);
     }
-    if let Some(known) = contact_of_account(tx, account.as_bytes())? {
+    if let Some(known) = one(tx, "account_id = ?1", account.as_bytes())? {
         tx.prepare_cached(
             "UPDATE contact SET blocked = blocked OR ?2, compared = compared OR ?3
              WHERE account_id = ?1",
@@ -148,11 +174,8 @@ pub(super) fn import(tx: &Transaction<'_>, contact: ArchivedContact) -> Result<(
 }
 
 /// Adds more of a contact's roster.
-pub(super) fn import_more(
-    tx: &Transaction<'_>,
-    more: ArchivedStatements,
-) -> Result<(), NotImported> {
-    let Some(known) = contact_of_account(tx, &more.account_id)? else {
+fn restore_more(tx: &Transaction<'_>, more: ArchivedStatements) -> Result<(), NotImported> {
+    let Some(known) = one(tx, "account_id = ?1", &more.account_id)? else {
         return Err(NotImported::Malformed);
     };
     let position = usize::try_from(more.position).map_err(|_| NotImported::Malformed)?;

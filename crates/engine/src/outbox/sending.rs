@@ -1,6 +1,7 @@
-//! The posting link: authorising, posting messages, and what the relay says about epochs.
+//! Sending: what waits in a conversation is encrypted and posted, and the relay's answers.
 //!
-//! **Elsewhere**: [`crate::conversation`] commits, creates and rejoins groups; look-ups are in
+//! **Elsewhere**: [`crate::conversation::epochs`] asks for the right to post;
+//! [`crate::conversation`] commits, creates and rejoins groups; look-ups are in
 //! [`crate::trust::lookups`].
 //!
 //! **Always**: a message is encrypted in the transaction that stores its ciphertext, and sent
@@ -10,15 +11,11 @@ use prost::Message as _;
 use waxwing_protocol::{
     ids::{Epoch, GroupId, PostId},
     limits, padding,
-    pb::{
-        AuthorisePosting, Envelope, Error, ErrorCode, Post as PostRequest, PostKind, Posted,
-        client_frame::Body,
-    },
-    posting::{PostingAct, PostingKey},
+    pb::{Envelope, Error, ErrorCode, Post as PostRequest, PostKind, Posted, client_frame::Body},
     time::Span,
 };
 
-use super::Job;
+use super::{Ciphertext, OutboxEntry};
 use crate::{
     api::{ConversationId, MessageChanged, MessageState, Notice, Problem},
     clock::Passed as _,
@@ -26,26 +23,20 @@ use crate::{
     containment::ErrorOwner,
     conversation::{
         self, Conversation, Kind, commits,
+        epochs::{authorise, handle_epoch},
         groups::{self, GroupRecord, GroupState},
         history, membership, notes, requests, start,
     },
     event::LinkKind,
     inbox::resending,
+    link::{self, Job, retry_after},
     message::{expiry, proof},
-    outbox::{self, Ciphertext, OutboxEntry},
     trust::{gossip, overdue_proofs},
     turn::{Fault, Postponed, Turn},
 };
 
 /// Messages of one group that may be on their way at a time.
 const AT_ONCE: usize = 64;
-
-/// A device that is behind the relay's epoch for this long while its mailbox is empty
-/// has missed a commit.
-pub(crate) const BEHIND_FOR: Span = Span::seconds(30);
-
-/// A posting link that has nothing to do is closed after this long.
-pub(crate) const IDLE: Span = Span::minutes(3);
 
 /// A contact who was looked up this long ago is looked up again when written to.
 const LOOK_UP_AGAIN: Span = Span::hours(6);
@@ -66,11 +57,11 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
     if silent && requests::is_blocked(turn, &conversation)? && conversation.kind == Kind::Direct {
         return start::fail_waiting(turn, &conversation, &Problem::RecipientBlocked);
     }
-    if silent && !outbox::any_asked(turn.tx, id)? {
+    if silent && !super::any_asked(turn.tx, id)? {
         return Ok(());
     }
     let sending = groups::for_sending(turn.tx, id)?;
-    for group in outbox::waiting_groups(turn.tx, id)? {
+    for group in super::waiting_groups(turn.tx, id)? {
         if sending.as_ref().is_some_and(|sending| sending.id == group) {
             continue;
         }
@@ -95,7 +86,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
 
 /// There is no group to send to: one is made, if anything waits for it.
 fn begin(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
-    if outbox::unnumbered(turn.tx, conversation.id)?.is_empty() {
+    if super::unnumbered(turn.tx, conversation.id)?.is_empty() {
         return Ok(());
     }
     match conversation.kind {
@@ -123,11 +114,11 @@ fn send(
     };
     // While a commit of ours is on its way, messages wait the moment.
     if group.waits_for_lookup || group.commit_pending {
-        turn.volatile.due_groups.insert(group.id);
+        turn.volatile.due_mut().groups.insert(group.id);
         return Ok(());
     }
     if !silent && membership::holds_back(turn, group)? {
-        turn.volatile.due_groups.insert(group.id);
+        turn.volatile.due_mut().groups.insert(group.id);
         return Ok(());
     }
     let (on_their_way, last) = turn.volatile.links.posting.messages_of(group.id);
@@ -135,7 +126,7 @@ fn send(
     if room == 0 {
         return Ok(());
     }
-    let open = outbox::unaccepted(turn.tx, conversation, group.id, last, AT_ONCE, silent)?;
+    let open = super::unaccepted(turn.tx, conversation, group.id, last, AT_ONCE, silent)?;
     let open: Vec<OutboxEntry> = open
         .into_iter()
         .filter(|one| new_ones || one.group.is_some())
@@ -151,7 +142,7 @@ fn send(
     if open.is_empty() {
         return Ok(());
     }
-    if commits::rekey_due(turn, group)? && !turn.volatile.behind.contains_key(&group.id) {
+    if commits::rekey_due(turn, group)? && !turn.volatile.is_behind(group.id) {
         return commits::rekey(turn, group);
     }
     look_up_again(turn, group)?;
@@ -164,54 +155,13 @@ fn send(
     Ok(())
 }
 
-/// Asks for the right to post, unless the link has it; `false` where it cannot be
-/// asked for.
-pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault> {
-    let Some(exporter) = turn.volatile.links.posting.ready() else {
-        return Ok(false);
-    };
-    let Some(epoch) = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))? else {
-        turn.mark_group_lost(id)?;
-        return Ok(false);
-    };
-    let epoch = epoch?;
-    let now = turn.now;
-    if turn.volatile.links.is_authorised(now, id, epoch) {
-        return Ok(true);
-    }
-    let keys = turn.with_group(id, |group, provider, _| group.keys(provider))?;
-    let Some(keys) = keys else { return Ok(false) };
-    let keys = keys?;
-    let act = PostingAct::Authorise {
-        exporter: &exporter,
-        epoch,
-    };
-    let request = AuthorisePosting {
-        group_id: id.to_bytes(),
-        epoch: epoch.0,
-        fan_out_key: keys.fan_out_key.to_vec().into(),
-        signature: PostingKey::from_seed(&keys.send_key)
-            .sign(id, act)
-            .to_vec()
-            .into(),
-    };
-    turn.send_request(
-        LinkKind::Posting,
-        Job::Authorise(id, epoch),
-        Body::AuthorisePosting(request),
-    );
-    // What is posted right behind it is judged by the relay after it.
-    turn.volatile.links.authorise(now, id, epoch);
-    Ok(true)
-}
-
 /// Encrypts a message, if it is not, and posts it.
 fn post(turn: &mut Turn<'_>, group: &GroupRecord, mut one: OutboxEntry) -> Result<(), Fault> {
     // Somebody may have joined since this was asked for.
     if let Some(sent_in) = one.sent_in
         && !resending::may_group_have(turn, group, sent_in)?
     {
-        return Ok(outbox::drop_resend(turn.tx, one.row)?);
+        return Ok(super::drop_resend(turn.tx, one.row)?);
     }
     let job = Job::Message {
         group: group.id,
@@ -258,8 +208,12 @@ fn seal(
     let mut envelope =
         Envelope::decode(one.body.as_slice()).map_err(|error| Fault::Broken(error.to_string()))?;
     envelope.counter = counter;
-    gossip::attach(turn, group, &mut envelope)?;
     let id = group.id;
+    let shown = groups::last_shown_head(turn.tx, id)?;
+    if let Some(head) = gossip::head_due(turn, shown) {
+        groups::set_told_head(turn.tx, id, head.head().number, turn.now)?;
+        envelope.head = Some(head.wire().clone());
+    }
     let encrypted = turn.with_group(id, |group, provider, leaf| {
         let epoch = group.epoch();
         proof::sign(leaf, id, &mut envelope);
@@ -274,7 +228,7 @@ fn seal(
     let (epoch, bytes) = encrypted?;
     let post = one.post.unwrap_or_else(|| PostId(turn.random()));
     let sealed = Ciphertext { post, epoch, bytes };
-    outbox::store_ciphertext(turn.tx, one.row, group.id, counter, &sealed)?;
+    super::store_ciphertext(turn.tx, one.row, group.id, counter, &sealed)?;
     Ok(Some(sealed))
 }
 
@@ -292,20 +246,23 @@ pub(crate) fn handle_posted(
     }
     // If the group has ended, the message goes to the next one: a device that was behind cannot
     // read it here.
-    if let Some(row) = outbox::by_row(turn.tx, row)?.filter(|row| row.group == Some(group)) {
+    if let Some(row) = super::by_row(turn.tx, row)?.filter(|row| row.group == Some(group)) {
         accepted(turn, &row)?;
-        turn.volatile.due_conversations.insert(row.conversation);
+        turn.volatile
+            .due_mut()
+            .conversations
+            .insert(row.conversation);
     }
     Ok(())
 }
 
 /// A message was accepted: the relay's answer says so. (Its echo does not: it can come
 /// before the relay's disk has the message.)
-fn accepted(turn: &mut Turn<'_>, row: &outbox::Posted) -> Result<(), Fault> {
+fn accepted(turn: &mut Turn<'_>, row: &super::Posted) -> Result<(), Fault> {
     if row.accepted {
         return Ok(());
     }
-    outbox::mark_accepted(turn.tx, row.row)?;
+    super::mark_accepted(turn.tx, row.row)?;
     if let Some(id) = row.message {
         expiry::start(turn.tx, turn.now, row.conversation, &[id])?;
     }
@@ -339,7 +296,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
             // knows of none is given the same bytes again: no key is used up for its word.
             turn.volatile.links.deauthorise(id);
             handle_epoch(turn, id, Epoch(error.epoch))?;
-            if !turn.volatile.behind.contains_key(&id) {
+            if !turn.volatile.is_behind(id) {
                 turn.postpone(Postponed::Conversation(conversation), Span::seconds(2));
             }
             Ok(())
@@ -353,112 +310,17 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
         }
         ErrorCode::GroupUnknown => start::deny(turn, &group),
         _ => {
-            turn.postpone(
-                Postponed::Conversation(conversation),
-                start::retry_after(error),
-            );
+            turn.postpone(Postponed::Conversation(conversation), retry_after(error));
             if let Some(found) = conversation::find(turn.tx, conversation)? {
                 let problem = match error.code() {
                     ErrorCode::MailboxFull => Problem::RecipientFull,
-                    _ => super::problem_of(error),
+                    _ => link::problem_of(error),
                 };
                 start::tell_open(turn, &found, &problem)?;
             }
             Ok(())
         }
     }
-}
-
-/// The right to post in this epoch was refused.
-pub(crate) fn handle_unauthorised(
-    turn: &mut Turn<'_>,
-    id: GroupId,
-    epoch: Epoch,
-    error: &Error,
-) -> Result<(), Fault> {
-    turn.volatile.links.deauthorise(id);
-    let Some(group) = groups::find(turn.tx, id)? else {
-        return Ok(());
-    };
-    match error.code() {
-        // An epoch that the relay does not have yet (its disk was set back, say): waiting
-        // for it would be for ever.
-        ErrorCode::EpochConflict
-            if group.state == GroupState::Active && Epoch(error.epoch) < epoch =>
-        {
-            turn.mark_group_lost(id)
-        }
-        ErrorCode::EpochConflict => handle_epoch(turn, id, Epoch(error.epoch)),
-        ErrorCode::GroupUnknown if group.state == GroupState::Active => start::deny(turn, &group),
-        // Our keys of this epoch are not the relay's: what we have is not the group.
-        ErrorCode::Unauthorised if group.state == GroupState::Active => {
-            turn.postpone(Postponed::Group(id), Span::seconds(2));
-            turn.mark_group_lost(id)
-        }
-        _ => {
-            if let Some(conversation) = group.conversation {
-                turn.postpone(
-                    Postponed::Conversation(conversation),
-                    start::retry_after(error),
-                );
-            }
-            turn.postpone(Postponed::Group(id), start::retry_after(error));
-            Ok(())
-        }
-    }
-}
-
-/// The relay spoke of a group's epoch: if it is later than ours, a commit is on its
-/// way to us, or was lost.
-pub(crate) fn handle_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Result<(), Fault> {
-    let ours = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
-    let Some(ours) = ours.transpose()? else {
-        return Ok(());
-    };
-    if epoch > ours {
-        let now = turn.now;
-        let (newest, _) = turn.volatile.behind.entry(id).or_insert((epoch, now));
-        *newest = (*newest).max(epoch);
-    }
-    Ok(())
-}
-
-/// An epoch has begun here.
-pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
-    if turn
-        .volatile
-        .behind
-        .get(&id)
-        .is_some_and(|(newest, _)| *newest <= epoch)
-    {
-        turn.volatile.behind.remove(&id);
-    }
-}
-
-/// Groups that have been behind for too long are lost.
-pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != super::LinkPhase::LoggedIn {
-        return Ok(());
-    }
-    let now = turn.now;
-    let late: Vec<GroupId> = turn
-        .volatile
-        .behind
-        .iter()
-        .filter(|(_, (_, since))| now.since(*since) >= BEHIND_FOR)
-        .map(|(id, _)| *id)
-        .collect();
-    for id in late {
-        turn.volatile.behind.remove(&id);
-        turn.run_contained(ErrorOwner::Group(id), |turn| {
-            let group = groups::find(turn.tx, id)?;
-            if group.is_some_and(|group| group.state == GroupState::Active) {
-                turn.mark_group_lost(id)?;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
 }
 
 /// Looks a contact up again who was not for a while: somebody else may own the

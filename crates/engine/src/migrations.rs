@@ -1,16 +1,34 @@
 //! The steps that upgrade a store's tables from one version to the next.
 //!
-//! **Elsewhere**: the module that owns a table says what the table means.
+//! **Elsewhere**: the module that owns a table says what the table means;
+//! [`crate::store`] takes the steps.
 //!
 //! **Always**: a released step is never changed: a new step at the end alters a table.
-//! `user_version` counts the steps that have been done.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
 
-use super::StoreError;
+use crate::store::{Step, Store, StoreError, StoreKey};
 
-/// All steps, oldest first. Each is a batch of SQL statements.
-const STEPS: &[&[&str]] = &[
+impl Store {
+    /// Opens the store at `path`, or makes it, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] when the key is wrong or the file is no store;
+    /// [`StoreError::InUse`] when another process has it open;
+    /// [`StoreError::Newer`] when a later version made it; and the rest of
+    /// [`StoreError`]. The file is then as it was.
+    pub fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        Self::open_with(path, key, STEPS)
+    }
+
+    /// A store that is gone with its owner; for tests and simulations.
+    pub fn open_in_memory() -> Result<Self, StoreError> {
+        Self::open_in_memory_with(STEPS)
+    }
+}
+
+/// All steps, oldest first.
+pub(crate) const STEPS: &[Step] = &[
     FIRST,
     TRUST,
     DEVICES,
@@ -28,11 +46,11 @@ const STEPS: &[&[&str]] = &[
 ];
 
 /// The store of the first version.
-const FIRST: &[&str] = &[
+const FIRST: Step = &[
     crate::mls::SCHEMA,
     crate::account::SCHEMA,
     crate::settings::SCHEMA,
-    crate::link::registration::SCHEMA,
+    crate::devices::registration::SCHEMA,
     crate::link::tokens::SCHEMA,
     crate::contact::SCHEMA,
     crate::conversation::SCHEMA,
@@ -45,7 +63,7 @@ const FIRST: &[&str] = &[
 ];
 
 /// The key log, and what people decide about each other.
-const TRUST: &[&str] = &[
+const TRUST: Step = &[
     crate::trust::log::SCHEMA,
     crate::trust::alarm::SCHEMA,
     crate::trust::auditors::SCHEMA,
@@ -57,11 +75,11 @@ const TRUST: &[&str] = &[
 ];
 
 /// Devices of an account that come and go, and what is kept for the day all are lost.
-const DEVICES: &[&str] = &[
+const DEVICES: Step = &[
     crate::devices::names::SCHEMA,
     crate::devices::changes::SCHEMA,
     crate::devices::transfer::SCHEMA,
-    crate::devices::archive::SCHEMA,
+    crate::archive::SCHEMA,
     crate::devices::backup::key::SCHEMA,
     crate::devices::recovery::SCHEMA,
     crate::conversation::groups::INHERITED,
@@ -69,7 +87,7 @@ const DEVICES: &[&str] = &[
 ];
 
 /// What people do with each other: groups, and all that is more than text.
-const CONVERSATIONS: &[&str] = &[
+const CONVERSATIONS: Step = &[
     crate::conversation::KINDS,
     crate::conversation::groups::GENERATION,
     crate::conversation::members::SCHEMA,
@@ -78,11 +96,13 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::history::MESSAGE_IDS,
     crate::message::amendments::SCHEMA,
     crate::message::receipts::SCHEMA,
+    crate::conversation::timer::SCHEMA,
     crate::message::expiry::SCHEMA,
     crate::conversation::search::SCHEMA,
     crate::synced_settings::SCHEMA,
     crate::conversation::re_add::SCHEMA,
     crate::attachment::SCHEMA,
+    crate::outbox::WAITS,
     crate::conversation::history::FORMATS,
     crate::conversation::threads::SCHEMA,
     crate::conversation::invitations::SCHEMA,
@@ -90,14 +110,15 @@ const CONVERSATIONS: &[&str] = &[
     crate::conversation::imports::SCHEMA,
     crate::conversation::parcels::SCHEMA,
     crate::message::link_preview::SCHEMA,
+    crate::message::text_details::SCHEMA,
     crate::sms::SCHEMA,
 ];
 
 /// What ends, and when: transfers to devices that are revoked, and drafts that were given up.
-const ENDS: &[&str] = &[crate::devices::transfer::BOUNDS, crate::outbox::DRAFTS];
+const ENDS: Step = &[crate::devices::transfer::BOUNDS, crate::outbox::DRAFTS];
 
 /// Alarms that nobody can silence: about proofs that do not come, and with room for each kind.
-const ALARMS: &[&str] = &[
+const ALARMS: Step = &[
     crate::trust::alarm::SUBJECTS,
     crate::trust::gossip::SENDERS,
     crate::trust::known_heads::SCHEMA,
@@ -105,7 +126,7 @@ const ALARMS: &[&str] = &[
 ];
 
 /// What is remembered of groups' leaves, and of ways back into groups.
-const LEAVES: &[&str] = &[
+const LEAVES: Step = &[
     crate::conversation::leaves::SCHEMA,
     crate::conversation::re_add::ASKS,
     crate::conversation::parcels::SEQUENCE,
@@ -113,10 +134,10 @@ const LEAVES: &[&str] = &[
 ];
 
 /// What members did that they may not, and what becomes of their groups.
-const DISHONEST_MEMBERS: &[&str] = &[crate::conversation::generations::SCHEMA];
+const DISHONEST_MEMBERS: Step = &[crate::conversation::generations::SCHEMA];
 
 /// What strangers and newcomers must not have.
-const STRANGERS: &[&str] = &[
+const STRANGERS: Step = &[
     crate::outbox::RESENDING,
     crate::conversation::join_epochs::SCHEMA,
     crate::inbox::resending::SCHEMA,
@@ -125,63 +146,25 @@ const STRANGERS: &[&str] = &[
 ];
 
 /// Errors that cost one group, and nothing else.
-const CONTAINMENT: &[&str] = &[
+const CONTAINMENT: Step = &[
     crate::containment::SCHEMA,
     crate::conversation::quarantine::SCHEMA,
 ];
 
 /// What was missed in groups that are over.
-const EARLIER_GROUPS: &[&str] = &[crate::inbox::earlier_generations::SCHEMA];
+const EARLIER_GROUPS: Step = &[crate::inbox::earlier_generations::SCHEMA];
 
 /// By what readers of blobs are known to the relay.
-const MARKS: &[&str] = &[
+const MARKS: Step = &[
     crate::attachment::reader_marks::SCHEMA,
     crate::conversation::parcels::MARKS,
 ];
 
 /// What a full mailbox left out.
-const FULL_MAILBOXES: &[&str] = &[crate::inbox::missed_posts::SCHEMA];
+const FULL_MAILBOXES: Step = &[crate::inbox::missed_posts::SCHEMA];
 
 /// Token keys that change.
-const TOKEN_KEYS: &[&str] = &[crate::link::tokens::KEYS];
-
-/// "wxwg", so that `file` and other SQLite programs know whose file it is.
-const APPLICATION_ID: i32 = 0x7778_7767;
-
-/// Refuses what a later version wrote. Reads the file's first page, so that a wrong
-/// key shows.
-pub(super) fn refuse_newer(connection: &Connection) -> Result<(), StoreError> {
-    let found = version(connection)?;
-    let known = known();
-    if found > known {
-        Err(StoreError::Newer { found, known })
-    } else {
-        Ok(())
-    }
-}
-
-/// Takes the steps that are missing, all in one transaction.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let taken = version(connection)?;
-    if taken == known() {
-        return Ok(());
-    }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for step in STEPS.iter().skip(taken as usize) {
-        for batch in *step {
-            transaction.execute_batch(batch)?;
-        }
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", known())?;
-    transaction.commit()?;
-    Ok(())
-}
-
-fn version(connection: &Connection) -> Result<u32, StoreError> {
-    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
-}
-
-fn known() -> u32 {
-    u32::try_from(STEPS.len()).unwrap_or(u32::MAX)
-}
+const TOKEN_KEYS: Step = &[
+    crate::link::tokens::KEYS,
+    crate::settings::WITHOUT_TOKEN_KEY,
+];

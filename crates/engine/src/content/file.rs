@@ -1,0 +1,77 @@
+//! A file of a message, as it stands in the content: an external part, which names a blob.
+//!
+//! **Elsewhere**: `attachment` transfers the blob; the sealing is in `waxwing_protocol::blob`.
+//!
+//! **Always**: a part that is not one of ours, or not well-formed, is not a file.
+
+use waxwing_protocol::blob::Shape;
+
+use super::External;
+
+/// Bytes of a file's name and media type that are kept.
+const NAME_BYTES: usize = 255;
+
+/// A file of a message.
+pub(crate) struct File {
+    pub blob: [u8; 32],
+    pub key: [u8; 32],
+    pub hash: [u8; 32],
+    pub size: u64,
+    pub media_type: String,
+    pub name: String,
+    /// A small picture of it, or empty.
+    pub preview: Vec<u8>,
+}
+
+impl File {
+    /// As it stands in a message.
+    pub(crate) fn external(&self) -> External {
+        External {
+            content_type: self.media_type.clone(),
+            url: format!("{URL}{}", data_encoding::HEXLOWER.encode(&self.blob)),
+            expires: 0,
+            size: self.size,
+            encryption: 0,
+            key: self.key.to_vec(),
+            nonce: Vec::new(),
+            aad: Vec::new(),
+            hash: SHA_256,
+            content_hash: self.hash.to_vec(),
+            description: String::new(),
+            filename: self.name.clone(),
+        }
+    }
+
+    /// Of a part that is one of ours, and well-formed.
+    pub(crate) fn from_part(external: &External) -> Option<Self> {
+        let id = external.url.strip_prefix(URL)?;
+        let id = data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?;
+        Shape::of(external.size).ok()?;
+        if external.hash != SHA_256 {
+            return None;
+        }
+        Some(Self {
+            blob: id.try_into().ok()?,
+            key: external.key.as_slice().try_into().ok()?,
+            hash: external.content_hash.as_slice().try_into().ok()?,
+            size: external.size,
+            media_type: cut(&external.content_type),
+            name: cut(&external.filename),
+            preview: Vec::new(),
+        })
+    }
+
+    /// Bytes of all sealed chunks.
+    pub(crate) fn sealed_bytes(&self) -> u64 {
+        Shape::of(self.size).map_or(0, Shape::sealed_bytes)
+    }
+}
+
+const URL: &str = "waxwing:blob/";
+/// In IANA's registry of named information hash algorithms.
+const SHA_256: u8 = 1;
+
+fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(NAME_BYTES.min(text.len()));
+    text.get(..end).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,222 @@
+//! Epochs: the right to post in a group's epoch, and what the relay says about epochs.
+//!
+//! If the relay knows of a later epoch than this device, a commit is on its way here, or was
+//! lost. A group that stays behind for [`BEHIND_FOR`] is lost, and the device rejoins it.
+//!
+//! **Elsewhere**: [`super::commits`] begins epochs; [`super::rejoin`] rejoins lost groups.
+//!
+//! **Always**: a group that is lost has nothing on its way to the relay, and no MLS state in
+//! memory.
+
+use std::collections::BTreeMap;
+
+use waxwing_protocol::{
+    ids::{Epoch, GroupId},
+    pb::{AuthorisePosting, Error, ErrorCode, client_frame::Body},
+    posting::{PostingAct, PostingKey},
+    time::{Span, Time},
+};
+
+use super::{
+    ConversationHook,
+    groups::{self, GroupState},
+    start,
+};
+use crate::{
+    containment::ErrorOwner,
+    event::LinkKind,
+    link::{Job, LinkPhase, retry_after},
+    memory::Remembered,
+    turn::{Fault, Postponed, Turn, VolatileState},
+};
+
+/// A device that is behind the relay's epoch for this long while its mailbox is empty
+/// has missed a commit.
+const BEHIND_FOR: Span = Span::seconds(30);
+
+/// Groups of which the relay has a later epoch than this device.
+#[derive(Default)]
+struct GroupsBehind(BTreeMap<GroupId, Behind>);
+
+impl Remembered for GroupsBehind {}
+
+struct Behind {
+    /// The newest epoch that the relay spoke of.
+    newest: Epoch,
+    since: Time,
+}
+
+impl VolatileState {
+    /// Whether the relay has a later epoch of the group than this device.
+    pub(crate) fn is_behind(&self, group: GroupId) -> bool {
+        self.behind_since(group).is_some()
+    }
+
+    /// Since when the relay has a later epoch of the group than this device.
+    pub(crate) fn behind_since(&self, group: GroupId) -> Option<Time> {
+        let groups = &self.states.get::<GroupsBehind>()?.0;
+        groups.get(&group).map(|behind| behind.since)
+    }
+
+    /// The device has caught up with the relay, or does not try to.
+    pub(crate) fn forget_behind(&mut self, group: GroupId) {
+        self.states.get_mut::<GroupsBehind>().0.remove(&group);
+    }
+
+    /// The relay has this epoch of a group, and this device does not.
+    pub(crate) fn note_behind(&mut self, now: Time, group: GroupId, epoch: Epoch) {
+        let groups = &mut self.states.get_mut::<GroupsBehind>().0;
+        let behind = groups.entry(group).or_insert(Behind {
+            newest: epoch,
+            since: now,
+        });
+        behind.newest = behind.newest.max(epoch);
+    }
+}
+
+/// Asks for the right to post, unless the link has it; `false` where it cannot be
+/// asked for.
+pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault> {
+    let Some(exporter) = turn.volatile.links.posting.ready() else {
+        return Ok(false);
+    };
+    let Some(epoch) = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))? else {
+        mark_lost(turn, id)?;
+        return Ok(false);
+    };
+    let epoch = epoch?;
+    let now = turn.now;
+    if turn.volatile.links.is_authorised(now, id, epoch) {
+        return Ok(true);
+    }
+    let keys = turn.with_group(id, |group, provider, _| group.keys(provider))?;
+    let Some(keys) = keys else { return Ok(false) };
+    let keys = keys?;
+    let act = PostingAct::Authorise {
+        exporter: &exporter,
+        epoch,
+    };
+    let request = AuthorisePosting {
+        group_id: id.to_bytes(),
+        epoch: epoch.0,
+        fan_out_key: keys.fan_out_key.to_vec().into(),
+        signature: PostingKey::from_seed(&keys.send_key)
+            .sign(id, act)
+            .to_vec()
+            .into(),
+    };
+    turn.send_request(
+        LinkKind::Posting,
+        Job::Authorise(id, epoch),
+        Body::AuthorisePosting(request),
+    );
+    // What is posted right behind it is judged by the relay after it.
+    turn.volatile.links.authorise(now, id, epoch);
+    Ok(true)
+}
+
+/// The right to post in this epoch was refused.
+pub(crate) fn handle_unauthorised(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    epoch: Epoch,
+    error: &Error,
+) -> Result<(), Fault> {
+    turn.volatile.links.deauthorise(id);
+    let Some(group) = groups::find(turn.tx, id)? else {
+        return Ok(());
+    };
+    match error.code() {
+        // An epoch that the relay does not have yet (its disk was set back, say): waiting
+        // for it would be for ever.
+        ErrorCode::EpochConflict
+            if group.state == GroupState::Active && Epoch(error.epoch) < epoch =>
+        {
+            mark_lost(turn, id)
+        }
+        ErrorCode::EpochConflict => handle_epoch(turn, id, Epoch(error.epoch)),
+        ErrorCode::GroupUnknown if group.state == GroupState::Active => start::deny(turn, &group),
+        // Our keys of this epoch are not the relay's: what we have is not the group.
+        ErrorCode::Unauthorised if group.state == GroupState::Active => {
+            turn.postpone(Postponed::Group(id), Span::seconds(2));
+            mark_lost(turn, id)
+        }
+        _ => {
+            if let Some(conversation) = group.conversation {
+                turn.postpone(Postponed::Conversation(conversation), retry_after(error));
+            }
+            turn.postpone(Postponed::Group(id), retry_after(error));
+            Ok(())
+        }
+    }
+}
+
+/// The relay spoke of a group's epoch: if it is later than ours, a commit is on its
+/// way to us, or was lost.
+pub(crate) fn handle_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Result<(), Fault> {
+    let ours = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
+    let Some(ours) = ours.transpose()? else {
+        return Ok(());
+    };
+    if epoch > ours {
+        turn.volatile.note_behind(turn.now, id, epoch);
+    }
+    Ok(())
+}
+
+/// An epoch has begun here.
+pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
+    let groups = &mut turn.volatile.states.get_mut::<GroupsBehind>().0;
+    if groups.get(&id).is_some_and(|behind| behind.newest <= epoch) {
+        groups.remove(&id);
+    }
+}
+
+/// Groups that have been behind for too long are lost.
+pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
+        return Ok(());
+    }
+    let now = turn.now;
+    let groups = &turn.volatile.states.get_mut::<GroupsBehind>().0;
+    let late: Vec<GroupId> = groups
+        .iter()
+        .filter(|(_, behind)| now.since(behind.since) >= BEHIND_FOR)
+        .map(|(id, _)| *id)
+        .collect();
+    for id in late {
+        turn.volatile.forget_behind(id);
+        turn.run_contained(ErrorOwner::Group(id), |turn| {
+            let group = groups::find(turn.tx, id)?;
+            if group.is_some_and(|group| group.state == GroupState::Active) {
+                mark_lost(turn, id)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// When a group will have been behind for too long.
+pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
+    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
+        return None;
+    }
+    let groups = &turn.volatile.states.get::<GroupsBehind>()?.0;
+    let since = groups.values().map(|behind| behind.since).min()?;
+    Some(since.after(BEHIND_FOR))
+}
+
+/// This device's state of a group is gone or behind.
+pub(crate) fn mark_lost(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
+    groups::set_state(turn.tx, id, GroupState::Lost)?;
+    groups::set_suspect(turn.tx, id, None)?;
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_group_lost(turn, id)?;
+    }
+    turn.forget(id);
+    turn.volatile.forget_behind(id);
+    turn.volatile.links.deauthorise(id);
+    turn.volatile.due_mut().groups.insert(id);
+    Ok(())
+}

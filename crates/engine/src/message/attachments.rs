@@ -1,0 +1,64 @@
+//! Messages with files: they leave when their files are at the relay, and people fetch and open
+//! the files of others.
+//!
+//! **Elsewhere**: [`crate::attachment`] keeps and transfers files.
+
+use super::commands::{message_meant, tell_changed};
+use crate::{
+    api::{self, AttachmentState, ConversationId, MessageId, OpenAttachment, Problem, Response},
+    attachment::{find, of_message, transfer},
+    conversation::start,
+    outbox,
+    turn::{EventError, Fault, Turn},
+};
+
+/// More of a message's files has been uploaded or fetched, or one of them was lost.
+pub(crate) fn handle_files_changed(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), Fault> {
+    let all = of_message(turn.tx, conversation, message)?;
+    if all.iter().any(|one| one.state == AttachmentState::Gone) {
+        // It would wait for ever. What has left is not touched.
+        start::fail_message(turn, conversation, message, &Problem::AttachmentLost)?;
+    }
+    if all.iter().all(|one| one.state == AttachmentState::Here) {
+        outbox::release_with_files(turn.tx, message)?;
+        turn.volatile.due_mut().conversations.insert(conversation);
+    }
+    tell_changed(turn, conversation, message)
+}
+
+/// Fetches an attachment that was offered.
+pub(crate) fn fetch(
+    turn: &mut Turn<'_>,
+    asked: &api::AttachmentOf,
+) -> Result<Response, EventError> {
+    let (conversation, _) = message_meant(turn, asked.message)?;
+    let file = find(turn.tx, conversation.id, asked.message, asked.number)?
+        .ok_or(EventError::Refused(Problem::AttachmentUnknown))?;
+    transfer::request_download(turn, file.blob)?;
+    Ok(Response::Done {})
+}
+
+/// What opens an attachment.
+pub(crate) fn open(turn: &Turn<'_>, asked: &api::AttachmentOf) -> Result<Response, EventError> {
+    let (conversation, _) = message_meant(turn, asked.message)?;
+    let unknown = || EventError::Refused(Problem::AttachmentUnknown);
+    let file = find(turn.tx, conversation.id, asked.message, asked.number)?.ok_or_else(unknown)?;
+    let shown = of_message(turn.tx, conversation.id, asked.message)?;
+    let shown = shown
+        .into_iter()
+        .find(|one| one.number == asked.number)
+        .ok_or_else(unknown)?;
+    Ok(Response::OpenAttachment(Box::new(OpenAttachment {
+        blob: data_encoding::HEXLOWER.encode(&file.blob),
+        key: data_encoding::BASE64.encode(&file.key),
+        name: file.name.clone(),
+        media_type: file.media_type.clone(),
+        size: file.size,
+        state: shown.state,
+        percent: shown.percent,
+    })))
+}

@@ -1,0 +1,110 @@
+//! What messages do when something happens in the rooms below.
+//!
+//! **Elsewhere**: [`crate::engine`] lists the hooks.
+
+use rusqlite::Transaction;
+use waxwing_protocol::{address::Address, ids::GroupId};
+
+use super::identity_events;
+use crate::{
+    api::{ConversationId, Problem},
+    containment::{ErrorHook, ErrorOwner},
+    conversation::{self, ConversationHook, start},
+    link::LinkHook,
+    outbox,
+    store::StoreError,
+    trust::{ContactHook, OwnerChange, lookups::LookUpHook, own_history::OwnHistoryHook},
+    turn::{Fault, ResumeHook, Turn},
+};
+
+/// The room's hooks.
+pub(crate) struct Messages;
+
+impl ErrorHook for Messages {
+    fn shows_error(&self, _tx: &Transaction<'_>, whose: ErrorOwner) -> Result<bool, StoreError> {
+        Ok(matches!(whose, ErrorOwner::Conversation(_)))
+    }
+
+    /// What waits to be sent in the conversation fails.
+    fn handle_error(
+        &self,
+        turn: &mut Turn<'_>,
+        whose: ErrorOwner,
+        fault: &Fault,
+    ) -> Result<(), Fault> {
+        if let ErrorOwner::Conversation(id) = whose
+            && let Some(found) = conversation::find(turn.tx, id)?
+        {
+            let detail = fault.to_string();
+            start::fail_waiting(turn, &found, &Problem::WorkUndone { detail })?;
+        }
+        Ok(())
+    }
+}
+
+impl ResumeHook for Messages {
+    fn resume(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        send_what_waits(turn)
+    }
+}
+
+impl LinkHook for Messages {
+    /// Conversations may have waited for tokens.
+    fn handle_tokens(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        send_what_waits(turn)
+    }
+}
+
+impl ContactHook for Messages {
+    fn handle_owner_changed(
+        &self,
+        turn: &mut Turn<'_>,
+        change: &OwnerChange<'_>,
+    ) -> Result<(), Fault> {
+        identity_events::handle_owner_changed(turn, change)
+    }
+}
+
+impl LookUpHook for Messages {
+    fn handle_stalled(
+        &self,
+        turn: &mut Turn<'_>,
+        address: &str,
+        problem: &Problem,
+    ) -> Result<(), Fault> {
+        if let Some(conversation) = conversation::with_address(turn.tx, address)? {
+            start::tell_waiting(turn, &conversation, problem)?;
+        }
+        Ok(())
+    }
+}
+
+impl OwnHistoryHook for Messages {
+    fn handle_roster_grown(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        if turn.volatile.is_revoked() {
+            start::fail_all(turn, &Problem::DeviceRevoked)?;
+        }
+        Ok(())
+    }
+}
+
+impl ConversationHook for Messages {
+    fn handle_started(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        address: &Address,
+    ) -> Result<(), Fault> {
+        identity_events::warn_of_look_alike(turn, conversation, address)
+    }
+
+    fn handle_group_lost(&self, turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+        Ok(outbox::unseal_group(turn.tx, group)?)
+    }
+}
+
+fn send_what_waits(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    let waiting = outbox::waiting_conversations(turn.tx)?;
+    turn.volatile.due_mut().conversations.extend(waiting);
+    Ok(())
+}
