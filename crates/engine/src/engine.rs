@@ -353,7 +353,7 @@ pub(crate) const TABLES: &[&dyn Table] = &[
     &archive::settings::Settings,
     &archive::settings::DeviceNames,
     &Contacts,
-    &archived::Conversations,
+    &archived::ConversationRows,
     &archived::Groups,
     &history::Entries,
     &amendments::Amendments,

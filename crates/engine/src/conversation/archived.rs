@@ -34,15 +34,15 @@ use crate::{
 };
 
 /// The conversations, with their members.
-pub(crate) struct Conversations;
+pub(crate) struct ConversationRows;
 
-impl Table for Conversations {
+impl Table for ConversationRows {
     fn archived(&self) -> Option<&dyn ArchiveSection> {
         Some(self)
     }
 }
 
-impl ArchiveSection for Conversations {
+impl ArchiveSection for ConversationRows {
     fn section(&self) -> Section {
         Section::Conversations
     }
