@@ -17,11 +17,12 @@ use crate::{
     contact::{self, profile},
     containment::ErrorOwner,
     content::{self, Content, Expiration, status::DeliveryStatus},
-    conversation::target::{self, Target},
     conversation::{
-        self, Kind, group_commands,
+        self, Kind, acceptance, acquaintance, group_commands,
         history::{self, NewMessage},
-        imports, invitations, notes, requests, timer,
+        imports, invitations, notes, requests,
+        target::{self, Target},
+        timer,
     },
     devices::{backup, changes, lock, names, pairing, recovery, registration},
     inbox::messages,
@@ -82,7 +83,7 @@ pub(crate) fn carry_out(
                 synced_settings::commands::set_blocked(turn, address.canonical(), block.blocked)?;
                 for contact in contact::all(turn.tx)? {
                     if contact.address == address.canonical() {
-                        requests::opened(turn, contact.account)?;
+                        acceptance::opened(turn, contact.account)?;
                     }
                 }
             }
@@ -139,7 +140,7 @@ pub(crate) fn carry_out(
         Request::ReadBackup(read) => backup::read(turn, read),
         Request::SetLock(set) => lock::set_lock(turn, set.locked),
         Request::KeepAddress => lock::want_to_keep(turn),
-        Request::History(history) => queries::history(turn.tx, &history),
+        Request::History(history) => queries::history(turn, &history),
         Request::FetchAttachment(of) => message::attachments::fetch(turn, &of),
         Request::Attachment(of) => message::attachments::open(turn, &of),
         Request::KeepConversation(keep) => {
@@ -147,9 +148,9 @@ pub(crate) fn carry_out(
         }
         Request::Star(star) => synced_settings::commands::star(turn, &star),
         Request::Starred => synced_settings::commands::list_starred(turn),
-        Request::Search(search) => queries::search(turn.tx, &search),
+        Request::Search(search) => queries::search(turn, &search),
         Request::Contacts => queries::contacts(turn),
-        Request::Conversations => queries::conversations(turn.tx, turn.now),
+        Request::Conversations => queries::conversations(turn),
         Request::Group(of) => queries::group(turn, &of.of),
         Request::Account => queries::account(turn),
         Request::Devices => Ok(Response::Devices {
@@ -203,7 +204,7 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, EventEr
     };
     alarm::resolve(turn.tx, &changed)?;
     if accepted {
-        requests::opened(turn, account)?;
+        acceptance::opened(turn, account)?;
     }
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
@@ -400,7 +401,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
         attachment::store_files(turn.tx, conversation.id, id, &files, true)?;
         outbox::wait_for_files(turn.tx, id)?;
     }
-    messages::written_to(turn, &conversation, true)?;
+    acceptance::written_to(turn, &conversation, true)?;
     Ok(Response::Sent(Sent {
         id,
         conversation: conversation.id,
@@ -428,7 +429,7 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Even
         synced_settings::commands::set_read_mark(turn, &found, last)?;
     }
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
-    if tells && messages::may_tell(turn, &found)? {
+    if tells && acquaintance::may_tell(turn, &found)? {
         for id in read {
             receipts::add_owed(turn.tx, turn.now, mark.conversation, id, true)?;
         }
@@ -453,7 +454,7 @@ fn send_receipts(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<()
     // Blocked since.
     let found = conversation::find(turn.tx, conversation)?;
     let told = match &found {
-        Some(found) => messages::may_tell(turn, found)?,
+        Some(found) => acquaintance::may_tell(turn, found)?,
         None => false,
     };
     if !told {

@@ -31,21 +31,27 @@ use crate::{
     },
     attachment::{self, Attachments, transfer},
     commands,
-    contact::archived::Contacts,
+    contact::{archived::Contacts, profile::Profiles},
     containment::{ErrorHook, ErrorOwner, UndoHook},
     conversation::{
-        ConversationHook, archived, commits, epochs, generations,
+        above::ConversationHook,
+        acquaintance, archived, commits, epochs, generations,
         groups::{self, GroupState},
         history,
         hooks::Conversations,
-        membership, parcels, quarantine, re_add, rejoin, requests, start, welcomes,
+        membership, parcels, quarantine, re_add,
+        reader::MessageHook,
+        rejoin, start, welcomes,
     },
     devices::{self, archive, hooks::Devices, registration},
     event::{Effect, Event, LinkKind, RelayPlace},
     hooks::Hooks,
     inbox::{held_posts, missed_posts, receive, sender_counters},
     link::{self, GreetingRefused, LinkHook, LinkPhase, mailbox, tokens},
-    message::{self, amendments, expiry, hooks::Messages, link_preview, text_details, typing},
+    message::{
+        self, amendments, attachments::WaitingForFiles, expiry, hooks::Messages, link_preview,
+        text_details, typing,
+    },
     mls,
     outbox::{self, receipts, sending},
     routing,
@@ -359,6 +365,7 @@ pub(crate) const TABLES: &[&dyn Table] = &[
     &amendments::Amendments,
     &message::receipts::Receipts,
     &outbox::Outbox,
+    &WaitingForFiles,
     &receipts::OwedReceipts,
     &Attachments,
     &link_preview::LinkPreviews,
@@ -379,7 +386,8 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn ContactHook>(&[&SyncedSettings, &Messages, &Conversations])
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
-        .with::<dyn ConversationHook>(&[&Messages])
+        .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms])
+        .with::<dyn MessageHook>(&[&Attachments])
         .with::<dyn Table>(TABLES)
 }
 
@@ -694,7 +702,7 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
         GroupState::Creating => start::create(turn, &group),
         GroupState::Checking => welcomes::check(turn, &group),
         // Everybody in the group sees a rejoin.
-        GroupState::Lost if requests::is_silent_group(turn, &group)? => Ok(()),
+        GroupState::Lost if acquaintance::is_silent_group(turn, &group)? => Ok(()),
         GroupState::Lost => rejoin::fetch(turn, &group),
         GroupState::Active if group.waits_for_lookup => receive::handle_look_up(turn, &group),
         GroupState::Active if group.commit_pending => commits::post(turn, &group),

@@ -100,14 +100,15 @@ const CONVERSATIONS: Step = &[
     crate::message::expiry::SCHEMA,
     crate::conversation::search::SCHEMA,
     crate::synced_settings::SCHEMA,
-    crate::conversation::re_add::SCHEMA,
+    crate::conversation::lost_groups::SCHEMA,
+    crate::conversation::re_add_queue::SCHEMA,
     crate::attachment::SCHEMA,
     crate::outbox::WAITS,
     crate::conversation::history::FORMATS,
     crate::conversation::threads::SCHEMA,
     crate::conversation::invitations::SCHEMA,
     crate::message::proof::SCHEMA,
-    crate::conversation::imports::SCHEMA,
+    crate::conversation::history::IMPORTED,
     crate::conversation::parcels::SCHEMA,
     crate::message::link_preview::SCHEMA,
     crate::message::text_details::SCHEMA,
@@ -128,13 +129,16 @@ const ALARMS: Step = &[
 /// What is remembered of groups' leaves, and of ways back into groups.
 const LEAVES: Step = &[
     crate::conversation::leaves::SCHEMA,
-    crate::conversation::re_add::ASKS,
+    crate::conversation::lost_groups::ASKS,
     crate::conversation::parcels::SEQUENCE,
     crate::inbox::held_posts::SEQUENCE,
 ];
 
 /// What members did that they may not, and what becomes of their groups.
-const DISHONEST_MEMBERS: Step = &[crate::conversation::generations::SCHEMA];
+const DISHONEST_MEMBERS: Step = &[
+    crate::conversation::generations::SCHEMA,
+    crate::conversation::groups::MADE_BY,
+];
 
 /// What strangers and newcomers must not have.
 const STRANGERS: Step = &[

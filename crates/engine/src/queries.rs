@@ -5,14 +5,14 @@ use crate::{
     api::{self, Account, Contact, Problem, ProblemReport, RegistrationStage, Response, Status},
     contact::{self, profile},
     containment,
-    conversation::target::{self, Target},
     conversation::{
-        self, Kind, group_commands,
+        self, Kind, acquaintance, group_commands,
         groups::{self, GroupState},
         history, invitations, members,
         pages::{self, PageRange},
-        pending_changes, requests,
+        pending_changes,
         search::{self, Wanted},
+        target::{self, Target},
     },
     devices::{lock, recovery, registration, transfer},
     inbox::sender_counters,
@@ -22,13 +22,13 @@ use crate::{
     trust::{alarm, auditors, log, safety_number},
     turn::{EventError, Turn},
 };
-use rusqlite::Transaction;
 use waxwing_protocol::time::Time;
 
 /// The suite of all groups, as people read it.
 const SUITE: &str = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519 (0x004D)";
 
-pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Response, EventError> {
+pub(crate) fn history(turn: &Turn<'_>, asked: &api::History) -> Result<Response, EventError> {
+    let tx = turn.tx;
     let found = match target::find(tx, &asked.of)? {
         Target::Conversation(conversation) => conversation,
         Target::Address(address) => {
@@ -44,7 +44,7 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
             conversation: Some(found.id),
             ..Wanted::default()
         };
-        let (mut messages, next) = search::search(tx, &wanted, limit)?;
+        let (mut messages, next) = search::search(turn.reader(), &wanted, limit)?;
         messages.reverse();
         return Ok(Response::History {
             entries: messages.into_iter().map(api::Entry::Message).collect(),
@@ -54,7 +54,7 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
         });
     }
     if let Some(from) = &asked.from {
-        let (entries, end) = pages::forward(tx, found.id, place(from), limit)?;
+        let (entries, end) = pages::forward(turn.reader(), found.id, place(from), limit)?;
         return Ok(Response::History {
             entries,
             more: place(from).is_some(),
@@ -73,7 +73,7 @@ pub(crate) fn history(tx: &Transaction<'_>, asked: &api::History) -> Result<Resp
     {
         return Err(EventError::Refused(Problem::MessageUnknown));
     }
-    let page = pages::page(tx, found.id, part, limit)?;
+    let page = pages::page(turn.reader(), found.id, part, limit)?;
     Ok(Response::History {
         entries: page.entries,
         more: page.older,
@@ -89,7 +89,8 @@ fn place(text: &str) -> Option<pages::EntryPosition> {
 }
 
 /// Messages with some words.
-pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Response, EventError> {
+pub(crate) fn search(turn: &Turn<'_>, asked: &api::Search) -> Result<Response, EventError> {
+    let tx = turn.tx;
     let conversation = match &asked.of {
         None => None,
         Some(of) => match target::find(tx, of)? {
@@ -116,7 +117,7 @@ pub(crate) fn search(tx: &Transaction<'_>, asked: &api::Search) -> Result<Respon
         before: asked.next,
     };
     let limit = asked.limit.unwrap_or(100).min(history::ENTRIES_MAX);
-    let (found, next) = search::search(tx, &wanted, limit)?;
+    let (found, next) = search::search(turn.reader(), &wanted, limit)?;
     Ok(Response::Found { found, next })
 }
 
@@ -147,7 +148,8 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, EventError> {
     Ok(Response::Contacts { contacts })
 }
 
-pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response, EventError> {
+pub(crate) fn conversations(turn: &Turn<'_>) -> Result<Response, EventError> {
+    let (tx, now) = (turn.tx, turn.now);
     let mut conversations = Vec::new();
     for found in pages::conversations(tx)? {
         let verified = match found.account {
@@ -156,14 +158,14 @@ pub(crate) fn conversations(tx: &Transaction<'_>, now: Time) -> Result<Response,
             }
             None => false,
         } || found.kind == Kind::Notes;
-        let mut last = pages::page(tx, found.id, PageRange::Newest, 1)?
+        let mut last = pages::page(turn.reader(), found.id, PageRange::Newest, 1)?
             .entries
             .pop();
         if last.is_none() && !found.written_to {
             // It was declined.
             continue;
         }
-        let request = requests::is_request(tx, &found)?;
+        let request = acquaintance::is_request(tx, &found)?;
         if request {
             last = None;
         }
@@ -320,7 +322,7 @@ pub(crate) fn status(
 fn rejoining(turn: &Turn<'_>) -> Result<u64, EventError> {
     let mut count = 0;
     for group in groups::in_state(turn.tx, GroupState::Lost)? {
-        count += u64::from(!requests::is_silent_group(turn, &group)?);
+        count += u64::from(!acquaintance::is_silent_group(turn, &group)?);
     }
     Ok(count)
 }

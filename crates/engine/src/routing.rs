@@ -20,7 +20,7 @@ use crate::{
     api::RelayMisdeed,
     attachment::transfer,
     containment::ErrorOwner,
-    conversation::{commits, epochs, groups, membership, parcels, rejoin, start},
+    conversation::{behind, commits, epochs, groups, membership, parcels, rejoin, start},
     devices::{self, backup, changes, lock, recovery, registration},
     event::LinkKind,
     inbox::{held_posts::ReceivedPost, missed_posts, receive},
@@ -244,7 +244,7 @@ fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault>
             start::handle_group_created(turn, group)
         }
         (Job::Authorise(group, _), Body::PostingAuthorised(authorised)) => {
-            epochs::handle_epoch(turn, group, Epoch(authorised.epoch))
+            behind::handle_epoch(turn, group, Epoch(authorised.epoch))
         }
         (Job::Message { group, row }, Body::Posted(posted)) => {
             sending::handle_posted(turn, group, row, &posted)

@@ -20,8 +20,9 @@ pub(crate) mod transfer;
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use crate::{
-    api::{self, AttachmentState, ConversationId, MessageId},
+    api::{self, AttachmentState, ConversationId, Message, MessageId},
     content::{Content, External, File, Part, PartBody},
+    conversation::reader::MessageHook,
     event::{BlobWork, Effect},
     mls::Member,
     store::StoreError,
@@ -64,6 +65,13 @@ const FETCHED_BY_ITSELF: u64 = 16 << 20;
 
 /// The files of all messages.
 pub(crate) struct Attachments;
+
+impl MessageHook for Attachments {
+    fn complete(&self, tx: &Transaction<'_>, message: &mut Message) -> Result<(), StoreError> {
+        message.attachments = of_message(tx, message.conversation, message.id)?;
+        Ok(())
+    }
+}
 
 impl Table for Attachments {
     fn merge_conversations(

@@ -495,15 +495,6 @@ pub(crate) fn acknowledge_blob(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fa
     Ok(())
 }
 
-/// The relay may forget a parcel, as far as this device goes.
-pub(crate) fn acknowledge_parcel(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    if turn.volatile.links.posting.ready().is_some() {
-        let mark = reader_marks::of_parcel(id, turn.account()?.device());
-        tell_read(turn, id, mark);
-    }
-    Ok(())
-}
-
 fn tell_read(turn: &mut Turn<'_>, id: BlobId, mark: ReaderMark) {
     let read = BlobRead {
         blob_id: id.to_vec().into(),

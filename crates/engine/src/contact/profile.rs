@@ -21,15 +21,48 @@ use waxwing_protocol::{
 
 use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Synced},
-    conversation::target::{self, Target},
     conversation::{
-        self, Conversation, Kind, display_names, group_commands, groups::GroupRecord, requests,
+        self, Conversation, Kind,
+        above::{ConversationHook, FirstWritten, Said},
+        acquaintance, display_names, group_commands,
+        groups::GroupRecord,
+        target::{self, Target},
     },
     mls::Member,
     outbox,
     synced_settings::{self, SettingKind, SyncedSetting},
     turn::{EventError, Fault, Turn},
 };
+
+/// The room's hooks.
+pub(crate) struct Profiles;
+
+impl ConversationHook for Profiles {
+    fn handle_envelope(
+        &self,
+        turn: &mut Turn<'_>,
+        said: &Said<'_>,
+        body: &envelope::Body,
+    ) -> Result<(), Fault> {
+        match body {
+            envelope::Body::Profile(profile) => {
+                handle_profile(turn, said.group, said.member, profile.clone(), said.sent_at)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn handle_first_written(
+        &self,
+        turn: &mut Turn<'_>,
+        written: &FirstWritten<'_>,
+    ) -> Result<(), Fault> {
+        if written.by_this_device {
+            send_profile(turn, written.conversation)?;
+        }
+        Ok(())
+    }
+}
 
 /// The key of the account's own profile.
 const OWN: &[u8] = b"own";
@@ -49,7 +82,7 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response
     synced_settings::set(turn, SettingKind::Profile, OWN, &profile.encode_to_vec())?;
     for found in conversation::all(turn.tx)? {
         let is_told = found.kind == Kind::Direct && found.written_to;
-        if is_told && !requests::is_blocked(turn, &found)? {
+        if is_told && !acquaintance::is_blocked(turn, &found)? {
             queue_profile(turn, found.id, profile.clone())?;
         }
     }
@@ -57,7 +90,7 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response
 }
 
 /// Somebody was written to for the first time: they get the profile, if there is one.
-pub(crate) fn send_profile(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
+fn send_profile(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
     if conversation.kind != Kind::Direct {
         return Ok(());
     }
@@ -85,7 +118,7 @@ fn queue_profile(
 }
 
 /// Somebody says what they are called.
-pub(crate) fn handle_profile(
+fn handle_profile(
     turn: &mut Turn<'_>,
     group: &GroupRecord,
     member: &Member,

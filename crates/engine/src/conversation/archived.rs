@@ -20,7 +20,7 @@ use waxwing_protocol::{
 use super::{
     Kind,
     groups::{self, GroupState},
-    members, notes, target,
+    members, target,
 };
 use crate::{
     account,
@@ -132,7 +132,7 @@ fn restore_direct(
     let address = Address::parse(&kept.address).map_err(|_| NotImported::Malformed)?;
     let account = optional(&kept.account_id, |bytes| AccountId::try_from(bytes).ok())?;
     let here = match account {
-        _ if kept.notes => notes::find(tx)?,
+        _ if kept.notes => super::notes(tx)?,
         Some(account) => super::with_account(tx, account)?,
         None => super::with_address(tx, address.canonical())?,
     };

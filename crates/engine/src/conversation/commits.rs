@@ -25,13 +25,12 @@ use waxwing_protocol::{
 };
 
 use super::{
-    epochs, generations,
+    behind, ending, epoch_keys, epochs, generations,
     groups::{self, GroupRecord, GroupState},
-    join_epochs, leaves, members,
+    join_epochs, leaves, member_changes, members,
     parcels::{self, Readers},
-    re_add,
+    re_add_queue,
     roles::{self, Broken, Change},
-    start,
 };
 use crate::{
     api::RelayMisdeed,
@@ -131,7 +130,7 @@ pub(crate) fn commit_change(
             .map(|commit| (epoch, commit, before))
     })?;
     let Some(made) = made else {
-        return epochs::mark_lost(turn, group.id);
+        return behind::mark_lost(turn, group.id);
     };
     let (epoch, commit, mut before) = match made {
         Ok(made) => made,
@@ -149,7 +148,7 @@ pub(crate) fn commit_change(
     } else {
         group.rejoin_secret.clone()
     };
-    let mut next = start::epoch_keys(turn, group.id, &rejoin_secret, &commit.next);
+    let mut next = epoch_keys::epoch_keys(turn, group.id, &rejoin_secret, &commit.next);
     if renews {
         let key = rejoin_secret.signing_key().public();
         next.rejoin_key = bytes::Bytes::copy_from_slice(key.as_bytes());
@@ -220,7 +219,7 @@ pub(crate) fn handle_accepted(
         Ok::<_, mls::MlsError>((group.epoch(), keys, before, members, group.secrets()?))
     })?;
     let Some(merged) = merged else {
-        return epochs::mark_lost(turn, group.id);
+        return behind::mark_lost(turn, group.id);
     };
     let (epoch, keys, before, members, after) = merged?;
     if renews_secret(group) {
@@ -229,7 +228,7 @@ pub(crate) fn handle_accepted(
     }
     groups::end_commit(turn.tx, group.id, Some(turn.now))?;
     parcels::handle_commit_accepted(turn, group.id)?;
-    epochs::handle_new_epoch(turn, group.id, epoch);
+    behind::handle_new_epoch(turn, group.id, epoch);
     let own = turn.account()?.id();
     follow(turn, group, &before, &after, Some(own))?;
     leaves::follow(turn, group, &members, sequence)?;
@@ -272,7 +271,7 @@ pub(crate) fn handle_refused(
     match error.code() {
         ErrorCode::EpochConflict => {
             drop_pending(turn, &group)?;
-            epochs::handle_epoch(turn, id, Epoch(error.epoch))?;
+            behind::handle_epoch(turn, id, Epoch(error.epoch))?;
             turn.volatile
                 .due_mut()
                 .conversations
@@ -285,7 +284,7 @@ pub(crate) fn handle_refused(
             turn.postpone(Postponed::Group(id), NOT_AUTHORISED_FOR);
             Ok(())
         }
-        ErrorCode::GroupUnknown => start::deny(turn, &group),
+        ErrorCode::GroupUnknown => ending::deny(turn, &group),
         ErrorCode::Malformed | ErrorCode::TooLarge => {
             drop_pending(turn, &group)?;
             turn.postpone(Postponed::Group(id), link::retry_after(error));
@@ -327,7 +326,7 @@ pub(crate) fn handle_commit(
         Ok(()) => {}
         // That they leave may be on its way.
         Err(Broken::TakeOut) if !is_late(turn, group.id) => {
-            epochs::handle_epoch(turn, group.id, commit.epoch)?;
+            behind::handle_epoch(turn, group.id, commit.epoch)?;
             turn.postpone(Postponed::Group(group.id), LEAVE_WITHIN);
             return Ok(CommitOutcome::NotYet);
         }
@@ -361,7 +360,7 @@ pub(crate) fn handle_commit(
     let left: Vec<DeviceId> = commit
         .removed
         .iter()
-        .filter(|member| !re_add::is_re_add(member, &commit.leaves))
+        .filter(|member| !re_add_queue::is_re_add(member, &commit.leaves))
         .map(|member| member.device)
         .collect();
     if group.commit_pending {
@@ -387,7 +386,7 @@ pub(crate) fn handle_commit(
         groups::set_rejoin_secret(turn.tx, group.id, &secret)?;
     }
     parcels::handle_new_epoch(turn, group.id)?;
-    epochs::handle_new_epoch(turn, group.id, epoch);
+    behind::handle_new_epoch(turn, group.id, epoch);
     for device in left {
         let group = group.id;
         sender_counters::give_up(turn.tx, Sender { group, device })?;
@@ -395,7 +394,7 @@ pub(crate) fn handle_commit(
     follow(turn, group, &before, &after, Some(by.account))?;
     leaves::follow(turn, group, &members, sequence)?;
     for device in came {
-        re_add::forget_re_add(turn.tx, group.id, device)?;
+        re_add_queue::forget_re_add(turn.tx, group.id, device)?;
     }
     let others = removed
         .into_iter()
@@ -520,8 +519,9 @@ fn judge_removals(
     // Whoever is no member any more has no say in which devices go; and whoever may bring a
     // device back takes its old leaf out with the same commit.
     let goes = |member: &mls::Member| is_group && after.addresses.of(member.account).is_none();
-    let comes_back =
-        |member: &mls::Member| (is_admin || !is_group) && re_add::is_re_add(member, &commit.leaves);
+    let comes_back = |member: &mls::Member| {
+        (is_admin || !is_group) && re_add_queue::is_re_add(member, &commit.leaves)
+    };
     let removed: Vec<mls::Member> = commit
         .removed
         .iter()
@@ -544,7 +544,7 @@ pub(crate) fn handle_unreadable_commit(
     if group.state != GroupState::Active || ours.transpose()? != Some(epoch) {
         return Ok(());
     }
-    epochs::mark_lost(turn, group.id)?;
+    behind::mark_lost(turn, group.id)?;
     Ok(groups::set_suspect(turn.tx, group.id, Some(epoch))?)
 }
 
@@ -592,7 +592,7 @@ fn follow(
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         generations::handle_newer_generations(turn, conversation, group.id, after)?;
         if generations::is_current(turn.tx, conversation, group.id)? {
-            members::follow(turn, group.id, before.state.as_ref(), after, by)?;
+            member_changes::follow(turn, group.id, before.state.as_ref(), after, by)?;
             earlier_generations::ask(turn, group)?;
         }
     }

@@ -8,8 +8,6 @@
 //! **Always**: a group that is lost has nothing on its way to the relay, and no MLS state in
 //! memory.
 
-use std::collections::BTreeMap;
-
 use waxwing_protocol::{
     ids::{Epoch, GroupId},
     pb::{AuthorisePosting, Error, ErrorCode, client_frame::Body},
@@ -18,61 +16,19 @@ use waxwing_protocol::{
 };
 
 use super::{
-    ConversationHook,
+    behind, ending,
     groups::{self, GroupState},
-    start,
 };
 use crate::{
     containment::ErrorOwner,
     event::LinkKind,
     link::{Job, LinkPhase, retry_after},
-    memory::Remembered,
-    turn::{Fault, Postponed, Turn, VolatileState},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// A device that is behind the relay's epoch for this long while its mailbox is empty
 /// has missed a commit.
 const BEHIND_FOR: Span = Span::seconds(30);
-
-/// Groups of which the relay has a later epoch than this device.
-#[derive(Default)]
-struct GroupsBehind(BTreeMap<GroupId, Behind>);
-
-impl Remembered for GroupsBehind {}
-
-struct Behind {
-    /// The newest epoch that the relay spoke of.
-    newest: Epoch,
-    since: Time,
-}
-
-impl VolatileState {
-    /// Whether the relay has a later epoch of the group than this device.
-    pub(crate) fn is_behind(&self, group: GroupId) -> bool {
-        self.behind_since(group).is_some()
-    }
-
-    /// Since when the relay has a later epoch of the group than this device.
-    pub(crate) fn behind_since(&self, group: GroupId) -> Option<Time> {
-        let groups = &self.states.get::<GroupsBehind>()?.0;
-        groups.get(&group).map(|behind| behind.since)
-    }
-
-    /// The device has caught up with the relay, or does not try to.
-    pub(crate) fn forget_behind(&mut self, group: GroupId) {
-        self.states.get_mut::<GroupsBehind>().0.remove(&group);
-    }
-
-    /// The relay has this epoch of a group, and this device does not.
-    pub(crate) fn note_behind(&mut self, now: Time, group: GroupId, epoch: Epoch) {
-        let groups = &mut self.states.get_mut::<GroupsBehind>().0;
-        let behind = groups.entry(group).or_insert(Behind {
-            newest: epoch,
-            since: now,
-        });
-        behind.newest = behind.newest.max(epoch);
-    }
-}
 
 /// Asks for the right to post, unless the link has it; `false` where it cannot be
 /// asked for.
@@ -81,7 +37,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
         return Ok(false);
     };
     let Some(epoch) = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))? else {
-        mark_lost(turn, id)?;
+        behind::mark_lost(turn, id)?;
         return Ok(false);
     };
     let epoch = epoch?;
@@ -132,14 +88,14 @@ pub(crate) fn handle_unauthorised(
         ErrorCode::EpochConflict
             if group.state == GroupState::Active && Epoch(error.epoch) < epoch =>
         {
-            mark_lost(turn, id)
+            behind::mark_lost(turn, id)
         }
-        ErrorCode::EpochConflict => handle_epoch(turn, id, Epoch(error.epoch)),
-        ErrorCode::GroupUnknown if group.state == GroupState::Active => start::deny(turn, &group),
+        ErrorCode::EpochConflict => behind::handle_epoch(turn, id, Epoch(error.epoch)),
+        ErrorCode::GroupUnknown if group.state == GroupState::Active => ending::deny(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.
         ErrorCode::Unauthorised if group.state == GroupState::Active => {
             turn.postpone(Postponed::Group(id), Span::seconds(2));
-            mark_lost(turn, id)
+            behind::mark_lost(turn, id)
         }
         _ => {
             if let Some(conversation) = group.conversation {
@@ -151,34 +107,13 @@ pub(crate) fn handle_unauthorised(
     }
 }
 
-/// The relay spoke of a group's epoch: if it is later than ours, a commit is on its
-/// way to us, or was lost.
-pub(crate) fn handle_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Result<(), Fault> {
-    let ours = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
-    let Some(ours) = ours.transpose()? else {
-        return Ok(());
-    };
-    if epoch > ours {
-        turn.volatile.note_behind(turn.now, id, epoch);
-    }
-    Ok(())
-}
-
-/// An epoch has begun here.
-pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
-    let groups = &mut turn.volatile.states.get_mut::<GroupsBehind>().0;
-    if groups.get(&id).is_some_and(|behind| behind.newest <= epoch) {
-        groups.remove(&id);
-    }
-}
-
 /// Groups that have been behind for too long are lost.
 pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
         return Ok(());
     }
     let now = turn.now;
-    let groups = &turn.volatile.states.get_mut::<GroupsBehind>().0;
+    let groups = &turn.volatile.states.get_mut::<behind::GroupsBehind>().0;
     let late: Vec<GroupId> = groups
         .iter()
         .filter(|(_, behind)| now.since(behind.since) >= BEHIND_FOR)
@@ -189,7 +124,7 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.run_contained(ErrorOwner::Group(id), |turn| {
             let group = groups::find(turn.tx, id)?;
             if group.is_some_and(|group| group.state == GroupState::Active) {
-                mark_lost(turn, id)?;
+                behind::mark_lost(turn, id)?;
             }
             Ok(())
         })?;
@@ -202,21 +137,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
     if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
         return None;
     }
-    let groups = &turn.volatile.states.get::<GroupsBehind>()?.0;
+    let groups = &turn.volatile.states.get::<behind::GroupsBehind>()?.0;
     let since = groups.values().map(|behind| behind.since).min()?;
     Some(since.after(BEHIND_FOR))
-}
-
-/// This device's state of a group is gone or behind.
-pub(crate) fn mark_lost(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
-    groups::set_state(turn.tx, id, GroupState::Lost)?;
-    groups::set_suspect(turn.tx, id, None)?;
-    for hook in turn.hooks.of::<dyn ConversationHook>() {
-        hook.handle_group_lost(turn, id)?;
-    }
-    turn.forget(id);
-    turn.volatile.forget_behind(id);
-    turn.volatile.links.deauthorise(id);
-    turn.volatile.due_mut().groups.insert(id);
-    Ok(())
 }

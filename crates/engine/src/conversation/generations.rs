@@ -18,7 +18,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::Transaction;
 use waxwing_protocol::{
     address::Address,
     conversation::{ConversationSecrets, ConversationState, MemberAddresses},
@@ -28,11 +28,10 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Kind, group_commands,
+    Kind, acquaintance, ending, group_commands,
     groups::{self, GroupRecord, GroupState, Welcomer},
-    history, members, membership,
+    history, invitations, lost_groups, members, membership,
     pending_changes::{self, PendingChange},
-    re_add, requests, start,
 };
 use crate::{
     api::{ConversationId, EventKind, Notice},
@@ -60,11 +59,6 @@ CREATE TABLE next_generation (          -- to be made by this device
     conversation BLOB PRIMARY KEY,
     due_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-ALTER TABLE conversation_group ADD COLUMN made_by BLOB;         -- whose welcome it came with
-ALTER TABLE conversation_group ADD COLUMN made_by_device BLOB;
-ALTER TABLE conversation_group ADD COLUMN came_again INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE conversation_group ADD COLUMN suspect_epoch INTEGER;    -- lost at its commit
-ALTER TABLE conversation_group ADD COLUMN spoilt INTEGER NOT NULL DEFAULT 0;  -- how often
 ";
 
 /// The devices of heirs take turns at making the next group, so far apart.
@@ -300,14 +294,10 @@ fn may_return(
     if again {
         return Ok(Claim::Good);
     }
-    let asked: Option<bool> = turn
-        .tx
-        .prepare_cached("SELECT 1 FROM joining WHERE conversation = ?1")?
-        .query_row([conversation.as_bytes()], |row| row.get(0))
-        .optional()?;
+    let has_asked = invitations::has_asked(turn.tx, conversation)?;
     let last = last_secrets(turn, conversation)?;
     let was_member = last.is_none_or(|secrets| secrets.addresses.of(by).is_some());
-    Ok(if asked.is_some() || was_member {
+    Ok(if has_asked || was_member {
         Claim::Good
     } else {
         Claim::Bad
@@ -335,7 +325,7 @@ pub(crate) fn handle_joined_generation(
         if let Some(old) = groups::find(turn.tx, old)?
             && old.state == GroupState::Lost
         {
-            start::close(turn, &old)?;
+            ending::close(turn, &old)?;
         }
     }
     // Those of the last one may be needed still.
@@ -344,7 +334,7 @@ pub(crate) fn handle_joined_generation(
         .skip(1)
         .take(2)
     {
-        start::forget_keys(turn, old)?;
+        ending::forget_keys(turn, old)?;
     }
     Ok(())
 }
@@ -367,7 +357,7 @@ pub(crate) fn handle_newer_generations(
             continue;
         }
         if let Some(newer) = groups::find(turn.tx, newer)? {
-            start::close(turn, &newer)?;
+            ending::close(turn, &newer)?;
             closed = true;
         }
     }
@@ -386,7 +376,7 @@ pub(crate) fn handle_broken_group(
     by: Option<&Member>,
 ) -> Result<(), Fault> {
     // Perhaps it is in order for others, and they can bring this device back.
-    re_add::handle_closed_group(turn, group)?;
+    lost_groups::handle_closed_group(turn, group)?;
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
         return Ok(());
     };
@@ -581,7 +571,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     };
     if conversation.left
         || groups::for_sending(turn.tx, id)?.is_some()
-        || requests::is_silent(turn, &conversation)?
+        || acquaintance::is_silent(turn, &conversation)?
     {
         return Ok(());
     }
@@ -627,10 +617,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     if state.name.is_empty() || state.name.len() > limits::GROUP_NAME_BYTES {
         return Ok(());
     }
-    turn.tx.execute(
-        "DELETE FROM member WHERE conversation = ?1",
-        [id.as_bytes()],
-    )?;
+    members::forget_all(turn.tx, id)?;
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
     group_commands::found(turn, id, addresses, Some(state))?;
     let name = conversation.display;

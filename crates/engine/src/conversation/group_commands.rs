@@ -22,19 +22,20 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Conversation, Kind, generations,
+    Conversation, Kind, acceptance, ending, epoch_keys, generations,
     groups::{self, GroupRecord, GroupState},
     history::{self, NewEvent},
-    join_epochs, leaves, members,
+    join_epochs, leaves, member_changes, members,
     pending_changes::{self, PendingChange},
-    roles, start, welcomes,
+    roles, welcomes,
 };
 use crate::{
     api::{self, ConversationId, EventKind, GroupCreated, Notice, Problem, Response},
     contact,
     conversation::target::{self, Target},
-    inbox::{earlier_generations, messages, receive},
-    mls, outbox,
+    inbox::{earlier_generations, receive},
+    mls,
+    outbox::{self, progress},
     turn::{EventError, Fault, Turn},
 };
 
@@ -112,7 +113,7 @@ pub(crate) fn found(
         group_id: id.to_bytes(),
         token: None,
         epoch: standing.epoch.0,
-        keys: Some(start::epoch_keys(turn, id, &rejoin_secret, &standing)),
+        keys: Some(epoch_keys::epoch_keys(turn, id, &rejoin_secret, &standing)),
         rejoin_key: bytes::Bytes::copy_from_slice(rejoin_secret.signing_key().public().as_bytes()),
         fan_out_key: bytes::Bytes::copy_from_slice(&standing.keys.fan_out_key),
         post_id: post.to_bytes(),
@@ -137,7 +138,7 @@ pub(crate) fn found(
     if account.is_none() {
         join_epochs::begin(turn, id)?;
     }
-    members::follow(turn, id, None, &secrets, None)?;
+    member_changes::follow(turn, id, None, &secrets, None)?;
     turn.volatile.due_mut().groups.insert(id);
     turn.volatile.due_mut().conversations.insert(conversation);
     Ok(())
@@ -220,7 +221,7 @@ pub(crate) fn change(
     }
     // Somebody who changes a group takes part in it.
     if !wanted.is_empty() {
-        messages::written_to(turn, &conversation, true)?;
+        acceptance::written_to(turn, &conversation, true)?;
     }
     for wish in wanted {
         if let PendingChange::Add(address, _) = &wish
@@ -260,7 +261,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, Ev
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
     let leaves = leaves.transpose().map_err(Fault::from)?.unwrap_or_default();
     if leaves.len() < 2 {
-        start::close(turn, &group)?;
+        ending::close(turn, &group)?;
         end(turn, conversation.id, EventKind::MemberLeft, None)?;
         return Ok(Response::Done {});
     }
@@ -302,7 +303,7 @@ pub(crate) fn leave_if_wished(
         if !outbox::unaccepted(turn.tx, conversation, group.id, 0, 1, false)?.is_empty() {
             return Ok(false);
         }
-        start::close(turn, group)?;
+        ending::close(turn, group)?;
         end(turn, conversation, EventKind::MemberLeft, None)?;
         return Ok(true);
     }
@@ -374,10 +375,7 @@ fn end(
 ) -> Result<(), Fault> {
     super::set_left(turn.tx, conversation, true)?;
     pending_changes::forget_all(turn.tx, conversation)?;
-    turn.tx.execute(
-        "DELETE FROM member WHERE conversation = ?1",
-        [conversation.as_bytes()],
-    )?;
+    members::forget_all(turn.tx, conversation)?;
     let address = turn.account()?.address().display().to_owned();
     let new = NewEvent {
         conversation,
@@ -389,7 +387,7 @@ fn end(
     let event = history::record(turn.tx, turn.now, &new)?;
     turn.notify(Notice::Event(event));
     if let Some(found) = super::find(turn.tx, conversation)? {
-        start::fail_waiting(turn, &found, &Problem::GroupNotMember)?;
+        progress::fail_waiting(turn, &found, &Problem::GroupNotMember)?;
     }
     Ok(())
 }
@@ -412,7 +410,7 @@ pub(crate) fn taken_in(
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     if generations::is_current(turn.tx, conversation, group.id)? {
-        members::follow(turn, group.id, None, secrets, None)?;
+        member_changes::follow(turn, group.id, None, secrets, None)?;
     }
     generations::handle_joined_generation(turn, conversation, group.id)?;
     if anew {

@@ -59,6 +59,15 @@ pub(crate) const GENERATION: &str = "
 ALTER TABLE conversation_group ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// Whose welcome the group came with, and commits that could not be read.
+pub(crate) const MADE_BY: &str = "
+ALTER TABLE conversation_group ADD COLUMN made_by BLOB;
+ALTER TABLE conversation_group ADD COLUMN made_by_device BLOB;
+ALTER TABLE conversation_group ADD COLUMN came_again INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversation_group ADD COLUMN suspect_epoch INTEGER;    -- lost at its commit
+ALTER TABLE conversation_group ADD COLUMN spoilt INTEGER NOT NULL DEFAULT 0;  -- how often
+";
+
 /// In [`WELCOMED_BY`]: another device of this account, or somebody whom the person asked. The id
 /// of no account: those are hashes.
 pub(crate) const OURSELVES: AccountId = AccountId([0; 32]);
@@ -94,6 +103,20 @@ pub(crate) enum GroupState {
     Quarantined = 7,
 }
 
+impl GroupState {
+    const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Creating,
+            2 => Self::Active,
+            3 => Self::Checking,
+            4 => Self::Lost,
+            6 => Self::Denied,
+            7 => Self::Quarantined,
+            _ => Self::Closed,
+        }
+    }
+}
+
 /// One group.
 #[derive(Clone)]
 pub(crate) struct GroupRecord {
@@ -127,6 +150,36 @@ pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<GroupReco
         "SELECT {COLUMNS} FROM conversation_group WHERE group_id = ?1"
     ))?;
     Ok(statement.query_row([id.0], read).optional()?)
+}
+
+/// What is known of a group without reading what may be broken.
+pub(crate) struct PlainGroup {
+    pub state: GroupState,
+    pub conversation: Option<ConversationId>,
+}
+
+/// The group with this id, as far as plain columns tell.
+pub(crate) fn plain(tx: &Transaction<'_>, id: GroupId) -> Result<Option<PlainGroup>, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT state, conversation FROM conversation_group WHERE group_id = ?1")?
+        .query_row([id.0], |row| {
+            Ok(PlainGroup {
+                state: GroupState::from_number(row.get(0)?),
+                conversation: row
+                    .get::<_, Option<[u8; 16]>>(1)?
+                    .map(ConversationId::from_bytes),
+            })
+        })
+        .optional()?)
+}
+
+/// Whether something that this device asks of a group waits for the relay's answer.
+pub(crate) fn has_request(tx: &Transaction<'_>, id: GroupId) -> Result<bool, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT 1 FROM conversation_group WHERE group_id = ?1 AND request IS NOT NULL",
+        )?
+        .exists([id.0])?)
 }
 
 /// The group that a conversation's messages go to now: of those with the account on
@@ -397,6 +450,19 @@ pub(crate) fn welcomers(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The conversations into whose groups this account took this device.
+pub(crate) fn welcomed_into(
+    tx: &Transaction<'_>,
+    by: AccountId,
+) -> Result<Vec<ConversationId>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT DISTINCT conversation FROM conversation_group
+         WHERE welcomed_by = ?1 AND conversation IS NOT NULL",
+    )?;
+    let rows = statement.query_map([by.0], |row| row.get(0).map(ConversationId::from_bytes))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Who took this device into the groups of a conversation counts no more.
 pub(crate) fn forget_welcomers(
     tx: &Transaction<'_>,
@@ -561,13 +627,8 @@ pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &NewGroup<'_>) -> Resu
     Ok(())
 }
 
-/// Nothing is known of the group any more, nor (unless that is kept) of what was heard in it.
-/// Gives the next counter of this device's envelopes.
-pub(crate) fn forget(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    keeps_heard: bool,
-) -> Result<i64, StoreError> {
+/// Nothing is known of the group any more. Gives the next counter of this device's envelopes.
+pub(crate) fn forget(tx: &Transaction<'_>, id: GroupId) -> Result<i64, StoreError> {
     let counter = tx
         .query_row(
             "SELECT next_counter FROM conversation_group WHERE group_id = ?1",
@@ -576,18 +637,7 @@ pub(crate) fn forget(
         )
         .optional()?
         .unwrap_or(1);
-    if !keeps_heard {
-        tx.execute("DELETE FROM heard WHERE group_id = ?1", [id.0])?;
-        tx.execute("DELETE FROM heard_above WHERE group_id = ?1", [id.0])?;
-    }
-    for statement in [
-        "DELETE FROM former_leaf WHERE group_id = ?1",
-        "DELETE FROM held_post WHERE group_id = ?1",
-        "DELETE FROM missed_posts WHERE group_id = ?1",
-        "DELETE FROM conversation_group WHERE group_id = ?1",
-    ] {
-        tx.execute(statement, [id.0])?;
-    }
+    tx.execute("DELETE FROM conversation_group WHERE group_id = ?1", [id.0])?;
     Ok(counter)
 }
 
@@ -752,15 +802,6 @@ fn account_bytes(account: Option<AccountId>) -> Vec<u8> {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<GroupRecord> {
-    let state = match row.get(3)? {
-        1_u8 => GroupState::Creating,
-        2 => GroupState::Active,
-        3 => GroupState::Checking,
-        4 => GroupState::Lost,
-        6 => GroupState::Denied,
-        7 => GroupState::Quarantined,
-        _ => GroupState::Closed,
-    };
     let rejoin_secret: Vec<u8> = row.get(4)?;
     let rejoin_secret = RejoinSecret::from_slice(&rejoin_secret)
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(4, 0))?;
@@ -770,7 +811,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<GroupRecord> {
             .get::<_, Option<[u8; 16]>>(1)?
             .map(ConversationId::from_bytes),
         account: AccountId::try_from(row.get::<_, Vec<u8>>(2)?.as_slice()).ok(),
-        state,
+        state: GroupState::from_number(row.get(3)?),
         rejoin_secret,
         since_rekey: row.get::<_, i64>(5)?.cast_unsigned(),
         rekeyed_at: Time(row.get::<_, i64>(6)?.cast_unsigned()),

@@ -14,7 +14,7 @@ use waxwing_protocol::{
 
 use crate::{
     api::{
-        ConversationEvent, ConversationId, Direction, EventKind, MessageId, MessageState,
+        ConversationEvent, ConversationId, Direction, EventKind, Message, MessageId, MessageState,
         ProblemReport, Timestamp,
     },
     archive::ArchiveSection,
@@ -62,6 +62,12 @@ ALTER TABLE entry ADD COLUMN detail TEXT;
 /// Whether the text is Markdown.
 pub(crate) const FORMATS: &str = "
 ALTER TABLE entry ADD COLUMN markdown INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Whether a message was imported from a file.
+pub(crate) const IMPORTED: &str = "
+ALTER TABLE entry ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX entry_imported ON entry (conversation, message) WHERE imported;
 ";
 
 /// Entries that one query gives, at most.
@@ -238,6 +244,90 @@ pub(crate) fn set_markdown(
     tx.prepare_cached("UPDATE entry SET markdown = 1 WHERE conversation = ?1 AND message = ?2")?
         .execute((conversation.as_bytes(), id.as_bytes()))?;
     Ok(())
+}
+
+/// Adds a message from a file before all that are younger. `false` when it is there.
+pub(crate) fn add_imported(
+    tx: &Transaction<'_>,
+    now: Time,
+    into: ConversationId,
+    message: &Message,
+) -> Result<bool, StoreError> {
+    let sent_at = message.sent_at.0.min(now);
+    let time = |time: Time| time.0.min(i64::MAX as u64).cast_signed();
+    let outgoing = message.direction == Direction::Out;
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO entry (conversation, place, kind, address, at, message, verified,
+                 outgoing, text, reply_to, sent_at, state, read, markdown, imported,
+                 edited_at, taken_back_at)
+             VALUES (?1, coalesce(?12, (SELECT coalesce(max(id), 0) + 1 FROM entry)),
+                 1, ?3, ?2, ?4, 0, ?5, ?6, ?7, ?2, ?8, 1, ?9, 1, ?10, ?11)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((
+            into.as_bytes(),
+            time(sent_at),
+            &message.from,
+            message.id.as_bytes(),
+            outgoing,
+            if message.taken_back {
+                ""
+            } else {
+                &message.text
+            },
+            message.reply_to.map(|id| *id.as_bytes()),
+            outgoing.then_some(state_number(MessageState::Accepted)),
+            !message.formatted.is_empty(),
+            message.edited_at.map(|at| time(at.0)),
+            message.taken_back.then_some(time(sent_at)),
+            place_by_time(tx, into, time(sent_at))?,
+        ))?;
+    Ok(added > 0)
+}
+
+/// Where a message stands that was sent at a time: behind the last that was sent before, or
+/// before all; `None` for the end.
+fn place_by_time(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    sent_at: i64,
+) -> Result<Option<i64>, StoreError> {
+    let (first, last): (Option<i64>, Option<i64>) = tx
+        .prepare_cached(
+            "SELECT (SELECT min(place) FROM entry WHERE conversation = ?1),
+                    (SELECT max(place) FROM entry WHERE conversation = ?1)",
+        )?
+        .query_row([conversation.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let before: Option<i64> = tx
+        .prepare_cached(
+            "SELECT place FROM entry WHERE conversation = ?1 AND sent_at <= ?2
+             ORDER BY place DESC LIMIT 1",
+        )?
+        .query_row((conversation.as_bytes(), sent_at), |row| row.get(0))
+        .optional()?;
+    Ok(match before {
+        None => first.map(|first| first.saturating_sub(1)),
+        place if place == last => None,
+        place => place,
+    })
+}
+
+/// A message has come by itself: what a file says of it does not count any more. Gives whether
+/// there was anything.
+pub(crate) fn delete_imported(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    let gone = tx
+        .prepare_cached(
+            "DELETE FROM entry WHERE conversation = ?1 AND message = ?2 AND imported = 1",
+        )?
+        .execute((conversation.as_bytes(), message.as_bytes()))?;
+    Ok(gone > 0)
 }
 
 /// An event, to be added.
@@ -584,9 +674,6 @@ pub(crate) fn received(
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
-
-/// The relay has it.
-pub(super) const ACCEPTED: u8 = state_number(MessageState::Accepted);
 
 const fn state_number(state: MessageState) -> u8 {
     match state {

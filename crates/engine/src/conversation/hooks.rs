@@ -7,9 +7,9 @@ use rusqlite::Transaction;
 use waxwing_protocol::ids::AccountId;
 
 use super::{
-    epochs, generations,
+    acquaintance, behind, generations,
     groups::{self, GroupState},
-    parcels, quarantine, re_add, requests, with_address,
+    parcels, quarantine, re_add, with_address,
 };
 use crate::{
     api::ConversationId,
@@ -74,7 +74,7 @@ impl LinkHook for Conversations {
     fn handle_set_back(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         for state in [GroupState::Active, GroupState::Creating, GroupState::Denied] {
             for group in groups::in_state(turn.tx, state)? {
-                epochs::mark_lost(turn, group.id)?;
+                behind::mark_lost(turn, group.id)?;
             }
         }
         Ok(())
@@ -83,7 +83,7 @@ impl LinkHook for Conversations {
 
 impl Acquaintances for Conversations {
     fn is_known(&self, tx: &Transaction<'_>, account: AccountId) -> Result<bool, StoreError> {
-        requests::is_known(tx, account)
+        acquaintance::is_known(tx, account)
     }
 
     fn is_acquainted(
@@ -92,7 +92,7 @@ impl Acquaintances for Conversations {
         conversation: Option<ConversationId>,
         account: AccountId,
     ) -> Result<bool, StoreError> {
-        requests::is_acquainted(tx, conversation, account)
+        acquaintance::is_acquainted(tx, conversation, account)
     }
 }
 

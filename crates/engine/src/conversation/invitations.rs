@@ -26,17 +26,15 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Conversation, Kind, group_commands,
+    Conversation, Kind, acceptance, acquaintance, group_commands,
     groups::{self, GroupRecord, GroupState},
     history::{self, NewEvent},
     members,
     pending_changes::PendingChange,
-    requests,
 };
 use crate::{
     api::{self, ConversationId, EventKind, Notice, Problem, Response},
     contact,
-    inbox::messages,
     mls::Member,
     outbox, settings,
     store::StoreError,
@@ -132,7 +130,7 @@ pub(crate) fn invite(turn: &mut Turn<'_>, invite: &api::Invite) -> Result<Respon
         (secret_hash, found.id.as_bytes(), secret),
     )?;
     // Somebody who changes a group takes part in it.
-    messages::written_to(turn, &found, true)?;
+    acceptance::written_to(turn, &found, true)?;
     group_commands::add_pending_change(turn, &found, &PendingChange::Invite(invitation))?;
     Ok(Response::Invited(api::Invited {
         id: id_of(&secret_hash),
@@ -219,6 +217,16 @@ pub(crate) fn waiting(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+fn asking(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT account_id FROM asking WHERE conversation = ?1")?;
+    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(AccountId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Asks to be taken in.
 pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, EventError> {
     if turn.volatile.account.is_none() {
@@ -263,7 +271,7 @@ pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, Ev
             secret: link.secret.to_vec().into(),
         }),
     )?;
-    messages::written_to(turn, &direct, true)?;
+    acceptance::written_to(turn, &direct, true)?;
     Ok(Response::GroupCreated(api::GroupCreated {
         conversation: link.conversation,
     }))
@@ -336,7 +344,7 @@ pub(crate) fn handle_join_request(
     let id = ConversationId::from_bytes(id);
     let Some((found, invitation)) = opened(turn, id, &ask.secret)? else {
         // A stranger who never had a link from this account learns nothing.
-        if requests::is_silent(turn, &direct)? && !was_ours(turn, id, &ask.secret)? {
+        if acquaintance::is_silent(turn, &direct)? && !was_ours(turn, id, &ask.secret)? {
             return Ok(());
         }
         return answer(turn, direct.id, id, join_answer::Answer::Over);
@@ -475,7 +483,7 @@ pub(crate) fn decide(
     })?;
     forget(turn.tx, found.id, account)?;
     if decide.accept {
-        messages::written_to(turn, &found, true)?;
+        acceptance::written_to(turn, &found, true)?;
         group_commands::add_pending_change(
             turn,
             &found,
@@ -547,11 +555,11 @@ pub(crate) fn handle_join_answer(
 
 /// A person who is in the group no longer waits, nor does this account.
 pub(crate) fn follow(tx: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
-    tx.prepare_cached(
-        "DELETE FROM asking WHERE conversation = ?1 AND account_id IN
-             (SELECT account_id FROM member WHERE conversation = ?1)",
-    )?
-    .execute([conversation.as_bytes()])?;
+    for account in asking(tx, conversation)? {
+        if members::is_member(tx, conversation, account)? {
+            forget(tx, conversation, account)?;
+        }
+    }
     tx.prepare_cached("DELETE FROM joining WHERE conversation = ?1")?
         .execute([conversation.as_bytes()])?;
     Ok(())

@@ -31,7 +31,7 @@ use waxwing_protocol::{
 
 use super::{
     groups::{self, GroupRecord},
-    members, re_add,
+    members, re_add_queue,
 };
 use crate::{
     contact,
@@ -89,6 +89,16 @@ pub(crate) fn are_distinct<'a>(members: impl IntoIterator<Item = &'a Member>) ->
     members
         .into_iter()
         .all(|one| devices.insert(one.device) && mailboxes.insert(one.mailbox))
+}
+
+/// The accounts that have leaves besides this one.
+pub(crate) fn other_accounts(members: &[Member], own: AccountId) -> Vec<AccountId> {
+    let others: BTreeSet<AccountId> = members
+        .iter()
+        .map(|member| member.account)
+        .filter(|account| *account != own)
+        .collect();
+    others.into_iter().collect()
 }
 
 /// Whether this device knows another mailbox as this device's.
@@ -155,6 +165,12 @@ pub(crate) fn came_revoked(
         .exists((group.0, device.0))?)
 }
 
+/// Nothing is known any more of a group's former leaves.
+pub(crate) fn forget_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM former_leaf WHERE group_id = ?1", [group.0])?;
+    Ok(())
+}
+
 /// The leaves of a group are others than `before` from now on, by a commit that the relay gave
 /// this number. All of the new ones were judged.
 pub(crate) fn follow(
@@ -193,7 +209,7 @@ pub(crate) fn follow(
                 i64::try_from(sequence).unwrap_or(i64::MAX),
             ),
         )?;
-        re_add::forget_re_add(turn.tx, group.id, gone.device)?;
+        re_add_queue::forget_re_add(turn.tx, group.id, gone.device)?;
     }
     for came in new.values().filter(|one| old.get(&one.device) != Some(one)) {
         came_in(turn, group, came)?;

@@ -32,11 +32,11 @@ use waxwing_protocol::{
 };
 
 use super::{
-    commits, generations, group_commands,
+    acquaintance, commits, generations, group_commands,
     groups::{self, GroupRecord},
     leaves, members,
     pending_changes::{self, PendingChange},
-    re_add, requests, roles,
+    re_add_queue, roles,
 };
 use crate::{
     api::{ConversationId, RelayMisdeed},
@@ -144,7 +144,7 @@ fn differ(one: &ConversationSecrets, other: &ConversationSecrets) -> bool {
 
 /// Makes a group's members what the rosters, and the person, say.
 pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    if requests::is_silent_group(turn, group)? {
+    if acquaintance::is_silent_group(turn, group)? {
         // A commit would show that this device is there. Done when the person accepts; only
         // devices that they have revoked go at once.
         if take_out_revoked(turn, group)? {
@@ -413,7 +413,7 @@ fn commit(turn: &mut Turn<'_>, group: &GroupRecord, difference: Difference) -> R
             gone.extend(old.map(|member| member.leaf_key));
         }
         if comes || old.is_none() {
-            re_add::forget_re_add(turn.tx, group.id, device)?;
+            re_add_queue::forget_re_add(turn.tx, group.id, device)?;
         }
     }
     keep_an_admin(turn, &standing, &gone, &mut wanted)?;
@@ -749,12 +749,12 @@ fn asking(
 ) -> Result<Vec<DeviceId>, Fault> {
     let own = turn.account()?.id();
     let mut asking = Vec::new();
-    for device in re_add::devices_to_re_add(turn.tx, group.id)? {
+    for device in re_add_queue::devices_to_re_add(turn.tx, group.id)? {
         let leaf = standing.members.iter().find(|one| one.device == device);
         // One that its account has revoked since it asked does not come back: it goes.
         let may = match leaf {
             Some(leaf) => {
-                re_add::may_re_add(&standing.secrets, own, leaf.account)
+                re_add_queue::may_re_add(&standing.secrets, own, leaf.account)
                     && roster_of(turn, leaf.account)?
                         .is_none_or(|roster| trust::admits(&roster, leaf))
             }
@@ -763,7 +763,7 @@ fn asking(
         if may {
             asking.push(device);
         } else {
-            re_add::forget_re_add(turn.tx, group.id, device)?;
+            re_add_queue::forget_re_add(turn.tx, group.id, device)?;
         }
     }
     Ok(asking)

@@ -29,10 +29,16 @@
 //! **Always**: a conversation has at most one account on the other side at a time; a new
 //! account under its verified address is a marked event in its history.
 
+pub(crate) mod above;
+pub(crate) mod acceptance;
+pub(crate) mod acquaintance;
 pub(crate) mod archived;
+pub(crate) mod behind;
 pub(crate) mod commits;
 pub(crate) mod display_names;
 pub(crate) mod due;
+pub(crate) mod ending;
+pub(crate) mod epoch_keys;
 pub(crate) mod epochs;
 pub(crate) mod generations;
 pub(crate) mod group_commands;
@@ -43,6 +49,8 @@ pub(crate) mod imports;
 pub(crate) mod invitations;
 pub(crate) mod join_epochs;
 pub(crate) mod leaves;
+pub(crate) mod lost_groups;
+pub(crate) mod member_changes;
 pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod notes;
@@ -51,6 +59,8 @@ pub(crate) mod parcels;
 pub(crate) mod pending_changes;
 pub(crate) mod quarantine;
 pub(crate) mod re_add;
+pub(crate) mod re_add_queue;
+pub(crate) mod reader;
 pub(crate) mod rejoin;
 pub(crate) mod requests;
 pub(crate) mod roles;
@@ -63,11 +73,7 @@ pub(crate) mod welcomes;
 
 use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
-use waxwing_protocol::{
-    address::Address,
-    ids::{AccountId, GroupId},
-    time::Time,
-};
+use waxwing_protocol::{address::Address, ids::AccountId, time::Time};
 
 use crate::{
     api::ConversationId,
@@ -75,24 +81,6 @@ use crate::{
     store::StoreError,
     turn::{Fault, Turn},
 };
-
-/// What rooms above do when something happens to a conversation.
-pub(crate) trait ConversationHook: Sync {
-    /// A conversation with this address has begun, because somebody there wrote.
-    fn handle_started(
-        &self,
-        _turn: &mut Turn<'_>,
-        _conversation: ConversationId,
-        _address: &Address,
-    ) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    /// This device's state of a group is gone or behind.
-    fn handle_group_lost(&self, _turn: &mut Turn<'_>, _group: GroupId) -> Result<(), Fault> {
-        Ok(())
-    }
-}
 
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE conversation (
@@ -164,6 +152,18 @@ pub(crate) fn with_account(
     account: AccountId,
 ) -> Result<Option<Conversation>, StoreError> {
     one(tx, "account_id = ?1", account.0.as_slice())
+}
+
+/// The ids of the conversations with this account.
+pub(crate) fn ids_with_account(
+    tx: &Transaction<'_>,
+    account: AccountId,
+) -> Result<Vec<ConversationId>, StoreError> {
+    let mut statement = tx.prepare_cached("SELECT id FROM conversation WHERE account_id = ?1")?;
+    let rows = statement.query_map([account.0], |row| {
+        row.get(0).map(ConversationId::from_bytes)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The conversation that a message to this address belongs to: the one with its
@@ -361,6 +361,30 @@ pub(crate) fn awaiting_decision(tx: &Transaction<'_>) -> Result<Vec<Conversation
 pub(crate) fn set_written_to(tx: &Transaction<'_>, id: ConversationId) -> Result<(), StoreError> {
     tx.prepare_cached("UPDATE conversation SET written_to = 1 WHERE id = ?1")?
         .execute([id.as_bytes()])?;
+    Ok(())
+}
+
+/// This account counts as not having written in it: it is somebody else's now.
+pub(crate) fn forget_written_to(
+    tx: &Transaction<'_>,
+    id: ConversationId,
+) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE conversation SET written_to = 0 WHERE id = ?1")?
+        .execute([id.as_bytes()])?;
+    Ok(())
+}
+
+/// The account's notes, if there are any.
+pub(crate) fn notes(tx: &Transaction<'_>) -> Result<Option<Conversation>, StoreError> {
+    one(tx, "kind = ?1", Kind::Notes as u8)
+}
+
+/// Makes a conversation the account's notes.
+pub(crate) fn set_notes(tx: &Transaction<'_>, id: ConversationId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE conversation SET kind = ?2, written_to = 1 WHERE id = ?1",
+        (id.as_bytes(), Kind::Notes as u8),
+    )?;
     Ok(())
 }
 

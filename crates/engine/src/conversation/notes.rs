@@ -8,34 +8,24 @@
 //!
 //! **Always**: only this account's devices are in it.
 
-use rusqlite::Transaction;
 use waxwing_protocol::conversation::MemberAddresses;
 
 use super::{Conversation, Kind, group_commands, history};
 use crate::{
     api::{MessageChanged, MessageState, Notice},
     outbox,
-    store::StoreError,
     turn::{Fault, Turn},
 };
 
-/// The conversation, if there is one.
-pub(crate) fn find(tx: &Transaction<'_>) -> Result<Option<Conversation>, StoreError> {
-    super::one(tx, "kind = ?1", Kind::Notes as u8)
-}
-
 /// The conversation.
 pub(crate) fn conversation(turn: &mut Turn<'_>) -> Result<Conversation, Fault> {
-    if let Some(found) = find(turn.tx)? {
+    if let Some(found) = super::notes(turn.tx)? {
         return Ok(found);
     }
     let own = turn.account()?;
     let (address, account) = (own.address().clone(), own.id());
     let started = super::start(turn.tx, turn.now, turn.rng, &address, Some(account))?;
-    turn.tx.execute(
-        "UPDATE conversation SET kind = ?2, written_to = 1 WHERE id = ?1",
-        (started.id.as_bytes(), Kind::Notes as u8),
-    )?;
+    super::set_notes(turn.tx, started.id)?;
     Ok(Conversation {
         kind: Kind::Notes,
         written_to: true,

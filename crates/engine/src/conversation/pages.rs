@@ -13,13 +13,14 @@ use super::{
     Conversation, Kind,
     history::{event_of, state_of, time},
     members,
+    reader::{MessageHook, Reader},
 };
 use crate::{
     api::{
         Channel, ConversationEvent, ConversationId, Direction, Entry, Gap, Message, MessageId,
         Reaction, ReceiptCount,
     },
-    attachment, conversation,
+    conversation,
     message::{amendments, formatting, link_preview, receipts, text_details},
     store::StoreError,
     synced_settings::{self, SettingKind},
@@ -66,14 +67,14 @@ pub(crate) struct Page {
 
 /// A page of a conversation.
 pub(crate) fn page(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     conversation: ConversationId,
     part: PageRange,
     limit: u32,
 ) -> Result<Page, StoreError> {
     match part {
         PageRange::Newest => {
-            let (entries, older) = before(tx, conversation, None, limit)?;
+            let (entries, older) = before(reader, conversation, None, limit)?;
             Ok(Page {
                 entries,
                 older,
@@ -81,7 +82,7 @@ pub(crate) fn page(
             })
         }
         PageRange::Before(id) => {
-            let (entries, older) = before(tx, conversation, Some((id, false)), limit)?;
+            let (entries, older) = before(reader, conversation, Some((id, false)), limit)?;
             Ok(Page {
                 entries,
                 older,
@@ -89,7 +90,7 @@ pub(crate) fn page(
             })
         }
         PageRange::After(id) => {
-            let (entries, newer) = after(tx, conversation, id, limit)?;
+            let (entries, newer) = after(reader, conversation, id, limit)?;
             Ok(Page {
                 entries,
                 older: true,
@@ -99,8 +100,8 @@ pub(crate) fn page(
         PageRange::Around(id) => {
             let half = limit / 2;
             let up_to = limit.saturating_sub(half).max(1);
-            let (mut entries, older) = before(tx, conversation, Some((id, true)), up_to)?;
-            let (more, newer) = after(tx, conversation, id, half)?;
+            let (mut entries, older) = before(reader, conversation, Some((id, true)), up_to)?;
+            let (more, newer) = after(reader, conversation, id, half)?;
             entries.extend(more);
             Ok(Page {
                 entries,
@@ -114,7 +115,7 @@ pub(crate) fn page(
 /// The newest entries, or those before a message (with it, where that is said); oldest
 /// first, and whether there are older ones.
 fn before(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     conversation: ConversationId,
     before: Option<(MessageId, bool)>,
     limit: u32,
@@ -123,7 +124,7 @@ fn before(
     let (place, id, condition) = match before {
         None => (i64::MAX, i64::MAX, "<="),
         Some((message, included)) => {
-            let Some((place, id)) = place_of(tx, conversation, message)? else {
+            let Some((place, id)) = place_of(reader.tx, conversation, message)? else {
                 return Ok((Vec::new(), false));
             };
             (place, id, if included { "<=" } else { "<" })
@@ -133,7 +134,7 @@ fn before(
         "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) {condition} (?2, ?3)
          ORDER BY place DESC, id DESC LIMIT ?4"
     );
-    let (mut entries, more) = some(tx, &sql, (conversation, (place, id)), limit)?;
+    let (mut entries, more) = some(reader, &sql, (conversation, (place, id)), limit)?;
     entries.reverse();
     Ok((entries, more))
 }
@@ -154,19 +155,19 @@ fn place_of(
 
 /// The entries after a message, oldest first, and whether there are newer ones.
 fn after(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     conversation: ConversationId,
     after: MessageId,
     limit: u32,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
-    match place_of(tx, conversation, after)? {
-        Some(place) => behind(tx, conversation, place, limit),
+    match place_of(reader.tx, conversation, after)? {
+        Some(place) => behind(reader, conversation, place, limit),
         None => Ok((Vec::new(), false)),
     }
 }
 
 fn behind(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     conversation: ConversationId,
     place: EntryPosition,
     limit: u32,
@@ -175,7 +176,7 @@ fn behind(
         "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) > (?2, ?3)
          ORDER BY place, id LIMIT ?4"
     );
-    some(tx, &sql, (conversation, place), limit)
+    some(reader, &sql, (conversation, place), limit)
 }
 
 /// Where an entry stands: its place, and its row.
@@ -184,17 +185,18 @@ pub(crate) type EntryPosition = (i64, i64);
 /// Entries from the oldest on, or from where the last such page ended; and where this one does,
 /// if there are more. Unlike the other pages it needs no message to go on from.
 pub(crate) fn forward(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     conversation: ConversationId,
     from: Option<EntryPosition>,
     limit: u32,
 ) -> Result<(Vec<Entry>, Option<EntryPosition>), StoreError> {
     let from = from.unwrap_or((i64::MIN, i64::MIN));
-    let (entries, more) = behind(tx, conversation, from, limit)?;
+    let (entries, more) = behind(reader, conversation, from, limit)?;
     if !more {
         return Ok((entries, None));
     }
-    let end = tx
+    let end = reader
+        .tx
         .prepare_cached(
             "SELECT place, id FROM entry WHERE conversation = ?1 AND (place, id) > (?2, ?3)
              ORDER BY place, id LIMIT 1 OFFSET ?4",
@@ -214,12 +216,12 @@ pub(crate) fn forward(
 
 /// As many entries as are wanted, and whether there are more.
 fn some(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     sql: &str,
     (conversation, (place, id)): (ConversationId, EntryPosition),
     limit: u32,
 ) -> Result<(Vec<Entry>, bool), StoreError> {
-    let mut statement = tx.prepare_cached(sql)?;
+    let mut statement = reader.tx.prepare_cached(sql)?;
     let rows = statement.query_map(
         (conversation.as_bytes(), place, id, i64::from(limit) + 1),
         read_entry,
@@ -227,7 +229,7 @@ fn some(
     let mut entries = Vec::new();
     let mut known = KnownConversations::default();
     for row in rows {
-        entries.push(complete(tx, &mut known, row?)?);
+        entries.push(complete(reader, &mut known, row?)?);
     }
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
@@ -278,18 +280,18 @@ impl KnownConversations {
 
 /// One message, as it is now.
 pub(crate) fn message(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     conversation: ConversationId,
     id: MessageId,
 ) -> Result<Option<Message>, StoreError> {
-    let mut statement = tx.prepare_cached(&format!(
+    let mut statement = reader.tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND message = ?2"
     ))?;
     let found = statement
         .query_row((conversation.as_bytes(), id.as_bytes()), read_entry)
         .optional()?;
     Ok(match found {
-        Some(found) => match complete(tx, &mut KnownConversations::default(), found)? {
+        Some(found) => match complete(reader, &mut KnownConversations::default(), found)? {
             Entry::Message(message) => Some(message),
             Entry::Event(_) | Entry::Gap(_) => None,
         },
@@ -351,20 +353,23 @@ pub(crate) fn with_prefix(
 
 /// With what is kept of it elsewhere: its conversation, files, reactions and receipts.
 pub(super) fn complete(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     known: &mut KnownConversations,
     (mut entry, amended): (Entry, bool),
 ) -> Result<Entry, StoreError> {
     let Entry::Message(message) = &mut entry else {
         return Ok(entry);
     };
+    let tx = reader.tx;
     let of = known.shown(tx, message.conversation)?;
     message.group = of.group;
     message.channel = of.channel;
     if message.channel == Channel::Sms {
         text_details::complete(tx, message)?;
     }
-    message.attachments = attachment::of_message(tx, message.conversation, message.id)?;
+    for hook in reader.hooks.of::<dyn MessageHook>() {
+        hook.complete(tx, message)?;
+    }
     if !message.taken_back {
         let place = (message.conversation, message.id);
         let preview = link_preview::shown(tx, place.0, place.1, &message.text)?;

@@ -28,20 +28,20 @@ use waxwing_protocol::{
     ids::{DeviceId, Epoch, GroupId, PostId},
     limits,
     pb::{
-        BlobPartFetched, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart, OpenBlob, Parcel,
-        PostKind, PutBlobPart, client_frame::Body,
+        BlobPartFetched, BlobRead, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart,
+        OpenBlob, Parcel, PostKind, PutBlobPart, client_frame::Body,
     },
     time::Span,
 };
 
 use super::{
-    epochs,
+    acquaintance, behind,
     groups::{self, GroupState},
-    invitations, requests,
+    invitations, lost_groups,
 };
 use crate::{
     api::ConversationId,
-    attachment::{reader_marks, transfer},
+    attachment::reader_marks,
     containment::ErrorOwner,
     event::LinkKind,
     inbox::{held_posts::ReceivedPost, receive},
@@ -297,9 +297,19 @@ pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, group: GroupId) -> Result<()
 
 /// What was put for commits that are not made any more goes.
 fn sweep(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let orphans = "way = 1 AND group_id NOT IN
-         (SELECT group_id FROM conversation_group WHERE request IS NOT NULL)";
-    take_back(turn, orphans, &[])
+    let groups: Vec<GroupId> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("SELECT DISTINCT group_id FROM parcel WHERE way = 1")?;
+        let rows = statement.query_map([], |row| row.get(0).map(GroupId))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for group in groups {
+        if !groups::has_request(turn.tx, group)? {
+            take_back(turn, "group_id = ?1 AND way = 1", &[&group.0])?;
+        }
+    }
+    Ok(())
 }
 
 fn take_back(
@@ -446,13 +456,13 @@ fn is_unknown(turn: &Turn<'_>, post: &ReceivedPost) -> Result<bool, Fault> {
     if let Some(group) = groups::find(turn.tx, post.group)? {
         return match group.state {
             GroupState::Checking => Ok(groups::is_strangers(turn.tx, group.id)?),
-            _ => requests::is_silent_group(turn, &group),
+            _ => acquaintance::is_silent_group(turn, &group),
         };
     }
     // The first group of a conversation bears its id.
     let conversation = ConversationId::from_bytes(post.group.0);
     let asked = invitations::has_asked(turn.tx, conversation)?
-        || super::re_add::has_requested(turn.tx, post.group)?;
+        || lost_groups::has_requested(turn.tx, post.group)?;
     Ok(!asked)
 }
 
@@ -712,7 +722,7 @@ type Brought = (Option<[u8; 16]>, Option<i32>, Option<i64>, i64);
 /// All of it is here: it is read as if it came now.
 fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     if !row.unknown {
-        transfer::acknowledge_parcel(turn, row.id)?;
+        acknowledge(turn, row.id)?;
     }
     let (post, kind, epoch, sequence): Brought = turn
         .tx
@@ -745,6 +755,19 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     receive::release(turn, row.group)
 }
 
+/// The relay may forget a parcel, as far as this device goes.
+pub(crate) fn acknowledge(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
+    if turn.volatile.links.posting.ready().is_some() {
+        let mark = reader_marks::of_parcel(id, turn.account()?.device());
+        let read = BlobRead {
+            blob_id: id.to_vec().into(),
+            reader: mark.to_vec().into(),
+        };
+        turn.send_request(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
+    }
+    Ok(())
+}
+
 /// It is not to be had: as if the post had not come, but for what it says of the group.
 fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     forget(turn, row.id)?;
@@ -766,8 +789,8 @@ fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         Some(group) if matches!(group.state, GroupState::Closed | GroupState::Quarantined) => {
             Ok(())
         }
-        Some(_) => epochs::mark_lost(turn, row.group),
-        None => super::re_add::handle_post_of_unknown_group(turn, row.group),
+        Some(_) => behind::mark_lost(turn, row.group),
+        None => lost_groups::handle_post_of_unknown_group(turn, row.group),
     }
 }
 

@@ -41,7 +41,7 @@ use waxwing_protocol::{
 };
 
 use super::{
-    epochs, generations,
+    behind, generations,
     groups::{self, GroupRecord, GroupState},
     history,
 };
@@ -78,43 +78,22 @@ const FORGOTTEN_AFTER: Span = Span::days(7);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What is known of a group without reading what may be broken.
-struct Plain {
-    state: u8,
-    conversation: Option<ConversationId>,
-}
-
-fn plain(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Plain>, StoreError> {
-    Ok(tx
-        .prepare_cached("SELECT state, conversation FROM conversation_group WHERE group_id = ?1")?
-        .query_row([id.0], |row| {
-            Ok(Plain {
-                state: row.get(0)?,
-                conversation: row
-                    .get::<_, Option<[u8; 16]>>(1)?
-                    .map(ConversationId::from_bytes),
-            })
-        })
-        .optional()?)
-}
-
 /// Whether the person sees it in a conversation if this group is quarantined now.
 pub(crate) fn is_shown(tx: &Transaction<'_>, id: GroupId) -> Result<bool, StoreError> {
-    Ok(plain(tx, id)?.is_some_and(|group| {
-        group.conversation.is_some() && group.state != GroupState::Closed as u8
-    }))
+    Ok(groups::plain(tx, id)?
+        .is_some_and(|group| group.conversation.is_some() && group.state != GroupState::Closed))
 }
 
 /// A group's work failed and was undone: it is left alone from now on. Nothing happens to a
 /// group that is not known, or over.
 pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
-    let Some(before) = plain(turn.tx, id)? else {
+    let Some(before) = groups::plain(turn.tx, id)? else {
         return Ok(());
     };
-    if before.state == GroupState::Closed as u8 {
+    if before.state == GroupState::Closed {
         return Ok(());
     }
-    if before.state == GroupState::Quarantined as u8 {
+    if before.state == GroupState::Quarantined {
         // Not even the retry works.
         turn.tx.execute(
             "UPDATE quarantine SET retry_at = NULL WHERE group_id = ?1",
@@ -141,13 +120,13 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         (
             id.0,
             now.0.cast_signed(),
-            before.state,
+            before.state as u8,
             u32::try_from(tries).unwrap_or(u32::MAX),
             retry_at.map(|at| at.0.cast_signed()),
             VERSION,
         ),
     )?;
-    let was_checked = before.state == GroupState::Checking as u8;
+    let was_checked = before.state == GroupState::Checking;
     let over = retry_at.is_none() && before.conversation.is_none();
     let state = if over {
         GroupState::Closed
@@ -206,23 +185,25 @@ pub(crate) fn resume_after_start(turn: &mut Turn<'_>) -> Result<(), Fault> {
             "UPDATE quarantine SET tries = 0, retry_at = ?1, version = ?2 WHERE version != ?2",
         )?
         .execute((turn.now.0.cast_signed(), VERSION))?;
-    let planned: Vec<(GroupId, Option<i64>, Option<[u8; 16]>)> = {
-        let mut statement = turn.tx.prepare_cached(
-            "SELECT group_id, retry_at, conversation
-             FROM quarantine JOIN conversation_group USING (group_id) WHERE state = ?1",
-        )?;
-        let rows = statement.query_map([GroupState::Quarantined as u8], |row| {
-            Ok((GroupId(row.get(0)?), row.get(1)?, row.get(2)?))
-        })?;
+    let planned: Vec<(GroupId, Option<i64>)> = {
+        let mut statement = turn
+            .tx
+            .prepare_cached("SELECT group_id, retry_at FROM quarantine")?;
+        let rows = statement.query_map([], |row| Ok((GroupId(row.get(0)?), row.get(1)?)))?;
         rows.collect::<Result<_, _>>()?
     };
-    for (id, retry_at, conversation) in planned {
+    for (id, retry_at) in planned {
+        let group = groups::plain(turn.tx, id)?;
+        let Some(group) = group.filter(|group| group.state == GroupState::Quarantined) else {
+            continue;
+        };
         if let Some(at) = retry_at {
             let at = Time(at.cast_unsigned());
             turn.volatile.postponed.insert(Postponed::Group(id), at);
         }
-        let conversation = conversation.map(ConversationId::from_bytes);
-        if let Some(conversation) = conversation.filter(|_| turn.volatile.account.is_some())
+        if let Some(conversation) = group
+            .conversation
+            .filter(|_| turn.volatile.account.is_some())
             && !turn
                 .volatile
                 .postponed
@@ -290,5 +271,5 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     if readable.is_err() {
         delete_keys(turn, group.id)?;
     }
-    epochs::mark_lost(turn, group.id)
+    behind::mark_lost(turn, group.id)
 }

@@ -20,11 +20,12 @@ use waxwing_protocol::{
 };
 
 use super::{
-    commits, generations, group_commands,
+    above::ConversationHook,
+    commits, ending, epoch_keys, generations, group_commands,
     groups::{self, GroupRecord, GroupState},
-    history, join_epochs, leaves, members,
+    history, join_epochs, leaves, lost_groups, member_changes,
     parcels::{self, Opened, Readers},
-    re_add, start,
+    re_add,
 };
 use crate::{
     api::{EventKind, Notice, RelayMisdeed},
@@ -33,7 +34,6 @@ use crate::{
     inbox::{earlier_generations, receive},
     link::{self, Job},
     mls::{self, MlsError},
-    synced_settings::sync,
     trust::{self, Claimed, Judgement},
     turn::{Fault, Postponed, Turn},
 };
@@ -132,7 +132,7 @@ pub(crate) fn handle_group_info(
         }
         // As good as none: it is not waited for.
         turn.warn_misdeed(RelayMisdeed::Malformed);
-        return start::deny(turn, &group);
+        return ending::deny(turn, &group);
     };
     // Who changed what cannot be seen from the group's information: past a commit that could
     // not be read this device goes only where nothing has changed.
@@ -164,7 +164,7 @@ pub(crate) fn handle_group_info(
             // Taken out while this device was away: there is no place for it any more.
             if secrets.addresses.of(own).is_none() && !is_suspect {
                 undo(turn, id)?;
-                start::close(turn, &group)?;
+                ending::close(turn, &group)?;
                 return group_commands::removed(turn, &group, own, true);
             }
             let is_it = secrets.state.as_ref().is_some_and(|state| {
@@ -201,7 +201,7 @@ pub(crate) fn handle_group_info(
     let own = turn.account()?.device();
     let devices = commit.next.members.iter().map(|member| member.device);
     let others = devices.filter(|device| *device != own).collect();
-    let mut next = start::epoch_keys(turn, id, &group.rejoin_secret, &commit.next);
+    let mut next = epoch_keys::epoch_keys(turn, id, &group.rejoin_secret, &commit.next);
     let info = next.sealed_group_info.into();
     next.sealed_group_info = parcels::pack(turn, id, info, Readers::Anybody)?.into();
     let body = parcels::pack(turn, id, body, Readers::Devices(others))?;
@@ -261,11 +261,11 @@ fn undo(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 /// because for them the relay alone may have spoilt it.
 fn no_way_back(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) else {
-        start::close(turn, group)?;
+        ending::close(turn, group)?;
         return generations::handle_broken_group(turn, group, None);
     };
     if generations::is_heir(turn, conversation)? {
-        start::close(turn, group)?;
+        ending::close(turn, group)?;
         return generations::handle_broken_group(turn, group, None);
     }
     generations::handle_disturbed_group(turn, conversation, group.id)?;
@@ -274,7 +274,7 @@ fn no_way_back(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
 
 /// Whether nobody is in it but these two, or this account alone in its notes.
 fn is_between(members: &[mls::Member], own: AccountId, other: AccountId) -> bool {
-    let others = start::others(members, own);
+    let others = leaves::other_accounts(members, own);
     if other == own {
         others.is_empty()
     } else {
@@ -308,7 +308,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             && let Some(conversation) = group.conversation
             && generations::is_current(turn.tx, conversation, id)?
         {
-            members::follow(turn, id, None, &secrets, None)?;
+            member_changes::follow(turn, id, None, &secrets, None)?;
         }
     }
     leaves::joined(turn, id)?;
@@ -335,9 +335,11 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         )?;
         turn.notify(Notice::Event(event));
     }
-    re_add::clear_request(turn.tx, id)?;
+    lost_groups::clear_request(turn.tx, id)?;
     receive::release(turn, id)?;
-    sync::request_all(turn, &group)?;
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_rejoined(turn, &group)?;
+    }
     earlier_generations::ask(turn, &group)?;
     receive::ask_for_all(turn, &group)
 }
@@ -359,7 +361,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
             turn.volatile.due_mut().groups.insert(id);
             Ok(())
         }
-        ErrorCode::GroupUnknown => start::deny(turn, &group),
+        ErrorCode::GroupUnknown => ending::deny(turn, &group),
         // The group's rejoin secret is another than this device knows.
         ErrorCode::Unauthorised => re_add::request_re_add(turn, &group),
         ErrorCode::Malformed | ErrorCode::TooLarge => {

@@ -16,7 +16,10 @@
 use rusqlite::{ToSql, Transaction};
 use waxwing_protocol::time::Time;
 
-use super::pages::{COLUMNS, KnownConversations, complete, read_entry};
+use super::{
+    pages::{COLUMNS, KnownConversations, complete, read_entry},
+    reader::Reader,
+};
 use crate::{
     api::{ConversationId, Entry, Message},
     store::StoreError,
@@ -66,7 +69,7 @@ pub(crate) struct Wanted<'a> {
 
 /// Messages, newest first, and where to go on, if there may be more.
 pub(crate) fn search(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     wanted: &Wanted<'_>,
     limit: u32,
 ) -> Result<(Vec<Message>, Option<i64>), StoreError> {
@@ -89,7 +92,9 @@ pub(crate) fn search(
     let floor = match &query {
         Some(_) => 0,
         None if words.is_empty() => 0,
-        None => newest(tx)?.min(before).saturating_sub(LOOKED_THROUGH),
+        None => newest(reader.tx)?
+            .min(before)
+            .saturating_sub(LOOKED_THROUGH),
     };
     let sql = format!(
         "SELECT {COLUMNS}, entry.id AS number FROM {source} AND entry.kind = 1
@@ -99,7 +104,7 @@ pub(crate) fn search(
            AND (?6 IS NULL OR entry.sent_at >= ?6) AND (?7 IS NULL OR entry.sent_at < ?7)
          ORDER BY {order} DESC"
     );
-    let mut statement = tx.prepare_cached(&sql)?;
+    let mut statement = reader.tx.prepare_cached(&sql)?;
     let time = |time: Option<Time>| time.map(|time| time.0.cast_signed());
     let parameters: [&dyn ToSql; 7] = [
         &query,
@@ -126,7 +131,7 @@ pub(crate) fn search(
             return Ok((found, last));
         }
         last = Some(row.get("number")?);
-        if let Entry::Message(message) = complete(tx, &mut known, (entry, amended))? {
+        if let Entry::Message(message) = complete(reader, &mut known, (entry, amended))? {
             found.push(message);
         }
     }
@@ -180,6 +185,7 @@ mod tests {
     use crate::{
         api::{Direction, MessageId, MessageState},
         conversation::history::{self, NewMessage},
+        hooks::Hooks,
         store::{Store, StoreError},
     };
 
@@ -236,8 +242,12 @@ mod tests {
             .unwrap();
     }
 
+    const fn reader<'a>(tx: &'a Transaction<'a>, hooks: &'a Hooks) -> Reader<'a> {
+        Reader { tx, hooks }
+    }
+
     fn found(tx: &Transaction<'_>, wanted: &Wanted<'_>) -> Vec<u8> {
-        let (messages, more) = search(tx, wanted, 100).unwrap();
+        let (messages, more) = search(reader(tx, &Hooks::default()), wanted, 100).unwrap();
         assert_eq!(more, None);
         messages.iter().map(|one| one.id.as_bytes()[0]).collect()
     }
@@ -284,7 +294,7 @@ mod tests {
                 "a* b*",
                 "^x",
             ] {
-                let _ = search(tx, &by(text), 10).unwrap();
+                let _ = search(reader(tx, &Hooks::default()), &by(text), 10).unwrap();
             }
             assert_eq!(found(tx, &by("near or and not")), [5]);
         });
@@ -323,7 +333,7 @@ mod tests {
                     before,
                     ..Wanted::default()
                 };
-                let (some, more) = search(tx, &wanted, 2).unwrap();
+                let (some, more) = search(reader(tx, &Hooks::default()), &wanted, 2).unwrap();
                 all.extend(some.iter().map(|one| one.id.as_bytes()[0]));
                 before = more;
                 if before.is_none() {

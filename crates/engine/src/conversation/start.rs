@@ -12,29 +12,24 @@ use prost::Message as _;
 use waxwing_protocol::{
     address::Address,
     conversation::{ConversationSecrets, MemberAddresses},
-    ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId, PostId},
-    pb::{
-        ClaimKeyPackages, CreateGroup, EpochKeys, Error, ErrorCode, FanOut, KeyPackagesClaimed,
-        client_frame::Body,
-    },
-    posting::PostingKey,
-    sealing::{RejoinSecret, Sealed, SealingKey},
+    ids::{AccountId, DeviceId, GroupId, MailboxId, PostId},
+    pb::{ClaimKeyPackages, CreateGroup, Error, ErrorCode, KeyPackagesClaimed, client_frame::Body},
+    sealing::RejoinSecret,
     time::Span,
 };
 
 use super::{
-    Conversation, generations,
+    Conversation, ending, epoch_keys,
     groups::{self, GroupRecord, GroupState},
-    history, leaves,
+    leaves,
 };
 use crate::{
-    api::{ConversationId, MessageChanged, MessageId, MessageState, Notice, Problem, RelayMisdeed},
+    api::{ConversationId, Problem, RelayMisdeed},
     contact,
     event::LinkKind,
-    inbox::{earlier_generations, held_posts, receive},
     link::{self, Job, tokens},
-    mls::{self, Member},
-    outbox,
+    mls,
+    outbox::progress,
     trust::{self, lookups::LookUpOutcome},
     turn::{Fault, Postponed, Turn},
 };
@@ -65,10 +60,14 @@ pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<
         Some(LookUpOutcome::Nobody) => {
             turn.volatile.lookups_mut().forget(&conversation.address);
             let address = conversation.display.clone();
-            return fail_waiting(turn, conversation, &Problem::RecipientUnknown { address });
+            return progress::fail_waiting(
+                turn,
+                conversation,
+                &Problem::RecipientUnknown { address },
+            );
         }
         Some(LookUpOutcome::Account(account)) if account == turn.account()?.id() => {
-            return fail_waiting(turn, conversation, &Problem::RecipientIsSelf);
+            return progress::fail_waiting(turn, conversation, &Problem::RecipientIsSelf);
         }
         Some(LookUpOutcome::Account(_)) => {}
     }
@@ -104,7 +103,7 @@ pub(crate) fn handle_key_packages(
     let Some((account, packages)) = checked(turn, &address, claimed)? else {
         turn.volatile.lookups_mut().forget(&conversation.address);
         turn.postpone(Postponed::Conversation(id), AGAIN);
-        return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
+        return progress::tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
     };
     let conversation = super::belongs_to(turn, conversation, account)?;
     if groups::for_sending(turn.tx, conversation.id)?.is_some() {
@@ -142,7 +141,7 @@ pub(crate) fn handle_key_packages(
         Err(mls::MlsError::Store(error)) => return Err(error.into()),
         Err(_) => {
             turn.postpone(Postponed::Conversation(id), AGAIN);
-            return tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
+            return progress::tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
         }
     };
     let rejoin_secret = RejoinSecret::from_bytes(commit.next.keys.rejoin_secret);
@@ -151,7 +150,12 @@ pub(crate) fn handle_key_packages(
         group_id: group_id.to_bytes(),
         token: Some(token),
         epoch: commit.next.epoch.0,
-        keys: Some(epoch_keys(turn, group_id, &rejoin_secret, &commit.next)),
+        keys: Some(epoch_keys::epoch_keys(
+            turn,
+            group_id,
+            &rejoin_secret,
+            &commit.next,
+        )),
         rejoin_key: copied(rejoin_secret.signing_key().public().as_bytes()),
         fan_out_key: copied(&commit.next.keys.fan_out_key),
         post_id: post.to_bytes(),
@@ -237,12 +241,12 @@ pub(crate) fn claim_refused(
     };
     if error.code() == ErrorCode::AddressUnknown {
         let address = conversation.display.clone();
-        return fail_waiting(turn, &conversation, &Problem::RecipientUnknown { address });
+        return progress::fail_waiting(turn, &conversation, &Problem::RecipientUnknown { address });
     }
     // Also when the token was spent already, or its key is over: the next one is not given
     // away at once to a relay that refuses them all.
     turn.postpone(Postponed::Conversation(id), link::retry_after(error));
-    tell_waiting(turn, &conversation, &crate::link::problem_of(error))
+    progress::tell_waiting(turn, &conversation, &crate::link::problem_of(error))
 }
 
 /// Gives the relay a group that was made.
@@ -296,7 +300,9 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
         return Ok(());
     }
     match error.code() {
-        ErrorCode::GroupExists | ErrorCode::Malformed | ErrorCode::TooLarge => close(turn, &group),
+        ErrorCode::GroupExists | ErrorCode::Malformed | ErrorCode::TooLarge => {
+            ending::close(turn, &group)
+        }
         code => {
             // The token is good for nothing; the group is, with another.
             if code == ErrorCode::Unauthorised
@@ -315,205 +321,12 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
                 None => None,
             };
             conversation.map_or(Ok(()), |conversation| {
-                tell_open(turn, &conversation, &crate::link::problem_of(error))
+                progress::tell_open(turn, &conversation, &crate::link::problem_of(error))
             })
         }
     }
 }
 
-/// The group is over; what it did not send goes to another. Others may say something in it
-/// until they know: see [`receive::handle_late_message`].
-pub(crate) fn close(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    receive::read_what_is_held(turn, group)?;
-    earlier_generations::handle_group_ending(turn, group)?;
-    end(turn, group, GroupState::Closed)?;
-    held_posts::forget_group(turn.tx, group.id)?;
-    turn.forget(group.id);
-    Ok(())
-}
-
-/// Nothing comes any more of a group that is over.
-pub(crate) fn forget_keys(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
-    turn.with_group(group, |group, provider, _| {
-        group.forget_past_epochs(provider)
-    })?
-    .transpose()?;
-    turn.forget(group);
-    Ok(())
-}
-
-/// The relay says that it has no such group; what was not sent to it goes to another.
-pub(crate) fn deny(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    end(turn, group, GroupState::Denied)?;
-    generations::handle_unknown_group(turn, group)
-}
-
-/// Something came from a group that the relay has denied.
-pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    groups::set_state(turn.tx, group.id, GroupState::Active)?;
-    groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_mut().groups.insert(group.id);
-    turn.volatile
-        .due_mut()
-        .conversations
-        .extend(group.conversation);
-    Ok(())
-}
-
-fn end(turn: &mut Turn<'_>, group: &GroupRecord, state: GroupState) -> Result<(), Fault> {
-    groups::set_state(turn.tx, group.id, state)?;
-    outbox::release_group(turn.tx, group.id)?;
-    turn.volatile.forget_behind(group.id);
-    turn.volatile.links.deauthorise(group.id);
-    turn.volatile
-        .due_mut()
-        .conversations
-        .extend(group.conversation);
-    Ok(())
-}
-
-/// What this device tells the relay about a new epoch.
-pub(crate) fn epoch_keys(
-    turn: &mut Turn<'_>,
-    group: GroupId,
-    rejoin_secret: &RejoinSecret,
-    next: &mls::NewEpoch,
-) -> EpochKeys {
-    let mailboxes = next.members.iter().map(|member| member.mailbox);
-    let mut distinct: Vec<MailboxId> = mailboxes.collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let fan_out = FanOut {
-        mailboxes: distinct.into_iter().map(MailboxId::to_bytes).collect(),
-    };
-    let epoch: Epoch = next.epoch;
-    let key = SealingKey::from_bytes(next.keys.fan_out_key);
-    EpochKeys {
-        send_key: copied(
-            PostingKey::from_seed(&next.keys.send_key)
-                .public()
-                .as_bytes(),
-        ),
-        sealed_fan_out: key
-            .seal(
-                turn.rng,
-                Sealed::FanOut,
-                group,
-                epoch,
-                &fan_out.encode_to_vec(),
-            )
-            .into(),
-        sealed_group_info: rejoin_secret
-            .sealing_key()
-            .seal(turn.rng, Sealed::GroupInfo, group, epoch, &next.group_info)
-            .into(),
-        rejoin_key: bytes::Bytes::new(),
-    }
-}
-
-/// What waits cannot be sent for now: tells why.
-pub(crate) fn tell_waiting(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-    problem: &Problem,
-) -> Result<(), Fault> {
-    for (_, message) in outbox::unnumbered(turn.tx, conversation.id)? {
-        if let Some(id) = message {
-            notify_state(turn, conversation.id, id, MessageState::Queued, problem)?;
-        }
-    }
-    Ok(())
-}
-
-/// What is not accepted is not taken by the relay for now: tells why.
-pub(crate) fn tell_open(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-    problem: &Problem,
-) -> Result<(), Fault> {
-    for id in outbox::open_messages(turn.tx, conversation.id)? {
-        notify_state(turn, conversation.id, id, MessageState::Queued, problem)?;
-    }
-    Ok(())
-}
-
-/// What waits will never be sent.
-pub(crate) fn fail_waiting(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-    problem: &Problem,
-) -> Result<(), Fault> {
-    for (row, message) in outbox::unnumbered(turn.tx, conversation.id)? {
-        outbox::give_up(turn.tx, row)?;
-        if let Some(id) = message {
-            notify_state(turn, conversation.id, id, MessageState::Failed, problem)?;
-        }
-    }
-    Ok(())
-}
-
-/// A message that waits will never be sent.
-pub(crate) fn fail_message(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    id: MessageId,
-    problem: &Problem,
-) -> Result<(), Fault> {
-    if outbox::give_up_waiting(turn.tx, id)? {
-        notify_state(turn, conversation, id, MessageState::Failed, problem)?;
-    }
-    Ok(())
-}
-
-/// Nothing that waits anywhere will be sent by this device.
-pub(crate) fn fail_all(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
-    for conversation in outbox::waiting_conversations(turn.tx)? {
-        loop {
-            let some = outbox::open_messages(turn.tx, conversation)?;
-            if some.is_empty() {
-                break;
-            }
-            for id in some {
-                outbox::give_up_message(turn.tx, id)?;
-                notify_state(turn, conversation, id, MessageState::Failed, problem)?;
-            }
-        }
-    }
-    Ok(outbox::give_up_all(turn.tx)?)
-}
-
-fn notify_state(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    id: MessageId,
-    state: MessageState,
-    problem: &Problem,
-) -> Result<(), Fault> {
-    let report = problem.report();
-    let failed = state == MessageState::Failed;
-    if history::set_problem(turn.tx, conversation, id, failed, &report)? {
-        turn.notify(Notice::MessageState(MessageChanged {
-            id,
-            conversation,
-            state,
-            problem: Some(report),
-        }));
-    }
-    Ok(())
-}
-
 fn copied(bytes: &[u8]) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(bytes)
-}
-
-/// For [`trust`]: who is in a group besides this account.
-pub(crate) fn others(members: &[Member], own: AccountId) -> Vec<AccountId> {
-    let mut others: Vec<AccountId> = members
-        .iter()
-        .map(|member| member.account)
-        .filter(|account| *account != own)
-        .collect();
-    others.sort_unstable();
-    others.dedup();
-    others
 }

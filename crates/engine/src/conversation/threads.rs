@@ -2,9 +2,7 @@
 //!
 //! **Elsewhere**: [`super::pages`] has pages of a whole conversation.
 
-use rusqlite::Transaction;
-
-use super::{history::ENTRIES_MAX, pages};
+use super::{history::ENTRIES_MAX, pages, reader::Reader};
 use crate::{
     api::{ConversationId, Message, MessageId},
     store::StoreError,
@@ -17,12 +15,12 @@ CREATE INDEX entry_reply ON entry (conversation, reply_to) WHERE reply_to IS NOT
 /// The thread in which a message stands, the oldest first: what it answers, as far up as it
 /// is known here, and all that answers any of it; so many messages as one query gives.
 pub(crate) fn thread(
-    tx: &Transaction<'_>,
+    reader: Reader<'_>,
     conversation: ConversationId,
     message: MessageId,
 ) -> Result<Vec<Message>, StoreError> {
     // `UNION` keeps none twice, so that a circle, which somebody may send, ends.
-    let mut statement = tx.prepare_cached(
+    let mut statement = reader.tx.prepare_cached(
         "WITH RECURSIVE
          up (message, reply_to) AS (
              SELECT message, reply_to FROM entry WHERE conversation = ?1 AND message = ?2
@@ -48,7 +46,7 @@ pub(crate) fn thread(
     )?;
     let mut thread = Vec::new();
     for id in rows {
-        thread.extend(pages::message(tx, conversation, id?)?);
+        thread.extend(pages::message(reader, conversation, id?)?);
     }
     Ok(thread)
 }

@@ -16,23 +16,23 @@ use waxwing_protocol::{
 };
 
 use super::{
-    ConversationHook,
+    above::ConversationHook,
+    acceptance, acquaintance, ending,
     generations::{self, Claim},
     group_commands,
     groups::{self, GroupRecord, GroupState, Welcomer},
-    join_epochs, leaves, notes, quarantine, re_add, requests, start,
+    join_epochs, leaves, lost_groups, notes, quarantine,
 };
 use crate::{
     api::{ConversationId, RelayMisdeed},
     contact, conversation,
     inbox::{
         held_posts::{self, ReceivedPost},
-        receive,
+        missed_posts, receive,
         sender_counters::{self, Sender},
     },
     link::Job,
     mls::{Member, MlsError, StagedWelcome},
-    synced_settings::sync,
     trust::{self, Claimed, Judgement},
     turn::{Fault, Postponed, Turn},
 };
@@ -114,7 +114,7 @@ fn is_known(turn: &Turn<'_>, sender: &Member) -> Result<bool, Fault> {
     let Some(contact) = contact::of_account(turn.tx, sender.account)? else {
         return Ok(false);
     };
-    let known = requests::is_known(turn.tx, sender.account)?;
+    let known = acquaintance::is_known(turn.tx, sender.account)?;
     Ok(known && !contact.blocked && trust::admits(&contact.roster()?, sender))
 }
 
@@ -158,7 +158,7 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
         }
         (None, state.generation)
     } else {
-        let others = start::others(&staged.members, own);
+        let others = leaves::other_accounts(&staged.members, own);
         let account = match others.as_slice() {
             // This account's notes.
             [] => own,
@@ -217,7 +217,9 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
     }
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
-    if (group.epoch().0 > 1 || account.is_none()) && !re_add::has_requested(turn.tx, post.group)? {
+    if (group.epoch().0 > 1 || account.is_none())
+        && !lost_groups::has_requested(turn.tx, post.group)?
+    {
         for member in &members {
             let sender = Sender {
                 group: post.group,
@@ -244,7 +246,7 @@ pub(crate) fn handle_repeated_welcome(
         None => false,
     };
     // Closed, and another was asked to bring this device back.
-    let asked = re_add::has_requested(turn.tx, group.id)?;
+    let asked = lost_groups::has_requested(turn.tx, group.id)?;
     if !gone && !lost && !asked {
         return Ok(());
     }
@@ -259,9 +261,15 @@ pub(crate) fn handle_repeated_welcome(
     turn.forget(group.id);
     quarantine::delete_keys(turn, group.id)?;
     if lost || asked {
-        re_add::keep_lost_group(turn, group)?;
+        lost_groups::keep(turn.tx, turn.now, group.id)?;
     }
-    let counter = groups::forget(turn.tx, group.id, lost || asked)?;
+    if !lost && !asked {
+        sender_counters::forget_group(turn.tx, group.id)?;
+    }
+    leaves::forget_group(turn.tx, group.id)?;
+    held_posts::forget_group(turn.tx, group.id)?;
+    missed_posts::forget_group(turn.tx, group.id)?;
+    let counter = groups::forget(turn.tx, group.id)?;
     join(turn, post, true)?;
     // Others know this device's numbers.
     if !groups::set_own_counter(turn.tx, group.id, counter)? {
@@ -320,14 +328,14 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
                 groups::set_conversation(turn.tx, group.id, known.id)?;
             }
             refuse(turn, group)?;
-            re_add::handle_revoked_welcomer(turn, group)?;
+            lost_groups::handle_revoked_welcomer(turn, group)?;
         }
         Judgement::Admitted => match group.account {
             Some(account) => admit(turn, group, account)?,
             None => take_over(turn, group, &secrets)?,
         },
     }
-    requests::say_read(turn, group.id)?;
+    acceptance::acknowledge_welcome(turn, group.id)?;
     make_room(turn)
 }
 
@@ -345,7 +353,7 @@ fn take_over(
     match generations::check_welcome(turn, welcomer, group.id, state)? {
         Claim::Good => {
             let conversation = ConversationId::from_bytes(state.conversation_id);
-            requests::handle_valid_welcome(turn, group, conversation)?;
+            acceptance::handle_valid_welcome(turn, group, conversation)?;
             join_epochs::begin(turn, group.id)?;
             group_commands::taken_in(turn, group, secrets)
         }
@@ -357,7 +365,7 @@ fn take_over(
         }
         Claim::NotYet | Claim::Bad => {
             turn.volatile.lookups_mut().forget_outcomes();
-            start::close(turn, group)
+            ending::close(turn, group)
         }
     }
 }
@@ -412,20 +420,22 @@ fn admit_to(
 /// wants to hear what was said before.
 pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let inherited = groups::take_inherited(turn.tx, group.id)?;
-    if !inherited && !re_add::has_requested(turn.tx, group.id)? {
-        return Ok(re_add::clear_request(turn.tx, group.id)?);
+    if !inherited && !lost_groups::has_requested(turn.tx, group.id)? {
+        return Ok(lost_groups::clear_request(turn.tx, group.id)?);
     }
-    re_add::clear_request(turn.tx, group.id)?;
+    lost_groups::clear_request(turn.tx, group.id)?;
     let Some(group) = groups::find(turn.tx, group.id)? else {
         return Ok(());
     };
-    sync::request_all(turn, &group)?;
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_rejoined(turn, &group)?;
+    }
     receive::ask_for_all(turn, &group)
 }
 
 fn refuse(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     turn.volatile.lookups_mut().forget_outcomes();
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
-    start::close(turn, group)?;
-    re_add::restore_lost_group(turn, group)
+    ending::close(turn, group)?;
+    lost_groups::restore_lost_group(turn, group)
 }

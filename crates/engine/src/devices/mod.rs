@@ -41,8 +41,7 @@ use crate::{
     event::LinkKind,
     link::{self, MeetingPurpose},
     memory::Remembered,
-    turn::VolatileState,
-    turn::{Fault, Postponed, Turn},
+    turn::{Fault, Postponed, Turn, VolatileState},
 };
 
 /// What devices keep in memory.

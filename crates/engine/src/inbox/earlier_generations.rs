@@ -23,9 +23,8 @@ use super::{held_posts, receive, sender_counters};
 use crate::{
     api::ConversationId,
     conversation::{
-        generations,
+        acquaintance, generations,
         groups::{self, GroupRecord, GroupState},
-        requests,
     },
     outbox,
     store::StoreError,
@@ -105,7 +104,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>, current: &GroupRecord) -> Result<(), Faul
     let earlier = unfollowed_groups(turn.tx, turn.now, conversation)?;
     if earlier.is_empty()
         || !generations::is_current(turn.tx, conversation, current.id)?
-        || requests::is_silent_group(turn, current)?
+        || acquaintance::is_silent_group(turn, current)?
     {
         return Ok(());
     }

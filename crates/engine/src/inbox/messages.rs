@@ -12,11 +12,12 @@ use waxwing_protocol::{limits, time::Time};
 use super::sender_counters::Sender;
 use crate::{
     api::{Direction, MessageChanged, MessageId, MessageState, Notice},
-    attachment,
-    contact::{self, profile},
+    attachment, contact,
     content::{self, Expiration, VisibleContent, status::DeliveryStatus},
     conversation::{
-        self, Conversation, Kind,
+        self,
+        above::{FirstWritten, Said},
+        acceptance, acquaintance,
         groups::GroupRecord,
         history::{self, NewMessage},
         imports, members, pages, requests,
@@ -26,11 +27,11 @@ use crate::{
         amendments::{self, Amendment, Amends},
         expiry, link_preview,
         proof::Proof,
+        read_marks,
     },
     mls::Member,
     outbox::receipts,
     settings::{self, Setting},
-    synced_settings::apply,
     turn::{Fault, Turn},
 };
 
@@ -54,8 +55,41 @@ pub(crate) fn id_of(
     MessageId::from_bytes(*id.as_bytes())
 }
 
+/// A member of a group said something, if its proof is good.
+pub(crate) fn handle_signed_content(
+    turn: &mut Turn<'_>,
+    said: &Said<'_>,
+    content: &[u8],
+) -> Result<(), Fault> {
+    let Said { group, member, .. } = *said;
+    match Proof::check(member, group.id, said.sent_at, content, said.signature) {
+        Some(proof) => handle_content(turn, group, member, content, &proof, said.fills),
+        None => Ok(()),
+    }
+}
+
+/// This account has written for the first time: what the other side wrote before is told of
+/// now.
+pub(crate) fn tell_what_came_before(
+    turn: &mut Turn<'_>,
+    written: &FirstWritten<'_>,
+) -> Result<(), Fault> {
+    let conversation = written.conversation;
+    if written.was_told || !acquaintance::may_tell(turn, conversation)? {
+        return Ok(());
+    }
+    let delivered = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
+    let read = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
+    for (id, was_read) in history::received(turn.tx, conversation.id)? {
+        if (was_read && read) || delivered {
+            receipts::add_owed(turn.tx, turn.now, conversation.id, id, was_read && read)?;
+        }
+    }
+    Ok(())
+}
+
 /// A member of a group said something.
-pub(crate) fn handle_content(
+fn handle_content(
     turn: &mut Turn<'_>,
     group: &GroupRecord,
     member: &Member,
@@ -114,7 +148,7 @@ pub(crate) fn handle_content(
             },
         )?;
         if changed {
-            let shown = pages::message(turn.tx, conversation, target)?;
+            let shown = pages::message(turn.reader(), conversation, target)?;
             if shown.is_some_and(|message| message.taken_back) {
                 turn.erase_content(conversation, target)?;
             }
@@ -139,7 +173,8 @@ pub(crate) fn handle_content(
     let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
     };
-    if !own && requests::is_request(turn.tx, &found)? && requests::is_full(turn, &found, &from)? {
+    if !own && acquaintance::is_request(turn.tx, &found)? && requests::is_full(turn, &found, &from)?
+    {
         return Ok(());
     }
     imports::superseded(turn, conversation, id)?;
@@ -177,84 +212,26 @@ pub(crate) fn handle_content(
             .volatile
             .message_rates_mut()
             .is_one(member.account, turn.now);
-    let trusted = own || (may_tell(turn, &found)? && !quiet);
+    let trusted = own || (acquaintance::may_tell(turn, &found)? && !quiet);
     if let Some(preview) = link_preview::of_content(&content) {
         link_preview::store_preview(turn.tx, conversation, id, &preview)?;
     }
     attachment::handle_attachments(turn, conversation, id, &content, member, trusted)?;
     if !own {
-        apply::apply_to_new_conversation(turn, &found)?;
-        apply::apply_to_new_message(turn, &found, id)?;
+        acceptance::apply_setting(turn, &found)?;
+        read_marks::apply_to_new_message(turn, &found, id)?;
     }
-    if let Some(mut message) = pages::message(turn.tx, conversation, id)? {
-        message.request = !own && requests::is_request(turn.tx, &found)?;
+    if let Some(mut message) = pages::message(turn.reader(), conversation, id)? {
+        message.request = !own && acquaintance::is_request(turn.tx, &found)?;
         message.quiet = quiet;
         turn.notify(Notice::Message(message));
     }
     if own {
-        return written_to(turn, &found, false);
+        return acceptance::written_to(turn, &found, false);
     }
     let tells = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
-    if tells && may_tell(turn, &found)? {
+    if tells && acquaintance::may_tell(turn, &found)? {
         receipts::add_owed(turn.tx, turn.now, conversation, id, false)?;
-    }
-    Ok(())
-}
-
-/// Whether this conversation's other side learns what happened to its messages: not before this
-/// account has written to them, or has verified them in person. Strangers learn nothing.
-pub(crate) fn may_tell(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
-    // A phone is told nothing, nor is anybody who is blocked.
-    if conversation.kind == Kind::Sms || requests::is_blocked(turn, conversation)? {
-        return Ok(false);
-    }
-    if conversation.kind == Kind::Group {
-        let few = members::count(turn.tx, conversation.id)? <= message::receipts::ACCOUNTS_MAX;
-        return Ok(few && conversation.written_to);
-    }
-    if conversation.written_to {
-        return Ok(true);
-    }
-    Ok(match conversation.account {
-        Some(account) => {
-            contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.compared)
-        }
-        None => false,
-    })
-}
-
-/// This account has written to the other side: no stranger any more. What they wrote before
-/// is told of now.
-pub(crate) fn written_to(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-    by_this_device: bool,
-) -> Result<(), Fault> {
-    if conversation.written_to {
-        return Ok(());
-    }
-    let told = may_tell(turn, conversation)?;
-    conversation::set_written_to(turn.tx, conversation.id)?;
-    match conversation.account {
-        Some(account) => requests::opened(turn, account)?,
-        None => requests::catch_up(turn, conversation.id)?,
-    }
-    if by_this_device {
-        profile::send_profile(turn, conversation)?;
-    }
-    let now_known = Conversation {
-        written_to: true,
-        ..conversation.clone()
-    };
-    if told || !may_tell(turn, &now_known)? {
-        return Ok(());
-    }
-    let delivered = settings::read(turn.tx, Setting::TellDelivered)?.unwrap_or(true);
-    let read = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
-    for (id, was_read) in history::received(turn.tx, conversation.id)? {
-        if (was_read && read) || delivered {
-            receipts::add_owed(turn.tx, turn.now, conversation.id, id, was_read && read)?;
-        }
     }
     Ok(())
 }

@@ -19,12 +19,13 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{GRACE, receive};
+use super::{receive, sender_counters::GRACE};
 use crate::{
     containment::ErrorOwner,
     conversation::{
+        acquaintance,
         groups::{self, GroupState},
-        re_add, requests,
+        lost_groups,
     },
     store::StoreError,
     turn::{Fault, Turn},
@@ -59,7 +60,7 @@ pub(crate) fn handle_missed_mark(turn: &mut Turn<'_>, group: GroupId) -> Result<
     match groups::find(turn.tx, group)? {
         Some(_) => Ok(note(turn.tx, turn.now, group)?),
         // Its welcome may be what is missing.
-        None => re_add::handle_post_of_unknown_group(turn, group),
+        None => lost_groups::handle_post_of_unknown_group(turn, group),
     }
 }
 
@@ -97,6 +98,12 @@ pub(crate) fn ask_now(tx: &Transaction<'_>, now: Time, group: GroupId) -> Result
     Ok(())
 }
 
+/// Nothing is known any more of what was missed in a group.
+pub(crate) fn forget_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM missed_posts WHERE group_id = ?1", [group.0])?;
+    Ok(())
+}
+
 /// Asks where it is time.
 pub(crate) fn ask(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let due: Vec<GroupId> = {
@@ -123,7 +130,7 @@ fn ask_group(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     let later = turn.now.after(GRACE);
     match group.state {
         // Asked when the person has accepted.
-        GroupState::Active if requests::is_silent_group(turn, &group)? => Ok(()),
+        GroupState::Active if acquaintance::is_silent_group(turn, &group)? => Ok(()),
         // If it was a commit that is missing, the device rejoins, and asks then.
         GroupState::Active if turn.volatile.is_behind(id) => {
             Ok(set(turn.tx, id, Some(later), None)?)

@@ -25,23 +25,23 @@ use super::{
 };
 use crate::{
     api::{Gap, Notice, Problem, Warning},
-    contact::{self, profile},
+    contact,
     containment::ErrorOwner,
     conversation::{
         self,
+        above::{ConversationHook, Said},
+        acquaintance, behind,
         commits::{self, CommitOutcome},
-        epochs, generations, group_commands,
+        ending, generations, group_commands,
         groups::{self, GroupRecord, GroupState},
-        history, invitations, leaves,
+        history, invitations, leaves, lost_groups,
         parcels::{self, Opened},
-        re_add, requests, start, welcomes,
+        re_add, start, welcomes,
     },
-    inbox::{messages, resending},
+    inbox::resending,
     memory::Remembered,
-    message::proof::Proof,
     mls::{Incoming, Member, ProcessError},
-    outbox, sms,
-    synced_settings::sync,
+    outbox::{self, progress},
     trust::gossip,
     turn::{Fault, Postponed, Turn},
 };
@@ -75,7 +75,10 @@ enum Read {
 pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
     // Of no group.
     if post.kind == PostKind::Sms {
-        return sms::receive::handle_relay_post(turn, post);
+        for hook in turn.hooks.of::<dyn ConversationHook>() {
+            hook.handle_relay_post(turn, post)?;
+        }
+        return Ok(());
     }
     // The echo of a message of ours. It does not say that the message is safe: it may come
     // before the relay's disk has it. The answer does.
@@ -101,7 +104,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<()
         return if post.kind == PostKind::Welcome {
             welcomes::handle_welcome(turn, post)
         } else {
-            re_add::handle_post_of_unknown_group(turn, post.group)
+            lost_groups::handle_post_of_unknown_group(turn, post.group)
         };
     };
     match group.state {
@@ -118,7 +121,7 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<()
             // It has gone on without this device.
             Read::NotYet | Read::Undo | Read::Doubtful => {
                 hold(turn, post)?;
-                epochs::mark_lost(turn, group.id)
+                behind::mark_lost(turn, group.id)
             }
         },
         GroupState::Creating | GroupState::Active => {
@@ -187,7 +190,7 @@ pub(crate) fn tell_that_it_waits(turn: &mut Turn<'_>, id: GroupId) -> Result<(),
     let problem = Problem::GroupWaits {
         name: conversation.display.clone(),
     };
-    start::tell_open(turn, &conversation, &problem)?;
+    progress::tell_open(turn, &conversation, &problem)?;
     turn.notify(Notice::Warning(Warning {
         problem: problem.report(),
     }));
@@ -265,12 +268,12 @@ fn process_for_good(
         }
     })?;
     let Some(incoming) = incoming else {
-        epochs::mark_lost(turn, group.id)?;
+        behind::mark_lost(turn, group.id)?;
         return Ok(Read::NotYet);
     };
     let incoming = incoming.and_then(|read| read);
     if group.state == GroupState::Denied && incoming.is_ok() {
-        start::is_there_after_all(turn, group)?;
+        ending::is_there_after_all(turn, group)?;
     }
     match incoming {
         Ok(Incoming::Message { sender, payload }) => {
@@ -310,35 +313,35 @@ fn process_for_good(
                 }
                 CommitOutcome::NotYet => Ok(Read::Undo),
                 CommitOutcome::Refused(by) => {
-                    start::close(turn, group)?;
+                    ending::close(turn, group)?;
                     generations::handle_broken_group(turn, group, Some(&by))?;
                     Ok(Read::Done)
                 }
                 CommitOutcome::Doubtful => Ok(Read::Doubtful),
                 CommitOutcome::RemovedUs { by, account: true } => {
-                    start::close(turn, group)?;
+                    ending::close(turn, group)?;
                     group_commands::removed(turn, group, by.account, true)?;
                     Ok(Read::Done)
                 }
                 CommitOutcome::RemovedUs { account: false, .. } => {
-                    re_add::handle_own_removal(turn, group)?;
+                    lost_groups::handle_own_removal(turn, group)?;
                     Ok(Read::Done)
                 }
             }
         }
         Err(ProcessError::FutureEpoch) => {
-            epochs::handle_epoch(turn, group.id, post.epoch)?;
+            behind::handle_epoch(turn, group.id, post.epoch)?;
             Ok(Read::NotYet)
         }
         // Posted by this device, and not known here: its store is an old copy, and its
         // ratchet was used since.
         Err(ProcessError::OwnMessage) => {
-            epochs::mark_lost(turn, group.id)?;
+            behind::mark_lost(turn, group.id)?;
             Ok(Read::Done)
         }
         Err(ProcessError::Store(error)) => Err(error.into()),
         Err(ProcessError::BreaksRules(by)) => {
-            start::close(turn, group)?;
+            ending::close(turn, group)?;
             generations::handle_broken_group(turn, group, Some(&by))?;
             Ok(Read::Done)
         }
@@ -424,7 +427,7 @@ fn unreadable(
 ) -> Result<Read, Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     if ours.transpose()?.is_some_and(|ours| post.epoch > ours) {
-        epochs::handle_epoch(turn, group.id, post.epoch)?;
+        behind::handle_epoch(turn, group.id, post.epoch)?;
         return Ok(Read::Undo);
     }
     Ok(Read::Doubtful)
@@ -452,17 +455,8 @@ fn handle_envelope(
     sender_counters::record(turn.tx, turn.now, sender, envelope.counter)?;
     let missing = sender_counters::missing(turn.tx, sender)?;
     match envelope.body {
-        Some(envelope::Body::Mimi(content)) => {
-            let fills = missing < missing_before;
-            let sent_at = Time(envelope.sent_at_ms);
-            let proof = Proof::check(member, group.id, sent_at, &content, &envelope.signature);
-            if let Some(proof) = proof {
-                let fills = fills.then_some(sender);
-                messages::handle_content(turn, group, member, &content, &proof, fills)?;
-            }
-        }
         // Whom the person has not accepted learns nothing, not even that this is here.
-        Some(envelope::Body::ResendRequest(_)) if requests::is_silent_group(turn, group)? => {}
+        Some(envelope::Body::ResendRequest(_)) if acquaintance::is_silent_group(turn, group)? => {}
         Some(envelope::Body::ResendRequest(request)) => {
             let sent_at = Time(envelope.sent_at_ms);
             resending::handle_resend_request(turn, group, member, (&request, sent_at))?;
@@ -472,19 +466,6 @@ fn handle_envelope(
                 handle_envelope(turn, &of, member, again)?;
             }
         }
-        Some(envelope::Body::SetTimer(set)) => {
-            messages::handle_timer_change(
-                turn,
-                group,
-                member,
-                set.seconds,
-                Time(envelope.sent_at_ms),
-            )?;
-        }
-        Some(envelope::Body::Registers(registers)) => {
-            sync::handle_settings(turn, group, &registers)?;
-        }
-        Some(envelope::Body::RegistersWanted(_)) => sync::handle_settings_request(turn, group)?,
         Some(envelope::Body::TakeMeIn(request)) => {
             re_add::handle_re_add_request(turn, group, member, &request)?;
         }
@@ -494,10 +475,19 @@ fn handle_envelope(
         Some(envelope::Body::JoinAnswer(said)) => {
             invitations::handle_join_answer(turn, group, member, &said)?;
         }
-        Some(envelope::Body::Profile(said)) => {
-            profile::handle_profile(turn, group, member, said, Time(envelope.sent_at_ms))?;
-        }
         Some(envelope::Body::Leaving(_)) => group_commands::leaves(turn, group, member.account)?,
+        Some(body) => {
+            let said = Said {
+                group,
+                member,
+                sent_at: Time(envelope.sent_at_ms),
+                signature: &envelope.signature,
+                fills: (missing < missing_before).then_some(sender),
+            };
+            for hook in turn.hooks.of::<dyn ConversationHook>() {
+                hook.handle_envelope(turn, &said, &body)?;
+            }
+        }
         None => {}
     }
     let missing = sender_counters::missing(turn.tx, sender)?;
@@ -522,7 +512,7 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, sender.group)? else {
         return Ok(());
     };
-    if requests::is_silent_group(turn, &group)? {
+    if acquaintance::is_silent_group(turn, &group)? {
         sender_counters::suspend_requests(turn.tx, sender)?;
         let missing = sender_counters::missing(turn.tx, sender)?;
         return show_gap(turn, &group, sender, missing);
@@ -546,7 +536,7 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
 /// much that is.
 pub(crate) fn ask_for_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     // When the person has accepted, what is missing is asked for.
-    if requests::is_silent_group(turn, group)? {
+    if acquaintance::is_silent_group(turn, group)? {
         return Ok(());
     }
     let own = turn.account()?.device();

@@ -192,7 +192,11 @@ pub(crate) fn handle_resend_request(
     let allowed = turn.volatile.resent_mut().left(of.id, member.account, now);
     let mut left = allowed;
     let mut nothing_up_to = 0;
-    for range in request.missing.iter().take(super::RANGES_PER_REQUEST) {
+    for range in request
+        .missing
+        .iter()
+        .take(sender_counters::RANGES_PER_REQUEST)
+    {
         if left == 0 {
             break;
         }

@@ -9,10 +9,9 @@
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
     ids::{DeviceId, GroupId},
-    time::Time,
+    time::{Span, Time},
 };
 
-use super::{ASK_AGAIN, ASKS, GRACE, RANGES_PER_REQUEST};
 use crate::store::StoreError;
 
 pub(crate) const SCHEMA: &str = "
@@ -33,6 +32,19 @@ CREATE TABLE heard_above (
     PRIMARY KEY (group_id, device_id, counter)
 ) WITHOUT ROWID;
 ";
+
+/// A hole this old is asked for.
+pub(crate) const GRACE: Span = Span::seconds(30);
+
+/// A hole is asked for again after this long, then after four times as long, and so
+/// on.
+pub(crate) const ASK_AGAIN: Span = Span::minutes(2);
+
+/// Times that a hole is asked for.
+pub(crate) const ASKS: u32 = 6;
+
+/// Ranges that one request names.
+pub(crate) const RANGES_PER_REQUEST: usize = 64;
 
 /// Envelopes above a hole that are remembered; with more the hole is given up.
 pub(crate) const ABOVE_MAX: i64 = 4_096;
@@ -366,6 +378,13 @@ pub(crate) fn senders(
         ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Nothing is known any more of what arrived in a group.
+pub(crate) fn forget_group(tx: &Transaction<'_>, group: GroupId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM heard WHERE group_id = ?1", [group.0])?;
+    tx.execute("DELETE FROM heard_above WHERE group_id = ?1", [group.0])?;
+    Ok(())
 }
 
 /// Everything may be asked for again, because the other side is back.

@@ -404,7 +404,9 @@ mod tests {
         conversation::{
             history::{self, NewMessage},
             pages,
+            reader::Reader,
         },
+        hooks::Hooks,
         store::{Store, StoreError},
     };
 
@@ -476,7 +478,9 @@ mod tests {
                 for step in steps {
                     take(tx, step)?;
                 }
-                let message = pages::message(tx, HERE, MESSAGE)?.unwrap();
+                let hooks = Hooks::default();
+                let reader = Reader { tx, hooks: &hooks };
+                let message = pages::message(reader, HERE, MESSAGE)?.unwrap();
                 let reactions: Vec<String> = message
                     .reactions
                     .iter()

@@ -7,27 +7,32 @@ use super::commands::{message_meant, tell_changed};
 use crate::{
     api::{self, AttachmentState, ConversationId, MessageId, OpenAttachment, Problem, Response},
     attachment::{find, of_message, transfer},
-    conversation::start,
-    outbox,
+    outbox::{self, progress},
+    tables::Table,
     turn::{EventError, Fault, Turn},
 };
 
-/// More of a message's files has been uploaded or fetched, or one of them was lost.
-pub(crate) fn handle_files_changed(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-) -> Result<(), Fault> {
-    let all = of_message(turn.tx, conversation, message)?;
-    if all.iter().any(|one| one.state == AttachmentState::Gone) {
-        // It would wait for ever. What has left is not touched.
-        start::fail_message(turn, conversation, message, &Problem::AttachmentLost)?;
+/// Messages that wait for their files.
+pub(crate) struct WaitingForFiles;
+
+impl Table for WaitingForFiles {
+    fn handle_files_changed(
+        &self,
+        turn: &mut Turn<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<(), Fault> {
+        let all = of_message(turn.tx, conversation, message)?;
+        if all.iter().any(|one| one.state == AttachmentState::Gone) {
+            // It would wait for ever. What has left is not touched.
+            progress::fail_message(turn, conversation, message, &Problem::AttachmentLost)?;
+        }
+        if all.iter().all(|one| one.state == AttachmentState::Here) {
+            outbox::release_with_files(turn.tx, message)?;
+            turn.volatile.due_mut().conversations.insert(conversation);
+        }
+        tell_changed(turn, conversation, message)
     }
-    if all.iter().all(|one| one.state == AttachmentState::Here) {
-        outbox::release_with_files(turn.tx, message)?;
-        turn.volatile.due_mut().conversations.insert(conversation);
-    }
-    tell_changed(turn, conversation, message)
 }
 
 /// Fetches an attachment that was offered.

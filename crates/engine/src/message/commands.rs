@@ -5,7 +5,6 @@
 //! **Always**: a command is checked completely before it changes anything.
 
 use prost::Message as _;
-use rusqlite::Transaction;
 use waxwing_protocol::{
     limits,
     pb::{Envelope, SetTimer, envelope},
@@ -18,9 +17,10 @@ use super::{
 use crate::{
     api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
     content::{self, Content},
-    conversation::target::{self, Target},
     conversation::{
-        self, Conversation, Kind, group_commands, history, pages, pending_changes::PendingChange,
+        self, Conversation, Kind, acceptance, group_commands, history, pages,
+        pending_changes::PendingChange,
+        target::{self, Target},
         threads,
     },
     inbox::messages,
@@ -78,7 +78,7 @@ pub(crate) fn edit(turn: &mut Turn<'_>, edit: &api::Edit) -> Result<Response, Ev
 /// The thread in which a message stands.
 pub(crate) fn thread(turn: &Turn<'_>, of: &api::MessageOf) -> Result<Response, EventError> {
     let (conversation, _) = message_meant(turn, of.message)?;
-    let found = threads::thread(turn.tx, conversation.id, of.message)?;
+    let found = threads::thread(turn.reader(), conversation.id, of.message)?;
     Ok(Response::Found { found, next: None })
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
         if !state.is_admin(turn.account()?.id()) {
             return Err(EventError::Refused(Problem::GroupNotAdmin));
         }
-        messages::written_to(turn, &found, true)?;
+        acceptance::written_to(turn, &found, true)?;
         group_commands::add_pending_change(
             turn,
             &found,
@@ -193,7 +193,7 @@ pub(crate) fn tell_changed(
     conversation: ConversationId,
     id: MessageId,
 ) -> Result<(), Fault> {
-    if let Some(message) = pages::message(turn.tx, conversation, id)? {
+    if let Some(message) = pages::message(turn.reader(), conversation, id)? {
         turn.notify(Notice::MessageChanged(message));
     }
     Ok(())
@@ -207,7 +207,7 @@ pub(crate) fn message_meant(
     if turn.volatile.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
-    find(turn.tx, id)?.ok_or(EventError::Refused(Problem::MessageUnknown))
+    find(turn, id)?.ok_or(EventError::Refused(Problem::MessageUnknown))
 }
 
 fn own_message_meant(
@@ -222,15 +222,12 @@ fn own_message_meant(
     }
 }
 
-fn find(
-    tx: &Transaction<'_>,
-    id: MessageId,
-) -> Result<Option<(Conversation, api::Message)>, Fault> {
-    let Some(conversation) = pages::conversation_of(tx, id)? else {
+fn find(turn: &Turn<'_>, id: MessageId) -> Result<Option<(Conversation, api::Message)>, Fault> {
+    let Some(conversation) = pages::conversation_of(turn.tx, id)? else {
         return Ok(None);
     };
-    let message = pages::message(tx, conversation, id)?;
-    Ok(conversation::find(tx, conversation)?.zip(message))
+    let message = pages::message(turn.reader(), conversation, id)?;
+    Ok(conversation::find(turn.tx, conversation)?.zip(message))
 }
 
 /// The messages whose ids begin so: two at most.

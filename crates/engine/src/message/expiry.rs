@@ -14,7 +14,7 @@ use rusqlite::Transaction;
 use waxwing_protocol::time::{Span, Time};
 
 use crate::{
-    api::{ConversationId, MessageDeleted, MessageId, Notice},
+    api::{ConversationId, EventKind, MessageDeleted, MessageId, Notice},
     containment::ErrorOwner,
     conversation::{
         history::{self, NewEvent},
@@ -49,7 +49,7 @@ pub(crate) fn set_timer(
         let detail = seconds.to_string();
         let new = NewEvent {
             conversation,
-            event: crate::api::EventKind::TimerChanged,
+            event: EventKind::TimerChanged,
             address: by,
             by: None,
             detail: Some(&detail),

@@ -3,15 +3,19 @@
 //! **Elsewhere**: [`crate::engine`] lists the hooks.
 
 use rusqlite::Transaction;
-use waxwing_protocol::{address::Address, ids::GroupId};
+use waxwing_protocol::{address::Address, ids::GroupId, pb::envelope};
 
 use super::identity_events;
 use crate::{
     api::{ConversationId, Problem},
     containment::{ErrorHook, ErrorOwner},
-    conversation::{self, ConversationHook, start},
+    conversation::{
+        self,
+        above::{ConversationHook, FirstWritten, Said},
+    },
+    inbox::messages,
     link::LinkHook,
-    outbox,
+    outbox::{self, progress},
     store::StoreError,
     trust::{ContactHook, OwnerChange, lookups::LookUpHook, own_history::OwnHistoryHook},
     turn::{Fault, ResumeHook, Turn},
@@ -36,7 +40,7 @@ impl ErrorHook for Messages {
             && let Some(found) = conversation::find(turn.tx, id)?
         {
             let detail = fault.to_string();
-            start::fail_waiting(turn, &found, &Problem::WorkUndone { detail })?;
+            progress::fail_waiting(turn, &found, &Problem::WorkUndone { detail })?;
         }
         Ok(())
     }
@@ -73,7 +77,7 @@ impl LookUpHook for Messages {
         problem: &Problem,
     ) -> Result<(), Fault> {
         if let Some(conversation) = conversation::with_address(turn.tx, address)? {
-            start::tell_waiting(turn, &conversation, problem)?;
+            progress::tell_waiting(turn, &conversation, problem)?;
         }
         Ok(())
     }
@@ -82,13 +86,40 @@ impl LookUpHook for Messages {
 impl OwnHistoryHook for Messages {
     fn handle_roster_grown(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         if turn.volatile.is_revoked() {
-            start::fail_all(turn, &Problem::DeviceRevoked)?;
+            progress::fail_all(turn, &Problem::DeviceRevoked)?;
         }
         Ok(())
     }
 }
 
 impl ConversationHook for Messages {
+    fn handle_envelope(
+        &self,
+        turn: &mut Turn<'_>,
+        said: &Said<'_>,
+        body: &envelope::Body,
+    ) -> Result<(), Fault> {
+        match body {
+            envelope::Body::Mimi(content) => messages::handle_signed_content(turn, said, content),
+            envelope::Body::SetTimer(set) => messages::handle_timer_change(
+                turn,
+                said.group,
+                said.member,
+                set.seconds,
+                said.sent_at,
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn handle_first_written(
+        &self,
+        turn: &mut Turn<'_>,
+        written: &FirstWritten<'_>,
+    ) -> Result<(), Fault> {
+        messages::tell_what_came_before(turn, written)
+    }
+
     fn handle_started(
         &self,
         turn: &mut Turn<'_>,

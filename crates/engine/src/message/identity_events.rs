@@ -10,7 +10,8 @@ use waxwing_protocol::address::Address;
 
 use crate::{
     api::{ConversationId, EventKind, Notice, Problem},
-    conversation::{self, history, start},
+    conversation::{self, history},
+    outbox::progress,
     trust::{OwnerChange, alarm, confusables},
     turn::{Fault, Turn},
 };
@@ -39,7 +40,7 @@ pub(crate) fn handle_owner_changed(
             let problem = Problem::ContactChanged {
                 address: address.to_owned(),
             };
-            start::tell_waiting(turn, &found, &problem)?;
+            progress::tell_waiting(turn, &found, &problem)?;
             alarm::raise(turn, &problem)?;
         }
     }

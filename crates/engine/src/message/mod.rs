@@ -19,6 +19,7 @@ pub(crate) mod identity_events;
 pub(crate) mod info;
 pub(crate) mod link_preview;
 pub(crate) mod proof;
+pub(crate) mod read_marks;
 pub(crate) mod receipts;
 pub(crate) mod report;
 pub(crate) mod text_details;

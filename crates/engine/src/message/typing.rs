@@ -24,15 +24,15 @@ use crate::{
     api::{self, ConversationId, Notice, Problem, Response, Typing},
     contact,
     containment::ErrorOwner,
-    conversation::target::{self, Target},
-    conversation::{self, Kind, epochs, groups, requests},
+    conversation::{
+        self, Kind, acquaintance, epochs, groups,
+        target::{self, Target},
+    },
     event::LinkKind,
-    inbox::messages,
     link::Job,
     memory::Remembered,
     settings::{self, Setting},
-    turn::VolatileState,
-    turn::{EventError, Fault, Turn},
+    turn::{EventError, Fault, Turn, VolatileState},
 };
 
 /// The same is not told again within this time.
@@ -79,7 +79,7 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetTyping) -> Result<Response,
     };
     let tells = settings::read(turn.tx, Setting::TellTyping)?.unwrap_or(true)
         && found.kind != Kind::Notes
-        && messages::may_tell(turn, &found)?;
+        && acquaintance::may_tell(turn, &found)?;
     let told = turn.volatile.signals_mut().told.get(&found.id);
     let again =
         told.is_some_and(|(typing, at)| *typing == set.typing && turn.now.since(*at) < NOT_AGAIN);
@@ -202,7 +202,7 @@ pub(crate) fn handle_typing(turn: &mut Turn<'_>, signal: &Signalled) -> Result<(
     let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
     };
-    if !contact.blocked && !requests::is_request(turn.tx, &found)? {
+    if !contact.blocked && !acquaintance::is_request(turn.tx, &found)? {
         turn.notify(Notice::Typing(Typing {
             conversation,
             address: contact.display,

@@ -15,6 +15,7 @@
 //! to accounts that were members when it was sent ([`crate::inbox::resending`]).
 
 pub(crate) mod content;
+pub(crate) mod progress;
 pub(crate) mod receipts;
 pub(crate) mod sending;
 
@@ -26,10 +27,8 @@ use waxwing_protocol::{
 
 use crate::{
     api::{ConversationId, MessageId},
-    message::attachments,
     store::StoreError,
     tables::Table,
-    turn::{Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -93,15 +92,6 @@ impl Table for Outbox {
             (from.as_bytes(), into.as_bytes()),
         )?;
         Ok(())
-    }
-
-    fn handle_files_changed(
-        &self,
-        turn: &mut Turn<'_>,
-        conversation: ConversationId,
-        message: MessageId,
-    ) -> Result<(), Fault> {
-        attachments::handle_files_changed(turn, conversation, message)
     }
 }
 

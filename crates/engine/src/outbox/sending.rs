@@ -15,17 +15,19 @@ use waxwing_protocol::{
     time::Span,
 };
 
-use super::{Ciphertext, OutboxEntry};
+use super::{Ciphertext, OutboxEntry, progress};
 use crate::{
     api::{ConversationId, MessageChanged, MessageState, Notice, Problem},
     clock::Passed as _,
     contact,
     containment::ErrorOwner,
     conversation::{
-        self, Conversation, Kind, commits,
-        epochs::{authorise, handle_epoch},
+        self, Conversation, Kind, acquaintance,
+        behind::handle_epoch,
+        commits, ending,
+        epochs::authorise,
         groups::{self, GroupRecord, GroupState},
-        history, membership, notes, requests, start,
+        history, membership, notes, start,
     },
     event::LinkKind,
     inbox::resending,
@@ -53,9 +55,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
     if conversation.awaiting_decision || turn.is_postponed(&Postponed::Conversation(id)) {
         return Ok(());
     }
-    let silent = requests::is_silent(turn, &conversation)?;
-    if silent && requests::is_blocked(turn, &conversation)? && conversation.kind == Kind::Direct {
-        return start::fail_waiting(turn, &conversation, &Problem::RecipientBlocked);
+    let silent = acquaintance::is_silent(turn, &conversation)?;
+    if silent && acquaintance::is_blocked(turn, &conversation)? && conversation.kind == Kind::Direct
+    {
+        return progress::fail_waiting(turn, &conversation, &Problem::RecipientBlocked);
     }
     if silent && !super::any_asked(turn.tx, id)? {
         return Ok(());
@@ -308,7 +311,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
             turn.postpone(Postponed::Conversation(conversation), Span::seconds(2));
             Ok(())
         }
-        ErrorCode::GroupUnknown => start::deny(turn, &group),
+        ErrorCode::GroupUnknown => ending::deny(turn, &group),
         _ => {
             turn.postpone(Postponed::Conversation(conversation), retry_after(error));
             if let Some(found) = conversation::find(turn.tx, conversation)? {
@@ -316,7 +319,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
                     ErrorCode::MailboxFull => Problem::RecipientFull,
                     _ => link::problem_of(error),
                 };
-                start::tell_open(turn, &found, &problem)?;
+                progress::tell_open(turn, &found, &problem)?;
             }
             Ok(())
         }

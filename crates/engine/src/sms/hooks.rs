@@ -4,6 +4,8 @@
 
 use super::receive;
 use crate::{
+    conversation::above::ConversationHook,
+    inbox::held_posts::ReceivedPost,
     link::LinkHook,
     trust::lookups::{LookUpHook, LookUpOutcome},
     turn::{Fault, Turn},
@@ -29,5 +31,11 @@ impl LookUpHook for Sms {
             LookUpOutcome::Account(_) => receive::number_is_here(turn, address),
             LookUpOutcome::Nobody => Ok(()),
         }
+    }
+}
+
+impl ConversationHook for Sms {
+    fn handle_relay_post(&self, turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
+        receive::handle_relay_post(turn, post)
     }
 }

@@ -21,15 +21,17 @@ use super::{add, conversation, incoming_id, outgoing_id, parts};
 use crate::{
     api::{self, EventKind, MessageChanged, MessageId, MessageState, Notice, Problem, SmsFinding},
     contact::{self, profile},
-    conversation::target,
     conversation::{
         Conversation,
         history::{self, NewText},
-        pages,
+        pages, target,
     },
     inbox::held_posts::ReceivedPost,
-    message::text_details::{self, TextDetails},
-    synced_settings::{self, SettingKind, apply},
+    message::{
+        read_marks,
+        text_details::{self, TextDetails},
+    },
+    synced_settings::{self, SettingKind},
     turn::{Fault, Turn},
 };
 
@@ -37,7 +39,7 @@ use crate::{
 const KNOWN_MAX: usize = 2_000;
 
 /// A post of the relay's own came.
-pub(crate) fn handle_relay_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
+pub(super) fn handle_relay_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<(), Fault> {
     let device = turn.account()?.device();
     let Ok(sealed) = SealedSms::decode(post.body.as_slice()) else {
         return Ok(());
@@ -143,8 +145,8 @@ pub(super) fn show(
         text_details::store(turn.tx, (conversation.id, id), &details)?;
         return crate::message::commands::tell_changed(turn, conversation.id, id);
     }
-    apply::apply_to_new_message(turn, conversation, id)?;
-    if let Some(message) = pages::message(turn.tx, conversation.id, id)? {
+    read_marks::apply_to_new_message(turn, conversation, id)?;
+    if let Some(message) = pages::message(turn.reader(), conversation.id, id)? {
         turn.notify(Notice::Message(message));
     }
     Ok(())
@@ -212,7 +214,7 @@ fn taken(turn: &mut Turn<'_>, taken: &SmsTaken) -> Result<(), Fault> {
         sent_at: Time(taken.at_ms).min(turn.now),
     };
     if add(turn, &new, &details)?
-        && let Some(message) = pages::message(turn.tx, conversation.id, id)?
+        && let Some(message) = pages::message(turn.reader(), conversation.id, id)?
     {
         crate::conversation::set_written_to(turn.tx, conversation.id)?;
         turn.notify(Notice::Message(message));

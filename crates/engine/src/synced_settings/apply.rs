@@ -5,12 +5,12 @@
 
 use waxwing_protocol::ids::AccountId;
 
-use super::{SettingKind, SyncedSetting, conversation_of, is_set, key_of, value};
+use super::{SettingKind, SyncedSetting, conversation_of, is_set};
 use crate::{
-    api::{MessageId, Notice, Synced},
+    api::{Notice, Synced},
     contact,
-    conversation::{Conversation, history, requests},
-    message::expiry,
+    conversation::{acceptance, requests},
+    message::read_marks,
     settings::{self, Setting},
     turn::{Fault, Turn},
 };
@@ -25,19 +25,19 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &SyncedSetting) -> Result<(),
     match about {
         SettingKind::Read => {
             if let Some(conversation) = conversation_of(turn.tx, &register.key)? {
-                read_up_to(turn, &conversation, &register.value)?;
+                read_marks::read_up_to(turn, &conversation, &register.value)?;
             }
         }
         SettingKind::Blocked => {
             if let Some(account) = account() {
                 contact::set_blocked(turn.tx, account, yes)?;
-                requests::opened(turn, account)?;
+                acceptance::opened(turn, account)?;
             }
         }
         SettingKind::Compared => {
             if let Some(account) = account() {
                 contact::set_compared(turn.tx, account, yes)?;
-                requests::opened(turn, account)?;
+                acceptance::opened(turn, account)?;
             }
         }
         SettingKind::Receipts => {
@@ -51,7 +51,7 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &SyncedSetting) -> Result<(),
         }
         SettingKind::Accepted => {
             if yes && let Some(conversation) = conversation_of(turn.tx, &register.key)? {
-                requests::accepted(turn, &conversation)?;
+                acceptance::written_to(turn, &conversation, false)?;
             }
         }
         SettingKind::Declined => {
@@ -70,51 +70,6 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &SyncedSetting) -> Result<(),
     }
     let conversation = conversation_of(turn.tx, &register.key)?.map(|found| found.id);
     turn.notify(Notice::Synced(Synced { conversation }));
-    Ok(())
-}
-
-/// A conversation has begun: perhaps it was accepted on another device already.
-pub(crate) fn apply_to_new_conversation(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-) -> Result<(), Fault> {
-    let Some(key) = key_of(conversation).filter(|_| !conversation.written_to) else {
-        return Ok(());
-    };
-    if is_set(turn.tx, SettingKind::Accepted, &key)? {
-        requests::accepted(turn, conversation)?;
-    }
-    Ok(())
-}
-
-/// A message has come: perhaps it was read on another device already.
-pub(crate) fn apply_to_new_message(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-    id: MessageId,
-) -> Result<(), Fault> {
-    let Some(key) = key_of(conversation) else {
-        return Ok(());
-    };
-    let read = value(turn.tx, SettingKind::Read, &key)?;
-    if read == id.as_bytes() {
-        read_up_to(turn, conversation, &read)?;
-    }
-    Ok(())
-}
-
-fn read_up_to(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-    message: &[u8],
-) -> Result<(), Fault> {
-    let Ok(id) = MessageId::try_from(message) else {
-        return Ok(());
-    };
-    if history::has_message(turn.tx, conversation.id, id)? {
-        let read = history::mark_read(turn.tx, conversation.id, Some(id))?;
-        expiry::start(turn.tx, turn.now, conversation.id, &read)?;
-    }
     Ok(())
 }
 

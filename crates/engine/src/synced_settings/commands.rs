@@ -118,7 +118,7 @@ pub(crate) fn list_starred(turn: &Turn<'_>) -> Result<Response, EventError> {
     let mut found = Vec::new();
     for id in starred(turn.tx, history::ENTRIES_MAX)? {
         if let Some(conversation) = pages::conversation_of(turn.tx, id)?
-            && let Some(message) = pages::message(turn.tx, conversation, id)?
+            && let Some(message) = pages::message(turn.reader(), conversation, id)?
         {
             found.push(message);
         }

@@ -25,14 +25,14 @@ pub(crate) mod sync;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
     ids::{AccountId, DeviceId},
-    time::Time,
+    time::{Span, Time},
 };
 
 use crate::{
     api::{ConversationId, MessageId},
     conversation::{self, Conversation, Kind},
     store::StoreError,
-    turn::{Fault, Turn},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -52,6 +52,9 @@ CREATE INDEX register_starred ON register (changed_at) WHERE kind = 9 AND value 
 /// Bytes of a key, and of a value, at most.
 pub(crate) const KEY_BYTES: usize = 256;
 pub(crate) const VALUE_BYTES: usize = 28 << 10;
+
+/// Settings are gathered for so long before other devices are told.
+pub(crate) const GATHERED_FOR: Span = Span::seconds(2);
 
 /// Settings that are kept, at most.
 const KEPT_MAX: i64 = 200_000;
@@ -146,7 +149,7 @@ pub(crate) fn conversation_of(
             Ok(id) => conversation::find(tx, ConversationId::from_bytes(id)),
             Err(_) => Ok(None),
         },
-        Some((b'n', [])) => conversation::notes::find(tx),
+        Some((b'n', [])) => conversation::notes(tx),
         Some((b's', name)) => match std::str::from_utf8(name) {
             Ok(name) => crate::conversation::target::find_sms(tx, name),
             Err(_) => Ok(None),
@@ -210,9 +213,20 @@ pub(crate) fn set(
         device,
     };
     if store_if_later(turn.tx, &register, true)? {
-        sync::is_due(turn);
+        is_due(turn);
     }
     Ok(())
+}
+
+/// Something is to be told.
+fn is_due(turn: &mut Turn<'_>) {
+    if !turn
+        .volatile
+        .postponed
+        .contains_key(&Postponed::SyncedSettings)
+    {
+        turn.postpone(Postponed::SyncedSettings, GATHERED_FOR);
+    }
 }
 
 /// Keeps a setting if it is later than the one that is known. Gives whether it is.
@@ -267,6 +281,22 @@ pub(crate) fn settings_after(
     )?;
     let rows = statement.query_map((kind, key, limit), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Settings of which the other devices are to be told.
+fn untold(tx: &Transaction<'_>, limit: u32) -> Result<Vec<SyncedSetting>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT kind, key, value, changed_at, device_id FROM register WHERE untold LIMIT ?1",
+    )?;
+    let rows = statement.query_map([limit], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The other devices are told of a setting.
+fn set_told(tx: &Transaction<'_>, one: &SyncedSetting) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE register SET untold = 0 WHERE kind = ?1 AND key = ?2")?
+        .execute((one.kind, &one.key))?;
+    Ok(())
 }
 
 /// The starred messages, the latest first.

@@ -1,6 +1,6 @@
 //! Sends settings to this account's other devices, and receives theirs.
 //!
-//! **Always**: settings are gathered for [`GATHERED_FOR`], and one message has as many as fit.
+//! **Always**: settings are gathered for [`super::GATHERED_FOR`], and one message has as many as fit.
 //! Settings from a later version that are unknown here are kept and passed on.
 
 use prost::Message as _;
@@ -11,7 +11,8 @@ use waxwing_protocol::{
 };
 
 use super::{
-    KEY_BYTES, SettingKind, SyncedSetting, VALUE_BYTES, apply, read, settings_after, store_if_later,
+    GATHERED_FOR, KEY_BYTES, SettingKind, SyncedSetting, VALUE_BYTES, apply, set_told,
+    settings_after, store_if_later, untold,
 };
 use crate::{
     conversation::{
@@ -23,8 +24,8 @@ use crate::{
     turn::{Fault, Postponed, Turn},
 };
 
-/// Settings are gathered for so long.
-const GATHERED_FOR: Span = Span::seconds(2);
+/// Settings that are read at a time.
+const AT_ONCE: u32 = 512;
 
 /// Bytes of settings in one message.
 const MESSAGE_BYTES: usize = 48 << 10;
@@ -32,44 +33,23 @@ const MESSAGE_BYTES: usize = 48 << 10;
 /// A setting's time may be ahead of this device's clock by so much.
 const AHEAD_MAX: Span = Span::hours(24);
 
-/// Something is to be told.
-pub(crate) fn is_due(turn: &mut Turn<'_>) {
-    if !turn
-        .volatile
-        .postponed
-        .contains_key(&Postponed::SyncedSettings)
-    {
-        turn.postpone(Postponed::SyncedSettings, GATHERED_FOR);
-    }
-}
-
 /// Tells what was gathered.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.is_postponed(&Postponed::SyncedSettings) {
         return Ok(());
     }
-    let untold: Vec<SyncedSetting> = {
-        let mut statement = turn.tx.prepare_cached(
-            "SELECT kind, key, value, changed_at, device_id FROM register WHERE untold LIMIT 512",
-        )?;
-        let rows = statement.query_map([], read)?;
-        rows.collect::<Result<_, _>>()?
-    };
+    let untold = untold(turn.tx, AT_ONCE)?;
     if untold.is_empty() {
         return Ok(());
     }
     if turn.account()?.roster().devices().len() > 1 {
         send_settings(turn, &untold)?;
     }
-    let mut told = turn
-        .tx
-        .prepare_cached("UPDATE register SET untold = 0 WHERE kind = ?1 AND key = ?2")?;
     for one in &untold {
-        told.execute((one.kind, &one.key))?;
+        set_told(turn.tx, one)?;
     }
-    drop(told);
-    if untold.len() == 512 {
-        is_due(turn);
+    if untold.len() == AT_ONCE as usize {
+        turn.postpone(Postponed::SyncedSettings, GATHERED_FOR);
     }
     Ok(())
 }
@@ -136,7 +116,7 @@ fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
 }
 
 /// Another device of this account has set these.
-pub(crate) fn handle_settings(
+pub(super) fn handle_settings(
     turn: &mut Turn<'_>,
     group: &GroupRecord,
     registers: &Registers,
@@ -166,16 +146,8 @@ pub(crate) fn handle_settings(
     Ok(())
 }
 
-/// This device does not know what the others have set: asks for all of it.
-pub(crate) fn request_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    if is_notes(turn, group)? {
-        queue(turn, envelope::Body::RegistersWanted(RegistersWanted {}))?;
-    }
-    Ok(())
-}
-
 /// Another device asks for all.
-pub(crate) fn handle_settings_request(
+pub(super) fn handle_settings_request(
     turn: &mut Turn<'_>,
     group: &GroupRecord,
 ) -> Result<(), Fault> {
@@ -184,13 +156,21 @@ pub(crate) fn handle_settings_request(
     }
     let mut at: (u32, Vec<u8>) = (0, Vec::new());
     loop {
-        let some = settings_after(turn.tx, (at.0, &at.1), 512)?;
+        let some = settings_after(turn.tx, (at.0, &at.1), AT_ONCE)?;
         let Some(last) = some.last() else {
             return Ok(());
         };
         at = (last.kind, last.key.clone());
         send_settings(turn, &some)?;
     }
+}
+
+/// This device does not know what the others have set: asks for all of it.
+pub(super) fn request_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
+    if is_notes(turn, group)? {
+        queue(turn, envelope::Body::RegistersWanted(RegistersWanted {}))?;
+    }
+    Ok(())
 }
 
 /// Whether the group is one of this account's notes.

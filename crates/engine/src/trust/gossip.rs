@@ -42,8 +42,7 @@ use crate::{
     link::Job,
     memory::Remembered,
     store::StoreError,
-    turn::VolatileState,
-    turn::{Fault, Turn},
+    turn::{Fault, Turn, VolatileState},
 };
 
 pub(crate) const SCHEMA: &str = "

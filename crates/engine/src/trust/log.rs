@@ -30,8 +30,7 @@ use crate::{
     memory::Remembered,
     settings,
     store::StoreError,
-    turn::VolatileState,
-    turn::{Fault, Postponed, Turn},
+    turn::{Fault, Postponed, Turn, VolatileState},
 };
 
 pub(crate) const SCHEMA: &str = "

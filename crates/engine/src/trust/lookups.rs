@@ -35,8 +35,7 @@ use crate::{
     link::{self, Job, retry_after},
     memory::Remembered,
     mls::Member,
-    turn::VolatileState,
-    turn::{Fault, Postponed, Turn},
+    turn::{Fault, Postponed, Turn, VolatileState},
 };
 
 /// Look-ups that may be wanted at a time.

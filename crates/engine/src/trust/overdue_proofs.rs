@@ -19,7 +19,7 @@ use waxwing_protocol::{ids::AccountId, time::Span};
 use super::{alarm, is_acquainted};
 use crate::{
     api::{ConversationId, Problem},
-    contact,
+    contact::{self, Contact},
     link::LinkPhase,
     memory::Remembered,
     store::StoreError,
@@ -179,20 +179,24 @@ fn judge(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     let unproven = accounts(
         turn.tx,
-        "SELECT account_id FROM look_up_owed WHERE ?1 - since > ?2
-         INTERSECT SELECT account_id FROM contact WHERE verified AND NOT blocked",
+        "SELECT account_id FROM look_up_owed WHERE ?1 - since > ?2 ORDER BY account_id",
         used,
     )?;
+    let is_meant = |contact: &Contact| contact.verified && !contact.blocked;
+    let unproven = filtered(turn.tx, unproven, |contact| contact.is_some_and(is_meant))?;
     about(turn, &unproven, |addresses, others| {
         Problem::ContactsNotProved { addresses, others }
     })?;
     let not_compared = accounts(
         turn.tx,
         "SELECT account_id FROM head_comparison WHERE late
-         UNION SELECT account_id FROM heard_head WHERE ?1 - since > ?2 AND account_id != x''
-         EXCEPT SELECT account_id FROM contact WHERE blocked",
+         UNION SELECT account_id FROM heard_head WHERE ?1 - since > ?2 AND account_id != x''",
         used,
     )?;
+    let is_heard = |contact: &Contact| !contact.blocked;
+    let not_compared = filtered(turn.tx, not_compared, |contact| {
+        contact.is_none_or(is_heard)
+    })?;
     about(turn, &not_compared, |addresses, others| {
         Problem::HeadsNotCompared { addresses, others }
     })
@@ -207,6 +211,21 @@ fn accounts(
     let mut statement = tx.prepare_cached(select)?;
     let rows = statement.query_map((used, PROVED_WITHIN), |row| row.get(0).map(AccountId))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Those of them whose contact, if there is one, is as it should be.
+fn filtered(
+    tx: &Transaction<'_>,
+    accounts: Vec<AccountId>,
+    is_meant: impl Fn(Option<&Contact>) -> bool,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut meant = Vec::new();
+    for account in accounts {
+        if is_meant(contact::of_account(tx, account)?.as_ref()) {
+            meant.push(account);
+        }
+    }
+    Ok(meant)
 }
 
 /// Raises one alarm about all of these people, or ends it where there are none.

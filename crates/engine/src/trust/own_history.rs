@@ -36,8 +36,7 @@ use crate::{
     link::{Job, LinkPhase, retry_after},
     memory::Remembered,
     store::StoreError,
-    turn::VolatileState,
-    turn::{Fault, Postponed, Turn},
+    turn::{Fault, Postponed, Turn, VolatileState},
 };
 
 /// It is checked again after this long on one link.

@@ -1,0 +1,69 @@
+//! How groups end: closed, or denied by the relay.
+//!
+//! **Elsewhere**: [`super`] draws a group's states; [`super::quarantine`] leaves a group alone
+//! for a while.
+//!
+//! **Always**: what a group that ends did not send goes to another group of the conversation.
+
+use waxwing_protocol::ids::GroupId;
+
+use super::{
+    generations,
+    groups::{self, GroupRecord, GroupState},
+};
+use crate::{
+    inbox::{earlier_generations, held_posts, receive},
+    outbox,
+    turn::{Fault, Turn},
+};
+
+/// The group is over; what it did not send goes to another. Others may say something in it
+/// until they know: see [`receive::handle_late_message`].
+pub(crate) fn close(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
+    receive::read_what_is_held(turn, group)?;
+    earlier_generations::handle_group_ending(turn, group)?;
+    end(turn, group, GroupState::Closed)?;
+    held_posts::forget_group(turn.tx, group.id)?;
+    turn.forget(group.id);
+    Ok(())
+}
+
+/// Nothing comes any more of a group that is over.
+pub(crate) fn forget_keys(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
+    turn.with_group(group, |group, provider, _| {
+        group.forget_past_epochs(provider)
+    })?
+    .transpose()?;
+    turn.forget(group);
+    Ok(())
+}
+
+/// The relay says that it has no such group; what was not sent to it goes to another.
+pub(crate) fn deny(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
+    end(turn, group, GroupState::Denied)?;
+    generations::handle_unknown_group(turn, group)
+}
+
+/// Something came from a group that the relay has denied.
+pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
+    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    groups::set_membership_due(turn.tx, group.id)?;
+    turn.volatile.due_mut().groups.insert(group.id);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .extend(group.conversation);
+    Ok(())
+}
+
+fn end(turn: &mut Turn<'_>, group: &GroupRecord, state: GroupState) -> Result<(), Fault> {
+    groups::set_state(turn.tx, group.id, state)?;
+    outbox::release_group(turn.tx, group.id)?;
+    turn.volatile.forget_behind(group.id);
+    turn.volatile.links.deauthorise(group.id);
+    turn.volatile
+        .due_mut()
+        .conversations
+        .extend(group.conversation);
+    Ok(())
+}
