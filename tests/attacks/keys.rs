@@ -266,7 +266,7 @@ fn refused(scene: &mut Scene, from: PersonId, to: PersonId) {
     scene.run_for(Span::minutes(1));
     assert_eq!(scene.state(from, to, id), Some(MessageState::Queued));
     assert!(!problem_of(scene, from, to, id).is_empty());
-    assert!(is_alarmed(scene, from, "relay_misbehaves", "devices"));
+    assert!(is_alarmed(scene, from, "relay_misbehaves", "roster_"));
     assert!(scene.texts(to, from).is_empty());
     assert!(
         !account(scene, from)

@@ -72,12 +72,7 @@ fn two_people_who_are_shown_two_logs_find_out_by_their_next_message() {
     scene.run_for(Span::minutes(5));
     scene.send(alice, bob, "four");
     scene.run_for(Span::minutes(20));
-    assert!(is_alarmed(
-        &mut scene,
-        bob,
-        "relay_misbehaves",
-        "different key logs"
-    ));
+    assert!(is_alarmed(&mut scene, bob, "relay_misbehaves", "log_split"));
     let files = evidence_of(&mut scene, bob);
     assert!(!files.is_empty());
     for file in files {
@@ -108,7 +103,7 @@ fn a_forged_head_is_refused() {
         &mut scene,
         alice,
         "relay_misbehaves",
-        "does not prove"
+        "log_false"
     ));
     scene.relay.straighten();
     scene.run_for(Span::minutes(2));

@@ -1,5 +1,6 @@
 //! People on a hostile relay, and what they are shown.
 
+use serde_json::Value;
 use waxwing_engine::EventRefused;
 use waxwing_engine::api::{
     Account, Alarm, Decision, Entry, EventKind, MessageId, Notice, Of, Request, Response,
@@ -35,11 +36,11 @@ pub fn alarms(scene: &mut Scene, id: PersonId) -> Vec<Alarm> {
     scene.status(id).alarms
 }
 
-/// Whether an alarm of this code stands, with these words in its sentence.
+/// Whether an alarm of this code stands, with these words in its facts.
 pub fn is_alarmed(scene: &mut Scene, id: PersonId, code: &str, words: &str) -> bool {
-    alarms(scene, id)
-        .iter()
-        .any(|alarm| alarm.code == code && alarm.sentence.contains(words))
+    alarms(scene, id).iter().any(|alarm| {
+        alarm.code == code && Value::from(alarm.facts.clone()).to_string().contains(words)
+    })
 }
 
 /// The codes of all warnings that somebody was told.

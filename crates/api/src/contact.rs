@@ -5,8 +5,11 @@
 //! **Always**: an address is shown with what proves it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::{ConversationId, Entry, Timestamp, closed_debug, message::is_false};
+use crate::{
+    ConversationId, Entry, Problem, ProblemReport, Timestamp, closed_debug, message::is_false,
+};
 
 /// An account's profile: its name and picture.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,14 +88,49 @@ pub struct Evidence {
 /// A warning that stays until the person dismisses it or its cause is resolved.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// A stable name for programs.
+    /// [`Problem::code`](crate::Problem::code).
     pub code: String,
-    /// What happened, what it means, what to do.
+    /// What happened, in one sentence for programs and logs.
     pub sentence: String,
+    /// The fields of the [`Problem`](crate::Problem).
+    #[serde(flatten)]
+    pub facts: Map<String, Value>,
     /// When it was raised.
     pub first_at: Timestamp,
     /// When it was last raised.
     pub last_at: Timestamp,
+}
+
+impl Alarm {
+    /// Of a report.
+    pub fn of(report: ProblemReport, first_at: Timestamp, last_at: Timestamp) -> Self {
+        let ProblemReport {
+            code,
+            sentence,
+            facts,
+        } = report;
+        Self {
+            code,
+            sentence,
+            facts,
+            first_at,
+            last_at,
+        }
+    }
+
+    /// What it is about.
+    pub fn report(&self) -> ProblemReport {
+        ProblemReport {
+            code: self.code.clone(),
+            sentence: self.sentence.clone(),
+            facts: self.facts.clone(),
+        }
+    }
+
+    /// The problem, unless another version with other codes or facts raised it.
+    pub fn problem(&self) -> Option<Problem> {
+        self.report().problem()
+    }
 }
 
 /// The relay's key log, as far as this device has checked it.

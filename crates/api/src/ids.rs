@@ -106,7 +106,7 @@ const fn hex_digit(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use super::*;
 
     #[test]
     fn an_id_reads_back_as_it_was_written() {

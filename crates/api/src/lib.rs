@@ -8,8 +8,8 @@
 //! **Elsewhere**: the transports are `waxwing-client`'s `rpc`; what the requests do is in the
 //! engine.
 //!
-//! **Always**: a [`Problem`] has a stable code and one sentence that says what happened, what it
-//! means and what to do; and the `Debug` of each type that can hold an address, a text or recovery
+//! **Always**: a [`Problem`] is a stable code and facts; each interface has its own words for it,
+//! and no word here names a command. The `Debug` of each type that can hold an address, a text or recovery
 //! words shows only the type's name.
 
 mod closed_debug;
@@ -23,7 +23,6 @@ mod problem;
 mod report;
 mod request;
 mod response;
-mod sentence;
 mod sms;
 mod timestamp;
 
@@ -47,7 +46,7 @@ pub use notice::{
     Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, RegistrationChanged,
     RegistrationStage, Synced, Typing, Warning,
 };
-pub use problem::{Problem, ProblemReport, RelayMisdeed};
+pub use problem::{KeyMissing, Problem, ProblemReport, RelayMisdeed};
 pub use report::{
     CheckReport, CheckedReport, MakeReport, ProvenMessage, Report, ReportedFile, ReportedMessage,
     ReportedPerson,
@@ -59,7 +58,6 @@ pub use request::{
     SendText, SetAuditors, SetProfile, SetReceipts, SetTimer, SetTyping, Star, SubmitCode, Verify,
 };
 pub use response::{Account, Imported, Response, Sent, Status};
-pub use sentence::sentence;
 pub use sms::{QuoteSms, SendSms, SmsEncoding, SmsFinding, SmsQuote, SmsSeverity};
 pub use timestamp::{Timestamp, TimestampMalformed};
 

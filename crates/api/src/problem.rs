@@ -1,683 +1,655 @@
-//! Everything that can go wrong, as people and programs learn it.
+//! Everything that can go wrong, as programs learn it: a code and facts.
+//!
+//! A [`Problem`] is told in the words of the interface that shows it. The command line has a
+//! sentence for each in its `sentence.rs`, which may name commands; an app has its own. The words
+//! here are for programs, logs and `docs/rpc.md`: the comment above each problem is what
+//! [`Problem::meaning`] returns and what the JSON has as `sentence`.
 //!
 //! **Elsewhere**: the errors of single operations are enums beside those operations; they become a
-//! [`Problem`] where they reach a person. The sentences are in `sentence.rs`.
+//! [`Problem`] where they reach a person.
 //!
-//! **Always**: a code never changes its meaning.
+//! **Always**: a code never changes its meaning, and a fact never changes its name or its type. No
+//! sentence here names a command.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::{Timestamp, closed_debug, sentence};
+use crate::{Timestamp, closed_debug};
 
-/// Something that went wrong.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Problem {
+/// Makes the enum of problems, and from the comment above each its meaning.
+macro_rules! problems {
+    ($(
+        $(#[doc = $meaning:literal])+
+        $name:ident = $code:literal $({ $(
+            $(#[$about:meta])*
+            $fact:ident: $type:ty,
+        )+ })?,
+    )+) => {
+        /// Something that went wrong. As JSON: its code and its facts.
+        #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "code")]
+        pub enum Problem {$(
+            $(#[doc = $meaning])+
+            #[serde(rename = $code)]
+            $name $({ $(
+                $(#[$about])*
+                $fact: $type,
+            )+ })?,
+        )+}
+
+        impl Problem {
+            /// A stable name for programs.
+            pub const fn code(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => $code,)+
+                }
+            }
+
+            /// What happened, in one sentence for programs and logs.
+            pub const fn meaning(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+
+            /// One of each, with facts that are made up: for documentation, and for tests that
+            /// must see every problem.
+            pub fn examples() -> Vec<Self> {
+                vec![$(
+                    Self::$name $({ $($fact: Example::example(),)+ })?,
+                )+]
+            }
+        }
+    };
+}
+
+/// Gives an enum the list of its variants.
+macro_rules! listed {
+    (
+        $(#[$about:meta])*
+        pub enum $name:ident {$(
+            $(#[doc = $meaning:literal])+
+            $variant:ident,
+        )+}
+    ) => {
+        $(#[$about])*
+        pub enum $name {$(
+            $(#[doc = $meaning])+
+            $variant,
+        )+}
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+    };
+}
+
+problems! {
     // ---- what was asked ----
     /// The text is not an e-mail address or a phone number.
-    AddressMalformed {
+    AddressMalformed = "address_malformed" {
         /// As typed.
         address: String,
     },
-    /// The text is not an address or a known conversation.
-    ConversationUnknown {
+    /// The text is not an address or a conversation on this device.
+    ConversationUnknown = "conversation_unknown" {
         /// As typed.
         name: String,
     },
     /// No message has this id.
-    MessageUnknown,
+    MessageUnknown = "message_unknown",
     /// Several messages have ids that begin like this.
-    MessageAmbiguous,
-    /// Only the message's sender can do this.
-    MessageNotOwn,
+    MessageAmbiguous = "message_ambiguous",
+    /// Somebody else wrote the message.
+    MessageNotOwn = "message_not_own",
     /// The message was unsent.
-    MessageTakenBack,
-    /// This device has no proof that the sender wrote the message.
-    MessageNotProven,
-    /// It is not a report, or something in it is false.
-    ReportInvalid {
+    MessageTakenBack = "message_taken_back",
+    /// The message is the account's own or imported, so this device has no proof of who wrote it.
+    MessageNotProven = "message_not_proven",
+    /// The file to check is not a report, or something in it is false.
+    ReportInvalid = "report_invalid" {
         /// What.
         reason: String,
     },
     /// The file to import is not a valid export.
-    ImportInvalid {
+    ImportInvalid = "import_invalid" {
         /// What.
         reason: String,
     },
     /// The reaction is empty, too long, or has spaces.
-    ReactionInvalid,
+    ReactionInvalid = "reaction_invalid",
     /// An attachment is malformed or too large, or there are too many.
-    AttachmentInvalid,
+    AttachmentInvalid = "attachment_invalid",
     /// The preview is too large, or its link is not in the text.
-    LinkPreviewInvalid,
+    LinkPreviewInvalid = "link_preview_invalid",
     /// The link leads to nothing that can be shown.
-    NoLinkPreview {
+    NoLinkPreview = "no_link_preview" {
         /// Why.
         reason: String,
     },
     /// The message has no such attachment.
-    AttachmentUnknown,
-    /// The attachment is not on this device yet.
-    AttachmentNotHere,
+    AttachmentUnknown = "attachment_unknown",
+    /// The attachment is not on this device yet; `fetch_attachment` fetches it.
+    AttachmentNotHere = "attachment_not_here",
     /// A file cannot be read or written.
-    FileUnusable {
-        /// Which, and why: a sentence.
+    FileUnusable = "file_unusable" {
+        /// Which, and why.
         detail: String,
     },
     /// The text is not an invitation link.
-    InvitationMalformed,
+    InvitationMalformed = "invitation_malformed",
     /// The group is at another relay.
-    InvitationElsewhere,
+    InvitationElsewhere = "invitation_elsewhere",
     /// The group has no such invitation.
-    InvitationUnknown,
-    /// The group has as many invitations as it can.
-    InvitationsTooMany {
+    InvitationUnknown = "invitation_unknown",
+    /// The group has as many open invitations as it can.
+    InvitationsTooMany = "invitations_too_many" {
         /// How many that is.
         limit: u64,
     },
-    /// The name is too long.
-    ProfileNameInvalid,
+    /// The name is longer than 128 bytes.
+    ProfileNameInvalid = "profile_name_invalid",
     /// The conversation is not a message request.
-    NotARequest,
-    /// A sealed file is missing, or the relay does not accept it.
-    AttachmentLost,
+    NotARequest = "not_a_request",
+    /// A file could not be uploaded to the relay, so its message was not sent.
+    AttachmentLost = "attachment_lost",
     /// The text is empty.
-    MessageEmpty,
+    MessageEmpty = "message_empty",
     /// The text is longer than a message can be.
-    MessageTooLarge {
+    MessageTooLarge = "message_too_large" {
         /// Its length.
         bytes: u64,
         /// The longest there can be.
         limit: u64,
     },
     /// The relay's URL is not valid.
-    RelayUrlMalformed,
-    /// The pin is not valid.
-    PinMalformed,
-    /// There is no account on this device yet.
-    NotRegistered,
-    /// There is an account already.
-    AlreadyRegistered,
-    /// The address is this account's own.
-    RecipientIsSelf,
+    RelayUrlMalformed = "relay_url_malformed",
+    /// The pin is not valid, or contradicts the URL's.
+    PinMalformed = "pin_malformed",
+    /// There is no account here yet.
+    NotRegistered = "not_registered",
+    /// There is an account here already.
+    AlreadyRegistered = "already_registered",
+    /// The address is the account's own.
+    RecipientIsSelf = "recipient_is_self",
     /// The contact is blocked.
-    RecipientBlocked,
+    RecipientBlocked = "recipient_blocked",
     /// Text messages need a phone number as the account's address.
-    SmsNeedsOwnNumber,
-    /// A text message goes to a phone number.
-    SmsNeedsNumber,
-    /// The sender of a text message is a name, which no reply reaches.
-    SmsCannotBeAnswered {
+    SmsNeedsOwnNumber = "sms_needs_own_number",
+    /// A text message can go only to a phone number.
+    SmsNeedsNumber = "sms_needs_number",
+    /// The sender is a name, which no reply reaches.
+    SmsCannotBeAnswered = "sms_cannot_be_answered" {
         /// The name.
         sender: String,
     },
     /// The relay does not send texts to phones.
-    SmsNotOffered,
+    SmsNotOffered = "sms_not_offered",
     /// The person has not accepted yet that text messages are not encrypted.
-    SmsNotUnderstood,
+    SmsNotUnderstood = "sms_not_understood",
     /// The text would take too many segments.
-    SmsTooLong {
+    SmsTooLong = "sms_too_long" {
         /// How many.
         segments: u32,
         /// How many are allowed.
         limit: u32,
     },
-    /// The number is on Waxwing.
-    SmsRecipientHere {
+    /// The number is on Waxwing: nothing was sent.
+    SmsRecipientHere = "sms_recipient_here" {
         /// The number.
         address: String,
     },
     /// The relay does not send texts to that number.
-    SmsNotSentThere,
+    SmsNotSentThere = "sms_not_sent_there",
     /// The phone network did not accept the text.
-    SmsNotTaken,
+    SmsNotTaken = "sms_not_taken",
     /// The phone network says that the text did not arrive.
-    SmsNotDelivered,
+    SmsNotDelivered = "sms_not_delivered",
     /// Nobody knows whether the text was sent.
-    SmsUncertain,
+    SmsUncertain = "sms_uncertain",
     /// Text messages do not support this.
-    SmsConversation,
+    SmsConversation = "sms_conversation",
     /// The outbox is full.
-    OutboxFull {
+    OutboxFull = "outbox_full" {
         /// How many that is.
         limit: u64,
     },
 
     // ---- groups ----
-    /// No group on this device has this id or name.
-    GroupUnknown {
+    /// No group of this device has this id or name.
+    GroupUnknown = "group_unknown" {
         /// As typed.
         name: String,
     },
     /// Several groups have this name.
-    GroupNameAmbiguous {
+    GroupNameAmbiguous = "group_name_ambiguous" {
         /// As typed.
         name: String,
     },
     /// Only group admins can do this.
-    GroupNotAdmin,
-    /// This account is not a member of the group.
-    GroupNotMember,
-    /// This device has lost its place in the group, and no device has re-added it.
-    GroupLost {
+    GroupNotAdmin = "group_not_admin",
+    /// This account is no longer a member of the group.
+    GroupNotMember = "group_not_member",
+    /// This device has lost its place in a group, and no device of the group has re-added it.
+    GroupLost = "group_lost" {
         /// The group's name.
         name: String,
     },
-    /// A device joined a conversation, and the relay has not proved whose device it is.
-    GroupWaits {
+    /// A device joined a conversation, and the relay has not proved whose device it is; new
+    /// messages there wait.
+    GroupWaits = "group_waits" {
         /// The conversation's name.
         name: String,
     },
     /// The last admin of a group cannot stop being one.
-    GroupNeedsAdmin,
+    GroupNeedsAdmin = "group_needs_admin",
     /// The name is empty, too long, or has control characters.
-    GroupNameInvalid,
-    /// The group has as many members as it can.
-    GroupFull {
+    GroupNameInvalid = "group_name_invalid",
+    /// The group has as many members as it can have.
+    GroupFull = "group_full" {
         /// How many that is.
         limit: u64,
     },
-    /// No member has this address.
-    MemberUnknown {
+    /// No member of the group has this address.
+    MemberUnknown = "member_unknown" {
         /// In display form.
         address: String,
     },
-    /// The address is this account's own.
-    MemberIsSelf,
+    /// The address is the account's own.
+    MemberIsSelf = "member_is_self",
     /// The picture is not an image in base64, or is too large.
-    PictureInvalid {
+    PictureInvalid = "picture_invalid" {
         /// How many bytes it may have.
         limit: u64,
     },
 
     // ---- registering ----
     /// `submit_code` was called before `register`.
-    NoCodeAsked,
-    /// The registration needs a code, and none was given.
-    NoCodeGiven,
+    NoCodeAsked = "no_code_asked",
+    /// The registration needs a code, and none was given (commands only).
+    NoCodeGiven = "no_code_given",
     /// The code is wrong.
-    CodeWrong {
+    CodeWrong = "code_wrong" {
         /// How many tries are left.
         tries_left: u32,
     },
     /// The code has expired.
-    CodeExpired,
-    /// All tries are used up.
-    CodeUsedUp,
-    /// The mail server, or the phone network, refused the code.
-    AddressUnreachable {
+    CodeExpired = "code_expired",
+    /// Too many wrong codes: the code no longer works.
+    CodeUsedUp = "code_used_up",
+    /// The code could not be delivered to the address.
+    AddressUnreachable = "address_unreachable" {
         /// In display form.
         address: String,
     },
 
     // ---- sending ----
     /// No account has this address.
-    RecipientUnknown {
+    RecipientUnknown = "recipient_unknown" {
         /// In display form.
         address: String,
     },
     /// The recipient's mailbox is full until they come back online.
-    RecipientFull,
-    /// The relay's list of the recipient's devices is not properly signed.
-    RecipientNotProven,
-    /// A contact who was verified in person has another account now.
-    ContactChanged {
+    RecipientFull = "recipient_full",
+    /// The recipient's devices are not properly signed.
+    RecipientNotProven = "recipient_not_proven",
+    /// A contact who was verified in person has new keys: nothing is sent until the person decides.
+    ContactChanged = "contact_changed" {
         /// In display form.
         address: String,
     },
     /// The safety number that was scanned or typed is different.
-    SafetyNumberDiffers {
+    SafetyNumberDiffers = "safety_number_differs" {
         /// In display form.
         address: String,
     },
     /// What was scanned or typed is not a safety number.
-    SafetyNumberMalformed,
+    SafetyNumberMalformed = "safety_number_malformed",
     /// Too few of the required auditors have co-signed what the relay shows.
-    AuditorsMissing {
+    AuditorsMissing = "auditors_missing" {
         /// How many have.
         present: u32,
         /// How many must have.
         required: u32,
     },
     /// An auditor's id is malformed, there are too many, or more are required than were named.
-    AuditorsMalformed,
+    AuditorsMalformed = "auditors_malformed",
 
     // ---- this account ----
-    /// Another device of this account was added.
-    DeviceAdded {
+    /// A device was added to the account.
+    DeviceAdded = "device_added" {
         /// The start of its id.
         device: String,
     },
-    /// Another device of this account was removed.
-    DeviceRemoved {
+    /// A device was removed from the account.
+    DeviceRemoved = "device_removed" {
         /// The start of its id.
         device: String,
     },
     /// This device was removed from the account.
-    DeviceRevoked,
+    DeviceRevoked = "device_revoked",
     /// The account has another recovery key.
-    RecoveryKeyChanged,
+    RecoveryKeyChanged = "recovery_key_changed",
     /// The address belongs to another account now.
-    AddressTaken,
-    /// Somebody else proved the locked address, and gets it at a certain time unless a device
-    /// objects.
-    AddressContested {
+    AddressTaken = "address_taken",
+    /// Somebody else proved the locked address, and gets it unless a device objects.
+    AddressContested = "address_contested" {
         /// When they get it.
         until: Timestamp,
     },
-    /// The registration lock has changed.
-    LockChanged {
+    /// The registration lock was changed, but not by this device.
+    LockChanged = "lock_changed" {
         /// Whether the address is locked now.
         locked: bool,
     },
     /// The address belongs to another account and is locked.
-    AddressLocked {
+    AddressLocked = "address_locked" {
         /// How long nobody can register it without the recovery key, in milliseconds, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         wait_ms: Option<u64>,
     },
     /// The address looks like a registered one.
-    AddressConfusable {
+    AddressConfusable = "address_confusable" {
         /// As typed.
         address: String,
     },
     /// The relay sent no new code to the address, because it got many recently; the newest one
     /// works.
-    CodeSentBefore {
+    CodeSentBefore = "code_sent_before" {
         /// As typed.
         address: String,
     },
     /// The address is registered, but looks like another registered one.
-    AddressLooksLikeAnother {
+    AddressLooksLikeAnother = "address_looks_like_another" {
         /// As typed.
         address: String,
     },
 
     // ---- the relay ----
-    /// It cannot be reached.
-    RelayDown {
+    /// The relay cannot be reached.
+    RelayDown = "relay_down" {
         /// What the network said.
         detail: String,
     },
-    /// The relay's key is not the pinned one.
-    WrongPin,
-    /// No known authority issued the relay's certificate, and there is no pin to compare it with.
-    RelayNotPinned {
+    /// The server that answered does not have the relay's pinned key.
+    WrongPin = "wrong_pin",
+    /// The relay's certificate is self-signed, and no pin was given.
+    RelayNotPinned = "relay_not_pinned" {
         /// The pin of the server that answered.
         presented: String,
     },
-    /// Too many requests.
-    RateLimited {
-        /// When to try again, if the relay said so.
+    /// The relay has had too many requests and accepts no more for now.
+    RateLimited = "rate_limited" {
+        /// How long to wait before the next attempt, if the relay said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
     /// The relay cannot store anything, or does not answer.
-    RelayUnavailable,
-    /// The relay speaks no version of the protocol that this client knows.
-    RelayTooDifferent,
+    RelayUnavailable = "relay_unavailable",
+    /// The relay and this program have no version of the protocol in common.
+    RelayTooDifferent = "relay_too_different",
     /// The relay did something that no honest relay does.
-    RelayMisbehaves {
+    RelayMisbehaves = "relay_misbehaves" {
         /// What that was.
         what: RelayMisdeed,
     },
     /// The relay refused a request that should have been valid.
-    RelayRefused {
+    RelayRefused = "relay_refused" {
         /// What it said.
         detail: String,
     },
     /// The relay's key log has stopped growing.
-    LogStale {
+    LogStale = "log_stale" {
         /// How old the newest head is.
         age_ms: u64,
     },
     /// The relay's key log is from the future.
-    LogAhead {
+    LogAhead = "log_ahead" {
         /// How far.
         ahead_ms: u64,
     },
     /// A contact's device says that the relay shows it another key log.
-    ContactSeesAnotherLog {
+    ContactSeesAnotherLog = "contact_sees_another_log" {
         /// In display form.
         address: String,
     },
-    /// For more than 24 hours of use, the relay has not proved what its key log says about this
+    /// For more than 24 hours of use the relay has not proved what its key log says about this
     /// account.
-    OwnHistoryNotProved,
-    /// For more than 24 hours of use, in which this account wrote to some people, the relay has not
-    /// proved their keys.
-    ContactsNotProved {
+    OwnHistoryNotProved = "own_history_not_proved",
+    /// For more than 24 hours of use the relay has not proved that the keys of some contacts are
+    /// still theirs.
+    ContactsNotProved = "contacts_not_proved" {
         /// Some of them, in display form.
         addresses: Vec<String>,
         /// How many more there are.
         others: u64,
     },
-    /// For more than 24 hours of use, this device could not compare the key log with what some
-    /// people see.
-    HeadsNotCompared {
+    /// For more than 24 hours of use this device could not compare its key log with the one that
+    /// some contacts see.
+    HeadsNotCompared = "heads_not_compared" {
         /// Some of them, in display form.
         addresses: Vec<String>,
         /// How many more there are.
         others: u64,
     },
-    /// The relay's clock and this device's clock are far apart.
-    ClockWrong {
+    /// This device's clock and the relay's are far apart.
+    ClockWrong = "clock_wrong" {
         /// The relay's clock minus this device's.
         skew_ms: i64,
     },
 
     // ---- several devices, backups ----
     /// The name of the device is empty, or longer than 64 bytes.
-    DeviceNameMalformed,
-    /// No device of the account has this id, or several have.
-    DeviceUnknown {
+    DeviceNameMalformed = "device_name_malformed",
+    /// No device of the account, or more than one, has this id.
+    DeviceUnknown = "device_unknown" {
         /// As typed.
         device: String,
     },
     /// A device cannot revoke itself.
-    DeviceIsThis,
+    DeviceIsThis = "device_is_this",
     /// The account has as many devices as it can have.
-    DevicesTooMany {
+    DevicesTooMany = "devices_too_many" {
         /// How many there can be.
         limit: u64,
     },
-    /// The text is not the code of a new device.
-    PairingCodeMalformed,
-    /// A character of the code is wrong.
-    PairingCodeMistyped,
+    /// The text is not a code for linking a device.
+    PairingCodeMalformed = "pairing_code_malformed",
+    /// A character of the code is wrong; it was not tried.
+    PairingCodeMistyped = "pairing_code_mistyped",
     /// The new device uses another relay than the account.
-    PairingOtherRelay,
+    PairingOtherRelay = "pairing_other_relay",
     /// No device is waiting with this code.
-    PairingCodeDead,
-    /// The two devices did not agree on keys.
-    PairingNotAgreed,
-    /// The connection between the two devices broke.
-    PairingBroken,
-    /// The person refused on the other device.
-    PairingRefused,
+    PairingCodeDead = "pairing_code_dead",
+    /// The code was not the same on both devices, or somebody tried to get between them.
+    PairingNotAgreed = "pairing_not_agreed",
+    /// The connection between the devices broke before the new one was admitted.
+    PairingBroken = "pairing_broken",
+    /// The other device did not admit this one.
+    PairingRefused = "pairing_refused",
     /// No device is asking to be admitted.
-    PairingNotAsked,
+    PairingNotAsked = "pairing_not_asked",
     /// Another device is being linked.
-    PairingBusy,
-    /// The rest of the history did not arrive.
-    TransferEnded,
+    PairingBusy = "pairing_busy",
+    /// The other device did not send the rest of the history.
+    TransferEnded = "transfer_ended",
     /// The relay did not accept a change to the list of devices.
-    RosterNotChanged {
+    RosterNotChanged = "roster_not_changed" {
         /// What the relay said.
         detail: String,
     },
     /// The words are not a recovery key.
-    RecoveryWordsMalformed {
+    RecoveryWordsMalformed = "recovery_words_malformed" {
         /// What is wrong with them.
         detail: String,
     },
     /// The words are another account's recovery key, or an old one.
-    RecoveryWordsOthers,
-    /// Nobody has registered this address on the relay.
-    RecoveryAddressUnknown {
+    RecoveryWordsOthers = "recovery_words_others",
+    /// Nobody has registered the address.
+    RecoveryAddressUnknown = "recovery_address_unknown" {
         /// As typed.
         address: String,
     },
     /// No recovery is waiting for a backup file.
-    RecoveryNotBegun,
-    /// There is no backup.
-    BackupNone,
+    RecoveryNotBegun = "recovery_not_begun",
+    /// The relay has no backup.
+    BackupNone = "backup_none",
     /// The backup does not open, or is incomplete.
-    BackupDamaged,
-    /// The backup belongs to another account, or a device that is not in this account made it.
-    BackupNotOurs,
-    /// This account is older than backups are, and has no backup key.
-    BackupKeyMissing,
+    BackupDamaged = "backup_damaged",
+    /// A device that does not belong to the account made the backup.
+    BackupNotOurs = "backup_not_ours",
+    /// The account has no backup key.
+    BackupKeyMissing = "backup_key_missing",
     /// The backup is larger than the relay allows.
-    BackupTooLarge,
+    BackupTooLarge = "backup_too_large",
 
     // ---- this device ----
-    /// No space is left on the disk.
-    DiskFull,
-    /// The store's file is damaged.
-    StoreCorrupted,
-    /// The store cannot be opened with this key.
-    StoreKeyWrong,
-    /// The store's key is not available: no passphrase was given, or the keyring is locked.
-    StoreKeyUnavailable {
-        /// What is missing, and what to do.
-        sentence: String,
+    /// The disk is full.
+    DiskFull = "disk_full",
+    /// The store is damaged.
+    StoreCorrupted = "store_corrupted",
+    /// The store does not open with this key.
+    StoreKeyWrong = "store_key_wrong",
+    /// The key of the home's store is not available.
+    StoreKeyUnavailable = "store_key_unavailable" {
+        /// What is missing.
+        missing: KeyMissing,
+        /// What the system said, if it said something.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
     },
-    /// The store was written by a newer version.
-    StoreTooNew,
-    /// The process that served the home ended before it answered.
-    ServerGone,
-    /// Other users can, or could, access the home folder.
-    HomeNotPrivate {
+    /// A newer version of the program wrote the store.
+    StoreTooNew = "store_too_new",
+    /// The process that was using the home folder ended before it answered.
+    ServerGone = "server_gone",
+    /// The home folder, or a file in it, belongs to another user, or its permissions cannot be
+    /// tightened.
+    HomeNotPrivate = "home_not_private" {
         /// The folder, or the file in it.
         path: String,
         /// Why.
         detail: String,
     },
-    /// The home directory cannot be written.
-    HomeUnwritable {
+    /// The home folder cannot be written.
+    HomeUnwritable = "home_unwritable" {
         /// Where it is.
         path: String,
         /// What the system said.
         detail: String,
     },
-    /// Another process uses this home and does not answer.
-    HomeBusy,
-    /// The operating system refused to read or write.
-    StoreFailed {
+    /// Another process is using the home folder and does not answer.
+    HomeBusy = "home_busy",
+    /// The store could not be read or written.
+    StoreFailed = "store_failed" {
         /// What it said.
         detail: String,
     },
     /// This device was restored from an old copy and is catching up.
-    SetBack,
-    /// An error in this program.
-    Internal {
+    SetBack = "set_back",
+    /// An error in this program stopped the request.
+    Internal = "internal" {
         /// For a report.
         detail: String,
     },
-    /// An error in this program occurred while something was processed, and that work was undone;
+    /// Because of an error in this program, one thing could not be processed and was undone;
     /// everything else continues.
-    WorkUndone {
+    WorkUndone = "work_undone" {
         /// For a report.
         detail: String,
     },
 }
 
-/// Something a relay did that no honest relay does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RelayMisdeed {
-    /// It uses different token keys for different links, with which it could track the users of
-    /// tokens.
-    TokenKeysDiffer,
-    /// Its proof for the tokens is false.
-    TokenProofFalse,
-    /// A roster is not correctly signed.
-    RosterFalse,
-    /// Somebody was added to a conversation without a right to be there.
-    MemberNotEntitled,
-    /// A roster is shorter than before, or different.
-    RosterRolledBack,
-    /// Its key log does not prove what it claims.
-    LogFalse,
-    /// It shows an older key log than before.
-    LogRolledBack,
-    /// It has rewritten its key log.
-    LogRewritten,
-    /// It has another key log than before.
-    LogReplaced,
-    /// It shows different key logs to different people.
-    LogSplit,
-    /// It hides a part of its key log that somebody else was shown.
-    LogHidden,
-    /// Its key log has an entry for this account that this account did not make.
-    OwnEntryFalse,
-    /// Its key log has no entry for this account.
-    OwnEntryMissing,
-    /// It treated this account as the owner of somebody else's address.
-    AnothersWelcome,
-    /// It sent something that is not a valid message of the protocol.
-    Malformed,
+listed! {
+    /// Why the key of the home's store is not available.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum KeyMissing {
+        /// It needs a passphrase, and none was given.
+        Passphrase,
+        /// A new home has nowhere to keep it: there is no keyring, and no passphrase was given.
+        Place,
+        /// The passphrase could not be read from the terminal.
+        Terminal,
+        /// The keyring has it, and does not release it.
+        Keyring,
+    }
+}
+
+listed! {
+    /// Something a relay did that no honest relay does.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum RelayMisdeed {
+        /// It uses different token keys for different links, with which it could track the users of
+        /// tokens.
+        TokenKeysDiffer,
+        /// Its proof for the tokens is false.
+        TokenProofFalse,
+        /// A roster is not correctly signed.
+        RosterFalse,
+        /// Somebody was added to a conversation without a right to be there.
+        MemberNotEntitled,
+        /// A roster is shorter than before, or different.
+        RosterRolledBack,
+        /// Its key log does not prove what it claims.
+        LogFalse,
+        /// It shows an older key log than before.
+        LogRolledBack,
+        /// It has rewritten its key log.
+        LogRewritten,
+        /// It has another key log than before.
+        LogReplaced,
+        /// It shows different key logs to different people.
+        LogSplit,
+        /// It hides a part of its key log that somebody else was shown.
+        LogHidden,
+        /// Its key log has an entry for this account that this account did not make.
+        OwnEntryFalse,
+        /// Its key log has no entry for this account.
+        OwnEntryMissing,
+        /// It treated this account as the owner of somebody else's address.
+        AnothersWelcome,
+        /// It sent something that is not a valid message of the protocol.
+        Malformed,
+    }
 }
 
 impl Problem {
-    /// A stable name for programs.
-    pub const fn code(&self) -> &'static str {
+    /// What the system, the relay or a check said about it, if it said something.
+    fn detail(&self) -> Option<&str> {
         match self {
-            Self::AddressMalformed { .. } => "address_malformed",
-            Self::ConversationUnknown { .. } => "conversation_unknown",
-            Self::MessageUnknown => "message_unknown",
-            Self::MessageAmbiguous => "message_ambiguous",
-            Self::MessageNotOwn => "message_not_own",
-            Self::MessageTakenBack => "message_taken_back",
-            Self::MessageNotProven => "message_not_proven",
-            Self::ImportInvalid { .. } => "import_invalid",
-            Self::ReportInvalid { .. } => "report_invalid",
-            Self::ReactionInvalid => "reaction_invalid",
-            Self::AttachmentInvalid => "attachment_invalid",
-            Self::LinkPreviewInvalid => "link_preview_invalid",
-            Self::NoLinkPreview { .. } => "no_link_preview",
-            Self::AttachmentUnknown => "attachment_unknown",
-            Self::AttachmentNotHere => "attachment_not_here",
-            Self::FileUnusable { .. } => "file_unusable",
-            Self::InvitationMalformed => "invitation_malformed",
-            Self::InvitationElsewhere => "invitation_elsewhere",
-            Self::InvitationUnknown => "invitation_unknown",
-            Self::InvitationsTooMany { .. } => "invitations_too_many",
-            Self::ProfileNameInvalid => "profile_name_invalid",
-            Self::NotARequest => "not_a_request",
-            Self::AttachmentLost => "attachment_lost",
-            Self::MessageEmpty => "message_empty",
-            Self::MessageTooLarge { .. } => "message_too_large",
-            Self::RelayUrlMalformed => "relay_url_malformed",
-            Self::PinMalformed => "pin_malformed",
-            Self::NotRegistered => "not_registered",
-            Self::AlreadyRegistered => "already_registered",
-            Self::RecipientIsSelf => "recipient_is_self",
-            Self::GroupUnknown { .. } => "group_unknown",
-            Self::GroupNameAmbiguous { .. } => "group_name_ambiguous",
-            Self::GroupNotAdmin => "group_not_admin",
-            Self::GroupNotMember => "group_not_member",
-            Self::GroupLost { .. } => "group_lost",
-            Self::GroupWaits { .. } => "group_waits",
-            Self::GroupNeedsAdmin => "group_needs_admin",
-            Self::GroupNameInvalid => "group_name_invalid",
-            Self::GroupFull { .. } => "group_full",
-            Self::MemberUnknown { .. } => "member_unknown",
-            Self::MemberIsSelf => "member_is_self",
-            Self::PictureInvalid { .. } => "picture_invalid",
-            Self::RecipientBlocked => "recipient_blocked",
-            Self::SmsNeedsOwnNumber => "sms_needs_own_number",
-            Self::SmsNeedsNumber => "sms_needs_number",
-            Self::SmsCannotBeAnswered { .. } => "sms_cannot_be_answered",
-            Self::SmsNotOffered => "sms_not_offered",
-            Self::SmsNotUnderstood => "sms_not_understood",
-            Self::SmsTooLong { .. } => "sms_too_long",
-            Self::SmsRecipientHere { .. } => "sms_recipient_here",
-            Self::SmsNotSentThere => "sms_not_sent_there",
-            Self::SmsNotTaken => "sms_not_taken",
-            Self::SmsNotDelivered => "sms_not_delivered",
-            Self::SmsUncertain => "sms_uncertain",
-            Self::SmsConversation => "sms_conversation",
-            Self::OutboxFull { .. } => "outbox_full",
-            Self::NoCodeAsked => "no_code_asked",
-            Self::NoCodeGiven => "no_code_given",
-            Self::CodeWrong { .. } => "code_wrong",
-            Self::CodeExpired => "code_expired",
-            Self::CodeUsedUp => "code_used_up",
-            Self::AddressUnreachable { .. } => "address_unreachable",
-            Self::RecipientUnknown { .. } => "recipient_unknown",
-            Self::RecipientFull => "recipient_full",
-            Self::RecipientNotProven => "recipient_not_proven",
-            Self::ContactChanged { .. } => "contact_changed",
-            Self::SafetyNumberDiffers { .. } => "safety_number_differs",
-            Self::SafetyNumberMalformed => "safety_number_malformed",
-            Self::AuditorsMissing { .. } => "auditors_missing",
-            Self::AuditorsMalformed => "auditors_malformed",
-            Self::DeviceAdded { .. } => "device_added",
-            Self::DeviceRemoved { .. } => "device_removed",
-            Self::DeviceRevoked => "device_revoked",
-            Self::RecoveryKeyChanged => "recovery_key_changed",
-            Self::AddressTaken => "address_taken",
-            Self::AddressContested { .. } => "address_contested",
-            Self::LockChanged { .. } => "lock_changed",
-            Self::AddressLocked { .. } => "address_locked",
-            Self::AddressConfusable { .. } => "address_confusable",
-            Self::CodeSentBefore { .. } => "code_sent_before",
-            Self::AddressLooksLikeAnother { .. } => "address_looks_like_another",
-            Self::LogStale { .. } => "log_stale",
-            Self::LogAhead { .. } => "log_ahead",
-            Self::ContactSeesAnotherLog { .. } => "contact_sees_another_log",
-            Self::OwnHistoryNotProved => "own_history_not_proved",
-            Self::ContactsNotProved { .. } => "contacts_not_proved",
-            Self::HeadsNotCompared { .. } => "heads_not_compared",
-            Self::RelayDown { .. } => "relay_down",
-            Self::WrongPin => "wrong_pin",
-            Self::RelayNotPinned { .. } => "relay_not_pinned",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::RelayUnavailable => "relay_unavailable",
-            Self::RelayTooDifferent => "relay_too_different",
-            Self::RelayMisbehaves { .. } => "relay_misbehaves",
-            Self::RelayRefused { .. } => "relay_refused",
-            Self::ClockWrong { .. } => "clock_wrong",
-            Self::DeviceNameMalformed => "device_name_malformed",
-            Self::DeviceUnknown { .. } => "device_unknown",
-            Self::DeviceIsThis => "device_is_this",
-            Self::DevicesTooMany { .. } => "devices_too_many",
-            Self::PairingCodeMalformed => "pairing_code_malformed",
-            Self::PairingCodeMistyped => "pairing_code_mistyped",
-            Self::PairingOtherRelay => "pairing_other_relay",
-            Self::PairingCodeDead => "pairing_code_dead",
-            Self::PairingNotAgreed => "pairing_not_agreed",
-            Self::PairingBroken => "pairing_broken",
-            Self::PairingRefused => "pairing_refused",
-            Self::PairingNotAsked => "pairing_not_asked",
-            Self::PairingBusy => "pairing_busy",
-            Self::TransferEnded => "transfer_ended",
-            Self::RosterNotChanged { .. } => "roster_not_changed",
-            Self::RecoveryWordsMalformed { .. } => "recovery_words_malformed",
-            Self::RecoveryWordsOthers => "recovery_words_others",
-            Self::RecoveryAddressUnknown { .. } => "recovery_address_unknown",
-            Self::RecoveryNotBegun => "recovery_not_begun",
-            Self::BackupNone => "backup_none",
-            Self::BackupDamaged => "backup_damaged",
-            Self::BackupNotOurs => "backup_not_ours",
-            Self::BackupKeyMissing => "backup_key_missing",
-            Self::BackupTooLarge => "backup_too_large",
-            Self::DiskFull => "disk_full",
-            Self::StoreCorrupted => "store_corrupted",
-            Self::StoreKeyWrong => "store_key_wrong",
-            Self::StoreKeyUnavailable { .. } => "store_key_unavailable",
-            Self::StoreTooNew => "store_too_new",
-            Self::HomeNotPrivate { .. } => "home_not_private",
-            Self::HomeUnwritable { .. } => "home_unwritable",
-            Self::HomeBusy => "home_busy",
-            Self::ServerGone => "server_gone",
-            Self::StoreFailed { .. } => "store_failed",
-            Self::SetBack => "set_back",
-            Self::Internal { .. } => "internal",
-            Self::WorkUndone { .. } => "work_undone",
+            Self::ReportInvalid { reason: detail }
+            | Self::ImportInvalid { reason: detail }
+            | Self::NoLinkPreview { reason: detail }
+            | Self::FileUnusable { detail }
+            | Self::RelayDown { detail }
+            | Self::RelayRefused { detail }
+            | Self::RosterNotChanged { detail }
+            | Self::RecoveryWordsMalformed { detail }
+            | Self::StoreKeyUnavailable { detail, .. }
+            | Self::HomeNotPrivate { detail, .. }
+            | Self::HomeUnwritable { detail, .. }
+            | Self::StoreFailed { detail }
+            | Self::Internal { detail }
+            | Self::WorkUndone { detail } => Some(detail).filter(|detail| !detail.is_empty()),
+            _ => None,
         }
+        .map(String::as_str)
     }
 
-    /// Returns the code and the sentence, as the RPC sends them.
+    /// Returns the code, the facts and a sentence, as the RPC sends them.
     pub fn report(&self) -> ProblemReport {
-        let mut report = ProblemReport {
-            code: self.code().to_owned(),
-            sentence: sentence(self),
-            tries_left: None,
-            limit: None,
-            retry_at: None,
+        let mut facts = match serde_json::to_value(self) {
+            Ok(Value::Object(facts)) => facts,
+            _ => Map::new(),
         };
-        match self {
-            Self::CodeWrong { tries_left } => report.tries_left = Some(*tries_left),
-            Self::MessageTooLarge { limit, .. }
-            | Self::OutboxFull { limit }
-            | Self::GroupFull { limit }
-            | Self::PictureInvalid { limit }
-            | Self::DevicesTooMany { limit } => {
-                report.limit = Some(*limit);
-            }
-            _ => {}
+        facts.remove("code");
+        ProblemReport {
+            code: self.code().to_owned(),
+            sentence: self.to_string(),
+            facts,
         }
-        report
     }
 }
 
@@ -687,31 +659,41 @@ impl core::fmt::Debug for Problem {
     }
 }
 
+/// The sentence for programs and logs.
 impl core::fmt::Display for Problem {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&sentence(self))
+        let meaning = self.meaning();
+        match self.detail() {
+            Some(detail) => write!(f, "{} ({detail}).", meaning.trim_end_matches('.')),
+            None => f.write_str(meaning),
+        }
     }
 }
 
 impl core::error::Error for Problem {}
 
-/// A [`Problem`] as JSON.
+/// A [`Problem`] as JSON: its code, a sentence and its facts.
+///
+/// It is not a [`Problem`] itself, so that one from another version, with a code or with facts that
+/// this version does not know, is still a report.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProblemReport {
     /// [`Problem::code`].
     pub code: String,
-    /// [`sentence`](crate::sentence()).
+    /// What happened, in one sentence for programs and logs. It names no command.
     pub sentence: String,
-    /// With `code_wrong`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tries_left: Option<u32>,
-    /// With `message_too_large` (bytes), `outbox_full` (messages) and `devices_too_many`
-    /// (devices).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u64>,
-    /// With `rate_limited`, if the relay said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<Timestamp>,
+    /// The fields of the [`Problem`].
+    #[serde(flatten)]
+    pub facts: Map<String, Value>,
+}
+
+impl ProblemReport {
+    /// The problem, unless another version with other codes or facts reported it.
+    pub fn problem(&self) -> Option<Problem> {
+        let mut fields = self.facts.clone();
+        fields.insert("code".to_owned(), Value::String(self.code.clone()));
+        serde_json::from_value(Value::Object(fields)).ok()
+    }
 }
 
 closed_debug!(ProblemReport);
@@ -719,5 +701,133 @@ closed_debug!(ProblemReport);
 impl From<&Problem> for ProblemReport {
     fn from(problem: &Problem) -> Self {
         problem.report()
+    }
+}
+
+/// A fact that is made up, of the length that such facts have.
+trait Example {
+    fn example() -> Self;
+}
+
+impl Example for String {
+    fn example() -> Self {
+        "alice@example.org".to_owned()
+    }
+}
+
+impl Example for Vec<String> {
+    fn example() -> Self {
+        vec!["bob@example.org".to_owned(), "carol@example.org".to_owned()]
+    }
+}
+
+impl Example for u32 {
+    fn example() -> Self {
+        3
+    }
+}
+
+impl Example for u64 {
+    fn example() -> Self {
+        65_536
+    }
+}
+
+impl Example for i64 {
+    fn example() -> Self {
+        180_000
+    }
+}
+
+impl Example for bool {
+    fn example() -> Self {
+        true
+    }
+}
+
+impl Example for Timestamp {
+    fn example() -> Self {
+        Self(waxwing_protocol::time::Time(1_795_637_703_250))
+    }
+}
+
+impl Example for KeyMissing {
+    fn example() -> Self {
+        Self::Passphrase
+    }
+}
+
+impl Example for RelayMisdeed {
+    fn example() -> Self {
+        Self::LogRewritten
+    }
+}
+
+impl<T: Example> Example for Option<T> {
+    fn example() -> Self {
+        Some(T::example())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_gives_its_problem_back() {
+        for problem in Problem::examples() {
+            let report = problem.report();
+            assert!(report.problem() == Some(problem), "{report:?}");
+            let json = serde_json::to_string(&report).unwrap();
+            assert!(serde_json::from_str::<ProblemReport>(&json).unwrap() == report);
+        }
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_still_a_report() {
+        for (json, known) in [
+            (
+                r#"{"code": "not_yet_known", "sentence": "It is new."}"#,
+                false,
+            ),
+            (
+                r#"{"code": "code_wrong", "sentence": "Without its fact."}"#,
+                false,
+            ),
+            (
+                r#"{"code": "code_wrong", "sentence": "", "tries_left": 4, "new": 1}"#,
+                true,
+            ),
+        ] {
+            let report: ProblemReport = serde_json::from_str(json).unwrap();
+            assert_eq!(report.problem().is_some(), known, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_meaning_is_one_sentence_that_names_no_command() {
+        for problem in Problem::examples() {
+            let meaning = problem.meaning();
+            let code = problem.code();
+            assert!(
+                meaning.ends_with('.') && meaning.len() <= 160,
+                "{code}: {meaning}"
+            );
+            assert!(
+                !meaning.trim_end_matches('.').contains(". "),
+                "{code}: {meaning}"
+            );
+            assert!(
+                !meaning.contains("waxwing") && !meaning.contains("--"),
+                "{code}: {meaning}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_problem_as_debug_does_not_show_the_address() {
+        for problem in Problem::examples() {
+            assert!(!format!("{problem:?}{:?}", problem.report()).contains("alice"));
+        }
     }
 }

@@ -152,7 +152,7 @@ fn milliseconds_of(fraction: &str) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::*;
+    use super::*;
 
     #[test]
     fn known_moments_have_their_known_texts() {

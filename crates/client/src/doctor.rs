@@ -1,12 +1,14 @@
 //! `doctor`: checks each part of the client, and says in sentences what it found.
 //!
-//! **Elsewhere.** The program shows the result.
+//! **Elsewhere.** The program shows the result, in words of its own where it has better ones.
 //!
 //! **Always.** Checking changes nothing, except for a probe file in the home, and one extra
 //! connection to the relay, on which the client sends nothing.
 
 use serde::{Deserialize, Serialize};
-use waxwing_engine::api::{Account, Problem, RegistrationStage, Request, Response, Status};
+use waxwing_engine::api::{
+    Account, Problem, ProblemReport, RegistrationStage, Request, Response, Status,
+};
 
 use crate::{
     driver::Client,
@@ -32,15 +34,21 @@ pub enum CheckResult {
 }
 
 /// One check.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
     /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
     pub check: String,
     /// How it ended.
     pub result: CheckResult,
-    /// What was found, as a sentence.
+    /// What was found, in a sentence that names no command.
     pub sentence: String,
+    /// The problem, if one was found for which there is a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<ProblemReport>,
+    /// What the check saw, if the problem does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// Its sentence may hold an address.
@@ -51,7 +59,7 @@ impl std::fmt::Debug for Check {
 }
 
 /// All checks, in the order in which a person would look.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DoctorReport {
     /// Whether no check failed.
     pub healthy: bool,
@@ -64,6 +72,19 @@ fn check(name: &str, result: CheckResult, sentence: impl Into<String>) -> Check 
         check: name.to_owned(),
         result,
         sentence: sentence.into(),
+        problem: None,
+        detail: None,
+    }
+}
+
+/// A check that found a problem.
+fn troubled(name: &str, result: CheckResult, problem: ProblemReport) -> Check {
+    Check {
+        check: name.to_owned(),
+        result,
+        sentence: problem.sentence.clone(),
+        problem: Some(problem),
+        detail: None,
     }
 }
 
@@ -81,12 +102,12 @@ pub async fn examine(
             Fine,
             format!("The home folder is {}.", home.path().display()),
         ),
-        Err(error) => check("home", Failed, home.unwritable(&error).to_string()),
+        Err(error) => troubled("home", Failed, home.unwritable(&error).report()),
     }];
     let health = client.health().await?;
     checks.push(match health.store {
         Ok(()) => check("store", Fine, "The message store is encrypted and intact."),
-        Err(problem) => check("store", Failed, problem.to_string()),
+        Err(problem) => troubled("store", Failed, problem.report()),
     });
     let kept = if keeping == KeyKeeping::File {
         Warning
@@ -124,15 +145,15 @@ fn of_account(account: &Account) -> Check {
             CheckResult::Ok,
             format!("{address} is registered and verified."),
         ),
-        (RegistrationStage::None, _) => check(
+        (RegistrationStage::None, _) => troubled(
             "account",
             CheckResult::Failed,
-            Problem::NotRegistered.to_string(),
+            Problem::NotRegistered.report(),
         ),
         _ => check(
             "account",
             CheckResult::Warning,
-            "The registration is not finished. Run `waxwing register` again and enter the code.",
+            "The registration is not finished.",
         ),
     }
 }
@@ -157,29 +178,23 @@ async fn of_relay(account: &Account) -> Vec<Check> {
             None => url,
         },
         Err(_) => {
-            return vec![check(
-                "relay",
-                Failed,
-                Problem::RelayUrlMalformed.to_string(),
-            )];
+            let problem = Problem::RelayUrlMalformed.report();
+            return vec![troubled("relay", Failed, problem)];
         }
     };
     let link = match link::connect(&url).await {
         Ok(link) => link,
         Err(link::ConnectError::Identity(refused)) => {
             let found = refused.to_string();
-            let sentence = format!("{} ({found}.)", Problem::from(&refused.into()));
+            let mut pin = troubled("pin", Failed, Problem::from(&refused.into()).report());
+            pin.detail = Some(found);
             let reached = format!("A server answers at {}.", url.authority());
-            return vec![
-                check("relay", Fine, reached),
-                check("pin", Failed, sentence),
-                skipped("tls"),
-            ];
+            return vec![check("relay", Fine, reached), pin, skipped("tls")];
         }
         Err(error) => {
-            let problem = Problem::from(&error).to_string();
+            let problem = Problem::from(&error).report();
             return vec![
-                check("relay", Failed, problem),
+                troubled("relay", Failed, problem),
                 skipped("pin"),
                 skipped("tls"),
             ];
@@ -224,11 +239,9 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
         count => format!("{count} {many}"),
     };
     let clock = match status.clock_skew_ms {
-        Some(skew_ms) if skew_ms.unsigned_abs() > SKEW_MS => check(
-            "clock",
-            Warning,
-            Problem::ClockWrong { skew_ms }.to_string(),
-        ),
+        Some(skew_ms) if skew_ms.unsigned_abs() > SKEW_MS => {
+            troubled("clock", Warning, Problem::ClockWrong { skew_ms }.report())
+        }
         Some(_) => check("clock", Fine, "The clock agrees with the relay's."),
         None => check("clock", Skipped, "Not compared with the relay's yet."),
     };
@@ -239,11 +252,12 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
             "Logged in: messages arrive as they are sent.",
         )
     } else {
-        let why = status.problems.first().map_or_else(
-            || "Not logged in yet: until then, messages wait at the relay.".to_owned(),
-            |problem| problem.sentence.clone(),
-        );
-        check("login", Failed, why)
+        let waits = "Not logged in yet: until then, messages wait at the relay.";
+        let problem = status.problems.first().cloned();
+        problem.map_or_else(
+            || check("login", Failed, waits),
+            |problem| troubled("login", Failed, problem),
+        )
     };
     let key_packages = match status.key_packages {
         Some(0) => check(
@@ -312,7 +326,7 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
 
 fn key_log(status: &Status) -> Check {
     if let Some(alarm) = status.alarms.first() {
-        return check("key_log", CheckResult::Failed, alarm.sentence.clone());
+        return troubled("key_log", CheckResult::Failed, alarm.report());
     }
     match &status.log {
         Some(log) if log.head > 0 => check(

@@ -10,6 +10,7 @@ mod keys;
 mod output;
 mod prompt;
 mod qr;
+mod sentence;
 mod text;
 
 use std::io::IsTerminal as _;

@@ -1,6 +1,6 @@
 //! Prints results and failures: for people, or as JSON lines.
 //!
-//! **Elsewhere.** The sentences of problems are in `waxwing_api`.
+//! **Elsewhere.** The sentences of problems are in [`crate::sentence`].
 //!
 //! **Always.** With `--json` standard output has one object per line and nothing else. Colours
 //! are used only on terminals that show them (`NO_COLOR` is respected).
@@ -19,6 +19,7 @@ use waxwing_engine::api::{
 
 use crate::{
     cli::{Failure, Outcome},
+    sentence,
     text::{clock, harmless, harmless_json, one_line},
 };
 
@@ -96,7 +97,7 @@ impl Output {
                     "Input or output failed ({error}), so the output may be incomplete. Try again."
                 ),
             ),
-            Failure::Rpc(error) => (error.name(), error.message.clone()),
+            Failure::Rpc(error) => (error.name(), sentence::of_error(error)),
             Failure::Said { code, sentence } => (*code, sentence.clone()),
         };
         let mut out = anstream::stderr();
@@ -183,7 +184,10 @@ pub fn message(message: &Message, with_group: bool) -> String {
         reactions => format!("\n       {}", self::reactions(reactions)),
     };
     let problem = match &message.problem {
-        Some(problem) => format!("\n       {}", styled(WARN, one_line(&problem.sentence))),
+        Some(problem) => format!(
+            "\n       {}",
+            styled(WARN, one_line(&sentence::of_report(problem)))
+        ),
         None => String::new(),
     };
     let files: String = message.attachments.iter().map(attachment).collect();

@@ -43,7 +43,7 @@ pub enum FileError {
         error: BlobError,
     },
     /// Something is there already.
-    #[error("\"{path}\" already exists; give another name with --to")]
+    #[error("\"{path}\" already exists")]
     Exists {
         /// Where.
         path: String,

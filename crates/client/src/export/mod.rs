@@ -38,7 +38,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file cannot be written or read.
-    #[error("\"{path}\" cannot be used: {error}. Name another path.")]
+    #[error("\"{path}\" cannot be used: {error}")]
     Io {
         /// Which.
         path: String,
@@ -46,13 +46,10 @@ pub enum ExportError {
         error: io::Error,
     },
     /// The conversation is not there.
-    #[error("There is no conversation \"{0}\"; `waxwing conversations` lists them.")]
+    #[error("there is no conversation \"{0}\"")]
     Unknown(String),
     /// The file is none that was exported.
-    #[error(
-        "\"{path}\" cannot be imported: {reason}. You can import only files that `waxwing export` \
-         wrote."
-    )]
+    #[error("\"{path}\" cannot be imported: {reason}")]
     Malformed {
         /// Which.
         path: String,

@@ -20,7 +20,10 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use data_encoding::HEXLOWER;
 use rand::{TryRng as _, rngs::SysRng};
 use serde::{Deserialize, Serialize};
-use waxwing_engine::{api::Problem, store::StoreKey};
+use waxwing_engine::{
+    api::{KeyMissing, Problem},
+    store::StoreKey,
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Home, plain};
@@ -67,9 +70,7 @@ impl KeyKeeping {
             }
             Self::File => {
                 "The store's key is in a file beside the store (key.json, readable only by you): \
-                 anybody who copies the whole home folder, or a backup of it, can read everything. \
-                 To protect it, link this device again with another --home and `--key-store \
-                 passphrase` (or `keyring`)."
+                 anybody who copies the whole home folder, or a backup of it, can read everything."
             }
         }
     }
@@ -94,28 +95,16 @@ pub enum KeyError {
     #[error("{0}")]
     Home(Problem),
     /// A passphrase is needed, and there is nobody to ask.
-    #[error(
-        "The message store needs a passphrase and you gave none, so it was not opened. Set \
-         WAXWING_PASSPHRASE, or run this on a terminal to be asked."
-    )]
+    #[error("the message store needs a passphrase, and none was given")]
     NoPassphrase,
     /// A new home, and nothing that could protect its key from somebody who copies the home.
-    #[error(
-        "There is no safe place for the message store's key, so no home was created: this system \
-         has no working keyring ({0}), and you gave no passphrase. Set WAXWING_PASSPHRASE, or run \
-         this on a terminal to choose a passphrase; if nobody else can read or copy the home \
-         folder, you can also keep the key in a file there with --key-store file \
-         (WAXWING_KEY_STORE=file)."
-    )]
+    #[error("there is no working keyring ({0}), and no passphrase was given")]
     NowhereToKeep(String),
     /// Asking for it failed.
-    #[error("The passphrase could not be read ({0}), so nothing was done. Try again.")]
+    #[error("the passphrase could not be read ({0})")]
     Terminal(String),
     /// The keyring does not give the key.
-    #[error(
-        "This system's keyring has the message store's key but does not release it ({0}). Unlock \
-         the keyring and try again."
-    )]
+    #[error("the keyring has the message store's key but does not release it ({0})")]
     Keyring(String),
 }
 
@@ -123,8 +112,21 @@ impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Home(problem) => problem,
-            other => Self::StoreKeyUnavailable {
-                sentence: other.to_string(),
+            KeyError::NoPassphrase => Self::StoreKeyUnavailable {
+                missing: KeyMissing::Passphrase,
+                detail: String::new(),
+            },
+            KeyError::NowhereToKeep(detail) => Self::StoreKeyUnavailable {
+                missing: KeyMissing::Place,
+                detail,
+            },
+            KeyError::Terminal(detail) => Self::StoreKeyUnavailable {
+                missing: KeyMissing::Terminal,
+                detail,
+            },
+            KeyError::Keyring(detail) => Self::StoreKeyUnavailable {
+                missing: KeyMissing::Keyring,
+                detail,
             },
         }
     }
@@ -406,16 +408,7 @@ mod tests {
         for typed in [None, Some("")] {
             let (_folder, home) = home();
             match open_key(&home, &mut Given(None, typed)) {
-                Err(error @ KeyError::NowhereToKeep(_)) => {
-                    let sentence = error.to_string();
-                    for way in [
-                        "WAXWING_PASSPHRASE",
-                        "--key-store file",
-                        "WAXWING_KEY_STORE=file",
-                    ] {
-                        assert!(sentence.contains(way), "{sentence}");
-                    }
-                }
+                Err(KeyError::NowhereToKeep(_)) => {}
                 // Where there is a keyring after all, the key is in it.
                 Ok((_, keeping)) => assert_eq!(keeping, KeyKeeping::Keyring),
                 Err(other) => panic!("{other}"),

@@ -1,6 +1,6 @@
 //! What a person sees of a message.
 //!
-//! **Elsewhere**: `api` has the sentence that replaces content which cannot be shown.
+//! **Elsewhere**: `inbox::messages` has the text that replaces content which cannot be shown.
 
 use super::{
     Content, Disposition, File, MessageId, Part, PartBody, Semantics,

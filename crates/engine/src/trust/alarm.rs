@@ -10,8 +10,8 @@
 //!
 //! **Elsewhere**: alarms about missing proofs are in [`super::overdue_proofs`].
 //!
-//! **Always**: the same alarm is stored once, no matter how often it is raised, and which
-//! numbers or names its sentence holds. A new alarm is always shown. A dismissed alarm stays
+//! **Always**: the same alarm is stored once, no matter how often it is raised, and with which
+//! numbers or names. A new alarm is always shown. A dismissed alarm stays
 //! dismissed while its cause continues; it is shown again if the cause returns after a while,
 //! or if it says something new. Nothing that a stranger sends raises an alarm.
 
@@ -19,7 +19,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::time::{Span, Time};
 
 use crate::{
-    api::{Alarm, Problem},
+    api::{Alarm, Problem, ProblemReport},
     clock::Passed as _,
     store::StoreError,
     turn::{Fault, Turn},
@@ -37,7 +37,8 @@ CREATE TABLE alarm (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Alarms are known by what they are about, not by their words.
+/// Alarms are known by what they are about, not by their words. `sentence` holds the report as
+/// JSON; earlier versions stored only its sentence there.
 pub(crate) const SUBJECTS: &str = "
 CREATE TABLE alarm_about (
     code TEXT NOT NULL,
@@ -67,7 +68,8 @@ const SHOWN_AGAIN: Span = Span::hours(24);
 
 /// An alarm that is there already.
 struct StoredAlarm {
-    sentence: String,
+    /// The report, as the table has it.
+    report: String,
     last_at: Time,
     shown_at: Time,
     dismissed: bool,
@@ -75,22 +77,24 @@ struct StoredAlarm {
 
 /// Raises an alarm.
 pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
-    let report = problem.report();
+    let code = problem.code();
+    let report = serde_json::to_string(&problem.report()).unwrap_or_default();
     let subject = subject(problem);
     // Alarms of earlier versions were known by their sentence.
     turn.tx.execute(
-        "UPDATE OR IGNORE alarm SET subject = ?2 WHERE code = ?1 AND subject = ?3",
-        (&report.code, &subject, &report.sentence),
+        "UPDATE OR IGNORE alarm SET subject = ?2
+         WHERE code = ?1 AND subject = sentence AND instr(sentence, ?2) > 0",
+        (code, &subject),
     )?;
-    let kept = find(turn.tx, &report.code, &subject)?;
+    let kept = find(turn.tx, code, &subject)?;
     let shows = match &kept {
         None => {
-            make_room(turn.tx, &report.code)?;
+            make_room(turn.tx, code)?;
             true
         }
         Some(kept) => {
             let says_more =
-                kept.sentence != report.sentence && turn.now.has_passed(kept.shown_at, SHOWN_AGAIN);
+                kept.report != report && turn.now.has_passed(kept.shown_at, SHOWN_AGAIN);
             says_more || (kept.dismissed && turn.now.has_passed(kept.last_at, QUIET))
         }
     };
@@ -99,13 +103,7 @@ pub(crate) fn raise(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault>
          VALUES (?1, ?2, ?3, ?4, ?4, ?4)
          ON CONFLICT DO UPDATE SET sentence = ?3, last_at = ?4,
              shown_at = iif(?5, ?4, shown_at), dismissed = iif(?5, 0, dismissed)",
-        (
-            &report.code,
-            &subject,
-            &report.sentence,
-            turn.now.0.cast_signed(),
-            shows,
-        ),
+        (code, &subject, &report, turn.now.0.cast_signed(), shows),
     )?;
     if shows {
         turn.warn_always(problem);
@@ -125,7 +123,7 @@ fn find(
         )?
         .query_row((code, subject), |row| {
             Ok(StoredAlarm {
-                sentence: row.get(0)?,
+                report: row.get(0)?,
                 last_at: Time(row.get::<_, i64>(1)?.cast_unsigned()),
                 shown_at: Time(row.get::<_, i64>(2)?.cast_unsigned()),
                 dismissed: row.get(3)?,
@@ -147,10 +145,10 @@ fn make_room(tx: &Transaction<'_>, code: &str) -> Result<(), StoreError> {
 
 /// What an alarm asked for was done.
 pub(crate) fn resolve(tx: &Transaction<'_>, problem: &Problem) -> Result<(), StoreError> {
-    let report = problem.report();
     tx.execute(
-        "DELETE FROM alarm WHERE code = ?1 AND subject IN (?2, ?3)",
-        (&report.code, &subject(problem), &report.sentence),
+        "DELETE FROM alarm WHERE code = ?1
+             AND (subject = ?2 OR (subject = sentence AND instr(sentence, ?2) > 0))",
+        (problem.code(), &subject(problem)),
     )?;
     Ok(())
 }
@@ -168,14 +166,22 @@ pub(crate) fn all(tx: &Transaction<'_>) -> Result<Vec<Alarm>, StoreError> {
              WHERE NOT dismissed ORDER BY first_at",
     )?;
     let rows = statement.query_map([], |row| {
-        Ok(Alarm {
-            code: row.get(0)?,
-            sentence: row.get(1)?,
-            first_at: Time(row.get::<_, i64>(2)?.cast_unsigned()).into(),
-            last_at: Time(row.get::<_, i64>(3)?.cast_unsigned()).into(),
-        })
+        Ok(Alarm::of(
+            read_report(row.get(0)?, row.get(1)?),
+            Time(row.get::<_, i64>(2)?.cast_unsigned()).into(),
+            Time(row.get::<_, i64>(3)?.cast_unsigned()).into(),
+        ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A report from the table. Earlier versions stored only its sentence.
+fn read_report(code: String, stored: String) -> ProblemReport {
+    serde_json::from_str(&stored).unwrap_or_else(|_| ProblemReport {
+        code,
+        sentence: stored,
+        facts: serde_json::Map::new(),
+    })
 }
 
 /// The person has seen them.

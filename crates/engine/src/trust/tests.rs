@@ -77,8 +77,8 @@ impl Device {
     }
 
     fn has(&mut self, problem: &Problem) -> bool {
-        let sentence = problem.report().sentence;
-        self.alarms().iter().any(|one| one.sentence == sentence)
+        let mut alarms = self.alarms().into_iter();
+        alarms.any(|one| one.problem().as_ref() == Some(problem))
     }
 }
 

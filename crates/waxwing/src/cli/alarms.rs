@@ -8,6 +8,7 @@ use waxwing_engine::api::{Request, Status};
 use super::{Failure, Outcome};
 use crate::{
     output::{BAD, Output, styled},
+    sentence,
     text::{day, one_line},
 };
 
@@ -30,7 +31,7 @@ impl Alarms {
             output.object(&serde_json::json!({
                 "type": "alarm",
                 "code": alarm.code,
-                "sentence": alarm.sentence,
+                "sentence": sentence::of_alarm(alarm),
                 "first_at": alarm.first_at,
                 "last_at": alarm.last_at,
             }))?;
@@ -38,7 +39,7 @@ impl Alarms {
                 "{} {}: {}",
                 styled(BAD, "!"),
                 day(alarm.first_at),
-                one_line(&alarm.sentence)
+                one_line(&sentence::of_alarm(alarm))
             ))?;
         }
         if self.dismiss {
@@ -61,7 +62,7 @@ pub async fn remind(session: &mut Session, output: &Output) {
         output.aside(format!(
             "{} {}",
             styled(BAD, "alarm:"),
-            one_line(&alarm.sentence)
+            one_line(&sentence::of_alarm(alarm))
         ));
     }
     if !status.alarms.is_empty() {

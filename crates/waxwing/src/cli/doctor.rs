@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use waxwing_client::{
     Session,
-    doctor::{CheckResult, DoctorReport},
+    doctor::{Check, CheckResult, DoctorReport},
     rpc::Backend as _,
 };
 use waxwing_engine::api::{RegistrationStage, Request, Status};
@@ -13,6 +13,7 @@ use waxwing_engine::api::{RegistrationStage, Request, Status};
 use super::{Failure, Outcome};
 use crate::{
     output::{BAD, FAINT, GOOD, Output, WARN, styled},
+    sentence,
     text::one_line,
 };
 
@@ -30,7 +31,7 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Fail
             "type": "check",
             "check": check.check,
             "result": check.result,
-            "sentence": check.sentence,
+            "sentence": words(check),
         }))?;
         let mark = match check.result {
             CheckResult::Ok => styled(GOOD, "✓"),
@@ -39,13 +40,32 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Fail
             CheckResult::Skipped => styled(FAINT, "-"),
         };
         let name = styled(FAINT, format!("{:<13}", check.check.replace('_', " ")));
-        output.line(format!("{mark} {name} {}", one_line(&check.sentence)))?;
+        output.line(format!("{mark} {name} {}", one_line(&words(check))))?;
     }
     Ok(if report.healthy {
         Outcome::Done
     } else {
         Outcome::Failed
     })
+}
+
+/// What a check found, and what to do.
+fn words(check: &Check) -> String {
+    let found = check
+        .problem
+        .as_ref()
+        .map_or_else(|| check.sentence.clone(), sentence::of_report);
+    match (check.check.as_str(), check.result, &check.detail) {
+        ("account", CheckResult::Warning, _) => {
+            format!("{found} Run `waxwing register` again and enter the code.")
+        }
+        ("store_key", CheckResult::Warning, _) => format!(
+            "{found} To protect it, link this device again with another --home and `--key-store \
+             passphrase` (or `keyring`)."
+        ),
+        (_, _, Some(detail)) => format!("{found} ({detail}.)"),
+        (_, _, None) => found,
+    }
 }
 
 /// Gives a client that has just been started the time to log in.

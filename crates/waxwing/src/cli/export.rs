@@ -8,12 +8,13 @@ use waxwing_client::{
     Session,
     export::{self, ExportError},
 };
-use waxwing_engine::api::Timestamp;
+use waxwing_engine::api::{Problem, Timestamp};
 use waxwing_protocol::time::Time;
 
 use super::{Failure, Outcome, Whose};
 use crate::{
     output::{self, Output, WARN, styled},
+    sentence,
     text::one_line,
 };
 
@@ -43,12 +44,21 @@ pub struct Import {
 
 impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
-        match error {
-            ExportError::Rpc(error) => Self::Rpc(error),
-            other => Self::Said {
-                code: other.code(),
-                sentence: one_line(&other.to_string()),
-            },
+        let code = error.code();
+        let sentence = match error {
+            ExportError::Rpc(error) => return Self::Rpc(error),
+            ExportError::Io { path, error } => {
+                format!("\"{path}\" cannot be used: {error}. Name another path.")
+            }
+            ExportError::Unknown(name) => sentence::of(&Problem::ConversationUnknown { name }),
+            ExportError::Malformed { path, reason } => format!(
+                "\"{path}\" cannot be imported: {reason}. You can import only files that `waxwing \
+                 export` wrote."
+            ),
+        };
+        Self::Said {
+            code,
+            sentence: one_line(&sentence),
         }
     }
 }

@@ -20,6 +20,7 @@ use waxwing_engine::api::{
 use super::{Failure, Outcome, history::Entries};
 use crate::{
     output::{self, FAINT, Output, WARN, styled},
+    sentence,
     text::one_line,
 };
 
@@ -211,13 +212,15 @@ impl Listening<'_> {
             Notice::Connection(changed) => match changed.connection {
                 Connection::Online => self.output.aside(styled(FAINT, "Connected.")),
                 Connection::Offline => self.output.aside(match changed.problem {
-                    Some(problem) => styled(WARN, one_line(&problem.sentence)),
+                    Some(problem) => styled(WARN, one_line(&sentence::of_report(&problem))),
                     None => styled(FAINT, "Not connected."),
                 }),
             },
             Notice::Warning(warning) => {
-                self.output
-                    .aside(styled(WARN, one_line(&warning.problem.sentence)));
+                self.output.aside(styled(
+                    WARN,
+                    one_line(&sentence::of_report(&warning.problem)),
+                ));
             }
             Notice::MessageChanged(message) => {
                 self.output.line(styled(FAINT, output::changed(&message)))?;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     output::{BOLD, GOOD, Output, WARN, styled},
-    prompt,
+    prompt, sentence,
     text::one_line,
 };
 
@@ -116,7 +116,7 @@ fn tell(done: &RecoveryChanged, output: &Output) -> Result<Outcome, Failure> {
             "{} Your contacts and your history are back.",
             styled(GOOD, "✓")
         ))?,
-        Some(problem) => output.line(styled(WARN, one_line(&problem.sentence)))?,
+        Some(problem) => output.line(styled(WARN, one_line(&sentence::of_report(problem))))?,
     }
     Ok(Outcome::Done)
 }

@@ -17,7 +17,7 @@ use waxwing_engine::api::{
 use super::{Failure, Outcome, send::lasts};
 use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
-    prompt, qr,
+    prompt, qr, sentence,
     text::{clock, one_line},
 };
 
@@ -179,7 +179,10 @@ async fn stage(
                     None => {}
                 },
                 Ok(Notice::Warning(warning)) => {
-                    output.aside(styled(WARN, one_line(&warning.problem.sentence)));
+                    output.aside(styled(
+                        WARN,
+                        one_line(&sentence::of_report(&warning.problem)),
+                    ));
                 }
                 Ok(Notice::Connection(changed)) if changed.connection == Connection::Offline => {
                     if let Some(problem) = changed.problem.filter(hopeless) {

@@ -24,6 +24,7 @@ use waxwing_protocol::{address::Address, limits};
 use super::{Failure, Outcome, Whose, progress::Bar};
 use crate::{
     output::{Output, WARN, styled, ticks},
+    sentence,
     text::one_line,
 };
 
@@ -192,7 +193,7 @@ pub(super) async fn see_through(
                  sends it; do not send it again.",
             ))?;
             if let Some(reason) = reason {
-                output.aside(one_line(&reason.sentence));
+                output.aside(one_line(&sentence::of_report(&reason)));
             }
             Ok(Outcome::Queued)
         }
@@ -285,9 +286,13 @@ async fn seal(
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
+        let way_out = match error {
+            FileError::Exists { .. } => "; give another name with --to",
+            _ => "",
+        };
         Self::Said {
             code: "file_failed",
-            sentence: format!("{error}."),
+            sentence: format!("{error}{way_out}."),
         }
     }
 }

@@ -15,6 +15,7 @@ use waxwing_engine::api::{Problem, QuoteSms, Request, SendSms, Sent, SmsEncoding
 use crate::{
     cli::{Failure, Outcome, send},
     output::{Output, WARN, styled},
+    sentence,
     text::one_line,
 };
 
@@ -129,7 +130,7 @@ fn show(quote: &SmsQuote, output: &Output) -> Result<(), Failure> {
 fn agrees(quote: &SmsQuote) -> Result<bool, Failure> {
     let mut out = anstream::stderr();
     if !quote.understood {
-        let warning = Problem::SmsNotUnderstood.report().sentence;
+        let warning = sentence::of(&Problem::SmsNotUnderstood);
         writeln!(out, "{}", styled(WARN, warning))?;
     }
     write!(out, "Send it? [y/N] ")?;

@@ -1,11 +1,39 @@
-//! The sentences that tell people what went wrong.
+//! The command line's words for everything that can go wrong.
 //!
-//! **Always**: a sentence says what happened, what it means for the person, and what they can do.
+//! **Elsewhere**: codes and facts are `waxwing_api`'s [`Problem`], which has words only for programs
+//! and logs. What happened to conversations is told in `output.rs`.
+//!
+//! **Always**: at most two sentences, which say what happened, what it means for the person, and
+//! what they can do. A test holds each of them to that, and to the commands that there are.
 
-use crate::{Problem, problem::RelayMisdeed};
+use waxwing_client::rpc::RpcError;
+use waxwing_engine::api::{Alarm, KeyMissing, Problem, ProblemReport, RelayMisdeed};
 
 /// Says what happened, what it means, and what to do.
-pub fn sentence(problem: &Problem) -> String {
+pub fn of_report(report: &ProblemReport) -> String {
+    known(report.problem(), &report.sentence)
+}
+
+/// Says why a call failed.
+pub fn of_error(error: &RpcError) -> String {
+    error
+        .data
+        .as_ref()
+        .map_or_else(|| error.message.clone(), of_report)
+}
+
+/// Says what an alarm is about.
+pub fn of_alarm(alarm: &Alarm) -> String {
+    known(alarm.problem(), &alarm.sentence)
+}
+
+/// The words for a problem; its own, if another version with other codes or facts reported it.
+fn known(problem: Option<Problem>, own_words: &str) -> String {
+    problem.map_or_else(|| own_words.to_owned(), |problem| of(&problem))
+}
+
+/// Says what happened, what it means, and what to do.
+pub fn of(problem: &Problem) -> String {
     match problem {
         Problem::AddressMalformed { address } => format!(
             "\"{address}\" is not an e-mail address or a phone number. Write it like \
@@ -49,9 +77,9 @@ pub fn sentence(problem: &Problem) -> String {
             "This is not a reaction. Use an emoji, or a few letters without spaces.".into()
         }
         Problem::AttachmentNotHere => {
-            "This file is not on this device yet; fetch_attachment fetches it.".into()
+            "This file is not on this device yet; `waxwing save` fetches it.".into()
         }
-        Problem::FileUnusable { detail } => detail.clone(),
+        Problem::FileUnusable { detail } => format!("A file cannot be used: {detail}."),
         Problem::AttachmentInvalid => {
             "The files cannot be sent: a message can have at most 32 files of at most 4 GiB each."
                 .into()
@@ -414,34 +442,7 @@ pub fn sentence(problem: &Problem) -> String {
         Problem::RelayMisbehaves { what } => format!(
             "The relay did something that no honest relay does ({}), so this device did not trust \
              it. Your messages stay encrypted; ask the relay's operator, or use another relay.",
-            match what {
-                RelayMisdeed::TokenKeysDiffer =>
-                    "it uses a special token key for you, with which it could track you",
-                RelayMisdeed::TokenProofFalse => "it gave out invalid tokens",
-                RelayMisdeed::RosterFalse => "it showed devices that their owner did not sign",
-                RelayMisdeed::MemberNotEntitled =>
-                    "a stranger was added to a conversation, and this device refused it",
-                RelayMisdeed::RosterRolledBack => "it showed fewer or other devices than before",
-                RelayMisdeed::LogFalse => "its key log does not prove what it claims",
-                RelayMisdeed::LogRolledBack => "it shows an older key log than before",
-                RelayMisdeed::LogRewritten =>
-                    "it has rewritten its key log; `waxwing audit evidence` has the proof",
-                RelayMisdeed::LogReplaced =>
-                    "it has another key log than before; `waxwing audit evidence` has the proof",
-                RelayMisdeed::LogSplit =>
-                    "it shows different key logs to you and to somebody you talk to; `waxwing \
-                     audit evidence` has the proof",
-                RelayMisdeed::LogHidden =>
-                    "it hides a part of its key log that somebody you talk to was shown",
-                RelayMisdeed::OwnEntryFalse =>
-                    "its key log has an entry for your account that none of your devices made",
-                RelayMisdeed::OwnEntryMissing => "its key log has lost your account",
-                RelayMisdeed::AnothersWelcome =>
-                    "it delivered a conversation that was meant for somebody else's address, and \
-                     this device refused it",
-                RelayMisdeed::Malformed =>
-                    "it sent something that is not a valid message of the protocol",
-            }
+            misdeed(*what)
         ),
         Problem::RelayRefused { detail } => format!(
             "The relay refused this program's request ({detail}), so nothing was done. Update \
@@ -619,7 +620,7 @@ pub fn sentence(problem: &Problem) -> String {
              it, or the home folder's own key file."
                 .into()
         }
-        Problem::StoreKeyUnavailable { sentence } => sentence.clone(),
+        Problem::StoreKeyUnavailable { missing, detail } => key_missing(*missing, detail),
         Problem::StoreTooNew => {
             "The message store was written by a newer version of this program, so it was not \
              opened. Update this program."
@@ -664,6 +665,69 @@ pub fn sentence(problem: &Problem) -> String {
     }
 }
 
+fn key_missing(missing: KeyMissing, detail: &str) -> String {
+    match missing {
+        KeyMissing::Passphrase => {
+            "The message store needs a passphrase and you gave none, so it was not opened. Set \
+             WAXWING_PASSPHRASE, or run this on a terminal to be asked."
+                .into()
+        }
+        KeyMissing::Place => format!(
+            "There is no safe place for the message store's key, so no home was created: this \
+             system has no working keyring ({detail}), and you gave no passphrase. Set \
+             WAXWING_PASSPHRASE, or run this on a terminal to choose a passphrase; if nobody else \
+             can read or copy the home folder, you can also keep the key in a file there with \
+             --key-store file (WAXWING_KEY_STORE=file)."
+        ),
+        KeyMissing::Terminal => {
+            format!("The passphrase could not be read ({detail}), so nothing was done. Try again.")
+        }
+        KeyMissing::Keyring => format!(
+            "This system's keyring has the message store's key but does not release it \
+             ({detail}). Unlock the keyring and try again."
+        ),
+    }
+}
+
+/// What a relay did.
+const fn misdeed(what: RelayMisdeed) -> &'static str {
+    match what {
+        RelayMisdeed::TokenKeysDiffer => {
+            "it uses a special token key for you, with which it could track you"
+        }
+        RelayMisdeed::TokenProofFalse => "it gave out invalid tokens",
+        RelayMisdeed::RosterFalse => "it showed devices that their owner did not sign",
+        RelayMisdeed::MemberNotEntitled => {
+            "a stranger was added to a conversation, and this device refused it"
+        }
+        RelayMisdeed::RosterRolledBack => "it showed fewer or other devices than before",
+        RelayMisdeed::LogFalse => "its key log does not prove what it claims",
+        RelayMisdeed::LogRolledBack => "it shows an older key log than before",
+        RelayMisdeed::LogRewritten => {
+            "it has rewritten its key log; `waxwing audit evidence` has the proof"
+        }
+        RelayMisdeed::LogReplaced => {
+            "it has another key log than before; `waxwing audit evidence` has the proof"
+        }
+        RelayMisdeed::LogSplit => {
+            "it shows different key logs to you and to somebody you talk to; `waxwing audit \
+             evidence` has the proof"
+        }
+        RelayMisdeed::LogHidden => {
+            "it hides a part of its key log that somebody you talk to was shown"
+        }
+        RelayMisdeed::OwnEntryFalse => {
+            "its key log has an entry for your account that none of your devices made"
+        }
+        RelayMisdeed::OwnEntryMissing => "its key log has lost your account",
+        RelayMisdeed::AnothersWelcome => {
+            "it delivered a conversation that was meant for somebody else's address, and this \
+             device refused it"
+        }
+        RelayMisdeed::Malformed => "it sent something that is not a valid message of the protocol",
+    }
+}
+
 fn size(bytes: u64) -> String {
     match bytes {
         0..10_240 => format!("{bytes} bytes"),
@@ -701,7 +765,100 @@ fn people(addresses: &[String], others: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// One of each problem, and those whose words depend on their facts.
+    fn problems() -> Vec<Problem> {
+        let mut all = Problem::examples();
+        let misdeeds = RelayMisdeed::ALL.iter();
+        all.extend(misdeeds.map(|&what| Problem::RelayMisbehaves { what }));
+        let keys = KeyMissing::ALL.iter();
+        all.extend(keys.map(|&missing| Problem::StoreKeyUnavailable {
+            missing,
+            detail: "no such service".into(),
+        }));
+        all.extend([
+            Problem::LockChanged { locked: false },
+            Problem::AddressLocked { wait_ms: None },
+            Problem::RateLimited {
+                retry_after_ms: None,
+            },
+            Problem::CodeWrong { tries_left: 1 },
+            Problem::AddressUnreachable {
+                address: "+15551234567".into(),
+            },
+            Problem::SmsTooLong {
+                segments: u32::MAX,
+                limit: 3,
+            },
+            Problem::ContactsNotProved {
+                addresses: Vec::new(),
+                others: 2,
+            },
+        ]);
+        all
+    }
+
+    #[test]
+    fn a_sentence_is_plain_and_not_longer_than_two() {
+        const AVOIDED: [&str; 15] = [
+            "anew",
+            "whoever",
+            "whatever",
+            "whichever",
+            "likewise",
+            "thereby",
+            " is no ",
+            "as it is",
+            "taken in",
+            "comes to be",
+            "of use",
+            "has to do with",
+            "bring",
+            "good for nothing",
+            "of old",
+        ];
+        for problem in problems() {
+            let said = of(&problem);
+            let code = problem.code();
+            // Dots of addresses, numbers and abbreviations end nothing.
+            let sentences = said.split(". ").count();
+            assert!(sentences <= 2, "{code} has {sentences} sentences: {said}");
+            assert!(said.len() <= 480, "{code} has {} bytes: {said}", said.len());
+            assert!(
+                said.ends_with('.'),
+                "{code} ends without a full stop: {said}"
+            );
+            let start = said.chars().next().unwrap();
+            assert!(
+                !start.is_lowercase() || said.starts_with("alice"),
+                "{code}: {said}"
+            );
+            let lower = said.to_lowercase();
+            for word in AVOIDED {
+                assert!(!lower.contains(word), "{code} says {word:?}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sentence_names_only_commands_that_there_are() {
+        for problem in problems() {
+            let said = of(&problem);
+            for named in said.split('`').skip(1).step_by(2) {
+                let mut words = named.split(' ');
+                assert_eq!(words.next(), Some("waxwing"), "{said}");
+                let mut command = Cli::command();
+                for word in words.take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase())) {
+                    let found = command.find_subcommand(word).cloned();
+                    command = found.unwrap_or_else(|| panic!("there is no {word:?}: {said}"));
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_sentence_says_what_it_was_given() {
@@ -709,18 +866,18 @@ mod tests {
             bytes: 10_485_760,
             limit: 65_536,
         };
-        assert!(sentence(&too_large).contains("10 MiB"));
-        assert!(sentence(&too_large).contains("64 KiB"));
-        assert!(sentence(&Problem::CodeWrong { tries_left: 1 }).contains("1 try is left"));
-        assert!(sentence(&Problem::CodeWrong { tries_left: 4 }).contains("4 tries are left"));
+        assert!(of(&too_large).contains("10 MiB"));
+        assert!(of(&too_large).contains("64 KiB"));
+        assert!(of(&Problem::CodeWrong { tries_left: 1 }).contains("1 try is left"));
+        assert!(of(&Problem::CodeWrong { tries_left: 4 }).contains("4 tries are left"));
         assert!(
-            sentence(&Problem::RateLimited {
+            of(&Problem::RateLimited {
                 retry_after_ms: Some(90_000)
             })
             .contains("90 seconds")
         );
         assert!(
-            sentence(&Problem::ClockWrong {
+            of(&Problem::ClockWrong {
                 skew_ms: -7_200_000
             })
             .contains("2 hours ahead")
@@ -728,11 +885,9 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_as_debug_does_not_show_the_address() {
-        let problem = Problem::RecipientUnknown {
-            address: "alice@example.org".into(),
-        };
-        assert!(!format!("{problem:?}").contains("alice"));
-        assert!(!format!("{:?}", problem.report()).contains("alice"));
+    fn a_report_of_another_version_is_told_in_its_own_words() {
+        let report: ProblemReport =
+            serde_json::from_str(r#"{"code": "not_yet_known", "sentence": "It is new."}"#).unwrap();
+        assert_eq!(of_report(&report), "It is new.");
     }
 }
