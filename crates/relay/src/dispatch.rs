@@ -85,7 +85,10 @@ impl<S: Store> Relay<S> {
             }
             Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
             Request::IssueTokens(issue) => self.issue_tokens(now, link, &issue, found),
-            Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
+            Request::Acknowledge(acknowledge) => {
+                self.mailboxes
+                    .acknowledge(&mut self.context, link, acknowledge.sequence)
+            }
             Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
             Request::ClaimKeyPackages(claim) => self.claim_key_packages(&claim, found),
             Request::CreateGroup(create) => {

@@ -33,15 +33,12 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
-    directory::{changes, token_keys::TokenKeys},
+    directory::{changes, login::wrong_login, token_keys::TokenKeys},
     group,
     link::LinkId,
-    mailbox::{
-        counting::{Count, Counted},
-        wrong_login,
-    },
+    mailbox::counting::{Count, Counted},
     relay::Relay,
-    store::{Key, KeySpace, Store, StoreError, behind},
+    store::{Key, KeySpace, Store, StoreError, behind, records::DeviceRecord},
 };
 
 /// What is to be verified before a request is carried out.
@@ -343,6 +340,61 @@ impl<S: Store> Relay<S> {
             work,
             count,
         }
+    }
+}
+
+impl<S: Store> Relay<S> {
+    /// What is to be counted before a request is carried out.
+    pub(crate) fn to_count(
+        &self,
+        link: LinkId,
+        body: &Request,
+        found: Option<&CheckResult>,
+        round: u8,
+    ) -> Option<Count> {
+        let cold = match (body, found) {
+            (Request::Post(post), None | Some(CheckResult::Nothing))
+                if post.kind() != PostKind::Commit =>
+            {
+                self.cold_of_post(link, post)
+            }
+            (Request::Post(post), Some(CheckResult::Commit { list })) => {
+                let mut cold = self.cold_of_post(link, post);
+                cold.extend(self.mailboxes.cold(&self.context, list));
+                cold
+            }
+            (_, Some(CheckResult::Create { list, .. } | CheckResult::Rejoin { list, .. })) => list
+                .as_deref()
+                .map(|list| self.mailboxes.cold(&self.context, list))
+                .unwrap_or_default(),
+            (Request::Login(login), None) => self.cold_of_login(login),
+            _ => return None,
+        };
+        self.mailboxes.count(&self.context, cold, round)
+    }
+
+    fn cold_of_post(&self, link: LinkId, post: &pb::Post) -> Vec<MailboxId> {
+        let Ok(group) = GroupId::try_from(&post.group_id) else {
+            return Vec::new();
+        };
+        self.authorised(link, group, Epoch(post.epoch))
+            .map(|authorised| self.mailboxes.cold(&self.context, authorised.fan_out()))
+            .unwrap_or_default()
+    }
+
+    fn cold_of_login(&self, login: &pb::Login) -> Vec<MailboxId> {
+        let Ok(device) = DeviceId::try_from(&login.device_id) else {
+            return Vec::new();
+        };
+        let record: Result<Option<DeviceRecord>, _> =
+            self.context.view.get(KeySpace::Devices, device.as_bytes());
+        let mailbox = record
+            .ok()
+            .flatten()
+            .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok());
+        mailbox
+            .map(|mailbox| self.mailboxes.cold(&self.context, &[mailbox]))
+            .unwrap_or_default()
     }
 }
 

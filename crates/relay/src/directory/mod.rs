@@ -8,6 +8,7 @@
 
 pub(crate) mod changes;
 pub mod log;
+pub(crate) mod login;
 pub(crate) mod publications;
 pub mod token_keys;
 
