@@ -13,7 +13,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use waxwing_protocol::ids::MailboxId;
 
-use super::{Loaded, Mailboxes};
+use super::{Loaded, Mailbox, Mailboxes};
 use crate::{
     context::Context,
     pending_view::PendingView,
@@ -82,7 +82,7 @@ impl Count {
     pub(crate) fn run<S: Store>(self, store: &Arc<S>) -> Counted {
         let view = PendingView::new(Arc::clone(store));
         let asked_for = self.mailboxes.len();
-        let counted = |id| Some((id, Mailboxes::load_mailbox(&view, id).ok()?));
+        let counted = |id| Some((id, Mailbox::load(&view, id).ok()?));
         let mailboxes: Vec<_> = self.mailboxes.into_iter().filter_map(counted).collect();
         let round = if mailboxes.len() < asked_for {
             // It would be tried again and again.

@@ -1,4 +1,4 @@
-//! Mailboxes: what waits for a device, in order, and logging in to receive it.
+//! Mailboxes: what waits for each device, in order.
 //!
 //! **Elsewhere**: [`posts`] says what a post is and when it is written; posts come from
 //! [`crate::group`]; [`shares`] limits how much of a mailbox one group can use.
@@ -10,170 +10,49 @@
 //! posts from the device.
 
 pub(crate) mod counting;
+mod delivery;
 pub(crate) mod deposit;
 mod expiry;
+mod in_memory;
+mod own_ids;
 pub(crate) mod posts;
 pub(crate) mod shares;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    hash::{BuildHasher, Hasher},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use waxwing_protocol::{
     ids::{DeviceId, GroupId, MailboxId},
-    limits, pb,
+    pb,
     pb::relay_frame::Body as Answer,
     time::Time,
 };
 
 use self::{
     counting::Counting,
+    delivery::Again,
+    in_memory::{Fresh, Loaded, Mailbox, SentPost},
+    own_ids::OwnIds,
     posts::{BatchedPost, Posts, StoredPost},
-    shares::{Amount, Item, WaitingPosts},
+    shares::{Amount, Item},
 };
 use crate::{
-    answer::{Refused, Reply, RequestResult},
+    answer::Refused,
     context::Context,
     feature::Feature,
     link::{Link, LinkId, LinkStage},
-    pending_view::{PendingView, decode},
     reservation::Reservations,
     store::{
-        Key, KeySpace, Record, Store, StoreError, key,
-        records::{EntryRecord, HoldersRecord, MailboxRecord, PostRecord},
+        Key, KeySpace, Store, StoreError, key,
+        records::{EntryRecord, HoldersRecord, MailboxRecord},
     },
-    sweep::Done,
     sweep::Round,
 };
 
 /// Numbers that are reserved at a time.
 const BLOCK: u64 = 1024;
-/// Entries that are read from the store at a time.
-const READ: usize = 128;
-/// Numbers that are tried one by one at a time, where entries cannot be read.
-const TRIED: u64 = 1024;
-/// How often a post is tried to be read, once a second, before it is left out.
-const TRIES: u8 = 10;
-
-/// Hashes ids that this relay has drawn, and that are uniform: nobody else can choose one that
-/// is in use.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct OwnIds;
-
-/// See [`OwnIds`].
-#[derive(Default)]
-pub(crate) struct OwnIdHasher(u64);
-
-impl BuildHasher for OwnIds {
-    type Hasher = OwnIdHasher;
-
-    fn build_hasher(&self) -> OwnIdHasher {
-        OwnIdHasher::default()
-    }
-}
-
-impl Hasher for OwnIdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for half in bytes.as_chunks::<8>().0 {
-            let mixed = u128::from(self.0 ^ u64::from_ne_bytes(*half)) * ODD;
-            self.0 = fold(mixed);
-        }
-    }
-
-    // The length of the id.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// Spreads what differs in any bit over all of them.
-const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
-
-#[allow(clippy::cast_possible_truncation, reason = "both halves are used")]
-const fn fold(wide: u128) -> u64 {
-    (wide as u64) ^ ((wide >> 64) as u64)
-}
-
-/// A mailbox as the store has it.
-pub(crate) struct Loaded {
-    mailbox: Mailbox,
-    /// Entries that are not as they were written.
-    damaged: Vec<Key>,
-}
-
-/// What is tried again in a sweep, since the store could not be read.
-#[derive(Default)]
-pub(crate) struct Again {
-    undeleted: Vec<(MailboxId, SentPost)>,
-    unread: BTreeSet<MailboxId>,
-}
-
-/// A mailbox in memory.
-pub(crate) struct Mailbox {
-    device: DeviceId,
-    pub(crate) link: Option<LinkId>,
-    /// The next number to give out.
-    next: u64,
-    /// Below this, numbers are reserved on disk; and will be, once what is gathered is.
-    reserved: u64,
-    reserving: u64,
-    acknowledged: u64,
-    waiting: WaitingPosts,
-    /// The highest number that is on disk.
-    stored_to: u64,
-    /// The highest number that the link was sent.
-    sent_to: u64,
-    /// What the link was sent and has not acknowledged.
-    window: VecDeque<SentPost>,
-    window_bytes: usize,
-    /// Not known to be on disk; always behind what is.
-    fresh: VecDeque<Fresh>,
-    /// How often the next post could not be read.
-    tries: u8,
-}
-
-/// A post that a link was sent.
-pub(crate) struct SentPost {
-    sequence: u64,
-    post: u64,
-    item: Item,
-    shared: bool,
-}
-
-struct Fresh {
-    sequence: u64,
-    post: Arc<StoredPost>,
-    shared: bool,
-    /// Not to be sent before it is on disk: it changes the group, or its number is not
-    /// reserved yet.
-    held: bool,
-}
-
-impl Mailbox {
-    pub(crate) fn is_idle(&self) -> bool {
-        self.link.is_none() && self.fresh.is_empty() && self.reserving == self.reserved
-    }
-
-    /// Whether a link that is there was sent this.
-    pub(crate) fn was_sent(&self, sequence: u64) -> bool {
-        self.link.is_some() && self.sent_to >= sequence
-    }
-
-    pub(crate) fn has_room(
-        &self,
-        group: GroupId,
-        more: Amount,
-        is_new: bool,
-        most: Amount,
-    ) -> bool {
-        self.waiting.has_room(group, more, is_new, most)
-    }
-}
 
 /// All mailboxes, and the posts that wait in them and are not on disk yet.
 pub(crate) struct Mailboxes {
@@ -342,57 +221,6 @@ impl Mailboxes {
         self.fill(context, id);
     }
 
-    pub(crate) fn acknowledge(
-        &mut self,
-        context: &mut Context<impl Store>,
-        link: LinkId,
-        sequence: u64,
-    ) -> RequestResult {
-        let LinkStage::LoggedIn { mailbox: id, .. } = context.links.of_request(link)?.stage else {
-            return Err(Refused::unauthorised("this needs a login"));
-        };
-        let Some(mailbox) = self.all.get_mut(&id) else {
-            return Ok(Reply::Later);
-        };
-        if mailbox.link != Some(link) {
-            return Ok(Reply::Later);
-        }
-        let mut gone = Vec::new();
-        while let Some(sent) = mailbox
-            .window
-            .pop_front_if(|sent| sent.sequence <= sequence)
-        {
-            mailbox.window_bytes = mailbox.window_bytes.saturating_sub(cast(sent.item.bytes));
-            mailbox.waiting.remove(sent.item);
-            mailbox.acknowledged = sent.sequence;
-            while mailbox
-                .fresh
-                .front()
-                .is_some_and(|fresh| fresh.sequence <= sent.sequence)
-            {
-                mailbox.fresh.pop_front();
-            }
-            gone.push(sent);
-        }
-        let stored_to = mailbox.stored_to;
-        let mut on_disk = false;
-        context.costs.spend_time(gone.len() / 8);
-        for sent in gone {
-            context.counts.acknowledged += 1;
-            if sent.sequence <= stored_to {
-                on_disk = true;
-                self.delete_sent(context, id, sent);
-            } else {
-                self.release(context, sent.post, id, sent.sequence);
-            }
-        }
-        if on_disk {
-            self.write_mailbox(context, id);
-        }
-        self.fill(context, id);
-        Ok(Reply::Later)
-    }
-
     /// Removes an entry, and the post with the last of its entries.
     pub(crate) fn delete_entry(
         &mut self,
@@ -440,7 +268,7 @@ impl Mailboxes {
     }
 
     /// The mailbox, from memory or the store.
-    pub(crate) fn mailbox(
+    fn mailbox(
         &mut self,
         context: &mut Context<impl Store>,
         id: MailboxId,
@@ -452,73 +280,13 @@ impl Mailboxes {
             if self.counting.is_gone(id) {
                 return Ok(None);
             }
-            let Some(loaded) = Self::load_mailbox(&context.view, id)? else {
+            let Some(loaded) = Mailbox::load(&context.view, id)? else {
                 self.counting.note_gone(id);
                 return Ok(None);
             };
             self.take_loaded(context, id, loaded);
         }
         Ok(self.all.get_mut(&id))
-    }
-
-    pub(super) fn load_mailbox(
-        view: &PendingView<impl Store>,
-        id: MailboxId,
-    ) -> Result<Option<Loaded>, StoreError> {
-        let mut damaged = Vec::new();
-        let Some(record) = view.get::<MailboxRecord>(KeySpace::Mailboxes, id.as_bytes())? else {
-            return Ok(None);
-        };
-        let device = DeviceId::try_from(&record.device_id)
-            .map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let mut waiting = WaitingPosts::default();
-        let mut stored_to = 0;
-        let mut from = key(&[id.as_bytes()]);
-        loop {
-            let records = match view.scan_prefix(KeySpace::Entries, id.as_bytes(), &from, 4096) {
-                Err(StoreError::Damaged(_)) => {
-                    // What can be read of them is found when it is sent.
-                    damaged.push(key(&[id.as_bytes()]));
-                    stored_to = record.reserved.saturating_sub(1);
-                    break;
-                }
-                records => records?,
-            };
-            let Some((last, _)) = records.last() else {
-                break;
-            };
-            stored_to = sequence_of(last);
-            from = key(&[id.as_bytes(), &stored_to.saturating_add(1).to_be_bytes()]);
-            for (at, value) in records {
-                let Ok(entry) = decode::<EntryRecord>(KeySpace::Entries, value) else {
-                    damaged.push(key(&[&at]));
-                    continue;
-                };
-                waiting.add(Item::of_record(&entry));
-                if entry.missed
-                    && let Ok(group) = GroupId::try_from(&entry.group_id)
-                {
-                    waiting.marked(group, sequence_of(&at));
-                }
-            }
-        }
-        let mailbox = Mailbox {
-            device,
-            link: None,
-            next: record.reserved.max(1),
-            reserved: record.reserved.max(1),
-            reserving: record.reserved.max(1),
-            acknowledged: record.acknowledged,
-            waiting,
-            stored_to,
-            sent_to: record.acknowledged,
-            window: VecDeque::new(),
-            window_bytes: 0,
-            // It is about to be used; the first one of thousands would be made under the lock.
-            fresh: VecDeque::with_capacity(2),
-            tries: 0,
-        };
-        Ok(Some(Loaded { mailbox, damaged }))
     }
 
     fn take_loaded(&mut self, context: &mut Context<impl Store>, id: MailboxId, loaded: Loaded) {
@@ -629,242 +397,6 @@ impl Mailboxes {
         self.reservations.add(id, record.reserved);
     }
 
-    /// Sends what waits, while the window has room.
-    pub(crate) fn fill(&mut self, context: &mut Context<impl Store>, id: MailboxId) {
-        loop {
-            let Some(mailbox) = self.all.get(&id) else {
-                return;
-            };
-            let Some(link) = mailbox.link else { return };
-            if mailbox.sent_to < mailbox.stored_to {
-                match self.fill_from_store(context, id, link) {
-                    Ok(true) => continue,
-                    Ok(false) => return,
-                    // Nothing is lost, and it is nobody's fault who is connected.
-                    Err(_) => {
-                        self.unread.insert(id);
-                        return;
-                    }
-                }
-            }
-            self.fill_from_memory(context, id, link);
-            return;
-        }
-    }
-
-    fn fill_from_memory(&mut self, context: &mut Context<impl Store>, id: MailboxId, link: LinkId) {
-        let Some(mailbox) = self.all.get_mut(&id) else {
-            return;
-        };
-        let start = mailbox
-            .fresh
-            .partition_point(|fresh| fresh.sequence <= mailbox.sent_to);
-        let mut frames = Vec::new();
-        for fresh in mailbox.fresh.range(start..) {
-            let full = mailbox.window.len() >= limits::DELIVERY_WINDOW_FRAMES
-                || mailbox.window_bytes >= limits::DELIVERY_WINDOW_BYTES;
-            if full || fresh.held {
-                break;
-            }
-            mailbox.window.push_back(SentPost {
-                sequence: fresh.sequence,
-                post: fresh.post.number,
-                item: Item::of_post(&fresh.post),
-                shared: fresh.shared,
-            });
-            mailbox.window_bytes += fresh.post.body.len();
-            mailbox.sent_to = fresh.sequence;
-            frames.push(fresh.post.deliver(fresh.sequence));
-        }
-        for frame in frames {
-            context.counts.delivered += 1;
-            context.send(link, 0, frame);
-        }
-    }
-
-    /// Gives whether there may be more to send.
-    fn fill_from_store(
-        &mut self,
-        context: &mut Context<impl Store>,
-        id: MailboxId,
-        link: LinkId,
-    ) -> Result<bool, StoreError> {
-        let Some(mailbox) = self.all.get(&id) else {
-            return Ok(false);
-        };
-        let room = limits::DELIVERY_WINDOW_FRAMES.saturating_sub(mailbox.window.len());
-        if room == 0 || mailbox.window_bytes >= limits::DELIVERY_WINDOW_BYTES {
-            return Ok(false);
-        }
-        let (from, to) = (mailbox.sent_to.saturating_add(1), mailbox.stored_to);
-        let (records, read_to) = match Self::entries(context, id, from, to, room.min(READ)) {
-            Err(error) => {
-                // That is no post's fault.
-                if let Some(mailbox) = self.all.get_mut(&id) {
-                    mailbox.tries = 0;
-                }
-                return Err(error);
-            }
-            entries => entries?,
-        };
-        context.costs.spend_time(records.len());
-        for (at, value) in records {
-            let sequence = sequence_of(&at);
-            let entry: Option<EntryRecord> = context.view.sound(KeySpace::Entries, &at, value);
-            let post = match &entry {
-                Some(entry) => self.stored_post(context, id, sequence, entry)?,
-                None => None,
-            };
-            let Some(mailbox) = self.all.get_mut(&id) else {
-                return Ok(false);
-            };
-            if mailbox.window_bytes >= limits::DELIVERY_WINDOW_BYTES {
-                return Ok(false);
-            }
-            mailbox.sent_to = sequence;
-            mailbox.tries = 0;
-            let Some((entry, post)) = entry.zip(post) else {
-                continue;
-            };
-            mailbox.window.push_back(SentPost {
-                sequence,
-                post: entry.post,
-                item: Item::of_record(&entry),
-                shared: entry.shared,
-            });
-            mailbox.window_bytes += cast(entry.size);
-            context.counts.delivered += 1;
-            let deliver = pb::Deliver {
-                sequence,
-                group_id: post.group_id,
-                group_sequence: post.group_sequence,
-                kind: post.kind,
-                epoch: post.epoch,
-                post_id: post.post_id,
-                body: post.body,
-                received_at_ms: post.received_at_ms,
-                missed: post.missed,
-            };
-            context.send(link, 0, Answer::Deliver(deliver));
-        }
-        if let Some(mailbox) = self.all.get_mut(&id) {
-            mailbox.sent_to = mailbox.sent_to.max(read_to);
-        }
-        Ok(true)
-    }
-
-    /// Some entries from one number to another, and up to where that is all of them.
-    fn entries(
-        context: &mut Context<impl Store>,
-        id: MailboxId,
-        from: u64,
-        to: u64,
-        limit: usize,
-    ) -> Result<(Vec<Record>, u64), StoreError> {
-        let at = |sequence: u64| key(&[id.as_bytes(), &sequence.to_be_bytes()]);
-        let end = at(to.saturating_add(1));
-        let read = context
-            .view
-            .scan(KeySpace::Entries, &at(from), Some(&end), limit);
-        let records = match read {
-            Err(StoreError::Damaged(_)) => {
-                return Self::entries_one_by_one(context, id, from, to, limit);
-            }
-            records => records?,
-        };
-        let read_to = match records.last() {
-            Some((last, _)) if records.len() == limit => sequence_of(last),
-            _ => to,
-        };
-        Ok((records, read_to))
-    }
-
-    /// The entries that can be read, where some cannot.
-    fn entries_one_by_one(
-        context: &mut Context<impl Store>,
-        id: MailboxId,
-        from: u64,
-        to: u64,
-        limit: usize,
-    ) -> Result<(Vec<Record>, u64), StoreError> {
-        let mut records = Vec::new();
-        let mut read_to = from;
-        for sequence in from..=to.min(from.saturating_add(TRIED)) {
-            if records.len() >= limit {
-                break;
-            }
-            read_to = sequence;
-            let at = key(&[id.as_bytes(), &sequence.to_be_bytes()]);
-            match context.view.get_bytes(KeySpace::Entries, &at) {
-                Ok(Some(value)) => records.push((Bytes::copy_from_slice(&at), value)),
-                Ok(None) => {}
-                Err(StoreError::Damaged(_)) => context.view.note_damage(KeySpace::Entries, &at),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((records, read_to))
-    }
-
-    /// The post of an entry. One that is damaged, or not there, is let go: its device sees
-    /// that it is missing, and asks its sender. One that cannot be read now may be read
-    /// later.
-    fn stored_post(
-        &mut self,
-        context: &mut Context<impl Store>,
-        id: MailboxId,
-        sequence: u64,
-        entry: &EntryRecord,
-    ) -> Result<Option<PostRecord>, StoreError> {
-        let at = entry.post.to_be_bytes();
-        match context.view.get(KeySpace::Posts, &at) {
-            Ok(Some(post)) => return Ok(Some(post)),
-            Ok(None) | Err(StoreError::Damaged(_)) => {
-                context.view.note_damage(KeySpace::Posts, &at);
-                self.delete_entry(context, id, sequence, entry.post, entry.shared)?;
-                self.entry_expired(id, entry);
-            }
-            Err(error) => {
-                let tries = self.all.get(&id).map_or(0, |mailbox| mailbox.tries);
-                if tries < TRIES {
-                    return Err(error);
-                }
-                // It stays on the disk, where somebody may find it.
-                context.view.note_damage(KeySpace::Posts, &at);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Deletes what a device has acknowledged; later, where the store cannot be read now.
-    fn delete_sent(&mut self, context: &mut Context<impl Store>, id: MailboxId, sent: SentPost) {
-        let deleted = self.delete_entry(context, id, sent.sequence, sent.post, sent.shared);
-        if deleted.is_err() {
-            self.undeleted.push((id, sent));
-        }
-    }
-
-    /// Tries again to send, and to delete, some of what could not be read.
-    pub(crate) fn read_again(&mut self, context: &mut Context<impl Store>, most: usize) -> Done {
-        let mut touched = 0;
-        while touched < most {
-            touched += 1;
-            if let Some((id, sent)) = self.again.undeleted.pop() {
-                self.delete_sent(context, id, sent);
-                continue;
-            }
-            let Some(id) = self.again.unread.pop_first() else {
-                return Done::all(touched);
-            };
-            if let Some(mailbox) = self.all.get_mut(&id) {
-                mailbox.tries = mailbox.tries.saturating_add(1);
-            }
-            let before = context.counts.delivered;
-            self.fill(context, id);
-            touched += cast(context.counts.delivered - before);
-        }
-        Done::some(touched)
-    }
-
     /// A post that was put in is refused after all, and never comes onto the disk.
     pub(crate) fn take_back(&mut self, id: MailboxId, sequence: u64, item: Item) {
         let Some(mailbox) = self.all.get_mut(&id) else {
@@ -934,13 +466,4 @@ impl Mailboxes {
             mailbox.waiting.remove(Item::of_record(entry));
         }
     }
-}
-
-fn sequence_of(key: &[u8]) -> u64 {
-    key.last_chunk::<8>()
-        .map_or(0, |sequence| u64::from_be_bytes(*sequence))
-}
-
-fn cast(size: u64) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
 }
