@@ -207,7 +207,7 @@ impl<S: Store> Relay<S> {
                     .end_old_rendezvous(&mut self.context, now, most))
             }
             Chore::PostIds => self.mailboxes.expire_post_ids(&mut self.context, now, most),
-            Chore::SpentTokens => self.sweep_spent_tokens(now, most),
+            Chore::SpentTokens => self.tokens.sweep_spent(&mut self.context, now, most),
             Chore::Revoked => self.delete_revoked(),
             Chore::Entries => self.mailboxes.expire_entries(&mut self.context, now, most),
             Chore::Registrations => self.expire_registrations(now, most),

@@ -29,6 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rand::CryptoRng;
 use waxwing_protocol::{
     Exporter, VERSIONS,
@@ -48,7 +49,10 @@ use crate::{
     chores::Sweep,
     clock::ClockNews,
     context::Context,
-    directory::{publications::Publications, token_keys::TokenPeriod},
+    directory::{
+        publications::Publications,
+        tokens::{ShownTokenKey, Tokens},
+    },
     feature::Feature,
     group::{Group, PostingLink, fan_outs::FanOuts},
     link::Link,
@@ -101,7 +105,7 @@ pub struct Relay<S> {
     pub(crate) batches: Batches,
     pub(crate) reservations: Reservations<GroupId>,
     pub(crate) sweep: Sweep,
-    pub(crate) tokens: TokenPeriod,
+    pub(crate) tokens: Tokens,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
@@ -122,8 +126,11 @@ impl<S: Store> Relay<S> {
         secrets: Secrets,
         log: LogIdentity,
     ) -> Result<Self, StoreError> {
+        let mailboxes = Mailboxes::open(store.as_ref())?;
+        let mut view = PendingView::new(store);
         let mut relay = Self {
-            mailboxes: Mailboxes::open(store.as_ref())?,
+            mailboxes,
+            tokens: Tokens::open(&mut view, secrets.token_seed)?,
             codes: Codes::new(&config),
             rendezvouses: Rendezvouses::new(&config),
             backups: Backups::new(&config),
@@ -135,7 +142,7 @@ impl<S: Store> Relay<S> {
             changes: Buckets::new(config.changes_per_account, 100_000),
             publications: Publications::default(),
             log,
-            context: Context::open(PendingView::new(store), config)?,
+            context: Context::open(view, config)?,
             secrets: Arc::new(secrets),
             groups: HashMap::new(),
             posting: HashMap::new(),
@@ -145,9 +152,7 @@ impl<S: Store> Relay<S> {
             batches: Batches::default(),
             reservations: Reservations::default(),
             sweep: Sweep::default(),
-            tokens: TokenPeriod::default(),
         };
-        relay.read_token_period()?;
         relay.read_revoked()?;
         relay.read_spending()?;
         Ok(relay)
@@ -190,7 +195,7 @@ impl<S: Store> Relay<S> {
     ) {
         let mut challenge = [0; 32];
         rng.fill_bytes(&mut challenge);
-        let shown = self.token_key_to_show(now);
+        let shown = self.tokens.key_to_show(&mut self.context, now);
         let state = Link {
             token_period: shown.period,
             ..Link::new(exporter, challenge, source)
@@ -262,7 +267,7 @@ impl<S: Store> Relay<S> {
         };
         self.answer(link, request, is_login, outcome);
         if is_quiet {
-            self.renew_link(now, link);
+            self.tokens.renew_link(&mut self.context, now, link);
         }
         None
     }
@@ -366,7 +371,7 @@ impl<S: Store> Relay<S> {
         let Context { calendar, view, .. } = &mut self.context;
         let news = calendar.look(now, wall);
         calendar.keep(view, now, news.is_some());
-        self.turn_token_period(now);
+        self.tokens.turn_period(&mut self.context, now);
         news
     }
 
@@ -376,6 +381,11 @@ impl<S: Store> Relay<S> {
         let Context { calendar, view, .. } = &mut self.context;
         calendar.confirm(now, wall);
         calendar.keep(view, now, true);
+    }
+
+    /// What links are shown, for clients that do not open one.
+    pub fn shown_token_key(&self) -> Arc<RwLock<ShownTokenKey>> {
+        self.tokens.shown_key()
     }
 
     /// The date.

@@ -33,7 +33,11 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
-    directory::{changes, login::wrong_login, token_keys::TokenKeys},
+    directory::{
+        changes,
+        login::wrong_login,
+        tokens::{TokenKeys, Tokens},
+    },
     group,
     link::LinkId,
     mailbox::counting::{Count, Counted},
@@ -286,22 +290,22 @@ impl<S: Store> Relay<S> {
             }
             Request::ChangeRoster(change) => self.statement_to_verify(now, link, change),
             Request::ClaimKeyPackages(claim) => {
-                self.token_keys_of(link)?;
+                self.tokens.keys_of(&mut self.context, link)?;
                 self.claim_to_verify(now, link, claim).map(Some)
             }
             Request::OpenBlob(open) => {
-                self.token_keys_of(link)?;
+                self.tokens.keys_of(&mut self.context, link)?;
                 self.blob_to_verify(now, open)
             }
             Request::IssueTokens(issue) => {
-                self.may_issue(now, link, issue)?;
-                let (keys, period) = self.token_keys_of(link)?;
+                Tokens::may_issue(&self.context, now, link, issue)?;
+                let (keys, period) = self.tokens.keys_of(&mut self.context, link)?;
                 let mut seed = [0; 32];
                 rng.fill_bytes(&mut seed);
                 Ok(Some(Check::Issue { seed, keys, period }))
             }
             Request::CreateGroup(create) => {
-                self.token_keys_of(link)?;
+                self.tokens.keys_of(&mut self.context, link)?;
                 self.group_to_verify(create).map(Some)
             }
             Request::AuthorisePosting(authorise) => {
@@ -333,7 +337,7 @@ impl<S: Store> Relay<S> {
     ) -> Verification<S> {
         Verification {
             store: self.store(),
-            tokens: self.tokens.keys.clone(),
+            tokens: self.tokens.keys(),
             link,
             request,
             body,

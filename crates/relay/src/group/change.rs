@@ -68,7 +68,7 @@ impl<S: Store> Relay<S> {
             };
             return Ok(Reply::Durable(Answer::Posted(answer)));
         }
-        let token = self.unspent(create.token.as_ref())?;
+        let token = self.tokens.unspent(&self.context, create.token.as_ref())?;
         if PostingPublicKey::from_bytes(&create.rejoin_key).is_none() {
             return Err(Refused::malformed("the rejoin key is malformed"));
         }
@@ -94,7 +94,7 @@ impl<S: Store> Relay<S> {
             )?;
         }
         // Nothing refuses it any more.
-        self.spend(&token);
+        self.tokens.spend(&mut self.context, &token);
         self.context
             .count(|usage| usage.groups = usage.groups.saturating_add(1));
         let record = GroupRecord {
@@ -139,7 +139,7 @@ impl<S: Store> Relay<S> {
             .get_bytes(KeySpace::Groups, id.as_bytes())?;
         let is_new = known.is_none();
         if is_new {
-            self.unspent(create.token.as_ref())?;
+            self.tokens.unspent(&self.context, create.token.as_ref())?;
         }
         Ok(Check::Create { is_new })
     }
