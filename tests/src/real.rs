@@ -26,7 +26,7 @@ use waxwing_protocol::{
 use waxwing_relay::{
     directory::{
         log::{KeyLog, LogKeys, Publication},
-        token_keys::ShownTokenKey,
+        tokens::ShownTokenKey,
     },
     rate_limit::Rate,
     relay::{

@@ -4,7 +4,7 @@
 //! [`Relay::handle_batch_written`] or [`Relay::handle_batch_failed`]; meanwhile the next batch
 //! gathers.
 //!
-//! **Elsewhere**: [`crate::pending_view`] has the changes, [`crate::posts`] the posts.
+//! **Elsewhere**: [`crate::pending_view`] has the changes, [`crate::mailbox::posts`] the posts.
 //!
 //! **Always**: what the relay has answered is on disk, except posts that every recipient
 //! acknowledged before they were written. When a batch fails, the relay answers its requests
@@ -20,10 +20,9 @@ use waxwing_protocol::{
 use crate::{
     answer::Refused,
     effect::Effect,
-    feature::Feature,
     link::LinkId,
-    posts::{BatchedPost, is_due},
-    relay::{Relay, Reservation, Reservations},
+    mailbox::posts::{BatchedPost, is_due},
+    relay::Relay,
     store::{Store, StoreError, Write},
 };
 
@@ -98,7 +97,7 @@ impl<S: Store> Relay<S> {
                 if has_gathered {
                     Some(Time(0))
                 } else {
-                    self.posts.next_write()
+                    self.mailboxes.next_write()
                 }
             }
         }
@@ -114,13 +113,16 @@ impl<S: Store> Relay<S> {
             self.batches.before = BatchStage::Writing(Vec::new());
             return Some(Batch {
                 writes: self.context.view.rebuild_batch(),
-                posts: self.posts.batch_again(),
+                posts: self.mailboxes.batch_again(),
             });
         }
-        let posts = self.posts.begin_batch(now);
+        let posts = self.mailboxes.begin_batch(now);
         let writes = self.context.view.begin();
-        self.reservations.writing = std::mem::take(&mut self.reservations.gathering);
-        Feature::<S>::batch_taken(&mut self.texts);
+        self.reservations.batch_taken();
+        let (_, features) = self.features();
+        for feature in features {
+            feature.batch_taken();
+        }
         self.batches.before = BatchStage::Writing(std::mem::take(&mut self.batches.gathering));
         Some(Batch { writes, posts })
     }
@@ -140,13 +142,18 @@ impl<S: Store> Relay<S> {
         if self.context.view.is_writing() {
             self.context.counts.batches += 1;
             self.context.view.written();
-            self.reservations_written();
         }
-        self.texts.batch_written(&mut self.context);
+        for (id, below) in self.reservations.batch_written() {
+            self.group_reserved(id, below);
+        }
+        let (context, features) = self.features();
+        for feature in features {
+            feature.batch_written(context);
+        }
         for (link, frame) in answers {
             self.context.effects.push_back(Effect::Send { link, frame });
         }
-        match self.posts_written(most) {
+        match self.mailboxes.posts_written(&mut self.context, most) {
             Ok(true) => {}
             Ok(false) => return false,
             Err(_) => self.forget_unwritten(),
@@ -168,7 +175,7 @@ impl<S: Store> Relay<S> {
             for (link, frame) in answers {
                 self.refuse(link, frame.request);
             }
-            self.texts.batch_lost(&mut self.context);
+            self.batch_lost();
             self.forget_unwritten();
             self.follow_generation();
             return;
@@ -179,7 +186,7 @@ impl<S: Store> Relay<S> {
         for (link, frame) in answers.into_iter().chain(behind) {
             self.refuse(link, frame.request);
         }
-        self.refuse_posts();
+        self.mailboxes.refuse_posts(&mut self.context);
         self.batches.before = BatchStage::Failed { is_due: false };
         self.follow_generation();
     }
@@ -192,34 +199,31 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    fn reservations_written(&mut self) {
-        for reservation in std::mem::take(&mut self.reservations.writing) {
-            match reservation {
-                Reservation::Mailbox(id, below) => self.mailbox_reserved(id, below),
-                Reservation::Group(id, below) => self.group_reserved(id, below),
-            }
+    fn batch_lost(&mut self) {
+        let (context, features) = self.features();
+        for feature in features {
+            feature.batch_lost(context);
         }
     }
 
     /// Forgets what is not on disk, and refuses the requests that waited for it.
     fn forget_unwritten(&mut self) {
         self.context.view.forget_unwritten();
-        self.reservations = Reservations::default();
+        self.reservations.clear();
         if matches!(self.batches.before, BatchStage::Failed { .. }) {
             self.batches.before = BatchStage::Written;
-            self.texts.batch_lost(&mut self.context);
+            self.batch_lost();
         }
         for (link, frame) in std::mem::take(&mut self.batches.gathering) {
             self.refuse(link, frame.request);
         }
-        for (link, request) in self.posts.forget() {
-            self.refuse(link, request);
-        }
-        self.texts.forget_unwritten(&mut self.context);
         let quotas = &mut self.context.quotas;
         quotas.forget_unwritten(&self.context.view);
         self.forget_groups();
-        self.forget_mailboxes();
+        let (context, features) = self.features();
+        for feature in features {
+            feature.forget_unwritten(context);
+        }
         // Where the store cannot be read, what was known of the revoked stays.
         let _ = self.read_revoked();
     }

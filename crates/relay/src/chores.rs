@@ -14,23 +14,17 @@
 //! more than [`SLICE_MOST`]. Nothing is deleted because of its age while the clock is in
 //! doubt. A damaged record does not stop the records behind it.
 
-use waxwing_protocol::{ids::MailboxId, limits, time::Time};
+use waxwing_protocol::time::Time;
 
 use crate::{
-    posts::POST_ID_DAYS,
     rate_limit::{Buckets, SourceBuckets},
     relay::Relay,
-    store::{
-        Key, KeySpace, Record, Store, StoreError, key,
-        records::{EntryRecord, RegistrationRecord},
-    },
-    sweep::{Done, MOST, MOST_DELETED, Round, SLICE, SLICE_MOST},
+    store::{KeySpace, Record, Store, StoreError, key, records::RegistrationRecord},
+    sweep::{Done, IN_MEMORY, MOST, MOST_DELETED, Round, SLICE, SLICE_MOST},
 };
 
 /// A table in memory is gone through once in so many sweeps.
 const SWEEPS: usize = 15;
-/// Groups and mailboxes that may be in memory before idle ones are dropped.
-const IN_MEMORY: usize = 4096;
 /// Of idle groups, only those stay whose sealed lists have so few bytes.
 const SMALL: usize = 16 << 10;
 
@@ -105,14 +99,12 @@ pub(crate) struct Sweep {
     /// What the chore may still touch in this sweep.
     left: usize,
     now: Time,
-    entries: Round,
     registrations: Round,
     pub(crate) backups: Round,
     pub(crate) blobs: Round,
     pub(crate) sms: Round,
     pub(crate) sms_receipts: Round,
     pub(crate) groups: Round,
-    post_ids_from: Key,
     /// The most records that a slice has touched; for tests.
     most_touched: usize,
 }
@@ -122,10 +114,12 @@ impl<S: Store> Relay<S> {
     /// [`sweep_slice`](Self::sweep_slice) until that gives `false`.
     pub fn begin_sweep(&mut self) {
         self.batches.try_again();
-        self.begin_again();
+        let (_, features) = self.features();
+        for feature in features {
+            feature.sweep_begins();
+        }
         self.sweep.chore = 0;
         self.sweep.left = self.share(CHORES.first().copied());
-        self.sweep.post_ids_from.clear();
     }
 
     /// Does one slice of the sweep; gives whether there is another.
@@ -178,9 +172,9 @@ impl<S: Store> Relay<S> {
             Some(Chore::Rates(table)) => self
                 .rate_table(table)
                 .map_or(0, |table| of_memory(table.len())),
-            Some(Chore::Mailboxes) => of_memory(self.mailboxes_in_memory.len()),
+            Some(Chore::Mailboxes) => of_memory(self.mailboxes.len()),
             Some(Chore::IdleGroups) => of_memory(self.groups_in_memory.len()),
-            Some(Chore::Entries) => self.sweep.entries.share(now),
+            Some(Chore::Entries) => self.mailboxes.entries.share(now),
             Some(Chore::Registrations) => self.sweep.registrations.share(now),
             Some(Chore::Backups) => self.sweep.backups.share(now),
             Some(Chore::Blobs) => self.sweep.blobs.share(now),
@@ -201,7 +195,7 @@ impl<S: Store> Relay<S> {
 
     fn do_some(&mut self, chore: Chore, now: Time, most: usize) -> Result<Done, StoreError> {
         match chore {
-            Chore::Again => Ok(self.read_again(most)),
+            Chore::Again => Ok(self.mailboxes.read_again(&mut self.context, most)),
             Chore::Postings => Ok(self.end_idle_postings(now, most)),
             Chore::PendingRegistrations => Ok(self.codes.sweep(now, most)),
             Chore::Rates(table) => Ok(self
@@ -212,10 +206,10 @@ impl<S: Store> Relay<S> {
                     .rendezvouses
                     .end_old_rendezvous(&mut self.context, now, most))
             }
-            Chore::PostIds => self.expire_post_ids(now, most),
-            Chore::SpentTokens => self.sweep_spent_tokens(now, most),
+            Chore::PostIds => self.mailboxes.expire_post_ids(&mut self.context, now, most),
+            Chore::SpentTokens => self.tokens.sweep_spent(&mut self.context, now, most),
             Chore::Revoked => self.delete_revoked(),
-            Chore::Entries => self.expire_entries(now, most),
+            Chore::Entries => self.mailboxes.expire_entries(&mut self.context, now, most),
             Chore::Registrations => self.expire_registrations(now, most),
             Chore::Backups => self.sweep_backups(now, most),
             Chore::Blobs => self.sweep_blobs(now, most),
@@ -225,7 +219,7 @@ impl<S: Store> Relay<S> {
             Chore::SmsSubmissions => self.sweep_sms(now, most),
             Chore::SmsReceipts => self.sweep_sms_receipts(now, most),
             Chore::Groups => self.sweep_groups(now, most.min(GROUPS)),
-            Chore::Mailboxes => Ok(self.drop_idle_mailboxes(most)),
+            Chore::Mailboxes => Ok(self.mailboxes.drop_idle_mailboxes(most)),
             Chore::IdleGroups => Ok(self.drop_idle_groups(most)),
         }
     }
@@ -263,55 +257,6 @@ impl<S: Store> Relay<S> {
             .next_of_round(space, round(&mut self.sweep), now, most)
     }
 
-    fn expire_entries(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.context.expiry_date(now);
-        let (records, done) =
-            self.next_of_round(KeySpace::Entries, |sweep| &mut sweep.entries, most)?;
-        for (at, value) in records {
-            let entry: Option<EntryRecord> = self.context.view.sound(KeySpace::Entries, &at, value);
-            let Some(entry) = entry else { continue };
-            if date.since(Time(entry.received_at_ms)) < limits::MAILBOX_RETENTION {
-                continue;
-            }
-            let Some((mailbox, sequence)) = entry_key(&at) else {
-                continue;
-            };
-            if self
-                .delete_entry(mailbox, sequence, entry.post, entry.shared)
-                .is_ok()
-            {
-                self.entry_expired(mailbox, &entry);
-                self.context.counts.expired += 1;
-            }
-        }
-        Ok(done)
-    }
-
-    /// They are in the order of their days: for as long as the first is old, it goes.
-    fn expire_post_ids(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let first_kept =
-            (self.context.expiry_date(now).0 / 86_400_000).saturating_sub(POST_ID_DAYS);
-        let first_kept = first_kept.to_be_bytes();
-        let from = self.sweep.post_ids_from.clone();
-        let (records, next) = self
-            .context
-            .view
-            .sound_slice(KeySpace::PostIds, &from, most)?;
-        // It goes on behind some that cannot be read.
-        let touched = records.len().max(usize::from(next.is_some()));
-        for (at, _) in records {
-            if at.as_ref() >= first_kept.as_slice() {
-                return Ok(Done::all(touched));
-            }
-            self.context.view.delete(KeySpace::PostIds, key(&[&at]));
-        }
-        let Some(next) = next else {
-            return Ok(Done::all(touched));
-        };
-        self.sweep.post_ids_from = next;
-        Ok(Done::some(touched))
-    }
-
     fn expire_registrations(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
         let date = self.context.expiry_date(now);
         let (records, done) = self.next_of_round(
@@ -329,27 +274,6 @@ impl<S: Store> Relay<S> {
             }
         }
         Ok(done)
-    }
-
-    /// Drops some of the idle mailboxes, where too many are in memory.
-    fn drop_idle_mailboxes(&mut self, most: usize) -> Done {
-        let looked_at = most.min(self.mailboxes_in_memory.len());
-        for touched in 0..looked_at {
-            if self.mailboxes.len() <= IN_MEMORY {
-                return Done::all(touched);
-            }
-            let Some(id) = self.mailboxes_in_memory.pop_front() else {
-                break;
-            };
-            match self.mailboxes.get(&id) {
-                Some(mailbox) if mailbox.is_idle() => {
-                    self.mailboxes.remove(&id);
-                }
-                Some(_) => self.mailboxes_in_memory.push_back(id),
-                None => {}
-            }
-        }
-        Done::some(looked_at)
     }
 
     /// The same of groups.
@@ -396,12 +320,4 @@ impl Swept for SourceBuckets {
     fn len(&self) -> usize {
         Self::len(self)
     }
-}
-
-fn entry_key(at: &[u8]) -> Option<(MailboxId, u64)> {
-    let (mailbox, sequence) = at.split_first_chunk::<16>()?;
-    Some((
-        MailboxId(*mailbox),
-        u64::from_be_bytes(sequence.try_into().ok()?),
-    ))
 }

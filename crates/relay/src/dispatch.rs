@@ -16,6 +16,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    directory::tokens::Tokens,
     link::{LinkId, LinkStage, RequestRef},
     relay::Relay,
     store::Store,
@@ -84,8 +85,13 @@ impl<S: Store> Relay<S> {
                 Ok(outcome)
             }
             Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
-            Request::IssueTokens(issue) => self.issue_tokens(now, link, &issue, found),
-            Request::Acknowledge(acknowledge) => self.acknowledge(link, acknowledge.sequence),
+            Request::IssueTokens(issue) => {
+                Tokens::issue(&mut self.context, now, link, &issue, found)
+            }
+            Request::Acknowledge(acknowledge) => {
+                self.mailboxes
+                    .acknowledge(&mut self.context, link, acknowledge.sequence)
+            }
             Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
             Request::ClaimKeyPackages(claim) => self.claim_key_packages(&claim, found),
             Request::CreateGroup(create) => {

@@ -25,4 +25,7 @@ pub(crate) trait Feature<S: Store> {
 
     /// What has gathered is lost: goes back to what is on disk, or still being written.
     fn forget_unwritten(&mut self, _context: &mut Context<S>) {}
+
+    /// A sweep begins.
+    fn sweep_begins(&mut self) {}
 }

@@ -24,15 +24,16 @@
 //! dropped, with everything in it that was not on disk.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rand::CryptoRng;
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    ids::{AccountId, DeviceId, GroupId, MailboxId},
+    ids::{AccountId, GroupId},
     limits,
     pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
     time::Time,
@@ -48,15 +49,18 @@ use crate::{
     chores::Sweep,
     clock::ClockNews,
     context::Context,
-    directory::{publications::Publications, token_keys::TokenPeriod},
-    feature::Feature as _,
+    directory::{
+        publications::Publications,
+        tokens::{ShownTokenKey, Tokens},
+    },
+    feature::Feature,
     group::{Group, PostingLink, fan_outs::FanOuts},
-    link::{Link, LinkStage},
-    mailbox::{Again, Mailbox, OwnIds, SentPost, counting::Counting},
+    link::Link,
+    mailbox::Mailboxes,
     pending_view::PendingView,
-    posts::Posts,
     rate_limit::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
+    reservation::Reservations,
     store::{Store, StoreError},
     sweep::Done,
     texts::{Texts, spending::Budgets},
@@ -90,23 +94,18 @@ pub struct Relay<S> {
     pub(crate) changes: Buckets<AccountId>,
     pub(crate) publications: Publications,
     pub(crate) log: LogIdentity,
-    /// Mailboxes of revoked devices whose records still have to be deleted.
-    pub(crate) revoked: BTreeMap<MailboxId, DeviceId>,
-    pub(crate) mailboxes: HashMap<MailboxId, Mailbox, OwnIds>,
+    pub(crate) mailboxes: Mailboxes,
     pub(crate) groups: HashMap<GroupId, Group>,
     /// Where links may post.
     pub(crate) posting: HashMap<LinkId, PostingLink>,
     /// What is in those three, in the order in which the sweep looks at them.
-    pub(crate) mailboxes_in_memory: VecDeque<MailboxId>,
     pub(crate) groups_in_memory: VecDeque<GroupId>,
     pub(crate) posting_links: VecDeque<LinkId>,
     pub(crate) fan_outs: FanOuts,
-    pub(crate) posts: Posts,
     pub(crate) batches: Batches,
-    pub(crate) counting: Counting,
-    pub(crate) reservations: Reservations,
+    pub(crate) reservations: Reservations<GroupId>,
     pub(crate) sweep: Sweep,
-    pub(crate) tokens: TokenPeriod,
+    pub(crate) tokens: Tokens,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
@@ -114,35 +113,6 @@ pub struct Relay<S> {
     /// What was spent on texts; `None` if the relay cannot send texts.
     pub(crate) spending: Option<Budgets>,
     pub(crate) texts: Texts,
-    /// Mailboxes whose posts could not be read; reading them is tried again.
-    pub(crate) unread: BTreeSet<MailboxId>,
-    /// Acknowledged posts that could not be deleted; deleting them is tried again, too.
-    pub(crate) undeleted: Vec<(MailboxId, SentPost)>,
-    pub(crate) again: Again,
-}
-
-/// Numbers that are being reserved on disk: with the batch that gathers, and with the one
-/// that is written.
-#[derive(Default)]
-pub(crate) struct Reservations {
-    pub(crate) gathering: Vec<Reservation>,
-    pub(crate) writing: Vec<Reservation>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum Reservation {
-    Mailbox(MailboxId, u64),
-    Group(GroupId, u64),
-}
-
-impl Reservations {
-    pub(crate) fn mailbox(&mut self, id: MailboxId, below: u64) {
-        self.gathering.push(Reservation::Mailbox(id, below));
-    }
-
-    pub(crate) fn group(&mut self, id: GroupId, below: u64) {
-        self.gathering.push(Reservation::Group(id, below));
-    }
 }
 
 impl<S: Store> Relay<S> {
@@ -156,8 +126,11 @@ impl<S: Store> Relay<S> {
         secrets: Secrets,
         log: LogIdentity,
     ) -> Result<Self, StoreError> {
-        let posts = Posts::open(store.as_ref())?;
+        let mailboxes = Mailboxes::open(store.as_ref())?;
+        let mut view = PendingView::new(store);
         let mut relay = Self {
+            mailboxes,
+            tokens: Tokens::open(&mut view, secrets.token_seed)?,
             codes: Codes::new(&config),
             rendezvouses: Rendezvouses::new(&config),
             backups: Backups::new(&config),
@@ -169,30 +142,28 @@ impl<S: Store> Relay<S> {
             changes: Buckets::new(config.changes_per_account, 100_000),
             publications: Publications::default(),
             log,
-            revoked: BTreeMap::new(),
-            counting: Counting::default(),
-            context: Context::open(PendingView::new(store), config)?,
+            context: Context::open(view, config)?,
             secrets: Arc::new(secrets),
-            posts,
-            mailboxes: HashMap::default(),
             groups: HashMap::new(),
             posting: HashMap::new(),
-            mailboxes_in_memory: VecDeque::new(),
             groups_in_memory: VecDeque::new(),
             posting_links: VecDeque::new(),
             fan_outs: FanOuts::default(),
             batches: Batches::default(),
-            unread: BTreeSet::new(),
-            undeleted: Vec::new(),
-            again: Again::default(),
             reservations: Reservations::default(),
             sweep: Sweep::default(),
-            tokens: TokenPeriod::default(),
         };
-        relay.read_token_period()?;
         relay.read_revoked()?;
         relay.read_spending()?;
         Ok(relay)
+    }
+
+    /// All features, in the order in which they learn what happened.
+    pub(crate) fn features(&mut self) -> (&mut Context<S>, [&mut dyn Feature<S>; 3]) {
+        (
+            &mut self.context,
+            [&mut self.rendezvouses, &mut self.texts, &mut self.mailboxes],
+        )
     }
 
     /// The store, for the writer.
@@ -224,7 +195,7 @@ impl<S: Store> Relay<S> {
     ) {
         let mut challenge = [0; 32];
         rng.fill_bytes(&mut challenge);
-        let shown = self.token_key_to_show(now);
+        let shown = self.tokens.key_to_show(&mut self.context, now);
         let state = Link {
             token_period: shown.period,
             ..Link::new(exporter, challenge, source)
@@ -296,7 +267,7 @@ impl<S: Store> Relay<S> {
         };
         self.answer(link, request, is_login, outcome);
         if is_quiet {
-            self.renew_link(now, link);
+            self.tokens.renew_link(&mut self.context, now, link);
         }
         None
     }
@@ -319,7 +290,9 @@ impl<S: Store> Relay<S> {
         if !self.context.links.is_open(link) {
             return None;
         }
-        let round = counted.map_or(0, |counted| self.take_counted(counted));
+        let round = counted.map_or(0, |counted| {
+            self.mailboxes.take_counted(&mut self.context, counted)
+        });
         let found = match found {
             Ok(found) => match self.to_count(link, &body, Some(&found), round) {
                 Some(count) => {
@@ -363,9 +336,9 @@ impl<S: Store> Relay<S> {
         for of in self.posting.remove(&link).unwrap_or_default().into_keys() {
             self.fan_out_left(of, link);
         }
-        self.rendezvouses.link_closed(&mut self.context, link, &was);
-        if let LinkStage::LoggedIn { mailbox, .. } = was.stage {
-            self.mailbox_link_closed(mailbox, link);
+        let (context, features) = self.features();
+        for feature in features {
+            feature.link_closed(context, link, &was);
         }
     }
 
@@ -398,7 +371,7 @@ impl<S: Store> Relay<S> {
         let Context { calendar, view, .. } = &mut self.context;
         let news = calendar.look(now, wall);
         calendar.keep(view, now, news.is_some());
-        self.turn_token_period(now);
+        self.tokens.turn_period(&mut self.context, now);
         news
     }
 
@@ -408,6 +381,11 @@ impl<S: Store> Relay<S> {
         let Context { calendar, view, .. } = &mut self.context;
         calendar.confirm(now, wall);
         calendar.keep(view, now, true);
+    }
+
+    /// What links are shown, for clients that do not open one.
+    pub fn shown_token_key(&self) -> Arc<RwLock<ShownTokenKey>> {
+        self.tokens.shown_key()
     }
 
     /// The date.

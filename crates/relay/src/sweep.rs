@@ -30,6 +30,8 @@ const LEAST: usize = 512;
 pub(crate) const MOST: usize = 64 * SLICE;
 /// What is deleted in the order of its age: records in one sweep, at most.
 pub(crate) const MOST_DELETED: usize = 1024 * SLICE;
+/// Groups and mailboxes that may be in memory before idle ones are dropped.
+pub(crate) const IN_MEMORY: usize = 4096;
 
 /// How much of a chore was done.
 pub(crate) struct Done {

@@ -33,15 +33,16 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
-    directory::{changes, token_keys::TokenKeys},
+    directory::{
+        changes,
+        login::wrong_login,
+        tokens::{TokenKeys, Tokens},
+    },
     group,
     link::LinkId,
-    mailbox::{
-        counting::{Count, Counted},
-        wrong_login,
-    },
+    mailbox::counting::{Count, Counted},
     relay::Relay,
-    store::{Key, KeySpace, Store, StoreError, behind},
+    store::{Key, KeySpace, Store, StoreError, behind, records::DeviceRecord},
 };
 
 /// What is to be verified before a request is carried out.
@@ -289,22 +290,22 @@ impl<S: Store> Relay<S> {
             }
             Request::ChangeRoster(change) => self.statement_to_verify(now, link, change),
             Request::ClaimKeyPackages(claim) => {
-                self.token_keys_of(link)?;
+                self.tokens.keys_of(&mut self.context, link)?;
                 self.claim_to_verify(now, link, claim).map(Some)
             }
             Request::OpenBlob(open) => {
-                self.token_keys_of(link)?;
+                self.tokens.keys_of(&mut self.context, link)?;
                 self.blob_to_verify(now, open)
             }
             Request::IssueTokens(issue) => {
-                self.may_issue(now, link, issue)?;
-                let (keys, period) = self.token_keys_of(link)?;
+                Tokens::may_issue(&self.context, now, link, issue)?;
+                let (keys, period) = self.tokens.keys_of(&mut self.context, link)?;
                 let mut seed = [0; 32];
                 rng.fill_bytes(&mut seed);
                 Ok(Some(Check::Issue { seed, keys, period }))
             }
             Request::CreateGroup(create) => {
-                self.token_keys_of(link)?;
+                self.tokens.keys_of(&mut self.context, link)?;
                 self.group_to_verify(create).map(Some)
             }
             Request::AuthorisePosting(authorise) => {
@@ -336,13 +337,68 @@ impl<S: Store> Relay<S> {
     ) -> Verification<S> {
         Verification {
             store: self.store(),
-            tokens: self.tokens.keys.clone(),
+            tokens: self.tokens.keys(),
             link,
             request,
             body,
             work,
             count,
         }
+    }
+}
+
+impl<S: Store> Relay<S> {
+    /// What is to be counted before a request is carried out.
+    pub(crate) fn to_count(
+        &self,
+        link: LinkId,
+        body: &Request,
+        found: Option<&CheckResult>,
+        round: u8,
+    ) -> Option<Count> {
+        let cold = match (body, found) {
+            (Request::Post(post), None | Some(CheckResult::Nothing))
+                if post.kind() != PostKind::Commit =>
+            {
+                self.cold_of_post(link, post)
+            }
+            (Request::Post(post), Some(CheckResult::Commit { list })) => {
+                let mut cold = self.cold_of_post(link, post);
+                cold.extend(self.mailboxes.cold(&self.context, list));
+                cold
+            }
+            (_, Some(CheckResult::Create { list, .. } | CheckResult::Rejoin { list, .. })) => list
+                .as_deref()
+                .map(|list| self.mailboxes.cold(&self.context, list))
+                .unwrap_or_default(),
+            (Request::Login(login), None) => self.cold_of_login(login),
+            _ => return None,
+        };
+        self.mailboxes.count(&self.context, cold, round)
+    }
+
+    fn cold_of_post(&self, link: LinkId, post: &pb::Post) -> Vec<MailboxId> {
+        let Ok(group) = GroupId::try_from(&post.group_id) else {
+            return Vec::new();
+        };
+        self.authorised(link, group, Epoch(post.epoch))
+            .map(|authorised| self.mailboxes.cold(&self.context, authorised.fan_out()))
+            .unwrap_or_default()
+    }
+
+    fn cold_of_login(&self, login: &pb::Login) -> Vec<MailboxId> {
+        let Ok(device) = DeviceId::try_from(&login.device_id) else {
+            return Vec::new();
+        };
+        let record: Result<Option<DeviceRecord>, _> =
+            self.context.view.get(KeySpace::Devices, device.as_bytes());
+        let mailbox = record
+            .ok()
+            .flatten()
+            .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok());
+        mailbox
+            .map(|mailbox| self.mailboxes.cold(&self.context, &[mailbox]))
+            .unwrap_or_default()
     }
 }
 

@@ -140,7 +140,7 @@ impl<S: Store> Relay<S> {
     fn unspent_all(&self, open: &pb::OpenBlob) -> Result<Vec<pb::Token>, Refused> {
         let mut tokens: Vec<pb::Token> = Vec::with_capacity(open.tokens.len());
         for token in &open.tokens {
-            let token = self.unspent(Some(token))?;
+            let token = self.tokens.unspent(&self.context, Some(token))?;
             if tokens.iter().any(|other| other.input == token.input) {
                 return Err(Refused::unauthorised("a token is there twice"));
             }
@@ -171,7 +171,7 @@ impl<S: Store> Relay<S> {
             .take(now, a_day, mib)
             .map_err(Refused::rate_limited)?;
         for token in &tokens {
-            self.spend(token);
+            self.tokens.spend(&mut self.context, token);
         }
         self.context
             .count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_add(open.bytes));

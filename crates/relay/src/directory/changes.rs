@@ -377,8 +377,8 @@ impl<S: Store> Relay<S> {
             .flatten()
             .and_then(|record: RevokedRecord| MailboxId::try_from(&record.mailbox_id).ok());
         if let Some(mailbox) = mailbox {
-            self.revoked.insert(mailbox, device);
-            self.drop_mailbox(mailbox);
+            self.mailboxes.revoked.insert(mailbox, device);
+            self.mailboxes.drop_mailbox(&mut self.context, mailbox);
         }
     }
 
@@ -401,13 +401,13 @@ impl<S: Store> Relay<S> {
             }
             from = page.next;
         }
-        self.revoked = revoked;
+        self.mailboxes.revoked = revoked;
         Ok(())
     }
 
     /// Deletes some of what revoked devices left.
     pub(crate) fn delete_revoked(&mut self) -> Result<Done, StoreError> {
-        let Some((&mailbox, &device)) = self.revoked.first_key_value() else {
+        let Some((&mailbox, &device)) = self.mailboxes.revoked.first_key_value() else {
             return Ok(Done::all(0));
         };
         let prefix = mailbox.as_bytes();
@@ -427,7 +427,8 @@ impl<S: Store> Relay<S> {
                 continue;
             };
             let sequence = at.last_chunk::<8>().copied().map(u64::from_be_bytes);
-            self.delete_entry(
+            self.mailboxes.delete_entry(
+                &mut self.context,
                 mailbox,
                 sequence.unwrap_or_default(),
                 entry.post,
@@ -458,7 +459,7 @@ impl<S: Store> Relay<S> {
         self.context
             .view
             .delete(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]));
-        self.revoked.remove(&mailbox);
+        self.mailboxes.revoked.remove(&mailbox);
         Ok(Done::some(touched + 1))
     }
 }

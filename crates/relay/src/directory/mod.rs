@@ -8,8 +8,9 @@
 
 pub(crate) mod changes;
 pub mod log;
+pub(crate) mod login;
 pub(crate) mod publications;
-pub mod token_keys;
+pub mod tokens;
 
 use bytes::Bytes;
 use waxwing_protocol::{
@@ -18,8 +19,7 @@ use waxwing_protocol::{
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
     roster::Device,
-    time::{Span, Time},
-    token,
+    time::Time,
 };
 
 use self::log::Question;
@@ -29,8 +29,8 @@ use crate::{
     link::LinkId,
     relay::Relay,
     store::{
-        Key, KeySpace, Store, key,
-        records::{AccountRecord, AddressRecord, DeviceRecord, TokenBudgetRecord},
+        KeySpace, Store, key,
+        records::{AccountRecord, AddressRecord, DeviceRecord},
     },
     verification::{Check, CheckResult, of_stored},
 };
@@ -125,7 +125,7 @@ impl<S: Store> Relay<S> {
         if claim.device_ids.len() > limits::DEVICES {
             return Err(Refused::new(ErrorCode::TooLarge, "too many devices"));
         }
-        self.unspent(claim.token.as_ref())?;
+        self.tokens.unspent(&self.context, claim.token.as_ref())?;
         let account = self.account_of(&address)?.ok_or_else(unknown)?;
         let stored = self.statements(account)?.ok_or_else(unknown)?;
         Ok(Check::Claim { stored })
@@ -140,7 +140,7 @@ impl<S: Store> Relay<S> {
             return Err(Refused::unavailable());
         };
         let address = parse(&claim.address)?;
-        let token = self.unspent(claim.token.as_ref())?;
+        let token = self.tokens.unspent(&self.context, claim.token.as_ref())?;
         let account = self.account_of(&address)?.ok_or_else(unknown)?;
         let statements = self.statements(account)?.ok_or_else(unknown)?;
         // It may have changed while the token was verified.
@@ -173,7 +173,7 @@ impl<S: Store> Relay<S> {
             });
         }
         // Everything was found: only now does anything change.
-        self.spend(&token);
+        self.tokens.spend(&mut self.context, &token);
         for (device, at) in taken {
             self.context.view.delete(KeySpace::KeyPackages, at);
             self.warn_when_low(device)?;
@@ -246,87 +246,6 @@ impl<S: Store> Relay<S> {
         )))
     }
 
-    /// What an account's tokens come to, on this day, with those that are asked for.
-    pub(crate) fn may_issue(
-        &self,
-        now: Time,
-        link: LinkId,
-        issue: &pb::IssueTokens,
-    ) -> Result<(Key, TokenBudgetRecord), Refused> {
-        self.context.links.of_request(link)?;
-        let account = self.context.links.account_logged_in(link)?;
-        let now = self.context.date(now);
-        let day = now.0 / Span::days(1).0;
-        let at = key(&[account.as_bytes()]);
-        let budget: TokenBudgetRecord = self
-            .context
-            .view
-            .get(KeySpace::TokenBudgets, &at)?
-            .unwrap_or_default();
-        let asked_for = count(issue.blinded.len());
-        let period = now.0 / limits::TOKEN_PERIOD.0;
-        let of = |is_current: bool, issued: u32| if is_current { issued } else { 0 };
-        let issued = of(budget.day == day, budget.issued).saturating_add(asked_for);
-        let issued_in_period =
-            of(budget.period == period, budget.issued_in_period).saturating_add(asked_for);
-        if issued_in_period > self.context.config.tokens_per_period {
-            let next = Time((period + 1).saturating_mul(limits::TOKEN_PERIOD.0));
-            return Err(Refused::rate_limited(next.since(now)));
-        }
-        if issued > self.context.config.tokens_per_day {
-            let tomorrow = Time((day + 1) * Span::days(1).0);
-            return Err(Refused::rate_limited(tomorrow.since(now)));
-        }
-        let budget = TokenBudgetRecord {
-            day,
-            issued,
-            period,
-            issued_in_period,
-        };
-        Ok((at, budget))
-    }
-
-    pub(crate) fn issue_tokens(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        issue: &pb::IssueTokens,
-        found: CheckResult,
-    ) -> RequestResult {
-        let CheckResult::Issued(tokens) = found else {
-            return Err(Refused::unavailable());
-        };
-        let (at, budget) = self.may_issue(now, link, issue)?;
-        self.context.view.put(KeySpace::TokenBudgets, at, &budget);
-        Ok(Reply::Durable(Answer::TokensIssued(tokens)))
-    }
-
-    /// The token, if nobody spent it. Whether this relay issued it is verified
-    /// ([`crate::verification`]) before it counts.
-    pub(crate) fn unspent(&self, token: Option<&pb::Token>) -> Result<pb::Token, Refused> {
-        let token =
-            token.ok_or_else(|| Refused::unauthorised("the token is not one of this relay's"))?;
-        for period in self.tokens.taken() {
-            let at = spent_key(period, token);
-            if self
-                .context
-                .view
-                .get_bytes(KeySpace::SpentTokens, &at)?
-                .is_some()
-            {
-                return Err(Refused::unauthorised("the token was spent before"));
-            }
-        }
-        Ok(token.clone())
-    }
-
-    pub(crate) fn spend(&mut self, token: &pb::Token) {
-        let at = spent_key(self.tokens.number(), token);
-        self.context
-            .view
-            .put_bytes(KeySpace::SpentTokens, at, Bytes::new());
-    }
-
     /// What is known of an account, for a login or a look-up.
     pub(crate) fn statements(
         &self,
@@ -397,11 +316,6 @@ impl<S: Store> Relay<S> {
         }
         Ok(())
     }
-}
-
-/// A token that was spent in a period. It was issued in that one or the one before.
-fn spent_key(period: u64, token: &pb::Token) -> Key {
-    key(&[&period.to_be_bytes(), &token::spent_id(token)])
 }
 
 pub(crate) fn parse(address: &str) -> Result<Address, Refused> {

@@ -16,13 +16,11 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{
-    Group, Incoming, conflict, deposit::Reaches, epoch_keys, group_id, has_just_ended, post_id,
-    too_large,
-};
+use super::{Group, Incoming, conflict, epoch_keys, group_id, has_just_ended, post_id, too_large};
 use crate::{
     answer::{Refused, Reply, RequestResult},
     link::{LinkId, RequestRef},
+    mailbox::deposit::Reaches,
     relay::Relay,
     store::{
         KeySpace, Store, key,
@@ -70,7 +68,7 @@ impl<S: Store> Relay<S> {
             };
             return Ok(Reply::Durable(Answer::Posted(answer)));
         }
-        let token = self.unspent(create.token.as_ref())?;
+        let token = self.tokens.unspent(&self.context, create.token.as_ref())?;
         if PostingPublicKey::from_bytes(&create.rejoin_key).is_none() {
             return Err(Refused::malformed("the rejoin key is malformed"));
         }
@@ -86,10 +84,17 @@ impl<S: Store> Relay<S> {
             .has_room_for_group(&self.context.config, 1, 0, next.bytes())?;
         if !create.welcome.is_empty() {
             let bytes = create.welcome.len();
-            self.has_room(id, &next.fan_out, 1, bytes, Reaches::Everybody)?;
+            self.mailboxes.has_room(
+                &mut self.context,
+                id,
+                &next.fan_out,
+                1,
+                bytes,
+                Reaches::Everybody,
+            )?;
         }
         // Nothing refuses it any more.
-        self.spend(&token);
+        self.tokens.spend(&mut self.context, &token);
         self.context
             .count(|usage| usage.groups = usage.groups.saturating_add(1));
         let record = GroupRecord {
@@ -134,7 +139,7 @@ impl<S: Store> Relay<S> {
             .get_bytes(KeySpace::Groups, id.as_bytes())?;
         let is_new = known.is_none();
         if is_new {
-            self.unspent(create.token.as_ref())?;
+            self.tokens.unspent(&self.context, create.token.as_ref())?;
         }
         Ok(Check::Create { is_new })
     }
@@ -197,7 +202,8 @@ impl<S: Store> Relay<S> {
         both.dedup();
         self.may_authorise(asked.link, id, epoch.next())?;
         let bytes = commit.body.len() + commit.welcome.len();
-        self.has_room(id, &both, 2, bytes, Reaches::Anybody)?;
+        self.mailboxes
+            .has_room(&mut self.context, id, &both, 2, bytes, Reaches::Anybody)?;
         self.may_grow(now, id, &next)?;
         self.begin_epoch(now, asked.link, id, next)?;
         let incoming = Incoming {
@@ -246,7 +252,14 @@ impl<S: Store> Relay<S> {
         let next = next_epoch(epoch.next(), rejoin.next.as_ref(), list)?;
         let list = Arc::clone(&next.fan_out);
         self.may_authorise(link, id, epoch.next())?;
-        self.has_room(id, &list, 1, rejoin.body.len(), Reaches::Anybody)?;
+        self.mailboxes.has_room(
+            &mut self.context,
+            id,
+            &list,
+            1,
+            rejoin.body.len(),
+            Reaches::Anybody,
+        )?;
         self.may_grow(now, id, &next)?;
         self.begin_epoch(now, link, id, next)?;
         let incoming = Incoming {

@@ -10,7 +10,6 @@
 //! links, which end when they are not used.
 
 mod change;
-pub(crate) mod deposit;
 pub(crate) mod fan_outs;
 mod idle;
 mod signal;
@@ -26,13 +25,15 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use self::deposit::{Deposit, Reaches};
 use crate::{
     answer::{Refused, Reply, RequestResult},
     cost,
     link::{LinkId, RequestRef},
-    mailbox::shares::ANY_GROUP,
-    posts::Repeated,
+    mailbox::{
+        deposit::{Deposit, Reaches},
+        posts::Repeated,
+        shares::ANY_GROUP,
+    },
     relay::Relay,
     store::{
         KeySpace, Store, key,
@@ -211,7 +212,14 @@ impl<S: Store> Relay<S> {
                 self.context
                     .charge(now, link, cost::of_fan_out(fan_out.len()))?;
                 let bytes = post.body.len();
-                self.has_room(id, &fan_out, 1, bytes, Reaches::SomebodyElse)?;
+                self.mailboxes.has_room(
+                    &mut self.context,
+                    id,
+                    &fan_out,
+                    1,
+                    bytes,
+                    Reaches::SomebodyElse,
+                )?;
                 let incoming = Incoming {
                     group: id,
                     epoch,
@@ -286,14 +294,19 @@ impl<S: Store> Relay<S> {
         asked: RequestRef,
         on_disk: bool,
     ) -> Result<Option<Reply>, Refused> {
-        Ok(match self.repeated(now, group, post, asked, on_disk)? {
-            None => None,
-            Some(Repeated::Waiting) => Some(Reply::Later),
-            Some(Repeated::Answered(mut answer)) => {
-                answer.epoch = self.group(group)?.epoch().0;
-                Some(Reply::Now(Answer::Posted(answer)))
-            }
-        })
+        Ok(
+            match self
+                .mailboxes
+                .repeated(&mut self.context, now, group, post, asked, on_disk)?
+            {
+                None => None,
+                Some(Repeated::Waiting) => Some(Reply::Later),
+                Some(Repeated::Answered(mut answer)) => {
+                    answer.epoch = self.group(group)?.epoch().0;
+                    Some(Reply::Now(Answer::Posted(answer)))
+                }
+            },
+        )
     }
 
     /// Numbers a post and puts it into the mailboxes of the list, which have
@@ -320,7 +333,14 @@ impl<S: Store> Relay<S> {
             id: incoming.id,
             body: incoming.body,
         };
-        self.put(now, deposit, fan_out, held, (asked, answer));
+        self.mailboxes.put(
+            &mut self.context,
+            now,
+            deposit,
+            fan_out,
+            held,
+            (asked, answer),
+        );
         Ok(())
     }
 
@@ -345,7 +365,7 @@ impl<S: Store> Relay<S> {
             self.context
                 .view
                 .put(KeySpace::GroupSequences, key(&[id.as_bytes()]), &record);
-            self.reservations.group(id, record.reserved);
+            self.reservations.add(id, record.reserved);
         }
         Ok(())
     }

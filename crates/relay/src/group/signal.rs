@@ -42,7 +42,7 @@ impl<S: Store> Relay<S> {
         }
         state.signalled_at = Some(now);
         for mailbox in fan_out.iter() {
-            let open = self.mailboxes.get(mailbox).and_then(|mailbox| mailbox.link);
+            let open = self.mailboxes.link_of(*mailbox);
             let links = &self.context.links;
             if let Some(open) = open.filter(|open| links.account_on(*open).is_some()) {
                 let signalled = pb::Signalled {

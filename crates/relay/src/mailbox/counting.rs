@@ -11,18 +11,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use waxwing_protocol::{
-    ids::{DeviceId, Epoch, GroupId, MailboxId},
-    pb::{self, PostKind, client_frame::Body as Request},
-};
+use waxwing_protocol::ids::MailboxId;
 
-use super::Loaded;
+use super::{Loaded, Mailbox, Mailboxes};
 use crate::{
-    link::LinkId,
+    context::Context,
     pending_view::PendingView,
-    relay::Relay,
-    store::{KeySpace, Store, records::DeviceRecord},
-    verification::CheckResult,
+    store::{KeySpace, Store},
 };
 
 /// Mailboxes of which it is remembered that they are gone.
@@ -87,7 +82,7 @@ impl Count {
     pub(crate) fn run<S: Store>(self, store: &Arc<S>) -> Counted {
         let view = PendingView::new(Arc::clone(store));
         let asked_for = self.mailboxes.len();
-        let counted = |id| Some((id, Relay::load_mailbox(&view, id).ok()?));
+        let counted = |id| Some((id, Mailbox::load(&view, id).ok()?));
         let mailboxes: Vec<_> = self.mailboxes.into_iter().filter_map(counted).collect();
         let round = if mailboxes.len() < asked_for {
             // It would be tried again and again.
@@ -103,46 +98,30 @@ impl Count {
     }
 }
 
-impl<S: Store> Relay<S> {
-    /// What is to be counted before a request is carried out.
-    pub(crate) fn to_count(
+impl Mailboxes {
+    /// What is to be counted before these mailboxes are used; `round` says how often there
+    /// was something to count for the same request.
+    pub(crate) fn count(
         &self,
-        link: LinkId,
-        body: &Request,
-        found: Option<&CheckResult>,
+        context: &Context<impl Store>,
+        mailboxes: Vec<MailboxId>,
         round: u8,
     ) -> Option<Count> {
-        if round >= ROUNDS {
-            return None;
-        }
-        let cold = match (body, found) {
-            (Request::Post(post), None | Some(CheckResult::Nothing))
-                if post.kind() != PostKind::Commit =>
-            {
-                self.cold_of_post(link, post)
-            }
-            (Request::Post(post), Some(CheckResult::Commit { list })) => {
-                let mut cold = self.cold_of_post(link, post);
-                cold.extend(self.cold(list));
-                cold
-            }
-            (_, Some(CheckResult::Create { list, .. } | CheckResult::Rejoin { list, .. })) => list
-                .as_deref()
-                .map(|list| self.cold(list))
-                .unwrap_or_default(),
-            (Request::Login(login), None) => self.cold_of_login(login),
-            _ => return None,
-        };
-        (!cold.is_empty()).then(|| Count {
-            mailboxes: cold,
-            since: self.standing(),
+        let is_needed = round < ROUNDS && !mailboxes.is_empty();
+        is_needed.then(|| Count {
+            mailboxes,
+            since: self.validity(context),
             round,
         })
     }
 
     /// Takes counts that still hold; gives which round is next.
-    pub(crate) fn take_counted(&mut self, counted: Counted) -> u8 {
-        if counted.since != self.standing() {
+    pub(crate) fn take_counted(
+        &mut self,
+        context: &mut Context<impl Store>,
+        counted: Counted,
+    ) -> u8 {
+        if counted.since != self.validity(context) {
             return counted.round.saturating_add(OUTDATED);
         }
         for (id, loaded) in counted.mailboxes {
@@ -150,66 +129,33 @@ impl<S: Store> Relay<S> {
                 self.counting.note_gone(id);
                 continue;
             };
-            if !self.mailboxes.contains_key(&id) && !self.revoked.contains_key(&id) {
-                self.take_loaded(id, loaded);
+            if !self.all.contains_key(&id) && !self.revoked.contains_key(&id) {
+                self.take_loaded(context, id, loaded);
                 // It is about to be used; thousands of them at once would hold the lock.
-                if self.context.has_space() {
-                    self.reserve(id);
+                if context.has_space() {
+                    self.reserve(context, id);
                 }
             }
         }
         counted.round.saturating_add(1)
     }
 
-    fn standing(&self) -> CountValidity {
+    fn validity(&self, context: &Context<impl Store>) -> CountValidity {
         CountValidity {
-            left: self
-                .counting
-                .loaded
-                .saturating_sub(self.mailboxes.len() as u64),
+            left: self.counting.loaded.saturating_sub(self.all.len() as u64),
             deleted: self.counting.deleted,
-            generation: self.context.view.generation(),
+            generation: context.view.generation(),
         }
     }
 
-    fn cold_of_post(&self, link: LinkId, post: &pb::Post) -> Vec<MailboxId> {
-        let Ok(group) = GroupId::try_from(&post.group_id) else {
-            return Vec::new();
-        };
-        self.authorised(link, group, Epoch(post.epoch))
-            .map(|authorised| self.cold(authorised.fan_out()))
-            .unwrap_or_default()
-    }
-
-    fn cold_of_login(&self, login: &pb::Login) -> Vec<MailboxId> {
-        let Ok(device) = DeviceId::try_from(&login.device_id) else {
-            return Vec::new();
-        };
-        let record: Result<Option<DeviceRecord>, _> =
-            self.context.view.get(KeySpace::Devices, device.as_bytes());
-        let mailbox = record
-            .ok()
-            .flatten()
-            .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok());
-        mailbox
-            .map(|mailbox| self.cold(&[mailbox]))
-            .unwrap_or_default()
-    }
-
     /// Those that are not in memory, and of which the disk says all.
-    fn cold(&self, list: &[MailboxId]) -> Vec<MailboxId> {
+    pub(crate) fn cold(&self, context: &Context<impl Store>, list: &[MailboxId]) -> Vec<MailboxId> {
         let cold = list.iter().filter(|id| {
-            !self.mailboxes.contains_key(*id)
+            !self.all.contains_key(*id)
                 && !self.counting.is_gone(**id)
                 && !self.revoked.contains_key(*id)
-                && !self
-                    .context
-                    .view
-                    .has_pending(KeySpace::Entries, id.as_bytes())
-                && !self
-                    .context
-                    .view
-                    .has_pending(KeySpace::Mailboxes, id.as_bytes())
+                && !context.view.has_pending(KeySpace::Entries, id.as_bytes())
+                && !context.view.has_pending(KeySpace::Mailboxes, id.as_bytes())
         });
         cold.take(AT_ONCE).copied().collect()
     }

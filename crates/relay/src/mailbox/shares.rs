@@ -6,7 +6,7 @@
 //! which costs a token. A group whose welcome still waits here is new to the device; all such
 //! groups together get a quarter of the mailbox ([`NEW`]), however many there are.
 //!
-//! **Elsewhere**: [`crate::group::deposit`] handles posts that do not fit.
+//! **Elsewhere**: [`super::deposit`] handles posts that do not fit.
 //!
 //! **Always**: these counts cover only what waits, and are forgotten with it. Nothing here, on
 //! disk or in memory, says in which groups a device is when nothing waits for it.
@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 
 use waxwing_protocol::{ids::GroupId, pb::PostKind};
 
-use crate::{posts::StoredPost, store::records::EntryRecord};
+use super::posts::StoredPost;
+use crate::store::records::EntryRecord;
 
 /// How much of a pool of `most` one group may have, when so much of it is left.
 const fn share(left: u64, most: u64) -> u64 {

@@ -19,7 +19,7 @@ use parking_lot::RwLock;
 use tungstenite::handshake::derive_accept_key;
 
 use super::memory::Memory;
-use crate::directory::token_keys::ShownTokenKey;
+use crate::directory::tokens::ShownTokenKey;
 
 /// What the relay says about itself.
 pub(super) struct Pages {

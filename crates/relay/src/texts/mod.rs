@@ -41,8 +41,8 @@ use crate::{
     context::Context,
     effect::{Effect, SmsId, Submission, Verdict},
     feature::Feature,
-    group::deposit,
     link::LinkId,
+    mailbox::deposit,
     rate_limit::Buckets,
     relay::Relay,
     store::{
@@ -519,7 +519,8 @@ impl<S: Store> Relay<S> {
             id: PostId(id),
             body: body.into(),
         };
-        self.deposit(now, incoming, &mailboxes)?;
+        self.mailboxes
+            .deposit(&mut self.context, now, incoming, &mailboxes)?;
         Ok(devices.len())
     }
 

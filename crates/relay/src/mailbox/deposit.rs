@@ -19,21 +19,21 @@ use waxwing_protocol::{
     time::Time,
 };
 
+use super::{
+    Mailboxes, PutIn,
+    posts::{May, StoredPost},
+    shares::{ANY_GROUP, Amount},
+};
 use crate::{
     answer::Refused,
+    context::Context,
     link::RequestRef,
-    mailbox::{
-        PutIn,
-        shares::{ANY_GROUP, Amount},
-    },
-    posts::{May, StoredPost},
-    relay::Relay,
     store::{KeySpace, Store, StoreError},
 };
 
 /// Whom a post has to reach, so that it is taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reaches {
+pub(crate) enum Reaches {
     /// Each mailbox of the list, to which the group is new: nobody else could tell of it.
     Everybody,
     /// Some other mailbox than the sender's own, which is one of the list.
@@ -53,37 +53,46 @@ pub(crate) struct Deposit {
     pub body: bytes::Bytes,
 }
 
-impl<S: Store> Relay<S> {
+impl Mailboxes {
     /// Puts a post of the relay's own into mailboxes: it is delivered when it is on disk.
     pub(crate) fn deposit(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         deposit: Deposit,
         mailboxes: &[MailboxId],
     ) -> Result<(), Refused> {
         let group = deposit.group;
-        self.has_room(group, mailboxes, 1, deposit.body.len(), Reaches::Anybody)?;
+        self.has_room(
+            context,
+            group,
+            mailboxes,
+            1,
+            deposit.body.len(),
+            Reaches::Anybody,
+        )?;
         let answer = pb::Posted::default();
-        self.put(now, deposit, mailboxes, true, (None, answer));
+        self.put(context, now, deposit, mailboxes, true, (None, answer));
         Ok(())
     }
 
     /// Whether enough mailboxes of the list have room, and memory does. Afterwards all of them
     /// are in memory.
-    pub(super) fn has_room(
+    pub(crate) fn has_room(
         &mut self,
+        context: &mut Context<impl Store>,
         group: GroupId,
         fan_out: &[MailboxId],
         posts: u64,
         bytes: usize,
         reaches: Reaches,
     ) -> Result<(), Refused> {
-        if self.posts.bytes.saturating_add(bytes) > self.context.config.unwritten_bytes
-            || !self.context.has_space()
+        if self.posts.bytes.saturating_add(bytes) > context.config.unwritten_bytes
+            || !context.has_space()
         {
             return Err(Refused::unavailable());
         }
-        let most = self.most_in_a_mailbox();
+        let most = Self::most_in_a_mailbox(context);
         let more = Amount {
             posts,
             bytes: bytes as u64,
@@ -97,15 +106,13 @@ impl<S: Store> Relay<S> {
         };
         for id in fan_out {
             // Whether the others have room is seen when the post is put there.
-            if with_room >= enough_with_room && self.mailboxes.contains_key(id) {
+            if with_room >= enough_with_room && self.all.contains_key(id) {
                 continue;
             }
-            let mailbox = match self.mailbox(*id) {
+            let mailbox = match self.mailbox(context, *id) {
                 // Nobody can have anything put there: the others do not wait for that.
                 Err(StoreError::Damaged(_)) => {
-                    self.context
-                        .view
-                        .note_damage(KeySpace::Mailboxes, id.as_bytes());
+                    context.view.note_damage(KeySpace::Mailboxes, id.as_bytes());
                     continue;
                 }
                 mailbox => mailbox?,
@@ -128,8 +135,9 @@ impl<S: Store> Relay<S> {
     }
 
     /// Puts it there. `held`: not to be delivered before it is on disk.
-    pub(super) fn put(
+    pub(crate) fn put(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         deposit: Deposit,
         fan_out: &[MailboxId],
@@ -143,7 +151,7 @@ impl<S: Store> Relay<S> {
             kind: deposit.kind,
             epoch: deposit.epoch,
             id: deposit.id,
-            received_at: self.context.date(now),
+            received_at: context.date(now),
             body: deposit.body,
             missed: false,
         });
@@ -153,7 +161,7 @@ impl<S: Store> Relay<S> {
         let mut shortcut = !held;
         let mut full = Vec::new();
         for id in fan_out {
-            match self.put_in(*id, &post, shared, held) {
+            match self.put_in(context, *id, &post, shared, held) {
                 PutIn::Put {
                     sequence,
                     is_reserved,
@@ -172,14 +180,14 @@ impl<S: Store> Relay<S> {
         // A list of mailboxes that are all gone has nobody to acknowledge; and a mark has to be
         // on disk before anybody is answered.
         shortcut &= !holders.is_empty() && full.is_empty();
-        self.context.counts.posts += 1;
+        context.counts.posts += 1;
         // What can go to a link goes now; whether all of it did decides how it is written.
         let all_there = there.len() == holders.len();
         for id in there {
-            self.fill(id);
+            self.fill(context, id);
         }
         let on_its_way = |&(id, sequence): &(MailboxId, u64)| {
-            self.mailboxes
+            self.all
                 .get(&id)
                 .is_some_and(|mailbox| mailbox.was_sent(sequence))
         };
@@ -191,17 +199,19 @@ impl<S: Store> Relay<S> {
         self.posts
             .add(now, Arc::clone(&post), holders, asked, answer, may);
         if !full.is_empty() {
-            self.mark_missed(now, &post, &full);
+            self.mark_missed(context, now, &post, &full);
         }
     }
 
     /// Tells these devices, in their mailboxes, that they miss a post.
-    fn mark_missed(&mut self, now: Time, post: &StoredPost, full: &[MailboxId]) {
-        self.context.counts.left_out = self
-            .context
-            .counts
-            .left_out
-            .saturating_add(full.len() as u64);
+    fn mark_missed(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        post: &StoredPost,
+        full: &[MailboxId],
+    ) {
+        context.counts.left_out = context.counts.left_out.saturating_add(full.len() as u64);
         // Nobody could send a text again.
         if post.kind == PostKind::Sms {
             return;
@@ -221,8 +231,9 @@ impl<S: Store> Relay<S> {
             });
             let mut holders = smallvec::SmallVec::new();
             for id in full {
-                if self.to_mark(*id, post.group) == Some(named)
-                    && let PutIn::Put { sequence, .. } = self.put_in(*id, &mark, true, true)
+                if self.to_mark(context, *id, post.group) == Some(named)
+                    && let PutIn::Put { sequence, .. } =
+                        self.put_in(context, *id, &mark, true, true)
                 {
                     holders.push((*id, sequence));
                 }

@@ -26,11 +26,11 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
+use super::{Mailboxes, shares::Item};
 use crate::{
     answer::Refused,
-    link::{LinkId, RequestRef},
-    mailbox::shares::Item,
-    relay::Relay,
+    context::Context,
+    link::RequestRef,
     store::{
         KeySpace, Store, StoreError, Write, key,
         records::{EntryRecord, HoldersRecord, PostRecord, PostedRecord},
@@ -416,7 +416,7 @@ impl Posts {
     }
 
     /// Forgets every pending post; gives who waited for an answer.
-    pub(crate) fn forget(&mut self) -> Vec<(LinkId, u32)> {
+    pub(crate) fn forget(&mut self) -> Vec<RequestRef> {
         self.unwritten.clear();
         self.urgent = false;
         self.writing.clear();
@@ -428,23 +428,19 @@ impl Posts {
             if !pending.asked.is_empty() {
                 self.recent.remove(&(pending.post.group, pending.post.id));
             }
-            waiting.extend(
-                pending
-                    .asked
-                    .iter()
-                    .map(|asked| (asked.link, asked.request)),
-            );
+            waiting.extend(pending.asked);
         }
         self.recent_order.retain(|id| self.recent.contains_key(id));
         waiting
     }
 }
 
-impl<S: Store> Relay<S> {
+impl Mailboxes {
     /// What a post id that came before was answered; `on_disk` has those looked through
     /// that are not in memory.
     pub(crate) fn repeated(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         group: GroupId,
         post: PostId,
@@ -457,11 +453,10 @@ impl<S: Store> Relay<S> {
         if !on_disk || !self.posts.forgot {
             return Ok(None);
         }
-        let date = self.context.date(now);
+        let date = context.date(now);
         for days_ago in 0..=POST_ID_DAYS {
             let at = Time(date.0.saturating_sub(days_ago * 86_400_000));
-            let record: Option<PostedRecord> = self
-                .context
+            let record: Option<PostedRecord> = context
                 .view
                 .get(KeySpace::PostIds, &post_id_key(at, group, post))?;
             if let Some(PostedRecord { group_sequence }) = record {
@@ -475,7 +470,13 @@ impl<S: Store> Relay<S> {
     }
 
     /// A mailbox acknowledged a post that was not known to be on disk.
-    pub(crate) fn release(&mut self, number: u64, mailbox: MailboxId, sequence: u64) {
+    pub(crate) fn release(
+        &mut self,
+        context: &mut Context<impl Store>,
+        number: u64,
+        mailbox: MailboxId,
+        sequence: u64,
+    ) {
         let Some(pending) = self.posts.pending.get_mut(&number) else {
             return;
         };
@@ -490,18 +491,17 @@ impl<S: Store> Relay<S> {
             if !pending.writing {
                 self.posts.bytes -= pending.bytes;
                 self.posts.pending.remove(&number);
-                self.context.counts.never_written += 1;
+                context.counts.never_written += 1;
             }
             for asked in asked {
-                self.context
-                    .send(asked.link, asked.request, Answer::Posted(answer));
+                context.send(asked.link, asked.request, Answer::Posted(answer));
             }
         }
     }
 
     /// A batch failed: posts are refused, and removed from their mailboxes, so that what makes room
     /// need not wait for them. A change of a group stays, and is written with the group.
-    pub(crate) fn refuse_posts(&mut self) {
+    pub(crate) fn refuse_posts(&mut self, context: &mut Context<impl Store>) {
         let (refused, mut asked) = self.posts.refuse();
         for pending in refused {
             let item = Item::of_post(&pending.post);
@@ -511,14 +511,17 @@ impl<S: Store> Relay<S> {
             asked.extend(pending.asked);
         }
         for RequestRef { link, request } in asked {
-            self.context
-                .send(link, request, Answer::Error(Refused::unavailable().0));
+            context.send(link, request, Answer::Error(Refused::unavailable().0));
         }
     }
 
     /// The batch is on disk: answers, and hands on what waited for it, for posts in about so
     /// many mailboxes. Gives whether that was all of them.
-    pub(crate) fn posts_written(&mut self, most: usize) -> Result<bool, StoreError> {
+    pub(crate) fn posts_written(
+        &mut self,
+        context: &mut Context<impl Store>,
+        most: usize,
+    ) -> Result<bool, StoreError> {
         let mut mailboxes = 0;
         while let Some(number) = self.posts.writing.pop_front() {
             let Some(pending) = self.posts.pending.remove(&number) else {
@@ -527,16 +530,15 @@ impl<S: Store> Relay<S> {
             mailboxes += 1 + pending.written_for;
             self.posts.bytes -= pending.bytes;
             for asked in pending.asked {
-                self.context
-                    .send(asked.link, asked.request, Answer::Posted(pending.answer));
+                context.send(asked.link, asked.request, Answer::Posted(pending.answer));
             }
             let shared = pending.written_for > 1;
             for (mailbox, sequence) in pending.acknowledged {
-                self.delete_entry(mailbox, sequence, number, shared)?;
-                self.write_mailbox(mailbox);
+                self.delete_entry(context, mailbox, sequence, number, shared)?;
+                self.write_mailbox(context, mailbox);
             }
             for (mailbox, sequence) in pending.holders {
-                self.entry_written(mailbox, sequence);
+                self.entry_written(context, mailbox, sequence);
             }
             if mailboxes >= most {
                 return Ok(self.posts.writing.is_empty());
