@@ -47,7 +47,7 @@ use crate::{
     event::{Effect, Event, LinkKind, RelayPlace},
     hooks::Hooks,
     inbox::{held_posts, missed_posts, receive, sender_counters},
-    link::{self, GreetingRefused, LinkHook, LinkPhase, mailbox, tokens},
+    link::{self, GreetingRefused, LinkHook, LinkPhase, blob::Blobs, mailbox, tokens},
     message::{
         self, amendments, attachments::WaitingForFiles, expiry, hooks::Messages, link_preview,
         text_details, typing,
@@ -380,7 +380,7 @@ pub(crate) fn hooks() -> Hooks {
     Hooks::default()
         .with::<dyn ResumeHook>(&[&Trust, &Messages, &Conversations])
         .with::<dyn ErrorHook>(&[&Messages, &Conversations])
-        .with::<dyn UndoHook>(&[&Attachments, &Devices, &Conversations, &Trust])
+        .with::<dyn UndoHook>(&[&Attachments, &Devices, &Conversations, &Trust, &Blobs])
         .with::<dyn LinkHook>(&[&Sms, &Messages, &Conversations, &Trust])
         .with::<dyn Acquaintances>(&[&Conversations])
         .with::<dyn ContactHook>(&[&SyncedSettings, &Messages, &Conversations])

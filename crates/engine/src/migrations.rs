@@ -160,7 +160,7 @@ const EARLIER_GROUPS: Step = &[crate::inbox::earlier_generations::SCHEMA];
 
 /// By what readers of blobs are known to the relay.
 const MARKS: Step = &[
-    crate::attachment::reader_marks::SCHEMA,
+    crate::attachment::MARKS,
     crate::conversation::parcels::MARKS,
 ];
 

@@ -6,10 +6,6 @@ use super::{Attachments, transfer};
 use crate::{containment::UndoHook, turn::Turn};
 
 impl UndoHook for Attachments {
-    fn handle_undone(&self, turn: &mut Turn<'_>) {
-        transfer::forget_opened(turn);
-    }
-
     fn handle_file_work_undone(&self, turn: &mut Turn<'_>, blob: [u8; 32]) {
         transfer::handle_file_work_undone(turn, blob);
     }

@@ -13,7 +13,6 @@
 
 pub(crate) mod hooks;
 pub(crate) mod preview;
-pub(crate) mod reader_marks;
 pub(crate) mod sealed;
 pub(crate) mod transfer;
 
@@ -24,6 +23,7 @@ use crate::{
     content::{Content, External, File, Part, PartBody},
     conversation::reader::MessageHook,
     event::{BlobWork, Effect},
+    link::{blob, reader_marks},
     mls::Member,
     store::StoreError,
     tables::Table,
@@ -59,6 +59,11 @@ CREATE INDEX blob_under_way ON blob (id) WHERE state = 1;
 
 /// Files of one message, at most.
 pub(crate) const FILES: usize = 32;
+
+/// By what this device says that it has a blob: see [`reader_marks`].
+pub(crate) const MARKS: &str = "
+ALTER TABLE blob ADD COLUMN mark BLOB;
+";
 
 /// Files up to this size are fetched by themselves, from people who were written to.
 const FETCHED_BY_ITSELF: u64 = 16 << 20;
@@ -260,7 +265,7 @@ pub(crate) fn of_message(
             2 => AttachmentState::Here,
             _ => AttachmentState::Gone,
         };
-        let of = transfer::parts_of(bytes).max(1);
+        let of = blob::parts_of(bytes).max(1);
         Ok(api::Attachment {
             number: row.get(0)?,
             media_type: row.get(1)?,

@@ -1,29 +1,23 @@
-//! Uploads blobs to the relay and fetches them, part by part.
+//! Uploads files to the relay and fetches them, part by part.
 //!
 //! The driver reads parts from, and writes them to, the home's `blobs/`, a few at a time. The
-//! store counts the finished parts, so that a transfer continues at the next part after a
-//! restart. An upload first asks the relay how far it is.
+//! table counts the parts that are safe.
 //!
-//! **Always**: the next part of a blob is requested once the previous one is safe: for an
-//! upload, once the relay has it on disk; for a download, once it is in the file.
+//! **Elsewhere**: what the relay is told and asked is in [`crate::link::blob`].
+//!
+//! **Always**: a part of an upload is safe once the relay has it on disk, one of a download
+//! once it is in the file.
 
 use std::collections::HashSet;
 
-use sha2::{Digest as _, Sha256};
+use rusqlite::OptionalExtension as _;
 use waxwing_protocol::{
     limits,
-    pb::{
-        BlobPartFetched, BlobRead, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart,
-        OpenBlob, PutBlobPart, client_frame::Body,
-    },
+    pb::{BlobPartFetched, BlobStored, Error},
     time::Span,
 };
 
-use super::{
-    of_blob,
-    reader_marks::{self, ReaderMark},
-    tell_changed,
-};
+use super::{of_blob, tell_changed};
 use crate::{
     api::ConversationId,
     containment::ErrorOwner,
@@ -31,50 +25,26 @@ use crate::{
         self, Kind,
         groups::{self, GroupState},
     },
-    event::{BlobDone, BlobWork, Effect, LinkKind},
-    link::{self, Job, tokens},
+    event::{BlobDone, BlobWork, Effect},
+    link::{
+        blob::{self, AGAIN, Blob, BlobId, BlobKind, BlobSecret, Refused},
+        reader_marks::{self, ReaderMark},
+    },
     memory::Remembered,
     turn::{Fault, Postponed, Turn},
 };
 
-/// What did not work is tried again after this long.
-const AGAIN: Span = Span::seconds(10);
-
 /// Blobs that are brought at a time.
 const AT_ONCE: u32 = 4;
 
-type BlobId = [u8; 32];
-
-/// Parts of a blob of so many bytes.
-pub(crate) fn parts_of(bytes: u64) -> u32 {
-    let parts = bytes.div_ceil(limits::BLOB_PART_BYTES as u64);
-    u32::try_from(parts).unwrap_or(u32::MAX)
-}
-
-struct Blob {
-    id: BlobId,
-    outgoing: bool,
-    bytes: u64,
-    parts: u32,
+/// A file on its way, as the table has it.
+struct Transfer {
+    blob: Blob,
     readers: u32,
-    secret: Option<[u8; 32]>,
+    secret: Option<BlobSecret>,
 }
 
-impl Blob {
-    fn of(&self) -> u32 {
-        parts_of(self.bytes)
-    }
-
-    /// Where a part begins, and how long it is.
-    fn part(&self, index: u32) -> (u64, usize) {
-        let part = limits::BLOB_PART_BYTES as u64;
-        let begins = u64::from(index).saturating_mul(part);
-        let length = self.bytes.saturating_sub(begins).min(part);
-        (begins, usize::try_from(length).unwrap_or(0))
-    }
-}
-
-fn under_way(turn: &Turn<'_>) -> Result<Vec<Blob>, Fault> {
+fn under_way(turn: &Turn<'_>) -> Result<Vec<Transfer>, Fault> {
     let mut statement = turn.tx.prepare_cached(
         "SELECT id, outgoing, bytes, parts, readers, secret FROM blob WHERE state = 1 LIMIT ?1",
     )?;
@@ -82,7 +52,7 @@ fn under_way(turn: &Turn<'_>) -> Result<Vec<Blob>, Fault> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn find(turn: &Turn<'_>, id: BlobId) -> Result<Option<Blob>, Fault> {
+fn find(turn: &Turn<'_>, id: BlobId) -> Result<Option<Transfer>, Fault> {
     let mut statement = turn.tx.prepare_cached(
         "SELECT id, outgoing, bytes, parts, readers, secret FROM blob
          WHERE id = ?1 AND state = 1",
@@ -91,12 +61,15 @@ fn find(turn: &Turn<'_>, id: BlobId) -> Result<Option<Blob>, Fault> {
     Ok(rows.next().transpose()?)
 }
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Blob> {
-    Ok(Blob {
-        id: row.get(0)?,
-        outgoing: row.get(1)?,
-        bytes: row.get::<_, i64>(2)?.cast_unsigned(),
-        parts: row.get(3)?,
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Transfer> {
+    Ok(Transfer {
+        blob: Blob {
+            kind: BlobKind::Attachment,
+            id: row.get(0)?,
+            outgoing: row.get(1)?,
+            bytes: row.get::<_, i64>(2)?.cast_unsigned(),
+            parts: row.get(3)?,
+        },
         readers: row.get(4)?,
         secret: row.get(5)?,
     })
@@ -137,17 +110,14 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if turn.volatile.links.posting.ready().is_none() {
         return Ok(());
     }
-    for blob in under_way(turn)? {
-        let jobs = [Job::OpenBlob(blob.id), Job::BlobPart(blob.id)];
-        let busy = jobs
-            .iter()
-            .any(|job| turn.volatile.links.posting.awaits(job));
-        if busy || is_file_busy(turn, blob.id) || turn.is_postponed(&Postponed::Blob(blob.id)) {
+    for transfer in under_way(turn)? {
+        let blob = transfer.blob;
+        if blob.is_busy(turn) || is_file_busy(turn, blob.id) {
             continue;
         }
         let brought = turn.run_contained(ErrorOwner::Part("attachment"), |turn| {
             if blob.outgoing {
-                put(turn, &blob)
+                put(turn, &transfer)
             } else {
                 fetch(turn, &blob)
             }
@@ -159,12 +129,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
-    // On each link, this device asks again how much of it the relay has.
-    if !is_opened(turn, blob.id) {
-        return open(turn, blob);
+fn put(turn: &mut Turn<'_>, transfer: &Transfer) -> Result<(), Fault> {
+    let blob = &transfer.blob;
+    if !blob.is_opened(turn) {
+        return open(turn, transfer);
     }
-    let (offset, length) = blob.part(blob.parts);
+    let (offset, length) = blob.next_part();
     work(
         turn,
         BlobWork::Read {
@@ -179,15 +149,16 @@ fn put(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
 
 fn work(turn: &mut Turn<'_>, work: BlobWork) {
     if let Some(blob) = work.waits_for() {
-        transfers(turn).files.insert(blob);
+        busy_files(turn).insert(blob);
     }
     turn.out.push(Effect::Blob(work));
 }
 
-fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
-    let (readers, reader_marks, secret) = if let Some(secret) = blob.secret {
+fn open(turn: &mut Turn<'_>, transfer: &Transfer) -> Result<(), Fault> {
+    let blob = &transfer.blob;
+    let (readers, marks) = if transfer.secret.is_some() {
         // The relay has the marks, or takes the blob from the start.
-        (blob.readers, Vec::new(), secret)
+        (transfer.readers, Vec::new())
     } else {
         let Some((readers, marks)) = readers(turn, blob.id)? else {
             turn.postpone(Postponed::Blob(blob.id), Span::seconds(1));
@@ -198,38 +169,14 @@ fn open(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
             set_state(turn, blob.id, 2)?;
             return tell_changed(turn, blob.id);
         }
-        let secret: [u8; 32] = turn.random();
-        (readers, reader_marks::registered(marks), secret)
+        (readers, reader_marks::registered(marks))
     };
-    let needed = blob.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
-    let tokens = if blob.secret.is_none() {
-        let count = usize::try_from(needed).unwrap_or(usize::MAX);
-        let Some(tokens) = tokens::take_many(turn, count)? else {
-            turn.postpone(Postponed::Blob(blob.id), AGAIN);
-            return Ok(());
-        };
-        tokens
-    } else {
-        // The relay has it, or has spent them: it is asked what it has.
-        Vec::new()
-    };
-    turn.tx.execute(
-        "UPDATE blob SET readers = ?2, secret = ?3 WHERE id = ?1",
-        (blob.id, readers, secret),
-    )?;
-    let request = OpenBlob {
-        blob_id: blob.id.to_vec().into(),
-        bytes: blob.bytes,
-        readers,
-        delete_hash: Sha256::digest(secret).to_vec().into(),
-        tokens,
-        reader_marks: reader_marks.into(),
-    };
-    turn.send_request(
-        LinkKind::Posting,
-        Job::OpenBlob(blob.id),
-        Body::OpenBlob(request),
-    );
+    if let Some(secret) = blob.open(turn, readers, marks, transfer.secret)? {
+        turn.tx.execute(
+            "UPDATE blob SET readers = ?2, secret = ?3 WHERE id = ?1",
+            (blob.id, readers, secret),
+        )?;
+    }
     Ok(())
 }
 
@@ -288,35 +235,27 @@ pub(crate) fn handle_blob_stored(
     id: BlobId,
     stored: BlobStored,
 ) -> Result<(), Fault> {
-    let Some(blob) = find(turn, id)? else {
+    let Some(Transfer { blob, .. }) = find(turn, id)? else {
         return Ok(());
     };
-    if stored.of != blob.of() {
+    if stored.of != blob.all_parts() {
         return mark_unavailable(turn, id);
     }
-    transfers(turn).opened.insert(id);
-    set_parts(turn, id, stored.parts.min(blob.of()))?;
-    if stored.parts >= blob.of() {
+    let parts = blob.handle_stored(turn, &stored);
+    set_parts(turn, id, parts)?;
+    if parts >= blob.all_parts() {
         set_state(turn, id, 2)?;
-        transfers(turn).opened.remove(&id);
+        blob::close(turn, id);
         return tell_changed(turn, id);
     }
-    tell_some(turn, id, stored.parts)
+    tell_some(turn, id, parts)
 }
 
 fn fetch(turn: &mut Turn<'_>, blob: &Blob) -> Result<(), Fault> {
-    if blob.parts >= blob.of() {
+    if blob.is_whole() {
         return check(turn, blob.id);
     }
-    let request = FetchBlobPart {
-        blob_id: blob.id.to_vec().into(),
-        index: blob.parts,
-    };
-    turn.send_request(
-        LinkKind::Posting,
-        Job::BlobPart(blob.id),
-        Body::FetchBlobPart(request),
-    );
+    blob.fetch(turn);
     Ok(())
 }
 
@@ -326,13 +265,13 @@ pub(crate) fn handle_blob_part(
     id: BlobId,
     fetched: BlobPartFetched,
 ) -> Result<(), Fault> {
-    let Some(blob) = find(turn, id)? else {
+    let Some(Transfer { blob, .. }) = find(turn, id)? else {
         return Ok(());
     };
-    let (offset, length) = blob.part(blob.parts);
-    if fetched.part.len() != length || fetched.of != blob.of() {
+    if !blob.is_next(&fetched) || fetched.of != blob.all_parts() {
         return mark_unavailable(turn, id);
     }
+    let (offset, _) = blob.next_part();
     work(
         turn,
         BlobWork::Write {
@@ -363,37 +302,21 @@ fn check(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 
 /// The relay refused.
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<(), Fault> {
-    transfers(turn).opened.remove(&id);
-    match error.code() {
-        ErrorCode::BlobUnknown => {
-            let Some(blob) = find(turn, id)? else {
-                return Ok(());
-            };
-            if blob.outgoing {
-                // It was opened, and is not there any more: from the start.
-                restart(turn, id)
-            } else {
-                mark_unavailable(turn, id)
-            }
-        }
-        // The tokens were not good: others, with the same blob.
-        ErrorCode::Unauthorised => restart(turn, id),
-        ErrorCode::Malformed | ErrorCode::TooLarge => mark_unavailable(turn, id),
-        _ => {
-            let span = link::retry_after(error);
-            turn.postpone(Postponed::Blob(id), span);
+    let Some(Transfer { blob, .. }) = find(turn, id)? else {
+        blob::close(turn, id);
+        return Ok(());
+    };
+    match blob.handle_refusal(turn, error) {
+        Refused::Gone | Refused::Invalid => mark_unavailable(turn, id),
+        Refused::FromStart => {
+            turn.tx.execute(
+                "UPDATE blob SET parts = 0, secret = NULL WHERE id = ?1 AND state = 1",
+                [id],
+            )?;
             Ok(())
         }
+        Refused::Later => Ok(()),
     }
-}
-
-fn restart(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    turn.postpone(Postponed::Blob(id), AGAIN);
-    turn.tx.execute(
-        "UPDATE blob SET parts = 0, secret = NULL WHERE id = ?1 AND state = 1",
-        [id],
-    )?;
-    Ok(())
 }
 
 /// It cannot be brought.
@@ -405,7 +328,7 @@ fn mark_unavailable(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 
 /// It failed by an error of this program's: it is not brought, unless the person asks again.
 pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    transfers(turn).opened.remove(&id);
+    blob::close(turn, id);
     match find(turn, id)? {
         Some(_) => mark_unavailable(turn, id),
         None => Ok(()),
@@ -415,7 +338,7 @@ pub(crate) fn give_up(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
 /// The driver has done something with a file.
 pub(crate) fn handle_file_done(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
     let blob = done.blob();
-    transfers(turn).files.remove(&blob);
+    busy_files(turn).remove(&blob);
     let went_on = turn.run_contained(ErrorOwner::Part("attachment"), |turn| go_on(turn, done))?;
     if went_on.is_none() {
         give_up(turn, blob)?;
@@ -426,30 +349,20 @@ pub(crate) fn handle_file_done(turn: &mut Turn<'_>, done: BlobDone) -> Result<()
 fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
     match done {
         BlobDone::Read { blob, part, bytes } => {
-            let Some(found) = find(turn, blob)?.filter(|found| found.parts == part) else {
+            let Some(found) = waiting_for(turn, blob, part)? else {
                 return Ok(());
             };
-            let (_, length) = found.part(part);
+            let (_, length) = found.next_part();
             let Some(bytes) = bytes.filter(|bytes| bytes.len() == length) else {
                 return mark_unavailable(turn, blob);
             };
-            if turn.volatile.links.posting.ready().is_none() {
-                return Ok(());
+            if turn.volatile.links.posting.ready().is_some() {
+                found.put(turn, bytes);
             }
-            let request = PutBlobPart {
-                blob_id: blob.to_vec().into(),
-                index: part,
-                part: bytes,
-            };
-            turn.send_request(
-                LinkKind::Posting,
-                Job::BlobPart(blob),
-                Body::PutBlobPart(request),
-            );
             Ok(())
         }
         BlobDone::Written { blob, part, ok } => {
-            let Some(found) = find(turn, blob)?.filter(|found| found.parts == part) else {
+            let Some(found) = waiting_for(turn, blob, part)? else {
                 return Ok(());
             };
             if !ok {
@@ -457,7 +370,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
                 return Ok(());
             }
             set_parts(turn, blob, part.saturating_add(1))?;
-            if part.saturating_add(1) < found.of() {
+            if part.saturating_add(1) < found.all_parts() {
                 tell_some(turn, blob, part)?;
             }
             Ok(())
@@ -470,61 +383,42 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
                 return mark_unavailable(turn, blob);
             }
             set_state(turn, blob, 2)?;
-            acknowledge_blob(turn, blob)?;
+            acknowledge(turn, blob)?;
             tell_changed(turn, blob)
         }
     }
 }
 
+/// The blob, if this part of it is the next.
+fn waiting_for(turn: &Turn<'_>, id: BlobId, part: u32) -> Result<Option<Blob>, Fault> {
+    let found = find(turn, id)?.map(|transfer| transfer.blob);
+    Ok(found.filter(|blob| blob.parts == part))
+}
+
 /// The relay may forget it, as far as this device goes.
-pub(crate) fn acknowledge_blob(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    if turn.volatile.links.posting.ready().is_none() {
-        return Ok(());
-    }
-    let mark: Option<Option<ReaderMark>> = {
-        let mut statement = turn
-            .tx
-            .prepare_cached("SELECT mark FROM blob WHERE id = ?1")?;
-        let mut rows = statement.query_map([id], |row| row.get(0))?;
-        rows.next().transpose()?
-    };
+fn acknowledge(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    let mark: Option<Option<ReaderMark>> = turn
+        .tx
+        .prepare_cached("SELECT mark FROM blob WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
     // Without one, its sender did not mean this device, or is older.
     if let Some(Some(mark)) = mark {
-        tell_read(turn, id, mark);
+        blob::acknowledge(turn, id, mark);
     }
     Ok(())
 }
 
-fn tell_read(turn: &mut Turn<'_>, id: BlobId, mark: ReaderMark) {
-    let read = BlobRead {
-        blob_id: id.to_vec().into(),
-        reader: mark.to_vec().into(),
-    };
-    turn.send_request(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
-}
-
 /// Nobody here needs it any more.
 pub(crate) fn forget(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    let secret: Option<Option<[u8; 32]>> = {
-        let mut statement = turn
-            .tx
-            .prepare_cached("DELETE FROM blob WHERE id = ?1 RETURNING secret")?;
-        let mut rows = statement.query_map([id], |row| row.get(0))?;
-        rows.next().transpose()?
-    };
+    let secret: Option<Option<BlobSecret>> = turn
+        .tx
+        .prepare_cached("DELETE FROM blob WHERE id = ?1 RETURNING secret")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
     turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
-    if let Some(Some(secret)) = secret
-        && turn.volatile.links.posting.ready().is_some()
-    {
-        let delete = DeleteBlob {
-            blob_id: id.to_vec().into(),
-            secret: secret.to_vec().into(),
-        };
-        turn.send_request(
-            LinkKind::Posting,
-            Job::BlobRead(id),
-            Body::DeleteBlob(delete),
-        );
+    if let Some(Some(secret)) = secret {
+        blob::delete(turn, id, secret);
     }
     Ok(())
 }
@@ -537,41 +431,22 @@ fn tell_some(turn: &mut Turn<'_>, id: BlobId, parts: u32) -> Result<(), Fault> {
     tell_changed(turn, id)
 }
 
-/// Blobs whose transfer has gone some way.
+/// Blobs whose files the driver is busy with.
 #[derive(Default)]
-struct BlobsUnderWay {
-    /// Those whose files the driver is busy with.
-    files: HashSet<BlobId>,
-    /// Those of which the relay said how much it has, on this link.
-    opened: HashSet<BlobId>,
-}
+struct BusyFiles(HashSet<BlobId>);
 
-impl Remembered for BlobsUnderWay {
-    fn handle_link_lost(&mut self, _: LinkKind) {
-        self.opened.clear();
-    }
-}
+impl Remembered for BusyFiles {}
 
-fn transfers<'t>(turn: &'t mut Turn<'_>) -> &'t mut BlobsUnderWay {
-    turn.volatile.states.get_mut()
+fn busy_files<'t>(turn: &'t mut Turn<'_>) -> &'t mut HashSet<BlobId> {
+    &mut turn.volatile.states.get_mut::<BusyFiles>().0
 }
 
 fn is_file_busy(turn: &Turn<'_>, blob: BlobId) -> bool {
-    let under_way = turn.volatile.states.get::<BlobsUnderWay>();
-    under_way.is_some_and(|blobs| blobs.files.contains(&blob))
-}
-
-fn is_opened(turn: &Turn<'_>, blob: BlobId) -> bool {
-    let under_way = turn.volatile.states.get::<BlobsUnderWay>();
-    under_way.is_some_and(|blobs| blobs.opened.contains(&blob))
-}
-
-/// Asks the relay again how much of each blob it has.
-pub(crate) fn forget_opened(turn: &mut Turn<'_>) {
-    transfers(turn).opened.clear();
+    let busy = turn.volatile.states.get::<BusyFiles>();
+    busy.is_some_and(|busy| busy.0.contains(&blob))
 }
 
 /// The driver does not work on the blob's file after all.
 pub(crate) fn handle_file_work_undone(turn: &mut Turn<'_>, blob: BlobId) {
-    transfers(turn).files.remove(&blob);
+    busy_files(turn).remove(&blob);
 }

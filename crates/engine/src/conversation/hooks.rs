@@ -9,7 +9,7 @@ use waxwing_protocol::ids::AccountId;
 use super::{
     acquaintance, behind, generations,
     groups::{self, GroupState},
-    parcels, quarantine, re_add, with_address,
+    quarantine, re_add, with_address,
 };
 use crate::{
     api::ConversationId,
@@ -52,7 +52,6 @@ impl ErrorHook for Conversations {
 impl UndoHook for Conversations {
     fn handle_undone(&self, turn: &mut Turn<'_>) {
         receive::forget_awaited_look_up(turn);
-        parcels::forget_opened(turn);
     }
 }
 

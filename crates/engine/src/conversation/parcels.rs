@@ -27,10 +27,7 @@ use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
     ids::{DeviceId, Epoch, GroupId, PostId},
     limits,
-    pb::{
-        BlobPartFetched, BlobRead, BlobStored, DeleteBlob, Error, ErrorCode, FetchBlobPart,
-        OpenBlob, Parcel, PostKind, PutBlobPart, client_frame::Body,
-    },
+    pb::{BlobPartFetched, BlobStored, Error, Parcel, PostKind},
     time::Span,
 };
 
@@ -41,11 +38,13 @@ use super::{
 };
 use crate::{
     api::ConversationId,
-    attachment::reader_marks,
     containment::ErrorOwner,
-    event::LinkKind,
     inbox::{held_posts::ReceivedPost, receive},
-    link::{self, Job, tokens},
+    link::{
+        self,
+        blob::{self, AGAIN, Blob, BlobId, BlobKind, Refused},
+        reader_marks,
+    },
     memory::Remembered,
     turn::{Fault, Postponed, Turn, VolatileState},
 };
@@ -119,9 +118,6 @@ pub(crate) const INLINE_BYTES: usize = 192 << 10;
 /// chance of one in 2^128, do sealed bytes.
 const MARK: [u8; 16] = *b"\xffwaxwing parcel\xff";
 
-/// What did not work is tried again after this long.
-const AGAIN: Span = Span::seconds(10);
-
 /// Parcels that may be waited for. Only [`AT_ONCE`] of them are fetched at a time, so that the
 /// rest takes a row each: a device that was away for long has many in its mailbox.
 const COMING_MAX: i64 = 4_096;
@@ -129,11 +125,9 @@ const COMING_MAX: i64 = 4_096;
 /// Parcels that are brought at a time, the oldest first.
 const AT_ONCE: u32 = 8;
 
-type Id = [u8; 32];
-
 /// One that is on its way.
 struct OnItsWay {
-    id: Id,
+    id: BlobId,
     group: GroupId,
     outgoing: bool,
     is_info: bool,
@@ -148,9 +142,15 @@ struct OnItsWay {
 }
 
 impl OnItsWay {
-    fn of(&self) -> u32 {
-        let parts = self.bytes.div_ceil(limits::BLOB_PART_BYTES as u64);
-        u32::try_from(parts).unwrap_or(u32::MAX)
+    /// As the relay knows it.
+    const fn blob(&self) -> Blob {
+        Blob {
+            kind: BlobKind::Parcel,
+            id: self.id,
+            outgoing: self.outgoing,
+            bytes: self.bytes,
+            parts: self.parts,
+        }
     }
 }
 
@@ -173,7 +173,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OnItsWay> {
     })
 }
 
-fn find(turn: &Turn<'_>, id: Id) -> Result<Option<OnItsWay>, Fault> {
+fn find(turn: &Turn<'_>, id: BlobId) -> Result<Option<OnItsWay>, Fault> {
     let sql = format!("SELECT {COLUMNS} FROM parcel WHERE id = ?1");
     let mut statement = turn.tx.prepare_cached(&sql)?;
     Ok(statement.query_row([id], read).optional()?)
@@ -198,7 +198,7 @@ pub(crate) fn pack(
     if bytes.len() <= turn.volatile.inline_limit() {
         return Ok(bytes);
     }
-    let id: Id = turn.random();
+    let id: BlobId = turn.random();
     let hash: [u8; 32] = Sha256::digest(&bytes).into();
     let mut marks = Vec::new();
     let (readers, is_info) = match readers {
@@ -238,7 +238,7 @@ pub(crate) fn pack(
     Ok([MARK.as_slice(), &parcel.encode_to_vec()].concat())
 }
 
-fn keep_part(turn: &Turn<'_>, id: Id, part: u64, body: &[u8]) -> Result<(), Fault> {
+fn keep_part(turn: &Turn<'_>, id: BlobId, part: u64, body: &[u8]) -> Result<(), Fault> {
     turn.tx
         .prepare_cached(
             "INSERT OR REPLACE INTO parcel_part (parcel, part, body) VALUES (?1, ?2, ?3)",
@@ -247,7 +247,7 @@ fn keep_part(turn: &Turn<'_>, id: Id, part: u64, body: &[u8]) -> Result<(), Faul
     Ok(())
 }
 
-fn parcel_in(body: &[u8]) -> Option<(Id, u64, [u8; 32])> {
+fn parcel_in(body: &[u8]) -> Option<(BlobId, u64, [u8; 32])> {
     let parcel = Parcel::decode(body.strip_prefix(&MARK)?).ok()?;
     let fits = parcel.bytes > 0 && parcel.bytes <= limits::PARCEL_BYTES;
     let id = parcel.blob_id.as_ref().try_into().ok()?;
@@ -263,7 +263,7 @@ pub(crate) fn are_there(turn: &Turn<'_>, group: GroupId) -> Result<bool, Fault> 
     let rows = statement.query_map([group.0], read)?;
     for row in rows {
         let row = row?;
-        if row.parts < row.of() {
+        if !row.blob().is_whole() {
             return Ok(false);
         }
     }
@@ -317,25 +317,18 @@ fn take_back(
     which: &'static str,
     parameters: &[&dyn ToSql],
 ) -> Result<(), Fault> {
-    let gone: Vec<(Id, Option<[u8; 32]>)> = {
+    let gone: Vec<(BlobId, Option<[u8; 32]>)> = {
         let sql = format!("DELETE FROM parcel WHERE {which} RETURNING id, secret");
         let mut statement = turn.tx.prepare_cached(&sql)?;
         let rows = statement.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect::<Result<_, _>>()?
     };
     for (id, secret) in gone {
-        opened(turn).remove(&id);
+        blob::close(turn, id);
         turn.tx
             .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
-        // Otherwise the relay deletes it by itself, later.
-        let reached = turn.volatile.links.posting.ready().is_some();
-        if let Some(secret) = secret.filter(|_| reached) {
-            let delete = DeleteBlob {
-                blob_id: id.to_vec().into(),
-                secret: secret.to_vec().into(),
-            };
-            let delete = Body::DeleteBlob(delete);
-            turn.send_request(LinkKind::Posting, Job::BlobRead(id), delete);
+        if let Some(secret) = secret {
+            blob::delete(turn, id, secret);
         }
     }
     Ok(())
@@ -395,7 +388,7 @@ fn open(
         return Ok(Opened::Gone);
     };
     if let Some(row) = find(turn, id)? {
-        if row.outgoing || row.hash != hash || row.group != group || row.parts < row.of() {
+        if row.outgoing || row.hash != hash || row.group != group || !row.blob().is_whole() {
             return Ok(Opened::Coming);
         }
         let whole = whole(turn, &row)?;
@@ -480,11 +473,11 @@ fn whole(turn: &Turn<'_>, row: &OnItsWay) -> Result<Option<Vec<u8>>, Fault> {
     Ok(right.then_some(bytes))
 }
 
-fn forget(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
+fn forget(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     turn.tx
         .execute("DELETE FROM parcel_part WHERE parcel = ?1", [id])?;
     turn.tx.execute("DELETE FROM parcel WHERE id = ?1", [id])?;
-    opened(turn).remove(&id);
+    blob::close(turn, id);
     Ok(())
 }
 
@@ -576,11 +569,7 @@ pub(crate) fn any(turn: &Turn<'_>) -> Result<bool, Fault> {
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     sweep(turn)?;
     for row in under_way(turn)? {
-        let jobs = [Job::OpenParcel(row.id), Job::ParcelPart(row.id)];
-        let busy = jobs
-            .iter()
-            .any(|job| turn.volatile.links.posting.awaits(job));
-        if busy || turn.is_postponed(&Postponed::Blob(row.id)) {
+        if row.blob().is_busy(turn) {
             continue;
         }
         let brought = turn.run_contained(ErrorOwner::Group(row.group), |turn| bring(turn, &row))?;
@@ -593,24 +582,19 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 fn bring(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     if row.outgoing {
-        return if is_opened(turn, row.id) {
+        return if row.blob().is_opened(turn) {
             put(turn, row)
         } else {
             begin(turn, row)
         };
     }
     count_unknown(turn, row)?;
-    let request = FetchBlobPart {
-        blob_id: row.id.to_vec().into(),
-        index: row.parts,
-    };
-    let request = Body::FetchBlobPart(request);
-    turn.send_request(LinkKind::Posting, Job::ParcelPart(row.id), request);
+    row.blob().fetch(turn);
     Ok(())
 }
 
 /// The group that a parcel belongs to, by its id alone.
-pub(crate) fn group_of(turn: &Turn<'_>, id: Id) -> Result<Option<GroupId>, Fault> {
+pub(crate) fn group_of(turn: &Turn<'_>, id: BlobId) -> Result<Option<GroupId>, Fault> {
     Ok(turn
         .tx
         .prepare_cached("SELECT group_id FROM parcel WHERE id = ?1")?
@@ -619,7 +603,7 @@ pub(crate) fn group_of(turn: &Turn<'_>, id: Id) -> Result<Option<GroupId>, Fault
 }
 
 /// It failed by an error of this program's: it is not brought again.
-pub(crate) fn drop_it(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
+pub(crate) fn drop_it(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
     forget(turn, id)
 }
 
@@ -628,60 +612,37 @@ fn put(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         .tx
         .prepare_cached("SELECT body FROM parcel_part WHERE parcel = ?1 AND part = ?2")?
         .query_row((row.id, row.parts), |row| row.get(0))?;
-    let request = PutBlobPart {
-        blob_id: row.id.to_vec().into(),
-        index: row.parts,
-        part: body.into(),
-    };
-    let request = Body::PutBlobPart(request);
-    turn.send_request(LinkKind::Posting, Job::ParcelPart(row.id), request);
+    row.blob().put(turn, body.into());
     Ok(())
 }
 
 /// Makes room at the relay, or asks how much it has.
 fn begin(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
-    let (secret, tokens) = if let Some(secret) = row.secret {
-        (secret, Vec::new())
-    } else {
-        let needed = row.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
-        let needed = usize::try_from(needed).unwrap_or(usize::MAX);
-        let Some(tokens) = tokens::take_many(turn, needed)? else {
-            turn.postpone(Postponed::Blob(row.id), AGAIN);
-            return Ok(());
-        };
-        (turn.random(), tokens)
-    };
-    turn.tx.execute(
-        "UPDATE parcel SET secret = ?2 WHERE id = ?1",
-        (row.id, secret),
-    )?;
-    let request = OpenBlob {
-        blob_id: row.id.to_vec().into(),
-        bytes: row.bytes,
-        readers: row.readers,
-        delete_hash: Sha256::digest(secret).to_vec().into(),
-        tokens,
-        reader_marks: row.marks.clone().into(),
-    };
-    let request = Body::OpenBlob(request);
-    turn.send_request(LinkKind::Posting, Job::OpenParcel(row.id), request);
+    let opened = row
+        .blob()
+        .open(turn, row.readers, row.marks.clone(), row.secret)?;
+    if let Some(secret) = opened {
+        turn.tx.execute(
+            "UPDATE parcel SET secret = ?2 WHERE id = ?1",
+            (row.id, secret),
+        )?;
+    }
     Ok(())
 }
 
 /// The relay has so much of a parcel.
 pub(crate) fn handle_parcel_stored(
     turn: &mut Turn<'_>,
-    id: Id,
+    id: BlobId,
     stored: BlobStored,
 ) -> Result<(), Fault> {
     let Some(row) = find(turn, id)?.filter(|row| row.outgoing) else {
         return Ok(());
     };
-    opened(turn).insert(id);
-    let parts = stored.parts.min(row.of());
+    let parts = row.blob().handle_stored(turn, &stored);
     turn.tx
         .execute("UPDATE parcel SET parts = ?2 WHERE id = ?1", (id, parts))?;
-    if parts >= row.of() {
+    if parts >= row.blob().all_parts() {
         turn.volatile.due_mut().groups.insert(row.group);
         if let Some(group) = groups::find(turn.tx, row.group)? {
             turn.volatile
@@ -696,21 +657,19 @@ pub(crate) fn handle_parcel_stored(
 /// A part has come from the relay.
 pub(crate) fn handle_parcel_part(
     turn: &mut Turn<'_>,
-    id: Id,
+    id: BlobId,
     part: &BlobPartFetched,
 ) -> Result<(), Fault> {
     let Some(row) = find(turn, id)?.filter(|row| !row.outgoing) else {
         return Ok(());
     };
-    let begins = u64::from(row.parts) * limits::BLOB_PART_BYTES as u64;
-    let length = row.bytes.saturating_sub(begins);
-    if part.part.len() as u64 != length.min(limits::BLOB_PART_BYTES as u64) {
+    if !row.blob().is_next(part) {
         return mark_unavailable(turn, &row);
     }
     keep_part(turn, id, u64::from(row.parts), &part.part)?;
     turn.tx
         .execute("UPDATE parcel SET parts = parts + 1 WHERE id = ?1", [id])?;
-    if row.parts.saturating_add(1) < row.of() {
+    if row.parts.saturating_add(1) < row.blob().all_parts() {
         return Ok(());
     }
     complete(turn, &row)
@@ -756,15 +715,9 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
 }
 
 /// The relay may forget a parcel, as far as this device goes.
-pub(crate) fn acknowledge(turn: &mut Turn<'_>, id: Id) -> Result<(), Fault> {
-    if turn.volatile.links.posting.ready().is_some() {
-        let mark = reader_marks::of_parcel(id, turn.account()?.device());
-        let read = BlobRead {
-            blob_id: id.to_vec().into(),
-            reader: mark.to_vec().into(),
-        };
-        turn.send_request(LinkKind::Posting, Job::BlobRead(id), Body::BlobRead(read));
-    }
+pub(crate) fn acknowledge(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    let mark = reader_marks::of_parcel(id, turn.account()?.device());
+    blob::acknowledge(turn, id, mark);
     Ok(())
 }
 
@@ -795,28 +748,25 @@ fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
 }
 
 /// The relay refused.
-pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: Id, error: &Error) -> Result<(), Fault> {
-    opened(turn).remove(&id);
+pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> Result<(), Fault> {
     let Some(row) = find(turn, id)? else {
+        blob::close(turn, id);
         return Ok(());
     };
-    match error.code() {
-        ErrorCode::BlobUnknown | ErrorCode::Malformed | ErrorCode::TooLarge if !row.outgoing => {
-            mark_unavailable(turn, &row)
+    match row.blob().handle_refusal(turn, error) {
+        Refused::Gone | Refused::Invalid if !row.outgoing => mark_unavailable(turn, &row),
+        Refused::Gone | Refused::Invalid => {
+            turn.postpone(Postponed::Blob(id), link::retry_after(error));
+            Ok(())
         }
-        // It is not there any more, or its token was no good: from the start.
-        ErrorCode::BlobUnknown | ErrorCode::Unauthorised => {
-            turn.postpone(Postponed::Blob(id), AGAIN);
+        Refused::FromStart => {
             turn.tx.execute(
                 "UPDATE parcel SET parts = 0, secret = NULL WHERE id = ?1 AND way = 1",
                 [id],
             )?;
             Ok(())
         }
-        _ => {
-            turn.postpone(Postponed::Blob(id), link::retry_after(error));
-            Ok(())
-        }
+        Refused::Later => Ok(()),
     }
 }
 
@@ -828,19 +778,9 @@ const fn signed(number: u64) -> i64 {
     }
 }
 
-/// Parcels of which the relay said how much it has, on this link.
-#[derive(Default)]
-struct OpenedParcels(HashSet<Id>);
-
-impl Remembered for OpenedParcels {
-    fn handle_link_lost(&mut self, _: LinkKind) {
-        self.0.clear();
-    }
-}
-
 /// Group information that was asked for and was not there.
 #[derive(Default)]
-struct UnavailableParcels(HashSet<Id>);
+struct UnavailableParcels(HashSet<BlobId>);
 
 impl Remembered for UnavailableParcels {
     const OUTLASTS_ERRORS: bool = true;
@@ -871,21 +811,7 @@ impl VolatileState {
     }
 }
 
-fn opened<'t>(turn: &'t mut Turn<'_>) -> &'t mut HashSet<Id> {
-    &mut turn.volatile.states.get_mut::<OpenedParcels>().0
-}
-
-fn is_opened(turn: &Turn<'_>, id: Id) -> bool {
-    let opened = turn.volatile.states.get::<OpenedParcels>();
-    opened.is_some_and(|opened| opened.0.contains(&id))
-}
-
-fn is_first_time_unavailable(turn: &mut Turn<'_>, id: Id) -> bool {
+fn is_first_time_unavailable(turn: &mut Turn<'_>, id: BlobId) -> bool {
     let unavailable = &mut turn.volatile.states.get_mut::<UnavailableParcels>().0;
     unavailable.insert(id)
-}
-
-/// Asks the relay again how much of each parcel it has.
-pub(crate) fn forget_opened(turn: &mut Turn<'_>) {
-    opened(turn).clear();
 }

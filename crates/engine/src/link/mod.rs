@@ -8,8 +8,10 @@
 //!
 //! **Always**: nothing that names this device travels on the posting link.
 
+pub(crate) mod blob;
 pub(crate) mod key_packages;
 pub(crate) mod mailbox;
+pub(crate) mod reader_marks;
 pub(crate) mod relay;
 pub(crate) mod state;
 pub(crate) mod tokens;

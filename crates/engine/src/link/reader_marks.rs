@@ -1,4 +1,4 @@
-//! Reader marks, by which a device tells the relay that it has a file.
+//! Reader marks, by which a device tells the relay that it has a blob.
 //!
 //! The relay deletes a file once all of its readers have said that they have it, each with a
 //! mark that the sender registered. Everybody in a group sees the same message, so it cannot
@@ -7,18 +7,12 @@
 //! sender's device and the reader's can compute: X25519 of their two leaf keys. The relay sees
 //! only hashes, which reveal nothing.
 //!
-//! **Elsewhere**: commits and welcomes that travel as blobs have their own marks:
-//! [`crate::conversation::parcels`].
+//! Parcels, which travel as blobs too, have marks that follow from the blob and the reader.
 
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::ids::DeviceId;
 
 use crate::mls::{Leaf, Member};
-
-/// For blobs that this device fetches: by what it says that it has them.
-pub(crate) const SCHEMA: &str = "
-ALTER TABLE blob ADD COLUMN mark BLOB;
-";
 
 /// Bytes of its hash that the sender registers.
 const REGISTERED: usize = 12;
