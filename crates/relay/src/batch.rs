@@ -19,6 +19,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
+    directory::Directory,
     effect::Effect,
     link::LinkId,
     mailbox::posts::{BatchedPost, is_due},
@@ -225,7 +226,7 @@ impl<S: Store> Relay<S> {
             feature.forget_unwritten(context);
         }
         // Where the store cannot be read, what was known of the revoked stays.
-        let _ = self.read_revoked();
+        let _ = Directory::read_revoked(&mut self.context, &mut self.mailboxes);
     }
 
     fn refuse(&mut self, link: LinkId, request: u32) {

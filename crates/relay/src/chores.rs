@@ -17,6 +17,7 @@
 use waxwing_protocol::time::Time;
 
 use crate::{
+    directory::Directory,
     rate_limit::{Buckets, SourceBuckets},
     relay::Relay,
     store::{KeySpace, Record, Store, StoreError, key, records::RegistrationRecord},
@@ -208,7 +209,7 @@ impl<S: Store> Relay<S> {
             }
             Chore::PostIds => self.mailboxes.expire_post_ids(&mut self.context, now, most),
             Chore::SpentTokens => self.tokens.sweep_spent(&mut self.context, now, most),
-            Chore::Revoked => self.delete_revoked(),
+            Chore::Revoked => Directory::delete_revoked(&mut self.context, &mut self.mailboxes),
             Chore::Entries => self.mailboxes.expire_entries(&mut self.context, now, most),
             Chore::Registrations => self.expire_registrations(now, most),
             Chore::Backups => self.sweep_backups(now, most),
@@ -227,9 +228,9 @@ impl<S: Store> Relay<S> {
     /// The tables of what somebody may do how often.
     fn rate_table(&mut self, number: usize) -> Option<&mut dyn Swept> {
         let tables: [&mut dyn Swept; 14] = [
-            &mut self.look_ups,
+            &mut self.directory.look_ups,
             &mut self.context.costs.work,
-            &mut self.changes,
+            &mut self.directory.changes,
             &mut self.codes.by_source,
             &mut self.codes.by_network,
             &mut self.codes.by_address,

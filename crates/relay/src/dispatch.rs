@@ -16,6 +16,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    directory::Directory,
     directory::tokens::Tokens,
     link::{LinkId, LinkStage, RequestRef},
     relay::Relay,
@@ -68,23 +69,43 @@ impl<S: Store> Relay<S> {
             Request::FinishRegistration(finish) => {
                 self.finish_registration(now, rng, RequestRef { link, request }, &finish, found)
             }
-            Request::ChangeRoster(change) => {
-                self.change_roster(rng, RequestRef { link, request }, &change, found)
-            }
+            Request::ChangeRoster(change) => self.directory.change_roster(
+                &mut self.context,
+                rng,
+                RequestRef { link, request },
+                &change,
+                found,
+            ),
             Request::SetLock(set) => self.set_lock(now, RequestRef { link, request }, &set),
             Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
                 pb::LogIdentityFetched {
-                    identity: Some(self.log.wire().clone()),
+                    identity: Some(self.directory.log.wire().clone()),
                 },
             ))),
-            Request::FetchHeads(fetch) => self.fetch_heads(now, link, request, fetch),
-            Request::FetchHistory(fetch) => self.fetch_history(now, link, request, &fetch),
+            Request::FetchHeads(fetch) => {
+                self.directory
+                    .fetch_heads(&mut self.context, now, link, request, fetch)
+            }
+            Request::FetchHistory(fetch) => {
+                self.directory
+                    .fetch_history(&mut self.context, now, link, request, &fetch)
+            }
             Request::Login(login) => {
-                let outcome = self.login(link, request, &login, found)?;
+                self.may_log_in(link)?;
+                let outcome = Directory::login(
+                    &mut self.context,
+                    &mut self.mailboxes,
+                    link,
+                    request,
+                    &login,
+                    found,
+                )?;
                 self.tell_link_of_contests(link);
                 Ok(outcome)
             }
-            Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
+            Request::PublishKeyPackages(publish) => {
+                Directory::publish_key_packages(&mut self.context, link, publish)
+            }
             Request::IssueTokens(issue) => {
                 Tokens::issue(&mut self.context, now, link, &issue, found)
             }
@@ -92,8 +113,16 @@ impl<S: Store> Relay<S> {
                 self.mailboxes
                     .acknowledge(&mut self.context, link, acknowledge.sequence)
             }
-            Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
-            Request::ClaimKeyPackages(claim) => self.claim_key_packages(&claim, found),
+            Request::LookUp(look_up) => {
+                self.directory
+                    .look_up(&mut self.context, now, link, request, &look_up)
+            }
+            Request::ClaimKeyPackages(claim) => self.directory.claim_key_packages(
+                &mut self.context,
+                &mut self.tokens,
+                &claim,
+                found,
+            ),
             Request::CreateGroup(create) => {
                 self.create_group(now, RequestRef { link, request }, create, found)
             }
@@ -196,5 +225,30 @@ impl<S: Store> Relay<S> {
             state.stage = LinkStage::Open;
         }
         Ok(Reply::Now(Answer::Done(pb::Done {})))
+    }
+
+    /// Whether a device may log in on this link.
+    pub(crate) fn may_log_in(&self, link: LinkId) -> Result<(), Refused> {
+        let state = self.context.links.of_request(link)?;
+        if !matches!(state.stage, LinkStage::Open) {
+            return Err(Refused::malformed("the link is logged in"));
+        }
+        if self
+            .posting
+            .get(&link)
+            .is_some_and(|posting| !posting.is_empty())
+        {
+            return Err(Refused::new(
+                ErrorCode::WrongLink,
+                "a link that posts cannot log in",
+            ));
+        }
+        if self.rendezvouses.place_of(link).is_some() {
+            return Err(Refused::new(
+                ErrorCode::WrongLink,
+                "a link that is at a rendezvous cannot log in",
+            ));
+        }
+        Ok(())
     }
 }

@@ -33,7 +33,7 @@ use parking_lot::RwLock;
 use rand::CryptoRng;
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    ids::{AccountId, GroupId},
+    ids::GroupId,
     limits,
     pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
     time::Time,
@@ -50,7 +50,8 @@ use crate::{
     clock::ClockNews,
     context::Context,
     directory::{
-        publications::Publications,
+        Directory,
+        log::Publication,
         tokens::{ShownTokenKey, Tokens},
     },
     feature::Feature,
@@ -58,7 +59,6 @@ use crate::{
     link::Link,
     mailbox::Mailboxes,
     pending_view::PendingView,
-    rate_limit::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
     reservation::Reservations,
     store::{Store, StoreError},
@@ -87,13 +87,7 @@ pub struct Secrets {
 /// The relay. See the module.
 pub struct Relay<S> {
     pub(crate) context: Context<S>,
-    pub(crate) secrets: Arc<Secrets>,
     pub(crate) codes: Codes,
-    pub(crate) look_ups: SourceBuckets,
-    /// What accounts ask the log to add.
-    pub(crate) changes: Buckets<AccountId>,
-    pub(crate) publications: Publications,
-    pub(crate) log: LogIdentity,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) groups: HashMap<GroupId, Group>,
     /// Where links may post.
@@ -105,6 +99,7 @@ pub struct Relay<S> {
     pub(crate) batches: Batches,
     pub(crate) reservations: Reservations<GroupId>,
     pub(crate) sweep: Sweep,
+    pub(crate) directory: Directory,
     pub(crate) tokens: Tokens,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
@@ -126,24 +121,24 @@ impl<S: Store> Relay<S> {
         secrets: Secrets,
         log: LogIdentity,
     ) -> Result<Self, StoreError> {
-        let mailboxes = Mailboxes::open(store.as_ref())?;
+        let mut mailboxes = Mailboxes::open(store.as_ref())?;
         let mut view = PendingView::new(store);
+        let tokens = Tokens::open(&mut view, secrets.token_seed)?;
+        let directory = Directory::new(&config, secrets.address_key, log);
+        let mut context = Context::open(view, config)?;
+        Directory::read_revoked(&mut context, &mut mailboxes)?;
+        let config = &context.config;
         let mut relay = Self {
             mailboxes,
-            tokens: Tokens::open(&mut view, secrets.token_seed)?,
-            codes: Codes::new(&config),
-            rendezvouses: Rendezvouses::new(&config),
-            backups: Backups::new(&config),
+            directory,
+            tokens,
+            codes: Codes::new(config),
+            rendezvouses: Rendezvouses::new(config),
+            backups: Backups::new(config),
             blobs: Blobs::default(),
             contests: Contests::default(),
             spending: config.texts.clone().map(Budgets::new),
-            texts: Texts::new(&config),
-            look_ups: SourceBuckets::new(config.look_ups_per_source, 100_000),
-            changes: Buckets::new(config.changes_per_account, 100_000),
-            publications: Publications::default(),
-            log,
-            context: Context::open(view, config)?,
-            secrets: Arc::new(secrets),
+            texts: Texts::new(config),
             groups: HashMap::new(),
             posting: HashMap::new(),
             groups_in_memory: VecDeque::new(),
@@ -152,8 +147,8 @@ impl<S: Store> Relay<S> {
             batches: Batches::default(),
             reservations: Reservations::default(),
             sweep: Sweep::default(),
+            context,
         };
-        relay.read_revoked()?;
         relay.read_spending()?;
         Ok(relay)
     }
@@ -206,7 +201,7 @@ impl<S: Store> Relay<S> {
             challenge: Bytes::copy_from_slice(&challenge),
             token_key: shown.key.into(),
             now_ms: self.context.date(now).0,
-            log_id: Bytes::copy_from_slice(&self.log.id().0),
+            log_id: Bytes::copy_from_slice(&self.directory.log.id().0),
             token_period: shown.period,
         };
         self.context.send(link, 0, Answer::Hello(hello));
@@ -322,7 +317,7 @@ impl<S: Store> Relay<S> {
                 let is_wrong = error.code() == ErrorCode::Unauthorised;
                 self.context.send(link, request, Answer::Error(error));
                 if is_login && is_wrong {
-                    self.login_failed(link);
+                    Directory::login_failed(&mut self.context, link);
                 }
             }
         }
@@ -386,6 +381,31 @@ impl<S: Store> Relay<S> {
     /// What links are shown, for clients that do not open one.
     pub fn shown_token_key(&self) -> Arc<RwLock<ShownTokenKey>> {
         self.tokens.shown_key()
+    }
+
+    /// When to call [`take_publication`](Self::take_publication) next; a time in the past
+    /// means at once. `None` while one is being written, or if there is nothing to publish.
+    pub fn next_publication(&self, now: Time) -> Option<Time> {
+        self.directory.next_publication(&self.context, now)
+    }
+
+    /// Takes what the next epoch of the key log is to have, to publish it without the lock.
+    /// `None` while another is being written, or if none is due.
+    pub fn take_publication(&mut self, now: Time) -> Option<Publication> {
+        self.directory.take_publication(&mut self.context, now)
+    }
+
+    /// The publication that was taken is in the log and on disk.
+    pub fn publication_written(&mut self) {
+        self.directory
+            .publication_written(&mut self.context, &mut self.mailboxes);
+        self.follow_generation();
+    }
+
+    /// The publication that was taken could not be written: nothing of it happened.
+    pub fn publication_failed(&mut self) {
+        self.directory.publication_failed(&mut self.context);
+        self.follow_generation();
     }
 
     /// The date.

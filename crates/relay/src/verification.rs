@@ -33,6 +33,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
+    directory::Directory,
     directory::{
         changes,
         login::wrong_login,
@@ -284,14 +285,22 @@ impl<S: Store> Relay<S> {
             _ => return Ok(None),
         }
         match body {
-            Request::Login(login) => self.login_to_verify(now, link, login).map(Some),
+            Request::Login(login) => {
+                self.may_log_in(link)?;
+                Directory::login_to_verify(&mut self.context, now, link, login).map(Some)
+            }
             Request::FinishRegistration(finish) => {
                 self.registration_to_verify(now, link, finish).map(Some)
             }
-            Request::ChangeRoster(change) => self.statement_to_verify(now, link, change),
+            Request::ChangeRoster(change) => {
+                self.directory
+                    .statement_to_verify(&mut self.context, now, link, change)
+            }
             Request::ClaimKeyPackages(claim) => {
                 self.tokens.keys_of(&mut self.context, link)?;
-                self.claim_to_verify(now, link, claim).map(Some)
+                self.directory
+                    .claim_to_verify(&mut self.context, &mut self.tokens, now, link, claim)
+                    .map(Some)
             }
             Request::OpenBlob(open) => {
                 self.tokens.keys_of(&mut self.context, link)?;

@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smallvec::smallvec;
 use waxwing_protocol::{
     address::Address,
     ids::{AccountId, RegistrationId},
@@ -23,11 +24,18 @@ use waxwing_protocol::{
     pb::{ErrorCode, relay_frame::Body as Answer},
     time::{Span, Time},
 };
+use waxwing_transparency::proof::Entry;
 
 use crate::{
     answer::{Refused, Reply, RequestResult},
-    directory::changes::conflict,
-    link::LinkId,
+    directory::{
+        Directory,
+        changes::{conflict, entry_of},
+        parse,
+        publications::{Cause, Change},
+        unknown,
+    },
+    link::{LinkId, RequestRef},
     relay::Relay,
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
@@ -104,7 +112,7 @@ impl<S: Store> Relay<S> {
         address: &Address,
         account: AccountId,
     ) -> Result<Option<Reply>, Refused> {
-        let at = self.address_key(address);
+        let at = self.directory.address_key(address);
         // A clock that leaps ends nobody's wait.
         let (now, waited_until) = (self.context.date(now), self.context.expiry_date(now));
         let Some(record) = self
@@ -152,7 +160,7 @@ impl<S: Store> Relay<S> {
 
     /// Ends the contest for an address that is registered now, no matter who won it.
     pub(crate) fn contest_ends(&self, address: &Address) -> Result<Option<Write>, Refused> {
-        let at = self.address_key(address);
+        let at = self.directory.address_key(address);
         let record: Option<AddressRecord> = self.context.view.get(KeySpace::Addresses, &at)?;
         Ok(record.map(|record| Write {
             space: KeySpace::Contests,
@@ -167,11 +175,11 @@ impl<S: Store> Relay<S> {
         let account = self.context.links.account_logged_in(link)?;
         let contests = self.contests_of(account)?;
         let contested = |address: &Address, by: AccountId| {
-            let at = self.address_key(address);
+            let at = self.directory.address_key(address);
             by != account && contests.iter().any(|(place, _)| place.ends_with(&at))
         };
-        let withdrawn = match self.publications.withdrawable(contested) {
-            Some(registrations) => self.publications.withdraw(&registrations),
+        let withdrawn = match self.directory.publications.withdrawable(contested) {
+            Some(registrations) => self.directory.publications.withdraw(&registrations),
             // The log is about to say whose the address is.
             None => return Err(conflict()),
         };
@@ -271,6 +279,55 @@ impl<S: Store> Relay<S> {
             self.context
                 .send(link, 0, Answer::AddressContested(contest.notice()));
         }
+    }
+
+    pub(crate) fn set_lock(
+        &mut self,
+        now: Time,
+        asked: RequestRef,
+        set: &pb::SetLock,
+    ) -> RequestResult {
+        let account = self.context.links.account_logged_in(asked.link)?;
+        let address = parse(&set.address)?;
+        let at = self
+            .directory
+            .own_address(&self.context, account, &address)?;
+        let cause = Cause::Locked(set.locked);
+        if self.directory.asked_again(account, &address, &cause, asked) {
+            return Ok(Reply::Later);
+        }
+        self.directory.nothing_else(account, &address)?;
+        // The owner who sets the lock is active: nobody continues to wait for the address.
+        let contest = self.contest_ends(&address)?;
+        if at.locked == set.locked {
+            if let Some(write) = contest {
+                self.context.view.delete(write.space, write.key);
+            }
+            return Ok(Reply::Durable(Answer::Done(pb::Done {})));
+        }
+        self.directory
+            .changes
+            .take(now, account)
+            .map_err(Refused::rate_limited)?;
+        let statements = Directory::statements(&self.context, account)?.ok_or_else(unknown)?;
+        let entry = Entry {
+            locked: set.locked,
+            ..entry_of(account, &statements, (&address, &at))?
+        };
+        self.directory.publish(
+            &mut self.context,
+            Change {
+                address,
+                looks: None,
+                entry,
+                writes: contest.into_iter().collect(),
+                revoked: Vec::new(),
+                cause,
+                asked: smallvec![asked],
+                answer: Answer::Done(pb::Done {}),
+                former: None,
+            },
+        )
     }
 }
 

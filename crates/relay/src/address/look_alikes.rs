@@ -21,7 +21,7 @@
 //! the relay's key, as addresses are.
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 use waxwing_protocol::{address::Address, pb::ErrorCode};
 
 use crate::{
@@ -34,13 +34,14 @@ impl<S: Store> Relay<S> {
     /// Whether an address that is not registered looks like one that is. It is refused then,
     /// unless it is [`plain`](is_plain) or the operator has allowed it.
     pub(crate) fn imitates_another(&self, address: &Address) -> Result<bool, Refused> {
-        let at = self.address_key(address);
+        let at = self.directory.address_key(address);
         if self.is_registered(&at)? {
             return Ok(false);
         }
         let first = self.first_that_looks_like(address)?;
         let looks = self.looks_key(address);
-        let imitates = looks.is_some_and(|looks| self.publications.imitates_one(address, looks))
+        let imitates = looks
+            .is_some_and(|looks| self.directory.publications.imitates_one(address, looks))
             || first.is_some_and(|first| first != at.as_slice());
         if !imitates || is_plain(address) || self.context.config.look_alikes.contains(address) {
             return Ok(imitates);
@@ -60,7 +61,7 @@ impl<S: Store> Relay<S> {
         Ok(self.looks_key(address).map(|looks| Write {
             space: KeySpace::Skeletons,
             key: key(&[&looks]),
-            value: Some(Bytes::copy_from_slice(&self.address_key(address))),
+            value: Some(Bytes::copy_from_slice(&self.directory.address_key(address))),
         }))
     }
 
@@ -86,11 +87,10 @@ impl<S: Store> Relay<S> {
     /// What an address looks like: its skeleton, as a hash under the relay's key.
     pub(super) fn looks_key(&self, address: &Address) -> Option<[u8; 32]> {
         let skeleton = address.skeleton()?;
-        let mut hash = Sha256::new();
-        hash.update(b"waxwing skeleton v1");
-        hash.update(self.secrets.address_key);
-        hash.update(skeleton.as_bytes());
-        Some(hash.finalize().into())
+        Some(
+            self.directory
+                .hash(b"waxwing skeleton v1", skeleton.as_bytes()),
+        )
     }
 }
 

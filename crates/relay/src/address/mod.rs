@@ -34,8 +34,10 @@ use self::codes::Way;
 use crate::{
     answer::{Refused, Reply, RequestResult},
     directory::{
+        Directory,
         changes::{account_write, conflict, put},
         publications::{Cause, Change},
+        verification,
     },
     effect::Effect,
     link::{LinkId, RequestRef},
@@ -159,12 +161,15 @@ impl<S: Store> Relay<S> {
         let address = pending.address.clone();
         let account = roster.account();
         let cause = Cause::Registered(id.to_bytes());
-        if self.asked_again(account, &address, &cause, asked) {
+        if self.directory.asked_again(account, &address, &cause, asked) {
             return Ok(Reply::Later);
         }
         // A lock that is under way counts as if it were written.
-        if self.publications.changes_account(account)
-            || self.publications.locks_for_another(&address, account)
+        if self.directory.publications.changes_account(account)
+            || self
+                .directory
+                .publications
+                .locks_for_another(&address, account)
         {
             return Err(conflict());
         }
@@ -173,7 +178,8 @@ impl<S: Store> Relay<S> {
             return Ok(locked);
         }
         self.continues_what_is_stored(account, before.as_ref(), &statements)?;
-        let mut done = self.roster_writes(rng, before.as_ref(), &roster, Some(device))?;
+        let mut done =
+            Directory::roster_writes(&self.context, rng, before.as_ref(), &roster, Some(device))?;
         let mailbox = done
             .mailboxes
             .get(&device)
@@ -197,23 +203,27 @@ impl<S: Store> Relay<S> {
         let known: Option<AddressRecord> = self
             .context
             .view
-            .get(KeySpace::Addresses, &self.address_key(&address))?;
+            .get(KeySpace::Addresses, &self.directory.address_key(&address))?;
         let own = known.filter(|record| record.account_id == account.to_bytes());
         let entry = Entry {
             locked: own.is_some_and(|record| record.locked),
             ..Entry::new(&roster, verification(&address), self.context.date(now))
         };
-        let reply = self.publish(Change {
-            looks: self.looks_key(&address),
-            address,
-            entry,
-            writes: done.writes,
-            revoked: done.revoked,
-            cause,
-            asked: smallvec![asked],
-            answer: Answer::Registered(answer),
-            former: None,
-        })?;
+        let looks = self.looks_key(&address);
+        let reply = self.directory.publish(
+            &mut self.context,
+            Change {
+                looks,
+                address,
+                entry,
+                writes: done.writes,
+                revoked: done.revoked,
+                cause,
+                asked: smallvec![asked],
+                answer: Answer::Registered(answer),
+                former: None,
+            },
+        )?;
         self.codes.finish(id);
         Ok(reply)
     }
@@ -244,7 +254,7 @@ impl<S: Store> Relay<S> {
             id,
             device,
             exporter,
-            stored: self.statements(account)?.unwrap_or_default(),
+            stored: Directory::statements(&self.context, account)?.unwrap_or_default(),
         })
     }
 
@@ -289,7 +299,7 @@ impl<S: Store> Relay<S> {
         before: Option<&Roster>,
         statements: &[pb::SignedStatement],
     ) -> Result<(), Refused> {
-        let stored = self.statements(account)?.unwrap_or_default();
+        let stored = Directory::statements(&self.context, account)?.unwrap_or_default();
         let verified_on = before.map_or(0, Roster::length);
         let is_beginning = stored.len() as u64 == verified_on
             && stored
@@ -304,39 +314,11 @@ impl<S: Store> Relay<S> {
             ))
         }
     }
-
-    /// Under what an address is stored: a hash that needs the relay's key, so that a
-    /// stolen store cannot be searched for addresses without it.
-    pub(crate) fn address_key(&self, address: &Address) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(b"waxwing address v1");
-        hash.update(self.secrets.address_key);
-        hash.update(address.canonical().as_bytes());
-        hash.finalize().into()
-    }
-
-    /// The account that has an address.
-    pub(crate) fn account_of(&self, address: &Address) -> Result<Option<AccountId>, Refused> {
-        let record: Option<AddressRecord> = self
-            .context
-            .view
-            .get(KeySpace::Addresses, &self.address_key(address))?;
-        Ok(record.and_then(|record| AccountId::try_from(&record.account_id).ok()))
-    }
 }
 
 fn registration_id(finish: &pb::FinishRegistration) -> Result<RegistrationId, Refused> {
     RegistrationId::try_from(&finish.registration_id)
         .map_err(|error| Refused::malformed(&error.to_string()))
-}
-
-/// How an address is verified. The kind of address decides: what an earlier version wrote
-/// into the log for a phone number (that a code was mailed) is not copied into new entries.
-pub(crate) const fn verification(address: &Address) -> pb::Verification {
-    match address.kind() {
-        AddressKind::Email => pb::Verification::EmailCode,
-        AddressKind::Phone => pb::Verification::SmsCode,
-    }
 }
 
 fn code_refused(tries_left: u32) -> Refused {

@@ -39,6 +39,7 @@ use self::spending::NoText;
 use crate::{
     answer::{Refused, Reply, RequestResult},
     context::Context,
+    directory::Directory,
     effect::{Effect, SmsId, Submission, Verdict},
     feature::Feature,
     link::LinkId,
@@ -226,7 +227,7 @@ impl<S: Store> Relay<S> {
         };
         let from = phone(&send.from)?;
         let to = phone(&send.to)?;
-        self.own_address(account, &from)?;
+        self.directory.own_address(&self.context, account, &from)?;
         if let Some(record) = self.submission(id)? {
             return self.submitted_before(now, rng, id, record);
         }
@@ -469,7 +470,10 @@ impl<S: Store> Relay<S> {
         tpdus: Vec<Vec<u8>>,
     ) -> Result<(), Refused> {
         let to = phone(to)?;
-        let account = self.account_of(&to)?.ok_or_else(nobody)?;
+        let account = self
+            .directory
+            .account_of(&self.context, &to)?
+            .ok_or_else(nobody)?;
         let count = u32::try_from(tpdus.len()).unwrap_or(u32::MAX);
         self.texts
             .inbound
@@ -526,7 +530,7 @@ impl<S: Store> Relay<S> {
 
     /// The account's devices that have said what is sealed to them.
     fn sms_devices(&self, account: AccountId) -> Result<Vec<SmsDevice>, Refused> {
-        let Some(statements) = self.statements(account)? else {
+        let Some(statements) = Directory::statements(&self.context, account)? else {
             return Ok(Vec::new());
         };
         // Checked when it was stored.
