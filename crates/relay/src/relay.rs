@@ -63,7 +63,7 @@ use crate::{
     reservation::Reservations,
     store::{Store, StoreError},
     sweep::Done,
-    texts::{Texts, spending::Budgets},
+    texts::Texts,
     verification::{Check, CheckResult, Verification, Verified},
 };
 pub use crate::{
@@ -105,8 +105,6 @@ pub struct Relay<S> {
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
     pub(crate) contests: Contests,
-    /// What was spent on texts; `None` if the relay cannot send texts.
-    pub(crate) spending: Option<Budgets>,
     pub(crate) texts: Texts,
 }
 
@@ -124,11 +122,12 @@ impl<S: Store> Relay<S> {
         let mut mailboxes = Mailboxes::open(store.as_ref())?;
         let mut view = PendingView::new(store);
         let tokens = Tokens::open(&mut view, secrets.token_seed)?;
+        let texts = Texts::open(&mut view, &config)?;
         let directory = Directory::new(&config, secrets.address_key, log);
         let mut context = Context::open(view, config)?;
         Directory::read_revoked(&mut context, &mut mailboxes)?;
         let config = &context.config;
-        let mut relay = Self {
+        Ok(Self {
             mailboxes,
             directory,
             tokens,
@@ -137,8 +136,7 @@ impl<S: Store> Relay<S> {
             backups: Backups::new(config),
             blobs: Blobs::default(),
             contests: Contests::default(),
-            spending: config.texts.clone().map(Budgets::new),
-            texts: Texts::new(config),
+            texts,
             groups: HashMap::new(),
             posting: HashMap::new(),
             groups_in_memory: VecDeque::new(),
@@ -148,9 +146,7 @@ impl<S: Store> Relay<S> {
             reservations: Reservations::default(),
             sweep: Sweep::default(),
             context,
-        };
-        relay.read_spending()?;
-        Ok(relay)
+        })
     }
 
     /// All features, in the order in which they learn what happened.
@@ -406,6 +402,28 @@ impl<S: Store> Relay<S> {
     pub fn publication_failed(&mut self) {
         self.directory.publication_failed(&mut self.context);
         self.follow_generation();
+    }
+
+    /// The SMSC, or the connection with it, reports something about texts.
+    pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: SmsReport) {
+        self.texts.handle_report(
+            &mut self.context,
+            &mut self.directory,
+            &mut self.mailboxes,
+            now,
+            rng,
+            report,
+        );
+    }
+
+    /// The code that was asked for in this request was given up: the mail server or the SMSC
+    /// refused it, or could not be reached. The requester learns it, as a second answer. The code
+    /// stays good: a server that says nothing may have taken it.
+    pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
+        if self.context.links.is_open(link) {
+            let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");
+            self.context.send(link, request, Answer::Error(refused.0));
+        }
     }
 
     /// The date.

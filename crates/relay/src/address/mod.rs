@@ -57,7 +57,7 @@ impl<S: Store> Relay<S> {
         }
         let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
         let date = self.context.date(now);
-        let Some(spending) = &self.spending else {
+        let Some(spending) = &self.texts.budgets else {
             return Err(nowhere("this relay cannot send text messages"));
         };
         match spending.codes.left(date, address.canonical()) {
@@ -89,11 +89,11 @@ impl<S: Store> Relay<S> {
             Way::New => {
                 let date = self.context.date(now);
                 if address.kind() == AddressKind::Phone
-                    && let Some(spending) = &mut self.spending
+                    && let Some(spending) = &mut self.texts.budgets
                 {
                     // There is one left: it was looked at.
                     let _ = spending.codes.take(date, address.canonical(), 1);
-                    self.keep_spending();
+                    spending.keep(&mut self.context.view);
                 }
                 let code = code(rng);
                 self.context.counts.codes += 1;
@@ -116,16 +116,6 @@ impl<S: Store> Relay<S> {
                 sent_before: matches!(way, Way::Last { .. }),
             },
         )))
-    }
-
-    /// The code that was asked for in this request was given up: the mail server or the SMSC
-    /// refused it, or could not be reached. The requester learns it, as a second answer. The code
-    /// stays good: a server that says nothing may have taken it.
-    pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
-        if self.context.links.is_open(link) {
-            let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");
-            self.context.send(link, request, Answer::Error(refused.0));
-        }
     }
 
     pub(crate) fn finish_registration(
