@@ -20,7 +20,7 @@ use crate::{
     directory::Directory,
     rate_limit::{Buckets, SourceBuckets},
     relay::Relay,
-    store::{KeySpace, Record, Store, StoreError, key, records::RegistrationRecord},
+    store::{KeySpace, Record, Store, StoreError},
     sweep::{Done, IN_MEMORY, MOST, MOST_DELETED, Round, SLICE, SLICE_MOST},
 };
 
@@ -100,7 +100,6 @@ pub(crate) struct Sweep {
     /// What the chore may still touch in this sweep.
     left: usize,
     now: Time,
-    registrations: Round,
     pub(crate) backups: Round,
     pub(crate) blobs: Round,
     pub(crate) groups: Round,
@@ -174,7 +173,7 @@ impl<S: Store> Relay<S> {
             Some(Chore::Mailboxes) => of_memory(self.mailboxes.len()),
             Some(Chore::IdleGroups) => of_memory(self.groups_in_memory.len()),
             Some(Chore::Entries) => self.mailboxes.entries.share(now),
-            Some(Chore::Registrations) => self.sweep.registrations.share(now),
+            Some(Chore::Registrations) => self.registrations.finished.share(now),
             Some(Chore::Backups) => self.sweep.backups.share(now),
             Some(Chore::Blobs) => self.sweep.blobs.share(now),
             Some(Chore::SmsSubmissions) => self.texts.submissions.share(now),
@@ -196,7 +195,7 @@ impl<S: Store> Relay<S> {
         match chore {
             Chore::Again => Ok(self.mailboxes.read_again(&mut self.context, most)),
             Chore::Postings => Ok(self.end_idle_postings(now, most)),
-            Chore::PendingRegistrations => Ok(self.codes.sweep(now, most)),
+            Chore::PendingRegistrations => Ok(self.registrations.codes.sweep(now, most)),
             Chore::Rates(table) => Ok(self
                 .rate_table(table)
                 .map_or(Done::all(0), |table| Done::some(table.sweep(now, most)))),
@@ -209,12 +208,17 @@ impl<S: Store> Relay<S> {
             Chore::SpentTokens => self.tokens.sweep_spent(&mut self.context, now, most),
             Chore::Revoked => Directory::delete_revoked(&mut self.context, &mut self.mailboxes),
             Chore::Entries => self.mailboxes.expire_entries(&mut self.context, now, most),
-            Chore::Registrations => self.expire_registrations(now, most),
+            Chore::Registrations => {
+                self.registrations
+                    .expire_registrations(&mut self.context, now, most)
+            }
             Chore::Backups => self.sweep_backups(now, most),
             Chore::Blobs => self.sweep_blobs(now, most),
             Chore::BlobParts => Ok(self.delete_blobs(most)),
-            Chore::NewContests => self.find_contests(now),
-            Chore::Contests => self.tell_of_contests(now, most),
+            Chore::NewContests => self.registrations.find_contests(&mut self.context, now),
+            Chore::Contests => self
+                .registrations
+                .tell_of_contests(&mut self.context, now, most),
             Chore::SmsSubmissions => self.texts.sweep_sms(&mut self.context, now, most),
             Chore::SmsReceipts => self.texts.sweep_sms_receipts(&mut self.context, now, most),
             Chore::Groups => self.sweep_groups(now, most.min(GROUPS)),
@@ -229,11 +233,11 @@ impl<S: Store> Relay<S> {
             &mut self.directory.look_ups,
             &mut self.context.costs.work,
             &mut self.directory.changes,
-            &mut self.codes.by_source,
-            &mut self.codes.by_network,
-            &mut self.codes.by_address,
-            &mut self.codes.by_address_and_network,
-            &mut self.codes.texts_by_network,
+            &mut self.registrations.codes.by_source,
+            &mut self.registrations.codes.by_network,
+            &mut self.registrations.codes.by_address,
+            &mut self.registrations.codes.by_address_and_network,
+            &mut self.registrations.codes.texts_by_network,
             &mut self.texts.outbound,
             &mut self.texts.inbound,
             &mut self.rendezvouses.made,
@@ -254,25 +258,6 @@ impl<S: Store> Relay<S> {
         let now = self.sweep.now;
         self.context
             .next_of_round(space, round(&mut self.sweep), now, most)
-    }
-
-    fn expire_registrations(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.context.expiry_date(now);
-        let (records, done) = self.next_of_round(
-            KeySpace::Registrations,
-            |sweep| &mut sweep.registrations,
-            most,
-        )?;
-        for (at, value) in records {
-            let space = KeySpace::Registrations;
-            let record: Option<RegistrationRecord> = self.context.view.sound(space, &at, value);
-            if record.is_some_and(|record| record.expires_at_ms <= date.0) {
-                self.context
-                    .view
-                    .delete(KeySpace::Registrations, key(&[&at]));
-            }
-        }
-        Ok(done)
     }
 
     /// The same of groups.

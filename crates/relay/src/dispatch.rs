@@ -15,6 +15,7 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    address::Registrations,
     answer::{Refused, Reply, RequestResult},
     directory::Directory,
     directory::tokens::Tokens,
@@ -63,12 +64,24 @@ impl<S: Store> Relay<S> {
         match body {
             Request::Open(open) => self.open_link(link, open),
             Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
-            Request::StartRegistration(start) => {
-                self.start_registration(now, rng, link, request, &start)
-            }
-            Request::FinishRegistration(finish) => {
-                self.finish_registration(now, rng, RequestRef { link, request }, &finish, found)
-            }
+            Request::StartRegistration(start) => self.registrations.start_registration(
+                &mut self.context,
+                &mut self.texts,
+                now,
+                rng,
+                link,
+                request,
+                &start,
+            ),
+            Request::FinishRegistration(finish) => self.registrations.finish_registration(
+                &mut self.context,
+                &mut self.directory,
+                now,
+                rng,
+                RequestRef { link, request },
+                &finish,
+                found,
+            ),
             Request::ChangeRoster(change) => self.directory.change_roster(
                 &mut self.context,
                 rng,
@@ -76,7 +89,13 @@ impl<S: Store> Relay<S> {
                 &change,
                 found,
             ),
-            Request::SetLock(set) => self.set_lock(now, RequestRef { link, request }, &set),
+            Request::SetLock(set) => Registrations::set_lock(
+                &mut self.context,
+                &mut self.directory,
+                now,
+                RequestRef { link, request },
+                &set,
+            ),
             Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
                 pb::LogIdentityFetched {
                     identity: Some(self.directory.log.wire().clone()),
@@ -100,7 +119,7 @@ impl<S: Store> Relay<S> {
                     &login,
                     found,
                 )?;
-                self.tell_link_of_contests(link);
+                Registrations::tell_link_of_contests(&mut self.context, link);
                 Ok(outcome)
             }
             Request::PublishKeyPackages(publish) => {
@@ -145,7 +164,9 @@ impl<S: Store> Relay<S> {
             Request::LeaveRendezvous(_) => {
                 self.rendezvouses.leave_rendezvous(&mut self.context, link)
             }
-            Request::KeepAddress(_) => self.keep_address(link),
+            Request::KeepAddress(_) => {
+                Registrations::keep_address(&mut self.context, &mut self.directory, link)
+            }
             Request::PutBackup(put) => self.put_backup(now, link, put),
             Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
             Request::FetchBackup(fetch) => self.fetch_backup(link, fetch, found),

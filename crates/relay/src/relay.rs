@@ -41,7 +41,7 @@ use waxwing_protocol::{
 use waxwing_transparency::identity::LogIdentity;
 
 use crate::{
-    address::{codes::Codes, lock::Contests},
+    address::Registrations,
     answer::{Refused, Reply, RequestResult},
     backup::Backups,
     batch::Batches,
@@ -87,7 +87,7 @@ pub struct Secrets {
 /// The relay. See the module.
 pub struct Relay<S> {
     pub(crate) context: Context<S>,
-    pub(crate) codes: Codes,
+    pub(crate) registrations: Registrations,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) groups: HashMap<GroupId, Group>,
     /// Where links may post.
@@ -104,7 +104,6 @@ pub struct Relay<S> {
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
-    pub(crate) contests: Contests,
     pub(crate) texts: Texts,
 }
 
@@ -131,11 +130,10 @@ impl<S: Store> Relay<S> {
             mailboxes,
             directory,
             tokens,
-            codes: Codes::new(config),
+            registrations: Registrations::new(config),
             rendezvouses: Rendezvouses::new(config),
             backups: Backups::new(config),
             blobs: Blobs::default(),
-            contests: Contests::default(),
             texts,
             groups: HashMap::new(),
             posting: HashMap::new(),

@@ -289,9 +289,10 @@ impl<S: Store> Relay<S> {
                 self.may_log_in(link)?;
                 Directory::login_to_verify(&mut self.context, now, link, login).map(Some)
             }
-            Request::FinishRegistration(finish) => {
-                self.registration_to_verify(now, link, finish).map(Some)
-            }
+            Request::FinishRegistration(finish) => self
+                .registrations
+                .registration_to_verify(&mut self.context, now, link, finish)
+                .map(Some),
             Request::ChangeRoster(change) => {
                 self.directory
                     .statement_to_verify(&mut self.context, now, link, change)
