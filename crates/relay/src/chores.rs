@@ -21,16 +21,11 @@ use crate::{
     rate_limit::{Buckets, SourceBuckets},
     relay::Relay,
     store::{KeySpace, Record, Store, StoreError},
-    sweep::{Done, IN_MEMORY, MOST, MOST_DELETED, Round, SLICE, SLICE_MOST},
+    sweep::{Done, MOST, MOST_DELETED, Round, SLICE, SLICE_MOST},
 };
 
 /// A table in memory is gone through once in so many sweeps.
 const SWEEPS: usize = 15;
-/// Of idle groups, only those stay whose sealed lists have so few bytes.
-const SMALL: usize = 16 << 10;
-
-/// Groups that are looked at in one slice: their records are large.
-const GROUPS: usize = 16;
 
 /// What there is to do, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +97,6 @@ pub(crate) struct Sweep {
     now: Time,
     pub(crate) backups: Round,
     pub(crate) blobs: Round,
-    pub(crate) groups: Round,
     /// The most records that a slice has touched; for tests.
     most_touched: usize,
 }
@@ -166,19 +160,19 @@ impl<S: Store> Relay<S> {
         let now = self.sweep.now;
         match chore {
             None => 0,
-            Some(Chore::Postings) => of_memory(self.posting_links.len()),
+            Some(Chore::Postings) => of_memory(self.groups.posting_links()),
             Some(Chore::Rates(table)) => self
                 .rate_table(table)
                 .map_or(0, |table| of_memory(table.len())),
             Some(Chore::Mailboxes) => of_memory(self.mailboxes.len()),
-            Some(Chore::IdleGroups) => of_memory(self.groups_in_memory.len()),
+            Some(Chore::IdleGroups) => of_memory(self.groups.len()),
             Some(Chore::Entries) => self.mailboxes.entries.share(now),
             Some(Chore::Registrations) => self.registrations.finished.share(now),
             Some(Chore::Backups) => self.sweep.backups.share(now),
             Some(Chore::Blobs) => self.sweep.blobs.share(now),
             Some(Chore::SmsSubmissions) => self.texts.submissions.share(now),
             Some(Chore::SmsReceipts) => self.texts.receipts.share(now),
-            Some(Chore::Groups) => self.sweep.groups.share(now),
+            Some(Chore::Groups) => self.groups.round.share(now),
             Some(Chore::NewContests | Chore::Revoked | Chore::BlobParts) => MOST,
             Some(
                 Chore::Again
@@ -194,7 +188,7 @@ impl<S: Store> Relay<S> {
     fn do_some(&mut self, chore: Chore, now: Time, most: usize) -> Result<Done, StoreError> {
         match chore {
             Chore::Again => Ok(self.mailboxes.read_again(&mut self.context, most)),
-            Chore::Postings => Ok(self.end_idle_postings(now, most)),
+            Chore::Postings => Ok(self.groups.end_idle_postings(now, most)),
             Chore::PendingRegistrations => Ok(self.registrations.codes.sweep(now, most)),
             Chore::Rates(table) => Ok(self
                 .rate_table(table)
@@ -221,9 +215,9 @@ impl<S: Store> Relay<S> {
                 .tell_of_contests(&mut self.context, now, most),
             Chore::SmsSubmissions => self.texts.sweep_sms(&mut self.context, now, most),
             Chore::SmsReceipts => self.texts.sweep_sms_receipts(&mut self.context, now, most),
-            Chore::Groups => self.sweep_groups(now, most.min(GROUPS)),
+            Chore::Groups => self.groups.sweep_groups(&mut self.context, now, most),
             Chore::Mailboxes => Ok(self.mailboxes.drop_idle_mailboxes(most)),
-            Chore::IdleGroups => Ok(self.drop_idle_groups(most)),
+            Chore::IdleGroups => Ok(self.groups.drop_idle_groups(most)),
         }
     }
 
@@ -258,25 +252,6 @@ impl<S: Store> Relay<S> {
         let now = self.sweep.now;
         self.context
             .next_of_round(space, round(&mut self.sweep), now, most)
-    }
-
-    /// The same of groups.
-    fn drop_idle_groups(&mut self, most: usize) -> Done {
-        let looked_at = most.min(self.groups_in_memory.len());
-        for _ in 0..looked_at {
-            let few = self.groups.len() <= IN_MEMORY;
-            let Some(id) = self.groups_in_memory.pop_front() else {
-                break;
-            };
-            match self.groups.get(&id) {
-                Some(group) if group.is_idle() && !(few && group.sealed_bytes() <= SMALL) => {
-                    self.groups.remove(&id);
-                }
-                Some(_) => self.groups_in_memory.push_back(id),
-                None => {}
-            }
-        }
-        Done::some(looked_at)
     }
 }
 

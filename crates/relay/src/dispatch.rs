@@ -142,17 +142,39 @@ impl<S: Store> Relay<S> {
                 &claim,
                 found,
             ),
-            Request::CreateGroup(create) => {
-                self.create_group(now, RequestRef { link, request }, create, found)
-            }
+            Request::CreateGroup(create) => self.groups.create_group(
+                &mut self.context,
+                &mut self.tokens,
+                &mut self.mailboxes,
+                now,
+                RequestRef { link, request },
+                create,
+                found,
+            ),
             Request::AuthorisePosting(authorise) => {
-                self.authorise_posting(now, link, &authorise, found)
+                self.groups
+                    .authorise_posting(&mut self.context, now, link, &authorise, found)
             }
-            Request::Post(post) => self.post(now, RequestRef { link, request }, post, found),
-            Request::FetchGroupInfo(fetch) => self.fetch_group_info(&fetch, found),
-            Request::Rejoin(rejoin) => {
-                self.rejoin(now, RequestRef { link, request }, rejoin, found)
+            Request::Post(post) => self.groups.post(
+                &mut self.context,
+                &mut self.mailboxes,
+                now,
+                RequestRef { link, request },
+                post,
+                found,
+            ),
+            Request::FetchGroupInfo(fetch) => {
+                self.groups
+                    .fetch_group_info(&mut self.context, &fetch, found)
             }
+            Request::Rejoin(rejoin) => self.groups.rejoin(
+                &mut self.context,
+                &mut self.mailboxes,
+                now,
+                RequestRef { link, request },
+                rejoin,
+                found,
+            ),
             Request::JoinRendezvous(join) => {
                 self.rendezvouses
                     .join_rendezvous(&mut self.context, now, rng, link, request, &join)
@@ -186,7 +208,10 @@ impl<S: Store> Relay<S> {
             Request::FetchBlobPart(fetch) => self.fetch_blob_part(now, &fetch, found),
             Request::BlobRead(read) => self.blob_read(now, &read),
             Request::DeleteBlob(delete) => self.delete_blob(now, &delete),
-            Request::Signal(signal) => self.signal(now, link, &signal),
+            Request::Signal(signal) => {
+                self.groups
+                    .signal(&mut self.context, &mut self.mailboxes, now, link, &signal)
+            }
         }
     }
 
@@ -262,11 +287,7 @@ impl<S: Store> Relay<S> {
         if !matches!(state.stage, LinkStage::Open) {
             return Err(Refused::malformed("the link is logged in"));
         }
-        if self
-            .posting
-            .get(&link)
-            .is_some_and(|posting| !posting.is_empty())
-        {
+        if self.groups.is_posting(link) {
             return Err(Refused::new(
                 ErrorCode::WrongLink,
                 "a link that posts cannot log in",

@@ -23,18 +23,13 @@
 //! full, the relay accepts only requests that free space. A batch that can never be written is
 //! dropped, with everything in it that was not on disk.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 use rand::CryptoRng;
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    ids::GroupId,
-    limits,
     pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
     time::Time,
 };
@@ -55,14 +50,12 @@ use crate::{
         tokens::{ShownTokenKey, Tokens},
     },
     feature::Feature,
-    group::{Group, PostingLink, fan_outs::FanOuts},
+    group::Groups,
     link::Link,
     mailbox::Mailboxes,
     pending_view::PendingView,
     rendezvous::Rendezvouses,
-    reservation::Reservations,
     store::{Store, StoreError},
-    sweep::Done,
     texts::Texts,
     verification::{Check, CheckResult, Verification, Verified},
 };
@@ -89,15 +82,8 @@ pub struct Relay<S> {
     pub(crate) context: Context<S>,
     pub(crate) registrations: Registrations,
     pub(crate) mailboxes: Mailboxes,
-    pub(crate) groups: HashMap<GroupId, Group>,
-    /// Where links may post.
-    pub(crate) posting: HashMap<LinkId, PostingLink>,
-    /// What is in those three, in the order in which the sweep looks at them.
-    pub(crate) groups_in_memory: VecDeque<GroupId>,
-    pub(crate) posting_links: VecDeque<LinkId>,
-    pub(crate) fan_outs: FanOuts,
+    pub(crate) groups: Groups,
     pub(crate) batches: Batches,
-    pub(crate) reservations: Reservations<GroupId>,
     pub(crate) sweep: Sweep,
     pub(crate) directory: Directory,
     pub(crate) tokens: Tokens,
@@ -135,23 +121,23 @@ impl<S: Store> Relay<S> {
             backups: Backups::new(config),
             blobs: Blobs::default(),
             texts,
-            groups: HashMap::new(),
-            posting: HashMap::new(),
-            groups_in_memory: VecDeque::new(),
-            posting_links: VecDeque::new(),
-            fan_outs: FanOuts::default(),
+            groups: Groups::new(),
             batches: Batches::default(),
-            reservations: Reservations::default(),
             sweep: Sweep::default(),
             context,
         })
     }
 
     /// All features, in the order in which they learn what happened.
-    pub(crate) fn features(&mut self) -> (&mut Context<S>, [&mut dyn Feature<S>; 3]) {
+    pub(crate) fn features(&mut self) -> (&mut Context<S>, [&mut dyn Feature<S>; 4]) {
         (
             &mut self.context,
-            [&mut self.rendezvouses, &mut self.texts, &mut self.mailboxes],
+            [
+                &mut self.rendezvouses,
+                &mut self.groups,
+                &mut self.texts,
+                &mut self.mailboxes,
+            ],
         )
     }
 
@@ -168,7 +154,7 @@ impl<S: Store> Relay<S> {
             logged_in: links.logged_in() as u64,
             clock_leaps: self.context.calendar.leaps(),
             damaged: self.context.view.damaged.count(),
-            fan_out_bytes: self.fan_outs.bytes() as u64,
+            fan_out_bytes: self.groups.fan_out_bytes() as u64,
             ..self.context.counts
         }
     }
@@ -322,9 +308,6 @@ impl<S: Store> Relay<S> {
         let Some(was) = self.context.links.close(link) else {
             return;
         };
-        for of in self.posting.remove(&link).unwrap_or_default().into_keys() {
-            self.fan_out_left(of, link);
-        }
         let (context, features) = self.features();
         for feature in features {
             feature.link_closed(context, link, &was);
@@ -437,41 +420,5 @@ impl<S: Store> Relay<S> {
     /// Whether nothing expires now.
     pub fn keeps_everything(&self, now: Time) -> bool {
         !self.context.calendar.is_expiring(now)
-    }
-
-    /// Ends authorisations that nobody has used for a while, on some of the links that have any,
-    /// and removes their lists from memory.
-    pub(crate) fn end_idle_postings(&mut self, now: Time, most: usize) -> Done {
-        let mut touched = 0;
-        let mut ended = Vec::new();
-        for _ in 0..most.min(self.posting_links.len()) {
-            if touched >= most {
-                break;
-            }
-            let Some(id) = self.posting_links.pop_front() else {
-                break;
-            };
-            touched += 1;
-            let Some(posting) = self.posting.get_mut(&id) else {
-                continue;
-            };
-            touched += posting.len();
-            posting.retain(|of, authorised| {
-                let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
-                if !keep {
-                    ended.push((*of, id));
-                }
-                keep
-            });
-            if posting.is_empty() {
-                self.posting.remove(&id);
-            } else {
-                self.posting_links.push_back(id);
-            }
-        }
-        for (of, link) in ended {
-            self.fan_out_left(of, link);
-        }
-        Done::some(touched)
     }
 }

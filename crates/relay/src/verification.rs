@@ -40,6 +40,7 @@ use crate::{
         tokens::{TokenKeys, Tokens},
     },
     group,
+    group::Groups,
     link::LinkId,
     mailbox::counting::{Count, Counted},
     relay::Relay,
@@ -316,14 +317,23 @@ impl<S: Store> Relay<S> {
             }
             Request::CreateGroup(create) => {
                 self.tokens.keys_of(&mut self.context, link)?;
-                self.group_to_verify(create).map(Some)
+                Groups::group_to_verify(&self.context, &self.tokens, create).map(Some)
             }
-            Request::AuthorisePosting(authorise) => {
-                self.posting_to_verify(now, link, authorise).map(Some)
-            }
-            Request::Post(commit) => self.commit_to_verify(link, commit),
-            Request::FetchGroupInfo(fetch) => self.fetch_to_verify(link, fetch).map(Some),
-            Request::Rejoin(rejoin) => self.rejoin_to_verify(rejoin).map(Some),
+            Request::AuthorisePosting(authorise) => self
+                .groups
+                .posting_to_verify(&mut self.context, now, link, authorise)
+                .map(Some),
+            Request::Post(commit) => self
+                .groups
+                .commit_to_verify(&mut self.context, link, commit),
+            Request::FetchGroupInfo(fetch) => self
+                .groups
+                .fetch_to_verify(&mut self.context, link, fetch)
+                .map(Some),
+            Request::Rejoin(rejoin) => self
+                .groups
+                .rejoin_to_verify(&mut self.context, rejoin)
+                .map(Some),
             Request::FetchBlobPart(fetch) => self.blob_part_to_read(now, fetch),
             Request::FetchBackup(fetch) => self.backup_part_to_read(now, link, *fetch),
             _ => Ok(None),
@@ -391,7 +401,8 @@ impl<S: Store> Relay<S> {
         let Ok(group) = GroupId::try_from(&post.group_id) else {
             return Vec::new();
         };
-        self.authorised(link, group, Epoch(post.epoch))
+        self.groups
+            .authorised(link, group, Epoch(post.epoch))
             .map(|authorised| self.mailboxes.cold(&self.context, authorised.fan_out()))
             .unwrap_or_default()
     }
