@@ -95,8 +95,6 @@ pub(crate) struct Sweep {
     /// What the chore may still touch in this sweep.
     left: usize,
     now: Time,
-    pub(crate) backups: Round,
-    pub(crate) blobs: Round,
     /// The most records that a slice has touched; for tests.
     most_touched: usize,
 }
@@ -168,8 +166,8 @@ impl<S: Store> Relay<S> {
             Some(Chore::IdleGroups) => of_memory(self.groups.len()),
             Some(Chore::Entries) => self.mailboxes.entries.share(now),
             Some(Chore::Registrations) => self.registrations.finished.share(now),
-            Some(Chore::Backups) => self.sweep.backups.share(now),
-            Some(Chore::Blobs) => self.sweep.blobs.share(now),
+            Some(Chore::Backups) => self.backups.round.share(now),
+            Some(Chore::Blobs) => self.blobs.round.share(now),
             Some(Chore::SmsSubmissions) => self.texts.submissions.share(now),
             Some(Chore::SmsReceipts) => self.texts.receipts.share(now),
             Some(Chore::Groups) => self.groups.round.share(now),
@@ -206,9 +204,9 @@ impl<S: Store> Relay<S> {
                 self.registrations
                     .expire_registrations(&mut self.context, now, most)
             }
-            Chore::Backups => self.sweep_backups(now, most),
-            Chore::Blobs => self.sweep_blobs(now, most),
-            Chore::BlobParts => Ok(self.delete_blobs(most)),
+            Chore::Backups => self.backups.sweep_backups(&mut self.context, now, most),
+            Chore::Blobs => self.blobs.sweep_blobs(&mut self.context, now, most),
+            Chore::BlobParts => Ok(self.blobs.delete_blobs(&mut self.context, most)),
             Chore::NewContests => self.registrations.find_contests(&mut self.context, now),
             Chore::Contests => self
                 .registrations

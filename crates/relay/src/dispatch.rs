@@ -17,6 +17,8 @@ use waxwing_protocol::{
 use crate::{
     address::Registrations,
     answer::{Refused, Reply, RequestResult},
+    backup::Backups,
+    blob::Blobs,
     directory::Directory,
     directory::tokens::Tokens,
     link::{LinkId, LinkStage, RequestRef},
@@ -189,9 +191,13 @@ impl<S: Store> Relay<S> {
             Request::KeepAddress(_) => {
                 Registrations::keep_address(&mut self.context, &mut self.directory, link)
             }
-            Request::PutBackup(put) => self.put_backup(now, link, put),
-            Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
-            Request::FetchBackup(fetch) => self.fetch_backup(link, fetch, found),
+            Request::PutBackup(put) => self.backups.put_backup(&mut self.context, now, link, put),
+            Request::FinishBackup(finish) => {
+                Backups::finish_backup(&mut self.context, now, link, &finish)
+            }
+            Request::FetchBackup(fetch) => {
+                Backups::fetch_backup(&mut self.context, link, fetch, found)
+            }
             Request::SetSmsKey(set) => self.texts.set_sms_key(&mut self.context, link, &set),
             Request::SendSms(send) => self.texts.send_sms(
                 &mut self.context,
@@ -202,12 +208,19 @@ impl<S: Store> Relay<S> {
                 link,
                 send,
             ),
-            Request::OpenBlob(open) => self.open_blob(now, &open, &found),
-            Request::PutBlobPart(put) => self.put_blob_part(now, put),
-            Request::FetchBlobState(fetch) => self.fetch_blob_state(now, &fetch),
-            Request::FetchBlobPart(fetch) => self.fetch_blob_part(now, &fetch, found),
-            Request::BlobRead(read) => self.blob_read(now, &read),
-            Request::DeleteBlob(delete) => self.delete_blob(now, &delete),
+            Request::OpenBlob(open) => {
+                self.blobs
+                    .open_blob(&mut self.context, &mut self.tokens, now, &open, &found)
+            }
+            Request::PutBlobPart(put) => Blobs::put_blob_part(&mut self.context, now, put),
+            Request::FetchBlobState(fetch) => {
+                Blobs::fetch_blob_state(&mut self.context, now, &fetch)
+            }
+            Request::FetchBlobPart(fetch) => {
+                Blobs::fetch_blob_part(&mut self.context, now, &fetch, found)
+            }
+            Request::BlobRead(read) => Blobs::blob_read(&mut self.context, now, &read),
+            Request::DeleteBlob(delete) => Blobs::delete_blob(&mut self.context, now, &delete),
             Request::Signal(signal) => {
                 self.groups
                     .signal(&mut self.context, &mut self.mailboxes, now, link, &signal)

@@ -33,6 +33,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
+    blob::Blobs,
     directory::Directory,
     directory::{
         changes,
@@ -43,6 +44,7 @@ use crate::{
     group::Groups,
     link::LinkId,
     mailbox::counting::{Count, Counted},
+    pending_view::PendingView,
     relay::Relay,
     store::{Key, KeySpace, Store, StoreError, behind, records::DeviceRecord},
 };
@@ -306,7 +308,7 @@ impl<S: Store> Relay<S> {
             }
             Request::OpenBlob(open) => {
                 self.tokens.keys_of(&mut self.context, link)?;
-                self.blob_to_verify(now, open)
+                Blobs::blob_to_verify(&self.context, &self.tokens, now, open)
             }
             Request::IssueTokens(issue) => {
                 Tokens::may_issue(&self.context, now, link, issue)?;
@@ -334,17 +336,15 @@ impl<S: Store> Relay<S> {
                 .groups
                 .rejoin_to_verify(&mut self.context, rejoin)
                 .map(Some),
-            Request::FetchBlobPart(fetch) => self.blob_part_to_read(now, fetch),
-            Request::FetchBackup(fetch) => self.backup_part_to_read(now, link, *fetch),
+            Request::FetchBlobPart(fetch) => {
+                Blobs::blob_part_to_read(&mut self.context, now, fetch)
+            }
+            Request::FetchBackup(fetch) => {
+                self.backups
+                    .backup_part_to_read(&mut self.context, now, link, *fetch)
+            }
             _ => Ok(None),
         }
-    }
-
-    /// What lies here, to be read without the lock; nothing where it is not on disk as it is
-    /// now.
-    pub(crate) fn part_to_read(&self, space: KeySpace, at: Key) -> Option<Check> {
-        let is_on_disk = !self.context.view.has_pending(space, &at);
-        is_on_disk.then_some(Check::Part { space, at })
     }
 
     pub(crate) fn verification(
@@ -421,6 +421,17 @@ impl<S: Store> Relay<S> {
             .map(|mailbox| self.mailboxes.cold(&self.context, &[mailbox]))
             .unwrap_or_default()
     }
+}
+
+/// What lies here, to be read without the lock; nothing where it is not on disk as it is
+/// now.
+pub(crate) fn part_to_read(
+    view: &PendingView<impl Store>,
+    space: KeySpace,
+    at: Key,
+) -> Option<Check> {
+    let is_on_disk = !view.has_pending(space, &at);
+    is_on_disk.then_some(Check::Part { space, at })
 }
 
 struct Checks<'a, S> {
