@@ -19,6 +19,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
+    directory::Directory,
     effect::Effect,
     link::LinkId,
     mailbox::posts::{BatchedPost, is_due},
@@ -118,7 +119,6 @@ impl<S: Store> Relay<S> {
         }
         let posts = self.mailboxes.begin_batch(now);
         let writes = self.context.view.begin();
-        self.reservations.batch_taken();
         let (_, features) = self.features();
         for feature in features {
             feature.batch_taken();
@@ -142,9 +142,6 @@ impl<S: Store> Relay<S> {
         if self.context.view.is_writing() {
             self.context.counts.batches += 1;
             self.context.view.written();
-        }
-        for (id, below) in self.reservations.batch_written() {
-            self.group_reserved(id, below);
         }
         let (context, features) = self.features();
         for feature in features {
@@ -209,7 +206,6 @@ impl<S: Store> Relay<S> {
     /// Forgets what is not on disk, and refuses the requests that waited for it.
     fn forget_unwritten(&mut self) {
         self.context.view.forget_unwritten();
-        self.reservations.clear();
         if matches!(self.batches.before, BatchStage::Failed { .. }) {
             self.batches.before = BatchStage::Written;
             self.batch_lost();
@@ -219,13 +215,12 @@ impl<S: Store> Relay<S> {
         }
         let quotas = &mut self.context.quotas;
         quotas.forget_unwritten(&self.context.view);
-        self.forget_groups();
         let (context, features) = self.features();
         for feature in features {
             feature.forget_unwritten(context);
         }
         // Where the store cannot be read, what was known of the revoked stays.
-        let _ = self.read_revoked();
+        let _ = Directory::read_revoked(&mut self.context, &mut self.mailboxes);
     }
 
     fn refuse(&mut self, link: LinkId, request: u32) {

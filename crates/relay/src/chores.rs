@@ -1,96 +1,53 @@
-//! Deletes what has expired: posts that waited too long, post ids, and things in memory that
-//! nobody uses.
+//! The sweep: what the relay deletes as time passes, in one list.
 //!
 //! A sweep begins once a second ([`Relay::begin_sweep`]) and is done in slices
 //! ([`Relay::sweep_slice`]); the server releases its lock between slices. Each chore has a
-//! share of the sweep, and continues next time where it stopped. A table that is sorted by age
-//! is deleted from as long as something has expired. Other tables are gone through in rounds,
-//! faster the larger they are, so that no table outgrows its sweep.
+//! share of the sweep, and continues next time where it stopped.
 //!
-//! **Elsewhere**: what a chore does is in the folder named after its subject; the store erases
-//! deleted data from the disk's files.
+//! **Elsewhere**: each feature sweeps its own tables; [`crate::sweep`] says how a table is gone
+//! through.
 //!
-//! **Always**: a slice touches [`SLICE`] records, and what belongs to the last of them: never
-//! more than [`SLICE_MOST`]. Nothing is deleted because of its age while the clock is in
-//! doubt. A damaged record does not stop the records behind it.
+//! **Always**: nothing is deleted because of its age while the clock is in doubt. A damaged
+//! record does not stop the records behind it.
 
 use waxwing_protocol::time::Time;
 
 use crate::{
+    directory::Directory,
     rate_limit::{Buckets, SourceBuckets},
     relay::Relay,
-    store::{KeySpace, Record, Store, StoreError, key, records::RegistrationRecord},
-    sweep::{Done, IN_MEMORY, MOST, MOST_DELETED, Round, SLICE, SLICE_MOST},
+    store::{Store, StoreError},
+    sweep::{Done, MOST, MOST_DELETED, SLICE, SLICE_MOST},
 };
 
 /// A table in memory is gone through once in so many sweeps.
 const SWEEPS: usize = 15;
-/// Of idle groups, only those stay whose sealed lists have so few bytes.
-const SMALL: usize = 16 << 10;
 
-/// Groups that are looked at in one slice: their records are large.
-const GROUPS: usize = 16;
-
-/// What there is to do, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chore {
-    Again,
-    Postings,
-    PendingRegistrations,
-    Rates(usize),
-    Rendezvous,
-    PostIds,
-    SpentTokens,
-    Revoked,
-    Entries,
-    Registrations,
-    Backups,
-    Blobs,
-    BlobParts,
-    NewContests,
-    Contests,
-    SmsSubmissions,
-    SmsReceipts,
-    Groups,
-    Mailboxes,
-    IdleGroups,
+/// A part of the sweep.
+enum Chore<S> {
+    Sweep {
+        /// How much it may touch in one sweep.
+        share: fn(&Relay<S>, Time) -> usize,
+        /// Does some of it.
+        slice: fn(&mut Relay<S>, Time, usize) -> Result<Done, StoreError>,
+    },
+    /// Drops rate limits that are not in use.
+    Rates(fn(&mut Relay<S>) -> &mut dyn RateTable),
 }
 
-static CHORES: [Chore; 33] = [
-    Chore::Again,
-    Chore::Postings,
-    Chore::PendingRegistrations,
-    Chore::Rates(0),
-    Chore::Rates(1),
-    Chore::Rates(2),
-    Chore::Rates(3),
-    Chore::Rates(4),
-    Chore::Rates(5),
-    Chore::Rates(6),
-    Chore::Rates(7),
-    Chore::Rates(8),
-    Chore::Rates(9),
-    Chore::Rates(10),
-    Chore::Rates(11),
-    Chore::Rates(12),
-    Chore::Rates(13),
-    Chore::Rendezvous,
-    Chore::PostIds,
-    Chore::SpentTokens,
-    Chore::Revoked,
-    Chore::Entries,
-    Chore::Registrations,
-    Chore::Backups,
-    Chore::Blobs,
-    Chore::BlobParts,
-    Chore::NewContests,
-    Chore::Contests,
-    Chore::SmsSubmissions,
-    Chore::SmsReceipts,
-    Chore::Groups,
-    Chore::Mailboxes,
-    Chore::IdleGroups,
-];
+impl<S> Chore<S> {
+    const fn new(
+        share: fn(&Relay<S>, Time) -> usize,
+        slice: fn(&mut Relay<S>, Time, usize) -> Result<Done, StoreError>,
+    ) -> Self {
+        Self::Sweep { share, slice }
+    }
+}
+
+/// The share of a table that is in memory.
+fn of_memory(records: usize) -> usize {
+    records.div_ceil(SWEEPS).max(SLICE)
+}
 
 /// How far the sweep has come.
 #[derive(Default)]
@@ -99,17 +56,123 @@ pub(crate) struct Sweep {
     /// What the chore may still touch in this sweep.
     left: usize,
     now: Time,
-    registrations: Round,
-    pub(crate) backups: Round,
-    pub(crate) blobs: Round,
-    pub(crate) sms: Round,
-    pub(crate) sms_receipts: Round,
-    pub(crate) groups: Round,
     /// The most records that a slice has touched; for tests.
     most_touched: usize,
 }
 
 impl<S: Store> Relay<S> {
+    /// What there is to do, in this order.
+    const CHORES: &[Chore<S>] = &[
+        Chore::new(
+            |_, _| MOST_DELETED,
+            |relay, _, most| Ok(relay.mailboxes.read_again(&mut relay.context, most)),
+        ),
+        Chore::new(
+            |relay, _| of_memory(relay.groups.posting_links()),
+            |relay, now, most| Ok(relay.groups.end_idle_postings(now, most)),
+        ),
+        Chore::new(
+            |_, _| MOST_DELETED,
+            |relay, now, most| Ok(relay.registrations.codes.sweep(now, most)),
+        ),
+        Chore::Rates(|relay| &mut relay.directory.look_ups),
+        Chore::Rates(|relay| &mut relay.context.costs.work),
+        Chore::Rates(|relay| &mut relay.directory.changes),
+        Chore::Rates(|relay| &mut relay.registrations.codes.by_source),
+        Chore::Rates(|relay| &mut relay.registrations.codes.by_network),
+        Chore::Rates(|relay| &mut relay.registrations.codes.by_address),
+        Chore::Rates(|relay| &mut relay.registrations.codes.by_address_and_network),
+        Chore::Rates(|relay| &mut relay.registrations.codes.texts_by_network),
+        Chore::Rates(|relay| &mut relay.texts.outbound),
+        Chore::Rates(|relay| &mut relay.texts.inbound),
+        Chore::Rates(|relay| &mut relay.rendezvouses.made),
+        Chore::Rates(|relay| &mut relay.rendezvouses.tried),
+        Chore::Rates(|relay| &mut relay.backups.puts),
+        Chore::Rates(|relay| &mut relay.backups.fetches),
+        Chore::new(
+            |_, _| MOST_DELETED,
+            |relay, now, most| {
+                let Self { context, .. } = relay;
+                Ok(relay.rendezvouses.end_old_rendezvous(context, now, most))
+            },
+        ),
+        Chore::new(
+            |_, _| MOST_DELETED,
+            |relay, now, most| {
+                let Self { context, .. } = relay;
+                relay.mailboxes.expire_post_ids(context, now, most)
+            },
+        ),
+        Chore::new(
+            |_, _| MOST_DELETED,
+            |relay, now, most| relay.tokens.sweep_spent(&mut relay.context, now, most),
+        ),
+        Chore::new(
+            |_, _| MOST,
+            |relay, _, _| Directory::delete_revoked(&mut relay.context, &mut relay.mailboxes),
+        ),
+        Chore::new(
+            |relay, now| relay.mailboxes.entries.share(now),
+            |relay, now, most| {
+                let Self { context, .. } = relay;
+                relay.mailboxes.expire_entries(context, now, most)
+            },
+        ),
+        Chore::new(
+            |relay, now| relay.registrations.finished.share(now),
+            |relay, now, most| {
+                let Self { context, .. } = relay;
+                relay.registrations.expire_registrations(context, now, most)
+            },
+        ),
+        Chore::new(
+            |relay, now| relay.backups.round.share(now),
+            |relay, now, most| relay.backups.sweep_backups(&mut relay.context, now, most),
+        ),
+        Chore::new(
+            |relay, now| relay.blobs.round.share(now),
+            |relay, now, most| relay.blobs.sweep_blobs(&mut relay.context, now, most),
+        ),
+        Chore::new(
+            |_, _| MOST,
+            |relay, _, most| Ok(relay.blobs.delete_blobs(&mut relay.context, most)),
+        ),
+        Chore::new(
+            |_, _| MOST,
+            |relay, now, _| relay.registrations.find_contests(&mut relay.context, now),
+        ),
+        Chore::new(
+            |_, _| MOST_DELETED,
+            |relay, now, most| {
+                let Self { context, .. } = relay;
+                relay.registrations.tell_of_contests(context, now, most)
+            },
+        ),
+        Chore::new(
+            |relay, now| relay.texts.submissions.share(now),
+            |relay, now, most| relay.texts.sweep_sms(&mut relay.context, now, most),
+        ),
+        Chore::new(
+            |relay, now| relay.texts.receipts.share(now),
+            |relay, now, most| {
+                let Self { context, .. } = relay;
+                relay.texts.sweep_sms_receipts(context, now, most)
+            },
+        ),
+        Chore::new(
+            |relay, now| relay.groups.round.share(now),
+            |relay, now, most| relay.groups.sweep_groups(&mut relay.context, now, most),
+        ),
+        Chore::new(
+            |relay, _| of_memory(relay.mailboxes.len()),
+            |relay, _, most| Ok(relay.mailboxes.drop_idle_mailboxes(most)),
+        ),
+        Chore::new(
+            |relay, _| of_memory(relay.groups.len()),
+            |relay, _, most| Ok(relay.groups.drop_idle_groups(most)),
+        ),
+    ];
+
     /// Begins a sweep: to be called about once a second, and followed by
     /// [`sweep_slice`](Self::sweep_slice) until that gives `false`.
     pub fn begin_sweep(&mut self) {
@@ -119,21 +182,25 @@ impl<S: Store> Relay<S> {
             feature.sweep_begins();
         }
         self.sweep.chore = 0;
-        self.sweep.left = self.share(CHORES.first().copied());
+        self.sweep.left = self.share();
     }
 
     /// Does one slice of the sweep; gives whether there is another.
     pub fn sweep_slice(&mut self, now: Time) -> bool {
-        let Some(chore) = CHORES.get(self.sweep.chore).copied() else {
+        let Some(chore) = Self::CHORES.get(self.sweep.chore) else {
             return false;
         };
         self.sweep.now = now;
         let most = self.sweep.left.min(SLICE);
-        // A store that cannot be read is met again by the next request, and answered there.
-        let done = self.do_some(chore, now, most).unwrap_or(Done::all(0));
+        let done = match chore {
+            // A store that cannot be read is met again by the next request, and answered there.
+            Chore::Sweep { slice, .. } => slice(self, now, most).unwrap_or(Done::all(0)),
+            Chore::Rates(table) => Done::some(table(self).sweep(now, most)),
+        };
         debug_assert!(
             done.touched <= SLICE_MOST,
-            "{chore:?} touched {} records at once",
+            "chore {} touched {} records at once",
+            self.sweep.chore,
             done.touched
         );
         self.sweep.most_touched = self.sweep.most_touched.max(done.touched);
@@ -142,14 +209,14 @@ impl<S: Store> Relay<S> {
         if done.is_all || done.touched == 0 || self.sweep.left == 0 {
             self.next_chore();
         }
-        self.sweep.chore < CHORES.len()
+        self.sweep.chore < Self::CHORES.len()
     }
 
     /// The next one that has anything to do in this sweep.
     fn next_chore(&mut self) {
-        while self.sweep.chore < CHORES.len() {
+        while self.sweep.chore < Self::CHORES.len() {
             self.sweep.chore += 1;
-            self.sweep.left = self.share(CHORES.get(self.sweep.chore).copied());
+            self.sweep.left = self.share();
             if self.sweep.left > 0 {
                 break;
             }
@@ -162,147 +229,23 @@ impl<S: Store> Relay<S> {
         self.sweep.most_touched
     }
 
-    /// What a chore may touch in one sweep.
-    fn share(&mut self, chore: Option<Chore>) -> usize {
-        let of_memory = |records: usize| records.div_ceil(SWEEPS).max(SLICE);
-        let now = self.sweep.now;
-        match chore {
+    /// How much the chore may touch in this sweep.
+    fn share(&mut self) -> usize {
+        match Self::CHORES.get(self.sweep.chore) {
+            Some(Chore::Sweep { share, .. }) => share(self, self.sweep.now),
+            Some(Chore::Rates(table)) => of_memory(table(self).len()),
             None => 0,
-            Some(Chore::Postings) => of_memory(self.posting_links.len()),
-            Some(Chore::Rates(table)) => self
-                .rate_table(table)
-                .map_or(0, |table| of_memory(table.len())),
-            Some(Chore::Mailboxes) => of_memory(self.mailboxes.len()),
-            Some(Chore::IdleGroups) => of_memory(self.groups_in_memory.len()),
-            Some(Chore::Entries) => self.mailboxes.entries.share(now),
-            Some(Chore::Registrations) => self.sweep.registrations.share(now),
-            Some(Chore::Backups) => self.sweep.backups.share(now),
-            Some(Chore::Blobs) => self.sweep.blobs.share(now),
-            Some(Chore::SmsSubmissions) => self.sweep.sms.share(now),
-            Some(Chore::SmsReceipts) => self.sweep.sms_receipts.share(now),
-            Some(Chore::Groups) => self.sweep.groups.share(now),
-            Some(Chore::NewContests | Chore::Revoked | Chore::BlobParts) => MOST,
-            Some(
-                Chore::Again
-                | Chore::PendingRegistrations
-                | Chore::Rendezvous
-                | Chore::PostIds
-                | Chore::SpentTokens
-                | Chore::Contests,
-            ) => MOST_DELETED,
         }
-    }
-
-    fn do_some(&mut self, chore: Chore, now: Time, most: usize) -> Result<Done, StoreError> {
-        match chore {
-            Chore::Again => Ok(self.mailboxes.read_again(&mut self.context, most)),
-            Chore::Postings => Ok(self.end_idle_postings(now, most)),
-            Chore::PendingRegistrations => Ok(self.codes.sweep(now, most)),
-            Chore::Rates(table) => Ok(self
-                .rate_table(table)
-                .map_or(Done::all(0), |table| Done::some(table.sweep(now, most)))),
-            Chore::Rendezvous => {
-                Ok(self
-                    .rendezvouses
-                    .end_old_rendezvous(&mut self.context, now, most))
-            }
-            Chore::PostIds => self.mailboxes.expire_post_ids(&mut self.context, now, most),
-            Chore::SpentTokens => self.tokens.sweep_spent(&mut self.context, now, most),
-            Chore::Revoked => self.delete_revoked(),
-            Chore::Entries => self.mailboxes.expire_entries(&mut self.context, now, most),
-            Chore::Registrations => self.expire_registrations(now, most),
-            Chore::Backups => self.sweep_backups(now, most),
-            Chore::Blobs => self.sweep_blobs(now, most),
-            Chore::BlobParts => Ok(self.delete_blobs(most)),
-            Chore::NewContests => self.find_contests(now),
-            Chore::Contests => self.tell_of_contests(now, most),
-            Chore::SmsSubmissions => self.sweep_sms(now, most),
-            Chore::SmsReceipts => self.sweep_sms_receipts(now, most),
-            Chore::Groups => self.sweep_groups(now, most.min(GROUPS)),
-            Chore::Mailboxes => Ok(self.mailboxes.drop_idle_mailboxes(most)),
-            Chore::IdleGroups => Ok(self.drop_idle_groups(most)),
-        }
-    }
-
-    /// The tables of what somebody may do how often.
-    fn rate_table(&mut self, number: usize) -> Option<&mut dyn Swept> {
-        let tables: [&mut dyn Swept; 14] = [
-            &mut self.look_ups,
-            &mut self.context.costs.work,
-            &mut self.changes,
-            &mut self.codes.by_source,
-            &mut self.codes.by_network,
-            &mut self.codes.by_address,
-            &mut self.codes.by_address_and_network,
-            &mut self.codes.texts_by_network,
-            &mut self.texts.outbound,
-            &mut self.texts.inbound,
-            &mut self.rendezvouses.made,
-            &mut self.rendezvouses.tried,
-            &mut self.backups.puts,
-            &mut self.backups.fetches,
-        ];
-        tables.into_iter().nth(number)
-    }
-
-    /// The next records of a round.
-    pub(crate) fn next_of_round(
-        &mut self,
-        space: KeySpace,
-        round: fn(&mut Sweep) -> &mut Round,
-        most: usize,
-    ) -> Result<(Vec<Record>, Done), StoreError> {
-        let now = self.sweep.now;
-        self.context
-            .next_of_round(space, round(&mut self.sweep), now, most)
-    }
-
-    fn expire_registrations(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.context.expiry_date(now);
-        let (records, done) = self.next_of_round(
-            KeySpace::Registrations,
-            |sweep| &mut sweep.registrations,
-            most,
-        )?;
-        for (at, value) in records {
-            let space = KeySpace::Registrations;
-            let record: Option<RegistrationRecord> = self.context.view.sound(space, &at, value);
-            if record.is_some_and(|record| record.expires_at_ms <= date.0) {
-                self.context
-                    .view
-                    .delete(KeySpace::Registrations, key(&[&at]));
-            }
-        }
-        Ok(done)
-    }
-
-    /// The same of groups.
-    fn drop_idle_groups(&mut self, most: usize) -> Done {
-        let looked_at = most.min(self.groups_in_memory.len());
-        for _ in 0..looked_at {
-            let few = self.groups.len() <= IN_MEMORY;
-            let Some(id) = self.groups_in_memory.pop_front() else {
-                break;
-            };
-            match self.groups.get(&id) {
-                Some(group) if group.is_idle() && !(few && group.sealed_bytes() <= SMALL) => {
-                    self.groups.remove(&id);
-                }
-                Some(_) => self.groups_in_memory.push_back(id),
-                None => {}
-            }
-        }
-        Done::some(looked_at)
     }
 }
 
 /// A table of rates, with any kind of keys.
-trait Swept {
+trait RateTable {
     fn sweep(&mut self, now: Time, most: usize) -> usize;
     fn len(&self) -> usize;
 }
 
-impl<K: std::hash::Hash + Eq + Clone> Swept for Buckets<K> {
+impl<K: std::hash::Hash + Eq + Clone> RateTable for Buckets<K> {
     fn sweep(&mut self, now: Time, most: usize) -> usize {
         Self::sweep(self, now, most)
     }
@@ -312,7 +255,7 @@ impl<K: std::hash::Hash + Eq + Clone> Swept for Buckets<K> {
     }
 }
 
-impl Swept for SourceBuckets {
+impl RateTable for SourceBuckets {
     fn sweep(&mut self, now: Time, most: usize) -> usize {
         Self::sweep(self, now, most)
     }

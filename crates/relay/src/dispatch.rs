@@ -15,7 +15,11 @@ use waxwing_protocol::{
 };
 
 use crate::{
+    address::Registrations,
     answer::{Refused, Reply, RequestResult},
+    backup::Backups,
+    blob::Blobs,
+    directory::Directory,
     directory::tokens::Tokens,
     link::{LinkId, LinkStage, RequestRef},
     relay::Relay,
@@ -62,29 +66,67 @@ impl<S: Store> Relay<S> {
         match body {
             Request::Open(open) => self.open_link(link, open),
             Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
-            Request::StartRegistration(start) => {
-                self.start_registration(now, rng, link, request, &start)
-            }
-            Request::FinishRegistration(finish) => {
-                self.finish_registration(now, rng, RequestRef { link, request }, &finish, found)
-            }
-            Request::ChangeRoster(change) => {
-                self.change_roster(rng, RequestRef { link, request }, &change, found)
-            }
-            Request::SetLock(set) => self.set_lock(now, RequestRef { link, request }, &set),
+            Request::StartRegistration(start) => self.registrations.start_registration(
+                &mut self.context,
+                &mut self.texts,
+                now,
+                rng,
+                link,
+                request,
+                &start,
+            ),
+            Request::FinishRegistration(finish) => self.registrations.finish_registration(
+                &mut self.context,
+                &mut self.directory,
+                now,
+                rng,
+                RequestRef { link, request },
+                &finish,
+                found,
+            ),
+            Request::ChangeRoster(change) => self.directory.change_roster(
+                &mut self.context,
+                rng,
+                RequestRef { link, request },
+                &change,
+                found,
+            ),
+            Request::SetLock(set) => Registrations::set_lock(
+                &mut self.context,
+                &mut self.directory,
+                now,
+                RequestRef { link, request },
+                &set,
+            ),
             Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
                 pb::LogIdentityFetched {
-                    identity: Some(self.log.wire().clone()),
+                    identity: Some(self.directory.log.wire().clone()),
                 },
             ))),
-            Request::FetchHeads(fetch) => self.fetch_heads(now, link, request, fetch),
-            Request::FetchHistory(fetch) => self.fetch_history(now, link, request, &fetch),
+            Request::FetchHeads(fetch) => {
+                self.directory
+                    .fetch_heads(&mut self.context, now, link, request, fetch)
+            }
+            Request::FetchHistory(fetch) => {
+                self.directory
+                    .fetch_history(&mut self.context, now, link, request, &fetch)
+            }
             Request::Login(login) => {
-                let outcome = self.login(link, request, &login, found)?;
-                self.tell_link_of_contests(link);
+                self.may_log_in(link)?;
+                let outcome = Directory::login(
+                    &mut self.context,
+                    &mut self.mailboxes,
+                    link,
+                    request,
+                    &login,
+                    found,
+                )?;
+                Registrations::tell_link_of_contests(&mut self.context, link);
                 Ok(outcome)
             }
-            Request::PublishKeyPackages(publish) => self.publish_key_packages(link, publish),
+            Request::PublishKeyPackages(publish) => {
+                Directory::publish_key_packages(&mut self.context, link, publish)
+            }
             Request::IssueTokens(issue) => {
                 Tokens::issue(&mut self.context, now, link, &issue, found)
             }
@@ -92,19 +134,49 @@ impl<S: Store> Relay<S> {
                 self.mailboxes
                     .acknowledge(&mut self.context, link, acknowledge.sequence)
             }
-            Request::LookUp(look_up) => self.look_up(now, link, request, &look_up),
-            Request::ClaimKeyPackages(claim) => self.claim_key_packages(&claim, found),
-            Request::CreateGroup(create) => {
-                self.create_group(now, RequestRef { link, request }, create, found)
+            Request::LookUp(look_up) => {
+                self.directory
+                    .look_up(&mut self.context, now, link, request, &look_up)
             }
+            Request::ClaimKeyPackages(claim) => self.directory.claim_key_packages(
+                &mut self.context,
+                &mut self.tokens,
+                &claim,
+                found,
+            ),
+            Request::CreateGroup(create) => self.groups.create_group(
+                &mut self.context,
+                &mut self.tokens,
+                &mut self.mailboxes,
+                now,
+                RequestRef { link, request },
+                create,
+                found,
+            ),
             Request::AuthorisePosting(authorise) => {
-                self.authorise_posting(now, link, &authorise, found)
+                self.groups
+                    .authorise_posting(&mut self.context, now, link, &authorise, found)
             }
-            Request::Post(post) => self.post(now, RequestRef { link, request }, post, found),
-            Request::FetchGroupInfo(fetch) => self.fetch_group_info(&fetch, found),
-            Request::Rejoin(rejoin) => {
-                self.rejoin(now, RequestRef { link, request }, rejoin, found)
+            Request::Post(post) => self.groups.post(
+                &mut self.context,
+                &mut self.mailboxes,
+                now,
+                RequestRef { link, request },
+                post,
+                found,
+            ),
+            Request::FetchGroupInfo(fetch) => {
+                self.groups
+                    .fetch_group_info(&mut self.context, &fetch, found)
             }
+            Request::Rejoin(rejoin) => self.groups.rejoin(
+                &mut self.context,
+                &mut self.mailboxes,
+                now,
+                RequestRef { link, request },
+                rejoin,
+                found,
+            ),
             Request::JoinRendezvous(join) => {
                 self.rendezvouses
                     .join_rendezvous(&mut self.context, now, rng, link, request, &join)
@@ -116,19 +188,43 @@ impl<S: Store> Relay<S> {
             Request::LeaveRendezvous(_) => {
                 self.rendezvouses.leave_rendezvous(&mut self.context, link)
             }
-            Request::KeepAddress(_) => self.keep_address(link),
-            Request::PutBackup(put) => self.put_backup(now, link, put),
-            Request::FinishBackup(finish) => self.finish_backup(now, link, &finish),
-            Request::FetchBackup(fetch) => self.fetch_backup(link, fetch, found),
-            Request::SetSmsKey(set) => self.set_sms_key(link, &set),
-            Request::SendSms(send) => self.send_sms(now, rng, link, send),
-            Request::OpenBlob(open) => self.open_blob(now, &open, &found),
-            Request::PutBlobPart(put) => self.put_blob_part(now, put),
-            Request::FetchBlobState(fetch) => self.fetch_blob_state(now, &fetch),
-            Request::FetchBlobPart(fetch) => self.fetch_blob_part(now, &fetch, found),
-            Request::BlobRead(read) => self.blob_read(now, &read),
-            Request::DeleteBlob(delete) => self.delete_blob(now, &delete),
-            Request::Signal(signal) => self.signal(now, link, &signal),
+            Request::KeepAddress(_) => {
+                Registrations::keep_address(&mut self.context, &mut self.directory, link)
+            }
+            Request::PutBackup(put) => self.backups.put_backup(&mut self.context, now, link, put),
+            Request::FinishBackup(finish) => {
+                Backups::finish_backup(&mut self.context, now, link, &finish)
+            }
+            Request::FetchBackup(fetch) => {
+                Backups::fetch_backup(&mut self.context, link, fetch, found)
+            }
+            Request::SetSmsKey(set) => self.texts.set_sms_key(&mut self.context, link, &set),
+            Request::SendSms(send) => self.texts.send_sms(
+                &mut self.context,
+                &mut self.directory,
+                &mut self.mailboxes,
+                now,
+                rng,
+                link,
+                send,
+            ),
+            Request::OpenBlob(open) => {
+                self.blobs
+                    .open_blob(&mut self.context, &mut self.tokens, now, &open, &found)
+            }
+            Request::PutBlobPart(put) => Blobs::put_blob_part(&mut self.context, now, put),
+            Request::FetchBlobState(fetch) => {
+                Blobs::fetch_blob_state(&mut self.context, now, &fetch)
+            }
+            Request::FetchBlobPart(fetch) => {
+                Blobs::fetch_blob_part(&mut self.context, now, &fetch, found)
+            }
+            Request::BlobRead(read) => Blobs::blob_read(&mut self.context, now, &read),
+            Request::DeleteBlob(delete) => Blobs::delete_blob(&mut self.context, now, &delete),
+            Request::Signal(signal) => {
+                self.groups
+                    .signal(&mut self.context, &mut self.mailboxes, now, link, &signal)
+            }
         }
     }
 
@@ -196,5 +292,26 @@ impl<S: Store> Relay<S> {
             state.stage = LinkStage::Open;
         }
         Ok(Reply::Now(Answer::Done(pb::Done {})))
+    }
+
+    /// Whether a device may log in on this link.
+    pub(crate) fn may_log_in(&self, link: LinkId) -> Result<(), Refused> {
+        let state = self.context.links.of_request(link)?;
+        if !matches!(state.stage, LinkStage::Open) {
+            return Err(Refused::malformed("the link is logged in"));
+        }
+        if self.groups.is_posting(link) {
+            return Err(Refused::new(
+                ErrorCode::WrongLink,
+                "a link that posts cannot log in",
+            ));
+        }
+        if self.rendezvouses.place_of(link).is_some() {
+            return Err(Refused::new(
+                ErrorCode::WrongLink,
+                "a link that is at a rendezvous cannot log in",
+            ));
+        }
+        Ok(())
     }
 }

@@ -23,25 +23,20 @@
 //! full, the relay accepts only requests that free space. A batch that can never be written is
 //! dropped, with everything in it that was not on disk.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 use rand::CryptoRng;
 use waxwing_protocol::{
     Exporter, VERSIONS,
-    ids::{AccountId, GroupId},
-    limits,
     pb::{self, ErrorCode, client_frame::Body as Request, relay_frame::Body as Answer},
     time::Time,
 };
 use waxwing_transparency::identity::LogIdentity;
 
 use crate::{
-    address::{codes::Codes, lock::Contests},
+    address::Registrations,
     answer::{Refused, Reply, RequestResult},
     backup::Backups,
     batch::Batches,
@@ -50,20 +45,18 @@ use crate::{
     clock::ClockNews,
     context::Context,
     directory::{
-        publications::Publications,
+        Directory,
+        log::Publication,
         tokens::{ShownTokenKey, Tokens},
     },
     feature::Feature,
-    group::{Group, PostingLink, fan_outs::FanOuts},
+    group::Groups,
     link::Link,
     mailbox::Mailboxes,
     pending_view::PendingView,
-    rate_limit::{Buckets, SourceBuckets},
     rendezvous::Rendezvouses,
-    reservation::Reservations,
     store::{Store, StoreError},
-    sweep::Done,
-    texts::{Texts, spending::Budgets},
+    texts::Texts,
     verification::{Check, CheckResult, Verification, Verified},
 };
 pub use crate::{
@@ -87,31 +80,16 @@ pub struct Secrets {
 /// The relay. See the module.
 pub struct Relay<S> {
     pub(crate) context: Context<S>,
-    pub(crate) secrets: Arc<Secrets>,
-    pub(crate) codes: Codes,
-    pub(crate) look_ups: SourceBuckets,
-    /// What accounts ask the log to add.
-    pub(crate) changes: Buckets<AccountId>,
-    pub(crate) publications: Publications,
-    pub(crate) log: LogIdentity,
+    pub(crate) registrations: Registrations,
     pub(crate) mailboxes: Mailboxes,
-    pub(crate) groups: HashMap<GroupId, Group>,
-    /// Where links may post.
-    pub(crate) posting: HashMap<LinkId, PostingLink>,
-    /// What is in those three, in the order in which the sweep looks at them.
-    pub(crate) groups_in_memory: VecDeque<GroupId>,
-    pub(crate) posting_links: VecDeque<LinkId>,
-    pub(crate) fan_outs: FanOuts,
+    pub(crate) groups: Groups,
     pub(crate) batches: Batches,
-    pub(crate) reservations: Reservations<GroupId>,
     pub(crate) sweep: Sweep,
+    pub(crate) directory: Directory,
     pub(crate) tokens: Tokens,
     pub(crate) rendezvouses: Rendezvouses,
     pub(crate) backups: Backups,
     pub(crate) blobs: Blobs,
-    pub(crate) contests: Contests,
-    /// What was spent on texts; `None` if the relay cannot send texts.
-    pub(crate) spending: Option<Budgets>,
     pub(crate) texts: Texts,
 }
 
@@ -126,43 +104,40 @@ impl<S: Store> Relay<S> {
         secrets: Secrets,
         log: LogIdentity,
     ) -> Result<Self, StoreError> {
-        let mailboxes = Mailboxes::open(store.as_ref())?;
+        let mut mailboxes = Mailboxes::open(store.as_ref())?;
         let mut view = PendingView::new(store);
-        let mut relay = Self {
+        let tokens = Tokens::open(&mut view, secrets.token_seed)?;
+        let texts = Texts::open(&mut view, &config)?;
+        let directory = Directory::new(&config, secrets.address_key, log);
+        let mut context = Context::open(view, config)?;
+        Directory::read_revoked(&mut context, &mut mailboxes)?;
+        let config = &context.config;
+        Ok(Self {
             mailboxes,
-            tokens: Tokens::open(&mut view, secrets.token_seed)?,
-            codes: Codes::new(&config),
-            rendezvouses: Rendezvouses::new(&config),
-            backups: Backups::new(&config),
+            directory,
+            tokens,
+            registrations: Registrations::new(config),
+            rendezvouses: Rendezvouses::new(config),
+            backups: Backups::new(config),
             blobs: Blobs::default(),
-            contests: Contests::default(),
-            spending: config.texts.clone().map(Budgets::new),
-            texts: Texts::new(&config),
-            look_ups: SourceBuckets::new(config.look_ups_per_source, 100_000),
-            changes: Buckets::new(config.changes_per_account, 100_000),
-            publications: Publications::default(),
-            log,
-            context: Context::open(view, config)?,
-            secrets: Arc::new(secrets),
-            groups: HashMap::new(),
-            posting: HashMap::new(),
-            groups_in_memory: VecDeque::new(),
-            posting_links: VecDeque::new(),
-            fan_outs: FanOuts::default(),
+            texts,
+            groups: Groups::new(),
             batches: Batches::default(),
-            reservations: Reservations::default(),
             sweep: Sweep::default(),
-        };
-        relay.read_revoked()?;
-        relay.read_spending()?;
-        Ok(relay)
+            context,
+        })
     }
 
     /// All features, in the order in which they learn what happened.
-    pub(crate) fn features(&mut self) -> (&mut Context<S>, [&mut dyn Feature<S>; 3]) {
+    pub(crate) fn features(&mut self) -> (&mut Context<S>, [&mut dyn Feature<S>; 4]) {
         (
             &mut self.context,
-            [&mut self.rendezvouses, &mut self.texts, &mut self.mailboxes],
+            [
+                &mut self.rendezvouses,
+                &mut self.groups,
+                &mut self.texts,
+                &mut self.mailboxes,
+            ],
         )
     }
 
@@ -179,7 +154,7 @@ impl<S: Store> Relay<S> {
             logged_in: links.logged_in() as u64,
             clock_leaps: self.context.calendar.leaps(),
             damaged: self.context.view.damaged.count(),
-            fan_out_bytes: self.fan_outs.bytes() as u64,
+            fan_out_bytes: self.groups.fan_out_bytes() as u64,
             ..self.context.counts
         }
     }
@@ -206,7 +181,7 @@ impl<S: Store> Relay<S> {
             challenge: Bytes::copy_from_slice(&challenge),
             token_key: shown.key.into(),
             now_ms: self.context.date(now).0,
-            log_id: Bytes::copy_from_slice(&self.log.id().0),
+            log_id: Bytes::copy_from_slice(&self.directory.log.id().0),
             token_period: shown.period,
         };
         self.context.send(link, 0, Answer::Hello(hello));
@@ -322,7 +297,7 @@ impl<S: Store> Relay<S> {
                 let is_wrong = error.code() == ErrorCode::Unauthorised;
                 self.context.send(link, request, Answer::Error(error));
                 if is_login && is_wrong {
-                    self.login_failed(link);
+                    Directory::login_failed(&mut self.context, link);
                 }
             }
         }
@@ -333,9 +308,6 @@ impl<S: Store> Relay<S> {
         let Some(was) = self.context.links.close(link) else {
             return;
         };
-        for of in self.posting.remove(&link).unwrap_or_default().into_keys() {
-            self.fan_out_left(of, link);
-        }
         let (context, features) = self.features();
         for feature in features {
             feature.link_closed(context, link, &was);
@@ -388,6 +360,53 @@ impl<S: Store> Relay<S> {
         self.tokens.shown_key()
     }
 
+    /// When to call [`take_publication`](Self::take_publication) next; a time in the past
+    /// means at once. `None` while one is being written, or if there is nothing to publish.
+    pub fn next_publication(&self, now: Time) -> Option<Time> {
+        self.directory.next_publication(&self.context, now)
+    }
+
+    /// Takes what the next epoch of the key log is to have, to publish it without the lock.
+    /// `None` while another is being written, or if none is due.
+    pub fn take_publication(&mut self, now: Time) -> Option<Publication> {
+        self.directory.take_publication(&mut self.context, now)
+    }
+
+    /// The publication that was taken is in the log and on disk.
+    pub fn publication_written(&mut self) {
+        self.directory
+            .publication_written(&mut self.context, &mut self.mailboxes);
+        self.follow_generation();
+    }
+
+    /// The publication that was taken could not be written: nothing of it happened.
+    pub fn publication_failed(&mut self) {
+        self.directory.publication_failed(&mut self.context);
+        self.follow_generation();
+    }
+
+    /// The SMSC, or the connection with it, reports something about texts.
+    pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: SmsReport) {
+        self.texts.handle_report(
+            &mut self.context,
+            &mut self.directory,
+            &mut self.mailboxes,
+            now,
+            rng,
+            report,
+        );
+    }
+
+    /// The code that was asked for in this request was given up: the mail server or the SMSC
+    /// refused it, or could not be reached. The requester learns it, as a second answer. The code
+    /// stays good: a server that says nothing may have taken it.
+    pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
+        if self.context.links.is_open(link) {
+            let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");
+            self.context.send(link, request, Answer::Error(refused.0));
+        }
+    }
+
     /// The date.
     pub fn date(&self, now: Time) -> Time {
         self.context.date(now)
@@ -401,41 +420,5 @@ impl<S: Store> Relay<S> {
     /// Whether nothing expires now.
     pub fn keeps_everything(&self, now: Time) -> bool {
         !self.context.calendar.is_expiring(now)
-    }
-
-    /// Ends authorisations that nobody has used for a while, on some of the links that have any,
-    /// and removes their lists from memory.
-    pub(crate) fn end_idle_postings(&mut self, now: Time, most: usize) -> Done {
-        let mut touched = 0;
-        let mut ended = Vec::new();
-        for _ in 0..most.min(self.posting_links.len()) {
-            if touched >= most {
-                break;
-            }
-            let Some(id) = self.posting_links.pop_front() else {
-                break;
-            };
-            touched += 1;
-            let Some(posting) = self.posting.get_mut(&id) else {
-                continue;
-            };
-            touched += posting.len();
-            posting.retain(|of, authorised| {
-                let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
-                if !keep {
-                    ended.push((*of, id));
-                }
-                keep
-            });
-            if posting.is_empty() {
-                self.posting.remove(&id);
-            } else {
-                self.posting_links.push_back(id);
-            }
-        }
-        for (of, link) in ended {
-            self.fan_out_left(of, link);
-        }
-        Done::some(touched)
     }
 }

@@ -33,14 +33,18 @@ use waxwing_protocol::{
 
 use crate::{
     answer::Refused,
+    blob::Blobs,
+    directory::Directory,
     directory::{
         changes,
         login::wrong_login,
         tokens::{TokenKeys, Tokens},
     },
     group,
+    group::Groups,
     link::LinkId,
     mailbox::counting::{Count, Counted},
+    pending_view::PendingView,
     relay::Relay,
     store::{Key, KeySpace, Store, StoreError, behind, records::DeviceRecord},
 };
@@ -284,18 +288,27 @@ impl<S: Store> Relay<S> {
             _ => return Ok(None),
         }
         match body {
-            Request::Login(login) => self.login_to_verify(now, link, login).map(Some),
-            Request::FinishRegistration(finish) => {
-                self.registration_to_verify(now, link, finish).map(Some)
+            Request::Login(login) => {
+                self.may_log_in(link)?;
+                Directory::login_to_verify(&mut self.context, now, link, login).map(Some)
             }
-            Request::ChangeRoster(change) => self.statement_to_verify(now, link, change),
+            Request::FinishRegistration(finish) => self
+                .registrations
+                .registration_to_verify(&mut self.context, now, link, finish)
+                .map(Some),
+            Request::ChangeRoster(change) => {
+                self.directory
+                    .statement_to_verify(&mut self.context, now, link, change)
+            }
             Request::ClaimKeyPackages(claim) => {
                 self.tokens.keys_of(&mut self.context, link)?;
-                self.claim_to_verify(now, link, claim).map(Some)
+                self.directory
+                    .claim_to_verify(&mut self.context, &mut self.tokens, now, link, claim)
+                    .map(Some)
             }
             Request::OpenBlob(open) => {
                 self.tokens.keys_of(&mut self.context, link)?;
-                self.blob_to_verify(now, open)
+                Blobs::blob_to_verify(&self.context, &self.tokens, now, open)
             }
             Request::IssueTokens(issue) => {
                 Tokens::may_issue(&self.context, now, link, issue)?;
@@ -306,25 +319,32 @@ impl<S: Store> Relay<S> {
             }
             Request::CreateGroup(create) => {
                 self.tokens.keys_of(&mut self.context, link)?;
-                self.group_to_verify(create).map(Some)
+                Groups::group_to_verify(&self.context, &self.tokens, create).map(Some)
             }
-            Request::AuthorisePosting(authorise) => {
-                self.posting_to_verify(now, link, authorise).map(Some)
+            Request::AuthorisePosting(authorise) => self
+                .groups
+                .posting_to_verify(&mut self.context, now, link, authorise)
+                .map(Some),
+            Request::Post(commit) => self
+                .groups
+                .commit_to_verify(&mut self.context, link, commit),
+            Request::FetchGroupInfo(fetch) => self
+                .groups
+                .fetch_to_verify(&mut self.context, link, fetch)
+                .map(Some),
+            Request::Rejoin(rejoin) => self
+                .groups
+                .rejoin_to_verify(&mut self.context, rejoin)
+                .map(Some),
+            Request::FetchBlobPart(fetch) => {
+                Blobs::blob_part_to_read(&mut self.context, now, fetch)
             }
-            Request::Post(commit) => self.commit_to_verify(link, commit),
-            Request::FetchGroupInfo(fetch) => self.fetch_to_verify(link, fetch).map(Some),
-            Request::Rejoin(rejoin) => self.rejoin_to_verify(rejoin).map(Some),
-            Request::FetchBlobPart(fetch) => self.blob_part_to_read(now, fetch),
-            Request::FetchBackup(fetch) => self.backup_part_to_read(now, link, *fetch),
+            Request::FetchBackup(fetch) => {
+                self.backups
+                    .backup_part_to_read(&mut self.context, now, link, *fetch)
+            }
             _ => Ok(None),
         }
-    }
-
-    /// What lies here, to be read without the lock; nothing where it is not on disk as it is
-    /// now.
-    pub(crate) fn part_to_read(&self, space: KeySpace, at: Key) -> Option<Check> {
-        let is_on_disk = !self.context.view.has_pending(space, &at);
-        is_on_disk.then_some(Check::Part { space, at })
     }
 
     pub(crate) fn verification(
@@ -381,7 +401,8 @@ impl<S: Store> Relay<S> {
         let Ok(group) = GroupId::try_from(&post.group_id) else {
             return Vec::new();
         };
-        self.authorised(link, group, Epoch(post.epoch))
+        self.groups
+            .authorised(link, group, Epoch(post.epoch))
             .map(|authorised| self.mailboxes.cold(&self.context, authorised.fan_out()))
             .unwrap_or_default()
     }
@@ -400,6 +421,17 @@ impl<S: Store> Relay<S> {
             .map(|mailbox| self.mailboxes.cold(&self.context, &[mailbox]))
             .unwrap_or_default()
     }
+}
+
+/// What lies here, to be read without the lock; nothing where it is not on disk as it is
+/// now.
+pub(crate) fn part_to_read(
+    view: &PendingView<impl Store>,
+    space: KeySpace,
+    at: Key,
+) -> Option<Check> {
+    let is_on_disk = !view.has_pending(space, &at);
+    is_on_disk.then_some(Check::Part { space, at })
 }
 
 struct Checks<'a, S> {

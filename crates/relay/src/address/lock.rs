@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smallvec::smallvec;
 use waxwing_protocol::{
     address::Address,
     ids::{AccountId, RegistrationId},
@@ -23,12 +24,20 @@ use waxwing_protocol::{
     pb::{ErrorCode, relay_frame::Body as Answer},
     time::{Span, Time},
 };
+use waxwing_transparency::proof::Entry;
 
+use super::Registrations;
 use crate::{
     answer::{Refused, Reply, RequestResult},
-    directory::changes::conflict,
-    link::LinkId,
-    relay::Relay,
+    context::Context,
+    directory::{
+        Directory,
+        changes::{conflict, entry_of},
+        parse,
+        publications::{Cause, Change},
+        unknown,
+    },
+    link::{LinkId, RequestRef},
     store::{
         Key, KeySpace, Store, StoreError, Write, key,
         records::{AddressRecord, ContestRecord},
@@ -94,21 +103,22 @@ impl ContestRecord {
     }
 }
 
-impl<S: Store> Relay<S> {
+impl Registrations {
     /// The answer to somebody who proved an address that belongs to another account and is locked;
     /// `None` where the address may be registered now.
     pub(crate) fn contest(
         &mut self,
+        context: &mut Context<impl Store>,
+        directory: &mut Directory,
         now: Time,
         registration: RegistrationId,
         address: &Address,
         account: AccountId,
     ) -> Result<Option<Reply>, Refused> {
-        let at = self.address_key(address);
+        let at = directory.address_key(address);
         // A clock that leaps ends nobody's wait.
-        let (now, waited_until) = (self.context.date(now), self.context.expiry_date(now));
-        let Some(record) = self
-            .context
+        let (now, waited_until) = (context.date(now), context.expiry_date(now));
+        let Some(record) = context
             .view
             .get::<AddressRecord>(KeySpace::Addresses, &at)?
         else {
@@ -120,8 +130,7 @@ impl<S: Store> Relay<S> {
         let owner = AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
         let place = key(&[owner.as_bytes(), &at]);
         // One that cannot be read is none: the wait begins again.
-        let contest: Option<ContestRecord> =
-            self.context.view.sound_at(KeySpace::Contests, &place)?;
+        let contest: Option<ContestRecord> = context.view.sound_at(KeySpace::Contests, &place)?;
         let contest = contest.filter(|contest| {
             contest.by == account.as_bytes().as_slice() && !contest.is_over(waited_until)
         });
@@ -138,22 +147,26 @@ impl<S: Store> Relay<S> {
                 since_ms: now.0,
                 by: account.to_bytes(),
             };
-            self.context
+            context
                 .view
                 .put(KeySpace::Contests, place.clone(), &contest);
             self.contests.set(place, next_notice(now, now));
-            self.tell_account_of_contest(owner, &contest);
+            Self::tell_account_of_contest(context, owner, &contest);
         }
         // The contender asks for another code when the time has come.
         self.codes.use_up(registration);
-        self.context.counts.refused += 1;
+        context.counts.refused += 1;
         Ok(Some(Reply::Durable(Answer::Error(locked(left).0))))
     }
 
     /// Ends the contest for an address that is registered now, no matter who won it.
-    pub(crate) fn contest_ends(&self, address: &Address) -> Result<Option<Write>, Refused> {
-        let at = self.address_key(address);
-        let record: Option<AddressRecord> = self.context.view.get(KeySpace::Addresses, &at)?;
+    pub(crate) fn contest_ends(
+        context: &Context<impl Store>,
+        directory: &Directory,
+        address: &Address,
+    ) -> Result<Option<Write>, Refused> {
+        let at = directory.address_key(address);
+        let record: Option<AddressRecord> = context.view.get(KeySpace::Addresses, &at)?;
         Ok(record.map(|record| Write {
             space: KeySpace::Contests,
             key: key(&[&record.account_id, &at]),
@@ -163,62 +176,69 @@ impl<S: Store> Relay<S> {
 
     /// The owner's word. A contender who has waited long enough may be on the way into the
     /// log: `Done` means that it does not get there.
-    pub(crate) fn keep_address(&mut self, link: LinkId) -> RequestResult {
-        let account = self.context.links.account_logged_in(link)?;
-        let contests = self.contests_of(account)?;
+    pub(crate) fn keep_address(
+        context: &mut Context<impl Store>,
+        directory: &mut Directory,
+        link: LinkId,
+    ) -> RequestResult {
+        let account = context.links.account_logged_in(link)?;
+        let contests = Self::contests_of(context, account)?;
         let contested = |address: &Address, by: AccountId| {
-            let at = self.address_key(address);
+            let at = directory.address_key(address);
             by != account && contests.iter().any(|(place, _)| place.ends_with(&at))
         };
-        let withdrawn = match self.publications.withdrawable(contested) {
-            Some(registrations) => self.publications.withdraw(&registrations),
+        let withdrawn = match directory.publications.withdrawable(contested) {
+            Some(registrations) => directory.publications.withdraw(&registrations),
             // The log is about to say whose the address is.
             None => return Err(conflict()),
         };
         for asked in withdrawn {
-            self.context.counts.refused += 1;
+            context.counts.refused += 1;
             let refused = locked(limits::LOCK_WAIT);
-            self.context
-                .send(asked.link, asked.request, Answer::Error(refused.0));
+            context.send(asked.link, asked.request, Answer::Error(refused.0));
         }
         for (place, _) in contests {
-            self.context.view.delete(KeySpace::Contests, place);
+            context.view.delete(KeySpace::Contests, place);
         }
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
     /// Tells a link that has just logged in.
-    pub(crate) fn tell_link_of_contests(&mut self, link: LinkId) {
-        let Some(account) = self.context.links.account_on(link) else {
+    pub(crate) fn tell_link_of_contests(context: &mut Context<impl Store>, link: LinkId) {
+        let Some(account) = context.links.account_on(link) else {
             return;
         };
         // A store that cannot be read is met again by the next request.
-        for (_, contest) in self.contests_of(account).unwrap_or_default() {
-            self.context
-                .send(link, 0, Answer::AddressContested(contest.notice()));
+        for (_, contest) in Self::contests_of(context, account).unwrap_or_default() {
+            context.send(link, 0, Answer::AddressContested(contest.notice()));
         }
     }
 
     /// Tells the owners whose day it is, `most` of them.
-    pub(crate) fn tell_of_contests(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let (now, expiry) = (self.context.date(now), self.context.expiry_date(now));
+    pub(crate) fn tell_of_contests(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        let (now, expiry) = (context.date(now), context.expiry_date(now));
         for touched in 0..most {
             let first = self.contests.by_time.first();
             let Some((_, place)) = first.filter(|(at, _)| *at <= now).cloned() else {
                 return Ok(Done::all(touched));
             };
             let contest: Option<ContestRecord> =
-                self.context.view.sound_at(KeySpace::Contests, &place)?;
+                context.view.sound_at(KeySpace::Contests, &place)?;
             let owner = place.first_chunk::<32>().map(|owner| AccountId(*owner));
             match contest.zip(owner) {
                 Some((contest, _)) if contest.is_over(expiry) => {
                     self.contests.remove(&place);
-                    self.context.view.delete(KeySpace::Contests, place);
+                    context.view.delete(KeySpace::Contests, place);
                 }
                 Some((contest, owner)) => {
                     let next = next_notice(contest.since(), now);
                     self.contests.set(place, next);
-                    self.tell_account_of_contest(owner, &contest);
+                    Self::tell_account_of_contest(context, owner, &contest);
                 }
                 None => {
                     self.contests.remove(&place);
@@ -229,21 +249,22 @@ impl<S: Store> Relay<S> {
     }
 
     /// After a start: finds the contests that are on disk, a few at a time.
-    pub(crate) fn find_contests(&mut self, now: Time) -> Result<Done, StoreError> {
-        let now = self.context.date(now);
+    pub(crate) fn find_contests(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+    ) -> Result<Done, StoreError> {
+        let now = context.date(now);
         let Some(from) = self.contests.from.clone() else {
             return Ok(Done::all(0));
         };
-        let (records, next) = self
-            .context
-            .view
-            .sound_slice(KeySpace::Contests, &from, SLICE)?;
+        let (records, next) = context.view.sound_slice(KeySpace::Contests, &from, SLICE)?;
         // It goes on behind some that cannot be read.
         let touched = records.len().max(usize::from(next.is_some()));
         self.contests.from = next;
         for (place, value) in records {
             let contest: Option<ContestRecord> =
-                self.context.view.sound(KeySpace::Contests, &place, value);
+                context.view.sound(KeySpace::Contests, &place, value);
             let Some(contest) = contest else { continue };
             let place = key(&[&place]);
             if !self.contests.due.contains_key(&place) {
@@ -254,23 +275,76 @@ impl<S: Store> Relay<S> {
         Ok(Done::some(touched))
     }
 
-    fn contests_of(&mut self, owner: AccountId) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
-        let (records, _) =
-            self.context
-                .view
-                .readable(KeySpace::Contests, owner.as_bytes(), STEP)?;
+    fn contests_of(
+        context: &mut Context<impl Store>,
+        owner: AccountId,
+    ) -> Result<Vec<(Key, ContestRecord)>, StoreError> {
+        let (records, _) = context
+            .view
+            .readable(KeySpace::Contests, owner.as_bytes(), STEP)?;
         let sound = records.into_iter().filter_map(|(place, value)| {
-            let contest = self.context.view.sound(KeySpace::Contests, &place, value)?;
+            let contest = context.view.sound(KeySpace::Contests, &place, value)?;
             Some((key(&[&place]), contest))
         });
         Ok(sound.collect())
     }
 
-    fn tell_account_of_contest(&mut self, owner: AccountId, contest: &ContestRecord) {
-        for link in self.context.links.of_account(owner) {
-            self.context
-                .send(link, 0, Answer::AddressContested(contest.notice()));
+    fn tell_account_of_contest(
+        context: &mut Context<impl Store>,
+        owner: AccountId,
+        contest: &ContestRecord,
+    ) {
+        for link in context.links.of_account(owner) {
+            context.send(link, 0, Answer::AddressContested(contest.notice()));
         }
+    }
+
+    pub(crate) fn set_lock(
+        context: &mut Context<impl Store>,
+        directory: &mut Directory,
+        now: Time,
+        asked: RequestRef,
+        set: &pb::SetLock,
+    ) -> RequestResult {
+        let account = context.links.account_logged_in(asked.link)?;
+        let address = parse(&set.address)?;
+        let at = directory.own_address(context, account, &address)?;
+        let cause = Cause::Locked(set.locked);
+        if directory.asked_again(account, &address, &cause, asked) {
+            return Ok(Reply::Later);
+        }
+        directory.nothing_else(account, &address)?;
+        // The owner who sets the lock is active: nobody continues to wait for the address.
+        let contest = Self::contest_ends(context, directory, &address)?;
+        if at.locked == set.locked {
+            if let Some(write) = contest {
+                context.view.delete(write.space, write.key);
+            }
+            return Ok(Reply::Durable(Answer::Done(pb::Done {})));
+        }
+        directory
+            .changes
+            .take(now, account)
+            .map_err(Refused::rate_limited)?;
+        let statements = Directory::statements(context, account)?.ok_or_else(unknown)?;
+        let entry = Entry {
+            locked: set.locked,
+            ..entry_of(account, &statements, (&address, &at))?
+        };
+        directory.publish(
+            context,
+            Change {
+                address,
+                looks: None,
+                entry,
+                writes: contest.into_iter().collect(),
+                revoked: Vec::new(),
+                cause,
+                asked: smallvec![asked],
+                answer: Answer::Done(pb::Done {}),
+                former: None,
+            },
+        )
     }
 }
 

@@ -21,28 +21,35 @@
 //! the relay's key, as addresses are.
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 use waxwing_protocol::{address::Address, pb::ErrorCode};
 
+use super::Registrations;
 use crate::{
     answer::Refused,
-    relay::Relay,
+    context::Context,
+    directory::Directory,
     store::{KeySpace, Store, Write, key},
 };
 
-impl<S: Store> Relay<S> {
+impl Registrations {
     /// Whether an address that is not registered looks like one that is. It is refused then,
     /// unless it is [`plain`](is_plain) or the operator has allowed it.
-    pub(crate) fn imitates_another(&self, address: &Address) -> Result<bool, Refused> {
-        let at = self.address_key(address);
-        if self.is_registered(&at)? {
+    pub(crate) fn imitates_another(
+        context: &Context<impl Store>,
+        directory: &Directory,
+        address: &Address,
+    ) -> Result<bool, Refused> {
+        let at = directory.address_key(address);
+        if Self::is_registered(context, &at)? {
             return Ok(false);
         }
-        let first = self.first_that_looks_like(address)?;
-        let looks = self.looks_key(address);
-        let imitates = looks.is_some_and(|looks| self.publications.imitates_one(address, looks))
+        let first = Self::first_that_looks_like(context, directory, address)?;
+        let looks = Self::looks_key(directory, address);
+        let imitates = looks
+            .is_some_and(|looks| directory.publications.imitates_one(address, looks))
             || first.is_some_and(|first| first != at.as_slice());
-        if !imitates || is_plain(address) || self.context.config.look_alikes.contains(address) {
+        if !imitates || is_plain(address) || context.config.look_alikes.contains(address) {
             return Ok(imitates);
         }
         Err(Refused::new(
@@ -53,44 +60,44 @@ impl<S: Store> Relay<S> {
 
     /// What notes the looks of an address that is about to be registered, if it is the
     /// first that looks so.
-    pub(crate) fn looks_write(&self, address: &Address) -> Result<Option<Write>, Refused> {
-        if self.first_that_looks_like(address)?.is_some() {
+    pub(crate) fn looks_write(
+        context: &Context<impl Store>,
+        directory: &Directory,
+        address: &Address,
+    ) -> Result<Option<Write>, Refused> {
+        if Self::first_that_looks_like(context, directory, address)?.is_some() {
             return Ok(None);
         }
-        Ok(self.looks_key(address).map(|looks| Write {
+        Ok(Self::looks_key(directory, address).map(|looks| Write {
             space: KeySpace::Skeletons,
             key: key(&[&looks]),
-            value: Some(Bytes::copy_from_slice(&self.address_key(address))),
+            value: Some(Bytes::copy_from_slice(&directory.address_key(address))),
         }))
     }
 
     /// The key of the registered address that had these looks first.
-    fn first_that_looks_like(&self, address: &Address) -> Result<Option<Bytes>, Refused> {
-        let Some(looks) = self.looks_key(address) else {
+    fn first_that_looks_like(
+        context: &Context<impl Store>,
+        directory: &Directory,
+        address: &Address,
+    ) -> Result<Option<Bytes>, Refused> {
+        let Some(looks) = Self::looks_key(directory, address) else {
             return Ok(None);
         };
-        match self.context.view.get_bytes(KeySpace::Skeletons, &looks)? {
-            Some(first) if self.is_registered(&first)? => Ok(Some(first)),
+        match context.view.get_bytes(KeySpace::Skeletons, &looks)? {
+            Some(first) if Self::is_registered(context, &first)? => Ok(Some(first)),
             _ => Ok(None),
         }
     }
 
-    fn is_registered(&self, at: &[u8]) -> Result<bool, Refused> {
-        Ok(self
-            .context
-            .view
-            .get_bytes(KeySpace::Addresses, at)?
-            .is_some())
+    fn is_registered(context: &Context<impl Store>, at: &[u8]) -> Result<bool, Refused> {
+        Ok(context.view.get_bytes(KeySpace::Addresses, at)?.is_some())
     }
 
     /// What an address looks like: its skeleton, as a hash under the relay's key.
-    pub(super) fn looks_key(&self, address: &Address) -> Option<[u8; 32]> {
+    pub(super) fn looks_key(directory: &Directory, address: &Address) -> Option<[u8; 32]> {
         let skeleton = address.skeleton()?;
-        let mut hash = Sha256::new();
-        hash.update(b"waxwing skeleton v1");
-        hash.update(self.secrets.address_key);
-        hash.update(skeleton.as_bytes());
-        Some(hash.finalize().into())
+        Some(directory.hash(b"waxwing skeleton v1", skeleton.as_bytes()))
     }
 }
 

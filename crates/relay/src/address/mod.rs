@@ -30,32 +30,63 @@ use waxwing_protocol::{
 };
 use waxwing_transparency::proof::Entry;
 
-use self::codes::Way;
+use self::{
+    codes::{Codes, Way},
+    lock::Contests,
+};
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    config::Config,
+    context::Context,
     directory::{
+        Directory,
         changes::{account_write, conflict, put},
         publications::{Cause, Change},
+        verification,
     },
     effect::Effect,
     link::{LinkId, RequestRef},
-    relay::Relay,
     store::{
-        KeySpace, Store, StoreError,
+        KeySpace, Store, StoreError, key,
         records::{AddressRecord, RegistrationRecord},
     },
+    sweep::{Done, Round},
+    texts::Texts,
     verification::{Check, CheckResult, FoundRoster},
 };
 
-impl<S: Store> Relay<S> {
+/// Addresses that are being proved, and those for which somebody else waits.
+pub(crate) struct Registrations {
+    pub(crate) codes: Codes,
+    contests: Contests,
+    /// How far the sweep of registrations that were finished has come.
+    pub(crate) finished: Round,
+}
+
+impl Registrations {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            codes: Codes::new(config),
+            contests: Contests::default(),
+            finished: Round::default(),
+        }
+    }
+}
+
+impl Registrations {
     /// How many codes may be texted to a number now.
-    fn texts_left(&self, now: Time, address: &Address) -> Result<u32, Refused> {
+    fn texts_left(
+        context: &Context<impl Store>,
+        texts: &Texts,
+        now: Time,
+        address: &Address,
+    ) -> Result<u32, Refused> {
         if address.kind() != AddressKind::Phone {
             return Ok(0);
         }
         let nowhere = |detail| Refused::new(ErrorCode::AddressUnreachable, detail);
-        let date = self.context.date(now);
-        let Some(spending) = &self.spending else {
+        let date = context.date(now);
+        let Some(spending) = &texts.budgets else {
             return Err(nowhere("this relay cannot send text messages"));
         };
         match spending.codes.left(date, address.canonical()) {
@@ -66,6 +97,8 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn start_registration(
         &mut self,
+        context: &mut Context<impl Store>,
+        texts: &mut Texts,
         now: Time,
         rng: &mut dyn CryptoRng,
         link: LinkId,
@@ -76,8 +109,8 @@ impl<S: Store> Relay<S> {
             .map_err(|error| Refused::malformed(&error.to_string()))?;
         let device = DeviceId::try_from(&start.device_id)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
-        let source = self.context.links.of_request(link)?.source;
-        let texts_left = self.texts_left(now, &address)?;
+        let source = context.links.of_request(link)?.source;
+        let texts_left = Self::texts_left(context, texts, now, &address)?;
         let way = self
             .codes
             .way(now, source, &address, texts_left)
@@ -85,17 +118,17 @@ impl<S: Store> Relay<S> {
         let id = RegistrationId::random(rng);
         let (code, expires_at) = match &way {
             Way::New => {
-                let date = self.context.date(now);
+                let date = context.date(now);
                 if address.kind() == AddressKind::Phone
-                    && let Some(spending) = &mut self.spending
+                    && let Some(spending) = &mut texts.budgets
                 {
                     // There is one left: it was looked at.
                     let _ = spending.codes.take(date, address.canonical(), 1);
-                    self.keep_spending();
+                    spending.keep(&mut context.view);
                 }
                 let code = code(rng);
-                self.context.counts.codes += 1;
-                self.context.effects.push_back(Effect::SendCode {
+                context.counts.codes += 1;
+                context.effects.push_back(Effect::SendCode {
                     link,
                     request,
                     address: address.clone(),
@@ -110,24 +143,16 @@ impl<S: Store> Relay<S> {
         Ok(Reply::Now(Answer::RegistrationStarted(
             pb::RegistrationStarted {
                 registration_id: id.to_bytes(),
-                expires_at_ms: self.context.date(expires_at).0,
+                expires_at_ms: context.date(expires_at).0,
                 sent_before: matches!(way, Way::Last { .. }),
             },
         )))
     }
 
-    /// The code that was asked for in this request was given up: the mail server or the SMSC
-    /// refused it, or could not be reached. The requester learns it, as a second answer. The code
-    /// stays good: a server that says nothing may have taken it.
-    pub fn code_not_sent(&mut self, link: LinkId, request: u32) {
-        if self.context.links.is_open(link) {
-            let refused = Refused::new(ErrorCode::AddressUnreachable, "the code could not be sent");
-            self.context.send(link, request, Answer::Error(refused.0));
-        }
-    }
-
     pub(crate) fn finish_registration(
         &mut self,
+        context: &mut Context<impl Store>,
+        directory: &mut Directory,
         now: Time,
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
@@ -144,7 +169,7 @@ impl<S: Store> Relay<S> {
             roster,
             statements,
         } = *found;
-        if let Some(record) = self.finished(id)? {
+        if let Some(record) = Self::finished(context, id)? {
             // The answer got lost.
             let answer = pb::Registered {
                 mailbox_id: record.mailbox_id,
@@ -159,21 +184,22 @@ impl<S: Store> Relay<S> {
         let address = pending.address.clone();
         let account = roster.account();
         let cause = Cause::Registered(id.to_bytes());
-        if self.asked_again(account, &address, &cause, asked) {
+        if directory.asked_again(account, &address, &cause, asked) {
             return Ok(Reply::Later);
         }
         // A lock that is under way counts as if it were written.
-        if self.publications.changes_account(account)
-            || self.publications.locks_for_another(&address, account)
+        if directory.publications.changes_account(account)
+            || directory.publications.locks_for_another(&address, account)
         {
             return Err(conflict());
         }
-        let looks_like_another = self.imitates_another(&address)?;
-        if let Some(locked) = self.contest(now, id, &address, account)? {
+        let looks_like_another = Self::imitates_another(context, directory, &address)?;
+        if let Some(locked) = self.contest(context, directory, now, id, &address, account)? {
             return Ok(locked);
         }
-        self.continues_what_is_stored(account, before.as_ref(), &statements)?;
-        let mut done = self.roster_writes(rng, before.as_ref(), &roster, Some(device))?;
+        Self::continues_what_is_stored(context, account, before.as_ref(), &statements)?;
+        let mut done =
+            Directory::roster_writes(context, rng, before.as_ref(), &roster, Some(device))?;
         let mailbox = done
             .mailboxes
             .get(&device)
@@ -181,7 +207,7 @@ impl<S: Store> Relay<S> {
         let record = RegistrationRecord {
             device_id: device.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
-            expires_at_ms: self.context.date(now).after(limits::CODE_LIFETIME).0,
+            expires_at_ms: context.date(now).after(limits::CODE_LIFETIME).0,
             looks_like_another,
         };
         let answer = pb::Registered {
@@ -191,29 +217,34 @@ impl<S: Store> Relay<S> {
         done.writes
             .push(put(KeySpace::Registrations, id.as_bytes(), &record));
         done.writes.push(account_write(&roster, statements));
-        done.writes.extend(self.looks_write(&address)?);
-        done.writes.extend(self.contest_ends(&address)?);
+        done.writes
+            .extend(Self::looks_write(context, directory, &address)?);
+        done.writes
+            .extend(Self::contest_ends(context, directory, &address)?);
         // A lock is the account's: another one starts without.
-        let known: Option<AddressRecord> = self
-            .context
+        let known: Option<AddressRecord> = context
             .view
-            .get(KeySpace::Addresses, &self.address_key(&address))?;
+            .get(KeySpace::Addresses, &directory.address_key(&address))?;
         let own = known.filter(|record| record.account_id == account.to_bytes());
         let entry = Entry {
             locked: own.is_some_and(|record| record.locked),
-            ..Entry::new(&roster, verification(&address), self.context.date(now))
+            ..Entry::new(&roster, verification(&address), context.date(now))
         };
-        let reply = self.publish(Change {
-            looks: self.looks_key(&address),
-            address,
-            entry,
-            writes: done.writes,
-            revoked: done.revoked,
-            cause,
-            asked: smallvec![asked],
-            answer: Answer::Registered(answer),
-            former: None,
-        })?;
+        let looks = Self::looks_key(directory, &address);
+        let reply = directory.publish(
+            context,
+            Change {
+                looks,
+                address,
+                entry,
+                writes: done.writes,
+                revoked: done.revoked,
+                cause,
+                asked: smallvec![asked],
+                answer: Answer::Registered(answer),
+                former: None,
+            },
+        )?;
         self.codes.finish(id);
         Ok(reply)
     }
@@ -222,13 +253,14 @@ impl<S: Store> Relay<S> {
     /// more than asking.
     pub(crate) fn registration_to_verify(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         finish: &pb::FinishRegistration,
     ) -> Result<Check, Refused> {
         let id = registration_id(finish)?;
-        let exporter = self.context.links.of_request(link)?.exporter;
-        let device = match self.finished(id)? {
+        let exporter = context.links.of_request(link)?.exporter;
+        let device = match Self::finished(context, id)? {
             Some(record) => {
                 DeviceId::try_from(&record.device_id).map_err(|_| Refused::unavailable())?
             }
@@ -244,7 +276,7 @@ impl<S: Store> Relay<S> {
             id,
             device,
             exporter,
-            stored: self.statements(account)?.unwrap_or_default(),
+            stored: Directory::statements(context, account)?.unwrap_or_default(),
         })
     }
 
@@ -275,21 +307,22 @@ impl<S: Store> Relay<S> {
     }
 
     /// A registration that was finished a while ago.
-    fn finished(&self, id: RegistrationId) -> Result<Option<RegistrationRecord>, StoreError> {
-        self.context
-            .view
-            .get(KeySpace::Registrations, id.as_bytes())
+    fn finished(
+        context: &Context<impl Store>,
+        id: RegistrationId,
+    ) -> Result<Option<RegistrationRecord>, StoreError> {
+        context.view.get(KeySpace::Registrations, id.as_bytes())
     }
 
     /// A roster only grows: what is stored must be the beginning of these statements, and
     /// what they were verified on.
     fn continues_what_is_stored(
-        &self,
+        context: &Context<impl Store>,
         account: AccountId,
         before: Option<&Roster>,
         statements: &[pb::SignedStatement],
     ) -> Result<(), Refused> {
-        let stored = self.statements(account)?.unwrap_or_default();
+        let stored = Directory::statements(context, account)?.unwrap_or_default();
         let verified_on = before.map_or(0, Roster::length);
         let is_beginning = stored.len() as u64 == verified_on
             && stored
@@ -305,38 +338,29 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    /// Under what an address is stored: a hash that needs the relay's key, so that a
-    /// stolen store cannot be searched for addresses without it.
-    pub(crate) fn address_key(&self, address: &Address) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(b"waxwing address v1");
-        hash.update(self.secrets.address_key);
-        hash.update(address.canonical().as_bytes());
-        hash.finalize().into()
-    }
-
-    /// The account that has an address.
-    pub(crate) fn account_of(&self, address: &Address) -> Result<Option<AccountId>, Refused> {
-        let record: Option<AddressRecord> = self
-            .context
-            .view
-            .get(KeySpace::Addresses, &self.address_key(address))?;
-        Ok(record.and_then(|record| AccountId::try_from(&record.account_id).ok()))
+    pub(crate) fn expire_registrations(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        let date = context.expiry_date(now);
+        let (records, done) =
+            context.next_of_round(KeySpace::Registrations, &mut self.finished, now, most)?;
+        for (at, value) in records {
+            let space = KeySpace::Registrations;
+            let record: Option<RegistrationRecord> = context.view.sound(space, &at, value);
+            if record.is_some_and(|record| record.expires_at_ms <= date.0) {
+                context.view.delete(KeySpace::Registrations, key(&[&at]));
+            }
+        }
+        Ok(done)
     }
 }
 
 fn registration_id(finish: &pb::FinishRegistration) -> Result<RegistrationId, Refused> {
     RegistrationId::try_from(&finish.registration_id)
         .map_err(|error| Refused::malformed(&error.to_string()))
-}
-
-/// How an address is verified. The kind of address decides: what an earlier version wrote
-/// into the log for a phone number (that a code was mailed) is not copied into new entries.
-pub(crate) const fn verification(address: &Address) -> pb::Verification {
-    match address.kind() {
-        AddressKind::Email => pb::Verification::EmailCode,
-        AddressKind::Phone => pb::Verification::SmsCode,
-    }
 }
 
 fn code_refused(tries_left: u32) -> Refused {

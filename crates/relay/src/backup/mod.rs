@@ -21,15 +21,15 @@ use waxwing_protocol::{
 use crate::{
     answer::{Refused, Reply, RequestResult},
     config::Config,
+    context::Context,
     link::LinkId,
     rate_limit::Buckets,
-    relay::Relay,
     store::{
         Key, KeySpace, Store, StoreError, key,
         records::{BackupRecord, BackupUploadRecord},
     },
-    sweep::Done,
-    verification::{Check, CheckResult},
+    sweep::{Done, Round},
+    verification::{Check, CheckResult, part_to_read},
 };
 
 /// Bytes of a backup's id.
@@ -44,6 +44,8 @@ const UPLOADS: usize = 1;
 pub(crate) struct Backups {
     pub(crate) puts: Buckets<AccountId>,
     pub(crate) fetches: Buckets<AccountId>,
+    /// How far the sweep of uploads has come.
+    pub(crate) round: Round,
 }
 
 impl Backups {
@@ -51,6 +53,7 @@ impl Backups {
         Self {
             puts: Buckets::new(config.backup_puts_per_account, 100_000),
             fetches: Buckets::new(config.backup_fetches_per_account, 100_000),
+            round: Round::default(),
         }
     }
 }
@@ -83,61 +86,54 @@ fn place(index: u32) -> (usize, u8) {
     (index as usize / 8, 1 << (index % 8))
 }
 
-impl<S: Store> Relay<S> {
+impl Backups {
     pub(crate) fn put_backup(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         put: pb::PutBackup,
     ) -> RequestResult {
-        let account = self.context.links.account_logged_in(link)?;
+        let account = context.links.account_logged_in(link)?;
         let id = backup_id(put.backup_id)?;
         if put.part.is_empty() {
             return Err(Refused::malformed("a part of a backup is empty"));
         }
-        if put.part.len() > limits::BACKUP_PART_BYTES || put.index >= self.most_parts() {
+        if put.part.len() > limits::BACKUP_PART_BYTES || put.index >= Self::most_parts(context) {
             return Err(Refused::new(
                 ErrorCode::TooLarge,
                 "the backup, or a part of it, is too large",
             ));
         }
-        if !self.context.has_space() {
+        if !context.has_space() {
             return Err(Refused::unavailable());
         }
-        if self
-            .context
-            .view
-            .pending_bytes()
-            .saturating_add(put.part.len())
-            > self.context.config.unwritten_backup_bytes
+        if context.view.pending_bytes().saturating_add(put.part.len())
+            > context.config.unwritten_backup_bytes
         {
             return Err(Refused::rate_limited(Span::seconds(1)));
         }
-        if self.backup(account)?.is_some_and(|one| one.backup_id == id) {
+        if Self::backup(context, account)?.is_some_and(|one| one.backup_id == id) {
             return Err(Refused::malformed("this backup is finished"));
         }
-        let before: Option<BackupUploadRecord> = self
-            .context
+        let before: Option<BackupUploadRecord> = context
             .view
             .get(KeySpace::BackupUploads, account.as_bytes())?;
         let is_there = before
             .as_ref()
             .is_some_and(|before| before.backup_id == id && before.has(put.index));
         if !is_there {
-            self.context
-                .quotas
-                .has_room_for_backup_part(&self.context.config)?;
+            context.quotas.has_room_for_backup_part(&context.config)?;
         }
         // What is refused for want of room costs nothing of the rate.
-        self.backups
-            .puts
+        self.puts
             .take(now, account)
             .map_err(Refused::rate_limited)?;
         let mut upload = match before {
             Some(before) if before.backup_id == id => before,
             other => {
                 if let Some(other) = other {
-                    self.drop_parts(account, &other.backup_id, other.parts());
+                    Self::drop_parts(context, account, &other.backup_id, other.parts());
                 }
                 BackupUploadRecord {
                     backup_id: id.clone(),
@@ -147,31 +143,30 @@ impl<S: Store> Relay<S> {
         };
         upload.add(put.index);
         if !is_there {
-            self.context
-                .count(|usage| usage.backup_parts = usage.backup_parts.saturating_add(1));
+            context.count(|usage| usage.backup_parts = usage.backup_parts.saturating_add(1));
         }
-        upload.touched_at_ms = self.context.date(now).0;
-        self.context.view.put_bytes(
+        upload.touched_at_ms = context.date(now).0;
+        context.view.put_bytes(
             KeySpace::Backups,
             part_key(account, &id, put.index),
             put.part,
         );
-        self.context
+        context
             .view
             .put(KeySpace::BackupUploads, key(&[account.as_bytes()]), &upload);
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
     pub(crate) fn finish_backup(
-        &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         finish: &pb::FinishBackup,
     ) -> RequestResult {
-        let account = self.context.links.account_logged_in(link)?;
+        let account = context.links.account_logged_in(link)?;
         let id = backup_id(finish.backup_id.clone())?;
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
-        let before = self.backup(account)?;
+        let before = Self::backup(context, account)?;
         if let Some(before) = &before
             && before.backup_id == id
         {
@@ -182,8 +177,7 @@ impl<S: Store> Relay<S> {
                 Err(Refused::malformed("this backup is finished"))
             };
         }
-        let upload: BackupUploadRecord = self
-            .context
+        let upload: BackupUploadRecord = context
             .view
             .get(KeySpace::BackupUploads, account.as_bytes())?
             .filter(|upload: &BackupUploadRecord| upload.backup_id == id)
@@ -192,46 +186,46 @@ impl<S: Store> Relay<S> {
             return Err(unknown());
         }
         if let Some(before) = before {
-            self.drop_parts(account, &before.backup_id, 0..before.parts);
+            Self::drop_parts(context, account, &before.backup_id, 0..before.parts);
         }
         let record = BackupRecord {
             backup_id: id,
             parts: finish.parts,
-            made_at_ms: self.context.date(now).0,
+            made_at_ms: context.date(now).0,
         };
         let at = key(&[account.as_bytes()]);
-        self.context
+        context
             .view
             .put(KeySpace::BackupPointers, at.clone(), &record);
-        self.context.view.delete(KeySpace::BackupUploads, at);
+        context.view.delete(KeySpace::BackupUploads, at);
         done
     }
 
     /// What is to be read before a part is given: it is large, and read without the lock.
     pub(crate) fn backup_part_to_read(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         fetch: pb::FetchBackup,
     ) -> Result<Option<Check>, Refused> {
-        let account = self.context.links.account_logged_in(link)?;
-        self.backups
-            .fetches
+        let account = context.links.account_logged_in(link)?;
+        self.fetches
             .take(now, account)
             .map_err(Refused::rate_limited)?;
-        let backup = self.backup(account)?.ok_or_else(unknown)?;
+        let backup = Self::backup(context, account)?.ok_or_else(unknown)?;
         let at = part_key(account, &backup.backup_id, fetch.index);
-        Ok(self.part_to_read(KeySpace::Backups, at))
+        Ok(part_to_read(&context.view, KeySpace::Backups, at))
     }
 
     pub(crate) fn fetch_backup(
-        &mut self,
+        context: &mut Context<impl Store>,
         link: LinkId,
         fetch: pb::FetchBackup,
         found: CheckResult,
     ) -> RequestResult {
-        let account = self.context.links.account_logged_in(link)?;
-        let backup = self.backup(account)?.ok_or_else(unknown)?;
+        let account = context.links.account_logged_in(link)?;
+        let backup = Self::backup(context, account)?.ok_or_else(unknown)?;
         if fetch.index >= backup.parts {
             return Err(unknown());
         }
@@ -240,7 +234,7 @@ impl<S: Store> Relay<S> {
         let part = match found {
             // The backup may be another one by now.
             CheckResult::Part { at: read, part } if read == at => part,
-            _ => self.context.view.get_bytes(KeySpace::Backups, &at)?,
+            _ => context.view.get_bytes(KeySpace::Backups, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;
         Ok(Reply::Now(Answer::BackupFetched(pb::BackupFetched {
@@ -253,14 +247,19 @@ impl<S: Store> Relay<S> {
 
     /// Drops backups that nobody goes on putting. Of each, up to [`limits::BACKUP_PARTS`]
     /// records go at once.
-    pub(crate) fn sweep_backups(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.context.expiry_date(now);
+    pub(crate) fn sweep_backups(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        let date = context.expiry_date(now);
         let few = most.min(UPLOADS);
         let (records, mut done) =
-            self.next_of_round(KeySpace::BackupUploads, |sweep| &mut sweep.backups, few)?;
+            context.next_of_round(KeySpace::BackupUploads, &mut self.round, now, few)?;
         for (at, value) in records {
             let upload =
-                self.context
+                context
                     .view
                     .sound::<BackupUploadRecord>(KeySpace::BackupUploads, &at, value);
             let (Some(upload), Ok(account)) = (upload, AccountId::try_from(&at)) else {
@@ -268,36 +267,40 @@ impl<S: Store> Relay<S> {
             };
             if date.since(Time(upload.touched_at_ms)) >= UNFINISHED_FOR {
                 done.touched += upload.parts().count();
-                self.drop_parts(account, &upload.backup_id, upload.parts());
-                self.context
-                    .view
-                    .delete(KeySpace::BackupUploads, key(&[&at]));
+                Self::drop_parts(context, account, &upload.backup_id, upload.parts());
+                context.view.delete(KeySpace::BackupUploads, key(&[&at]));
             }
         }
         Ok(done)
     }
 
-    fn drop_parts(&mut self, account: AccountId, id: &[u8], parts: impl Iterator<Item = u32>) {
+    fn drop_parts(
+        context: &mut Context<impl Store>,
+        account: AccountId,
+        id: &[u8],
+        parts: impl Iterator<Item = u32>,
+    ) {
         let mut dropped = 0;
         for index in parts {
-            self.context
+            context
                 .view
                 .delete(KeySpace::Backups, part_key(account, id, index));
             dropped += 1;
         }
-        self.context
-            .count(|usage| usage.backup_parts = usage.backup_parts.saturating_sub(dropped));
+        context.count(|usage| usage.backup_parts = usage.backup_parts.saturating_sub(dropped));
     }
 
-    fn backup(&self, account: AccountId) -> Result<Option<BackupRecord>, Refused> {
-        Ok(self
-            .context
+    fn backup(
+        context: &Context<impl Store>,
+        account: AccountId,
+    ) -> Result<Option<BackupRecord>, Refused> {
+        Ok(context
             .view
             .get(KeySpace::BackupPointers, account.as_bytes())?)
     }
 
-    fn most_parts(&self) -> u32 {
-        self.context.config.backup_parts.min(limits::BACKUP_PARTS)
+    fn most_parts(context: &Context<impl Store>) -> u32 {
+        context.config.backup_parts.min(limits::BACKUP_PARTS)
     }
 }
 

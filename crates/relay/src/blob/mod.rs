@@ -22,11 +22,12 @@ use waxwing_protocol::{
 
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    context::Context,
+    directory::tokens::Tokens,
     rate_limit::{Bucket, Rate},
-    relay::Relay,
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
-    sweep::Done,
-    verification::{Check, CheckResult},
+    sweep::{Done, Round},
+    verification::{Check, CheckResult, part_to_read},
 };
 
 /// Bytes of a blob's id, and of what its deletion's hash is the hash of.
@@ -43,12 +44,14 @@ const BLOBS: usize = 16;
 /// Parts that are deleted in one step.
 const PARTS_AT_ONCE: u32 = 256;
 
-/// Blobs that the sweep deletes.
+/// Blobs, and how many may be opened.
 #[derive(Default)]
 pub(crate) struct Blobs {
     /// Mebibytes that were opened, in all.
     opened: Bucket,
     going: VecDeque<Bytes>,
+    /// How far the sweep has come.
+    pub(crate) round: Round,
 }
 
 impl BlobRecord {
@@ -81,22 +84,27 @@ fn parts_of(bytes: u64) -> u32 {
     u32::try_from(parts).unwrap_or(u32::MAX)
 }
 
-impl<S: Store> Relay<S> {
+impl Blobs {
     /// What the tokens of a blob have to be verified by; nothing where it is known.
     pub(crate) fn blob_to_verify(
-        &self,
+        context: &Context<impl Store>,
+        tokens: &Tokens,
         now: Time,
         open: &pb::OpenBlob,
     ) -> Result<Option<Check>, Refused> {
-        if self.may_open(now, open)?.is_some() {
+        if Self::may_open(context, now, open)?.is_some() {
             return Ok(None);
         }
-        self.unspent_all(open)?;
+        Self::unspent_all(context, tokens, open)?;
         Ok(Some(Check::Tokens))
     }
 
     /// Whether a blob may be opened; its record, if it was before.
-    fn may_open(&self, now: Time, open: &pb::OpenBlob) -> Result<Option<BlobRecord>, Refused> {
+    fn may_open(
+        context: &Context<impl Store>,
+        now: Time,
+        open: &pb::OpenBlob,
+    ) -> Result<Option<BlobRecord>, Refused> {
         let id = blob_id(&open.blob_id)?;
         if open.delete_hash.len() != ID_BYTES || open.readers == 0 {
             return Err(Refused::malformed(
@@ -114,21 +122,21 @@ impl<S: Store> Relay<S> {
         {
             return Err(Refused::new(ErrorCode::TooLarge, "the blob is too large"));
         }
-        if let Some(known) = self.context.view.get::<BlobRecord>(KeySpace::Blobs, id)? {
+        if let Some(known) = context.view.get::<BlobRecord>(KeySpace::Blobs, id)? {
             // The answer got lost.
             let same = known.bytes == open.bytes && known.delete_hash == open.delete_hash;
-            return if same && !known.is_over(self.context.expiry_date(now)) {
+            return if same && !known.is_over(context.expiry_date(now)) {
                 Ok(Some(known))
             } else {
                 Err(Refused::malformed("this blob exists"))
             };
         }
-        if !self.context.has_space() {
+        if !context.has_space() {
             return Err(Refused::unavailable());
         }
-        self.context
+        context
             .quotas
-            .has_room_for_blob(&self.context.config, open.bytes)?;
+            .has_room_for_blob(&context.config, open.bytes)?;
         let needed = open.bytes.div_ceil(limits::BLOB_BYTES_PER_TOKEN);
         if open.tokens.len() as u64 != needed {
             return Err(Refused::unauthorised("a token for each 16 MiB is needed"));
@@ -137,61 +145,69 @@ impl<S: Store> Relay<S> {
     }
 
     /// Its tokens, if none was spent and none is there twice.
-    fn unspent_all(&self, open: &pb::OpenBlob) -> Result<Vec<pb::Token>, Refused> {
-        let mut tokens: Vec<pb::Token> = Vec::with_capacity(open.tokens.len());
+    fn unspent_all(
+        context: &Context<impl Store>,
+        tokens: &Tokens,
+        open: &pb::OpenBlob,
+    ) -> Result<Vec<pb::Token>, Refused> {
+        let mut unspent: Vec<pb::Token> = Vec::with_capacity(open.tokens.len());
         for token in &open.tokens {
-            let token = self.tokens.unspent(&self.context, Some(token))?;
-            if tokens.iter().any(|other| other.input == token.input) {
+            let token = tokens.unspent(context, Some(token))?;
+            if unspent.iter().any(|other| other.input == token.input) {
                 return Err(Refused::unauthorised("a token is there twice"));
             }
-            tokens.push(token);
+            unspent.push(token);
         }
-        Ok(tokens)
+        Ok(unspent)
     }
 
     pub(crate) fn open_blob(
         &mut self,
+        context: &mut Context<impl Store>,
+        tokens: &mut Tokens,
         now: Time,
         open: &pb::OpenBlob,
         found: &CheckResult,
     ) -> RequestResult {
         let id = blob_id(&open.blob_id)?;
-        if let Some(known) = self.may_open(now, open)? {
+        if let Some(known) = Self::may_open(context, now, open)? {
             return Ok(Reply::Durable(known.stored()));
         }
-        let tokens = self.unspent_all(open)?;
+        let unspent = Self::unspent_all(context, tokens, open)?;
         if !matches!(found, CheckResult::Tokens) {
             return Err(Refused::unavailable());
         }
         // The last that may refuse it: what counts as opened today is opened.
         let mib = u32::try_from(open.bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-        let a_day = Rate::a_day(self.context.config.blob_mib_per_day);
-        self.blobs
-            .opened
+        let a_day = Rate::a_day(context.config.blob_mib_per_day);
+        self.opened
             .take(now, a_day, mib)
             .map_err(Refused::rate_limited)?;
-        for token in &tokens {
-            self.tokens.spend(&mut self.context, token);
+        for token in &unspent {
+            tokens.spend(context, token);
         }
-        self.context
-            .count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_add(open.bytes));
+        context.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_add(open.bytes));
         let record = BlobRecord {
             bytes: open.bytes,
             parts: 0,
             readers: open.readers,
             read_by: Bytes::new(),
             delete_hash: open.delete_hash.clone(),
-            opened_at_ms: self.context.date(now).0,
+            opened_at_ms: context.date(now).0,
             over: false,
             unread_by: open.reader_marks.clone(),
         };
-        self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
+        context.view.put(KeySpace::Blobs, key(&[id]), &record);
         Ok(Reply::Durable(record.stored()))
     }
 
-    pub(crate) fn put_blob_part(&mut self, now: Time, put: pb::PutBlobPart) -> RequestResult {
+    pub(crate) fn put_blob_part(
+        context: &mut Context<impl Store>,
+        now: Time,
+        put: pb::PutBlobPart,
+    ) -> RequestResult {
         let id = blob_id(&put.blob_id)?;
-        let mut record = self.blob(now, id)?;
+        let mut record = Self::blob(context, now, id)?;
         // It is not the next part: the uploader learns where to continue.
         if put.index != record.parts || record.parts >= record.of() {
             return Ok(Reply::Durable(record.stored()));
@@ -199,63 +215,63 @@ impl<S: Store> Relay<S> {
         if put.part.len() as u64 != record.part_bytes(put.index) {
             return Err(Refused::malformed("a part of a blob has another length"));
         }
-        if !self.context.has_space() {
+        if !context.has_space() {
             return Err(Refused::unavailable());
         }
-        if self
-            .context
-            .view
-            .pending_bytes()
-            .saturating_add(put.part.len())
-            > self.context.config.unwritten_backup_bytes
+        if context.view.pending_bytes().saturating_add(put.part.len())
+            > context.config.unwritten_backup_bytes
         {
             return Err(Refused::rate_limited(Span::seconds(1)));
         }
         record.parts += 1;
-        self.context
+        context
             .view
             .put_bytes(KeySpace::BlobParts, part_key(id, put.index), put.part);
-        self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
+        context.view.put(KeySpace::Blobs, key(&[id]), &record);
         Ok(Reply::Durable(record.stored()))
     }
 
     pub(crate) fn fetch_blob_state(
-        &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobState,
     ) -> RequestResult {
-        let record = self.blob(now, blob_id(&fetch.blob_id)?)?;
+        let record = Self::blob(context, now, blob_id(&fetch.blob_id)?)?;
         Ok(Reply::Durable(record.stored()))
     }
 
     /// What is to be read before a part is given: it is large, and read without the lock.
     pub(crate) fn blob_part_to_read(
-        &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobPart,
     ) -> Result<Option<Check>, Refused> {
         let id = blob_id(&fetch.blob_id)?;
-        if fetch.index >= self.blob(now, id)?.parts {
+        if fetch.index >= Self::blob(context, now, id)?.parts {
             return Err(unknown());
         }
-        Ok(self.part_to_read(KeySpace::BlobParts, part_key(id, fetch.index)))
+        Ok(part_to_read(
+            &context.view,
+            KeySpace::BlobParts,
+            part_key(id, fetch.index),
+        ))
     }
 
     pub(crate) fn fetch_blob_part(
-        &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobPart,
         found: CheckResult,
     ) -> RequestResult {
         let id = blob_id(&fetch.blob_id)?;
-        let record = self.blob(now, id)?;
+        let record = Self::blob(context, now, id)?;
         if fetch.index >= record.parts {
             return Err(unknown());
         }
         let at = part_key(id, fetch.index);
         let part = match found {
             CheckResult::Part { at: read, part } if read == at => part,
-            _ => self.context.view.get_bytes(KeySpace::BlobParts, &at)?,
+            _ => context.view.get_bytes(KeySpace::BlobParts, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;
         Ok(Reply::Now(Answer::BlobPartFetched(pb::BlobPartFetched {
@@ -264,13 +280,17 @@ impl<S: Store> Relay<S> {
         })))
     }
 
-    pub(crate) fn blob_read(&mut self, now: Time, read: &pb::BlobRead) -> RequestResult {
+    pub(crate) fn blob_read(
+        context: &mut Context<impl Store>,
+        now: Time,
+        read: &pb::BlobRead,
+    ) -> RequestResult {
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
         let id = blob_id(&read.blob_id)?;
         if read.reader.len() != READER_BYTES {
             return Err(Refused::malformed("a reader has 16 bytes"));
         }
-        let Ok(mut record) = self.blob(now, id) else {
+        let Ok(mut record) = Self::blob(context, now, id) else {
             return done;
         };
         // Anybody who knows the id could invent other marks: those cost no disk space.
@@ -284,58 +304,66 @@ impl<S: Store> Relay<S> {
         let behind = from.get(MARK_BYTES..).unwrap_or_default();
         record.unread_by = [before, behind].concat().into();
         record.over = record.unread_by.is_empty();
-        self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
+        context.view.put(KeySpace::Blobs, key(&[id]), &record);
         if record.over {
-            self.drop_blob(id, record);
+            Self::drop_blob(context, id, record);
         }
         done
     }
 
-    pub(crate) fn delete_blob(&mut self, now: Time, delete: &pb::DeleteBlob) -> RequestResult {
+    pub(crate) fn delete_blob(
+        context: &mut Context<impl Store>,
+        now: Time,
+        delete: &pb::DeleteBlob,
+    ) -> RequestResult {
         let done = Ok(Reply::Durable(Answer::Done(pb::Done {})));
         let id = blob_id(&delete.blob_id)?;
-        let Ok(mut record) = self.blob(now, id) else {
+        let Ok(mut record) = Self::blob(context, now, id) else {
             return done;
         };
         if Sha256::digest(&delete.secret).as_slice() != record.delete_hash.as_ref() {
             return Err(Refused::unauthorised("this is not the blob's secret"));
         }
         record.over = true;
-        self.drop_blob(id, record);
+        Self::drop_blob(context, id, record);
         done
     }
 
     /// Finds some of the blobs whose time is over: from then on nobody is given them.
-    pub(crate) fn sweep_blobs(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.context.expiry_date(now);
+    pub(crate) fn sweep_blobs(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        let date = context.expiry_date(now);
         let (records, done) =
-            self.next_of_round(KeySpace::Blobs, |sweep| &mut sweep.blobs, most.min(BLOBS))?;
+            context.next_of_round(KeySpace::Blobs, &mut self.round, now, most.min(BLOBS))?;
         for (at, value) in records {
-            let Some(mut record) =
-                self.context
-                    .view
-                    .sound::<BlobRecord>(KeySpace::Blobs, &at, value)
+            let Some(mut record) = context
+                .view
+                .sound::<BlobRecord>(KeySpace::Blobs, &at, value)
             else {
                 continue;
             };
-            if record.is_over(date) && self.blobs.going.len() < GOING {
+            if record.is_over(date) && self.going.len() < GOING {
                 record.over = true;
-                self.context.view.put(KeySpace::Blobs, key(&[&at]), &record);
-                self.blobs.going.push_back(at);
+                context.view.put(KeySpace::Blobs, key(&[&at]), &record);
+                self.going.push_back(at);
             }
         }
         Ok(done)
     }
 
     /// Deletes some of what was found. Of a large blob each slice deletes a piece.
-    pub(crate) fn delete_blobs(&mut self, most: usize) -> Done {
+    pub(crate) fn delete_blobs(&mut self, context: &mut Context<impl Store>, most: usize) -> Done {
         let mut touched = 0;
         while touched < most {
-            let Some(id) = self.blobs.going.pop_front() else {
+            let Some(id) = self.going.pop_front() else {
                 return Done::all(touched);
             };
             touched += 1;
-            let record = self.context.view.get::<BlobRecord>(KeySpace::Blobs, &id);
+            let record = context.view.get::<BlobRecord>(KeySpace::Blobs, &id);
             // What a request has deleted meanwhile is gone, and what the disk has refused to
             // delete is found again.
             let Ok(Some(record)) = record else { continue };
@@ -344,36 +372,35 @@ impl<S: Store> Relay<S> {
             }
             touched += record.parts.min(PARTS_AT_ONCE) as usize;
             if record.parts > PARTS_AT_ONCE {
-                self.blobs.going.push_front(id.clone());
+                self.going.push_front(id.clone());
             }
-            self.drop_blob(&id, record);
+            Self::drop_blob(context, &id, record);
         }
         Done::some(touched)
     }
 
     /// Deletes a blob that is over, or as much of it as one step may.
-    fn drop_blob(&mut self, id: &[u8], mut record: BlobRecord) {
+    fn drop_blob(context: &mut Context<impl Store>, id: &[u8], mut record: BlobRecord) {
         let left = record.parts.saturating_sub(PARTS_AT_ONCE);
         for index in left..record.parts {
-            self.context
+            context
                 .view
                 .delete(KeySpace::BlobParts, part_key(id, index));
         }
         if left == 0 {
-            self.context.view.delete(KeySpace::Blobs, key(&[id]));
+            context.view.delete(KeySpace::Blobs, key(&[id]));
             let bytes = record.bytes;
-            self.context
-                .count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_sub(bytes));
+            context.count(|usage| usage.blob_bytes = usage.blob_bytes.saturating_sub(bytes));
         } else {
             record.parts = left;
-            self.context.view.put(KeySpace::Blobs, key(&[id]), &record);
+            context.view.put(KeySpace::Blobs, key(&[id]), &record);
         }
     }
 
     /// A blob that is not over.
-    fn blob(&self, now: Time, id: &[u8]) -> Result<BlobRecord, Refused> {
-        let date = self.context.expiry_date(now);
-        self.context
+    fn blob(context: &Context<impl Store>, now: Time, id: &[u8]) -> Result<BlobRecord, Refused> {
+        let date = context.expiry_date(now);
+        context
             .view
             .get(KeySpace::Blobs, id)?
             .filter(|record: &BlobRecord| !record.is_over(date))

@@ -28,28 +28,21 @@ use waxwing_protocol::{
 use waxwing_transparency::proof::Entry;
 
 use super::{
-    parse,
+    Directory, parse,
     publications::{Cause, Change},
-    unknown,
+    unknown, verification,
 };
 use crate::{
-    address::verification,
     answer::{Refused, Reply, RequestResult},
+    context::Context,
     cost,
     link::{LinkId, RequestRef},
-    relay::Relay,
     store::{
-        Key, KeySpace, Store, StoreError, Write, key,
-        records::{
-            AccountRecord, AddressRecord, DeviceRecord, EntryRecord, MailboxRecord, RevokedRecord,
-        },
+        KeySpace, Store, Write, key,
+        records::{AccountRecord, AddressRecord, DeviceRecord, MailboxRecord, RevokedRecord},
     },
-    sweep::{Done, SLICE},
     verification::{Check, CheckResult, encode_identity},
 };
-
-/// Devices whose records are being deleted, of which is known in memory.
-const REVOKED: usize = 65_536;
 
 /// What a roster's change does to the store.
 #[derive(Default)]
@@ -61,18 +54,19 @@ pub(crate) struct RosterWrites {
     pub(crate) revoked: Vec<DeviceId>,
 }
 
-impl<S: Store> Relay<S> {
+impl Directory {
     /// What a statement has to be verified by; nothing where it is answered without.
     pub(crate) fn statement_to_verify(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         change: &pb::ChangeRoster,
     ) -> Result<Option<Check>, Refused> {
-        self.take_look_up(now, link)?;
+        self.take_look_up(context, now, link)?;
         let (account, address, signed) = understood(change)?;
-        let at = self.own_address(account, &address)?;
-        let stored = self.statements(account)?.ok_or_else(unknown)?;
+        let at = self.own_address(context, account, &address)?;
+        let stored = Self::statements(context, account)?.ok_or_else(unknown)?;
         if self.is_under_way(account, &address, signed) {
             return Ok(None);
         }
@@ -83,7 +77,7 @@ impl<S: Store> Relay<S> {
             }
             return Ok(match added_device(signed) {
                 Some(identity) if change.newcomer.is_some() => {
-                    let state = self.context.links.of_request(link)?;
+                    let state = context.links.of_request(link)?;
                     let device = identity.device_id();
                     Some(Check::Newcomer {
                         identity,
@@ -97,21 +91,21 @@ impl<S: Store> Relay<S> {
         // Far cheaper to see than a signature.
         follows(signed, &stored)?;
         self.take_change(now, account)?;
-        self.context
-            .charge(now, link, cost::of_roster(stored.len()))?;
+        context.charge(now, link, cost::of_roster(stored.len()))?;
         Ok(Some(Check::Statement { stored }))
     }
 
     pub(crate) fn change_roster(
         &mut self,
+        context: &mut Context<impl Store>,
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
         change: &pb::ChangeRoster,
         found: CheckResult,
     ) -> RequestResult {
         let (account, address, signed) = understood(change)?;
-        let at = self.own_address(account, &address)?;
-        let mut statements = self.statements(account)?.ok_or_else(unknown)?;
+        let at = self.own_address(context, account, &address)?;
+        let mut statements = Self::statements(context, account)?.ok_or_else(unknown)?;
         let cause = Cause::Statement(Sha256::digest(&signed.statement).into());
         if self.asked_again(account, &address, &cause, asked) {
             return Ok(Reply::Later);
@@ -122,8 +116,8 @@ impl<S: Store> Relay<S> {
             let is_in_log = at.roster_length >= statements.len() as u64;
             // Statements are public: nobody learns a mailbox from one.
             let is_newcomer = matches!(found, CheckResult::Newcomer);
-            if is_newcomer || self.context.links.account_on(asked.link) == Some(account) {
-                mailbox_id = self.mailbox_of_added(account, signed)?;
+            if is_newcomer || context.links.account_on(asked.link) == Some(account) {
+                mailbox_id = Self::mailbox_of_added(context, account, signed)?;
             } else if is_in_log && added_device(signed).is_some() {
                 return Err(not_the_newcomer());
             }
@@ -146,7 +140,7 @@ impl<S: Store> Relay<S> {
                 return Err(conflict());
             }
             statements.push(signed.clone());
-            done = self.roster_writes(rng, Some(&before), &after, None)?;
+            done = Self::roster_writes(context, rng, Some(&before), &after, None)?;
             if let Some(mailbox) = done.mailboxes.values().next() {
                 mailbox_id = mailbox.to_bytes();
             }
@@ -154,17 +148,20 @@ impl<S: Store> Relay<S> {
             done.writes.push(account_write(&after, statements));
             entry
         };
-        self.publish(Change {
-            address,
-            looks: None,
-            entry,
-            writes: done.writes,
-            revoked: done.revoked,
-            cause,
-            asked: smallvec![asked],
-            answer: Answer::RosterChanged(pb::RosterChanged { mailbox_id }),
-            former: None,
-        })
+        self.publish(
+            context,
+            Change {
+                address,
+                looks: None,
+                entry,
+                writes: done.writes,
+                revoked: done.revoked,
+                cause,
+                asked: smallvec![asked],
+                answer: Answer::RosterChanged(pb::RosterChanged { mailbox_id }),
+                former: None,
+            },
+        )
     }
 
     fn is_under_way(
@@ -183,68 +180,12 @@ impl<S: Store> Relay<S> {
             .map_err(Refused::rate_limited)
     }
 
-    pub(crate) fn set_lock(
-        &mut self,
-        now: Time,
-        asked: RequestRef,
-        set: &pb::SetLock,
-    ) -> RequestResult {
-        let account = self.context.links.account_logged_in(asked.link)?;
-        let address = parse(&set.address)?;
-        let at = self.own_address(account, &address)?;
-        let cause = Cause::Locked(set.locked);
-        if self.asked_again(account, &address, &cause, asked) {
-            return Ok(Reply::Later);
-        }
-        self.nothing_else(account, &address)?;
-        // The owner who sets the lock is active: nobody continues to wait for the address.
-        let contest = self.contest_ends(&address)?;
-        if at.locked == set.locked {
-            if let Some(write) = contest {
-                self.context.view.delete(write.space, write.key);
-            }
-            return Ok(Reply::Durable(Answer::Done(pb::Done {})));
-        }
-        self.changes
-            .take(now, account)
-            .map_err(Refused::rate_limited)?;
-        let statements = self.statements(account)?.ok_or_else(unknown)?;
-        let entry = Entry {
-            locked: set.locked,
-            ..entry_of(account, &statements, (&address, &at))?
-        };
-        self.publish(Change {
-            address,
-            looks: None,
-            entry,
-            writes: contest.into_iter().collect(),
-            revoked: Vec::new(),
-            cause,
-            asked: smallvec![asked],
-            answer: Answer::Done(pb::Done {}),
-            former: None,
-        })
-    }
-
-    /// The record of an address, which must be this account's.
-    pub(crate) fn own_address(
+    /// What is made now stands on what is written, and on nothing that is under way.
+    pub(crate) fn nothing_else(
         &self,
         account: AccountId,
         address: &Address,
-    ) -> Result<AddressRecord, Refused> {
-        let record: AddressRecord = self
-            .context
-            .view
-            .get(KeySpace::Addresses, &self.address_key(address))?
-            .ok_or_else(unknown)?;
-        if record.account_id != account.to_bytes() {
-            return Err(Refused::unauthorised("the address is another account's"));
-        }
-        Ok(record)
-    }
-
-    /// What is made now stands on what is written, and on nothing that is under way.
-    fn nothing_else(&self, account: AccountId, address: &Address) -> Result<(), Refused> {
+    ) -> Result<(), Refused> {
         let publications = &self.publications;
         if publications.changes_account(account) || publications.changes_address(address) {
             return Err(conflict());
@@ -255,17 +196,15 @@ impl<S: Store> Relay<S> {
     /// The mailbox of the device that a statement adds; empty where it adds none, or the
     /// device was revoked since.
     fn mailbox_of_added(
-        &self,
+        context: &Context<impl Store>,
         account: AccountId,
         signed: &pb::SignedStatement,
     ) -> Result<Bytes, Refused> {
         let Some(device) = added_device(signed).map(|key| key.device_id()) else {
             return Ok(Bytes::new());
         };
-        let record: Option<DeviceRecord> = self
-            .context
-            .view
-            .get(KeySpace::Devices, device.as_bytes())?;
+        let record: Option<DeviceRecord> =
+            context.view.get(KeySpace::Devices, device.as_bytes())?;
         let own = record.filter(|record| record.account_id == account.to_bytes());
         Ok(own.map(|record| record.mailbox_id).unwrap_or_default())
     }
@@ -273,7 +212,7 @@ impl<S: Store> Relay<S> {
     /// What is to be written for the devices that come and go between two rosters, and for
     /// the device that registers.
     pub(crate) fn roster_writes(
-        &self,
+        context: &Context<impl Store>,
         rng: &mut dyn CryptoRng,
         before: Option<&Roster>,
         after: &Roster,
@@ -286,7 +225,7 @@ impl<S: Store> Relay<S> {
             // The first roster's other devices, if any, register themselves.
             let is_added = is_new && before.is_some();
             if is_added || registers == Some(device.id) {
-                let mailbox = self.device_writes(rng, account, device, &mut done.writes)?;
+                let mailbox = Self::device_writes(context, rng, account, device, &mut done.writes)?;
                 done.mailboxes.insert(device.id, mailbox);
             }
         }
@@ -294,10 +233,8 @@ impl<S: Store> Relay<S> {
             if after.device(device.id).is_some() {
                 continue;
             }
-            let record: Option<DeviceRecord> = self
-                .context
-                .view
-                .get(KeySpace::Devices, device.id.as_bytes())?;
+            let record: Option<DeviceRecord> =
+                context.view.get(KeySpace::Devices, device.id.as_bytes())?;
             // It may have started an account of its own since.
             let Some(record) = record.filter(|record| record.account_id == account.to_bytes())
             else {
@@ -314,7 +251,7 @@ impl<S: Store> Relay<S> {
     }
 
     fn device_writes(
-        &self,
+        context: &Context<impl Store>,
         rng: &mut dyn CryptoRng,
         account: AccountId,
         device: &Device,
@@ -322,8 +259,7 @@ impl<S: Store> Relay<S> {
     ) -> Result<MailboxId, Refused> {
         let identity = encode_identity(&device.identity);
         let device = device.id;
-        let is_going = self
-            .context
+        let is_going = context
             .view
             .get_bytes(KeySpace::Revoked, device.as_bytes())?
             .is_some();
@@ -331,15 +267,11 @@ impl<S: Store> Relay<S> {
             // Its data is being deleted; soon it may register again.
             return Err(Refused::unavailable());
         }
-        let known: Option<DeviceRecord> = self
-            .context
-            .view
-            .get(KeySpace::Devices, device.as_bytes())?;
+        let known: Option<DeviceRecord> = context.view.get(KeySpace::Devices, device.as_bytes())?;
         let mailbox = known
             .and_then(|record| MailboxId::try_from(&record.mailbox_id).ok())
             .unwrap_or_else(|| MailboxId::random(rng));
-        let exists = self
-            .context
+        let exists = context
             .view
             .get_bytes(KeySpace::Mailboxes, mailbox.as_bytes())?
             .is_some();
@@ -351,10 +283,8 @@ impl<S: Store> Relay<S> {
             };
             writes.push(put(KeySpace::Mailboxes, mailbox.as_bytes(), &record));
         }
-        let before: Option<DeviceRecord> = self
-            .context
-            .view
-            .get(KeySpace::Devices, device.as_bytes())?;
+        let before: Option<DeviceRecord> =
+            context.view.get(KeySpace::Devices, device.as_bytes())?;
         let record = DeviceRecord {
             account_id: account.to_bytes(),
             mailbox_id: mailbox.to_bytes(),
@@ -363,104 +293,6 @@ impl<S: Store> Relay<S> {
         };
         writes.push(put(KeySpace::Devices, device.as_bytes(), &record));
         Ok(mailbox)
-    }
-
-    /// The log has revoked a device: its link ends, and its mailbox takes nothing more.
-    pub(crate) fn device_revoked(&mut self, device: DeviceId) {
-        if let Some(link) = self.context.links.log_out(device) {
-            self.context.close(link);
-        }
-        // Where the store cannot be read now, it is when it can be again.
-        let record = self.context.view.get(KeySpace::Revoked, device.as_bytes());
-        let mailbox = record
-            .ok()
-            .flatten()
-            .and_then(|record: RevokedRecord| MailboxId::try_from(&record.mailbox_id).ok());
-        if let Some(mailbox) = mailbox {
-            self.mailboxes.revoked.insert(mailbox, device);
-            self.mailboxes.drop_mailbox(&mut self.context, mailbox);
-        }
-    }
-
-    /// Which devices are revoked and not yet deleted, by what is written.
-    pub(crate) fn read_revoked(&mut self) -> Result<(), StoreError> {
-        let mut revoked = BTreeMap::new();
-        let mut from = Key::new();
-        loop {
-            let page = self.context.view.page(KeySpace::Revoked, &from, REVOKED)?;
-            for (at, value) in page.records {
-                let record: Option<RevokedRecord> =
-                    self.context.view.sound(KeySpace::Revoked, &at, value);
-                let mailbox = record.map(|record| MailboxId::try_from(&record.mailbox_id));
-                if let (Some(Ok(mailbox)), Ok(device)) = (mailbox, DeviceId::try_from(&at)) {
-                    revoked.insert(mailbox, device);
-                }
-            }
-            if page.next.is_empty() || revoked.len() >= REVOKED {
-                break;
-            }
-            from = page.next;
-        }
-        self.mailboxes.revoked = revoked;
-        Ok(())
-    }
-
-    /// Deletes some of what revoked devices left.
-    pub(crate) fn delete_revoked(&mut self) -> Result<Done, StoreError> {
-        let Some((&mailbox, &device)) = self.mailboxes.revoked.first_key_value() else {
-            return Ok(Done::all(0));
-        };
-        let prefix = mailbox.as_bytes();
-        let (entries, is_last) = self
-            .context
-            .view
-            .readable(KeySpace::Entries, prefix, SLICE)?;
-        let touched = entries.len();
-        for (at, value) in entries {
-            let Some(entry) = self
-                .context
-                .view
-                .sound::<EntryRecord>(KeySpace::Entries, &at, value)
-            else {
-                // Which post it held is not known.
-                self.context.view.delete(KeySpace::Entries, key(&[&at]));
-                continue;
-            };
-            let sequence = at.last_chunk::<8>().copied().map(u64::from_be_bytes);
-            self.mailboxes.delete_entry(
-                &mut self.context,
-                mailbox,
-                sequence.unwrap_or_default(),
-                entry.post,
-                entry.shared,
-            )?;
-        }
-        if !is_last {
-            return Ok(Done::some(touched));
-        }
-        let at = key(&[device.as_bytes()]);
-        let most = limits::KEY_PACKAGES_PER_DEVICE + 1;
-        let (packages, is_last) = self
-            .context
-            .view
-            .readable(KeySpace::KeyPackages, &at, most)?;
-        let touched = touched + packages.len();
-        for (package, _) in packages {
-            self.context
-                .view
-                .delete(KeySpace::KeyPackages, key(&[&package]));
-        }
-        if !is_last {
-            return Ok(Done::some(touched));
-        }
-        for space in [KeySpace::LastResorts, KeySpace::Devices, KeySpace::Revoked] {
-            self.context.view.delete(space, at.clone());
-        }
-        self.context
-            .view
-            .delete(KeySpace::Mailboxes, key(&[mailbox.as_bytes()]));
-        self.mailboxes.revoked.remove(&mailbox);
-        Ok(Done::some(touched + 1))
     }
 }
 
@@ -534,7 +366,7 @@ fn added_device(signed: &pb::SignedStatement) -> Option<HybridPublicKey> {
 }
 
 /// What the log says of an account's address, when its roster is these statements.
-fn entry_of(
+pub(crate) fn entry_of(
     account: AccountId,
     statements: &[pb::SignedStatement],
     (address, at): (&Address, &AddressRecord),

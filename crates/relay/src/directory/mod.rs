@@ -10,24 +10,29 @@ pub(crate) mod changes;
 pub mod log;
 pub(crate) mod login;
 pub(crate) mod publications;
+mod revocation;
 pub mod tokens;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
-    address::Address,
+    address::{Address, AddressKind},
     ids::{AccountId, DeviceId},
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
     roster::Device,
     time::Time,
 };
+use waxwing_transparency::identity::LogIdentity;
 
-use self::log::Question;
+use self::{log::Question, publications::Publications, tokens::Tokens};
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    config::Config,
+    context::Context,
     effect::Effect,
     link::LinkId,
-    relay::Relay,
+    rate_limit::{Buckets, SourceBuckets},
     store::{
         KeySpace, Store, key,
         records::{AccountRecord, AddressRecord, DeviceRecord},
@@ -35,25 +40,50 @@ use crate::{
     verification::{Check, CheckResult, of_stored},
 };
 
-impl<S: Store> Relay<S> {
+/// Accounts by address: who may look them up, and what changes of them are under way.
+pub(crate) struct Directory {
+    /// Keys the hash under which addresses are stored.
+    hash_key: [u8; 32],
+    pub(crate) look_ups: SourceBuckets,
+    /// What accounts ask the log to add.
+    pub(crate) changes: Buckets<AccountId>,
+    pub(crate) publications: Publications,
+    pub(crate) log: LogIdentity,
+}
+
+impl Directory {
+    pub(crate) fn new(config: &Config, hash_key: [u8; 32], log: LogIdentity) -> Self {
+        Self {
+            hash_key,
+            look_ups: SourceBuckets::new(config.look_ups_per_source, 100_000),
+            changes: Buckets::new(config.changes_per_account, 100_000),
+            publications: Publications::default(),
+            log,
+        }
+    }
+}
+
+impl Directory {
     pub(crate) fn look_up(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         request: u32,
         look_up: &pb::LookUp,
     ) -> RequestResult {
-        self.take_look_up(now, link)?;
+        self.take_look_up(context, now, link)?;
         let address = parse(&look_up.address)?;
         let question = Question::LookUp {
             address,
             known_head: look_up.known_head,
         };
-        Ok(self.prove(link, request, question))
+        Ok(Self::prove(context, link, request, question))
     }
 
     pub(crate) fn fetch_heads(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         request: u32,
@@ -62,25 +92,25 @@ impl<S: Store> Relay<S> {
         if fetch.known.len() > limits::HEADS_PER_REQUEST {
             return Err(Refused::new(ErrorCode::TooLarge, "too many heads"));
         }
-        self.take_look_up(now, link)?;
+        self.take_look_up(context, now, link)?;
         let question = Question::Heads { known: fetch.known };
-        Ok(self.prove(link, request, question))
+        Ok(Self::prove(context, link, request, question))
     }
 
     /// For whoever has the address, and for those who had it before: they may see what
     /// became of it.
     pub(crate) fn fetch_history(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         request: u32,
         fetch: &pb::FetchHistory,
     ) -> RequestResult {
-        let account = self.context.links.account_logged_in(link)?;
-        self.take_look_up(now, link)?;
+        let account = context.links.account_logged_in(link)?;
+        self.take_look_up(context, now, link)?;
         let address = parse(&fetch.address)?;
-        let record: AddressRecord = self
-            .context
+        let record: AddressRecord = context
             .view
             .get(KeySpace::Addresses, &self.address_key(&address))?
             .ok_or_else(unknown)?;
@@ -95,11 +125,16 @@ impl<S: Store> Relay<S> {
             known_head: fetch.known_head,
             most_recent: fetch.most_recent,
         };
-        Ok(self.prove(link, request, question))
+        Ok(Self::prove(context, link, request, question))
     }
 
-    fn prove(&mut self, link: LinkId, request: u32, question: Question) -> Reply {
-        self.context.effects.push_back(Effect::Prove {
+    fn prove(
+        context: &mut Context<impl Store>,
+        link: LinkId,
+        request: u32,
+        question: Question,
+    ) -> Reply {
+        context.effects.push_back(Effect::Prove {
             link,
             request,
             question,
@@ -107,8 +142,13 @@ impl<S: Store> Relay<S> {
         Reply::Later
     }
 
-    pub(crate) fn take_look_up(&mut self, now: Time, link: LinkId) -> Result<(), Refused> {
-        let source = self.context.links.of_request(link)?.source;
+    pub(crate) fn take_look_up(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        link: LinkId,
+    ) -> Result<(), Refused> {
+        let source = context.links.of_request(link)?.source;
         self.look_ups
             .take(now, source)
             .map_err(Refused::rate_limited)
@@ -116,23 +156,27 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn claim_to_verify(
         &mut self,
+        context: &mut Context<impl Store>,
+        tokens: &mut Tokens,
         now: Time,
         link: LinkId,
         claim: &pb::ClaimKeyPackages,
     ) -> Result<Check, Refused> {
-        self.take_look_up(now, link)?;
+        self.take_look_up(context, now, link)?;
         let address = parse(&claim.address)?;
         if claim.device_ids.len() > limits::DEVICES {
             return Err(Refused::new(ErrorCode::TooLarge, "too many devices"));
         }
-        self.tokens.unspent(&self.context, claim.token.as_ref())?;
-        let account = self.account_of(&address)?.ok_or_else(unknown)?;
-        let stored = self.statements(account)?.ok_or_else(unknown)?;
+        tokens.unspent(context, claim.token.as_ref())?;
+        let account = self.account_of(context, &address)?.ok_or_else(unknown)?;
+        let stored = Self::statements(context, account)?.ok_or_else(unknown)?;
         Ok(Check::Claim { stored })
     }
 
     pub(crate) fn claim_key_packages(
         &mut self,
+        context: &mut Context<impl Store>,
+        tokens: &mut Tokens,
         claim: &pb::ClaimKeyPackages,
         found: CheckResult,
     ) -> RequestResult {
@@ -140,9 +184,9 @@ impl<S: Store> Relay<S> {
             return Err(Refused::unavailable());
         };
         let address = parse(&claim.address)?;
-        let token = self.tokens.unspent(&self.context, claim.token.as_ref())?;
-        let account = self.account_of(&address)?.ok_or_else(unknown)?;
-        let statements = self.statements(account)?.ok_or_else(unknown)?;
+        let token = tokens.unspent(context, claim.token.as_ref())?;
+        let account = self.account_of(context, &address)?.ok_or_else(unknown)?;
+        let statements = Self::statements(context, account)?.ok_or_else(unknown)?;
         // It may have changed while the token was verified.
         if roster.account() != account || roster.length() != statements.len() as u64 {
             *roster = of_stored(&statements)?;
@@ -154,15 +198,14 @@ impl<S: Store> Relay<S> {
             claim.device_ids.is_empty() || ids.any(|id| *id == device.id.as_bytes().as_slice())
         };
         for device in roster.devices().iter().filter(|one| is_asked_for(one)) {
-            let Some(record) = self
-                .context
+            let Some(record) = context
                 .view
                 .get::<DeviceRecord>(KeySpace::Devices, device.id.as_bytes())?
                 .filter(|record| record.account_id == account.to_bytes())
             else {
                 continue;
             };
-            let Some((key_package, at)) = self.next_key_package(device.id)? else {
+            let Some((key_package, at)) = Self::next_key_package(context, device.id)? else {
                 continue;
             };
             taken.extend(at.map(|at| (device.id, at)));
@@ -173,10 +216,10 @@ impl<S: Store> Relay<S> {
             });
         }
         // Everything was found: only now does anything change.
-        self.tokens.spend(&mut self.context, &token);
+        tokens.spend(context, &token);
         for (device, at) in taken {
-            self.context.view.delete(KeySpace::KeyPackages, at);
-            self.warn_when_low(device)?;
+            context.view.delete(KeySpace::KeyPackages, at);
+            Self::warn_when_low(context, device)?;
         }
         Ok(Reply::Durable(Answer::KeyPackagesClaimed(
             pb::KeyPackagesClaimed {
@@ -187,11 +230,11 @@ impl<S: Store> Relay<S> {
     }
 
     pub(crate) fn publish_key_packages(
-        &mut self,
+        context: &mut Context<impl Store>,
         link: LinkId,
         publish: pb::PublishKeyPackages,
     ) -> RequestResult {
-        let device = self.context.links.device_logged_in(link)?;
+        let device = context.links.device_logged_in(link)?;
         let all = publish
             .key_packages
             .iter()
@@ -209,7 +252,7 @@ impl<S: Store> Relay<S> {
         if publish.key_packages.iter().any(Bytes::is_empty) {
             return Err(Refused::malformed("a key package is empty"));
         }
-        let present = self.key_packages(device, limits::KEY_PACKAGES_PER_DEVICE)?;
+        let present = Self::key_packages(context, device, limits::KEY_PACKAGES_PER_DEVICE)?;
         let kept = if publish.replace { 0 } else { present.len() };
         if kept + publish.key_packages.len() > limits::KEY_PACKAGES_PER_DEVICE {
             return Err(Refused::new(
@@ -223,19 +266,17 @@ impl<S: Store> Relay<S> {
             .map_or(0, |last| last + 1);
         if publish.replace {
             for at in present {
-                self.context.view.delete(KeySpace::KeyPackages, at);
+                context.view.delete(KeySpace::KeyPackages, at);
             }
         }
         let left = kept + publish.key_packages.len();
         for (number, package) in (first..).zip(publish.key_packages) {
             let at = key(&[device.as_bytes(), &number.to_be_bytes()]);
-            self.context
-                .view
-                .put_bytes(KeySpace::KeyPackages, at, package);
+            context.view.put_bytes(KeySpace::KeyPackages, at, package);
         }
         if !publish.last_resort.is_empty() {
             let at = key(&[device.as_bytes()]);
-            self.context
+            context
                 .view
                 .put_bytes(KeySpace::LastResorts, at, publish.last_resort);
         }
@@ -248,33 +289,32 @@ impl<S: Store> Relay<S> {
 
     /// What is known of an account, for a login or a look-up.
     pub(crate) fn statements(
-        &self,
+        context: &Context<impl Store>,
         account: AccountId,
     ) -> Result<Option<Vec<pb::SignedStatement>>, Refused> {
-        let record: Option<AccountRecord> = self
-            .context
-            .view
-            .get(KeySpace::Accounts, account.as_bytes())?;
+        let record: Option<AccountRecord> =
+            context.view.get(KeySpace::Accounts, account.as_bytes())?;
         Ok(record.map(|record| record.roster))
     }
 
     /// Keys of a device's key packages, oldest first.
     pub(crate) fn key_packages(
-        &self,
+        context: &Context<impl Store>,
         device: DeviceId,
         most: usize,
     ) -> Result<Vec<crate::store::Key>, Refused> {
         let prefix = device.as_bytes();
-        let records = self
-            .context
+        let records = context
             .view
             .scan_prefix(KeySpace::KeyPackages, prefix, prefix, most)?;
         Ok(records.into_iter().map(|(at, _)| key(&[&at])).collect())
     }
 
-    pub(crate) fn has_last_resort(&self, device: DeviceId) -> Result<bool, Refused> {
-        Ok(self
-            .context
+    pub(crate) fn has_last_resort(
+        context: &Context<impl Store>,
+        device: DeviceId,
+    ) -> Result<bool, Refused> {
+        Ok(context
             .view
             .get_bytes(KeySpace::LastResorts, device.as_bytes())?
             .is_some())
@@ -286,35 +326,76 @@ impl<S: Store> Relay<S> {
         reason = "two words for two callers' worth of type"
     )]
     fn next_key_package(
-        &self,
+        context: &Context<impl Store>,
         device: DeviceId,
     ) -> Result<Option<(Bytes, Option<crate::store::Key>)>, Refused> {
         let prefix = device.as_bytes();
-        let first = self
-            .context
+        let first = context
             .view
             .scan_prefix(KeySpace::KeyPackages, prefix, prefix, 1)?
             .pop();
         if let Some((at, package)) = first {
             return Ok(Some((package, Some(key(&[&at])))));
         }
-        let last_resort = self.context.view.get_bytes(KeySpace::LastResorts, prefix)?;
+        let last_resort = context.view.get_bytes(KeySpace::LastResorts, prefix)?;
         Ok(last_resort.map(|package| (package, None)))
     }
 
-    fn warn_when_low(&mut self, device: DeviceId) -> Result<(), Refused> {
-        let left = self
-            .key_packages(device, limits::KEY_PACKAGES_LOW + 1)?
-            .len();
+    fn warn_when_low(context: &mut Context<impl Store>, device: DeviceId) -> Result<(), Refused> {
+        let left = Self::key_packages(context, device, limits::KEY_PACKAGES_LOW + 1)?.len();
         if left < limits::KEY_PACKAGES_LOW
-            && let Some(link) = self.context.links.of_device(device)
+            && let Some(link) = context.links.of_device(device)
         {
             let low = pb::KeyPackagesLow {
                 key_packages_left: count(left),
             };
-            self.context.send(link, 0, Answer::KeyPackagesLow(low));
+            context.send(link, 0, Answer::KeyPackagesLow(low));
         }
         Ok(())
+    }
+
+    /// Under what an address is stored: a hash that needs the relay's key, so that a
+    /// stolen store cannot be searched for addresses without it.
+    pub(crate) fn address_key(&self, address: &Address) -> [u8; 32] {
+        self.hash(b"waxwing address v1", address.canonical().as_bytes())
+    }
+
+    /// A hash that needs the relay's key.
+    pub(crate) fn hash(&self, label: &[u8], bytes: &[u8]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(label);
+        hash.update(self.hash_key);
+        hash.update(bytes);
+        hash.finalize().into()
+    }
+
+    /// The account that has an address.
+    pub(crate) fn account_of(
+        &self,
+        context: &Context<impl Store>,
+        address: &Address,
+    ) -> Result<Option<AccountId>, Refused> {
+        let record: Option<AddressRecord> = context
+            .view
+            .get(KeySpace::Addresses, &self.address_key(address))?;
+        Ok(record.and_then(|record| AccountId::try_from(&record.account_id).ok()))
+    }
+
+    /// The record of an address, which must be this account's.
+    pub(crate) fn own_address(
+        &self,
+        context: &Context<impl Store>,
+        account: AccountId,
+        address: &Address,
+    ) -> Result<AddressRecord, Refused> {
+        let record: AddressRecord = context
+            .view
+            .get(KeySpace::Addresses, &self.address_key(address))?
+            .ok_or_else(unknown)?;
+        if record.account_id != account.to_bytes() {
+            return Err(Refused::unauthorised("the address is another account's"));
+        }
+        Ok(record)
     }
 }
 
@@ -333,4 +414,13 @@ fn number(at: &[u8]) -> Option<u64> {
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// How an address is verified. The kind of address decides: what an earlier version wrote
+/// into the log for a phone number (that a code was mailed) is not copied into new entries.
+pub(crate) const fn verification(address: &Address) -> pb::Verification {
+    match address.kind() {
+        AddressKind::Email => pb::Verification::EmailCode,
+        AddressKind::Phone => pb::Verification::SmsCode,
+    }
 }

@@ -25,11 +25,13 @@ use waxwing_protocol::{
 };
 use waxwing_transparency::proof::Entry;
 
+use super::Directory;
 use super::log::Publication;
 use crate::{
     answer::{Refused, Reply},
+    context::Context,
     link::{LinkId, RequestRef},
-    relay::Relay,
+    mailbox::Mailboxes,
     store::{KeySpace, Store, Write, key, records::AddressRecord},
 };
 
@@ -151,13 +153,17 @@ impl Publications {
     }
 }
 
-impl<S: Store> Relay<S> {
+impl Directory {
     /// When [`take_publication`](Self::take_publication) is to be called next: the past,
     /// where it is at once. `None` while one is being written, or when there is nothing.
-    pub fn next_publication(&self, now: Time) -> Option<Time> {
+    pub(crate) fn next_publication(
+        &self,
+        context: &Context<impl Store>,
+        now: Time,
+    ) -> Option<Time> {
         let publications = &self.publications;
         // What is signed has a date, and cannot be taken back.
-        if self.context.calendar.is_in_doubt() {
+        if context.calendar.is_in_doubt() {
             return None;
         }
         if publications.writing.is_some() || publications.waiting.is_empty() {
@@ -172,8 +178,15 @@ impl<S: Store> Relay<S> {
 
     /// Takes what the next log epoch is to have, to be published off the lock. `None`
     /// while another is being written, or when none is due.
-    pub fn take_publication(&mut self, now: Time) -> Option<Publication> {
-        if self.next_publication(now).is_none_or(|at| at > now) {
+    pub(crate) fn take_publication(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+    ) -> Option<Publication> {
+        if self
+            .next_publication(context, now)
+            .is_none_or(|at| at > now)
+        {
             return None;
         }
         let mut labels = HashSet::new();
@@ -185,8 +198,8 @@ impl<S: Store> Relay<S> {
                 self.publications.waiting.push_back(change);
                 continue;
             }
-            let Ok(write) = self.address_write(&mut change) else {
-                self.not_published(change);
+            let Ok(write) = self.address_write(context, &mut change) else {
+                Self::not_published(context, change);
                 continue;
             };
             publication.writes.push(write);
@@ -206,9 +219,13 @@ impl<S: Store> Relay<S> {
 
     /// The address's record as it will be, made from the one there is: no other change of
     /// it is under way now.
-    fn address_write(&self, change: &mut Change) -> Result<Write, Refused> {
+    fn address_write(
+        &self,
+        context: &Context<impl Store>,
+        change: &mut Change,
+    ) -> Result<Write, Refused> {
         let at = self.address_key(&change.address);
-        let before: Option<AddressRecord> = self.context.view.get(KeySpace::Addresses, &at)?;
+        let before: Option<AddressRecord> = context.view.get(KeySpace::Addresses, &at)?;
         let entry = &change.entry;
         let account_id = entry.account.to_bytes();
         let mut former_accounts = Vec::new();
@@ -238,47 +255,47 @@ impl<S: Store> Relay<S> {
     }
 
     /// The publication that was taken is in the log and on disk.
-    pub fn publication_written(&mut self) {
+    pub(crate) fn publication_written(
+        &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
+    ) {
         let Some(changes) = self.publications.writing.take() else {
             return;
         };
         let mut accounts = HashSet::new();
         for change in changes {
             for asked in change.asked {
-                self.context
-                    .send(asked.link, asked.request, change.answer.clone());
+                context.send(asked.link, asked.request, change.answer.clone());
             }
             if matches!(change.cause, Cause::Registered(_)) {
-                self.context.counts.registrations += 1;
+                context.counts.registrations += 1;
             }
-            self.context.counts.changes += 1;
+            context.counts.changes += 1;
             for device in change.revoked {
-                self.device_revoked(device);
+                Self::device_revoked(context, mailboxes, device);
             }
             accounts.insert(change.entry.account);
             accounts.extend(change.former);
         }
-        self.tell_accounts(&accounts);
-        self.follow_generation();
+        Self::tell_accounts(context, &accounts);
     }
 
     /// The publication that was taken could not be written: nothing of it happened.
-    pub fn publication_failed(&mut self) {
+    pub(crate) fn publication_failed(&mut self, context: &mut Context<impl Store>) {
         let Some(changes) = self.publications.writing.take() else {
             return;
         };
-        self.context.counts.failed_publications += 1;
+        context.counts.failed_publications += 1;
         for change in changes {
-            self.not_published(change);
+            Self::not_published(context, change);
         }
-        self.follow_generation();
     }
 
-    fn not_published(&mut self, change: Change) {
+    fn not_published(context: &mut Context<impl Store>, change: Change) {
         for asked in change.asked {
             let refused = Refused::unavailable();
-            self.context
-                .send(asked.link, asked.request, Answer::Error(refused.0));
+            context.send(asked.link, asked.request, Answer::Error(refused.0));
         }
     }
 
@@ -304,8 +321,12 @@ impl<S: Store> Relay<S> {
     }
 
     /// Lets a change wait for its epoch; it is answered then.
-    pub(crate) fn publish(&mut self, change: Change) -> Result<Reply, Refused> {
-        if self.publications.waiting.len() >= WAITING || self.context.calendar.is_in_doubt() {
+    pub(crate) fn publish(
+        &mut self,
+        context: &mut Context<impl Store>,
+        change: Change,
+    ) -> Result<Reply, Refused> {
+        if self.publications.waiting.len() >= WAITING || context.calendar.is_in_doubt() {
             return Err(Refused::unavailable());
         }
         self.publications.waiting.push_back(change);
@@ -313,16 +334,15 @@ impl<S: Store> Relay<S> {
     }
 
     /// Tells the devices of these accounts that are there to fetch the history.
-    fn tell_accounts(&mut self, accounts: &HashSet<AccountId>) {
+    fn tell_accounts(context: &mut Context<impl Store>, accounts: &HashSet<AccountId>) {
         let accounts = accounts.iter();
         let mut links: Vec<LinkId> = accounts
-            .flat_map(|one| self.context.links.of_account(*one))
+            .flat_map(|one| context.links.of_account(*one))
             .collect();
         // In an order that does not change from run to run.
         links.sort_unstable();
         for link in links {
-            self.context
-                .send(link, 0, Answer::AccountChanged(pb::AccountChanged {}));
+            context.send(link, 0, Answer::AccountChanged(pb::AccountChanged {}));
         }
     }
 }

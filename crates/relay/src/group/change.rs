@@ -16,12 +16,16 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{Group, Incoming, conflict, epoch_keys, group_id, has_just_ended, post_id, too_large};
+use super::{
+    Group, Groups, Incoming, conflict, epoch_keys, group_id, has_just_ended, post_id, too_large,
+};
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    context::Context,
+    directory::tokens::Tokens,
     link::{LinkId, RequestRef},
+    mailbox::Mailboxes,
     mailbox::deposit::Reaches,
-    relay::Relay,
     store::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord},
@@ -39,9 +43,12 @@ struct NextEpoch {
     rejoin_key: Option<Bytes>,
 }
 
-impl<S: Store> Relay<S> {
+impl Groups {
     pub(crate) fn create_group(
         &mut self,
+        context: &mut Context<impl Store>,
+        tokens: &mut Tokens,
+        mailboxes: &mut Mailboxes,
         now: Time,
         asked: RequestRef,
         create: pb::CreateGroup,
@@ -53,12 +60,14 @@ impl<S: Store> Relay<S> {
         let CheckResult::Create { created_by, list } = found else {
             return Err(Refused::unavailable());
         };
-        let known: Option<GroupRecord> = self.context.view.get(KeySpace::Groups, id.as_bytes())?;
+        let known: Option<GroupRecord> = context.view.get(KeySpace::Groups, id.as_bytes())?;
         if let Some(known) = known {
             if known.created_by != created_by {
                 return Err(Refused::new(ErrorCode::GroupExists, "this group exists"));
             }
-            if let Some(answer) = self.answered_before(now, id, post, asked, true)? {
+            if let Some(answer) =
+                self.answered_before(context, mailboxes, now, id, post, asked, true)?
+            {
                 return Ok(answer);
             }
             // It was made, and its welcome, if it had one, was answered long ago.
@@ -68,7 +77,7 @@ impl<S: Store> Relay<S> {
             };
             return Ok(Reply::Durable(Answer::Posted(answer)));
         }
-        let token = self.tokens.unspent(&self.context, create.token.as_ref())?;
+        let token = tokens.unspent(context, create.token.as_ref())?;
         if PostingPublicKey::from_bytes(&create.rejoin_key).is_none() {
             return Err(Refused::malformed("the rejoin key is malformed"));
         }
@@ -78,25 +87,17 @@ impl<S: Store> Relay<S> {
         let epoch = Epoch(create.epoch);
         let list = list.ok_or_else(Refused::unavailable)?;
         let next = next_epoch(epoch, create.keys.as_ref(), list)?;
-        self.may_authorise(link, id, epoch)?;
-        self.context
+        self.may_authorise(context, link, id, epoch)?;
+        context
             .quotas
-            .has_room_for_group(&self.context.config, 1, 0, next.bytes())?;
+            .has_room_for_group(&context.config, 1, 0, next.bytes())?;
         if !create.welcome.is_empty() {
             let bytes = create.welcome.len();
-            self.mailboxes.has_room(
-                &mut self.context,
-                id,
-                &next.fan_out,
-                1,
-                bytes,
-                Reaches::Everybody,
-            )?;
+            mailboxes.has_room(context, id, &next.fan_out, 1, bytes, Reaches::Everybody)?;
         }
         // Nothing refuses it any more.
-        self.tokens.spend(&mut self.context, &token);
-        self.context
-            .count(|usage| usage.groups = usage.groups.saturating_add(1));
+        tokens.spend(context, &token);
+        context.count(|usage| usage.groups = usage.groups.saturating_add(1));
         let record = GroupRecord {
             epoch: epoch.0,
             rejoin_key: create.rejoin_key,
@@ -113,10 +114,10 @@ impl<S: Store> Relay<S> {
             reserving: 1,
             links: 0,
         };
-        self.groups.insert(id, group);
-        self.groups_in_memory.push_back(id);
+        self.all.insert(id, group);
+        self.in_memory.push_back(id);
         let fan_out = Arc::clone(&next.fan_out);
-        self.begin_epoch(now, link, id, next)?;
+        self.begin_epoch(context, now, link, id, next)?;
         if create.welcome.is_empty() {
             // Nobody is told: its maker is alone in it.
             let answer = pb::Posted {
@@ -126,20 +127,29 @@ impl<S: Store> Relay<S> {
             return Ok(Reply::Durable(Answer::Posted(answer)));
         }
         let welcome = welcome(id, epoch, post, create.welcome);
-        self.take(now, welcome, &fan_out, Some(asked), epoch)?;
+        self.take(
+            context,
+            mailboxes,
+            now,
+            welcome,
+            &fan_out,
+            Some(asked),
+            epoch,
+        )?;
         Ok(Reply::Later)
     }
 
     /// What making a group has to be verified by.
-    pub(crate) fn group_to_verify(&self, create: &pb::CreateGroup) -> Result<Check, Refused> {
+    pub(crate) fn group_to_verify(
+        context: &Context<impl Store>,
+        tokens: &Tokens,
+        create: &pb::CreateGroup,
+    ) -> Result<Check, Refused> {
         let id = group_id(&create.group_id)?;
-        let known = self
-            .context
-            .view
-            .get_bytes(KeySpace::Groups, id.as_bytes())?;
+        let known = context.view.get_bytes(KeySpace::Groups, id.as_bytes())?;
         let is_new = known.is_none();
         if is_new {
-            self.tokens.unspent(&self.context, create.token.as_ref())?;
+            tokens.unspent(context, create.token.as_ref())?;
         }
         Ok(Check::Create { is_new })
     }
@@ -147,13 +157,14 @@ impl<S: Store> Relay<S> {
     /// What a commit has to be verified by; nothing where it is refused, or was taken before.
     pub(crate) fn commit_to_verify(
         &mut self,
+        context: &mut Context<impl Store>,
         link: LinkId,
         commit: &pb::Post,
     ) -> Result<Option<Check>, Refused> {
         let group = group_id(&commit.group_id)?;
         let epoch = Epoch(commit.epoch);
         let may_post = self.authorised(link, group, epoch).is_some();
-        if !may_post || epoch != self.group(group)?.epoch() {
+        if !may_post || epoch != self.group(context, group)?.epoch() {
             return Ok(None);
         }
         let next = epoch.next();
@@ -161,10 +172,14 @@ impl<S: Store> Relay<S> {
     }
 
     /// What rejoining has to be verified by.
-    pub(crate) fn rejoin_to_verify(&mut self, rejoin: &pb::Rejoin) -> Result<Check, Refused> {
+    pub(crate) fn rejoin_to_verify(
+        &mut self,
+        context: &mut Context<impl Store>,
+        rejoin: &pb::Rejoin,
+    ) -> Result<Check, Refused> {
         let id = group_id(&rejoin.group_id)?;
         let epoch = Epoch(rejoin.epoch);
-        let group = self.group(id)?;
+        let group = self.group(context, id)?;
         Ok(Check::Rejoin {
             group: id,
             epoch,
@@ -175,6 +190,8 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn commit(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         asked: RequestRef,
         (id, epoch, post): (GroupId, Epoch, PostId),
@@ -182,7 +199,7 @@ impl<S: Store> Relay<S> {
         old_list: &[MailboxId],
         found: CheckResult,
     ) -> RequestResult {
-        let current = self.group(id)?.epoch();
+        let current = self.group(context, id)?.epoch();
         if epoch != current {
             return Err(conflict(current));
         }
@@ -200,12 +217,11 @@ impl<S: Store> Relay<S> {
         let mut both: Vec<MailboxId> = old_list.iter().chain(new_list.iter()).copied().collect();
         both.sort_unstable();
         both.dedup();
-        self.may_authorise(asked.link, id, epoch.next())?;
+        self.may_authorise(context, asked.link, id, epoch.next())?;
         let bytes = commit.body.len() + commit.welcome.len();
-        self.mailboxes
-            .has_room(&mut self.context, id, &both, 2, bytes, Reaches::Anybody)?;
-        self.may_grow(now, id, &next)?;
-        self.begin_epoch(now, asked.link, id, next)?;
+        mailboxes.has_room(context, id, &both, 2, bytes, Reaches::Anybody)?;
+        self.may_grow(context, now, id, &next)?;
+        self.begin_epoch(context, now, asked.link, id, next)?;
         let incoming = Incoming {
             group: id,
             epoch,
@@ -214,16 +230,34 @@ impl<S: Store> Relay<S> {
             body: commit.body,
             held: true,
         };
-        self.take(now, incoming, &both, Some(asked), epoch.next())?;
+        self.take(
+            context,
+            mailboxes,
+            now,
+            incoming,
+            &both,
+            Some(asked),
+            epoch.next(),
+        )?;
         if !commit.welcome.is_empty() {
             let welcome = welcome(id, epoch.next(), post, commit.welcome);
-            self.take(now, welcome, &new_list, None, epoch.next())?;
+            self.take(
+                context,
+                mailboxes,
+                now,
+                welcome,
+                &new_list,
+                None,
+                epoch.next(),
+            )?;
         }
         Ok(Reply::Later)
     }
 
     pub(crate) fn rejoin(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         asked: RequestRef,
         rejoin: pb::Rejoin,
@@ -236,10 +270,12 @@ impl<S: Store> Relay<S> {
         let CheckResult::Rejoin { rejoin_key, list } = found else {
             return Err(Refused::unavailable());
         };
-        let group = self.group(id)?;
+        let group = self.group(context, id)?;
         let current = group.epoch();
         group.still_has(&rejoin_key)?;
-        if let Some(answer) = self.answered_before(now, id, post, asked, true)? {
+        if let Some(answer) =
+            self.answered_before(context, mailboxes, now, id, post, asked, true)?
+        {
             return Ok(answer);
         }
         if epoch != current {
@@ -251,17 +287,10 @@ impl<S: Store> Relay<S> {
         let list = list.ok_or_else(|| conflict(current))?;
         let next = next_epoch(epoch.next(), rejoin.next.as_ref(), list)?;
         let list = Arc::clone(&next.fan_out);
-        self.may_authorise(link, id, epoch.next())?;
-        self.mailboxes.has_room(
-            &mut self.context,
-            id,
-            &list,
-            1,
-            rejoin.body.len(),
-            Reaches::Anybody,
-        )?;
-        self.may_grow(now, id, &next)?;
-        self.begin_epoch(now, link, id, next)?;
+        self.may_authorise(context, link, id, epoch.next())?;
+        mailboxes.has_room(context, id, &list, 1, rejoin.body.len(), Reaches::Anybody)?;
+        self.may_grow(context, now, id, &next)?;
+        self.begin_epoch(context, now, link, id, next)?;
         let incoming = Incoming {
             group: id,
             epoch,
@@ -270,34 +299,49 @@ impl<S: Store> Relay<S> {
             body: rejoin.body,
             held: true,
         };
-        self.take(now, incoming, &list, Some(asked), epoch.next())?;
+        self.take(
+            context,
+            mailboxes,
+            now,
+            incoming,
+            &list,
+            Some(asked),
+            epoch.next(),
+        )?;
         Ok(Reply::Later)
     }
 
     /// Whether there is room for what the group will be.
-    fn may_grow(&mut self, now: Time, id: GroupId, next: &NextEpoch) -> Result<(), Refused> {
-        let date = self.context.date(now);
-        let record = &self.group(id)?.record;
+    fn may_grow(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        id: GroupId,
+        next: &NextEpoch,
+    ) -> Result<(), Refused> {
+        let date = context.date(now);
+        let record = &self.group(context, id)?.record;
         let before = record.counted_bytes;
         let kept = kept_epochs(record, date, next.rejoin_key.is_some());
         let after = kept.map(epoch_bytes).sum::<u64>();
         let after = after.saturating_add(next.bytes());
-        self.context
+        context
             .quotas
-            .has_room_for_group(&self.context.config, 0, before, after)
+            .has_room_for_group(&context.config, 0, before, after)
     }
 
     /// Makes `next` the group's current epoch, and authorises the link for it.
     fn begin_epoch(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         id: GroupId,
         next: NextEpoch,
     ) -> Result<(), Refused> {
-        let date = self.context.date(now);
-        self.authorise(now, link, id, next.epoch, next.fan_out)?;
-        let group = self.group(id)?;
+        let date = context.date(now);
+        self.authorise(context, now, link, id, next.epoch, next.fan_out)?;
+        let group = self.group(context, id)?;
         let kept = kept_epochs(&group.record, date, next.rejoin_key.is_some());
         let mut kept: Vec<EpochRecord> = kept.cloned().collect();
         if let Some(over) = kept
@@ -318,14 +362,14 @@ impl<S: Store> Relay<S> {
         let after = lists.saturating_add(next.group_info.len() as u64);
         group.record.counted_bytes = after;
         let record = group.record.clone();
-        self.context.count(|usage| {
+        context.count(|usage| {
             let others = usage.group_bytes.saturating_sub(before);
             usage.group_bytes = others.saturating_add(after);
         });
-        self.context
+        context
             .view
             .put(KeySpace::Groups, key(&[id.as_bytes()]), &record);
-        self.context
+        context
             .view
             .put_bytes(KeySpace::GroupInfos, key(&[id.as_bytes()]), next.group_info);
         Ok(())

@@ -17,9 +17,9 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{Authorised, Group};
+use super::{Authorised, Group, Groups};
 use crate::{
-    answer::Refused, least_recently_used::LeastRecentlyUsed, link::LinkId, relay::Relay,
+    answer::Refused, context::Context, least_recently_used::LeastRecentlyUsed, link::LinkId,
     store::Store,
 };
 
@@ -156,21 +156,22 @@ impl FanOuts {
     }
 }
 
-impl<S: Store> Relay<S> {
+impl Groups {
     /// Authorises a link by a list. Others give way where all together are too much.
     pub(super) fn share_fan_out(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         (group, epoch): (GroupId, Epoch),
         fan_out: Arc<[MailboxId]>,
     ) -> Arc<[MailboxId]> {
         let of = (group, epoch);
-        let sealed = self.groups.get(&group).map_or(0, Group::sealed_bytes);
+        let sealed = self.all.get(&group).map_or(0, Group::sealed_bytes);
         let shared = self.fan_outs.join(now, of, link, (fan_out, sealed));
         // It is used now: it does not give way to itself.
         self.fan_outs.put_out_of_order(of);
-        while self.fan_outs.bytes > self.context.config.fan_out_bytes {
+        while self.fan_outs.bytes > context.config.fan_out_bytes {
             let posting = &self.posting;
             let used = |link, of| {
                 let authorised: Option<&Authorised> = posting.get(&link)?.get(&of);
@@ -203,10 +204,14 @@ impl<S: Store> Relay<S> {
 
     /// Whether the link may have one more authorisation, as far as all links' are concerned:
     /// where they are too many, only links that have few get more.
-    pub(super) fn may_share_more(&self, has: usize) -> Result<(), Refused> {
+    pub(super) fn may_share_more(
+        &self,
+        context: &Context<impl Store>,
+        has: usize,
+    ) -> Result<(), Refused> {
         /// Authorisations that a link may have at any time.
         const FEW: usize = 16;
-        if has >= FEW && self.fan_outs.authorisations() >= self.context.config.authorisations {
+        if has >= FEW && self.fan_outs.authorisations() >= context.config.authorisations {
             return Err(Refused::rate_limited(
                 waxwing_protocol::limits::POSTING_IDLE,
             ));

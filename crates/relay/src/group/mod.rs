@@ -14,7 +14,10 @@ pub(crate) mod fan_outs;
 mod idle;
 mod signal;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use prost::Message as _;
 use waxwing_protocol::{
@@ -25,20 +28,25 @@ use waxwing_protocol::{
     time::Time,
 };
 
+use self::fan_outs::FanOuts;
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    context::Context,
     cost,
-    link::{LinkId, RequestRef},
+    feature::Feature,
+    link::{Link, LinkId, RequestRef},
     mailbox::{
+        Mailboxes,
         deposit::{Deposit, Reaches},
         posts::Repeated,
         shares::ANY_GROUP,
     },
-    relay::Relay,
+    reservation::Reservations,
     store::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord, GroupSequenceRecord},
     },
+    sweep::{Done, Round},
     verification::{Check, CheckResult},
 };
 
@@ -119,26 +127,107 @@ fn has_just_ended(date: Time, epoch: &EpochRecord) -> bool {
     ended_at <= date && date.since(ended_at) < limits::PAST_EPOCH_KEPT
 }
 
-impl<S: Store> Relay<S> {
+/// All groups, and which links may post to them.
+pub(crate) struct Groups {
+    /// Those in memory.
+    all: HashMap<GroupId, Group>,
+    /// Where links may post.
+    posting: HashMap<LinkId, PostingLink>,
+    /// What is in those two, in the order in which the sweep looks at them.
+    in_memory: VecDeque<GroupId>,
+    posting_links: VecDeque<LinkId>,
+    fan_outs: FanOuts,
+    reservations: Reservations<GroupId>,
+    /// How far the sweep of groups that nobody uses has come.
+    pub(crate) round: Round,
+}
+
+impl Groups {
+    pub(crate) fn new() -> Self {
+        Self {
+            all: HashMap::new(),
+            posting: HashMap::new(),
+            in_memory: VecDeque::new(),
+            posting_links: VecDeque::new(),
+            fan_outs: FanOuts::default(),
+            reservations: Reservations::default(),
+            round: Round::default(),
+        }
+    }
+
+    /// Whether a link may post anywhere.
+    pub(crate) fn is_posting(&self, link: LinkId) -> bool {
+        let posting = self.posting.get(&link);
+        posting.is_some_and(|posting| !posting.is_empty())
+    }
+
+    /// How many groups are in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.in_memory.len()
+    }
+
+    /// How many links may post, or could a while ago.
+    pub(crate) fn posting_links(&self) -> usize {
+        self.posting_links.len()
+    }
+
+    /// Bytes of memory that unencrypted fan-out lists use.
+    pub(crate) fn fan_out_bytes(&self) -> usize {
+        self.fan_outs.bytes()
+    }
+}
+
+impl<S: Store> Feature<S> for Groups {
+    fn link_closed(&mut self, _: &mut Context<S>, link: LinkId, _: &Link) {
+        for of in self.posting.remove(&link).unwrap_or_default().into_keys() {
+            self.fan_out_left(of, link);
+        }
+    }
+
+    fn batch_taken(&mut self) {
+        self.reservations.batch_taken();
+    }
+
+    fn batch_written(&mut self, _: &mut Context<S>) {
+        for (id, below) in self.reservations.batch_written() {
+            if let Some(group) = self.all.get_mut(&id) {
+                group.reserved = group.reserved.max(below);
+            }
+        }
+    }
+
+    /// Links authorise again.
+    fn forget_unwritten(&mut self, _: &mut Context<S>) {
+        self.reservations.clear();
+        self.all.clear();
+        self.in_memory.clear();
+        self.posting_links.clear();
+        self.fan_outs.clear();
+        self.posting.clear();
+    }
+}
+
+impl Groups {
     /// What the permission to post has to be verified by.
     pub(crate) fn posting_to_verify(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
     ) -> Result<Check, Refused> {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
-        let exporter = self.context.links.of_request(link)?.exporter;
-        let date = self.context.date(now);
-        let group = self.group(id)?;
+        let exporter = context.links.of_request(link)?.exporter;
+        let date = context.date(now);
+        let group = self.group(context, id)?;
         let current = group.epoch();
         let known = group
             .open_epoch(date, epoch)
             .ok_or_else(|| conflict(current))?;
         let (send_key, sealed_list) = (known.send_key.clone(), known.sealed_fan_out.clone());
-        self.may_authorise(link, id, epoch)?;
-        self.charge_for_list(now, link, &sealed_list)?;
+        self.may_authorise(context, link, id, epoch)?;
+        Self::charge_for_list(context, now, link, &sealed_list)?;
         Ok(Check::Authorise {
             group: id,
             epoch,
@@ -150,6 +239,7 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn authorise_posting(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
@@ -160,18 +250,18 @@ impl<S: Store> Relay<S> {
         let CheckResult::Authorise { send_key, list } = found else {
             return Err(Refused::unavailable());
         };
-        let date = self.context.date(now);
-        let group = self.group(id)?;
+        let date = context.date(now);
+        let group = self.group(context, id)?;
         let current = group.epoch();
         let known = group.open_epoch(date, epoch);
         if known.is_none_or(|known| known.send_key != send_key) {
             return Err(conflict(current));
         }
-        self.may_authorise(link, id, epoch)?;
-        self.authorise(now, link, id, epoch, list)?;
-        if self.context.has_space() {
-            self.note_use(now, id)?;
-            self.reserve_group(id)?;
+        self.may_authorise(context, link, id, epoch)?;
+        self.authorise(context, now, link, id, epoch, list)?;
+        if context.has_space() {
+            self.note_use(context, now, id)?;
+            self.reserve_group(context, id)?;
         }
         Ok(Reply::Now(Answer::PostingAuthorised(
             pb::PostingAuthorised { epoch: current.0 },
@@ -180,6 +270,8 @@ impl<S: Store> Relay<S> {
 
     pub(crate) fn post(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         asked: RequestRef,
         post: pb::Post,
@@ -195,13 +287,15 @@ impl<S: Store> Relay<S> {
         };
         let fan_out = Arc::clone(&authorised.fan_out);
         let on_disk = !post.first_attempt;
-        if let Some(answer) = self.answered_before(now, id, post_id, asked, on_disk)? {
+        if let Some(answer) =
+            self.answered_before(context, mailboxes, now, id, post_id, asked, on_disk)?
+        {
             return Ok(answer);
         }
         match post.kind() {
             PostKind::Message => {
-                let date = self.context.date(now);
-                let group = self.group(id)?;
+                let date = context.date(now);
+                let group = self.group(context, id)?;
                 let current = group.epoch();
                 if group.open_epoch(date, epoch).is_none() {
                     return Err(conflict(current));
@@ -209,17 +303,9 @@ impl<S: Store> Relay<S> {
                 if post.body.is_empty() || post.body.len() > limits::POST_BYTES {
                     return Err(too_large());
                 }
-                self.context
-                    .charge(now, link, cost::of_fan_out(fan_out.len()))?;
+                context.charge(now, link, cost::of_fan_out(fan_out.len()))?;
                 let bytes = post.body.len();
-                self.mailboxes.has_room(
-                    &mut self.context,
-                    id,
-                    &fan_out,
-                    1,
-                    bytes,
-                    Reaches::SomebodyElse,
-                )?;
+                mailboxes.has_room(context, id, &fan_out, 1, bytes, Reaches::SomebodyElse)?;
                 let incoming = Incoming {
                     group: id,
                     epoch,
@@ -228,7 +314,15 @@ impl<S: Store> Relay<S> {
                     body: post.body,
                     held: false,
                 };
-                self.take(now, incoming, &fan_out, Some(asked), current)?;
+                self.take(
+                    context,
+                    mailboxes,
+                    now,
+                    incoming,
+                    &fan_out,
+                    Some(asked),
+                    current,
+                )?;
                 // Only what was taken: a refused post must not keep the list in memory.
                 let authorised = self.posting.get_mut(&link);
                 if let Some(authorised) =
@@ -240,7 +334,9 @@ impl<S: Store> Relay<S> {
             }
             PostKind::Commit => {
                 let commit = (id, epoch, post_id);
-                self.commit(now, asked, commit, post, &fan_out, found)
+                self.commit(
+                    context, mailboxes, now, asked, commit, post, &fan_out, found,
+                )
             }
             PostKind::Welcome | PostKind::Sms | PostKind::Unspecified => Err(Refused::malformed(
                 "a welcome comes with its group or its commit",
@@ -251,19 +347,21 @@ impl<S: Store> Relay<S> {
     /// What asking for a group's information has to be verified by.
     pub(crate) fn fetch_to_verify(
         &mut self,
+        context: &mut Context<impl Store>,
         link: LinkId,
         fetch: &pb::FetchGroupInfo,
     ) -> Result<Check, Refused> {
         let group = group_id(&fetch.group_id)?;
         Ok(Check::Fetch {
             group,
-            exporter: self.context.links.of_request(link)?.exporter,
-            rejoin_key: self.group(group)?.record.rejoin_key.clone(),
+            exporter: context.links.of_request(link)?.exporter,
+            rejoin_key: self.group(context, group)?.record.rejoin_key.clone(),
         })
     }
 
     pub(crate) fn fetch_group_info(
         &mut self,
+        context: &mut Context<impl Store>,
         fetch: &pb::FetchGroupInfo,
         found: CheckResult,
     ) -> RequestResult {
@@ -271,11 +369,10 @@ impl<S: Store> Relay<S> {
         let CheckResult::Rejoin { rejoin_key, .. } = found else {
             return Err(Refused::unavailable());
         };
-        let group = self.group(id)?;
+        let group = self.group(context, id)?;
         let epoch = group.epoch();
         group.still_has(&rejoin_key)?;
-        let sealed_group_info = self
-            .context
+        let sealed_group_info = context
             .view
             .get_bytes(KeySpace::GroupInfos, id.as_bytes())?
             .unwrap_or_default();
@@ -288,6 +385,8 @@ impl<S: Store> Relay<S> {
     /// The answer to a post that comes again.
     fn answered_before(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         group: GroupId,
         post: PostId,
@@ -295,14 +394,11 @@ impl<S: Store> Relay<S> {
         on_disk: bool,
     ) -> Result<Option<Reply>, Refused> {
         Ok(
-            match self
-                .mailboxes
-                .repeated(&mut self.context, now, group, post, asked, on_disk)?
-            {
+            match mailboxes.repeated(context, now, group, post, asked, on_disk)? {
                 None => None,
                 Some(Repeated::Waiting) => Some(Reply::Later),
                 Some(Repeated::Answered(mut answer)) => {
-                    answer.epoch = self.group(group)?.epoch().0;
+                    answer.epoch = self.group(context, group)?.epoch().0;
                     Some(Reply::Now(Answer::Posted(answer)))
                 }
             },
@@ -313,13 +409,15 @@ impl<S: Store> Relay<S> {
     /// [room](Self::has_room).
     fn take(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         incoming: Incoming,
         fan_out: &[MailboxId],
         asked: Option<RequestRef>,
         epoch: Epoch,
     ) -> Result<(), Refused> {
-        let (group_sequence, numbered) = self.next_group_sequence(incoming.group)?;
+        let (group_sequence, numbered) = self.next_group_sequence(context, incoming.group)?;
         let held = incoming.held || !numbered;
         let answer = pb::Posted {
             group_sequence,
@@ -333,47 +431,42 @@ impl<S: Store> Relay<S> {
             id: incoming.id,
             body: incoming.body,
         };
-        self.mailboxes.put(
-            &mut self.context,
-            now,
-            deposit,
-            fan_out,
-            held,
-            (asked, answer),
-        );
+        mailboxes.put(context, now, deposit, fan_out, held, (asked, answer));
         Ok(())
     }
 
     /// The next number, and whether it is reserved on disk.
-    fn next_group_sequence(&mut self, id: GroupId) -> Result<(u64, bool), Refused> {
-        let group = self.group(id)?;
+    fn next_group_sequence(
+        &mut self,
+        context: &mut Context<impl Store>,
+        id: GroupId,
+    ) -> Result<(u64, bool), Refused> {
+        let group = self.group(context, id)?;
         let sequence = group.next;
         group.next += 1;
         let reserved = sequence < group.reserved;
-        self.reserve_group(id)?;
+        self.reserve_group(context, id)?;
         Ok((sequence, reserved))
     }
 
     /// Reserves the next numbers, long before the block ends, so that nobody waits.
-    fn reserve_group(&mut self, id: GroupId) -> Result<(), Refused> {
-        let group = self.group(id)?;
+    fn reserve_group(
+        &mut self,
+        context: &mut Context<impl Store>,
+        id: GroupId,
+    ) -> Result<(), Refused> {
+        let group = self.group(context, id)?;
         if group.next + BLOCK / 2 > group.reserving {
             group.reserving = group.next + BLOCK;
             let record = GroupSequenceRecord {
                 reserved: group.reserving,
             };
-            self.context
+            context
                 .view
                 .put(KeySpace::GroupSequences, key(&[id.as_bytes()]), &record);
             self.reservations.add(id, record.reserved);
         }
         Ok(())
-    }
-
-    pub(crate) fn group_reserved(&mut self, id: GroupId, below: u64) {
-        if let Some(group) = self.groups.get_mut(&id) {
-            group.reserved = group.reserved.max(below);
-        }
     }
 
     /// What the link may post to a group, if it may.
@@ -387,34 +480,46 @@ impl<S: Store> Relay<S> {
     }
 
     /// To open a list and to look for its mailboxes costs by its length.
-    fn charge_for_list(&mut self, now: Time, link: LinkId, sealed: &[u8]) -> Result<(), Refused> {
+    fn charge_for_list(
+        context: &mut Context<impl Store>,
+        now: Time,
+        link: LinkId,
+        sealed: &[u8],
+    ) -> Result<(), Refused> {
         if sealed.len() > limits::FAN_OUT_BYTES {
             return Err(too_large());
         }
         let mailboxes = sealed.len() / MAILBOX_IN_LIST;
-        self.context.charge(now, link, cost::of_list(mailboxes))
+        context.charge(now, link, cost::of_list(mailboxes))
     }
 
     /// Whether the link may have one more permission to post.
-    fn may_authorise(&self, link: LinkId, group: GroupId, epoch: Epoch) -> Result<(), Refused> {
-        self.context.links.of_request(link)?;
+    fn may_authorise(
+        &self,
+        context: &Context<impl Store>,
+        link: LinkId,
+        group: GroupId,
+        epoch: Epoch,
+    ) -> Result<(), Refused> {
+        context.links.of_request(link)?;
         let has = self.posting.get(&link).map_or(0, PostingLink::len);
         if has >= limits::POSTING_GROUPS_PER_LINK && self.authorised(link, group, epoch).is_none() {
             return Err(Refused::rate_limited(limits::POSTING_IDLE));
         }
-        self.may_share_more(has)
+        self.may_share_more(context, has)
     }
 
     fn authorise(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         link: LinkId,
         group: GroupId,
         epoch: Epoch,
         fan_out: Arc<[MailboxId]>,
     ) -> Result<(), Refused> {
-        self.context.links.of_request(link)?;
-        let fan_out = self.share_fan_out(now, link, (group, epoch), fan_out);
+        context.links.of_request(link)?;
+        let fan_out = self.share_fan_out(context, now, link, (group, epoch), fan_out);
         let posting = self.posting.entry(link).or_insert_with(|| {
             self.posting_links.push_back(link);
             PostingLink::new()
@@ -425,28 +530,30 @@ impl<S: Store> Relay<S> {
         };
         let new = posting.insert((group, epoch), authorised).is_none();
         if new {
-            self.group(group)?.links += 1;
+            self.group(context, group)?.links += 1;
         }
         Ok(())
     }
 
     /// A link lost its permission to post to a group.
     pub(crate) fn drop_group_from_memory(&mut self, id: GroupId) {
-        if let Some(group) = self.groups.get_mut(&id) {
+        if let Some(group) = self.all.get_mut(&id) {
             group.links = group.links.saturating_sub(1);
         }
     }
 
     /// The group, from memory or the store.
-    fn group(&mut self, id: GroupId) -> Result<&mut Group, Refused> {
-        if !self.groups.contains_key(&id) {
-            let record: GroupRecord = self
-                .context
+    fn group(
+        &mut self,
+        context: &mut Context<impl Store>,
+        id: GroupId,
+    ) -> Result<&mut Group, Refused> {
+        if !self.all.contains_key(&id) {
+            let record: GroupRecord = context
                 .view
                 .get(KeySpace::Groups, id.as_bytes())?
                 .ok_or_else(unknown)?;
-            let reserved = self
-                .context
+            let reserved = context
                 .view
                 .get::<GroupSequenceRecord>(KeySpace::GroupSequences, id.as_bytes())?
                 .map_or(1, |record| record.reserved.max(1));
@@ -457,19 +564,46 @@ impl<S: Store> Relay<S> {
                 reserving: reserved,
                 links: 0,
             };
-            self.groups.insert(id, group);
-            self.groups_in_memory.push_back(id);
+            self.all.insert(id, group);
+            self.in_memory.push_back(id);
         }
-        self.groups.get_mut(&id).ok_or_else(unknown)
+        self.all.get_mut(&id).ok_or_else(unknown)
     }
 
-    /// Goes back to what is on disk; links authorise again.
-    pub(crate) fn forget_groups(&mut self) {
-        self.groups.clear();
-        self.groups_in_memory.clear();
-        self.posting_links.clear();
-        self.fan_outs.clear();
-        self.posting.clear();
+    /// Ends authorisations that nobody has used for a while, on some of the links that have any,
+    /// and removes their lists from memory.
+    pub(crate) fn end_idle_postings(&mut self, now: Time, most: usize) -> Done {
+        let mut touched = 0;
+        let mut ended = Vec::new();
+        for _ in 0..most.min(self.posting_links.len()) {
+            if touched >= most {
+                break;
+            }
+            let Some(id) = self.posting_links.pop_front() else {
+                break;
+            };
+            touched += 1;
+            let Some(posting) = self.posting.get_mut(&id) else {
+                continue;
+            };
+            touched += posting.len();
+            posting.retain(|of, authorised| {
+                let keep = now.since(authorised.used_at) < limits::POSTING_IDLE;
+                if !keep {
+                    ended.push((*of, id));
+                }
+                keep
+            });
+            if posting.is_empty() {
+                self.posting.remove(&id);
+            } else {
+                self.posting_links.push_back(id);
+            }
+        }
+        for (of, link) in ended {
+            self.fan_out_left(of, link);
+        }
+        Done::some(touched)
     }
 }
 

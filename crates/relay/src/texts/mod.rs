@@ -35,21 +35,23 @@ use waxwing_protocol::{
 };
 use waxwing_sms::concatenation;
 
-use self::spending::NoText;
+use self::spending::{NoText, TextBudgets};
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    config::Config,
     context::Context,
+    directory::Directory,
     effect::{Effect, SmsId, Submission, Verdict},
     feature::Feature,
     link::LinkId,
-    mailbox::deposit,
+    mailbox::{Mailboxes, deposit},
+    pending_view::PendingView,
     rate_limit::Buckets,
-    relay::Relay,
     store::{
         Key, KeySpace, Store, StoreError, key,
         records::{DeviceRecord, SmsReceiptRecord, SmsSubmissionRecord},
     },
-    sweep::Done,
+    sweep::{Done, Round},
 };
 
 /// What became of a text is waited for so long.
@@ -101,18 +103,30 @@ pub(crate) struct Texts {
     writing: Vec<OnceDurable>,
     /// Whether the SMSC is there.
     connected: bool,
+    /// What was spent; `None` if the relay cannot send texts.
+    pub(crate) budgets: Option<TextBudgets>,
+    pub(crate) submissions: Round,
+    pub(crate) receipts: Round,
 }
 
 impl Texts {
-    pub(crate) fn new(config: &crate::config::Config) -> Self {
-        Self {
+    pub(crate) fn open(
+        view: &mut PendingView<impl Store>,
+        config: &Config,
+    ) -> Result<Self, StoreError> {
+        let limits = config.texts.clone();
+        let budgets = limits.map(|limits| TextBudgets::open(view, limits));
+        Ok(Self {
+            budgets: budgets.transpose()?,
+            submissions: Round::default(),
+            receipts: Round::default(),
             outbound: Buckets::new(config.texts_per_account, 100_000),
             inbound: Buckets::new(config.inbound_texts_per_account, 100_000),
             handing: HashMap::new(),
             gathering: Vec::new(),
             writing: Vec::new(),
             connected: false,
-        }
+        })
     }
 
     fn refuse<S>(&mut self, context: &mut Context<S>, lost: Vec<OnceDurable>) {
@@ -166,17 +180,21 @@ impl<S: Store> Feature<S> for Texts {
     }
 }
 
-impl<S: Store> Relay<S> {
-    pub(crate) fn set_sms_key(&mut self, link: LinkId, set: &pb::SetSmsKey) -> RequestResult {
-        let device = self.context.links.device_logged_in(link)?;
+impl Texts {
+    pub(crate) fn set_sms_key(
+        &mut self,
+        context: &mut Context<impl Store>,
+        link: LinkId,
+        set: &pb::SetSmsKey,
+    ) -> RequestResult {
+        let device = context.links.device_logged_in(link)?;
         sms::check_key(&set.key).map_err(|error| Refused::malformed(&error.to_string()))?;
         let at = key(&[device.as_bytes()]);
-        let record: DeviceRecord = self
-            .context
+        let record: DeviceRecord = context
             .view
             .get(KeySpace::Devices, &at)?
             .ok_or_else(Refused::unavailable)?;
-        let answer = Answer::SmsTerms(self.terms());
+        let answer = Answer::SmsTerms(self.terms(context));
         if record.sms_key == set.key {
             return Ok(Reply::Now(answer));
         }
@@ -184,19 +202,14 @@ impl<S: Store> Relay<S> {
             sms_key: set.key.clone(),
             ..record
         };
-        self.context.view.put(KeySpace::Devices, at, &record);
+        context.view.put(KeySpace::Devices, at, &record);
         Ok(Reply::Durable(answer))
     }
 
-    fn terms(&self) -> pb::SmsTerms {
-        let prices = self
-            .context
-            .config
-            .texts
-            .iter()
-            .flat_map(|texts| &texts.prices);
+    fn terms(&self, context: &Context<impl Store>) -> pb::SmsTerms {
+        let prices = context.config.texts.iter().flat_map(|texts| &texts.prices);
         pb::SmsTerms {
-            offered: self.spending.is_some() && self.context.config.texts_of_accounts,
+            offered: self.budgets.is_some() && context.config.texts_of_accounts,
             prices: prices
                 .take(limits::SMS_PRICES)
                 .map(|(prefix, price)| pb::SmsPrice {
@@ -210,12 +223,15 @@ impl<S: Store> Relay<S> {
     /// Somebody writes to a phone.
     pub(crate) fn send_sms(
         &mut self,
+        context: &mut Context<impl Store>,
+        directory: &mut Directory,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         link: LinkId,
         send: pb::SendSms,
     ) -> RequestResult {
-        let account = self.context.links.account_logged_in(link)?;
+        let account = context.links.account_logged_in(link)?;
         let id = SmsId {
             account,
             id: send
@@ -226,24 +242,23 @@ impl<S: Store> Relay<S> {
         };
         let from = phone(&send.from)?;
         let to = phone(&send.to)?;
-        self.own_address(account, &from)?;
-        if let Some(record) = self.submission(id)? {
-            return self.submitted_before(now, rng, id, record);
+        directory.own_address(context, account, &from)?;
+        if let Some(record) = Self::submission(context, id)? {
+            return self.submitted_before(context, mailboxes, now, rng, id, record);
         }
         let segments = segments(&send)?;
-        if !self.context.config.texts_of_accounts {
+        if !context.config.texts_of_accounts {
             return Err(nowhere("this relay sends no texts of its people"));
         }
-        let has_space = self.context.has_space();
-        let date = self.context.date(now);
-        let Some(spending) = &mut self.spending else {
+        let has_space = context.has_space();
+        let date = context.date(now);
+        let Some(spending) = &mut self.budgets else {
             return Err(nowhere("this relay cannot send text messages"));
         };
-        if !self.texts.connected || !has_space {
+        if !self.connected || !has_space {
             return Err(Refused::unavailable());
         }
-        self.texts
-            .outbound
+        self.outbound
             .take_many(now, account, segments)
             .map_err(Refused::rate_limited)?;
         match spending.own.take(date, to.canonical(), segments) {
@@ -251,7 +266,7 @@ impl<S: Store> Relay<S> {
             Err(NoText::Never) => return Err(nowhere("this relay sends no text messages there")),
             Err(NoText::Later(span)) => return Err(Refused::rate_limited(span)),
         }
-        self.keep_spending();
+        spending.keep(&mut context.view);
         let record = SmsSubmissionRecord {
             segments,
             taken: 0,
@@ -260,7 +275,9 @@ impl<S: Store> Relay<S> {
             made_at_ms: date.0,
         };
         // What is refused here is as if it never had come.
-        self.deposit_record(
+        Self::deposit_record(
+            context,
+            mailboxes,
             now,
             rng,
             account,
@@ -272,15 +289,15 @@ impl<S: Store> Relay<S> {
                 at_ms: date.0,
             }),
         )?;
-        self.put_submission(id, &record);
-        self.texts.handing.insert(id, segments);
+        Self::put_submission(context, id, &record);
+        self.handing.insert(id, segments);
         let submission = Box::new(Submission {
             id,
             from: from.canonical().to_owned(),
             to: to.canonical().to_owned(),
             text: send.text,
         });
-        self.texts.gathering.push(OnceDurable::Submit(submission));
+        self.gathering.push(OnceDurable::Submit(submission));
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
@@ -288,6 +305,8 @@ impl<S: Store> Relay<S> {
     /// far that was.
     fn submitted_before(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         id: SmsId,
@@ -296,33 +315,44 @@ impl<S: Store> Relay<S> {
         let fate = record.fate();
         if fate != Fate::Unspecified {
             // Its device has not heard: a mailbox may have been full.
-            self.tell_fate(now, rng, id, fate)?;
-        } else if self.texts.handing.contains_key(&id) {
+            Self::tell_fate(context, mailboxes, now, rng, id, fate)?;
+        } else if self.handing.contains_key(&id) {
             return Ok(Reply::Now(Answer::Done(pb::Done {})));
         } else {
-            self.conclude(now, rng, id, record, Fate::Uncertain)?;
+            Self::conclude(context, mailboxes, now, rng, id, record, Fate::Uncertain)?;
         }
         Ok(Reply::Durable(Answer::Done(pb::Done {})))
     }
 
     /// The SMSC reports something.
-    pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: SmsReport) {
+    pub(crate) fn handle_report(
+        &mut self,
+        context: &mut Context<impl Store>,
+        directory: &mut Directory,
+        mailboxes: &mut Mailboxes,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        report: SmsReport,
+    ) {
         let ticket = match &report {
             SmsReport::Came { ticket, .. } => Some(*ticket),
             _ => None,
         };
         let done = match report {
-            SmsReport::Taken(id, segment) => self.segment_taken(now, rng, id, &segment),
-            SmsReport::Refused(id) => self.handle_refusal(now, rng, id),
-            SmsReport::Unanswered(id) => self.unanswered(now, rng, id),
-            SmsReport::Became { segment, delivered } => self.became(now, rng, &segment, delivered),
+            SmsReport::Taken(id, segment) => {
+                self.segment_taken(context, mailboxes, now, rng, id, &segment)
+            }
+            SmsReport::Refused(id) => self.handle_refusal(context, mailboxes, now, rng, id),
+            SmsReport::Unanswered(id) => self.unanswered(context, mailboxes, now, rng, id),
+            SmsReport::Became { segment, delivered } => {
+                Self::became(context, mailboxes, now, rng, &segment, delivered)
+            }
             SmsReport::Connected(connected) => {
-                self.texts.connected = connected;
+                self.connected = connected;
                 Ok(())
             }
-            SmsReport::Came { ticket, to, tpdus } => {
-                self.handle_incoming_text(now, rng, ticket, &to, tpdus)
-            }
+            SmsReport::Came { ticket, to, tpdus } => self
+                .handle_incoming_text(context, directory, mailboxes, now, rng, ticket, &to, tpdus),
         };
         // Whoever waits is told; what was to be noted only is lost with the disk that failed.
         if let (Err(Refused(error)), Some(ticket)) = (done, ticket) {
@@ -330,7 +360,7 @@ impl<S: Store> Relay<S> {
                 ErrorCode::AddressUnknown | ErrorCode::Malformed => Verdict::Nobody,
                 _ => Verdict::Later,
             };
-            self.context
+            context
                 .effects
                 .push_back(Effect::AnswerSms { ticket, verdict });
         }
@@ -338,6 +368,8 @@ impl<S: Store> Relay<S> {
 
     fn segment_taken(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         id: SmsId,
@@ -346,50 +378,62 @@ impl<S: Store> Relay<S> {
         let receipt = SmsReceiptRecord {
             account_id: id.account.to_bytes(),
             sms_id: bytes::Bytes::copy_from_slice(&id.id),
-            made_at_ms: self.context.date(now).0,
+            made_at_ms: context.date(now).0,
         };
-        self.context
+        context
             .view
             .put(KeySpace::SmsReceipts, receipt_key(segment), &receipt);
-        let Some(mut record) = self.submission(id)? else {
+        let Some(mut record) = Self::submission(context, id)? else {
             return Ok(());
         };
         record.taken += 1;
         if record.taken < record.segments {
-            self.put_submission(id, &record);
+            Self::put_submission(context, id, &record);
             return Ok(());
         }
-        self.texts.handing.remove(&id);
-        self.conclude(now, rng, id, record, Fate::Accepted)
+        self.handing.remove(&id);
+        Self::conclude(context, mailboxes, now, rng, id, record, Fate::Accepted)
     }
 
     fn handle_refusal(
         &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         id: SmsId,
     ) -> Result<(), Refused> {
-        self.texts.handing.remove(&id);
-        match self.submission(id)? {
+        self.handing.remove(&id);
+        match Self::submission(context, id)? {
             // Some of it is out: a text that nobody would wish to have sent twice.
             Some(record) if record.taken > 0 => {
-                self.conclude(now, rng, id, record, Fate::Uncertain)
+                Self::conclude(context, mailboxes, now, rng, id, record, Fate::Uncertain)
             }
-            Some(record) => self.conclude(now, rng, id, record, Fate::Refused),
+            Some(record) => Self::conclude(context, mailboxes, now, rng, id, record, Fate::Refused),
             None => Ok(()),
         }
     }
 
-    fn unanswered(&mut self, now: Time, rng: &mut dyn CryptoRng, id: SmsId) -> Result<(), Refused> {
-        self.texts.handing.remove(&id);
-        match self.submission(id)? {
-            Some(record) => self.conclude(now, rng, id, record, Fate::Uncertain),
+    fn unanswered(
+        &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        id: SmsId,
+    ) -> Result<(), Refused> {
+        self.handing.remove(&id);
+        match Self::submission(context, id)? {
+            Some(record) => {
+                Self::conclude(context, mailboxes, now, rng, id, record, Fate::Uncertain)
+            }
             None => Ok(()),
         }
     }
 
     fn became(
-        &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         segment: &str,
@@ -397,11 +441,11 @@ impl<S: Store> Relay<S> {
     ) -> Result<(), Refused> {
         let at = receipt_key(segment);
         let Some(receipt): Option<SmsReceiptRecord> =
-            self.context.view.get(KeySpace::SmsReceipts, &at)?
+            context.view.get(KeySpace::SmsReceipts, &at)?
         else {
             return Ok(());
         };
-        self.context.view.delete(KeySpace::SmsReceipts, at);
+        context.view.delete(KeySpace::SmsReceipts, at);
         let (Ok(account), Ok(id)) = (
             AccountId::try_from(&receipt.account_id),
             receipt.sms_id.as_ref().try_into(),
@@ -409,23 +453,24 @@ impl<S: Store> Relay<S> {
             return Ok(());
         };
         let id = SmsId { account, id };
-        let Some(mut record) = self.submission(id)? else {
+        let Some(mut record) = Self::submission(context, id)? else {
             return Ok(());
         };
         if !delivered {
-            return self.conclude(now, rng, id, record, Fate::Undelivered);
+            return Self::conclude(context, mailboxes, now, rng, id, record, Fate::Undelivered);
         }
         record.delivered += 1;
         if record.delivered < record.segments || record.fate() == Fate::Undelivered {
-            self.put_submission(id, &record);
+            Self::put_submission(context, id, &record);
             return Ok(());
         }
-        self.conclude(now, rng, id, record, Fate::Delivered)
+        Self::conclude(context, mailboxes, now, rng, id, record, Fate::Delivered)
     }
 
     /// Records the outcome and notifies the account's devices once.
     fn conclude(
-        &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         id: SmsId,
@@ -437,15 +482,16 @@ impl<S: Store> Relay<S> {
             fate: fate.into(),
             ..record
         };
-        self.put_submission(id, &record);
+        Self::put_submission(context, id, &record);
         if told {
             return Ok(());
         }
-        self.tell_fate(now, rng, id, fate)
+        Self::tell_fate(context, mailboxes, now, rng, id, fate)
     }
 
     fn tell_fate(
-        &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         id: SmsId,
@@ -455,13 +501,16 @@ impl<S: Store> Relay<S> {
             sms_id: bytes::Bytes::copy_from_slice(&id.id),
             fate: fate.into(),
         };
-        self.deposit_record(now, rng, id.account, Record::Fate(fate))
+        Self::deposit_record(context, mailboxes, now, rng, id.account, Record::Fate(fate))
             .map(|_| ())
     }
 
     /// A phone has written to somebody here, or to nobody.
     fn handle_incoming_text(
         &mut self,
+        context: &mut Context<impl Store>,
+        directory: &mut Directory,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         ticket: u64,
@@ -469,10 +518,9 @@ impl<S: Store> Relay<S> {
         tpdus: Vec<Vec<u8>>,
     ) -> Result<(), Refused> {
         let to = phone(to)?;
-        let account = self.account_of(&to)?.ok_or_else(nobody)?;
+        let account = directory.account_of(context, &to)?.ok_or_else(nobody)?;
         let count = u32::try_from(tpdus.len()).unwrap_or(u32::MAX);
-        self.texts
-            .inbound
+        self.inbound
             .take_many(now, account, count)
             .map_err(Refused::rate_limited)?;
         let mut devices = 0;
@@ -481,25 +529,27 @@ impl<S: Store> Relay<S> {
                 to: to.canonical().to_owned(),
                 tpdu: tpdu.into(),
             };
-            devices = self.deposit_record(now, rng, account, Record::Came(came))?;
+            devices =
+                Self::deposit_record(context, mailboxes, now, rng, account, Record::Came(came))?;
         }
         if devices == 0 {
             return Err(nobody());
         }
-        self.texts.gathering.push(OnceDurable::Answer { ticket });
+        self.gathering.push(OnceDurable::Answer { ticket });
         Ok(())
     }
 
     /// Seals a record to the account's devices and puts it into their mailboxes; gives how
     /// many those are.
     fn deposit_record(
-        &mut self,
+        context: &mut Context<impl Store>,
+        mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
         account: AccountId,
         record: Record,
     ) -> Result<usize, Refused> {
-        let devices = self.sms_devices(account)?;
+        let devices = Self::sms_devices(context, account)?;
         if devices.is_empty() {
             return Ok(0);
         }
@@ -510,7 +560,7 @@ impl<S: Store> Relay<S> {
         let body = sms::seal(rng, &record, keys).encode_to_vec();
         let mut id = [0; 16];
         rng.fill_bytes(&mut id);
-        let mailboxes: Arc<[MailboxId]> = devices.iter().map(|one| one.mailbox).collect();
+        let list: Arc<[MailboxId]> = devices.iter().map(|one| one.mailbox).collect();
         let incoming = deposit::Deposit {
             group: GroupId([0; 16]),
             group_sequence: 0,
@@ -519,24 +569,24 @@ impl<S: Store> Relay<S> {
             id: PostId(id),
             body: body.into(),
         };
-        self.mailboxes
-            .deposit(&mut self.context, now, incoming, &mailboxes)?;
+        mailboxes.deposit(context, now, incoming, &list)?;
         Ok(devices.len())
     }
 
     /// The account's devices that have said what is sealed to them.
-    fn sms_devices(&self, account: AccountId) -> Result<Vec<SmsDevice>, Refused> {
-        let Some(statements) = self.statements(account)? else {
+    fn sms_devices(
+        context: &Context<impl Store>,
+        account: AccountId,
+    ) -> Result<Vec<SmsDevice>, Refused> {
+        let Some(statements) = Directory::statements(context, account)? else {
             return Ok(Vec::new());
         };
         // Checked when it was stored.
         let roster = Roster::of_verified(&statements).map_err(|_| Refused::unavailable())?;
         let mut devices = Vec::new();
         for device in roster.devices() {
-            let record: Option<DeviceRecord> = self
-                .context
-                .view
-                .get(KeySpace::Devices, device.id.as_bytes())?;
+            let record: Option<DeviceRecord> =
+                context.view.get(KeySpace::Devices, device.id.as_bytes())?;
             let Some(record) = record.filter(|record| !record.sms_key.is_empty()) else {
                 continue;
             };
@@ -551,27 +601,35 @@ impl<S: Store> Relay<S> {
         Ok(devices)
     }
 
-    fn submission(&self, id: SmsId) -> Result<Option<SmsSubmissionRecord>, StoreError> {
-        self.context
+    fn submission(
+        context: &Context<impl Store>,
+        id: SmsId,
+    ) -> Result<Option<SmsSubmissionRecord>, StoreError> {
+        context
             .view
             .get(KeySpace::SmsSubmissions, &submission_key(id))
     }
 
-    fn put_submission(&mut self, id: SmsId, record: &SmsSubmissionRecord) {
-        self.context
+    fn put_submission(context: &mut Context<impl Store>, id: SmsId, record: &SmsSubmissionRecord) {
+        context
             .view
             .put(KeySpace::SmsSubmissions, submission_key(id), record);
     }
 
     /// Forgets what nobody waits for any more.
-    pub(crate) fn sweep_sms(&mut self, now: Time, most: usize) -> Result<Done, StoreError> {
-        let date = self.context.expiry_date(now);
+    pub(crate) fn sweep_sms(
+        &mut self,
+        context: &mut Context<impl Store>,
+        now: Time,
+        most: usize,
+    ) -> Result<Done, StoreError> {
+        let date = context.expiry_date(now);
         let space = KeySpace::SmsSubmissions;
-        let (records, done) = self.next_of_round(space, |sweep| &mut sweep.sms, most)?;
+        let (records, done) = context.next_of_round(space, &mut self.submissions, now, most)?;
         for (at, value) in records {
-            let record: Option<SmsSubmissionRecord> = self.context.view.sound(space, &at, value);
+            let record: Option<SmsSubmissionRecord> = context.view.sound(space, &at, value);
             if record.is_some_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
-                self.context.view.delete(space, key(&[&at]));
+                context.view.delete(space, key(&[&at]));
             }
         }
         Ok(done)
@@ -580,17 +638,18 @@ impl<S: Store> Relay<S> {
     /// The same of receipts that never came.
     pub(crate) fn sweep_sms_receipts(
         &mut self,
+        context: &mut Context<impl Store>,
         now: Time,
         most: usize,
     ) -> Result<Done, StoreError> {
-        let date = self.context.expiry_date(now);
+        let date = context.expiry_date(now);
         let (records, done) =
-            self.next_of_round(KeySpace::SmsReceipts, |sweep| &mut sweep.sms_receipts, most)?;
+            context.next_of_round(KeySpace::SmsReceipts, &mut self.receipts, now, most)?;
         for (at, value) in records {
             let record: Option<SmsReceiptRecord> =
-                self.context.view.sound(KeySpace::SmsReceipts, &at, value);
+                context.view.sound(KeySpace::SmsReceipts, &at, value);
             if record.is_some_and(|record| date.since(Time(record.made_at_ms)) >= KEPT) {
-                self.context.view.delete(KeySpace::SmsReceipts, key(&[&at]));
+                context.view.delete(KeySpace::SmsReceipts, key(&[&at]));
             }
         }
         Ok(done)

@@ -15,8 +15,8 @@ use waxwing_protocol::time::{Span, Time};
 
 use crate::{
     config::TextLimits,
+    pending_view::PendingView,
     rate_limit::{Bucket, Rate},
-    relay::Relay,
     store::{Key, KeySpace, Store, StoreError, key, records::SmsSpendingRecord},
 };
 
@@ -38,14 +38,14 @@ pub(crate) enum NoText {
 const OF_CODES: &str = "codes ";
 
 /// What was spent on both.
-pub(crate) struct Budgets {
+pub(crate) struct TextBudgets {
     /// What people write.
     pub(crate) own: Spending,
     pub(crate) codes: Spending,
 }
 
-impl Budgets {
-    pub(crate) fn new(limits: TextLimits) -> Self {
+impl TextBudgets {
+    fn new(limits: TextLimits) -> Self {
         let of_codes = TextLimits {
             per_day: limits.codes_per_day,
             ..limits.clone()
@@ -53,6 +53,40 @@ impl Budgets {
         Self {
             own: Spending::new(limits),
             codes: Spending::new(of_codes),
+        }
+    }
+
+    /// Reads what was spent before.
+    pub(crate) fn open(
+        view: &mut PendingView<impl Store>,
+        limits: TextLimits,
+    ) -> Result<Self, StoreError> {
+        let mut budgets = Self::new(limits);
+        let mut from = Key::new();
+        loop {
+            let page = view.page(KeySpace::SmsSpending, &from, 2 * PREFIXES)?;
+            for (at, value) in page.records {
+                if let Some(record) = view.sound(KeySpace::SmsSpending, &at, value) {
+                    budgets.restore(&String::from_utf8_lossy(&at), record);
+                }
+            }
+            if page.next.is_empty() {
+                return Ok(budgets);
+            }
+            from = page.next;
+        }
+    }
+
+    /// Writes down what was spent, with the next batch.
+    pub(crate) fn keep(&mut self, view: &mut PendingView<impl Store>) {
+        for (kind, spending) in [("", &mut self.own), (OF_CODES, &mut self.codes)] {
+            for (prefix, full_at) in spending.changed() {
+                let record = SmsSpendingRecord {
+                    full_at_ms: full_at.0,
+                };
+                let at = key(&[kind.as_bytes(), prefix.as_bytes()]);
+                view.put(KeySpace::SmsSpending, at, &record);
+            }
         }
     }
 
@@ -155,48 +189,6 @@ impl Spending {
         let parsed = phonenumber::parse(None, number).ok();
         let code = parsed.map_or(0, |number| number.country().code());
         (format!("+{code}"), self.limits.per_prefix_per_day)
-    }
-}
-
-impl<S: Store> Relay<S> {
-    /// Writes down what was spent, with the next batch.
-    pub(crate) fn keep_spending(&mut self) {
-        let Some(Budgets { own, codes }) = &mut self.spending else {
-            return;
-        };
-        for (kind, spending) in [("", own), (OF_CODES, codes)] {
-            for (prefix, full_at) in spending.changed() {
-                let record = SmsSpendingRecord {
-                    full_at_ms: full_at.0,
-                };
-                let at = key(&[kind.as_bytes(), prefix.as_bytes()]);
-                self.context.view.put(KeySpace::SmsSpending, at, &record);
-            }
-        }
-    }
-
-    /// Takes up what was spent before.
-    pub(crate) fn read_spending(&mut self) -> Result<(), StoreError> {
-        if self.spending.is_none() {
-            return Ok(());
-        }
-        let mut from = Key::new();
-        loop {
-            let page = self
-                .context
-                .view
-                .page(KeySpace::SmsSpending, &from, 2 * PREFIXES)?;
-            for (at, value) in page.records {
-                let record = self.context.view.sound(KeySpace::SmsSpending, &at, value);
-                if let (Some(record), Some(spending)) = (record, &mut self.spending) {
-                    spending.restore(&String::from_utf8_lossy(&at), record);
-                }
-            }
-            if page.next.is_empty() {
-                return Ok(());
-            }
-            from = page.next;
-        }
     }
 }
 
