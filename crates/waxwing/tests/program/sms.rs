@@ -3,17 +3,6 @@
 //! Where there is no Node.js, or its packages are not installed (`npm ci` in `tests/smsc`), these
 //! say so and pass; where CI is set they fail.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
-
-mod world;
-
 use std::{
     fs,
     io::Write as _,
@@ -22,8 +11,8 @@ use std::{
     sync::mpsc::Receiver,
 };
 
+use crate::world::{Home, PATIENCE, lines, relay::Relay};
 use serde_json::{Value, json};
-use world::{Home, PATIENCE, lines, relay::Relay};
 
 const PASSWORD: &str = "hunter2";
 const NUMBER: &str = "+358401234567";
@@ -120,13 +109,13 @@ fn register(home: &Home, relay: &Relay, smsc: &Smsc) -> Value {
     let mut input = child.stdin.take().unwrap();
     input.write_all(format!("{code}\n").as_bytes()).unwrap();
     drop(input);
-    let ended: world::Ended = child.wait_with_output().unwrap().into();
+    let ended: crate::world::Ended = child.wait_with_output().unwrap().into();
     assert_eq!(ended.code, 0, "{ended:?}");
     submitted
 }
 
 /// The first message that `listen` printed.
-fn first_message(heard: &world::Ended) -> Value {
+fn first_message(heard: &crate::world::Ended) -> Value {
     let objects = heard.objects();
     let found = objects.iter().find(|one| one["type"] == "message");
     found.unwrap_or_else(|| panic!("{heard:?}")).clone()

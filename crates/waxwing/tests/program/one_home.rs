@@ -1,19 +1,9 @@
 //! Several processes on one home, and the keys of its store. No relay is needed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
-
-mod world;
-
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
+use crate::world::{Home, relay::Relay};
 use serde_json::json;
-use world::{Home, relay::Relay};
 
 #[test]
 fn a_command_asks_the_process_that_has_the_home() {
@@ -85,7 +75,7 @@ fn many_commands_at_once_all_succeed() {
             })
             .collect();
         for command in commands {
-            let ended = world::Ended::from(command.wait_with_output().unwrap());
+            let ended = crate::world::Ended::from(command.wait_with_output().unwrap());
             assert_eq!(ended.code, 0, "{ended:?}");
         }
     }
@@ -98,7 +88,7 @@ fn a_home_with_a_long_path_is_served_too() {
     let home = Home::new("alice@example.org");
     let mut first = home.command(&["rpc"]);
     first.env("WAXWING_HOME", &long);
-    let mut first = world::Rpc::start(first);
+    let mut first = crate::world::Rpc::start(first);
     first.call("version", json!({}));
     let second = home
         .command(&["contacts"])
@@ -176,10 +166,10 @@ fn a_store_opens_with_its_passphrase_only() {
     assert_eq!(home.run(&["contacts"]).code, 0);
     let mut wrong = home.command(&["contacts"]);
     wrong.env("WAXWING_PASSPHRASE", "wrong horse");
-    world::Ended::from(wrong.output().unwrap()).failed_with("does not open with this key");
+    crate::world::Ended::from(wrong.output().unwrap()).failed_with("does not open with this key");
     let mut none = home.command(&["contacts"]);
     none.env_remove("WAXWING_PASSPHRASE");
-    world::Ended::from(none.output().unwrap()).failed_with("WAXWING_PASSPHRASE");
+    crate::world::Ended::from(none.output().unwrap()).failed_with("WAXWING_PASSPHRASE");
     assert_eq!(home.run(&["contacts"]).code, 0);
 }
 

@@ -1,19 +1,9 @@
 //! The bots in `examples/`, run as a person would.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
-
-mod world;
-
 use std::process::{Child, Command, Stdio};
 
+use crate::world::{Home, Rpc, relay::Relay};
 use serde_json::json;
-use world::{Home, Rpc, relay::Relay};
 
 /// A bot in its account; killed when dropped.
 struct Bot(Child);

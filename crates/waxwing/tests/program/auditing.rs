@@ -1,19 +1,10 @@
 //! An auditor and a real relay.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
-
-#[path = "../../transparency/tests/support/mod.rs"]
+#[path = "../../../transparency/tests/support/mod.rs"]
 mod support;
-mod world;
-
 use std::fs;
 
+use crate::world::{Home, relay::Relay};
 use prost::Message as _;
 use support::{START, TestLog, identity_of};
 use waxwing_protocol::pb;
@@ -22,7 +13,6 @@ use waxwing_transparency::{
     head::SignedHead,
     view::{View, ViewError},
 };
-use world::{Home, relay::Relay};
 
 #[test]
 fn an_auditor_follows_a_relay_from_its_first_head_and_publishes_what_it_co_signs() {

@@ -1,23 +1,13 @@
 //! Two people, their real clients and a real relay.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
-
-mod world;
-
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::Stdio,
     time::{Duration, Instant},
 };
 
+use crate::world::{Ended, Home, PATIENCE, Rpc, is_in_files, lines, relay::Relay};
 use serde_json::{Value, json};
-use world::{Ended, Home, PATIENCE, Rpc, is_in_files, lines, relay::Relay};
 
 #[track_caller]
 fn send(from: &Home, to: &Home, text: &str) {

@@ -1,22 +1,12 @@
 //! Several devices of one person, from the command line, over a real relay.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
-
-mod world;
-
 use std::{
     process::{Child, Stdio},
     sync::mpsc::Receiver,
 };
 
+use crate::world::{Ended, Home, PATIENCE, lines, relay::Relay};
 use serde_json::Value;
-use world::{Ended, Home, PATIENCE, lines, relay::Relay};
 
 /// A command that runs beside others, and the objects that it prints; killed when dropped.
 struct Running {

@@ -4,23 +4,13 @@
 //!
 //! **Always**: each search is proved able to find what it looks for.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
-
-mod world;
-
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
-use waxwing_system_tests::leaks::found;
-use world::{
+use crate::world::{
     Ended, Home,
     relay::{Relay, built},
 };
+use waxwing_system_tests::leaks::found;
 
 const PASSPHRASE: &str = "correct horse battery canary";
 const TEXT: &str = "meet me where the canary sings";
