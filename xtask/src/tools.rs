@@ -60,7 +60,7 @@ pub fn install(
     let step = progress.step(&format!("installing {package}"));
     // Quickly built: these tools run for seconds.
     let mut command = rustup_cargo(&["install", package, "--locked", "--debug"]);
-    match step.run(&mut command, Some(super::STEP_LIMIT)) {
+    match step.run(&mut command, Some(crate::steps::STEP_LIMIT)) {
         Ok(finished) if finished.success() && subcommand(name) => {
             step.done("");
             Ok(())
@@ -86,6 +86,33 @@ pub fn has_openssl() -> bool {
     let mut ask = Command::new("pkg-config");
     ask.args(["--exists", "openssl"]);
     answers(ask)
+}
+
+/// Lets a cargo command use what `cargo clippy` found out about our crates, which is what
+/// `cargo check` would find out, instead of compiling them once more. If clippy changes how
+/// it calls the compiler, the command takes longer, and its result is the same.
+pub fn reuse_what_clippy_checked(command: &mut Command) {
+    let driver = compilers_folder().map(|root| root.join("bin/clippy-driver"));
+    let Some(driver) = driver.filter(|driver| driver.exists()) else {
+        return;
+    };
+    command.env("RUSTC_WORKSPACE_WRAPPER", driver).env(
+        "CLIPPY_ARGS",
+        "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__",
+    );
+}
+
+/// Where the toolchain is installed.
+fn compilers_folder() -> Option<PathBuf> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "sysroot"])
+        .current_dir(crate::workspace::root())
+        .output()
+        .ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    let path = PathBuf::from(path.trim());
+    path.is_dir().then_some(path)
 }
 
 /// The version of the nightly toolchain, as (1, 97), where there is one.
