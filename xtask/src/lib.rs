@@ -8,6 +8,7 @@
 pub mod bench;
 mod count;
 pub mod demo;
+pub mod dist;
 pub mod fuzz;
 pub mod layers;
 pub mod progress;

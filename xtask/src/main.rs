@@ -33,6 +33,8 @@ enum Chore {
     Layers(xtask::layers::Options),
     /// Runs the whole system: two people, and a relay that is seized.
     Demo(xtask::demo::Options),
+    /// Makes the archives of a release: programs, manual pages, completions, checksums.
+    Dist,
     /// Runs measurements; prints one JSON object per line.
     Bench {
         #[command(subcommand)]
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Chore::Fuzz(options) => xtask::fuzz::run(&options),
         Chore::Layers(options) => xtask::layers::run(&options),
         Chore::Demo(options) => xtask::demo::run(&options).map(|()| true),
+        Chore::Dist => xtask::dist::run().map(|()| true),
         Chore::Bench { of } => xtask::bench::run(&of).map(|()| true),
     };
     match outcome {

@@ -9,6 +9,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use anyhow::Context as _;
+
 use crate::progress::Progress;
 
 /// The cargo that picks toolchains (rustup's), rather than the one that runs us.
@@ -100,6 +102,24 @@ pub fn reuse_what_clippy_checked(command: &mut Command) {
         "CLIPPY_ARGS",
         "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__",
     );
+}
+
+/// A program that copies parts of programs: the system's, or else that of the compiler.
+pub fn objcopy() -> anyhow::Result<PathBuf> {
+    let mut ask = Command::new("objcopy");
+    ask.arg("--version");
+    if answers(ask) {
+        return Ok("objcopy".into());
+    }
+    let folder = compilers_folder().map(|root| root.join("lib/rustlib"));
+    let targets = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    targets
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|target| target.path().join("bin/rust-objcopy"))
+        .find(|program| program.exists())
+        .context("objcopy is missing: it is in the package binutils")
 }
 
 /// Where the toolchain is installed.
