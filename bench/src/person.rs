@@ -26,7 +26,7 @@ use waxwing_protocol::signature::{
 };
 use waxwing_protocol::time::Time;
 use waxwing_protocol::token;
-use xtask::demo::smtp::{MailServer, code_in};
+use xtask::demo::mails::Mails;
 
 use crate::link::{Link, Refusal, Target, source};
 
@@ -142,13 +142,9 @@ impl Newcomer {
     }
 
     /// The code in the next mail that comes within that time.
-    pub async fn code(&self, mail: &Arc<MailServer>, patience: Duration) -> Result<String> {
+    pub async fn code(&self, mail: &Arc<Mails>, patience: Duration) -> Result<String> {
         let (mail, address) = (Arc::clone(mail), self.address.clone());
-        tokio::task::spawn_blocking(move || {
-            mail.take_mail(&address, patience)
-                .and_then(|mail| code_in(&mail))
-        })
-        .await?
+        tokio::task::spawn_blocking(move || mail.next_code(&address, patience)).await?
     }
 
     /// Registers, on a link that is not logged in. Where others ask for codes for this address
@@ -156,7 +152,7 @@ impl Newcomer {
     pub async fn register(
         &mut self,
         link: &mut Link,
-        mail: &Arc<MailServer>,
+        mail: &Arc<Mails>,
         patience: Duration,
     ) -> Result<MailboxId> {
         while self.code(mail, Duration::ZERO).await.is_ok() {}
@@ -201,7 +197,7 @@ impl Person {
     pub async fn register(
         number: usize,
         target: &Target,
-        mail: &Arc<MailServer>,
+        mail: &Arc<Mails>,
     ) -> Result<(Self, Link)> {
         let mut newcomer = Newcomer::new(number, address(number), 1)?;
         let mut link = Link::open(target, source(number)).await?;

@@ -1,6 +1,6 @@
 //! People with several devices: what they do with them, and what those show.
 //!
-//! **Elsewhere**: the tests are in `tests/devices/` and `tests/attacks/`.
+//! **Elsewhere**: the tests are in `tests/tests/devices/` and `tests/tests/attacks/`.
 
 use waxwing_engine::{
     EventRefused,

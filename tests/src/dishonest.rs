@@ -6,7 +6,7 @@
 //! cannot do is what nobody can: sign with keys that it does not have.
 //!
 //! **Elsewhere**: the relay that lies is [`crate::HostileRelay`]; the attacks are in
-//! `tests/attacks/`; the attacker who plays by chance is `tests/tests/attacker_simulation.rs`.
+//! `tests/tests/attacks/`; the attacker who plays by chance is `tests/tests/attacker_simulation.rs`.
 //!
 //! **Always**: it is built of the engine's own MLS code and openmls, in this crate, which no
 //! program depends on. It believes whatever it reads and checks nothing.

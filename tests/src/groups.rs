@@ -1,6 +1,6 @@
 //! Groups of many: what people do with them, and what they show.
 //!
-//! **Elsewhere**: the tests are in `tests/groups/`, `tests/attacks/` and the simulation.
+//! **Elsewhere**: the tests are in `tests/tests/groups/`, `tests/tests/attacks/` and the simulation.
 
 use waxwing_engine::{
     EventRefused,

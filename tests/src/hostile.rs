@@ -6,7 +6,7 @@
 //! [`HostileRelay::say`]), or works on its disk and log ([`HostileRelay::real`],
 //! [`HostileRelay::fork`]).
 //!
-//! **Elsewhere**: the attacks are in `tests/attacks/`.
+//! **Elsewhere**: the attacks are in `tests/tests/attacks/`.
 //!
 //! **Always**: honest until a test says otherwise. Whose link is whose it is told: a real
 //! relay can guess it from network addresses.

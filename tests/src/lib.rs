@@ -29,6 +29,7 @@ mod hostile;
 pub mod leaks;
 mod raw;
 mod real;
+pub mod scenes;
 mod world;
 
 pub use dishonest::{Commit, Dishonest, External, Founding, context, credential_in};

@@ -1,15 +1,6 @@
 //! Reactions, edits, taking back, disappearing: between people with several devices, in two
 //! people's conversations and in groups.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
-
 use waxwing_engine::{
     EventRefused,
     api::{
@@ -22,20 +13,10 @@ use waxwing_system_tests::{
     PersonId, RealRelay, RelayPort as _, World, WorldOptions,
     devices::linked,
     groups::{create, messages, say},
+    scenes::alice_and_bob_talking,
 };
 
 type Scene = World<RealRelay>;
-
-fn alice_and_bob(seed: u64) -> (Scene, PersonId, PersonId) {
-    let mut scene = World::new(seed, RealRelay::default(), WorldOptions::default());
-    let alice = scene.add_registered("alice@example.org");
-    let bob = scene.add_registered("bob@example.org");
-    scene.send(alice, bob, "hello");
-    scene.run_for(Span::seconds(10));
-    scene.send(bob, alice, "hello yourself");
-    scene.run_for(Span::seconds(10));
-    (scene, alice, bob)
-}
 
 fn react(scene: &mut Scene, who: PersonId, message: MessageId, emoji: Option<&str>) {
     let emoji = emoji.map(str::to_owned);
@@ -85,7 +66,7 @@ fn reactions(message: &Message) -> Vec<String> {
 
 #[test]
 fn reactions_and_edits_show_on_all_devices_of_both() {
-    let (mut scene, alice, bob) = alice_and_bob(1);
+    let (mut scene, alice, bob) = alice_and_bob_talking(1);
     let tablet = linked(&mut scene, alice);
     scene.run_for(Span::minutes(3));
     let id = scene.send(alice, bob, "At seven?");
@@ -121,7 +102,7 @@ fn reactions_and_edits_show_on_all_devices_of_both() {
 
 #[test]
 fn only_whoever_wrote_a_message_edits_it_or_takes_it_back() {
-    let (mut scene, alice, bob) = alice_and_bob(2);
+    let (mut scene, alice, bob) = alice_and_bob_talking(2);
     let id = scene.send(alice, bob, "Mine");
     scene.run_for(Span::seconds(10));
     let refused = edit(&mut scene, bob, id, "Yours").unwrap_err();
@@ -132,7 +113,7 @@ fn only_whoever_wrote_a_message_edits_it_or_takes_it_back() {
 
 #[test]
 fn what_is_taken_back_is_gone_everywhere_also_where_it_comes_later() {
-    let (mut scene, alice, bob) = alice_and_bob(3);
+    let (mut scene, alice, bob) = alice_and_bob_talking(3);
     let tablet = linked(&mut scene, bob);
     scene.run_for(Span::minutes(3));
     scene.crash(tablet);
@@ -157,7 +138,7 @@ fn what_is_taken_back_is_gone_everywhere_also_where_it_comes_later() {
 
 #[test]
 fn what_is_taken_back_before_it_left_never_leaves() {
-    let (mut scene, alice, bob) = alice_and_bob(4);
+    let (mut scene, alice, bob) = alice_and_bob_talking(4);
     scene.set_online(alice, false);
     let id = scene.send(alice, bob, "Never mind");
     take_back(&mut scene, alice, id).unwrap();
@@ -170,7 +151,7 @@ fn what_is_taken_back_before_it_left_never_leaves() {
 
 #[test]
 fn messages_disappear_after_they_were_read_on_each_device() {
-    let (mut scene, alice, bob) = alice_and_bob(5);
+    let (mut scene, alice, bob) = alice_and_bob_talking(5);
     let hour = SetTimer {
         of: "bob@example.org".into(),
         seconds: 3_600,
@@ -266,7 +247,7 @@ fn in_a_group_each_members_receipts_are_counted() {
 
 #[test]
 fn a_new_device_has_the_amendments_too() {
-    let (mut scene, alice, bob) = alice_and_bob(7);
+    let (mut scene, alice, bob) = alice_and_bob_talking(7);
     let id = scene.send(bob, alice, "First");
     scene.run_for(Span::seconds(10));
     edit(&mut scene, bob, id, "Second").unwrap();
@@ -288,7 +269,7 @@ fn a_new_device_has_the_amendments_too() {
 
 #[test]
 fn a_link_is_shown_with_what_its_sender_saw_for_as_long_as_it_stands_in_the_text() {
-    let (mut world, alice, bob) = alice_and_bob(17);
+    let (mut world, alice, bob) = alice_and_bob_talking(17);
     let link = "https://example.org/waxwings";
     let preview = LinkPreview {
         url: link.to_owned(),

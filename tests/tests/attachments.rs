@@ -1,14 +1,5 @@
 //! Files that messages bring along: sent, fetched, and gone on with after every crash.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
-
 use waxwing_engine::api::{
     AttachmentOf, AttachmentState, MessageId, MessageOf, MessageState, Preview, Request, Response,
     SealedFile, SendText,
@@ -18,20 +9,10 @@ use waxwing_system_tests::{
     PersonId, RealRelay, World, WorldOptions,
     devices::linked,
     groups::{create, messages},
+    scenes::alice_and_bob_talking,
 };
 
 type Scene = World<RealRelay>;
-
-fn alice_and_bob(seed: u64) -> (Scene, PersonId, PersonId) {
-    let mut scene = World::new(seed, RealRelay::default(), WorldOptions::default());
-    let alice = scene.add_registered("alice@example.org");
-    let bob = scene.add_registered("bob@example.org");
-    scene.send(alice, bob, "hello");
-    scene.run_for(Span::seconds(10));
-    scene.send(bob, alice, "hello yourself");
-    scene.run_for(Span::seconds(10));
-    (scene, alice, bob)
-}
 
 fn content(bytes: usize) -> Vec<u8> {
     (0..bytes)
@@ -69,7 +50,7 @@ fn state(scene: &mut Scene, of: PersonId, with: PersonId, id: MessageId) -> Atta
 
 #[test]
 fn files_arrive_with_their_message_on_all_devices_and_leave_the_relay() {
-    let (mut scene, alice, bob) = alice_and_bob(1);
+    let (mut scene, alice, bob) = alice_and_bob_talking(1);
     let tablet = linked(&mut scene, bob);
     scene.run_for(Span::minutes(3));
     let (one, two) = (content(700_000), b"short".to_vec());
@@ -125,7 +106,7 @@ fn a_first_message_may_bring_a_file_which_a_stranger_does_not_fetch() {
 #[test]
 fn whatever_is_killed_no_part_is_brought_more_than_twice() {
     for seed in 10..16 {
-        let (mut scene, alice, bob) = alice_and_bob(seed);
+        let (mut scene, alice, bob) = alice_and_bob_talking(seed);
         let file = content(3_000_000);
         let parts = 12;
         let sealed = scene.seal(alice, "film.mp4", &file);
@@ -159,7 +140,7 @@ fn whatever_is_killed_no_part_is_brought_more_than_twice() {
 
 #[test]
 fn a_file_that_was_taken_back_is_gone_at_the_relay_too() {
-    let (mut scene, alice, bob) = alice_and_bob(3);
+    let (mut scene, alice, bob) = alice_and_bob_talking(3);
     scene.set_online(bob, false);
     let file = scene.seal(alice, "oops.txt", &content(1_000));
     let id = send(&mut scene, alice, "bob@example.org", "", vec![file]);
@@ -180,7 +161,7 @@ fn a_file_that_was_taken_back_is_gone_at_the_relay_too() {
 
 #[test]
 fn what_is_not_what_the_sender_sealed_is_not_here() {
-    let (mut scene, alice, bob) = alice_and_bob(4);
+    let (mut scene, alice, bob) = alice_and_bob_talking(4);
     let mut file = scene.seal(alice, "file", &content(1_000));
     file.sha256 = "00".repeat(32);
     let id = send(&mut scene, alice, "bob@example.org", "", vec![file]);
@@ -220,7 +201,7 @@ fn a_group_gets_one_blob_for_all() {
 
 #[test]
 fn what_a_file_looks_like_is_seen_before_it_is_fetched() {
-    let (mut scene, alice, bob) = alice_and_bob(9);
+    let (mut scene, alice, bob) = alice_and_bob_talking(9);
     let preview = Preview {
         width: 640,
         height: 480,

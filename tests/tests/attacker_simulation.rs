@@ -15,21 +15,12 @@
 //! What is not tried: a commit whose fan-out list leaves people out. What others say before they
 //! notice is delivered to nobody, and shows as not delivered (docs/threat-model.md).
 //!
-//! **Elsewhere**: single attacks, with what people see, are in `tests/attacks/`; people who are
+//! **Elsewhere**: single attacks, with what people see, are in `attacks/`; people who are
 //! all honest are in `group_simulation.rs`.
 //!
 //! **Always**: all of it comes from one seed. A failing run prints the command that runs it
 //! again. `WAXWING_SEED` chooses the seed, `WAXWING_SEEDS` how many from there (500);
 //! `WAXWING_TRACE` prints what is posted, and to whom it is delivered.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
 
 use std::{
     cell::RefCell,
@@ -966,7 +957,7 @@ fn play(seed: u64) {
         complaints.is_empty(),
         "seed {seed}, the attacker is a {:?}: {complaints:#?}\n{:#?}\nto run it again: \
          WAXWING_SEED={seed} WAXWING_SEEDS=1 cargo nextest run -p waxwing-system-tests \
-         --test attacker_simulation --no-capture",
+         attacker_simulation:: --no-capture",
         play.role,
         play.diary,
     );

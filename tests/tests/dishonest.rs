@@ -1,16 +1,7 @@
 //! The dishonest client is a client: what it does by the rules, others take. Otherwise an
 //! attack could fail because nobody could make sense of it.
 //!
-//! **Elsewhere**: the attacks are in `tests/attacks/`.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
+//! **Elsewhere**: the attacks are in `attacks/`.
 
 use waxwing_engine::api::{ChangeGroup, ConversationId};
 use waxwing_protocol::{ids::GroupId, time::Span};

@@ -1,28 +1,18 @@
 //! Cuts, crashes, lost and doubled deliveries, stores that were set back.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
-
 use rand::RngExt as _;
 use waxwing_engine::api::{Entry, EventKind, MessageState, Notice};
 use waxwing_protocol::{pb::PostKind, time::Span};
-use waxwing_system_tests::{Bend, HostileRelay, PersonId, World, WorldOptions};
+use waxwing_system_tests::{
+    Bend, HostileRelay, PersonId, World, WorldOptions, scenes::alice_and_bob_on,
+};
 
-fn alice_and_bob(seed: u64, on_disk: bool) -> (World<HostileRelay>, PersonId, PersonId) {
+fn on_hostile_relay(seed: u64, on_disk: bool) -> (World<HostileRelay>, PersonId, PersonId) {
     let options = WorldOptions {
         stores_on_disk: on_disk,
         ..WorldOptions::default()
     };
-    let mut world = World::new(seed, HostileRelay::default(), options);
-    let alice = world.add_registered("alice@example.org");
-    let bob = world.add_registered("bob@example.org");
-    (world, alice, bob)
+    alice_and_bob_on(HostileRelay::default(), seed, options)
 }
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
@@ -33,7 +23,7 @@ fn sorted(mut texts: Vec<String>) -> Vec<String> {
 #[test]
 fn cuts_and_crashes_at_any_moment_lose_and_double_nothing() {
     for seed in 0..6 {
-        let (mut world, alice, bob) = alice_and_bob(200 + seed, false);
+        let (mut world, alice, bob) = on_hostile_relay(200 + seed, false);
         let mut all = Vec::new();
         for n in 0..60 {
             let text = format!("{n:03}");
@@ -75,7 +65,7 @@ fn cuts_and_crashes_at_any_moment_lose_and_double_nothing() {
 
 #[test]
 fn a_delivery_that_comes_twice_is_shown_once() {
-    let (mut world, alice, bob) = alice_and_bob(1, false);
+    let (mut world, alice, bob) = on_hostile_relay(1, false);
     world.relay.bend(|_| Bend::Twice);
     for n in 0..20 {
         world.send(alice, bob, &format!("{n:02}"));
@@ -89,7 +79,7 @@ fn a_delivery_that_comes_twice_is_shown_once() {
 
 #[test]
 fn a_message_that_the_relay_dropped_shows_as_a_gap_and_is_asked_for() {
-    let (mut world, alice, bob) = alice_and_bob(2, false);
+    let (mut world, alice, bob) = on_hostile_relay(2, false);
     world.send(alice, bob, "one");
     world.run_for(Span::seconds(10));
     world.accept(bob, alice);
@@ -130,7 +120,7 @@ fn a_message_that_the_relay_dropped_shows_as_a_gap_and_is_asked_for() {
 
 #[test]
 fn a_gap_that_is_not_filled_stays_in_sight() {
-    let (mut world, alice, bob) = alice_and_bob(3, false);
+    let (mut world, alice, bob) = on_hostile_relay(3, false);
     world.send(alice, bob, "one");
     world.run_for(Span::seconds(10));
     world.accept(bob, alice);
@@ -162,7 +152,7 @@ fn a_gap_that_is_not_filled_stays_in_sight() {
 
 #[test]
 fn a_commit_that_the_relay_dropped_leads_to_rejoining_and_nothing_is_lost() {
-    let (mut world, alice, bob) = alice_and_bob(4, false);
+    let (mut world, alice, bob) = on_hostile_relay(4, false);
     world.send(alice, bob, "first");
     world.run_for(Span::seconds(10));
     world.relay.bend(|deliver| {
@@ -193,7 +183,7 @@ fn a_commit_that_the_relay_dropped_leads_to_rejoining_and_nothing_is_lost() {
 #[test]
 fn a_store_that_was_set_back_rejoins_before_it_sends_and_gets_what_it_missed() {
     for seed in 0..3 {
-        let (mut world, alice, bob) = alice_and_bob(300 + seed, true);
+        let (mut world, alice, bob) = on_hostile_relay(300 + seed, true);
         world.send(alice, bob, "before");
         world.run_for(Span::seconds(10));
         world.send(bob, alice, "also before");
@@ -243,7 +233,7 @@ fn a_store_that_was_set_back_rejoins_before_it_sends_and_gets_what_it_missed() {
 
 #[test]
 fn altered_deliveries_are_neither_shown_nor_fatal() {
-    let (mut world, alice, bob) = alice_and_bob(5, false);
+    let (mut world, alice, bob) = on_hostile_relay(5, false);
     world.send(alice, bob, "one");
     world.run_for(Span::seconds(10));
     world.accept(bob, alice);

@@ -1,32 +1,24 @@
 //! A device whose disk is full, while it sends and while it receives; and a relay's.
 //!
-//! **Elsewhere**: the relay's full disk among other faults is in `simulation.rs`; that a
+//! **Elsewhere**: the relay's full disk among other faults is in `message_simulation.rs`; that a
 //! transaction which finds the disk full changes nothing, in the engine's `store`.
 //!
 //! **Always**: each refusal says so with advice; what was taken arrives exactly once, what
 //! was refused never does; with room again everything goes on by itself.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
-
 use rand::RngExt as _;
 use waxwing_engine::api::{Notice, Problem, Request, SendText};
 use waxwing_protocol::{pb::ErrorCode, time::Span};
-use waxwing_system_tests::{PersonId, RealRelay, RelayPort as _, World, WorldOptions};
+use waxwing_system_tests::{
+    PersonId, RealRelay, RelayPort as _, World, WorldOptions, scenes::alice_and_bob_on,
+};
 
-fn alice_and_bob(seed: u64) -> (World<RealRelay>, PersonId, PersonId) {
+fn on_disk(seed: u64) -> (World<RealRelay>, PersonId, PersonId) {
     let options = WorldOptions {
         stores_on_disk: true,
         ..WorldOptions::default()
     };
-    let mut world = World::new(seed, RealRelay::default(), options);
-    let alice = world.add_registered("alice@example.org");
-    let bob = world.add_registered("bob@example.org");
+    let (mut world, alice, bob) = alice_and_bob_on(RealRelay::default(), seed, options);
     world.send(alice, bob, "first");
     world.send(bob, alice, "first too");
     world.run_for(Span::seconds(10));
@@ -106,7 +98,7 @@ fn all_is_well(
 fn a_disk_that_fills_up_while_receiving_loses_and_doubles_nothing() {
     let mut failed = 0;
     for pages in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89] {
-        let (mut world, alice, bob) = alice_and_bob(u64::from(pages));
+        let (mut world, alice, bob) = on_disk(u64::from(pages));
         let mut written = [vec!["first".to_owned()], vec!["first too".to_owned()]];
         world.limit_room(bob, Some(pages));
         // Past a rekey, so that commits meet the full disk as well.
@@ -133,7 +125,7 @@ fn a_disk_that_fills_up_while_sending_refuses_what_it_cannot_keep() {
     let mut refused = 0;
     let mut failed = 0;
     for pages in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89] {
-        let (mut world, alice, bob) = alice_and_bob(100 + u64::from(pages));
+        let (mut world, alice, bob) = on_disk(100 + u64::from(pages));
         let mut written = [vec!["first".to_owned()], vec!["first too".to_owned()]];
         world.limit_room(alice, Some(pages));
         for n in 0..70 {
@@ -229,7 +221,7 @@ fn a_relay_whose_disk_is_full_disconnects_nobody_and_loses_nothing() {
 #[test]
 fn disks_that_fill_up_and_are_freed_again_and_again_lose_and_double_nothing() {
     for seed in 0..4 {
-        let (mut world, alice, bob) = alice_and_bob(200 + seed);
+        let (mut world, alice, bob) = on_disk(200 + seed);
         let people = [alice, bob];
         let mut written = [vec!["first".to_owned()], vec!["first too".to_owned()]];
         for n in 0..150 {

@@ -1,18 +1,10 @@
 //! Devices whose mailbox at the relay is full: who gets what is posted, and when.
 //!
 //! **Elsewhere**: how much of a mailbox one group may have: `relay`'s `mailbox::waiting`;
-//! full disks are in `full_disk.rs` and `simulation.rs`.
+//! full disks are in `full_disk.rs` and `message_simulation.rs`.
 //!
 //! **Always**: nobody else waits for the full one, and when its device is there again it gets
 //! everything that was left out, each message once, and nobody does anything for it.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
 
 use waxwing_engine::api::{ConversationId, Notice};
 use waxwing_protocol::{pb::ErrorCode, time::Span};

@@ -6,20 +6,11 @@
 //! with the same reactions and edits.
 //!
 //! **Elsewhere**: two people's conversations, and stores that are set back, are in
-//! `simulation.rs`.
+//! `message_simulation.rs`.
 //!
 //! **Always**: all of it comes from one seed. A failing run prints the command that runs it
 //! again. `WAXWING_SEED` chooses the seed, `WAXWING_SEEDS` how many from there,
 //! `WAXWING_PEOPLE`, `WAXWING_DEVICES` and `WAXWING_STEPS` the size.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -770,7 +761,7 @@ fn check(simulation: &mut Simulation, seed: u64) {
     assert!(
         complaints.is_empty() && simulation.told_twice() == 0,
         "seed {seed}: {} told twice; {complaints:#?}\n{:?}\nto run it again: WAXWING_SEED={seed} \
-         WAXWING_SEEDS=1 cargo nextest run -p waxwing-system-tests --test group_simulation",
+         WAXWING_SEEDS=1 cargo nextest run -p waxwing-system-tests group_simulation::",
         simulation.told_twice(),
         simulation.done,
     );

@@ -5,13 +5,6 @@
 //! **Always**: what is counted is all that an engine does by itself: the timers that come, and
 //! the frames that leave.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails loudly where it stands"
-)]
-
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use waxwing_protocol::{pb::client_frame::Body, time::Span};

@@ -8,14 +8,6 @@
 //! **Elsewhere**: the mechanism is the engine's `containment` and `conversation::quarantine`;
 //! full disks are in `full_disk.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
-
 use std::fmt::Write as _;
 
 use prost::Message as _;

@@ -2,18 +2,10 @@
 //! the answer and the next message, and with messages of the epoch before in the outbox.
 //!
 //! **Elsewhere**: crashes at moments that nobody chose are in `faults.rs` and
-//! `simulation.rs`.
+//! `message_simulation.rs`.
 //!
 //! **Always**: everything that was written arrives exactly once, and nothing waits in an
 //! outbox afterwards.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 

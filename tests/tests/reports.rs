@@ -1,31 +1,17 @@
 //! Messages that are reported: whoever gets them can check who wrote them, and nobody can put
 //! words into another's mouth.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
-
 use waxwing_engine::api::{
     CheckReport, CheckedReport, Edit, MakeReport, MessageId, MessageOf, Report, Request, Response,
 };
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::{
-    PersonId, RealRelay, World, WorldOptions,
+    PersonId, RealRelay, World,
     devices::{devices, linked, linked_as, revoke},
+    scenes::alice_and_bob,
 };
 
 type Scene = World<RealRelay>;
-
-fn alice_and_bob(seed: u64) -> (Scene, PersonId, PersonId) {
-    let mut scene = World::new(seed, RealRelay::default(), WorldOptions::default());
-    let alice = scene.add_registered("alice@example.org");
-    let bob = scene.add_registered("bob@example.org");
-    (scene, alice, bob)
-}
 
 fn report(scene: &mut Scene, who: PersonId, messages: &[MessageId]) -> Result<Report, String> {
     let request = Request::Report(MakeReport {

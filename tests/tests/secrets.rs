@@ -4,14 +4,6 @@
 //!
 //! **Always**: each search is proved able to find what it looks for.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
-
 use std::fmt::Debug;
 
 use bytes::Bytes;

@@ -1,14 +1,5 @@
 //! People who have not been answered yet; threads, mentions, formatted text.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
-
 use waxwing_engine::{
     EventRefused,
     api::{
@@ -21,19 +12,17 @@ use waxwing_system_tests::{
     PersonId, RealRelay, RelayPort as _, World, WorldOptions,
     devices::linked,
     groups::{create, messages, say},
+    scenes::alice_and_bob_on,
 };
 
 type Scene = World<RealRelay>;
 
-fn alice_and_bob(seed: u64) -> (Scene, PersonId, PersonId) {
+fn who_accept_no_groups(seed: u64) -> (Scene, PersonId, PersonId) {
     let options = WorldOptions {
         accepts_groups: false,
         ..WorldOptions::default()
     };
-    let mut scene = World::new(seed, RealRelay::default(), options);
-    let alice = scene.add_registered("alice@example.org");
-    let bob = scene.add_registered("bob@example.org");
-    (scene, alice, bob)
+    alice_and_bob_on(RealRelay::default(), seed, options)
 }
 
 fn conversations(scene: &mut Scene, who: PersonId) -> Vec<Conversation> {
@@ -75,7 +64,7 @@ fn shown(scene: &mut Scene, who: PersonId, with: PersonId, id: MessageId) -> Mes
 
 #[test]
 fn a_stranger_learns_nothing_until_they_are_accepted() {
-    let (mut scene, alice, bob) = alice_and_bob(1601);
+    let (mut scene, alice, bob) = who_accept_no_groups(1601);
     let id = scene.send(alice, bob, "hello, stranger");
     scene.run_for(Span::minutes(1));
     assert_eq!(scene.state(alice, bob, id), Some(MessageState::Accepted));
@@ -96,7 +85,7 @@ fn a_stranger_learns_nothing_until_they_are_accepted() {
 
 #[test]
 fn to_answer_is_to_accept() {
-    let (mut scene, alice, bob) = alice_and_bob(1602);
+    let (mut scene, alice, bob) = who_accept_no_groups(1602);
     scene.send(alice, bob, "hello");
     scene.run_for(Span::seconds(10));
     assert_eq!(requests(&mut scene, bob), ["alice@example.org"]);
@@ -108,7 +97,7 @@ fn to_answer_is_to_accept() {
 
 #[test]
 fn what_is_declined_is_gone_and_a_block_is_for_good() {
-    let (mut scene, alice, bob) = alice_and_bob(1603);
+    let (mut scene, alice, bob) = who_accept_no_groups(1603);
     scene.send(alice, bob, "buy this");
     scene.run_for(Span::seconds(10));
     decline(&mut scene, bob, "alice@example.org", false);
@@ -128,7 +117,7 @@ fn what_is_declined_is_gone_and_a_block_is_for_good() {
 
 #[test]
 fn what_is_decided_on_one_device_holds_on_the_others() {
-    let (mut scene, alice, bob) = alice_and_bob(1604);
+    let (mut scene, alice, bob) = who_accept_no_groups(1604);
     let laptop = linked(&mut scene, bob);
     let carol = scene.add_registered("carol@example.org");
     scene.send(alice, bob, "hello");
@@ -152,7 +141,7 @@ fn what_is_decided_on_one_device_holds_on_the_others() {
 
 #[test]
 fn so_much_of_a_stranger_is_kept_and_no_more() {
-    let (mut scene, alice, bob) = alice_and_bob(1605);
+    let (mut scene, alice, bob) = who_accept_no_groups(1605);
     for number in 0..210 {
         scene.send(alice, bob, &format!("{number}"));
         if number % 20 == 0 {
@@ -173,7 +162,7 @@ fn so_much_of_a_stranger_is_kept_and_no_more() {
 
 #[test]
 fn a_group_of_strangers_is_a_request_and_one_of_a_friend_is_not() {
-    let (mut scene, alice, bob) = alice_and_bob(1606);
+    let (mut scene, alice, bob) = who_accept_no_groups(1606);
     let carol = scene.add_registered("carol@example.org");
     scene.send(bob, carol, "I know you");
     scene.run_for(Span::seconds(10));
@@ -193,7 +182,7 @@ fn a_group_of_strangers_is_a_request_and_one_of_a_friend_is_not() {
 
 #[test]
 fn a_thread_is_what_a_message_answers_and_what_answers_it() {
-    let (mut scene, alice, bob) = alice_and_bob(1607);
+    let (mut scene, alice, bob) = who_accept_no_groups(1607);
     let reply = |to: &str, text: &str, reply_to| SendText {
         to: to.into(),
         text: text.into(),
@@ -235,7 +224,7 @@ fn a_thread_is_what_a_message_answers_and_what_answers_it() {
 
 #[test]
 fn formatted_text_is_formatted_for_all_and_stays_so_when_it_is_edited() {
-    let (mut scene, alice, bob) = alice_and_bob(1608);
+    let (mut scene, alice, bob) = who_accept_no_groups(1608);
     let text = SendText {
         to: "bob@example.org".into(),
         text: "**Now**, @bob@example.org".into(),
@@ -278,7 +267,7 @@ fn profile(scene: &mut Scene, who: PersonId, of: Option<&str>) -> (String, Strin
 
 #[test]
 fn a_profile_goes_to_those_who_were_written_to_and_to_nobody_else() {
-    let (mut scene, alice, bob) = alice_and_bob(1609);
+    let (mut scene, alice, bob) = who_accept_no_groups(1609);
     let carol = scene.add_registered("carol@example.org");
     let laptop = linked(&mut scene, bob);
     scene.send(alice, bob, "hello");
@@ -344,7 +333,7 @@ fn seen_typing(scene: &Scene, who: PersonId) -> Vec<(String, bool)> {
 
 #[test]
 fn who_is_there_sees_that_somebody_writes_and_a_stranger_does_not() {
-    let (mut scene, alice, bob) = alice_and_bob(1610);
+    let (mut scene, alice, bob) = who_accept_no_groups(1610);
     scene.send(alice, bob, "hello");
     scene.run_for(Span::seconds(10));
     // Bob has not answered: Alice is told nothing, and what she tells is not shown.
@@ -387,7 +376,7 @@ fn who_is_there_sees_that_somebody_writes_and_a_stranger_does_not() {
 
 #[test]
 fn in_a_group_it_is_seen_who_writes() {
-    let (mut scene, alice, bob) = alice_and_bob(1611);
+    let (mut scene, alice, bob) = who_accept_no_groups(1611);
     let carol = scene.add_registered("carol@example.org");
     let group = create(&mut scene, alice, "Family", &[bob, carol]);
     scene.run_for(Span::minutes(1));

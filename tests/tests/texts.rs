@@ -1,14 +1,6 @@
 //! Text messages of the phone network: sealed to every device, told of once, and never more than
 //! they are.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
-
 use waxwing_engine::api::{
     Channel, Direction, Entry, EventKind, History, Message, MessageState, React, Request, Response,
     SendSms,

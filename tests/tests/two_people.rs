@@ -1,31 +1,15 @@
 //! Two people and an honest relay.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
-
 use waxwing_engine::api::{
     MarkRead, MessageState, Notice, Problem, Register, RegistrationStage, Request, SendText,
     SubmitCode,
 };
 use waxwing_protocol::{limits, time::Span};
 use waxwing_relay::relay::Config;
-use waxwing_system_tests::{PersonId, RealRelay, RelayPort, World, WorldOptions};
+use waxwing_system_tests::{RealRelay, RelayPort, World, WorldOptions, scenes::alice_and_bob};
 
 fn world(seed: u64) -> World<RealRelay> {
     World::new(seed, RealRelay::default(), WorldOptions::default())
-}
-
-fn alice_and_bob(seed: u64) -> (World<RealRelay>, PersonId, PersonId) {
-    let mut world = world(seed);
-    let alice = world.add_registered("alice@example.org");
-    let bob = world.add_registered("bob@example.org");
-    (world, alice, bob)
 }
 
 #[test]

@@ -6,9 +6,15 @@
 //! **Always**: everything that a task shows was measured in that run.
 
 pub mod bench;
+mod count;
 pub mod demo;
+pub mod dist;
+pub mod fuzz;
 pub mod layers;
 pub mod progress;
+pub mod quick;
 pub mod relay;
+mod steps;
 pub mod test;
+mod tools;
 pub mod workspace;

@@ -25,10 +25,16 @@ struct Arguments {
 enum Chore {
     /// Runs every check that a change must pass.
     Test(xtask::test::Options),
+    /// Runs the checks that a small edit is likely to fail, in under two minutes.
+    Quick(xtask::quick::Options),
+    /// Fuzzes the parsers, with nightly and cargo-fuzz.
+    Fuzz(xtask::fuzz::Options),
     /// Checks that imports point down only, and that each table has one owner.
     Layers(xtask::layers::Options),
     /// Runs the whole system: two people, and a relay that is seized.
     Demo(xtask::demo::Options),
+    /// Makes the archives of a release: programs, manual pages, completions, checksums.
+    Dist,
     /// Runs measurements; prints one JSON object per line.
     Bench {
         #[command(subcommand)]
@@ -39,8 +45,11 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test(options) => xtask::test::run(&options),
+        Chore::Quick(options) => xtask::quick::run(&options),
+        Chore::Fuzz(options) => xtask::fuzz::run(&options),
         Chore::Layers(options) => xtask::layers::run(&options),
         Chore::Demo(options) => xtask::demo::run(&options).map(|()| true),
+        Chore::Dist => xtask::dist::run().map(|()| true),
         Chore::Bench { of } => xtask::bench::run(&of).map(|()| true),
     };
     match outcome {

@@ -26,7 +26,7 @@ use waxwing_bench::process::{Thread, lower_priority};
 use waxwing_protocol::Exporter;
 use waxwing_protocol::ids::MailboxId;
 use waxwing_protocol::pb::{self, client_frame};
-use xtask::demo::smtp::MailServer;
+use xtask::demo::mails::Mails;
 
 /// Requests have numbers from here on; what a link says when it opens has smaller ones.
 const FIRST_REQUEST: u32 = 100;
@@ -51,7 +51,7 @@ pub struct Attack {
 pub struct Scene {
     /// The relay.
     pub target: Target,
-    mail: Arc<MailServer>,
+    mail: Arc<Mails>,
     /// The mailbox of somebody who is away and has other conversations.
     pub victim: MailboxId,
     /// The addresses of those who will register meanwhile.
@@ -90,7 +90,7 @@ impl Attacker {
     pub async fn prepare(
         attack: &'static Attack,
         target: Target,
-        mail: Arc<MailServer>,
+        mail: Arc<Mails>,
         victim: MailboxId,
         newcomers: Vec<String>,
     ) -> Result<Self> {

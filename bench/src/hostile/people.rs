@@ -27,7 +27,7 @@ use waxwing_bench::report::rounded;
 use waxwing_bench::scenario::{Couple, World};
 use waxwing_protocol::ids::{MailboxId, PostId};
 use waxwing_protocol::pb::{self, client_frame, relay_frame};
-use xtask::demo::smtp::MailServer;
+use xtask::demo::mails::Mails;
 use xtask::progress::Progress;
 
 /// Conversations of two people who are both there.
@@ -181,7 +181,7 @@ struct Shared {
     phase: AtomicU8,
     ledgers: [Ledger; 3],
     target: Target,
-    mail: Arc<MailServer>,
+    mail: Arc<Mails>,
 }
 
 impl Shared {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
-use xtask::demo::smtp::MailServer;
+use xtask::demo::mails::Mails;
 use xtask::progress::{Progress, Step};
 use xtask::relay::{Relay, Setup};
 
@@ -35,7 +35,7 @@ pub struct World {
     /// How it is reached.
     pub target: Target,
     /// Where its codes go.
-    pub mail: Arc<MailServer>,
+    pub mail: Arc<Mails>,
     _folder: TempDir,
 }
 
@@ -51,15 +51,15 @@ impl World {
             None => tempfile::tempdir(),
         }
         .context("no place for the relay's data")?;
-        let mail = Arc::new(MailServer::start()?);
+        let mail = Arc::new(Mails::new(folder.path().join("mails")));
         let mut setup = Setup {
             program: program.to_path_buf(),
             data: folder.path().join("data"),
             logs: folder.path().join("logs"),
             listen: "127.0.0.1:0".into(),
             arguments: vec![
-                "--smtp".into(),
-                mail.url(),
+                "--mail-dir".into(),
+                mail.folder().display().to_string(),
                 "--shared-source".into(),
                 "127.0.0.1".into(),
             ],

@@ -65,6 +65,12 @@ Examples:
         /// Which shell.
         shell: Shell,
     },
+    /// Print the manual page.
+    ///
+    /// To read it:
+    ///     waxwing-relay man | man -l -
+    #[command(verbatim_doc_comment)]
+    Man,
 }
 
 #[derive(Debug, Args)]

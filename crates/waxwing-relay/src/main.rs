@@ -13,9 +13,11 @@ mod configuration;
 mod logs;
 mod serve;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use clap_mangen::Man;
 
 use crate::arguments::{Arguments, Command};
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut command, "waxwing-relay", &mut std::io::stdout());
             Ok(())
         }
+        Command::Man => print_manual(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,4 +42,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the page of the program, and those of its commands.
+fn print_manual() -> Result<(), serve::Failure> {
+    let mut program = Arguments::command();
+    program.build();
+    let mut pages = Vec::new();
+    Man::new(program.clone()).render(&mut pages)?;
+    for command in program.get_subcommands() {
+        if command.get_name() != "help" {
+            Man::new(command.clone()).render(&mut pages)?;
+        }
+    }
+    std::io::stdout().lock().write_all(&pages)?;
+    Ok(())
 }

@@ -181,6 +181,8 @@ fn mistakes_get_a_sentence_and_their_exit_code() {
     }
     let completions = run(&["completions", "bash"]);
     assert!(String::from_utf8_lossy(&completions.stdout).contains("waxwing-relay"));
+    let manual = run(&["man"]);
+    assert!(String::from_utf8_lossy(&manual.stdout).contains("confirm\\-clock"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

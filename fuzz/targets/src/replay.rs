@@ -1,9 +1,16 @@
 //! Replaying a target's corpus, and seeded mutations of it, without a fuzzer.
 //!
+//! Where `WAXWING_NEW_INPUTS_SECONDS` is set, as in CI, each target gets mutations that no run
+//! has tried before, for so many seconds.
+//!
 //! **Always**: the same corpus and seed give the same inputs; an input that fails is
 //! written out, so that it can be kept.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use rand_chacha::{
     ChaCha20Rng,
@@ -42,7 +49,8 @@ pub fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
     inputs
 }
 
-/// Runs a target over its corpus, and over as many mutations of it as it asks for.
+/// Runs a target over its corpus, over as many mutations of it as it asks for, and over new
+/// ones where that is asked for.
 pub fn replay(target: &Target) {
     let corpus = corpus(target);
     assert!(!corpus.is_empty(), "{} has a corpus", target.name);
@@ -54,6 +62,28 @@ pub fn replay(target: &Target) {
         let input = mutated(&corpus, &mut rng);
         run(target, &format!("mutation {number}"), &input);
     }
+    if let Some(time) = time_for_new_inputs() {
+        try_new_inputs(target, &corpus, time);
+    }
+}
+
+fn time_for_new_inputs() -> Option<Duration> {
+    let seconds = std::env::var("WAXWING_NEW_INPUTS_SECONDS").ok()?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+fn try_new_inputs(target: &Target, corpus: &[(String, Vec<u8>)], time: Duration) {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = since_1970.map_or(0, |time| time.as_secs());
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let end = Instant::now() + time;
+    let mut number = 0_u64;
+    while Instant::now() < end {
+        let input = mutated(corpus, &mut rng);
+        run(target, &format!("mutation {number} of seed {seed}"), &input);
+        number += 1;
+    }
+    eprintln!("{}: {number} new inputs", target.name);
 }
 
 fn run(target: &Target, name: &str, input: &[u8]) {

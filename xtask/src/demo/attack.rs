@@ -2,7 +2,7 @@
 //! them before the first message is sent.
 //!
 //! **Elsewhere**: `xtask-swap` changes the relay's disk; all attacks that are tried are in
-//! `tests/attacks`.
+//! `tests/tests/attacks`.
 //!
 //! **Always**: the attacker has everything that the relay has: its disk and all its keys.
 

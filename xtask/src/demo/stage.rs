@@ -1,4 +1,4 @@
-//! Two people, their mail server and their relay.
+//! Two people, their mails and their relay.
 //!
 //! **Elsewhere**: `seizure` seizes the relay.
 //!
@@ -16,8 +16,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::mails::Mails;
 use super::rpc::Rpc;
-use super::smtp::{MailServer, code_in};
 use crate::progress::Progress;
 use crate::relay::{Relay, Setup};
 use crate::workspace::Programs;
@@ -35,8 +35,8 @@ pub struct Stage {
     pub alice: Person,
     /// The second.
     pub bob: Person,
-    /// Their mail server.
-    pub mail: MailServer,
+    /// Their inboxes.
+    pub mails: Mails,
     relay: Option<Relay>,
     setup: Setup,
     folder: TempDir,
@@ -82,18 +82,18 @@ pub struct Received {
 }
 
 impl Stage {
-    /// Starts mail server and relay and registers both people.
+    /// Starts the relay and registers both people.
     pub fn set(programs: &Programs, progress: Progress) -> Result<Self> {
         // Not below the repository: a socket's path must be short.
         let folder = tempfile::Builder::new().prefix("waxwing-demo-").tempdir()?;
-        let mail = MailServer::start()?;
+        let mails = Mails::new(folder.path().join("mails"));
         let step = progress.step("starting the relay");
         let setup = Setup {
             program: programs.relay.clone(),
             data: folder.path().join("relay-data"),
             logs: folder.path().join("relay-logs"),
             listen: "127.0.0.1:0".into(),
-            arguments: vec!["--smtp".into(), mail.url()],
+            arguments: vec!["--mail-dir".into(), mails.folder().display().to_string()],
             codes_per_hour: None,
         };
         let relay = setup.start()?;
@@ -110,7 +110,7 @@ impl Stage {
             url,
             alice,
             bob,
-            mail,
+            mails,
             relay,
             setup,
             folder,
@@ -133,10 +133,7 @@ impl Stage {
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot start the client")?;
-        let code = self
-            .mail
-            .take_mail(&person.address, PATIENCE)
-            .and_then(|mail| code_in(&mail));
+        let code = self.mails.next_code(&person.address, PATIENCE);
         if let (Ok(code), Some(mut input)) = (&code, child.stdin.take()) {
             writeln!(input, "{code}").context("the client does not take the code")?;
         } else {

@@ -5,7 +5,7 @@
 //! For the demo: an operator, or somebody who took the machine, can do this to the disk, with
 //! every key of the relay. How the clients react is up to them.
 //!
-//! **Elsewhere**: the attacks that are tried, this one among them, are in `tests/attacks`.
+//! **Elsewhere**: the attacks that are tried, this one among them, are in `tests/tests/attacks`.
 
 use std::path::PathBuf;
 

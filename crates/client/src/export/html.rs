@@ -8,6 +8,7 @@
 use std::{fmt::Write as _, fs::File, io::Read as _};
 
 use data_encoding::BASE64;
+use maud::{Markup, PreEscaped, Render, html};
 use sha2::{Digest as _, Sha256};
 use waxwing_engine::api::{Attachment, Direction, Entry, Message, Span};
 
@@ -37,20 +38,28 @@ blockquote { margin: 0; padding-left: .6rem; border-left: 3px solid GrayText; }
 /// All of the page that stands before the entries.
 pub(super) fn begin(head: &Head) -> String {
     let style = BASE64.encode(&Sha256::digest(STYLE));
-    let with = escape(&head.with);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
-         <meta name=\"referrer\" content=\"no-referrer\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{with}</title>\n<style>{STYLE}</style>\n\
-         <header><h1><bdi>{with}</bdi></h1>\n\
-         <p>Exported from Waxwing by <bdi>{}</bdi>, {}. A file proves nothing: anybody can \
-         change it.</p></header>\n<main>\n",
-        escape(&head.account),
-        moment(&head.exported_at.to_string()),
-    )
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; \
+         form-action 'none'"
+    );
+    let beginning = html! {
+        meta charset="utf-8";
+        meta http-equiv="Content-Security-Policy" content=(policy);
+        meta name="referrer" content="no-referrer";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        title { (Text(&head.with)) }
+        style { (PreEscaped(STYLE)) }
+        header {
+            h1 { bdi { (Text(&head.with)) } }
+            p {
+                "Exported from Waxwing by " bdi { (Text(&head.account)) } ", "
+                (moment(&head.exported_at.to_string()))
+                ". A file proves nothing: anybody can change it."
+            }
+        }
+    };
+    let beginning = beginning.into_string();
+    format!("<!doctype html>\n<html lang=\"en\">\n{beginning}\n<main>\n")
 }
 
 /// An entry, and a heading before the first of a day.
@@ -63,129 +72,135 @@ pub(super) fn entry(
     let (at, inner) = match entry {
         Entry::Message(message) => (message.sent_at.to_string(), self::message(message, saved)),
         Entry::Event(event) => {
-            let text = escape(&sentence(event));
-            let inner = format!("<p class=\"event\" dir=\"auto\">{text}</p>\n");
+            let inner = html! { p.event dir="auto" { (Text(&sentence(event))) } };
             (event.at.to_string(), inner)
         }
         Entry::Gap(gap) => {
-            let from = escape(&gap.from);
-            let inner = format!(
-                "<p class=\"event\">{} messages of <bdi>{from}</bdi> are missing.</p>\n",
-                gap.missing
-            );
+            let inner = html! {
+                p.event { (gap.missing) " messages of " bdi { (Text(&gap.from)) } " are missing." }
+            };
             (gap.at.to_string(), inner)
         }
     };
     let of = at.split('T').next().unwrap_or_default().to_owned();
-    let mut html = String::new();
-    if of != *day {
-        let _ = writeln!(html, "<h2>{}</h2>", escape(&of));
-        *day = of;
-    }
-    html.push_str(&inner);
-    html
-}
-
-fn message(message: &Message, saved: &[Saved]) -> String {
-    let class = match message.direction {
-        Direction::Out => " class=\"out\"",
-        Direction::In => "",
+    let begins = of != *day;
+    let html = html! {
+        @if begins { h2 { (Text(&of)) } "\n" }
+        (inner) "\n"
     };
-    let mut html = format!("<article id=\"m{}\"{class}>\n", message.id);
-    let _ = writeln!(html, "<b><bdi>{}</bdi></b>", escape(&message.from));
-    let at = message.sent_at.to_string();
-    let _ = writeln!(
-        html,
-        "<time datetime=\"{}\">{}</time>",
-        escape(&at),
-        moment(&at)
-    );
-    let mut notes = Vec::new();
-    if !message.from_verified && message.direction == Direction::In {
-        notes.push("sender not verified".to_owned());
-    }
-    if message.imported {
-        notes.push("imported, not verified".to_owned());
-    }
-    if message.edited_at.is_some() {
-        notes.push("edited".to_owned());
-    }
-    if let Some(id) = message.reply_to {
-        notes.push(format!("<a href=\"#m{id}\">reply to</a>"));
-    }
-    if !notes.is_empty() {
-        let _ = writeln!(html, "<span class=\"note\">{}</span>", notes.join(" · "));
-    }
-    if message.taken_back {
-        html.push_str("<p class=\"note\">deleted</p>\n");
-    } else if !message.formatted.is_empty() {
-        let spans: String = message.formatted.iter().map(span).collect();
-        let _ = writeln!(html, "<p dir=\"auto\">{spans}</p>");
-    } else if !message.text.is_empty() {
-        let _ = writeln!(html, "<p dir=\"auto\">{}</p>", escape(&message.text));
-    }
-    if let Some(link) = &message.link_preview {
-        let _ = writeln!(
-            html,
-            "<blockquote><bdi>{}</bdi><br>{}</blockquote>",
-            escape(&link.title),
-            escape(&link.description)
-        );
-    }
-    for attachment in &message.attachments {
-        let file = saved.iter().find(|file| file.number == attachment.number);
-        html.push_str(&self::attachment(attachment, file));
-    }
-    for reaction in &message.reactions {
-        let _ = writeln!(
-            html,
-            "<p class=\"note\">{} <bdi>{}</bdi></p>",
-            escape(&reaction.emoji),
-            escape(&reaction.by.join(", "))
-        );
-    }
-    html.push_str("</article>\n");
-    html
+    *day = of;
+    html.into_string()
 }
 
-fn span(span: &Span) -> String {
-    let mut html = escape(&span.text);
-    for (on, tag) in [
-        (span.code, "code"),
-        (span.strong, "strong"),
-        (span.emphasis, "em"),
-        (span.struck, "s"),
-        (span.quoted, "q"),
-    ] {
-        if on {
-            html = format!("<{tag}>{html}</{tag}>");
+fn message(message: &Message, saved: &[Saved]) -> Markup {
+    let is_own = message.direction == Direction::Out;
+    let at = message.sent_at.to_string();
+    let file = |attachment: &Attachment| {
+        let number = attachment.number;
+        saved.iter().find(move |file| file.number == number)
+    };
+    html! {
+        article #{ "m" (message.id) } .out[is_own] {
+            "\n"
+            b { bdi { (Text(&message.from)) } } "\n"
+            time datetime=(Text(&at)) { (moment(&at)) } "\n"
+            (notes(message))
+            @if message.taken_back {
+                p.note { "deleted" } "\n"
+            } @else if !message.formatted.is_empty() {
+                p dir="auto" { @for part in &message.formatted { (span(part)) } } "\n"
+            } @else if !message.text.is_empty() {
+                p dir="auto" { (Text(&message.text)) } "\n"
+            }
+            @if let Some(link) = &message.link_preview {
+                blockquote {
+                    bdi { (Text(&link.title)) } br; (Text(&link.description))
+                }
+                "\n"
+            }
+            @for attachment in &message.attachments {
+                (self::attachment(attachment, file(attachment))) "\n"
+            }
+            @for reaction in &message.reactions {
+                p.note {
+                    (Text(&reaction.emoji)) " " bdi { (Text(&reaction.by.join(", "))) }
+                }
+                "\n"
+            }
         }
     }
-    match &span.link {
-        // Where it leads is always to be seen.
-        Some(link) if *link != span.text => format!("{html} ({})", escape(link)),
-        _ => html,
+}
+
+/// What is worth knowing about a message, in one line.
+fn notes(message: &Message) -> Markup {
+    let mut notes = Vec::new();
+    if !message.from_verified && message.direction == Direction::In {
+        notes.push(html! { "sender not verified" });
+    }
+    if message.imported {
+        notes.push(html! { "imported, not verified" });
+    }
+    if message.edited_at.is_some() {
+        notes.push(html! { "edited" });
+    }
+    if let Some(id) = message.reply_to {
+        notes.push(html! { a href={ "#m" (id) } { "reply to" } });
+    }
+    html! {
+        @if !notes.is_empty() {
+            span.note {
+                @for (at, note) in notes.iter().enumerate() {
+                    @if at > 0 { " · " }
+                    (note)
+                }
+            }
+            "\n"
+        }
     }
 }
 
-fn attachment(attachment: &Attachment, saved: Option<&Saved>) -> String {
-    let name = escape(&attachment.name);
-    let Some(saved) = saved else {
-        return format!(
-            "<p class=\"note\"><bdi>{name}</bdi> ({} bytes) is not in this export.</p>\n",
-            attachment.size
-        );
-    };
-    let path: String = percent(&saved.path);
-    let picture = picture(saved).unwrap_or_default();
-    format!(
-        "<p>{picture}<a href=\"{path}\" download><bdi>{name}</bdi></a> \
-         <span class=\"note\">{} bytes</span></p>\n",
-        attachment.size
-    )
+fn span(span: &Span) -> Markup {
+    let mut html = html! { (Text(&span.text)) };
+    if span.code {
+        html = html! { code { (html) } };
+    }
+    if span.strong {
+        html = html! { strong { (html) } };
+    }
+    if span.emphasis {
+        html = html! { em { (html) } };
+    }
+    if span.struck {
+        html = html! { s { (html) } };
+    }
+    if span.quoted {
+        html = html! { q { (html) } };
+    }
+    // Where it leads is always to be seen.
+    let link = span.link.as_ref().filter(|link| **link != span.text);
+    html! {
+        (html)
+        @if let Some(link) = link { " (" (Text(link)) ")" }
+    }
 }
 
-/// A small picture, in the page itself.
+fn attachment(attachment: &Attachment, saved: Option<&Saved>) -> Markup {
+    let name = html! { bdi { (Text(&attachment.name)) } };
+    let Some(saved) = saved else {
+        return html! {
+            p.note { (name) " (" (attachment.size) " bytes) is not in this export." }
+        };
+    };
+    html! {
+        p {
+            @if let Some(source) = picture(saved) { img alt="" src=(source); br; }
+            a href=(percent(&saved.path)) download { (name) }
+            " " span.note { (attachment.size) " bytes" }
+        }
+    }
+}
+
+/// A small picture, as the source of an image in the page itself.
 fn picture(saved: &Saved) -> Option<String> {
     if saved.bytes > SHOWN_BYTES {
         return None;
@@ -195,9 +210,7 @@ fn picture(saved: &Saved) -> Option<String> {
     file.take(SHOWN_BYTES).read_to_end(&mut bytes).ok()?;
     let kind = kind(&bytes)?;
     let data = BASE64.encode(&bytes);
-    Some(format!(
-        "<img alt=\"\" src=\"data:{kind};base64,{data}\"><br>"
-    ))
+    Some(format!("data:{kind};base64,{data}"))
 }
 
 /// What browsers decode as a picture, by its first bytes.
@@ -225,22 +238,19 @@ fn kind(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Text as text, wherever in a page it stands.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() => escaped.push('\u{FFFD}'),
-            c => escaped.push(c),
-        }
+/// Text as text, wherever in a page it stands: escaped, and without control characters.
+struct Text<'a>(&'a str);
+
+impl Render for Text<'_> {
+    fn render_to(&self, page: &mut String) {
+        let shown = |c: char| match c {
+            '\n' | '\t' => c,
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c => c,
+        };
+        let text: String = self.0.chars().map(shown).collect();
+        text.render_to(page);
     }
-    escaped
 }
 
 /// A path in a link.
@@ -260,7 +270,7 @@ fn percent(path: &str) -> String {
 fn moment(rfc3339: &str) -> String {
     let text = rfc3339.replace('T', " ");
     let minutes = text.get(..16).unwrap_or(&text);
-    escape(&format!("{minutes} UTC"))
+    format!("{minutes} UTC")
 }
 
 #[cfg(test)]
@@ -270,9 +280,13 @@ mod tests {
     #[test]
     fn what_people_write_is_text_and_nothing_else() {
         let hostile = "<script>alert('1')</script>\" onload=\"x\" & \u{0}\u{1b}[2J";
-        let text = escape(hostile);
-        for forbidden in ['<', '>', '"', '\'', '\u{0}', '\u{1b}'] {
-            assert!(!text.contains(forbidden), "{text}");
+        let text = html! { p title=(Text(hostile)) { (Text(hostile)) } }.into_string();
+        let inner = text.strip_prefix("<p title=\"").unwrap();
+        let (attribute, inner) = inner.split_once("\">").unwrap();
+        let inner = inner.strip_suffix("</p>").unwrap();
+        assert_eq!(attribute, inner);
+        for forbidden in ['<', '>', '"', '\u{0}', '\u{1b}'] {
+            assert!(!inner.contains(forbidden), "{text}");
         }
         assert_eq!(percent("files/1-a b\"<.png"), "files/1-a%20b%22%3C.png");
     }

@@ -6,7 +6,6 @@
 //! address should be local, or in the operator's own network.
 
 use std::convert::Infallible;
-use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Metric, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -27,27 +30,29 @@ const READERS: usize = 16;
 /// A reader's whole connection.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Prometheus's text format 0.0.4, as it is written.
+/// Numbers, and what each of them is.
 #[derive(Default)]
-pub(super) struct Exposition(String);
+pub(super) struct Exposition(Registry);
 
 impl Exposition {
-    /// A number that only rises.
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.metric("counter", name, help, value);
+    /// A number that only rises; its name ends with `_total`.
+    pub(super) fn counter<N>(&mut self, name: &str, help: &str, value: N)
+    where
+        ConstCounter<N>: Metric,
+    {
+        // The registry adds the ends of names and sentences.
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        let help = help.trim_end_matches('.');
+        self.0.register(name, help, ConstCounter::new(value));
     }
 
     /// A number that rises and falls.
-    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.metric("gauge", name, help, value);
-    }
-
-    fn metric(&mut self, kind: &str, name: &str, help: &str, value: impl Display) {
-        // Writing to a string cannot fail.
-        let _ = write!(
-            self.0,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
-        );
+    pub(super) fn gauge<N>(&mut self, name: &str, help: &str, value: N)
+    where
+        ConstGauge<N>: Metric,
+    {
+        let help = help.trim_end_matches('.');
+        self.0.register(name, help, ConstGauge::new(value));
     }
 
     /// What the operating system says about this process.
@@ -68,8 +73,12 @@ impl Exposition {
         }
     }
 
+    /// Prometheus's text format 0.0.4.
     pub(super) fn finish(self) -> String {
-        self.0
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_text::encode(&mut text, &self.0);
+        text
     }
 }
 
@@ -126,7 +135,7 @@ mod tests {
     #[test]
     fn each_metric_has_help_and_type() {
         let mut exposition = Exposition::default();
-        exposition.counter("a_total", "Some.", 3);
+        exposition.counter("a_total", "Some.", 3_u64);
         exposition.gauge("b", "Others.", 4.5);
         assert_eq!(
             exposition.finish(),

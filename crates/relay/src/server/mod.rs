@@ -486,12 +486,12 @@ fn render_metrics<S: Store>(
     out.gauge(
         "waxwing_clock_in_doubt",
         "1 while the machine's clock may be wrong: nothing expires, no head is signed.",
-        u8::from(exchange.doubts_clock().0),
+        u32::from(exchange.doubts_clock().0),
     );
     out.gauge(
         "waxwing_expiry_paused",
         "1 while nothing expires because of the clock.",
-        u8::from(exchange.doubts_clock().1),
+        u32::from(exchange.doubts_clock().1),
     );
     out.counter(
         "waxwing_clock_leaps_total",

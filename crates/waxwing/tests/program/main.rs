@@ -1,0 +1,23 @@
+//! The program, run as people and other programs run it.
+//!
+//! **Elsewhere**: processes, homes and the relay are in `world/`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "a test fails loudly where it stands"
+)]
+
+mod auditing;
+mod conversation;
+mod devices;
+mod examples;
+mod one_home;
+mod secrets;
+mod sms;
+mod transcripts;
+mod world;

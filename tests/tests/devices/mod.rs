@@ -1,0 +1,13 @@
+//! Several devices of one account, over the real relay: linked, revoked, lost and recovered.
+//!
+//! **Elsewhere**: what a relay or somebody in between could try is in `attacks/`; the
+//! key agreement's own tests stand beside it in the engine.
+
+mod conversations;
+mod linking;
+mod locking;
+mod notes;
+mod recovery;
+mod revoking;
+mod scene;
+mod settings;
