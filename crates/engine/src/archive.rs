@@ -9,7 +9,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, types::Value};
 use waxwing_protocol::{pb::archive_record::Record, time::Time};
 
-use crate::{api::ConversationId, store::StoreError};
+use crate::{api::ConversationId, store::StoreError, tables::Tables};
 
 /// `archive_conversation` says where the entries of another device's conversations go;
 /// it lasts as long as an import.
@@ -152,6 +152,8 @@ impl From<rusqlite::Error> for NotImported {
 pub(crate) struct Import<'a> {
     pub tx: &'a Transaction<'a>,
     pub now: Time,
+    /// Those that keep it.
+    pub tables: Tables<'a>,
 }
 
 impl Import<'_> {

@@ -359,7 +359,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
     let mut said = if files.is_empty() {
         Content::text(salt, &send.text, in_reply_to)
     } else {
-        let parts = attachment::parts(&files);
+        let parts = content::parts(&files);
         Content::with_files(salt, send.text.trim(), in_reply_to, parts)
     };
     if let Some(preview) = &preview {

@@ -12,6 +12,7 @@ use rusqlite::Transaction;
 use crate::{
     api::{ConversationId, MessageId},
     archive::{ArchiveSection, Section},
+    content::Content,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -53,6 +54,17 @@ pub(crate) trait Table: Sync {
     /// What of it goes into the archive.
     fn archived(&self) -> Option<&dyn ArchiveSection> {
         None
+    }
+
+    /// A message has come back with an archive: what its content brings is kept again.
+    fn restore_content(
+        &self,
+        _tx: &Transaction<'_>,
+        _conversation: ConversationId,
+        _message: MessageId,
+        _content: &Content,
+    ) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// More of a message's files has been uploaded or fetched, or one of them was lost.

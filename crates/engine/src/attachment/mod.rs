@@ -20,7 +20,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 
 use crate::{
     api::{self, AttachmentState, ConversationId, Message, MessageId},
-    content::{Content, External, File, Part, PartBody},
+    content::{self, Content, File},
     conversation::reader::MessageHook,
     event::{BlobWork, Effect},
     link::{blob, reader_marks},
@@ -56,9 +56,6 @@ CREATE TABLE blob (
 ) WITHOUT ROWID;
 CREATE INDEX blob_under_way ON blob (id) WHERE state = 1;
 ";
-
-/// Files of one message, at most.
-pub(crate) const FILES: usize = 32;
 
 /// By what this device says that it has a blob: see [`reader_marks`].
 pub(crate) const MARKS: &str = "
@@ -96,6 +93,16 @@ impl Table for Attachments {
         Ok(())
     }
 
+    fn restore_content(
+        &self,
+        tx: &Transaction<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+        content: &Content,
+    ) -> Result<(), StoreError> {
+        store_files(tx, conversation, message, &content::files(content), false)
+    }
+
     /// Here and, if this device put them there, at the relay.
     fn erase_content(
         &self,
@@ -119,37 +126,6 @@ impl Table for Attachments {
         }
         Ok(())
     }
-}
-
-/// The files of a message.
-pub(crate) fn files(content: &Content) -> Vec<File> {
-    let mut found: Vec<File> = Vec::new();
-    let mut left = vec![&content.body];
-    while let Some(part) = left.pop() {
-        match &part.body {
-            PartBody::External(external) => found.extend(File::from_part(external)),
-            PartBody::Multi { parts, .. } => left.extend(parts.iter().rev()),
-            // It stands behind its file.
-            _ => {
-                if let (Some(file), Some(preview)) = (found.last_mut(), preview::part_preview(part))
-                {
-                    file.preview = preview;
-                }
-            }
-        }
-    }
-    found.truncate(FILES);
-    found
-}
-
-/// The files of a message, as they stand in it.
-pub(crate) fn parts(files: &[File]) -> Vec<(External, Option<Part>)> {
-    let mut previews: Vec<Vec<u8>> = files.iter().map(|file| file.preview.clone()).collect();
-    preview::fit(&mut previews);
-    let parts = previews
-        .iter()
-        .map(|preview| (!preview.is_empty()).then(|| preview::part(preview)));
-    files.iter().map(File::external).zip(parts).collect()
 }
 
 /// Keeps the files of a message; those of others are offered.
@@ -218,7 +194,7 @@ pub(crate) fn handle_attachments(
     sender: &Member,
     trusted: bool,
 ) -> Result<(), Fault> {
-    let files = files(content);
+    let files = content::files(content);
     store_files(turn.tx, conversation, message, &files, false)?;
     for file in files {
         keep_mark(turn, file.blob, sender)?;

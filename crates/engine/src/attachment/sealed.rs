@@ -1,9 +1,9 @@
 //! Files that programs hand over, sealed already.
 
-use super::{FILES, preview};
+use super::preview;
 use crate::{
     api::{self, Problem},
-    content::File,
+    content::{FILES, File},
     turn::EventError,
 };
 

@@ -1,4 +1,5 @@
-//! A file of a message, as it stands in the content: an external part, which names a blob.
+//! The files of a message, as they stand in the content: external parts, each of which names a
+//! blob.
 //!
 //! **Elsewhere**: `attachment` transfers the blob; the sealing is in `waxwing_protocol::blob`.
 //!
@@ -6,7 +7,10 @@
 
 use waxwing_protocol::blob::Shape;
 
-use super::External;
+use super::{Content, External, Part, PartBody, preview};
+
+/// Files of one message, at most.
+pub(crate) const FILES: usize = 32;
 
 /// Bytes of a file's name and media type that are kept.
 const NAME_BYTES: usize = 255;
@@ -19,7 +23,7 @@ pub(crate) struct File {
     pub size: u64,
     pub media_type: String,
     pub name: String,
-    /// A small picture of it, or empty.
+    /// What [`preview::read`] reads, or empty.
     pub preview: Vec<u8>,
 }
 
@@ -74,4 +78,35 @@ const SHA_256: u8 = 1;
 fn cut(text: &str) -> String {
     let end = text.floor_char_boundary(NAME_BYTES.min(text.len()));
     text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// The files of a message.
+pub(crate) fn files(content: &Content) -> Vec<File> {
+    let mut found: Vec<File> = Vec::new();
+    let mut left = vec![&content.body];
+    while let Some(part) = left.pop() {
+        match &part.body {
+            PartBody::External(external) => found.extend(File::from_part(external)),
+            PartBody::Multi { parts, .. } => left.extend(parts.iter().rev()),
+            // It stands behind its file.
+            _ => {
+                if let (Some(file), Some(preview)) = (found.last_mut(), preview::part_preview(part))
+                {
+                    file.preview = preview;
+                }
+            }
+        }
+    }
+    found.truncate(FILES);
+    found
+}
+
+/// The files of a message, as they stand in it.
+pub(crate) fn parts(files: &[File]) -> Vec<(External, Option<Part>)> {
+    let mut previews: Vec<Vec<u8>> = files.iter().map(|file| file.preview.clone()).collect();
+    preview::fit(&mut previews);
+    let parts = previews
+        .iter()
+        .map(|preview| (!preview.is_empty()).then(|| preview::part(preview)));
+    files.iter().map(File::external).zip(parts).collect()
 }

@@ -13,6 +13,7 @@ mod decode;
 mod encode;
 mod file;
 mod message_id;
+pub(crate) mod preview;
 mod shown;
 pub mod status;
 
@@ -22,7 +23,7 @@ mod tests;
 use ciborium::Value;
 
 pub use decode::{DecodeError, decode};
-pub(crate) use file::File;
+pub(crate) use file::{FILES, File, files, parts};
 pub use message_id::{MessageId, account_uri, group_uri};
 pub use shown::VisibleContent;
 

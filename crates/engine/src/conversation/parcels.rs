@@ -7,7 +7,8 @@
 //! parcel is not here yet is kept, and read once the parcel is here, as if the post arrived
 //! then.
 //!
-//! **Elsewhere**: attachments, which are outside the store, are in [`crate::attachment`].
+//! **Elsewhere**: what the relay is told and asked is in [`crate::link::blob`]; attachments, which
+//! are outside the store, are in [`crate::attachment`].
 //!
 //! Anybody can send a welcome, and its sender is unknown until it is opened. Parcels of
 //! unknown or unaccepted groups are therefore fetched one at a time, after all others, and

@@ -16,14 +16,14 @@ use waxwing_protocol::{
 
 use super::{
     amendments::{self, Amendment, Amendments, Amends},
-    link_preview, text_details,
+    text_details,
 };
 use crate::{
     api::{ConversationId, MessageId},
     archive::{
         ArchiveSection, Archived, Import, NotImported, Place, Section, blob, optional, signed,
     },
-    attachment, content,
+    content,
     conversation::history::{self, Entries},
     store::StoreError,
 };
@@ -82,9 +82,7 @@ impl ArchiveSection for Entries {
             return Err(NotImported::Malformed);
         }
         match &kept.kind {
-            Some(Kind::Message(message)) => {
-                restore_message(import.tx, conversation, &kept, message)
-            }
+            Some(Kind::Message(message)) => restore_message(import, conversation, &kept, message),
             Some(Kind::Event(event)) => restore_event(import.tx, conversation, &kept, event),
             Some(Kind::Gap(gap)) => restore_gap(import.tx, conversation, &kept, gap),
             None => Ok(()),
@@ -134,11 +132,12 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
 }
 
 fn restore_message(
-    tx: &Transaction<'_>,
+    import: &Import<'_>,
     conversation: ConversationId,
     kept: &ArchivedEntry,
     message: &ArchivedMessage,
 ) -> Result<(), NotImported> {
+    let tx = import.tx;
     let id = MessageId::try_from(message.id.as_ref()).map_err(|_| NotImported::Malformed)?;
     let account = match optional(&message.account_id, |bytes| AccountId::try_from(bytes).ok())? {
         None if !message.imported && message.sms_details.is_empty() => {
@@ -184,9 +183,8 @@ fn restore_message(
         message.imported,
     ])?;
     if let Some(Ok(content)) = message.content.as_deref().map(content::decode) {
-        attachment::store_files(tx, conversation, id, &attachment::files(&content), false)?;
-        if let Some(preview) = link_preview::of_content(&content) {
-            link_preview::store_preview(tx, conversation, id, &preview)?;
+        for table in import.tables.0 {
+            table.restore_content(tx, conversation, id, &content)?;
         }
         if content.is_markdown() {
             history::set_markdown(tx, conversation, id)?;

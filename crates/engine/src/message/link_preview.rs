@@ -53,6 +53,19 @@ impl Table for LinkPreviews {
         Ok(())
     }
 
+    fn restore_content(
+        &self,
+        tx: &Transaction<'_>,
+        conversation: ConversationId,
+        message: MessageId,
+        content: &Content,
+    ) -> Result<(), StoreError> {
+        match of_content(content) {
+            Some(preview) => store_preview(tx, conversation, message, &preview),
+            None => Ok(()),
+        }
+    }
+
     fn erase_content(
         &self,
         turn: &mut Turn<'_>,

@@ -32,7 +32,6 @@ use crate::{
         self, CheckedReport, MessageId, Problem, ProvenMessage, Report, ReportedFile,
         ReportedMessage, ReportedPerson, Response,
     },
-    attachment,
     contact::{self, Contact},
     content::{self, VisibleContent},
     conversation::{
@@ -267,7 +266,7 @@ impl<'a> Person<'a> {
             VisibleContent::Edit(of, text) => (Some(MessageId::from_bytes(*of.as_bytes())), text),
             _ => (None, messages::NEEDS_NEWER.to_owned()),
         };
-        let files = attachment::files(&read).into_iter();
+        let files = content::files(&read).into_iter();
         Ok(ProvenMessage {
             id: messages::id_of(self.account, &content, &read.salt),
             address: self.said.address.clone(),

@@ -23,7 +23,7 @@ pub(crate) fn import(
         return Err(NotImported::Version);
     }
     let last = chunk.next.is_none();
-    let import = Import { tx, now };
+    let import = Import { tx, now, tables };
     for record in chunk.records.into_iter().filter_map(|one| one.record) {
         // A record without a section says who made a backup: the code that opened it has
         // checked that.
