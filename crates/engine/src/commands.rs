@@ -43,7 +43,7 @@ pub(crate) fn carry_out(
     request: Request,
     link_problem: Option<ProblemReport>,
 ) -> Result<Response, EventError> {
-    if turn.volatile.is_revoked() && request.needs_admission() {
+    if turn.memory.is_revoked() && request.needs_admission() {
         return Err(EventError::Refused(Problem::DeviceRevoked));
     }
     match request {
@@ -79,7 +79,7 @@ pub(crate) fn carry_out(
                     name: block.address,
                 }));
             }
-            if turn.volatile.account.is_some() {
+            if turn.memory.account.is_some() {
                 synced_settings::commands::set_blocked(turn, address.canonical(), block.blocked)?;
                 for contact in contact::all(turn.tx)? {
                     if contact.address == address.canonical() {
@@ -102,7 +102,7 @@ pub(crate) fn carry_out(
             if let Some(typing) = set.typing {
                 settings::write(turn.tx, Setting::TellTyping, typing)?;
             }
-            if turn.volatile.account.is_some() {
+            if turn.memory.account.is_some() {
                 let word = |on: bool| if on { b"on".as_slice() } else { b"off" };
                 synced_settings::set(
                     turn,
@@ -162,7 +162,7 @@ pub(crate) fn carry_out(
 
 /// The person says what they make of a contact's safety number.
 fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, EventError> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     let own = own.id();
@@ -209,10 +209,7 @@ fn verify(turn: &mut Turn<'_>, verify: &api::Verify) -> Result<Response, EventEr
     if let Some(conversation) = conversation {
         let stopped = verify.decision == api::Decision::Reject;
         conversation::set_awaiting_decision(turn.tx, conversation.id, stopped)?;
-        turn.volatile
-            .due_mut()
-            .conversations
-            .insert(conversation.id);
+        turn.memory.due_mut().conversations.insert(conversation.id);
         if accepted && !contact.compared {
             let event = history::add_event(
                 turn.tx,
@@ -262,7 +259,7 @@ fn register(turn: &mut Turn<'_>, register: &api::Register) -> Result<Response, E
 }
 
 fn revoke_device(turn: &mut Turn<'_>, revoke: &api::RevokeDevice) -> Result<Response, EventError> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     let this = own.device();
@@ -290,7 +287,7 @@ fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, EventError> 
 }
 
 fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     let (account, own_address) = (own.id(), own.address().clone());

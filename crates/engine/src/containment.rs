@@ -174,7 +174,7 @@ impl WorkSnapshot {
     fn of(turn: &mut Turn<'_>) -> Self {
         Self {
             effects: turn.out.len(),
-            requests: LINKS.map(|kind| turn.volatile.links.of(kind).last_request()),
+            requests: LINKS.map(|kind| turn.memory.links.of(kind).last_request()),
         }
     }
 
@@ -198,17 +198,17 @@ impl WorkSnapshot {
             }
         }
         for (kind, last) in LINKS.into_iter().zip(self.requests) {
-            for job in turn.volatile.links.of(kind).take_back(last) {
+            for job in turn.memory.links.of(kind).take_back(last) {
                 for hook in turn.hooks.of::<dyn UndoHook>() {
                     hook.handle_request_undone(turn, &job);
                 }
             }
         }
-        turn.volatile.links.deauthorise_all();
+        turn.memory.links.deauthorise_all();
         for hook in turn.hooks.of::<dyn UndoHook>() {
             hook.handle_undone(turn);
         }
-        turn.volatile.forget_groups();
+        turn.memory.forget_groups();
         turn.resume()
     }
 }
@@ -288,12 +288,12 @@ impl Turn<'_> {
 
     /// Whether a part of this event's work failed: it may be due still.
     pub(crate) fn is_faulty(&self) -> bool {
-        let containment = self.volatile.states.get::<EventContainment>();
+        let containment = self.memory.states.get::<EventContainment>();
         containment.is_some_and(|containment| containment.faulty)
     }
 
     fn containment_mut(&mut self) -> &mut EventContainment {
-        self.volatile.states.get_mut()
+        self.memory.states.get_mut()
     }
 
     /// Records a fault, and tells the person of it where nothing else shows it.
@@ -311,7 +311,7 @@ impl Turn<'_> {
         for hook in self.hooks.of::<dyn ErrorHook>() {
             shown |= hook.shows_error(self.tx, whose)?;
         }
-        let told = &mut self.volatile.states.get_mut::<ToldFaults>().0;
+        let told = &mut self.memory.states.get_mut::<ToldFaults>().0;
         if !shown && told.len() < TOLD_MAX && told.insert(detail.clone()) {
             let problem = Problem::WorkUndone { detail }.report();
             self.notify(Notice::Warning(Warning { problem }));

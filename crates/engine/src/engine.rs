@@ -48,6 +48,7 @@ use crate::{
     hooks::Hooks,
     inbox::{held_posts, missed_posts, receive, sender_counters},
     link::{self, GreetingRefused, LinkHook, LinkPhase, blob::Blobs, mailbox, tokens},
+    memory::Memory,
     message::{
         self, amendments, attachments::WaitingForFiles, expiry, hooks::Messages, link_preview,
         text_details, typing,
@@ -68,7 +69,7 @@ use crate::{
         overdue_proofs,
         own_history::{self, OwnHistoryHook},
     },
-    turn::{EventError, Fault, Postponed, ResumeHook, Turn, VolatileState},
+    turn::{EventError, Fault, Postponed, ResumeHook, Turn},
 };
 
 /// An engine's configuration.
@@ -120,7 +121,7 @@ pub struct Engine {
     store: Store,
     crypto: mls::Crypto,
     hooks: Hooks,
-    volatile: VolatileState,
+    memory: Memory,
     effects: VecDeque<Effect>,
     timer: Option<Time>,
     link_problem: Option<ProblemReport>,
@@ -152,13 +153,13 @@ impl Engine {
                 detail: error.to_string(),
             },
         })?;
-        let mut volatile = VolatileState::default();
-        volatile.set_inline_limit(config.inline_bytes);
+        let mut memory = Memory::default();
+        memory.set_inline_limit(config.inline_bytes);
         let mut engine = Self {
             store,
             crypto,
             hooks: hooks(),
-            volatile,
+            memory,
             effects: VecDeque::new(),
             timer: None,
             link_problem: None,
@@ -274,7 +275,7 @@ impl Engine {
             store,
             crypto,
             hooks,
-            volatile,
+            memory,
             ..
         } = self;
         let done = store.transaction(|tx| {
@@ -282,7 +283,7 @@ impl Engine {
                 tx,
                 now,
                 rng,
-                volatile,
+                memory,
                 crypto,
                 hooks,
                 out: Vec::new(),
@@ -333,15 +334,15 @@ impl Engine {
     /// new links.
     fn start_afresh(&mut self, now: Time) {
         for (link, state) in [
-            (LinkKind::Mailbox, &self.volatile.links.mailbox),
-            (LinkKind::Posting, &self.volatile.links.posting),
+            (LinkKind::Mailbox, &self.memory.links.mailbox),
+            (LinkKind::Posting, &self.memory.links.posting),
         ] {
             if state.phase != LinkPhase::Unwanted {
                 self.effects.push_back(Effect::CloseLink { link });
             }
         }
-        let was_online = self.volatile.links.told_online;
-        self.volatile.reset();
+        let was_online = self.memory.links.told_online;
+        self.memory.reset();
         if was_online {
             self.effects
                 .push_back(Effect::Notify(Notice::Connection(ConnectionChanged {
@@ -432,14 +433,14 @@ fn opened(
     {
         settings::write(turn.tx, Setting::RelayPin, pin)?;
     }
-    turn.volatile.links.forget(link);
+    turn.memory.links.forget(link);
     let now = turn.now;
-    turn.volatile.links.of(link).opened(now, exporter);
+    turn.memory.links.of(link).opened(now, exporter);
     Ok(())
 }
 
 fn closed(turn: &mut Turn<'_>, link: LinkKind) {
-    turn.volatile.links.of(link).closed();
+    turn.memory.links.of(link).closed();
     turn.handle_link_lost(link);
 }
 
@@ -448,13 +449,13 @@ fn received(
     link: LinkKind,
     frames: Vec<RelayFrame>,
 ) -> Result<(), EventError> {
-    let received_before = turn.volatile.links.received;
+    let received_before = turn.memory.links.received;
     let now = turn.now;
-    turn.volatile.links.of(link).used_at = now;
+    turn.memory.links.of(link).used_at = now;
     for frame in frames {
         match frame.body {
             Some(Body::Hello(hello)) => {
-                let greeted = turn.volatile.links.of(link).greeted(&hello);
+                let greeted = turn.memory.links.of(link).greeted(&hello);
                 match greeted {
                     Ok(open) => {
                         turn.send_without_answer(
@@ -469,7 +470,7 @@ fn received(
                             .now_ms
                             .cast_signed()
                             .saturating_sub(now.0.cast_signed());
-                        let known = turn.volatile.links.clock_skew_ms.replace(skew).is_some();
+                        let known = turn.memory.links.clock_skew_ms.replace(skew).is_some();
                         if !known && skew.unsigned_abs() > CLOCK_SKEW_MAX {
                             turn.warn(&Problem::ClockWrong { skew_ms: skew });
                         }
@@ -485,7 +486,7 @@ fn received(
             None => {}
         }
     }
-    if turn.volatile.links.received != received_before {
+    if turn.memory.links.received != received_before {
         mailbox::record_received(turn)?;
     }
     Ok(())
@@ -494,26 +495,26 @@ fn received(
 fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
     let now = turn.now;
     let over: Vec<_> = turn
-        .volatile
+        .memory
         .postponed
         .iter()
         .filter(|(_, until)| **until <= now)
         .map(|(waiting, _)| waiting.clone())
         .collect();
     for waiting in over {
-        turn.volatile.postponed.remove(&waiting);
+        turn.memory.postponed.remove(&waiting);
         match waiting.clone() {
             Postponed::Conversation(id) => {
-                turn.volatile.due_mut().conversations.insert(id);
+                turn.memory.due_mut().conversations.insert(id);
             }
             Postponed::Membership(id) => {
-                turn.volatile.due_mut().groups.insert(id);
+                turn.memory.due_mut().groups.insert(id);
             }
             Postponed::Group(id) => {
-                turn.volatile.due_mut().groups.insert(id);
+                turn.memory.due_mut().groups.insert(id);
                 turn.run_contained(ErrorOwner::Group(id), |turn| {
                     if let Some(group) = groups::find(turn.tx, id)? {
-                        turn.volatile
+                        turn.memory
                             .due_mut()
                             .conversations
                             .extend(group.conversation);
@@ -535,7 +536,7 @@ fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
                     receive::tell_that_it_waits(turn, id)
                 })?;
             }
-            Postponed::ReAdd if turn.volatile.account.is_some() => {
+            Postponed::ReAdd if turn.memory.account.is_some() => {
                 turn.run_contained(
                     ErrorOwner::Part("unknown groups"),
                     re_add::send_due_requests,
@@ -570,7 +571,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     check_links(turn)?;
     turn.run_contained(ErrorOwner::Part("disappearing messages"), expiry::pump)?;
-    if turn.volatile.is_revoked() {
+    if turn.memory.is_revoked() {
         turn.close_links();
         return Ok(());
     }
@@ -583,7 +584,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let wants_posting = devices::wants_posting(turn)? || own_history::look_up(turn)?;
     open_if_wanted(turn, wants_posting, LinkKind::Posting, &relay);
     log::pump(turn);
-    if turn.volatile.account.is_none() || !turn.volatile.links.not_set_back {
+    if turn.memory.account.is_none() || !turn.memory.links.not_set_back {
         close_idle(turn, wants_posting);
         return Ok(());
     }
@@ -594,12 +595,12 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.run_contained(ErrorOwner::Part("missed posts"), missed_posts::ask)?;
     epochs::check_behind(turn)?;
     lookups::look_again(turn)?;
-    if turn.volatile.links.posting.ready().is_none() {
-        let wanted = !turn.volatile.due_mut().conversations.is_empty()
-            || !turn.volatile.signals_mut().due.is_empty()
-            || !turn.volatile.due_mut().groups.is_empty()
-            || turn.volatile.lookups_mut().any_wanted()
-            || (turn.volatile.heads_mut().waiting && !turn.is_postponed(&Postponed::Heads))
+    if turn.memory.links.posting.ready().is_none() {
+        let wanted = !turn.memory.due_mut().conversations.is_empty()
+            || !turn.memory.signals_mut().due.is_empty()
+            || !turn.memory.due_mut().groups.is_empty()
+            || turn.memory.lookups_mut().any_wanted()
+            || (turn.memory.heads_mut().waiting && !turn.is_postponed(&Postponed::Heads))
             || transfer::any(turn)?
             || parcels::any(turn)?;
         open_if_wanted(turn, wanted, LinkKind::Posting, &relay);
@@ -607,8 +608,8 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     // Bounded: work that becomes due again is done with the next event.
     for _ in 0..4 {
-        let groups = std::mem::take(&mut turn.volatile.due_mut().groups);
-        let conversations = std::mem::take(&mut turn.volatile.due_mut().conversations);
+        let groups = std::mem::take(&mut turn.memory.due_mut().groups);
+        let conversations = std::mem::take(&mut turn.memory.due_mut().conversations);
         if groups.is_empty() && conversations.is_empty() {
             break;
         }
@@ -637,7 +638,7 @@ fn pump_mailbox(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return registration::pump(turn, &registration);
     }
     mailbox::pump(turn)?;
-    if turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn {
+    if turn.memory.links.mailbox.phase == LinkPhase::LoggedIn {
         turn.run_contained(ErrorOwner::Part("text messages"), sms::pump)?;
     }
     Ok(())
@@ -647,21 +648,21 @@ fn pump_mailbox(turn: &mut Turn<'_>) -> Result<(), Fault> {
 fn close_idle(turn: &mut Turn<'_>, wanted: bool) {
     if !wanted && idle_at(turn).is_some_and(|at| at <= turn.now) {
         turn.close_link(LinkKind::Posting);
-        turn.volatile.mark_resumed();
+        turn.memory.mark_resumed();
     }
 }
 
 /// When the posting link has had nothing to do for long enough.
 fn idle_at(turn: &Turn<'_>) -> Option<Time> {
-    let posting = &turn.volatile.links.posting;
+    let posting = &turn.memory.links.posting;
     let at_rest = posting.ready().is_some() && posting.awaited() == 0;
     at_rest.then(|| posting.used_at.after(IDLE))
 }
 
 /// Opens a link that is useful and not open yet.
 fn open_if_wanted(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &RelayPlace) {
-    if wanted && turn.volatile.links.of(link).phase == LinkPhase::Unwanted {
-        turn.volatile.links.of(link).phase = LinkPhase::Opening;
+    if wanted && turn.memory.links.of(link).phase == LinkPhase::Unwanted {
+        turn.memory.links.of(link).phase = LinkPhase::Opening;
         turn.out.push(Effect::OpenLink {
             link,
             relay: relay.clone(),
@@ -673,7 +674,7 @@ fn open_if_wanted(turn: &mut Turn<'_>, wanted: bool, link: LinkKind, relay: &Rel
 fn check_links(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for kind in [LinkKind::Mailbox, LinkKind::Posting] {
         let now = turn.now;
-        let link = turn.volatile.links.of(kind);
+        let link = turn.memory.links.of(kind);
         if link.dead_at().is_some_and(|at| at <= now) {
             turn.close_link(kind);
             continue;
@@ -711,12 +712,12 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
                 membership::pump(turn, &group)?;
             }
             // Held because a commit was missing; after a restart nobody else remembers.
-            if held_posts::any(turn.tx, id)? && turn.volatile.is_behind(id) {
+            if held_posts::any(turn.tx, id)? && turn.memory.is_behind(id) {
                 return receive::release(turn, id);
             }
             if held_posts::any(turn.tx, id)? {
                 let epoch = waxwing_protocol::ids::Epoch(u64::MAX);
-                turn.volatile.note_behind(turn.now, id, epoch);
+                turn.memory.note_behind(turn.now, id, epoch);
             }
             Ok(())
         }
@@ -728,17 +729,17 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
 /// When the next work is due without an event.
 fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     // Nothing else that is due in the store of a revoked device is ever done.
-    if turn.volatile.is_revoked() {
+    if turn.memory.is_revoked() {
         let expires = expiry::next_due(turn.tx)?;
         return Ok(expires.map(|at| at.max(soon(turn))));
     }
-    let links = &turn.volatile.links;
-    let waits = turn.volatile.postponed.values().copied().min();
+    let links = &turn.memory.links;
+    let waits = turn.memory.postponed.values().copied().min();
     let kept_open = devices::wants_posting(turn)? || own_history::wants_look_up(turn);
     let idle = idle_at(turn).filter(|_| !kept_open);
     let posting_ping = links.posting.ping_at().filter(|_| kept_open);
     let devices = devices::next_time(turn)?;
-    let ready = turn.volatile.account.is_some() && turn.volatile.links.not_set_back;
+    let ready = turn.memory.account.is_some() && turn.memory.links.not_set_back;
     let receipts = if ready {
         receipts::next_due(turn.tx)?
     } else {

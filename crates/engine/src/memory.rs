@@ -1,4 +1,4 @@
-//! What rooms remember for as long as the process runs.
+//! The memory: what is remembered for as long as the process runs, and can be done without.
 //!
 //! Each room has state types of its own, which live in the room; this module does not know
 //! them. A state is made, empty, when its room first changes it, so there is no list of states
@@ -7,9 +7,63 @@
 //! **Always**: everything in here can be thrown away, and is made again from the store and the
 //! links. One line resets it all.
 
-use std::any::Any;
+use std::{any::Any, collections::HashMap};
 
-use crate::event::LinkKind;
+use waxwing_protocol::{ids::GroupId, time::Time};
+
+use crate::{account::Account, event::LinkKind, link::Links, mls, turn::Postponed};
+
+/// What the process remembers, and can do without.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub links: Links,
+    /// This account, once it is registered.
+    pub account: Option<Account>,
+    /// The MLS state of groups that were used lately.
+    pub mls_groups: HashMap<GroupId, mls::Group>,
+    /// What is left alone until a time, because the relay said so.
+    pub postponed: HashMap<Postponed, Time>,
+    /// Whether the rooms have looked for what the store has to do ([`crate::turn::ResumeHook`]).
+    is_resumed: bool,
+    /// What rooms remember.
+    pub states: States,
+}
+
+impl Memory {
+    /// Whether this is a device that its account does not have any more.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.account.as_ref().is_some_and(|own| !own.is_admitted())
+    }
+
+    /// Whether the rooms have looked for what the store has to do.
+    pub(crate) const fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// Forgets what may be ahead of the store: it is read from there again.
+    pub(crate) fn forget_groups(&mut self) {
+        self.mls_groups.clear();
+        self.is_resumed = false;
+    }
+
+    /// Everything that is due is looked for again with the next event.
+    pub(crate) const fn look_again(&mut self) {
+        self.is_resumed = false;
+    }
+
+    /// All that is due is known.
+    pub(crate) const fn mark_resumed(&mut self) {
+        self.is_resumed = true;
+    }
+
+    /// Forgets everything, except what outlasts errors.
+    pub(crate) fn reset(&mut self) {
+        *self = Self {
+            states: std::mem::take(&mut self.states).reset(),
+            ..Self::default()
+        };
+    }
+}
 
 /// A room's state in memory.
 pub(crate) trait Remembered: Default + Send + 'static {

@@ -123,7 +123,7 @@ pub(crate) fn search(turn: &Turn<'_>, asked: &api::Search) -> Result<Response, E
 
 pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, EventError> {
     let own = turn
-        .volatile
+        .memory
         .account
         .as_ref()
         .map(crate::account::Account::id);
@@ -205,7 +205,7 @@ pub(crate) fn conversations(turn: &Turn<'_>) -> Result<Response, EventError> {
 pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, EventError> {
     let found = group_commands::group_meant(turn, name)?;
     let own = turn
-        .volatile
+        .memory
         .account
         .as_ref()
         .map(crate::account::Account::id);
@@ -256,7 +256,7 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, EventEr
 pub(crate) fn account(turn: &Turn<'_>) -> Result<Response, EventError> {
     let registration = registration::read(turn.tx)?;
     let relay = settings::relay(turn.tx)?;
-    let own = turn.volatile.account.as_ref();
+    let own = turn.memory.account.as_ref();
     let (stage, address) = registration.map_or((RegistrationStage::None, None), |registration| {
         (registration.stage, Some(registration.address))
     });
@@ -280,7 +280,7 @@ pub(crate) fn status(
     turn: &Turn<'_>,
     link_problem: Option<ProblemReport>,
 ) -> Result<Response, EventError> {
-    let links = &turn.volatile.links;
+    let links = &turn.memory.links;
     // Nothing leaves there until the person decides.
     let stopped = conversation::awaiting_decision(turn.tx)?;
     let in_state = |state| groups::in_state(turn.tx, state).map(|groups| groups.len() as u64);
@@ -301,7 +301,7 @@ pub(crate) fn status(
         transferring: transfer::under_way(turn.tx)? || recovery::under_way(turn.tx)?,
         locked: lock::is_locked(turn)?,
         suite: SUITE.to_owned(),
-        log: turn.volatile.log().map(|log| api::LogStatus {
+        log: turn.memory.log().map(|log| api::LogStatus {
             id: log.identity.id().to_string(),
             head: log.number(),
             made_at: log
@@ -329,7 +329,7 @@ fn rejoining(turn: &Turn<'_>) -> Result<u64, EventError> {
 
 /// The safety number with somebody, and what was made of it.
 pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, EventError> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     let unknown = || {

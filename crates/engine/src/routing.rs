@@ -42,16 +42,16 @@ pub(crate) fn frame(
     if request == 0 {
         return unasked(turn, link, body);
     }
-    let Some(job) = turn.volatile.links.answered(link, request) else {
+    let Some(job) = turn.memory.links.answered(link, request) else {
         return match body {
-            Body::Error(error) if turn.volatile.links.of(link).asked_for_code(request) => {
+            Body::Error(error) if turn.memory.links.of(link).asked_for_code(request) => {
                 registration::code_not_sent(turn, &error)
             }
             _ => Ok(()),
         };
     };
     if job == Job::StartRegistration {
-        turn.volatile.links.of(link).code_was_sent(request);
+        turn.memory.links.of(link).code_was_sent(request);
     }
     let Some(whose) = whose(turn, &job)? else {
         return settle(turn, job, body);
@@ -80,7 +80,7 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
     match (link, body) {
         (LinkKind::Mailbox, Body::Deliver(deliver)) => handle_delivery(turn, &deliver),
         (LinkKind::Mailbox, Body::KeyPackagesLow(low)) => {
-            turn.volatile.links.key_packages_left = Some(low.key_packages_left);
+            turn.memory.links.key_packages_left = Some(low.key_packages_left);
             Ok(())
         }
         (LinkKind::Mailbox, Body::AccountChanged(_)) => {
@@ -121,7 +121,7 @@ fn unasked(turn: &mut Turn<'_>, link: LinkKind, body: Body) -> Result<(), Fault>
 
 /// A post came.
 fn handle_delivery(turn: &mut Turn<'_>, deliver: &Deliver) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
+    if turn.memory.links.mailbox.phase != LinkPhase::LoggedIn {
         return Ok(());
     }
     match post_of(deliver, turn.now) {
@@ -302,7 +302,7 @@ fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault>
 /// The relay is there, and has not answered for too long. What was asked is given up, and asked
 /// again after a pause, which grows: otherwise the work that waits for it would wait for ever.
 pub(crate) fn unanswered(turn: &mut Turn<'_>, link: LinkKind, job: Job) -> Result<(), Fault> {
-    let pause = turn.volatile.links.pause(&job);
+    let pause = turn.memory.links.pause(&job);
     match job {
         // What was begun is looked at again on the next link.
         Job::StartRegistration | Job::FinishRegistration => {

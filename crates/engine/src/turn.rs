@@ -1,13 +1,9 @@
-//! One event's work: its transaction, its time and randomness, and the memory that lasts as
-//! long as the process.
+//! One event's work: its transaction, its time and randomness, and its effects.
 //!
 //! **Elsewhere**: lasting data is in the modules' tables; [`crate::memory`] holds what each room
 //! remembers; [`crate::warnings`] warns people.
 //!
-//! **Always**: everything in [`VolatileState`] can be thrown away and rebuilt from the store and
-//! the links; this is what happens when a transaction fails.
-
-use std::collections::HashMap;
+//! **Always**: all of it is one transaction, and its effects leave after that.
 
 use rand_core::CryptoRng;
 use rusqlite::Transaction;
@@ -22,8 +18,8 @@ use crate::{
     api::{Connection, ConnectionChanged, ConversationId, Notice, Problem},
     event::{Effect, LinkKind},
     hooks::Hooks,
-    link::{Job, LinkPhase, Links},
-    memory::States,
+    link::{Job, LinkPhase},
+    memory::Memory,
     mls,
     store::StoreError,
 };
@@ -62,21 +58,6 @@ impl<E: Into<Fault>> From<E> for EventError {
     fn from(error: E) -> Self {
         Self::Fault(error.into())
     }
-}
-
-/// What the process remembers, and can do without.
-#[derive(Default)]
-pub(crate) struct VolatileState {
-    pub links: Links,
-    /// This account, once it is registered.
-    pub account: Option<Account>,
-    groups: HashMap<GroupId, mls::Group>,
-    /// What is left alone until a time, because the relay said so.
-    pub postponed: HashMap<Postponed, Time>,
-    /// Whether the rooms have looked for what the store has to do ([`ResumeHook`]).
-    is_resumed: bool,
-    /// What rooms remember.
-    pub states: States,
 }
 
 /// Something that waits for a time.
@@ -118,43 +99,12 @@ pub(crate) enum Postponed {
     SmsParts,
 }
 
-impl VolatileState {
-    /// Whether this is a device that its account does not have any more.
-    pub(crate) fn is_revoked(&self) -> bool {
-        self.account.as_ref().is_some_and(|own| !own.is_admitted())
-    }
-
-    /// Forgets what may be ahead of the store: it is read from there again.
-    pub(crate) fn forget_groups(&mut self) {
-        self.groups.clear();
-        self.is_resumed = false;
-    }
-
-    /// Everything that is due is looked for again with the next event.
-    pub(crate) const fn look_again(&mut self) {
-        self.is_resumed = false;
-    }
-
-    /// All that is due is known.
-    pub(crate) const fn mark_resumed(&mut self) {
-        self.is_resumed = true;
-    }
-
-    /// Forgets everything, except what outlasts errors.
-    pub(crate) fn reset(&mut self) {
-        *self = Self {
-            states: std::mem::take(&mut self.states).reset(),
-            ..Self::default()
-        };
-    }
-}
-
 /// One event's work.
 pub(crate) struct Turn<'a> {
     pub tx: &'a Transaction<'a>,
     pub now: Time,
     pub rng: &'a mut dyn CryptoRng,
-    pub volatile: &'a mut VolatileState,
+    pub memory: &'a mut Memory,
     pub crypto: &'a mls::Crypto,
     pub hooks: &'a Hooks,
     pub out: Vec<Effect>,
@@ -171,30 +121,30 @@ impl Turn<'_> {
 
     /// Fills the memory from the store, if it is empty.
     pub(crate) fn resume(&mut self) -> Result<(), Fault> {
-        if self.volatile.is_resumed {
+        if self.memory.is_resumed() {
             return Ok(());
         }
-        self.volatile.account = account::load(self.tx)?;
+        self.memory.account = account::load(self.tx)?;
         for hook in self.hooks.of::<dyn ResumeHook>() {
             hook.resume(self)?;
         }
-        self.volatile.is_resumed = true;
+        self.memory.mark_resumed();
         Ok(())
     }
 
     /// Asks the relay something; its answer comes back with the job.
     pub(crate) fn send_request(&mut self, kind: LinkKind, job: Job, body: client_frame::Body) {
         let now = self.now;
-        let within = self.volatile.links.patience(&job);
+        let within = self.memory.links.patience(&job);
         let asked = Some((job, within));
-        let frame = self.volatile.links.of(kind).frame(now, asked, body);
+        let frame = self.memory.links.of(kind).frame(now, asked, body);
         self.out.push(Effect::Send { link: kind, frame });
     }
 
     /// Tells the relay something that has no answer.
     pub(crate) fn send_without_answer(&mut self, kind: LinkKind, body: client_frame::Body) {
         let now = self.now;
-        let frame = self.volatile.links.of(kind).frame(now, None, body);
+        let frame = self.memory.links.of(kind).frame(now, None, body);
         self.out.push(Effect::Send { link: kind, frame });
     }
 
@@ -207,7 +157,7 @@ impl Turn<'_> {
 
     /// This account; only called when there is one.
     pub(crate) fn account(&self) -> Result<&Account, Fault> {
-        self.volatile
+        self.memory
             .account
             .as_ref()
             .ok_or_else(|| Fault::Broken("no account".into()))
@@ -218,7 +168,7 @@ impl Turn<'_> {
         &mut self,
         work: impl FnOnce(&mls::Provider<'_>, &mls::Leaf) -> Result<R, E>,
     ) -> Result<Result<R, E>, Fault> {
-        let Some(account) = &self.volatile.account else {
+        let Some(account) = &self.memory.account else {
             return Err(Fault::Broken("no account".into()));
         };
         let provider = mls::Provider::new(self.crypto, &mut *self.rng, self.tx);
@@ -232,11 +182,11 @@ impl Turn<'_> {
         id: GroupId,
         work: impl FnOnce(&mut mls::Group, &mls::Provider<'_>, &mls::Leaf) -> Result<R, E>,
     ) -> Result<Option<Result<R, E>>, Fault> {
-        let Some(account) = &self.volatile.account else {
+        let Some(account) = &self.memory.account else {
             return Err(Fault::Broken("no account".into()));
         };
         let provider = mls::Provider::new(self.crypto, &mut *self.rng, self.tx);
-        let mut group = match self.volatile.groups.remove(&id) {
+        let mut group = match self.memory.mls_groups.remove(&id) {
             Some(group) => group,
             None => match mls::Group::load(&provider, id)? {
                 Some(group) => group,
@@ -245,46 +195,46 @@ impl Turn<'_> {
         };
         let result = work(&mut group, &provider, account.leaf());
         if result.is_ok() {
-            if self.volatile.groups.len() >= GROUPS_IN_MEMORY {
-                self.volatile.groups.clear();
+            if self.memory.mls_groups.len() >= GROUPS_IN_MEMORY {
+                self.memory.mls_groups.clear();
             }
-            self.volatile.groups.insert(id, group);
+            self.memory.mls_groups.insert(id, group);
         }
         Ok(Some(result))
     }
 
     /// Keeps a group's MLS state in memory.
     pub(crate) fn remember(&mut self, id: GroupId, group: mls::Group) {
-        self.volatile.groups.insert(id, group);
+        self.memory.mls_groups.insert(id, group);
     }
 
     /// Forgets a group's MLS state in memory.
     pub(crate) fn forget(&mut self, id: GroupId) {
-        self.volatile.groups.remove(&id);
+        self.memory.mls_groups.remove(&id);
     }
 
     /// Closes a link; if it is wanted, it is opened again.
     pub(crate) fn close_link(&mut self, link: LinkKind) {
         self.out.push(Effect::CloseLink { link });
-        self.volatile.links.of(link).unwanted();
+        self.memory.links.of(link).unwanted();
         self.handle_link_lost(link);
     }
 
     /// A link is no more: nothing comes of what was on its way there.
     pub(crate) fn handle_link_lost(&mut self, link: LinkKind) {
-        self.volatile.links.forget(link);
-        self.volatile.states.handle_link_lost(link);
+        self.memory.links.forget(link);
+        self.memory.states.handle_link_lost(link);
         match link {
             LinkKind::Mailbox => self.tell_offline(),
             // All that was on its way there is asked for again on the next.
-            LinkKind::Posting => self.volatile.look_again(),
+            LinkKind::Posting => self.memory.look_again(),
         }
     }
 
     /// Tells that the mailbox link is not logged in any more, if it was.
     pub(crate) fn tell_offline(&mut self) {
-        if self.volatile.links.told_online {
-            self.volatile.links.told_online = false;
+        if self.memory.links.told_online {
+            self.memory.links.told_online = false;
             self.notify(Notice::Connection(ConnectionChanged {
                 connection: Connection::Offline,
                 problem: None,
@@ -296,7 +246,7 @@ impl Turn<'_> {
     /// now.
     pub(crate) fn close_links(&mut self) {
         for link in [LinkKind::Mailbox, LinkKind::Posting] {
-            if self.volatile.links.of(link).phase != LinkPhase::Unwanted {
+            if self.memory.links.of(link).phase != LinkPhase::Unwanted {
                 self.close_link(link);
             }
         }
@@ -304,12 +254,12 @@ impl Turn<'_> {
 
     /// Leaves something alone for a while.
     pub(crate) fn postpone(&mut self, what: Postponed, span: Span) {
-        self.volatile.postponed.insert(what, self.now.after(span));
+        self.memory.postponed.insert(what, self.now.after(span));
     }
 
     /// Whether something is to be left alone now.
     pub(crate) fn is_postponed(&self, what: &Postponed) -> bool {
-        self.volatile
+        self.memory
             .postponed
             .get(what)
             .is_some_and(|until| *until > self.now)

@@ -33,7 +33,7 @@ impl Turn<'_> {
     /// Warns the programs that listen, unless they were warned of the same a moment ago.
     pub(crate) fn warn(&mut self, problem: &Problem) {
         let now = self.now;
-        let warned = &mut self.volatile.states.get_mut::<RecentWarnings>().0;
+        let warned = &mut self.memory.states.get_mut::<RecentWarnings>().0;
         warned.retain(|_, at| !now.has_passed(*at, WARNED_AGAIN));
         let key = (problem.code(), subject(problem));
         if warned.len() >= WARNED_MAX || warned.contains_key(&key) {
@@ -46,7 +46,7 @@ impl Turn<'_> {
     pub(crate) fn warn_always(&mut self, problem: &Problem) {
         let key = (problem.code(), subject(problem));
         let now = self.now;
-        self.volatile
+        self.memory
             .states
             .get_mut::<RecentWarnings>()
             .0

@@ -107,7 +107,7 @@ pub(crate) fn any(turn: &Turn<'_>) -> Result<bool, Fault> {
 
 /// Brings what is to be brought.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.posting.ready().is_none() {
+    if turn.memory.links.posting.ready().is_none() {
         return Ok(());
     }
     for transfer in under_way(turn)? {
@@ -203,7 +203,7 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<ReaderMar
             if found.kind == Kind::Notes && alone {
                 continue;
             }
-            turn.volatile.due_mut().conversations.insert(conversation);
+            turn.memory.due_mut().conversations.insert(conversation);
             return Ok(None);
         };
         let found = turn.with_group(group.id, |group, _, leaf| {
@@ -356,7 +356,7 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
             let Some(bytes) = bytes.filter(|bytes| bytes.len() == length) else {
                 return mark_unavailable(turn, blob);
             };
-            if turn.volatile.links.posting.ready().is_some() {
+            if turn.memory.links.posting.ready().is_some() {
                 found.put(turn, bytes);
             }
             Ok(())
@@ -438,11 +438,11 @@ struct BusyFiles(HashSet<BlobId>);
 impl Remembered for BusyFiles {}
 
 fn busy_files<'t>(turn: &'t mut Turn<'_>) -> &'t mut HashSet<BlobId> {
-    &mut turn.volatile.states.get_mut::<BusyFiles>().0
+    &mut turn.memory.states.get_mut::<BusyFiles>().0
 }
 
 fn is_file_busy(turn: &Turn<'_>, blob: BlobId) -> bool {
-    let busy = turn.volatile.states.get::<BusyFiles>();
+    let busy = turn.memory.states.get::<BusyFiles>();
     busy.is_some_and(|busy| busy.0.contains(&blob))
 }
 

@@ -69,7 +69,7 @@ const OWN: &[u8] = b"own";
 
 /// Sets the own profile, and sends it to all who are to have it.
 pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetProfile) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     let mut profile = read(turn.tx, SettingKind::Profile, OWN)?;
@@ -113,7 +113,7 @@ fn queue_profile(
     };
     let bytes = envelope.encode_to_vec();
     outbox::add(turn.tx, turn.now, conversation, None, &bytes, None)?;
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

@@ -99,9 +99,9 @@ fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fau
         if let Some(group) = groups::find(turn.tx, group)? {
             earlier_generations::ask(turn, &group)?;
         }
-        turn.volatile.due_mut().groups.insert(group);
+        turn.memory.due_mut().groups.insert(group);
     }
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

@@ -21,8 +21,8 @@ use super::{
     groups::{self, GroupState},
 };
 use crate::{
-    memory::Remembered,
-    turn::{Fault, Turn, VolatileState},
+    memory::{Memory, Remembered},
+    turn::{Fault, Turn},
 };
 
 /// Groups of which the relay has a later epoch than this device.
@@ -37,7 +37,7 @@ pub(super) struct Behind {
     pub since: Time,
 }
 
-impl VolatileState {
+impl Memory {
     /// Whether the relay has a later epoch of the group than this device.
     pub(crate) fn is_behind(&self, group: GroupId) -> bool {
         self.behind_since(group).is_some()
@@ -73,14 +73,14 @@ pub(crate) fn handle_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) -> Re
         return Ok(());
     };
     if epoch > ours {
-        turn.volatile.note_behind(turn.now, id, epoch);
+        turn.memory.note_behind(turn.now, id, epoch);
     }
     Ok(())
 }
 
 /// An epoch has begun here.
 pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
-    let groups = &mut turn.volatile.states.get_mut::<GroupsBehind>().0;
+    let groups = &mut turn.memory.states.get_mut::<GroupsBehind>().0;
     if groups.get(&id).is_some_and(|behind| behind.newest <= epoch) {
         groups.remove(&id);
     }
@@ -94,8 +94,8 @@ pub(crate) fn mark_lost(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         hook.handle_group_lost(turn, id)?;
     }
     turn.forget(id);
-    turn.volatile.forget_behind(id);
-    turn.volatile.links.deauthorise(id);
-    turn.volatile.due_mut().groups.insert(id);
+    turn.memory.forget_behind(id);
+    turn.memory.links.deauthorise(id);
+    turn.memory.due_mut().groups.insert(id);
     Ok(())
 }

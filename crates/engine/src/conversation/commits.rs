@@ -99,7 +99,7 @@ pub(crate) fn rekey_due(turn: &Turn<'_>, group: &GroupRecord) -> Result<bool, Fa
 /// behind.
 pub(crate) fn may_commit(turn: &Turn<'_>, group: &GroupRecord) -> bool {
     !group.commit_pending
-        && !turn.volatile.is_behind(group.id)
+        && !turn.memory.is_behind(group.id)
         && !turn.is_postponed(&Postponed::Group(group.id))
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn commit_change(
         first_attempt: false,
     };
     groups::begin_commit(turn.tx, group.id, post, &request.encode_to_vec())?;
-    turn.volatile.due_mut().groups.insert(group.id);
+    turn.memory.due_mut().groups.insert(group.id);
     Ok(())
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         return Err(Fault::Broken("a pending commit without its post id".into()));
     };
     let job = Job::Commit(group.id, id);
-    if turn.volatile.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
+    if turn.memory.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
         return Ok(());
     }
     let request = group
@@ -235,7 +235,7 @@ pub(crate) fn handle_accepted(
     // Whether this link may post in the new epoch is not known: the relay answers a commit
     // that is posted again after a crash as it did the first time, on another link. So it
     // is asked for.
-    turn.volatile
+    turn.memory
         .due_mut()
         .conversations
         .extend(group.conversation);
@@ -272,7 +272,7 @@ pub(crate) fn handle_refused(
         ErrorCode::EpochConflict => {
             drop_pending(turn, &group)?;
             behind::handle_epoch(turn, id, Epoch(error.epoch))?;
-            turn.volatile
+            turn.memory
                 .due_mut()
                 .conversations
                 .extend(group.conversation);
@@ -280,7 +280,7 @@ pub(crate) fn handle_refused(
         }
         // As a rule the epoch is over, and the commit that ended it is on its way.
         ErrorCode::Unauthorised => {
-            turn.volatile.links.deauthorise(id);
+            turn.memory.links.deauthorise(id);
             turn.postpone(Postponed::Group(id), NOT_AUTHORISED_FOR);
             Ok(())
         }
@@ -408,9 +408,9 @@ pub(crate) fn handle_commit(
             members::set_due(turn.tx, conversation, gone.account)?;
         }
         groups::set_membership_due(turn.tx, group.id)?;
-        turn.volatile.due_mut().groups.insert(group.id);
+        turn.memory.due_mut().groups.insert(group.id);
     }
-    turn.volatile
+    turn.memory
         .due_mut()
         .conversations
         .extend(group.conversation);
@@ -562,8 +562,8 @@ pub(crate) fn continue_after_unreadable_commit(
     }
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_suspect(turn.tx, group.id, None)?;
-    turn.volatile.due_mut().groups.insert(group.id);
-    turn.volatile
+    turn.memory.due_mut().groups.insert(group.id);
+    turn.memory
         .due_mut()
         .conversations
         .extend(group.conversation);
@@ -607,13 +607,13 @@ fn follow(
         groups::set_membership_due(turn.tx, group.id)?;
     }
     if group.membership_due || leaves {
-        turn.volatile.due_mut().groups.insert(group.id);
+        turn.memory.due_mut().groups.insert(group.id);
     }
     Ok(())
 }
 
 /// Whether this device has waited long enough for what explains a commit.
 fn is_late(turn: &Turn<'_>, group: GroupId) -> bool {
-    let since = turn.volatile.behind_since(group);
+    let since = turn.memory.behind_since(group);
     since.is_some_and(|since| turn.now.since(since) >= LEAVE_WITHIN)
 }

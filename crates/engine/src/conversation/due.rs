@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use waxwing_protocol::ids::GroupId;
 
-use crate::{api::ConversationId, memory::Remembered, turn::VolatileState};
+use crate::{
+    api::ConversationId,
+    memory::{Memory, Remembered},
+};
 
 /// What may have something to do.
 #[derive(Default)]
@@ -21,7 +24,7 @@ pub(crate) struct DueWork {
 
 impl Remembered for DueWork {}
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn due_mut(&mut self) -> &mut DueWork {
         self.states.get_mut()
     }

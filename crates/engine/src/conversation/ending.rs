@@ -48,8 +48,8 @@ pub(crate) fn deny(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
 pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_mut().groups.insert(group.id);
-    turn.volatile
+    turn.memory.due_mut().groups.insert(group.id);
+    turn.memory
         .due_mut()
         .conversations
         .extend(group.conversation);
@@ -59,9 +59,9 @@ pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Re
 fn end(turn: &mut Turn<'_>, group: &GroupRecord, state: GroupState) -> Result<(), Fault> {
     groups::set_state(turn.tx, group.id, state)?;
     outbox::release_group(turn.tx, group.id)?;
-    turn.volatile.forget_behind(group.id);
-    turn.volatile.links.deauthorise(group.id);
-    turn.volatile
+    turn.memory.forget_behind(group.id);
+    turn.memory.links.deauthorise(group.id);
+    turn.memory
         .due_mut()
         .conversations
         .extend(group.conversation);

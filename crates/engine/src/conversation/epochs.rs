@@ -33,7 +33,7 @@ const BEHIND_FOR: Span = Span::seconds(30);
 /// Asks for the right to post, unless the link has it; `false` where it cannot be
 /// asked for.
 pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault> {
-    let Some(exporter) = turn.volatile.links.posting.ready() else {
+    let Some(exporter) = turn.memory.links.posting.ready() else {
         return Ok(false);
     };
     let Some(epoch) = turn.with_group(id, |group, _, _| Ok::<_, Fault>(group.epoch()))? else {
@@ -42,7 +42,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
     };
     let epoch = epoch?;
     let now = turn.now;
-    if turn.volatile.links.is_authorised(now, id, epoch) {
+    if turn.memory.links.is_authorised(now, id, epoch) {
         return Ok(true);
     }
     let keys = turn.with_group(id, |group, provider, _| group.keys(provider))?;
@@ -67,7 +67,7 @@ pub(crate) fn authorise(turn: &mut Turn<'_>, id: GroupId) -> Result<bool, Fault>
         Body::AuthorisePosting(request),
     );
     // What is posted right behind it is judged by the relay after it.
-    turn.volatile.links.authorise(now, id, epoch);
+    turn.memory.links.authorise(now, id, epoch);
     Ok(true)
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn handle_unauthorised(
     epoch: Epoch,
     error: &Error,
 ) -> Result<(), Fault> {
-    turn.volatile.links.deauthorise(id);
+    turn.memory.links.deauthorise(id);
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
@@ -109,18 +109,18 @@ pub(crate) fn handle_unauthorised(
 
 /// Groups that have been behind for too long are lost.
 pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
+    if turn.memory.links.mailbox.phase != LinkPhase::LoggedIn {
         return Ok(());
     }
     let now = turn.now;
-    let groups = &turn.volatile.states.get_mut::<behind::GroupsBehind>().0;
+    let groups = &turn.memory.states.get_mut::<behind::GroupsBehind>().0;
     let late: Vec<GroupId> = groups
         .iter()
         .filter(|(_, behind)| now.since(behind.since) >= BEHIND_FOR)
         .map(|(id, _)| *id)
         .collect();
     for id in late {
-        turn.volatile.forget_behind(id);
+        turn.memory.forget_behind(id);
         turn.run_contained(ErrorOwner::Group(id), |turn| {
             let group = groups::find(turn.tx, id)?;
             if group.is_some_and(|group| group.state == GroupState::Active) {
@@ -134,10 +134,10 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// When a group will have been behind for too long.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
-    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
+    if turn.memory.links.mailbox.phase != LinkPhase::LoggedIn {
         return None;
     }
-    let groups = &turn.volatile.states.get::<behind::GroupsBehind>()?.0;
+    let groups = &turn.memory.states.get::<behind::GroupsBehind>()?.0;
     let since = groups.values().map(|behind| behind.since).min()?;
     Some(since.after(BEHIND_FOR))
 }

@@ -143,9 +143,7 @@ fn blame(turn: &mut Turn<'_>, conversation: ConversationId, device: &Member) -> 
     )?;
     // It may have been revoked: then it is not its account's any more.
     if let Some(contact) = contact::of_account(turn.tx, device.account)? {
-        turn.volatile
-            .lookups_mut()
-            .request_look_up(&contact.address);
+        turn.memory.lookups_mut().request_look_up(&contact.address);
     }
     Ok(())
 }
@@ -363,7 +361,7 @@ pub(crate) fn handle_newer_generations(
     }
     if closed {
         groups::set_membership_due(turn.tx, group)?;
-        turn.volatile.due_mut().groups.insert(group);
+        turn.memory.due_mut().groups.insert(group);
     }
     Ok(())
 }
@@ -391,7 +389,7 @@ pub(crate) fn handle_broken_group(
     // Somebody may have been faster.
     let checking = groups::in_state(turn.tx, GroupState::Checking)?;
     let checking = checking.into_iter().map(|group| group.id);
-    turn.volatile.due_mut().groups.extend(checking);
+    turn.memory.due_mut().groups.extend(checking);
     schedule(turn, conversation, LOOK_UP_FIRST)
 }
 
@@ -510,7 +508,7 @@ fn unschedule(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), S
         "DELETE FROM next_generation WHERE conversation = ?1",
         [conversation.as_bytes()],
     )?;
-    turn.volatile
+    turn.memory
         .postponed
         .remove(&Postponed::NextGeneration(conversation));
     Ok(())
@@ -531,7 +529,7 @@ pub(crate) fn reschedule(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     };
     for (conversation, at) in due {
         let waiting = Postponed::NextGeneration(conversation);
-        turn.volatile.postponed.entry(waiting).or_insert(at);
+        turn.memory.postponed.entry(waiting).or_insert(at);
     }
     Ok(())
 }
@@ -563,7 +561,7 @@ fn delay_until_own_turn(
 /// It is this device's turn to make a conversation's next group, if nobody has.
 pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault> {
     unschedule(turn, id)?;
-    if turn.volatile.account.is_none() || turn.volatile.is_revoked() {
+    if turn.memory.account.is_none() || turn.memory.is_revoked() {
         return Ok(());
     }
     let Some(conversation) = super::find(turn.tx, id)? else {

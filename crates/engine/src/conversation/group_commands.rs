@@ -44,7 +44,7 @@ pub(crate) fn create(
     turn: &mut Turn<'_>,
     create: &api::CreateGroup,
 ) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     let name = checked_name(&create.name)?;
@@ -139,8 +139,8 @@ pub(crate) fn found(
         join_epochs::begin(turn, id)?;
     }
     member_changes::follow(turn, id, None, &secrets, None)?;
-    turn.volatile.due_mut().groups.insert(id);
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().groups.insert(id);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn add_pending_change(
     pending_changes::add(turn.tx, turn.now, conversation.id, wish)?;
     if let Some(group) = groups::for_sending(turn.tx, conversation.id)? {
         groups::set_membership_due(turn.tx, group.id)?;
-        turn.volatile.due_mut().groups.insert(group.id);
+        turn.memory.due_mut().groups.insert(group.id);
     }
     Ok(())
 }
@@ -276,7 +276,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, Ev
         }
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_mut().groups.insert(group.id);
+    turn.memory.due_mut().groups.insert(group.id);
     Ok(Response::Done {})
 }
 
@@ -314,7 +314,7 @@ pub(crate) fn leave_if_wished(
     let bytes = envelope.encode_to_vec();
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, Some(group.id))?;
     super::set_left(turn.tx, conversation, true)?;
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().conversations.insert(conversation);
     let leaves = turn.with_group(group.id, |group, _, _| group.members())?;
     let leaves = leaves.transpose()?.unwrap_or_default();
     Ok(leaves.iter().any(|member| member.account != own))
@@ -335,7 +335,7 @@ pub(crate) fn leaves(
         super::set_left(turn.tx, conversation, true)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_mut().groups.insert(group.id);
+    turn.memory.due_mut().groups.insert(group.id);
     receive::release(turn, group.id)
 }
 
@@ -418,8 +418,8 @@ pub(crate) fn taken_in(
             history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;
         turn.notify(Notice::Event(event));
     }
-    turn.volatile.due_mut().groups.insert(group.id);
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().groups.insert(group.id);
+    turn.memory.due_mut().conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     welcomes::catch_up(turn, group)?;
     if let Some(group) = groups::find(turn.tx, group.id)? {
@@ -464,7 +464,7 @@ pub(crate) fn known_group_state(
     conversation: &Conversation,
 ) -> Result<(ConversationState, MemberAddresses), EventError> {
     let not_member = || EventError::Refused(Problem::GroupNotMember);
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     if conversation.left {

@@ -58,10 +58,10 @@ impl UndoHook for Conversations {
 impl ResumeHook for Conversations {
     fn resume(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let due = groups::needing_work(turn.tx)?;
-        turn.volatile.due_mut().groups.extend(due);
+        turn.memory.due_mut().groups.extend(due);
         let due = held_posts::groups(turn.tx)?;
-        turn.volatile.due_mut().groups.extend(due);
-        if turn.volatile.account.is_some() {
+        turn.memory.due_mut().groups.extend(due);
+        if turn.memory.account.is_some() {
             re_add::schedule_next(turn)?;
         }
         generations::reschedule(turn)?;
@@ -98,7 +98,7 @@ impl Acquaintances for Conversations {
 impl ContactHook for Conversations {
     fn handle_devices_changed(&self, turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
         let due = groups::membership_due(turn.tx, Some(account))?;
-        turn.volatile.due_mut().groups.extend(due);
+        turn.memory.due_mut().groups.extend(due);
         Ok(())
     }
 }
@@ -111,17 +111,14 @@ impl LookUpHook for Conversations {
         _outcome: LookUpOutcome,
     ) -> Result<(), Fault> {
         if let Some(conversation) = with_address(turn.tx, address)? {
-            turn.volatile
-                .due_mut()
-                .conversations
-                .insert(conversation.id);
+            turn.memory.due_mut().conversations.insert(conversation.id);
         }
         Ok(())
     }
 
     fn handle_all_answered(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let waiting = groups::needing_work(turn.tx)?;
-        turn.volatile.due_mut().groups.extend(waiting);
+        turn.memory.due_mut().groups.extend(waiting);
         Ok(())
     }
 }
@@ -134,7 +131,7 @@ impl OwnHistoryHook for Conversations {
     ) -> Result<(), Fault> {
         // Groups may have waited for the roster.
         let waiting = groups::needing_work(turn.tx)?;
-        turn.volatile.due_mut().groups.extend(waiting);
+        turn.memory.due_mut().groups.extend(waiting);
         Ok(())
     }
 }

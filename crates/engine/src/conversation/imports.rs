@@ -28,7 +28,7 @@ pub(crate) fn import(
     turn: &mut Turn<'_>,
     asked: &api::ImportEntries,
 ) -> Result<Response, EventError> {
-    let Some(account) = turn.volatile.account.as_ref() else {
+    let Some(account) = turn.memory.account.as_ref() else {
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     if asked.messages.len() > ENTRIES_MAX as usize {

@@ -229,7 +229,7 @@ fn asking(
 
 /// Asks to be taken in.
 pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     let link = InvitationLink::read(&join.link)
@@ -289,7 +289,7 @@ fn queue_envelope(
     };
     let bytes = envelope.encode_to_vec();
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

@@ -258,7 +258,7 @@ fn came_in(turn: &mut Turn<'_>, group: &GroupRecord, came: &Member) -> Result<()
         members::set_due(turn.tx, conversation, came.account)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_mut().groups.insert(group.id);
+    turn.memory.due_mut().groups.insert(group.id);
     Ok(())
 }
 
@@ -271,9 +271,7 @@ pub(crate) fn look_into(turn: &mut Turn<'_>, removed: &[Member]) -> Result<(), F
         if account == own {
             own_history::request_check(turn);
         } else if let Some(contact) = contact::of_account(turn.tx, account)? {
-            turn.volatile
-                .lookups_mut()
-                .request_look_up(&contact.address);
+            turn.memory.lookups_mut().request_look_up(&contact.address);
         }
     }
     Ok(())

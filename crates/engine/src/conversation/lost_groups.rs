@@ -102,11 +102,7 @@ pub(crate) fn restore_lost_group(turn: &mut Turn<'_>, group: &GroupRecord) -> Re
 
 /// Wakes this device up at a time to ask.
 pub(super) fn wake(turn: &mut Turn<'_>, at: Time) {
-    let next = turn
-        .volatile
-        .postponed
-        .entry(Postponed::ReAdd)
-        .or_insert(at);
+    let next = turn.memory.postponed.entry(Postponed::ReAdd).or_insert(at);
     *next = (*next).min(at);
 }
 

@@ -44,11 +44,11 @@ use crate::{
     contact,
     event::LinkKind,
     link::{self, Job, tokens},
-    memory::Remembered,
+    memory::{Memory, Remembered},
     mls::{self, Member},
     outbox,
     trust::{self, lookups::LookUpOutcome},
-    turn::{Fault, Postponed, Turn, VolatileState},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// The next device of an account does what the one before it has not done, after this long.
@@ -169,7 +169,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         return Ok(());
     };
     if difference.is_none() {
-        turn.volatile.forget_lacking(group.id);
+        turn.memory.forget_lacking(group.id);
         if let Some(conversation) = group.conversation {
             members::looked_at(turn.tx, conversation)?;
             if !group_commands::leave_if_wished(turn, group, conversation)? {
@@ -180,7 +180,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
         return Ok(groups::membership_done(turn.tx, group.id)?);
     }
     let now = turn.now;
-    let lacking = &mut turn.volatile.states.get_mut::<LackingGroups>().0;
+    let lacking = &mut turn.memory.states.get_mut::<LackingGroups>().0;
     let first_seen = !lacking.contains_key(&group.id);
     let since = *lacking.entry(group.id).or_insert(now);
     let waited = turn.now.since(since);
@@ -277,7 +277,7 @@ fn claims_of<'a>(
     turn: &'a Turn<'_>,
     group: GroupId,
 ) -> impl Iterator<Item = (AccountId, &'a Vec<mls::KeyPackage>)> {
-    let claimed = turn.volatile.states.get::<ClaimedPackages>();
+    let claimed = turn.memory.states.get::<ClaimedPackages>();
     claimed
         .into_iter()
         .flat_map(move |claimed| claimed.0.range(of_group(group)))
@@ -295,7 +295,7 @@ fn claim_what_is_due(
     let mut wanted = Vec::new();
     for lacking in &difference.lacking {
         let job = Job::ClaimDevices(group.id, lacking.account);
-        if turn.volatile.links.posting.awaits(&job) {
+        if turn.memory.links.posting.awaits(&job) {
             on_their_way += 1;
         } else if waited >= lacking.turn
             && !has_no_packages(turn, group.id, lacking.account)
@@ -315,7 +315,7 @@ fn claim_what_is_due(
 
 /// Whether an account's devices had no key packages a while ago.
 fn has_no_packages(turn: &Turn<'_>, group: GroupId, account: AccountId) -> bool {
-    let without = turn.volatile.states.get::<WithoutPackages>();
+    let without = turn.memory.states.get::<WithoutPackages>();
     let refusal = without.and_then(|without| without.0.get(&(group, account)));
     refusal.is_some_and(|(_, at)| *at > turn.now)
 }
@@ -465,7 +465,7 @@ pub(crate) fn holds_back(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<boo
         return Ok(true);
     }
     let now = turn.now;
-    let lacking = &mut turn.volatile.states.get_mut::<LackingGroups>().0;
+    let lacking = &mut turn.memory.states.get_mut::<LackingGroups>().0;
     let since = *lacking.entry(group.id).or_insert(now);
     let own = turn.account()?.id();
     // A device that makes a group of two adds its account's other devices. A stolen device may not,
@@ -483,7 +483,7 @@ pub(crate) fn handle_key_packages(
     account: AccountId,
     claimed: &KeyPackagesClaimed,
 ) -> Result<(), Fault> {
-    turn.volatile.due_mut().groups.insert(id);
+    turn.memory.due_mut().groups.insert(id);
     let Some(roster) = roster_of(turn, account)? else {
         return Ok(());
     };
@@ -555,7 +555,7 @@ pub(crate) fn handle_claim_refused(
 /// Asks for an account's key packages; `false` where that cannot be done now.
 fn claim(turn: &mut Turn<'_>, group: &GroupRecord, lacking: &Lacking) -> Result<bool, Fault> {
     let unknown = Address::parse(&lacking.address).is_err();
-    if unknown || turn.volatile.links.posting.ready().is_none() {
+    if unknown || turn.memory.links.posting.ready().is_none() {
         return Ok(false);
     }
     let left = tokens::spendable(turn)? > KEPT_FOR_PARCELS;
@@ -884,11 +884,7 @@ fn bring(
     (address, meant): (&Address, Option<AccountId>),
 ) -> Result<(), Fault> {
     let now = turn.now;
-    let account = match turn
-        .volatile
-        .lookups_mut()
-        .outcome(address.canonical(), now)
-    {
+    let account = match turn.memory.lookups_mut().outcome(address.canonical(), now) {
         Some(LookUpOutcome::Nobody) => {
             return group_commands::not_brought(turn, conversation, kept);
         }
@@ -897,7 +893,7 @@ fn bring(
             // Looked up not long ago.
             Some(known) if !now.has_passed(known.looked_up_at, trust::GOOD_FOR) => known.account,
             _ => {
-                turn.volatile
+                turn.memory
                     .lookups_mut()
                     .request_look_up(address.canonical());
                 difference.waits_for_look_up = true;
@@ -955,7 +951,7 @@ struct LackingGroups(HashMap<GroupId, Time>);
 
 impl Remembered for LackingGroups {}
 
-impl VolatileState {
+impl Memory {
     fn forget_lacking(&mut self, group: GroupId) {
         self.states.get_mut::<LackingGroups>().0.remove(&group);
     }
@@ -971,18 +967,18 @@ impl VolatileState {
 fn claimed_mut<'t>(
     turn: &'t mut Turn<'_>,
 ) -> &'t mut BTreeMap<(GroupId, AccountId), Vec<mls::KeyPackage>> {
-    &mut turn.volatile.states.get_mut::<ClaimedPackages>().0
+    &mut turn.memory.states.get_mut::<ClaimedPackages>().0
 }
 
 fn has_claimed(turn: &Turn<'_>, group: GroupId, account: AccountId) -> bool {
-    let claimed = turn.volatile.states.get::<ClaimedPackages>();
+    let claimed = turn.memory.states.get::<ClaimedPackages>();
     claimed.is_some_and(|claimed| claimed.0.contains_key(&(group, account)))
 }
 
 fn without_packages_mut<'t>(
     turn: &'t mut Turn<'_>,
 ) -> &'t mut HashMap<(GroupId, AccountId), (u32, Time)> {
-    &mut turn.volatile.states.get_mut::<WithoutPackages>().0
+    &mut turn.memory.states.get_mut::<WithoutPackages>().0
 }
 
 /// The keys of all accounts of a group.

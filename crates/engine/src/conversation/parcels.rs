@@ -46,8 +46,8 @@ use crate::{
         blob::{self, AGAIN, Blob, BlobId, BlobKind, Refused},
         reader_marks,
     },
-    memory::Remembered,
-    turn::{Fault, Postponed, Turn, VolatileState},
+    memory::{Memory, Remembered},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// `parts` are at the relay, or here. A parcel that came has the post that brought it, but
@@ -196,7 +196,7 @@ pub(crate) fn pack(
     bytes: Vec<u8>,
     readers: Readers,
 ) -> Result<Vec<u8>, Fault> {
-    if bytes.len() <= turn.volatile.inline_limit() {
+    if bytes.len() <= turn.memory.inline_limit() {
         return Ok(bytes);
     }
     let id: BlobId = turn.random();
@@ -644,9 +644,9 @@ pub(crate) fn handle_parcel_stored(
     turn.tx
         .execute("UPDATE parcel SET parts = ?2 WHERE id = ?1", (id, parts))?;
     if parts >= row.blob().all_parts() {
-        turn.volatile.due_mut().groups.insert(row.group);
+        turn.memory.due_mut().groups.insert(row.group);
         if let Some(group) = groups::find(turn.tx, row.group)? {
-            turn.volatile
+            turn.memory
                 .due_mut()
                 .conversations
                 .extend(group.conversation);
@@ -692,7 +692,7 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         })?;
     let Some(post) = post else {
         // It is asked for again, and then found here.
-        turn.volatile.due_mut().groups.insert(row.group);
+        turn.memory.due_mut().groups.insert(row.group);
         return Ok(());
     };
     let Some(body) = whole(turn, row)? else {
@@ -800,7 +800,7 @@ impl Remembered for InlineLimit {
     const OUTLASTS_ERRORS: bool = true;
 }
 
-impl VolatileState {
+impl Memory {
     /// Larger commits, welcomes and group information go as blobs (bytes).
     pub(crate) fn set_inline_limit(&mut self, bytes: usize) {
         self.states.get_mut::<InlineLimit>().0 = bytes;
@@ -813,6 +813,6 @@ impl VolatileState {
 }
 
 fn is_first_time_unavailable(turn: &mut Turn<'_>, id: BlobId) -> bool {
-    let unavailable = &mut turn.volatile.states.get_mut::<UnavailableParcels>().0;
+    let unavailable = &mut turn.memory.states.get_mut::<UnavailableParcels>().0;
     unavailable.insert(id)
 }

@@ -99,7 +99,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             "UPDATE quarantine SET retry_at = NULL WHERE group_id = ?1",
             [id.0],
         )?;
-        turn.volatile.postponed.remove(&Postponed::Group(id));
+        turn.memory.postponed.remove(&Postponed::Group(id));
         return Ok(());
     }
     let now = turn.now;
@@ -140,10 +140,10 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     leave_alone(turn, id);
     if let Some(at) = retry_at {
-        turn.volatile.postponed.insert(Postponed::Group(id), at);
+        turn.memory.postponed.insert(Postponed::Group(id), at);
     }
     if let Some(conversation) = before.conversation {
-        turn.volatile.due_mut().conversations.insert(conversation);
+        turn.memory.due_mut().conversations.insert(conversation);
         add_event(turn, conversation)?;
         if groups::for_sending(turn.tx, conversation)?.is_none() {
             generations::schedule_next_generation(turn, conversation)?;
@@ -155,12 +155,12 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 /// Nothing in memory of the group is due, or expected, any more.
 fn leave_alone(turn: &mut Turn<'_>, id: GroupId) {
     turn.forget(id);
-    let live = &mut *turn.volatile;
-    live.forget_behind(id);
-    live.forget_additions(id);
-    live.due_mut().groups.remove(&id);
-    live.postponed.remove(&Postponed::Membership(id));
-    live.links.deauthorise(id);
+    let memory = &mut *turn.memory;
+    memory.forget_behind(id);
+    memory.forget_additions(id);
+    memory.due_mut().groups.remove(&id);
+    memory.postponed.remove(&Postponed::Membership(id));
+    memory.links.deauthorise(id);
 }
 
 fn add_event(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fault> {
@@ -199,13 +199,11 @@ pub(crate) fn resume_after_start(turn: &mut Turn<'_>) -> Result<(), Fault> {
         };
         if let Some(at) = retry_at {
             let at = Time(at.cast_unsigned());
-            turn.volatile.postponed.insert(Postponed::Group(id), at);
+            turn.memory.postponed.insert(Postponed::Group(id), at);
         }
-        if let Some(conversation) = group
-            .conversation
-            .filter(|_| turn.volatile.account.is_some())
+        if let Some(conversation) = group.conversation.filter(|_| turn.memory.account.is_some())
             && !turn
-                .volatile
+                .memory
                 .postponed
                 .contains_key(&Postponed::NextGeneration(conversation))
             && groups::for_sending(turn.tx, conversation)?.is_none()
@@ -243,9 +241,7 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     };
     let at = Time(at.cast_unsigned());
     if at > turn.now {
-        turn.volatile
-            .postponed
-            .insert(Postponed::Group(group.id), at);
+        turn.memory.postponed.insert(Postponed::Group(group.id), at);
         return Ok(());
     }
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())
@@ -259,7 +255,7 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     )?;
     if was == GroupState::Checking as u8 {
         groups::set_state(turn.tx, group.id, GroupState::Checking)?;
-        turn.volatile.due_mut().groups.insert(group.id);
+        turn.memory.due_mut().groups.insert(group.id);
         return Ok(());
     }
     // What cannot be read is of no use to anybody, and in the way of what replaces it.

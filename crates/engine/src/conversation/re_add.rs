@@ -101,7 +101,7 @@ pub(crate) fn send_due_requests(turn: &mut Turn<'_>) -> Result<(), Fault> {
             lost_groups::clear_request(turn.tx, id)?;
         } else if group.state == GroupState::Lost {
             // First it tries by itself.
-            turn.volatile.due_mut().groups.insert(id);
+            turn.memory.due_mut().groups.insert(id);
         } else {
             ask_next(turn, &group)?;
         }
@@ -258,7 +258,7 @@ fn send_request(
     let bytes = envelope.encode_to_vec();
     // For a conversation that the person takes part in, of somebody whom they may not know.
     outbox::add_asked(turn.tx, turn.now, conversation, &bytes, None)?;
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }
 
@@ -315,7 +315,7 @@ fn queue_re_add(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(),
     }
     re_add_queue::add(turn.tx, id, device.device)?;
     groups::set_membership_due(turn.tx, id)?;
-    turn.volatile.due_mut().groups.insert(id);
+    turn.memory.due_mut().groups.insert(id);
     Ok(())
 }
 
@@ -326,6 +326,6 @@ fn look_at(turn: &mut Turn<'_>, group: &GroupRecord, device: &Member) -> Result<
         members::set_due(turn.tx, conversation, device.account)?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_mut().groups.insert(group.id);
+    turn.memory.due_mut().groups.insert(group.id);
     Ok(())
 }

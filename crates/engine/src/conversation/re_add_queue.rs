@@ -53,7 +53,7 @@ pub(crate) fn may_re_add(
 /// Whether a device is to be taken in again now: each time costs a token and an epoch.
 pub(crate) fn is_re_add_allowed_now(turn: &mut Turn<'_>, group: GroupId, device: DeviceId) -> bool {
     let now = turn.now;
-    let taken = &mut turn.volatile.states.get_mut::<RecentReAdds>().0;
+    let taken = &mut turn.memory.states.get_mut::<RecentReAdds>().0;
     if taken.len() >= REMEMBERED_MAX {
         taken.retain(|_, at| now.since(*at) < NOT_AGAIN);
     }

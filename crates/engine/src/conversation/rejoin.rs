@@ -47,7 +47,7 @@ const AGAIN: Span = Span::seconds(30);
 
 /// Asks for the group's information.
 pub(crate) fn fetch(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    let posting = &turn.volatile.links.posting;
+    let posting = &turn.memory.links.posting;
     let Some(exporter) = posting.ready() else {
         return Ok(());
     };
@@ -220,7 +220,7 @@ pub(crate) fn handle_group_info(
     };
     turn.remember(id, mls_group);
     groups::begin_commit(turn.tx, id, post, &request.encode_to_vec())?;
-    turn.volatile.due_mut().groups.insert(id);
+    turn.memory.due_mut().groups.insert(id);
     Ok(())
 }
 
@@ -238,7 +238,7 @@ fn judge(
     let mut judgement = Judgement::Admitted;
     for member in members {
         let now = turn.now;
-        let since = turn.volatile.lookups_mut().first_seen(id, member, now);
+        let since = turn.memory.lookups_mut().first_seen(id, member, now);
         match trust::judge_one(turn, member, claimed, since)? {
             Judgement::Admitted => {}
             Judgement::Unknown => judgement = Judgement::Unknown,
@@ -297,10 +297,10 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     }
     groups::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::handle_commit_accepted(turn, id)?;
-    turn.volatile.forget_behind(id);
-    turn.volatile.lookups_mut().forget_seen(id);
+    turn.memory.forget_behind(id);
+    turn.memory.lookups_mut().forget_seen(id);
     // What it lacked when it was lost, it may lack still.
-    turn.volatile.due_mut().groups.insert(id);
+    turn.memory.due_mut().groups.insert(id);
     join_epochs::follow(turn, &group)?;
     if group.account.is_none() {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
@@ -315,7 +315,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     // Whoever is there for the first time has nothing to say about it.
     let first = groups::take_inherited(turn.tx, id)?;
     if let Some(conversation) = group.conversation {
-        turn.volatile.due_mut().conversations.insert(conversation);
+        turn.memory.due_mut().conversations.insert(conversation);
     }
     if let Some(conversation) = group.conversation.filter(|_| !first) {
         let contact = match group.account {
@@ -358,7 +358,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
     match error.code() {
         // Another commit came first: from the start.
         ErrorCode::EpochConflict => {
-            turn.volatile.due_mut().groups.insert(id);
+            turn.memory.due_mut().groups.insert(id);
             Ok(())
         }
         ErrorCode::GroupUnknown => ending::deny(turn, &group),

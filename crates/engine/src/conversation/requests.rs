@@ -70,7 +70,7 @@ pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Res
 }
 
 fn meant(turn: &Turn<'_>, of: &str) -> Result<(Conversation, Vec<u8>), EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     let unknown = || {

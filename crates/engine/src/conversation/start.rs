@@ -40,25 +40,25 @@ const AGAIN: Span = Span::minutes(1);
 /// Looks the recipient up, and claims their devices' key packages.
 pub(crate) fn claim(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(), Fault> {
     let job = Job::Claim(conversation.id);
-    if turn.volatile.links.posting.awaits(&job)
+    if turn.memory.links.posting.awaits(&job)
         || turn.is_postponed(&Postponed::Conversation(conversation.id))
     {
         return Ok(());
     }
     let now = turn.now;
     match turn
-        .volatile
+        .memory
         .lookups_mut()
         .outcome(&conversation.address, now)
     {
         None => {
-            turn.volatile
+            turn.memory
                 .lookups_mut()
                 .request_look_up(&conversation.address);
             return Ok(());
         }
         Some(LookUpOutcome::Nobody) => {
-            turn.volatile.lookups_mut().forget(&conversation.address);
+            turn.memory.lookups_mut().forget(&conversation.address);
             let address = conversation.display.clone();
             return progress::fail_waiting(
                 turn,
@@ -101,17 +101,14 @@ pub(crate) fn handle_key_packages(
         return Ok(());
     };
     let Some((account, packages)) = checked(turn, &address, claimed)? else {
-        turn.volatile.lookups_mut().forget(&conversation.address);
+        turn.memory.lookups_mut().forget(&conversation.address);
         turn.postpone(Postponed::Conversation(id), AGAIN);
         return progress::tell_waiting(turn, &conversation, &Problem::RecipientNotProven);
     };
     let conversation = super::belongs_to(turn, conversation, account)?;
     if groups::for_sending(turn.tx, conversation.id)?.is_some() {
         // The other side was faster; what waits goes to its group.
-        turn.volatile
-            .due_mut()
-            .conversations
-            .insert(conversation.id);
+        turn.memory.due_mut().conversations.insert(conversation.id);
         return Ok(());
     }
     // A second token opens the group.
@@ -176,11 +173,8 @@ pub(crate) fn handle_key_packages(
         },
     )?;
     turn.remember(group_id, group);
-    turn.volatile.due_mut().groups.insert(group_id);
-    turn.volatile
-        .due_mut()
-        .conversations
-        .insert(conversation.id);
+    turn.memory.due_mut().groups.insert(group_id);
+    turn.memory.due_mut().conversations.insert(conversation.id);
     Ok(())
 }
 
@@ -252,7 +246,7 @@ pub(crate) fn claim_refused(
 /// Gives the relay a group that was made.
 pub(crate) fn create(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let job = Job::CreateGroup(group.id);
-    if turn.volatile.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
+    if turn.memory.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
         return Ok(());
     }
     let mut request = group
@@ -282,8 +276,8 @@ pub(crate) fn handle_group_created(turn: &mut Turn<'_>, id: GroupId) -> Result<(
         groups::set_state(turn.tx, id, GroupState::Active)?;
         // This account's other devices are to come in.
         groups::set_membership_due(turn.tx, id)?;
-        turn.volatile.due_mut().groups.insert(id);
-        turn.volatile
+        turn.memory.due_mut().groups.insert(id);
+        turn.memory
             .due_mut()
             .conversations
             .extend(group.conversation);

@@ -229,8 +229,8 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
         }
     }
     turn.remember(post.group, group);
-    turn.volatile.lookups_mut().forget_outcomes();
-    turn.volatile.due_mut().groups.insert(post.group);
+    turn.memory.lookups_mut().forget_outcomes();
+    turn.memory.due_mut().groups.insert(post.group);
     Ok(Room::There)
 }
 
@@ -252,7 +252,7 @@ pub(crate) fn handle_repeated_welcome(
     }
     // This device's own commit is on its way: when the relay takes it, the leaf that the welcome
     // brings is no more; when it does not, this device tries again.
-    if lost && turn.volatile.links.posting.awaits(&Job::Rejoin(group.id)) {
+    if lost && turn.memory.links.posting.awaits(&Job::Rejoin(group.id)) {
         return Ok(());
     }
     let inherited = groups::take_inherited(turn.tx, group.id)?;
@@ -364,7 +364,7 @@ fn take_over(
             Ok(())
         }
         Claim::NotYet | Claim::Bad => {
-            turn.volatile.lookups_mut().forget_outcomes();
+            turn.memory.lookups_mut().forget_outcomes();
             ending::close(turn, group)
         }
     }
@@ -408,9 +408,9 @@ fn admit_to(
     groups::set_conversation(turn.tx, group.id, conversation)?;
     groups::set_state(turn.tx, group.id, GroupState::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
-    turn.volatile.due_mut().groups.insert(group.id);
-    turn.volatile.lookups_mut().forget_outcomes();
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().groups.insert(group.id);
+    turn.memory.lookups_mut().forget_outcomes();
+    turn.memory.due_mut().conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     catch_up(turn, group)?;
     receive::release(turn, group.id)
@@ -434,7 +434,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), F
 }
 
 fn refuse(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    turn.volatile.lookups_mut().forget_outcomes();
+    turn.memory.lookups_mut().forget_outcomes();
     turn.warn_misdeed(RelayMisdeed::MemberNotEntitled);
     ending::close(turn, group)?;
     lost_groups::restore_lost_group(turn, group)

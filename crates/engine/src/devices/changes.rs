@@ -80,7 +80,7 @@ pub(crate) fn devices_admitted(tx: &Transaction<'_>) -> Result<Vec<DeviceId>, St
 
 /// Sends what is next.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let mailbox = &turn.volatile.links.mailbox;
+    let mailbox = &turn.memory.links.mailbox;
     if !matches!(mailbox.phase, LinkPhase::Ready { .. } | LinkPhase::LoggedIn)
         || turn.is_postponed(&Postponed::RosterChange)
     {
@@ -94,7 +94,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     let job = Job::ChangeRoster(id);
-    if turn.volatile.links.mailbox.awaits(&job) {
+    if turn.memory.links.mailbox.awaits(&job) {
         return Ok(());
     }
     let Some(address) = own_address(turn)? else {
@@ -104,7 +104,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let admits_this = added.is_some() && added == account::pending_device(turn.tx)?;
     // If the relay has the statement already, it tells the mailbox only to devices of the
     // account: those log in first. One that admits itself cannot, and signs.
-    let newcomer = match turn.volatile.links.mailbox.phase {
+    let newcomer = match turn.memory.links.mailbox.phase {
         LinkPhase::Ready {
             exporter,
             challenge,
@@ -132,7 +132,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay's log has it.
 pub(crate) fn changed(turn: &mut Turn<'_>, id: i64, changed: &RosterChanged) -> Result<(), Fault> {
-    turn.volatile.postponed.remove(&Postponed::RosterChange);
+    turn.memory.postponed.remove(&Postponed::RosterChange);
     let Some(statement) = by_id(turn.tx, id)? else {
         return Ok(());
     };
@@ -211,12 +211,12 @@ pub(crate) fn roster_grew(turn: &mut Turn<'_>) -> Result<(), Fault> {
         None => return Ok(()),
         // It is there: its answer, with the mailbox, is asked for again.
         Some(same) if same.statement == statement.statement => {
-            turn.volatile.postponed.remove(&Postponed::RosterChange);
+            turn.memory.postponed.remove(&Postponed::RosterChange);
             return Ok(());
         }
         Some(_) => {}
     }
-    turn.volatile.postponed.remove(&Postponed::RosterChange);
+    turn.memory.postponed.remove(&Postponed::RosterChange);
     // All that wait are chained to the first.
     for statement in all(turn.tx)? {
         match decoded(&statement)?.change {
@@ -239,20 +239,20 @@ pub(crate) fn roster_grew(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// The own roster has changed, in the store: updates the memory, and tells people. What a change of
 /// devices means for conversations is begun here.
 pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    turn.volatile.account = account::load(turn.tx)?;
-    if turn.volatile.account.is_none() {
+    turn.memory.account = account::load(turn.tx)?;
+    if turn.memory.account.is_none() {
         return Ok(());
     }
-    turn.volatile.devices_mut().changed_since_backup = true;
+    turn.memory.devices_mut().changed_since_backup = true;
     transfer::own_roster_changed(turn)?;
     let due = groups::membership_due(turn.tx, None)?;
-    turn.volatile.due_mut().groups.extend(due);
+    turn.memory.due_mut().groups.extend(due);
     names::notify_devices(turn, None)
 }
 
 /// Makes the statement for a revocation that is wanted, and stores it.
 fn make_revocation(turn: &mut Turn<'_>) -> Result<Option<(i64, SignedStatement)>, Fault> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Ok(None);
     };
     let wanted: Option<[u8; 32]> = turn
@@ -287,7 +287,7 @@ fn make_revocation(turn: &mut Turn<'_>) -> Result<Option<(i64, SignedStatement)>
 
 /// The address under which the log has the account.
 fn own_address(turn: &Turn<'_>) -> Result<Option<String>, Fault> {
-    if let Some(own) = &turn.volatile.account {
+    if let Some(own) = &turn.memory.account {
         return Ok(Some(own.address().display().to_owned()));
     }
     Ok(recovery::address(turn.tx)?)

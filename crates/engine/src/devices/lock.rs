@@ -29,7 +29,7 @@ use crate::{
 
 /// The address is to be locked, or not.
 pub(crate) fn set_lock(turn: &mut Turn<'_>, locked: bool) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     settings::write(turn.tx, Setting::LockWanted, locked)?;
@@ -38,7 +38,7 @@ pub(crate) fn set_lock(turn: &mut Turn<'_>, locked: bool) -> Result<Response, Ev
 
 /// Objects to the account that contests the address.
 pub(crate) fn want_to_keep(turn: &mut Turn<'_>) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     settings::write(turn.tx, Setting::KeepAddress, true)?;
@@ -52,14 +52,13 @@ pub(crate) fn is_locked(turn: &Turn<'_>) -> Result<bool, StoreError> {
 
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn
-        || turn.is_postponed(&Postponed::Lock)
+    if turn.memory.links.mailbox.phase != LinkPhase::LoggedIn || turn.is_postponed(&Postponed::Lock)
     {
         return Ok(());
     }
     let wanted: Option<bool> = settings::read(turn.tx, Setting::LockWanted)?;
     if let Some(locked) = wanted
-        && !turn.volatile.links.mailbox.awaits(&Job::SetLock(locked))
+        && !turn.memory.links.mailbox.awaits(&Job::SetLock(locked))
     {
         let set = SetLock {
             address: turn.account()?.address().display().to_owned(),
@@ -68,7 +67,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.send_request(LinkKind::Mailbox, Job::SetLock(locked), Body::SetLock(set));
     }
     let keep: Option<bool> = settings::read(turn.tx, Setting::KeepAddress)?;
-    if keep.is_some() && !turn.volatile.links.mailbox.awaits(&Job::KeepAddress) {
+    if keep.is_some() && !turn.memory.links.mailbox.awaits(&Job::KeepAddress) {
         let keep = Body::KeepAddress(KeepAddress {});
         turn.send_request(LinkKind::Mailbox, Job::KeepAddress, keep);
     }

@@ -40,22 +40,22 @@ use crate::{
     containment::ErrorOwner,
     event::LinkKind,
     link::{self, MeetingPurpose},
-    memory::Remembered,
-    turn::{Fault, Postponed, Turn, VolatileState},
+    memory::{Memory, Remembered},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// What devices keep in memory.
 #[derive(Default)]
-pub(crate) struct DevicesInMemory {
+pub(crate) struct DevicesMemory {
     pub pairing: Option<pairing::Pairing>,
-    pub transfer: transfer::TransferInMemory,
-    pub backup: backup::BackupInMemory,
-    pub recovery: recovery::RecoveryInMemory,
+    pub transfer: transfer::TransferMemory,
+    pub backup: backup::BackupMemory,
+    pub recovery: recovery::RecoveryMemory,
     /// Whether there is something that the last backup does not have.
     pub changed_since_backup: bool,
 }
 
-impl Remembered for DevicesInMemory {
+impl Remembered for DevicesMemory {
     fn handle_link_lost(&mut self, link: LinkKind) {
         if let Some(pairing) = &mut self.pairing
             && pairing.link() == link
@@ -69,12 +69,12 @@ impl Remembered for DevicesInMemory {
     }
 }
 
-impl VolatileState {
-    pub(crate) fn devices(&self) -> Option<&DevicesInMemory> {
+impl Memory {
+    pub(crate) fn devices(&self) -> Option<&DevicesMemory> {
         self.states.get()
     }
 
-    pub(crate) fn devices_mut(&mut self) -> &mut DevicesInMemory {
+    pub(crate) fn devices_mut(&mut self) -> &mut DevicesMemory {
         self.states.get_mut()
     }
 }
@@ -125,7 +125,7 @@ pub(crate) fn joined(
     match meets {
         MeetingPurpose::Pairing => pairing::handle_joined(turn, joined),
         MeetingPurpose::Transfer => {
-            if let Some(meeting) = transfer::meeting(&mut turn.volatile.devices_mut().transfer) {
+            if let Some(meeting) = transfer::meeting(&mut turn.memory.devices_mut().transfer) {
                 meeting.joined();
             }
             Ok(())
@@ -135,7 +135,7 @@ pub(crate) fn joined(
 
 /// The relay has taken what was said.
 pub(crate) fn said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
-    let devices = turn.volatile.devices_mut();
+    let devices = turn.memory.devices_mut();
     let meeting = match meets {
         MeetingPurpose::Pairing => devices.pairing.as_mut().map(pairing::Pairing::meeting),
         MeetingPurpose::Transfer => transfer::meeting(&mut devices.transfer),
@@ -147,14 +147,14 @@ pub(crate) fn said(turn: &mut Turn<'_>, meets: MeetingPurpose) {
 
 /// What was to be said at a rendezvous was not: it is joined again.
 pub(crate) fn handle_not_sent(turn: &mut Turn<'_>, meets: MeetingPurpose) {
-    let live = turn.volatile.devices_mut();
+    let devices = turn.memory.devices_mut();
     match meets {
         MeetingPurpose::Pairing => {
-            if let Some(pairing) = &mut live.pairing {
+            if let Some(pairing) = &mut devices.pairing {
                 pairing.lost();
             }
         }
-        MeetingPurpose::Transfer => transfer::handle_link_lost(&mut live.transfer),
+        MeetingPurpose::Transfer => transfer::handle_link_lost(&mut devices.transfer),
     }
 }
 
@@ -163,11 +163,11 @@ pub(crate) fn handle_not_sent(turn: &mut Turn<'_>, meets: MeetingPurpose) {
 pub(crate) fn failed(turn: &mut Turn<'_>, meets: MeetingPurpose) {
     match meets {
         MeetingPurpose::Pairing => {
-            turn.volatile.devices_mut().pairing = None;
+            turn.memory.devices_mut().pairing = None;
             pairing::tell_failed(turn, &Problem::PairingBroken);
         }
         MeetingPurpose::Transfer => {
-            transfer::handle_link_lost(&mut turn.volatile.devices_mut().transfer);
+            transfer::handle_link_lost(&mut turn.memory.devices_mut().transfer);
             turn.postpone(Postponed::Meeting, Span::minutes(1));
         }
     }
@@ -187,7 +187,7 @@ pub(crate) fn meeting_refused(turn: &mut Turn<'_>, meets: MeetingPurpose, error:
     match meets {
         MeetingPurpose::Pairing => pairing::handle_refusal(turn, error),
         MeetingPurpose::Transfer => {
-            let again = transfer::handle_refusal(&mut turn.volatile.devices_mut().transfer);
+            let again = transfer::handle_refusal(&mut turn.memory.devices_mut().transfer);
             let again = match error.code() {
                 ErrorCode::RateLimited | ErrorCode::Unavailable => {
                     link::retry_after(error).max(again)
@@ -228,5 +228,5 @@ fn pairs_on(turn: &Turn<'_>, link: LinkKind) -> bool {
 }
 
 fn current_pairing<'t>(turn: &'t Turn<'_>) -> Option<&'t pairing::Pairing> {
-    turn.volatile.devices()?.pairing.as_ref()
+    turn.memory.devices()?.pairing.as_ref()
 }

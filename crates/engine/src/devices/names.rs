@@ -77,7 +77,7 @@ pub(crate) fn short(device: DeviceId) -> String {
 
 /// The account's devices, in the order in which they were admitted.
 pub(crate) fn list(turn: &Turn<'_>) -> Result<Vec<Device>, Fault> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Ok(Vec::new());
     };
     let mut devices = Vec::new();
@@ -120,7 +120,7 @@ pub(crate) fn notify_devices(turn: &mut Turn<'_>, problem: Option<&Problem>) -> 
 
 /// The one device that is meant by an id or the start of one.
 pub(crate) fn meant(turn: &Turn<'_>, text: &str) -> Option<DeviceId> {
-    let own = turn.volatile.account.as_ref()?;
+    let own = turn.memory.account.as_ref()?;
     let text: String = text
         .chars()
         .filter(|c| !matches!(c, ' ' | '-'))

@@ -67,7 +67,7 @@ CREATE TABLE recovery (
 
 /// What is in memory.
 #[derive(Default)]
-pub(crate) struct RecoveryInMemory {
+pub(crate) struct RecoveryMemory {
     /// Until the statements are signed.
     key: Option<RecoveryKey>,
     opener: Option<Opening>,
@@ -129,11 +129,11 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
         ),
     )?;
     backup::key::store_public(turn.tx, &backup::key::public_of(&key))?;
-    turn.volatile.devices_mut().recovery = RecoveryInMemory {
+    turn.memory.devices_mut().recovery = RecoveryMemory {
         key: Some(key),
         opener: None,
     };
-    turn.volatile.lookups_mut().forget_outcomes();
+    turn.memory.lookups_mut().forget_outcomes();
     notify_stage(turn, RecoveryStage::LookingUp, None);
     Ok(Response::Done {})
 }
@@ -199,7 +199,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 // ---- whose account it is ----
 
 fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
-    if turn.volatile.devices_mut().recovery.key.is_none() {
+    if turn.memory.devices_mut().recovery.key.is_none() {
         // The words went with the process before.
         return failed(turn, &Problem::PairingBroken);
     }
@@ -207,25 +207,25 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
         return Err(Fault::Broken("the address is not valid".into()));
     };
     match turn
-        .volatile
+        .memory
         .lookups_mut()
         .outcome(address.canonical(), turn.now)
     {
         None => {
-            turn.volatile
+            turn.memory
                 .lookups_mut()
                 .request_look_up(address.canonical());
-            if turn.volatile.links.posting.ready().is_some() {
+            if turn.memory.links.posting.ready().is_some() {
                 lookups::pump(turn);
             }
             Ok(())
         }
         Some(lookups::LookUpOutcome::Account(account)) => {
-            turn.volatile.lookups_mut().forget_outcomes();
+            turn.memory.lookups_mut().forget_outcomes();
             looked_up(turn, recovery, account)
         }
         Some(lookups::LookUpOutcome::Nobody) => {
-            turn.volatile.lookups_mut().forget_outcomes();
+            turn.memory.lookups_mut().forget_outcomes();
             let address = recovery.address.clone();
             failed(turn, &Problem::RecoveryAddressUnknown { address })
         }
@@ -234,7 +234,7 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
 
 /// The account's roster is there: the recovery key signs what is to be signed.
 fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Result<(), Fault> {
-    let Some(key) = turn.volatile.devices_mut().recovery.key.take() else {
+    let Some(key) = turn.memory.devices_mut().recovery.key.take() else {
         return Ok(());
     };
     // The account is not a contact of its own.
@@ -330,14 +330,14 @@ pub(crate) fn outdated(turn: &mut Turn<'_>) -> Result<(), Fault> {
 // ---- what the backup has ----
 
 fn fetch(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn
+    if turn.memory.links.mailbox.phase != LinkPhase::LoggedIn
         || turn.is_postponed(&Postponed::Backup)
     {
         return Ok(());
     }
     let index = opening(turn, recovery)?.part;
     let job = Job::FetchBackup(index);
-    if !turn.volatile.links.mailbox.awaits(&job) {
+    if !turn.memory.links.mailbox.awaits(&job) {
         turn.send_request(
             LinkKind::Mailbox,
             job,
@@ -363,7 +363,7 @@ pub(crate) fn handle_backup_part(
     }
     if index >= parts || (index > 0 && parts != opening.parts) {
         // Another took its place in the meantime: from the start.
-        turn.volatile.devices_mut().recovery.opener = None;
+        turn.memory.devices_mut().recovery.opener = None;
         turn.postpone(Postponed::Backup, waxwing_protocol::time::Span::seconds(1));
         return Ok(());
     }
@@ -399,7 +399,7 @@ pub(crate) fn fetch_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
 }
 
 fn opening<'a>(turn: &'a mut Turn<'_>, recovery: &Recovery) -> Result<&'a mut Opening, Fault> {
-    let opener = &mut turn.volatile.devices_mut().recovery.opener;
+    let opener = &mut turn.memory.devices_mut().recovery.opener;
     if opener.is_none() {
         let seed: [u8; 32] = recovery
             .backup_seed
@@ -427,7 +427,7 @@ fn take_in(
     last: bool,
 ) -> Result<Result<(), Problem>, Fault> {
     let tables = turn.tables();
-    let Some(opening) = &mut turn.volatile.devices_mut().recovery.opener else {
+    let Some(opening) = &mut turn.memory.devices_mut().recovery.opener else {
         return Ok(Err(Problem::BackupDamaged));
     };
     let Ok(chunks) = opening.opener.feed(part, last) else {
@@ -480,8 +480,8 @@ fn made_by_us(
 fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     crate::archive::forget_conversations(turn.tx)?;
-    turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
-    turn.volatile
+    turn.memory.devices_mut().recovery = RecoveryMemory::default();
+    turn.memory
         .due_mut()
         .groups
         .extend(groups::needing_work(turn.tx)?);
@@ -494,7 +494,7 @@ fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     account::forget_roster(turn.tx)?;
     turn.tx.execute("DELETE FROM roster_change", [])?;
-    turn.volatile.devices_mut().recovery = RecoveryInMemory::default();
+    turn.memory.devices_mut().recovery = RecoveryMemory::default();
     notify_stage(turn, RecoveryStage::Failed, Some(problem));
     Ok(())
 }

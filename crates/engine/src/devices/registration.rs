@@ -127,12 +127,12 @@ pub(crate) fn take_code(turn: &mut Turn<'_>, code: &str) -> Result<(), Fault> {
 
 /// Asks for what is next on a ready mailbox link.
 pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(), Fault> {
-    let Some(exporter) = turn.volatile.links.mailbox.ready() else {
+    let Some(exporter) = turn.memory.links.mailbox.ready() else {
         return Ok(());
     };
     match registration.stage {
         RegistrationStage::AskingForCode
-            if !turn.volatile.links.mailbox.awaits(&Job::StartRegistration) =>
+            if !turn.memory.links.mailbox.awaits(&Job::StartRegistration) =>
         {
             let device = account::pending_device(turn.tx)?
                 .ok_or_else(|| Fault::Broken("no device key".into()))?;
@@ -147,8 +147,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>, registration: &Registration) -> Result<(
             );
         }
         RegistrationStage::CheckingCode => {
-            let asked = turn.volatile.links.mailbox.awaits(&Job::FinishRegistration)
-                || turn.volatile.links.mailbox.awaits(&Job::Login);
+            let asked = turn.memory.links.mailbox.awaits(&Job::FinishRegistration)
+                || turn.memory.links.mailbox.awaits(&Job::Login);
             if let (false, Some(id), Some(code)) = (asked, registration.id, &registration.code) {
                 let finish = account::finish(turn.tx, turn.rng, &exporter, id, code)?;
                 turn.send_request(
@@ -240,7 +240,7 @@ pub(crate) fn complete(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
     turn.tx
         .execute("UPDATE registration SET stage = 4, code = NULL", [])?;
     account::complete(turn.tx, &address, mailbox)?;
-    turn.volatile.account = account::load(turn.tx)?;
+    turn.memory.account = account::load(turn.tx)?;
     notify_progress(turn, None)
 }
 
@@ -350,7 +350,7 @@ fn notify_progress(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(),
         recovery_words: recovery.as_ref().map(account::RecoveryKey::words),
         recovery_qr: recovery.as_ref().map(account::RecoveryKey::qr_text),
         account_id: turn
-            .volatile
+            .memory
             .account
             .as_ref()
             .filter(|_| registered)

@@ -96,7 +96,7 @@ impl Meeting {
 
     /// Joins, and says what waits.
     pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, meets: MeetingPurpose) {
-        let link = turn.volatile.links.of(self.link);
+        let link = turn.memory.links.of(self.link);
         if !matches!(link.phase, LinkPhase::Ready { .. }) {
             return;
         }
@@ -127,7 +127,7 @@ impl Meeting {
 
     /// Goes away.
     pub(crate) fn leave(self, turn: &mut Turn<'_>) {
-        let link = turn.volatile.links.of(self.link);
+        let link = turn.memory.links.of(self.link);
         if matches!(link.phase, LinkPhase::Ready { .. }) && self.state != MeetingState::Apart {
             turn.send_without_answer(self.link, Body::LeaveRendezvous(LeaveRendezvous {}));
         }

@@ -50,7 +50,7 @@ pub(crate) fn handle_group_ending(turn: &mut Turn<'_>, group: &GroupRecord) -> R
     let is_behind = group.state == GroupState::Lost
         || group.suspect_epoch.is_some()
         || group.waits_for_lookup
-        || turn.volatile.is_behind(group.id)
+        || turn.memory.is_behind(group.id)
         || held_posts::any(turn.tx, group.id)?
         || sender_counters::has_holes(turn.tx, group.id)?;
     if is_behind {

@@ -209,7 +209,7 @@ fn handle_content(
     }
     let quiet = !own
         && turn
-            .volatile
+            .memory
             .message_rates_mut()
             .is_one(member.account, turn.now);
     let trusted = own || (acquaintance::may_tell(turn, &found)? && !quiet);

@@ -132,9 +132,7 @@ fn ask_group(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         // Asked when the person has accepted.
         GroupState::Active if acquaintance::is_silent_group(turn, &group)? => Ok(()),
         // If it was a commit that is missing, the device rejoins, and asks then.
-        GroupState::Active if turn.volatile.is_behind(id) => {
-            Ok(set(turn.tx, id, Some(later), None)?)
-        }
+        GroupState::Active if turn.memory.is_behind(id) => Ok(set(turn.tx, id, Some(later), None)?),
         GroupState::Active => {
             set(turn.tx, id, None, Some(turn.now))?;
             receive::ask_for_all(turn, &group)

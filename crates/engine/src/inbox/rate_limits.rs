@@ -4,7 +4,7 @@
 //! automatically. What a stranger can send has another limit:
 //! [`crate::conversation::requests`].
 
-use crate::{memory::Remembered, turn::VolatileState};
+use crate::memory::{Memory, Remembered};
 use std::collections::HashMap;
 
 use waxwing_protocol::{
@@ -27,7 +27,7 @@ impl Remembered for MessageRates {
     const OUTLASTS_ERRORS: bool = true;
 }
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn message_rates_mut(&mut self) -> &mut MessageRates {
         self.states.get_mut()
     }

@@ -239,7 +239,7 @@ fn process(
         turn.forget(group.id);
     }
     turn.tx.execute_batch("RELEASE commit_came")?;
-    let awaiting = turn.volatile.states.get_mut::<AwaitsLookUp>().0.take();
+    let awaiting = turn.memory.states.get_mut::<AwaitsLookUp>().0.take();
     if awaiting == Some(group.id) {
         groups::set_waits_for_lookup(turn.tx, group.id, true)?;
     }
@@ -304,9 +304,9 @@ fn process_for_good(
                     Ok(Read::Done)
                 }
                 CommitOutcome::WaitsForLookUp => {
-                    turn.volatile.states.get_mut::<AwaitsLookUp>().0 = Some(group.id);
+                    turn.memory.states.get_mut::<AwaitsLookUp>().0 = Some(group.id);
                     let told = Postponed::LookUpNotice(group.id);
-                    if !turn.volatile.postponed.contains_key(&told) {
+                    if !turn.memory.postponed.contains_key(&told) {
                         turn.postpone(told, TOLD_AFTER);
                     }
                     Ok(Read::Undo)
@@ -599,7 +599,7 @@ pub(super) fn request_resend(
         &envelope.encode_to_vec(),
         Some(group.id),
     )?;
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }
 
@@ -652,5 +652,5 @@ fn show_gap(
 
 /// The commit that waits was undone.
 pub(crate) fn forget_awaited_look_up(turn: &mut Turn<'_>) {
-    turn.volatile.states.get_mut::<AwaitsLookUp>().0 = None;
+    turn.memory.states.get_mut::<AwaitsLookUp>().0 = None;
 }

@@ -34,12 +34,11 @@ use super::{
 use crate::{
     api::ConversationId,
     conversation::{groups::GroupRecord, join_epochs},
-    memory::Remembered,
+    memory::{Memory, Remembered},
     message::proof,
     mls::Member,
     outbox::{self, Missed, SentSince},
     store::StoreError,
-    turn::VolatileState,
     turn::{Fault, Turn},
 };
 
@@ -81,7 +80,7 @@ impl Remembered for Answered {
     const OUTLASTS_ERRORS: bool = true;
 }
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn answered_mut(&mut self) -> &mut Answered {
         self.states.get_mut()
     }
@@ -112,7 +111,7 @@ impl Remembered for Budgets {
     const OUTLASTS_ERRORS: bool = true;
 }
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn resent_mut(&mut self) -> &mut Budgets {
         self.states.get_mut()
     }
@@ -167,7 +166,7 @@ pub(crate) fn handle_resend_request(
         .chain_update(request.encode_to_vec());
     let now = turn.now;
     if !turn
-        .volatile
+        .memory
         .answered_mut()
         .is_new(sender, named.finalize().into(), now)
     {
@@ -189,7 +188,7 @@ pub(crate) fn handle_resend_request(
     if is_earlier {
         since.group = Epoch(u64::MAX);
     }
-    let allowed = turn.volatile.resent_mut().left(of.id, member.account, now);
+    let allowed = turn.memory.resent_mut().left(of.id, member.account, now);
     let mut left = allowed;
     let mut nothing_up_to = 0;
     for range in request
@@ -241,10 +240,8 @@ pub(crate) fn handle_resend_request(
         left = left.saturating_sub(1);
     }
     let spent = allowed.saturating_sub(left);
-    turn.volatile
-        .resent_mut()
-        .spend(of.id, member.account, spent);
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.resent_mut().spend(of.id, member.account, spent);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }
 

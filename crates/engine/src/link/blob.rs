@@ -118,7 +118,7 @@ impl Blob {
 
     /// Whether nothing may be asked about it now.
     pub(crate) fn is_busy(&self, turn: &Turn<'_>) -> bool {
-        let posting = &turn.volatile.links.posting;
+        let posting = &turn.memory.links.posting;
         posting.awaits(&self.kind.open(self.id))
             || posting.awaits(&self.kind.part(self.id))
             || turn.is_postponed(&Postponed::Blob(self.id))
@@ -126,7 +126,7 @@ impl Blob {
 
     /// Whether the relay has said, on this link, how much of an upload it has.
     pub(crate) fn is_opened(&self, turn: &Turn<'_>) -> bool {
-        let opened = turn.volatile.states.get::<OpenedBlobs>();
+        let opened = turn.memory.states.get::<OpenedBlobs>();
         opened.is_some_and(|opened| opened.0.contains(&self.id))
     }
 
@@ -218,7 +218,7 @@ impl Blob {
 /// Tells the relay that a blob is here, so that it may forget it as far as this device goes.
 /// Otherwise the relay deletes it by itself, later.
 pub(crate) fn acknowledge(turn: &mut Turn<'_>, id: BlobId, mark: ReaderMark) {
-    if turn.volatile.links.posting.ready().is_none() {
+    if turn.memory.links.posting.ready().is_none() {
         return;
     }
     let read = BlobRead {
@@ -230,7 +230,7 @@ pub(crate) fn acknowledge(turn: &mut Turn<'_>, id: BlobId, mark: ReaderMark) {
 
 /// Deletes a blob that this device uploaded. Otherwise the relay deletes it by itself, later.
 pub(crate) fn delete(turn: &mut Turn<'_>, id: BlobId, secret: BlobSecret) {
-    if turn.volatile.links.posting.ready().is_none() {
+    if turn.memory.links.posting.ready().is_none() {
         return;
     }
     let delete = DeleteBlob {
@@ -257,7 +257,7 @@ impl Remembered for OpenedBlobs {
 }
 
 fn opened<'t>(turn: &'t mut Turn<'_>) -> &'t mut HashSet<BlobId> {
-    &mut turn.volatile.states.get_mut::<OpenedBlobs>().0
+    &mut turn.memory.states.get_mut::<OpenedBlobs>().0
 }
 
 /// Asks the relay again how much of each upload it has, once work was undone.

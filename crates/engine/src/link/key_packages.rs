@@ -52,7 +52,7 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, last_resort: bool) -> Result<(), Fa
     let newest: Option<i64> =
         turn.tx
             .query_row("SELECT max(made_at) FROM last_resort", [], |row| row.get(0))?;
-    turn.volatile.links.last_resort = newest
+    turn.memory.links.last_resort = newest
         .filter(|_| last_resort)
         .map(|made_at| Time(made_at.cast_unsigned()));
     let over = turn
@@ -75,8 +75,8 @@ pub(crate) fn logged_in(turn: &mut Turn<'_>, last_resort: bool) -> Result<(), Fa
 
 /// When a new last resort is due.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
-    let made_at = turn.volatile.links.last_resort?;
-    let mailbox = &turn.volatile.links.mailbox;
+    let made_at = turn.memory.links.last_resort?;
+    let mailbox = &turn.memory.links.mailbox;
     // Otherwise it is due, and cannot be made before something else happens.
     let may_publish = mailbox.phase == LinkPhase::LoggedIn
         && !mailbox.awaits(&Job::PublishKeyPackages)
@@ -86,7 +86,7 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 
 /// Makes and publishes key packages when few are left, or the last resort is old.
 pub(crate) fn publish(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let links = &turn.volatile.links;
+    let links = &turn.memory.links;
     let Some(left) = links.key_packages_left else {
         return Ok(());
     };
@@ -149,7 +149,7 @@ pub(crate) fn publish(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay has them.
 pub(crate) fn published(turn: &mut Turn<'_>, left: u32) -> Result<(), Fault> {
-    turn.volatile.links.key_packages_left = Some(left);
+    turn.memory.links.key_packages_left = Some(left);
     settings::write(turn.tx, Setting::ReplaceKeyPackages, false)?;
     logged_in(turn, true)
 }

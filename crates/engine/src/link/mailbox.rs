@@ -33,7 +33,7 @@ const ACKNOWLEDGE_AFTER: Span = Span(250);
 
 /// Asks for what is next on the mailbox link of a device that is registered.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    match turn.volatile.links.mailbox.phase {
+    match turn.memory.links.mailbox.phase {
         LinkPhase::Ready { .. } => log_in(turn),
         LinkPhase::LoggedIn => {
             turn.run_contained(ErrorOwner::Part("key packages"), key_packages::publish)?;
@@ -50,11 +50,11 @@ pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let LinkPhase::Ready {
         exporter,
         challenge,
-    } = turn.volatile.links.mailbox.phase
+    } = turn.memory.links.mailbox.phase
     else {
         return Ok(());
     };
-    if turn.volatile.links.mailbox.awaits(&Job::Login) || turn.is_postponed(&Postponed::Login) {
+    if turn.memory.links.mailbox.awaits(&Job::Login) || turn.is_postponed(&Postponed::Login) {
         return Ok(());
     }
     let (device, signature) = account::sign_login(turn.tx, turn.rng, &exporter, &challenge)?;
@@ -68,7 +68,7 @@ pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay knows this device.
 pub(crate) fn handle_logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(), Fault> {
-    let links = &mut turn.volatile.links;
+    let links = &mut turn.memory.links;
     links.mailbox.phase = LinkPhase::LoggedIn;
     links.key_packages_left = Some(logged_in.key_packages_left);
     links.received = logged_in.acknowledged;
@@ -77,13 +77,13 @@ pub(crate) fn handle_logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Res
     if logged_in.acknowledged > own_record.cast_unsigned() {
         was_set_back(turn, logged_in.acknowledged)?;
     }
-    turn.volatile.links.not_set_back = true;
+    turn.memory.links.not_set_back = true;
     key_packages::logged_in(turn, logged_in.last_resort)?;
     for hook in turn.hooks.of::<dyn LinkHook>() {
         hook.handle_logged_in(turn)?;
     }
-    if !turn.volatile.links.told_online {
-        turn.volatile.links.told_online = true;
+    if !turn.memory.links.told_online {
+        turn.memory.links.told_online = true;
         turn.notify(Notice::Connection(ConnectionChanged {
             connection: Connection::Online,
             problem: None,
@@ -110,7 +110,7 @@ fn was_set_back(turn: &mut Turn<'_>, acknowledged: u64) -> Result<(), Fault> {
 
 /// A delivery, with this place in the mailbox, was dealt with: it is to be acknowledged.
 pub(crate) fn note_delivery(turn: &mut Turn<'_>, sequence: u64) {
-    let links = &mut turn.volatile.links;
+    let links = &mut turn.memory.links;
     links.received = links.received.max(sequence);
     links.unacknowledged += 1;
     if links.acknowledge_at.is_none() {
@@ -120,7 +120,7 @@ pub(crate) fn note_delivery(turn: &mut Turn<'_>, sequence: u64) {
 
 /// Keeps in the store what is safely there, before the transaction ends.
 pub(crate) fn record_received(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let received = turn.volatile.links.received;
+    let received = turn.memory.links.received;
     Ok(settings::write(
         turn.tx,
         Setting::Received,
@@ -132,7 +132,7 @@ pub(crate) fn record_received(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// very transaction is stored when the frame leaves.
 fn acknowledge(turn: &mut Turn<'_>) {
     let now = turn.now;
-    let links = &mut turn.volatile.links;
+    let links = &mut turn.memory.links;
     let due = links.unacknowledged >= ACKNOWLEDGE_POSTS
         || links.acknowledge_at.is_some_and(|at| at <= now);
     if !due || links.received <= links.acknowledged {

@@ -54,7 +54,7 @@ const EARLY: Span = Span::days(1);
 
 /// The relay has shown its token key on a link.
 pub(crate) fn greeted(turn: &mut Turn<'_>, kind: LinkKind) -> Result<(), Fault> {
-    let link = turn.volatile.links.of(kind);
+    let link = turn.memory.links.of(kind);
     let (Some(key), period) = (link.token_key, link.token_period) else {
         return Ok(());
     };
@@ -78,7 +78,7 @@ pub(crate) fn greeted(turn: &mut Turn<'_>, kind: LinkKind) -> Result<(), Fault> 
         "DELETE FROM token WHERE key NOT IN (SELECT key FROM token_key)",
         [],
     )?;
-    let (mailbox, posting) = (&turn.volatile.links.mailbox, &turn.volatile.links.posting);
+    let (mailbox, posting) = (&turn.memory.links.mailbox, &turn.memory.links.posting);
     if mailbox.token_key == posting.token_key {
         turn.tx
             .execute("DELETE FROM token WHERE key <> ?1", [key])?;
@@ -120,16 +120,16 @@ fn may_be(tx: &Transaction<'_>, now: Time, period: u64, key: [u8; 32]) -> Result
 
 /// Asks for tokens when few are left.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(key) = turn.volatile.links.mailbox.token_key else {
+    let Some(key) = turn.memory.links.mailbox.token_key else {
         return Ok(());
     };
     if !is_known(turn.tx, key)? {
         return Ok(());
     }
     let stock = usize::try_from(count_of(turn.tx, key)?).unwrap_or(usize::MAX);
-    let wanted = turn.volatile.links.tokens_wanted;
+    let wanted = turn.memory.links.tokens_wanted;
     if stock >= LOW.max(wanted)
-        || turn.volatile.links.mailbox.awaits(&Job::IssueTokens)
+        || turn.memory.links.mailbox.awaits(&Job::IssueTokens)
         || turn.is_postponed(&Postponed::Tokens)
     {
         return Ok(());
@@ -137,7 +137,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let lacking = STOCK.max(wanted).saturating_sub(stock);
     let (pending, request) = token::request(turn.rng, lacking.min(limits::TOKENS_PER_REQUEST))
         .map_err(|error| Fault::Broken(error.to_string()))?;
-    turn.volatile.links.blinded = pending;
+    turn.memory.links.blinded = pending;
     turn.send_request(
         LinkKind::Mailbox,
         Job::IssueTokens,
@@ -148,8 +148,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay issued them.
 pub(crate) fn issued(turn: &mut Turn<'_>, issued: &TokensIssued) -> Result<(), Fault> {
-    let pending = std::mem::take(&mut turn.volatile.links.blinded);
-    let Some(key) = turn.volatile.links.mailbox.token_key else {
+    let pending = std::mem::take(&mut turn.memory.links.blinded);
+    let Some(key) = turn.memory.links.mailbox.token_key else {
         return Ok(());
     };
     let Ok(tokens) = token::finish(&pending, issued, &key) else {
@@ -174,7 +174,7 @@ fn tell_of_tokens(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay issued none.
 pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
-    turn.volatile.links.blinded.clear();
+    turn.memory.links.blinded.clear();
     let span = if retry_after_ms == 0 {
         AGAIN
     } else {
@@ -186,11 +186,11 @@ pub(crate) fn not_issued(turn: &mut Turn<'_>, retry_after_ms: u64) {
 /// Takes so many tokens, or none.
 pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec<Token>>, Fault> {
     if usize::try_from(spendable(turn)?).unwrap_or(0) < wanted {
-        let links = &mut turn.volatile.links;
+        let links = &mut turn.memory.links;
         links.tokens_wanted = links.tokens_wanted.max(wanted);
         return Ok(None);
     }
-    turn.volatile.links.tokens_wanted = 0;
+    turn.memory.links.tokens_wanted = 0;
     let mut tokens = Vec::with_capacity(wanted);
     for _ in 0..wanted {
         let Some(token) = take(turn)? else {
@@ -204,7 +204,7 @@ pub(crate) fn take_many(turn: &mut Turn<'_>, wanted: usize) -> Result<Option<Vec
 /// Takes a token out of the stock, to be spent on the posting link; `None` where
 /// there is none that can be spent there.
 pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {
-    let Some(shown) = turn.volatile.links.posting.token_key else {
+    let Some(shown) = turn.memory.links.posting.token_key else {
         return Ok(None);
     };
     let token = turn
@@ -221,7 +221,7 @@ pub(crate) fn take(turn: &mut Turn<'_>) -> Result<Option<Token>, Fault> {
             })
         })
         .optional()?;
-    let (mailbox, posting) = (&turn.volatile.links.mailbox, &turn.volatile.links.posting);
+    let (mailbox, posting) = (&turn.memory.links.mailbox, &turn.memory.links.posting);
     if token.is_none()
         && mailbox.token_period == posting.token_period
         && mailbox.token_key.is_some_and(|key| key != shown)
@@ -259,7 +259,7 @@ pub(crate) fn count(tx: &Transaction<'_>) -> Result<u64, StoreError> {
 
 /// How many can be spent on the posting link.
 pub(crate) fn spendable(turn: &Turn<'_>) -> Result<u64, StoreError> {
-    match turn.volatile.links.posting.token_key {
+    match turn.memory.links.posting.token_key {
         Some(key) => count_of(turn.tx, key),
         None => Ok(0),
     }

@@ -29,7 +29,7 @@ impl Table for WaitingForFiles {
         }
         if all.iter().all(|one| one.state == AttachmentState::Here) {
             outbox::release_with_files(turn.tx, message)?;
-            turn.volatile.due_mut().conversations.insert(conversation);
+            turn.memory.due_mut().conversations.insert(conversation);
         }
         tell_changed(turn, conversation, message)
     }

@@ -97,7 +97,7 @@ pub(crate) fn take_back(turn: &mut Turn<'_>, of: &api::MessageOf) -> Result<Resp
 
 /// Sets a conversation's timer.
 pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     let Target::Conversation(found) = target::find(turn.tx, &set.of)? else {
@@ -132,7 +132,7 @@ pub(crate) fn set_timer(turn: &mut Turn<'_>, set: &api::SetTimer) -> Result<Resp
     let id = MessageId::from_bytes(turn.random());
     let bytes = envelope.encode_to_vec();
     outbox::add(turn.tx, now, found.id, Some(id), &bytes, None)?;
-    turn.volatile.due_mut().conversations.insert(found.id);
+    turn.memory.due_mut().conversations.insert(found.id);
     Ok(Response::Done {})
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn message_meant(
     turn: &Turn<'_>,
     id: MessageId,
 ) -> Result<(Conversation, api::Message), EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     find(turn, id)?.ok_or(EventError::Refused(Problem::MessageUnknown))

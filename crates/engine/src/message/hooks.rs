@@ -85,7 +85,7 @@ impl LookUpHook for Messages {
 
 impl OwnHistoryHook for Messages {
     fn handle_roster_grown(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        if turn.volatile.is_revoked() {
+        if turn.memory.is_revoked() {
             progress::fail_all(turn, &Problem::DeviceRevoked)?;
         }
         Ok(())
@@ -136,6 +136,6 @@ impl ConversationHook for Messages {
 
 fn send_what_waits(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let waiting = outbox::waiting_conversations(turn.tx)?;
-    turn.volatile.due_mut().conversations.extend(waiting);
+    turn.memory.due_mut().conversations.extend(waiting);
     Ok(())
 }

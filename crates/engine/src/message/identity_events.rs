@@ -44,7 +44,7 @@ pub(crate) fn handle_owner_changed(
             alarm::raise(turn, &problem)?;
         }
     }
-    turn.volatile.due_mut().conversations.insert(kept);
+    turn.memory.due_mut().conversations.insert(kept);
     Ok(())
 }
 

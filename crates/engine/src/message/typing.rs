@@ -30,9 +30,9 @@ use crate::{
     },
     event::LinkKind,
     link::Job,
-    memory::Remembered,
+    memory::{Memory, Remembered},
     settings::{self, Setting},
-    turn::{EventError, Fault, Turn, VolatileState},
+    turn::{EventError, Fault, Turn},
 };
 
 /// The same is not told again within this time.
@@ -59,7 +59,7 @@ impl Remembered for Signals {
     const OUTLASTS_ERRORS: bool = true;
 }
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn signals_mut(&mut self) -> &mut Signals {
         self.states.get_mut()
     }
@@ -70,7 +70,7 @@ const REMEMBERED: usize = 4_096;
 
 /// The person begins to write, goes on, or stops.
 pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetTyping) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     let Target::Conversation(found) = target::find(turn.tx, &set.of)? else {
@@ -80,13 +80,13 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetTyping) -> Result<Response,
     let tells = settings::read(turn.tx, Setting::TellTyping)?.unwrap_or(true)
         && found.kind != Kind::Notes
         && acquaintance::may_tell(turn, &found)?;
-    let told = turn.volatile.signals_mut().told.get(&found.id);
+    let told = turn.memory.signals_mut().told.get(&found.id);
     let again =
         told.is_some_and(|(typing, at)| *typing == set.typing && turn.now.since(*at) < NOT_AGAIN);
     // Nobody was told that it began.
     let ends_nothing = !set.typing && told.is_none_or(|(typing, _)| !typing);
     if tells && !again && !ends_nothing {
-        turn.volatile
+        turn.memory
             .signals_mut()
             .due
             .insert(found.id, (set.typing, turn.now));
@@ -96,7 +96,7 @@ pub(crate) fn set(turn: &mut Turn<'_>, set: &api::SetTyping) -> Result<Response,
 
 /// Tells what is to be told; what cannot be is dropped.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    for (conversation, (typing, at)) in std::mem::take(&mut turn.volatile.signals_mut().due) {
+    for (conversation, (typing, at)) in std::mem::take(&mut turn.memory.signals_mut().due) {
         if turn.now.since(at) > STALE {
             continue;
         }
@@ -112,7 +112,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             }
             Ok(())
         })?;
-        let told = &mut turn.volatile.signals_mut().told;
+        let told = &mut turn.memory.signals_mut().told;
         if told.len() >= REMEMBERED {
             told.clear();
         }
@@ -183,7 +183,7 @@ pub(crate) fn handle_typing(turn: &mut Turn<'_>, signal: &Signalled) -> Result<(
         return Ok(());
     };
     let far = at.0.abs_diff(turn.now.0) > CLOCKS.0;
-    let before = turn.volatile.signals_mut().heard.get(&device).copied();
+    let before = turn.memory.signals_mut().heard.get(&device).copied();
     if far || before.is_some_and(|before| before >= at.0) {
         return Ok(());
     }
@@ -192,10 +192,10 @@ pub(crate) fn handle_typing(turn: &mut Turn<'_>, signal: &Signalled) -> Result<(
     let Some(member) = members.into_iter().find(|member| member.device == device) else {
         return Ok(());
     };
-    if turn.volatile.signals_mut().heard.len() >= REMEMBERED {
-        turn.volatile.signals_mut().heard.clear();
+    if turn.memory.signals_mut().heard.len() >= REMEMBERED {
+        turn.memory.signals_mut().heard.clear();
     }
-    turn.volatile.signals_mut().heard.insert(device, at.0);
+    turn.memory.signals_mut().heard.insert(device, at.0);
     let Some(contact) = contact::of_account(turn.tx, member.account)? else {
         return Ok(());
     };

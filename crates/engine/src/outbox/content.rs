@@ -29,6 +29,6 @@ pub(crate) fn add_content(
         &envelope.encode_to_vec(),
         None,
     )?;
-    turn.volatile.due_mut().conversations.insert(conversation);
+    turn.memory.due_mut().conversations.insert(conversation);
     Ok(())
 }

@@ -117,14 +117,14 @@ fn send(
     };
     // While a commit of ours is on its way, messages wait the moment.
     if group.waits_for_lookup || group.commit_pending {
-        turn.volatile.due_mut().groups.insert(group.id);
+        turn.memory.due_mut().groups.insert(group.id);
         return Ok(());
     }
     if !silent && membership::holds_back(turn, group)? {
-        turn.volatile.due_mut().groups.insert(group.id);
+        turn.memory.due_mut().groups.insert(group.id);
         return Ok(());
     }
-    let (on_their_way, last) = turn.volatile.links.posting.messages_of(group.id);
+    let (on_their_way, last) = turn.memory.links.posting.messages_of(group.id);
     let room = AT_ONCE.saturating_sub(on_their_way);
     if room == 0 {
         return Ok(());
@@ -138,14 +138,14 @@ fn send(
                 group: group.id,
                 row: one.row,
             };
-            !turn.volatile.links.posting.awaits(&job)
+            !turn.memory.links.posting.awaits(&job)
         })
         .take(room)
         .collect();
     if open.is_empty() {
         return Ok(());
     }
-    if commits::rekey_due(turn, group)? && !turn.volatile.is_behind(group.id) {
+    if commits::rekey_due(turn, group)? && !turn.memory.is_behind(group.id) {
         return commits::rekey(turn, group);
     }
     look_up_again(turn, group)?;
@@ -177,7 +177,7 @@ fn post(turn: &mut Turn<'_>, group: &GroupRecord, mut one: OutboxEntry) -> Resul
     let kept = one
         .sealed
         .take()
-        .filter(|kept| turn.volatile.links.is_authorised(now, group.id, kept.epoch));
+        .filter(|kept| turn.memory.links.is_authorised(now, group.id, kept.epoch));
     let first_attempt = one.post.is_none();
     let sealed = match kept {
         Some(kept) => Some(kept),
@@ -251,10 +251,7 @@ pub(crate) fn handle_posted(
     // read it here.
     if let Some(row) = super::by_row(turn.tx, row)?.filter(|row| row.group == Some(group)) {
         accepted(turn, &row)?;
-        turn.volatile
-            .due_mut()
-            .conversations
-            .insert(row.conversation);
+        turn.memory.due_mut().conversations.insert(row.conversation);
     }
     Ok(())
 }
@@ -297,9 +294,9 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
         ErrorCode::EpochConflict => {
             // Too old an epoch: encrypted again when the newer one has come. A relay that
             // knows of none is given the same bytes again: no key is used up for its word.
-            turn.volatile.links.deauthorise(id);
+            turn.memory.links.deauthorise(id);
             handle_epoch(turn, id, Epoch(error.epoch))?;
-            if !turn.volatile.is_behind(id) {
+            if !turn.memory.is_behind(id) {
                 turn.postpone(Postponed::Conversation(conversation), Span::seconds(2));
             }
             Ok(())
@@ -307,7 +304,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
         ErrorCode::Unauthorised => {
             // The right to post has ended, or never was: asked for again a little
             // later.
-            turn.volatile.links.deauthorise(id);
+            turn.memory.links.deauthorise(id);
             turn.postpone(Postponed::Conversation(conversation), Span::seconds(2));
             Ok(())
         }
@@ -337,9 +334,7 @@ fn look_up_again(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> 
             .now
             .has_passed(contact.looked_up_at, look_up_after(&contact))
     {
-        turn.volatile
-            .lookups_mut()
-            .request_look_up(&contact.address);
+        turn.memory.lookups_mut().request_look_up(&contact.address);
         overdue_proofs::look_up_due(turn, account)?;
     }
     Ok(())

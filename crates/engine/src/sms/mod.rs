@@ -34,9 +34,8 @@ use crate::{
     },
     event::LinkKind,
     link::{Job, LinkPhase},
-    memory::Remembered,
+    memory::{Memory, Remembered},
     message::text_details::{self, TextDetails},
-    turn::VolatileState,
     turn::{Fault, Turn},
 };
 
@@ -69,22 +68,22 @@ CREATE INDEX sms_part_reference ON sms_part (conversation, reference);
 
 /// What the process remembers of texts.
 #[derive(Default)]
-pub(crate) struct SmsInMemory {
+pub(crate) struct SmsMemory {
     /// The relay has this device's key, since this login.
     relay_has_key: bool,
 }
 
-impl Remembered for SmsInMemory {}
+impl Remembered for SmsMemory {}
 
-impl VolatileState {
-    pub(crate) fn sms_mut(&mut self) -> &mut SmsInMemory {
+impl Memory {
+    pub(crate) fn sms_mut(&mut self) -> &mut SmsMemory {
         self.states.get_mut()
     }
 }
 
 /// This device has logged in: what may have been lost with the last link is done again.
 pub(crate) fn logged_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    turn.volatile.sms_mut().relay_has_key = false;
+    turn.memory.sms_mut().relay_has_key = false;
     turn.tx.execute("UPDATE sms_outgoing SET handed = 0", [])?;
     Ok(())
 }
@@ -95,12 +94,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     parts::pump(turn)?;
-    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn {
+    if turn.memory.links.mailbox.phase != LinkPhase::LoggedIn {
         return Ok(());
     }
-    if !turn.volatile.sms_mut().relay_has_key
-        && !turn.volatile.links.mailbox.awaits(&Job::SetSmsKey)
-    {
+    if !turn.memory.sms_mut().relay_has_key && !turn.memory.links.mailbox.awaits(&Job::SetSmsKey) {
         let key = key(turn)?.public();
         let body = Body::SetSmsKey(SetSmsKey { key });
         turn.send_request(LinkKind::Mailbox, Job::SetSmsKey, body);

@@ -69,7 +69,7 @@ fn handle_incoming_text(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) ->
     let from = deliver.originator.to_string();
     if !known && Address::parse(&from).is_ok_and(|from| from.kind() == AddressKind::Phone) {
         // They may be on Waxwing: the person is told.
-        turn.volatile.lookups_mut().request_look_up(&from);
+        turn.memory.lookups_mut().request_look_up(&from);
     }
     if deliver
         .user_data

@@ -40,7 +40,7 @@ const WAITING_MAX: i64 = 200;
 
 /// The relay has this device's key, and says what it asks.
 pub(crate) fn handle_terms(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), Fault> {
-    turn.volatile.sms_mut().relay_has_key = true;
+    turn.memory.sms_mut().relay_has_key = true;
     let fits = |price: &&waxwing_protocol::pb::SmsPrice| {
         price.price.len() <= limits::SMS_PRICE_BYTES && price.prefix.len() <= 16
     };
@@ -61,7 +61,7 @@ pub(crate) fn handle_terms(turn: &mut Turn<'_>, terms: &SmsTerms) -> Result<(), 
 /// The relay does not want the key: one of before there were texts.
 pub(crate) fn handle_key_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fault> {
     // Not asked again before the next login.
-    turn.volatile.sms_mut().relay_has_key = true;
+    turn.memory.sms_mut().relay_has_key = true;
     if error.code() == ErrorCode::Unsupported {
         settings::forget(turn.tx, Setting::SmsTerms)?;
     }
@@ -161,7 +161,7 @@ fn times(price: &str, count: u32) -> Option<String> {
 
 /// Writes to a phone.
 pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response, EventError> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     let (account, from) = (own.id(), own.address().clone());
@@ -260,17 +260,17 @@ fn next(turn: &Turn<'_>) -> Result<Option<WaitingText>, Fault> {
 
 /// Hands over what waits, one after the other.
 pub(super) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.volatile.links.not_set_back || turn.is_postponed(&Postponed::Sms) {
+    if !turn.memory.links.not_set_back || turn.is_postponed(&Postponed::Sms) {
         return Ok(());
     }
     while let Some(one) = next(turn)? {
-        if turn.volatile.links.mailbox.awaits(&Job::SendSms(one.row)) {
+        if turn.memory.links.mailbox.awaits(&Job::SendSms(one.row)) {
             return Ok(());
         }
         if !one.even_so {
-            match turn.volatile.lookups_mut().outcome(&one.number, turn.now) {
+            match turn.memory.lookups_mut().outcome(&one.number, turn.now) {
                 None => {
-                    turn.volatile.lookups_mut().request_look_up(&one.number);
+                    turn.memory.lookups_mut().request_look_up(&one.number);
                     return Ok(());
                 }
                 Some(LookUpOutcome::Account(_)) => {

@@ -60,7 +60,7 @@ pub(crate) fn change_conversation_settings(
     turn: &mut Turn<'_>,
     keep: &api::KeepConversation,
 ) -> Result<Response, EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     let unknown = || {

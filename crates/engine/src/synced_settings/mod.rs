@@ -221,7 +221,7 @@ pub(crate) fn set(
 /// Something is to be told.
 fn is_due(turn: &mut Turn<'_>) {
     if !turn
-        .volatile
+        .memory
         .postponed
         .contains_key(&Postponed::SyncedSettings)
     {

@@ -94,7 +94,7 @@ fn send_draft(turn: &mut Turn<'_>, key: &[u8], draft: pb::Register) -> Result<()
         }),
     );
     outbox::add_draft(turn.tx, turn.now, notes.id, key, &bytes)?;
-    turn.volatile.due_mut().conversations.insert(notes.id);
+    turn.memory.due_mut().conversations.insert(notes.id);
     Ok(())
 }
 
@@ -111,7 +111,7 @@ fn queue(turn: &mut Turn<'_>, body: envelope::Body) -> Result<(), Fault> {
     let notes = notes::conversation(turn)?;
     let bytes = envelope(turn.now, body);
     outbox::add(turn.tx, turn.now, notes.id, None, &bytes, None)?;
-    turn.volatile.due_mut().conversations.insert(notes.id);
+    turn.memory.due_mut().conversations.insert(notes.id);
     Ok(())
 }
 

@@ -40,9 +40,9 @@ use crate::{
     contact,
     event::LinkKind,
     link::Job,
-    memory::Remembered,
+    memory::{Memory, Remembered},
     store::StoreError,
-    turn::{Fault, Turn, VolatileState},
+    turn::{Fault, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -104,7 +104,7 @@ pub(crate) struct Heads {
 
 impl Remembered for Heads {}
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn heads_mut(&mut self) -> &mut Heads {
         self.states.get_mut()
     }
@@ -113,7 +113,7 @@ impl VolatileState {
 /// The newest head, if the next message of a group is to carry it: the number of the head that
 /// was last put into one, and when, is `shown`.
 pub(crate) fn head_due(turn: &Turn<'_>, shown: (u64, Time)) -> Option<SignedHead> {
-    let newest = turn.volatile.log()?.newest.as_ref()?;
+    let newest = turn.memory.log()?.newest.as_ref()?;
     let (told, told_at) = shown;
     let is_due = told == 0
         || (newest.head().number > told && turn.now.has_passed(told_at, TELL_AGAIN))
@@ -155,7 +155,7 @@ fn compare_head(
     from: AccountId,
     wire: &pb::SignedHead,
 ) -> Result<Comparison, Fault> {
-    let Some(known) = turn.volatile.log().cloned() else {
+    let Some(known) = turn.memory.log().cloned() else {
         return Ok(Comparison::Impossible);
     };
     let theirs = match SignedHead::check(&known.identity, wire) {
@@ -167,7 +167,7 @@ fn compare_head(
         Err(HeadError::Malformed | HeadError::Unsigned) => return Ok(Comparison::Impossible),
     };
     if turn
-        .volatile
+        .memory
         .heads_mut()
         .compared
         .contains(&theirs.head().hash())
@@ -244,7 +244,7 @@ fn wait_for(
         .tx
         .prepare_cached("SELECT 1 FROM heard_head WHERE account_id = ?1")?
         .exists([from.0])?;
-    turn.volatile.heads_mut().waiting |= waits;
+    turn.memory.heads_mut().waiting |= waits;
     Ok(if waits {
         Comparison::Waits
     } else {
@@ -254,9 +254,9 @@ fn wait_for(
 
 /// Asks for the way to the heads that wait.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if !turn.volatile.heads_mut().waiting
-        || turn.volatile.log().is_none()
-        || turn.volatile.links.posting.awaits(&Job::FetchHeads)
+    if !turn.memory.heads_mut().waiting
+        || turn.memory.log().is_none()
+        || turn.memory.links.posting.awaits(&Job::FetchHeads)
         || turn.is_postponed(&crate::turn::Postponed::Heads)
     {
         return Ok(());
@@ -316,8 +316,8 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
             key,
         )?;
     }
-    turn.volatile.heads_mut().waiting = any_waiting(turn.tx)?;
-    if turn.volatile.heads_mut().waiting {
+    turn.memory.heads_mut().waiting = any_waiting(turn.tx)?;
+    if turn.memory.heads_mut().waiting {
         turn.postpone(crate::turn::Postponed::Heads, Span::minutes(1));
     }
     Ok(())
@@ -325,12 +325,12 @@ pub(crate) fn compare(turn: &mut Turn<'_>, view: &View, answer: &pb::LogView) ->
 
 /// Somebody's head is one of the chain that is shown here: the next time nobody is asked.
 fn is_on_chain(turn: &mut Turn<'_>, hash: HeadHash, head: &[u8]) -> Result<(), Fault> {
-    if turn.volatile.heads_mut().compared.len() >= COMPARED_MAX {
-        turn.volatile.heads_mut().compared.clear();
+    if turn.memory.heads_mut().compared.len() >= COMPARED_MAX {
+        turn.memory.heads_mut().compared.clear();
     }
-    turn.volatile.heads_mut().compared.insert(hash);
+    turn.memory.heads_mut().compared.insert(hash);
     let head = pb::SignedHead::decode(head).ok();
-    let known = turn.volatile.log();
+    let known = turn.memory.log();
     if let Some(head) = head
         .zip(known)
         .and_then(|(head, known)| SignedHead::check(&known.identity, &head).ok())
@@ -356,7 +356,7 @@ fn contradicted(
     view: &View,
     answer: &pb::LogView,
 ) -> Result<(), Fault> {
-    let Some(known) = turn.volatile.log() else {
+    let Some(known) = turn.memory.log() else {
         return Ok(());
     };
     let evidence = pb::Evidence {

@@ -16,7 +16,7 @@ pub(crate) struct Trust;
 
 impl UndoHook for Trust {
     fn handle_undone(&self, turn: &mut Turn<'_>) {
-        turn.volatile.lookups_mut().forget_outcomes();
+        turn.memory.lookups_mut().forget_outcomes();
     }
 
     fn handle_request_undone(&self, turn: &mut Turn<'_>, job: &Job) {
@@ -29,8 +29,8 @@ impl UndoHook for Trust {
 impl ResumeHook for Trust {
     fn resume(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let known = log::load(turn.tx)?;
-        turn.volatile.set_log(known);
-        turn.volatile.heads_mut().waiting = gossip::any_waiting(turn.tx)?;
+        turn.memory.set_log(known);
+        turn.memory.heads_mut().waiting = gossip::any_waiting(turn.tx)?;
         Ok(())
     }
 }

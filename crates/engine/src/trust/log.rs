@@ -27,10 +27,10 @@ use crate::{
     api::{Problem, RelayMisdeed},
     event::LinkKind,
     link::{Job, LinkPhase, retry_after},
-    memory::Remembered,
+    memory::{Memory, Remembered},
     settings,
     store::StoreError,
-    turn::{Fault, Postponed, Turn, VolatileState},
+    turn::{Fault, Postponed, Turn},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -61,25 +61,25 @@ const OVERTAKEN_MAX: u32 = 3;
 
 /// What this process knows of the relay's key log.
 #[derive(Default)]
-pub(crate) struct LogInMemory {
+pub(crate) struct LogMemory {
     known: Option<KnownLog>,
     /// Answers in a row that were older than what is known.
     overtaken: u32,
 }
 
-impl Remembered for LogInMemory {}
+impl Remembered for LogMemory {}
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn log(&self) -> Option<&KnownLog> {
-        self.states.get::<LogInMemory>()?.known.as_ref()
+        self.states.get::<LogMemory>()?.known.as_ref()
     }
 
     pub(crate) fn set_log(&mut self, known: Option<KnownLog>) {
-        self.states.get_mut::<LogInMemory>().known = known;
+        self.states.get_mut::<LogMemory>().known = known;
     }
 
     fn overtaken_mut(&mut self) -> &mut u32 {
-        &mut self.states.get_mut::<LogInMemory>().overtaken
+        &mut self.states.get_mut::<LogMemory>().overtaken
     }
 }
 
@@ -133,13 +133,13 @@ pub(crate) fn load(tx: &Transaction<'_>) -> Result<Option<KnownLog>, StoreError>
 
 /// The number of the newest head that is known; 0 for none.
 pub(crate) fn known_head(turn: &Turn<'_>) -> u64 {
-    turn.volatile.log().map_or(0, KnownLog::number)
+    turn.memory.log().map_or(0, KnownLog::number)
 }
 
 /// The relay greeted on a link: is its log the one that is known?
 pub(crate) fn handle_hello(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
     let known = turn
-        .volatile
+        .memory
         .log()
         .is_some_and(|log| log.identity.id().0.as_slice() == log_id);
     if !known {
@@ -151,11 +151,11 @@ pub(crate) fn handle_hello(turn: &mut Turn<'_>, link: LinkKind, log_id: &[u8]) {
 /// Asks again for the identity of the log, as long as it is not known: without it nothing can
 /// be proved.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
-    if turn.volatile.log().is_some() || turn.is_postponed(&Postponed::LogIdentity) {
+    if turn.memory.log().is_some() || turn.is_postponed(&Postponed::LogIdentity) {
         return;
     }
     for link in [LinkKind::Mailbox, LinkKind::Posting] {
-        let asked = turn.volatile.links.of(link);
+        let asked = turn.memory.links.of(link);
         let is_ready = matches!(asked.phase, LinkPhase::Ready { .. } | LinkPhase::LoggedIn);
         if is_ready && !asked.awaits(&Job::FetchLogIdentity) {
             let fetch = pb::FetchLogIdentity {};
@@ -193,12 +193,12 @@ pub(crate) fn handle_identity(
         turn.warn_misdeed(RelayMisdeed::LogFalse);
         return Ok(());
     }
-    let Some(known) = turn.volatile.log() else {
+    let Some(known) = turn.memory.log() else {
         turn.tx.execute(
             "INSERT INTO key_log (id, identity) VALUES (1, ?1)",
             [identity.wire().encode_to_vec()],
         )?;
-        turn.volatile.set_log(Some(KnownLog {
+        turn.memory.set_log(Some(KnownLog {
             identity,
             newest: None,
         }));
@@ -228,7 +228,7 @@ pub(crate) fn follow(
     view: Option<&pb::LogView>,
 ) -> Result<Result<View, Unproven>, Fault> {
     // Without an identity nothing was asked that a view would answer.
-    let (Some(known), Some(view)) = (turn.volatile.log().cloned(), view) else {
+    let (Some(known), Some(view)) = (turn.memory.log().cloned(), view) else {
         return misdeed(turn, RelayMisdeed::LogFalse);
     };
     let checked = View::check(&known.identity, known.newest.as_ref(), view, turn.now);
@@ -237,12 +237,12 @@ pub(crate) fn follow(
             if view.newest().head().number > known.number() {
                 move_on(turn, known, view.newest())?;
             }
-            *turn.volatile.overtaken_mut() = 0;
+            *turn.memory.overtaken_mut() = 0;
             super::auditors::handle_cosignatures(turn, &view)?;
             return Ok(Ok(view));
         }
-        Err(ViewError::Older { .. }) if *turn.volatile.overtaken_mut() < OVERTAKEN_MAX => {
-            *turn.volatile.overtaken_mut() += 1;
+        Err(ViewError::Older { .. }) if *turn.memory.overtaken_mut() < OVERTAKEN_MAX => {
+            *turn.memory.overtaken_mut() += 1;
             return Ok(Err(Unproven::AskAgain));
         }
         Err(ViewError::Stale { made_at }) => {
@@ -306,7 +306,7 @@ fn move_on(turn: &mut Turn<'_>, known: KnownLog, newest: &SignedHead) -> Result<
         [newest.wire().encode_to_vec()],
     )?;
     super::known_heads::store_head(turn.tx, newest)?;
-    turn.volatile.set_log(Some(KnownLog {
+    turn.memory.set_log(Some(KnownLog {
         newest: Some(newest.clone()),
         ..known
     }));

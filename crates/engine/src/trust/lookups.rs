@@ -33,9 +33,9 @@ use crate::{
     clock::Passed as _,
     event::LinkKind,
     link::{self, Job, retry_after},
-    memory::Remembered,
+    memory::{Memory, Remembered},
     mls::Member,
-    turn::{Fault, Postponed, Turn, VolatileState},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// Look-ups that may be wanted at a time.
@@ -132,7 +132,7 @@ pub(crate) struct LookUps {
 
 impl Remembered for LookUps {}
 
-impl VolatileState {
+impl Memory {
     pub(crate) fn lookups(&self) -> Option<&LookUps> {
         self.states.get()
     }
@@ -205,13 +205,13 @@ impl LookUps {
 /// Groups that wait for look-ups look again, once all that are on their way have come:
 /// a group of many would else judge all its members with each answer.
 pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(since) = turn.volatile.lookups_mut().news else {
+    let Some(since) = turn.memory.lookups_mut().news else {
         return Ok(());
     };
     // One that is not answered holds nobody else up.
     let late = turn.now.since(since) >= ALL_WITHIN;
-    if late || !turn.volatile.links.posting.awaits_look_ups() {
-        turn.volatile.lookups_mut().news = None;
+    if late || !turn.memory.links.posting.awaits_look_ups() {
+        turn.memory.lookups_mut().news = None;
         for hook in turn.hooks.of::<dyn LookUpHook>() {
             hook.handle_all_answered(turn)?;
         }
@@ -222,17 +222,17 @@ pub(crate) fn look_again(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Asks for what is wanted.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
     // Without the log's identity no answer could be checked.
-    if turn.volatile.log().is_none() {
+    if turn.memory.log().is_none() {
         return;
     }
     ask_for_auditors(turn);
     if turn.is_postponed(&Postponed::LookUps) {
         return;
     }
-    let Some(lookups) = turn.volatile.lookups() else {
+    let Some(lookups) = turn.memory.lookups() else {
         return;
     };
-    let links = &turn.volatile.links;
+    let links = &turn.memory.links;
     let next: Vec<String> = lookups
         .wanted
         .iter()
@@ -243,10 +243,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
         .collect();
     for address in next {
         let now = turn.now;
-        turn.volatile
-            .lookups_mut()
-            .asked
-            .insert(address.clone(), now);
+        turn.memory.lookups_mut().asked.insert(address.clone(), now);
         let request = LookUp {
             address: address.clone(),
             known_head: log::known_head(turn),
@@ -265,12 +262,12 @@ pub(crate) fn handle_look_up(
     address: &str,
     answer: LookedUp,
 ) -> Result<(), Fault> {
-    if !turn.volatile.lookups_mut().wanted.contains(address) {
+    if !turn.memory.lookups_mut().wanted.contains(address) {
         return Ok(());
     }
     match proved(turn, address, answer)? {
         Ok(proved) => {
-            turn.volatile
+            turn.memory
                 .lookups_mut()
                 .proved
                 .insert(address.to_owned(), proved);
@@ -332,7 +329,7 @@ fn proved(
         Ok(view) => view,
         Err(unproven) => return Ok(Err(unproven)),
     };
-    let (Some(known), Ok(parsed)) = (turn.volatile.log(), Address::parse(address)) else {
+    let (Some(known), Ok(parsed)) = (turn.memory.log(), Address::parse(address)) else {
         return log::misdeed(turn, RelayMisdeed::Malformed);
     };
     let head = view.newest().head();
@@ -358,7 +355,7 @@ fn proved(
 
 /// Takes those proved look-ups that enough auditors vouch for.
 fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    for (address, proved) in std::mem::take(&mut turn.volatile.lookups_mut().proved) {
+    for (address, proved) in std::mem::take(&mut turn.memory.lookups_mut().proved) {
         let cover = auditors::cosignature_status(turn.tx, proved.head)?;
         if cover.is_enough() {
             taken(turn, &address, proved)?;
@@ -371,9 +368,9 @@ fn covered(turn: &mut Turn<'_>) -> Result<(), Fault> {
             };
             notify_waiting(turn, &address, &problem)?;
         }
-        turn.volatile.lookups_mut().proved.insert(address, proved);
+        turn.memory.lookups_mut().proved.insert(address, proved);
     }
-    if !turn.volatile.lookups_mut().proved.is_empty() {
+    if !turn.memory.lookups_mut().proved.is_empty() {
         turn.postpone(Postponed::Auditors, AUDITORS_AGAIN);
     }
     Ok(())
@@ -383,7 +380,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     let Ok(parsed) = Address::parse(address) else {
         return Ok(());
     };
-    let own = turn.volatile.account.as_ref();
+    let own = turn.memory.account.as_ref();
     if own.is_some_and(|own| own.id() == proved.account) {
         own_history::handle_look_up(turn, &proved.roster)?;
         return finished(turn, address, LookUpOutcome::Account(proved.account));
@@ -391,7 +388,7 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
     if own.is_some_and(|own| own.address().canonical() == address) {
         alarm::raise(turn, &Problem::AddressTaken)?;
     }
-    let asked_at = turn.volatile.lookups_mut().asked_at(address);
+    let asked_at = turn.memory.lookups_mut().asked_at(address);
     if super::keep(turn, proved.account, &parsed, proved.roster, asked_at)? {
         finished(turn, address, LookUpOutcome::Account(proved.account))
     } else {
@@ -405,9 +402,9 @@ fn taken(turn: &mut Turn<'_>, address: &str, proved: Proved) -> Result<(), Fault
 
 fn ask_for_auditors(turn: &mut Turn<'_>) {
     let waits = turn.is_postponed(&Postponed::Auditors);
-    if turn.volatile.lookups_mut().proved.is_empty()
+    if turn.memory.lookups_mut().proved.is_empty()
         || waits
-        || turn.volatile.links.posting.awaits(&Job::FetchHeads)
+        || turn.memory.links.posting.awaits(&Job::FetchHeads)
     {
         return;
     }
@@ -429,19 +426,19 @@ fn notify_waiting(turn: &mut Turn<'_>, address: &str, problem: &Problem) -> Resu
 }
 
 fn finished(turn: &mut Turn<'_>, address: &str, outcome: LookUpOutcome) -> Result<(), Fault> {
-    turn.volatile.lookups_mut().wanted.remove(address);
+    turn.memory.lookups_mut().wanted.remove(address);
     let done = Done {
         outcome,
-        asked_at: turn.volatile.lookups_mut().asked_at(address),
+        asked_at: turn.memory.lookups_mut().asked_at(address),
         at: turn.now,
     };
-    turn.volatile.lookups_mut().asked.remove(address);
-    turn.volatile
+    turn.memory.lookups_mut().asked.remove(address);
+    turn.memory
         .lookups_mut()
         .done
         .insert(address.to_owned(), done);
     let now = turn.now;
-    turn.volatile.lookups_mut().news.get_or_insert(now);
+    turn.memory.lookups_mut().news.get_or_insert(now);
     for hook in turn.hooks.of::<dyn LookUpHook>() {
         hook.handle_look_up(turn, address, outcome)?;
     }

@@ -246,7 +246,7 @@ pub(crate) fn judge_one(
         Some(LookUpOutcome::Account(_)) => Ok(Judgement::Refused),
         Some(LookUpOutcome::Nobody) => Ok(Judgement::Denied),
         None => {
-            turn.volatile
+            turn.memory
                 .lookups_mut()
                 .request_look_up(address.canonical());
             Ok(Judgement::Unknown)
@@ -270,7 +270,7 @@ fn asked_since(
     match known.filter(is_fresh) {
         Some(contact) => Some(LookUpOutcome::Account(contact.account)),
         None => turn
-            .volatile
+            .memory
             .lookups()?
             .outcome_since(address, since, turn.now),
     }
@@ -307,9 +307,7 @@ pub(crate) fn judge_removal(
             // An account that has lost the address cannot be asked.
             Some(_) => {}
             None => {
-                turn.volatile
-                    .lookups_mut()
-                    .request_look_up(&contact.address);
+                turn.memory.lookups_mut().request_look_up(&contact.address);
                 return Ok(Judgement::Unknown);
             }
         }

@@ -63,14 +63,14 @@ impl Remembered for CountedStep {}
 
 /// Counts the step, if this device is in use, and looks whether a proof is overdue.
 pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let links = &turn.volatile.links;
+    let links = &turn.memory.links;
     let is_open = [&links.mailbox, &links.posting]
         .iter()
         .any(|link| !matches!(link.phase, LinkPhase::Unwanted | LinkPhase::Opening));
     let step = (turn.now.0 / STEP.0).cast_signed();
     if !is_open
-        || turn.volatile.account.is_none()
-        || turn.volatile.states.get_mut::<CountedStep>().0 == Some(step)
+        || turn.memory.account.is_none()
+        || turn.memory.states.get_mut::<CountedStep>().0 == Some(step)
     {
         return Ok(());
     }
@@ -79,7 +79,7 @@ pub(crate) fn tick(turn: &mut Turn<'_>) -> Result<(), Fault> {
          ON CONFLICT DO UPDATE SET steps = steps + 1, newest = ?1 WHERE newest != ?1",
         [step],
     )?;
-    turn.volatile.states.get_mut::<CountedStep>().0 = Some(step);
+    turn.memory.states.get_mut::<CountedStep>().0 = Some(step);
     judge(turn)
 }
 

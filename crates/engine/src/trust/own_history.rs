@@ -34,9 +34,9 @@ use crate::{
     clock::Passed as _,
     event::LinkKind,
     link::{Job, LinkPhase, retry_after},
-    memory::Remembered,
+    memory::{Memory, Remembered},
     store::StoreError,
-    turn::{Fault, Postponed, Turn, VolatileState},
+    turn::{Fault, Postponed, Turn},
 };
 
 /// It is checked again after this long on one link.
@@ -86,7 +86,7 @@ pub(crate) enum Check {
 
 impl Remembered for Check {}
 
-impl VolatileState {
+impl Memory {
     fn own_history(&self) -> Check {
         self.states.get().copied().unwrap_or_default()
     }
@@ -98,26 +98,26 @@ impl VolatileState {
 
 /// Something changed, says the relay or a group.
 pub(crate) fn request_check(turn: &mut Turn<'_>) {
-    *turn.volatile.own_history_mut() = Check::Due;
+    *turn.memory.own_history_mut() = Check::Due;
 }
 
 /// Whether it was asked for since this time, and has come.
 pub(crate) fn is_checked_since(turn: &Turn<'_>, since: Time) -> bool {
-    let asked = matches!(turn.volatile.own_history(), Check::Done(at) if at >= since);
-    asked && !turn.volatile.links.mailbox.awaits(&Job::FetchHistory)
+    let asked = matches!(turn.memory.own_history(), Check::Done(at) if at >= since);
+    asked && !turn.memory.links.mailbox.awaits(&Job::FetchHistory)
 }
 
 /// Whether it has changed since this time is to be known.
 pub(crate) fn want_since(turn: &mut Turn<'_>, since: Time) {
-    if matches!(turn.volatile.own_history(), Check::Done(at) if at < since) {
+    if matches!(turn.memory.own_history(), Check::Done(at) if at < since) {
         request_check(turn);
     }
 }
 
 /// When it is due again.
 pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
-    match turn.volatile.own_history() {
-        Check::Done(at) if turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn => {
+    match turn.memory.own_history() {
+        Check::Done(at) if turn.memory.links.mailbox.phase == LinkPhase::LoggedIn => {
             Some(at.after(AGAIN))
         }
         _ => None,
@@ -126,21 +126,21 @@ pub(crate) fn next_due(turn: &Turn<'_>) -> Option<Time> {
 
 /// Asks for the history when it is due.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let due = match turn.volatile.own_history() {
+    let due = match turn.memory.own_history() {
         Check::Due | Check::LoginRefused => true,
         Check::Done(at) => turn.now.has_passed(at, AGAIN),
     };
     let ready =
-        turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn && turn.volatile.log().is_some();
+        turn.memory.links.mailbox.phase == LinkPhase::LoggedIn && turn.memory.log().is_some();
     if !due
         || !ready
-        || turn.volatile.links.mailbox.awaits(&Job::FetchHistory)
+        || turn.memory.links.mailbox.awaits(&Job::FetchHistory)
         || turn.is_postponed(&Postponed::OwnHistory)
     {
         return Ok(());
     }
     // What changes from here on is asked for again.
-    *turn.volatile.own_history_mut() = Check::Done(turn.now);
+    *turn.memory.own_history_mut() = Check::Done(turn.now);
     let fetch = FetchHistory {
         address: turn.account()?.address().canonical().to_owned(),
         known_head: log::known_head(turn),
@@ -156,12 +156,12 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 /// The relay does not let this device in.
 pub(crate) fn handle_login_refused(turn: &mut Turn<'_>) {
-    *turn.volatile.own_history_mut() = Check::LoginRefused;
+    *turn.memory.own_history_mut() = Check::LoginRefused;
 }
 
 /// Whether it is to be looked up why the relay does not let this device in.
 pub(crate) fn wants_look_up(turn: &Turn<'_>) -> bool {
-    turn.volatile.own_history() == Check::LoginRefused && turn.volatile.account.is_some()
+    turn.memory.own_history() == Check::LoginRefused && turn.memory.account.is_some()
 }
 
 /// Looks up why the relay does not let this device in. Gives whether the posting link is of
@@ -172,18 +172,18 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
     }
     let address = turn.account()?.address().canonical().to_owned();
     if turn
-        .volatile
+        .memory
         .lookups_mut()
         .outcome(&address, turn.now)
         .is_some()
     {
-        *turn.volatile.own_history_mut() = Check::Due;
+        *turn.memory.own_history_mut() = Check::Due;
         let detail = "this device's login, though the log has it".into();
         turn.warn(&Problem::RelayRefused { detail });
         return Ok(false);
     }
-    turn.volatile.lookups_mut().request_look_up(&address);
-    if turn.volatile.links.posting.ready().is_some() {
+    turn.memory.lookups_mut().request_look_up(&address);
+    if turn.memory.links.posting.ready().is_some() {
         lookups::pump(turn);
     }
     Ok(true)
@@ -203,7 +203,7 @@ pub(crate) fn handle_look_up(
 
 /// The relay refused.
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
-    *turn.volatile.own_history_mut() = Check::Due;
+    *turn.memory.own_history_mut() = Check::Due;
     let pause = retry_after(error).min(RETRY_MAX);
     turn.postpone(Postponed::OwnHistory, pause);
 }
@@ -214,7 +214,7 @@ pub(crate) fn handle_history(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> R
         Ok(()) => return Ok(()),
         Err(unproven) => unproven,
     };
-    *turn.volatile.own_history_mut() = Check::Due;
+    *turn.memory.own_history_mut() = Check::Due;
     match unproven {
         Unproven::AskAgain => {}
         Unproven::Problem(problem) => {
@@ -232,7 +232,7 @@ fn checked(turn: &mut Turn<'_>, fetched: &HistoryFetched) -> Result<Result<(), U
     };
     let own = turn.account()?.id();
     let address = turn.account()?.address().clone();
-    let Some(known) = turn.volatile.log() else {
+    let Some(known) = turn.memory.log() else {
         return log::misdeed(turn, RelayMisdeed::LogFalse);
     };
     let versions = fetched.proof.as_ref().and_then(|proof| {

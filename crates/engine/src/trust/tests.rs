@@ -10,15 +10,16 @@ use super::{alarm, overdue_proofs};
 use crate::{
     api::{Alarm, Notice, Problem, RelayMisdeed},
     event::Effect,
+    memory::Memory,
     mls,
     store::Store,
-    turn::{Fault, Turn, VolatileState},
+    turn::{Fault, Turn},
 };
 
 /// A device with a store, and what it tells.
 struct Device {
     store: Store,
-    live: VolatileState,
+    memory: Memory,
     rng: ChaCha20Rng,
     now: Time,
 }
@@ -27,7 +28,7 @@ impl Device {
     fn new() -> Self {
         Self {
             store: Store::open_in_memory().unwrap(),
-            live: VolatileState::default(),
+            memory: Memory::default(),
             rng: ChaCha20Rng::from_seed([1; 32]),
             now: Time(Span::days(20_000).0),
         }
@@ -37,7 +38,7 @@ impl Device {
     fn does(&mut self, work: impl FnOnce(&mut Turn<'_>) -> Result<(), Fault>) -> usize {
         let Self {
             store,
-            live,
+            memory,
             rng,
             now,
         } = self;
@@ -47,7 +48,7 @@ impl Device {
                     tx,
                     now: *now,
                     rng,
-                    volatile: live,
+                    memory,
                     crypto: &mls::Crypto::new().unwrap(),
                     hooks: &crate::engine::hooks(),
                     out: Vec::new(),

@@ -49,7 +49,7 @@ const EVERY: Span = Span::hours(24);
 
 /// What is in memory.
 #[derive(Default)]
-pub(crate) struct BackupInMemory {
+pub(crate) struct BackupMemory {
     /// A person asked for one.
     wanted: bool,
     making: Option<Making>,
@@ -73,8 +73,8 @@ struct Making {
 /// A person wants one now.
 pub(crate) fn request_backup(turn: &mut Turn<'_>) -> Result<Response, EventError> {
     ready(turn)?;
-    turn.volatile.postponed.remove(&Postponed::Backup);
-    turn.volatile.devices_mut().backup.wanted = true;
+    turn.memory.postponed.remove(&Postponed::Backup);
+    turn.memory.devices_mut().backup.wanted = true;
     Ok(Response::Done {})
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
     let mut making = if asked.index == 0 {
         begin(turn)?
     } else {
-        turn.volatile
+        turn.memory
             .devices_mut()
             .backup
             .file
@@ -105,12 +105,12 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
         part: BASE64.encode(part),
         more: *more,
     };
-    turn.volatile.devices_mut().backup.file = Some(making);
+    turn.memory.devices_mut().backup.file = Some(making);
     Ok(Response::BackupPart(response))
 }
 
 fn ready(turn: &Turn<'_>) -> Result<(), EventError> {
-    if turn.volatile.account.is_none() {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
     }
     if key::public(turn.tx)?.is_none() {
@@ -121,22 +121,22 @@ fn ready(turn: &Turn<'_>) -> Result<(), EventError> {
 
 /// Begins one, if it is time, and gives the relay the next part.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    if turn.volatile.links.mailbox.phase != LinkPhase::LoggedIn
-        || turn.volatile.account.is_none()
+    if turn.memory.links.mailbox.phase != LinkPhase::LoggedIn
+        || turn.memory.account.is_none()
         || turn.is_postponed(&Postponed::Backup)
     {
         return Ok(());
     }
-    if turn.volatile.devices_mut().backup.making.is_none() {
+    if turn.memory.devices_mut().backup.making.is_none() {
         if !is_due(turn)? {
             return Ok(());
         }
-        turn.volatile.devices_mut().backup.wanted = false;
-        turn.volatile.devices_mut().changed_since_backup = false;
+        turn.memory.devices_mut().backup.wanted = false;
+        turn.memory.devices_mut().changed_since_backup = false;
         let making = begin(turn)?;
-        turn.volatile.devices_mut().backup.making = Some(making);
+        turn.memory.devices_mut().backup.making = Some(making);
     }
-    let Some(mut making) = turn.volatile.devices_mut().backup.making.take() else {
+    let Some(mut making) = turn.memory.devices_mut().backup.making.take() else {
         return Ok(());
     };
     if making.part.is_none() && !making.make_part(turn.tx, turn.tables())? {
@@ -148,8 +148,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if *index >= limits::BACKUP_PARTS {
         return failed(turn, &Problem::BackupTooLarge);
     }
-    let busy = turn.volatile.links.mailbox.awaits(&Job::PutBackup(*index))
-        || turn.volatile.links.mailbox.awaits(&Job::FinishBackup);
+    let busy = turn.memory.links.mailbox.awaits(&Job::PutBackup(*index))
+        || turn.memory.links.mailbox.awaits(&Job::FinishBackup);
     if !busy {
         let put = PutBackup {
             backup_id: making.id.to_vec().into(),
@@ -162,13 +162,13 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
             Body::PutBackup(put),
         );
     }
-    turn.volatile.devices_mut().backup.making = Some(making);
+    turn.memory.devices_mut().backup.making = Some(making);
     Ok(())
 }
 
 /// The relay has a part.
 pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
-    let Some(mut making) = turn.volatile.devices_mut().backup.making.take() else {
+    let Some(mut making) = turn.memory.devices_mut().backup.making.take() else {
         return Ok(());
     };
     let Some((made, _, more)) = making.part else {
@@ -195,13 +195,13 @@ pub(crate) fn put(turn: &mut Turn<'_>, index: u32) -> Result<(), Fault> {
             );
         }
     }
-    turn.volatile.devices_mut().backup.making = Some(making);
+    turn.memory.devices_mut().backup.making = Some(making);
     Ok(())
 }
 
 /// The relay has the whole backup.
 pub(crate) fn finished(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let Some(making) = turn.volatile.devices_mut().backup.making.take() else {
+    let Some(making) = turn.memory.devices_mut().backup.making.take() else {
         return Ok(());
     };
     settings::write(turn.tx, Setting::BackupNewest, making.newest)?;
@@ -227,13 +227,13 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) -> Result<(), F
 }
 
 /// The link is no more: the part that was on its way is sent again on the next.
-pub(crate) const fn lost(_live: &mut BackupInMemory) {}
+pub(crate) const fn lost(_live: &mut BackupMemory) {}
 
 /// When one is to be begun.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
-    let ready = turn.volatile.links.mailbox.phase == LinkPhase::LoggedIn
+    let ready = turn.memory.links.mailbox.phase == LinkPhase::LoggedIn
         && turn
-            .volatile
+            .memory
             .devices()
             .is_none_or(|devices| devices.backup.making.is_none())
         && key::public(turn.tx)?.is_some();
@@ -247,7 +247,7 @@ fn is_due(turn: &mut Turn<'_>) -> Result<bool, Fault> {
     if key::public(turn.tx)?.is_none() || recovery::under_way(turn.tx)? {
         return Ok(false);
     }
-    if turn.volatile.devices_mut().backup.wanted {
+    if turn.memory.devices_mut().backup.wanted {
         return Ok(true);
     }
     match due_at(turn.tx)? {
@@ -259,7 +259,7 @@ fn is_due(turn: &mut Turn<'_>) -> Result<bool, Fault> {
         Some(_) => {
             let before: Option<i64> = settings::read(turn.tx, Setting::BackupNewest)?;
             let anything_new = before != Some(turn.tables().newest_entry(turn.tx)?)
-                || turn.volatile.devices_mut().changed_since_backup;
+                || turn.memory.devices_mut().changed_since_backup;
             if !anything_new {
                 due_after(turn, SOON)?;
             }
@@ -279,8 +279,8 @@ fn due_after(turn: &Turn<'_>, span: Span) -> Result<(), Fault> {
 }
 
 fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
-    turn.volatile.devices_mut().backup.making = None;
-    turn.volatile.devices_mut().changed_since_backup = true;
+    turn.memory.devices_mut().backup.making = None;
+    turn.memory.devices_mut().changed_since_backup = true;
     due_after(turn, SOON)?;
     turn.notify(Notice::Backup(BackupChanged {
         saved_at: None,

@@ -152,7 +152,7 @@ pub(crate) fn link(turn: &mut Turn<'_>, asked: &api::LinkDevice) -> Result<Respo
         account::pending_device(turn.tx)?.ok_or_else(|| Fault::Broken("no device key".into()))?;
     names::set(turn.tx, device, name)?;
     make_room(turn);
-    turn.volatile.devices_mut().pairing = Some(Pairing::new(
+    turn.memory.devices_mut().pairing = Some(Pairing::new(
         LinkKind::Mailbox,
         At::NewNumber(true),
         turn.now,
@@ -176,7 +176,7 @@ pub(crate) fn approve(
     turn: &mut Turn<'_>,
     asked: &api::ApproveDevice,
 ) -> Result<Response, EventError> {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     if own.roster().devices().len() >= limits::DEVICES {
@@ -204,7 +204,7 @@ pub(crate) fn approve(
     }
     make_room(turn);
     fresh_posting_link(turn);
-    turn.volatile.devices_mut().pairing = Some(Pairing::new(
+    turn.memory.devices_mut().pairing = Some(Pairing::new(
         LinkKind::Posting,
         At::Number(code.number),
         turn.now,
@@ -217,7 +217,7 @@ pub(crate) fn approve(
 /// The person has seen which device asks.
 pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, EventError> {
     let refused = EventError::Refused(Problem::PairingNotAsked);
-    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.memory.devices_mut().pairing.take() else {
         return Err(refused);
     };
     let (session, asked) = match pairing.side.take() {
@@ -226,7 +226,7 @@ pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, Eve
         }
         side => {
             pairing.side = side;
-            turn.volatile.devices_mut().pairing = Some(pairing);
+            turn.memory.devices_mut().pairing = Some(pairing);
             return Err(refused);
         }
     };
@@ -241,7 +241,7 @@ pub(crate) fn confirm(turn: &mut Turn<'_>, accept: bool) -> Result<Response, Eve
 
 /// The person gives the attempt up.
 pub(crate) fn stop(turn: &mut Turn<'_>) {
-    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.memory.devices_mut().pairing.take() else {
         return;
     };
     match pairing.side.take() {
@@ -260,7 +260,7 @@ pub(crate) fn stop(turn: &mut Turn<'_>) {
 /// Ends the attempt there is, heard or not, since something else begins.
 pub(crate) fn make_room(turn: &mut Turn<'_>) {
     stop(turn);
-    if let Some(leaving) = turn.volatile.devices_mut().pairing.take() {
+    if let Some(leaving) = turn.memory.devices_mut().pairing.take() {
         leave(turn, leaving);
     }
 }
@@ -269,14 +269,14 @@ fn say_no(turn: &mut Turn<'_>, mut pairing: Pairing, mut session: Session) {
     pairing.meeting.say(steps::refuse(&mut session));
     pairing.meeting.pump(turn, MeetingPurpose::Pairing);
     pairing.side = Some(Side::Leaving);
-    turn.volatile.devices_mut().pairing = Some(pairing);
+    turn.memory.devices_mut().pairing = Some(pairing);
 }
 
 // ---- what happens ----
 
 /// Joins, says what is to be said, and ends what is over.
 pub(crate) fn pump(turn: &mut Turn<'_>) {
-    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.memory.devices_mut().pairing.take() else {
         return;
     };
     if pairing.broken || pairing.until() <= turn.now {
@@ -292,16 +292,16 @@ pub(crate) fn pump(turn: &mut Turn<'_>) {
         leave(turn, pairing);
         return;
     }
-    turn.volatile.devices_mut().pairing = Some(pairing);
+    turn.memory.devices_mut().pairing = Some(pairing);
 }
 
 /// The relay has the rendezvous.
 pub(crate) fn handle_joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Result<(), Fault> {
-    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.memory.devices_mut().pairing.take() else {
         return Ok(());
     };
     pairing.meeting.joined();
-    let log_id = turn.volatile.links.of(pairing.meeting.link).log_id;
+    let log_id = turn.memory.links.of(pairing.meeting.link).log_id;
     match (pairing.side.take(), log_id) {
         (Some(Side::New(NewSideState::Meeting)), Some(log_id)) => {
             let secret = PairingSecret::generate(turn.rng);
@@ -312,7 +312,7 @@ pub(crate) fn handle_joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Re
             let (step, hello) = steps::hello(turn.rng, &secret, place);
             pairing.meeting.say([hello]);
             pairing.side = Some(Side::New(NewSideState::Step(step)));
-            turn.volatile.devices_mut().pairing = Some(pairing);
+            turn.memory.devices_mut().pairing = Some(pairing);
             let code = PairingCode {
                 number: joined.number,
                 secret,
@@ -326,7 +326,7 @@ pub(crate) fn handle_joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Re
             };
             let step = OldStep::Awaiting(code.secret, place);
             pairing.side = Some(Side::Old(OldSideState::Step(step)));
-            turn.volatile.devices_mut().pairing = Some(pairing);
+            turn.memory.devices_mut().pairing = Some(pairing);
             Ok(())
         }
         // A relay without a key log, or that answers out of order.
@@ -340,7 +340,7 @@ pub(crate) fn handle_joined(turn: &mut Turn<'_>, joined: RendezvousJoined) -> Re
 
 /// The relay does not let this device join, or say something.
 pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
-    let Some(pairing) = turn.volatile.devices_mut().pairing.take() else {
+    let Some(pairing) = turn.memory.devices_mut().pairing.take() else {
         return;
     };
     let problem = match error.code() {
@@ -356,7 +356,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) {
 
 /// The other device is gone.
 pub(crate) fn handle_peer_left(turn: &mut Turn<'_>) {
-    let Some(pairing) = &mut turn.volatile.devices_mut().pairing else {
+    let Some(pairing) = &mut turn.memory.devices_mut().pairing else {
         return;
     };
     pairing.broken = true;
@@ -364,7 +364,7 @@ pub(crate) fn handle_peer_left(turn: &mut Turn<'_>) {
 
 /// The other device, or somebody who plays it, sent something.
 pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fault> {
-    let Some(mut pairing) = turn.volatile.devices_mut().pairing.take() else {
+    let Some(mut pairing) = turn.memory.devices_mut().pairing.take() else {
         return Ok(());
     };
     let ended = match pairing.side.take() {
@@ -401,7 +401,7 @@ pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fau
         _ => Some(PairingEnded::OutOfOrder),
     };
     let Some(ended) = ended else {
-        turn.volatile.devices_mut().pairing = Some(pairing);
+        turn.memory.devices_mut().pairing = Some(pairing);
         return Ok(());
     };
     if matches!(ended, PairingEnded::NotAgreed(_)) {
@@ -409,7 +409,7 @@ pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fau
         pairing.meeting.say([steps::not_agreed()]);
         pairing.meeting.pump(turn, MeetingPurpose::Pairing);
         pairing.side = Some(Side::Leaving);
-        turn.volatile.devices_mut().pairing = Some(pairing);
+        turn.memory.devices_mut().pairing = Some(pairing);
     } else {
         leave(turn, pairing);
     }
@@ -572,7 +572,7 @@ fn propose(
     pairing.side = Some(Side::Old(OldSideState::Proposed(
         step, asked, rendezvous, key,
     )));
-    turn.volatile.devices_mut().pairing = Some(pairing);
+    turn.memory.devices_mut().pairing = Some(pairing);
     notify_stage(turn, PairingStage::Admitting);
     Ok(())
 }
@@ -612,7 +612,7 @@ fn leave(turn: &mut Turn<'_>, pairing: Pairing) {
 }
 
 fn fresh_posting_link(turn: &mut Turn<'_>) {
-    if turn.volatile.links.posting.phase != crate::link::LinkPhase::Unwanted {
+    if turn.memory.links.posting.phase != crate::link::LinkPhase::Unwanted {
         turn.close_link(LinkKind::Posting);
     }
 }

@@ -101,7 +101,7 @@ const REFUSED_DOUBLINGS: u32 = 7;
 
 /// What is in memory while two devices meet.
 #[derive(Default)]
-pub(crate) struct TransferInMemory {
+pub(crate) struct TransferMemory {
     meeting: Option<Meeting>,
     /// New: when what was pulled is pulled again, and up to which chunk it was.
     pull_again_at: Option<Time>,
@@ -132,7 +132,7 @@ pub(crate) fn handle_agreement(
             turn.now.0.cast_signed(),
         ),
     )?;
-    turn.volatile.devices_mut().transfer = TransferInMemory::default();
+    turn.memory.devices_mut().transfer = TransferMemory::default();
     Ok(())
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn changing(
             turn.now.0.cast_signed(),
         ),
     )?;
-    turn.volatile.devices_mut().transfer = TransferInMemory::default();
+    turn.memory.devices_mut().transfer = TransferMemory::default();
     Ok(())
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn not_admitted(turn: &mut Turn<'_>, problem: &Problem) -> Result<(),
     let refused = admitting
         .key
         .seal(turn.rng, TO_NEW, &words(Words::Refused(PairingRefused {})));
-    if let Some(meeting) = &mut turn.volatile.devices_mut().transfer.meeting {
+    if let Some(meeting) = &mut turn.memory.devices_mut().transfer.meeting {
         meeting.say([refused]);
     }
     end(turn)?;
@@ -228,14 +228,14 @@ pub(crate) fn under_way(tx: &Transaction<'_>) -> Result<bool, StoreError> {
 /// When something is to be done without any event.
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     // A revoked device does nothing any more, no matter what is left in its store.
-    if turn.volatile.is_revoked() {
+    if turn.memory.is_revoked() {
         return Ok(None);
     }
     let Some(admitting) = read(turn.tx)? else {
         return Ok(None);
     };
     let over = over_at(&admitting);
-    let devices = turn.volatile.devices();
+    let devices = turn.memory.devices();
     let again = devices
         .and_then(|devices| devices.transfer.pull_again_at)
         .filter(|_| admitting.stage.is_new() && pulls(turn));
@@ -244,7 +244,7 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
 
 /// Whether a request for what is missing would leave.
 fn pulls(turn: &Turn<'_>) -> bool {
-    let devices = turn.volatile.devices();
+    let devices = turn.memory.devices();
     let meeting = devices.and_then(|devices| devices.transfer.meeting.as_ref());
     meeting.is_some_and(Meeting::is_joined)
         && !turn.is_postponed(&Postponed::Meeting)
@@ -253,7 +253,7 @@ fn pulls(turn: &Turn<'_>) -> bool {
 
 /// Whether a pairing is at the one rendezvous that a link can be at.
 fn pairs_there(turn: &Turn<'_>) -> bool {
-    let devices = turn.volatile.devices();
+    let devices = turn.memory.devices();
     let pairing = devices.and_then(|devices| devices.pairing.as_ref());
     pairing.is_some_and(|pairing| pairing.link() == LinkKind::Posting)
 }
@@ -283,7 +283,7 @@ fn in_force(turn: &mut Turn<'_>) -> Result<Option<Admitting>, Fault> {
 /// Whether the account, as far as is known here, has the device that gives and the one that
 /// takes.
 fn both_admitted(turn: &Turn<'_>, admitting: &Admitting) -> bool {
-    let Some(own) = &turn.volatile.account else {
+    let Some(own) = &turn.memory.account else {
         return admitting.stage == Stage::Agreed;
     };
     let other = match admitting.stage {
@@ -304,7 +304,7 @@ pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
 /// Meets the other device and says what is to be said.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     let Some(admitting) = in_force(turn)? else {
-        if let Some(meeting) = turn.volatile.devices_mut().transfer.meeting.take() {
+        if let Some(meeting) = turn.memory.devices_mut().transfer.meeting.take() {
             meeting.leave(turn);
         }
         return Ok(());
@@ -315,23 +315,23 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     if pairs_there(turn) {
         return Ok(());
     }
-    if turn.volatile.devices_mut().transfer.meeting.is_none() {
+    if turn.memory.devices_mut().transfer.meeting.is_none() {
         let at = At::RendezvousId(Bytes::copy_from_slice(&admitting.rendezvous));
-        turn.volatile.devices_mut().transfer.meeting = Some(Meeting::new(LinkKind::Posting, at));
+        turn.memory.devices_mut().transfer.meeting = Some(Meeting::new(LinkKind::Posting, at));
     }
     match admitting.stage {
         // Before the two have met it would only pile up.
         stage if stage.is_new() && pulls(turn) => pull(turn, &admitting),
         Stage::Outdated => propose(turn, &admitting)?,
         // Its proposal went with the process before.
-        Stage::Proposed if turn.volatile.devices_mut().transfer.proposal.is_none() => {
+        Stage::Proposed if turn.memory.devices_mut().transfer.proposal.is_none() => {
             propose(turn, &admitting)?;
         }
         _ => {}
     }
-    if let Some(mut meeting) = turn.volatile.devices_mut().transfer.meeting.take() {
+    if let Some(mut meeting) = turn.memory.devices_mut().transfer.meeting.take() {
         meeting.pump(turn, MeetingPurpose::Transfer);
-        turn.volatile.devices_mut().transfer.meeting = Some(meeting);
+        turn.memory.devices_mut().transfer.meeting = Some(meeting);
     }
     Ok(())
 }
@@ -350,8 +350,8 @@ pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fau
     let Some(words) = admitting.key.open(direction, body) else {
         return Ok(());
     };
-    turn.volatile.devices_mut().transfer.unheard = 0;
-    turn.volatile.devices_mut().transfer.refused = 0;
+    turn.memory.devices_mut().transfer.unheard = 0;
+    turn.memory.devices_mut().transfer.refused = 0;
     turn.tx.execute(
         "UPDATE admission SET heard_at = ?1",
         [turn.now.0.cast_signed()],
@@ -385,7 +385,7 @@ pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fau
                 signature: Some(signature),
             }),
         ) => {
-            let Some(proposal) = turn.volatile.devices_mut().transfer.proposal.take() else {
+            let Some(proposal) = turn.memory.devices_mut().transfer.proposal.take() else {
                 return Ok(());
             };
             let identity = account::own_identity(turn.tx)?;
@@ -406,36 +406,36 @@ pub(crate) fn handle_message(turn: &mut Turn<'_>, body: &[u8]) -> Result<(), Fau
 /// The other device is gone for now, or the rendezvous is over: it is joined again, or else the
 /// other would come back to another one, and what was on its way is asked for again.
 pub(crate) fn left(turn: &mut Turn<'_>) {
-    handle_link_lost(&mut turn.volatile.devices_mut().transfer);
+    handle_link_lost(&mut turn.memory.devices_mut().transfer);
 }
 
 /// The relay refused: gives after how long the meeting is tried again.
-pub(crate) fn handle_refusal(live: &mut TransferInMemory) -> Span {
-    handle_link_lost(live);
-    let doublings = live.refused.min(REFUSED_DOUBLINGS);
-    live.refused = live.refused.saturating_add(1);
+pub(crate) fn handle_refusal(transfer: &mut TransferMemory) -> Span {
+    handle_link_lost(transfer);
+    let doublings = transfer.refused.min(REFUSED_DOUBLINGS);
+    transfer.refused = transfer.refused.saturating_add(1);
     Span(REFUSED_AGAIN.0 << doublings)
 }
 
 /// The link, or the rendezvous, is no more.
-pub(crate) fn handle_link_lost(live: &mut TransferInMemory) {
-    if let Some(meeting) = &mut live.meeting {
+pub(crate) fn handle_link_lost(transfer: &mut TransferMemory) {
+    if let Some(meeting) = &mut transfer.meeting {
         meeting.lost();
     }
-    live.pull_again_at = None;
-    live.pulled_up_to = 0;
+    transfer.pull_again_at = None;
+    transfer.pulled_up_to = 0;
 }
 
 /// What the relay says of the meeting.
-pub(crate) fn meeting(live: &mut TransferInMemory) -> Option<&mut Meeting> {
-    live.meeting.as_mut()
+pub(crate) fn meeting(transfer: &mut TransferMemory) -> Option<&mut Meeting> {
+    transfer.meeting.as_mut()
 }
 
 // ---- the new device ----
 
 fn pull(turn: &mut Turn<'_>, admitting: &Admitting) {
     let now = turn.now;
-    let transfer = &mut turn.volatile.devices_mut().transfer;
+    let transfer = &mut turn.memory.devices_mut().transfer;
     let waits = transfer.pull_again_at.is_some_and(|at| at > now);
     let ahead = admitting.stage != Stage::Pulling || admitting.next_chunk < transfer.pulled_up_to;
     if waits && ahead {
@@ -494,8 +494,8 @@ fn join(turn: &mut Turn<'_>, admitting: &Admitting, admission: Admission) -> Res
             giver.as_ref().map(|device| device.0),
         ),
     )?;
-    turn.volatile.devices_mut().transfer.pull_again_at = None;
-    turn.volatile.devices_mut().transfer.pulled_up_to = 0;
+    turn.memory.devices_mut().transfer.pull_again_at = None;
+    turn.memory.devices_mut().transfer.pulled_up_to = 0;
     pairing::tell_joined(turn, admitting.device, &address);
     changes::own_roster_changed(turn)
 }
@@ -572,7 +572,7 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
     tell_progress(turn, done, total);
     if next.is_none() {
         set_stage(turn.tx, Stage::Leaving)?;
-        turn.volatile.devices_mut().transfer.pull_again_at = None;
+        turn.memory.devices_mut().transfer.pull_again_at = None;
     }
     Ok(())
 }
@@ -586,7 +586,7 @@ fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     for group in groups::in_state(turn.tx, GroupState::Active)? {
         receive::ask_for_all(turn, &group)?;
     }
-    turn.volatile
+    turn.memory
         .due_mut()
         .groups
         .extend(groups::needing_work(turn.tx)?);
@@ -644,7 +644,7 @@ fn propose(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
         statement: statement.bytes().clone(),
         ..DeviceProposal::default()
     };
-    turn.volatile.devices_mut().transfer.proposal = Some(statement);
+    turn.memory.devices_mut().transfer.proposal = Some(statement);
     set_stage(turn.tx, Stage::Proposed)?;
     send_sealed(turn, admitting, TO_NEW, Words::Proposal(proposal));
     Ok(())
@@ -660,7 +660,7 @@ fn hand_over(turn: &mut Turn<'_>, admitting: &Admitting, pull: &TransferPull) ->
         return expired(turn, admitting);
     }
     // What was asked for before is still on its way.
-    let meeting = turn.volatile.devices_mut().transfer.meeting.as_ref();
+    let meeting = turn.memory.devices_mut().transfer.meeting.as_ref();
     if !is_known || meeting.is_none_or(Meeting::is_behind) {
         return Ok(());
     }
@@ -706,7 +706,7 @@ fn expired(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     end(turn)?;
     crate::archive::forget_conversations(turn.tx)?;
     pairing::tell_failed(turn, &problem);
-    turn.volatile
+    turn.memory
         .due_mut()
         .groups
         .extend(groups::needing_work(turn.tx)?);
@@ -721,8 +721,8 @@ pub(crate) fn abandon(tx: &Transaction<'_>) -> Result<(), StoreError> {
 
 fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
     abandon(turn.tx)?;
-    let live = std::mem::take(&mut turn.volatile.devices_mut().transfer);
-    if let Some(mut meeting) = live.meeting {
+    let transfer = std::mem::take(&mut turn.memory.devices_mut().transfer);
+    if let Some(mut meeting) = transfer.meeting {
         meeting.pump(turn, MeetingPurpose::Transfer);
         meeting.leave(turn);
     }
@@ -731,7 +731,7 @@ fn end(turn: &mut Turn<'_>) -> Result<(), Fault> {
 
 fn send_sealed(turn: &mut Turn<'_>, admitting: &Admitting, direction: &[u8], body: Words) {
     let sealed = admitting.key.seal(turn.rng, direction, &words(body));
-    if let Some(meeting) = &mut turn.volatile.devices_mut().transfer.meeting {
+    if let Some(meeting) = &mut turn.memory.devices_mut().transfer.meeting {
         meeting.say([sealed]);
     }
 }
