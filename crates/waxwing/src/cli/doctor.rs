@@ -10,8 +10,8 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{RegistrationStage, Request, Status};
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BAD, FAINT, GOOD, Output, WARN, styled},
     sentence,
     text::one_line,
