@@ -463,9 +463,13 @@ fn history(count: u64) -> Result<()> {
             let response = world.command(alice, request())?;
             all.push(begun.elapsed().as_secs_f64() * 1e3);
             found = match response {
-                Response::History { entries, .. } => entries.len() as u64,
-                Response::Found { found, .. } => found.len() as u64,
-                Response::Conversations { conversations } => conversations.len() as u64,
+                Response::History(waxwing_engine::api::HistoryPage { entries, .. }) => {
+                    entries.len() as u64
+                }
+                Response::Found(waxwing_engine::api::Found { found, .. }) => found.len() as u64,
+                Response::Conversations(waxwing_engine::api::Conversations { conversations }) => {
+                    conversations.len() as u64
+                }
                 _ => bail!("another response"),
             };
         }

@@ -131,7 +131,7 @@ pub fn pairing_problem<R: RelayPort>(scene: &World<R>, id: PersonId) -> Option<S
 /// The account's devices, as a device lists them.
 pub fn devices<R: RelayPort>(scene: &mut World<R>, id: PersonId) -> Vec<Device> {
     match scene.command(id, Request::Devices).unwrap() {
-        Response::Devices { devices } => devices,
+        Response::Devices(waxwing_engine::api::Devices { devices }) => devices,
         _ => panic!("devices"),
     }
 }

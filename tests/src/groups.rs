@@ -126,7 +126,7 @@ pub fn entries<R: RelayPort>(
         ..Default::default()
     };
     match world.command(who, Request::History(history)) {
-        Ok(Response::History { entries, .. }) => entries,
+        Ok(Response::History(waxwing_engine::api::HistoryPage { entries, .. })) => entries,
         Ok(other) => panic!("{other:?}"),
         Err(refused) if refused.problem.code() == "conversation_unknown" => Vec::new(),
         Err(refused) => panic!("{refused}"),

@@ -375,7 +375,9 @@ impl<R: RelayPort> World<R> {
                 ..Default::default()
             };
             let (mut page, more) = match self.command(of, Request::History(history)) {
-                Ok(Response::History { entries, more, .. }) => (entries, more),
+                Ok(Response::History(waxwing_engine::api::HistoryPage {
+                    entries, more, ..
+                })) => (entries, more),
                 Ok(other) => panic!("{other:?}"),
                 Err(refused) if refused.problem.code() == "conversation_unknown" => break,
                 Err(refused) => panic!("{refused}"),

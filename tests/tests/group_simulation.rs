@@ -669,8 +669,9 @@ impl Simulation {
         for human in 0..self.humans.len() {
             let mut looks = BTreeSet::new();
             for device in self.humans[human].devices.clone() {
-                let Ok(Response::Conversations { conversations }) =
-                    self.world.command(device, Request::Conversations)
+                let Ok(Response::Conversations(waxwing_engine::api::Conversations {
+                    conversations,
+                })) = self.world.command(device, Request::Conversations)
                 else {
                     panic!("no conversations");
                 };

@@ -27,7 +27,9 @@ fn who_accept_no_groups(seed: u64) -> (Scene, PersonId, PersonId) {
 
 fn conversations(scene: &mut Scene, who: PersonId) -> Vec<Conversation> {
     match scene.command(who, Request::Conversations) {
-        Ok(Response::Conversations { conversations }) => conversations,
+        Ok(Response::Conversations(waxwing_engine::api::Conversations { conversations })) => {
+            conversations
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -211,7 +213,7 @@ fn a_thread_is_what_a_message_answers_and_what_answers_it() {
     scene.run_for(Span::seconds(10));
     for who in [alice, bob] {
         let found = match scene.command(who, Request::Thread(MessageOf { message: first })) {
-            Ok(Response::Found { found, .. }) => found,
+            Ok(Response::Found(waxwing_engine::api::Found { found, .. })) => found,
             other => panic!("{other:?}"),
         };
         let texts: Vec<&str> = found.iter().map(|message| message.text.as_str()).collect();

@@ -105,7 +105,9 @@ fn a_sender_whose_address_is_anothers_is_refused() {
     assert!(world.texts(bob, alice).is_empty());
     assert!(problems(&world, bob).contains(&"relay_misbehaves".to_owned()));
     let conversations = match world.command(bob, Request::Conversations).unwrap() {
-        Response::Conversations { conversations } => conversations,
+        Response::Conversations(waxwing_engine::api::Conversations { conversations }) => {
+            conversations
+        }
         other => panic!("{other:?}"),
     };
     assert!(conversations.is_empty());
@@ -272,7 +274,7 @@ fn somebody_who_requires_an_auditor_writes_under_heads_that_it_co_signed_only() 
     world.run_for(Span::minutes(1));
     assert_eq!(world.texts(bob, alice), ["watched"]);
     match world.command(alice, Request::Auditors).unwrap() {
-        Response::Auditors { auditors, required } => {
+        Response::Auditors(waxwing_engine::api::Auditors { auditors, required }) => {
             assert_eq!((auditors[0].name.as_str(), required), ("Eva", 1));
             assert!(auditors[0].head > 0);
         }

@@ -31,6 +31,8 @@ enum Chore {
     Fuzz(xtask::fuzz::Options),
     /// Checks that imports point down only, and that each table has one owner.
     Layers(xtask::layers::Options),
+    /// Writes docs/rpc.md, docs/rpc.schema.json and docs/rpc.d.ts from crates/api.
+    RpcDocs,
     /// Runs the whole system: two people, and a relay that is seized.
     Demo(xtask::demo::Options),
     /// Makes the archives of a release: programs, manual pages, completions, checksums.
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Chore::Quick(options) => xtask::quick::run(&options),
         Chore::Fuzz(options) => xtask::fuzz::run(&options),
         Chore::Layers(options) => xtask::layers::run(&options),
+        Chore::RpcDocs => xtask::workspace::write_rpc_docs(),
         Chore::Demo(options) => xtask::demo::run(&options).map(|()| true),
         Chore::Dist => xtask::dist::run().map(|()| true),
         Chore::Bench { of } => xtask::bench::run(&of).map(|()| true),

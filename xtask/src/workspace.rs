@@ -73,6 +73,14 @@ impl Programs {
     }
 }
 
+/// Writes the documentation of the RPC from `crates/api`. The types of the API are compiled for
+/// that, so it is a program of its own and not a part of every `cargo xtask`.
+pub fn write_rpc_docs() -> Result<bool> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "xtask-rpc-docs"]);
+    Ok(command.status().context("cargo does not start")?.success())
+}
+
 /// Tells tests that they need not build the programs that they start: `cargo xtask test` has
 /// built all of them at once, which takes minutes less than each by itself, with other features.
 pub const PROGRAMS_ARE_BUILT: &str = "WAXWING_PROGRAMS_ARE_BUILT";

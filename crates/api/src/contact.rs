@@ -4,6 +4,7 @@
 //!
 //! **Always**: an address is shown with what proves it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// An account's profile: its name and picture.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Profile {
     /// Empty for none. Anybody can choose any name.
     pub profile_name: String,
@@ -21,7 +22,7 @@ pub struct Profile {
 }
 
 /// Somebody that this account knows.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Contact {
     /// In display form.
     pub address: String,
@@ -45,7 +46,7 @@ pub struct Contact {
 }
 
 /// What two people compare to verify each other.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SafetyNumber {
     /// The contact's address, in display form.
     pub address: String,
@@ -63,7 +64,7 @@ pub struct SafetyNumber {
 }
 
 /// An auditor that the person chose.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Auditor {
     /// `waxwing-auditor-…`.
     pub id: String,
@@ -77,7 +78,7 @@ pub struct Auditor {
 }
 
 /// A proof that the relay lied, which anybody can check.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// When it was found.
     pub found_at: Timestamp,
@@ -86,14 +87,17 @@ pub struct Evidence {
 }
 
 /// A warning that stays until the person dismisses it or its cause is resolved.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Alarm {
-    /// [`Problem::code`](crate::Problem::code).
+    /// [`Problem::code`].
+    #[schemars(skip)]
     pub code: String,
     /// What happened, in one sentence for programs and logs.
+    #[schemars(skip)]
     pub sentence: String,
-    /// The fields of the [`Problem`](crate::Problem).
+    /// The fields of the [`Problem`].
     #[serde(flatten)]
+    #[schemars(with = "ProblemReport")]
     pub facts: Map<String, Value>,
     /// When it was raised.
     pub first_at: Timestamp,
@@ -134,7 +138,7 @@ impl Alarm {
 }
 
 /// The relay's key log, as far as this device has checked it.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogStatus {
     /// Hex.
     pub id: String,
@@ -146,7 +150,7 @@ pub struct LogStatus {
 }
 
 /// Who takes part in a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConversationKind {
     /// Two people.
@@ -160,7 +164,7 @@ pub enum ConversationKind {
 }
 
 /// One conversation.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and a field of the JSON"

@@ -4,12 +4,13 @@
 //!
 //! **Always**: the code and the recovery words are shown only to the person; `Debug` shows neither.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ProblemReport, Timestamp, closed_debug};
 
-/// See [`crate::Request::LinkDevice`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `link_device`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkDevice {
     /// The URL of the account's relay, `https://host[:port]`, optionally with `/#` and its pin.
     pub relay: String,
@@ -20,29 +21,29 @@ pub struct LinkDevice {
     pub name: String,
 }
 
-/// See [`crate::Request::ApproveDevice`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `approve_device`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ApproveDevice {
     /// The code that the new device shows, typed or scanned.
     pub code: String,
 }
 
-/// See [`crate::Request::ConfirmDevice`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `confirm_device`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfirmDevice {
     /// Whether to admit the device that asks.
     pub accept: bool,
 }
 
-/// See [`crate::Request::RevokeDevice`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `revoke_device`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeDevice {
     /// Its id as `devices` gives it: all of it, or at least its first eight digits.
     pub device: String,
 }
 
-/// See [`crate::Request::Recover`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `recover`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recover {
     /// An address of the account.
     pub address: String,
@@ -63,15 +64,15 @@ pub struct Recover {
     pub revoke_others: bool,
 }
 
-/// See [`crate::Request::SetLock`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `set_lock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetLock {
     /// Whether to lock the address.
     pub locked: bool,
 }
 
-/// See [`crate::Notice::Lock`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// The notice `lock`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockChanged {
     /// Whether the address is locked.
     pub locked: bool,
@@ -80,15 +81,15 @@ pub struct LockChanged {
     pub problem: Option<ProblemReport>,
 }
 
-/// See [`crate::Request::ReadBackup`].
-#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Parameters of `read_backup`.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadBackup {
     /// 0 starts a new backup; each later call adds 1.
     pub index: u32,
 }
 
-/// See [`crate::Request::FeedBackup`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `feed_backup`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedBackup {
     /// The next bytes of the file, at most 512 KiB, in base64.
     pub part: String,
@@ -98,7 +99,7 @@ pub struct FeedBackup {
 }
 
 /// A part of a backup, from `read_backup`.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupPart {
     /// In base64. The file is all parts, one after another.
     pub part: String,
@@ -107,7 +108,7 @@ pub struct BackupPart {
 }
 
 /// A device of this account.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// Hex.
     pub id: String,
@@ -126,7 +127,7 @@ pub struct Device {
 }
 
 /// How far linking a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PairingStage {
     /// This device is asking the relay for a rendezvous.
@@ -149,8 +150,8 @@ pub enum PairingStage {
     Failed,
 }
 
-/// See [`crate::Notice::Pairing`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// The notice `pairing`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PairingChanged {
     /// How far it is.
     pub stage: PairingStage,
@@ -175,7 +176,7 @@ pub struct PairingChanged {
 }
 
 /// What is transferred in many parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransferOf {
     /// History, from one device to another.
@@ -186,8 +187,8 @@ pub enum TransferOf {
     Restore,
 }
 
-/// See [`crate::Notice::Transfer`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// The notice `transfer`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TransferProgress {
     /// What.
     pub what: TransferOf,
@@ -197,8 +198,8 @@ pub struct TransferProgress {
     pub total: u64,
 }
 
-/// See [`crate::Notice::Devices`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// The notice `devices`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DevicesChanged {
     /// All devices now.
     pub devices: Vec<Device>,
@@ -207,8 +208,8 @@ pub struct DevicesChanged {
     pub problem: Option<ProblemReport>,
 }
 
-/// See [`crate::Notice::Backup`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// The notice `backup`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupChanged {
     /// When the relay accepted the last complete backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,7 +220,7 @@ pub struct BackupChanged {
 }
 
 /// How far a recovery is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryStage {
     /// The account is being looked up.
@@ -234,8 +235,8 @@ pub enum RecoveryStage {
     Failed,
 }
 
-/// See [`crate::Notice::Recovery`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// The notice `recovery`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecoveryChanged {
     /// How far it is.
     pub stage: RecoveryStage,

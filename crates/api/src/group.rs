@@ -4,12 +4,13 @@
 //!
 //! **Always**: the members are those in the group's own state, never those that the relay names.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ConversationId, Timestamp, closed_debug};
 
 /// A link with which people ask to join a group.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Invited {
     /// The invitation's id: 8 hex digits.
     pub id: String,
@@ -18,7 +19,7 @@ pub struct Invited {
 }
 
 /// An open invitation.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupInvitation {
     /// Its id: 8 hex digits.
     pub id: String,
@@ -33,14 +34,14 @@ pub struct GroupInvitation {
 }
 
 /// A group was created.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupCreated {
     /// Its id, the same for all members.
     pub conversation: ConversationId,
 }
 
 /// A group of many.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
     /// Its id, the same for all members.
     pub conversation: ConversationId,
@@ -71,7 +72,7 @@ pub struct Group {
 }
 
 /// A member of a group.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and a field of the JSON"

@@ -15,8 +15,8 @@ pub struct IdMalformed {
 }
 
 macro_rules! shown_id {
-    ($(#[$doc:meta])* $name:ident, $length:literal) => {
-        $(#[$doc])*
+    ($(#[doc = $doc_text:literal])+ $name:ident, $length:literal) => {
+        $(#[doc = $doc_text])+
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; $length]);
 
@@ -74,6 +74,20 @@ macro_rules! shown_id {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "description": concat!($($doc_text),+).trim_ascii(),
+                    "type": "string",
+                    "pattern": format!("^[0-9a-f]{{{}}}$", 2 * $length),
+                })
             }
         }
 

@@ -9,15 +9,19 @@
 //! engine.
 //!
 //! **Always**: a [`Problem`] is a stable code and facts; each interface has its own words for it,
-//! and no word here names a command. The `Debug` of each type that can hold an address, a text or recovery
-//! words shows only the type's name.
+//! and no word here names a command. The `Debug` of each type that can hold an address, a text or
+//! recovery words shows only the type's name.
 
+mod client;
 mod closed_debug;
 mod contact;
 mod devices;
 mod group;
 mod ids;
+mod listed;
 mod message;
+pub mod method;
+pub mod methods;
 mod notice;
 mod problem;
 mod report;
@@ -26,6 +30,10 @@ mod response;
 mod sms;
 mod timestamp;
 
+pub use client::{
+    Check, CheckResult, DoctorReport, PreviewLink, ProgramVersion, SaveAttachment, SavedAttachment,
+    SealFile,
+};
 pub use contact::{
     Alarm, Auditor, Contact, Conversation, ConversationKind, Evidence, LogStatus, Profile,
     SafetyNumber,
@@ -42,9 +50,11 @@ pub use message::{
     LinkPreview, Message, MessageInfo, MessageState, OpenAttachment, Preview, Reaction, Receipt,
     ReceiptCount, Span, Version,
 };
+pub use method::{Effect, Method};
+pub use methods::{ClientRequest, Request, methods};
 pub use notice::{
-    Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, RegistrationChanged,
-    RegistrationStage, Synced, Typing, Warning,
+    Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, NoticeInfo,
+    RegistrationChanged, RegistrationStage, Synced, Typing, Warning,
 };
 pub use problem::{KeyMissing, Problem, ProblemReport, RelayMisdeed};
 pub use report::{
@@ -54,10 +64,13 @@ pub use report::{
 pub use request::{
     AskProfile, AttachmentOf, Block, ChangeGroup, CreateGroup, DecideJoin, Decision, Decline, Edit,
     FindMessage, History, ImportEntries, ImportedMessage, Invite, Join, KeepConversation, MarkRead,
-    MessageOf, NamedAuditor, Of, React, Register, Request, RevokeInvitation, SealedFile, Search,
-    SendText, SetAuditors, SetProfile, SetReceipts, SetTimer, SetTyping, Star, SubmitCode, Verify,
+    MessageOf, NamedAuditor, Of, React, Register, RevokeInvitation, SealedFile, Search, SendText,
+    SetAuditors, SetProfile, SetReceipts, SetTimer, SetTyping, Star, SubmitCode, Verify,
 };
-pub use response::{Account, Imported, Response, Sent, Status};
+pub use response::{
+    Account, Auditors, Contacts, Conversations, Devices, Done, EvidenceFiles, Found, HistoryPage,
+    Imported, Response, Sent, Status,
+};
 pub use sms::{QuoteSms, SendSms, SmsEncoding, SmsFinding, SmsQuote, SmsSeverity};
 pub use timestamp::{Timestamp, TimestampMalformed};
 

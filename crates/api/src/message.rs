@@ -4,12 +4,15 @@
 //!
 //! **Always**: what others wrote is their claim; nothing is trusted because it is here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationId, MessageId, ProblemReport, SmsFinding, Timestamp, closed_debug};
+use crate::{
+    ConversationId, MessageId, ProblemReport, SmsFinding, Timestamp, closed_debug, listed::listed,
+};
 
 /// One thing in a conversation's history.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(
     clippy::large_enum_variant,
@@ -35,7 +38,7 @@ impl core::fmt::Debug for Entry {
 }
 
 /// A message, in or out.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, and a field of the JSON"
@@ -128,7 +131,7 @@ pub struct Message {
 }
 
 /// A piece of formatted text.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is independent of the others"
@@ -171,7 +174,7 @@ impl Span {
 }
 
 /// A file that a message carries.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attachment {
     /// Its place among the message's attachments, from 0.
     pub number: u32,
@@ -191,7 +194,7 @@ pub struct Attachment {
 }
 
 /// A preview of a file that is not here yet, as its sender states it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Preview {
     /// In pixels; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -214,7 +217,7 @@ pub struct Preview {
 }
 
 /// What a link leads to, as the sender's device states it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkPreview {
     /// The link, as written in the text.
     pub url: String,
@@ -239,7 +242,7 @@ const fn is_none(number: &u64) -> bool {
 }
 
 /// The state of an attachment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttachmentState {
     /// At the relay; it can be fetched.
@@ -255,7 +258,7 @@ pub enum AttachmentState {
 }
 
 /// What opens an attachment.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OpenAttachment {
     /// The file in the home's `blobs/`: 32 bytes, hex.
     pub blob: String,
@@ -279,7 +282,7 @@ pub(crate) const fn is_false(value: &bool) -> bool {
 }
 
 /// An emoji, and who reacted with it.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reaction {
     /// The emoji.
     pub emoji: String,
@@ -290,7 +293,7 @@ pub struct Reaction {
 }
 
 /// How many members have a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptCount {
     /// How many members have it on some device.
     pub delivered: u64,
@@ -301,7 +304,7 @@ pub struct ReceiptCount {
 }
 
 /// A closer look at a message.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageInfo {
     /// The message.
     pub message: Message,
@@ -312,7 +315,7 @@ pub struct MessageInfo {
 }
 
 /// What happened to a message at one member.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
     /// In display form.
     pub address: String,
@@ -325,7 +328,7 @@ pub struct Receipt {
 }
 
 /// A version of a message.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// What it said.
     pub text: String,
@@ -334,7 +337,7 @@ pub struct Version {
 }
 
 /// How a message travelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// End-to-end encrypted.
@@ -344,7 +347,7 @@ pub enum Channel {
 }
 
 /// Who wrote a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Somebody else.
@@ -354,7 +357,9 @@ pub enum Direction {
 }
 
 /// The state of a message of this account. It only moves forward, except to `failed`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
     /// In the outbox.
@@ -370,7 +375,7 @@ pub enum MessageState {
 }
 
 /// Something happened to a conversation that its members should see.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConversationEvent {
     /// Where.
     pub conversation: ConversationId,
@@ -389,65 +394,67 @@ pub struct ConversationEvent {
     pub at: Timestamp,
 }
 
-/// What can happen to a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// The address belongs to another account than before: its owner started
-    /// over, or somebody else has the address now.
-    IdentityReset,
-    /// Somebody uses an address that the relay says is another account's. (Of earlier
-    /// versions: now they are refused.)
-    AddressNotTheirs,
-    /// Their safety number was compared in person, and was the same.
-    Verified,
-    /// The address can be mistaken for another contact's, or one's own.
-    LooksLikeAnother,
-    /// This device had lost its place in the conversation and has rejoined.
-    Rejoined,
-    /// They are a member of the group now.
-    MemberAdded,
-    /// They were removed.
-    MemberRemoved,
-    /// They have left.
-    MemberLeft,
-    /// They are an admin now.
-    AdminAdded,
-    /// They are no longer an admin.
-    AdminRemoved,
-    /// The group has another name.
-    Renamed,
-    /// It has another picture, or none.
-    PictureChanged,
-    /// The time after which messages disappear was changed.
-    TimerChanged,
-    /// Who may add members was changed.
-    AddingChanged,
-    /// They could not be added: no account has this address.
-    NotAdded,
-    /// Somebody broke the group's rules, or the relay lost the group, so an admin's device set it
-    /// up again.
-    MadeAnew,
-    /// A device of theirs broke the group's rules; the group is set up again without it.
-    RulesBroken,
-    /// Somebody unknown made a change to the group that nobody can read; the group is set up again
-    /// with everybody.
-    Disturbed,
-    /// A stranger has written more than is kept before the person accepts; the rest was not kept.
-    HeldBack,
-    /// They have an invitation link and ask to join; an admin decides.
-    AsksToJoin,
-    /// This account cannot join the group of a link: `declined`, or `over`.
-    NotTakenIn,
-    /// A conversation with a phone: its number is on Waxwing now.
-    OnWaxwing,
-    /// An error in this program affected the conversation's keys or messages, and its effects were
-    /// undone. This device leaves the conversation alone for now, and rejoins later.
-    Quarantined,
+listed! {
+    /// What can happen to a conversation.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum EventKind {
+        /// The address belongs to another account than before.
+        IdentityReset,
+        /// Somebody uses an address that, as the relay says, belongs to somebody else (earlier
+        /// versions).
+        AddressNotTheirs,
+        /// The safety number was compared in person.
+        Verified,
+        /// The address looks like a contact's.
+        LooksLikeAnother,
+        /// This device had lost its place and has rejoined.
+        Rejoined,
+        /// `address` was added; `by` names who did it, if it was somebody else.
+        MemberAdded,
+        /// `address` was removed; `by` names who did it, if it was somebody else.
+        MemberRemoved,
+        /// `address` left.
+        MemberLeft,
+        /// `address` became an admin; `by` names who did it, if it was somebody else.
+        AdminAdded,
+        /// `address` is no longer an admin; `by` names who did it, if it was somebody else.
+        AdminRemoved,
+        /// `address` renamed the group; the new name is in `detail`.
+        Renamed,
+        /// `address` changed the picture of the group, or removed it.
+        PictureChanged,
+        /// Messages disappear `detail` seconds after they are read; 0 for never.
+        TimerChanged,
+        /// `detail` says who may add members: `everybody` or `admins`.
+        AddingChanged,
+        /// `address` could not be added.
+        NotAdded,
+        /// The group was set up again, because somebody broke its rules or the relay lost it.
+        MadeAnew,
+        /// A device of `address` broke the group's rules: an admin's device sets the group up again
+        /// without that device.
+        RulesBroken,
+        /// A member, or the relay, made a change of the group that no device can read: the group is
+        /// set up again with everybody in it.
+        Disturbed,
+        /// A stranger has written more than is kept before the person accepts (200 messages); the
+        /// rest was not kept.
+        HeldBack,
+        /// `address` has an invitation link and asks to join.
+        AsksToJoin,
+        /// This account cannot join the group of a link: `detail` is `declined` or `over`.
+        NotTakenIn,
+        /// The number of this conversation by text messages is on Waxwing now.
+        OnWaxwing,
+        /// An error in the program stopped this conversation on this device; the device tries to
+        /// rejoin automatically.
+        Quarantined,
+    }
 }
 
 /// Messages of one sender that did not arrive. This device has asked for them again.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// Where.
     pub conversation: ConversationId,

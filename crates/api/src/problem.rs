@@ -11,10 +11,11 @@
 //! **Always**: a code never changes its meaning, and a fact never changes its name or its type. No
 //! sentence here names a command.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Timestamp, closed_debug};
+use crate::{Timestamp, closed_debug, listed::listed};
 
 /// Makes the enum of problems, and from the comment above each its meaning.
 macro_rules! problems {
@@ -26,7 +27,7 @@ macro_rules! problems {
         )+ })?,
     )+) => {
         /// Something that went wrong. As JSON: its code and its facts.
-        #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "code")]
         pub enum Problem {$(
             $(#[doc = $meaning])+
@@ -59,28 +60,6 @@ macro_rules! problems {
                     Self::$name $({ $($fact: Example::example(),)+ })?,
                 )+]
             }
-        }
-    };
-}
-
-/// Gives an enum the list of its variants.
-macro_rules! listed {
-    (
-        $(#[$about:meta])*
-        pub enum $name:ident {$(
-            $(#[doc = $meaning:literal])+
-            $variant:ident,
-        )+}
-    ) => {
-        $(#[$about])*
-        pub enum $name {$(
-            $(#[doc = $meaning])+
-            $variant,
-        )+}
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
         }
     };
 }
@@ -562,7 +541,7 @@ problems! {
 
 listed! {
     /// Why the key of the home's store is not available.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum KeyMissing {
         /// It needs a passphrase, and none was given.
@@ -578,7 +557,7 @@ listed! {
 
 listed! {
     /// Something a relay did that no honest relay does.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum RelayMisdeed {
         /// It uses different token keys for different links, with which it could track the users of
@@ -693,6 +672,32 @@ impl ProblemReport {
         let mut fields = self.facts.clone();
         fields.insert("code".to_owned(), Value::String(self.code.clone()));
         serde_json::from_value(Value::Object(fields)).ok()
+    }
+}
+
+impl JsonSchema for ProblemReport {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ProblemReport".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let problem = generator.subschema_for::<Problem>();
+        json_schema!({
+            "description": "A problem with a sentence.",
+            "allOf": [
+                problem,
+                {
+                    "type": "object",
+                    "properties": {
+                        "sentence": {
+                            "description": "What happened, in one sentence for programs and logs.",
+                            "type": "string",
+                        },
+                    },
+                    "required": ["sentence"],
+                },
+            ],
+        })
     }
 }
 

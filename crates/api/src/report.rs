@@ -1,11 +1,12 @@
 //! Reports of messages: the content of a report's file, and the result of checking one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{MessageId, Timestamp, closed_debug};
 
-/// See [`crate::Request::Report`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `report`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MakeReport {
     /// Messages of others.
     pub messages: Vec<MessageId>,
@@ -14,8 +15,8 @@ pub struct MakeReport {
     pub note: String,
 }
 
-/// See [`crate::Request::CheckReport`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `check_report`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckReport {
     /// The result of `report`.
     pub report: Report,
@@ -23,7 +24,7 @@ pub struct CheckReport {
 
 /// Messages that a person discloses, with proof of who wrote them (docs/conversations.md,
 /// "Safety").
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// `waxwing-report`.
     pub format: String,
@@ -41,7 +42,7 @@ pub struct Report {
 }
 
 /// Who wrote a reported message.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportedPerson {
     /// The account's id: the hash of its first statement, in hex.
     pub account: String,
@@ -54,7 +55,7 @@ pub struct ReportedPerson {
 }
 
 /// A reported message or edit, as its device signed it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportedMessage {
     /// Whose.
     pub account: String,
@@ -77,7 +78,7 @@ pub struct ReportedMessage {
 }
 
 /// A report in which every signature is valid.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckedReport {
     /// When it was made, as the report states.
     pub made_at: Timestamp,
@@ -88,7 +89,7 @@ pub struct CheckedReport {
 }
 
 /// A message that somebody certainly wrote.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProvenMessage {
     /// The id of the message, or of the edit.
     pub id: MessageId,
@@ -123,7 +124,7 @@ pub struct ProvenMessage {
 }
 
 /// A file of a reported message.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportedFile {
     /// The name that its sender chose.
     pub name: String,

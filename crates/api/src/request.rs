@@ -1,290 +1,20 @@
-//! The methods of the RPC and their parameters.
+//! Parameters of methods.
 //!
-//! **Always**: a request that only reads ([`Request::is_read_only`]) changes nothing.
+//! **Elsewhere**: the methods are in [`crate::methods`]. Parameters of some are beside what they are
+//! about: in `devices`, `report` and `sms`, and those of the client's own methods in `client`.
+//!
+//! **Always**: fields are only ever added, and an absent field changes nothing.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApproveDevice, CheckReport, ConfirmDevice, ConversationId, FeedBackup, LinkDevice, LinkPreview,
-    MakeReport, Message, MessageId, Preview, QuoteSms, ReadBackup, Recover, RevokeDevice, SendSms,
-    SetLock, Timestamp, closed_debug, message::is_false,
+    ConversationId, LinkPreview, Message, MessageId, Preview, Timestamp, closed_debug,
+    message::is_false,
 };
 
-/// One call. As JSON: `{"method": "send", "params": {…}}`.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", content = "params", rename_all = "snake_case")]
-pub enum Request {
-    /// Create an account for an address on a relay. The relay sends a code; the stages arrive as
-    /// [`crate::Notice::Registration`].
-    Register(Register),
-    /// The code that came to the address.
-    SubmitCode(SubmitCode),
-    /// The person has written down the recovery words; forget them.
-    ForgetRecoveryWords,
-    /// Write a message. Works offline: it is sent when it can be.
-    Send(SendText),
-    /// What a text message to a phone would cost.
-    QuoteSms(QuoteSms),
-    /// Send a text message to a phone that is not on Waxwing: it is not encrypted, and costs money.
-    SendSms(SendSms),
-    /// React to a message, or remove the reaction.
-    React(React),
-    /// Edit a message of this account. The members' devices show that it was edited, and its
-    /// earlier versions.
-    Edit(Edit),
-    /// Unsend a message of this account. Other people's devices that have it are asked to delete
-    /// it; nobody can force them.
-    TakeBack(MessageOf),
-    /// Make new messages of a conversation disappear some time after they are read.
-    SetTimer(SetTimer),
-    /// Create a group. Its members are added once the relay can be reached; what happens arrives as
-    /// [`crate::Notice::Event`].
-    CreateGroup(CreateGroup),
-    /// Change a group: its members, admins, name, picture.
-    ChangeGroup(ChangeGroup),
-    /// Leave a group.
-    LeaveGroup(Of),
-    /// Create a link with which others can ask to join a group.
-    Invite(Invite),
-    /// Revoke such a link.
-    RevokeInvitation(RevokeInvitation),
-    /// Ask to join the group of a link.
-    Join(Join),
-    /// Accept or refuse somebody who asked to join.
-    DecideJoin(DecideJoin),
-    /// Set the name and picture that contacts see.
-    SetProfile(SetProfile),
-    /// Mark everything in a conversation up to a message as read.
-    MarkRead(MarkRead),
-    /// Fetch an attachment from the relay.
-    FetchAttachment(AttachmentOf),
-    /// Block a contact, or unblock them.
-    Block(Block),
-    /// Choose whether others learn that their messages arrived and were read.
-    SetReceipts(SetReceipts),
-
-    /// Import messages from a file; nothing is sent.
-    ImportEntries(Box<ImportEntries>),
-    /// Report messages from others, with proof of who wrote them.
-    Report(MakeReport),
-    /// Check a report, no matter who made it.
-    CheckReport(Box<CheckReport>),
-    /// The person is typing, or has stopped: this notifies the members who are online.
-    SetTyping(SetTyping),
-    /// Accept a message request.
-    AcceptRequest(Of),
-    /// Decline a message request: delete the stranger's messages.
-    DeclineRequest(Decline),
-
-    /// The person's decision about a contact's safety number.
-    Verify(Verify),
-    /// Choose auditors, and how many of them must have co-signed what the relay shows before a key
-    /// is used.
-    SetAuditors(SetAuditors),
-    /// Dismiss the alarms of `status`: the person has seen them.
-    DismissAlarms,
-
-    /// The safety number with a contact.
-    SafetyNumber(Of),
-    /// The auditors that the person chose.
-    Auditors,
-    /// Proofs that the relay lied, as files that anybody can check.
-    Evidence,
-    /// Link this device to an account that another device has. The stages, with the code to type
-    /// there, arrive as [`crate::Notice::Pairing`].
-    LinkDevice(LinkDevice),
-    /// Admit the new device that shows a code. The stages arrive as [`crate::Notice::Pairing`].
-    ApproveDevice(ApproveDevice),
-    /// The person has seen which device asks, and admits or refuses it.
-    ConfirmDevice(ConfirmDevice),
-    /// Stop linking a device; works on both devices.
-    StopLinking,
-    /// Revoke a device. The new list arrives as [`crate::Notice::Devices`].
-    RevokeDevice(RevokeDevice),
-    /// Recover an account on this device with its recovery key. The stages arrive as
-    /// [`crate::Notice::Recovery`].
-    Recover(Recover),
-    /// The next part of the backup file that [`Request::Recover`] announced.
-    FeedBackup(FeedBackup),
-    /// Make a new backup on the relay now. The outcome arrives as [`crate::Notice::Backup`].
-    Backup,
-    /// A part of a new backup, to write to a file.
-    ReadBackup(ReadBackup),
-    /// Lock this account's address, so that nobody else can register it at once, or unlock it. The
-    /// outcome arrives as [`crate::Notice::Lock`].
-    SetLock(SetLock),
-    /// Object to the account that contests this account's address.
-    KeepAddress,
-
-    /// The messages and events of a conversation, oldest first.
-    History(History),
-    /// Pin, archive or mute a conversation, keep a draft, or give somebody a nickname: on all
-    /// devices of the account.
-    KeepConversation(KeepConversation),
-    /// Star or unstar a message.
-    Star(Star),
-    /// The starred messages, the latest first.
-    Starred,
-    /// The keys and the name of an attachment that is here.
-    Attachment(AttachmentOf),
-    /// Messages that contain certain words, from all conversations; the newest first.
-    Search(Search),
-    /// The people that this account knows.
-    Contacts,
-    /// The conversations, the one with the newest entry first.
-    Conversations,
-    /// The profile of this account or of a contact: a name and a picture.
-    Profile(AskProfile),
-    /// The thread that a message belongs to, the oldest first.
-    Thread(MessageOf),
-    /// Who has a message, who reacted to it, and its earlier versions.
-    MessageInfo(MessageOf),
-    /// The message whose id begins with some digits.
-    FindMessage(FindMessage),
-    /// A group: its members and settings.
-    Group(Of),
-    /// This account.
-    Account,
-    /// Its devices.
-    Devices,
-    /// The state of this device, for `doctor`.
-    Status,
-}
-
-impl Request {
-    /// The name of the method.
-    pub const fn method(&self) -> &'static str {
-        match self {
-            Self::Register(_) => "register",
-            Self::SubmitCode(_) => "submit_code",
-            Self::ForgetRecoveryWords => "forget_recovery_words",
-            Self::Send(_) => "send",
-            Self::QuoteSms(_) => "quote_sms",
-            Self::SendSms(_) => "send_sms",
-            Self::React(_) => "react",
-            Self::Edit(_) => "edit",
-            Self::TakeBack(_) => "take_back",
-            Self::SetTimer(_) => "set_timer",
-            Self::MessageInfo(_) => "message_info",
-            Self::FindMessage(_) => "find_message",
-            Self::CreateGroup(_) => "create_group",
-            Self::ChangeGroup(_) => "change_group",
-            Self::LeaveGroup(_) => "leave_group",
-            Self::Invite(_) => "invite",
-            Self::RevokeInvitation(_) => "revoke_invitation",
-            Self::Join(_) => "join",
-            Self::DecideJoin(_) => "decide_join",
-            Self::SetProfile(_) => "set_profile",
-            Self::Profile(_) => "profile",
-            Self::MarkRead(_) => "mark_read",
-            Self::FetchAttachment(_) => "fetch_attachment",
-            Self::Block(_) => "block",
-            Self::ImportEntries(_) => "import_entries",
-            Self::Report(_) => "report",
-            Self::CheckReport(_) => "check_report",
-            Self::SetTyping(_) => "set_typing",
-            Self::AcceptRequest(_) => "accept_request",
-            Self::DeclineRequest(_) => "decline_request",
-            Self::Thread(_) => "thread",
-            Self::SetReceipts(_) => "set_receipts",
-            Self::Verify(_) => "verify",
-            Self::SetAuditors(_) => "set_auditors",
-            Self::DismissAlarms => "dismiss_alarms",
-            Self::SafetyNumber(_) => "safety_number",
-            Self::Auditors => "auditors",
-            Self::Evidence => "evidence",
-            Self::LinkDevice(_) => "link_device",
-            Self::ApproveDevice(_) => "approve_device",
-            Self::ConfirmDevice(_) => "confirm_device",
-            Self::StopLinking => "stop_linking",
-            Self::RevokeDevice(_) => "revoke_device",
-            Self::Recover(_) => "recover",
-            Self::FeedBackup(_) => "feed_backup",
-            Self::Backup => "backup",
-            Self::ReadBackup(_) => "read_backup",
-            Self::SetLock(_) => "set_lock",
-            Self::KeepAddress => "keep_address",
-            Self::History(_) => "history",
-            Self::KeepConversation(_) => "keep_conversation",
-            Self::Star(_) => "star",
-            Self::Starred => "starred",
-            Self::Attachment(_) => "attachment",
-            Self::Search(_) => "search",
-            Self::Contacts => "contacts",
-            Self::Conversations => "conversations",
-            Self::Group(_) => "group",
-            Self::Account => "account",
-            Self::Devices => "devices",
-            Self::Status => "status",
-        }
-    }
-
-    /// Whether this device must belong to an account for it.
-    pub const fn needs_admission(&self) -> bool {
-        matches!(
-            self,
-            Self::Send(_)
-                | Self::SendSms(_)
-                | Self::React(_)
-                | Self::Edit(_)
-                | Self::TakeBack(_)
-                | Self::SetTimer(_)
-                | Self::CreateGroup(_)
-                | Self::ChangeGroup(_)
-                | Self::LeaveGroup(_)
-                | Self::SetTyping(_)
-                | Self::Invite(_)
-                | Self::RevokeInvitation(_)
-                | Self::Join(_)
-                | Self::DecideJoin(_)
-                | Self::SetProfile(_)
-                | Self::AcceptRequest(_)
-                | Self::DeclineRequest(_)
-                | Self::ApproveDevice(_)
-                | Self::ConfirmDevice(_)
-                | Self::RevokeDevice(_)
-                | Self::Backup
-                | Self::SetLock(_)
-                | Self::KeepAddress
-        )
-    }
-
-    /// Whether it only reads and changes nothing.
-    pub const fn is_read_only(&self) -> bool {
-        matches!(
-            self,
-            Self::History(_)
-                | Self::QuoteSms(_)
-                | Self::Report(_)
-                | Self::CheckReport(_)
-                | Self::SafetyNumber(_)
-                | Self::Auditors
-                | Self::Evidence
-                | Self::Search(_)
-                | Self::Starred
-                | Self::Attachment(_)
-                | Self::Contacts
-                | Self::Conversations
-                | Self::MessageInfo(_)
-                | Self::Thread(_)
-                | Self::Profile(_)
-                | Self::FindMessage(_)
-                | Self::Group(_)
-                | Self::Account
-                | Self::Devices
-                | Self::Status
-        )
-    }
-}
-
-impl core::fmt::Debug for Request {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Request({})", self.method())
-    }
-}
-
-/// See [`Request::Register`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `register`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Register {
     /// E-mail address or phone number, as typed.
     pub address: String,
@@ -302,15 +32,15 @@ pub struct Register {
     pub device: Option<String>,
 }
 
-/// See [`Request::SubmitCode`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `submit_code`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmitCode {
     /// As typed; spaces and hyphens do not matter.
     pub code: String,
 }
 
-/// See [`Request::Send`].
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Parameters of `send`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SendText {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub to: String,
@@ -331,7 +61,7 @@ pub struct SendText {
 }
 
 /// A file that was sealed into the home's `blobs/`, under its id.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SealedFile {
     /// 32 bytes, hex.
     pub blob: String,
@@ -350,8 +80,8 @@ pub struct SealedFile {
     pub preview: Option<Preview>,
 }
 
-/// See [`Request::React`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `react`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct React {
     /// The message.
     pub message: MessageId,
@@ -361,8 +91,8 @@ pub struct React {
     pub emoji: Option<String>,
 }
 
-/// See [`Request::Edit`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `edit`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Edit {
     /// A message of this account.
     pub message: MessageId,
@@ -371,14 +101,14 @@ pub struct Edit {
 }
 
 /// A message.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageOf {
     /// Its id.
     pub message: MessageId,
 }
 
 /// An attachment of a message.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttachmentOf {
     /// The message.
     pub message: MessageId,
@@ -387,16 +117,16 @@ pub struct AttachmentOf {
     pub number: u32,
 }
 
-/// See [`Request::FindMessage`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `find_message`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FindMessage {
     /// At least six hexadecimal digits: the start of the id, with or without the first two digits,
     /// which all ids share.
     pub prefix: String,
 }
 
-/// See [`Request::SetTimer`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `set_timer`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SetTimer {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -404,8 +134,8 @@ pub struct SetTimer {
     pub seconds: u32,
 }
 
-/// See [`Request::CreateGroup`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `create_group`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CreateGroup {
     /// 1 to 256 bytes.
     pub name: String,
@@ -414,8 +144,8 @@ pub struct CreateGroup {
     pub members: Vec<String>,
 }
 
-/// See [`Request::ChangeGroup`]. A field that is absent changes nothing.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Parameters of `change_group`. A field that is absent changes nothing.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeGroup {
     /// The group's id, or its name.
     pub group: String,
@@ -445,8 +175,8 @@ pub struct ChangeGroup {
     pub expires_after_s: Option<u32>,
 }
 
-/// See [`Request::MarkRead`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `mark_read`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MarkRead {
     /// The conversation.
     pub conversation: ConversationId,
@@ -455,8 +185,8 @@ pub struct MarkRead {
     pub up_to: Option<MessageId>,
 }
 
-/// See [`Request::SetTyping`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `set_typing`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetTyping {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -464,8 +194,8 @@ pub struct SetTyping {
     pub typing: bool,
 }
 
-/// See [`Request::ImportEntries`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `import_entries`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportEntries {
     /// The conversation to import into: an address, a conversation's id, or a group's name that no
     /// other group has.
@@ -475,7 +205,7 @@ pub struct ImportEntries {
 }
 
 /// A message from a file.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportedMessage {
     /// As `history` returns it. Its reactions, receipts and attachments are ignored.
     pub message: Message,
@@ -484,8 +214,8 @@ pub struct ImportedMessage {
     pub files: Vec<SealedFile>,
 }
 
-/// See [`Request::Invite`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `invite`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Invite {
     /// The group's id, or its name.
     pub group: String,
@@ -497,8 +227,8 @@ pub struct Invite {
     pub expires_at: Option<Timestamp>,
 }
 
-/// See [`Request::RevokeInvitation`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `revoke_invitation`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeInvitation {
     /// The group's id, or its name.
     pub group: String,
@@ -506,15 +236,15 @@ pub struct RevokeInvitation {
     pub invitation: String,
 }
 
-/// See [`Request::Join`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `join`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Join {
     /// `waxwing:invite/1/…`
     pub link: String,
 }
 
-/// See [`Request::DecideJoin`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `decide_join`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DecideJoin {
     /// The group's id, or its name.
     pub group: String,
@@ -524,8 +254,8 @@ pub struct DecideJoin {
     pub accept: bool,
 }
 
-/// See [`Request::SetProfile`]. A field that is absent changes nothing.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `set_profile`. A field that is absent changes nothing.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetProfile {
     /// At most 128 bytes; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -535,16 +265,16 @@ pub struct SetProfile {
     pub picture: Option<String>,
 }
 
-/// See [`Request::Profile`].
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `profile`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AskProfile {
     /// An address or a conversation's id; without it, this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
 }
 
-/// See [`Request::DeclineRequest`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Parameters of `decline_request`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decline {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -553,8 +283,8 @@ pub struct Decline {
     pub block: bool,
 }
 
-/// See [`Request::Block`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `block`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Block {
     /// The contact's address.
     pub address: String,
@@ -562,8 +292,8 @@ pub struct Block {
     pub blocked: bool,
 }
 
-/// See [`Request::SetReceipts`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `set_receipts`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SetReceipts {
     /// Whether to tell that a message has arrived.
     pub delivered: bool,
@@ -574,8 +304,8 @@ pub struct SetReceipts {
     pub typing: Option<bool>,
 }
 
-/// See [`Request::Verify`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `verify`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verify {
     /// The contact's address, or the conversation's id.
     pub of: String,
@@ -588,7 +318,7 @@ pub struct Verify {
 }
 
 /// A person's decision about a safety number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// It is the same: they are verified, and waiting messages are sent.
@@ -599,8 +329,8 @@ pub enum Decision {
     Reject,
 }
 
-/// See [`Request::SetAuditors`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `set_auditors`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SetAuditors {
     /// All auditors from now on.
     pub auditors: Vec<NamedAuditor>,
@@ -609,7 +339,7 @@ pub struct SetAuditors {
 }
 
 /// An auditor, as the person names them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedAuditor {
     /// `waxwing-auditor-…`, as the auditor publishes it.
     pub id: String,
@@ -618,14 +348,14 @@ pub struct NamedAuditor {
 }
 
 /// Somebody, or a conversation.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Of {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
 }
 
-/// See [`Request::History`]. At most one of `before`, `after`, `around` and `search` may be given.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Parameters of `history`. At most one of `before`, `after`, `around` and `search` may be given.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// An address, or a conversation's id.
     pub of: String,
@@ -649,8 +379,8 @@ pub struct History {
     pub search: Option<String>,
 }
 
-/// See [`Request::KeepConversation`]. A field that is absent changes nothing.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Parameters of `keep_conversation`. A field that is absent changes nothing.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeepConversation {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -674,8 +404,8 @@ pub struct KeepConversation {
     pub nickname: Option<String>,
 }
 
-/// See [`Request::Star`].
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// Parameters of `star`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Star {
     /// The message.
     pub message: MessageId,
@@ -683,8 +413,8 @@ pub struct Star {
     pub starred: bool,
 }
 
-/// See [`Request::Search`].
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Parameters of `search`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Search {
     /// Words, all of which the message must contain. Capitals and accents do not matter, and the
     /// last one may be the beginning of a word. Empty for all messages.

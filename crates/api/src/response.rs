@@ -4,6 +4,7 @@
 //!
 //! **Always**: fields are only ever added.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,35 +14,45 @@ use crate::{
     SmsQuote, closed_debug,
 };
 
-/// The result of a call; the method decides which one.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Response {
-    /// Of `send`.
+/// Makes the enum of responses from their list.
+macro_rules! responses {
+    ($(
+        $(#[$about:meta])*
+        $name:ident($type:ty),
+    )+) => {
+        /// The result of a call; the method decides which one.
+        #[derive(Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(untagged)]
+        pub enum Response {
+            $(
+                $(#[$about])*
+                $name($type),
+            )+
+            /// The result of methods that return nothing: `{}`.
+            Done {},
+        }
+
+        impl Response {
+            /// Which it is: the name of its variant, as the list of methods has it.
+            pub const fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($name),)+
+                    Self::Done {} => "Done",
+                }
+            }
+        }
+    };
+}
+
+responses! {
+    /// Of `send` and other methods that put a message into the outbox.
     Sent(Sent),
     /// Of `quote_sms`.
     SmsQuote(SmsQuote),
     /// Of `history`.
-    History {
-        /// Oldest first.
-        entries: Vec<Entry>,
-        /// Whether there are older ones.
-        more: bool,
-        /// Whether there are newer ones.
-        #[serde(default)]
-        newer: bool,
-        /// For a request with `from`: where to continue, if there are newer entries.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        next: Option<String>,
-    },
+    History(HistoryPage),
     /// Of `search`, `starred` and `thread`.
-    Found {
-        /// Newest first; for a thread, oldest first.
-        found: Vec<Message>,
-        /// Where to continue, if there may be more.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        next: Option<i64>,
-    },
+    Found(Found),
     /// Of `invite`.
     Invited(Invited),
     /// Of `profile`.
@@ -53,30 +64,21 @@ pub enum Response {
     /// Of `check_report`.
     ReportChecked(Box<CheckedReport>),
     /// Of `contacts`.
-    Contacts {
-        /// By address.
-        contacts: Vec<Contact>,
-    },
+    Contacts(Contacts),
     /// Of `conversations`.
-    Conversations {
-        /// The one with the newest entry first.
-        conversations: Vec<Conversation>,
-    },
+    Conversations(Conversations),
     /// Of `find_message`.
     Message(Box<Message>),
     /// Of `attachment`.
     OpenAttachment(Box<OpenAttachment>),
     /// Of `message_info`.
     MessageInfo(Box<MessageInfo>),
-    /// Of `create_group`.
+    /// Of `create_group` and `join`.
     GroupCreated(GroupCreated),
     /// Of `group`.
     Group(Box<Group>),
     /// Of `devices`.
-    Devices {
-        /// In the order in which they were admitted.
-        devices: Vec<Device>,
-    },
+    Devices(Devices),
     /// Of `read_backup`.
     BackupPart(BackupPart),
     /// Of `status`.
@@ -86,19 +88,9 @@ pub enum Response {
     /// Of `safety_number` and `verify`.
     SafetyNumber(Box<SafetyNumber>),
     /// Of `auditors`.
-    Auditors {
-        /// By name.
-        auditors: Vec<Auditor>,
-        /// How many must have co-signed.
-        required: u32,
-    },
+    Auditors(Auditors),
     /// Of `evidence`.
-    Evidence {
-        /// The oldest first.
-        evidence: Vec<Evidence>,
-    },
-    /// The result of methods that return nothing: `{}`.
-    Done {},
+    Evidence(EvidenceFiles),
 }
 
 impl From<()> for Response {
@@ -109,37 +101,78 @@ impl From<()> for Response {
 
 impl core::fmt::Debug for Response {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Sent(_) => "Response(sent)",
-            Self::SmsQuote(_) => "Response(sms_quote)",
-            Self::History { .. } => "Response(history)",
-            Self::Invited(_) => "Response(invited)",
-            Self::Profile(_) => "Response(profile)",
-            Self::Imported(_) => "Response(imported)",
-            Self::Report(_) => "Response(report)",
-            Self::ReportChecked(_) => "Response(report_checked)",
-            Self::Found { .. } => "Response(found)",
-            Self::Contacts { .. } => "Response(contacts)",
-            Self::Conversations { .. } => "Response(conversations)",
-            Self::Message(_) => "Response(message)",
-            Self::OpenAttachment(_) => "Response(open_attachment)",
-            Self::MessageInfo(_) => "Response(message_info)",
-            Self::GroupCreated(_) => "Response(group_created)",
-            Self::Group(_) => "Response(group)",
-            Self::Devices { .. } => "Response(devices)",
-            Self::BackupPart(_) => "Response(backup_part)",
-            Self::Status(_) => "Response(status)",
-            Self::Account(_) => "Response(account)",
-            Self::SafetyNumber(_) => "Response(safety_number)",
-            Self::Auditors { .. } => "Response(auditors)",
-            Self::Evidence { .. } => "Response(evidence)",
-            Self::Done {} => "Response(done)",
-        })
+        write!(f, "Response({})", self.kind())
     }
 }
 
+/// The result of methods that return nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Done {}
+
+/// A part of a conversation's history.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryPage {
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+    /// Whether there are older ones.
+    pub more: bool,
+    /// Whether there are newer ones.
+    #[serde(default)]
+    pub newer: bool,
+    /// For a request with `from`: where to continue, if there are newer entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Messages that were searched for.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Found {
+    /// Newest first; for a thread, oldest first.
+    pub found: Vec<Message>,
+    /// Where to continue, if there may be more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+}
+
+/// The people that this account knows.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Contacts {
+    /// By address.
+    pub contacts: Vec<Contact>,
+}
+
+/// The conversations on this device.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Conversations {
+    /// The one with the newest entry first.
+    pub conversations: Vec<Conversation>,
+}
+
+/// The devices of this account.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Devices {
+    /// In the order in which they were admitted.
+    pub devices: Vec<Device>,
+}
+
+/// The auditors that the person chose.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Auditors {
+    /// By name.
+    pub auditors: Vec<Auditor>,
+    /// How many must have co-signed.
+    pub required: u32,
+}
+
+/// Proofs that the relay lied.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EvidenceFiles {
+    /// The oldest first.
+    pub evidence: Vec<Evidence>,
+}
+
 /// A message is in the outbox.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
     /// The new message.
     pub id: MessageId,
@@ -150,7 +183,7 @@ pub struct Sent {
 }
 
 /// The result of an import.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
     /// How many messages were added.
     pub added: u64,
@@ -159,7 +192,7 @@ pub struct Imported {
 }
 
 /// This account.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// How far the registration is.
     pub registration: RegistrationStage,
@@ -187,7 +220,7 @@ pub struct Account {
 }
 
 /// The state of this device.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// How far the registration is.
     pub registration: RegistrationStage,
@@ -233,4 +266,15 @@ pub struct Status {
     pub problems: Vec<ProblemReport>,
 }
 
-closed_debug!(Sent, Account, Status,);
+closed_debug!(
+    Sent,
+    HistoryPage,
+    Found,
+    Contacts,
+    Conversations,
+    Devices,
+    Auditors,
+    EvidenceFiles,
+    Account,
+    Status
+);

@@ -4,12 +4,13 @@
 //!
 //! **Always**: nothing about a text message is verified.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{closed_debug, message::is_false};
 
 /// Something that the reader of a text message should know about it.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SmsFinding {
     /// How much it matters.
     pub severity: SmsSeverity,
@@ -23,7 +24,9 @@ pub struct SmsFinding {
 }
 
 /// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SmsSeverity {
     /// Worth knowing.
@@ -34,8 +37,8 @@ pub enum SmsSeverity {
     Danger,
 }
 
-/// See [`crate::Request::QuoteSms`].
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Parameters of `quote_sms`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuoteSms {
     /// A phone number, or the name or id of a conversation with one.
     pub to: String,
@@ -43,8 +46,8 @@ pub struct QuoteSms {
     pub text: String,
 }
 
-/// See [`crate::Request::SendSms`].
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Parameters of `send_sms`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SendSms {
     /// A phone number, or the name or id of a conversation with one.
     pub to: String,
@@ -62,7 +65,7 @@ pub struct SendSms {
 }
 
 /// What a text message would cost.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SmsQuote {
     /// The number, in E.164.
     pub to: String,
@@ -86,7 +89,7 @@ pub struct SmsQuote {
 }
 
 /// The encoding of a text message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SmsEncoding {
     /// The phone network's own alphabet: 160 characters in a message.

@@ -5,9 +5,9 @@
 //! **Always.** Checking changes nothing, except for a probe file in the home, and one extra
 //! connection to the relay, on which the client sends nothing.
 
-use serde::{Deserialize, Serialize};
 use waxwing_engine::api::{
-    Account, Problem, ProblemReport, RegistrationStage, Request, Response, Status,
+    Account, Check, CheckResult, DoctorReport, Problem, ProblemReport, RegistrationStage, Request,
+    Response, Status,
 };
 
 use crate::{
@@ -18,54 +18,6 @@ use crate::{
 
 /// A clock that is off by more than this is worth a word.
 const SKEW_MS: u64 = 2 * 60 * 1000;
-
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckResult {
-    /// Everything is fine.
-    Ok,
-    /// It works, but the person should know.
-    Warning,
-    /// It does not work.
-    Failed,
-    /// It could not be looked at, because of another check.
-    Skipped,
-}
-
-/// One check.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
-    /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
-    pub check: String,
-    /// How it ended.
-    pub result: CheckResult,
-    /// What was found, in a sentence that names no command.
-    pub sentence: String,
-    /// The problem, if one was found for which there is a code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<ProblemReport>,
-    /// What the check saw, if the problem does not say it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-/// Its sentence may hold an address.
-impl std::fmt::Debug for Check {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Check({}, {:?})", self.check, self.result)
-    }
-}
-
-/// All checks, in the order in which a person would look.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DoctorReport {
-    /// Whether no check failed.
-    pub healthy: bool,
-    /// The checks.
-    pub checks: Vec<Check>,
-}
 
 fn check(name: &str, result: CheckResult, sentence: impl Into<String>) -> Check {
     Check {

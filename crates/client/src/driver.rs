@@ -23,7 +23,7 @@ use tokio::{
 };
 use waxwing_engine::{
     BlobDone, Effect, Engine, Event, LinkKind, RelayPlace,
-    api::{Notice, Problem, Request, Response, Warning},
+    api::{self, Notice, Problem, Request, Response, Warning},
     store_problem,
 };
 use waxwing_protocol::{
@@ -310,7 +310,7 @@ impl Driver {
     fn call(&mut self, call: DriverCall) {
         match call {
             DriverCall::Request(request, answer) => {
-                if !request.is_read_only() {
+                if request.effect() != api::Effect::Reads {
                     self.hurry();
                 }
                 let result = self.handle(Event::Command(request));

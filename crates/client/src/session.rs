@@ -6,7 +6,7 @@
 //! **Elsewhere.** The lock is in [`crate::home`], the socket in [`crate::rpc::socket`].
 //!
 //! **Always.** A call is made once: it is made again only if it was certainly not carried out, or
-//! if it only reads. A process that ends tells the connected ones, and answers the calls that it
+//! if twice does the same as once. A process that ends tells the connected ones, and answers the calls that it
 //! has received.
 
 use std::{
@@ -25,7 +25,7 @@ use tokio::{
 };
 use waxwing_engine::{
     Config, Engine,
-    api::{Problem, Request},
+    api::{self, Problem, Request},
     store::Store,
     store_problem,
 };
@@ -213,7 +213,7 @@ impl Backend for Session {
                 Err(CallerError::NotCalled) => self.move_on(),
                 Err(CallerError::NotAnswered) => {
                     self.move_on();
-                    if !only_reads(method) {
+                    if !can_be_repeated(method) {
                         return Err(Problem::ServerGone.into());
                     }
                 }
@@ -252,22 +252,8 @@ impl Backend for Session {
 }
 
 /// Calls that can be made twice without harm.
-fn only_reads(method: &str) -> bool {
-    matches!(
-        method,
-        "history"
-            | "contacts"
-            | "conversations"
-            | "account"
-            | "status"
-            | "subscribe"
-            | "unsubscribe"
-            | "doctor"
-            | "version"
-            | "mark_read"
-            | "set_receipts"
-            | "block"
-    )
+fn can_be_repeated(method: &str) -> bool {
+    api::methods().any(|known| known.name == method && known.effect.can_be_repeated())
 }
 
 fn odd(error: &serde_json::Error) -> RpcError {

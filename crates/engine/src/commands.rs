@@ -46,6 +46,18 @@ pub(crate) fn carry_out(
     if turn.memory.is_revoked() && request.needs_admission() {
         return Err(EventError::Refused(Problem::DeviceRevoked));
     }
+    let returns = request.returns();
+    let response = dispatch(turn, request, link_problem)?;
+    debug_assert_eq!(response.kind(), returns, "the list of methods says so");
+    Ok(response)
+}
+
+/// Each request with its handler.
+fn dispatch(
+    turn: &mut Turn<'_>,
+    request: Request,
+    link_problem: Option<ProblemReport>,
+) -> Result<Response, EventError> {
     match request {
         Request::Register(register) => self::register(turn, &register),
         Request::SubmitCode(submit) => submit_code(turn, &submit.code),
@@ -153,9 +165,10 @@ pub(crate) fn carry_out(
         Request::Conversations => queries::conversations(turn),
         Request::Group(of) => queries::group(turn, &of.of),
         Request::Account => queries::account(turn),
-        Request::Devices => Ok(Response::Devices {
-            devices: names::list(turn)?,
-        }),
+        Request::Devices => {
+            let devices = names::list(turn)?;
+            Ok(Response::Devices(api::Devices { devices }))
+        }
         Request::Status => queries::status(turn, link_problem),
     }
 }

@@ -46,21 +46,21 @@ pub(crate) fn history(turn: &Turn<'_>, asked: &api::History) -> Result<Response,
         };
         let (mut messages, next) = search::search(turn.reader(), &wanted, limit)?;
         messages.reverse();
-        return Ok(Response::History {
+        return Ok(Response::History(api::HistoryPage {
             entries: messages.into_iter().map(api::Entry::Message).collect(),
             more: next.is_some(),
             newer: false,
             next: None,
-        });
+        }));
     }
     if let Some(from) = &asked.from {
         let (entries, end) = pages::forward(turn.reader(), found.id, place(from), limit)?;
-        return Ok(Response::History {
+        return Ok(Response::History(api::HistoryPage {
             entries,
             more: place(from).is_some(),
             newer: end.is_some(),
             next: end.map(|(place, row)| format!("{place}.{row}")),
-        });
+        }));
     }
     let part = match (asked.before, asked.after, asked.around) {
         (Some(id), _, _) => PageRange::Before(id),
@@ -74,12 +74,12 @@ pub(crate) fn history(turn: &Turn<'_>, asked: &api::History) -> Result<Response,
         return Err(EventError::Refused(Problem::MessageUnknown));
     }
     let page = pages::page(turn.reader(), found.id, part, limit)?;
-    Ok(Response::History {
+    Ok(Response::History(api::HistoryPage {
         entries: page.entries,
         more: page.older,
         newer: page.newer,
         next: None,
-    })
+    }))
 }
 
 /// Where a page ended; the oldest, where it is not one.
@@ -118,7 +118,7 @@ pub(crate) fn search(turn: &Turn<'_>, asked: &api::Search) -> Result<Response, E
     };
     let limit = asked.limit.unwrap_or(100).min(history::ENTRIES_MAX);
     let (found, next) = search::search(turn.reader(), &wanted, limit)?;
-    Ok(Response::Found { found, next })
+    Ok(Response::Found(api::Found { found, next }))
 }
 
 pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, EventError> {
@@ -145,7 +145,7 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, EventError> {
             }),
         });
     }
-    Ok(Response::Contacts { contacts })
+    Ok(Response::Contacts(api::Contacts { contacts }))
 }
 
 pub(crate) fn conversations(turn: &Turn<'_>) -> Result<Response, EventError> {
@@ -198,7 +198,9 @@ pub(crate) fn conversations(turn: &Turn<'_>) -> Result<Response, EventError> {
     }
     // Pinned first; the order of all stays.
     conversations.sort_by_key(|one| !one.pinned);
-    Ok(Response::Conversations { conversations })
+    Ok(Response::Conversations(api::Conversations {
+        conversations,
+    }))
 }
 
 /// A group of many.
@@ -361,7 +363,7 @@ pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Eve
 /// The auditors that the person names.
 pub(crate) fn auditors(turn: &Turn<'_>) -> Result<Response, EventError> {
     let (auditors, required) = auditors::all(turn.tx)?;
-    Ok(Response::Auditors { auditors, required })
+    Ok(Response::Auditors(api::Auditors { auditors, required }))
 }
 
 /// What proves that the relay lied.
@@ -373,5 +375,5 @@ pub(crate) fn evidence(turn: &Turn<'_>) -> Result<Response, EventError> {
             file: data_encoding::BASE64.encode(&file),
         })
         .collect();
-    Ok(Response::Evidence { evidence })
+    Ok(Response::Evidence(api::EvidenceFiles { evidence }))
 }

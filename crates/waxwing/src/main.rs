@@ -7,6 +7,7 @@
 
 mod cli;
 mod keys;
+mod outcome;
 mod output;
 mod prompt;
 mod qr;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return output.failed(&cli::Failure::Output(error)),
+        Err(error) => return output.failed(&outcome::Failure::Output(error)),
     };
     let result = runtime.block_on(cli::run(cli, &output));
     // Reading standard input blocks a thread that nothing can end.

@@ -18,7 +18,7 @@ use waxwing_engine::api::{
 };
 
 use crate::{
-    cli::{Failure, Outcome},
+    outcome::{Failure, Outcome},
     sentence,
     text::{clock, harmless, harmless_json, one_line},
 };

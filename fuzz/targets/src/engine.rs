@@ -240,7 +240,7 @@ impl Play<'_> {
             search: None,
             ..Default::default()
         };
-        let Some(Response::History { entries, .. }) =
+        let Some(Response::History(waxwing_engine::api::HistoryPage { entries, .. })) =
             self.event(Event::Command(Request::History(history)))
         else {
             panic!("the conversation is there");

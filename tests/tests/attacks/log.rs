@@ -18,7 +18,7 @@ use waxwing_system_tests::{
 
 fn evidence_of(scene: &mut Scene, id: PersonId) -> Vec<Vec<u8>> {
     match scene.command(id, Request::Evidence).unwrap() {
-        Response::Evidence { evidence } => evidence
+        Response::Evidence(waxwing_engine::api::EvidenceFiles { evidence }) => evidence
             .iter()
             .map(|one| data_encoding::BASE64.decode(one.file.as_bytes()).unwrap())
             .collect(),

@@ -87,7 +87,7 @@ fn a_mailbox_that_changed_hands_gets_a_fresh_identity_and_none_of_the_old_messag
     assert!(scene.texts(new, bob).is_empty());
     let conversations = scene.command(new, Request::Conversations).unwrap();
     assert!(
-        matches!(conversations, Response::Conversations { conversations } if conversations.is_empty())
+        matches!(conversations, Response::Conversations(waxwing_engine::api::Conversations { conversations }) if conversations.is_empty())
     );
     // Bob sees that it is somebody else, as soon as he hears of them.
     scene.send(new, bob, "I have this address now");
@@ -150,7 +150,7 @@ fn a_welcome_by_somebody_who_uses_anothers_address_is_refused() {
     assert!(warnings(&scene, bob).contains(&"relay_misbehaves".to_owned()));
     let conversations = scene.command(bob, Request::Conversations).unwrap();
     assert!(
-        matches!(conversations, Response::Conversations { conversations } if conversations.is_empty())
+        matches!(conversations, Response::Conversations(waxwing_engine::api::Conversations { conversations }) if conversations.is_empty())
     );
 }
 
@@ -181,7 +181,7 @@ fn a_post_that_is_handed_to_another_account_is_nothing_there() {
     }
     let conversations = scene.command(mallory, Request::Conversations).unwrap();
     assert!(
-        matches!(conversations, Response::Conversations { conversations } if conversations.is_empty())
+        matches!(conversations, Response::Conversations(waxwing_engine::api::Conversations { conversations }) if conversations.is_empty())
     );
 }
 

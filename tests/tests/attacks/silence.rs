@@ -383,7 +383,9 @@ fn two_heads_of_one_number_convict_a_relay_that_answers_nothing() {
         }
     }
     assert!(is_alarmed(&mut scene, bob, "relay_misbehaves", "log_split"));
-    let Response::Evidence { evidence } = scene.command(bob, Request::Evidence).unwrap() else {
+    let Response::Evidence(waxwing_engine::api::EvidenceFiles { evidence }) =
+        scene.command(bob, Request::Evidence).unwrap()
+    else {
         panic!("no evidence")
     };
     assert!(!evidence.is_empty());

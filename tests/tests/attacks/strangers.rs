@@ -327,7 +327,7 @@ fn secrets(
 
 fn is_request(scene: &mut Scene, who: PersonId, group: ConversationId) -> bool {
     match scene.command(who, Request::Conversations) {
-        Ok(Response::Conversations { conversations }) => {
+        Ok(Response::Conversations(waxwing_engine::api::Conversations { conversations })) => {
             let mut all = conversations.into_iter();
             all.find(|one| one.id == group).unwrap().request
         }

@@ -214,7 +214,9 @@ fn what_a_person_decided_counts_on_a_new_device_too() {
             _ => panic!("a safety number"),
         }
         match scene.command(id, Request::Auditors).unwrap() {
-            Response::Auditors { auditors, .. } => assert_eq!(auditors[0].name, "Eva"),
+            Response::Auditors(waxwing_engine::api::Auditors { auditors, .. }) => {
+                assert_eq!(auditors[0].name, "Eva")
+            }
             _ => panic!("auditors"),
         }
         let status = scene.status(id);

@@ -14,7 +14,7 @@ fn notes_of_the_only_device_stay_on_it_and_come_along_to_the_next() {
     scene.run_for(Span::minutes(1));
     assert_eq!(scene.state(alice, alice, id), Some(MessageState::Read));
     assert_eq!(scene.relay.posts(), before);
-    let Response::Conversations { conversations } =
+    let Response::Conversations(waxwing_engine::api::Conversations { conversations }) =
         scene.command(alice, Request::Conversations).unwrap()
     else {
         panic!("conversations");

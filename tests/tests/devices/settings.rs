@@ -10,7 +10,7 @@ use waxwing_system_tests::PersonId;
 use super::scene::{Scene, alice_twice_and_bob, linked};
 
 fn bobs(scene: &mut Scene, device: PersonId) -> Conversation {
-    let Response::Conversations { conversations } =
+    let Response::Conversations(waxwing_engine::api::Conversations { conversations }) =
         scene.command(device, Request::Conversations).unwrap()
     else {
         panic!("conversations");
@@ -89,7 +89,9 @@ fn pins_drafts_nicknames_stars_and_what_was_put_away_are_on_all_devices() {
         assert!(shown.pinned, "{device:?}");
         assert_eq!(shown.draft.as_deref(), Some("Dear B"));
         assert_eq!(shown.nickname.as_deref(), Some("Bobby"));
-        let Response::Found { found, .. } = scene.command(device, Request::Starred).unwrap() else {
+        let Response::Found(waxwing_engine::api::Found { found, .. }) =
+            scene.command(device, Request::Starred).unwrap()
+        else {
             panic!("starred");
         };
         assert_eq!(found.len(), 1, "{device:?}");
@@ -153,7 +155,8 @@ fn whoever_is_blocked_or_verified_on_one_device_is_on_the_other() {
     scene.command(second, Request::Block(block)).unwrap();
     scene.run_for(Span::minutes(1));
     for device in [first, second] {
-        let Response::Contacts { contacts } = scene.command(device, Request::Contacts).unwrap()
+        let Response::Contacts(waxwing_engine::api::Contacts { contacts }) =
+            scene.command(device, Request::Contacts).unwrap()
         else {
             panic!("contacts");
         };

@@ -86,7 +86,7 @@ fn whoever_has_a_link_comes_in_and_is_no_stranger() {
     assert!(open(&mut scene, alice, group)[0].link.is_some());
     assert!(open(&mut scene, bob, group)[0].link.is_none());
     // It asked an admin, who is known now, so the group was no request.
-    let Ok(Response::Conversations { conversations }) =
+    let Ok(Response::Conversations(waxwing_engine::api::Conversations { conversations })) =
         scene.command(carol, Request::Conversations)
     else {
         panic!("no conversations");

@@ -1,10 +1,10 @@
 //! JSON-RPC 2.0, one object per line: how people and programs reach the engine.
 //!
 //! It works over standard input and output ([`stdio`]) and over a Unix socket in the home
-//! ([`socket`]). The methods are [`METHODS`]: the engine's requests, and a few of the client
-//! itself. `docs/rpc.md` documents them, and a test compares it with the code.
+//! ([`socket`]). The methods are the engine's [`Request`](waxwing_engine::api::Request)s and the client's own
+//! [`ClientRequest`](waxwing_engine::api::ClientRequest)s; `docs/rpc.md` is written from their list.
 //!
-//! **Elsewhere.** The types and the sentences of problems are in `waxwing_api`.
+//! **Elsewhere.** The methods and their types are in `waxwing_api`.
 //! [`crate::session`] decides who answers, this process or another.
 //!
 //! **Always.** A line, a batch and the number of callers are bounded. A bad line causes an
@@ -34,78 +34,6 @@ pub const LINE_BYTES: usize = 1 << 20;
 pub const BATCH_CALLS: usize = 64;
 /// Connections to one socket at a time.
 pub const CONNECTIONS: usize = 64;
-
-/// Every method, by name.
-pub const METHODS: &[&str] = &[
-    "register",
-    "submit_code",
-    "forget_recovery_words",
-    "send",
-    "quote_sms",
-    "send_sms",
-    "react",
-    "edit",
-    "take_back",
-    "set_timer",
-    "message_info",
-    "find_message",
-    "create_group",
-    "change_group",
-    "leave_group",
-    "invite",
-    "revoke_invitation",
-    "join",
-    "decide_join",
-    "set_profile",
-    "profile",
-    "group",
-    "mark_read",
-    "fetch_attachment",
-    "attachment",
-    "block",
-    "import_entries",
-    "report",
-    "check_report",
-    "set_typing",
-    "accept_request",
-    "decline_request",
-    "thread",
-    "set_receipts",
-    "verify",
-    "set_auditors",
-    "dismiss_alarms",
-    "safety_number",
-    "auditors",
-    "evidence",
-    "link_device",
-    "approve_device",
-    "confirm_device",
-    "stop_linking",
-    "devices",
-    "revoke_device",
-    "recover",
-    "feed_backup",
-    "backup",
-    "read_backup",
-    "set_lock",
-    "keep_address",
-    "history",
-    "keep_conversation",
-    "star",
-    "starred",
-    "search",
-    "contacts",
-    "conversations",
-    "account",
-    "status",
-    "preview_link",
-    "seal_file",
-    "save_attachment",
-    "subscribe",
-    "unsubscribe",
-    "doctor",
-    "version",
-];
 
 /// The method of notifications that carry a notice.
 pub const NOTICE: &str = "notice";

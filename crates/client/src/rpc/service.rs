@@ -7,12 +7,15 @@
 
 use std::{io, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
-use waxwing_engine::api::{AttachmentOf, AttachmentState, Notice, Problem, Request, Response};
+use waxwing_engine::api::{
+    AttachmentState, ClientRequest, Done, Method, Notice, PreviewLink, Problem, ProgramVersion,
+    Request, Response, SaveAttachment, SavedAttachment, SealFile,
+};
 
-use super::{Backend, METHODS, RpcError, Told, code};
+use super::{Backend, RpcError, Told, code};
 use crate::{
     blobs::{Blobs, file::FileError},
     doctor,
@@ -63,38 +66,35 @@ impl Service {
         self.closing.clone()
     }
 
-    async fn engine(&self, method: &str, params: Option<Value>) -> Result<Value, RpcError> {
-        let response = self.client.call(request(method, params)?).await?;
-        serde_json::to_value(response).map_err(|error| invalid_params(&error))
+    /// Carries out what the client answers itself.
+    async fn answer(&mut self, request: ClientRequest) -> Result<Value, RpcError> {
+        match request {
+            ClientRequest::Subscribe => {
+                self.subscription = Some(self.client.subscribe());
+                json(&Done {})
+            }
+            ClientRequest::Unsubscribe => {
+                self.subscription = None;
+                json(&Done {})
+            }
+            ClientRequest::Version => json(&ProgramVersion {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            }),
+            ClientRequest::Doctor => {
+                json(&doctor::examine(&self.client, &self.home, self.keeping).await?)
+            }
+            ClientRequest::PreviewLink(link) => preview(link).await,
+            ClientRequest::SealFile(file) => self.seal(file).await,
+            ClientRequest::SaveAttachment(save) => self.save(save).await,
+        }
     }
-}
-
-/// Parameters of `seal_file`.
-#[derive(Deserialize)]
-struct SealFile {
-    path: PathBuf,
-}
-
-/// Parameters of `save_attachment`.
-#[derive(Deserialize)]
-struct SaveAttachment {
-    #[serde(flatten)]
-    of: AttachmentOf,
-    to: PathBuf,
-}
-
-/// Parameters of `preview_link`.
-#[derive(Deserialize)]
-struct PreviewLink {
-    url: String,
 }
 
 async fn preview(link: PreviewLink) -> Result<Value, RpcError> {
     let none = |reason: String| RpcError::from(Problem::NoLinkPreview { reason });
     let fetcher = Fetcher::new().map_err(|error| none(error.to_string()))?;
     let found = fetcher.preview(&link.url).await;
-    let preview = found.map_err(|error| none(error.to_string()))?;
-    serde_json::to_value(preview).map_err(|error| invalid_params(&error))
+    json(&found.map_err(|error| none(error.to_string()))?)
 }
 
 // Files of the person's, for programs that have no library for sealing.
@@ -102,7 +102,7 @@ impl Service {
     async fn seal(&self, file: SealFile) -> Result<Value, RpcError> {
         let blobs = Blobs::of(self.home.path());
         let sealed = blocking(move || blobs.seal(&absolute(file.path)?, |_| {})).await?;
-        serde_json::to_value(sealed).map_err(|error| invalid_params(&error))
+        json(&sealed)
     }
 
     async fn save(&self, save: SaveAttachment) -> Result<Value, RpcError> {
@@ -117,7 +117,7 @@ impl Service {
         }
         let blobs = Blobs::of(self.home.path());
         let path = blocking(move || blobs.open(&open, &absolute(save.to)?)).await?;
-        Ok(json!({ "path": path }))
+        json(&SavedAttachment { path })
     }
 }
 
@@ -146,35 +146,20 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn parameters<T: serde::de::DeserializeOwned>(params: Option<Value>) -> Result<T, RpcError> {
-    serde_json::from_value(params.unwrap_or_default()).map_err(|error| invalid_params(&error))
-}
-
 impl Backend for Service {
     async fn call(&mut self, method: &str, params: Option<Value>) -> Result<Value, RpcError> {
-        match method {
-            "subscribe" => {
-                self.subscription = Some(self.client.subscribe());
-                Ok(json!({}))
-            }
-            "unsubscribe" => {
-                self.subscription = None;
-                Ok(json!({}))
-            }
-            "version" => Ok(json!({ "version": env!("CARGO_PKG_VERSION") })),
-            "doctor" => {
-                let report = doctor::examine(&self.client, &self.home, self.keeping).await?;
-                serde_json::to_value(report).map_err(|error| invalid_params(&error))
-            }
-            "preview_link" => preview(parameters(params)?).await,
-            "seal_file" => self.seal(parameters(params)?).await,
-            "save_attachment" => self.save(parameters(params)?).await,
-            method if METHODS.contains(&method) => self.engine(method, params).await,
-            _ => Err(RpcError::new(
-                code::METHOD_NOT_FOUND,
-                "There is no such method; docs/rpc.md lists the methods.",
-            )),
+        let named = |known: &&Method| known.name == method;
+        if let Some(known) = ClientRequest::METHODS.iter().find(named) {
+            let params = params.filter(|_| known.params.is_some());
+            return self.answer(request(method, params)?).await;
         }
+        if Request::METHODS.iter().any(|known| named(&known)) {
+            return json(&self.client.call(request(method, params)?).await?);
+        }
+        Err(RpcError::new(
+            code::METHOD_NOT_FOUND,
+            "There is no such method; docs/rpc.md lists the methods.",
+        ))
     }
 
     async fn told(&mut self) -> Told {
@@ -204,8 +189,8 @@ impl Backend for Service {
     }
 }
 
-/// A call as the engine's request.
-fn request(method: &str, params: Option<Value>) -> Result<Request, RpcError> {
+/// A call as a request, of the engine or of the client.
+fn request<T: DeserializeOwned>(method: &str, params: Option<Value>) -> Result<T, RpcError> {
     let params = params.filter(|params| match params {
         Value::Null => false,
         Value::Object(fields) => !fields.is_empty(),
@@ -217,6 +202,10 @@ fn request(method: &str, params: Option<Value>) -> Result<Request, RpcError> {
         fields.insert("params".to_owned(), params);
     }
     serde_json::from_value(call).map_err(|error| invalid_params(&error))
+}
+
+fn json(result: &impl Serialize) -> Result<Value, RpcError> {
+    serde_json::to_value(result).map_err(|error| invalid_params(&error))
 }
 
 fn invalid_params(error: &serde_json::Error) -> RpcError {
@@ -233,18 +222,22 @@ mod tests {
     #[test]
     fn a_method_without_parameters_takes_none_null_or_an_empty_object() {
         for params in [None, Some(Value::Null), Some(json!({})), Some(json!([]))] {
-            assert!(request("contacts", params) == Ok(Request::Contacts));
+            assert!(request::<Request>("contacts", params) == Ok(Request::Contacts));
         }
         assert_eq!(
-            request("contacts", Some(json!({"x": 1}))).unwrap_err().code,
+            request::<Request>("contacts", Some(json!({"x": 1})))
+                .unwrap_err()
+                .code,
             code::INVALID_PARAMS
         );
     }
 
     #[test]
     fn wrong_parameters_are_told_apart_from_a_wrong_method() {
-        let error = request("send", Some(json!({"to": 5}))).unwrap_err();
+        let error = request::<Request>("send", Some(json!({"to": 5}))).unwrap_err();
         assert_eq!(error.code, code::INVALID_PARAMS);
-        assert!(request("send", Some(json!({"to": "a@example.org", "text": "hi"}))).is_ok());
+        assert!(
+            request::<Request>("send", Some(json!({"to": "a@example.org", "text": "hi"}))).is_ok()
+        );
     }
 }

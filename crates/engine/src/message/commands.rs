@@ -79,7 +79,7 @@ pub(crate) fn edit(turn: &mut Turn<'_>, edit: &api::Edit) -> Result<Response, Ev
 pub(crate) fn thread(turn: &Turn<'_>, of: &api::MessageOf) -> Result<Response, EventError> {
     let (conversation, _) = message_meant(turn, of.message)?;
     let found = threads::thread(turn.reader(), conversation.id, of.message)?;
-    Ok(Response::Found { found, next: None })
+    Ok(Response::Found(api::Found { found, next: None }))
 }
 
 /// Takes an own message back.

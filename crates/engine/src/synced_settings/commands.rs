@@ -123,7 +123,7 @@ pub(crate) fn list_starred(turn: &Turn<'_>) -> Result<Response, EventError> {
             found.push(message);
         }
     }
-    Ok(Response::Found { found, next: None })
+    Ok(Response::Found(crate::api::Found { found, next: None }))
 }
 
 /// Everything up to a message was read on this device; tells the other devices.

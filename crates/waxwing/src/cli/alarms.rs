@@ -5,8 +5,8 @@ use serde_json::Value;
 use waxwing_client::Session;
 use waxwing_engine::api::{Request, Status};
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BAD, Output, styled},
     sentence,
     text::{day, one_line},

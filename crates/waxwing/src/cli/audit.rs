@@ -38,8 +38,8 @@ use waxwing_transparency::{
     evidence::{self, EVIDENCE_BYTES, Misdeed, Proven},
 };
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BAD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, day, one_line},
 };

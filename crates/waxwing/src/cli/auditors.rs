@@ -11,8 +11,8 @@ use serde_json::Value;
 use waxwing_client::Session;
 use waxwing_engine::api::{Auditor, Evidence as Found, NamedAuditor, Request, SetAuditors};
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, day, one_line},
 };

@@ -15,8 +15,11 @@ use tokio::time::timeout;
 use waxwing_client::Session;
 use waxwing_engine::api::{BackupPart, Notice, Problem, ReadBackup, Request};
 
-use super::{Failure, Outcome, progress::Bar};
-use crate::output::{GOOD, Output, styled};
+use super::progress::Bar;
+use crate::{
+    outcome::{Failure, Outcome},
+    output::{GOOD, Output, styled},
+};
 
 /// When nothing is heard of a backup for this long, the relay does not answer.
 const QUIET_LIMIT: Duration = Duration::from_mins(1);

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use waxwing_client::Session;
 use waxwing_engine::api::{Contact, Conversation, Request};
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::one_line,
 };

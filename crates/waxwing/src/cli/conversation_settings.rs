@@ -12,8 +12,9 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::time::Time;
 
-use super::{Failure, Outcome, Whose, wait_for_relay::settled};
+use super::{arguments::Whose, wait_for_relay::settled};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{day, one_line},
 };

@@ -17,8 +17,9 @@ use waxwing_engine::api::{
     PairingStage, Problem, RegistrationStage, Request, RevokeDevice, Status,
 };
 
-use super::{Failure, Outcome, progress};
+use super::progress;
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     prompt, qr,
     text::{local, one_line},
@@ -159,7 +160,7 @@ impl Link {
             let link = LinkDevice {
                 relay: self.relay,
                 pin: self.pin,
-                name: self.name.unwrap_or_else(super::device_name),
+                name: self.name.unwrap_or_else(super::arguments::device_name),
             };
             let _: Value = session.ask(&Request::LinkDevice(link)).await?;
         }

@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use waxwing_client::{
-    Session,
-    doctor::{Check, CheckResult, DoctorReport},
-    rpc::Backend as _,
-};
-use waxwing_engine::api::{RegistrationStage, Request, Status};
+use waxwing_client::{Session, rpc::Backend as _};
+use waxwing_engine::api::{Check, CheckResult, DoctorReport, RegistrationStage, Request, Status};
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BAD, FAINT, GOOD, Output, WARN, styled},
     sentence,
     text::one_line,

@@ -11,8 +11,9 @@ use waxwing_client::{
 use waxwing_engine::api::{Problem, Timestamp};
 use waxwing_protocol::time::Time;
 
-use super::{Failure, Outcome, Whose};
+use super::arguments::Whose;
 use crate::{
+    outcome::{Failure, Outcome},
     output::{self, Output, WARN, styled},
     sentence,
     text::one_line,

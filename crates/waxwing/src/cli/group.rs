@@ -12,8 +12,9 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::{limits, time::Span};
 
-use super::{Failure, Outcome, wait_for_relay::settled};
+use super::wait_for_relay::settled;
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, day, one_line},
 };

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use waxwing_client::Session;
 use waxwing_engine::api::{self, Entry, MessageId, Request, Timestamp};
 
-use super::{Failure, Outcome, Whose};
+use super::arguments::Whose;
 use crate::{
+    outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, Output, styled},
     text::day,
 };

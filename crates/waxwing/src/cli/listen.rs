@@ -17,8 +17,9 @@ use waxwing_engine::api::{
     Message, MessageId, Notice, Problem, RegistrationStage, Request, Status,
 };
 
-use super::{Failure, Outcome, history::Entries};
+use super::history::Entries;
 use crate::{
+    outcome::{Failure, Outcome},
     output::{self, FAINT, Output, WARN, styled},
     sentence,
     text::one_line,

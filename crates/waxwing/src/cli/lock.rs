@@ -8,8 +8,10 @@ use tokio::time::timeout;
 use waxwing_client::Session;
 use waxwing_engine::api::{Account, Notice, Problem, RegistrationStage, Request, SetLock, Status};
 
-use super::{Failure, Outcome};
-use crate::output::{GOOD, Output, WARN, styled};
+use crate::{
+    outcome::{Failure, Outcome},
+    output::{GOOD, Output, WARN, styled},
+};
 
 /// How long the relay may take.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -9,8 +9,9 @@ use waxwing_engine::api::{
     SetTimer,
 };
 
-use super::{Failure, Outcome, Whose, wait_for_relay::settled};
+use super::{arguments::Whose, wait_for_relay::settled};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, GOOD, Output, styled},
     text::{clock, day, one_line},
 };

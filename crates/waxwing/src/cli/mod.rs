@@ -1,11 +1,14 @@
 //! The command line: all commands, and what runs them.
 //!
-//! **Elsewhere.** Each command has a file beside this one; [`crate::output`] prints results.
+//! **Elsewhere.** Each command has a file beside this one, and nothing of this file: what commands
+//! share is in `arguments`, `progress` and `wait_for_relay`. [`crate::output`] prints results, and
+//! [`crate::outcome`] says how a command ends.
 //!
 //! **Always.** A command opens the home's [`Session`], makes its requests, and closes the
 //! session again, even when it is interrupted.
 
 mod alarms;
+mod arguments;
 mod audit;
 mod auditors;
 mod backup;
@@ -33,19 +36,20 @@ mod sms;
 mod verify;
 mod wait_for_relay;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use waxwing_client::{
     Session,
     home::{self, HOME_VARIABLE},
-    rpc::{RpcError, stdio},
+    rpc::stdio,
 };
-use waxwing_engine::api::{Problem, ProblemReport};
+use waxwing_engine::api::Problem;
 
 use crate::{
     keys::{KEY_STORE, KeyStore, Keys},
+    outcome::{Failure, Outcome},
     output::Output,
 };
 
@@ -460,96 +464,14 @@ Example:
     Evidence(auditors::Evidence),
 }
 
-/// What this device is called where nobody says otherwise: its name on the network.
-fn device_name() -> String {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
-    let short = name.split('.').next().unwrap_or_default();
-    if short.is_empty() {
-        "Waxwing".to_owned()
-    } else {
-        short.chars().take(64).collect()
-    }
-}
-
-/// A conversation, as a person names it.
-#[derive(Debug, Args)]
-struct Whose {
-    /// An address, the name of a group, or the id of a conversation
-    #[arg(value_name = "ADDRESS|GROUP|CONVERSATION")]
-    whose: String,
-}
-
-/// How a command ended that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything was done.
-    Done,
-    /// What was asked for did not come about, and that was said.
-    Failed,
-    /// The message is kept, to be sent later.
-    Queued,
-    /// By Ctrl-C.
-    Interrupted,
-}
-
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        Self::from(match outcome {
-            Outcome::Done => 0,
-            Outcome::Failed => 1,
-            Outcome::Queued => 3,
-            Outcome::Interrupted => 130,
-        })
-    }
-}
-
-/// Why a command failed.
-#[derive(Debug)]
-pub enum Failure {
-    /// The engine, the client or the relay said so.
-    Rpc(RpcError),
-    /// Standard output or input.
-    Output(io::Error),
-    /// Of a command that needs no engine: what happened, as a sentence.
-    Said {
-        /// For programs.
-        code: &'static str,
-        /// For people.
-        sentence: String,
-    },
-}
-
-impl From<RpcError> for Failure {
-    fn from(error: RpcError) -> Self {
-        Self::Rpc(error)
-    }
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        Self::Rpc(problem.into())
-    }
-}
-
-impl From<ProblemReport> for Failure {
-    fn from(report: ProblemReport) -> Self {
-        Self::Rpc(report.into())
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
 /// Does what was asked for.
 pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     // What needs no account opens no home.
     cli.command = match cli.command {
-        Command::Completions(completions) => return completions.run().map_err(Into::into),
-        Command::Man(man) => return man.run().map_err(Into::into),
+        Command::Completions(completions) => {
+            return completions.run(Cli::command()).map_err(Into::into);
+        }
+        Command::Man(man) => return man.run(Cli::command()).map_err(Into::into),
         Command::Sms(sms) => match sms.without_home(output) {
             Ok(done) => return done,
             Err(sms) => Command::Sms(sms),

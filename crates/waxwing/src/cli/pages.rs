@@ -2,11 +2,11 @@
 
 use std::io::{self, Write as _};
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
-use super::{Cli, Outcome};
+use crate::outcome::Outcome;
 
 /// `waxwing completions`.
 #[derive(Debug, Args)]
@@ -16,10 +16,10 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Prints the script.
-    pub fn run(&self) -> io::Result<Outcome> {
+    /// Prints the script for all commands.
+    pub fn run(&self, mut all: Command) -> io::Result<Outcome> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "waxwing", &mut script);
+        clap_complete::generate(self.shell, &mut all, "waxwing", &mut script);
         io::stdout().lock().write_all(&script)?;
         Ok(Outcome::Done)
     }
@@ -34,8 +34,7 @@ pub struct Man {
 
 impl Man {
     /// Prints the page.
-    pub fn run(&self) -> io::Result<Outcome> {
-        let mut all = Cli::command();
+    pub fn run(&self, mut all: Command) -> io::Result<Outcome> {
         all.build();
         let mut pages = Vec::new();
         if self.command.is_none() {

@@ -7,8 +7,9 @@ use serde_json::Value;
 use waxwing_client::Session;
 use waxwing_engine::api::{AskProfile, Profile as Shown, Request, SetProfile};
 
-use super::{Failure, Outcome, group::read_picture, wait_for_relay::settled};
+use super::{group::read_picture, wait_for_relay::settled};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, Output, styled},
     text::one_line,
 };

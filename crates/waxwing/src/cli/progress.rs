@@ -9,8 +9,7 @@ use tokio::time::{Instant, sleep};
 use waxwing_client::Session;
 use waxwing_engine::api::{Request, Status};
 
-use super::Failure;
-use crate::output::Output;
+use crate::{outcome::Failure, output::Output};
 
 /// Cells of a bar.
 const WIDTH: u64 = 30;

@@ -13,11 +13,9 @@ use waxwing_engine::api::{
     self, FeedBackup, Notice, Problem, RecoveryChanged, RecoveryStage, Request,
 };
 
-use super::{
-    Failure, Outcome,
-    progress::{Bar, conversations_settled},
-};
+use super::progress::{Bar, conversations_settled};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, GOOD, Output, WARN, styled},
     prompt, sentence,
     text::one_line,
@@ -65,7 +63,7 @@ impl Recover {
             relay: self.relay,
             pin: self.pin,
             words: words.trim().to_owned(),
-            name: self.name.unwrap_or_else(super::device_name),
+            name: self.name.unwrap_or_else(super::arguments::device_name),
             from_file: file.is_some(),
             revoke_others: self.revoke_others,
         };

@@ -14,8 +14,9 @@ use waxwing_engine::api::{
     RegistrationStage, Request, Status, SubmitCode,
 };
 
-use super::{Failure, Outcome, send::lasts};
+use super::send::lasts;
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     prompt, qr, sentence,
     text::{clock, one_line},
@@ -84,7 +85,11 @@ impl Register {
             relay: self.relay.clone(),
             pin: self.pin.clone(),
             name: self.name.clone(),
-            device: Some(self.device.clone().unwrap_or_else(super::device_name)),
+            device: Some(
+                self.device
+                    .clone()
+                    .unwrap_or_else(super::arguments::device_name),
+            ),
         });
         let _: Value = session.ask(&request).await?;
         let sent = stage(session, output, RegistrationStage::CodeSent).await?;

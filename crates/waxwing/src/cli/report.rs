@@ -13,8 +13,8 @@ use waxwing_engine::api::{
     CheckReport, CheckedReport, FindMessage, MakeReport, Message, Report as Document, Request,
 };
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, day, one_line},
 };

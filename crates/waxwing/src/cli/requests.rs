@@ -6,8 +6,9 @@ use serde_json::Value;
 use waxwing_client::Session;
 use waxwing_engine::api::{Conversation, Decline as DeclineRequest, Of, Request};
 
-use super::{Failure, Outcome, Whose, wait_for_relay::settled};
+use super::{arguments::Whose, wait_for_relay::settled};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::one_line,
 };

@@ -13,8 +13,10 @@ use waxwing_engine::api::{
     AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Request,
 };
 
-use super::{Failure, Outcome, progress::Bar};
+use super::progress::Bar;
 use crate::{output::Output, text::one_line};
+
+use crate::outcome::{Failure, Outcome};
 
 const AGAIN: Duration = Duration::from_millis(100);
 

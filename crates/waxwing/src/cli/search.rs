@@ -7,8 +7,8 @@ use waxwing_client::Session;
 use waxwing_engine::api::{Message, Request, Search as Asked, Timestamp};
 use waxwing_protocol::time::Time;
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, Output, styled},
     text::day,
 };

@@ -21,8 +21,9 @@ use waxwing_engine::api::{
 };
 use waxwing_protocol::{address::Address, limits};
 
-use super::{Failure, Outcome, Whose, progress::Bar};
+use super::{arguments::Whose, progress::Bar};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{Output, WARN, styled, ticks},
     sentence,
     text::one_line,

@@ -4,8 +4,8 @@ use clap::{ArgGroup, Args};
 use waxwing_client::Session;
 use waxwing_engine::api::{Decision, Of, Request, SafetyNumber, Verify as Decided};
 
-use super::{Failure, Outcome};
 use crate::{
+    outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     qr,
     text::one_line,
@@ -16,7 +16,7 @@ use crate::{
 #[command(group = ArgGroup::new("decision").args(["accept", "proceed", "reject"]))]
 pub struct Verify {
     #[command(flatten)]
-    whose: super::Whose,
+    whose: super::arguments::Whose,
 
     /// The numbers are the same: mark this contact as verified
     #[arg(long)]

@@ -7,8 +7,10 @@ use tokio::time::{sleep, timeout};
 use waxwing_client::Session;
 use waxwing_engine::api::{Request, Status};
 
-use super::{Failure, Outcome};
-use crate::output::Output;
+use crate::{
+    outcome::{Failure, Outcome},
+    output::Output,
+};
 
 /// For so long it is waited.
 const LIMIT: Duration = Duration::from_secs(15);

@@ -15,7 +15,7 @@ use waxwing_sms::{
 };
 
 use crate::{
-    cli::{Failure, Outcome},
+    outcome::{Failure, Outcome},
     output::{BAD, BOLD, FAINT, Output, WARN, styled},
     text::{harmless, one_line},
 };

@@ -12,8 +12,10 @@ mod write;
 use clap::Subcommand;
 use waxwing_client::Session;
 
-use super::{Failure, Outcome};
-use crate::output::Output;
+use crate::{
+    outcome::{Failure, Outcome},
+    output::Output,
+};
 
 /// `waxwing sms`.
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,8 @@ use waxwing_client::Session;
 use waxwing_engine::api::{Problem, QuoteSms, Request, SendSms, Sent, SmsEncoding, SmsQuote};
 
 use crate::{
-    cli::{Failure, Outcome, send},
+    cli::send,
+    outcome::{Failure, Outcome},
     output::{Output, WARN, styled},
     sentence,
     text::one_line,

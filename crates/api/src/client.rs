@@ -1,0 +1,99 @@
+//! Parameters and results of the methods that the client answers itself: about files, the network
+//! and the program.
+//!
+//! **Elsewhere**: the methods are in [`crate::methods`].
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AttachmentOf, ProblemReport, closed_debug};
+
+/// Parameters of `preview_link`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PreviewLink {
+    /// `https://…`
+    pub url: String,
+}
+
+/// Parameters of `seal_file`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SealFile {
+    /// The whole path, starting with `/`.
+    pub path: PathBuf,
+}
+
+/// Parameters of `save_attachment`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SaveAttachment {
+    /// The attachment.
+    #[serde(flatten)]
+    pub of: AttachmentOf,
+    /// The whole path of a new file or of a folder, starting with `/`.
+    pub to: PathBuf,
+}
+
+/// The result of `save_attachment`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SavedAttachment {
+    /// The file that was written.
+    pub path: PathBuf,
+}
+
+/// The result of `version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProgramVersion {
+    /// The version of the process that answers.
+    pub version: String,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckResult {
+    /// Everything is fine.
+    Ok,
+    /// It works, but the person should know.
+    Warning,
+    /// It does not work.
+    Failed,
+    /// It could not be looked at, because of another check.
+    Skipped,
+}
+
+/// One check.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
+    /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
+    pub check: String,
+    /// How it ended.
+    pub result: CheckResult,
+    /// What was found, in a sentence that names no command.
+    pub sentence: String,
+    /// The problem, if one was found for which there is a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<ProblemReport>,
+    /// What the check saw, if the problem does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// All checks, in the order in which a person would look.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DoctorReport {
+    /// Whether no check failed.
+    pub healthy: bool,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+closed_debug!(
+    PreviewLink,
+    SealFile,
+    SaveAttachment,
+    SavedAttachment,
+    Check,
+    DoctorReport
+);
