@@ -761,7 +761,7 @@ fn check(simulation: &mut Simulation, seed: u64) {
     assert!(
         complaints.is_empty() && simulation.told_twice() == 0,
         "seed {seed}: {} told twice; {complaints:#?}\n{:?}\nto run it again: WAXWING_SEED={seed} \
-         WAXWING_SEEDS=1 cargo nextest run -p waxwing-system-tests group_simulation::",
+         WAXWING_SEEDS=1 cargo nextest run --workspace group_simulation::",
         simulation.told_twice(),
         simulation.done,
     );

@@ -4,7 +4,7 @@
 //! **Elsewhere**: the search and its verdict, with what must make them fail, are tested
 //! where they are (`demo::search`, `demo::seizure`).
 
-#![allow(clippy::unwrap_used, reason = "a test fails loudly where it stands")]
+#![cfg(test)]
 
 use xtask::demo::{seizure::seize, stage::Stage};
 use xtask::progress::Progress;

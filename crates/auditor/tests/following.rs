@@ -1,12 +1,6 @@
 //! An auditor and relays that keep their log, or do not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![cfg(test)]
 
 #[path = "../../transparency/tests/support/mod.rs"]
 mod support;

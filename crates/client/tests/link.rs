@@ -1,12 +1,7 @@
 //! Links against a small relay-like server: TLS, pins, WebSocket, opening again.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
+#![cfg(test)]
+#![allow(clippy::string_slice)]
 
 use std::sync::Arc;
 

@@ -1,13 +1,8 @@
 //! Holds `docs/rpc.md` to the code: every method, notice and problem is there, and its
 //! examples are what the types read and write.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice
-)]
+#![cfg(test)]
+#![allow(clippy::string_slice)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! What holds for every frame, id and version, not only for examples.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![cfg(test)]
 
 mod samples;
 

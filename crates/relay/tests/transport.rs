@@ -1,13 +1,7 @@
 //! What reaches a relay over the network, and what it makes of it: the sockets, TLS,
 //! HTTP and framing of a running server.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-#![allow(missing_docs)]
+#![cfg(test)]
 
 mod support;
 

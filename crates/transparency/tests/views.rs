@@ -1,12 +1,6 @@
 //! What a relay shows of its log, and what that proves.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![cfg(test)]
 
 mod support;
 

@@ -1,12 +1,7 @@
 //! `waxwing-relay` as an operator and a supervisor meet it: a process.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-#![allow(clippy::string_slice, missing_docs)]
+#![cfg(test)]
+#![allow(clippy::string_slice)]
 
 #[path = "../../relay/tests/support/mod.rs"]
 #[allow(dead_code)]

@@ -3,8 +3,6 @@
 //! The stores here are not encrypted, so that their pages can be searched directly: page for
 //! page they hold what an encrypted store holds under its key.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};

@@ -1,7 +1,5 @@
 //! Archives that are taken in: what they bring, and what they cannot.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
-
 use rusqlite::Transaction;
 use waxwing_protocol::{
     pb::{
