@@ -779,21 +779,21 @@ fn simulate_part(part: u64) {
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_1() {
+fn members_agree_whatever_goes_wrong_1() {
     simulate_part(1);
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_2() {
+fn members_agree_whatever_goes_wrong_2() {
     simulate_part(2);
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_3() {
+fn members_agree_whatever_goes_wrong_3() {
     simulate_part(3);
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_4() {
+fn members_agree_whatever_goes_wrong_4() {
     simulate_part(0);
 }

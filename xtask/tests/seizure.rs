@@ -15,7 +15,7 @@ const CANARIES: usize = 300;
 
 /// Takes a minute and little more: for so long a relay may keep what was acknowledged.
 #[test]
-fn a_seized_relay_has_no_text_no_key_and_no_address_and_forgets_the_ciphertexts() {
+fn a_seized_relay_has_no_text_no_key_and_no_address() {
     let progress = Progress::for_people();
     let programs = Programs::build(Profile::Dev, progress).unwrap();
     let mut stage = Stage::set(&programs, progress).unwrap();

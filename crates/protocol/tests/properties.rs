@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn an_id_is_its_bytes_and_its_hexadecimal_and_nothing_of_another_length(
+    fn an_id_has_one_length_as_bytes_and_as_hexadecimal(
         bytes in prop::collection::vec(any::<u8>(), 0..70),
     ) {
         macro_rules! holds {

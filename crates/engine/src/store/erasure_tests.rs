@@ -264,7 +264,7 @@ fn the_log_is_emptied_in_time_and_an_idle_device_is_not_woken_for_it() {
 }
 
 #[test]
-fn a_log_that_a_killed_process_left_is_emptied_when_the_store_is_opened() {
+fn a_log_left_by_a_killed_process_is_emptied_on_opening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let mut store = in_clear(&path);
