@@ -268,7 +268,7 @@ fn a_new_device_has_the_amendments_too() {
 }
 
 #[test]
-fn a_link_is_shown_with_what_its_sender_saw_for_as_long_as_it_stands_in_the_text() {
+fn a_link_preview_stays_as_long_as_its_link() {
     let (mut world, alice, bob) = alice_and_bob_talking(17);
     let link = "https://example.org/waxwings";
     let preview = LinkPreview {

@@ -49,7 +49,7 @@ fn state(scene: &mut Scene, of: PersonId, with: PersonId, id: MessageId) -> Atta
 }
 
 #[test]
-fn files_arrive_with_their_message_on_all_devices_and_leave_the_relay() {
+fn files_arrive_on_all_devices_and_leave_the_relay() {
     let (mut scene, alice, bob) = alice_and_bob_talking(1);
     let tablet = linked(&mut scene, bob);
     scene.run_for(Span::minutes(3));

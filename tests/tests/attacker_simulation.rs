@@ -956,7 +956,7 @@ fn play(seed: u64) {
     assert!(
         complaints.is_empty(),
         "seed {seed}, the attacker is a {:?}: {complaints:#?}\n{:#?}\nto run it again: \
-         WAXWING_SEED={seed} WAXWING_SEEDS=1 cargo nextest run -p waxwing-system-tests \
+         WAXWING_SEED={seed} WAXWING_SEEDS=1 cargo nextest run --workspace \
          attacker_simulation:: --no-capture",
         play.role,
         play.diary,

@@ -151,7 +151,7 @@ fn a_gap_that_is_not_filled_stays_in_sight() {
 }
 
 #[test]
-fn a_commit_that_the_relay_dropped_leads_to_rejoining_and_nothing_is_lost() {
+fn a_dropped_commit_leads_to_rejoining_and_loses_nothing() {
     let (mut world, alice, bob) = on_hostile_relay(4, false);
     world.send(alice, bob, "first");
     world.run_for(Span::seconds(10));
@@ -181,7 +181,7 @@ fn a_commit_that_the_relay_dropped_leads_to_rejoining_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_store_that_was_set_back_rejoins_before_it_sends_and_gets_what_it_missed() {
+fn a_store_that_was_set_back_rejoins_before_it_sends() {
     for seed in 0..3 {
         let (mut world, alice, bob) = on_hostile_relay(300 + seed, true);
         world.send(alice, bob, "before");

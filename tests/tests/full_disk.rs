@@ -219,7 +219,7 @@ fn a_relay_whose_disk_is_full_disconnects_nobody_and_loses_nothing() {
 }
 
 #[test]
-fn disks_that_fill_up_and_are_freed_again_and_again_lose_and_double_nothing() {
+fn disks_that_fill_up_again_and_again_lose_nothing() {
     for seed in 0..4 {
         let (mut world, alice, bob) = on_disk(200 + seed);
         let people = [alice, bob];

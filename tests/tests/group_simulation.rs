@@ -762,7 +762,7 @@ fn check(simulation: &mut Simulation, seed: u64) {
     assert!(
         complaints.is_empty() && simulation.told_twice() == 0,
         "seed {seed}: {} told twice; {complaints:#?}\n{:?}\nto run it again: WAXWING_SEED={seed} \
-         WAXWING_SEEDS=1 cargo nextest run -p waxwing-system-tests group_simulation::",
+         WAXWING_SEEDS=1 cargo nextest run --workspace group_simulation::",
         simulation.told_twice(),
         simulation.done,
     );
@@ -780,21 +780,21 @@ fn simulate_part(part: u64) {
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_1() {
+fn members_agree_whatever_goes_wrong_1() {
     simulate_part(1);
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_2() {
+fn members_agree_whatever_goes_wrong_2() {
     simulate_part(2);
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_3() {
+fn members_agree_whatever_goes_wrong_3() {
     simulate_part(3);
 }
 
 #[test]
-fn members_agree_on_who_they_are_and_on_what_was_said_whatever_goes_wrong_4() {
+fn members_agree_whatever_goes_wrong_4() {
     simulate_part(0);
 }

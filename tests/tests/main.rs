@@ -6,14 +6,8 @@
 //!
 //! **Always**: no clock, no sleep; all chance comes from a seed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails loudly where it stands"
-)]
+#![cfg(test)]
+#![allow(clippy::string_slice, reason = "a test fails loudly where it stands")]
 
 mod amending;
 mod attachments;

@@ -152,7 +152,7 @@ fn look_out(scene: &mut Scene, who: PersonId, kind: PostKind, at: Where) {
 }
 
 #[test]
-fn a_crash_between_storing_a_commit_and_its_answer_loses_and_doubles_nothing() {
+fn a_crash_before_a_commits_answer_loses_and_doubles_nothing() {
     for at in [Where::Stored, Where::AtTheRelay] {
         for seed in 0..4 {
             let mut scene = Scene::new(seed);
@@ -189,7 +189,7 @@ fn a_crash_while_a_commit_is_posted_again_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_crash_between_a_commits_answer_and_the_next_message_loses_and_doubles_nothing() {
+fn a_crash_after_a_commits_answer_loses_and_doubles_nothing() {
     for seed in 0..4 {
         let mut scene = Scene::new(20 + seed);
         let alice = scene.alice;
@@ -202,7 +202,7 @@ fn a_crash_between_a_commits_answer_and_the_next_message_loses_and_doubles_nothi
 }
 
 #[test]
-fn a_relay_that_crashes_before_a_commit_is_on_its_disk_is_given_it_again() {
+fn a_commit_that_a_relay_lost_in_a_crash_is_posted_again() {
     for seed in 0..4 {
         let mut scene = Scene::new(30 + seed);
         let alice = scene.alice;
@@ -220,7 +220,7 @@ fn a_relay_that_crashes_before_a_commit_is_on_its_disk_is_given_it_again() {
 /// Bob makes the group's key anew while a message of Alice's is encrypted under the one
 /// before, and not answered: the relay has it, or has not.
 #[test]
-fn a_message_of_the_epoch_before_is_encrypted_again_under_its_post_id_and_taken_once() {
+fn a_message_of_the_last_epoch_is_encrypted_again_and_sent_once() {
     let mut again = 0;
     for at in [Where::Stored, Where::AtTheRelay] {
         for seed in 0..6 {
@@ -284,7 +284,7 @@ fn a_message_of_the_epoch_before_is_encrypted_again_under_its_post_id_and_taken_
 
 /// Alice's own commit ends the epoch of messages that were encrypted before it.
 #[test]
-fn messages_that_were_cut_off_before_ones_own_rekey_arrive_once_after_it() {
+fn messages_cut_off_before_a_rekey_arrive_once_after_it() {
     for seed in 0..4 {
         let mut scene = Scene::new(60 + seed);
         let (alice, bob) = (scene.alice, scene.bob);
@@ -304,7 +304,7 @@ fn messages_that_were_cut_off_before_ones_own_rekey_arrive_once_after_it() {
 /// The answer to a commit may come after its echo and fifty messages more: it is not the
 /// answer to the commit that is due then.
 #[test]
-fn an_answer_that_comes_when_the_next_rekey_is_due_is_not_taken_for_its_answer() {
+fn a_late_answer_is_not_mistaken_for_the_next_rekeys() {
     for seed in 0..4 {
         let mut scene = Scene::new(70 + seed);
         let alice = scene.alice;
@@ -329,7 +329,7 @@ fn an_answer_that_comes_when_the_next_rekey_is_due_is_not_taken_for_its_answer()
 
 /// Whoever is in an epoch that the relay has never heard of waits for nothing.
 #[test]
-fn devices_that_are_ahead_of_a_relay_that_was_set_back_rejoin_and_go_on() {
+fn devices_ahead_of_a_relay_that_was_set_back_rejoin() {
     for seed in 0..3 {
         let mut scene = Scene::new(75 + seed);
         let (alice, bob) = (scene.alice, scene.bob);

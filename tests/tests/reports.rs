@@ -110,7 +110,7 @@ fn no_words_are_put_into_anybodys_mouth() {
 }
 
 #[test]
-fn a_report_holds_when_the_device_is_gone_and_from_ones_new_device_too() {
+fn a_report_holds_when_its_device_is_gone() {
     let (mut scene, alice, bob) = alice_and_bob(1702);
     let tablet = linked_as(&mut scene, bob, "bob@example.org");
     let message = scene.send(tablet, alice, "said on a tablet");

@@ -225,7 +225,7 @@ fn a_thread_is_what_a_message_answers_and_what_answers_it() {
 }
 
 #[test]
-fn formatted_text_is_formatted_for_all_and_stays_so_when_it_is_edited() {
+fn formatted_text_stays_formatted_when_it_is_edited() {
     let (mut scene, alice, bob) = who_accept_no_groups(1608);
     let text = SendText {
         to: "bob@example.org".into(),

@@ -36,7 +36,7 @@ fn problems(world: &TestWorld, id: PersonId) -> Vec<String> {
 }
 
 #[test]
-fn what_a_relay_sends_to_another_account_is_neither_shown_there_nor_answered() {
+fn a_post_for_another_account_is_not_shown_or_answered() {
     let mut world = world(1);
     let alice = world.add_registered("alice@example.org");
     let bob = world.add_registered("bob@example.org");
@@ -141,7 +141,7 @@ fn somebody_who_starts_over_is_marked_and_the_conversation_goes_on() {
 }
 
 #[test]
-fn a_wrong_code_says_how_many_tries_are_left_and_the_sixth_is_too_late() {
+fn a_wrong_code_says_how_many_tries_are_left() {
     let mut world = world(4);
     let alice = world.add("alice@example.org");
     let register = Register {
@@ -253,7 +253,7 @@ fn nothing_that_is_printed_shows_who_or_what() {
 }
 
 #[test]
-fn somebody_who_requires_an_auditor_writes_under_heads_that_it_co_signed_only() {
+fn a_required_auditor_must_have_signed_the_head() {
     let mut world = world(9);
     let alice = world.add_registered("alice@example.org");
     let bob = world.add_registered("bob@example.org");

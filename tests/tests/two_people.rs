@@ -244,7 +244,7 @@ fn a_code_that_is_given_too_late_is_refused_with_advice() {
 }
 
 #[test]
-fn an_outbox_that_is_full_refuses_with_advice_and_is_emptied_when_it_can_be() {
+fn a_full_outbox_refuses_with_advice_and_empties_later() {
     let (mut world, alice, bob) = alice_and_bob(72);
     world.send(alice, bob, "first");
     world.run_for(Span::seconds(10));
@@ -272,7 +272,7 @@ fn an_outbox_that_is_full_refuses_with_advice_and_is_emptied_when_it_can_be() {
 }
 
 #[test]
-fn a_recipients_full_mailbox_is_told_with_advice_and_the_message_leaves_later() {
+fn a_full_mailbox_is_explained_and_the_message_goes_later() {
     let relay = RealRelay::with(&Config {
         // One group may have an eighth of it.
         mailbox_posts: 64,

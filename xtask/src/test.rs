@@ -7,7 +7,9 @@
 //! compiles a dependency again for each other set of features; if a tool is missing, a
 //! sentence says how to install it.
 
+use std::num::NonZero;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -151,6 +153,7 @@ impl Test {
         command
             .args(["nextest", "run", "--workspace", "--no-fail-fast"])
             .args(["--color", "never"])
+            .args(["--test-threads", &threads().to_string()])
             .env(PROGRAMS_ARE_BUILT, "1");
         self.steps.run("tests", &mut command, count::nextest)?;
         let mut command = cargo_test();
@@ -227,6 +230,13 @@ impl Test {
         );
         Ok(())
     }
+}
+
+/// How many tests run at once: more than there are processors, because the tests of whole
+/// programs wait for each other more than they compute.
+fn threads() -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    processors + processors.div_ceil(4)
 }
 
 fn cargo_test() -> Command {

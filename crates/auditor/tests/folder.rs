@@ -1,6 +1,6 @@
 //! What an auditor keeps on disk.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![cfg(test)]
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -75,7 +75,7 @@ fn evidence_is_never_overwritten() {
 }
 
 #[test]
-fn a_cosignature_is_published_under_its_logs_id_for_everybody_to_read() {
+fn a_cosignature_is_published_under_its_logs_id() {
     let home = tempfile::tempdir().unwrap();
     let at = home.path().join("public");
     let path = publish(&at, LogId([1; 32]), &pb::CoSignature::default()).unwrap();

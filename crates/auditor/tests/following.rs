@@ -1,12 +1,6 @@
 //! An auditor and relays that keep their log, or do not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![cfg(test)]
 
 #[path = "../../transparency/tests/support/mod.rs"]
 mod support;
@@ -200,7 +194,7 @@ fn cosigned(relay: &Relay, ended: Ended) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_log_is_followed_from_its_first_epoch_and_then_from_the_last_that_was_checked() {
+async fn a_log_is_followed_from_where_the_last_check_ended() {
     let mut relay = Relay::new(TestLog::with_epochs(1, 5).await);
     let mut auditor = Auditor::new();
     let ended = auditor.round(&mut relay).await;
@@ -230,7 +224,7 @@ async fn a_log_is_followed_from_its_first_epoch_and_then_from_the_last_that_was_
 }
 
 #[tokio::test]
-async fn a_log_without_heads_and_one_whose_first_head_is_of_an_empty_log_are_followed() {
+async fn a_log_that_begins_empty_is_followed() {
     let mut relay = Relay::new(TestLog::new(1).await);
     let mut auditor = Auditor::new();
     assert_eq!(auditor.round(&mut relay).await.unwrap(), Round::Empty);
@@ -461,7 +455,7 @@ async fn a_head_that_the_log_did_not_sign_is_refused() {
 }
 
 #[tokio::test]
-async fn a_second_log_of_the_relay_is_told_with_evidence_and_anothers_identity_is_refused() {
+async fn a_second_log_is_reported_with_evidence() {
     let mut relay = Relay::new(TestLog::with_epochs(1, 2).await);
     let mut auditor = Auditor::new();
     let ended = auditor.round(&mut relay).await;
@@ -493,7 +487,7 @@ async fn a_second_log_of_the_relay_is_told_with_evidence_and_anothers_identity_i
 }
 
 #[tokio::test]
-async fn a_stale_head_and_one_that_is_older_are_no_lies_and_are_not_cosigned() {
+async fn a_stale_or_older_head_is_not_a_lie_and_not_cosigned() {
     let mut relay = Relay::new(TestLog::with_epochs(1, 4).await);
     let mut auditor = Auditor::new();
     auditor.now = Some(Time(START.0 + 2 * 3_600_000));

@@ -342,7 +342,7 @@ mod tests {
         }
 
         #[test]
-        fn chunks_lie_one_behind_the_other_and_the_size_shows_only_as_its_class(
+        fn chunks_are_contiguous_and_show_only_a_size_class(
             size in 0..=limits::ATTACHMENT_BYTES,
         ) {
             let shape = Shape::of(size).unwrap();
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_moved_cut_short_or_of_another_size_or_key_does_not_open() {
+    fn a_chunk_that_was_tampered_with_does_not_open() {
         let (key, chunks) = seal(&file(200_000), 1);
         let opener = Opener::new(&key, shape(200_000));
         for at in [0, 1000, chunks[1].len() - 1] {

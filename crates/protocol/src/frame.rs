@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_part_of_a_backup_and_a_whole_message_at_a_rendezvous_are_decoded() {
+    fn the_largest_backup_part_and_rendezvous_message_are_decoded() {
         let part = frame(Body::PutBackup(PutBackup {
             part: vec![1; limits::BACKUP_PART_BYTES].into(),
             ..PutBackup::default()

@@ -1,6 +1,6 @@
 //! What holds for every frame, id and version, not only for examples.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![cfg(test)]
 
 mod samples;
 
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn an_id_is_its_bytes_and_its_hexadecimal_and_nothing_of_another_length(
+    fn an_id_has_one_length_as_bytes_and_as_hexadecimal(
         bytes in prop::collection::vec(any::<u8>(), 0..70),
     ) {
         macro_rules! holds {

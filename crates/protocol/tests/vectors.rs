@@ -1,11 +1,6 @@
 //! Frozen bytes decode for ever, and mean what they meant.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
+#![cfg(test)]
 
 mod samples;
 

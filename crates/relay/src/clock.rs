@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_weekend_off_the_clock_is_believed_soon_and_nothing_expires_for_a_day() {
+    fn after_a_weekend_off_nothing_expires_for_a_day() {
         let off = Span::days(3);
         let mut machine = Machine::started(Some(Time(BEGAN.0 - off.0)), 0);
         machine.run(Span::minutes(2));

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_of_an_earlier_version_gets_log_keys_once_and_only_without_a_log() {
+    fn an_old_identity_gets_log_keys_once_and_only_without_a_log() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open_or_create(dir.path()).unwrap();
         Identity::open_or_create(&data).unwrap();

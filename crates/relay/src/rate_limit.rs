@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_share_an_address_have_a_budget_of_their_own_and_one_together() {
+    fn sources_of_one_address_have_own_budgets_and_a_common_one() {
         let mut buckets = SourceBuckets::new(RATE, 1000);
         let source = |n: u128| IpAddr::V6(Ipv6Addr::from_bits(SHARED | n));
         for _ in 0..3 {

@@ -1,13 +1,7 @@
 //! What many links cost the relay's memory, over loopback: links that ask and do not read,
 //! links that send half of a message, connections that never become links.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-#![allow(missing_docs)]
+#![cfg(test)]
 
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;

@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_before_what_the_extension_lacks_shows_the_basic_character() {
+    fn an_unknown_escape_shows_the_basic_character() {
         let read = |septets: &[u8]| Alphabet::DEFAULT.decode(septets.iter().copied());
         assert_eq!(read(&[ESCAPE, 0x65]), "€");
         assert_eq!(read(&[ESCAPE, 0x41]), "A");

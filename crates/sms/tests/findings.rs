@@ -1,11 +1,6 @@
 //! Tricks that are found, and messages in which there are none.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
-)]
+#![cfg(test)]
 
 use waxwing_sms::{
     Address, Body, DataCoding, Deliver, Element, Header, Ports, ProtocolId, Timestamp,

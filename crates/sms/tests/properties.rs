@@ -1,10 +1,6 @@
 //! What holds for all messages, and for all octets.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails loudly where it stands"
-)]
+#![cfg(test)]
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use waxwing_sms::{

@@ -3,11 +3,7 @@
 //! The first ones have been in the handbooks of modems and in their programs' tests for twenty
 //! years; others are made by hand after TS 23.040 and TS 23.038, each named by what it is for.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails loudly where it stands"
-)]
+#![cfg(test)]
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use waxwing_sms::{

@@ -1,5 +1,7 @@
 //! The fuzz targets hold on their kept inputs, and on seeded mutations of them.
 
+#![cfg(test)]
+
 use std::{collections::BTreeSet, fs};
 
 use waxwing_fuzz_targets::{TARGETS, replay, seeds};

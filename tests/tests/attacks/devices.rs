@@ -135,7 +135,7 @@ fn a_relay_that_bends_what_two_devices_say_admits_nobody() {
 }
 
 #[test]
-fn a_new_device_that_the_relay_keeps_quiet_about_is_found_within_a_day() {
+fn a_hidden_new_device_is_found_within_a_day() {
     let (mut scene, first, _) = alice_and_bob(205);
     let second = linked(&mut scene, first);
     scene.relay.answers(move |person, frame| match frame.body {

@@ -21,7 +21,7 @@ use waxwing_system_tests::{
 use super::scene::{Scene, alice_and_bob, empty};
 
 #[test]
-fn a_group_that_the_relay_forks_comes_together_again_and_loses_nothing() {
+fn a_forked_group_comes_together_and_loses_nothing() {
     let (mut scene, alice, bob) = alice_and_bob(601);
     scene.send(alice, bob, "before");
     scene.send(bob, alice, "before, too");
@@ -79,7 +79,7 @@ fn a_group_that_the_relay_forks_comes_together_again_and_loses_nothing() {
 }
 
 #[test]
-fn a_message_of_an_epoch_that_is_long_over_is_not_read_by_its_old_key() {
+fn a_key_of_an_old_epoch_reads_nothing_new() {
     let (mut scene, alice, bob) = alice_and_bob(602);
     scene.send(alice, bob, "one");
     scene.run_for(Span::minutes(1));

@@ -60,7 +60,7 @@ fn a_last_resort_that_is_served_for_ever_is_replaced_within_a_day() {
 }
 
 #[test]
-fn a_key_package_that_is_handed_out_twice_makes_nobodys_message_readable_to_another() {
+fn a_key_package_given_out_twice_exposes_no_message() {
     let (mut scene, alice, bob) = alice_and_bob(402);
     let carol = scene.add_registered("carol@example.org");
     let first = Rc::new(RefCell::new(None::<Vec<ClaimedKeyPackage>>));
@@ -96,7 +96,7 @@ fn a_key_package_that_is_handed_out_twice_makes_nobodys_message_readable_to_anot
 }
 
 #[test]
-fn a_device_that_the_relay_adds_to_a_recipients_is_refused_and_not_merely_shown() {
+fn a_device_that_the_relay_adds_is_refused() {
     let (mut scene, alice, bob, mallory) = with_mallory(403);
     let listening = Rc::new(RefCell::new(None::<ClaimedKeyPackage>));
     let kept = listening.clone();

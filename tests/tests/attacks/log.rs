@@ -163,7 +163,7 @@ fn evidence_that_was_forged_convicts_nobody() {
 }
 
 #[test]
-fn a_roster_that_is_rolled_back_to_bring_a_revoked_device_back_is_refused() {
+fn a_roster_rolled_back_before_a_revocation_is_refused() {
     let (mut scene, alice, bob) = alice_and_bob(16);
     let carol = scene.add_registered("carol@example.org");
     let tablet = linked(&mut scene, alice);

@@ -115,7 +115,7 @@ fn a_reregistered_address_alarms_its_owner_and_is_marked() {
 }
 
 #[test]
-fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_decides() {
+fn a_verified_person_with_new_keys_gets_nothing_undecided() {
     let (mut scene, alice, bob) = alice_and_bob(4);
     scene.send(alice, bob, "one");
     scene.run_for(Span::minutes(1));
@@ -189,7 +189,7 @@ fn somebody_verified_in_person_who_has_other_keys_gets_nothing_until_the_person_
 }
 
 #[test]
-fn a_relay_that_says_an_address_is_unknown_is_believed_and_nothing_is_sent() {
+fn nothing_is_sent_to_an_address_called_unknown() {
     let (mut scene, alice, bob) = alice_and_bob(5);
     scene.relay.answers(|_, frame| {
         if matches!(frame.body, Some(Answer::LookedUp(_))) {

@@ -60,7 +60,7 @@ fn a_relay_that_refuses_every_token_is_not_given_them_all() {
 }
 
 #[test]
-fn a_post_that_is_refused_for_its_epoch_again_and_again_uses_up_no_keys() {
+fn a_post_refused_again_and_again_uses_up_no_keys() {
     let (mut scene, alice, bob) = acquainted(902);
     scene.set_online(bob, false);
     let posts = Rc::new(RefCell::new(Vec::new()));

@@ -527,7 +527,7 @@ fn a_flood_of_strangers_groups_keeps_no_friend_out() {
 }
 
 #[test]
-fn what_a_message_brings_in_a_request_is_fetched_when_the_person_asks() {
+fn attachments_of_a_request_are_fetched_on_demand_only() {
     let mut scene = empty(908);
     let bob = scene.add_registered("bob@example.org");
     let mallory = scene.add_registered("mallory@example.org");

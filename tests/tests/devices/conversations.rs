@@ -6,7 +6,7 @@ use waxwing_protocol::time::Span;
 use super::scene::{ALICE, alice_and_bob, alice_twice_and_bob, converse, linked};
 
 #[test]
-fn both_devices_show_what_the_other_side_sends_and_what_the_other_device_sent() {
+fn both_devices_show_all_that_either_side_sent() {
     let (mut scene, first, second, bob) = alice_twice_and_bob(1);
     // A conversation that began after the second device came.
     scene.send(bob, first, "to both of you");

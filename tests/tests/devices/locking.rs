@@ -66,7 +66,7 @@ fn a_locked_address_is_had_by_nobody_else_while_a_device_objects() {
 }
 
 #[test]
-fn a_locked_address_whose_devices_say_nothing_is_had_after_a_week_and_they_are_told() {
+fn a_locked_address_is_free_after_a_week_of_silence() {
     let (mut scene, alice, bob) = alice_and_bob(2);
     converse(&mut scene, alice, bob, 3);
     lock(&mut scene, alice, true);

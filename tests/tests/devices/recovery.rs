@@ -84,7 +84,7 @@ fn the_words_and_the_relays_backup_bring_everything_back() {
 }
 
 #[test]
-fn recovery_goes_on_after_a_kill_at_any_frame_once_the_statement_is_made() {
+fn recovery_goes_on_after_a_kill_at_any_frame() {
     let mut failed = 0;
     let mut frames = 0;
     for at in 1.. {

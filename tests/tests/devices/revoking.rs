@@ -43,7 +43,7 @@ fn a_revoked_device_reads_nothing_more_and_says_nothing_that_counts() {
 }
 
 #[test]
-fn a_device_that_is_revoked_while_it_is_away_finds_out_when_it_comes_back() {
+fn a_device_revoked_while_away_finds_out_on_its_return() {
     let (mut scene, first, second, bob) = alice_twice_and_bob(2);
     scene.send(bob, first, "both see this");
     scene.run_for(Span::minutes(2));

@@ -61,7 +61,7 @@ fn what_is_read_on_one_device_is_read_on_the_other() {
 }
 
 #[test]
-fn pins_drafts_nicknames_stars_and_what_was_put_away_are_on_all_devices() {
+fn settings_of_conversations_are_on_all_devices() {
     let (mut scene, first, second, bob) = alice_twice_and_bob(82);
     let id = scene.send(bob, first, "Remember this");
     scene.run_for(Span::minutes(3));

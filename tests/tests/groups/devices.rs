@@ -66,7 +66,7 @@ fn a_revoked_device_hears_nothing_more_of_a_group() {
 }
 
 #[test]
-fn a_device_whose_store_is_set_back_is_in_the_group_again_and_misses_nothing() {
+fn a_device_that_was_set_back_rejoins_and_misses_nothing() {
     let mut scene = World::new(34, RealRelay::default(), WorldOptions::default());
     let alice = scene.add_registered("alice@example.org");
     let bob = scene.add_registered_on_disk("bob@example.org");
@@ -98,7 +98,7 @@ fn a_device_whose_store_is_set_back_is_in_the_group_again_and_misses_nothing() {
 }
 
 #[test]
-fn a_device_that_has_an_old_rejoin_secret_is_taken_in_by_another_member() {
+fn a_device_with_an_old_rejoin_secret_is_re_added() {
     let mut scene = World::new(35, RealRelay::default(), WorldOptions::default());
     let alice = scene.add_registered("alice@example.org");
     let bob = scene.add_registered_on_disk("bob@example.org");
@@ -136,7 +136,7 @@ fn a_device_that_has_an_old_rejoin_secret_is_taken_in_by_another_member() {
 }
 
 #[test]
-fn whoever_is_taken_in_again_hears_what_was_said_by_those_who_had_not_spoken_before() {
+fn a_re_added_device_hears_members_who_had_been_silent() {
     let mut scene = World::new(36, RealRelay::default(), WorldOptions::default());
     let alice = scene.add_registered("alice@example.org");
     let bob = scene.add_registered_on_disk("bob@example.org");

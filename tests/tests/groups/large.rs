@@ -109,7 +109,7 @@ fn removing(address: &str) -> waxwing_engine::api::ChangeGroup {
 }
 
 #[test]
-fn whoever_is_away_when_somebody_with_many_devices_comes_finds_the_commit() {
+fn an_absent_member_finds_the_commit_that_adds_many_devices() {
     let mut scene = everything_is_too_large(902);
     let [alice, bob, carol, dora] = ["alice", "bob", "carol", "dora"]
         .map(|name| scene.add_registered(&format!("{name}@example.org")));
@@ -137,7 +137,7 @@ fn whoever_is_away_when_somebody_with_many_devices_comes_finds_the_commit() {
 }
 
 #[test]
-fn a_group_of_more_people_than_may_be_written_to_in_a_day_grows_over_days() {
+fn a_group_above_the_daily_limit_grows_over_days() {
     let options = WorldOptions {
         engine: Config { inline_bytes: 512 },
         ..WorldOptions::default()

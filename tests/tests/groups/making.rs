@@ -62,7 +62,7 @@ fn members_are_told_who_came_by_whom() {
 }
 
 #[test]
-fn somebody_without_an_account_is_not_brought_in_and_the_maker_is_told() {
+fn a_group_is_made_without_people_who_have_no_account() {
     let (mut scene, [alice, bob]) = people(3);
     let nobody = scene.add("nobody@example.org");
     let group = create(&mut scene, alice, "Three", &[nobody, bob]);

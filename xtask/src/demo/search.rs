@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_and_an_address_are_found_as_they_are_and_encoded_at_every_alignment() {
+    fn texts_are_found_plain_and_encoded_at_every_alignment() {
         for (before, planted) in (0..4).flat_map(|n| [(n, TEXT), (n, ADDRESS)]) {
             let plain = [vec![b'-'; before], planted.into(), b"--".to_vec()].concat();
             for bytes in [
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_searched_to_their_last_byte_and_across_the_borders_of_reads() {
+    fn files_are_searched_whole_across_the_borders_of_reads() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
         fs::create_dir(&inner).unwrap();

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_closing_nothing_is_called_and_what_was_on_its_way_is_answered() {
+    async fn after_closing_only_calls_under_way_are_answered() {
         let (mut caller, mut far) = greeted().await;
         write(&mut far, &Line::notification(CLOSING, json!({}))).await;
         write(&mut far, &Line::answer(json!(1), Ok(json!("done")))).await;
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_ends_before_it_answers_leaves_it_open_what_happened() {
+    async fn a_process_that_ends_before_it_answers_is_an_unknown_outcome() {
         let (mut caller, far) = greeted().await;
         let (result, ()) = tokio::join!(caller.call("send", None), async { drop(far) });
         assert!(matches!(result, Err(CallerError::NotAnswered)));

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_come_one_by_one_blank_ones_left_out_and_the_last_without_end() {
+    async fn lines_are_read_one_by_one_without_blank_ones() {
         assert_eq!(
             all(b"one\n\n  \r\ntwo\nthree", 5).await,
             [line("one"), line("two"), line("three")]

@@ -269,7 +269,7 @@ mod tests {
     ];
 
     #[test]
-    fn words_are_found_whatever_their_capitals_and_accents_and_the_last_by_its_start() {
+    fn words_are_found_without_regard_to_capitals_and_accents() {
         with_texts(&TEXTS, |tx| {
             assert_eq!(found(tx, &by("BACKUP")), [2, 0]);
             assert_eq!(found(tx, &by("done backup")), [0]);

@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_has_so_much_sent_again_in_a_day_and_others_are_not_kept_waiting() {
+    fn an_accounts_resending_is_limited_and_delays_nobody_else() {
         let mut budgets = Budgets::default();
         let group = GroupId([1; 16]);
         let (one, other) = (AccountId([1; 32]), AccountId([2; 32]));

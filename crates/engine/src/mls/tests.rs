@@ -409,7 +409,7 @@ fn an_echo_of_ones_own_is_known_as_such() {
 }
 
 #[test]
-fn messages_of_the_last_epochs_are_read_and_of_older_ones_are_too_old() {
+fn messages_of_recent_epochs_are_read_and_older_ones_refused() {
     let (mut alice, mut bob) = pair();
     let mut late = vec![alice.send(&[0])];
     for round in 1..=limits::PAST_EPOCHS + 1 {
@@ -581,7 +581,7 @@ fn a_device_that_lost_the_group_takes_its_own_place_again() {
 }
 
 #[test]
-fn group_information_of_an_old_epoch_gives_a_commit_that_is_not_taken() {
+fn a_commit_from_old_group_information_is_refused() {
     let (mut alice, mut bob) = pair();
     let info = alice
         .with(|provider, leaf, group| group.as_ref().unwrap().group_info(provider, leaf))

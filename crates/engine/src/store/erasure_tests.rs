@@ -3,8 +3,6 @@
 //! The stores here are not encrypted, so that their pages can be searched directly: page for
 //! page they hold what an encrypted store holds under its key.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
@@ -266,7 +264,7 @@ fn the_log_is_emptied_in_time_and_an_idle_device_is_not_woken_for_it() {
 }
 
 #[test]
-fn a_log_that_a_killed_process_left_is_emptied_when_the_store_is_opened() {
+fn a_log_left_by_a_killed_process_is_emptied_on_opening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let mut store = in_clear(&path);

@@ -60,7 +60,7 @@ impl Person {
 }
 
 #[test]
-fn a_new_account_has_one_device_and_its_id_is_the_hash_of_its_first_statement() {
+fn a_new_accounts_id_is_the_hash_of_its_first_statement() {
     let alice = Person::new(1);
     let roster = alice.roster();
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_relay_cannot_add_a_device() {
 }
 
 #[test]
-fn a_revoked_device_signs_nothing_and_the_recovery_key_outranks_devices() {
+fn a_revoked_device_signs_nothing_and_recovery_outranks_all() {
     let mut alice = Person::new(1);
     let second = key(&mut alice.rng);
     alice

@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_nameless_links_cuts_no_device_and_small_answers_always_fit() {
+    fn a_flood_of_unnamed_links_cuts_no_device() {
         let memory = Memory::new(4 << 20);
         let device = outgoing(&memory, 0, LinkRank::LoggedIn);
         device.push(frame(1_000_000));

@@ -37,7 +37,7 @@ fn the_answer_is_the_same_whether_an_address_is_known_or_not() {
 }
 
 #[test]
-fn that_a_code_cannot_be_mailed_is_told_alike_for_known_and_unknown_addresses() {
+fn a_failed_mail_does_not_show_whether_an_address_is_known() {
     let mut world = World::new();
     world.person("alice@example.org");
     let mut told = Vec::new();
@@ -122,7 +122,7 @@ fn an_intercepted_code_verifies_nobody_elses_device() {
 }
 
 #[test]
-fn a_finished_registration_that_is_repeated_is_answered_the_same_even_after_a_crash() {
+fn a_repeated_registration_gets_the_same_answer() {
     let mut world = World::new();
     let person = world.stranger("alice@example.org");
     let link = world.link();
@@ -164,7 +164,7 @@ fn codes_are_rate_limited_for_an_address() {
 }
 
 #[test]
-fn who_waits_for_a_code_is_bounded_and_who_is_registered_takes_no_place() {
+fn people_who_wait_for_codes_are_bounded() {
     let mut world = World::with(Config {
         pending_registrations: 2,
         ..Config::default()

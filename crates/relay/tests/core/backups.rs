@@ -99,7 +99,7 @@ fn a_backup_with_a_hole_or_a_part_too_many_is_not_finished() {
 }
 
 #[test]
-fn the_backup_before_is_there_until_the_new_one_is_and_then_no_part_of_it() {
+fn a_backup_is_kept_whole_until_the_next_one_is_complete() {
     let mut world = World::new();
     let alice = world.person("alice@example.org");
     let (link, _) = world.login(&alice);
@@ -158,7 +158,7 @@ fn an_unfinished_backup_is_dropped_after_a_day_without_a_part() {
 }
 
 #[test]
-fn finishing_again_is_answered_as_the_first_time_and_a_finished_backup_is_not_changed() {
+fn finishing_a_backup_again_changes_nothing() {
     let mut world = World::new();
     let alice = world.person("alice@example.org");
     let (link, _) = world.login(&alice);

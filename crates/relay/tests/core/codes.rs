@@ -116,7 +116,7 @@ fn a_code_in_hand_is_good_whatever_others_do() {
 }
 
 #[test]
-fn who_registers_with_the_last_code_has_few_tries_and_it_is_good_once() {
+fn a_registration_code_works_once_and_has_few_tries() {
     let mut world = World::new();
     let mut guesses = 0;
     for n in 0..200 {

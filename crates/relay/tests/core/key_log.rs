@@ -234,7 +234,7 @@ fn no_address_is_on_the_disk() {
 }
 
 #[test]
-fn a_value_that_is_the_same_makes_no_epoch_and_its_records_are_written() {
+fn an_unchanged_value_makes_no_epoch() {
     let mut fixture = Fixture::new();
     let store = Arc::new(MemoryStore::new());
     let log = fixture.open(&store);
@@ -429,7 +429,7 @@ impl Store for Surprising {
 }
 
 #[test]
-fn an_epoch_that_was_thought_to_have_failed_is_never_signed_otherwise() {
+fn an_epoch_that_seemed_to_fail_is_never_signed_differently() {
     let mut fixture = Fixture::new();
     let store = Arc::new(Surprising {
         inner: MemoryStore::new(),
@@ -487,7 +487,7 @@ fn proofs_hold_while_others_are_published() {
 }
 
 #[test]
-fn co_signatures_of_named_auditors_are_kept_and_tied_to_the_newest_head() {
+fn co_signatures_are_kept_for_the_newest_head() {
     let mut fixture = Fixture::new();
     let store = Arc::new(MemoryStore::new());
     let auditor = HybridSigningKey::from_seed(&SigningSeed::from_bytes(&[5; 64]));

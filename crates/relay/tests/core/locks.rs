@@ -252,7 +252,7 @@ fn a_damaged_contest_gives_no_address_away_and_stops_no_other() {
 }
 
 #[test]
-fn the_accounts_own_registration_needs_no_wait_keeps_the_lock_and_ends_the_contest() {
+fn the_owners_registration_ends_a_contest_at_once() {
     let mut world = World::new();
     let alice = locked(&mut world);
     let mallory = world.stranger(ADDRESS);
@@ -481,7 +481,7 @@ fn a_plain_address_is_shut_out_by_no_look_alike() {
 }
 
 #[test]
-fn that_a_similar_address_is_registered_is_told_only_with_the_right_code() {
+fn a_similar_address_is_reported_only_with_the_right_code() {
     let mut world = World::new();
     world.person("anna11@example.org");
     let imitation = world.stranger("annall@example.org");

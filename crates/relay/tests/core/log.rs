@@ -172,7 +172,7 @@ fn was_told(world: &mut World, link: LinkId) -> bool {
 }
 
 #[test]
-fn whoever_is_registered_is_in_the_log_and_nobody_before_it_is_published() {
+fn a_registered_account_is_in_the_published_log() {
     let mut world = World::new();
     let person = world.stranger("alice@example.org");
     let link = world.link();

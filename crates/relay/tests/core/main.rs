@@ -4,13 +4,7 @@
 //!
 //! **Always**: no clock, no sleep, one seed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-#![allow(missing_docs)]
+#![cfg(test)]
 
 mod accounts;
 mod backups;

@@ -34,7 +34,7 @@ fn posted(answer: Option<Answer>) -> pb::Posted {
 }
 
 #[test]
-fn a_live_device_has_a_post_before_the_disk_and_its_sender_is_answered_after() {
+fn a_post_is_delivered_before_and_answered_after_the_disk() {
     let mut world = World::new();
     let (alice, bob) = (
         world.person("alice@a.example"),
@@ -51,7 +51,7 @@ fn a_live_device_has_a_post_before_the_disk_and_its_sender_is_answered_after() {
 }
 
 #[test]
-fn a_post_that_everybody_acknowledged_is_answered_without_the_disk_and_never_written() {
+fn a_post_that_all_acknowledged_is_never_written() {
     let mut world = World::new();
     let (alice, bob) = (
         world.person("alice@a.example"),
@@ -139,7 +139,7 @@ fn what_may_wait_is_written_at_once_when_the_clock_was_set_back() {
 }
 
 #[test]
-fn what_may_wait_does_not_where_something_newer_in_the_same_mailbox_is_written() {
+fn a_post_does_not_wait_behind_a_newer_one_on_disk() {
     let mut world = World::new();
     let [alice, bob, carol, dave, erin, frank] = ["alice", "bob", "carol", "dave", "erin", "frank"]
         .map(|name| world.person(&format!("{name}@a.example")));
@@ -170,7 +170,7 @@ fn what_may_wait_does_not_where_something_newer_in_the_same_mailbox_is_written()
 }
 
 #[test]
-fn an_acknowledgement_while_the_post_is_written_takes_it_from_nobody_else() {
+fn an_early_acknowledgement_takes_a_post_from_nobody_else() {
     let mut world = World::new();
     let (alice, bob) = (
         world.person("alice@a.example"),
@@ -200,7 +200,7 @@ fn an_acknowledgement_while_the_post_is_written_takes_it_from_nobody_else() {
 }
 
 #[test]
-fn what_waits_is_delivered_in_order_at_the_next_login_and_deleted_when_acknowledged() {
+fn waiting_posts_are_delivered_in_order_at_the_next_login() {
     let mut world = World::new();
     let (alice, bob) = (
         world.person("alice@a.example"),
@@ -259,7 +259,7 @@ fn a_window_that_is_full_waits_for_acknowledgements() {
 }
 
 #[test]
-fn a_post_id_that_comes_again_is_answered_the_same_and_delivered_once() {
+fn a_repeated_post_is_answered_alike_and_delivered_once() {
     let mut world = World::new();
     let (alice, bob) = (
         world.person("alice@a.example"),
@@ -282,7 +282,7 @@ fn a_post_id_that_comes_again_is_answered_the_same_and_delivered_once() {
 }
 
 #[test]
-fn the_first_commit_of_an_epoch_wins_and_is_delivered_when_it_is_on_disk() {
+fn the_first_commit_of_an_epoch_wins_once_on_disk() {
     let mut world = World::new();
     let (alice, bob) = (
         world.person("alice@a.example"),

@@ -54,7 +54,7 @@ fn waiting(world: &mut World) -> (LinkId, u32) {
 }
 
 #[test]
-fn two_links_meet_at_a_number_and_what_was_said_before_waits_for_the_second() {
+fn the_first_message_of_a_rendezvous_waits_for_the_second_link() {
     let mut world = World::new();
     let (first, number) = waiting(&mut world);
     assert!((100_000..1_000_000).contains(&number));
@@ -82,7 +82,7 @@ fn two_links_meet_at_a_number_and_what_was_said_before_waits_for_the_second() {
 }
 
 #[test]
-fn a_number_is_good_for_one_try_and_the_first_sees_who_guessed_it_leave() {
+fn a_rendezvous_number_is_good_for_one_try() {
     let mut world = World::new();
     let (first, number) = waiting(&mut world);
     let guesser = world.link();
@@ -109,7 +109,7 @@ fn a_number_is_good_for_one_try_and_the_first_sees_who_guessed_it_leave() {
 }
 
 #[test]
-fn nobody_meets_themselves_and_who_waits_alone_takes_the_number_along() {
+fn nobody_meets_themselves_at_a_rendezvous() {
     let mut world = World::new();
     let (first, number) = waiting(&mut world);
     assert_eq!(
@@ -245,7 +245,7 @@ fn a_rendezvous_is_over_after_its_lifetime() {
 }
 
 #[test]
-fn numbers_cannot_be_tried_one_after_the_other_and_rendezvous_are_not_for_hoarding() {
+fn rendezvous_numbers_cannot_be_tried_out_or_hoarded() {
     let rate = Rate {
         burst: 3,
         every: Span::minutes(1),

@@ -180,7 +180,7 @@ fn quiet_links_of_an_earlier_period_are_opened_anew_mailboxes_first() {
 }
 
 #[test]
-fn a_link_that_was_shown_a_key_that_is_over_is_ended_when_it_needs_it() {
+fn a_link_that_needs_an_expired_key_is_closed() {
     let mut world = World::new();
     let alice = world.person("alice@example.org");
     let (mailbox, _) = world.login(&alice);

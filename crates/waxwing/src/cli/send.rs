@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_the_longest_length_is_read_and_a_longer_one_is_refused_with_its_length() {
+    fn a_message_that_is_too_long_is_refused_with_its_length() {
         let mut longest = vec![b'x'; limits::TEXT_BYTES];
         longest.push(b'\n');
         assert_eq!(read(&longest).unwrap().len(), limits::TEXT_BYTES);

@@ -15,7 +15,7 @@ use waxwing_transparency::{
 };
 
 #[test]
-fn an_auditor_follows_a_relay_from_its_first_head_and_publishes_what_it_co_signs() {
+fn an_auditor_follows_a_relay_and_publishes_what_it_signs() {
     let relay = Relay::start();
     let auditor = Home::new("nobody@example.org");
     let public = auditor.path().join("public");

@@ -144,7 +144,7 @@ fn the_human_output_shows_who_wrote_and_how_far_it_got() {
 }
 
 #[test]
-fn a_listener_that_ends_after_a_number_of_messages_has_told_their_sender() {
+fn a_listener_that_counts_sends_receipts_before_it_ends() {
     let relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
     acquainted(&alice, &bob);
@@ -367,7 +367,7 @@ fn a_message_of_ten_megabytes_is_refused_and_sends_nothing() {
 }
 
 #[test]
-fn what_is_sent_while_the_relay_is_down_is_queued_and_arrives_once_it_is_back() {
+fn a_message_sent_while_the_relay_is_down_arrives_later() {
     let mut relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
     send(&alice, &bob, "before");

@@ -2,11 +2,8 @@
 //!
 //! **Elsewhere**: processes, homes and the relay are in `world/`.
 
+#![cfg(test)]
 #![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
     clippy::string_slice,
     clippy::print_stderr,
     reason = "a test fails loudly where it stands"

@@ -1,7 +1,5 @@
 //! Archives that are taken in: what they bring, and what they cannot.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails loudly")]
-
 use rusqlite::Transaction;
 use waxwing_protocol::{
     pb::{
@@ -75,7 +73,7 @@ fn texts(tx: &Transaction<'_>) -> Vec<String> {
 }
 
 #[test]
-fn what_comes_twice_is_there_once_and_what_was_handed_over_can_be_handed_on() {
+fn an_archive_received_twice_is_kept_once_and_can_be_passed_on() {
     let whole = chunk([conversation(), message(1, 3, "one"), message(1, 4, "two")]);
     let first = with_store(|tx| {
         import(tx, Tables(TABLES), NOW, whole.clone()).unwrap();

@@ -189,7 +189,7 @@ fn with_another_code_both_sides_end_before_anything_is_said() {
 }
 
 #[test]
-fn on_another_relay_or_at_another_number_the_same_code_agrees_on_nothing() {
+fn a_code_works_only_on_its_relay_and_at_its_number() {
     for place in [
         PairingContext {
             log_id: [8; 32],
@@ -211,7 +211,7 @@ fn on_another_relay_or_at_another_number_the_same_code_agrees_on_nothing() {
 
 /// A relay that plays the old device to the new one, with a code that it guesses.
 #[test]
-fn a_relay_that_guesses_the_code_learns_nothing_and_cannot_guess_again() {
+fn a_relay_that_guesses_a_code_has_one_try_and_learns_nothing() {
     let mut attempts = 0;
     let guess = secret(5);
     let outcome = run(

@@ -272,7 +272,7 @@ async fn an_smsc_that_says_that_it_is_busy_is_left_alone_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_answered_when_a_session_breaks_is_submitted_in_the_next() {
+async fn a_text_unanswered_in_a_broken_session_is_sent_in_the_next() {
     let mut side = Side::new(|_| {});
     for text in ["one", "three", "four"] {
         side.say(text);

@@ -215,7 +215,7 @@ fn a_full_disk_takes_every_deletion_and_posts_when_it_has_room_again() {
 }
 
 #[test]
-fn a_disk_that_fills_up_in_the_middle_of_a_write_fails_that_batch_only() {
+fn a_disk_that_fills_up_during_a_write_fails_that_batch_only() {
     let directory = TempDir::new().unwrap();
     let (disk, store) = on_a_small_disk(&directory, 64 * KIB);
     store.commit(vec![post(1, "before")]).unwrap();
