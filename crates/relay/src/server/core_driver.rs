@@ -40,7 +40,7 @@ use super::verifying::{Verifying, processors};
 use crate::directory::log::KeyLog;
 use crate::mail::{Letter, LetterRequest, Mailer};
 use crate::relay::{Counts, Effect, LinkId, Relay};
-use crate::sms::Gateway;
+use crate::sms::SmscClient;
 use crate::store::Store;
 use crate::texts::SmsReport;
 use crate::verification::Verification;
@@ -68,7 +68,7 @@ pub(super) struct CoreDriver<S> {
     /// others.
     turns: Semaphore,
     mail: Mailer,
-    texts: Gateway,
+    texts: SmscClient,
     /// What people know the relay by.
     name: String,
     clock: Clock,
@@ -114,7 +114,7 @@ impl<S: Store> CoreDriver<S> {
     pub(super) fn new(
         relay: Relay<S>,
         mail: Mailer,
-        texts: Gateway,
+        texts: SmscClient,
         name: &str,
         clock: Clock,
     ) -> Result<Arc<Self>, ServeError> {
@@ -245,7 +245,7 @@ impl<S: Store> CoreDriver<S> {
         self.route(&mut state);
     }
 
-    /// The SMS gateway tells something.
+    /// The SMSC, or the connection with it, reports something about texts.
     pub(super) fn sms_report(&self, report: SmsReport) {
         let now = now();
         let mut state = self.state.lock();
@@ -258,7 +258,7 @@ impl<S: Store> CoreDriver<S> {
         &self.mail
     }
 
-    pub(super) fn texts(&self) -> &Gateway {
+    pub(super) fn texts(&self) -> &SmscClient {
         &self.texts
     }
 
@@ -584,7 +584,7 @@ mod tests {
         let identity = log.identity().clone();
         let relay = Relay::open(store, Config::default(), secrets, identity).unwrap();
         let (mail, _) = Mailer::start(&mail::MailRoute::None, None, "relay.example").unwrap();
-        let (texts, _) = Gateway::start(&sms::SmsRoute::None).unwrap();
+        let (texts, _) = SmscClient::start(&sms::SmsRoute::None).unwrap();
         CoreDriver::new(relay, mail, texts, "relay.example", Clock::new(None)).unwrap()
     }
 

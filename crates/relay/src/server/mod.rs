@@ -50,7 +50,7 @@ use crate::directory::log::{KeyLog, LogError};
 use crate::identity::{Identity, IdentityError, Pin};
 use crate::mail::{MailRoute, Mailer};
 use crate::relay::{Config, Relay, Secrets};
-use crate::sms::{self, Gateway};
+use crate::sms::{self, SmscClient};
 use crate::store::{Store, StoreError};
 
 /// Links have this long to take what is queued and the close frame.
@@ -222,7 +222,7 @@ impl<S: Store> Server<S> {
         let token_key = relay.shown_token_key();
         let (mail, mut failures) =
             Mailer::start(&settings.mail, settings.mail_from.as_deref(), name)?;
-        let (texts, mut told) = Gateway::start(&settings.texts)?;
+        let (texts, mut told) = SmscClient::start(&settings.texts)?;
         match (&settings.mail, &settings.texts) {
             (MailRoute::None, sms::SmsRoute::None) => {
                 tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");

@@ -103,7 +103,7 @@ pub enum KeySpace {
     Contests,
     /// Account id, SMS id: how far a text to a phone is.
     SmsSubmissions,
-    /// SHA-256 of what the service centre calls a segment: of which text it is.
+    /// SHA-256 of what the SMSC calls a segment: of which text it is.
     SmsReceipts,
     /// Beginning of numbers, `+` for all: what was spent on texts there.
     SmsSpending,
