@@ -168,6 +168,22 @@ impl Store for RelayStore {
         }
     }
 
+    fn next_batch(&self) -> u64 {
+        self.with(Store::next_batch, Store::next_batch)
+    }
+
+    fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.commit_numbered(number, writes),
+            Self::Files(files) => files
+                .open
+                .read()
+                .as_ref()
+                .expect("it is open")
+                .commit_numbered(number, writes),
+        }
+    }
+
     fn is_nearly_full(&self) -> bool {
         self.with(Store::is_nearly_full, Store::is_nearly_full)
     }

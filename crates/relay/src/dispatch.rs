@@ -19,12 +19,14 @@ use crate::{
     answer::{Refused, Reply, RequestResult},
     backup::Backups,
     blob::Blobs,
+    checker::PartRead,
+    context::Context,
     directory::Directory,
     directory::tokens::Tokens,
     link::{LinkId, LinkStage, RequestRef},
     relay::Relay,
     store::Store,
-    verification::CheckResult,
+    verification::Checked,
 };
 
 /// Whether a request stores what is not small, or not needed while the disk is nearly full.
@@ -51,7 +53,7 @@ impl<S: Store> Relay<S> {
         link: LinkId,
         request: u32,
         body: Option<Request>,
-        found: CheckResult,
+        found: Checked,
     ) -> RequestResult {
         let Some(body) = body else {
             return Err(Refused::new(
@@ -63,168 +65,135 @@ impl<S: Store> Relay<S> {
         if needs_space(&body) && !self.context.has_space() {
             return Err(Refused::unavailable());
         }
-        match body {
-            Request::Open(open) => self.open_link(link, open),
-            Request::Ping(_) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
-            Request::StartRegistration(start) => self.registrations.start_registration(
-                &mut self.context,
-                &mut self.texts,
-                now,
-                rng,
-                link,
-                request,
-                &start,
-            ),
-            Request::FinishRegistration(finish) => self.registrations.finish_registration(
-                &mut self.context,
-                &mut self.directory,
-                now,
-                rng,
-                RequestRef { link, request },
-                &finish,
-                found,
-            ),
-            Request::ChangeRoster(change) => self.directory.change_roster(
-                &mut self.context,
-                rng,
-                RequestRef { link, request },
-                &change,
-                found,
-            ),
-            Request::SetLock(set) => Registrations::set_lock(
-                &mut self.context,
-                &mut self.directory,
-                now,
-                RequestRef { link, request },
-                &set,
-            ),
-            Request::FetchLogIdentity(_) => Ok(Reply::Now(Answer::LogIdentityFetched(
+        if matches!(body, Request::Login(_)) {
+            self.may_log_in(link)?;
+        }
+        let asked = RequestRef { link, request };
+        let Self {
+            context,
+            mailboxes,
+            directory,
+            tokens,
+            registrations,
+            groups,
+            texts,
+            rendezvouses,
+            backups,
+            blobs,
+            ..
+        } = self;
+        match (body, found) {
+            (Request::Open(open), _) => open_link(context, link, open),
+            (Request::Ping(_), _) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
+            (Request::StartRegistration(start), _) => {
+                registrations.start_registration(context, texts, now, rng, link, request, &start)
+            }
+            (Request::FinishRegistration(finish), Checked::Registration(found)) => registrations
+                .finish_registration(context, directory, now, rng, asked, &finish, *found),
+            (Request::ChangeRoster(change), found) => {
+                let found = match found {
+                    Checked::Change(found) => Some(found),
+                    _ => None,
+                };
+                directory.change_roster(context, rng, asked, &change, found)
+            }
+            (Request::SetLock(set), _) => {
+                Registrations::set_lock(context, directory, now, asked, &set)
+            }
+            (Request::FetchLogIdentity(_), _) => Ok(Reply::Now(Answer::LogIdentityFetched(
                 pb::LogIdentityFetched {
-                    identity: Some(self.directory.log.wire().clone()),
+                    identity: Some(directory.log.wire().clone()),
                 },
             ))),
-            Request::FetchHeads(fetch) => {
-                self.directory
-                    .fetch_heads(&mut self.context, now, link, request, fetch)
+            (Request::FetchHeads(fetch), _) => {
+                directory.fetch_heads(context, now, link, request, fetch)
             }
-            Request::FetchHistory(fetch) => {
-                self.directory
-                    .fetch_history(&mut self.context, now, link, request, &fetch)
+            (Request::FetchHistory(fetch), _) => {
+                directory.fetch_history(context, now, link, request, &fetch)
             }
-            Request::Login(login) => {
-                self.may_log_in(link)?;
-                let outcome = Directory::login(
-                    &mut self.context,
-                    &mut self.mailboxes,
-                    link,
-                    request,
-                    &login,
-                    found,
-                )?;
-                Registrations::tell_link_of_contests(&mut self.context, link);
+            (Request::Login(login), Checked::Login(found)) => {
+                let outcome = Directory::login(context, mailboxes, link, request, &login, found)?;
+                Registrations::tell_link_of_contests(context, link);
                 Ok(outcome)
             }
-            Request::PublishKeyPackages(publish) => {
-                Directory::publish_key_packages(&mut self.context, link, publish)
+            (Request::PublishKeyPackages(publish), _) => {
+                Directory::publish_key_packages(context, link, publish)
             }
-            Request::IssueTokens(issue) => {
-                Tokens::issue(&mut self.context, now, link, &issue, found)
+            (Request::IssueTokens(issue), Checked::Issued(issued)) => {
+                Tokens::issue(context, now, link, &issue, issued)
             }
-            Request::Acknowledge(acknowledge) => {
-                self.mailboxes
-                    .acknowledge(&mut self.context, link, acknowledge.sequence)
+            (Request::Acknowledge(acknowledge), _) => {
+                mailboxes.acknowledge(context, link, acknowledge.sequence)
             }
-            Request::LookUp(look_up) => {
-                self.directory
-                    .look_up(&mut self.context, now, link, request, &look_up)
+            (Request::LookUp(look_up), _) => {
+                directory.look_up(context, now, link, request, &look_up)
             }
-            Request::ClaimKeyPackages(claim) => self.directory.claim_key_packages(
-                &mut self.context,
-                &mut self.tokens,
-                &claim,
-                found,
-            ),
-            Request::CreateGroup(create) => self.groups.create_group(
-                &mut self.context,
-                &mut self.tokens,
-                &mut self.mailboxes,
-                now,
-                RequestRef { link, request },
-                create,
-                found,
-            ),
-            Request::AuthorisePosting(authorise) => {
-                self.groups
-                    .authorise_posting(&mut self.context, now, link, &authorise, found)
+            (Request::ClaimKeyPackages(claim), Checked::Claim(roster)) => {
+                directory.claim_key_packages(context, tokens, &claim, *roster)
             }
-            Request::Post(post) => self.groups.post(
-                &mut self.context,
-                &mut self.mailboxes,
-                now,
-                RequestRef { link, request },
-                post,
-                found,
-            ),
-            Request::FetchGroupInfo(fetch) => {
-                self.groups
-                    .fetch_group_info(&mut self.context, &fetch, found)
+            (Request::CreateGroup(create), Checked::Create(found)) => {
+                groups.create_group(context, tokens, mailboxes, now, asked, create, found)
             }
-            Request::Rejoin(rejoin) => self.groups.rejoin(
-                &mut self.context,
-                &mut self.mailboxes,
-                now,
-                RequestRef { link, request },
-                rejoin,
-                found,
-            ),
-            Request::JoinRendezvous(join) => {
-                self.rendezvouses
-                    .join_rendezvous(&mut self.context, now, rng, link, request, &join)
+            (Request::AuthorisePosting(authorise), Checked::Authorise(found)) => {
+                groups.authorise_posting(context, now, link, &authorise, found)
             }
-            Request::SendRendezvous(send) => {
-                self.rendezvouses
-                    .send_rendezvous(&mut self.context, link, send)
+            (Request::Post(post), found) => {
+                let next_list = match found {
+                    Checked::Commit(list) => Some(list),
+                    _ => None,
+                };
+                groups.post(context, mailboxes, now, asked, post, next_list)
             }
-            Request::LeaveRendezvous(_) => {
-                self.rendezvouses.leave_rendezvous(&mut self.context, link)
+            (Request::FetchGroupInfo(fetch), Checked::Fetch(rejoin_key)) => {
+                groups.fetch_group_info(context, &fetch, &rejoin_key)
             }
-            Request::KeepAddress(_) => {
-                Registrations::keep_address(&mut self.context, &mut self.directory, link)
+            (Request::Rejoin(rejoin), Checked::Rejoin(found)) => {
+                groups.rejoin(context, mailboxes, now, asked, rejoin, found)
             }
-            Request::PutBackup(put) => self.backups.put_backup(&mut self.context, now, link, put),
-            Request::FinishBackup(finish) => {
-                Backups::finish_backup(&mut self.context, now, link, &finish)
+            (Request::JoinRendezvous(join), _) => {
+                rendezvouses.join_rendezvous(context, now, rng, link, request, &join)
             }
-            Request::FetchBackup(fetch) => {
-                Backups::fetch_backup(&mut self.context, link, fetch, found)
+            (Request::SendRendezvous(send), _) => rendezvouses.send_rendezvous(context, link, send),
+            (Request::LeaveRendezvous(_), _) => rendezvouses.leave_rendezvous(context, link),
+            (Request::KeepAddress(_), _) => Registrations::keep_address(context, directory, link),
+            (Request::PutBackup(put), _) => backups.put_backup(context, now, link, put),
+            (Request::FinishBackup(finish), _) => {
+                Backups::finish_backup(context, now, link, &finish)
             }
-            Request::SetSmsKey(set) => self.texts.set_sms_key(&mut self.context, link, &set),
-            Request::SendSms(send) => self.texts.send_sms(
-                &mut self.context,
-                &mut self.directory,
-                &mut self.mailboxes,
-                now,
-                rng,
-                link,
-                send,
-            ),
-            Request::OpenBlob(open) => {
-                self.blobs
-                    .open_blob(&mut self.context, &mut self.tokens, now, &open, &found)
+            (Request::FetchBackup(fetch), found) => {
+                Backups::fetch_backup(context, link, fetch, part_of(found))
             }
-            Request::PutBlobPart(put) => Blobs::put_blob_part(&mut self.context, now, put),
-            Request::FetchBlobState(fetch) => {
-                Blobs::fetch_blob_state(&mut self.context, now, &fetch)
+            (Request::SetSmsKey(set), _) => texts.set_sms_key(context, link, &set),
+            (Request::SendSms(send), _) => {
+                texts.send_sms(context, directory, mailboxes, now, rng, link, send)
             }
-            Request::FetchBlobPart(fetch) => {
-                Blobs::fetch_blob_part(&mut self.context, now, &fetch, found)
+            (Request::OpenBlob(open), found) => {
+                let found = match found {
+                    Checked::Blob(found) => Some(found),
+                    _ => None,
+                };
+                blobs.open_blob(context, tokens, now, &open, found)
             }
-            Request::BlobRead(read) => Blobs::blob_read(&mut self.context, now, &read),
-            Request::DeleteBlob(delete) => Blobs::delete_blob(&mut self.context, now, &delete),
-            Request::Signal(signal) => {
-                self.groups
-                    .signal(&mut self.context, &mut self.mailboxes, now, link, &signal)
+            (Request::PutBlobPart(put), _) => Blobs::put_blob_part(context, now, put),
+            (Request::FetchBlobState(fetch), _) => Blobs::fetch_blob_state(context, now, &fetch),
+            (Request::FetchBlobPart(fetch), found) => {
+                Blobs::fetch_blob_part(context, now, &fetch, part_of(found))
             }
+            (Request::BlobRead(read), _) => Blobs::blob_read(context, now, &read),
+            (Request::DeleteBlob(delete), _) => Blobs::delete_blob(context, now, &delete),
+            (Request::Signal(signal), _) => groups.signal(context, mailboxes, now, link, &signal),
+            // These are not carried out without what was found for them.
+            (
+                Request::FinishRegistration(_)
+                | Request::Login(_)
+                | Request::IssueTokens(_)
+                | Request::ClaimKeyPackages(_)
+                | Request::CreateGroup(_)
+                | Request::AuthorisePosting(_)
+                | Request::FetchGroupInfo(_)
+                | Request::Rejoin(_),
+                _,
+            ) => Err(Refused::unavailable()),
         }
     }
 
@@ -280,20 +249,6 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    fn open_link(&mut self, link: LinkId, open: pb::Open) -> RequestResult {
-        if !VERSIONS.contains(&open.version) {
-            return Err(Refused::new(
-                ErrorCode::Unsupported,
-                "this relay does not speak that version",
-            ));
-        }
-        let state = self.context.links.of_request_mut(link)?;
-        if matches!(state.stage, LinkStage::Greeted) {
-            state.stage = LinkStage::Open;
-        }
-        Ok(Reply::Now(Answer::Done(pb::Done {})))
-    }
-
     /// Whether a device may log in on this link.
     pub(crate) fn may_log_in(&self, link: LinkId) -> Result<(), Refused> {
         let state = self.context.links.of_request(link)?;
@@ -313,5 +268,26 @@ impl<S: Store> Relay<S> {
             ));
         }
         Ok(())
+    }
+}
+
+fn open_link(context: &mut Context<impl Store>, link: LinkId, open: pb::Open) -> RequestResult {
+    if !VERSIONS.contains(&open.version) {
+        return Err(Refused::new(
+            ErrorCode::Unsupported,
+            "this relay does not speak that version",
+        ));
+    }
+    let state = context.links.of_request_mut(link)?;
+    if matches!(state.stage, LinkStage::Greeted) {
+        state.stage = LinkStage::Open;
+    }
+    Ok(Reply::Now(Answer::Done(pb::Done {})))
+}
+
+fn part_of(found: Checked) -> Option<PartRead> {
+    match found {
+        Checked::Part(read) => Some(read),
+        _ => None,
     }
 }

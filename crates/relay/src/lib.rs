@@ -17,6 +17,7 @@ mod answer;
 pub mod backup;
 mod batch;
 mod blob;
+mod checker;
 mod chores;
 pub mod clock;
 mod config;

@@ -57,7 +57,7 @@ use crate::{
     rendezvous::Rendezvouses,
     store::{Store, StoreError},
     texts::Texts,
-    verification::{Check, CheckResult, Verification, Verified},
+    verification::{Check, Checked, Verification, Verified},
 };
 pub use crate::{
     batch::Batch,
@@ -218,7 +218,7 @@ impl<S: Store> Relay<S> {
         let request = frame.request;
         let is_login = matches!(frame.body, Some(Request::Login(_)));
         let is_quiet = matches!(frame.body, Some(Request::Ping(_)));
-        let work = match self
+        let check = match self
             .context
             .charge(now, link, crate::cost::of(frame.body.as_ref()))
         {
@@ -228,16 +228,16 @@ impl<S: Store> Relay<S> {
                 None => Ok(None),
             },
         };
-        let outcome = match (work, frame.body) {
-            (Ok(Some(work)), Some(body)) => {
+        let outcome = match (check, frame.body) {
+            (Ok(Some(check)), Some(body)) => {
                 let count = self.to_count(link, &body, None, 0);
-                return Some(self.verification(link, request, body, work, count));
+                return Some(self.verification(link, request, body, check, count));
             }
             (Ok(None), Some(body)) if let Some(count) = self.to_count(link, &body, None, 0) => {
-                let work = Check::Done(CheckResult::Nothing);
-                return Some(self.verification(link, request, body, work, Some(count)));
+                let check = Check::Done(Checked::Nothing);
+                return Some(self.verification(link, request, body, check, Some(count)));
             }
-            (Ok(_), body) => self.dispatch(now, rng, link, request, body, CheckResult::Nothing),
+            (Ok(_), body) => self.dispatch(now, rng, link, request, body, Checked::Nothing),
             (Err(refused), _) => Err(refused),
         };
         self.answer(link, request, is_login, outcome);
@@ -271,8 +271,8 @@ impl<S: Store> Relay<S> {
         let found = match found {
             Ok(found) => match self.to_count(link, &body, Some(&found), round) {
                 Some(count) => {
-                    let work = Check::Done(found);
-                    return Some(self.verification(link, request, body, work, Some(count)));
+                    let check = Check::Done(found);
+                    return Some(self.verification(link, request, body, check, Some(count)));
                 }
                 None => Ok(found),
             },

@@ -10,6 +10,7 @@
 //! for it, and with at most five tries on each. Pending codes are only in memory: after a
 //! restart people ask for another one.
 
+pub(crate) mod checks;
 pub(crate) mod codes;
 pub(crate) mod lock;
 mod look_alikes;
@@ -31,6 +32,7 @@ use waxwing_protocol::{
 use waxwing_transparency::proof::Entry;
 
 use self::{
+    checks::{FoundRoster, RegistrationCheck},
     codes::{Codes, Way},
     lock::Contests,
 };
@@ -52,7 +54,6 @@ use crate::{
     },
     sweep::{Done, Round},
     texts::Texts,
-    verification::{Check, CheckResult, FoundRoster},
 };
 
 /// Addresses that are being proved, and those for which somebody else waits.
@@ -157,18 +158,15 @@ impl Registrations {
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
         finish: &pb::FinishRegistration,
-        found: CheckResult,
+        found: FoundRoster,
     ) -> RequestResult {
         let id = registration_id(finish)?;
-        let CheckResult::Registration(found) = found else {
-            return Err(Refused::unavailable());
-        };
         let FoundRoster {
             device,
             before,
             roster,
             statements,
-        } = *found;
+        } = found;
         if let Some(record) = Self::finished(context, id)? {
             // The answer got lost.
             let answer = pb::Registered {
@@ -257,7 +255,7 @@ impl Registrations {
         now: Time,
         link: LinkId,
         finish: &pb::FinishRegistration,
-    ) -> Result<Check, Refused> {
+    ) -> Result<RegistrationCheck, Refused> {
         let id = registration_id(finish)?;
         let exporter = context.links.of_request(link)?.exporter;
         let device = match Self::finished(context, id)? {
@@ -272,7 +270,7 @@ impl Registrations {
         let first = finish.roster.first();
         let first = first.ok_or_else(|| Refused::malformed("the roster is empty"))?;
         let account = AccountId(Sha256::digest(&first.statement).into());
-        Ok(Check::Registration {
+        Ok(RegistrationCheck {
             id,
             device,
             exporter,

@@ -20,6 +20,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    checker::{PartCheck, PartRead},
     config::Config,
     context::Context,
     link::LinkId,
@@ -29,7 +30,6 @@ use crate::{
         records::{BackupRecord, BackupUploadRecord},
     },
     sweep::{Done, Round},
-    verification::{Check, CheckResult, part_to_read},
 };
 
 /// Bytes of a backup's id.
@@ -208,21 +208,21 @@ impl Backups {
         now: Time,
         link: LinkId,
         fetch: pb::FetchBackup,
-    ) -> Result<Option<Check>, Refused> {
+    ) -> Result<Option<PartCheck>, Refused> {
         let account = context.links.account_logged_in(link)?;
         self.fetches
             .take(now, account)
             .map_err(Refused::rate_limited)?;
         let backup = Self::backup(context, account)?.ok_or_else(unknown)?;
         let at = part_key(account, &backup.backup_id, fetch.index);
-        Ok(part_to_read(&context.view, KeySpace::Backups, at))
+        Ok(PartCheck::of(&context.view, KeySpace::Backups, at))
     }
 
     pub(crate) fn fetch_backup(
         context: &mut Context<impl Store>,
         link: LinkId,
         fetch: pb::FetchBackup,
-        found: CheckResult,
+        read: Option<PartRead>,
     ) -> RequestResult {
         let account = context.links.account_logged_in(link)?;
         let backup = Self::backup(context, account)?.ok_or_else(unknown)?;
@@ -231,9 +231,9 @@ impl Backups {
         }
         let at = part_key(account, &backup.backup_id, fetch.index);
         // A part that is gone from a finished backup is damage, which `check` tells.
-        let part = match found {
+        let part = match read {
             // The backup may be another one by now.
-            CheckResult::Part { at: read, part } if read == at => part,
+            Some(read) if read.at == at => read.part,
             _ => context.view.get_bytes(KeySpace::Backups, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;

@@ -10,7 +10,7 @@
 //! **Always**: a part is on disk before the relay confirms it. Uploaded parts never change.
 //! Deleting takes bounded steps; from the first step on, nobody can read the blob.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -22,12 +22,12 @@ use waxwing_protocol::{
 
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    checker::{Checker, PartCheck, PartRead},
     context::Context,
-    directory::tokens::Tokens,
+    directory::tokens::{TokenKeys, Tokens},
     rate_limit::{Bucket, Rate},
     store::{Key, KeySpace, Store, StoreError, key, records::BlobRecord},
     sweep::{Done, Round},
-    verification::{Check, CheckResult, part_to_read},
 };
 
 /// Bytes of a blob's id, and of what its deletion's hash is the hash of.
@@ -84,6 +84,27 @@ fn parts_of(bytes: u64) -> u32 {
     u32::try_from(parts).unwrap_or(u32::MAX)
 }
 
+/// That the tokens are good.
+pub(crate) struct BlobCheck {
+    keys: Arc<TokenKeys>,
+}
+
+impl BlobCheck {
+    pub(crate) fn run(
+        self,
+        checker: &mut Checker<'_, impl Store>,
+        open: &pb::OpenBlob,
+    ) -> Result<TokensChecked, Refused> {
+        for token in &open.tokens {
+            self.keys.check(checker, Some(token))?;
+        }
+        Ok(TokensChecked)
+    }
+}
+
+/// The tokens are good.
+pub(crate) struct TokensChecked;
+
 impl Blobs {
     /// What the tokens of a blob have to be verified by; nothing where it is known.
     pub(crate) fn blob_to_verify(
@@ -91,12 +112,13 @@ impl Blobs {
         tokens: &Tokens,
         now: Time,
         open: &pb::OpenBlob,
-    ) -> Result<Option<Check>, Refused> {
+        keys: Arc<TokenKeys>,
+    ) -> Result<Option<BlobCheck>, Refused> {
         if Self::may_open(context, now, open)?.is_some() {
             return Ok(None);
         }
         Self::unspent_all(context, tokens, open)?;
-        Ok(Some(Check::Tokens))
+        Ok(Some(BlobCheck { keys }))
     }
 
     /// Whether a blob may be opened; its record, if it was before.
@@ -167,14 +189,14 @@ impl Blobs {
         tokens: &mut Tokens,
         now: Time,
         open: &pb::OpenBlob,
-        found: &CheckResult,
+        found: Option<TokensChecked>,
     ) -> RequestResult {
         let id = blob_id(&open.blob_id)?;
         if let Some(known) = Self::may_open(context, now, open)? {
             return Ok(Reply::Durable(known.stored()));
         }
         let unspent = Self::unspent_all(context, tokens, open)?;
-        if !matches!(found, CheckResult::Tokens) {
+        if found.is_none() {
             return Err(Refused::unavailable());
         }
         // The last that may refuse it: what counts as opened today is opened.
@@ -245,12 +267,12 @@ impl Blobs {
         context: &mut Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobPart,
-    ) -> Result<Option<Check>, Refused> {
+    ) -> Result<Option<PartCheck>, Refused> {
         let id = blob_id(&fetch.blob_id)?;
         if fetch.index >= Self::blob(context, now, id)?.parts {
             return Err(unknown());
         }
-        Ok(part_to_read(
+        Ok(PartCheck::of(
             &context.view,
             KeySpace::BlobParts,
             part_key(id, fetch.index),
@@ -261,7 +283,7 @@ impl Blobs {
         context: &mut Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobPart,
-        found: CheckResult,
+        read: Option<PartRead>,
     ) -> RequestResult {
         let id = blob_id(&fetch.blob_id)?;
         let record = Self::blob(context, now, id)?;
@@ -269,8 +291,8 @@ impl Blobs {
             return Err(unknown());
         }
         let at = part_key(id, fetch.index);
-        let part = match found {
-            CheckResult::Part { at: read, part } if read == at => part,
+        let part = match read {
+            Some(read) if read.at == at => read.part,
             _ => context.view.get_bytes(KeySpace::BlobParts, &at)?,
         };
         let part = part.ok_or_else(Refused::unavailable)?;

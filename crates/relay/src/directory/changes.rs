@@ -22,18 +22,21 @@ use waxwing_protocol::{
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
     roster::{Device, Roster, RosterError},
-    signature::{HybridPublicKey, login_message},
+    signature::{HybridPublicKey, Purpose, login_message},
     time::Time,
 };
 use waxwing_transparency::proof::Entry;
 
 use super::{
-    Directory, parse,
+    Directory,
+    login::encode_identity,
+    of_stored, parse,
     publications::{Cause, Change},
     unknown, verification,
 };
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    checker::Checker,
     context::Context,
     cost,
     link::{LinkId, RequestRef},
@@ -41,7 +44,6 @@ use crate::{
         KeySpace, Store, Write, key,
         records::{AccountRecord, AddressRecord, DeviceRecord, MailboxRecord, RevokedRecord},
     },
-    verification::{Check, CheckResult, encode_identity},
 };
 
 /// What a roster's change does to the store.
@@ -54,6 +56,53 @@ pub(crate) struct RosterWrites {
     pub(crate) revoked: Vec<DeviceId>,
 }
 
+/// What is checked of a change.
+pub(crate) enum ChangeCheck {
+    /// That the statement may follow these.
+    Statement { stored: Vec<pb::SignedStatement> },
+    /// That the device which a statement admitted is on this link.
+    Newcomer {
+        identity: HybridPublicKey,
+        message: Vec<u8>,
+    },
+}
+
+/// What was found.
+pub(crate) enum CheckedChange {
+    /// The roster before and after the statement.
+    Statement(Box<(Roster, Roster)>),
+    /// The device that the statement admitted is on this link.
+    Newcomer,
+}
+
+impl ChangeCheck {
+    pub(crate) fn run(
+        self,
+        checker: &mut Checker<'_, impl Store>,
+        change: &pb::ChangeRoster,
+    ) -> Result<CheckedChange, Refused> {
+        match self {
+            Self::Statement { stored } => {
+                let statement = change.statement.as_ref();
+                let statement = statement.ok_or_else(|| Refused::malformed("no statement"))?;
+                let before = of_stored(&stored)?;
+                let mut after = before.clone();
+                checker.signatures += 1 + u32::from(statement.consent.is_some());
+                after.extend(statement).map_err(refused)?;
+                Ok(CheckedChange::Statement(Box::new((before, after))))
+            }
+            Self::Newcomer { identity, message } => {
+                checker.signatures += 1;
+                let signature = change.newcomer.as_ref();
+                signature
+                    .and_then(|it| identity.verify(Purpose::Login, &message, it).ok())
+                    .ok_or_else(not_the_newcomer)?;
+                Ok(CheckedChange::Newcomer)
+            }
+        }
+    }
+}
+
 impl Directory {
     /// What a statement has to be verified by; nothing where it is answered without.
     pub(crate) fn statement_to_verify(
@@ -62,7 +111,7 @@ impl Directory {
         now: Time,
         link: LinkId,
         change: &pb::ChangeRoster,
-    ) -> Result<Option<Check>, Refused> {
+    ) -> Result<Option<ChangeCheck>, Refused> {
         self.take_look_up(context, now, link)?;
         let (account, address, signed) = understood(change)?;
         let at = self.own_address(context, account, &address)?;
@@ -79,7 +128,7 @@ impl Directory {
                 Some(identity) if change.newcomer.is_some() => {
                     let state = context.links.of_request(link)?;
                     let device = identity.device_id();
-                    Some(Check::Newcomer {
+                    Some(ChangeCheck::Newcomer {
                         identity,
                         message: login_message(&state.exporter, &state.challenge, device),
                     })
@@ -92,7 +141,7 @@ impl Directory {
         follows(signed, &stored)?;
         self.take_change(now, account)?;
         context.charge(now, link, cost::of_roster(stored.len()))?;
-        Ok(Some(Check::Statement { stored }))
+        Ok(Some(ChangeCheck::Statement { stored }))
     }
 
     pub(crate) fn change_roster(
@@ -101,7 +150,7 @@ impl Directory {
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
         change: &pb::ChangeRoster,
-        found: CheckResult,
+        found: Option<CheckedChange>,
     ) -> RequestResult {
         let (account, address, signed) = understood(change)?;
         let at = self.own_address(context, account, &address)?;
@@ -115,7 +164,7 @@ impl Directory {
         let entry = if is_among(signed, &statements) {
             let is_in_log = at.roster_length >= statements.len() as u64;
             // Statements are public: nobody learns a mailbox from one.
-            let is_newcomer = matches!(found, CheckResult::Newcomer);
+            let is_newcomer = matches!(found, Some(CheckedChange::Newcomer));
             if is_newcomer || context.links.account_on(asked.link) == Some(account) {
                 mailbox_id = Self::mailbox_of_added(context, account, signed)?;
             } else if is_in_log && added_device(signed).is_some() {
@@ -130,7 +179,7 @@ impl Directory {
             entry_of(account, &statements, (&address, &at))?
         } else {
             self.nothing_else(account, &address)?;
-            let CheckResult::Statement(rosters) = found else {
+            let Some(CheckedChange::Statement(rosters)) = found else {
                 return Err(Refused::unavailable());
             };
             let (before, after) = *rosters;
@@ -382,11 +431,11 @@ pub(crate) fn entry_of(
     })
 }
 
-pub(crate) fn not_the_newcomer() -> Refused {
+fn not_the_newcomer() -> Refused {
     Refused::unauthorised("only a device of the account learns a mailbox: log in")
 }
 
-pub(crate) fn refused(error: RosterError) -> Refused {
+fn refused(error: RosterError) -> Refused {
     let detail = error.to_string();
     match error {
         RosterError::TooLarge => Refused::new(ErrorCode::TooLarge, &detail),

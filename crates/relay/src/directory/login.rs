@@ -5,23 +5,84 @@
 //!
 //! **Always**: a device that was revoked cannot log in, from the moment that the log says so.
 
+use bytes::Bytes;
+use prost::Message as _;
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, MailboxId},
+    limits,
     pb::{self, relay_frame::Body as Answer},
-    signature::login_message,
+    signature::{HybridPublicKey, Purpose, login_message},
     time::Time,
 };
 
-use super::Directory;
+use super::{Directory, of_stored};
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    checker::Checker,
     context::Context,
     cost,
     link::LinkId,
     mailbox::Mailboxes,
-    store::{KeySpace, Store, key, records::DeviceRecord},
-    verification::{Check, CheckResult, DeviceIdentity},
+    store::{KeySpace, Store, behind, key, records::DeviceRecord},
 };
+
+/// That the device signed the link's challenge.
+pub(crate) struct LoginCheck {
+    device: DeviceId,
+    identity: DeviceIdentity,
+    message: Vec<u8>,
+}
+
+/// By what a device is known.
+enum DeviceIdentity {
+    /// Its key.
+    Key(Bytes),
+    /// Its account's roster: it was stored by an older relay.
+    Roster(Vec<pb::SignedStatement>),
+}
+
+/// The device is on this link.
+pub(crate) struct CheckedLogin {
+    /// Its key, if it was not stored by itself yet.
+    new_key: Option<Bytes>,
+    /// How many key packages the disk has.
+    key_packages_left: u32,
+}
+
+impl LoginCheck {
+    pub(crate) fn run(
+        self,
+        checker: &mut Checker<'_, impl Store>,
+        login: &pb::Login,
+    ) -> Result<CheckedLogin, Refused> {
+        let signature = login.signature.as_ref().ok_or_else(wrong_login)?;
+        let (key, new_key) = match &self.identity {
+            DeviceIdentity::Key(key) => {
+                (decode_identity(key).ok_or_else(Refused::unavailable)?, None)
+            }
+            DeviceIdentity::Roster(statements) => {
+                let roster = of_stored(statements)?;
+                let admitted = roster.device(self.device).ok_or_else(wrong_login)?;
+                let key = admitted.identity.clone();
+                let encoded = encode_identity(&key);
+                (key, Some(encoded))
+            }
+        };
+        checker.signatures += 1;
+        key.verify(Purpose::Login, &self.message, signature)
+            .map_err(|_| wrong_login())?;
+        let from = self.device.as_bytes();
+        let most = limits::KEY_PACKAGES_PER_DEVICE;
+        let to = behind(from);
+        let packages = checker
+            .store
+            .scan(KeySpace::KeyPackages, from, to.as_deref(), most)?;
+        Ok(CheckedLogin {
+            new_key,
+            key_packages_left: u32::try_from(packages.len()).unwrap_or(u32::MAX),
+        })
+    }
+}
 
 impl Directory {
     /// What a login has to be verified by: cheap, and nothing where it is refused anyway.
@@ -30,7 +91,7 @@ impl Directory {
         now: Time,
         link: LinkId,
         login: &pb::Login,
-    ) -> Result<Check, Refused> {
+    ) -> Result<LoginCheck, Refused> {
         let (device, record) = Self::login_of(context, login)?;
         let identity = if record.identity.is_empty() {
             let account =
@@ -42,7 +103,7 @@ impl Directory {
             DeviceIdentity::Key(record.identity)
         };
         let state = context.links.of_request(link)?;
-        Ok(Check::Login {
+        Ok(LoginCheck {
             device,
             identity,
             message: login_message(&state.exporter, &state.challenge, device),
@@ -78,16 +139,13 @@ impl Directory {
         link: LinkId,
         request: u32,
         login: &pb::Login,
-        found: CheckResult,
+        found: CheckedLogin,
     ) -> RequestResult {
         let (device, record) = Self::login_of(context, login)?;
-        let CheckResult::Login {
+        let CheckedLogin {
             new_key,
             key_packages_left,
-        } = found
-        else {
-            return Err(Refused::unavailable());
-        };
+        } = found;
         let account =
             AccountId::try_from(&record.account_id).map_err(|_| Refused::unavailable())?;
         let mailbox =
@@ -130,4 +188,14 @@ impl Directory {
 
 pub(crate) fn wrong_login() -> Refused {
     Refused::unauthorised("this device cannot log in")
+}
+
+/// A device's key as it is stored.
+pub(crate) fn encode_identity(key: &HybridPublicKey) -> Bytes {
+    key.to_wire().encode_to_vec().into()
+}
+
+fn decode_identity(key: &Bytes) -> Option<HybridPublicKey> {
+    let key = pb::HybridPublicKey::decode(key.clone()).ok()?;
+    HybridPublicKey::from_wire(&key).ok()
 }

@@ -13,6 +13,8 @@ pub(crate) mod publications;
 mod revocation;
 pub mod tokens;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{
@@ -20,14 +22,19 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId},
     limits, pb,
     pb::{ErrorCode, relay_frame::Body as Answer},
-    roster::Device,
+    roster::{Device, Roster},
     time::Time,
 };
 use waxwing_transparency::identity::LogIdentity;
 
-use self::{log::Question, publications::Publications, tokens::Tokens};
+use self::{
+    log::Question,
+    publications::Publications,
+    tokens::{TokenKeys, Tokens},
+};
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    checker::Checker,
     config::Config,
     context::Context,
     effect::Effect,
@@ -37,7 +44,6 @@ use crate::{
         KeySpace, Store, key,
         records::{AccountRecord, AddressRecord, DeviceRecord},
     },
-    verification::{Check, CheckResult, of_stored},
 };
 
 /// Accounts by address: who may look them up, and what changes of them are under way.
@@ -49,6 +55,23 @@ pub(crate) struct Directory {
     pub(crate) changes: Buckets<AccountId>,
     pub(crate) publications: Publications,
     pub(crate) log: LogIdentity,
+}
+
+/// That the token is good, and what the roster of the account says.
+pub(crate) struct ClaimCheck {
+    keys: Arc<TokenKeys>,
+    stored: Vec<pb::SignedStatement>,
+}
+
+impl ClaimCheck {
+    pub(crate) fn run(
+        self,
+        checker: &mut Checker<'_, impl Store>,
+        claim: &pb::ClaimKeyPackages,
+    ) -> Result<Roster, Refused> {
+        self.keys.check(checker, claim.token.as_ref())?;
+        of_stored(&self.stored)
+    }
 }
 
 impl Directory {
@@ -161,7 +184,8 @@ impl Directory {
         now: Time,
         link: LinkId,
         claim: &pb::ClaimKeyPackages,
-    ) -> Result<Check, Refused> {
+        keys: Arc<TokenKeys>,
+    ) -> Result<ClaimCheck, Refused> {
         self.take_look_up(context, now, link)?;
         let address = parse(&claim.address)?;
         if claim.device_ids.len() > limits::DEVICES {
@@ -170,7 +194,7 @@ impl Directory {
         tokens.unspent(context, claim.token.as_ref())?;
         let account = self.account_of(context, &address)?.ok_or_else(unknown)?;
         let stored = Self::statements(context, account)?.ok_or_else(unknown)?;
-        Ok(Check::Claim { stored })
+        Ok(ClaimCheck { keys, stored })
     }
 
     pub(crate) fn claim_key_packages(
@@ -178,18 +202,15 @@ impl Directory {
         context: &mut Context<impl Store>,
         tokens: &mut Tokens,
         claim: &pb::ClaimKeyPackages,
-        found: CheckResult,
+        mut roster: Roster,
     ) -> RequestResult {
-        let CheckResult::Claim(mut roster) = found else {
-            return Err(Refused::unavailable());
-        };
         let address = parse(&claim.address)?;
         let token = tokens.unspent(context, claim.token.as_ref())?;
         let account = self.account_of(context, &address)?.ok_or_else(unknown)?;
         let statements = Self::statements(context, account)?.ok_or_else(unknown)?;
         // It may have changed while the token was verified.
         if roster.account() != account || roster.length() != statements.len() as u64 {
-            *roster = of_stored(&statements)?;
+            roster = of_stored(&statements)?;
         }
         let mut key_packages = Vec::new();
         let mut taken = Vec::new();
@@ -423,4 +444,9 @@ pub(crate) const fn verification(address: &Address) -> pb::Verification {
         AddressKind::Email => pb::Verification::EmailCode,
         AddressKind::Phone => pb::Verification::SmsCode,
     }
+}
+
+/// What statements say that were verified before they were stored.
+pub(crate) fn of_stored(statements: &[pb::SignedStatement]) -> Result<Roster, Refused> {
+    Roster::of_verified(statements).map_err(|_| Refused::unavailable())
 }

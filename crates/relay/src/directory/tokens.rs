@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use rand::{SeedableRng as _, rngs::StdRng};
 use waxwing_protocol::{
     limits,
     pb::{self, relay_frame::Body as Answer},
@@ -26,6 +27,7 @@ use waxwing_protocol::{
 
 use crate::{
     answer::{Refused, Reply, RequestResult},
+    checker::Checker,
     context::Context,
     link::{LinkId, LinkStage},
     pending_view::PendingView,
@@ -34,7 +36,6 @@ use crate::{
         records::{TokenBudgetRecord, TokenPeriodRecord},
     },
     sweep::Done,
-    verification::CheckResult,
 };
 
 /// Under which key of [`KeySpace::Meta`] the period is kept.
@@ -83,8 +84,41 @@ impl TokenKeys {
         }
     }
 
-    pub(crate) fn verifies(&self, token: &pb::Token) -> bool {
+    /// Checks that a token is one of this relay's.
+    pub(crate) fn check<S>(
+        &self,
+        checker: &mut Checker<'_, S>,
+        token: Option<&pb::Token>,
+    ) -> Result<(), Refused> {
+        checker.signatures += 1;
+        if token.is_some_and(|token| self.verifies(token)) {
+            Ok(())
+        } else {
+            Err(Refused::unauthorised(
+                "the token is not one of this relay's",
+            ))
+        }
+    }
+
+    fn verifies(&self, token: &pb::Token) -> bool {
         self.current.verifies(token) || self.previous.verifies(token)
+    }
+}
+
+/// Checks nothing: makes tokens.
+pub(crate) struct IssueCheck {
+    pub(crate) seed: [u8; 32],
+    pub(crate) keys: Arc<TokenKeys>,
+    pub(crate) period: u64,
+}
+
+impl IssueCheck {
+    pub(crate) fn run(self, issue: &pb::IssueTokens) -> Result<pb::TokensIssued, Refused> {
+        let mut rng = StdRng::from_seed(self.seed);
+        let issuer = self.keys.of(self.period).ok_or_else(Refused::unavailable)?;
+        let issued = issuer.issue(&mut rng, &issue.blinded);
+        let issued = issued.map_err(|error| Refused::malformed(&error.to_string()))?;
+        Ok(issued)
     }
 }
 
@@ -119,11 +153,6 @@ impl Tokens {
             swept: 0,
             swept_to: Key::new(),
         })
-    }
-
-    /// The keys under which tokens are taken now.
-    pub(crate) fn keys(&self) -> Option<Arc<TokenKeys>> {
-        self.keys.clone()
     }
 
     /// Under which numbers a token that is good now may have been spent.
@@ -320,11 +349,8 @@ impl Tokens {
         now: Time,
         link: LinkId,
         issue: &pb::IssueTokens,
-        found: CheckResult,
+        tokens: pb::TokensIssued,
     ) -> RequestResult {
-        let CheckResult::Issued(tokens) = found else {
-            return Err(Refused::unavailable());
-        };
         let (at, budget) = Self::may_issue(context, now, link, issue)?;
         context.view.put(KeySpace::TokenBudgets, at, &budget);
         Ok(Reply::Durable(Answer::TokensIssued(tokens)))

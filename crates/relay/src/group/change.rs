@@ -16,13 +16,14 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
+use super::checks::{CheckedGroup, CheckedRejoin, CommitCheck, CreateCheck, RejoinCheck};
 use super::{
     Group, Groups, Incoming, conflict, epoch_keys, group_id, has_just_ended, post_id, too_large,
 };
 use crate::{
     answer::{Refused, Reply, RequestResult},
     context::Context,
-    directory::tokens::Tokens,
+    directory::tokens::{TokenKeys, Tokens},
     link::{LinkId, RequestRef},
     mailbox::Mailboxes,
     mailbox::deposit::Reaches,
@@ -30,7 +31,6 @@ use crate::{
         KeySpace, Store, key,
         records::{EpochRecord, GroupRecord},
     },
-    verification::{Check, CheckResult},
 };
 
 /// A new epoch, checked.
@@ -52,14 +52,12 @@ impl Groups {
         now: Time,
         asked: RequestRef,
         create: pb::CreateGroup,
-        found: CheckResult,
+        found: CheckedGroup,
     ) -> RequestResult {
         let id = group_id(&create.group_id)?;
         let post = post_id(&create.post_id)?;
         let link = asked.link;
-        let CheckResult::Create { created_by, list } = found else {
-            return Err(Refused::unavailable());
-        };
+        let CheckedGroup { created_by, list } = found;
         let known: Option<GroupRecord> = context.view.get(KeySpace::Groups, id.as_bytes())?;
         if let Some(known) = known {
             if known.created_by != created_by {
@@ -144,14 +142,15 @@ impl Groups {
         context: &Context<impl Store>,
         tokens: &Tokens,
         create: &pb::CreateGroup,
-    ) -> Result<Check, Refused> {
+        keys: Arc<TokenKeys>,
+    ) -> Result<CreateCheck, Refused> {
         let id = group_id(&create.group_id)?;
         let known = context.view.get_bytes(KeySpace::Groups, id.as_bytes())?;
         let is_new = known.is_none();
         if is_new {
             tokens.unspent(context, create.token.as_ref())?;
         }
-        Ok(Check::Create { is_new })
+        Ok(CreateCheck { is_new, keys })
     }
 
     /// What a commit has to be verified by; nothing where it is refused, or was taken before.
@@ -160,7 +159,7 @@ impl Groups {
         context: &mut Context<impl Store>,
         link: LinkId,
         commit: &pb::Post,
-    ) -> Result<Option<Check>, Refused> {
+    ) -> Result<Option<CommitCheck>, Refused> {
         let group = group_id(&commit.group_id)?;
         let epoch = Epoch(commit.epoch);
         let may_post = self.authorised(link, group, epoch).is_some();
@@ -168,7 +167,7 @@ impl Groups {
             return Ok(None);
         }
         let next = epoch.next();
-        Ok(Some(Check::Commit { group, next }))
+        Ok(Some(CommitCheck { group, next }))
     }
 
     /// What rejoining has to be verified by.
@@ -176,11 +175,11 @@ impl Groups {
         &mut self,
         context: &mut Context<impl Store>,
         rejoin: &pb::Rejoin,
-    ) -> Result<Check, Refused> {
+    ) -> Result<RejoinCheck, Refused> {
         let id = group_id(&rejoin.group_id)?;
         let epoch = Epoch(rejoin.epoch);
         let group = self.group(context, id)?;
-        Ok(Check::Rejoin {
+        Ok(RejoinCheck {
             group: id,
             epoch,
             rejoin_key: group.record.rejoin_key.clone(),
@@ -197,7 +196,7 @@ impl Groups {
         (id, epoch, post): (GroupId, Epoch, PostId),
         commit: pb::Post,
         old_list: &[MailboxId],
-        found: CheckResult,
+        next_list: Option<Arc<[MailboxId]>>,
     ) -> RequestResult {
         let current = self.group(context, id)?.epoch();
         if epoch != current {
@@ -209,9 +208,7 @@ impl Groups {
         {
             return Err(too_large());
         }
-        let CheckResult::Commit { list } = found else {
-            return Err(Refused::unavailable());
-        };
+        let list = next_list.ok_or_else(Refused::unavailable)?;
         let next = next_epoch(epoch.next(), commit.next.as_ref(), list)?;
         let new_list = Arc::clone(&next.fan_out);
         let mut both: Vec<MailboxId> = old_list.iter().chain(new_list.iter()).copied().collect();
@@ -261,15 +258,13 @@ impl Groups {
         now: Time,
         asked: RequestRef,
         rejoin: pb::Rejoin,
-        found: CheckResult,
+        found: CheckedRejoin,
     ) -> RequestResult {
         let id = group_id(&rejoin.group_id)?;
         let post = post_id(&rejoin.post_id)?;
         let epoch = Epoch(rejoin.epoch);
         let link = asked.link;
-        let CheckResult::Rejoin { rejoin_key, list } = found else {
-            return Err(Refused::unavailable());
-        };
+        let CheckedRejoin { rejoin_key, list } = found;
         let group = self.group(context, id)?;
         let current = group.epoch();
         group.still_has(&rejoin_key)?;

@@ -10,6 +10,7 @@
 //! links, which end when they are not used.
 
 mod change;
+pub(crate) mod checks;
 pub(crate) mod fan_outs;
 mod idle;
 mod signal;
@@ -19,16 +20,18 @@ use std::{
     sync::Arc,
 };
 
-use prost::Message as _;
+use bytes::Bytes;
 use waxwing_protocol::{
     ids::{Epoch, GroupId, MailboxId, PostId},
     limits, pb,
     pb::{ErrorCode, PostKind, relay_frame::Body as Answer},
-    sealing::{Sealed, SealingKey},
     time::Time,
 };
 
-use self::fan_outs::FanOuts;
+use self::{
+    checks::{AuthoriseCheck, CheckedPosting, FetchCheck},
+    fan_outs::FanOuts,
+};
 use crate::{
     answer::{Refused, Reply, RequestResult},
     context::Context,
@@ -47,7 +50,6 @@ use crate::{
         records::{EpochRecord, GroupRecord, GroupSequenceRecord},
     },
     sweep::{Done, Round},
-    verification::{Check, CheckResult},
 };
 
 /// Numbers that are reserved at a time.
@@ -215,7 +217,7 @@ impl Groups {
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
-    ) -> Result<Check, Refused> {
+    ) -> Result<AuthoriseCheck, Refused> {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
         let exporter = context.links.of_request(link)?.exporter;
@@ -228,7 +230,7 @@ impl Groups {
         let (send_key, sealed_list) = (known.send_key.clone(), known.sealed_fan_out.clone());
         self.may_authorise(context, link, id, epoch)?;
         Self::charge_for_list(context, now, link, &sealed_list)?;
-        Ok(Check::Authorise {
+        Ok(AuthoriseCheck {
             group: id,
             epoch,
             exporter,
@@ -243,13 +245,11 @@ impl Groups {
         now: Time,
         link: LinkId,
         authorise: &pb::AuthorisePosting,
-        found: CheckResult,
+        found: CheckedPosting,
     ) -> RequestResult {
         let id = group_id(&authorise.group_id)?;
         let epoch = Epoch(authorise.epoch);
-        let CheckResult::Authorise { send_key, list } = found else {
-            return Err(Refused::unavailable());
-        };
+        let CheckedPosting { send_key, list } = found;
         let date = context.date(now);
         let group = self.group(context, id)?;
         let current = group.epoch();
@@ -275,7 +275,7 @@ impl Groups {
         now: Time,
         asked: RequestRef,
         post: pb::Post,
-        found: CheckResult,
+        next_list: Option<Arc<[MailboxId]>>,
     ) -> RequestResult {
         let id = group_id(&post.group_id)?;
         let epoch = Epoch(post.epoch);
@@ -335,7 +335,7 @@ impl Groups {
             PostKind::Commit => {
                 let commit = (id, epoch, post_id);
                 self.commit(
-                    context, mailboxes, now, asked, commit, post, &fan_out, found,
+                    context, mailboxes, now, asked, commit, post, &fan_out, next_list,
                 )
             }
             PostKind::Welcome | PostKind::Sms | PostKind::Unspecified => Err(Refused::malformed(
@@ -350,9 +350,9 @@ impl Groups {
         context: &mut Context<impl Store>,
         link: LinkId,
         fetch: &pb::FetchGroupInfo,
-    ) -> Result<Check, Refused> {
+    ) -> Result<FetchCheck, Refused> {
         let group = group_id(&fetch.group_id)?;
-        Ok(Check::Fetch {
+        Ok(FetchCheck {
             group,
             exporter: context.links.of_request(link)?.exporter,
             rejoin_key: self.group(context, group)?.record.rejoin_key.clone(),
@@ -363,15 +363,12 @@ impl Groups {
         &mut self,
         context: &mut Context<impl Store>,
         fetch: &pb::FetchGroupInfo,
-        found: CheckResult,
+        rejoin_key: &Bytes,
     ) -> RequestResult {
         let id = group_id(&fetch.group_id)?;
-        let CheckResult::Rejoin { rejoin_key, .. } = found else {
-            return Err(Refused::unavailable());
-        };
         let group = self.group(context, id)?;
         let epoch = group.epoch();
-        group.still_has(&rejoin_key)?;
+        group.still_has(rejoin_key)?;
         let sealed_group_info = context
             .view
             .get_bytes(KeySpace::GroupInfos, id.as_bytes())?
@@ -618,35 +615,6 @@ impl Group {
             ))
         }
     }
-}
-
-/// Opens a fan-out list.
-pub(crate) fn fan_out(
-    group: GroupId,
-    epoch: Epoch,
-    sealed: &[u8],
-    sealing_key: &[u8],
-) -> Result<Vec<MailboxId>, Refused> {
-    if sealed.len() > limits::FAN_OUT_BYTES {
-        return Err(too_large());
-    }
-    let opened = SealingKey::from_slice(sealing_key)
-        .and_then(|key| key.open(Sealed::FanOut, group, epoch, sealed).ok())
-        .ok_or_else(|| Refused::unauthorised("the fan-out list does not open with that key"))?;
-    let list = pb::FanOut::decode(opened.as_slice())
-        .map_err(|_| Refused::malformed("the fan-out list is malformed"))?;
-    if list.mailboxes.is_empty() || list.mailboxes.len() > limits::FAN_OUT_MAILBOXES {
-        return Err(too_large());
-    }
-    let mut mailboxes = list
-        .mailboxes
-        .iter()
-        .map(MailboxId::try_from)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Refused::malformed(&error.to_string()))?;
-    mailboxes.sort_unstable();
-    mailboxes.dedup();
-    Ok(mailboxes)
 }
 
 /// The keys of an epoch that begins.

@@ -1,12 +1,12 @@
-//! Limits on connections: one home must not use all places, and strangers must not use those of
+//! Limits on connections: one home must not use all slots, and strangers must not use those of
 //! devices.
 //!
 //! | connections | at most |
 //! | --- | --- |
 //! | of one IPv4 address, or one /64 of IPv6 | the operator's number per source |
 //! | of one /56, one /48 | twice and four times as many |
-//! | of all shared addresses together | half of all places |
-//! | that are not logged in | half of all places |
+//! | of all shared addresses together | half of all slots |
+//! | that are not logged in | half of all slots |
 //! | that are not a link yet | [`ARRIVING`] |
 //!
 //! When one of the last three limits is reached, a connection that is not logged in is closed for
@@ -41,7 +41,7 @@ const STEP: usize = 1024;
 pub(super) struct Sources(Arc<SourceTable>);
 
 struct SourceTable {
-    places: Mutex<ConnectionSlots>,
+    slots: Mutex<ConnectionSlots>,
     memory: Arc<Memory>,
     max: usize,
     max_per_source: usize,
@@ -83,7 +83,7 @@ enum ConnectionStage {
     LoggedIn,
 }
 
-/// One connection's place; given back when it is dropped.
+/// One connection's slot; given back when it is dropped.
 pub(super) struct ConnectionSlot {
     sources: Sources,
     id: u64,
@@ -99,7 +99,7 @@ impl Sources {
         memory: &Arc<Memory>,
     ) -> Self {
         Self(Arc::new(SourceTable {
-            places: Mutex::default(),
+            slots: Mutex::default(),
             memory: Arc::clone(memory),
             max,
             max_per_source,
@@ -109,30 +109,30 @@ impl Sources {
         }))
     }
 
-    /// A place for a connection from `address`, while there is one.
+    /// A slot for a connection from `address`, while there is one.
     pub(super) fn admit(&self, address: IpAddr) -> Option<ConnectionSlot> {
-        let mut places = self.0.places.lock();
+        let mut slots = self.0.slots.lock();
         let address = address.to_canonical();
         let is_shared = self.0.many_people.contains(&address);
-        if !self.has_room(&mut places, address, is_shared) {
+        if !self.has_room(&mut slots, address, is_shared) {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let id = places.next;
-        places.next += 1;
+        let id = slots.next;
+        slots.next += 1;
         let source = if is_shared {
-            places.shared += 1;
+            slots.shared += 1;
             IpAddr::V6(Ipv6Addr::from_bits(SHARED | u128::from(id)))
         } else {
             for network in networks(address) {
-                *places.by_network.entry(network).or_default() += 1;
+                *slots.by_network.entry(network).or_default() += 1;
             }
             source(address)
         };
         let outgoing = SendQueue::new(id, &self.0.memory);
-        places.arriving.insert(id);
-        places.nameless += 1;
-        places.by_id.insert(
+        slots.arriving.insert(id);
+        slots.nameless += 1;
+        slots.by_id.insert(
             id,
             Connection {
                 source,
@@ -150,42 +150,42 @@ impl Sources {
         })
     }
 
-    /// Whether there is a place, perhaps because another gave way.
-    fn has_room(&self, places: &mut ConnectionSlots, address: IpAddr, is_shared: bool) -> bool {
+    /// Whether there is a slot, perhaps because another gave way.
+    fn has_room(&self, slots: &mut ConnectionSlots, address: IpAddr, is_shared: bool) -> bool {
         let SourceTable { max, .. } = *self.0;
         let half = max.div_ceil(2);
         if is_shared {
-            if places.shared >= half && !self.give_way(places, true) {
+            if slots.shared >= half && !self.give_way(slots, true) {
                 return false;
             }
         } else {
             for (network, times) in networks(address).into_iter().zip(TIMES) {
                 let most = self.0.max_per_source.saturating_mul(times);
-                let count = places.by_network.get(&network);
+                let count = slots.by_network.get(&network);
                 if count.is_some_and(|count| *count >= most) {
                     return false;
                 }
             }
         }
-        if places.arriving.len() >= ARRIVING.min(half)
-            && let Some(oldest) = places.arriving.pop_first()
+        if slots.arriving.len() >= ARRIVING.min(half)
+            && let Some(oldest) = slots.arriving.pop_first()
         {
-            self.end(places, oldest);
+            self.end(slots, oldest);
         }
-        let is_free = |places: &ConnectionSlots| places.by_id.len() < max && places.nameless < half;
+        let is_free = |slots: &ConnectionSlots| slots.by_id.len() < max && slots.nameless < half;
         // Looked at again: one that was about to give way may have logged in.
-        is_free(places) || self.give_way(places, false) || is_free(places)
+        is_free(slots) || self.give_way(slots, false) || is_free(slots)
     }
 
     /// Ends the connection without a login that has been idle for longest.
-    fn give_way(&self, places: &mut ConnectionSlots, only_shared: bool) -> bool {
+    fn give_way(&self, slots: &mut ConnectionSlots, only_shared: bool) -> bool {
         loop {
             let ConnectionSlots {
                 by_id,
                 idle,
                 shared_idle,
                 ..
-            } = places;
+            } = slots;
             let mut used = |id| {
                 let connection: &mut Connection = by_id.get_mut(&id)?;
                 connection.ordered_at = connection.outgoing.last_alive();
@@ -210,27 +210,26 @@ impl Sources {
                 };
             }
             let oldest = oldest.or_else(|| {
-                let mut arriving = places.arriving.iter().copied();
-                arriving.find(|id| {
-                    !only_shared || places.by_id.get(id).is_some_and(|one| one.is_shared)
-                })
+                let mut arriving = slots.arriving.iter().copied();
+                arriving
+                    .find(|id| !only_shared || slots.by_id.get(id).is_some_and(|one| one.is_shared))
             });
             let Some(oldest) = oldest else { return false };
-            let Some(connection) = places.by_id.get(&oldest) else {
+            let Some(connection) = slots.by_id.get(&oldest) else {
                 continue;
             };
-            if connection.outgoing.standing() == LinkRank::LoggedIn {
+            if connection.outgoing.rank() == LinkRank::LoggedIn {
                 // Its task has not said so yet.
-                places.set_stage(oldest, ConnectionStage::LoggedIn);
+                slots.set_stage(oldest, ConnectionStage::LoggedIn);
                 continue;
             }
-            self.end(places, oldest);
+            self.end(slots, oldest);
             return true;
         }
     }
 
-    fn end(&self, places: &mut ConnectionSlots, id: u64) {
-        if let Some(outgoing) = places.remove(id) {
+    fn end(&self, slots: &mut ConnectionSlots, id: u64) {
+        if let Some(outgoing) = slots.remove(id) {
             outgoing.cut();
             self.0.gave_way.fetch_add(1, Ordering::Relaxed);
         }
@@ -242,9 +241,9 @@ impl Sources {
         let mut from = Bound::Unbounded;
         loop {
             let now_ms = self.0.memory.now_ms();
-            let places = self.0.places.lock();
+            let slots = self.0.slots.lock();
             let mut last = None;
-            for (id, connection) in places.by_id.range((from, Bound::Unbounded)).take(STEP) {
+            for (id, connection) in slots.by_id.range((from, Bound::Unbounded)).take(STEP) {
                 last = Some(*id);
                 if connection.stage != ConnectionStage::Arriving {
                     connection.outgoing.check(now_ms);
@@ -259,7 +258,7 @@ impl Sources {
 
     /// Connections there are.
     pub(super) fn connections(&self) -> usize {
-        self.0.places.lock().by_id.len()
+        self.0.slots.lock().by_id.len()
     }
 
     /// Connections that gave way to others so far.
@@ -267,7 +266,7 @@ impl Sources {
         self.0.gave_way.load(Ordering::Relaxed)
     }
 
-    /// Connections for which there was no place so far.
+    /// Connections for which there was no slot so far.
     pub(super) fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
@@ -338,20 +337,20 @@ impl ConnectionSlot {
 
     /// The connection is a link now.
     pub(super) fn is_link(&self) {
-        let mut places = self.sources.0.places.lock();
-        places.set_stage(self.id, ConnectionStage::Nameless);
+        let mut slots = self.sources.0.slots.lock();
+        slots.set_stage(self.id, ConnectionStage::Nameless);
     }
 
     /// The link is logged in now.
     pub(super) fn is_logged_in(&self) {
-        let mut places = self.sources.0.places.lock();
-        places.set_stage(self.id, ConnectionStage::LoggedIn);
+        let mut slots = self.sources.0.slots.lock();
+        slots.set_stage(self.id, ConnectionStage::LoggedIn);
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.sources.0.places.lock().remove(self.id);
+        self.sources.0.slots.lock().remove(self.id);
         self.outgoing.end(Ending::Drop);
     }
 }
@@ -402,21 +401,21 @@ mod tests {
     }
 
     fn link(sources: &Sources, address: IpAddr) -> ConnectionSlot {
-        let place = sources.admit(address).unwrap();
-        place.is_link();
-        place
+        let slot = sources.admit(address).unwrap();
+        slot.is_link();
+        slot
     }
 
     fn device(sources: &Sources, address: IpAddr) -> ConnectionSlot {
-        let place = link(sources, address);
-        place.outgoing().has_shown(LinkRank::LoggedIn);
-        place.is_logged_in();
-        place
+        let slot = link(sources, address);
+        slot.outgoing().has_shown(LinkRank::LoggedIn);
+        slot.is_logged_in();
+        slot
     }
 
-    fn is_there(place: &ConnectionSlot) -> bool {
+    fn is_there(slot: &ConnectionSlot) -> bool {
         let context = Context::from_waker(Waker::noop());
-        matches!(place.outgoing().poll_cut(&context), Poll::Pending)
+        matches!(slot.outgoing().poll_cut(&context), Poll::Pending)
     }
 
     async fn pass(milliseconds: u64) {
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn one_source_cannot_take_all_places() {
+    fn one_source_cannot_take_all_slots() {
         let sources = sources(10, 2, &[]);
         let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
         let first = sources.admit(a);
@@ -443,7 +442,7 @@ mod tests {
             let sources = sources(50_000, 10, &[]);
             let base = ip("2001:db8:1::");
             let IpAddr::V6(base) = base else { panic!() };
-            let places: Vec<ConnectionSlot> = (0..1_000_u128)
+            let slots: Vec<ConnectionSlot> = (0..1_000_u128)
                 .filter_map(|n| {
                     let address = base.to_bits() | n << (128 - bits - 14).max(0);
                     let address = if bits == 64 {
@@ -454,7 +453,7 @@ mod tests {
                     sources.admit(Ipv6Addr::from_bits(address).into())
                 })
                 .collect();
-            assert!(places.len() <= most, "/{bits}: {}", places.len());
+            assert!(slots.len() <= most, "/{bits}: {}", slots.len());
             let other = sources.admit(ip("2001:db8:2::1"));
             assert!(other.is_some(), "others do not notice");
         }
@@ -463,10 +462,10 @@ mod tests {
     #[test]
     fn a_whole_ipv6_subnet_is_one_source_and_a_mapped_ipv4_is_ipv4() {
         let sources = sources(10, 1, &[]);
-        let _place = sources.admit(ip("2001:db8::1")).unwrap();
+        let _slot = sources.admit(ip("2001:db8::1")).unwrap();
         assert!(sources.admit(ip("2001:db8::2")).is_none());
         assert!(sources.admit(ip("2001:db8:0:1::1")).is_some());
-        let _place = sources.admit(ip("::ffff:192.0.2.1")).unwrap();
+        let _slot = sources.admit(ip("::ffff:192.0.2.1")).unwrap();
         assert!(sources.admit(ip("192.0.2.1")).is_none());
     }
 
@@ -501,7 +500,7 @@ mod tests {
             strangers.push(link(&sources, elsewhere(n)));
         }
         assert!(devices.iter().all(is_there));
-        assert_eq!(strangers.iter().filter(|place| is_there(place)).count(), 50);
+        assert_eq!(strangers.iter().filter(|slot| is_there(slot)).count(), 50);
         assert_eq!(sources.connections(), 90);
         let another = device(&sources, elsewhere(1000));
         pass(1).await;
@@ -547,10 +546,10 @@ mod tests {
     #[test]
     fn a_link_that_has_just_logged_in_does_not_give_way() {
         let sources = sources(2, 10, &[]);
-        let place = link(&sources, elsewhere(1));
-        place.outgoing().has_shown(LinkRank::LoggedIn);
+        let slot = link(&sources, elsewhere(1));
+        slot.outgoing().has_shown(LinkRank::LoggedIn);
         assert!(sources.admit(elsewhere(2)).is_some());
-        assert!(is_there(&place));
+        assert!(is_there(&slot));
     }
 
     #[test]
@@ -560,9 +559,9 @@ mod tests {
         drop(link(&sources, ip("2001:db8::1")));
         drop(device(&sources, ip("192.0.2.9")));
         assert_eq!(sources.connections(), 0);
-        let places = sources.0.places.lock();
-        assert!(places.by_network.is_empty() && places.arriving.is_empty());
-        assert_eq!((places.nameless, places.shared), (0, 0));
-        assert_eq!(places.idle.len() + places.shared_idle.len(), 0);
+        let slots = sources.0.slots.lock();
+        assert!(slots.by_network.is_empty() && slots.arriving.is_empty());
+        assert_eq!((slots.nameless, slots.shared), (0, 0));
+        assert_eq!(slots.idle.len() + slots.shared_idle.len(), 0);
     }
 }

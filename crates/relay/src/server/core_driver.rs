@@ -40,7 +40,7 @@ use super::verifying::{Verifying, processors};
 use crate::directory::log::KeyLog;
 use crate::mail::{Letter, LetterRequest, Mailer};
 use crate::relay::{Counts, Effect, LinkId, Relay};
-use crate::sms::Gateway;
+use crate::sms::SmscClient;
 use crate::store::Store;
 use crate::texts::SmsReport;
 use crate::verification::Verification;
@@ -68,7 +68,7 @@ pub(super) struct CoreDriver<S> {
     /// others.
     turns: Semaphore,
     mail: Mailer,
-    texts: Gateway,
+    texts: SmscClient,
     /// What people know the relay by.
     name: String,
     clock: Clock,
@@ -90,15 +90,15 @@ pub(super) struct DriverState<S> {
 
 /// A link that the relay knows; it forgets it when this is dropped.
 pub(super) struct Connected<S: Store> {
-    exchange: Arc<CoreDriver<S>>,
+    driver: Arc<CoreDriver<S>>,
     link: LinkId,
     source: IpAddr,
     /// Counted until the link is gone.
-    place: ConnectionSlot,
+    slot: ConnectionSlot,
 }
 
 /// While it lasts, a link that has not logged in may send much.
-pub(super) type Turn<'a> = SemaphorePermit<'a>;
+pub(super) type SendTurn<'a> = SemaphorePermit<'a>;
 
 /// The threads that write to the store, and those that answer from the key log.
 pub(super) struct Writers {
@@ -114,7 +114,7 @@ impl<S: Store> CoreDriver<S> {
     pub(super) fn new(
         relay: Relay<S>,
         mail: Mailer,
-        texts: Gateway,
+        texts: SmscClient,
         name: &str,
         clock: Clock,
     ) -> Result<Arc<Self>, ServeError> {
@@ -151,11 +151,11 @@ impl<S: Store> CoreDriver<S> {
     ) -> Result<Writers, ServeError> {
         let failed = |error: std::io::Error| ServeError::Thread(error.to_string());
         let store = self.state.lock().relay.store();
-        let exchange = Arc::clone(self);
+        let driver = Arc::clone(self);
         let commit_store = Arc::clone(&store);
         let commit = std::thread::Builder::new()
             .name("waxwing-commit".to_owned())
-            .spawn(move || exchange.commit_for_ever(&*commit_store))
+            .spawn(move || driver.commit_for_ever(&*commit_store))
             .map_err(failed)?;
         let (upkeep_lasts, ended) = std::sync::mpsc::channel();
         let upkeep = std::thread::Builder::new()
@@ -178,11 +178,11 @@ impl<S: Store> CoreDriver<S> {
         self: &Arc<Self>,
         exporter: Exporter,
         source: IpAddr,
-        place: ConnectionSlot,
+        slot: ConnectionSlot,
     ) -> Connected<S> {
         let now = now();
-        let outgoing = Arc::clone(place.outgoing());
-        place.is_link();
+        let outgoing = Arc::clone(slot.outgoing());
+        slot.is_link();
         let mut state = self.state.lock();
         let link = LinkId(state.next_link);
         state.next_link += 1;
@@ -195,10 +195,10 @@ impl<S: Store> CoreDriver<S> {
         self.route(&mut state);
         drop(state);
         Connected {
-            exchange: Arc::clone(self),
+            driver: Arc::clone(self),
             link,
             source,
-            place,
+            slot,
         }
     }
 
@@ -245,7 +245,7 @@ impl<S: Store> CoreDriver<S> {
         self.route(&mut state);
     }
 
-    /// The SMS gateway tells something.
+    /// The SMSC, or the connection with it, reports something about texts.
     pub(super) fn sms_report(&self, report: SmsReport) {
         let now = now();
         let mut state = self.state.lock();
@@ -258,7 +258,7 @@ impl<S: Store> CoreDriver<S> {
         &self.mail
     }
 
-    pub(super) fn texts(&self) -> &Gateway {
+    pub(super) fn texts(&self) -> &SmscClient {
         &self.texts
     }
 
@@ -342,8 +342,8 @@ impl<S: Store> CoreDriver<S> {
             match effect {
                 Effect::Send { link, frame } => {
                     if let Some(outgoing) = state.links.get(&link) {
-                        if let Some(standing) = shown_by(&frame) {
-                            outgoing.has_shown(standing);
+                        if let Some(rank) = shown_by(&frame) {
+                            outgoing.has_shown(rank);
                         }
                         outgoing.push(frame);
                     }
@@ -454,26 +454,26 @@ impl<S: Store> CoreDriver<S> {
 impl<S: Store> Connected<S> {
     /// What waits for this link.
     pub(super) fn outgoing(&self) -> &Arc<SendQueue> {
-        self.place.outgoing()
+        self.slot.outgoing()
     }
 
-    /// The link's place among all connections.
-    pub(super) fn place(&self) -> &ConnectionSlot {
-        &self.place
+    /// The link's slot among all connections.
+    pub(super) fn slot(&self) -> &ConnectionSlot {
+        &self.slot
     }
 
     /// Waits until the link may send much; first come, first served. `None` where nobody waits
     /// any more.
-    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
-        self.exchange.turns.acquire().await.ok()
+    pub(super) async fn turn(&self) -> Option<SendTurn<'_>> {
+        self.driver.turns.acquire().await.ok()
     }
 
     /// Hands frames to the relay, in order.
     pub(super) async fn handle(&self, frames: &mut std::vec::IntoIter<ClientFrame>) {
         loop {
-            if let Some(verification) = self.exchange.handle_some(self.link, frames) {
+            if let Some(verification) = self.driver.handle_some(self.link, frames) {
                 // Few frames need it: in a box of its own it takes no memory of idle links.
-                Box::pin(self.exchange.verify(self.source, verification)).await;
+                Box::pin(self.driver.verify(self.source, verification)).await;
             }
             if frames.len() == 0 {
                 return;
@@ -485,10 +485,10 @@ impl<S: Store> Connected<S> {
 
 impl<S: Store> Drop for Connected<S> {
     fn drop(&mut self) {
-        let mut state = self.exchange.state.lock();
+        let mut state = self.driver.state.lock();
         state.links.remove(&self.link);
         state.relay.link_closed(self.link);
-        self.exchange.route(&mut state);
+        self.driver.route(&mut state);
     }
 }
 
@@ -577,7 +577,7 @@ mod tests {
     use crate::store::memory::MemoryStore;
     use crate::{mail, sms};
 
-    fn exchange() -> Arc<CoreDriver<MemoryStore>> {
+    fn driver() -> Arc<CoreDriver<MemoryStore>> {
         let store = Arc::new(MemoryStore::new());
         let mut rng = StdRng::seed_from_u64(1);
         let keys = LogKeys::simulated(&[7; 32], &[2; 32]).unwrap();
@@ -589,15 +589,15 @@ mod tests {
         let identity = log.identity().clone();
         let relay = Relay::open(store, Config::default(), secrets, identity).unwrap();
         let (mail, _) = Mailer::start(&mail::MailRoute::None, None, "relay.example").unwrap();
-        let (texts, _) = Gateway::start(&sms::SmsRoute::None).unwrap();
+        let (texts, _) = SmscClient::start(&sms::SmsRoute::None).unwrap();
         CoreDriver::new(relay, mail, texts, "relay.example", Clock::new(None)).unwrap()
     }
 
-    fn connect(exchange: &Arc<CoreDriver<MemoryStore>>) -> Connected<MemoryStore> {
+    fn connect(driver: &Arc<CoreDriver<MemoryStore>>) -> Connected<MemoryStore> {
         let source = [192, 0, 2, 1].into();
         let memory = Memory::new(1 << 20);
-        let place = Sources::new(10, 10, &[], &memory).admit(source).unwrap();
-        exchange.connect([7; 32], source, place)
+        let slot = Sources::new(10, 10, &[], &memory).admit(source).unwrap();
+        driver.connect([7; 32], source, slot)
     }
 
     fn frame(body: Request) -> ClientFrame {
@@ -608,11 +608,11 @@ mod tests {
     }
 
     /// How often a link takes the lock for these frames.
-    fn turns(exchange: &CoreDriver<MemoryStore>, link: LinkId, frames: Vec<ClientFrame>) -> usize {
+    fn turns(driver: &CoreDriver<MemoryStore>, link: LinkId, frames: Vec<ClientFrame>) -> usize {
         let mut frames = frames.into_iter();
         let mut turns = 0;
         while frames.len() > 0 {
-            assert!(exchange.handle_some(link, &mut frames).is_none());
+            assert!(driver.handle_some(link, &mut frames).is_none());
             turns += 1;
         }
         turns
@@ -620,22 +620,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_with_many_frames_gives_others_the_lock() {
-        let exchange = exchange();
-        let link = connect(&exchange);
+        let driver = driver();
+        let link = connect(&driver);
         let open = frame(Request::Open(pb::Open { version: 1 }));
-        assert_eq!(turns(&exchange, link.link, vec![open]), 1);
+        assert_eq!(turns(&driver, link.link, vec![open]), 1);
         let pings = vec![frame(Request::Ping(pb::Ping {})); 1000];
-        assert_eq!(turns(&exchange, link.link, pings), 1000 / HELD as usize);
+        assert_eq!(turns(&driver, link.link, pings), 1000 / HELD as usize);
         // Acknowledgements are charged to nobody, and take time all the same.
         let acknowledge = Request::Acknowledge(pb::Acknowledge { sequence: 1 });
         let acknowledgements = vec![frame(acknowledge); 1000];
         assert_eq!(
-            turns(&exchange, link.link, acknowledgements),
+            turns(&driver, link.link, acknowledgements),
             1000 / HELD as usize
         );
         // What costs more has others' turn sooner.
         let states = Request::FetchBlobPart(pb::FetchBlobPart::default());
-        assert_eq!(turns(&exchange, link.link, vec![frame(states); 100]), 20);
+        assert_eq!(turns(&driver, link.link, vec![frame(states); 100]), 20);
     }
 
     /// What has come to the client's side by now.
@@ -662,12 +662,12 @@ mod tests {
                 of: 1,
             })),
         };
-        let exchange = exchange();
+        let driver = driver();
         for rank in [LinkRank::Nameless, LinkRank::Posting, LinkRank::LoggedIn] {
-            let turns = exchange.turns.available_permits();
-            let others = exchange.turns.acquire_many(u32::try_from(turns).unwrap());
+            let turns = driver.turns.available_permits();
+            let others = driver.turns.acquire_many(u32::try_from(turns).unwrap());
             let others = others.await.unwrap();
-            let connected = connect(&exchange);
+            let connected = connect(&driver);
             let outgoing = Arc::clone(connected.outgoing());
             outgoing.has_shown(rank);
             let (mut client, server) = tokio::io::duplex(LARGE + 1024);
@@ -680,7 +680,7 @@ mod tests {
             assert_eq!(large > 0, rank == LinkRank::LoggedIn, "{rank:?}");
             drop(others);
             assert!(large + arrived(&mut client).await > LARGE, "{rank:?}");
-            assert_eq!(exchange.turns.available_permits(), turns);
+            assert_eq!(driver.turns.available_permits(), turns);
             link.abort();
         }
     }

@@ -20,7 +20,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use waxwing_protocol::frame::{FrameError, decode_client};
 use waxwing_protocol::pb::{self, ClientFrame, ErrorCode, RelayFrame, relay_frame};
 
-use super::core_driver::{Connected, Turn};
+use super::core_driver::{Connected, SendTurn};
 use super::memory::{FREE, LinkRank};
 use super::send_queue::{Ending, FRAME_OVERHEAD, LinkStep, SendQueue};
 use super::websocket::{WebSocket, WebSocketError};
@@ -84,7 +84,7 @@ where
                 Step::Received(result) => {
                     outgoing.alive();
                     end_of_input = end_of_input.or(result.err());
-                    let few = match outgoing.standing() {
+                    let few = match outgoing.rank() {
                         LinkRank::Nameless => messages.len().min(NAMELESS_FRAMES),
                         LinkRank::Posting | LinkRank::LoggedIn => messages.len(),
                     };
@@ -101,9 +101,9 @@ where
                     if !frames.is_empty() {
                         connected.handle(&mut frames.into_iter()).await;
                     }
-                    if !is_logged_in && outgoing.standing() == LinkRank::LoggedIn {
+                    if !is_logged_in && outgoing.rank() == LinkRank::LoggedIn {
                         is_logged_in = true;
-                        connected.place().is_logged_in();
+                        connected.slot().is_logged_in();
                     }
                     if let Some(bad) = bad {
                         break refuse(&bad, outgoing);
@@ -139,13 +139,13 @@ fn poll_step<T>(
     outgoing: &SendQueue,
     messages: &mut Vec<Bytes>,
     partial: &mut usize,
-    turn: Option<Turn<'_>>,
+    turn: Option<SendTurn<'_>>,
 ) -> Poll<Step>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     // It ends with this call, whether or not the client reads.
-    let takes_turns = turn.is_none() && outgoing.standing() < LinkRank::LoggedIn;
+    let takes_turns = turn.is_none() && outgoing.rank() < LinkRank::LoggedIn;
     loop {
         if takes_turns && socket.unsent() + outgoing.queued() > WITHOUT_TURN {
             return Poll::Ready(Step::NeedsTurn);

@@ -62,7 +62,7 @@ struct Reception<S: Store> {
     pages: Pages,
     auditing: Auditing<S>,
     sources: Sources,
-    exchange: Arc<CoreDriver<S>>,
+    driver: Arc<CoreDriver<S>>,
     memory: Arc<Memory>,
 }
 
@@ -72,7 +72,7 @@ impl<S: Store> Listener<S> {
         pages: Pages,
         auditing: Auditing<S>,
         (sources, memory): (Sources, Arc<Memory>),
-        exchange: Arc<CoreDriver<S>>,
+        driver: Arc<CoreDriver<S>>,
         listener: TcpListener,
     ) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl<S: Store> Listener<S> {
                 pages,
                 auditing,
                 sources,
-                exchange,
+                driver,
                 memory,
             }),
         }
@@ -93,9 +93,9 @@ impl<S: Store> Listener<S> {
         loop {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
-                    // Without a place the connection is closed before any work is done.
-                    if let Some(place) = self.reception.sources.admit(from.ip()) {
-                        tokio::spawn(receive(Arc::clone(&self.reception), stream, place));
+                    // Without a slot the connection is closed before any work is done.
+                    if let Some(slot) = self.reception.sources.admit(from.ip()) {
+                        tokio::spawn(receive(Arc::clone(&self.reception), stream, slot));
                     }
                 }
                 Err(error) => {
@@ -109,14 +109,14 @@ impl<S: Store> Listener<S> {
 
 /// Takes a connection up to its upgrade; the link then is a task of its own, so that
 /// what came before leaves no memory in it.
-async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, place: ConnectionSlot) {
+async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, slot: ConnectionSlot) {
     // Frames are written whole: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let arriving = Box::pin(arrive(&reception, stream, place.source()));
+    let arriving = Box::pin(arrive(&reception, stream, slot.source()));
     let arrived = tokio::select! {
         arrived = arriving => arrived,
-        // Another needs the place.
-        _ = poll_fn(|context| place.outgoing().poll_cut(context)) => return,
+        // Another needs the slot.
+        _ = poll_fn(|context| slot.outgoing().poll_cut(context)) => return,
     };
     let Some((stream, arrived)) = arrived else {
         return;
@@ -126,8 +126,8 @@ async fn receive<S: Store>(reception: Arc<Reception<S>>, stream: TcpStream, plac
         .1
         .export_keying_material([0; 32], EXPORTER_LABEL, None);
     let Ok(exporter) = exporter else { return };
-    let source = place.source();
-    let connected = reception.exchange.connect(exporter, source, place);
+    let source = slot.source();
+    let connected = reception.driver.connect(exporter, source, slot);
     let socket = WebSocket::new(stream, &arrived, limits::FRAME_BYTES);
     tokio::spawn(link::run(socket, connected));
 }

@@ -85,13 +85,13 @@ impl<S: Store> CoreDriver<S> {
     /// Starts publishing and proving.
     pub(super) fn start_log(self: &Arc<Self>, log: &Arc<KeyLog<S>>) -> io::Result<LogThreads> {
         let mut threads = Vec::new();
-        let (exchange, published) = (Arc::clone(self), Arc::clone(log));
+        let (driver, published) = (Arc::clone(self), Arc::clone(log));
         let publisher = std::thread::Builder::new().name("waxwing-log".to_owned());
-        threads.push(publisher.spawn(move || exchange.publish_for_ever(&published))?);
+        threads.push(publisher.spawn(move || driver.publish_for_ever(&published))?);
         for _ in 0..PROVERS {
-            let (exchange, log) = (Arc::clone(self), Arc::clone(log));
+            let (driver, log) = (Arc::clone(self), Arc::clone(log));
             let prover = std::thread::Builder::new().name("waxwing-prove".to_owned());
-            threads.push(prover.spawn(move || exchange.prove_for_ever(&log))?);
+            threads.push(prover.spawn(move || driver.prove_for_ever(&log))?);
         }
         Ok(LogThreads(threads))
     }

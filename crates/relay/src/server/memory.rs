@@ -100,8 +100,8 @@ impl Memory {
     }
 
     /// Takes bytes for a link, where there is room.
-    pub(super) fn take(&self, standing: LinkRank, bytes: usize) -> bool {
-        let pool = (standing < LinkRank::LoggedIn).then_some((&self.nameless, self.most / 2));
+    pub(super) fn take(&self, rank: LinkRank, bytes: usize) -> bool {
+        let pool = (rank < LinkRank::LoggedIn).then_some((&self.nameless, self.most / 2));
         if let Some((used, most)) = pool
             && !add(used, bytes, most)
         {
@@ -114,8 +114,8 @@ impl Memory {
         fits
     }
 
-    pub(super) fn give_back(&self, standing: LinkRank, bytes: usize) {
-        if standing < LinkRank::LoggedIn {
+    pub(super) fn give_back(&self, rank: LinkRank, bytes: usize) {
+        if rank < LinkRank::LoggedIn {
             self.nameless.fetch_sub(bytes, Ordering::Relaxed);
         }
         self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -127,26 +127,26 @@ impl Memory {
     }
 
     /// A link holds more than [`FREE`] bytes.
-    pub(super) fn holds(&self, standing: LinkRank, holder: Holder, link: Weak<SendQueue>) {
-        self.holders.lock().of(standing).insert(holder, link);
+    pub(super) fn holds(&self, rank: LinkRank, holder: Holder, link: Weak<SendQueue>) {
+        self.holders.lock().of(rank).insert(holder, link);
     }
 
     /// It does no longer.
-    pub(super) fn released(&self, standing: LinkRank, holder: Holder) {
-        self.holders.lock().of(standing).remove(&holder);
+    pub(super) fn released(&self, rank: LinkRank, holder: Holder) {
+        self.holders.lock().of(rank).remove(&holder);
     }
 
     /// Cuts links until `bytes` fit, those first that have held theirs for longest, and none
     /// that has held its bytes for less time than the one that `asks`. Links that are logged
     /// in are cut only for others that are, and after those that are not. No caller holds a
     /// link's lock.
-    pub(super) fn make_room(&self, standing: LinkRank, bytes: usize, asks: u64) {
+    pub(super) fn make_room(&self, rank: LinkRank, bytes: usize, asks: u64) {
         // Some more, so that the next one does not come here again.
         let wanted = bytes + self.most / 16;
         loop {
             let used = self.used.load(Ordering::Relaxed);
             let nameless = self.nameless.load(Ordering::Relaxed);
-            let is_logged_in = standing == LinkRank::LoggedIn;
+            let is_logged_in = rank == LinkRank::LoggedIn;
             let fits = used + wanted <= self.most;
             if fits && (is_logged_in || nameless + wanted <= self.most / 2) {
                 return;
@@ -188,8 +188,8 @@ impl Memory {
 }
 
 impl MemoryHolders {
-    fn of(&mut self, standing: LinkRank) -> &mut BTreeMap<Holder, Weak<SendQueue>> {
-        match standing {
+    fn of(&mut self, rank: LinkRank) -> &mut BTreeMap<Holder, Weak<SendQueue>> {
+        match rank {
             LinkRank::Nameless | LinkRank::Posting => &mut self.nameless,
             LinkRank::LoggedIn => &mut self.logged_in,
         }

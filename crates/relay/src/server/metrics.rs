@@ -1,6 +1,6 @@
 //! Metrics for Prometheus, on a separate listener.
 //!
-//! **Elsewhere**: the relay's core and the exchange keep the counts.
+//! **Elsewhere**: the relay's core and the driver keep the counts.
 //!
 //! **Always**: counts only, and nothing that tells one person from another. Plain HTTP: the
 //! address should be local, or in the operator's own network.

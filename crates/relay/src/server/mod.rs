@@ -50,7 +50,7 @@ use crate::directory::log::{KeyLog, LogError};
 use crate::identity::{Identity, IdentityError, Pin};
 use crate::mail::{MailRoute, Mailer};
 use crate::relay::{Config, Relay, Secrets};
-use crate::sms::{self, Gateway};
+use crate::sms::{self, SmscClient};
 use crate::store::{Store, StoreError};
 
 /// Links have this long to take what is queued and the close frame.
@@ -179,7 +179,7 @@ impl ServeError {
 
 /// A relay that runs.
 pub struct Server<S: Store> {
-    exchange: Arc<CoreDriver<S>>,
+    driver: Arc<CoreDriver<S>>,
     memory: Arc<Memory>,
     writers: Writers,
     /// Accepting, ticking and metrics: all end with the server.
@@ -222,7 +222,7 @@ impl<S: Store> Server<S> {
         let token_key = relay.shown_token_key();
         let (mail, mut failures) =
             Mailer::start(&settings.mail, settings.mail_from.as_deref(), name)?;
-        let (texts, mut told) = Gateway::start(&settings.texts)?;
+        let (texts, mut told) = SmscClient::start(&settings.texts)?;
         match (&settings.mail, &settings.texts) {
             (MailRoute::None, sms::SmsRoute::None) => {
                 tracing::warn!("nobody can register: neither --smtp nor --mail-dir is given");
@@ -239,8 +239,8 @@ impl<S: Store> Server<S> {
             None => None,
         };
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
-        let exchange = CoreDriver::new(relay, mail, texts, name, clock)?;
-        let writers = exchange.start_writers(&log)?;
+        let driver = CoreDriver::new(relay, mail, texts, name, clock)?;
+        let writers = driver.start_writers(&log)?;
         let max_links = within_descriptors(settings.max_links);
         let memory = Memory::new(settings.link_memory.max(LEAST_MEMORY));
         let sources = Sources::new(
@@ -255,13 +255,13 @@ impl<S: Store> Server<S> {
 
         let mut tasks = Vec::new();
         if let Some((listener, _)) = metrics {
-            let (exchange, sources) = (Arc::clone(&exchange), sources.clone());
+            let (driver, sources) = (Arc::clone(&driver), sources.clone());
             let (log, memory) = (Arc::clone(&log), Arc::clone(&memory));
             let render =
-                Arc::new(move || render_metrics(&exchange, (&sources, &memory), &*usage, &log));
+                Arc::new(move || render_metrics(&driver, (&sources, &memory), &*usage, &log));
             tasks.push(tokio::spawn(metrics::serve(listener, render)));
         }
-        let listening = Arc::clone(&exchange);
+        let listening = Arc::clone(&driver);
         tasks.push(tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -272,7 +272,7 @@ impl<S: Store> Server<S> {
                 }
             }
         }));
-        let (ticked, swept) = (Arc::clone(&exchange), sources.clone());
+        let (ticked, swept) = (Arc::clone(&driver), sources.clone());
         tasks.push(tokio::spawn(async move {
             let mut seconds = tokio::time::interval(Duration::from_secs(1));
             seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -290,13 +290,13 @@ impl<S: Store> Server<S> {
             pages,
             Auditing::new(log),
             (sources, Arc::clone(&memory)),
-            Arc::clone(&exchange),
+            Arc::clone(&driver),
             listener,
         );
         tasks.push(tokio::spawn(listener.accept_for_ever()));
         tracing::info!(%address, "the relay is ready");
         Ok(Self {
-            exchange,
+            driver,
             memory,
             writers,
             tasks,
@@ -344,19 +344,19 @@ impl<S: Store> Server<S> {
         for task in &self.tasks {
             task.abort();
         }
-        let links = self.exchange.links();
+        let links = self.driver.links();
         tracing::info!(links, "the relay is stopping");
-        let (exchange, writers) = (Arc::clone(&self.exchange), self.writers);
+        let (driver, writers) = (Arc::clone(&self.driver), self.writers);
         // What is pending is committed and answered before links are closed.
-        let _ = tokio::task::spawn_blocking(move || exchange.end_writers(writers)).await;
-        self.exchange.end_links();
+        let _ = tokio::task::spawn_blocking(move || driver.end_writers(writers)).await;
+        self.driver.end_links();
         let all_gone = async {
-            while self.exchange.links() > 0 {
+            while self.driver.links() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         if tokio::time::timeout(GOODBYE, all_gone).await.is_err() {
-            tracing::warn!(links = self.exchange.links(), "links were cut off");
+            tracing::warn!(links = self.driver.links(), "links were cut off");
         }
         tracing::info!("the relay has stopped");
     }
@@ -410,16 +410,16 @@ fn within_descriptors(max_links: usize) -> usize {
 }
 
 fn render_metrics<S: Store>(
-    exchange: &CoreDriver<S>,
+    driver: &CoreDriver<S>,
     (sources, memory): (&Sources, &Memory),
     store: &S,
     log: &KeyLog<S>,
 ) -> String {
     let mut out = Exposition::default();
-    let counts = exchange.counts();
+    let counts = driver.counts();
     let log = log.counts();
-    let mail = exchange.mail().counts();
-    let texts = exchange.texts().counts();
+    let mail = driver.mail().counts();
+    let texts = driver.texts().counts();
     let usage = store.usage();
     out.gauge(
         "waxwing_connections",
@@ -486,12 +486,12 @@ fn render_metrics<S: Store>(
     out.gauge(
         "waxwing_clock_in_doubt",
         "1 while the machine's clock may be wrong: nothing expires, no head is signed.",
-        u32::from(exchange.doubts_clock().0),
+        u32::from(driver.doubts_clock().0),
     );
     out.gauge(
         "waxwing_expiry_paused",
         "1 while nothing expires because of the clock.",
-        u32::from(exchange.doubts_clock().1),
+        u32::from(driver.doubts_clock().1),
     );
     out.counter(
         "waxwing_clock_leaps_total",

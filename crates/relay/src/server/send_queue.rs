@@ -40,7 +40,7 @@ pub(super) const FRAME_OVERHEAD: usize = size_of::<RelayFrame>();
 /// When to ask again what there was no room to answer.
 const AGAIN: Span = Span::seconds(1);
 
-/// Shared by a connection's task, the exchange, and the places.
+/// Shared by a connection's task, the driver, and the connection slots.
 pub(super) struct SendQueue {
     /// Tells links apart.
     id: u64,
@@ -52,7 +52,7 @@ pub(super) struct SendQueue {
     alive_ms: AtomicU64,
     /// Since when the client has taken none of what waits; 0 where nothing does.
     stalled_ms: AtomicU64,
-    standing: AtomicU8,
+    rank: AtomicU8,
 }
 
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl SendQueue {
             queue: Mutex::default(),
             alive_ms: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),
-            standing: AtomicU8::new(LinkRank::Nameless as u8),
+            rank: AtomicU8::new(LinkRank::Nameless as u8),
         });
         this.alive();
         this
@@ -151,7 +151,7 @@ impl SendQueue {
                 return Err(frame.request);
             };
             drop(queue);
-            self.memory.make_room(self.standing(), missing, self.id);
+            self.memory.make_room(self.rank(), missing, self.id);
             queue = self.queue.lock();
             let held = queue.held() + bytes;
             if self.charge(&mut queue, held, more).is_err() {
@@ -183,7 +183,7 @@ impl SendQueue {
                 return false;
             };
             drop(queue);
-            self.memory.make_room(self.standing(), missing, self.id);
+            self.memory.make_room(self.rank(), missing, self.id);
             queue = self.queue.lock();
             let held = queue.queued + queue.sending + partial;
             if self.charge(&mut queue, held, more).is_err() {
@@ -200,8 +200,8 @@ impl SendQueue {
 
     /// Sets how much the link holds, where it and the budget have room.
     fn charge(&self, queue: &mut Queue, held: usize, more: usize) -> Result<(), NoRoom> {
-        let standing = self.standing();
-        let most = match standing {
+        let rank = self.rank();
+        let most = match rank {
             LinkRank::Nameless => NAMELESS_BYTES,
             LinkRank::Posting => POSTING_BYTES,
             LinkRank::LoggedIn => DEVICE_BYTES,
@@ -212,11 +212,11 @@ impl SendQueue {
         let charged = held.saturating_sub(FREE);
         if charged > queue.charged {
             let missing = charged - queue.charged;
-            if !self.memory.take(standing, missing) {
+            if !self.memory.take(rank, missing) {
                 return Err(NoRoom::Memory(missing));
             }
         } else if charged < queue.charged {
-            self.memory.give_back(standing, queue.charged - charged);
+            self.memory.give_back(rank, queue.charged - charged);
         }
         queue.charged = charged;
         if queue.is_holder != (charged > 0) {
@@ -226,9 +226,9 @@ impl SendQueue {
             }
             let holder = (queue.holds_since, self.id);
             if queue.is_holder {
-                self.memory.holds(standing, holder, Weak::clone(&self.this));
+                self.memory.holds(rank, holder, Weak::clone(&self.this));
             } else {
-                self.memory.released(standing, holder);
+                self.memory.released(rank, holder);
             }
         }
         if held == 0 {
@@ -344,8 +344,8 @@ impl SendQueue {
     }
 
     /// What the link has shown of whose it is.
-    pub(super) fn standing(&self) -> LinkRank {
-        match self.standing.load(Ordering::Relaxed) {
+    pub(super) fn rank(&self) -> LinkRank {
+        match self.rank.load(Ordering::Relaxed) {
             2 => LinkRank::LoggedIn,
             1 => LinkRank::Posting,
             _ => LinkRank::Nameless,
@@ -353,19 +353,19 @@ impl SendQueue {
     }
 
     /// The link has shown more of whose it is.
-    pub(super) fn has_shown(&self, standing: LinkRank) {
-        let before = self.standing();
-        if before >= standing {
+    pub(super) fn has_shown(&self, rank: LinkRank) {
+        let before = self.rank();
+        if before >= rank {
             return;
         }
         let queue = self.queue.lock();
-        self.standing.store(standing as u8, Ordering::Relaxed);
-        if standing == LinkRank::LoggedIn {
+        self.rank.store(rank as u8, Ordering::Relaxed);
+        if rank == LinkRank::LoggedIn {
             self.memory.promote(queue.charged);
             if queue.is_holder {
                 let holder = (queue.holds_since, self.id);
                 self.memory.released(before, holder);
-                self.memory.holds(standing, holder, Weak::clone(&self.this));
+                self.memory.holds(rank, holder, Weak::clone(&self.this));
             }
         }
     }
@@ -425,9 +425,9 @@ mod tests {
 
     const ROOM: usize = 64 << 20;
 
-    fn outgoing(memory: &Arc<Memory>, id: u64, standing: LinkRank) -> Arc<SendQueue> {
+    fn outgoing(memory: &Arc<Memory>, id: u64, rank: LinkRank) -> Arc<SendQueue> {
         let outgoing = SendQueue::new(id, memory);
-        outgoing.has_shown(standing);
+        outgoing.has_shown(rank);
         outgoing
     }
 

@@ -5,7 +5,7 @@
 //! texts in the core; `waxwing_sms` knows what a text message is made of; [`session`] is one
 //! connection with the SMSC, and [`crate::texts::spending`] bounds what may be spent.
 //!
-//! **Always**: nobody waits for the phone network. [`Gateway::send`] queues a text or drops
+//! **Always**: nobody waits for the phone network. [`SmscClient::send`] queues a text or drops
 //! it, and the person who asked gets the same answer either way. If a text is given up, the
 //! failures later name the request that asked for it. Logs say that a text was not sent and
 //! why in general, but never to whom; no `Debug` and no log shows credentials.
@@ -239,15 +239,15 @@ pub enum SmsError {
     Directory(#[from] DataDirError),
 }
 
-/// Takes texts, and sends them in the background.
+/// Takes texts, and hands them to the SMSC in the background.
 #[derive(Clone)]
-pub struct Gateway {
+pub struct SmscClient {
     queue: mpsc::Sender<Text>,
     verdicts: mpsc::UnboundedSender<(u64, Verdict)>,
     outcome: TextOutcome,
 }
 
-/// What comes out of a gateway.
+/// What an SMSC client reports.
 pub struct Told {
     /// Codes that were given up.
     pub failed_codes: mpsc::Receiver<LetterRequest>,
@@ -255,7 +255,7 @@ pub struct Told {
     pub reports: mpsc::UnboundedReceiver<SmsReport>,
 }
 
-impl Gateway {
+impl SmscClient {
     /// Starts sending, on the current tokio runtime.
     ///
     /// # Errors
@@ -273,7 +273,7 @@ impl Gateway {
         match route {
             SmsRoute::Smsc(smsc) => {
                 let connector = session::Connector::new(smsc)?;
-                let work = GatewayQueue {
+                let work = SmscQueue {
                     queue: texts,
                     ready: VecDeque::new(),
                     verdicts: said,
@@ -291,7 +291,7 @@ impl Gateway {
                 tokio::spawn(refuse(texts, outcome.clone()));
             }
         }
-        let gateway = Self {
+        let client = Self {
             queue,
             verdicts,
             outcome,
@@ -300,7 +300,7 @@ impl Gateway {
             failed_codes,
             reports: reported,
         };
-        Ok((gateway, told))
+        Ok((client, told))
     }
 
     /// Queues a text with a code; drops it when too many wait.
@@ -357,7 +357,7 @@ fn code_text(relay: &str, code: &str) -> String {
 }
 
 /// What is to be sent, over all sessions.
-struct GatewayQueue {
+struct SmscQueue {
     queue: mpsc::Receiver<Text>,
     /// Messages that were not answered in a session that broke, and those behind them.
     ready: VecDeque<queue::TextSegment>,
@@ -369,7 +369,7 @@ struct GatewayQueue {
 }
 
 /// One session after the other, for ever.
-async fn keep_connected(connector: session::Connector, mut work: GatewayQueue) {
+async fn keep_connected(connector: session::Connector, mut work: SmscQueue) {
     let mut pause = PAUSE;
     loop {
         let began = Instant::now();
@@ -458,9 +458,9 @@ mod tests {
     async fn a_text_becomes_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("texts");
-        let (gateway, mut told) = Gateway::start(&SmsRoute::Directory(path.clone())).unwrap();
-        gateway.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
-        while gateway.counts().sent.load(Ordering::Relaxed) == 0 {
+        let (client, mut told) = SmscClient::start(&SmsRoute::Directory(path.clone())).unwrap();
+        client.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
+        while client.counts().sent.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
         let file = std::fs::read_dir(&path).unwrap().next().unwrap().unwrap();
@@ -474,8 +474,8 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_smsc_whoever_asked_is_told() {
-        let (gateway, mut told) = Gateway::start(&SmsRoute::None).unwrap();
-        gateway.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
+        let (client, mut told) = SmscClient::start(&SmsRoute::None).unwrap();
+        client.send_code("relay.example.org", "+358401234567", "00112233", ASKED);
         assert_eq!(told.failed_codes.recv().await, Some(ASKED));
     }
 }

@@ -14,7 +14,7 @@ use rusmpp::values::{DataCoding, EsmClass, Npi, RegisteredDelivery, Ton};
 use tokio::time::Instant;
 use waxwing_sms::{UserData, concatenation};
 
-use super::{GatewayQueue, Origin, SmsError, Text, TextOutcome};
+use super::{SmscQueue, Origin, SmsError, Text, TextOutcome};
 use crate::effect::Verdict;
 use crate::texts::SmsReport;
 
@@ -83,7 +83,7 @@ pub(super) enum QueueStep {
     Nothing,
 }
 
-impl GatewayQueue {
+impl SmscQueue {
     /// The next thing to do: a message only where one may be submitted.
     pub(super) async fn next(&mut self, may_submit: bool) -> QueueStep {
         loop {
@@ -157,7 +157,7 @@ impl TextSegment {
 
     /// The session broke before it was answered. A code goes again: it may come twice, and is
     /// never lost. What people write does not.
-    pub(super) fn unanswered(self, work: &mut GatewayQueue) {
+    pub(super) fn unanswered(self, work: &mut SmscQueue) {
         let Origin::Account { id, .. } = self.text.text.origin else {
             return work.put_back(self);
         };

@@ -29,7 +29,7 @@ use tokio_util::codec::Framed;
 
 use super::queue::{QueueStep, Sending, TextSegment, TextSender, c_string, source};
 use super::receipt::{Fate, receipt};
-use super::{GatewayQueue, Origin, SmsError, Smsc, Version, inbound};
+use super::{SmscQueue, Origin, SmsError, Smsc, Version, inbound};
 use crate::effect::Verdict;
 use crate::texts::SmsReport;
 
@@ -92,7 +92,7 @@ impl Connector {
     }
 
     /// One session, until it ends.
-    pub(super) async fn run(&self, work: &mut GatewayQueue) -> Ended {
+    pub(super) async fn run(&self, work: &mut SmscQueue) -> Ended {
         let url = &self.smsc.url;
         let Ok(socket) = waxwing_dial::connect(&url.host, url.port).await else {
             return Ended::Unreachable;
@@ -115,7 +115,7 @@ impl Connector {
     async fn session<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        work: &mut GatewayQueue,
+        work: &mut SmscQueue,
     ) -> Ended {
         let mut session = Session {
             framed: Framed::new(stream, CommandCodec::new()),
@@ -217,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    async fn work(&mut self, work: &mut GatewayQueue) -> Ended {
+    async fn work(&mut self, work: &mut SmscQueue) -> Ended {
         loop {
             let now = Instant::now();
             if let Some(ended) = self.overdue(now) {
@@ -274,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     async fn submit(
         &mut self,
         mut segment: TextSegment,
-        work: &mut GatewayQueue,
+        work: &mut SmscQueue,
     ) -> Result<(), Ended> {
         let Some(submission) = segment.submission(&self.connector.source) else {
             segment.give_up(&work.outcome);
@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     async fn handle_command(
         &mut self,
         command: Command,
-        work: &mut GatewayQueue,
+        work: &mut SmscQueue,
     ) -> Result<(), Ended> {
         self.heard_at = Instant::now();
         self.asked_at = None;
@@ -357,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         segment: TextSegment,
         status: CommandStatus,
         id: String,
-        work: &mut GatewayQueue,
+        work: &mut SmscQueue,
     ) {
         match status {
             CommandStatus::EsmeRok => {
@@ -390,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         &mut self,
         deliver: &DeliverSm,
         sequence: u32,
-        work: &mut GatewayQueue,
+        work: &mut SmscQueue,
     ) -> Option<CommandStatus> {
         // Bits 2 to 5 of 1 or more: a receipt or an acknowledgement (section 5.2.12).
         let is_receipt = u8::from(deliver.esm_class) & 0b0011_1100 != 0;
@@ -424,7 +424,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         &mut self,
         deliver: &DeliverSm,
         sequence: u32,
-        work: &mut GatewayQueue,
+        work: &mut SmscQueue,
     ) -> Option<CommandStatus> {
         let counts = &work.outcome.counts;
         let refuse = |status| {
@@ -452,7 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         &mut self,
         ticket: u64,
         verdict: Verdict,
-        work: &mut GatewayQueue,
+        work: &mut SmscQueue,
     ) -> Result<(), Ended> {
         // Of a session before this one: the SMSC sends it again.
         let Some(sequence) = self.inbound.remove(&ticket) else {
@@ -511,7 +511,7 @@ const fn status_of(verdict: Verdict) -> CommandStatus {
     }
 }
 
-/// The service centre's time of a text that comes now.
+/// The SMSC's time of a text that comes now.
 fn unix_seconds() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| {

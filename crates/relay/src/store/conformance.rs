@@ -1,12 +1,52 @@
-//! What every store must do, run against each of them.
+//! What every store must do, to be run against each of them, here and in other crates.
 //!
 //! **Elsewhere**: behaviour of one store alone is tested beside that store.
 //!
 //! **Always**: a store that passes can be used by the relay.
 
+use std::fmt::Debug;
+
 use bytes::Bytes;
 
-use super::{KeySpace, Store, Write, behind, key};
+use super::{Key, KeySpace, Store, StoreError, Write, behind, key};
+
+/// What a store did that none may do.
+#[derive(Debug, thiserror::Error)]
+pub enum Violation {
+    /// It failed.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+    /// It gave something else than it must.
+    #[error("{rule}: {expected} was expected, and the store gave {given}")]
+    Differs {
+        /// What every store does.
+        rule: &'static str,
+        /// What it had to give.
+        expected: String,
+        /// What it gave.
+        given: String,
+    },
+}
+
+/// Runs the suite on an empty store; `reopen` opens it again, as after a crash.
+///
+/// # Errors
+/// The first violation.
+pub fn run<S: Store>(store: S, reopen: impl Fn(S) -> S) -> Result<(), Violation> {
+    what_is_committed_is_read(&store)?;
+    the_last_of_two_writes_counts(&store)?;
+    scans_are_ordered_and_bounded(&store)?;
+    every_key_space_is_its_own(&store)?;
+    let store = reopen(store);
+    what_was_committed_is_there_after_a_crash(&store)?;
+    posts_are_deleted_one_by_one(&store)?;
+    batches_are_committed_in_the_order_of_their_numbers(&store)?;
+    let store = reopen(store);
+    let rule = "posts are there after a crash, unless they were deleted";
+    has(rule, &store, KeySpace::Posts, &2u64.to_be_bytes(), "post 2")?;
+    has_not(rule, &store, KeySpace::Posts, &1u64.to_be_bytes())?;
+    same("a store begins with generation 0", store.generation(), 0)
+}
 
 fn put(space: KeySpace, at: &[u8], value: &[u8]) -> Write {
     Write {
@@ -24,123 +64,157 @@ fn delete(space: KeySpace, at: &[u8]) -> Write {
     }
 }
 
-fn keys(store: &impl Store, from: &[u8], to: Option<&[u8]>, limit: usize) -> Vec<Bytes> {
-    let records = store.scan(KeySpace::Entries, from, to, limit).unwrap();
-    records.into_iter().map(|(key, _)| key).collect()
-}
-
-/// Runs the suite on an empty store; `reopen` opens it again, as after a crash.
-pub(crate) fn run<S: Store>(store: S, reopen: impl Fn(S) -> S) {
-    what_is_committed_is_read(&store);
-    the_last_of_two_writes_counts(&store);
-    scans_are_ordered_and_bounded(&store);
-    every_key_space_is_its_own(&store);
-    let store = reopen(store);
-    what_was_committed_is_there_after_a_crash(&store);
-    posts_are_deleted_one_by_one(&store);
-    let store = reopen(store);
-    assert_eq!(
-        store
-            .get(KeySpace::Posts, &2u64.to_be_bytes())
-            .unwrap()
-            .unwrap(),
-        "post 2"
-    );
-    assert!(
-        store
-            .get(KeySpace::Posts, &1u64.to_be_bytes())
-            .unwrap()
-            .is_none()
-    );
-    assert_eq!(store.generation(), 0);
-}
-
-fn what_is_committed_is_read(store: &impl Store) {
-    assert!(store.get(KeySpace::Accounts, b"a").unwrap().is_none());
-    assert!(store.last_key(KeySpace::Accounts).unwrap().is_none());
-    store
-        .commit(vec![
-            put(KeySpace::Accounts, b"a", b"1"),
-            put(KeySpace::Accounts, b"b", b""),
-        ])
-        .unwrap();
-    assert_eq!(store.get(KeySpace::Accounts, b"a").unwrap().unwrap(), "1");
-    assert_eq!(store.get(KeySpace::Accounts, b"b").unwrap().unwrap(), "");
-    assert_eq!(store.last_key(KeySpace::Accounts).unwrap().unwrap(), "b");
-    store.commit(Vec::new()).unwrap();
-}
-
-fn the_last_of_two_writes_counts(store: &impl Store) {
-    store
-        .commit(vec![
-            put(KeySpace::Groups, b"kept", b"1"),
-            put(KeySpace::Groups, b"kept", b"2"),
-            put(KeySpace::Groups, b"gone", b"1"),
-            delete(KeySpace::Groups, b"gone"),
-            delete(KeySpace::Groups, b"back"),
-            put(KeySpace::Groups, b"back", b"3"),
-        ])
-        .unwrap();
-    assert_eq!(store.get(KeySpace::Groups, b"kept").unwrap().unwrap(), "2");
-    assert!(store.get(KeySpace::Groups, b"gone").unwrap().is_none());
-    assert_eq!(store.get(KeySpace::Groups, b"back").unwrap().unwrap(), "3");
-}
-
-fn scans_are_ordered_and_bounded(store: &impl Store) {
-    let all = [[1, 255], [2, 0], [2, 1], [2, 255], [3, 0]].map(|at| Bytes::copy_from_slice(&at));
-    let writes = all.iter().rev();
-    store
-        .commit(writes.map(|at| put(KeySpace::Entries, at, at)).collect())
-        .unwrap();
-    assert_eq!(keys(store, &[], None, 10), all);
-    assert_eq!(keys(store, &[2], behind(&[2]).as_deref(), 10), all[1..4]);
-    assert_eq!(keys(store, &[2], behind(&[2]).as_deref(), 2), all[1..3]);
-    assert_eq!(keys(store, &[2, 1], None, 10), all[2..]);
-    assert!(keys(store, &[4], None, 10).is_empty());
-    assert!(keys(store, &[2, 1], Some(&[2, 1]), 10).is_empty());
-    assert!(keys(store, &[3], Some(&[1]), 10).is_empty());
-    assert!(keys(store, &[], None, 0).is_empty());
-    assert_eq!(
-        store.last_key(KeySpace::Entries).unwrap().unwrap().as_ref(),
-        [3, 0]
-    );
-}
-
-fn every_key_space_is_its_own(store: &impl Store) {
-    let writes = KeySpace::ALL.iter().filter(|space| {
-        // The store keeps its own records there.
-        **space != KeySpace::Meta
-    });
-    let writes: Vec<Write> = writes
-        .map(|space| put(*space, &[0xee], space.name().as_bytes()))
-        .collect();
-    store.commit(writes.clone()).unwrap();
-    for write in writes {
-        assert_eq!(
-            store.get(write.space, &[0xee]).unwrap().unwrap(),
-            write.space.name()
-        );
+fn same<T: PartialEq + Debug>(rule: &'static str, given: T, expected: T) -> Result<(), Violation> {
+    if given == expected {
+        return Ok(());
     }
+    Err(Violation::Differs {
+        rule,
+        expected: format!("{expected:?}"),
+        given: format!("{given:?}"),
+    })
 }
 
-fn what_was_committed_is_there_after_a_crash(store: &impl Store) {
-    assert_eq!(store.get(KeySpace::Groups, b"kept").unwrap().unwrap(), "2");
-    assert!(store.get(KeySpace::Groups, b"gone").unwrap().is_none());
-    assert_eq!(keys(store, &[], Some(&[0xee]), 10).len(), 5);
+fn has(
+    rule: &'static str,
+    store: &impl Store,
+    space: KeySpace,
+    at: &[u8],
+    value: &str,
+) -> Result<(), Violation> {
+    let expected = Some(Bytes::copy_from_slice(value.as_bytes()));
+    same(rule, store.get(space, at)?, expected)
 }
 
-fn posts_are_deleted_one_by_one(store: &impl Store) {
+fn has_not(
+    rule: &'static str,
+    store: &impl Store,
+    space: KeySpace,
+    at: &[u8],
+) -> Result<(), Violation> {
+    same(rule, store.get(space, at)?, None)
+}
+
+fn scans(
+    store: &impl Store,
+    (from, to): (&[u8], Option<&[u8]>),
+    limit: usize,
+    expected: &[[u8; 2]],
+) -> Result<(), Violation> {
+    let records = store.scan(KeySpace::Entries, from, to, limit)?;
+    let keys: Vec<Key> = records.iter().map(|(at, _)| key(&[at])).collect();
+    let expected: Vec<Key> = expected.iter().map(|at| key(&[at])).collect();
+    same("scans are ordered and bounded", keys, expected)
+}
+
+fn what_is_committed_is_read(store: &impl Store) -> Result<(), Violation> {
+    let rule = "what is committed is read";
+    let space = KeySpace::Accounts;
+    has_not(rule, store, space, b"a")?;
+    same(rule, store.last_key(space)?, None)?;
+    store.commit(vec![put(space, b"a", b"1"), put(space, b"b", b"")])?;
+    has(rule, store, space, b"a", "1")?;
+    has(rule, store, space, b"b", "")?;
+    same(rule, store.last_key(space)?, Some(Bytes::from_static(b"b")))?;
+    Ok(store.commit(Vec::new())?)
+}
+
+fn the_last_of_two_writes_counts(store: &impl Store) -> Result<(), Violation> {
+    let rule = "the last of two writes counts";
+    let space = KeySpace::Groups;
+    store.commit(vec![
+        put(space, b"kept", b"1"),
+        put(space, b"kept", b"2"),
+        put(space, b"gone", b"1"),
+        delete(space, b"gone"),
+        delete(space, b"back"),
+        put(space, b"back", b"3"),
+    ])?;
+    has(rule, store, space, b"kept", "2")?;
+    has_not(rule, store, space, b"gone")?;
+    has(rule, store, space, b"back", "3")
+}
+
+fn scans_are_ordered_and_bounded(store: &impl Store) -> Result<(), Violation> {
+    let [a, b, c, d, e] = [[1, 255], [2, 0], [2, 1], [2, 255], [3, 0]];
+    let writes = [e, d, c, b, a].map(|at| put(KeySpace::Entries, &at, &at));
+    store.commit(writes.to_vec())?;
+    let two = behind(&[2]);
+    scans(store, (&[], None), 10, &[a, b, c, d, e])?;
+    scans(store, (&[2], two.as_deref()), 10, &[b, c, d])?;
+    scans(store, (&[2], two.as_deref()), 2, &[b, c])?;
+    scans(store, (&[2, 1], None), 10, &[c, d, e])?;
+    scans(store, (&[4], None), 10, &[])?;
+    scans(store, (&[2, 1], Some(&[2, 1])), 10, &[])?;
+    scans(store, (&[3], Some(&[1])), 10, &[])?;
+    scans(store, (&[], None), 0, &[])?;
+    let last = store.last_key(KeySpace::Entries)?;
+    same(
+        "the last key is found",
+        last,
+        Some(Bytes::copy_from_slice(&e)),
+    )
+}
+
+fn every_key_space_is_its_own(store: &impl Store) -> Result<(), Violation> {
+    // The store keeps its own records in `Meta`.
+    let spaces = KeySpace::ALL
+        .iter()
+        .filter(|space| **space != KeySpace::Meta);
+    let writes = spaces
+        .clone()
+        .map(|space| put(*space, &[0xee], space.name().as_bytes()));
+    store.commit(writes.collect())?;
+    for space in spaces {
+        let rule = "every key space is its own";
+        has(rule, store, *space, &[0xee], space.name())?;
+    }
+    Ok(())
+}
+
+fn what_was_committed_is_there_after_a_crash(store: &impl Store) -> Result<(), Violation> {
+    let rule = "what was committed is there after a crash";
+    has(rule, store, KeySpace::Groups, b"kept", "2")?;
+    has_not(rule, store, KeySpace::Groups, b"gone")?;
+    let entries = store.scan(KeySpace::Entries, &[], Some(&[0xee]), 10)?;
+    same(rule, entries.len(), 5)
+}
+
+fn posts_are_deleted_one_by_one(store: &impl Store) -> Result<(), Violation> {
+    let rule = "posts are deleted one by one";
     let at = |number: u64| number.to_be_bytes();
     let writes = (1..=3).map(|n| put(KeySpace::Posts, &at(n), format!("post {n}").as_bytes()));
-    store.commit(writes.collect()).unwrap();
+    store.commit(writes.collect())?;
     let live = store.usage().live_post_bytes;
-    store.commit(vec![delete(KeySpace::Posts, &at(1))]).unwrap();
-    assert!(store.usage().live_post_bytes < live);
-    store.erase_now().unwrap();
-    store.maintain(1).unwrap();
-    let records = store.scan(KeySpace::Posts, &[], Some(&at(9)), 10).unwrap();
+    store.commit(vec![delete(KeySpace::Posts, &at(1))])?;
+    same(rule, store.usage().live_post_bytes < live, true)?;
+    store.erase_now()?;
+    store.maintain(1)?;
+    let records = store.scan(KeySpace::Posts, &[], Some(&at(9)), 10)?;
     let posts: Vec<Bytes> = records.into_iter().map(|(_, post)| post).collect();
-    assert_eq!(posts, ["post 2", "post 3"]);
+    let left = ["post 2", "post 3"].map(|post| Bytes::copy_from_slice(post.as_bytes()));
+    same(rule, posts, left.to_vec())
+}
+
+fn batches_are_committed_in_the_order_of_their_numbers(
+    store: &impl Store,
+) -> Result<(), Violation> {
+    let rule = "batches are committed in the order of their numbers";
+    let space = KeySpace::Groups;
+    let next = store.next_batch();
+    for number in [next.wrapping_sub(1), next + 1] {
+        let refused = store.commit_numbered(number, vec![put(space, b"number", b"no")]);
+        let is_refused = matches!(
+            refused,
+            Err(StoreError::OutOfOrder { given, next: expected })
+                if given == number && expected == next
+        );
+        same(rule, is_refused, true)?;
+        has_not(rule, store, space, b"number")?;
+    }
+    store.commit_numbered(next, vec![put(space, b"number", b"yes")])?;
+    has(rule, store, space, b"number", "yes")?;
+    same(rule, store.next_batch() > next, true)
 }
 
 #[cfg(test)]
@@ -155,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_memory_store_conforms() {
-        run(MemoryStore::new(), |store| store.clone());
+        run(MemoryStore::new(), |store| store.clone()).unwrap();
     }
 
     #[test]
@@ -165,7 +239,8 @@ mod tests {
         run(open(), |store| {
             drop(store);
             open()
-        });
+        })
+        .unwrap();
     }
 
     /// A store on a disk that fails now and then: what fails is tried again, and there is
@@ -218,6 +293,18 @@ mod tests {
             Ok(())
         }
 
+        fn next_batch(&self) -> u64 {
+            self.0.next_batch()
+        }
+
+        fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError> {
+            if number != self.next_batch() {
+                return self.0.commit_numbered(number, writes);
+            }
+            // Each attempt that fails uses up a number.
+            self.commit(writes)
+        }
+
         fn is_nearly_full(&self) -> bool {
             self.0.is_nearly_full()
         }
@@ -260,7 +347,8 @@ mod tests {
             run(store, |store| {
                 drop(store);
                 open()
-            });
+            })
+            .unwrap();
             assert!(disk.calls() > 50);
         }
     }

@@ -148,21 +148,23 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.shared.lock().commit(writes)
+    }
+
+    fn next_batch(&self) -> u64 {
+        self.shared.lock().commits + 1
+    }
+
+    fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError> {
         let mut content = self.shared.lock();
-        match content.fault {
-            Some(Fault::Full) => return Err(StoreError::Full { available: 0 }),
-            Some(Fault::Broken) => return Err(StoreError::Io("a simulated fault".into())),
-            Some(Fault::NearlyFull) | None => {}
+        let next = content.commits + 1;
+        if number != next {
+            return Err(StoreError::OutOfOrder {
+                given: number,
+                next,
+            });
         }
-        for write in writes {
-            content.damaged.remove(&(write.space, write.key.clone()));
-            match write.value {
-                Some(value) => content.records.insert((write.space, write.key), value),
-                None => content.records.remove(&(write.space, write.key)),
-            };
-        }
-        content.commits += 1;
-        Ok(())
+        content.commit(writes)
     }
 
     fn is_nearly_full(&self) -> bool {
@@ -197,6 +199,23 @@ impl Store for MemoryStore {
 }
 
 impl Content {
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        match self.fault {
+            Some(Fault::Full) => return Err(StoreError::Full { available: 0 }),
+            Some(Fault::Broken) => return Err(StoreError::Io("a simulated fault".into())),
+            Some(Fault::NearlyFull) | None => {}
+        }
+        for write in writes {
+            self.damaged.remove(&(write.space, write.key.clone()));
+            match write.value {
+                Some(value) => self.records.insert((write.space, write.key), value),
+                None => self.records.remove(&(write.space, write.key)),
+            };
+        }
+        self.commits += 1;
+        Ok(())
+    }
+
     fn readable(&self) -> Result<(), StoreError> {
         match self.fault {
             Some(Fault::Broken) => Err(StoreError::Io("a simulated fault".into())),

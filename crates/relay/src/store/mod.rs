@@ -3,7 +3,8 @@
 //!
 //! **Elsewhere**: [`records`] says what the values mean and how they are encoded; the relay
 //! ([`crate::relay`]) decides when something is written: it gathers a batch under its lock,
-//! and a writer commits the batch without the lock. [`check`] verifies a data directory.
+//! and a writer commits the batch without the lock. [`check`] verifies a store on disk;
+//! [`conformance`] tests what every store must do.
 //!
 //! **Always**: a batch is applied completely or not at all, and when [`Store::commit`]
 //! returns, it is on disk. A value is read as it was written, or as an error, never as
@@ -12,18 +13,16 @@
 //! called.
 
 pub mod check;
+pub mod conformance;
 pub mod embedded;
 pub mod faulty;
 pub mod memory;
 pub mod records;
 
-#[cfg(test)]
-pub(crate) mod conformance;
-
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-/// The newest data directory format that this program writes and reads.
+/// The newest format of a store that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The time, in milliseconds, after which a deleted post's ciphertext is in no
@@ -104,7 +103,7 @@ pub enum KeySpace {
     Contests,
     /// Account id, SMS id: how far a text to a phone is.
     SmsSubmissions,
-    /// SHA-256 of what the service centre calls a segment: of which text it is.
+    /// SHA-256 of what the SMSC calls a segment: of which text it is.
     SmsReceipts,
     /// Beginning of numbers, `+` for all: what was spent on texts there.
     SmsSpending,
@@ -259,6 +258,17 @@ pub trait Store: Send + Sync + 'static {
     /// committed later.
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError>;
 
+    /// The number that the next batch gets. Numbers only rise; a batch that fails may use up
+    /// one.
+    fn next_batch(&self) -> u64;
+
+    /// As [`Store::commit`], if the batch's number is the next one. For those who must apply
+    /// the same batches in the same order elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] for any other number, and as [`Store::commit`].
+    fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError>;
+
     /// Whether there is so little space left that it is kept for what makes room again:
     /// acknowledgements and deletions. Cheap: asked for each post, so that a full disk
     /// fails no batch, which others would have a part in.
@@ -301,7 +311,10 @@ impl StoreError {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Full { .. } | Self::Io(_) => true,
-            Self::Damaged(_) | Self::InUse | Self::UnknownFormat { .. } => false,
+            Self::Damaged(_)
+            | Self::InUse
+            | Self::UnknownFormat { .. }
+            | Self::OutOfOrder { .. } => false,
         }
     }
 }
@@ -310,7 +323,7 @@ impl StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The medium is full, or nearly: nothing was written.
-    #[error("the data directory's disk is full ({available} bytes are left)")]
+    #[error("the store is full: {available} bytes are left")]
     Full {
         /// Bytes that are left.
         available: u64,
@@ -318,15 +331,23 @@ pub enum StoreError {
     /// Reading or writing failed; it may succeed later.
     #[error("the store failed: {0}")]
     Io(String),
+    /// A batch was given a number that is not the next one: nothing was written.
+    #[error("batch {given} is not the next one, which is {next}")]
+    OutOfOrder {
+        /// The number that the batch was given.
+        given: u64,
+        /// The number of the next batch.
+        next: u64,
+    },
     /// Something that was read is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// Another program has the data directory open.
-    #[error("the data directory is in use by another process")]
+    /// Another program has the store open.
+    #[error("another process uses the store")]
     InUse,
-    /// The data directory was written by a newer program.
+    /// The store was written by a newer program.
     #[error(
-        "the data directory has format {found}, but this program knows only formats up to \
+        "the store has format {found}, but this program knows only formats up to \
          {FORMAT_VERSION}: use the newer program that wrote it, or restore a backup"
     )]
     UnknownFormat {

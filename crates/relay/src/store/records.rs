@@ -418,7 +418,7 @@ pub struct SmsSubmissionRecord {
     /// How many segments it has.
     #[prost(uint32, tag = "1")]
     pub segments: u32,
-    /// How many of them the service centre has.
+    /// How many of them the SMSC has.
     #[prost(uint32, tag = "2")]
     pub taken: u32,
     /// How many of them the phone has.
@@ -441,7 +441,7 @@ pub struct SmsReceiptRecord {
     /// Which.
     #[prost(bytes = "bytes", tag = "2")]
     pub sms_id: Bytes,
-    /// When the service centre took it, in milliseconds since 1970.
+    /// When the SMSC took it, in milliseconds since 1970.
     #[prost(uint64, tag = "3")]
     pub made_at_ms: u64,
 }

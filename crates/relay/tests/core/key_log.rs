@@ -411,6 +411,12 @@ impl Store for Surprising {
         }
         Ok(())
     }
+    fn next_batch(&self) -> u64 {
+        self.inner.next_batch()
+    }
+    fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.inner.commit_numbered(number, writes)
+    }
     fn is_nearly_full(&self) -> bool {
         false
     }

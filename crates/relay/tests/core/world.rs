@@ -47,7 +47,7 @@ pub(crate) struct World {
     pub(crate) codes: HashMap<String, String>,
     /// The requests that codes were sent for.
     pub(crate) code_requests: Vec<(LinkId, u32)>,
-    /// Texts that the service centre was given, and what it was told of others.
+    /// Texts that the SMSC was given, and what it was told of others.
     pub(crate) submissions: Vec<Submission>,
     pub(crate) verdicts: Vec<(u64, Verdict)>,
 }

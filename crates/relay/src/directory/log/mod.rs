@@ -53,7 +53,7 @@ use crate::store::{KeySpace, Store, StoreError, Write, key};
 /// Where the newest head is, signed.
 const NEWEST: &[u8] = b"head";
 
-type Directory<S> = akd::Directory<Configuration, Records<S>, VrfKey>;
+type AkdDirectory<S> = akd::Directory<Configuration, Records<S>, VrfKey>;
 
 /// A key log. See the module.
 pub struct KeyLog<S: Store> {
@@ -61,10 +61,10 @@ pub struct KeyLog<S: Store> {
     keys: LogKeys,
     auditors: Vec<AuditorId>,
     /// Makes proofs from what is committed.
-    reading: Directory<S>,
+    reading: AkdDirectory<S>,
     read: Records<S>,
     /// Gathers an epoch.
-    gathering: Directory<S>,
+    gathering: AkdDirectory<S>,
     gathered: Records<S>,
     /// Held by the thread that publishes, before `heads`.
     publishing: Mutex<Publishing>,
@@ -475,10 +475,10 @@ impl<S: Store> KeyLog<S> {
     }
 }
 
-fn directory<S: Store>(records: &Records<S>, keys: &LogKeys) -> Result<Directory<S>, LogError> {
+fn directory<S: Store>(records: &Records<S>, keys: &LogKeys) -> Result<AkdDirectory<S>, LogError> {
     let storage = StorageManager::new_no_cache(records.clone());
     let config = AzksParallelismConfig::disabled();
-    ready(Directory::new(storage, keys.vrf.clone(), config)).map_err(failed)
+    ready(AkdDirectory::new(storage, keys.vrf.clone(), config)).map_err(failed)
 }
 
 fn head_writes(head: &Head, signed: &pb::SignedHead, writes: &mut Vec<Write>) {

@@ -82,7 +82,7 @@ struct Side {
     verdicts: mpsc::UnboundedSender<(u64, Verdict)>,
     counts: Arc<TextCounts>,
     connector: Arc<Connector>,
-    work: Option<GatewayQueue>,
+    work: Option<SmscQueue>,
 }
 
 impl Side {
@@ -105,7 +105,7 @@ impl Side {
             failures,
             counts,
             connector: Arc::new(Connector::new(&smsc).unwrap()),
-            work: Some(GatewayQueue {
+            work: Some(SmscQueue {
                 queue,
                 ready: VecDeque::new(),
                 verdicts: said,
@@ -117,7 +117,7 @@ impl Side {
         }
     }
 
-    fn open(&mut self) -> (Center, JoinHandle<(Ended, GatewayQueue)>) {
+    fn open(&mut self) -> (Center, JoinHandle<(Ended, SmscQueue)>) {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let connector = Arc::clone(&self.connector);
         let mut work = self.work.take().unwrap();

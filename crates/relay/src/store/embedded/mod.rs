@@ -306,6 +306,63 @@ impl EmbeddedStore {
         Ok(())
     }
 
+    /// Commits, if the batch's number is the one that is given.
+    fn commit_as(&self, given: Option<u64>, writes: &[Write]) -> Result<(), StoreError> {
+        if self.scratch.is_some() {
+            return Err(StoreError::Io("it was opened only to be read".into()));
+        }
+        let mut commit = self.commit.lock();
+        self.settle(&mut commit)?;
+        let number = commit.number + 1;
+        if let Some(given) = given.filter(|given| *given != number) {
+            return Err(StoreError::OutOfOrder {
+                given,
+                next: number,
+            });
+        }
+        let values = writes.iter().filter_map(|write| write.value.as_ref());
+        self.check_space(values.map(|value| value.len() as u64).sum())?;
+        let posts: Vec<Bytes> = writes
+            .iter()
+            .filter(|write| write.space == KeySpace::Posts)
+            .filter_map(|write| write.value.clone())
+            .collect();
+        let added = match self.append(&posts) {
+            Err(StoreError::Full { .. }) if self.reserve.release()? => self.append(&posts)?,
+            appended => appended?,
+        };
+        let tried = self.with_map(|map| {
+            let (batch, removed) = map.batch(writes, &added, number, &self.damaged)?;
+            let mut batch = Some(batch);
+            let mut journal = || match batch.take() {
+                Some(batch) => unpanicked(|| batch.commit().map_err(map_failed)),
+                None => Err(StoreError::Io("a batch was committed twice".into())),
+            };
+            Ok((removed, self.disk.journal(&mut journal)))
+        });
+        let (removed, result) = match tried {
+            Ok(tried) => tried,
+            Err(error) => {
+                self.forget(added);
+                return Err(error);
+            }
+        };
+        commit.number = number;
+        let Err(error) = result else {
+            self.watermark.raise(number);
+            self.forget(removed);
+            return Ok(());
+        };
+        commit.doubt = Some(UnsureBatch { added, removed });
+        if matches!(error, StoreError::Full { .. }) {
+            let _ = self.reserve.release();
+        }
+        match self.resolve(&mut commit, false) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(error),
+        }
+    }
+
     /// Opens the map again and asks it whether the last batch counted. If so, and if
     /// its caller believes otherwise, a new generation begins.
     fn resolve(&self, commit: &mut Commit, is_a_surprise: bool) -> Result<bool, StoreError> {
@@ -382,53 +439,15 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        if self.scratch.is_some() {
-            return Err(StoreError::Io("it was opened only to be read".into()));
-        }
-        let mut commit = self.commit.lock();
-        self.settle(&mut commit)?;
-        let values = writes.iter().filter_map(|write| write.value.as_ref());
-        self.check_space(values.map(|value| value.len() as u64).sum())?;
-        let posts: Vec<Bytes> = writes
-            .iter()
-            .filter(|write| write.space == KeySpace::Posts)
-            .filter_map(|write| write.value.clone())
-            .collect();
-        let added = match self.append(&posts) {
-            Err(StoreError::Full { .. }) if self.reserve.release()? => self.append(&posts)?,
-            appended => appended?,
-        };
-        let number = commit.number + 1;
-        let tried = self.with_map(|map| {
-            let (batch, removed) = map.batch(&writes, &added, number, &self.damaged)?;
-            let mut batch = Some(batch);
-            let mut journal = || match batch.take() {
-                Some(batch) => unpanicked(|| batch.commit().map_err(map_failed)),
-                None => Err(StoreError::Io("a batch was committed twice".into())),
-            };
-            Ok((removed, self.disk.journal(&mut journal)))
-        });
-        let (removed, result) = match tried {
-            Ok(tried) => tried,
-            Err(error) => {
-                self.forget(added);
-                return Err(error);
-            }
-        };
-        commit.number = number;
-        let Err(error) = result else {
-            self.watermark.raise(number);
-            self.forget(removed);
-            return Ok(());
-        };
-        commit.doubt = Some(UnsureBatch { added, removed });
-        if matches!(error, StoreError::Full { .. }) {
-            let _ = self.reserve.release();
-        }
-        match self.resolve(&mut commit, false) {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(error),
-        }
+        self.commit_as(None, &writes)
+    }
+
+    fn next_batch(&self) -> u64 {
+        self.commit.lock().number + 1
+    }
+
+    fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.commit_as(Some(number), &writes)
     }
 
     fn is_nearly_full(&self) -> bool {
