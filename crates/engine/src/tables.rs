@@ -216,6 +216,21 @@ mod tests {
             Ok::<_, StoreError>(left)
         });
         // These belong to groups and to phones, whose conversations are never merged.
-        assert_eq!(left.unwrap(), Vec::<String>::new());
+        let of_others = [
+            "asking",
+            "blamed_device",
+            "group_break",
+            "invitation",
+            "joining",
+            "member",
+            "next_generation",
+            "sms_message",
+            "sms_outgoing",
+            "sms_part",
+            "unfollowed_group",
+            "unknown_group",
+            "wish",
+        ];
+        assert_eq!(left.unwrap(), of_others);
     }
 }
