@@ -26,23 +26,19 @@ export type Alarm = Problem & {
   /** What happened, in one sentence for programs and logs. */
   sentence: string;
 } & {
-  /** `Problem::code`. */
-  code: string;
-  /** What happened, in one sentence for programs and logs. */
-  sentence: string;
   /** When it was raised. */
   first_at: Timestamp;
   /** When it was last raised. */
   last_at: Timestamp;
 };
 
-/** See `Request::ApproveDevice`. */
+/** Parameters of `approve_device`. */
 export interface ApproveDevice {
   /** The code that the new device shows, typed or scanned. */
   code: string;
 }
 
-/** See `Request::Profile`. */
+/** Parameters of `profile`. */
 export interface AskProfile {
   /** An address or a conversation's id; without it, this account. */
   of?: string | null;
@@ -75,7 +71,7 @@ export interface AttachmentOf {
 }
 
 /** The state of an attachment. */
-export type AttachmentState = 
+export type AttachmentState =
   /** At the relay; it can be fetched. */
   | "offered"
   /** Being uploaded to the relay; the message is sent after it. */
@@ -107,7 +103,7 @@ export interface Auditors {
   required: number;
 }
 
-/** See `Notice::Backup`. */
+/** The notice `backup`. */
 export interface BackupChanged {
   /** When the relay accepted the last complete backup. */
   saved_at?: Timestamp | null;
@@ -123,7 +119,7 @@ export interface BackupPart {
   more: boolean;
 }
 
-/** See `Request::Block`. */
+/** Parameters of `block`. */
 export interface Block {
   /** The contact's address. */
   address: string;
@@ -131,7 +127,7 @@ export interface Block {
   blocked: boolean;
 }
 
-/** See `Request::ChangeGroup`. A field that is absent changes nothing. */
+/** Parameters of `change_group`. A field that is absent changes nothing. */
 export interface ChangeGroup {
   /** The group's id, or its name. */
   group: string;
@@ -154,7 +150,7 @@ export interface ChangeGroup {
 }
 
 /** How a message travelled. */
-export type Channel = 
+export type Channel =
   /** End-to-end encrypted. */
   | "waxwing"
   /** The phone network's text messages. */
@@ -177,14 +173,14 @@ export interface Check {
   detail?: string | null;
 }
 
-/** See `Request::CheckReport`. */
+/** Parameters of `check_report`. */
 export interface CheckReport {
   /** The result of `report`. */
   report: Report;
 }
 
 /** How a check ended. */
-export type CheckResult = 
+export type CheckResult =
   /** Everything is fine. */
   | "ok"
   /** It works, but the person should know. */
@@ -204,20 +200,20 @@ export interface CheckedReport {
   said: ProvenMessage[];
 }
 
-/** See `Request::ConfirmDevice`. */
+/** Parameters of `confirm_device`. */
 export interface ConfirmDevice {
   /** Whether to admit the device that asks. */
   accept: boolean;
 }
 
 /** Whether this device is connected to the relay. */
-export type Connection = 
+export type Connection =
   /** The mailbox link is logged in. */
   | "online"
   /** It is not logged in. */
   | "offline";
 
-/** See `Notice::Connection`. */
+/** The notice `connection`. */
 export interface ConnectionChanged {
   /** The state now. */
   connection: Connection;
@@ -304,7 +300,7 @@ export interface ConversationEvent {
 export type ConversationId = string;
 
 /** Who takes part in a conversation. */
-export type ConversationKind = 
+export type ConversationKind =
   /** Two people. */
   | "direct"
   /** A group of many. */
@@ -320,7 +316,7 @@ export interface Conversations {
   conversations: Conversation[];
 }
 
-/** See `Request::CreateGroup`. */
+/** Parameters of `create_group`. */
 export interface CreateGroup {
   /** 1 to 256 bytes. */
   name: string;
@@ -328,7 +324,7 @@ export interface CreateGroup {
   members?: string[];
 }
 
-/** See `Request::DecideJoin`. */
+/** Parameters of `decide_join`. */
 export interface DecideJoin {
   /** The group's id, or its name. */
   group: string;
@@ -339,7 +335,7 @@ export interface DecideJoin {
 }
 
 /** A person's decision about a safety number. */
-export type Decision = 
+export type Decision =
   /** It is the same: they are verified, and waiting messages are sent. */
   | "accept"
   /** The person did not compare it, but waiting messages are sent. */
@@ -347,7 +343,7 @@ export type Decision =
   /** It is different: they are not verified, and nothing is sent. */
   | "reject";
 
-/** See `Request::DeclineRequest`. */
+/** Parameters of `decline_request`. */
 export interface Decline {
   /** An address, a conversation's id, or a group's name that no other group has. */
   of: string;
@@ -377,7 +373,7 @@ export interface Devices {
   devices: Device[];
 }
 
-/** See `Notice::Devices`. */
+/** The notice `devices`. */
 export interface DevicesChanged {
   /** All devices now. */
   devices: Device[];
@@ -386,7 +382,7 @@ export interface DevicesChanged {
 }
 
 /** Who wrote a message. */
-export type Direction = 
+export type Direction =
   /** Somebody else. */
   | "in"
   /** This account. */
@@ -403,7 +399,7 @@ export interface DoctorReport {
 /** The result of methods that return nothing. */
 export type Done = Record<string, unknown>;
 
-/** See `Request::Edit`. */
+/** Parameters of `edit`. */
 export interface Edit {
   /** A message of this account. */
   message: MessageId;
@@ -412,16 +408,22 @@ export interface Edit {
 }
 
 /** One thing in a conversation's history. */
-export type Entry = 
+export type Entry =
   /** What somebody wrote. */
-  | Message
+  | Message & {
+    type: "message";
+  }
   /** What happened to the conversation. */
-  | ConversationEvent
+  | ConversationEvent & {
+    type: "event";
+  }
   /** Messages that are known to be missing. */
-  | Gap;
+  | Gap & {
+    type: "gap";
+  };
 
 /** What can happen to a conversation. */
-export type EventKind = 
+export type EventKind =
   /** The address belongs to another account than before. */
   | "identity_reset"
   /**
@@ -498,7 +500,7 @@ export interface EvidenceFiles {
   evidence: Evidence[];
 }
 
-/** See `Request::FeedBackup`. */
+/** Parameters of `feed_backup`. */
 export interface FeedBackup {
   /** The next bytes of the file, at most 512 KiB, in base64. */
   part: string;
@@ -506,7 +508,7 @@ export interface FeedBackup {
   last?: boolean;
 }
 
-/** See `Request::FindMessage`. */
+/** Parameters of `find_message`. */
 export interface FindMessage {
   /**
    * At least six hexadecimal digits: the start of the id, with or without the first two digits,
@@ -595,7 +597,7 @@ export interface GroupMember {
   compared: boolean;
 }
 
-/** See `Request::History`. At most one of `before`, `after`, `around` and `search` may be given. */
+/** Parameters of `history`. At most one of `before`, `after`, `around` and `search` may be given. */
 export interface History {
   /** An address, or a conversation's id. */
   of: string;
@@ -625,7 +627,7 @@ export interface HistoryPage {
   next?: string | null;
 }
 
-/** See `Request::ImportEntries`. */
+/** Parameters of `import_entries`. */
 export interface ImportEntries {
   /**
    * The conversation to import into: an address, a conversation's id, or a group's name that no
@@ -652,7 +654,7 @@ export interface ImportedMessage {
   files?: SealedFile[];
 }
 
-/** See `Request::Invite`. */
+/** Parameters of `invite`. */
 export interface Invite {
   /** The group's id, or its name. */
   group: string;
@@ -670,13 +672,13 @@ export interface Invited {
   link: string;
 }
 
-/** See `Request::Join`. */
+/** Parameters of `join`. */
 export interface Join {
   /** `waxwing:invite/1/…` */
   link: string;
 }
 
-/** See `Request::KeepConversation`. A field that is absent changes nothing. */
+/** Parameters of `keep_conversation`. A field that is absent changes nothing. */
 export interface KeepConversation {
   /** An address, a conversation's id, or a group's name that no other group has. */
   of: string;
@@ -695,7 +697,7 @@ export interface KeepConversation {
 }
 
 /** Why the key of the home's store is not available. */
-export type KeyMissing = 
+export type KeyMissing =
   /** It needs a passphrase, and none was given. */
   | "passphrase"
   /** A new home has nowhere to keep it: there is no keyring, and no passphrase was given. */
@@ -705,7 +707,7 @@ export type KeyMissing =
   /** The keyring has it, and does not release it. */
   | "keyring";
 
-/** See `Request::LinkDevice`. */
+/** Parameters of `link_device`. */
 export interface LinkDevice {
   /** The URL of the account's relay, `https://host[:port]`, optionally with `/#` and its pin. */
   relay: string;
@@ -727,7 +729,7 @@ export interface LinkPreview {
   thumbnail?: string;
 }
 
-/** See `Notice::Lock`. */
+/** The notice `lock`. */
 export interface LockChanged {
   /** Whether the address is locked. */
   locked: boolean;
@@ -745,7 +747,7 @@ export interface LogStatus {
   made_at?: Timestamp | null;
 }
 
-/** See `Request::Report`. */
+/** Parameters of `report`. */
 export interface MakeReport {
   /** Messages of others. */
   messages: MessageId[];
@@ -753,7 +755,7 @@ export interface MakeReport {
   note?: string;
 }
 
-/** See `Request::MarkRead`. */
+/** Parameters of `mark_read`. */
 export interface MarkRead {
   /** The conversation. */
   conversation: ConversationId;
@@ -834,7 +836,7 @@ export interface Message {
   quiet?: boolean;
 }
 
-/** See `Notice::MessageState`. */
+/** The notice `message_state`. */
 export interface MessageChanged {
   /** The message. */
   id: MessageId;
@@ -846,7 +848,7 @@ export interface MessageChanged {
   problem?: ProblemReport | null;
 }
 
-/** See `Notice::MessageDeleted`. */
+/** The notice `message_deleted`. */
 export interface MessageDeleted {
   /** The message. */
   id: MessageId;
@@ -874,7 +876,7 @@ export interface MessageOf {
 }
 
 /** The state of a message of this account. It only moves forward, except to `failed`. */
-export type MessageState = 
+export type MessageState =
   /** In the outbox. */
   | "queued"
   /** It will not be sent: see the problem. */
@@ -895,7 +897,7 @@ export interface NamedAuditor {
 }
 
 /** Something happened. As JSON, an object whose `type` says what. */
-export type Notice = 
+export type Notice =
   /**
    * Somebody wrote. `from_verified` is whether the relay's verified addresses and the signed
    * roster say that this address is the sender's.
@@ -909,59 +911,93 @@ export type Notice =
    * A message from a stranger has `request`. If one person sends too many messages at once, they
    * have `quiet`: do not alert the user to them.
    */
-  | Message
+  | Message & {
+    type: "message";
+  }
   /**
    * The state of a message of this account changed. `problem` says why it failed, or what it
    * waits for while it is queued.
    */
-  | MessageChanged
+  | MessageChanged & {
+    type: "message_state";
+  }
   /** A message changed: it was edited, reacted to or unsent, or more members have it. */
-  | Message
+  | Message & {
+    type: "message_changed";
+  }
   /** A message has disappeared, because its time was up. */
-  | MessageDeleted
+  | MessageDeleted & {
+    type: "message_deleted";
+  }
   /**
    * Another device of this account changed a synced setting, of `conversation` if it belongs to
    * one.
    */
-  | Synced
+  | Synced & {
+    type: "synced";
+  }
   /** Somebody is typing, or has stopped. It is valid for ten seconds. */
-  | Typing
+  | Typing & {
+    type: "typing";
+  }
   /** Something happened to a conversation, as in `history`. */
-  | ConversationEvent
+  | ConversationEvent & {
+    type: "event";
+  }
   /**
    * Messages from one sender are missing, and this device has asked for them again. With
    * `missing` 0, all have arrived.
    */
-  | Gap
+  | Gap & {
+    type: "gap";
+  }
   /** The registration moved to another stage. With a `problem`, it returned to `stage`. */
-  | RegistrationChanged
+  | RegistrationChanged & {
+    type: "registration";
+  }
   /** The connection to the relay was made (`online`) or lost (`offline`). */
-  | ConnectionChanged
+  | ConnectionChanged & {
+    type: "connection";
+  }
   /**
    * Linking a device moved to another stage. Stages: `meeting`, `code` (on the new device),
    * `agreed` (on the new device: the other one asks its person), `confirm` (on the old device:
    * call `confirm_device` next), `admitting`, `admitted` (the history is being transferred),
    * `done`, `refused`, `failed`. `device` is the new device's short id, the same on both.
    */
-  | PairingChanged
+  | PairingChanged & {
+    type: "pairing";
+  }
   /** The list of devices changed, or with a `problem`, a change failed. */
-  | DevicesChanged
+  | DevicesChanged & {
+    type: "devices";
+  }
   /**
    * A long transfer made progress: `history` (between devices), `backup` (to the relay) or
    * `restore`.
    */
-  | TransferProgress
+  | TransferProgress & {
+    type: "transfer";
+  }
   /** The relay has a new backup, or with a `problem`, making one failed. */
-  | BackupChanged
+  | BackupChanged & {
+    type: "backup";
+  }
   /**
    * A recovery moved to another stage. Stages: `looking_up`, `admitting`, `restoring`, `done`
    * (with a problem such as `backup_none` if not everything could be restored), `failed`.
    */
-  | RecoveryChanged
+  | RecoveryChanged & {
+    type: "recovery";
+  }
   /** The state of the registration lock; with a `problem`, it was not changed. */
-  | LockChanged
+  | LockChanged & {
+    type: "lock";
+  }
   /** Something is wrong that the person should know. */
-  | Warning;
+  | Warning & {
+    type: "warning";
+  };
 
 /** Somebody, or a conversation. */
 export interface Of {
@@ -987,7 +1023,7 @@ export interface OpenAttachment {
   percent: number;
 }
 
-/** See `Notice::Pairing`. */
+/** The notice `pairing`. */
 export interface PairingChanged {
   /** How far it is. */
   stage: PairingStage;
@@ -1006,7 +1042,7 @@ export interface PairingChanged {
 }
 
 /** How far linking a device is. */
-export type PairingStage = 
+export type PairingStage =
   /** This device is asking the relay for a rendezvous. */
   | "meeting"
   /** On the new device: the person types `code` on the other device, or scans `qr`. */
@@ -1042,14 +1078,14 @@ export interface Preview {
   waveform?: number[];
 }
 
-/** See `ClientRequest::PreviewLink`. */
+/** Parameters of `preview_link`. */
 export interface PreviewLink {
   /** `https://…` */
   url: string;
 }
 
 /** Something that went wrong. As JSON: its code and its facts. */
-export type Problem = 
+export type Problem =
   /** The text is not an e-mail address or a phone number. */
   | {
     code: "address_malformed";
@@ -1785,7 +1821,7 @@ export interface ProvenMessage {
   files?: ReportedFile[];
 }
 
-/** See `Request::QuoteSms`. */
+/** Parameters of `quote_sms`. */
 export interface QuoteSms {
   /** A phone number, or the name or id of a conversation with one. */
   to: string;
@@ -1793,7 +1829,7 @@ export interface QuoteSms {
   text: string;
 }
 
-/** See `Request::React`. */
+/** Parameters of `react`. */
 export interface React {
   /** The message. */
   message: MessageId;
@@ -1814,7 +1850,7 @@ export interface Reaction {
   own: boolean;
 }
 
-/** See `Request::ReadBackup`. */
+/** Parameters of `read_backup`. */
 export interface ReadBackup {
   /** 0 starts a new backup; each later call adds 1. */
   index: number;
@@ -1840,7 +1876,7 @@ export interface ReceiptCount {
   of: number;
 }
 
-/** See `Request::Recover`. */
+/** Parameters of `recover`. */
 export interface Recover {
   /** An address of the account. */
   address: string;
@@ -1858,7 +1894,7 @@ export interface Recover {
   revoke_others?: boolean;
 }
 
-/** See `Notice::Recovery`. */
+/** The notice `recovery`. */
 export interface RecoveryChanged {
   /** How far it is. */
   stage: RecoveryStage;
@@ -1867,7 +1903,7 @@ export interface RecoveryChanged {
 }
 
 /** How far a recovery is. */
-export type RecoveryStage = 
+export type RecoveryStage =
   /** The account is being looked up. */
   | "looking_up"
   /** This device is being added to the account's roster. */
@@ -1879,7 +1915,7 @@ export type RecoveryStage =
   /** It failed: see the problem. */
   | "failed";
 
-/** See `Request::Register`. */
+/** Parameters of `register`. */
 export interface Register {
   /** E-mail address or phone number, as typed. */
   address: string;
@@ -1896,7 +1932,7 @@ export interface Register {
   device?: string | null;
 }
 
-/** See `Notice::Registration`. */
+/** The notice `registration`. */
 export interface RegistrationChanged {
   /** Its new state. */
   stage: RegistrationStage;
@@ -1918,7 +1954,7 @@ export interface RegistrationChanged {
 }
 
 /** How far a registration is. */
-export type RegistrationStage = 
+export type RegistrationStage =
   /** There is no account on this device. */
   | "none"
   /** The relay has not been asked for a code yet. */
@@ -1931,7 +1967,7 @@ export type RegistrationStage =
   | "registered";
 
 /** Something a relay did that no honest relay does. */
-export type RelayMisdeed = 
+export type RelayMisdeed =
   /**
    * It uses different token keys for different links, with which it could track the users of
    * tokens.
@@ -2030,13 +2066,13 @@ export interface ReportedPerson {
   roster: string[];
 }
 
-/** See `Request::RevokeDevice`. */
+/** Parameters of `revoke_device`. */
 export interface RevokeDevice {
   /** Its id as `devices` gives it: all of it, or at least its first eight digits. */
   device: string;
 }
 
-/** See `Request::RevokeInvitation`. */
+/** Parameters of `revoke_invitation`. */
 export interface RevokeInvitation {
   /** The group's id, or its name. */
   group: string;
@@ -2060,7 +2096,7 @@ export interface SafetyNumber {
   stopped: boolean;
 }
 
-/** See `ClientRequest::SaveAttachment`. */
+/** Parameters of `save_attachment`. */
 export interface SaveAttachment {
   /** The message. */
   message: MessageId;
@@ -2076,7 +2112,7 @@ export interface SavedAttachment {
   path: string;
 }
 
-/** See `ClientRequest::SealFile`. */
+/** Parameters of `seal_file`. */
 export interface SealFile {
   /** The whole path, starting with `/`. */
   path: string;
@@ -2100,7 +2136,7 @@ export interface SealedFile {
   preview?: Preview | null;
 }
 
-/** See `Request::Search`. */
+/** Parameters of `search`. */
 export interface Search {
   /**
    * Words, all of which the message must contain. Capitals and accents do not matter, and the
@@ -2121,7 +2157,7 @@ export interface Search {
   next?: number | null;
 }
 
-/** See `Request::SendSms`. */
+/** Parameters of `send_sms`. */
 export interface SendSms {
   /** A phone number, or the name or id of a conversation with one. */
   to: string;
@@ -2135,7 +2171,7 @@ export interface SendSms {
   even_so?: boolean;
 }
 
-/** See `Request::Send`. */
+/** Parameters of `send`. */
 export interface SendText {
   /** An address, a conversation's id, or a group's name that no other group has. */
   to: string;
@@ -2161,7 +2197,7 @@ export interface Sent {
   state: MessageState;
 }
 
-/** See `Request::SetAuditors`. */
+/** Parameters of `set_auditors`. */
 export interface SetAuditors {
   /** All auditors from now on. */
   auditors: NamedAuditor[];
@@ -2169,13 +2205,13 @@ export interface SetAuditors {
   required: number;
 }
 
-/** See `Request::SetLock`. */
+/** Parameters of `set_lock`. */
 export interface SetLock {
   /** Whether to lock the address. */
   locked: boolean;
 }
 
-/** See `Request::SetProfile`. A field that is absent changes nothing. */
+/** Parameters of `set_profile`. A field that is absent changes nothing. */
 export interface SetProfile {
   /** At most 128 bytes; empty for none. */
   name?: string | null;
@@ -2183,7 +2219,7 @@ export interface SetProfile {
   picture?: string | null;
 }
 
-/** See `Request::SetReceipts`. */
+/** Parameters of `set_receipts`. */
 export interface SetReceipts {
   /** Whether to tell that a message has arrived. */
   delivered: boolean;
@@ -2193,7 +2229,7 @@ export interface SetReceipts {
   typing?: boolean | null;
 }
 
-/** See `Request::SetTimer`. */
+/** Parameters of `set_timer`. */
 export interface SetTimer {
   /** An address, a conversation's id, or a group's name that no other group has. */
   of: string;
@@ -2201,7 +2237,7 @@ export interface SetTimer {
   seconds: number;
 }
 
-/** See `Request::SetTyping`. */
+/** Parameters of `set_typing`. */
 export interface SetTyping {
   /** An address, a conversation's id, or a group's name that no other group has. */
   of: string;
@@ -2210,7 +2246,7 @@ export interface SetTyping {
 }
 
 /** The encoding of a text message. */
-export type SmsEncoding = 
+export type SmsEncoding =
   /** The phone network's own alphabet: 160 characters in a message. */
   | "gsm7"
   /** UTF-16, for everything else: 70. */
@@ -2248,7 +2284,7 @@ export interface SmsQuote {
 }
 
 /** How much a finding matters. */
-export type SmsSeverity = 
+export type SmsSeverity =
   /** Worth knowing. */
   | "note"
   /** Often a trick. */
@@ -2274,7 +2310,7 @@ export interface Span {
   link?: string | null;
 }
 
-/** See `Request::Star`. */
+/** Parameters of `star`. */
 export interface Star {
   /** The message. */
   message: MessageId;
@@ -2320,13 +2356,13 @@ export interface Status {
   problems: ProblemReport[];
 }
 
-/** See `Request::SubmitCode`. */
+/** Parameters of `submit_code`. */
 export interface SubmitCode {
   /** As typed; spaces and hyphens do not matter. */
   code: string;
 }
 
-/** See `Notice::Synced`. */
+/** The notice `synced`. */
 export interface Synced {
   /** The conversation, if the setting belongs to one. */
   conversation?: ConversationId | null;
@@ -2336,7 +2372,7 @@ export interface Synced {
 export type Timestamp = string;
 
 /** What is transferred in many parts. */
-export type TransferOf = 
+export type TransferOf =
   /** History, from one device to another. */
   | "history"
   /** A backup, to the relay. */
@@ -2344,7 +2380,7 @@ export type TransferOf =
   /** A backup, from the relay or a file. */
   | "restore";
 
-/** See `Notice::Transfer`. */
+/** The notice `transfer`. */
 export interface TransferProgress {
   /** What. */
   what: TransferOf;
@@ -2354,7 +2390,7 @@ export interface TransferProgress {
   total: number;
 }
 
-/** See `Notice::Typing`. */
+/** The notice `typing`. */
 export interface Typing {
   /** Where. */
   conversation: ConversationId;
@@ -2364,7 +2400,7 @@ export interface Typing {
   typing: boolean;
 }
 
-/** See `Request::Verify`. */
+/** Parameters of `verify`. */
 export interface Verify {
   /** The contact's address, or the conversation's id. */
   of: string;
@@ -2385,7 +2421,7 @@ export interface Version {
   at: Timestamp;
 }
 
-/** See `Notice::Warning`. */
+/** The notice `warning`. */
 export interface Warning {
   /** What is wrong. */
   problem: ProblemReport;

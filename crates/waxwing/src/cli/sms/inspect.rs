@@ -199,8 +199,7 @@ fn show_deliver(
     let findings = findings::of(message, known);
     let (text, octets) = content(&deliver.user_data.body);
     let from = deliver.originator.to_string();
-    let reply_to = deliver.user_data.header.reply_address();
-    let reply_to = reply_to.map(ToString::to_string);
+    let reply_to = deliver.asks_reply_to().map(ToString::to_string);
     output.line(format!(
         "From      {}  {}",
         styled(BOLD, one_line(&from)),
