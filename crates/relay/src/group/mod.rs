@@ -1,6 +1,6 @@
 //! Groups: the order of their posts, who may post, and the fan-out to mailboxes.
 //!
-//! **Elsewhere**: what a group means to its members is in `engine`; [`crate::posts`] writes
+//! **Elsewhere**: what a group means to its members is in `engine`; [`crate::mailbox::posts`] writes
 //! posts, and [`crate::mailbox`] delivers them.
 //!
 //! **Always**: each epoch has one commit, the first that arrives. A removed member can no
@@ -403,7 +403,7 @@ impl Groups {
     }
 
     /// Numbers a post and puts it into the mailboxes of the list, which have
-    /// [room](Self::has_room).
+    /// [room](Mailboxes::has_room).
     fn take(
         &mut self,
         context: &mut Context<impl Store>,
