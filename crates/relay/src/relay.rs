@@ -103,14 +103,17 @@ impl<S: Store> Relay<S> {
     pub fn open(
         store: Arc<S>,
         config: Config,
-        secrets: Secrets,
+        Secrets {
+            token_seed,
+            address_key,
+        }: Secrets,
         log: LogIdentity,
     ) -> Result<Self, StoreError> {
         let mut mailboxes = Mailboxes::open(store.as_ref())?;
         let mut view = PendingView::new(store);
-        let tokens = Tokens::open(&mut view, secrets.token_seed)?;
+        let tokens = Tokens::open(&mut view, token_seed)?;
         let texts = Texts::open(&mut view, &config)?;
-        let directory = Directory::new(&config, secrets.address_key, log);
+        let directory = Directory::new(&config, address_key, log);
         let mut context = Context::open(view, config)?;
         Directory::read_revoked(&mut context, &mut mailboxes)?;
         let config = &context.config;
