@@ -19,6 +19,7 @@ use crate::{
     answer::{Refused, Reply, RequestResult},
     backup::Backups,
     blob::Blobs,
+    blob::TokensChecked,
     checker::PartRead,
     context::Context,
     directory::Directory,
@@ -86,10 +87,10 @@ impl<S: Store> Relay<S> {
             (Request::Open(open), _) => open_link(context, link, open),
             (Request::Ping(_), _) => Ok(Reply::Now(Answer::Pong(pb::Pong {}))),
             (Request::StartRegistration(start), _) => {
-                registrations.start_registration(context, texts, now, rng, link, request, &start)
+                registrations.start_registration(context, texts, now, rng, asked, &start)
             }
             (Request::FinishRegistration(finish), Checked::Registration(found)) => registrations
-                .finish_registration(context, directory, now, rng, asked, &finish, *found),
+                .finish_registration(context, directory, now, rng, asked, (&finish, *found)),
             (Request::ChangeRoster(change), found) => {
                 let found = match found {
                     Checked::Change(found) => Some(found),
@@ -132,7 +133,7 @@ impl<S: Store> Relay<S> {
                 directory.claim_key_packages(context, tokens, &claim, *roster)
             }
             (Request::CreateGroup(create), Checked::Create(found)) => {
-                groups.create_group(context, tokens, mailboxes, now, asked, create, found)
+                groups.create_group(context, tokens, mailboxes, now, asked, (create, found))
             }
             (Request::AuthorisePosting(authorise), Checked::Authorise(found)) => {
                 groups.authorise_posting(context, now, link, &authorise, found)
@@ -165,14 +166,11 @@ impl<S: Store> Relay<S> {
             }
             (Request::SetSmsKey(set), _) => texts.set_sms_key(context, link, &set),
             (Request::SendSms(send), _) => {
-                texts.send_sms(context, directory, mailboxes, now, rng, link, send)
+                texts.send_sms(context, directory, mailboxes, now, rng, (link, send))
             }
             (Request::OpenBlob(open), found) => {
-                let found = match found {
-                    Checked::Blob(found) => Some(found),
-                    _ => None,
-                };
-                blobs.open_blob(context, tokens, now, &open, found)
+                let are_good = matches!(found, Checked::Blob(TokensChecked));
+                blobs.open_blob(context, tokens, now, &open, are_good)
             }
             (Request::PutBlobPart(put), _) => Blobs::put_blob_part(context, now, put),
             (Request::FetchBlobState(fetch), _) => Blobs::fetch_blob_state(context, now, &fetch),

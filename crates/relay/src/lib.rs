@@ -1,10 +1,11 @@
 //! The Waxwing relay: it verifies addresses, stores ciphertext, and delivers each post once.
 //!
 //! All decisions are in [`relay::Relay`], a state machine without sockets, clock, threads or
-//! randomness of its own: links open, frames come in, effects go out. Its parts are
-//! [`address`] (proving an address), [`directory`] (accounts, devices, key packages, tokens),
-//! [`group`] (who may post, and in which order), [`mailbox`] (what waits for each device),
-//! [`rendezvous`] (two links that meet) and [`backup`] (an account's backup).
+//! randomness of its own: links open, frames come in, effects go out. It is the composition of
+//! its features: [`address`] (proving an address), [`directory`] (accounts, devices, key
+//! packages, tokens), [`group`] (who may post, and in which order), [`mailbox`] (what waits for
+//! each device), [`rendezvous`] (two links that meet), [`backup`] (an account's backup),
+//! [`texts`] (to and from phones) and blobs.
 //!
 //! **Elsewhere.** Connections, and the loop that drives the state machine, are in [`server`];
 //! storage is in [`store`]; the protocol is `waxwing_protocol`.

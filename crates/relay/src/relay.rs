@@ -1,5 +1,8 @@
 //! The relay as a state machine: frames and time go in, frames and batches come out.
 //!
+//! [`Relay`] is the composition of its features. Each feature owns its state and its rules, and
+//! gets the context that all share with each call.
+//!
 //! The relay answers a request at once, or when the batch that holds its changes is on disk.
 //! The server calls [`Relay::begin`] under one lock, lets [`Verification::run`] verify
 //! signatures without the lock, and passes the result to [`Relay::finish`]. (Without a server,
@@ -8,10 +11,9 @@
 //! [`Relay::handle_batch_failed`]; meanwhile the next batch gathers. Changes for the key log are
 //! taken with [`Relay::take_publication`] in the same way.
 //!
-//! **Elsewhere**: what each request does is in [`crate::address`], [`crate::directory`],
-//! [`crate::mailbox`], [`crate::group`], [`crate::rendezvous`] and [`crate::backup`];
-//! [`crate::dispatch`] chooses between them; sockets and mail are in [`crate::server`] and
-//! [`crate::mail`].
+//! **Elsewhere**: what each request does is in its feature; [`crate::dispatch`] chooses between
+//! them, [`crate::verification`] lists what is checked without the lock, and [`crate::chores`]
+//! what is done as time passes; sockets and mail are in [`crate::server`] and [`crate::mail`].
 //!
 //! **Always**: no I/O except reading the store, no clock, no randomness of its own. The time
 //! that the relay is given is steady: it never jumps. What the relay stores, signs or tells
@@ -101,14 +103,17 @@ impl<S: Store> Relay<S> {
     pub fn open(
         store: Arc<S>,
         config: Config,
-        secrets: Secrets,
+        Secrets {
+            token_seed,
+            address_key,
+        }: Secrets,
         log: LogIdentity,
     ) -> Result<Self, StoreError> {
         let mut mailboxes = Mailboxes::open(store.as_ref())?;
         let mut view = PendingView::new(store);
-        let tokens = Tokens::open(&mut view, secrets.token_seed)?;
+        let tokens = Tokens::open(&mut view, token_seed)?;
         let texts = Texts::open(&mut view, &config)?;
-        let directory = Directory::new(&config, secrets.address_key, log);
+        let directory = Directory::new(&config, address_key, log);
         let mut context = Context::open(view, config)?;
         Directory::read_revoked(&mut context, &mut mailboxes)?;
         let config = &context.config;

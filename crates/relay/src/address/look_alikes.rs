@@ -21,7 +21,6 @@
 //! the relay's key, as addresses are.
 
 use bytes::Bytes;
-use sha2::Digest as _;
 use waxwing_protocol::{address::Address, pb::ErrorCode};
 
 use super::Registrations;

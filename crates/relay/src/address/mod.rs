@@ -102,15 +102,14 @@ impl Registrations {
         texts: &mut Texts,
         now: Time,
         rng: &mut dyn CryptoRng,
-        link: LinkId,
-        request: u32,
+        asked: RequestRef,
         start: &pb::StartRegistration,
     ) -> RequestResult {
         let address = Address::parse(&start.address)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
         let device = DeviceId::try_from(&start.device_id)
             .map_err(|error| Refused::malformed(&error.to_string()))?;
-        let source = context.links.of_request(link)?.source;
+        let source = context.links.of_request(asked.link)?.source;
         let texts_left = Self::texts_left(context, texts, now, &address)?;
         let way = self
             .codes
@@ -130,8 +129,8 @@ impl Registrations {
                 let code = code(rng);
                 context.counts.codes += 1;
                 context.effects.push_back(Effect::SendCode {
-                    link,
-                    request,
+                    link: asked.link,
+                    request: asked.request,
                     address: address.clone(),
                     code: code.clone(),
                 });
@@ -157,8 +156,7 @@ impl Registrations {
         now: Time,
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
-        finish: &pb::FinishRegistration,
-        found: FoundRoster,
+        (finish, found): (&pb::FinishRegistration, FoundRoster),
     ) -> RequestResult {
         let id = registration_id(finish)?;
         let FoundRoster {

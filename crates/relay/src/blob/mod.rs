@@ -189,14 +189,14 @@ impl Blobs {
         tokens: &mut Tokens,
         now: Time,
         open: &pb::OpenBlob,
-        found: Option<TokensChecked>,
+        tokens_are_good: bool,
     ) -> RequestResult {
         let id = blob_id(&open.blob_id)?;
         if let Some(known) = Self::may_open(context, now, open)? {
             return Ok(Reply::Durable(known.stored()));
         }
         let unspent = Self::unspent_all(context, tokens, open)?;
-        if found.is_none() {
+        if !tokens_are_good {
             return Err(Refused::unavailable());
         }
         // The last that may refuse it: what counts as opened today is opened.

@@ -1,13 +1,12 @@
-//! Changes of an account: the next statement of its roster, the lock of an address, and what
-//! happens to a revoked device.
+//! Changes of an account: the next statement of its roster.
 //!
 //! **Elsewhere**: a change waits for the log in [`super::publications`]; a first statement
-//! comes with a registration ([`crate::address`]).
+//! comes with a registration ([`crate::address`]), which also locks addresses; what a revoked
+//! device leaves is deleted in [`super::revocation`].
 //!
 //! **Always**: a statement counts by its signatures, no matter who submits it. Only devices of
 //! the account, and the device that it admits, learn the mailbox of a statement that is
-//! already known. A device that the log has revoked can no longer log in, from that moment on;
-//! its records are deleted a little later, in steps, and a crash does not stop that.
+//! already known.
 
 use std::collections::BTreeMap;
 

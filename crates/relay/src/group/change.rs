@@ -51,8 +51,7 @@ impl Groups {
         mailboxes: &mut Mailboxes,
         now: Time,
         asked: RequestRef,
-        create: pb::CreateGroup,
-        found: CheckedGroup,
+        (create, found): (pb::CreateGroup, CheckedGroup),
     ) -> RequestResult {
         let id = group_id(&create.group_id)?;
         let post = post_id(&create.post_id)?;
@@ -64,7 +63,7 @@ impl Groups {
                 return Err(Refused::new(ErrorCode::GroupExists, "this group exists"));
             }
             if let Some(answer) =
-                self.answered_before(context, mailboxes, now, id, post, asked, true)?
+                self.answered_before(context, mailboxes, now, (id, post), asked, true)?
             {
                 return Ok(answer);
             }
@@ -131,8 +130,7 @@ impl Groups {
             now,
             welcome,
             &fan_out,
-            Some(asked),
-            epoch,
+            (Some(asked), epoch),
         )?;
         Ok(Reply::Later)
     }
@@ -193,11 +191,12 @@ impl Groups {
         mailboxes: &mut Mailboxes,
         now: Time,
         asked: RequestRef,
-        (id, epoch, post): (GroupId, Epoch, PostId),
-        commit: pb::Post,
+        (commit, next_list): (pb::Post, Option<Arc<[MailboxId]>>),
         old_list: &[MailboxId],
-        next_list: Option<Arc<[MailboxId]>>,
     ) -> RequestResult {
+        let id = group_id(&commit.group_id)?;
+        let post = post_id(&commit.post_id)?;
+        let epoch = Epoch(commit.epoch);
         let current = self.group(context, id)?.epoch();
         if epoch != current {
             return Err(conflict(current));
@@ -233,8 +232,7 @@ impl Groups {
             now,
             incoming,
             &both,
-            Some(asked),
-            epoch.next(),
+            (Some(asked), epoch.next()),
         )?;
         if !commit.welcome.is_empty() {
             let welcome = welcome(id, epoch.next(), post, commit.welcome);
@@ -244,8 +242,7 @@ impl Groups {
                 now,
                 welcome,
                 &new_list,
-                None,
-                epoch.next(),
+                (None, epoch.next()),
             )?;
         }
         Ok(Reply::Later)
@@ -269,7 +266,7 @@ impl Groups {
         let current = group.epoch();
         group.still_has(&rejoin_key)?;
         if let Some(answer) =
-            self.answered_before(context, mailboxes, now, id, post, asked, true)?
+            self.answered_before(context, mailboxes, now, (id, post), asked, true)?
         {
             return Ok(answer);
         }
@@ -300,8 +297,7 @@ impl Groups {
             now,
             incoming,
             &list,
-            Some(asked),
-            epoch.next(),
+            (Some(asked), epoch.next()),
         )?;
         Ok(Reply::Later)
     }

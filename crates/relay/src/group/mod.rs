@@ -1,6 +1,6 @@
 //! Groups: the order of their posts, who may post, and the fan-out to mailboxes.
 //!
-//! **Elsewhere**: what a group means to its members is in `engine`; [`crate::posts`] writes
+//! **Elsewhere**: what a group means to its members is in `engine`; [`crate::mailbox::posts`] writes
 //! posts, and [`crate::mailbox`] delivers them.
 //!
 //! **Always**: each epoch has one commit, the first that arrives. A removed member can no
@@ -16,7 +16,7 @@ mod idle;
 mod signal;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
@@ -288,7 +288,7 @@ impl Groups {
         let fan_out = Arc::clone(&authorised.fan_out);
         let on_disk = !post.first_attempt;
         if let Some(answer) =
-            self.answered_before(context, mailboxes, now, id, post_id, asked, on_disk)?
+            self.answered_before(context, mailboxes, now, (id, post_id), asked, on_disk)?
         {
             return Ok(answer);
         }
@@ -320,8 +320,7 @@ impl Groups {
                     now,
                     incoming,
                     &fan_out,
-                    Some(asked),
-                    current,
+                    (Some(asked), current),
                 )?;
                 // Only what was taken: a refused post must not keep the list in memory.
                 let authorised = self.posting.get_mut(&link);
@@ -333,10 +332,8 @@ impl Groups {
                 Ok(Reply::Later)
             }
             PostKind::Commit => {
-                let commit = (id, epoch, post_id);
-                self.commit(
-                    context, mailboxes, now, asked, commit, post, &fan_out, next_list,
-                )
+                let commit = (post, next_list);
+                self.commit(context, mailboxes, now, asked, commit, &fan_out)
             }
             PostKind::Welcome | PostKind::Sms | PostKind::Unspecified => Err(Refused::malformed(
                 "a welcome comes with its group or its commit",
@@ -385,8 +382,7 @@ impl Groups {
         context: &mut Context<impl Store>,
         mailboxes: &mut Mailboxes,
         now: Time,
-        group: GroupId,
-        post: PostId,
+        (group, post): (GroupId, PostId),
         asked: RequestRef,
         on_disk: bool,
     ) -> Result<Option<Reply>, Refused> {
@@ -403,7 +399,7 @@ impl Groups {
     }
 
     /// Numbers a post and puts it into the mailboxes of the list, which have
-    /// [room](Self::has_room).
+    /// [room](Mailboxes::has_room).
     fn take(
         &mut self,
         context: &mut Context<impl Store>,
@@ -411,8 +407,7 @@ impl Groups {
         now: Time,
         incoming: Incoming,
         fan_out: &[MailboxId],
-        asked: Option<RequestRef>,
-        epoch: Epoch,
+        (asked, epoch): (Option<RequestRef>, Epoch),
     ) -> Result<(), Refused> {
         let (group_sequence, numbered) = self.next_group_sequence(context, incoming.group)?;
         let held = incoming.held || !numbered;
@@ -545,26 +540,28 @@ impl Groups {
         context: &mut Context<impl Store>,
         id: GroupId,
     ) -> Result<&mut Group, Refused> {
-        if !self.all.contains_key(&id) {
-            let record: GroupRecord = context
-                .view
-                .get(KeySpace::Groups, id.as_bytes())?
-                .ok_or_else(unknown)?;
-            let reserved = context
-                .view
-                .get::<GroupSequenceRecord>(KeySpace::GroupSequences, id.as_bytes())?
-                .map_or(1, |record| record.reserved.max(1));
-            let group = Group {
-                record,
-                next: reserved,
-                reserved,
-                reserving: reserved,
-                links: 0,
-            };
-            self.all.insert(id, group);
-            self.in_memory.push_back(id);
+        match self.all.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(vacant) => {
+                let record: GroupRecord = context
+                    .view
+                    .get(KeySpace::Groups, id.as_bytes())?
+                    .ok_or_else(unknown)?;
+                let reserved = context
+                    .view
+                    .get::<GroupSequenceRecord>(KeySpace::GroupSequences, id.as_bytes())?
+                    .map_or(1, |record| record.reserved.max(1));
+                let group = Group {
+                    record,
+                    next: reserved,
+                    reserved,
+                    reserving: reserved,
+                    links: 0,
+                };
+                self.in_memory.push_back(id);
+                Ok(vacant.insert(group))
+            }
         }
-        self.all.get_mut(&id).ok_or_else(unknown)
     }
 
     /// Ends authorisations that nobody has used for a while, on some of the links that have any,

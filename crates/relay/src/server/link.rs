@@ -133,6 +133,10 @@ where
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a turn ends with this call, whether or not the client reads"
+)]
 fn poll_step<T>(
     context: &mut Context<'_>,
     socket: &mut WebSocket<T>,
@@ -144,7 +148,6 @@ fn poll_step<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    // It ends with this call, whether or not the client reads.
     let takes_turns = turn.is_none() && outgoing.rank() < LinkRank::LoggedIn;
     loop {
         if takes_turns && socket.unsent() + outgoing.queued() > WITHOUT_TURN {

@@ -14,7 +14,7 @@ use rusmpp::values::{DataCoding, EsmClass, Npi, RegisteredDelivery, Ton};
 use tokio::time::Instant;
 use waxwing_sms::{UserData, concatenation};
 
-use super::{SmscQueue, Origin, SmsError, Text, TextOutcome};
+use super::{Origin, SmsError, SmscQueue, Text, TextOutcome};
 use crate::effect::Verdict;
 use crate::texts::SmsReport;
 

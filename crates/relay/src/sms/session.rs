@@ -29,7 +29,7 @@ use tokio_util::codec::Framed;
 
 use super::queue::{QueueStep, Sending, TextSegment, TextSender, c_string, source};
 use super::receipt::{Fate, receipt};
-use super::{SmscQueue, Origin, SmsError, Smsc, Version, inbound};
+use super::{Origin, SmsError, Smsc, SmscQueue, Version, inbound};
 use crate::effect::Verdict;
 use crate::texts::SmsReport;
 

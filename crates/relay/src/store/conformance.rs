@@ -45,7 +45,7 @@ pub fn run<S: Store>(store: S, reopen: impl Fn(S) -> S) -> Result<(), Violation>
     let rule = "posts are there after a crash, unless they were deleted";
     has(rule, &store, KeySpace::Posts, &2u64.to_be_bytes(), "post 2")?;
     has_not(rule, &store, KeySpace::Posts, &1u64.to_be_bytes())?;
-    same("a store begins with generation 0", store.generation(), 0)
+    same("a store begins with generation 0", &store.generation(), &0)
 }
 
 fn put(space: KeySpace, at: &[u8], value: &[u8]) -> Write {
@@ -64,7 +64,11 @@ fn delete(space: KeySpace, at: &[u8]) -> Write {
     }
 }
 
-fn same<T: PartialEq + Debug>(rule: &'static str, given: T, expected: T) -> Result<(), Violation> {
+fn same<T: PartialEq + Debug>(
+    rule: &'static str,
+    given: &T,
+    expected: &T,
+) -> Result<(), Violation> {
     if given == expected {
         return Ok(());
     }
@@ -83,7 +87,7 @@ fn has(
     value: &str,
 ) -> Result<(), Violation> {
     let expected = Some(Bytes::copy_from_slice(value.as_bytes()));
-    same(rule, store.get(space, at)?, expected)
+    same(rule, &store.get(space, at)?, &expected)
 }
 
 fn has_not(
@@ -92,7 +96,7 @@ fn has_not(
     space: KeySpace,
     at: &[u8],
 ) -> Result<(), Violation> {
-    same(rule, store.get(space, at)?, None)
+    same(rule, &store.get(space, at)?, &None)
 }
 
 fn scans(
@@ -104,18 +108,22 @@ fn scans(
     let records = store.scan(KeySpace::Entries, from, to, limit)?;
     let keys: Vec<Key> = records.iter().map(|(at, _)| key(&[at])).collect();
     let expected: Vec<Key> = expected.iter().map(|at| key(&[at])).collect();
-    same("scans are ordered and bounded", keys, expected)
+    same("scans are ordered and bounded", &keys, &expected)
 }
 
 fn what_is_committed_is_read(store: &impl Store) -> Result<(), Violation> {
     let rule = "what is committed is read";
     let space = KeySpace::Accounts;
     has_not(rule, store, space, b"a")?;
-    same(rule, store.last_key(space)?, None)?;
+    same(rule, &store.last_key(space)?, &None)?;
     store.commit(vec![put(space, b"a", b"1"), put(space, b"b", b"")])?;
     has(rule, store, space, b"a", "1")?;
     has(rule, store, space, b"b", "")?;
-    same(rule, store.last_key(space)?, Some(Bytes::from_static(b"b")))?;
+    same(
+        rule,
+        &store.last_key(space)?,
+        &Some(Bytes::from_static(b"b")),
+    )?;
     Ok(store.commit(Vec::new())?)
 }
 
@@ -136,24 +144,25 @@ fn the_last_of_two_writes_counts(store: &impl Store) -> Result<(), Violation> {
 }
 
 fn scans_are_ordered_and_bounded(store: &impl Store) -> Result<(), Violation> {
-    let [a, b, c, d, e] = [[1, 255], [2, 0], [2, 1], [2, 255], [3, 0]];
-    let writes = [e, d, c, b, a].map(|at| put(KeySpace::Entries, &at, &at));
-    store.commit(writes.to_vec())?;
+    const ALL: [[u8; 2]; 5] = [[1, 255], [2, 0], [2, 1], [2, 255], [3, 0]];
+    let [first, of_two @ .., last] = &ALL;
+    let [of_two_first, of_two_behind @ ..] = of_two;
+    let writes = ALL.iter().rev();
+    store.commit(writes.map(|at| put(KeySpace::Entries, at, at)).collect())?;
     let two = behind(&[2]);
-    scans(store, (&[], None), 10, &[a, b, c, d, e])?;
-    scans(store, (&[2], two.as_deref()), 10, &[b, c, d])?;
-    scans(store, (&[2], two.as_deref()), 2, &[b, c])?;
-    scans(store, (&[2, 1], None), 10, &[c, d, e])?;
+    scans(store, (&[], None), 10, &ALL)?;
+    scans(store, (first, Some(of_two_first)), 10, &[*first])?;
+    scans(store, (&[2], two.as_deref()), 10, of_two)?;
+    scans(store, (&[2], two.as_deref()), 1, &[*of_two_first])?;
+    scans(store, (&[2, 1], two.as_deref()), 10, of_two_behind)?;
+    scans(store, (&[2, 255, 0], None), 10, &[*last])?;
     scans(store, (&[4], None), 10, &[])?;
     scans(store, (&[2, 1], Some(&[2, 1])), 10, &[])?;
     scans(store, (&[3], Some(&[1])), 10, &[])?;
     scans(store, (&[], None), 0, &[])?;
-    let last = store.last_key(KeySpace::Entries)?;
-    same(
-        "the last key is found",
-        last,
-        Some(Bytes::copy_from_slice(&e)),
-    )
+    let found = store.last_key(KeySpace::Entries)?;
+    let expected = Some(Bytes::copy_from_slice(last));
+    same("the last key is found", &found, &expected)
 }
 
 fn every_key_space_is_its_own(store: &impl Store) -> Result<(), Violation> {
@@ -177,7 +186,7 @@ fn what_was_committed_is_there_after_a_crash(store: &impl Store) -> Result<(), V
     has(rule, store, KeySpace::Groups, b"kept", "2")?;
     has_not(rule, store, KeySpace::Groups, b"gone")?;
     let entries = store.scan(KeySpace::Entries, &[], Some(&[0xee]), 10)?;
-    same(rule, entries.len(), 5)
+    same(rule, &entries.len(), &5)
 }
 
 fn posts_are_deleted_one_by_one(store: &impl Store) -> Result<(), Violation> {
@@ -187,13 +196,14 @@ fn posts_are_deleted_one_by_one(store: &impl Store) -> Result<(), Violation> {
     store.commit(writes.collect())?;
     let live = store.usage().live_post_bytes;
     store.commit(vec![delete(KeySpace::Posts, &at(1))])?;
-    same(rule, store.usage().live_post_bytes < live, true)?;
+    let deleted = store.usage().live_post_bytes < live;
+    same(rule, &deleted, &true)?;
     store.erase_now()?;
     store.maintain(1)?;
     let records = store.scan(KeySpace::Posts, &[], Some(&at(9)), 10)?;
     let posts: Vec<Bytes> = records.into_iter().map(|(_, post)| post).collect();
     let left = ["post 2", "post 3"].map(|post| Bytes::copy_from_slice(post.as_bytes()));
-    same(rule, posts, left.to_vec())
+    same(rule, &posts, &left.to_vec())
 }
 
 fn batches_are_committed_in_the_order_of_their_numbers(
@@ -209,12 +219,13 @@ fn batches_are_committed_in_the_order_of_their_numbers(
             Err(StoreError::OutOfOrder { given, next: expected })
                 if given == number && expected == next
         );
-        same(rule, is_refused, true)?;
+        same(rule, &is_refused, &true)?;
         has_not(rule, store, space, b"number")?;
     }
     store.commit_numbered(next, vec![put(space, b"number", b"yes")])?;
     has(rule, store, space, b"number", "yes")?;
-    same(rule, store.next_batch() > next, true)
+    let is_used = store.next_batch() > next;
+    same(rule, &is_used, &true)
 }
 
 #[cfg(test)]

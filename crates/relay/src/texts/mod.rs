@@ -228,8 +228,7 @@ impl Texts {
         mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
-        link: LinkId,
-        send: pb::SendSms,
+        (link, send): (LinkId, pb::SendSms),
     ) -> RequestResult {
         let account = context.links.account_logged_in(link)?;
         let id = SmsId {
@@ -351,8 +350,10 @@ impl Texts {
                 self.connected = connected;
                 Ok(())
             }
-            SmsReport::Came { ticket, to, tpdus } => self
-                .handle_incoming_text(context, directory, mailboxes, now, rng, ticket, &to, tpdus),
+            SmsReport::Came { ticket, to, tpdus } => {
+                let text = (ticket, to.as_str(), tpdus);
+                self.handle_incoming_text(context, directory, mailboxes, now, rng, text)
+            }
         };
         // Whoever waits is told; what was to be noted only is lost with the disk that failed.
         if let (Err(Refused(error)), Some(ticket)) = (done, ticket) {
@@ -513,9 +514,7 @@ impl Texts {
         mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
-        ticket: u64,
-        to: &str,
-        tpdus: Vec<Vec<u8>>,
+        (ticket, to, tpdus): (u64, &str, Vec<Vec<u8>>),
     ) -> Result<(), Refused> {
         let to = phone(to)?;
         let account = directory.account_of(context, &to)?.ok_or_else(nobody)?;
