@@ -46,7 +46,7 @@ use crate::{
     devices::{self, archive, hooks::Devices, registration},
     event::{Effect, Event, LinkKind, RelayPlace},
     hooks::Hooks,
-    inbox::{held_posts, missed_posts, receive, sender_counters},
+    inbox::{held_posts, hooks::Inbox, missed_posts, receive, sender_counters},
     link::{self, GreetingRefused, LinkHook, LinkPhase, blob::Blobs, mailbox, tokens},
     memory::Memory,
     message::{
@@ -381,13 +381,13 @@ pub(crate) fn hooks() -> Hooks {
     Hooks::default()
         .with::<dyn ResumeHook>(&[&Trust, &Messages, &Conversations])
         .with::<dyn ErrorHook>(&[&Messages, &Conversations])
-        .with::<dyn UndoHook>(&[&Attachments, &Devices, &Conversations, &Trust, &Blobs])
+        .with::<dyn UndoHook>(&[&Attachments, &Devices, &Inbox, &Trust, &Blobs])
         .with::<dyn LinkHook>(&[&Sms, &Messages, &Conversations, &Trust])
         .with::<dyn Acquaintances>(&[&Conversations])
         .with::<dyn ContactHook>(&[&SyncedSettings, &Messages, &Conversations])
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
-        .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms])
+        .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
         .with::<dyn MessageHook>(&[&Attachments])
         .with::<dyn Table>(TABLES)
 }

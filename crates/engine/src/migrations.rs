@@ -107,6 +107,7 @@ const CONVERSATIONS: Step = &[
     crate::conversation::history::FORMATS,
     crate::conversation::threads::SCHEMA,
     crate::conversation::invitations::SCHEMA,
+    crate::conversation::join_requests::SCHEMA,
     crate::message::proof::SCHEMA,
     crate::conversation::history::IMPORTED,
     crate::conversation::parcels::SCHEMA,

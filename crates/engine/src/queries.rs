@@ -8,7 +8,7 @@ use crate::{
     conversation::{
         self, Kind, acquaintance, group_commands,
         groups::{self, GroupState},
-        history, invitations, members,
+        history, invitations, join_requests, members,
         pages::{self, PageRange},
         pending_changes,
         search::{self, Wanted},
@@ -239,7 +239,8 @@ pub(crate) fn group(turn: &mut Turn<'_>, name: &str) -> Result<Response, EventEr
     let picture = state.as_ref().filter(|state| !state.picture.is_empty());
     let open = state.as_ref().map_or(&[][..], |state| &state.invitations);
     let open = invitations::list(turn, found.id, open)?;
-    let asking = invitations::waiting(turn.tx, found.id)?;
+    let asking = join_requests::asking(turn.tx, found.id)?;
+    let asking = asking.into_iter().map(|(_, address)| address).collect();
     Ok(Response::Group(Box::new(api::Group {
         invitations: open,
         asking,

@@ -45,6 +45,41 @@ pub(crate) trait ConversationHook: Sync {
         Ok(())
     }
 
+    /// The members of a conversation's current group may be others.
+    fn handle_members_changed(
+        &self,
+        _turn: &mut Turn<'_>,
+        _group: &GroupRecord,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// The person has accepted the conversation of a group: what was put off is done.
+    fn handle_accepted(&self, _turn: &mut Turn<'_>, _group: &GroupRecord) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// A post whose parcel had to be fetched is here, as if it came now.
+    fn handle_fetched_post(&self, _turn: &mut Turn<'_>, _post: &ReceivedPost) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// What a group holds can be read now.
+    fn handle_readable(&self, _turn: &mut Turn<'_>, _group: GroupId) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// A group is about to end. Its state is still there.
+    fn handle_group_ending(&self, _turn: &mut Turn<'_>, _group: &GroupRecord) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Everything that is known of a group is deleted, because another of the same id takes its
+    /// place.
+    fn handle_group_forgotten(&self, _turn: &mut Turn<'_>, _group: GroupId) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// A conversation with this address has begun, because somebody there wrote.
     fn handle_started(
         &self,

@@ -16,11 +16,11 @@ use super::{
     above::{ConversationHook, FirstWritten},
     acquaintance::{is_known, is_silent, is_silent_group, may_tell},
     groups::{self, GroupRecord},
-    invitations, parcels,
+    join_requests, parcels,
 };
 use crate::{
     api::ConversationId,
-    inbox::{earlier_generations, missed_posts, sender_counters},
+    inbox::sender_counters,
     synced_settings::{self, SettingKind},
     turn::{Fault, Turn},
 };
@@ -94,10 +94,11 @@ fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fau
     for group in groups::of_conversation(turn.tx, conversation)? {
         groups::set_membership_due(turn.tx, group)?;
         sender_counters::request_now(turn.tx, turn.now, group)?;
-        missed_posts::ask_now(turn.tx, turn.now, group)?;
         acknowledge_welcome(turn, group)?;
         if let Some(group) = groups::find(turn.tx, group)? {
-            earlier_generations::ask(turn, &group)?;
+            for hook in turn.hooks.of::<dyn ConversationHook>() {
+                hook.handle_accepted(turn, &group)?;
+            }
         }
         turn.memory.due_mut().groups.insert(group);
     }
@@ -125,7 +126,7 @@ pub(crate) fn handle_valid_welcome(
     group: &GroupRecord,
     conversation: ConversationId,
 ) -> Result<(), Fault> {
-    if invitations::has_asked(turn.tx, conversation)? {
+    if join_requests::has_asked(turn.tx, conversation)? {
         return Ok(groups::set_welcomed_by(
             turn.tx,
             group.id,

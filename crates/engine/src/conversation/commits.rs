@@ -25,6 +25,7 @@ use waxwing_protocol::{
 };
 
 use super::{
+    above::ConversationHook,
     behind, ending, epoch_keys, epochs, generations,
     groups::{self, GroupRecord, GroupState},
     join_epochs, leaves, member_changes, members,
@@ -35,10 +36,7 @@ use super::{
 use crate::{
     api::RelayMisdeed,
     event::LinkKind,
-    inbox::{
-        earlier_generations,
-        sender_counters::{self, Sender},
-    },
+    inbox::sender_counters::{self, Sender},
     link::{self, Job},
     mls::{self, IncomingCommit},
     trust::{self, Claimed, Judgement, own_history},
@@ -591,9 +589,11 @@ fn follow(
     join_epochs::follow(turn, group)?;
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none()) {
         generations::handle_newer_generations(turn, conversation, group.id, after)?;
-        if generations::is_current(turn.tx, conversation, group.id)? {
+        if groups::is_current(turn.tx, conversation, group.id)? {
             member_changes::follow(turn, group.id, before.state.as_ref(), after, by)?;
-            earlier_generations::ask(turn, group)?;
+            for hook in turn.hooks.of::<dyn ConversationHook>() {
+                hook.handle_members_changed(turn, group)?;
+            }
         }
     }
     // What is still wanted is made from what the group is now; and whoever leaves may be

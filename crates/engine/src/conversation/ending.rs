@@ -8,20 +8,22 @@
 use waxwing_protocol::ids::GroupId;
 
 use super::{
+    above::ConversationHook,
     generations,
     groups::{self, GroupRecord, GroupState},
 };
 use crate::{
-    inbox::{earlier_generations, held_posts, receive},
+    inbox::held_posts,
     outbox,
     turn::{Fault, Turn},
 };
 
 /// The group is over; what it did not send goes to another. Others may say something in it
-/// until they know: see [`receive::handle_late_message`].
+/// until they know: see [`crate::inbox::receive`].
 pub(crate) fn close(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    receive::read_what_is_held(turn, group)?;
-    earlier_generations::handle_group_ending(turn, group)?;
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_group_ending(turn, group)?;
+    }
     end(turn, group, GroupState::Closed)?;
     held_posts::forget_group(turn.tx, group.id)?;
     turn.forget(group.id);

@@ -28,9 +28,9 @@ use waxwing_protocol::{
 };
 
 use super::{
-    Kind, acquaintance, ending, group_commands,
+    Kind, acquaintance, ending, founding,
     groups::{self, GroupRecord, GroupState, Welcomer},
-    history, invitations, lost_groups, members, membership,
+    history, join_requests, leaves, lost_groups, members,
     pending_changes::{self, PendingChange},
 };
 use crate::{
@@ -172,7 +172,7 @@ fn excluded_accounts(
     let accounts: BTreeSet<AccountId> = blamed.iter().map(|blamed| blamed.account).collect();
     let mut out = BTreeSet::new();
     for account in accounts.into_iter().filter(|account| *account != own) {
-        let Some(roster) = membership::roster_of(turn, account)? else {
+        let Some(roster) = leaves::roster_of(turn, account)? else {
             out.insert(account);
             continue;
         };
@@ -292,7 +292,7 @@ fn may_return(
     if again {
         return Ok(Claim::Good);
     }
-    let has_asked = invitations::has_asked(turn.tx, conversation)?;
+    let has_asked = join_requests::has_asked(turn.tx, conversation)?;
     let last = last_secrets(turn, conversation)?;
     let was_member = last.is_none_or(|secrets| secrets.addresses.of(by).is_some());
     Ok(if has_asked || was_member {
@@ -300,16 +300,6 @@ fn may_return(
     } else {
         Claim::Bad
     })
-}
-
-/// Whether this is the group that a conversation's members and rules are taken from: the one
-/// that its messages go to.
-pub(crate) fn is_current(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    group: GroupId,
-) -> Result<bool, StoreError> {
-    Ok(groups::for_sending(tx, conversation)?.is_none_or(|current| current.id == group))
 }
 
 /// This device is in a group of the conversation: what came before it is not waited for.
@@ -617,7 +607,7 @@ pub(crate) fn make_next(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), F
     }
     members::forget_all(turn.tx, id)?;
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
-    group_commands::found(turn, id, addresses, Some(state))?;
+    founding::found(turn, id, addresses, Some(state))?;
     let name = conversation.display;
     add_event(turn, id, EventKind::MadeAnew, &name)?;
     for member in stay {

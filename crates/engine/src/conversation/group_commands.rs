@@ -14,27 +14,24 @@
 use prost::Message as _;
 use waxwing_protocol::{
     address::Address,
-    conversation::{ConversationSecrets, ConversationState, MemberAddresses},
-    ids::{AccountId, GroupId, PostId},
+    conversation::{ConversationState, MemberAddresses},
+    ids::AccountId,
     limits,
-    pb::{CreateGroup, Envelope, Leaving, envelope},
-    sealing::RejoinSecret,
+    pb::{Envelope, Leaving, envelope},
 };
 
 use super::{
-    Conversation, Kind, acceptance, ending, epoch_keys, generations,
-    groups::{self, GroupRecord, GroupState},
+    Conversation, Kind, acceptance, ending, founding, generations,
+    groups::{self, GroupRecord},
     history::{self, NewEvent},
-    join_epochs, leaves, member_changes, members,
+    members,
     pending_changes::{self, PendingChange},
-    roles, welcomes,
+    roles,
 };
 use crate::{
     api::{self, ConversationId, EventKind, GroupCreated, Notice, Problem, Response},
     contact,
     conversation::target::{self, Target},
-    inbox::{earlier_generations, receive},
-    mls,
     outbox::{self, progress},
     turn::{EventError, Fault, Turn},
 };
@@ -71,77 +68,11 @@ pub(crate) fn create(
         invitations: Vec::new(),
     };
     let addresses = MemberAddresses::new([(own, turn.account()?.address().clone())]);
-    found(turn, id, addresses, Some(state))?;
+    founding::found(turn, id, addresses, Some(state))?;
     for address in wanted {
         pending_changes::add(turn.tx, turn.now, id, &PendingChange::Add(address, None))?;
     }
     Ok(Response::GroupCreated(GroupCreated { conversation: id }))
-}
-
-/// Makes an MLS group with this device alone in it: of many where there is a state, of this
-/// account's devices where there is none.
-pub(crate) fn found(
-    turn: &mut Turn<'_>,
-    conversation: ConversationId,
-    addresses: MemberAddresses,
-    state: Option<ConversationState>,
-) -> Result<(), Fault> {
-    let generation = state.as_ref().map_or(0, |state| state.generation);
-    // The first bears the conversation's id, so that no other has it.
-    let id = match generation {
-        1 => GroupId(*conversation.as_bytes()),
-        _ => GroupId(turn.random()),
-    };
-    let account = match state {
-        Some(_) => None,
-        None => Some(turn.account()?.id()),
-    };
-    let secrets = ConversationSecrets {
-        rejoin_secret: RejoinSecret::generate(turn.rng),
-        addresses,
-        state,
-    };
-    let made = turn.with_mls(|provider, leaf| {
-        let group = mls::Group::create(provider, leaf, id, &secrets)?;
-        let standing = group.current_epoch(provider, leaf)?;
-        Ok::<_, mls::MlsError>((group, standing))
-    })?;
-    let (group, standing) = made?;
-    let rejoin_secret = RejoinSecret::from_bytes(standing.keys.rejoin_secret);
-    let post = PostId(turn.random());
-    let request = CreateGroup {
-        group_id: id.to_bytes(),
-        token: None,
-        epoch: standing.epoch.0,
-        keys: Some(epoch_keys::epoch_keys(turn, id, &rejoin_secret, &standing)),
-        rejoin_key: bytes::Bytes::copy_from_slice(rejoin_secret.signing_key().public().as_bytes()),
-        fan_out_key: bytes::Bytes::copy_from_slice(&standing.keys.fan_out_key),
-        post_id: post.to_bytes(),
-        welcome: bytes::Bytes::new(),
-    };
-    groups::add(
-        turn.tx,
-        turn.now,
-        &groups::NewGroup {
-            id,
-            conversation: Some(conversation),
-            account,
-            generation,
-            state: GroupState::Creating,
-            rejoin_secret: &rejoin_secret,
-            request: Some(request.encode_to_vec()),
-            commit_post: Some(post),
-        },
-    )?;
-    groups::set_membership_due(turn.tx, id)?;
-    turn.remember(id, group);
-    if account.is_none() {
-        join_epochs::begin(turn, id)?;
-    }
-    member_changes::follow(turn, id, None, &secrets, None)?;
-    turn.memory.due_mut().groups.insert(id);
-    turn.memory.due_mut().conversations.insert(conversation);
-    Ok(())
 }
 
 /// Changes a group.
@@ -336,7 +267,7 @@ pub(crate) fn leaves(
     }
     groups::set_membership_due(turn.tx, group.id)?;
     turn.memory.due_mut().groups.insert(group.id);
-    receive::release(turn, group.id)
+    Ok(())
 }
 
 /// This device was removed from a group; by whom, and whether the whole account was removed.
@@ -390,42 +321,6 @@ fn end(
         progress::fail_waiting(turn, &found, &Problem::GroupNotMember)?;
     }
     Ok(())
-}
-
-/// A welcome to a group conversation is valid: this device is a member.
-pub(crate) fn taken_in(
-    turn: &mut Turn<'_>,
-    group: &GroupRecord,
-    secrets: &ConversationSecrets,
-) -> Result<(), Fault> {
-    let Some(state) = &secrets.state else {
-        return Ok(());
-    };
-    let conversation = ConversationId::from_bytes(state.conversation_id);
-    let known = super::find(turn.tx, conversation)?;
-    let anew = known.as_ref().is_some_and(|known| !known.left) && state.generation > 1;
-    let name = super::display_names::shown(&state.name);
-    super::start_group(turn.tx, turn.now, conversation, &name)?;
-    groups::set_conversation(turn.tx, group.id, conversation)?;
-    groups::set_state(turn.tx, group.id, GroupState::Active)?;
-    groups::set_membership_due(turn.tx, group.id)?;
-    if generations::is_current(turn.tx, conversation, group.id)? {
-        member_changes::follow(turn, group.id, None, secrets, None)?;
-    }
-    generations::handle_joined_generation(turn, conversation, group.id)?;
-    if anew {
-        let event =
-            history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;
-        turn.notify(Notice::Event(event));
-    }
-    turn.memory.due_mut().groups.insert(group.id);
-    turn.memory.due_mut().conversations.insert(conversation);
-    leaves::joined(turn, group.id)?;
-    welcomes::catch_up(turn, group)?;
-    if let Some(group) = groups::find(turn.tx, group.id)? {
-        earlier_generations::ask(turn, &group)?;
-    }
-    receive::release(turn, group.id)
 }
 
 /// Somebody cannot be added: no account has the address, or the group is full.

@@ -201,6 +201,16 @@ pub(crate) fn for_sending(
         .optional()?)
 }
 
+/// Whether this is the group that a conversation's members and rules are taken from: the one
+/// that its messages go to.
+pub(crate) fn is_current(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    group: GroupId,
+) -> Result<bool, StoreError> {
+    Ok(for_sending(tx, conversation)?.is_none_or(|current| current.id == group))
+}
+
 /// The newest generation of a conversation of many; 0 where there is no group of it.
 pub(crate) fn generation(
     tx: &Transaction<'_>,

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     api::ConversationId,
-    containment::{ErrorHook, ErrorOwner, UndoHook},
-    inbox::{held_posts, receive},
+    containment::{ErrorHook, ErrorOwner},
+    inbox::held_posts,
     link::LinkHook,
     store::StoreError,
     trust::{
@@ -46,12 +46,6 @@ impl ErrorHook for Conversations {
             ErrorOwner::Group(id) => quarantine::begin(turn, id),
             ErrorOwner::Conversation(_) | ErrorOwner::Part(_) => Ok(()),
         }
-    }
-}
-
-impl UndoHook for Conversations {
-    fn handle_undone(&self, turn: &mut Turn<'_>) {
-        receive::forget_awaited_look_up(turn);
     }
 }
 

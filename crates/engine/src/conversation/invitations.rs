@@ -14,7 +14,7 @@
 //! work, whichever device is asked.
 
 use prost::Message as _;
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::OptionalExtension as _;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use waxwing_protocol::{
@@ -29,7 +29,7 @@ use super::{
     Conversation, Kind, acceptance, acquaintance, group_commands,
     groups::{self, GroupRecord, GroupState},
     history::{self, NewEvent},
-    members,
+    join_requests, members,
     pending_changes::PendingChange,
 };
 use crate::{
@@ -37,7 +37,6 @@ use crate::{
     contact,
     mls::Member,
     outbox, settings,
-    store::StoreError,
     turn::{EventError, Fault, Turn},
 };
 
@@ -47,22 +46,7 @@ CREATE TABLE invitation (               -- links that this device made
     conversation BLOB NOT NULL,
     secret BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE asking (                   -- who waits for this account's decision
-    conversation BLOB NOT NULL,
-    account_id BLOB NOT NULL,
-    address TEXT NOT NULL,
-    asked_at INTEGER NOT NULL,
-    PRIMARY KEY (conversation, account_id)
-) WITHOUT ROWID;
-CREATE TABLE joining (                  -- what this account asked for
-    conversation BLOB PRIMARY KEY,
-    direct BLOB NOT NULL,
-    asked_at INTEGER NOT NULL
-) WITHOUT ROWID;
 ";
-
-/// Who waits at one group, at most.
-const ASKING_MAX: i64 = 256;
 
 /// How a link begins.
 const SCHEME: &str = "waxwing:invite/1/";
@@ -206,27 +190,6 @@ pub(crate) fn list(
     Ok(list)
 }
 
-/// The addresses of those who wait for this account's decision.
-pub(crate) fn waiting(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-) -> Result<Vec<String>, StoreError> {
-    let mut statement =
-        tx.prepare_cached("SELECT address FROM asking WHERE conversation = ?1 ORDER BY asked_at")?;
-    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn asking(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-) -> Result<Vec<AccountId>, StoreError> {
-    let mut statement =
-        tx.prepare_cached("SELECT account_id FROM asking WHERE conversation = ?1")?;
-    let rows = statement.query_map([conversation.as_bytes()], |row| row.get(0).map(AccountId))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
 /// Asks to be taken in.
 pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, EventError> {
     if turn.memory.account.is_none() {
@@ -254,15 +217,7 @@ pub(crate) fn join(turn: &mut Turn<'_>, join: &api::Join) -> Result<Response, Ev
         Some(direct) => direct,
         None => super::start(turn.tx, turn.now, turn.rng, &link.admin, None)?,
     };
-    turn.tx.execute(
-        "INSERT INTO joining (conversation, direct, asked_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET direct = ?2, asked_at = ?3",
-        (
-            link.conversation.as_bytes(),
-            direct.id.as_bytes(),
-            turn.now.0.cast_signed(),
-        ),
-    )?;
+    join_requests::set_asked(turn.tx, turn.now, link.conversation, direct.id)?;
     queue_envelope(
         turn,
         direct.id,
@@ -363,19 +318,7 @@ pub(crate) fn handle_join_request(
             &PendingChange::Add(address, Some(account)),
         );
     }
-    let added = turn.tx.execute(
-        "INSERT INTO asking (conversation, account_id, address, asked_at) SELECT ?1, ?2, ?3, ?4
-         WHERE (SELECT count(*) FROM asking WHERE conversation = ?1) < ?5
-         ON CONFLICT DO NOTHING",
-        (
-            id.as_bytes(),
-            account.0,
-            &contact.display,
-            turn.now.0.cast_signed(),
-            ASKING_MAX,
-        ),
-    )?;
-    if added > 0 {
+    if join_requests::add_asking(turn.tx, turn.now, id, account, &contact.display)? {
         let (now, event) = (turn.now, EventKind::AsksToJoin);
         let event = history::add_event(turn.tx, now, id, event, &contact.display)?;
         turn.notify(Notice::Event(event));
@@ -406,16 +349,6 @@ fn was_ours(turn: &mut Turn<'_>, id: ConversationId, secret: &[u8]) -> Result<bo
         Err(EventError::Refused(_)) => Ok(false),
         Err(EventError::Fault(fault)) => Err(fault),
     }
-}
-
-/// Whether this account has asked to join a conversation and waits for it.
-pub(crate) fn has_asked(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-) -> Result<bool, StoreError> {
-    Ok(tx
-        .prepare_cached("SELECT 1 FROM joining WHERE conversation = ?1")?
-        .exists([conversation.as_bytes()])?)
 }
 
 /// The group and invitation that a secret opens now.
@@ -462,26 +395,17 @@ pub(crate) fn decide(
         return Err(EventError::Refused(Problem::GroupNotAdmin));
     }
     let address = super::target::parse_address(&decide.address)?;
-    let account: Option<AccountId> = {
-        let mut statement = turn
-            .tx
-            .prepare_cached("SELECT account_id, address FROM asking WHERE conversation = ?1")?;
-        let rows = statement.query_map([found.id.as_bytes()], |row| {
-            Ok((AccountId(row.get(0)?), row.get::<_, String>(1)?))
-        })?;
-        let rows: Vec<(AccountId, String)> = rows.collect::<Result<_, _>>()?;
-        let same = |display: &str| {
-            Address::parse(display).is_ok_and(|one| one.canonical() == address.canonical())
-        };
-        rows.into_iter()
-            .find(|(_, display)| same(display))
-            .map(|(account, _)| account)
+    let same = |display: &str| {
+        Address::parse(display).is_ok_and(|one| one.canonical() == address.canonical())
     };
+    let asking = join_requests::asking(turn.tx, found.id)?;
+    let account = asking.into_iter().find(|(_, display)| same(display));
+    let account = account.map(|(account, _)| account);
     let account = account.ok_or_else(|| {
         let address = address.display().to_owned();
         EventError::Refused(Problem::MemberUnknown { address })
     })?;
-    forget(turn.tx, found.id, account)?;
+    join_requests::forget(turn.tx, found.id, account)?;
     if decide.accept {
         acceptance::written_to(turn, &found, true)?;
         group_commands::add_pending_change(
@@ -501,18 +425,6 @@ pub(crate) fn decide(
     Ok(Response::Done {})
 }
 
-fn forget(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    account: AccountId,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "DELETE FROM asking WHERE conversation = ?1 AND account_id = ?2",
-        (conversation.as_bytes(), account.0),
-    )?;
-    Ok(())
-}
-
 /// An answer to somebody who asked: to this account, or by another device of it.
 pub(crate) fn handle_join_answer(
     turn: &mut Turn<'_>,
@@ -528,14 +440,11 @@ pub(crate) fn handle_join_answer(
     };
     let id = ConversationId::from_bytes(id);
     if member.account != account {
-        return Ok(forget(turn.tx, id, account)?);
+        return Ok(join_requests::forget(turn.tx, id, account)?);
     }
-    let asked = turn.tx.execute(
-        "DELETE FROM joining WHERE conversation = ?1 AND direct = ?2",
-        (id.as_bytes(), direct.id.as_bytes()),
-    )?;
+    let has_asked = join_requests::take_asked(turn.tx, id, direct.id)?;
     let word = match said.answer() {
-        _ if asked == 0 => return Ok(()),
+        _ if !has_asked => return Ok(()),
         join_answer::Answer::Declined => "declined",
         join_answer::Answer::Over => "over",
         // What comes of it is a group.
@@ -550,18 +459,6 @@ pub(crate) fn handle_join_answer(
     };
     let event = history::record(turn.tx, turn.now, &new)?;
     turn.notify(Notice::Event(event));
-    Ok(())
-}
-
-/// A person who is in the group no longer waits, nor does this account.
-pub(crate) fn follow(tx: &Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
-    for account in asking(tx, conversation)? {
-        if members::is_member(tx, conversation, account)? {
-            forget(tx, conversation, account)?;
-        }
-    }
-    tx.prepare_cached("DELETE FROM joining WHERE conversation = ?1")?
-        .execute([conversation.as_bytes()])?;
     Ok(())
 }
 

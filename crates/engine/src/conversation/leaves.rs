@@ -27,6 +27,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId, MailboxId},
     limits,
+    roster::Roster,
 };
 
 use super::{
@@ -80,6 +81,17 @@ pub(crate) fn fit(before: &[Member], commit: &IncomingCommit) -> bool {
     let gone: BTreeSet<[u8; 32]> = commit.removed.iter().map(|gone| gone.leaf_key).collect();
     let stay = before.iter().filter(|one| !gone.contains(&one.leaf_key));
     are_distinct(stay.chain(&commit.leaves))
+}
+
+/// An account's roster, as it is known here.
+pub(super) fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Roster>, Fault> {
+    let own = turn.account()?;
+    if own.id() == account {
+        return Ok(Some(own.roster().clone()));
+    }
+    Ok(contact::of_account(turn.tx, account)?
+        .map(|contact| contact.roster())
+        .transpose()?)
 }
 
 /// Whether each device has one leaf, and each mailbox one device.

@@ -21,7 +21,7 @@ use waxwing_protocol::{
 use super::{
     display_names, groups,
     history::{self, NewEvent},
-    invitations, members, timer,
+    join_requests, members, timer,
 };
 use crate::{
     api::{EventKind, Notice},
@@ -142,7 +142,7 @@ pub(crate) fn follow(
             events.push((EventKind::AddingChanged, who(), Some(who_adds.to_owned())));
         }
     }
-    invitations::follow(turn.tx, conversation)?;
+    join_requests::follow(turn.tx, conversation)?;
     for (event, address, detail) in events {
         let by = by_name.as_deref().filter(|by| *by != address);
         let new = NewEvent {

@@ -27,7 +27,6 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, Epoch, GroupId, MailboxId},
     limits,
     pb::{ClaimKeyPackages, Error, ErrorCode, KeyPackagesClaimed, client_frame::Body},
-    roster::Roster,
     time::{Span, Time},
 };
 
@@ -161,7 +160,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault
     }
     // Another group holds the conversation now; nothing changes in this one.
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())
-        && !generations::is_current(turn.tx, conversation, group.id)?
+        && !groups::is_current(turn.tx, conversation, group.id)?
     {
         return Ok(groups::membership_done(turn.tx, group.id)?);
     }
@@ -367,7 +366,7 @@ fn commit(turn: &mut Turn<'_>, group: &GroupRecord, difference: Difference) -> R
         };
         let asking = asking(turn, group, &standing)?;
         // It may have been revoked since it was claimed.
-        let roster = roster_of(turn, account)?;
+        let roster = leaves::roster_of(turn, account)?;
         let mut claimed = claimed;
         claimed.retain(|package| {
             let new = package.member();
@@ -484,7 +483,7 @@ pub(crate) fn handle_key_packages(
     claimed: &KeyPackagesClaimed,
 ) -> Result<(), Fault> {
     turn.memory.due_mut().groups.insert(id);
-    let Some(roster) = roster_of(turn, account)? else {
+    let Some(roster) = leaves::roster_of(turn, account)? else {
         return Ok(());
     };
     let blamed = match groups::find(turn.tx, id)?.and_then(|group| group.conversation) {
@@ -577,16 +576,6 @@ fn claim(turn: &mut Turn<'_>, group: &GroupRecord, lacking: &Lacking) -> Result<
     Ok(true)
 }
 
-pub(super) fn roster_of(turn: &Turn<'_>, account: AccountId) -> Result<Option<Roster>, Fault> {
-    let own = turn.account()?;
-    if own.id() == account {
-        return Ok(Some(own.roster().clone()));
-    }
-    Ok(contact::of_account(turn.tx, account)?
-        .map(|contact| contact.roster())
-        .transpose()?)
-}
-
 fn group_snapshot(
     turn: &mut Turn<'_>,
     group: &GroupRecord,
@@ -651,7 +640,7 @@ fn difference(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<Option<Differe
         if !looked_at.insert(account) {
             continue;
         }
-        let Some(roster) = roster_of(turn, account)? else {
+        let Some(roster) = leaves::roster_of(turn, account)? else {
             // The other side of two is not known yet: nothing can be said.
             if group.account.is_some() {
                 return Ok(None);
@@ -755,7 +744,7 @@ fn asking(
         let may = match leaf {
             Some(leaf) => {
                 re_add_queue::may_re_add(&standing.secrets, own, leaf.account)
-                    && roster_of(turn, leaf.account)?
+                    && leaves::roster_of(turn, leaf.account)?
                         .is_none_or(|roster| trust::admits(&roster, leaf))
             }
             None => false,
@@ -911,7 +900,7 @@ fn bring(
     }
     let blamed = generations::blamed_devices(turn.tx, conversation)?;
     let mut devices = Vec::new();
-    if let Some(roster) = roster_of(turn, account)?
+    if let Some(roster) = leaves::roster_of(turn, account)?
         && roster.devices().iter().any(|one| blamed.contains(&one.id))
     {
         let theirs = roster.devices().iter().map(|device| device.id);

@@ -10,7 +10,7 @@
 
 use waxwing_protocol::conversation::MemberAddresses;
 
-use super::{Conversation, Kind, group_commands, history};
+use super::{Conversation, Kind, founding, history};
 use crate::{
     api::{MessageChanged, MessageState, Notice},
     outbox,
@@ -38,7 +38,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>, conversation: &Conversation) -> Result<(
     let own = turn.account()?;
     if own.roster().devices().len() > 1 {
         let addresses = MemberAddresses::new([(own.id(), own.address().clone())]);
-        return group_commands::found(turn, conversation.id, addresses, None);
+        return founding::found(turn, conversation.id, addresses, None);
     }
     // All there are have it.
     for (row, message) in outbox::unnumbered(turn.tx, conversation.id)? {

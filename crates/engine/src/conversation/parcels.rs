@@ -33,14 +33,15 @@ use waxwing_protocol::{
 };
 
 use super::{
+    above::ConversationHook,
     acquaintance, behind,
     groups::{self, GroupState},
-    invitations, lost_groups,
+    join_requests, lost_groups,
 };
 use crate::{
     api::ConversationId,
     containment::ErrorOwner,
-    inbox::{held_posts::ReceivedPost, receive},
+    inbox::held_posts::ReceivedPost,
     link::{
         self,
         blob::{self, AGAIN, Blob, BlobId, BlobKind, Refused},
@@ -455,7 +456,7 @@ fn is_unknown(turn: &Turn<'_>, post: &ReceivedPost) -> Result<bool, Fault> {
     }
     // The first group of a conversation bears its id.
     let conversation = ConversationId::from_bytes(post.group.0);
-    let asked = invitations::has_asked(turn.tx, conversation)?
+    let asked = join_requests::has_asked(turn.tx, conversation)?
         || lost_groups::has_requested(turn.tx, post.group)?;
     Ok(!asked)
 }
@@ -708,11 +709,16 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         received_at: turn.now,
         body,
     };
-    receive::handle_post(turn, &post)?;
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_fetched_post(turn, &post)?;
+    }
     if row.unknown && post.kind == PostKind::Welcome {
         groups::set_parcel(turn.tx, row.group, row.id)?;
     }
-    receive::release(turn, row.group)
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_readable(turn, row.group)?;
+    }
+    Ok(())
 }
 
 /// The relay may forget a parcel, as far as this device goes.

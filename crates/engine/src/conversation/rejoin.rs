@@ -31,7 +31,6 @@ use crate::{
     api::{EventKind, Notice, RelayMisdeed},
     contact,
     event::LinkKind,
-    inbox::{earlier_generations, receive},
     link::{self, Job},
     mls::{self, MlsError},
     trust::{self, Claimed, Judgement},
@@ -110,7 +109,10 @@ pub(crate) fn handle_group_info(
     if group.suspect_epoch == Some(epoch)
         && commits::continue_after_unreadable_commit(turn, &group)?
     {
-        return receive::release(turn, id);
+        for hook in turn.hooks.of::<dyn ConversationHook>() {
+            hook.handle_readable(turn, id)?;
+        }
+        return Ok(());
     }
     let is_suspect = group.suspect_epoch.is_some();
     if is_suspect && group.spoilt >= SPOILT_MAX {
@@ -306,7 +308,7 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         let secrets = turn.with_group(id, |group, _, _| group.secrets())?;
         if let Some(secrets) = secrets.transpose()?
             && let Some(conversation) = group.conversation
-            && generations::is_current(turn.tx, conversation, id)?
+            && groups::is_current(turn.tx, conversation, id)?
         {
             member_changes::follow(turn, id, None, &secrets, None)?;
         }
@@ -336,12 +338,14 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         turn.notify(Notice::Event(event));
     }
     lost_groups::clear_request(turn.tx, id)?;
-    receive::release(turn, id)?;
     for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_readable(turn, id)?;
+    }
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_members_changed(turn, &group)?;
         hook.handle_rejoined(turn, &group)?;
     }
-    earlier_generations::ask(turn, &group)?;
-    receive::ask_for_all(turn, &group)
+    Ok(())
 }
 
 /// The relay refused a step.

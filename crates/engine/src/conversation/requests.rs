@@ -13,33 +13,12 @@ use waxwing_protocol::time::Time;
 
 use super::{Conversation, Kind, acceptance, acquaintance, group_commands, history};
 use crate::{
-    api::{self, ConversationId, EventKind, Notice, Problem, Response, Synced},
+    api::{self, ConversationId, Notice, Problem, Response, Synced},
     contact,
     conversation::target::{self, Target},
     synced_settings::{self, SettingKind},
     turn::{EventError, Fault, Turn},
 };
-
-/// Messages that are kept of a request. A person who sends more was told to wait for an answer by
-/// the absence of one.
-const KEPT_MAX: u64 = 200;
-
-/// Whether a further message of a request is not kept. It is said once.
-pub(crate) fn is_full(
-    turn: &mut Turn<'_>,
-    conversation: &Conversation,
-    from: &str,
-) -> Result<bool, Fault> {
-    let id = conversation.id;
-    if history::count_messages(turn.tx, id)? < KEPT_MAX {
-        return Ok(false);
-    }
-    if !history::has_event(turn.tx, id, EventKind::HeldBack)? {
-        let event = history::add_event(turn.tx, turn.now, id, EventKind::HeldBack, from)?;
-        turn.notify(Notice::Event(event));
-    }
-    Ok(true)
-}
 
 /// The person accepts.
 pub(crate) fn accept(turn: &mut Turn<'_>, of: &api::Of) -> Result<Response, EventError> {

@@ -17,18 +17,16 @@ use waxwing_protocol::{
 
 use super::{
     above::ConversationHook,
-    acceptance, acquaintance, ending,
+    acceptance, acquaintance, display_names, ending,
     generations::{self, Claim},
-    group_commands,
     groups::{self, GroupRecord, GroupState, Welcomer},
-    join_epochs, leaves, lost_groups, notes, quarantine,
+    history, join_epochs, leaves, lost_groups, member_changes, notes, quarantine,
 };
 use crate::{
-    api::{ConversationId, RelayMisdeed},
+    api::{ConversationId, EventKind, Notice, RelayMisdeed},
     contact, conversation,
     inbox::{
         held_posts::{self, ReceivedPost},
-        missed_posts, receive,
         sender_counters::{self, Sender},
     },
     link::Job,
@@ -268,7 +266,9 @@ pub(crate) fn handle_repeated_welcome(
     }
     leaves::forget_group(turn.tx, group.id)?;
     held_posts::forget_group(turn.tx, group.id)?;
-    missed_posts::forget_group(turn.tx, group.id)?;
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_group_forgotten(turn, group.id)?;
+    }
     let counter = groups::forget(turn.tx, group.id)?;
     join(turn, post, true)?;
     // Others know this device's numbers.
@@ -355,7 +355,7 @@ fn take_over(
             let conversation = ConversationId::from_bytes(state.conversation_id);
             acceptance::handle_valid_welcome(turn, group, conversation)?;
             join_epochs::begin(turn, group.id)?;
-            group_commands::taken_in(turn, group, secrets)
+            become_member(turn, group, secrets)
         }
         // What makes it good (that the group before it was broken, and by whom) may be waiting
         // for a look-up here.
@@ -368,6 +368,46 @@ fn take_over(
             ending::close(turn, group)
         }
     }
+}
+
+/// A welcome to a group conversation is valid: this device is a member.
+fn become_member(
+    turn: &mut Turn<'_>,
+    group: &GroupRecord,
+    secrets: &ConversationSecrets,
+) -> Result<(), Fault> {
+    let Some(state) = &secrets.state else {
+        return Ok(());
+    };
+    let conversation = ConversationId::from_bytes(state.conversation_id);
+    let known = conversation::find(turn.tx, conversation)?;
+    let anew = known.as_ref().is_some_and(|known| !known.left) && state.generation > 1;
+    let name = display_names::shown(&state.name);
+    conversation::start_group(turn.tx, turn.now, conversation, &name)?;
+    groups::set_conversation(turn.tx, group.id, conversation)?;
+    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    groups::set_membership_due(turn.tx, group.id)?;
+    if groups::is_current(turn.tx, conversation, group.id)? {
+        member_changes::follow(turn, group.id, None, secrets, None)?;
+    }
+    generations::handle_joined_generation(turn, conversation, group.id)?;
+    if anew {
+        let event =
+            history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;
+        turn.notify(Notice::Event(event));
+    }
+    turn.memory.due_mut().groups.insert(group.id);
+    turn.memory.due_mut().conversations.insert(conversation);
+    leaves::joined(turn, group.id)?;
+    catch_up(turn, group)?;
+    let Some(group) = groups::find(turn.tx, group.id)? else {
+        return Ok(());
+    };
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_members_changed(turn, &group)?;
+        hook.handle_readable(turn, group.id)?;
+    }
+    Ok(())
 }
 
 fn admit(turn: &mut Turn<'_>, group: &GroupRecord, account: AccountId) -> Result<(), Fault> {
@@ -413,12 +453,15 @@ fn admit_to(
     turn.memory.due_mut().conversations.insert(conversation);
     leaves::joined(turn, group.id)?;
     catch_up(turn, group)?;
-    receive::release(turn, group.id)
+    for hook in turn.hooks.of::<dyn ConversationHook>() {
+        hook.handle_readable(turn, group.id)?;
+    }
+    Ok(())
 }
 
 /// A device that has asked to be taken in, or that knows the group from another's archive,
 /// wants to hear what was said before.
-pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
+fn catch_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
     let inherited = groups::take_inherited(turn.tx, group.id)?;
     if !inherited && !lost_groups::has_requested(turn.tx, group.id)? {
         return Ok(lost_groups::clear_request(turn.tx, group.id)?);
@@ -430,7 +473,7 @@ pub(crate) fn catch_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), F
     for hook in turn.hooks.of::<dyn ConversationHook>() {
         hook.handle_rejoined(turn, &group)?;
     }
-    receive::ask_for_all(turn, &group)
+    Ok(())
 }
 
 fn refuse(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {

@@ -23,7 +23,7 @@ use super::{held_posts, receive, sender_counters};
 use crate::{
     api::ConversationId,
     conversation::{
-        acquaintance, generations,
+        acquaintance,
         groups::{self, GroupRecord, GroupState},
     },
     outbox,
@@ -103,7 +103,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>, current: &GroupRecord) -> Result<(), Faul
     };
     let earlier = unfollowed_groups(turn.tx, turn.now, conversation)?;
     if earlier.is_empty()
-        || !generations::is_current(turn.tx, conversation, current.id)?
+        || !groups::is_current(turn.tx, conversation, current.id)?
         || acquaintance::is_silent_group(turn, current)?
     {
         return Ok(());
@@ -169,7 +169,7 @@ pub(super) fn find_earlier_group(
     let (Ok(id), Some(conversation)) = (GroupId::try_from(named), current.conversation) else {
         return Ok(None);
     };
-    if !generations::is_current(turn.tx, conversation, current.id)? {
+    if !groups::is_current(turn.tx, conversation, current.id)? {
         return Ok(None);
     }
     let earlier = groups::find(turn.tx, id)?.filter(|earlier| {

@@ -11,16 +11,16 @@ use waxwing_protocol::{limits, time::Time};
 
 use super::sender_counters::Sender;
 use crate::{
-    api::{Direction, MessageChanged, MessageId, MessageState, Notice},
+    api::{Direction, EventKind, MessageChanged, MessageId, MessageState, Notice},
     attachment, contact,
     content::{self, Expiration, VisibleContent, status::DeliveryStatus},
     conversation::{
-        self,
+        self, Conversation,
         above::{FirstWritten, Said},
         acceptance, acquaintance,
         groups::GroupRecord,
         history::{self, NewMessage},
-        imports, members, pages, requests,
+        imports, members, pages,
     },
     message::{
         self,
@@ -41,6 +41,10 @@ const ROOM: &str = "waxwing:conversation";
 
 /// What is shown of content that this version cannot show.
 pub(crate) const NEEDS_NEWER: &str = "[This message needs a newer version of Waxwing to be shown.]";
+
+/// Messages that are kept of a request. A person who sends more was told to wait for an answer by
+/// the absence of one.
+const KEPT_MAX: u64 = 200;
 
 /// A sender's clock may be ahead of ours by this much; beyond, our time is shown.
 const AHEAD_MAX: u64 = 5 * 60 * 1000;
@@ -173,8 +177,7 @@ fn handle_content(
     let Some(found) = conversation::find(turn.tx, conversation)? else {
         return Ok(());
     };
-    if !own && acquaintance::is_request(turn.tx, &found)? && requests::is_full(turn, &found, &from)?
-    {
+    if !own && acquaintance::is_request(turn.tx, &found)? && is_full(turn, &found, &from)? {
         return Ok(());
     }
     imports::superseded(turn, conversation, id)?;
@@ -234,6 +237,19 @@ fn handle_content(
         receipts::add_owed(turn.tx, turn.now, conversation, id, false)?;
     }
     Ok(())
+}
+
+/// Whether a further message of a request is not kept. It is said once.
+fn is_full(turn: &mut Turn<'_>, conversation: &Conversation, from: &str) -> Result<bool, Fault> {
+    let id = conversation.id;
+    if history::count_messages(turn.tx, id)? < KEPT_MAX {
+        return Ok(false);
+    }
+    if !history::has_event(turn.tx, id, EventKind::HeldBack)? {
+        let event = history::add_event(turn.tx, turn.now, id, EventKind::HeldBack, from)?;
+        turn.notify(Notice::Event(event));
+    }
+    Ok(true)
 }
 
 /// The other side of two has set the timer, or another device of this account.

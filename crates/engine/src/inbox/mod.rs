@@ -13,6 +13,7 @@
 
 pub(crate) mod earlier_generations;
 pub(crate) mod held_posts;
+pub(crate) mod hooks;
 pub(crate) mod messages;
 pub(crate) mod missed_posts;
 pub(crate) mod rate_limits;

@@ -475,7 +475,13 @@ fn handle_envelope(
         Some(envelope::Body::JoinAnswer(said)) => {
             invitations::handle_join_answer(turn, group, member, &said)?;
         }
-        Some(envelope::Body::Leaving(_)) => group_commands::leaves(turn, group, member.account)?,
+        Some(envelope::Body::Leaving(_)) => {
+            group_commands::leaves(turn, group, member.account)?;
+            // A commit that takes them out may have waited for it.
+            if group.account.is_none() {
+                release(turn, group.id)?;
+            }
+        }
         Some(body) => {
             let said = Said {
                 group,
