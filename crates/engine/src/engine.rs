@@ -50,8 +50,14 @@ use crate::{
     link::{self, GreetingRefused, LinkHook, LinkPhase, blob::Blobs, mailbox, tokens},
     memory::Memory,
     message::{
-        self, amendments, attachments::WaitingForFiles, expiry, hooks::Messages, link_preview,
-        text_details, typing,
+        self,
+        amending::AmendingContent,
+        amendments,
+        attachments::MessagesWithFiles,
+        content_hook::ContentHook,
+        expiry,
+        hooks::{LinkPreviewContent, Messages, TextContent},
+        link_preview, text_details, typing,
     },
     mls,
     outbox::{self, receipts, sending},
@@ -366,7 +372,7 @@ pub(crate) const TABLES: &[&dyn Table] = &[
     &amendments::Amendments,
     &message::receipts::Receipts,
     &outbox::Outbox,
-    &WaitingForFiles,
+    &MessagesWithFiles,
     &receipts::OwedReceipts,
     &Attachments,
     &link_preview::LinkPreviews,
@@ -389,6 +395,12 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
         .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
         .with::<dyn MessageHook>(&[&Attachments])
+        .with::<dyn ContentHook>(&[
+            &AmendingContent,
+            &TextContent,
+            &LinkPreviewContent,
+            &MessagesWithFiles,
+        ])
         .with::<dyn Table>(TABLES)
 }
 

@@ -7,12 +7,12 @@
 //! resending device it came from. A receipt changes only the state of this account's own
 //! messages, and is never answered by a receipt.
 
-use waxwing_protocol::{limits, time::Time};
+use waxwing_protocol::time::Time;
 
 use super::sender_counters::Sender;
 use crate::{
     api::{Direction, EventKind, MessageChanged, MessageId, MessageState, Notice},
-    attachment, contact,
+    contact,
     content::{self, Expiration, VisibleContent, status::DeliveryStatus},
     conversation::{
         self, Conversation,
@@ -23,9 +23,9 @@ use crate::{
         imports, members, pages,
     },
     message::{
-        self,
-        amendments::{self, Amendment, Amends},
-        expiry, link_preview,
+        self, amendments,
+        content_hook::{ContentHook, ContentOutcome, SaidContent},
+        expiry,
         proof::Proof,
         read_marks,
     },
@@ -107,20 +107,9 @@ fn handle_content(
     let Ok(content) = content::decode(encoded) else {
         return Ok(());
     };
-    let (amends, text) = match content.shown() {
-        VisibleContent::Statuses(statuses) => {
-            return handle_statuses(turn, group, member, &statuses);
-        }
-        VisibleContent::Text(text) => (None, text),
-        VisibleContent::NeedsNewer => (None, NEEDS_NEWER.to_owned()),
-        VisibleContent::Reaction(_, Some(emoji)) if !message::commands::is_reaction(&emoji) => {
-            return Ok(());
-        }
-        VisibleContent::Reaction(to, emoji) => (Some((to, Amends::Reaction(emoji))), String::new()),
-        VisibleContent::Edit(_, text) if text.len() > limits::TEXT_BYTES => return Ok(()),
-        VisibleContent::Edit(of, text) => (Some((of, Amends::Edit(text))), String::new()),
-        VisibleContent::TakenBack(of) => (Some((of, Amends::TakenBack)), String::new()),
-    };
+    if let VisibleContent::Statuses(statuses) = content.shown() {
+        return handle_statuses(turn, group, member, &statuses);
+    }
     let account = turn.account()?;
     let own = member.account == account.id();
     let (from, verified) = if own {
@@ -134,32 +123,19 @@ fn handle_content(
         (contact.display, contact.verified)
     };
     let id = id_of(member.account, encoded, &content.salt);
-    if let Some((target, amends)) = amends {
-        let target = MessageId::from_bytes(*target.as_bytes());
-        let changed = amendments::add(
-            turn.tx,
-            &Amendment {
-                conversation,
-                id,
-                target,
-                account: member.account,
-                address: &from,
-                own,
-                // Not by this device's clock: all are to order them alike.
-                sent_at: proof.sent_at,
-                signed: (!own).then_some((proof, encoded)),
-                amends,
-            },
-        )?;
-        if changed {
-            let shown = pages::message(turn.reader(), conversation, target)?;
-            if shown.is_some_and(|message| message.taken_back) {
-                turn.erase_content(conversation, target)?;
-            }
-            message::commands::tell_changed(turn, conversation, target)?;
-        }
+    let said = SaidContent {
+        conversation,
+        id,
+        member,
+        own,
+        from: &from,
+        content: &content,
+        encoded,
+        proof,
+    };
+    let Some(text) = text_of(turn, &said)? else {
         return Ok(());
-    }
+    };
     let expires_after = match content.expires {
         Some(Expiration::AfterReading(seconds)) => Some(seconds),
         Some(Expiration::At(_)) | None => None,
@@ -216,10 +192,9 @@ fn handle_content(
             .message_rates_mut()
             .is_one(member.account, turn.now);
     let trusted = own || (acquaintance::may_tell(turn, &found)? && !quiet);
-    if let Some(preview) = link_preview::of_content(&content) {
-        link_preview::store_preview(turn.tx, conversation, id, &preview)?;
+    for hook in turn.hooks.of::<dyn ContentHook>() {
+        hook.handle_message_added(turn, &said, trusted)?;
     }
-    attachment::handle_attachments(turn, conversation, id, &content, member, trusted)?;
     if !own {
         acceptance::apply_setting(turn, &found)?;
         read_marks::apply_to_new_message(turn, &found, id)?;
@@ -237,6 +212,18 @@ fn handle_content(
         receipts::add_owed(turn.tx, turn.now, conversation, id, false)?;
     }
     Ok(())
+}
+
+/// The text of the message that some content is; `None` where it is no message.
+fn text_of(turn: &mut Turn<'_>, said: &SaidContent<'_>) -> Result<Option<String>, Fault> {
+    for hook in turn.hooks.of::<dyn ContentHook>() {
+        match hook.handle_content(turn, said)? {
+            ContentOutcome::NotOfThisType => {}
+            ContentOutcome::Message(text) => return Ok(Some(text)),
+            ContentOutcome::Done => return Ok(None),
+        }
+    }
+    Ok(Some(NEEDS_NEWER.to_owned()))
 }
 
 /// Whether a further message of a request is not kept. It is said once.

@@ -3,19 +3,34 @@
 //!
 //! **Elsewhere**: [`crate::attachment`] keeps and transfers files.
 
-use super::commands::{message_meant, tell_changed};
+use super::{
+    commands::{message_meant, tell_changed},
+    content_hook::{ContentHook, SaidContent},
+};
 use crate::{
     api::{self, AttachmentState, ConversationId, MessageId, OpenAttachment, Problem, Response},
-    attachment::{find, of_message, transfer},
+    attachment::{self, find, of_message, transfer},
     outbox::{self, progress},
     tables::Table,
     turn::{EventError, Fault, Turn},
 };
 
-/// Messages that wait for their files.
-pub(crate) struct WaitingForFiles;
+/// Messages with files.
+pub(crate) struct MessagesWithFiles;
 
-impl Table for WaitingForFiles {
+impl ContentHook for MessagesWithFiles {
+    fn handle_message_added(
+        &self,
+        turn: &mut Turn<'_>,
+        said: &SaidContent<'_>,
+        trusted: bool,
+    ) -> Result<(), Fault> {
+        let place = (said.conversation, said.id);
+        attachment::handle_attachments(turn, place.0, place.1, said.content, said.member, trusted)
+    }
+}
+
+impl Table for MessagesWithFiles {
     fn handle_files_changed(
         &self,
         turn: &mut Turn<'_>,

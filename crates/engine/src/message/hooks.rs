@@ -5,10 +5,14 @@
 use rusqlite::Transaction;
 use waxwing_protocol::{address::Address, ids::GroupId, pb::envelope};
 
-use super::identity_events;
+use super::{
+    content_hook::{ContentHook, ContentOutcome, SaidContent},
+    identity_events, link_preview,
+};
 use crate::{
     api::{ConversationId, Problem},
     containment::{ErrorHook, ErrorOwner},
+    content::VisibleContent,
     conversation::{
         self,
         above::{ConversationHook, FirstWritten, Said},
@@ -23,6 +27,39 @@ use crate::{
 
 /// The room's hooks.
 pub(crate) struct Messages;
+
+/// Texts.
+pub(crate) struct TextContent;
+
+impl ContentHook for TextContent {
+    fn handle_content(
+        &self,
+        _turn: &mut Turn<'_>,
+        said: &SaidContent<'_>,
+    ) -> Result<ContentOutcome, Fault> {
+        Ok(match said.content.shown() {
+            VisibleContent::Text(text) => ContentOutcome::Message(text),
+            _ => ContentOutcome::NotOfThisType,
+        })
+    }
+}
+
+/// Link previews in messages.
+pub(crate) struct LinkPreviewContent;
+
+impl ContentHook for LinkPreviewContent {
+    fn handle_message_added(
+        &self,
+        turn: &mut Turn<'_>,
+        said: &SaidContent<'_>,
+        _trusted: bool,
+    ) -> Result<(), Fault> {
+        if let Some(preview) = link_preview::of_content(said.content) {
+            link_preview::store_preview(turn.tx, said.conversation, said.id, &preview)?;
+        }
+        Ok(())
+    }
+}
 
 impl ErrorHook for Messages {
     fn shows_error(&self, _tx: &Transaction<'_>, whose: ErrorOwner) -> Result<bool, StoreError> {

@@ -8,10 +8,12 @@
 //! **Always**: the order of arrival does not matter: all devices end in the same state. Nobody
 //! changes another person's message.
 
+pub(crate) mod amending;
 pub(crate) mod amendments;
 pub(crate) mod archived;
 pub(crate) mod attachments;
 pub(crate) mod commands;
+pub(crate) mod content_hook;
 pub(crate) mod expiry;
 pub(crate) mod formatting;
 pub(crate) mod hooks;
