@@ -20,7 +20,7 @@ use crate::{
     api::RelayMisdeed,
     attachment::transfer,
     containment::ErrorOwner,
-    conversation::{behind, commits, epochs, groups, membership, parcels, rejoin, start},
+    conversation::{behind, commits, device_claims, epochs, groups, parcels, rejoin, start},
     devices::{self, backup, changes, lock, recovery, registration},
     event::LinkKind,
     inbox::{held_posts::ReceivedPost, missed_posts, receive},
@@ -238,7 +238,7 @@ fn handle_answer(turn: &mut Turn<'_>, job: Job, body: Body) -> Result<(), Fault>
             start::handle_key_packages(turn, conversation, &claimed)
         }
         (Job::ClaimDevices(group, account), Body::KeyPackagesClaimed(claimed)) => {
-            membership::handle_key_packages(turn, group, account, &claimed)
+            device_claims::handle_key_packages(turn, group, account, &claimed)
         }
         (Job::CreateGroup(group), Body::Done(_) | Body::Posted(_)) => {
             start::handle_group_created(turn, group)
@@ -363,7 +363,7 @@ fn handle_refusal(turn: &mut Turn<'_>, job: Job, error: &Error) -> Result<(), Fa
         Job::FetchHeads => lookups::handle_heads_refused(turn, error),
         Job::Claim(conversation) => start::claim_refused(turn, conversation, error),
         Job::ClaimDevices(group, account) => {
-            membership::handle_claim_refused(turn, group, account, error)
+            device_claims::handle_claim_refused(turn, group, account, error)
         }
         Job::CreateGroup(group) => start::create_refused(turn, group, error),
         Job::Authorise(group, epoch) => epochs::handle_unauthorised(turn, group, epoch, error),
