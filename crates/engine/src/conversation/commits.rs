@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// That somebody leaves comes so long after the commit that takes them out, at most;
-/// shorter than [`epochs::BEHIND_FOR`].
+/// shorter than `BEHIND_FOR` of [`epochs`].
 const LEAVE_WITHIN: Span = Span::seconds(15);
 
 /// A commit that could not be made is tried again after this long.

@@ -1,7 +1,7 @@
 //! What conversations do when something happens in the rooms below.
 //!
 //! **Elsewhere**: [`crate::engine`] lists the hooks; what conversations ask of the rooms above is
-//! in [`super::ConversationHook`].
+//! in [`super::above::ConversationHook`].
 
 use rusqlite::Transaction;
 use waxwing_protocol::ids::AccountId;

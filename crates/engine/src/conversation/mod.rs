@@ -24,7 +24,7 @@
 //! that is right at that moment.
 //!
 //! **Elsewhere**: [`crate::mls`] makes and changes MLS groups; [`crate::trust`] decides who
-//! may be in one; [`mod@start`], [`commits`] and [`rejoin`] change the states.
+//! may be in one; [`mod@start`], [`ending`], [`commits`] and [`rejoin`] change the states.
 //!
 //! **Always**: a conversation has at most one account on the other side at a time; a new
 //! account under its verified address is a marked event in its history.
