@@ -215,7 +215,7 @@ fn what_a_person_decided_counts_on_a_new_device_too() {
         }
         match scene.command(id, Request::Auditors).unwrap() {
             Response::Auditors(waxwing_engine::api::Auditors { auditors, .. }) => {
-                assert_eq!(auditors[0].name, "Eva")
+                assert_eq!(auditors[0].name, "Eva");
             }
             _ => panic!("auditors"),
         }
