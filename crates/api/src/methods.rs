@@ -10,6 +10,10 @@
 //!
 //! **Always**: an entry is only ever added. Its examples are what its types read and write.
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the list names nearly all types of this crate"
+)]
 use crate::{method::methods, *};
 
 methods! {
@@ -22,19 +26,19 @@ methods! {
     /// none. `device` is this device's name in the account's list of devices.
     register = Register(Register) -> Done: changes {
         params: r#"{"address": "alice@example.org", "relay": "https://relay.example.org:4433", "pin": "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "name": "Alice", "device": "Alice's phone"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Submits the code that the relay sent; spaces and hyphens in it do not matter. The outcome is
     /// a `registration` notice, with `registered` or with a problem such as `code_wrong`.
     submit_code = SubmitCode(SubmitCode) -> Done: changes {
         params: r#"{"code": "1234 5678"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Makes this device forget the recovery words, once the person has written them down.
     forget_recovery_words = ForgetRecoveryWords -> Done: changes {
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Sends a message to an address, a conversation or a group. It works offline: the message is
@@ -103,7 +107,7 @@ methods! {
     /// event. When a message disappears, a `message_deleted` notice says so.
     set_timer = SetTimer(SetTimer) -> Done: changes, admitted {
         params: r#"{"of": "bob@example.org", "seconds": 86400}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns who has received and read a message of this account, as far as they tell; and all
@@ -135,13 +139,13 @@ methods! {
     /// `everybody_adds` is set.
     change_group = ChangeGroup(ChangeGroup) -> Done: changes, admitted {
         params: r#"{"group": "Family", "add": ["dora@example.org"], "remove": ["carol@example.org"], "promote": ["bob@example.org"], "demote": ["alice@example.org"], "name": "The family", "picture": "iVBORw0KGgo=", "everybody_adds": true, "expires_after_s": 604800}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Leaves a group. If this account is the last admin, another member becomes an admin first.
     leave_group = LeaveGroup(Of) -> Done: changes, admitted {
         params: r#"{"of": "Family"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns a group's name, members and settings. `coming` are people who are being added.
@@ -161,7 +165,7 @@ methods! {
     /// Revokes an invitation link.
     revoke_invitation = RevokeInvitation(RevokeInvitation) -> Done: changes, admitted {
         params: r#"{"group": "Family", "invitation": "0f1e2d3c"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Asks to join the group of a link. The group appears once the devices of the person who made
@@ -174,14 +178,14 @@ methods! {
     /// Accepts or refuses somebody who asked to join; `group` lists them as `asking`.
     decide_join = DecideJoin(DecideJoin) -> Done: changes, admitted {
         params: r#"{"group": "Family", "address": "dora@example.org", "accept": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Sets the name and picture that contacts see. They are sent, end-to-end encrypted, to the
     /// people to whom the account has written. Fields that are absent change nothing.
     set_profile = SetProfile(SetProfile) -> Done: changes, admitted {
         params: r#"{"name": "Alice B.", "picture": "iVBORw0KGgo="}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns the name and picture of this account, or with `of` those of a contact. Anybody can
@@ -194,14 +198,14 @@ methods! {
     /// Marks everything in a conversation as read, up to a message or all of it.
     mark_read = MarkRead(MarkRead) -> Done: repeats {
         params: r#"{"conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "up_to": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Fetches an attachment from the relay. Small files from people to whom the account has
     /// written are fetched automatically. Progress arrives as `message_changed` notices.
     fetch_attachment = FetchAttachment(AttachmentOf) -> Done: changes {
         params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "number": 0}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns what is needed to open a file that is `here`: `blob` is its name in the home's
@@ -215,21 +219,21 @@ methods! {
     /// Blocks a contact, or with `false`, unblocks them.
     block = Block(Block) -> Done: repeats {
         params: r#"{"address": "mallory@example.org", "blocked": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Accepts a message request, on all devices of the account. `conversations` shows message
     /// requests with `request`. Writing to somebody also accepts them.
     accept_request = AcceptRequest(Of) -> Done: changes, admitted {
         params: r#"{"of": "mallory@example.org"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Declines a message request: deletes the stranger's messages from all devices of the account,
     /// or leaves the group. If they write again, that is a new request, unless you block them here.
     decline_request = DeclineRequest(Decline) -> Done: changes, admitted {
         params: r#"{"of": "mallory@example.org", "block": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Tells others that this person is typing in a conversation, or has stopped. Members who are
@@ -237,7 +241,7 @@ methods! {
     /// again every few seconds while the person types. Nobody stores it.
     set_typing = SetTyping(SetTyping) -> Done: changes, admitted {
         params: r#"{"of": "bob@example.org", "typing": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns messages from others, and their edits, with proof of who wrote them, to write to a
@@ -276,7 +280,7 @@ methods! {
     /// written, and whom it has not verified in person, never learn any of this.
     set_receipts = SetReceipts(SetReceipts) -> Done: repeats {
         params: r#"{"delivered": true, "read": false, "typing": false}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Records the person's decision about a contact's safety number: `accept` (it is the same),
@@ -293,12 +297,12 @@ methods! {
     /// co-signed what the relay shows before a key is used. With `required` 0, none has to.
     set_auditors = SetAuditors(SetAuditors) -> Done: changes {
         params: r#"{"auditors": [{"id": "waxwing-auditor-5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f", "name": "Eva"}], "required": 1}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Dismisses the alarms of `status`, once the person has seen them.
     dismiss_alarms = DismissAlarms -> Done: changes {
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns the safety number with a contact: 60 digits, the same on all devices of both people,
@@ -325,26 +329,26 @@ methods! {
     /// works for half an hour and for one attempt.
     link_device = LinkDevice(LinkDevice) -> Done: changes {
         params: r#"{"relay": "https://relay.example.org:4433", "pin": "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "name": "Kitchen tablet"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Takes the code that a new device shows, typed or scanned. The next `pairing` notice, with
     /// `confirm`, says which device asks.
     approve_device = ApproveDevice(ApproveDevice) -> Done: changes, admitted {
         params: r#"{"code": "482193-7K3MQ-9TXPA"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Admits or refuses the device that asks, once the person has seen which one it is.
     confirm_device = ConfirmDevice(ConfirmDevice) -> Done: changes, admitted {
         params: r#"{"accept": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Stops linking a device; works on both devices. A device that was already admitted stays
     /// admitted.
     stop_linking = StopLinking -> Done: changes {
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns the devices of this account, in the order in which they were added. `added_by` is
@@ -358,7 +362,7 @@ methods! {
     /// that.
     revoke_device = RevokeDevice(RevokeDevice) -> Done: changes, admitted {
         params: r#"{"device": "3a4f5e6d"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Recovers an account on this device with its recovery key: its 24 words, or the text of its
@@ -367,20 +371,20 @@ methods! {
     /// `recovery` and `transfer` notices.
     recover = Recover(Recover) -> Done: changes {
         params: r#"{"address": "alice@example.org", "relay": "https://relay.example.org:4433", "pin": "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "words": "wax wing seal …", "name": "New phone", "from_file": true, "revoke_others": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Takes the next bytes of a backup file, at most 512 KiB, in base64. Call it once a `recovery`
     /// notice says `restoring`.
     feed_backup = FeedBackup(FeedBackup) -> Done: changes {
         params: r#"{"part": "V1hC", "last": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Makes a new backup on the relay now; one is made daily anyway if there is something new.
     /// Only the recovery key can open it. The outcome arrives as a `backup` notice.
     backup = Backup -> Done: changes, admitted {
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns a part of a new backup, to write to a file. Call it with `index` 0, and then with 1,
@@ -395,13 +399,13 @@ methods! {
     /// notice.
     set_lock = SetLock(SetLock) -> Done: changes, admitted {
         params: r#"{"locked": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Objects to the account that contests the locked address (the alarm `address_contested`).
     /// Once the relay knows, a `lock` notice arrives.
     keep_address = KeepAddress -> Done: changes, admitted {
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns a conversation, oldest entry first: messages, events and gaps. Only `of` (an
@@ -439,13 +443,13 @@ methods! {
     /// which nobody else learns. Fields that are absent change nothing.
     keep_conversation = KeepConversation(KeepConversation) -> Done: changes {
         params: r#"{"of": "bob@example.org", "pinned": true, "archived": false, "muted": true, "muted_until": "2026-12-24T00:00:00.000Z", "draft": "Dear Bob", "nickname": "Bobby"}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Stars or unstars a message, on all devices of the account.
     star = Star(Star) -> Done: changes {
         params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "starred": true}"#,
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Returns the thread that a message belongs to: the messages it replies to, as far as they are
@@ -531,12 +535,12 @@ methods! {
 
     /// Makes this connection receive `notice` notifications (below) from now on.
     subscribe = Subscribe -> Done: repeats {
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Stops the notices.
     unsubscribe = Unsubscribe -> Done: repeats {
-        result: r#"{}"#,
+        result: "{}",
     }
 
     /// Checks every part, makes a new connection to the relay for this, and says in sentences what

@@ -62,7 +62,7 @@ fn prose(docs: &[&str]) -> String {
     let lines = docs
         .iter()
         .map(|line| line.strip_prefix(' ').unwrap_or(line));
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn example(label: &str, json: &str) -> String {

@@ -68,7 +68,7 @@ fn without_links(text: &str) -> String {
             rest = after;
             continue;
         };
-        plain += &format!("`{name}`");
+        plain.extend(["`", name, "`"]);
         rest = match after
             .strip_prefix('(')
             .and_then(|link| link.split_once(')'))

@@ -11,7 +11,7 @@ pub fn types(schema: &Value) -> String {
          // Written by `cargo xtask rpc-docs` from crates/api.\n",
     );
     for (name, of) in fields(schema, "$defs") {
-        text += &format!("\n{}{}\n", comment(of, ""), definition(name, of));
+        text.extend(["\n", &comment(of, ""), &definition(name, of), "\n"]);
     }
     text +=
         "\n/** Each method with its parameters and its result. */\nexport interface Methods {\n";
@@ -24,7 +24,7 @@ pub fn types(schema: &Value) -> String {
             .get("result")
             .map_or_else(String::new, |of| written(of, "  "));
         text += &comment(method, "  ");
-        text += &format!("  {name}: {{ {params}; result: {result} }};\n");
+        text.extend(["  ", name, ": { ", &params, "; result: ", &result, " };\n"]);
     }
     text + "}\n"
 }
@@ -175,13 +175,13 @@ fn object(of: &Map<String, Value>, indent: &str) -> String {
             "?"
         };
         text += &comment(of, &inner);
-        text += &format!("{inner}{name}{mark}: {};\n", written(of, &inner));
+        text.extend([&inner, name, mark, ": ", &written(of, &inner), ";\n"]);
     }
     if of
         .get("additionalProperties")
         .is_some_and(|more| *more != Value::Bool(false))
     {
-        text += &format!("{inner}[more: string]: unknown;\n");
+        text.extend([&inner, "[more: string]: unknown;\n"]);
     }
     text + indent + "}"
 }
