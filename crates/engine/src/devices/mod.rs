@@ -1,6 +1,7 @@
 //! Several devices of one account: admitting and revoking them, and keeping them all up to
 //! date.
 //!
+//! - [`registration`]: an address is verified, and bound to a new account.
 //! - [`pairing`]: a new device and an old one agree on keys by a code, and the person admits
 //!   it on the old one.
 //! - [`changes`]: statements of the roster, on their way to the relay.
