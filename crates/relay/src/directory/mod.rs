@@ -1,10 +1,10 @@
-//! The directory: accounts by address, their rosters, their key packages, and tokens.
+//! The directory: accounts by address, their rosters and their key packages.
 //!
 //! **Elsewhere**: [`crate::address`] binds an address to an account; [`changes`] changes an
-//! account's devices; [`log`] proves all of it.
+//! account's devices; [`log`] proves all of it; [`tokens`] pay for first contact.
 //!
 //! **Always**: a key package is handed out once (except the last resort), and that is on disk
-//! before the relay answers. A token is spent once.
+//! before the relay answers.
 
 pub(crate) mod changes;
 pub mod log;

@@ -1,5 +1,5 @@
-//! The keys of tokens, one for each period: unspent tokens expire, and the relay can forget
-//! spent ones.
+//! Tokens: issuing and spending them, and their keys, one for each period, so that unspent
+//! tokens expire and the relay can forget spent ones.
 //!
 //! Periods are numbered. A period ends after [`limits::TOKEN_PERIOD`] of the relay's date, and
 //! the next one has the next number, however far the date has jumped: no clock, right or
@@ -7,11 +7,10 @@
 //! previous period. A link gets tokens of the period in which it was greeted; links from an
 //! earlier period are ended when they are quiet, so that clients open them again.
 //!
-//! **Elsewhere**: [`super`] issues and spends tokens; the cryptography is in
-//! `waxwing_protocol::token`.
+//! **Elsewhere**: the cryptography is in `waxwing_protocol::token`.
 //!
 //! **Always**: a number never decreases, and each number has one key, the same for everybody.
-//! The relay remembers a spent token for as long as it would accept it.
+//! A token is spent once: the relay remembers a spent one for as long as it would accept it.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Idle groups: the relay deletes what it has of groups that nobody uses any more.
 //!
-//! **Elsewhere**: members who come back find that the group is unknown, and their engines begin another one for the
-//! conversation.
+//! **Elsewhere**: members who come back find that the group is unknown, and their engines begin
+//! another one for the conversation.
 //!
 //! **Always**: a group to which a link may post is in use.
 

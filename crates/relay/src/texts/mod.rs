@@ -5,14 +5,13 @@
 //! and put into their mailboxes: a text that arrived, one that a device wrote, and what
 //! happened to it.
 //!
-//! A text to a phone is submitted **once**. Its id is on disk before the SMSC gets
-//! any of it, but the text itself never is. A relay that stops in between therefore cannot
-//! continue: the device that wrote the text keeps it, sends it again, and learns that nobody
+//! A text to a phone is submitted **once**. Its id is on disk before the SMSC gets any of it,
+//! but the text itself never is. A relay that stops in between therefore cannot continue: the device that wrote the text keeps it, sends it again, and learns that nobody
 //! knows ([`pb::sms_fate::Fate::Uncertain`]) whether some of it was sent. Only people can
 //! decide then.
 //!
-//! **Elsewhere**: [`crate::sms`] connects to the SMSC, `waxwing_protocol::sms`
-//! seals, [`spending`] bounds what may be spent.
+//! **Elsewhere**: [`crate::sms`] connects to the SMSC, `waxwing_protocol::sms` seals,
+//! [`spending`] bounds what may be spent.
 //!
 //! **Always**: no text and no phone's number is written to disk. The relay confirms a text to
 //! the SMSC once it is on disk, sealed.
