@@ -11,10 +11,12 @@
     clippy::disallowed_methods,
     clippy::cast_precision_loss,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
     reason = "a measurement looks at the clock, prints, and fails loudly"
 )]
 
-use std::{hint::black_box, time::Instant};
+use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
 use waxwing_sms::{
     Address, DataCoding, Deliver, Direction, Element, Header, ProtocolId, Timestamp, Tpdu,
@@ -22,10 +24,14 @@ use waxwing_sms::{
     findings::{self, Contact, Known},
 };
 
+#[path = "../tests/lists/mod.rs"]
+mod lists;
+
 const ROUNDS: usize = 7;
 const ONE_ROUND: usize = 400_000;
 
 fn main() {
+    print_lists();
     let units = units();
     let octets: Vec<Vec<u8>> = units
         .iter()
@@ -55,6 +61,62 @@ fn main() {
          \"looked_at_per_second_with_200_contacts\":{looked}}}",
         units.len(),
         bytes / units.len(),
+    );
+}
+
+/// A table for people, and a line for programs: of each kind of trick how many are found and
+/// missed, and of the everyday messages how many get more than a note.
+fn print_lists() {
+    let known = lists::known();
+    let mut kinds: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    let mut missed = Vec::new();
+    for line in lists::list("tricks.txt") {
+        let found = line.alarms(&known).contains(&line.label);
+        let (all, right) = kinds.entry(line.label.clone()).or_default();
+        *all += 1;
+        *right += usize::from(found);
+        if !found {
+            missed.push(format!("missed {}: {}", line.label, line.shown));
+        }
+    }
+    eprintln!(
+        "{:<22} {:>6} {:>6} {:>6}",
+        "trick", "all", "found", "missed"
+    );
+    for (kind, (all, found)) in &kinds {
+        eprintln!("{kind:<22} {all:>6} {found:>6} {:>6}", all - found);
+    }
+    let tricks: usize = kinds.values().map(|(all, _)| all).sum();
+    let found: usize = kinds.values().map(|(_, found)| found).sum();
+    eprintln!("{:<22} {tricks:>6} {found:>6} {:>6}", "all", tricks - found);
+    let everyday = lists::list("everyday.txt");
+    let mut languages: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for line in &everyday {
+        let alarms = line.alarms(&known);
+        let (all, false_alarms) = languages.entry(line.label.as_str()).or_default();
+        *all += 1;
+        *false_alarms += usize::from(!alarms.is_empty());
+        if !alarms.is_empty() {
+            missed.push(format!("false alarm {alarms:?}: {}", line.shown));
+        }
+    }
+    eprintln!(
+        "\n{:<22} {:>6} {:>13}",
+        "everyday messages", "all", "false alarms"
+    );
+    for (language, (all, false_alarms)) in &languages {
+        eprintln!("{language:<22} {all:>6} {false_alarms:>13}");
+    }
+    let false_alarms: usize = languages.values().map(|(_, alarms)| alarms).sum();
+    eprintln!("{:<22} {:>6} {false_alarms:>13}\n", "all", everyday.len());
+    for line in missed {
+        eprintln!("{line}");
+    }
+    println!(
+        "{{\"bench\":\"sms_findings\",\"tricks\":{tricks},\"found\":{found},\"missed\":{},\
+         \"everyday\":{},\"false_alarms\":{false_alarms}}}",
+        tricks - found,
+        everyday.len(),
     );
 }
 

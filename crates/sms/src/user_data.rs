@@ -90,7 +90,14 @@ impl UserData {
         if octets > OCTETS {
             return Err(TpduError::UserDataTooLong { octets });
         }
-        let data = reader.octets(octets, Field::Content)?;
+        let there = reader.rest();
+        let field = match there.first() {
+            _ if !has_header => Field::Content,
+            None => Field::HeaderLength,
+            Some(size) if there.len() <= usize::from(*size) => Field::Header,
+            Some(_) => Field::Content,
+        };
+        let data = reader.octets(octets, field)?;
         if data.len() < octets {
             return Ok(Self::cut_off(data, length, coding, has_header));
         }

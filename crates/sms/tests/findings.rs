@@ -3,10 +3,11 @@
 #![cfg(test)]
 
 use waxwing_sms::{
-    Address, Body, DataCoding, Deliver, Element, Header, Ports, ProtocolId, Timestamp,
+    Address, Body, DataCoding, Deliver, Element, Header, Ports, ProtocolId, Timestamp, Tpdu,
     TypeOfNumber, UserData,
     concatenation::Disagreement,
     findings::{self, Contact, Finding, Known, Message, Severity, ShortCode, What},
+    pdu::{self, Reading},
 };
 
 fn known() -> Known {
@@ -331,4 +332,159 @@ fn parts_that_do_not_fit_or_have_not_come_are_told() {
     assert!(matches!(found[0].what, What::PartsDisagree { .. }));
     assert_eq!(found[1].what, What::PartsMissing { parts: vec![2] });
     assert!(found[1].sentence().contains("part 2"));
+}
+
+/// A message as its digits, without what is over.
+fn read(digits: &str) -> Tpdu {
+    let pdu = pdu::read_hex(digits, Reading::default()).unwrap();
+    assert_eq!((pdu.left_over, pdu.cut_off), (0, None));
+    pdu.tpdu
+}
+
+fn found_in(digits: &str) -> Vec<Finding> {
+    match read(digits) {
+        Tpdu::Deliver(deliver) => look(&deliver),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_contacts_own_number_is_theirs_however_it_is_written() {
+    let own = Address::international("4687654321");
+    for written in [
+        "+46 8 765 43 21",
+        "+46 (0)8-765 43 21",
+        "0046-8-765 43 21",
+        "+46\u{a0}8\u{a0}7654321",
+        "\u{200e}+46 8 765 43 21",
+    ] {
+        let known = Known {
+            contacts: vec![Contact {
+                name: "Nordbank".to_owned(),
+                numbers: vec![written.to_owned()],
+                domains: Vec::new(),
+            }],
+            short_codes: Vec::new(),
+        };
+        let deliver = message(own.clone(), "Hello");
+        assert_eq!(findings::of(&(&deliver).into(), &known), [], "{written}");
+        // The same subscriber in another country is found, however it is written.
+        let other = message(Address::international("4787654321"), "Hello");
+        let found = findings::of(&(&other).into(), &known);
+        assert!(
+            matches!(found[0].what, What::ImitatesContact { .. }),
+            "{written}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_for_people_is_not_said_to_be_for_a_device() {
+    // Text of class 2, which is kept on the SIM card.
+    assert_eq!(found_in("00040C9144770009103200125201518130340802C834"), []);
+    // A vCard and a vCalendar are no push.
+    for (port, what) in [("23F4", What::ContactCard), ("23F5", What::Appointment)] {
+        let digits = format!(
+            "00440C91447700091032000452015181303408120605 04{port}0000424547494E3A5643415244"
+        );
+        let found = found_in(&digits);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].severity, &found[0].what), (Severity::Note, &what));
+    }
+    // Octets of class 2 for the card are for the card.
+    let found = found_in("00040C914477000910327FF6520151813034080402700000");
+    assert_eq!(found[0].what, What::ForTheDevice);
+}
+
+#[test]
+fn a_second_reply_address_hides_no_first_one() {
+    let digits = "00440C91447700091032000052015181303408150F220302819922080C91447700091032009906";
+    let elsewhere = What::RepliesElsewhere {
+        originator: "+447700900123".to_owned(),
+        reply_to: "99".to_owned(),
+    };
+    assert_eq!(found_in(digits)[0].what, elsewhere);
+}
+
+#[test]
+fn a_message_to_send_is_looked_at_too() {
+    // With a link to a number, and the wish that replies go elsewhere.
+    let mut submit = match read("0011000B916407281553F80000AA0AE8329BFD4697D9EC37") {
+        Tpdu::Submit(submit) => submit,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(findings::of_submit(&submit, &known()), []);
+    submit.user_data = UserData::text("go http://192.0.2.7/login");
+    let reply = Element::ReplyAddress(Address::international("46708251358"));
+    submit.user_data.header.elements.push(reply);
+    let found = findings::of_submit(&submit, &known());
+    let kinds: Vec<&What> = found.iter().map(|finding| &finding.what).collect();
+    assert!(matches!(kinds[0], What::AsksForRepliesTo { reply_to } if reply_to == "+46708251358"));
+    assert!(matches!(kinds[1], What::LinkToNumber { .. }), "{kinds:?}");
+}
+
+#[test]
+fn a_sign_for_voice_mail_is_a_trick_only_with_a_link_or_a_number() {
+    let severity = |octet: u8, text: &str| {
+        let mut deliver = someone(text);
+        deliver.coding = DataCoding(octet);
+        let found = look(&deliver);
+        let waiting = found
+            .iter()
+            .find(|one| matches!(one.what, What::MessageWaiting { .. }));
+        waiting.unwrap_or_else(|| panic!("{found:?}")).severity
+    };
+    for octet in [0xc0, 0xc8, 0xd8, 0xe8] {
+        assert_eq!(
+            severity(octet, "You have 2 new messages. Dial 121."),
+            Severity::Note
+        );
+        assert_eq!(severity(octet, "Call +46 700 000 001"), Severity::Caution);
+        assert_eq!(severity(octet, "Listen: evil.net/v"), Severity::Caution);
+    }
+}
+
+#[test]
+fn what_everyday_messages_have_gets_a_note_at_most() {
+    let worst = |text: &str| {
+        let found = look(&someone(text));
+        found.into_iter().map(|finding| finding.severity).max()
+    };
+    for text in [
+        "https://xn--mnchen-3ya.de/",
+        "http://192.168.1.1",
+        "https://amzn.to/abc",
+    ] {
+        assert_eq!(worst(text), Some(Severity::Note), "{text}");
+    }
+    for text in [
+        "10.1.1.4",
+        "v1.2.3.4",
+        "1.2.3.4/24",
+        "müller.de",
+        "Donau\u{ad}dampf",
+    ] {
+        assert_eq!(worst(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_person_at_a_company_does_not_make_its_messages_false() {
+    let known = Known {
+        contacts: vec![Contact {
+            name: "Bob Smith".to_owned(),
+            numbers: Vec::new(),
+            domains: vec!["amazon.com".to_owned()],
+        }],
+        short_codes: Vec::new(),
+    };
+    let worst = |name: &str| {
+        let deliver = message(Address::alphanumeric(name), "Hello");
+        let found = findings::of(&(&deliver).into(), &known);
+        found.into_iter().map(|finding| finding.severity).max()
+    };
+    assert_eq!(worst("Amazon"), Some(Severity::Note));
+    for name in ["Amaz0n", "AMAZ0N", "Amazon-SE", "Arnazon"] {
+        assert_eq!(worst(name), Some(Severity::Danger), "{name}");
+    }
 }

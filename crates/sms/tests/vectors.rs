@@ -269,7 +269,7 @@ fn what_is_there_of_a_message_that_is_cut_off_is_read() {
     )
     .unwrap();
     let cut_off = pdu.cut_off.unwrap();
-    assert_eq!((cut_off.within, cut_off.missing), (Field::Content, 14));
+    assert_eq!((cut_off.within, cut_off.missing), (Field::Header, 14));
     let Tpdu::Deliver(message) = pdu.tpdu else {
         panic!("{pdu:?}");
     };

@@ -136,15 +136,11 @@ impl<'a> KnownDomain<'a> {
         })
     }
 
-    /// Whether a path or a query names it.
-    pub(super) fn is_named_in(&self, words: &str) -> bool {
-        let is_word = |word: &str| looks(word).iter().any(|one| self.label_looks.contains(one));
-        self.label.len() >= 4
-            && !COMMON.contains(&self.label.as_str())
-            && words
-                .to_lowercase()
-                .split(|one: char| !one.is_alphanumeric() && one != '-')
-                .any(|word| is_word(word) || word.split('-').any(is_word))
+    /// Whether one of these words is its name.
+    pub(super) fn is_named_in(&self, words: &[BTreeSet<String>]) -> bool {
+        self.label.chars().count() >= 4
+            && !is_common(&self.label)
+            && words.iter().any(|word| alike(word, &self.label_looks))
     }
 
     pub(super) fn domain(&self) -> &'a str {
@@ -174,7 +170,7 @@ impl<'a> KnownDomain<'a> {
 
     /// `nordbank-secure.net`, `nordbank.login.net`, `my-bank-login.com` for `my-bank.com`.
     fn is_piece_of(&self, name: &Name<'_>) -> bool {
-        if COMMON.contains(&self.label.as_str()) {
+        if is_common(&self.label) {
             return false;
         }
         if self.label.chars().count() < 4 {
@@ -256,6 +252,22 @@ pub(super) fn shown(host: &str) -> String {
     shown.to_lowercase()
 }
 
+/// How the words of a path or a query look: those between signs, and those between hyphens.
+pub(super) fn words(path: &str) -> Vec<BTreeSet<String>> {
+    let path = path.to_lowercase();
+    let words = path.split(|one: char| !one.is_alphanumeric() && one != '-');
+    let parts = words.flat_map(|word| {
+        let whole = word.contains('-').then_some(word);
+        word.split('-').chain(whole)
+    });
+    parts.filter(|word| word.len() >= 4).map(looks).collect()
+}
+
+/// Whether a word stands in the names of many sites.
+pub(super) fn is_common(label: &str) -> bool {
+    COMMON.contains(&label)
+}
+
 /// Whether anybody can have an address there.
 pub(super) fn is_for_anybody(domain: &str) -> bool {
     FOR_ANYBODY.contains(&domain.to_lowercase().as_str())
@@ -307,10 +319,10 @@ pub(super) fn shown_in_front(shows_as: &str) -> Option<String> {
     const ENDINGS: [&str; 9] = [
         "com", "net", "org", "gov", "edu", "co", "gob", "gouv", "info",
     ];
-    // Countries whose two letters are no word that a name begins with (`my-`, `in-`, `it-`).
-    const COUNTRIES: [&str; 16] = [
-        "at", "au", "br", "ca", "ch", "cz", "de", "dk", "es", "fi", "fr", "nl", "pl", "pt", "se",
-        "uk",
+    // Countries whose two letters are no word that stands in names (`my`, `in`, `it`, `id`).
+    const COUNTRIES: [&str; 21] = [
+        "at", "au", "br", "ca", "ch", "cz", "de", "dk", "es", "fi", "fr", "jp", "kr", "mx", "nl",
+        "pl", "pt", "ru", "se", "tr", "uk",
     ];
     // Words in front of a country's letters that say which of a site's parts it is.
     const PARTS: [&str; 30] = [
@@ -334,18 +346,13 @@ pub(super) fn shown_in_front(shows_as: &str) -> Option<String> {
         return Some(format!("{name}.{hyphened}"));
     }
     labels.windows(2).rev().find_map(|two| match two {
-        [name, ending] if is_name(name) && (ENDINGS.contains(ending) || is_country(ending)) => {
+        [name, ending]
+            if is_name(name) && (ENDINGS.contains(ending) || COUNTRIES.contains(ending)) =>
+        {
             Some(format!("{name}.{ending}"))
         }
         _ => None,
     })
-}
-
-/// Whether a label is a country's ending of its own.
-fn is_country(label: &str) -> bool {
-    label.len() == 2
-        && label.is_ascii()
-        && psl::suffix(label.as_bytes()).is_some_and(|one| one.is_known())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use unicode_script::{Script, UnicodeScript as _};
 use url::{Host, Url};
 
 use super::domain::{self, KnownDomain, Likeness, registrable};
@@ -87,7 +88,8 @@ const SHORTENERS: [&str; 63] = [
 ];
 
 /// Short names of companies that lead to their own sites only.
-const OWN_SHORT: [&str; 16] = [
+const OWN_SHORT: [&str; 17] = [
+    "photos.app.goo.gl",
     "aka.ms",
     "amzn.eu",
     "amzn.to",
@@ -423,12 +425,15 @@ impl<'a> Looking<'a, '_> {
         if PLATFORMS.contains(&own.as_str()) {
             return;
         }
-        let words = decoded(&format!(
+        let words = domain::words(&decoded(&format!(
             "{} {} {}",
             url.path(),
             url.query().unwrap_or_default(),
             url.fragment().unwrap_or_default()
-        ));
+        )));
+        if words.is_empty() {
+            return;
+        }
         let domains = self.domains();
         if domains.iter().any(|one| registrable(one.domain()) == own) {
             return;
@@ -535,7 +540,16 @@ fn confusable(shows_as: &str, text: &str) -> Option<String> {
     let stands_in = shows_as
         .split(['.', '-'])
         .any(|label| stands_in_for(label, ending_is_ascii).is_some());
-    (stands_in || has_stray_i(shows_as, text)).then(|| super::look::bare(shows_as).to_lowercase())
+    let mixed = shows_as.split(['.', '-']).any(mixes_scripts);
+    (stands_in || mixed || has_stray_i(shows_as, text))
+        .then(|| super::look::bare(shows_as).to_lowercase())
+}
+
+/// Latin letters, and letters of a script that is easily taken for it, in one word.
+fn mixes_scripts(label: &str) -> bool {
+    use Script::{Armenian, Cherokee, Cyrillic, Greek, Latin};
+    let has = |scripts: &[Script]| label.chars().any(|one| scripts.contains(&one.script()));
+    has(&[Latin]) && has(&[Armenian, Cherokee, Cyrillic, Greek])
 }
 
 /// The ı without a dot is a letter of Turkish and its neighbours, and an i to everybody else.
@@ -582,12 +596,23 @@ fn program(url: &Url) -> Option<String> {
     let in_query = url.query_pairs().map(|(_, value)| value.into_owned());
     std::iter::once(decoded(&last))
         .chain(in_query)
-        .find(|file| {
-            let lower = file.to_lowercase();
-            lower
-                .rsplit_once('.')
-                .is_some_and(|(name, ending)| !name.is_empty() && PROGRAMS.contains(&ending))
-        })
+        .find_map(|file| as_program(&file).map(str::to_owned))
+}
+
+/// The name of a program, without what is glued to it.
+fn as_program(file: &str) -> Option<&str> {
+    let is_of_ending = |one: char| one.is_ascii_alphanumeric();
+    let mut dots = file.match_indices('.').filter(|(at, _)| *at > 0);
+    dots.find_map(|(at, _)| {
+        let behind = file.get(at + 1..)?;
+        let length = behind
+            .find(|one| !is_of_ending(one))
+            .unwrap_or(behind.len());
+        let (ending, rest) = behind.split_at(length);
+        let is_end = !rest.starts_with(['.', '-', '_']);
+        let is_program = PROGRAMS.contains(&ending.to_lowercase().as_str());
+        (is_end && is_program).then(|| file.get(..at + 1 + length))?
+    })
 }
 
 /// Without percent signs.

@@ -23,10 +23,11 @@ pub(super) fn looks(word: &str) -> BTreeSet<String> {
             .to_lowercase()
     };
     let mut looks = BTreeSet::from([plain(word), plain(&word.to_lowercase())]);
-    if word.chars().any(char::is_alphabetic) {
-        for one in [Spelling::I, Spelling::L] {
-            let spelt: String = word.to_lowercase().chars().map(|c| one.letter(c)).collect();
-            looks.insert(plain(&spelt));
+    let stands_for_letter = |one| Spelling::I.letter(one) != one;
+    if word.chars().any(char::is_alphabetic) && word.chars().any(stands_for_letter) {
+        for spelling in [Spelling::I, Spelling::L] {
+            let letters = word.chars().map(|one| spelling.letter(one));
+            looks.insert(plain(&letters.collect::<String>().to_lowercase()));
         }
     }
     looks.remove("");

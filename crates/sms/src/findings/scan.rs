@@ -363,7 +363,7 @@ pub(super) fn dangerous_codes(text: &str) -> Vec<String> {
         let behind = rest.get(begin..).unwrap_or_default();
         let end = behind.find(|one| !is_code(one)).unwrap_or(behind.len());
         let (code, tail) = behind.split_at(end);
-        if is_dangerous(code) {
+        if is_dangerous(code, tail) {
             codes.push(code.to_owned());
         }
         rest = tail;
@@ -371,7 +371,8 @@ pub(super) fn dangerous_codes(text: &str) -> Vec<String> {
     codes
 }
 
-fn is_dangerous(code: &str) -> bool {
+/// `tail` is what stands behind the code: a placeholder for a number, perhaps.
+fn is_dangerous(code: &str, tail: &str) -> bool {
     const ERASES: [&str; 4] = ["*2767*3855", "*#*#7780#*#*", "*#7780#", "#*2562#"];
     // 3GPP TS 22.030: forwarding (21, 61, 62, 67, 002, 004), passwords and PINs (03, 04, 042, 05).
     const REGISTERS: [&str; 11] = [
@@ -383,9 +384,13 @@ fn is_dangerous(code: &str) -> bool {
     let Some(service) = code.strip_prefix("**").or_else(|| code.strip_prefix('*')) else {
         return false;
     };
-    let registers = service
-        .split_once('*')
-        .is_some_and(|(number, _)| REGISTERS.contains(&number));
+    // Stars around a number (`*21*`, `**04**`) are bold type.
+    let registers = service.split_once('*').is_some_and(|(number, to)| {
+        let leads = to.starts_with(|one: char| one.is_ascii_digit() || one == '+')
+            || to.is_empty()
+                && tail.starts_with(|one: char| "…<[({.".contains(one) || one.is_alphabetic());
+        REGISTERS.contains(&number) && leads
+    });
     // As networks of North America forward calls.
     let forwards = ["72", "90", "92"].iter().any(|number| {
         service

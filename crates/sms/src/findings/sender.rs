@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::domain::{LURES, is_for_anybody, main_label};
-use super::look::{Spelling, alike, looks, stands_in_for};
+use super::domain::{LURES, is_common, is_for_anybody, main_label};
+use super::look::{Spelling, alike, looks, one_letter_off, stands_in_for};
 use super::number::Number;
 use super::{Contact, Finding, Known, Severity, What};
 use crate::address::{Address, TypeOfNumber};
@@ -18,6 +18,12 @@ const SHORT_NUMBER: usize = 8;
 
 /// A name that is shorter is part of too many others.
 const NAME_MIN: usize = 4;
+
+/// A name that is shorter is one letter off too many others.
+const LONG_NAME: usize = 7;
+
+/// A sender's name has at most so many characters.
+const SENDER_MAX: usize = 11;
 
 pub(super) fn look(deliver: &Deliver, known: &Known, found: &mut Vec<Finding>) {
     let originator = &deliver.originator;
@@ -123,6 +129,8 @@ fn look_at_name(sender: &str, known: &Known, found: &mut Vec<Finding>) {
 
 /// A sender's name, taken apart once for all contacts.
 struct Name {
+    /// In small letters, without signs.
+    plain: String,
     looks: BTreeSet<String>,
     /// Its beginnings and ends, with the word that is left of it.
     halves: Vec<(BTreeSet<String>, String)>,
@@ -140,53 +148,73 @@ impl Name {
             ])
         };
         Self {
+            plain: words.concat().to_lowercase(),
             looks: looks(sender),
             halves: (1..words.len()).filter_map(half).flatten().collect(),
         }
     }
 
     /// How surely this is meant to be taken for a contact: by the name, by a number, or by the
-    /// name of a domain.
+    /// name of a domain. A domain's own name, written as it is, may well be its owner's: many
+    /// people have an address there.
     fn imitates(&self, contact: &Contact) -> Option<Severity> {
-        let labels = contact
+        let is_like = |looks: &BTreeSet<String>| alike(looks, &self.looks);
+        let name = looks(&contact.name);
+        let has_digits = self.plain.contains(|one: char| one.is_ascii_digit());
+        let mut numbers = contact.numbers.iter().filter(|_| has_digits).map(|number| {
+            let written = number.chars();
+            looks(
+                &written
+                    .filter(|one| one.is_ascii_digit())
+                    .collect::<String>(),
+            )
+        });
+        let whole = words(&contact.name).concat().to_lowercase();
+        let is_nearly = whole.chars().count() >= LONG_NAME && one_letter_off(&self.plain, &whole)
+            // As much of it as a sender has room for.
+            || self.plain.chars().count() >= SENDER_MAX - 1 && whole.starts_with(&self.plain);
+        if is_like(&name) || is_nearly || numbers.any(|number| is_like(&number)) {
+            return Some(Severity::Danger);
+        }
+        // The name with something behind or before it: Nordbank-SE.
+        let own = self.with_more(&name);
+        if own.is_some() {
+            return own;
+        }
+        let mut labels = contact
             .domains
             .iter()
             .filter(|domain| !is_for_anybody(domain))
             .filter_map(|domain| main_label(domain))
-            .filter(|label| label.len() > 3);
-        let numbers = contact.numbers.iter().map(|number| {
-            number
-                .chars()
-                .filter(|one| one.is_ascii_digit() || *one == '+')
-                .collect()
-        });
-        let names: Vec<BTreeSet<String>> = [contact.name.clone()]
-            .into_iter()
-            .chain(labels)
-            .map(|name| looks(&name))
-            .collect();
-        let mut all = names
-            .iter()
-            .cloned()
-            .chain(numbers.map(|one: String| looks(&one)));
-        if all.any(|one| alike(&one, &self.looks)) {
-            return Some(Severity::Danger);
+            .filter(|label| label.chars().count() >= NAME_MIN && !is_common(label));
+        let imitates = |label: String| {
+            let as_it_is: String = label.chars().filter(|one| one.is_alphanumeric()).collect();
+            let looks = looks(&label);
+            self.plain != as_it_is && is_like(&looks)
+                || self.with_more(&looks) == Some(Severity::Danger)
+        };
+        labels.any(imitates).then_some(Severity::Danger)
+    }
+
+    /// How surely this is a name with more words, by what these are.
+    fn with_more(&self, name: &BTreeSet<String>) -> Option<Severity> {
+        if name.iter().any(|look| look.chars().count() < NAME_MIN) {
+            return None;
         }
-        // The name with something behind or before it: Nordbank-SE.
-        let long = names
+        let rests = self
+            .halves
             .iter()
-            .filter(|name| name.iter().all(|look| look.chars().count() >= NAME_MIN));
-        let mut rests = long.flat_map(|name| {
-            let halves = self.halves.iter();
-            halves.filter_map(move |(half, rest)| alike(half, name).then_some(rest))
-        });
-        let first = rests.next()?;
+            .filter_map(|(half, rest)| alike(half, name).then_some(rest));
         let is_lure = |rest: &String| rest.chars().count() <= 3 || LURES.contains(&rest.as_str());
-        Some(if is_lure(first) || rests.any(is_lure) {
-            Severity::Danger
-        } else {
-            Severity::Caution
-        })
+        rests
+            .map(|rest| {
+                if is_lure(rest) {
+                    Severity::Danger
+                } else {
+                    Severity::Caution
+                }
+            })
+            .max()
     }
 }
 

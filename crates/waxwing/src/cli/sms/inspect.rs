@@ -1,27 +1,27 @@
-//! `waxwing sms inspect`: decodes a text message and shows the tricks in it.
+//! `waxwing sms inspect`: decodes text messages and shows the tricks in them.
 //!
-//! **Elsewhere.** `waxwing_sms` decodes messages and finds the tricks.
+//! **Elsewhere.** `waxwing_sms` decodes messages and finds the tricks; [`super::input`] reads
+//! what is given, and [`super::shown`] has the words.
 
-use std::io::Read as _;
+use std::collections::BTreeMap;
 
 use clap::Args;
-use serde::Serialize;
 use waxwing_sms::{
-    Body, Deliver, Direction, Outcome as Fate, StatusReport, Submit, Timestamp, Tpdu,
-    concatenation::{Assembly, Key},
+    Deliver, Direction, Reference, StatusReport, Submit, Tpdu, TypeOfNumber,
+    concatenation::Assembly,
     findings::{self, Contact, Finding, Known, Message, Severity},
-    pdu::{self, Pdu, Reading},
-    tpdu::Validity,
+    pdu::{Pdu, Reading},
 };
 
+use super::{
+    input::{Given, Input},
+    shown::{self, Inspected, Told},
+};
 use crate::{
     outcome::{Failure, Outcome},
     output::{BAD, BOLD, FAINT, Output, WARN, styled},
-    text::{harmless, one_line},
+    text::one_line,
 };
-
-/// Digits that are read from standard input, at most.
-const DIGITS_MAX: u64 = 1 << 20;
 
 /// `waxwing sms inspect`.
 #[derive(Debug, Args)]
@@ -40,48 +40,14 @@ pub struct Inspect {
     known: Vec<String>,
 }
 
-/// A message as it is shown to programs.
-#[derive(Serialize)]
-struct Inspected {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    unit: &'static str,
-    channel: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<String>,
-    /// Nothing about a text message is.
-    from_verified: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply_to: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service_centre: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sent_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    octets: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'static str>,
-    header: Vec<Shown>,
-    findings: Vec<Told>,
-}
-
-/// An element of the header.
-#[derive(Serialize)]
-struct Shown {
-    identifier: u8,
-    name: &'static str,
-}
-
-/// A finding with its sentence.
-#[derive(Serialize)]
-struct Told {
-    #[serde(flatten)]
-    finding: Finding,
-    sentence: String,
+/// What is shown as one message.
+enum Piece {
+    /// A message, or a part of one that is a message to send.
+    Single(Box<Pdu>, Vec<Pdu>),
+    /// Parts of one message to a phone.
+    Parts(Vec<Pdu>),
+    /// A line that cannot be read: its number, and why.
+    Unreadable(usize, String),
 }
 
 impl Inspect {
@@ -94,123 +60,323 @@ impl Inspect {
             service_centre: self.service_centre.as_deref().map(|said| said == "yes"),
         };
         let known = Known {
-            contacts: self.known.iter().map(|one| contact(one)).collect(),
+            contacts: contacts(&self.known),
             short_codes: Vec::new(),
         };
-        let mut units = Vec::new();
-        for digits in lines(&self.digits)? {
-            let unit = pdu::read_hex(&digits, reading).map_err(|error| Failure::Said {
+        let input = Input::read(&self.digits, reading)?;
+        if let [
+            Given {
+                ways: Err(error), ..
+            },
+        ] = input.given.as_slice()
+            && !input.lines
+        {
+            return Err(Failure::Said {
                 code: "sms_invalid",
                 sentence: format!("This cannot be read: {error}."),
-            })?;
-            units.push(unit);
+            });
         }
-        // Parts of several messages are shown one by one.
-        let key = |unit: &Pdu| match &unit.tpdu {
-            Tpdu::Deliver(deliver) => Key::of(deliver),
-            _ => None,
+        if input.given.is_empty() {
+            return Err(Failure::Said {
+                code: "sms_invalid",
+                sentence: "There is no message in the input. Give the hexadecimal digits of one, \
+                           on a line of its own."
+                    .to_owned(),
+            });
+        }
+        let lines = input.lines;
+        let mut outcome = Outcome::Done;
+        for piece in pieces(input.given) {
+            let is_whole = match piece {
+                Piece::Single(unit, others) => show(&unit, &others, &known, output)?,
+                Piece::Parts(units) => show_parts(units, &known, output)?,
+                Piece::Unreadable(number, why) => {
+                    unreadable(lines, number, &why, output)?;
+                    false
+                }
+            };
+            if !is_whole {
+                outcome = Outcome::Failed;
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+/// Parts of one message together, in the place of the first; everything else as it came.
+fn pieces(given: Vec<Given>) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for one in given {
+        let mut ways = match one.ways {
+            Ok(ways) => ways,
+            Err(error) => {
+                pieces.push(Piece::Unreadable(one.number, error.to_string()));
+                continue;
+            }
         };
-        let first = units.first().and_then(key);
-        let are_one = first.is_some() && units.iter().all(|unit| key(unit) == first);
-        if units.len() > 1 && are_one {
-            return show_joined(units, &known, output);
+        let unit = ways.swap_remove(0);
+        let Some(key) = key(&unit) else {
+            pieces.push(Piece::Single(Box::new(unit), ways));
+            continue;
+        };
+        let place = places.get(&key).copied();
+        match place.and_then(|place| pieces.get_mut(place)) {
+            // References come again: what is complete takes no more.
+            Some(Piece::Parts(parts)) if !is_complete(parts) => parts.push(unit),
+            _ => {
+                places.insert(key, pieces.len());
+                pieces.push(Piece::Parts(vec![unit]));
+            }
         }
-        for unit in units {
-            show(&unit, &known, output)?;
-        }
-        Ok(Outcome::Done)
     }
+    pieces
 }
 
-/// The digits that were given, a message for each.
-fn lines(given: &[String]) -> Result<Vec<String>, Failure> {
-    if given != ["-"] {
-        return Ok(given.to_vec());
-    }
-    let mut text = String::new();
-    std::io::stdin()
-        .take(DIGITS_MAX)
-        .read_to_string(&mut text)?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    Ok(lines.map(str::to_owned).collect())
-}
-
-fn contact(said: &str) -> Contact {
-    let (name, what) = said.split_once('=').unwrap_or((said, ""));
-    let is_number = what.starts_with('+') || what.chars().all(|one| one.is_ascii_digit());
-    let all = |is: bool| -> Vec<String> {
-        let there = is && !what.is_empty();
-        there.then(|| what.to_owned()).into_iter().collect()
+/// What parts of one message share.
+fn key(unit: &Pdu) -> Option<String> {
+    let Tpdu::Deliver(deliver) = &unit.tpdu else {
+        return None;
     };
-    Contact {
-        name: name.to_owned(),
-        numbers: all(is_number),
-        domains: all(!is_number),
-    }
+    let part = deliver.user_data.header.part().filter(|part| part.of > 1)?;
+    let reference = match part.reference {
+        Reference::Short(number) => format!("s{number}"),
+        Reference::Long(number) => format!("l{number}"),
+    };
+    let kind = deliver.originator.kind == TypeOfNumber::Alphanumeric;
+    Some(format!("{reference} {kind} {}", deliver.originator))
 }
 
-/// Parts of one message, as that.
-fn show_joined(units: Vec<Pdu>, known: &Known, output: &Output) -> Result<Outcome, Failure> {
-    let centre = units.first().and_then(|unit| unit.service_centre.clone());
-    let delivered = units.into_iter().filter_map(|unit| match unit.tpdu {
-        Tpdu::Deliver(deliver) => Some(deliver),
+fn is_complete(parts: &[Pdu]) -> bool {
+    assembly(parts).missing().is_empty()
+}
+
+fn assembly(parts: &[Pdu]) -> Assembly {
+    Assembly::of(parts.iter().filter_map(|unit| match &unit.tpdu {
+        Tpdu::Deliver(deliver) => Some(deliver.clone()),
         _ => None,
-    });
-    let assembly = Assembly::of(delivered);
-    let Some(joined) = assembly.joined() else {
-        return Ok(Outcome::Done);
+    }))
+}
+
+fn unreadable(lines: bool, number: usize, why: &str, output: &Output) -> Result<(), Failure> {
+    let place = if lines { "Line" } else { "Message" };
+    let sentence = format!("{place} {number} cannot be read: {why}.");
+    output.line(format!("{} {}", styled(BAD, "error:"), one_line(&sentence)))?;
+    let place = place.to_lowercase();
+    output.object(&serde_json::json!({
+        "type": "error", "code": "sms_invalid", place: number, "message": sentence,
+    }))?;
+    Ok(())
+}
+
+/// Contacts with all their numbers and domains: a name can be given several times.
+fn contacts(known: &[String]) -> Vec<Contact> {
+    let mut contacts: Vec<Contact> = Vec::new();
+    for said in known {
+        let (name, what) = said.split_once('=').unwrap_or((said, ""));
+        let at = contacts.iter().position(|one| one.name == name);
+        let at = at.unwrap_or_else(|| {
+            contacts.push(Contact {
+                name: name.to_owned(),
+                ..Contact::default()
+            });
+            contacts.len() - 1
+        });
+        let Some(contact) = contacts.get_mut(at) else {
+            continue;
+        };
+        let is_number =
+            what.chars().any(char::is_numeric) && !what.chars().any(char::is_alphabetic);
+        if is_number {
+            contact.numbers.push(what.to_owned());
+        } else if let Some(domain) = domain(what) {
+            contact.domains.push(domain);
+        }
+    }
+    contacts
+}
+
+/// The domain of what may be an address of e-mail or of a page.
+fn domain(what: &str) -> Option<String> {
+    let what = what.split_once("://").map_or(what, |(_, rest)| rest);
+    let what = what.rsplit('@').next().unwrap_or(what);
+    let domain = what.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    let domain = domain.trim().trim_start_matches("www.");
+    (!domain.is_empty()).then(|| domain.to_lowercase())
+}
+
+/// Parts of one message, as that. Tells whether all of it is there.
+fn show_parts(parts: Vec<Pdu>, known: &Known, output: &Output) -> Result<bool, Failure> {
+    let assembly = assembly(&parts);
+    let (Some(joined), Some(first)) = (assembly.joined(), parts.first()) else {
+        return Ok(true);
     };
+    let missing = assembly.missing();
     let message = Message {
         deliver: &joined,
         disagreements: &assembly.disagreements(),
-        missing: &assembly.missing(),
+        missing: &missing,
     };
-    let centre = centre.map(|one| one.to_string());
-    show_deliver(&message, centre, known, output)?;
-    Ok(Outcome::Done)
+    show_deliver(&message, first, &[], known, output)?;
+    let cut_off = parts.iter().find(|part| part.cut_off.is_some());
+    shown::ending(cut_off.unwrap_or(first), output)?;
+    Ok(cut_off.is_none())
 }
 
-fn show(unit: &Pdu, known: &Known, output: &Output) -> Result<(), Failure> {
-    let centre = unit.service_centre.as_ref().map(ToString::to_string);
+/// Tells whether all of it is there.
+fn show(unit: &Pdu, others: &[Pdu], known: &Known, output: &Output) -> Result<bool, Failure> {
     match &unit.tpdu {
-        Tpdu::Deliver(deliver) => show_deliver(&deliver.into(), centre, known, output)?,
-        Tpdu::Submit(submit) => show_submit(submit, centre, output)?,
-        Tpdu::StatusReport(report) => show_report(report, centre, output)?,
+        Tpdu::Deliver(deliver) => {
+            show_deliver(&deliver.into(), unit, others, known, output)?;
+        }
+        Tpdu::Submit(submit) => show_submit(submit, unit, others, known, output)?,
+        Tpdu::StatusReport(report) => show_report(report, unit, output)?,
     }
-    if unit.left_over > 0 {
-        output.line(styled(
-            FAINT,
-            format!(
-                "{} octets after the message do not belong to it.",
-                unit.left_over
-            ),
-        ))?;
-    }
-    Ok(())
+    shown::ending(unit, output)?;
+    Ok(unit.cut_off.is_none())
 }
 
 fn show_deliver(
     message: &Message<'_>,
-    centre: Option<String>,
+    unit: &Pdu,
+    others: &[Pdu],
     known: &Known,
     output: &Output,
 ) -> Result<(), Failure> {
-    let deliver = message.deliver;
-    let findings = findings::of(message, known);
-    let (text, octets) = content(&deliver.user_data.body);
-    let from = deliver.originator.to_string();
-    let reply_to = deliver.asks_reply_to().map(ToString::to_string);
-    output.line(format!(
-        "From      {}  {}",
-        styled(BOLD, one_line(&from)),
-        styled(WARN, "not verified: anybody can forge the sender of an SMS"),
-    ))?;
-    if let Some(reply_to) = &reply_to {
-        field(output, "Reply to", &asked(reply_to))?;
+    let deliver: &Deliver = message.deliver;
+    let has = shown::Has::of(unit);
+    let findings = if has.coding() {
+        findings::of(message, known)
+    } else {
+        Vec::new()
+    };
+    if has.address() {
+        output.line(format!(
+            "From      {}  {}",
+            styled(BOLD, one_line(&deliver.originator.to_string())),
+            styled(WARN, "not verified: anybody can forge the sender of an SMS"),
+        ))?;
     }
-    header_lines(deliver, centre.as_deref(), output)?;
-    body_lines(text.as_deref(), octets.as_deref(), output)?;
-    for finding in &findings {
+    for reply_to in deliver.user_data.header.reply_addresses() {
+        let reply_to = one_line(&reply_to.to_string());
+        shown::field(
+            output,
+            "Reply to",
+            &format!("{reply_to} (the message asks for this)"),
+        )?;
+    }
+    shown::through(unit, output)?;
+    if has.time() {
+        shown::time_line("Sent", deliver.timestamp, output)?;
+    }
+    shown::part_line(&deliver.user_data, Some(message.missing), output)?;
+    shown::handling_lines(&deliver.user_data, deliver.coding, output)?;
+    let content = shown::Content::of(&deliver.user_data);
+    if has.any_content() {
+        content.show(output)?;
+    }
+    show_findings(&findings, has.content(), output)?;
+    shown::other_readings(others, output)?;
+    let mut inspected = Inspected::of(unit, "deliver");
+    inspected.from = has.address().then(|| deliver.originator.to_string());
+    inspected.reply_to = deliver.asks_reply_to().map(ToString::to_string);
+    inspected.report_requested = Some(deliver.report_requested);
+    if has.time() {
+        inspected.set_time(deliver.timestamp);
+    }
+    inspected.set_user_data(&deliver.user_data, deliver.coding, deliver.protocol, &has);
+    inspected.set_missing(message.missing);
+    inspected.content = content;
+    inspected.findings = told(findings);
+    inspected.other_readings = shown::short(others);
+    output.object(&inspected)?;
+    Ok(())
+}
+
+fn show_submit(
+    submit: &Submit,
+    unit: &Pdu,
+    others: &[Pdu],
+    known: &Known,
+    output: &Output,
+) -> Result<(), Failure> {
+    let has = shown::Has::of(unit);
+    let findings = if has.coding() {
+        findings::of_submit(submit, known)
+    } else {
+        Vec::new()
+    };
+    if has.address() {
+        shown::field(output, "To", &one_line(&submit.destination.to_string()))?;
+    }
+    for reply_to in submit.user_data.header.reply_addresses() {
+        shown::field(output, "Reply to", &one_line(&reply_to.to_string()))?;
+    }
+    shown::through(unit, output)?;
+    shown::validity_line(submit.validity, output)?;
+    shown::part_line(&submit.user_data, None, output)?;
+    shown::handling_lines(&submit.user_data, submit.coding, output)?;
+    let content = shown::Content::of(&submit.user_data);
+    if has.any_content() {
+        content.show(output)?;
+    }
+    if !findings.is_empty() {
+        show_findings(&findings, has.content(), output)?;
+    }
+    shown::other_readings(others, output)?;
+    let mut inspected = Inspected::of(unit, "submit");
+    inspected.to = has.address().then(|| submit.destination.to_string());
+    inspected.reference = Some(submit.reference);
+    inspected.report_requested = Some(submit.report_requested);
+    inspected.validity = shown::Valid::of(submit.validity);
+    inspected.set_user_data(&submit.user_data, submit.coding, submit.protocol, &has);
+    inspected.content = content;
+    inspected.findings = told(findings);
+    inspected.other_readings = shown::short(others);
+    output.object(&inspected)?;
+    Ok(())
+}
+
+fn show_report(report: &StatusReport, unit: &Pdu, output: &Output) -> Result<(), Failure> {
+    let has = shown::Has::of(unit);
+    let (status, sentence) = shown::outcome(report.status);
+    if has.address() {
+        shown::field(output, "Sent to", &one_line(&report.recipient.to_string()))?;
+    }
+    shown::through(unit, output)?;
+    if has.discharge() {
+        shown::time_line("At", report.discharged, output)?;
+    }
+    if has.status() {
+        shown::field(output, "Result", sentence)?;
+    }
+    let text = report
+        .more
+        .as_ref()
+        .and_then(|more| more.user_data.as_ref());
+    let content = text.map(shown::Content::of).unwrap_or_default();
+    if content.text.is_some() {
+        content.show(output)?;
+    }
+    let mut inspected = Inspected::of(unit, "status_report");
+    inspected.to = has.address().then(|| report.recipient.to_string());
+    inspected.reference = Some(report.reference);
+    if has.time() {
+        inspected.set_time(report.timestamp);
+    }
+    if has.discharge() {
+        inspected.discharged_at = shown::time(report.discharged);
+    }
+    inspected.status = has.status().then_some(status);
+    inspected.status_code = has.status().then_some(report.status.0);
+    inspected.content = content;
+    output.object(&inspected)?;
+    Ok(())
+}
+
+/// `whole`: whether all of it was there to be looked at.
+fn show_findings(findings: &[Finding], whole: bool, output: &Output) -> Result<(), Failure> {
+    for finding in findings {
         let (style, word) = match finding.severity {
             Severity::Danger => (BAD, "DANGER "),
             Severity::Caution => (WARN, "CAUTION"),
@@ -222,175 +388,19 @@ fn show_deliver(
             one_line(&finding.sentence())
         ))?;
     }
-    if findings.is_empty() {
+    if findings.is_empty() && whole {
         output.line(styled(
             FAINT,
             "  No tricks were found. That does not mean that the message is true.",
         ))?;
     }
-    output.object(&Inspected {
-        kind: "sms",
-        unit: "deliver",
-        channel: "sms",
-        from: Some(from),
-        from_verified: false,
-        to: None,
-        reply_to,
-        service_centre: centre,
-        sent_at: time(deliver.timestamp),
-        text,
-        octets,
-        status: None,
-        header: elements(&deliver.user_data.header),
-        findings: findings
-            .into_iter()
-            .map(|finding| Told {
-                sentence: finding.sentence(),
-                finding,
-            })
-            .collect(),
-    })?;
     Ok(())
 }
 
-fn asked(reply_to: &str) -> String {
-    format!("{} (the message asks for this)", one_line(reply_to))
-}
-
-fn header_lines(deliver: &Deliver, centre: Option<&str>, output: &Output) -> Result<(), Failure> {
-    if let Some(centre) = centre {
-        field(output, "Through", centre)?;
-    }
-    if let Some(time) = time(deliver.timestamp) {
-        field(output, "Sent", &time)?;
-    }
-    for element in &deliver.user_data.header.elements {
-        let identifier = element.identifier();
-        field(
-            output,
-            "Header",
-            &format!("{} ({identifier:#04x})", element.name()),
-        )?;
-    }
-    Ok(())
-}
-
-fn body_lines(text: Option<&str>, octets: Option<&str>, output: &Output) -> Result<(), Failure> {
-    output.line("")?;
-    for line in text.unwrap_or_default().lines() {
-        output.line(format!("    {}", harmless(line)))?;
-    }
-    if let Some(octets) = octets {
-        output.line(format!("    {}", styled(FAINT, octets)))?;
-    }
-    output.line("")?;
-    Ok(())
-}
-
-fn show_submit(submit: &Submit, centre: Option<String>, output: &Output) -> Result<(), Failure> {
-    let to = submit.destination.to_string();
-    let (text, octets) = content(&submit.user_data.body);
-    field(output, "To", &one_line(&to))?;
-    if let Some(centre) = &centre {
-        field(output, "Through", centre)?;
-    }
-    match submit.validity {
-        Validity::Absolute(until) => {
-            field(output, "Until", &time(until).unwrap_or_default())?;
-        }
-        validity => {
-            if let Some(minutes) = validity.minutes() {
-                field(output, "Valid for", &format!("{minutes} minutes"))?;
-            }
-        }
-    }
-    body_lines(text.as_deref(), octets.as_deref(), output)?;
-    output.object(&Inspected {
-        kind: "sms",
-        unit: "submit",
-        channel: "sms",
-        from: None,
-        from_verified: false,
-        to: Some(to),
-        reply_to: None,
-        service_centre: centre,
-        sent_at: None,
-        text,
-        octets,
-        status: None,
-        header: elements(&submit.user_data.header),
-        findings: Vec::new(),
-    })?;
-    Ok(())
-}
-
-fn show_report(
-    report: &StatusReport,
-    centre: Option<String>,
-    output: &Output,
-) -> Result<(), Failure> {
-    let to = report.recipient.to_string();
-    let (status, sentence) = match report.status.outcome() {
-        Fate::Delivered => (
-            "delivered",
-            "The service centre says that it was delivered.",
-        ),
-        Fate::Forwarded => (
-            "forwarded",
-            "It was passed on to another network; nothing more is known.",
-        ),
-        Fate::StillTrying => ("still_trying", "The service centre is still trying."),
-        Fate::Failed => ("failed", "It cannot be delivered."),
-        Fate::GivenUp => ("given_up", "The service centre has given up."),
+fn told(findings: Vec<Finding>) -> Vec<Told> {
+    let told = |finding: Finding| Told {
+        sentence: finding.sentence(),
+        finding,
     };
-    field(output, "Sent to", &one_line(&to))?;
-    if let Some(time) = time(report.discharged) {
-        field(output, "At", &time)?;
-    }
-    field(output, "Result", sentence)?;
-    output.object(&Inspected {
-        kind: "sms",
-        unit: "status_report",
-        channel: "sms",
-        from: None,
-        from_verified: false,
-        to: Some(to),
-        reply_to: None,
-        service_centre: centre,
-        sent_at: time(report.timestamp),
-        text: None,
-        octets: None,
-        status: Some(status),
-        header: Vec::new(),
-        findings: Vec::new(),
-    })?;
-    Ok(())
-}
-
-fn field(output: &Output, name: &str, value: &str) -> Result<(), Failure> {
-    Ok(output.line(format!("{name:<9} {value}"))?)
-}
-
-/// The text, or the octets.
-fn content(body: &Body) -> (Option<String>, Option<String>) {
-    match body {
-        Body::Text(text) => (Some(text.clone()), None),
-        Body::Octets(octets) | Body::Compressed(octets) => {
-            (None, Some(data_encoding::HEXLOWER.encode(octets)))
-        }
-    }
-}
-
-fn elements(header: &waxwing_sms::Header) -> Vec<Shown> {
-    let shown = |element: &waxwing_sms::Element| Shown {
-        identifier: element.identifier(),
-        name: element.name(),
-    };
-    header.elements.iter().map(shown).collect()
-}
-
-fn time(timestamp: Timestamp) -> Option<String> {
-    let seconds = timestamp.unix_seconds()?;
-    let moment = jiff::Timestamp::from_second(seconds).ok()?;
-    Some(moment.to_string())
+    findings.into_iter().map(told).collect()
 }

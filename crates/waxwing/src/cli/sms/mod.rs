@@ -6,7 +6,9 @@
 //! **Always.** The sender that a message claims is shown, never the one as which it wants to
 //! appear, and beside it that nobody has verified the sender.
 
+mod input;
 mod inspect;
+mod shown;
 mod write;
 
 use clap::Subcommand;
@@ -39,11 +41,14 @@ Examples:
     #[command(after_help = "\
 HEX is what modems, tools and the logs of phones show: a PDU of 3GPP TS 23.040, with or
 without the service centre's number in front. Give several for the parts of one long message.
-Needs no account and no network.
+With -, standard input has one on each line; what a modem prints for AT+CMGL is read too.
+A message that is cut off is shown as far as it goes. Needs no account and no network.
+
+Ends with 1 if something could not be read, or was cut off.
 
 Examples:
   waxwing sms inspect 07916407970970F6400B916407281553F80000211171021410400A2208...
-  waxwing sms inspect --known Nordbank=nordbank.example 0791...
+  waxwing sms inspect --known Nordbank=nordbank.example --known 'Nordbank=+46 8 765 43 21' 0791...
   waxwing sms inspect - < part1-and-part2.txt")]
     Inspect(inspect::Inspect),
 }
