@@ -13,7 +13,7 @@ use waxwing_sms::{
     pdu::{self, Pdu, PduError, Reading},
 };
 
-use crate::cli::Failure;
+use crate::outcome::Failure;
 
 /// Octets that are read from standard input, at most: far more than phones keep.
 const INPUT_MAX: u64 = 64 << 20;

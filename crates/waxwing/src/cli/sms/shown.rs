@@ -11,7 +11,7 @@ use waxwing_sms::{
 };
 
 use crate::{
-    cli::Failure,
+    outcome::Failure,
     output::{BAD, FAINT, Output, WARN, styled},
     text::{harmless, one_line},
 };
