@@ -124,15 +124,13 @@ async fn of_relay(account: &Account) -> Vec<Check> {
         .pin
         .as_deref()
         .and_then(|pin| pin.parse::<Pin>().ok());
-    let url = match place.parse::<RelayUrl>() {
-        Ok(url) => match pin {
-            Some(pin) => url.clone().pinned(pin).unwrap_or(url),
-            None => url,
-        },
-        Err(_) => {
-            let problem = Problem::RelayUrlMalformed.report();
-            return vec![troubled("relay", Failed, problem)];
-        }
+    let Ok(url) = place.parse::<RelayUrl>() else {
+        let problem = Problem::RelayUrlMalformed.report();
+        return vec![troubled("relay", Failed, problem)];
+    };
+    let url = match pin {
+        Some(pin) => url.clone().pinned(pin).unwrap_or(url),
+        None => url,
     };
     let link = match link::connect(&url).await {
         Ok(link) => link,

@@ -19,7 +19,7 @@ pub fn of_error(error: &RpcError) -> String {
     error
         .data
         .as_ref()
-        .map_or_else(|| error.message.clone(), of_report)
+        .map_or_else(|| error.message.clone(), |report| of_report(report))
 }
 
 /// Says what an alarm is about.

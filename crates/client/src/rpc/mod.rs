@@ -65,7 +65,7 @@ pub struct RpcError {
     pub message: String,
     /// With [`code::PROBLEM`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<ProblemReport>,
+    pub data: Option<Box<ProblemReport>>,
 }
 
 /// Its sentence may hold an address.
@@ -114,7 +114,7 @@ impl From<ProblemReport> for RpcError {
         Self {
             code: code::PROBLEM,
             message: report.sentence.clone(),
-            data: Some(report),
+            data: Some(Box::new(report)),
         }
     }
 }
