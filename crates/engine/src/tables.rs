@@ -151,7 +151,11 @@ mod tests {
     use rusqlite::types::Value;
 
     use super::*;
-    use crate::{conversation::groups, engine::TABLES, store::Store};
+    use crate::{
+        conversation::{groups, lost_groups},
+        engine::TABLES,
+        store::Store,
+    };
 
     const FROM: ConversationId = ConversationId::from_bytes([1; 16]);
     const INTO: ConversationId = ConversationId::from_bytes([2; 16]);
@@ -204,6 +208,7 @@ mod tests {
                 table.merge_conversations(tx, FROM, INTO)?;
             }
             groups::merge_conversations(tx, FROM, INTO)?;
+            lost_groups::merge_conversations(tx, FROM, INTO)?;
             let mut left = Vec::new();
             for table in tables {
                 let sql = format!("SELECT 1 FROM {table} WHERE conversation = ?1");
@@ -228,7 +233,6 @@ mod tests {
             "sms_outgoing",
             "sms_part",
             "unfollowed_group",
-            "unknown_group",
             "wish",
         ];
         assert_eq!(left.unwrap(), of_others);

@@ -17,6 +17,7 @@ use super::{
     groups::{GroupRecord, GroupState},
 };
 use crate::{
+    api::ConversationId,
     store::StoreError,
     turn::{Fault, Postponed, Turn},
 };
@@ -49,6 +50,19 @@ const MADE_ANEW_WITHIN: Span = Span::minutes(10);
 
 /// Groups that are not known and are remembered.
 const UNKNOWN_MAX: i64 = 256;
+
+/// What is kept of one conversation's groups belongs to another now.
+pub(crate) fn merge_conversations(
+    tx: &Transaction<'_>,
+    from: ConversationId,
+    into: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE unknown_group SET conversation = ?2 WHERE conversation = ?1",
+        (from.as_bytes(), into.as_bytes()),
+    )?;
+    Ok(())
+}
 
 /// A post came of a group that this device does not know.
 pub(crate) fn handle_post_of_unknown_group(

@@ -342,6 +342,7 @@ pub(crate) fn merge(
         table.merge_conversations(turn.tx, from, into)?;
     }
     groups::merge_conversations(turn.tx, from, into)?;
+    lost_groups::merge_conversations(turn.tx, from, into)?;
     for statement in [
         "UPDATE conversation SET written_to = written_to
              OR (SELECT written_to FROM conversation WHERE id = ?1),
