@@ -394,7 +394,7 @@ impl<S: Store> Relay<S> {
     pub fn sms_report(&mut self, now: Time, rng: &mut dyn CryptoRng, report: SmsReport) {
         self.texts.handle_report(
             &mut self.context,
-            &mut self.directory,
+            &self.directory,
             &mut self.mailboxes,
             now,
             rng,

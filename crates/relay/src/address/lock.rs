@@ -109,7 +109,7 @@ impl Registrations {
     pub(crate) fn contest(
         &mut self,
         context: &mut Context<impl Store>,
-        directory: &mut Directory,
+        directory: &Directory,
         now: Time,
         registration: RegistrationId,
         address: &Address,

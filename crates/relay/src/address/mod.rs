@@ -249,7 +249,7 @@ impl Registrations {
     /// more than asking.
     pub(crate) fn registration_to_verify(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         link: LinkId,
         finish: &pb::FinishRegistration,

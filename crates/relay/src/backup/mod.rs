@@ -204,7 +204,7 @@ impl Backups {
     /// What is to be read before a part is given: it is large, and read without the lock.
     pub(crate) fn backup_part_to_read(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         link: LinkId,
         fetch: pb::FetchBackup,
@@ -219,7 +219,7 @@ impl Backups {
     }
 
     pub(crate) fn fetch_backup(
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         link: LinkId,
         fetch: pb::FetchBackup,
         read: Option<PartRead>,

@@ -186,7 +186,7 @@ impl Blobs {
     pub(crate) fn open_blob(
         &mut self,
         context: &mut Context<impl Store>,
-        tokens: &mut Tokens,
+        tokens: &Tokens,
         now: Time,
         open: &pb::OpenBlob,
         tokens_are_good: bool,
@@ -254,7 +254,7 @@ impl Blobs {
     }
 
     pub(crate) fn fetch_blob_state(
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobState,
     ) -> RequestResult {
@@ -264,7 +264,7 @@ impl Blobs {
 
     /// What is to be read before a part is given: it is large, and read without the lock.
     pub(crate) fn blob_part_to_read(
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobPart,
     ) -> Result<Option<PartCheck>, Refused> {
@@ -280,7 +280,7 @@ impl Blobs {
     }
 
     pub(crate) fn fetch_blob_part(
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         fetch: &pb::FetchBlobPart,
         read: Option<PartRead>,

@@ -145,7 +145,7 @@ impl Directory {
 
     pub(crate) fn change_roster(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         rng: &mut dyn CryptoRng,
         asked: RequestRef,
         change: &pb::ChangeRoster,

@@ -167,7 +167,7 @@ impl Directory {
 
     pub(crate) fn take_look_up(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         link: LinkId,
     ) -> Result<(), Refused> {
@@ -179,8 +179,8 @@ impl Directory {
 
     pub(crate) fn claim_to_verify(
         &mut self,
-        context: &mut Context<impl Store>,
-        tokens: &mut Tokens,
+        context: &Context<impl Store>,
+        tokens: &Tokens,
         now: Time,
         link: LinkId,
         claim: &pb::ClaimKeyPackages,
@@ -198,9 +198,9 @@ impl Directory {
     }
 
     pub(crate) fn claim_key_packages(
-        &mut self,
+        &self,
         context: &mut Context<impl Store>,
-        tokens: &mut Tokens,
+        tokens: &Tokens,
         claim: &pb::ClaimKeyPackages,
         mut roster: Roster,
     ) -> RequestResult {

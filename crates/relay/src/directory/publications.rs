@@ -323,7 +323,7 @@ impl Directory {
     /// Lets a change wait for its epoch; it is answered then.
     pub(crate) fn publish(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         change: Change,
     ) -> Result<Reply, Refused> {
         if self.publications.waiting.len() >= WAITING || context.calendar.is_in_doubt() {

@@ -233,7 +233,7 @@ impl Tokens {
     /// The keys, and the period whose key the link was shown. A link that was greeted too long
     /// ago is ended: the tokens that it may want to spend are no good.
     pub(crate) fn keys_of(
-        &mut self,
+        &self,
         context: &mut Context<impl Store>,
         link: LinkId,
     ) -> Result<(Arc<TokenKeys>, u64), Refused> {
@@ -249,7 +249,7 @@ impl Tokens {
 
     /// The link is quiet: it is ended if it was greeted in an earlier period, so that it is
     /// opened again and shown the new key.
-    pub(crate) fn renew_link(&mut self, context: &mut Context<impl Store>, now: Time, id: LinkId) {
+    pub(crate) fn renew_link(&self, context: &mut Context<impl Store>, now: Time, id: LinkId) {
         let Some(link) = context.links.get(id) else {
             return;
         };
@@ -377,7 +377,7 @@ impl Tokens {
         Ok(token.clone())
     }
 
-    pub(crate) fn spend(&mut self, context: &mut Context<impl Store>, token: &pb::Token) {
+    pub(crate) fn spend(&self, context: &mut Context<impl Store>, token: &pb::Token) {
         let at = spent_key(self.number(), token);
         context
             .view

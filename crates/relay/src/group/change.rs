@@ -47,7 +47,7 @@ impl Groups {
     pub(crate) fn create_group(
         &mut self,
         context: &mut Context<impl Store>,
-        tokens: &mut Tokens,
+        tokens: &Tokens,
         mailboxes: &mut Mailboxes,
         now: Time,
         asked: RequestRef,
@@ -154,7 +154,7 @@ impl Groups {
     /// What a commit has to be verified by; nothing where it is refused, or was taken before.
     pub(crate) fn commit_to_verify(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         link: LinkId,
         commit: &pb::Post,
     ) -> Result<Option<CommitCheck>, Refused> {
@@ -171,7 +171,7 @@ impl Groups {
     /// What rejoining has to be verified by.
     pub(crate) fn rejoin_to_verify(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         rejoin: &pb::Rejoin,
     ) -> Result<RejoinCheck, Refused> {
         let id = group_id(&rejoin.group_id)?;
@@ -305,7 +305,7 @@ impl Groups {
     /// Whether there is room for what the group will be.
     fn may_grow(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         id: GroupId,
         next: &NextEpoch,

@@ -119,7 +119,7 @@ pub(crate) struct CommitCheck {
 impl CommitCheck {
     pub(crate) fn run(
         self,
-        checker: &mut Checker<'_, impl Store>,
+        checker: &Checker<'_, impl Store>,
         commit: &pb::Post,
     ) -> Result<Arc<[MailboxId]>, Refused> {
         let Self { group, next } = self;

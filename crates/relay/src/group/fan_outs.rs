@@ -160,7 +160,7 @@ impl Groups {
     /// Authorises a link by a list. Others give way where all together are too much.
     pub(super) fn share_fan_out(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         link: LinkId,
         (group, epoch): (GroupId, Epoch),

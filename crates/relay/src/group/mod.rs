@@ -344,7 +344,7 @@ impl Groups {
     /// What asking for a group's information has to be verified by.
     pub(crate) fn fetch_to_verify(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         link: LinkId,
         fetch: &pb::FetchGroupInfo,
     ) -> Result<FetchCheck, Refused> {
@@ -358,7 +358,7 @@ impl Groups {
 
     pub(crate) fn fetch_group_info(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         fetch: &pb::FetchGroupInfo,
         rejoin_key: &Bytes,
     ) -> RequestResult {
@@ -379,7 +379,7 @@ impl Groups {
     /// The answer to a post that comes again.
     fn answered_before(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         mailboxes: &mut Mailboxes,
         now: Time,
         (group, post): (GroupId, PostId),
@@ -503,7 +503,7 @@ impl Groups {
 
     fn authorise(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         link: LinkId,
         group: GroupId,
@@ -535,11 +535,7 @@ impl Groups {
     }
 
     /// The group, from memory or the store.
-    fn group(
-        &mut self,
-        context: &mut Context<impl Store>,
-        id: GroupId,
-    ) -> Result<&mut Group, Refused> {
+    fn group(&mut self, context: &Context<impl Store>, id: GroupId) -> Result<&mut Group, Refused> {
         match self.all.entry(id) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {

@@ -22,7 +22,7 @@ impl Groups {
     pub(crate) fn signal(
         &mut self,
         context: &mut Context<impl Store>,
-        mailboxes: &mut Mailboxes,
+        mailboxes: &Mailboxes,
         now: Time,
         link: LinkId,
         signal: &pb::Signal,

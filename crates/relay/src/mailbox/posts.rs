@@ -440,7 +440,7 @@ impl Mailboxes {
     /// that are not in memory.
     pub(crate) fn repeated(
         &mut self,
-        context: &mut Context<impl Store>,
+        context: &Context<impl Store>,
         now: Time,
         group: GroupId,
         post: PostId,

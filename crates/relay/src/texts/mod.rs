@@ -181,7 +181,7 @@ impl<S: Store> Feature<S> for Texts {
 
 impl Texts {
     pub(crate) fn set_sms_key(
-        &mut self,
+        &self,
         context: &mut Context<impl Store>,
         link: LinkId,
         set: &pb::SetSmsKey,
@@ -223,7 +223,7 @@ impl Texts {
     pub(crate) fn send_sms(
         &mut self,
         context: &mut Context<impl Store>,
-        directory: &mut Directory,
+        directory: &Directory,
         mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
@@ -302,7 +302,7 @@ impl Texts {
     /// It is known. If this relay was stopped while it was being handed over, nobody knows how
     /// far that was.
     fn submitted_before(
-        &mut self,
+        &self,
         context: &mut Context<impl Store>,
         mailboxes: &mut Mailboxes,
         now: Time,
@@ -326,7 +326,7 @@ impl Texts {
     pub(crate) fn handle_report(
         &mut self,
         context: &mut Context<impl Store>,
-        directory: &mut Directory,
+        directory: &Directory,
         mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
@@ -509,7 +509,7 @@ impl Texts {
     fn handle_incoming_text(
         &mut self,
         context: &mut Context<impl Store>,
-        directory: &mut Directory,
+        directory: &Directory,
         mailboxes: &mut Mailboxes,
         now: Time,
         rng: &mut dyn CryptoRng,
