@@ -110,12 +110,9 @@ impl<'a> Reader<'a> {
 
     /// So many octets; fewer where a lenient reader has no more.
     pub(crate) fn octets(&mut self, count: usize, field: Field) -> Result<&'a [u8], TpduError> {
-        let (taken, rest) = match self.rest.split_at_checked(count) {
-            Some(both) => both,
-            None => {
-                self.ends_in(field, count - self.rest.len())?;
-                self.rest.split_at(self.rest.len())
-            }
+        let Some((taken, rest)) = self.rest.split_at_checked(count) else {
+            self.ends_in(field, count - self.rest.len())?;
+            return Ok(std::mem::take(&mut self.rest));
         };
         self.rest = rest;
         Ok(taken)

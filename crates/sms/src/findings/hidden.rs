@@ -61,15 +61,12 @@ fn has_place(one: char, before: Option<char>, after: Option<char>, rtl: bool) ->
     let letter = |c: Option<char>| c.filter(|c| c.is_alphanumeric());
     let between_latin = letter(before).is_some_and(is_latin) && letter(after).is_some_and(is_latin);
     match one {
-        // An override turns letters around; no language needs one.
-        '\u{202d}' | '\u{202e}' => false,
-        // Templates of programs isolate names, and writing from right to left needs all of these.
-        '\u{2066}'..='\u{2069}' => true,
+        // Templates of programs isolate names, as writing from right to left does; and a word may
+        // have places to break it.
+        '\u{2066}'..='\u{2069}' | '\u{ad}' => true,
         '\u{202a}'..='\u{202c}' | '\u{200e}' | '\u{200f}' | '\u{61c}' => rtl || !between_latin,
-        // A place to break a word; at the very beginning it is a mark of the encoding.
-        '\u{ad}' => true,
-        '\u{feff}' | '\u{200b}' | '\u{2060}' => !between_latin,
-        '\u{200c}' | '\u{200d}' => !between_latin,
+        // Joiners, and breaks where nothing is seen; at the very beginning the mark of an encoding.
+        '\u{feff}' | '\u{200b}'..='\u{200d}' | '\u{2060}' => !between_latin,
         // Which form a sign or an emoji has.
         '\u{fe00}'..='\u{fe0f}' => before.is_some_and(|before| !is_latin_letter(before)),
         '\u{e0100}'..='\u{e01ef}' => before.is_some_and(|before| before.script() == Script::Han),
@@ -79,6 +76,7 @@ fn has_place(one: char, before: Option<char>, after: Option<char>, rtl: bool) ->
             before.is_some_and(|one| one.script() == Script::Hangul)
         }
         '\u{17b4}' | '\u{17b5}' => before.is_some_and(|one| one.script() == Script::Khmer),
+        // An override turns letters around; no language needs one, nor any of the others.
         _ => false,
     }
 }

@@ -285,9 +285,7 @@ fn bare_site(run: &str, tail: &str) -> Option<Url> {
     {
         // 1.2.3.4 is a version, 10.1.1.4/24 is a network.
         let leads = tail.strip_prefix('/').is_some_and(has_letter)
-            || tail
-                .strip_prefix(':')
-                .is_some_and(|port| port.bytes().take_while(u8::is_ascii_digit).count() >= 2);
+            || tail.strip_prefix(':').is_some_and(is_webs_port);
         return (numbers.count() == 4 && leads)
             .then(|| Url::parse(&format!("http://{run}{tail}")).ok())?;
     }
@@ -298,6 +296,13 @@ fn bare_site(run: &str, tail: &str) -> Option<Url> {
         .is_some_and(|port| !port.starts_with(|one: char| one.is_ascii_digit()));
     let tail = if is_end && !is_port { tail } else { "" };
     Url::parse(&format!("http://{name}{tail}")).ok()
+}
+
+/// A port that pages are on; 8.8.8.8:53 is a name server.
+fn is_webs_port(tail: &str) -> bool {
+    let end = tail.find(|one: char| !one.is_ascii_digit());
+    let port = tail.get(..end.unwrap_or(tail.len())).unwrap_or_default();
+    port.parse().is_ok_and(|port: u16| port >= 80)
 }
 
 fn has_letter(path: &str) -> bool {

@@ -163,11 +163,7 @@ impl Name {
         let has_digits = self.plain.contains(|one: char| one.is_ascii_digit());
         let mut numbers = contact.numbers.iter().filter(|_| has_digits).map(|number| {
             let written = number.chars();
-            looks(
-                &written
-                    .filter(|one| one.is_ascii_digit())
-                    .collect::<String>(),
-            )
+            looks(&written.filter(char::is_ascii_digit).collect::<String>())
         });
         let whole = words(&contact.name).concat().to_lowercase();
         let is_nearly = whole.chars().count() >= LONG_NAME && one_letter_off(&self.plain, &whole)
