@@ -241,7 +241,7 @@ pub(crate) fn handle_blob_stored(
     if stored.of != blob.all_parts() {
         return mark_unavailable(turn, id);
     }
-    let parts = blob.handle_stored(turn, &stored);
+    let parts = blob.handle_stored(turn, stored);
     set_parts(turn, id, parts)?;
     if parts >= blob.all_parts() {
         set_state(turn, id, 2)?;

@@ -641,7 +641,7 @@ pub(crate) fn handle_parcel_stored(
     let Some(row) = find(turn, id)?.filter(|row| row.outgoing) else {
         return Ok(());
     };
-    let parts = row.blob().handle_stored(turn, &stored);
+    let parts = row.blob().handle_stored(turn, stored);
     turn.tx
         .execute("UPDATE parcel SET parts = ?2 WHERE id = ?1", (id, parts))?;
     if parts >= row.blob().all_parts() {

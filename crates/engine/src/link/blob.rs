@@ -159,7 +159,7 @@ impl Blob {
             tokens,
             reader_marks: marks.into(),
         };
-        self.ask(turn, self.kind.open(self.id), Body::OpenBlob(request));
+        ask(turn, self.kind.open(self.id), Body::OpenBlob(request));
         Ok(Some(secret))
     }
 
@@ -170,7 +170,7 @@ impl Blob {
             index: self.parts,
             part,
         };
-        self.ask(turn, self.kind.part(self.id), Body::PutBlobPart(request));
+        ask(turn, self.kind.part(self.id), Body::PutBlobPart(request));
     }
 
     /// Asks for the next part.
@@ -179,15 +179,11 @@ impl Blob {
             blob_id: self.id.to_vec().into(),
             index: self.parts,
         };
-        self.ask(turn, self.kind.part(self.id), Body::FetchBlobPart(request));
-    }
-
-    fn ask(&self, turn: &mut Turn<'_>, job: Job, body: Body) {
-        turn.send_request(LinkKind::Posting, job, body);
+        ask(turn, self.kind.part(self.id), Body::FetchBlobPart(request));
     }
 
     /// The relay has so much of an upload. Returns how many of its parts are safe.
-    pub(crate) fn handle_stored(&self, turn: &mut Turn<'_>, stored: &BlobStored) -> u32 {
+    pub(crate) fn handle_stored(&self, turn: &mut Turn<'_>, stored: BlobStored) -> u32 {
         opened(turn).insert(self.id);
         stored.parts.min(self.all_parts())
     }
@@ -213,6 +209,10 @@ impl Blob {
         }
         refused
     }
+}
+
+fn ask(turn: &mut Turn<'_>, job: Job, body: Body) {
+    turn.send_request(LinkKind::Posting, job, body);
 }
 
 /// Tells the relay that a blob is here, so that it may forget it as far as this device goes.

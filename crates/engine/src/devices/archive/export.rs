@@ -58,7 +58,7 @@ pub(crate) fn export(
             return Ok(chunk);
         };
         let Some((record, after)) = next(tx, tables, section, &at, reach)? else {
-            at = next_section(tx, tables, at, reach)?;
+            at = next_section(tx, tables, &at, reach)?;
             continue;
         };
         let record = fitted(ArchiveRecord {
@@ -103,7 +103,7 @@ fn begin(tx: &Transaction<'_>, tables: Tables<'_>) -> Result<ArchiveCursor, Stor
 fn next_section(
     tx: &Transaction<'_>,
     tables: Tables<'_>,
-    at: ArchiveCursor,
+    at: &ArchiveCursor,
     reach: Reach,
 ) -> Result<ArchiveCursor, StoreError> {
     let number = at.section + 1;
@@ -123,7 +123,8 @@ fn next_section(
         id: bytes::Bytes::new(),
         row: 0,
         last_row,
-        ..at
+        total: at.total,
+        done: at.done,
     })
 }
 
