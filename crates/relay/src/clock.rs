@@ -71,6 +71,8 @@ pub(crate) struct Calendar {
     expires_from: Time,
     /// What the store knew at the start.
     known: Option<Time>,
+    /// Whether the store knew something that cannot be read.
+    is_damaged: bool,
     /// The date that was kept last.
     kept: Option<Time>,
     leaps: u64,
@@ -93,7 +95,23 @@ struct ClockDoubt {
 impl Calendar {
     /// Reads the date that was kept.
     pub(crate) fn open(view: &mut PendingView<impl Store>) -> Result<Self, StoreError> {
-        Ok(Self::restored(view.sound_at(KeySpace::Meta, KEPT_AT)?))
+        let record = match view.get(KeySpace::Meta, KEPT_AT) {
+            Err(StoreError::Damaged(_)) => {
+                view.note_damage(KeySpace::Meta, KEPT_AT);
+                return Ok(Self::damaged());
+            }
+            record => record?,
+        };
+        Ok(Self::restored(record))
+    }
+
+    /// What was kept cannot be read. The machine's clock is all there is to go by, and may be
+    /// wrong: nothing expires for [`EXPIRY_WAITS`].
+    fn damaged() -> Self {
+        Self {
+            is_damaged: true,
+            ..Self::default()
+        }
     }
 
     /// What was kept in a store.
@@ -183,8 +201,11 @@ impl Calendar {
     fn start(&mut self, now: Time, wall: Time) -> Option<ClockNews> {
         let ahead = ahead(wall, now);
         let Some(known) = self.known else {
-            // A first start: there is nothing to compare with, and nothing to lose.
+            // At a first start there is nothing to compare with, and nothing to lose.
             self.ahead = ahead;
+            if self.is_damaged {
+                self.expires_from = self.date(now).after(EXPIRY_WAITS);
+            }
             return None;
         };
         if wall.after(LEAP) >= known && wall.since(known) <= DOWNTIME {
@@ -436,6 +457,19 @@ mod tests {
         let machine = Machine::started(None, -signed(YEAR));
         assert!(machine.calendar.doubt.is_none());
         assert_eq!(machine.date_error(), -signed(YEAR));
+    }
+
+    #[test]
+    fn after_a_damaged_record_nothing_expires_for_a_day() {
+        let mut machine = Machine {
+            calendar: Calendar::damaged(),
+            now: BEGAN,
+            error: signed(YEAR),
+        };
+        machine.look();
+        assert!(!machine.calendar.is_expiring(machine.now));
+        machine.run(EXPIRY_WAITS);
+        assert!(machine.calendar.is_expiring(machine.now));
     }
 
     #[test]
