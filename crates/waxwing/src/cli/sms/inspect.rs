@@ -89,7 +89,7 @@ impl Inspect {
         for piece in pieces(input.given) {
             let is_whole = match piece {
                 Piece::Single(unit, others) => show(&unit, &others, &known, output)?,
-                Piece::Parts(units) => show_parts(units, &known, output)?,
+                Piece::Parts(units) => show_parts(&units, &known, output)?,
                 Piece::Unreadable(number, why) => {
                     unreadable(lines, number, &why, output)?;
                     false
@@ -206,8 +206,8 @@ fn domain(what: &str) -> Option<String> {
 }
 
 /// Parts of one message, as that. Tells whether all of it is there.
-fn show_parts(parts: Vec<Pdu>, known: &Known, output: &Output) -> Result<bool, Failure> {
-    let assembly = assembly(&parts);
+fn show_parts(parts: &[Pdu], known: &Known, output: &Output) -> Result<bool, Failure> {
+    let assembly = assembly(parts);
     let (Some(joined), Some(first)) = (assembly.joined(), parts.first()) else {
         return Ok(true);
     };

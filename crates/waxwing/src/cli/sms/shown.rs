@@ -504,9 +504,9 @@ fn span(minutes: u32) -> String {
     const DAY: u32 = 24 * HOUR;
     const WEEK: u32 = 7 * DAY;
     let (count, unit) = match minutes {
-        _ if minutes % WEEK == 0 => (minutes / WEEK, "week"),
-        _ if minutes % DAY == 0 => (minutes / DAY, "day"),
-        _ if minutes % HOUR == 0 => (minutes / HOUR, "hour"),
+        _ if minutes.is_multiple_of(WEEK) => (minutes / WEEK, "week"),
+        _ if minutes.is_multiple_of(DAY) => (minutes / DAY, "day"),
+        _ if minutes.is_multiple_of(HOUR) => (minutes / HOUR, "hour"),
         _ if minutes > HOUR => {
             return format!("{} h {} min", minutes / HOUR, minutes % HOUR);
         }
