@@ -149,8 +149,8 @@ async fn a_self_signed_relay_needs_a_pin_and_shows_its_own() {
     let url = relay.url();
     let (link, _) = tokio::join!(connect(&url), relay.tls());
     let problem = Problem::from(&link.unwrap_err());
-    assert_eq!(problem.code(), "relay_not_pinned");
-    assert!(problem.to_string().contains(&relay.pin.to_string()));
+    let presented = relay.pin.to_string();
+    assert_eq!(problem, Problem::RelayNotPinned { presented });
 }
 
 #[tokio::test]

@@ -765,7 +765,7 @@ fn people(addresses: &[String], others: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{Arg, CommandFactory as _};
 
     use super::*;
     use crate::cli::Cli;
@@ -854,8 +854,15 @@ mod tests {
                 assert_eq!(words.next(), Some("waxwing"), "{said}");
                 let mut command = Cli::command();
                 for word in words.take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase())) {
-                    let found = command.find_subcommand(word).cloned();
-                    command = found.unwrap_or_else(|| panic!("there is no {word:?}: {said}"));
+                    if let Some(found) = command.find_subcommand(word).cloned() {
+                        command = found;
+                        continue;
+                    }
+                    let mut values = command.get_arguments().flat_map(Arg::get_possible_values);
+                    assert!(
+                        values.any(|value| value.matches(word, false)),
+                        "there is no {word:?}: {said}"
+                    );
                 }
             }
         }

@@ -413,7 +413,8 @@ mod tests {
             panic!("it was taken")
         };
         assert_eq!(error.name(), "message_too_large");
-        assert!(error.message.contains("10 MiB"), "{}", error.message);
+        let problem = error.data.unwrap().problem().unwrap();
+        assert!(sentence::of(&problem).contains("10 MiB"));
     }
 
     #[test]
