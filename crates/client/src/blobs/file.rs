@@ -1,25 +1,19 @@
 //! Seals files into `blobs/`, and opens them from there.
 //!
+//! **Elsewhere.** Files that arrive or leave piece by piece are in [`super::stream`].
+//!
 //! **Always.** A file that cannot be sealed completely leaves nothing behind; one that does not
 //! open completely is not written. Existing files are never overwritten. The sender's name for a
 //! file is only ever the last part of a path.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
-use rand::{
-    rand_core::{Rng as _, UnwrapErr},
-    rngs::SysRng,
-};
-use sha2::{Digest as _, Sha256};
 use waxwing_engine::api::{OpenAttachment, SealedFile};
-use waxwing_protocol::blob::{
-    BlobError, BlobKey, CHUNK_BYTES, Opener, SEALED_CHUNK_BYTES, Sealer, Shape,
-};
+use waxwing_protocol::blob::{BlobError, CHUNK_BYTES};
 
 use super::Blobs;
 
@@ -76,64 +70,17 @@ impl Blobs {
             let path = path.display().to_string();
             return Err(FileError::NoFile { path });
         }
-        let blob_error = |error| FileError::Blob {
-            path: path.display().to_string(),
-            error,
-        };
-        let shape = Shape::of(metadata.len()).map_err(blob_error)?;
-        let mut rng = UnwrapErr(SysRng);
-        let mut id = [0; 32];
-        rng.fill_bytes(&mut id);
-        self.make().map_err(io)?;
-        let place = self.path(&id);
-        let sealed = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&place)
-            .map_err(io)?;
-        let mut sealing = || -> Result<(Sealer, [u8; 32]), FileError> {
-            let mut out = BufWriter::new(&sealed);
-            let mut sealer = Sealer::new(&mut rng, shape);
-            let mut digest = Sha256::new();
-            let mut chunk = vec![0; CHUNK_BYTES];
-            let mut done = 0;
-            while let Some(wants) = sealer.wants() {
-                let changed = || blob_error(BlobError::WrongLength);
-                let plain = chunk.get_mut(..wants).ok_or_else(changed)?;
-                file.read_exact(plain).map_err(io)?;
-                let sealed = sealer.seal(plain).map_err(blob_error)?;
-                digest.update(&sealed);
-                out.write_all(&sealed).map_err(io)?;
-                done += wants as u64;
-                progress(done);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut sealing = self.begin(&name, metadata.len())?;
+        let mut part = vec![0; CHUNK_BYTES];
+        loop {
+            let read = file.read(&mut part).map_err(io)?;
+            if read == 0 {
+                return sealing.finish();
             }
-            out.flush().map_err(io)?;
-            drop(out);
-            sealed.sync_all().map_err(io)?;
-            // One byte more: it has grown meanwhile, and what was read is no whole file.
-            if file.read(&mut [0]).map_err(io)? > 0 {
-                return Err(blob_error(BlobError::WrongLength));
-            }
-            Ok((sealer, digest.finalize().into()))
-        };
-        let (sealer, hash) = sealing().inspect_err(|_| {
-            // Nobody will ask for it.
-            let _ = fs::remove_file(&place);
-        })?;
-        let name = path
-            .file_name()
-            .map(|name| harmless(&name.to_string_lossy()))
-            .unwrap_or_default();
-        Ok(SealedFile {
-            blob: data_encoding::HEXLOWER.encode(&id),
-            key: data_encoding::BASE64.encode(sealer.key().as_bytes()),
-            sha256: data_encoding::HEXLOWER.encode(&hash),
-            size: shape.size(),
-            media_type: media_type(&name).to_owned(),
-            preview: super::preview::of(path, media_type(&name)),
-            name,
-        })
+            sealing.write(part.get(..read).unwrap_or_default())?;
+            progress(sealing.taken());
+        }
     }
 
     /// Where a file goes, which its sender calls `name`: into a folder under that name, or
@@ -163,18 +110,7 @@ impl Blobs {
             path: target.display().to_string(),
             error,
         };
-        let id = data_encoding::HEXLOWER.decode(attachment.blob.as_bytes());
-        let id: [u8; 32] = id
-            .ok()
-            .and_then(|id| id.try_into().ok())
-            .ok_or(FileError::Damaged)?;
-        let key = data_encoding::BASE64.decode(attachment.key.as_bytes());
-        let key: [u8; 32] = key
-            .ok()
-            .and_then(|key| key.try_into().ok())
-            .ok_or(FileError::Damaged)?;
-        let key = BlobKey::from_bytes(key);
-        let shape = Shape::of(attachment.size).map_err(|_| FileError::Damaged)?;
+        let mut file = self.read_file(attachment)?;
         let folder = target.parent().filter(|path| !path.as_os_str().is_empty());
         let folder = folder.unwrap_or_else(|| Path::new("."));
         // Beside the place, so that it gets there in one step, whole or not at all.
@@ -182,17 +118,10 @@ impl Blobs {
             .prefix(".waxwing-")
             .tempfile_in(folder)
             .map_err(io)?;
-        let mut sealed = File::open(self.path(&id)).map_err(io)?;
-        let opener = Opener::new(&key, shape);
-        let mut chunk = vec![0; SEALED_CHUNK_BYTES];
-        for index in 0..shape.chunks() {
-            let (start, length) = shape.sealed_chunk(index).ok_or(FileError::Damaged)?;
-            let bytes = chunk.get_mut(..length).ok_or(FileError::Damaged)?;
-            sealed.seek(SeekFrom::Start(start)).map_err(io)?;
-            sealed.read_exact(bytes).map_err(io)?;
-            let plain = opener.open(index, bytes).map_err(|_| FileError::Damaged)?;
-            temporary.write_all(&plain).map_err(io)?;
-        }
+        io::copy(&mut file, temporary.as_file_mut()).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => FileError::Damaged,
+            _ => io(error),
+        })?;
         temporary.as_file().sync_all().map_err(io)?;
         match temporary.persist_noclobber(&target) {
             Ok(_) => Ok(target),
@@ -240,7 +169,7 @@ pub fn harmless(name: &str) -> String {
 }
 
 /// What a name says that a file is.
-fn media_type(name: &str) -> &'static str {
+pub(super) fn media_type(name: &str) -> &'static str {
     let extension = name
         .rsplit_once('.')
         .map(|(_, extension)| extension.to_ascii_lowercase());

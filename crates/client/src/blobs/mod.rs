@@ -8,6 +8,7 @@
 
 pub mod file;
 pub(crate) mod preview;
+pub mod stream;
 
 use std::{
     collections::HashSet,

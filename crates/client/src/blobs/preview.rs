@@ -7,11 +7,7 @@
 //! **Always**: decoders are bounded in pixels and memory. A file that they refuse has no preview,
 //! but is still sent.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Cursor, Read as _, Seek},
-    path::Path,
-};
+use std::io::{BufRead, Cursor, Read as _, Seek};
 
 use image::{
     DynamicImage, ImageDecoder as _, ImageReader, Limits, codecs::jpeg::JpegEncoder,
@@ -34,12 +30,12 @@ const LEVELS: usize = 64;
 /// Opus counts at this rate, no matter at which rate it was recorded (RFC 7845 section 4).
 const SAMPLES_PER_MS: u64 = 48;
 
-/// What can be shown of a file, if anything can.
-pub(super) fn of(path: &Path, media_type: &str) -> Option<Preview> {
+/// What can be shown of a file of `size` bytes, if anything can.
+pub(super) fn of(file: impl BufRead + Seek, size: u64, media_type: &str) -> Option<Preview> {
     if media_type.starts_with("image/") {
-        picture(ImageReader::open(path).ok()?)
+        picture(ImageReader::new(file))
     } else if media_type == "audio/ogg" || media_type == "audio/opus" {
-        recording(path)
+        recording(file, size)
     } else {
         None
     }
@@ -83,16 +79,12 @@ fn picture<R: BufRead + Seek>(reader: ImageReader<R>) -> Option<Preview> {
 
 /// Opus in Ogg (RFC 7845). How loud it is is told by how many bytes it takes: whoever speaks
 /// takes more of them than silence. Nothing is decoded for it.
-fn recording(path: &Path) -> Option<Preview> {
-    let file = File::open(path).ok()?;
-    if file.metadata().ok()?.len() > RECORDING_BYTES {
+fn recording(file: impl BufRead, size: u64) -> Option<Preview> {
+    if size > RECORDING_BYTES {
         return None;
     }
     let mut bytes = Vec::new();
-    BufReader::new(file)
-        .take(RECORDING_BYTES)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    file.take(RECORDING_BYTES).read_to_end(&mut bytes).ok()?;
     let mut packets = ogg::PacketReader::new(Cursor::new(bytes));
     let head = packets.read_packet().ok()??;
     // Magic, version, channels, pre-skip (section 5.1).
@@ -128,10 +120,18 @@ fn levels(sizes: &[usize]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, io::BufReader, path::Path};
+
     use image::{ImageFormat, RgbImage};
     use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
     use super::*;
+
+    fn of(path: &Path, media_type: &str) -> Option<Preview> {
+        let file = File::open(path).unwrap();
+        let size = file.metadata().unwrap().len();
+        super::of(BufReader::new(file), size, media_type)
+    }
 
     #[test]
     fn a_picture_has_a_small_one_and_nothing_that_was_beside_it() {
