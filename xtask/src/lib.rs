@@ -11,6 +11,7 @@ pub mod demo;
 pub mod dist;
 pub mod fuzz;
 pub mod layers;
+pub mod page;
 pub mod progress;
 pub mod quick;
 pub mod relay;

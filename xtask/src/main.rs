@@ -33,6 +33,8 @@ enum Chore {
     Layers(xtask::layers::Options),
     /// Writes docs/rpc.md, docs/rpc.schema.json and docs/rpc.d.ts from crates/api.
     RpcDocs,
+    /// Builds the page of the app.
+    Page(xtask::page::Options),
     /// Runs the whole system: two people, and a relay that is seized.
     Demo(xtask::demo::Options),
     /// Makes the archives of a release: programs, manual pages, completions, checksums.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Fuzz(options) => xtask::fuzz::run(&options),
         Chore::Layers(options) => xtask::layers::run(&options),
         Chore::RpcDocs => xtask::workspace::write_rpc_docs(),
+        Chore::Page(options) => xtask::page::run(&options),
         Chore::Demo(options) => xtask::demo::run(&options).map(|()| true),
         Chore::Dist => xtask::dist::run().map(|()| true),
         Chore::Bench { of } => xtask::bench::run(&of).map(|()| true),

@@ -1,0 +1,53 @@
+// What reaches a person who looks elsewhere: the title, notifications, a sound.
+
+import type { Conversation, Message } from '../engine'
+import { plain } from '../text/markdown'
+import { t } from '../words/index.svelte'
+import { app, isMuted } from './app.svelte'
+import { preferences } from './preferences.svelte'
+
+export function title(unread: number): string {
+  return unread > 0 ? `(${unread}) ${t('app')}` : t('app')
+}
+
+/** Tells about a message, if the person wants that and does not see it anyway. */
+export function notify(message: Message, conversation: Conversation | undefined): void {
+  const { notifications, notificationText, sound } = preferences.current
+  const quiet = message.direction === 'out' || message.read || message.quiet || message.request
+  if (quiet || !conversation || isMuted(conversation)) return
+  if (document.hasFocus() && app.selected === conversation.id) return
+  if (sound) beep()
+  if (!notifications || !('Notification' in window) || Notification.permission !== 'granted') return
+  const who = notificationText ? app.titleOf(conversation) : t('app')
+  const note = new Notification(who, {
+    body: notificationText ? plain(message) : t('notify_hidden'),
+    tag: conversation.id,
+    icon: '/mark.svg',
+    silent: true,
+  })
+  note.onclick = () => {
+    window.focus()
+    app.select(conversation.id)
+    note.close()
+  }
+}
+
+/** Two short soft tones; nothing is loaded for it. */
+function beep(): void {
+  const context = new AudioContext()
+  for (const [at, pitch] of [
+    [0, 660],
+    [0.12, 880],
+  ] as const) {
+    const tone = context.createOscillator()
+    const volume = context.createGain()
+    tone.frequency.value = pitch
+    volume.gain.setValueAtTime(0, context.currentTime + at)
+    volume.gain.linearRampToValueAtTime(0.08, context.currentTime + at + 0.02)
+    volume.gain.exponentialRampToValueAtTime(0.0001, context.currentTime + at + 0.3)
+    tone.connect(volume).connect(context.destination)
+    tone.start(context.currentTime + at)
+    tone.stop(context.currentTime + at + 0.32)
+  }
+  setTimeout(() => void context.close(), 800)
+}
