@@ -8,6 +8,7 @@
 //! session again, even when it is interrupted.
 
 mod alarms;
+mod app;
 mod arguments;
 mod audit;
 mod auditors;
@@ -102,6 +103,17 @@ a passphrase protects the key; you are asked for it, or it comes from WAXWING_PA
 With `--key-store file` the key is a file in the home folder. Use that only on machines
 where nobody else can read or copy the folder, such as a bot's.")]
     Register(register::Register),
+
+    /// Open the app in your browser
+    #[command(after_help = "\
+Serves a page on this computer only, and opens it. The page's address works once, and only in
+the browser that opens it: other users of this computer and other websites get no answer. Press
+Ctrl-C to close the app.
+
+Examples:
+  waxwing app
+  waxwing app --no-open")]
+    App(app::App),
 
     /// Send a message
     #[command(after_help = "\
@@ -497,7 +509,10 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
             detail: "no home folder is known".to_owned(),
         })?;
     let mut session = Session::open(&home, Box::new(Keys::new(cli.key_store))).await?;
-    let reminds = !matches!(cli.command, Command::Rpc | Command::Alarms(_));
+    let reminds = !matches!(
+        cli.command,
+        Command::Rpc | Command::App(_) | Command::Alarms(_)
+    );
     let command = command(cli.command, message, &mut session, output);
     let result = interruptible(Box::pin(command)).await;
     if reminds && result.is_ok() {
@@ -527,6 +542,7 @@ async fn command(
 ) -> Result<Outcome, Failure> {
     match command {
         Command::Register(register) => register.run(session, output).await,
+        Command::App(app) => app.run(session, output).await,
         Command::Send(send) => send.run(message.unwrap_or_default(), session, output).await,
         Command::Sms(sms) => sms.run(message.unwrap_or_default(), session, output).await,
         Command::Listen(listen) => listen.run(session, output).await,
