@@ -130,6 +130,50 @@ pub struct Message {
     pub quiet: bool,
 }
 
+impl Message {
+    /// A message of which nothing else is known.
+    pub const fn new(
+        id: MessageId,
+        conversation: ConversationId,
+        from: String,
+        sent_at: Timestamp,
+        direction: Direction,
+    ) -> Self {
+        Self {
+            id,
+            conversation,
+            group: None,
+            from,
+            from_verified: false,
+            text: String::new(),
+            formatted: Vec::new(),
+            mentions: Vec::new(),
+            sent_at,
+            channel: Channel::Waxwing,
+            direction,
+            state: None,
+            problem: None,
+            reply_to: None,
+            read: false,
+            reactions: Vec::new(),
+            edited_at: None,
+            taken_back: false,
+            expires_after_s: None,
+            expires_at: None,
+            receipts: None,
+            starred: false,
+            attachments: Vec::new(),
+            link_preview: None,
+            imported: false,
+            segments: None,
+            asks_reply_to: None,
+            findings: Vec::new(),
+            request: false,
+            quiet: false,
+        }
+    }
+}
+
 /// A piece of formatted text.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(

@@ -24,5 +24,6 @@ pub(crate) mod proof;
 pub(crate) mod read_marks;
 pub(crate) mod receipts;
 pub(crate) mod report;
+pub(crate) mod sending;
 pub(crate) mod text_details;
 pub(crate) mod typing;
