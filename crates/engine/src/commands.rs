@@ -66,9 +66,15 @@ fn dispatch(
         Request::QuoteSms(quote) => sms::send::quote(turn, &quote),
         Request::SendSms(send) => sms::send::send(turn, &send),
         Request::React(react) => message::commands::react(turn, &react),
-        Request::Edit(edit) => message::commands::edit(turn, &edit),
+        Request::Edit(edit) => {
+            message::poll::refuse_edit(turn, &edit)?;
+            message::commands::edit(turn, &edit)
+        }
         Request::TakeBack(of) => message::commands::take_back(turn, &of),
         Request::SetTimer(set) => message::commands::set_timer(turn, &set),
+        Request::SendPoll(send) => message::poll::send(turn, &send),
+        Request::Vote(vote) => message::poll::vote(turn, &vote),
+        Request::ClosePoll(of) => message::poll::close(turn, &of),
         Request::MessageInfo(of) => message::info::info(turn, of.message),
         Request::FindMessage(find) => message::commands::with_prefix(turn, &find.prefix),
         Request::CreateGroup(create) => group_commands::create(turn, &create),

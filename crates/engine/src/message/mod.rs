@@ -20,6 +20,7 @@ pub(crate) mod hooks;
 pub(crate) mod identity_events;
 pub(crate) mod info;
 pub(crate) mod link_preview;
+pub(crate) mod poll;
 pub(crate) mod proof;
 pub(crate) mod read_marks;
 pub(crate) mod receipts;
