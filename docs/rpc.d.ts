@@ -816,6 +816,8 @@ export interface Message {
   attachments?: Attachment[];
   /** A preview of a link in the text, as the sender claims it. */
   link_preview?: LinkPreview | null;
+  /** What it asks, if it is a poll, and how people voted. */
+  poll?: Poll | null;
   /** Whether it was imported from a file: nothing proves who wrote it. */
   imported?: boolean;
   /** For a text message: how many segments it has. */
@@ -1062,6 +1064,37 @@ export type PairingStage =
   /** It failed: see the problem. The code no longer works; ask for a new one. */
   | "failed";
 
+/**
+ * A question with options, and how people voted. The text of its message holds the question and
+ * the options.
+ */
+export interface Poll {
+  /** The question: 1 to 500 bytes. */
+  question: string;
+  /** 2 to 12 options. */
+  options: PollOption[];
+  /** Whether a person can vote for several options. */
+  several?: boolean;
+  /** Whether apps do not show who voted for what. It is not secret from a modified app. */
+  anonymous?: boolean;
+  /** How many people voted. */
+  voters: number;
+  /** When the asker closed it, by the asker's clock. Votes with a later time do not count. */
+  closed_at?: Timestamp | null;
+}
+
+/** An option of a poll. Votes name it by its place, from 0. */
+export interface PollOption {
+  /** 1 to 100 bytes. */
+  text: string;
+  /** How many people voted for it. */
+  votes: number;
+  /** Whether this account did. */
+  own?: boolean;
+  /** Their addresses, in display form; empty if the poll is anonymous. */
+  by?: string[];
+}
+
 /** A preview of a file that is not here yet, as its sender states it. */
 export interface Preview {
   /** In pixels; 0 if it has none. */
@@ -1137,6 +1170,29 @@ export type Problem =
   /** An attachment is malformed or too large, or there are too many. */
   | {
     code: "attachment_invalid";
+  }
+  /**
+   * A poll must have a question of 1 to 500 bytes and 2 to 12 different options of 1 to 100
+   * bytes, without line breaks.
+   */
+  | {
+    code: "poll_invalid";
+  }
+  /** The poll does not have that option, or allows only one. */
+  | {
+    code: "vote_invalid";
+  }
+  /** The poll is closed. */
+  | {
+    code: "poll_closed";
+  }
+  /** A poll cannot be edited, because people have voted on what it says. */
+  | {
+    code: "poll_not_editable";
+  }
+  /** The message is not a poll. */
+  | {
+    code: "not_a_poll";
   }
   /** The preview is too large, or its link is not in the text. */
   | {
@@ -2157,6 +2213,20 @@ export interface Search {
   next?: number | null;
 }
 
+/** Parameters of `send_poll`. */
+export interface SendPoll {
+  /** An address, a conversation's id, or a group's name that no other group has. */
+  to: string;
+  /** 1 to 500 bytes, without line breaks. */
+  question: string;
+  /** 2 to 12 different options of 1 to 100 bytes, without line breaks. */
+  options: string[];
+  /** Whether a person can vote for several options. */
+  several?: boolean;
+  /** Whether apps do not show who voted for what. It is not secret from a modified app. */
+  anonymous?: boolean;
+}
+
 /** Parameters of `send_sms`. */
 export interface SendSms {
   /** A phone number, or the name or id of a conversation with one. */
@@ -2421,6 +2491,14 @@ export interface Version {
   at: Timestamp;
 }
 
+/** Parameters of `vote`. */
+export interface Vote {
+  /** The poll. */
+  message: MessageId;
+  /** The places of options, from 0; none to withdraw the vote. */
+  options?: number[];
+}
+
 /** The notice `warning`. */
 export interface Warning {
   /** What is wrong. */
@@ -2492,6 +2570,25 @@ export interface Methods {
    * asked to delete it. Nobody can force them.
    */
   take_back: { params: MessageOf; result: Sent };
+  /**
+   * Sends a poll: a question with 2 to 12 options. The message has `poll`, and its text holds the
+   * question and the options. Older versions show that it needs a newer version.
+   *
+   * In an `anonymous` poll, apps do not show who voted for what. It is not secret from a
+   * modified app: the devices of all members receive the votes.
+   */
+  send_poll: { params: SendPoll; result: Sent };
+  /**
+   * Votes in a poll, by the places of options, from 0. An account has one vote in each poll: a
+   * new one replaces it, and a call without `options` withdraws it. The changed message arrives
+   * as a `message_changed` notice, here and on the others' devices.
+   */
+  vote: { params: Vote; result: Sent };
+  /**
+   * Closes a poll of this account, for good. Votes with a later time, by the voters' clocks, do
+   * not count; a modified app can state an earlier time.
+   */
+  close_poll: { params: MessageOf; result: Sent };
   /**
    * Makes new messages of a conversation disappear this many seconds after they are read; 0 for
    * never. Either side can set it, in a group only admins; it arrives as a `timer_changed`
@@ -2714,7 +2811,7 @@ export interface Methods {
    *
    * Messages in a group have its name in `group`. This account's own messages have `receipts`,
    * which say how many members have received and read them (in groups of up to 32). A message
-   * may have `reactions`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
+   * may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
    * and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
    * `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
    * `fetching`, `here` or `gone`. Pictures and voice messages have a `preview`, as their sender

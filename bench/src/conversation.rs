@@ -28,8 +28,8 @@ use waxwing_bench::report::{Line, median, rounded};
 use waxwing_client::blobs::Blobs;
 use waxwing_engine::{
     api::{
-        AttachmentState, Channel, Direction, History, ImportEntries, ImportedMessage, Message,
-        MessageId, OpenAttachment, Request, Response, Search,
+        AttachmentState, Direction, History, ImportEntries, ImportedMessage, Message, MessageId,
+        OpenAttachment, Request, Response, Search,
     },
     mls::{
         Crypto, Group, Incoming, KeyPackage, KeyPackageUse, Leaf, LeafKey, MlsError, ProcessError,
@@ -521,37 +521,13 @@ fn id(number: u64) -> MessageId {
 }
 
 fn imported(number: u64, at: u64, with: u64, text: String) -> ImportedMessage {
+    let nowhere = waxwing_engine::api::ConversationId::from_bytes([0; 16]);
+    let from = format!("person{with}@example.org");
     let message = Message {
-        link_preview: None,
-        id: id(number),
-        conversation: waxwing_engine::api::ConversationId::from_bytes([0; 16]),
-        group: None,
-        from: format!("person{with}@example.org"),
-        from_verified: false,
         text,
-        formatted: Vec::new(),
-        mentions: Vec::new(),
-        sent_at: Time(at).into(),
-        channel: Channel::Waxwing,
-        direction: Direction::In,
-        state: None,
-        problem: None,
-        reply_to: None,
         read: true,
-        reactions: Vec::new(),
-        edited_at: None,
-        taken_back: false,
-        expires_after_s: None,
-        expires_at: None,
-        receipts: None,
-        starred: false,
-        attachments: Vec::new(),
-        segments: None,
-        asks_reply_to: None,
-        findings: Vec::new(),
         imported: true,
-        request: false,
-        quiet: false,
+        ..Message::new(id(number), nowhere, from, Time(at).into(), Direction::In)
     };
     ImportedMessage {
         message,

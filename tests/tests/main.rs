@@ -23,6 +23,7 @@ mod groups;
 mod idle;
 mod isolation;
 mod message_simulation;
+mod polls;
 mod rekeying;
 mod reports;
 mod secrets;

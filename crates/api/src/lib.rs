@@ -45,11 +45,7 @@ pub use devices::{
 };
 pub use group::{Group, GroupCreated, GroupInvitation, GroupMember, Invited};
 pub use ids::{ConversationId, IdMalformed, MessageId};
-pub use message::{
-    Attachment, AttachmentState, Channel, ConversationEvent, Direction, Entry, EventKind, Gap,
-    LinkPreview, Message, MessageInfo, MessageState, OpenAttachment, Preview, Reaction, Receipt,
-    ReceiptCount, Span, Version,
-};
+pub use message::*;
 pub use method::{Effect, Method};
 pub use methods::{ClientRequest, Request, methods};
 pub use notice::{
@@ -61,12 +57,7 @@ pub use report::{
     CheckReport, CheckedReport, MakeReport, ProvenMessage, Report, ReportedFile, ReportedMessage,
     ReportedPerson,
 };
-pub use request::{
-    AskProfile, AttachmentOf, Block, ChangeGroup, CreateGroup, DecideJoin, Decision, Decline, Edit,
-    FindMessage, History, ImportEntries, ImportedMessage, Invite, Join, KeepConversation, MarkRead,
-    MessageOf, NamedAuditor, Of, React, Register, RevokeInvitation, SealedFile, Search, SendText,
-    SetAuditors, SetProfile, SetReceipts, SetTimer, SetTyping, Star, SubmitCode, Verify,
-};
+pub use request::*;
 pub use response::{
     Account, Auditors, Contacts, Conversations, Devices, Done, EvidenceFiles, Found, HistoryPage,
     Imported, Response, Sent, Status,

@@ -108,6 +108,9 @@ pub struct Message {
     /// A preview of a link in the text, as the sender claims it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_preview: Option<Box<LinkPreview>>,
+    /// What it asks, if it is a poll, and how people voted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Box<Poll>>,
     /// Whether it was imported from a file: nothing proves who wrote it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub imported: bool,
@@ -128,6 +131,51 @@ pub struct Message {
     /// one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub quiet: bool,
+}
+
+impl Message {
+    /// A message of which nothing else is known.
+    pub const fn new(
+        id: MessageId,
+        conversation: ConversationId,
+        from: String,
+        sent_at: Timestamp,
+        direction: Direction,
+    ) -> Self {
+        Self {
+            id,
+            conversation,
+            group: None,
+            from,
+            from_verified: false,
+            text: String::new(),
+            formatted: Vec::new(),
+            mentions: Vec::new(),
+            sent_at,
+            channel: Channel::Waxwing,
+            direction,
+            state: None,
+            problem: None,
+            reply_to: None,
+            read: false,
+            reactions: Vec::new(),
+            edited_at: None,
+            taken_back: false,
+            expires_after_s: None,
+            expires_at: None,
+            receipts: None,
+            starred: false,
+            attachments: Vec::new(),
+            link_preview: None,
+            poll: None,
+            imported: false,
+            segments: None,
+            asks_reply_to: None,
+            findings: Vec::new(),
+            request: false,
+            quiet: false,
+        }
+    }
 }
 
 /// A piece of formatted text.
@@ -229,6 +277,69 @@ pub struct LinkPreview {
     /// A JPEG in base64, or empty. Decode it with care: the sender may be hostile.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub thumbnail: String,
+}
+
+/// A question with options, and how people voted. The text of its message holds the question and
+/// the options.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Poll {
+    /// The question: 1 to 500 bytes.
+    pub question: String,
+    /// 2 to 12 options.
+    pub options: Vec<PollOption>,
+    /// Whether a person can vote for several options.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub several: bool,
+    /// Whether apps do not show who voted for what. It is not secret from a modified app.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub anonymous: bool,
+    /// How many people voted.
+    pub voters: u64,
+    /// When the asker closed it, by the asker's clock. Votes with a later time do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+}
+
+/// An option of a poll. Votes name it by its place, from 0.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PollOption {
+    /// 1 to 100 bytes.
+    pub text: String,
+    /// How many people voted for it.
+    pub votes: u64,
+    /// Whether this account did.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub own: bool,
+    /// Their addresses, in display form; empty if the poll is anonymous.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+}
+
+/// Parameters of `send_poll`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SendPoll {
+    /// An address, a conversation's id, or a group's name that no other group has.
+    pub to: String,
+    /// 1 to 500 bytes, without line breaks.
+    pub question: String,
+    /// 2 to 12 different options of 1 to 100 bytes, without line breaks.
+    pub options: Vec<String>,
+    /// Whether a person can vote for several options.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub several: bool,
+    /// Whether apps do not show who voted for what. It is not secret from a modified app.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub anonymous: bool,
+}
+
+/// Parameters of `vote`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Vote {
+    /// The poll.
+    pub message: MessageId,
+    /// The places of options, from 0; none to withdraw the vote.
+    #[serde(default)]
+    pub options: Vec<u32>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
@@ -472,6 +583,10 @@ closed_debug!(
     Gap,
     Attachment,
     LinkPreview,
+    Poll,
+    PollOption,
+    SendPoll,
+    Vote,
     Preview,
     OpenAttachment,
     Reaction,

@@ -102,6 +102,31 @@ methods! {
         result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
     }
 
+    /// Sends a poll: a question with 2 to 12 options. The message has `poll`, and its text holds the
+    /// question and the options. Older versions show that it needs a newer version.
+    ///
+    /// In an `anonymous` poll, apps do not show who voted for what. It is not secret from a
+    /// modified app: the devices of all members receive the votes.
+    send_poll = SendPoll(SendPoll) -> Sent: changes, admitted {
+        params: r#"{"to": "Family", "question": "Where do we eat?", "options": ["Thai", "Pizza"], "several": true}"#,
+        result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
+    }
+
+    /// Votes in a poll, by the places of options, from 0. An account has one vote in each poll: a
+    /// new one replaces it, and a call without `options` withdraws it. The changed message arrives
+    /// as a `message_changed` notice, here and on the others' devices.
+    vote = Vote(Vote) -> Sent: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "options": [1]}"#,
+        result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
+    }
+
+    /// Closes a poll of this account, for good. Votes with a later time, by the voters' clocks, do
+    /// not count; a modified app can state an earlier time.
+    close_poll = ClosePoll(MessageOf) -> Sent: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"}"#,
+        result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
+    }
+
     /// Makes new messages of a conversation disappear this many seconds after they are read; 0 for
     /// never. Either side can set it, in a group only admins; it arrives as a `timer_changed`
     /// event. When a message disappears, a `message_deleted` notice says so.
@@ -418,7 +443,7 @@ methods! {
     ///
     /// Messages in a group have its name in `group`. This account's own messages have `receipts`,
     /// which say how many members have received and read them (in groups of up to 32). A message
-    /// may have `reactions`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
+    /// may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
     /// and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
     /// `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
     /// `fetching`, `here` or `gone`. Pictures and voice messages have a `preview`, as their sender

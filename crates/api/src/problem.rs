@@ -100,6 +100,17 @@ problems! {
     ReactionInvalid = "reaction_invalid",
     /// An attachment is malformed or too large, or there are too many.
     AttachmentInvalid = "attachment_invalid",
+    /// A poll must have a question of 1 to 500 bytes and 2 to 12 different options of 1 to 100
+    /// bytes, without line breaks.
+    PollInvalid = "poll_invalid",
+    /// The poll does not have that option, or allows only one.
+    VoteInvalid = "vote_invalid",
+    /// The poll is closed.
+    PollClosed = "poll_closed",
+    /// A poll cannot be edited, because people have voted on what it says.
+    PollNotEditable = "poll_not_editable",
+    /// The message is not a poll.
+    NotAPoll = "not_a_poll",
     /// The preview is too large, or its link is not in the text.
     LinkPreviewInvalid = "link_preview_invalid",
     /// The link leads to nothing that can be shown.

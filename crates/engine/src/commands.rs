@@ -9,25 +9,22 @@ use waxwing_transparency::cosignature::AuditorId;
 
 use crate::{
     account,
-    api::{
-        self, ConversationId, Direction, MessageState, Problem, ProblemReport, RegistrationStage,
-        Request, Response, Sent,
-    },
+    api::{self, ConversationId, Problem, ProblemReport, RegistrationStage, Request, Response},
     attachment,
     contact::{self, profile},
     containment::ErrorOwner,
-    content::{self, Content, Expiration, status::DeliveryStatus},
+    content::{self, Content, status::DeliveryStatus},
     conversation::{
-        self, Kind, acceptance, acquaintance, group_commands,
-        history::{self, NewMessage},
-        imports, invitations, notes, requests,
+        self, acceptance, acquaintance, group_commands, history, imports, invitations, requests,
         target::{self, Target},
-        timer,
     },
     devices::{backup, changes, lock, names, pairing, recovery, registration},
-    inbox::messages,
     link,
-    message::{self, expiry, identity_events, link_preview, report, typing},
+    message::{
+        self, expiry, link_preview, report,
+        sending::{self, NewContent},
+        typing,
+    },
     outbox::{self, receipts},
     queries,
     settings::{self, Setting},
@@ -69,9 +66,15 @@ fn dispatch(
         Request::QuoteSms(quote) => sms::send::quote(turn, &quote),
         Request::SendSms(send) => sms::send::send(turn, &send),
         Request::React(react) => message::commands::react(turn, &react),
-        Request::Edit(edit) => message::commands::edit(turn, &edit),
+        Request::Edit(edit) => {
+            message::poll::refuse_edit(turn, &edit)?;
+            message::commands::edit(turn, &edit)
+        }
         Request::TakeBack(of) => message::commands::take_back(turn, &of),
         Request::SetTimer(set) => message::commands::set_timer(turn, &set),
+        Request::SendPoll(send) => message::poll::send(turn, &send),
+        Request::Vote(vote) => message::poll::vote(turn, &vote),
+        Request::ClosePoll(of) => message::poll::close(turn, &of),
         Request::MessageInfo(of) => message::info::info(turn, of.message),
         Request::FindMessage(find) => message::commands::with_prefix(turn, &find.prefix),
         Request::CreateGroup(create) => group_commands::create(turn, &create),
@@ -300,10 +303,9 @@ fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, EventError> 
 }
 
 fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
-    let Some(own) = &turn.memory.account else {
+    if turn.memory.account.is_none() {
         return Err(EventError::Refused(Problem::NotRegistered));
-    };
-    let (account, own_address) = (own.id(), own.address().clone());
+    }
     let bytes = send.text.len();
     if bytes > limits::TEXT_BYTES {
         return Err(EventError::Refused(Problem::MessageTooLarge {
@@ -322,33 +324,6 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
                 .ok_or(EventError::Refused(Problem::LinkPreviewInvalid))?,
         ),
     };
-    if outbox::waiting(turn.tx)? >= outbox::WAITING_MAX {
-        return Err(EventError::Refused(Problem::OutboxFull {
-            limit: outbox::WAITING_MAX,
-        }));
-    }
-    let target = target::find(turn.tx, &send.to)?;
-    match &target {
-        Target::Conversation(conversation) if conversation.kind == Kind::Sms => {
-            return Err(EventError::Refused(Problem::SmsConversation));
-        }
-        Target::Conversation(conversation) if conversation.left => {
-            return Err(EventError::Refused(Problem::GroupNotMember));
-        }
-        Target::Conversation(conversation) if conversation.awaiting_decision => {
-            return Err(EventError::Refused(Problem::ContactChanged {
-                address: conversation.display.clone(),
-            }));
-        }
-        Target::Conversation(conversation) => {
-            if let Some(account) = conversation.account
-                && contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.blocked)
-            {
-                return Err(EventError::Refused(Problem::RecipientBlocked));
-            }
-        }
-        Target::Address(_) => {}
-    }
     let in_reply_to = match send.reply_to {
         None => None,
         Some(id) => Some(
@@ -356,54 +331,28 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
                 .ok_or(EventError::Refused(Problem::MessageUnknown))?,
         ),
     };
-    let conversation = match target {
-        Target::Conversation(conversation) => conversation,
-        Target::Address(address) if address == own_address => notes::conversation(turn)?,
-        Target::Address(address) => {
-            let started = conversation::start(turn.tx, turn.now, turn.rng, &address, None)?;
-            identity_events::warn_of_look_alike(turn, started.id, &address)?;
-            started
-        }
-    };
+    let conversation = sending::conversation(turn, &send.to)?;
     let salt = turn.random();
-    let mut said = if files.is_empty() {
+    let mut content = if files.is_empty() {
         Content::text(salt, &send.text, in_reply_to)
     } else {
         let parts = content::parts(&files);
         Content::with_files(salt, send.text.trim(), in_reply_to, parts)
     };
     if let Some(preview) = &preview {
-        said = said.with_part(link_preview::part(preview));
+        content = content.with_part(link_preview::part(preview));
     }
     if send.markdown {
-        said = said.in_markdown();
+        content = content.in_markdown();
     }
-    let timer = timer::seconds(turn.tx, conversation.id)?;
-    said.expires = (timer > 0).then_some(Expiration::AfterReading(timer));
-    let encoded = said.encode();
-    let id = messages::id_of(account, &encoded, &salt);
-    history::add_message(
-        turn.tx,
-        turn.now,
-        &NewMessage {
-            id,
-            conversation: conversation.id,
-            account,
-            address: own_address.display(),
-            verified: true,
-            direction: Direction::Out,
-            text: &send.text,
-            markdown: send.markdown,
-            content: (send.markdown || preview.is_some() || !files.is_empty()).then_some(&encoded),
-            proof: None,
-            reply_to: send.reply_to,
-            sent_at: turn.now,
-            state: MessageState::Queued,
-            expires_after: (timer > 0).then_some(timer),
-            fills: None,
-        },
-    )?;
-    outbox::content::add_content(turn, conversation.id, Some(id), encoded)?;
+    let new = NewContent {
+        content,
+        text: &send.text,
+        markdown: send.markdown,
+        reply_to: send.reply_to,
+        is_kept: send.markdown || preview.is_some() || !files.is_empty(),
+    };
+    let id = sending::add(turn, &conversation, new)?;
     if let Some(preview) = &preview {
         link_preview::store_preview(turn.tx, conversation.id, id, preview)?;
     }
@@ -411,12 +360,7 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
         attachment::store_files(turn.tx, conversation.id, id, &files, true)?;
         outbox::wait_for_files(turn.tx, id)?;
     }
-    acceptance::written_to(turn, &conversation, true)?;
-    Ok(Response::Sent(Sent {
-        id,
-        conversation: conversation.id,
-        state: MessageState::Queued,
-    }))
+    sending::finish(turn, &conversation, id)
 }
 
 fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, EventError> {

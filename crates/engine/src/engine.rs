@@ -57,7 +57,9 @@ use crate::{
         content_hook::ContentHook,
         expiry,
         hooks::{LinkPreviewContent, Messages, TextContent},
-        link_preview, text_details, typing,
+        link_preview,
+        poll::Polls,
+        text_details, typing,
     },
     mls,
     outbox::{self, receipts, sending},
@@ -394,8 +396,9 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
         .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
-        .with::<dyn MessageHook>(&[&Attachments])
+        .with::<dyn MessageHook>(&[&Attachments, &Polls])
         .with::<dyn ContentHook>(&[
+            &Polls,
             &AmendingContent,
             &TextContent,
             &LinkPreviewContent,

@@ -14,7 +14,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use waxwing_engine::api::{
     Attachment, AttachmentState, Channel, ConversationEvent, Direction, Entry, EventKind, Gap,
-    LinkPreview, Message, MessageState, Preview, Reaction, SmsSeverity,
+    LinkPreview, Message, MessageState, Poll, Preview, Reaction, SmsSeverity,
 };
 
 use crate::{
@@ -148,6 +148,8 @@ pub fn message(message: &Message, with_group: bool) -> String {
     // Further lines stand below the first.
     let text = if message.taken_back {
         styled(FAINT, "(deleted)")
+    } else if let Some(poll) = &message.poll {
+        self::poll(poll).replace('\n', "\n       ")
     } else {
         text(message).replace('\n', "\n       ")
     };
@@ -269,6 +271,48 @@ fn text(message: &Message) -> String {
     shown
 }
 
+/// A poll: the question, each option with its votes, and what else there is to know.
+fn poll(poll: &Poll) -> String {
+    /// Characters of the longest bar.
+    const WIDTH: u64 = 20;
+    let mut lines = one_line(&poll.question);
+    let most = poll.options.iter().map(|option| option.votes).max();
+    let most = most.unwrap_or(0).max(1);
+    for (number, option) in (1..).zip(&poll.options) {
+        let own = if option.own {
+            styled(GOOD, "✓")
+        } else {
+            " ".to_owned()
+        };
+        let length = option.votes.saturating_mul(WIDTH).div_ceil(most);
+        let bar = "█".repeat(usize::try_from(length).unwrap_or(0));
+        let space = if bar.is_empty() { "" } else { " " };
+        let by: Vec<String> = option.by.iter().map(|who| one_line(who)).collect();
+        lines = format!(
+            "{lines}\n{number:>2} {own} {}  {bar}{space}{}",
+            one_line(&option.text),
+            option.votes
+        );
+        if !by.is_empty() {
+            lines = format!("{lines}  {}", styled(FAINT, by.join(", ")));
+        }
+    }
+    let mut about = match poll.voters {
+        1 => "1 person voted".to_owned(),
+        voters => format!("{voters} people voted"),
+    };
+    if poll.several {
+        about.push_str("; several options allowed");
+    }
+    if poll.anonymous {
+        about.push_str("; anonymous");
+    }
+    if poll.closed_at.is_some() {
+        about.push_str("; closed");
+    }
+    format!("{lines}\n{}", styled(FAINT, format!("({about})")))
+}
+
 /// A file, in a line of its own.
 fn attachment(file: &Attachment) -> String {
     let state = match file.state {
@@ -337,6 +381,9 @@ pub fn changed(message: &Message) -> String {
             Direction::In => one_line(&message.from),
         };
         return format!("— {who} deleted the message of {time}");
+    }
+    if let Some(poll) = &message.poll {
+        return format!("— {time} {}", self::poll(poll).replace('\n', "\n       "));
     }
     let edited = if message.edited_at.is_some() {
         " (edited)"

@@ -84,6 +84,21 @@ pub fn of(problem: &Problem) -> String {
             "The files cannot be sent: a message can have at most 32 files of at most 4 GiB each."
                 .into()
         }
+        Problem::PollInvalid => {
+            "This is not a poll. Write a question of at most 500 bytes and 2 to 12 different options \
+             of at most 100 bytes each."
+                .into()
+        }
+        Problem::VoteInvalid => {
+            "You cannot vote like this: the poll does not have that option, or allows only one."
+                .into()
+        }
+        Problem::PollClosed => "This poll is closed.".into(),
+        Problem::PollNotEditable => {
+            "You cannot edit a poll, because people vote on what it says. Unsend it and start a new one."
+                .into()
+        }
+        Problem::NotAPoll => "This message is not a poll.".into(),
         Problem::NoLinkPreview { reason } => {
             format!("This link has no preview: {reason}. You can send the message without one.")
         }

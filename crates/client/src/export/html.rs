@@ -10,7 +10,7 @@ use std::{fmt::Write as _, fs::File, io::Read as _};
 use data_encoding::BASE64;
 use maud::{Markup, PreEscaped, Render, html};
 use sha2::{Digest as _, Sha256};
-use waxwing_engine::api::{Attachment, Direction, Entry, Message, Span};
+use waxwing_engine::api::{Attachment, Direction, Entry, Message, Poll, Span};
 
 use super::{Head, Saved, Sentence};
 
@@ -107,6 +107,8 @@ fn message(message: &Message, saved: &[Saved]) -> Markup {
             (notes(message))
             @if message.taken_back {
                 p.note { "deleted" } "\n"
+            } @else if let Some(poll) = &message.poll {
+                (self::poll(poll)) "\n"
             } @else if !message.formatted.is_empty() {
                 p dir="auto" { @for part in &message.formatted { (span(part)) } } "\n"
             } @else if !message.text.is_empty() {
@@ -127,6 +129,28 @@ fn message(message: &Message, saved: &[Saved]) -> Markup {
                 }
                 "\n"
             }
+        }
+    }
+}
+
+/// A question, its options, and the votes.
+fn poll(poll: &Poll) -> Markup {
+    html! {
+        p dir="auto" { (Text(&poll.question)) }
+        ul {
+            @for option in &poll.options {
+                li dir="auto" {
+                    bdi { (Text(&option.text)) } ": " (option.votes)
+                    @if !option.by.is_empty() {
+                        " (" bdi { (Text(&option.by.join(", "))) } ")"
+                    }
+                }
+            }
+        }
+        p.note {
+            (poll.voters) " voted"
+            @if poll.anonymous { "; anonymous" }
+            @if poll.closed_at.is_some() { "; closed" }
         }
     }
 }

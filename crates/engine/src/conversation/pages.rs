@@ -413,11 +413,14 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
             let outgoing: bool = row.get(6)?;
             let problem: Option<String> = row.get(11)?;
             let text: String = row.get(7)?;
+            let direction = if outgoing {
+                Direction::Out
+            } else {
+                Direction::In
+            };
+            let id = MessageId::from_bytes(row.get(4)?);
+            let sent_at = time(row.get(9)?);
             Entry::Message(Message {
-                id: MessageId::from_bytes(row.get(4)?),
-                conversation,
-                group: None,
-                from: address,
                 from_verified: row.get(5)?,
                 mentions: formatting::mentions(&text),
                 formatted: if row.get(22)? {
@@ -426,34 +429,18 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
                     Vec::new()
                 },
                 text,
-                sent_at: time(row.get(9)?),
-                channel: Channel::Waxwing,
-                direction: if outgoing {
-                    Direction::Out
-                } else {
-                    Direction::In
-                },
                 state: row.get::<_, Option<u8>>(10)?.map(state_of),
                 problem: problem.and_then(|json| serde_json::from_str(&json).ok()),
                 reply_to: row
                     .get::<_, Option<[u8; 32]>>(8)?
                     .map(MessageId::from_bytes),
                 read: row.get(12)?,
-                reactions: Vec::new(),
                 edited_at: row.get::<_, Option<i64>>(18)?.map(time),
                 taken_back: row.get::<_, Option<i64>>(19)?.is_some(),
                 expires_after_s: row.get(20)?,
                 expires_at: row.get::<_, Option<i64>>(21)?.map(time),
-                receipts: None,
-                starred: false,
-                attachments: Vec::new(),
-                segments: None,
-                asks_reply_to: None,
-                findings: Vec::new(),
-                request: false,
-                quiet: false,
-                link_preview: None,
                 imported: row.get(23)?,
+                ..Message::new(id, conversation, address, sent_at, direction)
             })
         }
         2 => Entry::Event(ConversationEvent {

@@ -107,7 +107,10 @@ fn handle_content(
     let Ok(content) = content::decode(encoded) else {
         return Ok(());
     };
-    if let VisibleContent::Statuses(statuses) = content.shown() {
+    // An empty report is what older versions are to see of content that changes a message.
+    if let VisibleContent::Statuses(statuses) = content.shown()
+        && !statuses.is_empty()
+    {
         return handle_statuses(turn, group, member, &statuses);
     }
     let account = turn.account()?;
@@ -214,7 +217,7 @@ fn handle_content(
     Ok(())
 }
 
-/// The text of the message that some content is; `None` where it is no message.
+/// The text of the message that some content is; `None` where it is not a message.
 fn text_of(turn: &mut Turn<'_>, said: &SaidContent<'_>) -> Result<Option<String>, Fault> {
     for hook in turn.hooks.of::<dyn ContentHook>() {
         match hook.handle_content(turn, said)? {
@@ -223,7 +226,10 @@ fn text_of(turn: &mut Turn<'_>, said: &SaidContent<'_>) -> Result<Option<String>
             ContentOutcome::Done => return Ok(None),
         }
     }
-    Ok(Some(NEEDS_NEWER.to_owned()))
+    Ok(match said.content.shown() {
+        VisibleContent::Statuses(_) => None,
+        _ => Some(NEEDS_NEWER.to_owned()),
+    })
 }
 
 /// Whether a further message of a request is not kept. It is said once.

@@ -39,30 +39,41 @@ impl ContentHook for AmendingContent {
                 return Ok(ContentOutcome::NotOfThisType);
             }
         };
-        let conversation = said.conversation;
         let target = MessageId::from_bytes(*target.as_bytes());
-        let changed = amendments::add(
-            turn.tx,
-            &Amendment {
-                conversation,
-                id: said.id,
-                target,
-                account: said.member.account,
-                address: said.from,
-                own: said.own,
-                // Not by this device's clock: all are to order them alike.
-                sent_at: said.proof.sent_at,
-                signed: (!said.own).then_some((said.proof, said.encoded)),
-                amends,
-            },
-        )?;
-        if changed {
-            let shown = pages::message(turn.reader(), conversation, target)?;
-            if shown.is_some_and(|message| message.taken_back) {
-                turn.erase_content(conversation, target)?;
-            }
-            commands::tell_changed(turn, conversation, target)?;
-        }
+        add_amendment(turn, said, target, amends)?;
         Ok(ContentOutcome::Done)
     }
+}
+
+/// Somebody has said this of a message: keeps it, and tells how the message has changed.
+pub(crate) fn add_amendment(
+    turn: &mut Turn<'_>,
+    said: &SaidContent<'_>,
+    target: MessageId,
+    amends: Amends,
+) -> Result<(), Fault> {
+    let conversation = said.conversation;
+    let changed = amendments::add(
+        turn.tx,
+        &Amendment {
+            conversation,
+            id: said.id,
+            target,
+            account: said.member.account,
+            address: said.from,
+            own: said.own,
+            // Not by this device's clock: all are to order them alike.
+            sent_at: said.proof.sent_at,
+            signed: (!said.own).then_some((said.proof, said.encoded)),
+            amends,
+        },
+    )?;
+    if changed {
+        let shown = pages::message(turn.reader(), conversation, target)?;
+        if shown.is_some_and(|message| message.taken_back) {
+            turn.erase_content(conversation, target)?;
+        }
+        commands::tell_changed(turn, conversation, target)?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Amendments: reactions, edits and unsending.
+//! Amendments: reactions, edits, unsending, and what other types of content say of a message.
 //!
 //! Each is a separate message that names another. All are kept, by their ids, and a message
 //! shows the result: of two by the same account the later one counts, and at the same time the
@@ -42,6 +42,9 @@ ALTER TABLE entry ADD COLUMN first_text TEXT;
 ALTER TABLE entry ADD COLUMN edited_at INTEGER;
 ALTER TABLE entry ADD COLUMN taken_back_at INTEGER;
 ";
+
+/// Kinds from this number on belong to other types of content, which say what their texts mean.
+pub(crate) const OTHERS: u8 = 16;
 
 /// Amendments in one conversation whose messages are not here, at most.
 const WAITING_MAX: i64 = 4_096;
@@ -97,6 +100,8 @@ pub(crate) enum Amends {
     Edit(String),
     /// Takes it back.
     TakenBack,
+    /// Says something of a kind that another type of content knows ([`OTHERS`]).
+    Other(u8, String),
 }
 
 impl Amends {
@@ -105,13 +110,14 @@ impl Amends {
             Self::Reaction(_) => REACTION,
             Self::Edit(_) => EDIT,
             Self::TakenBack => TAKEN_BACK,
+            Self::Other(kind, _) => *kind,
         }
     }
 
     fn text(&self) -> Option<&str> {
         match self {
             Self::Reaction(emoji) => emoji.as_deref(),
-            Self::Edit(text) => Some(text),
+            Self::Edit(text) | Self::Other(_, text) => Some(text),
             Self::TakenBack => None,
         }
     }
@@ -257,28 +263,15 @@ pub(crate) fn reactions(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,
-) -> Result<Vec<(String, Vec<Reacted>)>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT account_id, address, text, own FROM amendment
-         WHERE conversation = ?1 AND target = ?2 AND kind = 1 ORDER BY sent_at, id",
-    )?;
-    let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
-        let reacted = Reacted {
-            account: AccountId(row.get(0)?),
-            address: row.get(1)?,
-            own: row.get(3)?,
-        };
-        Ok((reacted, row.get::<_, Option<String>>(2)?))
-    })?;
-    let mut latest: BTreeMap<[u8; 32], (Reacted, Option<String>)> = BTreeMap::new();
-    for row in rows {
-        let (reacted, emoji) = row?;
-        latest.insert(reacted.account.0, (reacted, emoji));
+) -> Result<Vec<(String, Vec<Kept>)>, StoreError> {
+    let mut latest: BTreeMap<[u8; 32], Kept> = BTreeMap::new();
+    for kept in of_kind(tx, conversation, message, REACTION)? {
+        latest.insert(kept.account.0, kept);
     }
-    let mut by_emoji: BTreeMap<String, Vec<Reacted>> = BTreeMap::new();
-    for (reacted, emoji) in latest.into_values() {
-        if let Some(emoji) = emoji {
-            by_emoji.entry(emoji).or_default().push(reacted);
+    let mut by_emoji: BTreeMap<String, Vec<Kept>> = BTreeMap::new();
+    for mut kept in latest.into_values() {
+        if let Some(emoji) = kept.text.take() {
+            by_emoji.entry(emoji).or_default().push(kept);
         }
     }
     let mut reactions: Vec<_> = by_emoji.into_iter().collect();
@@ -286,11 +279,39 @@ pub(crate) fn reactions(
     Ok(reactions)
 }
 
-/// Somebody who reacted.
-pub(crate) struct Reacted {
-    account: AccountId,
+/// An amendment, as it is kept.
+pub(crate) struct Kept {
+    pub account: AccountId,
+    /// In display form.
     pub address: String,
+    /// Whether it is this account's.
     pub own: bool,
+    pub sent_at: Time,
+    pub text: Option<String>,
+}
+
+/// The amendments of one kind to a message, the one that counts last at the end.
+pub(crate) fn of_kind(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    kind: u8,
+) -> Result<Vec<Kept>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT account_id, address, own, sent_at, text FROM amendment
+         WHERE conversation = ?1 AND target = ?2 AND kind = ?3 ORDER BY sent_at, id",
+    )?;
+    let key = (conversation.as_bytes(), message.as_bytes(), kind);
+    let rows = statement.query_map(key, |row| {
+        Ok(Kept {
+            account: AccountId(row.get(0)?),
+            address: row.get(1)?,
+            own: row.get(2)?,
+            sent_at: Time(row.get::<_, i64>(3)?.cast_unsigned()),
+            text: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// What a message has said: each version with when it was written, the first first.

@@ -8,8 +8,8 @@ use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId},
     limits,
     pb::{
-        ArchivedAmendment, ArchivedEntry, ArchivedGap, ArchivedMessage, archive_record::Record,
-        archived_amendment, archived_entry::Kind,
+        ArchivedAmendment, ArchivedEntry, ArchivedGap, ArchivedMessage, ArchivedOther,
+        archive_record::Record, archived_amendment, archived_entry::Kind,
     },
     time::Time,
 };
@@ -306,6 +306,10 @@ fn read_amendment(row: &Row<'_>) -> rusqlite::Result<ArchivedAmendment> {
         amends: Some(match row.get::<_, u8>(7)? {
             1 => archived_amendment::Amends::Reaction(text),
             2 => archived_amendment::Amends::Edit(text),
+            kind @ amendments::OTHERS.. => archived_amendment::Amends::Other(ArchivedOther {
+                kind: kind.into(),
+                text,
+            }),
             _ => archived_amendment::Amends::TakenBack(true),
         }),
     })
@@ -323,6 +327,11 @@ fn restore_amendment(import: &Import<'_>, kept: &ArchivedAmendment) -> Result<()
         }
         Some(archived_amendment::Amends::Edit(text)) => Amends::Edit(text.clone()),
         Some(archived_amendment::Amends::TakenBack(_)) => Amends::TakenBack,
+        Some(archived_amendment::Amends::Other(other)) => {
+            let kind = u8::try_from(other.kind).ok();
+            let kind = kind.filter(|kind| *kind >= amendments::OTHERS);
+            Amends::Other(kind.ok_or(NotImported::Malformed)?, other.text.clone())
+        }
         // Of a later version.
         None => return Ok(()),
     };

@@ -146,7 +146,7 @@ fn refuse_sms(conversation: &Conversation) -> Result<(), EventError> {
 }
 
 /// Sends an amendment, and makes it here.
-fn amend(
+pub(crate) fn amend(
     turn: &mut Turn<'_>,
     conversation: &Conversation,
     target: MessageId,
@@ -210,7 +210,8 @@ pub(crate) fn message_meant(
     find(turn, id)?.ok_or(EventError::Refused(Problem::MessageUnknown))
 }
 
-fn own_message_meant(
+/// A message of this account, with its conversation.
+pub(crate) fn own_message_meant(
     turn: &Turn<'_>,
     id: MessageId,
 ) -> Result<(Conversation, api::Message), EventError> {
@@ -243,7 +244,8 @@ pub(crate) fn with_prefix(turn: &Turn<'_>, prefix: &str) -> Result<Response, Eve
     }
 }
 
-fn mimi(id: MessageId) -> Result<content::MessageId, EventError> {
+/// A message's id, as content has it.
+pub(crate) fn mimi(id: MessageId) -> Result<content::MessageId, EventError> {
     content::MessageId::from_bytes(id.as_bytes())
         .ok_or(EventError::Refused(Problem::MessageUnknown))
 }

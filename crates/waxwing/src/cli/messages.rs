@@ -88,7 +88,7 @@ fn seconds(text: &str) -> Result<u32, String> {
 
 impl Which {
     /// The message that is meant.
-    async fn find(self, session: &mut Session) -> Result<Message, Failure> {
+    pub async fn find(self, session: &mut Session) -> Result<Message, Failure> {
         let prefix = self.message;
         let request = Request::FindMessage(FindMessage { prefix });
         Ok(session.ask(&request).await?)
@@ -192,7 +192,8 @@ impl Disappear {
     }
 }
 
-async fn done(
+/// Makes a request, and waits until the relay has what came of it.
+pub async fn done(
     session: &mut Session,
     output: &Output,
     request: &Request,

@@ -24,6 +24,7 @@ mod listen;
 mod lock;
 mod messages;
 mod pages;
+mod poll;
 mod profile;
 mod progress;
 mod recover;
@@ -182,6 +183,22 @@ Examples:
   waxwing react 4f2a6c1e 👍
   waxwing react 4f2a6c1e --remove")]
     React(messages::React),
+
+    /// Ask a question with options, vote, and close a poll
+    #[command(after_help = "\
+Everybody in the conversation can vote, and change or withdraw their vote until you close the
+poll. In an anonymous poll, apps do not show who voted for what; it is not secret from a
+modified app, because the votes reach the devices of all members. Votes after the closing do
+not count, by the voters' clocks; a modified app can state an earlier time.
+
+Examples:
+  waxwing poll Family 'Where do we eat?' Thai Pizza 'At home'
+  waxwing poll Family 'Which days?' Friday Saturday Sunday --several --anonymous
+  waxwing poll vote 4f2a6c1e Pizza
+  waxwing poll vote 4f2a6c1e 1 3
+  waxwing poll vote 4f2a6c1e --withdraw
+  waxwing poll close 4f2a6c1e")]
+    Poll(poll::Poll),
 
     /// Edit a message you sent
     #[command(after_help = "\
@@ -555,6 +572,7 @@ async fn command(
         Command::Thread(which) => which.thread(session, output).await,
         Command::Search(search) => search.run(session, output).await,
         Command::React(react) => react.run(session, output).await,
+        Command::Poll(poll) => poll.run(session, output).await,
         Command::Edit(edit) => edit.run(session, output).await,
         Command::Unsend(which) => which.unsend(session, output).await,
         Command::Disappear(disappear) => disappear.run(session, output).await,

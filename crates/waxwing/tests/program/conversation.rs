@@ -631,3 +631,26 @@ fn what_was_exported_can_be_read_and_imported_and_a_report_checked() {
         .run(&["check-report", report])
         .failed_with("proves nothing");
 }
+
+#[test]
+fn a_poll_is_asked_voted_on_and_closed() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    acquainted(&alice, &bob);
+    let question = "Where do we eat?";
+    let asked = alice.run(&["poll", &bob.address, question, "Thai", "Pizza", "--json"]);
+    assert_eq!(asked.code, 0, "{asked:?}");
+    let id = asked.objects()[0]["id"].as_str().unwrap().to_owned();
+    let heard = bob.run(&["listen", "--count", "1", "--timeout", "60"]);
+    assert!(heard.out.contains(question), "{heard:?}");
+    assert!(heard.out.contains(" 2   Pizza  0"), "{heard:?}");
+    let voted = bob.run(&["poll", "vote", &id, "pizza"]);
+    assert_eq!(voted.code, 0, "{voted:?}");
+    let refused = bob.run(&["poll", "vote", &id, "3"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let closed = alice.run(&["poll", "close", &id]);
+    assert_eq!(closed.code, 0, "{closed:?}");
+    let shown = alice.run(&["history", &bob.address]).out;
+    assert!(shown.contains("1  bob@example.org"), "{shown}");
+    assert!(shown.contains("(1 person voted; closed)"), "{shown}");
+}

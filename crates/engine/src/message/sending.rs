@@ -1,0 +1,130 @@
+//! Sends what a person says: finds the conversation, and puts the message into the history and
+//! the outbox.
+//!
+//! **Elsewhere**: [`crate::outbox`] keeps it until the relay has it; what becomes of a message is
+//! changed in [`super::commands`].
+//!
+//! **Always**: a message is in the history and in the outbox, or in neither.
+
+use crate::{
+    api::{Direction, MessageId, MessageState, Problem, Response, Sent},
+    contact,
+    content::{Content, Expiration},
+    conversation::{
+        self, Conversation, Kind, acceptance,
+        history::{self, NewMessage},
+        notes,
+        target::{self, Target},
+        timer,
+    },
+    inbox::messages,
+    message::identity_events,
+    outbox,
+    turn::{EventError, Turn},
+};
+
+/// The conversation that a person means, ready for a message; it begins if there was none.
+pub(crate) fn conversation(turn: &mut Turn<'_>, to: &str) -> Result<Conversation, EventError> {
+    if outbox::waiting(turn.tx)? >= outbox::WAITING_MAX {
+        return Err(EventError::Refused(Problem::OutboxFull {
+            limit: outbox::WAITING_MAX,
+        }));
+    }
+    let own = turn.memory.account.as_ref();
+    let own = own.ok_or(EventError::Refused(Problem::NotRegistered))?;
+    let own = own.address().clone();
+    match target::find(turn.tx, to)? {
+        Target::Conversation(conversation) => {
+            refuse(turn, &conversation)?;
+            Ok(conversation)
+        }
+        Target::Address(address) if address == own => Ok(notes::conversation(turn)?),
+        Target::Address(address) => {
+            let started = conversation::start(turn.tx, turn.now, turn.rng, &address, None)?;
+            identity_events::warn_of_look_alike(turn, started.id, &address)?;
+            Ok(started)
+        }
+    }
+}
+
+/// Refuses a conversation in which this account may not write.
+fn refuse(turn: &Turn<'_>, conversation: &Conversation) -> Result<(), EventError> {
+    let problem = if conversation.kind == Kind::Sms {
+        Problem::SmsConversation
+    } else if conversation.left {
+        Problem::GroupNotMember
+    } else if conversation.awaiting_decision {
+        Problem::ContactChanged {
+            address: conversation.display.clone(),
+        }
+    } else if let Some(account) = conversation.account
+        && contact::of_account(turn.tx, account)?.is_some_and(|contact| contact.blocked)
+    {
+        Problem::RecipientBlocked
+    } else {
+        return Ok(());
+    };
+    Err(EventError::Refused(problem))
+}
+
+/// What somebody wants to say.
+pub(crate) struct NewContent<'a> {
+    pub content: Content,
+    /// Of the message.
+    pub text: &'a str,
+    pub markdown: bool,
+    pub reply_to: Option<MessageId>,
+    /// Whether the content holds more than the text.
+    pub is_kept: bool,
+}
+
+/// Adds a message of this account. Gives its id.
+pub(crate) fn add(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    mut new: NewContent<'_>,
+) -> Result<MessageId, EventError> {
+    let own = turn.account()?;
+    let (account, address) = (own.id(), own.address().display().to_owned());
+    let timer = timer::seconds(turn.tx, conversation.id)?;
+    new.content.expires = (timer > 0).then_some(Expiration::AfterReading(timer));
+    let encoded = new.content.encode();
+    let id = messages::id_of(account, &encoded, &new.content.salt);
+    history::add_message(
+        turn.tx,
+        turn.now,
+        &NewMessage {
+            id,
+            conversation: conversation.id,
+            account,
+            address: &address,
+            verified: true,
+            direction: Direction::Out,
+            text: new.text,
+            markdown: new.markdown,
+            content: new.is_kept.then_some(&encoded),
+            proof: None,
+            reply_to: new.reply_to,
+            sent_at: turn.now,
+            state: MessageState::Queued,
+            expires_after: (timer > 0).then_some(timer),
+            fills: None,
+        },
+    )?;
+    outbox::content::add_content(turn, conversation.id, Some(id), encoded)?;
+    Ok(id)
+}
+
+/// The message is complete: the conversation is one that this account has written to.
+pub(crate) fn finish(
+    turn: &mut Turn<'_>,
+    conversation: &Conversation,
+    id: MessageId,
+) -> Result<Response, EventError> {
+    acceptance::written_to(turn, conversation, true)?;
+    Ok(Response::Sent(Sent {
+        id,
+        conversation: conversation.id,
+        state: MessageState::Queued,
+    }))
+}
