@@ -4,10 +4,7 @@ use clap::{Args, Subcommand};
 use waxwing_client::Session;
 use waxwing_engine::api::{self, MessageOf, Problem, Request};
 
-use super::{
-    arguments::Whose,
-    messages::{Which, done},
-};
+use super::messages::{Which, done};
 use crate::{
     outcome::{Failure, Outcome},
     output::Output,
@@ -19,17 +16,12 @@ use crate::{
 pub struct Poll {
     #[command(subcommand)]
     what: Option<What>,
-    #[command(flatten)]
-    new: Option<New>,
-}
-
-#[derive(Debug, Args)]
-struct New {
-    #[command(flatten)]
-    whose: Whose,
+    /// An address, the name of a group, or the id of a conversation
+    #[arg(value_name = "ADDRESS|GROUP|CONVERSATION", required = true)]
+    whose: Option<String>,
     /// The question: at most 500 bytes
-    #[arg(value_name = "QUESTION")]
-    question: String,
+    #[arg(value_name = "QUESTION", required = true)]
+    question: Option<String>,
     /// The options: 2 to 12, of at most 100 bytes each
     #[arg(value_name = "OPTION", required = true, num_args = 2..=12)]
     options: Vec<String>,
@@ -61,8 +53,8 @@ enum What {
 impl Poll {
     /// Asks, votes or closes.
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
-        match (self.what, self.new) {
-            (Some(What::Vote { which, options, .. }), _) => {
+        match self.what {
+            Some(What::Vote { which, options, .. }) => {
                 let message = which.find(session).await?;
                 let poll = message.poll.ok_or(Problem::NotAPoll)?;
                 let options = options.iter().map(|option| place(&poll, option));
@@ -73,22 +65,25 @@ impl Poll {
                 });
                 done(session, output, &request, "voted").await
             }
-            (Some(What::Close(which)), _) => {
+            Some(What::Close(which)) => {
                 let message = which.find(session).await?.id;
                 let request = Request::ClosePoll(MessageOf { message });
                 done(session, output, &request, "poll_closed").await
             }
-            (None, Some(new)) => {
+            None => {
+                // Both are there where there is no subcommand.
+                let (Some(to), Some(question)) = (self.whose, self.question) else {
+                    return Err(Problem::PollInvalid.into());
+                };
                 let request = Request::SendPoll(api::SendPoll {
-                    to: new.whose.whose,
-                    question: new.question,
-                    options: new.options,
-                    several: new.several,
-                    anonymous: new.anonymous,
+                    to,
+                    question,
+                    options: self.options,
+                    several: self.several,
+                    anonymous: self.anonymous,
                 });
                 done(session, output, &request, "poll_sent").await
             }
-            (None, None) => Err(Problem::PollInvalid.into()),
         }
     }
 }
