@@ -1,7 +1,7 @@
 //! Parameters and results of the methods that the client answers itself: about files, the network
 //! and the program.
 //!
-//! **Elsewhere**: the methods are in [`crate::methods`].
+//! **Elsewhere**: the methods are in [`mod@crate::methods`].
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! What a method is, and the macro that makes everything about one from its entry in the list.
 //!
-//! **Elsewhere**: the list itself is in [`crate::methods`]. The engine's handlers are one `match`
+//! **Elsewhere**: the list itself is in [`mod@crate::methods`]. The engine's handlers are one `match`
 //! in its `commands.rs`, the client's in its `rpc/service.rs`; both are complete by construction.
 //!
 //! **Always**: a method has an example of its parameters exactly if it has parameters.

@@ -1,7 +1,7 @@
 //! What the engine tells programs without being asked: JSON-RPC notifications, and the lines of
 //! `waxwing listen --json`.
 //!
-//! **Elsewhere**: methods are in [`crate::methods`].
+//! **Elsewhere**: methods are in [`mod@crate::methods`].
 //!
 //! **Always**: each notice has an example, which is what its type reads and writes.
 

@@ -1,6 +1,6 @@
 //! Parameters of methods.
 //!
-//! **Elsewhere**: the methods are in [`crate::methods`]. Parameters of some are beside what they are
+//! **Elsewhere**: the methods are in [`mod@crate::methods`]. Parameters of some are beside what they are
 //! about: in `devices`, `report` and `sms`, and those of the client's own methods in `client`.
 //!
 //! **Always**: fields are only ever added, and an absent field changes nothing.

@@ -1,6 +1,6 @@
 //! Makes MLS groups with this device alone in them.
 //!
-//! **Elsewhere**: [`super::membership`] adds everybody else; [`super::start`] makes the groups
+//! **Elsewhere**: [`super::membership`] adds everybody else; [`mod@super::start`] makes the groups
 //! of two people, and gives groups to the relay.
 
 use prost::Message as _;

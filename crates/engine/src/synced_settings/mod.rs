@@ -6,7 +6,7 @@
 //! one with the greater device id. All devices therefore end with the same values, in
 //! whichever order they learn of them.
 //!
-//! Settings travel in the account's notes ([`crate::conversation::notes`]), gathered for a
+//! Settings travel in the account's notes ([`mod@crate::conversation::notes`]), gathered for a
 //! moment. A new device gets all of them with the archive; one that lost its place in the
 //! notes asks for all.
 //!
