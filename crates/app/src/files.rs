@@ -18,6 +18,7 @@ use hyper::{
         ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE,
     },
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::mpsc;
 use waxwing_client::{
     Session,
@@ -241,18 +242,17 @@ fn shown_type(media_type: &str) -> Option<&'static str> {
     .find(|known| *known == media_type)
 }
 
+/// What stands as it is in a name of RFC 8187 (`attr-char`, less what nobody needs).
+const NAME: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
 /// RFC 6266, with the name in UTF-8 (RFC 8187).
 fn saved_as(name: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::new();
-    for byte in harmless(name).bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing into a string does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
+    let name = harmless(name);
+    let encoded = utf8_percent_encode(&name, NAME);
     format!("attachment; filename*=UTF-8''{encoded}")
 }
 

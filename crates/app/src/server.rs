@@ -45,6 +45,9 @@ use crate::{
 const HEADERS: Duration = Duration::from_secs(10);
 /// After an error that waiting may cure (no descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);
+/// Connections at one time. A browser makes a few; another user of the machine, who gets no answer
+/// but can connect, must not use up the files that this process may have open.
+const CONNECTIONS: usize = 64;
 /// Bytes of a token, with room.
 const TOKEN_BYTES: usize = 256;
 /// The page that leads a browser to the app: the token is in it, not on a command line, which
@@ -128,9 +131,10 @@ impl App {
                 () = &mut stop => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, _)) if connections.len() < CONNECTIONS => {
                     connections.spawn(serve(Arc::clone(&self.shared), stream));
                 }
+                Ok(_) => {}
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
@@ -338,41 +342,7 @@ fn open_socket(
 /// A value of the query, decoded.
 fn query(request: &Request<Incoming>, name: &str) -> Option<String> {
     let query = request.uri().query()?;
-    let (_, value) = query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)?;
-    Some(decode(value))
-}
-
-/// Percent-encoding (RFC 3986 section 2.1); what is not encoded well stays as it is.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let byte = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        if let Some(byte) = byte {
-            bytes.push(byte);
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_decoded_and_broken_ones_stay() {
-        assert_eq!(decode("a%20b%C3%BC.png"), "a bü.png");
-        assert_eq!(decode("100%"), "100%");
-        assert_eq!(decode("%zz%4"), "%zz%4");
-    }
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
 }

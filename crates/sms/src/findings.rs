@@ -371,7 +371,7 @@ fn look_at_phrases(text: &str, found: &mut Vec<Finding>) {
     }
 }
 
-/// What a message is, whichever way it goes.
+/// What a message is: one that came, or one that is sent.
 struct Content<'a> {
     protocol: ProtocolId,
     coding: DataCoding,

@@ -381,7 +381,7 @@ fn become_member(
     };
     let conversation = ConversationId::from_bytes(state.conversation_id);
     let known = conversation::find(turn.tx, conversation)?;
-    let anew = known.as_ref().is_some_and(|known| !known.left) && state.generation > 1;
+    let replaces_group = known.as_ref().is_some_and(|known| !known.left) && state.generation > 1;
     let name = display_names::shown(&state.name);
     conversation::start_group(turn.tx, turn.now, conversation, &name)?;
     groups::set_conversation(turn.tx, group.id, conversation)?;
@@ -391,7 +391,7 @@ fn become_member(
         member_changes::follow(turn, group.id, None, secrets, None)?;
     }
     generations::handle_joined_generation(turn, conversation, group.id)?;
-    if anew {
+    if replaces_group {
         let event =
             history::add_event(turn.tx, turn.now, conversation, EventKind::MadeAnew, &name)?;
         turn.notify(Notice::Event(event));

@@ -75,7 +75,7 @@ pub(crate) struct AuthoriseCheck {
     pub(super) sealed_list: Bytes,
 }
 
-/// The list of whoever has the key of this epoch.
+/// The list of those who have the key of this epoch.
 pub(crate) struct CheckedPosting {
     pub(super) send_key: Bytes,
     pub(super) list: Arc<[MailboxId]>,

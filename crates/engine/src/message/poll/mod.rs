@@ -10,7 +10,7 @@
 //! the asker's first closing, by the same time, no vote counts. So all devices agree, in whatever
 //! order things arrive. The price: a modified app can date a vote back, and vote after the end.
 //!
-//! **Elsewhere**: `docs/protocol.md` has the encodings for other programs.
+//! **Elsewhere**: `docs/conversations.md` has the encodings for other programs.
 //!
 //! **Always**: nobody closes another's poll, and a vote that the poll does not allow changes
 //! nothing. Who voted for what in an anonymous poll does not leave the engine; members' devices
@@ -92,7 +92,7 @@ enum PollContent {
 }
 
 impl Poll {
-    /// Whether it is within the limits, and no option looks like another.
+    /// Whether it is within the limits, and no option stands in it twice.
     fn is_valid(&self) -> bool {
         let fits = |text: &str, bytes| {
             !text.trim().is_empty() && text.len() <= bytes && !text.contains(char::is_control)
