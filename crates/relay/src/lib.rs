@@ -37,6 +37,7 @@ mod least_recently_used;
 mod link;
 pub mod mail;
 pub mod mailbox;
+mod own_ids;
 mod pending_view;
 mod quota;
 pub mod rate_limit;

@@ -16,7 +16,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use crate::{answer::Refused, rate_limit::Bucket};
+use crate::{answer::Refused, own_ids::OwnIds, rate_limit::Bucket};
 
 /// A link, numbered by the server; never used twice in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,7 +78,7 @@ impl Link {
 /// All links that are open.
 #[derive(Default)]
 pub(crate) struct Links {
-    open: HashMap<LinkId, Link>,
+    open: HashMap<LinkId, Link, OwnIds>,
     /// Links by the account that is logged in on them.
     online: BTreeSet<(AccountId, LinkId)>,
     /// Logged-in devices, so that a second login replaces the first.

@@ -44,6 +44,7 @@ use crate::{
         posts::Repeated,
         shares::ANY_GROUP,
     },
+    own_ids::OwnIds,
     reservation::Reservations,
     store::{
         KeySpace, Store, key,
@@ -134,7 +135,7 @@ pub(crate) struct Groups {
     /// Those in memory.
     all: HashMap<GroupId, Group>,
     /// Where links may post.
-    posting: HashMap<LinkId, PostingLink>,
+    posting: HashMap<LinkId, PostingLink, OwnIds>,
     /// What is in those two, in the order in which the sweep looks at them.
     in_memory: VecDeque<GroupId>,
     posting_links: VecDeque<LinkId>,
@@ -148,7 +149,7 @@ impl Groups {
     pub(crate) fn new() -> Self {
         Self {
             all: HashMap::new(),
-            posting: HashMap::new(),
+            posting: HashMap::default(),
             in_memory: VecDeque::new(),
             posting_links: VecDeque::new(),
             fan_outs: FanOuts::default(),

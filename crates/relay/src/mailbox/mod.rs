@@ -14,7 +14,6 @@ mod delivery;
 pub(crate) mod deposit;
 mod expiry;
 mod in_memory;
-mod own_ids;
 pub(crate) mod posts;
 pub(crate) mod shares;
 
@@ -27,15 +26,13 @@ use waxwing_protocol::{
     ids::{DeviceId, GroupId, MailboxId},
     pb,
     pb::relay_frame::Body as Answer,
-    time::Time,
 };
 
 use self::{
     counting::Counting,
     delivery::Again,
     in_memory::{Fresh, Loaded, Mailbox, SentPost},
-    own_ids::OwnIds,
-    posts::{BatchedPost, Posts, StoredPost},
+    posts::{Posts, StoredPost},
     shares::{Amount, Item},
 };
 use crate::{
@@ -43,6 +40,7 @@ use crate::{
     context::Context,
     feature::Feature,
     link::{Link, LinkId, LinkStage},
+    own_ids::OwnIds,
     reservation::Reservations,
     store::{
         Key, KeySpace, Store, StoreError, key,
@@ -100,21 +98,6 @@ impl Mailboxes {
     /// The link on which a mailbox's device is logged in.
     pub(crate) fn link_of(&self, id: MailboxId) -> Option<LinkId> {
         self.all.get(&id)?.link
-    }
-
-    /// When the next batch with posts is due; the past, where it is at once.
-    pub(crate) fn next_write(&mut self) -> Option<Time> {
-        self.posts.next_write()
-    }
-
-    /// The posts that are due to be written.
-    pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<BatchedPost> {
-        self.posts.begin_batch(now)
-    }
-
-    /// The posts of the batch that was begun, once more.
-    pub(crate) fn batch_again(&self) -> Vec<BatchedPost> {
-        self.posts.batch_again()
     }
 }
 

@@ -13,7 +13,7 @@
 //! mailbox is written in the order of its sequence numbers.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     answer::Refused,
     context::Context,
     link::RequestRef,
+    own_ids::OwnIds,
     store::{
         KeySpace, Store, StoreError, Write, key,
         records::{EntryRecord, HoldersRecord, PostRecord, PostedRecord},
@@ -196,11 +197,13 @@ pub(crate) fn post_id_key(at: Time, group: GroupId, post: PostId) -> crate::stor
 /// All of them.
 pub(crate) struct Posts {
     next: u64,
-    pending: HashMap<u64, PendingPost>,
-    /// In the order of their numbers; some may be pending no more.
-    unwritten: VecDeque<u64>,
-    /// Whether one of those goes into the next batch, whenever that is.
-    urgent: bool,
+    /// By number. In boxes: few are pending at a time, and the map is as large as it ever was.
+    pending: HashMap<u64, Box<PendingPost>, OwnIds>,
+    /// Those that go into the next batch, whenever that is. As below, some may be pending no more.
+    urgent: Vec<u64>,
+    /// Those that may wait, in the order of their numbers.
+    waiting: VecDeque<u64>,
+    /// Those of the batch that is being written.
     writing: VecDeque<u64>,
     /// What those that are pending take: see [`PendingPost::bytes`].
     pub(crate) bytes: usize,
@@ -224,9 +227,9 @@ impl Posts {
         let last = last.and_then(|key| key.first_chunk::<8>().map(|n| u64::from_be_bytes(*n)));
         Ok(Self {
             next: last.map_or(1, |last| last.saturating_add(1)),
-            pending: HashMap::new(),
-            unwritten: VecDeque::new(),
-            urgent: false,
+            pending: HashMap::default(),
+            urgent: Vec::new(),
+            waiting: VecDeque::new(),
             writing: VecDeque::new(),
             bytes: 0,
             recent: HashMap::new(),
@@ -265,16 +268,18 @@ impl Posts {
         }
         let asked = asked.into_iter().collect();
         let write_at = match may {
-            May::Wait => now.after(MAY_WAIT),
+            May::Wait => {
+                self.waiting.push_back(number);
+                now.after(MAY_WAIT)
+            }
             May::BeAnswered | May::Neither => {
-                self.urgent = true;
+                self.urgent.push(number);
                 now
             }
         };
-        self.unwritten.push_back(number);
         self.pending.insert(
             number,
-            PendingPost {
+            Box::new(PendingPost {
                 post,
                 holders,
                 acknowledged: PostHolders::new(),
@@ -286,7 +291,7 @@ impl Posts {
                 refused: false,
                 shortcut: may != May::Neither,
                 write_at,
-            },
+            }),
         );
     }
 
@@ -311,67 +316,61 @@ impl Posts {
     }
 
     /// When the next batch with posts is due; the past, where it is at once.
-    pub(crate) fn next_write(&mut self) -> Option<Time> {
-        while let Some(number) = self.unwritten.front() {
-            match self.pending.get(number) {
-                _ if self.urgent => return Some(Time(0)),
-                Some(pending) => return Some(pending.write_at),
-                None => self.unwritten.pop_front(),
-            };
+    fn next_write(&mut self) -> Option<Time> {
+        while let Some(number) = self.urgent.last() {
+            if self.pending.contains_key(number) {
+                return Some(Time(0));
+            }
+            self.urgent.pop();
+        }
+        while let Some(number) = self.waiting.front() {
+            if let Some(pending) = self.pending.get(number) {
+                return Some(pending.write_at);
+            }
+            self.waiting.pop_front();
         }
         None
     }
 
-    /// Takes what is due, and everything that has to be on disk before it.
-    pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<BatchedPost> {
-        let pending = &self.pending;
-        self.unwritten.retain(|number| pending.contains_key(number));
-        let is_due = |number: &u64| {
-            pending
-                .get(number)
-                .is_some_and(|pending| is_due(pending.write_at, now))
-        };
-        let all_due = self.unwritten.iter().take_while(|&number| is_due(number));
-        let mut taken: Vec<u64> = Vec::with_capacity(self.unwritten.len());
-        taken.extend(all_due);
-        let rest = self.unwritten.split_off(taken.len());
-        let in_front = taken.len();
-        // From the newest to the oldest: a post that may wait may not where a newer one in
-        // one of its mailboxes does not.
-        let mut mailboxes = HashSet::new();
-        let mut waiting = VecDeque::new();
-        for number in rest.into_iter().rev() {
-            let holders = pending.get(&number).map(|pending| &pending.holders);
-            let mut holders = holders.into_iter().flatten();
-            if is_due(&number) || holders.clone().any(|(id, _)| mailboxes.contains(id)) {
-                mailboxes.extend(holders.by_ref().map(|(id, _)| *id));
-                taken.push(number);
-            } else {
-                waiting.push_front(number);
+    /// Marks a post as being written, where it is pending and was not; gives its holders.
+    fn take(&mut self, number: u64) -> Option<PostHolders> {
+        let pending = self.pending.get_mut(&number)?;
+        if pending.writing {
+            return None;
+        }
+        pending.writing = true;
+        pending.written_for = pending.holders.len();
+        self.writing.push_back(number);
+        Some(pending.holders.clone())
+    }
+
+    /// Takes those that have waited as long as they may.
+    fn take_overdue(&mut self, now: Time) {
+        while let Some(&number) = self.waiting.front() {
+            let write_at = self.pending.get(&number).map(|pending| pending.write_at);
+            if write_at.is_some_and(|at| !is_due(at, now)) {
+                break;
             }
+            self.waiting.pop_front();
+            self.take(number);
         }
-        if let Some(newer) = taken.get_mut(in_front..) {
-            newer.reverse();
-        }
-        self.unwritten = waiting;
-        self.urgent = false;
-        let mut batch = Vec::with_capacity(taken.len());
-        for number in taken {
-            if let Some(pending) = self.pending.get_mut(&number) {
-                pending.writing = true;
-                pending.written_for = pending.holders.len();
-                self.writing.push_back(number);
-                batch.push(BatchedPost {
-                    post: Arc::clone(&pending.post),
-                    holders: pending.holders.clone(),
-                });
-            }
-        }
-        batch
+    }
+
+    /// The posts that are being written, in the order of their numbers.
+    fn batch(&mut self) -> Vec<BatchedPost> {
+        self.writing.make_contiguous().sort_unstable();
+        let posts = self.writing.iter();
+        posts
+            .filter_map(|number| self.pending.get(number))
+            .map(|pending| BatchedPost {
+                post: Arc::clone(&pending.post),
+                holders: pending.holders.clone(),
+            })
+            .collect()
     }
 
     /// The posts of the batch that was begun, once more.
-    pub(crate) fn batch_again(&self) -> Vec<BatchedPost> {
+    fn batch_again(&self) -> Vec<BatchedPost> {
         let posts = self.writing.iter();
         posts
             .filter_map(|number| self.pending.get(number))
@@ -405,11 +404,12 @@ impl Posts {
                 if !pending.asked.is_empty() {
                     self.recent.remove(&(pending.post.group, pending.post.id));
                 }
-                refused.push(pending);
+                refused.push(*pending);
             }
         }
         let pending = &self.pending;
-        self.unwritten.retain(|number| pending.contains_key(number));
+        self.urgent.retain(|number| pending.contains_key(number));
+        self.waiting.retain(|number| pending.contains_key(number));
         self.writing.retain(|number| pending.contains_key(number));
         self.recent_order.retain(|id| self.recent.contains_key(id));
         (refused, asked)
@@ -417,8 +417,8 @@ impl Posts {
 
     /// Forgets every pending post; gives who waited for an answer.
     pub(crate) fn forget(&mut self) -> Vec<RequestRef> {
-        self.unwritten.clear();
-        self.urgent = false;
+        self.urgent.clear();
+        self.waiting.clear();
         self.writing.clear();
         self.bytes = 0;
         let mut waiting = Vec::new();
@@ -436,6 +436,44 @@ impl Posts {
 }
 
 impl Mailboxes {
+    /// When the next batch with posts is due; the past, where it is at once.
+    pub(crate) fn next_write(&mut self) -> Option<Time> {
+        self.posts.next_write()
+    }
+
+    /// Takes the posts that are due to be written, and everything that has to be on disk before
+    /// them.
+    pub(crate) fn begin_batch(&mut self, now: Time) -> Vec<BatchedPost> {
+        self.posts.take_overdue(now);
+        let mut newest: VecDeque<(MailboxId, u64)> = VecDeque::new();
+        for number in std::mem::take(&mut self.posts.urgent) {
+            newest.extend(self.posts.take(number).into_iter().flatten());
+        }
+        // A post that may wait may not where a newer one in one of its mailboxes does not. Each
+        // mailbox is looked through once.
+        let mut taken_to: HashMap<MailboxId, u64, OwnIds> = HashMap::default();
+        while let Some((id, sequence)) = newest.pop_front() {
+            let Some(mailbox) = self.all.get(&id) else {
+                continue;
+            };
+            let before = taken_to.entry(id).or_insert(0);
+            let from = mailbox
+                .fresh
+                .partition_point(|fresh| fresh.sequence <= *before);
+            *before = sequence.max(*before);
+            let older = mailbox.fresh.range(from..);
+            for fresh in older.take_while(|fresh| fresh.sequence < sequence) {
+                newest.extend(self.posts.take(fresh.post.number).into_iter().flatten());
+            }
+        }
+        self.posts.batch()
+    }
+
+    /// The posts of the batch that was begun, once more.
+    pub(crate) fn batch_again(&self) -> Vec<BatchedPost> {
+        self.posts.batch_again()
+    }
+
     /// What a post id that came before was answered; `on_disk` has those looked through
     /// that are not in memory.
     pub(crate) fn repeated(

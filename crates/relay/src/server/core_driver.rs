@@ -39,6 +39,7 @@ use super::send_queue::{Ending, SendQueue};
 use super::verifying::{Verifying, processors};
 use crate::directory::log::KeyLog;
 use crate::mail::{Letter, LetterRequest, Mailer};
+use crate::own_ids::OwnIds;
 use crate::relay::{Counts, Effect, LinkId, Relay};
 use crate::sms::SmscClient;
 use crate::store::Store;
@@ -77,7 +78,7 @@ pub(super) struct CoreDriver<S> {
 pub(super) struct DriverState<S> {
     pub(super) relay: Relay<S>,
     pub(super) rng: StdRng,
-    pub(super) links: HashMap<LinkId, Arc<SendQueue>>,
+    pub(super) links: HashMap<LinkId, Arc<SendQueue>, OwnIds>,
     next_link: u64,
     /// When the thread that commits looks again of its own accord.
     commits_at: Option<Time>,
@@ -123,7 +124,7 @@ impl<S: Store> CoreDriver<S> {
         let state = DriverState {
             relay,
             rng,
-            links: HashMap::new(),
+            links: HashMap::default(),
             next_link: 0,
             commits_at: None,
             publishes_at: None,

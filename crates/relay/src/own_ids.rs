@@ -1,11 +1,11 @@
 //! A fast hash for ids that nobody else can choose.
 //!
-//! **Always**: only for ids that this relay has drawn: others could be chosen to collide.
+//! **Always**: only for ids that this relay has drawn or counted: others could be chosen to collide.
 
 use std::hash::{BuildHasher, Hasher};
 
-/// Hashes ids that this relay has drawn, and that are uniform: nobody else can choose one that
-/// is in use.
+/// Hashes ids that this relay has drawn, and numbers that it has counted: nobody else can choose
+/// one that is in use.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct OwnIds;
 
