@@ -8,7 +8,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, BufWriter, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -118,10 +118,14 @@ impl Blobs {
             .prefix(".waxwing-")
             .tempfile_in(folder)
             .map_err(io)?;
-        io::copy(&mut file, temporary.as_file_mut()).map_err(|error| match error.kind() {
+        // A chunk is written at once.
+        let mut out = BufWriter::with_capacity(CHUNK_BYTES, temporary.as_file_mut());
+        io::copy(&mut file, &mut out).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => FileError::Damaged,
             _ => io(error),
         })?;
+        out.flush().map_err(io)?;
+        drop(out);
         temporary.as_file().sync_all().map_err(io)?;
         match temporary.persist_noclobber(&target) {
             Ok(_) => Ok(target),

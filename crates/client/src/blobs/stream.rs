@@ -218,6 +218,8 @@ pub struct OpenFile {
     position: u64,
     /// The chunk that was opened last, and its number.
     chunk: Option<(u32, Zeroizing<Vec<u8>>)>,
+    /// For chunks as they are on the disk.
+    buffer: Vec<u8>,
 }
 
 impl std::fmt::Debug for OpenFile {
@@ -234,6 +236,7 @@ impl OpenFile {
             shape,
             position: 0,
             chunk: None,
+            buffer: Vec::new(),
         })
     }
 
@@ -242,10 +245,13 @@ impl OpenFile {
         if self.chunk.as_ref().is_none_or(|(open, _)| *open != index) {
             let damaged = || io::Error::from(io::ErrorKind::InvalidData);
             let (start, length) = self.shape.sealed_chunk(index).ok_or_else(damaged)?;
-            let mut sealed = vec![0; length.min(SEALED_CHUNK_BYTES)];
+            self.buffer.resize(length.min(SEALED_CHUNK_BYTES), 0);
             self.sealed.seek(SeekFrom::Start(start))?;
-            self.sealed.read_exact(&mut sealed)?;
-            let plain = self.opener.open(index, &sealed).map_err(|_| damaged())?;
+            self.sealed.read_exact(&mut self.buffer)?;
+            let plain = self
+                .opener
+                .open(index, &self.buffer)
+                .map_err(|_| damaged())?;
             self.chunk = Some((index, plain));
         }
         Ok(self.chunk.as_ref().map_or(&[], |(_, plain)| plain))
