@@ -36,8 +36,8 @@ use crate::{
     conversation::{
         above::ConversationHook,
         acquaintance, archived, commits, epochs, generations,
-        groups::{self, GroupState},
-        history,
+        group_state::{GroupState, Reading},
+        groups, history,
         hooks::Conversations,
         membership, parcels, quarantine, re_add,
         reader::MessageHook,
@@ -714,15 +714,21 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    match group.state {
-        GroupState::Creating => start::create(turn, &group),
+    match &group.state {
+        GroupState::Creating { .. } => start::create(turn, &group),
         GroupState::Checking => welcomes::check(turn, &group),
         // Everybody in the group sees a rejoin.
-        GroupState::Lost if acquaintance::is_silent_group(turn, &group)? => Ok(()),
-        GroupState::Lost => rejoin::fetch(turn, &group),
-        GroupState::Active if group.waits_for_lookup => receive::handle_look_up(turn, &group),
-        GroupState::Active if group.commit_pending => commits::post(turn, &group),
-        GroupState::Active => {
+        GroupState::Lost { .. } if acquaintance::is_silent_group(turn, &group)? => Ok(()),
+        GroupState::Lost { .. } => rejoin::fetch(turn, &group),
+        GroupState::Active {
+            reading: Reading::AwaitsLookUp,
+            ..
+        } => receive::handle_look_up(turn, &group),
+        GroupState::Active {
+            commit: Some(commit),
+            ..
+        } => commits::post(turn, id, commit),
+        GroupState::Active { commit: None, .. } => {
             if group.membership_due {
                 membership::pump(turn, &group)?;
             }

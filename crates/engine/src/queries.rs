@@ -7,8 +7,8 @@ use crate::{
     containment,
     conversation::{
         self, Kind, acquaintance, group_commands,
-        groups::{self, GroupState},
-        history, invitations, join_requests, members,
+        group_state::StateKind,
+        groups, history, invitations, join_requests, members,
         pages::{self, PageRange},
         pending_changes,
         search::{self, Wanted},
@@ -298,7 +298,7 @@ pub(crate) fn status(
         tokens: tokens::count(turn.tx)?,
         key_packages: links.key_packages_left.map(u64::from),
         rejoining: rejoining(turn)?,
-        welcomes_held: in_state(GroupState::Checking)?,
+        welcomes_held: in_state(StateKind::Checking)?,
         missing: sender_counters::missing_in_all(turn.tx)?,
         changing_members: groups::members_due(turn.tx)?,
         transferring: transfer::under_way(turn.tx)? || recovery::under_way(turn.tx)?,
@@ -324,7 +324,7 @@ pub(crate) fn status(
 /// not accepted, which wait for that.
 fn rejoining(turn: &Turn<'_>) -> Result<u64, EventError> {
     let mut count = 0;
-    for group in groups::in_state(turn.tx, GroupState::Lost)? {
+    for group in groups::in_state(turn.tx, StateKind::Lost)? {
         count += u64::from(!acquaintance::is_silent_group(turn, &group)?);
     }
     Ok(count)

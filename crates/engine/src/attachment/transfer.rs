@@ -21,10 +21,7 @@ use super::{of_blob, tell_changed};
 use crate::{
     api::ConversationId,
     containment::ErrorOwner,
-    conversation::{
-        self, Kind,
-        groups::{self, GroupState},
-    },
+    conversation::{self, Kind, groups},
     event::{BlobDone, BlobWork, Effect},
     link::{
         blob::{self, AGAIN, Blob, BlobId, BlobKind, BlobSecret, Refused},
@@ -198,7 +195,7 @@ fn readers(turn: &mut Turn<'_>, id: BlobId) -> Result<Option<(u32, Vec<ReaderMar
             continue;
         };
         let group = groups::for_sending(turn.tx, conversation)?;
-        let Some(group) = group.filter(|group| group.state == GroupState::Active) else {
+        let Some(group) = group.filter(|group| group.state.is_active()) else {
             let alone = turn.account()?.roster().devices().len() < 2;
             if found.kind == Kind::Notes && alone {
                 continue;

@@ -17,11 +17,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{
-    Kind,
-    groups::{self, GroupState},
-    members, target,
-};
+use super::{Kind, group_state::GroupState, groups, members, target};
 use crate::{
     account,
     api::ConversationId,
@@ -323,9 +319,11 @@ fn restore_group(import: &Import<'_>, kept: &ArchivedGroup) -> Result<(), NotImp
             conversation: Some(conversation),
             account,
             generation: kept.generation,
-            state: GroupState::Lost,
+            state: GroupState::Lost {
+                commit: None,
+                unreadable: None,
+            },
             rejoin_secret: &rejoin_secret,
-            request: None,
             commit_post: None,
         },
     )?;

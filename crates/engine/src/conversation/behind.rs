@@ -16,10 +16,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{
-    above::ConversationHook,
-    groups::{self, GroupState},
-};
+use super::{above::ConversationHook, group_state};
 use crate::{
     memory::{Memory, Remembered},
     turn::{Fault, Turn},
@@ -88,8 +85,16 @@ pub(crate) fn handle_new_epoch(turn: &mut Turn<'_>, id: GroupId, epoch: Epoch) {
 
 /// This device's state of a group is gone or behind.
 pub(crate) fn mark_lost(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
-    groups::set_state(turn.tx, id, GroupState::Lost)?;
-    groups::set_suspect(turn.tx, id, None)?;
+    lose(turn, id, None)
+}
+
+/// The group is lost, at the commit of this epoch if that could not be read.
+pub(super) fn lose(
+    turn: &mut Turn<'_>,
+    id: GroupId,
+    unreadable: Option<Epoch>,
+) -> Result<(), Fault> {
+    group_state::enter_lost(turn.tx, id, unreadable)?;
     for hook in turn.hooks.of::<dyn ConversationHook>() {
         hook.handle_group_lost(turn, id)?;
     }

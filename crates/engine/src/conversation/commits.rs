@@ -27,7 +27,8 @@ use waxwing_protocol::{
 use super::{
     above::ConversationHook,
     behind, ending, epoch_keys, epochs, generations,
-    groups::{self, GroupRecord, GroupState},
+    group_state::{self, PendingCommit, StateKind},
+    groups::{self, GroupRecord},
     join_epochs, leaves, member_changes, members,
     parcels::{self, Readers},
     re_add_queue,
@@ -96,7 +97,7 @@ pub(crate) fn rekey_due(turn: &Turn<'_>, group: &GroupRecord) -> Result<bool, Fa
 /// Whether a commit of this device can be made now: none is on its way, and it is not
 /// behind.
 pub(crate) fn may_commit(turn: &Turn<'_>, group: &GroupRecord) -> bool {
-    !group.commit_pending
+    group.state.pending_commit().is_none()
         && !turn.memory.is_behind(group.id)
         && !turn.is_postponed(&Postponed::Group(group.id))
 }
@@ -173,26 +174,21 @@ pub(crate) fn commit_change(
         // The request is stored and may be sent any number of times.
         first_attempt: false,
     };
-    groups::begin_commit(turn.tx, group.id, post, &request.encode_to_vec())?;
+    let request = request.encode_to_vec();
+    group_state::begin_commit(turn.tx, group.id, &PendingCommit { post, request })?;
     turn.memory.due_mut().groups.insert(group.id);
     Ok(())
 }
 
 /// Posts the pending commit.
-pub(crate) fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    let Some(id) = group.commit_post else {
-        return Err(Fault::Broken("a pending commit without its post id".into()));
-    };
-    let job = Job::Commit(group.id, id);
-    if turn.memory.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
+pub(crate) fn post(turn: &mut Turn<'_>, id: GroupId, commit: &PendingCommit) -> Result<(), Fault> {
+    let job = Job::Commit(id, commit.post);
+    if turn.memory.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(id)) {
         return Ok(());
     }
-    let request = group
-        .request
-        .as_deref()
-        .and_then(|bytes| PostRequest::decode(bytes).ok())
-        .ok_or_else(|| Fault::Broken("a pending commit without its request".into()))?;
-    if parcels::are_there(turn, group.id)? && epochs::authorise(turn, group.id)? {
+    let request = PostRequest::decode(commit.request.as_slice())
+        .map_err(|_| Fault::Broken("a pending commit without its request".into()))?;
+    if parcels::are_there(turn, id)? && epochs::authorise(turn, id)? {
         turn.send_request(LinkKind::Posting, job, Body::Post(request));
     }
     Ok(())
@@ -207,9 +203,9 @@ pub(crate) fn handle_accepted(
 ) -> Result<(), Fault> {
     // Not another one, which the relay has not been given yet: that its epoch began is not
     // so.
-    if !is_pending(group, post) {
+    let Some(commit) = pending(group, post) else {
         return Ok(());
-    }
+    };
     let merged = turn.with_group(group.id, |group, provider, _| {
         let (before, members) = (group.secrets()?, group.members()?);
         group.merge_pending(provider)?;
@@ -220,11 +216,11 @@ pub(crate) fn handle_accepted(
         return behind::mark_lost(turn, group.id);
     };
     let (epoch, keys, before, members, after) = merged?;
-    if renews_secret(group) {
+    if renews_secret(commit) {
         let secret = RejoinSecret::from_bytes(keys.rejoin_secret);
         groups::set_rejoin_secret(turn.tx, group.id, &secret)?;
     }
-    groups::end_commit(turn.tx, group.id, Some(turn.now))?;
+    group_state::end_commit(turn.tx, group.id, Some(turn.now))?;
     parcels::handle_commit_accepted(turn, group.id)?;
     behind::handle_new_epoch(turn, group.id, epoch);
     let own = turn.account()?.id();
@@ -241,16 +237,16 @@ pub(crate) fn handle_accepted(
 }
 
 /// Whether the pending commit adds or removes a leaf.
-fn renews_secret(group: &GroupRecord) -> bool {
-    let request = group.request.as_deref();
-    let request = request.and_then(|bytes| PostRequest::decode(bytes).ok());
-    let next = request.and_then(|request| request.next);
+fn renews_secret(commit: &PendingCommit) -> bool {
+    let request = PostRequest::decode(commit.request.as_slice());
+    let next = request.ok().and_then(|request| request.next);
     next.is_some_and(|next| !next.rejoin_key.is_empty())
 }
 
-/// Whether the commit of this post id is the one that waits.
-fn is_pending(group: &GroupRecord, post: PostId) -> bool {
-    group.commit_pending && group.commit_post == Some(post)
+/// The pending commit, if it is the one of this post id.
+fn pending(group: &GroupRecord, post: PostId) -> Option<&PendingCommit> {
+    let commit = group.state.pending_commit();
+    commit.filter(|commit| commit.post == post)
 }
 
 /// The relay did not take our commit of this post id.
@@ -263,7 +259,7 @@ pub(crate) fn handle_refused(
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if !is_pending(&group, post) {
+    if pending(&group, post).is_none() {
         return Ok(());
     }
     match error.code() {
@@ -297,7 +293,7 @@ pub(crate) fn handle_refused(
 
 /// Another commit came first, or ours cannot be posted: it never was.
 fn drop_pending(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    groups::end_commit(turn.tx, group.id, None)?;
+    group_state::end_commit(turn.tx, group.id, None)?;
     turn.with_group(group.id, |group, provider, _| group.clear_pending(provider))?
         .transpose()?;
     Ok(())
@@ -361,8 +357,8 @@ pub(crate) fn handle_commit(
         .filter(|member| !re_add_queue::is_re_add(member, &commit.leaves))
         .map(|member| member.device)
         .collect();
-    if group.commit_pending {
-        groups::end_commit(turn.tx, group.id, None)?;
+    if group.state.pending_commit().is_some() {
+        group_state::end_commit(turn.tx, group.id, None)?;
     }
     let removed = commit.removed.clone();
     let came: Vec<DeviceId> = commit.leaves.iter().map(|leaf| leaf.device).collect();
@@ -539,11 +535,10 @@ pub(crate) fn handle_unreadable_commit(
 ) -> Result<(), Fault> {
     let ours = turn.with_group(group.id, |group, _, _| Ok::<_, Fault>(group.epoch()))?;
     // An epoch that is over had its commit.
-    if group.state != GroupState::Active || ours.transpose()? != Some(epoch) {
+    if !group.state.is_active() || ours.transpose()? != Some(epoch) {
         return Ok(());
     }
-    behind::mark_lost(turn, group.id)?;
-    Ok(groups::set_suspect(turn.tx, group.id, Some(epoch))?)
+    behind::lose(turn, group.id, Some(epoch))
 }
 
 /// The relay has not taken the commit that could not be read: the group is as it was. `false`
@@ -558,8 +553,7 @@ pub(crate) fn continue_after_unreadable_commit(
         Some(Err(mls::MlsError::Store(error))) => return Err(error.into()),
         Some(Err(_)) | None => return Ok(false),
     }
-    groups::set_state(turn.tx, group.id, GroupState::Active)?;
-    groups::set_suspect(turn.tx, group.id, None)?;
+    group_state::enter(turn.tx, group.id, StateKind::Active)?;
     turn.memory.due_mut().groups.insert(group.id);
     turn.memory
         .due_mut()

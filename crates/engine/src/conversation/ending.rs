@@ -1,6 +1,6 @@
 //! How groups end: closed, or denied by the relay.
 //!
-//! **Elsewhere**: [`super`] draws a group's states; [`super::quarantine`] leaves a group alone
+//! **Elsewhere**: [`group_state`] draws a group's states; [`super::quarantine`] leaves a group alone
 //! for a while.
 //!
 //! **Always**: what a group that ends did not send goes to another group of the conversation.
@@ -10,7 +10,8 @@ use waxwing_protocol::ids::GroupId;
 use super::{
     above::ConversationHook,
     generations,
-    groups::{self, GroupRecord, GroupState},
+    group_state::{self, StateKind},
+    groups::{self, GroupRecord},
 };
 use crate::{
     inbox::held_posts,
@@ -24,7 +25,7 @@ pub(crate) fn close(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     for hook in turn.hooks.of::<dyn ConversationHook>() {
         hook.handle_group_ending(turn, group)?;
     }
-    end(turn, group, GroupState::Closed)?;
+    end(turn, group, StateKind::Closed)?;
     held_posts::forget_group(turn.tx, group.id)?;
     turn.forget(group.id);
     Ok(())
@@ -42,13 +43,13 @@ pub(crate) fn forget_keys(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fau
 
 /// The relay says that it has no such group; what was not sent to it goes to another.
 pub(crate) fn deny(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    end(turn, group, GroupState::Denied)?;
+    end(turn, group, StateKind::Denied)?;
     generations::handle_unknown_group(turn, group)
 }
 
 /// Something came from a group that the relay has denied.
 pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    group_state::enter(turn.tx, group.id, StateKind::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     turn.memory.due_mut().groups.insert(group.id);
     turn.memory
@@ -58,8 +59,8 @@ pub(crate) fn is_there_after_all(turn: &mut Turn<'_>, group: &GroupRecord) -> Re
     Ok(())
 }
 
-fn end(turn: &mut Turn<'_>, group: &GroupRecord, state: GroupState) -> Result<(), Fault> {
-    groups::set_state(turn.tx, group.id, state)?;
+fn end(turn: &mut Turn<'_>, group: &GroupRecord, state: StateKind) -> Result<(), Fault> {
+    group_state::enter(turn.tx, group.id, state)?;
     outbox::release_group(turn.tx, group.id)?;
     turn.memory.forget_behind(group.id);
     turn.memory.links.deauthorise(group.id);

@@ -15,10 +15,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{
-    behind, ending,
-    groups::{self, GroupState},
-};
+use super::{behind, ending, groups};
 use crate::{
     containment::ErrorOwner,
     event::LinkKind,
@@ -85,15 +82,13 @@ pub(crate) fn handle_unauthorised(
     match error.code() {
         // An epoch that the relay does not have yet (its disk was set back, say): waiting
         // for it would be for ever.
-        ErrorCode::EpochConflict
-            if group.state == GroupState::Active && Epoch(error.epoch) < epoch =>
-        {
+        ErrorCode::EpochConflict if group.state.is_active() && Epoch(error.epoch) < epoch => {
             behind::mark_lost(turn, id)
         }
         ErrorCode::EpochConflict => behind::handle_epoch(turn, id, Epoch(error.epoch)),
-        ErrorCode::GroupUnknown if group.state == GroupState::Active => ending::deny(turn, &group),
+        ErrorCode::GroupUnknown if group.state.is_active() => ending::deny(turn, &group),
         // Our keys of this epoch are not the relay's: what we have is not the group.
-        ErrorCode::Unauthorised if group.state == GroupState::Active => {
+        ErrorCode::Unauthorised if group.state.is_active() => {
             turn.postpone(Postponed::Group(id), Span::seconds(2));
             behind::mark_lost(turn, id)
         }
@@ -123,7 +118,7 @@ pub(crate) fn check_behind(turn: &mut Turn<'_>) -> Result<(), Fault> {
         turn.memory.forget_behind(id);
         turn.run_contained(ErrorOwner::Group(id), |turn| {
             let group = groups::find(turn.tx, id)?;
-            if group.is_some_and(|group| group.state == GroupState::Active) {
+            if group.is_some_and(|group| group.state.is_active()) {
                 behind::mark_lost(turn, id)?;
             }
             Ok(())

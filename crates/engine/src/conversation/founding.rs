@@ -13,8 +13,8 @@ use waxwing_protocol::{
 
 use super::{
     epoch_keys,
-    groups::{self, GroupState},
-    join_epochs, member_changes,
+    group_state::{GroupState, Reading},
+    groups, join_epochs, member_changes,
 };
 use crate::{
     api::ConversationId,
@@ -71,9 +71,11 @@ pub(crate) fn found(
             conversation: Some(conversation),
             account,
             generation,
-            state: GroupState::Creating,
+            state: GroupState::Creating {
+                request: request.encode_to_vec(),
+                reading: Reading::UpToDate,
+            },
             rejoin_secret: &rejoin_secret,
-            request: Some(request.encode_to_vec()),
             commit_post: Some(post),
         },
     )?;

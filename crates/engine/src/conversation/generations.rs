@@ -29,7 +29,8 @@ use waxwing_protocol::{
 
 use super::{
     Kind, acquaintance, ending, founding,
-    groups::{self, GroupRecord, GroupState, Welcomer},
+    group_state::StateKind,
+    groups::{self, GroupRecord, Welcomer},
     history, join_requests, leaves, lost_groups, members,
     pending_changes::{self, PendingChange},
 };
@@ -311,7 +312,7 @@ pub(crate) fn handle_joined_generation(
     unschedule(turn, conversation)?;
     for old in groups::older_open(turn.tx, conversation, group)? {
         if let Some(old) = groups::find(turn.tx, old)?
-            && old.state == GroupState::Lost
+            && old.state.is_lost()
         {
             ending::close(turn, &old)?;
         }
@@ -377,7 +378,7 @@ pub(crate) fn handle_broken_group(
         None => handle_disturbed_group(turn, conversation, group.id)?,
     }
     // Somebody may have been faster.
-    let checking = groups::in_state(turn.tx, GroupState::Checking)?;
+    let checking = groups::in_state(turn.tx, StateKind::Checking)?;
     let checking = checking.into_iter().map(|group| group.id);
     turn.memory.due_mut().groups.extend(checking);
     schedule(turn, conversation, LOOK_UP_FIRST)

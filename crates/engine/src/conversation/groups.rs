@@ -1,18 +1,19 @@
 //! The groups of conversations: what the engine knows about them besides MLS's own state.
 //!
-//! **Elsewhere**: [`super`] draws the states; the MLS state is in the tables of
-//! [`crate::mls`].
+//! **Elsewhere**: a group's state and its changes are in [`super::group_state`]; the MLS state is
+//! in the tables of [`crate::mls`].
 //!
 //! **Always**: the rejoin secret is here too, so that a group whose MLS state is gone can
 //! still be rejoined.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use waxwing_protocol::{
-    ids::{AccountId, DeviceId, Epoch, GroupId, PostId},
+    ids::{AccountId, DeviceId, GroupId, PostId},
     sealing::RejoinSecret,
     time::Time,
 };
 
+use super::group_state::{COLUMNS as STATE_COLUMNS, GroupState, StateKind};
 use crate::{api::ConversationId, store::StoreError};
 
 pub(crate) const SCHEMA: &str = "
@@ -81,42 +82,6 @@ ALTER TABLE conversation_group ADD COLUMN by_stranger INTEGER NOT NULL DEFAULT 0
 ALTER TABLE conversation_group ADD COLUMN parcel BLOB;
 ";
 
-/// How a group is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum GroupState {
-    /// Made here; the relay has not confirmed it.
-    Creating = 1,
-    /// It works.
-    Active = 2,
-    /// Somebody took this device in; their leaves are being looked up.
-    Checking = 3,
-    /// This device's state is gone or behind: it has to rejoin before anything else.
-    Lost = 4,
-    /// Over; its history stays.
-    Closed = 5,
-    /// The relay says that it has no such group. That may be a lie: nothing is sent to it,
-    /// but what comes from it is read, and opens it again.
-    Denied = 6,
-    /// Working on it failed inside this program: it is left alone for now. See
-    /// [`super::quarantine`].
-    Quarantined = 7,
-}
-
-impl GroupState {
-    const fn from_number(number: u8) -> Self {
-        match number {
-            1 => Self::Creating,
-            2 => Self::Active,
-            3 => Self::Checking,
-            4 => Self::Lost,
-            6 => Self::Denied,
-            7 => Self::Quarantined,
-            _ => Self::Closed,
-        }
-    }
-}
-
 /// One group.
 #[derive(Clone)]
 pub(crate) struct GroupRecord {
@@ -128,33 +93,29 @@ pub(crate) struct GroupRecord {
     pub rejoin_secret: RejoinSecret,
     pub since_rekey: u64,
     pub rekeyed_at: Time,
-    pub request: Option<Vec<u8>>,
+    /// The post of its welcome, of the pending commit, or of the last one made.
     pub commit_post: Option<PostId>,
-    pub commit_pending: bool,
-    pub waits_for_lookup: bool,
     /// Whether its devices are to be looked at.
     pub membership_due: bool,
-    /// The epoch whose commit could not be read, where the group was lost for that.
-    pub suspect_epoch: Option<Epoch>,
-    /// How often it went on past such a commit.
+    /// How often it went on past a commit that could not be read.
     pub spoilt: u32,
 }
 
-const COLUMNS: &str = "group_id, conversation, account_id, state, rejoin_secret, since_rekey, \
-                       rekeyed_at, request, commit_post, commit_pending, waits_for_lookup, \
-                       membership_due, suspect_epoch, spoilt";
+/// What [`read`] reads, without the columns of the state, which follow.
+const OWN_COLUMNS: &str = "group_id, conversation, account_id, rejoin_secret, since_rekey, \
+                           rekeyed_at, membership_due, spoilt";
 
 /// The group with this id.
 pub(crate) fn find(tx: &Transaction<'_>, id: GroupId) -> Result<Option<GroupRecord>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM conversation_group WHERE group_id = ?1"
+        "SELECT {OWN_COLUMNS}, {STATE_COLUMNS} FROM conversation_group WHERE group_id = ?1"
     ))?;
     Ok(statement.query_row([id.0], read).optional()?)
 }
 
 /// What is known of a group without reading what may be broken.
 pub(crate) struct PlainGroup {
-    pub state: GroupState,
+    pub state: StateKind,
     pub conversation: Option<ConversationId>,
 }
 
@@ -164,7 +125,7 @@ pub(crate) fn plain(tx: &Transaction<'_>, id: GroupId) -> Result<Option<PlainGro
         .prepare_cached("SELECT state, conversation FROM conversation_group WHERE group_id = ?1")?
         .query_row([id.0], |row| {
             Ok(PlainGroup {
-                state: GroupState::from_number(row.get(0)?),
+                state: StateKind::from_number(row.get(0)?),
                 conversation: row
                     .get::<_, Option<[u8; 16]>>(1)?
                     .map(ConversationId::from_bytes),
@@ -191,7 +152,7 @@ pub(crate) fn for_sending(
     conversation: ConversationId,
 ) -> Result<Option<GroupRecord>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state < 5
+        "SELECT {OWN_COLUMNS}, {STATE_COLUMNS} FROM conversation_group AS g WHERE conversation = ?1 AND state < 5
          AND account_id = coalesce((SELECT account_id FROM conversation WHERE id = ?1), x'')
          ORDER BY generation DESC, state = 4, NOT EXISTS (SELECT 1 FROM heard WHERE heard.group_id = g.group_id), group_id
          LIMIT 1"
@@ -322,20 +283,6 @@ pub(crate) fn welcomer(tx: &Transaction<'_>, id: GroupId) -> Result<Option<Welco
             })
         })
         .optional()?)
-}
-
-/// The group was lost at a commit of this epoch that could not be read; `None` where it was
-/// lost for another reason, or is not any more.
-pub(crate) fn set_suspect(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    epoch: Option<Epoch>,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation_group SET suspect_epoch = ?2 WHERE group_id = ?1",
-        (id.0, epoch.map(|epoch| epoch.0.cast_signed())),
-    )?;
-    Ok(())
 }
 
 /// The group goes on past a commit that could not be read.
@@ -500,10 +447,10 @@ pub(crate) fn of_conversation(
 /// All groups in a state.
 pub(crate) fn in_state(
     tx: &Transaction<'_>,
-    state: GroupState,
+    state: StateKind,
 ) -> Result<Vec<GroupRecord>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM conversation_group WHERE state = ?1"
+        "SELECT {OWN_COLUMNS}, {STATE_COLUMNS} FROM conversation_group WHERE state = ?1"
     ))?;
     let rows = statement.query_map([state as u8], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -611,7 +558,7 @@ pub(crate) struct NewGroup<'a> {
     pub generation: u64,
     pub state: GroupState,
     pub rejoin_secret: &'a RejoinSecret,
-    pub request: Option<Vec<u8>>,
+    /// The post of its welcome.
     pub commit_post: Option<PostId>,
 }
 
@@ -626,10 +573,10 @@ pub(crate) fn add(tx: &Transaction<'_>, now: Time, group: &NewGroup<'_>) -> Resu
             group.id.0,
             group.conversation.map(|id| *id.as_bytes()),
             account_bytes(group.account),
-            group.state as u8,
+            group.state.kind() as u8,
             group.rejoin_secret.as_bytes(),
             now.0.cast_signed(),
-            &group.request,
+            group.state.request(),
             group.commit_post.map(|post| post.0),
             group.generation.cast_signed(),
         ),
@@ -683,34 +630,6 @@ pub(crate) fn take_inherited(tx: &Transaction<'_>, id: GroupId) -> Result<bool, 
     Ok(inherited > 0)
 }
 
-/// Replaces the request that waits for the relay's answer.
-pub(crate) fn set_request(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    request: &[u8],
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation_group SET request = ?2 WHERE group_id = ?1",
-        (id.0, request),
-    )?;
-    Ok(())
-}
-
-/// Sets the state; what a request was kept for is over.
-pub(crate) fn set_state(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    state: GroupState,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation_group
-         SET state = ?2, request = NULL, commit_pending = 0, waits_for_lookup = 0
-         WHERE group_id = ?1",
-        (id.0, state as u8),
-    )?;
-    Ok(())
-}
-
 /// The groups of one conversation belong to another now.
 pub(crate) fn merge_conversations(
     tx: &Transaction<'_>,
@@ -749,37 +668,6 @@ pub(crate) fn take_counter(tx: &Transaction<'_>, id: GroupId) -> Result<u64, Sto
     Ok(next.cast_unsigned())
 }
 
-/// A commit is on its way.
-pub(crate) fn begin_commit(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    post: PostId,
-    request: &[u8],
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation_group SET request = ?2, commit_post = ?3, commit_pending = 1
-         WHERE group_id = ?1",
-        (id.0, request, post.0),
-    )?;
-    Ok(())
-}
-
-/// The pending commit was taken (`rekeyed`), or another came first.
-pub(crate) fn end_commit(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    rekeyed: Option<Time>,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation_group SET request = NULL, commit_pending = 0,
-             since_rekey = CASE WHEN ?2 IS NULL THEN since_rekey ELSE 0 END,
-             rekeyed_at = coalesce(?2, rekeyed_at)
-         WHERE group_id = ?1",
-        (id.0, rekeyed.map(|time| time.0.cast_signed())),
-    )?;
-    Ok(())
-}
-
 /// The secret that the group is rejoined with is another from now on.
 pub(crate) fn set_rejoin_secret(
     tx: &Transaction<'_>,
@@ -793,46 +681,27 @@ pub(crate) fn set_rejoin_secret(
     Ok(())
 }
 
-/// Whether the first held post waits for a look-up.
-pub(crate) fn set_waits_for_lookup(
-    tx: &Transaction<'_>,
-    id: GroupId,
-    waits: bool,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE conversation_group SET waits_for_lookup = ?2 WHERE group_id = ?1",
-        (id.0, waits),
-    )?;
-    Ok(())
-}
-
 /// As the table has it.
 fn account_bytes(account: Option<AccountId>) -> Vec<u8> {
     account.map_or_else(Vec::new, |account| account.0.to_vec())
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<GroupRecord> {
-    let rejoin_secret: Vec<u8> = row.get(4)?;
+    let rejoin_secret: Vec<u8> = row.get(3)?;
     let rejoin_secret = RejoinSecret::from_slice(&rejoin_secret)
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(4, 0))?;
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, 0))?;
     Ok(GroupRecord {
         id: GroupId(row.get(0)?),
         conversation: row
             .get::<_, Option<[u8; 16]>>(1)?
             .map(ConversationId::from_bytes),
         account: AccountId::try_from(row.get::<_, Vec<u8>>(2)?.as_slice()).ok(),
-        state: GroupState::from_number(row.get(3)?),
+        state: GroupState::read(row, 8)?,
         rejoin_secret,
-        since_rekey: row.get::<_, i64>(5)?.cast_unsigned(),
-        rekeyed_at: Time(row.get::<_, i64>(6)?.cast_unsigned()),
-        request: row.get(7)?,
-        commit_post: row.get::<_, Option<[u8; 16]>>(8)?.map(PostId),
-        commit_pending: row.get(9)?,
-        waits_for_lookup: row.get(10)?,
-        membership_due: row.get(11)?,
-        suspect_epoch: row
-            .get::<_, Option<i64>>(12)?
-            .map(|epoch| Epoch(epoch.cast_unsigned())),
-        spoilt: row.get(13)?,
+        since_rekey: row.get::<_, i64>(4)?.cast_unsigned(),
+        rekeyed_at: Time(row.get::<_, i64>(5)?.cast_unsigned()),
+        commit_post: row.get::<_, Option<[u8; 16]>>("commit_post")?.map(PostId),
+        membership_due: row.get(6)?,
+        spoilt: row.get(7)?,
     })
 }

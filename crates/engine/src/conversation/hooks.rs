@@ -7,9 +7,8 @@ use rusqlite::Transaction;
 use waxwing_protocol::ids::AccountId;
 
 use super::{
-    acquaintance, behind, generations,
-    groups::{self, GroupState},
-    quarantine, re_add, with_address,
+    acquaintance, behind, generations, group_state::StateKind, groups, quarantine, re_add,
+    with_address,
 };
 use crate::{
     api::ConversationId,
@@ -65,7 +64,7 @@ impl ResumeHook for Conversations {
 
 impl LinkHook for Conversations {
     fn handle_set_back(&self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        for state in [GroupState::Active, GroupState::Creating, GroupState::Denied] {
+        for state in [StateKind::Active, StateKind::Creating, StateKind::Denied] {
             for group in groups::in_state(turn.tx, state)? {
                 behind::mark_lost(turn, group.id)?;
             }

@@ -27,7 +27,7 @@ use waxwing_protocol::{
 
 use super::{
     Conversation, Kind, acceptance, acquaintance, group_commands,
-    groups::{self, GroupRecord, GroupState},
+    groups::{self, GroupRecord},
     history::{self, NewEvent},
     join_requests, members,
     pending_changes::PendingChange,
@@ -364,7 +364,7 @@ fn opened(
         return Ok(None);
     }
     let group = groups::for_sending(turn.tx, id)?;
-    if group.is_none_or(|group| group.state != GroupState::Active) {
+    if group.is_none_or(|group| !group.state.is_active()) {
         return Ok(None);
     }
     let state = match group_commands::known_group_state(turn, &found) {

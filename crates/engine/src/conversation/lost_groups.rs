@@ -12,10 +12,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{
-    behind,
-    groups::{GroupRecord, GroupState},
-};
+use super::{behind, group_state::StateKind, groups::GroupRecord};
 use crate::{
     api::ConversationId,
     store::StoreError,
@@ -203,7 +200,7 @@ fn restore(tx: &Transaction<'_>, group: GroupId) -> Result<bool, StoreError> {
              rejoin_secret = kept.rejoin_secret, state = ?2
          FROM (SELECT * FROM unknown_group WHERE group_id = ?1) AS kept
          WHERE conversation_group.group_id = ?1 AND kept.rejoin_secret IS NOT NULL",
-        (group.0, GroupState::Lost as u8),
+        (group.0, StateKind::Lost as u8),
     )?;
     Ok(put_back > 0)
 }

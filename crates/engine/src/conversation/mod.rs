@@ -7,18 +7,7 @@
 //! the group with the smallest id among those that work ([`groups::for_sending`]); all groups
 //! are read. Its *history* ([`history`]) is one list of messages, events and gaps.
 //!
-//! A group's states ([`groups::GroupState`]):
-//!
-//! ```text
-//!   Creating ──────────(relay has it)──────────▶ Active ◀──(every leaf verified)── Checking
-//!       │                                         │  ▲                                 │
-//!  (relay refuses)                     (state lost)│  │(rejoined)            (a leaf not admitted)
-//!       ▼                                         ▼  │                                 ▼
-//!    Closed ◀───────(relay knows it no more)────── Lost                              Closed
-//! ```
-//!
-//! A group in any state except Closed becomes Quarantined when working on it fails inside this
-//! program, and later returns ([`quarantine`]).
+//! [`group_state`] draws the states of a group.
 //!
 //! A message in the outbox is encrypted only when it can be sent, so that it goes to the group
 //! that is right at that moment.
@@ -44,6 +33,7 @@ pub(crate) mod epochs;
 pub(crate) mod founding;
 pub(crate) mod generations;
 pub(crate) mod group_commands;
+pub(crate) mod group_state;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod hooks;

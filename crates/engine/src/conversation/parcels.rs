@@ -33,10 +33,8 @@ use waxwing_protocol::{
 };
 
 use super::{
-    above::ConversationHook,
-    acquaintance, behind,
-    groups::{self, GroupState},
-    join_requests, lost_groups,
+    above::ConversationHook, acquaintance, behind, group_state::GroupState, groups, join_requests,
+    lost_groups,
 };
 use crate::{
     api::ConversationId,
@@ -356,7 +354,7 @@ pub(crate) fn open_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<Open
         // Welcomes go to whoever is there already, too: only who is not looks into them.
         let is_left_alone = matches!(group.state, GroupState::Closed | GroupState::Quarantined);
         let is_for_us = match post.kind {
-            PostKind::Welcome => is_left_alone || group.state == GroupState::Lost,
+            PostKind::Welcome => is_left_alone || group.state.is_lost(),
             _ => !is_left_alone,
         };
         // Nor does anybody look into the echo of their own.
@@ -736,7 +734,7 @@ fn mark_unavailable(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
     }
     match groups::find(turn.tx, row.group)? {
         Some(group) if row.is_info => {
-            if group.state != GroupState::Lost {
+            if !group.state.is_lost() {
                 return Ok(());
             }
             // A new epoch may have begun meanwhile, with other information.

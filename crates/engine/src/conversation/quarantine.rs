@@ -42,7 +42,8 @@ use waxwing_protocol::{
 
 use super::{
     behind, generations,
-    groups::{self, GroupRecord, GroupState},
+    group_state::{self, StateKind},
+    groups::{self, GroupRecord},
     history,
 };
 use crate::{
@@ -81,7 +82,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Whether the person sees it in a conversation if this group is quarantined now.
 pub(crate) fn is_shown(tx: &Transaction<'_>, id: GroupId) -> Result<bool, StoreError> {
     Ok(groups::plain(tx, id)?
-        .is_some_and(|group| group.conversation.is_some() && group.state != GroupState::Closed))
+        .is_some_and(|group| group.conversation.is_some() && group.state != StateKind::Closed))
 }
 
 /// A group's work failed and was undone: it is left alone from now on. Nothing happens to a
@@ -90,10 +91,10 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     let Some(before) = groups::plain(turn.tx, id)? else {
         return Ok(());
     };
-    if before.state == GroupState::Closed {
+    if before.state == StateKind::Closed {
         return Ok(());
     }
-    if before.state == GroupState::Quarantined {
+    if before.state == StateKind::Quarantined {
         // Not even the retry works.
         turn.tx.execute(
             "UPDATE quarantine SET retry_at = NULL WHERE group_id = ?1",
@@ -126,14 +127,14 @@ pub(crate) fn begin(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
             VERSION,
         ),
     )?;
-    let was_checked = before.state == GroupState::Checking;
+    let was_checked = before.state == StateKind::Checking;
     let over = retry_at.is_none() && before.conversation.is_none();
     let state = if over {
-        GroupState::Closed
+        StateKind::Closed
     } else {
-        GroupState::Quarantined
+        StateKind::Quarantined
     };
-    groups::set_state(turn.tx, id, state)?;
+    group_state::enter(turn.tx, id, state)?;
     outbox::release_for_now(turn.tx, id)?;
     if over || !was_checked {
         held_posts::forget_group(turn.tx, id)?;
@@ -194,7 +195,7 @@ pub(crate) fn resume_after_start(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     for (id, retry_at) in planned {
         let group = groups::plain(turn.tx, id)?;
-        let Some(group) = group.filter(|group| group.state == GroupState::Quarantined) else {
+        let Some(group) = group.filter(|group| group.state == StateKind::Quarantined) else {
             continue;
         };
         if let Some(at) = retry_at {
@@ -247,14 +248,14 @@ pub(crate) fn retry(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
     if let Some(conversation) = group.conversation.filter(|_| group.account.is_none())
         && groups::for_sending(turn.tx, conversation)?.is_some()
     {
-        return Ok(groups::set_state(turn.tx, group.id, GroupState::Closed)?);
+        return Ok(group_state::enter(turn.tx, group.id, StateKind::Closed)?);
     }
     turn.tx.execute(
         "UPDATE quarantine SET tries = tries + 1, retry_at = NULL WHERE group_id = ?1",
         [group.id.0],
     )?;
-    if was == GroupState::Checking as u8 {
-        groups::set_state(turn.tx, group.id, GroupState::Checking)?;
+    if was == StateKind::Checking as u8 {
+        group_state::enter(turn.tx, group.id, StateKind::Checking)?;
         turn.memory.due_mut().groups.insert(group.id);
         return Ok(());
     }

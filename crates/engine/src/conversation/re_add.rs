@@ -30,7 +30,8 @@ use waxwing_protocol::{
 
 use super::{
     Kind, ending, generations,
-    groups::{self, GroupRecord, GroupState},
+    group_state::GroupState,
+    groups::{self, GroupRecord},
     leaves, lost_groups, members, notes, re_add_queue,
 };
 use crate::{
@@ -99,7 +100,7 @@ pub(crate) fn send_due_requests(turn: &mut Turn<'_>) -> Result<(), Fault> {
         };
         if is_replaced(turn, &group)? {
             lost_groups::clear_request(turn.tx, id)?;
-        } else if group.state == GroupState::Lost {
+        } else if group.state.is_lost() {
             // First it tries by itself.
             turn.memory.due_mut().groups.insert(id);
         } else {
@@ -290,7 +291,7 @@ fn queue_re_add(turn: &mut Turn<'_>, id: GroupId, device: &Member) -> Result<(),
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if group.state != GroupState::Active {
+    if !group.state.is_active() {
         return Ok(());
     }
     let own = turn.account()?.id();

@@ -22,7 +22,8 @@ use waxwing_protocol::{
 use super::{
     above::ConversationHook,
     commits, ending, epoch_keys, generations, group_commands,
-    groups::{self, GroupRecord, GroupState},
+    group_state::{self, GroupState, PendingCommit, StateKind},
+    groups::{self, GroupRecord},
     history, join_epochs, leaves, lost_groups, member_changes,
     parcels::{self, Opened, Readers},
     re_add,
@@ -56,8 +57,8 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
         return Ok(());
     }
     // Made already, and waiting for its parcels.
-    if group.commit_pending {
-        return post(turn, group);
+    if let Some(commit) = group.state.pending_commit() {
+        return post(turn, group.id, commit);
     }
     let signature = group.rejoin_secret.signing_key().sign(
         group.id,
@@ -78,15 +79,14 @@ pub(crate) fn fetch(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
 }
 
 /// Gives the relay the external commit that was made.
-fn post(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    let request = group.request.as_deref();
-    let Some(request) = request.and_then(|bytes| Rejoin::decode(bytes).ok()) else {
+fn post(turn: &mut Turn<'_>, id: GroupId, commit: &PendingCommit) -> Result<(), Fault> {
+    let Ok(request) = Rejoin::decode(commit.request.as_slice()) else {
         return Err(Fault::Broken(
             "an external commit without its request".into(),
         ));
     };
-    if parcels::are_there(turn, group.id)? {
-        let job = Job::Rejoin(group.id);
+    if parcels::are_there(turn, id)? {
+        let job = Job::Rejoin(id);
         turn.send_request(LinkKind::Posting, job, Body::Rejoin(request));
     }
     Ok(())
@@ -101,20 +101,18 @@ pub(crate) fn handle_group_info(
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if group.state != GroupState::Lost {
+    let GroupState::Lost { unreadable, .. } = group.state else {
         return Ok(());
-    }
+    };
     let epoch = Epoch(fetched.epoch);
     // The commit that could not be read was never taken.
-    if group.suspect_epoch == Some(epoch)
-        && commits::continue_after_unreadable_commit(turn, &group)?
-    {
+    if unreadable == Some(epoch) && commits::continue_after_unreadable_commit(turn, &group)? {
         for hook in turn.hooks.of::<dyn ConversationHook>() {
             hook.handle_readable(turn, id)?;
         }
         return Ok(());
     }
-    let is_suspect = group.suspect_epoch.is_some();
+    let is_suspect = unreadable.is_some();
     if is_suspect && group.spoilt >= SPOILT_MAX {
         return no_way_back(turn, &group);
     }
@@ -221,7 +219,8 @@ pub(crate) fn handle_group_info(
         signature: signature.to_vec().into(),
     };
     turn.remember(id, mls_group);
-    groups::begin_commit(turn.tx, id, post, &request.encode_to_vec())?;
+    let request = request.encode_to_vec();
+    group_state::begin_commit(turn.tx, id, &PendingCommit { post, request })?;
     turn.memory.due_mut().groups.insert(id);
     Ok(())
 }
@@ -289,15 +288,14 @@ pub(crate) fn rejoined(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if group.state != GroupState::Lost {
+    let GroupState::Lost { unreadable, .. } = group.state else {
         return Ok(());
-    }
-    groups::set_state(turn.tx, id, GroupState::Active)?;
-    if group.suspect_epoch.is_some() {
-        groups::set_suspect(turn.tx, id, None)?;
+    };
+    group_state::enter(turn.tx, id, StateKind::Active)?;
+    if unreadable.is_some() {
         groups::count_unreadable_commit(turn.tx, id)?;
     }
-    groups::end_commit(turn.tx, id, Some(turn.now))?;
+    group_state::end_commit(turn.tx, id, Some(turn.now))?;
     parcels::handle_commit_accepted(turn, id)?;
     turn.memory.forget_behind(id);
     turn.memory.lookups_mut().forget_seen(id);
@@ -353,12 +351,12 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if group.state != GroupState::Lost {
+    let GroupState::Lost { unreadable, .. } = group.state else {
         return Ok(());
-    }
+    };
     turn.forget(id);
     // What was made is of no use: from the start.
-    groups::set_state(turn.tx, id, GroupState::Lost)?;
+    group_state::enter_lost(turn.tx, id, unreadable)?;
     match error.code() {
         // Another commit came first: from the start.
         ErrorCode::EpochConflict => {

@@ -20,7 +20,8 @@ use waxwing_protocol::{
 
 use super::{
     Conversation, ending, epoch_keys,
-    groups::{self, GroupRecord, GroupState},
+    group_state::{self, GroupState, Reading, StateKind},
+    groups::{self, GroupRecord},
     leaves,
 };
 use crate::{
@@ -166,9 +167,11 @@ pub(crate) fn handle_key_packages(
             conversation: Some(conversation.id),
             account: Some(account),
             generation: 0,
-            state: GroupState::Creating,
+            state: GroupState::Creating {
+                request: request.encode_to_vec(),
+                reading: Reading::UpToDate,
+            },
             rejoin_secret: &rejoin_secret,
-            request: Some(request.encode_to_vec()),
             commit_post: Some(post),
         },
     )?;
@@ -249,11 +252,11 @@ pub(crate) fn create(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fau
     if turn.memory.links.posting.awaits(&job) || turn.is_postponed(&Postponed::Group(group.id)) {
         return Ok(());
     }
-    let mut request = group
-        .request
-        .as_deref()
-        .and_then(|bytes| CreateGroup::decode(bytes).ok())
-        .ok_or_else(|| Fault::Broken("a group without its request".into()))?;
+    let GroupState::Creating { request, .. } = &group.state else {
+        return Ok(());
+    };
+    let mut request = CreateGroup::decode(request.as_slice())
+        .map_err(|_| Fault::Broken("a group without its request".into()))?;
     // A group of many is made before there is a token for it.
     if request.token.is_none() {
         let Some(token) = tokens::take(turn)? else {
@@ -261,7 +264,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fau
             return Ok(());
         };
         request.token = Some(token);
-        groups::set_request(turn.tx, group.id, &request.encode_to_vec())?;
+        group_state::replace_request(turn.tx, group.id, &request.encode_to_vec())?;
     }
     turn.send_request(LinkKind::Posting, job, Body::CreateGroup(request));
     Ok(())
@@ -272,8 +275,8 @@ pub(crate) fn handle_group_created(turn: &mut Turn<'_>, id: GroupId) -> Result<(
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if group.state == GroupState::Creating {
-        groups::set_state(turn.tx, id, GroupState::Active)?;
+    if group.state.kind() == StateKind::Creating {
+        group_state::enter(turn.tx, id, StateKind::Active)?;
         // This account's other devices are to come in.
         groups::set_membership_due(turn.tx, id)?;
         turn.memory.due_mut().groups.insert(id);
@@ -290,9 +293,9 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
     let Some(group) = groups::find(turn.tx, id)? else {
         return Ok(());
     };
-    if group.state != GroupState::Creating {
+    let GroupState::Creating { request, .. } = &group.state else {
         return Ok(());
-    }
+    };
     match error.code() {
         ErrorCode::GroupExists | ErrorCode::Malformed | ErrorCode::TooLarge => {
             ending::close(turn, &group)
@@ -301,13 +304,10 @@ pub(crate) fn create_refused(turn: &mut Turn<'_>, id: GroupId, error: &Error) ->
             // The token is good for nothing; the group is, with another.
             if code == ErrorCode::Unauthorised
                 && let Some(token) = tokens::take(turn)?
-                && let Some(mut request) = group
-                    .request
-                    .as_deref()
-                    .and_then(|bytes| CreateGroup::decode(bytes).ok())
+                && let Ok(mut request) = CreateGroup::decode(request.as_slice())
             {
                 request.token = Some(token);
-                groups::set_request(turn.tx, id, &request.encode_to_vec())?;
+                group_state::replace_request(turn.tx, id, &request.encode_to_vec())?;
             }
             turn.postpone(Postponed::Group(id), link::retry_after(error));
             let conversation = match group.conversation {

@@ -19,7 +19,8 @@ use super::{
     above::ConversationHook,
     acceptance, acquaintance, display_names, ending,
     generations::{self, Claim},
-    groups::{self, GroupRecord, GroupState, Welcomer},
+    group_state::{self, GroupState, StateKind},
+    groups::{self, GroupRecord, Welcomer},
     history, join_epochs, leaves, lost_groups, member_changes, notes, quarantine,
 };
 use crate::{
@@ -145,7 +146,7 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
     let (account, generation) = if let Some(state) = &staged.secrets.state {
         let may = state.is_admin(sender) || state.everybody_adds || sender == own;
         let claim = generations::check_welcome(turn, welcomer, post.group, state)?;
-        let waits = groups::in_state(turn.tx, GroupState::Checking)?.len();
+        let waits = groups::in_state(turn.tx, StateKind::Checking)?.len();
         let is_wanted = match claim {
             Claim::Good => true,
             Claim::NotYet => waits < UNENTITLED_MAX,
@@ -199,7 +200,6 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
             generation,
             state: GroupState::Checking,
             rejoin_secret: &secret,
-            request: None,
             commit_post: None,
         },
     )?;
@@ -238,7 +238,7 @@ pub(crate) fn handle_repeated_welcome(
     group: &GroupRecord,
     post: &ReceivedPost,
 ) -> Result<(), Fault> {
-    let lost = matches!(group.state, GroupState::Lost | GroupState::Quarantined);
+    let lost = group.state.is_lost() || group.state == GroupState::Quarantined;
     let gone = match group.conversation.filter(|_| group.account.is_none()) {
         Some(conversation) => conversation::find(turn.tx, conversation)?.is_some_and(|it| it.left),
         None => false,
@@ -385,7 +385,7 @@ fn become_member(
     let name = display_names::shown(&state.name);
     conversation::start_group(turn.tx, turn.now, conversation, &name)?;
     groups::set_conversation(turn.tx, group.id, conversation)?;
-    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    group_state::enter(turn.tx, group.id, StateKind::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     if groups::is_current(turn.tx, conversation, group.id)? {
         member_changes::follow(turn, group.id, None, secrets, None)?;
@@ -446,7 +446,7 @@ fn admit_to(
     conversation: ConversationId,
 ) -> Result<(), Fault> {
     groups::set_conversation(turn.tx, group.id, conversation)?;
-    groups::set_state(turn.tx, group.id, GroupState::Active)?;
+    group_state::enter(turn.tx, group.id, StateKind::Active)?;
     groups::set_membership_due(turn.tx, group.id)?;
     turn.memory.due_mut().groups.insert(group.id);
     turn.memory.lookups_mut().forget_outcomes();

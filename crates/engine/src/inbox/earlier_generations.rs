@@ -24,7 +24,7 @@ use crate::{
     api::ConversationId,
     conversation::{
         acquaintance,
-        groups::{self, GroupRecord, GroupState},
+        groups::{self, GroupRecord},
     },
     outbox,
     store::StoreError,
@@ -47,9 +47,8 @@ CREATE TABLE unfollowed_asked (         -- devices that were asked for what they
 
 /// A group is about to be over.
 pub(crate) fn handle_group_ending(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    let is_behind = group.state == GroupState::Lost
-        || group.suspect_epoch.is_some()
-        || group.waits_for_lookup
+    let is_behind = group.state.is_lost()
+        || group.state.awaits_look_up()
         || turn.memory.is_behind(group.id)
         || held_posts::any(turn.tx, group.id)?
         || sender_counters::has_holes(turn.tx, group.id)?;

@@ -22,11 +22,7 @@ use waxwing_protocol::{
 use super::{receive, sender_counters::GRACE};
 use crate::{
     containment::ErrorOwner,
-    conversation::{
-        acquaintance,
-        groups::{self, GroupState},
-        lost_groups,
-    },
+    conversation::{acquaintance, group_state::StateKind, groups, lost_groups},
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -52,7 +48,7 @@ const ANY_GROUP: GroupId = GroupId([0; 16]);
 /// The relay's mailbox had no room for posts of a group.
 pub(crate) fn handle_missed_mark(turn: &mut Turn<'_>, group: GroupId) -> Result<(), Fault> {
     if group == ANY_GROUP {
-        for group in groups::in_state(turn.tx, GroupState::Active)? {
+        for group in groups::in_state(turn.tx, StateKind::Active)? {
             note(turn.tx, turn.now, group.id)?;
         }
         return Ok(());
@@ -128,20 +124,18 @@ fn ask_group(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         return Ok(());
     };
     let later = turn.now.after(GRACE);
-    match group.state {
+    match group.state.kind() {
         // Asked when the person has accepted.
-        GroupState::Active if acquaintance::is_silent_group(turn, &group)? => Ok(()),
+        StateKind::Active if acquaintance::is_silent_group(turn, &group)? => Ok(()),
         // If it was a commit that is missing, the device rejoins, and asks then.
-        GroupState::Active if turn.memory.is_behind(id) => Ok(set(turn.tx, id, Some(later), None)?),
-        GroupState::Active => {
+        StateKind::Active if turn.memory.is_behind(id) => Ok(set(turn.tx, id, Some(later), None)?),
+        StateKind::Active => {
             set(turn.tx, id, None, Some(turn.now))?;
             receive::ask_for_all(turn, &group)
         }
-        GroupState::Creating | GroupState::Checking => Ok(set(turn.tx, id, Some(later), None)?),
+        StateKind::Creating | StateKind::Checking => Ok(set(turn.tx, id, Some(later), None)?),
         // A device that rejoins asks for everything; a group that has ended is not repaired.
-        GroupState::Lost | GroupState::Denied | GroupState::Quarantined | GroupState::Closed => {
-            Ok(())
-        }
+        StateKind::Lost | StateKind::Denied | StateKind::Quarantined | StateKind::Closed => Ok(()),
     }
 }
 

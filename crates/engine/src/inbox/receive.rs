@@ -33,7 +33,8 @@ use crate::{
         acquaintance, behind,
         commits::{self, CommitOutcome},
         ending, generations, group_commands,
-        groups::{self, GroupRecord, GroupState},
+        group_state::{self, GroupState, Reading},
+        groups::{self, GroupRecord},
         history, invitations, leaves, lost_groups,
         parcels::{self, Opened},
         re_add, start, welcomes,
@@ -108,14 +109,14 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<()
         };
     };
     match group.state {
-        GroupState::Closed | GroupState::Lost | GroupState::Quarantined
+        GroupState::Closed | GroupState::Lost { .. } | GroupState::Quarantined
             if post.kind == PostKind::Welcome =>
         {
             welcomes::handle_repeated_welcome(turn, &group, post)
         }
         GroupState::Closed => handle_late_message(turn, &group, post),
         GroupState::Quarantined => Ok(()),
-        GroupState::Checking | GroupState::Lost => hold(turn, post),
+        GroupState::Checking | GroupState::Lost { .. } => hold(turn, post),
         GroupState::Denied => match read(turn, &group, post)? {
             Read::Done => Ok(()),
             // It has gone on without this device.
@@ -124,8 +125,8 @@ pub(crate) fn handle_post(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result<()
                 behind::mark_lost(turn, group.id)
             }
         },
-        GroupState::Creating | GroupState::Active => {
-            if group.waits_for_lookup {
+        GroupState::Creating { reading, .. } | GroupState::Active { reading, .. } => {
+            if reading == Reading::AwaitsLookUp {
                 return hold(turn, post);
             }
             match read(turn, &group, post)? {
@@ -154,9 +155,17 @@ pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         let Some(group) = groups::find(turn.tx, id)? else {
             return Ok(());
         };
-        let readable = matches!(group.state, GroupState::Active | GroupState::Creating)
-            && !group.waits_for_lookup;
-        if !readable {
+        let is_readable = matches!(
+            group.state,
+            GroupState::Creating {
+                reading: Reading::UpToDate,
+                ..
+            } | GroupState::Active {
+                reading: Reading::UpToDate,
+                ..
+            }
+        );
+        if !is_readable {
             return Ok(());
         }
         match read(turn, &group, &held.post)? {
@@ -169,14 +178,15 @@ pub(crate) fn release(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
 
 /// A look-up has come for the commit that a group waits with.
 pub(crate) fn handle_look_up(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-    groups::set_waits_for_lookup(turn.tx, group.id, false)?;
+    group_state::set_reading(turn.tx, group.id, Reading::UpToDate)?;
     release(turn, group.id)
 }
 
 /// A group may still wait for a look-up, which the relay refuses or does not answer: the
 /// person is told. It goes on whenever the look-up comes.
 pub(crate) fn tell_that_it_waits(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
-    let Some(group) = groups::find(turn.tx, id)?.filter(|group| group.waits_for_lookup) else {
+    let group = groups::find(turn.tx, id)?;
+    let Some(group) = group.filter(|group| group.state.awaits_look_up()) else {
         return Ok(());
     };
     let conversation = match group.conversation {
@@ -241,7 +251,7 @@ fn process(
     turn.tx.execute_batch("RELEASE commit_came")?;
     let awaiting = turn.memory.states.get_mut::<AwaitsLookUp>().0.take();
     if awaiting == Some(group.id) {
-        groups::set_waits_for_lookup(turn.tx, group.id, true)?;
+        group_state::set_reading(turn.tx, group.id, Reading::AwaitsLookUp)?;
     }
     Ok(match read {
         Read::Done => Read::Done,
@@ -526,7 +536,7 @@ fn ask_sender(turn: &mut Turn<'_>, sender: Sender) -> Result<(), Fault> {
     if group.state == GroupState::Closed {
         return earlier_generations::misses(turn, &group, sender.device);
     }
-    if group.state != GroupState::Active {
+    if !group.state.is_active() {
         return Ok(());
     }
     let missing = sender_counters::holes(turn.tx, sender)?

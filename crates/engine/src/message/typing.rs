@@ -25,7 +25,9 @@ use crate::{
     contact,
     containment::ErrorOwner,
     conversation::{
-        self, Kind, acquaintance, epochs, groups,
+        self, Kind, acquaintance, epochs,
+        group_state::GroupState,
+        groups,
         target::{self, Target},
     },
     event::LinkKind,
@@ -103,7 +105,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         let Some(group) = groups::for_sending(turn.tx, conversation)? else {
             continue;
         };
-        if group.state != groups::GroupState::Active {
+        if !group.state.is_active() {
             continue;
         }
         turn.run_contained(ErrorOwner::Group(group.id), |turn| {
@@ -171,8 +173,7 @@ pub(crate) fn handle_typing(turn: &mut Turn<'_>, signal: &Signalled) -> Result<(
     let Ok(id) = GroupId::try_from(&signal.group_id) else {
         return Ok(());
     };
-    let group =
-        groups::find(turn.tx, id)?.filter(|group| group.state != groups::GroupState::Quarantined);
+    let group = groups::find(turn.tx, id)?.filter(|group| group.state != GroupState::Quarantined);
     let Some(conversation) = group.and_then(|group| group.conversation) else {
         return Ok(());
     };

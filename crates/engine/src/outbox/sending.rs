@@ -26,7 +26,8 @@ use crate::{
         behind::handle_epoch,
         commits, ending,
         epochs::authorise,
-        groups::{self, GroupRecord, GroupState},
+        group_state::GroupState,
+        groups::{self, GroupRecord},
         history, membership, notes, start,
     },
     event::LinkKind,
@@ -109,14 +110,11 @@ fn send(
     new_ones: bool,
     silent: bool,
 ) -> Result<(), Fault> {
-    let Some(conversation) = group
-        .conversation
-        .filter(|_| group.state == GroupState::Active)
-    else {
+    let Some(conversation) = group.conversation.filter(|_| group.state.is_active()) else {
         return Ok(());
     };
     // While a commit of ours is on its way, messages wait the moment.
-    if group.waits_for_lookup || group.commit_pending {
+    if group.state.awaits_look_up() || group.state.pending_commit().is_some() {
         turn.memory.due_mut().groups.insert(group.id);
         return Ok(());
     }

@@ -60,7 +60,7 @@ use super::{archive, backup, changes, names, pairing, registration, rendezvous::
 use crate::{
     account,
     api::{Notice, Problem, TransferOf, TransferProgress},
-    conversation::groups::{self, GroupState},
+    conversation::{group_state::StateKind, groups},
     event::LinkKind,
     inbox::receive,
     link::MeetingPurpose,
@@ -583,7 +583,7 @@ fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     end(turn)?;
     // What was said since the transfer began is not in it. Where this device has to rejoin, it
     // asks for that then.
-    for group in groups::in_state(turn.tx, GroupState::Active)? {
+    for group in groups::in_state(turn.tx, StateKind::Active)? {
         receive::ask_for_all(turn, &group)?;
     }
     turn.memory
