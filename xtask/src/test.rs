@@ -5,10 +5,11 @@
 //!
 //! **Always**: nothing is compiled twice. All steps select the whole workspace, because cargo
 //! compiles a dependency again for each other set of features; if a tool is missing, a
-//! sentence says how to install it.
+//! sentence says how to install it. Where that tool is compiled, it is compiled beside the
+//! steps, with the time in which they leave a processor idle.
 
 use std::num::NonZero;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ const SECONDS_OF_NEW_INPUTS: u64 = 10;
 /// Where the tests of `fuzz/targets` read how many seconds of new inputs each target gets.
 const NEW_INPUTS: &str = "WAXWING_NEW_INPUTS_SECONDS";
 
+/// The tests that give each parser its inputs.
+const PARSERS: &str = "test(each_target_holds_on)";
+
 /// What `cargo xtask test` can be told.
 #[derive(clap::Args, Debug, Default)]
 pub struct Options {
@@ -38,9 +42,18 @@ pub struct Options {
 
 /// Runs every step. True when none failed.
 pub fn run(options: &Options) -> Result<bool> {
+    let in_ci = std::env::var_os("CI").is_some();
+    let deny = if in_ci {
+        tools::install_beside("deny", "cargo-deny")
+    } else {
+        None
+    };
     let mut test = Test {
         steps: Steps::begin("test"),
-        in_ci: std::env::var_os("CI").is_some(),
+        in_ci,
+        new_inputs: options
+            .new_inputs
+            .or(in_ci.then_some(SECONDS_OF_NEW_INPUTS)),
     };
     test.formatting()?;
     test.layers()?;
@@ -49,14 +62,16 @@ pub fn run(options: &Options) -> Result<bool> {
     test.building()?;
     test.peers()?;
     test.tests()?;
-    test.new_inputs(options)?;
-    test.dependencies()?;
+    test.new_inputs()?;
+    test.dependencies(deny)?;
     Ok(test.steps.conclude())
 }
 
 struct Test {
     steps: Steps,
     in_ci: bool,
+    /// For how many seconds each parser gets new inputs.
+    new_inputs: Option<u64>,
 }
 
 impl Test {
@@ -155,6 +170,10 @@ impl Test {
             .args(["--color", "never"])
             .args(["--test-threads", &threads().to_string()])
             .env(PROGRAMS_ARE_BUILT, "1");
+        if self.new_inputs.is_some() {
+            // The step with the new inputs replays the kept ones, too.
+            command.args(["-E", &format!("not {PARSERS}")]);
+        }
         self.steps.run("tests", &mut command, count::nextest)?;
         let mut command = cargo_test();
         command.arg("--doc");
@@ -162,19 +181,15 @@ impl Test {
         self.steps.run(title, &mut command, count::cargo_test)
     }
 
-    /// The kept inputs of each parser are among the tests; these are new ones each time.
-    fn new_inputs(&mut self, options: &Options) -> Result<()> {
-        let title = "new inputs for the parsers";
-        let seconds = match (options.new_inputs, self.in_ci) {
-            (Some(seconds), _) => seconds,
-            (None, true) => SECONDS_OF_NEW_INPUTS,
-            (None, false) => {
-                self.steps.skip(
-                    title,
-                    "only where CI is set, or with `--new-inputs 60`; kept inputs were replayed",
-                );
-                return Ok(());
-            }
+    /// The kept inputs of each parser, and new ones each time.
+    fn new_inputs(&mut self) -> Result<()> {
+        let title = "kept and new inputs for the parsers";
+        let Some(seconds) = self.new_inputs else {
+            self.steps.skip(
+                title,
+                "only where CI is set, or with `--new-inputs 60`; kept inputs are among the tests",
+            );
+            return Ok(());
         };
         let mut command;
         let count = if tools::subcommand("nextest") {
@@ -182,7 +197,7 @@ impl Test {
             command
                 .args(["nextest", "run", "--workspace", "--no-fail-fast"])
                 .args(["--color", "never", "--test", "replay"])
-                .args(["-E", "test(each_target_holds_on)"])
+                .args(["-E", PARSERS])
                 .env(PROGRAMS_ARE_BUILT, "1");
             count::nextest
         } else {
@@ -194,9 +209,12 @@ impl Test {
         self.steps.run(title, &mut command, count)
     }
 
-    fn dependencies(&mut self) -> Result<()> {
+    fn dependencies(&mut self, deny: Option<Child>) -> Result<()> {
         let title = "licences, bans, sources";
         let progress = self.steps.progress();
+        if let Some(deny) = deny {
+            tools::wait_until_installed("cargo-deny", deny, progress)?;
+        }
         if let Err(why) = tools::install("deny", "cargo-deny", self.in_ci, progress) {
             self.steps.skip(title, &why);
             self.steps.skip("known vulnerabilities", &why);

@@ -7,11 +7,16 @@
 //! missing tools are installed where possible.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::progress::Progress;
+
+/// At the end, a tool that is still being compiled is waited for this long.
+const INSTALL_LIMIT: Duration = Duration::from_mins(5);
 
 /// The cargo that picks toolchains (rustup's), rather than the one that runs us.
 pub fn rustup_cargo(arguments: &[&str]) -> Command {
@@ -74,6 +79,48 @@ pub fn install(
             ))
         }
     }
+}
+
+/// Begins to compile `package` where `cargo NAME` is missing, with the time that the processors
+/// have left over: most steps leave one of them idle at their end.
+pub fn install_beside(name: &str, package: &str) -> Option<Child> {
+    if subcommand(name) {
+        return None;
+    }
+    let install = rustup_cargo(&["install", package, "--locked", "--debug"]);
+    let mut politely = Command::new("nice");
+    politely
+        .args(["-n", "19"])
+        .arg(install.get_program())
+        .args(install.get_args())
+        .current_dir(crate::workspace::root())
+        .env_remove("CARGO")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // Without `nice` it is compiled when it is needed.
+    politely.spawn().ok()
+}
+
+/// Waits for what [`install_beside`] began. What it could not install, [`install`] tries again
+/// where its errors are seen.
+pub fn wait_until_installed(
+    package: &str,
+    mut installing: Child,
+    progress: Progress,
+) -> anyhow::Result<()> {
+    let step = progress.step(&format!("waiting until {package} is compiled"));
+    let began = Instant::now();
+    while installing.try_wait()?.is_none() {
+        if began.elapsed() > INSTALL_LIMIT {
+            installing.kill()?;
+            installing.wait()?;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    step.done("");
+    Ok(())
 }
 
 /// Whether Node.js and its packages can be used.
