@@ -112,7 +112,7 @@ fn only_whoever_wrote_a_message_edits_it_or_takes_it_back() {
 }
 
 #[test]
-fn what_is_taken_back_is_gone_everywhere_also_where_it_comes_later() {
+fn what_is_unsent_is_gone_also_where_it_comes_later() {
     let (mut scene, alice, bob) = alice_and_bob_talking(3);
     let tablet = linked(&mut scene, bob);
     scene.run_for(Span::minutes(3));

@@ -85,7 +85,7 @@ fn files_arrive_on_all_devices_and_leave_the_relay() {
 }
 
 #[test]
-fn a_first_message_may_bring_a_file_which_a_stranger_does_not_fetch() {
+fn a_first_message_has_a_file_that_a_stranger_does_not_fetch() {
     let mut scene = World::new(2, RealRelay::default(), WorldOptions::default());
     let alice = scene.add_registered("alice@example.org");
     let bob = scene.add_registered("bob@example.org");

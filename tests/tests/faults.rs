@@ -78,7 +78,7 @@ fn a_delivery_that_comes_twice_is_shown_once() {
 }
 
 #[test]
-fn a_message_that_the_relay_dropped_shows_as_a_gap_and_is_asked_for() {
+fn a_message_that_the_relay_dropped_is_a_gap_and_asked_for() {
     let (mut world, alice, bob) = on_hostile_relay(2, false);
     world.send(alice, bob, "one");
     world.run_for(Span::seconds(10));

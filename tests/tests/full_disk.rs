@@ -95,7 +95,7 @@ fn all_is_well(
 }
 
 #[test]
-fn a_disk_that_fills_up_while_receiving_loses_and_doubles_nothing() {
+fn a_disk_full_while_receiving_loses_and_doubles_nothing() {
     let mut failed = 0;
     for pages in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89] {
         let (mut world, alice, bob) = on_disk(u64::from(pages));
@@ -121,7 +121,7 @@ fn a_disk_that_fills_up_while_receiving_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_disk_that_fills_up_while_sending_refuses_what_it_cannot_keep() {
+fn a_disk_full_while_sending_refuses_what_it_cannot_keep() {
     let mut refused = 0;
     let mut failed = 0;
     for pages in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89] {
@@ -151,7 +151,7 @@ fn a_disk_that_fills_up_while_sending_refuses_what_it_cannot_keep() {
 }
 
 #[test]
-fn a_relay_whose_disk_is_full_disconnects_nobody_and_loses_nothing() {
+fn a_relay_with_a_full_disk_disconnects_and_loses_nobody() {
     for seed in 0..3 {
         let relay = RealRelay::on_disk(seed);
         let mut world = World::new(300 + seed, relay, WorldOptions::default());

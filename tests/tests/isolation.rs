@@ -288,7 +288,7 @@ fn an_error_at_any_step_of_a_welcome_costs_its_group_only() {
 }
 
 #[test]
-fn an_error_at_any_step_of_a_resend_request_costs_its_group_only() {
+fn an_error_at_any_step_of_a_resend_request_costs_its_group() {
     let mut town = Town::new(4);
     let mut said = Vec::new();
     let steps = town.at_each_step(
@@ -398,7 +398,7 @@ fn an_error_at_any_step_of_a_rejoin_costs_its_group_only() {
 }
 
 #[test]
-fn an_admin_who_leaves_without_an_heir_stops_nobodys_other_groups() {
+fn an_admin_who_leaves_without_an_heir_stops_no_other_group() {
     let mut town = Town::new(7);
     // What Alice's program says is that she leaves; it hands the group to nobody.
     let leaving = Envelope {

@@ -168,7 +168,7 @@ fn a_crash_before_a_commits_answer_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_crash_while_a_commit_is_posted_again_loses_and_doubles_nothing() {
+fn a_crash_while_a_commit_is_reposted_loses_nothing() {
     for seed in 0..4 {
         let mut scene = Scene::new(10 + seed);
         let alice = scene.alice;
@@ -367,7 +367,7 @@ fn devices_ahead_of_a_relay_that_was_set_back_rejoin() {
 /// Both make their keys anew at once: one of the commits is refused, and its maker ends
 /// at every moment around that.
 #[test]
-fn an_end_at_any_moment_around_a_rekey_loses_and_doubles_nothing() {
+fn an_end_at_any_moment_of_a_rekey_loses_and_doubles_nothing() {
     for steps in 0..45 {
         let mut scene = Scene::new(80);
         let (alice, bob) = (scene.alice, scene.bob);

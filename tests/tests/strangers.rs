@@ -268,7 +268,7 @@ fn profile(scene: &mut Scene, who: PersonId, of: Option<&str>) -> (String, Strin
 }
 
 #[test]
-fn a_profile_goes_to_those_who_were_written_to_and_to_nobody_else() {
+fn a_profile_goes_only_to_those_who_were_written_to() {
     let (mut scene, alice, bob) = who_accept_no_groups(1609);
     let carol = scene.add_registered("carol@example.org");
     let laptop = linked(&mut scene, bob);
@@ -334,7 +334,7 @@ fn seen_typing(scene: &Scene, who: PersonId) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn who_is_there_sees_that_somebody_writes_and_a_stranger_does_not() {
+fn typing_is_seen_by_who_is_there_and_not_by_a_stranger() {
     let (mut scene, alice, bob) = who_accept_no_groups(1610);
     scene.send(alice, bob, "hello");
     scene.run_for(Span::seconds(10));

@@ -88,7 +88,7 @@ fn send(world: &mut World<RealRelay>, who: PersonId, text: &str) {
 }
 
 #[test]
-fn a_text_comes_to_every_device_and_nothing_about_it_is_verified() {
+fn a_text_reaches_every_device_and_nothing_in_it_is_verified() {
     let mut world = world();
     let phone = world.add_registered(NUMBER);
     let laptop = linked(&mut world, phone);

@@ -114,7 +114,7 @@ fn a_sender_whose_address_is_anothers_is_refused() {
 }
 
 #[test]
-fn somebody_who_starts_over_is_marked_and_the_conversation_goes_on() {
+fn who_starts_over_is_marked_and_the_conversation_goes_on() {
     let mut world = world(3);
     let alice = world.add_registered("alice@example.org");
     let bob = world.add_registered("bob@example.org");

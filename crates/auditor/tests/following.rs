@@ -237,7 +237,7 @@ async fn a_log_that_begins_empty_is_followed() {
 }
 
 #[tokio::test]
-async fn heads_come_in_any_portions_and_a_broken_round_is_gone_on_with() {
+async fn heads_come_in_any_portions_and_a_broken_round_goes_on() {
     let mut relay = Relay::new(TestLog::with_epochs(1, 20).await);
     relay.most_heads = 3;
     let mut auditor = Auditor::new();

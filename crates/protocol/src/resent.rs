@@ -189,7 +189,7 @@ mod tests {
     };
 
     #[test]
-    fn only_the_key_and_the_context_that_it_was_sealed_for_open_a_copy() {
+    fn only_the_key_and_context_it_was_sealed_for_open_a_copy() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let (alice, bob) = (
             OpeningKey::generate(&mut rng),

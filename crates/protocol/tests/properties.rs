@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn a_body_of_a_later_version_is_none_and_the_request_is_still_known(
+    fn a_later_versions_body_is_none_and_its_request_is_known(
         request: u32,
         body in prop::collection::vec(any::<u8>(), 0..200),
     ) {
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn a_kind_or_error_code_of_a_later_version_is_read_as_unspecified(number in 100_i32..) {
+    fn a_kind_or_code_of_a_later_version_is_unspecified(number in 100_i32..) {
         let post = pb::Post { kind: number, ..pb::Post::default() };
         let read = pb::Post::decode(post.encode_to_vec().as_slice()).unwrap();
         prop_assert_eq!(read.kind(), pb::PostKind::Unspecified);

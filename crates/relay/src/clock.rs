@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_slept_with_both_clocks_running_is_not_in_doubt() {
+    fn a_machine_that_slept_with_both_clocks_on_is_not_in_doubt() {
         let mut machine = Machine::started(Some(BEGAN), 0);
         machine.now = machine.now.after(Span::days(3));
         assert_eq!(machine.look(), None);

@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pin_stays_and_is_the_one_of_the_certificate_whatever_the_name() {
+    fn the_pin_is_the_certificates_whatever_the_name() {
         let dir = tempfile::tempdir().unwrap();
         let first = {
             let data = DataDir::open_or_create(dir.path()).unwrap();

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_used_longest_ago_comes_first_whatever_the_order_of_adding() {
+    fn the_one_used_longest_ago_comes_first() {
         let mut oldest = LeastRecentlyUsed::default();
         let mut used = [5, 9, 3, 4];
         for (key, at) in [1, 2, 3, 4].into_iter().enumerate() {

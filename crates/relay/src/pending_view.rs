@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn pending_records_are_seen_in_order_and_failed_ones_never_again() {
+    fn pending_records_are_seen_in_order_and_failed_ones_never() {
         let store = Arc::new(MemoryStore::new());
         let mut view = PendingView::new(Arc::clone(&store));
         for at in [1, 3, 5] {

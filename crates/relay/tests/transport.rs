@@ -65,7 +65,7 @@ async fn a_client_without_post_quantum_key_exchange_is_refused() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_the_pinned_one_and_no_session_can_be_resumed() {
+async fn the_certificate_is_the_pinned_one_and_nothing_is_resumed() {
     let relay = TestRelay::start().await;
     let seen = Arc::default();
     let config = config_with(&[&TLS13], Arc::clone(&seen));
@@ -115,7 +115,7 @@ async fn people_and_programs_are_told_what_this_is() {
 }
 
 #[tokio::test]
-async fn oversized_and_malformed_requests_end_only_their_own_connection() {
+async fn large_and_malformed_requests_end_only_their_connection() {
     let relay = TestRelay::start().await;
     let mut other = relay.link().await;
     let long = "x".repeat(100_000);

@@ -71,7 +71,7 @@ fn named(name: &str) -> Vec<What> {
 }
 
 #[test]
-fn the_attack_of_2012_shows_the_true_sender_and_what_it_asks_for() {
+fn the_attack_of_2012_shows_its_true_sender_and_its_request() {
     let mut deliver = someone("Answer with your PIN");
     let reply = Element::ReplyAddress(Address::international("46708251358"));
     deliver.user_data.header.elements.push(reply);
@@ -424,7 +424,7 @@ fn a_message_to_send_is_looked_at_too() {
 }
 
 #[test]
-fn a_sign_for_voice_mail_is_a_trick_only_with_a_link_or_a_number() {
+fn a_voice_mail_sign_is_a_trick_only_with_a_link_or_number() {
     let severity = |octet: u8, text: &str| {
         let mut deliver = someone(text);
         deliver.coding = DataCoding(octet);

@@ -195,7 +195,7 @@ fn a_message_without_a_service_centre_has_its_true_sender() {
 /// Whatever the sender, the text and the centre are: with the centre and without, the sender is
 /// who it is.
 #[test]
-fn who_a_message_is_from_does_not_depend_on_what_stands_in_front() {
+fn a_sender_does_not_depend_on_what_stands_in_front() {
     let centres = [
         "",
         "00",

@@ -38,7 +38,7 @@ async fn fork(heads: u8, common: u64) -> (TestLog, TestLog) {
 }
 
 #[tokio::test]
-async fn a_view_that_continues_what_is_known_is_believed_from_any_head() {
+async fn a_view_that_continues_the_known_is_believed_from_any_head() {
     let mut log = TestLog::with_epochs(1, 40).await;
     let view = log.view(0);
     assert!(View::check(&log.log, None, &view, log.now).is_ok());
@@ -352,7 +352,7 @@ async fn a_consistent_pair_of_heads_proves_nothing() {
 }
 
 #[tokio::test]
-async fn two_logs_of_one_relay_are_proven_and_those_of_two_relays_are_none() {
+async fn two_logs_of_one_relay_are_proven_and_not_of_two_relays() {
     let two = |first, second| {
         let evidence = pb::Evidence {
             version: 1,
@@ -395,7 +395,7 @@ async fn a_log_identity_with_any_wrong_part_is_refused() {
 }
 
 #[tokio::test]
-async fn vrf_keys_that_are_no_keys_are_refused_even_when_they_are_signed() {
+async fn vrf_keys_that_are_none_are_refused_even_when_signed() {
     let key = head_key(1);
     let good = signed_identity(1, &key, &waxwing_vrf_key().await);
     assert!(LogIdentity::check(&good).is_ok());
@@ -477,7 +477,7 @@ async fn heads_that_are_malformed_are_refused() {
 }
 
 #[test]
-fn a_first_head_and_one_after_a_clock_was_set_back_are_well_formed() {
+fn a_first_head_and_one_after_a_set_back_are_well_formed() {
     let id = waxwing_transparency::identity::LogId([1; 32]);
     let first = Head::next(id, None, None, 0, [0; 32], START);
     assert_eq!(

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_not_known_is_named_with_its_line_and_no_content() {
+    fn an_unknown_setting_is_named_with_its_line_only() {
         let file = file("listen = \"[::]:443\"\nsmpt = \"smtp://user:hunter2@host\"\n");
         let error = join(Choices::default(), Some(file.path()))
             .unwrap_err()

@@ -117,7 +117,7 @@ fn a_revoked_device_gets_no_more_of_the_archive() {
 }
 
 #[test]
-fn a_device_that_is_revoked_elsewhere_gets_no_more_of_the_archive() {
+fn a_device_revoked_elsewhere_gets_no_more_of_the_archive() {
     let (mut scene, old, bob) = alice_and_bob(502);
     let second = linked(&mut scene, old);
     let thief = half_linked(&mut scene, old, bob);
@@ -193,7 +193,7 @@ fn what_is_said_after_a_transfer_began_is_not_in_it() {
 }
 
 #[test]
-fn a_device_that_asks_for_the_same_for_ever_is_not_given_it_for_ever() {
+fn a_device_that_asks_for_ever_is_not_given_it_for_ever() {
     let (mut scene, old, bob) = alice_and_bob(505);
     let new = half_linked(&mut scene, old, bob);
     // Nothing of what it asks for reaches it, and it asks again and again.

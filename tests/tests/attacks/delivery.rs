@@ -274,7 +274,7 @@ fn a_message_held_back_for_a_day_is_not_called_delivered() {
 }
 
 #[test]
-fn a_commit_that_is_kept_from_half_of_a_group_parts_nobody_for_good() {
+fn a_commit_kept_from_half_of_a_group_parts_nobody_for_good() {
     let (mut scene, alice, bob) = alice_and_bob(306);
     scene.send(alice, bob, "before");
     scene.run_for(Span::seconds(10));

@@ -53,7 +53,7 @@ fn a_device_that_the_relay_adds_to_a_roster_is_refused() {
 }
 
 #[test]
-fn a_relay_that_sits_between_two_devices_cannot_have_itself_admitted() {
+fn a_relay_between_two_devices_cannot_have_itself_admitted() {
     let (mut scene, alice, _) = alice_and_bob(202);
     let tablet = scene.add(ALICE);
     link(&mut scene, tablet);
@@ -150,7 +150,7 @@ fn a_hidden_new_device_is_found_within_a_day() {
 }
 
 #[test]
-fn a_revoked_device_that_the_relay_goes_on_serving_reads_nothing() {
+fn a_revoked_device_that_the_relay_still_serves_reads_nothing() {
     let (mut scene, first, bob) = alice_and_bob(206);
     scene.send(bob, first, "before");
     scene.run_for(Span::minutes(1));

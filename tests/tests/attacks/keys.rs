@@ -29,7 +29,7 @@ fn keep_last_resorts(scene: &mut Scene, of: PersonId) -> Rc<RefCell<Vec<Bytes>>>
 }
 
 #[test]
-fn a_last_resort_that_is_served_for_ever_is_replaced_within_a_day() {
+fn a_last_resort_served_for_ever_is_replaced_within_a_day() {
     let (mut scene, alice, bob) = alice_and_bob(401);
     let carol = scene.add_registered("carol@example.org");
     let published = keep_last_resorts(&mut scene, bob);

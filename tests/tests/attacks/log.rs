@@ -51,7 +51,7 @@ fn a_log_that_stands_still_is_refused_with_its_age() {
 }
 
 #[test]
-fn two_people_who_are_shown_two_logs_find_out_by_their_next_message() {
+fn two_people_shown_two_logs_find_out_by_the_next_message() {
     let (mut scene, alice, bob) = alice_and_bob(12);
     scene.send(alice, bob, "one");
     scene.run_for(Span::minutes(1));

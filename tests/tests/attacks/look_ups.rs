@@ -29,7 +29,7 @@ fn next_look_up(scene: &mut Scene) -> LookedUp {
 }
 
 #[test]
-fn a_key_that_is_swapped_at_look_up_is_refused_before_the_first_send() {
+fn a_key_swapped_at_look_up_is_refused_before_the_first_send() {
     let (mut scene, alice, bob, mallory) = with_mallory(1);
     // The relay knows Mallory's roster, with a proof for her own address.
     scene.send(alice, mallory, "to have her look-up seen");

@@ -335,7 +335,7 @@ fn unreadable_commits_with_another_state_make_nobody_admin() {
 }
 
 #[test]
-fn a_commit_that_the_relay_spoils_for_one_costs_nobody_the_group() {
+fn a_commit_spoilt_for_one_costs_nobody_the_group() {
     let (mut scene, people, group) = five(808);
     let [alice, bob, carol, dora, mallory] = people;
     scene.relay.answers(move |person, frame| {

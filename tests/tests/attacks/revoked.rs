@@ -183,7 +183,7 @@ fn a_revoked_device_tries_everything_and_reads_nothing() {
 }
 
 #[test]
-fn a_revoked_device_that_comes_in_before_anybody_heard_reads_nothing() {
+fn a_revoked_device_that_joins_before_the_news_reads_nothing() {
     let mut family = family(802);
     let mut thief = Dishonest::thief(&mut family.scene, family.tablet);
     let (group, phone) = (family.group, family.phone);
@@ -410,7 +410,7 @@ fn a_revoked_device_that_asked_to_be_added_again_goes() {
 }
 
 #[test]
-fn a_revoked_device_in_an_earlier_group_gets_nothing_of_the_next() {
+fn a_device_revoked_in_one_group_gets_nothing_of_the_next() {
     let mut family = family(810);
     let (phone, bob, group) = (family.phone, family.bob, family.group);
     let scene = &mut family.scene;

@@ -61,7 +61,7 @@ fn history_is_missed(scene: &mut Scene, alice: PersonId, bob: PersonId, days: Sp
 }
 
 #[test]
-fn a_relay_that_always_refuses_to_prove_the_own_history_is_an_alarm() {
+fn a_relay_that_never_proves_the_own_history_is_an_alarm() {
     let (mut scene, alice, bob) = acquainted(1301);
     scene.relay.answers(move |whose, frame| {
         if whose == alice && is_history(frame.body.as_ref()) {

@@ -145,7 +145,7 @@ fn a_newcomer_gets_nothing_that_was_said_before() {
 }
 
 #[test]
-fn a_member_who_missed_it_has_it_again_though_somebody_joined_since() {
+fn a_member_gets_what_they_missed_though_somebody_joined() {
     let (mut scene, alice, bob, carol) = with_mallory(902);
     let group = create(&mut scene, alice, "Family", &[bob]);
     scene.run_for(Span::minutes(1));

@@ -46,7 +46,7 @@ fn refusal(changed: &RegistrationChanged) -> Problem {
 }
 
 #[test]
-fn a_locked_address_is_had_by_nobody_else_while_a_device_objects() {
+fn nobody_gets_a_locked_address_while_a_device_objects() {
     let (mut scene, alice, _) = alice_and_bob(1);
     lock(&mut scene, alice, true);
     let mallory = scene.add(ALICE);

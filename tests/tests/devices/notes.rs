@@ -7,7 +7,7 @@ use waxwing_system_tests::RelayPort as _;
 use super::scene::{alice_and_bob, alice_twice_and_bob, linked};
 
 #[test]
-fn notes_of_the_only_device_stay_on_it_and_come_along_to_the_next() {
+fn notes_of_the_only_device_stay_and_follow_to_the_next() {
     let (mut scene, alice, _) = alice_and_bob(71);
     let before = scene.relay.posts();
     let id = scene.send(alice, alice, "milk, eggs");

@@ -8,7 +8,7 @@ use super::scene::{
 };
 
 #[test]
-fn a_revoked_device_reads_nothing_more_and_says_nothing_that_counts() {
+fn a_revoked_device_reads_nothing_and_nothing_it_says_counts() {
     let (mut scene, first, bob) = alice_and_bob(1);
     converse(&mut scene, first, bob, 5);
     let second = linked(&mut scene, first);
@@ -73,7 +73,7 @@ fn a_device_revokes_others_and_not_itself() {
 }
 
 #[test]
-fn two_devices_that_revoke_each_other_at_the_same_moment_leave_one() {
+fn two_devices_that_revoke_each_other_at_once_leave_one() {
     let (mut scene, first, second, _) = alice_twice_and_bob(4);
     let listed = devices(&mut scene, first);
     revoke(&mut scene, first, &listed[1].id).unwrap();

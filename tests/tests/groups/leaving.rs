@@ -75,7 +75,7 @@ fn two_admins_who_leave_at_once_leave_a_group_with_an_admin() {
 }
 
 #[test]
-fn an_admin_who_is_taken_out_while_the_other_leaves_leaves_an_admin() {
+fn an_admin_removed_while_the_other_leaves_leaves_an_admin() {
     let (mut scene, [alice, bob, carol, dora], group) = two_admins(710);
     let remove = ChangeGroup {
         remove: addresses(&scene, &[bob]),

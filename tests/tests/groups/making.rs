@@ -77,7 +77,7 @@ fn a_group_is_made_without_people_who_have_no_account() {
 }
 
 #[test]
-fn a_group_made_offline_is_there_for_all_when_there_is_a_network() {
+fn a_group_made_offline_reaches_all_once_there_is_a_network() {
     let (mut scene, [alice, bob, carol]) = people(4);
     scene.set_online(alice, false);
     let group = create(&mut scene, alice, "Later", &[bob, carol]);

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_sealed_and_opened_again_and_lies_nowhere_in_the_clear() {
+    fn a_file_is_sealed_and_opened_and_nowhere_in_the_clear() {
         let home = tempfile::tempdir().unwrap();
         let blobs = Blobs::of(home.path());
         let content: Vec<u8> = b"A holiday. ".repeat(20_000);

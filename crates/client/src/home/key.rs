@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_a_file_is_the_same_again_and_only_its_owner_reads_it() {
+    fn a_key_in_a_file_stays_the_same_and_only_its_owner_reads_it() {
         let (_folder, home) = home();
         let mut source = Given(Some(KeyKeeping::File), None);
         let (first, keeping) = open_key(&home, &mut source).unwrap();
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_whose_key_file_is_gone_or_damaged_is_not_given_a_new_key() {
+    fn a_store_whose_key_file_is_gone_gets_no_new_key() {
         let (_folder, home) = home();
         fs::write(home.store(), b"store").unwrap();
         let mut source = Given(Some(KeyKeeping::File), None);

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_read_in_either_base64_and_two_different_ones_are_refused() {
+    fn a_pin_is_read_in_either_base64_and_two_are_refused() {
         let pin: Pin = PIN.parse().unwrap();
         assert_eq!(pin.to_string(), PIN);
         assert_eq!(PIN.trim_end_matches('=').parse(), Ok(pin));

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_without_parameters_takes_none_null_or_an_empty_object() {
+    fn a_method_without_parameters_takes_none_null_or_an_object() {
         for params in [None, Some(Value::Null), Some(json!({})), Some(json!([]))] {
             assert!(request::<Request>("contacts", params) == Ok(Request::Contacts));
         }

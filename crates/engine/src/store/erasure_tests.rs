@@ -242,7 +242,7 @@ fn a_draft_that_was_given_up_is_in_no_file() {
 }
 
 #[test]
-fn the_log_is_emptied_in_time_and_an_idle_device_is_not_woken_for_it() {
+fn the_log_is_emptied_in_time_without_waking_an_idle_device() {
     let mut scene = Scene::new();
     // What opening and adding wrote.
     scene.time_comes(Span::seconds(5));

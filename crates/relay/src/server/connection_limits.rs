@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_with_a_whole_ipv6_network_has_no_more_than_a_few_sources() {
+    fn a_home_with_a_whole_ipv6_network_has_only_a_few_sources() {
         for (bits, most) in [(64, 10), (56, 20), (48, 40)] {
             let sources = sources(50_000, 10, &[]);
             let base = ip("2001:db8:1::");

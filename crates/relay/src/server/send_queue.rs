@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_too_slow_loses_its_link_and_the_memory_is_freed() {
+    fn a_reader_that_is_too_slow_loses_its_link_and_its_memory() {
         let memory = Memory::new(ROOM);
         let outgoing = outgoing(&memory, 0, LinkRank::LoggedIn);
         for _ in 0..=DEVICE_BYTES / 100_000 {

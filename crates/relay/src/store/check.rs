@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_that_a_disk_has_changed_is_one_finding_and_hides_no_other() {
+    fn a_post_that_a_disk_changed_is_one_finding_of_all() {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
         store.commit(posts()).unwrap();
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mailbox_beyond_its_reservation_and_one_that_is_missing_are_told() {
+    fn a_mailbox_beyond_its_reservation_or_missing_is_found() {
         let store = MemoryStore::new();
         let mailbox = MailboxRecord {
             reserved: 9,

@@ -89,7 +89,7 @@ fn two_parts(readers: u32) -> (World, LinkId) {
 }
 
 #[test]
-fn what_was_put_is_read_by_whoever_knows_the_id_also_after_a_crash() {
+fn a_blob_is_read_by_its_id_also_after_a_crash() {
     let (mut world, _) = two_parts(2);
     world.crash();
     let link = world.link();

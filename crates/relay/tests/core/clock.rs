@@ -129,7 +129,7 @@ fn a_leap_keeps_no_link_code_limit_or_permission_from_its_time() {
 }
 
 #[test]
-fn after_a_month_off_nothing_expires_until_the_clock_is_believed() {
+fn after_a_month_off_nothing_expires_until_the_clock_is_sure() {
     let (mut world, _) = something_waits();
     world.run(Span::minutes(11), 0);
     let entries = waiting(&world, KeySpace::Entries);

@@ -36,7 +36,7 @@ fn is_empty(world: &World, space: KeySpace) -> bool {
 }
 
 #[test]
-fn a_batch_that_a_full_disk_refuses_costs_its_posts_and_nobody_else() {
+fn a_batch_that_a_full_disk_refuses_costs_only_its_posts() {
     let (mut world, group, [alice, bob], link) = couple();
     world.ask_durably(link, message(&group, post_id(1), "before"));
     let (alices, _) = world.login(&alice);
@@ -224,7 +224,7 @@ fn what_failed_batches_held_is_free_again() {
 }
 
 #[test]
-fn a_member_whose_mailbox_is_damaged_keeps_no_post_from_the_others() {
+fn a_damaged_mailbox_keeps_no_post_from_other_members() {
     let mut world = World::new();
     let people = ["alice", "bob", "carol"].map(|name| world.person(&format!("{name}@a.example")));
     let group = world.group(&people.each_ref());

@@ -120,7 +120,7 @@ fn all_lists_together_are_bounded_and_links_authorise_again() {
 }
 
 #[test]
-fn when_links_may_post_to_too_many_groups_those_with_few_still_may() {
+fn when_links_post_to_too_many_groups_those_with_few_may() {
     let mut world = World::with(Config {
         authorisations: 20,
         ..Config::default()

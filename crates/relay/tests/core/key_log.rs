@@ -271,7 +271,7 @@ fn a_head_is_refreshed_when_it_is_old_at_open_too() {
 }
 
 #[test]
-fn a_log_that_is_opened_days_later_waits_for_a_clock_that_is_sure() {
+fn a_log_opened_days_later_waits_for_a_sure_clock() {
     let mut fixture = Fixture::new();
     let store = Arc::new(MemoryStore::new());
     let before = fixture.open(&store).newest();

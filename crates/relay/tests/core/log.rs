@@ -233,7 +233,7 @@ fn a_phone_number_is_in_the_log_as_verified_by_a_text() {
 }
 
 #[test]
-fn a_registration_that_is_repeated_while_it_waits_is_answered_twice() {
+fn a_registration_repeated_while_it_waits_is_answered_twice() {
     let mut world = World::new();
     let person = world.stranger("alice@example.org");
     let link = world.link();
@@ -462,7 +462,7 @@ fn a_revoked_device_is_cut_off_and_cannot_log_in() {
 }
 
 #[test]
-fn many_devices_that_are_revoked_at_once_are_deleted_in_small_pieces() {
+fn many_devices_revoked_at_once_are_deleted_in_pieces() {
     let mut world = World::new();
     let mut people = ["a", "b", "c"].map(|name| world.person(&format!("{name}@example.org")));
     let phones = people
@@ -553,7 +553,7 @@ fn what_a_revoked_device_left_is_deleted_after_a_crash_as_well() {
 }
 
 #[test]
-fn damaged_records_of_one_revoked_device_keep_no_other_from_going() {
+fn damaged_records_of_a_revoked_device_keep_no_other() {
     let mut world = World::new();
     let mut people = ["alice", "bob"].map(|name| world.person(&format!("{name}@example.org")));
     let phones = people
@@ -586,7 +586,7 @@ fn damaged_records_of_one_revoked_device_keep_no_other_from_going() {
 }
 
 #[test]
-fn a_take_over_tells_the_old_account_which_may_see_what_became_of_it() {
+fn a_take_over_is_shown_to_the_old_account_with_its_outcome() {
     let mut world = World::new();
     let alice = world.person("alice@example.org");
     let (link, _) = world.login(&alice);
@@ -608,7 +608,7 @@ fn a_take_over_tells_the_old_account_which_may_see_what_became_of_it() {
 }
 
 #[test]
-fn a_lock_is_in_the_log_and_lasts_until_another_account_registers() {
+fn a_lock_is_in_the_log_until_another_account_registers() {
     let mut world = World::new();
     let mut alice = world.person("alice@example.org");
     let mut client = Client::new(&mut world);
@@ -656,7 +656,7 @@ fn a_lock_is_in_the_log_and_lasts_until_another_account_registers() {
 }
 
 #[test]
-fn an_account_s_other_address_is_vouched_for_as_the_log_last_had_it() {
+fn an_accounts_other_address_is_as_the_log_last_had_it() {
     let mut world = World::new();
     let mut alice = world.person("alice@example.org");
     alice.address = "alice@work.example".to_owned();

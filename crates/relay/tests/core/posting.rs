@@ -73,7 +73,7 @@ fn a_post_that_all_acknowledged_is_never_written() {
 }
 
 #[test]
-fn what_is_on_its_way_to_everyone_waits_a_moment_and_then_is_written() {
+fn what_is_on_its_way_waits_a_moment_and_is_written() {
     let mut world = World::new();
     let (alice, bob) = (
         world.person("alice@a.example"),
@@ -450,7 +450,7 @@ fn messages_of_the_last_epochs_are_taken_and_older_ones_are_not() {
 }
 
 #[test]
-fn a_permission_to_post_is_for_one_link_and_ends_when_it_is_not_used() {
+fn a_permission_to_post_is_one_links_and_ends_when_unused() {
     let mut world = World::new();
     let alice = world.person("alice@a.example");
     let group = world.group(&[&alice]);
@@ -560,7 +560,7 @@ fn take_all(world: &mut World, link: LinkId) -> Vec<pb::Deliver> {
 }
 
 #[test]
-fn a_post_that_would_reach_nobody_is_refused_and_changes_nothing() {
+fn a_post_that_would_reach_nobody_is_refused_without_a_change() {
     let mut world = small_mailboxes();
     let (alice, bob) = (
         world.person("alice@a.example"),

@@ -248,7 +248,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_that_was_answered_is_lost_and_no_number_is_used_twice(
+    fn nothing_answered_is_lost_and_no_number_is_used_twice(
         events in proptest::collection::vec(event(), 1..80),
     ) {
         let mut run = Run::new();
@@ -260,7 +260,7 @@ proptest! {
 }
 
 #[test]
-fn a_disk_that_fails_for_a_while_loses_nothing_that_was_answered() {
+fn a_disk_that_fails_for_a_while_loses_nothing_answered() {
     let mut run = Run::new();
     for round in 0..5 {
         run.world

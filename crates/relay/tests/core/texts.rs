@@ -171,7 +171,7 @@ fn what_a_full_disk_refuses_is_taken_when_it_is_stored() {
 }
 
 #[test]
-fn a_text_to_a_phone_is_handed_over_once_and_followed_to_its_end() {
+fn a_text_to_a_phone_is_handed_over_once_and_followed() {
     let mut world = world();
     let alice = Someone::new(&mut world);
     assert!(matches!(

@@ -161,7 +161,7 @@ fn a_link_is_given_tokens_of_the_key_that_it_was_shown() {
 }
 
 #[test]
-fn quiet_links_of_an_earlier_period_are_opened_anew_mailboxes_first() {
+fn quiet_links_of_an_earlier_period_reopen_mailboxes_first() {
     let mut world = World::new();
     let alice = world.person("alice@example.org");
     let (mailbox, _) = world.login(&alice);

@@ -548,7 +548,7 @@ fn a_registration_is_finished_by_a_later_command_with_the_code() {
 }
 
 #[test]
-fn what_was_exported_can_be_read_and_imported_and_a_report_checked() {
+fn an_export_is_read_and_imported_and_a_report_checked() {
     let relay = Relay::start();
     let (alice, bob) = (relay.person("alice"), relay.person("bob"));
     let folder = tempfile::tempdir().unwrap();

@@ -174,7 +174,7 @@ fn a_store_opens_with_its_passphrase_only() {
 }
 
 #[test]
-fn a_profile_folder_that_was_copied_opens_with_its_passphrase_only() {
+fn a_copied_profile_folder_opens_only_with_its_passphrase() {
     let relay = Relay::start();
     let alice = Home::with_variables(&[("WAXWING_PASSPHRASE", "correct horse")]);
     relay.register(&alice);

@@ -254,7 +254,7 @@ fn a_text_shows_who_sent_it_and_not_who_it_wants_to_be() {
 }
 
 #[test]
-fn a_text_to_a_phone_is_paid_for_knowingly_and_followed_to_the_phone() {
+fn a_text_to_a_phone_is_paid_for_knowingly_and_followed() {
     let Some(smsc) = Smsc::start() else { return };
     let relay = Relay::start_with_smsc(smsc.url(PASSWORD));
     smsc.says("bound");
@@ -306,7 +306,7 @@ fn a_text_to_a_phone_is_paid_for_knowingly_and_followed_to_the_phone() {
 }
 
 #[test]
-fn over_tls_an_smsc_is_trusted_by_whoever_issued_its_certificate() {
+fn over_tls_an_smsc_is_trusted_by_its_certificates_issuer() {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let (key, certificate) = (folder.path().join("key"), folder.path().join("certificate"));
@@ -333,7 +333,7 @@ fn over_tls_an_smsc_is_trusted_by_whoever_issued_its_certificate() {
 }
 
 #[test]
-fn an_smsc_that_asks_for_less_or_goes_away_gets_the_code_in_the_end() {
+fn an_smsc_that_asks_for_less_or_goes_away_gets_the_code() {
     let Some(mut smsc) = Smsc::start() else {
         return;
     };
@@ -347,7 +347,7 @@ fn an_smsc_that_asks_for_less_or_goes_away_gets_the_code_in_the_end() {
 }
 
 #[test]
-fn an_smsc_that_refuses_the_relay_is_told_to_whom_the_code_was_for() {
+fn a_refusing_smsc_is_reported_to_who_asked_for_the_code() {
     let Some(smsc) = Smsc::start() else { return };
     let relay = Relay::start_with_smsc(smsc.url("wrong"));
     smsc.says("refused");

@@ -374,7 +374,7 @@ async fn both_sides_are_asked_whether_they_are_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_from_a_phone_is_answered_when_the_relay_has_it_for_good() {
+async fn a_text_from_a_phone_is_answered_when_it_is_on_disk() {
     let mut side = Side::new(|_| {});
     let (mut center, _session) = side.open();
     center.bound().await;
@@ -412,7 +412,7 @@ fn from_a_phone(to: &str) -> DeliverSm {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_writes_is_not_submitted_again_when_a_session_breaks() {
+async fn a_text_is_not_submitted_again_when_a_session_breaks() {
     let mut side = Side::new(|_| {});
     let id = crate::effect::SmsId::of_a_test();
     let text = Text {

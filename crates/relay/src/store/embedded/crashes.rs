@@ -181,7 +181,7 @@ struct Image {
 }
 
 #[test]
-fn a_crash_or_power_cut_at_any_call_loses_nothing_that_was_answered() {
+fn a_crash_at_any_call_loses_nothing_that_was_answered() {
     let expected = expected();
     let directory = folder();
     let disk = FaultyDisk::new(0);

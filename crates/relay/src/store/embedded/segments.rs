@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_cannot_be_removed_keeps_no_other_from_being_erased() {
+    fn a_segment_that_cannot_be_removed_keeps_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let mut segments = open(directory.path());
         let first = append(&mut segments, &[vec![1; 10_000].into()]);

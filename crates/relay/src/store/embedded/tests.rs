@@ -180,7 +180,7 @@ fn on_a_small_disk(directory: &TempDir, room: u64) -> (FaultyDisk, EmbeddedStore
 }
 
 #[test]
-fn a_full_disk_takes_every_deletion_and_posts_when_it_has_room_again() {
+fn a_full_disk_takes_deletions_and_posts_once_it_has_room() {
     let directory = TempDir::new().unwrap();
     let (disk, store) = on_a_small_disk(&directory, 4096 * KIB);
     assert_eq!(store.reserve.bytes(), 512 * KIB);
@@ -423,7 +423,7 @@ fn a_failed_batch_that_did_not_count_is_erased() {
 }
 
 #[test]
-fn a_journal_cut_in_its_middle_is_refused_and_nothing_is_removed() {
+fn a_journal_cut_in_its_middle_is_refused_and_kept() {
     let directory = TempDir::new().unwrap();
     let store = EmbeddedStore::open(directory.path()).unwrap();
     for n in 0..20 {
