@@ -52,7 +52,9 @@ pub use notice::{
     Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, NoticeInfo,
     RegistrationChanged, RegistrationStage, Synced, Typing, Warning,
 };
-pub use problem::{KeyMissing, Problem, ProblemReport, RelayMisdeed};
+pub use problem::{
+    ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,
+};
 pub use report::{
     CheckReport, CheckedReport, MakeReport, ProvenMessage, Report, ReportedFile, ReportedMessage,
     ReportedPerson,

@@ -89,12 +89,12 @@ problems! {
     /// The file to check is not a report, or something in it is false.
     ReportInvalid = "report_invalid" {
         /// What.
-        reason: String,
+        reason: ReportFlaw,
     },
     /// The file to import is not a valid export.
     ImportInvalid = "import_invalid" {
         /// What.
-        reason: String,
+        reason: ImportFlaw,
     },
     /// The reaction is empty, too long, or has spaces.
     ReactionInvalid = "reaction_invalid",
@@ -469,10 +469,15 @@ problems! {
         /// What the relay said.
         detail: String,
     },
+    /// Another device changed the list of devices at the same moment.
+    RosterChangedMeanwhile = "roster_changed_meanwhile",
     /// The words are not a recovery key.
     RecoveryWordsMalformed = "recovery_words_malformed" {
         /// What is wrong with them.
-        detail: String,
+        detail: RecoveryWordsFlaw,
+        /// How many words there are, or which of them is unknown, from 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u32>,
     },
     /// The words are another account's recovery key, or an old one.
     RecoveryWordsOthers = "recovery_words_others",
@@ -567,6 +572,60 @@ listed! {
 }
 
 listed! {
+    /// What is wrong with a report.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ReportFlaw {
+        /// It has a format that this version does not know.
+        Format,
+        /// It has no messages, or too many.
+        MessageCount,
+        /// Its note is too long.
+        NoteTooLong,
+        /// A roster in it is not correctly signed.
+        RosterInvalid,
+        /// A roster in it belongs to another account.
+        RosterOfAnother,
+        /// It lacks the roster of an account that wrote a message.
+        RosterMissing,
+        /// A message in it is malformed.
+        MessageMalformed,
+        /// A message in it was not written by the account that it names.
+        AnotherAuthor,
+    }
+}
+
+listed! {
+    /// What is wrong with messages to import.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ImportFlaw {
+        /// There are too many messages at once.
+        TooManyMessages,
+        /// A message is too long.
+        MessageTooLong,
+        /// A sender is not a valid address.
+        SenderMalformed,
+        /// The id of a message is malformed.
+        IdMalformed,
+    }
+}
+
+listed! {
+    /// What is wrong with the words of a recovery key.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum RecoveryWordsFlaw {
+        /// There are not 24 words.
+        Count,
+        /// A word is not in the list of words.
+        UnknownWord,
+        /// A word is wrong, or two words are swapped.
+        Checksum,
+    }
+}
+
+listed! {
     /// Something a relay did that no honest relay does.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
@@ -609,14 +668,14 @@ impl Problem {
     /// What the system, the relay or a check said about it, if it said something.
     fn detail(&self) -> Option<&str> {
         match self {
-            Self::ReportInvalid { reason: detail }
-            | Self::ImportInvalid { reason: detail }
-            | Self::NoLinkPreview { reason: detail }
+            Self::ReportInvalid { reason } => return Some(clause(reason.meaning())),
+            Self::ImportInvalid { reason } => return Some(clause(reason.meaning())),
+            Self::RecoveryWordsMalformed { detail, .. } => return Some(clause(detail.meaning())),
+            Self::NoLinkPreview { reason: detail }
             | Self::FileUnusable { detail }
             | Self::RelayDown { detail }
             | Self::RelayRefused { detail }
             | Self::RosterNotChanged { detail }
-            | Self::RecoveryWordsMalformed { detail }
             | Self::StoreKeyUnavailable { detail, .. }
             | Self::HomeNotPrivate { detail, .. }
             | Self::HomeUnwritable { detail, .. }
@@ -641,6 +700,11 @@ impl Problem {
             facts,
         }
     }
+}
+
+/// A sentence as a part of another.
+fn clause(sentence: &str) -> &str {
+    sentence.trim_end_matches('.')
 }
 
 impl core::fmt::Debug for Problem {
@@ -776,6 +840,24 @@ impl Example for KeyMissing {
 impl Example for RelayMisdeed {
     fn example() -> Self {
         Self::LogRewritten
+    }
+}
+
+impl Example for ReportFlaw {
+    fn example() -> Self {
+        Self::RosterInvalid
+    }
+}
+
+impl Example for ImportFlaw {
+    fn example() -> Self {
+        Self::SenderMalformed
+    }
+}
+
+impl Example for RecoveryWordsFlaw {
+    fn example() -> Self {
+        Self::UnknownWord
     }
 }
 

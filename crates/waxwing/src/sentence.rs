@@ -7,7 +7,10 @@
 //! what they can do. A test holds each of them to that, and to the commands that there are.
 
 use waxwing_client::rpc::RpcError;
-use waxwing_engine::api::{Alarm, KeyMissing, Problem, ProblemReport, RelayMisdeed};
+use waxwing_engine::api::{
+    Alarm, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
+    ReportFlaw,
+};
 
 /// Says what happened, what it means, and what to do.
 pub fn of_report(report: &ProblemReport) -> String {
@@ -64,13 +67,35 @@ pub fn of(problem: &Problem) -> String {
         }
         Problem::ImportInvalid { reason } => {
             format!(
-                "This file cannot be imported: {reason}. You can import only files that `waxwing \
-                 export` wrote."
+                "This file cannot be imported: {}. You can import only files that `waxwing \
+                 export` wrote.",
+                match reason {
+                    ImportFlaw::TooManyMessages => "it has too many messages at once",
+                    ImportFlaw::MessageTooLong => "a message in it is too long",
+                    ImportFlaw::SenderMalformed => "a sender in it is not a valid address",
+                    ImportFlaw::IdMalformed => "a message in it has a malformed id",
+                }
             )
         }
         Problem::ReportInvalid { reason } => {
             format!(
-                "This report proves nothing: {reason}. Ask the person who made it for a new one."
+                "This report proves nothing: {}. Ask the person who made it for a new one.",
+                match reason {
+                    ReportFlaw::Format => "this version does not know its format",
+                    ReportFlaw::MessageCount => "it has no messages, or too many",
+                    ReportFlaw::NoteTooLong => "its note is too long",
+                    ReportFlaw::RosterInvalid => {
+                        "a list of devices in it is not correctly signed"
+                    }
+                    ReportFlaw::RosterOfAnother => "a list of devices in it is another account's",
+                    ReportFlaw::RosterMissing => {
+                        "it lacks the list of devices of somebody who wrote a message"
+                    }
+                    ReportFlaw::MessageMalformed => "a message in it is malformed",
+                    ReportFlaw::AnotherAuthor => {
+                        "somebody else wrote a message than the person it names"
+                    }
+                }
             )
         }
         Problem::ReactionInvalid => {
@@ -576,9 +601,26 @@ pub fn of(problem: &Problem) -> String {
             "The relay did not accept the change to your list of devices ({detail}), so nothing \
              has changed. Try again, and ask its operator if this lasts."
         ),
-        Problem::RecoveryWordsMalformed { detail } => format!(
-            "These are not the words of a recovery key: {detail}. Compare them with what you wrote \
-             down."
+        Problem::RosterChangedMeanwhile => {
+            "Another device changed your list of devices at the same moment, so nothing was \
+             changed here. Try again."
+                .into()
+        }
+        Problem::RecoveryWordsMalformed { detail, number } => format!(
+            "These are not the words of a recovery key: {}. Compare them with what you wrote down.",
+            match (detail, number) {
+                (RecoveryWordsFlaw::Count, Some(words)) => {
+                    format!("a recovery key has 24 words, and these are {words}")
+                }
+                (RecoveryWordsFlaw::Count, None) => "a recovery key has 24 words".into(),
+                (RecoveryWordsFlaw::UnknownWord, Some(place)) => {
+                    format!("word {place} is not a word of a recovery key")
+                }
+                (RecoveryWordsFlaw::UnknownWord, None) => {
+                    "one is not a word of a recovery key".into()
+                }
+                (RecoveryWordsFlaw::Checksum, _) => "a word is wrong, or two are swapped".into(),
+            }
         ),
         Problem::RecoveryWordsOthers => {
             "These words are a recovery key, but not this account's, so nothing was changed. Check \
@@ -790,6 +832,15 @@ mod tests {
         let mut all = Problem::examples();
         let misdeeds = RelayMisdeed::ALL.iter();
         all.extend(misdeeds.map(|&what| Problem::RelayMisbehaves { what }));
+        let flaws = ReportFlaw::ALL.iter();
+        all.extend(flaws.map(|&reason| Problem::ReportInvalid { reason }));
+        let flaws = ImportFlaw::ALL.iter();
+        all.extend(flaws.map(|&reason| Problem::ImportInvalid { reason }));
+        let flaws = RecoveryWordsFlaw::ALL.iter();
+        all.extend(flaws.map(|&detail| Problem::RecoveryWordsMalformed {
+            detail,
+            number: Some(23),
+        }));
         let keys = KeyMissing::ALL.iter();
         all.extend(keys.map(|&missing| Problem::StoreKeyUnavailable {
             missing,

@@ -4,7 +4,8 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use waxwing_api::{
-    EventKind, KeyMissing, Method, Notice, NoticeInfo, Problem, RelayMisdeed, methods,
+    EventKind, ImportFlaw, KeyMissing, Method, Notice, NoticeInfo, Problem, RecoveryWordsFlaw,
+    RelayMisdeed, ReportFlaw, methods,
 };
 
 const TEMPLATE: &str = include_str!("../rpc.template.md");
@@ -25,6 +26,12 @@ pub fn document() -> Result<String> {
             meanings(RelayMisdeed::ALL, |one| one.meaning())?,
         ),
         ("keys", meanings(KeyMissing::ALL, |one| one.meaning())?),
+        ("reports", meanings(ReportFlaw::ALL, |one| one.meaning())?),
+        ("imports", meanings(ImportFlaw::ALL, |one| one.meaning())?),
+        (
+            "words",
+            meanings(RecoveryWordsFlaw::ALL, |one| one.meaning())?,
+        ),
     ] {
         let marker = format!("<!-- {place} -->\n");
         let (before, after) = text

@@ -16,7 +16,7 @@ use super::{
     notes,
 };
 use crate::{
-    api::{self, Imported, Message, Problem, Response},
+    api::{self, ImportFlaw, Imported, Message, Problem, Response},
     attachment,
     conversation::target::{self, Target},
     message::link_preview,
@@ -32,7 +32,7 @@ pub(crate) fn import(
         return Err(EventError::Refused(Problem::NotRegistered));
     };
     if asked.messages.len() > ENTRIES_MAX as usize {
-        return Err(invalid("it has too many messages at once"));
+        return Err(invalid(ImportFlaw::TooManyMessages));
     }
     let own = account.address().clone();
     for imported in &asked.messages {
@@ -61,21 +61,19 @@ pub(crate) fn import(
     Ok(Response::Imported(done))
 }
 
-fn invalid(reason: &str) -> EventError {
-    EventError::Refused(Problem::ImportInvalid {
-        reason: reason.to_owned(),
-    })
+const fn invalid(reason: ImportFlaw) -> EventError {
+    EventError::Refused(Problem::ImportInvalid { reason })
 }
 
 fn check(message: &Message) -> Result<(), EventError> {
     if message.text.len() > limits::TEXT_BYTES {
-        return Err(invalid("a message is too long"));
+        return Err(invalid(ImportFlaw::MessageTooLong));
     }
     if Address::parse(&message.from).is_err() {
-        return Err(invalid("a sender is not a valid address"));
+        return Err(invalid(ImportFlaw::SenderMalformed));
     }
     if crate::content::MessageId::from_bytes(message.id.as_bytes()).is_none() {
-        return Err(invalid("an id is not a message id"));
+        return Err(invalid(ImportFlaw::IdMalformed));
     }
     Ok(())
 }

@@ -39,10 +39,10 @@ use super::{
     registration, transfer,
 };
 use crate::{
-    account::{self, NotExtended, RecoveryKey},
+    account::{self, NotExtended, RecoveryKey, RecoveryWordsError},
     api::{
-        self, Notice, Problem, RecoveryChanged, RecoveryStage, Response, TransferOf,
-        TransferProgress,
+        self, Notice, Problem, RecoveryChanged, RecoveryStage, RecoveryWordsFlaw, Response,
+        TransferOf, TransferProgress,
     },
     contact,
     conversation::{groups, target},
@@ -100,11 +100,8 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
     let name =
         names::checked(&asked.name).ok_or(EventError::Refused(Problem::DeviceNameMalformed))?;
     let address = target::parse_address(&asked.address)?;
-    let key = RecoveryKey::from_words(&asked.words).map_err(|error| {
-        EventError::Refused(Problem::RecoveryWordsMalformed {
-            detail: error.to_string(),
-        })
-    })?;
+    let key = RecoveryKey::from_words(&asked.words)
+        .map_err(|error| EventError::Refused(malformed(error)))?;
     refuse_registered(turn)?;
     crate::link::relay::set(turn, &asked.relay, asked.pin.as_deref())?;
     registration::abandon(turn.tx)?;
@@ -312,6 +309,18 @@ pub(crate) fn admitted(turn: &mut Turn<'_>, mailbox: MailboxId) -> Result<(), Fa
     Ok(())
 }
 
+fn malformed(error: RecoveryWordsError) -> Problem {
+    let (detail, number) = match error {
+        RecoveryWordsError::Count(words) => (RecoveryWordsFlaw::Count, Some(words)),
+        RecoveryWordsError::Unknown(place) => (RecoveryWordsFlaw::UnknownWord, Some(place)),
+        RecoveryWordsError::Checksum => (RecoveryWordsFlaw::Checksum, None),
+    };
+    Problem::RecoveryWordsMalformed {
+        detail,
+        number: number.and_then(|number| u32::try_from(number).ok()),
+    }
+}
+
 /// The relay does not admit this device.
 pub(crate) fn not_admitted(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     if read(turn.tx)?.is_some_and(|recovery| recovery.stage == ADMITTING) {
@@ -323,8 +332,7 @@ pub(crate) fn not_admitted(turn: &mut Turn<'_>, problem: &Problem) -> Result<(),
 /// Another statement came before the one that admits this device: the words are needed
 /// again.
 pub(crate) fn outdated(turn: &mut Turn<'_>) -> Result<(), Fault> {
-    let detail = "another device changed the list at the same moment".into();
-    not_admitted(turn, &Problem::RosterNotChanged { detail })
+    not_admitted(turn, &Problem::RosterChangedMeanwhile)
 }
 
 // ---- what the backup has ----

@@ -29,7 +29,7 @@ use super::{amendments, proof::Proof};
 use crate::{
     account,
     api::{
-        self, CheckedReport, MessageId, Problem, ProvenMessage, Report, ReportedFile,
+        self, CheckedReport, MessageId, Problem, ProvenMessage, Report, ReportFlaw, ReportedFile,
         ReportedMessage, ReportedPerson, Response,
     },
     contact::{self, Contact},
@@ -53,10 +53,10 @@ const NOTE_BYTES: usize = 4_096;
 /// Makes a report.
 pub(crate) fn report(turn: &mut Turn<'_>, asked: &api::MakeReport) -> Result<Response, EventError> {
     if asked.messages.is_empty() || asked.messages.len() > MESSAGES {
-        return Err(invalid("it names no message, or too many"));
+        return Err(invalid(ReportFlaw::MessageCount));
     }
     if asked.note.len() > NOTE_BYTES {
-        return Err(invalid("the note is too long"));
+        return Err(invalid(ReportFlaw::NoteTooLong));
     }
     let mut report = Report {
         format: FORMAT.into(),
@@ -140,13 +140,13 @@ fn add_person(
 /// Checks a report, no matter who made it.
 pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, EventError> {
     if report.format != FORMAT || report.version != VERSION {
-        return Err(invalid("it has a format that this version does not know"));
+        return Err(invalid(ReportFlaw::Format));
     }
     if report.messages.is_empty() || report.messages.len() > MESSAGES {
-        return Err(invalid("it holds no message, or too many"));
+        return Err(invalid(ReportFlaw::MessageCount));
     }
     if report.note.len() > NOTE_BYTES {
-        return Err(invalid("its note is too long"));
+        return Err(invalid(ReportFlaw::NoteTooLong));
     }
     let mut said = Vec::new();
     let mut people: Vec<Person<'_>> = Vec::new();
@@ -160,9 +160,7 @@ pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, E
             let mut found = report.people.iter();
             let found = found.find(|person| person.account == message.account);
             let Some(found) = found else {
-                return Err(invalid(
-                    "the roster of an account that wrote a message is missing",
-                ));
+                return Err(invalid(ReportFlaw::RosterMissing));
             };
             people.push(Person::read(tx, found)?);
             people.len() - 1
@@ -178,10 +176,8 @@ pub(crate) fn check(tx: &Transaction<'_>, report: &Report) -> Result<Response, E
     })))
 }
 
-fn invalid(reason: &str) -> EventError {
-    EventError::Refused(Problem::ReportInvalid {
-        reason: reason.to_owned(),
-    })
+const fn invalid(reason: ReportFlaw) -> EventError {
+    EventError::Refused(Problem::ReportInvalid { reason })
 }
 
 /// Somebody of a report, with a roster that was checked.
@@ -198,7 +194,7 @@ struct Person<'a> {
 
 impl<'a> Person<'a> {
     fn read(tx: &Transaction<'_>, said: &'a ReportedPerson) -> Result<Self, EventError> {
-        let broken = || invalid("a roster in it is not valid");
+        let broken = || invalid(ReportFlaw::RosterInvalid);
         if said.roster.len() > limits::ROSTER_STATEMENTS {
             return Err(broken());
         }
@@ -209,7 +205,7 @@ impl<'a> Person<'a> {
         }
         let (roster, keys) = walk(&statements).ok_or_else(broken)?;
         if roster.account().to_string() != said.account {
-            return Err(invalid("a roster in it belongs to another account"));
+            return Err(invalid(ReportFlaw::RosterOfAnother));
         }
         let account = roster.account();
         let known_keys = known_keys(tx, account)?;
@@ -233,7 +229,7 @@ impl<'a> Person<'a> {
     }
 
     fn said(&self, message: &ReportedMessage) -> Result<ProvenMessage, EventError> {
-        let malformed = || invalid("a message in it is malformed");
+        let malformed = || invalid(ReportFlaw::MessageMalformed);
         let id = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
         let group = id(&message.group).and_then(|bytes| bytes.try_into().ok());
         let device = id(&message.device).and_then(|bytes| bytes.try_into().ok());
@@ -253,9 +249,7 @@ impl<'a> Person<'a> {
         };
         // Signed before it is read.
         let Some(key) = self.keys.of(&proof, &content) else {
-            return Err(invalid(
-                "a message in it was not written by the account that it names",
-            ));
+            return Err(invalid(ReportFlaw::AnotherAuthor));
         };
         let known = self.known_keys.as_ref();
         let known = known.and_then(|keys| keys.of(&proof, &content));

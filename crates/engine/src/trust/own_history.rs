@@ -178,7 +178,8 @@ pub(crate) fn look_up(turn: &mut Turn<'_>) -> Result<bool, Fault> {
         .is_some()
     {
         *turn.memory.own_history_mut() = Check::Due;
-        let detail = "this device's login, though the log has it".into();
+        // Its key log has this device.
+        let detail = "login".into();
         turn.warn(&Problem::RelayRefused { detail });
         return Ok(false);
     }

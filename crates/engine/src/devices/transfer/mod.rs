@@ -631,12 +631,7 @@ fn propose(turn: &mut Turn<'_>, admitting: &Admitting) -> Result<(), Fault> {
     let statement = Proposal::add_device(turn.now, own.roster(), own.device(), entry);
     if Proposal::check(own.roster(), statement.bytes().clone()).is_err() {
         // There already, or there is no room for it any more.
-        return not_admitted(
-            turn,
-            &Problem::RosterNotChanged {
-                detail: "the list of devices has changed".into(),
-            },
-        );
+        return not_admitted(turn, &Problem::RosterChangedMeanwhile);
     }
     let proposal = DeviceProposal {
         roster: account::statements(turn.tx)?,
