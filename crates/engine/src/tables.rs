@@ -78,6 +78,25 @@ pub(crate) trait Table: Sync {
     }
 }
 
+/// The rows of a table that belong to the conversation `from` belong to `into` now, as far as it
+/// has no such row already.
+pub(crate) fn merge_rows(
+    tx: &Transaction<'_>,
+    table: &'static str,
+    from: ConversationId,
+    into: ConversationId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        &format!("UPDATE OR IGNORE {table} SET conversation = ?2 WHERE conversation = ?1"),
+        (from.as_bytes(), into.as_bytes()),
+    )?;
+    tx.execute(
+        &format!("DELETE FROM {table} WHERE conversation = ?1"),
+        [from.as_bytes()],
+    )?;
+    Ok(())
+}
+
 /// The tables, in the order in which they act.
 #[derive(Clone, Copy)]
 pub(crate) struct Tables<'h>(pub &'h [&'static dyn Table]);

@@ -26,7 +26,7 @@ use crate::{
     link::{blob, reader_marks},
     mls::Member,
     store::StoreError,
-    tables::Table,
+    tables::{Table, merge_rows},
     turn::{Fault, Turn},
 };
 
@@ -82,15 +82,7 @@ impl Table for Attachments {
         from: ConversationId,
         into: ConversationId,
     ) -> Result<(), StoreError> {
-        tx.execute(
-            "UPDATE OR IGNORE attachment SET conversation = ?2 WHERE conversation = ?1",
-            (from.as_bytes(), into.as_bytes()),
-        )?;
-        tx.execute(
-            "DELETE FROM attachment WHERE conversation = ?1",
-            [from.as_bytes()],
-        )?;
-        Ok(())
+        merge_rows(tx, "attachment", from, into)
     }
 
     fn restore_content(

@@ -20,7 +20,7 @@ use crate::{
     archive::ArchiveSection,
     message::proof::Proof,
     store::StoreError,
-    tables::Table,
+    tables::{Table, merge_rows},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -87,15 +87,7 @@ impl Table for Entries {
         from: ConversationId,
         into: ConversationId,
     ) -> Result<(), StoreError> {
-        tx.execute(
-            "UPDATE OR IGNORE entry SET conversation = ?2 WHERE conversation = ?1",
-            (from.as_bytes(), into.as_bytes()),
-        )?;
-        tx.execute(
-            "DELETE FROM entry WHERE conversation = ?1",
-            [from.as_bytes()],
-        )?;
-        Ok(())
+        merge_rows(tx, "entry", from, into)
     }
 }
 

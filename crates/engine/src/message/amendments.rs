@@ -18,7 +18,7 @@ use crate::{
     message::proof::Proof,
     outbox,
     store::StoreError,
-    tables::Table,
+    tables::{Table, merge_rows},
     turn::{Fault, Turn},
 };
 
@@ -66,15 +66,7 @@ impl Table for Amendments {
         from: ConversationId,
         into: ConversationId,
     ) -> Result<(), StoreError> {
-        tx.execute(
-            "UPDATE OR IGNORE amendment SET conversation = ?2 WHERE conversation = ?1",
-            (from.as_bytes(), into.as_bytes()),
-        )?;
-        tx.execute(
-            "DELETE FROM amendment WHERE conversation = ?1",
-            [from.as_bytes()],
-        )?;
-        Ok(())
+        merge_rows(tx, "amendment", from, into)
     }
 
     fn delete_message(

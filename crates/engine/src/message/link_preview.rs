@@ -19,7 +19,7 @@ use crate::{
     api::{self, ConversationId, MessageId},
     content::{Content, Disposition, Part, PartBody},
     store::StoreError,
-    tables::Table,
+    tables::{Table, merge_rows},
     turn::{Fault, Turn},
 };
 
@@ -42,15 +42,7 @@ impl Table for LinkPreviews {
         from: ConversationId,
         into: ConversationId,
     ) -> Result<(), StoreError> {
-        tx.execute(
-            "UPDATE OR IGNORE link_preview SET conversation = ?2 WHERE conversation = ?1",
-            (from.as_bytes(), into.as_bytes()),
-        )?;
-        tx.execute(
-            "DELETE FROM link_preview WHERE conversation = ?1",
-            [from.as_bytes()],
-        )?;
-        Ok(())
+        merge_rows(tx, "link_preview", from, into)
     }
 
     fn restore_content(

@@ -12,7 +12,7 @@ use waxwing_protocol::{ids::AccountId, time::Time};
 use crate::{
     api::{ConversationId, MessageId, MessageState},
     store::StoreError,
-    tables::Table,
+    tables::{Table, merge_rows},
     turn::{Fault, Turn},
 };
 
@@ -37,15 +37,7 @@ impl Table for Receipts {
         from: ConversationId,
         into: ConversationId,
     ) -> Result<(), StoreError> {
-        tx.execute(
-            "UPDATE OR IGNORE receipt SET conversation = ?2 WHERE conversation = ?1",
-            (from.as_bytes(), into.as_bytes()),
-        )?;
-        tx.execute(
-            "DELETE FROM receipt WHERE conversation = ?1",
-            [from.as_bytes()],
-        )?;
-        Ok(())
+        merge_rows(tx, "receipt", from, into)
     }
 
     fn delete_message(

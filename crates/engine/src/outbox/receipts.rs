@@ -9,7 +9,7 @@ use waxwing_protocol::time::{Span, Time};
 use crate::{
     api::{ConversationId, MessageId},
     store::StoreError,
-    tables::Table,
+    tables::{Table, merge_rows},
 };
 
 pub(crate) const SCHEMA: &str = "
@@ -32,15 +32,7 @@ impl Table for OwedReceipts {
         from: ConversationId,
         into: ConversationId,
     ) -> Result<(), StoreError> {
-        tx.execute(
-            "UPDATE OR IGNORE receipt_due SET conversation = ?2 WHERE conversation = ?1",
-            (from.as_bytes(), into.as_bytes()),
-        )?;
-        tx.execute(
-            "DELETE FROM receipt_due WHERE conversation = ?1",
-            [from.as_bytes()],
-        )?;
-        Ok(())
+        merge_rows(tx, "receipt_due", from, into)
     }
 }
 
