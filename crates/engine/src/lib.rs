@@ -33,6 +33,7 @@ mod migrations;
 pub mod mls;
 mod outbox;
 pub mod parsers;
+mod pump;
 mod queries;
 mod routing;
 mod settings;

@@ -15,6 +15,7 @@ use super::{
     Conversation,
     above::{ConversationHook, FirstWritten},
     acquaintance::{is_known, is_silent, is_silent_group, may_tell},
+    group_welcomers,
     groups::{self, GroupRecord},
     join_requests, parcels,
 };
@@ -71,7 +72,7 @@ pub(crate) fn apply_setting(turn: &mut Turn<'_>, conversation: &Conversation) ->
 /// conversation, and for the groups that they brought this account into, is done.
 pub(crate) fn opened(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
     let mut conversations = super::ids_with_account(turn.tx, account)?;
-    conversations.extend(groups::welcomed_into(turn.tx, account)?);
+    conversations.extend(group_welcomers::welcomed_into(turn.tx, account)?);
     conversations.sort_unstable();
     conversations.dedup();
     for conversation in conversations {
@@ -90,7 +91,7 @@ fn catch_up(turn: &mut Turn<'_>, conversation: ConversationId) -> Result<(), Fau
     if silent {
         return Ok(());
     }
-    groups::set_known(turn.tx, conversation)?;
+    group_welcomers::set_known(turn.tx, conversation)?;
     for group in groups::of_conversation(turn.tx, conversation)? {
         groups::set_membership_due(turn.tx, group)?;
         sender_counters::request_now(turn.tx, turn.now, group)?;
@@ -113,7 +114,7 @@ pub(crate) fn acknowledge_welcome(turn: &mut Turn<'_>, group: GroupId) -> Result
         Some(group) => is_silent_group(turn, &group)?,
         None => true,
     };
-    if !silent && let Some(parcel) = groups::take_parcel(turn.tx, group)? {
+    if !silent && let Some(parcel) = group_welcomers::take_parcel(turn.tx, group)? {
         parcels::acknowledge(turn, parcel)?;
     }
     Ok(())
@@ -127,22 +128,22 @@ pub(crate) fn handle_valid_welcome(
     conversation: ConversationId,
 ) -> Result<(), Fault> {
     if join_requests::has_asked(turn.tx, conversation)? {
-        return Ok(groups::set_welcomed_by(
+        return Ok(group_welcomers::set_welcomed_by(
             turn.tx,
             group.id,
-            groups::OURSELVES,
+            group_welcomers::OURSELVES,
         )?);
     }
-    let Some(by) = groups::welcomed_by(turn.tx, group.id)? else {
+    let Some(by) = group_welcomers::welcomed_by(turn.tx, group.id)? else {
         return Ok(());
     };
     let Some(known) = super::find(turn.tx, conversation)?.filter(|known| known.left) else {
         return Ok(());
     };
-    if by == groups::OURSELVES || is_known(turn.tx, by)? {
+    if by == group_welcomers::OURSELVES || is_known(turn.tx, by)? {
         return Ok(());
     }
-    groups::forget_welcomers(turn.tx, conversation)?;
+    group_welcomers::forget_welcomers(turn.tx, conversation)?;
     super::forget_written_to(turn.tx, conversation)?;
     if let Some(key) = synced_settings::key_of(&known) {
         synced_settings::set(turn, SettingKind::Accepted, &key, &[])?;

@@ -16,11 +16,7 @@
 use rusqlite::Transaction;
 use waxwing_protocol::ids::AccountId;
 
-use super::{
-    Conversation, Kind,
-    groups::{self, GroupRecord},
-    members,
-};
+use super::{Conversation, Kind, group_welcomers, groups::GroupRecord, members};
 use crate::{
     api::ConversationId,
     contact,
@@ -50,7 +46,7 @@ pub(crate) fn is_request(
             }
         },
         Kind::Group => {
-            let mut vouch = groups::welcomers(tx, conversation.id)?;
+            let mut vouch = group_welcomers::welcomers(tx, conversation.id)?;
             if vouch.is_empty() {
                 // It came with another device's archive, or to an earlier version.
                 let admins = members::all(tx, conversation.id)?.into_iter();
@@ -60,7 +56,7 @@ pub(crate) fn is_request(
                     .collect();
             }
             for account in vouch {
-                if account == groups::OURSELVES || is_known(tx, account)? {
+                if account == group_welcomers::OURSELVES || is_known(tx, account)? {
                     return Ok(false);
                 }
             }

@@ -30,7 +30,8 @@ use waxwing_protocol::{
 use super::{
     Kind, acquaintance, ending, founding,
     group_state::StateKind,
-    groups::{self, GroupRecord, Welcomer},
+    group_welcomers::Welcomer,
+    groups::{self, GroupRecord},
     history, join_requests, leaves, lost_groups, members,
     pending_changes::{self, PendingChange},
 };

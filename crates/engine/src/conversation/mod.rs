@@ -34,6 +34,7 @@ pub(crate) mod founding;
 pub(crate) mod generations;
 pub(crate) mod group_commands;
 pub(crate) mod group_state;
+pub(crate) mod group_welcomers;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod hooks;

@@ -33,8 +33,8 @@ use waxwing_protocol::{
 };
 
 use super::{
-    above::ConversationHook, acquaintance, behind, group_state::GroupState, groups, join_requests,
-    lost_groups,
+    above::ConversationHook, acquaintance, behind, group_state::GroupState, group_welcomers,
+    groups, join_requests, lost_groups,
 };
 use crate::{
     api::ConversationId,
@@ -448,7 +448,7 @@ fn open(
 fn is_unknown(turn: &Turn<'_>, post: &ReceivedPost) -> Result<bool, Fault> {
     if let Some(group) = groups::find(turn.tx, post.group)? {
         return match group.state {
-            GroupState::Checking => Ok(groups::is_strangers(turn.tx, group.id)?),
+            GroupState::Checking => Ok(group_welcomers::is_strangers(turn.tx, group.id)?),
             _ => acquaintance::is_silent_group(turn, &group),
         };
     }
@@ -711,7 +711,7 @@ fn complete(turn: &mut Turn<'_>, row: &OnItsWay) -> Result<(), Fault> {
         hook.handle_fetched_post(turn, &post)?;
     }
     if row.unknown && post.kind == PostKind::Welcome {
-        groups::set_parcel(turn.tx, row.group, row.id)?;
+        group_welcomers::set_parcel(turn.tx, row.group, row.id)?;
     }
     for hook in turn.hooks.of::<dyn ConversationHook>() {
         hook.handle_readable(turn, row.group)?;

@@ -20,7 +20,8 @@ use super::{
     acceptance, acquaintance, display_names, ending,
     generations::{self, Claim},
     group_state::{self, GroupState, StateKind},
-    groups::{self, GroupRecord, Welcomer},
+    group_welcomers::{self, Welcomer},
+    groups::{self, GroupRecord},
     history, join_epochs, leaves, lost_groups, member_changes, notes, quarantine,
 };
 use crate::{
@@ -73,7 +74,7 @@ pub(crate) fn handle_welcome(turn: &mut Turn<'_>, post: &ReceivedPost) -> Result
 
 /// Joins the group of a welcome, if there is room; `again` where this device was in it before.
 fn join(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<(), Fault> {
-    if groups::count_being_checked(turn.tx, false)? >= CHECKING_KNOWN_MAX {
+    if group_welcomers::count_being_checked(turn.tx, false)? >= CHECKING_KNOWN_MAX {
         return Ok(());
     }
     // To see who sent it uses its key package up.
@@ -93,7 +94,7 @@ fn join(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<(), Fau
 fn make_room(turn: &mut Turn<'_>) -> Result<(), Fault> {
     // One makes room; those that come to nothing at once take none.
     for row in held_posts::welcomes(turn.tx)?.into_iter().take(8) {
-        if groups::count_being_checked(turn.tx, true)? >= CHECKING_MAX {
+        if group_welcomers::count_being_checked(turn.tx, true)? >= CHECKING_MAX {
             break;
         }
         if let Some(post) = held_posts::take(turn.tx, row)? {
@@ -129,7 +130,7 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
         Err(_) => return Ok(Room::There),
     };
     let stranger = !is_known(turn, &staged.sender)?;
-    if stranger && groups::count_being_checked(turn.tx, true)? >= CHECKING_MAX {
+    if stranger && group_welcomers::count_being_checked(turn.tx, true)? >= CHECKING_MAX {
         return Ok(Room::Wanted);
     }
     let own = turn.account()?.id();
@@ -203,15 +204,15 @@ fn open(turn: &mut Turn<'_>, post: &ReceivedPost, again: bool) -> Result<Room, F
             commit_post: None,
         },
     )?;
-    groups::set_welcomer(turn.tx, post.group, welcomer)?;
+    group_welcomers::set_welcomer(turn.tx, post.group, welcomer)?;
     let by = if sender == own {
-        groups::OURSELVES
+        group_welcomers::OURSELVES
     } else {
         sender
     };
-    groups::set_welcomed_by(turn.tx, post.group, by)?;
+    group_welcomers::set_welcomed_by(turn.tx, post.group, by)?;
     if stranger {
-        groups::set_by_stranger(turn.tx, post.group)?;
+        group_welcomers::set_by_stranger(turn.tx, post.group)?;
     }
     // A group that is older than its first commit, or began with its maker alone, has been
     // spoken in.
@@ -307,7 +308,7 @@ pub(crate) fn check(turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Faul
         }
     }
     // A device that its account has revoked brings nobody into anything.
-    let by = groups::welcomer(turn.tx, group.id)?.map(|by| by.device);
+    let by = group_welcomers::welcomer(turn.tx, group.id)?.map(|by| by.device);
     let by = members.iter().find(|member| Some(member.device) == by);
     let is_revoked = match by {
         Some(by) if judgement == Judgement::Admitted => !trust::is_admitted_now(turn, by)?,
@@ -346,7 +347,7 @@ fn take_over(
     group: &GroupRecord,
     secrets: &ConversationSecrets,
 ) -> Result<(), Fault> {
-    let welcomer = groups::welcomer(turn.tx, group.id)?;
+    let welcomer = group_welcomers::welcomer(turn.tx, group.id)?;
     let (Some(state), Some(welcomer)) = (&secrets.state, welcomer) else {
         return refuse(turn, group);
     };

@@ -19,7 +19,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{held_posts, receive, sender_counters};
+use super::{gaps, held_posts, sender_counters};
 use crate::{
     api::ConversationId,
     conversation::{
@@ -130,7 +130,7 @@ pub(crate) fn ask(turn: &mut Turn<'_>, current: &GroupRecord) -> Result<(), Faul
                 .map_or(0, |(_, contiguous)| *contiguous)
                 .saturating_add(1);
             let all = CounterRange { from, to: u64::MAX };
-            receive::request_resend(turn, current, member.device, vec![all], Some(group))?;
+            gaps::request_resend(turn, current, member.device, vec![all], Some(group))?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use waxwing_protocol::ids::GroupId;
 
-use super::{earlier_generations, held_posts::ReceivedPost, missed_posts, receive};
+use super::{earlier_generations, gaps, held_posts::ReceivedPost, missed_posts, receive};
 use crate::{
     containment::UndoHook,
     conversation::{above::ConversationHook, groups::GroupRecord},
@@ -43,7 +43,7 @@ impl ConversationHook for Inbox {
     }
 
     fn handle_rejoined(&self, turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {
-        receive::ask_for_all(turn, group)
+        gaps::ask_for_all(turn, group)
     }
 
     fn handle_group_ending(&self, turn: &mut Turn<'_>, group: &GroupRecord) -> Result<(), Fault> {

@@ -19,7 +19,7 @@ use waxwing_protocol::{
     time::{Span, Time},
 };
 
-use super::{receive, sender_counters::GRACE};
+use super::{gaps, sender_counters::GRACE};
 use crate::{
     containment::ErrorOwner,
     conversation::{acquaintance, group_state::StateKind, groups, lost_groups},
@@ -131,7 +131,7 @@ fn ask_group(turn: &mut Turn<'_>, id: GroupId) -> Result<(), Fault> {
         StateKind::Active if turn.memory.is_behind(id) => Ok(set(turn.tx, id, Some(later), None)?),
         StateKind::Active => {
             set(turn.tx, id, None, Some(turn.now))?;
-            receive::ask_for_all(turn, &group)
+            gaps::ask_for_all(turn, &group)
         }
         StateKind::Creating | StateKind::Checking => Ok(set(turn.tx, id, Some(later), None)?),
         // A device that rejoins asks for everything; a group that has ended is not repaired.

@@ -12,6 +12,7 @@
 //! **Always**: tables are bounded, no matter what the relay or a member sends.
 
 pub(crate) mod earlier_generations;
+pub(crate) mod gaps;
 pub(crate) mod held_posts;
 pub(crate) mod hooks;
 pub(crate) mod messages;

@@ -62,7 +62,7 @@ use crate::{
     api::{Notice, Problem, TransferOf, TransferProgress},
     conversation::{group_state::StateKind, groups},
     event::LinkKind,
-    inbox::receive,
+    inbox::gaps,
     link::MeetingPurpose,
     store::StoreError,
     turn::{Fault, Postponed, Turn},
@@ -584,7 +584,7 @@ fn finish(turn: &mut Turn<'_>) -> Result<(), Fault> {
     // What was said since the transfer began is not in it. Where this device has to rejoin, it
     // asks for that then.
     for group in groups::in_state(turn.tx, StateKind::Active)? {
-        receive::ask_for_all(turn, &group)?;
+        gaps::ask_for_all(turn, &group)?;
     }
     turn.memory
         .due_mut()
