@@ -13,6 +13,7 @@ use waxwing_protocol::{
 use x_wing::{DecapsulationKeyRejectNonContrib, Decapsulator as _};
 
 use crate::{
+    content::Content,
     devices::{
         archive,
         backup::seal::{Opener, Sealer},
@@ -23,6 +24,7 @@ use crate::{
         },
     },
     engine::TABLES,
+    message::poll,
     store::Store,
     tables::Tables,
 };
@@ -57,6 +59,12 @@ pub fn archive_chunk(bytes: &[u8]) -> bool {
     let imported =
         store.transaction(|tx| archive::import(tx, Tables(TABLES), Time(1_800_000_000_000), chunk));
     imported.is_ok()
+}
+
+/// Reads a poll, a vote or a closing, and writes it again; `None` where it is none of these, or not
+/// a valid one.
+pub fn poll(said: &Content) -> Option<Content> {
+    poll::written_again(said)
 }
 
 /// Checks a report without knowing anybody; `false` where it proves nothing.

@@ -1,6 +1,22 @@
 //! What a message says: MIMI content and receipts.
 
-use waxwing_engine::content::{self, Content, MessageId, VisibleContent, status};
+use waxwing_engine::{
+    content::{self, Content, MessageId, VisibleContent, status},
+    parsers,
+};
+
+/// A poll, a vote or a closing.
+pub fn poll(bytes: &[u8]) {
+    let Ok(said) = content::decode(bytes) else {
+        return;
+    };
+    if let Some(written) = parsers::poll(&said) {
+        let encoded = written.encode();
+        let read = content::decode(&encoded).expect("what is written can be read");
+        let again = parsers::poll(&read).map(|again| again.encode());
+        assert!(again == Some(encoded), "it says what it said");
+    }
+}
 
 /// The content of a message, or a receipt.
 pub fn content(bytes: &[u8]) {

@@ -101,6 +101,12 @@ pub const TARGETS: &[Target] = &[
         mutations: 5_000,
     },
     Target {
+        name: "poll",
+        run: content::poll,
+        seeds: seeds::polls,
+        mutations: 5_000,
+    },
+    Target {
         name: "relay_url",
         run: client::relay_url,
         seeds: seeds::relay_urls,

@@ -184,6 +184,18 @@ pub fn envelopes() -> Seeds {
     seeds
 }
 
+/// For `poll`.
+pub fn polls() -> Seeds {
+    ["poll", "poll-vote", "poll-vote-withdrawn", "poll-closing"]
+        .map(|name| {
+            let path = root().join(format!("vectors/content/{name}.cbor"));
+            let bytes = fs::read(&path);
+            let bytes = bytes.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            (name.to_owned(), bytes)
+        })
+        .into()
+}
+
 /// For `content`.
 pub fn contents() -> Seeds {
     let answered = MessageId::of("a", "b", b"c", &[0; 16]);

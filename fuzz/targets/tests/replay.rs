@@ -32,6 +32,7 @@ replayed!(
     token,
     envelope,
     content,
+    poll,
     relay_url,
     rpc,
     files,
