@@ -299,6 +299,8 @@ fn moment(rfc3339: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use waxwing_engine::api::{PollOption, Timestamp};
+
     use super::*;
 
     #[test]
@@ -313,6 +315,43 @@ mod tests {
             assert!(!inner.contains(forbidden), "{text}");
         }
         assert_eq!(percent("files/1-a b\"<.png"), "files/1-a%20b%22%3C.png");
+    }
+
+    #[test]
+    fn a_poll_is_on_the_page_with_its_votes() {
+        let option = |text: &str, by: &[&str]| PollOption {
+            text: text.into(),
+            votes: 2,
+            own: false,
+            by: by.iter().map(|one| (*one).to_owned()).collect(),
+        };
+        let asked = Poll {
+            question: "<b>Where?</b>".into(),
+            options: vec![
+                option("Thai & more", &["bob@example.org", "<i>@example.org"]),
+                option("Pizza", &[]),
+            ],
+            several: true,
+            anonymous: false,
+            voters: 3,
+            closed_at: None,
+        };
+        let page = poll(&asked).into_string();
+        for shown in [
+            "<p dir=\"auto\">&lt;b&gt;Where?&lt;/b&gt;</p>",
+            "<bdi>Thai &amp; more</bdi>: 2 (<bdi>bob@example.org, &lt;i&gt;@example.org</bdi>)",
+            "<bdi>Pizza</bdi>: 2</li>",
+            "3 voted</p>",
+        ] {
+            assert!(page.contains(shown), "{shown} is not in {page}");
+        }
+        let closed = Poll {
+            anonymous: true,
+            closed_at: Some(Timestamp(waxwing_protocol::time::Time(5))),
+            ..asked
+        };
+        let page = poll(&closed).into_string();
+        assert!(page.contains("3 voted; anonymous; closed</p>"), "{page}");
     }
 
     #[test]

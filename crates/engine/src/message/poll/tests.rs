@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use waxwing_protocol::ids::AccountId;
 
 use super::*;
-use crate::store::Store;
+use crate::{store::Store, tables::Table as _};
 
 const ASKER: AccountId = AccountId([1; 32]);
 const HERE: ConversationId = ConversationId::from_bytes([3; 16]);
@@ -135,7 +135,15 @@ fn an_edit_is_not_a_poll_and_a_vote_names_each_option_once() {
 /// By whom, when, with which id, and which vote; none: a closing.
 type Step = (u8, u64, u8, Option<Vec<u32>>);
 
-fn take(tx: &Transaction<'_>, (by, sent_at, id, vote): &Step) -> Result<(), StoreError> {
+fn take(tx: &Transaction<'_>, step: &Step) -> Result<(), StoreError> {
+    take_in(tx, HERE, step)
+}
+
+fn take_in(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    (by, sent_at, id, vote): &Step,
+) -> Result<(), StoreError> {
     let amends = match vote {
         Some(options) => {
             let options = options.clone();
@@ -143,7 +151,7 @@ fn take(tx: &Transaction<'_>, (by, sent_at, id, vote): &Step) -> Result<(), Stor
         }
         None => Amends::Other(CLOSING, String::new()),
     };
-    add(tx, *by, *sent_at, *id, amends)
+    add_in(tx, conversation, (*by, *sent_at, *id), amends)
 }
 
 fn add(
@@ -153,8 +161,17 @@ fn add(
     id: u8,
     amends: Amends,
 ) -> Result<(), StoreError> {
+    add_in(tx, HERE, (by, sent_at, id), amends)
+}
+
+fn add_in(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    (by, sent_at, id): (u8, u64, u8),
+    amends: Amends,
+) -> Result<(), StoreError> {
     let amendment = Amendment {
-        conversation: HERE,
+        conversation,
         id: MessageId::from_bytes([id; 32]),
         target: MESSAGE,
         account: AccountId([by; 32]),
@@ -252,6 +269,33 @@ fn an_anonymous_poll_names_nobody() {
     let shown = state.unwrap().unwrap().shown();
     assert!(shown.options[1].own && shown.options[1].votes == 1);
     assert!(shown.options.iter().all(|option| option.by.is_empty()));
+}
+
+#[test]
+fn a_poll_and_its_votes_survive_a_merge_of_conversations() {
+    let into = ConversationId::from_bytes([8; 16]);
+    let asked = poll(&["Thai", "Pizza"]);
+    let mut store = Store::open_in_memory().unwrap();
+    let [gone, kept] = store
+        .transaction(|tx| {
+            let kept = serde_json::to_string(&asked).unwrap();
+            add(tx, ASKER.0[0], 1, 0, Amends::Other(POLL, kept))?;
+            take(tx, &vote(7, 2, 11, &[0]))?;
+            take(tx, &vote(8, 2, 12, &[0]))?;
+            // What came to the other conversation, before and after; one of it came to both.
+            take_in(tx, into, &vote(8, 3, 13, &[1]))?;
+            take_in(tx, into, &vote(7, 2, 11, &[0]))?;
+            amendments::Amendments.merge_conversations(tx, HERE, into)?;
+            take_in(tx, into, &vote(6, 4, 14, &[1]))?;
+            take_in(tx, into, &(ASKER.0[0], 5, 15, None))?;
+            Ok::<_, StoreError>([state(tx, HERE, MESSAGE)?, state(tx, into, MESSAGE)?])
+        })
+        .unwrap();
+    assert!(gone.is_none());
+    let shown = kept.unwrap().shown();
+    let votes: Vec<u64> = shown.options.iter().map(|option| option.votes).collect();
+    assert_eq!((votes, shown.voters), (vec![1, 2], 3));
+    assert!(shown.closed_at.is_some());
 }
 
 proptest! {
