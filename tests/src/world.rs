@@ -570,9 +570,7 @@ impl<R: RelayPort> World<R> {
 
     /// A copy of somebody's store, as a thief has it; their process ends and starts again.
     pub(crate) fn stolen_store(&mut self, id: PersonId) -> Store {
-        self.crash(id);
-        let copy = self.copy_store(id);
-        self.start(id);
+        let copy = self.copy_while_off(id);
         self.next_link += 1;
         let path = self
             .directory
@@ -590,11 +588,26 @@ impl<R: RelayPort> World<R> {
 
     /// Puts an old copy in place of somebody's store; what they were told since is
     /// forgotten with it.
-    pub fn restore_store(&mut self, id: PersonId, copy: &[u8]) {
+    fn restore_store(&mut self, id: PersonId, copy: &[u8]) {
         assert!(self.people[id.0].engine.is_none(), "replaced while it runs");
         assert!(self.people[id.0].on_disk, "the store is in memory");
         std::fs::write(self.path(id), copy).unwrap();
         self.people[id.0].notices.clear();
+    }
+
+    /// Ends somebody's process, copies their store and starts them again.
+    pub fn copy_while_off(&mut self, id: PersonId) -> Vec<u8> {
+        self.crash(id);
+        let copy = self.copy_store(id);
+        self.start(id);
+        copy
+    }
+
+    /// Somebody's device is restored from an old copy of its store.
+    pub fn set_back(&mut self, id: PersonId, copy: &[u8]) {
+        self.crash(id);
+        self.restore_store(id, copy);
+        self.start(id);
     }
 
     fn path(&self, id: PersonId) -> PathBuf {

@@ -188,9 +188,7 @@ fn a_store_that_was_set_back_rejoins_before_it_sends() {
         world.run_for(Span::seconds(10));
         world.send(bob, alice, "also before");
         world.run_for(Span::seconds(10));
-        world.crash(bob);
-        let copy = world.copy_store(bob);
-        world.start(bob);
+        let copy = world.copy_while_off(bob);
         world.run_for(Span::seconds(5));
         for n in 0..60 {
             world.send(alice, bob, &format!("missed {n:02}"));
@@ -200,9 +198,7 @@ fn a_store_that_was_set_back_rejoins_before_it_sends() {
             world.run_for(Span(100));
         }
         world.run_for(Span::seconds(30));
-        world.crash(bob);
-        world.restore_store(bob, &copy);
-        world.start(bob);
+        world.set_back(bob, &copy);
         let id = world.send(bob, alice, "after");
         world.run_for(Span::minutes(10));
         let texts = world.texts(bob, alice);

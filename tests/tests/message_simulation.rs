@@ -264,9 +264,7 @@ impl Simulation {
         if !friends.iter().all(|friend| heard(self, person, *friend)) {
             return;
         }
-        self.world.crash(person);
-        let store = self.world.copy_store(person);
-        self.world.start(person);
+        let store = self.world.copy_while_off(person);
         let until = self.written_so_far + self.world.rng.random_range(1..300);
         let had_written = friends
             .iter()
@@ -305,9 +303,7 @@ impl Simulation {
                 self.written.get_mut(&(from, to)).unwrap()[at].may_be_lost = !accepted;
             }
         }
-        self.world.crash(copied.person);
-        self.world.restore_store(copied.person, &copied.store);
-        self.world.start(copied.person);
+        self.world.set_back(copied.person, &copied.store);
     }
 
     fn settle(&mut self) {

@@ -95,19 +95,33 @@ fn only_admin(secrets: &mut ConversationSecrets, account: AccountId) {
     secrets.state.as_mut().unwrap().admins = vec![account.to_bytes()];
 }
 
+/// Somebody who is no admin makes themselves the only one.
+fn break_rules(scene: &mut Scene, client: &mut Dishonest, group: GroupId) {
+    let mut secrets = client.secrets(group);
+    only_admin(&mut secrets, client.account);
+    let breaks = Commit {
+        secrets: Some(secrets),
+        ..Commit::default()
+    };
+    client.commit(scene, group, breaks).unwrap();
+}
+
+/// Takes the place of a commit with what nobody can read.
+fn spoil(scene: &mut Scene, client: &mut Dishonest, group: GroupId) {
+    let spoilt = Commit {
+        body: Some(vec![7; 300]),
+        ..Commit::default()
+    };
+    client.commit(scene, group, spoilt).unwrap();
+}
+
 #[test]
 fn a_member_who_breaks_a_group_does_not_found_the_next() {
     let (mut scene, people, group) = five(801);
     let [alice, bob, carol, dora, mallory] = people;
     let mut client = Dishonest::takes_over(&mut scene, mallory);
     let id = client.group_of(group);
-    let mut secrets = client.secrets(id);
-    only_admin(&mut secrets, client.account);
-    let breaks = Commit {
-        secrets: Some(secrets),
-        ..Commit::default()
-    };
-    client.commit(&mut scene, id, breaks).unwrap();
+    break_rules(&mut scene, &mut client, id);
     let theirs = found_next(&mut scene, &mut client, id, 2, &[alice, carol, dora]);
     let text = client.text("mine now");
     client.say(&mut scene, theirs, text).unwrap();
@@ -135,13 +149,7 @@ fn whoever_has_a_members_address_now_is_not_in_the_next_group() {
     scene.run_for(Span::minutes(15));
     let mut client = Dishonest::takes_over(&mut scene, mallory);
     let id = client.group_of(group);
-    let mut secrets = client.secrets(id);
-    only_admin(&mut secrets, client.account);
-    let breaks = Commit {
-        secrets: Some(secrets),
-        ..Commit::default()
-    };
-    client.commit(&mut scene, id, breaks).unwrap();
+    break_rules(&mut scene, &mut client, id);
     scene.run_for(Span::hours(1));
     assert!(members(&mut scene, new, group).is_empty());
     // Whoever made the next group is told.
@@ -251,11 +259,7 @@ fn devices_that_all_lost_a_group_ask_each_other_once() {
         }
         Fate::Pass
     });
-    let spoilt = Commit {
-        body: Some(vec![7; 300]),
-        ..Commit::default()
-    };
-    client.commit(&mut scene, id, spoilt).unwrap();
+    spoil(&mut scene, &mut client, id);
     scene.run_for(Span::minutes(30));
     // Four devices, each of which asks four.
     assert!(posts.get() < 100, "{} posts", posts.get());
@@ -271,11 +275,7 @@ fn what_was_said_in_a_group_that_broke_reaches_whoever_was_away() {
         scene.set_online(admin, false);
     }
     // Those who are there go on past it; the admins will take it for what it is, and begin anew.
-    let spoilt = Commit {
-        body: Some(vec![7; 300]),
-        ..Commit::default()
-    };
-    client.commit(&mut scene, id, spoilt).unwrap();
+    spoil(&mut scene, &mut client, id);
     scene.run_for(Span::minutes(5));
     let mut said: Vec<String> = Vec::new();
     for n in 0..40 {
@@ -406,13 +406,7 @@ fn a_device_is_to_blame_and_not_its_account() {
     scene.run_for(Span::minutes(3));
     let mut client = Dishonest::takes_over(&mut scene, mallory);
     let id = client.group_of(group);
-    let mut secrets = client.secrets(id);
-    only_admin(&mut secrets, client.account);
-    let breaks = Commit {
-        secrets: Some(secrets),
-        ..Commit::default()
-    };
-    client.commit(&mut scene, id, breaks).unwrap();
+    break_rules(&mut scene, &mut client, id);
     scene.run_for(Span::hours(1));
     let shown = ["alice*", "bob*", "carol", "dora", "mallory"];
     let stay = [alice, bob, carol, dora, honest];

@@ -350,16 +350,12 @@ fn two_people_go_on_when_one_lost_the_conversation_for_good() {
     scene.send(phone, bob, "one");
     scene.send(bob, phone, "two");
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    let copy = scene.copy_store(bob);
-    scene.start(bob);
+    let copy = scene.copy_while_off(bob);
     scene.run_for(Span::minutes(1));
     // The secret that Bob's old copy knows is renewed with the tablet's leaf.
     revoke_tablet(scene, phone);
     scene.run_for(Span::minutes(2));
-    scene.crash(bob);
-    scene.restore_store(bob, &copy);
-    scene.start(bob);
+    scene.set_back(bob, &copy);
     scene.run_for(Span::minutes(1));
     scene.send(phone, bob, "three");
     scene.run_for(Span::minutes(30));

@@ -2,13 +2,22 @@
 
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::{
-    RealRelay, World, WorldOptions,
+    PersonId, RealRelay, World, WorldOptions,
     devices::{devices as list, linked, revoke},
 };
 
 use waxwing_engine::api::ChangeGroup;
 
-use super::scene::{addresses, change, create, members, people, say, texts};
+use super::scene::{Scene, addresses, change, create, members, people, say, texts};
+
+/// Alice, Bob and Carol, with Bob's store on disk, so that it can be set back.
+fn bob_on_disk(seed: u64) -> (Scene, [PersonId; 3]) {
+    let mut scene = World::new(seed, RealRelay::default(), WorldOptions::default());
+    let alice = scene.add_registered("alice@example.org");
+    let bob = scene.add_registered_on_disk("bob@example.org");
+    let carol = scene.add_registered("carol@example.org");
+    (scene, [alice, bob, carol])
+}
 
 #[test]
 fn a_device_that_comes_later_is_in_the_group() {
@@ -67,23 +76,16 @@ fn a_revoked_device_hears_nothing_more_of_a_group() {
 
 #[test]
 fn a_device_that_was_set_back_rejoins_and_misses_nothing() {
-    let mut scene = World::new(34, RealRelay::default(), WorldOptions::default());
-    let alice = scene.add_registered("alice@example.org");
-    let bob = scene.add_registered_on_disk("bob@example.org");
-    let carol = scene.add_registered("carol@example.org");
+    let (mut scene, [alice, bob, carol]) = bob_on_disk(34);
     let group = create(&mut scene, alice, "Family", &[bob, carol]);
     scene.run_for(Span::seconds(30));
     say(&mut scene, bob, group, "one").unwrap();
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    let copy = scene.copy_store(bob);
-    scene.start(bob);
+    let copy = scene.copy_while_off(bob);
     say(&mut scene, bob, group, "two").unwrap();
     say(&mut scene, carol, group, "three").unwrap();
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    scene.restore_store(bob, &copy);
-    scene.start(bob);
+    scene.set_back(bob, &copy);
     scene.run_for(Span::minutes(5));
     say(&mut scene, bob, group, "four").unwrap();
     scene.run_for(Span::minutes(2));
@@ -99,17 +101,12 @@ fn a_device_that_was_set_back_rejoins_and_misses_nothing() {
 
 #[test]
 fn a_device_with_an_old_rejoin_secret_is_re_added() {
-    let mut scene = World::new(35, RealRelay::default(), WorldOptions::default());
-    let alice = scene.add_registered("alice@example.org");
-    let bob = scene.add_registered_on_disk("bob@example.org");
-    let carol = scene.add_registered("carol@example.org");
+    let (mut scene, [alice, bob, carol]) = bob_on_disk(35);
     let group = create(&mut scene, alice, "Family", &[bob, carol]);
     scene.run_for(Span::minutes(1));
     say(&mut scene, bob, group, "one").unwrap();
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    let copy = scene.copy_store(bob);
-    scene.start(bob);
+    let copy = scene.copy_while_off(bob);
     // With Carol the secret goes that Bob's old copy has.
     let out = ChangeGroup {
         remove: addresses(&scene, &[carol]),
@@ -119,9 +116,7 @@ fn a_device_with_an_old_rejoin_secret_is_re_added() {
     scene.run_for(Span::minutes(1));
     say(&mut scene, alice, group, "two").unwrap();
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    scene.restore_store(bob, &copy);
-    scene.start(bob);
+    scene.set_back(bob, &copy);
     scene.run_for(Span::minutes(10));
     say(&mut scene, alice, group, "three").unwrap();
     say(&mut scene, bob, group, "four").unwrap();
@@ -137,16 +132,11 @@ fn a_device_with_an_old_rejoin_secret_is_re_added() {
 
 #[test]
 fn a_re_added_device_hears_members_who_had_been_silent() {
-    let mut scene = World::new(36, RealRelay::default(), WorldOptions::default());
-    let alice = scene.add_registered("alice@example.org");
-    let bob = scene.add_registered_on_disk("bob@example.org");
-    let [carol, dora] =
-        ["carol", "dora"].map(|name| scene.add_registered(&format!("{name}@example.org")));
+    let (mut scene, [alice, bob, carol]) = bob_on_disk(36);
+    let dora = scene.add_registered("dora@example.org");
     let group = create(&mut scene, alice, "Family", &[bob, carol, dora]);
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    let copy = scene.copy_store(bob);
-    scene.start(bob);
+    let copy = scene.copy_while_off(bob);
     // The rejoin secret of the copy goes with Carol.
     let out = ChangeGroup {
         remove: addresses(&scene, &[carol]),
@@ -156,9 +146,7 @@ fn a_re_added_device_hears_members_who_had_been_silent() {
     scene.run_for(Span::minutes(1));
     say(&mut scene, dora, group, "only once").unwrap();
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    scene.restore_store(bob, &copy);
-    scene.start(bob);
+    scene.set_back(bob, &copy);
     scene.run_for(Span::minutes(20));
     assert_eq!(texts(&mut scene, bob, group), ["only once"]);
 }

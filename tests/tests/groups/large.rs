@@ -25,9 +25,7 @@ fn people_come_and_go_and_lose_their_place_as_in_small_groups() {
     scene.run_for(Span::minutes(3));
     say(&mut scene, carol, group, "one").unwrap();
     scene.run_for(Span::minutes(1));
-    scene.crash(bob);
-    let copy = scene.copy_store(bob);
-    scene.start(bob);
+    let copy = scene.copy_while_off(bob);
     // Somebody new, a new device, and somebody who is taken out.
     change(&mut scene, alice, group, adding(&scene_address("dora"))).unwrap();
     let tablet = linked_as(&mut scene, carol, "carol@example.org");
@@ -37,9 +35,7 @@ fn people_come_and_go_and_lose_their_place_as_in_small_groups() {
         scene.run_for(Span::minutes(1));
     }
     // Bob's device is set back: it takes itself in again, by a commit of its own.
-    scene.crash(bob);
-    scene.restore_store(bob, &copy);
-    scene.start(bob);
+    scene.set_back(bob, &copy);
     scene.run_for(Span::minutes(10));
     say(&mut scene, bob, group, "four").unwrap();
     scene.run_for(Span::minutes(1));
