@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, btree_map::Entry::Vacant};
 
 use akd::HistoryParams;
 use bytes::Bytes;
+use futures_lite::future::block_on;
 use prost::Message as _;
 use waxwing_protocol::{
     address::Address,
@@ -23,7 +24,7 @@ use waxwing_transparency::{
     wire,
 };
 
-use super::{Heads, KeyLog, LogError, failed, ready};
+use super::{Heads, KeyLog, LogError, failed};
 use crate::store::{KeySpace, Store, StoreError, records::AccountRecord};
 
 /// Bytes of a frame that are not the answer in it.
@@ -109,7 +110,7 @@ impl<S: Store> KeyLog<S> {
         if self.read.newest(&label)?.is_none() {
             return Err(LogError::Unknown);
         }
-        let (proof, _) = ready(self.reading.lookup(label)).map_err(failed)?;
+        let (proof, _) = block_on(self.reading.lookup(label)).map_err(failed)?;
         let entry = Entry::decode(&proof.value.0)
             .map_err(|_| LogError::Damaged("an entry is malformed"))?;
         let mut roster = self.roster(entry.account)?;
@@ -153,7 +154,7 @@ impl<S: Store> KeyLog<S> {
             0 => HistoryParams::Complete,
             most => HistoryParams::MostRecent(most as usize),
         };
-        let (proof, _) = ready(self.reading.key_history(&label, params)).map_err(failed)?;
+        let (proof, _) = block_on(self.reading.key_history(&label, params)).map_err(failed)?;
         Ok(pb::HistoryFetched {
             log: Some(self.view_of(&heads, &[known_head])?),
             proof: Some(wire::from_history_proof(proof)),

@@ -21,15 +21,15 @@ mod keys;
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 
 use akd::append_only_zks::AzksParallelismConfig;
 use akd::errors::AkdError;
 use akd::storage::StorageManager;
 use akd::{AkdValue, EpochHash};
+// akd's futures do not wait: the store is read at once.
+use futures_lite::future::block_on;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use prost::Message as _;
 use rand::CryptoRng;
@@ -219,7 +219,7 @@ impl<S: Store> KeyLog<S> {
     ) -> Result<(), LogError> {
         let (_, gathered) = Records::new(Arc::clone(store), keys.labels.clone());
         let EpochHash(epoch, root) =
-            ready(directory(&gathered, keys)?.get_epoch_hash()).map_err(failed)?;
+            block_on(directory(&gathered, keys)?.get_epoch_hash()).map_err(failed)?;
         let head = Head::next(keys.identity.id(), None, None, epoch, root, now);
         let mut writes = gathered.writes();
         head_writes(&head, &head.sign(rng, &keys.head), &mut writes);
@@ -380,7 +380,7 @@ impl<S: Store> KeyLog<S> {
         let changes = publication.changes.iter();
         let updates = changes.map(|(address, entry)| (label(address), AkdValue(entry.encode())));
         let before = self.newest();
-        let published = ready(self.gathering.publish(updates.collect())).map_err(failed)?;
+        let published = block_on(self.gathering.publish(updates.collect())).map_err(failed)?;
         let EpochHash(epoch, root) = published;
         let mut writes = publication.writes;
         if epoch == before.epoch {
@@ -390,7 +390,7 @@ impl<S: Store> KeyLog<S> {
         if epoch != before.epoch.saturating_add(1) {
             return Err(LogError::Damaged("an epoch is missing"));
         }
-        let proof = ready(self.gathering.audit(before.epoch, epoch)).map_err(failed)?;
+        let proof = block_on(self.gathering.audit(before.epoch, epoch)).map_err(failed)?;
         let proof = wire::from_append_only_proof(proof).pop();
         let proof = proof.ok_or(LogError::Failed)?;
         writes.push(Write {
@@ -467,7 +467,7 @@ impl<S: Store> KeyLog<S> {
     /// The newest head is the one of what is stored.
     fn check_newest(&self) -> Result<(), LogError> {
         let heads = self.heads.read();
-        let EpochHash(epoch, root) = ready(self.reading.get_epoch_hash()).map_err(failed)?;
+        let EpochHash(epoch, root) = block_on(self.reading.get_epoch_hash()).map_err(failed)?;
         if heads.newest.epoch != epoch || heads.newest.root != root {
             return Err(LogError::Damaged("its newest head is not of its content"));
         }
@@ -478,7 +478,7 @@ impl<S: Store> KeyLog<S> {
 fn directory<S: Store>(records: &Records<S>, keys: &LogKeys) -> Result<AkdDirectory<S>, LogError> {
     let storage = StorageManager::new_no_cache(records.clone());
     let config = AzksParallelismConfig::disabled();
-    ready(AkdDirectory::new(storage, keys.vrf.clone(), config)).map_err(failed)
+    block_on(AkdDirectory::new(storage, keys.vrf.clone(), config)).map_err(failed)
 }
 
 fn head_writes(head: &Head, signed: &pb::SignedHead, writes: &mut Vec<Write>) {
@@ -526,18 +526,6 @@ fn load(
         signed,
         cosigned,
     })
-}
-
-/// Runs what never waits: akd's futures, on a store that is read at once.
-fn ready<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
-        }
-        std::thread::yield_now();
-    }
 }
 
 /// akd's errors name labels, which are addresses: their text goes no further. What the
