@@ -6,17 +6,22 @@
 //! **Always**: a message is in a conversation once. The order is the order of arrival here,
 //! except that what fills a gap takes the gap's place.
 
+mod events;
+mod message_states;
+
 use rusqlite::{OptionalExtension as _, Transaction};
 use waxwing_protocol::{
     ids::{AccountId, DeviceId, GroupId},
     time::Time,
 };
 
+use self::message_states::state_number;
+pub(crate) use self::{
+    events::{NewEvent, add_event, event_of, has_event, is_event, record, set_gap},
+    message_states::{fail, mark_read, raise_state, set_problem, state_of},
+};
 use crate::{
-    api::{
-        ConversationEvent, ConversationId, Direction, EventKind, Message, MessageId, MessageState,
-        ProblemReport, Timestamp,
-    },
+    api::{ConversationId, Direction, Message, MessageId, MessageState, Timestamp},
     archive::ArchiveSection,
     message::proof::Proof,
     store::StoreError,
@@ -322,188 +327,6 @@ pub(crate) fn delete_imported(
     Ok(gone > 0)
 }
 
-/// An event, to be added.
-pub(crate) struct NewEvent<'a> {
-    pub conversation: ConversationId,
-    pub event: EventKind,
-    /// Whom it concerns.
-    pub address: &'a str,
-    /// Whose doing, where it is another's.
-    pub by: Option<&'a str>,
-    /// A new name, a number of seconds.
-    pub detail: Option<&'a str>,
-}
-
-/// Adds an event.
-pub(crate) fn record(
-    tx: &Transaction<'_>,
-    now: Time,
-    new: &NewEvent<'_>,
-) -> Result<ConversationEvent, StoreError> {
-    tx.execute(
-        "INSERT INTO entry (conversation, place, kind, address, at, event, by_address, detail)
-         VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 2, ?2, ?3, ?4, ?5, ?6)",
-        (
-            new.conversation.as_bytes(),
-            new.address,
-            signed(now),
-            event_name(new.event),
-            new.by,
-            new.detail,
-        ),
-    )?;
-    Ok(ConversationEvent {
-        conversation: new.conversation,
-        event: new.event,
-        address: new.address.to_owned(),
-        by: new.by.map(str::to_owned),
-        detail: new.detail.map(str::to_owned),
-        at: now.into(),
-    })
-}
-
-/// Adds an event of which there is no more to say than whom it concerns.
-pub(crate) fn add_event(
-    tx: &Transaction<'_>,
-    now: Time,
-    conversation: ConversationId,
-    event: EventKind,
-    address: &str,
-) -> Result<ConversationEvent, StoreError> {
-    let new = NewEvent {
-        conversation,
-        event,
-        address,
-        by: None,
-        detail: None,
-    };
-    record(tx, now, &new)
-}
-
-/// Shows that so many messages of a device are missing; none removes the gap. `false`
-/// where nothing changed.
-pub(crate) fn set_gap(
-    tx: &Transaction<'_>,
-    now: Time,
-    conversation: ConversationId,
-    address: &str,
-    (group, device): (GroupId, DeviceId),
-    missing: u64,
-) -> Result<bool, StoreError> {
-    let changed = if missing == 0 {
-        tx.execute(
-            "DELETE FROM entry WHERE group_id = ?1 AND device_id = ?2 AND kind = 3",
-            (group.0, device.0),
-        )?
-    } else {
-        tx.execute(
-            "INSERT INTO entry
-                 (conversation, place, kind, address, at, group_id, device_id, missing)
-             VALUES (?1, (SELECT coalesce(max(id), 0) + 1 FROM entry), 3, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (group_id, device_id) WHERE kind = 3 DO UPDATE SET missing = ?6
-                 WHERE missing != ?6",
-            (
-                conversation.as_bytes(),
-                address,
-                signed(now),
-                group.0,
-                device.0,
-                missing.cast_signed(),
-            ),
-        )?
-    };
-    Ok(changed > 0)
-}
-
-/// Raises the state of an own message; `false` where it was that far already.
-pub(crate) fn raise_state(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-    state: MessageState,
-) -> Result<bool, StoreError> {
-    let raised = tx
-        .prepare_cached(
-            "UPDATE entry SET state = ?3, problem = NULL
-             WHERE conversation = ?1 AND message = ?2 AND outgoing AND state < ?3",
-        )?
-        .execute((
-            conversation.as_bytes(),
-            message.as_bytes(),
-            state_number(state),
-        ))?;
-    Ok(raised > 0)
-}
-
-/// What stands in the way of an own message, or why it failed.
-pub(crate) fn set_problem(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-    failed: bool,
-    problem: &ProblemReport,
-) -> Result<bool, StoreError> {
-    let problem = serde_json::to_string(problem).unwrap_or_default();
-    let state = if failed {
-        MessageState::Failed
-    } else {
-        MessageState::Queued
-    };
-    let changed = tx.execute(
-        "UPDATE entry SET state = ?3, problem = ?4
-         WHERE conversation = ?1 AND message = ?2 AND outgoing AND state = 0
-           AND (problem IS NOT ?4 OR state != ?3)",
-        (
-            conversation.as_bytes(),
-            message.as_bytes(),
-            state_number(state),
-            problem,
-        ),
-    )?;
-    Ok(changed > 0)
-}
-
-/// An own message failed after all, however far it seemed to be.
-pub(crate) fn fail(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    message: MessageId,
-    problem: &ProblemReport,
-) -> Result<(), StoreError> {
-    let problem = serde_json::to_string(problem).unwrap_or_default();
-    tx.execute(
-        "UPDATE entry SET state = ?3, problem = ?4
-         WHERE conversation = ?1 AND message = ?2 AND outgoing",
-        (
-            conversation.as_bytes(),
-            message.as_bytes(),
-            state_number(MessageState::Failed),
-            problem,
-        ),
-    )?;
-    Ok(())
-}
-
-/// Marks the messages of others up to one (or all) as read and gives those that were
-/// not.
-pub(crate) fn mark_read(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    up_to: Option<MessageId>,
-) -> Result<Vec<MessageId>, StoreError> {
-    let mut statement = tx.prepare_cached(
-        "UPDATE entry SET read = 1
-         WHERE conversation = ?1 AND NOT read AND (?2 IS NULL OR (place, id) <=
-             (SELECT place, id FROM entry WHERE conversation = ?1 AND message = ?2))
-         RETURNING message",
-    )?;
-    let rows = statement.query_map(
-        (conversation.as_bytes(), up_to.map(|id| *id.as_bytes())),
-        |row| row.get(0).map(MessageId::from_bytes),
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
 /// Whether the conversation has this message.
 pub(crate) fn has_message(
     tx: &Transaction<'_>,
@@ -593,17 +416,6 @@ pub(crate) fn count_messages(
     Ok(count.cast_unsigned())
 }
 
-/// Whether such an event happened.
-pub(crate) fn has_event(
-    tx: &Transaction<'_>,
-    conversation: ConversationId,
-    event: EventKind,
-) -> Result<bool, StoreError> {
-    let mut statement =
-        tx.prepare_cached("SELECT 1 FROM entry WHERE conversation = ?1 AND event = ?2")?;
-    Ok(statement.exists((conversation.as_bytes(), event_name(event)))?)
-}
-
 /// The messages that came until then.
 pub(crate) fn messages_until(
     tx: &Transaction<'_>,
@@ -665,89 +477,6 @@ pub(crate) fn received(
         Ok((MessageId::from_bytes(row.get(0)?), row.get(1)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-const fn state_number(state: MessageState) -> u8 {
-    match state {
-        MessageState::Queued => 0,
-        MessageState::Failed => 1,
-        MessageState::Accepted => 2,
-        MessageState::Delivered => 3,
-        MessageState::Read => 4,
-    }
-}
-
-pub(super) const fn state_of(number: u8) -> MessageState {
-    match number {
-        0 => MessageState::Queued,
-        1 => MessageState::Failed,
-        2 => MessageState::Accepted,
-        3 => MessageState::Delivered,
-        _ => MessageState::Read,
-    }
-}
-
-/// Whether an event has this name.
-pub(crate) fn is_event(name: &str) -> bool {
-    event_of(name).is_some()
-}
-
-const fn event_name(event: EventKind) -> &'static str {
-    match event {
-        EventKind::IdentityReset => "identity_reset",
-        EventKind::AddressNotTheirs => "address_not_theirs",
-        EventKind::Rejoined => "rejoined",
-        EventKind::Verified => "verified",
-        EventKind::LooksLikeAnother => "looks_like_another",
-        EventKind::MemberAdded => "member_added",
-        EventKind::MemberRemoved => "member_removed",
-        EventKind::MemberLeft => "member_left",
-        EventKind::AdminAdded => "admin_added",
-        EventKind::AdminRemoved => "admin_removed",
-        EventKind::Renamed => "renamed",
-        EventKind::PictureChanged => "picture_changed",
-        EventKind::TimerChanged => "timer_changed",
-        EventKind::AddingChanged => "adding_changed",
-        EventKind::NotAdded => "not_added",
-        EventKind::MadeAnew => "made_anew",
-        EventKind::RulesBroken => "rules_broken",
-        EventKind::Disturbed => "disturbed",
-        EventKind::HeldBack => "held_back",
-        EventKind::AsksToJoin => "asks_to_join",
-        EventKind::NotTakenIn => "not_taken_in",
-        EventKind::OnWaxwing => "on_waxwing",
-        EventKind::Quarantined => "quarantined",
-    }
-}
-
-pub(super) fn event_of(name: &str) -> Option<EventKind> {
-    [
-        EventKind::IdentityReset,
-        EventKind::AddressNotTheirs,
-        EventKind::Rejoined,
-        EventKind::Verified,
-        EventKind::LooksLikeAnother,
-        EventKind::MemberAdded,
-        EventKind::MemberRemoved,
-        EventKind::MemberLeft,
-        EventKind::AdminAdded,
-        EventKind::AdminRemoved,
-        EventKind::Renamed,
-        EventKind::PictureChanged,
-        EventKind::TimerChanged,
-        EventKind::AddingChanged,
-        EventKind::NotAdded,
-        EventKind::MadeAnew,
-        EventKind::RulesBroken,
-        EventKind::Disturbed,
-        EventKind::HeldBack,
-        EventKind::AsksToJoin,
-        EventKind::NotTakenIn,
-        EventKind::OnWaxwing,
-        EventKind::Quarantined,
-    ]
-    .into_iter()
-    .find(|event| event_name(*event) == name)
 }
 
 pub(super) const fn signed(time: Time) -> i64 {
