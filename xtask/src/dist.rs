@@ -3,17 +3,21 @@
 //! For each program an archive with the program, its manual page, completions for shells and
 //! the licences, and a second archive with what debuggers need; `SHA256SUMS` names them all.
 //!
-//! **Elsewhere**: how a released program is compiled is `[profile.dist]` in `Cargo.toml`.
+//! **Elsewhere**: how a released program is compiled is `[profile.dist]` in `Cargo.toml`; the page
+//! that `waxwing` has in it is made by `page`.
 //!
-//! **Always**: a program that is larger than [`LARGEST`] is an error; the same sources and
-//! compiler give the same archives.
+//! **Always**: a program that is larger than [`LARGEST`], or a client without its page, is an
+//! error; the same sources and compiler give the same archives, and no path of the machine that
+//! made them is in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aho_corasick::AhoCorasick;
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::page;
 use crate::progress::Progress;
 use crate::tools;
 use crate::workspace::{cargo, root};
@@ -45,6 +49,7 @@ pub fn run() -> Result<()> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
+    let page = build_page()?;
     build(progress)?;
     let target = target()?;
     let mut archives = Vec::new();
@@ -60,6 +65,11 @@ pub fn run() -> Result<()> {
             bytes <= LARGEST,
             "{program} has {bytes} bytes, more than {LARGEST}"
         );
+        if program == "waxwing" {
+            let whole = fs::read(content.join(program))?;
+            let is_in_it = AhoCorasick::new([&page])?.is_match(&whole);
+            ensure!(is_in_it, "waxwing was built without the page of the app");
+        }
         for document in DOCUMENTS {
             fs::copy(root().join(document), content.join(document))?;
         }
@@ -81,9 +91,22 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
+/// Builds the page of the app, and gives its first file.
+fn build_page() -> Result<Vec<u8>> {
+    page::run(&page::Options::default())?;
+    // Cargo does not notice files that come into the page.
+    let clean = ["clean", "--profile", "dist", "--package", "waxwing-app"];
+    output(cargo().args(clean))?;
+    fs::read(root().join("page/dist/index.html")).context("the page of the app was not built")
+}
+
 fn build(progress: Progress) -> Result<()> {
     let mut command = cargo();
-    command.args(["build", "--profile", "dist"]);
+    command
+        .args(["build", "--profile", "dist", "--locked"])
+        .env("CARGO_ENCODED_RUSTFLAGS", without_paths()?)
+        // A released program has its own OpenSSL.
+        .env_remove("OPENSSL_NO_VENDOR");
     for (package, program) in PROGRAMS {
         command.args(["--package", package, "--bin", program]);
     }
@@ -97,10 +120,19 @@ fn build(progress: Progress) -> Result<()> {
     Ok(())
 }
 
+/// Flags by which the compiler writes no path of this machine into a program.
+fn without_paths() -> Result<String> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+        .context("cargo's home is unknown")?;
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    Ok([remap(&root(), "/waxwing"), remap(&home, "/cargo")].join("\u{1f}"))
+}
+
 fn built(program: &str) -> PathBuf {
-    let folder =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    folder.join("dist").join(program)
+    let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(folder).join("dist").join(program)
 }
 
 /// The program without what only debuggers need, and that by itself. Gives the program's size.

@@ -12,7 +12,7 @@ use clap::Args;
 use crate::workspace::root;
 
 /// Options of `cargo xtask page`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Options {
     /// Also check the page's types and run its tests
     #[arg(long)]
